@@ -1,0 +1,53 @@
+# Everything a newcomer types. Each target works from nothing on a fresh Debian machine with Rust, as root or with sudo.
+# Variables: PROFILE=dev runs and builds unoptimised (target/debug); LISTEN, DEMO_LISTEN, DATA and CONFIG are for `make run`.
+
+PROFILE ?= release
+CONFIG ?= config
+DATA ?= data
+LISTEN ?=
+DEMO_LISTEN ?= 127.0.0.1:9000
+export CONFIG DATA LISTEN DEMO_LISTEN
+
+ifeq ($(PROFILE),dev)
+TARGET := target/debug
+else
+TARGET := target/$(PROFILE)
+endif
+
+.DEFAULT_GOAL := help
+.PHONY: help run build test check bench bench-quick
+
+help: ## what there is to type
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: build ## the gateway before a demo service, on http://127.0.0.1:8080, until Ctrl-C
+	@scripts/install-deps run
+	@scripts/run $(TARGET)/portcullis
+
+build: ## the one binary, target/release/portcullis
+	@scripts/install-deps build
+	cargo build --locked --profile $(PROFILE) --package gateway
+
+test: ## every test, on SQLite and a private Postgres, on memory and a private Redis
+	@scripts/install-deps build test
+	cargo test --workspace --locked --doc
+	scripts/with-services $(if $(shell command -v cargo-nextest),cargo nextest run,cargo test --lib --bins --tests) --workspace --locked
+
+check: ## format, lints, dependencies, docs and the rules of the house
+	@scripts/install-deps build check
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+	scripts/check-supply-chain
+	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --locked
+	scripts/check-house-test
+	scripts/check-house
+
+bench: ## CPU and memory of the gateway beside a bare Pingora proxy, into bench/RESULTS.md
+	@scripts/install-deps build bench
+	cargo build --locked --release --package gateway --package bench
+	bench/run
+
+bench-quick: ## the headline of `make bench`, in under three minutes, printed only
+	@scripts/install-deps build bench
+	cargo build --locked --release --package gateway --package bench
+	bench/run --quick

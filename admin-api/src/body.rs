@@ -1,0 +1,132 @@
+//! Request bodies: bytes become the type that a handler asks for, or the caller learns exactly what is wrong with them.
+//!
+//! | what is wrong | answer |
+//! |---|---|
+//! | `Content-Type` is not JSON | 415 |
+//! | more than [`MAX_BODY`] bytes | 413 |
+//! | not sent within [`DEADLINE`] | 408 |
+//! | not JSON, nested too deeply, a member twice | 400 |
+//! | a field is missing, unknown or of the wrong type | 422 naming the field |
+//!
+//! Messages name what was expected and never repeat what was sent: it may be a password. What a field's value must be
+//! beyond its type is [`crate::form`]'s.
+
+use std::time::Duration;
+
+use axum::{
+    body::Bytes,
+    extract::{FromRequest, Request},
+    http::{HeaderMap, StatusCode, header},
+};
+use policies::problem::FieldError;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::{error::ApiError, json};
+
+/// Bytes of a body; the longest that anybody needs is a password of 1 KiB and a few names.
+pub(crate) const MAX_BODY: usize = 64 * 1024;
+/// How long a body may take to arrive; it is small, so this is generous.
+const DEADLINE: Duration = Duration::from_secs(15);
+
+/// A JSON object, read as `T`.
+pub(crate) struct Body<T>(pub(crate) T);
+
+/// The same, where no body at all means the same as `{}`.
+pub(crate) struct BodyOrNothing<T>(pub(crate) T);
+
+// === impl Body ===
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
+        let is_json = is_json(request.headers());
+        if !is_json {
+            return Err(ApiError::ContentType);
+        }
+        read(&receive(request, state).await?).map(Self)
+    }
+}
+
+// === impl BodyOrNothing ===
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for BodyOrNothing<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
+        let is_json = is_json(request.headers());
+        let bytes = receive(request, state).await?;
+        match (bytes.is_empty(), is_json) {
+            (true, _) => read(b"{}").map(Self),
+            (false, true) => read(&bytes).map(Self),
+            (false, false) => Err(ApiError::ContentType),
+        }
+    }
+}
+
+/// The limit itself is set on the router, so that no handler can forget it.
+async fn receive<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, ApiError> {
+    match tokio::time::timeout(DEADLINE, Bytes::from_request(request, state)).await {
+        Err(_) => Err(ApiError::BodyTimeout),
+        Ok(Err(rejection)) if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE => Err(ApiError::BodyTooLarge),
+        Ok(Err(_)) => Err(ApiError::BodyBroken),
+        Ok(Ok(bytes)) => Ok(bytes),
+    }
+}
+
+/// `application/json`, perhaps with a charset, which can only be UTF-8 (RFC 8259 §8.1).
+fn is_json(headers: &HeaderMap) -> bool {
+    let Some(value) = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()) else { return false };
+    let mut parts = value.split(';').map(str::trim);
+    let is_media_type = parts.next().is_some_and(|media| media.eq_ignore_ascii_case("application/json"));
+    is_media_type
+        && parts.all(|parameter| match parameter.split_once('=') {
+            Some((name, value)) if name.eq_ignore_ascii_case("charset") => {
+                value.trim_matches('"').eq_ignore_ascii_case("utf-8")
+            }
+            _ => true,
+        })
+}
+
+fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
+    let value = json::parse(bytes)?;
+    // A list would be taken for a struct's fields in order.
+    if !value.is_object() {
+        return Err(ApiError::one_field("", "must be an object"));
+    }
+    shape(value)
+}
+
+fn shape<T: DeserializeOwned>(value: Value) -> Result<T, ApiError> {
+    serde_path_to_error::deserialize(value).map_err(|error| {
+        let field = error.path().to_string();
+        ApiError::Fields(vec![describe(field, &error.into_inner().to_string())])
+    })
+}
+
+/// Turns `serde`'s words into ours. They begin with what was sent and end with what was expected; words without that are
+/// our own already, from a type that reads itself.
+fn describe(path: String, words: &str) -> FieldError {
+    if let Some(name) = words.strip_prefix("missing field `").and_then(|rest| rest.strip_suffix('`')) {
+        let field = if path == "." { name.to_owned() } else { format!("{path}.{name}") };
+        return FieldError { field, message: "is required".to_owned() };
+    }
+    let Some((_, expected)) = words.rsplit_once(", expected ") else {
+        return FieldError { field: path, message: words.to_owned() };
+    };
+    let message = if words.starts_with("unknown field") {
+        format!("is not a field here; expected {}", expected.replace('`', ""))
+    } else {
+        let kind = match expected {
+            "i64" | "u64" | "i32" | "u32" | "u16" => "a whole number",
+            "a sequence" => "a list",
+            other => other,
+        };
+        format!("must be {kind}")
+    };
+    FieldError { field: path, message }
+}
+
+#[cfg(test)]
+mod tests;

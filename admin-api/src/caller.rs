@@ -1,0 +1,130 @@
+//! Who is calling: whom the door's assertion names, and nobody else.
+//!
+//! `X-User-*` and whatever else a request says of itself is never read here. The door has decided already whether the
+//! caller may use the route; an endpoint that takes an [`Allowed`] instead of a [`Caller`] asks again what must never depend
+//! on a route alone, and before the body is read.
+
+use std::{marker::PhantomData, sync::Arc};
+
+use axum::{extract::FromRequestParts, http::request::Parts};
+use identity::{AssertionClaims, Principal};
+use policies::{
+    Policy,
+    roles::{Permission, covers},
+};
+
+use crate::{error::ApiError, office::Office};
+
+/// Our signed word (DESIGN §2).
+pub(crate) const ASSERTION: &str = "x-gateway-assertion";
+/// The role that administers whatever `roles.toml` says of it, so that no mistake there locks administrators out.
+const ADMIN: &str = "admin";
+
+/// A caller whom the door vouches for.
+pub(crate) struct Caller(pub(crate) Principal);
+
+/// A caller who may do what `N` says.
+pub(crate) struct Allowed<N> {
+    pub(crate) caller: Caller,
+    need: PhantomData<N>,
+}
+
+/// Something that an endpoint demands.
+pub(crate) trait Need {
+    /// As `roles.toml` and the scopes of keys name it.
+    const PERMISSION: &'static str;
+    /// Does everybody hold it for their own account? Then only the scopes of a key stand in the way.
+    const OF_EVERYBODY: bool;
+}
+
+/// To manage one's own account, password and keys. A scoped key may do it only if it says so: else a key made for one
+/// purpose could make itself another for every purpose.
+pub(crate) enum ManageAccount {}
+/// To manage other people's accounts.
+pub(crate) enum ManageUsers {}
+/// To put a new configuration in force.
+pub(crate) enum ReloadConfig {}
+
+impl Need for ManageAccount {
+    const PERMISSION: &'static str = "account:manage";
+    const OF_EVERYBODY: bool = true;
+}
+
+impl Need for ManageUsers {
+    const PERMISSION: &'static str = "users:manage";
+    const OF_EVERYBODY: bool = false;
+}
+
+impl Need for ReloadConfig {
+    const PERMISSION: &'static str = "config:reload";
+    const OF_EVERYBODY: bool = false;
+}
+
+// === impl Allowed ===
+
+impl<N: Need> FromRequestParts<Arc<Office>> for Allowed<N> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, office: &Arc<Office>) -> Result<Self, ApiError> {
+        let caller = Caller::from_request_parts(parts, office).await?;
+        caller.demand_scope(N::PERMISSION)?;
+        if !N::OF_EVERYBODY {
+            caller.demand_role(&office.hooks.policy(), N::PERMISSION)?;
+        }
+        Ok(Self { caller, need: PhantomData })
+    }
+}
+
+// === impl Caller ===
+
+impl FromRequestParts<Arc<Office>> for Caller {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, office: &Arc<Office>) -> Result<Self, ApiError> {
+        let mut shown = parts.headers.get_all(ASSERTION).iter();
+        let (Some(token), None) = (shown.next(), shown.next()) else { return Err(ApiError::NoAssertion) };
+        let token = token.to_str().map_err(|_| ApiError::BadAssertion("not ASCII".to_owned()))?;
+        let keys = office.keys.load();
+        let claims: AssertionClaims =
+            identity::verify(token, &keys.assertion.keys, &office.assertion_rules, office.now())
+                .map_err(|error| ApiError::BadAssertion(error.to_string()))?;
+        Principal::try_from(claims).map(Self).map_err(|error| ApiError::BadAssertion(error.to_string()))
+    }
+}
+
+impl Caller {
+    /// The role has to hold the permission.
+    fn demand_role(&self, policy: &Policy, permission: &str) -> Result<(), ApiError> {
+        let is_granted =
+            Permission::parse(permission).is_ok_and(|permission| policy.roles.granted(&self.0.role, &permission));
+        if is_granted || &*self.0.role == ADMIN { Ok(()) } else { Err(ApiError::Forbidden(permission.to_owned())) }
+    }
+
+    /// A scoped key has to reach as far as the permission; whoever has no scopes does.
+    fn demand_scope(&self, permission: &str) -> Result<(), ApiError> {
+        let reaches = |scopes: &[Box<str>]| scopes.iter().any(|scope| covers(scope, permission));
+        if self.0.scopes.as_deref().is_none_or(reaches) {
+            Ok(())
+        } else {
+            Err(ApiError::Forbidden(permission.to_owned()))
+        }
+    }
+
+    /// The caller has to reach as far as a key of these scopes; a key without any reaches everywhere.
+    pub(crate) fn demand_scopes(&self, scopes: Option<&[String]>) -> Result<(), ApiError> {
+        match scopes {
+            Some(scopes) => scopes.iter().try_for_each(|scope| self.demand_scope(scope)),
+            None => self.demand_scope("*"),
+        }
+    }
+
+    /// The scopes of a key that the caller makes: those asked for if they do not reach beyond the caller's own, else the
+    /// caller's own.
+    pub(crate) fn hand_out(&self, wanted: Option<Vec<String>>) -> Result<Option<Vec<String>>, ApiError> {
+        let own = || self.0.scopes.as_deref().map(|scopes| scopes.iter().map(ToString::to_string).collect());
+        match wanted {
+            Some(wanted) => self.demand_scopes(Some(&wanted)).map(|()| Some(wanted)),
+            None => Ok(own()),
+        }
+    }
+}

@@ -1,0 +1,232 @@
+//! Every way in which the office says no: one enum, matched exhaustively to status and stable code, and to words.
+//!
+//! Three audiences, three texts (STYLE): the caller reads the face, the operator reads the log with the cause, a test
+//! reads the variant. A cause never reaches the caller. [`crate::answer`] renders it.
+
+use std::{borrow::Cow, sync::Arc};
+
+use axum::{
+    http::StatusCode,
+    response::{IntoResponse, Response},
+};
+use policies::problem::FieldError;
+use store::StoreError;
+
+use crate::json::{JsonFault, MAX_DEPTH};
+
+/// Seconds after which a caller whom we could not serve now may come again.
+const COME_AGAIN: u64 = 2;
+
+/// Why a request is not served.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ApiError {
+    #[error("the content type is not JSON")]
+    ContentType,
+    #[error("the body is too large")]
+    BodyTooLarge,
+    #[error("the body did not arrive in time")]
+    BodyTimeout,
+    #[error("the body broke off")]
+    BodyBroken,
+    #[error("the body is not read: {0:?}")]
+    Json(JsonFault),
+    #[error("fields are wrong: {0:?}")]
+    Fields(Vec<FieldError>),
+    #[error("query parameters are wrong: {0:?}")]
+    Query(Vec<FieldError>),
+    #[error("no assertion of who is calling")]
+    NoAssertion,
+    /// The cause never holds the assertion.
+    #[error("the assertion is refused: {0}")]
+    BadAssertion(String),
+    #[error("forbidden: {0} is missing")]
+    Forbidden(String),
+    #[error("unknown account or wrong password")]
+    InvalidCredentials,
+    #[error("the old password is wrong")]
+    WrongPassword,
+    #[error("the account is disabled")]
+    AccountDisabled,
+    #[error("the address has an account")]
+    EmailTaken,
+    #[error("the refresh token is refused")]
+    RefreshRefused,
+    #[error("the refresh token was used before; its session was ended")]
+    RefreshReused,
+    #[error("the refresh token has expired")]
+    RefreshExpired,
+    #[error("the session has ended")]
+    SessionEnded,
+    #[error("the caller's account is gone")]
+    CallerGone,
+    #[error("the caller has no session")]
+    NoSession,
+    #[error("administrators do not change their own account")]
+    OwnAccount,
+    #[error("the account has {0} keys already")]
+    TooManyKeys(usize),
+    #[error("no such {0}")]
+    NotFound(&'static str),
+    #[error("conflict: {0}")]
+    Conflict(&'static str),
+    #[error("no such path")]
+    NoSuchPath,
+    #[error("no such method")]
+    MethodNotAllowed,
+    #[error("the configuration is refused: {0:?}")]
+    ConfigRefused(Vec<String>),
+    #[error("too many passwords are waiting")]
+    Busy,
+    #[error("the database is away: {0}")]
+    StoreAway(String),
+    #[error("a defect of ours: {0}")]
+    Internal(String),
+}
+
+/// What the caller is shown.
+pub(crate) struct Face {
+    pub(crate) status: StatusCode,
+    pub(crate) code: &'static str,
+    pub(crate) title: &'static str,
+}
+
+// === impl ApiError ===
+
+impl ApiError {
+    /// One field is wrong.
+    pub(crate) fn one_field(field: &str, message: impl Into<String>) -> Self {
+        Self::Fields(vec![FieldError { field: field.to_owned(), message: message.into() }])
+    }
+
+    /// Status, stable code, and a few words.
+    pub(crate) fn face(&self) -> Face {
+        let (status, code, title) = match self {
+            Self::ContentType => (415, "unsupported_media_type", "Unsupported media type"),
+            Self::BodyTooLarge => (413, "body_too_large", "Body too large"),
+            Self::BodyTimeout => (408, "body_timeout", "Body too slow"),
+            Self::BodyBroken => (400, "malformed", "Malformed request"),
+            Self::Json(_) => (400, "malformed_json", "Malformed JSON"),
+            Self::Fields(_) => (422, "invalid_fields", "Invalid fields"),
+            Self::Query(_) => (400, "invalid_query", "Invalid query"),
+            Self::NoAssertion => (401, "missing_credential", "Authentication required"),
+            Self::BadAssertion(_) => (401, "invalid_assertion", "Not vouched for"),
+            Self::Forbidden(_) => (403, "forbidden", "Forbidden"),
+            Self::InvalidCredentials => (401, "invalid_credentials", "Invalid credentials"),
+            Self::WrongPassword => (403, "wrong_password", "Wrong password"),
+            Self::AccountDisabled => (403, "account_disabled", "Account disabled"),
+            Self::EmailTaken => (409, "email_taken", "Address taken"),
+            Self::RefreshRefused => (401, "invalid_token", "Invalid refresh token"),
+            Self::RefreshReused => (401, "token_reused", "Refresh token reused"),
+            Self::RefreshExpired => (401, "expired", "Refresh token expired"),
+            Self::SessionEnded => (401, "revoked", "Session ended"),
+            Self::CallerGone => (401, "revoked", "Account gone"),
+            Self::NoSession => (409, "no_session", "No session"),
+            Self::OwnAccount => (403, "own_account", "Own account"),
+            Self::TooManyKeys(_) => (409, "too_many_keys", "Too many API keys"),
+            Self::NotFound(_) => (404, "not_found", "Not found"),
+            Self::Conflict(_) => (409, "conflict", "Conflict"),
+            Self::NoSuchPath => (404, "no_route", "Not found"),
+            Self::MethodNotAllowed => (405, "method_not_allowed", "Method not allowed"),
+            Self::ConfigRefused(_) => (422, "config_refused", "Configuration refused"),
+            Self::Busy => (503, "busy", "Busy"),
+            Self::StoreAway(_) => (503, "directory_unavailable", "Accounts unavailable"),
+            Self::Internal(_) => (500, "internal", "Internal error"),
+        };
+        Face { status: StatusCode::from_u16(status).expect("each is a status code in the match above"), code, title }
+    }
+
+    /// A sentence that helps the caller. Never a cause of ours.
+    pub(crate) fn detail(&self) -> Cow<'static, str> {
+        let words = match self {
+            Self::ContentType => "Send the body as `Content-Type: application/json`.",
+            Self::BodyTooLarge => return format!("A body may have {} bytes at most.", crate::body::MAX_BODY).into(),
+            Self::BodyTimeout => "The body did not arrive in time.",
+            Self::BodyBroken => "The body ended before it was complete.",
+            Self::Json(fault) => return words_for(fault),
+            Self::Fields(_) => "Some fields cannot be used; `errors` names each.",
+            Self::Query(_) => "Some query parameters cannot be used; `errors` names each.",
+            Self::NoAssertion => "Show an access token or an API key.",
+            Self::BadAssertion(_) => "The assertion of who is calling cannot be believed.",
+            Self::Forbidden(missing) => {
+                return format!("This needs `{missing}`, which the caller does not have.").into();
+            }
+            Self::InvalidCredentials => "Unknown account or wrong password.",
+            Self::WrongPassword => "`old_password` is not the account's password.",
+            Self::AccountDisabled => "This account has been disabled; ask an administrator.",
+            Self::EmailTaken => "There is an account with this address already.",
+            Self::RefreshRefused => "This is not a refresh token in use; log in again.",
+            Self::RefreshReused => "It was used before, so somebody has a copy: its session has ended. Log in again.",
+            Self::RefreshExpired => "The session has expired; log in again.",
+            Self::SessionEnded => "The session has been ended; log in again.",
+            Self::CallerGone => "The account behind this credential does not exist any more.",
+            Self::NoSession => "An API key has no session to end; delete the key instead.",
+            Self::OwnAccount => "Role, tier and status are never set by the person they belong to.",
+            Self::TooManyKeys(limit) => {
+                return format!("An account may have {limit} keys, expired ones included; delete one first.").into();
+            }
+            Self::NotFound(what) => return format!("There is no such {what}.").into(),
+            Self::Conflict(what) => what,
+            Self::NoSuchPath => "There is nothing at this path.",
+            Self::MethodNotAllowed => "This path does not take this method; `Allow` names those it takes.",
+            Self::ConfigRefused(_) => "The configuration has errors; the old one stays in force.",
+            Self::Busy => "Too many passwords are being checked; try again shortly.",
+            Self::StoreAway(_) => "Accounts cannot be reached at the moment; try again shortly.",
+            Self::Internal(_) => "Something went wrong here; the request id helps to find out what.",
+        };
+        words.into()
+    }
+
+    /// Which fields are wrong, where that is what is wrong.
+    pub(crate) fn fields(&self) -> Vec<FieldError> {
+        match self {
+            Self::Fields(errors) | Self::Query(errors) => errors.clone(),
+            Self::Json(JsonFault::Duplicate(name)) => {
+                vec![FieldError { field: name.clone(), message: "is given twice".to_owned() }]
+            }
+            Self::ConfigRefused(errors) => {
+                errors.iter().map(|error| FieldError { field: "config".to_owned(), message: error.clone() }).collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// Seconds after which the same request may succeed.
+    pub(crate) fn retry_after(&self) -> Option<u64> {
+        matches!(self, Self::Busy | Self::StoreAway(_)).then_some(COME_AGAIN)
+    }
+}
+
+/// The answer is rendered where the request's id is known.
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let mut response = self.face().status.into_response();
+        response.extensions_mut().insert(Arc::new(self));
+        response
+    }
+}
+
+impl From<StoreError> for ApiError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::EmailTaken => Self::EmailTaken,
+            StoreError::NotFound => Self::NotFound("record"),
+            StoreError::Conflict(what) => Self::Conflict(what),
+            StoreError::Corrupt(what) => Self::Internal(what),
+            StoreError::Unavailable(cause) => Self::StoreAway(cause),
+        }
+    }
+}
+
+impl From<JsonFault> for ApiError {
+    fn from(fault: JsonFault) -> Self {
+        Self::Json(fault)
+    }
+}
+
+fn words_for(fault: &JsonFault) -> Cow<'static, str> {
+    match fault {
+        JsonFault::Syntax { line, column } => format!("The body is not JSON (line {line}, column {column}).").into(),
+        JsonFault::TooDeep => format!("The body is nested deeper than {MAX_DEPTH}.").into(),
+        JsonFault::Duplicate(_) => "The body names a member twice.".into(),
+    }
+}

@@ -1,0 +1,177 @@
+//! What fields must be beyond their JSON type. A [`Form`] gathers every fault, so that the caller learns all at once.
+
+use std::fmt::Display;
+
+use axum::http::Uri;
+use identity::{Email, Password, PasswordRules, SecretText};
+use policies::{problem::FieldError, roles::Permissions};
+
+use crate::{error::ApiError, key::MAX_SCOPES};
+
+/// Characters of a name of a person, a tenant or a key.
+pub(crate) const MAX_NAME: usize = 100;
+/// Bytes of the address of a picture.
+const MAX_URL: usize = 2048;
+
+/// The faults found so far.
+#[derive(Default)]
+pub(crate) struct Form(Vec<FieldError>);
+
+// === impl Form ===
+
+impl Form {
+    /// Notes a fault of `field`. The message completes a sentence that begins with the field's name.
+    pub(crate) fn fault(&mut self, field: &str, message: impl Into<String>) {
+        self.0.push(FieldError { field: field.to_owned(), message: message.into() });
+    }
+
+    /// What was parsed, or nothing and a fault.
+    pub(crate) fn parsed<T, E: Display>(&mut self, field: &str, parsed: Result<T, E>) -> Option<T> {
+        parsed.map_err(|error| self.fault(field, error.to_string())).ok()
+    }
+
+    /// An e-mail address.
+    pub(crate) fn email(&mut self, text: &str) -> Option<Email> {
+        self.parsed("email", Email::parse(text))
+    }
+
+    /// A password that somebody claims to have; it obeys the rules of the day it was chosen.
+    pub(crate) fn password(&mut self, field: &str, text: &SecretText) -> Option<Password> {
+        self.parsed(field, Password::new(text.expose().to_owned()))
+    }
+
+    /// A password that somebody chooses.
+    pub(crate) fn new_password(&mut self, field: &str, text: &SecretText, rules: &PasswordRules) -> Option<Password> {
+        let password = self.password(field, text)?;
+        self.parsed(field, rules.check(&password)).map(|()| password)
+    }
+
+    /// A name that a person reads: trimmed, not empty, without control characters (it travels in a header).
+    pub(crate) fn name(&mut self, field: &str, text: &str) -> Option<String> {
+        let text = text.trim();
+        match text.chars().count() {
+            1..=MAX_NAME if !text.chars().any(char::is_control) => return Some(text.to_owned()),
+            1..=MAX_NAME => self.fault(field, "must not contain control characters"),
+            0 => self.fault(field, "must not be empty"),
+            _ => self.fault(field, format!("must have {MAX_NAME} characters at most")),
+        }
+        None
+    }
+
+    /// The one name that was given, under either of its two names.
+    pub(crate) fn either_name(&mut self, name: Option<String>, full_name: Option<String>) -> Option<String> {
+        match (name, full_name) {
+            (Some(name), Some(full_name)) if name != full_name => {
+                self.fault("full_name", "is another word for `name`; give one of them");
+                None
+            }
+            (name, full_name) => name.or(full_name),
+        }
+    }
+
+    /// The address of a picture, for browsers to load.
+    pub(crate) fn picture(&mut self, field: &str, text: &str) -> Option<String> {
+        let is_web = |uri: &Uri| {
+            matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some_and(|host| !host.is_empty())
+        };
+        if text.len() <= MAX_URL && text.parse::<Uri>().is_ok_and(|uri| is_web(&uri)) {
+            return Some(text.to_owned());
+        }
+        self.fault(field, format!("must be an http or https address of {MAX_URL} bytes at most"));
+        None
+    }
+
+    /// What a key is limited to: permissions or patterns of them, as in `roles.toml`. Sorted, none twice.
+    pub(crate) fn scopes(&mut self, field: &str, scopes: &[String]) -> Option<Vec<String>> {
+        if !(1..=MAX_SCOPES).contains(&scopes.len()) {
+            self.fault(
+                field,
+                format!("must hold 1 to {MAX_SCOPES} scopes; leave it out for a key without limits of its own"),
+            );
+            return None;
+        }
+        let read = Permissions::parse(scopes.iter().map(String::as_str));
+        self.parsed(field, read).map(|scopes| scopes.iter().map(str::to_owned).collect())
+    }
+
+    /// The whole of what was read, or everything that is wrong with it.
+    pub(crate) fn finish<T>(self, whole: Option<T>) -> Result<T, ApiError> {
+        match whole {
+            Some(whole) if self.0.is_empty() => Ok(whole),
+            _ => Err(ApiError::Fields(self.0)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn faults(check: impl FnOnce(&mut Form)) -> Vec<String> {
+        let mut form = Form::default();
+        check(&mut form);
+        form.0.into_iter().map(|fault| format!("{} {}", fault.field, fault.message)).collect()
+    }
+
+    #[test]
+    fn names_are_short_visible_text() {
+        let mut form = Form::default();
+        assert_eq!(form.name("name", "  Änne Ö'Neil 李 \t").as_deref(), Some("Änne Ö'Neil 李"));
+        assert_eq!(form.name("name", &"ä".repeat(MAX_NAME)).map(|name| name.chars().count()), Some(MAX_NAME));
+        assert!(form.finish(Some(())).is_ok());
+        for bad in ["", "   ", "a\nb", "a\r\nX-User-Role: admin", "a\u{0}b", "a\u{85}b", &"x".repeat(MAX_NAME + 1)] {
+            assert_eq!(faults(|form| assert_eq!(form.name("name", bad), None)).len(), 1, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn pictures_are_on_the_web() {
+        let mut form = Form::default();
+        assert!(form.picture("avatar_url", "https://example.com/a.png?b=c").is_some());
+        let long = format!("https://example.com/{}", "x".repeat(MAX_URL));
+        for bad in [
+            "",
+            "/a.png",
+            "example.com/a.png",
+            "javascript:alert(1)",
+            "data:image/png;base64,AAAA",
+            "ftp://example.com/a",
+            "https://",
+            "https://e x",
+            &long,
+        ] {
+            assert_eq!(faults(|form| assert_eq!(form.picture("avatar_url", bad), None)).len(), 1, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn two_words_for_one_thing_must_not_differ() {
+        let mut form = Form::default();
+        let (a, b) = (|| Some("A".to_owned()), || Some("B".to_owned()));
+        assert_eq!(form.either_name(a(), None), a());
+        assert_eq!(form.either_name(None, b()), b());
+        assert_eq!(form.either_name(a(), a()), a());
+        assert!(form.finish(Some(())).is_ok());
+        assert_eq!(faults(|form| assert_eq!(form.either_name(a(), b()), None)).len(), 1);
+    }
+
+    #[test]
+    fn scopes_are_permissions_or_patterns_of_them() {
+        let scopes = |texts: &[&str]| texts.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let mut form = Form::default();
+        let read = form.scopes("scopes", &scopes(&["b:read", "agents:*", "*", "b:read"]));
+        assert_eq!(read, Some(scopes(&["*", "agents:*", "b:read"])));
+        for bad in [
+            &[][..],
+            &[""],
+            &["Agents:read"],
+            &["agents:*:read"],
+            &["agents:re*"],
+            &["a b"],
+            &["a\n"],
+            &["a"; MAX_SCOPES + 1],
+        ] {
+            assert_eq!(faults(|form| assert_eq!(form.scopes("scopes", &scopes(bad)), None)).len(), 1, "{bad:?}");
+        }
+    }
+}

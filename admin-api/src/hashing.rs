@@ -1,0 +1,170 @@
+//! Passwords hashed and checked off the async threads, a few at a time.
+//!
+//! One Argon2 computation pins 19 MiB and a core for tens of milliseconds, so [`Hashing`] runs as many at once as the
+//! settings say and lets a bounded number wait; who comes after that is told to come back (503), not queued for longer
+//! than a client would wait. The algorithm is `identity`'s.
+
+use std::sync::Arc;
+
+use identity::{Argon2Params, Hasher, Password, PasswordHash, Verdict};
+use tokio::sync::Semaphore;
+
+use crate::{error::ApiError, metrics::OfficeMetrics, office::OfficeError};
+
+/// Computations that may wait for each one that runs. At 33 ms each (19 MiB, 2 passes, measured) the last waits a second.
+const WAITING_PER_SLOT: usize = 32;
+
+/// Runs password computations.
+pub(crate) struct Hashing {
+    hasher: Arc<Hasher>,
+    /// One permit for whoever runs or waits.
+    room: Arc<Semaphore>,
+    /// One permit for whoever runs.
+    slots: Arc<Semaphore>,
+    metrics: OfficeMetrics,
+}
+
+/// Counts one who waits, also if they give up.
+struct Waiting<'a>(&'a prometheus::IntGauge);
+
+// === impl Hashing ===
+
+impl Hashing {
+    /// `at_once` 0 means one per core.
+    pub(crate) fn new(params: Argon2Params, at_once: usize, metrics: OfficeMetrics) -> Result<Self, OfficeError> {
+        let cores = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let at_once = if at_once == 0 { cores() } else { at_once };
+        Ok(Self {
+            hasher: Arc::new(Hasher::new(params)?),
+            room: Arc::new(Semaphore::new(at_once * (1 + WAITING_PER_SLOT))),
+            slots: Arc::new(Semaphore::new(at_once)),
+            metrics,
+        })
+    }
+
+    /// Hashes a new password.
+    pub(crate) async fn hash(&self, password: Password) -> Result<PasswordHash, ApiError> {
+        self.compute(move |hasher| hasher.hash(&password, &mut rand::rng())).await
+    }
+
+    /// Checks a password against the hash of an account or, when there is none, against one that nobody's password
+    /// matches and that costs the same: an unknown account takes as long as a known one.
+    pub(crate) async fn verify(&self, password: &Password, hash: Option<PasswordHash>) -> Result<Verdict, ApiError> {
+        let password = password.clone();
+        self.compute(move |hasher| {
+            let verdict = hasher.verify(&password, hash.as_ref().unwrap_or(hasher.decoy()));
+            if hash.is_some() { verdict } else { Verdict::Mismatch }
+        })
+        .await
+    }
+
+    /// The permits go with the work: a caller who leaves does not make room for more than the memory is for.
+    async fn compute<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Hasher) -> T + Send + 'static,
+    ) -> Result<T, ApiError> {
+        let Ok(room) = Arc::clone(&self.room).try_acquire_owned() else {
+            self.metrics.hashes_refused.inc();
+            return Err(ApiError::Busy);
+        };
+        let slot = {
+            let _waiting = Waiting::begin(&self.metrics.hashes_waiting);
+            Arc::clone(&self.slots).acquire_owned().await
+        };
+        self.metrics.hashes.inc();
+        let hasher = Arc::clone(&self.hasher);
+        let done = tokio::task::spawn_blocking(move || {
+            let _held = (room, slot);
+            work(&hasher)
+        });
+        // The panic's own words are in the log already, by the panic hook; they may hold what is nobody's business.
+        done.await.map_err(|_| ApiError::Internal("a password computation was cut off".to_owned()))
+    }
+}
+
+// === impl Waiting ===
+
+impl<'a> Waiting<'a> {
+    fn begin(gauge: &'a prometheus::IntGauge) -> Self {
+        gauge.inc();
+        Self(gauge)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+mod tests {
+    use std::sync::mpsc;
+
+    use tokio::task::{JoinSet, yield_now};
+
+    use super::*;
+
+    fn one_at_a_time() -> Arc<Hashing> {
+        let metrics = OfficeMetrics::new(&prometheus::Registry::new()).unwrap();
+        let params = Argon2Params { memory_kib: 64, iterations: 1, parallelism: 1 };
+        Arc::new(Hashing::new(params, 1, metrics).unwrap())
+    }
+
+    #[tokio::test]
+    async fn one_runs_some_wait_and_the_next_is_told_to_come_again() {
+        let hashing = one_at_a_time();
+        let (go, gate) = mpsc::channel::<()>();
+        let mut admitted = JoinSet::new();
+        let first = Arc::clone(&hashing);
+        admitted.spawn(async move { first.compute(move |_| gate.recv().is_err()).await.is_ok() });
+        for _ in 0..WAITING_PER_SLOT {
+            let hashing = Arc::clone(&hashing);
+            admitted.spawn(async move { hashing.compute(|_| ()).await.is_ok() });
+        }
+        while hashing.room.available_permits() > 0 {
+            yield_now().await;
+        }
+        assert_eq!(hashing.metrics.hashes_waiting.get(), i64::try_from(WAITING_PER_SLOT).unwrap());
+        assert!(matches!(hashing.compute(|_| ()).await, Err(ApiError::Busy)));
+        assert_eq!((hashing.metrics.hashes.get(), hashing.metrics.hashes_refused.get()), (1, 1));
+        drop(go);
+        assert!(admitted.join_all().await.into_iter().all(|served| served));
+        assert_eq!(
+            (hashing.metrics.hashes.get(), hashing.metrics.hashes_waiting.get()),
+            (1 + WAITING_PER_SLOT as u64, 0)
+        );
+    }
+
+    #[tokio::test]
+    async fn whoever_leaves_makes_no_room_before_their_work_is_done() {
+        let hashing = one_at_a_time();
+        let ((go, gate), (begun, has_begun)) = (mpsc::channel::<()>(), mpsc::channel());
+        let leaver = Arc::clone(&hashing);
+        let leaver = tokio::spawn(async move {
+            leaver
+                .compute(move |_| {
+                    begun.send(()).unwrap();
+                    gate.recv().is_err()
+                })
+                .await
+        });
+        while has_begun.try_recv().is_err() {
+            yield_now().await;
+        }
+        leaver.abort();
+        assert!(leaver.await.is_err());
+        assert_eq!(hashing.slots.available_permits(), 0);
+        drop(go);
+        assert!(hashing.compute(|_| ()).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_computation_that_panics_is_a_defect_and_frees_its_slot() {
+        let hashing = one_at_a_time();
+        let failed: Result<(), _> = hashing.compute(|_| panic!("hunter2")).await;
+        assert!(matches!(failed, Err(ApiError::Internal(cause)) if !cause.contains("hunter2")));
+        assert!(hashing.compute(|_| ()).await.is_ok());
+    }
+}

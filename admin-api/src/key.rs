@@ -1,0 +1,62 @@
+//! An API key as answers show it, and the rule that no key reaches beyond whoever made it.
+
+use chrono::{DateTime, Utc};
+use identity::ApiKey;
+use serde::Serialize;
+use store::KeyRecord;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+/// Keys that one account may have, until it deletes some: expired ones count.
+pub(crate) const MAX_KEYS: usize = 100;
+/// Scopes that one key may have.
+pub(crate) const MAX_SCOPES: usize = 64;
+
+/// An API key, without its secret.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Key {
+    id: Uuid,
+    name: String,
+    /// How the key's text begins, to tell keys apart.
+    prefix: String,
+    /// The permissions that the key is limited to; `null`: whatever the account's role may do.
+    scopes: Option<Vec<String>>,
+    created_at: DateTime<Utc>,
+    /// `null`: until it is deleted.
+    expires_at: Option<DateTime<Utc>>,
+    /// Known to the minute or so; `null`: never.
+    last_used_at: Option<DateTime<Utc>>,
+}
+
+/// A key just made. Its text is shown this once and is kept nowhere.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct NewlyMade {
+    /// Show it as `X-API-Key: …` or `Authorization: Bearer …`.
+    key: String,
+    #[serde(flatten)]
+    record: Key,
+}
+
+// === impl Key ===
+
+impl From<KeyRecord> for Key {
+    fn from(record: KeyRecord) -> Self {
+        Self {
+            id: record.id.uuid(),
+            name: record.name,
+            prefix: record.prefix,
+            scopes: record.scopes,
+            created_at: record.created_at,
+            expires_at: record.expires_at,
+            last_used_at: record.last_used_at,
+        }
+    }
+}
+
+// === impl NewlyMade ===
+
+impl NewlyMade {
+    pub(crate) fn new(key: &ApiKey, record: KeyRecord) -> Self {
+        Self { key: key.expose().to_owned(), record: record.into() }
+    }
+}

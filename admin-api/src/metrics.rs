@@ -1,0 +1,67 @@
+//! What operators see of the office: logins, registrations, refreshes and the queue for passwords. Never labelled with a
+//! person.
+
+use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts, Registry};
+
+/// Registered once in the registry that the process exposes. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct OfficeMetrics {
+    logins: IntCounterVec,
+    registrations: IntCounterVec,
+    refreshes: IntCounterVec,
+    pub(crate) hashes: IntCounter,
+    pub(crate) hashes_waiting: IntGauge,
+    pub(crate) hashes_refused: IntCounter,
+}
+
+// === impl OfficeMetrics ===
+
+impl OfficeMetrics {
+    pub(crate) fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let r = registry;
+        Ok(Self {
+            logins: outcomes(r, "portcullis_logins_total", "Logins by outcome (ok, refused, disabled).")?,
+            registrations: outcomes(r, "portcullis_registrations_total", "Registrations by outcome (ok, taken).")?,
+            refreshes: outcomes(
+                r,
+                "portcullis_refreshes_total",
+                "Refreshes by outcome (ok, refused, reused); each reuse ended a session.",
+            )?,
+            hashes: IntCounter::new("portcullis_password_hashes_total", "Passwords hashed or checked.")
+                .and_then(|c| registered(r, c))?,
+            hashes_waiting: IntGauge::new(
+                "portcullis_password_hashes_waiting",
+                "Passwords waiting to be hashed or checked.",
+            )
+            .and_then(|g| registered(r, g))?,
+            hashes_refused: IntCounter::new(
+                "portcullis_password_hashes_refused_total",
+                "Requests answered 503 because too many passwords were waiting.",
+            )
+            .and_then(|c| registered(r, c))?,
+        })
+    }
+
+    pub(crate) fn login(&self, outcome: &str) {
+        self.logins.with_label_values(&[outcome]).inc();
+    }
+
+    pub(crate) fn registration(&self, outcome: &str) {
+        self.registrations.with_label_values(&[outcome]).inc();
+    }
+
+    pub(crate) fn refresh(&self, outcome: &str) {
+        self.refreshes.with_label_values(&[outcome]).inc();
+    }
+}
+
+fn outcomes(registry: &Registry, name: &str, help: &str) -> Result<IntCounterVec, prometheus::Error> {
+    IntCounterVec::new(Opts::new(name, help), &["outcome"]).and_then(|metric| registered(registry, metric))
+}
+
+fn registered<M: prometheus::core::Collector + Clone + 'static>(
+    registry: &Registry,
+    metric: M,
+) -> Result<M, prometheus::Error> {
+    registry.register(Box::new(metric.clone())).map(|()| metric)
+}

@@ -1,0 +1,154 @@
+//! What every handler needs: the store, the keys, the settings, the clock, and the hooks into the process that runs us.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use arc_swap::ArcSwap;
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use identity::{Argon2Params, PasswordRules, TokenRules, TokenType};
+use policies::Policy;
+use prometheus::Registry;
+use store::{Keyring, Store};
+
+use crate::{hashing::Hashing, metrics::OfficeMetrics};
+
+/// Clocks that differ (DESIGN §3).
+const LEEWAY: Duration = Duration::from_secs(30);
+
+/// What the office does and how; from the configuration.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// `iss` of everything that is signed.
+    pub issuer: String,
+    /// `aud` of access tokens.
+    pub audience: String,
+    /// `aud` of the assertions by which callers are known: our name among the upstreams.
+    pub upstream_name: String,
+    /// Life of an access token.
+    pub access_ttl: Duration,
+    /// Life of a refresh token, and so of a session that is not refreshed.
+    pub refresh_ttl: Duration,
+    /// How long after its use a refresh token may be used again: two tabs of one browser may race.
+    pub refresh_grace: Duration,
+    /// What a new password has to be.
+    pub password_rules: PasswordRules,
+    /// The cost of a password hash.
+    pub argon2: Argon2Params,
+    /// Password hashes computed at once; 0 means one per core.
+    pub hash_concurrency: usize,
+    /// The role of whoever registers.
+    pub default_role: String,
+    /// The tier of whoever registers.
+    pub default_tier: String,
+}
+
+/// What the office asks of the process that runs it.
+#[async_trait]
+pub trait Hooks: Send + Sync {
+    /// Reads the configuration anew and puts it in force, or returns every error in it and leaves the old one.
+    async fn reload(&self) -> Result<ReloadReport, Vec<String>>;
+
+    /// The policy in force: which roles and tiers exist and what they hold.
+    fn policy(&self) -> Arc<Policy>;
+
+    /// What does not work as it should, a word each; empty when all is well. Strangers can read it.
+    fn status(&self) -> Vec<&'static str>;
+}
+
+/// A configuration that has been put in force.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReloadReport {
+    /// Counts configurations since the start of the process, which is 1.
+    pub generation: u64,
+    /// Sections that changed and take effect at the next start only.
+    pub needs_restart: Vec<String>,
+}
+
+/// Tells the time. Tests bring their own, so that a week passes at once.
+#[derive(Clone)]
+pub struct Clock(Arc<dyn Fn() -> DateTime<Utc> + Send + Sync>);
+
+/// Why an office cannot open.
+#[derive(Debug, thiserror::Error)]
+pub enum OfficeError {
+    /// Its metrics are registered already, or wrongly.
+    #[error("the metrics of the account service cannot be registered")]
+    Metrics(#[from] prometheus::Error),
+    /// The cost of password hashes is out of range.
+    #[error("the parameters of password hashes cannot be used")]
+    Argon2(#[from] identity::PasswordError),
+}
+
+/// The account service, ready to be served by [`crate::router`].
+pub struct Office {
+    pub(crate) store: Store,
+    pub(crate) keys: Arc<ArcSwap<Keyring>>,
+    pub(crate) settings: Settings,
+    pub(crate) hooks: Arc<dyn Hooks>,
+    pub(crate) hashing: Hashing,
+    pub(crate) metrics: OfficeMetrics,
+    pub(crate) access_rules: TokenRules,
+    pub(crate) assertion_rules: TokenRules,
+    clock: Clock,
+}
+
+// === impl Office ===
+
+impl Office {
+    /// Opens an office. Its metrics are registered in `registry`, so there can be one office for each.
+    pub fn new(
+        store: Store,
+        keys: Arc<ArcSwap<Keyring>>,
+        settings: Settings,
+        hooks: Arc<dyn Hooks>,
+        registry: &Registry,
+    ) -> Result<Self, OfficeError> {
+        let metrics = OfficeMetrics::new(registry)?;
+        Ok(Self {
+            hashing: Hashing::new(settings.argon2, settings.hash_concurrency, metrics.clone())?,
+            access_rules: rules(&settings.issuer, &settings.audience, TokenType::Access),
+            assertion_rules: rules(&settings.issuer, &settings.upstream_name, TokenType::Assertion),
+            clock: Clock::system(),
+            store,
+            keys,
+            settings,
+            hooks,
+            metrics,
+        })
+    }
+
+    /// The same office by another clock.
+    #[must_use]
+    pub fn with_clock(self, clock: Clock) -> Self {
+        Self { clock, ..self }
+    }
+
+    pub(crate) fn now(&self) -> DateTime<Utc> {
+        (self.clock.0)()
+    }
+}
+
+// === impl Clock ===
+
+impl Clock {
+    /// The system's.
+    #[must_use]
+    pub fn system() -> Self {
+        Self::new(Utc::now)
+    }
+
+    /// Whatever `now` says.
+    pub fn new(now: impl Fn() -> DateTime<Utc> + Send + Sync + 'static) -> Self {
+        Self(Arc::new(now))
+    }
+}
+
+impl fmt::Debug for Clock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Clock")
+    }
+}
+
+fn rules(issuer: &str, audience: &str, typ: TokenType) -> TokenRules {
+    TokenRules { issuer: issuer.into(), audience: audience.into(), typ, leeway: LEEWAY }
+}

@@ -1,0 +1,105 @@
+//! The API's document: what the endpoints say of themselves, plus what is true of all of them.
+//!
+//! Endpoints name only the refusals that are theirs; here each refusal gets its body and each operation the refusals that
+//! every operation of its kind has, so that no file repeats them.
+
+use serde::Serialize;
+use utoipa::{
+    OpenApi, ToSchema,
+    openapi::{
+        Components, Content, OpenApi as Document, Ref, RefOr, Response,
+        path::{Operation, PathItem},
+        security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme},
+    },
+};
+
+/// Why a request was not served (RFC 9457); what `policies::problem` writes, which knows nothing of this document.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Problem)]
+pub(crate) struct ProblemShape {
+    /// `urn:portcullis:problem:` and the code.
+    r#type: String,
+    title: String,
+    status: u16,
+    /// Stable; programs decide by it.
+    code: String,
+    /// A sentence that helps.
+    detail: String,
+    /// To find the request in the logs.
+    request_id: Option<String>,
+    /// Which fields or parameters are wrong, if that is what is wrong.
+    errors: Option<Vec<FieldShape>>,
+}
+
+/// What is wrong with one field.
+#[derive(Serialize, ToSchema)]
+#[schema(as = FieldError)]
+pub(crate) struct FieldShape {
+    /// Empty: the body as a whole.
+    field: String,
+    message: String,
+}
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Portcullis accounts",
+        description = "Accounts, sessions and API keys of the platform, as the gateway exposes them.",
+        license(name = "Apache-2.0", identifier = "Apache-2.0")
+    ),
+    components(schemas(ProblemShape, FieldShape)),
+    tags(
+        (name = "auth", description = "Registration, sessions and one's own account"),
+        (name = "keys", description = "API keys for programs"),
+        (name = "administration", description = "Other people's accounts, and the configuration"),
+        (name = "service", description = "For machines"),
+    )
+)]
+pub(crate) struct Outline;
+
+/// Adds to every operation what its own file does not say.
+pub(crate) fn complete(document: &mut Document) {
+    add_schemes(document.components.get_or_insert_with(Components::new));
+    for item in document.paths.paths.values_mut() {
+        operations(item).for_each(complete_operation);
+    }
+}
+
+/// The operations of one path.
+pub(crate) fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
+    let PathItem { get, put, post, delete, patch, .. } = item;
+    [get, put, post, delete, patch].into_iter().flatten()
+}
+
+fn add_schemes(components: &mut Components) {
+    let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).bearer_format("JWT").build();
+    components.add_security_scheme("access_token", SecurityScheme::Http(bearer));
+    components.add_security_scheme("api_key", SecurityScheme::ApiKey(ApiKey::Header(ApiKeyValue::new("X-API-Key"))));
+}
+
+fn complete_operation(operation: &mut Operation) {
+    let takes_a_body = operation.request_body.is_some();
+    let mut common = vec![("503", "`directory_unavailable`: accounts cannot be reached; see `Retry-After`")];
+    if takes_a_body {
+        common.push(("400", "`malformed_json`: not JSON, nested too deeply, or a member given twice"));
+        common.push(("413", "`body_too_large`"));
+        common.push(("415", "`unsupported_media_type`: send `application/json`"));
+        common.push(("422", "`invalid_fields`: `errors` names each field that is missing, unknown or wrong"));
+    }
+    if operation.security.is_some() {
+        common.push(("401", "`missing_credential`, `invalid_token`, `expired` or `revoked`"));
+    }
+    let responses = &mut operation.responses.responses;
+    for (status, description) in common {
+        responses.entry(status.to_owned()).or_insert_with(|| Response::new(description).into());
+    }
+    for (status, response) in responses.iter_mut() {
+        if let (RefOr::T(response), true) = (response, status.starts_with(['4', '5'])) {
+            let schema = Ref::from_schema_name("Problem");
+            response
+                .content
+                .entry("application/problem+json".to_owned())
+                .or_insert_with(|| Content::new(Some(schema)).into());
+        }
+    }
+}

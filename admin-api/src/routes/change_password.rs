@@ -1,0 +1,71 @@
+//! `POST /auth/change-password`: a new password for who knows the old one. Every other session of the account ends
+//! (OWASP ASVS 7.4.3); API keys stay, they were never made from the password.
+//!
+//! How often somebody may guess the old one is the door's to limit.
+
+use std::sync::Arc;
+
+use axum::{Json, extract::State};
+use identity::{Grant, Password, SecretText, Verdict};
+use serde::Deserialize;
+use utoipa::ToSchema;
+
+use super::logout::Done;
+use crate::{
+    body::Body,
+    caller::{Allowed, ManageAccount},
+    error::ApiError,
+    form::Form,
+    office::{Office, Settings},
+};
+
+/// The old password and the new.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ChangePassword {
+    #[schema(value_type = String, format = Password, max_length = 1024)]
+    old_password: SecretText,
+    #[schema(value_type = String, format = Password, max_length = 1024)]
+    new_password: SecretText,
+}
+
+/// Changes the caller's password and ends the account's other sessions.
+#[utoipa::path(
+    post, path = "/auth/change-password", tag = "auth", request_body = ChangePassword,
+    security(("access_token" = []), ("api_key" = [])),
+    responses(
+        (status = 200, description = "The password has changed", body = Done),
+        (status = 403, description = "`wrong_password`: the old password is wrong"),
+        (status = 503, description = "`busy`: too many passwords are being checked; see `Retry-After`"),
+    )
+)]
+pub(crate) async fn change_password(
+    State(office): State<Arc<Office>>,
+    Allowed { caller, .. }: Allowed<ManageAccount>,
+    Body(request): Body<ChangePassword>,
+) -> Result<Json<Done>, ApiError> {
+    let (old, new) = request.parse(&office.settings)?;
+    let account = caller.0.account;
+    let hash = office.store.password_hash(account).await?.ok_or(ApiError::CallerGone)?;
+    if office.hashing.verify(&old, Some(hash)).await? == Verdict::Mismatch {
+        return Err(ApiError::WrongPassword);
+    }
+    let hash = office.hashing.hash(new).await?;
+    let keep = match caller.0.grant {
+        Grant::Session(session) => Some(session),
+        Grant::Key(_) => None,
+    };
+    office.store.set_password(account, hash, keep, office.now()).await?;
+    Ok(Json(Done { message: "password changed; all other sessions have ended" }))
+}
+
+// === impl ChangePassword ===
+
+impl ChangePassword {
+    fn parse(&self, settings: &Settings) -> Result<(Password, Password), ApiError> {
+        let mut form = Form::default();
+        let old = form.password("old_password", &self.old_password);
+        let new = form.new_password("new_password", &self.new_password, &settings.password_rules);
+        form.finish(old.zip(new))
+    }
+}

@@ -1,0 +1,116 @@
+//! `PATCH /admin/users/{id}`: an administrator sets somebody's role, tier or status. It counts at once, for tokens that
+//! are already out too.
+//!
+//! Nobody changes their own account here: role and tier are never set by the person they belong to, and whoever changes
+//! accounts is an administrator still, so that the last one cannot lock everybody out.
+
+use std::sync::Arc;
+
+use axum::{
+    Json,
+    extract::{Path, State},
+};
+use identity::AccountId;
+use policies::Policy;
+use serde::Deserialize;
+use store::{AccountChange, Status, StoreError};
+use utoipa::ToSchema;
+
+use crate::{
+    body::Body,
+    caller::{Allowed, ManageUsers},
+    error::ApiError,
+    form::Form,
+    office::Office,
+    user::User,
+};
+
+const NO_ACCOUNT: ApiError = ApiError::NotFound("account");
+
+/// What shall change; at least one of them.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ChangeUser {
+    /// A role of the configuration.
+    role: Option<String>,
+    /// A tier of the configuration.
+    tier: Option<String>,
+    /// `disabled`: nothing that belongs to the account opens the door, neither sessions nor keys, until it is `active`.
+    status: Option<NewStatus>,
+}
+
+/// May the account be used?
+#[derive(Clone, Copy, Deserialize, ToSchema)]
+#[serde(try_from = "String")]
+#[schema(rename_all = "lowercase")]
+pub(crate) enum NewStatus {
+    Active,
+    Disabled,
+}
+
+/// Changes somebody's role, tier or status. For administrators.
+#[utoipa::path(
+    patch, path = "/admin/users/{id}", tag = "administration", request_body = ChangeUser,
+    security(("access_token" = []), ("api_key" = [])),
+    params(("id" = String, Path, description = "The account's id")),
+    responses(
+        (status = 200, description = "The account as it is now", body = User),
+        (status = 403, description = "`forbidden`: the caller may not manage users; `own_account`: it is the caller's own"),
+        (status = 404, description = "`not_found`: there is no such account"),
+    )
+)]
+pub(crate) async fn change_user(
+    State(office): State<Arc<Office>>,
+    Allowed { caller, .. }: Allowed<ManageUsers>,
+    Path(id): Path<String>,
+    Body(request): Body<ChangeUser>,
+) -> Result<Json<User>, ApiError> {
+    let id: AccountId = id.parse().map_err(|_| NO_ACCOUNT)?;
+    if id == caller.0.account {
+        return Err(ApiError::OwnAccount);
+    }
+    let change = request.parse(&office.hooks.policy())?;
+    tracing::info!(by = %caller.0.account, account = %id, ?change, "an account is changed");
+    match office.store.change_account(id, change, office.now()).await {
+        Ok(account) => Ok(Json(account.into())),
+        Err(StoreError::NotFound) => Err(NO_ACCOUNT),
+        Err(error) => Err(error.into()),
+    }
+}
+
+// === impl NewStatus ===
+
+/// Not derived: serde would take `{"disabled": null}` for a status as well.
+impl TryFrom<String> for NewStatus {
+    type Error = &'static str;
+
+    fn try_from(word: String) -> Result<Self, &'static str> {
+        match word.as_str() {
+            "active" => Ok(Self::Active),
+            "disabled" => Ok(Self::Disabled),
+            _ => Err("must be `active` or `disabled`"),
+        }
+    }
+}
+
+// === impl ChangeUser ===
+
+impl ChangeUser {
+    fn parse(self, policy: &Policy) -> Result<AccountChange, ApiError> {
+        let mut form = Form::default();
+        if let Some(role) = self.role.as_deref().filter(|role| !policy.roles.contains(role)) {
+            form.fault("role", format!("there is no role `{role}`"));
+        }
+        if let Some(tier) = self.tier.as_deref().filter(|tier| !policy.tiers.contains(tier)) {
+            form.fault("tier", format!("there is no tier `{tier}`"));
+        }
+        if self.role.is_none() && self.tier.is_none() && self.status.is_none() {
+            form.fault("", "give a role, a tier or a status");
+        }
+        let status = self.status.map(|status| match status {
+            NewStatus::Active => Status::Active,
+            NewStatus::Disabled => Status::Disabled,
+        });
+        form.finish(Some(AccountChange { role: self.role, tier: self.tier, status }))
+    }
+}

@@ -1,0 +1,107 @@
+//! `POST /auth/api-keys`: a key for a program, limited to what its maker chooses and never beyond what its maker may.
+
+use std::sync::Arc;
+
+use axum::{Json, extract::State, http::StatusCode};
+use chrono::{DateTime, TimeDelta, Utc};
+use identity::{ApiKey, KeyId};
+use serde::Deserialize;
+use store::NewKey;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use crate::{
+    body::Body,
+    caller::{Allowed, Caller, ManageAccount},
+    error::ApiError,
+    form::Form,
+    key::{MAX_KEYS, NewlyMade},
+    office::Office,
+};
+
+/// A key's life in days, at least and at most.
+const DAYS: std::ops::RangeInclusive<i64> = 1..=3650;
+
+/// What the key shall be.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct CreateKey {
+    /// For the person who manages keys; 100 characters at most.
+    name: String,
+    /// Permissions that the key is limited to, such as `agents:publish`, `agents:*` or `*`. Left out: whatever the
+    /// account's role may do, or the scopes of the key that makes this one.
+    scopes: Option<Vec<String>>,
+    /// 1 to 3650. Left out: until it is deleted.
+    #[schema(minimum = 1, maximum = 3650)]
+    expires_in_days: Option<i64>,
+}
+
+struct Wanted {
+    name: String,
+    scopes: Option<Vec<String>>,
+    lifetime: Option<TimeDelta>,
+}
+
+/// Makes an API key. Its text is shown in this answer and never again.
+#[utoipa::path(
+    post, path = "/auth/api-keys", tag = "keys", request_body = CreateKey, security(("access_token" = []), ("api_key" = [])),
+    responses(
+        (status = 201, description = "The key", body = NewlyMade),
+        (status = 403, description = "`forbidden`: a scope reaches beyond the caller's own"),
+        (status = 409, description = "`too_many_keys`: an account may have 100"),
+    )
+)]
+pub(crate) async fn create_key(
+    State(office): State<Arc<Office>>,
+    Allowed { caller, .. }: Allowed<ManageAccount>,
+    Body(request): Body<CreateKey>,
+) -> Result<(StatusCode, Json<NewlyMade>), ApiError> {
+    let wanted = request.parse()?;
+    let scopes = caller.hand_out(wanted.scopes)?;
+    let account = caller.0.account;
+    if office.store.list_keys(account).await?.len() >= MAX_KEYS {
+        return Err(ApiError::TooManyKeys(MAX_KEYS));
+    }
+    let now = office.now();
+    let (key, new) = fresh_key(&caller, wanted.name, scopes, wanted.lifetime.map(|lifetime| now + lifetime), now);
+    let record = office.store.create_key(new).await?;
+    Ok((StatusCode::CREATED, Json(NewlyMade::new(&key, record))))
+}
+
+/// A key and what the store is told of it: everything but the key.
+pub(crate) fn fresh_key(
+    caller: &Caller,
+    name: String,
+    scopes: Option<Vec<String>>,
+    expires_at: Option<DateTime<Utc>>,
+    now: DateTime<Utc>,
+) -> (ApiKey, NewKey) {
+    let id = KeyId::new(Uuid::now_v7());
+    let key = ApiKey::generate(id, &mut rand::rng());
+    let new = NewKey {
+        id,
+        account: caller.0.account,
+        name,
+        prefix: key.prefix(),
+        digest: key.digest(),
+        scopes,
+        expires_at,
+        now,
+    };
+    (key, new)
+}
+
+// === impl CreateKey ===
+
+impl CreateKey {
+    fn parse(self) -> Result<Wanted, ApiError> {
+        let mut form = Form::default();
+        let name = form.name("name", &self.name);
+        let scopes = self.scopes.and_then(|scopes| form.scopes("scopes", &scopes));
+        if self.expires_in_days.is_some_and(|days| !DAYS.contains(&days)) {
+            form.fault("expires_in_days", format!("must be between {} and {}", DAYS.start(), DAYS.end()));
+        }
+        let lifetime = self.expires_in_days.and_then(TimeDelta::try_days);
+        form.finish(name.map(|name| Wanted { name, scopes, lifetime }))
+    }
+}

@@ -1,0 +1,46 @@
+//! `DELETE /auth/api-keys/{id}`: a key of the caller's is refused from now on.
+
+use std::sync::Arc;
+
+use axum::{
+    extract::{Path, State},
+    http::StatusCode,
+};
+use identity::KeyId;
+use store::StoreError;
+
+use crate::{
+    caller::{Allowed, ManageAccount},
+    error::ApiError,
+    office::Office,
+};
+
+/// What a path names, when it does not name a key of the caller's.
+pub(crate) const NO_KEY: ApiError = ApiError::NotFound("API key");
+
+/// Deletes one of the caller's API keys.
+#[utoipa::path(
+    delete, path = "/auth/api-keys/{id}", tag = "keys", security(("access_token" = []), ("api_key" = [])),
+    params(("id" = String, Path, description = "The key's id")),
+    responses(
+        (status = 204, description = "Deleted"),
+        (status = 404, description = "`not_found`: the caller has no such key"),
+    )
+)]
+pub(crate) async fn delete_key(
+    State(office): State<Arc<Office>>,
+    Allowed { caller, .. }: Allowed<ManageAccount>,
+    Path(id): Path<String>,
+) -> Result<StatusCode, ApiError> {
+    let id: KeyId = id.parse().map_err(|_| NO_KEY)?;
+    office.store.revoke_key(caller.0.account, id, office.now()).await.map_err(no_key)?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Somebody else's key is no key.
+pub(crate) fn no_key(error: StoreError) -> ApiError {
+    match error {
+        StoreError::NotFound => NO_KEY,
+        error => error.into(),
+    }
+}

@@ -1,0 +1,89 @@
+//! `POST /auth/api-keys/{id}/rotate`: a key makes way for a new one of the same name, scopes and length of life.
+//!
+//! The old one stays good for a grace period, so that programs can be moved over one by one.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    Json,
+    extract::{Path, State},
+    http::StatusCode,
+};
+use identity::KeyId;
+use serde::Deserialize;
+use utoipa::ToSchema;
+
+use super::{
+    create_key::fresh_key,
+    delete_key::{NO_KEY, no_key},
+};
+use crate::{
+    body::BodyOrNothing,
+    caller::{Allowed, ManageAccount},
+    error::ApiError,
+    key::{MAX_KEYS, NewlyMade},
+    office::Office,
+};
+
+/// A week, in seconds.
+const MAX_GRACE: i64 = 7 * 24 * 60 * 60;
+
+/// How the old key goes.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RotateKey {
+    /// Seconds for which the old key stays good, 604800 (a week) at most. Left out: 0, it is refused at once.
+    #[schema(minimum = 0, maximum = 604_800)]
+    #[serde(default)]
+    grace: i64,
+}
+
+/// Replaces an API key. The new one's text is shown in this answer and never again. The body may be left out.
+#[utoipa::path(
+    post, path = "/auth/api-keys/{id}/rotate", tag = "keys", request_body = RotateKey, security(("access_token" = []), ("api_key" = [])),
+    params(("id" = String, Path, description = "The old key's id")),
+    responses(
+        (status = 201, description = "The new key", body = NewlyMade),
+        (status = 403, description = "`forbidden`: the key's scopes reach beyond the caller's own"),
+        (status = 409, description = "`too_many_keys`: an account may have 100, the old one in its grace among them"),
+        (status = 404, description = "`not_found`: the caller has no such key in use"),
+    )
+)]
+pub(crate) async fn rotate_key(
+    State(office): State<Arc<Office>>,
+    Allowed { caller, .. }: Allowed<ManageAccount>,
+    Path(id): Path<String>,
+    BodyOrNothing(request): BodyOrNothing<RotateKey>,
+) -> Result<(StatusCode, Json<NewlyMade>), ApiError> {
+    let grace = request.parse()?;
+    let id: KeyId = id.parse().map_err(|_| NO_KEY)?;
+    let now = office.now();
+    let records = office.store.list_keys(caller.0.account).await?;
+    let at_limit = records.len() >= MAX_KEYS;
+    let is_in_use = |expires_at: Option<chrono::DateTime<chrono::Utc>>| expires_at.is_none_or(|at| at > now);
+    let old = records.into_iter().find(|record| record.id == id && is_in_use(record.expires_at)).ok_or(NO_KEY)?;
+    // Whoever rotates a key holds its successor.
+    caller.demand_scopes(old.scopes.as_deref())?;
+    if at_limit && !grace.is_zero() {
+        return Err(ApiError::TooManyKeys(MAX_KEYS));
+    }
+    let expires_at = old.expires_at.map(|expires_at| now + (expires_at - old.created_at));
+    let (key, new) = fresh_key(&caller, old.name, old.scopes, expires_at, now);
+    let record = office.store.rotate_key(caller.0.account, id, new, grace, now).await.map_err(no_key)?;
+    if grace.is_zero() {
+        // Refused already, since it has expired; revoked, it is not listed any more either.
+        office.store.revoke_key(caller.0.account, id, now).await.map_err(no_key)?;
+    }
+    Ok((StatusCode::CREATED, Json(NewlyMade::new(&key, record))))
+}
+
+// === impl RotateKey ===
+
+impl RotateKey {
+    fn parse(&self) -> Result<Duration, ApiError> {
+        match u64::try_from(self.grace) {
+            Ok(seconds) if self.grace <= MAX_GRACE => Ok(Duration::from_secs(seconds)),
+            _ => Err(ApiError::one_field("grace", format!("must be between 0 and {MAX_GRACE}"))),
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! `POST /auth/validate`: is this credential good, and whose is it? For services that are handed one and do not check it
+//! themselves. The answer is what the door would find: the signature, and then what the database says of the session or
+//! key and of the account.
+
+use std::sync::Arc;
+
+use axum::{Json, extract::State};
+use identity::{AccessClaims, ApiKey, SecretText, TokenError};
+use serde::{Deserialize, Serialize};
+use store::{GrantFacts, Standing};
+use utoipa::ToSchema;
+
+use crate::{body::Body, error::ApiError, office::Office, user::User};
+
+/// How every API key begins.
+const KEY_PREFIX: &str = "pck_";
+
+/// A credential to be looked at.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Validate {
+    /// An access token or an API key.
+    #[schema(value_type = String, format = Password)]
+    token: SecretText,
+}
+
+/// What the credential is worth.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Verdict {
+    valid: bool,
+    /// Whose it is, if it is valid.
+    user: Option<User>,
+    /// The permissions that the credential is limited to; `null`: whatever the user's role may do.
+    scopes: Option<Vec<String>>,
+    /// If it is not valid: `invalid_token`, `expired`, `revoked` or `account_disabled`.
+    error: Option<&'static str>,
+}
+
+/// Looks at a credential. Always 200 for a readable body; `valid` is the answer.
+#[utoipa::path(
+    post, path = "/auth/validate", tag = "auth", request_body = Validate,
+    responses((status = 200, description = "What the credential is worth", body = Verdict))
+)]
+pub(crate) async fn validate(
+    State(office): State<Arc<Office>>,
+    Body(request): Body<Validate>,
+) -> Result<Json<Verdict>, ApiError> {
+    let shown = request.token.expose();
+    let facts =
+        if shown.starts_with(KEY_PREFIX) { of_key(&office, shown).await? } else { of_token(&office, shown).await? };
+    let verdict = facts.and_then(|facts| match facts.standing(office.now()) {
+        Standing::Live => Ok(facts),
+        Standing::Ended => Err("revoked"),
+        Standing::Expired => Err("expired"),
+        Standing::AccountDisabled => Err("account_disabled"),
+    });
+    Ok(Json(match verdict {
+        Ok(facts) => Verdict { valid: true, user: Some(facts.account.into()), scopes: facts.scopes, error: None },
+        Err(error) => Verdict { valid: false, user: None, scopes: None, error: Some(error) },
+    }))
+}
+
+type Found = Result<GrantFacts, &'static str>;
+
+async fn of_token(office: &Office, shown: &str) -> Result<Found, ApiError> {
+    let claims: AccessClaims =
+        match identity::verify(shown, &office.keys.load().access.keys, &office.access_rules, office.now()) {
+            Ok(claims) => claims,
+            Err(TokenError::Expired) => return Ok(Err("expired")),
+            Err(_) => return Ok(Err("invalid_token")),
+        };
+    let facts = office.store.session_grant(claims.sid).await?;
+    Ok(facts.filter(|facts| facts.account.id == claims.sub).ok_or("invalid_token"))
+}
+
+async fn of_key(office: &Office, shown: &str) -> Result<Found, ApiError> {
+    let Ok(key) = ApiKey::parse(shown) else { return Ok(Err("invalid_token")) };
+    let facts = office.store.key_grant(key.id()).await?;
+    Ok(facts.filter(|facts| facts.digest.as_ref() == Some(&key.digest())).ok_or("invalid_token"))
+}

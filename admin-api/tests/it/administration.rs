@@ -1,0 +1,163 @@
+//! Other people's accounts, for those who may manage them.
+
+use insta::assert_snapshot;
+use serde_json::{Value, json};
+
+use crate::house::{House, Person, Shown};
+
+async fn change(house: &House, by: &Person, whom: &Person, body: Value) -> crate::house::Answer {
+    house.call("PATCH", &format!("/admin/users/{}", whom.id), by.shown(), body).await
+}
+
+#[tokio::test]
+async fn role_tier_and_status_count_at_once() {
+    let house = House::open().await;
+    let (root, person) = (house.administrator("root@example.com").await, house.register("ada@example.com").await);
+    let answer = change(&house, &root, &person, json!({ "role": "helpdesk", "tier": "pro" })).await;
+    assert_eq!((answer.text("role"), answer.text("tier")), ("helpdesk", "pro"));
+    assert_eq!(house.get("/admin/users", person.shown()).await.status, 200);
+    assert_eq!(change(&house, &root, &person, json!({ "status": "disabled" })).await.status, 200);
+    assert_eq!(house.get("/auth/me", person.shown()).await.status, 401);
+    assert_eq!(change(&house, &root, &person, json!({ "status": "active" })).await.status, 200);
+    assert_eq!(
+        house.get("/auth/me", Shown::Credential(&house.login("ada@example.com").await.access)).await.text("tier"),
+        "pro"
+    );
+}
+
+#[tokio::test]
+async fn what_does_not_exist_is_not_given() {
+    let house = House::open().await;
+    let (root, person) = (house.administrator("root@example.com").await, house.register("ada@example.com").await);
+    assert_snapshot!(change(&house, &root, &person, json!({ "role": "emperor", "tier": "platinum" })).await.refusal(), @"
+    422 invalid_fields
+      role: there is no role `emperor`
+      tier: there is no tier `platinum`
+    ");
+    assert_snapshot!(change(&house, &root, &person, json!({ "status": { "disabled": null } })).await.refusal(), @"
+    422 invalid_fields
+      status: must be a string
+    ");
+    assert_snapshot!(change(&house, &root, &person, json!({ "status": "asleep" })).await.refusal(), @"
+    422 invalid_fields
+      status: must be `active` or `disabled`
+    ");
+    assert_snapshot!(change(&house, &root, &person, json!({})).await.refusal(), @"
+    422 invalid_fields
+      : give a role, a tier or a status
+    ");
+    assert_snapshot!(change(&house, &root, &person, json!({ "email": "eve@example.com" })).await.refusal(), @"
+    422 invalid_fields
+      email: is not a field here; expected one of role, tier, status
+    ");
+    for nobody in ["0190a5a0-0000-7000-8000-000000000000", "nonsense"] {
+        let answer =
+            house.call("PATCH", &format!("/admin/users/{nobody}"), root.shown(), json!({ "tier": "pro" })).await;
+        assert_eq!(answer.refusal(), "404 not_found");
+    }
+    assert_eq!(house.get("/auth/me", person.shown()).await.text("role"), "user");
+}
+
+#[tokio::test]
+async fn administrators_do_not_change_their_own_account() {
+    let house = House::open().await;
+    let root = house.administrator("root@example.com").await;
+    for body in [json!({ "role": "user" }), json!({ "status": "disabled" }), json!({ "tier": "pro" })] {
+        assert_eq!(change(&house, &root, &root, body).await.refusal(), "403 own_account");
+    }
+}
+
+#[tokio::test]
+async fn a_scoped_key_of_an_administrator_administers_only_if_it_says_so() {
+    let house = House::open().await;
+    let root = house.administrator("root@example.com").await;
+    for (scopes, status) in
+        [(json!(["agents:*"]), 403), (json!(["users:manage"]), 200), (json!(["*"]), 200), (Value::Null, 200)]
+    {
+        let key = house.make_key(&root, json!({ "name": "key", "scopes": scopes })).await;
+        let answer = house.get("/admin/users", Shown::Credential(key["key"].as_str().unwrap())).await;
+        assert_eq!(answer.status, status, "{scopes}");
+    }
+}
+
+#[tokio::test]
+async fn every_account_is_on_exactly_one_page() {
+    let house = House::open().await;
+    let root = house.administrator("root@example.com").await;
+    let mut registered = vec![root.id.to_string()];
+    for number in 0..6 {
+        registered.push(house.register(&format!("person{number}@example.com")).await.id.to_string());
+    }
+    let (mut seen, mut path) = (Vec::new(), "/admin/users?limit=3".to_owned());
+    let mut sizes = Vec::new();
+    loop {
+        let page = house.get(&path, root.shown()).await;
+        let items = page.body["items"].as_array().unwrap();
+        sizes.push(items.len());
+        seen.extend(items.iter().map(|user| user["id"].as_str().unwrap().to_owned()));
+        let Some(cursor) = page.body["next_cursor"].as_str() else { break };
+        path = format!("/admin/users?limit=3&cursor={cursor}");
+    }
+    assert_eq!((sizes, &seen), (vec![3, 3, 1], &registered));
+    assert_eq!(house.get("/admin/users", root.shown()).await.body["items"].as_array().unwrap().len(), 7);
+}
+
+#[tokio::test]
+async fn query_parameters_are_read_strictly() {
+    let house = House::open().await;
+    let root = house.administrator("root@example.com").await;
+    let mut answers = Vec::new();
+    for query in [
+        "limit=0",
+        "limit=201",
+        "limit=x",
+        "limit=-1",
+        "limit=",
+        "limit=1&limit=2",
+        "cursor=nonsense",
+        "role=admin",
+        "limit=%ff",
+    ] {
+        let answer = house.get(&format!("/admin/users?{query}"), root.shown()).await;
+        answers.push(format!("{query}: {}", answer.refusal()));
+    }
+    assert_snapshot!(answers.join("\n"), @"
+    limit=0: 400 invalid_query
+      limit: must be a number between 1 and 200
+    limit=201: 400 invalid_query
+      limit: must be a number between 1 and 200
+    limit=x: 400 invalid_query
+      limit: must be a number between 1 and 200
+    limit=-1: 400 invalid_query
+      limit: must be a number between 1 and 200
+    limit=: 400 invalid_query
+      limit: must be a number between 1 and 200
+    limit=1&limit=2: 400 invalid_query
+      limit: is given twice
+    cursor=nonsense: 400 invalid_query
+      cursor: must be a `next_cursor` of ours
+    role=admin: 400 invalid_query
+      role: is not a parameter here; expected cursor or limit
+    limit=%ff: 400 invalid_query
+      limit: must be a number between 1 and 200
+    ");
+}
+
+#[tokio::test]
+async fn a_reload_tells_what_it_did() {
+    let house = House::open().await;
+    let root = house.administrator("root@example.com").await;
+    let answer = house.post("/admin/config/reload", root.shown(), Value::Null).await;
+    assert_eq!((answer.status.as_u16(), answer.body), (200, json!({ "generation": 2, "needs_restart": ["tokens"] })));
+
+    let errors = [
+        "routes.toml:3:1: unknown key `pathz`; did you mean `paths`?".to_owned(),
+        "tiers.toml:9:5: negative rate".to_owned(),
+    ];
+    house.next_reload(Err(errors.to_vec()));
+    assert_snapshot!(house.post("/admin/config/reload", root.shown(), Value::Null).await.refusal(), @"
+    422 config_refused
+      config: routes.toml:3:1: unknown key `pathz`; did you mean `paths`?
+      config: tiers.toml:9:5: negative rate
+    ");
+}

@@ -1,0 +1,120 @@
+//! No endpoint without a line here that says who may call it, and none of them lets a stranger in.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+
+use crate::house::{House, Shown};
+
+/// Who may call an endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Who {
+    /// Whoever comes.
+    Anyone,
+    /// Whoever has an account.
+    Account,
+    /// Whoever may manage users or the configuration.
+    Administrator,
+}
+use Who::{Account, Administrator, Anyone};
+
+const ENDPOINTS: [(&str, &str, Who); 17] = [
+    ("GET", "/.well-known/jwks.json", Anyone),
+    ("POST", "/admin/config/reload", Administrator),
+    ("GET", "/admin/users", Administrator),
+    ("PATCH", "/admin/users/{id}", Administrator),
+    ("GET", "/auth/api-keys", Account),
+    ("POST", "/auth/api-keys", Account),
+    ("DELETE", "/auth/api-keys/{id}", Account),
+    ("POST", "/auth/api-keys/{id}/rotate", Account),
+    ("POST", "/auth/change-password", Account),
+    ("POST", "/auth/login", Anyone),
+    ("POST", "/auth/logout", Account),
+    ("GET", "/auth/me", Account),
+    ("PATCH", "/auth/me", Account),
+    ("POST", "/auth/refresh", Anyone),
+    ("POST", "/auth/register", Anyone),
+    ("POST", "/auth/validate", Anyone),
+    ("GET", "/health", Anyone),
+];
+
+fn path_of(endpoint: &str) -> String {
+    endpoint.replace("{id}", "0190a5a0-0000-7000-8000-000000000000")
+}
+
+/// Every operation of the served document, with whether it asks for a credential.
+async fn documented(house: &House) -> BTreeSet<(String, String, bool)> {
+    let document = house.get("/openapi.json", Shown::Nothing).await.body;
+    let paths = document["paths"].as_object().unwrap();
+    let operations = paths.iter().flat_map(|(path, item)| {
+        let methods = item.as_object().unwrap().iter();
+        methods.map(|(method, operation)| (method.to_uppercase(), path.clone(), operation["security"].is_array()))
+    });
+    operations.collect()
+}
+
+#[tokio::test]
+async fn every_endpoint_is_listed_and_documented_as_what_it_is() {
+    let house = House::open().await;
+    let listed = ENDPOINTS.map(|(method, path, who)| (method.to_owned(), path.to_owned(), who != Anyone));
+    assert_eq!(documented(&house).await, BTreeSet::from(listed));
+}
+
+#[tokio::test]
+async fn every_listed_endpoint_exists() {
+    let house = House::open().await;
+    for (method, path, _) in ENDPOINTS {
+        let answer = house.call(method, &path_of(path), Shown::Nothing, Value::Null).await;
+        assert!(![404, 405].contains(&answer.status.as_u16()), "{method} {path} is answered {}", answer.status);
+    }
+}
+
+#[tokio::test]
+async fn strangers_are_refused_wherever_an_account_is_needed() {
+    let house = House::open().await;
+    let person = house.register("ada@example.com").await;
+    let id = person.id.to_string();
+    let shown = [
+        Shown::Nothing,
+        Shown::Header("X-User-Id", &id),
+        Shown::Header("X-Gateway-Assertion", "garbage"),
+        Shown::Header("X-Gateway-Assertion", &person.access),
+        Shown::Header("Authorization", &person.access),
+    ];
+    for (method, path, who) in ENDPOINTS {
+        for shown in shown {
+            // A body that would be wrong: nothing is read before the caller is known.
+            let answer = house.call(method, &path_of(path), shown, json!({ "unknown": 1 })).await;
+            assert_eq!(
+                answer.status == 401,
+                who != Anyone,
+                "{method} {path} is answered {}",
+                answer.refusal_or_status()
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn only_administrators_may_administer() {
+    let house = House::open().await;
+    let person = house.register("ada@example.com").await;
+    let administrator = house.administrator("root@example.com").await;
+    let helpdesk = house.register("desk@example.com").await;
+    house.change(&helpdesk, store::AccountChange { role: Some("helpdesk".to_owned()), ..Default::default() }).await;
+    for (method, path, who) in ENDPOINTS {
+        let path = path_of(path);
+        let by_person = house.call(method, &path, person.shown(), json!({ "unknown": 1 })).await;
+        let by_administrator = house.call(method, &path, administrator.shown(), json!({ "unknown": 1 })).await;
+        assert_eq!(
+            by_person.status == 403,
+            who == Administrator,
+            "{method} {path} is answered {}",
+            by_person.refusal_or_status()
+        );
+        assert_ne!(by_administrator.status, 403, "{method} {path}");
+    }
+    // A role that may manage users and nothing else.
+    assert_eq!(house.get("/admin/users", helpdesk.shown()).await.status, 200);
+    assert_eq!(house.post("/admin/config/reload", helpdesk.shown(), Value::Null).await.refusal(), "403 forbidden");
+}

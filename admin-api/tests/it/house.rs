@@ -1,0 +1,346 @@
+//! A whole office for one test, and somebody who stands where the door stands.
+
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Duration,
+};
+
+use admin_api::{Clock, Hooks, Office, ReloadReport, Settings};
+use arc_swap::ArcSwap;
+use async_trait::async_trait;
+use axum::{
+    Router,
+    body::Body,
+    http::{HeaderMap, Request, StatusCode, header},
+};
+use chrono::{DateTime, Utc};
+use identity::{
+    AccessClaims, AccountId, Algorithm, ApiKey, Argon2Params, AssertionClaims, Grant, MasterKey, PasswordRules,
+    Principal, SealKeys, TokenRules, TokenType,
+};
+use policies::{
+    Policy, RouteTable,
+    roles::{Permissions, Roles},
+    tiers::{Tier, Tiers},
+};
+use prometheus::Registry;
+use serde_json::{Value, json};
+use sqlx::{Connection as _, Executor as _};
+use store::{AccountChange, Keyring, PoolSettings, Standing, Store};
+use tower::ServiceExt as _;
+
+pub(crate) const ISSUER: &str = "https://door.test";
+pub(crate) const AUDIENCE: &str = "platform";
+pub(crate) const PASSWORD: &str = "correct horse battery";
+
+/// An office that serves nobody but one test.
+pub(crate) struct House {
+    pub(crate) store: Store,
+    pub(crate) keys: Arc<ArcSwap<Keyring>>,
+    pub(crate) registry: Registry,
+    hooks: Arc<TestHooks>,
+    router: Router,
+    /// Microseconds by which the clock is ahead.
+    ahead: Arc<AtomicI64>,
+    folder: tempfile::TempDir,
+}
+
+/// What came back.
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Value,
+}
+
+/// Somebody who has logged in.
+pub(crate) struct Person {
+    pub(crate) id: AccountId,
+    pub(crate) access: String,
+    pub(crate) refresh: String,
+}
+
+/// What a request carries.
+#[derive(Clone, Copy)]
+pub(crate) enum Shown<'a> {
+    /// Nothing, as on public routes.
+    Nothing,
+    /// A credential that the door looks at first.
+    Credential(&'a str),
+    /// A header as it is, past the door.
+    Header(&'a str, &'a str),
+}
+
+/// The process around the office, as far as the office can see.
+struct TestHooks {
+    policy: Arc<Policy>,
+    reload: Mutex<Result<ReloadReport, Vec<String>>>,
+    status: Mutex<Vec<&'static str>>,
+}
+
+// === impl House ===
+
+impl House {
+    pub(crate) async fn open() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("sqlite:{}", folder.path().join("test.db").display());
+        Self::open_on(&url, folder).await
+    }
+
+    /// Another program holds the database's write lock for as long as what is returned lives.
+    pub(crate) async fn block_writes(&self) -> sqlx::SqliteConnection {
+        let options = sqlx::sqlite::SqliteConnectOptions::new().filename(self.folder.path().join("test.db"));
+        let mut connection = sqlx::SqliteConnection::connect_with(&options).await.unwrap();
+        connection.execute("BEGIN IMMEDIATE").await.unwrap();
+        connection
+    }
+
+    pub(crate) async fn open_on(url: &str, folder: tempfile::TempDir) -> Self {
+        let pool = PoolSettings {
+            max_connections: 4,
+            acquire_timeout: Duration::from_secs(10),
+            statement_timeout: Duration::from_secs(2),
+        };
+        let store = Store::connect(url, pool).await.unwrap();
+        store.migrate().await.unwrap();
+        let seal = SealKeys::new(MasterKey::generate(&mut rand::rng()), Vec::new());
+        store::ensure_keys(&store, &seal, Algorithm::EdDsa, None, &mut rand::rng(), Utc::now()).await.unwrap();
+        let keys = Arc::new(ArcSwap::from_pointee(Keyring::load(&store, &seal).await.unwrap()));
+        let (registry, ahead) = (Registry::new(), Arc::new(AtomicI64::new(0)));
+        let clock = {
+            let ahead = Arc::clone(&ahead);
+            Clock::new(move || Utc::now() + chrono::TimeDelta::microseconds(ahead.load(Ordering::SeqCst)))
+        };
+        let reload = Ok(ReloadReport { generation: 2, needs_restart: vec!["tokens".to_owned()] });
+        let hooks =
+            Arc::new(TestHooks { policy: Arc::new(policy()), reload: Mutex::new(reload), status: Mutex::default() });
+        let office = Office::new(store.clone(), Arc::clone(&keys), settings(), Arc::clone(&hooks) as _, &registry)
+            .unwrap()
+            .with_clock(clock);
+        Self { store, keys, registry, hooks, router: admin_api::router(office), ahead, folder }
+    }
+
+    /// The office's time.
+    pub(crate) fn now(&self) -> DateTime<Utc> {
+        Utc::now() + chrono::TimeDelta::microseconds(self.ahead.load(Ordering::SeqCst))
+    }
+
+    /// Lets time pass.
+    pub(crate) fn advance(&self, time: Duration) {
+        self.ahead.fetch_add(i64::try_from(time.as_micros()).unwrap(), Ordering::SeqCst);
+    }
+
+    pub(crate) async fn send(&self, request: Request<Body>) -> Answer {
+        let answer = self.router.clone().oneshot(request).await.unwrap();
+        let (status, headers) = (answer.status(), answer.headers().clone());
+        let body = axum::body::to_bytes(answer.into_body(), usize::MAX).await.unwrap();
+        let body = serde_json::from_slice(&body)
+            .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&body).into_owned()));
+        Answer { status, headers, body }
+    }
+
+    /// Sends a request with a JSON body, or with none when it is `null`.
+    pub(crate) async fn call(&self, method: &str, path: &str, shown: Shown<'_>, body: Value) -> Answer {
+        let mut request = Request::builder().method(method).uri(path);
+        match shown {
+            Shown::Nothing => {}
+            Shown::Header(name, value) => request = request.header(name, value),
+            Shown::Credential(credential) => match self.ask_door(credential).await {
+                Ok(assertion) => request = request.header("X-Gateway-Assertion", assertion),
+                Err(standing) => return refused_at_door(standing),
+            },
+        }
+        let body = if body.is_null() { Body::empty() } else { Body::from(body.to_string()) };
+        self.send(request.header(header::CONTENT_TYPE, "application/json").body(body).unwrap()).await
+    }
+
+    /// What the door does with a credential: checks it, asks the store, and asserts whom it found.
+    async fn ask_door(&self, credential: &str) -> Result<String, Option<Standing>> {
+        let (grant, facts) = if credential.starts_with("pck_") {
+            let key = ApiKey::parse(credential).unwrap();
+            let facts = self.store.key_grant(key.id()).await.unwrap();
+            (Grant::Key(key.id()), facts.filter(|facts| facts.digest.as_ref() == Some(&key.digest())))
+        } else {
+            let rules = TokenRules {
+                issuer: ISSUER.into(),
+                audience: AUDIENCE.into(),
+                typ: TokenType::Access,
+                leeway: Duration::from_secs(30),
+            };
+            let claims: AccessClaims =
+                identity::verify(credential, &self.keys.load().access.keys, &rules, self.now()).map_err(|_| None)?;
+            (Grant::Session(claims.sid), self.store.session_grant(claims.sid).await.unwrap())
+        };
+        let facts = facts.ok_or(None)?;
+        match facts.standing(self.now()) {
+            Standing::Live => Ok(self.assert(&facts.principal(grant), "admin-api")),
+            standing => Err(Some(standing)),
+        }
+    }
+
+    /// What the door says of somebody, for when the door could not find out any more.
+    pub(crate) async fn assertion_of(&self, person: &Person) -> String {
+        self.ask_door(&person.access).await.unwrap()
+    }
+
+    /// The door's word that `principal` is calling.
+    pub(crate) fn assert(&self, principal: &Principal, audience: &str) -> String {
+        let claims = AssertionClaims::of(principal, ISSUER, audience, self.now(), chrono::TimeDelta::minutes(5));
+        self.keys.load().assertion.current.sign(TokenType::Assertion, &claims)
+    }
+
+    pub(crate) async fn post(&self, path: &str, shown: Shown<'_>, body: Value) -> Answer {
+        self.call("POST", path, shown, body).await
+    }
+
+    pub(crate) async fn get(&self, path: &str, shown: Shown<'_>) -> Answer {
+        self.call("GET", path, shown, Value::Null).await
+    }
+
+    pub(crate) async fn register(&self, email: &str) -> Person {
+        let answer = self
+            .post("/auth/register", Shown::Nothing, json!({ "email": email, "password": PASSWORD, "name": "Ada" }))
+            .await;
+        assert_eq!(answer.status, 201, "{}", answer.body);
+        Person::of(&answer)
+    }
+
+    pub(crate) async fn login(&self, email: &str) -> Person {
+        let answer = self.post("/auth/login", Shown::Nothing, json!({ "email": email, "password": PASSWORD })).await;
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        Person::of(&answer)
+    }
+
+    pub(crate) async fn administrator(&self, email: &str) -> Person {
+        let person = self.register(email).await;
+        self.change(&person, AccountChange { role: Some("admin".to_owned()), ..AccountChange::default() }).await;
+        person
+    }
+
+    pub(crate) async fn change(&self, person: &Person, change: AccountChange) {
+        self.store.change_account(person.id, change, self.now()).await.unwrap();
+    }
+
+    pub(crate) async fn make_key(&self, person: &Person, body: Value) -> Value {
+        let answer = self.post("/auth/api-keys", person.shown(), body).await;
+        assert_eq!(answer.status, 201, "{}", answer.body);
+        answer.body
+    }
+
+    /// What the next reload finds.
+    pub(crate) fn next_reload(&self, outcome: Result<ReloadReport, Vec<String>>) {
+        *self.hooks.reload.lock().unwrap() = outcome;
+    }
+
+    /// Something around the office stops working.
+    pub(crate) fn degrade(&self, what: &'static str) {
+        self.hooks.status.lock().unwrap().push(what);
+    }
+
+    /// A counter of the office, all labels together.
+    pub(crate) fn metric(&self, name: &str) -> i64 {
+        let families = self.registry.gather();
+        let family = families.iter().find(|family| family.name() == name);
+        let metrics = family.map(prometheus::proto::MetricFamily::get_metric).into_iter().flatten();
+        metrics.map(|metric| metric.get_counter().get_value() as i64).sum()
+    }
+}
+
+// === impl Answer ===
+
+impl Answer {
+    pub(crate) fn text(&self, field: &str) -> &str {
+        self.body[field].as_str().unwrap_or_else(|| panic!("no {field} in {}", self.body))
+    }
+
+    /// What to say of an answer that should have been another.
+    pub(crate) fn refusal_or_status(&self) -> String {
+        if self.body["code"].is_string() { self.refusal() } else { self.status.to_string() }
+    }
+
+    /// Status and code of a refusal, then each field that is wrong.
+    pub(crate) fn refusal(&self) -> String {
+        let first = [format!("{} {}", self.status.as_u16(), self.text("code"))].into_iter();
+        let errors = self.body["errors"].as_array().into_iter().flatten();
+        let errors = errors
+            .map(|error| format!("  {}: {}", error["field"].as_str().unwrap(), error["message"].as_str().unwrap()));
+        first.chain(errors).collect::<Vec<_>>().join("\n")
+    }
+}
+
+// === impl Person ===
+
+impl Person {
+    pub(crate) fn of(answer: &Answer) -> Self {
+        Self {
+            id: answer.body["user"]["id"].as_str().unwrap().parse().unwrap(),
+            access: answer.text("access_token").to_owned(),
+            refresh: answer.text("refresh_token").to_owned(),
+        }
+    }
+
+    pub(crate) fn shown(&self) -> Shown<'_> {
+        Shown::Credential(&self.access)
+    }
+}
+
+// === impl TestHooks ===
+
+#[async_trait]
+impl Hooks for TestHooks {
+    async fn reload(&self) -> Result<ReloadReport, Vec<String>> {
+        self.reload.lock().unwrap().clone()
+    }
+
+    fn policy(&self) -> Arc<Policy> {
+        Arc::clone(&self.policy)
+    }
+
+    fn status(&self) -> Vec<&'static str> {
+        self.status.lock().unwrap().clone()
+    }
+}
+
+fn policy() -> Policy {
+    let role = |name: &str, held: &[&str]| (name.into(), Permissions::parse(held.iter().copied()).unwrap());
+    let tier = |name: &str| Tier { name: name.into(), ..Tier::default() };
+    Policy {
+        routes: RouteTable::default(),
+        roles: Roles::new([
+            role("admin", &["*"]),
+            role("helpdesk", &["account:manage", "users:manage"]),
+            role("user", &["account:manage", "agents:read"]),
+        ]),
+        tiers: Tiers::new([tier("free"), tier("pro")]),
+    }
+}
+
+fn settings() -> Settings {
+    Settings {
+        issuer: ISSUER.to_owned(),
+        audience: AUDIENCE.to_owned(),
+        upstream_name: "admin-api".to_owned(),
+        access_ttl: Duration::from_mins(30),
+        refresh_ttl: Duration::from_hours(168),
+        refresh_grace: Duration::from_secs(10),
+        password_rules: PasswordRules { min_chars: 8, classes: false },
+        // Cheap: what is tested is who hashes when, not how strongly.
+        argon2: Argon2Params { memory_kib: 64, iterations: 1, parallelism: 1 },
+        hash_concurrency: 2,
+        default_role: "user".to_owned(),
+        default_tier: "free".to_owned(),
+    }
+}
+
+/// The door answers by itself; the office is not asked.
+fn refused_at_door(standing: Option<Standing>) -> Answer {
+    let code = match standing {
+        None => "door:invalid_token",
+        Some(Standing::Expired) => "door:expired",
+        Some(Standing::AccountDisabled) => "door:account_disabled",
+        Some(_) => "door:revoked",
+    };
+    Answer { status: StatusCode::UNAUTHORIZED, headers: HeaderMap::new(), body: json!({ "code": code }) }
+}

@@ -1,0 +1,19 @@
+//! The office as the door sees it: a real router on a real database, and requests that carry the door's assertion or not.
+//!
+//! [`house`] stands in for the door, doing what the door does: it checks what a caller shows and asserts who it is. Each
+//! other file tells one part of the contract.
+
+#![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+mod accounts;
+mod administration;
+mod bad_input;
+mod coverage;
+mod forgery;
+mod house;
+mod keys;
+mod outage;
+mod pages;
+mod passwords;
+mod postgres;
+mod sessions;

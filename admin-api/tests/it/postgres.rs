@@ -1,0 +1,38 @@
+//! A Postgres database for one test, made where `PORTCULLIS_TEST_POSTGRES` (an administrator's URL) says.
+
+use sqlx::{Connection as _, Executor as _, PgConnection};
+use uuid::Uuid;
+
+/// A database of its own. It goes with the server, which lives no longer than the tests.
+pub(crate) struct Database {
+    url: String,
+}
+
+// === impl Database ===
+
+impl Database {
+    /// Fails when there is no Postgres: a half that is skipped is a half that nobody misses.
+    pub(crate) async fn create() -> Self {
+        let Ok(server) = std::env::var("PORTCULLIS_TEST_POSTGRES") else {
+            panic!("PORTCULLIS_TEST_POSTGRES is not set, so nothing can be tested on Postgres: run through `make test`")
+        };
+        let name = format!("admin_api_{}", Uuid::new_v4().simple());
+        let mut connection = PgConnection::connect(&server).await.unwrap();
+        connection.execute(sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}"))).await.unwrap();
+        connection.close().await.unwrap();
+        let (head, tail) = split(&server);
+        Self { url: format!("{head}/{name}{tail}") }
+    }
+
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+}
+
+/// The URL up to its database, and what follows that.
+fn split(url: &str) -> (&str, &str) {
+    let authority = url.find("://").map_or(0, |at| at + 3);
+    let query = url.find('?').unwrap_or(url.len());
+    let path = url[authority..query].find('/').map_or(query, |at| authority + at);
+    (&url[..path], &url[query..])
+}

@@ -1,0 +1,42 @@
+//! The three programs' parts, put together: load through the bare proxy to the upstream.
+#![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+use std::net::SocketAddr;
+
+use bench::{bare, load, process::listen, upstream};
+use tokio::sync::watch;
+
+fn plan(target: SocketAddr, expect: u16) -> load::Plan {
+    let headers = vec!["authorization: Bearer a".to_owned(), "authorization: Bearer b".to_owned()];
+    load::Plan { target, path: "/x".to_owned(), connections: 5, threads: 2, requests: 500, headers, expect }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_request_is_answered_through_the_bare_proxy_over_connections_that_stay_open() {
+    let (stop, stopped) = watch::channel(false);
+    let any = "127.0.0.1:0".parse().unwrap();
+    let (back, front) = (listen(any).unwrap(), listen(any).unwrap());
+    let (back_address, front_address) = (back.local_addr().unwrap(), front.local_addr().unwrap());
+    let back = tokio::spawn(upstream::serve(back, stopped.clone()));
+    let front = tokio::spawn(bare::serve(front, back_address, stopped));
+
+    let report = tokio::task::spawn_blocking(move || load::run(plan(front_address, 200))).await.unwrap().unwrap();
+    assert_eq!((report.requests, report.errors, report.reconnects), (500, 0, 0), "{report:?}");
+    assert_eq!(report.statuses, [(200, 500)].into());
+    assert!(report.p50_us > 0 && report.p50_us <= report.p99_us);
+
+    let refused = tokio::task::spawn_blocking(move || load::run(plan(front_address, 401))).await.unwrap().unwrap();
+    assert_eq!(refused.errors, 500, "another status than the expected one is an error");
+
+    stop.send(true).unwrap();
+    front.await.unwrap();
+    back.await.unwrap().unwrap();
+}
+
+#[test]
+fn a_server_that_is_not_there_is_an_error_and_not_a_hang() {
+    let address = listen("127.0.0.1:0".parse().unwrap()).unwrap().local_addr().unwrap();
+    let report = load::run(plan(address, 200)).unwrap();
+    assert_eq!((report.requests, report.errors), (500, 500));
+    assert!(report.failure.unwrap().contains("cannot connect"));
+}

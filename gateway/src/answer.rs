@@ -1,0 +1,150 @@
+//! What the door answers by itself: refusals as `application/problem+json` (RFC 9457), preflights, probes; and the fields
+//! that every answer carries, whoever wrote it.
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use pingora::{Error, ErrorSource, ErrorType, Result, http::ResponseHeader, proxy::Session};
+use policies::{Problem, Refusal, Route, ratelimit_fields, ratelimit_fields::Reading};
+
+use crate::journey::Journey;
+
+/// An answer that needs no upstream.
+pub(crate) struct LocalAnswer {
+    status: u16,
+    headers: Vec<(HeaderName, HeaderValue)>,
+    body: Bytes,
+}
+
+// === impl LocalAnswer ===
+
+impl LocalAnswer {
+    pub(crate) fn json(status: u16, body: &serde_json::Value) -> Self {
+        let headers = vec![
+            (header::CONTENT_TYPE, HeaderValue::from_static("application/json")),
+            (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
+        ];
+        Self { status, headers, body: body.to_string().into() }
+    }
+
+    /// The answer to a CORS preflight, given before authentication since browsers send it without credentials.
+    pub(crate) fn preflight(route: &Route, method: &Method, headers: &HeaderMap) -> Result<Option<Self>, Refusal> {
+        let Some(cors) = route.cors.as_ref().filter(|_| method == Method::OPTIONS) else { return Ok(None) };
+        let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
+        let (Some(origin), Some(wanted)) = (text(header::ORIGIN), text(header::ACCESS_CONTROL_REQUEST_METHOD)) else { return Ok(None) };
+        let fields = cors.preflight(origin, wanted, text(header::ACCESS_CONTROL_REQUEST_HEADERS))?;
+        Ok(Some(Self { status: 204, headers: own(fields), body: Bytes::new() }))
+    }
+
+    pub(crate) fn status(&self) -> u16 {
+        self.status
+    }
+
+    pub(crate) fn body(&self) -> &Bytes {
+        &self.body
+    }
+}
+
+/// Writes an answer of our own.
+pub(crate) async fn give(session: &mut Session, answer: &LocalAnswer, journey: &Journey) -> Result<()> {
+    let mut response = ResponseHeader::build(answer.status, Some(8))?;
+    for (name, value) in &answer.headers {
+        response.insert_header(name, value)?;
+    }
+    send(session, response, answer.body.clone(), journey).await
+}
+
+/// Writes a refusal. Pingora closes the connection itself when a body was left unread, so that what remains of it is
+/// never taken for the next request (SECURITY §3, CVE-2025-4366).
+pub(crate) async fn refuse(session: &mut Session, refusal: &Refusal, journey: &Journey) -> Result<()> {
+    let problem = Problem { request_id: journey.request_id().map(str::to_owned), ..Problem::from(refusal) };
+    let mut response = ResponseHeader::build(refusal.status(), Some(12))?;
+    response.insert_header(header::CONTENT_TYPE, "application/problem+json")?;
+    response.insert_header(header::CACHE_CONTROL, "no-store")?;
+    if let Some(challenge) = challenge(refusal) {
+        response.insert_header(header::WWW_AUTHENTICATE, challenge)?;
+    }
+    if let Refusal::MethodNotAllowed { allow } = refusal {
+        response.insert_header(header::ALLOW, allow.to_string())?;
+    }
+    if let Some(seconds) = refusal.retry_after() {
+        response.insert_header(header::RETRY_AFTER, seconds.to_string())?;
+    }
+    send(session, response, serde_json::to_vec(&problem).unwrap_or_default().into(), journey).await
+}
+
+async fn send(session: &mut Session, mut response: ResponseHeader, body: Bytes, journey: &Journey) -> Result<()> {
+    response.insert_header(header::CONTENT_LENGTH, body.len().to_string())?;
+    dress(&mut response, journey)?;
+    allow_origin(&mut response, session.req_header().headers.get(header::ORIGIN), journey)?;
+    let without_body = session.req_header().method == Method::HEAD || body.is_empty();
+    session.write_response_header(Box::new(response), without_body).await?;
+    if !without_body {
+        session.write_response_body(Some(body), true).await?;
+    }
+    Ok(())
+}
+
+/// What every answer carries: the request's id, the state of the tightest limit, and the security headers. What an
+/// upstream says of our limits or of its software is replaced.
+pub(crate) fn dress(response: &mut ResponseHeader, journey: &Journey) -> Result<()> {
+    response.remove_header(&header::SERVER);
+    response.insert_header(header::X_CONTENT_TYPE_OPTIONS, "nosniff")?;
+    if let Some(id) = journey.request_id() {
+        response.insert_header("X-Request-Id", id)?;
+    }
+    let Some(standing) = journey.standing() else { return Ok(()) };
+    let reading = Reading { name: &standing.name, quota: standing.quota, remaining: standing.remaining, reset: standing.reset };
+    let mut text = String::with_capacity(64);
+    ratelimit_fields::write_policy(&mut text, [&reading]);
+    response.insert_header("RateLimit-Policy", text.as_str())?;
+    text.clear();
+    ratelimit_fields::write_ratelimit(&mut text, [&reading]);
+    response.insert_header("RateLimit", text.as_str())?;
+    let Some(plain) = ratelimit_fields::plain([&reading]) else { return Ok(()) };
+    for (name, number) in [("X-RateLimit-Limit", plain.limit.into()), ("X-RateLimit-Remaining", plain.remaining.into()), ("X-RateLimit-Reset", plain.reset)] {
+        response.insert_header(name, HeaderValue::from(number))?;
+    }
+    Ok(())
+}
+
+/// Lets a page of an allowed origin read the answer.
+pub(crate) fn allow_origin(response: &mut ResponseHeader, origin: Option<&HeaderValue>, journey: &Journey) -> Result<()> {
+    let Some(cors) = journey.route.as_ref().and_then(|route| route.cors.as_ref()) else { return Ok(()) };
+    for name in FOREIGN {
+        response.remove_header(name);
+    }
+    for (name, value) in own(cors.response_fields(origin.and_then(|origin| origin.to_str().ok()))) {
+        response.append_header(name, value)?;
+    }
+    Ok(())
+}
+
+/// What an upstream says of origins counts for nothing where the door has rules of its own.
+const FOREIGN: [&str; 4] =
+    ["access-control-allow-origin", "access-control-allow-credentials", "access-control-expose-headers", "access-control-allow-headers"];
+
+fn own<'a>(fields: impl Iterator<Item = (&'static str, &'a str)>) -> Vec<(HeaderName, HeaderValue)> {
+    fields.filter_map(|(name, value)| Some((HeaderName::from_static(name), HeaderValue::try_from(value).ok()?))).collect()
+}
+
+/// What went wrong between us and the upstream, if it was not the client who left.
+pub(crate) fn refusal_of(error: &Error) -> Option<Refusal> {
+    match (error.esource(), error.etype()) {
+        (ErrorSource::Downstream, ErrorType::ReadTimedout | ErrorType::WriteTimedout | ErrorType::ReadError | ErrorType::WriteError | ErrorType::ConnectionClosed) => None,
+        (ErrorSource::Downstream, _) => Some(Refusal::Malformed("the request cannot be read")),
+        (_, ErrorType::ConnectTimedout | ErrorType::ReadTimedout | ErrorType::WriteTimedout) => Some(Refusal::UpstreamTimeout),
+        (_, ErrorType::ConnectRefused | ErrorType::ConnectNoRoute | ErrorType::ConnectError | ErrorType::SocketError) => Some(Refusal::UpstreamConnect),
+        (_, ErrorType::HTTPStatus(400)) => Some(Refusal::Malformed("the request cannot be forwarded as it is")),
+        (ErrorSource::Upstream, _) => Some(Refusal::UpstreamInvalid),
+        (ErrorSource::Internal | ErrorSource::Unset, _) => Some(Refusal::Internal),
+    }
+}
+
+/// RFC 6750 §3: no error code when no credential was shown.
+fn challenge(refusal: &Refusal) -> Option<&'static str> {
+    match (refusal.status(), refusal) {
+        (401, Refusal::MissingCredential) => Some("Bearer realm=\"portcullis\""),
+        (401, _) => Some("Bearer realm=\"portcullis\", error=\"invalid_token\""),
+        _ => None,
+    }
+}

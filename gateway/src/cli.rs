@@ -1,0 +1,172 @@
+//! The command line: what can be asked, and what each failure tells the shell.
+
+use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::{cmd, config::ConfigFolder};
+
+/// One door in front of your services: verifies tokens and API keys, enforces roles, tiers and limits, and hands
+/// requests on with an identity that backends can trust.
+///
+/// Begin with `portcullis serve`: it needs no configuration, keeps its data in ./data, and says how to go on.
+#[derive(Parser)]
+#[command(name = "portcullis", version, max_term_width = 110)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the gateway and its account service.
+    ///
+    /// Prints one JSON line on stdout when ready: {"ready":true,"http":"http://…","https":null,"metrics":"http://…"}.
+    /// The first start makes the data folder, a SQLite database, a master key (mode 0600) and the signing keys.
+    /// SIGHUP reloads the configuration; SIGTERM finishes what is in flight and stops.
+    /// Exit codes: 69 the database or a port is not to be had, 78 the configuration is wrong.
+    Serve(Serve),
+    /// Check a configuration: every error with its place, then its cases, then who may call what.
+    ///
+    /// Starts nothing and needs no database. Exit code 78 if anything is wrong.
+    Check(Folder),
+    /// Make an account with the role admin, or give it to one that exists.
+    CreateAdmin(CreateAdmin),
+    /// Bring the database's tables up to this version, show where they stand, or undo the last step.
+    Migrate {
+        #[command(subcommand)]
+        step: MigrateStep,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Make fresh secrets, or rotate the signing keys of a running platform.
+    Keys {
+        #[command(subcommand)]
+        step: KeysStep,
+    },
+    /// Run a service that answers as JSON with what it received, to try the gateway on.
+    ///
+    /// Answers {"method","path","query","headers":{name:[values]},"body"} and prints a ready line as `serve` does.
+    DemoUpstream {
+        /// Where to listen; port 0 lets the system choose.
+        #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9000")]
+        listen: SocketAddr,
+    },
+}
+
+/// Which configuration.
+#[derive(Args, Clone)]
+pub(crate) struct Folder {
+    /// The folder with gateway.toml, routes.toml, roles.toml, tiers.toml and cases.toml. Without it the defaults that
+    /// are built in are used.
+    #[arg(long, value_name = "DIR", env = "PORTCULLIS_CONFIG")]
+    config: Option<PathBuf>,
+}
+
+/// Which configuration and which data.
+#[derive(Args, Clone)]
+pub(crate) struct Place {
+    #[command(flatten)]
+    pub(crate) folder: Folder,
+    /// The folder for the database file and the master key; made if it is missing.
+    #[arg(long, value_name = "DIR", env = "PORTCULLIS_DATA", default_value = "data")]
+    pub(crate) data: PathBuf,
+}
+
+#[derive(Args)]
+pub(crate) struct Serve {
+    #[command(flatten)]
+    pub(crate) place: Place,
+    /// Where clients connect, instead of what the configuration says; port 0 lets the system choose.
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) listen: Option<SocketAddr>,
+}
+
+#[derive(Args)]
+pub(crate) struct CreateAdmin {
+    #[command(flatten)]
+    pub(crate) place: Place,
+    /// The administrator's address.
+    #[arg(long)]
+    pub(crate) email: String,
+    /// The password. Without it one is made and printed once. Never give it as an argument: others can see those.
+    #[arg(long, env = "PORTCULLIS_ADMIN_PASSWORD", hide_env_values = true, value_name = "PASSWORD", hide = true)]
+    pub(crate) password: Option<String>,
+    /// Read the password from the first line of standard input.
+    #[arg(long, conflicts_with = "password")]
+    pub(crate) password_stdin: bool,
+}
+
+/// What to do with the tables.
+#[derive(Subcommand, Clone, Copy)]
+pub(crate) enum MigrateStep {
+    /// Apply every step that is missing. Several nodes may do this at once.
+    Up,
+    /// List every step and when it was applied.
+    Status,
+    /// Undo the last step. Data in the tables it made is lost.
+    Revert,
+}
+
+/// What to do with keys.
+#[derive(Subcommand, Clone)]
+pub(crate) enum KeysStep {
+    /// Print fresh secrets as environment lines; nothing is stored.
+    Generate,
+    /// Put the next signing keys in force. Tokens signed before stay good until they expire.
+    Rotate(Place),
+}
+
+/// Why a command failed, and what the shell is told (sysexits.h).
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// The configuration is wrong; each line says where. Exit code 78.
+    #[error("{}", .0.join("\n"))]
+    Config(Vec<String>),
+    /// The database or a port is not to be had. Exit code 69.
+    #[error("{0}")]
+    Unavailable(String),
+    /// Anything else. Exit code 1.
+    #[error(transparent)]
+    Other(#[from] anyhow::Error),
+}
+
+/// Runs the command.
+pub fn run(cli: Cli) -> Result<(), Failure> {
+    match cli.command {
+        Command::Serve(serve) => cmd::serve::run(&serve),
+        Command::Check(folder) => cmd::check::run(&folder),
+        Command::CreateAdmin(create) => cmd::create_admin::run(create),
+        Command::Migrate { step, place } => cmd::migrate::run(step, &place),
+        Command::Keys { step: KeysStep::Generate } => cmd::keys::generate(),
+        Command::Keys { step: KeysStep::Rotate(place) } => cmd::keys::rotate(&place),
+        Command::DemoUpstream { listen } => cmd::demo_upstream::run(listen),
+    }
+}
+
+// === impl Folder ===
+
+impl Folder {
+    pub(crate) fn open(&self) -> ConfigFolder {
+        self.config.clone().map_or(ConfigFolder::Embedded, ConfigFolder::Path)
+    }
+}
+
+// === impl Failure ===
+
+impl Failure {
+    /// Says what went wrong on standard error, and gives the exit code.
+    pub fn report(&self) -> ExitCode {
+        let code = match self {
+            Self::Config(_) => 78,
+            Self::Unavailable(_) => 69,
+            Self::Other(_) => 1,
+        };
+        let text = match self {
+            Self::Other(error) => format!("{error:#}"),
+            Self::Config(_) | Self::Unavailable(_) => self.to_string(),
+        };
+        cmd::say_error(&format!("portcullis: {text}"));
+        ExitCode::from(code)
+    }
+}

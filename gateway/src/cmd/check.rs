@@ -1,0 +1,25 @@
+//! `portcullis check`: every error with its place, then the cases, then the table of who may call what.
+
+use policies::{cases, matrix};
+
+use super::{say, shown};
+use crate::{
+    cli::{Failure, Folder},
+    config::{ConfigFolder, load},
+};
+
+pub(crate) fn run(folder: &Folder) -> Result<(), Failure> {
+    let folder = folder.open();
+    let config = load(&folder).map_err(|wrong| Failure::Config(wrong.iter().map(ToString::to_string).collect()))?;
+    let failures = cases::run(&config.policy, &config.cases);
+    if !failures.is_empty() {
+        return Err(Failure::Config(failures.iter().map(ToString::to_string).collect()));
+    }
+    say(&matrix::table(&config.policy));
+    let name = match &folder {
+        ConfigFolder::Embedded => "the built-in configuration".to_owned(),
+        ConfigFolder::Path(path) => shown(path),
+    };
+    say(&format!("{name}: no error, {} cases hold", config.cases.len()));
+    Ok(())
+}

@@ -1,0 +1,87 @@
+//! `portcullis create-admin`: the first administrator, made by whoever can reach the database.
+
+use std::io::BufRead;
+
+use anyhow::Context;
+use chrono::Utc;
+use identity::{AccountId, Email, Hasher, Password, PasswordRules};
+use rand::Rng;
+use store::{AccountChange, NewAccount, StoreError};
+use uuid::Uuid;
+
+use super::{block_on, open, rng, say};
+use crate::cli::{CreateAdmin, Failure};
+
+/// The role that administers; `config/roles.toml` says what it may do.
+const ROLE: &str = "admin";
+const TIER: &str = "enterprise";
+/// Characters of a made-up password: 24 of 32 letters are 120 bits.
+const LENGTH: usize = 24;
+
+pub(crate) fn run(create: CreateAdmin) -> Result<(), Failure> {
+    let email = Email::parse(&create.email).context("the address cannot be used")?;
+    let mut rng = rng()?;
+    let (given, made) = match password_given(&create)? {
+        Some(given) => (given, None),
+        None => {
+            let made = make_password(&mut rng);
+            (made.clone(), Some(made))
+        }
+    };
+    let password = Password::new(given).context("the password cannot be used")?;
+    block_on(1, async {
+        let (config, foundation) = open(&create.place).await?;
+        let passwords = &config.settings.passwords;
+        PasswordRules { min_chars: passwords.min_chars, classes: passwords.classes }
+            .check(&password)
+            .context("the password is too weak")?;
+        let hash = Hasher::new(passwords.argon2).context("Argon2 parameters")?.hash(&password, &mut rng);
+        let now = Utc::now();
+        let account = NewAccount {
+            id: AccountId::new(Uuid::now_v7()),
+            email: &email,
+            password_hash: hash,
+            name: None,
+            role: ROLE,
+            tier: TIER,
+            tenant_name: None,
+            now,
+        };
+        match foundation.store.create_account(account).await {
+            Ok(account) => {
+                say(&format!("created administrator {} ({})", account.email, account.id));
+                if let Some(made) = made {
+                    say(&format!("password: {made}"));
+                    say("It is shown this once; change it by POST /auth/change-password.");
+                }
+            }
+            Err(StoreError::EmailTaken) => promote(&foundation.store, &email).await?,
+            Err(error) => return Err(Failure::Other(error.into())),
+        }
+        Ok(())
+    })
+}
+
+/// The address has an account already: it gets the role and keeps its password.
+async fn promote(store: &store::Store, email: &Email) -> anyhow::Result<()> {
+    let (account, _) = store.login_by_email(email).await?.context("the account is gone")?;
+    let change = AccountChange { role: Some(ROLE.to_owned()), ..AccountChange::default() };
+    store.change_account(account.id, change, Utc::now()).await?;
+    say(&format!("{} exists already: made administrator, password unchanged", account.email));
+    Ok(())
+}
+
+fn password_given(create: &CreateAdmin) -> Result<Option<String>, Failure> {
+    if !create.password_stdin {
+        return Ok(create.password.clone());
+    }
+    let mut line = String::new();
+    std::io::stdin().lock().read_line(&mut line).context("the password cannot be read")?;
+    Ok(Some(line.trim_end_matches(['\r', '\n']).to_owned()))
+}
+
+fn make_password(rng: &mut impl Rng) -> String {
+    // No letter that could be taken for another.
+    const LETTERS: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
+    (0..LENGTH).map(|_| char::from(LETTERS[(rng.next_u32() % 32) as usize])).collect()
+}

@@ -1,0 +1,31 @@
+//! `portcullis keys generate|rotate`.
+
+use chrono::{TimeDelta, Utc};
+use identity::MasterKey;
+
+use super::{block_on, open, rng, say};
+use crate::cli::{Failure, Place};
+
+/// Prints fresh secrets as environment lines; nothing is stored.
+pub(crate) fn generate() -> Result<(), Failure> {
+    let mut rng = rng()?;
+    say(&format!("MASTER_ENCRYPTION_KEY={}", *MasterKey::generate(&mut rng).encode()));
+    // 32 random bytes: the least that HS256 may have (RFC 7518 §3.2).
+    say(&format!("AUTH_JWT_SECRET_KEY={}", *MasterKey::generate(&mut rng).encode()));
+    Ok(())
+}
+
+/// Puts the next signing keys in force; running gateways follow within a second.
+pub(crate) fn rotate(place: &Place) -> Result<(), Failure> {
+    block_on(1, async {
+        let (config, foundation) = open(place).await?;
+        let mut rng = rng()?;
+        // A token signed a moment ago must be verifiable until it expires, on clocks that differ.
+        let retire_after = TimeDelta::from_std(config.settings.tokens.access_ttl).unwrap_or(TimeDelta::days(1)) + TimeDelta::minutes(5);
+        foundation.rotate(retire_after, &mut rng, Utc::now()).await?;
+        for (purpose, kid) in foundation.current_kids().await? {
+            say(&format!("{purpose}: now signing with {kid}"));
+        }
+        Ok(())
+    })
+}

@@ -1,0 +1,24 @@
+//! `portcullis migrate up|status|revert`.
+
+use super::{block_on, read_config, say};
+use crate::{
+    cli::{Failure, MigrateStep, Place},
+    foundation,
+};
+
+pub(crate) fn run(step: MigrateStep, place: &Place) -> Result<(), Failure> {
+    let config = read_config(place)?;
+    block_on(1, async {
+        let store = foundation::connect(&config.settings.store, &place.data).await?;
+        match step {
+            MigrateStep::Up => store.migrate().await.map_err(anyhow::Error::from)?,
+            MigrateStep::Revert => store.revert_last().await.map_err(anyhow::Error::from)?,
+            MigrateStep::Status => {}
+        }
+        for step in store.migrations_status().await.map_err(anyhow::Error::from)? {
+            let when = step.applied_at.map_or_else(|| "not applied".to_owned(), |at| format!("applied {}", at.format("%F %T UTC")));
+            say(&format!("{:04}  {:<40} {when}", step.version, step.description));
+        }
+        Ok(())
+    })
+}

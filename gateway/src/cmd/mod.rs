@@ -1,0 +1,63 @@
+//! What each command does, and the few things that commands share: the run time, the database and the terminal.
+
+pub(crate) mod check;
+pub(crate) mod create_admin;
+pub(crate) mod demo_upstream;
+pub(crate) mod keys;
+pub(crate) mod migrate;
+pub(crate) mod serve;
+
+use std::{future::Future, io::Write, path::Path};
+
+use anyhow::Context;
+use rand::{SeedableRng, rngs::StdRng};
+
+use crate::{
+    cli::{Failure, Place},
+    config::{Config, load},
+    foundation::Foundation,
+};
+
+/// Says a line to whoever typed the command.
+pub(crate) fn say(line: &str) {
+    // A closed pipe is the reader's choice.
+    drop(writeln!(std::io::stdout(), "{line}"));
+}
+
+/// Says what went wrong.
+pub(crate) fn say_error(line: &str) {
+    drop(writeln!(std::io::stderr(), "{line}"));
+}
+
+/// Runs `work` on a run time of `threads` threads (0: one per core).
+pub(crate) fn block_on<T>(threads: usize, work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    if threads > 0 {
+        builder.worker_threads(threads);
+    }
+    builder.enable_all().build().context("the run time cannot be started")?.block_on(work)
+}
+
+/// Reads the configuration, or says everything that is wrong with it.
+pub(crate) fn read_config(place: &Place) -> Result<Config, Failure> {
+    load(&place.folder.open()).map_err(|wrong| Failure::Config(wrong.iter().map(ToString::to_string).collect()))
+}
+
+/// The configuration and the database, for commands that change what is stored.
+pub(crate) async fn open(place: &Place) -> Result<(Config, Foundation), Failure> {
+    let config = read_config(place)?;
+    let foundation = Foundation::open(&config.settings, &place.data).await?;
+    Ok((config, foundation))
+}
+
+/// A generator for keys and passwords, seeded by the system.
+pub(crate) fn rng() -> Result<StdRng, Failure> {
+    let mut seed = [0; 32];
+    aws_lc_rs::rand::fill(&mut seed).ok().context("the system gives no randomness")?;
+    Ok(StdRng::from_seed(seed))
+}
+
+/// A path as people read it.
+pub(crate) fn shown(path: &Path) -> String {
+    path.display().to_string()
+}

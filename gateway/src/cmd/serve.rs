@@ -1,0 +1,27 @@
+//! `portcullis serve`: the gateway, from the first start to the last request.
+
+use super::{block_on, read_config, say, say_error};
+use crate::{
+    build,
+    cli::{Failure, Serve},
+    logging, serving,
+};
+
+pub(crate) fn run(serve: &Serve) -> Result<(), Failure> {
+    let mut config = read_config(&serve.place)?;
+    if let Some(listen) = serve.listen {
+        config.settings.listen.http = listen;
+    }
+    logging::start(&config.settings.log);
+    block_on(config.settings.server.worker_threads, async {
+        let running = build(serve.place.folder.open(), config, &serve.place.data).await?;
+        if running.needs_administrator() {
+            say_error("portcullis: nobody administers yet; make the first administrator with");
+            say_error(&format!("    portcullis create-admin --email you@example.com --data {}", super::shown(&serve.place.data)));
+        }
+        say(&running.ready_line());
+        serving::told_to_stop().await.map_err(anyhow::Error::from)?;
+        running.stop().await;
+        Ok(())
+    })
+}

@@ -1,0 +1,360 @@
+//! Reads the configuration folder, or the defaults that are built in, into a [`Config`], or finds everything that is wrong.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Display,
+    fs,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    str::FromStr,
+    time::Duration,
+};
+
+use identity::{Algorithm, Argon2Params, Hasher};
+use policies::{
+    Quota,
+    config::{Diagnostic, Document, DurationText, Placed, Source, Sources, Surroundings, Value},
+    header::{Folding, Reserved},
+};
+
+use super::{
+    AccessLog, CacheSettings, Config, IdentityHeader, Listen, Log, MasterKeySource, Passwords, Server, Settings, StoreSettings, Tokens,
+    UpstreamSettings,
+    raw::{self, Given},
+};
+use crate::snapshot::ADMIN_API;
+
+/// Where the configuration is.
+#[derive(Clone, Debug)]
+pub enum ConfigFolder {
+    /// The files that are shipped, as they were when this binary was built.
+    Embedded,
+    /// A folder.
+    Path(PathBuf),
+}
+
+/// An assertion is a word for the moment (DESIGN §2).
+const LONGEST_ASSERTION: Duration = Duration::from_secs(300);
+const FILES: [&str; 5] = ["gateway.toml", "routes.toml", "roles.toml", "tiers.toml", "cases.toml"];
+const EMBEDDED: [&str; 5] = [
+    include_str!("../../../config/gateway.toml"),
+    include_str!("../../../config/routes.toml"),
+    include_str!("../../../config/roles.toml"),
+    include_str!("../../../config/tiers.toml"),
+    include_str!("../../../config/cases.toml"),
+];
+
+/// Reads the folder. Environment variables and files are looked up as the files ask for them.
+pub fn load(folder: &ConfigFolder) -> Result<Config, Vec<Diagnostic>> {
+    let texts = folder.read()?;
+    let [gateway, routes, roles, tiers, cases] = std::array::from_fn(|index| Source { name: FILES[index], text: &texts[index] });
+    let mut document = Document::parse(gateway.name, gateway.text);
+    let settings = Reader { document: &mut document, folder }.settings();
+    let upstreams: BTreeSet<String> = settings.upstreams.keys().cloned().chain([ADMIN_API.to_owned()]).collect();
+    let known = document.is_readable().then_some(&upstreams);
+    let policy = policies::config::load(&Sources { routes, roles, tiers, cases }, known);
+    match (document.finish(), policy) {
+        (wrong, Ok(loaded)) if wrong.is_empty() => Ok(Config { settings, policy: loaded.policy, cases: loaded.cases }),
+        (mut wrong, policy) => {
+            wrong.extend(policy.err().unwrap_or_default());
+            Err(wrong)
+        }
+    }
+}
+
+// === impl ConfigFolder ===
+
+impl ConfigFolder {
+    fn read(&self) -> Result<[String; 5], Vec<Diagnostic>> {
+        let Self::Path(folder) = self else { return Ok(EMBEDDED.map(str::to_owned)) };
+        let mut wrong = Vec::new();
+        let texts = FILES.map(|name| {
+            fs::read_to_string(folder.join(name)).unwrap_or_else(|error| {
+                let message = format!("{} cannot be read: {error}", folder.join(name).display());
+                wrong.push(Diagnostic::at(name, "", 0, message, None));
+                String::new()
+            })
+        });
+        if wrong.is_empty() { Ok(texts) } else { Err(wrong) }
+    }
+}
+
+impl Surroundings for ConfigFolder {
+    fn variable(&self, name: &str) -> Option<String> {
+        std::env::var(name).ok()
+    }
+
+    fn file(&self, path: &str) -> Result<String, String> {
+        let folder = match self {
+            Self::Embedded => Path::new("."),
+            Self::Path(folder) => folder,
+        };
+        fs::read_to_string(folder.join(path)).map_err(|error| error.to_string())
+    }
+}
+
+/// Reads the sections of `gateway.toml`. What cannot be read is reported and stands in by its default; the whole is then
+/// refused.
+struct Reader<'d, 'i> {
+    document: &'d mut Document<'i>,
+    folder: &'d ConfigFolder,
+}
+
+// === impl Reader ===
+
+impl Reader<'_, '_> {
+    fn settings(&mut self) -> Settings {
+        Settings {
+            listen: self.listen(),
+            server: self.server(),
+            store: self.store(),
+            cache: self.cache(),
+            tokens: self.tokens(),
+            passwords: self.passwords(),
+            master_key: self.master_key(),
+            log: self.log(),
+            upstreams: self.upstreams(),
+        }
+    }
+
+    fn listen(&mut self) -> Listen {
+        let raw: raw::Listen = self.document.section("listen").unwrap_or_default();
+        Listen {
+            http: self.parsed(raw.http.as_ref(), SocketAddr::from(([127, 0, 0, 1], 8080)), "an address such as 127.0.0.1:8080"),
+            metrics: self.parsed(raw.metrics.as_ref(), SocketAddr::from(([127, 0, 0, 1], 9464)), "an address such as 127.0.0.1:9464"),
+        }
+    }
+
+    fn server(&mut self) -> Server {
+        let raw: raw::Server = self.document.section("server").unwrap_or_default();
+        let folding = match raw.underscore_headers {
+            None | Some(raw::Underscore::Drop) => Folding::Drop,
+            Some(raw::Underscore::Allow) => Folding::Allow,
+        };
+        let names: Vec<String> = raw.reserved_headers.iter().map(|name| name.to_string()).collect();
+        if let Some(first) = raw.reserved_headers.first()
+            && let Err(error) = Reserved::new(names.iter().map(String::as_str), folding)
+        {
+            self.document.note(first.span(), error.to_string());
+        }
+        let trusted = raw.trusted_proxies.iter().filter_map(|text| {
+            let network = text.parse().or_else(|_| text.parse::<std::net::IpAddr>().map(Into::into));
+            network.map_err(|_| self.document.note(text.span(), format!("\"{}\" is not a network such as 10.0.0.0/8", **text))).ok()
+        });
+        Server {
+            trusted_proxies: trusted.collect(),
+            worker_threads: self.count(raw.worker_threads.as_ref(), 0, 0),
+            max_header_bytes: self.count(raw.max_header_bytes.as_ref(), 32 * 1024, 1024),
+            max_uri_bytes: self.count(raw.max_uri_bytes.as_ref(), 8 * 1024, 64),
+            max_body_bytes: self.count(raw.max_body_bytes.as_ref(), 10 * 1024 * 1024, 0) as u64,
+            keepalive: self.duration(raw.keepalive.as_ref(), 60),
+            drain: self.duration(raw.drain.as_ref(), 30),
+            underscore_headers: folding,
+            reserved_headers: names,
+            refusals: self.refusals(raw.refusals.as_ref()),
+            limiter_capacity: self.count(raw.limiter_capacity.as_ref(), 1_000_000, 1000),
+        }
+    }
+
+    fn refusals(&mut self, given: Option<&Placed<Value<String>>>) -> Quota {
+        let shipped = Quota { units: 120, window: Duration::from_secs(60) };
+        let Some((given, text)) = given.and_then(|given| Some((given, self.document.resolve(given, self.folder)?))) else { return shipped };
+        match Quota::parse(&text) {
+            Ok(Some(quota)) => return quota,
+            Ok(None) => self.document.note(given.span(), "refusals must be limited, or strangers could guess keys without end"),
+            Err(error) => self.document.note(given.span(), error.to_string()),
+        }
+        shipped
+    }
+
+    fn store(&mut self) -> StoreSettings {
+        let raw: raw::Store = self.document.section("store").unwrap_or_default();
+        let url = self.text(raw.url.as_ref(), "sqlite:portcullis.db");
+        if let Some(given) = &raw.url
+            && !["sqlite:", "postgres://", "postgresql://"].iter().any(|scheme| url.starts_with(scheme))
+        {
+            self.document.note(given.span(), "a database is \"sqlite:FILE\" or \"postgres://user:password@host/database\"");
+        }
+        StoreSettings {
+            url,
+            max_connections: u32::try_from(self.count(raw.max_connections.as_ref(), 16, 1)).unwrap_or(u32::MAX),
+            acquire_timeout: self.duration(raw.acquire_timeout.as_ref(), 2),
+            statement_timeout: self.duration(raw.statement_timeout.as_ref(), 5),
+            start_timeout: self.duration(raw.start_timeout.as_ref(), 30),
+        }
+    }
+
+    fn cache(&mut self) -> CacheSettings {
+        let raw: raw::Cache = self.document.section("cache").unwrap_or_default();
+        CacheSettings {
+            credentials: self.count(raw.credentials.as_ref(), 100_000, 1) as u64,
+            refused: self.count(raw.refused.as_ref(), 50_000, 0) as u64,
+            refused_for: self.duration(raw.refused_for.as_ref(), 10),
+            max_stale: self.duration(raw.max_stale.as_ref(), 3600),
+        }
+    }
+
+    fn tokens(&mut self) -> Tokens {
+        let raw: raw::Tokens = self.document.section("tokens").unwrap_or_default();
+        let assertion_ttl = self.duration(raw.assertion_ttl.as_ref(), 300);
+        if let Some(given) = &raw.assertion_ttl
+            && assertion_ttl > LONGEST_ASSERTION
+        {
+            self.document.note(given.span(), "an assertion lives at most 5m");
+        }
+        Tokens {
+            issuer: self.text(raw.issuer.as_ref(), "portcullis"),
+            audience: self.text(raw.audience.as_ref(), "portcullis"),
+            algorithm: self.algorithm(raw.algorithm.as_ref()),
+            access_ttl: self.duration(raw.access_ttl.as_ref(), 30 * 60),
+            refresh_ttl: self.duration(raw.refresh_ttl.as_ref(), 7 * 86_400),
+            assertion_ttl,
+            shared_secret: self.shared_secret(raw.shared_secret.as_ref()),
+        }
+    }
+
+    fn algorithm(&mut self, given: Option<&Placed<Value<String>>>) -> Algorithm {
+        let name = self.text(given, "EdDSA");
+        Algorithm::from_name(&name).unwrap_or_else(|| {
+            let message = format!("\"{name}\" is not an algorithm that we sign with: EdDSA, ES256, RS256 or HS256");
+            self.document.note(given.map_or(0..0, Placed::span), message);
+            Algorithm::EdDsa
+        })
+    }
+
+    fn shared_secret(&mut self, given: Option<&Placed<policies::config::Secret>>) -> Option<identity::SecretText> {
+        let given = given?;
+        let secret = self.document.resolve_secret(given, self.folder)?;
+        if secret.expose().len() < 32 {
+            self.document.note(given.span(), "a shared secret under 32 bytes can be guessed; `portcullis keys generate` makes one");
+        }
+        Some(secret)
+    }
+
+    fn passwords(&mut self) -> Passwords {
+        let raw: raw::Passwords = self.document.section("passwords").unwrap_or_default();
+        let mut small = |given: Given<u64>, default| u32::try_from(self.count(given.as_ref(), default, 1)).unwrap_or(u32::MAX);
+        let argon2 = Argon2Params {
+            memory_kib: small(raw.argon2_memory_kib.clone(), 19_456),
+            iterations: small(raw.argon2_iterations, 2),
+            parallelism: small(raw.argon2_parallelism, 1),
+        };
+        if let Err(error) = Hasher::new(Argon2Params { memory_kib: argon2.memory_kib.min(64), ..argon2 }).and(check_memory(argon2)) {
+            self.document.note(raw.argon2_memory_kib.as_ref().map_or(0..0, Placed::span), error.to_string());
+        }
+        Passwords {
+            min_chars: self.count(raw.min_chars.as_ref(), 8, 1),
+            classes: raw.classes.unwrap_or(false),
+            argon2,
+            concurrency: self.count(raw.concurrency.as_ref(), 0, 0),
+        }
+    }
+
+    fn master_key(&mut self) -> MasterKeySource {
+        let raw: raw::Secrets = self.document.section("secrets").unwrap_or_default();
+        MasterKeySource {
+            env: raw.master_key_env.unwrap_or_else(|| "MASTER_ENCRYPTION_KEY".to_owned()),
+            file: raw.master_key_file.unwrap_or_else(|| "master.key".to_owned()).into(),
+        }
+    }
+
+    fn log(&mut self) -> Log {
+        let raw: raw::Log = self.document.section("log").unwrap_or_default();
+        let level = self.text(raw.level.as_ref(), "info");
+        if !["error", "warn", "info", "debug", "trace"].contains(&level.as_str()) {
+            self.document.note(raw.level.as_ref().map_or(0..0, Placed::span), format!("\"{level}\" is not a level: error, warn, info, debug or trace"));
+        }
+        let access = match self.text(raw.access.as_ref(), "stderr").as_str() {
+            "off" => AccessLog::Off,
+            "stderr" => AccessLog::Stderr,
+            "stdout" => AccessLog::Stdout,
+            path => AccessLog::File(path.into()),
+        };
+        Log { level, access }
+    }
+
+    fn upstreams(&mut self) -> BTreeMap<String, UpstreamSettings> {
+        let mut upstreams = BTreeMap::new();
+        for entry in self.document.entries::<raw::Upstream>("upstreams") {
+            if *entry.name == ADMIN_API {
+                self.document.note(entry.name.span(), format!("`{ADMIN_API}` is our own account service and cannot be configured"));
+            }
+            let settings = entry.value.map(|raw| self.upstream(raw));
+            // One that cannot be read still exists, or every route that names it would be wrong too.
+            upstreams.insert(entry.name.into_inner(), settings.unwrap_or_else(UpstreamSettings::shipped));
+        }
+        upstreams
+    }
+
+    fn upstream(&mut self, raw: raw::Upstream) -> UpstreamSettings {
+        if raw.servers.is_empty() {
+            self.document.note(raw.servers.span(), "an upstream needs a server");
+        }
+        let mut servers = Vec::new();
+        for given in raw.servers.iter() {
+            let Some(server) = self.document.resolve(given, self.folder) else { continue };
+            if !server.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port > 0)) {
+                self.document.note(given.span(), format!("\"{server}\" is not a server: write host:port"));
+            }
+            servers.push(server);
+        }
+        let shipped = UpstreamSettings::shipped();
+        UpstreamSettings {
+            servers,
+            connect_timeout: self.duration(raw.connect_timeout.as_ref(), shipped.connect_timeout.as_secs()),
+            response_timeout: self.duration(raw.response_timeout.as_ref(), shipped.response_timeout.as_secs()),
+            idle_timeout: self.duration(raw.idle_timeout.as_ref(), shipped.idle_timeout.as_secs()),
+            headers: raw.headers.map_or(shipped.headers, Into::into),
+        }
+    }
+
+    fn text(&mut self, given: Option<&Placed<Value<String>>>, default: &str) -> String {
+        given.and_then(|given| self.document.resolve(given, self.folder)).unwrap_or_else(|| default.to_owned())
+    }
+
+    fn parsed<T: FromStr<Err: Display>>(&mut self, given: Option<&Placed<Value<String>>>, default: T, what: &str) -> T {
+        let Some((given, text)) = given.and_then(|given| Some((given, self.document.resolve(given, self.folder)?))) else { return default };
+        text.parse().unwrap_or_else(|_| {
+            self.document.note(given.span(), format!("\"{text}\" is not {what}"));
+            default
+        })
+    }
+
+    /// A number of at least `least`.
+    fn count(&mut self, given: Option<&Placed<Value<u64>>>, default: u64, least: u64) -> usize {
+        let count = given.and_then(|given| self.document.resolve(given, self.folder)).unwrap_or(default);
+        if let Some(given) = given
+            && count < least
+        {
+            self.document.note(given.span(), format!("must be at least {least}"));
+        }
+        usize::try_from(count).unwrap_or(usize::MAX)
+    }
+
+    fn duration(&mut self, given: Option<&Placed<Value<DurationText>>>, default_seconds: u64) -> Duration {
+        let Some(given) = given else { return Duration::from_secs(default_seconds) };
+        let duration = self.document.resolve(given, self.folder).map_or(Duration::from_secs(default_seconds), |text| text.0);
+        if duration.is_zero() {
+            self.document.note(given.span(), "must be longer than nothing");
+        }
+        duration
+    }
+}
+
+/// The bound of [`Hasher::new`] on memory, without spending that memory to find out.
+fn check_memory(params: Argon2Params) -> Result<(), identity::PasswordError> {
+    if (8..=64 * 1024).contains(&params.memory_kib) { Ok(()) } else { Err(identity::PasswordError::Params) }
+}
+
+impl UpstreamSettings {
+    /// What an upstream is when it says no more than its servers.
+    pub(crate) fn shipped() -> Self {
+        Self {
+            servers: Vec::new(),
+            connect_timeout: Duration::from_secs(2),
+            response_timeout: Duration::from_secs(60),
+            idle_timeout: Duration::from_secs(60),
+            headers: IdentityHeader::DEFAULT.into(),
+        }
+    }
+}

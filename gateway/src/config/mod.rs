@@ -1,0 +1,237 @@
+//! `gateway.toml`, parsed: types that cannot be wrong.
+//!
+//! [`raw`] mirrors the file; [`load`] turns the whole folder into a [`Config`] or into every [`Diagnostic`] there is to
+//! report. Routes, roles, tiers and cases are parsed by `policies::config`.
+
+mod load;
+mod raw;
+
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
+
+use identity::{Algorithm, Argon2Params, SecretText};
+use ipnet::IpNet;
+pub use load::{ConfigFolder, load};
+use policies::{Policy, Quota, cases::Case, header::Folding};
+pub use raw::schema;
+
+/// Everything the folder says.
+pub struct Config {
+    /// `gateway.toml`.
+    pub settings: Settings,
+    /// `routes.toml`, `roles.toml`, `tiers.toml`.
+    pub policy: Policy,
+    /// `cases.toml`.
+    pub cases: Vec<Case>,
+}
+
+/// `gateway.toml`.
+#[derive(Clone, PartialEq)]
+pub struct Settings {
+    /// Where the door listens.
+    pub listen: Listen,
+    /// Limits of the server.
+    pub server: Server,
+    /// The database.
+    pub store: StoreSettings,
+    /// The caches.
+    pub cache: CacheSettings,
+    /// What tokens say and how they are signed.
+    pub tokens: Tokens,
+    /// Rules for passwords and the cost of checking them.
+    pub passwords: Passwords,
+    /// Where the master key comes from.
+    pub master_key: MasterKeySource,
+    /// Logging.
+    pub log: Log,
+    /// Named pools of servers.
+    pub upstreams: BTreeMap<String, UpstreamSettings>,
+}
+
+/// `[listen]`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Listen {
+    /// Where clients connect.
+    pub http: SocketAddr,
+    /// Where operators look.
+    pub metrics: SocketAddr,
+}
+
+/// `[server]`.
+#[derive(Clone, PartialEq)]
+pub struct Server {
+    /// Threads that serve requests.
+    pub worker_threads: usize,
+    /// Bytes of request line and headers.
+    pub max_header_bytes: usize,
+    /// Bytes of path and query.
+    pub max_uri_bytes: usize,
+    /// Bytes of a request body, unless the route says otherwise.
+    pub max_body_bytes: u64,
+    /// How long an idle client connection is kept.
+    pub keepalive: Duration,
+    /// How long requests in flight may take once the server is told to stop.
+    pub drain: Duration,
+    /// Whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Box<[IpNet]>,
+    /// What becomes of header names with `_`.
+    pub underscore_headers: Folding,
+    /// Names that only the door may set, besides its own.
+    pub reserved_headers: Vec<String>,
+    /// Refused credentials per address.
+    pub refusals: Quota,
+    /// Counters kept.
+    pub limiter_capacity: usize,
+}
+
+/// `[store]`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct StoreSettings {
+    /// `sqlite:…` or `postgres://…`.
+    pub url: String,
+    /// Connections at most.
+    pub max_connections: u32,
+    /// Waiting for a connection.
+    pub acquire_timeout: Duration,
+    /// One query.
+    pub statement_timeout: Duration,
+    /// Waiting for the database at start.
+    pub start_timeout: Duration,
+}
+
+/// `[cache]`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct CacheSettings {
+    /// Verified credentials kept.
+    pub credentials: u64,
+    /// Refused credentials kept.
+    pub refused: u64,
+    /// How long a refused credential is remembered.
+    pub refused_for: Duration,
+    /// How long known callers are served while the database is away.
+    pub max_stale: Duration,
+}
+
+/// `[tokens]`.
+#[derive(Clone, PartialEq)]
+pub struct Tokens {
+    /// `iss`.
+    pub issuer: String,
+    /// `aud` of access tokens.
+    pub audience: String,
+    /// What access tokens are signed with.
+    pub algorithm: Algorithm,
+    /// Life of an access token.
+    pub access_ttl: Duration,
+    /// Life of a refresh token.
+    pub refresh_ttl: Duration,
+    /// Life of an assertion.
+    pub assertion_ttl: Duration,
+    /// The secret of HS256.
+    pub shared_secret: Option<SecretText>,
+}
+
+/// `[passwords]`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Passwords {
+    /// Characters at least.
+    pub min_chars: usize,
+    /// Are upper case, lower case and a digit demanded?
+    pub classes: bool,
+    /// Cost of a hash.
+    pub argon2: Argon2Params,
+    /// Hashes at once.
+    pub concurrency: usize,
+}
+
+/// `[secrets]`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct MasterKeySource {
+    /// The variable that holds it, if set.
+    pub env: String,
+    /// The file that holds it otherwise, in the data folder.
+    pub file: PathBuf,
+}
+
+/// `[log]`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Log {
+    /// The least severe level that is written.
+    pub level: String,
+    /// Where access events go.
+    pub access: AccessLog,
+}
+
+/// Where access events go.
+#[derive(Clone, PartialEq, Eq)]
+pub enum AccessLog {
+    /// Nowhere.
+    Off,
+    /// Standard error.
+    Stderr,
+    /// Standard output, after the ready line.
+    Stdout,
+    /// Appended to a file.
+    File(PathBuf),
+}
+
+/// `[upstreams.NAME]`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct UpstreamSettings {
+    /// `host:port` each.
+    pub servers: Vec<String>,
+    /// Making a connection.
+    pub connect_timeout: Duration,
+    /// The longest silence.
+    pub response_timeout: Duration,
+    /// Keeping an unused connection.
+    pub idle_timeout: Duration,
+    /// What its servers are told of the caller.
+    pub headers: Box<[IdentityHeader]>,
+}
+
+/// A header that tells an upstream who is calling (DESIGN §2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+#[schemars(rename_all = "kebab-case")]
+pub enum IdentityHeader {
+    /// The account's id.
+    XUserId,
+    /// The account's address.
+    XUserEmail,
+    /// The account's name.
+    XUserName,
+    /// The account's role.
+    XUserRole,
+    /// What the caller may do, separated by commas.
+    XUserPermissions,
+    /// The account's tier.
+    XUserTier,
+    /// The account's teams.
+    XUserTeams,
+    /// The account's domains.
+    XUserDomains,
+    /// The customer organisation.
+    XTenantId,
+    /// `jwt` or `api_key`.
+    XAuthMethod,
+    /// The login's id; for an API key `X-Key-Id` instead.
+    XSessionId,
+    /// The request's id.
+    XRequestId,
+    /// Our signed word for all of it.
+    XGatewayAssertion,
+}
+
+impl IdentityHeader {
+    /// What an upstream is told when it does not say what it wants.
+    pub const DEFAULT: [Self; 8] = [
+        Self::XUserId,
+        Self::XUserEmail,
+        Self::XUserRole,
+        Self::XUserTier,
+        Self::XTenantId,
+        Self::XAuthMethod,
+        Self::XRequestId,
+        Self::XGatewayAssertion,
+    ];
+}

@@ -1,0 +1,180 @@
+//! `gateway.toml` as it is written. The doc comments here are the descriptions in the JSON Schema that editors show.
+
+use policies::config::{DurationText, FileSchema, Placed, Secret, Value};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::IdentityHeader;
+
+/// A value that may come from the environment or a file, and where it stands.
+pub(super) type Given<T> = Option<Placed<Value<T>>>;
+
+/// Where the door listens.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Listen {
+    /// Where clients connect; 127.0.0.1:8080 by default. Port 0 lets the system choose.
+    pub(super) http: Given<String>,
+    /// Where Prometheus scrapes; 127.0.0.1:9464 by default.
+    pub(super) metrics: Given<String>,
+}
+
+/// Limits of the server.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Server {
+    /// Threads that serve requests; 0, the default: one per core.
+    pub(super) worker_threads: Given<u64>,
+    /// Bytes of request line and headers; 32768 by default.
+    pub(super) max_header_bytes: Given<u64>,
+    /// Bytes of path and query; 8192 by default.
+    pub(super) max_uri_bytes: Given<u64>,
+    /// Bytes of a request body, unless the route says otherwise; 10485760 by default.
+    pub(super) max_body_bytes: Given<u64>,
+    /// How long an idle client connection is kept; 60s by default.
+    pub(super) keepalive: Given<DurationText>,
+    /// How long requests in flight may take after SIGTERM; 30s by default.
+    pub(super) drain: Given<DurationText>,
+    /// Networks of the balancers in front: only from them is X-Forwarded-For believed.
+    #[serde(default)]
+    pub(super) trusted_proxies: Vec<Placed<String>>,
+    /// `drop` (the default) or `allow`.
+    pub(super) underscore_headers: Option<Underscore>,
+    /// More header names that only the door may set; `x-team-*` reserves a prefix.
+    #[serde(default)]
+    pub(super) reserved_headers: Vec<Placed<String>>,
+    /// Refused credentials that one address may show; 120/minute by default.
+    pub(super) refusals: Given<String>,
+    /// Counters kept for limits; 1000000 by default.
+    pub(super) limiter_capacity: Given<u64>,
+}
+
+/// What becomes of header names with `_`.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Underscore {
+    /// They are dropped.
+    Drop,
+    /// Those that do not fold into a reserved name pass.
+    Allow,
+}
+
+/// The database.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Store {
+    /// `sqlite:FILE` (relative to the data folder) or `postgres://…`; sqlite:portcullis.db by default.
+    pub(super) url: Given<String>,
+    /// Connections at most; 16 by default.
+    pub(super) max_connections: Given<u64>,
+    /// Waiting for a connection; 2s by default.
+    pub(super) acquire_timeout: Given<DurationText>,
+    /// One query; 5s by default.
+    pub(super) statement_timeout: Given<DurationText>,
+    /// Waiting for the database at start; 30s by default.
+    pub(super) start_timeout: Given<DurationText>,
+}
+
+/// The cache of callers.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Cache {
+    /// Verified credentials kept; 100000 by default.
+    pub(super) credentials: Given<u64>,
+    /// Refused credentials kept; 50000 by default.
+    pub(super) refused: Given<u64>,
+    /// How long a refused credential is remembered; 10s by default.
+    pub(super) refused_for: Given<DurationText>,
+    /// How long known callers are served while the database is away; 1h by default.
+    pub(super) max_stale: Given<DurationText>,
+}
+
+/// What tokens say and how they are signed.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Tokens {
+    /// `iss`; portcullis by default.
+    pub(super) issuer: Given<String>,
+    /// `aud` of access tokens; portcullis by default.
+    pub(super) audience: Given<String>,
+    /// EdDSA (the default), ES256, RS256 or HS256.
+    pub(super) algorithm: Given<String>,
+    /// Life of an access token; 30m by default.
+    pub(super) access_ttl: Given<DurationText>,
+    /// Life of a refresh token; 7d by default.
+    pub(super) refresh_ttl: Given<DurationText>,
+    /// Life of an assertion; 5m by default, and at most.
+    pub(super) assertion_ttl: Given<DurationText>,
+    /// The secret of HS256, 32 bytes or more, shared with services that verify our tokens themselves.
+    pub(super) shared_secret: Option<Placed<Secret>>,
+}
+
+/// Rules for passwords and the cost of checking them.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Passwords {
+    /// Characters at least; 8 by default.
+    pub(super) min_chars: Given<u64>,
+    /// Are upper case, lower case and a digit demanded? false by default.
+    pub(super) classes: Option<bool>,
+    /// KiB; 19456 by default.
+    pub(super) argon2_memory_kib: Given<u64>,
+    /// Passes; 2 by default.
+    pub(super) argon2_iterations: Given<u64>,
+    /// Lanes; 1 by default.
+    pub(super) argon2_parallelism: Given<u64>,
+    /// Hashes at once; 0, the default: one per core.
+    pub(super) concurrency: Given<u64>,
+}
+
+/// Where the master key comes from.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Secrets {
+    /// The variable that holds it, if set; MASTER_ENCRYPTION_KEY by default.
+    pub(super) master_key_env: Option<String>,
+    /// The file that holds it otherwise, in the data folder; master.key by default.
+    pub(super) master_key_file: Option<String>,
+}
+
+/// Logging.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Log {
+    /// error, warn, info (the default), debug or trace.
+    pub(super) level: Given<String>,
+    /// Where access events go: stderr (the default), stdout, off, or a file's path.
+    pub(super) access: Given<String>,
+}
+
+/// A named pool of servers.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Upstream {
+    /// `host:port` each; round robin over all of them.
+    pub(super) servers: Placed<Vec<Placed<Value<String>>>>,
+    /// Making a connection; 2s by default.
+    pub(super) connect_timeout: Given<DurationText>,
+    /// The longest silence; 60s by default.
+    pub(super) response_timeout: Given<DurationText>,
+    /// Keeping an unused connection; 60s by default.
+    pub(super) idle_timeout: Given<DurationText>,
+    /// Which identity headers its servers are sent.
+    pub(super) headers: Option<Vec<IdentityHeader>>,
+}
+
+/// The JSON Schema of `gateway.toml`.
+#[must_use]
+pub fn schema() -> serde_json::Value {
+    FileSchema::new("Portcullis: where the door listens, what it remembers, and which upstreams exist")
+        .section::<Listen>("listen")
+        .section::<Server>("server")
+        .section::<Store>("store")
+        .section::<Cache>("cache")
+        .section::<Tokens>("tokens")
+        .section::<Passwords>("passwords")
+        .section::<Secrets>("secrets")
+        .section::<Log>("log")
+        .entries::<Upstream>("upstreams")
+        .finish()
+}

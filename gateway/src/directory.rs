@@ -1,0 +1,307 @@
+//! Who are you: a credential becomes a [`Known`] caller, from the cache if it was seen before, else verified and looked up.
+//!
+//! One cache, keyed by the SHA-256 of the whole credential. An entry holds what the signature proves and what the account
+//! is, and counts only while nothing about its session, key or account has changed since before it was loaded
+//! ([`Stamps`]); so a hit costs one look-up, checks no signature, does no SQL and holds no lock across an await.
+//! A changed role counts at once, since the change voids the entry and the next request loads the account anew.
+//! What a caller may do is decided in `policies`; who hears of changes is [`crate::feed`].
+
+use std::{
+    net::IpAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use arc_swap::ArcSwap;
+use aws_lc_rs::digest;
+use chrono::{DateTime, Utc};
+use identity::{AccessClaims, ApiKey, Credential, Grant, Principal, TokenError, TokenRules};
+use moka::future::Cache;
+use policies::{Quota, Refusal};
+use uuid::Uuid;
+use store::{GrantFacts, Keyring, Standing, Store};
+
+use crate::{
+    assertions::Assertions,
+    limiter::Limiter,
+    metrics::CacheMetrics,
+    stamps::{Moment, Stamps},
+};
+
+/// The budget of refusals is a limit like any other and needs an id of its own.
+const REFUSALS: u64 = u64::from_be_bytes(*b"refusals");
+/// Loads that a change may overtake before the request gives up. Two in a row is already rare.
+const TRIES: usize = 3;
+
+type Digest = [u8; 32];
+
+/// A caller who has been verified.
+pub(crate) struct Known {
+    pub(crate) principal: Arc<Principal>,
+    /// Assertions minted for this principal; they go when the facts they were made from go.
+    pub(crate) assertions: Assertions,
+    /// Unix seconds after which the credential is worth nothing.
+    expires_at: i64,
+    learnt: Moment,
+}
+
+/// Verified credentials, and how to verify those that are not.
+pub(crate) struct Directory {
+    store: Store,
+    keys: Arc<ArcSwap<Keyring>>,
+    rules: TokenRules,
+    known: Cache<Digest, Arc<Known>>,
+    /// Credentials refused a moment ago by what the database says. Bounded and short, keyed by the whole credential (so
+    /// that a wrong secret cannot shut out the right one), and void as soon as its session, key or account changes.
+    refused: Cache<Digest, Denied>,
+    pub(crate) stamps: Stamps,
+    /// Set while what is cached is too old to be believed: the change feed has been silent for `max_stale`.
+    pub(crate) too_stale: AtomicBool,
+    limiter: Arc<Limiter>,
+    refusals: Quota,
+    metrics: CacheMetrics,
+    store_failures: prometheus::IntCounter,
+}
+
+/// A refusal that the database gave cause for, and about whom it said so.
+#[derive(Clone)]
+struct Denied {
+    refusal: Refusal,
+    about: [Uuid; 2],
+    learnt: Moment,
+}
+
+/// What a directory needs to know of the configuration.
+pub(crate) struct DirectorySettings {
+    pub(crate) rules: TokenRules,
+    pub(crate) capacity: u64,
+    pub(crate) refused_capacity: u64,
+    pub(crate) refused_ttl: Duration,
+    /// Refusals one address may cause before it is refused unheard.
+    pub(crate) refusals: Quota,
+}
+
+/// An entry lives as long as its credential; nothing else ends it but a change or lack of room.
+struct UntilExpiry;
+
+// === impl Directory ===
+
+impl Directory {
+    pub(crate) fn new(
+        store: Store,
+        keys: Arc<ArcSwap<Keyring>>,
+        limiter: Arc<Limiter>,
+        settings: DirectorySettings,
+        metrics: &crate::metrics::Metrics,
+    ) -> Self {
+        let evictions = metrics.cache.evictions.clone();
+        let known = Cache::builder()
+            .max_capacity(settings.capacity)
+            .expire_after(UntilExpiry)
+            .eviction_listener(move |_, _, cause| {
+                if cause.was_evicted() {
+                    evictions.inc();
+                }
+            })
+            .build();
+        let refused = Cache::builder().max_capacity(settings.refused_capacity).time_to_live(settings.refused_ttl).build();
+        Self {
+            store,
+            keys,
+            rules: settings.rules,
+            known,
+            refused,
+            stamps: Stamps::new(),
+            too_stale: AtomicBool::new(false),
+            limiter,
+            refusals: settings.refusals,
+            metrics: metrics.cache.clone(),
+            store_failures: metrics.store_failures.clone(),
+        }
+    }
+
+    /// Who shows this credential? Refuses with 401 what proves nothing, 429 an address that has been refused too often
+    /// lately (before any signature check or look-up), 503 when the database is needed and does not answer.
+    pub(crate) async fn authenticate(&self, credential: Credential<'_>, client: IpAddr, now: DateTime<Utc>) -> Result<Arc<Known>, Refusal> {
+        let digest = digest_of(&credential);
+        match self.known.get(&digest).await {
+            Some(known) if self.still_holds(&known) => {
+                self.metrics.hits.inc();
+                return known.unless_expired(now);
+            }
+            // Known a moment ago: a change of its account is no reason to count it among strangers.
+            Some(_) => self.metrics.stale.inc(),
+            None => self.refuse_unheard(&digest, client).await?,
+        }
+        self.metrics.misses.inc();
+        let outcome = self.verify(credential, digest, now).await;
+        if outcome.as_ref().is_err_and(|refusal| refusal.status() == 401) {
+            self.limiter.spend_address(REFUSALS, &self.refusals, client);
+        }
+        outcome
+    }
+
+    /// Forgets everything, when changes may have been missed or the keys that signed it are gone.
+    pub(crate) fn forget_all(&self) {
+        self.stamps.all_changed();
+    }
+
+    /// Entries in the cache, for the gauge.
+    pub(crate) fn len(&self) -> u64 {
+        self.known.entry_count()
+    }
+
+    /// Refuses what was refused a moment ago, and whoever has been refused too often.
+    async fn refuse_unheard(&self, digest: &Digest, client: IpAddr) -> Result<(), Refusal> {
+        if let Some(retry_after) = self.limiter.address_exhausted(REFUSALS, &self.refusals, client) {
+            return Err(Refusal::TooManyRefusals { retry_after });
+        }
+        match self.refused.get(digest).await {
+            Some(denied) if self.stamps.unchanged_since(denied.learnt, denied.about) => {
+                self.limiter.spend_address(REFUSALS, &self.refusals, client);
+                Err(denied.refusal)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    async fn verify(&self, credential: Credential<'_>, digest: Digest, now: DateTime<Utc>) -> Result<Arc<Known>, Refusal> {
+        let wanted = match credential {
+            Credential::Jwt(token) => identity::verify(token, &self.keys.load().access.keys, &self.rules, now)
+                .map(Wanted::Session)
+                .map_err(|error| refusal_of(&error))?,
+            Credential::ApiKey(text) => Wanted::Key(ApiKey::parse(text).map_err(|_| Refusal::InvalidToken)?),
+        };
+        self.load(digest, wanted, now).await
+    }
+
+    /// Loads the facts behind a credential, once however many requests wait for them, until no change overtakes the load.
+    async fn load(&self, digest: Digest, wanted: Wanted, now: DateTime<Utc>) -> Result<Arc<Known>, Refusal> {
+        for _ in 0..TRIES {
+            let begun = self.stamps.now();
+            if self.known.get(&digest).await.is_some_and(|known| !self.still_holds(&known)) {
+                self.known.invalidate(&digest).await;
+            }
+            let known = self.known.try_get_with(digest, self.fetch(&wanted, digest, begun, now)).await.map_err(|refusal| (*refusal).clone())?;
+            if self.still_holds(&known) {
+                return known.unless_expired(now);
+            }
+        }
+        Err(Refusal::DirectoryUnavailable)
+    }
+
+    /// One query: everything there is to know about the caller.
+    async fn fetch(&self, wanted: &Wanted, digest: Digest, learnt: Moment, now: DateTime<Utc>) -> Result<Arc<Known>, Refusal> {
+        let facts = match wanted {
+            Wanted::Session(claims) => self.store.session_grant(claims.sid).await,
+            Wanted::Key(key) => self.store.key_grant(key.id()).await,
+        };
+        let facts = facts.map_err(|error| {
+            self.store_failures.inc();
+            tracing::warn!(%error, "an account could not be looked up");
+            Refusal::DirectoryUnavailable
+        })?;
+        match wanted.judge(facts, now) {
+            Ok(facts) => Ok(Arc::new(Known {
+                expires_at: wanted.expires_at(&facts),
+                principal: Arc::new(facts.principal(wanted.grant())),
+                assertions: Assertions::default(),
+                learnt,
+            })),
+            Err((refusal, account)) => {
+                let about = [wanted.grant().uuid(), account.unwrap_or(wanted.grant().uuid())];
+                self.refused.insert(digest, Denied { refusal: refusal.clone(), about, learnt }).await;
+                Err(refusal)
+            }
+        }
+    }
+
+    fn still_holds(&self, known: &Known) -> bool {
+        let principal = &known.principal;
+        !self.too_stale.load(Ordering::Acquire)
+            && self.stamps.unchanged_since(known.learnt, [principal.grant.uuid(), principal.account.uuid()])
+    }
+}
+
+// === impl Known ===
+
+impl Known {
+    /// The clock may step, and an entry may outlive its expiry until the cache notices: what counts is the time now.
+    fn unless_expired(self: Arc<Self>, now: DateTime<Utc>) -> Result<Arc<Self>, Refusal> {
+        if now.timestamp() < self.expires_at { Ok(self) } else { Err(Refusal::Expired) }
+    }
+}
+
+/// A credential whose own proof holds, and which record has to stand behind it.
+enum Wanted {
+    Session(AccessClaims),
+    Key(ApiKey),
+}
+
+// === impl Wanted ===
+
+impl Wanted {
+    fn grant(&self) -> Grant {
+        match self {
+            Self::Session(claims) => Grant::Session(claims.sid),
+            Self::Key(key) => Grant::Key(key.id()),
+        }
+    }
+
+    /// The facts, if they bear the credential out; else why not, and whose facts they were.
+    fn judge(&self, facts: Option<GrantFacts>, now: DateTime<Utc>) -> Result<GrantFacts, (Refusal, Option<Uuid>)> {
+        let facts = facts.filter(|facts| self.is_proved_by(facts)).ok_or((Refusal::InvalidToken, None))?;
+        let refusal = match facts.standing(now) {
+            Standing::Live => return Ok(facts),
+            Standing::Ended => Refusal::Revoked,
+            Standing::Expired => Refusal::Expired,
+            Standing::AccountDisabled => Refusal::AccountDisabled,
+        };
+        Err((refusal, Some(facts.account.id.uuid())))
+    }
+
+    /// Does the record say of itself what the credential says?
+    fn is_proved_by(&self, facts: &GrantFacts) -> bool {
+        match self {
+            Self::Session(claims) => facts.account.id == claims.sub,
+            Self::Key(key) => facts.digest.as_ref() == Some(&key.digest()),
+        }
+    }
+
+    fn expires_at(&self, facts: &GrantFacts) -> i64 {
+        match self {
+            // A session's own end is that of its refresh token; the access token ends by itself.
+            Self::Session(claims) => claims.exp,
+            Self::Key(_) => facts.expires_at.map_or(i64::MAX, |at| at.timestamp()),
+        }
+    }
+}
+
+// === impl UntilExpiry ===
+
+impl moka::Expiry<Digest, Arc<Known>> for UntilExpiry {
+    fn expire_after_create(&self, _: &Digest, known: &Arc<Known>, _: std::time::Instant) -> Option<Duration> {
+        let left = known.expires_at.saturating_sub(Utc::now().timestamp());
+        // Keys that never expire are looked up again once a day.
+        Some(Duration::from_secs(left.clamp(0, 86_400).unsigned_abs()))
+    }
+}
+
+fn digest_of(credential: &Credential<'_>) -> Digest {
+    let text = match credential {
+        Credential::Jwt(text) | Credential::ApiKey(text) => text,
+    };
+    let mut bytes = [0; 32];
+    bytes.copy_from_slice(digest::digest(&digest::SHA256, text.as_bytes()).as_ref());
+    bytes
+}
+
+fn refusal_of(error: &TokenError) -> Refusal {
+    match error {
+        TokenError::Expired => Refusal::Expired,
+        _ => Refusal::InvalidToken,
+    }
+}

@@ -1,0 +1,22 @@
+//! The door itself: everything a request meets on its way, put together once by [`crate::build`].
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+
+use crate::{
+    assertions::Minter, directory::Directory, limiter::Limiter, metrics::Metrics, readiness::Readiness, record::Recorder,
+    snapshot::Snapshot,
+};
+
+/// The Pingora proxy; what it does with a request is in [`crate::proxy`].
+pub(crate) struct Door {
+    /// The configuration in force.
+    pub(crate) rules: Arc<ArcSwap<Snapshot>>,
+    pub(crate) directory: Arc<Directory>,
+    pub(crate) limiter: Arc<Limiter>,
+    pub(crate) minter: Minter,
+    pub(crate) recorder: Recorder,
+    pub(crate) metrics: Metrics,
+    pub(crate) readiness: Arc<Readiness>,
+}

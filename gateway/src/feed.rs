@@ -1,0 +1,95 @@
+//! Hears what changed and voids what was learnt before: the reader of the change feed (DESIGN §5).
+//!
+//! It polls once a second and is nudged at once by writes in this process. A change applied twice is harmless; when the
+//! feed cannot be read for longer than `max_stale`, nothing cached is believed any more.
+
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use arc_swap::ArcSwap;
+use identity::SealKeys;
+use store::{Change, Keyring, Store, StoreError, Subject};
+use tokio::time::{Instant, MissedTickBehavior, interval};
+
+use crate::{directory::Directory, metrics::Metrics, readiness::Readiness};
+
+/// How often the feed is asked when nothing nudges.
+const POLL_EVERY: Duration = Duration::from_secs(1);
+/// Changes read at once.
+const BATCH: u32 = 1000;
+
+/// Reads the feed and tells the directory.
+pub(crate) struct Feed {
+    pub(crate) store: Store,
+    pub(crate) directory: Arc<Directory>,
+    pub(crate) keys: Arc<ArcSwap<Keyring>>,
+    pub(crate) seal: Arc<SealKeys>,
+    pub(crate) readiness: Arc<Readiness>,
+    pub(crate) metrics: Metrics,
+    pub(crate) max_stale: Duration,
+    /// The last change applied. Taken before anything was cached.
+    pub(crate) position: i64,
+}
+
+// === impl Feed ===
+
+impl Feed {
+    /// Follows the feed until the process ends.
+    pub(crate) async fn follow(mut self) {
+        let mut nudges = self.store.nudges();
+        let mut ticks = interval(POLL_EVERY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut heard = Instant::now();
+        loop {
+            tokio::select! {
+                _ = ticks.tick() => {}
+                nudged = nudges.changed() => if nudged.is_err() { return },
+            }
+            match self.catch_up().await {
+                Ok(()) => {
+                    heard = Instant::now();
+                    self.tell(true, false);
+                }
+                Err(error) => {
+                    tracing::warn!(%error, silent_for = ?heard.elapsed(), "the change feed cannot be read");
+                    self.tell(false, heard.elapsed() > self.max_stale);
+                }
+            }
+        }
+    }
+
+    /// Applies every change there is.
+    async fn catch_up(&mut self) -> Result<(), StoreError> {
+        loop {
+            let changes = self.store.changes_since(self.position, BATCH).await?;
+            let Some(last) = changes.last().map(|change| change.position) else { return Ok(()) };
+            for change in &changes {
+                self.apply(change).await?;
+            }
+            self.position = last;
+            self.metrics.feed_position.set(last);
+        }
+    }
+
+    async fn apply(&self, change: &Change) -> Result<(), StoreError> {
+        match change.subject {
+            Subject::Account(id) => self.directory.stamps.changed(id.uuid()),
+            Subject::Session(id) => self.directory.stamps.changed(id.uuid()),
+            Subject::Key(id) => self.directory.stamps.changed(id.uuid()),
+            Subject::SigningKeys => {
+                self.keys.store(Arc::new(Keyring::load(&self.store, &self.seal).await?));
+                // What a withdrawn key has signed must be verified again.
+                self.directory.forget_all();
+            }
+        }
+        Ok(())
+    }
+
+    fn tell(&self, healthy: bool, too_stale: bool) {
+        self.metrics.feed_healthy.set(i64::from(healthy));
+        self.readiness.store_away.store(!healthy, Ordering::Relaxed);
+        self.directory.too_stale.store(too_stale, Ordering::Release);
+    }
+}

@@ -1,0 +1,151 @@
+//! What everything rests on: the data folder, the database, the master key and the signing keys.
+
+use std::{
+    fs,
+    io::{ErrorKind, Write},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, anyhow};
+use chrono::{DateTime, TimeDelta, Utc};
+use identity::{MasterKey, SealKeys, SecretText};
+use rand::CryptoRng;
+use store::{Keyring, PoolSettings, Purpose, Store, StoreError};
+
+use crate::{
+    cli::Failure,
+    config::{MasterKeySource, Settings, StoreSettings},
+};
+
+/// How long to wait before an unreachable database is tried again.
+const RETRY_EVERY: Duration = Duration::from_secs(1);
+
+/// An open database with its tables in place, and the keys that open what is sealed in it.
+pub(crate) struct Foundation {
+    pub(crate) store: Store,
+    pub(crate) seal: Arc<SealKeys>,
+    pub(crate) keyring: Keyring,
+}
+
+// === impl Foundation ===
+
+impl Foundation {
+    /// Opens the data folder and the database; makes on the first start whatever is not there.
+    pub(crate) async fn open(settings: &Settings, data: &Path) -> Result<Self, Failure> {
+        let store = connect(&settings.store, data).await?;
+        store.migrate().await.map_err(|error| unavailable(&error))?;
+        let mut rng = crate::cmd::rng()?;
+        let seal = Arc::new(SealKeys::new(master_key(&settings.master_key, data, &mut rng)?, Vec::new()));
+        let tokens = &settings.tokens;
+        store::ensure_keys(&store, &seal, tokens.algorithm, tokens.shared_secret.as_ref(), &mut rng, Utc::now())
+            .await
+            .map_err(|error| Failure::Other(anyhow!(error).context("the signing keys cannot be made ready")))?;
+        let keyring = Keyring::load(&store, &seal).await.map_err(|error| {
+            Failure::Other(anyhow!(error).context("the signing keys cannot be opened; is this the master key they were sealed with?"))
+        })?;
+        Ok(Self { store, seal, keyring })
+    }
+
+    /// Moves every signing key one step on: next to current, current to retiring.
+    pub(crate) async fn rotate(&self, retire_after: TimeDelta, rng: &mut impl CryptoRng, now: DateTime<Utc>) -> anyhow::Result<()> {
+        for purpose in [Purpose::Access, Purpose::Assertion] {
+            store::rotate(&self.store, &self.seal, purpose, retire_after, rng, now).await?;
+        }
+        Ok(())
+    }
+
+    /// The keys that sign now.
+    pub(crate) async fn current_kids(&self) -> anyhow::Result<[(&'static str, String); 2]> {
+        let keyring = Keyring::load(&self.store, &self.seal).await?;
+        Ok([("access", keyring.access.current.kid().to_owned()), ("assertion", keyring.assertion.current.kid().to_owned())])
+    }
+}
+
+/// Connects, trying again for as long as the configuration says while the database cannot be reached.
+pub(crate) async fn connect(settings: &StoreSettings, data: &Path) -> Result<Store, Failure> {
+    make_data_folder(data)?;
+    let url = url_within(&settings.url, data);
+    let pool = PoolSettings {
+        max_connections: settings.max_connections,
+        acquire_timeout: settings.acquire_timeout,
+        statement_timeout: settings.statement_timeout,
+    };
+    let began = Instant::now();
+    loop {
+        match Store::connect(&url, pool.clone()).await {
+            Ok(store) => return Ok(store),
+            Err(StoreError::Unavailable(error)) if began.elapsed() < settings.start_timeout => {
+                tracing::warn!(%error, waited = ?began.elapsed(), "the database cannot be reached; trying again");
+                tokio::time::sleep(RETRY_EVERY).await;
+            }
+            Err(error) => return Err(unavailable(&error)),
+        }
+    }
+}
+
+fn unavailable(error: &StoreError) -> Failure {
+    Failure::Unavailable(format!("the database is not to be had: {error}"))
+}
+
+fn make_data_folder(data: &Path) -> Result<(), Failure> {
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(data)
+        .with_context(|| format!("the data folder {} cannot be made", data.display()))?;
+    Ok(())
+}
+
+/// A SQLite file is named relative to the data folder.
+fn url_within(url: &str, data: &Path) -> String {
+    match url.strip_prefix("sqlite:") {
+        Some(file) if !file.starts_with(':') && !file.starts_with('/') => format!("sqlite:{}", data.join(file).display()),
+        _ => url.to_owned(),
+    }
+}
+
+/// The master key from the environment, else from its file, else a fresh one in that file.
+fn master_key(source: &MasterKeySource, data: &Path, rng: &mut impl CryptoRng) -> anyhow::Result<MasterKey> {
+    if let Ok(text) = std::env::var(&source.env) {
+        let text = SecretText::from(text);
+        return MasterKey::parse(text.expose()).with_context(|| format!("the variable {} holds no master key", source.env));
+    }
+    let path = data.join(&source.file);
+    match fs::read_to_string(&path) {
+        Ok(text) => read_master_key(&path, &SecretText::from(text)),
+        Err(error) if error.kind() == ErrorKind::NotFound => make_master_key(&path, rng),
+        Err(error) => Err(error).with_context(|| format!("the master key {} cannot be read", path.display())),
+    }
+}
+
+fn read_master_key(path: &PathBuf, text: &SecretText) -> anyhow::Result<MasterKey> {
+    let mode = fs::metadata(path)?.permissions().mode();
+    if mode & 0o077 != 0 {
+        return Err(anyhow!("the master key {} can be read by others (mode {:o}): chmod 600 it", path.display(), mode & 0o777));
+    }
+    MasterKey::parse(text.expose().trim()).with_context(|| format!("{} holds no master key", path.display()))
+}
+
+/// Two nodes that start at once on one folder must not each make a key: the file is made whole and linked into place,
+/// which fails for whoever comes second; they read what the first one made.
+fn make_master_key(path: &PathBuf, rng: &mut impl CryptoRng) -> anyhow::Result<MasterKey> {
+    let key = MasterKey::generate(rng);
+    let draft = path.with_extension(format!("{}.new", std::process::id()));
+    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft)?;
+    file.write_all(key.encode().as_bytes())?;
+    file.write_all(b"\n")?;
+    file.sync_all()?;
+    let linked = fs::hard_link(&draft, path);
+    fs::remove_file(&draft)?;
+    match linked {
+        Ok(()) => Ok(key),
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+            let text = SecretText::from(fs::read_to_string(path)?);
+            read_master_key(path, &text)
+        }
+        Err(error) => Err(error).with_context(|| format!("the master key {} cannot be written", path.display())),
+    }
+}

@@ -1,0 +1,246 @@
+//! The first step: a request as it came becomes an [`Inbound`] whose path, host and client address can be relied on.
+//!
+//! Whatever two parsers could read in two ways is refused here, so that what is judged is what is sent (SECURITY §1).
+//! What the path matches and who is calling is decided by later steps.
+
+use std::{borrow::Cow, net::IpAddr};
+
+use http::{HeaderMap, Method, header};
+use ipnet::IpNet;
+use pingora::proxy::Session;
+use policies::{Refusal, path};
+
+/// What later steps know of the request.
+pub(crate) struct Inbound {
+    pub(crate) request_id: RequestId,
+    /// Who is calling, as far as the network can tell: the peer, or what a trusted proxy says.
+    pub(crate) client: IpAddr,
+    /// The other end of the connection.
+    pub(crate) peer: IpAddr,
+    /// Was the peer a trusted proxy? Only then are its forwarding headers passed on.
+    pub(crate) via_trusted_proxy: bool,
+    pub(crate) method: Method,
+    pub(crate) host: Box<str>,
+    /// Normalised, without the query; what is matched and what is forwarded.
+    pub(crate) path: Box<str>,
+    /// Did normalising change the path, so that the target has to be rewritten before it is sent on?
+    pub(crate) path_changed: bool,
+}
+
+/// What the read step is allowed to accept.
+pub(crate) struct ReadLimits {
+    pub(crate) max_header_bytes: usize,
+    pub(crate) max_uri_bytes: usize,
+    pub(crate) trusted_proxies: Box<[IpNet]>,
+}
+
+/// 128 random bits in lower-case hex: the request's name in logs, answers and upstreams, and the trace id of a trace
+/// that begins here (W3C Trace Context §3.2.2.3).
+#[derive(Clone, Copy)]
+pub(crate) struct RequestId([u8; 32]);
+
+// === impl Inbound ===
+
+impl Inbound {
+    /// Reads the header of `session`, which has been parsed but not judged.
+    pub(crate) fn read(session: &Session, limits: &ReadLimits) -> Result<Self, Refusal> {
+        let request = session.req_header();
+        Self::check_framing(session, limits)?;
+        let target = std::str::from_utf8(request.raw_path()).map_err(|_| Refusal::Malformed("the path is not UTF-8"))?;
+        if target.len() > limits.max_uri_bytes {
+            return Err(Refusal::UriTooLong);
+        }
+        let raw_path = target.split_once('?').map_or(target, |(path, _query)| path);
+        let path = path::normalise(raw_path).map_err(|error| Refusal::Malformed(error.reason()))?;
+        let peer = session.client_addr().and_then(|address| address.as_inet()).map(|address| address.ip().to_canonical());
+        let peer = peer.ok_or(Refusal::Malformed("the client has no address"))?;
+        let via_trusted_proxy = limits.trusted_proxies.iter().any(|net| net.contains(&peer));
+        Ok(Self {
+            request_id: RequestId::random(),
+            client: if via_trusted_proxy { forwarded_client(&request.headers, &limits.trusted_proxies).unwrap_or(peer) } else { peer },
+            peer,
+            via_trusted_proxy,
+            method: request.method.clone(),
+            host: host_of(&request.headers)?,
+            path_changed: matches!(path, Cow::Owned(_)),
+            path: path.into(),
+        })
+    }
+
+    /// Refuses headers whose extent or framing is in doubt.
+    fn check_framing(session: &Session, limits: &ReadLimits) -> Result<(), Refusal> {
+        let Some(http1) = session.as_http1() else { return Ok(()) };
+        let raw = http1.get_headers_raw_bytes();
+        if raw.len() > limits.max_header_bytes {
+            return Err(Refusal::HeadersTooLarge);
+        }
+        let request = session.req_header();
+        // Pingora drops a fragment silently; a target that is not what was sent is not judged.
+        if !raw_target(&raw).is_some_and(|target| target == request.raw_path()) {
+            return Err(Refusal::Malformed("the request line is not plain"));
+        }
+        let headers = &request.headers;
+        // Pingora resolves the conflict (RFC 9112 §6.3 lets it); a server behind us may resolve it otherwise.
+        if headers.contains_key(header::TRANSFER_ENCODING) && names_content_length(&raw) {
+            return Err(Refusal::Malformed("both Content-Length and Transfer-Encoding are given"));
+        }
+        if several(headers, &header::CONTENT_LENGTH) || several(headers, &header::TRANSFER_ENCODING) {
+            return Err(Refusal::Malformed("the length of the body is given more than once"));
+        }
+        match headers.get(header::CONTENT_LENGTH) {
+            Some(length) if !length.as_bytes().iter().all(u8::is_ascii_digit) => {
+                Err(Refusal::Malformed("Content-Length is not one number"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The declared size of the body, if it is declared.
+    pub(crate) fn declared_length(headers: &HeaderMap) -> Option<u64> {
+        headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+    }
+}
+
+fn several(headers: &HeaderMap, name: &header::HeaderName) -> bool {
+    headers.get_all(name).iter().nth(1).is_some()
+}
+
+/// The second word of the request line.
+fn raw_target(raw: &[u8]) -> Option<&[u8]> {
+    let line = raw.split(|byte| *byte == b'\r' || *byte == b'\n').find(|line| !line.is_empty())?;
+    let mut words = line.split(|byte| *byte == b' ');
+    words.next()?;
+    let target = words.next()?;
+    (words.next().is_some() && words.next().is_none()).then_some(target)
+}
+
+fn names_content_length(raw: &[u8]) -> bool {
+    raw.split(|byte| *byte == b'\n').any(|line| {
+        line.get(..14).is_some_and(|name| name.eq_ignore_ascii_case(b"content-length"))
+    })
+}
+
+/// Lower case, without port and final dot. HTTP/1.0 may leave it out (RFC 9112 §3.2); then it is empty.
+fn host_of(headers: &HeaderMap) -> Result<Box<str>, Refusal> {
+    let Some(host) = headers.get(header::HOST) else { return Ok("".into()) };
+    let host = host.to_str().map_err(|_| Refusal::Malformed("Host is not ASCII"))?;
+    let name = match host.rfind(':') {
+        // A colon inside brackets belongs to an IPv6 address and begins no port.
+        Some(colon) if !host[colon..].contains(']') => &host[..colon],
+        _ => host,
+    };
+    Ok(name.trim_end_matches('.').to_ascii_lowercase().into())
+}
+
+/// The right-most address of `X-Forwarded-For` that no trusted proxy could have made up (OWASP ASVS 5.0 §15.3.4).
+fn forwarded_client(headers: &HeaderMap, trusted: &[IpNet]) -> Option<IpAddr> {
+    let mut client = None;
+    for value in headers.get_all("x-forwarded-for").iter().rev() {
+        for hop in value.to_str().ok()?.rsplit(',') {
+            let hop: IpAddr = hop.trim().parse::<IpAddr>().ok()?.to_canonical();
+            client = Some(hop);
+            if !trusted.iter().any(|net| net.contains(&hop)) {
+                return client;
+            }
+        }
+    }
+    client
+}
+
+// === impl RequestId ===
+
+impl RequestId {
+    fn random() -> Self {
+        // Uniqueness is needed, secrecy is not: a fast generator per thread, seeded by the system.
+        Self::of(fastrand::u128(1..))
+    }
+
+    fn of(mut bits: u128) -> Self {
+        let mut text = [0; 32];
+        for digit in text.iter_mut().rev() {
+            *digit = b"0123456789abcdef"[(bits & 15) as usize];
+            bits >>= 4;
+        }
+        Self(text)
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.0).unwrap_or_default()
+    }
+
+    /// `traceparent` for the upstream: the caller's own if it is well formed, else one that begins here.
+    pub(crate) fn traceparent(self, headers: &HeaderMap) -> Cow<'_, str> {
+        let theirs = headers.get("traceparent").and_then(|value| value.to_str().ok()).filter(|text| is_traceparent(text));
+        match theirs {
+            Some(text) if headers.get_all("traceparent").iter().nth(1).is_none() => Cow::Borrowed(text),
+            _ => Cow::Owned(format!("00-{}-{:016x}-01", self.as_str(), fastrand::u64(1..))),
+        }
+    }
+}
+
+/// Version 00 of W3C Trace Context §3.2: `00-<32 hex>-<16 hex>-<2 hex>`, no id all zero.
+fn is_traceparent(text: &str) -> bool {
+    let hex = |part: &str, length: usize| {
+        part.len() == length && part.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+    };
+    let zero = |part: &str| part.bytes().all(|byte| byte == b'0');
+    let parts: Vec<&str> = text.split('-').collect();
+    matches!(parts[..], ["00", trace, parent, flags]
+        if hex(trace, 32) && !zero(trace) && hex(parent, 16) && !zero(parent) && hex(flags, 2))
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+        pairs.iter().map(|(name, value)| (http::HeaderName::from_static(name), HeaderValue::from_static(value))).collect()
+    }
+
+    #[test]
+    fn a_client_address_is_what_the_last_untrusted_hop_says() {
+        let trusted: [IpNet; 1] = ["10.0.0.0/8".parse().expect("a network")];
+        for (chain, client) in [
+            ("1.2.3.4", Some("1.2.3.4")),
+            ("6.6.6.6, 1.2.3.4, 10.0.0.7", Some("1.2.3.4")),
+            ("10.0.0.9, 10.0.0.7", Some("10.0.0.9")),
+            ("6.6.6.6, garbage", None),
+        ] {
+            let found = forwarded_client(&headers(&[("x-forwarded-for", chain)]), &trusted);
+            assert_eq!(found, client.map(|ip| ip.parse().expect("an address")), "{chain}");
+        }
+    }
+
+    #[test]
+    fn a_host_loses_its_port_case_and_final_dot() {
+        for (host, name) in [("Api.Example:8080", "api.example"), ("api.example.", "api.example"), ("[::1]:80", "[::1]"), ("[::1]", "[::1]")] {
+            assert_eq!(&*host_of(&headers(&[("host", host)])).expect("a host"), name);
+        }
+    }
+
+    #[test]
+    fn only_a_well_formed_traceparent_is_passed_on() {
+        let id = RequestId::of(0xabc);
+        let good = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+        assert_eq!(id.traceparent(&headers(&[("traceparent", good)])), good);
+        for bad in [
+            "00-00000000000000000000000000000000-b7ad6b7169203331-01",
+            "00-0AF7651916CD43DD8448EB211C80319C-b7ad6b7169203331-01",
+            "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331",
+            "",
+        ] {
+            let fresh = id.traceparent(&headers(&[("traceparent", bad)])).into_owned();
+            assert!(is_traceparent(&fresh) && fresh.contains("00000abc-"), "{bad} became {fresh}");
+        }
+    }
+
+    #[test]
+    fn a_request_line_with_more_or_fewer_words_has_no_target() {
+        assert_eq!(raw_target(b"GET /a HTTP/1.1\r\nHost: x\r\n\r\n"), Some(&b"/a"[..]));
+        assert_eq!(raw_target(b"\r\nGET /a HTTP/1.1\r\n\r\n"), Some(&b"/a"[..]));
+        assert_eq!(raw_target(b"GET /a b HTTP/1.1\r\n\r\n"), None);
+        assert_eq!(raw_target(b"GET\r\n\r\n"), None);
+    }
+}

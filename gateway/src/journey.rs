@@ -1,0 +1,164 @@
+//! One request on its way through: what each step left for the next, and what is written down at the end.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use chrono::Utc;
+use pingora::{Error, ErrorType, Result};
+use policies::{Permit, Refusal, Route};
+use prometheus::IntGauge;
+
+use crate::{
+    answer::LocalAnswer,
+    directory::Known,
+    door::Door,
+    inbound::Inbound,
+    limiter::{Receipt, Standing},
+    record::Event,
+    snapshot::Snapshot,
+    upstream::Upstream,
+};
+
+/// What [`Door::admit`] lets happen next.
+pub(crate) enum Admission {
+    /// There is a permit: on to the upstream.
+    Forward,
+    /// The door answers by itself.
+    Answer(LocalAnswer),
+}
+
+/// The state of one request.
+pub(crate) struct Journey {
+    began: Instant,
+    decided: Option<Duration>,
+    /// The configuration it began under; it finishes under the same (DESIGN §4).
+    pub(crate) rules: Arc<Snapshot>,
+    pub(crate) inbound: Option<Inbound>,
+    pub(crate) route: Option<Arc<Route>>,
+    pub(crate) known: Option<Arc<Known>>,
+    pub(crate) permit: Option<Permit>,
+    pub(crate) receipt: Receipt,
+    /// The limit that refused, for the `RateLimit` fields of a 429.
+    pub(crate) exceeded: Option<Standing>,
+    pub(crate) refusal: Option<Refusal>,
+    /// The server that was tried last.
+    pub(crate) peer: Option<String>,
+    tries: usize,
+    body_bytes: u64,
+    in_flight: IntGauge,
+}
+
+// === impl Journey ===
+
+impl Journey {
+    pub(crate) fn begin(rules: Arc<Snapshot>, in_flight: &IntGauge) -> Self {
+        in_flight.inc();
+        Self {
+            in_flight: in_flight.clone(),
+            began: Instant::now(),
+            decided: None,
+            rules,
+            inbound: None,
+            route: None,
+            known: None,
+            permit: None,
+            receipt: Receipt::default(),
+            exceeded: None,
+            refusal: None,
+            peer: None,
+            tries: 0,
+            body_bytes: 0,
+        }
+    }
+
+    pub(crate) fn decided_now(&mut self) {
+        self.decided = Some(self.began.elapsed());
+    }
+
+    /// Where a permitted request goes. Without a permit there is no destination.
+    pub(crate) fn destination(&self) -> Result<(Arc<Upstream>, &Permit)> {
+        let permit = self.permit.as_ref().ok_or_else(|| Error::explain(ErrorType::InternalError, "no permit"))?;
+        Ok((Arc::clone(self.rules.upstream(permit)), permit))
+    }
+
+    /// The state of the limits to tell the client.
+    pub(crate) fn standing(&self) -> Option<&Standing> {
+        self.exceeded.as_ref().or(self.receipt.tightest.as_ref())
+    }
+
+    pub(crate) fn request_id(&self) -> Option<&str> {
+        self.inbound.as_ref().map(|inbound| inbound.request_id.as_str())
+    }
+
+    /// Remembers why the request fails, and makes Pingora stop.
+    pub(crate) fn fail(&mut self, refusal: Refusal) -> Box<Error> {
+        let error = Error::explain(ErrorType::HTTPStatus(refusal.status()), refusal.code());
+        self.refusal = Some(refusal);
+        error
+    }
+
+    /// Counts what the client sends; more than the route takes ends the request.
+    pub(crate) fn count_body(&mut self, bytes: usize) -> Result<()> {
+        self.body_bytes += bytes as u64;
+        let most = self.route.as_ref().map_or(0, |route| self.rules.max_body(route));
+        if self.body_bytes > most { Err(self.fail(Refusal::BodyTooLarge { limit: most })) } else { Ok(()) }
+    }
+
+    pub(crate) fn may_try_again(&mut self) -> bool {
+        self.tries += 1;
+        self.permit.as_ref().is_some_and(|permit| self.tries < self.rules.upstream(permit).tries())
+    }
+
+    /// The last step: metrics, and one line in the access log.
+    pub(crate) fn record(&mut self, status: u16, sent_bytes: usize, door: &Door) {
+        let took = self.began.elapsed();
+        let route = self.route.as_deref();
+        match (&self.refusal, route) {
+            (Some(refusal), route) => door.metrics.refused(route.map(|route| &*route.name), refusal),
+            (None, Some(route)) => self.rules.metrics(route).answered(status, took),
+            (None, None) => {}
+        }
+        if let (Some(Refusal::RateLimited { .. } | Refusal::TooManyConcurrent { .. }), Some(standing)) = (&self.refusal, &self.exceeded) {
+            door.metrics.limited.with_label_values(&[&standing.name]).inc();
+        }
+        // A probe every second is no news.
+        if door.recorder.is_on() && (self.route.is_some() || self.refusal.is_some()) {
+            door.recorder.record(self.event(status, sent_bytes, took));
+        }
+    }
+
+    fn event(&self, status: u16, sent_bytes: usize, took: Duration) -> Event {
+        let inbound = self.inbound.as_ref();
+        let principal = self.known.as_ref().map(|known| &known.principal);
+        Event {
+            at: Utc::now(),
+            request_id: self.request_id().unwrap_or_default().to_owned(),
+            client: inbound.map(|inbound| inbound.client),
+            method: inbound.map_or_else(String::new, |inbound| inbound.method.to_string()),
+            path: inbound.map_or_else(String::new, |inbound| inbound.path.to_string()),
+            route: self.route.as_ref().map(|route| Arc::clone(&route.name)),
+            account: principal.map(|principal| principal.account.uuid()),
+            auth: principal.map(|principal| principal.grant.method()),
+            decision: match (&self.permit, &self.refusal) {
+                (Some(_), None) => "permit",
+                (Some(_), Some(refusal)) if refusal.status() >= 500 => "failed",
+                (None, None) => "answered",
+                (_, Some(_)) => "refused",
+            },
+            refusal: self.refusal.as_ref().map(Refusal::code),
+            status,
+            upstream: self.peer.clone(),
+            decided_us: self.decided.unwrap_or(took).as_micros() as u64,
+            total_us: took.as_micros() as u64,
+            sent_bytes,
+        }
+    }
+}
+
+impl Drop for Journey {
+    fn drop(&mut self) {
+        self.in_flight.dec();
+    }
+}

@@ -1,0 +1,211 @@
+//! The door: a reverse proxy that lets nobody through without a decision.
+//!
+//! ```text
+//! client ──► proxy.rs: read → route → preflight → credential → authenticate → decide → spend → forward ──► upstream
+//!               │ inbound   policies          identity       directory       policies  limiter   inject
+//!               └─ any step may refuse: answer.rs, one problem+json per `Refusal`; journey.rs records every request
+//! ```
+//!
+//! [`build`] is the only place where parts are wired together. `cli` and `cmd` are the commands of the binary
+//! `portcullis`; `config` is `gateway.toml`; `snapshot` and `reload` are the configuration in force and how it changes;
+//! `feed` and `stamps` void what is cached when something changed; `office` runs the account service; `foundation` opens
+//! data folder, database and keys; `serving` listens and stops.
+
+mod answer;
+mod assertions;
+pub mod cli;
+mod cmd;
+pub mod config;
+mod directory;
+mod door;
+mod feed;
+mod foundation;
+mod inbound;
+mod inject;
+mod journey;
+mod limiter;
+mod logging;
+mod metrics;
+mod office;
+mod proxy;
+mod readiness;
+mod record;
+mod reload;
+mod serving;
+mod snapshot;
+mod stamps;
+mod upstream;
+
+use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
+
+use anyhow::Context;
+use arc_swap::ArcSwap;
+use identity::{TokenRules, TokenType};
+use tokio::{sync::watch, task::JoinHandle};
+
+use crate::{
+    assertions::Minter,
+    cli::Failure,
+    config::{Config, ConfigFolder},
+    directory::{Directory, DirectorySettings},
+    door::Door,
+    feed::Feed,
+    foundation::Foundation,
+    limiter::Limiter,
+    metrics::Metrics,
+    readiness::Readiness,
+    record::Recorder,
+    reload::Reloader,
+};
+
+/// Leeway for clocks that differ (DESIGN §3).
+const LEEWAY: Duration = Duration::from_secs(30);
+
+/// A gateway that serves.
+pub struct Running {
+    http: SocketAddr,
+    metrics_at: SocketAddr,
+    administered: bool,
+    drain: Duration,
+    stop: watch::Sender<bool>,
+    door: JoinHandle<()>,
+    background: Vec<JoinHandle<()>>,
+    readiness: Arc<Readiness>,
+    metrics: Metrics,
+}
+
+/// Wires every part together and begins to serve. `config` is what `folder` says, perhaps with a listener of the
+/// command line's choice.
+pub async fn build(folder: ConfigFolder, config: Config, data: &Path) -> Result<Running, Failure> {
+    let settings = config.settings.clone();
+    refuse_failing_cases(&config)?;
+    let (http, http_at) = serving::bind("listen.http", settings.listen.http)?;
+    let (operators, metrics_at) = serving::bind("listen.metrics", settings.listen.metrics)?;
+
+    let foundation = Foundation::open(&settings, data).await?;
+    let metrics = Metrics::new().context("the metrics cannot be registered")?;
+    let readiness = Arc::new(Readiness::default());
+    let recorder = Recorder::start(logging::access_sink(&settings.log.access).context("the access log cannot be opened")?, metrics.log_dropped.clone());
+    let limiter = Arc::new(Limiter::new(settings.server.limiter_capacity, &metrics.limiter_overflow));
+    let keys = Arc::new(ArcSwap::from_pointee(foundation.keyring));
+    // Before anything is cached: whatever changes from here on is heard.
+    let position = foundation.store.last_position().await.context("the change feed cannot be read")?;
+    let administered = foundation.store.has_account_with_role("admin").await.context("the accounts cannot be read")?;
+
+    let directory = Arc::new(Directory::new(foundation.store.clone(), Arc::clone(&keys), Arc::clone(&limiter), directory_settings(&settings), &metrics));
+    let feed = Feed {
+        store: foundation.store.clone(),
+        directory: Arc::clone(&directory),
+        keys: Arc::clone(&keys),
+        seal: Arc::clone(&foundation.seal),
+        readiness: Arc::clone(&readiness),
+        metrics: metrics.clone(),
+        max_stale: settings.cache.max_stale,
+        position,
+    };
+
+    let socket = office::Socket::bind(data)?;
+    let rules = snapshot::Snapshot::make(1, config, socket.path(), &metrics).await.map_err(|error| Failure::Config(vec![error.to_string()]))?;
+    metrics.config_generation.set(1);
+    let rules = Arc::new(ArcSwap::from_pointee(rules));
+    let reloader = Arc::new(Reloader::new(folder, socket.path().to_owned(), Arc::clone(&rules), metrics.clone(), settings.clone()));
+
+    let (stop, stopping) = watch::channel(false);
+    let process = office::Process { reloader: Arc::clone(&reloader), rules: Arc::clone(&rules), readiness: Arc::clone(&readiness) };
+    let office = office::open(&settings, foundation.store.clone(), Arc::clone(&keys), process, &metrics.registry)?;
+    let door = Door {
+        rules,
+        directory: Arc::clone(&directory),
+        limiter: Arc::clone(&limiter),
+        minter: Minter { keys, issuer: settings.tokens.issuer.as_str().into(), ttl: settings.tokens.assertion_ttl },
+        recorder,
+        metrics: metrics.clone(),
+        readiness: Arc::clone(&readiness),
+    };
+    let background = vec![
+        serving::in_background("change feed", feed.follow()),
+        serving::in_background("reload", reloader.watch()),
+        serving::in_background("housekeeping", housekeeping(limiter, directory, metrics.clone())),
+        serving::in_background("account service", socket.serve(office)),
+        serving::serve_operators(operators, metrics.clone(), Arc::clone(&readiness)).context("the operators' listener")?,
+    ];
+    let door = serving::serve_door(door, http, http_at, stopping);
+    Ok(Running { http: http_at, metrics_at, administered, drain: settings.server.drain, stop, door, background, readiness, metrics })
+}
+
+// === impl Running ===
+
+impl Running {
+    /// Where clients connect.
+    #[must_use]
+    pub fn http(&self) -> SocketAddr {
+        self.http
+    }
+
+    /// Where operators look.
+    #[must_use]
+    pub fn metrics(&self) -> SocketAddr {
+        self.metrics_at
+    }
+
+    /// Is there nobody yet who may administer?
+    #[must_use]
+    pub fn needs_administrator(&self) -> bool {
+        !self.administered
+    }
+
+    /// The line that says where everything is.
+    #[must_use]
+    pub fn ready_line(&self) -> String {
+        // Addresses need no escaping, and readers like the keys in this order.
+        format!(r#"{{"ready":true,"http":"http://{}","https":null,"metrics":"http://{}"}}"#, self.http, self.metrics_at)
+    }
+
+    /// Accepts no more connections, lets requests in flight finish within the deadline, and ends everything.
+    pub async fn stop(self) {
+        self.readiness.draining.store(true, std::sync::atomic::Ordering::Relaxed);
+        tracing::info!("told to stop; finishing what is in flight");
+        // Nobody listening any more is what we want.
+        let _ = self.stop.send(true);
+        let in_flight = self.metrics.in_flight.clone();
+        if !serving::until_idle(self.drain, || in_flight.get() == 0).await {
+            tracing::warn!(in_flight = in_flight.get(), "the deadline has passed; what is in flight is cut off");
+        }
+        for task in &self.background {
+            task.abort();
+        }
+        self.door.abort();
+        tracing::info!("stopped");
+    }
+}
+
+fn refuse_failing_cases(config: &Config) -> Result<(), Failure> {
+    let failures = policies::cases::run(&config.policy, &config.cases);
+    if failures.is_empty() { Ok(()) } else { Err(Failure::Config(failures.iter().map(ToString::to_string).collect())) }
+}
+
+fn directory_settings(settings: &config::Settings) -> DirectorySettings {
+    DirectorySettings {
+        rules: TokenRules {
+            issuer: settings.tokens.issuer.as_str().into(),
+            audience: settings.tokens.audience.as_str().into(),
+            typ: TokenType::Access,
+            leeway: LEEWAY,
+        },
+        capacity: settings.cache.credentials,
+        refused_capacity: settings.cache.refused,
+        refused_ttl: settings.cache.refused_for,
+        refusals: settings.server.refusals.clone(),
+    }
+}
+
+/// Sweeps the limiter and brings the gauges up to date, for as long as the process lives.
+async fn housekeeping(limiter: Arc<Limiter>, directory: Arc<Directory>, metrics: Metrics) {
+    let mut ticks = tokio::time::interval(Duration::from_secs(10));
+    loop {
+        ticks.tick().await;
+        limiter.sweep();
+        metrics.limiter_entries.set(i64::try_from(limiter.len()).unwrap_or(i64::MAX));
+        metrics.cache.entries.set(i64::try_from(directory.len()).unwrap_or(i64::MAX));
+    }
+}

@@ -1,0 +1,30 @@
+//! Logs for operators: JSON lines on standard error, Pingora's own among them. The access log is [`crate::record`]'s.
+
+use std::{
+    fs::OpenOptions,
+    io::{self, Write},
+};
+
+use tracing_subscriber::{EnvFilter, fmt, util::SubscriberInitExt};
+
+use crate::config::{AccessLog, Log};
+
+/// Starts the log. `RUST_LOG` overrides the configured level. A second start in one process changes nothing.
+pub(crate) fn start(log: &Log) {
+    // Pingora tells of each refused or broken connection; that is the access log's and the metrics' to count.
+    let quiet = format!("{},pingora_core=error,pingora_proxy=error,sqlx=warn", log.level);
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(quiet));
+    let subscriber = fmt().json().flatten_event(true).with_env_filter(filter).with_writer(io::stderr).finish();
+    // Also bridges the `log` crate, which Pingora uses.
+    drop(subscriber.try_init());
+}
+
+/// Where access events go.
+pub(crate) fn access_sink(access: &AccessLog) -> io::Result<Option<Box<dyn Write + Send>>> {
+    Ok(match access {
+        AccessLog::Off => None,
+        AccessLog::Stderr => Some(Box::new(io::stderr())),
+        AccessLog::Stdout => Some(Box::new(io::stdout())),
+        AccessLog::File(path) => Some(Box::new(OpenOptions::new().create(true).append(true).open(path)?)),
+    })
+}

@@ -1,0 +1,22 @@
+//! The binary `portcullis`: reads the command line, sets up logging and cryptography, and runs one command.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use gateway::cli::{Cli, run};
+
+// Fewer instructions per request than the system's allocator (bench/RESULTS.md); the bare baseline uses it too.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    // Before anything touches TLS: Pingora would install another provider if nobody was first (DEPENDENCIES §1.3).
+    if rustls::crypto::aws_lc_rs::default_provider().install_default().is_err() {
+        return ExitCode::FAILURE;
+    }
+    match run(cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(),
+    }
+}

@@ -1,0 +1,146 @@
+//! The account service, run inside the gateway where only the door reaches it: on a Unix socket in the data folder.
+//!
+//! What it does is `admin-api`'s; this file gives it its settings, its hooks into the process, and its socket.
+
+use std::{
+    fs,
+    os::unix::fs::{DirBuilderExt, PermissionsExt},
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use admin_api::{Hooks, Office, ReloadReport};
+use anyhow::Context;
+use arc_swap::ArcSwap;
+use async_trait::async_trait;
+use identity::PasswordRules;
+use policies::Policy;
+use prometheus::Registry;
+use store::{Keyring, Store};
+use tokio::net::UnixListener;
+
+use crate::{
+    cli::Failure,
+    config::Settings,
+    readiness::Readiness,
+    reload::Reloader,
+    snapshot::{ADMIN_API, Snapshot},
+};
+
+/// The longest path that fits into a socket's address, less its final NUL (unix(7)).
+const LONGEST_PATH: usize = 107;
+/// Two tabs of one browser may race for a refresh within this time.
+const REFRESH_GRACE: Duration = Duration::from_secs(10);
+
+/// What the account service asks of the process.
+pub(crate) struct Process {
+    pub(crate) reloader: Arc<Reloader>,
+    pub(crate) rules: Arc<ArcSwap<Snapshot>>,
+    pub(crate) readiness: Arc<Readiness>,
+}
+
+/// Puts the service together.
+pub(crate) fn open(
+    settings: &Settings,
+    store: Store,
+    keys: Arc<ArcSwap<Keyring>>,
+    process: Process,
+    registry: &Registry,
+) -> Result<axum::Router, Failure> {
+    let Settings { tokens, passwords, .. } = settings;
+    let settings = admin_api::Settings {
+        issuer: tokens.issuer.clone(),
+        audience: tokens.audience.clone(),
+        upstream_name: ADMIN_API.to_owned(),
+        access_ttl: tokens.access_ttl,
+        refresh_ttl: tokens.refresh_ttl,
+        refresh_grace: REFRESH_GRACE,
+        password_rules: PasswordRules { min_chars: passwords.min_chars, classes: passwords.classes },
+        argon2: passwords.argon2,
+        hash_concurrency: passwords.concurrency,
+        default_role: "user".to_owned(),
+        default_tier: "free".to_owned(),
+    };
+    let office = Office::new(store, keys, settings, Arc::new(process), registry).context("the account service cannot open")?;
+    Ok(admin_api::router(office))
+}
+
+#[async_trait]
+impl Hooks for Process {
+    async fn reload(&self) -> Result<ReloadReport, Vec<String>> {
+        let applied = self.reloader.reload().await?;
+        let needs_restart = applied.needs_restart.into_iter().map(str::to_owned).collect();
+        Ok(ReloadReport { generation: applied.generation, needs_restart })
+    }
+
+    fn policy(&self) -> Arc<Policy> {
+        Arc::clone(&self.rules.load().policy)
+    }
+
+    fn status(&self) -> Vec<&'static str> {
+        self.readiness.degraded()
+    }
+}
+
+/// The socket that only this process's user can open.
+pub(crate) struct Socket {
+    listener: UnixListener,
+    path: PathBuf,
+    /// Where the data folder's path is too long for a socket: a private folder of its own.
+    private: Option<PathBuf>,
+}
+
+// === impl Socket ===
+
+impl Socket {
+    /// Binds `admin-PID.sock`, so that two processes on one data folder do not meet.
+    pub(crate) fn bind(data: &Path) -> Result<Self, Failure> {
+        let name = format!("admin-{}.sock", std::process::id());
+        let path = data.join(&name);
+        let private = (path.as_os_str().len() > LONGEST_PATH).then(private_folder).transpose()?;
+        let path = private.as_ref().map_or(path, |private| private.join(&name));
+        // What a process of the same number left behind.
+        if path.exists() {
+            fs::remove_file(&path).with_context(|| format!("{} cannot be removed", path.display()))?;
+        }
+        let listener = UnixListener::bind(&path).with_context(|| format!("the socket {} cannot be made", path.display()))?;
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).context("the socket cannot be made private")?;
+        Ok(Self { listener, path, private })
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Serves until the task is aborted; the socket goes with it.
+    pub(crate) async fn serve(self, router: axum::Router) {
+        let Self { listener, path, private } = self;
+        let _gone_at_the_end = Removed { path, private };
+        if let Err(error) = axum::serve(listener, router).await {
+            tracing::error!(%error, "the account service failed");
+        }
+    }
+}
+
+/// Removes the socket, and the folder made for it.
+struct Removed {
+    path: PathBuf,
+    private: Option<PathBuf>,
+}
+
+impl Drop for Removed {
+    fn drop(&mut self) {
+        // Nobody is left to be told if they are gone already.
+        drop(fs::remove_file(&self.path));
+        if let Some(private) = &self.private {
+            drop(fs::remove_dir(private));
+        }
+    }
+}
+
+fn private_folder() -> Result<PathBuf, Failure> {
+    let path = std::env::temp_dir().join(format!("portcullis-{:016x}", fastrand::u64(..)));
+    fs::DirBuilder::new().mode(0o700).create(&path).with_context(|| format!("{} cannot be made", path.display()))?;
+    Ok(path)
+}

@@ -1,0 +1,183 @@
+//! The hot path: what a request goes through, top to bottom (DESIGN §2). Nothing else decides.
+//!
+//! Each step takes what the step before it returned and gives the next type or a [`Refusal`]. After [`Door::admit`] a
+//! request has a [`Permit`]; everything that talks to an upstream takes it. The steps live in files of their own:
+//! [`crate::inbound`] reads, [`crate::directory`] authenticates, `policies` decides, [`crate::limiter`] spends,
+//! [`crate::inject`] tells the upstream, [`crate::answer`] refuses, [`crate::journey`] remembers and records.
+
+use std::sync::{Arc, atomic::Ordering};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use chrono::Utc;
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+use identity::{Credential, CredentialError};
+use pingora::{
+    Error, ErrorType, Result,
+    http::{RequestHeader, ResponseHeader},
+    proxy::{FailToProxy, ProxyHttp, Session},
+    upstreams::peer::HttpPeer,
+};
+use policies::{Auth, Refusal, decide};
+
+use crate::{
+    answer::{self, LocalAnswer},
+    door::Door,
+    inbound::Inbound,
+    inject,
+    journey::{Admission, Journey},
+};
+
+impl Door {
+    /// From the header to the permit: the list of DESIGN §2.
+    async fn admit(&self, session: &Session, journey: &mut Journey) -> Result<Admission, Refusal> {
+        let rules = Arc::clone(&journey.rules);
+        let headers = &session.req_header().headers;
+
+        // read
+        let inbound = journey.inbound.insert(Inbound::read(session, &rules.read_limits)?);
+        if let Some(answer) = self.readiness.probe(&inbound.path) {
+            return Ok(Admission::Answer(answer));
+        }
+
+        // route
+        let route = rules.policy.routes.find(&inbound.host, inbound.method.as_str(), &inbound.path)?;
+        journey.route = Some(Arc::clone(route));
+        rules.check_declared_length(route, headers)?;
+
+        // preflight
+        if let Some(answer) = LocalAnswer::preflight(route, &inbound.method, headers)? {
+            return Ok(Admission::Answer(answer));
+        }
+
+        // credential
+        let credential = match route.auth {
+            Auth::None => None,
+            Auth::Optional | Auth::Required => shown(headers)?,
+        };
+
+        // authenticate
+        if let Some(credential) = credential {
+            journey.known = Some(self.directory.authenticate(credential, inbound.client, Utc::now()).await?);
+        }
+
+        // decide
+        let principal = journey.known.as_ref().map(|known| Arc::clone(&known.principal));
+        let permit = journey.permit.insert(decide(&rules.policy, route, principal)?);
+
+        // spend
+        journey.receipt = self.limiter.spend(permit, inbound.client).map_err(|exceeded| {
+            journey.exceeded = exceeded.standing;
+            exceeded.refusal
+        })?;
+        Ok(Admission::Forward)
+    }
+}
+
+/// What the caller shows.
+fn shown(headers: &HeaderMap) -> Result<Option<Credential<'_>>, Refusal> {
+    let values = |name: HeaderName| headers.get_all(name).iter().map(HeaderValue::as_bytes);
+    Credential::read(values(header::AUTHORIZATION), values(HeaderName::from_static("x-api-key"))).map_err(|error| match error {
+        CredentialError::Ambiguous => Refusal::AmbiguousCredentials,
+        CredentialError::Unsupported => Refusal::UnsupportedCredential,
+        CredentialError::Malformed => Refusal::InvalidToken,
+    })
+}
+
+#[async_trait]
+impl ProxyHttp for Door {
+    type CTX = Journey;
+
+    fn new_ctx(&self) -> Journey {
+        Journey::begin(self.rules.load_full(), &self.metrics.in_flight)
+    }
+
+    async fn request_filter(&self, session: &mut Session, journey: &mut Journey) -> Result<bool> {
+        let admission = self.admit(session, journey).await;
+        journey.decided_now();
+        if session.get_keepalive().is_some() {
+            let draining = self.readiness.draining.load(Ordering::Relaxed);
+            session.set_keepalive((!draining).then_some(journey.rules.keepalive.as_secs()));
+        }
+        match admission {
+            Ok(Admission::Forward) => Ok(false),
+            Ok(Admission::Answer(local)) => answer::give(session, &local, journey).await.map(|()| true),
+            Err(refusal) => {
+                answer::refuse(session, &refusal, journey).await?;
+                journey.refusal = Some(refusal);
+                Ok(true)
+            }
+        }
+    }
+
+    /// forward: pick a server.
+    async fn upstream_peer(&self, _: &mut Session, journey: &mut Journey) -> Result<Box<HttpPeer>> {
+        let (upstream, permit) = journey.destination()?;
+        let peer = upstream.pick(permit).map_err(|refusal| journey.fail(refusal))?;
+        journey.peer = Some(peer._address.to_string());
+        Ok(peer)
+    }
+
+    /// forward: strip, inject, sign.
+    async fn upstream_request_filter(&self, _: &mut Session, request: &mut RequestHeader, journey: &mut Journey) -> Result<()> {
+        inject::rewrite(request, journey, &self.minter, Utc::now())
+    }
+
+    async fn request_body_filter(&self, _: &mut Session, body: &mut Option<Bytes>, end: bool, journey: &mut Journey) -> Result<()> {
+        // Pingora #935: an empty last chunk from HTTP/2 would end the body twice.
+        if end && body.as_ref().is_some_and(Bytes::is_empty) {
+            *body = None;
+        }
+        journey.count_body(body.as_ref().map_or(0, Bytes::len))
+    }
+
+    /// respond: security headers and the state of the limits.
+    async fn response_filter(&self, session: &mut Session, response: &mut ResponseHeader, journey: &mut Journey) -> Result<()>
+    where
+        Self::CTX: Send + Sync,
+    {
+        answer::dress(response, journey)?;
+        answer::allow_origin(response, session.req_header().headers.get(header::ORIGIN), journey)
+    }
+
+    /// Nothing has been sent when a connection fails, so any method may be tried on the next server.
+    fn fail_to_connect(&self, _: &mut Session, _: &HttpPeer, journey: &mut Journey, mut error: Box<Error>) -> Box<Error> {
+        error.set_retry(journey.may_try_again());
+        error
+    }
+
+    async fn fail_to_proxy(&self, session: &mut Session, error: &Error, journey: &mut Journey) -> FailToProxy
+    where
+        Self::CTX: Send + Sync,
+    {
+        let answered = session.response_written().is_some();
+        let refusal = journey.refusal.take().or_else(|| answer::refusal_of(error));
+        let error_code = refusal.as_ref().map_or(0, Refusal::status);
+        if let Some(refusal) = &refusal
+            && !answered
+            && let Err(gone) = answer::refuse(session, refusal, journey).await
+        {
+            tracing::debug!(%gone, "the client left before it could be told");
+        }
+        journey.refusal = refusal;
+        FailToProxy { error_code, can_reuse_downstream: false }
+    }
+
+    /// Failures are in the access log and the metrics; Pingora need not tell them again.
+    fn suppress_error_log(&self, _: &Session, _: &Journey, error: &Error) -> bool {
+        tracing::debug!(%error, "a request failed");
+        true
+    }
+
+    /// record
+    async fn logging(&self, session: &mut Session, error: Option<&Error>, journey: &mut Journey)
+    where
+        Self::CTX: Send + Sync,
+    {
+        let status = session.response_written().map_or(0, |response| response.status.as_u16());
+        if error.is_some_and(|error| *error.etype() == ErrorType::InternalError) {
+            tracing::error!(?error, "an internal error");
+        }
+        journey.record(status, session.body_bytes_sent(), self);
+    }
+}

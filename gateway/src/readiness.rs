@@ -1,0 +1,47 @@
+//! Alive and ready: what `/healthz` and `/readyz` say, on the door and on the operators' listener.
+//!
+//! Alive means that the process answers. Ready means that a request would be served: reasons are named by a word each,
+//! without detail, since strangers can ask.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::answer::LocalAnswer;
+
+/// What stands in the way of serving. Set by those who notice, read by the probes.
+#[derive(Default)]
+pub(crate) struct Readiness {
+    /// The process was told to stop.
+    pub(crate) draining: AtomicBool,
+    /// The change feed cannot be read: the database is away, known callers are still served.
+    pub(crate) store_away: AtomicBool,
+}
+
+// === impl Readiness ===
+
+impl Readiness {
+    /// The answer to a probe, if the path is one.
+    pub(crate) fn probe(&self, path: &str) -> Option<LocalAnswer> {
+        match path {
+            "/healthz" => Some(LocalAnswer::json(200, &serde_json::json!({ "status": "alive" }))),
+            "/readyz" => Some(self.ready()),
+            _ => None,
+        }
+    }
+
+    /// A database that is away degrades every node alike; taking them all out of service would turn that into an outage.
+    fn ready(&self) -> LocalAnswer {
+        let draining = self.draining.load(Ordering::Relaxed);
+        let degraded: Vec<_> = self.degraded();
+        let (status, word) = match (draining, degraded.is_empty()) {
+            (true, _) => (503, "draining"),
+            (false, true) => (200, "ready"),
+            (false, false) => (200, "degraded"),
+        };
+        LocalAnswer::json(status, &serde_json::json!({ "status": word, "reasons": degraded }))
+    }
+
+    /// What does not work as it should, a word each.
+    pub(crate) fn degraded(&self) -> Vec<&'static str> {
+        if self.store_away.load(Ordering::Relaxed) { vec!["store_unavailable"] } else { Vec::new() }
+    }
+}

@@ -1,0 +1,198 @@
+//! The access log: one JSON line per request, formatted and written away from the hot path.
+//!
+//! A request pushes a plain struct; a thread of its own wakes ten times a second, formats what has gathered and writes
+//! it in one go. Nothing wakes that thread per request (a wake-up is a system call and costs more than the request's
+//! whole decision). The queue is bounded: when the writer falls behind, events are counted and dropped, never waited for.
+
+use std::{
+    io::Write,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+
+use chrono::{DateTime, Utc};
+use parking_lot::Mutex;
+use prometheus::IntCounter;
+use serde::Serialize;
+use uuid::Uuid;
+
+/// How often gathered events are written.
+const FLUSH_EVERY: Duration = Duration::from_millis(100);
+/// Events held between two flushes: half a second of 100,000 requests per second.
+const CAPACITY: usize = 50_000;
+
+/// What is said of one request. Never a credential, a query or a header.
+#[derive(Serialize)]
+pub(crate) struct Event {
+    pub(crate) at: DateTime<Utc>,
+    pub(crate) request_id: String,
+    pub(crate) client: Option<std::net::IpAddr>,
+    pub(crate) method: String,
+    pub(crate) path: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) route: Option<Arc<str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) account: Option<Uuid>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) auth: Option<&'static str>,
+    /// `permit`, `refused` or `failed` (permitted, but the upstream gave no answer).
+    pub(crate) decision: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) refusal: Option<&'static str>,
+    pub(crate) status: u16,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) upstream: Option<String>,
+    /// Microseconds from the request's header to our decision.
+    pub(crate) decided_us: u64,
+    /// Microseconds from the request's header to the end of the answer.
+    pub(crate) total_us: u64,
+    pub(crate) sent_bytes: usize,
+}
+
+/// Takes events and writes them, in order.
+pub(crate) struct Recorder {
+    queue: Arc<Queue>,
+    writer: Option<thread::JoinHandle<()>>,
+}
+
+struct Queue {
+    events: Mutex<Vec<Event>>,
+    closing: AtomicBool,
+    dropped: IntCounter,
+}
+
+// === impl Recorder ===
+
+impl Recorder {
+    /// Starts the writer thread on `sink`; `None` keeps no log.
+    pub(crate) fn start(sink: Option<Box<dyn Write + Send>>, dropped: IntCounter) -> Self {
+        let queue = Arc::new(Queue { events: Mutex::new(Vec::new()), closing: AtomicBool::new(false), dropped });
+        let writer = sink.map(|sink| {
+            let queue = Arc::clone(&queue);
+            thread::spawn(move || queue.write_until_closed(sink))
+        });
+        Self { queue, writer }
+    }
+
+    /// Is anybody listening? Asked before an event is put together.
+    pub(crate) fn is_on(&self) -> bool {
+        self.writer.is_some()
+    }
+
+    pub(crate) fn record(&self, event: Event) {
+        let mut events = self.queue.events.lock();
+        if events.len() < CAPACITY {
+            events.push(event);
+        } else {
+            self.queue.dropped.inc();
+        }
+    }
+}
+
+impl Drop for Recorder {
+    /// Writes what is left.
+    fn drop(&mut self) {
+        self.queue.closing.store(true, Ordering::Release);
+        if let Some(writer) = self.writer.take() {
+            writer.thread().unpark();
+            // A writer that panicked has lost its events already; there is nobody left to tell.
+            drop(writer.join());
+        }
+    }
+}
+
+// === impl Queue ===
+
+impl Queue {
+    fn write_until_closed(&self, mut sink: Box<dyn Write + Send>) {
+        let mut text = Vec::new();
+        loop {
+            let closing = self.closing.load(Ordering::Acquire);
+            self.flush(&mut sink, &mut text);
+            if closing {
+                return;
+            }
+            thread::park_timeout(FLUSH_EVERY);
+        }
+    }
+
+    fn flush(&self, sink: &mut dyn Write, text: &mut Vec<u8>) {
+        let events = std::mem::take(&mut *self.events.lock());
+        for event in &events {
+            if serde_json::to_writer(&mut *text, event).is_ok() {
+                text.push(b'\n');
+            }
+        }
+        // A full disk or a closed pipe must not stop the door: the events are counted as lost.
+        if !text.is_empty() && sink.write_all(text).and_then(|()| sink.flush()).is_err() {
+            self.dropped.inc_by(events.len() as u64);
+        }
+        text.clear();
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+mod tests {
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Sink(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Sink {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn event(path: &str) -> Event {
+        Event {
+            at: DateTime::UNIX_EPOCH,
+            request_id: "r".into(),
+            client: None,
+            method: "GET".into(),
+            path: path.into(),
+            route: None,
+            account: None,
+            auth: None,
+            decision: "refused",
+            refusal: Some("no_route"),
+            status: 404,
+            upstream: None,
+            decided_us: 1,
+            total_us: 2,
+            sent_bytes: 3,
+        }
+    }
+
+    #[test]
+    fn every_event_is_one_line_and_none_is_lost_at_the_end() {
+        let sink = Sink::default();
+        let recorder = Recorder::start(Some(Box::new(sink.clone())), IntCounter::new("d", "d").unwrap());
+        for n in 0..1000 {
+            recorder.record(event(&format!("/{n}\n\"")));
+        }
+        drop(recorder);
+        let text = String::from_utf8(sink.0.lock().clone()).unwrap();
+        assert_eq!(text.lines().count(), 1000);
+        insta::assert_snapshot!(text.lines().next().unwrap(), @r#"{"at":"1970-01-01T00:00:00Z","request_id":"r","client":null,"method":"GET","path":"/0\n\"","decision":"refused","refusal":"no_route","status":404,"decided_us":1,"total_us":2,"sent_bytes":3}"#);
+    }
+
+    #[test]
+    fn a_writer_that_falls_behind_costs_events_and_not_memory() {
+        let dropped = IntCounter::new("d", "d").unwrap();
+        let recorder = Recorder { queue: Arc::new(Queue { events: Mutex::new(Vec::new()), closing: AtomicBool::new(false), dropped: dropped.clone() }), writer: None };
+        for _ in 0..CAPACITY + 7 {
+            recorder.record(event("/"));
+        }
+        assert_eq!(dropped.get(), 7);
+    }
+}

@@ -1,0 +1,329 @@
+//! A whole platform for one test: the real binary in front of a real upstream, on ports of the system's choice, with data
+//! and configuration of its own; and clients that show exactly what is sent and received.
+
+#![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+#![expect(dead_code, reason = "every test file uses its own part of this")]
+
+use std::{
+    fs,
+    io::{BufRead, BufReader, Read, Write},
+    net::{SocketAddr, TcpStream},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+/// The binary under test.
+pub const PORTCULLIS: &str = env!("CARGO_BIN_EXE_portcullis");
+/// What every test registers with.
+pub const PASSWORD: &str = "Correct-Horse-7";
+/// How long anything may take before a test gives up on it.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A running gateway with a demo upstream behind it.
+pub struct Platform {
+    pub folder: TempDir,
+    pub http: SocketAddr,
+    pub metrics: SocketAddr,
+    gateway: Running,
+    _upstream: Option<Running>,
+}
+
+/// How a platform differs from the shipped one.
+#[derive(Default)]
+pub struct Setup {
+    env: Vec<(String, String)>,
+    edits: Vec<(&'static str, String, String)>,
+    appended: Vec<(&'static str, String)>,
+    upstream: Option<SocketAddr>,
+}
+
+/// A child process that ends with the test.
+pub struct Running {
+    child: Child,
+    pub ready: Value,
+}
+
+/// One answer, with its header names in lower case.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    pub headers: Vec<(String, String)>,
+    pub body: String,
+}
+
+// === impl Setup ===
+
+impl Setup {
+    /// Sets a variable of the gateway's environment.
+    pub fn env(mut self, name: &str, value: &str) -> Self {
+        self.env.push((name.into(), value.into()));
+        self
+    }
+
+    /// Replaces text in a file of the shipped configuration; the text must be there.
+    pub fn edit(mut self, file: &'static str, from: &str, to: &str) -> Self {
+        self.edits.push((file, from.into(), to.into()));
+        self
+    }
+
+    /// Adds text to a file of the shipped configuration.
+    pub fn append(mut self, file: &'static str, text: &str) -> Self {
+        self.appended.push((file, text.into()));
+        self
+    }
+
+    /// Sends the demo routes to a server of the test's own.
+    pub fn upstream(mut self, address: SocketAddr) -> Self {
+        self.upstream = Some(address);
+        self
+    }
+
+    /// Makes the folder with the configuration and nothing else.
+    pub fn folder(&self) -> TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        copy_config(&folder.path().join("config"));
+        for (file, from, to) in &self.edits {
+            let path = folder.path().join("config").join(file);
+            let text = fs::read_to_string(&path).unwrap();
+            assert!(text.contains(from.as_str()), "{file} has no `{from}` to replace");
+            fs::write(&path, text.replace(from.as_str(), to)).unwrap();
+        }
+        for (file, text) in &self.appended {
+            let path = folder.path().join("config").join(file);
+            fs::OpenOptions::new().append(true).open(path).unwrap().write_all(text.as_bytes()).unwrap();
+        }
+        folder
+    }
+
+    /// The command that serves the folder.
+    pub fn command(&self, folder: &Path, upstream: SocketAddr) -> Command {
+        let mut command = Command::new(PORTCULLIS);
+        command
+            .args(["serve", "--listen", "127.0.0.1:0", "--config"])
+            .arg(folder.join("config"))
+            .arg("--data")
+            .arg(folder.join("data"))
+            .env_remove("DATABASE_URL")
+            .env("PORTCULLIS_METRICS_LISTEN", "127.0.0.1:0")
+            .env("PORTCULLIS_DEMO_UPSTREAM", upstream.to_string())
+            .envs(self.env.iter().map(|(name, value)| (name, value)));
+        command
+    }
+
+    pub fn start(self) -> Platform {
+        let folder = self.folder();
+        let own = self.upstream.is_none().then(|| Running::start(Command::new(PORTCULLIS).args(["demo-upstream", "--listen", "127.0.0.1:0"]), None));
+        let address = self.upstream.unwrap_or_else(|| own.as_ref().unwrap().address("http"));
+        let gateway = Running::start(&mut self.command(folder.path(), address), Some(&folder.path().join("gateway.log")));
+        Platform { http: gateway.address("http"), metrics: gateway.address("metrics"), folder, gateway, _upstream: own }
+    }
+}
+
+/// Copies the shipped configuration.
+pub fn copy_config(to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(shipped("config")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|extension| extension == "toml") {
+            fs::copy(&path, to.join(path.file_name().unwrap())).unwrap();
+        }
+    }
+}
+
+/// A path in the repository.
+pub fn shipped(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path)
+}
+
+// === impl Running ===
+
+impl Running {
+    /// Starts and waits for the ready line. Standard error goes to `log`, or nowhere.
+    pub fn start(command: &mut Command, log: Option<&Path>) -> Self {
+        let stderr = log.map_or_else(Stdio::null, |log| fs::OpenOptions::new().create(true).append(true).open(log).unwrap().into());
+        let mut child = command.stdout(Stdio::piped()).stderr(stderr).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let ready = serde_json::from_str(&line).unwrap_or_else(|_| {
+            drop(child.kill());
+            panic!("no ready line but {line:?}; log: {}", log.map(|log| fs::read_to_string(log).unwrap_or_default()).unwrap_or_default())
+        });
+        Self { child, ready }
+    }
+
+    pub fn address(&self, what: &str) -> SocketAddr {
+        self.ready[what].as_str().unwrap().trim_start_matches("http://").parse().unwrap()
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub fn signal(&self, name: &str) {
+        assert!(Command::new("kill").args([format!("-{name}"), self.pid().to_string()]).status().unwrap().success());
+    }
+
+    /// Waits for the end and gives the exit code.
+    pub fn wait(&mut self) -> Option<i32> {
+        self.child.wait().unwrap().code()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+// === impl Platform ===
+
+impl Platform {
+    /// The shipped configuration, as `make run` serves it.
+    pub fn start() -> Self {
+        Setup::default().start()
+    }
+
+    pub fn gateway(&mut self) -> &mut Running {
+        &mut self.gateway
+    }
+
+    /// Sends one request and reads one answer over a connection of its own.
+    pub fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
+        let mut text = format!("{method} {path} HTTP/1.1\r\nHost: door.test\r\nConnection: close\r\n");
+        for (name, value) in headers {
+            text += &format!("{name}: {value}\r\n");
+        }
+        if !body.is_empty() {
+            text += &format!("Content-Length: {}\r\n", body.len());
+        }
+        self.raw(format!("{text}\r\n{body}").as_bytes())
+    }
+
+    pub fn get(&self, path: &str, token: &str) -> Answer {
+        self.send("GET", path, &[("Authorization", &format!("Bearer {token}"))], "")
+    }
+
+    pub fn post(&self, path: &str, token: Option<&str>, body: &Value) -> Answer {
+        self.json("POST", path, token, body)
+    }
+
+    pub fn json(&self, method: &str, path: &str, token: Option<&str>, body: &Value) -> Answer {
+        let bearer = token.map(|token| format!("Bearer {token}"));
+        let mut headers = vec![("Content-Type", "application/json")];
+        headers.extend(bearer.as_deref().map(|bearer| ("Authorization", bearer)));
+        self.send(method, path, &headers, &body.to_string())
+    }
+
+    /// Sends bytes as they are and reads until the door closes the connection.
+    pub fn raw(&self, bytes: &[u8]) -> Answer {
+        Answer::parse(&exchange(self.http, bytes))
+    }
+
+    /// Registers a new account; gives the whole answer's body.
+    pub fn register(&self, email: &str) -> Value {
+        let answer = self.post("/auth/register", None, &json!({ "email": email, "password": PASSWORD, "name": "A Person" }));
+        assert_eq!(answer.status, 201, "{answer:?}");
+        answer.json()
+    }
+
+    /// Makes the first administrator with the binary's own command, and logs in.
+    pub fn admin(&self) -> String {
+        let made = Command::new(PORTCULLIS)
+            .args(["create-admin", "--email", "root@example.com", "--config"])
+            .arg(self.folder.path().join("config"))
+            .arg("--data")
+            .arg(self.folder.path().join("data"))
+            .env("PORTCULLIS_ADMIN_PASSWORD", PASSWORD)
+            .output()
+            .unwrap();
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        self.login("root@example.com")
+    }
+
+    pub fn login(&self, email: &str) -> String {
+        let answer = self.post("/auth/login", None, &json!({ "email": email, "password": PASSWORD }));
+        assert_eq!(answer.status, 200, "{answer:?}");
+        answer.json()["access_token"].as_str().unwrap().to_owned()
+    }
+
+    /// What the metrics say of `name` (with its labels as printed), 0 if nothing.
+    pub fn metric(&self, name: &str) -> f64 {
+        let text = Answer::parse(&exchange(self.metrics, b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")).body;
+        text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok()).unwrap_or(0.0)
+    }
+
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.folder.path().join("gateway.log")).unwrap_or_default()
+    }
+}
+
+/// Tries until it holds; a test that waits for ever has failed.
+pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    let began = Instant::now();
+    while !holds() {
+        assert!(began.elapsed() < PATIENCE, "{what} did not happen");
+        std::thread::yield_now();
+    }
+}
+
+/// Sends bytes and reads to the end.
+pub fn exchange(to: SocketAddr, bytes: &[u8]) -> Vec<u8> {
+    let mut stream = TcpStream::connect(to).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    // The door may answer and close before everything is sent.
+    drop(stream.write_all(bytes));
+    let mut answer = Vec::new();
+    drop(stream.read_to_end(&mut answer));
+    answer
+}
+
+// === impl Answer ===
+
+impl Answer {
+    pub fn parse(bytes: &[u8]) -> Self {
+        let text = String::from_utf8_lossy(bytes).into_owned();
+        let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
+        let mut lines = head.lines();
+        let status = lines.next().and_then(|line| line.split(' ').nth(1)).and_then(|code| code.parse().ok()).unwrap_or(0);
+        let headers: Vec<_> = lines.filter_map(|line| line.split_once(':')).map(|(name, value)| (name.to_lowercase(), value.trim().to_owned())).collect();
+        let chunked = headers.iter().any(|(name, value)| name == "transfer-encoding" && value == "chunked");
+        Self { status, body: if chunked { dechunk(body) } else { body.to_owned() }, headers }
+    }
+
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|_| panic!("not JSON: {self:?}"))
+    }
+
+    /// The stable code of a refusal.
+    pub fn code(&self) -> String {
+        serde_json::from_str::<Value>(&self.body).ok().and_then(|body| body["code"].as_str().map(str::to_owned)).unwrap_or_default()
+    }
+
+    /// What the upstream received under a header's name.
+    pub fn received(&self, name: &str) -> Vec<String> {
+        let body = self.json();
+        body["headers"][name].as_array().map(|values| values.iter().map(|value| value.as_str().unwrap().to_owned()).collect()).unwrap_or_default()
+    }
+}
+
+fn dechunk(body: &str) -> String {
+    let (mut rest, mut whole) = (body, String::new());
+    while let Some((size, after)) = rest.split_once("\r\n") {
+        let size = usize::from_str_radix(size.trim(), 16).unwrap_or(0);
+        if size == 0 || after.len() < size {
+            break;
+        }
+        whole += &after[..size];
+        rest = after[size..].trim_start_matches("\r\n");
+    }
+    whole
+}

@@ -1,0 +1,344 @@
+//! Starting, reloading, stopping, and what happens when something is gone: each fault is caused for real.
+
+#![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+mod common;
+
+use std::{
+    fs,
+    io::{Read, Write},
+    net::{SocketAddr, TcpListener, TcpStream},
+    os::unix::fs::PermissionsExt,
+    process::Command,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use common::{Answer, PORTCULLIS, Platform, Running, Setup, eventually, exchange, shipped};
+use serde_json::json;
+
+fn nowhere() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
+#[test]
+fn the_first_start_makes_what_is_needed_and_says_how_to_go_on() {
+    let platform = Platform::start();
+    let data = platform.folder.path().join("data");
+    assert_eq!(fs::metadata(data.join("master.key")).unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(fs::metadata(&data).unwrap().permissions().mode() & 0o777, 0o700);
+    assert!(data.join("portcullis.db").exists());
+    assert!(platform.log().contains("portcullis create-admin --email"), "{}", platform.log());
+}
+
+#[test]
+fn a_master_key_that_others_can_read_is_refused() {
+    let setup = Setup::default();
+    let folder = setup.folder();
+    drop(Running::start(&mut setup.command(folder.path(), nowhere()), None));
+    fs::set_permissions(folder.path().join("data/master.key"), fs::Permissions::from_mode(0o644)).unwrap();
+    let output = setup.command(folder.path(), nowhere()).output().unwrap();
+    assert!(!output.status.success());
+    assert!(String::from_utf8_lossy(&output.stderr).contains("chmod 600"), "{output:?}");
+}
+
+#[test]
+fn another_master_key_cannot_open_the_signing_keys_and_the_start_says_so() {
+    let setup = Setup::default();
+    let folder = setup.folder();
+    drop(Running::start(&mut setup.command(folder.path(), nowhere()), None));
+    fs::remove_file(folder.path().join("data/master.key")).unwrap();
+    let output = setup.command(folder.path(), nowhere()).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("is this the master key"), "{output:?}");
+}
+
+#[test]
+fn a_port_in_use_is_one_line_and_exit_code_69() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    let setup = Setup::default();
+    let folder = setup.folder();
+    let mut command = Command::new(PORTCULLIS);
+    command.args(["serve", "--listen", &address.to_string(), "--config"]).arg(folder.path().join("config"));
+    let output = command.arg("--data").arg(folder.path().join("data")).env("PORTCULLIS_METRICS_LISTEN", "127.0.0.1:0").output().unwrap();
+    assert_eq!(output.status.code(), Some(69), "{output:?}");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.lines().any(|line| line.contains(&address.to_string()) && line.contains("listen")), "{said}");
+}
+
+#[test]
+fn a_wrong_configuration_is_refused_with_every_place_and_exit_code_78() {
+    let setup = Setup::default().edit("routes.toml", "upstream = \"demo\"", "upstraem = \"demo\"");
+    let folder = setup.folder();
+    let output = Command::new(PORTCULLIS).arg("check").arg("--config").arg(folder.path().join("config")).output().unwrap();
+    assert_eq!(output.status.code(), Some(78), "{output:?}");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains("routes.toml:") && said.contains("did you mean `upstream`"), "{said}");
+    let served = setup.command(folder.path(), nowhere()).output().unwrap();
+    assert_eq!(served.status.code(), Some(78), "{served:?}");
+}
+
+#[test]
+fn check_finds_the_shipped_configuration_good_and_shows_who_may_call_what() {
+    let output = Command::new(PORTCULLIS).arg("check").arg("--config").arg(shipped("config")).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(said.contains("/demo/admin/*") && said.contains("cases hold"), "{said}");
+    let embedded = Command::new(PORTCULLIS).arg("check").current_dir(std::env::temp_dir()).output().unwrap();
+    assert!(embedded.status.success(), "{embedded:?}");
+}
+
+#[test]
+fn an_unreachable_database_is_retried_and_then_exit_code_69() {
+    let setup = Setup::default().edit("gateway.toml", "start_timeout = \"30s\"", "start_timeout = \"2s\"").env("DATABASE_URL", &format!("postgres://x:y@{}/z", nowhere()));
+    let folder = setup.folder();
+    let output = setup.command(folder.path(), nowhere()).output().unwrap();
+    assert_eq!(output.status.code(), Some(69), "{output:?}");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains("trying again") && said.contains("the database is not to be had"), "{said}");
+}
+
+#[test]
+fn a_good_configuration_takes_effect_without_a_restart_and_a_bad_one_changes_nothing() {
+    let platform = Platform::start();
+    let routes = platform.folder.path().join("config/routes.toml");
+    let shipped = fs::read_to_string(&routes).unwrap();
+    fs::write(&routes, format!("{shipped}\n[[route]]\nname = \"added\"\npaths = [\"/added\"]\nupstream = \"demo\"\nauth = \"none\"\n")).unwrap();
+    eventually("the new route", || platform.send("GET", "/added", &[], "").status == 200);
+
+    fs::write(&routes, format!("{shipped}\n[[route]]\nname = \"bad\"\npaths = [\"/bad\"]\nupstream = \"nowhere\"\n")).unwrap();
+    eventually("the refusal", || platform.metric("portcullis_config_reloads_total{outcome=\"refused\"}") >= 1.0);
+    assert_eq!(platform.send("GET", "/added", &[], "").status, 200, "the old one stays");
+    assert!(platform.log().contains("nowhere"), "the log names what is wrong");
+}
+
+#[test]
+fn an_administrator_reloads_and_is_told_what_is_wrong() {
+    let platform = Platform::start();
+    let admin = platform.admin();
+    let good = platform.post("/admin/config/reload", Some(&admin), &json!({}));
+    assert_eq!(good.status, 200, "{good:?}");
+    let tiers = platform.folder.path().join("config/tiers.toml");
+    let shipped = fs::read_to_string(&tiers).unwrap();
+    fs::write(&tiers, shipped.replace("100/minute", "-100/minute")).unwrap();
+    let bad = platform.post("/admin/config/reload", Some(&admin), &json!({}));
+    assert_eq!(bad.status, 422, "{bad:?}");
+    assert!(bad.body.contains("tiers.toml:"), "{bad:?}");
+}
+
+#[test]
+fn a_hangup_reloads() {
+    let mut platform = Platform::start();
+    let before = platform.metric("portcullis_config_generation");
+    platform.gateway().signal("HUP");
+    eventually("a new generation", || platform.metric("portcullis_config_generation") > before);
+}
+
+#[test]
+fn a_request_in_flight_is_answered_before_the_process_ends() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let upstream = listener.local_addr().unwrap();
+    let mut platform = Setup::default().upstream(upstream).start();
+    let http = platform.http;
+    let client = thread::spawn(move || Answer::parse(&exchange(http, b"GET /demo/public/slow HTTP/1.1\r\nHost: x\r\n\r\n")));
+    // The request has reached the upstream; now the gateway is told to stop.
+    let (mut stream, _) = listener.accept().unwrap();
+    let mut buffer = [0; 4096];
+    assert!(stream.read(&mut buffer).unwrap() > 0);
+    platform.gateway().signal("TERM");
+    eventually("the door to close", || TcpStream::connect(http).is_err());
+    stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ndone").unwrap();
+    let answer = client.join().unwrap();
+    assert_eq!((answer.status, answer.body.as_str()), (200, "done"));
+    assert_eq!(platform.gateway().wait(), Some(0));
+}
+
+#[test]
+fn an_upstream_that_is_away_slow_or_lying_is_told_in_time_and_strangers_learn_nothing_of_it() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let platform = Setup::default().upstream(address).edit("gateway.toml", "response_timeout = \"60s\"", "response_timeout = \"1s\"").start();
+    let token = platform.register("up@example.com")["access_token"].as_str().unwrap().to_owned();
+    // Accepts and says nothing.
+    let silent = platform.get("/demo/x", &token);
+    assert_eq!((silent.status, silent.code().as_str()), (504, "upstream_timeout"), "{silent:?}");
+    // Says what is not HTTP.
+    let liar = thread::spawn(move || {
+        for stream in listener.incoming().take(3) {
+            let mut stream = stream.unwrap();
+            drop(stream.read(&mut [0; 4096]));
+            drop(stream.write_all(b"nonsense\r\n\r\n"));
+        }
+    });
+    let lying = platform.get("/demo/x", &token);
+    assert_eq!((lying.status, lying.code().as_str()), (502, "upstream_invalid"), "{lying:?}");
+    assert_eq!(platform.get("/demo/x", "stran.ger.s").status, 401);
+    drop(TcpStream::connect(address));
+    drop(TcpStream::connect(address));
+    liar.join().unwrap();
+    // Nobody there.
+    let away = platform.get("/demo/x", &token);
+    assert_eq!((away.status, away.code().as_str()), (502, "upstream_unreachable"), "{away:?}");
+    assert_eq!(platform.get("/auth/me", &token).status, 200, "others are unaffected");
+}
+
+#[test]
+fn concurrent_requests_are_counted_and_their_slots_come_back() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let upstream = listener.local_addr().unwrap();
+    let platform = Setup::default()
+        .upstream(upstream)
+        .append("routes.toml", "\n[[route]]\nname = \"narrow\"\npaths = [\"/narrow\"]\nupstream = \"demo\"\nauth = \"none\"\nlimits = [{ per = \"ip\", concurrent = 1 }]\n")
+        .start();
+    let http = platform.http;
+    let held = thread::spawn(move || Answer::parse(&exchange(http, b"GET /narrow HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")));
+    let (mut stream, _) = listener.accept().unwrap();
+    drop(stream.read(&mut [0; 4096]));
+    let second = platform.send("GET", "/narrow", &[], "");
+    assert_eq!((second.status, second.code().as_str()), (429, "concurrency_limited"), "{second:?}");
+    stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n").unwrap();
+    assert_eq!(held.join().unwrap().status, 200);
+    let third = thread::spawn(move || Answer::parse(&exchange(http, b"GET /narrow HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")));
+    let (mut stream, _) = listener.accept().unwrap();
+    drop(stream.read(&mut [0; 4096]));
+    stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n").unwrap();
+    assert_eq!(third.join().unwrap().status, 200);
+}
+
+#[test]
+fn a_rotated_signing_key_signs_anew_and_old_tokens_stay_good() {
+    let platform = Platform::start();
+    let old = platform.register("rotate@example.com")["access_token"].as_str().unwrap().to_owned();
+    let kid = |token: &str| {
+        use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+        let header: serde_json::Value = serde_json::from_slice(&BASE64_URL_SAFE_NO_PAD.decode(token.split('.').next().unwrap()).unwrap()).unwrap();
+        header["kid"].as_str().unwrap().to_owned()
+    };
+    let rotated = Command::new(PORTCULLIS)
+        .args(["keys", "rotate", "--config"])
+        .arg(platform.folder.path().join("config"))
+        .arg("--data")
+        .arg(platform.folder.path().join("data"))
+        .output()
+        .unwrap();
+    assert!(rotated.status.success(), "{rotated:?}");
+    eventually("the new key to sign", || kid(&platform.login("rotate@example.com")) != kid(&old) );
+    assert_eq!(platform.get("/demo/x", &old).status, 200);
+    assert_eq!(platform.get("/demo/x", &platform.login("rotate@example.com")).status, 200);
+}
+
+#[test]
+fn every_signing_algorithm_serves() {
+    for algorithm in ["RS256", "ES256", "HS256"] {
+        let mut setup = Setup::default().edit("gateway.toml", "algorithm = \"EdDSA\"", &format!("algorithm = \"{algorithm}\""));
+        if algorithm == "HS256" {
+            setup = setup
+                .edit("gateway.toml", "# shared_secret = ", "shared_secret = ")
+                .env("AUTH_JWT_SECRET_KEY", "0123456789abcdef0123456789abcdef");
+        }
+        let platform = setup.start();
+        let token = platform.register("alg@example.com")["access_token"].as_str().unwrap().to_owned();
+        assert_eq!(platform.get("/demo/x", &token).status, 200, "{algorithm}");
+    }
+}
+
+#[test]
+fn a_shared_secret_under_32_bytes_is_refused_at_start() {
+    let setup = Setup::default()
+        .edit("gateway.toml", "algorithm = \"EdDSA\"", "algorithm = \"HS256\"")
+        .edit("gateway.toml", "# shared_secret = ", "shared_secret = ")
+        .env("AUTH_JWT_SECRET_KEY", "short");
+    let folder = setup.folder();
+    let output = setup.command(folder.path(), nowhere()).output().unwrap();
+    assert_eq!(output.status.code(), Some(78), "{output:?}");
+    assert!(!String::from_utf8_lossy(&output.stderr).contains("short\""), "the secret is not shown");
+}
+
+/// A link to the database that the test can cut.
+struct Link {
+    address: SocketAddr,
+    cut: Arc<AtomicBool>,
+}
+
+impl Link {
+    fn to(target: SocketAddr) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let (address, cut) = (listener.local_addr().unwrap(), Arc::new(AtomicBool::new(false)));
+        let severed = Arc::clone(&cut);
+        thread::spawn(move || {
+            for near in listener.incoming() {
+                let near = near.unwrap();
+                if severed.load(Ordering::SeqCst) {
+                    continue;
+                }
+                let far = TcpStream::connect(target).unwrap();
+                for (mut from, mut to) in [(near.try_clone().unwrap(), far.try_clone().unwrap()), (far, near)] {
+                    let severed = Arc::clone(&severed);
+                    thread::spawn(move || {
+                        from.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
+                        let mut buffer = [0; 65536];
+                        while !severed.load(Ordering::SeqCst) {
+                            match from.read(&mut buffer) {
+                                Ok(0) => break,
+                                Ok(read) => {
+                                    if to.write_all(&buffer[..read]).is_err() {
+                                        break;
+                                    }
+                                }
+                                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+                                Err(_) => break,
+                            }
+                        }
+                        drop(to.shutdown(std::net::Shutdown::Both));
+                    });
+                }
+            }
+        });
+        Self { address, cut }
+    }
+}
+
+#[test]
+fn without_its_database_the_door_serves_known_callers_and_answers_503_to_others_and_recovers_by_itself() {
+    let admin = std::env::var("PORTCULLIS_TEST_POSTGRES").expect("a Postgres to test with: run through `make test`");
+    let (base, _) = admin.rsplit_once('/').unwrap();
+    let server = base.rsplit('@').next().unwrap().trim_start_matches("postgres://");
+    let link = Link::to(server.parse().unwrap());
+    let database = format!("door_{}", std::process::id());
+    let made = Command::new("psql").args([&admin, "-qc", &format!("CREATE DATABASE {database}")]).status().unwrap();
+    assert!(made.success());
+    let url = format!("{}/{database}", base.replace(server, &link.address.to_string()));
+    let platform = Setup::default().env("DATABASE_URL", &url).edit("gateway.toml", "acquire_timeout = \"2s\"", "acquire_timeout = \"500ms\"").start();
+    let known = platform.register("known@example.com")["access_token"].as_str().unwrap().to_owned();
+    let unseen = platform.login("known@example.com");
+    assert_eq!(platform.get("/demo/x", &known).status, 200);
+
+    link.cut.store(true, Ordering::SeqCst);
+    eventually("the outage to be noticed", || platform.send("GET", "/readyz", &[], "").body.contains("store_unavailable"));
+    assert_eq!(platform.get("/demo/x", &known).status, 200, "known callers are served");
+    let refused = platform.get("/demo/x", &unseen);
+    assert_eq!((refused.status, refused.code().as_str()), (503, "directory_unavailable"), "never 401, never open: {refused:?}");
+    assert!(refused.header("retry-after").is_some());
+    let login = platform.post("/auth/login", None, &json!({ "email": "known@example.com", "password": common::PASSWORD }));
+    assert_eq!(login.status, 503, "{login:?}");
+
+    link.cut.store(false, Ordering::SeqCst);
+    eventually("the recovery", || platform.get("/demo/x", &unseen).status == 200);
+}
+
+#[test]
+fn idle_connections_do_not_hold_up_a_stop() {
+    let mut platform = Platform::start();
+    let mut idle = TcpStream::connect(platform.http).unwrap();
+    idle.write_all(b"GET /demo/public/x HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    assert!(idle.read(&mut [0; 4096]).unwrap() > 0);
+    let began = Instant::now();
+    platform.gateway().signal("TERM");
+    assert_eq!(platform.gateway().wait(), Some(0));
+    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+}

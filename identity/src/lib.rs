@@ -1,0 +1,35 @@
+//! Who are you: credentials, tokens, keys, passwords and sealed secrets.
+//!
+//! [`Credential::read`] finds what a caller shows. A JWT is proved by [`verify`] with the trusted [`KeySet`]; an [`ApiKey`] by its
+//! digest in the store. What they prove, together with the account, is a [`Principal`]; [`AssertionClaims`] say it to an
+//! upstream, signed by a [`SigningKey`]. [`Hasher`] checks passwords, [`Email`] makes addresses comparable, [`SealKeys`] keep
+//! secrets at rest.
+//!
+//! This crate is pure: time and randomness are arguments, and nothing here reads a file, a socket or a clock. (aws-lc draws
+//! its own randomness for RSA and ECDSA.) Secrets are types with no way out: no `Debug`, `Display` or `Serialize` of the text.
+
+mod credential;
+mod email;
+mod ids;
+mod json;
+mod opaque;
+mod password;
+mod principal;
+mod seal;
+mod secret;
+mod token;
+
+pub use credential::{Credential, CredentialError};
+pub use email::{Email, EmailError};
+pub use ids::{AccountId, KeyId, SessionId, TenantId};
+pub use opaque::{ApiKey, Opaque, OpaqueError, RefreshToken, SecretDigest};
+pub use password::{Argon2Params, Hasher, Password, PasswordError, PasswordHash, PasswordRules, Verdict};
+pub use principal::{Grant, Principal};
+pub use seal::{MasterKey, MasterKeyError, RecordId, SealError, SealKeys};
+pub use secret::SecretText;
+pub use token::{
+    Algorithm, TokenError, TokenType,
+    claims::{AccessClaims, AssertionClaims, TokenRules, verify},
+    jws::verify_jws,
+    keys::{KeyError, KeySet, SigningKey, VerifyingKey},
+};

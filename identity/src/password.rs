@@ -1,0 +1,365 @@
+//! Passwords: Argon2id for ours, bcrypt for those that come from older systems (verified once, then rehashed).
+//!
+//! Hashing costs tens of milliseconds and 19 MiB; running it off the async threads, a few at a time, is the caller's part.
+
+use argon2::{Algorithm, Argon2, Params, PasswordHasher, PasswordVerifier, Version, password_hash::phc};
+use rand::CryptoRng;
+use zeroize::Zeroizing;
+
+/// The longest password that is hashed; a longer one would only be a way to burn our processors (OWASP).
+const LONGEST: usize = 1024;
+/// The most that the parameters inside a stored hash may ask for: they came from elsewhere.
+const MOST_MEMORY_KIB: u32 = 64 * 1024;
+const MOST_ITERATIONS: u32 = 10;
+const MOST_LANES: u32 = 8;
+const MOST_BCRYPT_COST: u32 = 14;
+/// Salt of RFC 9106 §3.1.
+const SALT_BYTES: usize = 16;
+
+/// A password in clear. It has no `Debug` and is wiped when dropped.
+#[derive(Clone)]
+pub struct Password(Zeroizing<String>);
+
+/// A password's hash as it is stored: PHC text of Argon2, or bcrypt's own.
+#[derive(Clone, PartialEq, Eq)]
+pub struct PasswordHash(String);
+
+/// What a new password has to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PasswordRules {
+    /// Characters (code points) at least.
+    pub min_chars: usize,
+    /// Are upper case, lower case and a digit demanded?
+    pub classes: bool,
+}
+
+/// The cost of Argon2id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Argon2Params {
+    /// Memory in KiB.
+    pub memory_kib: u32,
+    /// Passes over it.
+    pub iterations: u32,
+    /// Lanes.
+    pub parallelism: u32,
+}
+
+/// Why a password cannot be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PasswordError {
+    /// Empty.
+    #[error("a password is needed")]
+    Empty,
+    /// Over 1,024 bytes.
+    #[error("the password is longer than 1024 bytes")]
+    TooLong,
+    /// Holds a NUL, which some systems cut texts at.
+    #[error("the password contains a character that passwords cannot have")]
+    Character,
+    /// Fewer characters than the rules ask for.
+    #[error("the password needs at least {0} characters")]
+    TooShort(usize),
+    /// A class of characters is missing.
+    #[error("the password needs an upper case letter, a lower case letter and a digit")]
+    Classes,
+    /// Argon2 cannot work with these parameters.
+    #[error("the Argon2 parameters are out of range")]
+    Params,
+}
+
+/// What came of checking a password.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Right.
+    Match,
+    /// Right, but the hash is of another algorithm or cost than ours: hash it anew.
+    MatchNeedsRehash,
+    /// Wrong.
+    Mismatch,
+}
+
+/// Hashes and checks passwords at one cost.
+pub struct Hasher {
+    argon2: Argon2<'static>,
+    params: Argon2Params,
+    decoy: PasswordHash,
+}
+
+// === impl Password ===
+
+impl Password {
+    /// Takes a password as it was typed: nothing is trimmed, folded or cut off.
+    pub fn new(text: String) -> Result<Self, PasswordError> {
+        let text = Zeroizing::new(text);
+        match text.len() {
+            0 => Err(PasswordError::Empty),
+            1..=LONGEST if text.contains('\0') => Err(PasswordError::Character),
+            1..=LONGEST => Ok(Self(text)),
+            _ => Err(PasswordError::TooLong),
+        }
+    }
+}
+
+impl PasswordHash {
+    /// As it is stored.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<String> for PasswordHash {
+    fn from(stored: String) -> Self {
+        Self(stored)
+    }
+}
+
+impl std::fmt::Debug for PasswordHash {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("PasswordHash")
+    }
+}
+
+impl PasswordRules {
+    /// Is the password good enough to be a new one?
+    pub fn check(&self, password: &Password) -> Result<(), PasswordError> {
+        let text = &*password.0;
+        if text.chars().count() < self.min_chars {
+            return Err(PasswordError::TooShort(self.min_chars));
+        }
+        let has = |test: fn(char) -> bool| text.chars().any(test);
+        if self.classes && !(has(char::is_uppercase) && has(char::is_lowercase) && has(|c| c.is_ascii_digit())) {
+            return Err(PasswordError::Classes);
+        }
+        Ok(())
+    }
+}
+
+impl Default for Argon2Params {
+    /// OWASP's first choice.
+    fn default() -> Self {
+        Self { memory_kib: 19_456, iterations: 2, parallelism: 1 }
+    }
+}
+
+// === impl Hasher ===
+
+impl Hasher {
+    /// A hasher of this cost.
+    pub fn new(params: Argon2Params) -> Result<Self, PasswordError> {
+        let Argon2Params { memory_kib, iterations, parallelism } = params;
+        if memory_kib > MOST_MEMORY_KIB || iterations > MOST_ITERATIONS || parallelism > MOST_LANES {
+            return Err(PasswordError::Params);
+        }
+        let own = Params::new(memory_kib, iterations, parallelism, None).map_err(|_| PasswordError::Params)?;
+        let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, own);
+        // The hash of the empty password, which no `Password` is: nothing matches it.
+        let decoy = hash_with(&argon2, b"", &[0; SALT_BYTES]).ok_or(PasswordError::Params)?;
+        Ok(Self { argon2, params, decoy })
+    }
+
+    /// Hashes a password with a fresh salt.
+    ///
+    /// # Panics
+    /// When there is no memory to hash in. (Anything returned instead would be stored as somebody's password.)
+    pub fn hash<R: CryptoRng>(&self, password: &Password, rng: &mut R) -> PasswordHash {
+        let mut salt = [0; SALT_BYTES];
+        rng.fill_bytes(&mut salt);
+        hash_with(&self.argon2, password.0.as_bytes(), &salt)
+            .expect("the parameters were tried in `new`, and neither salt nor password can be out of range")
+    }
+
+    /// Checks a password against a stored hash. A hash that cannot be read, or that asks for more than we are ready to
+    /// spend, matches nothing.
+    #[must_use]
+    pub fn verify(&self, password: &Password, stored: &PasswordHash) -> Verdict {
+        if stored.0.starts_with("$2") {
+            verify_bcrypt(password, &stored.0)
+        } else {
+            self.verify_argon2(password, &stored.0)
+        }
+    }
+
+    /// A hash of the same cost that no account has: checking against it takes as long as checking against a real one.
+    #[must_use]
+    pub fn decoy(&self) -> &PasswordHash {
+        &self.decoy
+    }
+
+    fn verify_argon2(&self, password: &Password, stored: &str) -> Verdict {
+        let Ok(hash) = phc::PasswordHash::new(stored) else { return Verdict::Mismatch };
+        let Ok(params) = Params::try_from(&hash) else { return Verdict::Mismatch };
+        if params.m_cost() > MOST_MEMORY_KIB || params.t_cost() > MOST_ITERATIONS || params.p_cost() > MOST_LANES {
+            return Verdict::Mismatch;
+        }
+        if self.argon2.verify_password(password.0.as_bytes(), &hash).is_err() {
+            return Verdict::Mismatch;
+        }
+        let own = self.params;
+        let same = hash.algorithm.as_str() == "argon2id"
+            && hash.version == Some(Version::V0x13.into())
+            && (params.m_cost(), params.t_cost(), params.p_cost()) == (own.memory_kib, own.iterations, own.parallelism);
+        if same { Verdict::Match } else { Verdict::MatchNeedsRehash }
+    }
+}
+
+fn hash_with(argon2: &Argon2<'_>, password: &[u8], salt: &[u8]) -> Option<PasswordHash> {
+    argon2.hash_password_with_salt(password, salt).ok().map(|hash: phc::PasswordHash| PasswordHash(hash.to_string()))
+}
+
+/// bcrypt looks at 72 bytes and no more; hashes from older systems were made so and have to be checked so. (`$2x$` marks a
+/// fault of one old implementation with bytes over 127; such passwords do not match and have to be reset.)
+fn verify_bcrypt(password: &Password, stored: &str) -> Verdict {
+    let cost = stored.split('$').nth(2).and_then(|cost| cost.parse::<u32>().ok());
+    if cost.is_none_or(|cost| cost > MOST_BCRYPT_COST) {
+        return Verdict::Mismatch;
+    }
+    match bcrypt::verify(&*password.0, stored) {
+        Ok(true) => Verdict::MatchNeedsRehash,
+        Ok(false) | Err(_) => Verdict::Mismatch,
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+mod tests {
+    use rand::{SeedableRng, rngs::StdRng};
+
+    use super::*;
+
+    fn cheap() -> Hasher {
+        Hasher::new(Argon2Params { memory_kib: 64, iterations: 1, parallelism: 1 }).unwrap()
+    }
+
+    fn password(text: &str) -> Password {
+        Password::new(text.to_owned()).unwrap()
+    }
+
+    #[test]
+    fn a_password_matches_its_own_hash_and_no_other() {
+        let (hasher, mut rng) = (cheap(), StdRng::seed_from_u64(1));
+        let hash = hasher.hash(&password("Correct horse"), &mut rng);
+        assert!(hash.as_str().starts_with("$argon2id$v=19$m=64,t=1,p=1$"));
+        assert_eq!(hasher.verify(&password("Correct horse"), &hash), Verdict::Match);
+        for wrong in ["correct horse", "Correct horse ", "Correct hors", "x"] {
+            assert_eq!(hasher.verify(&password(wrong), &hash), Verdict::Mismatch, "{wrong}");
+        }
+        assert_ne!(hash, hasher.hash(&password("Correct horse"), &mut rng), "every hash has its own salt");
+    }
+
+    #[test]
+    fn the_decoy_costs_the_same_and_nothing_matches_it() {
+        let hasher = cheap();
+        let own = hasher.hash(&password("x"), &mut StdRng::seed_from_u64(1));
+        let cost = |hash: &PasswordHash| hash.0.split('$').take(4).collect::<Vec<_>>().join("$");
+        assert_eq!((cost(hasher.decoy()), hasher.decoy().0.len()), (cost(&own), own.0.len()));
+        // It is read and hashed against like any other: the parameters come from it, and its output has the right length.
+        assert!(phc::PasswordHash::new(&hasher.decoy().0).is_ok());
+        for guess in ["decoy", "A", "\u{1}", "password"] {
+            assert_eq!(hasher.verify(&password(guess), hasher.decoy()), Verdict::Mismatch, "{guess}");
+        }
+    }
+
+    #[test]
+    fn a_hash_of_another_variant_or_version_matches_and_asks_to_be_made_anew() {
+        let own = Params::new(64, 1, 1, None).unwrap();
+        for (algorithm, version, verdict) in [
+            (Algorithm::Argon2id, Version::V0x13, Verdict::Match),
+            (Algorithm::Argon2id, Version::V0x10, Verdict::MatchNeedsRehash),
+            (Algorithm::Argon2i, Version::V0x13, Verdict::MatchNeedsRehash),
+            (Algorithm::Argon2d, Version::V0x13, Verdict::MatchNeedsRehash),
+        ] {
+            let hash = hash_with(&Argon2::new(algorithm, version, own.clone()), b"same", &[1; SALT_BYTES]).unwrap();
+            assert_eq!(cheap().verify(&password("same"), &hash), verdict, "{}", hash.0);
+        }
+    }
+
+    #[test]
+    fn a_hash_of_another_cost_matches_and_asks_to_be_made_anew() {
+        let hash = cheap().hash(&password("same"), &mut StdRng::seed_from_u64(2));
+        let dearer = Hasher::new(Argon2Params { memory_kib: 128, iterations: 1, parallelism: 1 }).unwrap();
+        assert_eq!(dearer.verify(&password("same"), &hash), Verdict::MatchNeedsRehash);
+        assert_eq!(dearer.verify(&password("other"), &hash), Verdict::Mismatch);
+    }
+
+    #[test]
+    fn bcrypt_hashes_of_older_systems_match_once() {
+        for prefix in ["$2a$", "$2b$", "$2x$", "$2y$"] {
+            let made = bcrypt::hash_with_salt("legacy", 4, [7; 16]).unwrap().to_string();
+            let hash = PasswordHash::from(made.replacen("$2b$", prefix, 1));
+            assert_eq!(cheap().verify(&password("legacy"), &hash), Verdict::MatchNeedsRehash, "{prefix}");
+            assert_eq!(cheap().verify(&password("other"), &hash), Verdict::Mismatch);
+        }
+    }
+
+    #[test]
+    fn a_long_password_is_not_cut_off_by_argon2_and_is_by_bcrypt_as_it_always_was() {
+        let (long, other) = ("x".repeat(72) + "A", "x".repeat(72) + "B");
+        let own = cheap().hash(&password(&long), &mut StdRng::seed_from_u64(1));
+        assert_eq!(cheap().verify(&password(&other), &own), Verdict::Mismatch);
+        let legacy = PasswordHash::from(bcrypt::hash_with_salt(&long, 4, [7; 16]).unwrap().to_string());
+        assert_eq!(cheap().verify(&password(&other), &legacy), Verdict::MatchNeedsRehash);
+    }
+
+    /// These hashes are right: only their price is not.
+    #[test]
+    fn a_hash_that_costs_more_than_the_cap_matches_nothing() {
+        for (memory, passes, lanes, good) in [
+            (64, MOST_ITERATIONS, 1, true),
+            (64, 1, MOST_LANES, true),
+            (MOST_MEMORY_KIB, 1, 1, true),
+            (64, MOST_ITERATIONS + 1, 1, false),
+            (72, 1, MOST_LANES + 1, false),
+            (MOST_MEMORY_KIB + 1, 1, 1, false),
+        ] {
+            let argon2 =
+                Argon2::new(Algorithm::Argon2id, Version::V0x13, Params::new(memory, passes, lanes, None).unwrap());
+            let hash = hash_with(&argon2, b"x", &[1; SALT_BYTES]).unwrap();
+            assert_eq!(cheap().verify(&password("x"), &hash) != Verdict::Mismatch, good, "{}", hash.0);
+            assert_eq!(
+                Hasher::new(Argon2Params { memory_kib: memory, iterations: passes, parallelism: lanes }).is_ok(),
+                good
+            );
+        }
+    }
+
+    #[test]
+    fn a_stored_hash_cannot_make_us_spend_without_bound() {
+        for stored in [
+            "$argon2id$v=19$m=4194304,t=1,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
+            "$argon2id$v=19$m=64,t=4000000,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
+            "$2b$31$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
+            "",
+            "$2b$",
+            "$argon2id$",
+            "plain",
+            "$2b$xx$\u{e9}",
+        ] {
+            assert_eq!(
+                cheap().verify(&password("x"), &PasswordHash::from(stored.to_owned())),
+                Verdict::Mismatch,
+                "{stored}"
+            );
+        }
+        assert_eq!(
+            Hasher::new(Argon2Params { memory_kib: 1 << 20, ..Argon2Params::default() }).err(),
+            Some(PasswordError::Params)
+        );
+    }
+
+    #[test]
+    fn the_rules_count_characters_and_cut_nothing_off() {
+        let rules = PasswordRules { min_chars: 8, classes: true };
+        assert_eq!(rules.check(&password("Abcdefg1")), Ok(()));
+        assert_eq!(rules.check(&password("Abcdef1")), Err(PasswordError::TooShort(8)));
+        assert_eq!(rules.check(&password("abcdefg1")), Err(PasswordError::Classes));
+        assert_eq!(
+            PasswordRules { min_chars: 4, classes: false }.check(&password("\u{e9}\u{e9}\u{e9}")),
+            Err(PasswordError::TooShort(4))
+        );
+        assert_eq!(Password::new(String::new()).err(), Some(PasswordError::Empty));
+        assert_eq!(Password::new("a\0b".into()).err(), Some(PasswordError::Character));
+        assert_eq!(Password::new("x".repeat(1025)).err(), Some(PasswordError::TooLong));
+        assert!(Password::new("x".repeat(1024)).is_ok());
+    }
+}

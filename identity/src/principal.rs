@@ -1,0 +1,61 @@
+//! A verified caller. Who made it so is the gateway's directory; what it may do is decided by `policies`.
+
+use std::sync::Arc;
+
+use uuid::Uuid;
+
+use crate::{AccountId, KeyId, SessionId, TenantId};
+
+/// A caller whose credential has been verified and whose account has been looked up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Principal {
+    /// Whose credential it was.
+    pub account: AccountId,
+    /// The account's address, as its owner writes it.
+    pub email: Box<str>,
+    /// The account's name.
+    pub name: Option<Box<str>>,
+    /// The account's role; what it may do is in `roles.toml`.
+    pub role: Arc<str>,
+    /// The account's tier; what it includes is in `tiers.toml`.
+    pub tier: Arc<str>,
+    /// The customer organisation.
+    pub tenant: Option<TenantId>,
+    /// Has the address been verified?
+    pub is_verified: bool,
+    /// By what the caller is known.
+    pub grant: Grant,
+    /// What an API key is restricted to; `None`: whatever the account may do.
+    pub scopes: Option<Box<[Box<str>]>>,
+}
+
+/// What a caller was given to show.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Grant {
+    /// A login; its access tokens are JWTs.
+    Session(SessionId),
+    /// An API key.
+    Key(KeyId),
+}
+
+// === impl Grant ===
+
+impl Grant {
+    /// `jwt` or `api_key`, as upstreams are told.
+    #[must_use]
+    pub const fn method(&self) -> &'static str {
+        match self {
+            Self::Session(_) => "jwt",
+            Self::Key(_) => "api_key",
+        }
+    }
+
+    /// The id of the session or key.
+    #[must_use]
+    pub const fn uuid(&self) -> Uuid {
+        match self {
+            Self::Session(id) => id.uuid(),
+            Self::Key(id) => id.uuid(),
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! The content: which claims a token must have, and what ours say.
+
+use std::{sync::Arc, time::Duration};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::{Map, Value};
+use uuid::Uuid;
+
+use super::{TokenError, TokenType, jws, keys::KeySet};
+use crate::{AccountId, Grant, KeyId, Principal, SessionId, TenantId, json};
+
+/// The last second of the year 9999, where RFC 3339 ends.
+const LAST: i64 = 253_402_300_799;
+
+/// What a token must be to be accepted.
+#[derive(Clone, Debug)]
+pub struct TokenRules {
+    /// `iss`.
+    pub issuer: Box<str>,
+    /// `aud`, or one of several.
+    pub audience: Box<str>,
+    /// What it must be for.
+    pub typ: TokenType,
+    /// How far clocks may differ for `nbf` and `iat`. `exp` is taken at its word.
+    pub leeway: Duration,
+}
+
+/// What an access token says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccessClaims {
+    /// Who signed.
+    pub iss: String,
+    /// For whom.
+    pub aud: String,
+    /// Whose.
+    pub sub: AccountId,
+    /// By which login.
+    pub sid: SessionId,
+    /// Unix seconds.
+    pub iat: i64,
+    /// Unix seconds.
+    pub exp: i64,
+    /// The token's own id.
+    pub jti: Uuid,
+}
+
+/// What an assertion says: a caller, to one upstream.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AssertionClaims {
+    /// Who signed.
+    pub iss: String,
+    /// The upstream's name.
+    pub aud: String,
+    /// The account.
+    pub sub: AccountId,
+    /// Its address.
+    pub email: String,
+    /// Its name.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub name: Option<String>,
+    /// Has its address been verified?
+    pub email_verified: bool,
+    /// Its role.
+    pub role: String,
+    /// Its tier.
+    pub tier: String,
+    /// Its customer organisation.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub tenant: Option<TenantId>,
+    /// `jwt` or `api_key`.
+    pub method: String,
+    /// The session's or key's id.
+    pub grant: Uuid,
+    /// What an API key is restricted to, separated by spaces (RFC 8693 §4.2).
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub scope: Option<String>,
+    /// Unix seconds.
+    pub iat: i64,
+    /// Unix seconds.
+    pub exp: i64,
+}
+
+/// Verifies a token and reads its claims: signature first, then the rules, then the shape.
+pub fn verify<C: DeserializeOwned>(
+    token: &str,
+    keys: &KeySet,
+    rules: &TokenRules,
+    now: DateTime<Utc>,
+) -> Result<C, TokenError> {
+    let verified = jws::open(token, keys)?;
+    if !verified.typ.as_deref().is_some_and(|typ| rules.typ.is(typ)) {
+        return Err(TokenError::Type);
+    }
+    let mut claims = json::object(&verified.payload).ok_or(TokenError::Malformed)?;
+    whole_seconds(&mut claims)?;
+    check(&claims, rules, now)?;
+    serde_json::from_value(Value::Object(claims)).map_err(|_| TokenError::Malformed)
+}
+
+fn check(claims: &Map<String, Value>, rules: &TokenRules, now: DateTime<Utc>) -> Result<(), TokenError> {
+    let (now, leeway) = (now.timestamp(), i64::try_from(rules.leeway.as_secs()).unwrap_or(i64::MAX));
+    match claims.get("iss") {
+        Some(Value::String(issuer)) if **issuer == *rules.issuer => {}
+        Some(Value::String(_)) => return Err(TokenError::Issuer),
+        _ => return Err(TokenError::MissingClaim("iss")),
+    }
+    audience(claims.get("aud"), &rules.audience)?;
+    if claims.get("sub").and_then(Value::as_str).is_none_or(str::is_empty) {
+        return Err(TokenError::MissingClaim("sub"));
+    }
+    let seconds = |name: &str| claims.get(name).and_then(Value::as_i64);
+    if seconds("exp").ok_or(TokenError::MissingClaim("exp"))? <= now {
+        return Err(TokenError::Expired);
+    }
+    let begun = |name| seconds(name).is_none_or(|from| from <= now.saturating_add(leeway));
+    if begun("nbf") && begun("iat") { Ok(()) } else { Err(TokenError::NotYetValid) }
+}
+
+/// A text, or an array of nothing but texts (RFC 7519 §4.1.3).
+fn audience(aud: Option<&Value>, wanted: &str) -> Result<(), TokenError> {
+    let several = match aud {
+        Some(one @ Value::String(_)) => std::slice::from_ref(one),
+        Some(Value::Array(several)) if several.iter().all(Value::is_string) => several,
+        _ => return Err(TokenError::MissingClaim("aud")),
+    };
+    if several.iter().any(|one| one == wanted) { Ok(()) } else { Err(TokenError::Audience) }
+}
+
+/// Makes every time a whole number of seconds. A `NumericDate` (RFC 7519 §2) may have a fraction, which is cut off; anything
+/// that is no number or out of range is refused and never taken for absent (jsonwebtoken CVE-2026-25537).
+fn whole_seconds(claims: &mut Map<String, Value>) -> Result<(), TokenError> {
+    for name in ["exp", "nbf", "iat"] {
+        if let Some(value) = claims.get_mut(name) {
+            let fraction =
+                || value.as_f64().filter(|float| (0.0..=LAST as f64).contains(float)).map(|float| float as i64);
+            let whole = value.as_i64().or_else(fraction).filter(|seconds| (0..=LAST).contains(seconds));
+            *value = whole.ok_or(TokenError::MissingClaim(name))?.into();
+        }
+    }
+    Ok(())
+}
+
+// === impl AssertionClaims ===
+
+impl AssertionClaims {
+    /// What there is to say of `principal` to the upstream `audience`.
+    #[must_use]
+    pub fn of(principal: &Principal, issuer: &str, audience: &str, now: DateTime<Utc>, ttl: TimeDelta) -> Self {
+        Self {
+            iss: issuer.to_owned(),
+            aud: audience.to_owned(),
+            sub: principal.account,
+            email: principal.email.to_string(),
+            name: principal.name.as_deref().map(str::to_owned),
+            email_verified: principal.is_verified,
+            role: principal.role.to_string(),
+            tier: principal.tier.to_string(),
+            tenant: principal.tenant,
+            method: principal.grant.method().to_owned(),
+            grant: principal.grant.uuid(),
+            scope: principal.scopes.as_deref().map(scope),
+            iat: now.timestamp(),
+            exp: (now + ttl).timestamp(),
+        }
+    }
+}
+
+/// Scopes as one text. One that has a space in it would be read back as several, which its key was never given; it is left
+/// out, and takes rights away instead.
+fn scope(scopes: &[Box<str>]) -> String {
+    let whole = scopes.iter().map(AsRef::as_ref).filter(|scope: &&str| !scope.contains(char::is_whitespace));
+    whole.collect::<Vec<_>>().join(" ")
+}
+
+impl TryFrom<AssertionClaims> for Principal {
+    type Error = TokenError;
+
+    fn try_from(claims: AssertionClaims) -> Result<Self, TokenError> {
+        let grant = match claims.method.as_str() {
+            "jwt" => Grant::Session(SessionId::new(claims.grant)),
+            "api_key" => Grant::Key(KeyId::new(claims.grant)),
+            _ => return Err(TokenError::MissingClaim("method")),
+        };
+        Ok(Self {
+            account: claims.sub,
+            email: claims.email.into(),
+            name: claims.name.map(Into::into),
+            role: Arc::from(claims.role),
+            tier: Arc::from(claims.tier),
+            tenant: claims.tenant,
+            is_verified: claims.email_verified,
+            grant,
+            scopes: claims.scope.map(|scope| scope.split_whitespace().map(Into::into).collect()),
+        })
+    }
+}

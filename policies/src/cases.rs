@@ -1,0 +1,186 @@
+//! Expectations as text: this caller, this request → this answer. `portcullis check` and every reload try them.
+//!
+//! A case goes the way of a request, from the path's one spelling to the decision, with an invented caller. What the door
+//! does before and after (credentials, limits, upstreams) is no part of it. Reading `cases.toml` is `config`'s.
+
+use std::fmt;
+use std::sync::Arc;
+
+use identity::{AccountId, Grant, Principal, SessionId};
+use uuid::Uuid;
+
+use crate::{Permit, Policy, Refusal, decide, normalise};
+
+/// One expectation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Case {
+    /// What is expected, as a sentence.
+    pub name: Box<str>,
+    /// Where the request is written, such as `cases.toml:12:11`.
+    pub place: Box<str>,
+    /// Who asks; `None`: a stranger.
+    pub caller: Option<Caller>,
+    /// As in a request.
+    pub method: Box<str>,
+    /// As in a request.
+    pub host: Box<str>,
+    /// As in a request, before anything is normalised; without the query.
+    pub path: Box<str>,
+    /// What is said.
+    pub answer: Answer,
+    /// The name of the route that must have permitted it; `None`: any.
+    pub route: Option<Box<str>>,
+    /// The path that must be forwarded; `None`: any.
+    pub forwards: Option<Box<str>>,
+}
+
+/// An account that might be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Caller {
+    /// Its role.
+    pub role: Arc<str>,
+    /// Its tier.
+    pub tier: Arc<str>,
+    /// What its credential is restricted to; `None`: nothing.
+    pub scopes: Option<Box<[Box<str>]>>,
+}
+
+/// What the rules alone can say to a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answer {
+    /// It may pass.
+    Permit,
+    /// It may not; the refusal's code.
+    Refused(&'static str),
+}
+
+/// A case that does not hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CaseFailure {
+    /// The case.
+    pub case: Case,
+    /// What is said instead, as a clause.
+    pub instead: String,
+}
+
+/// What paths, routes and demands can be refused with. Credentials, limits and upstreams are not tried.
+const REFUSALS: [&str; 5] = ["malformed", "no_route", "method_not_allowed", "missing_credential", "forbidden"];
+
+/// Tries every case; those that do not hold.
+#[must_use]
+pub fn run(policy: &Policy, cases: &[Case]) -> Vec<CaseFailure> {
+    cases.iter().filter_map(|case| case.failure(policy)).collect()
+}
+
+// === impl Case ===
+
+impl Case {
+    fn failure(&self, policy: &Policy) -> Option<CaseFailure> {
+        let instead = match (self.answer, self.decide(policy)) {
+            (Answer::Refused(code), Err(refusal)) if refusal.code() == code => return None,
+            (_, Err(refusal)) => format!("{} ({})", refusal.code(), refusal.detail().trim_end_matches('.')),
+            (Answer::Refused(_), Ok(permit)) => format!("permit by route {}", permit.route().name),
+            (Answer::Permit, Ok(permit)) => self.difference(&permit)?,
+        };
+        Some(CaseFailure { case: self.clone(), instead })
+    }
+
+    fn decide(&self, policy: &Policy) -> Result<Permit, Refusal> {
+        let path = normalise(&self.path)?;
+        let route = policy.routes.find(&self.host, &self.method, &path)?;
+        decide(policy, route, self.caller.as_ref().map(Caller::principal))
+    }
+
+    /// What is otherwise than expected about a permit that was expected.
+    fn difference(&self, permit: &Permit) -> Option<String> {
+        let route = permit.route();
+        if self.route.as_ref().is_some_and(|expected| **expected != *route.name) {
+            return Some(format!("permit by route {}", route.name));
+        }
+        let path = normalise(&self.path).ok()?;
+        let forwarded = route.forward_path(&path);
+        let is_expected = self.forwards.as_ref().is_none_or(|expected| **expected == *forwarded);
+        (!is_expected).then(|| format!("permit, forwarded as {forwarded}"))
+    }
+}
+
+// === impl Caller ===
+
+impl Caller {
+    /// Somebody who is nobody, with this role and tier.
+    pub(crate) fn principal(&self) -> Arc<Principal> {
+        Arc::new(Principal {
+            account: AccountId::new(Uuid::nil()),
+            email: "somebody@example.com".into(),
+            name: None,
+            role: Arc::clone(&self.role),
+            tier: Arc::clone(&self.tier),
+            tenant: None,
+            is_verified: true,
+            grant: Grant::Session(SessionId::new(Uuid::nil())),
+            scopes: self.scopes.clone(),
+        })
+    }
+}
+
+impl fmt::Display for Caller {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "role {}, tier {}", self.role, self.tier)?;
+        match &self.scopes {
+            Some(scopes) => write!(f, ", scopes {}", scopes.join(" ")),
+            None => Ok(()),
+        }
+    }
+}
+
+// === impl Answer ===
+
+impl Answer {
+    /// `permit`, or the code of a refusal that rules can give.
+    #[must_use]
+    pub fn parse(word: &str) -> Option<Self> {
+        match word {
+            "permit" => Some(Self::Permit),
+            _ => REFUSALS.into_iter().find(|code| *code == word).map(Self::Refused),
+        }
+    }
+
+    /// Every answer.
+    pub fn words() -> impl Iterator<Item = &'static str> {
+        std::iter::once("permit").chain(REFUSALS)
+    }
+}
+
+impl fmt::Display for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Permit => f.write_str("permit"),
+            Self::Refused(code) => f.write_str(code),
+        }
+    }
+}
+
+// === impl CaseFailure ===
+
+impl fmt::Display for CaseFailure {
+    /// `cases.toml:12:11: "a stranger stays outside": GET /demo by a stranger: expected forbidden, got …`
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Case { name, place, caller, method, host, path, answer, route, forwards } = &self.case;
+        write!(f, "{place}: \"{name}\": {method} {path} on {host} by ")?;
+        match caller {
+            Some(caller) => write!(f, "{caller}")?,
+            None => f.write_str("a stranger")?,
+        }
+        write!(f, ": expected {answer}")?;
+        if let Some(route) = route {
+            write!(f, " by route {route}")?;
+        }
+        if let Some(path) = forwards {
+            write!(f, ", forwarded as {path}")?;
+        }
+        write!(f, "; got {}", self.instead)
+    }
+}
+
+#[cfg(test)]
+mod tests;

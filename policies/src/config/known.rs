@@ -1,0 +1,61 @@
+//! What one file may name of another: upstreams, roles, tiers, features, permissions.
+
+use std::collections::BTreeSet;
+
+use super::diagnostic::Placed;
+use super::document::Document;
+use super::raw::Words;
+use crate::roles::covers;
+use crate::{Permission, Permissions};
+
+/// Every name there is. `None`: the file that says so has errors of its own, and what is missing in it means nothing.
+#[derive(Debug, Default)]
+pub(super) struct Known {
+    pub(super) upstreams: Option<BTreeSet<String>>,
+    pub(super) roles: Option<BTreeSet<String>>,
+    /// What roles hold, but for a lone `*`.
+    pub(super) permissions: Option<BTreeSet<String>>,
+    pub(super) tiers: Option<BTreeSet<String>>,
+    pub(super) features: Option<BTreeSet<String>>,
+}
+
+/// Notes a word that is not among the known ones.
+pub(super) fn check(file: &mut Document<'_>, known: Option<&BTreeSet<String>>, word: &Placed<String>, what: &str) {
+    if let Some(known) = known.filter(|known| !known.contains(&**word)) {
+        file.note_unknown(word, format!("there is no {what} `{}`", **word), known.iter().map(String::as_str));
+    }
+}
+
+/// A demanded permission, if it is one; one that no role names is noted.
+///
+/// `*` does not count: it covers every misspelling too, and the route would be closed to everybody else without a word.
+pub(super) fn permission(file: &mut Document<'_>, known: &Known, word: &Placed<String>) -> Option<Permission> {
+    let permission =
+        Permission::parse(word).map_err(|error| file.note(word.span(), error.to_string())).ok()?;
+    let held = known.permissions.as_ref();
+    if let Some(held) = held.filter(|held| !held.iter().any(|held| covers(held, permission.as_str()))) {
+        let message = format!("no role in roles.toml names the permission `{permission}` (`*` alone does not count)");
+        file.note_unknown(word, message, held.iter().map(String::as_str));
+    }
+    Some(permission)
+}
+
+/// What a role holds or a key is restricted to; each word that is no permission is noted.
+pub(super) fn permissions(file: &mut Document<'_>, words: &Words) -> Permissions {
+    let mut good = Vec::new();
+    for word in words {
+        match Permissions::parse([word.as_str()]) {
+            Ok(_) => good.push(word.as_str()),
+            Err(error) => file.note(word.span(), error.to_string()),
+        }
+    }
+    Permissions::parse(good).unwrap_or_default()
+}
+
+/// Notes a name that would not do as a label, in a header field, or in a sentence.
+pub(super) fn check_name(file: &mut Document<'_>, name: &Placed<String>) {
+    let is_letter = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-' || byte == b'_';
+    if !(1..=64).contains(&name.len()) || !name.bytes().all(is_letter) {
+        file.note(name.span(), format!("`{}` is not a name: 1 to 64 of a-z, 0-9, `-` and `_`", **name));
+    }
+}

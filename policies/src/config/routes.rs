@@ -1,0 +1,163 @@
+//! `routes.toml`: `[[route]]` → [`RouteTable`].
+//!
+//! Browsers' rules (`cors`) are built next door; overlaps are looked for when every route stands.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::time::Duration;
+
+use super::diagnostic::Placed;
+use super::document::{Document, Element};
+use super::known::{self, Known};
+use super::raw::{RawAuth, RawRoute, RawTimeouts, Words};
+use super::{cors, limits, overlaps, rewrites};
+use crate::{Auth, Demand, HostPattern, Methods, Owner, PathPattern, Route, RouteTable, Timeouts};
+
+/// A route and where it is written.
+pub(super) struct PlacedRoute {
+    pub(super) route: Route,
+    /// Of `[[route]]`.
+    pub(super) span: Range<usize>,
+    /// Of each of its paths.
+    pub(super) paths: Vec<Range<usize>>,
+}
+
+/// Every route. Those whose hosts, methods or paths are wrong are noted and left out.
+pub(super) fn build(file: &mut Document<'_>, known: &Known) -> RouteTable {
+    let elements = file.elements::<RawRoute>("route");
+    check_twice(file, &elements);
+    let mut routes = Vec::new();
+    for Element { span, value } in elements {
+        let paths = value.as_ref().map(|raw| raw.paths.iter().map(Placed::span).collect());
+        let route = value.and_then(|raw| route(file, known, raw));
+        routes.extend(route.zip(paths).map(|(route, paths)| PlacedRoute { route, span, paths }));
+    }
+    overlaps::build(file, routes)
+}
+
+fn check_twice(file: &mut Document<'_>, elements: &[Element<RawRoute>]) {
+    let mut first: BTreeMap<&str, &Placed<String>> = BTreeMap::new();
+    for name in elements.iter().filter_map(|element| Some(&element.value.as_ref()?.name)) {
+        known::check_name(file, name);
+        match first.get(name.as_str()) {
+            Some(other) => {
+                let place = file.place(&other.span());
+                file.note(name.span(), format!("another route is named `{}`, at {place}", **name));
+            }
+            None => drop(first.insert(name, name)),
+        }
+    }
+}
+
+fn route(file: &mut Document<'_>, known: &Known, raw: RawRoute) -> Option<Route> {
+    let demand = demand(file, known, &raw);
+    known::check(file, known.upstreams.as_ref(), &raw.upstream, "upstream");
+    if raw.auth == RawAuth::None {
+        limits::check_strangers(file, &raw.limits);
+    }
+    let limits = limits::build(file, Owner::Route(&raw.name), raw.limits);
+    let timeouts = timeouts(file, &raw.timeouts);
+    // What a request must look like: without any of these three the route cannot be compared with others.
+    let paths = paths(file, &raw.paths);
+    let hosts = hosts(file, raw.hosts.as_ref());
+    let methods = raw.methods.as_ref().map_or(Some(Methods::ALL), |words| methods(file, words));
+    let (paths, hosts, methods) = (paths?, hosts?, methods?);
+    let rewrite = rewrites::build(file, &raw.rewrite, &paths);
+    Some(Route {
+        hosts,
+        methods,
+        auth: raw.auth.into(),
+        demand,
+        rewrite,
+        limits,
+        tier_limits: raw.tier_limits,
+        forward_credential: raw.forward_credential,
+        max_body: raw.max_body_bytes,
+        timeouts,
+        cors: raw.cors.and_then(|raw| cors::build(file, &raw, methods)),
+        ..Route::new(&raw.name, &raw.upstream, paths)
+    })
+}
+
+/// Reads each word and notes those that cannot be; `None` if there was one, or none at all.
+fn each<T, E: ToString>(
+    file: &mut Document<'_>,
+    words: &Placed<Words>,
+    empty: &str,
+    read: impl Fn(&str) -> Result<T, E>,
+) -> Option<Vec<T>> {
+    if words.is_empty() {
+        file.note(words.span(), empty);
+        return None;
+    }
+    let mut good = Vec::new();
+    for word in words.iter() {
+        match read(word) {
+            Ok(value) => good.push(value),
+            Err(error) => file.note(word.span(), error.to_string()),
+        }
+    }
+    (good.len() == words.len()).then_some(good)
+}
+
+fn paths(file: &mut Document<'_>, words: &Placed<Words>) -> Option<Vec<PathPattern>> {
+    let read = |word: &str| PathPattern::parse(word).map_err(|error| format!("\"{word}\" is no path to expose: {error}"));
+    each(file, words, "a route without paths exposes nothing", read)
+}
+
+fn hosts(file: &mut Document<'_>, words: Option<&Placed<Words>>) -> Option<Vec<HostPattern>> {
+    let Some(words) = words else { return Some(Vec::new()) };
+    each(file, words, "leave `hosts` out to answer on every host", HostPattern::parse)
+}
+
+/// A list of methods, of a route or its `cors`.
+pub(super) fn methods(file: &mut Document<'_>, words: &Placed<Words>) -> Option<Methods> {
+    let sets = each(file, words, "leave `methods` out to take all of them", |word| Methods::parse([word]))?;
+    Some(sets.into_iter().fold(Methods::NONE, Methods::union))
+}
+
+fn demand(file: &mut Document<'_>, known: &Known, raw: &RawRoute) -> Demand {
+    let roles = demanded(file, raw.auth, raw.roles.as_ref());
+    let tiers = demanded(file, raw.auth, raw.tiers.as_ref());
+    let features = demanded(file, raw.auth, raw.features.as_ref());
+    let permissions = demanded(file, raw.auth, raw.permissions.as_ref());
+    for (words, known, what) in [
+        (roles, known.roles.as_ref(), "role"),
+        (tiers, known.tiers.as_ref(), "tier"),
+        (features, known.features.as_ref(), "tier with the feature"),
+    ] {
+        words.iter().for_each(|word| known::check(file, known, word, what));
+    }
+    let names = |words: &[Placed<String>]| words.iter().map(|word| word.as_str().into()).collect();
+    Demand {
+        roles: names(roles),
+        permissions: permissions.iter().filter_map(|word| known::permission(file, known, word)).collect(),
+        tiers: names(tiers),
+        features: names(features),
+    }
+}
+
+/// The words of one demand. An empty list would demand nothing, which is not how it reads; nor can strangers meet any.
+fn demanded<'a>(file: &mut Document<'_>, auth: RawAuth, words: Option<&'a Placed<Words>>) -> &'a [Placed<String>] {
+    let Some(words) = words else { return &[] };
+    if words.is_empty() {
+        file.note(words.span(), "an empty list demands nothing and would let everybody in; leave it out");
+    }
+    match auth.into() {
+        Auth::Required => (),
+        Auth::Optional => file.note(words.span(), "with auth = \"optional\" strangers come in, who cannot meet a demand"),
+        Auth::None => file.note(words.span(), "with auth = \"none\" nobody is known, and nobody can meet a demand"),
+    }
+    words
+}
+
+fn timeouts(file: &mut Document<'_>, raw: &RawTimeouts) -> Timeouts {
+    let mut read = |text: &Option<Placed<super::DurationText>>| {
+        let text = text.as_ref()?;
+        if text.0 == Duration::ZERO {
+            file.note(text.span(), "a timeout of nothing would end every request");
+        }
+        Some(text.0)
+    };
+    Timeouts { connect: read(&raw.connect), response: read(&raw.response), idle: read(&raw.idle) }
+}

@@ -1,0 +1,290 @@
+//! Values that need not stand in the file itself: `{ env = "NAME", default = … }` and `{ file = "path" }`; and durations.
+//!
+//! Nothing is read here: the environment and files are asked through [`Surroundings`].
+
+use std::fmt::{self, Display};
+use std::marker::PhantomData;
+use std::str::FromStr;
+use std::time::Duration;
+
+use identity::SecretText;
+use schemars::JsonSchema;
+use serde::de::value::{BoolDeserializer, F64Deserializer, I64Deserializer, MapAccessDeserializer, StrDeserializer};
+use serde::de::{Error, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use thiserror::Error as ThisError;
+
+use crate::limit::digits;
+
+/// A value as it is, or where it is to be found.
+#[derive(Debug, Clone, PartialEq, Eq, JsonSchema)]
+#[schemars(untagged, deny_unknown_fields)]
+pub enum Value<T> {
+    /// As it is.
+    Plain(T),
+    /// From the environment. A variable that is set to nothing counts as not set.
+    Env {
+        /// The variable.
+        env: String,
+        /// Used when it is not set; without a default that is an error.
+        default: Option<T>,
+    },
+    /// From a file, without its last line end.
+    File {
+        /// Relative to the folder of the configuration.
+        file: String,
+    },
+}
+
+/// Where a secret is to be found. There is no way to write it into the file itself.
+#[derive(Debug, Clone, PartialEq, Eq, JsonSchema)]
+#[schemars(untagged, deny_unknown_fields)]
+pub enum Secret {
+    /// From the environment.
+    Env {
+        /// The variable.
+        env: String,
+    },
+    /// From a file, without its last line end.
+    File {
+        /// Relative to the folder of the configuration.
+        file: String,
+    },
+}
+
+/// What is around the configuration.
+pub trait Surroundings {
+    /// The environment variable, if it is set.
+    fn variable(&self, name: &str) -> Option<String>;
+    /// What the file holds, or why it cannot be read. A relative path begins at the folder of the configuration.
+    fn file(&self, path: &str) -> Result<String, String>;
+}
+
+/// Why a value is not to be had. Never holds a secret.
+#[derive(Debug, Clone, PartialEq, Eq, ThisError)]
+pub enum ValueError {
+    /// No such variable, and no default.
+    #[error("the environment variable {0} is not set")]
+    Unset(String),
+    /// No such file.
+    #[error("the file \"{path}\" cannot be read: {reason}")]
+    Unreadable {
+        /// As it was written.
+        path: String,
+        /// As the system says it.
+        reason: String,
+    },
+    /// A secret that is no secret.
+    #[error("{0} is empty")]
+    Empty(String),
+    /// Not what is wanted here.
+    #[error("{place} does not fit: {reason}")]
+    Unfit {
+        /// The variable or the file.
+        place: String,
+        /// As the type says it.
+        reason: String,
+    },
+}
+
+/// A length of time: `250ms`, `30s`, `5m`, `1h`, `7d`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, JsonSchema)]
+#[schemars(transparent)]
+pub struct DurationText(
+    #[schemars(with = "String", regex(pattern = r"^[0-9]+(ms|s|m|h|d)$"))]
+    /// What was written.
+    pub Duration,
+);
+
+/// Why a text is not a length of time.
+#[derive(Debug, Clone, PartialEq, Eq, ThisError)]
+#[error("\"{0}\" is not a length of time: a whole number and ms, s, m, h or d, such as \"250ms\" or \"30s\"")]
+pub struct DurationError(Box<str>);
+
+// === impl Value ===
+
+impl<T> Value<T> {
+    /// The value, once the environment or the file has been asked.
+    pub fn resolve(&self, surroundings: &impl Surroundings) -> Result<T, ValueError>
+    where
+        T: Clone + FromStr,
+        T::Err: Display,
+    {
+        match self {
+            Self::Plain(value) => Ok(value.clone()),
+            Self::Env { env, default } => match (variable(surroundings, env), default) {
+                (Some(text), _) => fit(&text, || format!("the environment variable {env}")),
+                (None, Some(default)) => Ok(default.clone()),
+                (None, None) => Err(ValueError::Unset(env.clone())),
+            },
+            Self::File { file } => fit(&content(surroundings, file)?, || format!("the file \"{file}\"")),
+        }
+    }
+}
+
+fn fit<T>(text: &str, place: impl Fn() -> String) -> Result<T, ValueError>
+where
+    T: FromStr,
+    T::Err: Display,
+{
+    text.parse().map_err(|error: T::Err| ValueError::Unfit { place: place(), reason: error.to_string() })
+}
+
+fn variable(surroundings: &impl Surroundings, name: &str) -> Option<String> {
+    surroundings.variable(name).filter(|text| !text.is_empty())
+}
+
+fn content(surroundings: &impl Surroundings, path: &str) -> Result<String, ValueError> {
+    let text = surroundings.file(path).map_err(|reason| ValueError::Unreadable { path: path.to_owned(), reason })?;
+    let line = text.strip_suffix('\n').unwrap_or(&text);
+    Ok(line.strip_suffix('\r').unwrap_or(line).to_owned())
+}
+
+impl<T> Default for Value<T>
+where
+    T: Default,
+{
+    fn default() -> Self {
+        Self::Plain(T::default())
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Value<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(ValueVisitor(PhantomData))
+    }
+}
+
+struct ValueVisitor<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for ValueVisitor<T> {
+    type Value = Value<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a value, { env = \"NAME\" } or { file = \"path\" }")
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Self::Value, E> {
+        T::deserialize(StrDeserializer::new(text)).map(Value::Plain)
+    }
+
+    fn visit_bool<E: Error>(self, value: bool) -> Result<Self::Value, E> {
+        T::deserialize(BoolDeserializer::new(value)).map(Value::Plain)
+    }
+
+    fn visit_i64<E: Error>(self, value: i64) -> Result<Self::Value, E> {
+        T::deserialize(I64Deserializer::new(value)).map(Value::Plain)
+    }
+
+    fn visit_f64<E: Error>(self, value: f64) -> Result<Self::Value, E> {
+        T::deserialize(F64Deserializer::new(value)).map(Value::Plain)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+        let table = ValueTable::deserialize(MapAccessDeserializer::new(map))?;
+        match (table.env, table.file, table.default) {
+            (Some(env), None, default) => Ok(Value::Env { env, default }),
+            (None, Some(file), None) => Ok(Value::File { file }),
+            (None, Some(_), Some(_)) => Err(A::Error::custom("a file has no default; leave `default` out")),
+            _ => Err(A::Error::custom(ONE_SOURCE)),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ValueTable<T> {
+    env: Option<String>,
+    file: Option<String>,
+    default: Option<T>,
+}
+
+const ONE_SOURCE: &str = "write either { env = \"NAME\" } or { file = \"path\" }";
+
+// === impl Secret ===
+
+impl Secret {
+    /// The secret, once the environment or the file has been asked.
+    pub fn resolve(&self, surroundings: &impl Surroundings) -> Result<SecretText, ValueError> {
+        let text = match self {
+            Self::Env { env } => variable(surroundings, env).ok_or_else(|| ValueError::Unset(env.clone()))?,
+            Self::File { file } => match content(surroundings, file)? {
+                text if text.is_empty() => return Err(ValueError::Empty(format!("the file \"{file}\""))),
+                text => text,
+            },
+        };
+        Ok(SecretText::from(text))
+    }
+}
+
+impl<'de> Deserialize<'de> for Secret {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(SecretVisitor)
+    }
+}
+
+struct SecretVisitor;
+
+/// Errors here must not repeat what was written, as serde's own would.
+const IN_CLEAR: &str = "a secret is not written in clear; use { env = \"NAME\" } or { file = \"path\" }";
+
+impl<'de> Visitor<'de> for SecretVisitor {
+    type Value = Secret;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("{ env = \"NAME\" } or { file = \"path\" }")
+    }
+
+    fn visit_str<E: Error>(self, _: &str) -> Result<Secret, E> {
+        Err(E::custom(IN_CLEAR))
+    }
+
+    fn visit_i64<E: Error>(self, _: i64) -> Result<Secret, E> {
+        Err(E::custom(IN_CLEAR))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Secret, A::Error> {
+        let table = SecretTable::deserialize(MapAccessDeserializer::new(map))?;
+        match (table.env, table.file) {
+            (Some(env), None) => Ok(Secret::Env { env }),
+            (None, Some(file)) => Ok(Secret::File { file }),
+            _ => Err(A::Error::custom(ONE_SOURCE)),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SecretTable {
+    env: Option<String>,
+    file: Option<String>,
+}
+
+// === impl DurationText ===
+
+impl FromStr for DurationText {
+    type Err = DurationError;
+
+    fn from_str(text: &str) -> Result<Self, DurationError> {
+        let unit_at = text.find(|character: char| !character.is_ascii_digit()).unwrap_or(text.len());
+        let number = digits(&text[..unit_at]);
+        let millis = match &text[unit_at..] {
+            "ms" => number,
+            "s" => number.and_then(|number| number.checked_mul(1000)),
+            "m" => number.and_then(|number| number.checked_mul(60_000)),
+            "h" => number.and_then(|number| number.checked_mul(3_600_000)),
+            "d" => number.and_then(|number| number.checked_mul(86_400_000)),
+            _ => None,
+        };
+        millis.map(|millis| Self(Duration::from_millis(millis))).ok_or_else(|| DurationError(text.into()))
+    }
+}
+
+impl<'de> Deserialize<'de> for DurationText {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,157 @@
+//! The decision: a route's demand, a caller, one policy → `Permit` or `Refusal`.
+//!
+//! A `Permit` cannot be had otherwise, and everything that talks to an upstream takes one: forwarding without a decision does
+//! not compile. Spending the permit's limits is the gateway's.
+
+use std::fmt::Write;
+use std::sync::Arc;
+
+use identity::Principal;
+
+use crate::roles::in_scope;
+use crate::{Auth, Condition, Limit, Permission, Refusal, Roles, Route, RouteTable, Tier, Tiers};
+
+/// Everything that decides, as it was at one moment: requests finish under the snapshot they began with.
+#[derive(Debug, Clone, Default)]
+pub struct Policy {
+    /// What is exposed.
+    pub routes: RouteTable,
+    /// What roles may do.
+    pub roles: Roles,
+    /// What tiers include.
+    pub tiers: Tiers,
+}
+
+/// The word that this caller may use this route. Made by [`decide()`] alone.
+#[derive(Debug)]
+#[must_use]
+pub struct Permit {
+    route: Arc<Route>,
+    principal: Option<Arc<Principal>>,
+    tier: Option<Arc<Tier>>,
+}
+
+/// Whether the caller may use the route. `principal` is the verified caller, if a credential was shown and is good.
+///
+/// Nothing is allocated for a caller who may.
+pub fn decide(policy: &Policy, route: &Arc<Route>, principal: Option<Arc<Principal>>) -> Result<Permit, Refusal> {
+    // What a route that ignores credentials is not told, it cannot pass on.
+    let principal = principal.filter(|_| route.auth != Auth::None);
+    let Some(principal) = principal else { return decide_stranger(route) };
+    let tier = policy.tiers.get(&principal.tier).cloned();
+    let caller = Caller { roles: &policy.roles, principal: &principal, tier: tier.as_deref() };
+    route.demand.conditions().try_for_each(|condition| caller.meets(condition))?;
+    // Without its tier the caller's limits are unknown, and unknown is not unlimited.
+    if route.tier_limits && tier.is_none() {
+        return Err(forbidden(format!("a known tier; this account's tier \"{}\" is not configured", principal.tier)));
+    }
+    Ok(Permit { route: Arc::clone(route), principal: Some(principal), tier })
+}
+
+fn decide_stranger(route: &Arc<Route>) -> Result<Permit, Refusal> {
+    if route.auth == Auth::Required || !route.demand.is_empty() {
+        return Err(Refusal::MissingCredential);
+    }
+    Ok(Permit { route: Arc::clone(route), principal: None, tier: None })
+}
+
+/// Who asks, beside what the policy knows of its tier.
+struct Caller<'a> {
+    roles: &'a Roles,
+    principal: &'a Principal,
+    tier: Option<&'a Tier>,
+}
+
+// === impl Caller ===
+
+impl Caller<'_> {
+    fn meets(&self, condition: Condition<'_>) -> Result<(), Refusal> {
+        match condition {
+            Condition::Role(roles) => self.has_role(roles),
+            Condition::Permission(permission) => self.has_permission(permission),
+            Condition::Tier(tiers) => self.has_tier(tiers),
+            Condition::Feature(feature) => self.has_feature(feature),
+        }
+    }
+
+    fn has_role(&self, roles: &[Box<str>]) -> Result<(), Refusal> {
+        if !roles.iter().any(|role| **role == *self.principal.role) {
+            return Err(forbidden(either("role", roles)));
+        }
+        // A role is everything its holder may do, so a credential that holds less than everything cannot stand for it.
+        if !in_scope(self.principal, "*") {
+            return Err(forbidden(format!("{} and a credential without scopes", either("role", roles))));
+        }
+        Ok(())
+    }
+
+    fn has_permission(&self, permission: &Permission) -> Result<(), Refusal> {
+        if self.roles.holds(self.principal, permission) {
+            return Ok(());
+        }
+        let is_narrowed = self.roles.granted(&self.principal.role, permission);
+        let place = if is_narrowed { " among the credential's scopes" } else { "" };
+        Err(forbidden(format!("permission {permission}{place}")))
+    }
+
+    fn has_tier(&self, tiers: &[Box<str>]) -> Result<(), Refusal> {
+        let is_one = self.tier.is_some_and(|tier| tiers.contains(&tier.name));
+        if is_one { Ok(()) } else { Err(forbidden(either("tier", tiers))) }
+    }
+
+    fn has_feature(&self, feature: &str) -> Result<(), Refusal> {
+        if self.tier.is_some_and(|tier| tier.features.contains(feature)) {
+            return Ok(());
+        }
+        Err(forbidden(format!("feature {feature}, which tier {} does not include", self.principal.tier)))
+    }
+}
+
+fn forbidden(missing: String) -> Refusal {
+    Refusal::Forbidden { missing }
+}
+
+/// `role admin`, `role admin or developer`, `role a, b or c`.
+fn either(what: &str, names: &[Box<str>]) -> String {
+    let mut text = what.to_owned();
+    for (index, name) in names.iter().enumerate() {
+        let joint = match index {
+            0 => " ",
+            _ if index + 1 == names.len() => " or ",
+            _ => ", ",
+        };
+        write!(text, "{joint}{name}").expect("writing to a String cannot fail");
+    }
+    text
+}
+
+// === impl Permit ===
+
+impl Permit {
+    /// What may be used.
+    #[must_use]
+    pub const fn route(&self) -> &Arc<Route> {
+        &self.route
+    }
+
+    /// Who may; `None` for strangers on routes that take them.
+    #[must_use]
+    pub const fn principal(&self) -> Option<&Arc<Principal>> {
+        self.principal.as_ref()
+    }
+
+    /// The caller's tier as the policy knows it.
+    #[must_use]
+    pub fn tier(&self) -> Option<&Tier> {
+        self.tier.as_deref()
+    }
+
+    /// What the request spends: the route's limits, then those of the caller's tier.
+    pub fn limits(&self) -> impl Iterator<Item = &Limit> {
+        let tier = self.tier.as_deref().filter(|_| self.route.tier_limits);
+        self.route.limits.iter().chain(tier.into_iter().flat_map(|tier| &tier.limits))
+    }
+}
+
+#[cfg(test)]
+mod tests;

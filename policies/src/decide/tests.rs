@@ -1,0 +1,202 @@
+//! Who may: each demand, met and missed.
+#![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+use identity::{AccountId, Grant, SessionId};
+use uuid::Uuid;
+
+use super::*;
+use crate::{Demand, Kind, Owner, PathPattern, Per, Permissions, Quota};
+
+fn limit(owner: Owner<'_>, quota: &str) -> Limit {
+    Limit::new(owner, Per::User, Kind::Requests(Quota::parse(quota).unwrap().unwrap()))
+}
+
+fn policy() -> Policy {
+    let role = |name: &str, held: &[&str]| (name.into(), Permissions::parse(held.iter().copied()).unwrap());
+    let roles = Roles::new([
+        role("admin", &["*"]),
+        role("developer", &["agents:*", "account:manage"]),
+        role("user", &["agents:read"]),
+    ]);
+    let free = Tier { name: "free".into(), limits: vec![limit(Owner::Tier("free"), "100/minute")], ..Tier::default() };
+    let pro = Tier { name: "pro".into(), features: ["swarm".into(), "collab".into()].into(), ..Tier::default() };
+    Policy { roles, tiers: Tiers::new([free, pro]), ..Policy::default() }
+}
+
+fn caller(role: &str, tier: &str, scopes: Option<&[&str]>) -> Arc<Principal> {
+    let id = Uuid::from_u128(1);
+    Arc::new(Principal {
+        account: AccountId::new(id),
+        email: "a@b.c".into(),
+        name: None,
+        role: role.into(),
+        tier: tier.into(),
+        tenant: None,
+        is_verified: false,
+        grant: Grant::Session(SessionId::new(id)),
+        scopes: scopes.map(|scopes| scopes.iter().map(|scope| Box::from(*scope)).collect()),
+    })
+}
+
+fn route(change: impl FnOnce(&mut Route)) -> Arc<Route> {
+    let mut route = Route::new("r", "demo", vec![PathPattern::parse("/x").unwrap()]);
+    change(&mut route);
+    Arc::new(route)
+}
+
+fn demanding(change: impl FnOnce(&mut Demand)) -> Arc<Route> {
+    route(|route| change(&mut route.demand))
+}
+
+fn names(names: &[&str]) -> Vec<Box<str>> {
+    names.iter().map(|name| Box::from(*name)).collect()
+}
+
+fn permission(name: &str) -> Vec<Permission> {
+    vec![Permission::parse(name).unwrap()]
+}
+
+/// `permit`, or what is missing.
+fn answer(route: &Arc<Route>, principal: Arc<Principal>) -> String {
+    outcome(route, Some(principal))
+}
+
+fn stranger(route: &Arc<Route>) -> String {
+    outcome(route, None)
+}
+
+fn outcome(route: &Arc<Route>, principal: Option<Arc<Principal>>) -> String {
+    match decide(&policy(), route, principal) {
+        Ok(_) => "permit".to_owned(),
+        Err(Refusal::Forbidden { missing }) => missing,
+        Err(refusal) => refusal.code().to_owned(),
+    }
+}
+
+#[test]
+fn a_route_demands_a_caller_unless_it_says_otherwise() {
+    let required = route(|_| ());
+    assert_eq!(stranger(&required), "missing_credential");
+    assert_eq!(answer(&required, caller("user", "free", None)), "permit");
+    let optional = route(|route| route.auth = Auth::Optional);
+    assert_eq!(stranger(&optional), "permit");
+    let permit = decide(&policy(), &optional, Some(caller("user", "free", None))).unwrap();
+    assert!(permit.principal().is_some() && permit.tier().is_some());
+}
+
+#[test]
+fn a_route_without_auth_is_told_of_no_caller() {
+    let route = route(|route| route.auth = Auth::None);
+    let permit = decide(&policy(), &route, Some(caller("ghost", "ghost", None))).unwrap();
+    assert!(permit.principal().is_none() && permit.tier().is_none() && permit.limits().next().is_none());
+}
+
+#[test]
+fn a_stranger_meets_no_demand() {
+    for auth in [Auth::Optional, Auth::None] {
+        for change in [
+            (|demand| demand.roles = names(&["user"])) as fn(&mut Demand),
+            |demand| demand.permissions = permission("agents:read"),
+            |demand| demand.tiers = names(&["free"]),
+            |demand| demand.features = names(&["swarm"]),
+        ] {
+            let route = route(|route| {
+                route.auth = auth;
+                change(&mut route.demand);
+            });
+            assert_eq!(stranger(&route), "missing_credential");
+        }
+    }
+}
+
+#[test]
+fn any_one_of_the_roles_is_enough() {
+    let route = demanding(|demand| demand.roles = names(&["admin", "developer"]));
+    assert_eq!(answer(&route, caller("developer", "free", None)), "permit");
+    assert_eq!(answer(&route, caller("user", "free", None)), "role admin or developer");
+    assert_eq!(answer(&route, caller("Admin", "free", None)), "role admin or developer");
+    assert_eq!(answer(&route, caller("ghost", "free", None)), "role admin or developer");
+    let three = demanding(|demand| demand.roles = names(&["a", "b", "c"]));
+    assert_eq!(answer(&three, caller("user", "free", None)), "role a, b or c");
+}
+
+#[test]
+fn every_permission_is_demanded() {
+    let both =
+        demanding(|demand| demand.permissions = [permission("agents:publish"), permission("account:manage")].concat());
+    assert_eq!(answer(&both, caller("admin", "free", None)), "permit");
+    assert_eq!(answer(&both, caller("developer", "free", None)), "permit");
+    assert_eq!(answer(&both, caller("user", "free", None)), "permission agents:publish");
+    assert_eq!(answer(&both, caller("ghost", "free", None)), "permission agents:publish");
+}
+
+#[test]
+fn scopes_only_narrow() {
+    let publish = demanding(|demand| demand.permissions = permission("agents:publish"));
+    for scopes in [&["agents:publish"][..], &["agents:*"], &["*"], &["other", "agents:publish"]] {
+        assert_eq!(answer(&publish, caller("developer", "free", Some(scopes))), "permit", "{scopes:?}");
+        assert_eq!(answer(&publish, caller("user", "free", Some(scopes))), "permission agents:publish", "{scopes:?}");
+    }
+    for scopes in [&[][..], &["agents:read"], &["agents"], &["agents:pub*"], &["*:publish"], &["agents:publish:x"]] {
+        let missing = "permission agents:publish among the credential's scopes";
+        assert_eq!(answer(&publish, caller("admin", "free", Some(scopes))), missing, "{scopes:?}");
+    }
+    assert_eq!(answer(&route(|_| ()), caller("user", "free", Some(&[]))), "permit");
+}
+
+#[test]
+fn a_scoped_credential_never_stands_for_a_role() {
+    let route = demanding(|demand| demand.roles = names(&["admin"]));
+    let missing = "role admin and a credential without scopes";
+    assert_eq!(answer(&route, caller("admin", "free", Some(&["agents:*", "admin"]))), missing);
+    assert_eq!(answer(&route, caller("admin", "free", Some(&[]))), missing);
+    assert_eq!(answer(&route, caller("admin", "free", Some(&["*"]))), "permit");
+    assert_eq!(answer(&route, caller("user", "free", Some(&["*"]))), "role admin");
+}
+
+#[test]
+fn tiers_and_features_are_demanded() {
+    let tier = demanding(|demand| demand.tiers = names(&["pro", "enterprise"]));
+    assert_eq!(answer(&tier, caller("admin", "pro", None)), "permit");
+    assert_eq!(answer(&tier, caller("admin", "free", None)), "tier pro or enterprise");
+    // Demanded, and held by an account, but not configured.
+    assert_eq!(answer(&tier, caller("admin", "enterprise", None)), "tier pro or enterprise");
+    let features = demanding(|demand| demand.features = names(&["swarm", "collab"]));
+    assert_eq!(answer(&features, caller("user", "pro", None)), "permit");
+    assert_eq!(answer(&features, caller("user", "free", None)), "feature swarm, which tier free does not include");
+    let unknown = demanding(|demand| demand.features = names(&["swarm", "on-premise"]));
+    assert_eq!(answer(&unknown, caller("user", "pro", None)), "feature on-premise, which tier pro does not include");
+}
+
+#[test]
+fn an_unknown_tier_is_not_an_unlimited_one() {
+    let missing = "a known tier; this account's tier \"gold\" is not configured";
+    assert_eq!(answer(&route(|_| ()), caller("user", "gold", None)), missing);
+    assert_eq!(answer(&route(|route| route.tier_limits = false), caller("user", "gold", None)), "permit");
+}
+
+#[test]
+fn a_permit_names_the_limits_to_spend() {
+    let limited = |tier_limits| {
+        route(|route| {
+            route.limits = vec![limit(Owner::Route("r"), "20/second")];
+            route.tier_limits = tier_limits;
+        })
+    };
+    let spent = |route: &Arc<Route>, tier: &str| {
+        let permit = decide(&policy(), route, Some(caller("user", tier, None))).unwrap();
+        permit.limits().map(|limit| limit.name.to_string()).collect::<Vec<_>>()
+    };
+    assert_eq!(spent(&limited(true), "free"), ["r-user-second", "free-user-minute"]);
+    assert_eq!(spent(&limited(true), "pro"), ["r-user-second"]);
+    assert_eq!(spent(&limited(false), "free"), ["r-user-second"]);
+}
+
+#[test]
+fn a_permit_shares_what_it_was_given() {
+    let (route, principal) = (route(|_| ()), caller("user", "free", None));
+    let permit = decide(&policy(), &route, Some(Arc::clone(&principal))).unwrap();
+    assert!(Arc::ptr_eq(permit.route(), &route));
+    assert!(Arc::ptr_eq(permit.principal().unwrap(), &principal));
+    assert_eq!(&*permit.tier().unwrap().name, "free");
+}

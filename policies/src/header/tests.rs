@@ -1,0 +1,131 @@
+//! That no alias of a reserved name arrives.
+#![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+use proptest::prelude::*;
+
+use super::*;
+
+fn reserved(folding: Folding) -> Reserved {
+    Reserved::new(["X-Team-*", "x-plan"], folding).unwrap()
+}
+
+#[test]
+fn a_name_is_folded_as_the_most_forgiving_backend_reads_it() {
+    for (name, folded) in
+        [("X_User.Id", "x-user-id"), ("X-USER-ID", "x-user-id"), ("x user\tid", "x-user-id"), ("é9", "-9"), ("", "")]
+    {
+        assert_eq!(fold(name), folded);
+    }
+}
+
+#[test]
+fn what_the_door_sets_is_reserved() {
+    let reserved = reserved(Folding::Allow);
+    for name in [
+        "X-User-Id",
+        "x-user-email",
+        "X-Tenant-Id",
+        "X-Auth-Method",
+        "X-Gateway-Assertion",
+        "X-Session-Id",
+        "X-Key-Id",
+        "X-API-Key",
+        "X-Forwarded-For",
+        "x-forwarded-proto",
+        "Forwarded",
+        "X-Real-IP",
+        "X-Original-URL",
+        "X-Rewrite-URL",
+        "X-Request-Id",
+        "X-HTTP-Method",
+        "X-HTTP-Method-Override",
+        "X-Method-Override",
+        "True-Client-IP",
+        "CF-Connecting-IP",
+        "X-Client-IP",
+        "X-Usage-Tokens",
+        "Proxy",
+        "X-Team-Red",
+        "X-Plan",
+        "X_User_Id",
+        "X.User.Id",
+        "x_api_key",
+        "X-User",
+        "X-Forwarded",
+        "x_team",
+    ] {
+        assert_eq!(reserved.verdict(name), Verdict::Drop, "{name}");
+    }
+    for name in [
+        "Host",
+        "Accept",
+        "Content-Type",
+        "Authorization",
+        "Cookie",
+        "X-Users",
+        "X-Userid",
+        "X-Requested-With",
+        "X-Custom",
+        "x",
+        "X-",
+        "Traceparent",
+        "Proxy-Authorization",
+        "X-Plan-B",
+        "Forwarded-For",
+        "x-api-keys",
+        "",
+        "Content_Type",
+        "Cf-Ray",
+        "True-Client",
+    ] {
+        assert_eq!(reserved.verdict(name), Verdict::Keep, "{name}");
+    }
+}
+
+#[test]
+fn a_name_that_folds_is_dropped_unless_it_is_allowed() {
+    for name in ["Content_Type", "x.custom", "a!b", "a b", "é"] {
+        assert_eq!(reserved(Folding::Drop).verdict(name), Verdict::Drop, "{name}");
+        assert_eq!(reserved(Folding::Allow).verdict(name), Verdict::Keep, "{name}");
+    }
+    assert_eq!(reserved(Folding::Drop).verdict("Content-Type"), Verdict::Keep);
+}
+
+#[test]
+fn only_a_name_can_be_reserved() {
+    for text in ["", "-*", "*", "x_team", "x-*-y", "x*", "x team", "é"] {
+        assert_eq!(Reserved::new([text], Folding::Drop).unwrap_err(), ReservedError(text.into()), "{text}");
+    }
+}
+
+/// A name that is reserved, with something of its own where the pattern leaves it open.
+fn name() -> impl Strategy<Value = String> {
+    (proptest::sample::select(&RESERVED[..]), "[a-z0-9-]{0,8}").prop_map(|(name, own)| name.replace('*', &own))
+}
+
+/// Any character that is not a letter or a digit of ASCII.
+fn sign() -> impl Strategy<Value = char> {
+    let any = prop_oneof![proptest::char::range(' ', '~'), any::<char>()];
+    any.prop_map(|character| if character.is_ascii_alphanumeric() { '_' } else { character })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(4000))]
+
+    #[test]
+    fn folding_catches_every_alias(name in name(), upper: u64, signs in proptest::collection::vec(sign(), 64)) {
+        let alias: String = name.chars().zip(0..64).zip(&signs).map(|((character, at), sign)| match character {
+            '-' => *sign,
+            _ if upper >> at & 1 == 1 => character.to_ascii_uppercase(),
+            _ => character,
+        }).collect();
+        prop_assert_eq!(fold(&alias), fold(&name));
+        prop_assert!(reserved(Folding::Allow).is_reserved(&alias), "{} as {}", name, alias);
+        prop_assert_eq!(reserved(Folding::Allow).verdict(&alias), Verdict::Drop);
+    }
+
+    #[test]
+    fn what_is_reserved_is_judged_by_its_folded_form(name in "\\PC{0,20}") {
+        prop_assert_eq!(reserved(Folding::Allow).is_reserved(&name), reserved(Folding::Allow).is_reserved(&fold(&name)));
+    }
+}

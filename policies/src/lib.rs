@@ -1,0 +1,40 @@
+//! May you, and how much: everything the door decides, as pure functions of what it is given.
+//!
+//! A request's path becomes canonical or is refused ([`path`]); its headers lose every name the door sets itself ([`header`]);
+//! host, method and path belong to one [`Route`] ([`table`]); [`decide()`] looks at the route's [`Demand`] and the caller's role,
+//! tier and scopes and answers with a [`Permit`] or a [`Refusal`]; the permit names the [`Limit`]s that the request spends
+//! ([`window`] counts). A [`Policy`] is one immutable snapshot of all of this, parsed from the files under `config/`.
+//!
+//! Left to others: reading files, clocks and randomness (arguments here), credentials (`identity`), counters shared between
+//! requests and everything that touches a socket (`gateway`).
+
+pub mod cases;
+pub mod config;
+pub mod cors;
+pub mod decide;
+pub mod header;
+pub mod limit;
+pub mod matrix;
+pub mod path;
+pub mod pattern;
+pub mod problem;
+pub mod ratelimit_fields;
+pub mod refusal;
+pub mod roles;
+pub mod route;
+pub mod table;
+pub mod tiers;
+pub mod window;
+
+pub use cors::Cors;
+pub use decide::{Permit, Policy, decide};
+pub use limit::{Kind, Limit, Owner, Per, Quota};
+pub use path::normalise;
+pub use pattern::{HostPattern, PathPattern};
+pub use problem::{FieldError, Problem};
+pub use refusal::Refusal;
+pub use roles::{Permission, Permissions, Roles};
+pub use route::{Auth, Condition, Demand, Methods, Rewrite, Route, Timeouts};
+pub use table::{NoMatch, Overlap, RouteTable};
+pub use tiers::{Amount, Price, Tier, Tiers};
+pub use window::{Spend, Window};

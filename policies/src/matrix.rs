@@ -1,0 +1,150 @@
+//! The table of who may call what: route × role × tier → answer, as `portcullis check` prints it.
+//!
+//! Tiers between which a role's answers do not differ share a column. Columns that do not fit beside each other follow below.
+
+use std::sync::Arc;
+
+use crate::cases::Caller;
+use crate::{Methods, Policy, Route, decide};
+
+/// Characters in a line, unless a single column needs more.
+const WIDTH: usize = 160;
+const GAP: usize = 2;
+
+/// One kind of caller.
+struct Column {
+    /// Top down: the role, then the tiers.
+    heading: Vec<String>,
+    /// By route.
+    answers: Vec<&'static str>,
+}
+
+/// The whole table: `yes`, or the status that the caller gets.
+#[must_use]
+pub fn table(policy: &Policy) -> String {
+    let columns = columns(policy);
+    let rows = Rows::of(policy);
+    let mut text = String::new();
+    let mut rest = &columns[..];
+    while !rest.is_empty() {
+        let (fitting, others) = rest.split_at(rows.fitting(rest));
+        let parting = if text.is_empty() { "" } else { "\n" };
+        text = text + parting + &rows.with(fitting);
+        rest = others;
+    }
+    text
+}
+
+fn columns(policy: &Policy) -> Vec<Column> {
+    let stranger = Column { heading: vec!["stranger".to_owned()], answers: answers(policy, None) };
+    let of_roles = policy.roles.names().flat_map(|role| columns_of(policy, role));
+    std::iter::once(stranger).chain(of_roles).collect()
+}
+
+fn columns_of(policy: &Policy, role: &str) -> Vec<Column> {
+    let mut columns: Vec<Column> = Vec::new();
+    for tier in policy.tiers.names() {
+        let answers = answers(policy, Some(&Caller { role: role.into(), tier: tier.into(), scopes: None }));
+        match columns.iter_mut().find(|column| column.answers == answers) {
+            Some(same) => same.heading.push(tier.to_owned()),
+            None => columns.push(Column { heading: vec![role.to_owned(), tier.to_owned()], answers }),
+        }
+    }
+    // One column for all tiers needs no names of tiers.
+    if let [column] = &mut columns[..] {
+        column.heading.truncate(1);
+    }
+    columns
+}
+
+fn answers(policy: &Policy, caller: Option<&Caller>) -> Vec<&'static str> {
+    policy.routes.routes().iter().map(|route| answer(policy, route, caller)).collect()
+}
+
+fn answer(policy: &Policy, route: &Arc<Route>, caller: Option<&Caller>) -> &'static str {
+    match decide(policy, route, caller.map(Caller::principal)).map_err(|refusal| refusal.status()) {
+        Ok(_) => "yes",
+        Err(401) => "401",
+        Err(403) => "403",
+        Err(_) => "no",
+    }
+}
+
+// === impl Column ===
+
+impl Column {
+    fn width(&self) -> usize {
+        self.heading.iter().map(String::len).max().unwrap_or_default()
+    }
+}
+
+/// The left side: names, methods and paths. Only the first path of a route has answers beside it.
+struct Rows {
+    /// The route, for its first path; the text.
+    lines: Vec<(Option<usize>, String)>,
+    width: usize,
+}
+
+// === impl Rows ===
+
+impl Rows {
+    fn of(policy: &Policy) -> Self {
+        let routes = policy.routes.routes();
+        let names = routes.iter().map(|route| route.name.len()).max().unwrap_or_default();
+        let methods = routes.iter().map(|route| methods_of(route).len()).max().unwrap_or_default();
+        let line = |name: &str, takes: &str, place: &str| format!("{name:names$}  {takes:methods$}  {place}");
+        let mut lines = Vec::new();
+        for route in routes {
+            let mut places = places(route).into_iter();
+            lines.extend(places.next().map(|place| (Some(route.id), line(&route.name, &methods_of(route), &place))));
+            lines.extend(places.map(|place| (None, line("", "", &place))));
+        }
+        let width = lines.iter().map(|(_, text)| text.len()).max().unwrap_or_default();
+        Self { lines, width }
+    }
+
+    /// How many of the columns go beside the rows; at least one.
+    fn fitting(&self, columns: &[Column]) -> usize {
+        let mut width = self.width;
+        let fits = |column: &&Column| {
+            width += GAP + column.width();
+            width <= WIDTH
+        };
+        columns.iter().take_while(fits).count().max(1)
+    }
+
+    fn with(&self, columns: &[Column]) -> String {
+        let height = columns.iter().map(|column| column.heading.len()).max().unwrap_or_default();
+        let mut text = String::new();
+        for line in 0..height {
+            self.write(&mut text, "", columns, |column| column.heading.get(line).map_or("", String::as_str));
+        }
+        for (route, left) in &self.lines {
+            self.write(&mut text, left, columns, |column| route.map_or("", |route| column.answers[route]));
+        }
+        text
+    }
+
+    fn write<'a>(&self, text: &mut String, left: &str, columns: &'a [Column], cell: impl Fn(&'a Column) -> &'a str) {
+        let mut line = format!("{left:width$}", width = self.width);
+        for column in columns {
+            line += &format!("{:GAP$}{:width$}", "", cell(column), width = column.width());
+        }
+        *text += line.trim_end();
+        text.push('\n');
+    }
+}
+
+fn methods_of(route: &Route) -> String {
+    if route.methods == Methods::ALL { "any".to_owned() } else { route.methods.to_string() }
+}
+
+/// Every host with every path.
+fn places(route: &Route) -> Vec<String> {
+    let hosts = route.hosts.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let hosts = if hosts.is_empty() { vec![String::new()] } else { hosts };
+    hosts.iter().flat_map(|host| route.paths.iter().map(move |path| format!("{host}{path}"))).collect()
+}
+
+#[cfg(test)]
+mod tests;

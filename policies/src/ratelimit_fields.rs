@@ -1,0 +1,137 @@
+//! What callers are told of their quotas: `RateLimit-Policy` and `RateLimit` (draft-ietf-httpapi-ratelimit-headers, structured
+//! fields of RFC 9651) and the `X-RateLimit-*` numbers that older clients read.
+//!
+//! ```text
+//! RateLimit-Policy: "free-user-minute";q=100;w=60
+//! RateLimit: "free-user-minute";r=50;t=30
+//! ```
+//!
+//! `t` is when the oldest counted units come back, not all of them. It is never later than `Retry-After`, as the draft wants.
+
+use std::fmt::Write;
+use std::time::Duration;
+
+use crate::refusal::whole_seconds;
+use crate::{Quota, Spend};
+
+/// One limit as the request left it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reading<'a> {
+    /// The limit's name.
+    pub name: &'a str,
+    /// What it allows.
+    pub quota: Quota,
+    /// Units left now.
+    pub remaining: u32,
+    /// Until some units come back.
+    pub reset: Duration,
+}
+
+/// The values of `X-RateLimit-Limit`, `-Remaining` and `-Reset` (seconds from now).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Plain {
+    /// Units per window.
+    pub limit: u32,
+    /// Units left now.
+    pub remaining: u32,
+    /// Seconds until some units come back.
+    pub reset: u64,
+}
+
+/// Appends the value of `RateLimit-Policy`.
+pub fn write_policy<'a>(out: &mut String, readings: impl IntoIterator<Item = &'a Reading<'a>>) {
+    for (index, reading) in readings.into_iter().enumerate() {
+        write_name(out, index, reading.name);
+        write_numbers(out, ('q', reading.quota.units.into()), ('w', reading.quota.window.as_secs()));
+    }
+}
+
+/// Appends the value of `RateLimit`.
+pub fn write_ratelimit<'a>(out: &mut String, readings: impl IntoIterator<Item = &'a Reading<'a>>) {
+    for (index, reading) in readings.into_iter().enumerate() {
+        write_name(out, index, reading.name);
+        write_numbers(out, ('r', reading.remaining.into()), ('t', reading.seconds()));
+    }
+}
+
+/// The reading nearest to a refusal, for clients that know one limit only: the fewest units left, then the longest wait.
+#[must_use]
+pub fn plain<'a>(readings: impl IntoIterator<Item = &'a Reading<'a>>) -> Option<Plain> {
+    let tightest = readings.into_iter().min_by_key(|reading| (reading.remaining, std::cmp::Reverse(reading.reset)))?;
+    Some(Plain { limit: tightest.quota.units, remaining: tightest.remaining, reset: tightest.seconds() })
+}
+
+// === impl Reading ===
+
+impl<'a> Reading<'a> {
+    /// What a window answered.
+    #[must_use]
+    pub const fn of(name: &'a str, quota: Quota, spend: Spend) -> Self {
+        let (Spend::Admitted { remaining, reset } | Spend::Refused { remaining, reset, .. }) = spend;
+        Self { name, quota, remaining, reset }
+    }
+
+    /// Rounded up, and never beyond the window that is advertised beside it: the 1/64 that the window is in effect longer
+    /// belongs to `Retry-After`, which must be exact.
+    fn seconds(&self) -> u64 {
+        whole_seconds(self.reset).min(self.quota.window.as_secs())
+    }
+}
+
+/// A structured field string (RFC 9651 §3.3.3): visible ASCII and space, `"` and `\` escaped.
+fn write_name(out: &mut String, index: usize, name: &str) {
+    out.push_str(if index == 0 { "\"" } else { ", \"" });
+    for character in name.chars() {
+        match character {
+            '"' | '\\' => out.extend(['\\', character]),
+            ' '..='~' => out.push(character),
+            _ => out.push('-'),
+        }
+    }
+    out.push('"');
+}
+
+fn write_numbers(out: &mut String, (first, one): (char, u64), (second, two): (char, u64)) {
+    write!(out, ";{first}={one};{second}={two}").expect("writing to a String cannot fail");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reading(name: &str, units: u32, window: u64, remaining: u32, reset_ms: u64) -> Reading<'_> {
+        let quota = Quota { units, window: Duration::from_secs(window) };
+        Reading { name, quota, remaining, reset: Duration::from_millis(reset_ms) }
+    }
+
+    #[test]
+    fn the_fields_are_those_of_the_draft() {
+        let readings = [reading("free-user-minute", 100, 60, 50, 29_001), reading("login-ip-5m", 20, 300, 19, 60_000)];
+        let (mut policy, mut ratelimit) = (String::new(), String::new());
+        write_policy(&mut policy, &readings);
+        write_ratelimit(&mut ratelimit, &readings);
+        assert_eq!(policy, r#""free-user-minute";q=100;w=60, "login-ip-5m";q=20;w=300"#);
+        assert_eq!(ratelimit, r#""free-user-minute";r=50;t=30, "login-ip-5m";r=19;t=60"#);
+    }
+
+    #[test]
+    fn a_name_is_always_a_structured_field_string() {
+        let mut policy = String::new();
+        write_policy(&mut policy, &[reading("a\"b\\c\r\né", 1, 1, 0, 0)]);
+        assert_eq!(policy, r#""a\"b\\c---";q=1;w=1"#);
+    }
+
+    #[test]
+    fn the_reset_never_exceeds_the_window_beside_it() {
+        let mut ratelimit = String::new();
+        write_ratelimit(&mut ratelimit, &[reading("n", 1, 60, 0, 60_900)]);
+        assert_eq!(ratelimit, r#""n";r=0;t=60"#);
+    }
+
+    #[test]
+    fn old_clients_are_told_of_the_tightest_limit() {
+        let readings = [reading("a", 500, 60, 9, 1), reading("b", 20, 1, 3, 500), reading("c", 30, 300, 3, 200_000)];
+        assert_eq!(plain(&readings), Some(Plain { limit: 30, remaining: 3, reset: 200 }));
+        assert_eq!(plain(&[]), None);
+    }
+}

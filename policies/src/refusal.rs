@@ -1,0 +1,291 @@
+//! Every way in which the door says no, and what the caller is told.
+//!
+//! A variant holds small data and never a credential, a header's value or a path: what it says may be logged and sent. Turning
+//! one into a body is `problem`'s.
+
+use std::time::Duration;
+
+use crate::path::PathError;
+use crate::{Methods, NoMatch};
+
+/// Why a request goes no further.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Refusal {
+    /// Not a request that has one meaning; the reason is a clause of ours.
+    Malformed(&'static str),
+    /// Path and query are too long.
+    UriTooLong,
+    /// The header block is too large.
+    HeadersTooLarge,
+    /// The body is longer than the route allows.
+    BodyTooLarge {
+        /// Bytes.
+        limit: u64,
+    },
+    /// Host and path belong to no route.
+    NoRoute,
+    /// The path's route does not take the method.
+    MethodNotAllowed {
+        /// What it takes.
+        allow: Methods,
+    },
+    /// A foreign page may not do this.
+    CorsRefused(CorsPart),
+    /// More than one credential.
+    AmbiguousCredentials,
+    /// The route demands a caller and nothing was shown.
+    MissingCredential,
+    /// An `Authorization` of a scheme that is not ours.
+    UnsupportedCredential,
+    /// A credential that is not, or no longer, good.
+    InvalidToken,
+    /// A good credential whose time is over.
+    Expired,
+    /// A good credential that was taken back.
+    Revoked,
+    /// The account behind the credential is disabled.
+    AccountDisabled,
+    /// This address showed too many bad credentials lately.
+    TooManyRefusals {
+        /// Until it may try again.
+        retry_after: Duration,
+    },
+    /// The caller is unknown here and the store cannot be asked.
+    DirectoryUnavailable,
+    /// The caller is known and may not.
+    Forbidden {
+        /// What it would need, such as `role admin or developer`.
+        missing: String,
+    },
+    /// A quota is spent.
+    RateLimited {
+        /// The limit's name.
+        limit: Box<str>,
+        /// Until the request would be admitted.
+        retry_after: Duration,
+    },
+    /// Too many requests in flight.
+    TooManyConcurrent {
+        /// The limit's name.
+        limit: Box<str>,
+    },
+    /// The limits cannot be counted, and the operator chose to refuse then.
+    LimiterUnavailable,
+    /// No server of the upstream could be reached.
+    UpstreamConnect,
+    /// The upstream did not answer in time.
+    UpstreamTimeout,
+    /// The upstream closed the connection before its answer was complete.
+    UpstreamClosed,
+    /// The upstream's answer was not HTTP.
+    UpstreamInvalid,
+    /// The gateway is going down and takes nothing new.
+    ShuttingDown,
+    /// A fault of ours.
+    Internal,
+}
+
+/// What of a cross-origin request is not allowed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum CorsPart {
+    /// Pages of this origin.
+    Origin,
+    /// The method asked for.
+    Method,
+    /// A header asked for.
+    Header,
+}
+
+/// What callers are told to wait when nobody knows how long an outage lasts.
+const OUTAGE: Duration = Duration::from_secs(5);
+/// Slots come free whenever a request ends.
+const BUSY: Duration = Duration::from_secs(1);
+
+// === impl Refusal ===
+
+impl Refusal {
+    /// Every code.
+    pub const CODES: [&'static str; 26] = [
+        "malformed",
+        "uri_too_long",
+        "headers_too_large",
+        "body_too_large",
+        "no_route",
+        "method_not_allowed",
+        "cors_refused",
+        "ambiguous_credentials",
+        "missing_credential",
+        "unsupported_credential",
+        "invalid_token",
+        "expired",
+        "revoked",
+        "account_disabled",
+        "too_many_refusals",
+        "directory_unavailable",
+        "forbidden",
+        "rate_limited",
+        "concurrency_limited",
+        "limiter_unavailable",
+        "upstream_unreachable",
+        "upstream_timeout",
+        "upstream_closed",
+        "upstream_invalid",
+        "shutting_down",
+        "internal",
+    ];
+
+    /// The HTTP status.
+    #[must_use]
+    pub const fn status(&self) -> u16 {
+        self.words().0
+    }
+
+    /// The stable name that programs branch on, metrics are labelled with and `cases.toml` expects.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        self.words().1
+    }
+
+    /// A few words, the same for every refusal of this code.
+    #[must_use]
+    pub const fn title(&self) -> &'static str {
+        self.words().2
+    }
+
+    /// Status, code and title: the one place that knows them.
+    const fn words(&self) -> (u16, &'static str, &'static str) {
+        match self {
+            Self::Malformed(_) => (400, "malformed", "Malformed request"),
+            Self::UriTooLong => (414, "uri_too_long", "URI too long"),
+            Self::HeadersTooLarge => (431, "headers_too_large", "Header fields too large"),
+            Self::BodyTooLarge { .. } => (413, "body_too_large", "Body too large"),
+            Self::NoRoute => (404, "no_route", "Not found"),
+            Self::MethodNotAllowed { .. } => (405, "method_not_allowed", "Method not allowed"),
+            Self::CorsRefused(_) => (403, "cors_refused", "Cross-origin request refused"),
+            Self::AmbiguousCredentials => (400, "ambiguous_credentials", "Ambiguous credentials"),
+            Self::MissingCredential => (401, "missing_credential", "Credential required"),
+            Self::UnsupportedCredential => (401, "unsupported_credential", "Unsupported credential"),
+            Self::InvalidToken => (401, "invalid_token", "Invalid credential"),
+            Self::Expired => (401, "expired", "Expired credential"),
+            Self::Revoked => (401, "revoked", "Revoked credential"),
+            Self::AccountDisabled => (403, "account_disabled", "Account disabled"),
+            Self::TooManyRefusals { .. } => (429, "too_many_refusals", "Too many bad credentials"),
+            Self::DirectoryUnavailable => (503, "directory_unavailable", "Accounts unavailable"),
+            Self::Forbidden { .. } => (403, "forbidden", "Forbidden"),
+            Self::RateLimited { .. } => (429, "rate_limited", "Too many requests"),
+            Self::TooManyConcurrent { .. } => (429, "concurrency_limited", "Too many concurrent requests"),
+            Self::LimiterUnavailable => (503, "limiter_unavailable", "Limits unavailable"),
+            Self::UpstreamConnect => (502, "upstream_unreachable", "Upstream unreachable"),
+            Self::UpstreamTimeout => (504, "upstream_timeout", "Upstream timed out"),
+            Self::UpstreamClosed => (502, "upstream_closed", "Upstream closed the connection"),
+            Self::UpstreamInvalid => (502, "upstream_invalid", "Invalid upstream response"),
+            Self::ShuttingDown => (503, "shutting_down", "Shutting down"),
+            Self::Internal => (500, "internal", "Internal error"),
+        }
+    }
+
+    /// A sentence that helps this caller.
+    #[must_use]
+    pub fn detail(&self) -> String {
+        let text = match self {
+            Self::Malformed(reason) => return format!("The request is ambiguous or malformed: {reason}."),
+            Self::BodyTooLarge { limit } => return format!("The body may hold at most {limit} bytes here."),
+            Self::MethodNotAllowed { allow } => return format!("This path takes {allow}."),
+            Self::Forbidden { missing } => return format!("This needs {missing}."),
+            Self::RateLimited { limit, .. } => return format!("The quota {limit} is used up; {}.", self.try_again()),
+            Self::TooManyConcurrent { limit } => {
+                return format!("As many requests as {limit} allows are in flight; wait for one to end.");
+            }
+            Self::TooManyRefusals { .. } => {
+                return format!("Too many bad credentials came from this address; {}.", self.try_again());
+            }
+            Self::UriTooLong => "The path and query are too long.",
+            Self::HeadersTooLarge => "The header fields are too large.",
+            Self::NoRoute => "Nothing is exposed at this host and path.",
+            Self::CorsRefused(CorsPart::Origin) => "Pages of this origin may not call this path.",
+            Self::CorsRefused(CorsPart::Method) => "Pages of other origins may not use this method here.",
+            Self::CorsRefused(CorsPart::Header) => "Pages of other origins may not send one of these headers here.",
+            Self::AmbiguousCredentials => "Send exactly one credential: Authorization or X-API-Key, once.",
+            Self::MissingCredential => {
+                "Send `Authorization: Bearer <access token or API key>` or `X-API-Key: <API key>`."
+            }
+            Self::UnsupportedCredential => "The Authorization scheme is not supported; use Bearer.",
+            Self::InvalidToken => "The credential is not valid here; log in again or check the API key.",
+            Self::Expired => "The credential has expired; refresh it or log in again.",
+            Self::Revoked => "The credential was revoked; log in again or use another key.",
+            Self::AccountDisabled => "This account is disabled; ask an administrator.",
+            Self::DirectoryUnavailable => {
+                "Accounts cannot be looked up right now; nothing is wrong with the credential."
+            }
+            Self::LimiterUnavailable => "Quotas cannot be counted right now.",
+            Self::UpstreamConnect => "The service behind this path cannot be reached.",
+            Self::UpstreamTimeout => "The service behind this path did not answer in time.",
+            Self::UpstreamClosed => "The service behind this path closed the connection before it answered.",
+            Self::UpstreamInvalid => "The service behind this path sent an answer that is not valid HTTP.",
+            Self::ShuttingDown => "This gateway is shutting down; try again.",
+            Self::Internal => "Something went wrong here; the request id helps to find it.",
+        };
+        text.to_owned()
+    }
+
+    fn try_again(&self) -> String {
+        match self.retry_after().unwrap_or_default() {
+            1 => "try again in 1 second".to_owned(),
+            seconds => format!("try again in {seconds} seconds"),
+        }
+    }
+
+    /// For `Retry-After`: whole seconds, rounded up so that a retry then is not too early; at least 1.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<u64> {
+        let wait = match self {
+            Self::TooManyRefusals { retry_after } | Self::RateLimited { retry_after, .. } => *retry_after,
+            Self::TooManyConcurrent { .. } | Self::ShuttingDown => BUSY,
+            Self::DirectoryUnavailable | Self::LimiterUnavailable => OUTAGE,
+            Self::Malformed(_)
+            | Self::UriTooLong
+            | Self::HeadersTooLarge
+            | Self::BodyTooLarge { .. }
+            | Self::NoRoute
+            | Self::MethodNotAllowed { .. }
+            | Self::CorsRefused(_)
+            | Self::AmbiguousCredentials
+            | Self::MissingCredential
+            | Self::UnsupportedCredential
+            | Self::InvalidToken
+            | Self::Expired
+            | Self::Revoked
+            | Self::AccountDisabled
+            | Self::Forbidden { .. }
+            | Self::UpstreamConnect
+            | Self::UpstreamTimeout
+            | Self::UpstreamClosed
+            | Self::UpstreamInvalid
+            | Self::Internal => return None,
+        };
+        Some(whole_seconds(wait).max(1))
+    }
+}
+
+/// Rounded up.
+pub(crate) const fn whole_seconds(wait: Duration) -> u64 {
+    wait.as_secs() + (wait.subsec_nanos() > 0) as u64
+}
+
+impl From<PathError> for Refusal {
+    fn from(error: PathError) -> Self {
+        Self::Malformed(error.reason())
+    }
+}
+
+impl From<NoMatch> for Refusal {
+    fn from(no_match: NoMatch) -> Self {
+        match no_match {
+            NoMatch::NotFound => Self::NoRoute,
+            NoMatch::MethodNotAllowed { allow } => Self::MethodNotAllowed { allow },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,97 @@
+//! Every refusal once, as it is sent.
+
+use std::collections::BTreeSet;
+
+use super::*;
+
+/// The variant after this one. A new variant does not compile until it has a place, and so a line in the snapshot.
+fn after(refusal: &Refusal) -> Option<Refusal> {
+    let free = || Box::from("free-user-minute");
+    Some(match refusal {
+        Refusal::Malformed(_) => Refusal::UriTooLong,
+        Refusal::UriTooLong => Refusal::HeadersTooLarge,
+        Refusal::HeadersTooLarge => Refusal::BodyTooLarge { limit: 1024 },
+        Refusal::BodyTooLarge { .. } => Refusal::NoRoute,
+        Refusal::NoRoute => Refusal::MethodNotAllowed { allow: Methods::ALL },
+        Refusal::MethodNotAllowed { .. } => Refusal::CorsRefused(CorsPart::Origin),
+        Refusal::CorsRefused(CorsPart::Origin) => Refusal::CorsRefused(CorsPart::Method),
+        Refusal::CorsRefused(CorsPart::Method) => Refusal::CorsRefused(CorsPart::Header),
+        Refusal::CorsRefused(CorsPart::Header) => Refusal::AmbiguousCredentials,
+        Refusal::AmbiguousCredentials => Refusal::MissingCredential,
+        Refusal::MissingCredential => Refusal::UnsupportedCredential,
+        Refusal::UnsupportedCredential => Refusal::InvalidToken,
+        Refusal::InvalidToken => Refusal::Expired,
+        Refusal::Expired => Refusal::Revoked,
+        Refusal::Revoked => Refusal::AccountDisabled,
+        Refusal::AccountDisabled => Refusal::TooManyRefusals { retry_after: Duration::from_millis(1500) },
+        Refusal::TooManyRefusals { .. } => Refusal::DirectoryUnavailable,
+        Refusal::DirectoryUnavailable => Refusal::Forbidden { missing: "role admin".to_owned() },
+        Refusal::Forbidden { .. } => Refusal::RateLimited { limit: free(), retry_after: Duration::ZERO },
+        Refusal::RateLimited { .. } => Refusal::TooManyConcurrent { limit: free() },
+        Refusal::TooManyConcurrent { .. } => Refusal::LimiterUnavailable,
+        Refusal::LimiterUnavailable => Refusal::UpstreamConnect,
+        Refusal::UpstreamConnect => Refusal::UpstreamTimeout,
+        Refusal::UpstreamTimeout => Refusal::UpstreamClosed,
+        Refusal::UpstreamClosed => Refusal::UpstreamInvalid,
+        Refusal::UpstreamInvalid => Refusal::ShuttingDown,
+        Refusal::ShuttingDown => Refusal::Internal,
+        Refusal::Internal => return None,
+    })
+}
+
+fn every() -> impl Iterator<Item = Refusal> {
+    std::iter::successors(Some(Refusal::Malformed("the path holds a `;`")), after)
+}
+
+#[test]
+fn every_refusal_says_what_it_says() {
+    let line = |refusal: Refusal| {
+        let retry = refusal.retry_after().map(|seconds| format!(" [retry after {seconds}]")).unwrap_or_default();
+        format!("{} {} | {} | {}{retry}", refusal.status(), refusal.code(), refusal.title(), refusal.detail())
+    };
+    let table = every().map(line).collect::<Vec<_>>().join("\n");
+    insta::assert_snapshot!(table, @r"
+    400 malformed | Malformed request | The request is ambiguous or malformed: the path holds a `;`.
+    414 uri_too_long | URI too long | The path and query are too long.
+    431 headers_too_large | Header fields too large | The header fields are too large.
+    413 body_too_large | Body too large | The body may hold at most 1024 bytes here.
+    404 no_route | Not found | Nothing is exposed at this host and path.
+    405 method_not_allowed | Method not allowed | This path takes GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS.
+    403 cors_refused | Cross-origin request refused | Pages of this origin may not call this path.
+    403 cors_refused | Cross-origin request refused | Pages of other origins may not use this method here.
+    403 cors_refused | Cross-origin request refused | Pages of other origins may not send one of these headers here.
+    400 ambiguous_credentials | Ambiguous credentials | Send exactly one credential: Authorization or X-API-Key, once.
+    401 missing_credential | Credential required | Send `Authorization: Bearer <access token or API key>` or `X-API-Key: <API key>`.
+    401 unsupported_credential | Unsupported credential | The Authorization scheme is not supported; use Bearer.
+    401 invalid_token | Invalid credential | The credential is not valid here; log in again or check the API key.
+    401 expired | Expired credential | The credential has expired; refresh it or log in again.
+    401 revoked | Revoked credential | The credential was revoked; log in again or use another key.
+    403 account_disabled | Account disabled | This account is disabled; ask an administrator.
+    429 too_many_refusals | Too many bad credentials | Too many bad credentials came from this address; try again in 2 seconds. [retry after 2]
+    503 directory_unavailable | Accounts unavailable | Accounts cannot be looked up right now; nothing is wrong with the credential. [retry after 5]
+    403 forbidden | Forbidden | This needs role admin.
+    429 rate_limited | Too many requests | The quota free-user-minute is used up; try again in 1 second. [retry after 1]
+    429 concurrency_limited | Too many concurrent requests | As many requests as free-user-minute allows are in flight; wait for one to end. [retry after 1]
+    503 limiter_unavailable | Limits unavailable | Quotas cannot be counted right now. [retry after 5]
+    502 upstream_unreachable | Upstream unreachable | The service behind this path cannot be reached.
+    504 upstream_timeout | Upstream timed out | The service behind this path did not answer in time.
+    502 upstream_closed | Upstream closed the connection | The service behind this path closed the connection before it answered.
+    502 upstream_invalid | Invalid upstream response | The service behind this path sent an answer that is not valid HTTP.
+    503 shutting_down | Shutting down | This gateway is shutting down; try again. [retry after 1]
+    500 internal | Internal error | Something went wrong here; the request id helps to find it.
+    ");
+}
+
+#[test]
+fn the_codes_are_all_listed() {
+    let codes: BTreeSet<_> = every().map(|refusal| refusal.code()).collect();
+    assert_eq!(codes, Refusal::CODES.into_iter().collect());
+}
+
+#[test]
+fn what_refuses_a_path_or_a_route_becomes_a_refusal() {
+    assert_eq!(Refusal::from(PathError::DotSegment).code(), "malformed");
+    assert_eq!(Refusal::from(NoMatch::NotFound), Refusal::NoRoute);
+    let allow = Methods::NONE;
+    assert_eq!(Refusal::from(NoMatch::MethodNotAllowed { allow }), Refusal::MethodNotAllowed { allow });
+}

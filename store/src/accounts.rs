@@ -1,0 +1,371 @@
+//! Accounts: people's records. Every change that the door must hear of goes to the feed with it.
+
+use std::{fmt, str::FromStr};
+
+use chrono::{DateTime, Utc};
+use identity::{AccountId, Email, PasswordHash, SessionId, TenantId};
+use sqlx::FromRow;
+use uuid::Uuid;
+
+use crate::{
+    Store, StoreError, Subject,
+    db::{on, on_tx, stored},
+};
+
+/// A person's record, without the password.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Account {
+    /// Its id.
+    pub id: AccountId,
+    /// The address as its owner writes it.
+    pub email: String,
+    /// The name.
+    pub name: Option<String>,
+    /// The role.
+    pub role: String,
+    /// The tier.
+    pub tier: String,
+    /// May it be used?
+    pub status: Status,
+    /// The customer organisation.
+    pub tenant_id: Option<TenantId>,
+    /// Has the address been verified?
+    pub is_verified: bool,
+    /// A picture.
+    pub avatar_url: Option<String>,
+    /// When it was made.
+    pub created_at: DateTime<Utc>,
+    /// When it was last changed.
+    pub updated_at: DateTime<Utc>,
+}
+
+#[derive(FromRow)]
+pub(crate) struct AccountRow {
+    id: Uuid,
+    email: String,
+    name: Option<String>,
+    role: String,
+    tier: String,
+    #[sqlx(try_from = "String")]
+    status: Status,
+    tenant_id: Option<Uuid>,
+    is_verified: bool,
+    avatar_url: Option<String>,
+    created_at: DateTime<Utc>,
+    updated_at: DateTime<Utc>,
+}
+
+/// May an account be used?
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// Yes.
+    Active,
+    /// No: nothing that belongs to it opens the door.
+    Disabled,
+}
+
+/// An account to be made.
+pub struct NewAccount<'a> {
+    /// Its id.
+    pub id: AccountId,
+    /// Its address.
+    pub email: &'a Email,
+    /// The hash of its password.
+    pub password_hash: PasswordHash,
+    /// Its name.
+    pub name: Option<String>,
+    /// Its role.
+    pub role: &'a str,
+    /// Its tier.
+    pub tier: &'a str,
+    /// A tenant of this name is made with it.
+    pub tenant_name: Option<&'a str>,
+    /// The time.
+    pub now: DateTime<Utc>,
+}
+
+/// What its owner changes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ProfileChange {
+    /// A new name.
+    pub name: Option<String>,
+    /// A new picture, or none.
+    pub avatar_url: Option<Option<String>>,
+}
+
+/// What an administrator changes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AccountChange {
+    /// A new role.
+    pub role: Option<String>,
+    /// A new tier.
+    pub tier: Option<String>,
+    /// A new status.
+    pub status: Option<Status>,
+}
+
+/// Some records, and where the next begin.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Page<T> {
+    /// In order.
+    pub items: Vec<T>,
+    /// Where to go on; `None` at the end.
+    pub next: Option<Cursor>,
+}
+
+/// Where a page ended. Opaque to those who page; ids of version 7 are in the order of their making.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cursor(Uuid);
+
+/// The text is no cursor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("this is not a cursor")]
+pub struct CursorError;
+
+const COLUMNS_BY_ID: &str =
+    "SELECT id, email, name, role, tier, status, tenant_id, is_verified, avatar_url, created_at, updated_at FROM accounts WHERE id = $1";
+
+// === impl Store ===
+
+impl Store {
+    /// Makes an account; [`StoreError::EmailTaken`] if its address has one.
+    pub async fn create_account(&self, new: NewAccount<'_>) -> Result<Account, StoreError> {
+        self.bounded(async {
+            let mut tx = self.begin().await?;
+            let tenant = match new.tenant_name {
+                Some(name) => Some(tx.create_tenant(name, new.now).await?),
+                None => None,
+            };
+            const Q: &str = "INSERT INTO accounts (id, email, email_normalised, password_hash, name, role, tier, status, tenant_id, \
+                             is_verified, created_at, updated_at) VALUES ($1, $2, $3, $4, $5, $6, $7, 'active', $8, $9, $10, $10)";
+            on_tx!(&mut tx, |c| sqlx::query(Q)
+                .bind(new.id.uuid())
+                .bind(new.email.as_str())
+                .bind(new.email.normalised())
+                .bind(new.password_hash.as_str())
+                .bind(&new.name)
+                .bind(new.role)
+                .bind(new.tier)
+                .bind(tenant)
+                .bind(false)
+                .bind(stored(new.now))
+                .execute(c)
+                .await
+                .map(drop))?;
+            let account = tx.account(new.id).await?.ok_or(StoreError::NotFound)?;
+            self.commit(tx, &[], new.now).await?;
+            Ok::<_, StoreError>(account)
+        })
+        .await
+    }
+
+    /// The account of that id.
+    pub async fn account(&self, id: AccountId) -> Result<Option<Account>, StoreError> {
+        let row: Option<AccountRow> = self.bounded(async { on!(self, |pool| sqlx::query_as(COLUMNS_BY_ID).bind(id.uuid()).fetch_optional(pool).await) }).await?;
+        Ok(row.map(Account::from))
+    }
+
+    /// The account of an address, with the hash of its password.
+    pub async fn login_by_email(&self, email: &Email) -> Result<Option<(Account, PasswordHash)>, StoreError> {
+        const Q: &str = "SELECT id, email, name, role, tier, status, tenant_id, is_verified, avatar_url, created_at, updated_at, \
+                         password_hash FROM accounts WHERE email_normalised = $1";
+        let row: Option<Login> = self.bounded(async { on!(self, |pool| sqlx::query_as(Q).bind(email.normalised()).fetch_optional(pool).await) }).await?;
+        Ok(row.map(|row| (row.account.into(), row.password_hash.into())))
+    }
+
+    /// The hash of an account's password.
+    pub async fn password_hash(&self, id: AccountId) -> Result<Option<PasswordHash>, StoreError> {
+        const Q: &str = "SELECT password_hash FROM accounts WHERE id = $1";
+        let hash: Option<String> = self.bounded(async { on!(self, |pool| sqlx::query_scalar(Q).bind(id.uuid()).fetch_optional(pool).await) }).await?;
+        Ok(hash.map(PasswordHash::from))
+    }
+
+    /// Is there an active account with this role?
+    pub async fn has_account_with_role(&self, role: &str) -> Result<bool, StoreError> {
+        const Q: &str = "SELECT COUNT(*) FROM (SELECT 1 FROM accounts WHERE role = $1 AND status = 'active' LIMIT 1) AS found";
+        let count: i64 = self.bounded(async { on!(self, |pool| sqlx::query_scalar(Q).bind(role).fetch_one(pool).await) }).await?;
+        Ok(count > 0)
+    }
+
+    /// Changes what its owner may change.
+    pub async fn update_profile(&self, id: AccountId, change: ProfileChange, now: DateTime<Utc>) -> Result<Account, StoreError> {
+        const Q: &str = "UPDATE accounts SET name = COALESCE($2, name), avatar_url = CASE WHEN $3 THEN $4 ELSE avatar_url END, \
+                         updated_at = $5 WHERE id = $1";
+        self.change(id, now, async |tx| {
+            let picture = change.avatar_url.as_ref();
+            on_tx!(tx, |c| sqlx::query(Q)
+                .bind(id.uuid())
+                .bind(&change.name)
+                .bind(picture.is_some())
+                .bind(picture.cloned().flatten())
+                .bind(stored(now))
+                .execute(c)
+                .await
+                .map(|done| done.rows_affected()))
+        })
+        .await
+    }
+
+    /// Changes what an administrator may change.
+    pub async fn change_account(&self, id: AccountId, change: AccountChange, now: DateTime<Utc>) -> Result<Account, StoreError> {
+        const Q: &str = "UPDATE accounts SET role = COALESCE($2, role), tier = COALESCE($3, tier), status = COALESCE($4, status), \
+                         updated_at = $5 WHERE id = $1";
+        self.change(id, now, async |tx| {
+            on_tx!(tx, |c| sqlx::query(Q)
+                .bind(id.uuid())
+                .bind(&change.role)
+                .bind(&change.tier)
+                .bind(change.status.map(Status::word))
+                .bind(stored(now))
+                .execute(c)
+                .await
+                .map(|done| done.rows_affected()))
+        })
+        .await
+    }
+
+    /// Stores the hash of the same password made anew. Nobody needs to hear of it.
+    pub async fn rehash_password(&self, id: AccountId, hash: PasswordHash) -> Result<(), StoreError> {
+        const Q: &str = "UPDATE accounts SET password_hash = $2 WHERE id = $1";
+        self.bounded(async { on!(self, |pool| sqlx::query(Q).bind(id.uuid()).bind(hash.as_str()).execute(pool).await.map(drop)) }).await
+    }
+
+    /// Stores a new password and ends the account's sessions, all but one perhaps.
+    pub async fn set_password(&self, id: AccountId, hash: PasswordHash, keep: Option<SessionId>, now: DateTime<Utc>) -> Result<(), StoreError> {
+        self.bounded(async {
+            let mut tx = self.begin().await?;
+            const Q: &str = "UPDATE accounts SET password_hash = $2, updated_at = $3 WHERE id = $1";
+            let changed = on_tx!(&mut tx, |c| sqlx::query(Q)
+                .bind(id.uuid())
+                .bind(hash.as_str())
+                .bind(stored(now))
+                .execute(c)
+                .await
+                .map(|done| done.rows_affected()))?;
+            if changed == 0 {
+                return Err(StoreError::NotFound);
+            }
+            let mut heard = vec![Subject::Account(id)];
+            heard.extend(tx.end_sessions_of(id, keep, now).await?.into_iter().map(Subject::Session));
+            self.commit(tx, &heard, now).await
+        })
+        .await
+    }
+
+    /// A page of accounts in the order of their making.
+    pub async fn list_accounts(&self, after: Option<Cursor>, limit: u32) -> Result<Page<Account>, StoreError> {
+        const Q: &str = "SELECT id, email, name, role, tier, status, tenant_id, is_verified, avatar_url, created_at, updated_at \
+                         FROM accounts WHERE id > $1 ORDER BY id LIMIT $2";
+        let after = after.map_or(Uuid::nil(), |cursor| cursor.0);
+        // One more than asked for tells whether there is a next page.
+        let rows: Vec<AccountRow> =
+            self.bounded(async { on!(self, |pool| sqlx::query_as(Q).bind(after).bind(i64::from(limit) + 1).fetch_all(pool).await) }).await?;
+        let mut items: Vec<Account> = rows.into_iter().map(Account::from).collect();
+        let more = items.len() > limit as usize;
+        items.truncate(limit as usize);
+        let next = items.last().filter(|_| more).map(|last| Cursor(last.id.uuid()));
+        Ok(Page { items, next })
+    }
+
+    async fn change(
+        &self,
+        id: AccountId,
+        now: DateTime<Utc>,
+        update: impl AsyncFnOnce(&mut crate::db::Tx) -> Result<u64, sqlx::Error>,
+    ) -> Result<Account, StoreError> {
+        self.bounded(async {
+            let mut tx = self.begin().await?;
+            if update(&mut tx).await? == 0 {
+                return Err(StoreError::NotFound);
+            }
+            let account = tx.account(id).await?.ok_or(StoreError::NotFound)?;
+            self.commit(tx, &[Subject::Account(id)], now).await?;
+            Ok(account)
+        })
+        .await
+    }
+}
+
+#[derive(FromRow)]
+struct Login {
+    #[sqlx(flatten)]
+    account: AccountRow,
+    password_hash: String,
+}
+
+// === impl Tx ===
+
+impl crate::db::Tx {
+    pub(crate) async fn account(&mut self, id: AccountId) -> Result<Option<Account>, StoreError> {
+        let row: Option<AccountRow> = on_tx!(self, |c| sqlx::query_as(COLUMNS_BY_ID).bind(id.uuid()).fetch_optional(c).await)?;
+        Ok(row.map(Account::from))
+    }
+
+    async fn create_tenant(&mut self, name: &str, now: DateTime<Utc>) -> Result<Uuid, StoreError> {
+        const Q: &str = "INSERT INTO tenants (id, name, created_at) VALUES ($1, $2, $3)";
+        let id = Uuid::now_v7();
+        on_tx!(self, |c| sqlx::query(Q).bind(id).bind(name).bind(stored(now)).execute(c).await.map(drop))?;
+        Ok(id)
+    }
+}
+
+// === impl Account ===
+
+impl From<AccountRow> for Account {
+    fn from(row: AccountRow) -> Self {
+        Self {
+            id: row.id.into(),
+            email: row.email,
+            name: row.name,
+            role: row.role,
+            tier: row.tier,
+            status: row.status,
+            tenant_id: row.tenant_id.map(TenantId::new),
+            is_verified: row.is_verified,
+            avatar_url: row.avatar_url,
+            created_at: row.created_at,
+            updated_at: row.updated_at,
+        }
+    }
+}
+
+// === impl Status ===
+
+impl Status {
+    /// As it is stored and shown.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Disabled => "disabled",
+        }
+    }
+}
+
+impl TryFrom<String> for Status {
+    type Error = StoreError;
+
+    fn try_from(word: String) -> Result<Self, StoreError> {
+        match word.as_str() {
+            "active" => Ok(Self::Active),
+            "disabled" => Ok(Self::Disabled),
+            _ => Err(StoreError::Corrupt(format!("an account has the status {word}"))),
+        }
+    }
+}
+
+// === impl Cursor ===
+
+impl fmt::Display for Cursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.simple().fmt(f)
+    }
+}
+
+impl FromStr for Cursor {
+    type Err = CursorError;
+
+    fn from_str(text: &str) -> Result<Self, CursorError> {
+        Uuid::try_parse(text).map(Self).map_err(|_| CursorError)
+    }
+}

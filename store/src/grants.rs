@@ -1,0 +1,115 @@
+//! The door's look-ups: everything there is to know about a caller, in one query each.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use identity::{Grant, KeyId, Principal, SecretDigest, SessionId};
+use sqlx::{FromRow, types::Json};
+
+use crate::{Account, Status, Store, StoreError, accounts::AccountRow, db::on};
+
+/// A session or key, and the account behind it.
+#[derive(Clone, Debug)]
+pub struct GrantFacts {
+    /// Whose it is.
+    pub account: Account,
+    /// When the session was ended or the key revoked.
+    pub ended_at: Option<DateTime<Utc>>,
+    /// When the key ends by itself.
+    pub expires_at: Option<DateTime<Utc>>,
+    /// The SHA-256 of the key.
+    pub digest: Option<SecretDigest>,
+    /// What the key is restricted to.
+    pub scopes: Option<Vec<String>>,
+}
+
+/// May it be used now?
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// Yes.
+    Live,
+    /// It was ended or revoked.
+    Ended,
+    /// Its time is over.
+    Expired,
+    /// Its account is disabled.
+    AccountDisabled,
+}
+
+#[derive(FromRow)]
+struct SessionRow {
+    #[sqlx(flatten)]
+    account: AccountRow,
+    ended_at: Option<DateTime<Utc>>,
+}
+
+#[derive(FromRow)]
+struct KeyRow {
+    #[sqlx(flatten)]
+    account: AccountRow,
+    revoked_at: Option<DateTime<Utc>>,
+    expires_at: Option<DateTime<Utc>>,
+    digest: Vec<u8>,
+    scopes: Option<Json<Vec<String>>>,
+}
+
+// === impl Store ===
+
+impl Store {
+    /// The session of that id, with its account.
+    pub async fn session_grant(&self, id: SessionId) -> Result<Option<GrantFacts>, StoreError> {
+        const Q: &str = "SELECT a.id, a.email, a.name, a.role, a.tier, a.status, a.tenant_id, a.is_verified, a.avatar_url, a.created_at, \
+                         a.updated_at, s.ended_at FROM sessions s JOIN accounts a ON a.id = s.account_id WHERE s.id = $1";
+        let row: Option<SessionRow> = self.bounded(async { on!(self, |pool| sqlx::query_as(Q).bind(id.uuid()).fetch_optional(pool).await) }).await?;
+        Ok(row.map(|row| GrantFacts { account: row.account.into(), ended_at: row.ended_at, expires_at: None, digest: None, scopes: None }))
+    }
+
+    /// The key of that id, with its account.
+    pub async fn key_grant(&self, id: KeyId) -> Result<Option<GrantFacts>, StoreError> {
+        const Q: &str = "SELECT a.id, a.email, a.name, a.role, a.tier, a.status, a.tenant_id, a.is_verified, a.avatar_url, a.created_at, \
+                         a.updated_at, k.revoked_at, k.expires_at, k.digest, k.scopes FROM api_keys k JOIN accounts a ON a.id = k.account_id WHERE k.id = $1";
+        let row: Option<KeyRow> = self.bounded(async { on!(self, |pool| sqlx::query_as(Q).bind(id.uuid()).fetch_optional(pool).await) }).await?;
+        Ok(row.map(|row| GrantFacts {
+            account: row.account.into(),
+            ended_at: row.revoked_at,
+            expires_at: row.expires_at,
+            digest: SecretDigest::from_slice(&row.digest),
+            scopes: row.scopes.map(|scopes| scopes.0),
+        }))
+    }
+}
+
+// === impl GrantFacts ===
+
+impl GrantFacts {
+    /// May it be used now? What its owner did counts before what was done to its owner.
+    #[must_use]
+    pub fn standing(&self, now: DateTime<Utc>) -> Standing {
+        if self.ended_at.is_some() {
+            Standing::Ended
+        } else if self.expires_at.is_some_and(|at| at <= now) {
+            Standing::Expired
+        } else if self.account.status == Status::Disabled {
+            Standing::AccountDisabled
+        } else {
+            Standing::Live
+        }
+    }
+
+    /// The caller that these facts make.
+    #[must_use]
+    pub fn principal(&self, grant: Grant) -> Principal {
+        let account = &self.account;
+        Principal {
+            account: account.id,
+            email: account.email.as_str().into(),
+            name: account.name.as_deref().map(Into::into),
+            role: Arc::from(account.role.as_str()),
+            tier: Arc::from(account.tier.as_str()),
+            tenant: account.tenant_id,
+            is_verified: account.is_verified,
+            grant,
+            scopes: self.scopes.as_ref().map(|scopes| scopes.iter().map(|scope| scope.as_str().into()).collect()),
+        }
+    }
+}

@@ -1,0 +1,194 @@
+//! API keys: issued, listed, revoked, rotated. Only the SHA-256 of a key is kept.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use identity::{AccountId, KeyId, SecretDigest};
+use sqlx::{FromRow, types::Json};
+use uuid::Uuid;
+
+use crate::{
+    Store, StoreError, Subject,
+    db::{Tx, on, on_tx, stored},
+};
+
+/// A key to be issued.
+pub struct NewKey {
+    /// Its id.
+    pub id: KeyId,
+    /// Whose it is.
+    pub account: AccountId,
+    /// What its owner calls it.
+    pub name: String,
+    /// What it begins with, to tell it from others.
+    pub prefix: String,
+    /// The SHA-256 of the whole key.
+    pub digest: SecretDigest,
+    /// What it is restricted to; `None`: whatever its owner may do.
+    pub scopes: Option<Vec<String>>,
+    /// When it ends.
+    pub expires_at: Option<DateTime<Utc>>,
+    /// The time.
+    pub now: DateTime<Utc>,
+}
+
+/// A key as its owner sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyRecord {
+    /// Its id.
+    pub id: KeyId,
+    /// What its owner calls it.
+    pub name: String,
+    /// What it begins with.
+    pub prefix: String,
+    /// What it is restricted to.
+    pub scopes: Option<Vec<String>>,
+    /// When it was issued.
+    pub created_at: DateTime<Utc>,
+    /// When it ends.
+    pub expires_at: Option<DateTime<Utc>>,
+    /// When it was last used, to within a minute.
+    pub last_used_at: Option<DateTime<Utc>>,
+}
+
+#[derive(FromRow)]
+struct Row {
+    id: Uuid,
+    name: String,
+    prefix: String,
+    scopes: Option<Json<Vec<String>>>,
+    created_at: DateTime<Utc>,
+    expires_at: Option<DateTime<Utc>>,
+    last_used_at: Option<DateTime<Utc>>,
+}
+
+// === impl Store ===
+
+impl Store {
+    /// Issues a key.
+    pub async fn create_key(&self, new: NewKey) -> Result<KeyRecord, StoreError> {
+        self.bounded(async {
+            let mut tx = self.begin().await?;
+            tx.insert_key(&new).await?;
+            self.commit(tx, &[Subject::Key(new.id)], new.now).await?;
+            Ok::<_, StoreError>(new.into())
+        })
+        .await
+    }
+
+    /// An account's keys that are not revoked, the oldest first.
+    pub async fn list_keys(&self, account: AccountId) -> Result<Vec<KeyRecord>, StoreError> {
+        const Q: &str = "SELECT id, name, prefix, scopes, created_at, expires_at, last_used_at FROM api_keys \
+                         WHERE account_id = $1 AND revoked_at IS NULL ORDER BY id";
+        let rows: Vec<Row> = self.bounded(async { on!(self, |pool| sqlx::query_as(Q).bind(account.uuid()).fetch_all(pool).await) }).await?;
+        Ok(rows.into_iter().map(KeyRecord::from).collect())
+    }
+
+    /// Revokes a key; [`StoreError::NotFound`] if it is not this account's or revoked already.
+    pub async fn revoke_key(&self, account: AccountId, id: KeyId, now: DateTime<Utc>) -> Result<(), StoreError> {
+        const Q: &str = "UPDATE api_keys SET revoked_at = $3 WHERE id = $1 AND account_id = $2 AND revoked_at IS NULL";
+        self.bounded(async {
+            let mut tx = self.begin().await?;
+            let revoked = on_tx!(&mut tx, |c| sqlx::query(Q)
+                .bind(id.uuid())
+                .bind(account.uuid())
+                .bind(stored(now))
+                .execute(c)
+                .await
+                .map(|done| done.rows_affected()))?;
+            if revoked == 0 {
+                return Err(StoreError::NotFound);
+            }
+            self.commit(tx, &[Subject::Key(id)], now).await
+        })
+        .await
+    }
+
+    /// Issues `new` in the place of a key, which ends after `grace`.
+    pub async fn rotate_key(&self, account: AccountId, old: KeyId, new: NewKey, grace: Duration, now: DateTime<Utc>) -> Result<KeyRecord, StoreError> {
+        // A key that would have ended before the grace is over does not live longer for it.
+        const Q: &str = "UPDATE api_keys SET expires_at = CASE WHEN expires_at < $3 THEN expires_at ELSE $3 END \
+                         WHERE id = $1 AND account_id = $2 AND revoked_at IS NULL";
+        self.bounded(async {
+            let mut tx = self.begin().await?;
+            let found = on_tx!(&mut tx, |c| sqlx::query(Q)
+                .bind(old.uuid())
+                .bind(account.uuid())
+                .bind(stored(now + grace))
+                .execute(c)
+                .await
+                .map(|done| done.rows_affected()))?;
+            if found == 0 {
+                return Err(StoreError::NotFound);
+            }
+            tx.insert_key(&new).await?;
+            self.commit(tx, &[Subject::Key(old), Subject::Key(new.id)], now).await?;
+            Ok(new.into())
+        })
+        .await
+    }
+
+    /// Notes when keys were last used, many at once.
+    pub async fn touch_keys(&self, used: &[(KeyId, DateTime<Utc>)]) -> Result<(), StoreError> {
+        const Q: &str = "UPDATE api_keys SET last_used_at = $2 WHERE id = $1 AND (last_used_at IS NULL OR last_used_at < $2)";
+        self.bounded(async {
+            let mut tx = self.begin().await?;
+            for (id, at) in used {
+                on_tx!(&mut tx, |c| sqlx::query(Q).bind(id.uuid()).bind(stored(*at)).execute(c).await.map(drop))?;
+            }
+            self.commit(tx, &[], Utc::now()).await
+        })
+        .await
+    }
+}
+
+// === impl Tx ===
+
+impl Tx {
+    async fn insert_key(&mut self, new: &NewKey) -> Result<(), StoreError> {
+        const Q: &str = "INSERT INTO api_keys (id, account_id, name, prefix, digest, scopes, created_at, expires_at) \
+                         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
+        Ok(on_tx!(self, |c| sqlx::query(Q)
+            .bind(new.id.uuid())
+            .bind(new.account.uuid())
+            .bind(&new.name)
+            .bind(&new.prefix)
+            .bind(new.digest.as_bytes().as_slice())
+            .bind(new.scopes.as_ref().map(Json))
+            .bind(stored(new.now))
+            .bind(new.expires_at.map(stored))
+            .execute(c)
+            .await
+            .map(drop))?)
+    }
+}
+
+// === impl KeyRecord ===
+
+impl From<NewKey> for KeyRecord {
+    fn from(new: NewKey) -> Self {
+        Self {
+            id: new.id,
+            name: new.name,
+            prefix: new.prefix,
+            scopes: new.scopes,
+            created_at: stored(new.now),
+            expires_at: new.expires_at.map(stored),
+            last_used_at: None,
+        }
+    }
+}
+
+impl From<Row> for KeyRecord {
+    fn from(row: Row) -> Self {
+        Self {
+            id: row.id.into(),
+            name: row.name,
+            prefix: row.prefix,
+            scopes: row.scopes.map(|scopes| scopes.0),
+            created_at: row.created_at,
+            expires_at: row.expires_at,
+            last_used_at: row.last_used_at,
+        }
+    }
+}

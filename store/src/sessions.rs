@@ -1,0 +1,177 @@
+//! Sessions: logins that can be ended, and the chain of single-use refresh tokens that keeps each alive.
+
+use chrono::{DateTime, Utc};
+use identity::{AccountId, SecretDigest, SessionId};
+use sqlx::FromRow;
+use std::time::Duration;
+use uuid::Uuid;
+
+use crate::{
+    Account, Status, Store, StoreError, Subject,
+    db::{Tx, on_tx, stored},
+};
+
+/// A session to be opened.
+pub struct NewSession {
+    /// Its id.
+    pub id: SessionId,
+    /// Whose it is.
+    pub account: AccountId,
+    /// Its first refresh token: id and digest.
+    pub refresh: (Uuid, SecretDigest),
+    /// The time.
+    pub now: DateTime<Utc>,
+    /// When that refresh token expires.
+    pub refresh_expires_at: DateTime<Utc>,
+}
+
+/// What came of a refresh.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RefreshOutcome {
+    /// The next token is in force.
+    Rotated {
+        /// Whose session.
+        account: Account,
+        /// Which session.
+        session: SessionId,
+    },
+    /// The token had been used before: somebody has a copy. The session is ended (RFC 9700 §4.14.2).
+    Reused,
+    /// No such token.
+    Unknown,
+    /// Its time is over.
+    Expired,
+    /// Its session has ended, or its account is disabled.
+    Ended,
+}
+
+#[derive(FromRow)]
+struct Shown {
+    session_id: Uuid,
+    account_id: Uuid,
+    digest: Vec<u8>,
+    expires_at: DateTime<Utc>,
+    used_at: Option<DateTime<Utc>>,
+    ended_at: Option<DateTime<Utc>>,
+}
+
+// === impl Store ===
+
+impl Store {
+    /// Opens a session.
+    pub async fn open_session(&self, new: NewSession) -> Result<(), StoreError> {
+        self.bounded(async {
+            let mut tx = self.begin().await?;
+            const Q: &str = "INSERT INTO sessions (id, account_id, created_at) VALUES ($1, $2, $3)";
+            on_tx!(&mut tx, |c| sqlx::query(Q).bind(new.id.uuid()).bind(new.account.uuid()).bind(stored(new.now)).execute(c).await.map(drop))?;
+            tx.add_refresh_token(new.id, &new.refresh, new.now, new.refresh_expires_at).await?;
+            self.commit(tx, &[], new.now).await
+        })
+        .await
+    }
+
+    /// Ends a session; ending it again changes nothing.
+    pub async fn end_session(&self, id: SessionId, now: DateTime<Utc>) -> Result<(), StoreError> {
+        self.bounded(async {
+            let mut tx = self.begin().await?;
+            tx.end_session(id, now).await?;
+            self.commit(tx, &[Subject::Session(id)], now).await
+        })
+        .await
+    }
+
+    /// Uses a refresh token and puts `next` (id and digest) in force. A token serves once; within `grace` of its first use
+    /// it serves again, since two tabs of one browser may race.
+    pub async fn rotate_refresh(
+        &self,
+        token: Uuid,
+        digest: &SecretDigest,
+        next: (Uuid, SecretDigest),
+        now: DateTime<Utc>,
+        grace: Duration,
+        ttl: Duration,
+    ) -> Result<RefreshOutcome, StoreError> {
+        self.bounded(async {
+            let mut tx = self.begin().await?;
+            let Some(shown) = tx.lock_refresh_token(token).await? else { return Ok(RefreshOutcome::Unknown) };
+            if SecretDigest::from_slice(&shown.digest).as_ref() != Some(digest) {
+                return Ok(RefreshOutcome::Unknown);
+            }
+            let session = SessionId::new(shown.session_id);
+            let account = tx.account(shown.account_id.into()).await?.filter(|account| account.status == Status::Active);
+            let (None, Some(account)) = (shown.ended_at, account) else { return Ok(RefreshOutcome::Ended) };
+            if shown.used_at.is_some_and(|used| now > used + grace) {
+                tx.end_session(session, now).await?;
+                self.commit(tx, &[Subject::Session(session)], now).await?;
+                return Ok(RefreshOutcome::Reused);
+            }
+            if now >= shown.expires_at {
+                return Ok(RefreshOutcome::Expired);
+            }
+            tx.mark_used(token, now).await?;
+            tx.add_refresh_token(session, &next, now, now + ttl).await?;
+            self.commit(tx, &[], now).await?;
+            Ok::<_, StoreError>(RefreshOutcome::Rotated { account, session })
+        })
+        .await
+    }
+}
+
+// === impl Tx ===
+
+impl Tx {
+    pub(crate) async fn end_session(&mut self, id: SessionId, now: DateTime<Utc>) -> Result<(), StoreError> {
+        const Q: &str = "UPDATE sessions SET ended_at = $2 WHERE id = $1 AND ended_at IS NULL";
+        Ok(on_tx!(self, |c| sqlx::query(Q).bind(id.uuid()).bind(stored(now)).execute(c).await.map(drop))?)
+    }
+
+    /// Ends an account's sessions but perhaps one; gives those that it ended.
+    pub(crate) async fn end_sessions_of(
+        &mut self,
+        account: AccountId,
+        keep: Option<SessionId>,
+        now: DateTime<Utc>,
+    ) -> Result<Vec<SessionId>, StoreError> {
+        const Q: &str = "UPDATE sessions SET ended_at = $3 WHERE account_id = $1 AND id <> $2 AND ended_at IS NULL RETURNING id";
+        let keep = keep.map_or(Uuid::nil(), |keep| keep.uuid());
+        let ended: Vec<Uuid> = on_tx!(self, |c| sqlx::query_scalar(Q).bind(account.uuid()).bind(keep).bind(stored(now)).fetch_all(c).await)?;
+        Ok(ended.into_iter().map(SessionId::new).collect())
+    }
+
+    /// A refresh token with its session, locked until the commit so that two who race come one after the other: on Postgres
+    /// by an update of the row that changes nothing, on SQLite by the transaction itself.
+    async fn lock_refresh_token(&mut self, token: Uuid) -> Result<Option<Shown>, StoreError> {
+        const LOCK: &str = "UPDATE refresh_tokens SET used_at = used_at WHERE id = $1";
+        const Q: &str = "SELECT t.session_id, s.account_id, t.digest, t.expires_at, t.used_at, s.ended_at \
+                         FROM refresh_tokens t JOIN sessions s ON s.id = t.session_id WHERE t.id = $1";
+        if matches!(self, Self::Pg(_)) {
+            on_tx!(self, |c| sqlx::query(LOCK).bind(token).execute(c).await.map(drop))?;
+        }
+        Ok(on_tx!(self, |c| sqlx::query_as(Q).bind(token).fetch_optional(c).await)?)
+    }
+
+    /// The first use counts: the grace begins once.
+    async fn mark_used(&mut self, token: Uuid, now: DateTime<Utc>) -> Result<(), StoreError> {
+        const Q: &str = "UPDATE refresh_tokens SET used_at = COALESCE(used_at, $2) WHERE id = $1";
+        Ok(on_tx!(self, |c| sqlx::query(Q).bind(token).bind(stored(now)).execute(c).await.map(drop))?)
+    }
+
+    async fn add_refresh_token(
+        &mut self,
+        session: SessionId,
+        (id, digest): &(Uuid, SecretDigest),
+        now: DateTime<Utc>,
+        expires_at: DateTime<Utc>,
+    ) -> Result<(), StoreError> {
+        const Q: &str = "INSERT INTO refresh_tokens (id, session_id, digest, created_at, expires_at) VALUES ($1, $2, $3, $4, $5)";
+        Ok(on_tx!(self, |c| sqlx::query(Q)
+            .bind(*id)
+            .bind(session.uuid())
+            .bind(digest.as_bytes().as_slice())
+            .bind(stored(now))
+            .bind(stored(expires_at))
+            .execute(c)
+            .await
+            .map(drop))?)
+    }
+}
