@@ -30,7 +30,9 @@ impl LocalAnswer {
     pub(crate) fn preflight(route: &Route, method: &Method, headers: &HeaderMap) -> Result<Option<Self>, Refusal> {
         let Some(cors) = route.cors.as_ref().filter(|_| method == Method::OPTIONS) else { return Ok(None) };
         let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
-        let (Some(origin), Some(wanted)) = (text(header::ORIGIN), text(header::ACCESS_CONTROL_REQUEST_METHOD)) else { return Ok(None) };
+        let (Some(origin), Some(wanted)) = (text(header::ORIGIN), text(header::ACCESS_CONTROL_REQUEST_METHOD)) else {
+            return Ok(None);
+        };
         let fields = cors.preflight(origin, wanted, text(header::ACCESS_CONTROL_REQUEST_HEADERS))?;
         Ok(Some(Self { status: 204, headers: own(fields), body: Bytes::new() }))
     }
@@ -93,7 +95,8 @@ pub(crate) fn dress(response: &mut ResponseHeader, journey: &Journey) -> Result<
         response.insert_header("X-Request-Id", id)?;
     }
     let Some(standing) = journey.standing() else { return Ok(()) };
-    let reading = Reading { name: &standing.name, quota: standing.quota, remaining: standing.remaining, reset: standing.reset };
+    let reading =
+        Reading { name: &standing.name, quota: standing.quota, remaining: standing.remaining, reset: standing.reset };
     let mut text = String::with_capacity(64);
     ratelimit_fields::write_policy(&mut text, [&reading]);
     response.insert_header("RateLimit-Policy", text.as_str())?;
@@ -101,14 +104,22 @@ pub(crate) fn dress(response: &mut ResponseHeader, journey: &Journey) -> Result<
     ratelimit_fields::write_ratelimit(&mut text, [&reading]);
     response.insert_header("RateLimit", text.as_str())?;
     let Some(plain) = ratelimit_fields::plain([&reading]) else { return Ok(()) };
-    for (name, number) in [("X-RateLimit-Limit", plain.limit.into()), ("X-RateLimit-Remaining", plain.remaining.into()), ("X-RateLimit-Reset", plain.reset)] {
+    for (name, number) in [
+        ("X-RateLimit-Limit", plain.limit.into()),
+        ("X-RateLimit-Remaining", plain.remaining.into()),
+        ("X-RateLimit-Reset", plain.reset),
+    ] {
         response.insert_header(name, HeaderValue::from(number))?;
     }
     Ok(())
 }
 
 /// Lets a page of an allowed origin read the answer.
-pub(crate) fn allow_origin(response: &mut ResponseHeader, origin: Option<&HeaderValue>, journey: &Journey) -> Result<()> {
+pub(crate) fn allow_origin(
+    response: &mut ResponseHeader,
+    origin: Option<&HeaderValue>,
+    journey: &Journey,
+) -> Result<()> {
     let Some(cors) = journey.route.as_ref().and_then(|route| route.cors.as_ref()) else { return Ok(()) };
     for name in FOREIGN {
         response.remove_header(name);
@@ -120,20 +131,38 @@ pub(crate) fn allow_origin(response: &mut ResponseHeader, origin: Option<&Header
 }
 
 /// What an upstream says of origins counts for nothing where the door has rules of its own.
-const FOREIGN: [&str; 4] =
-    ["access-control-allow-origin", "access-control-allow-credentials", "access-control-expose-headers", "access-control-allow-headers"];
+const FOREIGN: [&str; 4] = [
+    "access-control-allow-origin",
+    "access-control-allow-credentials",
+    "access-control-expose-headers",
+    "access-control-allow-headers",
+];
 
 fn own<'a>(fields: impl Iterator<Item = (&'static str, &'a str)>) -> Vec<(HeaderName, HeaderValue)> {
-    fields.filter_map(|(name, value)| Some((HeaderName::from_static(name), HeaderValue::try_from(value).ok()?))).collect()
+    fields
+        .filter_map(|(name, value)| Some((HeaderName::from_static(name), HeaderValue::try_from(value).ok()?)))
+        .collect()
 }
 
 /// What went wrong between us and the upstream, if it was not the client who left.
 pub(crate) fn refusal_of(error: &Error) -> Option<Refusal> {
     match (error.esource(), error.etype()) {
-        (ErrorSource::Downstream, ErrorType::ReadTimedout | ErrorType::WriteTimedout | ErrorType::ReadError | ErrorType::WriteError | ErrorType::ConnectionClosed) => None,
+        (
+            ErrorSource::Downstream,
+            ErrorType::ReadTimedout
+            | ErrorType::WriteTimedout
+            | ErrorType::ReadError
+            | ErrorType::WriteError
+            | ErrorType::ConnectionClosed,
+        ) => None,
         (ErrorSource::Downstream, _) => Some(Refusal::Malformed("the request cannot be read")),
-        (_, ErrorType::ConnectTimedout | ErrorType::ReadTimedout | ErrorType::WriteTimedout) => Some(Refusal::UpstreamTimeout),
-        (_, ErrorType::ConnectRefused | ErrorType::ConnectNoRoute | ErrorType::ConnectError | ErrorType::SocketError) => Some(Refusal::UpstreamConnect),
+        (_, ErrorType::ConnectTimedout | ErrorType::ReadTimedout | ErrorType::WriteTimedout) => {
+            Some(Refusal::UpstreamTimeout)
+        }
+        (
+            _,
+            ErrorType::ConnectRefused | ErrorType::ConnectNoRoute | ErrorType::ConnectError | ErrorType::SocketError,
+        ) => Some(Refusal::UpstreamConnect),
         (_, ErrorType::HTTPStatus(400)) => Some(Refusal::Malformed("the request cannot be forwarded as it is")),
         (ErrorSource::Upstream, _) => Some(Refusal::UpstreamInvalid),
         (ErrorSource::Internal | ErrorSource::Unset, _) => Some(Refusal::Internal),

@@ -35,10 +35,16 @@ struct Minted {
 impl Assertions {
     /// The assertion of `principal` for `upstream`. The lock is this caller's own and is not held across an await; a
     /// signature is made under it once in half a life, so that two requests never make it twice.
-    pub(crate) fn header(&self, minter: &Minter, principal: &Principal, upstream: &Arc<str>, now: DateTime<Utc>) -> HeaderValue {
-        let mut minted = self.0.lock();
-        let found = minted.iter().position(|one| one.upstream == *upstream);
-        if let Some(one) = found.map(|at| &minted[at])
+    pub(crate) fn header(
+        &self,
+        minter: &Minter,
+        principal: &Principal,
+        upstream: &Arc<str>,
+        now: DateTime<Utc>,
+    ) -> HeaderValue {
+        let mut kept = self.0.lock();
+        let found = kept.iter().position(|one| one.upstream == *upstream);
+        if let Some(one) = found.map(|at| &kept[at])
             && now.timestamp() < one.fresh_until
         {
             return one.header.clone();
@@ -46,8 +52,8 @@ impl Assertions {
         let fresh = minter.mint(principal, upstream, now);
         let header = fresh.header.clone();
         match found {
-            Some(at) => minted[at] = fresh,
-            None => minted.push(fresh),
+            Some(at) => kept[at] = fresh,
+            None => kept.push(fresh),
         }
         header
     }

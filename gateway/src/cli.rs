@@ -22,7 +22,7 @@ enum Command {
     /// Run the gateway and its account service.
     ///
     /// Prints one JSON line on stdout when ready: {"ready":true,"http":"http://…","https":null,"metrics":"http://…"}.
-    /// The first start makes the data folder, a SQLite database, a master key (mode 0600) and the signing keys.
+    /// The first start makes the data folder, a database, a master key (mode 0600) and the signing keys.
     /// SIGHUP reloads the configuration; SIGTERM finishes what is in flight and stops.
     /// Exit codes: 69 the database or a port is not to be had, 78 the configuration is wrong.
     Serve(Serve),
@@ -136,7 +136,7 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
     match cli.command {
         Command::Serve(serve) => cmd::serve::run(&serve),
         Command::Check(folder) => cmd::check::run(&folder),
-        Command::CreateAdmin(create) => cmd::create_admin::run(create),
+        Command::CreateAdmin(create) => cmd::create_admin::run(&create),
         Command::Migrate { step, place } => cmd::migrate::run(step, &place),
         Command::Keys { step: KeysStep::Generate } => cmd::keys::generate(),
         Command::Keys { step: KeysStep::Rotate(place) } => cmd::keys::rotate(&place),
@@ -156,6 +156,7 @@ impl Folder {
 
 impl Failure {
     /// Says what went wrong on standard error, and gives the exit code.
+    #[must_use]
     pub fn report(&self) -> ExitCode {
         let code = match self {
             Self::Config(_) => 78,

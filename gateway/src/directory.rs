@@ -10,7 +10,7 @@ use std::{
     net::IpAddr,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicI64, Ordering},
     },
     time::Duration,
 };
@@ -18,11 +18,11 @@ use std::{
 use arc_swap::ArcSwap;
 use aws_lc_rs::digest;
 use chrono::{DateTime, Utc};
-use identity::{AccessClaims, ApiKey, Credential, Grant, Principal, TokenError, TokenRules};
+use identity::{AccessClaims, ApiKey, Credential, Grant, KeyId, Principal, TokenError, TokenRules};
 use moka::future::Cache;
 use policies::{Quota, Refusal};
-use uuid::Uuid;
 use store::{GrantFacts, Keyring, Standing, Store};
+use uuid::Uuid;
 
 use crate::{
     assertions::Assertions,
@@ -46,6 +46,9 @@ pub(crate) struct Known {
     /// Unix seconds after which the credential is worth nothing.
     expires_at: i64,
     learnt: Moment,
+    /// Unix seconds of the last use, and of the last one that has been written down.
+    used_at: AtomicI64,
+    written_at: AtomicI64,
 }
 
 /// Verified credentials, and how to verify those that are not.
@@ -107,7 +110,8 @@ impl Directory {
                 }
             })
             .build();
-        let refused = Cache::builder().max_capacity(settings.refused_capacity).time_to_live(settings.refused_ttl).build();
+        let refused =
+            Cache::builder().max_capacity(settings.refused_capacity).time_to_live(settings.refused_ttl).build();
         Self {
             store,
             keys,
@@ -125,7 +129,12 @@ impl Directory {
 
     /// Who shows this credential? Refuses with 401 what proves nothing, 429 an address that has been refused too often
     /// lately (before any signature check or look-up), 503 when the database is needed and does not answer.
-    pub(crate) async fn authenticate(&self, credential: Credential<'_>, client: IpAddr, now: DateTime<Utc>) -> Result<Arc<Known>, Refusal> {
+    pub(crate) async fn authenticate(
+        &self,
+        credential: Credential<'_>,
+        client: IpAddr,
+        now: DateTime<Utc>,
+    ) -> Result<Arc<Known>, Refusal> {
         let digest = digest_of(&credential);
         match self.known.get(&digest).await {
             Some(known) if self.still_holds(&known) => {
@@ -149,6 +158,18 @@ impl Directory {
         self.stamps.all_changed();
     }
 
+    /// Writes down when API keys were last used, all of them in one transaction.
+    pub(crate) async fn note_uses(&self) {
+        let used: Vec<(KeyId, DateTime<Utc>)> =
+            self.known.iter().filter_map(|(_, known)| known.unwritten_use()).collect();
+        if used.is_empty() {
+            return;
+        }
+        if let Err(error) = self.store.touch_keys(&used).await {
+            tracing::warn!(%error, keys = used.len(), "the last use of API keys could not be written down");
+        }
+    }
+
     /// Entries in the cache, for the gauge.
     pub(crate) fn len(&self) -> u64 {
         self.known.entry_count()
@@ -168,7 +189,12 @@ impl Directory {
         }
     }
 
-    async fn verify(&self, credential: Credential<'_>, digest: Digest, now: DateTime<Utc>) -> Result<Arc<Known>, Refusal> {
+    async fn verify(
+        &self,
+        credential: Credential<'_>,
+        digest: Digest,
+        now: DateTime<Utc>,
+    ) -> Result<Arc<Known>, Refusal> {
         let wanted = match credential {
             Credential::Jwt(token) => identity::verify(token, &self.keys.load().access.keys, &self.rules, now)
                 .map(Wanted::Session)
@@ -185,7 +211,11 @@ impl Directory {
             if self.known.get(&digest).await.is_some_and(|known| !self.still_holds(&known)) {
                 self.known.invalidate(&digest).await;
             }
-            let known = self.known.try_get_with(digest, self.fetch(&wanted, digest, begun, now)).await.map_err(|refusal| (*refusal).clone())?;
+            let known = self
+                .known
+                .try_get_with(digest, self.fetch(&wanted, digest, begun, now))
+                .await
+                .map_err(|refusal| (*refusal).clone())?;
             if self.still_holds(&known) {
                 return known.unless_expired(now);
             }
@@ -194,7 +224,13 @@ impl Directory {
     }
 
     /// One query: everything there is to know about the caller.
-    async fn fetch(&self, wanted: &Wanted, digest: Digest, learnt: Moment, now: DateTime<Utc>) -> Result<Arc<Known>, Refusal> {
+    async fn fetch(
+        &self,
+        wanted: &Wanted,
+        digest: Digest,
+        learnt: Moment,
+        now: DateTime<Utc>,
+    ) -> Result<Arc<Known>, Refusal> {
         let facts = match wanted {
             Wanted::Session(claims) => self.store.session_grant(claims.sid).await,
             Wanted::Key(key) => self.store.key_grant(key.id()).await,
@@ -210,6 +246,8 @@ impl Directory {
                 principal: Arc::new(facts.principal(wanted.grant())),
                 assertions: Assertions::default(),
                 learnt,
+                used_at: AtomicI64::new(0),
+                written_at: AtomicI64::new(0),
             })),
             Err((refusal, account)) => {
                 let about = [wanted.grant().uuid(), account.unwrap_or(wanted.grant().uuid())];
@@ -231,7 +269,22 @@ impl Directory {
 impl Known {
     /// The clock may step, and an entry may outlive its expiry until the cache notices: what counts is the time now.
     fn unless_expired(self: Arc<Self>, now: DateTime<Utc>) -> Result<Arc<Self>, Refusal> {
-        if now.timestamp() < self.expires_at { Ok(self) } else { Err(Refusal::Expired) }
+        let now = now.timestamp();
+        if now >= self.expires_at {
+            return Err(Refusal::Expired);
+        }
+        self.used_at.store(now, Ordering::Relaxed);
+        Ok(self)
+    }
+}
+
+impl Known {
+    /// The last use of an API key, if it has not been written down.
+    fn unwritten_use(&self) -> Option<(KeyId, DateTime<Utc>)> {
+        let Grant::Key(id) = self.principal.grant else { return None };
+        let used_at = self.used_at.load(Ordering::Relaxed);
+        let written = self.written_at.swap(used_at, Ordering::Relaxed) == used_at;
+        DateTime::from_timestamp(used_at, 0).filter(|_| !written).map(|at| (id, at))
     }
 }
 

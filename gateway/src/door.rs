@@ -5,8 +5,8 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 
 use crate::{
-    assertions::Minter, directory::Directory, limiter::Limiter, metrics::Metrics, readiness::Readiness, record::Recorder,
-    snapshot::Snapshot,
+    assertions::Minter, directory::Directory, limiter::Limiter, metrics::Metrics, readiness::Readiness,
+    record::Recorder, snapshot::Snapshot,
 };
 
 /// The Pingora proxy; what it does with a request is in [`crate::proxy`].

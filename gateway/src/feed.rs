@@ -38,14 +38,14 @@ pub(crate) struct Feed {
 impl Feed {
     /// Follows the feed until the process ends.
     pub(crate) async fn follow(mut self) {
-        let mut nudges = self.store.nudges();
+        let mut nudged = self.store.nudges();
         let mut ticks = interval(POLL_EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut heard = Instant::now();
         loop {
             tokio::select! {
                 _ = ticks.tick() => {}
-                nudged = nudges.changed() => if nudged.is_err() { return },
+                alive = nudged.changed() => if alive.is_err() { return },
             }
             match self.catch_up().await {
                 Ok(()) => {

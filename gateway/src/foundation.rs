@@ -44,13 +44,21 @@ impl Foundation {
             .await
             .map_err(|error| Failure::Other(anyhow!(error).context("the signing keys cannot be made ready")))?;
         let keyring = Keyring::load(&store, &seal).await.map_err(|error| {
-            Failure::Other(anyhow!(error).context("the signing keys cannot be opened; is this the master key they were sealed with?"))
+            Failure::Other(
+                anyhow!(error)
+                    .context("the signing keys cannot be opened; is this the master key they were sealed with?"),
+            )
         })?;
         Ok(Self { store, seal, keyring })
     }
 
     /// Moves every signing key one step on: next to current, current to retiring.
-    pub(crate) async fn rotate(&self, retire_after: TimeDelta, rng: &mut impl CryptoRng, now: DateTime<Utc>) -> anyhow::Result<()> {
+    pub(crate) async fn rotate(
+        &self,
+        retire_after: TimeDelta,
+        rng: &mut impl CryptoRng,
+        now: DateTime<Utc>,
+    ) -> anyhow::Result<()> {
         for purpose in [Purpose::Access, Purpose::Assertion] {
             store::rotate(&self.store, &self.seal, purpose, retire_after, rng, now).await?;
         }
@@ -60,7 +68,10 @@ impl Foundation {
     /// The keys that sign now.
     pub(crate) async fn current_kids(&self) -> anyhow::Result<[(&'static str, String); 2]> {
         let keyring = Keyring::load(&self.store, &self.seal).await?;
-        Ok([("access", keyring.access.current.kid().to_owned()), ("assertion", keyring.assertion.current.kid().to_owned())])
+        Ok([
+            ("access", keyring.access.current.kid().to_owned()),
+            ("assertion", keyring.assertion.current.kid().to_owned()),
+        ])
     }
 }
 
@@ -102,7 +113,9 @@ fn make_data_folder(data: &Path) -> Result<(), Failure> {
 /// A SQLite file is named relative to the data folder.
 fn url_within(url: &str, data: &Path) -> String {
     match url.strip_prefix("sqlite:") {
-        Some(file) if !file.starts_with(':') && !file.starts_with('/') => format!("sqlite:{}", data.join(file).display()),
+        Some(file) if !file.starts_with(':') && !file.starts_with('/') => {
+            format!("sqlite:{}", data.join(file).display())
+        }
         _ => url.to_owned(),
     }
 }
@@ -111,7 +124,8 @@ fn url_within(url: &str, data: &Path) -> String {
 fn master_key(source: &MasterKeySource, data: &Path, rng: &mut impl CryptoRng) -> anyhow::Result<MasterKey> {
     if let Ok(text) = std::env::var(&source.env) {
         let text = SecretText::from(text);
-        return MasterKey::parse(text.expose()).with_context(|| format!("the variable {} holds no master key", source.env));
+        return MasterKey::parse(text.expose())
+            .with_context(|| format!("the variable {} holds no master key", source.env));
     }
     let path = data.join(&source.file);
     match fs::read_to_string(&path) {
@@ -124,7 +138,11 @@ fn master_key(source: &MasterKeySource, data: &Path, rng: &mut impl CryptoRng) -
 fn read_master_key(path: &PathBuf, text: &SecretText) -> anyhow::Result<MasterKey> {
     let mode = fs::metadata(path)?.permissions().mode();
     if mode & 0o077 != 0 {
-        return Err(anyhow!("the master key {} can be read by others (mode {:o}): chmod 600 it", path.display(), mode & 0o777));
+        return Err(anyhow!(
+            "the master key {} can be read by others (mode {:o}): chmod 600 it",
+            path.display(),
+            mode & 0o777
+        ));
     }
     MasterKey::parse(text.expose().trim()).with_context(|| format!("{} holds no master key", path.display()))
 }

@@ -46,18 +46,24 @@ impl Inbound {
     pub(crate) fn read(session: &Session, limits: &ReadLimits) -> Result<Self, Refusal> {
         let request = session.req_header();
         Self::check_framing(session, limits)?;
-        let target = std::str::from_utf8(request.raw_path()).map_err(|_| Refusal::Malformed("the path is not UTF-8"))?;
+        let target =
+            std::str::from_utf8(request.raw_path()).map_err(|_| Refusal::Malformed("the path is not UTF-8"))?;
         if target.len() > limits.max_uri_bytes {
             return Err(Refusal::UriTooLong);
         }
         let raw_path = target.split_once('?').map_or(target, |(path, _query)| path);
         let path = path::normalise(raw_path).map_err(|error| Refusal::Malformed(error.reason()))?;
-        let peer = session.client_addr().and_then(|address| address.as_inet()).map(|address| address.ip().to_canonical());
+        let peer =
+            session.client_addr().and_then(|address| address.as_inet()).map(|address| address.ip().to_canonical());
         let peer = peer.ok_or(Refusal::Malformed("the client has no address"))?;
         let via_trusted_proxy = limits.trusted_proxies.iter().any(|net| net.contains(&peer));
         Ok(Self {
             request_id: RequestId::random(),
-            client: if via_trusted_proxy { forwarded_client(&request.headers, &limits.trusted_proxies).unwrap_or(peer) } else { peer },
+            client: if via_trusted_proxy {
+                forwarded_client(&request.headers, &limits.trusted_proxies).unwrap_or(peer)
+            } else {
+                peer
+            },
             peer,
             via_trusted_proxy,
             method: request.method.clone(),
@@ -76,7 +82,7 @@ impl Inbound {
         }
         let request = session.req_header();
         // Pingora drops a fragment silently; a target that is not what was sent is not judged.
-        if !raw_target(&raw).is_some_and(|target| target == request.raw_path()) {
+        if raw_target(&raw).is_none_or(|target| target != request.raw_path()) {
             return Err(Refusal::Malformed("the request line is not plain"));
         }
         let headers = &request.headers;
@@ -115,9 +121,8 @@ fn raw_target(raw: &[u8]) -> Option<&[u8]> {
 }
 
 fn names_content_length(raw: &[u8]) -> bool {
-    raw.split(|byte| *byte == b'\n').any(|line| {
-        line.get(..14).is_some_and(|name| name.eq_ignore_ascii_case(b"content-length"))
-    })
+    raw.split(|byte| *byte == b'\n')
+        .any(|line| line.get(..14).is_some_and(|name| name.eq_ignore_ascii_case(b"content-length")))
 }
 
 /// Lower case, without port and final dot. HTTP/1.0 may leave it out (RFC 9112 §3.2); then it is empty.
@@ -170,7 +175,8 @@ impl RequestId {
 
     /// `traceparent` for the upstream: the caller's own if it is well formed, else one that begins here.
     pub(crate) fn traceparent(self, headers: &HeaderMap) -> Cow<'_, str> {
-        let theirs = headers.get("traceparent").and_then(|value| value.to_str().ok()).filter(|text| is_traceparent(text));
+        let theirs =
+            headers.get("traceparent").and_then(|value| value.to_str().ok()).filter(|text| is_traceparent(text));
         match theirs {
             Some(text) if headers.get_all("traceparent").iter().nth(1).is_none() => Cow::Borrowed(text),
             _ => Cow::Owned(format!("00-{}-{:016x}-01", self.as_str(), fastrand::u64(1..))),
@@ -196,7 +202,10 @@ mod tests {
     use super::*;
 
     fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
-        pairs.iter().map(|(name, value)| (http::HeaderName::from_static(name), HeaderValue::from_static(value))).collect()
+        pairs
+            .iter()
+            .map(|(name, value)| (http::HeaderName::from_static(name), HeaderValue::from_static(value)))
+            .collect()
     }
 
     #[test]
@@ -215,7 +224,12 @@ mod tests {
 
     #[test]
     fn a_host_loses_its_port_case_and_final_dot() {
-        for (host, name) in [("Api.Example:8080", "api.example"), ("api.example.", "api.example"), ("[::1]:80", "[::1]"), ("[::1]", "[::1]")] {
+        for (host, name) in [
+            ("Api.Example:8080", "api.example"),
+            ("api.example.", "api.example"),
+            ("[::1]:80", "[::1]"),
+            ("[::1]", "[::1]"),
+        ] {
             assert_eq!(&*host_of(&headers(&[("host", host)])).expect("a host"), name);
         }
     }

@@ -13,11 +13,7 @@ use policies::{
 };
 
 use crate::{
-    assertions::Minter,
-    config::IdentityHeader,
-    directory::Known,
-    inbound::Inbound,
-    journey::Journey,
+    assertions::Minter, config::IdentityHeader, directory::Known, inbound::Inbound, journey::Journey,
     upstream::Upstream,
 };
 
@@ -32,16 +28,31 @@ struct Injection<'a> {
     now: DateTime<Utc>,
 }
 
+/// The way of a request before it came to us.
+#[derive(Default)]
+struct Forwarded {
+    hops: Option<String>,
+    secure: bool,
+}
+
 /// Makes the request that leaves out of the request that came.
-pub(crate) fn rewrite(request: &mut RequestHeader, journey: &Journey, minter: &Minter, now: DateTime<Utc>) -> Result<()> {
+pub(crate) fn rewrite(
+    request: &mut RequestHeader,
+    journey: &Journey,
+    minter: &Minter,
+    now: DateTime<Utc>,
+) -> Result<()> {
     let (upstream, permit) = journey.destination()?;
-    let inbound = journey.inbound.as_ref().ok_or_else(|| Error::explain(ErrorType::InternalError, "nothing was read"))?;
+    let inbound =
+        journey.inbound.as_ref().ok_or_else(|| Error::explain(ErrorType::InternalError, "nothing was read"))?;
     let roles = &journey.rules.policy.roles;
-    let injection = Injection { inbound, permit, roles, upstream: &upstream, known: journey.known.as_deref(), minter, now };
+    let injection =
+        Injection { inbound, permit, roles, upstream: &upstream, known: journey.known.as_deref(), minter, now };
     injection.target(request)?;
-    let (chain, traceparent) = (injection.chain(&request.headers), inbound.request_id.traceparent(&request.headers).into_owned());
+    let traceparent = inbound.request_id.traceparent(&request.headers).into_owned();
+    let forwarded = injection.forwarded(&request.headers);
     strip(request, &journey.rules.reserved, permit.route().forward_credential);
-    injection.forwarding(request, chain.as_deref(), &traceparent)?;
+    injection.forwarding(request, forwarded, &traceparent)?;
     injection.identify(request)
 }
 
@@ -51,7 +62,9 @@ fn strip(request: &mut RequestHeader, reserved: &Reserved, forward_credential: b
     let dropped: Vec<HeaderName> = request
         .headers
         .keys()
-        .filter(|name| if is_credential(name) { !forward_credential } else { reserved.verdict(name.as_str()) == Verdict::Drop })
+        .filter(|name| {
+            if is_credential(name) { !forward_credential } else { reserved.verdict(name.as_str()) == Verdict::Drop }
+        })
         .cloned()
         .collect();
     for name in &dropped {
@@ -77,18 +90,22 @@ impl Injection<'_> {
         Ok(())
     }
 
-    /// What a trusted proxy says of the hops before it.
-    fn chain(&self, headers: &HeaderMap) -> Option<String> {
-        let hops = headers.get_all("x-forwarded-for").iter().filter_map(|value| value.to_str().ok());
-        let chain = hops.collect::<Vec<_>>().join(", ");
-        (self.inbound.via_trusted_proxy && !chain.is_empty()).then_some(chain)
+    /// What a trusted proxy says of the way before it; from anybody else it counts for nothing.
+    fn forwarded(&self, headers: &HeaderMap) -> Forwarded {
+        if !self.inbound.via_trusted_proxy {
+            return Forwarded::default();
+        }
+        let hops: Vec<_> = headers.get_all("x-forwarded-for").iter().filter_map(|value| value.to_str().ok()).collect();
+        let secure = headers.get("x-forwarded-proto").is_some_and(|proto| proto == "https");
+        Forwarded { hops: (!hops.is_empty()).then(|| hops.join(", ")), secure }
     }
 
     /// Sets what every upstream is told of the way the request came.
-    fn forwarding(&self, request: &mut RequestHeader, chain: Option<&str>, traceparent: &str) -> Result<()> {
-        let peer = self.inbound.peer.to_string();
-        request.insert_header("X-Forwarded-For", chain.map_or_else(|| peer.clone(), |chain| format!("{chain}, {peer}")))?;
-        request.insert_header("X-Forwarded-Proto", "http")?;
+    fn forwarding(&self, request: &mut RequestHeader, forwarded: Forwarded, traceparent: &str) -> Result<()> {
+        let peer = self.inbound.peer;
+        let hops = forwarded.hops.map_or_else(|| peer.to_string(), |hops| format!("{hops}, {peer}"));
+        request.insert_header("X-Forwarded-For", hops)?;
+        request.insert_header("X-Forwarded-Proto", if forwarded.secure { "https" } else { "http" })?;
         if !self.inbound.host.is_empty() {
             request.insert_header("X-Forwarded-Host", &*self.inbound.host)?;
         }
@@ -127,9 +144,10 @@ impl Injection<'_> {
                 Grant::Session(id) => text("X-Session-Id", &id.to_string()),
                 Grant::Key(id) => text("X-Key-Id", &id.to_string()),
             },
-            IdentityHeader::XGatewayAssertion => {
-                Some(("X-Gateway-Assertion", known.assertions.header(self.minter, principal, &self.upstream.name, self.now)))
-            }
+            IdentityHeader::XGatewayAssertion => Some((
+                "X-Gateway-Assertion",
+                known.assertions.header(self.minter, principal, &self.upstream.name, self.now),
+            )),
         }
     }
 }

@@ -93,6 +93,7 @@ impl Journey {
     }
 
     /// Remembers why the request fails, and makes Pingora stop.
+    #[expect(clippy::unnecessary_box_returns, reason = "Pingora's errors are boxed")]
     pub(crate) fn fail(&mut self, refusal: Refusal) -> Box<Error> {
         let error = Error::explain(ErrorType::HTTPStatus(refusal.status()), refusal.code());
         self.refusal = Some(refusal);
@@ -120,7 +121,9 @@ impl Journey {
             (None, Some(route)) => self.rules.metrics(route).answered(status, took),
             (None, None) => {}
         }
-        if let (Some(Refusal::RateLimited { .. } | Refusal::TooManyConcurrent { .. }), Some(standing)) = (&self.refusal, &self.exceeded) {
+        if let (Some(Refusal::RateLimited { .. } | Refusal::TooManyConcurrent { .. }), Some(standing)) =
+            (&self.refusal, &self.exceeded)
+        {
             door.metrics.limited.with_label_values(&[&standing.name]).inc();
         }
         // A probe every second is no news.

@@ -85,14 +85,23 @@ pub async fn build(folder: ConfigFolder, config: Config, data: &Path) -> Result<
     let foundation = Foundation::open(&settings, data).await?;
     let metrics = Metrics::new().context("the metrics cannot be registered")?;
     let readiness = Arc::new(Readiness::default());
-    let recorder = Recorder::start(logging::access_sink(&settings.log.access).context("the access log cannot be opened")?, metrics.log_dropped.clone());
+    let recorder = Recorder::start(
+        logging::access_sink(&settings.log.access).context("the access log cannot be opened")?,
+        metrics.log_dropped.clone(),
+    );
     let limiter = Arc::new(Limiter::new(settings.server.limiter_capacity, &metrics.limiter_overflow));
     let keys = Arc::new(ArcSwap::from_pointee(foundation.keyring));
     // Before anything is cached: whatever changes from here on is heard.
     let position = foundation.store.last_position().await.context("the change feed cannot be read")?;
     let administered = foundation.store.has_account_with_role("admin").await.context("the accounts cannot be read")?;
 
-    let directory = Arc::new(Directory::new(foundation.store.clone(), Arc::clone(&keys), Arc::clone(&limiter), directory_settings(&settings), &metrics));
+    let directory = Arc::new(Directory::new(
+        foundation.store.clone(),
+        Arc::clone(&keys),
+        Arc::clone(&limiter),
+        directory_settings(&settings),
+        &metrics,
+    ));
     let feed = Feed {
         store: foundation.store.clone(),
         directory: Arc::clone(&directory),
@@ -105,13 +114,25 @@ pub async fn build(folder: ConfigFolder, config: Config, data: &Path) -> Result<
     };
 
     let socket = office::Socket::bind(data)?;
-    let rules = snapshot::Snapshot::make(1, config, socket.path(), &metrics).await.map_err(|error| Failure::Config(vec![error.to_string()]))?;
+    let rules = snapshot::Snapshot::make(1, config, socket.path(), &metrics)
+        .await
+        .map_err(|error| Failure::Config(vec![error.to_string()]))?;
     metrics.config_generation.set(1);
     let rules = Arc::new(ArcSwap::from_pointee(rules));
-    let reloader = Arc::new(Reloader::new(folder, socket.path().to_owned(), Arc::clone(&rules), metrics.clone(), settings.clone()));
+    let reloader = Arc::new(Reloader::new(
+        folder,
+        socket.path().to_owned(),
+        Arc::clone(&rules),
+        metrics.clone(),
+        settings.clone(),
+    ));
 
     let (stop, stopping) = watch::channel(false);
-    let process = office::Process { reloader: Arc::clone(&reloader), rules: Arc::clone(&rules), readiness: Arc::clone(&readiness) };
+    let process = office::Process {
+        reloader: Arc::clone(&reloader),
+        rules: Arc::clone(&rules),
+        readiness: Arc::clone(&readiness),
+    };
     let office = office::open(&settings, foundation.store.clone(), Arc::clone(&keys), process, &metrics.registry)?;
     let door = Door {
         rules,
@@ -127,10 +148,21 @@ pub async fn build(folder: ConfigFolder, config: Config, data: &Path) -> Result<
         serving::in_background("reload", reloader.watch()),
         serving::in_background("housekeeping", housekeeping(limiter, directory, metrics.clone())),
         serving::in_background("account service", socket.serve(office)),
-        serving::serve_operators(operators, metrics.clone(), Arc::clone(&readiness)).context("the operators' listener")?,
+        serving::serve_operators(operators, metrics.clone(), Arc::clone(&readiness))
+            .context("the operators' listener")?,
     ];
-    let door = serving::serve_door(door, http, http_at, stopping);
-    Ok(Running { http: http_at, metrics_at, administered, drain: settings.server.drain, stop, door, background, readiness, metrics })
+    let door = serving::serve_door(door, (http, http_at), stopping);
+    Ok(Running {
+        http: http_at,
+        metrics_at,
+        administered,
+        drain: settings.server.drain,
+        stop,
+        door,
+        background,
+        readiness,
+        metrics,
+    })
 }
 
 // === impl Running ===
@@ -195,15 +227,16 @@ fn directory_settings(settings: &config::Settings) -> DirectorySettings {
         capacity: settings.cache.credentials,
         refused_capacity: settings.cache.refused,
         refused_ttl: settings.cache.refused_for,
-        refusals: settings.server.refusals.clone(),
+        refusals: settings.server.refusals,
     }
 }
 
-/// Sweeps the limiter and brings the gauges up to date, for as long as the process lives.
+/// Writes down what was used, sweeps the limiter and brings the gauges up to date, for as long as the process lives.
 async fn housekeeping(limiter: Arc<Limiter>, directory: Arc<Directory>, metrics: Metrics) {
     let mut ticks = tokio::time::interval(Duration::from_secs(10));
     loop {
         ticks.tick().await;
+        directory.note_uses().await;
         limiter.sweep();
         metrics.limiter_entries.set(i64::try_from(limiter.len()).unwrap_or(i64::MAX));
         metrics.cache.entries.set(i64::try_from(directory.len()).unwrap_or(i64::MAX));

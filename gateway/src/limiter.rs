@@ -103,7 +103,11 @@ struct Slot {
 impl Limiter {
     /// A limiter of at most `capacity` counters for people and as many for addresses.
     pub(crate) fn new(capacity: usize, overflowed: &IntCounter) -> Self {
-        Self { people: Table::new(capacity, overflowed), addresses: Table::new(capacity, overflowed), epoch: Instant::now() }
+        Self {
+            people: Table::new(capacity, overflowed),
+            addresses: Table::new(capacity, overflowed),
+            epoch: Instant::now(),
+        }
     }
 
     /// Spends one request on every limit of the permit, or on none.
@@ -114,7 +118,9 @@ impl Limiter {
         for limit in permit.limits() {
             let counter = Counter { limit: limit.id, subject: subject(limit.per, permit, client) };
             let outcome = match &limit.kind {
-                Kind::Requests(quota) => self.spend_unit(limit, counter, quota, now, &mut receipt).map(|place| spent.push((place, quota))),
+                Kind::Requests(quota) => {
+                    self.spend_unit(limit, counter, quota, now, &mut receipt).map(|place| spent.push((place, quota)))
+                }
                 Kind::Concurrent(most) => self.take_slot(limit, counter, *most, now, &mut receipt),
             };
             if let Err(exceeded) = outcome {
@@ -164,7 +170,14 @@ impl Limiter {
         }
     }
 
-    fn spend_unit(&self, limit: &Limit, counter: Counter, quota: &Quota, now: Duration, receipt: &mut Receipt) -> Result<Place, Exceeded> {
+    fn spend_unit(
+        &self,
+        limit: &Limit,
+        counter: Counter,
+        quota: &Quota,
+        now: Duration,
+        receipt: &mut Receipt,
+    ) -> Result<Place, Exceeded> {
         let standing = |remaining, reset| Standing { name: limit.name.clone(), quota: *quota, remaining, reset };
         let (place, spend) = self.table(counter).spend(counter, quota, now);
         match spend {
@@ -181,7 +194,14 @@ impl Limiter {
         }
     }
 
-    fn take_slot(self: &Arc<Self>, limit: &Limit, counter: Counter, most: u32, now: Duration, receipt: &mut Receipt) -> Result<(), Exceeded> {
+    fn take_slot(
+        self: &Arc<Self>,
+        limit: &Limit,
+        counter: Counter,
+        most: u32,
+        now: Duration,
+        receipt: &mut Receipt,
+    ) -> Result<(), Exceeded> {
         let place = self.table(counter).take_slot(counter, most, now).ok_or_else(|| Exceeded {
             refusal: Refusal::TooManyConcurrent { limit: limit.name.clone() },
             standing: None,
@@ -210,14 +230,21 @@ impl Table {
     }
 
     fn spend(&self, counter: Counter, quota: &Quota, now: Duration) -> (Place, Spend) {
-        self.with(counter, now, || Meter::Window(Window::default(), *quota), |place, meter| match meter {
-            Meter::Window(window, known) => {
-                *known = *quota;
-                (place, window.spend(*quota, now, 1))
-            }
-            // The id of a limit holds its kind: a counter of slots is never asked for units.
-            Meter::Slots(_) => (place, Spend::Refused { remaining: 0, reset: quota.window, retry_after: quota.window }),
-        })
+        self.with(
+            counter,
+            now,
+            || Meter::Window(Window::default(), *quota),
+            |place, meter| match meter {
+                Meter::Window(window, known) => {
+                    *known = *quota;
+                    (place, window.spend(*quota, now, 1))
+                }
+                // The id of a limit holds its kind: a counter of slots is never asked for units.
+                Meter::Slots(_) => {
+                    (place, Spend::Refused { remaining: 0, reset: quota.window, retry_after: quota.window })
+                }
+            },
+        )
     }
 
     fn refund(&self, place: Place, quota: &Quota, now: Duration) {
@@ -239,13 +266,18 @@ impl Table {
     }
 
     fn take_slot(&self, counter: Counter, most: u32, now: Duration) -> Option<Place> {
-        self.with(counter, now, || Meter::Slots(0), |place, meter| match meter {
-            Meter::Slots(taken) if *taken < most => {
-                *taken += 1;
-                Some(place)
-            }
-            Meter::Slots(_) | Meter::Window(..) => None,
-        })
+        self.with(
+            counter,
+            now,
+            || Meter::Slots(0),
+            |place, meter| match meter {
+                Meter::Slots(taken) if *taken < most => {
+                    *taken += 1;
+                    Some(place)
+                }
+                Meter::Slots(_) | Meter::Window(..) => None,
+            },
+        )
     }
 
     fn give_back_slot(&self, place: Place) {
@@ -259,7 +291,13 @@ impl Table {
     }
 
     /// Runs `act` on the counter's meter, made if need be; on the limit's shared counter if there is no room.
-    fn with<T>(&self, counter: Counter, now: Duration, make: impl Fn() -> Meter, act: impl FnOnce(Place, &mut Meter) -> T) -> T {
+    fn with<T>(
+        &self,
+        counter: Counter,
+        now: Duration,
+        make: impl Fn() -> Meter,
+        act: impl FnOnce(Place, &mut Meter) -> T,
+    ) -> T {
         let place = Place { shard: self.home(counter), counter };
         let mut shard = self.shards[place.shard].lock();
         if let Some(meter) = shard.meters.get_mut(&counter) {
@@ -314,7 +352,9 @@ fn subject(per: Per, permit: &Permit, client: IpAddr) -> Subject {
     match (per, permit.principal()) {
         (Per::Ip, _) | (_, None) => address(client),
         (Per::User, Some(principal)) => person(principal.account.uuid()),
-        (Per::Tenant, Some(principal)) => person(principal.tenant.map_or(principal.account.uuid(), |tenant| tenant.uuid())),
+        (Per::Tenant, Some(principal)) => {
+            person(principal.tenant.map_or(principal.account.uuid(), |tenant| tenant.uuid()))
+        }
         (Per::Key, Some(principal)) => person(principal.grant.uuid()),
     }
 }

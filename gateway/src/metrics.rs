@@ -69,18 +69,53 @@ impl Metrics {
                 "Requests by route, outcome (permit, refused) and code (class of the answer's status, or the refusal's code).",
                 &["route", "outcome", "code"],
             )?,
-            duration: histogram_vec(r, "portcullis_request_duration_seconds", "From the request's header to the answer's end.", &["route"])?,
-            in_flight: gauge(r, "portcullis_requests_in_flight", "Requests between their header and the end of their answer.")?,
+            duration: histogram_vec(
+                r,
+                "portcullis_request_duration_seconds",
+                "From the request's header to the answer's end.",
+                &["route"],
+            )?,
+            in_flight: gauge(
+                r,
+                "portcullis_requests_in_flight",
+                "Requests between their header and the end of their answer.",
+            )?,
             cache: CacheMetrics::new(r)?,
-            limited: counter_vec(r, "portcullis_limited_total", "Requests refused by a limit, by the limit's name.", &["limit"])?,
+            limited: counter_vec(
+                r,
+                "portcullis_limited_total",
+                "Requests refused by a limit, by the limit's name.",
+                &["limit"],
+            )?,
             limiter_entries: gauge(r, "portcullis_limiter_entries", "Counters that the limiter holds.")?,
-            limiter_overflow: counter(r, "portcullis_limiter_overflow_total", "Requests counted in the shared overflow counter because the table was full.")?,
-            store_failures: counter(r, "portcullis_store_failures_total", "Look-ups that the database did not answer.")?,
+            limiter_overflow: counter(
+                r,
+                "portcullis_limiter_overflow_total",
+                "Requests counted in the shared overflow counter because the table was full.",
+            )?,
+            store_failures: counter(
+                r,
+                "portcullis_store_failures_total",
+                "Look-ups that the database did not answer.",
+            )?,
             feed_position: gauge(r, "portcullis_feed_position", "The last change applied.")?,
             feed_healthy: gauge(r, "portcullis_feed_healthy", "1 while the change feed can be read.")?,
-            config_generation: gauge(r, "portcullis_config_generation", "How many configurations this process has put in force.")?,
-            reloads: counter_vec(r, "portcullis_config_reloads_total", "Reloads by outcome (applied, refused).", &["outcome"])?,
-            log_dropped: counter(r, "portcullis_access_log_dropped_total", "Access events dropped because the writer fell behind.")?,
+            config_generation: gauge(
+                r,
+                "portcullis_config_generation",
+                "How many configurations this process has put in force.",
+            )?,
+            reloads: counter_vec(
+                r,
+                "portcullis_config_reloads_total",
+                "Reloads by outcome (applied, refused).",
+                &["outcome"],
+            )?,
+            log_dropped: counter(
+                r,
+                "portcullis_access_log_dropped_total",
+                "Access events dropped because the writer fell behind.",
+            )?,
             registry,
         })
     }
@@ -124,9 +159,21 @@ impl CacheMetrics {
     fn new(r: &Registry) -> Result<Self, prometheus::Error> {
         Ok(Self {
             hits: counter(r, "portcullis_credential_cache_hits_total", "Credentials served from the cache.")?,
-            misses: counter(r, "portcullis_credential_cache_misses_total", "Credentials that had to be verified and looked up.")?,
-            stale: counter(r, "portcullis_credential_cache_stale_total", "Cached credentials looked up again because something about them changed.")?,
-            evictions: counter(r, "portcullis_credential_cache_evictions_total", "Credentials dropped for room or age.")?,
+            misses: counter(
+                r,
+                "portcullis_credential_cache_misses_total",
+                "Credentials that had to be verified and looked up.",
+            )?,
+            stale: counter(
+                r,
+                "portcullis_credential_cache_stale_total",
+                "Cached credentials looked up again because something about them changed.",
+            )?,
+            evictions: counter(
+                r,
+                "portcullis_credential_cache_evictions_total",
+                "Credentials dropped for room or age.",
+            )?,
             entries: gauge(r, "portcullis_credential_cache_entries", "Credentials in the cache.")?,
         })
     }

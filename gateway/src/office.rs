@@ -62,7 +62,8 @@ pub(crate) fn open(
         default_role: "user".to_owned(),
         default_tier: "free".to_owned(),
     };
-    let office = Office::new(store, keys, settings, Arc::new(process), registry).context("the account service cannot open")?;
+    let office =
+        Office::new(store, keys, settings, Arc::new(process), registry).context("the account service cannot open")?;
     Ok(admin_api::router(office))
 }
 
@@ -104,7 +105,8 @@ impl Socket {
         if path.exists() {
             fs::remove_file(&path).with_context(|| format!("{} cannot be removed", path.display()))?;
         }
-        let listener = UnixListener::bind(&path).with_context(|| format!("the socket {} cannot be made", path.display()))?;
+        let listener =
+            UnixListener::bind(&path).with_context(|| format!("the socket {} cannot be made", path.display()))?;
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).context("the socket cannot be made private")?;
         Ok(Self { listener, path, private })
     }

@@ -77,10 +77,12 @@ impl Door {
 /// What the caller shows.
 fn shown(headers: &HeaderMap) -> Result<Option<Credential<'_>>, Refusal> {
     let values = |name: HeaderName| headers.get_all(name).iter().map(HeaderValue::as_bytes);
-    Credential::read(values(header::AUTHORIZATION), values(HeaderName::from_static("x-api-key"))).map_err(|error| match error {
-        CredentialError::Ambiguous => Refusal::AmbiguousCredentials,
-        CredentialError::Unsupported => Refusal::UnsupportedCredential,
-        CredentialError::Malformed => Refusal::InvalidToken,
+    Credential::read(values(header::AUTHORIZATION), values(HeaderName::from_static("x-api-key"))).map_err(|error| {
+        match error {
+            CredentialError::Ambiguous => Refusal::AmbiguousCredentials,
+            CredentialError::Unsupported => Refusal::UnsupportedCredential,
+            CredentialError::Malformed => Refusal::InvalidToken,
+        }
     })
 }
 
@@ -119,11 +121,22 @@ impl ProxyHttp for Door {
     }
 
     /// forward: strip, inject, sign.
-    async fn upstream_request_filter(&self, _: &mut Session, request: &mut RequestHeader, journey: &mut Journey) -> Result<()> {
+    async fn upstream_request_filter(
+        &self,
+        _: &mut Session,
+        request: &mut RequestHeader,
+        journey: &mut Journey,
+    ) -> Result<()> {
         inject::rewrite(request, journey, &self.minter, Utc::now())
     }
 
-    async fn request_body_filter(&self, _: &mut Session, body: &mut Option<Bytes>, end: bool, journey: &mut Journey) -> Result<()> {
+    async fn request_body_filter(
+        &self,
+        _: &mut Session,
+        body: &mut Option<Bytes>,
+        end: bool,
+        journey: &mut Journey,
+    ) -> Result<()> {
         // Pingora #935: an empty last chunk from HTTP/2 would end the body twice.
         if end && body.as_ref().is_some_and(Bytes::is_empty) {
             *body = None;
@@ -132,7 +145,12 @@ impl ProxyHttp for Door {
     }
 
     /// respond: security headers and the state of the limits.
-    async fn response_filter(&self, session: &mut Session, response: &mut ResponseHeader, journey: &mut Journey) -> Result<()>
+    async fn response_filter(
+        &self,
+        session: &mut Session,
+        response: &mut ResponseHeader,
+        journey: &mut Journey,
+    ) -> Result<()>
     where
         Self::CTX: Send + Sync,
     {
@@ -141,7 +159,13 @@ impl ProxyHttp for Door {
     }
 
     /// Nothing has been sent when a connection fails, so any method may be tried on the next server.
-    fn fail_to_connect(&self, _: &mut Session, _: &HttpPeer, journey: &mut Journey, mut error: Box<Error>) -> Box<Error> {
+    fn fail_to_connect(
+        &self,
+        _: &mut Session,
+        _: &HttpPeer,
+        journey: &mut Journey,
+        mut error: Box<Error>,
+    ) -> Box<Error> {
         error.set_retry(journey.may_try_again());
         error
     }

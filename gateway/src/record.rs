@@ -189,7 +189,14 @@ mod tests {
     #[test]
     fn a_writer_that_falls_behind_costs_events_and_not_memory() {
         let dropped = IntCounter::new("d", "d").unwrap();
-        let recorder = Recorder { queue: Arc::new(Queue { events: Mutex::new(Vec::new()), closing: AtomicBool::new(false), dropped: dropped.clone() }), writer: None };
+        let recorder = Recorder {
+            queue: Arc::new(Queue {
+                events: Mutex::new(Vec::new()),
+                closing: AtomicBool::new(false),
+                dropped: dropped.clone(),
+            }),
+            writer: None,
+        };
         for _ in 0..CAPACITY + 7 {
             recorder.record(event("/"));
         }

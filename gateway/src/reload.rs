@@ -44,7 +44,13 @@ pub(crate) struct Applied {
 // === impl Reloader ===
 
 impl Reloader {
-    pub(crate) fn new(folder: ConfigFolder, office: PathBuf, rules: Arc<ArcSwap<Snapshot>>, metrics: Metrics, settings: Settings) -> Self {
+    pub(crate) fn new(
+        folder: ConfigFolder,
+        office: PathBuf,
+        rules: Arc<ArcSwap<Snapshot>>,
+        metrics: Metrics,
+        settings: Settings,
+    ) -> Self {
         Self { folder, office, rules, metrics, started_with: Mutex::new(settings) }
     }
 
@@ -72,7 +78,9 @@ impl Reloader {
         let needs_restart = restart_sections(&started_with, &config.settings);
         let cases = config.cases.clone();
         let generation = self.rules.load().generation + 1;
-        let snapshot = Snapshot::make(generation, config, &self.office, &self.metrics).await.map_err(|error| vec![error.to_string()])?;
+        let snapshot = Snapshot::make(generation, config, &self.office, &self.metrics)
+            .await
+            .map_err(|error| vec![error.to_string()])?;
         let failures = cases::run(&snapshot.policy, &cases);
         if !failures.is_empty() {
             return Err(failures.iter().map(ToString::to_string).collect());
@@ -84,10 +92,12 @@ impl Reloader {
 
     /// Reloads whenever the folder changes or SIGHUP comes, for as long as the process lives.
     pub(crate) async fn watch(self: Arc<Self>) {
-        let (changed, mut changes) = mpsc::channel(1);
+        let (notice, mut changes) = mpsc::channel(1);
         let watcher = match &self.folder {
             ConfigFolder::Embedded => None,
-            ConfigFolder::Path(path) => watch_folder(path, changed).inspect_err(|error| tracing::error!(%error, "the configuration folder cannot be watched")).ok(),
+            ConfigFolder::Path(path) => watch_folder(path, notice)
+                .inspect_err(|error| tracing::error!(%error, "the configuration folder cannot be watched"))
+                .ok(),
         };
         let Ok(mut hangup) = signal(SignalKind::hangup()) else { return };
         loop {

@@ -58,7 +58,11 @@ pub(crate) fn bind(what: &str, address: SocketAddr) -> Result<(TcpListener, Sock
 }
 
 /// Serves the door on `listener` until `stop` says otherwise; the handle ends when no connection is accepted any more.
-pub(crate) fn serve_door(door: Door, listener: TcpListener, address: SocketAddr, stop: watch::Receiver<bool>) -> JoinHandle<()> {
+pub(crate) fn serve_door(
+    door: Door,
+    (listener, address): (TcpListener, SocketAddr),
+    stop: watch::Receiver<bool>,
+) -> JoinHandle<()> {
     let conf = Arc::new(ServerConf { upstream_keepalive_pool_size: UPSTREAM_POOL, ..ServerConf::default() });
     let mut service = http_proxy_service(&conf, door);
     let name = address.to_string();
@@ -70,10 +74,16 @@ pub(crate) fn serve_door(door: Door, listener: TcpListener, address: SocketAddr,
 }
 
 /// Serves `/metrics`, `/healthz` and `/readyz` to operators.
-pub(crate) fn serve_operators(listener: TcpListener, metrics: Metrics, readiness: Arc<Readiness>) -> io::Result<JoinHandle<()>> {
+pub(crate) fn serve_operators(
+    listener: TcpListener,
+    metrics: Metrics,
+    readiness: Arc<Readiness>,
+) -> io::Result<JoinHandle<()>> {
     let listener = tokio::net::TcpListener::from_std(listener)?;
     let exposition = move || async move { ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], metrics.render()) };
-    let probe = move |uri: Uri| async move { readiness.probe(uri.path()).map_or_else(|| StatusCode::NOT_FOUND.into_response(), respond) };
+    let probe = move |uri: Uri| async move {
+        readiness.probe(uri.path()).map_or_else(|| StatusCode::NOT_FOUND.into_response(), |answer| respond(&answer))
+    };
     let router = Router::new().route("/metrics", get(exposition)).fallback(get(probe));
     Ok(tokio::spawn(async move {
         if let Err(error) = axum::serve(listener, router).await {
@@ -82,7 +92,7 @@ pub(crate) fn serve_operators(listener: TcpListener, metrics: Metrics, readiness
     }))
 }
 
-fn respond(answer: crate::answer::LocalAnswer) -> Response {
+fn respond(answer: &crate::answer::LocalAnswer) -> Response {
     let status = StatusCode::from_u16(answer.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     (status, [(header::CONTENT_TYPE, "application/json")], answer.body().clone()).into_response()
 }

@@ -47,9 +47,15 @@ pub(crate) struct Snapshot {
 
 impl Snapshot {
     /// Resolves every upstream and route of a parsed configuration.
-    pub(crate) async fn make(generation: u64, config: Config, office: &Path, metrics: &Metrics) -> Result<Self, SnapshotError> {
+    pub(crate) async fn make(
+        generation: u64,
+        config: Config,
+        office: &Path,
+        metrics: &Metrics,
+    ) -> Result<Self, SnapshotError> {
         let Config { settings, policy, .. } = config;
-        let mut pools = BTreeMap::from([(ADMIN_API.to_owned(), Arc::new(Upstream::unix(ADMIN_API, office, &office_settings())?))]);
+        let mut pools =
+            BTreeMap::from([(ADMIN_API.to_owned(), Arc::new(Upstream::unix(ADMIN_API, office, &office_settings())?))]);
         for (name, settings) in &settings.upstreams {
             pools.insert(name.clone(), Arc::new(Upstream::resolve(name, settings).await?));
         }
@@ -106,7 +112,7 @@ fn office_settings() -> UpstreamSettings {
         servers: Vec::new(),
         connect_timeout: Duration::from_secs(2),
         response_timeout: Duration::from_secs(30),
-        idle_timeout: Duration::from_secs(60),
+        idle_timeout: Duration::from_mins(1),
         headers: [IdentityHeader::XRequestId, IdentityHeader::XGatewayAssertion].into(),
     }
 }

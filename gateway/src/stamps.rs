@@ -43,7 +43,8 @@ impl Stamps {
 
     /// Does what was learnt at `learnt` about `ids` still hold?
     pub(crate) fn unchanged_since(&self, learnt: Moment, ids: [Uuid; 2]) -> bool {
-        learnt.0 >= self.floor.load(Ordering::Acquire) && ids.iter().all(|id| learnt.0 >= self.slot(*id).load(Ordering::Acquire))
+        learnt.0 >= self.floor.load(Ordering::Acquire)
+            && ids.iter().all(|id| learnt.0 >= self.slot(*id).load(Ordering::Acquire))
     }
 
     /// A change of `id` has been committed: everything learnt about it up to here is void.

@@ -46,10 +46,8 @@ impl Upstream {
         let name: Arc<str> = name.into();
         let mut peers = Vec::new();
         for server in &settings.servers {
-            let addresses = tokio::net::lookup_host(server.as_str()).await.map_err(|source| UpstreamError::Resolve {
-                upstream: Arc::clone(&name),
-                server: server.clone(),
-                source,
+            let addresses = tokio::net::lookup_host(server.as_str()).await.map_err(|source| {
+                UpstreamError::Resolve { upstream: Arc::clone(&name), server: server.clone(), source }
             })?;
             peers.extend(addresses.map(|address: SocketAddr| HttpPeer::new(address, false, String::new())));
         }
@@ -79,7 +77,7 @@ impl Upstream {
             options.write_timeout = Some(settings.response_timeout);
             options.idle_timeout = Some(settings.idle_timeout);
             options.tcp_keepalive = Some(TcpKeepalive {
-                idle: std::time::Duration::from_secs(60),
+                idle: std::time::Duration::from_mins(1),
                 interval: std::time::Duration::from_secs(10),
                 count: 3,
                 user_timeout: std::time::Duration::from_secs(0),

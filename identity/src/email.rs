@@ -46,9 +46,6 @@ impl Email {
         if written.len() > LONGEST {
             return Err(EmailError::TooLong);
         }
-        if written.chars().any(|c| c.is_control() || c.is_whitespace()) {
-            return Err(EmailError::Character);
-        }
         // A full-width @ would be an @ to whoever normalises, and none to whoever does not.
         if written.matches('@').count() != 1 {
             return Err(EmailError::Shape);
@@ -98,7 +95,9 @@ fn check(text: &str) -> Result<(), EmailError> {
         return Err(EmailError::TooLong);
     }
     // dot-atom of RFC 5321 with the letters of RFC 6531; quoted names are refused, nobody has one.
-    let atom = |c: char| c.is_alphanumeric() || "!#$%&'*+-/=?^_`{|}~".contains(c);
+    // Spaces, controls and marks that nobody sees are no letters, except the fillers of Hangul, which look like nothing.
+    let letter = |c: char| c.is_alphanumeric() && !['\u{115f}', '\u{1160}'].contains(&c);
+    let atom = |c: char| letter(c) || "!#$%&'*+-/=?^_`{|}~".contains(c);
     if !local.split('.').all(|part| !part.is_empty() && part.chars().all(atom)) {
         return Err(EmailError::Character);
     }
@@ -107,7 +106,7 @@ fn check(text: &str) -> Result<(), EmailError> {
             && label.len() <= LONGEST_LABEL
             && !label.starts_with('-')
             && !label.ends_with('-')
-            && label.chars().all(|c| c.is_alphanumeric() || c == '-')
+            && label.chars().all(|c| letter(c) || c == '-')
     };
     // A domain that ends in digits is an IPv4 address to some and a name to others.
     let digits = domain.rsplit('.').next().is_some_and(|last| last.bytes().all(|byte| byte.is_ascii_digit()));
@@ -163,6 +162,12 @@ mod tests {
             ("a@example.com.", EmailError::Domain),
             ("a@example\u{3002}com", EmailError::Domain),
             ("a\u{200b}b@example.com", EmailError::Character),
+            ("a\u{3164}@example.com", EmailError::Character),
+            ("a\u{115f}@example.com", EmailError::Character),
+            ("a@exam\u{ffa0}ple.com", EmailError::Domain),
+            ("a\u{17b4}@example.com", EmailError::Character),
+            ("a\u{fe0f}@example.com", EmailError::Character),
+            ("a\u{34f}@example.com", EmailError::Character),
             ("\u{202e}a@example.com", EmailError::Character),
             ("a\u{ad}b@example.com", EmailError::Character),
             ("\u{fdfa}@example.com", EmailError::Character),

@@ -269,6 +269,14 @@ mod tests {
     }
 
     #[test]
+    fn a_letter_of_two_bytes_is_refused_wherever_it_stands() {
+        for at in 0..70 {
+            let text = format!("pck_{}\u{e9}{}", "0".repeat(at), "0".repeat(69 - at));
+            assert!(ApiKey::parse(&text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
     fn a_digest_is_of_the_whole_text_and_of_32_bytes() {
         let (one, other) = (key(1, 1), key(1, 2));
         assert_eq!(one.digest(), SecretDigest::from_slice(one.digest().as_bytes()).unwrap());

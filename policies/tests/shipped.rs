@@ -64,7 +64,12 @@ fn the_shipped_tiers_are_those_of_the_price_list() {
         let features = tier.features.len();
         format!("{}: {price}; {storage} GB, {workbenches} workbenches, {features} features; {limits}", tier.name)
     });
-    insta::assert_snapshot!(told.collect::<Vec<_>>().join("\n"), @"");
+    insta::assert_snapshot!(told.collect::<Vec<_>>().join("\n"), @"
+    developer: 29.00 USD/month; 50 GB, 10 workbenches, 4 features; developer-user-minute = 500/minute, developer-user-concurrent = 50
+    enterprise: 499.00 USD/month; unlimited GB, unlimited workbenches, 10 features; 
+    free: 0.00 USD/month; 10 GB, 3 workbenches, 1 features; free-user-minute = 100/minute, free-user-concurrent = 20
+    pro: 99.00 USD/month; 200 GB, unlimited workbenches, 7 features; pro-user-minute = 2000/minute, pro-user-concurrent = 200
+    ");
     assert_eq!(policy.tiers.get("enterprise").unwrap().quotas["storage_gb"], Amount::Unlimited);
 }
 
@@ -72,7 +77,54 @@ fn the_shipped_tiers_are_those_of_the_price_list() {
 fn the_table_of_the_shipped_policy_says_who_may_call_what() {
     let table = matrix::table(&shipped().policy);
     assert!(table.lines().all(|line| line.len() <= 160), "too wide:\n{table}");
-    insta::assert_snapshot!(table, @"");
+    insta::assert_snapshot!(table, @"
+                                                                        stranger  admin      admin       developer  developer   user       user
+                                                                                  developer  enterprise  developer  enterprise  developer  enterprise
+                                                                                  free       pro         free       pro         free       pro
+    demo-public           any        /demo/public/*                     yes       yes        yes         yes        yes         yes        yes
+    demo                  any        /demo/*                            401       yes        yes         yes        yes         yes        yes
+    demo-developer        any        /demo/developer/*                  401       yes        yes         yes        yes         403        403
+    demo-admin            any        /demo/admin/*                      401       yes        yes         403        403         403        403
+    demo-pro              any        /demo/pro/*                        401       403        yes         403        yes         403        yes
+    auth-register         POST       /auth/register                     yes       yes        yes         yes        yes         yes        yes
+                                     /api/auth/register
+                                     /api/v2/auth/register
+    auth-login            POST       /auth/login                        yes       yes        yes         yes        yes         yes        yes
+                                     /api/auth/login
+                                     /api/v2/auth/login
+    auth-refresh          POST       /auth/refresh                      yes       yes        yes         yes        yes         yes        yes
+                                     /api/auth/refresh
+                                     /api/v2/auth/refresh
+    auth-validate         POST       /auth/validate                     yes       yes        yes         yes        yes         yes        yes
+                                     /api/auth/validate
+                                     /api/v2/auth/validate
+    auth-logout           POST       /auth/logout                       401       yes        yes         yes        yes         yes        yes
+                                     /api/auth/logout
+                                     /api/v2/auth/logout
+    auth-me               GET        /auth/me                           401       yes        yes         yes        yes         yes        yes
+                                     /api/auth/me
+                                     /api/v2/auth/me
+    auth-me-change        PATCH      /auth/me                           401       yes        yes         yes        yes         yes        yes
+                                     /api/auth/me
+                                     /api/v2/auth/me
+    auth-change-password  POST       /auth/change-password              401       yes        yes         yes        yes         yes        yes
+                                     /api/auth/change-password
+                                     /api/v2/auth/change-password
+    auth-api-keys         GET, POST  /auth/api-keys                     401       yes        yes         yes        yes         yes        yes
+                                     /api/auth/api-keys
+                                     /api/v2/auth/api-keys
+    auth-api-key          DELETE     /auth/api-keys/{id}                401       yes        yes         yes        yes         yes        yes
+                                     /api/auth/api-keys/{id}
+                                     /api/v2/auth/api-keys/{id}
+    auth-api-key-rotate   POST       /auth/api-keys/{id}/rotate         401       yes        yes         yes        yes         yes        yes
+                                     /api/auth/api-keys/{id}/rotate
+                                     /api/v2/auth/api-keys/{id}/rotate
+    admin                 any        /admin/*                           401       yes        yes         403        403         403        403
+    health                GET, HEAD  /health                            yes       yes        yes         yes        yes         yes        yes
+    docs                  GET, HEAD  /docs/*                            yes       yes        yes         yes        yes         yes        yes
+                                     /openapi.json
+    jwks                  GET, HEAD  /.well-known/jwks.json             yes       yes        yes         yes        yes         yes        yes
+    ");
 }
 
 /// `UPDATE_SCHEMAS=1` writes them.

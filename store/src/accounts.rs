@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use crate::{
     Store, StoreError, Subject,
-    db::{on, on_tx, stored},
+    db::{Tx, on, on_tx, stored},
 };
 
 /// A person's record, without the password.
@@ -201,25 +201,33 @@ impl Store {
                 .bind(stored(now))
                 .execute(c)
                 .await
-                .map(|done| done.rows_affected()))
+                .map(|done| (done.rows_affected(), Vec::new())))
+            .map_err(StoreError::from)
         })
         .await
     }
 
-    /// Changes what an administrator may change.
-    pub async fn change_account(&self, id: AccountId, change: AccountChange, now: DateTime<Utc>) -> Result<Account, StoreError> {
+    /// Changes what an administrator may change. Disabling an account ends its sessions: they do not come back with it.
+    pub async fn change_account(
+        &self,
+        id: AccountId,
+        change: AccountChange,
+        now: DateTime<Utc>,
+    ) -> Result<Account, StoreError> {
         const Q: &str = "UPDATE accounts SET role = COALESCE($2, role), tier = COALESCE($3, tier), status = COALESCE($4, status), \
                          updated_at = $5 WHERE id = $1";
         self.change(id, now, async |tx| {
-            on_tx!(tx, |c| sqlx::query(Q)
+            let changed = on_tx!(&mut *tx, |c| sqlx::query(Q)
                 .bind(id.uuid())
                 .bind(&change.role)
                 .bind(&change.tier)
                 .bind(change.status.map(Status::word))
                 .bind(stored(now))
                 .execute(c)
-                .await
-                .map(|done| done.rows_affected()))
+                .await?
+                .rows_affected());
+            let ended = if change.status == Some(Status::Disabled) { tx.end_sessions_of(id, None, now).await? } else { Vec::new() };
+            Ok((changed, ended))
         })
         .await
     }
@@ -227,7 +235,12 @@ impl Store {
     /// Stores the hash of the same password made anew. Nobody needs to hear of it.
     pub async fn rehash_password(&self, id: AccountId, hash: PasswordHash) -> Result<(), StoreError> {
         const Q: &str = "UPDATE accounts SET password_hash = $2 WHERE id = $1";
-        self.bounded(async { on!(self, |pool| sqlx::query(Q).bind(id.uuid()).bind(hash.as_str()).execute(pool).await.map(drop)) }).await
+        self.bounded(async {
+            let mut tx = self.begin().await?;
+            on_tx!(&mut tx, |c| sqlx::query(Q).bind(id.uuid()).bind(hash.as_str()).execute(c).await.map(drop))?;
+            self.commit(tx, &[], Utc::now()).await
+        })
+        .await
     }
 
     /// Stores a new password and ends the account's sessions, all but one perhaps.
@@ -267,20 +280,20 @@ impl Store {
         Ok(Page { items, next })
     }
 
+    /// Changes a record by an update that tells how many rows it changed and which sessions it ended.
     async fn change(
         &self,
         id: AccountId,
         now: DateTime<Utc>,
-        update: impl AsyncFnOnce(&mut crate::db::Tx) -> Result<u64, sqlx::Error>,
+        update: impl AsyncFnOnce(&mut Tx) -> Result<(u64, Vec<SessionId>), StoreError>,
     ) -> Result<Account, StoreError> {
         self.bounded(async {
             let mut tx = self.begin().await?;
-            if update(&mut tx).await? == 0 {
-                return Err(StoreError::NotFound);
-            }
-            let account = tx.account(id).await?.ok_or(StoreError::NotFound)?;
-            self.commit(tx, &[Subject::Account(id)], now).await?;
-            Ok(account)
+            let (changed, ended) = update(&mut tx).await?;
+            let account = tx.account(id).await?.filter(|_| changed > 0).ok_or(StoreError::NotFound)?;
+            let heard: Vec<Subject> = [Subject::Account(id)].into_iter().chain(ended.into_iter().map(Subject::Session)).collect();
+            self.commit(tx, &heard, now).await?;
+            Ok::<_, StoreError>(account)
         })
         .await
     }
@@ -295,7 +308,7 @@ struct Login {
 
 // === impl Tx ===
 
-impl crate::db::Tx {
+impl Tx {
     pub(crate) async fn account(&mut self, id: AccountId) -> Result<Option<Account>, StoreError> {
         let row: Option<AccountRow> = on_tx!(self, |c| sqlx::query_as(COLUMNS_BY_ID).bind(id.uuid()).fetch_optional(c).await)?;
         Ok(row.map(Account::from))

@@ -5,18 +5,25 @@
 
 use std::{future::Future, path::PathBuf, str::FromStr, sync::Arc, time::Duration};
 
-use chrono::{DateTime, SubsecRound, Utc};
+use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 use sqlx::{
-    PgPool, Postgres, Sqlite, SqlitePool, Transaction,
+    Connection, PgConnection, PgPool, Postgres, QueryBuilder, Sqlite, SqlitePool, Transaction,
     postgres::{PgConnectOptions, PgPoolOptions},
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
-use tokio::sync::watch;
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore, watch},
+    time::timeout,
+};
 
 use crate::{StoreError, Subject};
 
 /// The lock under which positions of the feed are drawn on Postgres: "portcull" in ASCII.
 const FEED_LOCK: i64 = i64::from_be_bytes(*b"portcull");
+/// Changes appended by one statement; SQLite takes 32,766 parameters, three of them a change.
+const CHANGES_AT_ONCE: usize = 1000;
+/// 9999-12-31T23:59:59Z, the last second that RFC 3339 can write. What lasts longer lasts until then.
+const END_OF_TIME: i64 = 253_402_300_799;
 
 /// The way in. Cheap to clone.
 #[derive(Clone)]
@@ -42,12 +49,20 @@ pub struct PoolSettings {
 #[derive(Clone)]
 pub(crate) enum Db {
     Pg(PgPool),
-    Lite(SqlitePool, Option<PathBuf>),
+    Lite {
+        pool: SqlitePool,
+        /// Where it is kept, unless in memory.
+        file: Option<PathBuf>,
+        /// SQLite has one writer at a time. Those of this process queue here, in order and without a connection, so that
+        /// readers find one free; SQLite's own way to wait is to try again and again, and may starve somebody.
+        writer: Arc<Semaphore>,
+    },
 }
 
 pub(crate) enum Tx {
     Pg(Transaction<'static, Postgres>),
-    Lite(Transaction<'static, Sqlite>),
+    // Dropped in this order: rolled back first, then it is the next one's turn.
+    Lite { tx: Transaction<'static, Sqlite>, _turn: OwnedSemaphorePermit },
 }
 
 /// Expands the same body once per engine.
@@ -55,7 +70,7 @@ macro_rules! on {
     ($store:expr, |$pool:ident| $body:expr) => {
         match &$store.db {
             $crate::db::Db::Pg($pool) => $body,
-            $crate::db::Db::Lite($pool, _) => $body,
+            $crate::db::Db::Lite { pool: $pool, .. } => $body,
         }
     };
 }
@@ -68,7 +83,7 @@ macro_rules! on_tx {
                 let $connection = &mut **tx;
                 $body
             }
-            $crate::db::Tx::Lite(tx) => {
+            $crate::db::Tx::Lite { tx, .. } => {
                 let $connection = &mut **tx;
                 $body
             }
@@ -83,10 +98,18 @@ pub(crate) use {on, on_tx};
 impl Store {
     /// Opens `sqlite:PATH`, `sqlite::memory:` or `postgres://…`, and asks the database one question to see that it is there.
     pub async fn connect(url: &str, pool: PoolSettings) -> Result<Self, StoreError> {
-        let db = if url.starts_with("postgres") { Db::Pg(open_postgres(url, &pool)?) } else { open_sqlite(url, &pool)? };
         // A frozen server or a cut link answers nothing at all; no pool setting covers that.
-        let patience = pool.acquire_timeout + pool.statement_timeout;
+        let patience = pool.acquire_timeout.saturating_add(pool.statement_timeout);
+        let db = if url.starts_with("postgres://") || url.starts_with("postgresql://") {
+            open_postgres(url, &pool, patience)?
+        } else if url.starts_with("sqlite:") {
+            open_sqlite(url, &pool)?
+        } else {
+            return Err(StoreError::Conflict("a database's address begins with sqlite: or postgres://"));
+        };
         let store = Self { db, patience, nudge: Arc::new(watch::channel(0).0) };
+        // The first to open a SQLite file turns it to WAL, which SQLite lets nobody wait for.
+        let _alone = store.lock_file().await?;
         store.bounded(async { on!(store, |pool| sqlx::query("SELECT 1").execute(pool).await.map(drop)) }).await?;
         Ok(store)
     }
@@ -98,18 +121,25 @@ impl Store {
     }
 
     /// Runs a question, but not for ever.
-    pub(crate) async fn bounded<T, E: Into<StoreError>>(&self, work: impl Future<Output = Result<T, E>>) -> Result<T, StoreError> {
-        match tokio::time::timeout(self.patience, work).await {
+    pub(crate) async fn bounded<T, E: Into<StoreError>>(
+        &self,
+        work: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, StoreError> {
+        match timeout(self.patience, work).await {
             Ok(answer) => answer.map_err(Into::into),
             Err(_) => Err(StoreError::Unavailable(format!("no answer within {:?}", self.patience))),
         }
     }
 
-    /// Begins to write. SQLite takes its write lock now and not in the middle.
+    /// Begins to write. SQLite takes its write lock now and not in the middle, where waiting for it could only fail.
     pub(crate) async fn begin(&self) -> Result<Tx, StoreError> {
         Ok(match &self.db {
             Db::Pg(pool) => Tx::Pg(pool.begin().await?),
-            Db::Lite(pool, _) => Tx::Lite(pool.begin_with("BEGIN IMMEDIATE").await?),
+            Db::Lite { pool, writer, .. } => {
+                let turn = Arc::clone(writer).acquire_owned().await;
+                let turn = turn.map_err(|closed| StoreError::Unavailable(closed.to_string()))?;
+                Tx::Lite { tx: pool.begin_with("BEGIN IMMEDIATE").await?, _turn: turn }
+            }
         })
     }
 
@@ -118,7 +148,7 @@ impl Store {
         tx.append(changed, now).await?;
         match tx {
             Tx::Pg(tx) => tx.commit().await?,
-            Tx::Lite(tx) => tx.commit().await?,
+            Tx::Lite { tx, _turn } => tx.commit().await?,
         }
         if !changed.is_empty() {
             self.nudge.send_modify(|count| *count += 1);
@@ -136,9 +166,14 @@ impl Tx {
         if let (Self::Pg(tx), false) = (&mut *self, changed.is_empty()) {
             sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(FEED_LOCK).execute(&mut **tx).await?;
         }
-        for subject in changed {
-            const Q: &str = "INSERT INTO changes (kind, subject, changed_at) VALUES ($1, $2, $3)";
-            on_tx!(self, |c| sqlx::query(Q).bind(subject.kind()).bind(subject.id()).bind(stored(now)).execute(c).await.map(drop))?;
+        for some in changed.chunks(CHANGES_AT_ONCE) {
+            on_tx!(self, |c| {
+                let mut insert = QueryBuilder::new("INSERT INTO changes (kind, subject, changed_at) ");
+                insert.push_values(some, |mut row, subject| {
+                    row.push_bind(subject.kind()).push_bind(subject.id()).push_bind(stored(now));
+                });
+                insert.build().execute(c).await.map(drop)
+            })?;
         }
         Ok(())
     }
@@ -149,25 +184,55 @@ pub(crate) fn stored(time: DateTime<Utc>) -> DateTime<Utc> {
     time.trunc_subsecs(6)
 }
 
-fn open_postgres(url: &str, settings: &PoolSettings) -> Result<PgPool, StoreError> {
-    let timeout = settings.statement_timeout.as_millis().to_string();
-    let options = PgConnectOptions::from_str(url)?.options([("statement_timeout", timeout.as_str()), ("lock_timeout", timeout.as_str())]);
-    Ok(PgPoolOptions::new().max_connections(settings.max_connections).acquire_timeout(settings.acquire_timeout).connect_lazy_with(options))
+/// `time` and so much more, but not more than can be written.
+pub(crate) fn later(time: DateTime<Utc>, by: Duration) -> DateTime<Utc> {
+    let end = DateTime::from_timestamp(END_OF_TIME, 0).unwrap_or(time);
+    let sum = TimeDelta::from_std(by).ok().and_then(|by| time.checked_add_signed(by));
+    sum.unwrap_or(end).min(end)
+}
+
+fn open_postgres(url: &str, settings: &PoolSettings, patience: Duration) -> Result<Db, StoreError> {
+    let [one, all] = [settings.statement_timeout, patience].map(|time| time.as_millis().max(1).to_string());
+    let options = PgConnectOptions::from_str(url).map_err(|_| BAD_ADDRESS)?.options([
+        ("statement_timeout", &one),
+        ("lock_timeout", &one),
+        // A node that is stopped within a transaction must not hold up the others.
+        ("idle_in_transaction_session_timeout", &all),
+    ]);
+    let pool = PgPoolOptions::new()
+        .max_connections(settings.max_connections)
+        .acquire_timeout(settings.acquire_timeout)
+        .after_release(move |connection, _| Box::pin(answers(connection, patience)))
+        .connect_lazy_with(options);
+    Ok(Db::Pg(pool))
+}
+
+/// Is the other end still there? The pool asks for itself too, but would wait for as long as TCP tries, a quarter of an
+/// hour; so would whoever waits for the place that the dead connection takes.
+async fn answers(connection: &mut PgConnection, patience: Duration) -> Result<bool, sqlx::Error> {
+    timeout(patience, connection.ping()).await.map_err(|_| sqlx::Error::PoolTimedOut)?.map(|()| true)
 }
 
 fn open_sqlite(url: &str, settings: &PoolSettings) -> Result<Db, StoreError> {
     let memory = url.contains(":memory:");
-    let options = SqliteConnectOptions::from_str(url)?
+    let options = SqliteConnectOptions::from_str(url)
+        .map_err(|_| BAD_ADDRESS)?
         .create_if_missing(true)
         .foreign_keys(true)
         .journal_mode(SqliteJournalMode::Wal)
-        // With NORMAL a power cut may lose the last commits; what has been acknowledged must stay.
+        // Each commit is on the disk before it is acknowledged. NORMAL would survive a kill, but not a power cut.
         .synchronous(SqliteSynchronous::Full)
         .busy_timeout(settings.statement_timeout);
     let file = (!memory).then(|| options.get_filename().to_path_buf());
-    let pool = SqlitePoolOptions::new()
-        .max_connections(if memory { 1 } else { settings.max_connections })
-        .acquire_timeout(settings.acquire_timeout)
-        .connect_lazy_with(options);
-    Ok(Db::Lite(pool, file))
+    let pool = SqlitePoolOptions::new().acquire_timeout(settings.acquire_timeout);
+    let pool = if memory {
+        // A database in memory goes with its last connection.
+        pool.max_connections(1).idle_timeout(None).max_lifetime(None)
+    } else {
+        pool.max_connections(settings.max_connections)
+    };
+    Ok(Db::Lite { pool: pool.connect_lazy_with(options), file, writer: Arc::new(Semaphore::new(1)) })
 }
+
+/// The address holds a password, so it is not repeated.
+const BAD_ADDRESS: StoreError = StoreError::Conflict("the database's address cannot be read");

@@ -2,12 +2,13 @@
 
 use std::io;
 
-use sqlx::error::ErrorKind;
+use sqlx::error::{DatabaseError, ErrorKind};
 
 /// Why a question was not answered.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// The database cannot be reached, is too slow, full or read-only; nothing was written. Try again later (503).
+    /// The database cannot be reached, is too slow, full or read-only. Try again later (503). A write that nobody answered
+    /// may have been done all the same.
     #[error("the database is unavailable: {0}")]
     Unavailable(String),
     /// There is an account with this address.
@@ -27,13 +28,25 @@ pub enum StoreError {
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
         use sqlx::Error as E;
-        match error {
+        match &error {
             E::RowNotFound => Self::NotFound,
-            E::Database(ref inner) if inner.kind() == ErrorKind::UniqueViolation && inner.message().contains("email_normalised") => Self::EmailTaken,
-            E::Database(ref inner) if passing(inner.code().as_deref().unwrap_or_default()) => Self::Unavailable(error.to_string()),
-            E::Io(_) | E::Tls(_) | E::PoolTimedOut | E::PoolClosed | E::WorkerCrashed | E::Protocol(_) | E::BeginFailed => Self::Unavailable(error.to_string()),
-            other => Self::Corrupt(other.to_string()),
+            E::Database(inner) => refused(inner.as_ref()).unwrap_or_else(|| Self::Corrupt(error.to_string())),
+            E::Io(_) | E::Tls(_) | E::Protocol(_) => Self::Unavailable(error.to_string()),
+            E::PoolTimedOut | E::PoolClosed | E::WorkerCrashed | E::BeginFailed => Self::Unavailable(error.to_string()),
+            // The rest are queries that do not fit the tables. The enum is open, so they cannot be listed.
+            _ => Self::Corrupt(error.to_string()),
         }
+    }
+}
+
+/// What the database said, if it is no defect of ours.
+fn refused(error: &dyn DatabaseError) -> Option<StoreError> {
+    match error.kind() {
+        ErrorKind::UniqueViolation if error.message().contains("email_normalised") => Some(StoreError::EmailTaken),
+        ErrorKind::UniqueViolation => Some(StoreError::Conflict("there is such a record already")),
+        // What it belongs to is gone.
+        ErrorKind::ForeignKeyViolation => Some(StoreError::NotFound),
+        _ => passing(error.code().as_deref().unwrap_or_default()).then(|| StoreError::Unavailable(error.to_string())),
     }
 }
 
@@ -45,16 +58,18 @@ impl From<io::Error> for StoreError {
 
 /// Codes of troubles that pass: the server's, the disk's or another writer's, and not the query's.
 fn passing(code: &str) -> bool {
-    // SQLite's extended codes hold the primary code in their low byte (sqlite.org/rescode.html): busy, locked, read-only,
-    // I/O error, full, cannot open.
+    // SQLite's extended codes hold the primary code in their low byte (sqlite.org/rescode.html): no permission, busy,
+    // locked, out of memory, read-only, interrupted, I/O error, full, cannot open, lost the race for a lock.
     if let Ok(number) = code.parse::<u32>()
         && code.len() < 5
     {
-        return matches!(number & 0xff, 5 | 6 | 8 | 10 | 13 | 14);
+        return matches!(number & 0xff, 3 | 5..=10 | 13..=15);
     }
-    // Postgres' classes (appendix A): connection, transaction rolled back by the server, read-only transaction,
-    // resources, operator (a statement timeout among them), system; and a lock that is not to be had.
-    matches!(code.get(..2), Some("08" | "40" | "53" | "57" | "58")) || matches!(code, "25006" | "55P03")
+    // Postgres' classes (appendix A): connection, log-in, transaction rolled back by the server, resources, operator (a
+    // statement timeout among them), system; and single codes: no such database, read-only, idle for too long within a
+    // transaction, a lock that is not to be had.
+    matches!(code.get(..2), Some("08" | "28" | "40" | "53" | "57" | "58"))
+        || matches!(code, "3D000" | "25006" | "25P03" | "55P03")
 }
 
 #[cfg(test)]
@@ -63,10 +78,10 @@ mod tests {
 
     #[test]
     fn troubles_that_pass_are_told_from_defects() {
-        for code in ["5", "13", "1034", "2570", "10", "14", "08006", "53300", "57014", "57P01", "25006", "40001"] {
+        for code in ["5", "13", "1034", "2570", "10", "14", "08006", "53300", "57014", "57P01", "25006", "40001", "28P01", "3D000", "55P03"] {
             assert!(passing(code), "{code}");
         }
-        for code in ["1", "19", "2067", "23505", "42P01", "22001", ""] {
+        for code in ["1", "11", "19", "26", "2067", "23505", "42P01", "22001", "XX001", ""] {
             assert!(!passing(code), "{code}");
         }
     }

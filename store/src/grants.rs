@@ -82,15 +82,15 @@ impl Store {
 // === impl GrantFacts ===
 
 impl GrantFacts {
-    /// May it be used now? What its owner did counts before what was done to its owner.
+    /// May it be used now? That the account is disabled is said first: it is why its sessions have ended.
     #[must_use]
     pub fn standing(&self, now: DateTime<Utc>) -> Standing {
-        if self.ended_at.is_some() {
+        if self.account.status == Status::Disabled {
+            Standing::AccountDisabled
+        } else if self.ended_at.is_some() {
             Standing::Ended
         } else if self.expires_at.is_some_and(|at| at <= now) {
             Standing::Expired
-        } else if self.account.status == Status::Disabled {
-            Standing::AccountDisabled
         } else {
             Standing::Live
         }

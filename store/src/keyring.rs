@@ -1,7 +1,7 @@
 //! The keyring: signing keys opened, ready to sign and to verify. A snapshot; a change in the feed says when to load anew.
 
 use chrono::{DateTime, Utc};
-use identity::{Algorithm, KeySet, SealKeys, SigningKey};
+use identity::{KeySet, SealKeys, SigningKey};
 
 use crate::{
     Purpose, Store, StoreError,
@@ -58,7 +58,6 @@ impl SigningSet {
 
 fn open(row: &KeyRow, seal: &SealKeys) -> Result<SigningKey, StoreError> {
     let corrupt = |reason: String| StoreError::Corrupt(format!("signing key {}: {reason}", row.kid));
-    let algorithm = Algorithm::from_name(&row.algorithm).ok_or_else(|| corrupt(format!("unknown algorithm {}", row.algorithm)))?;
     let bytes = seal.open(&row.sealed, &record(&row.kid)).map_err(|error| corrupt(error.to_string()))?;
-    SigningKey::from_bytes(algorithm, row.kid.clone(), &bytes).map_err(|error| corrupt(error.to_string()))
+    SigningKey::from_bytes(row.algorithm()?, row.kid.clone(), &bytes).map_err(|error| corrupt(error.to_string()))
 }

@@ -3,7 +3,10 @@
 use std::{collections::BTreeMap, fs::File};
 
 use chrono::{DateTime, Utc};
-use sqlx::migrate::{MigrateError, Migrator};
+use sqlx::{
+    ConnectOptions, Connection, PgConnection, PgPool,
+    migrate::{MigrateError, Migrator},
+};
 
 use crate::{
     Store, StoreError,
@@ -27,26 +30,33 @@ pub struct MigrationStatus {
 // === impl Store ===
 
 impl Store {
-    /// Applies every step that is missing.
+    /// Applies every step that is missing. Takes as long as it takes.
     pub async fn migrate(&self) -> Result<(), StoreError> {
         let _alone = self.lock_file().await?;
         match &self.db {
-            Db::Pg(pool) => POSTGRES.run(pool).await,
-            Db::Lite(pool, _) => SQLITE.run(pool).await,
+            Db::Pg(pool) => {
+                let mut patient = patient(pool).await?;
+                POSTGRES.run(&mut patient).await.map_err(broken)?;
+                Ok(patient.close().await?)
+            }
+            Db::Lite { pool, .. } => SQLITE.run(pool).await.map_err(broken),
         }
-        .map_err(broken)
     }
 
     /// Undoes the last step that was applied, if there is one.
     pub async fn revert_last(&self) -> Result<(), StoreError> {
         let _alone = self.lock_file().await?;
         let applied = self.applied().await?;
-        let Some(before) = applied.keys().rev().nth(1).copied().or(applied.first_key_value().map(|_| 0)) else { return Ok(()) };
+        let Some(last) = applied.last_key_value().map(|(version, _)| *version) else { return Ok(()) };
+        let before = applied.range(..last).next_back().map_or(0, |(version, _)| *version);
         match &self.db {
-            Db::Pg(pool) => POSTGRES.undo(pool, before).await,
-            Db::Lite(pool, _) => SQLITE.undo(pool, before).await,
+            Db::Pg(pool) => {
+                let mut patient = patient(pool).await?;
+                POSTGRES.undo(&mut patient, before).await.map_err(broken)?;
+                Ok(patient.close().await?)
+            }
+            Db::Lite { pool, .. } => SQLITE.undo(pool, before).await.map_err(broken),
         }
-        .map_err(broken)
     }
 
     /// Every step there is, in order.
@@ -54,7 +64,7 @@ impl Store {
         let applied = self.applied().await?;
         let migrator = match &self.db {
             Db::Pg(_) => &POSTGRES,
-            Db::Lite(..) => &SQLITE,
+            Db::Lite { .. } => &SQLITE,
         };
         let steps = migrator.iter().filter(|step| !step.migration_type.is_down_migration());
         Ok(steps
@@ -83,10 +93,10 @@ impl Store {
 
     /// sqlx locks Postgres while it migrates, but not SQLite; a lock on a file beside the database does (flock(2)), and
     /// goes with the process.
-    async fn lock_file(&self) -> Result<Option<File>, StoreError> {
-        let Db::Lite(_, Some(database)) = &self.db else { return Ok(None) };
+    pub(crate) async fn lock_file(&self) -> Result<Option<File>, StoreError> {
+        let Db::Lite { file: Some(database), .. } = &self.db else { return Ok(None) };
         let mut name = database.clone().into_os_string();
-        name.push(".migrate-lock");
+        name.push(".lock");
         let locked = tokio::task::spawn_blocking(move || {
             let file = File::options().create(true).truncate(false).write(true).open(name)?;
             file.lock().map(|()| file)
@@ -94,6 +104,13 @@ impl Store {
         let file = locked.await.map_err(|error| StoreError::Corrupt(error.to_string()))??;
         Ok(Some(file))
     }
+}
+
+/// A connection without the pool's time limits: a step may take long on large tables, and so may waiting for the node that
+/// is applying it.
+async fn patient(pool: &PgPool) -> Result<PgConnection, StoreError> {
+    let options = pool.connect_options().as_ref().clone();
+    Ok(options.options([("statement_timeout", "0"), ("lock_timeout", "0")]).connect().await?)
 }
 
 fn broken(error: MigrateError) -> StoreError {

@@ -1,14 +1,15 @@
 //! Sessions: logins that can be ended, and the chain of single-use refresh tokens that keeps each alive.
 
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
 use identity::{AccountId, SecretDigest, SessionId};
 use sqlx::FromRow;
-use std::time::Duration;
 use uuid::Uuid;
 
 use crate::{
     Account, Status, Store, StoreError, Subject,
-    db::{Tx, on_tx, stored},
+    db::{Tx, later, on_tx, stored},
 };
 
 /// A session to be opened.
@@ -70,12 +71,12 @@ impl Store {
         .await
     }
 
-    /// Ends a session; ending it again changes nothing.
+    /// Ends a session. To end it again, or one that there is not, changes nothing.
     pub async fn end_session(&self, id: SessionId, now: DateTime<Utc>) -> Result<(), StoreError> {
         self.bounded(async {
             let mut tx = self.begin().await?;
-            tx.end_session(id, now).await?;
-            self.commit(tx, &[Subject::Session(id)], now).await
+            let ended = tx.end_session(id, now).await?;
+            self.commit(tx, ended.as_slice(), now).await
         })
         .await
     }
@@ -100,16 +101,16 @@ impl Store {
             let session = SessionId::new(shown.session_id);
             let account = tx.account(shown.account_id.into()).await?.filter(|account| account.status == Status::Active);
             let (None, Some(account)) = (shown.ended_at, account) else { return Ok(RefreshOutcome::Ended) };
-            if shown.used_at.is_some_and(|used| now > used + grace) {
-                tx.end_session(session, now).await?;
-                self.commit(tx, &[Subject::Session(session)], now).await?;
+            if shown.used_at.is_some_and(|used| now > later(used, grace)) {
+                let ended = tx.end_session(session, now).await?;
+                self.commit(tx, ended.as_slice(), now).await?;
                 return Ok(RefreshOutcome::Reused);
             }
             if now >= shown.expires_at {
                 return Ok(RefreshOutcome::Expired);
             }
             tx.mark_used(token, now).await?;
-            tx.add_refresh_token(session, &next, now, now + ttl).await?;
+            tx.add_refresh_token(session, &next, now, later(now, ttl)).await?;
             self.commit(tx, &[], now).await?;
             Ok::<_, StoreError>(RefreshOutcome::Rotated { account, session })
         })
@@ -120,9 +121,11 @@ impl Store {
 // === impl Tx ===
 
 impl Tx {
-    pub(crate) async fn end_session(&mut self, id: SessionId, now: DateTime<Utc>) -> Result<(), StoreError> {
+    /// Ends a session; gives what is to be heard of it, which is nothing if it had ended before.
+    async fn end_session(&mut self, id: SessionId, now: DateTime<Utc>) -> Result<Option<Subject>, StoreError> {
         const Q: &str = "UPDATE sessions SET ended_at = $2 WHERE id = $1 AND ended_at IS NULL";
-        Ok(on_tx!(self, |c| sqlx::query(Q).bind(id.uuid()).bind(stored(now)).execute(c).await.map(drop))?)
+        let ended = on_tx!(self, |c| sqlx::query(Q).bind(id.uuid()).bind(stored(now)).execute(c).await?.rows_affected());
+        Ok((ended > 0).then_some(Subject::Session(id)))
     }
 
     /// Ends an account's sessions but perhaps one; gives those that it ended.
@@ -138,14 +141,13 @@ impl Tx {
         Ok(ended.into_iter().map(SessionId::new).collect())
     }
 
-    /// A refresh token with its session, locked until the commit so that two who race come one after the other: on Postgres
-    /// by an update of the row that changes nothing, on SQLite by the transaction itself.
+    /// A refresh token with its session, locked until the commit so that two who race come one after the other; SQLite's
+    /// transaction is alone anyway. On Postgres the lock comes first: what is read after it is what the other has left.
     async fn lock_refresh_token(&mut self, token: Uuid) -> Result<Option<Shown>, StoreError> {
-        const LOCK: &str = "UPDATE refresh_tokens SET used_at = used_at WHERE id = $1";
         const Q: &str = "SELECT t.session_id, s.account_id, t.digest, t.expires_at, t.used_at, s.ended_at \
                          FROM refresh_tokens t JOIN sessions s ON s.id = t.session_id WHERE t.id = $1";
-        if matches!(self, Self::Pg(_)) {
-            on_tx!(self, |c| sqlx::query(LOCK).bind(token).execute(c).await.map(drop))?;
+        if let Self::Pg(tx) = self {
+            sqlx::query("SELECT 1 FROM refresh_tokens WHERE id = $1 FOR UPDATE").bind(token).execute(&mut **tx).await?;
         }
         Ok(on_tx!(self, |c| sqlx::query_as(Q).bind(token).fetch_optional(c).await)?)
     }

@@ -3,6 +3,8 @@
 //! The next key is published before it signs, so that nobody meets a token whose key they have not seen; a retiring key is
 //! published until everything it signed has expired.
 
+use std::time::Duration;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use identity::{Algorithm, RecordId, SealKeys, SecretDigest, SecretText, SigningKey};
 use rand::CryptoRng;
@@ -10,7 +12,7 @@ use sqlx::FromRow;
 
 use crate::{
     Store, StoreError, Subject,
-    db::{Tx, on, on_tx, stored},
+    db::{Tx, later, on, on_tx, stored},
 };
 
 /// What a key signs. Keys of one purpose never sign for another.
@@ -32,7 +34,7 @@ pub(crate) struct KeyRow {
 }
 
 /// How long the key of another algorithm goes on verifying after a change of the configuration: the longest access token.
-const AFTER_A_CHANGE: TimeDelta = TimeDelta::days(1);
+const AFTER_A_CHANGE: Duration = Duration::from_hours(24);
 const ROWS: &str = "SELECT kid, algorithm, sealed, state, retires_at FROM signing_keys WHERE purpose = $1 ORDER BY created_at, kid";
 
 /// Makes the keys that are missing: a current and a next one for each purpose, of the configured algorithm. Nodes that start
@@ -68,19 +70,18 @@ pub async fn rotate<R: CryptoRng>(
     rng: &mut R,
     now: DateTime<Utc>,
 ) -> Result<(), StoreError> {
-    let rows = store.signing_rows(purpose).await?;
-    let next = rows.iter().find(|row| row.state == "next").ok_or(StoreError::Conflict("a shared secret is rotated by changing it in the configuration"))?;
-    let algorithm = Algorithm::from_name(&next.algorithm).ok_or_else(|| StoreError::Corrupt(format!("algorithm {}", next.algorithm)))?;
-    let after_next = fresh(algorithm, rng)?;
-    let next = next.kid.clone();
+    let next = next_of(&store.signing_rows(purpose).await?)?;
+    // Made before the transaction: an RSA key takes its time.
+    let after_next = fresh(next.algorithm()?, rng)?;
     store
         .bounded(async {
             let mut tx = store.begin().await?;
-            tx.drop_retired(now).await?;
-            tx.retire_current(purpose, now + retire_after).await?;
-            if tx.promote(&next).await? == 0 {
+            if next_of(&tx.lock_signing_keys(purpose).await?)?.kid != next.kid {
                 return Err(StoreError::Conflict("another node has just rotated the keys"));
             }
+            tx.drop_retired(now).await?;
+            tx.retire_current(purpose, later(now, retire_after.to_std().unwrap_or_default())).await?;
+            tx.promote(&next.kid).await?;
             tx.insert_signing_key(seal, purpose, "next", &after_next, rng, now).await?;
             store.commit(tx, &[Subject::SigningKeys], now).await
         })
@@ -107,14 +108,12 @@ impl Store {
     ) -> Result<(), StoreError> {
         self.bounded(async {
             let mut tx = self.begin().await?;
-            tx.lock_signing_keys().await?;
-            let rows: Vec<KeyRow> = on_tx!(&mut tx, |c| sqlx::query_as(ROWS).bind(purpose.word()).fetch_all(c).await)?;
-            if in_force(&rows, current.algorithm(), shared) {
+            if in_force(&tx.lock_signing_keys(purpose).await?, current.algorithm(), shared) {
                 return Ok(());
             }
             tx.drop_retired(now).await?;
             tx.drop_next(purpose).await?;
-            tx.retire_current(purpose, now + AFTER_A_CHANGE).await?;
+            tx.retire_current(purpose, later(now, AFTER_A_CHANGE)).await?;
             if tx.promote(current.kid()).await? == 0 {
                 tx.insert_signing_key(seal, purpose, "current", current, rng, now).await?;
             }
@@ -130,12 +129,13 @@ impl Store {
 // === impl Tx ===
 
 impl Tx {
-    /// Nodes that start at once make keys one after the other. SQLite's transaction holds the write lock anyway.
-    async fn lock_signing_keys(&mut self) -> Result<(), StoreError> {
+    /// The keys, for nobody else to change until the commit: nodes that start or rotate at once do it one after the other.
+    /// SQLite's transaction is alone anyway.
+    async fn lock_signing_keys(&mut self, purpose: Purpose) -> Result<Vec<KeyRow>, StoreError> {
         if let Self::Pg(tx) = self {
             sqlx::query("LOCK TABLE signing_keys IN SHARE ROW EXCLUSIVE MODE").execute(&mut **tx).await?;
         }
-        Ok(())
+        Ok(on_tx!(self, |c| sqlx::query_as(ROWS).bind(purpose.word()).fetch_all(c).await)?)
     }
 
     async fn drop_retired(&mut self, now: DateTime<Utc>) -> Result<(), StoreError> {
@@ -183,6 +183,15 @@ impl Tx {
     }
 }
 
+// === impl KeyRow ===
+
+impl KeyRow {
+    pub(crate) fn algorithm(&self) -> Result<Algorithm, StoreError> {
+        let unknown = || StoreError::Corrupt(format!("signing key {} is for {}", self.kid, self.algorithm));
+        Algorithm::from_name(&self.algorithm).ok_or_else(unknown)
+    }
+}
+
 // === impl Purpose ===
 
 impl Purpose {
@@ -197,6 +206,11 @@ impl Purpose {
 /// Which value is sealed.
 pub(crate) fn record(kid: &str) -> RecordId {
     RecordId { table: "signing_keys", column: "sealed", row: kid.to_owned() }
+}
+
+fn next_of(rows: &[KeyRow]) -> Result<KeyRow, StoreError> {
+    const SHARED: StoreError = StoreError::Conflict("a shared secret is rotated by changing it in the configuration");
+    rows.iter().find(|row| row.state == "next").cloned().ok_or(SHARED)
 }
 
 /// Is the current key what the configuration asks for?

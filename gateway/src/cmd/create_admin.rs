@@ -18,15 +18,14 @@ const TIER: &str = "enterprise";
 /// Characters of a made-up password: 24 of 32 letters are 120 bits.
 const LENGTH: usize = 24;
 
-pub(crate) fn run(create: CreateAdmin) -> Result<(), Failure> {
+pub(crate) fn run(create: &CreateAdmin) -> Result<(), Failure> {
     let email = Email::parse(&create.email).context("the address cannot be used")?;
     let mut rng = rng()?;
-    let (given, made) = match password_given(&create)? {
-        Some(given) => (given, None),
-        None => {
-            let made = make_password(&mut rng);
-            (made.clone(), Some(made))
-        }
+    let (given, made) = if let Some(given) = password_given(create)? {
+        (given, None)
+    } else {
+        let made = make_password(&mut rng);
+        (made.clone(), Some(made))
     };
     let password = Password::new(given).context("the password cannot be used")?;
     block_on(1, async {

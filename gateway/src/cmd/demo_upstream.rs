@@ -3,7 +3,11 @@
 use std::{collections::BTreeMap, net::SocketAddr};
 
 use anyhow::Context;
-use axum::{Json, Router, body::Bytes, http::{HeaderMap, Method, Uri}};
+use axum::{
+    Json, Router,
+    body::Bytes,
+    http::{HeaderMap, Method, Uri},
+};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 

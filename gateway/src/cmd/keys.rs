@@ -21,7 +21,8 @@ pub(crate) fn rotate(place: &Place) -> Result<(), Failure> {
         let (config, foundation) = open(place).await?;
         let mut rng = rng()?;
         // A token signed a moment ago must be verifiable until it expires, on clocks that differ.
-        let retire_after = TimeDelta::from_std(config.settings.tokens.access_ttl).unwrap_or(TimeDelta::days(1)) + TimeDelta::minutes(5);
+        let retire_after = TimeDelta::from_std(config.settings.tokens.access_ttl).unwrap_or(TimeDelta::days(1))
+            + TimeDelta::minutes(5);
         foundation.rotate(retire_after, &mut rng, Utc::now()).await?;
         for (purpose, kid) in foundation.current_kids().await? {
             say(&format!("{purpose}: now signing with {kid}"));

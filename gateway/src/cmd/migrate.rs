@@ -16,7 +16,9 @@ pub(crate) fn run(step: MigrateStep, place: &Place) -> Result<(), Failure> {
             MigrateStep::Status => {}
         }
         for step in store.migrations_status().await.map_err(anyhow::Error::from)? {
-            let when = step.applied_at.map_or_else(|| "not applied".to_owned(), |at| format!("applied {}", at.format("%F %T UTC")));
+            let when = step
+                .applied_at
+                .map_or_else(|| "not applied".to_owned(), |at| format!("applied {}", at.format("%F %T UTC")));
             say(&format!("{:04}  {:<40} {when}", step.version, step.description));
         }
         Ok(())

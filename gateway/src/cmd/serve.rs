@@ -17,7 +17,10 @@ pub(crate) fn run(serve: &Serve) -> Result<(), Failure> {
         let running = build(serve.place.folder.open(), config, &serve.place.data).await?;
         if running.needs_administrator() {
             say_error("portcullis: nobody administers yet; make the first administrator with");
-            say_error(&format!("    portcullis create-admin --email you@example.com --data {}", super::shown(&serve.place.data)));
+            say_error(&format!(
+                "    portcullis create-admin --email you@example.com --data {}",
+                super::shown(&serve.place.data)
+            ));
         }
         say(&running.ready_line());
         serving::told_to_stop().await.map_err(anyhow::Error::from)?;

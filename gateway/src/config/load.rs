@@ -18,8 +18,8 @@ use policies::{
 };
 
 use super::{
-    AccessLog, CacheSettings, Config, IdentityHeader, Listen, Log, MasterKeySource, Passwords, Server, Settings, StoreSettings, Tokens,
-    UpstreamSettings,
+    AccessLog, CacheSettings, Config, IdentityHeader, Listen, Log, MasterKeySource, Passwords, Server, Settings,
+    StoreSettings, Tokens, UpstreamSettings,
     raw::{self, Given},
 };
 use crate::snapshot::ADMIN_API;
@@ -34,7 +34,7 @@ pub enum ConfigFolder {
 }
 
 /// An assertion is a word for the moment (DESIGN §2).
-const LONGEST_ASSERTION: Duration = Duration::from_secs(300);
+const LONGEST_ASSERTION: Duration = Duration::from_mins(5);
 const FILES: [&str; 5] = ["gateway.toml", "routes.toml", "roles.toml", "tiers.toml", "cases.toml"];
 const EMBEDDED: [&str; 5] = [
     include_str!("../../../config/gateway.toml"),
@@ -47,7 +47,8 @@ const EMBEDDED: [&str; 5] = [
 /// Reads the folder. Environment variables and files are looked up as the files ask for them.
 pub fn load(folder: &ConfigFolder) -> Result<Config, Vec<Diagnostic>> {
     let texts = folder.read()?;
-    let [gateway, routes, roles, tiers, cases] = std::array::from_fn(|index| Source { name: FILES[index], text: &texts[index] });
+    let [gateway, routes, roles, tiers, cases] =
+        std::array::from_fn(|index| Source { name: FILES[index], text: &texts[index] });
     let mut document = Document::parse(gateway.name, gateway.text);
     let settings = Reader { document: &mut document, folder }.settings();
     let upstreams: BTreeSet<String> = settings.upstreams.keys().cloned().chain([ADMIN_API.to_owned()]).collect();
@@ -120,8 +121,16 @@ impl Reader<'_, '_> {
     fn listen(&mut self) -> Listen {
         let raw: raw::Listen = self.document.section("listen").unwrap_or_default();
         Listen {
-            http: self.parsed(raw.http.as_ref(), SocketAddr::from(([127, 0, 0, 1], 8080)), "an address such as 127.0.0.1:8080"),
-            metrics: self.parsed(raw.metrics.as_ref(), SocketAddr::from(([127, 0, 0, 1], 9464)), "an address such as 127.0.0.1:9464"),
+            http: self.parsed(
+                raw.http.as_ref(),
+                SocketAddr::from(([127, 0, 0, 1], 8080)),
+                "an address such as 127.0.0.1:8080",
+            ),
+            metrics: self.parsed(
+                raw.metrics.as_ref(),
+                SocketAddr::from(([127, 0, 0, 1], 9464)),
+                "an address such as 127.0.0.1:9464",
+            ),
         }
     }
 
@@ -139,7 +148,11 @@ impl Reader<'_, '_> {
         }
         let trusted = raw.trusted_proxies.iter().filter_map(|text| {
             let network = text.parse().or_else(|_| text.parse::<std::net::IpAddr>().map(Into::into));
-            network.map_err(|_| self.document.note(text.span(), format!("\"{}\" is not a network such as 10.0.0.0/8", **text))).ok()
+            network
+                .map_err(|_| {
+                    self.document.note(text.span(), format!("\"{}\" is not a network such as 10.0.0.0/8", **text))
+                })
+                .ok()
         });
         Server {
             trusted_proxies: trusted.collect(),
@@ -157,11 +170,16 @@ impl Reader<'_, '_> {
     }
 
     fn refusals(&mut self, given: Option<&Placed<Value<String>>>) -> Quota {
-        let shipped = Quota { units: 120, window: Duration::from_secs(60) };
-        let Some((given, text)) = given.and_then(|given| Some((given, self.document.resolve(given, self.folder)?))) else { return shipped };
+        let shipped = Quota { units: 120, window: Duration::from_mins(1) };
+        let Some((given, text)) = given.and_then(|given| Some((given, self.document.resolve(given, self.folder)?)))
+        else {
+            return shipped;
+        };
         match Quota::parse(&text) {
             Ok(Some(quota)) => return quota,
-            Ok(None) => self.document.note(given.span(), "refusals must be limited, or strangers could guess keys without end"),
+            Ok(None) => {
+                self.document.note(given.span(), "refusals must be limited, or strangers could guess keys without end")
+            }
             Err(error) => self.document.note(given.span(), error.to_string()),
         }
         shipped
@@ -173,7 +191,8 @@ impl Reader<'_, '_> {
         if let Some(given) = &raw.url
             && !["sqlite:", "postgres://", "postgresql://"].iter().any(|scheme| url.starts_with(scheme))
         {
-            self.document.note(given.span(), "a database is \"sqlite:FILE\" or \"postgres://user:password@host/database\"");
+            self.document
+                .note(given.span(), "a database is \"sqlite:FILE\" or \"postgres://user:password@host/database\"");
         }
         StoreSettings {
             url,
@@ -226,20 +245,26 @@ impl Reader<'_, '_> {
         let given = given?;
         let secret = self.document.resolve_secret(given, self.folder)?;
         if secret.expose().len() < 32 {
-            self.document.note(given.span(), "a shared secret under 32 bytes can be guessed; `portcullis keys generate` makes one");
+            self.document.note(
+                given.span(),
+                "a shared secret under 32 bytes can be guessed; `portcullis keys generate` makes one",
+            );
         }
         Some(secret)
     }
 
     fn passwords(&mut self) -> Passwords {
         let raw: raw::Passwords = self.document.section("passwords").unwrap_or_default();
-        let mut small = |given: Given<u64>, default| u32::try_from(self.count(given.as_ref(), default, 1)).unwrap_or(u32::MAX);
+        let mut small =
+            |given: Given<u64>, default| u32::try_from(self.count(given.as_ref(), default, 1)).unwrap_or(u32::MAX);
         let argon2 = Argon2Params {
             memory_kib: small(raw.argon2_memory_kib.clone(), 19_456),
             iterations: small(raw.argon2_iterations, 2),
             parallelism: small(raw.argon2_parallelism, 1),
         };
-        if let Err(error) = Hasher::new(Argon2Params { memory_kib: argon2.memory_kib.min(64), ..argon2 }).and(check_memory(argon2)) {
+        if let Err(error) =
+            Hasher::new(Argon2Params { memory_kib: argon2.memory_kib.min(64), ..argon2 }).and(check_memory(argon2))
+        {
             self.document.note(raw.argon2_memory_kib.as_ref().map_or(0..0, Placed::span), error.to_string());
         }
         Passwords {
@@ -262,7 +287,10 @@ impl Reader<'_, '_> {
         let raw: raw::Log = self.document.section("log").unwrap_or_default();
         let level = self.text(raw.level.as_ref(), "info");
         if !["error", "warn", "info", "debug", "trace"].contains(&level.as_str()) {
-            self.document.note(raw.level.as_ref().map_or(0..0, Placed::span), format!("\"{level}\" is not a level: error, warn, info, debug or trace"));
+            self.document.note(
+                raw.level.as_ref().map_or(0..0, Placed::span),
+                format!("\"{level}\" is not a level: error, warn, info, debug or trace"),
+            );
         }
         let access = match self.text(raw.access.as_ref(), "stderr").as_str() {
             "off" => AccessLog::Off,
@@ -277,7 +305,10 @@ impl Reader<'_, '_> {
         let mut upstreams = BTreeMap::new();
         for entry in self.document.entries::<raw::Upstream>("upstreams") {
             if *entry.name == ADMIN_API {
-                self.document.note(entry.name.span(), format!("`{ADMIN_API}` is our own account service and cannot be configured"));
+                self.document.note(
+                    entry.name.span(),
+                    format!("`{ADMIN_API}` is our own account service and cannot be configured"),
+                );
             }
             let settings = entry.value.map(|raw| self.upstream(raw));
             // One that cannot be read still exists, or every route that names it would be wrong too.
@@ -293,7 +324,10 @@ impl Reader<'_, '_> {
         let mut servers = Vec::new();
         for given in raw.servers.iter() {
             let Some(server) = self.document.resolve(given, self.folder) else { continue };
-            if !server.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port > 0)) {
+            if !server
+                .rsplit_once(':')
+                .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port > 0))
+            {
                 self.document.note(given.span(), format!("\"{server}\" is not a server: write host:port"));
             }
             servers.push(server);
@@ -313,7 +347,10 @@ impl Reader<'_, '_> {
     }
 
     fn parsed<T: FromStr<Err: Display>>(&mut self, given: Option<&Placed<Value<String>>>, default: T, what: &str) -> T {
-        let Some((given, text)) = given.and_then(|given| Some((given, self.document.resolve(given, self.folder)?))) else { return default };
+        let Some((given, text)) = given.and_then(|given| Some((given, self.document.resolve(given, self.folder)?)))
+        else {
+            return default;
+        };
         text.parse().unwrap_or_else(|_| {
             self.document.note(given.span(), format!("\"{text}\" is not {what}"));
             default
@@ -333,7 +370,8 @@ impl Reader<'_, '_> {
 
     fn duration(&mut self, given: Option<&Placed<Value<DurationText>>>, default_seconds: u64) -> Duration {
         let Some(given) = given else { return Duration::from_secs(default_seconds) };
-        let duration = self.document.resolve(given, self.folder).map_or(Duration::from_secs(default_seconds), |text| text.0);
+        let duration =
+            self.document.resolve(given, self.folder).map_or(Duration::from_secs(default_seconds), |text| text.0);
         if duration.is_zero() {
             self.document.note(given.span(), "must be longer than nothing");
         }
@@ -352,8 +390,8 @@ impl UpstreamSettings {
         Self {
             servers: Vec::new(),
             connect_timeout: Duration::from_secs(2),
-            response_timeout: Duration::from_secs(60),
-            idle_timeout: Duration::from_secs(60),
+            response_timeout: Duration::from_mins(1),
+            idle_timeout: Duration::from_mins(1),
             headers: IdentityHeader::DEFAULT.into(),
         }
     }

@@ -235,3 +235,6 @@ impl IdentityHeader {
         Self::XGatewayAssertion,
     ];
 }
+
+#[cfg(test)]
+mod tests;

@@ -131,7 +131,7 @@ pub(super) struct Passwords {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Secrets {
-    /// The variable that holds it, if set; MASTER_ENCRYPTION_KEY by default.
+    /// The variable that holds it, if set; `MASTER_ENCRYPTION_KEY` by default.
     pub(super) master_key_env: Option<String>,
     /// The file that holds it otherwise, in the data folder; master.key by default.
     pub(super) master_key_file: Option<String>,

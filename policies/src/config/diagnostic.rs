@@ -56,15 +56,15 @@ pub(super) fn line_and_column(text: &str, byte: usize) -> (usize, usize) {
     (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
 }
 
-/// The one of `known` that `word` is probably a misspelling of: at most a third of its letters, and at least one, are wrong.
+/// The one of `known` that `word` is probably a misspelling of: one letter in three may be wrong, but not all.
 #[must_use]
 pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<String> {
     let word = word.to_lowercase();
-    let allowed = (word.chars().count() / 3).max(1);
+    let length = word.chars().count();
     known
         .into_iter()
         .map(|candidate| (strsim::damerau_levenshtein(&word, &candidate.to_lowercase()), candidate))
-        .filter(|(distance, _)| *distance <= allowed)
+        .filter(|(distance, _)| *distance <= (length / 3).max(1) && *distance < length)
         .min()
         .map(|(_, candidate)| candidate.to_owned())
 }
@@ -122,7 +122,7 @@ mod tests {
     #[test]
     fn a_place_counts_lines_and_characters_from_one() {
         let text = "a = 1\nß = \"é\" # x\n\nlast";
-        for (byte, place) in [(0, (1, 1)), (4, (1, 5)), (6, (2, 1)), (11, (2, 5)), (14, (2, 8)), (20, (3, 1)), (99, (4, 5))] {
+        for (byte, place) in [(0, (1, 1)), (4, (1, 5)), (6, (2, 1)), (11, (2, 5)), (14, (2, 7)), (20, (3, 1)), (99, (4, 5))] {
             assert_eq!(line_and_column(text, byte), place, "byte {byte}");
         }
     }

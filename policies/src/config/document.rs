@@ -167,9 +167,8 @@ impl<'i> Document<'i> {
     pub fn finish(mut self) -> Vec<Diagnostic> {
         for (key, value) in std::mem::take(&mut self.table) {
             let kind = if value.get_ref().is_table() || value.get_ref().is_array() { "section" } else { "key" };
-            let word = Placed::new(key.span(), key.into_inner().into_owned());
-            let known = self.asked.clone();
-            self.note_unknown(&word, format!("unknown {kind} `{}`", *word), known);
+            let (message, suggestion) = recover::unknown(kind, key.get_ref(), &self.asked);
+            self.wrong.push(Diagnostic::at(self.name, self.text, key.span().start, message, suggestion));
         }
         self.wrong.sort_by_key(|wrong| (wrong.line, wrong.column));
         self.wrong

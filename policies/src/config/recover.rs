@@ -168,16 +168,20 @@ fn reword(message: &str) -> (String, Option<String>) {
         let (word, expected) = message.strip_prefix(prefix)?.split_once('`')?;
         Some((word, expected.split('`').skip(1).step_by(2).collect::<Vec<_>>()))
     };
-    let told = |what: &str, word: &str, known: &[&str]| match nearest(word, known.iter().copied()) {
-        Some(meant) => (format!("{what} `{word}`"), Some(meant)),
-        None if known.is_empty() => (format!("{what} `{word}`"), None),
-        None => (format!("{what} `{word}`; known are {}", known.join(", ")), None),
-    };
     if let Some((word, known)) = of("unknown field `") {
-        return told("unknown key", word, &known);
+        return unknown("key", word, &known);
     }
     match of("unknown variant `") {
-        Some((word, known)) => told("unknown value", word, &known),
+        Some((word, known)) => unknown("value", word, &known),
         None => (message.to_owned(), None),
+    }
+}
+
+/// The message about a word that is none of the `known`, and what was probably meant; if that is not clear, all of them.
+pub(super) fn unknown(what: &str, word: &str, known: &[&str]) -> (String, Option<String>) {
+    let message = format!("unknown {what} `{word}`");
+    match nearest(word, known.iter().copied()) {
+        None if !known.is_empty() => (format!("{message}; known are {}", known.join(", ")), None),
+        meant => (message, meant),
     }
 }

@@ -3,6 +3,7 @@
 //! Draft 7, which the editors' TOML plug-ins read. What the types say is all there is: descriptions are their doc comments.
 
 use schemars::generate::SchemaSettings;
+use schemars::transform::RecursiveTransform;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::{Map, Value};
 
@@ -20,7 +21,8 @@ impl FileSchema {
     /// An empty file's.
     #[must_use]
     pub fn new(title: &'static str) -> Self {
-        let generator = SchemaSettings::draft07().for_deserialize().into_generator();
+        let generator = SchemaSettings::draft07().for_deserialize();
+        let generator = generator.with_transform(RecursiveTransform(without_null)).into_generator();
         Self { title, generator, properties: Map::new() }
     }
 
@@ -65,5 +67,24 @@ impl FileSchema {
     fn add(mut self, name: &str, schema: Schema) -> Self {
         self.properties.insert(name.to_owned(), schema.to_value());
         self
+    }
+}
+
+/// TOML has no null: a key that may be left out is left out.
+fn without_null(schema: &mut Schema) {
+    if let Some(Value::Array(types)) = schema.get_mut("type") {
+        types.retain(|kind| kind != "null");
+        if let [only] = &mut types[..] {
+            let only = only.take();
+            schema.insert("type".to_owned(), only);
+        }
+    }
+    if let Some(Value::Array(choices)) = schema.get_mut("anyOf") {
+        choices.retain(|choice| choice.get("type").is_none_or(|kind| kind != "null"));
+        if let [only] = &mut choices[..] {
+            let only = only.take();
+            schema.remove("anyOf");
+            schema.insert("allOf".to_owned(), vec![only].into());
+        }
     }
 }

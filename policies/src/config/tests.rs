@@ -1,0 +1,464 @@
+//! Every way in which the four files can be wrong, each with its place and text.
+#![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+use std::time::Duration;
+
+use super::*;
+use crate::{Amount, Auth, Kind, Methods, Per, cases};
+
+const ROLES: &str = "
+[role.admin]
+permissions = [\"*\"]
+[role.user]
+permissions = [\"account:manage\", \"agents:*\"]
+";
+const TIERS: &str = "
+[tier.free]
+limits = [{ per = \"user\", requests = \"100/minute\", concurrent = 20 }]
+[tier.pro]
+features = [\"swarm-agents\"]
+quotas = { storage_gb = 200, workbenches = \"unlimited\" }
+price = \"99 USD/month\"
+";
+
+fn read(routes: &str, roles: &str, tiers: &str, cases: &str) -> Result<Loaded, String> {
+    let sources = Sources {
+        routes: Source { name: "routes.toml", text: routes },
+        roles: Source { name: "roles.toml", text: roles },
+        tiers: Source { name: "tiers.toml", text: tiers },
+        cases: Source { name: "cases.toml", text: cases },
+    };
+    let upstreams = BTreeSet::from(["admin-api".to_owned(), "demo".to_owned()]);
+    let told = |wrong: Vec<Diagnostic>| wrong.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
+    load(&sources, Some(&upstreams)).map_err(told)
+}
+
+fn wrong_routes(routes: &str) -> String {
+    read(routes, ROLES, TIERS, "").unwrap_err()
+}
+
+/// What is wrong with one route that is otherwise good; its header is line 1, `more` begins at line 5.
+fn wrong_route(more: &str) -> String {
+    wrong_routes(&format!("[[route]]\nname = \"a\"\npaths = [\"/a/*\"]\nupstream = \"demo\"\n{more}\n"))
+}
+
+#[test]
+fn a_route_is_what_is_written() {
+    let routes = r#"
+        [[route]]
+        name = "orders"
+        hosts = ["api.example.com"]
+        methods = ["GET", "PATCH"]
+        paths = ["/api/orders/{id}", "/orders/*"]
+        upstream = "demo"
+        roles = ["user", "admin"]
+        permissions = ["agents:publish"]
+        tiers = ["pro"]
+        features = ["swarm-agents"]
+        rewrite = { "/api" = "/" }
+        limits = [{ per = "ip", requests = ["20/second", "500/minute"] }, { per = "key", concurrent = 5 }]
+        tier_limits = false
+        forward_credential = true
+        max_body_bytes = 0
+        timeouts = { response = "10m" }
+        cors = { origins = ["https://app.example.com"], credentials = true }
+    "#;
+    let policy = read(routes, ROLES, TIERS, "").unwrap().policy;
+    let route = policy.routes.find("api.example.com", "GET", "/api/orders/7").unwrap();
+    assert_eq!((&*route.name, &*route.upstream, route.auth), ("orders", "demo", Auth::Required));
+    assert_eq!(route.methods, Methods::parse(["PATCH", "GET"]).unwrap());
+    assert_eq!((&*route.demand.roles[0], &*route.demand.tiers[0]), ("user", "pro"));
+    assert_eq!((route.demand.permissions[0].as_str(), &*route.demand.features[0]), ("agents:publish", "swarm-agents"));
+    assert_eq!(route.forward_path("/api/orders/7"), "/orders/7");
+    let limits = route.limits.iter().map(|limit| &*limit.name).collect::<Vec<_>>();
+    assert_eq!(limits, ["orders-ip-second", "orders-ip-minute", "orders-key-concurrent"]);
+    assert_eq!((route.limits[2].per, route.limits[2].kind), (Per::Key, Kind::Concurrent(5)));
+    assert_eq!((route.tier_limits, route.forward_credential, route.max_body), (false, true, Some(0)));
+    assert_eq!((route.timeouts.connect, route.timeouts.response), (None, Some(Duration::from_mins(10))));
+    let cors = route.cors.as_ref().unwrap();
+    assert!(cors.preflight("https://app.example.com", "PATCH", None).is_ok());
+    assert!(cors.preflight("https://app.example.com", "DELETE", None).is_err());
+}
+
+#[test]
+fn what_a_route_leaves_out_has_the_safest_default() {
+    let routes = "[[route]]\nname = \"a\"\npaths = [\"/a\"]\nupstream = \"demo\"\n";
+    let policy = read(routes, ROLES, TIERS, "").unwrap().policy;
+    let route = &policy.routes.routes()[0];
+    assert_eq!((route.auth, route.methods, route.tier_limits), (Auth::Required, Methods::ALL, true));
+    assert!(!route.forward_credential && route.cors.is_none() && route.demand.is_empty() && route.hosts.is_empty());
+    assert!(route.limits.is_empty() && route.max_body.is_none());
+}
+
+#[test]
+fn a_tier_is_what_is_written() {
+    let policy = read("", ROLES, TIERS, "").unwrap().policy;
+    let pro = policy.tiers.get("pro").unwrap();
+    assert_eq!((pro.quotas["storage_gb"], pro.quotas["workbenches"]), (Amount::Finite(200), Amount::Unlimited));
+    assert_eq!(pro.price.as_ref().unwrap().to_string(), "99.00 USD/month");
+    assert!(pro.limits.is_empty() && pro.features.contains("swarm-agents"));
+    assert_eq!(policy.tiers.get("free").unwrap().limits.len(), 2);
+}
+
+#[test]
+fn a_misspelt_key_is_reported_and_the_rest_is_still_looked_at() {
+    insta::assert_snapshot!(wrong_route("metods = [\"GET\"]\nroles = [\"amdin\"]"), @r#"
+    routes.toml:5:1: unknown key `metods`; did you mean `methods`?
+    routes.toml:6:10: there is no role `amdin`; did you mean `admin`?
+    "#);
+}
+
+#[test]
+fn names_that_other_files_do_not_know_are_reported() {
+    let routes = r#"
+[[route]]
+name = "a"
+paths = ["/a"]
+upstream = "dmeo"
+roles = ["user", "usr"]
+permissions = ["acount:manage", "agents:fly"]
+tiers = ["gold"]
+features = ["swarm-agent"]
+"#;
+    insta::assert_snapshot!(wrong_routes(routes), @r#"
+    routes.toml:5:12: there is no upstream `dmeo`; did you mean `demo`?
+    routes.toml:6:18: there is no role `usr`; did you mean `user`?
+    routes.toml:7:16: no role in roles.toml names the permission `acount:manage` (`*` alone does not count); did you mean `account:manage`?
+    routes.toml:8:10: there is no tier `gold`
+    routes.toml:9:13: there is no tier with the feature `swarm-agent`; did you mean `swarm-agents`?
+    "#);
+}
+
+#[test]
+fn a_permission_that_only_the_star_grants_is_taken_for_a_misspelling() {
+    insta::assert_snapshot!(wrong_route("permissions = [\"billing:close\"]"), @"routes.toml:5:16: no role in roles.toml names the permission `billing:close` (`*` alone does not count)");
+    let roles = ROLES.replace("[\"*\"]", "[\"*\", \"billing:close\"]");
+    let routes = "[[route]]\nname = \"a\"\npaths = [\"/a\"]\nupstream = \"demo\"\npermissions = [\"billing:close\"]\n";
+    assert!(read(routes, &roles, TIERS, "").is_ok());
+}
+
+#[test]
+fn paths_methods_and_hosts_that_cannot_be_are_reported() {
+    let routes = r#"
+[[route]]
+name = "a"
+hosts = ["*", "https://x", "ok.example.com"]
+methods = ["GET", "get", "TRACE"]
+paths = ["a", "/a//b", "/a/*/b", "/%61", "/a/../b", "/{a", "/ok", "/é"]
+upstream = "demo"
+[[route]]
+name = "b"
+hosts = []
+methods = []
+paths = []
+upstream = "demo"
+"#;
+    insta::assert_snapshot!(wrong_routes(routes), @r#"
+    routes.toml:4:10: leave `hosts` out to accept every host
+    routes.toml:4:15: "https://x": write the name alone, without scheme, port, path or trailing dot
+    routes.toml:5:19: "get" is not a method: choose from GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS (in capitals)
+    routes.toml:5:26: TRACE is always refused and cannot be exposed
+    routes.toml:6:10: "a" is no path to expose: no request can match it: the path must begin with `/`
+    routes.toml:6:15: "/a//b" is no path to expose: no request can match it: the path holds an empty segment
+    routes.toml:6:24: "/a/*/b" is no path to expose: `*` stands alone as the last segment, such as "/files/*"; for one segment write "{name}"
+    routes.toml:6:34: "/%61" is no path to expose: requests are read in another spelling; write "/a"
+    routes.toml:6:42: "/a/../b" is no path to expose: no request can match it: the path holds a `.` or `..` segment
+    routes.toml:6:53: "/{a" is no path to expose: a parameter is a whole segment of letters, digits and `_` in braces, such as "/users/{id}"
+    routes.toml:6:67: "/é" is no path to expose: no request can match it: the path holds a character that must be percent-encoded
+    routes.toml:10:9: leave `hosts` out to answer on every host
+    routes.toml:11:11: leave `methods` out to take all of them
+    routes.toml:12:9: a route without paths exposes nothing
+    "#);
+}
+
+#[test]
+fn rates_that_cannot_be_are_reported() {
+    let limits = r#"limits = [
+    { per = "ip", requests = "-5/minute" },
+    { per = "ip", requests = ["0/minute", "5/month", "5 per minute", "5/fortnight", 5] },
+    { per = "user", concurrent = 0 },
+    { per = "user", concurrent = -1 },
+    { per = "user" },
+    { per = "users", requests = "5/minute" },
+    { requests = "5/minute" },
+    { per = "key", requests = ["5/minute", "6/60s"] },
+]"#;
+    insta::assert_snapshot!(wrong_route(limits), @r#"
+    routes.toml:7:85: invalid type: integer `5`, expected a string
+    routes.toml:11:13: unknown value `users`; did you mean `user`?
+    "#);
+}
+
+#[test]
+fn demands_that_strangers_are_to_meet_are_reported() {
+    insta::assert_snapshot!(wrong_route("auth = \"none\"\nroles = [\"user\"]\npermissions = [\"agents:read\"]"), @r#"
+    routes.toml:6:9: with auth = "none" nobody is known, and nobody can meet a demand
+    routes.toml:7:15: with auth = "none" nobody is known, and nobody can meet a demand
+    "#);
+    insta::assert_snapshot!(wrong_route("auth = \"optional\"\ntiers = [\"pro\"]\nfeatures = [\"swarm-agents\"]"), @r#"
+    routes.toml:6:9: with auth = "optional" strangers come in, who cannot meet a demand
+    routes.toml:7:12: with auth = "optional" strangers come in, who cannot meet a demand
+    "#);
+    insta::assert_snapshot!(wrong_route("auth = \"non\""), @"routes.toml:5:8: unknown value `non`; did you mean `none`?");
+    insta::assert_snapshot!(wrong_route("auth = \"none\"\nlimits = [{ per = \"user\", concurrent = 1 }]"), @r#"routes.toml:6:11: with auth = "none" nobody is known; write per = "ip""#);
+}
+
+#[test]
+fn a_demand_of_nothing_is_reported_because_it_reads_like_a_demand() {
+    insta::assert_snapshot!(wrong_route("roles = []\ntiers = []\nfeatures = []\npermissions = []"), @r#"
+    routes.toml:5:9: an empty list demands nothing and would let everybody in; leave it out
+    routes.toml:6:9: an empty list demands nothing and would let everybody in; leave it out
+    routes.toml:7:12: an empty list demands nothing and would let everybody in; leave it out
+    routes.toml:8:15: an empty list demands nothing and would let everybody in; leave it out
+    "#);
+}
+
+#[test]
+fn rewrites_that_cannot_be_or_never_happen_are_reported() {
+    let rewrite = r#"rewrite = { "/a/x" = "/b/../c", "a" = "/b", "/a/%61" = "/c", "/b" = "/c", "/a/{id}" = "/", "/a/b/c" = "/%62" }"#;
+    insta::assert_snapshot!(wrong_route(rewrite), @r#"
+    routes.toml:5:22: "/b/../c" cannot be a path: the path holds a `.` or `..` segment
+    routes.toml:5:33: "a" cannot be a path: the path must begin with `/`
+    routes.toml:5:45: paths are read and written in another spelling; write "/a/a"
+    routes.toml:5:62: no path of this route begins with `/b`
+    routes.toml:5:75: "/a/{id}" cannot be a path: the path holds a character that must be percent-encoded
+    routes.toml:5:103: paths are read and written in another spelling; write "/b"
+    "#);
+    insta::assert_snapshot!(wrong_route("rewrite = { \"/a\" = \"/\", \"/a/\" = \"/b\" }"), @r#"routes.toml:5:13: "/a" is rewritten twice"#);
+}
+
+#[test]
+fn cross_origin_rules_that_cannot_be_are_reported() {
+    let cors = |rules: &str| wrong_route(&format!("cors = {{ {rules} }}"));
+    insta::assert_snapshot!(cors("origins = [\"*\"], credentials = true"), @"routes.toml:5:41: `*` cannot be combined with credentials; list the origins");
+    insta::assert_snapshot!(cors("origins = [\"https://a.example\", \"a.example\"], headers = [\"ok\"]"), @r#"routes.toml:5:42: "a.example" is not an origin: write scheme, host and perhaps port in lower case, such as "https://app.example.com""#);
+    insta::assert_snapshot!(cors("origins = [\"https://a.example\"], headers = [\"o k\"], methods = [\"GET\"]"), @r#"routes.toml:5:54: "o k" is not a header name"#);
+    insta::assert_snapshot!(cors("origins = [], max_age = \"long\""), @r#"
+    routes.toml:5:20: without origins nothing is allowed; leave the cors table out instead
+    routes.toml:5:34: "long" is not a length of time: a whole number and ms, s, m, h or d, such as "250ms" or "30s"
+    "#);
+    insta::assert_snapshot!(cors("origins = [], methods = [\"LIST\"]"), @r#"routes.toml:5:35: "LIST" is not a method: choose from GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS (in capitals)"#);
+    insta::assert_snapshot!(cors("headers = []"), @"routes.toml:5:8: `origins` is missing");
+}
+
+#[test]
+fn timeouts_that_cannot_be_are_reported() {
+    insta::assert_snapshot!(wrong_route("timeouts = { connect = \"0s\", response = \"5 minutes\", idel = \"5s\" }"), @r#"
+    routes.toml:5:24: a timeout of nothing would end every request
+    routes.toml:5:41: "5 minutes" is not a length of time: a whole number and ms, s, m, h or d, such as "250ms" or "30s"
+    routes.toml:5:54: unknown key `idel`; did you mean `idle`?
+    "#);
+}
+
+#[test]
+fn names_that_would_not_do_as_labels_are_reported() {
+    let routes = "[[route]]\nname = \"Überweisung 1\"\npaths = [\"/a\"]\nupstream = \"demo\"\n";
+    let roles = "[role.\"\"]\npermissions = []\n[role.user]\npermissions = [\"account:manage\", \"agents:*\"]\n";
+    let tiers = format!("{TIERS}[tier.Gold]\nfeatures = [\"Swarm Agents\"]\nquotas = {{ \"GB\" = 1 }}\n");
+    insta::assert_snapshot!(read(routes, roles, &tiers, "").unwrap_err(), @r#"
+    routes.toml:2:8: `Überweisung 1` is not a name: 1 to 64 of a-z, 0-9, `-` and `_`
+    roles.toml:1:7: `` is not a name: 1 to 64 of a-z, 0-9, `-` and `_`
+    tiers.toml:8:7: `Gold` is not a name: 1 to 64 of a-z, 0-9, `-` and `_`
+    tiers.toml:9:13: `Swarm Agents` is not a name: 1 to 64 of a-z, 0-9, `-` and `_`
+    tiers.toml:10:12: `GB` is not a name: 1 to 64 of a-z, 0-9, `-` and `_`
+    "#);
+}
+
+#[test]
+fn two_routes_of_one_name_are_reported() {
+    let routes = r#"
+[[route]]
+name = "a"
+paths = ["/a"]
+upstream = "demo"
+[[route]]
+name = "a"
+paths = ["/b"]
+upstream = "demo"
+"#;
+    insta::assert_snapshot!(wrong_routes(routes), @"routes.toml:7:8: another route is named `a`, at routes.toml:3:8");
+}
+
+#[test]
+fn every_overlap_is_reported_with_both_places() {
+    let routes = r#"
+[[route]]
+name = "a"
+methods = ["GET", "POST"]
+paths = ["/x/{id}", "/y/*"]
+upstream = "demo"
+[[route]]
+name = "b"
+methods = ["POST", "PUT"]
+paths = ["/z", "/x/{name}/"]
+upstream = "demo"
+[[route]]
+name = "c"
+paths = ["/y/*"]
+upstream = "demo"
+[[route]]
+name = "d"
+methods = ["DELETE"]
+paths = ["/y/*"]
+upstream = "demo"
+[[route]]
+name = "e"
+hosts = ["x.example.com", "a.example.com"]
+paths = ["/e", "/f", "/e/"]
+upstream = "demo"
+[[route]]
+name = "f"
+hosts = ["A.example.com"]
+paths = ["/f"]
+upstream = "demo"
+"#;
+    insta::assert_snapshot!(wrong_routes(routes), @r#"
+    routes.toml:10:16: routes `b` and `a` (routes.toml:5:10) overlap: both take POST here
+    routes.toml:14:10: routes `c` and `a` (routes.toml:5:21) overlap: both take GET, POST here
+    routes.toml:24:22: `/e/` is listed twice
+    routes.toml:29:10: routes `f` and `e` (routes.toml:24:16) overlap: both take GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS here
+    "#);
+}
+
+#[test]
+fn roles_and_tiers_that_cannot_be_are_reported() {
+    let roles = r#"
+[role.admin]
+permissions = ["*"]
+[role.user]
+permissions = ["Agents:read", "agents:*:x", "agents:*", ""]
+permission = []
+[role.none]
+"#;
+    let tiers = r#"
+[tier.free]
+price = "29 dollars"
+limits = [{ per = "user", requests = "100/minut" }]
+quotas = { storage_gb = -1, workbenches = "many", seats = 1.5 }
+[tier.pro]
+limit = []
+features = "swarm-agents"
+"#;
+    insta::assert_snapshot!(read("", roles, tiers, "").unwrap_err(), @r#"
+    roles.toml:5:16: "Agents:read" is not a permission: words of a-z, 0-9, `_` and `-`, joined by `:`, such as "agents:publish"
+    roles.toml:5:31: "agents:*:x": `*` stands alone ("*") or for everything below a word ("agents:*")
+    roles.toml:5:57: "" is not a permission: words of a-z, 0-9, `_` and `-`, joined by `:`, such as "agents:publish"
+    roles.toml:6:1: unknown key `permission`; did you mean `permissions`?
+    roles.toml:7:1: `permissions` is missing
+    tiers.toml:3:9: "29 dollars" is not a price: write it as "29 USD/month" or "299.90 EUR/year"
+    tiers.toml:4:38: "minut" is not a window: write second, minute, hour, day, or a length such as 30s, 5m, 2h, 1d (at most 31d)
+    tiers.toml:5:25: "-1" is not an amount: a whole number, or "unlimited"
+    tiers.toml:5:43: "many" is not an amount: a whole number, or "unlimited"
+    tiers.toml:5:59: invalid type: floating point `1.5`, expected a whole number or "unlimited"
+    tiers.toml:7:1: unknown key `limit`; did you mean `limits`?
+    tiers.toml:8:12: invalid type: string "swarm-agents", expected a sequence
+    "#);
+}
+
+#[test]
+fn cases_that_cannot_be_are_reported() {
+    let routes = "[[route]]\nname = \"a\"\npaths = [\"/a/*\"]\nupstream = \"demo\"\n";
+    let cases = r#"
+[[case]]
+name = "one"
+caller = { role = "usr", tier = "fre", scopes = ["Agents:*"] }
+request = "/a"
+answer = "permitted"
+route = "b"
+[[case]]
+name = "two"
+request = ["GET /a", "GET", ""]
+answer = "rate_limited"
+[[case]]
+name = "three"
+request = []
+answer = "permit"
+[[case]]
+name = "four"
+request = "GET /a"
+answer = "forbidden"
+route = "a"
+[[case]]
+name = "five"
+request = 5
+"#;
+    insta::assert_snapshot!(read(routes, ROLES, TIERS, cases).unwrap_err(), @r#"
+    cases.toml:4:19: there is no role `usr`; did you mean `user`?
+    cases.toml:4:33: there is no tier `fre`; did you mean `free`?
+    cases.toml:4:50: "Agents:*" is not a permission: words of a-z, 0-9, `_` and `-`, joined by `:`, such as "agents:publish"
+    cases.toml:5:11: a request is a method and a path, such as "GET /health"
+    cases.toml:6:10: a case cannot be answered `permitted`; answers are permit, malformed, no_route, method_not_allowed, missing_credential, forbidden; did you mean `permit`?
+    cases.toml:7:9: there is no route `b`
+    cases.toml:10:22: a request is a method and a path, such as "GET /health"
+    cases.toml:10:29: a request is a method and a path, such as "GET /health"
+    cases.toml:11:10: a case cannot be answered `rate_limited`; answers are permit, malformed, no_route, method_not_allowed, missing_credential, forbidden
+    cases.toml:14:11: without a request nothing is tried
+    cases.toml:20:9: a request that is refused reaches no route and is not forwarded
+    cases.toml:21:1: `answer` is missing
+    cases.toml:23:11: invalid type: integer `5`, expected a string or a list of strings
+    "#);
+}
+
+#[test]
+fn a_broken_case_is_reported_with_its_place() {
+    let routes = "[[route]]\nname = \"a\"\npaths = [\"/a/*\"]\nupstream = \"demo\"\n";
+    let cases = "[[case]]\nname = \"strangers come in\"\nrequest = [\n  \"GET /b\",\n  \"GET /a/x\",\n]\nanswer = \"no_route\"\n";
+    let Loaded { policy, cases } = read(routes, ROLES, TIERS, cases).unwrap();
+    let failures = cases::run(&policy, &cases);
+    insta::assert_snapshot!(failures.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"), @r#"cases.toml:5:3: "strangers come in": GET /a/x on localhost by a stranger: expected no_route; got missing_credential (Send `Authorization: Bearer <access token or API key>` or `X-API-Key: <API key>`)"#);
+}
+
+#[test]
+fn errors_of_all_files_are_reported_at_once() {
+    let routes = "[[rout]]\nname = \"a\"\n";
+    insta::assert_snapshot!(read(routes, "[roles.a]\n", "x = 1\n", "[[case]]\n").unwrap_err(), @r#"
+    routes.toml:1:3: unknown section `rout`; did you mean `route`?
+    roles.toml:1:2: unknown section `roles`; did you mean `role`?
+    tiers.toml:1:1: unknown key `x`; known are tier
+    cases.toml:1:1: `name` is missing
+    cases.toml:1:1: `request` is missing
+    cases.toml:1:1: `answer` is missing
+    "#);
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_no_reason_to_complain_about_others() {
+    let routes = r#"
+[[route]]
+name = "a"
+paths = ["/a"]
+upstream = "demo"
+roles = ["user"]
+permissions = ["agents:read"]
+tiers = ["free"]
+features = ["swarm-agents"]
+"#;
+    let cases = "[[case]]\nname = \"one\"\ncaller = { role = \"user\", tier = \"free\" }\nrequest = \"GET /a\"\nanswer = \"permit\"\nroute = \"a\"\n";
+    insta::assert_snapshot!(read(routes, "[role.user\n", "[tier.free\n", cases).unwrap_err(), @r#"
+    roles.toml:1:11: unclosed table, expected `]`
+    tiers.toml:1:11: unclosed table, expected `]`
+    "#);
+    insta::assert_snapshot!(read("[[route]\n", ROLES, TIERS, cases).unwrap_err(), @"routes.toml:1:9: unclosed array table, expected `]`");
+    // Nor is a section of it.
+    let roles = "[role.user]\npermissions = 5\n";
+    let tiers = "[tier.free]\nfeatures = 5\n";
+    insta::assert_snapshot!(read(routes, roles, tiers, cases).unwrap_err(), @r#"
+    routes.toml:9:13: there is no tier with the feature `swarm-agents`
+    roles.toml:2:15: invalid type: integer `5`, expected a sequence
+    tiers.toml:2:12: invalid type: integer `5`, expected a sequence
+    "#);
+}
+
+#[test]
+fn upstreams_that_cannot_be_known_are_not_complained_about() {
+    let text = "[[route]]\nname = \"a\"\npaths = [\"/a\"]\nupstream = \"anything\"\n";
+    let source = |name, text| Source { name, text };
+    let sources = Sources {
+        routes: source("routes.toml", text),
+        roles: source("roles.toml", ""),
+        tiers: source("tiers.toml", ""),
+        cases: source("cases.toml", ""),
+    };
+    assert!(load(&sources, None).is_ok());
+    assert!(load(&sources, Some(&BTreeSet::new())).is_err());
+}

@@ -1,10 +1,8 @@
 //! A whole platform for one test: the real binary in front of a real upstream, on ports of the system's choice, with data
 //! and configuration of its own; and clients that show exactly what is sent and received.
 
-#![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
-#![expect(dead_code, reason = "every test file uses its own part of this")]
-
 use std::{
+    fmt::Write as _,
     fs,
     io::{BufRead, BufReader, Read, Write},
     net::{SocketAddr, TcpStream},
@@ -17,24 +15,24 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 /// The binary under test.
-pub const PORTCULLIS: &str = env!("CARGO_BIN_EXE_portcullis");
+pub(crate) const PORTCULLIS: &str = env!("CARGO_BIN_EXE_portcullis");
 /// What every test registers with.
-pub const PASSWORD: &str = "Correct-Horse-7";
+pub(crate) const PASSWORD: &str = "Correct-Horse-7";
 /// How long anything may take before a test gives up on it.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A running gateway with a demo upstream behind it.
-pub struct Platform {
-    pub folder: TempDir,
-    pub http: SocketAddr,
-    pub metrics: SocketAddr,
+pub(crate) struct Platform {
+    pub(crate) folder: TempDir,
+    pub(crate) http: SocketAddr,
+    pub(crate) metrics: SocketAddr,
     gateway: Running,
     _upstream: Option<Running>,
 }
 
 /// How a platform differs from the shipped one.
 #[derive(Default)]
-pub struct Setup {
+pub(crate) struct Setup {
     env: Vec<(String, String)>,
     edits: Vec<(&'static str, String, String)>,
     appended: Vec<(&'static str, String)>,
@@ -42,48 +40,48 @@ pub struct Setup {
 }
 
 /// A child process that ends with the test.
-pub struct Running {
+pub(crate) struct Running {
     child: Child,
-    pub ready: Value,
+    pub(crate) ready: Value,
 }
 
 /// One answer, with its header names in lower case.
 #[derive(Debug)]
-pub struct Answer {
-    pub status: u16,
-    pub headers: Vec<(String, String)>,
-    pub body: String,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: String,
 }
 
 // === impl Setup ===
 
 impl Setup {
     /// Sets a variable of the gateway's environment.
-    pub fn env(mut self, name: &str, value: &str) -> Self {
+    pub(crate) fn env(mut self, name: &str, value: &str) -> Self {
         self.env.push((name.into(), value.into()));
         self
     }
 
     /// Replaces text in a file of the shipped configuration; the text must be there.
-    pub fn edit(mut self, file: &'static str, from: &str, to: &str) -> Self {
+    pub(crate) fn edit(mut self, file: &'static str, from: &str, to: &str) -> Self {
         self.edits.push((file, from.into(), to.into()));
         self
     }
 
     /// Adds text to a file of the shipped configuration.
-    pub fn append(mut self, file: &'static str, text: &str) -> Self {
+    pub(crate) fn append(mut self, file: &'static str, text: &str) -> Self {
         self.appended.push((file, text.into()));
         self
     }
 
     /// Sends the demo routes to a server of the test's own.
-    pub fn upstream(mut self, address: SocketAddr) -> Self {
+    pub(crate) fn upstream(mut self, address: SocketAddr) -> Self {
         self.upstream = Some(address);
         self
     }
 
     /// Makes the folder with the configuration and nothing else.
-    pub fn folder(&self) -> TempDir {
+    pub(crate) fn folder(&self) -> TempDir {
         let folder = tempfile::tempdir().unwrap();
         copy_config(&folder.path().join("config"));
         for (file, from, to) in &self.edits {
@@ -100,7 +98,7 @@ impl Setup {
     }
 
     /// The command that serves the folder.
-    pub fn command(&self, folder: &Path, upstream: SocketAddr) -> Command {
+    pub(crate) fn command(&self, folder: &Path, upstream: SocketAddr) -> Command {
         let mut command = Command::new(PORTCULLIS);
         command
             .args(["serve", "--listen", "127.0.0.1:0", "--config"])
@@ -114,17 +112,21 @@ impl Setup {
         command
     }
 
-    pub fn start(self) -> Platform {
+    pub(crate) fn start(self) -> Platform {
         let folder = self.folder();
-        let own = self.upstream.is_none().then(|| Running::start(Command::new(PORTCULLIS).args(["demo-upstream", "--listen", "127.0.0.1:0"]), None));
+        let own = self
+            .upstream
+            .is_none()
+            .then(|| Running::start(Command::new(PORTCULLIS).args(["demo-upstream", "--listen", "127.0.0.1:0"]), None));
         let address = self.upstream.unwrap_or_else(|| own.as_ref().unwrap().address("http"));
-        let gateway = Running::start(&mut self.command(folder.path(), address), Some(&folder.path().join("gateway.log")));
+        let gateway =
+            Running::start(&mut self.command(folder.path(), address), Some(&folder.path().join("gateway.log")));
         Platform { http: gateway.address("http"), metrics: gateway.address("metrics"), folder, gateway, _upstream: own }
     }
 }
 
 /// Copies the shipped configuration.
-pub fn copy_config(to: &Path) {
+pub(crate) fn copy_config(to: &Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(shipped("config")).unwrap() {
         let path = entry.unwrap().path();
@@ -135,7 +137,7 @@ pub fn copy_config(to: &Path) {
 }
 
 /// A path in the repository.
-pub fn shipped(path: &str) -> PathBuf {
+pub(crate) fn shipped(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path)
 }
 
@@ -143,32 +145,36 @@ pub fn shipped(path: &str) -> PathBuf {
 
 impl Running {
     /// Starts and waits for the ready line. Standard error goes to `log`, or nowhere.
-    pub fn start(command: &mut Command, log: Option<&Path>) -> Self {
-        let stderr = log.map_or_else(Stdio::null, |log| fs::OpenOptions::new().create(true).append(true).open(log).unwrap().into());
+    pub(crate) fn start(command: &mut Command, log: Option<&Path>) -> Self {
+        let stderr = log
+            .map_or_else(Stdio::null, |log| fs::OpenOptions::new().create(true).append(true).open(log).unwrap().into());
         let mut child = command.stdout(Stdio::piped()).stderr(stderr).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let ready = serde_json::from_str(&line).unwrap_or_else(|_| {
             drop(child.kill());
-            panic!("no ready line but {line:?}; log: {}", log.map(|log| fs::read_to_string(log).unwrap_or_default()).unwrap_or_default())
+            panic!(
+                "no ready line but {line:?}; log: {}",
+                log.map(|log| fs::read_to_string(log).unwrap_or_default()).unwrap_or_default()
+            )
         });
         Self { child, ready }
     }
 
-    pub fn address(&self, what: &str) -> SocketAddr {
+    pub(crate) fn address(&self, what: &str) -> SocketAddr {
         self.ready[what].as_str().unwrap().trim_start_matches("http://").parse().unwrap()
     }
 
-    pub fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
 
-    pub fn signal(&self, name: &str) {
+    pub(crate) fn signal(&self, name: &str) {
         assert!(Command::new("kill").args([format!("-{name}"), self.pid().to_string()]).status().unwrap().success());
     }
 
     /// Waits for the end and gives the exit code.
-    pub fn wait(&mut self) -> Option<i32> {
+    pub(crate) fn wait(&mut self) -> Option<i32> {
         self.child.wait().unwrap().code()
     }
 }
@@ -184,35 +190,35 @@ impl Drop for Running {
 
 impl Platform {
     /// The shipped configuration, as `make run` serves it.
-    pub fn start() -> Self {
+    pub(crate) fn start() -> Self {
         Setup::default().start()
     }
 
-    pub fn gateway(&mut self) -> &mut Running {
+    pub(crate) fn gateway(&mut self) -> &mut Running {
         &mut self.gateway
     }
 
     /// Sends one request and reads one answer over a connection of its own.
-    pub fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
+    pub(crate) fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
         let mut text = format!("{method} {path} HTTP/1.1\r\nHost: door.test\r\nConnection: close\r\n");
         for (name, value) in headers {
-            text += &format!("{name}: {value}\r\n");
+            write!(text, "{name}: {value}\r\n").unwrap();
         }
         if !body.is_empty() {
-            text += &format!("Content-Length: {}\r\n", body.len());
+            write!(text, "Content-Length: {}\r\n", body.len()).unwrap();
         }
         self.raw(format!("{text}\r\n{body}").as_bytes())
     }
 
-    pub fn get(&self, path: &str, token: &str) -> Answer {
+    pub(crate) fn get(&self, path: &str, token: &str) -> Answer {
         self.send("GET", path, &[("Authorization", &format!("Bearer {token}"))], "")
     }
 
-    pub fn post(&self, path: &str, token: Option<&str>, body: &Value) -> Answer {
+    pub(crate) fn post(&self, path: &str, token: Option<&str>, body: &Value) -> Answer {
         self.json("POST", path, token, body)
     }
 
-    pub fn json(&self, method: &str, path: &str, token: Option<&str>, body: &Value) -> Answer {
+    pub(crate) fn json(&self, method: &str, path: &str, token: Option<&str>, body: &Value) -> Answer {
         let bearer = token.map(|token| format!("Bearer {token}"));
         let mut headers = vec![("Content-Type", "application/json")];
         headers.extend(bearer.as_deref().map(|bearer| ("Authorization", bearer)));
@@ -220,19 +226,20 @@ impl Platform {
     }
 
     /// Sends bytes as they are and reads until the door closes the connection.
-    pub fn raw(&self, bytes: &[u8]) -> Answer {
+    pub(crate) fn raw(&self, bytes: &[u8]) -> Answer {
         Answer::parse(&exchange(self.http, bytes))
     }
 
     /// Registers a new account; gives the whole answer's body.
-    pub fn register(&self, email: &str) -> Value {
-        let answer = self.post("/auth/register", None, &json!({ "email": email, "password": PASSWORD, "name": "A Person" }));
+    pub(crate) fn register(&self, email: &str) -> Value {
+        let answer =
+            self.post("/auth/register", None, &json!({ "email": email, "password": PASSWORD, "name": "A Person" }));
         assert_eq!(answer.status, 201, "{answer:?}");
         answer.json()
     }
 
     /// Makes the first administrator with the binary's own command, and logs in.
-    pub fn admin(&self) -> String {
+    pub(crate) fn admin(&self) -> String {
         let made = Command::new(PORTCULLIS)
             .args(["create-admin", "--email", "root@example.com", "--config"])
             .arg(self.folder.path().join("config"))
@@ -245,25 +252,27 @@ impl Platform {
         self.login("root@example.com")
     }
 
-    pub fn login(&self, email: &str) -> String {
+    pub(crate) fn login(&self, email: &str) -> String {
         let answer = self.post("/auth/login", None, &json!({ "email": email, "password": PASSWORD }));
         assert_eq!(answer.status, 200, "{answer:?}");
         answer.json()["access_token"].as_str().unwrap().to_owned()
     }
 
     /// What the metrics say of `name` (with its labels as printed), 0 if nothing.
-    pub fn metric(&self, name: &str) -> f64 {
-        let text = Answer::parse(&exchange(self.metrics, b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")).body;
-        text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok()).unwrap_or(0.0)
+    pub(crate) fn metric(&self, name: &str) -> u64 {
+        let text =
+            Answer::parse(&exchange(self.metrics, b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"))
+                .body;
+        text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok()).unwrap_or(0)
     }
 
-    pub fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.folder.path().join("gateway.log")).unwrap_or_default()
     }
 }
 
 /// Tries until it holds; a test that waits for ever has failed.
-pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+pub(crate) fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     let began = Instant::now();
     while !holds() {
         assert!(began.elapsed() < PATIENCE, "{what} did not happen");
@@ -272,7 +281,7 @@ pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
 }
 
 /// Sends bytes and reads to the end.
-pub fn exchange(to: SocketAddr, bytes: &[u8]) -> Vec<u8> {
+pub(crate) fn exchange(to: SocketAddr, bytes: &[u8]) -> Vec<u8> {
     let mut stream = TcpStream::connect(to).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     // The door may answer and close before everything is sent.
@@ -285,33 +294,43 @@ pub fn exchange(to: SocketAddr, bytes: &[u8]) -> Vec<u8> {
 // === impl Answer ===
 
 impl Answer {
-    pub fn parse(bytes: &[u8]) -> Self {
+    pub(crate) fn parse(bytes: &[u8]) -> Self {
         let text = String::from_utf8_lossy(bytes).into_owned();
         let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
         let mut lines = head.lines();
-        let status = lines.next().and_then(|line| line.split(' ').nth(1)).and_then(|code| code.parse().ok()).unwrap_or(0);
-        let headers: Vec<_> = lines.filter_map(|line| line.split_once(':')).map(|(name, value)| (name.to_lowercase(), value.trim().to_owned())).collect();
+        let status =
+            lines.next().and_then(|line| line.split(' ').nth(1)).and_then(|code| code.parse().ok()).unwrap_or(0);
+        let headers: Vec<_> = lines
+            .filter_map(|line| line.split_once(':'))
+            .map(|(name, value)| (name.to_lowercase(), value.trim().to_owned()))
+            .collect();
         let chunked = headers.iter().any(|(name, value)| name == "transfer-encoding" && value == "chunked");
         Self { status, body: if chunked { dechunk(body) } else { body.to_owned() }, headers }
     }
 
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap_or_else(|_| panic!("not JSON: {self:?}"))
     }
 
     /// The stable code of a refusal.
-    pub fn code(&self) -> String {
-        serde_json::from_str::<Value>(&self.body).ok().and_then(|body| body["code"].as_str().map(str::to_owned)).unwrap_or_default()
+    pub(crate) fn code(&self) -> String {
+        serde_json::from_str::<Value>(&self.body)
+            .ok()
+            .and_then(|body| body["code"].as_str().map(str::to_owned))
+            .unwrap_or_default()
     }
 
     /// What the upstream received under a header's name.
-    pub fn received(&self, name: &str) -> Vec<String> {
+    pub(crate) fn received(&self, name: &str) -> Vec<String> {
         let body = self.json();
-        body["headers"][name].as_array().map(|values| values.iter().map(|value| value.as_str().unwrap().to_owned()).collect()).unwrap_or_default()
+        body["headers"][name]
+            .as_array()
+            .map(|values| values.iter().map(|value| value.as_str().unwrap().to_owned()).collect())
+            .unwrap_or_default()
     }
 }
 

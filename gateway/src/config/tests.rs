@@ -1,0 +1,68 @@
+//! The shipped file, its schema, and what is said of mistakes.
+#![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+use std::{fs, path::Path};
+
+use super::{ConfigFolder, load, schema};
+
+fn shipped() -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../config")
+}
+
+/// What is said of the shipped folder with one change in `gateway.toml`.
+fn said(from: &str, to: &str) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["gateway.toml", "routes.toml", "roles.toml", "tiers.toml", "cases.toml"] {
+        fs::copy(shipped().join(name), folder.path().join(name)).unwrap();
+    }
+    let path = folder.path().join("gateway.toml");
+    let text = fs::read_to_string(&path).unwrap();
+    assert!(text.contains(from), "{from}");
+    fs::write(&path, text.replace(from, to)).unwrap();
+    let wrong = load(&ConfigFolder::Path(folder.path().to_owned())).err().unwrap_or_default();
+    wrong.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn the_embedded_defaults_are_the_shipped_files() {
+    let (embedded, read) = (load(&ConfigFolder::Embedded).unwrap(), load(&ConfigFolder::Path(shipped())).unwrap());
+    assert!(embedded.settings == read.settings);
+    assert_eq!(embedded.cases.len(), read.cases.len());
+}
+
+#[test]
+fn the_schema_beside_the_file_is_that_of_this_version() {
+    let path = shipped().join("schema/gateway.schema.json");
+    let text = format!("{}\n", serde_json::to_string_pretty(&schema()).unwrap());
+    if std::env::var_os("UPDATE_SCHEMAS").is_some() {
+        fs::write(&path, &text).unwrap();
+    }
+    assert_eq!(fs::read_to_string(&path).unwrap_or_default(), text, "run with UPDATE_SCHEMAS=1 to write it");
+}
+
+#[test]
+fn every_mistake_is_told_with_its_place_and_what_was_meant() {
+    insta::assert_snapshot!(said("max_uri_bytes = 8192", "max_url_bytes = 8192"), @"gateway.toml:26:1: unknown key `max_url_bytes`; did you mean `max_uri_bytes`?");
+    insta::assert_snapshot!(said("keepalive = \"60s\"", "keepalive = \"60 seconds\""), @r#"gateway.toml:28:13: "60 seconds" is not a length of time: a whole number and ms, s, m, h or d, such as "250ms" or "30s""#);
+    insta::assert_snapshot!(said("refusals = \"120/minute\"", "refusals = \"-5/minute\""), @r#"gateway.toml:39:12: a quota cannot be negative: "-5""#);
+    insta::assert_snapshot!(said("algorithm = \"EdDSA\"", "algorithm = \"none\""), @r#"gateway.toml:63:13: "none" is not an algorithm that we sign with: EdDSA, ES256, RS256 or HS256"#);
+    insta::assert_snapshot!(said("[upstreams.demo]", "[upstreams.demos]"), @r#"
+    routes.toml:51:12: there is no upstream `demo`; did you mean `demos`?
+    routes.toml:57:12: there is no upstream `demo`; did you mean `demos`?
+    routes.toml:62:12: there is no upstream `demo`; did you mean `demos`?
+    routes.toml:68:12: there is no upstream `demo`; did you mean `demos`?
+    routes.toml:74:12: there is no upstream `demo`; did you mean `demos`?
+    "#);
+    insta::assert_snapshot!(said("assertion_ttl = \"5m\"", "assertion_ttl = \"6m\""), @"gateway.toml:66:17: an assertion lives at most 5m");
+    insta::assert_snapshot!(said("# shared_secret = { env = \"AUTH_JWT_SECRET_KEY\" }", "shared_secret = \"in clear, and long enough to be one\""), @r#"gateway.toml:68:17: a secret is not written in clear; use { env = "NAME" } or { file = "path" }"#);
+    insta::assert_snapshot!(said("trusted_proxies = []", "trusted_proxies = [\"10.0.0.0/99\"]"), @r#"gateway.toml:31:20: "10.0.0.0/99" is not a network such as 10.0.0.0/8"#);
+    insta::assert_snapshot!(said("[log]", "[log"), @"gateway.toml:87:5: unclosed table, expected `]`");
+    insta::assert_snapshot!(said("default = \"127.0.0.1:8080\" }", "default = \"localhost\" }"), @r#"gateway.toml:18:8: "localhost" is not an address such as 127.0.0.1:8080"#);
+}
+
+#[test]
+fn a_missing_folder_is_told_file_by_file() {
+    let wrong = load(&ConfigFolder::Path("/nonexistent".into())).err().unwrap();
+    assert_eq!(wrong.len(), 5);
+    assert!(wrong[0].to_string().contains("gateway.toml cannot be read"), "{}", wrong[0]);
+}

@@ -1,0 +1,8 @@
+//! The door, tested through the door: the real binary, a real upstream, real sockets.
+
+#![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+mod attack;
+mod lifecycle;
+mod main_path;
+mod platform;

@@ -1,0 +1,159 @@
+//! A database of its own for each test, on either engine, and the people in it.
+
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use identity::{AccountId, Email, PasswordHash, RefreshToken, SessionId};
+use sqlx::{AssertSqlSafe, Connection, Executor, FromRow, PgConnection, SqliteConnection, postgres::PgRow, sqlite::SqliteRow};
+use store::{Account, NewAccount, NewSession, PoolSettings, Store, Subject};
+use tempfile::TempDir;
+use uuid::Uuid;
+
+/// A fresh database.
+pub(crate) struct Database {
+    pub(crate) url: String,
+    /// Where SQLite keeps it.
+    folder: Option<TempDir>,
+}
+
+/// Makes of each `async fn name(database: &Database)` one test on SQLite and one on Postgres.
+macro_rules! on_both_engines {
+    ($($name:ident),* $(,)?) => {
+        mod sqlite {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() {
+                super::$name(&crate::engines::Database::sqlite()).await;
+            })*
+        }
+        mod postgres {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() {
+                super::$name(&crate::engines::Database::postgres().await).await;
+            })*
+        }
+    };
+}
+pub(crate) use on_both_engines;
+
+// === impl Database ===
+
+impl Database {
+    pub(crate) fn sqlite() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        Self { url: format!("sqlite:{}", folder.path().join("test.db").display()), folder: Some(folder) }
+    }
+
+    /// Fails when there is no Postgres: a half that is skipped is a half that nobody misses. The database goes with the
+    /// server, which lives no longer than the tests.
+    pub(crate) async fn postgres() -> Self {
+        let Ok(server) = std::env::var("PORTCULLIS_TEST_POSTGRES") else {
+            panic!("PORTCULLIS_TEST_POSTGRES is not set, so nothing can be tested on Postgres: run through `make test`")
+        };
+        let name = format!("store_{}", Uuid::new_v4().simple());
+        let mut connection = PgConnection::connect(&server).await.unwrap();
+        connection.execute(AssertSqlSafe(format!("CREATE DATABASE {name}"))).await.unwrap();
+        connection.close().await.unwrap();
+        let (head, _) = server.rsplit_once('/').unwrap();
+        Self { url: format!("{head}/{name}"), folder: None }
+    }
+
+    pub(crate) fn is_sqlite(&self) -> bool {
+        self.folder.is_some()
+    }
+
+    /// One more node on this database.
+    pub(crate) async fn connect(&self) -> Store {
+        Store::connect(&self.url, settings()).await.unwrap()
+    }
+
+    /// A node on this database with its tables in place.
+    pub(crate) async fn open(&self) -> Store {
+        let store = self.connect().await;
+        store.migrate().await.unwrap();
+        store
+    }
+
+    /// Runs a statement past the store, in the words of either engine.
+    pub(crate) async fn execute(&self, postgres: &'static str, sqlite: &'static str) {
+        if self.is_sqlite() {
+            SqliteConnection::connect(&self.url).await.unwrap().execute(sqlite).await.unwrap();
+        } else {
+            PgConnection::connect(&self.url).await.unwrap().execute(postgres).await.unwrap();
+        }
+    }
+
+    /// Reads past the store.
+    pub(crate) async fn rows<T>(&self, postgres: &'static str, sqlite: &'static str) -> Vec<T>
+    where
+        T: Send + Unpin + for<'r> FromRow<'r, PgRow> + for<'r> FromRow<'r, SqliteRow>,
+    {
+        if self.is_sqlite() {
+            let mut connection = SqliteConnection::connect(&self.url).await.unwrap();
+            sqlx::query_as(sqlite).fetch_all(&mut connection).await.unwrap()
+        } else {
+            let mut connection = PgConnection::connect(&self.url).await.unwrap();
+            sqlx::query_as(postgres).fetch_all(&mut connection).await.unwrap()
+        }
+    }
+}
+
+/// Generous: on a busy machine a test must not fail for slowness.
+pub(crate) fn settings() -> PoolSettings {
+    PoolSettings {
+        max_connections: 8,
+        acquire_timeout: Duration::from_secs(30),
+        statement_timeout: Duration::from_secs(30),
+    }
+}
+
+/// Some second of a fixed day.
+pub(crate) fn at(second: i64) -> DateTime<Utc> {
+    DateTime::from_timestamp(1_790_000_000, 0).unwrap() + TimeDelta::seconds(second)
+}
+
+pub(crate) fn hash(text: &str) -> PasswordHash {
+    PasswordHash::from(text.to_owned())
+}
+
+/// An account whose password nobody knows.
+pub(crate) async fn person(store: &Store, email: &str) -> Account {
+    try_person(store, email).await.unwrap()
+}
+
+pub(crate) async fn try_person(store: &Store, email: &str) -> Result<Account, store::StoreError> {
+    let email = Email::parse(email).unwrap();
+    let new = NewAccount {
+        id: AccountId::new(Uuid::now_v7()),
+        email: &email,
+        password_hash: hash("a hash"),
+        name: None,
+        role: "user",
+        tier: "free",
+        tenant_name: None,
+        now: at(0),
+    };
+    store.create_account(new).await
+}
+
+pub(crate) fn token() -> RefreshToken {
+    RefreshToken::generate(Uuid::now_v7(), &mut rand::rng())
+}
+
+/// A session opened at second 0, whose first refresh token expires after a day.
+pub(crate) async fn session(store: &Store, account: &Account) -> (SessionId, RefreshToken) {
+    let (id, refresh) = (SessionId::new(Uuid::now_v7()), token());
+    let new = NewSession {
+        id,
+        account: account.id,
+        refresh: (refresh.id(), refresh.digest()),
+        now: at(0),
+        refresh_expires_at: at(86_400),
+    };
+    store.open_session(new).await.unwrap();
+    (id, refresh)
+}
+
+/// Everything the feed holds.
+pub(crate) async fn heard(store: &Store) -> Vec<Subject> {
+    store.changes_since(0, 10_000).await.unwrap().into_iter().map(|change| change.subject).collect()
+}

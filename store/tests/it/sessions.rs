@@ -1,0 +1,202 @@
+//! Sessions and their refresh tokens: each serves once, but for those who race.
+
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use identity::{AccountId, Grant, RefreshToken, SecretDigest, SessionId};
+use store::{AccountChange, NewSession, RefreshOutcome, Standing, Status, Store, StoreError, Subject};
+use uuid::Uuid;
+
+use crate::engines::{Database, at, heard, on_both_engines, person, session, token};
+
+on_both_engines!(
+    a_token_buys_the_next_and_that_the_next_after_it,
+    twenty_who_race_with_one_token_all_succeed,
+    a_token_used_after_the_grace_ends_its_session,
+    the_grace_begins_with_the_first_use_and_ends_for_all,
+    of_twenty_thieves_one_ends_the_session_and_none_gets_in,
+    a_wrong_secret_neither_serves_nor_uses_up_the_token,
+    an_expired_token_is_refused,
+    a_session_that_has_ended_is_not_refreshed,
+    a_disabled_account_is_not_refreshed,
+    a_session_ends_once,
+    a_session_needs_an_account,
+    a_session_makes_its_accounts_principal,
+);
+
+const GRACE: Duration = Duration::from_secs(10);
+const TTL: Duration = Duration::from_hours(1);
+
+/// Shows a token; gives what came of it and the token that it bought.
+async fn refresh(store: &Store, shown: &RefreshToken, now: DateTime<Utc>) -> (RefreshOutcome, RefreshToken) {
+    let next = token();
+    let outcome =
+        store.rotate_refresh(shown.id(), &shown.digest(), (next.id(), next.digest()), now, GRACE, TTL).await.unwrap();
+    (outcome, next)
+}
+
+fn rotated(outcome: &RefreshOutcome) -> bool {
+    matches!(outcome, RefreshOutcome::Rotated { .. })
+}
+
+async fn a_token_buys_the_next_and_that_the_next_after_it(database: &Database) {
+    let store = database.open().await;
+    let ada = person(&store, "ada@example.com").await;
+    let (id, mut shown) = session(&store, &ada).await;
+    for n in 0..5 {
+        let (outcome, next) = refresh(&store, &shown, at(60 * n)).await;
+        assert_eq!(outcome, RefreshOutcome::Rotated { account: ada.clone(), session: id });
+        shown = next;
+    }
+    assert_eq!(heard(&store).await, [], "a refresh changes nothing that the door has cached");
+}
+
+async fn twenty_who_race_with_one_token_all_succeed(database: &Database) {
+    let store = database.open().await;
+    let ada = person(&store, "ada@example.com").await;
+    let (id, shown) = session(&store, &ada).await;
+    let shown = std::sync::Arc::new(shown);
+    let racers: Vec<_> = (0..20)
+        .map(|n| {
+            let (store, shown) = (store.clone(), shown.clone());
+            // Their clocks differ.
+            tokio::spawn(async move { refresh(&store, &shown, at(100) + TimeDelta::milliseconds(n * 400)).await })
+        })
+        .collect();
+    for racer in racers {
+        let (outcome, next) = racer.await.unwrap();
+        assert!(rotated(&outcome), "{outcome:?}");
+        assert!(rotated(&refresh(&store, &next, at(200)).await.0), "each got a token that serves");
+    }
+    assert_eq!(store.session_grant(id).await.unwrap().unwrap().standing(at(200)), Standing::Live);
+}
+
+async fn a_token_used_after_the_grace_ends_its_session(database: &Database) {
+    let store = database.open().await;
+    let ada = person(&store, "ada@example.com").await;
+    let (id, first) = session(&store, &ada).await;
+    let (other, _) = session(&store, &ada).await;
+    let (outcome, second) = refresh(&store, &first, at(100)).await;
+    assert!(rotated(&outcome));
+    assert_eq!(refresh(&store, &first, at(111)).await.0, RefreshOutcome::Reused);
+    assert_eq!(heard(&store).await, [Subject::Session(id)]);
+    assert_eq!(store.session_grant(id).await.unwrap().unwrap().ended_at, Some(at(111)));
+    assert_eq!(refresh(&store, &second, at(112)).await.0, RefreshOutcome::Ended, "neither the thief nor the owner goes on");
+    assert_eq!(store.session_grant(other).await.unwrap().unwrap().ended_at, None, "other sessions are not touched");
+}
+
+async fn the_grace_begins_with_the_first_use_and_ends_for_all(database: &Database) {
+    let store = database.open().await;
+    let ada = person(&store, "ada@example.com").await;
+    let (_, shown) = session(&store, &ada).await;
+    assert!(rotated(&refresh(&store, &shown, at(100)).await.0));
+    assert!(rotated(&refresh(&store, &shown, at(109)).await.0));
+    assert!(rotated(&refresh(&store, &shown, at(110)).await.0), "the last moment of the grace");
+    let after = at(110) + TimeDelta::microseconds(1);
+    assert_eq!(refresh(&store, &shown, after).await.0, RefreshOutcome::Reused);
+}
+
+async fn of_twenty_thieves_one_ends_the_session_and_none_gets_in(database: &Database) {
+    let store = database.open().await;
+    let ada = person(&store, "ada@example.com").await;
+    let (id, shown) = session(&store, &ada).await;
+    assert!(rotated(&refresh(&store, &shown, at(100)).await.0));
+    let shown = std::sync::Arc::new(shown);
+    let thieves: Vec<_> = (0..20)
+        .map(|_| {
+            let (store, shown) = (store.clone(), shown.clone());
+            tokio::spawn(async move { refresh(&store, &shown, at(1000)).await.0 })
+        })
+        .collect();
+    let mut reused = 0;
+    for thief in thieves {
+        match thief.await.unwrap() {
+            RefreshOutcome::Reused => reused += 1,
+            outcome => assert_eq!(outcome, RefreshOutcome::Ended),
+        }
+    }
+    assert_eq!((reused, heard(&store).await), (1, vec![Subject::Session(id)]));
+}
+
+async fn a_wrong_secret_neither_serves_nor_uses_up_the_token(database: &Database) {
+    let store = database.open().await;
+    let ada = person(&store, "ada@example.com").await;
+    let (_, shown) = session(&store, &ada).await;
+    let next = token();
+    for id in [shown.id(), Uuid::now_v7()] {
+        let guess = SecretDigest::of(b"a guess");
+        let outcome = store.rotate_refresh(id, &guess, (next.id(), next.digest()), at(1), GRACE, TTL).await.unwrap();
+        assert_eq!(outcome, RefreshOutcome::Unknown);
+    }
+    assert_eq!(refresh(&store, &next, at(2)).await.0, RefreshOutcome::Unknown, "nothing was put in force");
+    assert!(rotated(&refresh(&store, &shown, at(1000)).await.0));
+}
+
+async fn an_expired_token_is_refused(database: &Database) {
+    let store = database.open().await;
+    let ada = person(&store, "ada@example.com").await;
+    let (_, shown) = session(&store, &ada).await;
+    assert_eq!(refresh(&store, &shown, at(86_400)).await.0, RefreshOutcome::Expired);
+    let (outcome, next) = refresh(&store, &shown, at(86_399)).await;
+    assert!(rotated(&outcome), "its last second");
+    assert_eq!(refresh(&store, &next, at(86_399 + 3600)).await.0, RefreshOutcome::Expired, "the next lives for the time to live");
+}
+
+async fn a_session_that_has_ended_is_not_refreshed(database: &Database) {
+    let store = database.open().await;
+    let ada = person(&store, "ada@example.com").await;
+    let (id, shown) = session(&store, &ada).await;
+    store.end_session(id, at(1)).await.unwrap();
+    assert_eq!(refresh(&store, &shown, at(2)).await.0, RefreshOutcome::Ended);
+}
+
+async fn a_disabled_account_is_not_refreshed(database: &Database) {
+    let store = database.open().await;
+    let ada = person(&store, "ada@example.com").await;
+    let (_, shown) = session(&store, &ada).await;
+    // Past the store, so that the session is not ended with it.
+    let disable = "UPDATE accounts SET status = 'disabled'";
+    database.execute(disable, disable).await;
+    assert_eq!(refresh(&store, &shown, at(2)).await.0, RefreshOutcome::Ended);
+    let enable = AccountChange { status: Some(Status::Active), ..AccountChange::default() };
+    store.change_account(ada.id, enable, at(3)).await.unwrap();
+    assert!(rotated(&refresh(&store, &shown, at(4)).await.0));
+}
+
+async fn a_session_ends_once(database: &Database) {
+    let store = database.open().await;
+    let ada = person(&store, "ada@example.com").await;
+    let (id, _) = session(&store, &ada).await;
+    for second in 1..4 {
+        store.end_session(id, at(second)).await.unwrap();
+    }
+    store.end_session(SessionId::new(Uuid::now_v7()), at(5)).await.unwrap();
+    assert_eq!(heard(&store).await, [Subject::Session(id)]);
+    assert_eq!(store.session_grant(id).await.unwrap().unwrap().ended_at, Some(at(1)));
+}
+
+async fn a_session_needs_an_account(database: &Database) {
+    let store = database.open().await;
+    let refresh = token();
+    let new = NewSession {
+        id: SessionId::new(Uuid::now_v7()),
+        account: AccountId::new(Uuid::now_v7()),
+        refresh: (refresh.id(), refresh.digest()),
+        now: at(0),
+        refresh_expires_at: at(1),
+    };
+    let opened = store.open_session(new).await;
+    assert!(matches!(opened, Err(StoreError::NotFound)), "{opened:?}");
+}
+
+async fn a_session_makes_its_accounts_principal(database: &Database) {
+    let store = database.open().await;
+    let ada = person(&store, "ada@example.com").await;
+    let (id, _) = session(&store, &ada).await;
+    let facts = store.session_grant(id).await.unwrap().unwrap();
+    assert_eq!((facts.standing(at(1)), &facts.account), (Standing::Live, &ada));
+    let principal = facts.principal(Grant::Session(id));
+    assert_eq!((principal.account, &*principal.email, principal.name), (ada.id, "ada@example.com", None));
+    assert_eq!((&*principal.role, &*principal.tier, principal.scopes), ("user", "free", None));
+    assert!(store.session_grant(SessionId::new(Uuid::now_v7())).await.unwrap().is_none());
+}
