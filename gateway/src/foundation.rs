@@ -28,6 +28,8 @@ pub(crate) struct Foundation {
     pub(crate) store: Store,
     pub(crate) seal: Arc<SealKeys>,
     pub(crate) keyring: Keyring,
+    /// Where the change feed stood before anything was read: whatever changes after it is heard.
+    pub(crate) position: i64,
 }
 
 // === impl Foundation ===
@@ -43,13 +45,14 @@ impl Foundation {
         store::ensure_keys(&store, &seal, tokens.algorithm, tokens.shared_secret.as_ref(), &mut rng, Utc::now())
             .await
             .map_err(|error| Failure::Other(anyhow!(error).context("the signing keys cannot be made ready")))?;
+        let position = store.last_position().await.map_err(|error| unavailable(&error))?;
         let keyring = Keyring::load(&store, &seal).await.map_err(|error| {
             Failure::Other(
                 anyhow!(error)
                     .context("the signing keys cannot be opened; is this the master key they were sealed with?"),
             )
         })?;
-        Ok(Self { store, seal, keyring })
+        Ok(Self { store, seal, keyring, position })
     }
 
     /// Moves every signing key one step on: next to current, current to retiring.
@@ -67,6 +70,7 @@ impl Foundation {
 
     /// The keys that sign now.
     pub(crate) async fn current_kids(&self) -> anyhow::Result<[(&'static str, String); 2]> {
+        let position = store.last_position().await.map_err(|error| unavailable(&error))?;
         let keyring = Keyring::load(&self.store, &self.seal).await?;
         Ok([
             ("access", keyring.access.current.kid().to_owned()),

@@ -41,7 +41,11 @@ use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 use anyhow::Context;
 use arc_swap::ArcSwap;
 use identity::{TokenRules, TokenType};
-use tokio::{sync::watch, task::JoinHandle};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::watch,
+    task::JoinHandle,
+};
 
 use crate::{
     assertions::Minter,
@@ -56,6 +60,7 @@ use crate::{
     readiness::Readiness,
     record::Recorder,
     reload::Reloader,
+    snapshot::Snapshot,
 };
 
 /// Leeway for clocks that differ (DESIGN §3).
@@ -78,7 +83,6 @@ pub struct Running {
 /// command line's choice.
 pub async fn build(folder: ConfigFolder, config: Config, data: &Path) -> Result<Running, Failure> {
     let settings = config.settings.clone();
-    refuse_failing_cases(&config)?;
     let (http, http_at) = serving::bind("listen.http", settings.listen.http)?;
     let (operators, metrics_at) = serving::bind("listen.metrics", settings.listen.metrics)?;
 
@@ -91,8 +95,6 @@ pub async fn build(folder: ConfigFolder, config: Config, data: &Path) -> Result<
     );
     let limiter = Arc::new(Limiter::new(settings.server.limiter_capacity, &metrics.limiter_overflow));
     let keys = Arc::new(ArcSwap::from_pointee(foundation.keyring));
-    // Before anything is cached: whatever changes from here on is heard.
-    let position = foundation.store.last_position().await.context("the change feed cannot be read")?;
     let administered = foundation.store.has_account_with_role("admin").await.context("the accounts cannot be read")?;
 
     let directory = Arc::new(Directory::new(
@@ -110,29 +112,18 @@ pub async fn build(folder: ConfigFolder, config: Config, data: &Path) -> Result<
         readiness: Arc::clone(&readiness),
         metrics: metrics.clone(),
         max_stale: settings.cache.max_stale,
-        position,
+        position: foundation.position,
     };
 
     let socket = office::Socket::bind(data)?;
-    let rules = snapshot::Snapshot::make(1, config, socket.path(), &metrics)
-        .await
-        .map_err(|error| Failure::Config(vec![error.to_string()]))?;
-    metrics.config_generation.set(1);
-    let rules = Arc::new(ArcSwap::from_pointee(rules));
-    let reloader = Arc::new(Reloader::new(
-        folder,
-        socket.path().to_owned(),
-        Arc::clone(&rules),
-        metrics.clone(),
-        settings.clone(),
-    ));
+    let rules = Arc::new(ArcSwap::from_pointee(first_rules(config, socket.path(), &metrics).await?));
+    let place = socket.path().to_owned();
+    let reloader = Arc::new(Reloader::new(folder, place, Arc::clone(&rules), metrics.clone(), settings.clone()));
 
     let (stop, stopping) = watch::channel(false);
-    let process = office::Process {
-        reloader: Arc::clone(&reloader),
-        rules: Arc::clone(&rules),
-        readiness: Arc::clone(&readiness),
-    };
+    // Until it is listened to, SIGHUP ends the process.
+    let hangup = signal(SignalKind::hangup()).context("signals cannot be heard")?;
+    let process = office::Process::new(&reloader, &rules, &readiness);
     let office = office::open(&settings, foundation.store.clone(), Arc::clone(&keys), process, &metrics.registry)?;
     let door = Door {
         rules,
@@ -145,7 +136,7 @@ pub async fn build(folder: ConfigFolder, config: Config, data: &Path) -> Result<
     };
     let background = vec![
         serving::in_background("change feed", feed.follow()),
-        serving::in_background("reload", reloader.watch()),
+        serving::in_background("reload", reloader.watch(hangup)),
         serving::in_background("housekeeping", housekeeping(limiter, directory, metrics.clone())),
         serving::in_background("account service", socket.serve(office)),
         serving::serve_operators(operators, metrics.clone(), Arc::clone(&readiness))
@@ -209,6 +200,14 @@ impl Running {
         self.door.abort();
         tracing::info!("stopped");
     }
+}
+
+/// The configuration that the process starts with.
+async fn first_rules(config: Config, office: &Path, metrics: &Metrics) -> Result<Snapshot, Failure> {
+    refuse_failing_cases(&config)?;
+    metrics.config_generation.set(1);
+    let made = Snapshot::make(1, config, office, metrics).await;
+    made.map_err(|error| Failure::Config(vec![error.to_string()]))
 }
 
 fn refuse_failing_cases(config: &Config) -> Result<(), Failure> {

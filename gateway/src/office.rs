@@ -35,9 +35,15 @@ const REFRESH_GRACE: Duration = Duration::from_secs(10);
 
 /// What the account service asks of the process.
 pub(crate) struct Process {
-    pub(crate) reloader: Arc<Reloader>,
-    pub(crate) rules: Arc<ArcSwap<Snapshot>>,
-    pub(crate) readiness: Arc<Readiness>,
+    reloader: Arc<Reloader>,
+    rules: Arc<ArcSwap<Snapshot>>,
+    readiness: Arc<Readiness>,
+}
+
+impl Process {
+    pub(crate) fn new(reloader: &Arc<Reloader>, rules: &Arc<ArcSwap<Snapshot>>, readiness: &Arc<Readiness>) -> Self {
+        Self { reloader: Arc::clone(reloader), rules: Arc::clone(rules), readiness: Arc::clone(readiness) }
+    }
 }
 
 /// Puts the service together.

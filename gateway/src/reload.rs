@@ -9,7 +9,7 @@ use arc_swap::ArcSwap;
 use notify::{RecursiveMode, Watcher};
 use policies::cases;
 use tokio::{
-    signal::unix::{SignalKind, signal},
+    signal::unix::Signal,
     sync::{Mutex, mpsc},
 };
 
@@ -91,7 +91,7 @@ impl Reloader {
     }
 
     /// Reloads whenever the folder changes or SIGHUP comes, for as long as the process lives.
-    pub(crate) async fn watch(self: Arc<Self>) {
+    pub(crate) async fn watch(self: Arc<Self>, mut hangup: Signal) {
         let (notice, mut changes) = mpsc::channel(1);
         let watcher = match &self.folder {
             ConfigFolder::Embedded => None,
@@ -99,7 +99,6 @@ impl Reloader {
                 .inspect_err(|error| tracing::error!(%error, "the configuration folder cannot be watched"))
                 .ok(),
         };
-        let Ok(mut hangup) = signal(SignalKind::hangup()) else { return };
         loop {
             tokio::select! {
                 _ = hangup.recv() => {}

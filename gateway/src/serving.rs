@@ -25,7 +25,7 @@ use pingora::{
     services::Service as _,
 };
 use tokio::{
-    signal::unix::{SignalKind, signal},
+    signal::unix::{Signal, SignalKind, signal},
     sync::watch,
     task::JoinHandle,
 };
@@ -37,14 +37,24 @@ const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// Idle connections to upstreams that are kept, over all of them.
 const UPSTREAM_POOL: usize = 1024;
 
-/// Waits for SIGTERM or SIGINT.
-pub(crate) async fn told_to_stop() -> io::Result<()> {
-    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+/// SIGTERM and SIGINT. To be made before anybody is told that we are ready: until then either ends the process at once.
+pub(crate) struct Stop {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Stop {
+    pub(crate) fn listen() -> io::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
     }
-    Ok(())
+
+    /// Waits for either.
+    pub(crate) async fn told(mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
 }
 
 /// Binds, or says in one line which address is not to be had.

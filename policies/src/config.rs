@@ -85,9 +85,8 @@ pub fn load(sources: &Sources<'_>, upstreams: Option<&BTreeSet<String>>) -> Resu
         routes: routes::build(&mut routes, &known),
     };
     let names = policy.routes.routes().iter().map(|route| route.name.to_string()).collect();
-    let routes_wrong = routes.finish();
-    let expected = expectations::build(&mut cases, &known, routes_wrong.is_empty().then_some(&names));
-    let wrong = [routes_wrong, roles.finish(), tiers.finish(), cases.finish()].concat();
+    let expected = expectations::build(&mut cases, &known, routes.is_faultless().then_some(&names));
+    let wrong = [routes, roles, tiers, cases].map(Document::finish).concat();
     if wrong.is_empty() { Ok(Loaded { policy, cases: expected }) } else { Err(wrong) }
 }
 

@@ -126,10 +126,8 @@ impl Rows {
     }
 
     fn write<'a>(&self, text: &mut String, left: &str, columns: &'a [Column], cell: impl Fn(&'a Column) -> &'a str) {
-        let mut line = format!("{left:width$}", width = self.width);
-        for column in columns {
-            line += &format!("{:GAP$}{:width$}", "", cell(column), width = column.width());
-        }
+        let cells = columns.iter().map(|column| format!("{:GAP$}{:width$}", "", cell(column), width = column.width()));
+        let line = format!("{left:width$}", width = self.width) + &cells.collect::<String>();
         *text += line.trim_end();
         text.push('\n');
     }

@@ -4,8 +4,9 @@ use std::{collections::BTreeMap, fs::File};
 
 use chrono::{DateTime, Utc};
 use sqlx::{
-    ConnectOptions, Connection, PgConnection, PgPool,
+    PgPool,
     migrate::{MigrateError, Migrator},
+    postgres::PgPoolOptions,
 };
 
 use crate::{
@@ -34,11 +35,7 @@ impl Store {
     pub async fn migrate(&self) -> Result<(), StoreError> {
         let _alone = self.lock_file().await?;
         match &self.db {
-            Db::Pg(pool) => {
-                let mut patient = patient(pool).await?;
-                POSTGRES.run(&mut patient).await.map_err(broken)?;
-                Ok(patient.close().await?)
-            }
+            Db::Pg(pool) => POSTGRES.run(&patient(pool)).await.map_err(broken),
             Db::Lite { pool, .. } => SQLITE.run(pool).await.map_err(broken),
         }
     }
@@ -50,11 +47,7 @@ impl Store {
         let Some(last) = applied.last_key_value().map(|(version, _)| *version) else { return Ok(()) };
         let before = applied.range(..last).next_back().map_or(0, |(version, _)| *version);
         match &self.db {
-            Db::Pg(pool) => {
-                let mut patient = patient(pool).await?;
-                POSTGRES.undo(&mut patient, before).await.map_err(broken)?;
-                Ok(patient.close().await?)
-            }
+            Db::Pg(pool) => POSTGRES.undo(&patient(pool), before).await.map_err(broken),
             Db::Lite { pool, .. } => SQLITE.undo(pool, before).await.map_err(broken),
         }
     }
@@ -106,11 +99,12 @@ impl Store {
     }
 }
 
-/// A connection without the pool's time limits: a step may take long on large tables, and so may waiting for the node that
+/// One connection without the pool's time limits: a step may take long on large tables, and so may waiting for the node that
 /// is applying it.
-async fn patient(pool: &PgPool) -> Result<PgConnection, StoreError> {
-    let options = pool.connect_options().as_ref().clone();
-    Ok(options.options([("statement_timeout", "0"), ("lock_timeout", "0")]).connect().await?)
+fn patient(pool: &PgPool) -> PgPool {
+    let options = pool.connect_options().as_ref().clone().options([("statement_timeout", "0"), ("lock_timeout", "0")]);
+    let acquire_timeout = pool.options().get_acquire_timeout();
+    PgPoolOptions::new().max_connections(1).acquire_timeout(acquire_timeout).connect_lazy_with(options)
 }
 
 fn broken(error: MigrateError) -> StoreError {

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
 use super::{block_on, say};
-use crate::cli::Failure;
+use crate::{cli::Failure, serving::Stop};
 
 pub(crate) fn run(listen: SocketAddr) -> Result<(), Failure> {
     block_on(1, async {
@@ -20,8 +20,9 @@ pub(crate) fn run(listen: SocketAddr) -> Result<(), Failure> {
             .await
             .map_err(|error| Failure::Unavailable(format!("cannot listen on {listen}: {error}")))?;
         let address = listener.local_addr().context("the listener has no address")?;
+        let stop = Stop::listen().context("signals cannot be heard")?;
         say(&json!({ "ready": true, "http": format!("http://{address}") }).to_string());
-        axum::serve(listener, router()).with_graceful_shutdown(stopped()).await.context("the server failed")?;
+        axum::serve(listener, router()).with_graceful_shutdown(stop.told()).await.context("the server failed")?;
         Ok(())
     })
 }
@@ -43,10 +44,4 @@ async fn echo(method: Method, uri: Uri, headers: HeaderMap, body: Bytes) -> Json
         "headers": named,
         "body": String::from_utf8_lossy(&body),
     }))
-}
-
-async fn stopped() {
-    if let Err(error) = crate::serving::told_to_stop().await {
-        tracing::error!(%error, "signals cannot be heard");
-    }
 }

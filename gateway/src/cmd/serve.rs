@@ -4,7 +4,8 @@ use super::{block_on, read_config, say, say_error};
 use crate::{
     build,
     cli::{Failure, Serve},
-    logging, serving,
+    logging,
+    serving::Stop,
 };
 
 pub(crate) fn run(serve: &Serve) -> Result<(), Failure> {
@@ -22,8 +23,9 @@ pub(crate) fn run(serve: &Serve) -> Result<(), Failure> {
                 super::shown(&serve.place.data)
             ));
         }
+        let stop = Stop::listen().map_err(anyhow::Error::from)?;
         say(&running.ready_line());
-        serving::told_to_stop().await.map_err(anyhow::Error::from)?;
+        stop.told().await;
         running.stop().await;
         Ok(())
     })

@@ -246,9 +246,14 @@ fn a_rotated_signing_key_signs_anew_and_old_tokens_stay_good() {
         .output()
         .unwrap();
     assert!(rotated.status.success(), "{rotated:?}");
-    eventually("the new key to sign", || kid(&platform.login("rotate@example.com")) != kid(&old));
+    // One more key verifies: next, current and the retiring one, beside those of assertions.
+    eventually("the new keys", || {
+        platform.send("GET", "/.well-known/jwks.json", &[], "").body.matches("\"kid\"").count() == 6
+    });
+    let new = platform.login("rotate@example.com");
+    assert_ne!(kid(&new), kid(&old));
     assert_eq!(platform.get("/demo/x", &old).status, 200);
-    assert_eq!(platform.get("/demo/x", &platform.login("rotate@example.com")).status, 200);
+    assert_eq!(platform.get("/demo/x", &new).status, 200);
 }
 
 #[test]

@@ -10,7 +10,8 @@ use crate::{Cors, Methods};
 pub(super) fn build(file: &mut Document<'_>, raw: &RawCors, route: Methods) -> Option<Cors> {
     let methods = raw.methods.as_ref().map_or(Some(route), |words| routes::methods(file, words))?;
     let credentials = raw.credentials.as_ref().is_some_and(|credentials| **credentials);
-    let (origins, headers) = (raw.origins.iter().map(|word| word.as_str()), raw.headers.iter().map(|word| word.as_str()));
+    let (origins, headers) =
+        (raw.origins.iter().map(|word| word.as_str()), raw.headers.iter().map(|word| word.as_str()));
     let cors = Cors::new(origins, methods, headers, credentials, raw.max_age.0);
     cors.map_err(|error| {
         let span = match &error {

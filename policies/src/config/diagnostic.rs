@@ -122,7 +122,9 @@ mod tests {
     #[test]
     fn a_place_counts_lines_and_characters_from_one() {
         let text = "a = 1\nß = \"é\" # x\n\nlast";
-        for (byte, place) in [(0, (1, 1)), (4, (1, 5)), (6, (2, 1)), (11, (2, 5)), (14, (2, 7)), (20, (3, 1)), (99, (4, 5))] {
+        for (byte, place) in
+            [(0, (1, 1)), (4, (1, 5)), (6, (2, 1)), (11, (2, 5)), (14, (2, 7)), (20, (3, 1)), (99, (4, 5))]
+        {
             assert_eq!(line_and_column(text, byte), place, "byte {byte}");
         }
     }
@@ -130,7 +132,8 @@ mod tests {
     #[test]
     fn only_what_is_near_is_suggested() {
         let known = ["methods", "name", "paths"];
-        for (word, meant) in [("metods", Some("methods")), ("Name", Some("name")), ("path", Some("paths")), ("x", None)] {
+        for (word, meant) in [("metods", Some("methods")), ("Name", Some("name")), ("path", Some("paths")), ("x", None)]
+        {
             assert_eq!(nearest(word, known).as_deref(), meant, "{word}");
         }
     }

@@ -73,6 +73,12 @@ impl<'i> Document<'i> {
         self.is_readable
     }
 
+    /// Whether nothing has been found wrong so far.
+    #[must_use]
+    pub const fn is_faultless(&self) -> bool {
+        self.wrong.is_empty()
+    }
+
     /// The table `[name]`. One that is left out is read as an empty one, so that its keys' defaults hold.
     pub fn section<T: DeserializeOwned>(&mut self, name: &'static str) -> Option<T> {
         let Some((key, value)) = self.take(name) else { return self.absent(name) };

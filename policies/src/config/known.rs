@@ -8,7 +8,7 @@ use super::raw::Words;
 use crate::roles::covers;
 use crate::{Permission, Permissions};
 
-/// Every name there is. `None`: the file that says so has errors of its own, and what is missing in it means nothing.
+/// Every name there is. `None`: the file that says so has errors of its own, and what is missing in it means nothing yet.
 #[derive(Debug, Default)]
 pub(super) struct Known {
     pub(super) upstreams: Option<BTreeSet<String>>,
@@ -30,8 +30,7 @@ pub(super) fn check(file: &mut Document<'_>, known: Option<&BTreeSet<String>>, w
 ///
 /// `*` does not count: it covers every misspelling too, and the route would be closed to everybody else without a word.
 pub(super) fn permission(file: &mut Document<'_>, known: &Known, word: &Placed<String>) -> Option<Permission> {
-    let permission =
-        Permission::parse(word).map_err(|error| file.note(word.span(), error.to_string())).ok()?;
+    let permission = Permission::parse(word).map_err(|error| file.note(word.span(), error.to_string())).ok()?;
     let held = known.permissions.as_ref();
     if let Some(held) = held.filter(|held| !held.iter().any(|held| covers(held, permission.as_str()))) {
         let message = format!("no role in roles.toml names the permission `{permission}` (`*` alone does not count)");

@@ -8,7 +8,9 @@ use crate::{HostPattern, Overlap, PathPattern, Route, RouteTable};
 
 /// The table of the routes that do not overlap with an earlier one; those that do are noted.
 pub(super) fn build(file: &mut Document<'_>, mut routes: Vec<PlacedRoute>) -> RouteTable {
-    routes.iter().for_each(|route| check_within(file, route));
+    for route in &routes {
+        check_within(file, route);
+    }
     loop {
         match RouteTable::build(routes.iter().map(|placed| placed.route.clone()).collect()) {
             Ok(table) => return table,

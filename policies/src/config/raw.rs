@@ -122,7 +122,7 @@ pub(super) struct RawTimeouts {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawCors {
-    /// "https://app.example.com", or "*" alone for every page.
+    /// Each as browsers write it: `"https://app.example.com"`; or `"*"` alone for every page.
     pub(super) origins: Placed<Words>,
     /// Left out: the methods of the route.
     pub(super) methods: Option<Placed<Words>>,
@@ -183,7 +183,7 @@ pub(super) struct RawCase {
     /// The host that is asked for.
     #[serde(default = "any_host")]
     pub(super) host: String,
-    /// "permit", or the refusal: malformed, no_route, method_not_allowed, missing_credential, forbidden.
+    /// "permit", or the refusal: "malformed", `"no_route"`, `"method_not_allowed"`, `"missing_credential"`, "forbidden".
     pub(super) answer: Placed<String>,
     /// The route that must have permitted it. Left out: any.
     pub(super) route: Option<Placed<String>>,

@@ -24,13 +24,14 @@ pub(super) struct Wrong {
 ///
 /// There is a `T` too when all that is wrong could be left out, so that the rest can be looked at.
 pub(super) fn read<T: DeserializeOwned>(section: Spanned<DeValue<'_>>) -> (Option<T>, Vec<Wrong>) {
-    let mut reading = Reading { section, taken: BTreeSet::new(), placeholders: 0, kind: 0, wrong: Vec::new() };
+    let (taken, filled) = (BTreeSet::new(), Vec::new());
+    let mut reading = Reading { section, taken, filled, placeholders: 0, kind: 0, wrong: Vec::new() };
     let read = loop {
         match T::deserialize(ValueDeserializer::from(reading.section.clone())) {
-            // With a placeholder in it, it says what the file does not.
-            Ok(read) => break (reading.placeholders == 0).then_some(read),
+            Ok(read) if reading.filled.is_empty() => break Some(read),
+            Ok(_) if reading.drop_filled() => (),
             Err(error) if reading.recover(&error) => (),
-            Err(_) => break None,
+            Ok(_) | Err(_) => break None,
         }
     };
     (read, reading.wrong)
@@ -40,6 +41,9 @@ struct Reading<'i> {
     section: Spanned<DeValue<'i>>,
     /// What was taken out of which table; that it is missing then is no news.
     taken: BTreeSet<(usize, String)>,
+    /// Tables with placeholders in them: they say what the file does not.
+    filled: Vec<Range<usize>>,
+    /// How many were ever put in.
     placeholders: usize,
     /// The kind of the last placeholder; those before it have been accepted.
     kind: usize,
@@ -53,14 +57,14 @@ impl Reading<'_> {
     fn recover(&mut self, error: &toml::de::Error) -> bool {
         let span = error.span().unwrap_or_else(|| self.section.span());
         if self.placeholders > 0 && span == placeholder_span(self.placeholders) {
-            return self.exchange();
+            return self.exchange() || self.drop_filled();
         }
         let message = error.message();
         if let Some(key) = message.strip_prefix("missing field `").and_then(|rest| rest.strip_suffix('`')) {
             if !self.taken.contains(&(span.start, key.to_owned())) {
                 self.note(&span, format!("`{key}` is missing"), None);
             }
-            return self.fill(&span, key);
+            return self.fill(&span, key) || self.drop_filled();
         }
         let (message, suggestion) = reword(message);
         self.note(&span, message, suggestion);
@@ -83,11 +87,24 @@ impl Reading<'_> {
         let at = placeholder_span(self.placeholders);
         let table = find(&mut self.section, &|value| value.get_ref().is_table() && value.span() == *span);
         let Some(DeValue::Table(table)) = table.map(Spanned::get_mut) else { return false };
-        if table.contains_key(key) {
+        let Some(value) = placeholder(self.kind).filter(|_| !table.contains_key(key)) else { return false };
+        table.insert(Spanned::new(at.clone(), key.to_owned().into()), Spanned::new(at, value));
+        if !self.filled.contains(span) {
+            self.filled.push(span.clone());
+        }
+        true
+    }
+
+    /// Takes the tables with placeholders out; false: the section itself is one.
+    fn drop_filled(&mut self) -> bool {
+        let filled = std::mem::take(&mut self.filled);
+        if filled.contains(&self.section.span()) {
             return false;
         }
-        let value = placeholder(self.kind).map(|value| Spanned::new(at.clone(), value));
-        value.is_some_and(|value| table.insert(Spanned::new(at, key.to_owned().into()), value).is_none())
+        let taken: Vec<_> = filled.iter().filter_map(|span| take_out(&mut self.section, span)).collect();
+        let is_less = !taken.is_empty();
+        self.taken.extend(taken);
+        is_less
     }
 
     /// The last placeholder does not fit: one of another kind.

@@ -101,7 +101,8 @@ fn each<T, E: ToString>(
 }
 
 fn paths(file: &mut Document<'_>, words: &Placed<Words>) -> Option<Vec<PathPattern>> {
-    let read = |word: &str| PathPattern::parse(word).map_err(|error| format!("\"{word}\" is no path to expose: {error}"));
+    let read =
+        |word: &str| PathPattern::parse(word).map_err(|error| format!("\"{word}\" is no path to expose: {error}"));
     each(file, words, "a route without paths exposes nothing", read)
 }
 
@@ -126,7 +127,9 @@ fn demand(file: &mut Document<'_>, known: &Known, raw: &RawRoute) -> Demand {
         (tiers, known.tiers.as_ref(), "tier"),
         (features, known.features.as_ref(), "tier with the feature"),
     ] {
-        words.iter().for_each(|word| known::check(file, known, word, what));
+        for word in words {
+            known::check(file, known, word, what);
+        }
     }
     let names = |words: &[Placed<String>]| words.iter().map(|word| word.as_str().into()).collect();
     Demand {
@@ -143,10 +146,13 @@ fn demanded<'a>(file: &mut Document<'_>, auth: RawAuth, words: Option<&'a Placed
     if words.is_empty() {
         file.note(words.span(), "an empty list demands nothing and would let everybody in; leave it out");
     }
-    match auth.into() {
-        Auth::Required => (),
-        Auth::Optional => file.note(words.span(), "with auth = \"optional\" strangers come in, who cannot meet a demand"),
-        Auth::None => file.note(words.span(), "with auth = \"none\" nobody is known, and nobody can meet a demand"),
+    let objection = match Auth::from(auth) {
+        Auth::Required => None,
+        Auth::Optional => Some("with auth = \"optional\" strangers come in, who cannot meet a demand"),
+        Auth::None => Some("with auth = \"none\" nobody is known, and nobody can meet a demand"),
+    };
+    if let Some(objection) = objection {
+        file.note(words.span(), objection);
     }
     words
 }

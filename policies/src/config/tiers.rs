@@ -12,18 +12,14 @@ use crate::{Owner, Price, Tier, Tiers};
 pub(super) fn build(file: &mut Document<'_>, known: &mut Known) -> Tiers {
     let mut tiers = Vec::new();
     let mut names = BTreeSet::new();
-    let mut is_whole = file.is_readable();
     for tier in file.entries::<RawTier>("tier") {
         known::check_name(file, &tier.name);
         names.insert(tier.name.to_string());
-        match tier.value {
-            Some(raw) => tiers.push(self::tier(file, &tier.name, raw)),
-            None => is_whole = false,
-        }
+        tiers.extend(tier.value.map(|raw| self::tier(file, &tier.name, raw)));
     }
     let tiers = Tiers::new(tiers);
     let features = tiers.iter().flat_map(|tier| tier.features.iter().map(ToString::to_string));
-    known.features = is_whole.then(|| features.collect());
+    known.features = file.is_faultless().then(|| features.collect());
     known.tiers = file.is_readable().then_some(names);
     tiers
 }
@@ -32,9 +28,9 @@ fn tier(file: &mut Document<'_>, name: &str, raw: RawTier) -> Tier {
     for name in raw.features.iter().chain(raw.quotas.keys()) {
         known::check_name(file, name);
     }
-    let price = raw.price.and_then(|price| {
-        Price::parse(&price).map_err(|error| file.note(price.span(), error.to_string())).ok()
-    });
+    let price = raw
+        .price
+        .and_then(|price| Price::parse(&price).map_err(|error| file.note(price.span(), error.to_string())).ok());
     Tier {
         name: name.into(),
         limits: limits::build(file, Owner::Tier(name), raw.limits),

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use identity::{AccountId, Email, PasswordHash, RefreshToken, SessionId};
+use rand::{SeedableRng, rngs::StdRng};
 use sqlx::{AssertSqlSafe, Connection, Executor, FromRow, PgConnection, SqliteConnection, postgres::PgRow, sqlite::SqliteRow};
 use store::{Account, NewAccount, NewSession, PoolSettings, Store, Subject};
 use tempfile::TempDir;
@@ -133,6 +134,11 @@ pub(crate) async fn try_person(store: &Store, email: &str) -> Result<Account, st
         now: at(0),
     };
     store.create_account(new).await
+}
+
+/// Randomness that may wait at an `await` of a spawned task, unlike the thread's own.
+pub(crate) fn rng() -> StdRng {
+    StdRng::from_rng(&mut rand::rng())
 }
 
 pub(crate) fn token() -> RefreshToken {

@@ -228,7 +228,8 @@ fn a_secret_in_clear_is_refused_and_not_repeated() {
         let told = told(file);
         assert!(!told.contains("hunter2") && told.starts_with("some.toml:2:"), "{told}");
     }
-    let mut file = Document::parse("some.toml", "[a]\nsecret = \"hunter2\"\n[b]\nsecret = { env = \"A\", file = \"b\" }\n");
+    let mut file =
+        Document::parse("some.toml", "[a]\nsecret = \"hunter2\"\n[b]\nsecret = { env = \"A\", file = \"b\" }\n");
     file.section::<Keys>("a");
     file.section::<Keys>("b");
     insta::assert_snapshot!(told(file), @r#"

@@ -130,7 +130,20 @@ fn a_length_of_time_is_read_as_it_is_written() {
     {
         assert_eq!(text.parse(), Ok(DurationText(Duration::from_millis(millis))), "{text}");
     }
-    for text in ["", "5", "s", "-5s", "+5s", "1.5s", "5 s", "5S", "5min", "5s5", "99999999999999999999s", "9999999999999999999d"] {
+    for text in [
+        "",
+        "5",
+        "s",
+        "-5s",
+        "+5s",
+        "1.5s",
+        "5 s",
+        "5S",
+        "5min",
+        "5s5",
+        "99999999999999999999s",
+        "9999999999999999999d",
+    ] {
         assert_eq!(text.parse::<DurationText>(), Err(DurationError(text.into())));
     }
 }

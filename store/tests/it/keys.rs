@@ -1,0 +1,168 @@
+//! API keys: issued, listed, revoked, rotated; what the door is told of them.
+
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use identity::{AccountId, ApiKey, Grant, KeyId};
+use store::{Account, AccountChange, NewKey, ProfileChange, Standing, Status, StoreError, Subject};
+use uuid::Uuid;
+
+use crate::engines::{Database, at, heard, on_both_engines, person};
+
+on_both_engines!(
+    a_key_is_listed_and_found_as_it_was_issued,
+    a_revoked_key_is_neither_listed_nor_live,
+    a_key_is_revoked_by_its_owner_alone,
+    a_rotated_key_serves_for_the_grace,
+    rotating_makes_no_key_live_longer,
+    a_rotation_that_fails_changes_nothing,
+    only_a_live_key_is_rotated,
+    a_key_needs_an_account,
+    keys_of_a_disabled_account_come_back_with_it,
+    the_last_use_counts_whatever_the_order,
+    a_grace_without_end_is_no_panic,
+);
+
+fn key(account: &Account, name: &str) -> (NewKey, ApiKey) {
+    let id = KeyId::new(Uuid::now_v7());
+    let secret = ApiKey::generate(id, &mut rand::rng());
+    let new = NewKey {
+        id,
+        account: account.id,
+        name: name.to_owned(),
+        prefix: secret.prefix(),
+        digest: secret.digest(),
+        scopes: None,
+        expires_at: None,
+        now: at(0),
+    };
+    (new, secret)
+}
+
+async fn a_key_is_listed_and_found_as_it_was_issued(database: &Database) {
+    let store = database.open().await;
+    let (ada, bob) = (person(&store, "ada@example.com").await, person(&store, "bob@example.com").await);
+    let (new, secret) = key(&ada, "first");
+    let scopes = Some(vec!["agents:read".to_owned(), "ünï\"code".to_owned()]);
+    let new = NewKey { scopes: scopes.clone(), expires_at: Some(at(60) + TimeDelta::nanoseconds(1)), ..new };
+    let record = store.create_key(new).await.unwrap();
+    assert_eq!((record.name.as_str(), &record.prefix, &record.scopes), ("first", &secret.prefix(), &scopes));
+    assert_eq!((record.created_at, record.expires_at, record.last_used_at), (at(0), Some(at(60)), None));
+    let second = store.create_key(key(&ada, "second").0).await.unwrap();
+    assert_eq!(store.list_keys(ada.id).await.unwrap(), [record, second.clone()]);
+    assert_eq!(store.list_keys(bob.id).await.unwrap(), []);
+    assert_eq!(heard(&store).await, [Subject::Key(secret.id()), Subject::Key(second.id)]);
+
+    let facts = store.key_grant(secret.id()).await.unwrap().unwrap();
+    assert_eq!((&facts.account, facts.digest, &facts.scopes), (&ada, Some(secret.digest()), &scopes));
+    assert_eq!((facts.standing(at(59)), facts.standing(at(60))), (Standing::Live, Standing::Expired));
+    let principal = facts.principal(Grant::Key(secret.id()));
+    assert_eq!(principal.scopes.unwrap().iter().map(|scope| scope.to_string()).collect::<Vec<_>>(), scopes.unwrap());
+    assert!(store.key_grant(KeyId::new(Uuid::now_v7())).await.unwrap().is_none());
+}
+
+async fn a_revoked_key_is_neither_listed_nor_live(database: &Database) {
+    let store = database.open().await;
+    let ada = person(&store, "ada@example.com").await;
+    let id = store.create_key(key(&ada, "key").0).await.unwrap().id;
+    store.revoke_key(ada.id, id, at(1)).await.unwrap();
+    assert_eq!(store.list_keys(ada.id).await.unwrap(), []);
+    assert_eq!(store.key_grant(id).await.unwrap().unwrap().standing(at(1)), Standing::Ended);
+    assert!(matches!(store.revoke_key(ada.id, id, at(2)).await, Err(StoreError::NotFound)));
+    assert_eq!(heard(&store).await, [Subject::Key(id); 2], "issued and revoked");
+}
+
+async fn a_key_is_revoked_by_its_owner_alone(database: &Database) {
+    let store = database.open().await;
+    let (ada, eve) = (person(&store, "ada@example.com").await, person(&store, "eve@example.com").await);
+    let id = store.create_key(key(&ada, "key").0).await.unwrap().id;
+    assert!(matches!(store.revoke_key(eve.id, id, at(1)).await, Err(StoreError::NotFound)));
+    let rotated = store.rotate_key(eve.id, id, key(&eve, "mine").0, Duration::ZERO, at(1)).await;
+    assert!(matches!(rotated, Err(StoreError::NotFound)), "{rotated:?}");
+    assert_eq!(store.key_grant(id).await.unwrap().unwrap().standing(at(1)), Standing::Live);
+    assert_eq!(store.list_keys(eve.id).await.unwrap(), []);
+}
+
+async fn a_rotated_key_serves_for_the_grace(database: &Database) {
+    let store = database.open().await;
+    let ada = person(&store, "ada@example.com").await;
+    let old = store.create_key(key(&ada, "key").0).await.unwrap().id;
+    let new = store.rotate_key(ada.id, old, key(&ada, "key").0, Duration::from_mins(1), at(10)).await.unwrap().id;
+    let facts = store.key_grant(old).await.unwrap().unwrap();
+    assert_eq!((facts.standing(at(69)), facts.standing(at(70))), (Standing::Live, Standing::Expired));
+    assert_eq!(store.key_grant(new).await.unwrap().unwrap().standing(at(70)), Standing::Live);
+    assert_eq!(heard(&store).await, [old, old, new].map(Subject::Key));
+}
+
+async fn rotating_makes_no_key_live_longer(database: &Database) {
+    let store = database.open().await;
+    let ada = person(&store, "ada@example.com").await;
+    let (new, _) = key(&ada, "key");
+    let old = store.create_key(NewKey { expires_at: Some(at(20)), ..new }).await.unwrap().id;
+    store.rotate_key(ada.id, old, key(&ada, "key").0, Duration::from_mins(1), at(10)).await.unwrap();
+    assert_eq!(store.key_grant(old).await.unwrap().unwrap().expires_at, Some(at(20)));
+}
+
+async fn a_rotation_that_fails_changes_nothing(database: &Database) {
+    let store = database.open().await;
+    let ada = person(&store, "ada@example.com").await;
+    let old = store.create_key(key(&ada, "old").0).await.unwrap().id;
+    let taken = store.create_key(key(&ada, "taken").0).await.unwrap().id;
+    let again = NewKey { id: taken, ..key(&ada, "again").0 };
+    let rotated = store.rotate_key(ada.id, old, again, Duration::ZERO, at(1)).await;
+    assert!(matches!(rotated, Err(StoreError::Conflict(_))), "{rotated:?}");
+    assert_eq!(store.key_grant(old).await.unwrap().unwrap().expires_at, None);
+    assert_eq!(heard(&store).await, [old, taken].map(Subject::Key), "issued, and nothing more");
+}
+
+async fn only_a_live_key_is_rotated(database: &Database) {
+    let store = database.open().await;
+    let ada = person(&store, "ada@example.com").await;
+    let old = store.create_key(key(&ada, "key").0).await.unwrap().id;
+    store.revoke_key(ada.id, old, at(1)).await.unwrap();
+    let rotated = store.rotate_key(ada.id, old, key(&ada, "key").0, Duration::from_mins(1), at(2)).await;
+    assert!(matches!(rotated, Err(StoreError::NotFound)), "{rotated:?}");
+    assert_eq!(store.list_keys(ada.id).await.unwrap(), [], "no key was issued in its place");
+}
+
+async fn a_key_needs_an_account(database: &Database) {
+    let store = database.open().await;
+    let ada = person(&store, "ada@example.com").await;
+    let nobodys = NewKey { account: AccountId::new(Uuid::now_v7()), ..key(&ada, "key").0 };
+    let made = store.create_key(nobodys).await;
+    assert!(matches!(made, Err(StoreError::NotFound)), "{made:?}");
+    assert_eq!(heard(&store).await, []);
+}
+
+async fn keys_of_a_disabled_account_come_back_with_it(database: &Database) {
+    let store = database.open().await;
+    let ada = person(&store, "ada@example.com").await;
+    let id = store.create_key(key(&ada, "key").0).await.unwrap().id;
+    for (status, standing) in [(Status::Disabled, Standing::AccountDisabled), (Status::Active, Standing::Live)] {
+        let change = AccountChange { status: Some(status), ..AccountChange::default() };
+        store.change_account(ada.id, change, at(1)).await.unwrap();
+        assert_eq!(store.key_grant(id).await.unwrap().unwrap().standing(at(2)), standing);
+    }
+}
+
+async fn the_last_use_counts_whatever_the_order(database: &Database) {
+    let store = database.open().await;
+    let ada = person(&store, "ada@example.com").await;
+    let first = store.create_key(key(&ada, "first").0).await.unwrap().id;
+    let second = store.create_key(key(&ada, "second").0).await.unwrap().id;
+    // Half a second and a whole one: as text, too, the later must be the greater.
+    let half = at(5) + TimeDelta::milliseconds(500);
+    store.touch_keys(&[(second, at(7)), (first, half), (first, at(5))]).await.unwrap();
+    store.touch_keys(&[(second, at(6)), (KeyId::new(Uuid::now_v7()), at(6))]).await.unwrap();
+    let used: Vec<_> = store.list_keys(ada.id).await.unwrap().into_iter().map(|key| key.last_used_at).collect();
+    assert_eq!(used, [Some(half), Some(at(7))]);
+}
+
+async fn a_grace_without_end_is_no_panic(database: &Database) {
+    let store = database.open().await;
+    let ada = person(&store, "ada@example.com").await;
+    let old = store.create_key(key(&ada, "key").0).await.unwrap().id;
+    store.rotate_key(ada.id, old, key(&ada, "key").0, Duration::MAX, at(1)).await.unwrap();
+    assert_eq!(store.key_grant(old).await.unwrap().unwrap().expires_at.unwrap().to_rfc3339(), "9999-12-31T23:59:59+00:00");
+    store.update_profile(ada.id, ProfileChange::default(), at(2)).await.unwrap();
+}

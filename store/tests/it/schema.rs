@@ -1,0 +1,104 @@
+//! The tables: the same on both engines, made by whoever comes first, undone to nothing.
+
+use store::{Store, StoreError};
+
+use crate::engines::{Database, on_both_engines, person, settings};
+
+on_both_engines!(
+    nodes_that_start_at_once_make_the_tables_once,
+    to_undo_every_step_leaves_nothing,
+    the_status_tells_what_has_been_applied,
+    a_database_of_a_newer_version_is_refused,
+);
+
+/// Tables, columns in their order, and whether they must be filled.
+const POSTGRES_COLUMNS: &str = "SELECT table_name::text, column_name::text, data_type::text, is_nullable = 'NO' \
+    FROM information_schema.columns WHERE table_schema = current_schema() AND table_name <> '_sqlx_migrations' \
+    ORDER BY table_name COLLATE \"C\", ordinal_position";
+const SQLITE_COLUMNS: &str = "SELECT m.name, p.name, p.type, p.\"notnull\" FROM sqlite_schema m JOIN pragma_table_info(m.name) p \
+    WHERE m.type = 'table' AND m.name NOT IN ('_sqlx_migrations', 'sqlite_sequence') ORDER BY m.name, p.cid";
+/// Indexes that are not part of a table's own definition, and whether they are unique.
+const POSTGRES_INDEXES: &str = "SELECT c.relname::text, i.indisunique FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid \
+    WHERE c.relnamespace = current_schema()::regnamespace \
+    AND NOT EXISTS (SELECT 1 FROM pg_constraint k WHERE k.conindid = i.indexrelid) ORDER BY c.relname COLLATE \"C\"";
+const SQLITE_INDEXES: &str = "SELECT i.name, i.\"unique\" FROM sqlite_schema m JOIN pragma_index_list(m.name) i \
+    WHERE m.type = 'table' AND i.origin = 'c' ORDER BY i.name";
+
+type Column = (String, String, String, bool);
+
+/// How SQLite writes what Postgres has a type for.
+fn in_sqlite(postgres: &str) -> &'static str {
+    match postgres {
+        "uuid" | "bytea" => "BLOB",
+        "text" | "timestamp with time zone" | "jsonb" => "TEXT",
+        "boolean" | "bigint" => "INTEGER",
+        other => panic!("which type of SQLite stands for {other}?"),
+    }
+}
+
+#[tokio::test]
+async fn both_engines_have_the_same_tables() {
+    let (lite, pg) = (Database::sqlite(), Database::postgres().await);
+    for database in [&lite, &pg] {
+        database.open().await;
+    }
+    let columns: Vec<Column> = pg.rows(POSTGRES_COLUMNS, SQLITE_COLUMNS).await;
+    assert!(columns.len() > 40, "{columns:?}");
+    let columns: Vec<Column> =
+        columns.into_iter().map(|(table, name, kind, full)| (table, name, in_sqlite(&kind).to_owned(), full)).collect();
+    assert_eq!(columns, lite.rows::<Column>(POSTGRES_COLUMNS, SQLITE_COLUMNS).await);
+    let indexes: Vec<(String, bool)> = pg.rows(POSTGRES_INDEXES, SQLITE_INDEXES).await;
+    assert!(indexes.contains(&("signing_keys_current".to_owned(), true)), "{indexes:?}");
+    assert_eq!(indexes, lite.rows::<(String, bool)>(POSTGRES_INDEXES, SQLITE_INDEXES).await);
+}
+
+async fn nodes_that_start_at_once_make_the_tables_once(database: &Database) {
+    let nodes: Vec<_> = (0..4)
+        .map(|n| {
+            let url = database.url.clone();
+            tokio::spawn(async move {
+                let store = Store::connect(&url, settings()).await.unwrap();
+                store.migrate().await.unwrap();
+                person(&store, &format!("node{n}@example.com")).await;
+            })
+        })
+        .collect();
+    for node in nodes {
+        node.await.unwrap();
+    }
+    let page = database.connect().await.list_accounts(None, 10).await.unwrap();
+    assert_eq!(page.items.len(), 4);
+}
+
+async fn to_undo_every_step_leaves_nothing(database: &Database) {
+    let store = database.open().await;
+    person(&store, "ada@example.com").await;
+    let steps = store.migrations_status().await.unwrap().len();
+    for _ in 0..steps {
+        store.revert_last().await.unwrap();
+    }
+    assert_eq!(database.rows::<Column>(POSTGRES_COLUMNS, SQLITE_COLUMNS).await, []);
+    store.revert_last().await.unwrap();
+    store.migrate().await.unwrap();
+    person(&store, "ada@example.com").await;
+}
+
+async fn the_status_tells_what_has_been_applied(database: &Database) {
+    let store = database.connect().await;
+    let applied = async || store.migrations_status().await.unwrap().iter().map(|step| step.applied_at.is_some()).collect::<Vec<_>>();
+    assert_eq!(applied().await, [false, false]);
+    store.migrate().await.unwrap();
+    assert_eq!(applied().await, [true, true]);
+    store.revert_last().await.unwrap();
+    assert_eq!(applied().await, [true, false]);
+    let steps = store.migrations_status().await.unwrap();
+    assert_eq!((steps[0].version, steps[0].description.as_str()), (1, "accounts"));
+}
+
+async fn a_database_of_a_newer_version_is_refused(database: &Database) {
+    let store = database.open().await;
+    let newer = "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) VALUES (9999, 'newer', TRUE, '', 0)";
+    database.execute(newer, newer).await;
+    let migrated = store.migrate().await;
+    assert!(matches!(&migrated, Err(StoreError::Corrupt(why)) if why.contains("9999")), "{migrated:?}");
+}
