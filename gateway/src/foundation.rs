@@ -70,7 +70,6 @@ impl Foundation {
 
     /// The keys that sign now.
     pub(crate) async fn current_kids(&self) -> anyhow::Result<[(&'static str, String); 2]> {
-        let position = store.last_position().await.map_err(|error| unavailable(&error))?;
         let keyring = Keyring::load(&self.store, &self.seal).await?;
         Ok([
             ("access", keyring.access.current.kid().to_owned()),

@@ -122,8 +122,7 @@ pub struct Cursor(Uuid);
 #[error("this is not a cursor")]
 pub struct CursorError;
 
-const COLUMNS_BY_ID: &str =
-    "SELECT id, email, name, role, tier, status, tenant_id, is_verified, avatar_url, created_at, updated_at FROM accounts WHERE id = $1";
+const COLUMNS_BY_ID: &str = "SELECT id, email, name, role, tier, status, tenant_id, is_verified, avatar_url, created_at, updated_at FROM accounts WHERE id = $1";
 
 // === impl Store ===
 
@@ -161,7 +160,11 @@ impl Store {
 
     /// The account of that id.
     pub async fn account(&self, id: AccountId) -> Result<Option<Account>, StoreError> {
-        let row: Option<AccountRow> = self.bounded(async { on!(self, |pool| sqlx::query_as(COLUMNS_BY_ID).bind(id.uuid()).fetch_optional(pool).await) }).await?;
+        let row: Option<AccountRow> = self
+            .bounded(async {
+                on!(self, |pool| sqlx::query_as(COLUMNS_BY_ID).bind(id.uuid()).fetch_optional(pool).await)
+            })
+            .await?;
         Ok(row.map(Account::from))
     }
 
@@ -169,26 +172,37 @@ impl Store {
     pub async fn login_by_email(&self, email: &Email) -> Result<Option<(Account, PasswordHash)>, StoreError> {
         const Q: &str = "SELECT id, email, name, role, tier, status, tenant_id, is_verified, avatar_url, created_at, updated_at, \
                          password_hash FROM accounts WHERE email_normalised = $1";
-        let row: Option<Login> = self.bounded(async { on!(self, |pool| sqlx::query_as(Q).bind(email.normalised()).fetch_optional(pool).await) }).await?;
+        let row: Option<Login> = self
+            .bounded(async { on!(self, |pool| sqlx::query_as(Q).bind(email.normalised()).fetch_optional(pool).await) })
+            .await?;
         Ok(row.map(|row| (row.account.into(), row.password_hash.into())))
     }
 
     /// The hash of an account's password.
     pub async fn password_hash(&self, id: AccountId) -> Result<Option<PasswordHash>, StoreError> {
         const Q: &str = "SELECT password_hash FROM accounts WHERE id = $1";
-        let hash: Option<String> = self.bounded(async { on!(self, |pool| sqlx::query_scalar(Q).bind(id.uuid()).fetch_optional(pool).await) }).await?;
+        let hash: Option<String> = self
+            .bounded(async { on!(self, |pool| sqlx::query_scalar(Q).bind(id.uuid()).fetch_optional(pool).await) })
+            .await?;
         Ok(hash.map(PasswordHash::from))
     }
 
     /// Is there an active account with this role?
     pub async fn has_account_with_role(&self, role: &str) -> Result<bool, StoreError> {
-        const Q: &str = "SELECT COUNT(*) FROM (SELECT 1 FROM accounts WHERE role = $1 AND status = 'active' LIMIT 1) AS found";
-        let count: i64 = self.bounded(async { on!(self, |pool| sqlx::query_scalar(Q).bind(role).fetch_one(pool).await) }).await?;
+        const Q: &str =
+            "SELECT COUNT(*) FROM (SELECT 1 FROM accounts WHERE role = $1 AND status = 'active' LIMIT 1) AS found";
+        let count: i64 =
+            self.bounded(async { on!(self, |pool| sqlx::query_scalar(Q).bind(role).fetch_one(pool).await) }).await?;
         Ok(count > 0)
     }
 
     /// Changes what its owner may change.
-    pub async fn update_profile(&self, id: AccountId, change: ProfileChange, now: DateTime<Utc>) -> Result<Account, StoreError> {
+    pub async fn update_profile(
+        &self,
+        id: AccountId,
+        change: ProfileChange,
+        now: DateTime<Utc>,
+    ) -> Result<Account, StoreError> {
         const Q: &str = "UPDATE accounts SET name = COALESCE($2, name), avatar_url = CASE WHEN $3 THEN $4 ELSE avatar_url END, \
                          updated_at = $5 WHERE id = $1";
         self.change(id, now, async |tx| {
@@ -226,7 +240,11 @@ impl Store {
                 .execute(c)
                 .await?
                 .rows_affected());
-            let ended = if change.status == Some(Status::Disabled) { tx.end_sessions_of(id, None, now).await? } else { Vec::new() };
+            let ended = if change.status == Some(Status::Disabled) {
+                tx.end_sessions_of(id, None, now).await?
+            } else {
+                Vec::new()
+            };
             Ok((changed, ended))
         })
         .await
@@ -244,7 +262,13 @@ impl Store {
     }
 
     /// Stores a new password and ends the account's sessions, all but one perhaps.
-    pub async fn set_password(&self, id: AccountId, hash: PasswordHash, keep: Option<SessionId>, now: DateTime<Utc>) -> Result<(), StoreError> {
+    pub async fn set_password(
+        &self,
+        id: AccountId,
+        hash: PasswordHash,
+        keep: Option<SessionId>,
+        now: DateTime<Utc>,
+    ) -> Result<(), StoreError> {
         self.bounded(async {
             let mut tx = self.begin().await?;
             const Q: &str = "UPDATE accounts SET password_hash = $2, updated_at = $3 WHERE id = $1";
@@ -271,8 +295,11 @@ impl Store {
                          FROM accounts WHERE id > $1 ORDER BY id LIMIT $2";
         let after = after.map_or(Uuid::nil(), |cursor| cursor.0);
         // One more than asked for tells whether there is a next page.
-        let rows: Vec<AccountRow> =
-            self.bounded(async { on!(self, |pool| sqlx::query_as(Q).bind(after).bind(i64::from(limit) + 1).fetch_all(pool).await) }).await?;
+        let rows: Vec<AccountRow> = self
+            .bounded(async {
+                on!(self, |pool| sqlx::query_as(Q).bind(after).bind(i64::from(limit) + 1).fetch_all(pool).await)
+            })
+            .await?;
         let mut items: Vec<Account> = rows.into_iter().map(Account::from).collect();
         let more = items.len() > limit as usize;
         items.truncate(limit as usize);
@@ -291,7 +318,8 @@ impl Store {
             let mut tx = self.begin().await?;
             let (changed, ended) = update(&mut tx).await?;
             let account = tx.account(id).await?.filter(|_| changed > 0).ok_or(StoreError::NotFound)?;
-            let heard: Vec<Subject> = [Subject::Account(id)].into_iter().chain(ended.into_iter().map(Subject::Session)).collect();
+            let heard: Vec<Subject> =
+                [Subject::Account(id)].into_iter().chain(ended.into_iter().map(Subject::Session)).collect();
             self.commit(tx, &heard, now).await?;
             Ok::<_, StoreError>(account)
         })
@@ -310,7 +338,8 @@ struct Login {
 
 impl Tx {
     pub(crate) async fn account(&mut self, id: AccountId) -> Result<Option<Account>, StoreError> {
-        let row: Option<AccountRow> = on_tx!(self, |c| sqlx::query_as(COLUMNS_BY_ID).bind(id.uuid()).fetch_optional(c).await)?;
+        let row: Option<AccountRow> =
+            on_tx!(self, |c| sqlx::query_as(COLUMNS_BY_ID).bind(id.uuid()).fetch_optional(c).await)?;
         Ok(row.map(Account::from))
     }
 

@@ -236,3 +236,7 @@ fn open_sqlite(url: &str, settings: &PoolSettings) -> Result<Db, StoreError> {
 
 /// The address holds a password, so it is not repeated.
 const BAD_ADDRESS: StoreError = StoreError::Conflict("the database's address cannot be read");
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+mod tests;

@@ -5,10 +5,7 @@
 use identity::{AccountId, KeyId, SessionId};
 use uuid::Uuid;
 
-use crate::{
-    Store, StoreError,
-    db::on,
-};
+use crate::{Store, StoreError, db::on};
 
 /// Whom a change concerns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -38,11 +35,15 @@ impl Store {
     /// At most `limit` changes after `position`, in order.
     pub async fn changes_since(&self, position: i64, limit: u32) -> Result<Vec<Change>, StoreError> {
         const Q: &str = "SELECT position, kind, subject FROM changes WHERE position > $1 ORDER BY position LIMIT $2";
-        let rows: Vec<(i64, String, Option<Uuid>)> =
-            self.bounded(async { on!(self, |pool| sqlx::query_as(Q).bind(position).bind(i64::from(limit)).fetch_all(pool).await) }).await?;
+        let rows: Vec<(i64, String, Option<Uuid>)> = self
+            .bounded(async {
+                on!(self, |pool| sqlx::query_as(Q).bind(position).bind(i64::from(limit)).fetch_all(pool).await)
+            })
+            .await?;
         rows.into_iter()
             .map(|(position, kind, id)| {
-                let subject = Subject::read(&kind, id).ok_or_else(|| StoreError::Corrupt(format!("change {position} is of kind {kind}")))?;
+                let subject = Subject::read(&kind, id)
+                    .ok_or_else(|| StoreError::Corrupt(format!("change {position} is of kind {kind}")))?;
                 Ok(Change { position, subject })
             })
             .collect()

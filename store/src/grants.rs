@@ -60,15 +60,25 @@ impl Store {
     pub async fn session_grant(&self, id: SessionId) -> Result<Option<GrantFacts>, StoreError> {
         const Q: &str = "SELECT a.id, a.email, a.name, a.role, a.tier, a.status, a.tenant_id, a.is_verified, a.avatar_url, a.created_at, \
                          a.updated_at, s.ended_at FROM sessions s JOIN accounts a ON a.id = s.account_id WHERE s.id = $1";
-        let row: Option<SessionRow> = self.bounded(async { on!(self, |pool| sqlx::query_as(Q).bind(id.uuid()).fetch_optional(pool).await) }).await?;
-        Ok(row.map(|row| GrantFacts { account: row.account.into(), ended_at: row.ended_at, expires_at: None, digest: None, scopes: None }))
+        let row: Option<SessionRow> = self
+            .bounded(async { on!(self, |pool| sqlx::query_as(Q).bind(id.uuid()).fetch_optional(pool).await) })
+            .await?;
+        Ok(row.map(|row| GrantFacts {
+            account: row.account.into(),
+            ended_at: row.ended_at,
+            expires_at: None,
+            digest: None,
+            scopes: None,
+        }))
     }
 
     /// The key of that id, with its account.
     pub async fn key_grant(&self, id: KeyId) -> Result<Option<GrantFacts>, StoreError> {
         const Q: &str = "SELECT a.id, a.email, a.name, a.role, a.tier, a.status, a.tenant_id, a.is_verified, a.avatar_url, a.created_at, \
                          a.updated_at, k.revoked_at, k.expires_at, k.digest, k.scopes FROM api_keys k JOIN accounts a ON a.id = k.account_id WHERE k.id = $1";
-        let row: Option<KeyRow> = self.bounded(async { on!(self, |pool| sqlx::query_as(Q).bind(id.uuid()).fetch_optional(pool).await) }).await?;
+        let row: Option<KeyRow> = self
+            .bounded(async { on!(self, |pool| sqlx::query_as(Q).bind(id.uuid()).fetch_optional(pool).await) })
+            .await?;
         Ok(row.map(|row| GrantFacts {
             account: row.account.into(),
             ended_at: row.revoked_at,

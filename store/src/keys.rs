@@ -80,7 +80,9 @@ impl Store {
     pub async fn list_keys(&self, account: AccountId) -> Result<Vec<KeyRecord>, StoreError> {
         const Q: &str = "SELECT id, name, prefix, scopes, created_at, expires_at, last_used_at FROM api_keys \
                          WHERE account_id = $1 AND revoked_at IS NULL ORDER BY id";
-        let rows: Vec<Row> = self.bounded(async { on!(self, |pool| sqlx::query_as(Q).bind(account.uuid()).fetch_all(pool).await) }).await?;
+        let rows: Vec<Row> = self
+            .bounded(async { on!(self, |pool| sqlx::query_as(Q).bind(account.uuid()).fetch_all(pool).await) })
+            .await?;
         Ok(rows.into_iter().map(KeyRecord::from).collect())
     }
 
@@ -105,7 +107,14 @@ impl Store {
     }
 
     /// Issues `new` in the place of a key, which ends after `grace`.
-    pub async fn rotate_key(&self, account: AccountId, old: KeyId, new: NewKey, grace: Duration, now: DateTime<Utc>) -> Result<KeyRecord, StoreError> {
+    pub async fn rotate_key(
+        &self,
+        account: AccountId,
+        old: KeyId,
+        new: NewKey,
+        grace: Duration,
+        now: DateTime<Utc>,
+    ) -> Result<KeyRecord, StoreError> {
         // A key that would have ended before the grace is over does not live longer for it.
         const Q: &str = "UPDATE api_keys SET expires_at = CASE WHEN expires_at < $3 THEN expires_at ELSE $3 END \
                          WHERE id = $1 AND account_id = $2 AND revoked_at IS NULL";
@@ -130,7 +139,8 @@ impl Store {
 
     /// Notes when keys were last used, many at once.
     pub async fn touch_keys(&self, used: &[(KeyId, DateTime<Utc>)]) -> Result<(), StoreError> {
-        const Q: &str = "UPDATE api_keys SET last_used_at = $2 WHERE id = $1 AND (last_used_at IS NULL OR last_used_at < $2)";
+        const Q: &str =
+            "UPDATE api_keys SET last_used_at = $2 WHERE id = $1 AND (last_used_at IS NULL OR last_used_at < $2)";
         // In one order on every node: two that met halfway would wait for each other.
         let mut used = used.to_vec();
         used.sort_unstable();

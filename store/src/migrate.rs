@@ -76,11 +76,13 @@ impl Store {
         ];
         const Q: &str = "SELECT version, installed_on FROM _sqlx_migrations WHERE success";
         let there = if matches!(self.db, Db::Pg(_)) { THERE[0] } else { THERE[1] };
-        let there: i64 = self.bounded(async { on!(self, |pool| sqlx::query_scalar(there).fetch_one(pool).await) }).await?;
+        let there: i64 =
+            self.bounded(async { on!(self, |pool| sqlx::query_scalar(there).fetch_one(pool).await) }).await?;
         if there == 0 {
             return Ok(BTreeMap::new());
         }
-        let rows: Vec<(i64, DateTime<Utc>)> = self.bounded(async { on!(self, |pool| sqlx::query_as(Q).fetch_all(pool).await) }).await?;
+        let rows: Vec<(i64, DateTime<Utc>)> =
+            self.bounded(async { on!(self, |pool| sqlx::query_as(Q).fetch_all(pool).await) }).await?;
         Ok(rows.into_iter().collect())
     }
 

@@ -64,7 +64,13 @@ impl Store {
         self.bounded(async {
             let mut tx = self.begin().await?;
             const Q: &str = "INSERT INTO sessions (id, account_id, created_at) VALUES ($1, $2, $3)";
-            on_tx!(&mut tx, |c| sqlx::query(Q).bind(new.id.uuid()).bind(new.account.uuid()).bind(stored(new.now)).execute(c).await.map(drop))?;
+            on_tx!(&mut tx, |c| sqlx::query(Q)
+                .bind(new.id.uuid())
+                .bind(new.account.uuid())
+                .bind(stored(new.now))
+                .execute(c)
+                .await
+                .map(drop))?;
             tx.add_refresh_token(new.id, &new.refresh, new.now, new.refresh_expires_at).await?;
             self.commit(tx, &[], new.now).await
         })
@@ -124,7 +130,8 @@ impl Tx {
     /// Ends a session; gives what is to be heard of it, which is nothing if it had ended before.
     async fn end_session(&mut self, id: SessionId, now: DateTime<Utc>) -> Result<Option<Subject>, StoreError> {
         const Q: &str = "UPDATE sessions SET ended_at = $2 WHERE id = $1 AND ended_at IS NULL";
-        let ended = on_tx!(self, |c| sqlx::query(Q).bind(id.uuid()).bind(stored(now)).execute(c).await?.rows_affected());
+        let ended =
+            on_tx!(self, |c| sqlx::query(Q).bind(id.uuid()).bind(stored(now)).execute(c).await?.rows_affected());
         Ok((ended > 0).then_some(Subject::Session(id)))
     }
 
@@ -135,9 +142,15 @@ impl Tx {
         keep: Option<SessionId>,
         now: DateTime<Utc>,
     ) -> Result<Vec<SessionId>, StoreError> {
-        const Q: &str = "UPDATE sessions SET ended_at = $3 WHERE account_id = $1 AND id <> $2 AND ended_at IS NULL RETURNING id";
+        const Q: &str =
+            "UPDATE sessions SET ended_at = $3 WHERE account_id = $1 AND id <> $2 AND ended_at IS NULL RETURNING id";
         let keep = keep.map_or(Uuid::nil(), |keep| keep.uuid());
-        let ended: Vec<Uuid> = on_tx!(self, |c| sqlx::query_scalar(Q).bind(account.uuid()).bind(keep).bind(stored(now)).fetch_all(c).await)?;
+        let ended: Vec<Uuid> = on_tx!(self, |c| sqlx::query_scalar(Q)
+            .bind(account.uuid())
+            .bind(keep)
+            .bind(stored(now))
+            .fetch_all(c)
+            .await)?;
         Ok(ended.into_iter().map(SessionId::new).collect())
     }
 
@@ -165,7 +178,8 @@ impl Tx {
         now: DateTime<Utc>,
         expires_at: DateTime<Utc>,
     ) -> Result<(), StoreError> {
-        const Q: &str = "INSERT INTO refresh_tokens (id, session_id, digest, created_at, expires_at) VALUES ($1, $2, $3, $4, $5)";
+        const Q: &str =
+            "INSERT INTO refresh_tokens (id, session_id, digest, created_at, expires_at) VALUES ($1, $2, $3, $4, $5)";
         Ok(on_tx!(self, |c| sqlx::query(Q)
             .bind(*id)
             .bind(session.uuid())

@@ -35,7 +35,8 @@ pub(crate) struct KeyRow {
 
 /// How long the key of another algorithm goes on verifying after a change of the configuration: the longest access token.
 const AFTER_A_CHANGE: Duration = Duration::from_hours(24);
-const ROWS: &str = "SELECT kid, algorithm, sealed, state, retires_at FROM signing_keys WHERE purpose = $1 ORDER BY created_at, kid";
+const ROWS: &str =
+    "SELECT kid, algorithm, sealed, state, retires_at FROM signing_keys WHERE purpose = $1 ORDER BY created_at, kid";
 
 /// Makes the keys that are missing: a current and a next one for each purpose, of the configured algorithm. Nodes that start
 /// at once agree on what the first of them made. With HS256 the secret may be given, and is then the only key.
@@ -48,7 +49,9 @@ pub async fn ensure_keys<R: CryptoRng>(
     now: DateTime<Utc>,
 ) -> Result<(), StoreError> {
     let shared = shared.filter(|_| algorithm == Algorithm::Hs256);
-    for (purpose, algorithm, shared) in [(Purpose::Access, algorithm, shared), (Purpose::Assertion, Algorithm::EdDsa, None)] {
+    for (purpose, algorithm, shared) in
+        [(Purpose::Access, algorithm, shared), (Purpose::Assertion, Algorithm::EdDsa, None)]
+    {
         if !in_force(&store.signing_rows(purpose).await?, algorithm, shared) {
             let current = match shared {
                 Some(secret) => SigningKey::hs256(secret.expose().as_bytes(), shared_kid(secret)).map_err(weak)?,
@@ -149,13 +152,15 @@ impl Tx {
     }
 
     async fn retire_current(&mut self, purpose: Purpose, at: DateTime<Utc>) -> Result<(), StoreError> {
-        const Q: &str = "UPDATE signing_keys SET state = 'retiring', retires_at = $2 WHERE purpose = $1 AND state = 'current'";
+        const Q: &str =
+            "UPDATE signing_keys SET state = 'retiring', retires_at = $2 WHERE purpose = $1 AND state = 'current'";
         Ok(on_tx!(self, |c| sqlx::query(Q).bind(purpose.word()).bind(stored(at)).execute(c).await.map(drop))?)
     }
 
     /// A next key, or a shared secret that is taken up again, becomes current.
     async fn promote(&mut self, kid: &str) -> Result<u64, StoreError> {
-        const Q: &str = "UPDATE signing_keys SET state = 'current', retires_at = NULL WHERE kid = $1 AND state <> 'current'";
+        const Q: &str =
+            "UPDATE signing_keys SET state = 'current', retires_at = NULL WHERE kid = $1 AND state <> 'current'";
         Ok(on_tx!(self, |c| sqlx::query(Q).bind(kid).execute(c).await.map(|done| done.rows_affected()))?)
     }
 

@@ -150,7 +150,7 @@ impl Reader<'_, '_> {
             let network = text.parse().or_else(|_| text.parse::<std::net::IpAddr>().map(Into::into));
             network
                 .map_err(|_| {
-                    self.document.note(text.span(), format!("\"{}\" is not a network such as 10.0.0.0/8", **text))
+                    self.document.note(text.span(), format!("\"{}\" is not a network such as 10.0.0.0/8", **text));
                 })
                 .ok()
         });
@@ -178,7 +178,7 @@ impl Reader<'_, '_> {
         match Quota::parse(&text) {
             Ok(Some(quota)) => return quota,
             Ok(None) => {
-                self.document.note(given.span(), "refusals must be limited, or strangers could guess keys without end")
+                self.document.note(given.span(), "refusals must be limited, or strangers could guess keys without end");
             }
             Err(error) => self.document.note(given.span(), error.to_string()),
         }

@@ -86,7 +86,8 @@ async fn of_twenty_who_register_an_address_at_once_one_gets_it(database: &Databa
 async fn a_profile_changes_only_in_what_is_named(database: &Database) {
     let store = database.open().await;
     let ada = person(&store, "ada@example.com").await;
-    let both = ProfileChange { name: Some("Ada".to_owned()), avatar_url: Some(Some("https://example.com/a".to_owned())) };
+    let both =
+        ProfileChange { name: Some("Ada".to_owned()), avatar_url: Some(Some("https://example.com/a".to_owned())) };
     let changed = store.update_profile(ada.id, both, at(1)).await.unwrap();
     assert_eq!((changed.name.as_deref(), changed.avatar_url.as_deref()), (Some("Ada"), Some("https://example.com/a")));
     assert_eq!((changed.created_at, changed.updated_at), (at(0), at(1)));

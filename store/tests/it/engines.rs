@@ -5,7 +5,9 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use identity::{AccountId, Email, PasswordHash, RefreshToken, SessionId};
 use rand::{SeedableRng, rngs::StdRng};
-use sqlx::{AssertSqlSafe, Connection, Executor, FromRow, PgConnection, SqliteConnection, postgres::PgRow, sqlite::SqliteRow};
+use sqlx::{
+    AssertSqlSafe, Connection, Executor, FromRow, PgConnection, SqliteConnection, postgres::PgRow, sqlite::SqliteRow,
+};
 use store::{Account, NewAccount, NewSession, PoolSettings, Store, Subject};
 use tempfile::TempDir;
 use uuid::Uuid;
@@ -16,6 +18,9 @@ pub(crate) struct Database {
     /// Where SQLite keeps it.
     folder: Option<TempDir>,
 }
+
+/// The lock under which positions of the feed are drawn on Postgres.
+pub(crate) const FEED_LOCK: i64 = i64::from_be_bytes(*b"portcull");
 
 /// Makes of each `async fn name(database: &Database)` one test on SQLite and one on Postgres.
 macro_rules! on_both_engines {
@@ -157,6 +162,15 @@ pub(crate) async fn session(store: &Store, account: &Account) -> (SessionId, Ref
     };
     store.open_session(new).await.unwrap();
     (id, refresh)
+}
+
+/// Until somebody waits for the lock of the feed.
+pub(crate) async fn wait_for_lock_waiters(database: &Database) {
+    const WAITING: &str = "SELECT COUNT(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted \
+                           AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
+    let mut watcher = PgConnection::connect(&database.url).await.unwrap();
+    let waiting = async { while sqlx::query_scalar::<_, i64>(WAITING).fetch_one(&mut watcher).await.unwrap() == 0 {} };
+    tokio::time::timeout(Duration::from_secs(20), waiting).await.expect("nobody waits for the lock of the feed");
 }
 
 /// Everything the feed holds.

@@ -7,13 +7,17 @@ use store::{PoolSettings, ProfileChange, Store, StoreError, Subject};
 use tokio::net::TcpListener;
 
 use crate::{
-    engines::{Database, at, heard, person, session, settings, try_person},
+    engines::{Database, FEED_LOCK, at, heard, person, session, settings, try_person, wait_for_lock_waiters},
     proxy::{Network, Proxy},
 };
 
 /// Short enough to wait for.
 fn impatient() -> PoolSettings {
-    PoolSettings { max_connections: 2, acquire_timeout: Duration::from_millis(500), statement_timeout: Duration::from_millis(500) }
+    PoolSettings {
+        max_connections: 2,
+        acquire_timeout: Duration::from_millis(500),
+        statement_timeout: Duration::from_millis(500),
+    }
 }
 
 /// Far beyond what any pool setting allows: whoever needs it does not come back at all.
@@ -107,6 +111,42 @@ async fn a_silent_network_is_away_and_new_connections_are_made_after_it() {
     assert_eq!(found.await.unwrap().id, ada.id);
 }
 
+/// It holds the lock of the feed, and with it every other node, until the server ends its transaction.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_falls_silent_within_a_transaction_does_not_hold_up_the_others() {
+    let database = Database::postgres().await;
+    let others = database.open().await;
+    let ada = person(&others, "ada@example.com").await;
+    let proxy = Proxy::before(server_of(&database)).await;
+    let node = PoolSettings { statement_timeout: Duration::from_secs(2), ..impatient() };
+    let node = Store::connect(&through(&database, proxy.address), node).await.unwrap();
+
+    // It waits for the lock; before it can hear that it has it, the network is gone.
+    let mut holder = PgConnection::connect(&database.url).await.unwrap();
+    let mut tx = holder.begin().await.unwrap();
+    sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(FEED_LOCK).execute(&mut *tx).await.unwrap();
+    let writing = tokio::spawn({
+        let id = ada.id;
+        async move { node.update_profile(id, ProfileChange::default(), at(1)).await }
+    });
+    wait_for_lock_waiters(&database).await;
+    proxy.set(Network::Silent);
+    tx.commit().await.unwrap();
+    assert_away(in_time(writing).await.unwrap());
+
+    let others = Store::connect(&database.url, impatient()).await.unwrap();
+    let written = in_time(async {
+        loop {
+            match others.update_profile(ada.id, ProfileChange::default(), at(2)).await {
+                Err(StoreError::Unavailable(_)) => {}
+                written => return written,
+            }
+        }
+    });
+    written.await.unwrap();
+    assert_eq!(heard(&others).await, [Subject::Account(ada.id)], "what the silent node had begun is undone");
+}
+
 #[tokio::test]
 async fn on_postgres_a_row_that_is_locked_for_too_long_is_away() {
     let database = Database::postgres().await;
@@ -127,7 +167,11 @@ async fn on_sqlite_a_write_lock_that_is_held_for_too_long_is_away_and_readers_ar
     let database = Database::sqlite();
     let store = database.open().await;
     let ada = person(&store, "ada@example.com").await;
-    let settings = PoolSettings { max_connections: 2, acquire_timeout: Duration::from_secs(2), statement_timeout: Duration::from_secs(2) };
+    let settings = PoolSettings {
+        max_connections: 2,
+        acquire_timeout: Duration::from_secs(2),
+        statement_timeout: Duration::from_secs(2),
+    };
     let store = Store::connect(&database.url, settings).await.unwrap();
     let mut other = SqliteConnection::connect(&database.url).await.unwrap();
     other.execute("BEGIN IMMEDIATE").await.unwrap();

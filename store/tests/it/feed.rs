@@ -5,7 +5,9 @@ use sqlx::{Connection, PgConnection};
 use store::{Store, Subject};
 use uuid::Uuid;
 
-use crate::engines::{Database, at, on_both_engines, person, session, token, try_person};
+use crate::engines::{
+    Database, FEED_LOCK, at, on_both_engines, person, session, token, try_person, wait_for_lock_waiters,
+};
 
 on_both_engines!(
     changes_are_read_in_pieces_and_in_order,
@@ -62,13 +64,20 @@ async fn a_reader_misses_nothing_while_many_write(database: &Database) {
             position = change.position;
             seen.push(change.subject);
         }
-        assert!(seen.len() == WRITERS * EACH || !finished(&writers, &nodes[0], position).await, "{} were missed", WRITERS * EACH - seen.len());
+        assert!(
+            seen.len() == WRITERS * EACH || !finished(&writers, &nodes[0], position).await,
+            "{} were missed",
+            WRITERS * EACH - seen.len()
+        );
     }
     let mut ended: Vec<SessionId> = Vec::new();
     for writer in writers {
         ended.extend(writer.await.unwrap());
     }
-    let mut seen: Vec<Uuid> = seen.into_iter().map(|subject| if let Subject::Session(id) = subject { id.uuid() } else { Uuid::nil() }).collect();
+    let mut seen: Vec<Uuid> = seen
+        .into_iter()
+        .map(|subject| if let Subject::Session(id) = subject { id.uuid() } else { Uuid::nil() })
+        .collect();
     seen.sort_unstable();
     ended.sort_unstable();
     assert_eq!(seen, ended.into_iter().map(|id| id.uuid()).collect::<Vec<_>>());
@@ -76,7 +85,8 @@ async fn a_reader_misses_nothing_while_many_write(database: &Database) {
 
 /// Has everybody written, and is there nothing after `position`?
 async fn finished<T>(writers: &[tokio::task::JoinHandle<T>], store: &Store, position: i64) -> bool {
-    writers.iter().all(tokio::task::JoinHandle::is_finished) && store.changes_since(position, 1).await.unwrap().is_empty()
+    writers.iter().all(tokio::task::JoinHandle::is_finished)
+        && store.changes_since(position, 1).await.unwrap().is_empty()
 }
 
 async fn a_node_is_nudged_when_its_change_is_there_and_only_then(database: &Database) {
@@ -102,9 +112,8 @@ async fn a_node_is_nudged_when_its_change_is_there_and_only_then(database: &Data
 /// not yet committed must keep the others waiting.
 #[tokio::test]
 async fn on_postgres_nobody_overtakes_a_position_that_is_drawn() {
-    const DRAW: &str = "INSERT INTO changes (kind, changed_at) VALUES ('signing_keys', CURRENT_TIMESTAMP) RETURNING position";
-    const WAITS: &str = "SELECT COUNT(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted \
-                         AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
+    const DRAW: &str =
+        "INSERT INTO changes (kind, changed_at) VALUES ('signing_keys', CURRENT_TIMESTAMP) RETURNING position";
     let database = Database::postgres().await;
     let store = database.open().await;
     let ada = person(&store, "ada@example.com").await;
@@ -112,18 +121,14 @@ async fn on_postgres_nobody_overtakes_a_position_that_is_drawn() {
 
     let mut other = PgConnection::connect(&database.url).await.unwrap();
     let mut tx = other.begin().await.unwrap();
-    let lock = i64::from_be_bytes(*b"portcull");
-    sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(lock).execute(&mut *tx).await.unwrap();
+    sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(FEED_LOCK).execute(&mut *tx).await.unwrap();
     let drawn: i64 = sqlx::query_scalar(DRAW).fetch_one(&mut *tx).await.unwrap();
 
     let ending = tokio::spawn({
         let store = store.clone();
         async move { store.end_session(id, at(1)).await }
     });
-    let mut watcher = PgConnection::connect(&database.url).await.unwrap();
-    while sqlx::query_scalar::<_, i64>(WAITS).fetch_one(&mut watcher).await.unwrap() == 0 {
-        assert!(!ending.is_finished(), "it did not wait");
-    }
+    wait_for_lock_waiters(&database).await;
     assert_eq!(store.changes_since(0, 10).await.unwrap(), []);
     tx.commit().await.unwrap();
     ending.await.unwrap().unwrap();

@@ -163,6 +163,9 @@ async fn a_grace_without_end_is_no_panic(database: &Database) {
     let ada = person(&store, "ada@example.com").await;
     let old = store.create_key(key(&ada, "key").0).await.unwrap().id;
     store.rotate_key(ada.id, old, key(&ada, "key").0, Duration::MAX, at(1)).await.unwrap();
-    assert_eq!(store.key_grant(old).await.unwrap().unwrap().expires_at.unwrap().to_rfc3339(), "9999-12-31T23:59:59+00:00");
+    assert_eq!(
+        store.key_grant(old).await.unwrap().unwrap().expires_at.unwrap().to_rfc3339(),
+        "9999-12-31T23:59:59+00:00"
+    );
     store.update_profile(ada.id, ProfileChange::default(), at(2)).await.unwrap();
 }

@@ -30,10 +30,16 @@ fn a_writer_killed_on_sqlite_loses_nothing_that_it_acknowledged() {
         let store = database.open().await;
         let heard = heard(&store).await;
         for id in acknowledged {
-            assert_eq!(store.session_grant(id).await.unwrap().unwrap().ended_at, Some(at(1)), "an acknowledged write is lost");
+            assert_eq!(
+                store.session_grant(id).await.unwrap().unwrap().ended_at,
+                Some(at(1)),
+                "an acknowledged write is lost"
+            );
             assert!(heard.contains(&Subject::Session(id)), "the write is there, its change is not");
         }
-        let half: Vec<(i64,)> = database.rows("", "SELECT COUNT(*) FROM sessions WHERE id NOT IN (SELECT session_id FROM refresh_tokens)").await;
+        let half: Vec<(i64,)> = database
+            .rows("", "SELECT COUNT(*) FROM sessions WHERE id NOT IN (SELECT session_id FROM refresh_tokens)")
+            .await;
         let whole: Vec<(String,)> = database.rows("", "PRAGMA integrity_check").await;
         assert_eq!((half[0].0, whole[0].0.as_str()), (0, "ok"));
     });

@@ -39,7 +39,8 @@ impl Proxy {
                 loop {
                     let (client, _) = listener.accept().await.unwrap();
                     let server = TcpStream::connect(&server).await.unwrap();
-                    let ((from_client, to_client), (from_server, to_server)) = (client.into_split(), server.into_split());
+                    let ((from_client, to_client), (from_server, to_server)) =
+                        (client.into_split(), server.into_split());
                     connections.spawn(carry(from_client, to_server, state.subscribe()));
                     connections.spawn(carry(from_server, to_client, state.subscribe()));
                 }

@@ -85,7 +85,9 @@ async fn to_undo_every_step_leaves_nothing(database: &Database) {
 
 async fn the_status_tells_what_has_been_applied(database: &Database) {
     let store = database.connect().await;
-    let applied = async || store.migrations_status().await.unwrap().iter().map(|step| step.applied_at.is_some()).collect::<Vec<_>>();
+    let applied = async || {
+        store.migrations_status().await.unwrap().iter().map(|step| step.applied_at.is_some()).collect::<Vec<_>>()
+    };
     assert_eq!(applied().await, [false, false]);
     store.migrate().await.unwrap();
     assert_eq!(applied().await, [true, true]);

@@ -81,7 +81,11 @@ async fn a_token_used_after_the_grace_ends_its_session(database: &Database) {
     assert_eq!(refresh(&store, &first, at(111)).await.0, RefreshOutcome::Reused);
     assert_eq!(heard(&store).await, [Subject::Session(id)]);
     assert_eq!(store.session_grant(id).await.unwrap().unwrap().ended_at, Some(at(111)));
-    assert_eq!(refresh(&store, &second, at(112)).await.0, RefreshOutcome::Ended, "neither the thief nor the owner goes on");
+    assert_eq!(
+        refresh(&store, &second, at(112)).await.0,
+        RefreshOutcome::Ended,
+        "neither the thief nor the owner goes on"
+    );
     assert_eq!(store.session_grant(other).await.unwrap().unwrap().ended_at, None, "other sessions are not touched");
 }
 
@@ -139,7 +143,11 @@ async fn an_expired_token_is_refused(database: &Database) {
     assert_eq!(refresh(&store, &shown, at(86_400)).await.0, RefreshOutcome::Expired);
     let (outcome, next) = refresh(&store, &shown, at(86_399)).await;
     assert!(rotated(&outcome), "its last second");
-    assert_eq!(refresh(&store, &next, at(86_399 + 3600)).await.0, RefreshOutcome::Expired, "the next lives for the time to live");
+    assert_eq!(
+        refresh(&store, &next, at(86_399 + 3600)).await.0,
+        RefreshOutcome::Expired,
+        "the next lives for the time to live"
+    );
 }
 
 async fn a_session_that_has_ended_is_not_refreshed(database: &Database) {

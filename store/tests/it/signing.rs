@@ -59,7 +59,10 @@ fn as_state(words: &[&str]) -> Vec<(String, String, String)> {
 async fn the_first_start_makes_keys_and_the_second_does_not(database: &Database) {
     let (store, seal) = (database.open().await, seal());
     let first = ensure(&store, &seal, Algorithm::Es256, None).await;
-    assert_eq!((first.access.current.algorithm(), first.assertion.current.algorithm()), (Algorithm::Es256, Algorithm::EdDsa));
+    assert_eq!(
+        (first.access.current.algorithm(), first.assertion.current.algorithm()),
+        (Algorithm::Es256, Algorithm::EdDsa)
+    );
     let made = ["access current ES256", "access next ES256", "assertion current EdDSA", "assertion next EdDSA"];
     assert_eq!(states(database).await, as_state(&made));
     let second = ensure(&store, &seal, Algorithm::Es256, None).await;
@@ -106,7 +109,8 @@ async fn a_rotated_key_verifies_until_its_time_is_over(database: &Database) {
     assert!(verifies(&newest.access.keys, &sign(&old)), "retired by the clock of the first rotation");
     assert!(!verifies(&newest.access.keys, &sign(&new)), "its hour is over");
     step(&store, &seal, Purpose::Assertion, now).await.unwrap();
-    let left = states(database).await.into_iter().filter(|(purpose, state, _)| purpose == "access" && state == "retiring");
+    let left =
+        states(database).await.into_iter().filter(|(purpose, state, _)| purpose == "access" && state == "retiring");
     assert_eq!(left.count(), 1, "a rotation deletes what is over");
 }
 
@@ -134,7 +138,8 @@ async fn of_nodes_that_rotate_at_once_each_step_is_taken_once(database: &Databas
             Err(error) => assert!(matches!(error, StoreError::Conflict(_)), "{error:?}"),
         }
     }
-    let count = async |state: &str| states(database).await.iter().filter(|key| key.0 == "access" && key.1 == state).count();
+    let count =
+        async |state: &str| states(database).await.iter().filter(|key| key.0 == "access" && key.1 == state).count();
     assert!(steps >= 1);
     assert_eq!((count("current").await, count("next").await, count("retiring").await), (1, 1, steps));
 }
@@ -165,7 +170,10 @@ async fn a_shared_secret_is_the_key(database: &Database) {
     let made_up = ensure(&store, &seal, Algorithm::Hs256, None).await;
     let given = ensure(&store, &seal, Algorithm::Hs256, Some(SECRET)).await;
     assert_eq!(&*given.access.current.to_bytes(), SECRET.as_bytes());
-    assert_eq!(ensure(&store, &seal, Algorithm::Hs256, Some(SECRET)).await.access.current.kid(), given.access.current.kid());
+    assert_eq!(
+        ensure(&store, &seal, Algorithm::Hs256, Some(SECRET)).await.access.current.kid(),
+        given.access.current.kid()
+    );
     let rotated = step(&store, &seal, Purpose::Access, Utc::now()).await;
     assert!(matches!(rotated, Err(StoreError::Conflict(_))), "{rotated:?}");
     step(&store, &seal, Purpose::Assertion, Utc::now()).await.unwrap();
@@ -177,7 +185,15 @@ async fn a_shared_secret_is_the_key(database: &Database) {
     for old in [&made_up, &given, &other] {
         assert!(verifies(&back.access.keys, &sign(old)));
     }
-    let weak = ensure_keys(&store, &seal, Algorithm::Hs256, Some(&SecretText::from("short".to_owned())), &mut rng(), Utc::now()).await;
+    let weak = ensure_keys(
+        &store,
+        &seal,
+        Algorithm::Hs256,
+        Some(&SecretText::from("short".to_owned())),
+        &mut rng(),
+        Utc::now(),
+    )
+    .await;
     assert!(weak.is_err());
     assert_eq!(Keyring::load(&store, &seal).await.unwrap().access.current.kid(), back.access.current.kid());
 }
@@ -187,7 +203,8 @@ async fn keys_open_with_their_master_key_alone(database: &Database) {
     let keyring = ensure(&store, &seal, Algorithm::EdDsa, None).await;
     assert!(matches!(Keyring::load(&store, &other).await, Err(StoreError::Corrupt(_))));
     let seed = keyring.access.current.to_bytes();
-    let rows: Vec<(Vec<u8>,)> = database.rows("SELECT sealed FROM signing_keys", "SELECT sealed FROM signing_keys").await;
+    let rows: Vec<(Vec<u8>,)> =
+        database.rows("SELECT sealed FROM signing_keys", "SELECT sealed FROM signing_keys").await;
     assert!(rows.iter().all(|(sealed,)| !sealed.windows(seed.len()).any(|piece| piece == &**seed)), "a key lies open");
     // Each is sealed for its own row.
     let swap = "UPDATE signing_keys SET sealed = (SELECT sealed FROM signing_keys WHERE purpose = 'assertion' AND state = 'current') \
