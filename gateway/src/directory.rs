@@ -7,6 +7,7 @@
 //! What a caller may do is decided in `policies`; who hears of changes is [`crate::feed`].
 
 use std::{
+    collections::HashSet,
     net::IpAddr,
     sync::{
         Arc,
@@ -20,6 +21,7 @@ use aws_lc_rs::digest;
 use chrono::{DateTime, Utc};
 use identity::{AccessClaims, ApiKey, Credential, Grant, KeyId, Principal, TokenError, TokenRules};
 use moka::future::Cache;
+use parking_lot::Mutex;
 use policies::{Quota, Refusal};
 use store::{GrantFacts, Keyring, Standing, Store};
 use uuid::Uuid;
@@ -61,6 +63,8 @@ pub(crate) struct Directory {
     /// that a wrong secret cannot shut out the right one), and void as soon as its session, key or account changes.
     refused: Cache<Digest, Denied>,
     pub(crate) stamps: Stamps,
+    /// Every role and tier met so far: a handful, since administrators can give only those that are configured.
+    words: Mutex<HashSet<Arc<str>>>,
     /// Set while what is cached is too old to be believed: the change feed has been silent for `max_stale`.
     pub(crate) too_stale: AtomicBool,
     limiter: Arc<Limiter>,
@@ -87,9 +91,6 @@ pub(crate) struct DirectorySettings {
     pub(crate) refusals: Quota,
 }
 
-/// An entry lives as long as its credential; nothing else ends it but a change or lack of room.
-struct UntilExpiry;
-
 // === impl Directory ===
 
 impl Directory {
@@ -103,7 +104,6 @@ impl Directory {
         let evictions = metrics.cache.evictions.clone();
         let known = Cache::builder()
             .max_capacity(settings.capacity)
-            .expire_after(UntilExpiry)
             .eviction_listener(move |_, _, cause| {
                 if cause.was_evicted() {
                     evictions.inc();
@@ -119,6 +119,7 @@ impl Directory {
             known,
             refused,
             stamps: Stamps::new(),
+            words: Mutex::default(),
             too_stale: AtomicBool::new(false),
             limiter,
             refusals: settings.refusals,
@@ -158,10 +159,16 @@ impl Directory {
         self.stamps.all_changed();
     }
 
-    /// Writes down when API keys were last used, all of them in one transaction.
-    pub(crate) async fn note_uses(&self) {
-        let used: Vec<(KeyId, DateTime<Utc>)> =
-            self.known.iter().filter_map(|(_, known)| known.unwritten_use()).collect();
+    /// Drops what has expired (an expiry per entry would cost each of them a timer), and writes down when API keys were
+    /// last used, all of them in one transaction.
+    pub(crate) async fn tidy(&self, now: DateTime<Utc>) {
+        let mut used: Vec<(KeyId, DateTime<Utc>)> = Vec::new();
+        for (digest, known) in &self.known {
+            used.extend(known.unwritten_use());
+            if known.expires_at <= now.timestamp() {
+                self.known.invalidate(&*digest).await;
+            }
+        }
         if used.is_empty() {
             return;
         }
@@ -189,38 +196,37 @@ impl Directory {
         }
     }
 
+    /// Verifies a credential and loads the facts behind it, once however many requests wait for them, until no change
+    /// overtakes the work: what was noted before the signature was checked guards keys and facts alike.
     async fn verify(
         &self,
         credential: Credential<'_>,
         digest: Digest,
         now: DateTime<Utc>,
     ) -> Result<Arc<Known>, Refusal> {
-        let wanted = match credential {
-            Credential::Jwt(token) => identity::verify(token, &self.keys.load().access.keys, &self.rules, now)
-                .map(Wanted::Session)
-                .map_err(|error| refusal_of(&error))?,
-            Credential::ApiKey(text) => Wanted::Key(ApiKey::parse(text).map_err(|_| Refusal::InvalidToken)?),
-        };
-        self.load(digest, wanted, now).await
-    }
-
-    /// Loads the facts behind a credential, once however many requests wait for them, until no change overtakes the load.
-    async fn load(&self, digest: Digest, wanted: Wanted, now: DateTime<Utc>) -> Result<Arc<Known>, Refusal> {
         for _ in 0..TRIES {
             let begun = self.stamps.now();
+            let wanted = self.prove(credential, now)?;
             if self.known.get(&digest).await.is_some_and(|known| !self.still_holds(&known)) {
                 self.known.invalidate(&digest).await;
             }
-            let known = self
-                .known
-                .try_get_with(digest, self.fetch(&wanted, digest, begun, now))
-                .await
-                .map_err(|refusal| (*refusal).clone())?;
+            let known = self.known.try_get_with(digest, self.fetch(&wanted, digest, begun, now)).await;
+            let known = known.map_err(|refusal| (*refusal).clone())?;
             if self.still_holds(&known) {
                 return known.unless_expired(now);
             }
         }
         Err(Refusal::DirectoryUnavailable)
+    }
+
+    /// What the credential proves by itself, and which record has to stand behind it.
+    fn prove(&self, credential: Credential<'_>, now: DateTime<Utc>) -> Result<Wanted, Refusal> {
+        match credential {
+            Credential::Jwt(token) => identity::verify(token, &self.keys.load().access.keys, &self.rules, now)
+                .map(Wanted::Session)
+                .map_err(|error| refusal_of(&error)),
+            Credential::ApiKey(text) => ApiKey::parse(text).map(Wanted::Key).map_err(|_| Refusal::InvalidToken),
+        }
     }
 
     /// One query: everything there is to know about the caller.
@@ -243,7 +249,7 @@ impl Directory {
         match wanted.judge(facts, now) {
             Ok(facts) => Ok(Arc::new(Known {
                 expires_at: wanted.expires_at(&facts),
-                principal: Arc::new(facts.principal(wanted.grant())),
+                principal: Arc::new(self.with_shared_words(facts.principal(wanted.grant()))),
                 assertions: Assertions::default(),
                 learnt,
                 used_at: AtomicI64::new(0),
@@ -257,6 +263,18 @@ impl Directory {
         }
     }
 
+    /// The same principal, its role and tier in memory that it shares with all others of them.
+    fn with_shared_words(&self, mut principal: Principal) -> Principal {
+        let mut words = self.words.lock();
+        for word in [&mut principal.role, &mut principal.tier] {
+            match words.get(word) {
+                Some(shared) => *word = Arc::clone(shared),
+                None => drop(words.insert(Arc::clone(word))),
+            }
+        }
+        principal
+    }
+
     fn still_holds(&self, known: &Known) -> bool {
         let principal = &known.principal;
         !self.too_stale.load(Ordering::Acquire)
@@ -267,7 +285,7 @@ impl Directory {
 // === impl Known ===
 
 impl Known {
-    /// The clock may step, and an entry may outlive its expiry until the cache notices: what counts is the time now.
+    /// An entry outlives its expiry until the next tidying, and the clock may step: what counts is the time now.
     fn unless_expired(self: Arc<Self>, now: DateTime<Utc>) -> Result<Arc<Self>, Refusal> {
         let now = now.timestamp();
         if now >= self.expires_at {
@@ -276,9 +294,7 @@ impl Known {
         self.used_at.store(now, Ordering::Relaxed);
         Ok(self)
     }
-}
 
-impl Known {
     /// The last use of an API key, if it has not been written down.
     fn unwritten_use(&self) -> Option<(KeyId, DateTime<Utc>)> {
         let Grant::Key(id) = self.principal.grant else { return None };
@@ -330,16 +346,6 @@ impl Wanted {
             Self::Session(claims) => claims.exp,
             Self::Key(_) => facts.expires_at.map_or(i64::MAX, |at| at.timestamp()),
         }
-    }
-}
-
-// === impl UntilExpiry ===
-
-impl moka::Expiry<Digest, Arc<Known>> for UntilExpiry {
-    fn expire_after_create(&self, _: &Digest, known: &Arc<Known>, _: std::time::Instant) -> Option<Duration> {
-        let left = known.expires_at.saturating_sub(Utc::now().timestamp());
-        // Keys that never expire are looked up again once a day.
-        Some(Duration::from_secs(left.clamp(0, 86_400).unsigned_abs()))
     }
 }
 

@@ -40,6 +40,7 @@ use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use arc_swap::ArcSwap;
+use chrono::Utc;
 use identity::{TokenRules, TokenType};
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -230,12 +231,12 @@ fn directory_settings(settings: &config::Settings) -> DirectorySettings {
     }
 }
 
-/// Writes down what was used, sweeps the limiter and brings the gauges up to date, for as long as the process lives.
+/// Tidies the cache, sweeps the limiter and brings the gauges up to date, for as long as the process lives.
 async fn housekeeping(limiter: Arc<Limiter>, directory: Arc<Directory>, metrics: Metrics) {
     let mut ticks = tokio::time::interval(Duration::from_secs(10));
     loop {
         ticks.tick().await;
-        directory.note_uses().await;
+        directory.tidy(Utc::now()).await;
         limiter.sweep();
         metrics.limiter_entries.set(i64::try_from(limiter.len()).unwrap_or(i64::MAX));
         metrics.cache.entries.set(i64::try_from(directory.len()).unwrap_or(i64::MAX));

@@ -370,3 +370,6 @@ fn address(client: IpAddr) -> Subject {
         IpAddr::V6(v6) => v6.to_bits() >> 64 << 64,
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -129,14 +129,15 @@ const COLUMNS_BY_ID: &str = "SELECT id, email, name, role, tier, status, tenant_
 impl Store {
     /// Makes an account; [`StoreError::EmailTaken`] if its address has one.
     pub async fn create_account(&self, new: NewAccount<'_>) -> Result<Account, StoreError> {
+        const Q: &str = "INSERT INTO accounts (id, email, email_normalised, password_hash, name, role, tier, status, \
+                         tenant_id, is_verified, created_at, updated_at) \
+                         VALUES ($1, $2, $3, $4, $5, $6, $7, 'active', $8, $9, $10, $10)";
         self.bounded(async {
             let mut tx = self.begin().await?;
             let tenant = match new.tenant_name {
                 Some(name) => Some(tx.create_tenant(name, new.now).await?),
                 None => None,
             };
-            const Q: &str = "INSERT INTO accounts (id, email, email_normalised, password_hash, name, role, tier, status, tenant_id, \
-                             is_verified, created_at, updated_at) VALUES ($1, $2, $3, $4, $5, $6, $7, 'active', $8, $9, $10, $10)";
             on_tx!(&mut tx, |c| sqlx::query(Q)
                 .bind(new.id.uuid())
                 .bind(new.email.as_str())
@@ -269,9 +270,9 @@ impl Store {
         keep: Option<SessionId>,
         now: DateTime<Utc>,
     ) -> Result<(), StoreError> {
+        const Q: &str = "UPDATE accounts SET password_hash = $2, updated_at = $3 WHERE id = $1";
         self.bounded(async {
             let mut tx = self.begin().await?;
-            const Q: &str = "UPDATE accounts SET password_hash = $2, updated_at = $3 WHERE id = $1";
             let changed = on_tx!(&mut tx, |c| sqlx::query(Q)
                 .bind(id.uuid())
                 .bind(hash.as_str())

@@ -31,8 +31,13 @@ impl From<sqlx::Error> for StoreError {
         match &error {
             E::RowNotFound => Self::NotFound,
             E::Database(inner) => refused(inner.as_ref()).unwrap_or_else(|| Self::Corrupt(error.to_string())),
-            E::Io(_) | E::Tls(_) | E::Protocol(_) => Self::Unavailable(error.to_string()),
-            E::PoolTimedOut | E::PoolClosed | E::WorkerCrashed | E::BeginFailed => Self::Unavailable(error.to_string()),
+            E::Io(_)
+            | E::Tls(_)
+            | E::Protocol(_)
+            | E::PoolTimedOut
+            | E::PoolClosed
+            | E::WorkerCrashed
+            | E::BeginFailed => Self::Unavailable(error.to_string()),
             // The rest are queries that do not fit the tables. The enum is open, so they cannot be listed.
             _ => Self::Corrupt(error.to_string()),
         }

@@ -61,9 +61,9 @@ struct Shown {
 impl Store {
     /// Opens a session.
     pub async fn open_session(&self, new: NewSession) -> Result<(), StoreError> {
+        const Q: &str = "INSERT INTO sessions (id, account_id, created_at) VALUES ($1, $2, $3)";
         self.bounded(async {
             let mut tx = self.begin().await?;
-            const Q: &str = "INSERT INTO sessions (id, account_id, created_at) VALUES ($1, $2, $3)";
             on_tx!(&mut tx, |c| sqlx::query(Q)
                 .bind(new.id.uuid())
                 .bind(new.account.uuid())

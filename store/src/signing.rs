@@ -232,18 +232,14 @@ const SHARED: &str = "shared-";
 
 /// A shared secret is known by its digest: nodes and restarts agree on its id, and a changed secret has another.
 fn shared_kid(secret: &SecretText) -> String {
-    let digest = SecretDigest::of(secret.expose().as_bytes());
-    format!("{SHARED}{}", hex(&digest.as_bytes()[..8]))
+    let mut head = [0; 8];
+    head.copy_from_slice(&SecretDigest::of(secret.expose().as_bytes()).as_bytes()[..8]);
+    format!("{SHARED}{:016x}", u64::from_be_bytes(head))
 }
 
 fn fresh<R: CryptoRng>(algorithm: Algorithm, rng: &mut R) -> Result<SigningKey, StoreError> {
-    let mut kid = [0; 8];
-    rng.fill_bytes(&mut kid);
-    SigningKey::generate(algorithm, hex(&kid), rng).map_err(weak)
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    let kid = format!("{:016x}", rng.next_u64());
+    SigningKey::generate(algorithm, kid, rng).map_err(weak)
 }
 
 fn weak(error: identity::KeyError) -> StoreError {

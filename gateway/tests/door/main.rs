@@ -6,3 +6,4 @@ mod attack;
 mod lifecycle;
 mod main_path;
 mod platform;
+mod readme;

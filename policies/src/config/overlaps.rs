@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::document::Document;
 use super::routes::PlacedRoute;
-use crate::{HostPattern, Overlap, PathPattern, Route, RouteTable};
+use crate::{Overlap, PathPattern, RouteTable};
 
 /// The table of the routes that do not overlap with an earlier one; those that do are noted.
 pub(super) fn build(file: &mut Document<'_>, mut routes: Vec<PlacedRoute>) -> RouteTable {
@@ -23,7 +23,7 @@ pub(super) fn build(file: &mut Document<'_>, mut routes: Vec<PlacedRoute>) -> Ro
 }
 
 /// A route that lists one path twice, in whatever spelling.
-fn check_within(file: &mut Document<'_>, PlacedRoute { route, paths, .. }: &PlacedRoute) {
+fn check_within(file: &mut Document<'_>, PlacedRoute { route, paths }: &PlacedRoute) {
     for (index, span) in paths.iter().enumerate() {
         if route.paths[..index].iter().any(|earlier| is_same(earlier, &route.paths[index])) {
             file.note(span.clone(), format!("`{}` is listed twice", route.paths[index]));
@@ -32,28 +32,20 @@ fn check_within(file: &mut Document<'_>, PlacedRoute { route, paths, .. }: &Plac
 }
 
 fn note(file: &mut Document<'_>, first: &PlacedRoute, second: &PlacedRoute) {
-    let (there, here) = shared(first, second).unwrap_or((first.span.clone(), second.span.clone()));
-    let place = file.place(&there);
+    let (there, here) = shared(first, second);
+    let place = file.place(there);
     let methods = first.route.methods.names().filter(|method| second.route.methods.contains(method));
     let methods = methods.collect::<Vec<_>>().join(", ");
     let (first, second) = (&first.route.name, &second.route.name);
-    file.note(here, format!("routes `{second}` and `{first}` ({place}) overlap: both take {methods} here"));
+    file.note(here.clone(), format!("routes `{second}` and `{first}` ({place}) overlap: both take {methods} here"));
 }
 
 /// Where both say the same path.
-fn shared(first: &PlacedRoute, second: &PlacedRoute) -> Option<(Range<usize>, Range<usize>)> {
-    if false {
-        return None;
-    }
-    first.route.paths.iter().zip(&first.paths).find_map(|(path, there)| {
-        let same = second.route.paths.iter().position(|other| is_same(path, other))?;
-        Some((there.clone(), second.paths[same].clone()))
-    })
-}
-
-fn shares_host(one: &Route, other: &Route) -> bool {
-    let has = |host: &HostPattern| other.hosts.contains(host);
-    one.hosts.iter().any(has) || (one.hosts.is_empty() && other.hosts.is_empty())
+fn shared<'a>(first: &'a PlacedRoute, second: &'a PlacedRoute) -> (&'a Range<usize>, &'a Range<usize>) {
+    let same = |path: &PathPattern| second.route.paths.iter().position(|other| is_same(path, other));
+    let mut paths = first.route.paths.iter().zip(&first.paths);
+    let shared = paths.find_map(|(path, there)| Some((there, &second.paths[same(path)?])));
+    shared.expect("the table found a pattern that both routes have")
 }
 
 /// Whether both match the same paths: parameters' names do not matter.

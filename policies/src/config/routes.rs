@@ -13,12 +13,10 @@ use super::raw::{RawAuth, RawRoute, RawTimeouts, Words};
 use super::{cors, limits, overlaps, rewrites};
 use crate::{Auth, Demand, HostPattern, Methods, Owner, PathPattern, Route, RouteTable, Timeouts};
 
-/// A route and where it is written.
+/// A route and where its paths are written.
 pub(super) struct PlacedRoute {
     pub(super) route: Route,
-    /// Of `[[route]]`.
-    pub(super) span: Range<usize>,
-    /// Of each of its paths.
+    /// One for each of its paths.
     pub(super) paths: Vec<Range<usize>>,
 }
 
@@ -27,10 +25,9 @@ pub(super) fn build(file: &mut Document<'_>, known: &Known) -> RouteTable {
     let elements = file.elements::<RawRoute>("route");
     check_twice(file, &elements);
     let mut routes = Vec::new();
-    for Element { span, value } in elements {
-        let paths = value.as_ref().map(|raw| raw.paths.iter().map(Placed::span).collect());
-        let route = value.and_then(|raw| route(file, known, raw));
-        routes.extend(route.zip(paths).map(|(route, paths)| PlacedRoute { route, span, paths }));
+    for raw in elements.into_iter().filter_map(|element| element.value) {
+        let paths = raw.paths.iter().map(Placed::span).collect();
+        routes.extend(route(file, known, raw).map(|route| PlacedRoute { route, paths }));
     }
     overlaps::build(file, routes)
 }

@@ -238,6 +238,14 @@ fn rewrites_that_cannot_be_or_never_happen_are_reported() {
 }
 
 #[test]
+fn a_rewrite_may_name_what_a_parameter_or_a_star_stands_for() {
+    let route = "[[route]]\nname = \"a\"\npaths = [\"/t/{tenant}/api/*\"]\nupstream = \"demo\"\n";
+    let policy =
+        read(&format!("{route}rewrite = {{ \"/t/acme/api/v2\" = \"/acme\" }}"), ROLES, TIERS, "").unwrap().policy;
+    assert_eq!(policy.routes.routes()[0].forward_path("/t/acme/api/v2/x"), "/acme/x");
+}
+
+#[test]
 fn cross_origin_rules_that_cannot_be_are_reported() {
     let cors = |rules: &str| wrong_route(&format!("cors = {{ {rules} }}"));
     insta::assert_snapshot!(cors("origins = [\"*\"], credentials = true"), @"routes.toml:5:41: `*` cannot be combined with credentials; list the origins");

@@ -43,10 +43,11 @@ async fn a_key_is_listed_and_found_as_it_was_issued(database: &Database) {
     let store = database.open().await;
     let (ada, bob) = (person(&store, "ada@example.com").await, person(&store, "bob@example.com").await);
     let (new, secret) = key(&ada, "first");
-    let scopes = Some(vec!["agents:read".to_owned(), "ünï\"code".to_owned()]);
-    let new = NewKey { scopes: scopes.clone(), expires_at: Some(at(60) + TimeDelta::nanoseconds(1)), ..new };
+    let scopes = ["agents:read", "ünï\"code"];
+    let held = Some(scopes.map(str::to_owned).to_vec());
+    let new = NewKey { scopes: held.clone(), expires_at: Some(at(60) + TimeDelta::nanoseconds(1)), ..new };
     let record = store.create_key(new).await.unwrap();
-    assert_eq!((record.name.as_str(), &record.prefix, &record.scopes), ("first", &secret.prefix(), &scopes));
+    assert_eq!((record.name.as_str(), &record.prefix, &record.scopes), ("first", &secret.prefix(), &held));
     assert_eq!((record.created_at, record.expires_at, record.last_used_at), (at(0), Some(at(60)), None));
     let second = store.create_key(key(&ada, "second").0).await.unwrap();
     assert_eq!(store.list_keys(ada.id).await.unwrap(), [record, second.clone()]);
@@ -54,10 +55,10 @@ async fn a_key_is_listed_and_found_as_it_was_issued(database: &Database) {
     assert_eq!(heard(&store).await, [Subject::Key(secret.id()), Subject::Key(second.id)]);
 
     let facts = store.key_grant(secret.id()).await.unwrap().unwrap();
-    assert_eq!((&facts.account, facts.digest, &facts.scopes), (&ada, Some(secret.digest()), &scopes));
+    assert_eq!((&facts.account, facts.digest, &facts.scopes), (&ada, Some(secret.digest()), &held));
     assert_eq!((facts.standing(at(59)), facts.standing(at(60))), (Standing::Live, Standing::Expired));
     let principal = facts.principal(Grant::Key(secret.id()));
-    assert_eq!(principal.scopes.unwrap().iter().map(|scope| scope.to_string()).collect::<Vec<_>>(), scopes.unwrap());
+    assert_eq!(principal.scopes.unwrap().iter().map(|scope| &**scope).collect::<Vec<_>>(), scopes);
     assert!(store.key_grant(KeyId::new(Uuid::now_v7())).await.unwrap().is_none());
 }
 

@@ -46,6 +46,7 @@ fn a_writer_killed_on_sqlite_loses_nothing_that_it_acknowledged() {
 }
 
 /// Ends one session after another and says so, once each is acknowledged.
+#[expect(clippy::print_stdout, reason = "that is how the parent hears of it")]
 async fn write_for_ever(url: &str) {
     let store = Store::connect(url, settings()).await.unwrap();
     let ada = store.list_accounts(None, 1).await.unwrap().items.remove(0);

@@ -1,0 +1,92 @@
+//! What README promises: its commands run as they stand, against the shipped configuration.
+
+use std::{fs, process::Command};
+
+use crate::platform::{Platform, copy_config, eventually, shipped};
+
+/// The fenced blocks of a language, in order.
+fn blocks(language: &str) -> Vec<String> {
+    let readme = fs::read_to_string(shipped("README.md")).unwrap();
+    let fence = format!("```{language}\n");
+    let indented =
+        |block: &str| block.lines().map(|line| line.strip_prefix("   ").unwrap_or(line)).collect::<Vec<_>>().join("\n");
+    readme.split(&fence).skip(1).map(|rest| indented(rest.split("```").next().unwrap())).collect()
+}
+
+#[test]
+fn the_commands_of_the_readme_do_what_it_says() {
+    let platform = Platform::start();
+    let script = blocks("sh").into_iter().find(|block| block.contains("DOOR=")).unwrap();
+    let script = script.replace("http://127.0.0.1:8080", &format!("http://{}", platform.http));
+    let output = Command::new("bash").args(["-euc", &script]).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{said}\n{}", String::from_utf8_lossy(&output.stderr));
+    for (count, text) in [
+        (1, "\"code\":\"missing_credential\""),
+        (2, "\"code\":\"forbidden\""),
+        (1, "\"x-auth-method\":[\"jwt\"]"),
+        (1, "\"x-auth-method\":[\"api_key\"]"),
+        (1, "429 "),
+        (1, "\"code\":\"revoked\""),
+    ] {
+        assert!(said.matches(text).count() >= count, "{text} is missing in:\n{said}");
+    }
+    assert!(said.contains("200 200 ") && said.contains("200 429 "), "the limit is met at the end of a row:\n{said}");
+}
+
+#[test]
+fn the_two_commands_are_targets_of_the_makefile() {
+    let commands = blocks("sh").into_iter().find(|block| block.contains("make run")).unwrap();
+    let makefile = fs::read_to_string(shipped("Makefile")).unwrap();
+    for target in commands.lines().filter_map(|line| line.strip_prefix("make ")?.split_whitespace().next()) {
+        assert!(makefile.contains(&format!("\n{target}:")), "make {target}");
+    }
+}
+
+#[test]
+fn a_service_is_protected_by_the_lines_that_the_readme_gives() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("config");
+    copy_config(&config);
+    for block in blocks("toml") {
+        let file = config.join(if block.contains("[[route]]") { "routes.toml" } else { "gateway.toml" });
+        let text = fs::read_to_string(&file).unwrap();
+        fs::write(&file, format!("{text}\n{block}\n")).unwrap();
+    }
+    let output = Command::new(crate::platform::PORTCULLIS).args(["check", "--config"]).arg(&config).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(String::from_utf8_lossy(&output.stdout).contains("/reports/*"));
+}
+
+#[test]
+fn the_configuration_of_the_benchmark_is_good() {
+    let output = Command::new(crate::platform::PORTCULLIS)
+        .args(["check", "--config"])
+        .arg(shipped("bench/config"))
+        .env("BENCH_UPSTREAM", "127.0.0.1:1")
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn make_run_starts_everything_says_what_to_try_and_stops_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("log");
+    let mut command = Command::new(shipped("scripts/run"));
+    command
+        .arg(crate::platform::PORTCULLIS)
+        .env("DATA", folder.path().join("data"))
+        .env("LISTEN", "127.0.0.1:0")
+        .env("DEMO_LISTEN", "127.0.0.1:0")
+        .env("PORTCULLIS_METRICS_LISTEN", "127.0.0.1:0");
+    let mut running = crate::platform::Running::start(&mut command, Some(&log));
+    let http = running.address("http");
+    let hello =
+        crate::platform::exchange(http, b"GET /demo/public/hello HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    assert!(String::from_utf8_lossy(&hello).starts_with("HTTP/1.1 200"));
+    eventually("what to try", || fs::read_to_string(&log).unwrap().contains("curl -i http://"));
+    running.signal("TERM");
+    assert_eq!(running.wait(), Some(0));
+    assert!(std::net::TcpStream::connect(http).is_err());
+}
