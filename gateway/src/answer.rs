@@ -15,6 +15,31 @@ pub(crate) struct LocalAnswer {
     body: Bytes,
 }
 
+/// What a browser asks on behalf of a page of another origin, before it sends the request itself (Fetch §3.2.2).
+pub(crate) struct Preflight<'a> {
+    origin: &'a str,
+    /// The method that the page wants to use: the one whose route has to be found.
+    pub(crate) method: &'a str,
+    headers: Option<&'a str>,
+}
+
+// === impl Preflight ===
+
+impl<'a> Preflight<'a> {
+    /// Is the request a preflight?
+    pub(crate) fn read(method: &Method, headers: &'a HeaderMap) -> Option<Self> {
+        if method != Method::OPTIONS {
+            return None;
+        }
+        let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
+        Some(Self {
+            origin: text(header::ORIGIN)?,
+            method: text(header::ACCESS_CONTROL_REQUEST_METHOD)?,
+            headers: text(header::ACCESS_CONTROL_REQUEST_HEADERS),
+        })
+    }
+}
+
 // === impl LocalAnswer ===
 
 impl LocalAnswer {
@@ -27,13 +52,9 @@ impl LocalAnswer {
     }
 
     /// The answer to a CORS preflight, given before authentication since browsers send it without credentials.
-    pub(crate) fn preflight(route: &Route, method: &Method, headers: &HeaderMap) -> Result<Option<Self>, Refusal> {
-        let Some(cors) = route.cors.as_ref().filter(|_| method == Method::OPTIONS) else { return Ok(None) };
-        let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
-        let (Some(origin), Some(wanted)) = (text(header::ORIGIN), text(header::ACCESS_CONTROL_REQUEST_METHOD)) else {
-            return Ok(None);
-        };
-        let fields = cors.preflight(origin, wanted, text(header::ACCESS_CONTROL_REQUEST_HEADERS))?;
+    pub(crate) fn preflight(route: &Route, preflight: &Preflight<'_>) -> Result<Option<Self>, Refusal> {
+        let Some(cors) = &route.cors else { return Ok(None) };
+        let fields = cors.preflight(preflight.origin, preflight.method, preflight.headers)?;
         Ok(Some(Self { status: 204, headers: own(fields), body: Bytes::new() }))
     }
 

@@ -21,7 +21,7 @@ use pingora::{
 use policies::{Auth, Refusal, decide};
 
 use crate::{
-    answer::{self, LocalAnswer},
+    answer::{self, LocalAnswer, Preflight},
     door::Door,
     inbound::Inbound,
     inject,
@@ -41,14 +41,19 @@ impl Door {
         }
 
         // route
-        let route = rules.policy.routes.find(&inbound.host, inbound.method.as_str(), &inbound.path)?;
-        journey.route = Some(Arc::clone(route));
-        rules.check_declared_length(route, headers)?;
+        let find = |method| rules.policy.routes.find(&inbound.host, method, &inbound.path);
 
-        // preflight
-        if let Some(answer) = LocalAnswer::preflight(route, &inbound.method, headers)? {
+        // preflight: for the route of the method that is asked about
+        if let Some(preflight) = Preflight::read(&inbound.method, headers)
+            && let Ok(route) = find(preflight.method)
+            && let Some(answer) = LocalAnswer::preflight(route, &preflight)?
+        {
+            journey.route = Some(Arc::clone(route));
             return Ok(Admission::Answer(answer));
         }
+        let route = find(inbound.method.as_str())?;
+        journey.route = Some(Arc::clone(route));
+        rules.check_declared_length(route, headers)?;
 
         // credential
         let credential = match route.auth {

@@ -235,7 +235,7 @@ fn open_sqlite(url: &str, settings: &PoolSettings) -> Result<Db, StoreError> {
     } else {
         pool.max_connections(settings.max_connections)
     };
-    Ok(Db::Lite { pool: pool.connect_lazy_with(options), file, writer: Arc::new(Semaphore::new(100)) })
+    Ok(Db::Lite { pool: pool.connect_lazy_with(options), file, writer: Arc::new(Semaphore::new(1)) })
 }
 
 /// The address holds a password, so it is not repeated.

@@ -5,5 +5,6 @@
 mod attack;
 mod lifecycle;
 mod main_path;
+mod passing;
 mod platform;
 mod readme;

@@ -164,12 +164,13 @@ pub(crate) async fn session(store: &Store, account: &Account) -> (SessionId, Ref
     (id, refresh)
 }
 
-/// Until somebody waits for the lock of the feed.
-pub(crate) async fn wait_for_lock_waiters(database: &Database) {
+/// Until so many wait for the lock of the feed.
+pub(crate) async fn wait_for_lock_waiters(database: &Database, count: i64) {
     const WAITING: &str = "SELECT COUNT(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted \
                            AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
     let mut watcher = PgConnection::connect(&database.url).await.unwrap();
-    let waiting = async { while sqlx::query_scalar::<_, i64>(WAITING).fetch_one(&mut watcher).await.unwrap() == 0 {} };
+    let waiting =
+        async { while sqlx::query_scalar::<_, i64>(WAITING).fetch_one(&mut watcher).await.unwrap() < count {} };
     tokio::time::timeout(Duration::from_secs(20), waiting).await.expect("nobody waits for the lock of the feed");
 }
 

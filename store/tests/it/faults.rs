@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use identity::AccountId;
 use sqlx::{Connection, Executor, PgConnection, SqliteConnection};
-use store::{PoolSettings, ProfileChange, Store, StoreError, Subject};
+use store::{Account, PoolSettings, ProfileChange, Store, StoreError, Subject};
 use tokio::net::TcpListener;
 
 use crate::{
@@ -86,29 +87,49 @@ async fn a_stopped_server_is_away() {
     assert_eq!(database.connect().await.account(ada.id).await.unwrap(), Some(ada));
 }
 
-/// The hardest fault: no error, no end of file, nothing. Connections that fell silent must not take up the pool's places
-/// for as long as TCP believes in them, which is a quarter of an hour.
+/// The hardest fault: no error, no end of file, nothing. Connections that fell silent, idle or in the middle of a question,
+/// must not take up the pool's places for as long as TCP believes in them, which is a quarter of an hour.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_silent_network_is_away_and_new_connections_are_made_after_it() {
     let database = Database::postgres().await;
+    let people = database.open().await;
+    let people = [person(&people, "ada@example.com").await.id, person(&people, "bob@example.com").await.id];
     let proxy = Proxy::before(server_of(&database)).await;
-    let store = Store::connect(&through(&database, proxy.address), impatient()).await.unwrap();
-    store.migrate().await.unwrap();
-    let ada = person(&store, "ada@example.com").await;
-    proxy.set(Network::Silent);
-    for _ in 0..4 {
-        assert_away(&in_time(store.account(ada.id)).await);
-        assert_away(&in_time(store.update_profile(ada.id, ProfileChange::default(), at(1))).await);
+    let settings = PoolSettings { statement_timeout: Duration::from_secs(2), ..impatient() };
+    let store = Store::connect(&through(&database, proxy.address), settings).await.unwrap();
+    assert_away(&nothing_answers(&store, &database, &proxy, people).await);
+    for id in people {
+        assert_away(&in_time(store.account(id)).await);
     }
     proxy.set(Network::Works);
     let found = in_time(async {
         loop {
-            if let Ok(found) = store.account(ada.id).await {
+            if let Ok(found) = store.account(people[0]).await {
                 return found;
             }
         }
     });
-    assert_eq!(found.await.unwrap().id, ada.id);
+    assert_eq!(found.await.unwrap().id, people[0]);
+}
+
+/// Every connection of `store` is in the middle of a write, waiting for the lock of the feed, when the network goes.
+async fn nothing_answers(
+    store: &Store,
+    database: &Database,
+    proxy: &Proxy,
+    ids: [AccountId; 2],
+) -> Result<Account, StoreError> {
+    let mut holder = PgConnection::connect(&database.url).await.unwrap();
+    let mut tx = holder.begin().await.unwrap();
+    sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(FEED_LOCK).execute(&mut *tx).await.unwrap();
+    let [one, other] = ids.map(|id| {
+        let store = store.clone();
+        tokio::spawn(async move { store.update_profile(id, ProfileChange::default(), at(1)).await })
+    });
+    wait_for_lock_waiters(database, 2).await;
+    proxy.set(Network::Silent);
+    tx.commit().await.unwrap();
+    in_time(one).await.unwrap().and(in_time(other).await.unwrap())
 }
 
 /// It holds the lock of the feed, and with it every other node, until the server ends its transaction.
@@ -121,18 +142,9 @@ async fn a_node_that_falls_silent_within_a_transaction_does_not_hold_up_the_othe
     let node = PoolSettings { statement_timeout: Duration::from_secs(2), ..impatient() };
     let node = Store::connect(&through(&database, proxy.address), node).await.unwrap();
 
-    // It waits for the lock; before it can hear that it has it, the network is gone.
-    let mut holder = PgConnection::connect(&database.url).await.unwrap();
-    let mut tx = holder.begin().await.unwrap();
-    sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(FEED_LOCK).execute(&mut *tx).await.unwrap();
-    let writing = tokio::spawn({
-        let id = ada.id;
-        async move { node.update_profile(id, ProfileChange::default(), at(1)).await }
-    });
-    wait_for_lock_waiters(&database).await;
-    proxy.set(Network::Silent);
-    tx.commit().await.unwrap();
-    assert_away(&in_time(writing).await.unwrap());
+    // Two of its writers wait for the lock; before either can hear that it has it, the network is gone.
+    let bob = person(&others, "bob@example.com").await;
+    assert_away(&nothing_answers(&node, &database, &proxy, [ada.id, bob.id]).await);
 
     let others = Store::connect(&database.url, impatient()).await.unwrap();
     let written = in_time(async {

@@ -128,7 +128,7 @@ async fn on_postgres_nobody_overtakes_a_position_that_is_drawn() {
         let store = store.clone();
         async move { store.end_session(id, at(1)).await }
     });
-    wait_for_lock_waiters(&database).await;
+    wait_for_lock_waiters(&database, 1).await;
     assert_eq!(store.changes_since(0, 10).await.unwrap(), []);
     tx.commit().await.unwrap();
     ending.await.unwrap().unwrap();

@@ -1,0 +1,171 @@
+//! What passes: forwarding headers, traces, streams both ways, several servers, rewritten prefixes, other origins.
+
+use std::{
+    io::{Read, Write},
+    net::{TcpListener, TcpStream},
+    thread,
+};
+
+use crate::platform::{Answer, Platform, Setup};
+
+#[test]
+fn a_forwarded_address_is_believed_from_a_trusted_proxy_only() {
+    let headers = [("X-Forwarded-For", "6.6.6.6, 203.0.113.9"), ("X-Forwarded-Proto", "https")];
+    let strict = Platform::start();
+    let answer = strict.send("GET", "/demo/public/x", &headers, "");
+    assert_eq!(answer.received("x-forwarded-for"), ["127.0.0.1"]);
+    assert_eq!(answer.received("x-forwarded-proto"), ["http"]);
+
+    let trusting = Setup::default()
+        .edit("gateway.toml", "trusted_proxies = []", "trusted_proxies = [\"127.0.0.0/8\"]")
+        .append("routes.toml", "\n[[route]]\nname = \"once\"\npaths = [\"/once\"]\nupstream = \"demo\"\nauth = \"none\"\nlimits = [{ per = \"ip\", requests = \"1/hour\" }]\n")
+        .start();
+    let answer = trusting.send("GET", "/demo/public/x", &headers, "");
+    assert_eq!(answer.received("x-forwarded-for"), ["6.6.6.6, 203.0.113.9, 127.0.0.1"]);
+    assert_eq!(answer.received("x-forwarded-proto"), ["https"]);
+    // Limits count the last address that no trusted proxy could have made up.
+    let once = |chain: &str| trusting.send("GET", "/once", &[("X-Forwarded-For", chain)], "").status;
+    assert_eq!((once("1.1.1.1, 203.0.113.9"), once("2.2.2.2, 203.0.113.9"), once("203.0.113.10")), (200, 429, 200));
+}
+
+#[test]
+fn a_trace_goes_on_or_begins_here() {
+    let platform = Platform::start();
+    let theirs = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    assert_eq!(
+        platform.send("GET", "/demo/public/x", &[("traceparent", theirs)], "").received("traceparent"),
+        [theirs]
+    );
+    let begun = platform.send("GET", "/demo/public/x", &[("traceparent", "garbage")], "");
+    let trace = &begun.received("traceparent")[0];
+    assert_eq!(
+        trace.split('-').nth(1),
+        begun.header("x-request-id"),
+        "a trace that begins here is named after the request"
+    );
+}
+
+#[test]
+fn nothing_is_held_back_on_the_way_up_or_down() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let platform = Setup::default().upstream(listener.local_addr().unwrap()).start();
+    let mut client = TcpStream::connect(platform.http).unwrap();
+    client
+        .write_all(b"POST /demo/public/up HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nfirst\r\n")
+        .unwrap();
+    let (mut upstream, _) = listener.accept().unwrap();
+    // The first chunk is here although the body has not ended.
+    read_until(&mut upstream, "first");
+    upstream.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\ndown\r\n").unwrap();
+    // And its answer is there although the request has not ended.
+    read_until(&mut client, "down");
+    client.write_all(b"6\r\nsecond\r\n0\r\n\r\n").unwrap();
+    read_until(&mut upstream, "second");
+    upstream.write_all(b"3\r\nend\r\n0\r\n\r\n").unwrap();
+    read_until(&mut client, "end");
+}
+
+fn read_until(stream: &mut TcpStream, needle: &str) {
+    let (mut seen, mut buffer) = (String::new(), [0; 4096]);
+    while !seen.contains(needle) {
+        let read = stream.read(&mut buffer).unwrap();
+        assert!(read > 0, "closed after {seen:?}");
+        seen += &String::from_utf8_lossy(&buffer[..read]);
+    }
+}
+
+/// A server that answers every request with its name, for ever.
+fn named(name: &'static str) -> std::net::SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            thread::spawn(move || {
+                let mut buffer = [0; 4096];
+                while stream.read(&mut buffer).is_ok_and(|read| read > 0) {
+                    drop(write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{name}", name.len()));
+                }
+            });
+        }
+    });
+    address
+}
+
+#[test]
+fn requests_go_round_the_servers_of_a_pool_and_past_one_that_is_down() {
+    let down = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let (one, two) = (named("one"), named("two"));
+    let platform = Setup::default()
+        .append("gateway.toml", &format!("\n[upstreams.pool]\nservers = [\"{one}\", \"{two}\", \"{down}\"]\n"))
+        .append("routes.toml", "\n[[route]]\nname = \"pool\"\npaths = [\"/pool/*\"]\nupstream = \"pool\"\nauth = \"none\"\nrewrite = { \"/pool\" = \"/\" }\n")
+        .start();
+    let answers: Vec<Answer> = (0..12).map(|_| platform.send("POST", "/pool/x", &[], "body")).collect();
+    assert!(answers.iter().all(|answer| answer.status == 200), "{answers:?}");
+    for name in ["one", "two"] {
+        assert!(answers.iter().filter(|answer| answer.body == name).count() >= 4, "{name}: {answers:?}");
+    }
+}
+
+#[test]
+fn a_page_of_another_origin_may_read_what_the_route_allows() {
+    let platform = Platform::start();
+    let page = ("Origin", "https://app.example.com");
+    let preflight =
+        platform.send("OPTIONS", "/.well-known/jwks.json", &[page, ("Access-Control-Request-Method", "GET")], "");
+    assert_eq!((preflight.status, preflight.header("access-control-allow-origin")), (204, Some("*")), "{preflight:?}");
+    let keys = platform.send("GET", "/.well-known/jwks.json", &[page], "");
+    assert_eq!((keys.status, keys.header("access-control-allow-origin")), (200, Some("*")));
+    // A route without rules answers a preflight like any other request.
+    let other = platform.send("OPTIONS", "/demo/x", &[page, ("Access-Control-Request-Method", "GET")], "");
+    assert_eq!((other.status, other.header("access-control-allow-origin")), (401, None));
+}
+
+#[test]
+fn the_access_log_says_who_did_what_and_holds_no_credential() {
+    let mut platform = Platform::start();
+    let registered = platform.register("log@example.com");
+    let token = registered["access_token"].as_str().unwrap().to_owned();
+    let answer = platform.get("/demo/x?secret=in-the-query", &token);
+    let refused = platform.send("GET", "/demo/x", &[], "");
+    platform.gateway().signal("TERM");
+    assert_eq!(platform.gateway().wait(), Some(0));
+    let log = platform.log();
+    let line = |id: &str| -> serde_json::Value {
+        serde_json::from_str(log.lines().find(|line| line.contains(id)).unwrap_or_else(|| panic!("no line for {id}")))
+            .unwrap()
+    };
+    let permitted = line(answer.header("x-request-id").unwrap());
+    assert_eq!(
+        (permitted["decision"].as_str(), permitted["route"].as_str(), permitted["status"].as_u64()),
+        (Some("permit"), Some("demo"), Some(200))
+    );
+    assert_eq!(permitted["account"], registered["user"]["id"]);
+    assert!(permitted["upstream"].is_string() && permitted["total_us"].is_u64());
+    let refusal = line(refused.header("x-request-id").unwrap());
+    assert_eq!(
+        (refusal["decision"].as_str(), refusal["refusal"].as_str()),
+        (Some("refused"), Some("missing_credential"))
+    );
+    for secret in [token.as_str(), "in-the-query", crate::platform::PASSWORD] {
+        assert!(!log.contains(secret), "{secret} is in the log");
+    }
+}
+
+#[test]
+fn the_metrics_count_by_route_and_outcome() {
+    let platform = Platform::start();
+    let token = platform.register("count@example.com")["access_token"].as_str().unwrap().to_owned();
+    for _ in 0..3 {
+        platform.get("/demo/x", &token);
+    }
+    platform.send("GET", "/demo/x", &[], "");
+    assert_eq!(platform.metric("portcullis_requests_total{code=\"2xx\",outcome=\"permit\",route=\"demo\"}"), 3);
+    assert_eq!(
+        platform.metric("portcullis_requests_total{code=\"missing_credential\",outcome=\"refused\",route=\"demo\"}"),
+        1
+    );
+    assert_eq!(platform.metric("portcullis_credential_cache_hits_total"), 2);
+    assert_eq!(platform.metric("portcullis_registrations_total{outcome=\"ok\"}"), 1);
+    assert_eq!(platform.metric("portcullis_requests_in_flight"), 0);
+}
