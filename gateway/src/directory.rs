@@ -147,7 +147,8 @@ impl Directory {
             None => self.refuse_unheard(&digest, client).await?,
         }
         self.metrics.misses.inc();
-        let outcome = self.verify(credential, digest, now).await;
+        // Boxed, so that a request that hits the cache does not carry room for a database query with it.
+        let outcome = Box::pin(self.verify(credential, digest, now)).await;
         if outcome.as_ref().is_err_and(|refusal| refusal.status() == 401) {
             self.limiter.spend_address(REFUSALS, &self.refusals, client);
         }

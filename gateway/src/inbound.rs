@@ -5,7 +5,7 @@
 
 use std::{borrow::Cow, net::IpAddr};
 
-use http::{HeaderMap, Method, header};
+use http::{HeaderMap, HeaderValue, Method, header};
 use ipnet::IpNet;
 use pingora::proxy::Session;
 use policies::{Refusal, path};
@@ -160,13 +160,8 @@ impl RequestId {
         Self::of(fastrand::u128(1..))
     }
 
-    fn of(mut bits: u128) -> Self {
-        let mut text = [0; 32];
-        for digit in text.iter_mut().rev() {
-            *digit = b"0123456789abcdef"[(bits & 15) as usize];
-            bits >>= 4;
-        }
-        Self(text)
+    fn of(bits: u128) -> Self {
+        Self(hex(bits))
     }
 
     pub(crate) fn as_str(&self) -> &str {
@@ -174,14 +169,28 @@ impl RequestId {
     }
 
     /// `traceparent` for the upstream: the caller's own if it is well formed, else one that begins here.
-    pub(crate) fn traceparent(self, headers: &HeaderMap) -> Cow<'_, str> {
-        let theirs =
-            headers.get("traceparent").and_then(|value| value.to_str().ok()).filter(|text| is_traceparent(text));
-        match theirs {
-            Some(text) if headers.get_all("traceparent").iter().nth(1).is_none() => Cow::Borrowed(text),
-            _ => Cow::Owned(format!("00-{}-{:016x}-01", self.as_str(), fastrand::u64(1..))),
+    pub(crate) fn traceparent(self, headers: &HeaderMap) -> HeaderValue {
+        let mut theirs = headers.get_all("traceparent").iter();
+        if let (Some(one), None) = (theirs.next(), theirs.next())
+            && one.to_str().is_ok_and(is_traceparent)
+        {
+            return one.clone();
         }
+        let mut fresh = *b"00-................................-................-01";
+        fresh[3..35].copy_from_slice(&self.0);
+        fresh[36..52].copy_from_slice(&hex::<16>(u128::from(fastrand::u64(1..))));
+        HeaderValue::from_bytes(&fresh).unwrap_or_else(|_| HeaderValue::from_static(""))
     }
+}
+
+/// The low digits of a number in lower-case hex.
+fn hex<const DIGITS: usize>(mut bits: u128) -> [u8; DIGITS] {
+    let mut text = [0; DIGITS];
+    for digit in text.iter_mut().rev() {
+        *digit = b"0123456789abcdef"[(bits & 15) as usize];
+        bits >>= 4;
+    }
+    text
 }
 
 /// Version 00 of W3C Trace Context §3.2: `00-<32 hex>-<16 hex>-<2 hex>`, no id all zero.
@@ -197,8 +206,6 @@ fn is_traceparent(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
-
     use super::*;
 
     fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
@@ -245,8 +252,9 @@ mod tests {
             "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331",
             "",
         ] {
-            let fresh = id.traceparent(&headers(&[("traceparent", bad)])).into_owned();
-            assert!(is_traceparent(&fresh) && fresh.contains("00000abc-"), "{bad} became {fresh}");
+            let fresh = id.traceparent(&headers(&[("traceparent", bad)]));
+            let fresh = fresh.to_str().expect("text");
+            assert!(is_traceparent(fresh) && fresh.contains("00000abc-"), "{bad} became {fresh}");
         }
     }
 

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use chrono::Utc;
+use chrono::{DateTime, Utc};
 use pingora::{Error, ErrorType, Result};
 use policies::{Permit, Refusal, Route};
 use prometheus::IntGauge;
@@ -32,6 +32,8 @@ pub(crate) enum Admission {
 /// The state of one request.
 pub(crate) struct Journey {
     began: Instant,
+    /// The wall clock when it began: one reading serves authentication, assertion and log.
+    pub(crate) now: DateTime<Utc>,
     decided: Option<Duration>,
     /// The configuration it began under; it finishes under the same (DESIGN §4).
     pub(crate) rules: Arc<Snapshot>,
@@ -44,7 +46,7 @@ pub(crate) struct Journey {
     pub(crate) exceeded: Option<Standing>,
     pub(crate) refusal: Option<Refusal>,
     /// The server that was tried last.
-    pub(crate) peer: Option<String>,
+    pub(crate) peer: Option<Arc<str>>,
     tries: usize,
     body_bytes: u64,
     in_flight: IntGauge,
@@ -58,6 +60,7 @@ impl Journey {
         Self {
             in_flight: in_flight.clone(),
             began: Instant::now(),
+            now: Utc::now(),
             decided: None,
             rules,
             inbound: None,
@@ -136,7 +139,7 @@ impl Journey {
         let inbound = self.inbound.as_ref();
         let principal = self.known.as_ref().map(|known| &known.principal);
         Event {
-            at: Utc::now(),
+            at: self.now,
             request_id: self.request_id().unwrap_or_default().to_owned(),
             client: inbound.map(|inbound| inbound.client),
             method: inbound.map_or_else(String::new, |inbound| inbound.method.to_string()),

@@ -9,7 +9,6 @@ use std::sync::{Arc, atomic::Ordering};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use chrono::Utc;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use identity::{Credential, CredentialError};
 use pingora::{
@@ -63,7 +62,7 @@ impl Door {
 
         // authenticate
         if let Some(credential) = credential {
-            journey.known = Some(self.directory.authenticate(credential, inbound.client, Utc::now()).await?);
+            journey.known = Some(self.directory.authenticate(credential, inbound.client, journey.now).await?);
         }
 
         // decide
@@ -120,8 +119,8 @@ impl ProxyHttp for Door {
     /// forward: pick a server.
     async fn upstream_peer(&self, _: &mut Session, journey: &mut Journey) -> Result<Box<HttpPeer>> {
         let (upstream, permit) = journey.destination()?;
-        let peer = upstream.pick(permit).map_err(|refusal| journey.fail(refusal))?;
-        journey.peer = Some(peer._address.to_string());
+        let (peer, name) = upstream.pick(permit).map_err(|refusal| journey.fail(refusal))?;
+        journey.peer = Some(name);
         Ok(peer)
     }
 
@@ -132,7 +131,7 @@ impl ProxyHttp for Door {
         request: &mut RequestHeader,
         journey: &mut Journey,
     ) -> Result<()> {
-        inject::rewrite(request, journey, &self.minter, Utc::now())
+        inject::rewrite(request, journey, &self.minter, journey.now)
     }
 
     async fn request_body_filter(

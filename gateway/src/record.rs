@@ -45,7 +45,7 @@ pub(crate) struct Event {
     pub(crate) refusal: Option<&'static str>,
     pub(crate) status: u16,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) upstream: Option<String>,
+    pub(crate) upstream: Option<Arc<str>>,
     /// Microseconds from the request's header to our decision.
     pub(crate) decided_us: u64,
     /// Microseconds from the request's header to the end of the answer.

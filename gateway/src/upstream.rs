@@ -24,8 +24,8 @@ pub(crate) struct Upstream {
     pub(crate) name: Arc<str>,
     /// Which identity headers its servers are sent.
     pub(crate) headers: Box<[IdentityHeader]>,
-    /// One ready-made peer per server; a request clones one and sets its route's timeouts.
-    peers: Box<[HttpPeer]>,
+    /// One ready-made peer per server, and its address as text; a request clones one and sets its route's timeouts.
+    peers: Box<[(HttpPeer, Arc<str>)]>,
     next: AtomicUsize,
 }
 
@@ -83,7 +83,12 @@ impl Upstream {
                 user_timeout: std::time::Duration::from_secs(0),
             });
         }
-        Self { name, headers: settings.headers.clone(), peers: peers.into(), next: AtomicUsize::new(0) }
+        Self {
+            name,
+            headers: settings.headers.clone(),
+            peers: peers.into_iter().map(named).collect(),
+            next: AtomicUsize::new(0),
+        }
     }
 
     /// How many servers may be tried before the request is given up.
@@ -91,10 +96,10 @@ impl Upstream {
         self.peers.len().clamp(1, 3)
     }
 
-    /// The next server in turn, with the timeouts of the permitted route.
-    pub(crate) fn pick(&self, permit: &Permit) -> Result<Box<HttpPeer>, Refusal> {
+    /// The next server in turn, with the timeouts of the permitted route, and its address as the log calls it.
+    pub(crate) fn pick(&self, permit: &Permit) -> Result<(Box<HttpPeer>, Arc<str>), Refusal> {
         let turn = self.next.fetch_add(1, Ordering::Relaxed);
-        let peer = self.peers.get(turn % self.peers.len().max(1)).ok_or(Refusal::UpstreamConnect)?;
+        let (peer, name) = self.peers.get(turn % self.peers.len().max(1)).ok_or(Refusal::UpstreamConnect)?;
         let mut peer = Box::new(peer.clone());
         let Timeouts { connect, response, idle } = permit.route().timeouts;
         let options = &mut peer.options;
@@ -109,6 +114,11 @@ impl Upstream {
         if let Some(idle) = idle {
             options.idle_timeout = Some(idle);
         }
-        Ok(peer)
+        Ok((peer, Arc::clone(name)))
     }
+}
+
+fn named(peer: HttpPeer) -> (HttpPeer, Arc<str>) {
+    let name = peer._address.to_string().into();
+    (peer, name)
 }

@@ -1,14 +1,12 @@
 //! Accounts: people's records. Every change that the door must hear of goes to the feed with it.
 
-use std::{fmt, str::FromStr};
-
 use chrono::{DateTime, Utc};
 use identity::{AccountId, Email, PasswordHash, SessionId, TenantId};
 use sqlx::FromRow;
 use uuid::Uuid;
 
 use crate::{
-    Store, StoreError, Subject,
+    Cursor, Page, Store, StoreError, Subject,
     db::{Tx, on, on_tx, stored},
 };
 
@@ -103,24 +101,6 @@ pub struct AccountChange {
     /// A new status.
     pub status: Option<Status>,
 }
-
-/// Some records, and where the next begin.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Page<T> {
-    /// In order.
-    pub items: Vec<T>,
-    /// Where to go on; `None` at the end.
-    pub next: Option<Cursor>,
-}
-
-/// Where a page ended. Opaque to those who page; ids of version 7 are in the order of their making.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Cursor(Uuid);
-
-/// The text is no cursor.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("this is not a cursor")]
-pub struct CursorError;
 
 const COLUMNS_BY_ID: &str = "SELECT id, email, name, role, tier, status, tenant_id, is_verified, avatar_url, created_at, updated_at FROM accounts WHERE id = $1";
 
@@ -294,18 +274,14 @@ impl Store {
     pub async fn list_accounts(&self, after: Option<Cursor>, limit: u32) -> Result<Page<Account>, StoreError> {
         const Q: &str = "SELECT id, email, name, role, tier, status, tenant_id, is_verified, avatar_url, created_at, updated_at \
                          FROM accounts WHERE id > $1 ORDER BY id LIMIT $2";
-        let after = after.map_or(Uuid::nil(), |cursor| cursor.0);
+        let after = after.map_or(Uuid::nil(), Cursor::uuid);
         // One more than asked for tells whether there is a next page.
         let rows: Vec<AccountRow> = self
             .bounded(async {
                 on!(self, |pool| sqlx::query_as(Q).bind(after).bind(i64::from(limit) + 1).fetch_all(pool).await)
             })
             .await?;
-        let mut items: Vec<Account> = rows.into_iter().map(Account::from).collect();
-        let more = items.len() > limit as usize;
-        items.truncate(limit as usize);
-        let next = items.last().filter(|_| more).map(|last| Cursor(last.id.uuid()));
-        Ok(Page { items, next })
+        Ok(Page::cut(rows.into_iter().map(Account::from).collect(), limit, |account| account.id.uuid()))
     }
 
     /// Changes a record by an update that tells how many rows it changed and which sessions it ended.
@@ -394,21 +370,5 @@ impl TryFrom<String> for Status {
             "disabled" => Ok(Self::Disabled),
             _ => Err(StoreError::Corrupt(format!("an account has the status {word}"))),
         }
-    }
-}
-
-// === impl Cursor ===
-
-impl fmt::Display for Cursor {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.simple().fmt(f)
-    }
-}
-
-impl FromStr for Cursor {
-    type Err = CursorError;
-
-    fn from_str(text: &str) -> Result<Self, CursorError> {
-        Uuid::try_parse(text).map(Self).map_err(|_| CursorError)
     }
 }

@@ -7,7 +7,7 @@ use std::{future::Future, path::PathBuf, str::FromStr, sync::Arc, time::Duration
 
 use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 use sqlx::{
-    Connection, PgConnection, PgPool, Postgres, QueryBuilder, Sqlite, SqlitePool, Transaction,
+    Connection, PgConnection, PgPool, Postgres, QueryBuilder, Sqlite, SqliteConnection, SqlitePool, Transaction,
     postgres::{PgConnectOptions, PgPoolOptions},
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
@@ -108,8 +108,6 @@ impl Store {
             return Err(StoreError::Conflict("a database's address begins with sqlite: or postgres://"));
         };
         let store = Self { db, patience, nudge: Arc::new(watch::channel(0).0) };
-        // The first to open a SQLite file turns it to WAL, which SQLite lets nobody wait for.
-        let _alone = store.lock_file().await?;
         store.bounded(async { on!(store, |pool| sqlx::query("SELECT 1").execute(pool).await.map(drop)) }).await?;
         Ok(store)
     }
@@ -217,6 +215,14 @@ async fn answers(connection: &mut PgConnection, patience: Duration) -> Result<bo
     timeout(patience, connection.ping()).await.map_err(|_| sqlx::Error::PoolTimedOut)?.map(|()| true)
 }
 
+/// Is no transaction left open? On a full disk SQLite may roll back by itself (`sqlite.org/lang_transaction.html`). sqlx then
+/// fails to roll back, believes for ever that the connection is within a transaction, and begins no other on it.
+async fn is_sound(connection: &mut SqliteConnection) -> Result<bool, sqlx::Error> {
+    // Answered after the rollback that was asked for before it.
+    connection.ping().await?;
+    Ok(!connection.is_in_transaction())
+}
+
 fn open_sqlite(url: &str, settings: &PoolSettings) -> Result<Db, StoreError> {
     let memory = url.contains(":memory:");
     let options = SqliteConnectOptions::from_str(url)
@@ -228,7 +234,9 @@ fn open_sqlite(url: &str, settings: &PoolSettings) -> Result<Db, StoreError> {
         .synchronous(SqliteSynchronous::Full)
         .busy_timeout(settings.statement_timeout);
     let file = (!memory).then(|| options.get_filename().to_path_buf());
-    let pool = SqlitePoolOptions::new().acquire_timeout(settings.acquire_timeout);
+    let pool = SqlitePoolOptions::new()
+        .acquire_timeout(settings.acquire_timeout)
+        .after_release(|connection, _| Box::pin(is_sound(connection)));
     let pool = if memory {
         // A database in memory goes with its last connection.
         pool.max_connections(1).idle_timeout(None).max_lifetime(None)

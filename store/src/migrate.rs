@@ -88,10 +88,10 @@ impl Store {
 
     /// sqlx locks Postgres while it migrates, but not SQLite; a lock on a file beside the database does (flock(2)), and
     /// goes with the process.
-    pub(crate) async fn lock_file(&self) -> Result<Option<File>, StoreError> {
+    async fn lock_file(&self) -> Result<Option<File>, StoreError> {
         let Db::Lite { file: Some(database), .. } = &self.db else { return Ok(None) };
         let mut name = database.clone().into_os_string();
-        name.push(".lock");
+        name.push(".migrate-lock");
         let locked = tokio::task::spawn_blocking(move || {
             let file = File::options().create(true).truncate(false).write(true).open(name)?;
             file.lock().map(|()| file)

@@ -8,6 +8,7 @@ mod raw;
 
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
 
+use http::HeaderName;
 use identity::{Algorithm, Argon2Params, SecretText};
 use ipnet::IpNet;
 pub use load::{ConfigFolder, load};
@@ -223,6 +224,26 @@ pub enum IdentityHeader {
 }
 
 impl IdentityHeader {
+    /// As it is sent.
+    #[must_use]
+    pub const fn name(self) -> HeaderName {
+        HeaderName::from_static(match self {
+            Self::XUserId => "x-user-id",
+            Self::XUserEmail => "x-user-email",
+            Self::XUserName => "x-user-name",
+            Self::XUserRole => "x-user-role",
+            Self::XUserPermissions => "x-user-permissions",
+            Self::XUserTier => "x-user-tier",
+            Self::XUserTeams => "x-user-teams",
+            Self::XUserDomains => "x-user-domains",
+            Self::XTenantId => "x-tenant-id",
+            Self::XAuthMethod => "x-auth-method",
+            Self::XSessionId => "x-session-id",
+            Self::XRequestId => "x-request-id",
+            Self::XGatewayAssertion => "x-gateway-assertion",
+        })
+    }
+
     /// What an upstream is told when it does not say what it wants.
     pub const DEFAULT: [Self; 8] = [
         Self::XUserId,

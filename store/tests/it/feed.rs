@@ -1,5 +1,7 @@
 //! The change feed: whoever has seen a position has seen all before it.
 
+use std::time::Duration;
+
 use identity::SessionId;
 use sqlx::{Connection, PgConnection};
 use store::{Store, Subject};
@@ -95,7 +97,7 @@ async fn a_node_is_nudged_when_its_change_is_there_and_only_then(database: &Data
     let mut nudges = store.clone().nudges();
     let (id, shown) = session(&store, &ada).await;
     let next = token();
-    let (grace, ttl) = (std::time::Duration::from_secs(10), std::time::Duration::from_secs(100));
+    let (grace, ttl) = (Duration::from_secs(10), Duration::from_secs(100));
     store.rotate_refresh(shown.id(), &shown.digest(), (next.id(), next.digest()), at(1), grace, ttl).await.unwrap();
     try_person(&store, "ada@example.com").await.unwrap_err();
     assert!(!nudges.has_changed().unwrap(), "the door has nothing to hear");
@@ -103,7 +105,8 @@ async fn a_node_is_nudged_when_its_change_is_there_and_only_then(database: &Data
         let store = store.clone();
         async move { store.end_session(id, at(2)).await }
     });
-    nudges.changed().await.unwrap();
+    let heard = tokio::time::timeout(Duration::from_secs(20), nudges.changed()).await;
+    heard.expect("nobody nudged").unwrap();
     assert_eq!(store.changes_since(0, 10).await.unwrap()[0].subject, Subject::Session(id));
     ending.await.unwrap().unwrap();
 }
