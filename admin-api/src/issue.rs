@@ -33,7 +33,7 @@ impl Office {
         self.store
             .open_session(NewSession {
                 id: session,
-                account: account.id,
+                account: &account,
                 refresh: (refresh.id(), refresh.digest()),
                 now,
                 refresh_expires_at: now + self.settings.refresh_ttl,

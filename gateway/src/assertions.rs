@@ -51,13 +51,12 @@ impl Assertions {
         }
         let fresh = minter.mint(principal, upstream, now);
         let header = fresh.header.clone();
-        match found {
-            Some(at) => kept[at] = fresh,
-            None => {
-                // Almost nobody needs a second one: room for exactly one costs a quarter of what a list grows by.
-                kept.reserve_exact(1);
-                kept.push(fresh);
-            }
+        if let Some(at) = found {
+            kept[at] = fresh;
+        } else {
+            // Almost nobody needs a second one: room for exactly one costs a quarter of what a list grows by.
+            kept.reserve_exact(1);
+            kept.push(fresh);
         }
         header
     }

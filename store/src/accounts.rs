@@ -231,12 +231,14 @@ impl Store {
         .await
     }
 
-    /// Stores the hash of the same password made anew. Nobody needs to hear of it.
-    pub async fn rehash_password(&self, id: AccountId, hash: PasswordHash) -> Result<(), StoreError> {
-        const Q: &str = "UPDATE accounts SET password_hash = $2 WHERE id = $1";
+    /// Stores the hash of the same password made anew. Nobody needs to hear of it. Does nothing if the account is no longer
+    /// what it was when the password was checked: a password changed in between must not be undone.
+    pub async fn rehash_password(&self, checked: &Account, hash: PasswordHash) -> Result<(), StoreError> {
+        const Q: &str = "UPDATE accounts SET password_hash = $2 WHERE id = $1 AND updated_at = $3";
+        let (id, seen) = (checked.id.uuid(), stored(checked.updated_at));
         self.bounded(async {
             let mut tx = self.begin().await?;
-            on_tx!(&mut tx, |c| sqlx::query(Q).bind(id.uuid()).bind(hash.as_str()).execute(c).await.map(drop))?;
+            on_tx!(&mut tx, |c| sqlx::query(Q).bind(id).bind(hash.as_str()).bind(seen).execute(c).await.map(drop))?;
             self.commit(tx, &[], Utc::now()).await
         })
         .await
@@ -318,6 +320,20 @@ impl Tx {
         let row: Option<AccountRow> =
             on_tx!(self, |c| sqlx::query_as(COLUMNS_BY_ID).bind(id.uuid()).fetch_optional(c).await)?;
         Ok(row.map(Account::from))
+    }
+
+    /// The account, if it is still what it was when somebody was checked against it, and will be until the commit. SQLite's
+    /// transaction is alone anyway.
+    pub(crate) async fn hold_account(&mut self, checked: &Account) -> Result<(), StoreError> {
+        if let Self::Pg(tx) = self {
+            let lock = sqlx::query("SELECT 1 FROM accounts WHERE id = $1 FOR SHARE");
+            lock.bind(checked.id.uuid()).execute(&mut **tx).await?;
+        }
+        let found = self.account(checked.id).await?.ok_or(StoreError::NotFound)?;
+        if found.status == Status::Disabled || found.updated_at != stored(checked.updated_at) {
+            return Err(StoreError::Conflict("the account was changed at the same moment; try again"));
+        }
+        Ok(())
     }
 
     async fn create_tenant(&mut self, name: &str, now: DateTime<Utc>) -> Result<Uuid, StoreError> {

@@ -1,8 +1,8 @@
 //! What we remember: accounts, sessions, keys and what changed, in SQL, on SQLite for one node and Postgres for many.
 //!
-//! [`Store`] is the way in. Each query is one text that serves both engines ([`db`]); each file holds the questions about one
-//! kind of record: [`accounts`], [`sessions`], [`keys`], [`signing`]. Every write that matters to the door appends to the
-//! change feed ([`feed`]) in its own transaction. [`grants`] are the door's look-ups, one query each. [`Keyring`] opens the
+//! [`Store`] is the way in. Each query is one text that serves both engines (`db`); each file holds the questions about one
+//! kind of record: `accounts`, `sessions`, `keys`, `signing`. Every write that matters to the door appends to the
+//! change feed (`feed`) in its own transaction. `grants` are the door's look-ups, one query each. [`Keyring`] opens the
 //! signing keys.
 //!
 //! Left to others: what may be done (`policies`), what a credential proves (`identity`), caching (`gateway`).

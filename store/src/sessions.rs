@@ -13,11 +13,11 @@ use crate::{
 };
 
 /// A session to be opened.
-pub struct NewSession {
+pub struct NewSession<'a> {
     /// Its id.
     pub id: SessionId,
-    /// Whose it is.
-    pub account: AccountId,
+    /// Whose it is, as it was when its owner was checked.
+    pub account: &'a Account,
     /// Its first refresh token: id and digest.
     pub refresh: (Uuid, SecretDigest),
     /// The time.
@@ -59,14 +59,16 @@ struct Shown {
 // === impl Store ===
 
 impl Store {
-    /// Opens a session.
-    pub async fn open_session(&self, new: NewSession) -> Result<(), StoreError> {
+    /// Opens a session; [`StoreError::Conflict`] if the account has changed since its owner was checked. Else a log-in with
+    /// an old password could outlive the change that ends all others.
+    pub async fn open_session(&self, new: NewSession<'_>) -> Result<(), StoreError> {
         const Q: &str = "INSERT INTO sessions (id, account_id, created_at) VALUES ($1, $2, $3)";
         self.bounded(async {
             let mut tx = self.begin().await?;
+            tx.hold_account(new.account).await?;
             on_tx!(&mut tx, |c| sqlx::query(Q)
                 .bind(new.id.uuid())
-                .bind(new.account.uuid())
+                .bind(new.account.id.uuid())
                 .bind(stored(new.now))
                 .execute(c)
                 .await

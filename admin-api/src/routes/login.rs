@@ -60,7 +60,7 @@ pub(crate) async fn login(
 /// Replaces a hash of an older kind or cost. The login does not depend on it: the next one tries again.
 async fn rehash(office: &Office, account: &Account, password: Password) {
     let rehashed = match office.hashing.hash(password).await {
-        Ok(hash) => office.store.rehash_password(account.id, hash).await.map_err(ApiError::from),
+        Ok(hash) => office.store.rehash_password(account, hash).await.map_err(ApiError::from),
         Err(error) => Err(error),
     };
     if let Err(error) = rehashed {

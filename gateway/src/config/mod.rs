@@ -1,6 +1,6 @@
 //! `gateway.toml`, parsed: types that cannot be wrong.
 //!
-//! [`raw`] mirrors the file; [`load`] turns the whole folder into a [`Config`] or into every [`Diagnostic`] there is to
+//! `raw` mirrors the file; [`load`] turns the whole folder into a [`Config`] or into every diagnostic there is to
 //! report. Routes, roles, tiers and cases are parsed by `policies::config`.
 
 mod load;

@@ -16,7 +16,7 @@ on_both_engines!(
     to_change_an_account_that_is_not_there_changes_nothing,
     a_new_password_ends_every_other_session,
     thousands_of_sessions_end_in_one_transaction,
-    a_password_hashed_anew_is_no_change,
+    a_password_hashed_anew_is_no_change_and_undoes_none,
     sessions_of_a_disabled_account_do_not_come_back_with_it,
     pages_hold_every_account_once_in_order,
     a_role_is_held_by_active_accounts_alone,
@@ -152,13 +152,17 @@ async fn thousands_of_sessions_end_in_one_transaction(database: &Database) {
     assert_eq!(heard(&store).await[0], Subject::Account(ada.id));
 }
 
-async fn a_password_hashed_anew_is_no_change(database: &Database) {
+async fn a_password_hashed_anew_is_no_change_and_undoes_none(database: &Database) {
     let store = database.open().await;
     let ada = person(&store, "ada@example.com").await;
-    store.rehash_password(ada.id, hash("anew")).await.unwrap();
+    store.rehash_password(&ada, hash("anew")).await.unwrap();
     assert_eq!(store.password_hash(ada.id).await.unwrap().unwrap().as_str(), "anew");
     assert_eq!(store.account(ada.id).await.unwrap().unwrap(), ada);
     assert_eq!(heard(&store).await, []);
+    // The old one was checked, the new one came, and only now is the old one stored anew.
+    store.set_password(ada.id, hash("new"), None, at(1)).await.unwrap();
+    store.rehash_password(&ada, hash("the old one anew")).await.unwrap();
+    assert_eq!(store.password_hash(ada.id).await.unwrap().unwrap().as_str(), "new");
 }
 
 async fn sessions_of_a_disabled_account_do_not_come_back_with_it(database: &Database) {

@@ -155,7 +155,7 @@ pub(crate) async fn session(store: &Store, account: &Account) -> (SessionId, Ref
     let (id, refresh) = (SessionId::new(Uuid::now_v7()), token());
     let new = NewSession {
         id,
-        account: account.id,
+        account,
         refresh: (refresh.id(), refresh.digest()),
         now: at(0),
         refresh_expires_at: at(86_400),

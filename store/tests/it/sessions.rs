@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use identity::{AccountId, Grant, RefreshToken, SecretDigest, SessionId};
-use store::{AccountChange, NewSession, RefreshOutcome, Standing, Status, Store, StoreError, Subject};
+use sqlx::{Connection, Executor, PgConnection};
+use store::{Account, AccountChange, NewSession, RefreshOutcome, Standing, Status, Store, StoreError, Subject};
 use uuid::Uuid;
 
-use crate::engines::{Database, at, heard, on_both_engines, person, session, token};
+use crate::engines::{Database, at, hash, heard, on_both_engines, person, session, token};
 
 on_both_engines!(
     a_token_buys_the_next_and_that_the_next_after_it,
@@ -20,7 +21,7 @@ on_both_engines!(
     a_session_that_has_ended_is_not_refreshed,
     a_disabled_account_is_not_refreshed,
     a_session_ends_once,
-    a_session_needs_an_account,
+    a_session_needs_the_account_that_was_checked,
     a_session_makes_its_accounts_principal,
 );
 
@@ -183,18 +184,56 @@ async fn a_session_ends_once(database: &Database) {
     assert_eq!(store.session_grant(id).await.unwrap().unwrap().ended_at, Some(at(1)));
 }
 
-async fn a_session_needs_an_account(database: &Database) {
-    let store = database.open().await;
+/// A session of an account as it was when its owner was checked.
+async fn try_session(store: &Store, checked: &Account) -> Result<(), StoreError> {
     let refresh = token();
     let new = NewSession {
         id: SessionId::new(Uuid::now_v7()),
-        account: AccountId::new(Uuid::now_v7()),
+        account: checked,
         refresh: (refresh.id(), refresh.digest()),
         now: at(0),
         refresh_expires_at: at(1),
     };
-    let opened = store.open_session(new).await;
-    assert!(matches!(opened, Err(StoreError::NotFound)), "{opened:?}");
+    store.open_session(new).await
+}
+
+async fn a_session_needs_the_account_that_was_checked(database: &Database) {
+    let store = database.open().await;
+    let ada = person(&store, "ada@example.com").await;
+    let nobody = Account { id: AccountId::new(Uuid::now_v7()), ..ada.clone() };
+    assert!(matches!(try_session(&store, &nobody).await, Err(StoreError::NotFound)));
+    try_session(&store, &ada).await.unwrap();
+    store.set_password(ada.id, hash("new"), None, at(1)).await.unwrap();
+    assert!(matches!(try_session(&store, &ada).await, Err(StoreError::Conflict(_))), "the old password was checked");
+    let disable = AccountChange { status: Some(Status::Disabled), ..AccountChange::default() };
+    let disabled = store.change_account(ada.id, disable, at(2)).await.unwrap();
+    assert!(matches!(try_session(&store, &disabled).await, Err(StoreError::Conflict(_))));
+}
+
+/// Neither sees the other's rows before it commits; so one has to wait.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn on_postgres_no_session_slips_through_while_the_password_changes() {
+    const WAITING: &str =
+        "SELECT COUNT(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    let database = Database::postgres().await;
+    let store = database.open().await;
+    let ada = person(&store, "ada@example.com").await;
+    let mut other = PgConnection::connect(&database.url).await.unwrap();
+    let mut tx = other.begin().await.unwrap();
+    tx.execute("UPDATE accounts SET password_hash = 'new', updated_at = updated_at + INTERVAL '1 second'")
+        .await
+        .unwrap();
+    let opening = tokio::spawn({
+        let (store, ada) = (store.clone(), ada.clone());
+        async move { try_session(&store, &ada).await }
+    });
+    let mut watcher = PgConnection::connect(&database.url).await.unwrap();
+    while sqlx::query_scalar::<_, i64>(WAITING).fetch_one(&mut watcher).await.unwrap() == 0 {
+        assert!(!opening.is_finished(), "it did not wait");
+    }
+    tx.commit().await.unwrap();
+    let opened = opening.await.unwrap();
+    assert!(matches!(opened, Err(StoreError::Conflict(_))), "{opened:?}");
 }
 
 async fn a_session_makes_its_accounts_principal(database: &Database) {
