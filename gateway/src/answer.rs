@@ -2,11 +2,11 @@
 //! that every answer carries, whoever wrote it.
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, header, response::Parts};
 use pingora::{Error, ErrorSource, ErrorType, Result, http::ResponseHeader, proxy::Session};
 use policies::{Problem, Refusal, Route, ratelimit_fields, ratelimit_fields::Reading};
 
-use crate::journey::Journey;
+use crate::{journey::Journey, limiter::Standing};
 
 /// An answer that needs no upstream.
 pub(crate) struct LocalAnswer {
@@ -97,8 +97,7 @@ pub(crate) async fn refuse(session: &mut Session, refusal: &Refusal, journey: &J
 
 async fn send(session: &mut Session, mut response: ResponseHeader, body: Bytes, journey: &Journey) -> Result<()> {
     response.insert_header(header::CONTENT_LENGTH, body.len().to_string())?;
-    dress(&mut response, journey)?;
-    allow_origin(&mut response, session.req_header().headers.get(header::ORIGIN), journey)?;
+    dress(&mut response, session.req_header().headers.get(header::ORIGIN), journey);
     let without_body = session.req_header().method == Method::HEAD || body.is_empty();
     session.write_response_header(Box::new(response), without_body).await?;
     if !without_body {
@@ -107,48 +106,66 @@ async fn send(session: &mut Session, mut response: ResponseHeader, body: Bytes, 
     Ok(())
 }
 
-/// What every answer carries: the request's id, the state of the tightest limit, and the security headers. What an
-/// upstream says of our limits or of its software is replaced.
-pub(crate) fn dress(response: &mut ResponseHeader, journey: &Journey) -> Result<()> {
-    response.remove_header(&header::SERVER);
-    response.insert_header(header::X_CONTENT_TYPE_OPTIONS, "nosniff")?;
+/// What every answer carries: the request's id, the state of the tightest limit, and the security headers, and what a page
+/// of another origin may read. What an upstream says of our limits or of its software is replaced.
+///
+/// Names lose their case here, as they do on the way to the upstream (see [`crate::inject::rewrite`]).
+pub(crate) fn dress(response: &mut ResponseHeader, origin: Option<&HeaderValue>, journey: &Journey) {
+    let empty = ResponseHeader::from(http::Response::new(()).into_parts().0);
+    let mut parts = Parts::from(std::mem::replace(response, empty));
+    let headers = &mut parts.headers;
+    headers.remove(header::SERVER);
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     if let Some(id) = journey.request_id() {
-        response.insert_header("X-Request-Id", id)?;
+        set(headers, X_REQUEST_ID, HeaderValue::from_str(id));
     }
-    let Some(standing) = journey.standing() else { return Ok(()) };
+    if let Some(standing) = journey.standing() {
+        tell(headers, standing);
+    }
+    allow_origin(headers, origin, journey);
+    *response = ResponseHeader::from(parts);
+}
+
+const RATELIMIT: HeaderName = HeaderName::from_static("ratelimit");
+const RATELIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+const X_RATELIMIT_LIMIT: HeaderName = HeaderName::from_static("x-ratelimit-limit");
+const X_RATELIMIT_REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-remaining");
+const X_RATELIMIT_RESET: HeaderName = HeaderName::from_static("x-ratelimit-reset");
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Sets a header in place of whatever stood there; a value that cannot be one is left out.
+pub(crate) fn set<E>(headers: &mut HeaderMap, name: HeaderName, value: std::result::Result<HeaderValue, E>) {
+    if let Ok(value) = value {
+        headers.insert(name, value);
+    }
+}
+
+/// The state of a limit, in the words of the draft and in those of older clients.
+fn tell(headers: &mut HeaderMap, standing: &Standing) {
     let reading =
         Reading { name: &standing.name, quota: standing.quota, remaining: standing.remaining, reset: standing.reset };
     let mut text = String::with_capacity(64);
     ratelimit_fields::write_policy(&mut text, [&reading]);
-    response.insert_header("RateLimit-Policy", text.as_str())?;
+    set(headers, RATELIMIT_POLICY, HeaderValue::from_str(&text));
     text.clear();
     ratelimit_fields::write_ratelimit(&mut text, [&reading]);
-    response.insert_header("RateLimit", text.as_str())?;
-    let Some(plain) = ratelimit_fields::plain([&reading]) else { return Ok(()) };
-    for (name, number) in [
-        ("X-RateLimit-Limit", plain.limit.into()),
-        ("X-RateLimit-Remaining", plain.remaining.into()),
-        ("X-RateLimit-Reset", plain.reset),
-    ] {
-        response.insert_header(name, HeaderValue::from(number))?;
+    set(headers, RATELIMIT, HeaderValue::from_str(&text));
+    if let Some(plain) = ratelimit_fields::plain([&reading]) {
+        headers.insert(X_RATELIMIT_LIMIT, plain.limit.into());
+        headers.insert(X_RATELIMIT_REMAINING, plain.remaining.into());
+        headers.insert(X_RATELIMIT_RESET, plain.reset.into());
     }
-    Ok(())
 }
 
 /// Lets a page of an allowed origin read the answer.
-pub(crate) fn allow_origin(
-    response: &mut ResponseHeader,
-    origin: Option<&HeaderValue>,
-    journey: &Journey,
-) -> Result<()> {
-    let Some(cors) = journey.route.as_ref().and_then(|route| route.cors.as_ref()) else { return Ok(()) };
+fn allow_origin(headers: &mut HeaderMap, origin: Option<&HeaderValue>, journey: &Journey) {
+    let Some(cors) = journey.route.as_ref().and_then(|route| route.cors.as_ref()) else { return };
     for name in FOREIGN {
-        response.remove_header(name);
+        headers.remove(name);
     }
     for (name, value) in own(cors.response_fields(origin.and_then(|origin| origin.to_str().ok()))) {
-        response.append_header(name, value)?;
+        headers.append(name, value);
     }
-    Ok(())
 }
 
 /// What an upstream says of origins counts for nothing where the door has rules of its own.

@@ -14,7 +14,7 @@ use policies::{
 use uuid::Uuid;
 
 use crate::{
-    assertions::Minter, config::IdentityHeader, directory::Known, inbound::Inbound, journey::Journey,
+    answer::set, assertions::Minter, config::IdentityHeader, directory::Known, inbound::Inbound, journey::Journey,
     upstream::Upstream,
 };
 
@@ -117,10 +117,10 @@ impl Injection<'_> {
         let peer = self.inbound.peer;
         let hops = forwarded.hops.map_or_else(|| peer.to_string(), |hops| format!("{hops}, {peer}"));
         // What came as a header value, and what an address is written with, is a header value.
-        headers.extend(HeaderValue::try_from(hops).ok().map(|hops| (X_FORWARDED_FOR, hops)));
+        set(headers, X_FORWARDED_FOR, HeaderValue::try_from(hops));
         headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(if forwarded.secure { "https" } else { "http" }));
         if !self.inbound.host.is_empty() {
-            headers.extend(HeaderValue::from_str(&self.inbound.host).ok().map(|host| (X_FORWARDED_HOST, host)));
+            set(headers, X_FORWARDED_HOST, HeaderValue::from_str(&self.inbound.host));
         }
     }
 

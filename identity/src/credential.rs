@@ -72,23 +72,26 @@ fn bearer(value: &[u8]) -> Result<Credential<'_>, CredentialError> {
     Ok(if token.starts_with(ApiKeyKind::PREFIX) { Credential::ApiKey(token) } else { Credential::Jwt(token) })
 }
 
-/// The characters of a `b64token`: a table, since every byte of every request's token is looked up.
-const PLAIN: [bool; 256] = {
-    let mut plain = [false; 256];
-    let mut byte = 0;
-    while byte < 256 {
-        plain[byte] =
-            matches!(byte as u8, b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'+' | b'/');
-        byte += 1;
-    }
-    plain
-};
+/// Are these the characters of a `b64token`? Without a branch per byte, so that the compiler looks at 32 of them at once:
+/// every byte of every request's token passes here.
+#[expect(
+    clippy::needless_bitwise_bool,
+    reason = "a lazy operator is a branch, and a branch per byte is what this avoids"
+)]
+fn is_plain(bytes: &[u8]) -> bool {
+    bytes.iter().fold(true, |plain, byte| {
+        let letter = (byte | 0x20).wrapping_sub(b'a') < 26;
+        // `-./0123456789` lie side by side.
+        let digit = byte.wrapping_sub(b'-') < 13;
+        plain & (letter | digit | (*byte == b'_') | (*byte == b'~') | (*byte == b'+'))
+    })
+}
 
 /// `b64token` of RFC 6750 §2.1, with `=` at the end only; anything else could be read in two ways.
 fn b64token(value: &[u8]) -> Result<&str, CredentialError> {
     let padding = value.iter().rev().take_while(|byte| **byte == b'=').count();
     let body = &value[..value.len() - padding];
-    if body.is_empty() || !body.iter().all(|byte| PLAIN[usize::from(*byte)]) {
+    if body.is_empty() || !is_plain(body) {
         return Err(CredentialError::Malformed);
     }
     std::str::from_utf8(value).map_err(|_| CredentialError::Malformed)
