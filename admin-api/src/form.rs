@@ -6,7 +6,10 @@ use axum::http::Uri;
 use identity::{Email, Password, PasswordRules, SecretText};
 use policies::{problem::FieldError, roles::Permissions};
 
-use crate::{error::ApiError, key::MAX_SCOPES};
+use crate::{
+    error::ApiError,
+    key::{MAX_SCOPES, MAX_SCOPES_BYTES},
+};
 
 /// Characters of a name of a person, a tenant or a key.
 pub(crate) const MAX_NAME: usize = 100;
@@ -90,6 +93,10 @@ impl Form {
             );
             return None;
         }
+        if scopes.iter().map(String::len).sum::<usize>() > MAX_SCOPES_BYTES {
+            self.fault(field, format!("must hold at most {MAX_SCOPES_BYTES} characters in all"));
+            return None;
+        }
         let read = Permissions::parse(scopes.iter().map(String::as_str));
         self.parsed(field, read).map(|scopes| scopes.iter().map(str::to_owned).collect())
     }
@@ -170,6 +177,7 @@ mod tests {
             &["a b"],
             &["a\n"],
             &["a"; MAX_SCOPES + 1],
+            &["agents:a-very-long-action-that-nobody-has-any-need-of-but-that-costs"; 20],
         ] {
             assert_eq!(faults(|form| assert_eq!(form.scopes("scopes", &scopes(bad)), None)).len(), 1, "{bad:?}");
         }

@@ -11,6 +11,8 @@ use uuid::Uuid;
 pub(crate) const MAX_KEYS: usize = 100;
 /// Scopes that one key may have.
 pub(crate) const MAX_SCOPES: usize = 64;
+/// Characters of them in all: they are kept with every cached key and stand in every assertion.
+pub(crate) const MAX_SCOPES_BYTES: usize = 1024;
 
 /// An API key, without its secret.
 #[derive(Debug, Serialize, ToSchema)]

@@ -23,7 +23,7 @@ use identity::{AccessClaims, ApiKey, Credential, Grant, KeyId, Principal, TokenE
 use moka::future::Cache;
 use parking_lot::Mutex;
 use policies::{Quota, Refusal};
-use store::{GrantFacts, Keyring, Standing, Store};
+use store::{GrantFacts, Keyring, Standing, Store, Subject};
 use uuid::Uuid;
 
 use crate::{
@@ -62,7 +62,7 @@ pub(crate) struct Directory {
     /// Credentials refused a moment ago by what the database says. Bounded and short, keyed by the whole credential (so
     /// that a wrong secret cannot shut out the right one), and void as soon as its session, key or account changes.
     refused: Cache<Digest, Denied>,
-    pub(crate) stamps: Stamps,
+    stamps: Stamps,
     /// Every role and tier met so far: a handful, since administrators can give only those that are configured.
     words: Mutex<HashSet<Arc<str>>>,
     /// Set while what is cached is too old to be believed: the change feed has been silent for `max_stale`.
@@ -153,6 +153,20 @@ impl Directory {
             self.limiter.spend_address(REFUSALS, &self.refusals, client);
         }
         outcome
+    }
+
+    /// Voids what was learnt about those who changed.
+    pub(crate) fn hear(&self, subjects: impl IntoIterator<Item = Subject>) {
+        for subject in subjects {
+            match subject {
+                Subject::Account(id) => self.stamps.changed(id.uuid()),
+                Subject::Session(id) => self.stamps.changed(id.uuid()),
+                Subject::Key(id) => self.stamps.changed(id.uuid()),
+                // The keys are loaded first; then everything is forgotten.
+                Subject::SigningKeys => {}
+                Subject::Unknown => self.forget_all(),
+            }
+        }
     }
 
     /// Forgets everything, when changes may have been missed or the keys that signed it are gone.

@@ -10,13 +10,15 @@ use std::{
 
 use arc_swap::ArcSwap;
 use identity::SealKeys;
-use store::{Change, Keyring, Store, StoreError, Subject};
+use store::{Keyring, Store, StoreError, Subject};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::{directory::Directory, metrics::Metrics, readiness::Readiness};
 
 /// How often the feed is asked when nothing nudges.
 const POLL_EVERY: Duration = Duration::from_secs(1);
+/// How often the signing keys are loaded although nothing says that they changed: a key retires by the clock.
+const KEYS_EVERY: Duration = Duration::from_mins(5);
 /// Changes read at once.
 const BATCH: u32 = 1000;
 
@@ -42,6 +44,7 @@ impl Feed {
         let mut ticks = interval(POLL_EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut heard = Instant::now();
+        let mut keys_loaded = Instant::now();
         loop {
             tokio::select! {
                 _ = ticks.tick() => {}
@@ -51,6 +54,11 @@ impl Feed {
                 Ok(()) => {
                     heard = Instant::now();
                     self.tell(true, false);
+                    if keys_loaded.elapsed() > KEYS_EVERY {
+                        // Keys that have retired meanwhile are trusted no longer. What they signed has expired before.
+                        self.reload_keys().await;
+                        keys_loaded = Instant::now();
+                    }
                 }
                 Err(error) => {
                     tracing::warn!(%error, silent_for = ?heard.elapsed(), "the change feed cannot be read");
@@ -65,26 +73,26 @@ impl Feed {
         loop {
             let changes = self.store.changes_since(self.position, BATCH).await?;
             let Some(last) = changes.last().map(|change| change.position) else { return Ok(()) };
-            for change in &changes {
-                self.apply(change).await?;
+            let mut subjects = changes.iter().map(|change| change.subject);
+            self.directory.hear(changes.iter().map(|change| change.subject));
+            if subjects.any(|subject| subject == Subject::SigningKeys) {
+                self.reload_keys().await;
+                // What a withdrawn key has signed must be verified again.
+                self.directory.forget_all();
             }
             self.position = last;
             self.metrics.feed_position.set(last);
         }
     }
 
-    async fn apply(&self, change: &Change) -> Result<(), StoreError> {
-        match change.subject {
-            Subject::Account(id) => self.directory.stamps.changed(id.uuid()),
-            Subject::Session(id) => self.directory.stamps.changed(id.uuid()),
-            Subject::Key(id) => self.directory.stamps.changed(id.uuid()),
-            Subject::SigningKeys => {
-                self.keys.store(Arc::new(Keyring::load(&self.store, &self.seal).await?));
-                // What a withdrawn key has signed must be verified again.
-                self.directory.forget_all();
+    /// Loads the signing keys anew. When they cannot be opened the old ones stay: revocations must go on being heard.
+    async fn reload_keys(&self) {
+        match Keyring::load(&self.store, &self.seal).await {
+            Ok(keyring) => {
+                self.keys.store(Arc::new(keyring));
             }
+            Err(error) => tracing::error!(%error, "the signing keys cannot be loaded; the old ones stay"),
         }
-        Ok(())
     }
 
     fn tell(&self, healthy: bool, too_stale: bool) {

@@ -5,7 +5,7 @@
 
 use std::{borrow::Cow, net::IpAddr};
 
-use http::{HeaderMap, HeaderValue, Method, header};
+use http::{HeaderMap, HeaderValue, Method, Version, header};
 use ipnet::IpNet;
 use pingora::proxy::Session;
 use policies::{Refusal, path};
@@ -67,7 +67,7 @@ impl Inbound {
             peer,
             via_trusted_proxy,
             method: request.method.clone(),
-            host: host_of(&request.headers)?,
+            host: host_of(&request.headers, request.version)?,
             path_changed: matches!(path, Cow::Owned(_)),
             path: path.into(),
         })
@@ -126,9 +126,14 @@ fn names_content_length(raw: &[u8]) -> bool {
 }
 
 /// Lower case, without port and final dot. HTTP/1.0 may leave it out (RFC 9112 §3.2); then it is empty.
-fn host_of(headers: &HeaderMap) -> Result<Box<str>, Refusal> {
-    let Some(host) = headers.get(header::HOST) else { return Ok("".into()) };
-    let host = host.to_str().map_err(|_| Refusal::Malformed("Host is not ASCII"))?;
+fn host_of(headers: &HeaderMap, version: Version) -> Result<Box<str>, Refusal> {
+    let Some(host) = headers.get(header::HOST) else {
+        let optional = version < Version::HTTP_11;
+        return if optional { Ok("".into()) } else { Err(Refusal::Malformed("there is no Host")) };
+    };
+    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~[]:".contains(byte);
+    let host = host.to_str().ok().filter(|host| host.bytes().all(|byte| plain(&byte)));
+    let host = host.ok_or(Refusal::Malformed("Host is not a name or an address"))?;
     let name = match host.rfind(':') {
         // A colon inside brackets belongs to an IPv6 address and begins no port.
         Some(colon) if !host[colon..].contains(']') => &host[..colon],
@@ -237,8 +242,17 @@ mod tests {
             ("[::1]:80", "[::1]"),
             ("[::1]", "[::1]"),
         ] {
-            assert_eq!(&*host_of(&headers(&[("host", host)])).expect("a host"), name);
+            assert_eq!(&*host_of(&headers(&[("host", host)]), Version::HTTP_11).expect("a host"), name);
         }
+    }
+
+    #[test]
+    fn a_host_that_could_be_read_in_two_ways_is_refused() {
+        for host in ["a b", "evil/../x", "evil,x", "evil?x", "evil#", "%45vil", "user@evil", "a\tb"] {
+            assert!(host_of(&headers(&[("host", host)]), Version::HTTP_11).is_err(), "{host}");
+        }
+        assert!(host_of(&headers(&[]), Version::HTTP_11).is_err());
+        assert!(host_of(&headers(&[]), Version::HTTP_10).is_ok());
     }
 
     #[test]

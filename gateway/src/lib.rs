@@ -105,6 +105,9 @@ pub async fn build(folder: ConfigFolder, config: Config, data: &Path) -> Result<
         directory_settings(&settings),
         &metrics,
     ));
+    // What this process changes is void before whoever asked for it is answered; what others change is heard by the feed.
+    let hearer = Arc::clone(&directory);
+    foundation.store.listen(move |changed| hearer.hear(changed.iter().copied()));
     let feed = Feed {
         store: foundation.store.clone(),
         directory: Arc::clone(&directory),

@@ -158,6 +158,9 @@ impl ProxyHttp for Door {
     where
         Self::CTX: Send + Sync,
     {
+        if response.status.is_informational() {
+            return Ok(());
+        }
         answer::dress(response, session.req_header().headers.get(header::ORIGIN), journey);
         Ok(())
     }

@@ -3,7 +3,13 @@
 //! `on!` and `on_tx!` expand the same body for each engine, so every query is one text, monomorphised with native types. To
 //! add an engine, add a variant of [`Db`] and [`Tx`] and an arm to each macro; the same suite runs on it.
 
-use std::{future::Future, path::PathBuf, str::FromStr, sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    path::PathBuf,
+    str::FromStr,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 use sqlx::{
@@ -25,6 +31,8 @@ const CHANGES_AT_ONCE: usize = 1000;
 /// 9999-12-31T23:59:59Z, the last second that RFC 3339 can write. What lasts longer lasts until then.
 const END_OF_TIME: i64 = 253_402_300_799;
 
+type Listener = Box<dyn Fn(&[Subject]) + Send + Sync>;
+
 /// The way in. Cheap to clone.
 #[derive(Clone)]
 pub struct Store {
@@ -33,6 +41,8 @@ pub struct Store {
     patience: Duration,
     /// Counts committed changes of this process.
     nudge: Arc<watch::Sender<u64>>,
+    /// Told of each commit before whoever asked for it is answered.
+    listener: Arc<OnceLock<Listener>>,
 }
 
 /// How connections are kept.
@@ -107,9 +117,15 @@ impl Store {
         } else {
             return Err(StoreError::Conflict("a database's address begins with sqlite: or postgres://"));
         };
-        let store = Self { db, patience, nudge: Arc::new(watch::channel(0).0) };
+        let store = Self { db, patience, nudge: Arc::new(watch::channel(0).0), listener: Arc::default() };
         store.bounded(async { on!(store, |pool| sqlx::query("SELECT 1").execute(pool).await.map(drop)) }).await?;
         Ok(store)
+    }
+
+    /// Lets `listener` hear of every change that this process commits, before whoever asked for it is answered: what was
+    /// revoked is refused from the answer on. The first listener stays.
+    pub fn listen(&self, listener: impl Fn(&[Subject]) + Send + Sync + 'static) {
+        drop(self.listener.set(Box::new(listener)));
     }
 
     /// Told each time this process has committed a change.
@@ -153,6 +169,9 @@ impl Store {
             Tx::Lite { tx, _turn } => tx.commit().await?,
         }
         if !changed.is_empty() {
+            if let Some(listener) = self.listener.get() {
+                listener(changed);
+            }
             self.nudge.send_modify(|count| *count += 1);
         }
         Ok(())

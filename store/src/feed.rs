@@ -18,6 +18,8 @@ pub enum Subject {
     Key(KeyId),
     /// The signing keys are others.
     SigningKeys,
+    /// Something that this version does not know: a newer node has written it. It may concern anybody.
+    Unknown,
 }
 
 /// One change.
@@ -40,13 +42,10 @@ impl Store {
                 on!(self, |pool| sqlx::query_as(Q).bind(position).bind(i64::from(limit)).fetch_all(pool).await)
             })
             .await?;
-        rows.into_iter()
-            .map(|(position, kind, id)| {
-                let subject = Subject::read(&kind, id)
-                    .ok_or_else(|| StoreError::Corrupt(format!("change {position} is of kind {kind}")))?;
-                Ok(Change { position, subject })
-            })
-            .collect()
+        Ok(rows
+            .into_iter()
+            .map(|(position, kind, id)| Change { position, subject: Subject::read(&kind, id) })
+            .collect())
     }
 
     /// The position of the last change; 0 before the first.
@@ -65,6 +64,7 @@ impl Subject {
             Self::Session(_) => "session",
             Self::Key(_) => "key",
             Self::SigningKeys => "signing_keys",
+            Self::Unknown => "unknown",
         }
     }
 
@@ -73,17 +73,17 @@ impl Subject {
             Self::Account(id) => Some(id.uuid()),
             Self::Session(id) => Some(id.uuid()),
             Self::Key(id) => Some(id.uuid()),
-            Self::SigningKeys => None,
+            Self::SigningKeys | Self::Unknown => None,
         }
     }
 
-    fn read(kind: &str, id: Option<Uuid>) -> Option<Self> {
+    fn read(kind: &str, id: Option<Uuid>) -> Self {
         match (kind, id) {
-            ("account", Some(id)) => Some(Self::Account(id.into())),
-            ("session", Some(id)) => Some(Self::Session(id.into())),
-            ("key", Some(id)) => Some(Self::Key(id.into())),
-            ("signing_keys", None) => Some(Self::SigningKeys),
-            _ => None,
+            ("account", Some(id)) => Self::Account(id.into()),
+            ("session", Some(id)) => Self::Session(id.into()),
+            ("key", Some(id)) => Self::Key(id.into()),
+            ("signing_keys", None) => Self::SigningKeys,
+            _ => Self::Unknown,
         }
     }
 }

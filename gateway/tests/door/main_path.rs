@@ -160,14 +160,12 @@ fn a_key_that_has_just_been_issued_works_although_keys_were_being_guessed() {
 }
 
 #[test]
-fn a_token_is_refused_within_a_second_of_logging_out() {
+fn a_token_is_refused_from_the_answer_of_the_logout_on() {
     let platform = Platform::start();
     let token = platform.register("out@example.com")["access_token"].as_str().unwrap().to_owned();
     assert_eq!(platform.get("/demo/x", &token).status, 200);
     assert_eq!(platform.post("/auth/logout", Some(&token), &json!({})).status / 100, 2);
-    let began = std::time::Instant::now();
-    eventually("the token to be refused", || platform.get("/demo/x", &token).code() == "revoked");
-    assert!(began.elapsed().as_secs() < 1, "{:?}", began.elapsed());
+    assert_eq!(platform.get("/demo/x", &token).code(), "revoked", "from the answer on, not some time after it");
 }
 
 #[test]
