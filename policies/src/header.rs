@@ -8,13 +8,16 @@ use thiserror::Error;
 
 /// What only the door may set, or what would change the meaning of what was decided (client address, method, path). A last `-*`
 /// reserves the name before it and everything below.
-const RESERVED: [&str; 21] = [
+const RESERVED: [&str; 25] = [
     "cf-connecting-ip",
+    "client-cert",
     "forwarded",
     "proxy", // becomes HTTP_PROXY under CGI (httpoxy, CVE-2016-5385)
+    "remote-user",
     "true-client-ip",
     "x-api-key",
     "x-auth-*",
+    "x-client-cert",
     "x-client-ip",
     "x-forwarded-*",
     "x-gateway-*",
@@ -24,6 +27,7 @@ const RESERVED: [&str; 21] = [
     "x-method-override",
     "x-original-*",
     "x-real-ip",
+    "x-remote-*",
     "x-request-id",
     "x-rewrite-*",
     "x-session-*",
