@@ -2,7 +2,8 @@
 //!
 //! The algorithm of a window is [`policies::Window`]; this file holds the table of them: sharded, bounded, and swept of
 //! idle counters. A live counter is never thrown away, since that would hand its owner a second quota: when a shard is
-//! full of live counters, newcomers share one counter per limit, which errs on the strict side. Addresses, which strangers
+//! full of live counters, newcomers share one counter per limit and shard. One who gets a counter of
+//! its own later begins it afresh: only then can somebody be admitted twice within a window. Addresses, which strangers
 //! can mint at will, live in a table of their own so that they cannot crowd out people.
 
 use std::{

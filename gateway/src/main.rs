@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use gateway::cli::{Cli, run};
 
-// Fewer instructions per request than the system's allocator (bench/RESULTS.md); the bare baseline uses it too.
+// The bare proxy that bench/ compares with uses it too.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

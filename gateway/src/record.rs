@@ -1,8 +1,8 @@
 //! The access log: one JSON line per request, formatted and written away from the hot path.
 //!
 //! A request pushes a plain struct; a thread of its own wakes ten times a second, formats what has gathered and writes
-//! it in one go. Nothing wakes that thread per request (a wake-up is a system call and costs more than the request's
-//! whole decision). The queue is bounded: when the writer falls behind, events are counted and dropped, never waited for.
+//! it in one go. Nothing wakes that thread per request (a wake-up is a system call).
+//! The queue is bounded: when the writer falls behind, events are counted and dropped, never waited for.
 
 use std::{
     io::Write,
