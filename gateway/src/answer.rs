@@ -6,7 +6,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, header, response::Parts};
 use pingora::{Error, ErrorSource, ErrorType, Result, http::ResponseHeader, proxy::Session};
 use policies::{Problem, Refusal, Route, ratelimit_fields, ratelimit_fields::Reading};
 
-use crate::{journey::Journey, limiter::Standing};
+use crate::{fields::Fields, journey::Journey, limiter::Standing};
 
 /// An answer that needs no upstream.
 pub(crate) struct LocalAnswer {
@@ -114,14 +114,17 @@ pub(crate) fn dress(response: &mut ResponseHeader, origin: Option<&HeaderValue>,
     let empty = ResponseHeader::from(http::Response::new(()).into_parts().0);
     let mut parts = Parts::from(std::mem::replace(response, empty));
     let headers = &mut parts.headers;
+    headers.reserve(8);
     headers.remove(header::SERVER);
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    let mut fields = Fields::with_capacity(192);
     if let Some(id) = journey.request_id() {
-        set(headers, X_REQUEST_ID, HeaderValue::from_str(id));
+        fields.text(X_REQUEST_ID, id);
     }
     if let Some(standing) = journey.standing() {
-        tell(headers, standing);
+        tell(&mut fields, standing);
     }
+    fields.set(headers);
     allow_origin(headers, origin, journey);
     *response = ResponseHeader::from(parts);
 }
@@ -133,27 +136,16 @@ const X_RATELIMIT_REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-r
 const X_RATELIMIT_RESET: HeaderName = HeaderName::from_static("x-ratelimit-reset");
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// Sets a header in place of whatever stood there; a value that cannot be one is left out.
-pub(crate) fn set<E>(headers: &mut HeaderMap, name: HeaderName, value: std::result::Result<HeaderValue, E>) {
-    if let Ok(value) = value {
-        headers.insert(name, value);
-    }
-}
-
 /// The state of a limit, in the words of the draft and in those of older clients.
-fn tell(headers: &mut HeaderMap, standing: &Standing) {
+fn tell(fields: &mut Fields, standing: &Standing) {
     let reading =
         Reading { name: &standing.name, quota: standing.quota, remaining: standing.remaining, reset: standing.reset };
-    let mut text = String::with_capacity(64);
-    ratelimit_fields::write_policy(&mut text, [&reading]);
-    set(headers, RATELIMIT_POLICY, HeaderValue::from_str(&text));
-    text.clear();
-    ratelimit_fields::write_ratelimit(&mut text, [&reading]);
-    set(headers, RATELIMIT, HeaderValue::from_str(&text));
+    fields.written(RATELIMIT_POLICY, |out| ratelimit_fields::write_policy(out, [&reading]));
+    fields.written(RATELIMIT, |out| ratelimit_fields::write_ratelimit(out, [&reading]));
     if let Some(plain) = ratelimit_fields::plain([&reading]) {
-        headers.insert(X_RATELIMIT_LIMIT, plain.limit.into());
-        headers.insert(X_RATELIMIT_REMAINING, plain.remaining.into());
-        headers.insert(X_RATELIMIT_RESET, plain.reset.into());
+        fields.number(X_RATELIMIT_LIMIT, plain.limit);
+        fields.number(X_RATELIMIT_REMAINING, plain.remaining);
+        fields.number(X_RATELIMIT_RESET, plain.reset);
     }
 }
 

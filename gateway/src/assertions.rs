@@ -9,6 +9,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use http::HeaderValue;
 use identity::{AssertionClaims, Principal, TokenType};
 use parking_lot::Mutex;
+use smallvec::SmallVec;
 use store::Keyring;
 
 /// Mints assertions with the signing key now in force.
@@ -19,9 +20,9 @@ pub(crate) struct Minter {
     pub(crate) ttl: Duration,
 }
 
-/// What has been minted for one caller. Almost always one entry, so a list is the quickest map.
+/// What has been minted for one caller. Almost always one entry, so a list with room for one is the quickest map.
 #[derive(Default)]
-pub(crate) struct Assertions(Mutex<Vec<Minted>>);
+pub(crate) struct Assertions(Mutex<SmallVec<[Minted; 1]>>);
 
 struct Minted {
     upstream: Arc<str>,
@@ -54,8 +55,6 @@ impl Assertions {
         if let Some(at) = found {
             kept[at] = fresh;
         } else {
-            // Almost nobody needs a second one: room for exactly one costs a quarter of what a list grows by.
-            kept.reserve_exact(1);
             kept.push(fresh);
         }
         header

@@ -5,10 +5,12 @@
 
 use std::{borrow::Cow, net::IpAddr};
 
-use http::{HeaderMap, HeaderValue, Method, Version, header};
+use http::{HeaderMap, HeaderName, Method, Version, header};
 use ipnet::IpNet;
 use pingora::proxy::Session;
 use policies::{Refusal, path};
+
+use crate::fields::Fields;
 
 /// What later steps know of the request.
 pub(crate) struct Inbound {
@@ -173,20 +175,22 @@ impl RequestId {
         std::str::from_utf8(&self.0).unwrap_or_default()
     }
 
-    /// `traceparent` for the upstream: the caller's own if it is well formed, else one that begins here.
-    pub(crate) fn traceparent(self, headers: &HeaderMap) -> HeaderValue {
-        let mut theirs = headers.get_all("traceparent").iter();
+    /// Tells the upstream which trace it is part of: the caller's own if that is well formed, else one that begins here.
+    pub(crate) fn trace(self, headers: &HeaderMap, fields: &mut Fields) {
+        let mut theirs = headers.get_all(TRACEPARENT).iter();
         if let (Some(one), None) = (theirs.next(), theirs.next())
             && one.to_str().is_ok_and(is_traceparent)
         {
-            return one.clone();
+            return fields.text(TRACEPARENT, one);
         }
         let mut fresh = *b"00-................................-................-01";
         fresh[3..35].copy_from_slice(&self.0);
         fresh[36..52].copy_from_slice(&hex::<16>(u128::from(fastrand::u64(1..))));
-        HeaderValue::from_bytes(&fresh).unwrap_or_else(|_| HeaderValue::from_static(""))
+        fields.text(TRACEPARENT, fresh);
     }
 }
+
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// The low digits of a number in lower-case hex.
 fn hex<const DIGITS: usize>(mut bits: u128) -> [u8; DIGITS] {
@@ -211,6 +215,8 @@ fn is_traceparent(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderValue;
+
     use super::*;
 
     fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
@@ -259,14 +265,20 @@ mod tests {
     fn only_a_well_formed_traceparent_is_passed_on() {
         let id = RequestId::of(0xabc);
         let good = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
-        assert_eq!(id.traceparent(&headers(&[("traceparent", good)])), good);
+        let traceparent = |text| {
+            let (mut fields, mut out) = (Fields::with_capacity(64), HeaderMap::new());
+            id.trace(&headers(&[("traceparent", text)]), &mut fields);
+            fields.set(&mut out);
+            out.remove(TRACEPARENT).expect("a trace")
+        };
+        assert_eq!(traceparent(good), good);
         for bad in [
             "00-00000000000000000000000000000000-b7ad6b7169203331-01",
             "00-0AF7651916CD43DD8448EB211C80319C-b7ad6b7169203331-01",
             "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331",
             "",
         ] {
-            let fresh = id.traceparent(&headers(&[("traceparent", bad)]));
+            let fresh = traceparent(bad);
             let fresh = fresh.to_str().expect("text");
             assert!(is_traceparent(fresh) && fresh.contains("00000abc-"), "{bad} became {fresh}");
         }

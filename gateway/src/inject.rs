@@ -3,18 +3,21 @@
 //! Pingora has removed hop-by-hop headers and those that `Connection` names before this runs, so what is set here cannot
 //! be named away (SECURITY §2.2). Stripping is unconditional, on public routes too; only then are our headers set.
 
+use std::fmt::Write;
+
 use chrono::{DateTime, Utc};
-use http::{HeaderMap, HeaderName, HeaderValue, Uri, header, request::Parts, uri::PathAndQuery};
-use identity::Grant;
+use http::{HeaderMap, HeaderName, Uri, header, request::Parts, uri::PathAndQuery};
+use identity::{Grant, Principal};
 use pingora::{Error, ErrorType, OrErr, Result, http::RequestHeader};
 use policies::{
     Permit, Roles,
     header::{Reserved, Verdict},
 };
+use smallvec::SmallVec;
 use uuid::Uuid;
 
 use crate::{
-    answer::set, assertions::Minter, config::IdentityHeader, directory::Known, inbound::Inbound, journey::Journey,
+    assertions::Minter, config::IdentityHeader, directory::Known, fields::Fields, inbound::Inbound, journey::Journey,
     upstream::Upstream,
 };
 
@@ -27,13 +30,6 @@ struct Injection<'a> {
     known: Option<&'a Known>,
     minter: &'a Minter,
     now: DateTime<Utc>,
-}
-
-/// The way of a request before it came to us.
-#[derive(Default)]
-struct Forwarded {
-    hops: Option<String>,
-    secure: bool,
 }
 
 /// Makes the request that leaves out of the request that came.
@@ -55,17 +51,19 @@ pub(crate) fn rewrite(
     let empty = RequestHeader::from(http::Request::new(()).into_parts().0);
     let mut parts = Parts::from(std::mem::replace(request, empty));
     injection.target(&mut parts)?;
-    let traceparent = inbound.request_id.traceparent(&parts.headers);
-    let forwarded = injection.forwarded(&parts.headers);
-    strip(&mut parts.headers, &journey.rules.reserved, permit.route().forward_credential);
-    injection.forwarding(&mut parts.headers, forwarded);
-    parts.headers.insert(TRACEPARENT, traceparent);
-    injection.identify(&mut parts.headers);
+    let headers = &mut parts.headers;
+    let mut fields = Fields::with_capacity(384);
+    inbound.request_id.trace(headers, &mut fields);
+    injection.forwarding(headers, &mut fields);
+    injection.identify(&mut fields);
+    strip(headers, &journey.rules.reserved, permit.route().forward_credential);
+    headers.reserve(16);
+    injection.sign(headers);
+    fields.set(headers);
     *request = RequestHeader::from(parts);
     Ok(())
 }
 
-const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
@@ -78,7 +76,8 @@ fn strip(headers: &mut HeaderMap, reserved: &Reserved, forward_credential: bool)
     let is_dropped = |name: &&HeaderName| {
         if is_credential(name) { !forward_credential } else { reserved.verdict(name.as_str()) == Verdict::Drop }
     };
-    let dropped: Vec<HeaderName> = headers.keys().filter(is_dropped).cloned().collect();
+    // Inline, since hardly anybody sends more than a credential that is dropped.
+    let dropped: SmallVec<[HeaderName; 2]> = headers.keys().filter(is_dropped).cloned().collect();
     for name in &dropped {
         headers.remove(name);
     }
@@ -102,70 +101,75 @@ impl Injection<'_> {
         Ok(())
     }
 
-    /// What a trusted proxy says of the way before it; from anybody else it counts for nothing.
-    fn forwarded(&self, headers: &HeaderMap) -> Forwarded {
-        if !self.inbound.via_trusted_proxy {
-            return Forwarded::default();
-        }
-        let hops: Vec<_> = headers.get_all("x-forwarded-for").iter().filter_map(|value| value.to_str().ok()).collect();
-        let secure = headers.get("x-forwarded-proto").is_some_and(|proto| proto == "https");
-        Forwarded { hops: (!hops.is_empty()).then(|| hops.join(", ")), secure }
-    }
-
-    /// Sets what every upstream is told of the way the request came.
-    fn forwarding(&self, headers: &mut HeaderMap, forwarded: Forwarded) {
-        let peer = self.inbound.peer;
-        let hops = forwarded.hops.map_or_else(|| peer.to_string(), |hops| format!("{hops}, {peer}"));
-        // What came as a header value, and what an address is written with, is a header value.
-        set(headers, X_FORWARDED_FOR, HeaderValue::try_from(hops));
-        headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(if forwarded.secure { "https" } else { "http" }));
+    /// What every upstream is told of the way the request came. What a trusted proxy says of the way before it is passed on;
+    /// from anybody else it counts for nothing.
+    fn forwarding(&self, headers: &HeaderMap, fields: &mut Fields) {
+        let trusted = self.inbound.via_trusted_proxy;
+        fields.written(X_FORWARDED_FOR, |out| {
+            if trusted {
+                let hops = headers.get_all(X_FORWARDED_FOR).iter().filter_map(|value| value.to_str().ok());
+                hops.into_iter().try_for_each(|hops| write!(out, "{hops}, "))?;
+            }
+            write!(out, "{}", self.inbound.peer)
+        });
+        let secure = trusted && headers.get(X_FORWARDED_PROTO).is_some_and(|proto| proto == "https");
+        fields.text(X_FORWARDED_PROTO, if secure { "https" } else { "http" });
         if !self.inbound.host.is_empty() {
-            set(headers, X_FORWARDED_HOST, HeaderValue::from_str(&self.inbound.host));
+            fields.text(X_FORWARDED_HOST, &*self.inbound.host);
         }
     }
 
-    /// Sets the identity headers that the upstream asked for.
-    fn identify(&self, headers: &mut HeaderMap) {
+    /// The identity headers that the upstream asked for, but for the signed one.
+    fn identify(&self, fields: &mut Fields) {
         for wanted in &self.upstream.headers {
-            if let Some((name, value)) = self.field(*wanted) {
-                headers.insert(name, value);
+            match (wanted, self.known) {
+                (IdentityHeader::XRequestId, _) => fields.text(wanted.name(), self.inbound.request_id.as_str()),
+                (_, Some(known)) => self.field(*wanted, &known.principal, fields),
+                (_, None) => {}
             }
         }
     }
 
-    /// Name and value of one header, if there is something to say. Names and addresses may be UTF-8, which is opaque data
-    /// to HTTP (RFC 9110 §5.5); they can hold no control character.
-    fn field(&self, wanted: IdentityHeader) -> Option<(HeaderName, HeaderValue)> {
+    /// One header about the caller, if there is something to say.
+    fn field(&self, wanted: IdentityHeader, principal: &Principal, fields: &mut Fields) {
         let name = wanted.name();
-        let text = |text: &str| HeaderValue::from_bytes(text.as_bytes()).ok();
-        if wanted == IdentityHeader::XRequestId {
-            return Some((name, text(self.inbound.request_id.as_str())?));
-        }
-        let known = self.known?;
-        let principal = &*known.principal;
-        let value = match wanted {
-            IdentityHeader::XUserId => id(principal.account.uuid()),
-            IdentityHeader::XUserEmail => text(&principal.email),
-            IdentityHeader::XUserName => text(principal.name.as_deref()?),
-            IdentityHeader::XUserRole => text(&principal.role),
-            IdentityHeader::XUserPermissions => text(&self.roles.held_by(principal).join(",")),
-            IdentityHeader::XUserTier => text(&principal.tier),
-            // Nobody has teams or domains yet; an empty list is said by an absent header.
-            IdentityHeader::XUserTeams | IdentityHeader::XUserDomains | IdentityHeader::XRequestId => None,
-            IdentityHeader::XTenantId => id(principal.tenant?.uuid()),
-            IdentityHeader::XAuthMethod => Some(HeaderValue::from_static(principal.grant.method())),
-            IdentityHeader::XSessionId => match principal.grant {
-                Grant::Session(session) => id(session.uuid()),
-                Grant::Key(key) => return Some((X_KEY_ID, id(key.uuid())?)),
-            },
-            IdentityHeader::XGatewayAssertion => {
-                Some(known.assertions.header(self.minter, principal, &self.upstream.name, self.now))
+        let mut id = |name, id: Uuid| fields.text(name, id.hyphenated().encode_lower(&mut Uuid::encode_buffer()));
+        match wanted {
+            IdentityHeader::XUserId => id(name, principal.account.uuid()),
+            IdentityHeader::XTenantId => {
+                if let Some(tenant) = principal.tenant {
+                    id(name, tenant.uuid());
+                }
             }
-        };
-        Some((name, value?))
+            IdentityHeader::XSessionId => match principal.grant {
+                Grant::Session(session) => id(name, session.uuid()),
+                Grant::Key(key) => id(X_KEY_ID, key.uuid()),
+            },
+            IdentityHeader::XUserEmail => fields.text(name, &*principal.email),
+            IdentityHeader::XUserName => {
+                if let Some(text) = &principal.name {
+                    fields.text(name, &**text);
+                }
+            }
+            IdentityHeader::XUserRole => fields.text(name, &*principal.role),
+            IdentityHeader::XUserPermissions => fields.text(name, self.roles.held_by(principal).join(",")),
+            IdentityHeader::XUserTier => fields.text(name, &*principal.tier),
+            IdentityHeader::XAuthMethod => fields.text(name, principal.grant.method()),
+            // Nobody has teams or domains yet; an empty list is said by an absent header. The others are set elsewhere.
+            IdentityHeader::XUserTeams
+            | IdentityHeader::XUserDomains
+            | IdentityHeader::XRequestId
+            | IdentityHeader::XGatewayAssertion => {}
+        }
     }
-}
 
-fn id(id: Uuid) -> Option<HeaderValue> {
-    HeaderValue::from_str(id.hyphenated().encode_lower(&mut Uuid::encode_buffer())).ok()
+    /// Our signed word, if the upstream asked for it. It is ready-made and shared, not copied.
+    fn sign(&self, headers: &mut HeaderMap) {
+        if let Some(known) = self.known
+            && self.upstream.headers.contains(&IdentityHeader::XGatewayAssertion)
+        {
+            let assertion = known.assertions.header(self.minter, &known.principal, &self.upstream.name, self.now);
+            headers.insert(IdentityHeader::XGatewayAssertion.name(), assertion);
+        }
+    }
 }

@@ -43,7 +43,7 @@ pub(crate) struct Journey {
     pub(crate) permit: Option<Permit>,
     pub(crate) receipt: Receipt,
     /// The limit that refused, for the `RateLimit` fields of a 429.
-    pub(crate) exceeded: Option<Standing>,
+    pub(crate) exceeded: Option<Box<Standing>>,
     pub(crate) refusal: Option<Refusal>,
     /// The server that was tried last.
     pub(crate) peer: Option<Arc<str>>,
@@ -88,7 +88,7 @@ impl Journey {
 
     /// The state of the limits to tell the client.
     pub(crate) fn standing(&self) -> Option<&Standing> {
-        self.exceeded.as_ref().or(self.receipt.tightest.as_ref())
+        self.exceeded.as_deref().or(self.receipt.tightest.as_ref())
     }
 
     pub(crate) fn request_id(&self) -> Option<&str> {

@@ -19,6 +19,7 @@ pub mod config;
 mod directory;
 mod door;
 mod feed;
+mod fields;
 mod foundation;
 mod inbound;
 mod inject;

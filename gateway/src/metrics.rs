@@ -87,11 +87,11 @@ impl Metrics {
                 "Requests refused by a limit, by the limit's name.",
                 &["limit"],
             )?,
-            limiter_entries: gauge(r, "portcullis_limiter_entries", "Counters that the limiter holds.")?,
+            limiter_entries: gauge(r, "portcullis_limiter_entries", "People and addresses whose limits are counted.")?,
             limiter_overflow: counter(
                 r,
                 "portcullis_limiter_overflow_total",
-                "Requests counted in the shared overflow counter because the table was full.",
+                "Requests counted with those of others because the limiter was full.",
             )?,
             store_failures: counter(
                 r,

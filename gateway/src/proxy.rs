@@ -70,8 +70,9 @@ impl Door {
         let permit = journey.permit.insert(decide(&rules.policy, route, principal)?);
 
         // spend
-        journey.receipt = self.limiter.spend(permit, inbound.client).map_err(|exceeded| {
-            journey.exceeded = exceeded.standing;
+        let own = journey.known.as_ref().map(|known| &known.meters);
+        journey.receipt = self.limiter.spend(permit, inbound.client, own).map_err(|exceeded| {
+            journey.exceeded = exceeded.standing.map(Box::new);
             exceeded.refusal
         })?;
         Ok(Admission::Forward)
@@ -92,15 +93,18 @@ fn shown(headers: &HeaderMap) -> Result<Option<Credential<'_>>, Refusal> {
 
 #[async_trait]
 impl ProxyHttp for Door {
-    type CTX = Journey;
+    // Boxed: Pingora moves it from future to future.
+    type CTX = Box<Journey>;
 
-    fn new_ctx(&self) -> Journey {
-        Journey::begin(self.rules.load_full(), &self.metrics.in_flight)
+    fn new_ctx(&self) -> Box<Journey> {
+        Box::new(Journey::begin(self.rules.load_full(), &self.metrics.in_flight))
     }
 
-    async fn request_filter(&self, session: &mut Session, journey: &mut Journey) -> Result<bool> {
+    async fn request_filter(&self, session: &mut Session, journey: &mut Self::CTX) -> Result<bool> {
         let admission = self.admit(session, journey).await;
-        journey.decided_now();
+        if self.recorder.is_on() {
+            journey.decided_now();
+        }
         if session.get_keepalive().is_some() {
             let draining = self.readiness.draining.load(Ordering::Relaxed);
             session.set_keepalive((!draining).then_some(journey.rules.keepalive.as_secs()));
@@ -117,7 +121,7 @@ impl ProxyHttp for Door {
     }
 
     /// forward: pick a server.
-    async fn upstream_peer(&self, _: &mut Session, journey: &mut Journey) -> Result<Box<HttpPeer>> {
+    async fn upstream_peer(&self, _: &mut Session, journey: &mut Self::CTX) -> Result<Box<HttpPeer>> {
         let (upstream, permit) = journey.destination()?;
         let (peer, name) = upstream.pick(permit).map_err(|refusal| journey.fail(refusal))?;
         journey.peer = Some(name);
@@ -129,7 +133,7 @@ impl ProxyHttp for Door {
         &self,
         _: &mut Session,
         request: &mut RequestHeader,
-        journey: &mut Journey,
+        journey: &mut Self::CTX,
     ) -> Result<()> {
         inject::rewrite(request, journey, &self.minter, journey.now)
     }
@@ -139,7 +143,7 @@ impl ProxyHttp for Door {
         _: &mut Session,
         body: &mut Option<Bytes>,
         end: bool,
-        journey: &mut Journey,
+        journey: &mut Self::CTX,
     ) -> Result<()> {
         // Pingora #935: an empty last chunk from HTTP/2 would end the body twice.
         if end && body.as_ref().is_some_and(Bytes::is_empty) {
@@ -153,7 +157,7 @@ impl ProxyHttp for Door {
         &self,
         session: &mut Session,
         response: &mut ResponseHeader,
-        journey: &mut Journey,
+        journey: &mut Self::CTX,
     ) -> Result<()>
     where
         Self::CTX: Send + Sync,
@@ -170,14 +174,14 @@ impl ProxyHttp for Door {
         &self,
         _: &mut Session,
         _: &HttpPeer,
-        journey: &mut Journey,
+        journey: &mut Self::CTX,
         mut error: Box<Error>,
     ) -> Box<Error> {
         error.set_retry(journey.may_try_again());
         error
     }
 
-    async fn fail_to_proxy(&self, session: &mut Session, error: &Error, journey: &mut Journey) -> FailToProxy
+    async fn fail_to_proxy(&self, session: &mut Session, error: &Error, journey: &mut Self::CTX) -> FailToProxy
     where
         Self::CTX: Send + Sync,
     {
@@ -195,13 +199,13 @@ impl ProxyHttp for Door {
     }
 
     /// Failures are in the access log and the metrics; Pingora need not tell them again.
-    fn suppress_error_log(&self, _: &Session, _: &Journey, error: &Error) -> bool {
+    fn suppress_error_log(&self, _: &Session, _: &Self::CTX, error: &Error) -> bool {
         tracing::debug!(%error, "a request failed");
         true
     }
 
     /// record
-    async fn logging(&self, session: &mut Session, error: Option<&Error>, journey: &mut Journey)
+    async fn logging(&self, session: &mut Session, error: Option<&Error>, journey: &mut Self::CTX)
     where
         Self::CTX: Send + Sync,
     {

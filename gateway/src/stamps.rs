@@ -20,6 +20,8 @@ pub(crate) struct Moment(u64);
 /// The last change applied to each id, folded into a table of fixed size.
 pub(crate) struct Stamps {
     clock: AtomicU64,
+    /// How many changes stand in the table. Counted after they do, so whoever reads a count and then the table sees them all.
+    applied: AtomicU64,
     /// What was learnt before this moment is not believed, whatever its id.
     floor: AtomicU64,
     slots: Box<[AtomicU64]>,
@@ -31,6 +33,7 @@ impl Stamps {
     pub(crate) fn new() -> Self {
         Self {
             clock: AtomicU64::new(0),
+            applied: AtomicU64::new(0),
             floor: AtomicU64::new(0),
             slots: (0..SLOTS).map(|_| AtomicU64::new(0)).collect(),
         }
@@ -39,6 +42,12 @@ impl Stamps {
     /// To be taken *before* the query whose result it guards.
     pub(crate) fn now(&self) -> Moment {
         Moment(self.clock.load(Ordering::SeqCst))
+    }
+
+    /// A number that is another one after every change. What held when it was read *before* asking
+    /// [`Self::unchanged_since`] holds for as long as it stays the same.
+    pub(crate) fn applied(&self) -> u64 {
+        self.applied.load(Ordering::Acquire)
     }
 
     /// Does what was learnt at `learnt` about `ids` still hold?
@@ -51,12 +60,14 @@ impl Stamps {
     pub(crate) fn changed(&self, id: Uuid) {
         let moment = self.clock.fetch_add(1, Ordering::SeqCst) + 1;
         self.slot(id).fetch_max(moment, Ordering::SeqCst);
+        self.applied.fetch_add(1, Ordering::SeqCst);
     }
 
     /// Changes may have been missed: everything learnt up to here is void.
     pub(crate) fn all_changed(&self) {
         let moment = self.clock.fetch_add(1, Ordering::SeqCst) + 1;
         self.floor.fetch_max(moment, Ordering::SeqCst);
+        self.applied.fetch_add(1, Ordering::SeqCst);
     }
 
     fn slot(&self, id: Uuid) -> &AtomicU64 {
@@ -99,5 +110,18 @@ mod tests {
         stamps.all_changed();
         assert!(!stamps.unchanged_since(learnt, [A, B]));
         assert!(stamps.unchanged_since(stamps.now(), [A, B]));
+    }
+
+    #[test]
+    fn every_change_gives_another_number() {
+        let stamps = Stamps::new();
+        let mut numbers = vec![stamps.applied()];
+        stamps.changed(A);
+        numbers.push(stamps.applied());
+        stamps.all_changed();
+        numbers.push(stamps.applied());
+        stamps.changed(A);
+        numbers.push(stamps.applied());
+        assert!(numbers.is_sorted_by(|one, next| one < next), "{numbers:?}");
     }
 }

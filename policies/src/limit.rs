@@ -3,6 +3,7 @@
 //! Counting is `window`'s for requests and the gateway's for what is in flight; the header fields are `ratelimit_fields`'.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use thiserror::Error;
@@ -13,7 +14,7 @@ pub struct Limit {
     /// Stable across reloads and processes: the same owner, per, kind and window keep their counters when `units` change.
     pub id: u64,
     /// What `RateLimit-Policy` calls it: `free-user-minute`, `login-ip-5m`, `free-user-concurrent`.
-    pub name: Box<str>,
+    pub name: Arc<str>,
     /// Whose use is added up.
     pub per: Per,
     /// What is counted.

@@ -8,7 +8,7 @@
 //!
 //! `t` is when the oldest counted units come back, not all of them. It is never later than `Retry-After`, as the draft wants.
 
-use std::fmt::Write;
+use std::fmt::{Result, Write};
 use std::time::Duration;
 
 use crate::refusal::whole_seconds;
@@ -38,20 +38,20 @@ pub struct Plain {
     pub reset: u64,
 }
 
-/// Appends the value of `RateLimit-Policy`.
-pub fn write_policy<'a>(out: &mut String, readings: impl IntoIterator<Item = &'a Reading<'a>>) {
-    for (index, reading) in readings.into_iter().enumerate() {
-        write_name(out, index, reading.name);
-        write_numbers(out, ('q', reading.quota.units.into()), ('w', reading.quota.window.as_secs()));
-    }
+/// Appends the value of `RateLimit-Policy`. Fails only as `out` does.
+pub fn write_policy<'a>(out: &mut impl Write, readings: impl IntoIterator<Item = &'a Reading<'a>>) -> Result {
+    readings.into_iter().enumerate().try_for_each(|(index, reading)| {
+        write_name(out, index, reading.name)?;
+        write_numbers(out, (";q=", reading.quota.units.into()), (";w=", reading.quota.window.as_secs()))
+    })
 }
 
-/// Appends the value of `RateLimit`.
-pub fn write_ratelimit<'a>(out: &mut String, readings: impl IntoIterator<Item = &'a Reading<'a>>) {
-    for (index, reading) in readings.into_iter().enumerate() {
-        write_name(out, index, reading.name);
-        write_numbers(out, ('r', reading.remaining.into()), ('t', reading.seconds()));
-    }
+/// Appends the value of `RateLimit`. Fails only as `out` does.
+pub fn write_ratelimit<'a>(out: &mut impl Write, readings: impl IntoIterator<Item = &'a Reading<'a>>) -> Result {
+    readings.into_iter().enumerate().try_for_each(|(index, reading)| {
+        write_name(out, index, reading.name)?;
+        write_numbers(out, (";r=", reading.remaining.into()), (";t=", reading.seconds()))
+    })
 }
 
 /// The reading nearest to a refusal, for clients that know one limit only: the fewest units left, then the longest wait.
@@ -79,23 +79,37 @@ impl<'a> Reading<'a> {
 }
 
 /// A structured field string (RFC 9651 §3.3.3): visible ASCII and space, `"` and `\` escaped.
-fn write_name(out: &mut String, index: usize, name: &str) {
-    out.push_str(if index == 0 { "\"" } else { ", \"" });
-    for character in name.chars() {
-        match character {
-            '"' | '\\' => out.extend(['\\', character]),
-            ' '..='~' => out.push(character),
-            _ => out.push('-'),
-        }
+fn write_name(out: &mut impl Write, index: usize, name: &str) -> Result {
+    out.write_str(if index == 0 { "\"" } else { ", \"" })?;
+    // Nearly every name is plain and copied whole.
+    if name.bytes().all(|byte| matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\') {
+        out.write_str(name)?;
+    } else {
+        name.chars().try_for_each(|character| write_escaped(out, character))?;
     }
-    out.push('"');
+    out.write_str("\"")
 }
 
-fn write_numbers(out: &mut String, (first, one): (char, u64), (second, two): (char, u64)) {
-    write!(out, ";{first}={one};{second}={two}").expect("writing to a String cannot fail");
+fn write_escaped(out: &mut impl Write, character: char) -> Result {
+    match character {
+        '"' => out.write_str("\\\""),
+        '\\' => out.write_str("\\\\"),
+        ' '..='~' => out.write_char(character),
+        _ => out.write_char('-'),
+    }
+}
+
+/// `itoa` and not `write!`: these are on every answer.
+fn write_numbers(out: &mut impl Write, (first, one): (&str, u64), (second, two): (&str, u64)) -> Result {
+    for (word, number) in [(first, one), (second, two)] {
+        out.write_str(word)?;
+        out.write_str(itoa::Buffer::new().format(number))?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 mod tests {
     use super::*;
 
@@ -108,8 +122,8 @@ mod tests {
     fn the_fields_are_those_of_the_draft() {
         let readings = [reading("free-user-minute", 100, 60, 50, 29_001), reading("login-ip-5m", 20, 300, 19, 60_000)];
         let (mut policy, mut ratelimit) = (String::new(), String::new());
-        write_policy(&mut policy, &readings);
-        write_ratelimit(&mut ratelimit, &readings);
+        write_policy(&mut policy, &readings).unwrap();
+        write_ratelimit(&mut ratelimit, &readings).unwrap();
         assert_eq!(policy, r#""free-user-minute";q=100;w=60, "login-ip-5m";q=20;w=300"#);
         assert_eq!(ratelimit, r#""free-user-minute";r=50;t=30, "login-ip-5m";r=19;t=60"#);
     }
@@ -117,14 +131,14 @@ mod tests {
     #[test]
     fn a_name_is_always_a_structured_field_string() {
         let mut policy = String::new();
-        write_policy(&mut policy, &[reading("a\"b\\c\r\né", 1, 1, 0, 0)]);
+        write_policy(&mut policy, &[reading("a\"b\\c\r\né", 1, 1, 0, 0)]).unwrap();
         assert_eq!(policy, r#""a\"b\\c---";q=1;w=1"#);
     }
 
     #[test]
     fn the_reset_never_exceeds_the_window_beside_it() {
         let mut ratelimit = String::new();
-        write_ratelimit(&mut ratelimit, &[reading("n", 1, 60, 0, 60_900)]);
+        write_ratelimit(&mut ratelimit, &[reading("n", 1, 60, 0, 60_900)]).unwrap();
         assert_eq!(ratelimit, r#""n";r=0;t=60"#);
     }
 

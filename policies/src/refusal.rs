@@ -3,6 +3,7 @@
 //! A variant holds small data and never a credential, a header's value or a path: what it says may be logged and sent. Turning
 //! one into a body is `problem`'s.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::path::PathError;
@@ -60,14 +61,14 @@ pub enum Refusal {
     /// A quota is spent.
     RateLimited {
         /// The limit's name.
-        limit: Box<str>,
+        limit: Arc<str>,
         /// Until the request would be admitted.
         retry_after: Duration,
     },
     /// Too many requests in flight.
     TooManyConcurrent {
         /// The limit's name.
-        limit: Box<str>,
+        limit: Arc<str>,
     },
     /// The limits cannot be counted, and the operator chose to refuse then.
     LimiterUnavailable,

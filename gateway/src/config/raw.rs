@@ -45,7 +45,7 @@ pub(super) struct Server {
     pub(super) reserved_headers: Vec<Placed<String>>,
     /// Refused credentials that one address may show; 120/minute by default.
     pub(super) refusals: Given<String>,
-    /// Counters kept for limits; 1000000 by default.
+    /// People whose limits are counted, and as many addresses; 1000000 by default.
     pub(super) limiter_capacity: Given<u64>,
 }
 

@@ -6,7 +6,7 @@ use super::*;
 
 /// The variant after this one. A new variant does not compile until it has a place, and so a line in the snapshot.
 fn after(refusal: &Refusal) -> Option<Refusal> {
-    let free = || Box::from("free-user-minute");
+    let free = || Arc::from("free-user-minute");
     Some(match refusal {
         Refusal::Malformed(_) => Refusal::UriTooLong,
         Refusal::UriTooLong => Refusal::HeadersTooLarge,

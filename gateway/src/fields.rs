@@ -1,0 +1,97 @@
+//! Header fields that are set together: their values lie in one piece of memory, so that a dozen small allocations are one.
+//!
+//! What the fields say is for others to know.
+
+use std::fmt::Write;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue};
+use smallvec::SmallVec;
+
+/// Fields on their way into a header.
+pub(crate) struct Fields {
+    text: Vec<u8>,
+    /// Each name, and where its value ends; it begins where the one before it ends.
+    ends: SmallVec<[(HeaderName, usize); 12]>,
+}
+
+// === impl Fields ===
+
+impl Fields {
+    /// Room for `bytes` of values; more is found when needed.
+    pub(crate) fn with_capacity(bytes: usize) -> Self {
+        Self { text: Vec::with_capacity(bytes), ends: SmallVec::new() }
+    }
+
+    /// A field that says `text`.
+    pub(crate) fn text(&mut self, name: HeaderName, text: impl AsRef<[u8]>) {
+        self.text.extend_from_slice(text.as_ref());
+        self.ends.push((name, self.text.len()));
+    }
+
+    /// A field that says a number.
+    pub(crate) fn number(&mut self, name: HeaderName, number: impl itoa::Integer) {
+        self.text(name, itoa::Buffer::new().format(number));
+    }
+
+    /// A field that says what `write` writes.
+    pub(crate) fn written(&mut self, name: HeaderName, write: impl FnOnce(&mut Self) -> std::fmt::Result) {
+        let begin = self.text.len();
+        if write(self).is_err() {
+            self.text.truncate(begin);
+            return;
+        }
+        self.ends.push((name, self.text.len()));
+    }
+
+    /// Sets every field in place of whatever stood there. A value that holds what no value may (RFC 9110 §5.5: control
+    /// characters) is left out; names and addresses may be UTF-8, which is opaque data to HTTP.
+    pub(crate) fn set(self, headers: &mut HeaderMap) {
+        let text = Bytes::from(self.text);
+        let mut begin = 0;
+        for (name, end) in self.ends {
+            if let Ok(value) = HeaderValue::from_maybe_shared(text.slice(begin..end)) {
+                headers.insert(name, value);
+            }
+            begin = end;
+        }
+    }
+}
+
+/// For what formats itself.
+impl Write for Fields {
+    fn write_str(&mut self, text: &str) -> std::fmt::Result {
+        self.text.extend_from_slice(text.as_bytes());
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::header::{ALLOW, DATE, ETAG, VIA};
+
+    use super::*;
+
+    #[test]
+    fn fields_share_memory_and_not_text() {
+        let mut headers = HeaderMap::from_iter([(VIA, HeaderValue::from_static("before"))]);
+        let mut fields = Fields::with_capacity(4);
+        fields.text(VIA, "one");
+        fields.number(ETAG, 2_u32);
+        fields.written(ALLOW, |out| write!(out, "{:03}", 3));
+        fields.set(&mut headers);
+        let said = [VIA, ETAG, ALLOW].map(|name| headers.get_all(name).iter().collect::<Vec<_>>());
+        assert_eq!(said, [["one"], ["2"], ["003"]]);
+    }
+
+    #[test]
+    fn what_no_value_may_hold_is_left_out_and_spoils_none() {
+        let mut headers = HeaderMap::new();
+        let mut fields = Fields::with_capacity(16);
+        fields.text(VIA, "a\r\nb");
+        fields.written(DATE, |out| out.write_str("lost").and(Err(std::fmt::Error)));
+        fields.text(ETAG, "c");
+        fields.set(&mut headers);
+        assert_eq!(headers, HeaderMap::from_iter([(ETAG, HeaderValue::from_static("c"))]));
+    }
+}

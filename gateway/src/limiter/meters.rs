@@ -1,0 +1,143 @@
+//! What one caller or address has spent: a window for each limit on requests, a number for each limit on slots.
+//!
+//! A handful of each at most, so lists are the quickest maps. Who has which meters is [`super::table`]'s business.
+
+use std::{sync::Arc, time::Duration};
+
+use parking_lot::{Mutex, MutexGuard};
+use policies::{Quota, Spend, Window};
+use smallvec::SmallVec;
+
+/// The meters of one subject. The lock is its own, held for a few dozen instructions and never across an await.
+#[derive(Default)]
+pub(super) struct Meters(Mutex<Counts>);
+
+#[derive(Default)]
+pub(super) struct Counts {
+    /// Inline, since almost every tier has one limit of each kind: whoever reaches the meters has reached the counts.
+    windows: SmallVec<[Measured; 1]>,
+    slots: SmallVec<[Taken; 1]>,
+    /// The table has forgotten these meters, for they were idle. Whoever still holds them must ask it again.
+    retired: bool,
+}
+
+#[derive(Clone)]
+struct Measured {
+    limit: u64,
+    window: Window,
+    /// What it was last asked about; its length says when the window is idle.
+    quota: Quota,
+}
+
+#[derive(Clone)]
+struct Taken {
+    limit: u64,
+    slots: u32,
+}
+
+/// One concurrency slot, given back when it is dropped.
+pub(super) struct Slot {
+    meters: Arc<Meters>,
+    limit: u64,
+}
+
+// === impl Meters ===
+
+impl Meters {
+    /// The counts, unless the table has forgotten them.
+    pub(super) fn lock(&self) -> Option<MutexGuard<'_, Counts>> {
+        Some(self.0.lock()).filter(|counts| !counts.retired)
+    }
+
+    /// The counts, for the table, which knows whether it has forgotten them.
+    pub(super) fn counts(&self) -> MutexGuard<'_, Counts> {
+        self.0.lock()
+    }
+
+    /// Forgets what is idle. If that is everything, the meters are retired, and it says so.
+    pub(super) fn retire(&self, now: Duration) -> bool {
+        let mut counts = self.0.lock();
+        counts.windows.retain(|measured| !measured.is_idle(now));
+        counts.slots.retain(|taken| taken.slots > 0);
+        counts.retired = counts.windows.is_empty() && counts.slots.is_empty();
+        counts.retired
+    }
+
+    /// What somebody begins with who may have spent from these meters, which are shared, and now gets meters of its own: a
+    /// copy of every window, so that it cannot spend twice. `None` while slots are in use: whose they are is not known, so
+    /// nobody could give a copy of them back.
+    pub(super) fn heir(&self, now: Duration) -> Option<Self> {
+        let counts = self.0.lock();
+        if counts.slots.iter().any(|taken| taken.slots > 0) {
+            return None;
+        }
+        let windows = counts.windows.iter().filter(|measured| !measured.is_idle(now)).cloned().collect();
+        Some(Self(Mutex::new(Counts { windows, ..Counts::default() })))
+    }
+
+    /// Gives back one unit that was spent at `spent_at`.
+    pub(super) fn refund(&self, limit: u64, quota: &Quota, spent_at: Duration) {
+        if let Some(measured) = self.0.lock().windows.iter_mut().find(|measured| measured.limit == limit) {
+            measured.window.refund(*quota, spent_at, 1);
+        }
+    }
+}
+
+// === impl Counts ===
+
+impl Counts {
+    /// Spends one unit of `limit`.
+    pub(super) fn spend(&mut self, limit: u64, quota: &Quota, now: Duration) -> Spend {
+        let found = self.windows.iter().position(|measured| measured.limit == limit);
+        let at = found.unwrap_or_else(|| {
+            self.windows.push(Measured { limit, window: Window::default(), quota: *quota });
+            self.windows.len() - 1
+        });
+        let measured = &mut self.windows[at];
+        measured.quota = *quota;
+        measured.window.spend(*quota, now, 1)
+    }
+
+    /// What [`Self::spend`] would answer.
+    pub(super) fn peek(&self, limit: u64, quota: &Quota, now: Duration) -> Option<Spend> {
+        let measured = self.windows.iter().find(|measured| measured.limit == limit)?;
+        Some(measured.window.peek(*quota, now, 1))
+    }
+
+    /// Takes one of `most` slots of `limit`, if one is free.
+    pub(super) fn take(&mut self, limit: u64, most: u32) -> bool {
+        let found = self.slots.iter().position(|taken| taken.limit == limit);
+        let at = found.unwrap_or_else(|| {
+            self.slots.push(Taken { limit, slots: 0 });
+            self.slots.len() - 1
+        });
+        let taken = &mut self.slots[at];
+        let free = taken.slots < most;
+        taken.slots += u32::from(free);
+        free
+    }
+}
+
+impl Measured {
+    fn is_idle(&self, now: Duration) -> bool {
+        self.window.is_idle(self.quota, now)
+    }
+}
+
+// === impl Slot ===
+
+impl Slot {
+    /// The slot of `limit` that has been taken of `meters`.
+    pub(super) fn of(meters: Arc<Meters>, limit: u64) -> Self {
+        Self { meters, limit }
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        // Meters with slots in use are never retired, so these are still those that the slot was taken of.
+        if let Some(taken) = self.meters.0.lock().slots.iter_mut().find(|taken| taken.limit == self.limit) {
+            taken.slots = taken.slots.saturating_sub(1);
+        }
+    }
+}
