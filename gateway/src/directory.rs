@@ -11,7 +11,7 @@ use std::{
     net::IpAddr,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -38,9 +38,6 @@ const REFUSALS: u64 = u64::from_be_bytes(*b"refusals");
 /// Loads that a change may overtake before the request gives up. Two in a row is already rare.
 const TRIES: usize = 3;
 
-/// No number of changes.
-const UNSEEN: u64 = u64::MAX;
-
 type Digest = [u8; 32];
 
 /// A caller who has been verified.
@@ -53,12 +50,12 @@ pub(crate) struct Known {
     /// Unix seconds after which the credential is worth nothing.
     expires_at: i64,
     learnt: Moment,
-    /// [`Stamps::applied`] when it was last seen to hold: while nothing at all changes, the table of stamps, whose lines are
-    /// seldom in a processor's cache, need not be read.
+    /// [`Stamps::applied`] when it was last seen to hold, at first a number that never comes: while nothing at all changes,
+    /// the table of stamps, whose lines are seldom in a processor's cache, need not be read.
     held_at: AtomicU64,
-    /// Unix seconds of the last use, and of the last one that has been written down.
-    used_at: AtomicI64,
-    written_at: AtomicI64,
+    /// Unix seconds of the last use, and of the last one that has been written down. They fit until 2106.
+    used_at: AtomicU32,
+    written_at: AtomicU32,
 }
 
 /// Verified credentials, and how to verify those that are not.
@@ -276,9 +273,9 @@ impl Directory {
                 assertions: Assertions::default(),
                 meters: Own::default(),
                 learnt,
-                held_at: AtomicU64::new(UNSEEN),
-                used_at: AtomicI64::new(0),
-                written_at: AtomicI64::new(0),
+                held_at: AtomicU64::new(u64::MAX),
+                used_at: AtomicU32::new(0),
+                written_at: AtomicU32::new(0),
             })),
             Err((refusal, account)) => {
                 let about = [wanted.grant().uuid(), account.unwrap_or(wanted.grant().uuid())];
@@ -326,7 +323,7 @@ impl Known {
         if now >= self.expires_at {
             return Err(Refusal::Expired);
         }
-        self.used_at.store(now, Ordering::Relaxed);
+        self.used_at.store(now as u32, Ordering::Relaxed);
         Ok(self)
     }
 
@@ -335,7 +332,7 @@ impl Known {
         let Grant::Key(id) = self.principal.grant else { return None };
         let used_at = self.used_at.load(Ordering::Relaxed);
         let written = self.written_at.swap(used_at, Ordering::Relaxed) == used_at;
-        DateTime::from_timestamp(used_at, 0).filter(|_| !written).map(|at| (id, at))
+        DateTime::from_timestamp(used_at.into(), 0).filter(|_| !written).map(|at| (id, at))
     }
 }
 

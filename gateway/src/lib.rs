@@ -134,7 +134,7 @@ pub async fn build(folder: ConfigFolder, config: Config, data: &Path) -> Result<
         rules,
         directory: Arc::clone(&directory),
         limiter: Arc::clone(&limiter),
-        minter: Minter { keys, issuer: settings.tokens.issuer.as_str().into(), ttl: settings.tokens.assertion_ttl },
+        minter: Minter::new(keys, &settings.tokens.issuer, settings.tokens.assertion_ttl),
         recorder,
         metrics: metrics.clone(),
         readiness: Arc::clone(&readiness),

@@ -59,7 +59,8 @@ pub struct AssertionClaims {
     /// Its name.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub name: Option<String>,
-    /// Has its address been verified?
+    /// Has its address been verified? Left out if not: an assertion is kept for every cached caller, so each byte counts.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
     pub email_verified: bool,
     /// Its role.
     pub role: String,
@@ -68,10 +69,12 @@ pub struct AssertionClaims {
     /// Its customer organisation.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub tenant: Option<TenantId>,
-    /// `jwt` or `api_key`.
-    pub method: String,
-    /// The session's or key's id.
-    pub grant: Uuid,
+    /// The login's id, if it was one (OpenID Connect Front-Channel Logout 1.0 §3).
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub sid: Option<SessionId>,
+    /// The API key's id, if it was one.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub key_id: Option<KeyId>,
     /// What an API key is restricted to, separated by spaces (RFC 8693 §4.2).
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub scope: Option<String>,
@@ -157,8 +160,14 @@ impl AssertionClaims {
             role: principal.role.to_string(),
             tier: principal.tier.to_string(),
             tenant: principal.tenant,
-            method: principal.grant.method().to_owned(),
-            grant: principal.grant.uuid(),
+            sid: match principal.grant {
+                Grant::Session(id) => Some(id),
+                Grant::Key(_) => None,
+            },
+            key_id: match principal.grant {
+                Grant::Session(_) => None,
+                Grant::Key(id) => Some(id),
+            },
             scope: principal.scopes.as_deref().map(scope),
             iat: now.timestamp(),
             exp: (now + ttl).timestamp(),
@@ -177,10 +186,10 @@ impl TryFrom<AssertionClaims> for Principal {
     type Error = TokenError;
 
     fn try_from(claims: AssertionClaims) -> Result<Self, TokenError> {
-        let grant = match claims.method.as_str() {
-            "jwt" => Grant::Session(SessionId::new(claims.grant)),
-            "api_key" => Grant::Key(KeyId::new(claims.grant)),
-            _ => return Err(TokenError::MissingClaim("method")),
+        let grant = match (claims.sid, claims.key_id) {
+            (Some(id), None) => Grant::Session(id),
+            (None, Some(id)) => Grant::Key(id),
+            (None, None) | (Some(_), Some(_)) => return Err(TokenError::MissingClaim("sid")),
         };
         Ok(Self {
             account: claims.sub,

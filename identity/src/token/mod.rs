@@ -119,7 +119,7 @@ impl TokenType {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Access => "at+jwt",
-            Self::Assertion => "portcullis-assertion+jwt",
+            Self::Assertion => "assertion+jwt",
         }
     }
 

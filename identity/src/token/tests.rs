@@ -271,8 +271,11 @@ fn an_assertion_says_who_a_principal_is() {
         assert_eq!((claims.iat, claims.exp), (NOW, NOW + 300));
         assert_eq!(Principal::try_from(claims).unwrap(), principal);
     }
-    let odd = AssertionClaims { method: "basic".into(), ..asserted(&somebody()) };
-    assert_eq!(Principal::try_from(odd).err(), Some(TokenError::MissingClaim("method")));
+    for key_id in [None, Some(KeyId::new(Uuid::from_u128(3)))] {
+        let sid = key_id.map(|_| SessionId::new(Uuid::from_u128(2)));
+        let odd = AssertionClaims { sid, key_id, ..asserted(&somebody()) };
+        assert_eq!(Principal::try_from(odd).err(), Some(TokenError::MissingClaim("sid")), "{key_id:?}");
+    }
 }
 
 #[test]
