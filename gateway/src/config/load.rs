@@ -1,25 +1,22 @@
 //! Reads the configuration folder, or the defaults that are built in, into a [`Config`], or finds everything that is wrong.
 
+mod server;
+mod upstreams;
+
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     fmt::Display,
     fs,
-    net::SocketAddr,
     path::{Path, PathBuf},
     str::FromStr,
     time::Duration,
 };
 
 use identity::{Algorithm, Argon2Params, Hasher};
-use policies::{
-    Quota,
-    config::{Diagnostic, Document, DurationText, Placed, Source, Sources, Surroundings, Value},
-    header::{Folding, Reserved},
-};
+use policies::config::{Diagnostic, Document, DurationText, Placed, Source, Sources, Surroundings, Value};
 
 use super::{
-    AccessLog, CacheSettings, Config, IdentityHeader, Listen, Log, MasterKeySource, Passwords, Server, Settings,
-    StoreSettings, Tokens, UpstreamSettings,
+    AccessLog, CacheSettings, Config, Log, MasterKeySource, Passwords, Settings, StoreSettings, Tokens,
     raw::{self, Given},
 };
 use crate::snapshot::ADMIN_API;
@@ -116,73 +113,6 @@ impl Reader<'_, '_> {
             log: self.log(),
             upstreams: self.upstreams(),
         }
-    }
-
-    fn listen(&mut self) -> Listen {
-        let raw: raw::Listen = self.document.section("listen").unwrap_or_default();
-        Listen {
-            http: self.parsed(
-                raw.http.as_ref(),
-                SocketAddr::from(([127, 0, 0, 1], 8080)),
-                "an address such as 127.0.0.1:8080",
-            ),
-            metrics: self.parsed(
-                raw.metrics.as_ref(),
-                SocketAddr::from(([127, 0, 0, 1], 9464)),
-                "an address such as 127.0.0.1:9464",
-            ),
-        }
-    }
-
-    fn server(&mut self) -> Server {
-        let raw: raw::Server = self.document.section("server").unwrap_or_default();
-        let folding = match raw.underscore_headers {
-            None | Some(raw::Underscore::Drop) => Folding::Drop,
-            Some(raw::Underscore::Allow) => Folding::Allow,
-        };
-        let names: Vec<String> = raw.reserved_headers.iter().map(|name| name.to_string()).collect();
-        if let Some(first) = raw.reserved_headers.first()
-            && let Err(error) = Reserved::new(names.iter().map(String::as_str), folding)
-        {
-            self.document.note(first.span(), error.to_string());
-        }
-        let trusted = raw.trusted_proxies.iter().filter_map(|text| {
-            let network = text.parse().or_else(|_| text.parse::<std::net::IpAddr>().map(Into::into));
-            network
-                .map_err(|_| {
-                    self.document.note(text.span(), format!("\"{}\" is not a network such as 10.0.0.0/8", **text));
-                })
-                .ok()
-        });
-        Server {
-            trusted_proxies: trusted.collect(),
-            worker_threads: self.count(raw.worker_threads.as_ref(), 0, 0),
-            max_header_bytes: self.count(raw.max_header_bytes.as_ref(), 32 * 1024, 1024),
-            max_uri_bytes: self.count(raw.max_uri_bytes.as_ref(), 8 * 1024, 64),
-            max_body_bytes: self.count(raw.max_body_bytes.as_ref(), 10 * 1024 * 1024, 0) as u64,
-            keepalive: self.duration(raw.keepalive.as_ref(), 60),
-            drain: self.duration(raw.drain.as_ref(), 30),
-            underscore_headers: folding,
-            reserved_headers: names,
-            refusals: self.refusals(raw.refusals.as_ref()),
-            limiter_capacity: self.count(raw.limiter_capacity.as_ref(), 1_000_000, 1000),
-        }
-    }
-
-    fn refusals(&mut self, given: Option<&Placed<Value<String>>>) -> Quota {
-        let shipped = Quota { units: 120, window: Duration::from_mins(1) };
-        let Some((given, text)) = given.and_then(|given| Some((given, self.document.resolve(given, self.folder)?)))
-        else {
-            return shipped;
-        };
-        match Quota::parse(&text) {
-            Ok(Some(quota)) => return quota,
-            Ok(None) => {
-                self.document.note(given.span(), "refusals must be limited, or strangers could guess keys without end");
-            }
-            Err(error) => self.document.note(given.span(), error.to_string()),
-        }
-        shipped
     }
 
     fn store(&mut self) -> StoreSettings {
@@ -301,47 +231,6 @@ impl Reader<'_, '_> {
         Log { level, access }
     }
 
-    fn upstreams(&mut self) -> BTreeMap<String, UpstreamSettings> {
-        let mut upstreams = BTreeMap::new();
-        for entry in self.document.entries::<raw::Upstream>("upstreams") {
-            if *entry.name == ADMIN_API {
-                self.document.note(
-                    entry.name.span(),
-                    format!("`{ADMIN_API}` is our own account service and cannot be configured"),
-                );
-            }
-            let settings = entry.value.map(|raw| self.upstream(raw));
-            // One that cannot be read still exists, or every route that names it would be wrong too.
-            upstreams.insert(entry.name.into_inner(), settings.unwrap_or_else(UpstreamSettings::shipped));
-        }
-        upstreams
-    }
-
-    fn upstream(&mut self, raw: raw::Upstream) -> UpstreamSettings {
-        if raw.servers.is_empty() {
-            self.document.note(raw.servers.span(), "an upstream needs a server");
-        }
-        let mut servers = Vec::new();
-        for given in raw.servers.iter() {
-            let Some(server) = self.document.resolve(given, self.folder) else { continue };
-            if !server
-                .rsplit_once(':')
-                .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port > 0))
-            {
-                self.document.note(given.span(), format!("\"{server}\" is not a server: write host:port"));
-            }
-            servers.push(server);
-        }
-        let shipped = UpstreamSettings::shipped();
-        UpstreamSettings {
-            servers,
-            connect_timeout: self.duration(raw.connect_timeout.as_ref(), shipped.connect_timeout.as_secs()),
-            response_timeout: self.duration(raw.response_timeout.as_ref(), shipped.response_timeout.as_secs()),
-            idle_timeout: self.duration(raw.idle_timeout.as_ref(), shipped.idle_timeout.as_secs()),
-            headers: raw.headers.map_or(shipped.headers, Into::into),
-        }
-    }
-
     fn text(&mut self, given: Option<&Placed<Value<String>>>, default: &str) -> String {
         given.and_then(|given| self.document.resolve(given, self.folder)).unwrap_or_else(|| default.to_owned())
     }
@@ -382,17 +271,4 @@ impl Reader<'_, '_> {
 /// The bound of [`Hasher::new`] on memory, without spending that memory to find out.
 fn check_memory(params: Argon2Params) -> Result<(), identity::PasswordError> {
     if (8..=64 * 1024).contains(&params.memory_kib) { Ok(()) } else { Err(identity::PasswordError::Params) }
-}
-
-impl UpstreamSettings {
-    /// What an upstream is when it says no more than its servers.
-    pub(crate) fn shipped() -> Self {
-        Self {
-            servers: Vec::new(),
-            connect_timeout: Duration::from_secs(2),
-            response_timeout: Duration::from_mins(1),
-            idle_timeout: Duration::from_mins(1),
-            headers: IdentityHeader::DEFAULT.into(),
-        }
-    }
 }
