@@ -63,6 +63,11 @@ impl Assertions {
         };
         take([&kept[at].head, &kept[at].rest]);
     }
+
+    /// Forgets what would be minted anew anyway: they are the larger half of a cached caller, and most callers are quiet.
+    pub(crate) fn forget_stale(&self, now: DateTime<Utc>) {
+        self.0.lock().retain(|one| now.timestamp() < one.fresh_until);
+    }
 }
 
 // === impl Minter ===
@@ -91,5 +96,90 @@ impl Minter {
             *last = head.into();
         }
         Arc::clone(&last)
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+mod tests {
+    use identity::{AccountId, Algorithm, Grant, KeySet, SessionId, SigningKey, TokenRules, verify};
+    use store::SigningSet;
+    use uuid::Uuid;
+
+    use super::*;
+
+    fn set() -> SigningSet {
+        let current = SigningKey::generate(Algorithm::EdDsa, "k".into(), &mut rand::rng()).unwrap();
+        SigningSet { keys: KeySet::new(vec![current.verifying_key()], None), current }
+    }
+
+    fn minter() -> Minter {
+        let keyring = Keyring { access: set(), assertion: set() };
+        Minter::new(Arc::new(ArcSwap::from_pointee(keyring)), "door", Duration::from_mins(5))
+    }
+
+    fn principal() -> Principal {
+        Principal {
+            account: AccountId::new(Uuid::from_u128(1)),
+            email: "a@b.example".into(),
+            name: None,
+            role: "user".into(),
+            tier: "free".into(),
+            tenant: None,
+            is_verified: false,
+            grant: Grant::Session(SessionId::new(Uuid::from_u128(2))),
+            scopes: None,
+        }
+    }
+
+    fn at(seconds: i64) -> DateTime<Utc> {
+        Utc::now() + TimeDelta::seconds(seconds)
+    }
+
+    fn shown(kept: &Assertions, minter: &Minter, upstream: &str, now: DateTime<Utc>) -> String {
+        let mut text = String::new();
+        kept.with(minter, &principal(), &upstream.into(), now, |pieces| text = pieces.concat());
+        text
+    }
+
+    #[test]
+    fn an_assertion_is_for_one_upstream_and_is_minted_once_in_half_its_life() {
+        let (kept, minter) = (Assertions::default(), minter());
+        let first = shown(&kept, &minter, "one", at(0));
+        assert_eq!(shown(&kept, &minter, "one", at(140)), first);
+        assert_ne!(shown(&kept, &minter, "one", at(160)), first);
+        for upstream in ["one", "two"] {
+            let rules = TokenRules {
+                issuer: "door".into(),
+                audience: upstream.into(),
+                typ: TokenType::Assertion,
+                leeway: Duration::from_mins(5),
+            };
+            let text = shown(&kept, &minter, upstream, at(160));
+            let claims: AssertionClaims = verify(&text, &minter.keys.load().assertion.keys, &rules, at(160)).unwrap();
+            assert_eq!(Principal::try_from(claims).unwrap(), principal());
+        }
+    }
+
+    #[test]
+    fn after_a_rotation_what_is_minted_begins_with_the_new_key() {
+        let (kept, minter) = (Assertions::default(), minter());
+        let before = shown(&kept, &minter, "one", at(0));
+        let fresh = SigningKey::generate(Algorithm::EdDsa, "next".into(), &mut rand::rng()).unwrap();
+        let keys = KeySet::new(vec![fresh.verifying_key()], None);
+        minter.keys.store(Arc::new(Keyring { access: set(), assertion: SigningSet { current: fresh, keys } }));
+        let head = |text: &str| text.split('.').next().unwrap().to_owned();
+        assert_ne!(head(&shown(&kept, &minter, "two", at(0))), head(&before));
+        assert_eq!(shown(&kept, &minter, "one", at(1)), before, "what was signed before keeps its own header");
+    }
+
+    #[test]
+    fn what_is_stale_is_forgotten_and_nothing_else() {
+        let (kept, minter) = (Assertions::default(), minter());
+        let first = shown(&kept, &minter, "one", at(0));
+        kept.forget_stale(at(140));
+        assert_eq!(shown(&kept, &minter, "one", at(0)), first);
+        kept.forget_stale(at(160));
+        assert!(kept.0.lock().is_empty());
     }
 }

@@ -185,6 +185,7 @@ impl Directory {
         let mut used: Vec<(KeyId, DateTime<Utc>)> = Vec::new();
         for (digest, known) in &self.known {
             used.extend(known.unwritten_use());
+            known.assertions.forget_stale(now);
             if known.expires_at <= now.timestamp() {
                 self.known.invalidate(&*digest).await;
             }

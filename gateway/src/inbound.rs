@@ -9,6 +9,7 @@ use http::{HeaderMap, HeaderName, Method, Version, header};
 use ipnet::IpNet;
 use pingora::proxy::Session;
 use policies::{Refusal, path};
+use serde::{Serialize, Serializer};
 
 use crate::fields::Fields;
 
@@ -167,7 +168,7 @@ impl RequestId {
         Self::of(fastrand::u128(1..))
     }
 
-    fn of(bits: u128) -> Self {
+    pub(crate) fn of(bits: u128) -> Self {
         Self(hex(bits))
     }
 
@@ -191,6 +192,12 @@ impl RequestId {
 }
 
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+
+impl Serialize for RequestId {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(self.as_str())
+    }
+}
 
 /// The low digits of a number in lower-case hex.
 fn hex<const DIGITS: usize>(mut bits: u128) -> [u8; DIGITS] {

@@ -131,19 +131,21 @@ impl Journey {
         }
         // A probe every second is no news.
         if door.recorder.is_on() && (self.route.is_some() || self.refusal.is_some()) {
-            door.recorder.record(self.event(status, sent_bytes, took));
+            let event = self.event(status, sent_bytes, took);
+            door.recorder.record(event);
         }
     }
 
-    fn event(&self, status: u16, sent_bytes: usize, took: Duration) -> Event {
-        let inbound = self.inbound.as_ref();
+    /// What there is to tell, with what was read moved into it: this is the end of the journey.
+    fn event(&mut self, status: u16, sent_bytes: usize, took: Duration) -> Event {
+        let inbound = self.inbound.take();
         let principal = self.known.as_ref().map(|known| &known.principal);
         Event {
             at: self.now,
-            request_id: self.request_id().unwrap_or_default().to_owned(),
-            client: inbound.map(|inbound| inbound.client),
-            method: inbound.map_or_else(String::new, |inbound| inbound.method.to_string()),
-            path: inbound.map_or_else(String::new, |inbound| inbound.path.to_string()),
+            request_id: inbound.as_ref().map(|inbound| inbound.request_id),
+            client: inbound.as_ref().map(|inbound| inbound.client),
+            method: inbound.as_ref().map(|inbound| inbound.method.clone()).unwrap_or_default(),
+            path: inbound.map(|inbound| inbound.path).unwrap_or_default(),
             route: self.route.as_ref().map(|route| Arc::clone(&route.name)),
             account: principal.map(|principal| principal.account.uuid()),
             auth: principal.map(|principal| principal.grant.method()),
@@ -155,7 +157,7 @@ impl Journey {
             },
             refusal: self.refusal.as_ref().map(Refusal::code),
             status,
-            upstream: self.peer.clone(),
+            upstream: self.peer.take(),
             decided_us: self.decided.unwrap_or(took).as_micros() as u64,
             total_us: took.as_micros() as u64,
             sent_bytes,

@@ -15,10 +15,13 @@ use std::{
 };
 
 use chrono::{DateTime, Utc};
+use http::Method;
 use parking_lot::Mutex;
 use prometheus::IntCounter;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use uuid::Uuid;
+
+use crate::inbound::RequestId;
 
 /// How often gathered events are written.
 const FLUSH_EVERY: Duration = Duration::from_millis(100);
@@ -29,10 +32,12 @@ const CAPACITY: usize = 50_000;
 #[derive(Serialize)]
 pub(crate) struct Event {
     pub(crate) at: DateTime<Utc>,
-    pub(crate) request_id: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) request_id: Option<RequestId>,
     pub(crate) client: Option<std::net::IpAddr>,
-    pub(crate) method: String,
-    pub(crate) path: String,
+    #[serde(serialize_with = "method_as_text")]
+    pub(crate) method: Method,
+    pub(crate) path: Box<str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) route: Option<Arc<str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -51,6 +56,10 @@ pub(crate) struct Event {
     /// Microseconds from the request's header to the end of the answer.
     pub(crate) total_us: u64,
     pub(crate) sent_bytes: usize,
+}
+
+fn method_as_text<S: Serializer>(method: &Method, to: S) -> Result<S::Ok, S::Error> {
+    to.serialize_str(method.as_str())
 }
 
 /// Takes events and writes them, in order.
@@ -109,10 +118,10 @@ impl Drop for Recorder {
 
 impl Queue {
     fn write_until_closed(&self, mut sink: Box<dyn Write + Send>) {
-        let mut text = Vec::new();
+        let (mut events, mut text) = (Vec::new(), Vec::new());
         loop {
             let closing = self.closing.load(Ordering::Acquire);
-            self.flush(&mut sink, &mut text);
+            self.flush(&mut sink, &mut events, &mut text);
             if closing {
                 return;
             }
@@ -120,9 +129,10 @@ impl Queue {
         }
     }
 
-    fn flush(&self, sink: &mut dyn Write, text: &mut Vec<u8>) {
-        let events = std::mem::take(&mut *self.events.lock());
-        for event in &events {
+    /// `events` and `text` are empty before and after; what they have room for is not asked for again.
+    fn flush(&self, sink: &mut dyn Write, events: &mut Vec<Event>, text: &mut Vec<u8>) {
+        std::mem::swap(&mut *self.events.lock(), events);
+        for event in &*events {
             if serde_json::to_writer(&mut *text, event).is_ok() {
                 text.push(b'\n');
             }
@@ -132,6 +142,7 @@ impl Queue {
             self.dropped.inc_by(events.len() as u64);
         }
         text.clear();
+        events.clear();
     }
 }
 
@@ -156,9 +167,9 @@ mod tests {
     fn event(path: &str) -> Event {
         Event {
             at: DateTime::UNIX_EPOCH,
-            request_id: "r".into(),
+            request_id: Some(RequestId::of(7)),
             client: None,
-            method: "GET".into(),
+            method: Method::GET,
             path: path.into(),
             route: None,
             account: None,
@@ -183,7 +194,7 @@ mod tests {
         drop(recorder);
         let text = String::from_utf8(sink.0.lock().clone()).unwrap();
         assert_eq!(text.lines().count(), 1000);
-        insta::assert_snapshot!(text.lines().next().unwrap(), @r#"{"at":"1970-01-01T00:00:00Z","request_id":"r","client":null,"method":"GET","path":"/0\n\"","decision":"refused","refusal":"no_route","status":404,"decided_us":1,"total_us":2,"sent_bytes":3}"#);
+        insta::assert_snapshot!(text.lines().next().unwrap(), @r#"{"at":"1970-01-01T00:00:00Z","request_id":"00000000000000000000000000000007","client":null,"method":"GET","path":"/0\n\"","decision":"refused","refusal":"no_route","status":404,"decided_us":1,"total_us":2,"sent_bytes":3}"#);
     }
 
     #[test]

@@ -242,6 +242,9 @@ async fn is_sound(connection: &mut SqliteConnection) -> Result<bool, sqlx::Error
     Ok(!connection.is_in_transaction())
 }
 
+/// SQLite reads from memory: more connections than cores wait for nothing, and each has a thread and a page cache.
+const SQLITE_CONNECTIONS: u32 = 4;
+
 fn open_sqlite(url: &str, settings: &PoolSettings) -> Result<Db, StoreError> {
     let memory = url.contains(":memory:");
     let options = SqliteConnectOptions::from_str(url)
@@ -262,7 +265,7 @@ fn open_sqlite(url: &str, settings: &PoolSettings) -> Result<Db, StoreError> {
         // A database in memory goes with its last connection.
         pool.max_connections(1).idle_timeout(None).max_lifetime(None)
     } else {
-        pool.max_connections(settings.max_connections)
+        pool.max_connections(settings.max_connections.min(SQLITE_CONNECTIONS))
     };
     Ok(Db::Lite { pool: pool.connect_lazy_with(options), file, writer: Arc::new(Semaphore::new(1)) })
 }

@@ -69,7 +69,7 @@ pub struct AssertionClaims {
     /// Its customer organisation.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub tenant: Option<TenantId>,
-    /// The login's id, if it was one (OpenID Connect Front-Channel Logout 1.0 §3).
+    /// The login's id, if it was one (`OpenID` Connect Front-Channel Logout 1.0 §3).
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub sid: Option<SessionId>,
     /// The API key's id, if it was one.
