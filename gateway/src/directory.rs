@@ -43,6 +43,10 @@ type Digest = [u8; 32];
 /// A caller who has been verified.
 pub(crate) struct Known {
     pub(crate) principal: Arc<Principal>,
+    /// The account's address, as its owner writes it.
+    pub(crate) email: Box<str>,
+    /// The account's name.
+    pub(crate) name: Option<Box<str>>,
     /// Assertions minted for this principal; they go when the facts they were made from go.
     pub(crate) assertions: Assertions,
     /// What the account has spent, at hand.
@@ -271,6 +275,8 @@ impl Directory {
             Ok(facts) => Ok(Arc::new(Known {
                 expires_at: wanted.expires_at(&facts),
                 principal: Arc::new(self.with_shared_words(facts.principal(wanted.grant()))),
+                email: facts.account.email.as_str().into(),
+                name: facts.account.name.as_deref().map(Into::into),
                 assertions: Assertions::default(),
                 meters: Own::default(),
                 learnt,

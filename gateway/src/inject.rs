@@ -7,7 +7,7 @@ use std::fmt::Write;
 
 use chrono::{DateTime, Utc};
 use http::{HeaderMap, HeaderName, Uri, header, request::Parts, uri::PathAndQuery};
-use identity::{Grant, Principal};
+use identity::Grant;
 use pingora::{Error, ErrorType, OrErr, Result, http::RequestHeader};
 use policies::{
     Permit, Roles,
@@ -17,7 +17,12 @@ use smallvec::SmallVec;
 use uuid::Uuid;
 
 use crate::{
-    assertions::Minter, config::IdentityHeader, directory::Known, fields::Fields, inbound::Inbound, journey::Journey,
+    assertions::{Minted, Minter},
+    config::IdentityHeader,
+    directory::Known,
+    fields::Fields,
+    inbound::Inbound,
+    journey::Journey,
     upstream::Upstream,
 };
 
@@ -125,18 +130,18 @@ impl Injection<'_> {
                 (IdentityHeader::XRequestId, _) => fields.text(wanted.name(), self.inbound.request_id.as_str()),
                 (IdentityHeader::XGatewayAssertion, Some(known)) => {
                     let (principal, upstream) = (&known.principal, &self.upstream.name);
-                    let take = |pieces: [&str; 2]| fields.token(wanted.name(), pieces);
+                    let take = |minted: &Minted| fields.compact_jws(wanted.name(), minted.parts());
                     known.assertions.with(self.minter, principal, upstream, self.now, take);
                 }
-                (_, Some(known)) => self.field(*wanted, &known.principal, fields),
+                (_, Some(known)) => self.field(*wanted, known, fields),
                 (_, None) => {}
             }
         }
     }
 
     /// One header about the caller, if there is something to say.
-    fn field(&self, wanted: IdentityHeader, principal: &Principal, fields: &mut Fields) {
-        let name = wanted.name();
+    fn field(&self, wanted: IdentityHeader, known: &Known, fields: &mut Fields) {
+        let (name, principal) = (wanted.name(), &known.principal);
         let mut id = |name, id: Uuid| fields.text(name, id.hyphenated().encode_lower(&mut Uuid::encode_buffer()));
         match wanted {
             IdentityHeader::XUserId => id(name, principal.account.uuid()),
@@ -149,9 +154,9 @@ impl Injection<'_> {
                 Grant::Session(session) => id(name, session.uuid()),
                 Grant::Key(key) => id(X_KEY_ID, key.uuid()),
             },
-            IdentityHeader::XUserEmail => fields.text(name, &*principal.email),
+            IdentityHeader::XUserEmail => fields.text(name, &*known.email),
             IdentityHeader::XUserName => {
-                if let Some(text) = &principal.name {
+                if let Some(text) = &known.name {
                     fields.text(name, &**text);
                 }
             }

@@ -6,23 +6,18 @@ use uuid::Uuid;
 
 use crate::{AccountId, KeyId, SessionId, TenantId};
 
-/// A caller whose credential has been verified and whose account has been looked up.
+/// A caller whose credential has been verified and whose account has been looked up: what decisions are made of, and what an
+/// assertion says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Principal {
     /// Whose credential it was.
     pub account: AccountId,
-    /// The account's address, as its owner writes it.
-    pub email: Box<str>,
-    /// The account's name.
-    pub name: Option<Box<str>>,
     /// The account's role; what it may do is in `roles.toml`.
     pub role: Arc<str>,
     /// The account's tier; what it includes is in `tiers.toml`.
     pub tier: Arc<str>,
     /// The customer organisation.
     pub tenant: Option<TenantId>,
-    /// Has the address been verified?
-    pub is_verified: bool,
     /// By what the caller is known.
     pub grant: Grant,
     /// What an API key is restricted to; `None`: whatever the account may do.

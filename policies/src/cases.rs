@@ -111,12 +111,9 @@ impl Caller {
     pub(crate) fn principal(&self) -> Arc<Principal> {
         Arc::new(Principal {
             account: AccountId::new(Uuid::nil()),
-            email: "somebody@example.com".into(),
-            name: None,
             role: Arc::clone(&self.role),
             tier: Arc::clone(&self.tier),
             tenant: None,
-            is_verified: true,
             grant: Grant::Session(SessionId::new(Uuid::nil())),
             scopes: self.scopes.clone(),
         })

@@ -112,12 +112,9 @@ impl GrantFacts {
         let account = &self.account;
         Principal {
             account: account.id,
-            email: account.email.as_str().into(),
-            name: account.name.as_deref().map(Into::into),
             role: Arc::from(account.role.as_str()),
             tier: Arc::from(account.tier.as_str()),
             tenant: account.tenant_id,
-            is_verified: account.is_verified,
             grant,
             scopes: self.scopes.as_ref().map(|scopes| scopes.iter().map(|scope| scope.as_str().into()).collect()),
         }

@@ -11,12 +11,9 @@ use crate::house::{House, ISSUER, Person, Shown};
 fn administrator(person: &Person) -> Principal {
     Principal {
         account: person.id,
-        email: "ada@example.com".into(),
-        name: None,
         role: "admin".into(),
         tier: "free".into(),
         tenant: None,
-        is_verified: true,
         grant: Grant::Session(SessionId::new(Uuid::now_v7())),
         scopes: None,
     }

@@ -45,7 +45,8 @@ pub struct AccessClaims {
     pub jti: Uuid,
 }
 
-/// What an assertion says: a caller, to one upstream.
+/// What an assertion says: a caller, to one upstream. Not how to reach them: an upstream that wants the address or the name asks
+/// for their headers, and an assertion is kept for every cached caller, so that each byte counts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AssertionClaims {
     /// Who signed.
@@ -54,14 +55,6 @@ pub struct AssertionClaims {
     pub aud: String,
     /// The account.
     pub sub: AccountId,
-    /// Its address.
-    pub email: String,
-    /// Its name.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub name: Option<String>,
-    /// Has its address been verified? Left out if not: an assertion is kept for every cached caller, so each byte counts.
-    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
-    pub email_verified: bool,
     /// Its role.
     pub role: String,
     /// Its tier.
@@ -154,9 +147,6 @@ impl AssertionClaims {
             iss: issuer.to_owned(),
             aud: audience.to_owned(),
             sub: principal.account,
-            email: principal.email.to_string(),
-            name: principal.name.as_deref().map(str::to_owned),
-            email_verified: principal.is_verified,
             role: principal.role.to_string(),
             tier: principal.tier.to_string(),
             tenant: principal.tenant,
@@ -193,12 +183,9 @@ impl TryFrom<AssertionClaims> for Principal {
         };
         Ok(Self {
             account: claims.sub,
-            email: claims.email.into(),
-            name: claims.name.map(Into::into),
             role: Arc::from(claims.role),
             tier: Arc::from(claims.tier),
             tenant: claims.tenant,
-            is_verified: claims.email_verified,
             grant,
             scopes: claims.scope.map(|scope| scope.split_whitespace().map(Into::into).collect()),
         })

@@ -237,12 +237,9 @@ fn the_caller_is_told_that_a_token_expired_and_nothing_else() {
 fn somebody() -> Principal {
     Principal {
         account: AccountId::new(Uuid::from_u128(1)),
-        email: "a@b.c".into(),
-        name: Some("A".into()),
         role: "user".into(),
         tier: "free".into(),
         tenant: Some(Uuid::from_u128(4).into()),
-        is_verified: true,
         grant: Grant::Session(SessionId::new(Uuid::from_u128(2))),
         scopes: None,
     }
@@ -256,13 +253,8 @@ fn asserted(principal: &Principal) -> AssertionClaims {
 fn an_assertion_says_who_a_principal_is() {
     let session = somebody();
     let grant = Grant::Key(KeyId::new(Uuid::from_u128(3)));
-    let key = Principal {
-        grant,
-        scopes: Some(["agents:read".into(), "demo:*".into()].into()),
-        name: None,
-        tenant: None,
-        ..somebody()
-    };
+    let key =
+        Principal { grant, scopes: Some(["agents:read".into(), "demo:*".into()].into()), tenant: None, ..somebody() };
     assert_eq!(asserted(&key).scope.as_deref(), Some("agents:read demo:*"));
     let rules = TokenRules { issuer: "us".into(), audience: "demo".into(), typ: TokenType::Assertion, ..rules() };
     for principal in [session, key] {

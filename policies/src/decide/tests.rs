@@ -27,12 +27,9 @@ fn caller(role: &str, tier: &str, scopes: Option<&[&str]>) -> Arc<Principal> {
     let id = Uuid::from_u128(1);
     Arc::new(Principal {
         account: AccountId::new(id),
-        email: "a@b.c".into(),
-        name: None,
         role: role.into(),
         tier: tier.into(),
         tenant: None,
-        is_verified: false,
         grant: Grant::Session(SessionId::new(id)),
         scopes: scopes.map(|scopes| scopes.iter().map(|scope| Box::from(*scope)).collect()),
     })

@@ -21,12 +21,9 @@ fn key_of(role: &str, scopes: Option<&[&str]>) -> Principal {
     let id = Uuid::from_u128(1);
     Principal {
         account: AccountId::new(id),
-        email: "a@b.c".into(),
-        name: None,
         role: Arc::from(role),
         tier: Arc::from("free"),
         tenant: None,
-        is_verified: true,
         grant: Grant::Key(KeyId::new(id)),
         scopes: scopes.map(|scopes| scopes.iter().map(|scope| Box::from(*scope)).collect()),
     }
