@@ -3,10 +3,14 @@
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header, response::Parts};
-use pingora::{Error, ErrorSource, ErrorType, Result, http::ResponseHeader, proxy::Session};
+use pingora::{
+    Error, ErrorSource, ErrorType, Result,
+    http::{RequestHeader, ResponseHeader},
+    proxy::Session,
+};
 use policies::{Problem, Refusal, Route, ratelimit_fields, ratelimit_fields::Reading};
 
-use crate::{fields::Fields, journey::Journey, limiter::Standing};
+use crate::{connection::guarded, fields::Fields, inbound::Inbound, journey::Journey, limiter::Standing};
 
 /// An answer that needs no upstream.
 pub(crate) struct LocalAnswer {
@@ -56,6 +60,18 @@ impl LocalAnswer {
         let Some(cors) = &route.cors else { return Ok(None) };
         let fields = cors.preflight(preflight.origin, preflight.method, preflight.headers)?;
         Ok(Some(Self { status: 204, headers: own(fields), body: Bytes::new() }))
+    }
+
+    /// Sends the client to the same place by TLS (308, RFC 9110 §15.4.9: the method stays).
+    pub(crate) fn redirect_to_https(request: &RequestHeader, inbound: &Inbound, port: u16) -> Result<Self, Refusal> {
+        if inbound.host.is_empty() {
+            return Err(Refusal::Malformed("there is no Host"));
+        }
+        let port = if port == 443 { String::new() } else { format!(":{port}") };
+        let query = request.uri.query().map_or_else(String::new, |query| format!("?{query}"));
+        let to = format!("https://{}{port}{}{query}", inbound.host, inbound.path);
+        let to = HeaderValue::try_from(to).map_err(|_| Refusal::Malformed("the target cannot be repeated"))?;
+        Ok(Self { status: 308, headers: vec![(header::LOCATION, to)], body: Bytes::new() })
     }
 
     pub(crate) fn status(&self) -> u16 {
@@ -176,6 +192,9 @@ fn own<'a>(fields: impl Iterator<Item = (&'static str, &'a str)>) -> Vec<(Header
 
 /// What went wrong between us and the upstream, if it was not the client who left.
 pub(crate) fn refusal_of(error: &Error) -> Option<Refusal> {
+    if let Some(refusal) = guarded::refusal_of(error.root_cause()) {
+        return Some(refusal);
+    }
     match (error.esource(), error.etype()) {
         (
             ErrorSource::Downstream,

@@ -274,15 +274,9 @@ impl Directory {
         match wanted.judge(facts, now) {
             Ok(facts) => Ok(Arc::new(Known {
                 expires_at: wanted.expires_at(&facts),
-                principal: Arc::new(self.with_shared_words(facts.principal(wanted.grant()))),
-                email: facts.account.email.as_str().into(),
                 name: facts.account.name.as_deref().map(Into::into),
-                assertions: Assertions::default(),
-                meters: Own::default(),
                 learnt,
-                held_at: AtomicU64::new(u64::MAX),
-                used_at: AtomicU32::new(0),
-                written_at: AtomicU32::new(0),
+                ..Known::of(self.with_shared_words(facts.principal(wanted.grant())), &facts.account.email)
             })),
             Err((refusal, account)) => {
                 let about = [wanted.grant().uuid(), account.unwrap_or(wanted.grant().uuid())];
@@ -324,6 +318,27 @@ impl Directory {
 // === impl Known ===
 
 impl Known {
+    /// A caller of whom nothing is known that could change.
+    fn of(principal: Principal, email: &str) -> Self {
+        Self {
+            principal: Arc::new(principal),
+            email: email.into(),
+            name: None,
+            assertions: Assertions::default(),
+            meters: Own::default(),
+            expires_at: i64::MAX,
+            learnt: Moment::NEVER,
+            held_at: AtomicU64::new(u64::MAX),
+            used_at: AtomicU32::new(0),
+            written_at: AtomicU32::new(0),
+        }
+    }
+
+    /// The holder of a client certificate, who has no account and so no address.
+    pub(crate) fn certified(principal: Principal, subject: &str) -> Self {
+        Self { name: Some(subject.into()), ..Self::of(principal, "") }
+    }
+
     /// An entry outlives its expiry until the next tidying, and the clock may step: what counts is the time now.
     fn unless_expired(self: Arc<Self>, now: DateTime<Utc>) -> Result<Arc<Self>, Refusal> {
         let now = now.timestamp();

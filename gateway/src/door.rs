@@ -5,8 +5,8 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 
 use crate::{
-    assertions::Minter, directory::Directory, limiter::Limiter, metrics::Metrics, readiness::Readiness,
-    record::Recorder, snapshot::Snapshot,
+    assertions::Minter, certified::Certified, directory::Directory, limiter::Limiter, metrics::Metrics,
+    readiness::Readiness, record::Recorder, snapshot::Snapshot,
 };
 
 /// The Pingora proxy; what it does with a request is in [`crate::proxy`].
@@ -19,4 +19,8 @@ pub(crate) struct Door {
     pub(crate) recorder: Recorder,
     pub(crate) metrics: Metrics,
     pub(crate) readiness: Arc<Readiness>,
+    /// Who the holders of client certificates are.
+    pub(crate) certified: Certified,
+    /// The port of the HTTPS listener.
+    pub(crate) https: Option<u16>,
 }

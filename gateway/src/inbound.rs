@@ -7,7 +7,7 @@ use std::{borrow::Cow, net::IpAddr};
 
 use http::{HeaderMap, HeaderName, Method, Version, header};
 use ipnet::IpNet;
-use pingora::proxy::Session;
+use pingora::{http::RequestHeader, proxy::Session};
 use policies::{Refusal, path};
 use serde::{Serialize, Serializer};
 
@@ -22,6 +22,8 @@ pub(crate) struct Inbound {
     pub(crate) peer: IpAddr,
     /// Was the peer a trusted proxy? Only then are its forwarding headers passed on.
     pub(crate) via_trusted_proxy: bool,
+    /// Did it come by TLS, to us or to a trusted proxy that says so?
+    pub(crate) is_secure: bool,
     pub(crate) method: Method,
     pub(crate) host: Box<str>,
     /// Normalised, without the query; what is matched and what is forwarded.
@@ -32,7 +34,6 @@ pub(crate) struct Inbound {
 
 /// What the read step is allowed to accept.
 pub(crate) struct ReadLimits {
-    pub(crate) max_header_bytes: usize,
     pub(crate) max_uri_bytes: usize,
     pub(crate) trusted_proxies: Box<[IpNet]>,
 }
@@ -48,7 +49,7 @@ impl Inbound {
     /// Reads the header of `session`, which has been parsed but not judged.
     pub(crate) fn read(session: &Session, limits: &ReadLimits) -> Result<Self, Refusal> {
         let request = session.req_header();
-        Self::check_framing(session, limits)?;
+        Self::check_length(&request.headers)?;
         let target =
             std::str::from_utf8(request.raw_path()).map_err(|_| Refusal::Malformed("the path is not UTF-8"))?;
         if target.len() > limits.max_uri_bytes {
@@ -69,38 +70,22 @@ impl Inbound {
             },
             peer,
             via_trusted_proxy,
+            is_secure: is_secure(session, via_trusted_proxy),
             method: request.method.clone(),
-            host: host_of(&request.headers, request.version)?,
+            host: host_of(request)?,
             path_changed: matches!(path, Cow::Owned(_)),
             path: path.into(),
         })
     }
 
-    /// Refuses headers whose extent or framing is in doubt.
-    fn check_framing(session: &Session, limits: &ReadLimits) -> Result<(), Refusal> {
-        let Some(http1) = session.as_http1() else { return Ok(()) };
-        let raw = http1.get_headers_raw_bytes();
-        if raw.len() > limits.max_header_bytes {
-            return Err(Refusal::HeadersTooLarge);
-        }
-        let request = session.req_header();
-        // Pingora drops a fragment silently; a target that is not what was sent is not judged.
-        if raw_target(&raw).is_none_or(|target| target != request.raw_path()) {
-            return Err(Refusal::Malformed("the request line is not plain"));
-        }
-        let headers = &request.headers;
-        // Pingora resolves the conflict (RFC 9112 §6.3 lets it); a server behind us may resolve it otherwise.
-        if headers.contains_key(header::TRANSFER_ENCODING) && names_content_length(&raw) {
-            return Err(Refusal::Malformed("both Content-Length and Transfer-Encoding are given"));
-        }
-        if several(headers, &header::CONTENT_LENGTH) || several(headers, &header::TRANSFER_ENCODING) {
-            return Err(Refusal::Malformed("the length of the body is given more than once"));
-        }
-        match headers.get(header::CONTENT_LENGTH) {
-            Some(length) if !length.as_bytes().iter().all(u8::is_ascii_digit) => {
-                Err(Refusal::Malformed("Content-Length is not one number"))
-            }
-            _ => Ok(()),
+    /// HTTP/1 has been read strictly before (`connection::head`); in HTTP/2 the length is a field like any other.
+    fn check_length(headers: &HeaderMap) -> Result<(), Refusal> {
+        let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
+        let plain = lengths.next().is_none_or(|length| length.as_bytes().iter().all(u8::is_ascii_digit));
+        if plain && lengths.next().is_none() {
+            Ok(())
+        } else {
+            Err(Refusal::Malformed("Content-Length is not one number"))
         }
     }
 
@@ -110,32 +95,22 @@ impl Inbound {
     }
 }
 
-fn several(headers: &HeaderMap, name: &header::HeaderName) -> bool {
-    headers.get_all(name).iter().nth(1).is_some()
+fn is_secure(session: &Session, via_trusted_proxy: bool) -> bool {
+    let said = || session.req_header().headers.get("x-forwarded-proto").is_some_and(|proto| proto == "https");
+    session.digest().is_some_and(|digest| digest.ssl_digest.is_some()) || (via_trusted_proxy && said())
 }
 
-/// The second word of the request line.
-fn raw_target(raw: &[u8]) -> Option<&[u8]> {
-    let line = raw.split(|byte| *byte == b'\r' || *byte == b'\n').find(|line| !line.is_empty())?;
-    let mut words = line.split(|byte| *byte == b' ');
-    words.next()?;
-    let target = words.next()?;
-    (words.next().is_some() && words.next().is_none()).then_some(target)
-}
-
-fn names_content_length(raw: &[u8]) -> bool {
-    raw.split(|byte| *byte == b'\n')
-        .any(|line| line.get(..14).is_some_and(|name| name.eq_ignore_ascii_case(b"content-length")))
-}
-
-/// Lower case, without port and final dot. HTTP/1.0 may leave it out (RFC 9112 §3.2); then it is empty.
-fn host_of(headers: &HeaderMap, version: Version) -> Result<Box<str>, Refusal> {
-    let Some(host) = headers.get(header::HOST) else {
-        let optional = version < Version::HTTP_11;
-        return if optional { Ok("".into()) } else { Err(Refusal::Malformed("there is no Host")) };
+/// Lower case, without port and final dot. HTTP/1.0 may leave it out (RFC 9112 §3.2); then it is empty. HTTP/2 has it in
+/// `:authority` (RFC 9113 §8.3.1); where both are given Pingora has compared them.
+fn host_of(request: &RequestHeader) -> Result<Box<str>, Refusal> {
+    let host = match (request.headers.get(header::HOST), request.uri.authority()) {
+        (Some(host), _) => host.to_str().ok(),
+        (None, Some(authority)) => Some(authority.as_str()),
+        (None, None) if request.version < Version::HTTP_11 => return Ok("".into()),
+        (None, None) => return Err(Refusal::Malformed("there is no Host")),
     };
     let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~[]:".contains(byte);
-    let host = host.to_str().ok().filter(|host| host.bytes().all(|byte| plain(&byte)));
+    let host = host.filter(|host| host.bytes().all(|byte| plain(&byte)));
     let host = host.ok_or(Refusal::Malformed("Host is not a name or an address"))?;
     let name = match host.rfind(':') {
         // A colon inside brackets belongs to an IPv6 address and begins no port.
@@ -226,6 +201,15 @@ mod tests {
 
     use super::*;
 
+    fn with_host(host: Option<&str>, version: Version) -> RequestHeader {
+        let mut request = RequestHeader::build("GET", b"/", None).expect("a request");
+        request.set_version(version);
+        if let Some(host) = host {
+            request.insert_header("host", host).expect("a value");
+        }
+        request
+    }
+
     fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
         pairs
             .iter()
@@ -255,17 +239,17 @@ mod tests {
             ("[::1]:80", "[::1]"),
             ("[::1]", "[::1]"),
         ] {
-            assert_eq!(&*host_of(&headers(&[("host", host)]), Version::HTTP_11).expect("a host"), name);
+            assert_eq!(&*host_of(&with_host(Some(host), Version::HTTP_11)).expect("a host"), name);
         }
     }
 
     #[test]
     fn a_host_that_could_be_read_in_two_ways_is_refused() {
         for host in ["a b", "evil/../x", "evil,x", "evil?x", "evil#", "%45vil", "user@evil", "a\tb"] {
-            assert!(host_of(&headers(&[("host", host)]), Version::HTTP_11).is_err(), "{host}");
+            assert!(host_of(&with_host(Some(host), Version::HTTP_11)).is_err(), "{host}");
         }
-        assert!(host_of(&headers(&[]), Version::HTTP_11).is_err());
-        assert!(host_of(&headers(&[]), Version::HTTP_10).is_ok());
+        assert!(host_of(&with_host(None, Version::HTTP_11)).is_err());
+        assert!(host_of(&with_host(None, Version::HTTP_10)).is_ok());
     }
 
     #[test]
@@ -289,13 +273,5 @@ mod tests {
             let fresh = fresh.to_str().expect("text");
             assert!(is_traceparent(fresh) && fresh.contains("00000abc-"), "{bad} became {fresh}");
         }
-    }
-
-    #[test]
-    fn a_request_line_with_more_or_fewer_words_has_no_target() {
-        assert_eq!(raw_target(b"GET /a HTTP/1.1\r\nHost: x\r\n\r\n"), Some(&b"/a"[..]));
-        assert_eq!(raw_target(b"\r\nGET /a HTTP/1.1\r\n\r\n"), Some(&b"/a"[..]));
-        assert_eq!(raw_target(b"GET /a b HTTP/1.1\r\n\r\n"), None);
-        assert_eq!(raw_target(b"GET\r\n\r\n"), None);
     }
 }

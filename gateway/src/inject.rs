@@ -101,7 +101,10 @@ impl Injection<'_> {
             None => path.into_owned(),
         };
         let target = PathAndQuery::try_from(target).or_err(ErrorType::InternalError, "a normalised path is a path")?;
-        parts.uri = Uri::from(target);
+        // HTTP/2 names the host here.
+        let mut uri = std::mem::take(&mut parts.uri).into_parts();
+        uri.path_and_query = Some(target);
+        parts.uri = Uri::from_parts(uri).or_err(ErrorType::InternalError, "a path with its host is a target")?;
         Ok(())
     }
 
@@ -116,8 +119,7 @@ impl Injection<'_> {
             }
             write!(out, "{}", self.inbound.peer)
         });
-        let secure = trusted && headers.get(X_FORWARDED_PROTO).is_some_and(|proto| proto == "https");
-        fields.text(X_FORWARDED_PROTO, if secure { "https" } else { "http" });
+        fields.text(X_FORWARDED_PROTO, if self.inbound.is_secure { "https" } else { "http" });
         if !self.inbound.host.is_empty() {
             fields.text(X_FORWARDED_HOST, &*self.inbound.host);
         }
@@ -153,8 +155,14 @@ impl Injection<'_> {
             IdentityHeader::XSessionId => match principal.grant {
                 Grant::Session(session) => id(name, session.uuid()),
                 Grant::Key(key) => id(X_KEY_ID, key.uuid()),
+                // There is neither; the certificate's holder is the account.
+                Grant::Certificate(_) => {}
             },
-            IdentityHeader::XUserEmail => fields.text(name, &*known.email),
+            IdentityHeader::XUserEmail => {
+                if !known.email.is_empty() {
+                    fields.text(name, &*known.email);
+                }
+            }
             IdentityHeader::XUserName => {
                 if let Some(text) = &known.name {
                     fields.text(name, &**text);

@@ -13,9 +13,11 @@
 
 mod answer;
 mod assertions;
+mod certified;
 pub mod cli;
 mod cmd;
 pub mod config;
+pub mod connection;
 mod directory;
 mod door;
 mod feed;
@@ -25,6 +27,7 @@ mod inbound;
 mod inject;
 mod journey;
 mod limiter;
+mod limits;
 mod logging;
 mod metrics;
 mod office;
@@ -51,6 +54,7 @@ use tokio::{
 
 use crate::{
     assertions::Minter,
+    certified::Certified,
     cli::Failure,
     config::{Config, ConfigFolder},
     directory::{Directory, DirectorySettings},
@@ -62,6 +66,7 @@ use crate::{
     readiness::Readiness,
     record::Recorder,
     reload::Reloader,
+    serving::Sockets,
     snapshot::Snapshot,
 };
 
@@ -71,6 +76,7 @@ const LEEWAY: Duration = Duration::from_secs(30);
 /// A gateway that serves.
 pub struct Running {
     http: SocketAddr,
+    https: Option<SocketAddr>,
     metrics_at: SocketAddr,
     administered: bool,
     drain: Duration,
@@ -86,6 +92,8 @@ pub struct Running {
 pub async fn build(folder: ConfigFolder, config: Config, data: &Path) -> Result<Running, Failure> {
     let settings = config.settings.clone();
     let (http, http_at) = serving::bind("listen.http", settings.listen.http)?;
+    let https = serving::bind_https(&settings)?;
+    let https_at = https.as_ref().map(|(_, _, address)| *address);
     let (operators, metrics_at) = serving::bind("listen.metrics", settings.listen.metrics)?;
 
     let foundation = Foundation::open(&settings, data).await?;
@@ -138,18 +146,27 @@ pub async fn build(folder: ConfigFolder, config: Config, data: &Path) -> Result<
         recorder,
         metrics: metrics.clone(),
         readiness: Arc::clone(&readiness),
+        certified: Certified::new(&settings.tls.clients),
+        https: https_at.map(|address| address.port()),
     };
     let background = vec![
         serving::in_background("change feed", feed.follow()),
         serving::in_background("reload", reloader.watch(hangup)),
         serving::in_background("housekeeping", housekeeping(limiter, directory, metrics.clone())),
         serving::in_background("account service", socket.serve(office)),
+        serving::in_background(
+            "memory",
+            limits::watch_memory(settings.server.memory_limit, Arc::clone(&readiness), metrics.clone()),
+        ),
+        serving::in_background("certificates", serving::watch_certificates(https.as_ref(), &metrics)),
         serving::serve_operators(operators, metrics.clone(), Arc::clone(&readiness))
             .context("the operators' listener")?,
     ];
-    let door = serving::serve_door(door, (http, http_at), stopping);
+    let sockets = Sockets { http, https: https.map(|(socket, tls, _)| (socket, tls)) };
+    let door = serving::serve_door(door, sockets, &settings, stopping).context("the listeners")?;
     Ok(Running {
         http: http_at,
+        https: https_at,
         metrics_at,
         administered,
         drain: settings.server.drain,
@@ -186,7 +203,11 @@ impl Running {
     #[must_use]
     pub fn ready_line(&self) -> String {
         // Addresses need no escaping, and readers like the keys in this order.
-        format!(r#"{{"ready":true,"http":"http://{}","https":null,"metrics":"http://{}"}}"#, self.http, self.metrics_at)
+        let https = self.https.map_or_else(|| "null".to_owned(), |https| format!(r#""https://{https}""#));
+        format!(
+            r#"{{"ready":true,"http":"http://{}","https":{https},"metrics":"http://{}"}}"#,
+            self.http, self.metrics_at
+        )
     }
 
     /// Accepts no more connections, lets requests in flight finish within the deadline, and ends everything.

@@ -221,7 +221,7 @@ fn address<'a>(client: IpAddr) -> Subject<'a> {
 }
 
 /// An IPv4 address, or the /64 of an IPv6 address: what one customer of a provider gets (RFC 6177).
-fn network(client: IpAddr) -> Key {
+pub(crate) fn network(client: IpAddr) -> Key {
     let bits = match client.to_canonical() {
         IpAddr::V4(v4) => u128::from(v4.to_bits()),
         IpAddr::V6(v6) => v6.to_bits() >> 64 << 64,

@@ -24,6 +24,8 @@ pub(crate) struct Metrics {
     requests: IntCounterVec,
     duration: HistogramVec,
     pub(crate) in_flight: IntGauge,
+    pub(crate) connections: ConnectionMetrics,
+    pub(crate) short_of_memory: IntGauge,
     pub(crate) cache: CacheMetrics,
     pub(crate) limited: IntCounterVec,
     pub(crate) limiter_entries: IntGauge,
@@ -33,8 +35,19 @@ pub(crate) struct Metrics {
     pub(crate) feed_healthy: IntGauge,
     pub(crate) config_generation: IntGauge,
     pub(crate) reloads: IntCounterVec,
+    pub(crate) certificate_reloads: IntCounterVec,
     pub(crate) log_dropped: IntCounter,
 }
+
+/// Connections of clients, and why some of them were ended unheard.
+#[derive(Clone)]
+pub(crate) struct ConnectionMetrics {
+    open: IntGauge,
+    refused: IntCounterVec,
+}
+
+/// A connection that is counted while it lives.
+pub(crate) struct Open(IntGauge);
 
 /// Hits, misses and size of the cache of verified credentials.
 #[derive(Clone)]
@@ -80,6 +93,12 @@ impl Metrics {
                 "portcullis_requests_in_flight",
                 "Requests between their header and the end of their answer.",
             )?,
+            connections: ConnectionMetrics::new(r)?,
+            short_of_memory: gauge(
+                r,
+                "portcullis_short_of_memory",
+                "1 while requests are shed because memory is short.",
+            )?,
             cache: CacheMetrics::new(r)?,
             limited: counter_vec(
                 r,
@@ -109,6 +128,12 @@ impl Metrics {
                 r,
                 "portcullis_config_reloads_total",
                 "Reloads by outcome (applied, refused).",
+                &["outcome"],
+            )?,
+            certificate_reloads: counter_vec(
+                r,
+                "portcullis_certificate_reloads_total",
+                "Certificates read again, by outcome (applied, refused).",
                 &["outcome"],
             )?,
             log_dropped: counter(
@@ -150,6 +175,37 @@ impl RouteMetrics {
     pub(crate) fn answered(&self, status: u16, took: Duration) {
         self.answers[usize::from(status / 100).min(5)].inc();
         self.duration.observe(took.as_secs_f64());
+    }
+}
+
+// === impl ConnectionMetrics ===
+
+impl ConnectionMetrics {
+    fn new(r: &Registry) -> Result<Self, prometheus::Error> {
+        Ok(Self {
+            open: gauge(r, "portcullis_connections", "Open connections of clients.")?,
+            refused: counter_vec(
+                r,
+                "portcullis_connections_refused_total",
+                "Connections ended, and requests refused unread, by reason.",
+                &["reason"],
+            )?,
+        })
+    }
+
+    pub(crate) fn opened(&self) -> Open {
+        self.open.inc();
+        Open(self.open.clone())
+    }
+
+    pub(crate) fn refused(&self, reason: &str) {
+        self.refused.with_label_values(&[reason]).inc();
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.dec();
     }
 }
 

@@ -21,6 +21,7 @@ use policies::{Auth, Refusal, decide};
 
 use crate::{
     answer::{self, LocalAnswer, Preflight},
+    connection::Facts,
     door::Door,
     inbound::Inbound,
     inject,
@@ -37,6 +38,12 @@ impl Door {
         let inbound = journey.inbound.insert(Inbound::read(session, &rules.read_limits)?);
         if let Some(answer) = self.readiness.probe(&inbound.path) {
             return Ok(Admission::Answer(answer));
+        }
+        if self.readiness.short_of_memory.load(Ordering::Relaxed) {
+            return Err(Refusal::Overloaded);
+        }
+        if let Some(https) = self.https.filter(|_| rules.redirect_to_https && !inbound.is_secure) {
+            return Ok(Admission::Answer(LocalAnswer::redirect_to_https(session.req_header(), inbound, https)?));
         }
 
         // route
@@ -56,13 +63,15 @@ impl Door {
 
         // credential
         let credential = match route.auth {
-            Auth::None => None,
+            Auth::None | Auth::Mtls => None,
             Auth::Optional | Auth::Required => shown(headers)?,
         };
 
         // authenticate
         if let Some(credential) = credential {
             journey.known = Some(self.directory.authenticate(credential, inbound.client, journey.now).await?);
+        } else if route.auth == Auth::Mtls {
+            journey.known = Facts::of(session).and_then(|facts| self.certified.holder_of(facts));
         }
 
         // decide

@@ -1,13 +1,12 @@
 //! Listeners and their end: Pingora on ours, the operators' beside it, and a stop that loses no request in flight.
 //!
-//! Pingora's services run inside our own run time on sockets that we bind ourselves (its `Server` would start run times
-//! of its own and cannot be told port 0, DEPENDENCIES §1.8–1.10).
+//! Pingora's proxy runs inside our own run time on connections that we accept ourselves ([`crate::connection`]); its `Server`
+//! would start run times of its own and cannot be told port 0 (DEPENDENCIES §1.8–1.10).
 
 use std::{
     future::Future,
     io,
     net::{SocketAddr, TcpListener},
-    os::fd::IntoRawFd,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -18,11 +17,9 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
-use parking_lot::Mutex;
 use pingora::{
-    proxy::http_proxy_service,
-    server::{Fds, configuration::ServerConf},
-    services::Service as _,
+    apps::HttpServerOptions, protocols::http::v2::server::default_h2_options, proxy::HttpProxy,
+    server::configuration::ServerConf,
 };
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
@@ -30,12 +27,26 @@ use tokio::{
     task::JoinHandle,
 };
 
-use crate::{cli::Failure, door::Door, metrics::Metrics, readiness::Readiness};
+use crate::{
+    cli::Failure,
+    config::{Server, Settings},
+    connection::{
+        Limits, Patience, accept::Listener, frames::FrameLimits, gate::Gate, head::HeadLimits, tls::TlsServer,
+    },
+    door::Door,
+    limits,
+    metrics::Metrics,
+    readiness::Readiness,
+};
 
 /// How often a stop looks whether the last request has ended.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
+/// How often the files of certificates are looked at.
+const CERTIFICATES_EVERY: Duration = Duration::from_secs(1);
 /// Idle connections to upstreams that are kept, over all of them.
 const UPSTREAM_POOL: usize = 1024;
+/// What an HTTP/2 client may send before we have taken it, over all streams of a connection. Envoy's advice for the edge.
+const HTTP2_WINDOW: u32 = 1024 * 1024;
 
 /// SIGTERM and SIGINT. To be made before anybody is told that we are ready: until then either ends the process at once.
 pub(crate) struct Stop {
@@ -67,20 +78,109 @@ pub(crate) fn bind(what: &str, address: SocketAddr) -> Result<(TcpListener, Sock
     bound.map_err(|error| Failure::Unavailable(format!("cannot listen on {address} ({what}): {error}")))
 }
 
-/// Serves the door on `listener` until `stop` says otherwise; the handle ends when no connection is accepted any more.
+/// The HTTPS listener, if there is to be one, with what it shows and where it is.
+pub(crate) type Https = (TcpListener, Arc<TlsServer>, SocketAddr);
+
+pub(crate) fn bind_https(settings: &Settings) -> Result<Option<Https>, Failure> {
+    let Some(address) = settings.listen.https else { return Ok(None) };
+    let tls = TlsServer::new(&settings.tls)
+        .map_err(|error| Failure::Config(vec![format!("gateway.toml: [tls]: {error:#}")]))?;
+    let (socket, address) = bind("listen.https", address)?;
+    Ok(Some((socket, Arc::new(tls), address)))
+}
+
+/// Reads certificates again when their files change, for as long as the process lives.
+pub(crate) fn watch_certificates(https: Option<&Https>, metrics: &Metrics) -> impl Future<Output = ()> + use<> {
+    let tls = https.map(|(_, tls, _)| Arc::clone(tls));
+    let reloads = metrics.certificate_reloads.clone();
+    async move {
+        let Some(tls) = tls else { return };
+        let mut ticks = tokio::time::interval(CERTIFICATES_EVERY);
+        loop {
+            ticks.tick().await;
+            match tls.refresh() {
+                None => {}
+                Some(Ok(())) => {
+                    reloads.with_label_values(&["applied"]).inc();
+                    tracing::info!("new certificates are in force");
+                }
+                Some(Err(error)) => {
+                    reloads.with_label_values(&["refused"]).inc();
+                    tracing::error!(error = format!("{error:#}"), "the certificates cannot be read; the old ones stay");
+                }
+            }
+        }
+    }
+}
+
+/// Where the door listens.
+pub(crate) struct Sockets {
+    pub(crate) http: TcpListener,
+    pub(crate) https: Option<(TcpListener, Arc<TlsServer>)>,
+}
+
+/// Serves the door until `stop` says otherwise; the handle ends when no connection is accepted any more.
 pub(crate) fn serve_door(
     door: Door,
-    (listener, address): (TcpListener, SocketAddr),
+    sockets: Sockets,
+    settings: &Settings,
     stop: watch::Receiver<bool>,
-) -> JoinHandle<()> {
+) -> io::Result<JoinHandle<()>> {
+    let server = &settings.server;
+    let metrics = door.metrics.connections.clone();
+    let most = server.max_connections.min(limits::descriptors() / 2);
+    let gate = Gate::new(most, server.max_connections_per_address.min(most));
+    let app = Arc::new(pingora_proxy(door, server));
+    let announcers = settings.listen.proxy_protocol.then(|| Arc::from(server.trusted_proxies.clone()));
+    let listener = |tls| Listener {
+        app: Arc::clone(&app),
+        gate: Arc::clone(&gate),
+        limits: connection_limits(server),
+        tls,
+        announcers: announcers.clone(),
+        metrics: metrics.clone(),
+        stop: stop.clone(),
+    };
+    let http = listener(None).serve(tokio::net::TcpListener::from_std(sockets.http)?);
+    let https = match sockets.https {
+        Some((socket, tls)) => Some(listener(Some(tls)).serve(tokio::net::TcpListener::from_std(socket)?)),
+        None => None,
+    };
+    Ok(tokio::spawn(async move {
+        match https {
+            Some(https) => drop(tokio::join!(http, https)),
+            None => http.await,
+        }
+    }))
+}
+
+fn pingora_proxy(door: Door, server: &Server) -> HttpProxy<Door> {
     let conf = Arc::new(ServerConf { upstream_keepalive_pool_size: UPSTREAM_POOL, ..ServerConf::default() });
-    let mut service = http_proxy_service(&conf, door);
-    let name = address.to_string();
-    service.add_tcp(&name);
-    let mut sockets = Fds::new();
-    sockets.add(name, listener.into_raw_fd());
-    let sockets = Arc::new(Mutex::new(sockets));
-    tokio::spawn(async move { service.start_service(Some(sockets), stop, 1).await })
+    let mut proxy = HttpProxy::new(door, conf);
+    proxy.handle_init_modules();
+    let mut options = HttpServerOptions::default();
+    options.h2_idle_timeout = Some(server.keepalive);
+    proxy.server_options = Some(options);
+    let mut http2 = default_h2_options();
+    http2
+        .max_concurrent_streams(server.http2_max_streams)
+        .max_header_list_size(u32::try_from(server.max_header_bytes).unwrap_or(u32::MAX))
+        .initial_connection_window_size(HTTP2_WINDOW);
+    proxy.h2_options = Some(http2);
+    proxy
+}
+
+fn connection_limits(server: &Server) -> Limits {
+    Limits {
+        head: HeadLimits { bytes: server.max_header_bytes, fields: server.max_header_fields },
+        frames: FrameLimits { resets: server.http2_max_resets, control: server.http2_max_control_frames },
+        patience: Patience {
+            header: server.header_timeout,
+            body_rate: server.min_body_rate,
+            write: server.write_timeout,
+        },
+        requests: server.max_requests_per_connection,
+    }
 }
 
 /// Serves `/metrics`, `/healthz` and `/readyz` to operators.

@@ -36,6 +36,7 @@ pub(crate) struct Snapshot {
     pub(crate) read_limits: ReadLimits,
     pub(crate) reserved: Reserved,
     pub(crate) keepalive: Duration,
+    pub(crate) redirect_to_https: bool,
     max_body: u64,
     /// By route number.
     upstreams: Box<[Arc<Upstream>]>,
@@ -68,6 +69,7 @@ impl Snapshot {
             generation,
             reserved: Reserved::new(server.reserved_headers.iter().map(String::as_str), server.underscore_headers)?,
             keepalive: server.keepalive,
+            redirect_to_https: settings.listen.redirect_to_https,
             max_body: server.max_body_bytes,
             read_limits: read_limits(server),
             policy: Arc::new(policy),
@@ -99,11 +101,7 @@ impl Snapshot {
 }
 
 fn read_limits(server: Server) -> ReadLimits {
-    ReadLimits {
-        max_header_bytes: server.max_header_bytes,
-        max_uri_bytes: server.max_uri_bytes,
-        trusted_proxies: server.trusted_proxies,
-    }
+    ReadLimits { max_uri_bytes: server.max_uri_bytes, trusted_proxies: server.trusted_proxies }
 }
 
 /// Our own service knows its caller by the assertion and by nothing else.

@@ -27,6 +27,13 @@ pub(crate) struct Stamps {
     slots: Box<[AtomicU64]>,
 }
 
+// === impl Moment ===
+
+impl Moment {
+    /// Before everything: what was learnt then is void after the first change of its ids.
+    pub(crate) const NEVER: Self = Self(0);
+}
+
 // === impl Stamps ===
 
 impl Stamps {

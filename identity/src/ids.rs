@@ -61,6 +61,8 @@ ids! {
     SessionId
     /// An API key's record.
     KeyId
+    /// The holder of a client certificate.
+    CertificateId
     /// A customer organisation.
     TenantId
 }

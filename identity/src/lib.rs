@@ -21,7 +21,7 @@ mod token;
 
 pub use credential::{Credential, CredentialError};
 pub use email::{Email, EmailError};
-pub use ids::{AccountId, KeyId, SessionId, TenantId};
+pub use ids::{AccountId, CertificateId, KeyId, SessionId, TenantId};
 pub use opaque::{ApiKey, Opaque, OpaqueError, RefreshToken, SecretDigest};
 pub use password::{Argon2Params, Hasher, Password, PasswordError, PasswordHash, PasswordRules, Verdict};
 pub use principal::{Grant, Principal};

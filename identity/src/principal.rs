@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use crate::{AccountId, KeyId, SessionId, TenantId};
+use crate::{AccountId, CertificateId, KeyId, SessionId, TenantId};
 
 /// A caller whose credential has been verified and whose account has been looked up: what decisions are made of, and what an
 /// assertion says.
@@ -31,26 +31,30 @@ pub enum Grant {
     Session(SessionId),
     /// An API key.
     Key(KeyId),
+    /// A client certificate, verified in the TLS handshake.
+    Certificate(CertificateId),
 }
 
 // === impl Grant ===
 
 impl Grant {
-    /// `jwt` or `api_key`, as upstreams are told.
+    /// `jwt`, `api_key` or `mtls`, as upstreams are told.
     #[must_use]
     pub const fn method(&self) -> &'static str {
         match self {
             Self::Session(_) => "jwt",
             Self::Key(_) => "api_key",
+            Self::Certificate(_) => "mtls",
         }
     }
 
-    /// The id of the session or key.
+    /// The id of the session, key or certificate.
     #[must_use]
     pub const fn uuid(&self) -> Uuid {
         match self {
             Self::Session(id) => id.uuid(),
             Self::Key(id) => id.uuid(),
+            Self::Certificate(id) => id.uuid(),
         }
     }
 }

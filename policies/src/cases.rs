@@ -6,10 +6,10 @@
 use std::fmt;
 use std::sync::Arc;
 
-use identity::{AccountId, Grant, Principal, SessionId};
+use identity::{AccountId, CertificateId, Grant, Principal, SessionId};
 use uuid::Uuid;
 
-use crate::{Permit, Policy, Refusal, decide, normalise};
+use crate::{Auth, Permit, Policy, Refusal, Route, decide, normalise};
 
 /// One expectation.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -88,7 +88,7 @@ impl Case {
     fn decide(&self, policy: &Policy) -> Result<Permit, Refusal> {
         let path = normalise(&self.path)?;
         let route = policy.routes.find(&self.host, &self.method, &path)?;
-        decide(policy, route, self.caller.as_ref().map(Caller::principal))
+        decide(policy, route, self.caller.as_ref().map(|caller| caller.principal(route)))
     }
 
     /// What is otherwise than expected about a permit that was expected.
@@ -107,14 +107,17 @@ impl Case {
 // === impl Caller ===
 
 impl Caller {
-    /// Somebody who is nobody, with this role and tier.
-    pub(crate) fn principal(&self) -> Arc<Principal> {
+    /// Somebody who is nobody, with this role and tier, who shows what the route asks for.
+    pub(crate) fn principal(&self, route: &Route) -> Arc<Principal> {
         Arc::new(Principal {
             account: AccountId::new(Uuid::nil()),
             role: Arc::clone(&self.role),
             tier: Arc::clone(&self.tier),
             tenant: None,
-            grant: Grant::Session(SessionId::new(Uuid::nil())),
+            grant: match route.auth {
+                Auth::Mtls => Grant::Certificate(CertificateId::new(Uuid::nil())),
+                Auth::Required | Auth::Optional | Auth::None => Grant::Session(SessionId::new(Uuid::nil())),
+            },
             scopes: self.scopes.clone(),
         })
     }

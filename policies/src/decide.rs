@@ -6,7 +6,7 @@
 use std::fmt::Write;
 use std::sync::Arc;
 
-use identity::Principal;
+use identity::{Grant, Principal};
 
 use crate::roles::in_scope;
 use crate::{Auth, Condition, Limit, Permission, Refusal, Roles, Route, RouteTable, Tier, Tiers};
@@ -36,7 +36,11 @@ pub struct Permit {
 /// Nothing is allocated for a caller who may.
 pub fn decide(policy: &Policy, route: &Arc<Route>, principal: Option<Arc<Principal>>) -> Result<Permit, Refusal> {
     // What a route that ignores credentials is not told, it cannot pass on.
-    let principal = principal.filter(|_| route.auth != Auth::None);
+    let principal = principal.filter(|principal| match route.auth {
+        Auth::None => false,
+        Auth::Required | Auth::Optional => true,
+        Auth::Mtls => matches!(principal.grant, Grant::Certificate(_)),
+    });
     let Some(principal) = principal else { return decide_stranger(route) };
     let tier = policy.tiers.get(&principal.tier).cloned();
     let caller = Caller { roles: &policy.roles, principal: &principal, tier: tier.as_deref() };
@@ -49,7 +53,7 @@ pub fn decide(policy: &Policy, route: &Arc<Route>, principal: Option<Arc<Princip
 }
 
 fn decide_stranger(route: &Arc<Route>) -> Result<Permit, Refusal> {
-    if route.auth == Auth::Required || !route.demand.is_empty() {
+    if matches!(route.auth, Auth::Required | Auth::Mtls) || !route.demand.is_empty() {
         return Err(Refusal::MissingCredential);
     }
     Ok(Permit { route: Arc::clone(route), principal: None, tier: None })

@@ -62,7 +62,7 @@ fn answers(policy: &Policy, caller: Option<&Caller>) -> Vec<&'static str> {
 }
 
 fn answer(policy: &Policy, route: &Arc<Route>, caller: Option<&Caller>) -> &'static str {
-    match decide(policy, route, caller.map(Caller::principal)).map_err(|refusal| refusal.status()) {
+    match decide(policy, route, caller.map(|caller| caller.principal(route))).map_err(|refusal| refusal.status()) {
         Ok(_) => "yes",
         Err(401) => "401",
         Err(403) => "403",

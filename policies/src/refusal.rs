@@ -23,6 +23,8 @@ pub enum Refusal {
         /// Bytes.
         limit: u64,
     },
+    /// The request did not come whole in time.
+    RequestTimeout,
     /// Host and path belong to no route.
     NoRoute,
     /// The path's route does not take the method.
@@ -80,6 +82,8 @@ pub enum Refusal {
     UpstreamClosed,
     /// The upstream's answer was not HTTP.
     UpstreamInvalid,
+    /// The gateway is short of memory and sheds what it can.
+    Overloaded,
     /// The gateway is going down and takes nothing new.
     ShuttingDown,
     /// A fault of ours.
@@ -106,11 +110,12 @@ const BUSY: Duration = Duration::from_secs(1);
 
 impl Refusal {
     /// Every code.
-    pub const CODES: [&'static str; 26] = [
+    pub const CODES: [&'static str; 28] = [
         "malformed",
         "uri_too_long",
         "headers_too_large",
         "body_too_large",
+        "request_timeout",
         "no_route",
         "method_not_allowed",
         "cors_refused",
@@ -131,6 +136,7 @@ impl Refusal {
         "upstream_timeout",
         "upstream_closed",
         "upstream_invalid",
+        "overloaded",
         "shutting_down",
         "internal",
     ];
@@ -160,6 +166,7 @@ impl Refusal {
             Self::UriTooLong => (414, "uri_too_long", "URI too long"),
             Self::HeadersTooLarge => (431, "headers_too_large", "Header fields too large"),
             Self::BodyTooLarge { .. } => (413, "body_too_large", "Body too large"),
+            Self::RequestTimeout => (408, "request_timeout", "Request timed out"),
             Self::NoRoute => (404, "no_route", "Not found"),
             Self::MethodNotAllowed { .. } => (405, "method_not_allowed", "Method not allowed"),
             Self::CorsRefused(_) => (403, "cors_refused", "Cross-origin request refused"),
@@ -180,6 +187,7 @@ impl Refusal {
             Self::UpstreamTimeout => (504, "upstream_timeout", "Upstream timed out"),
             Self::UpstreamClosed => (502, "upstream_closed", "Upstream closed the connection"),
             Self::UpstreamInvalid => (502, "upstream_invalid", "Invalid upstream response"),
+            Self::Overloaded => (503, "overloaded", "Overloaded"),
             Self::ShuttingDown => (503, "shutting_down", "Shutting down"),
             Self::Internal => (500, "internal", "Internal error"),
         }
@@ -202,6 +210,7 @@ impl Refusal {
             }
             Self::UriTooLong => "The path and query are too long.",
             Self::HeadersTooLarge => "The header fields are too large.",
+            Self::RequestTimeout => "The request came too slowly; send it again on a new connection.",
             Self::NoRoute => "Nothing is exposed at this host and path.",
             Self::CorsRefused(CorsPart::Origin) => "Pages of this origin may not call this path.",
             Self::CorsRefused(CorsPart::Method) => "Pages of other origins may not use this method here.",
@@ -223,6 +232,7 @@ impl Refusal {
             Self::UpstreamTimeout => "The service behind this path did not answer in time.",
             Self::UpstreamClosed => "The service behind this path closed the connection before it answered.",
             Self::UpstreamInvalid => "The service behind this path sent an answer that is not valid HTTP.",
+            Self::Overloaded => "This gateway is short of memory; try again.",
             Self::ShuttingDown => "This gateway is shutting down; try again.",
             Self::Internal => "Something went wrong here; the request id helps to find it.",
         };
@@ -241,12 +251,13 @@ impl Refusal {
     pub fn retry_after(&self) -> Option<u64> {
         let wait = match self {
             Self::TooManyRefusals { retry_after } | Self::RateLimited { retry_after, .. } => *retry_after,
-            Self::TooManyConcurrent { .. } | Self::ShuttingDown => BUSY,
+            Self::TooManyConcurrent { .. } | Self::Overloaded | Self::ShuttingDown => BUSY,
             Self::DirectoryUnavailable | Self::LimiterUnavailable => OUTAGE,
             Self::Malformed(_)
             | Self::UriTooLong
             | Self::HeadersTooLarge
             | Self::BodyTooLarge { .. }
+            | Self::RequestTimeout
             | Self::NoRoute
             | Self::MethodNotAllowed { .. }
             | Self::CorsRefused(_)

@@ -57,6 +57,8 @@ pub enum Auth {
     Optional,
     /// Credentials are not looked at: a stale token must not break login.
     None,
+    /// A client certificate whose holder is configured, or 401. Other credentials are not looked at.
+    Mtls,
 }
 
 /// What a caller must have; every part that is not empty must be met.

@@ -53,7 +53,7 @@ pub(crate) async fn change_password(
     let hash = office.hashing.hash(new).await?;
     let keep = match caller.0.grant {
         Grant::Session(session) => Some(session),
-        Grant::Key(_) => None,
+        Grant::Key(_) | Grant::Certificate(_) => None,
     };
     office.store.set_password(account, hash, keep, office.now()).await?;
     Ok(Json(Done { message: "password changed; all other sessions have ended" }))

@@ -1,6 +1,7 @@
 //! Reads the configuration folder, or the defaults that are built in, into a [`Config`], or finds everything that is wrong.
 
 mod server;
+mod tls;
 mod upstreams;
 
 use std::{
@@ -104,6 +105,7 @@ impl Reader<'_, '_> {
     fn settings(&mut self) -> Settings {
         Settings {
             listen: self.listen(),
+            tls: self.tls(),
             server: self.server(),
             store: self.store(),
             cache: self.cache(),

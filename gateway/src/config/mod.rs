@@ -30,6 +30,8 @@ pub struct Config {
 pub struct Settings {
     /// Where the door listens.
     pub listen: Listen,
+    /// What the HTTPS listener shows.
+    pub tls: Tls,
     /// Limits of the server.
     pub server: Server,
     /// The database.
@@ -53,8 +55,45 @@ pub struct Settings {
 pub struct Listen {
     /// Where clients connect.
     pub http: SocketAddr,
+    /// Where clients connect with TLS.
+    pub https: Option<SocketAddr>,
+    /// Are requests without TLS sent to the HTTPS listener?
+    pub redirect_to_https: bool,
+    /// Does every connection begin with the PROXY protocol?
+    pub proxy_protocol: bool,
     /// Where operators look.
     pub metrics: SocketAddr,
+}
+
+/// `[tls]`.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Tls {
+    /// What is shown to clients.
+    pub certificates: Vec<CertificatePair>,
+    /// Authorities whose client certificates are accepted.
+    pub client_ca: Option<PathBuf>,
+    /// Must every client have one?
+    pub client_required: bool,
+    /// Who their holders are, by the subject's distinguished name.
+    pub clients: BTreeMap<String, CertifiedClient>,
+}
+
+/// A certificate chain and its key.
+#[derive(Clone, PartialEq, Eq)]
+pub struct CertificatePair {
+    /// PEM.
+    pub certificate: PathBuf,
+    /// PEM.
+    pub key: PathBuf,
+}
+
+/// The holder of a client certificate.
+#[derive(Clone, PartialEq, Eq)]
+pub struct CertifiedClient {
+    /// Its role.
+    pub role: String,
+    /// Its tier.
+    pub tier: String,
 }
 
 /// `[server]`.
@@ -68,6 +107,28 @@ pub struct Server {
     pub max_uri_bytes: usize,
     /// Bytes of a request body, unless the route says otherwise.
     pub max_body_bytes: u64,
+    /// Header fields.
+    pub max_header_fields: usize,
+    /// How long a head may take.
+    pub header_timeout: Duration,
+    /// Bytes per second that a body must bring; 0: any.
+    pub min_body_rate: u64,
+    /// How long a client may take nothing of its answer.
+    pub write_timeout: Duration,
+    /// Client connections in all.
+    pub max_connections: usize,
+    /// Client connections of one address.
+    pub max_connections_per_address: usize,
+    /// Requests on one connection.
+    pub max_requests_per_connection: u32,
+    /// HTTP/2 streams at once on one connection.
+    pub http2_max_streams: u32,
+    /// HTTP/2 resets in ten seconds.
+    pub http2_max_resets: u32,
+    /// HTTP/2 frames without content in ten seconds.
+    pub http2_max_control_frames: u32,
+    /// Resident bytes above which requests are shed; 0: by what the machine has.
+    pub memory_limit: u64,
     /// How long an idle client connection is kept.
     pub keepalive: Duration,
     /// How long requests in flight may take once the server is told to stop.

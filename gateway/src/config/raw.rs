@@ -13,8 +13,14 @@ pub(super) type Given<T> = Option<Placed<Value<T>>>;
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Listen {
-    /// Where clients connect; 127.0.0.1:8080 by default. Port 0 lets the system choose.
+    /// Where clients connect, with HTTP/1.1 or HTTP/2; 127.0.0.1:8080 by default. Port 0 lets the system choose.
     pub(super) http: Given<String>,
+    /// Where clients connect with TLS; nowhere by default. Needs `[tls]`.
+    pub(super) https: Given<String>,
+    /// Are requests without TLS sent to the HTTPS listener (308)? false by default.
+    pub(super) redirect_to_https: Option<bool>,
+    /// Does every connection begin with the PROXY protocol, versions 1 or 2? Then only `trusted_proxies` may connect.
+    pub(super) proxy_protocol: Option<Placed<bool>>,
     /// Where Prometheus scrapes; 127.0.0.1:9464 by default.
     pub(super) metrics: Given<String>,
 }
@@ -31,6 +37,29 @@ pub(super) struct Server {
     pub(super) max_uri_bytes: Given<u64>,
     /// Bytes of a request body, unless the route says otherwise; 10485760 by default.
     pub(super) max_body_bytes: Given<u64>,
+    /// Header fields; 100 by default.
+    pub(super) max_header_fields: Given<u64>,
+    /// How long a request's head may take from its first byte to its last, a TLS handshake too; 10s by default.
+    pub(super) header_timeout: Given<DurationText>,
+    /// Bytes per second that a request's body must bring, over any ten seconds of waiting for it; 240 by default, 0: any.
+    pub(super) min_body_rate: Given<u64>,
+    /// How long a client may take nothing of its answer; 60s by default.
+    pub(super) write_timeout: Given<DurationText>,
+    /// Client connections in all; 20000 by default, and never more than half of the file descriptors.
+    pub(super) max_connections: Given<u64>,
+    /// Client connections of one IPv4 address or IPv6 /64; half of `max_connections` by default.
+    pub(super) max_connections_per_address: Given<u64>,
+    /// Requests on one connection, then the client has to make another one; 100000 by default.
+    pub(super) max_requests_per_connection: Given<u64>,
+    /// HTTP/2 streams at once on one connection; 100 by default.
+    pub(super) http2_max_streams: Given<u64>,
+    /// HTTP/2 streams that a connection may reset in ten seconds; 200 by default.
+    pub(super) http2_max_resets: Given<u64>,
+    /// HTTP/2 frames without content (PING, SETTINGS, PRIORITY, CONTINUATION, empty DATA) in ten seconds; 1000 by default.
+    pub(super) http2_max_control_frames: Given<u64>,
+    /// Resident memory in bytes above which requests are shed with 503; 0, the default: 85 % of what the machine or its
+    /// control group has.
+    pub(super) memory_limit: Given<u64>,
     /// How long an idle client connection is kept; 60s by default.
     pub(super) keepalive: Given<DurationText>,
     /// How long requests in flight may take after SIGTERM; 30s by default.
@@ -47,6 +76,44 @@ pub(super) struct Server {
     pub(super) refusals: Given<String>,
     /// People whose limits are counted, and as many addresses; 1000000 by default.
     pub(super) limiter_capacity: Given<u64>,
+}
+
+/// What the HTTPS listener shows, and whom it knows by a certificate.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Tls {
+    /// Certificate chains and their keys; which one is shown is decided by the names inside, the first one for any other name.
+    #[serde(default)]
+    pub(super) certificates: Vec<Placed<CertificatePair>>,
+    /// A PEM file of authorities whose client certificates are accepted.
+    pub(super) client_ca: Option<Placed<String>>,
+    /// Must every client have a certificate? false by default.
+    pub(super) client_required: Option<bool>,
+    /// Who the holders of client certificates are, for routes with auth = "mtls".
+    #[serde(default)]
+    pub(super) clients: Vec<Placed<Client>>,
+}
+
+/// Two PEM files, relative to this folder.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct CertificatePair {
+    /// The chain, the server's own certificate first.
+    pub(super) certificate: String,
+    /// Its private key.
+    pub(super) key: String,
+}
+
+/// The holder of a client certificate.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Client {
+    /// The subject's distinguished name, such as "C=DE, O=Acme, CN=orders".
+    pub(super) subject: Placed<String>,
+    /// Its role.
+    pub(super) role: String,
+    /// Its tier.
+    pub(super) tier: String,
 }
 
 /// What becomes of header names with `_`.
@@ -169,6 +236,7 @@ pub fn schema() -> serde_json::Value {
     FileSchema::new("Portcullis: where the door listens, what it remembers, and which upstreams exist")
         .section::<Listen>("listen")
         .section::<Server>("server")
+        .section::<Tls>("tls")
         .section::<Store>("store")
         .section::<Cache>("cache")
         .section::<Tokens>("tokens")

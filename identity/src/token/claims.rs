@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::{TokenError, TokenType, jws, keys::KeySet};
-use crate::{AccountId, Grant, KeyId, Principal, SessionId, TenantId, json};
+use crate::{AccountId, CertificateId, Grant, KeyId, Principal, SessionId, TenantId, json};
 
 /// The last second of the year 9999, where RFC 3339 ends.
 const LAST: i64 = 253_402_300_799;
@@ -68,6 +68,9 @@ pub struct AssertionClaims {
     /// The API key's id, if it was one.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub key_id: Option<KeyId>,
+    /// The certificate holder's id, if it was a client certificate.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub certificate_id: Option<CertificateId>,
     /// What an API key is restricted to, separated by spaces (RFC 8693 §4.2).
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub scope: Option<String>,
@@ -150,14 +153,9 @@ impl AssertionClaims {
             role: principal.role.to_string(),
             tier: principal.tier.to_string(),
             tenant: principal.tenant,
-            sid: match principal.grant {
-                Grant::Session(id) => Some(id),
-                Grant::Key(_) => None,
-            },
-            key_id: match principal.grant {
-                Grant::Session(_) => None,
-                Grant::Key(id) => Some(id),
-            },
+            sid: if let Grant::Session(id) = principal.grant { Some(id) } else { None },
+            key_id: if let Grant::Key(id) = principal.grant { Some(id) } else { None },
+            certificate_id: if let Grant::Certificate(id) = principal.grant { Some(id) } else { None },
             scope: principal.scopes.as_deref().map(scope),
             iat: now.timestamp(),
             exp: (now + ttl).timestamp(),
@@ -176,10 +174,12 @@ impl TryFrom<AssertionClaims> for Principal {
     type Error = TokenError;
 
     fn try_from(claims: AssertionClaims) -> Result<Self, TokenError> {
-        let grant = match (claims.sid, claims.key_id) {
-            (Some(id), None) => Grant::Session(id),
-            (None, Some(id)) => Grant::Key(id),
-            (None, None) | (Some(_), Some(_)) => return Err(TokenError::MissingClaim("sid")),
+        let grant = match (claims.sid, claims.key_id, claims.certificate_id) {
+            (Some(id), None, None) => Grant::Session(id),
+            (None, Some(id), None) => Grant::Key(id),
+            (None, None, Some(id)) => Grant::Certificate(id),
+            // None of them, or more than one.
+            _ => return Err(TokenError::MissingClaim("sid")),
         };
         Ok(Self {
             account: claims.sub,

@@ -31,7 +31,7 @@ pub(super) struct RawRoute {
     pub(super) paths: Placed<Words>,
     /// The pool of servers, as gateway.toml names it, or "admin-api".
     pub(super) upstream: Placed<String>,
-    /// Whether a caller must be known: "required", "optional" or "none".
+    /// Whether a caller must be known: "required", "optional", "none" or "mtls".
     #[serde(default)]
     pub(super) auth: RawAuth,
     /// The caller has one of these roles.
@@ -78,6 +78,8 @@ pub(super) enum RawAuth {
     Optional,
     /// Credentials are not looked at.
     None,
+    /// A client certificate whose holder `[[tls.clients]]` of gateway.toml names, or 401.
+    Mtls,
 }
 
 /// How much.
@@ -318,6 +320,7 @@ impl From<RawAuth> for Auth {
             RawAuth::Required => Self::Required,
             RawAuth::Optional => Self::Optional,
             RawAuth::None => Self::None,
+            RawAuth::Mtls => Self::Mtls,
         }
     }
 }

@@ -144,7 +144,7 @@ fn demanded<'a>(file: &mut Document<'_>, auth: RawAuth, words: Option<&'a Placed
         file.note(words.span(), "an empty list demands nothing and would let everybody in; leave it out");
     }
     let objection = match Auth::from(auth) {
-        Auth::Required => None,
+        Auth::Required | Auth::Mtls => None,
         Auth::Optional => Some("with auth = \"optional\" strangers come in, who cannot meet a demand"),
         Auth::None => Some("with auth = \"none\" nobody is known, and nobody can meet a demand"),
     };

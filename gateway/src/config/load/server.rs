@@ -2,6 +2,7 @@
 
 use std::{net::SocketAddr, time::Duration};
 
+use ipnet::IpNet;
 use policies::{
     Quota,
     config::{Placed, Value},
@@ -9,12 +10,25 @@ use policies::{
 };
 
 use super::Reader;
-use crate::config::{Listen, Server, raw};
+use crate::config::{
+    Listen, Server,
+    raw::{self, Given},
+};
 
 impl Reader<'_, '_> {
     pub(super) fn listen(&mut self) -> Listen {
         let raw: raw::Listen = self.document.section("listen").unwrap_or_default();
+        let https = raw.https.as_ref().map(|_| {
+            self.parsed(
+                raw.https.as_ref(),
+                SocketAddr::from(([127, 0, 0, 1], 8443)),
+                "an address such as 127.0.0.1:8443",
+            )
+        });
         Listen {
+            https,
+            redirect_to_https: raw.redirect_to_https.unwrap_or(false),
+            proxy_protocol: raw.proxy_protocol.is_some_and(|given| *given),
             http: self.parsed(
                 raw.http.as_ref(),
                 SocketAddr::from(([127, 0, 0, 1], 8080)),
@@ -40,16 +54,44 @@ impl Reader<'_, '_> {
         {
             self.document.note(first.span(), error.to_string());
         }
-        let trusted = raw.trusted_proxies.iter().filter_map(|text| {
-            let network = text.parse().or_else(|_| text.parse::<std::net::IpAddr>().map(Into::into));
-            network
-                .map_err(|_| {
-                    self.document.note(text.span(), format!("\"{}\" is not a network such as 10.0.0.0/8", **text));
-                })
-                .ok()
-        });
+        let trusted: Vec<IpNet> = raw
+            .trusted_proxies
+            .iter()
+            .filter_map(|text| {
+                let network = text.parse().or_else(|_| text.parse::<std::net::IpAddr>().map(Into::into));
+                network
+                    .map_err(|_| {
+                        self.document.note(text.span(), format!("\"{}\" is not a network such as 10.0.0.0/8", **text));
+                    })
+                    .ok()
+            })
+            .collect();
+        let max_connections = self.count(raw.max_connections.as_ref(), 20_000, 1);
+        let mut small =
+            |given: Given<u64>, default| u32::try_from(self.count(given.as_ref(), default, 1)).unwrap_or(u32::MAX);
+        let (max_requests_per_connection, http2_max_streams, http2_max_resets, http2_max_control_frames) = (
+            small(raw.max_requests_per_connection, 100_000),
+            small(raw.http2_max_streams, 100),
+            small(raw.http2_max_resets, 200),
+            small(raw.http2_max_control_frames, 1000),
+        );
         Server {
-            trusted_proxies: trusted.collect(),
+            max_header_fields: self.count(raw.max_header_fields.as_ref(), 100, 1),
+            header_timeout: self.duration(raw.header_timeout.as_ref(), 10),
+            min_body_rate: self.count(raw.min_body_rate.as_ref(), 240, 0) as u64,
+            write_timeout: self.duration(raw.write_timeout.as_ref(), 60),
+            max_connections,
+            max_connections_per_address: self.count(
+                raw.max_connections_per_address.as_ref(),
+                (max_connections as u64).div_ceil(2),
+                1,
+            ),
+            max_requests_per_connection,
+            http2_max_streams,
+            http2_max_resets,
+            http2_max_control_frames,
+            memory_limit: self.count(raw.memory_limit.as_ref(), 0, 0) as u64,
+            trusted_proxies: trusted.into(),
             worker_threads: self.count(raw.worker_threads.as_ref(), 0, 0),
             max_header_bytes: self.count(raw.max_header_bytes.as_ref(), 32 * 1024, 1024),
             max_uri_bytes: self.count(raw.max_uri_bytes.as_ref(), 8 * 1024, 64),

@@ -1,0 +1,47 @@
+//! Who the holders of client certificates are: a verified subject becomes a [`Known`] caller by what `[[tls.clients]]` says.
+//!
+//! That a certificate is genuine and in time is decided in the handshake ([`crate::connection`]). Whose certificate is to count no
+//! longer is taken out of the list or of the authority's good graces.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
+
+use aws_lc_rs::digest;
+use identity::{AccountId, CertificateId, Grant, Principal};
+use uuid::Builder;
+
+use crate::{config::CertifiedClient, connection::Facts, directory::Known};
+
+/// Everybody who is known by a certificate.
+pub(crate) struct Certified(HashMap<Box<str>, Arc<Known>>);
+
+// === impl Certified ===
+
+impl Certified {
+    pub(crate) fn new(clients: &BTreeMap<String, CertifiedClient>) -> Self {
+        Self(clients.iter().map(|(subject, client)| (subject.as_str().into(), holder(subject, client))).collect())
+    }
+
+    /// Whose certificate the connection has shown, if it is one of ours.
+    pub(crate) fn holder_of(&self, facts: &Facts) -> Option<Arc<Known>> {
+        self.0.get(&facts.client_certificate.as_ref()?.subject).cloned()
+    }
+}
+
+/// The holder has no account; its id follows from the subject, so that it is the same on every node and after every start.
+fn holder(subject: &str, client: &CertifiedClient) -> Arc<Known> {
+    let mut bits = [0; 16];
+    bits.copy_from_slice(&digest::digest(&digest::SHA256, subject.as_bytes()).as_ref()[..16]);
+    let id = Builder::from_custom_bytes(bits).into_uuid();
+    let principal = Principal {
+        account: AccountId::new(id),
+        role: client.role.as_str().into(),
+        tier: client.tier.as_str().into(),
+        tenant: None,
+        grant: Grant::Certificate(CertificateId::new(id)),
+        scopes: None,
+    };
+    Arc::new(Known::certified(principal, subject))
+}

@@ -1,0 +1,42 @@
+//! The section `[tls]`: certificates, and whom they make known. The files themselves are read when the listener is made.
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use super::{ConfigFolder, Reader};
+use crate::config::{CertificatePair, CertifiedClient, Tls, raw};
+
+impl Reader<'_, '_> {
+    pub(super) fn tls(&mut self) -> Tls {
+        let raw: raw::Tls = self.document.section("tls").unwrap_or_default();
+        let mut clients = BTreeMap::new();
+        for client in &raw.clients {
+            let known = CertifiedClient { role: client.role.clone(), tier: client.tier.clone() };
+            if clients.insert(client.subject.to_string(), known).is_some() {
+                self.document.note(client.subject.span(), format!("`{}` is named twice", *client.subject));
+            }
+        }
+        if let (Some(first), None) = (raw.clients.first(), &raw.client_ca) {
+            self.document.note(first.span(), "without client_ca no client certificate is accepted");
+        }
+        let certificates = raw.certificates.iter().map(|pair| CertificatePair {
+            certificate: self.folder.within(&pair.certificate),
+            key: self.folder.within(&pair.key),
+        });
+        Tls {
+            certificates: certificates.collect(),
+            client_ca: raw.client_ca.as_ref().map(|path| self.folder.within(path)),
+            client_required: raw.client_required.unwrap_or(false),
+            clients,
+        }
+    }
+}
+
+impl ConfigFolder {
+    /// A path as the files mean it.
+    pub(super) fn within(&self, path: &str) -> PathBuf {
+        match self {
+            Self::Embedded => path.into(),
+            Self::Path(folder) => folder.join(path),
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! From a listener to a guarded connection: who may come in, who is behind a balancer, TLS, and then Pingora.
+//!
+//! Pingora's own listeners know no cap, no deadline before the first request and no PROXY protocol (DEPENDENCIES §1.6), so ours
+//! accept, and hand it each connection.
+
+use std::{future::Future, io, net::SocketAddr, os::fd::AsRawFd, pin::pin, sync::Arc, time::Duration};
+
+use ipnet::IpNet;
+use pingora::{
+    apps::{HttpServerApp, ReusedHttpStream, ServerApp},
+    protocols::{SocketDigest, http::ServerSession, l4::socket, tls::SslDigest},
+};
+use tokio::{
+    io::AsyncReadExt,
+    net::{TcpListener, TcpStream},
+    sync::watch,
+};
+
+use super::{
+    Facts, Limits,
+    client_certificate::ClientCertificate,
+    gate::{Entered, Gate},
+    guarded::{self, Digests, Guarded},
+    proxy_protocol::{self, NotProxied},
+    tls::TlsServer,
+    transport::Transport,
+};
+use crate::metrics::ConnectionMetrics;
+
+/// How long to wait when the system gives no more descriptors: others will end meanwhile.
+const NO_DESCRIPTORS: Duration = Duration::from_millis(50);
+
+/// What one listener does with whoever connects.
+pub(crate) struct Listener<A> {
+    pub(crate) app: Arc<A>,
+    pub(crate) gate: Arc<Gate>,
+    pub(crate) limits: Limits,
+    /// None: plain HTTP.
+    pub(crate) tls: Option<Arc<TlsServer>>,
+    /// Balancers that must announce whose connection it is; none: nobody does.
+    pub(crate) announcers: Option<Arc<[IpNet]>>,
+    pub(crate) metrics: ConnectionMetrics,
+    pub(crate) stop: watch::Receiver<bool>,
+}
+
+/// Why a connection ended before its first request.
+enum Ended {
+    /// Counted under this reason.
+    Refused(&'static str),
+    /// The client left.
+    Gone,
+}
+
+// === impl Listener ===
+
+impl<A: HttpServerApp + Send + Sync + 'static> Listener<A> {
+    /// Accepts until told to stop; connections go on by themselves.
+    pub(crate) async fn serve(self, listener: TcpListener) {
+        let this = Arc::new(self);
+        let mut stop = this.stop.clone();
+        loop {
+            let accepted = tokio::select! {
+                accepted = listener.accept() => accepted,
+                _ = stop.wait_for(|stop| *stop) => break,
+            };
+            match accepted {
+                Ok((stream, peer)) => this.admit(stream, peer),
+                Err(error) => {
+                    if !matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset) {
+                        this.metrics.refused("no_descriptors");
+                        tracing::warn!(%error, "a connection cannot be accepted");
+                        tokio::time::sleep(NO_DESCRIPTORS).await;
+                    }
+                }
+            }
+        }
+        // Connections that wait for their next request wait no longer.
+        this.app.http_cleanup().await;
+    }
+
+    fn admit(self: &Arc<Self>, stream: TcpStream, peer: SocketAddr) {
+        let Some(entered) = self.gate.enter() else {
+            self.metrics.refused("too_many_connections");
+            return;
+        };
+        let this = Arc::clone(self);
+        tokio::spawn(async move {
+            let _open = this.metrics.opened();
+            match this.prepare(stream, peer, entered).await {
+                // The place is given back when the connection ends.
+                Ok((guarded, _entered)) => this.converse(guarded).await,
+                Err(Ended::Refused(reason)) => this.metrics.refused(reason),
+                Err(Ended::Gone) => {}
+            }
+        });
+    }
+
+    async fn prepare(
+        &self,
+        mut stream: TcpStream,
+        peer: SocketAddr,
+        mut entered: Entered,
+    ) -> Result<(Guarded, Entered), Ended> {
+        // An answer is written at once and whole; waiting for more would only delay it.
+        drop(stream.set_nodelay(true));
+        let client = self.in_time(self.announced(&mut stream, peer)).await?;
+        if !entered.count_for(client.ip()) {
+            return Err(Ended::Refused("too_many_connections_of_address"));
+        }
+        let socket = SocketDigest::from_raw_fd(stream.as_raw_fd());
+        // Whom a balancer announces is the client for everybody after this. The cell is new, so it can be set.
+        drop(socket.peer_addr.set(Some(socket::SocketAddr::Inet(client))));
+        let (transport, tls, client_certificate) = self.in_time(self.secured(stream)).await?;
+        let digests =
+            Digests { socket: Arc::new(socket), tls, facts: Arc::new(Facts { client_certificate }.into_digest()) };
+        let guarded = Guarded::begin(transport, digests, &self.limits, &self.metrics).await.ok_or(Ended::Gone)?;
+        Ok((guarded, entered))
+    }
+
+    async fn in_time<T>(&self, step: impl Future<Output = Result<T, Ended>>) -> Result<T, Ended> {
+        tokio::time::timeout(self.limits.patience.header, step).await.unwrap_or(Err(Ended::Refused("idle")))
+    }
+
+    /// Who is connecting: the peer, or whom a balancer announces.
+    async fn announced(&self, stream: &mut TcpStream, peer: SocketAddr) -> Result<SocketAddr, Ended> {
+        let Some(announcers) = &self.announcers else { return Ok(peer) };
+        if !announcers.iter().any(|network| network.contains(&peer.ip().to_canonical())) {
+            return Err(Ended::Refused("not_a_trusted_proxy"));
+        }
+        let mut header = Vec::new();
+        loop {
+            match proxy_protocol::read(&header) {
+                Ok(Some(announced)) => return Ok(announced.client.unwrap_or(peer)),
+                Ok(None) => {
+                    let begin = header.len();
+                    header.resize(begin + proxy_protocol::missing(&header), 0);
+                    stream.read_exact(&mut header[begin..]).await.map_err(|_| Ended::Gone)?;
+                }
+                Err(NotProxied) => return Err(Ended::Refused("no_proxy_protocol")),
+            }
+        }
+    }
+
+    async fn secured(&self, stream: TcpStream) -> Result<Secured, Ended> {
+        let Some(tls) = &self.tls else { return Ok((Transport::Plain(stream), None, None)) };
+        let stream = tls.acceptor().accept(stream).await.map_err(|error| {
+            tracing::debug!(%error, "a TLS handshake failed");
+            Ended::Refused("tls_handshake")
+        })?;
+        let session = stream.get_ref().1;
+        let certificate = session.peer_certificates().and_then(<[_]>::first).and_then(ClientCertificate::read);
+        let cipher = session.negotiated_cipher_suite().and_then(|suite| suite.suite().as_str()).unwrap_or_default();
+        let version = session.protocol_version().and_then(|version| version.as_str()).unwrap_or_default();
+        let digest = SslDigest::new(cipher, version, None, None, Vec::new());
+        Ok((Transport::Tls(Box::new(stream)), Some(Arc::new(digest)), certificate))
+    }
+
+    /// Hands the connection to Pingora, request by request.
+    async fn converse(&self, guarded: Guarded) {
+        if guarded.is_http2() {
+            return self.converse_http2(guarded).await;
+        }
+        let mut session = ServerSession::new_http1(Box::new(guarded));
+        // Until the first request says what its configuration wants.
+        session.set_keepalive(Some(self.limits.patience.header.as_secs().max(1)));
+        session.set_keepalive_reuses_remaining(Some(self.limits.requests));
+        let mut done = self.app.process_new_http(session, &self.stop).await;
+        while let Some((stream, settings)) = done.map(ReusedHttpStream::consume) {
+            if let Some(guarded) = guarded::of((*stream).as_any()) {
+                guarded.expect_request();
+            }
+            let mut session = ServerSession::new_http1(stream);
+            if let Some(settings) = settings {
+                settings.apply_to_session(&mut session);
+            }
+            done = self.app.process_new_http(session, &self.stop).await;
+        }
+    }
+
+    async fn converse_http2(&self, guarded: Guarded) {
+        let ending = guarded.retire();
+        let mut stop = self.stop.clone();
+        let watch = ending.subscribe();
+        let mut serving = pin!(self.app.process_new(Box::new(guarded), &watch));
+        tokio::select! {
+            _ = &mut serving => return,
+            _ = stop.wait_for(|stop| *stop) => drop(ending.send_replace(true)),
+        }
+        serving.await;
+    }
+}
+
+type Secured = (Transport, Option<Arc<SslDigest>>, Option<ClientCertificate>);

@@ -1,0 +1,163 @@
+//! HTTP/2 frames, counted as they come: those that cost the server more than the client, and those that open streams.
+//!
+//! Rapid Reset (CVE-2023-44487), floods of PING and SETTINGS, empty DATA (RUSTSEC-2026-0258) and CONTINUATION
+//! (RUSTSEC-2024-0332) have one thing in common: cheap frames in a number that no honest client sends. The h2 library bounds what
+//! each may hold; how many may come is bounded here. Pure: bytes and the time in, a verdict out. What frames mean is h2's.
+
+use std::time::Duration;
+
+/// How many frames a connection may send.
+#[derive(Clone, Copy, Debug)]
+pub struct FrameLimits {
+    /// RST_STREAM in any [`WINDOW`].
+    pub resets: u32,
+    /// PING, SETTINGS, PRIORITY, CONTINUATION and empty DATA in any [`WINDOW`].
+    pub control: u32,
+}
+
+/// Why a connection is ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flood {
+    /// Streams are opened to be reset.
+    Resets,
+    /// Frames that carry nothing.
+    Control,
+}
+
+/// What limits are counted over. Counted in fixed windows, since a flood is a flood wherever the window begins.
+pub const WINDOW: Duration = Duration::from_secs(10);
+
+/// Follows one connection's frames.
+#[derive(Debug, Default)]
+pub struct Frames {
+    /// Bytes of the client's preface (RFC 9113 §3.4) seen so far.
+    preface: usize,
+    head: [u8; HEAD],
+    /// How many bytes of `head` have come.
+    filled: usize,
+    /// Bytes of the present frame's payload that are missing.
+    missing: usize,
+    window: u128,
+    resets: u32,
+    control: u32,
+    opened: u32,
+}
+
+/// What an HTTP/2 connection begins with.
+pub const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// A frame's length, type, flags and stream (RFC 9113 §4.1).
+const HEAD: usize = 9;
+const DATA: u8 = 0x0;
+const HEADERS: u8 = 0x1;
+const PRIORITY: u8 = 0x2;
+const RST_STREAM: u8 = 0x3;
+const SETTINGS: u8 = 0x4;
+const PING: u8 = 0x6;
+const CONTINUATION: u8 = 0x9;
+const END_STREAM: u8 = 0x1;
+
+// === impl Frames ===
+
+impl Frames {
+    /// Counts the frames that begin in `bytes`, which follow those of the call before. `now` is since the connection began.
+    pub fn read(&mut self, mut bytes: &[u8], limits: &FrameLimits, now: Duration) -> Result<(), Flood> {
+        self.turn_to(now);
+        let preface = (PREFACE.len() - self.preface).min(bytes.len());
+        self.preface += preface;
+        bytes = &bytes[preface..];
+        while !bytes.is_empty() {
+            let payload = self.missing.min(bytes.len());
+            self.missing -= payload;
+            bytes = &bytes[payload..];
+            let head = (HEAD - self.filled).min(bytes.len());
+            self.head[self.filled..self.filled + head].copy_from_slice(&bytes[..head]);
+            self.filled += head;
+            bytes = &bytes[head..];
+            if self.filled == HEAD {
+                self.filled = 0;
+                self.count();
+            }
+        }
+        if self.resets > limits.resets {
+            return Err(Flood::Resets);
+        }
+        if self.control > limits.control { Err(Flood::Control) } else { Ok(()) }
+    }
+
+    /// Streams that the client has opened.
+    #[must_use]
+    pub fn opened(&self) -> u32 {
+        self.opened
+    }
+
+    fn turn_to(&mut self, now: Duration) {
+        let window = now.as_millis() / WINDOW.as_millis();
+        if window != self.window {
+            (self.window, self.resets, self.control) = (window, 0, 0);
+        }
+    }
+
+    fn count(&mut self) {
+        let [high, middle, low, kind, flags, ..] = self.head;
+        self.missing = usize::from(high) << 16 | usize::from(middle) << 8 | usize::from(low);
+        match kind {
+            RST_STREAM => self.resets += 1,
+            HEADERS => self.opened = self.opened.saturating_add(1),
+            PING | SETTINGS | PRIORITY | CONTINUATION => self.control += 1,
+            DATA if self.missing == 0 && flags & END_STREAM == 0 => self.control += 1,
+            _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMITS: FrameLimits = FrameLimits { resets: 3, control: 5 };
+
+    fn frame(kind: u8, flags: u8, payload: usize) -> Vec<u8> {
+        let length = payload as u32;
+        let mut bytes = length.to_be_bytes()[1..].to_vec();
+        bytes.extend([kind, flags, 0, 0, 0, 1]);
+        bytes.extend(vec![0xff; payload]);
+        bytes
+    }
+
+    fn read(frames: &[Vec<u8>], piece: usize) -> Result<u32, Flood> {
+        let mut reader = Frames::default();
+        let bytes = [PREFACE.to_vec(), frames.concat()].concat();
+        for piece in bytes.chunks(piece) {
+            reader.read(piece, &LIMITS, Duration::ZERO)?;
+        }
+        Ok(reader.opened())
+    }
+
+    #[test]
+    fn honest_frames_pass_however_they_arrive() {
+        let data = || frame(DATA, 0, 1000);
+        let frames =
+            [frame(SETTINGS, 0, 18), frame(HEADERS, 4, 30), data(), data(), data(), frame(DATA, END_STREAM, 0)];
+        for piece in [1, 7, 9, 10, 4096] {
+            assert_eq!(read(&frames, piece), Ok(1), "{piece}");
+        }
+    }
+
+    #[test]
+    fn a_flood_is_named() {
+        assert_eq!(read(&vec![frame(RST_STREAM, 0, 4); 4], 5), Err(Flood::Resets));
+        for kind in [PING, SETTINGS, PRIORITY, CONTINUATION, DATA] {
+            assert_eq!(read(&vec![frame(kind, 0, 0); 6], 5), Err(Flood::Control), "{kind}");
+            assert!(read(&vec![frame(kind, 0, 0); 5], 5).is_ok(), "{kind}");
+        }
+    }
+
+    #[test]
+    fn a_new_window_begins_anew() {
+        let mut reader = Frames::default();
+        let resets = vec![frame(RST_STREAM, 0, 4); 3].concat();
+        reader.read(&[PREFACE, &resets].concat(), &LIMITS, Duration::ZERO).expect("within the limit");
+        assert!(reader.read(&frame(RST_STREAM, 0, 4), &LIMITS, Duration::from_secs(9)).is_err());
+        assert!(reader.read(&frame(RST_STREAM, 0, 4), &LIMITS, Duration::from_secs(10)).is_ok());
+    }
+}

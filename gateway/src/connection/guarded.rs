@@ -1,0 +1,541 @@
+//! A client's connection as Pingora sees it: only bytes that have been judged, and never for longer than is allowed.
+//!
+//! [`Http1`] and [`Frames`] judge; this file reads and writes, keeps the deadlines, and answers what is refused before there is a
+//! request that Pingora knows of.
+
+use std::{
+    any::Any,
+    fmt,
+    future::Future,
+    io::{self, ErrorKind},
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll, ready},
+    time::{Duration, Instant},
+};
+
+use async_trait::async_trait;
+use bytes::{Buf, BytesMut};
+use pingora::protocols::{
+    ALPN, GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl, TimingDigest, UniqueID,
+    UniqueIDType, raw_connect::ProxyDigest, tls::SslDigest,
+};
+use policies::Refusal;
+use tokio::{
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf},
+    sync::watch,
+    time::Sleep,
+};
+use tokio_util::io::poll_read_buf;
+
+use super::{
+    farewell::Farewell,
+    frames::{Flood, FrameLimits, Frames, PREFACE},
+    http1::{Awaited, Http1, Misread},
+    transport::Transport,
+};
+use crate::metrics::ConnectionMetrics;
+
+/// What a client may take its time for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Patience {
+    /// From the first byte of a head, or from the connection's beginning, to the head's end.
+    pub(crate) header: Duration,
+    /// Bytes of a body in each [`BODY_WINDOW`] of waiting; 0: no such demand.
+    pub(crate) body_rate: u64,
+    /// How long the client may take nothing of what is sent to it.
+    pub(crate) write: Duration,
+}
+
+/// Over which time a body's speed is measured. Kestrel measures 240 bytes per second after 5 s of grace.
+const BODY_WINDOW: Duration = Duration::from_secs(10);
+/// Bytes that wait for their turn, beside a head: pipelined requests, or a WebSocket's first frames before the 101.
+const EARLY: usize = 32 * 1024;
+
+/// Why a body that came too slowly ends in an error.
+#[derive(Debug, thiserror::Error)]
+#[error("the body came too slowly")]
+pub(crate) struct TooSlow;
+
+/// Why a body that cannot be read ends in an error.
+#[derive(Debug, thiserror::Error)]
+#[error("the body cannot be read: {0:?}")]
+pub(crate) struct Unreadable(pub(crate) Refusal);
+
+/// The connection.
+pub(crate) struct Guarded {
+    transport: Transport,
+    speaks: Protocol,
+    /// Bytes read and not passed on yet; those before `judged` may be.
+    stash: BytesMut,
+    judged: usize,
+    most_stashed: usize,
+    /// Set between two requests.
+    next_request: AtomicBool,
+    farewell: Option<Farewell>,
+    /// What is wrong with the body that is being read.
+    unreadable: Option<Refusal>,
+    patience: Patience,
+    reading: Deadline,
+    writing: Deadline,
+    began: Instant,
+    digests: Digests,
+    most_streams: u32,
+    /// Tells whoever serves the connection that it has been used enough.
+    retire: watch::Sender<bool>,
+    metrics: ConnectionMetrics,
+}
+
+/// What is spoken.
+enum Protocol {
+    Http1(Http1),
+    Http2(Frames, FrameLimits),
+}
+
+/// What Pingora and later steps are told of the connection.
+pub(crate) struct Digests {
+    pub(crate) socket: Arc<SocketDigest>,
+    pub(crate) tls: Option<Arc<SslDigest>>,
+    /// Carries our own facts; Pingora has no other place for them.
+    pub(crate) facts: Arc<ProxyDigest>,
+}
+
+/// A time by which something must have come.
+#[derive(Default)]
+struct Deadline {
+    sleep: Option<Pin<Box<Sleep>>>,
+    /// What is waited for, if anything is.
+    waits: Option<Wait>,
+}
+
+struct Wait {
+    until: Instant,
+    awaited: Awaited,
+    /// Bytes that have come while it was waited.
+    came: u64,
+    /// When somebody else made us wait.
+    paused: Option<Instant>,
+}
+
+// === impl Guarded ===
+
+impl Guarded {
+    /// A connection whose first bytes say what it speaks. `None` if the client leaves, or sends nothing in time.
+    pub(crate) async fn begin(
+        mut transport: Transport,
+        digests: Digests,
+        limits: &super::Limits,
+        metrics: &ConnectionMetrics,
+    ) -> Option<Self> {
+        let (began, mut stash) = (Instant::now(), BytesMut::new());
+        let is_http2 = match transport.alpn() {
+            Some(alpn) => alpn == b"h2",
+            None => {
+                let first = first_bytes(&mut transport, &mut stash);
+                tokio::time::timeout(limits.patience.header, first).await.ok()?.ok()?
+            }
+        };
+        let speaks = if is_http2 {
+            Protocol::Http2(Frames::default(), limits.frames)
+        } else {
+            Protocol::Http1(Http1::new(limits.head))
+        };
+        Some(Self {
+            transport,
+            speaks,
+            stash,
+            judged: 0,
+            most_stashed: limits.head.bytes + EARLY,
+            next_request: AtomicBool::new(false),
+            farewell: None,
+            unreadable: None,
+            patience: limits.patience,
+            reading: Deadline::since(began, limits.patience.header),
+            writing: Deadline::default(),
+            began,
+            digests,
+            most_streams: limits.requests,
+            retire: watch::Sender::new(false),
+            metrics: metrics.clone(),
+        })
+    }
+
+    pub(crate) fn is_http2(&self) -> bool {
+        matches!(self.speaks, Protocol::Http2(..))
+    }
+
+    /// Becomes true when the connection has been used enough.
+    pub(crate) fn retire(&self) -> watch::Sender<bool> {
+        self.retire.clone()
+    }
+
+    /// The answer is complete: what comes next is a request.
+    pub(crate) fn expect_request(&self) {
+        self.next_request.store(true, Ordering::Relaxed);
+    }
+
+    /// Judges what is stashed.
+    fn judge_stash(&mut self) -> io::Result<()> {
+        let fresh = &self.stash[self.judged..];
+        match &mut self.speaks {
+            Protocol::Http2(frames, limits) => {
+                let verdict = frames.read(fresh, limits, self.began.elapsed());
+                self.judged = self.stash.len();
+                verdict.map_err(|flood| self.end_flood(flood))?;
+            }
+            Protocol::Http1(http1) => match http1.judge(fresh) {
+                Ok(passed) => self.judged += passed,
+                Err(misread) => {
+                    self.judged += misread.passed;
+                    self.misread(misread);
+                }
+            },
+        }
+        Ok(())
+    }
+
+    /// What is wrong in a body is for whoever reads that body to answer, after what came before it; a head that is wrong nobody
+    /// else will see.
+    fn misread(&mut self, misread: Misread) {
+        if misread.in_body {
+            self.metrics.refused(misread.refusal.code());
+            self.unreadable = Some(misread.refusal);
+        } else {
+            self.refuse(&misread.refusal);
+        }
+    }
+
+    /// From here on there is only the refusal to be sent.
+    fn refuse(&mut self, refusal: &Refusal) {
+        self.metrics.refused(refusal.code());
+        tracing::info!(client = ?self.digests.socket.peer_addr(), code = refusal.code(), "a request was refused unread");
+        self.farewell = Some(Farewell::of(refusal));
+    }
+
+    /// Passes on what has been judged.
+    fn pass(&mut self, into: &mut ReadBuf<'_>) {
+        let passed = self.judged.min(into.remaining());
+        into.put_slice(&self.stash[..passed]);
+        self.stash.advance(passed);
+        self.judged -= passed;
+        if self.stash.is_empty() {
+            // An idle connection holds no memory for what it may send one day.
+            self.stash = BytesMut::new();
+        }
+    }
+
+    /// Reads straight into Pingora's buffer, and takes back what it may not see yet.
+    fn read_through(&mut self, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = into.filled().len();
+        ready!(Pin::new(&mut self.transport).poll_read(cx, into))?;
+        let came = into.filled().len() - before;
+        self.reading.came(came);
+        if came == 0 {
+            return Poll::Ready(Ok(()));
+        }
+        match &mut self.speaks {
+            Protocol::Http2(frames, limits) => {
+                let verdict = frames.read(&into.filled()[before..], limits, self.began.elapsed());
+                let opened = frames.opened();
+                verdict.map_err(|flood| self.end_flood(flood))?;
+                self.retire_after(opened);
+            }
+            // Most requests come in one piece and stay where they are.
+            Protocol::Http1(http1) => match http1.judge(&into.filled()[before..]) {
+                Ok(passed) => self.take_back(into, before + passed),
+                Err(misread) => {
+                    into.set_filled(before + misread.passed);
+                    self.misread(misread);
+                }
+            },
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn take_back(&mut self, into: &mut ReadBuf<'_>, from: usize) {
+        if into.filled().len() > from {
+            self.stash.extend_from_slice(&into.filled()[from..]);
+            into.set_filled(from);
+        }
+    }
+
+    /// A client that has opened as many streams as one connection may is told to make another one (GOAWAY).
+    fn retire_after(&self, opened: u32) {
+        if opened >= self.most_streams {
+            // Nobody listens when the connection is ending already.
+            let _ = self.retire.send(true);
+        }
+    }
+
+    fn end_flood(&mut self, flood: Flood) -> io::Error {
+        self.metrics.refused(match flood {
+            Flood::Resets => "http2_resets",
+            Flood::Control => "http2_control",
+        });
+        tracing::info!(client = ?self.digests.socket.peer_addr(), ?flood, "an HTTP/2 connection was ended");
+        io::Error::new(ErrorKind::ConnectionAborted, "too many HTTP/2 frames that carry nothing")
+    }
+
+    /// Reads on while nothing may be passed: the rest of a head, or bytes before their turn.
+    fn read_on(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        if self.stash.len() >= self.most_stashed {
+            // The client waits until we come to it; its answer will wake us.
+            return Poll::Pending;
+        }
+        self.stash.reserve(4096);
+        let came = ready!(poll_read_buf(Pin::new(&mut self.transport), cx, &mut self.stash))?;
+        self.reading.came(came);
+        Poll::Ready(Ok(came))
+    }
+
+    fn poll_judged(&mut self, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        loop {
+            if let Some(farewell) = &mut self.farewell {
+                return farewell.poll(&mut self.transport, cx);
+            }
+            if self.judged > 0 {
+                self.pass(into);
+                return Poll::Ready(Ok(()));
+            }
+            if let Some(refusal) = &self.unreadable {
+                return Poll::Ready(Err(io::Error::new(ErrorKind::InvalidData, Unreadable(refusal.clone()))));
+            }
+            if !self.stash.is_empty() {
+                self.judge_stash()?;
+                if self.judged > 0 || self.unreadable.is_some() || self.farewell.is_some() {
+                    continue;
+                }
+            }
+            if self.stash.is_empty() {
+                let before = into.filled().len();
+                ready!(self.read_through(cx, into))?;
+                let is_end = self.stash.is_empty() && self.farewell.is_none() && self.unreadable.is_none();
+                if into.filled().len() > before || is_end {
+                    return Poll::Ready(Ok(()));
+                }
+            } else if ready!(self.read_on(cx))? == 0 {
+                return Poll::Ready(Ok(()));
+            }
+        }
+    }
+
+    /// The client keeps us waiting: for how long may it?
+    fn wait(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let awaited = match &self.speaks {
+            Protocol::Http1(http1) => match http1.awaits() {
+                // Between two requests the client may be silent for as long as Pingora keeps the connection.
+                Awaited::Head if self.stash.is_empty() && self.reading.waits.is_none() => Awaited::Nothing,
+                Awaited::Body if self.patience.body_rate == 0 => Awaited::Nothing,
+                awaited => awaited,
+            },
+            Protocol::Http2(..) => Awaited::Nothing,
+        };
+        let (within, enough) = match awaited {
+            Awaited::Nothing => {
+                self.reading.waits = None;
+                return Poll::Pending;
+            }
+            Awaited::Head => (self.patience.header, u64::MAX),
+            Awaited::Body => (BODY_WINDOW, self.patience.body_rate * BODY_WINDOW.as_secs()),
+        };
+        ready!(self.reading.poll(awaited, within, enough, cx));
+        match awaited {
+            Awaited::Body => Poll::Ready(Err(io::Error::new(ErrorKind::TimedOut, TooSlow))),
+            Awaited::Nothing | Awaited::Head if self.stash.is_empty() => {
+                self.metrics.refused("idle");
+                Poll::Ready(Ok(()))
+            }
+            Awaited::Nothing | Awaited::Head => {
+                self.refuse(&Refusal::RequestTimeout);
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+        }
+    }
+}
+
+/// Reads until it is known whether HTTP/2 is spoken without asking (RFC 9113 §3.3).
+async fn first_bytes(transport: &mut Transport, stash: &mut BytesMut) -> io::Result<bool> {
+    use tokio::io::AsyncReadExt;
+    while stash.len() < PREFACE.len() && PREFACE.starts_with(stash) {
+        stash.reserve(1024);
+        if transport.read_buf(stash).await? == 0 {
+            return Err(ErrorKind::UnexpectedEof.into());
+        }
+    }
+    Ok(stash.starts_with(PREFACE))
+}
+
+impl AsyncRead for Guarded {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if *this.next_request.get_mut() {
+            *this.next_request.get_mut() = false;
+            if let Protocol::Http1(http1) = &mut this.speaks {
+                this.reading.waits = None;
+                if !http1.next_request() {
+                    return Poll::Ready(Ok(()));
+                }
+            }
+        }
+        match this.poll_judged(cx, into) {
+            Poll::Pending if this.farewell.is_none() => this.wait(cx),
+            poll => {
+                this.reading.pause();
+                poll
+            }
+        }
+    }
+}
+
+impl AsyncWrite for Guarded {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        if this.farewell.is_some() {
+            return Poll::Ready(Err(ErrorKind::BrokenPipe.into()));
+        }
+        let poll = Pin::new(&mut this.transport).poll_write(cx, bytes);
+        match &poll {
+            Poll::Ready(Ok(written)) => {
+                if let Protocol::Http1(http1) = &mut this.speaks {
+                    http1.sees_written(&bytes[..*written]);
+                }
+                this.writing.waits = None;
+                poll
+            }
+            Poll::Ready(Err(_)) => poll,
+            Poll::Pending => this.wait_for_reader(cx).map(Err),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        match Pin::new(&mut this.transport).poll_flush(cx) {
+            Poll::Pending => this.wait_for_reader(cx).map(Err),
+            ready => ready,
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().transport).poll_shutdown(cx)
+    }
+}
+
+impl Guarded {
+    /// The client takes nothing: for how long may it?
+    fn wait_for_reader(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
+        ready!(self.writing.poll(Awaited::Nothing, self.patience.write, u64::MAX, cx));
+        self.metrics.refused("slow_reader");
+        Poll::Ready(io::Error::new(ErrorKind::TimedOut, "the client takes nothing of its answer"))
+    }
+}
+
+// === impl Deadline ===
+
+impl Deadline {
+    /// A head must have come whole `within` the connection's first seconds.
+    fn since(began: Instant, within: Duration) -> Self {
+        let waits = Wait { until: began + within, awaited: Awaited::Head, came: 0, paused: None };
+        Self { sleep: None, waits: Some(waits) }
+    }
+
+    fn came(&mut self, bytes: usize) {
+        if let Some(wait) = &mut self.waits {
+            wait.came += bytes as u64;
+        }
+    }
+
+    /// What follows until the next [`Self::poll`] is not the client's time.
+    fn pause(&mut self) {
+        if let Some(wait) = &mut self.waits
+            && wait.awaited == Awaited::Body
+        {
+            wait.paused = Some(Instant::now());
+        }
+    }
+
+    /// Ready when `awaited` has not come `within` the time, counted from when it was first waited for, or from when `enough`
+    /// bytes had come.
+    fn poll(&mut self, awaited: Awaited, within: Duration, enough: u64, cx: &mut Context<'_>) -> Poll<()> {
+        let now = Instant::now();
+        match &mut self.waits {
+            Some(wait) if wait.awaited == awaited && wait.came < enough => {
+                if let Some(paused) = wait.paused.take() {
+                    wait.until += now - paused;
+                }
+            }
+            waits => *waits = Some(Wait { until: now + within, awaited, came: 0, paused: None }),
+        }
+        let until = self.waits.as_ref().map_or(now, |wait| wait.until).into();
+        let sleep = self.sleep.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(until)));
+        if sleep.deadline() != until {
+            sleep.as_mut().reset(until);
+        }
+        sleep.as_mut().poll(cx)
+    }
+}
+
+#[async_trait]
+impl Shutdown for Guarded {
+    async fn shutdown(&mut self) {
+        // Whoever has left need not be told.
+        drop(AsyncWriteExt::shutdown(self).await);
+    }
+}
+
+impl UniqueID for Guarded {
+    fn id(&self) -> UniqueIDType {
+        self.transport.fd()
+    }
+}
+
+impl Ssl for Guarded {
+    fn get_ssl_digest(&self) -> Option<Arc<SslDigest>> {
+        self.digests.tls.clone()
+    }
+
+    fn selected_alpn_proto(&self) -> Option<ALPN> {
+        Some(if self.is_http2() { ALPN::H2 } else { ALPN::H1 })
+    }
+}
+
+impl GetTimingDigest for Guarded {
+    fn get_timing_digest(&self) -> Vec<Option<TimingDigest>> {
+        Vec::new()
+    }
+}
+
+impl GetProxyDigest for Guarded {
+    fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
+        Some(Arc::clone(&self.digests.facts))
+    }
+}
+
+impl GetSocketDigest for Guarded {
+    fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
+        Some(Arc::clone(&self.digests.socket))
+    }
+}
+
+impl Peek for Guarded {}
+
+impl fmt::Debug for Guarded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Guarded").field("fd", &self.transport.fd()).finish_non_exhaustive()
+    }
+}
+
+/// What a guarded connection has found wrong with a request's body, if that is why reading it failed.
+pub(crate) fn refusal_of(error: &(dyn std::error::Error + 'static)) -> Option<Refusal> {
+    let inner = error.downcast_ref::<io::Error>()?.get_ref()?;
+    let unreadable = || inner.downcast_ref::<Unreadable>().map(|unreadable| unreadable.0.clone());
+    if inner.is::<TooSlow>() { Some(Refusal::RequestTimeout) } else { unreadable() }
+}
+
+/// The guarded connection behind one of Pingora's streams.
+pub(crate) fn of(stream: &dyn Any) -> Option<&Guarded> {
+    stream.downcast_ref()
+}

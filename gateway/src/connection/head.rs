@@ -1,0 +1,243 @@
+//! The head of an HTTP/1 request, read strictly: what two parsers could read in two ways is refused, never repaired.
+//!
+//! Pingora's own parser takes bare LF, folds conflicting lengths into one and escapes what no request line may hold
+//! (DEPENDENCIES §1.7); a server behind us may resolve each of these otherwise, and that is how requests are smuggled. So no
+//! byte of a request reaches Pingora before its whole head has passed here. Pure: bytes in, a [`Head`] or a [`Refusal`] out.
+
+use policies::Refusal;
+
+use super::body::Framing;
+
+/// How much a head may hold.
+#[derive(Clone, Copy, Debug)]
+pub struct HeadLimits {
+    /// Bytes from the method to the empty line.
+    pub bytes: usize,
+    /// Header fields.
+    pub fields: usize,
+}
+
+/// A head that is whole and plain.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Head {
+    /// Its bytes, the empty line included.
+    pub len: usize,
+    /// What comes after it.
+    pub framing: Framing,
+    /// Does it ask for another protocol on this connection?
+    pub asks_upgrade: bool,
+}
+
+/// Reads one head line by line, as it comes. Each byte is looked at once.
+#[derive(Debug, Default)]
+pub struct HeadReader {
+    /// Where the line that is not complete yet begins.
+    line: usize,
+    /// Up to where there is no line feed.
+    searched: usize,
+    phase: Phase,
+    fields: usize,
+    facts: Facts,
+}
+
+#[derive(Debug, Default, PartialEq, Eq)]
+enum Phase {
+    #[default]
+    /// One empty line before the request is tolerated (RFC 9112 §2.2: older clients send it after a body).
+    Before,
+    RequestLine,
+    Fields,
+}
+
+/// What the fields so far say that matters here.
+#[derive(Debug, Default)]
+struct Facts {
+    is_http_1_0: bool,
+    has_host: bool,
+    has_authorization: bool,
+    length: Option<u64>,
+    is_chunked: bool,
+    asks_upgrade: bool,
+}
+
+// === impl HeadReader ===
+
+impl HeadReader {
+    /// Looks at the head as far as it has come; `bytes` begins where it begins and grows from call to call. `None` until it is
+    /// whole.
+    pub fn read(&mut self, bytes: &[u8], limits: &HeadLimits) -> Result<Option<Head>, Refusal> {
+        while let Some(found) = memchr::memchr(b'\n', &bytes[self.searched..]) {
+            let end = self.searched + found;
+            if end >= limits.bytes {
+                return Err(Refusal::HeadersTooLarge);
+            }
+            let line = bytes[self.line..end].strip_suffix(b"\r").ok_or(Refusal::Malformed("a line ends without CR"))?;
+            (self.line, self.searched) = (end + 1, end + 1);
+            if self.take_line(line, limits)? {
+                return self.facts.conclude(end + 1).map(Some);
+            }
+        }
+        self.searched = bytes.len();
+        if bytes.len() > limits.bytes { Err(Refusal::HeadersTooLarge) } else { Ok(None) }
+    }
+
+    /// Has nothing of a head come yet?
+    pub fn is_fresh(&self) -> bool {
+        self.searched == 0
+    }
+
+    /// Takes one line; says whether it was the empty line that ends the head.
+    fn take_line(&mut self, line: &[u8], limits: &HeadLimits) -> Result<bool, Refusal> {
+        match self.phase {
+            Phase::Before if line.is_empty() => self.phase = Phase::RequestLine,
+            Phase::Before | Phase::RequestLine => {
+                self.facts.is_http_1_0 = request_line(line)?;
+                self.phase = Phase::Fields;
+            }
+            Phase::Fields if line.is_empty() => return Ok(true),
+            Phase::Fields => {
+                self.fields += 1;
+                if self.fields > limits.fields {
+                    return Err(Refusal::HeadersTooLarge);
+                }
+                self.facts.take(line)?;
+            }
+        }
+        Ok(false)
+    }
+}
+
+/// `METHOD SP /path SP HTTP/1.x` and nothing else; says whether x is 0.
+fn request_line(line: &[u8]) -> Result<bool, Refusal> {
+    let mut words = line.split(|byte| *byte == b' ');
+    let (Some(method), Some(target), Some(version), None) = (words.next(), words.next(), words.next(), words.next())
+    else {
+        return Err(Refusal::Malformed("the request line is not three words"));
+    };
+    if method.is_empty() || !method.iter().all(is_token) {
+        return Err(Refusal::Malformed("the method is not a word"));
+    }
+    // Absolute, authority and asterisk form name another host, or none, for the same request (RFC 9112 §3.2).
+    if target.first() != Some(&b'/') {
+        return Err(Refusal::Malformed("the target does not begin with /"));
+    }
+    if !target.iter().all(|byte| matches!(byte, b'!'..=b'~') && *byte != b'#') {
+        return Err(Refusal::Malformed("the target holds a character that no URI may"));
+    }
+    match version {
+        b"HTTP/1.1" => Ok(false),
+        b"HTTP/1.0" => Ok(true),
+        _ => Err(Refusal::Malformed("the version is neither HTTP/1.1 nor HTTP/1.0")),
+    }
+}
+
+/// `name: value` (RFC 9110 §5.5 and §5.6.2), with the value trimmed. Trailers are fields too.
+pub(super) fn field(line: &[u8]) -> Result<(&[u8], &[u8]), Refusal> {
+    if matches!(line.first(), Some(b' ' | b'\t')) {
+        return Err(Refusal::Malformed("a header is folded over two lines"));
+    }
+    let colon = memchr::memchr(b':', line).ok_or(Refusal::Malformed("a header has no colon"))?;
+    let (name, value) = (&line[..colon], &line[colon + 1..]);
+    if name.is_empty() || !name.iter().all(is_token) {
+        return Err(Refusal::Malformed("a header's name is not a word"));
+    }
+    if value.iter().any(|byte| (*byte < b' ' && *byte != b'\t') || *byte == 0x7f) {
+        return Err(Refusal::Malformed("a header's value holds a control character"));
+    }
+    Ok((name, value.trim_ascii()))
+}
+
+/// A table, since every byte of every name is looked up in it.
+const TOKEN: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        table[byte] = (byte as u8).is_ascii_alphanumeric();
+        byte += 1;
+    }
+    let signs = b"!#$%&'*+-.^_`|~";
+    let mut at = 0;
+    while at < signs.len() {
+        table[signs[at] as usize] = true;
+        at += 1;
+    }
+    table
+};
+
+/// RFC 9110 §5.6.2.
+fn is_token(byte: &u8) -> bool {
+    TOKEN[usize::from(*byte)]
+}
+
+// === impl Facts ===
+
+impl Facts {
+    fn take(&mut self, line: &[u8]) -> Result<(), Refusal> {
+        let (name, value) = field(line)?;
+        // By length first: most fields are none of these.
+        match name.len() {
+            4 if name.eq_ignore_ascii_case(b"host") => once(&mut self.has_host, "there is more than one Host")?,
+            7 if name.eq_ignore_ascii_case(b"upgrade") => self.asks_upgrade = true,
+            13 if name.eq_ignore_ascii_case(b"authorization") => {
+                if std::mem::replace(&mut self.has_authorization, true) {
+                    return Err(Refusal::AmbiguousCredentials);
+                }
+            }
+            14 if folds_into(name, b"content-length") => self.take_length(name, value)?,
+            17 if folds_into(name, b"transfer-encoding") => self.take_coding(name, value)?,
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn take_length(&mut self, name: &[u8], value: &[u8]) -> Result<(), Refusal> {
+        // Nineteen digits are more bytes than anybody sends, and fit.
+        let plain = name.eq_ignore_ascii_case(b"content-length")
+            && (1..=18).contains(&value.len())
+            && value.iter().all(u8::is_ascii_digit);
+        if !plain {
+            return Err(Refusal::Malformed("Content-Length is not one number"));
+        }
+        if self.length.is_some() {
+            return Err(Refusal::Malformed("the length of the body is given more than once"));
+        }
+        self.length = Some(value.iter().fold(0, |length, digit| length * 10 + u64::from(digit - b'0')));
+        Ok(())
+    }
+
+    fn take_coding(&mut self, name: &[u8], value: &[u8]) -> Result<(), Refusal> {
+        if !name.eq_ignore_ascii_case(b"transfer-encoding") || !value.eq_ignore_ascii_case(b"chunked") {
+            return Err(Refusal::Malformed("Transfer-Encoding is not chunked and nothing else"));
+        }
+        once(&mut self.is_chunked, "Transfer-Encoding is given more than once")
+    }
+
+    /// The head that these facts make.
+    fn conclude(&self, len: usize) -> Result<Head, Refusal> {
+        if !self.has_host && !self.is_http_1_0 {
+            return Err(Refusal::Malformed("there is no Host"));
+        }
+        let framing = match (self.length, self.is_chunked) {
+            (Some(_), true) => return Err(Refusal::Malformed("both Content-Length and Transfer-Encoding are given")),
+            (None, true) if self.is_http_1_0 => return Err(Refusal::Malformed("HTTP/1.0 has no Transfer-Encoding")),
+            (None, true) => Framing::Chunked,
+            (Some(length), false) => Framing::Length(length),
+            (None, false) => Framing::Length(0),
+        };
+        Ok(Head { len, framing, asks_upgrade: self.asks_upgrade })
+    }
+}
+
+fn once(seen: &mut bool, otherwise: &'static str) -> Result<(), Refusal> {
+    if std::mem::replace(seen, true) { Err(Refusal::Malformed(otherwise)) } else { Ok(()) }
+}
+
+/// Would some server behind us read `name` as `other`? Backends fold `_` and other signs into `-`.
+fn folds_into(name: &[u8], other: &[u8]) -> bool {
+    name.iter()
+        .zip(other)
+        .all(|(one, other)| one.eq_ignore_ascii_case(other) || (*other == b'-' && !one.is_ascii_alphanumeric()))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,201 @@
+//! What a client's HTTP/1 bytes are: heads and bodies in turn, and which of them Pingora may see now.
+//!
+//! A head is passed on whole or not at all, and the next one not before the request before it has been answered; bytes that come
+//! early wait here. After a 101 the bytes are another protocol's and pass as they are. Pure: reading and writing is
+//! [`super::guarded`]'s.
+
+use policies::Refusal;
+
+use super::{
+    body::Body,
+    head::{HeadLimits, HeadReader},
+};
+
+/// Follows one connection.
+#[derive(Debug)]
+pub struct Http1 {
+    limits: HeadLimits,
+    state: State,
+    /// Has a head been passed on whose answer is not complete? Until then no other is.
+    in_flight: bool,
+    /// Until it is known whether the request's wish for another protocol is granted.
+    awaits_upgrade: bool,
+}
+
+#[derive(Debug)]
+enum State {
+    Head(HeadReader),
+    Body(Body),
+    /// Another protocol has been agreed on.
+    Tunnel,
+}
+
+/// What the connection waits for when nothing comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Awaited {
+    /// The client may be silent: nothing is owed.
+    Nothing,
+    /// The rest of a head.
+    Head,
+    /// The rest of a body.
+    Body,
+}
+
+/// A request that goes no further.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Misread {
+    /// Why.
+    pub refusal: Refusal,
+    /// Bytes before it that are in order.
+    pub passed: usize,
+    /// Was it in a body? Then whoever reads that body answers.
+    pub in_body: bool,
+}
+
+// === impl Http1 ===
+
+impl Http1 {
+    /// A connection of which nothing has come yet.
+    #[must_use]
+    pub fn new(limits: HeadLimits) -> Self {
+        Self { limits, state: State::Head(HeadReader::default()), in_flight: false, awaits_upgrade: false }
+    }
+
+    /// How many of `bytes` may be passed on. Those that may not are shown again, with what comes after them.
+    pub fn judge(&mut self, bytes: &[u8]) -> Result<usize, Misread> {
+        let mut passed = 0;
+        loop {
+            let rest = &bytes[passed..];
+            match &mut self.state {
+                State::Tunnel => return Ok(bytes.len()),
+                State::Head(_) if self.in_flight => return Ok(passed),
+                State::Head(reader) => match reader.read(rest, &self.limits) {
+                    Ok(None) => return Ok(passed),
+                    Ok(Some(head)) => {
+                        passed += head.len;
+                        (self.in_flight, self.awaits_upgrade) = (true, head.asks_upgrade);
+                        self.state = State::Body(head.framing.into());
+                    }
+                    Err(refusal) => return Err(Misread { refusal, passed, in_body: false }),
+                },
+                State::Body(body) => {
+                    passed += body.read(rest).map_err(|refusal| Misread { refusal, passed, in_body: true })?;
+                    // What follows a request that asks for another protocol may be that protocol's.
+                    if !body.is_done() || self.awaits_upgrade {
+                        return Ok(passed);
+                    }
+                    self.state = State::Head(HeadReader::default());
+                }
+            }
+        }
+    }
+
+    /// The answer is complete and the next request may come. `false` if the last one has not come whole: what follows would be
+    /// taken for a request (SECURITY §3, CVE-2025-4366).
+    #[must_use]
+    pub fn next_request(&mut self) -> bool {
+        if let State::Body(body) = &self.state {
+            if !body.is_done() {
+                return false;
+            }
+            self.state = State::Head(HeadReader::default());
+        }
+        (self.in_flight, self.awaits_upgrade) = (false, false);
+        !matches!(self.state, State::Tunnel)
+    }
+
+    /// Looks at what is sent to the client, for the 101 that ends HTTP.
+    pub fn sees_written(&mut self, bytes: &[u8]) {
+        if self.awaits_upgrade && !bytes.is_empty() {
+            if bytes.starts_with(b"HTTP/1.1 101") {
+                self.state = State::Tunnel;
+            }
+            // Other informational answers come before the one that counts.
+            self.awaits_upgrade = bytes.starts_with(b"HTTP/1.1 1") && !matches!(self.state, State::Tunnel);
+        }
+    }
+
+    /// What the client owes us.
+    pub fn awaits(&self) -> Awaited {
+        match &self.state {
+            State::Head(_) if !self.in_flight => Awaited::Head,
+            State::Body(body) if !body.is_done() => Awaited::Body,
+            State::Head(_) | State::Body(_) | State::Tunnel => Awaited::Nothing,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n";
+    const BAD: &[u8] = b"GET / HTTP/1.1\nHost: x\r\n\r\n";
+    const POST: &[u8] = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n";
+    const WEBSOCKET: &[u8] = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n";
+
+    fn http1() -> Http1 {
+        Http1::new(HeadLimits { bytes: 4096, fields: 16 })
+    }
+
+    #[test]
+    fn a_head_passes_whole_or_not_at_all() {
+        let mut http1 = http1();
+        for cut in 0..GET.len() {
+            assert_eq!(http1.judge(&GET[..cut]), Ok(0), "{cut}");
+            assert_eq!(http1.awaits(), Awaited::Head);
+        }
+        assert_eq!(http1.judge(GET), Ok(GET.len()));
+        assert_eq!(http1.awaits(), Awaited::Nothing);
+    }
+
+    #[test]
+    fn the_next_request_waits_until_the_one_before_is_answered() {
+        let mut http1 = http1();
+        let two = [GET, BAD].concat();
+        assert_eq!(http1.judge(&two), Ok(GET.len()));
+        assert_eq!(http1.judge(BAD), Ok(0), "not looked at yet");
+        assert!(http1.next_request());
+        let misread = http1.judge(BAD).expect_err("a bare LF");
+        assert_eq!((misread.passed, misread.in_body), (0, false));
+    }
+
+    #[test]
+    fn a_body_passes_as_it_comes_and_its_end_is_known() {
+        let mut http1 = http1();
+        assert_eq!(http1.judge(&[POST, b"3\r\nab"].concat()), Ok(POST.len() + 5));
+        assert_eq!(http1.awaits(), Awaited::Body);
+        assert!(!http1.next_request(), "a body that has not come whole");
+        assert_eq!(http1.judge(&[b"c\r\n0\r\n\r\n", GET].concat()), Ok(8));
+        assert!(http1.next_request());
+        assert_eq!(http1.judge(GET), Ok(GET.len()));
+    }
+
+    #[test]
+    fn what_is_wrong_in_a_body_is_said_to_be() {
+        let misread = http1().judge(&[POST, b"3\nabc"].concat()).expect_err("a bare LF");
+        assert!(misread.in_body);
+    }
+
+    #[test]
+    fn nothing_is_tunnelled_before_a_101() {
+        let mut http1 = http1();
+        let early = [WEBSOCKET, GET].concat();
+        assert_eq!(http1.judge(&early), Ok(WEBSOCKET.len()));
+        http1.sees_written(b"HTTP/1.1 103 Early Hints\r\n\r\n");
+        assert_eq!(http1.judge(GET), Ok(0));
+        http1.sees_written(b"HTTP/1.1 101 Switching Protocols\r\n\r\n");
+        assert_eq!(http1.judge(b"\x81\x00"), Ok(2));
+        assert!(!http1.next_request(), "there is no request after a tunnel");
+    }
+
+    #[test]
+    fn a_refused_upgrade_goes_on_as_http() {
+        let mut http1 = http1();
+        assert_eq!(http1.judge(WEBSOCKET), Ok(WEBSOCKET.len()));
+        http1.sees_written(b"HTTP/1.1 200 OK\r\nContent-Length: 12\r\n\r\n");
+        http1.sees_written(b"HTTP/1.1 101");
+        assert!(http1.next_request());
+        assert_eq!(http1.judge(BAD).map_err(|misread| misread.in_body), Err(false));
+    }
+}

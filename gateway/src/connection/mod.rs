@@ -1,0 +1,57 @@
+//! What guards a connection before there is a request: the door's own listeners, and the bytes that pass them.
+//!
+//! ```text
+//! accept ──► gate ──► proxy_protocol ──► tls ──► guarded ──► Pingora
+//!            caps     whose connection           │ http1 (head, body): HTTP/1 read strictly, one request at a time
+//!                                                │ frames: HTTP/2 frames counted
+//!                                                └ deadlines; farewell: the answer to what cannot be read
+//! ```
+//!
+//! The readers are pure and know no socket; they are public for `fuzz/`. What a request means is decided after this.
+
+pub(crate) mod accept;
+pub mod body;
+mod client_certificate;
+mod farewell;
+pub mod frames;
+pub(crate) mod gate;
+pub(crate) mod guarded;
+pub mod head;
+pub mod http1;
+pub mod proxy_protocol;
+pub(crate) mod tls;
+mod transport;
+
+use pingora::{http::ResponseHeader, protocols::raw_connect::ProxyDigest, proxy::Session};
+
+pub(crate) use self::{client_certificate::ClientCertificate, guarded::Patience};
+
+/// What a connection may do.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    pub(crate) head: head::HeadLimits,
+    pub(crate) frames: frames::FrameLimits,
+    pub(crate) patience: Patience,
+    /// Requests until the client is told to make another connection.
+    pub(crate) requests: u32,
+}
+
+/// What is known of a connection beside its addresses.
+pub(crate) struct Facts {
+    pub(crate) client_certificate: Option<ClientCertificate>,
+}
+
+// === impl Facts ===
+
+impl Facts {
+    /// Pingora carries no facts of ours but in the digest of an HTTP proxy, which no client of ours is behind.
+    fn into_digest(self) -> ProxyDigest {
+        let unused = ResponseHeader::from(http::Response::new(()).into_parts().0);
+        ProxyDigest::new(Box::new(unused), Some(Box::new(self)))
+    }
+
+    /// The facts of the connection that a request came by.
+    pub(crate) fn of(session: &Session) -> Option<&Self> {
+        session.digest()?.proxy_digest.as_ref()?.user_data.as_ref()?.downcast_ref()
+    }
+}

@@ -1,0 +1,167 @@
+//! TLS at the door: certificates by name, read again when their files change, and client certificates for those who have one.
+//!
+//! TLS 1.2 and 1.3 by rustls; a connection keeps what it began with, the next one gets what is there then.
+
+use std::{
+    collections::HashMap,
+    fs, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::SystemTime,
+};
+
+use anyhow::{Context, anyhow};
+use arc_swap::ArcSwap;
+use rustls::{
+    RootCertStore, ServerConfig,
+    crypto::CryptoProvider,
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+    server::{ClientHello, ResolvesServerCert, WebPkiClientVerifier},
+    sign::CertifiedKey,
+};
+use tokio_rustls::TlsAcceptor;
+use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
+
+use crate::config::Tls;
+
+/// What is shown to clients, and how it is kept up to date.
+pub(crate) struct TlsServer {
+    settings: Tls,
+    certificates: Arc<Certificates>,
+    acceptor: TlsAcceptor,
+    /// How the files looked when they were last read.
+    seen: parking_lot::Mutex<Vec<Option<(SystemTime, u64)>>>,
+}
+
+/// The certificates in force.
+#[derive(Debug)]
+struct Certificates(ArcSwap<ByName>);
+
+#[derive(Debug)]
+struct ByName {
+    exact: HashMap<Box<str>, Arc<CertifiedKey>>,
+    /// `example.com` for `*.example.com`.
+    wildcard: HashMap<Box<str>, Arc<CertifiedKey>>,
+    /// For clients that name nobody, or nobody we know: the first one configured.
+    first: Arc<CertifiedKey>,
+}
+
+// === impl TlsServer ===
+
+impl TlsServer {
+    pub(crate) fn new(settings: &Tls) -> anyhow::Result<Self> {
+        let certificates = Arc::new(Certificates(ArcSwap::from_pointee(read_all(settings)?)));
+        let resolver: Arc<dyn ResolvesServerCert> = certificates.clone();
+        let builder = ServerConfig::builder();
+        let builder = match &settings.client_ca {
+            None => builder.with_no_client_auth(),
+            Some(path) => {
+                let roots = Arc::new(read_roots(path)?);
+                let verifier = WebPkiClientVerifier::builder(roots);
+                let verifier = if settings.client_required { verifier } else { verifier.allow_unauthenticated() };
+                builder.with_client_cert_verifier(verifier.build().context("client_ca cannot be used")?)
+            }
+        };
+        let mut config = builder.with_cert_resolver(resolver);
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        let acceptor = TlsAcceptor::from(Arc::new(config));
+        let seen = parking_lot::Mutex::new(looks(settings));
+        Ok(Self { settings: settings.clone(), certificates, acceptor, seen })
+    }
+
+    pub(crate) fn acceptor(&self) -> &TlsAcceptor {
+        &self.acceptor
+    }
+
+    /// Reads the certificates again if their files look different. Those in force stay when the new ones cannot be used. Says
+    /// whether new ones are in force; `None` if nothing has changed.
+    pub(crate) fn refresh(&self) -> Option<anyhow::Result<()>> {
+        let looks = looks(&self.settings);
+        if *self.seen.lock() == looks {
+            return None;
+        }
+        let read = read_all(&self.settings).map(|read| self.certificates.0.store(Arc::new(read)));
+        // Files that are being written are read again when they look different again.
+        *self.seen.lock() = looks;
+        Some(read)
+    }
+}
+
+fn looks(settings: &Tls) -> Vec<Option<(SystemTime, u64)>> {
+    let files = settings.certificates.iter().flat_map(|pair| [&pair.certificate, &pair.key]);
+    let look = |path: &PathBuf| fs::metadata(path).and_then(|file| Ok((file.modified()?, file.len()))).ok();
+    files.map(look).collect()
+}
+
+fn read_all(settings: &Tls) -> anyhow::Result<ByName> {
+    let mut keys = Vec::new();
+    for pair in &settings.certificates {
+        keys.push(read_pair(&pair.certificate, &pair.key)?);
+    }
+    let first = keys.first().map(|(_, key)| Arc::clone(key)).ok_or_else(|| anyhow!("there is no certificate"))?;
+    let mut found = ByName { exact: HashMap::new(), wildcard: HashMap::new(), first };
+    for (names, key) in keys {
+        for name in names {
+            let (map, name) = match name.strip_prefix("*.") {
+                Some(parent) => (&mut found.wildcard, parent),
+                None => (&mut found.exact, &*name),
+            };
+            // The first one configured for a name is used.
+            map.entry(name.into()).or_insert_with(|| Arc::clone(&key));
+        }
+    }
+    Ok(found)
+}
+
+fn read_pair(certificate: &Path, key: &Path) -> anyhow::Result<(Vec<String>, Arc<CertifiedKey>)> {
+    let chain = read_chain(certificate)?;
+    let private = PrivateKeyDer::from_pem_file(key).map_err(|error| anyhow!("{}: {error}", key.display()))?;
+    let names = names_of(&chain[0]).with_context(|| format!("{}", certificate.display()))?;
+    let provider = CryptoProvider::get_default().ok_or_else(|| anyhow!("there is no cryptography provider"))?;
+    let pair = CertifiedKey::from_der(chain, private, provider)
+        .with_context(|| format!("{} and {} do not belong together", certificate.display(), key.display()))?;
+    Ok((names, Arc::new(pair)))
+}
+
+/// At least one certificate.
+pub(crate) fn read_chain(path: &Path) -> anyhow::Result<Vec<CertificateDer<'static>>> {
+    let chain: Result<Vec<_>, _> = match CertificateDer::pem_file_iter(path) {
+        Ok(chain) => chain.collect(),
+        Err(error) => Err(error),
+    };
+    let chain = chain.map_err(|error| anyhow!("{}: {error}", path.display()))?;
+    if chain.is_empty() { Err(anyhow!("{} holds no certificate", path.display())) } else { Ok(chain) }
+}
+
+fn read_roots(path: &Path) -> anyhow::Result<RootCertStore> {
+    let mut roots = RootCertStore::empty();
+    for certificate in read_chain(path)? {
+        roots.add(certificate).with_context(|| format!("{}", path.display()))?;
+    }
+    Ok(roots)
+}
+
+/// The names that a certificate is for (RFC 9525 §6.3: those of `subjectAltName` alone).
+fn names_of(certificate: &CertificateDer<'_>) -> io::Result<Vec<String>> {
+    let invalid = |_| io::Error::new(io::ErrorKind::InvalidData, "not a certificate");
+    let (_, certificate) = X509Certificate::from_der(certificate).map_err(invalid)?;
+    let names = certificate.subject_alternative_name().ok().flatten();
+    let names = names.iter().flat_map(|names| &names.value.general_names);
+    Ok(names
+        .filter_map(|name| if let GeneralName::DNSName(name) = name { Some(name.to_lowercase()) } else { None })
+        .collect())
+}
+
+// === impl Certificates ===
+
+impl ResolvesServerCert for Certificates {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let known = self.0.load();
+        let named = hello.server_name().and_then(|name| {
+            let name = name.to_ascii_lowercase();
+            let parent = || name.split_once('.').and_then(|(_, parent)| known.wildcard.get(parent));
+            known.exact.get(&*name).or_else(parent)
+        });
+        Some(Arc::clone(named.unwrap_or(&known.first)))
+    }
+}

@@ -1,0 +1,79 @@
+//! What the machine gives this process: file descriptors, and memory that must not be used up.
+//!
+//! Connections are capped below half of the descriptors, since each may need another one to an upstream. Of memory the kernel
+//! takes back by killing; before it does, requests are shed.
+
+use std::{fs, path::Path, sync::Arc, sync::atomic::Ordering, time::Duration};
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use crate::{metrics::Metrics, readiness::Readiness};
+
+/// How often memory is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// Shedding ends when resident memory is this many percent of the limit, so that it does not begin and end with each request.
+const ENOUGH: u64 = 95;
+/// Of what there is, when the operator says nothing.
+const SHARE: u64 = 85;
+
+/// File descriptors that this process may have, after asking for as many as it may ask for.
+pub(crate) fn descriptors() -> usize {
+    let limit = getrlimit(Resource::Nofile);
+    // Who may not raise it keeps what there is.
+    let raised = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
+    let now = if raised.is_ok() { limit.maximum } else { limit.current };
+    now.map_or(usize::MAX, |now| usize::try_from(now).unwrap_or(usize::MAX))
+}
+
+/// Sheds requests while memory is short, for as long as the process lives. `limit` in bytes; 0: by what the machine has.
+pub(crate) async fn watch_memory(limit: u64, readiness: Arc<Readiness>, metrics: Metrics) {
+    let limit = if limit > 0 { limit } else { available() / 100 * SHARE };
+    if limit == 0 {
+        return tracing::warn!("nobody says how much memory there is; requests are not shed when it runs out");
+    }
+    let mut ticks = tokio::time::interval(LOOK_EVERY);
+    loop {
+        ticks.tick().await;
+        let Some(resident) = resident() else { continue };
+        let was_short = readiness.short_of_memory.load(Ordering::Relaxed);
+        let is_short = resident > if was_short { limit / 100 * ENOUGH } else { limit };
+        if is_short != was_short {
+            readiness.short_of_memory.store(is_short, Ordering::Relaxed);
+            metrics.short_of_memory.set(i64::from(is_short));
+            tracing::warn!(resident, limit, is_short, "memory");
+        }
+    }
+}
+
+/// What this process may use: what its control group says, else what the machine has.
+fn available() -> u64 {
+    let number = |path: &str| fs::read_to_string(path).ok()?.trim().parse::<u64>().ok();
+    let group =
+        ["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"].into_iter().find_map(number);
+    group.into_iter().chain(total()).min().unwrap_or(0)
+}
+
+fn total() -> Option<u64> {
+    let text = fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
+    Some(line.split_whitespace().next()?.parse::<u64>().ok()? * 1024)
+}
+
+fn resident() -> Option<u64> {
+    let text = fs::read_to_string(Path::new("/proc/self/statm")).ok()?;
+    let pages: u64 = text.split_whitespace().nth(1)?.parse().ok()?;
+    Some(pages * rustix::param::page_size() as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_machine_says_what_it_has() {
+        assert!(descriptors() >= 64);
+        let resident = resident().expect("a number");
+        assert!(resident > 1024 * 1024, "{resident}");
+        assert!(available() > resident, "{}", available());
+    }
+}

@@ -1,0 +1,309 @@
+//! TLS, client certificates and HTTP/2 at the door, with certificates made for each test and real clients: rustls and curl.
+
+use std::{
+    fs,
+    io::{Read, Write},
+    net::{SocketAddr, TcpStream},
+    path::{Path, PathBuf},
+    process::Command,
+    sync::Arc,
+    time::Duration,
+};
+
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+use rustls::{
+    ClientConfig, ClientConnection, RootCertStore, StreamOwned,
+    pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject},
+};
+use tempfile::TempDir;
+
+use crate::platform::{Answer, Platform, Setup, eventually};
+
+const GET: &str = "GET /demo/public/x HTTP/1.1\r\nHost: one.test\r\nConnection: close\r\n\r\n";
+
+/// An authority of the test's own, and files that it has signed.
+struct Authority {
+    issuer: CertifiedIssuer<'static, KeyPair>,
+    folder: TempDir,
+}
+
+// === impl Authority ===
+
+impl Authority {
+    fn new() -> Self {
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.distinguished_name.push(DnType::CommonName, "test authority");
+        let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("ca.pem"), issuer.pem()).unwrap();
+        Self { issuer, folder }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Writes `NAME.pem` and `NAME.key` for these host names, or for a client of this common name.
+    fn sign(&self, name: &str, hosts: &[&str], common_name: Option<&str>) {
+        let mut params = CertificateParams::new(hosts.iter().map(ToString::to_string).collect::<Vec<_>>()).unwrap();
+        params.distinguished_name = rcgen::DistinguishedName::new();
+        if let Some(common_name) = common_name {
+            params.distinguished_name.push(DnType::OrganizationName, "Acme");
+            params.distinguished_name.push(DnType::CommonName, common_name);
+        }
+        let key = KeyPair::generate().unwrap();
+        let certificate = params.signed_by(&key, &self.issuer).unwrap();
+        fs::write(self.path(&format!("{name}.key")), key.serialize_pem()).unwrap();
+        fs::write(self.path(&format!("{name}.pem")), certificate.pem()).unwrap();
+    }
+
+    /// The section `[tls]` with these pairs.
+    fn section(&self, names: &[&str]) -> String {
+        let pair = |name: &&str| {
+            let (certificate, key) = (self.path(&format!("{name}.pem")), self.path(&format!("{name}.key")));
+            format!("{{ certificate = \"{}\", key = \"{}\" }}", certificate.display(), key.display())
+        };
+        format!("certificates = [{}]", names.iter().map(pair).collect::<Vec<_>>().join(", "))
+    }
+
+    fn client(&self, with: Option<&str>) -> ClientConfig {
+        let mut roots = RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_file(self.path("ca.pem")).unwrap()).unwrap();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+        let builder = builder.with_root_certificates(roots);
+        match with {
+            None => builder.with_no_client_auth(),
+            Some(name) => {
+                let chain = vec![CertificateDer::from_pem_file(self.path(&format!("{name}.pem"))).unwrap()];
+                let key = PrivateKeyDer::from_pem_file(self.path(&format!("{name}.key"))).unwrap();
+                builder.with_client_auth_cert(chain, key).unwrap()
+            }
+        }
+    }
+
+    /// A connection that has verified `host`.
+    fn connect(&self, to: SocketAddr, host: &str, with: Option<&str>) -> StreamOwned<ClientConnection, TcpStream> {
+        let name = ServerName::try_from(host.to_owned()).unwrap();
+        let client = ClientConnection::new(Arc::new(self.client(with)), name).unwrap();
+        let socket = TcpStream::connect(to).unwrap();
+        socket.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        StreamOwned::new(client, socket)
+    }
+
+    fn exchange(&self, to: SocketAddr, host: &str, with: Option<&str>, bytes: &str) -> Result<Answer, std::io::Error> {
+        let mut stream = self.connect(to, host, with);
+        stream.write_all(bytes.as_bytes())?;
+        let mut answer = Vec::new();
+        match stream.read_to_end(&mut answer) {
+            // A connection that is closed without a last word of TLS has been closed all the same.
+            Err(error) if answer.is_empty() => Err(error),
+            Ok(_) | Err(_) => Ok(Answer::parse(&answer)),
+        }
+    }
+}
+
+fn with_tls(section: &str) -> Setup {
+    Setup::default().edit("gateway.toml", "# https = \"0.0.0.0:443\"", "https = \"127.0.0.1:0\"").edit(
+        "gateway.toml",
+        "certificates = []",
+        section,
+    )
+}
+
+fn https(platform: &mut Platform) -> SocketAddr {
+    platform.gateway().ready["https"].as_str().unwrap().trim_start_matches("https://").parse().unwrap()
+}
+
+fn curl(authority: &Path, to: SocketAddr, arguments: &[&str]) -> String {
+    let output = Command::new("curl")
+        .args(["-s", "--noproxy", "*", "--max-time", "20", "--cacert"])
+        .arg(authority)
+        .args(["--resolve", &format!("one.test:{}:127.0.0.1", to.port())])
+        .args(arguments)
+        .output()
+        .unwrap();
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn the_certificate_is_the_one_for_the_name_that_is_asked_for() {
+    let authority = Authority::new();
+    authority.sign("one", &["one.test"], None);
+    authority.sign("two", &["*.two.test"], None);
+    let mut platform = with_tls(&authority.section(&["one", "two"])).start();
+    let to = https(&mut platform);
+    // The client verifies the name, so an answer means the right certificate.
+    for host in ["one.test", "a.two.test"] {
+        let answer = authority.exchange(to, host, None, GET).unwrap();
+        assert_eq!(answer.status, 200, "{host}");
+        assert_eq!(answer.received("x-forwarded-proto"), ["https"]);
+    }
+    for host in ["two.test", "a.b.two.test", "three.test"] {
+        assert!(authority.exchange(to, host, None, GET).is_err(), "{host}");
+    }
+}
+
+#[test]
+fn http2_is_spoken_over_tls_and_by_prior_knowledge() {
+    let authority = Authority::new();
+    authority.sign("one", &["one.test"], None);
+    let mut platform = with_tls(&authority.section(&["one"])).start();
+    let (secure, plain) = (https(&mut platform), platform.http);
+    let shown = ["-o", "/dev/null", "-w", "%{http_version} %{http_code}"];
+    let ca = authority.path("ca.pem");
+    for (scheme, to, flag, version) in [
+        ("https", secure, "--http2", "2"),
+        ("https", secure, "--http1.1", "1.1"),
+        ("http", plain, "--http2-prior-knowledge", "2"),
+        ("http", plain, "--http1.1", "1.1"),
+    ] {
+        let url = format!("{scheme}://one.test:{}/demo/public/x", to.port());
+        let said = curl(&ca, to, &[&shown[..], &[flag, &url]].concat());
+        assert_eq!(said, format!("{version} 200"), "{scheme} {flag}");
+    }
+    // The host is read from :authority, the path is normalised and the body arrives.
+    let url = format!("http://one.test:{}/demo/public/%7Ex?q=1", plain.port());
+    let body = curl(&ca, plain, &["--http2-prior-knowledge", "-d", "hello", &url]);
+    let body: serde_json::Value = serde_json::from_str(&body).unwrap();
+    assert_eq!(
+        (&body["path"], &body["query"], &body["body"]),
+        (&"/demo/public/~x".into(), &"q=1".into(), &"hello".into())
+    );
+    assert_eq!(body["headers"]["x-forwarded-host"][0], "one.test");
+}
+
+#[test]
+fn certificates_are_read_again_and_connections_go_on() {
+    let authority = Authority::new();
+    authority.sign("one", &["one.test"], None);
+    let mut platform = with_tls(&authority.section(&["one"])).start();
+    let to = https(&mut platform);
+    let mut kept = authority.connect(to, "one.test", None);
+    let keep = GET.replace("Connection: close\r\n", "");
+    let mut ask = || {
+        kept.write_all(keep.as_bytes()).unwrap();
+        let mut bytes = vec![];
+        // The demo's answer ends with the last brace of its JSON.
+        while !bytes.ends_with(b"}") {
+            let mut piece = [0; 8192];
+            let read = kept.read(&mut piece).unwrap();
+            assert_ne!(read, 0, "the connection has ended: {}", String::from_utf8_lossy(&bytes));
+            bytes.extend_from_slice(&piece[..read]);
+        }
+        assert!(bytes.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&bytes));
+    };
+    ask();
+    // Rubbish first: what is in force stays.
+    fs::write(authority.path("one.pem"), "rubbish").unwrap();
+    eventually("rubbish is refused", || {
+        platform.metric(r#"portcullis_certificate_reloads_total{outcome="refused"}"#) > 0
+    });
+    assert_eq!(authority.exchange(to, "one.test", None, GET).unwrap().status, 200);
+    authority.sign("one", &["renamed.test"], None);
+    eventually("the new certificate is shown", || authority.exchange(to, "renamed.test", None, GET).is_ok());
+    assert!(authority.exchange(to, "one.test", None, GET).is_err());
+    ask();
+}
+
+#[test]
+fn a_client_certificate_makes_its_holder_known_on_routes_that_ask_for_one() {
+    let authority = Authority::new();
+    authority.sign("one", &["one.test"], None);
+    authority.sign("orders", &[], Some("orders"));
+    authority.sign("stranger", &[], Some("stranger"));
+    let other = Authority::new();
+    other.sign("orders", &[], Some("orders"));
+    fs::copy(other.path("orders.pem"), authority.path("forged.pem")).unwrap();
+    fs::copy(other.path("orders.key"), authority.path("forged.key")).unwrap();
+    let client_ca = format!("client_ca = \"{}\"", authority.path("ca.pem").display());
+    let mut platform = with_tls(&authority.section(&["one"]))
+        .edit("gateway.toml", "# client_ca = \"tls/clients.pem\"", &client_ca)
+        .edit("gateway.toml", "# [[tls.clients]]", "[[tls.clients]]")
+        .edit("gateway.toml", "# subject = \"C=DE, O=Acme, CN=orders\"", "subject = \"O=Acme, CN=orders\"")
+        .edit("gateway.toml", "# role = \"user\"", "role = \"user\"")
+        .edit("gateway.toml", "# tier = \"enterprise\"", "tier = \"enterprise\"")
+        .append(
+            "routes.toml",
+            "\n[[route]]\nname = \"machines\"\npaths = [\"/demo/machines/*\"]\nupstream = \"demo\"\nauth = \"mtls\"\n",
+        )
+        .start();
+    let to = https(&mut platform);
+    let machines = GET.replace("/demo/public/x", "/demo/machines/x");
+    let answer = authority.exchange(to, "one.test", Some("orders"), &machines).unwrap();
+    assert_eq!(answer.status, 200, "{answer:?}");
+    assert_eq!(answer.received("x-auth-method"), ["mtls"]);
+    assert_eq!(answer.received("x-user-tier"), ["enterprise"]);
+    assert_eq!(answer.received("x-gateway-assertion").len(), 1);
+    for with in [None, Some("stranger")] {
+        let answer = authority.exchange(to, "one.test", with, &machines).unwrap();
+        assert_eq!((answer.status, &*answer.code()), (401, "missing_credential"), "{with:?}");
+    }
+    assert!(authority.exchange(to, "one.test", Some("forged"), &machines).is_err(), "another authority's certificate");
+    // A token is no certificate, and a certificate no token.
+    let token = platform.register("ada@example.com")["access_token"].as_str().unwrap().to_owned();
+    assert_eq!(platform.get("/demo/machines/x", &token).status, 401);
+    let private = GET.replace("/demo/public/x", "/demo/x");
+    assert_eq!(authority.exchange(to, "one.test", Some("orders"), &private).unwrap().status, 401);
+}
+
+#[test]
+fn plain_requests_are_sent_to_the_https_listener_if_so_configured() {
+    let authority = Authority::new();
+    authority.sign("one", &["one.test"], None);
+    let mut platform = with_tls(&authority.section(&["one"]))
+        .edit("gateway.toml", "redirect_to_https = false", "redirect_to_https = true")
+        .start();
+    let to = https(&mut platform);
+    let answer = platform.send("GET", "/demo/public/%7Ex?q=1", &[], "");
+    assert_eq!(answer.status, 308);
+    assert_eq!(answer.header("location"), Some(&*format!("https://door.test:{}/demo/public/~x?q=1", to.port())));
+    assert_eq!(authority.exchange(to, "one.test", None, GET).unwrap().status, 200);
+    assert_eq!(platform.send("GET", "/healthz", &[], "").status, 200);
+}
+
+#[test]
+fn a_certificate_that_cannot_be_read_is_said_at_start() {
+    let authority = Authority::new();
+    authority.sign("one", &["one.test"], None);
+    fs::write(authority.path("one.key"), "rubbish").unwrap();
+    let setup = with_tls(&authority.section(&["one"]));
+    let folder = setup.folder();
+    let output = setup.command(folder.path(), "127.0.0.1:9".parse().unwrap()).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(78), "{said}");
+    assert!(said.contains("one.key"), "{said}");
+}
+
+fn frame(kind: u8, stream: u8, payload: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+    [&length[1..], &[kind, 0, 0, 0, 0, stream], payload].concat()
+}
+
+#[test]
+fn a_flood_of_http2_frames_ends_the_connection() {
+    let platform = Setup::default()
+        .edit("gateway.toml", "http2_max_control_frames = 1000", "http2_max_control_frames = 20")
+        .edit("gateway.toml", "http2_max_resets = 200", "http2_max_resets = 5")
+        .start();
+    let ping = frame(6, 0, &[0; 8]);
+    // HEADERS of a whole request in static HPACK: GET, http, /, and a host; each is reset at once.
+    let mut resets = Vec::new();
+    for stream in (1_u8..60).step_by(2) {
+        let mut headers = frame(1, stream, &[0x82, 0x86, 0x84, 0x41, 1, b'x']);
+        headers[4] = 0x5;
+        resets.extend([headers, frame(3, stream, &[0, 0, 0, 8])].concat());
+    }
+    for (flood, reason) in [(ping.repeat(100), "http2_control"), (resets, "http2_resets")] {
+        let mut stream = TcpStream::connect(platform.http).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        let begin = [&b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"[..], &frame(4, 0, &[])].concat();
+        drop(stream.write_all(&[begin, flood].concat()));
+        let mut rest = Vec::new();
+        drop(stream.read_to_end(&mut rest));
+        let counted = format!("portcullis_connections_refused_total{{reason=\"{reason}\"}}");
+        eventually("the flood is counted", || platform.metric(&counted) == 1);
+    }
+    assert_eq!(platform.send("GET", "/demo/public/x", &[], "").status, 200);
+}
