@@ -3,6 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 mod attack;
+mod changes;
+mod guards;
 mod lifecycle;
 mod main_path;
 mod passing;
