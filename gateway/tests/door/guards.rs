@@ -2,7 +2,7 @@
 
 use std::{
     io::{Read, Write},
-    net::{Shutdown, SocketAddr, TcpListener},
+    net::{Shutdown, SocketAddr, TcpListener, TcpStream},
     process::Command,
     sync::{
         Arc,
@@ -13,7 +13,7 @@ use std::{
 
 use serde_json::json;
 
-use crate::platform::{PASSWORD, PORTCULLIS, Platform, Running, Setup, exchange};
+use crate::platform::{PASSWORD, PORTCULLIS, Platform, Running, Setup, eventually, exchange};
 
 /// A server that answers each request with these bytes, and tells each connection from the others by `{n}` in them.
 fn saying(bytes: &'static str) -> SocketAddr {
@@ -73,6 +73,23 @@ fn an_upstream_that_breaks_off_in_the_middle_is_not_given_a_second_answer() {
     let answer = whole(&platform, "GET /demo/public/x HTTP/1.1\r\nHost: x\r\n\r\n");
     breaking.join().unwrap();
     assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("half"), "{answer}");
+}
+
+#[test]
+fn a_client_that_leaves_in_the_middle_of_its_body_has_not_been_refused() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let platform = Setup::default().upstream(listener.local_addr().unwrap()).start();
+    let mut client = TcpStream::connect(platform.http).unwrap();
+    client.write_all(b"POST /demo/public/x HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nhalf").unwrap();
+    let (mut upstream, _) = listener.accept().unwrap();
+    assert!(upstream.read(&mut [0; 4096]).unwrap() > 0);
+    client.shutdown(Shutdown::Both).unwrap();
+    let counted =
+        |outcome: &str| platform.metric(&format!("portcullis_requests_total{{{outcome},route=\"demo-public\"}}"));
+    eventually("the end of the request", || {
+        counted("code=\"none\",outcome=\"permit\"") + counted("code=\"malformed\",outcome=\"refused\"") == 1
+    });
+    assert_eq!(counted("code=\"malformed\",outcome=\"refused\""), 0);
 }
 
 #[test]
