@@ -96,6 +96,7 @@ impl House {
             digest: key.digest(),
             scopes: None,
             expires_at,
+            most: 10,
             now: now(),
         };
         self.store.create_key(new).await.unwrap();
