@@ -14,6 +14,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use policies::problem::{MEDIA_TYPE, Problem};
+use tower::ServiceExt as _;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::{body::MAX_BODY, error::ApiError};
@@ -23,12 +24,23 @@ const REQUEST_ID: &str = "x-request-id";
 
 /// Puts the limits and the last word around a router.
 pub(crate) fn around(router: Router) -> Router {
+    let plain = router.clone().method_not_allowed_fallback(|| async { ApiError::MethodNotAllowed });
     router
-        .fallback(|| async { ApiError::NoSuchPath })
+        .fallback(move |request| without_slash(request, plain))
         .method_not_allowed_fallback(|| async { ApiError::MethodNotAllowed })
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .layer(CatchPanicLayer::custom(panicked))
         .layer(from_fn(finish))
+}
+
+/// At the door a trailing slash means nothing, so here neither; only `/docs/` is a path of its own.
+async fn without_slash(mut request: Request, router: Router) -> Result<Response, ApiError> {
+    let uri = request.uri();
+    let path = uri.path().strip_suffix('/').filter(|path| !path.is_empty()).ok_or(ApiError::NoSuchPath)?;
+    let target = uri.query().map_or_else(|| path.to_owned(), |query| format!("{path}?{query}"));
+    *request.uri_mut() = target.parse().map_err(|_| ApiError::NoSuchPath)?;
+    let found = router.fallback(|| async { ApiError::NoSuchPath }).oneshot(request).await;
+    Ok(found.unwrap_or_else(|never| match never {}))
 }
 
 /// The panic's own words go to the log by the panic hook; they are not for the caller.
@@ -87,7 +99,6 @@ fn render(error: &ApiError, request_id: Option<String>, response: &mut Response)
 mod tests {
     use axum::routing::get;
     use insta::assert_snapshot;
-    use tower::ServiceExt as _;
 
     use super::*;
 

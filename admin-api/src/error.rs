@@ -12,7 +12,10 @@ use axum::{
 use policies::problem::FieldError;
 use store::StoreError;
 
-use crate::json::{JsonFault, MAX_DEPTH};
+use crate::{
+    json::{JsonFault, MAX_DEPTH},
+    key::MAX_KEYS,
+};
 
 /// Seconds after which a caller whom we could not serve now may come again.
 const COME_AGAIN: u64 = 2;
@@ -64,7 +67,7 @@ pub(crate) enum ApiError {
     #[error("administrators do not change their own account")]
     OwnAccount,
     #[error("the account has {0} keys already")]
-    TooManyKeys(usize),
+    TooManyKeys(u32),
     #[error("no such {0}")]
     NotFound(&'static str),
     #[error("conflict: {0}")]
@@ -210,6 +213,7 @@ impl From<StoreError> for ApiError {
         match error {
             StoreError::EmailTaken => Self::EmailTaken,
             StoreError::NotFound => Self::NotFound("record"),
+            StoreError::TooManyKeys => Self::TooManyKeys(MAX_KEYS),
             StoreError::Conflict(what) => Self::Conflict(what),
             StoreError::Corrupt(what) => Self::Internal(what),
             StoreError::Unavailable(cause) => Self::StoreAway(cause),

@@ -62,7 +62,7 @@ impl Form {
     }
 
     /// The one name that was given, under either of its two names.
-    pub(crate) fn either_name(&mut self, name: Option<String>, full_name: Option<String>) -> Option<String> {
+    pub(crate) fn either_name<T: PartialEq>(&mut self, name: Option<T>, full_name: Option<T>) -> Option<T> {
         match (name, full_name) {
             (Some(name), Some(full_name)) if name != full_name => {
                 self.fault("full_name", "is another word for `name`; give one of them");

@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 /// Keys that one account may have, until it deletes some: expired ones count.
-pub(crate) const MAX_KEYS: usize = 100;
+pub(crate) const MAX_KEYS: u32 = 100;
 /// Scopes that one key may have.
 pub(crate) const MAX_SCOPES: usize = 64;
 /// Characters of them in all: they are kept with every cached key and stand in every assertion.

@@ -345,7 +345,7 @@ impl Known {
         if now >= self.expires_at {
             return Err(Refusal::Expired);
         }
-        self.used_at.store(now as u32, Ordering::Relaxed);
+        self.used_at.store(u32::try_from(now).unwrap_or_default(), Ordering::Relaxed);
         Ok(self)
     }
 
@@ -418,3 +418,6 @@ fn refusal_of(error: &TokenError) -> Refusal {
         _ => Refusal::InvalidToken,
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -18,7 +18,7 @@ use crate::{directory::Directory, metrics::Metrics, readiness::Readiness};
 /// How often the feed is asked when nothing nudges.
 const POLL_EVERY: Duration = Duration::from_secs(1);
 /// How often the signing keys are loaded although nothing says that they changed: a key retires by the clock.
-const KEYS_EVERY: Duration = Duration::from_mins(5);
+pub(crate) const KEYS_EVERY: Duration = Duration::from_mins(5);
 /// Changes read at once.
 const BATCH: u32 = 1000;
 
@@ -31,6 +31,8 @@ pub(crate) struct Feed {
     pub(crate) readiness: Arc<Readiness>,
     pub(crate) metrics: Metrics,
     pub(crate) max_stale: Duration,
+    /// [`KEYS_EVERY`], but for tests.
+    pub(crate) keys_every: Duration,
     /// The last change applied. Taken before anything was cached.
     pub(crate) position: i64,
 }
@@ -54,7 +56,7 @@ impl Feed {
                 Ok(()) => {
                     heard = Instant::now();
                     self.tell(true, false);
-                    if keys_loaded.elapsed() > KEYS_EVERY {
+                    if keys_loaded.elapsed() > self.keys_every {
                         // Keys that have retired meanwhile are trusted no longer. What they signed has expired before.
                         self.reload_keys().await;
                         keys_loaded = Instant::now();
@@ -99,5 +101,72 @@ impl Feed {
         self.metrics.feed_healthy.set(i64::from(healthy));
         self.readiness.store_away.store(!healthy, Ordering::Relaxed);
         self.directory.too_stale.store(too_stale, Ordering::Release);
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+mod tests {
+    use chrono::{TimeDelta, Utc};
+    use identity::{Algorithm, MasterKey};
+    use rand::SeedableRng;
+    use store::Purpose;
+
+    use super::*;
+    use crate::directory::tests::House;
+
+    /// A feed that has heard everything so far, of a house whose signing keys come from its database.
+    async fn feed(house: &House, keys_every: Duration) -> Feed {
+        let seal = Arc::new(SealKeys::new(MasterKey::generate(&mut rand::rng()), Vec::new()));
+        let mut rng = rand::rngs::StdRng::from_rng(&mut rand::rng());
+        store::ensure_keys(&house.store, &seal, Algorithm::EdDsa, None, &mut rng, Utc::now()).await.unwrap();
+        house.keys.store(Arc::new(Keyring::load(&house.store, &seal).await.unwrap()));
+        Feed {
+            store: house.store.clone(),
+            directory: Arc::clone(&house.directory),
+            keys: Arc::clone(&house.keys),
+            seal,
+            readiness: Arc::default(),
+            metrics: house.metrics.clone(),
+            max_stale: Duration::from_secs(1),
+            keys_every,
+            position: house.store.last_position().await.unwrap(),
+        }
+    }
+
+    /// Puts the next signing key in force; the old one is worth nothing from then on.
+    async fn withdraw_key(feed: &Feed) {
+        let mut rng = rand::rngs::StdRng::from_rng(&mut rand::rng());
+        let (none, now) = (TimeDelta::zero(), Utc::now());
+        store::rotate(&feed.store, &feed.seal, Purpose::Access, none, &mut rng, now).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_key_whose_time_is_over_is_dropped_by_the_clock_although_nothing_is_heard() {
+        let house = House::open().await;
+        let mut feed = feed(&house, Duration::ZERO).await;
+        let retired = house.keys.load().access.current.kid().to_owned();
+        withdraw_key(&feed).await;
+        // The rotation has been heard; that its old key's time is over since then says nobody.
+        feed.position = feed.store.last_position().await.unwrap();
+        let following = tokio::spawn(feed.follow());
+        let dropped = async {
+            while house.keys.load().access.current.kid() == retired {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(30), dropped).await.expect("the old key is trusted for ever");
+        following.abort();
+    }
+
+    #[tokio::test]
+    async fn what_a_withdrawn_key_has_signed_is_refused_although_it_was_cached() {
+        let house = House::open().await;
+        let mut feed = feed(&house, KEYS_EVERY).await;
+        let token = house.new_token().await;
+        assert_eq!(house.code_of(&token).await, "ok");
+        withdraw_key(&feed).await;
+        feed.catch_up().await.unwrap();
+        assert_eq!(house.code_of(&token).await, "invalid_token");
     }
 }

@@ -224,6 +224,7 @@ mod tests {
             ("1.2.3.4", Some("1.2.3.4")),
             ("6.6.6.6, 1.2.3.4, 10.0.0.7", Some("1.2.3.4")),
             ("10.0.0.9, 10.0.0.7", Some("10.0.0.9")),
+            ("6.6.6.6, ::ffff:1.2.3.4, ::ffff:10.0.0.7", Some("1.2.3.4")),
             ("6.6.6.6, garbage", None),
         ] {
             let found = forwarded_client(&headers(&[("x-forwarded-for", chain)]), &trusted);

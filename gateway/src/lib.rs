@@ -125,6 +125,7 @@ pub async fn build(folder: ConfigFolder, config: Config, data: &Path) -> Result<
         readiness: Arc::clone(&readiness),
         metrics: metrics.clone(),
         max_stale: settings.cache.max_stale,
+        keys_every: feed::KEYS_EVERY,
         position: foundation.position,
     };
 

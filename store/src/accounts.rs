@@ -85,8 +85,8 @@ pub struct NewAccount<'a> {
 /// What its owner changes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ProfileChange {
-    /// A new name.
-    pub name: Option<String>,
+    /// A new name, or none.
+    pub name: Option<Option<String>>,
     /// A new picture, or none.
     pub avatar_url: Option<Option<String>>,
 }
@@ -184,13 +184,14 @@ impl Store {
         change: ProfileChange,
         now: DateTime<Utc>,
     ) -> Result<Account, StoreError> {
-        const Q: &str = "UPDATE accounts SET name = COALESCE($2, name), avatar_url = CASE WHEN $3 THEN $4 ELSE avatar_url END, \
-                         updated_at = $5 WHERE id = $1";
+        const Q: &str = "UPDATE accounts SET name = CASE WHEN $2 THEN $3 ELSE name END, \
+                         avatar_url = CASE WHEN $4 THEN $5 ELSE avatar_url END, updated_at = $6 WHERE id = $1";
         self.change(id, now, async |tx| {
-            let picture = change.avatar_url.as_ref();
+            let (name, picture) = (change.name.as_ref(), change.avatar_url.as_ref());
             on_tx!(tx, |c| sqlx::query(Q)
                 .bind(id.uuid())
-                .bind(&change.name)
+                .bind(name.is_some())
+                .bind(name.cloned().flatten())
                 .bind(picture.is_some())
                 .bind(picture.cloned().flatten())
                 .bind(stored(now))
@@ -244,26 +245,30 @@ impl Store {
         .await
     }
 
-    /// Stores a new password and ends the account's sessions, all but one perhaps.
+    /// Stores a new password and ends the account's sessions, all but one perhaps; [`StoreError::Conflict`] if the password
+    /// is no longer the one that was checked: of two who change it at once, one knows the old one no more.
     pub async fn set_password(
         &self,
         id: AccountId,
+        checked: &PasswordHash,
         hash: PasswordHash,
         keep: Option<SessionId>,
         now: DateTime<Utc>,
     ) -> Result<(), StoreError> {
-        const Q: &str = "UPDATE accounts SET password_hash = $2, updated_at = $3 WHERE id = $1";
+        const Q: &str = "UPDATE accounts SET password_hash = $2, updated_at = $3 WHERE id = $1 AND password_hash = $4";
         self.bounded(async {
             let mut tx = self.begin().await?;
             let changed = on_tx!(&mut tx, |c| sqlx::query(Q)
                 .bind(id.uuid())
                 .bind(hash.as_str())
                 .bind(stored(now))
+                .bind(checked.as_str())
                 .execute(c)
                 .await
                 .map(|done| done.rows_affected()))?;
             if changed == 0 {
-                return Err(StoreError::NotFound);
+                tx.account(id).await?.ok_or(StoreError::NotFound)?;
+                return Err(StoreError::Conflict("the password was changed at the same moment; try again"));
             }
             let mut heard = vec![Subject::Account(id)];
             heard.extend(tx.end_sessions_of(id, keep, now).await?.into_iter().map(Subject::Session));

@@ -17,6 +17,9 @@ pub enum StoreError {
     /// There is no such record.
     #[error("there is no such record")]
     NotFound,
+    /// The account has as many API keys as it may.
+    #[error("the account has as many keys as it may")]
+    TooManyKeys,
     /// The record is not in a state that allows this.
     #[error("{0}")]
     Conflict(&'static str),

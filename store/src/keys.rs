@@ -28,6 +28,8 @@ pub struct NewKey {
     pub scopes: Option<Vec<String>>,
     /// When it ends.
     pub expires_at: Option<DateTime<Utc>>,
+    /// Keys that the account may have, this one and expired ones among them.
+    pub most: u32,
     /// The time.
     pub now: DateTime<Utc>,
 }
@@ -65,7 +67,7 @@ struct Row {
 // === impl Store ===
 
 impl Store {
-    /// Issues a key.
+    /// Issues a key; [`StoreError::TooManyKeys`] if its account may have no more.
     pub async fn create_key(&self, new: NewKey) -> Result<KeyRecord, StoreError> {
         self.bounded(async {
             let mut tx = self.begin().await?;
@@ -106,7 +108,7 @@ impl Store {
         .await
     }
 
-    /// Issues `new` in the place of a key, which ends after `grace`.
+    /// Issues `new` in the place of a key, which ends after `grace`, or is revoked if there is none.
     pub async fn rotate_key(
         &self,
         account: AccountId,
@@ -116,7 +118,7 @@ impl Store {
         now: DateTime<Utc>,
     ) -> Result<KeyRecord, StoreError> {
         // A key that would have ended before the grace is over does not live longer for it.
-        const Q: &str = "UPDATE api_keys SET expires_at = CASE WHEN expires_at < $3 THEN expires_at ELSE $3 END \
+        const Q: &str = "UPDATE api_keys SET expires_at = CASE WHEN expires_at < $3 THEN expires_at ELSE $3 END, revoked_at = $4 \
                          WHERE id = $1 AND account_id = $2 AND revoked_at IS NULL";
         self.bounded(async {
             let mut tx = self.begin().await?;
@@ -124,6 +126,7 @@ impl Store {
                 .bind(old.uuid())
                 .bind(account.uuid())
                 .bind(stored(later(now, grace)))
+                .bind(grace.is_zero().then(|| stored(now)))
                 .execute(c)
                 .await
                 .map(|done| done.rows_affected()))?;
@@ -158,12 +161,24 @@ impl Store {
 // === impl Tx ===
 
 impl Tx {
+    /// Counted under a lock of the account, which SQLite's transaction does not need: of two at once the second one sees the
+    /// first one's key.
     async fn insert_key(&mut self, new: &NewKey) -> Result<(), StoreError> {
+        const COUNT: &str = "SELECT COUNT(*) FROM api_keys WHERE account_id = $1 AND revoked_at IS NULL";
         const Q: &str = "INSERT INTO api_keys (id, account_id, name, prefix, digest, scopes, created_at, expires_at) \
                          VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
+        let account = new.account.uuid();
+        if let Self::Pg(tx) = self {
+            let lock = sqlx::query("SELECT 1 FROM accounts WHERE id = $1 FOR NO KEY UPDATE");
+            lock.bind(account).execute(&mut **tx).await?;
+        }
+        let has: i64 = on_tx!(&mut *self, |c| sqlx::query_scalar(COUNT).bind(account).fetch_one(c).await)?;
+        if has >= i64::from(new.most) {
+            return Err(StoreError::TooManyKeys);
+        }
         Ok(on_tx!(self, |c| sqlx::query(Q)
             .bind(new.id.uuid())
-            .bind(new.account.uuid())
+            .bind(account)
             .bind(&new.name)
             .bind(&new.prefix)
             .bind(new.digest.as_bytes().as_slice())

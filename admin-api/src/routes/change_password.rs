@@ -36,6 +36,7 @@ pub(crate) struct ChangePassword {
     responses(
         (status = 200, description = "The password has changed", body = Done),
         (status = 403, description = "`wrong_password`: the old password is wrong"),
+        (status = 409, description = "`conflict`: the password was changed at the same moment"),
         (status = 503, description = "`busy`: too many passwords are being checked; see `Retry-After`"),
     )
 )]
@@ -46,8 +47,8 @@ pub(crate) async fn change_password(
 ) -> Result<Json<Done>, ApiError> {
     let (old, new) = request.parse(&office.settings)?;
     let account = caller.0.account;
-    let hash = office.store.password_hash(account).await?.ok_or(ApiError::CallerGone)?;
-    if office.hashing.verify(&old, Some(hash)).await? == Verdict::Mismatch {
+    let checked = office.store.password_hash(account).await?.ok_or(ApiError::CallerGone)?;
+    if office.hashing.verify(&old, Some(checked.clone())).await? == Verdict::Mismatch {
         return Err(ApiError::WrongPassword);
     }
     let hash = office.hashing.hash(new).await?;
@@ -55,7 +56,7 @@ pub(crate) async fn change_password(
         Grant::Session(session) => Some(session),
         Grant::Key(_) | Grant::Certificate(_) => None,
     };
-    office.store.set_password(account, hash, keep, office.now()).await?;
+    office.store.set_password(account, &checked, hash, keep, office.now()).await?;
     Ok(Json(Done { message: "password changed; all other sessions have ended" }))
 }
 

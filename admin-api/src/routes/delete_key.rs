@@ -24,6 +24,7 @@ pub(crate) const NO_KEY: ApiError = ApiError::NotFound("API key");
     params(("id" = String, Path, description = "The key's id")),
     responses(
         (status = 204, description = "Deleted"),
+        (status = 403, description = "`forbidden`: the key's scopes reach beyond the caller's own"),
         (status = 404, description = "`not_found`: the caller has no such key"),
     )
 )]
@@ -33,6 +34,10 @@ pub(crate) async fn delete_key(
     Path(id): Path<String>,
 ) -> Result<StatusCode, ApiError> {
     let id: KeyId = id.parse().map_err(|_| NO_KEY)?;
+    let records = office.store.list_keys(caller.0.account).await?;
+    let key = records.into_iter().find(|record| record.id == id).ok_or(NO_KEY)?;
+    // Scopes never change, so what is deleted is what was looked at.
+    caller.demand_scopes(key.scopes.as_deref())?;
     office.store.revoke_key(caller.0.account, id, office.now()).await.map_err(no_key)?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -21,7 +21,7 @@ use crate::{
     body::BodyOrNothing,
     caller::{Allowed, ManageAccount},
     error::ApiError,
-    key::{MAX_KEYS, NewlyMade},
+    key::NewlyMade,
     office::Office,
 };
 
@@ -59,21 +59,13 @@ pub(crate) async fn rotate_key(
     let id: KeyId = id.parse().map_err(|_| NO_KEY)?;
     let now = office.now();
     let records = office.store.list_keys(caller.0.account).await?;
-    let at_limit = records.len() >= MAX_KEYS;
     let is_in_use = |expires_at: Option<chrono::DateTime<chrono::Utc>>| expires_at.is_none_or(|at| at > now);
     let old = records.into_iter().find(|record| record.id == id && is_in_use(record.expires_at)).ok_or(NO_KEY)?;
     // Whoever rotates a key holds its successor.
     caller.demand_scopes(old.scopes.as_deref())?;
-    if at_limit && !grace.is_zero() {
-        return Err(ApiError::TooManyKeys(MAX_KEYS));
-    }
     let expires_at = old.expires_at.map(|expires_at| now + (expires_at - old.created_at));
     let (key, new) = fresh_key(&caller, old.name, old.scopes, expires_at, now);
     let record = office.store.rotate_key(caller.0.account, id, new, grace, now).await.map_err(no_key)?;
-    if grace.is_zero() {
-        // Refused already, since it has expired; revoked, it is not listed any more either.
-        office.store.revoke_key(caller.0.account, id, now).await.map_err(no_key)?;
-    }
     Ok((StatusCode::CREATED, Json(NewlyMade::new(&key, record))))
 }
 

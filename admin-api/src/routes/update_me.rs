@@ -22,10 +22,14 @@ use crate::{
 #[expect(clippy::option_option, reason = "absent, null and a text are three wishes")]
 #[serde(deny_unknown_fields)]
 pub(crate) struct UpdateMe {
-    /// 100 characters at most.
-    name: Option<String>,
+    /// 100 characters at most; `null` removes the name.
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Option<String>)]
+    name: Option<Option<String>>,
     /// Another word for `name`.
-    full_name: Option<String>,
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Option<String>)]
+    full_name: Option<Option<String>>,
     /// An http or https address; `null` removes the picture.
     #[serde(default, deserialize_with = "present")]
     #[schema(value_type = Option<String>)]
@@ -57,7 +61,8 @@ fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<S
 impl UpdateMe {
     fn parse(self) -> Result<ProfileChange, ApiError> {
         let mut form = Form::default();
-        let name = form.either_name(self.name, self.full_name).and_then(|name| form.name("name", &name));
+        let name = form.either_name(self.name, self.full_name);
+        let name = name.map(|name| name.and_then(|name| form.name("name", &name)));
         let avatar_url = self.avatar_url.map(|url| url.and_then(|url| form.picture("avatar_url", &url)));
         form.finish(Some(ProfileChange { name, avatar_url }))
     }

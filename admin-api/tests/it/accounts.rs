@@ -40,8 +40,13 @@ async fn a_person_changes_name_and_picture() {
     assert_eq!(house.get("/auth/me", person.shown()).await.body, answer.body);
     let answer = change(&house, &person, json!({ "avatar_url": null })).await;
     assert_eq!((&answer.body["name"], &answer.body["avatar_url"]), (&json!("Ada L."), &Value::Null));
-    assert_eq!(change(&house, &person, json!({ "name": null })).await.body["full_name"], "Ada L.");
     assert_eq!(change(&house, &person, json!({})).await.body["name"], "Ada L.");
+    for name in ["name", "full_name"] {
+        assert_eq!(change(&house, &person, json!({ "name": "Ada L." })).await.body["name"], "Ada L.");
+        assert_eq!(change(&house, &person, json!({ name: null })).await.body["full_name"], Value::Null);
+    }
+    let both = change(&house, &person, json!({ "name": null, "full_name": "Ada" })).await;
+    assert_eq!(both.status, 422, "they must not differ: {}", both.body);
 }
 
 #[tokio::test]

@@ -145,6 +145,8 @@ async fn a_scoped_key_hands_out_no_more_than_it_has() {
         house.post("/auth/api-keys", manager, json!({ "name": "x", "scopes": ["*"] })).await,
         house.post("/auth/api-keys", manager, json!({ "name": "x", "scopes": ["agents:read", "billing:read"] })).await,
         house.post(&path(&wide, "/rotate"), manager, Value::Null).await,
+        // Nor may it take away what it could not have made.
+        house.call("DELETE", &path(&wide, ""), manager, Value::Null).await,
     ];
     for answer in refused {
         assert_eq!(answer.refusal(), "403 forbidden");
@@ -154,6 +156,7 @@ async fn a_scoped_key_hands_out_no_more_than_it_has() {
     let unnamed = house.post("/auth/api-keys", manager, json!({ "name": "y" })).await;
     assert_eq!(unnamed.body["scopes"], json!(["account:manage", "agents:*"]));
     assert!(works(&house, &wide).await);
+    assert_eq!(house.call("DELETE", &path(&within.body, ""), manager, Value::Null).await.status, 204);
 }
 
 #[tokio::test]

@@ -20,6 +20,24 @@ async fn the_public_keys_are_those_of_access_tokens_and_assertions() {
 }
 
 #[tokio::test]
+async fn a_trailing_slash_means_nothing() {
+    let house = House::open().await;
+    let person = house.register("ada@example.com").await;
+    assert_eq!(house.get("/health/", Shown::Nothing).await.status, 200);
+    assert_eq!(house.get("/auth/me/", person.shown()).await.body, house.get("/auth/me", person.shown()).await.body);
+    let key = house.post("/auth/api-keys/", person.shown(), json!({ "name": "ci" })).await;
+    assert_eq!(key.status, 201, "{}", key.body);
+    let path = format!("/auth/api-keys/{}/", key.body["id"].as_str().unwrap());
+    assert_eq!(house.call("DELETE", &path, person.shown(), Value::Null).await.status, 204);
+    assert_eq!(house.call("PUT", "/auth/me/", person.shown(), Value::Null).await.refusal(), "405 method_not_allowed");
+    for nothing in ["/", "/auth/", "/auth/me//", "/nothing/"] {
+        assert_eq!(house.get(nothing, person.shown()).await.refusal(), "404 no_route", "{nothing}");
+    }
+    assert_eq!(house.get("/docs/", Shown::Nothing).await.status, 200);
+    assert_eq!(house.get("/docs", Shown::Nothing).await.status, 308, "relative links need the slash");
+}
+
+#[tokio::test]
 async fn health_tells_what_does_not_work() {
     let house = House::open().await;
     assert_eq!(house.get("/health", Shown::Nothing).await.body, json!({ "status": "ok", "reasons": [] }));

@@ -3,7 +3,9 @@
 
 use std::net::Ipv4Addr;
 
+use identity::{AccountId, Grant, KeyId, Principal, TenantId};
 use policies::{Auth, Owner, PathPattern, Policy, Route, RouteTable, decide};
+use uuid::Uuid;
 
 use super::{table::SHARDS, *};
 
@@ -19,11 +21,30 @@ fn quota(text: &str) -> Quota {
 
 /// A permit for a stranger on a route with these limits.
 fn permit(limits: &[(Per, Kind)]) -> Permit {
+    permit_of(None, limits)
+}
+
+/// A permit for `principal` on a route with these limits and none of the tier's.
+fn permit_of(principal: Option<Principal>, limits: &[(Per, Kind)]) -> Permit {
     let mut route = Route::new("r", "u", vec![PathPattern::parse("/x").unwrap()]);
-    route.auth = Auth::None;
+    route.auth = if principal.is_some() { Auth::Required } else { Auth::None };
+    route.tier_limits = false;
     route.limits = limits.iter().map(|(per, kind)| Limit::new(Owner::Route("r"), *per, *kind)).collect();
     let policy = Policy { routes: RouteTable::build(vec![route]).unwrap(), ..Policy::default() };
-    decide(&policy, policy.routes.find("", "GET", "/x").unwrap(), None).unwrap()
+    let route = policy.routes.find("", "GET", "/x").unwrap();
+    decide(&policy, route, principal.map(Arc::new)).unwrap()
+}
+
+/// Somebody with a key, perhaps of a tenant.
+fn person(account: u128, tenant: Option<u128>, key: u128) -> Principal {
+    Principal {
+        account: AccountId::new(Uuid::from_u128(account)),
+        role: "user".into(),
+        tier: "free".into(),
+        tenant: tenant.map(|tenant| TenantId::new(Uuid::from_u128(tenant))),
+        grant: Grant::Key(KeyId::new(Uuid::from_u128(key))),
+        scopes: None,
+    }
 }
 
 fn address(n: u32) -> IpAddr {
@@ -132,4 +153,81 @@ fn the_budget_of_refusals_is_asked_without_being_spent() {
     }
     assert!(limiter.address_exhausted(1, &quota, HOME).is_some());
     assert_eq!(limiter.address_exhausted(1, &quota, address(7)), None);
+}
+
+#[test]
+fn each_limit_counts_those_whom_it_names() {
+    let once = |per| [(per, Kind::Requests(quota("1/hour")))];
+    let (here, there) = (HOME, address(7));
+    // Who has spent the one request, who comes next and from where, and whether one is left for them.
+    for (per, first, (next, from), admitted) in [
+        (Per::User, person(1, None, 11), (person(1, None, 12), there), false),
+        (Per::User, person(1, None, 11), (person(2, None, 11), here), true),
+        (Per::Key, person(1, None, 11), (person(1, None, 12), here), true),
+        (Per::Key, person(1, None, 11), (person(1, None, 11), there), false),
+        (Per::Tenant, person(1, Some(5), 11), (person(2, Some(5), 12), there), false),
+        (Per::Tenant, person(1, Some(5), 11), (person(1, Some(6), 11), here), true),
+        (Per::Tenant, person(1, None, 11), (person(2, None, 12), here), true),
+        (Per::Ip, person(1, None, 11), (person(2, None, 12), here), false),
+        (Per::Ip, person(1, None, 11), (person(1, None, 11), there), true),
+    ] {
+        let limiter = limiter(1000);
+        assert!(limiter.spend(&permit_of(Some(first.clone()), &once(per)), here, None).is_ok());
+        let outcome = limiter.spend(&permit_of(Some(next.clone()), &once(per)), from, None);
+        assert_eq!(outcome.is_ok(), admitted, "{per:?}: {first:?}, then {next:?} from {from}");
+    }
+}
+
+#[test]
+fn the_tightest_limit_is_the_one_that_is_told() {
+    let (hourly, daily) = ((Per::Ip, Kind::Requests(quota("5/hour"))), (Per::Ip, Kind::Requests(quota("2/day"))));
+    for limits in [[hourly, daily], [daily, hourly]] {
+        let receipt = limiter(1000).spend(&permit(&limits), HOME, None).ok().unwrap();
+        assert_eq!(receipt.tightest.unwrap().remaining, 1);
+    }
+}
+
+#[test]
+fn a_crowd_of_addresses_leaves_people_their_room() {
+    let overflow = IntCounter::new("overflow", "overflow").unwrap();
+    let limiter = Limiter::new(1, &overflow);
+    let strangers = permit(&[(Per::Ip, Kind::Requests(quota("1/hour")))]);
+    for n in 0..2000 {
+        drop(limiter.spend(&strangers, address(n), None));
+    }
+    let (crowded, ada) =
+        (overflow.get(), permit_of(Some(person(1, None, 11)), &[(Per::User, Kind::Requests(quota("1/hour")))]));
+    assert!(crowded > 0 && limiter.spend(&ada, HOME, None).is_ok());
+    assert_eq!(overflow.get(), crowded, "she has meters of her own");
+}
+
+#[test]
+fn meters_that_are_shared_are_not_kept_at_hand() {
+    let (limiter, one) = (limiter(1), [(Per::User, Kind::Requests(quota("9/hour")))]);
+    let mut kept = 0;
+    for n in 1..2000 {
+        let own = Own::default();
+        drop(limiter.spend(&permit_of(Some(person(n, None, n)), &one), HOME, Some(&own)));
+        kept += usize::from(own.meters().is_some());
+    }
+    assert_eq!(kept, limiter.len(), "only what is one's own");
+}
+
+#[test]
+fn meters_that_were_forgotten_are_not_spent_from_any_more() {
+    let (limiter, own) = (limiter(1000), Own::default());
+    let ada = permit_of(Some(person(1, None, 11)), &[(Per::User, Kind::Requests(quota("1/hour")))]);
+    assert!(limiter.spend(&ada, HOME, Some(&own)).is_ok());
+    limiter.people.sweep(Duration::from_hours(3));
+    assert!(limiter.spend(&ada, HOME, Some(&own)).is_ok(), "the hour is long over");
+    assert!(limiter.spend(&ada, HOME, None).is_err(), "her other credential spends from the same meters");
+}
+
+#[test]
+fn an_address_that_shares_its_meters_is_exhausted_with_them() {
+    let (limiter, quota) = (limiter(1), quota("1/hour"));
+    for n in 0..2000 {
+        limiter.spend_address(1, &quota, address(n));
+    }
+    assert!((0..2000).all(|n| limiter.address_exhausted(1, &quota, address(n)).is_some()));
 }

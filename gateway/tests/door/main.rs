@@ -3,7 +3,9 @@
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 mod attack;
+mod changes;
 mod connection;
+mod guards;
 mod lifecycle;
 mod main_path;
 mod passing;

@@ -15,6 +15,7 @@ on_both_engines!(
     an_administrators_change_is_heard_of,
     to_change_an_account_that_is_not_there_changes_nothing,
     a_new_password_ends_every_other_session,
+    of_two_new_passwords_at_once_one_is_refused,
     thousands_of_sessions_end_in_one_transaction,
     a_password_hashed_anew_is_no_change_and_undoes_none,
     sessions_of_a_disabled_account_do_not_come_back_with_it,
@@ -86,15 +87,19 @@ async fn of_twenty_who_register_an_address_at_once_one_gets_it(database: &Databa
 async fn a_profile_changes_only_in_what_is_named(database: &Database) {
     let store = database.open().await;
     let ada = person(&store, "ada@example.com").await;
-    let both =
-        ProfileChange { name: Some("Ada".to_owned()), avatar_url: Some(Some("https://example.com/a".to_owned())) };
+    let both = ProfileChange {
+        name: Some(Some("Ada".to_owned())),
+        avatar_url: Some(Some("https://example.com/a".to_owned())),
+    };
     let changed = store.update_profile(ada.id, both, at(1)).await.unwrap();
     assert_eq!((changed.name.as_deref(), changed.avatar_url.as_deref()), (Some("Ada"), Some("https://example.com/a")));
     assert_eq!((changed.created_at, changed.updated_at), (at(0), at(1)));
     let picture = ProfileChange { avatar_url: Some(None), ..ProfileChange::default() };
     let changed = store.update_profile(ada.id, picture, at(2)).await.unwrap();
     assert_eq!((changed.name.as_deref(), changed.avatar_url.as_deref()), (Some("Ada"), None));
-    assert_eq!(heard(&store).await, [Subject::Account(ada.id); 2]);
+    let nameless = ProfileChange { name: Some(None), ..ProfileChange::default() };
+    assert_eq!(store.update_profile(ada.id, nameless, at(3)).await.unwrap().name, None);
+    assert_eq!(heard(&store).await, [Subject::Account(ada.id); 3]);
 }
 
 async fn an_administrators_change_is_heard_of(database: &Database) {
@@ -112,7 +117,7 @@ async fn to_change_an_account_that_is_not_there_changes_nothing(database: &Datab
     let nobody = AccountId::new(Uuid::now_v7());
     let profile = store.update_profile(nobody, ProfileChange::default(), at(1)).await;
     let account = store.change_account(nobody, disable(), at(1)).await;
-    let password = store.set_password(nobody, hash("new"), None, at(1)).await;
+    let password = store.set_password(nobody, &hash("a hash"), hash("new"), None, at(1)).await;
     assert!(matches!(profile, Err(StoreError::NotFound)), "{profile:?}");
     assert!(matches!(account, Err(StoreError::NotFound)), "{account:?}");
     assert!(matches!(password, Err(StoreError::NotFound)), "{password:?}");
@@ -125,15 +130,33 @@ async fn a_new_password_ends_every_other_session(database: &Database) {
     let (kept, _) = session(&store, &ada).await;
     let (other, _) = session(&store, &ada).await;
     let (bobs, _) = session(&store, &bob).await;
-    store.set_password(ada.id, hash("new"), Some(kept), at(1)).await.unwrap();
+    store.set_password(ada.id, &hash("a hash"), hash("new"), Some(kept), at(1)).await.unwrap();
     assert_eq!(store.password_hash(ada.id).await.unwrap().unwrap().as_str(), "new");
     assert_eq!(heard(&store).await, [Subject::Account(ada.id), Subject::Session(other)]);
     for (id, ended) in [(kept, None), (other, Some(at(1))), (bobs, None)] {
         assert_eq!(store.session_grant(id).await.unwrap().unwrap().ended_at, ended);
     }
-    store.set_password(ada.id, hash("newer"), None, at(2)).await.unwrap();
+    store.set_password(ada.id, &hash("new"), hash("newer"), None, at(2)).await.unwrap();
     assert_eq!(store.session_grant(kept).await.unwrap().unwrap().ended_at, Some(at(2)));
     assert_eq!(store.session_grant(other).await.unwrap().unwrap().ended_at, Some(at(1)), "it ends once");
+}
+
+async fn of_two_new_passwords_at_once_one_is_refused(database: &Database) {
+    let store = database.open().await;
+    let ada = person(&store, "ada@example.com").await;
+    let changing = ["one", "two"].map(|new| {
+        let (store, id) = (store.clone(), ada.id);
+        tokio::spawn(async move { store.set_password(id, &hash("a hash"), hash(new), None, at(1)).await })
+    });
+    let mut refused = 0;
+    for outcome in changing {
+        if let Err(error) = outcome.await.unwrap() {
+            assert!(matches!(error, StoreError::Conflict(_)), "{error:?}");
+            refused += 1;
+        }
+    }
+    assert_eq!(refused, 1);
+    assert_eq!(heard(&store).await, [Subject::Account(ada.id)]);
 }
 
 /// More than one statement can name: SQLite takes 32,766 parameters, Postgres 65,535.
@@ -147,7 +170,7 @@ async fn thousands_of_sessions_end_in_one_transaction(database: &Database) {
              INSERT INTO sessions (id, account_id, created_at) SELECT randomblob(16), id, created_at FROM accounts, n",
         )
         .await;
-    store.set_password(ada.id, hash("new"), None, at(1)).await.unwrap();
+    store.set_password(ada.id, &hash("a hash"), hash("new"), None, at(1)).await.unwrap();
     assert_eq!(store.changes_since(0, 50_000).await.unwrap().len(), 22_001);
     assert_eq!(heard(&store).await[0], Subject::Account(ada.id));
 }
@@ -160,7 +183,7 @@ async fn a_password_hashed_anew_is_no_change_and_undoes_none(database: &Database
     assert_eq!(store.account(ada.id).await.unwrap().unwrap(), ada);
     assert_eq!(heard(&store).await, []);
     // The old one was checked, the new one came, and only now is the old one stored anew.
-    store.set_password(ada.id, hash("new"), None, at(1)).await.unwrap();
+    store.set_password(ada.id, &hash("anew"), hash("new"), None, at(1)).await.unwrap();
     store.rehash_password(&ada, hash("the old one anew")).await.unwrap();
     assert_eq!(store.password_hash(ada.id).await.unwrap().unwrap().as_str(), "new");
 }

@@ -21,6 +21,8 @@ on_both_engines!(
     keys_of_a_disabled_account_come_back_with_it,
     the_last_use_counts_whatever_the_order,
     a_grace_without_end_is_no_panic,
+    a_key_that_is_rotated_without_grace_is_revoked,
+    of_many_who_issue_keys_at_once_none_gets_one_too_many,
 );
 
 fn key(account: &Account, name: &str) -> (NewKey, ApiKey) {
@@ -34,6 +36,7 @@ fn key(account: &Account, name: &str) -> (NewKey, ApiKey) {
         digest: secret.digest(),
         scopes: None,
         expires_at: None,
+        most: 100,
         now: at(0),
     };
     (new, secret)
@@ -169,4 +172,36 @@ async fn a_grace_without_end_is_no_panic(database: &Database) {
         "9999-12-31T23:59:59+00:00"
     );
     store.update_profile(ada.id, ProfileChange::default(), at(2)).await.unwrap();
+}
+
+async fn a_key_that_is_rotated_without_grace_is_revoked(database: &Database) {
+    let store = database.open().await;
+    let ada = person(&store, "ada@example.com").await;
+    let old = store.create_key(NewKey { most: 1, ..key(&ada, "key").0 }).await.unwrap().id;
+    let next = || NewKey { most: 1, ..key(&ada, "key").0 };
+    let kept = store.rotate_key(ada.id, old, next(), Duration::from_mins(1), at(1)).await;
+    assert!(matches!(kept, Err(StoreError::TooManyKeys)), "both would be there for a while: {kept:?}");
+    assert_eq!(store.key_grant(old).await.unwrap().unwrap().expires_at, None, "nothing has changed");
+    let new = store.rotate_key(ada.id, old, next(), Duration::ZERO, at(1)).await.unwrap();
+    assert_eq!(store.list_keys(ada.id).await.unwrap(), [new]);
+    assert_eq!(store.key_grant(old).await.unwrap().unwrap().standing(at(1)), Standing::Ended);
+}
+
+async fn of_many_who_issue_keys_at_once_none_gets_one_too_many(database: &Database) {
+    let store = database.open().await;
+    let ada = person(&store, "ada@example.com").await;
+    let issuing: Vec<_> = (0..8)
+        .map(|_| {
+            let (store, new) = (store.clone(), NewKey { most: 3, ..key(&ada, "key").0 });
+            tokio::spawn(async move { store.create_key(new).await })
+        })
+        .collect();
+    let mut issued = 0;
+    for outcome in issuing {
+        match outcome.await.unwrap() {
+            Ok(_) => issued += 1,
+            Err(error) => assert!(matches!(error, StoreError::TooManyKeys), "{error:?}"),
+        }
+    }
+    assert_eq!((issued, store.list_keys(ada.id).await.unwrap().len()), (3, 3));
 }

@@ -203,7 +203,7 @@ async fn a_session_needs_the_account_that_was_checked(database: &Database) {
     let nobody = Account { id: AccountId::new(Uuid::now_v7()), ..ada.clone() };
     assert!(matches!(try_session(&store, &nobody).await, Err(StoreError::NotFound)));
     try_session(&store, &ada).await.unwrap();
-    store.set_password(ada.id, hash("new"), None, at(1)).await.unwrap();
+    store.set_password(ada.id, &hash("a hash"), hash("new"), None, at(1)).await.unwrap();
     assert!(matches!(try_session(&store, &ada).await, Err(StoreError::Conflict(_))), "the old password was checked");
     let disable = AccountChange { status: Some(Status::Disabled), ..AccountChange::default() };
     let disabled = store.change_account(ada.id, disable, at(2)).await.unwrap();

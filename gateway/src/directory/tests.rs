@@ -1,0 +1,279 @@
+//! The cache of callers on a real store: what it believes, until when, and whom it stops listening to.
+#![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+use std::net::Ipv4Addr;
+
+use chrono::TimeDelta;
+use identity::{AccountId, Algorithm, Email, KeySet, PasswordHash, RefreshToken, SessionId, SigningKey, TokenType};
+use store::{Account, AccountChange, NewAccount, NewKey, NewSession, PoolSettings, SigningSet};
+
+use super::*;
+use crate::metrics::Metrics;
+
+const HOME: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+/// A directory that hears of nothing by itself.
+pub(crate) struct House {
+    pub(crate) store: Store,
+    pub(crate) keys: Arc<ArcSwap<Keyring>>,
+    pub(crate) directory: Arc<Directory>,
+    pub(crate) metrics: Metrics,
+}
+
+fn set() -> SigningSet {
+    let current = SigningKey::generate(Algorithm::EdDsa, "k".into(), &mut rand::rng()).unwrap();
+    SigningSet { keys: KeySet::new(vec![current.verifying_key()], None), current }
+}
+
+fn now() -> DateTime<Utc> {
+    DateTime::from_timestamp(1_790_000_000, 0).unwrap()
+}
+
+fn later(seconds: i64) -> DateTime<Utc> {
+    now() + TimeDelta::seconds(seconds)
+}
+
+impl House {
+    pub(crate) async fn open() -> Self {
+        let house = Self::without_tables().await;
+        house.store.migrate().await.unwrap();
+        house
+    }
+
+    /// Every question to its database fails.
+    async fn without_tables() -> Self {
+        let patience = Duration::from_secs(30);
+        let pool = PoolSettings { max_connections: 1, acquire_timeout: patience, statement_timeout: patience };
+        let store = Store::connect("sqlite::memory:", pool).await.unwrap();
+        let keys = Arc::new(ArcSwap::from_pointee(Keyring { access: set(), assertion: set() }));
+        let metrics = Metrics::new().unwrap();
+        let settings = DirectorySettings {
+            rules: TokenRules {
+                issuer: "door".into(),
+                audience: "people".into(),
+                typ: TokenType::Access,
+                leeway: Duration::from_secs(30),
+            },
+            capacity: 100,
+            refused_capacity: 100,
+            refused_ttl: Duration::from_mins(1),
+            refusals: Quota { units: 3, window: Duration::from_hours(1) },
+        };
+        let limiter = Arc::new(Limiter::new(100, &metrics.limiter_overflow));
+        let directory = Arc::new(Directory::new(store.clone(), Arc::clone(&keys), limiter, settings, &metrics));
+        Self { store, keys, directory, metrics }
+    }
+
+    async fn person(&self, email: &str) -> Account {
+        let new = NewAccount {
+            id: AccountId::new(Uuid::now_v7()),
+            email: &Email::parse(email).unwrap(),
+            password_hash: PasswordHash::from("a hash".to_owned()),
+            name: None,
+            role: "user",
+            tier: "free",
+            tenant_name: None,
+            now: now(),
+        };
+        self.store.create_account(new).await.unwrap()
+    }
+
+    async fn session(&self, account: &Account) -> SessionId {
+        let (id, refresh) = (SessionId::new(Uuid::now_v7()), RefreshToken::generate(Uuid::now_v7(), &mut rand::rng()));
+        let refresh = (refresh.id(), refresh.digest());
+        let new = NewSession { id, account, refresh, now: now(), refresh_expires_at: later(86_400) };
+        self.store.open_session(new).await.unwrap();
+        id
+    }
+
+    async fn key(&self, account: &Account, expires_at: Option<DateTime<Utc>>) -> ApiKey {
+        let key = ApiKey::generate(KeyId::new(Uuid::now_v7()), &mut rand::rng());
+        let new = NewKey {
+            id: key.id(),
+            account: account.id,
+            name: "key".to_owned(),
+            prefix: key.prefix(),
+            digest: key.digest(),
+            scopes: None,
+            expires_at,
+            most: 10,
+            now: now(),
+        };
+        self.store.create_key(new).await.unwrap();
+        key
+    }
+
+    /// A token that ends after a minute.
+    fn token(&self, sub: AccountId, sid: SessionId) -> String {
+        let claims = AccessClaims {
+            iss: "door".to_owned(),
+            aud: "people".to_owned(),
+            sub,
+            sid,
+            iat: now().timestamp(),
+            exp: later(60).timestamp(),
+            jti: Uuid::nil(),
+        };
+        self.keys.load().access.current.sign(TokenType::Access, &claims)
+    }
+
+    /// The token of somebody new.
+    pub(crate) async fn new_token(&self) -> String {
+        let ada = self.person("ada@example.com").await;
+        self.token(ada.id, self.session(&ada).await)
+    }
+
+    /// What comes of a token that is shown now.
+    pub(crate) async fn code_of(&self, token: &str) -> &'static str {
+        self.code(Credential::Jwt(token), now()).await
+    }
+
+    async fn shown(&self, credential: Credential<'_>, at: DateTime<Utc>) -> Result<Arc<Known>, &'static str> {
+        self.directory.authenticate(credential, HOME, at).await.map_err(|refusal| refusal.code())
+    }
+
+    async fn code(&self, credential: Credential<'_>, at: DateTime<Utc>) -> &'static str {
+        self.shown(credential, at).await.err().unwrap_or("ok")
+    }
+}
+
+fn unknown_key() -> ApiKey {
+    ApiKey::generate(KeyId::new(Uuid::now_v7()), &mut rand::rng())
+}
+
+#[tokio::test]
+async fn what_is_cached_ends_when_its_time_is_over() {
+    let house = House::open().await;
+    let ada = house.person("ada@example.com").await;
+    let token = house.token(ada.id, house.session(&ada).await);
+    let key = house.key(&ada, Some(later(60))).await;
+    for credential in [Credential::Jwt(&token), Credential::ApiKey(key.expose())] {
+        assert_eq!(house.code(credential, now()).await, "ok");
+        assert_eq!(house.code(credential, later(59)).await, "ok");
+        assert_eq!(house.code(credential, later(60)).await, "expired");
+    }
+    assert_eq!(house.metrics.cache.misses.get(), 2, "each was looked up once");
+}
+
+#[tokio::test]
+async fn a_token_counts_only_for_the_account_that_its_session_belongs_to() {
+    let house = House::open().await;
+    let (ada, eve) = (house.person("ada@example.com").await, house.person("eve@example.com").await);
+    let token = house.token(eve.id, house.session(&ada).await);
+    assert_eq!(house.code(Credential::Jwt(&token), now()).await, "invalid_token");
+}
+
+#[tokio::test]
+async fn the_id_of_a_key_opens_nothing_without_its_secret() {
+    let house = House::open().await;
+    let ada = house.person("ada@example.com").await;
+    let key = house.key(&ada, None).await;
+    // Well formed, so that only the record can tell.
+    let guessed = ApiKey::generate(key.id(), &mut rand::rng());
+    assert_eq!(house.code(Credential::ApiKey(guessed.expose()), now()).await, "invalid_token");
+    assert_eq!(house.code(Credential::ApiKey(key.expose()), now()).await, "ok", "nor does the guess shut it out");
+}
+
+#[tokio::test]
+async fn an_expired_token_is_told_as_such() {
+    let house = House::open().await;
+    let token = house.new_token().await;
+    assert_eq!(house.code(Credential::Jwt(&token), later(61)).await, "expired");
+}
+
+#[tokio::test]
+async fn after_every_sort_of_change_the_caller_is_looked_up_anew() {
+    let house = House::open().await;
+    let ada = house.person("ada@example.com").await;
+    let (sid, key) = (house.session(&ada).await, house.key(&ada, None).await);
+    let token = house.token(ada.id, sid);
+    let (jwt, api_key) = (Credential::Jwt(&token), Credential::ApiKey(key.expose()));
+    let changes = [
+        (jwt, Subject::Account(ada.id)),
+        (jwt, Subject::Session(sid)),
+        (jwt, Subject::Unknown),
+        (api_key, Subject::Account(ada.id)),
+        (api_key, Subject::Key(key.id())),
+    ];
+    for (n, (credential, subject)) in changes.into_iter().enumerate() {
+        // Twice, so that it is known to hold.
+        assert_eq!((house.code(credential, now()).await, house.code(credential, now()).await), ("ok", "ok"));
+        let role = format!("role{n}");
+        let change = AccountChange { role: Some(role.clone()), ..AccountChange::default() };
+        house.store.change_account(ada.id, change, now()).await.unwrap();
+        house.directory.hear([subject]);
+        let stale = house.metrics.cache.stale.get();
+        assert_eq!(*house.shown(credential, now()).await.ok().unwrap().principal.role, *role, "{subject:?}");
+        assert_eq!(house.metrics.cache.stale.get(), stale + 1, "{subject:?}");
+    }
+}
+
+#[tokio::test]
+async fn while_changes_go_unheard_for_too_long_nobody_is_believed() {
+    let house = House::open().await;
+    let token = house.new_token().await;
+    assert_eq!(house.code(Credential::Jwt(&token), now()).await, "ok");
+    house.directory.too_stale.store(true, Ordering::Release);
+    assert_eq!(house.code(Credential::Jwt(&token), now()).await, "directory_unavailable");
+    house.directory.too_stale.store(false, Ordering::Release);
+    assert_eq!(house.code(Credential::Jwt(&token), now()).await, "ok");
+}
+
+#[tokio::test]
+async fn a_refusal_is_remembered_and_costs_its_address_each_time() {
+    let (house, key) = (House::open().await, unknown_key());
+    for _ in 0..3 {
+        assert_eq!(house.code(Credential::ApiKey(key.expose()), now()).await, "invalid_token");
+    }
+    assert_eq!(house.metrics.cache.misses.get(), 1, "it was looked up once");
+    assert_eq!(house.code(Credential::ApiKey(key.expose()), now()).await, "too_many_refusals");
+}
+
+#[tokio::test]
+async fn a_database_that_is_away_is_a_503_that_costs_no_address_anything() {
+    let house = House::without_tables().await;
+    for _ in 0..10 {
+        assert_eq!(
+            house.code(Credential::ApiKey(unknown_key().expose()), now()).await,
+            "directory_unavailable",
+            "never 401, nor 429"
+        );
+    }
+    assert_eq!(house.metrics.store_failures.get(), 10);
+}
+
+#[tokio::test]
+async fn who_is_known_is_no_stranger_after_a_change_although_its_address_has_been_refused_too_often() {
+    let house = House::open().await;
+    let ada = house.person("ada@example.com").await;
+    let token = house.token(ada.id, house.session(&ada).await);
+    assert_eq!(house.code(Credential::Jwt(&token), now()).await, "ok");
+    for _ in 0..3 {
+        assert_eq!(house.code(Credential::ApiKey(unknown_key().expose()), now()).await, "invalid_token");
+    }
+    assert_eq!(house.code(Credential::ApiKey(unknown_key().expose()), now()).await, "too_many_refusals");
+    house.directory.hear([Subject::Account(ada.id)]);
+    assert_eq!(house.code(Credential::Jwt(&token), now()).await, "ok");
+}
+
+#[tokio::test]
+async fn tidying_drops_what_has_expired_and_writes_down_when_keys_were_used() {
+    let house = House::open().await;
+    let ada = house.person("ada@example.com").await;
+    let token = house.token(ada.id, house.session(&ada).await);
+    let key = house.key(&ada, None).await;
+    assert_eq!(house.code(Credential::Jwt(&token), now()).await, "ok");
+    assert_eq!(house.code(Credential::ApiKey(key.expose()), later(7)).await, "ok");
+    let kept = async |at| {
+        house.directory.tidy(at).await;
+        house.directory.known.run_pending_tasks().await;
+        house.directory.len()
+    };
+    assert_eq!(kept(later(59)).await, 2);
+    assert_eq!(kept(later(60)).await, 1, "the token's time is over");
+    let listed = house.store.list_keys(ada.id).await.unwrap();
+    assert_eq!(listed[0].last_used_at, Some(later(7)));
+    let known = house.shown(Credential::ApiKey(key.expose()), later(8)).await.ok().unwrap();
+    assert_eq!(known.unwritten_use(), Some((key.id(), later(8))));
+    assert_eq!(known.unwritten_use(), None, "it is written down once");
+}

@@ -1,0 +1,212 @@
+//! Changes that land while something is cached or being looked up, made behind the door's back as another node would.
+//!
+//! On Postgres: its snapshots let a look-up be held after it has decided what it reads.
+
+use std::{
+    io::{BufRead, BufReader, Write},
+    net::SocketAddr,
+    process::{Child, Command, Stdio},
+    thread,
+};
+
+use serde_json::json;
+
+use crate::platform::{Answer, Platform, Setup, eventually, exchange};
+
+/// A database of the test's own. It goes with the server.
+struct Database {
+    url: String,
+}
+
+/// Holds back every look-up of sessions for as long as it lives, after the look-up has decided what it reads.
+struct Hold {
+    psql: Child,
+}
+
+// === impl Database ===
+
+impl Database {
+    fn new() -> Self {
+        let admin =
+            std::env::var("PORTCULLIS_TEST_POSTGRES").expect("a Postgres to test with: run through `make test`");
+        let name = format!("changes_{}", std::process::id());
+        let url = format!("{}/{name}", admin.rsplit_once('/').unwrap().0);
+        Self { url: admin }.run(&format!("CREATE DATABASE {name}"));
+        Self { url }
+    }
+
+    /// A platform on it, with time enough for a look-up that is held.
+    fn platform(&self) -> Platform {
+        Setup::default()
+            .env("DATABASE_URL", &self.url)
+            .edit("gateway.toml", "statement_timeout = \"5s\"", "statement_timeout = \"60s\"")
+            .start()
+    }
+
+    fn run(&self, sql: &str) -> String {
+        let done = Command::new("psql").args([&self.url, "-qAt", "-v", "ON_ERROR_STOP=1", "-c", sql]).output().unwrap();
+        assert!(done.status.success(), "{done:?}");
+        String::from_utf8(done.stdout).unwrap().trim().to_owned()
+    }
+
+    /// Runs `sql` and tells the feed of the change that it made, in one transaction; waits until the door has applied it.
+    fn change(&self, platform: &Platform, sql: &str, kind: &str, subject: &str) {
+        let position = self.run(&format!(
+            "BEGIN; {sql}; INSERT INTO changes (kind, subject, changed_at) VALUES ('{kind}', {subject}, now()) RETURNING position; COMMIT"
+        ));
+        let position: u64 = position.parse().unwrap();
+        eventually("the change to be applied", || platform.metric("portcullis_feed_position") >= position);
+    }
+
+    /// Puts a view in the place of the sessions, each row of which waits for [`Hold`].
+    fn make_sessions_wait(&self) {
+        self.run(
+            "CREATE FUNCTION held() RETURNS boolean LANGUAGE plpgsql VOLATILE AS $$ BEGIN
+                 PERFORM pg_advisory_xact_lock_shared(7); RETURN true; END $$;
+             ALTER TABLE sessions RENAME TO sessions_kept;
+             CREATE VIEW sessions AS SELECT * FROM sessions_kept WHERE held()",
+        );
+    }
+
+    fn hold(&self) -> Hold {
+        let mut psql = Command::new("psql")
+            .args([&self.url, "-qAt"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        psql.stdin.as_mut().unwrap().write_all(b"SELECT 'held' FROM pg_advisory_lock(7);\n").unwrap();
+        let mut line = String::new();
+        BufReader::new(psql.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+        assert_eq!(line.trim(), "held");
+        Hold { psql }
+    }
+
+    fn wait_until_one_is_held(&self) {
+        eventually("a look-up to be held", || {
+            self.run("SELECT COUNT(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted AND objid = 7 AND database = (SELECT oid FROM pg_database WHERE datname = current_database())") == "1"
+        });
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        drop(self.psql.stdin.take());
+        drop(self.psql.wait());
+    }
+}
+
+/// Calls the demo service, in a thread since the answer has to wait.
+fn call(http: SocketAddr, token: &str) -> thread::JoinHandle<Answer> {
+    let request =
+        format!("GET /demo/x HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: Bearer {token}\r\n\r\n");
+    thread::spawn(move || Answer::parse(&exchange(http, request.as_bytes())))
+}
+
+#[test]
+fn a_session_that_ends_while_it_is_looked_up_is_neither_believed_nor_kept() {
+    let database = Database::new();
+    let platform = database.platform();
+    let token = platform.register("race@example.com")["access_token"].as_str().unwrap().to_owned();
+    database.make_sessions_wait();
+
+    let hold = database.hold();
+    let answer = call(platform.http, &token);
+    database.wait_until_one_is_held();
+    let session = database.run("SELECT id FROM sessions_kept");
+    database.change(&platform, "UPDATE sessions_kept SET ended_at = now()", "session", &format!("'{session}'"));
+    drop(hold);
+    let answer = answer.join().unwrap();
+    assert_eq!((answer.status, answer.code().as_str()), (401, "revoked"), "{answer:?}");
+    assert_eq!(platform.get("/demo/x", &token).code(), "revoked");
+}
+
+#[test]
+fn a_role_that_changes_while_its_account_is_looked_up_counts_for_that_request() {
+    let database = Database::new();
+    let platform = database.platform();
+    let registered = platform.register("role@example.com");
+    let (token, id) = (registered["access_token"].as_str().unwrap(), registered["user"]["id"].as_str().unwrap());
+    database.make_sessions_wait();
+
+    let hold = database.hold();
+    let answer = call(platform.http, token);
+    database.wait_until_one_is_held();
+    database.change(&platform, "UPDATE accounts SET role = 'developer'", "account", &format!("'{id}'"));
+    drop(hold);
+    assert_eq!(answer.join().unwrap().received("x-user-role"), ["developer"]);
+    assert_eq!(platform.get("/demo/x", token).received("x-user-role"), ["developer"]);
+}
+
+#[test]
+fn a_refusal_that_was_overtaken_is_not_remembered() {
+    let database = Database::new();
+    let platform = database.platform();
+    let registered = platform.register("back@example.com");
+    let (token, id) = (registered["access_token"].as_str().unwrap(), registered["user"]["id"].as_str().unwrap());
+    let subject = format!("'{id}'");
+    database.change(&platform, "UPDATE accounts SET status = 'disabled'", "account", &subject);
+    database.make_sessions_wait();
+
+    let hold = database.hold();
+    let answer = call(platform.http, token);
+    database.wait_until_one_is_held();
+    database.change(&platform, "UPDATE accounts SET status = 'active'", "account", &subject);
+    drop(hold);
+    assert_eq!(answer.join().unwrap().code(), "account_disabled", "true when it was asked");
+    assert_eq!(platform.get("/demo/x", token).status, 200);
+}
+
+#[test]
+fn a_refusal_is_forgotten_when_its_account_changes() {
+    let database = Database::new();
+    let platform = database.platform();
+    let registered = platform.register("again@example.com");
+    let (token, id) = (registered["access_token"].as_str().unwrap(), registered["user"]["id"].as_str().unwrap());
+    let subject = format!("'{id}'");
+    database.change(&platform, "UPDATE accounts SET status = 'disabled'", "account", &subject);
+    let refused = || platform.get("/demo/x", token).code() == "account_disabled";
+    assert!(refused());
+    let misses = platform.metric("portcullis_credential_cache_misses_total");
+    assert!(refused());
+    assert_eq!(platform.metric("portcullis_credential_cache_misses_total"), misses, "it is remembered for a while");
+    database.change(&platform, "UPDATE accounts SET status = 'active'", "account", &subject);
+    assert_eq!(platform.get("/demo/x", token).status, 200);
+}
+
+#[test]
+fn a_change_of_an_unknown_kind_voids_everything_and_others_are_heard_after_it() {
+    let database = Database::new();
+    let platform = database.platform();
+    let token = platform.register("future@example.com")["access_token"].as_str().unwrap().to_owned();
+    assert_eq!(platform.get("/demo/x", &token).status, 200);
+    let stale = || platform.metric("portcullis_credential_cache_stale_total");
+    let before = stale();
+    // What it changed, and whom it concerns, only a newer node knows.
+    database.change(&platform, "UPDATE accounts SET role = 'developer'", "from_the_future", "NULL");
+    assert_eq!(platform.get("/demo/x", &token).received("x-user-role"), ["developer"]);
+    assert_eq!(stale(), before + 1);
+    assert_eq!(platform.get("/demo/x", &token).status, 200);
+    assert_eq!(stale(), before + 1, "once");
+    assert_eq!(platform.post("/auth/logout", Some(&token), &json!({})).status / 100, 2);
+    assert_eq!(platform.get("/demo/x", &token).code(), "revoked");
+}
+
+#[test]
+fn who_is_known_is_served_without_the_feed_for_so_long_and_no_longer_until_it_is_back() {
+    let database = Database::new();
+    let platform = Setup::default()
+        .env("DATABASE_URL", &database.url)
+        .edit("gateway.toml", "max_stale = \"1h\"", "max_stale = \"3s\"")
+        .start();
+    let token = platform.register("stale@example.com")["access_token"].as_str().unwrap().to_owned();
+    // Unlimited: it is asked again and again.
+    database.run("UPDATE accounts SET tier = 'enterprise'");
+    assert_eq!(platform.get("/demo/x", &token).status, 200);
+    database.run("ALTER TABLE changes RENAME TO changes_away");
+    eventually("what is known to be too old", || platform.get("/demo/x", &token).code() == "directory_unavailable");
+    assert!(platform.send("GET", "/readyz", &[], "").body.contains("store_unavailable"));
+    database.run("ALTER TABLE changes_away RENAME TO changes");
+    eventually("the feed to be back", || platform.get("/demo/x", &token).status == 200);
+    eventually("the door to be ready", || platform.send("GET", "/readyz", &[], "").body.contains("\"ready\""));
+}

@@ -1,0 +1,207 @@
+//! Small promises that nothing else would notice if they were broken: each test was seen to fail with its guard taken out.
+
+use std::{
+    io::{Read, Write},
+    net::{Shutdown, SocketAddr, TcpListener, TcpStream},
+    process::Command,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
+};
+
+use serde_json::json;
+
+use crate::platform::{PASSWORD, PORTCULLIS, Platform, Running, Setup, eventually, exchange};
+
+/// A server that answers each request with these bytes, and tells each connection from the others by `{n}` in them.
+fn saying(bytes: &'static str) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let connections = Arc::new(AtomicUsize::new(0));
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let (mut stream, n) = (stream.unwrap(), connections.fetch_add(1, Ordering::SeqCst));
+            thread::spawn(move || {
+                while stream.read(&mut [0; 4096]).is_ok_and(|read| read > 0) {
+                    drop(stream.write_all(bytes.replace("{n}", &n.to_string()).as_bytes()));
+                }
+            });
+        }
+    });
+    address
+}
+
+/// Sends one request; gives everything that came back as it came.
+fn whole(platform: &Platform, request: &str) -> String {
+    String::from_utf8(exchange(platform.http, request.as_bytes())).unwrap()
+}
+
+#[test]
+fn an_informational_answer_passes_as_it_is_and_the_final_one_is_dressed() {
+    let upstream = saying(
+        "HTTP/1.1 103 Early Hints\r\nLink: </style.css>; rel=preload\r\n\r\nHTTP/1.1 200 OK\r\nServer: secret/1.0\r\nContent-Length: 2\r\n\r\nok",
+    );
+    let platform = Setup::default().upstream(upstream).start();
+    let token = platform.register("hints@example.com")["access_token"].as_str().unwrap().to_owned();
+    let answer = whole(
+        &platform,
+        &format!("GET /demo/x HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: Bearer {token}\r\n\r\n"),
+    );
+    let answer = answer.to_lowercase();
+    let (hints, rest) = answer.split_once("\r\n\r\n").unwrap();
+    assert!(hints.starts_with("http/1.1 103") && hints.contains("link: </style.css>"), "{answer}");
+    let (last, _) = rest.split_once("\r\n\r\n").unwrap();
+    assert!(last.starts_with("http/1.1 200"), "{answer}");
+    for ours in ["x-request-id", "ratelimit", "x-content-type-options"] {
+        assert!(!hints.contains(ours) && last.contains(ours), "{ours}: {answer}");
+    }
+    assert!(!last.contains("server:"), "the upstream's software is its own business: {answer}");
+}
+
+#[test]
+fn an_upstream_that_breaks_off_in_the_middle_is_not_given_a_second_answer() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let platform = Setup::default().upstream(listener.local_addr().unwrap()).start();
+    let breaking = thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        assert!(stream.read(&mut [0; 4096]).unwrap() > 0);
+        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf").unwrap();
+        stream.shutdown(Shutdown::Both).unwrap();
+    });
+    let answer = whole(&platform, "GET /demo/public/x HTTP/1.1\r\nHost: x\r\n\r\n");
+    breaking.join().unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("half"), "{answer}");
+}
+
+#[test]
+fn a_client_that_leaves_in_the_middle_of_its_body_has_not_been_refused() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let platform = Setup::default().upstream(listener.local_addr().unwrap()).start();
+    let mut client = TcpStream::connect(platform.http).unwrap();
+    client.write_all(b"POST /demo/public/x HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nhalf").unwrap();
+    let (mut upstream, _) = listener.accept().unwrap();
+    assert!(upstream.read(&mut [0; 4096]).unwrap() > 0);
+    client.shutdown(Shutdown::Both).unwrap();
+    let counted =
+        |outcome: &str| platform.metric(&format!("portcullis_requests_total{{{outcome},route=\"demo-public\"}}"));
+    eventually("the end of the request", || {
+        counted("code=\"none\",outcome=\"permit\"") + counted("code=\"malformed\",outcome=\"refused\"") == 1
+    });
+    assert_eq!(counted("code=\"malformed\",outcome=\"refused\""), 0);
+}
+
+#[test]
+fn a_refusal_says_what_its_status_asks_for_and_may_not_be_stored() {
+    let platform = Platform::start();
+    let head = whole(&platform, "HEAD /demo/x HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    assert!(head.starts_with("HTTP/1.1 401") && head.ends_with("\r\n\r\n"), "an answer to HEAD has no body: {head}");
+    let refused = platform.send("GET", "/demo/x", &[], "");
+    assert_eq!(refused.header("cache-control"), Some("no-store"));
+    let wrong = platform.send("DELETE", "/auth/login", &[], "");
+    assert_eq!((wrong.status, wrong.header("allow")), (405, Some("POST")), "{wrong:?}");
+    let bad = platform.get("/demo/x", "not.a.token");
+    assert_eq!(bad.header("www-authenticate"), Some("Bearer realm=\"portcullis\", error=\"invalid_token\""));
+}
+
+#[test]
+fn a_body_of_exactly_what_its_route_takes_passes_and_one_byte_more_does_not() {
+    let platform = Setup::default()
+        .append("routes.toml", "\n[[route]]\nname = \"small\"\npaths = [\"/small\"]\nupstream = \"demo\"\nauth = \"none\"\nmax_body_bytes = 10\n")
+        .start();
+    let chunked = |body: &str| {
+        let size = body.len();
+        let request = format!(
+            "POST /small HTTP/1.1\r\nHost: x\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n{size:x}\r\n{body}\r\n0\r\n\r\n"
+        );
+        platform.raw(request.as_bytes()).status
+    };
+    let declared = |body: &str| platform.send("POST", "/small", &[], body).status;
+    assert_eq!((declared("0123456789"), declared("0123456789a")), (200, 413));
+    assert_eq!((chunked("0123456789"), chunked("0123456789a")), (200, 413));
+}
+
+#[test]
+fn an_upstream_is_told_all_that_it_asked_for() {
+    let all = "x-user-id\", \"x-user-permissions\", \"x-tenant-id\", \"x-session-id";
+    let upstream = echo();
+    let platform = Setup::default()
+        .append("gateway.toml", &format!("\n[upstreams.told]\nservers = [\"{}\"]\nheaders = [\"{all}\"]\n", upstream.address("http")))
+        .append("routes.toml", "\n[[route]]\nname = \"told\"\npaths = [\"/told/*\"]\nupstream = \"told\"\nrewrite = { \"/told\" = \"/\" }\nforward_credential = true\n")
+        .start();
+    let made = platform.post(
+        "/auth/register",
+        None,
+        &json!({ "email": "told@example.com", "password": PASSWORD, "tenant_name": "Ours" }),
+    );
+    let made = made.json();
+    let token = made["access_token"].as_str().unwrap();
+    let key = platform.post("/auth/api-keys", Some(token), &json!({ "name": "one" })).json();
+    let answer = platform.get("/told/path?a=1&b=2", token);
+    assert_eq!((&answer.json()["path"], &answer.json()["query"]), (&json!("/path"), &json!("a=1&b=2")), "{answer:?}");
+    assert_eq!(answer.received("authorization"), [format!("Bearer {token}")], "the route lets it through");
+    assert_eq!(answer.received("x-tenant-id"), [made["user"]["tenant_id"].as_str().unwrap()]);
+    assert_eq!(answer.received("x-forwarded-host"), ["door.test"]);
+    assert_eq!(answer.received("x-user-permissions").len(), 1, "{answer:?}");
+    assert_eq!((answer.received("x-session-id").len(), answer.received("x-key-id").len()), (1, 0));
+    let answer = platform.get("/told/path", key["key"].as_str().unwrap());
+    assert_eq!(answer.received("x-key-id"), [key["id"].as_str().unwrap()]);
+    assert_eq!(answer.received("x-session-id"), Vec::<String>::new());
+}
+
+fn echo() -> Running {
+    Running::start(Command::new(PORTCULLIS).args(["demo-upstream", "--listen", "127.0.0.1:0"]), None)
+}
+
+#[test]
+fn two_upstreams_on_one_address_share_no_connection() {
+    let upstream = saying("HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n{n}");
+    let platform = Setup::default()
+        .append("gateway.toml", &format!("\n[upstreams.one]\nservers = [\"{upstream}\"]\n\n[upstreams.two]\nservers = [\"{upstream}\"]\n"))
+        .append("routes.toml", "\n[[route]]\nname = \"one\"\npaths = [\"/one\"]\nupstream = \"one\"\nauth = \"none\"\n\n[[route]]\nname = \"two\"\npaths = [\"/two\"]\nupstream = \"two\"\nauth = \"none\"\n")
+        .start();
+    let connection = |path: &str| platform.send("GET", path, &[], "").body;
+    let (one, two) = (connection("/one"), connection("/two"));
+    assert_ne!(one, two, "what one upstream was sent is not mixed with the other's");
+    assert_eq!((connection("/one"), connection("/two")), (one, two), "each keeps its own");
+}
+
+#[test]
+fn a_route_has_its_own_patience() {
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let platform = Setup::default()
+        .upstream(silent.local_addr().unwrap())
+        .append("routes.toml", "\n[[route]]\nname = \"quick\"\npaths = [\"/quick\"]\nupstream = \"demo\"\nauth = \"none\"\ntimeouts = { response = \"200ms\" }\n")
+        .start();
+    assert_eq!(platform.send("GET", "/quick", &[], "").code(), "upstream_timeout");
+}
+
+#[test]
+fn what_an_upstream_says_of_other_origins_counts_for_nothing_where_the_route_has_rules() {
+    let upstream = saying(
+        "HTTP/1.1 200 OK\r\nAccess-Control-Allow-Origin: *\r\nAccess-Control-Allow-Credentials: true\r\nContent-Length: 2\r\n\r\nok",
+    );
+    let platform = Setup::default()
+        .upstream(upstream)
+        .append("routes.toml", "\n[[route]]\nname = \"cors\"\npaths = [\"/cors\"]\nupstream = \"demo\"\nauth = \"none\"\ncors = { origins = [\"https://app.example.com\"] }\n")
+        .start();
+    let allowed = |origin: &str| {
+        let answer = platform.send("GET", "/cors", &[("Origin", origin)], "");
+        assert_eq!(answer.header("access-control-allow-credentials"), None);
+        answer.header("access-control-allow-origin").map(str::to_owned)
+    };
+    assert_eq!(allowed("https://app.example.com").as_deref(), Some("https://app.example.com"));
+    assert_eq!(allowed("https://evil.example"), None);
+}
+
+#[test]
+fn of_two_traces_neither_goes_on() {
+    let platform = Platform::start();
+    let one = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    let two = "00-1af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    let answer = platform.send("GET", "/demo/public/x", &[("traceparent", one), ("traceparent", two)], "");
+    let received = answer.received("traceparent");
+    assert_eq!(received.len(), 1);
+    assert!(received[0] != one && received[0] != two, "{received:?}");
+}
