@@ -42,22 +42,22 @@ fn the_schema_beside_the_file_is_that_of_this_version() {
 
 #[test]
 fn every_mistake_is_told_with_its_place_and_what_was_meant() {
-    insta::assert_snapshot!(said("max_uri_bytes = 8192", "max_url_bytes = 8192"), @"gateway.toml:26:1: unknown key `max_url_bytes`; did you mean `max_uri_bytes`?");
-    insta::assert_snapshot!(said("keepalive = \"60s\"", "keepalive = \"60 seconds\""), @r#"gateway.toml:28:13: "60 seconds" is not a length of time: a whole number and ms, s, m, h or d, such as "250ms" or "30s""#);
-    insta::assert_snapshot!(said("refusals = \"120/minute\"", "refusals = \"-5/minute\""), @r#"gateway.toml:39:12: a quota cannot be negative: "-5""#);
-    insta::assert_snapshot!(said("algorithm = \"EdDSA\"", "algorithm = \"none\""), @r#"gateway.toml:63:13: "none" is not an algorithm that we sign with: EdDSA, ES256, RS256 or HS256"#);
+    insta::assert_snapshot!(said("max_uri_bytes = 8192", "max_url_bytes = 8192"), @"gateway.toml:56:1: unknown key `max_url_bytes`; did you mean `max_uri_bytes`?");
+    insta::assert_snapshot!(said("keepalive = \"60s\"", "keepalive = \"60 seconds\""), @r#"gateway.toml:58:13: "60 seconds" is not a length of time: a whole number and ms, s, m, h or d, such as "250ms" or "30s""#);
+    insta::assert_snapshot!(said("refusals = \"120/minute\"", "refusals = \"-5/minute\""), @r#"gateway.toml:69:12: a quota cannot be negative: "-5""#);
+    insta::assert_snapshot!(said("algorithm = \"EdDSA\"", "algorithm = \"none\""), @r#"gateway.toml:93:13: "none" is not an algorithm that we sign with: EdDSA, ES256, RS256 or HS256"#);
     insta::assert_snapshot!(said("[upstreams.demo]", "[upstreams.demos]"), @r#"
-    routes.toml:51:12: there is no upstream `demo`; did you mean `demos`?
-    routes.toml:57:12: there is no upstream `demo`; did you mean `demos`?
-    routes.toml:62:12: there is no upstream `demo`; did you mean `demos`?
-    routes.toml:68:12: there is no upstream `demo`; did you mean `demos`?
-    routes.toml:74:12: there is no upstream `demo`; did you mean `demos`?
+    routes.toml:52:12: there is no upstream `demo`; did you mean `demos`?
+    routes.toml:58:12: there is no upstream `demo`; did you mean `demos`?
+    routes.toml:63:12: there is no upstream `demo`; did you mean `demos`?
+    routes.toml:69:12: there is no upstream `demo`; did you mean `demos`?
+    routes.toml:75:12: there is no upstream `demo`; did you mean `demos`?
     "#);
-    insta::assert_snapshot!(said("assertion_ttl = \"5m\"", "assertion_ttl = \"6m\""), @"gateway.toml:66:17: an assertion lives at most 5m");
-    insta::assert_snapshot!(said("# shared_secret = { env = \"AUTH_JWT_SECRET_KEY\" }", "shared_secret = \"in clear, and long enough to be one\""), @r#"gateway.toml:68:17: a secret is not written in clear; use { env = "NAME" } or { file = "path" }"#);
-    insta::assert_snapshot!(said("trusted_proxies = []", "trusted_proxies = [\"10.0.0.0/99\"]"), @r#"gateway.toml:31:20: "10.0.0.0/99" is not a network such as 10.0.0.0/8"#);
-    insta::assert_snapshot!(said("[log]", "[log"), @"gateway.toml:87:5: unclosed table, expected `]`");
-    insta::assert_snapshot!(said("default = \"127.0.0.1:8080\" }", "default = \"localhost\" }"), @r#"gateway.toml:18:8: "localhost" is not an address such as 127.0.0.1:8080"#);
+    insta::assert_snapshot!(said("assertion_ttl = \"5m\"", "assertion_ttl = \"6m\""), @"gateway.toml:96:17: an assertion lives at most 5m");
+    insta::assert_snapshot!(said("# shared_secret = { env = \"AUTH_JWT_SECRET_KEY\" }", "shared_secret = \"in clear, and long enough to be one\""), @r#"gateway.toml:98:17: a secret is not written in clear; use { env = "NAME" } or { file = "path" }"#);
+    insta::assert_snapshot!(said("trusted_proxies = []", "trusted_proxies = [\"10.0.0.0/99\"]"), @r#"gateway.toml:61:20: "10.0.0.0/99" is not a network such as 10.0.0.0/8"#);
+    insta::assert_snapshot!(said("[log]", "[log"), @"gateway.toml:117:5: unclosed table, expected `]`");
+    insta::assert_snapshot!(said("default = \"127.0.0.1:8080\" }", "default = \"localhost\" }"), @r#"gateway.toml:19:8: "localhost" is not an address such as 127.0.0.1:8080"#);
 }
 
 #[test]

@@ -11,7 +11,8 @@ fn after(refusal: &Refusal) -> Option<Refusal> {
         Refusal::Malformed(_) => Refusal::UriTooLong,
         Refusal::UriTooLong => Refusal::HeadersTooLarge,
         Refusal::HeadersTooLarge => Refusal::BodyTooLarge { limit: 1024 },
-        Refusal::BodyTooLarge { .. } => Refusal::NoRoute,
+        Refusal::BodyTooLarge { .. } => Refusal::RequestTimeout,
+        Refusal::RequestTimeout => Refusal::NoRoute,
         Refusal::NoRoute => Refusal::MethodNotAllowed { allow: Methods::ALL },
         Refusal::MethodNotAllowed { .. } => Refusal::CorsRefused(CorsPart::Origin),
         Refusal::CorsRefused(CorsPart::Origin) => Refusal::CorsRefused(CorsPart::Method),
@@ -33,7 +34,8 @@ fn after(refusal: &Refusal) -> Option<Refusal> {
         Refusal::UpstreamConnect => Refusal::UpstreamTimeout,
         Refusal::UpstreamTimeout => Refusal::UpstreamClosed,
         Refusal::UpstreamClosed => Refusal::UpstreamInvalid,
-        Refusal::UpstreamInvalid => Refusal::ShuttingDown,
+        Refusal::UpstreamInvalid => Refusal::Overloaded,
+        Refusal::Overloaded => Refusal::ShuttingDown,
         Refusal::ShuttingDown => Refusal::Internal,
         Refusal::Internal => return None,
     })
@@ -55,6 +57,7 @@ fn every_refusal_says_what_it_says() {
     414 uri_too_long | URI too long | The path and query are too long.
     431 headers_too_large | Header fields too large | The header fields are too large.
     413 body_too_large | Body too large | The body may hold at most 1024 bytes here.
+    408 request_timeout | Request timed out | The request came too slowly; send it again on a new connection.
     404 no_route | Not found | Nothing is exposed at this host and path.
     405 method_not_allowed | Method not allowed | This path takes GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS.
     403 cors_refused | Cross-origin request refused | Pages of this origin may not call this path.
@@ -77,6 +80,7 @@ fn every_refusal_says_what_it_says() {
     504 upstream_timeout | Upstream timed out | The service behind this path did not answer in time.
     502 upstream_closed | Upstream closed the connection | The service behind this path closed the connection before it answered.
     502 upstream_invalid | Invalid upstream response | The service behind this path sent an answer that is not valid HTTP.
+    503 overloaded | Overloaded | This gateway is short of memory; try again. [retry after 1]
     503 shutting_down | Shutting down | This gateway is shutting down; try again. [retry after 1]
     500 internal | Internal error | Something went wrong here; the request id helps to find it.
     ");
