@@ -10,7 +10,7 @@ use pingora::{
 };
 use policies::{Problem, Refusal, Route, ratelimit_fields, ratelimit_fields::Reading};
 
-use crate::{connection::guarded, fields::Fields, inbound::Inbound, journey::Journey, limiter::Standing};
+use crate::{connection::fault, fields::Fields, inbound::Inbound, journey::Journey, limiter::Standing};
 
 /// An answer that needs no upstream.
 pub(crate) struct LocalAnswer {
@@ -192,7 +192,7 @@ fn own<'a>(fields: impl Iterator<Item = (&'static str, &'a str)>) -> Vec<(Header
 
 /// What went wrong between us and the upstream, if it was not the client who left.
 pub(crate) fn refusal_of(error: &Error) -> Option<Refusal> {
-    if let Some(refusal) = guarded::refusal_of(error.root_cause()) {
+    if let Some(refusal) = fault::refusal_of(error.root_cause()) {
         return Some(refusal);
     }
     match (error.esource(), error.etype()) {

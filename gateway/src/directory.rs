@@ -6,12 +6,14 @@
 //! A changed role counts at once, since the change voids the entry and the next request loads the account anew.
 //! What a caller may do is decided in `policies`; who hears of changes is [`crate::feed`].
 
+mod known;
+
 use std::{
     collections::HashSet,
     net::IpAddr,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
     time::Duration,
 };
@@ -26,9 +28,9 @@ use policies::{Quota, Refusal};
 use store::{GrantFacts, Keyring, Standing, Store, Subject};
 use uuid::Uuid;
 
+pub(crate) use self::known::Known;
 use crate::{
-    assertions::Assertions,
-    limiter::{Limiter, Own},
+    limiter::Limiter,
     metrics::CacheMetrics,
     stamps::{Moment, Stamps},
 };
@@ -39,28 +41,6 @@ const REFUSALS: u64 = u64::from_be_bytes(*b"refusals");
 const TRIES: usize = 3;
 
 type Digest = [u8; 32];
-
-/// A caller who has been verified.
-pub(crate) struct Known {
-    pub(crate) principal: Arc<Principal>,
-    /// The account's address, as its owner writes it.
-    pub(crate) email: Box<str>,
-    /// The account's name.
-    pub(crate) name: Option<Box<str>>,
-    /// Assertions minted for this principal; they go when the facts they were made from go.
-    pub(crate) assertions: Assertions,
-    /// What the account has spent, at hand.
-    pub(crate) meters: Own,
-    /// Unix seconds after which the credential is worth nothing.
-    expires_at: i64,
-    learnt: Moment,
-    /// [`Stamps::applied`] when it was last seen to hold, at first a number that never comes: while nothing at all changes,
-    /// the table of stamps, whose lines are seldom in a processor's cache, need not be read.
-    held_at: AtomicU64,
-    /// Unix seconds of the last use, and of the last one that has been written down. They fit until 2106.
-    used_at: AtomicU32,
-    written_at: AtomicU32,
-}
 
 /// Verified credentials, and how to verify those that are not.
 pub(crate) struct Directory {
@@ -176,6 +156,12 @@ impl Directory {
                 Subject::Unknown => self.forget_all(),
             }
         }
+    }
+
+    /// Hears what this process changes before whoever asked for it is answered; what others change is heard by the feed.
+    pub(crate) fn hear_own_changes(self: &Arc<Self>, store: &Store) {
+        let hearer = Arc::clone(self);
+        store.listen(move |changed| hearer.hear(changed.iter().copied()));
     }
 
     /// Forgets everything, when changes may have been missed or the keys that signed it are gone.
@@ -312,49 +298,6 @@ impl Directory {
             known.held_at.store(applied, Ordering::Relaxed);
         }
         holds
-    }
-}
-
-// === impl Known ===
-
-impl Known {
-    /// A caller of whom nothing is known that could change.
-    fn of(principal: Principal, email: &str) -> Self {
-        Self {
-            principal: Arc::new(principal),
-            email: email.into(),
-            name: None,
-            assertions: Assertions::default(),
-            meters: Own::default(),
-            expires_at: i64::MAX,
-            learnt: Moment::NEVER,
-            held_at: AtomicU64::new(u64::MAX),
-            used_at: AtomicU32::new(0),
-            written_at: AtomicU32::new(0),
-        }
-    }
-
-    /// The holder of a client certificate, who has no account and so no address.
-    pub(crate) fn certified(principal: Principal, subject: &str) -> Self {
-        Self { name: Some(subject.into()), ..Self::of(principal, "") }
-    }
-
-    /// An entry outlives its expiry until the next tidying, and the clock may step: what counts is the time now.
-    fn unless_expired(self: Arc<Self>, now: DateTime<Utc>) -> Result<Arc<Self>, Refusal> {
-        let now = now.timestamp();
-        if now >= self.expires_at {
-            return Err(Refusal::Expired);
-        }
-        self.used_at.store(u32::try_from(now).unwrap_or_default(), Ordering::Relaxed);
-        Ok(self)
-    }
-
-    /// The last use of an API key, if it has not been written down.
-    fn unwritten_use(&self) -> Option<(KeyId, DateTime<Utc>)> {
-        let Grant::Key(id) = self.principal.grant else { return None };
-        let used_at = self.used_at.load(Ordering::Relaxed);
-        let written = self.written_at.swap(used_at, Ordering::Relaxed) == used_at;
-        DateTime::from_timestamp(used_at.into(), 0).filter(|_| !written).map(|at| (id, at))
     }
 }
 

@@ -77,7 +77,7 @@ const LEEWAY: Duration = Duration::from_secs(30);
 pub struct Running {
     http: SocketAddr,
     https: Option<SocketAddr>,
-    metrics_at: SocketAddr,
+    operators: SocketAddr,
     administered: bool,
     drain: Duration,
     stop: watch::Sender<bool>,
@@ -91,10 +91,9 @@ pub struct Running {
 /// command line's choice.
 pub async fn build(folder: ConfigFolder, config: Config, data: &Path) -> Result<Running, Failure> {
     let settings = config.settings.clone();
-    let (http, http_at) = serving::bind("listen.http", settings.listen.http)?;
-    let https = serving::bind_https(&settings)?;
-    let https_at = https.as_ref().map(|(_, _, address)| *address);
-    let (operators, metrics_at) = serving::bind("listen.metrics", settings.listen.metrics)?;
+    let sockets = Sockets::bind(&settings)?;
+    let (http, operators) = (sockets.http.1, sockets.operators.1);
+    let https = sockets.https.as_ref().map(|(_, address, _)| *address);
 
     let foundation = Foundation::open(&settings, data).await?;
     let metrics = Metrics::new().context("the metrics cannot be registered")?;
@@ -114,9 +113,7 @@ pub async fn build(folder: ConfigFolder, config: Config, data: &Path) -> Result<
         directory_settings(&settings),
         &metrics,
     ));
-    // What this process changes is void before whoever asked for it is answered; what others change is heard by the feed.
-    let hearer = Arc::clone(&directory);
-    foundation.store.listen(move |changed| hearer.hear(changed.iter().copied()));
+    directory.hear_own_changes(&foundation.store);
     let feed = Feed {
         store: foundation.store.clone(),
         directory: Arc::clone(&directory),
@@ -148,7 +145,7 @@ pub async fn build(folder: ConfigFolder, config: Config, data: &Path) -> Result<
         metrics: metrics.clone(),
         readiness: Arc::clone(&readiness),
         certified: Certified::new(&settings.tls.clients),
-        https: https_at.map(|address| address.port()),
+        https: https.map(|address| address.port()),
     };
     let background = vec![
         serving::in_background("change feed", feed.follow()),
@@ -159,16 +156,15 @@ pub async fn build(folder: ConfigFolder, config: Config, data: &Path) -> Result<
             "memory",
             limits::watch_memory(settings.server.memory_limit, Arc::clone(&readiness), metrics.clone()),
         ),
-        serving::in_background("certificates", serving::watch_certificates(https.as_ref(), &metrics)),
-        serving::serve_operators(operators, metrics.clone(), Arc::clone(&readiness))
+        serving::in_background("certificates", serving::watch_certificates(&sockets, &metrics)),
+        serving::serve_operators(&sockets, metrics.clone(), Arc::clone(&readiness))
             .context("the operators' listener")?,
     ];
-    let sockets = Sockets { http, https: https.map(|(socket, tls, _)| (socket, tls)) };
-    let door = serving::serve_door(door, sockets, &settings, stopping).context("the listeners")?;
+    let door = serving::serve_door(door, sockets, &settings, &stopping).context("the listeners")?;
     Ok(Running {
-        http: http_at,
-        https: https_at,
-        metrics_at,
+        http,
+        https,
+        operators,
         administered,
         drain: settings.server.drain,
         stop,
@@ -191,7 +187,7 @@ impl Running {
     /// Where operators look.
     #[must_use]
     pub fn metrics(&self) -> SocketAddr {
-        self.metrics_at
+        self.operators
     }
 
     /// Is there nobody yet who may administer?
@@ -207,7 +203,7 @@ impl Running {
         let https = self.https.map_or_else(|| "null".to_owned(), |https| format!(r#""https://{https}""#));
         format!(
             r#"{{"ready":true,"http":"http://{}","https":{https},"metrics":"http://{}"}}"#,
-            self.http, self.metrics_at
+            self.http, self.operators
         )
     }
 

@@ -69,7 +69,7 @@ impl Stop {
 }
 
 /// Binds, or says in one line which address is not to be had.
-pub(crate) fn bind(what: &str, address: SocketAddr) -> Result<(TcpListener, SocketAddr), Failure> {
+fn bind(what: &str, address: SocketAddr) -> Result<(TcpListener, SocketAddr), Failure> {
     let bound = TcpListener::bind(address).and_then(|listener| {
         listener.set_nonblocking(true)?;
         let real = listener.local_addr()?;
@@ -78,20 +78,35 @@ pub(crate) fn bind(what: &str, address: SocketAddr) -> Result<(TcpListener, Sock
     bound.map_err(|error| Failure::Unavailable(format!("cannot listen on {address} ({what}): {error}")))
 }
 
-/// The HTTPS listener, if there is to be one, with what it shows and where it is.
-pub(crate) type Https = (TcpListener, Arc<TlsServer>, SocketAddr);
+/// Every listener, bound before anything else is begun, and where it is.
+pub(crate) struct Sockets {
+    pub(crate) http: (TcpListener, SocketAddr),
+    pub(crate) https: Option<(TcpListener, SocketAddr, Arc<TlsServer>)>,
+    pub(crate) operators: (TcpListener, SocketAddr),
+}
 
-pub(crate) fn bind_https(settings: &Settings) -> Result<Option<Https>, Failure> {
-    let Some(address) = settings.listen.https else { return Ok(None) };
-    let tls = TlsServer::new(&settings.tls)
-        .map_err(|error| Failure::Config(vec![format!("gateway.toml: [tls]: {error:#}")]))?;
-    let (socket, address) = bind("listen.https", address)?;
-    Ok(Some((socket, Arc::new(tls), address)))
+// === impl Sockets ===
+
+impl Sockets {
+    pub(crate) fn bind(settings: &Settings) -> Result<Self, Failure> {
+        let listen = &settings.listen;
+        let https = listen.https.map(|address| -> Result<_, Failure> {
+            let tls = TlsServer::new(&settings.tls);
+            let tls = tls.map_err(|error| Failure::Config(vec![format!("gateway.toml: [tls]: {error:#}")]))?;
+            let (socket, address) = bind("listen.https", address)?;
+            Ok((socket, address, Arc::new(tls)))
+        });
+        Ok(Self {
+            http: bind("listen.http", listen.http)?,
+            https: https.transpose()?,
+            operators: bind("listen.metrics", listen.metrics)?,
+        })
+    }
 }
 
 /// Reads certificates again when their files change, for as long as the process lives.
-pub(crate) fn watch_certificates(https: Option<&Https>, metrics: &Metrics) -> impl Future<Output = ()> + use<> {
-    let tls = https.map(|(_, tls, _)| Arc::clone(tls));
+pub(crate) fn watch_certificates(sockets: &Sockets, metrics: &Metrics) -> impl Future<Output = ()> + use<> {
+    let tls = sockets.https.as_ref().map(|(_, _, tls)| Arc::clone(tls));
     let reloads = metrics.certificate_reloads.clone();
     async move {
         let Some(tls) = tls else { return };
@@ -113,18 +128,12 @@ pub(crate) fn watch_certificates(https: Option<&Https>, metrics: &Metrics) -> im
     }
 }
 
-/// Where the door listens.
-pub(crate) struct Sockets {
-    pub(crate) http: TcpListener,
-    pub(crate) https: Option<(TcpListener, Arc<TlsServer>)>,
-}
-
 /// Serves the door until `stop` says otherwise; the handle ends when no connection is accepted any more.
 pub(crate) fn serve_door(
     door: Door,
     sockets: Sockets,
     settings: &Settings,
-    stop: watch::Receiver<bool>,
+    stop: &watch::Receiver<bool>,
 ) -> io::Result<JoinHandle<()>> {
     let server = &settings.server;
     let metrics = door.metrics.connections.clone();
@@ -141,9 +150,9 @@ pub(crate) fn serve_door(
         metrics: metrics.clone(),
         stop: stop.clone(),
     };
-    let http = listener(None).serve(tokio::net::TcpListener::from_std(sockets.http)?);
+    let http = listener(None).serve(tokio::net::TcpListener::from_std(sockets.http.0)?);
     let https = match sockets.https {
-        Some((socket, tls)) => Some(listener(Some(tls)).serve(tokio::net::TcpListener::from_std(socket)?)),
+        Some((socket, _, tls)) => Some(listener(Some(tls)).serve(tokio::net::TcpListener::from_std(socket)?)),
         None => None,
     };
     Ok(tokio::spawn(async move {
@@ -185,11 +194,11 @@ fn connection_limits(server: &Server) -> Limits {
 
 /// Serves `/metrics`, `/healthz` and `/readyz` to operators.
 pub(crate) fn serve_operators(
-    listener: TcpListener,
+    sockets: &Sockets,
     metrics: Metrics,
     readiness: Arc<Readiness>,
 ) -> io::Result<JoinHandle<()>> {
-    let listener = tokio::net::TcpListener::from_std(listener)?;
+    let listener = tokio::net::TcpListener::from_std(sockets.operators.0.try_clone()?)?;
     let exposition = move || async move { ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], metrics.render()) };
     let probe = move |uri: Uri| async move {
         readiness.probe(uri.path()).map_or_else(|| StatusCode::NOT_FOUND.into_response(), |answer| respond(&answer))

@@ -20,8 +20,9 @@ use super::{
     Facts, Limits,
     client_certificate::ClientCertificate,
     gate::{Entered, Gate},
-    guarded::{self, Digests, Guarded},
+    guarded::{Digests, Guarded},
     proxy_protocol::{self, NotProxied},
+    stream,
     tls::TlsServer,
     transport::Transport,
 };
@@ -161,12 +162,12 @@ impl<A: HttpServerApp + Send + Sync + 'static> Listener<A> {
             return self.converse_http2(guarded).await;
         }
         let mut session = ServerSession::new_http1(Box::new(guarded));
-        // Until the first request says what its configuration wants.
-        session.set_keepalive(Some(self.limits.patience.header.as_secs().max(1)));
+        // Until the first request says what its configuration wants; the head's own deadline comes first.
+        session.set_keepalive(Some(self.limits.patience.header.as_secs() + 5));
         session.set_keepalive_reuses_remaining(Some(self.limits.requests));
         let mut done = self.app.process_new_http(session, &self.stop).await;
         while let Some((stream, settings)) = done.map(ReusedHttpStream::consume) {
-            if let Some(guarded) = guarded::of((*stream).as_any()) {
+            if let Some(guarded) = stream::guarded((*stream).as_any()) {
                 guarded.expect_request();
             }
             let mut session = ServerSession::new_http1(stream);

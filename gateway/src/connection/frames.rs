@@ -9,7 +9,7 @@ use std::time::Duration;
 /// How many frames a connection may send.
 #[derive(Clone, Copy, Debug)]
 pub struct FrameLimits {
-    /// RST_STREAM in any [`WINDOW`].
+    /// `RST_STREAM` in any [`WINDOW`].
     pub resets: u32,
     /// PING, SETTINGS, PRIORITY, CONTINUATION and empty DATA in any [`WINDOW`].
     pub control: u32,

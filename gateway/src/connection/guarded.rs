@@ -4,9 +4,6 @@
 //! request that Pingora knows of.
 
 use std::{
-    any::Any,
-    fmt,
-    future::Future,
     io::{self, ErrorKind},
     pin::Pin,
     sync::{
@@ -17,22 +14,19 @@ use std::{
     time::{Duration, Instant},
 };
 
-use async_trait::async_trait;
 use bytes::{Buf, BytesMut};
-use pingora::protocols::{
-    ALPN, GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl, TimingDigest, UniqueID,
-    UniqueIDType, raw_connect::ProxyDigest, tls::SslDigest,
-};
+use pingora::protocols::{SocketDigest, raw_connect::ProxyDigest, tls::SslDigest};
 use policies::Refusal;
 use tokio::{
-    io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf},
     sync::watch,
-    time::Sleep,
 };
 use tokio_util::io::poll_read_buf;
 
 use super::{
+    deadline::Deadline,
     farewell::Farewell,
+    fault::{TooSlow, Unreadable},
     frames::{Flood, FrameLimits, Frames, PREFACE},
     http1::{Awaited, Http1, Misread},
     transport::Transport,
@@ -55,19 +49,9 @@ const BODY_WINDOW: Duration = Duration::from_secs(10);
 /// Bytes that wait for their turn, beside a head: pipelined requests, or a WebSocket's first frames before the 101.
 const EARLY: usize = 32 * 1024;
 
-/// Why a body that came too slowly ends in an error.
-#[derive(Debug, thiserror::Error)]
-#[error("the body came too slowly")]
-pub(crate) struct TooSlow;
-
-/// Why a body that cannot be read ends in an error.
-#[derive(Debug, thiserror::Error)]
-#[error("the body cannot be read: {0:?}")]
-pub(crate) struct Unreadable(pub(crate) Refusal);
-
 /// The connection.
 pub(crate) struct Guarded {
-    transport: Transport,
+    pub(super) transport: Transport,
     speaks: Protocol,
     /// Bytes read and not passed on yet; those before `judged` may be.
     stash: BytesMut,
@@ -82,7 +66,7 @@ pub(crate) struct Guarded {
     reading: Deadline,
     writing: Deadline,
     began: Instant,
-    digests: Digests,
+    pub(super) digests: Digests,
     most_streams: u32,
     /// Tells whoever serves the connection that it has been used enough.
     retire: watch::Sender<bool>,
@@ -103,23 +87,6 @@ pub(crate) struct Digests {
     pub(crate) facts: Arc<ProxyDigest>,
 }
 
-/// A time by which something must have come.
-#[derive(Default)]
-struct Deadline {
-    sleep: Option<Pin<Box<Sleep>>>,
-    /// What is waited for, if anything is.
-    waits: Option<Wait>,
-}
-
-struct Wait {
-    until: Instant,
-    awaited: Awaited,
-    /// Bytes that have come while it was waited.
-    came: u64,
-    /// When somebody else made us wait.
-    paused: Option<Instant>,
-}
-
 // === impl Guarded ===
 
 impl Guarded {
@@ -131,12 +98,11 @@ impl Guarded {
         metrics: &ConnectionMetrics,
     ) -> Option<Self> {
         let (began, mut stash) = (Instant::now(), BytesMut::new());
-        let is_http2 = match transport.alpn() {
-            Some(alpn) => alpn == b"h2",
-            None => {
-                let first = first_bytes(&mut transport, &mut stash);
-                tokio::time::timeout(limits.patience.header, first).await.ok()?.ok()?
-            }
+        let is_http2 = if let Some(alpn) = transport.alpn() {
+            alpn == b"h2"
+        } else {
+            let first = first_bytes(&mut transport, &mut stash);
+            tokio::time::timeout(limits.patience.header, first).await.ok()?.ok()?
         };
         let speaks = if is_http2 {
             Protocol::Http2(Frames::default(), limits.frames)
@@ -327,7 +293,7 @@ impl Guarded {
         let awaited = match &self.speaks {
             Protocol::Http1(http1) => match http1.awaits() {
                 // Between two requests the client may be silent for as long as Pingora keeps the connection.
-                Awaited::Head if self.stash.is_empty() && self.reading.waits.is_none() => Awaited::Nothing,
+                Awaited::Head if self.stash.is_empty() && !self.reading.is_running() => Awaited::Nothing,
                 Awaited::Body if self.patience.body_rate == 0 => Awaited::Nothing,
                 awaited => awaited,
             },
@@ -335,7 +301,7 @@ impl Guarded {
         };
         let (within, enough) = match awaited {
             Awaited::Nothing => {
-                self.reading.waits = None;
+                self.reading.end();
                 return Poll::Pending;
             }
             Awaited::Head => (self.patience.header, u64::MAX),
@@ -359,7 +325,6 @@ impl Guarded {
 
 /// Reads until it is known whether HTTP/2 is spoken without asking (RFC 9113 §3.3).
 async fn first_bytes(transport: &mut Transport, stash: &mut BytesMut) -> io::Result<bool> {
-    use tokio::io::AsyncReadExt;
     while stash.len() < PREFACE.len() && PREFACE.starts_with(stash) {
         stash.reserve(1024);
         if transport.read_buf(stash).await? == 0 {
@@ -375,7 +340,7 @@ impl AsyncRead for Guarded {
         if *this.next_request.get_mut() {
             *this.next_request.get_mut() = false;
             if let Protocol::Http1(http1) = &mut this.speaks {
-                this.reading.waits = None;
+                this.reading.end();
                 if !http1.next_request() {
                     return Poll::Ready(Ok(()));
                 }
@@ -403,7 +368,7 @@ impl AsyncWrite for Guarded {
                 if let Protocol::Http1(http1) = &mut this.speaks {
                     http1.sees_written(&bytes[..*written]);
                 }
-                this.writing.waits = None;
+                this.writing.end();
                 poll
             }
             Poll::Ready(Err(_)) => poll,
@@ -415,7 +380,7 @@ impl AsyncWrite for Guarded {
         let this = self.get_mut();
         match Pin::new(&mut this.transport).poll_flush(cx) {
             Poll::Pending => this.wait_for_reader(cx).map(Err),
-            ready => ready,
+            ready @ Poll::Ready(_) => ready,
         }
     }
 
@@ -431,111 +396,4 @@ impl Guarded {
         self.metrics.refused("slow_reader");
         Poll::Ready(io::Error::new(ErrorKind::TimedOut, "the client takes nothing of its answer"))
     }
-}
-
-// === impl Deadline ===
-
-impl Deadline {
-    /// A head must have come whole `within` the connection's first seconds.
-    fn since(began: Instant, within: Duration) -> Self {
-        let waits = Wait { until: began + within, awaited: Awaited::Head, came: 0, paused: None };
-        Self { sleep: None, waits: Some(waits) }
-    }
-
-    fn came(&mut self, bytes: usize) {
-        if let Some(wait) = &mut self.waits {
-            wait.came += bytes as u64;
-        }
-    }
-
-    /// What follows until the next [`Self::poll`] is not the client's time.
-    fn pause(&mut self) {
-        if let Some(wait) = &mut self.waits
-            && wait.awaited == Awaited::Body
-        {
-            wait.paused = Some(Instant::now());
-        }
-    }
-
-    /// Ready when `awaited` has not come `within` the time, counted from when it was first waited for, or from when `enough`
-    /// bytes had come.
-    fn poll(&mut self, awaited: Awaited, within: Duration, enough: u64, cx: &mut Context<'_>) -> Poll<()> {
-        let now = Instant::now();
-        match &mut self.waits {
-            Some(wait) if wait.awaited == awaited && wait.came < enough => {
-                if let Some(paused) = wait.paused.take() {
-                    wait.until += now - paused;
-                }
-            }
-            waits => *waits = Some(Wait { until: now + within, awaited, came: 0, paused: None }),
-        }
-        let until = self.waits.as_ref().map_or(now, |wait| wait.until).into();
-        let sleep = self.sleep.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(until)));
-        if sleep.deadline() != until {
-            sleep.as_mut().reset(until);
-        }
-        sleep.as_mut().poll(cx)
-    }
-}
-
-#[async_trait]
-impl Shutdown for Guarded {
-    async fn shutdown(&mut self) {
-        // Whoever has left need not be told.
-        drop(AsyncWriteExt::shutdown(self).await);
-    }
-}
-
-impl UniqueID for Guarded {
-    fn id(&self) -> UniqueIDType {
-        self.transport.fd()
-    }
-}
-
-impl Ssl for Guarded {
-    fn get_ssl_digest(&self) -> Option<Arc<SslDigest>> {
-        self.digests.tls.clone()
-    }
-
-    fn selected_alpn_proto(&self) -> Option<ALPN> {
-        Some(if self.is_http2() { ALPN::H2 } else { ALPN::H1 })
-    }
-}
-
-impl GetTimingDigest for Guarded {
-    fn get_timing_digest(&self) -> Vec<Option<TimingDigest>> {
-        Vec::new()
-    }
-}
-
-impl GetProxyDigest for Guarded {
-    fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
-        Some(Arc::clone(&self.digests.facts))
-    }
-}
-
-impl GetSocketDigest for Guarded {
-    fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
-        Some(Arc::clone(&self.digests.socket))
-    }
-}
-
-impl Peek for Guarded {}
-
-impl fmt::Debug for Guarded {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Guarded").field("fd", &self.transport.fd()).finish_non_exhaustive()
-    }
-}
-
-/// What a guarded connection has found wrong with a request's body, if that is why reading it failed.
-pub(crate) fn refusal_of(error: &(dyn std::error::Error + 'static)) -> Option<Refusal> {
-    let inner = error.downcast_ref::<io::Error>()?.get_ref()?;
-    let unreadable = || inner.downcast_ref::<Unreadable>().map(|unreadable| unreadable.0.clone());
-    if inner.is::<TooSlow>() { Some(Refusal::RequestTimeout) } else { unreadable() }
-}
-
-/// The guarded connection behind one of Pingora's streams.
-pub(crate) fn of(stream: &dyn Any) -> Option<&Guarded> {
-    stream.downcast_ref()
 }

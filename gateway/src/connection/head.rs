@@ -51,6 +51,7 @@ enum Phase {
 
 /// What the fields so far say that matters here.
 #[derive(Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is one thing that a head says or does not say")]
 struct Facts {
     is_http_1_0: bool,
     has_host: bool,
@@ -81,11 +82,6 @@ impl HeadReader {
         if bytes.len() > limits.bytes { Err(Refusal::HeadersTooLarge) } else { Ok(None) }
     }
 
-    /// Has nothing of a head come yet?
-    pub fn is_fresh(&self) -> bool {
-        self.searched == 0
-    }
-
     /// Takes one line; says whether it was the empty line that ends the head.
     fn take_line(&mut self, line: &[u8], limits: &HeadLimits) -> Result<bool, Refusal> {
         match self.phase {
@@ -114,7 +110,7 @@ fn request_line(line: &[u8]) -> Result<bool, Refusal> {
     else {
         return Err(Refusal::Malformed("the request line is not three words"));
     };
-    if method.is_empty() || !method.iter().all(is_token) {
+    if method.is_empty() || !method.iter().copied().all(is_token) {
         return Err(Refusal::Malformed("the method is not a word"));
     }
     // Absolute, authority and asterisk form name another host, or none, for the same request (RFC 9112 §3.2).
@@ -138,7 +134,7 @@ pub(super) fn field(line: &[u8]) -> Result<(&[u8], &[u8]), Refusal> {
     }
     let colon = memchr::memchr(b':', line).ok_or(Refusal::Malformed("a header has no colon"))?;
     let (name, value) = (&line[..colon], &line[colon + 1..]);
-    if name.is_empty() || !name.iter().all(is_token) {
+    if name.is_empty() || !name.iter().copied().all(is_token) {
         return Err(Refusal::Malformed("a header's name is not a word"));
     }
     if value.iter().any(|byte| (*byte < b' ' && *byte != b'\t') || *byte == 0x7f) {
@@ -165,8 +161,8 @@ const TOKEN: [bool; 256] = {
 };
 
 /// RFC 9110 §5.6.2.
-fn is_token(byte: &u8) -> bool {
-    TOKEN[usize::from(*byte)]
+fn is_token(byte: u8) -> bool {
+    TOKEN[usize::from(byte)]
 }
 
 // === impl Facts ===
@@ -176,12 +172,12 @@ impl Facts {
         let (name, value) = field(line)?;
         // By length first: most fields are none of these.
         match name.len() {
-            4 if name.eq_ignore_ascii_case(b"host") => once(&mut self.has_host, "there is more than one Host")?,
+            4 if name.eq_ignore_ascii_case(b"host") => {
+                once(&mut self.has_host, Refusal::Malformed("there is more than one Host"))?;
+            }
             7 if name.eq_ignore_ascii_case(b"upgrade") => self.asks_upgrade = true,
             13 if name.eq_ignore_ascii_case(b"authorization") => {
-                if std::mem::replace(&mut self.has_authorization, true) {
-                    return Err(Refusal::AmbiguousCredentials);
-                }
+                once(&mut self.has_authorization, Refusal::AmbiguousCredentials)?;
             }
             14 if folds_into(name, b"content-length") => self.take_length(name, value)?,
             17 if folds_into(name, b"transfer-encoding") => self.take_coding(name, value)?,
@@ -209,7 +205,7 @@ impl Facts {
         if !name.eq_ignore_ascii_case(b"transfer-encoding") || !value.eq_ignore_ascii_case(b"chunked") {
             return Err(Refusal::Malformed("Transfer-Encoding is not chunked and nothing else"));
         }
-        once(&mut self.is_chunked, "Transfer-Encoding is given more than once")
+        once(&mut self.is_chunked, Refusal::Malformed("Transfer-Encoding is given more than once"))
     }
 
     /// The head that these facts make.
@@ -228,8 +224,8 @@ impl Facts {
     }
 }
 
-fn once(seen: &mut bool, otherwise: &'static str) -> Result<(), Refusal> {
-    if std::mem::replace(seen, true) { Err(Refusal::Malformed(otherwise)) } else { Ok(()) }
+fn once(seen: &mut bool, otherwise: Refusal) -> Result<(), Refusal> {
+    if std::mem::replace(seen, true) { Err(otherwise) } else { Ok(()) }
 }
 
 /// Would some server behind us read `name` as `other`? Backends fold `_` and other signs into `-`.

@@ -116,6 +116,7 @@ impl Http1 {
     }
 
     /// What the client owes us.
+    #[must_use]
     pub fn awaits(&self) -> Awaited {
         match &self.state {
             State::Head(_) if !self.in_flight => Awaited::Head,

@@ -12,13 +12,16 @@
 pub(crate) mod accept;
 pub mod body;
 mod client_certificate;
+mod deadline;
 mod farewell;
+pub(crate) mod fault;
 pub mod frames;
 pub(crate) mod gate;
 pub(crate) mod guarded;
 pub mod head;
 pub mod http1;
 pub mod proxy_protocol;
+mod stream;
 pub(crate) mod tls;
 mod transport;
 

@@ -118,8 +118,8 @@ mod tests {
         read(&[bytes, b"GET /"].concat())
     }
 
-    fn announced(client: Option<&str>, len: usize) -> Result<Option<Announced>, NotProxied> {
-        Ok(Some(Announced { client: client.map(|client| client.parse().expect("an address")), len }))
+    fn announced(client: Option<&str>, len: usize) -> Announced {
+        Announced { client: client.map(|client| client.parse().expect("an address")), len }
     }
 
     fn version_2(command: u8, family: u8, rest: &[u8]) -> Vec<u8> {
@@ -130,19 +130,19 @@ mod tests {
     #[test]
     fn version_1_names_the_client() {
         let line = b"PROXY TCP4 192.0.2.1 198.51.100.1 56324 443\r\n";
-        assert_eq!(client(line), announced(Some("192.0.2.1:56324"), line.len()));
+        assert_eq!(client(line), Ok(Some(announced(Some("192.0.2.1:56324"), line.len()))));
         let line = b"PROXY TCP6 2001:db8::1 2001:db8::2 1 2\r\n";
-        assert_eq!(client(line), announced(Some("[2001:db8::1]:1"), line.len()));
-        assert_eq!(client(b"PROXY UNKNOWN\r\n"), announced(None, 15));
+        assert_eq!(client(line), Ok(Some(announced(Some("[2001:db8::1]:1"), line.len()))));
+        assert_eq!(client(b"PROXY UNKNOWN\r\n"), Ok(Some(announced(None, 15))));
     }
 
     #[test]
     fn version_2_names_the_client() {
         let rest = [192, 0, 2, 1, 198, 51, 100, 1, 0xdc, 0x04, 1, 187, /* a TLV */ 4, 0, 1, 0];
-        assert_eq!(client(&version_2(0x21, 0x11, &rest)), announced(Some("192.0.2.1:56324"), 32));
+        assert_eq!(client(&version_2(0x21, 0x11, &rest)), Ok(Some(announced(Some("192.0.2.1:56324"), 32))));
         let rest = [&[0x20, 1, 0xd, 0xb8][..], &[0; 27], &[1, 0, 80, 1, 187]].concat();
-        assert_eq!(client(&version_2(0x21, 0x21, &rest)), announced(Some("[2001:db8::]:80"), 52));
-        assert_eq!(client(&version_2(0x20, 0, &[])), announced(None, 16));
+        assert_eq!(client(&version_2(0x21, 0x21, &rest)), Ok(Some(announced(Some("[2001:db8::]:80"), 52))));
+        assert_eq!(client(&version_2(0x20, 0, &[])), Ok(Some(announced(None, 16))));
     }
 
     #[test]

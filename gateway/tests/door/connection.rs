@@ -22,7 +22,7 @@ fn recording_upstream() -> (SocketAddr, mpsc::Receiver<String>) {
         for stream in listener.incoming() {
             let (mut stream, tell) = (stream.unwrap(), tell.clone());
             thread::spawn(move || {
-                let mut bytes = [0; 65536];
+                let mut bytes = vec![0; 65536];
                 let mut read = 0;
                 while let Ok(more @ 1..) = stream.read(&mut bytes[read..]) {
                     read += more;

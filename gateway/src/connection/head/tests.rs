@@ -1,5 +1,7 @@
 //! What a head may be, and what it may not.
 
+#![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
 use proptest::prelude::*;
 
 use super::*;

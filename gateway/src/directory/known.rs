@@ -1,0 +1,77 @@
+//! A caller who has been verified, and everything that is kept for it while it is cached.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU32, AtomicU64, Ordering},
+};
+
+use chrono::{DateTime, Utc};
+use identity::{Grant, KeyId, Principal};
+use policies::Refusal;
+
+use crate::{assertions::Assertions, limiter::Own, stamps::Moment};
+
+/// A caller who has been verified.
+pub(crate) struct Known {
+    pub(crate) principal: Arc<Principal>,
+    /// The account's address, as its owner writes it.
+    pub(crate) email: Box<str>,
+    /// The account's name.
+    pub(crate) name: Option<Box<str>>,
+    /// Assertions minted for this principal; they go when the facts they were made from go.
+    pub(crate) assertions: Assertions,
+    /// What the account has spent, at hand.
+    pub(crate) meters: Own,
+    /// Unix seconds after which the credential is worth nothing.
+    pub(super) expires_at: i64,
+    pub(super) learnt: Moment,
+    /// [`Stamps::applied`] when it was last seen to hold, at first a number that never comes: while nothing at all changes,
+    /// the table of stamps, whose lines are seldom in a processor's cache, need not be read.
+    pub(super) held_at: AtomicU64,
+    /// Unix seconds of the last use, and of the last one that has been written down. They fit until 2106.
+    pub(super) used_at: AtomicU32,
+    pub(super) written_at: AtomicU32,
+}
+
+// === impl Known ===
+
+impl Known {
+    /// A caller of whom nothing is known that could change.
+    pub(super) fn of(principal: Principal, email: &str) -> Self {
+        Self {
+            principal: Arc::new(principal),
+            email: email.into(),
+            name: None,
+            assertions: Assertions::default(),
+            meters: Own::default(),
+            expires_at: i64::MAX,
+            learnt: Moment::NEVER,
+            held_at: AtomicU64::new(u64::MAX),
+            used_at: AtomicU32::new(0),
+            written_at: AtomicU32::new(0),
+        }
+    }
+
+    /// The holder of a client certificate, who has no account and so no address.
+    pub(crate) fn certified(principal: Principal, subject: &str) -> Self {
+        Self { name: Some(subject.into()), ..Self::of(principal, "") }
+    }
+
+    /// An entry outlives its expiry until the next tidying, and the clock may step: what counts is the time now.
+    pub(super) fn unless_expired(self: Arc<Self>, now: DateTime<Utc>) -> Result<Arc<Self>, Refusal> {
+        let now = now.timestamp();
+        if now >= self.expires_at {
+            return Err(Refusal::Expired);
+        }
+        self.used_at.store(u32::try_from(now).unwrap_or_default(), Ordering::Relaxed);
+        Ok(self)
+    }
+
+    /// The last use of an API key, if it has not been written down.
+    pub(super) fn unwritten_use(&self) -> Option<(KeyId, DateTime<Utc>)> {
+        let Grant::Key(id) = self.principal.grant else { return None };
+        let used_at = self.used_at.load(Ordering::Relaxed);
+        let written = self.written_at.swap(used_at, Ordering::Relaxed) == used_at;
+        DateTime::from_timestamp(used_at.into(), 0).filter(|_| !written).map(|at| (id, at))
+    }
+}
