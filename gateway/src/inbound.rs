@@ -22,6 +22,8 @@ pub(crate) struct Inbound {
     pub(crate) peer: IpAddr,
     /// Was the peer a trusted proxy? Only then are its forwarding headers passed on.
     pub(crate) via_trusted_proxy: bool,
+    /// Did the client come by HTTPS, to us or to the trusted proxy in front of us?
+    pub(crate) is_secure: bool,
     pub(crate) method: Method,
     pub(crate) host: Box<str>,
     /// Normalised, without the query; what is matched and what is forwarded.
@@ -68,6 +70,7 @@ impl Inbound {
                 peer
             },
             peer,
+            is_secure: is_secure(session, &request.headers, via_trusted_proxy),
             via_trusted_proxy,
             method: request.method.clone(),
             host: host_of(&request.headers, request.version)?,
@@ -112,6 +115,13 @@ impl Inbound {
 
 fn several(headers: &HeaderMap, name: &header::HeaderName) -> bool {
     headers.get_all(name).iter().nth(1).is_some()
+}
+
+/// How the client came: a trusted proxy that says it is believed, else our own connection counts.
+fn is_secure(session: &Session, headers: &HeaderMap, via_trusted_proxy: bool) -> bool {
+    let said = if via_trusted_proxy { headers.get("x-forwarded-proto") } else { None };
+    let ours = || session.digest().is_some_and(|digest| digest.ssl_digest.is_some());
+    said.map_or_else(ours, |proto| proto == "https")
 }
 
 /// The second word of the request line.

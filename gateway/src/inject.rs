@@ -111,8 +111,7 @@ impl Injection<'_> {
             }
             write!(out, "{}", self.inbound.peer)
         });
-        let secure = trusted && headers.get(X_FORWARDED_PROTO).is_some_and(|proto| proto == "https");
-        fields.text(X_FORWARDED_PROTO, if secure { "https" } else { "http" });
+        fields.text(X_FORWARDED_PROTO, if self.inbound.is_secure { "https" } else { "http" });
         if !self.inbound.host.is_empty() {
             fields.text(X_FORWARDED_HOST, &*self.inbound.host);
         }

@@ -13,6 +13,7 @@
 
 mod answer;
 mod assertions;
+mod browser;
 pub mod cli;
 mod cmd;
 pub mod config;

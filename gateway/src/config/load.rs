@@ -1,5 +1,6 @@
 //! Reads the configuration folder, or the defaults that are built in, into a [`Config`], or finds everything that is wrong.
 
+mod browser;
 mod server;
 mod upstreams;
 
@@ -111,6 +112,7 @@ impl Reader<'_, '_> {
             passwords: self.passwords(),
             master_key: self.master_key(),
             log: self.log(),
+            browser: self.browser(),
             upstreams: self.upstreams(),
         }
     }
