@@ -3,7 +3,10 @@
 //! Whatever two parsers could read in two ways is refused here, so that what is judged is what is sent (SECURITY §1).
 //! What the path matches and who is calling is decided by later steps.
 
-use std::{borrow::Cow, net::IpAddr};
+use std::{
+    borrow::Cow,
+    net::{IpAddr, Ipv6Addr},
+};
 
 use http::{HeaderMap, HeaderName, Method, Version, header};
 use ipnet::IpNet;
@@ -139,20 +142,30 @@ fn names_content_length(raw: &[u8]) -> bool {
 }
 
 /// Lower case, without port and final dot. HTTP/1.0 may leave it out (RFC 9112 §3.2); then it is empty.
-fn host_of(headers: &HeaderMap, version: Version) -> Result<Box<str>, Refusal> {
+pub(crate) fn host_of(headers: &HeaderMap, version: Version) -> Result<Box<str>, Refusal> {
     let Some(host) = headers.get(header::HOST) else {
         let optional = version < Version::HTTP_11;
         return if optional { Ok("".into()) } else { Err(Refusal::Malformed("there is no Host")) };
     };
-    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~[]:".contains(byte);
-    let host = host.to_str().ok().filter(|host| host.bytes().all(|byte| plain(&byte)));
-    let host = host.ok_or(Refusal::Malformed("Host is not a name or an address"))?;
-    let name = match host.rfind(':') {
-        // A colon inside brackets belongs to an IPv6 address and begins no port.
-        Some(colon) if !host[colon..].contains(']') => &host[..colon],
-        _ => host,
+    let name = host.to_str().ok().and_then(plain_host);
+    Ok(name.ok_or(Refusal::Malformed("Host is not a name or an address"))?.to_ascii_lowercase().into())
+}
+
+/// The name or bracketed address of `host [":" port]` (RFC 9110 §7.2). Whatever a server behind us could take for another
+/// name is none: two ports, a bracket that does not close, an empty label.
+fn plain_host(host: &str) -> Option<&str> {
+    // A colon inside brackets belongs to an IPv6 address and begins no port.
+    let end = host.find(']').map_or_else(|| host.find(':'), |bracket| Some(bracket + 1)).unwrap_or(host.len());
+    let (name, port) = host.split_at(end);
+    let is_number = |digits: &str| digits.bytes().all(|byte| byte.is_ascii_digit()) && digits.parse::<u16>().is_ok();
+    let is_port = port.is_empty() || port.strip_prefix(':').is_some_and(is_number);
+    let is_address =
+        |name: &str| name.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')?.parse::<Ipv6Addr>().ok()).is_some();
+    let is_label = |label: &str| {
+        !label.is_empty() && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_~".contains(&byte))
     };
-    Ok(name.trim_end_matches('.').to_ascii_lowercase().into())
+    let name = name.strip_suffix('.').unwrap_or(name);
+    (is_port && (is_address(name) || name.split('.').all(is_label))).then_some(name)
 }
 
 /// The right-most address of `X-Forwarded-For` that no trusted proxy could have made up (OWASP ASVS 5.0 §15.3.4).
@@ -271,7 +284,34 @@ mod tests {
 
     #[test]
     fn a_host_that_could_be_read_in_two_ways_is_refused() {
-        for host in ["a b", "evil/../x", "evil,x", "evil?x", "evil#", "%45vil", "user@evil", "a\tb"] {
+        for host in [
+            "a b",
+            "evil/../x",
+            "evil,x",
+            "evil?x",
+            "evil#",
+            "%45vil",
+            "user@evil",
+            "a\tb",
+            "",
+            ".",
+            "a..",
+            "a..b",
+            ":80",
+            "a:",
+            "a:b",
+            "a:1:2",
+            "a:+1",
+            "a:99999",
+            "[::1",
+            "::1",
+            "a]b",
+            "[::1]x",
+            "[::1]:x",
+            "[a]",
+            "[::1].",
+            "[]",
+        ] {
             assert!(host_of(&headers(&[("host", host)]), Version::HTTP_11).is_err(), "{host}");
         }
         assert!(host_of(&headers(&[]), Version::HTTP_11).is_err());

@@ -29,6 +29,8 @@ mod limiter;
 mod logging;
 mod metrics;
 mod office;
+#[cfg(any(test, feature = "properties"))]
+pub mod properties;
 mod proxy;
 mod readiness;
 mod record;

@@ -61,6 +61,14 @@ pub fn load(folder: &ConfigFolder) -> Result<Config, Vec<Diagnostic>> {
     }
 }
 
+/// What one `gateway.toml` says, and what is wrong with it.
+#[cfg(any(test, feature = "properties"))]
+pub(crate) fn read(text: &str) -> (Settings, Vec<Diagnostic>) {
+    let mut document = Document::parse(FILES[0], text);
+    let settings = Reader { document: &mut document, folder: &ConfigFolder::Embedded }.settings();
+    (settings, document.finish())
+}
+
 // === impl ConfigFolder ===
 
 impl ConfigFolder {

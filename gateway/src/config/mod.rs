@@ -11,6 +11,8 @@ use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration}
 use http::{HeaderName, HeaderValue};
 use identity::{Algorithm, Argon2Params, SecretText};
 use ipnet::IpNet;
+#[cfg(any(test, feature = "properties"))]
+pub(crate) use load::read;
 pub use load::{ConfigFolder, load};
 use policies::{Policy, Quota, cases::Case, header::Folding};
 pub use raw::schema;

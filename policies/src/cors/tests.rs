@@ -81,6 +81,15 @@ fn every_origin_is_never_combined_with_credentials() {
 }
 
 #[test]
+fn an_origin_is_what_browsers_write() {
+    for origin in
+        ["https://a.test", "http://[::1]:8080", "chrome-extension://abc", "web+x2.y-z://a_b", "http://127.0.0.1"]
+    {
+        assert!(cors(&[origin], true).is_ok(), "{origin}");
+    }
+}
+
+#[test]
 fn what_is_no_origin_is_refused() {
     for origin in [
         "null",
