@@ -4,6 +4,7 @@
 
 mod attack;
 mod browser;
+mod differential;
 mod lifecycle;
 mod main_path;
 mod passing;
