@@ -85,10 +85,13 @@ pub fn request_host(data: &[u8]) {
     assert_eq!(again.as_deref(), Some(&*name), "the name is not in its one spelling");
     assert!(!name.bytes().any(|byte| byte.is_ascii_uppercase()), "{name}");
     assert!(name.starts_with('[') || !name.contains([':', '[', ']']), "{name} is read in two ways");
+    let sent = str::from_utf8(data).unwrap_or_default();
+    let rest = sent.get(name.len()..).map(|rest| rest.strip_prefix('.').unwrap_or(rest)).unwrap_or("?");
+    let port = rest.strip_prefix(':').is_some_and(|port| port.bytes().all(|byte| byte.is_ascii_digit()));
+    assert!(rest.is_empty() || (port && rest.len() > 1), "{sent:?} is {name} and more");
     let (Ok(host), Ok(path)) = (policies::HostPattern::parse(&name), PathPattern::parse("/*")) else { return };
     let route = Route { hosts: vec![host], ..Route::new("own", "u", vec![path]) };
     let Ok(table) = RouteTable::build(vec![route]) else { return };
-    let sent = str::from_utf8(data).unwrap_or_default();
     assert!(table.find(sent, "GET", "/").is_ok() == table.find(&name, "GET", "/").is_ok(), "{sent:?} and {name:?}");
 }
 
