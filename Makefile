@@ -15,7 +15,7 @@ TARGET := target/$(PROFILE)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test check bench bench-quick
+.PHONY: help run build test check bench bench-quick fuzz differential
 
 help: ## what there is to type
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -41,6 +41,15 @@ check: ## format, lints, dependencies, docs and the rules of the house
 	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --locked
 	scripts/check-house-test
 	scripts/check-house
+
+differential: ## the same hostile bytes to nginx, HAProxy and us: what arrived behind each
+	@scripts/install-deps build differential
+	cargo build --locked --profile $(PROFILE) --package gateway
+	scripts/differential $(TARGET)/portcullis
+
+fuzz: ## every fuzz target for TIME seconds (60), beginning with the committed corpus
+	@scripts/install-deps build fuzz
+	scripts/fuzz $(TIME)
 
 bench: ## CPU and memory of the gateway beside a bare Pingora proxy, into bench/RESULTS.md
 	@scripts/install-deps build bench

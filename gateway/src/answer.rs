@@ -8,7 +8,7 @@ use pingora::{
     http::{RequestHeader, ResponseHeader},
     proxy::Session,
 };
-use policies::{Problem, Refusal, Route, ratelimit_fields, ratelimit_fields::Reading};
+use policies::{Cors, Problem, Refusal, Route, ratelimit_fields, ratelimit_fields::Reading};
 
 use crate::{connection::fault, fields::Fields, inbound::Inbound, journey::Journey, limiter::Standing};
 
@@ -25,6 +25,12 @@ pub(crate) struct Preflight<'a> {
     /// The method that the page wants to use: the one whose route has to be found.
     pub(crate) method: &'a str,
     headers: Option<&'a str>,
+}
+
+/// Which foreign pages may read an answer, and which one asks.
+pub(crate) struct Readers<'a> {
+    pub(crate) cors: &'a Cors,
+    pub(crate) origin: Option<&'a str>,
 }
 
 // === impl Preflight ===
@@ -89,7 +95,9 @@ pub(crate) async fn give(session: &mut Session, answer: &LocalAnswer, journey: &
     for (name, value) in &answer.headers {
         response.insert_header(name, value)?;
     }
-    send(session, response, answer.body.clone(), journey).await
+    // Who may read it is said in a preflight's own answer already, and a probe is for no page.
+    dress(&mut response, None, journey);
+    send(session, response, answer.body.clone()).await
 }
 
 /// Writes a refusal. Pingora closes the connection itself when a body was left unread, so that what remains of it is
@@ -108,12 +116,12 @@ pub(crate) async fn refuse(session: &mut Session, refusal: &Refusal, journey: &J
     if let Some(seconds) = refusal.retry_after() {
         response.insert_header(header::RETRY_AFTER, seconds.to_string())?;
     }
-    send(session, response, serde_json::to_vec(&problem).unwrap_or_default().into(), journey).await
+    dress(&mut response, journey.readers(session.req_header()), journey);
+    send(session, response, serde_json::to_vec(&problem).unwrap_or_default().into()).await
 }
 
-async fn send(session: &mut Session, mut response: ResponseHeader, body: Bytes, journey: &Journey) -> Result<()> {
+async fn send(session: &mut Session, mut response: ResponseHeader, body: Bytes) -> Result<()> {
     response.insert_header(header::CONTENT_LENGTH, body.len().to_string())?;
-    dress(&mut response, session.req_header().headers.get(header::ORIGIN), journey);
     let without_body = session.req_header().method == Method::HEAD || body.is_empty();
     session.write_response_header(Box::new(response), without_body).await?;
     if !without_body {
@@ -126,13 +134,12 @@ async fn send(session: &mut Session, mut response: ResponseHeader, body: Bytes, 
 /// of another origin may read. What an upstream says of our limits or of its software is replaced.
 ///
 /// Names lose their case here, as they do on the way to the upstream (see [`crate::inject::rewrite`]).
-pub(crate) fn dress(response: &mut ResponseHeader, origin: Option<&HeaderValue>, journey: &Journey) {
+pub(crate) fn dress(response: &mut ResponseHeader, readers: Option<Readers<'_>>, journey: &Journey) {
     let empty = ResponseHeader::from(http::Response::new(()).into_parts().0);
     let mut parts = Parts::from(std::mem::replace(response, empty));
     let headers = &mut parts.headers;
-    headers.reserve(8);
-    headers.remove(header::SERVER);
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.reserve(16);
+    journey.rules.browser.tell(headers, journey.is_secure());
     let mut fields = Fields::with_capacity(192);
     if let Some(id) = journey.request_id() {
         fields.text(X_REQUEST_ID, id);
@@ -141,7 +148,9 @@ pub(crate) fn dress(response: &mut ResponseHeader, origin: Option<&HeaderValue>,
         tell(&mut fields, standing);
     }
     fields.set(headers);
-    allow_origin(headers, origin, journey);
+    if let Some(readers) = readers {
+        readers.allow(headers);
+    }
     *response = ResponseHeader::from(parts);
 }
 
@@ -165,14 +174,15 @@ fn tell(fields: &mut Fields, standing: &Standing) {
     }
 }
 
-/// Lets a page of an allowed origin read the answer.
-fn allow_origin(headers: &mut HeaderMap, origin: Option<&HeaderValue>, journey: &Journey) {
-    let Some(cors) = journey.route.as_ref().and_then(|route| route.cors.as_ref()) else { return };
-    for name in FOREIGN {
-        headers.remove(name);
-    }
-    for (name, value) in own(cors.response_fields(origin.and_then(|origin| origin.to_str().ok()))) {
-        headers.append(name, value);
+impl Readers<'_> {
+    /// Lets a page of an allowed origin read the answer.
+    fn allow(&self, headers: &mut HeaderMap) {
+        for name in FOREIGN {
+            headers.remove(name);
+        }
+        for (name, value) in own(self.cors.response_fields(self.origin)) {
+            headers.append(name, value);
+        }
     }
 }
 

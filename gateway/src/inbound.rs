@@ -3,7 +3,10 @@
 //! Whatever two parsers could read in two ways is refused here, so that what is judged is what is sent (SECURITY §1).
 //! What the path matches and who is calling is decided by later steps.
 
-use std::{borrow::Cow, net::IpAddr};
+use std::{
+    borrow::Cow,
+    net::{IpAddr, Ipv6Addr},
+};
 
 use http::{HeaderMap, HeaderName, Method, Version, header};
 use ipnet::IpNet;
@@ -22,7 +25,7 @@ pub(crate) struct Inbound {
     pub(crate) peer: IpAddr,
     /// Was the peer a trusted proxy? Only then are its forwarding headers passed on.
     pub(crate) via_trusted_proxy: bool,
-    /// Did it come by TLS, to us or to a trusted proxy that says so?
+    /// Did the client come by HTTPS, to us or to the trusted proxy in front of us?
     pub(crate) is_secure: bool,
     pub(crate) method: Method,
     pub(crate) host: Box<str>,
@@ -69,8 +72,8 @@ impl Inbound {
                 peer
             },
             peer,
+            is_secure: is_secure(session, &request.headers, via_trusted_proxy),
             via_trusted_proxy,
-            is_secure: is_secure(session, via_trusted_proxy),
             method: request.method.clone(),
             host: host_of(request)?,
             path_changed: matches!(path, Cow::Owned(_)),
@@ -95,29 +98,41 @@ impl Inbound {
     }
 }
 
-fn is_secure(session: &Session, via_trusted_proxy: bool) -> bool {
-    let said = || session.req_header().headers.get("x-forwarded-proto").is_some_and(|proto| proto == "https");
-    session.digest().is_some_and(|digest| digest.ssl_digest.is_some()) || (via_trusted_proxy && said())
+/// How the client came: a trusted proxy that says it is believed, else our own connection counts.
+fn is_secure(session: &Session, headers: &HeaderMap, via_trusted_proxy: bool) -> bool {
+    let said = if via_trusted_proxy { headers.get("x-forwarded-proto") } else { None };
+    let ours = || session.digest().is_some_and(|digest| digest.ssl_digest.is_some());
+    said.map_or_else(ours, |proto| proto == "https")
 }
 
 /// Lower case, without port and final dot. HTTP/1.0 may leave it out (RFC 9112 §3.2); then it is empty. HTTP/2 has it in
 /// `:authority` (RFC 9113 §8.3.1); where both are given Pingora has compared them.
-fn host_of(request: &RequestHeader) -> Result<Box<str>, Refusal> {
+pub(crate) fn host_of(request: &RequestHeader) -> Result<Box<str>, Refusal> {
     let host = match (request.headers.get(header::HOST), request.uri.authority()) {
         (Some(host), _) => host.to_str().ok(),
         (None, Some(authority)) => Some(authority.as_str()),
         (None, None) if request.version < Version::HTTP_11 => return Ok("".into()),
         (None, None) => return Err(Refusal::Malformed("there is no Host")),
     };
-    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~[]:".contains(byte);
-    let host = host.filter(|host| host.bytes().all(|byte| plain(&byte)));
-    let host = host.ok_or(Refusal::Malformed("Host is not a name or an address"))?;
-    let name = match host.rfind(':') {
-        // A colon inside brackets belongs to an IPv6 address and begins no port.
-        Some(colon) if !host[colon..].contains(']') => &host[..colon],
-        _ => host,
+    let name = host.and_then(plain_host);
+    Ok(name.ok_or(Refusal::Malformed("Host is not a name or an address"))?.to_ascii_lowercase().into())
+}
+
+/// The name or bracketed address of `host [":" port]` (RFC 9110 §7.2). Whatever a server behind us could take for another
+/// name is none: two ports, a bracket that does not close, an empty label.
+fn plain_host(host: &str) -> Option<&str> {
+    // A colon inside brackets belongs to an IPv6 address and begins no port.
+    let end = host.find(']').map_or_else(|| host.find(':'), |bracket| Some(bracket + 1)).unwrap_or(host.len());
+    let (name, port) = host.split_at(end);
+    let is_number = |digits: &str| digits.bytes().all(|byte| byte.is_ascii_digit()) && digits.parse::<u16>().is_ok();
+    let is_port = port.is_empty() || port.strip_prefix(':').is_some_and(is_number);
+    let is_address =
+        |name: &str| name.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')?.parse::<Ipv6Addr>().ok()).is_some();
+    let is_label = |label: &str| {
+        !label.is_empty() && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_~".contains(&byte))
     };
-    Ok(name.trim_end_matches('.').to_ascii_lowercase().into())
+    let name = name.strip_suffix('.').unwrap_or(name);
+    (is_port && (is_address(name) || name.split('.').all(is_label))).then_some(name)
 }
 
 /// The right-most address of `X-Forwarded-For` that no trusted proxy could have made up (OWASP ASVS 5.0 §15.3.4).
@@ -246,7 +261,34 @@ mod tests {
 
     #[test]
     fn a_host_that_could_be_read_in_two_ways_is_refused() {
-        for host in ["a b", "evil/../x", "evil,x", "evil?x", "evil#", "%45vil", "user@evil", "a\tb"] {
+        for host in [
+            "a b",
+            "evil/../x",
+            "evil,x",
+            "evil?x",
+            "evil#",
+            "%45vil",
+            "user@evil",
+            "a\tb",
+            "",
+            ".",
+            "a..",
+            "a..b",
+            ":80",
+            "a:",
+            "a:b",
+            "a:1:2",
+            "a:+1",
+            "a:99999",
+            "[::1",
+            "::1",
+            "a]b",
+            "[::1]x",
+            "[::1]:x",
+            "[a]",
+            "[::1].",
+            "[]",
+        ] {
             assert!(host_of(&with_host(Some(host), Version::HTTP_11)).is_err(), "{host}");
         }
         assert!(host_of(&with_host(None, Version::HTTP_11)).is_err());

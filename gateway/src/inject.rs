@@ -75,7 +75,7 @@ const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto
 const X_KEY_ID: HeaderName = HeaderName::from_static("x-key-id");
 
 /// Removes every header that a client might speak in our name with, and the credential that was meant for us.
-fn strip(headers: &mut HeaderMap, reserved: &Reserved, forward_credential: bool) {
+pub(crate) fn strip(headers: &mut HeaderMap, reserved: &Reserved, forward_credential: bool) {
     let is_credential = |name: &HeaderName| *name == header::AUTHORIZATION || *name == X_API_KEY;
     let is_dropped = |name: &&HeaderName| {
         if is_credential(name) { !forward_credential } else { reserved.verdict(name.as_str()) == Verdict::Drop }

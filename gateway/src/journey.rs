@@ -6,12 +6,13 @@ use std::{
 };
 
 use chrono::{DateTime, Utc};
-use pingora::{Error, ErrorType, Result};
+use http::header;
+use pingora::{Error, ErrorType, Result, http::RequestHeader};
 use policies::{Permit, Refusal, Route};
 use prometheus::IntGauge;
 
 use crate::{
-    answer::LocalAnswer,
+    answer::{LocalAnswer, Readers},
     directory::Known,
     door::Door,
     inbound::Inbound,
@@ -93,6 +94,17 @@ impl Journey {
 
     pub(crate) fn request_id(&self) -> Option<&str> {
         self.inbound.as_ref().map(|inbound| inbound.request_id.as_str())
+    }
+
+    /// Who may read the answer, on a route that has rules for it.
+    pub(crate) fn readers<'a>(&'a self, request: &'a RequestHeader) -> Option<Readers<'a>> {
+        let cors = self.route.as_ref()?.cors.as_ref()?;
+        Some(Readers { cors, origin: request.headers.get(header::ORIGIN).and_then(|origin| origin.to_str().ok()) })
+    }
+
+    /// Did the client come by HTTPS? What could not be read is answered as if it had not.
+    pub(crate) fn is_secure(&self) -> bool {
+        self.inbound.as_ref().is_some_and(|inbound| inbound.is_secure)
     }
 
     /// Remembers why the request fails, and makes Pingora stop.

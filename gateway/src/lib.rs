@@ -13,11 +13,12 @@
 
 mod answer;
 mod assertions;
+mod browser;
 mod certified;
 pub mod cli;
 mod cmd;
 pub mod config;
-pub mod connection;
+mod connection;
 mod directory;
 mod door;
 mod feed;
@@ -31,6 +32,8 @@ mod limits;
 mod logging;
 mod metrics;
 mod office;
+#[cfg(any(test, feature = "properties"))]
+pub mod properties;
 mod proxy;
 mod readiness;
 mod record;

@@ -174,7 +174,7 @@ impl ProxyHttp for Door {
         if response.status.is_informational() {
             return Ok(());
         }
-        answer::dress(response, session.req_header().headers.get(header::ORIGIN), journey);
+        answer::dress(response, journey.readers(session.req_header()), journey);
         Ok(())
     }
 

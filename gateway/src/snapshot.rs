@@ -9,7 +9,7 @@ use http::HeaderMap;
 use policies::{Permit, Policy, Refusal, Route, header::Reserved};
 
 use crate::{
-    config::{Config, IdentityHeader, Server, UpstreamSettings},
+    config::{Browser, Config, IdentityHeader, Server, UpstreamSettings},
     inbound::{Inbound, ReadLimits},
     metrics::{Metrics, RouteMetrics},
     upstream::{Upstream, UpstreamError},
@@ -37,6 +37,7 @@ pub(crate) struct Snapshot {
     pub(crate) reserved: Reserved,
     pub(crate) keepalive: Duration,
     pub(crate) redirect_to_https: bool,
+    pub(crate) browser: Browser,
     max_body: u64,
     /// By route number.
     upstreams: Box<[Arc<Upstream>]>,
@@ -70,6 +71,7 @@ impl Snapshot {
             reserved: Reserved::new(server.reserved_headers.iter().map(String::as_str), server.underscore_headers)?,
             keepalive: server.keepalive,
             redirect_to_https: settings.listen.redirect_to_https,
+            browser: settings.browser,
             max_body: server.max_body_bytes,
             read_limits: read_limits(server),
             policy: Arc::new(policy),

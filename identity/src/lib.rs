@@ -15,6 +15,8 @@ mod json;
 mod opaque;
 mod password;
 mod principal;
+#[cfg(any(test, feature = "properties"))]
+pub mod properties;
 mod seal;
 mod secret;
 mod token;

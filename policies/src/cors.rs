@@ -103,7 +103,12 @@ impl Cors {
 
     /// The fields of the actual response. A page of another origin gets the response without them and cannot read it.
     pub fn response_fields<'a>(&'a self, origin: Option<&'a str>) -> impl Iterator<Item = Field<'a>> {
-        let allowed = origin.and_then(|origin| self.allow(origin));
+        // What is for everybody is said to everybody: a cache may hand an answer that was asked for without an origin to a
+        // page that asks later (Fetch §3.2.5).
+        let allowed = match &self.origins {
+            Origins::Any => Some("*"),
+            Origins::Listed(_) => origin.and_then(|origin| self.allow(origin)),
+        };
         let fields = [
             allowed.map(|allowed| ("access-control-allow-origin", allowed)),
             allowed.and_then(|_| self.credentials_field()),

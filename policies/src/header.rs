@@ -8,7 +8,7 @@ use thiserror::Error;
 
 /// What only the door may set, or what would change the meaning of what was decided (client address, method, path). A last `-*`
 /// reserves the name before it and everything below.
-const RESERVED: [&str; 25] = [
+pub(crate) const RESERVED: [&str; 25] = [
     "cf-connecting-ip",
     "client-cert",
     "forwarded",

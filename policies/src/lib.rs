@@ -18,6 +18,8 @@ pub mod matrix;
 pub mod path;
 pub mod pattern;
 pub mod problem;
+#[cfg(any(test, feature = "properties"))]
+pub mod properties;
 pub mod ratelimit_fields;
 pub mod refusal;
 pub mod roles;

@@ -1,5 +1,6 @@
 //! Reads the configuration folder, or the defaults that are built in, into a [`Config`], or finds everything that is wrong.
 
+mod browser;
 mod server;
 mod tls;
 mod upstreams;
@@ -61,6 +62,14 @@ pub fn load(folder: &ConfigFolder) -> Result<Config, Vec<Diagnostic>> {
     }
 }
 
+/// What one `gateway.toml` says, and what is wrong with it.
+#[cfg(any(test, feature = "properties"))]
+pub(crate) fn read(text: &str) -> (Settings, Vec<Diagnostic>) {
+    let mut document = Document::parse(FILES[0], text);
+    let settings = Reader { document: &mut document, folder: &ConfigFolder::Embedded }.settings();
+    (settings, document.finish())
+}
+
 // === impl ConfigFolder ===
 
 impl ConfigFolder {
@@ -113,6 +122,7 @@ impl Reader<'_, '_> {
             passwords: self.passwords(),
             master_key: self.master_key(),
             log: self.log(),
+            browser: self.browser(),
             upstreams: self.upstreams(),
         }
     }

@@ -8,9 +8,11 @@ mod raw;
 
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
 
-use http::HeaderName;
+use http::{HeaderName, HeaderValue};
 use identity::{Algorithm, Argon2Params, SecretText};
 use ipnet::IpNet;
+#[cfg(any(test, feature = "properties"))]
+pub(crate) use load::read;
 pub use load::{ConfigFolder, load};
 use policies::{Policy, Quota, cases::Case, header::Folding};
 pub use raw::schema;
@@ -46,6 +48,8 @@ pub struct Settings {
     pub master_key: MasterKeySource,
     /// Logging.
     pub log: Log,
+    /// What answers tell browsers.
+    pub browser: Browser,
     /// Named pools of servers.
     pub upstreams: BTreeMap<String, UpstreamSettings>,
 }
@@ -234,6 +238,30 @@ pub enum AccessLog {
     Stdout,
     /// Appended to a file.
     File(PathBuf),
+}
+
+/// `[browser]`; `None` is "off".
+#[derive(Clone, PartialEq, Eq)]
+pub struct Browser {
+    /// `Strict-Transport-Security`.
+    pub strict_transport_security: Option<HeaderValue>,
+    /// `X-Content-Type-Options`.
+    pub content_type_options: Option<HeaderValue>,
+    /// Who may show a page in a frame.
+    pub framing: Option<Framing>,
+    /// `Referrer-Policy`.
+    pub referrer_policy: Option<HeaderValue>,
+    /// `Permissions-Policy`.
+    pub permissions_policy: Option<HeaderValue>,
+}
+
+/// Who may show a page in a frame, said in both ways there are.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Framing {
+    /// `Content-Security-Policy` with `frame-ancestors` alone.
+    pub policy: HeaderValue,
+    /// `X-Frame-Options`, where it has a word for it.
+    pub options: Option<HeaderValue>,
 }
 
 /// `[upstreams.NAME]`.

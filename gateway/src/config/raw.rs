@@ -214,6 +214,22 @@ pub(super) struct Log {
     pub(super) access: Given<String>,
 }
 
+/// What every answer tells browsers. Each value may be "off".
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Browser {
+    /// Strict-Transport-Security, over HTTPS only; `max-age=31536000` by default.
+    pub(super) strict_transport_security: Given<String>,
+    /// X-Content-Type-Options; `nosniff` by default.
+    pub(super) content_type_options: Given<String>,
+    /// Who may show pages in a frame: `'none'` (the default), or `'self'` and origins.
+    pub(super) frame_ancestors: Given<String>,
+    /// Referrer-Policy; `strict-origin-when-cross-origin` by default.
+    pub(super) referrer_policy: Given<String>,
+    /// Permissions-Policy; `camera=(), geolocation=(), microphone=()` by default.
+    pub(super) permissions_policy: Given<String>,
+}
+
 /// A named pool of servers.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -243,6 +259,7 @@ pub fn schema() -> serde_json::Value {
         .section::<Passwords>("passwords")
         .section::<Secrets>("secrets")
         .section::<Log>("log")
+        .section::<Browser>("browser")
         .entries::<Upstream>("upstreams")
         .finish()
 }

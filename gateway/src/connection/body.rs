@@ -9,7 +9,7 @@ use super::head::field;
 
 /// How a head says where its body ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Framing {
+pub(crate) enum Framing {
     /// After this many bytes.
     Length(u64),
     /// After the last chunk.
@@ -18,7 +18,7 @@ pub enum Framing {
 
 /// Where in a body we are.
 #[derive(Debug)]
-pub enum Body {
+pub(crate) enum Body {
     /// This many bytes are missing.
     Length(u64),
     /// In a chunked body.
@@ -27,7 +27,7 @@ pub enum Body {
 
 /// Where in a chunked body we are.
 #[derive(Debug, Default)]
-pub struct Chunks {
+pub(crate) struct Chunks {
     at: At,
     /// Bytes of the present size line or of all trailers.
     line: Vec<u8>,
@@ -63,8 +63,7 @@ impl From<Framing> for Body {
 
 impl Body {
     /// Has it ended?
-    #[must_use]
-    pub fn is_done(&self) -> bool {
+    pub(crate) fn is_done(&self) -> bool {
         match self {
             Self::Length(missing) => *missing == 0,
             Self::Chunked(chunks) => chunks.at == At::End,
@@ -72,7 +71,7 @@ impl Body {
     }
 
     /// How many of `bytes` belong to the body.
-    pub fn read(&mut self, bytes: &[u8]) -> Result<usize, Refusal> {
+    pub(crate) fn read(&mut self, bytes: &[u8]) -> Result<usize, Refusal> {
         match self {
             Self::Length(missing) => Ok(take(missing, bytes)),
             Self::Chunked(chunks) => chunks.read(bytes),

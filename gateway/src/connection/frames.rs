@@ -8,16 +8,16 @@ use std::time::Duration;
 
 /// How many frames a connection may send.
 #[derive(Clone, Copy, Debug)]
-pub struct FrameLimits {
+pub(crate) struct FrameLimits {
     /// `RST_STREAM` in any [`WINDOW`].
-    pub resets: u32,
+    pub(crate) resets: u32,
     /// PING, SETTINGS, PRIORITY, CONTINUATION and empty DATA in any [`WINDOW`].
-    pub control: u32,
+    pub(crate) control: u32,
 }
 
 /// Why a connection is ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Flood {
+pub(crate) enum Flood {
     /// Streams are opened to be reset.
     Resets,
     /// Frames that carry nothing.
@@ -25,11 +25,11 @@ pub enum Flood {
 }
 
 /// What limits are counted over. Counted in fixed windows, since a flood is a flood wherever the window begins.
-pub const WINDOW: Duration = Duration::from_secs(10);
+pub(crate) const WINDOW: Duration = Duration::from_secs(10);
 
 /// Follows one connection's frames.
 #[derive(Debug, Default)]
-pub struct Frames {
+pub(crate) struct Frames {
     /// Bytes of the client's preface (RFC 9113 §3.4) seen so far.
     preface: usize,
     head: [u8; HEAD],
@@ -44,7 +44,7 @@ pub struct Frames {
 }
 
 /// What an HTTP/2 connection begins with.
-pub const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// A frame's length, type, flags and stream (RFC 9113 §4.1).
 const HEAD: usize = 9;
 const DATA: u8 = 0x0;
@@ -60,7 +60,7 @@ const END_STREAM: u8 = 0x1;
 
 impl Frames {
     /// Counts the frames that begin in `bytes`, which follow those of the call before. `now` is since the connection began.
-    pub fn read(&mut self, mut bytes: &[u8], limits: &FrameLimits, now: Duration) -> Result<(), Flood> {
+    pub(crate) fn read(&mut self, mut bytes: &[u8], limits: &FrameLimits, now: Duration) -> Result<(), Flood> {
         self.turn_to(now);
         let preface = (PREFACE.len() - self.preface).min(bytes.len());
         self.preface += preface;
@@ -85,8 +85,7 @@ impl Frames {
     }
 
     /// Streams that the client has opened.
-    #[must_use]
-    pub fn opened(&self) -> u32 {
+    pub(crate) fn opened(&self) -> u32 {
         self.opened
     }
 

@@ -10,27 +10,27 @@ use super::body::Framing;
 
 /// How much a head may hold.
 #[derive(Clone, Copy, Debug)]
-pub struct HeadLimits {
+pub(crate) struct HeadLimits {
     /// Bytes from the method to the empty line.
-    pub bytes: usize,
+    pub(crate) bytes: usize,
     /// Header fields.
-    pub fields: usize,
+    pub(crate) fields: usize,
 }
 
 /// A head that is whole and plain.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Head {
+pub(crate) struct Head {
     /// Its bytes, the empty line included.
-    pub len: usize,
+    pub(crate) len: usize,
     /// What comes after it.
-    pub framing: Framing,
+    pub(crate) framing: Framing,
     /// Does it ask for another protocol on this connection?
-    pub asks_upgrade: bool,
+    pub(crate) asks_upgrade: bool,
 }
 
 /// Reads one head line by line, as it comes. Each byte is looked at once.
 #[derive(Debug, Default)]
-pub struct HeadReader {
+pub(crate) struct HeadReader {
     /// Where the line that is not complete yet begins.
     line: usize,
     /// Up to where there is no line feed.
@@ -66,7 +66,7 @@ struct Facts {
 impl HeadReader {
     /// Looks at the head as far as it has come; `bytes` begins where it begins and grows from call to call. `None` until it is
     /// whole.
-    pub fn read(&mut self, bytes: &[u8], limits: &HeadLimits) -> Result<Option<Head>, Refusal> {
+    pub(crate) fn read(&mut self, bytes: &[u8], limits: &HeadLimits) -> Result<Option<Head>, Refusal> {
         while let Some(found) = memchr::memchr(b'\n', &bytes[self.searched..]) {
             let end = self.searched + found;
             if end >= limits.bytes {

@@ -13,7 +13,7 @@ use super::{
 
 /// Follows one connection.
 #[derive(Debug)]
-pub struct Http1 {
+pub(crate) struct Http1 {
     limits: HeadLimits,
     state: State,
     /// Has a head been passed on whose answer is not complete? Until then no other is.
@@ -32,7 +32,7 @@ enum State {
 
 /// What the connection waits for when nothing comes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Awaited {
+pub(crate) enum Awaited {
     /// The client may be silent: nothing is owed.
     Nothing,
     /// The rest of a head.
@@ -43,26 +43,25 @@ pub enum Awaited {
 
 /// A request that goes no further.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Misread {
+pub(crate) struct Misread {
     /// Why.
-    pub refusal: Refusal,
+    pub(crate) refusal: Refusal,
     /// Bytes before it that are in order.
-    pub passed: usize,
+    pub(crate) passed: usize,
     /// Was it in a body? Then whoever reads that body answers.
-    pub in_body: bool,
+    pub(crate) in_body: bool,
 }
 
 // === impl Http1 ===
 
 impl Http1 {
     /// A connection of which nothing has come yet.
-    #[must_use]
-    pub fn new(limits: HeadLimits) -> Self {
+    pub(crate) fn new(limits: HeadLimits) -> Self {
         Self { limits, state: State::Head(HeadReader::default()), in_flight: false, awaits_upgrade: false }
     }
 
     /// How many of `bytes` may be passed on. Those that may not are shown again, with what comes after them.
-    pub fn judge(&mut self, bytes: &[u8]) -> Result<usize, Misread> {
+    pub(crate) fn judge(&mut self, bytes: &[u8]) -> Result<usize, Misread> {
         let mut passed = 0;
         loop {
             let rest = &bytes[passed..];
@@ -93,7 +92,7 @@ impl Http1 {
     /// The answer is complete and the next request may come. `false` if the last one has not come whole: what follows would be
     /// taken for a request (SECURITY §3, CVE-2025-4366).
     #[must_use]
-    pub fn next_request(&mut self) -> bool {
+    pub(crate) fn next_request(&mut self) -> bool {
         if let State::Body(body) = &self.state {
             if !body.is_done() {
                 return false;
@@ -105,7 +104,7 @@ impl Http1 {
     }
 
     /// Looks at what is sent to the client, for the 101 that ends HTTP.
-    pub fn sees_written(&mut self, bytes: &[u8]) {
+    pub(crate) fn sees_written(&mut self, bytes: &[u8]) {
         if self.awaits_upgrade && !bytes.is_empty() {
             if bytes.starts_with(b"HTTP/1.1 101") {
                 self.state = State::Tunnel;
@@ -116,8 +115,7 @@ impl Http1 {
     }
 
     /// What the client owes us.
-    #[must_use]
-    pub fn awaits(&self) -> Awaited {
+    pub(crate) fn awaits(&self) -> Awaited {
         match &self.state {
             State::Head(_) if !self.in_flight => Awaited::Head,
             State::Body(body) if !body.is_done() => Awaited::Body,

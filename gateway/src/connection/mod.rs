@@ -7,20 +7,20 @@
 //!                                                └ deadlines; farewell: the answer to what cannot be read
 //! ```
 //!
-//! The readers are pure and know no socket; they are public for `fuzz/`. What a request means is decided after this.
+//! The readers are pure and know no socket. What a request means is decided after this.
 
 pub(crate) mod accept;
-pub mod body;
+pub(crate) mod body;
 mod client_certificate;
 mod deadline;
 mod farewell;
 pub(crate) mod fault;
-pub mod frames;
+pub(crate) mod frames;
 pub(crate) mod gate;
 pub(crate) mod guarded;
-pub mod head;
-pub mod http1;
-pub mod proxy_protocol;
+pub(crate) mod head;
+pub(crate) mod http1;
+pub(crate) mod proxy_protocol;
 mod stream;
 pub(crate) mod tls;
 mod transport;

@@ -7,16 +7,16 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// What a connection begins with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Announced {
+pub(crate) struct Announced {
     /// The client's address; `None` when the balancer speaks for itself (health checks).
-    pub client: Option<SocketAddr>,
+    pub(crate) client: Option<SocketAddr>,
     /// Bytes of the header.
-    pub len: usize,
+    pub(crate) len: usize,
 }
 
 /// Not the PROXY protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct NotProxied;
+pub(crate) struct NotProxied;
 
 /// Version 1's longest line, its CRLF included.
 const LONGEST_LINE: usize = 107;
@@ -27,7 +27,7 @@ const FIXED: usize = 16;
 const LONGEST_REST: usize = 1024;
 
 /// Reads the header as far as it has come. `None` until it is whole.
-pub fn read(bytes: &[u8]) -> Result<Option<Announced>, NotProxied> {
+pub(crate) fn read(bytes: &[u8]) -> Result<Option<Announced>, NotProxied> {
     let begins = |with: &[u8]| bytes.iter().zip(with).all(|(one, other)| one == other);
     if begins(SIGNATURE) {
         version_2(bytes)
@@ -39,8 +39,7 @@ pub fn read(bytes: &[u8]) -> Result<Option<Announced>, NotProxied> {
 }
 
 /// How many bytes the header has more than these at least, so that none of what follows it is read.
-#[must_use]
-pub fn missing(bytes: &[u8]) -> usize {
+pub(crate) fn missing(bytes: &[u8]) -> usize {
     let Some(begin) = bytes.first_chunk::<12>() else { return SIGNATURE.len() - bytes.len() };
     match bytes.first_chunk::<FIXED>() {
         _ if begin != SIGNATURE => 1,

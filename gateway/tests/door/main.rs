@@ -3,8 +3,10 @@
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 mod attack;
+mod browser;
 mod changes;
 mod connection;
+mod differential;
 mod guards;
 mod lifecycle;
 mod main_path;

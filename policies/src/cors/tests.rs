@@ -71,8 +71,21 @@ fn every_origin_is_never_combined_with_credentials() {
     let fields = text(open.response_fields(Some("https://evil.org")))
         + &text(open.preflight("https://evil.org", "GET", None).unwrap());
     assert!(fields.starts_with("access-control-allow-origin: *\n") && !fields.contains("credentials"), "{fields}");
+    for origin in [None, Some("null"), Some("https://evil.org")] {
+        let told = text(open.response_fields(origin));
+        assert!(told.starts_with("access-control-allow-origin: *\n") && !told.contains("vary"), "{told}");
+    }
     for listed in [cors(&[APP], false).unwrap(), cors(&[APP], true).unwrap()] {
         assert!(!text(listed.response_fields(Some(APP))).contains('*'));
+    }
+}
+
+#[test]
+fn an_origin_is_what_browsers_write() {
+    for origin in
+        ["https://a.test", "http://[::1]:8080", "chrome-extension://abc", "web+x2.y-z://a_b", "http://127.0.0.1"]
+    {
+        assert!(cors(&[origin], true).is_ok(), "{origin}");
     }
 }
 

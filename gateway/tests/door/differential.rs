@@ -1,0 +1,16 @@
+//! The same hostile bytes to nginx, to HAProxy and to us: `scripts/differential` sends them and judges what arrived.
+
+use std::process::Command;
+
+use crate::platform::{PORTCULLIS, shipped};
+
+/// Where nginx and HAProxy are not installed they are left out; what is judged is what arrived behind us.
+#[test]
+fn nothing_smuggled_or_forged_arrives_whatever_bytes_are_sent() {
+    let ran = Command::new(shipped("scripts/differential")).arg(PORTCULLIS).output().unwrap();
+    let told = String::from_utf8_lossy(&ran.stdout);
+    assert!(ran.status.success(), "{told}{}", String::from_utf8_lossy(&ran.stderr));
+    let last = told.lines().find(|line| line.contains(" cases to ours")).unwrap_or_default();
+    let cases: usize = last.split(' ').next().and_then(|count| count.parse().ok()).unwrap_or_default();
+    assert!(cases >= 150, "{told}");
+}
