@@ -342,6 +342,15 @@ mod tests {
     }
 
     #[test]
+    fn a_length_that_is_given_twice_or_beside_a_coding_is_seen() {
+        let two = headers(&[("content-length", "4"), ("content-length", "4"), ("transfer-encoding", "chunked")]);
+        assert!(several(&two, &header::CONTENT_LENGTH) && !several(&two, &header::TRANSFER_ENCODING));
+        assert!(!several(&headers(&[]), &header::CONTENT_LENGTH));
+        assert!(names_content_length(b"POST / HTTP/1.1\r\nHost: x\r\nCONTENT-length : 4\r\n\r\n"));
+        assert!(!names_content_length(b"POST / HTTP/1.1\r\nX-Content-Length: 4\r\nContent-Type: a\r\n\r\n"));
+    }
+
+    #[test]
     fn a_request_line_with_more_or_fewer_words_has_no_target() {
         assert_eq!(raw_target(b"GET /a HTTP/1.1\r\nHost: x\r\n\r\n"), Some(&b"/a"[..]));
         assert_eq!(raw_target(b"\r\nGET /a HTTP/1.1\r\n\r\n"), Some(&b"/a"[..]));

@@ -15,7 +15,7 @@ fn saying(fields: &'static str) -> SocketAddr {
     thread::spawn(move || {
         for stream in listener.incoming() {
             let mut stream = stream.unwrap();
-            let mut seen = [0; 65536];
+            let mut seen = vec![0; 65536];
             drop(stream.read(&mut seen));
             drop(write!(stream, "HTTP/1.1 200 OK\r\n{fields}Content-Length: 2\r\nConnection: close\r\n\r\nok"));
         }
