@@ -94,7 +94,7 @@ pub fn request_host(data: &[u8]) {
     assert!(!name.bytes().any(|byte| byte.is_ascii_uppercase()), "{name}");
     assert!(name.starts_with('[') || !name.contains([':', '[', ']']), "{name} is read in two ways");
     let sent = str::from_utf8(data).unwrap_or_default();
-    let rest = sent.get(name.len()..).map(|rest| rest.strip_prefix('.').unwrap_or(rest)).unwrap_or("?");
+    let rest = sent.get(name.len()..).map_or("?", |rest| rest.strip_prefix('.').unwrap_or(rest));
     let port = rest.strip_prefix(':').is_some_and(|port| port.bytes().all(|byte| byte.is_ascii_digit()));
     assert!(rest.is_empty() || (port && rest.len() > 1), "{sent:?} is {name} and more");
     let (Ok(host), Ok(path)) = (policies::HostPattern::parse(&name), PathPattern::parse("/*")) else { return };

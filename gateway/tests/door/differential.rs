@@ -1,10 +1,10 @@
-//! The same hostile bytes to nginx, to HAProxy and to us: `scripts/differential` sends them and judges what arrived.
+//! The same hostile bytes to nginx, to `HAProxy` and to us: `scripts/differential` sends them and judges what arrived.
 
 use std::process::Command;
 
 use crate::platform::{PORTCULLIS, shipped};
 
-/// Where nginx and HAProxy are not installed they are left out; what is judged is what arrived behind us.
+/// Where nginx and `HAProxy` are not installed they are left out; what is judged is what arrived behind us.
 #[test]
 fn nothing_smuggled_or_forged_arrives_whatever_bytes_are_sent() {
     let ran = Command::new(shipped("scripts/differential")).arg(PORTCULLIS).output().unwrap();
