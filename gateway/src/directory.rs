@@ -6,6 +6,8 @@
 //! A changed role counts at once, since the change voids the entry and the next request loads the account anew.
 //! What a caller may do is decided in `policies`; who hears of changes is [`crate::feed`].
 
+mod again;
+
 use std::{
     collections::HashSet,
     net::IpAddr,
@@ -318,28 +320,6 @@ impl Directory {
             known.held_at.store(applied, Ordering::Relaxed);
         }
         holds
-    }
-}
-
-// === impl Known ===
-
-impl Known {
-    /// An entry outlives its expiry until the next tidying, and the clock may step: what counts is the time now.
-    fn unless_expired(self: Arc<Self>, now: DateTime<Utc>) -> Result<Arc<Self>, Refusal> {
-        let now = now.timestamp();
-        if now >= self.expires_at {
-            return Err(Refusal::Expired);
-        }
-        self.used_at.store(now as u32, Ordering::Relaxed);
-        Ok(self)
-    }
-
-    /// The last use of an API key, if it has not been written down.
-    fn unwritten_use(&self) -> Option<(KeyId, DateTime<Utc>)> {
-        let Grant::Key(id) = self.principal.grant else { return None };
-        let used_at = self.used_at.load(Ordering::Relaxed);
-        let written = self.written_at.swap(used_at, Ordering::Relaxed) == used_at;
-        DateTime::from_timestamp(used_at.into(), 0).filter(|_| !written).map(|at| (id, at))
     }
 }
 

@@ -5,7 +5,7 @@
 
 use std::{borrow::Cow, net::IpAddr};
 
-use http::{HeaderMap, HeaderName, Method, Version, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Version, header, uri::Authority};
 use ipnet::IpNet;
 use pingora::proxy::Session;
 use policies::{Refusal, path};
@@ -70,7 +70,7 @@ impl Inbound {
             peer,
             via_trusted_proxy,
             method: request.method.clone(),
-            host: host_of(&request.headers, request.version)?,
+            host: host_of(&request.headers, request.version, request.uri.authority())?,
             path_changed: matches!(path, Cow::Owned(_)),
             path: path.into(),
         })
@@ -129,13 +129,15 @@ fn names_content_length(raw: &[u8]) -> bool {
 }
 
 /// Lower case, without port and final dot. HTTP/1.0 may leave it out (RFC 9112 §3.2); then it is empty.
-fn host_of(headers: &HeaderMap, version: Version) -> Result<Box<str>, Refusal> {
-    let Some(host) = headers.get(header::HOST) else {
+fn host_of(headers: &HeaderMap, version: Version, authority: Option<&Authority>) -> Result<Box<str>, Refusal> {
+    // HTTP/2 says it in the target (RFC 9113 §8.3.1); Pingora has compared the two.
+    let authority = authority.filter(|_| version == Version::HTTP_2).map(Authority::as_str);
+    let Some(host) = headers.get(header::HOST).map(HeaderValue::as_bytes).or(authority.map(str::as_bytes)) else {
         let optional = version < Version::HTTP_11;
         return if optional { Ok("".into()) } else { Err(Refusal::Malformed("there is no Host")) };
     };
     let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~[]:".contains(byte);
-    let host = host.to_str().ok().filter(|host| host.bytes().all(|byte| plain(&byte)));
+    let host = std::str::from_utf8(host).ok().filter(|host| host.bytes().all(|byte| plain(&byte)));
     let host = host.ok_or(Refusal::Malformed("Host is not a name or an address"))?;
     let name = match host.rfind(':') {
         // A colon inside brackets belongs to an IPv6 address and begins no port.
@@ -222,8 +224,6 @@ fn is_traceparent(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
-
     use super::*;
 
     fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
@@ -255,17 +255,17 @@ mod tests {
             ("[::1]:80", "[::1]"),
             ("[::1]", "[::1]"),
         ] {
-            assert_eq!(&*host_of(&headers(&[("host", host)]), Version::HTTP_11).expect("a host"), name);
+            assert_eq!(&*host_of(&headers(&[("host", host)]), Version::HTTP_11, None).expect("a host"), name);
         }
     }
 
     #[test]
     fn a_host_that_could_be_read_in_two_ways_is_refused() {
         for host in ["a b", "evil/../x", "evil,x", "evil?x", "evil#", "%45vil", "user@evil", "a\tb"] {
-            assert!(host_of(&headers(&[("host", host)]), Version::HTTP_11).is_err(), "{host}");
+            assert!(host_of(&headers(&[("host", host)]), Version::HTTP_11, None).is_err(), "{host}");
         }
-        assert!(host_of(&headers(&[]), Version::HTTP_11).is_err());
-        assert!(host_of(&headers(&[]), Version::HTTP_10).is_ok());
+        assert!(host_of(&headers(&[]), Version::HTTP_11, None).is_err());
+        assert!(host_of(&headers(&[]), Version::HTTP_10, None).is_ok());
     }
 
     #[test]

@@ -9,7 +9,8 @@
 //! [`build`] is the only place where parts are wired together. `cli` and `cmd` are the commands of the binary
 //! `portcullis`; `config` is `gateway.toml`; `snapshot` and `reload` are the configuration in force and how it changes;
 //! `feed` and `stamps` void what is cached when something changed; `office` runs the account service; `foundation` opens
-//! data folder, database and keys; `serving` listens and stops.
+//! data folder, database and keys; `serving` listens and stops. `tunnel` carries WebSockets; `streams` ends what lasts longer
+//! than its caller's right to it; `grpc` says no in the words of gRPC.
 
 mod answer;
 mod assertions;
@@ -21,6 +22,7 @@ mod door;
 mod feed;
 mod fields;
 mod foundation;
+mod grpc;
 mod inbound;
 mod inject;
 mod journey;
@@ -35,7 +37,10 @@ mod reload;
 mod serving;
 mod snapshot;
 mod stamps;
+mod streams;
+mod tunnel;
 mod upstream;
+mod websocket;
 
 use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
@@ -43,6 +48,7 @@ use anyhow::Context;
 use arc_swap::ArcSwap;
 use chrono::Utc;
 use identity::{TokenRules, TokenType};
+use pingora::connectors::TransportConnector;
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::watch,
@@ -63,10 +69,14 @@ use crate::{
     record::Recorder,
     reload::Reloader,
     snapshot::Snapshot,
+    streams::Streams,
 };
 
 /// Leeway for clocks that differ (DESIGN §3).
 const LEEWAY: Duration = Duration::from_secs(30);
+
+/// How long streams may take to say that they are over, at the end of a stop.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// A gateway that serves.
 pub struct Running {
@@ -78,6 +88,7 @@ pub struct Running {
     door: JoinHandle<()>,
     background: Vec<JoinHandle<()>>,
     readiness: Arc<Readiness>,
+    streams: Arc<Streams>,
     metrics: Metrics,
 }
 
@@ -91,10 +102,10 @@ pub async fn build(folder: ConfigFolder, config: Config, data: &Path) -> Result<
     let foundation = Foundation::open(&settings, data).await?;
     let metrics = Metrics::new().context("the metrics cannot be registered")?;
     let readiness = Arc::new(Readiness::default());
-    let recorder = Recorder::start(
+    let recorder = Arc::new(Recorder::start(
         logging::access_sink(&settings.log.access).context("the access log cannot be opened")?,
         metrics.log_dropped.clone(),
-    );
+    ));
     let limiter = Arc::new(Limiter::new(settings.server.limiter_capacity, &metrics.limiter_overflow));
     let keys = Arc::new(ArcSwap::from_pointee(foundation.keyring));
     let administered = foundation.store.has_account_with_role("admin").await.context("the accounts cannot be read")?;
@@ -130,11 +141,14 @@ pub async fn build(folder: ConfigFolder, config: Config, data: &Path) -> Result<
     let hangup = signal(SignalKind::hangup()).context("signals cannot be heard")?;
     let process = office::Process::new(&reloader, &rules, &readiness);
     let office = office::open(&settings, foundation.store.clone(), Arc::clone(&keys), process, &metrics.registry)?;
+    let streams = Streams::new(Arc::clone(&directory), Arc::clone(&recorder), metrics.streams.clone());
     let door = Door {
         rules,
         directory: Arc::clone(&directory),
         limiter: Arc::clone(&limiter),
         minter: Minter::new(keys, &settings.tokens.issuer, settings.tokens.assertion_ttl),
+        streams: Arc::clone(&streams),
+        tunnels: TransportConnector::new(None),
         recorder,
         metrics: metrics.clone(),
         readiness: Arc::clone(&readiness),
@@ -143,6 +157,7 @@ pub async fn build(folder: ConfigFolder, config: Config, data: &Path) -> Result<
         serving::in_background("change feed", feed.follow()),
         serving::in_background("reload", reloader.watch(hangup)),
         serving::in_background("housekeeping", housekeeping(limiter, directory, metrics.clone())),
+        serving::in_background("streams", Arc::clone(&streams).watch_over()),
         serving::in_background("account service", socket.serve(office)),
         serving::serve_operators(operators, metrics.clone(), Arc::clone(&readiness))
             .context("the operators' listener")?,
@@ -157,6 +172,7 @@ pub async fn build(folder: ConfigFolder, config: Config, data: &Path) -> Result<
         door,
         background,
         readiness,
+        streams,
         metrics,
     })
 }
@@ -196,7 +212,13 @@ impl Running {
         // Nobody listening any more is what we want.
         let _ = self.stop.send(true);
         let in_flight = self.metrics.in_flight.clone();
-        if !serving::until_idle(self.drain, || in_flight.get() == 0).await {
+        let is_idle = || in_flight.get() == 0;
+        let idle = serving::until_idle(self.drain, is_idle).await || {
+            // Streams need not be cut off without a word.
+            self.streams.end_all();
+            serving::until_idle(LAST_WORDS, is_idle).await
+        };
+        if !idle {
             tracing::warn!(in_flight = in_flight.get(), "the deadline has passed; what is in flight is cut off");
         }
         for task in &self.background {

@@ -25,6 +25,7 @@ pub(crate) struct Metrics {
     duration: HistogramVec,
     pub(crate) in_flight: IntGauge,
     pub(crate) cache: CacheMetrics,
+    pub(crate) streams: StreamMetrics,
     pub(crate) limited: IntCounterVec,
     pub(crate) limiter_entries: IntGauge,
     pub(crate) limiter_overflow: IntCounter,
@@ -44,6 +45,13 @@ pub(crate) struct CacheMetrics {
     pub(crate) stale: IntCounter,
     pub(crate) evictions: IntCounter,
     pub(crate) entries: IntGauge,
+}
+
+/// Streams of known callers, and those that were ended.
+#[derive(Clone)]
+pub(crate) struct StreamMetrics {
+    pub(crate) open: IntGauge,
+    ended: IntCounterVec,
 }
 
 /// One route's children, resolved once per configuration.
@@ -81,6 +89,7 @@ impl Metrics {
                 "Requests between their header and the end of their answer.",
             )?,
             cache: CacheMetrics::new(r)?,
+            streams: StreamMetrics::new(r)?,
             limited: counter_vec(
                 r,
                 "portcullis_limited_total",
@@ -150,6 +159,30 @@ impl RouteMetrics {
     pub(crate) fn answered(&self, status: u16, took: Duration) {
         self.answers[usize::from(status / 100).min(5)].inc();
         self.duration.observe(took.as_secs_f64());
+    }
+}
+
+// === impl StreamMetrics ===
+
+impl StreamMetrics {
+    fn new(r: &Registry) -> Result<Self, prometheus::Error> {
+        Ok(Self {
+            open: gauge(
+                r,
+                "portcullis_streams",
+                "Open WebSockets, gRPC calls and other long requests of known callers.",
+            )?,
+            ended: counter_vec(
+                r,
+                "portcullis_streams_ended_total",
+                "Streams that outlived their caller's right to them and were ended, by reason.",
+                &["reason"],
+            )?,
+        })
+    }
+
+    pub(crate) fn ended(&self, why: &Refusal) {
+        self.ended.with_label_values(&[why.code()]).inc();
     }
 }
 

@@ -20,9 +20,10 @@ use axum::{
 };
 use parking_lot::Mutex;
 use pingora::{
-    proxy::http_proxy_service,
+    apps::HttpServerOptions,
+    proxy::http_proxy,
     server::{Fds, configuration::ServerConf},
-    services::Service as _,
+    services::{Service as _, listening::Service},
 };
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
@@ -30,7 +31,7 @@ use tokio::{
     task::JoinHandle,
 };
 
-use crate::{cli::Failure, door::Door, metrics::Metrics, readiness::Readiness};
+use crate::{cli::Failure, door::Door, metrics::Metrics, readiness::Readiness, streams::cut::Cancellable};
 
 /// How often a stop looks whether the last request has ended.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
@@ -74,7 +75,11 @@ pub(crate) fn serve_door(
     stop: watch::Receiver<bool>,
 ) -> JoinHandle<()> {
     let conf = Arc::new(ServerConf { upstream_keepalive_pool_size: UPSTREAM_POOL, ..ServerConf::default() });
-    let mut service = http_proxy_service(&conf, door);
+    let mut proxy = http_proxy(&conf, door);
+    let mut options = HttpServerOptions::default();
+    options.h2c = true;
+    proxy.server_options = Some(options);
+    let mut service = Service::new("door".to_owned(), Cancellable::new(proxy));
     let name = address.to_string();
     service.add_tcp(&name);
     let mut sockets = Fds::new();

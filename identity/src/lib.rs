@@ -19,7 +19,7 @@ mod seal;
 mod secret;
 mod token;
 
-pub use credential::{Credential, CredentialError};
+pub use credential::{Credential, CredentialError, bearer_protocol, protocols};
 pub use email::{Email, EmailError};
 pub use ids::{AccountId, KeyId, SessionId, TenantId};
 pub use opaque::{ApiKey, Opaque, OpaqueError, RefreshToken, SecretDigest};

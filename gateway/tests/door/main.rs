@@ -3,8 +3,12 @@
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 mod attack;
+mod grpc;
 mod lifecycle;
 mod main_path;
 mod passing;
 mod platform;
 mod readme;
+mod streams;
+mod websockets;
+mod wire;
