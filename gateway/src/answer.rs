@@ -10,7 +10,7 @@ use pingora::{
 };
 use policies::{Cors, Problem, Refusal, Route, ratelimit_fields, ratelimit_fields::Reading};
 
-use crate::{connection::fault, fields::Fields, inbound::Inbound, journey::Journey, limiter::Standing};
+use crate::{connection::fault, fields::Fields, grpc, inbound::Inbound, journey::Journey, limiter::Standing};
 
 /// An answer that needs no upstream.
 pub(crate) struct LocalAnswer {
@@ -103,6 +103,9 @@ pub(crate) async fn give(session: &mut Session, answer: &LocalAnswer, journey: &
 /// Writes a refusal. Pingora closes the connection itself when a body was left unread, so that what remains of it is
 /// never taken for the next request (SECURITY §3, CVE-2025-4366).
 pub(crate) async fn refuse(session: &mut Session, refusal: &Refusal, journey: &Journey) -> Result<()> {
+    if grpc::is_call(&session.req_header().headers) {
+        return grpc::refuse(session, refusal, journey).await;
+    }
     let problem = Problem { request_id: journey.request_id().map(str::to_owned), ..Problem::from(refusal) };
     let mut response = ResponseHeader::build(refusal.status(), Some(12))?;
     response.insert_header(header::CONTENT_TYPE, "application/problem+json")?;
@@ -113,11 +116,26 @@ pub(crate) async fn refuse(session: &mut Session, refusal: &Refusal, journey: &J
     if let Refusal::MethodNotAllowed { allow } = refusal {
         response.insert_header(header::ALLOW, allow.to_string())?;
     }
+    if *refusal == Refusal::WebSocketVersion {
+        // RFC 9110 §15.5.22, RFC 6455 §4.4.
+        response.insert_header(header::UPGRADE, "websocket")?;
+        response.insert_header(header::SEC_WEBSOCKET_VERSION, "13")?;
+    }
     if let Some(seconds) = refusal.retry_after() {
         response.insert_header(header::RETRY_AFTER, seconds.to_string())?;
     }
     dress(&mut response, journey.readers(session.req_header()), journey);
     send(session, response, serde_json::to_vec(&problem).unwrap_or_default().into()).await
+}
+
+/// Tells the client of a failure, if it can still be told: nothing may follow an answer that has begun, but the trailers of
+/// a gRPC call.
+pub(crate) async fn end(session: &mut Session, refusal: &Refusal, journey: &Journey) -> Result<()> {
+    match session.response_written() {
+        None => refuse(session, refusal, journey).await,
+        Some(_) if grpc::is_call(&session.req_header().headers) => grpc::end(session, refusal).await,
+        Some(_) => Ok(()),
+    }
 }
 
 async fn send(session: &mut Session, mut response: ResponseHeader, body: Bytes) -> Result<()> {

@@ -6,6 +6,7 @@
 //! A changed role counts at once, since the change voids the entry and the next request loads the account anew.
 //! What a caller may do is decided in `policies`; who hears of changes is [`crate::feed`].
 
+mod again;
 mod known;
 
 use std::{

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use pingora::connectors::TransportConnector;
 
 use crate::{
     assertions::Minter, certified::Certified, directory::Directory, limiter::Limiter, metrics::Metrics,
-    readiness::Readiness, record::Recorder, snapshot::Snapshot,
+    readiness::Readiness, record::Recorder, snapshot::Snapshot, streams::Streams,
 };
 
 /// The Pingora proxy; what it does with a request is in [`crate::proxy`].
@@ -16,7 +17,10 @@ pub(crate) struct Door {
     pub(crate) directory: Arc<Directory>,
     pub(crate) limiter: Arc<Limiter>,
     pub(crate) minter: Minter,
-    pub(crate) recorder: Recorder,
+    pub(crate) streams: Arc<Streams>,
+    /// Connects WebSockets; other requests go over Pingora's own connections.
+    pub(crate) tunnels: TransportConnector,
+    pub(crate) recorder: Arc<Recorder>,
     pub(crate) metrics: Metrics,
     pub(crate) readiness: Arc<Readiness>,
     /// Who the holders of client certificates are.

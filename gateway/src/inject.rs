@@ -24,6 +24,7 @@ use crate::{
     inbound::Inbound,
     journey::Journey,
     upstream::Upstream,
+    websocket,
 };
 
 /// Everything an injection needs besides the request itself.
@@ -84,6 +85,10 @@ pub(crate) fn strip(headers: &mut HeaderMap, reserved: &Reserved, forward_creden
     let dropped: SmallVec<[HeaderName; 2]> = headers.keys().filter(is_dropped).cloned().collect();
     for name in &dropped {
         headers.remove(name);
+    }
+    // A credential that only WebSockets show; it is never passed on.
+    if headers.contains_key(header::SEC_WEBSOCKET_PROTOCOL) {
+        websocket::without_bearer(headers);
     }
 }
 

@@ -7,7 +7,7 @@ use std::{
 
 use chrono::{DateTime, Utc};
 use http::header;
-use pingora::{Error, ErrorType, Result, http::RequestHeader};
+use pingora::{Error, ErrorType, Result, http::RequestHeader, proxy::Session};
 use policies::{Permit, Refusal, Route};
 use prometheus::IntGauge;
 
@@ -19,13 +19,18 @@ use crate::{
     limiter::{Receipt, Standing},
     record::Event,
     snapshot::Snapshot,
+    streams::{Ticket, guard::Guard},
+    tunnel::Carried,
     upstream::Upstream,
+    websocket::Handshake,
 };
 
 /// What [`Door::admit`] lets happen next.
 pub(crate) enum Admission {
     /// There is a permit: on to the upstream.
     Forward,
+    /// There is a permit for a WebSocket.
+    Tunnel(Box<Handshake>),
     /// The door answers by itself.
     Answer(LocalAnswer),
 }
@@ -48,6 +53,15 @@ pub(crate) struct Journey {
     pub(crate) refusal: Option<Refusal>,
     /// The server that was tried last.
     pub(crate) peer: Option<Arc<str>>,
+    /// Its place among the streams, if it lasts.
+    pub(crate) ticket: Option<Ticket>,
+    /// What waits for the stream's end beside Pingora.
+    pub(crate) guard: Option<Guard>,
+    /// Why we ended an answer that had begun.
+    pub(crate) ended: Option<&'static str>,
+    /// What it carried as a WebSocket.
+    pub(crate) tunnel: Option<Carried>,
+    is_recorded: bool,
     tries: usize,
     body_bytes: u64,
     in_flight: IntGauge,
@@ -72,6 +86,11 @@ impl Journey {
             exceeded: None,
             refusal: None,
             peer: None,
+            ticket: None,
+            guard: None,
+            ended: None,
+            tunnel: None,
+            is_recorded: false,
             tries: 0,
             body_bytes: 0,
         }
@@ -115,6 +134,11 @@ impl Journey {
         error
     }
 
+    /// Gives the client's session back to Pingora. Says why the stream was ended, if it was.
+    pub(crate) fn relieve(&mut self, session: &mut Session) -> Option<Refusal> {
+        self.guard.take()?.relieve(session)
+    }
+
     /// Counts what the client sends; more than the route takes ends the request.
     pub(crate) fn count_body(&mut self, bytes: usize) -> Result<()> {
         self.body_bytes += bytes as u64;
@@ -130,6 +154,7 @@ impl Journey {
     /// The last step: metrics, and one line in the access log.
     pub(crate) fn record(&mut self, status: u16, sent_bytes: usize, door: &Door) {
         let took = self.began.elapsed();
+        self.is_recorded = true;
         let route = self.route.as_deref();
         match (&self.refusal, route) {
             (Some(refusal), route) => door.metrics.refused(route.map(|route| &*route.name), refusal),
@@ -145,6 +170,19 @@ impl Journey {
         if door.recorder.is_on() && (self.route.is_some() || self.refusal.is_some()) {
             let event = self.event(status, sent_bytes, took);
             door.recorder.record(event);
+        }
+    }
+
+    /// What is dropped before Pingora logs it was cut off: by [`crate::streams`], or with the process.
+    fn record_cut(&mut self, ticket: &Ticket) {
+        let took = self.began.elapsed();
+        if let Some(route) = self.route.as_deref() {
+            self.rules.metrics(route).answered(0, took);
+        }
+        self.ended = ticket.why().or(Some("cut_off"));
+        if ticket.recorder().is_on() {
+            let event = self.event(0, 0, took);
+            ticket.recorder().record(event);
         }
     }
 
@@ -173,6 +211,8 @@ impl Journey {
             decided_us: self.decided.unwrap_or(took).as_micros() as u64,
             total_us: took.as_micros() as u64,
             sent_bytes,
+            received_bytes: self.tunnel.map_or(self.body_bytes, |carried| carried.received),
+            ended: self.ended,
         }
     }
 }
@@ -180,5 +220,10 @@ impl Journey {
 impl Drop for Journey {
     fn drop(&mut self) {
         self.in_flight.dec();
+        if let Some(ticket) = self.ticket.take()
+            && !self.is_recorded
+        {
+            self.record_cut(&ticket);
+        }
     }
 }

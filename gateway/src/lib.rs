@@ -9,7 +9,8 @@
 //! [`build`] is the only place where parts are wired together. `cli` and `cmd` are the commands of the binary
 //! `portcullis`; `config` is `gateway.toml`; `snapshot` and `reload` are the configuration in force and how it changes;
 //! `feed` and `stamps` void what is cached when something changed; `office` runs the account service; `foundation` opens
-//! data folder, database and keys; `serving` listens and stops.
+//! data folder, database and keys; `serving` listens and stops. `tunnel` carries WebSockets; `streams` ends what lasts longer
+//! than its caller's right to it; `grpc` says no in the words of gRPC.
 
 mod answer;
 mod assertions;
@@ -24,6 +25,7 @@ mod door;
 mod feed;
 mod fields;
 mod foundation;
+mod grpc;
 mod inbound;
 mod inject;
 mod journey;
@@ -41,7 +43,10 @@ mod reload;
 mod serving;
 mod snapshot;
 mod stamps;
+mod streams;
+mod tunnel;
 mod upstream;
+mod websocket;
 
 use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
@@ -49,6 +54,7 @@ use anyhow::Context;
 use arc_swap::ArcSwap;
 use chrono::Utc;
 use identity::{TokenRules, TokenType};
+use pingora::connectors::TransportConnector;
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::watch,
@@ -69,24 +75,27 @@ use crate::{
     readiness::Readiness,
     record::Recorder,
     reload::Reloader,
-    serving::Sockets,
+    serving::{Addresses, Sockets},
     snapshot::Snapshot,
+    streams::Streams,
 };
 
 /// Leeway for clocks that differ (DESIGN §3).
 const LEEWAY: Duration = Duration::from_secs(30);
 
+/// How long streams may take to say that they are over, at the end of a stop.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
 /// A gateway that serves.
 pub struct Running {
-    http: SocketAddr,
-    https: Option<SocketAddr>,
-    operators: SocketAddr,
+    at: Addresses,
     administered: bool,
     drain: Duration,
     stop: watch::Sender<bool>,
     door: JoinHandle<()>,
     background: Vec<JoinHandle<()>>,
     readiness: Arc<Readiness>,
+    streams: Arc<Streams>,
     metrics: Metrics,
 }
 
@@ -95,16 +104,14 @@ pub struct Running {
 pub async fn build(folder: ConfigFolder, config: Config, data: &Path) -> Result<Running, Failure> {
     let settings = config.settings.clone();
     let sockets = Sockets::bind(&settings)?;
-    let (http, operators) = (sockets.http.1, sockets.operators.1);
-    let https = sockets.https.as_ref().map(|(_, address, _)| *address);
-
+    let at = sockets.addresses();
     let foundation = Foundation::open(&settings, data).await?;
     let metrics = Metrics::new().context("the metrics cannot be registered")?;
     let readiness = Arc::new(Readiness::default());
-    let recorder = Recorder::start(
+    let recorder = Arc::new(Recorder::start(
         logging::access_sink(&settings.log.access).context("the access log cannot be opened")?,
         metrics.log_dropped.clone(),
-    );
+    ));
     let limiter = Arc::new(Limiter::new(settings.server.limiter_capacity, &metrics.limiter_overflow));
     let keys = Arc::new(ArcSwap::from_pointee(foundation.keyring));
     let administered = foundation.store.has_account_with_role("admin").await.context("the accounts cannot be read")?;
@@ -139,43 +146,33 @@ pub async fn build(folder: ConfigFolder, config: Config, data: &Path) -> Result<
     let hangup = signal(SignalKind::hangup()).context("signals cannot be heard")?;
     let process = office::Process::new(&reloader, &rules, &readiness);
     let office = office::open(&settings, foundation.store.clone(), Arc::clone(&keys), process, &metrics.registry)?;
+    let streams = Streams::new(Arc::clone(&directory), Arc::clone(&recorder), metrics.streams.clone());
     let door = Door {
         rules,
         directory: Arc::clone(&directory),
         limiter: Arc::clone(&limiter),
         minter: Minter::new(keys, &settings.tokens.issuer, settings.tokens.assertion_ttl),
+        streams: Arc::clone(&streams),
+        tunnels: TransportConnector::new(None),
         recorder,
         metrics: metrics.clone(),
         readiness: Arc::clone(&readiness),
         certified: Certified::new(&settings.tls.clients),
-        https: https.map(|address| address.port()),
+        https: at.https.map(|address| address.port()),
     };
     let background = vec![
         serving::in_background("change feed", feed.follow()),
         serving::in_background("reload", reloader.watch(hangup)),
         serving::in_background("housekeeping", housekeeping(limiter, directory, metrics.clone())),
+        serving::in_background("streams", Arc::clone(&streams).watch_over()),
         serving::in_background("account service", socket.serve(office)),
-        serving::in_background(
-            "memory",
-            limits::watch_memory(settings.server.memory_limit, Arc::clone(&readiness), metrics.clone()),
-        ),
+        serving::in_background("memory", limits::watch_memory(&settings.server, &readiness, &metrics)),
         serving::in_background("certificates", serving::watch_certificates(&sockets, &metrics)),
         serving::serve_operators(&sockets, metrics.clone(), Arc::clone(&readiness))
             .context("the operators' listener")?,
     ];
     let door = serving::serve_door(door, sockets, &settings, &stopping).context("the listeners")?;
-    Ok(Running {
-        http,
-        https,
-        operators,
-        administered,
-        drain: settings.server.drain,
-        stop,
-        door,
-        background,
-        readiness,
-        metrics,
-    })
+    Ok(Running { at, administered, drain: settings.server.drain, stop, door, background, readiness, streams, metrics })
 }
 
 // === impl Running ===
@@ -184,13 +181,13 @@ impl Running {
     /// Where clients connect.
     #[must_use]
     pub fn http(&self) -> SocketAddr {
-        self.http
+        self.at.http
     }
 
     /// Where operators look.
     #[must_use]
     pub fn metrics(&self) -> SocketAddr {
-        self.operators
+        self.at.operators
     }
 
     /// Is there nobody yet who may administer?
@@ -203,10 +200,10 @@ impl Running {
     #[must_use]
     pub fn ready_line(&self) -> String {
         // Addresses need no escaping, and readers like the keys in this order.
-        let https = self.https.map_or_else(|| "null".to_owned(), |https| format!(r#""https://{https}""#));
+        let https = self.at.https.map_or_else(|| "null".to_owned(), |https| format!(r#""https://{https}""#));
         format!(
             r#"{{"ready":true,"http":"http://{}","https":{https},"metrics":"http://{}"}}"#,
-            self.http, self.operators
+            self.at.http, self.at.operators
         )
     }
 
@@ -217,7 +214,13 @@ impl Running {
         // Nobody listening any more is what we want.
         let _ = self.stop.send(true);
         let in_flight = self.metrics.in_flight.clone();
-        if !serving::until_idle(self.drain, || in_flight.get() == 0).await {
+        let is_idle = || in_flight.get() == 0;
+        let idle = serving::until_idle(self.drain, is_idle).await || {
+            // Streams need not be cut off without a word.
+            self.streams.end_all();
+            serving::until_idle(LAST_WORDS, is_idle).await
+        };
+        if !idle {
             tracing::warn!(in_flight = in_flight.get(), "the deadline has passed; what is in flight is cut off");
         }
         for task in &self.background {

@@ -3,11 +3,12 @@
 //! Connections are capped below half of the descriptors, since each may need another one to an upstream. Of memory the kernel
 //! takes back by killing; before it does, requests are shed.
 
-use std::{fs, path::Path, sync::Arc, sync::atomic::Ordering, time::Duration};
+use std::{fs, future::Future, path::Path, sync::Arc, sync::atomic::Ordering, time::Duration};
 
+use prometheus::IntGauge;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use crate::{metrics::Metrics, readiness::Readiness};
+use crate::{config::Server, metrics::Metrics, readiness::Readiness};
 
 /// How often memory is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
@@ -25,9 +26,17 @@ pub(crate) fn descriptors() -> usize {
     now.map_or(usize::MAX, |now| usize::try_from(now).unwrap_or(usize::MAX))
 }
 
-/// Sheds requests while memory is short, for as long as the process lives. `limit` in bytes; 0: by what the machine has.
-pub(crate) async fn watch_memory(limit: u64, readiness: Arc<Readiness>, metrics: Metrics) {
-    let limit = if limit > 0 { limit } else { available() / 100 * SHARE };
+/// Sheds requests while memory is short, for as long as the process lives.
+pub(crate) fn watch_memory(
+    server: &Server,
+    readiness: &Arc<Readiness>,
+    metrics: &Metrics,
+) -> impl Future<Output = ()> + use<> {
+    let limit = if server.memory_limit > 0 { server.memory_limit } else { available() / 100 * SHARE };
+    shed_above(limit, Arc::clone(readiness), metrics.short_of_memory.clone())
+}
+
+async fn shed_above(limit: u64, readiness: Arc<Readiness>, told: IntGauge) {
     if limit == 0 {
         return tracing::warn!("nobody says how much memory there is; requests are not shed when it runs out");
     }
@@ -39,7 +48,7 @@ pub(crate) async fn watch_memory(limit: u64, readiness: Arc<Readiness>, metrics:
         let is_short = resident > if was_short { limit / 100 * ENOUGH } else { limit };
         if is_short != was_short {
             readiness.short_of_memory.store(is_short, Ordering::Relaxed);
-            metrics.short_of_memory.set(i64::from(is_short));
+            told.set(i64::from(is_short));
             tracing::warn!(resident, limit, is_short, "memory");
         }
     }

@@ -27,6 +27,7 @@ pub(crate) struct Metrics {
     pub(crate) connections: ConnectionMetrics,
     pub(crate) short_of_memory: IntGauge,
     pub(crate) cache: CacheMetrics,
+    pub(crate) streams: StreamMetrics,
     pub(crate) limited: IntCounterVec,
     pub(crate) limiter_entries: IntGauge,
     pub(crate) limiter_overflow: IntCounter,
@@ -57,6 +58,13 @@ pub(crate) struct CacheMetrics {
     pub(crate) stale: IntCounter,
     pub(crate) evictions: IntCounter,
     pub(crate) entries: IntGauge,
+}
+
+/// Streams of known callers, and those that were ended.
+#[derive(Clone)]
+pub(crate) struct StreamMetrics {
+    pub(crate) open: IntGauge,
+    ended: IntCounterVec,
 }
 
 /// One route's children, resolved once per configuration.
@@ -100,6 +108,7 @@ impl Metrics {
                 "1 while requests are shed because memory is short.",
             )?,
             cache: CacheMetrics::new(r)?,
+            streams: StreamMetrics::new(r)?,
             limited: counter_vec(
                 r,
                 "portcullis_limited_total",
@@ -206,6 +215,30 @@ impl ConnectionMetrics {
 impl Drop for Open {
     fn drop(&mut self) {
         self.0.dec();
+    }
+}
+
+// === impl StreamMetrics ===
+
+impl StreamMetrics {
+    fn new(r: &Registry) -> Result<Self, prometheus::Error> {
+        Ok(Self {
+            open: gauge(
+                r,
+                "portcullis_streams",
+                "Open WebSockets, gRPC calls and other long requests of known callers.",
+            )?,
+            ended: counter_vec(
+                r,
+                "portcullis_streams_ended_total",
+                "Streams that outlived their caller's right to them and were ended, by reason.",
+                &["reason"],
+            )?,
+        })
+    }
+
+    pub(crate) fn ended(&self, why: &Refusal) {
+        self.ended.with_label_values(&[why.code()]).inc();
     }
 }
 

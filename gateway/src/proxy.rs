@@ -3,7 +3,9 @@
 //! Each step takes what the step before it returned and gives the next type or a [`Refusal`]. After [`Door::admit`] a
 //! request has a [`Permit`]; everything that talks to an upstream takes it. The steps live in files of their own:
 //! [`crate::inbound`] reads, [`crate::directory`] authenticates, `policies` decides, [`crate::limiter`] spends,
-//! [`crate::inject`] tells the upstream, [`crate::answer`] refuses, [`crate::journey`] remembers and records.
+//! [`crate::inject`] tells the upstream, [`crate::answer`] refuses, [`crate::journey`] remembers and records. A request for a
+//! WebSocket takes the same steps to its permit and then a way of its own, [`crate::tunnel`]; what lasts is entered in
+//! [`crate::streams`].
 
 use std::sync::{Arc, atomic::Ordering};
 
@@ -26,6 +28,9 @@ use crate::{
     inbound::Inbound,
     inject,
     journey::{Admission, Journey},
+    streams::{self, cut, guard::Guard},
+    tunnel,
+    websocket::Handshake,
 };
 
 impl Door {
@@ -60,6 +65,7 @@ impl Door {
         let route = find(inbound.method.as_str())?;
         journey.route = Some(Arc::clone(route));
         rules.check_declared_length(route, headers)?;
+        let handshake = Handshake::read(session.req_header(), route)?;
 
         // credential
         let credential = match route.auth {
@@ -84,19 +90,30 @@ impl Door {
             journey.exceeded = exceeded.standing.map(Box::new);
             exceeded.refusal
         })?;
-        Ok(Admission::Forward)
+        Ok(handshake.map_or(Admission::Forward, |handshake| Admission::Tunnel(Box::new(handshake))))
+    }
+
+    /// Lets the end of the caller's right to it end this request too.
+    fn watch(&self, session: &mut Session, journey: &mut Journey) {
+        if journey.known.is_some() && journey.guard.is_none() {
+            let ended = streams::watch(&self.streams, journey, cut::handle());
+            journey.guard = Some(Guard::post(session, ended));
+        }
     }
 }
 
 /// What the caller shows.
 fn shown(headers: &HeaderMap) -> Result<Option<Credential<'_>>, Refusal> {
     let values = |name: HeaderName| headers.get_all(name).iter().map(HeaderValue::as_bytes);
-    Credential::read(values(header::AUTHORIZATION), values(HeaderName::from_static("x-api-key"))).map_err(|error| {
-        match error {
-            CredentialError::Ambiguous => Refusal::AmbiguousCredentials,
-            CredentialError::Unsupported => Refusal::UnsupportedCredential,
-            CredentialError::Malformed => Refusal::InvalidToken,
-        }
+    Credential::read(
+        values(header::AUTHORIZATION),
+        values(HeaderName::from_static("x-api-key")),
+        values(header::SEC_WEBSOCKET_PROTOCOL),
+    )
+    .map_err(|error| match error {
+        CredentialError::Ambiguous => Refusal::AmbiguousCredentials,
+        CredentialError::Unsupported => Refusal::UnsupportedCredential,
+        CredentialError::Malformed => Refusal::InvalidToken,
     })
 }
 
@@ -120,6 +137,7 @@ impl ProxyHttp for Door {
         }
         match admission {
             Ok(Admission::Forward) => Ok(false),
+            Ok(Admission::Tunnel(handshake)) => tunnel::open(self, session, journey, &handshake).await.map(|()| true),
             Ok(Admission::Answer(local)) => answer::give(session, &local, journey).await.map(|()| true),
             Err(refusal) => {
                 answer::refuse(session, &refusal, journey).await?;
@@ -130,7 +148,9 @@ impl ProxyHttp for Door {
     }
 
     /// forward: pick a server.
-    async fn upstream_peer(&self, _: &mut Session, journey: &mut Self::CTX) -> Result<Box<HttpPeer>> {
+    async fn upstream_peer(&self, session: &mut Session, journey: &mut Self::CTX) -> Result<Box<HttpPeer>> {
+        // Another try begins with the session as it came.
+        journey.relieve(session);
         let (upstream, permit) = journey.destination()?;
         let (peer, name) = upstream.pick(permit).map_err(|refusal| journey.fail(refusal))?;
         journey.peer = Some(name);
@@ -140,10 +160,13 @@ impl ProxyHttp for Door {
     /// forward: strip, inject, sign.
     async fn upstream_request_filter(
         &self,
-        _: &mut Session,
+        session: &mut Session,
         request: &mut RequestHeader,
         journey: &mut Self::CTX,
     ) -> Result<()> {
+        if streams::takes_long(session) {
+            self.watch(session, journey);
+        }
         inject::rewrite(request, journey, &self.minter, journey.now)
     }
 
@@ -174,6 +197,9 @@ impl ProxyHttp for Door {
         if response.status.is_informational() {
             return Ok(());
         }
+        if streams::answers_long(session, response) {
+            self.watch(session, journey);
+        }
         answer::dress(response, journey.readers(session.req_header()), journey);
         Ok(())
     }
@@ -194,16 +220,20 @@ impl ProxyHttp for Door {
     where
         Self::CTX: Send + Sync,
     {
+        let ended = journey.relieve(session);
         let answered = session.response_written().is_some();
-        let refusal = journey.refusal.take().or_else(|| answer::refusal_of(error));
+        if answered {
+            journey.ended = ended.as_ref().map(Refusal::code);
+        }
+        let refusal = ended.or_else(|| journey.refusal.take()).or_else(|| answer::refusal_of(error));
         let error_code = refusal.as_ref().map_or(0, Refusal::status);
         if let Some(refusal) = &refusal
-            && !answered
-            && let Err(gone) = answer::refuse(session, refusal, journey).await
+            && let Err(gone) = answer::end(session, refusal, journey).await
         {
             tracing::debug!(%gone, "the client left before it could be told");
         }
-        journey.refusal = refusal;
+        // What was ended after it had been answered was not refused.
+        journey.refusal = refusal.filter(|_| journey.ended.is_none());
         FailToProxy { error_code, can_reuse_downstream: false }
     }
 
@@ -218,10 +248,16 @@ impl ProxyHttp for Door {
     where
         Self::CTX: Send + Sync,
     {
-        let status = session.response_written().map_or(0, |response| response.status.as_u16());
+        journey.relieve(session);
+        let (status, sent) = if let Some(carried) = journey.tunnel {
+            (101, carried.sent as usize)
+        } else {
+            let status = session.response_written().map_or(0, |response| response.status.as_u16());
+            (status, session.body_bytes_sent())
+        };
         if error.is_some_and(|error| *error.etype() == ErrorType::InternalError) {
             tracing::error!(?error, "an internal error");
         }
-        journey.record(status, session.body_bytes_sent(), self);
+        journey.record(status, sent, self);
     }
 }

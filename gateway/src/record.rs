@@ -56,6 +56,17 @@ pub(crate) struct Event {
     /// Microseconds from the request's header to the end of the answer.
     pub(crate) total_us: u64,
     pub(crate) sent_bytes: usize,
+    /// Of the body, or from the client of a WebSocket.
+    #[serde(skip_serializing_if = "is_nothing")]
+    pub(crate) received_bytes: u64,
+    /// Why we ended an answer that had begun.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) ended: Option<&'static str>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+fn is_nothing(bytes: &u64) -> bool {
+    *bytes == 0
 }
 
 fn method_as_text<S: Serializer>(method: &Method, to: S) -> Result<S::Ok, S::Error> {
@@ -181,6 +192,8 @@ mod tests {
             decided_us: 1,
             total_us: 2,
             sent_bytes: 3,
+            received_bytes: 0,
+            ended: None,
         }
     }
 

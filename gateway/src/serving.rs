@@ -37,6 +37,7 @@ use crate::{
     limits,
     metrics::Metrics,
     readiness::Readiness,
+    streams::cut::Cancellable,
 };
 
 /// How often a stop looks whether the last request has ended.
@@ -85,9 +86,22 @@ pub(crate) struct Sockets {
     pub(crate) operators: (TcpListener, SocketAddr),
 }
 
+/// Where they are.
+#[derive(Clone, Copy)]
+pub(crate) struct Addresses {
+    pub(crate) http: SocketAddr,
+    pub(crate) https: Option<SocketAddr>,
+    pub(crate) operators: SocketAddr,
+}
+
 // === impl Sockets ===
 
 impl Sockets {
+    pub(crate) fn addresses(&self) -> Addresses {
+        let https = self.https.as_ref().map(|(_, address, _)| *address);
+        Addresses { http: self.http.1, https, operators: self.operators.1 }
+    }
+
     pub(crate) fn bind(settings: &Settings) -> Result<Self, Failure> {
         let listen = &settings.listen;
         let https = listen.https.map(|address| -> Result<_, Failure> {
@@ -139,7 +153,7 @@ pub(crate) fn serve_door(
     let metrics = door.metrics.connections.clone();
     let most = server.max_connections.min(limits::descriptors() / 2);
     let gate = Gate::new(most, server.max_connections_per_address.min(most));
-    let app = Arc::new(pingora_proxy(door, server));
+    let app = Arc::new(Cancellable::new(pingora_proxy(door, server)));
     let announcers = settings.listen.proxy_protocol.then(|| Arc::from(server.trusted_proxies.clone()));
     let listener = |tls| Listener {
         app: Arc::clone(&app),

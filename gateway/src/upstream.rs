@@ -14,7 +14,10 @@ use std::{
     },
 };
 
-use pingora::{protocols::TcpKeepalive, upstreams::peer::HttpPeer};
+use pingora::{
+    protocols::TcpKeepalive,
+    upstreams::peer::{HttpPeer, HttpUpstreamRequestPolicy},
+};
 use policies::{Permit, Refusal, Timeouts};
 
 use crate::config::{IdentityHeader, UpstreamSettings};
@@ -76,6 +79,8 @@ impl Upstream {
             options.read_timeout = Some(settings.response_timeout);
             options.write_timeout = Some(settings.response_timeout);
             options.idle_timeout = Some(settings.idle_timeout);
+            // WebSockets have a way of their own (`tunnel`); nothing else is upgraded.
+            options.http_upstream_request_policy = HttpUpstreamRequestPolicy::deny_upgrades();
             options.tcp_keepalive = Some(TcpKeepalive {
                 idle: std::time::Duration::from_mins(1),
                 interval: std::time::Duration::from_secs(10),

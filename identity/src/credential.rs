@@ -4,6 +4,7 @@
 //! Authorization: Bearer eyJhbGciOiJFZERTQSIs…    a JWT        (RFC 6750 §2.1)
 //! Authorization: Bearer pck_…                    an API key, known by its prefix
 //! X-API-Key: pck_…                               an API key
+//! Sec-WebSocket-Protocol: chat, bearer.eyJ…      either, from pages that can set no other header (RFC 6455 §1.9)
 //! ```
 //!
 //! A new type of credential is a variant of [`Credential`]; the compiler shows every place that has to know it. Whether a
@@ -37,12 +38,16 @@ pub enum CredentialError {
 // === impl Credential ===
 
 impl<'a> Credential<'a> {
-    /// Reads the values of the headers `Authorization` and `X-API-Key`.
+    /// Reads the values of the headers `Authorization`, `X-API-Key` and `Sec-WebSocket-Protocol`.
     pub fn read(
         authorization: impl Iterator<Item = &'a [u8]>,
         x_api_key: impl Iterator<Item = &'a [u8]>,
+        websocket_protocol: impl Iterator<Item = &'a [u8]>,
     ) -> Result<Option<Self>, CredentialError> {
-        let mut shown = authorization.map(Header::Authorization).chain(x_api_key.map(Header::ApiKey));
+        let mut shown = authorization
+            .map(Header::Authorization)
+            .chain(x_api_key.map(Header::ApiKey))
+            .chain(websocket_protocol.flat_map(protocols).filter_map(bearer_protocol).map(Header::Protocol));
         let Some(first) = shown.next() else { return Ok(None) };
         if shown.next().is_some() {
             return Err(CredentialError::Ambiguous);
@@ -50,13 +55,33 @@ impl<'a> Credential<'a> {
         match first {
             Header::Authorization(value) => bearer(value).map(Some),
             Header::ApiKey(value) => Ok(Some(Self::ApiKey(b64token(value)?))),
+            Header::Protocol(token) => b64token(token).map(Self::of_token).map(Some),
         }
+    }
+
+    /// What a bearer token is, by its prefix.
+    fn of_token(token: &'a str) -> Self {
+        if token.starts_with(ApiKeyKind::PREFIX) { Self::ApiKey(token) } else { Self::Jwt(token) }
     }
 }
 
 enum Header<'a> {
     Authorization(&'a [u8]),
     ApiKey(&'a [u8]),
+    Protocol(&'a [u8]),
+}
+
+/// The members of one `Sec-WebSocket-Protocol` (RFC 6455 §11.3.4), without the blanks around them.
+pub fn protocols(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii)
+}
+
+/// The token in a protocol `bearer.<token>`. The prefix has no case here, so that no spelling of it is passed on as if it
+/// were a protocol of the application's.
+#[must_use]
+pub fn bearer_protocol(member: &[u8]) -> Option<&[u8]> {
+    let (prefix, token) = member.split_at_checked(b"bearer.".len())?;
+    prefix.eq_ignore_ascii_case(b"bearer.").then_some(token)
 }
 
 fn bearer(value: &[u8]) -> Result<Credential<'_>, CredentialError> {
@@ -68,8 +93,7 @@ fn bearer(value: &[u8]) -> Result<Credential<'_>, CredentialError> {
     while let [b' ', after @ ..] = rest {
         rest = after;
     }
-    let token = b64token(rest)?;
-    Ok(if token.starts_with(ApiKeyKind::PREFIX) { Credential::ApiKey(token) } else { Credential::Jwt(token) })
+    b64token(rest).map(Credential::of_token)
 }
 
 /// Are these the characters of a `b64token`? Without a branch per byte, so that the compiler looks at 32 of them at once:
@@ -104,9 +128,17 @@ mod tests {
     use super::*;
 
     fn read(authorization: &[&str], key: &[&str]) -> Result<Option<(bool, String)>, CredentialError> {
-        let read =
-            Credential::read(authorization.iter().map(|text| text.as_bytes()), key.iter().map(|text| text.as_bytes()));
-        read.map(|found| {
+        read_all(authorization, key, &[])
+    }
+
+    fn read_all(
+        authorization: &[&str],
+        key: &[&str],
+        protocols: &[&str],
+    ) -> Result<Option<(bool, String)>, CredentialError> {
+        let [authorization, key, protocols] =
+            [authorization, key, protocols].map(|values| values.iter().map(|text| text.as_bytes()));
+        Credential::read(authorization, key, protocols).map(|found| {
             found.map(|credential| match credential {
                 Credential::Jwt(text) => (false, text.to_owned()),
                 Credential::ApiKey(text) => (true, text.to_owned()),
@@ -162,11 +194,31 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_websocket_protocol_may_be_the_one_credential() {
+        for (offered, read) in [
+            (vec!["bearer.a.b.c"], Ok(Some((false, "a.b.c".into())))),
+            (vec!["chat, Bearer.pck_x", "v2"], Ok(Some((true, "pck_x".into())))),
+            (vec!["\tchat , \tbearer.a.b.c "], Ok(Some((false, "a.b.c".into())))),
+            (vec!["chat", "bearer", "bearer-a", "xbearer.a"], Ok(None)),
+            (vec!["bearer.a, bearer.a"], Err(CredentialError::Ambiguous)),
+            (vec!["bearer.a", "chat,BEARER.b"], Err(CredentialError::Ambiguous)),
+            (vec!["bearer."], Err(CredentialError::Malformed)),
+            (vec!["bearer.a b"], Err(CredentialError::Malformed)),
+            (vec!["bearer.\"a\""], Err(CredentialError::Malformed)),
+        ] {
+            assert_eq!(read_all(&[], &[], &offered), read, "{offered:?}");
+        }
+        for (authorization, key) in [(vec!["Bearer a"], vec![]), (vec!["Basic x"], vec![]), (vec![], vec!["pck_x"])] {
+            assert_eq!(read_all(&authorization, &key, &["bearer.a"]), Err(CredentialError::Ambiguous));
+        }
+    }
+
     proptest! {
         #[test]
         fn whatever_is_sent_what_is_read_is_one_plain_word_of_it(value: Vec<u8>, bearer: bool) {
             let value = if bearer { [b"Bearer ".as_slice(), &value].concat() } else { value };
-            let read = Credential::read(std::iter::once(value.as_slice()), std::iter::empty());
+            let read = Credential::read(std::iter::once(value.as_slice()), std::iter::empty(), std::iter::empty());
             if let Ok(Some(Credential::Jwt(word) | Credential::ApiKey(word))) = read {
                 prop_assert!(value.ends_with(word.as_bytes()));
                 prop_assert!(word.bytes().all(|byte| byte.is_ascii_graphic() && !b",;\"".contains(&byte)));

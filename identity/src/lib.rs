@@ -21,7 +21,7 @@ mod seal;
 mod secret;
 mod token;
 
-pub use credential::{Credential, CredentialError};
+pub use credential::{Credential, CredentialError, bearer_protocol, protocols};
 pub use email::{Email, EmailError};
 pub use ids::{AccountId, CertificateId, KeyId, SessionId, TenantId};
 pub use opaque::{ApiKey, Opaque, OpaqueError, RefreshToken, SecretDigest};

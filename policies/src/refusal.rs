@@ -34,6 +34,10 @@ pub enum Refusal {
     },
     /// A foreign page may not do this.
     CorsRefused(CorsPart),
+    /// The route may not be turned into a WebSocket.
+    UpgradeNotAllowed,
+    /// A WebSocket of another version than 13.
+    WebSocketVersion,
     /// More than one credential.
     AmbiguousCredentials,
     /// The route demands a caller and nothing was shown.
@@ -110,7 +114,7 @@ const BUSY: Duration = Duration::from_secs(1);
 
 impl Refusal {
     /// Every code.
-    pub const CODES: [&'static str; 28] = [
+    pub const CODES: [&'static str; 30] = [
         "malformed",
         "uri_too_long",
         "headers_too_large",
@@ -119,6 +123,8 @@ impl Refusal {
         "no_route",
         "method_not_allowed",
         "cors_refused",
+        "upgrade_not_allowed",
+        "websocket_version",
         "ambiguous_credentials",
         "missing_credential",
         "unsupported_credential",
@@ -170,6 +176,8 @@ impl Refusal {
             Self::NoRoute => (404, "no_route", "Not found"),
             Self::MethodNotAllowed { .. } => (405, "method_not_allowed", "Method not allowed"),
             Self::CorsRefused(_) => (403, "cors_refused", "Cross-origin request refused"),
+            Self::UpgradeNotAllowed => (403, "upgrade_not_allowed", "Upgrade not allowed"),
+            Self::WebSocketVersion => (426, "websocket_version", "WebSocket version not supported"),
             Self::AmbiguousCredentials => (400, "ambiguous_credentials", "Ambiguous credentials"),
             Self::MissingCredential => (401, "missing_credential", "Credential required"),
             Self::UnsupportedCredential => (401, "unsupported_credential", "Unsupported credential"),
@@ -215,7 +223,11 @@ impl Refusal {
             Self::CorsRefused(CorsPart::Origin) => "Pages of this origin may not call this path.",
             Self::CorsRefused(CorsPart::Method) => "Pages of other origins may not use this method here.",
             Self::CorsRefused(CorsPart::Header) => "Pages of other origins may not send one of these headers here.",
-            Self::AmbiguousCredentials => "Send exactly one credential: Authorization or X-API-Key, once.",
+            Self::UpgradeNotAllowed => "WebSockets are not allowed on this path.",
+            Self::WebSocketVersion => "Only version 13 of the WebSocket protocol is spoken here.",
+            Self::AmbiguousCredentials => {
+                "Send exactly one credential: Authorization, X-API-Key or the WebSocket protocol `bearer.<token>`, once."
+            }
             Self::MissingCredential => {
                 "Send `Authorization: Bearer <access token or API key>` or `X-API-Key: <API key>`."
             }
@@ -261,6 +273,8 @@ impl Refusal {
             | Self::NoRoute
             | Self::MethodNotAllowed { .. }
             | Self::CorsRefused(_)
+            | Self::UpgradeNotAllowed
+            | Self::WebSocketVersion
             | Self::AmbiguousCredentials
             | Self::MissingCredential
             | Self::UnsupportedCredential

@@ -45,7 +45,18 @@ pub struct Route {
     pub timeouts: Timeouts,
     /// Which foreign pages may call it; `None`: preflights are not answered here.
     pub cors: Option<Cors>,
+    /// Whether it may be turned into a WebSocket.
+    pub websocket: bool,
+    /// The longest silence of a WebSocket, both ways.
+    pub websocket_idle: Duration,
+    /// How long a stream may outlive the credential that opened it.
+    pub expiry_grace: Duration,
 }
+
+/// Clients that ping do so every few seconds; whoever is silent for so long has most likely gone without a word.
+pub const WEBSOCKET_IDLE: Duration = Duration::from_mins(10);
+/// Long enough to open a new stream with a fresh token before the old one ends.
+pub const EXPIRY_GRACE: Duration = Duration::from_secs(30);
 
 /// Whether a caller must be known.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
@@ -158,6 +169,9 @@ impl Route {
             max_body: None,
             timeouts: Timeouts::default(),
             cors: None,
+            websocket: false,
+            websocket_idle: WEBSOCKET_IDLE,
+            expiry_grace: EXPIRY_GRACE,
         }
     }
 

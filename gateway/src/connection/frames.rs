@@ -60,7 +60,7 @@ const END_STREAM: u8 = 0x1;
 
 impl Frames {
     /// Counts the frames that begin in `bytes`, which follow those of the call before. `now` is since the connection began.
-    pub(crate) fn read(&mut self, mut bytes: &[u8], limits: &FrameLimits, now: Duration) -> Result<(), Flood> {
+    pub(crate) fn read(&mut self, mut bytes: &[u8], limits: FrameLimits, now: Duration) -> Result<(), Flood> {
         self.turn_to(now);
         let preface = (PREFACE.len() - self.preface).min(bytes.len());
         self.preface += preface;
@@ -127,7 +127,7 @@ mod tests {
         let mut reader = Frames::default();
         let bytes = [PREFACE.to_vec(), frames.concat()].concat();
         for piece in bytes.chunks(piece) {
-            reader.read(piece, &LIMITS, Duration::ZERO)?;
+            reader.read(piece, LIMITS, Duration::ZERO)?;
         }
         Ok(reader.opened())
     }
@@ -155,8 +155,8 @@ mod tests {
     fn a_new_window_begins_anew() {
         let mut reader = Frames::default();
         let resets = vec![frame(RST_STREAM, 0, 4); 3].concat();
-        reader.read(&[PREFACE, &resets].concat(), &LIMITS, Duration::ZERO).expect("within the limit");
-        assert!(reader.read(&frame(RST_STREAM, 0, 4), &LIMITS, Duration::from_secs(9)).is_err());
-        assert!(reader.read(&frame(RST_STREAM, 0, 4), &LIMITS, Duration::from_secs(10)).is_ok());
+        reader.read(&[PREFACE, &resets].concat(), LIMITS, Duration::ZERO).expect("within the limit");
+        assert!(reader.read(&frame(RST_STREAM, 0, 4), LIMITS, Duration::from_secs(9)).is_err());
+        assert!(reader.read(&frame(RST_STREAM, 0, 4), LIMITS, Duration::from_secs(10)).is_ok());
     }
 }

@@ -148,7 +148,7 @@ impl Guarded {
         let fresh = &self.stash[self.judged..];
         match &mut self.speaks {
             Protocol::Http2(frames, limits) => {
-                let verdict = frames.read(fresh, limits, self.began.elapsed());
+                let verdict = frames.read(fresh, *limits, self.began.elapsed());
                 self.judged = self.stash.len();
                 verdict.map_err(|flood| self.end_flood(flood))?;
             }
@@ -204,7 +204,7 @@ impl Guarded {
         }
         match &mut self.speaks {
             Protocol::Http2(frames, limits) => {
-                let verdict = frames.read(&into.filled()[before..], limits, self.began.elapsed());
+                let verdict = frames.read(&into.filled()[before..], *limits, self.began.elapsed());
                 let opened = frames.opened();
                 verdict.map_err(|flood| self.end_flood(flood))?;
                 self.retire_after(opened);

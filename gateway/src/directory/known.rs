@@ -74,4 +74,13 @@ impl Known {
         let written = self.written_at.swap(used_at, Ordering::Relaxed) == used_at;
         DateTime::from_timestamp(used_at.into(), 0).filter(|_| !written).map(|at| (id, at))
     }
+
+    /// Unix seconds after which the credential is worth nothing.
+    pub(crate) fn expires_at(&self) -> i64 {
+        self.expires_at
+    }
+
+    pub(crate) fn learnt(&self) -> Moment {
+        self.learnt
+    }
 }

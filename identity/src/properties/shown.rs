@@ -11,7 +11,7 @@ pub fn authorization(data: &[u8]) {
         if data.is_empty() { Vec::new() } else { data.split(|byte| *byte == b'\n').take(8).collect() };
     let keys = || lines.iter().filter_map(|line| line.strip_prefix(b"K:"));
     let others = || lines.iter().copied().filter(|line| !line.starts_with(b"K:"));
-    let read = Credential::read(others(), keys());
+    let read = Credential::read(others(), keys(), std::iter::empty());
     match (&lines[..], read) {
         ([], read) => assert!(matches!(read, Ok(None))),
         ([_, _, ..], read) => assert!(matches!(read, Err(CredentialError::Ambiguous)), "several were read"),

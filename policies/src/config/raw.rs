@@ -61,6 +61,12 @@ pub(super) struct RawRoute {
     pub(super) timeouts: RawTimeouts,
     /// Which foreign pages may call this route from a browser. Left out: none.
     pub(super) cors: Option<RawCors>,
+    /// Whether requests may become WebSockets; without it they are refused with 403.
+    pub(super) websocket: Option<Placed<bool>>,
+    /// A WebSocket on which nothing is sent either way for so long is closed. Left out: "10m".
+    pub(super) websocket_idle: Option<Placed<DurationText>>,
+    /// How long a stream (WebSocket, events, gRPC) may go on after the credential that opened it has expired. Left out: "30s".
+    pub(super) expiry_grace: Option<Placed<DurationText>>,
 }
 
 const fn yes() -> bool {

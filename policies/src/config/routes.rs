@@ -11,6 +11,7 @@ use super::document::{Document, Element};
 use super::known::{self, Known};
 use super::raw::{RawAuth, RawRoute, RawTimeouts, Words};
 use super::{cors, limits, overlaps, rewrites};
+use crate::route::{EXPIRY_GRACE, WEBSOCKET_IDLE};
 use crate::{Auth, Demand, HostPattern, Methods, Owner, PathPattern, Route, RouteTable, Timeouts};
 
 /// A route and where its paths are written.
@@ -60,6 +61,13 @@ fn route(file: &mut Document<'_>, known: &Known, raw: RawRoute) -> Option<Route>
     let methods = raw.methods.as_ref().map_or(Some(Methods::ALL), |words| methods(file, words));
     let (paths, hosts, methods) = (paths?, hosts?, methods?);
     let rewrite = rewrites::build(file, &raw.rewrite, &paths);
+    if let Some(word) = raw.websocket.as_ref()
+        && **word
+        && !methods.contains("GET")
+    {
+        file.note(word.span(), "a WebSocket begins with GET, which this route does not take");
+    }
+    let websocket_idle = length(file, raw.websocket_idle.as_ref(), "a WebSocket that may not be silent cannot be");
     Some(Route {
         hosts,
         methods,
@@ -72,6 +80,9 @@ fn route(file: &mut Document<'_>, known: &Known, raw: RawRoute) -> Option<Route>
         max_body: raw.max_body_bytes,
         timeouts,
         cors: raw.cors.and_then(|raw| cors::build(file, &raw, methods)),
+        websocket: raw.websocket.is_some_and(Placed::into_inner),
+        websocket_idle: websocket_idle.unwrap_or(WEBSOCKET_IDLE),
+        expiry_grace: raw.expiry_grace.map_or(EXPIRY_GRACE, |grace| grace.0),
         ..Route::new(&raw.name, &raw.upstream, paths)
     })
 }
@@ -156,11 +167,16 @@ fn demanded<'a>(file: &mut Document<'_>, auth: RawAuth, words: Option<&'a Placed
 
 fn timeouts(file: &mut Document<'_>, raw: &RawTimeouts) -> Timeouts {
     let mut read = |text: &Option<Placed<super::DurationText>>| {
-        let text = text.as_ref()?;
-        if text.0 == Duration::ZERO {
-            file.note(text.span(), "a timeout of nothing would end every request");
-        }
-        Some(text.0)
+        length(file, text.as_ref(), "a timeout of nothing would end every request")
     };
     Timeouts { connect: read(&raw.connect), response: read(&raw.response), idle: read(&raw.idle) }
+}
+
+/// A length of time that must not be nothing.
+fn length(file: &mut Document<'_>, text: Option<&Placed<super::DurationText>>, objection: &str) -> Option<Duration> {
+    let text = text?;
+    if text.0 == Duration::ZERO {
+        file.note(text.span(), objection);
+    }
+    Some(text.0)
 }

@@ -17,7 +17,9 @@ fn after(refusal: &Refusal) -> Option<Refusal> {
         Refusal::MethodNotAllowed { .. } => Refusal::CorsRefused(CorsPart::Origin),
         Refusal::CorsRefused(CorsPart::Origin) => Refusal::CorsRefused(CorsPart::Method),
         Refusal::CorsRefused(CorsPart::Method) => Refusal::CorsRefused(CorsPart::Header),
-        Refusal::CorsRefused(CorsPart::Header) => Refusal::AmbiguousCredentials,
+        Refusal::CorsRefused(CorsPart::Header) => Refusal::UpgradeNotAllowed,
+        Refusal::UpgradeNotAllowed => Refusal::WebSocketVersion,
+        Refusal::WebSocketVersion => Refusal::AmbiguousCredentials,
         Refusal::AmbiguousCredentials => Refusal::MissingCredential,
         Refusal::MissingCredential => Refusal::UnsupportedCredential,
         Refusal::UnsupportedCredential => Refusal::InvalidToken,
@@ -63,7 +65,9 @@ fn every_refusal_says_what_it_says() {
     403 cors_refused | Cross-origin request refused | Pages of this origin may not call this path.
     403 cors_refused | Cross-origin request refused | Pages of other origins may not use this method here.
     403 cors_refused | Cross-origin request refused | Pages of other origins may not send one of these headers here.
-    400 ambiguous_credentials | Ambiguous credentials | Send exactly one credential: Authorization or X-API-Key, once.
+    403 upgrade_not_allowed | Upgrade not allowed | WebSockets are not allowed on this path.
+    426 websocket_version | WebSocket version not supported | Only version 13 of the WebSocket protocol is spoken here.
+    400 ambiguous_credentials | Ambiguous credentials | Send exactly one credential: Authorization, X-API-Key or the WebSocket protocol `bearer.<token>`, once.
     401 missing_credential | Credential required | Send `Authorization: Bearer <access token or API key>` or `X-API-Key: <API key>`.
     401 unsupported_credential | Unsupported credential | The Authorization scheme is not supported; use Bearer.
     401 invalid_token | Invalid credential | The credential is not valid here; log in again or check the API key.

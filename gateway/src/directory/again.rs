@@ -1,0 +1,56 @@
+//! Callers who were let in: who those are now whose streams are still open.
+
+use std::sync::atomic::Ordering;
+
+use chrono::{DateTime, Utc};
+use identity::{Grant, Principal};
+use policies::Refusal;
+use store::Standing;
+
+use super::Directory;
+use crate::stamps::Moment;
+
+// === impl Directory ===
+
+impl Directory {
+    /// A number that is another one after every change.
+    pub(crate) fn changes(&self) -> u64 {
+        self.stamps.applied()
+    }
+
+    /// To be taken before [`Self::look_again`]: what that finds counts from here on.
+    pub(crate) fn moment(&self) -> Moment {
+        self.stamps.now()
+    }
+
+    /// Has anything changed about this caller since it was learnt?
+    pub(crate) fn is_unchanged(&self, principal: &Principal, learnt: Moment) -> bool {
+        self.stamps.unchanged_since(learnt, [principal.grant.uuid(), principal.account.uuid()])
+    }
+
+    /// Is nothing that was learnt before believed any more, for want of a database?
+    pub(crate) fn is_too_stale(&self) -> bool {
+        self.too_stale.load(Ordering::Acquire)
+    }
+
+    /// Who a caller is now, or why it is a caller no longer. That its credential has expired is left to the clock.
+    pub(crate) async fn look_again(&self, principal: &Principal, now: DateTime<Utc>) -> Result<Principal, Refusal> {
+        let facts = match principal.grant {
+            Grant::Session(id) => self.store.session_grant(id).await,
+            Grant::Key(id) => self.store.key_grant(id).await,
+            // There is no record that could say otherwise.
+            Grant::Certificate(_) => return Ok(principal.clone()),
+        };
+        let facts = facts.map_err(|error| {
+            self.store_failures.inc();
+            tracing::warn!(%error, "a caller with an open stream could not be looked up");
+            Refusal::DirectoryUnavailable
+        })?;
+        let facts = facts.ok_or(Refusal::Revoked)?;
+        match facts.standing(now) {
+            Standing::Live | Standing::Expired => Ok(self.with_shared_words(facts.principal(principal.grant))),
+            Standing::Ended => Err(Refusal::Revoked),
+            Standing::AccountDisabled => Err(Refusal::AccountDisabled),
+        }
+    }
+}

@@ -1,0 +1,264 @@
+//! Streams that are open: whose they are, how long they may last, and how they hear that they are over.
+//!
+//! Only what lasts is entered here: WebSockets, gRPC, large uploads, answers of unknown or great length (see
+//! [`guard`]). [`Streams::watch_over`] looks at each of them a few times a second: was anything about its caller changed, is
+//! its credential's time over? A change is looked into before it ends anything: a new name is none of a stream's business,
+//! a lost role may be. One who is ended hears why; what it tells its client is its own affair.
+
+pub(crate) mod cut;
+pub(crate) mod guard;
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use chrono::{DateTime, Utc};
+use http::{Method, StatusCode};
+use identity::Principal;
+use parking_lot::Mutex;
+use pingora::{http::ResponseHeader, proxy::Session};
+use policies::{Refusal, Route, decide};
+use tokio::sync::oneshot;
+use uuid::Uuid;
+
+use crate::{
+    directory::Directory, grpc, inbound::Inbound, journey::Journey, metrics::StreamMetrics, record::Recorder,
+    snapshot::Snapshot, stamps::Moment,
+};
+
+/// How often every stream is looked at. A stream ends within two seconds of its caller's right to it.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+/// Parts of the table, so that the look at one holds up few who come and go.
+const SHARDS: usize = 16;
+
+/// How long one that has been told may take to end, before it is cut off.
+const GRACE: Duration = Duration::from_secs(1);
+/// Bytes above which a body is a stream.
+const LARGE: u64 = 1024 * 1024;
+
+/// Every open stream of a known caller.
+pub(crate) struct Streams {
+    directory: Arc<Directory>,
+    metrics: StreamMetrics,
+    /// Records what is cut off.
+    recorder: Arc<Recorder>,
+    shards: [Mutex<HashMap<u64, Open>>; SHARDS],
+    next: AtomicU64,
+}
+
+/// One open stream.
+struct Open {
+    principal: Arc<Principal>,
+    /// When what is known of the principal was learnt.
+    learnt: Moment,
+    /// [`Directory::changes`] when it was last seen to hold; at first a number that never comes.
+    held_at: u64,
+    /// Unix seconds.
+    ends_at: i64,
+    /// What it was let in under, and is judged by again.
+    rules: Arc<Snapshot>,
+    route: Arc<Route>,
+    end: Option<oneshot::Sender<Refusal>>,
+    /// Since when and why it is over, though it has not ended yet.
+    over: Option<(Instant, &'static str)>,
+    cut: Option<oneshot::Sender<()>>,
+}
+
+/// A place in the table; given up when dropped.
+pub(crate) struct Ticket {
+    streams: Arc<Streams>,
+    id: u64,
+}
+
+/// Where a stream hears why it is over. `None`: nobody will ever say.
+pub(crate) type Ended = Option<oneshot::Receiver<Refusal>>;
+
+/// Enters a permitted request of a known caller as a stream, until the journey ends. `cut` ends it if it does not hear.
+pub(crate) fn watch(streams: &Arc<Streams>, journey: &mut Journey, cut: Option<oneshot::Sender<()>>) -> Ended {
+    let (known, route) = (journey.known.as_ref()?, journey.route.as_ref()?);
+    let (end, ended) = oneshot::channel();
+    let open = Open {
+        principal: Arc::clone(&known.principal),
+        learnt: known.learnt(),
+        held_at: u64::MAX,
+        ends_at: known.expires_at().saturating_add(route.expiry_grace.as_secs().try_into().unwrap_or(i64::MAX)),
+        rules: Arc::clone(&journey.rules),
+        route: Arc::clone(route),
+        end: Some(end),
+        over: None,
+        cut,
+    };
+    journey.ticket = Some(streams.enter(open));
+    Some(ended)
+}
+
+/// May the request take long to be sent, or its answer long to begin? A gRPC call, or a body of great or unknown length.
+pub(crate) fn takes_long(session: &mut Session) -> bool {
+    // Most requests have no body, and are asked no more.
+    !session.is_body_done() && {
+        let headers = &session.req_header().headers;
+        Inbound::declared_length(headers).is_none_or(|length| length > LARGE) || grpc::is_call(headers)
+    }
+}
+
+/// May the answer take long? One of great or unknown length.
+pub(crate) fn answers_long(session: &Session, response: &ResponseHeader) -> bool {
+    let has_body = !matches!(response.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
+        && session.req_header().method != Method::HEAD;
+    has_body && Inbound::declared_length(&response.headers).is_none_or(|length| length > LARGE)
+}
+
+/// Waits until the stream is over.
+pub(crate) async fn told(ended: &mut Ended) -> Refusal {
+    if let Some(end) = ended {
+        let why = end.await;
+        *ended = None;
+        if let Ok(why) = why {
+            return why;
+        }
+    }
+    std::future::pending().await
+}
+
+// === impl Streams ===
+
+impl Streams {
+    pub(crate) fn new(directory: Arc<Directory>, recorder: Arc<Recorder>, metrics: StreamMetrics) -> Arc<Self> {
+        Arc::new(Self { directory, metrics, recorder, shards: Default::default(), next: AtomicU64::new(0) })
+    }
+
+    /// Ends streams whose callers have no right to them any more, for as long as the process lives.
+    pub(crate) async fn watch_over(self: Arc<Self>) {
+        let mut ticks = tokio::time::interval(LOOK_EVERY);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            self.look(Utc::now()).await;
+        }
+    }
+
+    /// Ends every stream: the process is about to.
+    pub(crate) fn end_all(&self) {
+        for shard in &self.shards {
+            for open in shard.lock().values_mut() {
+                self.end(open, Refusal::ShuttingDown);
+            }
+        }
+    }
+
+    /// Looks at every stream once.
+    async fn look(&self, now: DateTime<Utc>) {
+        let mut doubtful: HashMap<Uuid, Vec<(u64, Arc<Principal>)>> = HashMap::new();
+        for (id, principal) in self.doubtful(now) {
+            doubtful.entry(principal.grant.uuid()).or_default().push((id, principal));
+        }
+        for streams in doubtful.values() {
+            let Some((_, principal)) = streams.first() else { continue };
+            let learnt = self.directory.moment();
+            let verdict = self.directory.look_again(principal, now).await;
+            if verdict == Err(Refusal::DirectoryUnavailable) {
+                // Nobody is ended for want of a database, and the others need not wait for it too.
+                return;
+            }
+            for (id, _) in streams {
+                self.apply(*id, learnt, &verdict);
+            }
+        }
+    }
+
+    /// Ends what has expired, and cuts off what was told to end and has not; gives those about whom something has changed.
+    fn doubtful(&self, now: DateTime<Utc>) -> Vec<(u64, Arc<Principal>)> {
+        let (now, changes, too_stale) = (now.timestamp(), self.directory.changes(), self.directory.is_too_stale());
+        let mut doubtful = Vec::new();
+        for shard in &self.shards {
+            for (id, open) in &mut *shard.lock() {
+                if open.over.is_some() {
+                    open.cut_if_deaf();
+                } else if now >= open.ends_at {
+                    self.end(open, Refusal::Expired);
+                } else if too_stale {
+                    self.end(open, Refusal::DirectoryUnavailable);
+                } else if open.held_at != changes {
+                    if self.directory.is_unchanged(&open.principal, open.learnt) {
+                        open.held_at = changes;
+                    } else {
+                        doubtful.push((*id, Arc::clone(&open.principal)));
+                    }
+                }
+            }
+        }
+        doubtful
+    }
+
+    /// What was found out about a stream's caller at `learnt`.
+    fn apply(&self, id: u64, learnt: Moment, verdict: &Result<Principal, Refusal>) {
+        let mut streams = self.shard(id).lock();
+        let Some(open) = streams.get_mut(&id) else { return };
+        let judged = verdict.clone().and_then(|principal| {
+            let principal = Arc::new(principal);
+            decide(&open.rules.policy, &open.route, Some(Arc::clone(&principal))).map(|_permit| principal)
+        });
+        match judged {
+            Ok(principal) => (open.principal, open.learnt) = (principal, learnt),
+            Err(why) => self.end(open, why),
+        }
+    }
+
+    fn end(&self, open: &mut Open, why: Refusal) {
+        if let Some(end) = open.end.take() {
+            self.metrics.ended(&why);
+            open.over = Some((Instant::now(), why.code()));
+            // One that ends by itself at this very moment need not hear it.
+            let _ = end.send(why);
+        }
+    }
+
+    fn enter(self: &Arc<Self>, open: Open) -> Ticket {
+        let id = self.next.fetch_add(1, Ordering::Relaxed);
+        self.shard(id).lock().insert(id, open);
+        self.metrics.open.inc();
+        Ticket { streams: Arc::clone(self), id }
+    }
+
+    fn shard(&self, id: u64) -> &Mutex<HashMap<u64, Open>> {
+        &self.shards[id as usize % SHARDS]
+    }
+}
+
+// === impl Open ===
+
+impl Open {
+    fn cut_if_deaf(&mut self) {
+        if self.over.is_some_and(|(since, _)| since.elapsed() > GRACE)
+            && let Some(cut) = self.cut.take()
+        {
+            // It may have ended just now.
+            let _ = cut.send(());
+        }
+    }
+}
+
+// === impl Ticket ===
+
+impl Ticket {
+    /// Why the stream is over, if it was told to end.
+    pub(crate) fn why(&self) -> Option<&'static str> {
+        self.streams.shard(self.id).lock().get(&self.id)?.over.map(|(_, why)| why)
+    }
+
+    pub(crate) fn recorder(&self) -> &Recorder {
+        &self.streams.recorder
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        self.streams.shard(self.id).lock().remove(&self.id);
+        self.streams.metrics.open.dec();
+    }
+}

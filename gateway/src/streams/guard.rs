@@ -1,0 +1,282 @@
+//! A client's session that hears when its stream is over.
+//!
+//! Pingora waits on the session for the client to say or take something, mostly to no purpose. Put in its place while a
+//! stream lasts, this one waits for the end as well, and reports it as if the client had gone: Pingora then resets the
+//! request to the backend and takes its way for failed requests, where the session is put back and the client can be told
+//! what happened. So an end needs no bytes to flow, and requests that do not last pay nothing for it.
+
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_core::Stream;
+use http::HeaderMap;
+use parking_lot::Mutex;
+use pingora::{
+    Error, ErrorType, Result,
+    http::{RequestHeader, ResponseHeader},
+    protocols::{
+        Digest,
+        http::{
+            HttpTask, ServerSession,
+            custom::{CustomMessageWrite, server::Session as CustomSession},
+        },
+        l4::socket::SocketAddr,
+    },
+    proxy::Session,
+};
+use policies::Refusal;
+
+use super::{Ended, told};
+
+/// What a journey keeps of the session that stands guard.
+#[derive(Clone, Default)]
+pub(crate) struct Guard(Arc<Shared>);
+
+#[derive(Default)]
+struct Shared {
+    /// The client's own session, once it is given back.
+    back: Mutex<Option<ServerSession>>,
+    why: OnceLock<Refusal>,
+}
+
+/// The session that stands guard.
+struct Guarded {
+    inner: ServerSession,
+    ended: Ended,
+    shared: Arc<Shared>,
+}
+
+// === impl Guard ===
+
+impl Guard {
+    /// Puts a guard before the client's session.
+    pub(crate) fn post(session: &mut Session, ended: Ended) -> Self {
+        let guard = Self::default();
+        let inner = std::mem::replace(&mut *session.downstream_session, nobody());
+        let guarded = Guarded { inner, ended, shared: Arc::clone(&guard.0) };
+        *session.downstream_session = ServerSession::new_custom(Box::new(guarded));
+        guard
+    }
+
+    /// Puts the client's session back in its place. Says why the stream was ended, if it was.
+    pub(crate) fn relieve(self, session: &mut Session) -> Option<Refusal> {
+        // The guard gives it back as it is dropped.
+        *session.downstream_session = nobody();
+        if let Some(inner) = self.0.back.lock().take() {
+            *session.downstream_session = inner;
+        }
+        self.0.why.get().cloned()
+    }
+}
+
+/// No session at all; costs nothing.
+fn nobody() -> ServerSession {
+    ServerSession::new_custom(Box::new(()))
+}
+
+// === impl Guarded ===
+
+impl Drop for Guarded {
+    fn drop(&mut self) {
+        *self.shared.back.lock() = Some(std::mem::replace(&mut self.inner, nobody()));
+    }
+}
+
+impl Guarded {
+    #[expect(clippy::unnecessary_box_returns, reason = "Pingora's errors are boxed")]
+    fn end(&self, why: Refusal) -> Box<Error> {
+        let error = Error::explain(ErrorType::HTTPStatus(why.status()), why.code());
+        // The first reason is the reason.
+        let _ = self.shared.why.set(why);
+        error.into_down()
+    }
+
+    fn check(&self) -> Result<()> {
+        self.shared.why.get().map_or(Ok(()), |why| Err(self.end(why.clone())))
+    }
+}
+
+/// Awaits one thing that the inner session does, or the end.
+macro_rules! unless_ended {
+    ($guarded:ident, $does:expr) => {{
+        $guarded.check()?;
+        let why = tokio::select! {
+            biased;
+            why = told(&mut $guarded.ended) => why,
+            done = $does => return done,
+        };
+        Err($guarded.end(why))
+    }};
+}
+
+#[async_trait]
+impl CustomSession for Guarded {
+    async fn read_body_bytes(&mut self) -> Result<Option<Bytes>> {
+        unless_ended!(self, self.inner.read_request_body())
+    }
+
+    async fn read_body_or_idle(&mut self, no_body_expected: bool) -> Result<Option<Bytes>> {
+        unless_ended!(self, self.inner.read_body_or_idle(no_body_expected))
+    }
+
+    async fn response_duplex_vec(&mut self, tasks: Vec<HttpTask>) -> Result<bool> {
+        unless_ended!(self, self.inner.response_duplex_vec(tasks))
+    }
+
+    async fn write_body(&mut self, data: Bytes, end: bool) -> Result<()> {
+        unless_ended!(self, self.inner.write_response_body(data, end))
+    }
+
+    // From here on it does as the inner session does.
+
+    fn req_header(&self) -> &RequestHeader {
+        self.inner.req_header()
+    }
+
+    fn req_header_mut(&mut self) -> &mut RequestHeader {
+        self.inner.req_header_mut()
+    }
+
+    async fn drain_request_body(&mut self) -> Result<()> {
+        self.inner.drain_request_body().await
+    }
+
+    async fn write_response_header(&mut self, header: Box<ResponseHeader>, _end: bool) -> Result<()> {
+        self.inner.write_response_header(header).await
+    }
+
+    async fn write_response_header_ref(&mut self, header: &ResponseHeader, _end: bool) -> Result<()> {
+        self.inner.write_response_header_ref(header).await
+    }
+
+    async fn write_trailers(&mut self, trailers: HeaderMap) -> Result<()> {
+        self.inner.write_response_trailers(trailers).await
+    }
+
+    fn set_read_timeout(&mut self, timeout: Option<Duration>) {
+        self.inner.set_read_timeout(timeout);
+    }
+
+    fn get_read_timeout(&self) -> Option<Duration> {
+        self.inner.get_read_timeout()
+    }
+
+    fn set_write_timeout(&mut self, timeout: Option<Duration>) {
+        self.inner.set_write_timeout(timeout);
+    }
+
+    fn get_write_timeout(&self) -> Option<Duration> {
+        self.inner.get_write_timeout()
+    }
+
+    fn set_total_drain_timeout(&mut self, timeout: Option<Duration>) {
+        self.inner.set_total_drain_timeout(timeout);
+    }
+
+    fn get_total_drain_timeout(&self) -> Option<Duration> {
+        self.inner.get_total_drain_timeout()
+    }
+
+    fn request_summary(&self) -> String {
+        self.inner.request_summary()
+    }
+
+    fn response_written(&self) -> Option<&ResponseHeader> {
+        self.inner.response_written()
+    }
+
+    async fn shutdown(&mut self, _code: u32, _context: &str) {
+        self.inner.shutdown().await;
+    }
+
+    fn is_body_done(&mut self) -> bool {
+        self.inner.is_body_done()
+    }
+
+    async fn finish(&mut self) -> Result<()> {
+        self.inner.finish_body().await
+    }
+
+    fn is_body_empty(&mut self) -> bool {
+        self.inner.is_body_empty()
+    }
+
+    fn body_bytes_sent(&self) -> usize {
+        self.inner.body_bytes_sent()
+    }
+
+    fn body_bytes_read(&self) -> usize {
+        self.inner.body_bytes_read()
+    }
+
+    fn digest(&self) -> Option<&Digest> {
+        self.inner.digest()
+    }
+
+    fn digest_mut(&mut self) -> Option<&mut Digest> {
+        self.inner.digest_mut()
+    }
+
+    fn client_addr(&self) -> Option<&SocketAddr> {
+        self.inner.client_addr()
+    }
+
+    fn server_addr(&self) -> Option<&SocketAddr> {
+        self.inner.server_addr()
+    }
+
+    fn pseudo_raw_h1_request_header(&self) -> Bytes {
+        self.inner.to_h1_raw()
+    }
+
+    fn enable_retry_buffering(&mut self) {
+        self.inner.enable_retry_buffering();
+    }
+
+    fn retry_buffer_truncated(&self) -> bool {
+        self.inner.retry_buffer_truncated()
+    }
+
+    fn get_retry_buffer(&self) -> Option<Bytes> {
+        self.inner.get_retry_buffer()
+    }
+
+    async fn finish_custom(&mut self) -> Result<()> {
+        Ok(())
+    }
+
+    fn is_upgrade_req(&self) -> bool {
+        self.inner.is_upgrade_req()
+    }
+
+    fn was_upgraded(&self) -> bool {
+        self.inner.was_upgraded()
+    }
+
+    // There are no messages beside HTTP's own.
+
+    fn take_custom_message_reader(
+        &mut self,
+    ) -> Option<Box<dyn Stream<Item = Result<Bytes>> + Unpin + Send + Sync + 'static>> {
+        None
+    }
+
+    fn restore_custom_message_reader(
+        &mut self,
+        _reader: Box<dyn Stream<Item = Result<Bytes>> + Unpin + Send + Sync + 'static>,
+    ) -> Result<()> {
+        Ok(())
+    }
+
+    fn take_custom_message_writer(&mut self) -> Option<Box<dyn CustomMessageWrite>> {
+        None
+    }
+
+    fn restore_custom_message_writer(&mut self, _writer: Box<dyn CustomMessageWrite>) -> Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,206 @@
+//! WebSockets: a tunnel of our own, since Pingora's loses handshakes that a backend answers at once (its issue #946).
+//!
+//! After the permit: a connection of its own to the backend, the handshake, and only after a 101 that answers it the tunnel
+//! ([`pump`]); any other answer is an answer like others. Nothing that the client sends before the 101 reaches the backend
+//! before it. The tunnel ends with the caller's right to it ([`crate::streams`]).
+
+mod frames;
+mod pump;
+
+use std::future::{Future, ready};
+
+use bytes::Bytes;
+use http::{HeaderValue, StatusCode, header, request, response};
+use pingora::{
+    Error, ErrorType, Result,
+    connectors::TransportConnector,
+    http::{RequestHeader, ResponseHeader},
+    protocols::{
+        ALPN, Stream,
+        http::{ServerSession, v1::client::HttpSession as Backend},
+    },
+    proxy::Session,
+};
+use policies::Refusal;
+
+use self::{frames::Ending, pump::Pump};
+use crate::{
+    answer,
+    door::Door,
+    inject,
+    journey::Journey,
+    streams,
+    websocket::{self, Handshake},
+};
+
+/// Informational answers before the real one.
+const INTERIM_ANSWERS: usize = 8;
+
+/// What a tunnel has carried.
+#[derive(Clone, Copy)]
+pub(crate) struct Carried {
+    pub(crate) sent: u64,
+    pub(crate) received: u64,
+    /// How it was ended, if by us.
+    pub(crate) ended: Option<&'static str>,
+}
+
+/// Answers a request for a WebSocket and, if the backend agrees, carries it to its end.
+pub(crate) async fn open(
+    door: &Door,
+    session: &mut Session,
+    journey: &mut Journey,
+    handshake: &Handshake,
+) -> Result<()> {
+    let mut ended = streams::watch(&door.streams, journey, None);
+    let request = outgoing(door, session, journey)?;
+    let backend = tokio::select! {
+        biased;
+        why = streams::told(&mut ended) => Err(why),
+        answered = ask(door, journey, request) => Ok(answered?),
+    };
+    let backend = backend.map_err(|why| journey.fail(why))?;
+    let Some(answer) = backend.resp_header() else { return Err(journey.fail(Refusal::UpstreamInvalid)) };
+    if answer.status != StatusCode::SWITCHING_PROTOCOLS {
+        return relay(session, journey, backend).await;
+    }
+    if !handshake.is_accepted_by(&answer.headers) {
+        return Err(journey.fail(Refusal::UpstreamInvalid));
+    }
+    let answer = response_with(answer, |headers| handshake.answer(headers));
+    agree(session, journey, answer).await?;
+    let idle = journey.route.as_ref().map_or(policies::route::WEBSOCKET_IDLE, |route| route.websocket_idle);
+    let told = async { closing(&streams::told(&mut ended).await) };
+    let carried = carry(session, backend, idle, told).await?;
+    journey.ended = carried.ended;
+    journey.tunnel = Some(carried);
+    Ok(())
+}
+
+/// What a client hears when its stream is ended by us.
+fn closing(why: &Refusal) -> Ending {
+    let code = match why {
+        Refusal::ShuttingDown => 1001,
+        Refusal::DirectoryUnavailable => 1013,
+        _ => 4401,
+    };
+    Ending { code, reason: why.code() }
+}
+
+/// The request that leaves: what belongs to the client's connection removed first, so that nothing of ours can be named away.
+fn outgoing(door: &Door, session: &Session, journey: &Journey) -> Result<RequestHeader> {
+    let mut parts = request::Parts::from(session.req_header().clone());
+    websocket::hop_by_hop(&mut parts.headers);
+    parts.headers.remove(header::CONTENT_LENGTH);
+    parts.headers.remove(header::EXPECT);
+    let mut request = RequestHeader::from(parts);
+    inject::rewrite(&mut request, journey, &door.minter, journey.now)?;
+    let mut parts = request::Parts::from(request);
+    Handshake::ask(&mut parts.headers);
+    Ok(RequestHeader::from(parts))
+}
+
+/// Connects, asks, and reads the header of the answer.
+async fn ask(door: &Door, journey: &mut Journey, request: RequestHeader) -> Result<Backend> {
+    let mut backend = connect(&door.tunnels, journey).await?;
+    backend.write_request_header(Box::new(request)).await.map_err(Error::into_up)?;
+    for _ in 0..=INTERIM_ANSWERS {
+        backend.read_response().await.map_err(Error::into_up)?;
+        let status = backend.resp_header().map(|answer| answer.status);
+        if status.is_some_and(|status| !status.is_informational() || status == StatusCode::SWITCHING_PROTOCOLS) {
+            return Ok(backend);
+        }
+    }
+    Err(journey.fail(Refusal::UpstreamInvalid))
+}
+
+/// A connection that nobody else uses, to the next server that takes one.
+async fn connect(connector: &TransportConnector, journey: &mut Journey) -> Result<Backend> {
+    loop {
+        let (upstream, permit) = journey.destination()?;
+        let (mut peer, name) = upstream.pick(permit).map_err(|refusal| journey.fail(refusal))?;
+        // HTTP/2 has other WebSockets (RFC 8441), which nobody asks us for.
+        peer.options.alpn = ALPN::H1;
+        journey.peer = Some(name);
+        match connector.new_stream(&*peer).await {
+            Ok(stream) => {
+                let mut backend = Backend::new_with_options(stream, &*peer);
+                backend.read_timeout = peer.options.read_timeout;
+                backend.write_timeout = peer.options.write_timeout;
+                return Ok(backend);
+            }
+            Err(_) if journey.may_try_again() => {}
+            Err(error) => return Err(error.into_up()),
+        }
+    }
+}
+
+/// Hands on an answer that agrees to nothing, with its body.
+async fn relay(session: &mut Session, journey: &Journey, mut backend: Backend) -> Result<()> {
+    let Some(answer) = backend.resp_header() else { return Ok(()) };
+    let has_body = !matches!(answer.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+    let mut answer = response_with(answer, |headers| {
+        websocket::hop_by_hop(headers);
+        if has_body && !headers.contains_key(header::CONTENT_LENGTH) {
+            headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+        }
+    });
+    answer::dress(&mut answer, journey.readers(session.req_header()), journey);
+    session.write_response_header(Box::new(answer), !has_body).await?;
+    while has_body && let Some(bytes) = backend.read_body_bytes().await.map_err(Error::into_up)? {
+        session.write_response_body(Some(bytes), false).await?;
+    }
+    session.write_response_body(None, true).await
+}
+
+/// Writes the 101.
+async fn agree(session: &mut Session, journey: &Journey, mut answer: ResponseHeader) -> Result<()> {
+    answer::dress(&mut answer, journey.readers(session.req_header()), journey);
+    session.write_response_header(Box::new(answer), false).await
+}
+
+/// Takes both connections out of their sessions, with what they have read ahead, and carries bytes between them.
+async fn carry(
+    session: &mut Session,
+    mut backend: Backend,
+    idle: std::time::Duration,
+    told: impl Future<Output = Ending>,
+) -> Result<Carried> {
+    let from_client = at_hand(session.downstream_session.read_request_body()).await;
+    let from_server = at_hand(backend.read_body_bytes()).await;
+    let client = take_stream(session)?;
+    let mut pump = Pump::new((client, from_client), (backend.into_inner(), from_server));
+    let ending = pump.run(idle, told).await;
+    let carried = Carried { sent: pump.sent(), received: pump.received(), ended: ending.map(|ending| ending.reason) };
+    // Pingora closes what it finds here.
+    *session.downstream_session = ServerSession::new_http1(pump.client);
+    Ok(carried)
+}
+
+/// What has been read already, if anything.
+async fn at_hand(read: impl Future<Output = Result<Option<Bytes>>>) -> Bytes {
+    tokio::select! {
+        biased;
+        read = read => read.ok().flatten().unwrap_or_default(),
+        () = ready(()) => Bytes::new(),
+    }
+}
+
+fn take_stream(session: &mut Session) -> Result<Stream> {
+    let nobody = ServerSession::new_custom(Box::new(()));
+    match std::mem::replace(&mut *session.downstream_session, nobody) {
+        ServerSession::H1(http1) => Ok(http1.into_inner()),
+        other => {
+            *session.downstream_session = other;
+            Err(Error::explain(ErrorType::InternalError, "only HTTP/1.1 becomes a WebSocket"))
+        }
+    }
+}
+
+/// A copy of an answer with its headers changed.
+fn response_with(answer: &ResponseHeader, change: impl FnOnce(&mut http::HeaderMap)) -> ResponseHeader {
+    let mut parts = response::Parts::from(answer.clone());
+    change(&mut parts.headers);
+    parts.version = http::Version::HTTP_11;
+    ResponseHeader::from(parts)
+}

@@ -1,0 +1,129 @@
+//! gRPC callers are told in gRPC's words: refusals without a message, and ends in the trailers.
+
+use std::{future::Future, time::Duration};
+
+use bytes::Bytes;
+use h2::{RecvStream, client::SendRequest};
+use http::{HeaderMap, Request, Response};
+use serde_json::json;
+use tokio::net::TcpStream;
+
+use crate::{
+    platform::{Platform, Setup, eventually},
+    wire::{Wire, by_hand},
+};
+
+const ROUTES: &str = r#"
+[[route]]
+name = "calls"
+paths = ["/calls/*"]
+upstream = "demo"
+tier_limits = false
+
+[[route]]
+name = "once"
+paths = ["/once/*"]
+upstream = "demo"
+limits = [{ per = "user", requests = "1/hour" }]
+"#;
+
+fn run<T>(test: impl Future<Output = T>) -> T {
+    // The test itself may block; its connections go on in another thread.
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    runtime.block_on(async { tokio::time::timeout(Duration::from_mins(1), test).await.unwrap() })
+}
+
+async fn connect(platform: &Platform) -> SendRequest<Bytes> {
+    let stream = TcpStream::connect(platform.http).await.unwrap();
+    let (client, connection) = h2::client::handshake(stream).await.unwrap();
+    tokio::spawn(connection);
+    client
+}
+
+/// Begins a call with one message.
+async fn call(client: &mut SendRequest<Bytes>, path: &str, token: &str) -> h2::client::ResponseFuture {
+    let mut request = Request::post(format!("http://door.test{path}"))
+        .header("content-type", "application/grpc+proto")
+        .header("te", "trailers");
+    if !token.is_empty() {
+        request = request.header("authorization", format!("Bearer {token}"));
+    }
+    *client = client.clone().ready().await.unwrap();
+    let (response, mut body) = client.send_request(request.body(()).unwrap(), false).unwrap();
+    body.send_data(Bytes::from_static(b"\0\0\0\0\x02hi"), true).unwrap();
+    response
+}
+
+fn text<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {
+    headers.get(name).map_or("", |value| value.to_str().unwrap())
+}
+
+fn told(answer: &Response<RecvStream>) -> (u16, &str, &str) {
+    assert!(answer.body().is_end_stream(), "a refusal is one block of headers: {answer:?}");
+    (answer.status().as_u16(), text(answer.headers(), "content-type"), text(answer.headers(), "grpc-status"))
+}
+
+#[test]
+fn a_refusal_is_its_headers_alone() {
+    let gone = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let platform = Setup::default().append("routes.toml", ROUTES).upstream(gone).start();
+    let token = platform.register("grpc@example.com")["access_token"].as_str().unwrap().to_owned();
+    run(async {
+        let mut client = connect(&platform).await;
+        for (path, token, status, message) in [
+            ("/calls/x", "", "16", "Send `Authorization: Bearer"),
+            ("/calls/x", "not.a.token", "16", "The credential is not valid"),
+            ("/demo/admin/x", &token, "7", "This needs role admin."),
+            ("/nowhere", "", "12", "Nothing is exposed"),
+            ("/calls/x", &token, "14", "The service behind this path cannot be reached."),
+            ("/once/x", &token, "14", ""),
+            ("/once/x", &token, "8", "The quota once-user-"),
+        ] {
+            let answer = call(&mut client, path, token).await.await.unwrap();
+            assert_eq!(told(&answer), (200, "application/grpc", status), "{path}: {answer:?}");
+            assert!(text(answer.headers(), "grpc-message").starts_with(message), "{answer:?}");
+            assert_eq!(answer.headers().contains_key("retry-after"), status == "8", "{answer:?}");
+            assert_eq!(text(answer.headers(), "x-request-id").len(), 32);
+        }
+    });
+    // Whoever does not speak gRPC is told as ever.
+    let web = platform.send("POST", "/calls/x", &[("Content-Type", "application/grpc-web")], "x");
+    assert_eq!((web.status, web.code().as_str()), (401, "missing_credential"));
+}
+
+#[test]
+fn a_call_of_a_revoked_caller_ends_with_unauthenticated() {
+    let (upstream, connections) = by_hand();
+    let platform = Setup::default().append("routes.toml", ROUTES).upstream(upstream).start();
+    let token = platform.register("out@example.com")["access_token"].as_str().unwrap().to_owned();
+    run(async {
+        let mut client = connect(&platform).await;
+        let (answered, silent) =
+            (call(&mut client, "/calls/answered", &token).await, call(&mut client, "/calls/silent", &token).await);
+        let mut upstreams: Vec<Wire> = connections.iter().take(2).collect();
+        for upstream in &mut upstreams {
+            if upstream.head().contains("/calls/answered") {
+                upstream.write(
+                    "HTTP/1.1 200 OK\r\nContent-Type: application/grpc\r\nTransfer-Encoding: chunked\r\n\r\n\
+                     7\r\n\0\0\0\0\x02ho\r\n",
+                );
+            }
+        }
+        let mut answer = answered.await.unwrap();
+        assert_eq!(answer.body_mut().data().await.unwrap().unwrap(), &b"\0\0\0\0\x02ho"[..]);
+        let out = platform.post("/auth/logout", Some(&token), &json!({}));
+        assert_eq!(out.status / 100, 2);
+
+        // Both clients hear it, though neither backend said a word.
+        assert!(answer.body_mut().data().await.is_none(), "there are no more messages");
+        let trailers = answer.body_mut().trailers().await.unwrap().expect("trailers");
+        assert_eq!((text(&trailers, "grpc-status"), trailers.contains_key("grpc-message")), ("16", true));
+        let refused = silent.await.unwrap();
+        assert_eq!(told(&refused), (200, "application/grpc", "16"), "{refused:?}");
+        for upstream in &mut upstreams {
+            upstream.rest();
+        }
+    });
+    eventually("the calls to end", || platform.metric("portcullis_streams") == 0);
+    assert_eq!(platform.metric("portcullis_requests_in_flight"), 0);
+}

@@ -1,0 +1,218 @@
+//! Streams end with their caller's right to them, though no byte flows; and only then.
+
+use std::{io::Write, time::Instant};
+
+use serde_json::json;
+
+use crate::{
+    platform::{Platform, Setup, eventually},
+    wire::{self, Wire, backend, by_hand, echo},
+};
+
+const ROUTES: &str = r#"
+[[route]]
+name = "streams"
+paths = ["/streams/*"]
+upstream = "demo"
+websocket = true
+tier_limits = false
+expiry_grace = "3s"
+max_body_bytes = 1073741824
+
+[[route]]
+name = "developers"
+paths = ["/developers/*"]
+upstream = "demo"
+roles = ["developer"]
+websocket = true
+"#;
+
+fn setup() -> Setup {
+    Setup::default().append("routes.toml", ROUTES)
+}
+
+fn token(platform: &Platform, email: &str) -> String {
+    platform.register(email)["access_token"].as_str().unwrap().to_owned()
+}
+
+fn log_out(platform: &Platform, token: &str) {
+    assert_eq!(platform.post("/auth/logout", Some(token), &json!({})).status / 100, 2);
+}
+
+#[test]
+fn idle_websockets_of_a_revoked_caller_end_in_time_and_others_live_on() {
+    let platform = setup().upstream(backend(echo)).start();
+    let (revoked, other) = (token(&platform, "gone@example.com"), token(&platform, "here@example.com"));
+    let number = std::env::var("PORTCULLIS_STREAMS").map_or(100, |number| number.parse().unwrap());
+    let mut idle: Vec<Wire> = (0..number).map(|_| wire::open(platform.http, "/streams/x", &revoked)).collect();
+    let mut alive = wire::open(platform.http, "/streams/x", &other);
+    assert_eq!(platform.metric("portcullis_streams"), number + 1);
+    let began = Instant::now();
+    log_out(&platform, &revoked);
+    for client in &mut idle {
+        assert_eq!(client.close(), (4401, "revoked".to_owned()));
+    }
+    let took = began.elapsed();
+    // Run by hand with 1000, on a machine that does nothing else, it is held to the promise.
+    assert!(took.as_secs() < if number > 100 { 2 } else { 20 }, "{took:?}");
+    for mut client in idle {
+        assert_eq!(client.rest(), b"");
+    }
+    alive.echoes("still here");
+    eventually("the ended to be forgotten", || platform.metric("portcullis_streams") == 1);
+    assert_eq!(platform.metric("portcullis_streams_ended_total{reason=\"revoked\"}"), number);
+    eventually("the access log", || platform.log().matches("\"ended\":\"revoked\"").count() as u64 == number);
+}
+
+#[test]
+fn the_backend_of_an_ended_websocket_hears_it_too() {
+    let (upstream, connections) = by_hand();
+    let platform = setup().upstream(upstream).start();
+    let token = token(&platform, "told@example.com");
+    let mut client = Wire::connect(platform.http);
+    client.write(wire::handshake("/streams/x", &[("Authorization", &format!("Bearer {token}"))]));
+    let mut upstream = connections.recv().unwrap();
+    upstream.head();
+    // The end comes in the middle of a frame: it is finished first.
+    let frame = wire::frame(1, b"a whole frame");
+    upstream.write([wire::agreed("").as_bytes(), &frame[..5]].concat());
+    client.head();
+    assert_eq!(client.read(5), frame[..5]);
+    log_out(&platform, &token);
+    eventually("the end to be told", || platform.metric("portcullis_streams_ended_total{reason=\"revoked\"}") == 1);
+    upstream.write([&frame[5..], &wire::frame(1, b"too late")].concat());
+    assert_eq!(client.rest(), [&frame[5..], b"\x88\x09\x11\x31revoked"].concat());
+    assert_eq!(upstream.close().0, 1001);
+    assert_eq!(upstream.rest(), b"");
+}
+
+#[test]
+fn a_change_ends_a_stream_only_if_it_takes_the_right_to_it() {
+    let platform = setup().upstream(backend(echo)).start();
+    let admin = platform.admin();
+    let user = platform.register("dev@example.com");
+    let (token, id) = (user["access_token"].as_str().unwrap(), user["user"]["id"].as_str().unwrap());
+    let change = |what: serde_json::Value| {
+        let changed = platform.json("PATCH", &format!("/admin/users/{id}"), Some(&admin), &what);
+        assert_eq!(changed.status, 200, "{changed:?}");
+    };
+    change(json!({ "role": "developer" }));
+    let mut working = wire::open(platform.http, "/developers/x", token);
+    let mut idle = wire::open(platform.http, "/streams/x", token);
+    let renamed = platform.json("PATCH", "/auth/me", Some(token), &json!({ "name": "Another Name" }));
+    assert_eq!(renamed.status, 200, "{renamed:?}");
+    change(json!({ "tier": "pro" }));
+    // Whoever is ended by a later change was looked at after the earlier ones.
+    let mut witness = wire::open(platform.http, "/streams/x", &admin);
+    log_out(&platform, &admin);
+    assert_eq!(witness.close().0, 4401);
+    working.echoes("a name is no right");
+    idle.echoes("nor is a tier");
+    let admin = platform.login("root@example.com");
+    let changed = platform.json("PATCH", &format!("/admin/users/{id}"), Some(&admin), &json!({ "role": "user" }));
+    assert_eq!(changed.status, 200, "{changed:?}");
+    assert_eq!(working.close(), (4401, "forbidden".to_owned()));
+    idle.echoes("any role may");
+    let disabled =
+        platform.json("PATCH", &format!("/admin/users/{id}"), Some(&admin), &json!({ "status": "disabled" }));
+    assert_eq!(disabled.status, 200, "{disabled:?}");
+    assert_eq!(idle.close(), (4401, "account_disabled".to_owned()));
+}
+
+#[test]
+fn a_stream_outlives_its_token_by_the_grace_of_its_route() {
+    let platform =
+        setup().edit("gateway.toml", "access_ttl = \"30m\"", "access_ttl = \"2s\"").upstream(backend(echo)).start();
+    let token = token(&platform, "short@example.com");
+    let mut client = wire::open(platform.http, "/streams/x", &token);
+    eventually("the token to expire", || platform.get("/auth/me", &token).code() == "expired");
+    client.echoes("in the grace");
+    assert_eq!(client.close(), (4401, "expired".to_owned()));
+}
+
+/// A request whose answer has begun and does not end.
+fn events(platform: &Platform, token: &str, connections: &std::sync::mpsc::Receiver<Wire>) -> (Wire, Wire) {
+    let mut client = Wire::connect(platform.http);
+    client.write(format!("GET /streams/events HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n\r\n"));
+    let mut upstream = connections.recv().unwrap();
+    upstream.head();
+    upstream.write(
+        "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n9\r\ndata: 1\n\n\r\n",
+    );
+    assert!(client.head().starts_with("HTTP/1.1 200"));
+    assert_eq!(client.read(14), b"9\r\ndata: 1\n\n\r\n");
+    (client, upstream)
+}
+
+#[test]
+fn idle_events_end_when_their_caller_logs_out_and_others_live_on() {
+    let (upstream, connections) = by_hand();
+    let platform = setup().upstream(upstream).start();
+    let (gone, here) = (token(&platform, "gone@example.com"), token(&platform, "here@example.com"));
+    let (mut ended, mut ended_upstream) = events(&platform, &gone, &connections);
+    let (mut alive, mut alive_upstream) = events(&platform, &here, &connections);
+    log_out(&platform, &gone);
+    assert_eq!(ended.rest(), b"", "cut off, not finished: there is no last chunk");
+    assert_eq!(ended_upstream.rest(), b"");
+    alive_upstream.write("9\r\ndata: 2\n\n\r\n0\r\n\r\n");
+    assert_eq!(alive.read(19), b"9\r\ndata: 2\n\n\r\n0\r\n\r\n");
+    eventually("both to be counted", || platform.metric("portcullis_requests_in_flight") == 0);
+    eventually("the log", || platform.log().contains("\"ended\":\"revoked\""));
+    // The connection serves on after a stream that ended by itself.
+    alive.write(format!("GET /streams/again HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {here}\r\n\r\n"));
+    alive_upstream.head();
+    alive_upstream.write("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+    assert!(alive.head().starts_with("HTTP/1.1 200"));
+    assert_eq!(alive.read(2), b"ok");
+}
+
+#[test]
+fn an_upload_that_has_stopped_ends_with_a_refusal() {
+    let (upstream, connections) = by_hand();
+    let platform = setup().upstream(upstream).start();
+    let token = token(&platform, "up@example.com");
+    let mut client = Wire::connect(platform.http);
+    client.write(format!(
+        "POST /streams/up HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nfirst\r\n"
+    ));
+    let mut upstream = connections.recv().unwrap();
+    upstream.head();
+    assert_eq!(upstream.read(10), b"5\r\nfirst\r\n");
+    log_out(&platform, &token);
+    let answer = crate::platform::Answer::parse(&client.rest());
+    assert_eq!((answer.status, answer.code().as_str()), (401, "revoked"), "{answer:?}");
+    assert_eq!(upstream.rest(), b"");
+}
+
+#[test]
+fn a_stop_says_goodbye_to_what_would_not_end() {
+    let mut platform =
+        setup().edit("gateway.toml", "drain = \"30s\"", "drain = \"200ms\"").upstream(backend(echo)).start();
+    let token = token(&platform, "bye@example.com");
+    let mut client = wire::open(platform.http, "/streams/x", &token);
+    platform.gateway().signal("TERM");
+    assert_eq!(client.close(), (1001, "shutting_down".to_owned()));
+    assert_eq!(platform.gateway().wait(), Some(0));
+}
+
+#[test]
+fn an_upload_that_its_backend_does_not_take_is_cut_off() {
+    let (upstream, connections) = by_hand();
+    let platform = setup().upstream(upstream).start();
+    let token = token(&platform, "stuck@example.com");
+    let mut client = Wire::connect(platform.http);
+    client.write(format!(
+        "POST /streams/up HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\nTransfer-Encoding: chunked\r\n\r\n"
+    ));
+    let mut upstream = connections.recv().unwrap();
+    upstream.head();
+    // Until nobody between the two takes any more.
+    client.stream.set_write_timeout(Some(std::time::Duration::from_millis(500))).unwrap();
+    let chunk = [&b"10000\r\n"[..], &vec![b'x'; 65536], b"\r\n"].concat();
+    while client.stream.write_all(&chunk).is_ok() {}
+    log_out(&platform, &token);
+    client.rest();
+    eventually("the request to end", || platform.metric("portcullis_requests_in_flight") == 0);
+    eventually("the access log", || platform.log().contains("\"ended\":\"revoked\""));
+    assert_eq!(platform.log().matches("\"path\":\"/streams/up\"").count(), 1, "it is recorded once");
+}
