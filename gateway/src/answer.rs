@@ -106,6 +106,10 @@ pub(crate) async fn refuse(session: &mut Session, refusal: &Refusal, journey: &J
     if grpc::is_call(&session.req_header().headers) {
         return grpc::refuse(session, refusal, journey).await;
     }
+    if matches!(refusal, Refusal::Malformed(_)) {
+        // Who cannot be read once is not read again (RFC 9112 §9.3: what follows may be anything).
+        session.set_keepalive(None);
+    }
     let problem = Problem { request_id: journey.request_id().map(str::to_owned), ..Problem::from(refusal) };
     let mut response = ResponseHeader::build(refusal.status(), Some(12))?;
     response.insert_header(header::CONTENT_TYPE, "application/problem+json")?;

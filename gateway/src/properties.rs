@@ -122,7 +122,7 @@ fn read_connection(bytes: &[u8], piece: usize) -> (Option<usize>, Option<Refusal
             Err(misread) => return ((!misread.in_body).then_some(passed + misread.passed), Some(misread.refusal)),
             Ok(0) if arrived < bytes.len() => arrived = bytes.len().min(arrived + piece),
             // Everything has come: the request before is answered, and the next one may follow.
-            Ok(0) if passed > answered && http1.next_request() => answered = passed,
+            Ok(0) if passed > answered && http1.next_request(false) => answered = passed,
             Ok(0) => return (Some(passed), None),
             Ok(more) => passed += more,
         }

@@ -153,7 +153,8 @@ impl Chunks {
 fn size(line: &[u8]) -> Result<u64, Refusal> {
     let digits = line.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
     let (size, extension) = line.split_at(digits);
-    let begins = matches!(extension.first(), None | Some(b';' | b' ' | b'\t'));
+    // Blanks may stand before an extension (RFC 9112 §7.1.1), and mean nothing elsewhere.
+    let begins = matches!(extension.trim_ascii_start().first(), Some(b';')) || extension.is_empty();
     let is_plain = extension.iter().all(|byte| matches!(byte, b' '..=b'~' | b'\t'));
     if !(1..=15).contains(&digits) || !begins || !is_plain {
         return Err(Refusal::Malformed("a chunk's size is not a number"));

@@ -341,7 +341,7 @@ impl AsyncRead for Guarded {
             *this.next_request.get_mut() = false;
             if let Protocol::Http1(http1) = &mut this.speaks {
                 this.reading.end();
-                if !http1.next_request() {
+                if !http1.next_request(!this.stash.is_empty()) {
                     return Poll::Ready(Ok(()));
                 }
             }

@@ -18,7 +18,9 @@ pub(crate) struct Http1 {
     state: State,
     /// Has a head been passed on whose answer is not complete? Until then no other is.
     in_flight: bool,
-    /// Until it is known whether the request's wish for another protocol is granted.
+    /// Did the request ask for another protocol?
+    asked_upgrade: bool,
+    /// Until it is known whether that is granted.
     awaits_upgrade: bool,
 }
 
@@ -57,7 +59,13 @@ pub(crate) struct Misread {
 impl Http1 {
     /// A connection of which nothing has come yet.
     pub(crate) fn new(limits: HeadLimits) -> Self {
-        Self { limits, state: State::Head(HeadReader::default()), in_flight: false, awaits_upgrade: false }
+        Self {
+            limits,
+            state: State::Head(HeadReader::default()),
+            in_flight: false,
+            asked_upgrade: false,
+            awaits_upgrade: false,
+        }
     }
 
     /// How many of `bytes` may be passed on. Those that may not are shown again, with what comes after them.
@@ -72,7 +80,8 @@ impl Http1 {
                     Ok(None) => return Ok(passed),
                     Ok(Some(head)) => {
                         passed += head.len;
-                        (self.in_flight, self.awaits_upgrade) = (true, head.asks_upgrade);
+                        self.in_flight = true;
+                        (self.asked_upgrade, self.awaits_upgrade) = (head.asks_upgrade, head.asks_upgrade);
                         self.state = State::Body(head.framing.into());
                     }
                     Err(refusal) => return Err(Misread { refusal, passed, in_body: false }),
@@ -89,10 +98,14 @@ impl Http1 {
         }
     }
 
-    /// The answer is complete and the next request may come. `false` if the last one has not come whole: what follows would be
-    /// taken for a request (SECURITY §3, CVE-2025-4366).
+    /// The answer is complete and the next request may come, of which `some` bytes have come before their time. `false` if the
+    /// last one has not come whole, so that what follows would be taken for a request (SECURITY §3, CVE-2025-4366), or asked
+    /// for another protocol, so that what came early may be that protocol's (CVE-2026-2833).
     #[must_use]
-    pub(crate) fn next_request(&mut self) -> bool {
+    pub(crate) fn next_request(&mut self, some: bool) -> bool {
+        if std::mem::take(&mut self.asked_upgrade) && some {
+            return false;
+        }
         if let State::Body(body) = &self.state {
             if !body.is_done() {
                 return false;
@@ -154,7 +167,7 @@ mod tests {
         let two = [GET, BAD].concat();
         assert_eq!(http1.judge(&two), Ok(GET.len()));
         assert_eq!(http1.judge(BAD), Ok(0), "not looked at yet");
-        assert!(http1.next_request());
+        assert!(http1.next_request(false));
         let misread = http1.judge(BAD).expect_err("a bare LF");
         assert_eq!((misread.passed, misread.in_body), (0, false));
     }
@@ -164,9 +177,9 @@ mod tests {
         let mut http1 = http1();
         assert_eq!(http1.judge(&[POST, b"3\r\nab"].concat()), Ok(POST.len() + 5));
         assert_eq!(http1.awaits(), Awaited::Body);
-        assert!(!http1.next_request(), "a body that has not come whole");
+        assert!(!http1.next_request(false), "a body that has not come whole");
         assert_eq!(http1.judge(&[b"c\r\n0\r\n\r\n", GET].concat()), Ok(8));
-        assert!(http1.next_request());
+        assert!(http1.next_request(false));
         assert_eq!(http1.judge(GET), Ok(GET.len()));
     }
 
@@ -185,7 +198,7 @@ mod tests {
         assert_eq!(http1.judge(GET), Ok(0));
         http1.sees_written(b"HTTP/1.1 101 Switching Protocols\r\n\r\n");
         assert_eq!(http1.judge(b"\x81\x00"), Ok(2));
-        assert!(!http1.next_request(), "there is no request after a tunnel");
+        assert!(!http1.next_request(false), "there is no request after a tunnel");
     }
 
     #[test]
@@ -194,7 +207,15 @@ mod tests {
         assert_eq!(http1.judge(WEBSOCKET), Ok(WEBSOCKET.len()));
         http1.sees_written(b"HTTP/1.1 200 OK\r\nContent-Length: 12\r\n\r\n");
         http1.sees_written(b"HTTP/1.1 101");
-        assert!(http1.next_request());
+        assert!(http1.next_request(false));
         assert_eq!(http1.judge(BAD).map_err(|misread| misread.in_body), Err(false));
+    }
+
+    #[test]
+    fn bytes_behind_a_refused_upgrade_are_no_request() {
+        let mut http1 = http1();
+        assert_eq!(http1.judge(&[WEBSOCKET, GET].concat()), Ok(WEBSOCKET.len()));
+        http1.sees_written(b"HTTP/1.1 403 Forbidden\r\n\r\n");
+        assert!(!http1.next_request(true));
     }
 }

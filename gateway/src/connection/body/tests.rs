@@ -52,6 +52,7 @@ fn a_chunk_that_could_be_read_in_two_ways_is_refused() {
         "+3\r\nabc\r\n",
         "0x3\r\nabc\r\n",
         " 3\r\nabc\r\n",
+        "3 \r\nabc\r\n",
         "3g\r\nabc\r\n",
         "1234567890123456\r\n",
         "0\r\nno colon\r\n\r\n",
