@@ -30,7 +30,7 @@ use tokio::{
     task::JoinHandle,
 };
 
-use crate::{cli::Failure, door::Door, metrics::Metrics, readiness::Readiness};
+use crate::{cli::Failure, config::UpstreamSettings, door::Door, metrics::Metrics, readiness::Readiness};
 
 /// How often a stop looks whether the last request has ended.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
@@ -73,7 +73,12 @@ pub(crate) fn serve_door(
     (listener, address): (TcpListener, SocketAddr),
     stop: watch::Receiver<bool>,
 ) -> JoinHandle<()> {
-    let conf = Arc::new(ServerConf { upstream_keepalive_pool_size: UPSTREAM_POOL, ..ServerConf::default() });
+    let conf = Arc::new(ServerConf {
+        upstream_keepalive_pool_size: UPSTREAM_POOL,
+        // Pingora counts the first try as a retry; its default is 16.
+        max_retries: UpstreamSettings::MOST_TRIES,
+        ..ServerConf::default()
+    });
     let mut service = http_proxy_service(&conf, door);
     let name = address.to_string();
     service.add_tcp(&name);

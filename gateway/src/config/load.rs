@@ -1,6 +1,7 @@
 //! Reads the configuration folder, or the defaults that are built in, into a [`Config`], or finds everything that is wrong.
 
 mod server;
+mod upstream_tls;
 mod upstreams;
 
 use std::{

@@ -5,6 +5,7 @@
 
 mod load;
 mod raw;
+mod upstream;
 
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
 
@@ -14,6 +15,10 @@ use ipnet::IpNet;
 pub use load::{ConfigFolder, load};
 use policies::{Policy, Quota, cases::Case, header::Folding};
 pub use raw::schema;
+pub use upstream::{
+    Balance, CircuitSettings, ClientCertificate, EjectionSettings, Endpoint, HealthSettings, Protocol, RetrySettings,
+    TlsSettings, UpstreamSettings, UpstreamTimeouts,
+};
 
 /// Everything the folder says.
 pub struct Config {
@@ -173,21 +178,6 @@ pub enum AccessLog {
     Stdout,
     /// Appended to a file.
     File(PathBuf),
-}
-
-/// `[upstreams.NAME]`.
-#[derive(Clone, PartialEq, Eq)]
-pub struct UpstreamSettings {
-    /// `host:port` each.
-    pub servers: Vec<String>,
-    /// Making a connection.
-    pub connect_timeout: Duration,
-    /// The longest silence.
-    pub response_timeout: Duration,
-    /// Keeping an unused connection.
-    pub idle_timeout: Duration,
-    /// What its servers are told of the caller.
-    pub headers: Box<[IdentityHeader]>,
 }
 
 /// A header that tells an upstream who is calling (DESIGN §2).

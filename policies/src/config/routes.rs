@@ -162,5 +162,11 @@ fn timeouts(file: &mut Document<'_>, raw: &RawTimeouts) -> Timeouts {
         }
         Some(text.0)
     };
-    Timeouts { connect: read(&raw.connect), response: read(&raw.response), idle: read(&raw.idle) }
+    Timeouts {
+        connect: read(&raw.connect),
+        response: read(&raw.response),
+        first_byte: read(&raw.first_byte),
+        total: read(&raw.total),
+        idle: read(&raw.idle),
+    }
 }

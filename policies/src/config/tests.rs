@@ -60,7 +60,7 @@ fn a_route_is_what_is_written() {
         tier_limits = false
         forward_credential = true
         max_body_bytes = 0
-        timeouts = { response = "10m" }
+        timeouts = { response = "10m", first_byte = "5m", total = "1h" }
         cors = { origins = ["https://app.example.com"], credentials = true }
     "#;
     let policy = read(routes, ROLES, TIERS, "").unwrap().policy;
@@ -75,6 +75,8 @@ fn a_route_is_what_is_written() {
     assert_eq!((route.limits[2].per, route.limits[2].kind), (Per::Key, Kind::Concurrent(5)));
     assert_eq!((route.tier_limits, route.forward_credential, route.max_body), (false, true, Some(0)));
     assert_eq!((route.timeouts.connect, route.timeouts.response), (None, Some(Duration::from_mins(10))));
+    assert_eq!(route.timeouts.first_byte, Some(Duration::from_mins(5)));
+    assert_eq!(route.timeouts.total, Some(Duration::from_hours(1)));
     let cors = route.cors.as_ref().unwrap();
     assert!(cors.preflight("https://app.example.com", "PATCH", None).is_ok());
     assert!(cors.preflight("https://app.example.com", "DELETE", None).is_err());
