@@ -130,12 +130,15 @@ fn read_limits(server: Server) -> ReadLimits {
     }
 }
 
+/// Hashing a password may have to wait for its turn.
+const OFFICE_PATIENCE: Duration = Duration::from_secs(30);
+
 /// Our own service knows its caller by the assertion and by nothing else.
 fn office_settings(socket: &Path) -> UpstreamSettings {
     let shipped = UpstreamSettings::shipped();
     UpstreamSettings {
         servers: vec![Endpoint::Unix(socket.to_owned())],
-        timeouts: UpstreamTimeouts { response: Duration::from_secs(30), ..shipped.timeouts },
+        timeouts: UpstreamTimeouts { silence: OFFICE_PATIENCE, response: OFFICE_PATIENCE, ..shipped.timeouts },
         headers: [IdentityHeader::XRequestId, IdentityHeader::XGatewayAssertion].into(),
         ..shipped
     }

@@ -8,6 +8,7 @@
 //! nothing but the peer. `health` looks after the servers and `resolve` after their names, in the background; `retry` is
 //! what one request may try again. Who is told what of a caller is [`crate::inject`]'s.
 
+mod attempt;
 mod balance;
 mod circuit;
 mod health;
@@ -24,13 +25,16 @@ use std::{
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
-use pingora::{Error, ErrorSource, ErrorType, upstreams::peer::HttpPeer};
+use pingora::upstreams::peer::HttpPeer;
 use policies::{Permit, Refusal};
 use tokio::task::JoinHandle;
 
-pub(crate) use self::retry::Tries;
+pub(crate) use self::{
+    attempt::{Attempt, Failure},
+    retry::Tries,
+};
 use self::{
-    circuit::{Circuit, Turn},
+    circuit::Circuit,
     peer::Mould,
     resolve::{Book, System, Target},
     retry::Budget,
@@ -60,33 +64,6 @@ pub(crate) struct Upstream {
     ejecting: Mutex<()>,
     metrics: UpstreamMetrics,
     tasks: Mutex<Vec<JoinHandle<()>>>,
-}
-
-/// One request at one server, counted there until it is dropped. Whoever holds it says how it went; if nobody does (the
-/// client left), it counts neither way.
-pub(crate) struct Attempt {
-    upstream: Arc<Upstream>,
-    server: Arc<Server>,
-    /// Does the circuit wait to hear of it?
-    probe: bool,
-    /// Does the server's return wait to hear of it?
-    trial: bool,
-    told: bool,
-    /// When the whole request must be over.
-    deadline: Option<Instant>,
-}
-
-/// How an attempt failed through the server's fault.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Failure {
-    /// No connection.
-    Connect,
-    /// Silence.
-    Timeout,
-    /// The connection ended before the answer did.
-    Closed,
-    /// Not HTTP.
-    Invalid,
 }
 
 /// Why a pool could not be made.
@@ -206,7 +183,7 @@ impl Upstream {
         }
         tries.made += 1;
         let mut peer = Box::new(server.peer.clone());
-        self.mould.adapt(&mut peer.options, timeouts, left);
+        peer::adapt(&mut peer.options, timeouts, left);
         let server = Arc::clone(server);
         Ok((peer, Attempt { upstream: Arc::clone(self), server, probe, trial, told: false, deadline }))
     }
@@ -299,12 +276,6 @@ impl Upstream {
     }
 }
 
-impl Drop for Upstream {
-    fn drop(&mut self) {
-        self.retire();
-    }
-}
-
 /// What a health check asks for: the name in the certificate, or the first server's.
 fn host(settings: &UpstreamSettings) -> Box<str> {
     match (&settings.tls, settings.servers.first()) {
@@ -312,107 +283,6 @@ fn host(settings: &UpstreamSettings) -> Box<str> {
         (None, Some(Endpoint::Name(host, _))) => host.clone(),
         (None, Some(Endpoint::Address(address))) => address.to_string().into(),
         (None, Some(Endpoint::Unix(_)) | None) => "localhost".into(),
-    }
-}
-
-// === impl Attempt ===
-
-impl Attempt {
-    /// The server's address, as the log calls it.
-    pub(crate) fn server(&self) -> &Arc<str> {
-        &self.server.name
-    }
-
-    /// Is the time for the whole request over? Asked for every chunk.
-    pub(crate) fn is_overdue(&self) -> bool {
-        self.deadline.is_some_and(|deadline| Instant::now() >= deadline)
-    }
-
-    /// The server has answered, whatever it said.
-    pub(crate) fn succeeded(&mut self) {
-        if std::mem::replace(&mut self.told, true) {
-            return;
-        }
-        if self.server.vitals.succeeded() {
-            tracing::info!(upstream = &*self.upstream.name, server = &*self.server.name, "a server is back");
-            self.upstream.count_well();
-        }
-        self.turned(self.upstream.circuit.succeeded());
-    }
-
-    /// The server has failed the request.
-    pub(crate) fn failed(&mut self, failure: Failure) {
-        if std::mem::replace(&mut self.told, true) {
-            return;
-        }
-        let upstream = &self.upstream;
-        upstream.metrics.failed(failure as usize);
-        if self.trial || self.server.vitals.failed(upstream.settings.ejection) {
-            upstream.eject(&self.server, self.trial);
-            upstream.count_well();
-        }
-        self.turned(upstream.circuit.failed(self.probe, upstream.settings.circuit, now));
-    }
-
-    fn turned(&self, turn: Turn) {
-        let upstream = &self.upstream;
-        match turn {
-            Turn::Opened => {
-                upstream.metrics.circuit_opened.inc();
-                upstream.metrics.circuit_open.set(1);
-                tracing::warn!(upstream = &*upstream.name, "an upstream keeps failing and is left alone for a while");
-            }
-            Turn::Closed => {
-                upstream.metrics.circuit_open.set(0);
-                tracing::info!(upstream = &*upstream.name, "an upstream answers again");
-            }
-            Turn::None => {}
-        }
-    }
-}
-
-impl Drop for Attempt {
-    fn drop(&mut self) {
-        self.server.vitals.leave();
-        if self.told {
-            return;
-        }
-        if self.trial {
-            self.server.vitals.give_back();
-        }
-        if self.probe {
-            self.upstream.circuit.give_back();
-        }
-    }
-}
-
-// === impl Failure ===
-
-impl Failure {
-    /// What an error says of the server; `None` where the fault is the client's or our own.
-    pub(crate) fn of(error: &Error) -> Option<Self> {
-        if *error.esource() != ErrorSource::Upstream {
-            return None;
-        }
-        match error.etype() {
-            ErrorType::ConnectTimedout
-            | ErrorType::ReadTimedout
-            | ErrorType::WriteTimedout
-            | ErrorType::TLSHandshakeTimedout => Some(Self::Timeout),
-            ErrorType::ConnectRefused
-            | ErrorType::ConnectNoRoute
-            | ErrorType::ConnectError
-            | ErrorType::ConnectProxyFailure
-            | ErrorType::TLSHandshakeFailure
-            | ErrorType::InvalidCert
-            | ErrorType::HandshakeError => Some(Self::Connect),
-            ErrorType::ConnectionClosed | ErrorType::ReadError | ErrorType::WriteError | ErrorType::H2Error => {
-                Some(Self::Closed)
-            }
-            // Our own lack of sockets, descriptors or sense.
-            ErrorType::SocketError | ErrorType::BindError | ErrorType::InternalError | ErrorType::UnknownError => None,
-            _ => Some(Self::Invalid),
-        }
     }
 }
 

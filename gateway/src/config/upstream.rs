@@ -91,9 +91,9 @@ pub struct ClientCertificate {
 pub struct UpstreamTimeouts {
     /// Making a connection.
     pub connect: Duration,
-    /// Until the answer begins; `None`: as `response`.
-    pub first_byte: Option<Duration>,
-    /// The longest silence.
+    /// The longest wait for bytes of the answer, the first or the next.
+    pub silence: Duration,
+    /// The longest wait for bytes of the request to be taken.
     pub response: Duration,
     /// The whole request; `None`: as long as it takes.
     pub total: Option<Duration>,
@@ -164,7 +164,7 @@ impl UpstreamSettings {
             max_h2_streams: 100,
             timeouts: UpstreamTimeouts {
                 connect: Duration::from_secs(2),
-                first_byte: None,
+                silence: Duration::from_mins(1),
                 response: Duration::from_mins(1),
                 total: None,
                 idle: Duration::from_mins(1),

@@ -23,10 +23,13 @@ pub(super) fn choose<'a>(
     failed: &[u64],
 ) -> Option<(&'a Arc<Server>, bool)> {
     let is_open = |server: &&Arc<Server>| !failed.contains(&server.vitals.id) && server.vitals.is_open();
+    // A request that is tried again takes no further turn: with two servers every request would begin at the same one.
+    let turn = || if failed.is_empty() { turn.fetch_add(1, Relaxed) } else { turn.load(Relaxed) };
     match balance {
-        Balance::RoundRobin => in_turn(servers, turn).filter(is_open).find_map(entered),
+        Balance::RoundRobin => in_turn(servers, turn()).filter(is_open).find_map(entered),
         Balance::LeastConnections => {
             // In turn, so that the first of equals is not always the same.
+            let turn = turn();
             best(|| in_turn(servers, turn).filter(is_open).min_by_key(|server| server.vitals.in_flight()))
         }
         Balance::ConsistentHash => {
@@ -53,15 +56,15 @@ pub(super) fn hash(name: &str) -> u64 {
         .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)))
 }
 
-/// The finaliser of SplitMix64 (Steele et al. 2014): every bit of the input changes every bit of the output.
+/// The finaliser of `SplitMix64` (Steele et al. 2014): every bit of the input changes every bit of the output.
 const fn mix(mut bits: u64) -> u64 {
     bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     bits ^ (bits >> 31)
 }
 
-fn in_turn<'a>(servers: &'a [Arc<Server>], turn: &AtomicUsize) -> impl Iterator<Item = &'a Arc<Server>> {
-    let (after, before) = servers.split_at(turn.fetch_add(1, Relaxed) % servers.len().max(1));
+fn in_turn(servers: &[Arc<Server>], turn: usize) -> impl Iterator<Item = &Arc<Server>> {
+    let (after, before) = servers.split_at(turn % servers.len().max(1));
     before.iter().chain(after)
 }
 

@@ -65,6 +65,8 @@ fn bound(peer: &mut HttpPeer, timeout: Duration) {
     options.total_connection_timeout = Some(timeout);
     options.read_timeout = Some(timeout);
     options.write_timeout = Some(timeout);
+    // A connection of HTTP/2 with room for more is kept for others, and would be for ever when its check is given up.
+    options.max_h2_streams = 1;
 }
 
 /// Over a connection that is closed afterwards: what is checked is also whether one can be made.

@@ -69,10 +69,10 @@ impl Mould {
     }
 
     fn set(&self, options: &mut PeerOptions) {
-        let UpstreamTimeouts { connect, first_byte, response, total: _, idle } = self.timeouts;
+        let UpstreamTimeouts { connect, silence, response, total: _, idle } = self.timeouts;
         options.connection_timeout = Some(connect);
         options.total_connection_timeout = Some(connect);
-        options.read_timeout = Some(silence(first_byte, response));
+        options.read_timeout = Some(silence);
         options.write_timeout = Some(response);
         options.idle_timeout = Some(idle);
         options.alpn = self.alpn.clone();
@@ -82,35 +82,37 @@ impl Mould {
         options.tcp_keepalive = Some(KEEPALIVE);
     }
 
-    /// What the route says of timeouts, in place of what the upstream says; and no longer than what is left of the whole.
-    pub(super) fn adapt(&self, options: &mut PeerOptions, route: &Timeouts, left: Option<Duration>) {
-        let Timeouts { connect, response, first_byte, total: _, idle } = *route;
-        if let Some(connect) = connect {
-            options.connection_timeout = Some(connect);
-            options.total_connection_timeout = Some(connect);
-        }
-        if first_byte.is_some() || response.is_some() {
-            let response = response.unwrap_or(self.timeouts.response);
-            options.read_timeout = Some(silence(first_byte.or(self.timeouts.first_byte), response));
-            options.write_timeout = Some(response);
-        }
-        if let Some(idle) = idle {
-            options.idle_timeout = Some(idle);
-        }
-        if let Some(left) = left {
-            for timeout in [
-                &mut options.connection_timeout,
-                &mut options.total_connection_timeout,
-                &mut options.read_timeout,
-                &mut options.write_timeout,
-            ] {
-                *timeout = Some(timeout.map_or(left, |timeout| timeout.min(left)));
-            }
-        }
-    }
-
     pub(super) fn total(&self, route: &Timeouts) -> Option<Duration> {
         route.total.or(self.timeouts.total)
+    }
+}
+
+/// What the route says of timeouts, in place of what the upstream says; and no longer than what is left of the whole.
+pub(super) fn adapt(options: &mut PeerOptions, route: &Timeouts, left: Option<Duration>) {
+    let Timeouts { connect, response, first_byte, total: _, idle } = *route;
+    if let Some(connect) = connect {
+        options.connection_timeout = Some(connect);
+        options.total_connection_timeout = Some(connect);
+    }
+    if let Some(response) = response {
+        options.write_timeout = Some(response);
+    }
+    // Pingora has one time-out for every read of a try. The parser has seen to it that the first is not the shorter one.
+    if let Some(silence) = first_byte.or(response) {
+        options.read_timeout = Some(silence);
+    }
+    if let Some(idle) = idle {
+        options.idle_timeout = Some(idle);
+    }
+    if let Some(left) = left {
+        for timeout in [
+            &mut options.connection_timeout,
+            &mut options.total_connection_timeout,
+            &mut options.read_timeout,
+            &mut options.write_timeout,
+        ] {
+            *timeout = Some(timeout.map_or(left, |timeout| timeout.min(left)));
+        }
     }
 }
 
@@ -120,11 +122,6 @@ const KEEPALIVE: TcpKeepalive = TcpKeepalive {
     count: 3,
     user_timeout: Duration::ZERO,
 };
-
-/// Pingora has one timeout for every read of a request, the first and the others.
-fn silence(first_byte: Option<Duration>, response: Duration) -> Duration {
-    first_byte.map_or(response, |first_byte| first_byte.max(response))
-}
 
 /// Connections are shared within this key only: whoever expects, believes or shows something else gets others.
 fn group_key(name: &str, settings: &UpstreamSettings) -> u64 {
@@ -184,12 +181,13 @@ mod tests {
         let cast = || mould.cast(&Target::Inet(([127, 0, 0, 1], 80).into())).expect("an address").options;
         let seconds = Duration::from_secs;
         let mut options = cast();
-        mould.adapt(&mut options, &Timeouts { response: Some(seconds(9)), ..Timeouts::default() }, None);
+        adapt(&mut options, &Timeouts { response: Some(seconds(9)), ..Timeouts::default() }, None);
         assert_eq!((options.read_timeout, options.connection_timeout), (Some(seconds(9)), Some(seconds(2))));
-        mould.adapt(&mut options, &Timeouts { first_byte: Some(seconds(300)), ..Timeouts::default() }, None);
+        let mut options = cast();
+        adapt(&mut options, &Timeouts { first_byte: Some(seconds(300)), ..Timeouts::default() }, None);
         assert_eq!((options.read_timeout, options.write_timeout), (Some(seconds(300)), Some(seconds(60))));
         let mut options = cast();
-        mould.adapt(&mut options, &Timeouts::default(), Some(seconds(1)));
+        adapt(&mut options, &Timeouts::default(), Some(seconds(1)));
         let all =
             [options.connection_timeout, options.total_connection_timeout, options.read_timeout, options.write_timeout];
         assert_eq!(all, [Some(seconds(1)); 4]);

@@ -3,8 +3,10 @@
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 mod attack;
+mod backends;
 mod lifecycle;
 mod main_path;
 mod passing;
 mod platform;
 mod readme;
+mod secure_backends;

@@ -162,11 +162,17 @@ fn timeouts(file: &mut Document<'_>, raw: &RawTimeouts) -> Timeouts {
         }
         Some(text.0)
     };
-    Timeouts {
+    let timeouts = Timeouts {
         connect: read(&raw.connect),
         response: read(&raw.response),
         first_byte: read(&raw.first_byte),
         total: read(&raw.total),
         idle: read(&raw.idle),
+    };
+    if let Some(given) = &raw.first_byte
+        && timeouts.response.is_some_and(|response| given.0 < response)
+    {
+        file.note(given.span(), "must not be shorter than `response`; leave that out instead");
     }
+    timeouts
 }

@@ -15,7 +15,7 @@ use crate::config::{ClientCertificate, TlsSettings, raw};
 
 impl Reader<'_, '_> {
     pub(super) fn tls(&mut self, raw: &raw::Tls) -> Option<TlsSettings> {
-        let authorities = self.pem(&raw.ca, authorities);
+        let authorities = self.pem(raw.ca.as_ref(), authorities);
         let client = self.client_certificate(raw);
         let sni = self.document.resolve(&raw.sni, self.folder)?;
         if ServerName::try_from(sni.as_str()).is_err() {
@@ -31,8 +31,8 @@ impl Reader<'_, '_> {
             self.document
                 .note(alone.span(), "a certificate and its key go together: `client_certificate`, `client_key`");
         }
-        let chain = self.pem(&raw.client_certificate, certificates);
-        let key = self.pem(&raw.client_key, private_key);
+        let chain = self.pem(raw.client_certificate.as_ref(), certificates);
+        let key = self.pem(raw.client_key.as_ref(), private_key);
         let (chain, key) = (chain?, key?);
         let der = chain.iter().cloned().map(CertificateDer::from).collect();
         if let Err(error) = CertifiedKey::from_der(der, key.clone_key(), &aws_lc_rs::default_provider()) {

@@ -2,18 +2,18 @@
 
 use std::{
     collections::BTreeMap,
+    net::SocketAddr,
     path::{Path, PathBuf},
     time::Duration,
 };
 
-use policies::config::{DurationText, Placed, Value};
+use policies::config::{DurationText, Placed, Surroundings, Value};
 
 use super::Reader;
 use crate::{
     config::{
         Balance, CircuitSettings, EjectionSettings, Endpoint, HealthSettings, Protocol, RetrySettings,
-        UpstreamSettings, UpstreamTimeouts,
-        raw::{self, Given},
+        UpstreamSettings, UpstreamTimeouts, raw,
     },
     snapshot::ADMIN_API,
 };
@@ -89,10 +89,18 @@ impl Reader<'_, '_> {
     }
 
     fn timeouts(&mut self, raw: &raw::Upstream, shipped: UpstreamTimeouts) -> UpstreamTimeouts {
+        let response = self.lasting(raw.response_timeout.as_ref(), shipped.response);
+        let first_byte = self.perhaps(raw.first_byte_timeout.as_ref());
+        if let (Some(given), Some(first_byte), true) =
+            (&raw.first_byte_timeout, first_byte, raw.response_timeout.is_some())
+            && first_byte < response
+        {
+            self.document.note(given.span(), "must not be shorter than `response_timeout`; leave that out instead");
+        }
         UpstreamTimeouts {
             connect: self.lasting(raw.connect_timeout.as_ref(), shipped.connect),
-            first_byte: self.perhaps(raw.first_byte_timeout.as_ref()),
-            response: self.lasting(raw.response_timeout.as_ref(), shipped.response),
+            silence: first_byte.unwrap_or(response),
+            response,
             total: self.perhaps(raw.total_timeout.as_ref()),
             idle: self.lasting(raw.idle_timeout.as_ref(), shipped.idle),
         }
@@ -167,9 +175,12 @@ impl Reader<'_, '_> {
     }
 
     /// What a file of PEM holds, by `read`; what is wrong with it is noted where the file is named.
-    pub(super) fn pem<T>(&mut self, given: &Given<String>, read: impl Fn(&[u8]) -> Result<T, String>) -> Option<T> {
-        use policies::config::Surroundings as _;
-        let given = given.as_ref()?;
+    pub(super) fn pem<T>(
+        &mut self,
+        given: Option<&Placed<Value<String>>>,
+        read: impl Fn(&[u8]) -> Result<T, String>,
+    ) -> Option<T> {
+        let given = given?;
         let path = self.document.resolve(given, self.folder)?;
         let text = self.folder.file(&path).map_err(|reason| format!("the file \"{path}\" cannot be read: {reason}"));
         text.and_then(|text| read(text.as_bytes()).map_err(|reason| format!("the file \"{path}\" {reason}")))
@@ -201,7 +212,9 @@ fn endpoint(text: &str) -> Result<Endpoint, String> {
         }
         return Ok(Endpoint::Unix(PathBuf::from(path)));
     }
-    if let Ok(address) = text.parse() {
+    if let Ok(address) = text.parse::<SocketAddr>()
+        && address.port() > 0
+    {
         return Ok(Endpoint::Address(address));
     }
     text.rsplit_once(':')

@@ -24,7 +24,7 @@ pub(in crate::config) struct Upstream {
     pub(in crate::config) max_h2_streams: Given<u64>,
     /// Making a connection, TLS included; 2s by default.
     pub(in crate::config) connect_timeout: Given<DurationText>,
-    /// Until the answer begins; by default as `response_timeout`.
+    /// Until the answer begins, and then the longest silence too; by default as `response_timeout`, and not shorter than it.
     pub(in crate::config) first_byte_timeout: Given<DurationText>,
     /// The longest silence; 60s by default.
     pub(in crate::config) response_timeout: Given<DurationText>,
