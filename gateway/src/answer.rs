@@ -10,7 +10,9 @@ use pingora::{
 };
 use policies::{Cors, Problem, Refusal, Route, ratelimit_fields, ratelimit_fields::Reading};
 
-use crate::{connection::fault, fields::Fields, grpc, inbound::Inbound, journey::Journey, limiter::Standing};
+use crate::{
+    connection::fault, fields::Fields, grpc, inbound::Inbound, journey::Journey, limiter::Standing, upstream::Failure,
+};
 
 /// An answer that needs no upstream.
 pub(crate) struct LocalAnswer {
@@ -237,15 +239,14 @@ pub(crate) fn refusal_of(error: &Error) -> Option<Refusal> {
             | ErrorType::ConnectionClosed,
         ) => None,
         (ErrorSource::Downstream, _) => Some(Refusal::Malformed("the request cannot be read")),
-        (_, ErrorType::ConnectTimedout | ErrorType::ReadTimedout | ErrorType::WriteTimedout) => {
-            Some(Refusal::UpstreamTimeout)
-        }
-        (
-            _,
-            ErrorType::ConnectRefused | ErrorType::ConnectNoRoute | ErrorType::ConnectError | ErrorType::SocketError,
-        ) => Some(Refusal::UpstreamConnect),
         (_, ErrorType::HTTPStatus(400)) => Some(Refusal::Malformed("the request cannot be forwarded as it is")),
-        (ErrorSource::Upstream, _) => Some(Refusal::UpstreamInvalid),
+        (ErrorSource::Upstream, _) => Some(match Failure::of(error) {
+            Some(Failure::Timeout) => Refusal::UpstreamTimeout,
+            // Without a failure of its own: we could not even try.
+            Some(Failure::Connect) | None => Refusal::UpstreamConnect,
+            Some(Failure::Closed) => Refusal::UpstreamClosed,
+            Some(Failure::Invalid) => Refusal::UpstreamInvalid,
+        }),
         (ErrorSource::Internal | ErrorSource::Unset, _) => Some(Refusal::Internal),
     }
 }

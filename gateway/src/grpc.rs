@@ -93,6 +93,8 @@ fn status_of(refusal: &Refusal) -> Status {
         | Refusal::UpstreamTimeout
         | Refusal::UpstreamClosed
         | Refusal::UpstreamInvalid
+        | Refusal::UpstreamUnavailable
+        | Refusal::UpstreamCircuitOpen { .. }
         | Refusal::Overloaded
         | Refusal::ShuttingDown => Status::Unavailable,
         Refusal::RequestTimeout => Status::DeadlineExceeded,

@@ -1,13 +1,14 @@
 //! One request on its way through: what each step left for the next, and what is written down at the end.
 
 use std::{
+    net::{IpAddr, Ipv6Addr},
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use chrono::{DateTime, Utc};
 use http::header;
-use pingora::{Error, ErrorType, Result, http::RequestHeader, proxy::Session};
+use pingora::{Error, ErrorType, Result, http::RequestHeader, proxy::Session, upstreams::peer::HttpPeer};
 use policies::{Permit, Refusal, Route};
 use prometheus::IntGauge;
 
@@ -21,7 +22,7 @@ use crate::{
     snapshot::Snapshot,
     streams::{Ticket, guard::Guard},
     tunnel::Carried,
-    upstream::Upstream,
+    upstream::{Attempt, Failure, Tries, Upstream},
     websocket::Handshake,
 };
 
@@ -51,8 +52,8 @@ pub(crate) struct Journey {
     /// The limit that refused, for the `RateLimit` fields of a 429.
     pub(crate) exceeded: Option<Box<Standing>>,
     pub(crate) refusal: Option<Refusal>,
-    /// The server that was tried last.
-    pub(crate) peer: Option<Arc<str>>,
+    /// What was sent to a server last.
+    pub(crate) attempt: Option<Attempt>,
     /// Its place among the streams, if it lasts.
     pub(crate) ticket: Option<Ticket>,
     /// What waits for the stream's end beside Pingora.
@@ -62,7 +63,7 @@ pub(crate) struct Journey {
     /// What it carried as a WebSocket.
     pub(crate) tunnel: Option<Carried>,
     is_recorded: bool,
-    tries: usize,
+    tries: Tries,
     body_bytes: u64,
     in_flight: IntGauge,
 }
@@ -72,9 +73,10 @@ pub(crate) struct Journey {
 impl Journey {
     pub(crate) fn begin(rules: Arc<Snapshot>, in_flight: &IntGauge) -> Self {
         in_flight.inc();
+        let began = Instant::now();
         Self {
             in_flight: in_flight.clone(),
-            began: Instant::now(),
+            began,
             now: Utc::now(),
             decided: None,
             rules,
@@ -85,13 +87,13 @@ impl Journey {
             receipt: Receipt::default(),
             exceeded: None,
             refusal: None,
-            peer: None,
+            attempt: None,
             ticket: None,
             guard: None,
             ended: None,
             tunnel: None,
             is_recorded: false,
-            tries: 0,
+            tries: Tries::since(began),
             body_bytes: 0,
         }
     }
@@ -146,9 +148,35 @@ impl Journey {
         if self.body_bytes > most { Err(self.fail(Refusal::BodyTooLarge { limit: most })) } else { Ok(()) }
     }
 
-    pub(crate) fn may_try_again(&mut self) -> bool {
-        self.tries += 1;
-        self.permit.as_ref().is_some_and(|permit| self.tries < self.rules.upstream(permit).tries())
+    /// Picks a server for the next attempt.
+    pub(crate) fn attempt(&mut self) -> Result<Box<HttpPeer>> {
+        let client = self.inbound.as_ref().map_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED), |inbound| inbound.client);
+        let permit = self.permit.as_ref().ok_or_else(|| Error::explain(ErrorType::InternalError, "no permit"))?;
+        let picked = self.rules.upstream(permit).pick(permit, client, &mut self.tries);
+        let (peer, attempt) = picked.map_err(|refusal| self.fail(refusal))?;
+        self.attempt = Some(attempt);
+        Ok(peer)
+    }
+
+    /// The attempt has failed: tells its server, and finds out whether there may be another if the request can be sent
+    /// again. `stale`: on a connection that was closed while it lay idle, which is nobody's fault.
+    pub(crate) fn attempt_failed(&mut self, error: &Error, may_send_again: bool, stale: bool) -> bool {
+        let (Some(failure), None, Some(attempt)) = (Failure::of(error), &self.refusal, &mut self.attempt) else {
+            return false;
+        };
+        if !stale {
+            attempt.failed(failure);
+            self.tries.without(attempt);
+        }
+        may_send_again && self.destination().is_ok_and(|(upstream, _)| upstream.may_retry(&self.tries))
+    }
+
+    /// Bytes flow, but the time for the whole request may be over.
+    pub(crate) fn check_deadline(&mut self) -> Result<()> {
+        if self.attempt.as_ref().is_some_and(Attempt::is_overdue) {
+            return Err(self.fail(Refusal::UpstreamTimeout));
+        }
+        Ok(())
     }
 
     /// The last step: metrics, and one line in the access log.
@@ -207,7 +235,7 @@ impl Journey {
             },
             refusal: self.refusal.as_ref().map(Refusal::code),
             status,
-            upstream: self.peer.take(),
+            upstream: self.attempt.as_ref().map(|attempt| Arc::clone(attempt.server())),
             decided_us: self.decided.unwrap_or(took).as_micros() as u64,
             total_us: took.as_micros() as u64,
             sent_bytes,

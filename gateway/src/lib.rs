@@ -235,8 +235,8 @@ impl Running {
 async fn first_rules(config: Config, office: &Path, metrics: &Metrics) -> Result<Snapshot, Failure> {
     refuse_failing_cases(&config)?;
     metrics.config_generation.set(1);
-    let made = Snapshot::make(1, config, office, metrics).await;
-    made.map_err(|error| Failure::Config(vec![error.to_string()]))
+    let made = Snapshot::make(1, config, office, metrics, None).await;
+    made.inspect(Snapshot::begin).map_err(|error| Failure::Config(vec![error.to_string()]))
 }
 
 fn refuse_failing_cases(config: &Config) -> Result<(), Failure> {

@@ -3,12 +3,16 @@
 //! Children of label vectors that the hot path touches are resolved when a configuration is loaded ([`RouteMetrics`]),
 //! so that a request costs atomic adds and no hash of labels.
 
+mod upstreams;
+
 use std::time::Duration;
 
 use policies::Refusal;
 use prometheus::{
     Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
 };
+
+pub(crate) use self::upstreams::{UpstreamMetrics, UpstreamsMetrics};
 
 /// Seconds. The door itself answers in tens of microseconds; upstreams take milliseconds to minutes.
 const SECONDS: [f64; 14] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0];
@@ -38,6 +42,7 @@ pub(crate) struct Metrics {
     pub(crate) reloads: IntCounterVec,
     pub(crate) certificate_reloads: IntCounterVec,
     pub(crate) log_dropped: IntCounter,
+    pub(crate) upstreams: UpstreamsMetrics,
 }
 
 /// Connections of clients, and why some of them were ended unheard.
@@ -150,6 +155,7 @@ impl Metrics {
                 "portcullis_access_log_dropped_total",
                 "Access events dropped because the writer fell behind.",
             )?,
+            upstreams: UpstreamsMetrics::new(r)?,
             registry,
         })
     }

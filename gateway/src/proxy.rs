@@ -7,14 +7,17 @@
 //! WebSocket takes the same steps to its permit and then a way of its own, [`crate::tunnel`]; what lasts is entered in
 //! [`crate::streams`].
 
-use std::sync::{Arc, atomic::Ordering};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use identity::{Credential, CredentialError};
 use pingora::{
-    Error, ErrorType, Result,
+    Error, ErrorType, Result, RetryType,
     http::{RequestHeader, ResponseHeader},
     proxy::{FailToProxy, ProxyHttp, Session},
     upstreams::peer::HttpPeer,
@@ -30,6 +33,7 @@ use crate::{
     journey::{Admission, Journey},
     streams::{self, cut, guard::Guard},
     tunnel,
+    upstream::Failure,
     websocket::Handshake,
 };
 
@@ -151,10 +155,7 @@ impl ProxyHttp for Door {
     async fn upstream_peer(&self, session: &mut Session, journey: &mut Self::CTX) -> Result<Box<HttpPeer>> {
         // Another try begins with the session as it came.
         journey.relieve(session);
-        let (upstream, permit) = journey.destination()?;
-        let (peer, name) = upstream.pick(permit).map_err(|refusal| journey.fail(refusal))?;
-        journey.peer = Some(name);
-        Ok(peer)
+        journey.attempt()
     }
 
     /// forward: strip, inject, sign.
@@ -181,7 +182,18 @@ impl ProxyHttp for Door {
         if end && body.as_ref().is_some_and(Bytes::is_empty) {
             *body = None;
         }
+        journey.check_deadline()?;
         journey.count_body(body.as_ref().map_or(0, Bytes::len))
+    }
+
+    fn upstream_response_body_filter(
+        &self,
+        _: &mut Session,
+        _: &mut Option<Bytes>,
+        _: bool,
+        journey: &mut Self::CTX,
+    ) -> Result<Option<Duration>> {
+        journey.check_deadline().map(|()| None)
     }
 
     /// respond: security headers and the state of the limits.
@@ -194,6 +206,9 @@ impl ProxyHttp for Door {
     where
         Self::CTX: Send + Sync,
     {
+        if let Some(attempt) = &mut journey.attempt {
+            attempt.succeeded();
+        }
         if response.status.is_informational() {
             return Ok(());
         }
@@ -212,7 +227,29 @@ impl ProxyHttp for Door {
         journey: &mut Self::CTX,
         mut error: Box<Error>,
     ) -> Box<Error> {
-        error.set_retry(journey.may_try_again());
+        let retry = journey.attempt_failed(&error, true, false);
+        error.set_retry(retry);
+        error
+    }
+
+    /// Something has been sent: only what may be done twice (RFC 9110 §9.2.2) is sent again, if its body is still at hand
+    /// and nothing of an answer has been passed on. After a time-out it is not: who waited in vain once need not wait
+    /// again, and a service that is too slow need not be asked twice.
+    fn error_while_proxy(
+        &self,
+        _: &HttpPeer,
+        session: &mut Session,
+        mut error: Box<Error>,
+        journey: &mut Self::CTX,
+        reused: bool,
+    ) -> Box<Error> {
+        let may_send_again = Failure::of(&error) == Some(Failure::Closed)
+            && session.response_written().is_none()
+            && session.req_header().method.is_idempotent()
+            && !session.as_ref().retry_buffer_truncated();
+        let stale = reused && error.retry == RetryType::ReusedOnly;
+        let retry = journey.attempt_failed(&error, may_send_again, stale);
+        error.set_retry(retry);
         error
     }
 

@@ -78,14 +78,18 @@ impl Reloader {
         let needs_restart = restart_sections(&started_with, &config.settings);
         let cases = config.cases.clone();
         let generation = self.rules.load().generation + 1;
-        let snapshot = Snapshot::make(generation, config, &self.office, &self.metrics)
+        let before = self.rules.load_full();
+        let snapshot = Snapshot::make(generation, config, &self.office, &self.metrics, Some(&before))
             .await
             .map_err(|error| vec![error.to_string()])?;
         let failures = cases::run(&snapshot.policy, &cases);
         if !failures.is_empty() {
             return Err(failures.iter().map(ToString::to_string).collect());
         }
-        self.rules.store(Arc::new(snapshot));
+        let snapshot = Arc::new(snapshot);
+        self.rules.store(Arc::clone(&snapshot));
+        before.retire(&snapshot, &self.metrics);
+        snapshot.begin();
         self.metrics.config_generation.set(i64::try_from(generation).unwrap_or(i64::MAX));
         Ok(Applied { generation, needs_restart })
     }

@@ -29,7 +29,7 @@ use tokio::{
 
 use crate::{
     cli::Failure,
-    config::{Server, Settings},
+    config::{Server, Settings, UpstreamSettings},
     connection::{
         Limits, Patience, accept::Listener, frames::FrameLimits, gate::Gate, head::HeadLimits, tls::TlsServer,
     },
@@ -178,7 +178,12 @@ pub(crate) fn serve_door(
 }
 
 fn pingora_proxy(door: Door, server: &Server) -> HttpProxy<Door> {
-    let conf = Arc::new(ServerConf { upstream_keepalive_pool_size: UPSTREAM_POOL, ..ServerConf::default() });
+    let conf = Arc::new(ServerConf {
+        upstream_keepalive_pool_size: UPSTREAM_POOL,
+        // Pingora counts the first try as a retry; its default is 16.
+        max_retries: UpstreamSettings::MOST_TRIES,
+        ..ServerConf::default()
+    });
     let mut proxy = HttpProxy::new(door, conf);
     proxy.handle_init_modules();
     let mut options = HttpServerOptions::default();

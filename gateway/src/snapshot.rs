@@ -9,7 +9,7 @@ use http::HeaderMap;
 use policies::{Permit, Policy, Refusal, Route, header::Reserved};
 
 use crate::{
-    config::{Browser, Config, IdentityHeader, Server, UpstreamSettings},
+    config::{Browser, Config, Endpoint, IdentityHeader, Server, UpstreamSettings, UpstreamTimeouts},
     inbound::{Inbound, ReadLimits},
     metrics::{Metrics, RouteMetrics},
     upstream::{Upstream, UpstreamError},
@@ -39,6 +39,7 @@ pub(crate) struct Snapshot {
     pub(crate) redirect_to_https: bool,
     pub(crate) browser: Browser,
     max_body: u64,
+    pools: BTreeMap<String, Arc<Upstream>>,
     /// By route number.
     upstreams: Box<[Arc<Upstream>]>,
     /// By route number.
@@ -48,18 +49,20 @@ pub(crate) struct Snapshot {
 // === impl Snapshot ===
 
 impl Snapshot {
-    /// Resolves every upstream and route of a parsed configuration.
+    /// Resolves every upstream and route of a parsed configuration. What `before` knows of upstreams that stay is kept.
     pub(crate) async fn make(
         generation: u64,
         config: Config,
         office: &Path,
         metrics: &Metrics,
+        before: Option<&Self>,
     ) -> Result<Self, SnapshotError> {
         let Config { settings, policy, .. } = config;
-        let mut pools =
-            BTreeMap::from([(ADMIN_API.to_owned(), Arc::new(Upstream::unix(ADMIN_API, office, &office_settings())?))]);
-        for (name, settings) in &settings.upstreams {
-            pools.insert(name.clone(), Arc::new(Upstream::resolve(name, settings).await?));
+        let mut pools = BTreeMap::new();
+        for (name, settings) in settings.upstreams.iter().chain([(&ADMIN_API.to_owned(), &office_settings(office))]) {
+            let same = before.and_then(|before| before.pools.get(name));
+            let pool = Upstream::make(name, settings, same, before.is_none(), metrics.upstreams.of(name)).await?;
+            pools.insert(name.clone(), pool);
         }
         let routes = policy.routes.routes();
         // The parser has refused routes to upstreams that do not exist.
@@ -75,9 +78,30 @@ impl Snapshot {
             max_body: server.max_body_bytes,
             read_limits: read_limits(server),
             policy: Arc::new(policy),
+            pools,
             upstreams,
             metrics,
         })
+    }
+
+    /// It is in force from now on: its servers and their names are looked after.
+    pub(crate) fn begin(&self) {
+        self.pools.values().for_each(Upstream::begin);
+    }
+
+    /// `after` has taken its place. Requests under way are finished here; what is no longer used is looked after no more.
+    pub(crate) fn retire(&self, after: &Self, metrics: &Metrics) {
+        for (name, pool) in &self.pools {
+            match after.pools.get(name) {
+                Some(other) if Arc::ptr_eq(pool, other) => {}
+                other => {
+                    pool.retire();
+                    if other.is_none() {
+                        metrics.upstreams.forget(name);
+                    }
+                }
+            }
+        }
     }
 
     pub(crate) fn upstream(&self, permit: &Permit) -> &Arc<Upstream> {
@@ -106,13 +130,16 @@ fn read_limits(server: Server) -> ReadLimits {
     ReadLimits { max_uri_bytes: server.max_uri_bytes, trusted_proxies: server.trusted_proxies }
 }
 
+/// Hashing a password may have to wait for its turn.
+const OFFICE_PATIENCE: Duration = Duration::from_secs(30);
+
 /// Our own service knows its caller by the assertion and by nothing else.
-fn office_settings() -> UpstreamSettings {
+fn office_settings(socket: &Path) -> UpstreamSettings {
+    let shipped = UpstreamSettings::shipped();
     UpstreamSettings {
-        servers: Vec::new(),
-        connect_timeout: Duration::from_secs(2),
-        response_timeout: Duration::from_secs(30),
-        idle_timeout: Duration::from_mins(1),
+        servers: vec![Endpoint::Unix(socket.to_owned())],
+        timeouts: UpstreamTimeouts { silence: OFFICE_PATIENCE, response: OFFICE_PATIENCE, ..shipped.timeouts },
         headers: [IdentityHeader::XRequestId, IdentityHeader::XGatewayAssertion].into(),
+        ..shipped
     }
 }

@@ -108,6 +108,9 @@ async fn ask(door: &Door, journey: &mut Journey, request: RequestHeader) -> Resu
         backend.read_response().await.map_err(Error::into_up)?;
         let status = backend.resp_header().map(|answer| answer.status);
         if status.is_some_and(|status| !status.is_informational() || status == StatusCode::SWITCHING_PROTOCOLS) {
+            if let Some(attempt) = &mut journey.attempt {
+                attempt.succeeded();
+            }
             return Ok(backend);
         }
     }
@@ -117,20 +120,18 @@ async fn ask(door: &Door, journey: &mut Journey, request: RequestHeader) -> Resu
 /// A connection that nobody else uses, to the next server that takes one.
 async fn connect(connector: &TransportConnector, journey: &mut Journey) -> Result<Backend> {
     loop {
-        let (upstream, permit) = journey.destination()?;
-        let (mut peer, name) = upstream.pick(permit).map_err(|refusal| journey.fail(refusal))?;
+        let mut peer = journey.attempt()?;
         // HTTP/2 has other WebSockets (RFC 8441), which nobody asks us for.
         peer.options.alpn = ALPN::H1;
-        journey.peer = Some(name);
-        match connector.new_stream(&*peer).await {
+        match connector.new_stream(&*peer).await.map_err(Error::into_up) {
             Ok(stream) => {
                 let mut backend = Backend::new_with_options(stream, &*peer);
                 backend.read_timeout = peer.options.read_timeout;
                 backend.write_timeout = peer.options.write_timeout;
                 return Ok(backend);
             }
-            Err(_) if journey.may_try_again() => {}
-            Err(error) => return Err(error.into_up()),
+            Err(error) if journey.attempt_failed(&error, true, false) => {}
+            Err(error) => return Err(error),
         }
     }
 }

@@ -1,35 +1,69 @@
 //! Upstreams: named pools of servers, and which server the next request goes to.
 //!
-//! Round robin over resolved addresses, every timeout set (Pingora's own defaults are "none", DEPENDENCIES §1.6), and a
-//! pool key per upstream so that two upstreams on one address never share a connection. Picking a server takes a
-//! [`Permit`]: forwarding without a decision does not compile. Health checks and other balancing come later.
+//! ```text
+//! pick ──► circuit: is the pool left alone? ──► balance: which server? ──► peer: how to connect ──► an [`Attempt`]
+//!                                                                         whose outcome server and circuit are told
+//! ```
+//! Picking a server takes a [`Permit`]: forwarding without a decision does not compile. It takes no lock and allocates
+//! nothing but the peer. `health` looks after the servers and `resolve` after their names, in the background; `retry` is
+//! what one request may try again. Who is told what of a caller is [`crate::inject`]'s.
+
+mod attempt;
+mod balance;
+mod circuit;
+mod health;
+mod peer;
+mod resolve;
+mod retry;
+mod server;
 
 use std::{
-    hash::{DefaultHasher, Hash, Hasher},
-    net::SocketAddr,
-    path::Path,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
+    net::IpAddr,
+    sync::{Arc, atomic::AtomicUsize},
+    time::{Duration, Instant},
 };
 
-use pingora::{
-    protocols::TcpKeepalive,
-    upstreams::peer::{HttpPeer, HttpUpstreamRequestPolicy},
-};
-use policies::{Permit, Refusal, Timeouts};
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
+use pingora::upstreams::peer::HttpPeer;
+use policies::{Permit, Refusal};
+use tokio::task::JoinHandle;
 
-use crate::config::{IdentityHeader, UpstreamSettings};
+pub(crate) use self::{
+    attempt::{Attempt, Failure},
+    retry::Tries,
+};
+use self::{
+    circuit::Circuit,
+    peer::Mould,
+    resolve::{Book, System, Target},
+    retry::Budget,
+    server::{Server, Vitals, now},
+};
+use crate::{
+    config::{Endpoint, IdentityHeader, UpstreamSettings},
+    metrics::UpstreamMetrics,
+};
 
 /// A named pool.
 pub(crate) struct Upstream {
     pub(crate) name: Arc<str>,
     /// Which identity headers its servers are sent.
     pub(crate) headers: Box<[IdentityHeader]>,
-    /// One ready-made peer per server, and its address as text; a request clones one and sets its route's timeouts.
-    peers: Box<[(HttpPeer, Arc<str>)]>,
-    next: AtomicUsize,
+    /// What health checks call it.
+    host: Box<str>,
+    settings: UpstreamSettings,
+    mould: Mould,
+    servers: ArcSwap<Box<[Arc<Server>]>>,
+    turn: AtomicUsize,
+    circuit: Arc<Circuit>,
+    budget: Budget,
+    /// Held while somebody asks for names; requests never do.
+    book: tokio::sync::Mutex<Book>,
+    /// One ejection at a time, so that the bound on them holds.
+    ejecting: Mutex<()>,
+    metrics: UpstreamMetrics,
+    tasks: Mutex<Vec<JoinHandle<()>>>,
 }
 
 /// Why a pool could not be made.
@@ -37,93 +71,220 @@ pub(crate) struct Upstream {
 pub(crate) enum UpstreamError {
     #[error("upstream `{upstream}`: `{server}` cannot be resolved: {source}")]
     Resolve { upstream: Arc<str>, server: String, source: std::io::Error },
-    #[error("upstream `{upstream}`: the socket's path cannot be used: {reason}")]
-    Socket { upstream: Arc<str>, reason: String },
+    #[error("upstream `{upstream}`: `{server}` cannot be connected to: {reason}")]
+    Server { upstream: Arc<str>, server: String, reason: String },
 }
+
+/// What is asked again soon: a name that has never been resolved.
+const SOON: Duration = Duration::from_secs(1);
 
 // === impl Upstream ===
 
 impl Upstream {
-    /// Resolves every server of the pool; a name that stands for several addresses adds them all.
-    pub(crate) async fn resolve(name: &str, settings: &UpstreamSettings) -> Result<Self, UpstreamError> {
-        let name: Arc<str> = name.into();
-        let mut peers = Vec::new();
-        for server in &settings.servers {
-            let addresses = tokio::net::lookup_host(server.as_str()).await.map_err(|source| {
-                UpstreamError::Resolve { upstream: Arc::clone(&name), server: server.clone(), source }
-            })?;
-            peers.extend(addresses.map(|address: SocketAddr| HttpPeer::new(address, false, String::new())));
+    /// Makes the pool, with what `before` knew of the same servers; the very same one if nothing has changed.
+    ///
+    /// A name without an address is refused at a reload, when the old configuration stays. At a start (`is_first`) the pool
+    /// begins without it and asks again each second: one service whose name is not there yet must not keep the door to all
+    /// others shut.
+    pub(crate) async fn make(
+        name: &str,
+        settings: &UpstreamSettings,
+        before: Option<&Arc<Self>>,
+        is_first: bool,
+        metrics: UpstreamMetrics,
+    ) -> Result<Arc<Self>, UpstreamError> {
+        if let Some(before) = before
+            && before.settings == *settings
+        {
+            return Ok(Arc::clone(before));
         }
-        Ok(Self::of(name, peers, settings))
-    }
-
-    /// The pool whose one server listens on a Unix socket.
-    pub(crate) fn unix(name: &str, socket: &Path, settings: &UpstreamSettings) -> Result<Self, UpstreamError> {
         let name: Arc<str> = name.into();
-        let path = socket.to_string_lossy();
-        let peer = HttpPeer::new_uds(&path, false, String::new())
-            .map_err(|error| UpstreamError::Socket { upstream: Arc::clone(&name), reason: error.to_string() })?;
-        Ok(Self::of(name, vec![peer], settings))
-    }
-
-    fn of(name: Arc<str>, mut peers: Vec<HttpPeer>, settings: &UpstreamSettings) -> Self {
-        let mut hasher = DefaultHasher::new();
-        name.hash(&mut hasher);
-        let group_key = hasher.finish();
-        for peer in &mut peers {
-            // Pingora's own reuse key leaves out what makes two upstreams differ (DEPENDENCIES §1.8).
-            peer.group_key = group_key;
-            let options = &mut peer.options;
-            options.connection_timeout = Some(settings.connect_timeout);
-            options.total_connection_timeout = Some(settings.connect_timeout);
-            options.read_timeout = Some(settings.response_timeout);
-            options.write_timeout = Some(settings.response_timeout);
-            options.idle_timeout = Some(settings.idle_timeout);
-            // WebSockets have a way of their own (`tunnel`); nothing else is upgraded.
-            options.http_upstream_request_policy = HttpUpstreamRequestPolicy::deny_upgrades();
-            options.tcp_keepalive = Some(TcpKeepalive {
-                idle: std::time::Duration::from_mins(1),
-                interval: std::time::Duration::from_secs(10),
-                count: 3,
-                user_timeout: std::time::Duration::from_secs(0),
-            });
+        let mut book = match before {
+            Some(before) => Book::new(&settings.servers, Some(&*before.book.lock().await)),
+            None => Book::new(&settings.servers, None),
+        };
+        let unresolved = book.refresh(&System).await;
+        if book.has_gaps()
+            && let Some((server, source)) = unresolved.into_iter().next()
+        {
+            let error = UpstreamError::Resolve { upstream: Arc::clone(&name), server, source };
+            if !is_first {
+                return Err(error);
+            }
+            tracing::error!(%error, "an upstream begins without a server; its name is asked for again each second");
         }
-        Self {
-            name,
+        let upstream = Self {
             headers: settings.headers.clone(),
-            peers: peers.into_iter().map(named).collect(),
-            next: AtomicUsize::new(0),
+            host: host(settings),
+            mould: Mould::new(&name, settings),
+            servers: ArcSwap::from_pointee(Box::default()),
+            turn: AtomicUsize::new(0),
+            circuit: before.map_or_else(Arc::default, |before| Arc::clone(&before.circuit)),
+            budget: Budget::new(settings.retry),
+            ejecting: Mutex::new(()),
+            tasks: Mutex::new(Vec::new()),
+            settings: settings.clone(),
+            metrics,
+            name,
+            book: tokio::sync::Mutex::new(book),
+        };
+        let targets = upstream.book.lock().await.targets();
+        let known = before.map(|before| before.servers.load_full());
+        upstream.set_servers(targets, known.as_deref().map_or(&[], |known| known))?;
+        Ok(Arc::new(upstream))
+    }
+
+    /// Begins to look after servers and names, once.
+    pub(crate) fn begin(self: &Arc<Self>) {
+        let mut tasks = self.tasks.lock();
+        if !tasks.is_empty() {
+            return;
+        }
+        if let Some(health) = &self.settings.health {
+            tasks.push(tokio::spawn(health::look_after(Arc::clone(self), health.clone())));
+        }
+        if self.settings.servers.iter().any(|server| matches!(server, Endpoint::Name(..))) {
+            tasks.push(tokio::spawn(Arc::clone(self).follow_names()));
         }
     }
 
-    /// How many servers may be tried before the request is given up.
-    pub(crate) fn tries(&self) -> usize {
-        self.peers.len().clamp(1, 3)
+    /// Ends what [`Self::begin`] began: another one has taken its place. Requests under way are finished here.
+    pub(crate) fn retire(&self) {
+        for task in self.tasks.lock().drain(..) {
+            task.abort();
+        }
     }
 
-    /// The next server in turn, with the timeouts of the permitted route, and its address as the log calls it.
-    pub(crate) fn pick(&self, permit: &Permit) -> Result<(Box<HttpPeer>, Arc<str>), Refusal> {
-        let turn = self.next.fetch_add(1, Ordering::Relaxed);
-        let (peer, name) = self.peers.get(turn % self.peers.len().max(1)).ok_or(Refusal::UpstreamConnect)?;
-        let mut peer = Box::new(peer.clone());
-        let Timeouts { connect, response, idle } = permit.route().timeouts;
-        let options = &mut peer.options;
-        if let Some(connect) = connect {
-            options.connection_timeout = Some(connect);
-            options.total_connection_timeout = Some(connect);
+    /// The server for the next attempt of a request, with the timeouts of the permitted route.
+    pub(crate) fn pick(
+        self: &Arc<Self>,
+        permit: &Permit,
+        client: IpAddr,
+        tries: &mut Tries,
+    ) -> Result<(Box<HttpPeer>, Attempt), Refusal> {
+        let timeouts = &permit.route().timeouts;
+        let deadline = self.mould.total(timeouts).map(|total| tries.began + total);
+        let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        if left.is_some_and(|left| left.is_zero()) {
+            return Err(Refusal::UpstreamTimeout);
         }
-        if let Some(response) = response {
-            options.read_timeout = Some(response);
-            options.write_timeout = Some(response);
+        let probe = self.circuit.enter(now).map_err(|retry_after| Refusal::UpstreamCircuitOpen { retry_after })?;
+        let servers = self.servers.load();
+        let key = || balance::key(permit, client);
+        let Some((server, trial)) = balance::choose(self.settings.balance, &servers, &self.turn, key, &tries.failed)
+        else {
+            if probe {
+                self.circuit.give_back();
+            }
+            return Err(if servers.is_empty() { Refusal::UpstreamConnect } else { Refusal::UpstreamUnavailable });
+        };
+        if tries.made == 0 {
+            self.budget.deposit();
         }
-        if let Some(idle) = idle {
-            options.idle_timeout = Some(idle);
+        tries.made += 1;
+        let mut peer = Box::new(server.peer.clone());
+        peer::adapt(&mut peer.options, timeouts, left);
+        let server = Arc::clone(server);
+        Ok((peer, Attempt { upstream: Arc::clone(self), server, probe, trial, told: false, deadline }))
+    }
+
+    /// May a request be tried once more, at a server that has not failed it? Spends from the budget if so.
+    pub(crate) fn may_retry(&self, tries: &Tries) -> bool {
+        if tries.made >= self.settings.retry.tries || self.circuit.is_open() {
+            return false;
         }
-        Ok((peer, Arc::clone(name)))
+        let is_left = |server: &Arc<Server>| !tries.failed.contains(&server.vitals.id) && server.vitals.is_open();
+        if !self.servers.load().iter().any(is_left) {
+            return false;
+        }
+        if !self.budget.withdraw(now()) {
+            self.metrics.retries_withheld.inc();
+            return false;
+        }
+        self.metrics.retries.inc();
+        true
+    }
+
+    /// Puts servers in place; what is known of those that stay stays.
+    fn set_servers(&self, targets: Vec<Target>, known: &[Arc<Server>]) -> Result<(), UpstreamError> {
+        let server = |target: Target| {
+            let before = known.iter().find(|server| server.target == target);
+            let vitals = before.map_or_else(|| Arc::new(Vitals::new()), |before| Arc::clone(&before.vitals));
+            if self.settings.health.is_none() {
+                vitals.forget_checks();
+            }
+            let peer = self.mould.cast(&target).map_err(|error| UpstreamError::Server {
+                upstream: Arc::clone(&self.name),
+                server: target.to_string(),
+                reason: error.to_string(),
+            })?;
+            Ok(Arc::new(Server::new(target, peer, vitals)))
+        };
+        let servers = targets.into_iter().map(server).collect::<Result<Box<[_]>, _>>()?;
+        self.servers.store(Arc::new(servers));
+        self.count_well();
+        Ok(())
+    }
+
+    /// Asks for names, again and again.
+    async fn follow_names(self: Arc<Self>) {
+        let interval = self.settings.resolve_interval;
+        loop {
+            let has_gaps = self.book.lock().await.has_gaps();
+            tokio::time::sleep(if has_gaps { SOON.min(interval) } else { interval }).await;
+            let mut book = self.book.lock().await;
+            let before = book.targets();
+            for (name, error) in book.refresh(&System).await {
+                self.metrics.unresolved.inc();
+                tracing::warn!(upstream = &*self.name, name, %error, "a name cannot be resolved; the last good answer stays");
+            }
+            let targets = book.targets();
+            if targets == before {
+                continue;
+            }
+            tracing::info!(upstream = &*self.name, servers = ?targets, "names have changed");
+            if let Err(error) = self.set_servers(targets, &self.servers.load_full()) {
+                tracing::error!(%error, "the servers stay as they were");
+            }
+        }
+    }
+
+    /// Brings the gauges up to date, after a change.
+    fn count_well(&self) {
+        let servers = self.servers.load();
+        let well = servers.iter().filter(|server| server.vitals.is_well()).count();
+        self.metrics.servers.set(i64::try_from(servers.len()).unwrap_or(i64::MAX));
+        self.metrics.usable.set(i64::try_from(well).unwrap_or(i64::MAX));
+    }
+
+    /// Leaves a server out, unless half of the pool is out already: the rest would break under the load of all.
+    fn eject(&self, server: &Server, trial: bool) {
+        let _one_at_a_time = self.ejecting.lock();
+        let servers = self.servers.load();
+        let out = servers.iter().filter(|server| !server.vitals.is_well()).count();
+        // One that was out and stays out takes no further place.
+        if !trial && (out + 1) * 2 > servers.len() {
+            return;
+        }
+        server.vitals.eject(self.settings.ejection);
+        self.metrics.ejections.inc();
+        tracing::warn!(
+            upstream = &*self.name,
+            server = &*server.name,
+            "a server keeps failing and is left out for a while"
+        );
     }
 }
 
-fn named(peer: HttpPeer) -> (HttpPeer, Arc<str>) {
-    let name = peer._address.to_string().into();
-    (peer, name)
+/// What a health check asks for: the name in the certificate, or the first server's.
+fn host(settings: &UpstreamSettings) -> Box<str> {
+    match (&settings.tls, settings.servers.first()) {
+        (Some(tls), _) => tls.sni.as_str().into(),
+        (None, Some(Endpoint::Name(host, _))) => host.clone(),
+        (None, Some(Endpoint::Address(address))) => address.to_string().into(),
+        (None, Some(Endpoint::Unix(_)) | None) => "localhost".into(),
+    }
 }
+
+#[cfg(test)]
+mod tests;

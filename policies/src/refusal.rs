@@ -86,6 +86,13 @@ pub enum Refusal {
     UpstreamClosed,
     /// The upstream's answer was not HTTP.
     UpstreamInvalid,
+    /// Every server of the upstream fails its health check.
+    UpstreamUnavailable,
+    /// The upstream failed so often in a row that it is left alone for a moment.
+    UpstreamCircuitOpen {
+        /// Until it is tried again.
+        retry_after: Duration,
+    },
     /// The gateway is short of memory and sheds what it can.
     Overloaded,
     /// The gateway is going down and takes nothing new.
@@ -109,12 +116,14 @@ pub enum CorsPart {
 const OUTAGE: Duration = Duration::from_secs(5);
 /// Slots come free whenever a request ends.
 const BUSY: Duration = Duration::from_secs(1);
+/// Health checks look again every few seconds.
+const SICK: Duration = Duration::from_secs(2);
 
 // === impl Refusal ===
 
 impl Refusal {
     /// Every code.
-    pub const CODES: [&'static str; 30] = [
+    pub const CODES: [&'static str; 32] = [
         "malformed",
         "uri_too_long",
         "headers_too_large",
@@ -142,6 +151,8 @@ impl Refusal {
         "upstream_timeout",
         "upstream_closed",
         "upstream_invalid",
+        "upstream_unavailable",
+        "upstream_circuit_open",
         "overloaded",
         "shutting_down",
         "internal",
@@ -195,6 +206,8 @@ impl Refusal {
             Self::UpstreamTimeout => (504, "upstream_timeout", "Upstream timed out"),
             Self::UpstreamClosed => (502, "upstream_closed", "Upstream closed the connection"),
             Self::UpstreamInvalid => (502, "upstream_invalid", "Invalid upstream response"),
+            Self::UpstreamUnavailable => (503, "upstream_unavailable", "Upstream unavailable"),
+            Self::UpstreamCircuitOpen { .. } => (503, "upstream_circuit_open", "Upstream left alone"),
             Self::Overloaded => (503, "overloaded", "Overloaded"),
             Self::ShuttingDown => (503, "shutting_down", "Shutting down"),
             Self::Internal => (500, "internal", "Internal error"),
@@ -244,6 +257,10 @@ impl Refusal {
             Self::UpstreamTimeout => "The service behind this path did not answer in time.",
             Self::UpstreamClosed => "The service behind this path closed the connection before it answered.",
             Self::UpstreamInvalid => "The service behind this path sent an answer that is not valid HTTP.",
+            Self::UpstreamUnavailable => "The service behind this path is not healthy right now.",
+            Self::UpstreamCircuitOpen { .. } => {
+                return format!("The service behind this path has failed too often; {}.", self.try_again());
+            }
             Self::Overloaded => "This gateway is short of memory; try again.",
             Self::ShuttingDown => "This gateway is shutting down; try again.",
             Self::Internal => "Something went wrong here; the request id helps to find it.",
@@ -262,8 +279,11 @@ impl Refusal {
     #[must_use]
     pub fn retry_after(&self) -> Option<u64> {
         let wait = match self {
-            Self::TooManyRefusals { retry_after } | Self::RateLimited { retry_after, .. } => *retry_after,
+            Self::TooManyRefusals { retry_after }
+            | Self::RateLimited { retry_after, .. }
+            | Self::UpstreamCircuitOpen { retry_after } => *retry_after,
             Self::TooManyConcurrent { .. } | Self::Overloaded | Self::ShuttingDown => BUSY,
+            Self::UpstreamUnavailable => SICK,
             Self::DirectoryUnavailable | Self::LimiterUnavailable => OUTAGE,
             Self::Malformed(_)
             | Self::UriTooLong

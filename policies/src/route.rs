@@ -103,8 +103,12 @@ pub enum Condition<'a> {
 pub struct Timeouts {
     /// Until the connection stands.
     pub connect: Option<Duration>,
-    /// The longest silence, before the first byte and between two.
+    /// The longest silence, before the first byte and between two, unless `first_byte` says otherwise.
     pub response: Option<Duration>,
+    /// Until the answer begins, and then the longest silence too. Never shorter than `response`.
+    pub first_byte: Option<Duration>,
+    /// The whole request, from its header to the end of the answer.
+    pub total: Option<Duration>,
     /// How long an unused connection is kept.
     pub idle: Option<Duration>,
 }

@@ -3,6 +3,7 @@
 mod browser;
 mod server;
 mod tls;
+mod upstream_tls;
 mod upstreams;
 
 use std::{

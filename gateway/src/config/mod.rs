@@ -5,6 +5,7 @@
 
 mod load;
 mod raw;
+mod upstream;
 
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
 
@@ -16,6 +17,10 @@ pub(crate) use load::read;
 pub use load::{ConfigFolder, load};
 use policies::{Policy, Quota, cases::Case, header::Folding};
 pub use raw::schema;
+pub use upstream::{
+    Balance, CircuitSettings, ClientCertificate, EjectionSettings, Endpoint, HealthSettings, Protocol, RetrySettings,
+    TlsSettings, UpstreamSettings, UpstreamTimeouts,
+};
 
 /// Everything the folder says.
 pub struct Config {
@@ -262,21 +267,6 @@ pub struct Framing {
     pub policy: HeaderValue,
     /// `X-Frame-Options`, where it has a word for it.
     pub options: Option<HeaderValue>,
-}
-
-/// `[upstreams.NAME]`.
-#[derive(Clone, PartialEq, Eq)]
-pub struct UpstreamSettings {
-    /// `host:port` each.
-    pub servers: Vec<String>,
-    /// Making a connection.
-    pub connect_timeout: Duration,
-    /// The longest silence.
-    pub response_timeout: Duration,
-    /// Keeping an unused connection.
-    pub idle_timeout: Duration,
-    /// What its servers are told of the caller.
-    pub headers: Box<[IdentityHeader]>,
 }
 
 /// A header that tells an upstream who is calling (DESIGN §2).

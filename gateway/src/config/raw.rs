@@ -1,10 +1,12 @@
 //! `gateway.toml` as it is written. The doc comments here are the descriptions in the JSON Schema that editors show.
 
+mod upstream;
+
 use policies::config::{DurationText, FileSchema, Placed, Secret, Value};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::IdentityHeader;
+pub(super) use self::upstream::{Balance, Ejection, Health, Protocol, Retry, Upstream, UpstreamTls};
 
 /// A value that may come from the environment or a file, and where it stands.
 pub(super) type Given<T> = Option<Placed<Value<T>>>;
@@ -228,22 +230,6 @@ pub(super) struct Browser {
     pub(super) referrer_policy: Given<String>,
     /// Permissions-Policy; `camera=(), geolocation=(), microphone=()` by default.
     pub(super) permissions_policy: Given<String>,
-}
-
-/// A named pool of servers.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Upstream {
-    /// `host:port` each; round robin over all of them.
-    pub(super) servers: Placed<Vec<Placed<Value<String>>>>,
-    /// Making a connection; 2s by default.
-    pub(super) connect_timeout: Given<DurationText>,
-    /// The longest silence; 60s by default.
-    pub(super) response_timeout: Given<DurationText>,
-    /// Keeping an unused connection; 60s by default.
-    pub(super) idle_timeout: Given<DurationText>,
-    /// Which identity headers its servers are sent.
-    pub(super) headers: Option<Vec<IdentityHeader>>,
 }
 
 /// The JSON Schema of `gateway.toml`.

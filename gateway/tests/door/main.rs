@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 mod attack;
+mod backends;
 mod browser;
 mod changes;
 mod connection;
@@ -14,6 +15,7 @@ mod main_path;
 mod passing;
 mod platform;
 mod readme;
+mod secure_backends;
 mod streams;
 mod tls;
 mod websockets;

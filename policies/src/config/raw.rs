@@ -120,8 +120,12 @@ pub(super) enum RawPer {
 pub(super) struct RawTimeouts {
     /// Until the connection to a server stands.
     pub(super) connect: Option<Placed<DurationText>>,
-    /// The longest silence, before the first byte and between two.
+    /// The longest silence, before the first byte and between two, unless `first_byte` says otherwise.
     pub(super) response: Option<Placed<DurationText>>,
+    /// Until the answer begins, and then the longest silence too; not shorter than `response`.
+    pub(super) first_byte: Option<Placed<DurationText>>,
+    /// The whole request, from its header to the end of the answer.
+    pub(super) total: Option<Placed<DurationText>>,
     /// How long an unused connection to a server is kept.
     pub(super) idle: Option<Placed<DurationText>>,
 }

@@ -60,7 +60,7 @@ fn a_route_is_what_is_written() {
         tier_limits = false
         forward_credential = true
         max_body_bytes = 0
-        timeouts = { response = "10m" }
+        timeouts = { response = "5m", first_byte = "10m", total = "1h" }
         cors = { origins = ["https://app.example.com"], credentials = true }
     "#;
     let policy = read(routes, ROLES, TIERS, "").unwrap().policy;
@@ -74,7 +74,9 @@ fn a_route_is_what_is_written() {
     assert_eq!(limits, ["orders-ip-second", "orders-ip-minute", "orders-key-concurrent"]);
     assert_eq!((route.limits[2].per, route.limits[2].kind), (Per::Key, Kind::Concurrent(5)));
     assert_eq!((route.tier_limits, route.forward_credential, route.max_body), (false, true, Some(0)));
-    assert_eq!((route.timeouts.connect, route.timeouts.response), (None, Some(Duration::from_mins(10))));
+    assert_eq!((route.timeouts.connect, route.timeouts.response), (None, Some(Duration::from_mins(5))));
+    assert_eq!(route.timeouts.first_byte, Some(Duration::from_mins(10)));
+    assert_eq!(route.timeouts.total, Some(Duration::from_hours(1)));
     let cors = route.cors.as_ref().unwrap();
     assert!(cors.preflight("https://app.example.com", "PATCH", None).is_ok());
     assert!(cors.preflight("https://app.example.com", "DELETE", None).is_err());
@@ -266,6 +268,7 @@ fn timeouts_that_cannot_be_are_reported() {
     routes.toml:5:41: "5 minutes" is not a length of time: a whole number and ms, s, m, h or d, such as "250ms" or "30s"
     routes.toml:5:54: unknown key `idel`; did you mean `idle`?
     "#);
+    insta::assert_snapshot!(wrong_route("timeouts = { response = \"9s\", first_byte = \"5s\" }"), @"routes.toml:5:44: must not be shorter than `response`; leave that out instead");
 }
 
 #[test]

@@ -36,7 +36,9 @@ fn after(refusal: &Refusal) -> Option<Refusal> {
         Refusal::UpstreamConnect => Refusal::UpstreamTimeout,
         Refusal::UpstreamTimeout => Refusal::UpstreamClosed,
         Refusal::UpstreamClosed => Refusal::UpstreamInvalid,
-        Refusal::UpstreamInvalid => Refusal::Overloaded,
+        Refusal::UpstreamInvalid => Refusal::UpstreamUnavailable,
+        Refusal::UpstreamUnavailable => Refusal::UpstreamCircuitOpen { retry_after: Duration::from_millis(1500) },
+        Refusal::UpstreamCircuitOpen { .. } => Refusal::Overloaded,
         Refusal::Overloaded => Refusal::ShuttingDown,
         Refusal::ShuttingDown => Refusal::Internal,
         Refusal::Internal => return None,
@@ -84,6 +86,8 @@ fn every_refusal_says_what_it_says() {
     504 upstream_timeout | Upstream timed out | The service behind this path did not answer in time.
     502 upstream_closed | Upstream closed the connection | The service behind this path closed the connection before it answered.
     502 upstream_invalid | Invalid upstream response | The service behind this path sent an answer that is not valid HTTP.
+    503 upstream_unavailable | Upstream unavailable | The service behind this path is not healthy right now. [retry after 2]
+    503 upstream_circuit_open | Upstream left alone | The service behind this path has failed too often; try again in 2 seconds. [retry after 2]
     503 overloaded | Overloaded | This gateway is short of memory; try again. [retry after 1]
     503 shutting_down | Shutting down | This gateway is shutting down; try again. [retry after 1]
     500 internal | Internal error | Something went wrong here; the request id helps to find it.

@@ -1,0 +1,135 @@
+//! One request at one server, and what its outcome tells of the server and of the pool.
+
+use std::{sync::Arc, time::Instant};
+
+use pingora::{Error, ErrorSource, ErrorType};
+
+use super::{Upstream, circuit::Turn, now, server::Server};
+
+/// One request at one server, counted there until it is dropped. Whoever holds it says how it went; if nobody does (the
+/// client left), it counts neither way.
+pub(crate) struct Attempt {
+    pub(super) upstream: Arc<Upstream>,
+    pub(super) server: Arc<Server>,
+    /// Does the circuit wait to hear of it?
+    pub(super) probe: bool,
+    /// Does the server's return wait to hear of it?
+    pub(super) trial: bool,
+    pub(super) told: bool,
+    /// When the whole request must be over.
+    pub(super) deadline: Option<Instant>,
+}
+
+/// How an attempt failed through the server's fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Failure {
+    /// No connection.
+    Connect,
+    /// Silence.
+    Timeout,
+    /// The connection ended before the answer did.
+    Closed,
+    /// Not HTTP.
+    Invalid,
+}
+
+// === impl Attempt ===
+
+impl Attempt {
+    /// The server's address, as the log calls it.
+    pub(crate) fn server(&self) -> &Arc<str> {
+        &self.server.name
+    }
+
+    /// Is the time for the whole request over? Asked for every chunk.
+    pub(crate) fn is_overdue(&self) -> bool {
+        self.deadline.is_some_and(|deadline| Instant::now() >= deadline)
+    }
+
+    /// The server has answered, whatever it said.
+    pub(crate) fn succeeded(&mut self) {
+        if std::mem::replace(&mut self.told, true) {
+            return;
+        }
+        if self.server.vitals.succeeded() {
+            tracing::info!(upstream = &*self.upstream.name, server = &*self.server.name, "a server is back");
+            self.upstream.count_well();
+        }
+        self.turned(self.upstream.circuit.succeeded());
+    }
+
+    /// The server has failed the request.
+    pub(crate) fn failed(&mut self, failure: Failure) {
+        if std::mem::replace(&mut self.told, true) {
+            return;
+        }
+        let upstream = &self.upstream;
+        upstream.metrics.failed(failure as usize);
+        if self.trial || self.server.vitals.failed(upstream.settings.ejection) {
+            upstream.eject(&self.server, self.trial);
+            upstream.count_well();
+        }
+        self.turned(upstream.circuit.failed(self.probe, upstream.settings.circuit, now));
+    }
+
+    fn turned(&self, turn: Turn) {
+        let upstream = &self.upstream;
+        match turn {
+            Turn::Opened => {
+                upstream.metrics.circuit_opened.inc();
+                upstream.metrics.circuit_open.set(1);
+                tracing::warn!(upstream = &*upstream.name, "an upstream keeps failing and is left alone for a while");
+            }
+            Turn::Closed => {
+                upstream.metrics.circuit_open.set(0);
+                tracing::info!(upstream = &*upstream.name, "an upstream answers again");
+            }
+            Turn::None => {}
+        }
+    }
+}
+
+impl Drop for Attempt {
+    fn drop(&mut self) {
+        self.server.vitals.leave();
+        if self.told {
+            return;
+        }
+        if self.trial {
+            self.server.vitals.give_back();
+        }
+        if self.probe {
+            self.upstream.circuit.give_back();
+        }
+    }
+}
+
+// === impl Failure ===
+
+impl Failure {
+    /// What an error says of the server; `None` where the fault is the client's or our own.
+    pub(crate) fn of(error: &Error) -> Option<Self> {
+        if *error.esource() != ErrorSource::Upstream {
+            return None;
+        }
+        match error.etype() {
+            ErrorType::ConnectTimedout
+            | ErrorType::ReadTimedout
+            | ErrorType::WriteTimedout
+            | ErrorType::TLSHandshakeTimedout => Some(Self::Timeout),
+            ErrorType::ConnectRefused
+            | ErrorType::ConnectNoRoute
+            | ErrorType::ConnectError
+            | ErrorType::ConnectProxyFailure
+            | ErrorType::TLSHandshakeFailure
+            | ErrorType::InvalidCert
+            | ErrorType::HandshakeError => Some(Self::Connect),
+            ErrorType::ConnectionClosed | ErrorType::ReadError | ErrorType::WriteError | ErrorType::H2Error => {
+                Some(Self::Closed)
+            }
+            // Our own lack of sockets, descriptors or sense.
+            ErrorType::SocketError | ErrorType::BindError | ErrorType::InternalError | ErrorType::UnknownError => None,
+            _ => Some(Self::Invalid),
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! How Pingora is told to connect: one mould per upstream, from which the peers of its servers are cast. No default of
+//! Pingora's is left: it has none for timeouts, one stream per HTTP/2 connection, and a key for reuse that leaves out whom
+//! we trust (DEPENDENCIES §1.6, §1.8).
+
+use std::{
+    hash::{DefaultHasher, Hash, Hasher},
+    sync::Arc,
+    time::Duration,
+};
+
+use pingora::{
+    protocols::{TcpKeepalive, tls::CaType},
+    upstreams::peer::{ALPN, HttpPeer, HttpUpstreamRequestPolicy, PeerOptions},
+    utils::tls::{CertKey, WrappedX509, parse_x509},
+};
+use policies::Timeouts;
+
+use super::resolve::Target;
+use crate::config::{Protocol, TlsSettings, UpstreamSettings, UpstreamTimeouts};
+
+/// What all peers of an upstream have in common.
+pub(super) struct Mould {
+    tls: Option<Identity>,
+    alpn: ALPN,
+    max_h2_streams: usize,
+    timeouts: UpstreamTimeouts,
+    group_key: u64,
+}
+
+/// Who we expect, whom we believe, and who we are.
+struct Identity {
+    /// Never empty: Pingora verifies nothing without a name.
+    sni: String,
+    authorities: Option<Arc<CaType>>,
+    client: Option<Arc<CertKey>>,
+}
+
+// === impl Mould ===
+
+impl Mould {
+    pub(super) fn new(name: &str, settings: &UpstreamSettings) -> Self {
+        Self {
+            tls: settings.tls.as_ref().map(Identity::new),
+            alpn: match settings.protocol {
+                Protocol::Http1 => ALPN::H1,
+                Protocol::Http2 => ALPN::H2,
+                Protocol::Negotiated => ALPN::H2H1,
+            },
+            max_h2_streams: settings.max_h2_streams,
+            timeouts: settings.timeouts,
+            group_key: group_key(name, settings),
+        }
+    }
+
+    /// The peer of one server. A socket's path has been checked when the configuration was read.
+    pub(super) fn cast(&self, target: &Target) -> pingora::Result<HttpPeer> {
+        let (has_tls, sni) = (self.tls.is_some(), self.tls.as_ref().map(|tls| tls.sni.clone()).unwrap_or_default());
+        let mut peer = match target {
+            Target::Inet(address) => HttpPeer::new(*address, has_tls, sni),
+            Target::Unix(path) => HttpPeer::new_uds(&path.to_string_lossy(), has_tls, sni)?,
+        };
+        peer.group_key = self.group_key;
+        self.set(&mut peer.options);
+        if let Some(tls) = &self.tls {
+            peer.options.ca.clone_from(&tls.authorities);
+            peer.client_cert_key.clone_from(&tls.client);
+        }
+        Ok(peer)
+    }
+
+    fn set(&self, options: &mut PeerOptions) {
+        let UpstreamTimeouts { connect, silence, response, total: _, idle } = self.timeouts;
+        options.connection_timeout = Some(connect);
+        options.total_connection_timeout = Some(connect);
+        options.read_timeout = Some(silence);
+        options.write_timeout = Some(response);
+        options.idle_timeout = Some(idle);
+        options.alpn = self.alpn.clone();
+        options.max_h2_streams = self.max_h2_streams;
+        // No pings of HTTP/2's own: gRPC servers close connections that ping more often than every five minutes.
+        options.h2_ping_interval = None;
+        options.tcp_keepalive = Some(KEEPALIVE);
+        // WebSockets have a way of their own (`tunnel`); nothing else is upgraded.
+        options.http_upstream_request_policy = HttpUpstreamRequestPolicy::deny_upgrades();
+    }
+
+    pub(super) fn total(&self, route: &Timeouts) -> Option<Duration> {
+        route.total.or(self.timeouts.total)
+    }
+}
+
+/// What the route says of timeouts, in place of what the upstream says; and no longer than what is left of the whole.
+pub(super) fn adapt(options: &mut PeerOptions, route: &Timeouts, left: Option<Duration>) {
+    let Timeouts { connect, response, first_byte, total: _, idle } = *route;
+    if let Some(connect) = connect {
+        options.connection_timeout = Some(connect);
+        options.total_connection_timeout = Some(connect);
+    }
+    if let Some(response) = response {
+        options.write_timeout = Some(response);
+    }
+    // Pingora has one time-out for every read of a try. The parser has seen to it that the first is not the shorter one.
+    if let Some(silence) = first_byte.or(response) {
+        options.read_timeout = Some(silence);
+    }
+    if let Some(idle) = idle {
+        options.idle_timeout = Some(idle);
+    }
+    if let Some(left) = left {
+        for timeout in [
+            &mut options.connection_timeout,
+            &mut options.total_connection_timeout,
+            &mut options.read_timeout,
+            &mut options.write_timeout,
+        ] {
+            *timeout = Some(timeout.map_or(left, |timeout| timeout.min(left)));
+        }
+    }
+}
+
+const KEEPALIVE: TcpKeepalive = TcpKeepalive {
+    idle: Duration::from_mins(1),
+    interval: Duration::from_secs(10),
+    count: 3,
+    user_timeout: Duration::ZERO,
+};
+
+/// Connections are shared within this key only: whoever expects, believes or shows something else gets others.
+fn group_key(name: &str, settings: &UpstreamSettings) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (name, settings.protocol, &settings.tls).hash(&mut hasher);
+    hasher.finish()
+}
+
+// === impl Identity ===
+
+impl Identity {
+    /// Certificates have been parsed once when the configuration was read, so that this does not panic.
+    fn new(settings: &TlsSettings) -> Self {
+        let wrap = |der: &Vec<u8>| WrappedX509::new(der.clone(), parse_x509);
+        Self {
+            sni: settings.sni.clone(),
+            authorities: settings.authorities.as_ref().map(|authorities| authorities.iter().map(wrap).collect()),
+            client: settings
+                .client
+                .as_ref()
+                .map(|client| Arc::new(CertKey::new(client.chain.clone(), client.key.clone()))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use pingora::upstreams::peer::Peer;
+
+    use super::*;
+
+    fn peer(name: &str, sni: &str, authorities: Option<Vec<Vec<u8>>>) -> HttpPeer {
+        let tls = Some(TlsSettings { sni: sni.to_owned(), authorities, client: None });
+        // Certificates stay out of the peer here, so that only the key tells them apart.
+        let mut mould = Mould::new(name, &UpstreamSettings { tls: None, ..UpstreamSettings::shipped() });
+        mould.group_key = group_key(name, &UpstreamSettings { tls, ..UpstreamSettings::shipped() });
+        mould.cast(&Target::Inet(([127, 0, 0, 1], 443).into())).expect("an address")
+    }
+
+    #[test]
+    fn peers_that_trust_others_never_share_a_connection() {
+        let one = peer("a", "backend", Some(vec![vec![1]]));
+        assert_eq!(one.reuse_hash(), peer("a", "backend", Some(vec![vec![1]])).reuse_hash());
+        for other in [
+            peer("a", "backend", Some(vec![vec![2]])),
+            peer("a", "backend", None),
+            peer("a", "other", Some(vec![vec![1]])),
+            peer("b", "backend", Some(vec![vec![1]])),
+        ] {
+            assert_ne!(one.reuse_hash(), other.reuse_hash());
+        }
+    }
+
+    #[test]
+    fn a_route_s_timeouts_and_what_is_left_of_the_whole_bound_a_try() {
+        let mould = Mould::new("a", &UpstreamSettings::shipped());
+        let cast = || mould.cast(&Target::Inet(([127, 0, 0, 1], 80).into())).expect("an address").options;
+        let seconds = Duration::from_secs;
+        let mut options = cast();
+        adapt(&mut options, &Timeouts { response: Some(seconds(9)), ..Timeouts::default() }, None);
+        assert_eq!((options.read_timeout, options.connection_timeout), (Some(seconds(9)), Some(seconds(2))));
+        let mut options = cast();
+        adapt(&mut options, &Timeouts { first_byte: Some(seconds(300)), ..Timeouts::default() }, None);
+        assert_eq!((options.read_timeout, options.write_timeout), (Some(seconds(300)), Some(seconds(60))));
+        let mut options = cast();
+        adapt(&mut options, &Timeouts::default(), Some(seconds(1)));
+        let all =
+            [options.connection_timeout, options.total_connection_timeout, options.read_timeout, options.write_timeout];
+        assert_eq!(all, [Some(seconds(1)); 4]);
+    }
+}

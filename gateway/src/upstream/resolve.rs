@@ -1,0 +1,160 @@
+//! Names into addresses, again and again and never while a request waits. The last good answer stays until there is a
+//! better one.
+
+use std::{fmt, io, net::SocketAddr, path::PathBuf, time::Duration};
+
+use crate::config::Endpoint;
+
+/// How long one look-up may take.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Where one server is.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) enum Target {
+    Inet(SocketAddr),
+    Unix(PathBuf),
+}
+
+/// Who knows names. The system, but for tests.
+pub(super) trait Lookup: Send + Sync {
+    fn look_up(&self, host: &str, port: u16) -> impl Future<Output = io::Result<Vec<SocketAddr>>> + Send;
+}
+
+/// The system's resolver, asked on a thread of its own (getaddrinfo blocks).
+pub(super) struct System;
+
+/// The endpoints of an upstream, and what was last known of each.
+pub(super) struct Book(Vec<(Endpoint, Vec<Target>)>);
+
+// === impl Target ===
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Inet(address) => write!(f, "{address}"),
+            Self::Unix(path) => write!(f, "{}", path.display()),
+        }
+    }
+}
+
+impl Lookup for System {
+    async fn look_up(&self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+        let found = tokio::time::timeout(PATIENCE, tokio::net::lookup_host((host, port))).await;
+        found.map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "no answer in time"))?.map(Iterator::collect)
+    }
+}
+
+// === impl Book ===
+
+impl Book {
+    /// What needs no asking is known at once; of names what `before` knew.
+    pub(super) fn new(endpoints: &[Endpoint], before: Option<&Self>) -> Self {
+        let known = |endpoint: &Endpoint| match endpoint {
+            Endpoint::Address(address) => vec![Target::Inet(*address)],
+            Endpoint::Unix(path) => vec![Target::Unix(path.clone())],
+            Endpoint::Name(..) => before
+                .and_then(|before| before.0.iter().find(|(other, _)| other == endpoint))
+                .map(|(_, targets)| targets.clone())
+                .unwrap_or_default(),
+        };
+        Self(endpoints.iter().map(|endpoint| (endpoint.clone(), known(endpoint))).collect())
+    }
+
+    /// Asks for every name. Gives the names without an answer and why.
+    pub(super) async fn refresh(&mut self, lookup: &impl Lookup) -> Vec<(String, io::Error)> {
+        let mut failed = Vec::new();
+        for (endpoint, known) in &mut self.0 {
+            let Endpoint::Name(host, port) = endpoint else { continue };
+            match lookup.look_up(host, *port).await {
+                Ok(mut found) if !found.is_empty() => {
+                    // Answers come in any order, and another order is no change.
+                    found.sort_unstable();
+                    *known = found.into_iter().map(Target::Inet).collect();
+                }
+                Ok(_) => failed.push((format!("{host}:{port}"), io::Error::other("the name has no address"))),
+                Err(error) => failed.push((format!("{host}:{port}"), error)),
+            }
+        }
+        failed
+    }
+
+    /// Is nothing known of some name?
+    pub(super) fn has_gaps(&self) -> bool {
+        self.0.iter().any(|(_, targets)| targets.is_empty())
+    }
+
+    /// Every server, once.
+    pub(super) fn targets(&self) -> Vec<Target> {
+        let mut targets = Vec::new();
+        for target in self.0.iter().flat_map(|(_, targets)| targets) {
+            if !targets.contains(target) {
+                targets.push(target.clone());
+            }
+        }
+        targets
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::HashMap, sync::Mutex};
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Fake(Mutex<HashMap<String, Vec<SocketAddr>>>);
+
+    impl Fake {
+        fn say(&self, host: &str, addresses: &[&str]) {
+            let addresses = addresses.iter().map(|address| address.parse().expect("an address")).collect();
+            self.0.lock().expect("a lock").insert(host.to_owned(), addresses);
+        }
+    }
+
+    impl Lookup for Fake {
+        async fn look_up(&self, host: &str, _: u16) -> io::Result<Vec<SocketAddr>> {
+            let names = self.0.lock().expect("a lock");
+            names.get(host).cloned().ok_or_else(|| io::Error::other("no such name"))
+        }
+    }
+
+    fn texts(book: &Book) -> Vec<String> {
+        book.targets().iter().map(ToString::to_string).collect()
+    }
+
+    #[tokio::test]
+    async fn a_name_follows_its_addresses_and_keeps_the_last_good_ones() {
+        let names = Fake::default();
+        names.say("backend", &["10.0.0.2:80", "10.0.0.1:80"]);
+        let fixed = Endpoint::Address("10.0.0.9:80".parse().expect("an address"));
+        let mut book = Book::new(&[Endpoint::Name("backend".into(), 80), fixed], None);
+        assert!(book.has_gaps());
+        assert!(book.refresh(&names).await.is_empty());
+        assert_eq!(texts(&book), ["10.0.0.1:80", "10.0.0.2:80", "10.0.0.9:80"]);
+        // One address goes, another comes, and one that the file names too is no second server.
+        names.say("backend", &["10.0.0.9:80", "10.0.0.2:80", "10.0.0.3:80"]);
+        assert!(book.refresh(&names).await.is_empty());
+        assert_eq!(texts(&book), ["10.0.0.2:80", "10.0.0.3:80", "10.0.0.9:80"]);
+        // Neither an error nor an empty answer takes away what was known.
+        names.say("backend", &[]);
+        assert_eq!(book.refresh(&names).await.len(), 1);
+        names.0.lock().expect("a lock").clear();
+        assert_eq!(book.refresh(&names).await.len(), 1);
+        assert_eq!(texts(&book), ["10.0.0.2:80", "10.0.0.3:80", "10.0.0.9:80"]);
+        assert!(!book.has_gaps());
+    }
+
+    #[tokio::test]
+    async fn a_new_book_knows_what_the_old_one_knew() {
+        let names = Fake::default();
+        names.say("backend", &["10.0.0.1:80"]);
+        let endpoint = Endpoint::Name("backend".into(), 80);
+        let mut old = Book::new(std::slice::from_ref(&endpoint), None);
+        assert!(old.refresh(&names).await.is_empty());
+        let mut new = Book::new(&[endpoint, Endpoint::Name("other".into(), 80)], Some(&old));
+        let failed = new.refresh(&Fake::default()).await;
+        assert_eq!(failed.len(), 2);
+        assert_eq!(texts(&new), ["10.0.0.1:80"]);
+        assert!(new.has_gaps());
+    }
+}

@@ -1,0 +1,172 @@
+//! One server: how to connect to it, and what is known of its health. What is known survives a reload.
+
+use std::{
+    sync::{
+        Arc, LazyLock,
+        atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed},
+    },
+    time::Instant,
+};
+
+use pingora::upstreams::peer::HttpPeer;
+
+use super::{balance, resolve::Target};
+use crate::config::{EjectionSettings, HealthSettings};
+
+/// One server of a pool.
+pub(super) struct Server {
+    pub(super) target: Target,
+    /// Its address, as log and metrics call it.
+    pub(super) name: Arc<str>,
+    /// For consistent hashing.
+    pub(super) hash: u64,
+    /// Ready-made; a request clones it and sets its route's timeouts.
+    pub(super) peer: HttpPeer,
+    pub(super) vitals: Arc<Vitals>,
+}
+
+/// What is known of a server's health, and how much it has to do.
+pub(super) struct Vitals {
+    /// Unlike that of any other server of this process.
+    pub(super) id: u64,
+    in_flight: AtomicUsize,
+    /// Its health checks fail.
+    is_sick: AtomicBool,
+    /// Health checks in a row that said the opposite of `is_sick`.
+    contrary: AtomicU32,
+    /// Requests in a row that failed.
+    failures: AtomicU32,
+    /// Left out until then, in milliseconds of [`now`]; 0: not left out.
+    out_until: AtomicU64,
+    /// How often in a row it was left out.
+    times_out: AtomicU32,
+    /// Is the one request under way that finds out whether it is back?
+    on_trial: AtomicBool,
+}
+
+/// Milliseconds since this process first asked. Never 0, which stands for never.
+pub(super) fn now() -> u64 {
+    static BEGAN: LazyLock<Instant> = LazyLock::new(Instant::now);
+    BEGAN.elapsed().as_millis() as u64 + 1
+}
+
+// === impl Server ===
+
+impl Server {
+    pub(super) fn new(target: Target, peer: HttpPeer, vitals: Arc<Vitals>) -> Self {
+        let name: Arc<str> = target.to_string().into();
+        Self { hash: balance::hash(&name), target, name, peer, vitals }
+    }
+}
+
+// === impl Vitals ===
+
+impl Vitals {
+    pub(super) fn new() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        Self {
+            id: NEXT.fetch_add(1, Relaxed),
+            in_flight: AtomicUsize::new(0),
+            // Healthy until somebody knows better: a start must not wait for health checks.
+            is_sick: AtomicBool::new(false),
+            contrary: AtomicU32::new(0),
+            failures: AtomicU32::new(0),
+            out_until: AtomicU64::new(0),
+            times_out: AtomicU32::new(0),
+            on_trial: AtomicBool::new(false),
+        }
+    }
+
+    /// Could a request go there?
+    pub(super) fn is_open(&self) -> bool {
+        if self.is_sick.load(Relaxed) {
+            return false;
+        }
+        let out_until = self.out_until.load(Relaxed);
+        out_until == 0 || (!self.on_trial.load(Relaxed) && now() >= out_until)
+    }
+
+    /// One request goes there: `Some(true)` as the one that finds out, `None` if another one does so already. Ends with
+    /// [`Self::leave`].
+    pub(super) fn enter(&self) -> Option<bool> {
+        let trial = self.out_until.load(Relaxed) != 0;
+        if trial && self.on_trial.swap(true, Relaxed) {
+            return None;
+        }
+        self.in_flight.fetch_add(1, Relaxed);
+        Some(trial)
+    }
+
+    pub(super) fn leave(&self) {
+        self.in_flight.fetch_sub(1, Relaxed);
+    }
+
+    pub(super) fn in_flight(&self) -> usize {
+        self.in_flight.load(Relaxed)
+    }
+
+    /// Neither sick nor left out.
+    pub(super) fn is_well(&self) -> bool {
+        !self.is_sick.load(Relaxed) && self.out_until.load(Relaxed) == 0
+    }
+
+    /// The trial found out nothing.
+    pub(super) fn give_back(&self) {
+        self.on_trial.store(false, Relaxed);
+    }
+
+    /// It answers, whomever. Says whether it had been left out.
+    pub(super) fn succeeded(&self) -> bool {
+        // Looked at first: a store for every answer would pass the cache line from core to core.
+        if self.failures.load(Relaxed) != 0 {
+            self.failures.store(0, Relaxed);
+        }
+        if self.out_until.load(Relaxed) == 0 || self.out_until.swap(0, Relaxed) == 0 {
+            return false;
+        }
+        self.times_out.store(0, Relaxed);
+        self.on_trial.store(false, Relaxed);
+        true
+    }
+
+    /// A request failed there. Says whether it should be left out.
+    pub(super) fn failed(&self, settings: EjectionSettings) -> bool {
+        self.failures.fetch_add(1, Relaxed).saturating_add(1) >= settings.failures && self.out_until.load(Relaxed) == 0
+    }
+
+    /// Left out from now on, longer each time in a row.
+    pub(super) fn eject(&self, settings: EjectionSettings) {
+        let times = self.times_out.fetch_add(1, Relaxed);
+        let time = settings.time.saturating_mul(1 << times.min(16)).min(settings.max_time);
+        self.out_until.store(now() + time.as_millis() as u64, Relaxed);
+        self.on_trial.store(false, Relaxed);
+    }
+
+    /// Milliseconds until it may be tried again.
+    #[cfg(test)]
+    pub(super) fn left_out(&self) -> u64 {
+        self.out_until.load(Relaxed).saturating_sub(now())
+    }
+
+    /// What a health check said. Says whether that turned something.
+    pub(super) fn checked(&self, good: bool, settings: &HealthSettings) -> bool {
+        let is_sick = self.is_sick.load(Relaxed);
+        if good != is_sick {
+            self.contrary.store(0, Relaxed);
+            return false;
+        }
+        let needed = if good { settings.healthy_after } else { settings.unhealthy_after };
+        if self.contrary.fetch_add(1, Relaxed) + 1 < needed {
+            return false;
+        }
+        self.contrary.store(0, Relaxed);
+        self.is_sick.store(!is_sick, Relaxed);
+        true
+    }
+
+    /// Health checks are no longer made: what the last ones said means nothing.
+    pub(super) fn forget_checks(&self) {
+        self.is_sick.store(false, Relaxed);
+        self.contrary.store(0, Relaxed);
+    }
+}

@@ -1,0 +1,275 @@
+//! Pools without a network: who is picked, who is left out, and what survives a reload.
+#![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+use std::{collections::BTreeSet, net::Ipv4Addr};
+
+use policies::{Auth, PathPattern, Policy, Route, decide};
+use proptest::prelude::*;
+
+use super::*;
+use crate::{
+    config::{Balance, CircuitSettings, EjectionSettings, HealthSettings, RetrySettings, UpstreamTimeouts},
+    metrics::Metrics,
+};
+
+/// A pool of that many servers, all of them made up.
+fn settings(servers: u8) -> UpstreamSettings {
+    let server = |host| Endpoint::Address((Ipv4Addr::new(10, 0, 0, host), 80).into());
+    UpstreamSettings { servers: (1..=servers).map(server).collect(), ..UpstreamSettings::shipped() }
+}
+
+async fn made(settings: &UpstreamSettings, before: Option<&Arc<Upstream>>) -> Arc<Upstream> {
+    let metrics = Metrics::new().unwrap().upstreams.of("pool");
+    Upstream::make("pool", settings, before, before.is_none(), metrics).await.unwrap()
+}
+
+fn permit() -> Permit {
+    let route = Route { auth: Auth::None, ..Route::new("r", "pool", vec![PathPattern::parse("/x").unwrap()]) };
+    decide(&Policy::default(), &Arc::new(route), None).unwrap()
+}
+
+fn tries() -> Tries {
+    Tries::since(Instant::now())
+}
+
+fn pick_for(pool: &Arc<Upstream>, client: u32) -> Result<Attempt, Refusal> {
+    pool.pick(&permit(), IpAddr::V4(Ipv4Addr::from_bits(client)), &mut tries()).map(|(_, attempt)| attempt)
+}
+
+fn pick(pool: &Arc<Upstream>) -> Result<Attempt, Refusal> {
+    pick_for(pool, 1)
+}
+
+fn name(attempt: &Attempt) -> String {
+    attempt.server().to_string()
+}
+
+/// Makes requests to one server fail until it is left out.
+fn fail(pool: &Arc<Upstream>, server: &str, times: usize) {
+    let mut failed = 0;
+    while failed < times {
+        let mut attempt = pick(pool).unwrap();
+        if name(&attempt) == server {
+            attempt.failed(Failure::Connect);
+            failed += 1;
+        } else {
+            attempt.succeeded();
+        }
+    }
+}
+
+fn picked(pool: &Arc<Upstream>) -> BTreeSet<String> {
+    (0..20).map(|_| name(&pick(pool).unwrap())).collect()
+}
+
+const ONE: &str = "10.0.0.1:80";
+const TWO: &str = "10.0.0.2:80";
+
+#[tokio::test]
+async fn least_connections_goes_where_least_is_in_flight_and_ends_are_counted() {
+    let pool = made(&UpstreamSettings { balance: Balance::LeastConnections, ..settings(3) }, None).await;
+    let mut held: Vec<_> = (0..3).map(|_| pick(&pool).unwrap()).collect();
+    assert_eq!(held.iter().map(name).collect::<BTreeSet<_>>().len(), 3, "each has one");
+    let first = name(&held[0]);
+    drop(held.remove(0));
+    assert_eq!(name(&pick(&pool).unwrap()), first);
+}
+
+#[tokio::test]
+async fn a_server_that_keeps_failing_is_left_out_until_one_request_has_shown_that_it_is_back() {
+    let ejection =
+        EjectionSettings { failures: 3, time: Duration::from_millis(50), max_time: Duration::from_millis(50) };
+    let pool = made(&UpstreamSettings { ejection, ..settings(2) }, None).await;
+    fail(&pool, ONE, 3);
+    assert_eq!(picked(&pool), [TWO.to_owned()].into());
+    assert_eq!((pool.metrics.usable.get(), pool.metrics.ejections.get()), (1, 1));
+
+    let trial = until(&pool, ONE);
+    assert_eq!(picked(&pool), [TWO.to_owned()].into(), "one request finds out, and one only");
+    // Its client leaves: nothing has been found out.
+    drop(trial);
+    let mut trial = until(&pool, ONE);
+    trial.failed(Failure::Timeout);
+    drop(trial);
+    assert_eq!(picked(&pool), [TWO.to_owned()].into(), "out again");
+    assert_eq!(pool.metrics.ejections.get(), 2);
+    until(&pool, ONE).succeeded();
+    assert_eq!(picked(&pool).len(), 2);
+    assert_eq!(pool.metrics.usable.get(), 2);
+}
+
+/// Picks until that server has its turn.
+fn until(pool: &Arc<Upstream>, server: &str) -> Attempt {
+    let began = Instant::now();
+    loop {
+        let attempt = pick(pool).unwrap();
+        if name(&attempt) == server {
+            return attempt;
+        }
+        assert!(began.elapsed() < Duration::from_secs(10), "{server} never had its turn");
+        std::thread::yield_now();
+    }
+}
+
+#[tokio::test]
+async fn never_more_than_half_of_a_pool_is_left_out() {
+    let ejection = EjectionSettings { failures: 1, time: Duration::from_mins(1), max_time: Duration::from_hours(1) };
+    let circuit = CircuitSettings { failures: 1000, open: Duration::from_secs(1) };
+    for servers in 1..=7 {
+        let pool = made(&UpstreamSettings { ejection, circuit, ..settings(servers) }, None).await;
+        for _ in 0..100 {
+            pick(&pool).unwrap().failed(Failure::Closed);
+        }
+        let left = picked(&pool).len();
+        assert_eq!(left, usize::from(servers).div_ceil(2), "of {servers}");
+    }
+}
+
+#[test]
+fn each_time_in_a_row_is_twice_as_long_up_to_a_bound() {
+    let settings = EjectionSettings { failures: 1, time: Duration::from_secs(1), max_time: Duration::from_secs(5) };
+    let vitals = Vitals::new();
+    let mut times = Vec::new();
+    for _ in 0..5 {
+        vitals.eject(settings);
+        times.push((vitals.left_out() + 500) / 1000);
+    }
+    assert_eq!(times, [1, 2, 4, 5, 5]);
+    assert!(vitals.succeeded());
+    vitals.eject(settings);
+    assert_eq!((vitals.left_out() + 500) / 1000, 1, "who came back begins anew");
+}
+
+#[tokio::test]
+async fn an_open_circuit_refuses_at_once_and_says_for_how_long() {
+    let circuit = CircuitSettings { failures: 4, open: Duration::from_mins(1) };
+    let pool = made(&UpstreamSettings { circuit, ..settings(1) }, None).await;
+    for _ in 0..4 {
+        pick(&pool).unwrap().failed(Failure::Timeout);
+    }
+    let refusal = pick(&pool).err().unwrap();
+    assert_eq!((refusal.code(), refusal.retry_after()), ("upstream_circuit_open", Some(60)));
+    assert_eq!((pool.metrics.circuit_open.get(), pool.metrics.circuit_opened.get()), (1, 1));
+    assert!(!pool.may_retry(&tries()), "nor is anything tried again");
+}
+
+#[tokio::test]
+async fn a_request_is_tried_on_other_servers_only_and_three_times_at_most() {
+    let pool = made(&settings(5), None).await;
+    let (permit, mut tries, mut seen) = (permit(), tries(), BTreeSet::new());
+    loop {
+        let (_, mut attempt) = pool.pick(&permit, IpAddr::V4(Ipv4Addr::LOCALHOST), &mut tries).unwrap();
+        assert!(seen.insert(name(&attempt)), "twice at one server");
+        attempt.failed(Failure::Connect);
+        tries.without(&attempt);
+        if !pool.may_retry(&tries) {
+            break;
+        }
+    }
+    assert_eq!(seen.len(), 3);
+    assert_eq!(pool.metrics.retries.get(), 2);
+
+    let alone = made(&settings(1), None).await;
+    let mut tries = self::tries();
+    let (_, attempt) = alone.pick(&permit, IpAddr::V4(Ipv4Addr::LOCALHOST), &mut tries).unwrap();
+    tries.without(&attempt);
+    assert!(!alone.may_retry(&tries), "there is no other");
+}
+
+#[tokio::test]
+async fn retries_end_with_their_budget() {
+    let retry = RetrySettings { tries: 3, percent: 10, per_second: 0 };
+    let pool = made(&UpstreamSettings { retry, ..settings(2) }, None).await;
+    let mut retried = 0;
+    for _ in 0..100 {
+        let mut tries = tries();
+        drop(pool.pick(&permit(), IpAddr::V4(Ipv4Addr::LOCALHOST), &mut tries).unwrap());
+        retried += usize::from(pool.may_retry(&tries));
+    }
+    assert_eq!(retried, 10);
+    assert_eq!(pool.metrics.retries_withheld.get(), 90);
+}
+
+#[tokio::test]
+async fn the_whole_request_has_an_end_whatever_is_tried() {
+    let shipped = UpstreamSettings::shipped().timeouts;
+    let timeouts = UpstreamTimeouts { total: Some(Duration::from_millis(20)), ..shipped };
+    let pool = made(&UpstreamSettings { timeouts, ..settings(2) }, None).await;
+    let mut tries = tries();
+    let (peer, attempt) = pool.pick(&permit(), IpAddr::V4(Ipv4Addr::LOCALHOST), &mut tries).unwrap();
+    assert!(peer.options.read_timeout.unwrap() <= Duration::from_millis(20));
+    while !attempt.is_overdue() {
+        std::thread::yield_now();
+    }
+    let refusal = pool.pick(&permit(), IpAddr::V4(Ipv4Addr::LOCALHOST), &mut tries).err().unwrap();
+    assert_eq!(refusal, Refusal::UpstreamTimeout);
+}
+
+#[tokio::test]
+async fn what_is_known_of_a_server_survives_a_reload() {
+    let ejection = EjectionSettings { failures: 2, time: Duration::from_mins(1), max_time: Duration::from_mins(1) };
+    let before = made(&UpstreamSettings { ejection, ..settings(2) }, None).await;
+    fail(&before, ONE, 2);
+    let unchanged = made(&UpstreamSettings { ejection, ..settings(2) }, Some(&before)).await;
+    assert!(Arc::ptr_eq(&before, &unchanged), "what has not changed stays as it is");
+
+    // Another server and other headers: what is known of the two that stay stays.
+    let headers = [IdentityHeader::XUserId].into();
+    let after = made(&UpstreamSettings { ejection, headers, ..settings(3) }, Some(&before)).await;
+    assert_eq!(picked(&after), [TWO.to_owned(), "10.0.0.3:80".to_owned()].into());
+    assert_eq!(after.metrics.usable.get(), 2);
+}
+
+#[tokio::test]
+async fn health_checks_that_are_no_longer_made_leave_nobody_out() {
+    let health = HealthSettings::shipped();
+    let before = made(&UpstreamSettings { health: Some(health.clone()), ..settings(1) }, None).await;
+    let vitals = Arc::clone(&before.servers.load()[0].vitals);
+    assert!(!vitals.checked(false, &health), "one bad check is not enough");
+    assert!(vitals.checked(false, &health));
+    assert_eq!(pick(&before).err().unwrap(), Refusal::UpstreamUnavailable);
+    assert!(!vitals.checked(true, &health) && !vitals.checked(false, &health) && !vitals.checked(true, &health));
+    assert!(vitals.checked(true, &health), "two good ones in a row are");
+    assert!(!vitals.checked(false, &health) && vitals.checked(false, &health));
+    let after = made(&settings(1), Some(&before)).await;
+    assert!(pick(&after).is_ok());
+}
+
+#[tokio::test]
+async fn a_name_without_an_address_keeps_a_start_from_nothing_and_a_reload_from_taking_effect() {
+    let servers = vec![Endpoint::Name("nowhere.invalid".into(), 80)];
+    let settings = UpstreamSettings { servers, ..UpstreamSettings::shipped() };
+    let empty = made(&settings, None).await;
+    assert_eq!(pick(&empty).err().unwrap(), Refusal::UpstreamConnect);
+    let metrics = Metrics::new().unwrap().upstreams.of("pool");
+    let error = Upstream::make("pool", &settings, None, false, metrics).await.err().unwrap();
+    assert!(error.to_string().contains("nowhere.invalid:80"), "{error}");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(32))]
+    #[test]
+    fn a_caller_stays_at_its_server_and_only_those_of_a_lost_one_move(servers in 2_u8..12, lost in 0_usize..12) {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let all = UpstreamSettings { balance: Balance::ConsistentHash, ..settings(servers) };
+        let lost = lost % usize::from(servers);
+        let mut fewer = all.clone();
+        let gone = fewer.servers.remove(lost);
+        let (all, fewer) = runtime.block_on(async { (made(&all, None).await, made(&fewer, None).await) });
+        let Endpoint::Address(gone) = gone else { unreachable!() };
+        let mut moved = 0;
+        for client in 0..2000_u32 {
+            let before = name(&pick_for(&all, client).unwrap());
+            prop_assert_eq!(&before, &name(&pick_for(&all, client).unwrap()), "a caller stays");
+            let after = name(&pick_for(&fewer, client).unwrap());
+            if before == gone.to_string() {
+                moved += 1;
+            } else {
+                prop_assert_eq!(before, after, "only those of the lost one move");
+            }
+        }
+        // Each server has its share, give or take half of it.
+        let share = 2000 / u32::from(servers);
+        prop_assert!((share / 2..=share * 3 / 2 + 1).contains(&moved), "{} of 2000 with {} servers", moved, servers);
+    }
+}
