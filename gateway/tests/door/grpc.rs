@@ -127,3 +127,110 @@ fn a_call_of_a_revoked_caller_ends_with_unauthenticated() {
     eventually("the calls to end", || platform.metric("portcullis_streams") == 0);
     assert_eq!(platform.metric("portcullis_requests_in_flight"), 0);
 }
+
+/// A service that speaks gRPC as it is meant: HTTP/2 without TLS, an answer for each message, trailers. It tells what it received.
+async fn service() -> (std::net::SocketAddr, tokio::sync::mpsc::UnboundedReceiver<http::request::Parts>) {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (tell, told) = tokio::sync::mpsc::unbounded_channel();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let tell = tell.clone();
+            tokio::spawn(async move {
+                let mut connection = h2::server::handshake(stream).await.unwrap();
+                while let Some(Ok((request, respond))) = connection.accept().await {
+                    tokio::spawn(echo(request, respond, tell.clone()));
+                }
+            });
+        }
+    });
+    (address, told)
+}
+
+async fn echo(
+    request: Request<RecvStream>,
+    mut respond: h2::server::SendResponse<Bytes>,
+    tell: tokio::sync::mpsc::UnboundedSender<http::request::Parts>,
+) {
+    let (parts, mut body) = request.into_parts();
+    tell.send(parts).unwrap();
+    let answer = Response::builder().header("content-type", "application/grpc").body(()).unwrap();
+    let Ok(mut stream) = respond.send_response(answer, false) else { return };
+    while let Some(Ok(message)) = body.data().await {
+        drop(body.flow_control().release_capacity(message.len()));
+        if stream.send_data(message, false).is_err() {
+            return;
+        }
+    }
+    let trailers = HeaderMap::from_iter([("grpc-status".parse().unwrap(), "0".parse().unwrap())]);
+    drop(stream.send_trailers(trailers));
+}
+
+fn calls(upstream: std::net::SocketAddr) -> Platform {
+    Setup::default()
+        .append("routes.toml", ROUTES)
+        .append("gateway.toml", &format!("\n[upstreams.service]\nservers = [\"{upstream}\"]\nprotocol = \"h2c\"\n"))
+        .append("routes.toml", "\n[[route]]\nname = \"service\"\npaths = [\"/v1/*\"]\nupstream = \"service\"\nrewrite = { \"/v1\" = \"/\" }\n")
+        .start()
+}
+
+#[test]
+fn a_call_passes_end_to_end_message_by_message_with_its_trailers() {
+    run(async {
+        let (upstream, mut told) = service().await;
+        let platform = calls(upstream);
+        let registered = platform.register("grpc@example.com");
+        let token = registered["access_token"].as_str().unwrap();
+        let mut client = connect(&platform).await.ready().await.unwrap();
+        let request = Request::post("http://door.test/v1/pkg.Service/Talk")
+            .header("content-type", "application/grpc")
+            .header("te", "trailers")
+            .header("x-user-id", "mallory")
+            .header("authorization", format!("Bearer {token}"));
+        let (response, mut body) = client.send_request(request.body(()).unwrap(), false).unwrap();
+        body.send_data(Bytes::from_static(b"\0\0\0\0\x01a"), false).unwrap();
+        let mut answer = response.await.unwrap().into_body();
+        // Each message is answered before the next one is sent: nothing waits for the end.
+        assert_eq!(answer.data().await.unwrap().unwrap(), &b"\0\0\0\0\x01a"[..]);
+        body.send_data(Bytes::from_static(b"\0\0\0\0\x01b"), true).unwrap();
+        assert_eq!(answer.data().await.unwrap().unwrap(), &b"\0\0\0\0\x01b"[..]);
+        assert!(answer.data().await.is_none());
+        assert_eq!(answer.trailers().await.unwrap().unwrap()["grpc-status"], "0");
+        let received = told.recv().await.unwrap();
+        assert_eq!((received.uri.path(), received.headers["te"].to_str().unwrap()), ("/pkg.Service/Talk", "trailers"));
+        assert_eq!(
+            received.headers.get_all("x-user-id").iter().collect::<Vec<_>>(),
+            [registered["user"]["id"].as_str().unwrap()]
+        );
+        assert!(!received.headers.contains_key("authorization"));
+    });
+}
+
+#[test]
+fn a_call_over_http2_on_both_sides_ends_when_its_caller_logs_out() {
+    run(async {
+        let (upstream, mut told) = service().await;
+        let platform = calls(upstream);
+        let token = platform.register("grpc@example.com")["access_token"].as_str().unwrap().to_owned();
+        let other = platform.register("other@example.com")["access_token"].as_str().unwrap().to_owned();
+        let mut client = connect(&platform).await;
+        let mut begin = async |token: &str| {
+            client = client.clone().ready().await.unwrap();
+            let request = Request::post("http://door.test/v1/x")
+                .header("content-type", "application/grpc")
+                .header("authorization", format!("Bearer {token}"));
+            client.send_request(request.body(()).unwrap(), false).unwrap()
+        };
+        let (ours, _held) = begin(&token).await;
+        let (theirs, mut theirs_body) = begin(&other).await;
+        let (mut ours, mut theirs) = (ours.await.unwrap().into_body(), theirs.await.unwrap().into_body());
+        told.recv().await.unwrap();
+        assert_eq!(platform.post("/auth/logout", Some(&token), &json!({})).status, 200);
+        assert!(ours.data().await.is_none());
+        assert_eq!(ours.trailers().await.unwrap().unwrap()["grpc-status"], "16");
+        // The other call on the same connections goes on.
+        theirs_body.send_data(Bytes::from_static(b"still"), true).unwrap();
+        assert_eq!(theirs.data().await.unwrap().unwrap(), &b"still"[..]);
+        assert_eq!(theirs.trailers().await.unwrap().unwrap()["grpc-status"], "0");
+    });
+}
