@@ -1,6 +1,6 @@
 //! A client's connection as Pingora sees it: only bytes that have been judged, and never for longer than is allowed.
 //!
-//! [`Http1`] and [`Frames`] judge; this file reads and writes, keeps the deadlines, and answers what is refused before there is a
+//! [`Http1`] and [`Frames`] judge; this file reads (`writing` writes), keeps the deadlines, and answers what is refused before there is a
 //! request that Pingora knows of.
 
 use std::{
@@ -18,7 +18,7 @@ use bytes::{Buf, BytesMut};
 use pingora::protocols::{SocketDigest, raw_connect::ProxyDigest, tls::SslDigest};
 use policies::Refusal;
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf},
+    io::{AsyncRead, AsyncReadExt, ReadBuf},
     sync::watch,
 };
 use tokio_util::io::poll_read_buf;
@@ -52,29 +52,31 @@ const EARLY: usize = 32 * 1024;
 /// The connection.
 pub(crate) struct Guarded {
     pub(super) transport: Transport,
-    speaks: Protocol,
+    pub(super) speaks: Protocol,
     /// Bytes read and not passed on yet; those before `judged` may be.
     stash: BytesMut,
     judged: usize,
     most_stashed: usize,
     /// Set between two requests.
     next_request: AtomicBool,
-    farewell: Option<Farewell>,
+    pub(super) farewell: Option<Farewell>,
     /// What is wrong with the body that is being read.
     unreadable: Option<Refusal>,
-    patience: Patience,
+    /// What is written when Pingora flushes.
+    pub(super) gathered: Vec<u8>,
+    pub(super) patience: Patience,
     reading: Deadline,
-    writing: Deadline,
+    pub(super) writing: Deadline,
     began: Instant,
     pub(super) digests: Digests,
     most_streams: u32,
     /// Tells whoever serves the connection that it has been used enough.
     retire: watch::Sender<bool>,
-    metrics: ConnectionMetrics,
+    pub(super) metrics: ConnectionMetrics,
 }
 
 /// What is spoken.
-enum Protocol {
+pub(super) enum Protocol {
     Http1(Http1),
     Http2(Frames, FrameLimits),
 }
@@ -118,6 +120,7 @@ impl Guarded {
             next_request: AtomicBool::new(false),
             farewell: None,
             unreadable: None,
+            gathered: Vec::new(),
             patience: limits.patience,
             reading: Deadline::since(began, limits.patience.header),
             writing: Deadline::default(),
@@ -353,47 +356,5 @@ impl AsyncRead for Guarded {
                 poll
             }
         }
-    }
-}
-
-impl AsyncWrite for Guarded {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let this = self.get_mut();
-        if this.farewell.is_some() {
-            return Poll::Ready(Err(ErrorKind::BrokenPipe.into()));
-        }
-        let poll = Pin::new(&mut this.transport).poll_write(cx, bytes);
-        match &poll {
-            Poll::Ready(Ok(written)) => {
-                if let Protocol::Http1(http1) = &mut this.speaks {
-                    http1.sees_written(&bytes[..*written]);
-                }
-                this.writing.end();
-                poll
-            }
-            Poll::Ready(Err(_)) => poll,
-            Poll::Pending => this.wait_for_reader(cx).map(Err),
-        }
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        match Pin::new(&mut this.transport).poll_flush(cx) {
-            Poll::Pending => this.wait_for_reader(cx).map(Err),
-            ready @ Poll::Ready(_) => ready,
-        }
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().transport).poll_shutdown(cx)
-    }
-}
-
-impl Guarded {
-    /// The client takes nothing: for how long may it?
-    fn wait_for_reader(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
-        ready!(self.writing.poll(Awaited::Nothing, self.patience.write, u64::MAX, cx));
-        self.metrics.refused("slow_reader");
-        Poll::Ready(io::Error::new(ErrorKind::TimedOut, "the client takes nothing of its answer"))
     }
 }

@@ -127,6 +127,11 @@ impl Http1 {
         }
     }
 
+    /// Has another protocol been agreed on?
+    pub(crate) fn is_tunnel(&self) -> bool {
+        matches!(self.state, State::Tunnel)
+    }
+
     /// What the client owes us.
     pub(crate) fn awaits(&self) -> Awaited {
         match &self.state {

@@ -24,6 +24,7 @@ pub(crate) mod proxy_protocol;
 mod stream;
 pub(crate) mod tls;
 mod transport;
+mod writing;
 
 use pingora::{http::ResponseHeader, protocols::raw_connect::ProxyDigest, proxy::Session};
 

@@ -1,0 +1,94 @@
+//! The other direction of a guarded connection: what Pingora answers, gathered into as few writes as can be.
+
+use std::{
+    io::{self, ErrorKind},
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use tokio::io::AsyncWrite;
+
+use super::{
+    guarded::{Guarded, Protocol},
+    http1::Awaited,
+};
+
+/// Bytes of an answer that are gathered; a head with a small body.
+const GATHERED: usize = 4096;
+
+impl AsyncWrite for Guarded {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        if this.farewell.is_some() {
+            return Poll::Ready(Err(ErrorKind::BrokenPipe.into()));
+        }
+        if this.gathers() && this.gathered.len() + bytes.len() <= GATHERED {
+            this.sees_written(bytes);
+            this.gathered.extend_from_slice(bytes);
+            return Poll::Ready(Ok(bytes.len()));
+        }
+        ready!(this.send_gathered(cx))?;
+        match Pin::new(&mut this.transport).poll_write(cx, bytes) {
+            Poll::Pending => this.wait_for_reader(cx).map(Err),
+            written @ Poll::Ready(_) => {
+                if let Poll::Ready(Ok(written)) = &written {
+                    this.sees_written(&bytes[..*written]);
+                    this.writing.end();
+                }
+                written
+            }
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        ready!(this.send_gathered(cx))?;
+        match Pin::new(&mut this.transport).poll_flush(cx) {
+            Poll::Pending => this.wait_for_reader(cx).map(Err),
+            ready @ Poll::Ready(_) => ready,
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        ready!(this.send_gathered(cx))?;
+        Pin::new(&mut this.transport).poll_shutdown(cx)
+    }
+}
+
+impl Guarded {
+    /// Pingora writes the head of an answer and its body one after the other, and then flushes: together they are one write to
+    /// the kernel, which costs more than the rest of an answer. HTTP/2 gathers its frames itself; a tunnel waits for nothing.
+    fn gathers(&self) -> bool {
+        matches!(&self.speaks, Protocol::Http1(http1) if !http1.is_tunnel())
+    }
+
+    fn sees_written(&mut self, bytes: &[u8]) {
+        if let Protocol::Http1(http1) = &mut self.speaks {
+            http1.sees_written(bytes);
+        }
+    }
+
+    fn send_gathered(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.gathered.is_empty() {
+            match Pin::new(&mut self.transport).poll_write(cx, &self.gathered) {
+                Poll::Pending => return self.wait_for_reader(cx).map(Err),
+                Poll::Ready(Ok(0)) => return Poll::Ready(Err(ErrorKind::WriteZero.into())),
+                Poll::Ready(written) => {
+                    self.gathered.drain(..written?);
+                    self.writing.end();
+                }
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl Guarded {
+    /// The client takes nothing: for how long may it?
+    fn wait_for_reader(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
+        ready!(self.writing.poll(Awaited::Nothing, self.patience.write, u64::MAX, cx));
+        self.metrics.refused("slow_reader");
+        Poll::Ready(io::Error::new(ErrorKind::TimedOut, "the client takes nothing of its answer"))
+    }
+}
