@@ -141,7 +141,10 @@ impl ProxyHttp for Door {
         }
         match admission {
             Ok(Admission::Forward) => Ok(false),
-            Ok(Admission::Tunnel(handshake)) => tunnel::open(self, session, journey, &handshake).await.map(|()| true),
+            // Boxed, so that other requests do not carry room for it: its future is copied with theirs (10,000 instructions).
+            Ok(Admission::Tunnel(handshake)) => {
+                Box::pin(tunnel::open(self, session, journey, &handshake)).await.map(|()| true)
+            }
             Ok(Admission::Answer(local)) => answer::give(session, &local, journey).await.map(|()| true),
             Err(refusal) => {
                 answer::refuse(session, &refusal, journey).await?;
