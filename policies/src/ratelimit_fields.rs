@@ -130,9 +130,11 @@ mod tests {
 
     #[test]
     fn a_name_is_always_a_structured_field_string() {
-        let mut policy = String::new();
-        write_policy(&mut policy, &[reading("a\"b\\c\r\né", 1, 1, 0, 0)]).unwrap();
-        assert_eq!(policy, r#""a\"b\\c---";q=1;w=1"#);
+        for (name, said) in [("a\"b\\c\r\né", r#"a\"b\\c---"#), ("\"\"", r#"\"\""#), ("\\", r"\\")] {
+            let mut policy = String::new();
+            write_policy(&mut policy, &[reading(name, 1, 1, 0, 0)]).unwrap();
+            assert_eq!(policy, format!("\"{said}\";q=1;w=1"));
+        }
     }
 
     #[test]

@@ -295,6 +295,9 @@ fn bodies_headers_and_paths_have_their_size() {
     let platform = Platform::start();
     let long = "a".repeat(9000);
     assert_eq!(platform.send("GET", &format!("/demo/public/{long}"), &[], "").status, 414);
+    let exact = format!("/demo/public/{}", "a".repeat(8192 - "/demo/public/".len()));
+    assert_eq!(platform.send("GET", &exact, &[], "").status, 200);
+    assert_eq!(platform.send("GET", &format!("{exact}a"), &[], "").status, 414);
     let huge = "a".repeat(40_000);
     assert_eq!(platform.send("GET", "/demo/public/x", &[("X-Big", &huge)], "").status, 431);
     let declared = platform.raw(b"POST /demo/public/x HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999\r\n\r\nabc");

@@ -15,6 +15,7 @@ fn a_forwarded_address_is_believed_from_a_trusted_proxy_only() {
     let answer = strict.send("GET", "/demo/public/x", &headers, "");
     assert_eq!(answer.received("x-forwarded-for"), ["127.0.0.1"]);
     assert_eq!(answer.received("x-forwarded-proto"), ["http"]);
+    assert_eq!(answer.received("x-forwarded-host"), ["door.test"]);
 
     let trusting = Setup::default()
         .edit("gateway.toml", "trusted_proxies = []", "trusted_proxies = [\"127.0.0.0/8\"]")

@@ -18,6 +18,9 @@ fn a_canonical_path_is_borrowed() {
         "/caf%C3%A9",
         "/%F0%9F%A6%80",
         "/50%25",
+        // No escape follows the percent sign.
+        "/%25g1",
+        "/%251g",
         all,
     ] {
         assert!(matches!(normalise(raw), Ok(Cow::Borrowed(path)) if path == raw), "{raw}");
@@ -144,4 +147,29 @@ proptest! {
     fn no_text_makes_it_panic(raw in any::<String>(), path in "/[%0-9a-fA-F/.]{0,20}") {
         let _ = (normalise(&raw), normalise(&path));
     }
+}
+
+#[test]
+fn every_reason_is_a_clause_of_its_own() {
+    use PathError as E;
+    let every = [
+        E::Relative,
+        E::EncodedSeparator,
+        E::Backslash,
+        E::Control,
+        E::DotSegment,
+        E::EmptySegment,
+        E::Parameter,
+        E::Delimiter,
+        E::BrokenEscape,
+        E::DoubleEncoding,
+        E::NotUtf8,
+        E::NotAllowed,
+    ];
+    let reasons: std::collections::BTreeSet<_> = every.iter().map(|error| error.reason()).collect();
+    assert!(
+        reasons.len() == every.len() && reasons.iter().all(|reason| reason.starts_with("the path ")),
+        "{reasons:?}"
+    );
+    assert!(every.iter().all(|error| error.to_string() == error.reason()));
 }

@@ -51,6 +51,9 @@ fn what_is_no_permission_is_refused() {
     for text in ["agents:*", "*", "a*"] {
         assert_eq!(Permission::parse(text), Err(E::Wildcard(text.into())));
     }
+    for text in ["a", "a1:2b", "a_b", "swarm-agents:run_now"] {
+        assert!(Permission::parse(text).is_ok(), "{text}");
+    }
     for text in ["", ":", "a:", ":a", "A", "a b", "a/b", "é"] {
         assert_eq!(Permission::parse(text), Err(E::Malformed(text.into())));
         assert_eq!(Permissions::parse([text]), Err(E::Malformed(text.into())));

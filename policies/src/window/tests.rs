@@ -134,6 +134,9 @@ fn a_quiet_caller_costs_under_a_hundred_bytes() {
 fn a_window_is_idle_once_nothing_counts() {
     let mut window = Window::default();
     assert!(window.is_idle(MINUTE, at(0)));
+    // Nothing spent is nothing to remember.
+    let _ = window.spend(MINUTE, at(0), 0);
+    assert!(window.is_idle(MINUTE, at(0)));
     let _ = window.spend(MINUTE, at(0), 1);
     assert!(!window.is_idle(MINUTE, at(60_937)));
     assert!(window.is_idle(MINUTE, at(60_938)));
