@@ -194,5 +194,6 @@ mod tests {
         let tiers = Tiers::new([pro, Tier { name: "free".into(), ..Tier::default() }]);
         assert!(tiers.offers("swarm-agents") && !tiers.offers("swarm-agent"));
         assert_eq!(tiers.names().collect::<Vec<_>>(), ["free", "pro"]);
+        assert!(tiers.contains("pro") && !tiers.contains("gold"));
     }
 }
