@@ -2,7 +2,7 @@
 //! that every answer carries, whoever wrote it.
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, header, response::Parts};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Version, header, response::Parts};
 use pingora::{
     Error, ErrorSource, ErrorType, Result,
     http::{RequestHeader, ResponseHeader},
@@ -222,6 +222,50 @@ fn own<'a>(fields: impl Iterator<Item = (&'static str, &'a str)>) -> Vec<(Header
     fields
         .filter_map(|(name, value)| Some((HeaderName::from_static(name), HeaderValue::try_from(value).ok()?)))
         .collect()
+}
+
+/// Refuses an answer that two clients could read in two ways, or that agrees to what nobody asked for; takes away what is
+/// said of the upstream's connection, and our own word to it, which is nobody else's.
+pub(crate) fn check(response: &mut ResponseHeader) -> Result<(), Refusal> {
+    let headers = &response.headers;
+    let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
+    let is_chunked = codings.next().map(|coding| coding.as_bytes().eq_ignore_ascii_case(b"chunked"));
+    let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
+    let has_length = lengths.next().map(|length| length.as_bytes().iter().all(u8::is_ascii_digit));
+    let is_framed = match (is_chunked, has_length) {
+        (Some(is_chunked), None) => is_chunked && response.version != Version::HTTP_10,
+        (None, is_number) => is_number.unwrap_or(true),
+        (Some(_), Some(_)) => false,
+    };
+    if !is_framed || codings.next().is_some() || lengths.next().is_some() || response.status == 101 {
+        return Err(Refusal::UpstreamInvalid);
+    }
+    if response.version == Version::HTTP_10 {
+        response.set_version(Version::HTTP_11);
+    }
+    if response.status == 204 {
+        response.remove_header(&header::CONTENT_LENGTH);
+    }
+    response.remove_header(&ASSERTION);
+    if response.headers.contains_key(header::CONNECTION) {
+        connection_fields(response);
+    }
+    Ok(())
+}
+
+const ASSERTION: HeaderName = HeaderName::from_static("x-gateway-assertion");
+
+/// Removes what `Connection` names and what else belongs to one connection (RFC 9110 §7.6.1), but for how the body is framed.
+fn connection_fields(response: &mut ResponseHeader) {
+    let named = response.headers.get_all(header::CONNECTION).iter().filter_map(|value| value.to_str().ok());
+    let named: Vec<HeaderName> =
+        named.flat_map(|names| names.split(',')).filter_map(|name| name.trim().parse().ok()).collect();
+    let own = [header::CONNECTION, header::UPGRADE, header::PROXY_AUTHENTICATE, HeaderName::from_static("keep-alive")];
+    for name in named.into_iter().chain(own) {
+        if name != header::TRANSFER_ENCODING && name != header::CONTENT_LENGTH {
+            response.remove_header(&name);
+        }
+    }
 }
 
 /// What went wrong between us and the upstream, if it was not the client who left.

@@ -38,6 +38,7 @@ pub(crate) struct Inbound {
 /// What the read step is allowed to accept.
 pub(crate) struct ReadLimits {
     pub(crate) max_uri_bytes: usize,
+    pub(crate) max_header_fields: usize,
     pub(crate) trusted_proxies: Box<[IpNet]>,
 }
 
@@ -52,6 +53,9 @@ impl Inbound {
     /// Reads the header of `session`, which has been parsed but not judged.
     pub(crate) fn read(session: &Session, limits: &ReadLimits) -> Result<Self, Refusal> {
         let request = session.req_header();
+        if request.headers.len() > limits.max_header_fields {
+            return Err(Refusal::HeadersTooLarge);
+        }
         Self::check_length(&request.headers)?;
         let target =
             std::str::from_utf8(request.raw_path()).map_err(|_| Refusal::Malformed("the path is not UTF-8"))?;

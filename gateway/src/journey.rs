@@ -68,6 +68,9 @@ pub(crate) struct Journey {
     in_flight: IntGauge,
 }
 
+/// Before the speed of an HTTP/2 body is measured; on HTTP/1 it is measured over as long a time.
+const BODY_GRACE: Duration = Duration::from_secs(10);
+
 // === impl Journey ===
 
 impl Journey {
@@ -146,6 +149,15 @@ impl Journey {
         self.body_bytes += bytes as u64;
         let most = self.route.as_ref().map_or(0, |route| self.rules.max_body(route));
         if self.body_bytes > most { Err(self.fail(Refusal::BodyTooLarge { limit: most })) } else { Ok(()) }
+    }
+
+    /// A body has to bring so many bytes in the time that it has taken, after a time of grace.
+    pub(crate) fn check_body_rate(&mut self) -> Result<()> {
+        let since = self.began.elapsed();
+        if since > BODY_GRACE && self.body_bytes < since.as_secs() * self.rules.min_body_rate {
+            return Err(self.fail(Refusal::RequestTimeout));
+        }
+        Ok(())
     }
 
     /// Picks a server for the next attempt.

@@ -12,7 +12,7 @@ use crate::config::{AccessLog, Log};
 /// Starts the log. `RUST_LOG` overrides the configured level. A second start in one process changes nothing.
 pub(crate) fn start(log: &Log) {
     // Pingora tells of each refused or broken connection; that is the access log's and the metrics' to count.
-    let quiet = format!("{},pingora_core=error,pingora_proxy=error,sqlx=warn", log.level);
+    let quiet = format!("{},pingora_core=off,pingora_proxy=off,sqlx=warn", log.level);
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(quiet));
     let subscriber = fmt().json().flatten_event(true).with_env_filter(filter).with_writer(io::stderr).finish();
     // Also bridges the `log` crate, which Pingora uses.

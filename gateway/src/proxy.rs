@@ -14,7 +14,7 @@ use std::{
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Version, header};
 use identity::{Credential, CredentialError};
 use pingora::{
     Error, ErrorType, Result, RetryType,
@@ -28,6 +28,7 @@ use crate::{
     answer::{self, LocalAnswer, Preflight},
     connection::Facts,
     door::Door,
+    grpc,
     inbound::Inbound,
     inject,
     journey::{Admission, Journey},
@@ -176,7 +177,7 @@ impl ProxyHttp for Door {
 
     async fn request_body_filter(
         &self,
-        _: &mut Session,
+        session: &mut Session,
         body: &mut Option<Bytes>,
         end: bool,
         journey: &mut Self::CTX,
@@ -186,7 +187,12 @@ impl ProxyHttp for Door {
             *body = None;
         }
         journey.check_deadline()?;
-        journey.count_body(body.as_ref().map_or(0, Bytes::len))
+        journey.count_body(body.as_ref().map_or(0, Bytes::len))?;
+        // On HTTP/1 the connection's guard does this, with the time that the server takes left out. A gRPC call may be silent.
+        if end || session.as_http1().is_some() || grpc::is_call(&session.req_header().headers) {
+            return Ok(());
+        }
+        journey.check_body_rate()
     }
 
     fn upstream_response_body_filter(
@@ -209,11 +215,18 @@ impl ProxyHttp for Door {
     where
         Self::CTX: Send + Sync,
     {
+        answer::check(response).map_err(|refusal| journey.fail(refusal))?;
         if let Some(attempt) = &mut journey.attempt {
             attempt.succeeded();
         }
         if response.status.is_informational() {
             return Ok(());
+        }
+        if session.req_header().version == Version::HTTP_10 && response.headers.contains_key(header::TRANSFER_ENCODING)
+        {
+            // It knows no chunks (RFC 9112 §6.1): the end of the connection is the end of the body.
+            response.remove_header(&header::TRANSFER_ENCODING);
+            session.set_keepalive(None);
         }
         if streams::answers_long(session, response) {
             self.watch(session, journey);
@@ -246,6 +259,13 @@ impl ProxyHttp for Door {
         journey: &mut Self::CTX,
         reused: bool,
     ) -> Box<Error> {
+        // A server that waits for the rest of a body is not to blame, however long it is silent: else whoever leaves bodies
+        // unfinished would open its circuit to everybody.
+        if *error.etype() == ErrorType::ReadTimedout && !session.as_mut().is_body_done() {
+            error.set_retry(false);
+            journey.refusal.get_or_insert(Refusal::RequestTimeout);
+            return error;
+        }
         let may_send_again = Failure::of(&error) == Some(Failure::Closed)
             && session.response_written().is_none()
             && session.req_header().method.is_idempotent()

@@ -36,6 +36,7 @@ pub(crate) struct Snapshot {
     pub(crate) read_limits: ReadLimits,
     pub(crate) reserved: Reserved,
     pub(crate) keepalive: Duration,
+    pub(crate) min_body_rate: u64,
     pub(crate) redirect_to_https: bool,
     pub(crate) browser: Browser,
     max_body: u64,
@@ -73,6 +74,7 @@ impl Snapshot {
             generation,
             reserved: Reserved::new(server.reserved_headers.iter().map(String::as_str), server.underscore_headers)?,
             keepalive: server.keepalive,
+            min_body_rate: server.min_body_rate,
             redirect_to_https: settings.listen.redirect_to_https,
             browser: settings.browser,
             max_body: server.max_body_bytes,
@@ -127,7 +129,11 @@ impl Snapshot {
 }
 
 fn read_limits(server: Server) -> ReadLimits {
-    ReadLimits { max_uri_bytes: server.max_uri_bytes, trusted_proxies: server.trusted_proxies }
+    ReadLimits {
+        max_uri_bytes: server.max_uri_bytes,
+        max_header_fields: server.max_header_fields,
+        trusted_proxies: server.trusted_proxies,
+    }
 }
 
 /// Hashing a password may have to wait for its turn.

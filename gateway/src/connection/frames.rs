@@ -11,7 +11,8 @@ use std::time::Duration;
 pub(crate) struct FrameLimits {
     /// `RST_STREAM` in any [`WINDOW`].
     pub(crate) resets: u32,
-    /// PING, SETTINGS, PRIORITY, CONTINUATION and empty DATA in any [`WINDOW`].
+    /// PING, SETTINGS, PRIORITY, CONTINUATION, empty DATA and types that nobody knows in any [`WINDOW`]; of `WINDOW_UPDATE` a
+    /// hundred times as many.
     pub(crate) control: u32,
 }
 
@@ -40,7 +41,10 @@ pub(crate) struct Frames {
     window: u128,
     resets: u32,
     control: u32,
+    updates: u32,
     opened: u32,
+    /// Is a block of header fields begun and not ended?
+    in_block: bool,
 }
 
 /// What an HTTP/2 connection begins with.
@@ -53,7 +57,13 @@ const PRIORITY: u8 = 0x2;
 const RST_STREAM: u8 = 0x3;
 const SETTINGS: u8 = 0x4;
 const PING: u8 = 0x6;
+const WINDOW_UPDATE: u8 = 0x8;
 const CONTINUATION: u8 = 0x9;
+/// Types that nobody has agreed on (RFC 9113 §5.5): ignored, but not for ever.
+const UNKNOWN: u8 = 0xa;
+const END_HEADERS: u8 = 0x4;
+/// `WINDOW_UPDATE` for each other control frame: whoever takes in a gigabyte in ten seconds sends some 30,000.
+const UPDATES: u32 = 100;
 const END_STREAM: u8 = 0x1;
 
 // === impl Frames ===
@@ -81,7 +91,8 @@ impl Frames {
         if self.resets > limits.resets {
             return Err(Flood::Resets);
         }
-        if self.control > limits.control { Err(Flood::Control) } else { Ok(()) }
+        let updates = limits.control.saturating_mul(UPDATES);
+        if self.control > limits.control || self.updates > updates { Err(Flood::Control) } else { Ok(()) }
     }
 
     /// Streams that the client has opened.
@@ -89,10 +100,16 @@ impl Frames {
         self.opened
     }
 
+    /// Does the client owe the rest of a head: has it begun one and not ended it, or not begun any yet?
+    pub(crate) fn owes_head(&self) -> bool {
+        let in_frame = self.filled > 0 || (self.missing > 0 && matches!(self.head[3], HEADERS | CONTINUATION));
+        self.opened == 0 || self.in_block || in_frame
+    }
+
     fn turn_to(&mut self, now: Duration) {
         let window = now.as_millis() / WINDOW.as_millis();
         if window != self.window {
-            (self.window, self.resets, self.control) = (window, 0, 0);
+            (self.window, self.resets, self.control, self.updates) = (window, 0, 0, 0);
         }
     }
 
@@ -101,8 +118,16 @@ impl Frames {
         self.missing = usize::from(high) << 16 | usize::from(middle) << 8 | usize::from(low);
         match kind {
             RST_STREAM => self.resets += 1,
-            HEADERS => self.opened = self.opened.saturating_add(1),
-            PING | SETTINGS | PRIORITY | CONTINUATION => self.control += 1,
+            HEADERS => {
+                self.opened = self.opened.saturating_add(1);
+                self.in_block = flags & END_HEADERS == 0;
+            }
+            CONTINUATION => {
+                self.control += 1;
+                self.in_block &= flags & END_HEADERS == 0;
+            }
+            WINDOW_UPDATE => self.updates += 1,
+            PING | SETTINGS | PRIORITY | UNKNOWN.. => self.control += 1,
             DATA if self.missing == 0 && flags & END_STREAM == 0 => self.control += 1,
             _ => {}
         }

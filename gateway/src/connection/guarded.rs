@@ -177,10 +177,14 @@ impl Guarded {
         }
     }
 
+    fn client(&self) -> Option<String> {
+        self.digests.socket.peer_addr()?.as_inet().map(|client| client.ip().to_string())
+    }
+
     /// From here on there is only the refusal to be sent.
     fn refuse(&mut self, refusal: &Refusal) {
         self.metrics.refused(refusal.code());
-        tracing::info!(client = ?self.digests.socket.peer_addr(), code = refusal.code(), "a request was refused unread");
+        tracing::info!(client = self.client(), code = refusal.code(), "a request was refused unread");
         self.farewell = Some(Farewell::of(refusal));
     }
 
@@ -244,7 +248,7 @@ impl Guarded {
             Flood::Resets => "http2_resets",
             Flood::Control => "http2_control",
         });
-        tracing::info!(client = ?self.digests.socket.peer_addr(), ?flood, "an HTTP/2 connection was ended");
+        tracing::info!(client = self.client(), ?flood, "an HTTP/2 connection was ended");
         io::Error::new(ErrorKind::ConnectionAborted, "too many HTTP/2 frames that carry nothing")
     }
 
@@ -300,6 +304,7 @@ impl Guarded {
                 Awaited::Body if self.patience.body_rate == 0 => Awaited::Nothing,
                 awaited => awaited,
             },
+            Protocol::Http2(frames, _) if frames.owes_head() => Awaited::Head,
             Protocol::Http2(..) => Awaited::Nothing,
         };
         let (within, enough) = match awaited {
@@ -313,6 +318,10 @@ impl Guarded {
         ready!(self.reading.poll(awaited, within, enough, cx));
         match awaited {
             Awaited::Body => Poll::Ready(Err(io::Error::new(ErrorKind::TimedOut, TooSlow))),
+            _ if self.is_http2() => {
+                self.metrics.refused(Refusal::RequestTimeout.code());
+                Poll::Ready(Err(ErrorKind::TimedOut.into()))
+            }
             Awaited::Nothing | Awaited::Head if self.stash.is_empty() => {
                 self.metrics.refused("idle");
                 Poll::Ready(Ok(()))

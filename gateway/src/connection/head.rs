@@ -35,18 +35,9 @@ pub(crate) struct HeadReader {
     line: usize,
     /// Up to where there is no line feed.
     searched: usize,
-    phase: Phase,
+    has_request_line: bool,
     fields: usize,
     facts: Facts,
-}
-
-#[derive(Debug, Default, PartialEq, Eq)]
-enum Phase {
-    #[default]
-    /// One empty line before the request is tolerated (RFC 9112 §2.2: older clients send it after a body).
-    Before,
-    RequestLine,
-    Fields,
 }
 
 /// What the fields so far say that matters here.
@@ -84,21 +75,19 @@ impl HeadReader {
 
     /// Takes one line; says whether it was the empty line that ends the head.
     fn take_line(&mut self, line: &[u8], limits: &HeadLimits) -> Result<bool, Refusal> {
-        match self.phase {
-            Phase::Before if line.is_empty() => self.phase = Phase::RequestLine,
-            Phase::Before | Phase::RequestLine => {
-                self.facts.is_http_1_0 = request_line(line)?;
-                self.phase = Phase::Fields;
-            }
-            Phase::Fields if line.is_empty() => return Ok(true),
-            Phase::Fields => {
-                self.fields += 1;
-                if self.fields > limits.fields {
-                    return Err(Refusal::HeadersTooLarge);
-                }
-                self.facts.take(line)?;
-            }
+        if !self.has_request_line {
+            self.facts.is_http_1_0 = request_line(line)?;
+            self.has_request_line = true;
+            return Ok(false);
         }
+        if line.is_empty() {
+            return Ok(true);
+        }
+        self.fields += 1;
+        if self.fields > limits.fields {
+            return Err(Refusal::HeadersTooLarge);
+        }
+        self.facts.take(line)?;
         Ok(false)
     }
 }

@@ -296,3 +296,75 @@ fn a_half_closed_connection_still_gets_its_answer_or_its_end() {
     stream.shutdown(Shutdown::Write).unwrap();
     assert_eq!(rest(stream).status, 0);
 }
+
+#[test]
+fn bodies_that_clients_leave_unfinished_are_not_held_against_the_upstream() {
+    let platform =
+        Setup::default().edit("gateway.toml", "response_timeout = \"60s\"", "response_timeout = \"300ms\"").start();
+    let unfinished = "POST /demo/public/x HTTP/1.1\r\nHost: a\r\nContent-Length: 50\r\n\r\nab";
+    let held: Vec<TcpStream> = (0..20)
+        .map(|_| {
+            let mut stream = open(platform.http);
+            stream.write_all(unfinished.as_bytes()).unwrap();
+            stream
+        })
+        .collect();
+    for stream in held {
+        let answer = rest(stream);
+        assert_eq!((answer.status, &*answer.code()), (408, "request_timeout"));
+    }
+    // Twenty failures in a row would have opened the circuit.
+    assert_eq!(Answer::parse(&exchange(platform.http, HONEST.as_bytes())).status, 200);
+}
+
+/// What the door makes of an answer.
+fn answered(upstream: &'static str, request: &str) -> Answer {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut bytes = [0; 8192];
+            drop(stream.read(&mut bytes));
+            drop(stream.write_all(upstream.as_bytes()));
+        }
+    });
+    let platform = Setup::default().upstream(address).start();
+    Answer::parse(&exchange(platform.http, request.as_bytes()))
+}
+
+#[test]
+fn an_answer_that_could_be_read_in_two_ways_is_not_passed_on() {
+    for upstream in [
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n\r\n2\r\nok\r\n0\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
+        "HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 2\r\n\r\nok",
+        "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\nraw",
+    ] {
+        let answer = answered(upstream, HONEST);
+        assert_eq!((answer.status, &*answer.code()), (502, "upstream_invalid"), "{upstream:?}: {answer:?}");
+    }
+}
+
+#[test]
+fn what_an_upstream_says_of_its_own_connection_stays_there() {
+    let answer = answered(
+        "HTTP/1.1 204 No Content\r\nContent-Length: 5\r\nConnection: x-secret\r\nX-Secret: 1\r\nKeep-Alive: timeout=5\r\n\
+         X-Gateway-Assertion: echoed\r\nX-Told: yes\r\n\r\n",
+        HONEST,
+    );
+    assert_eq!((answer.status, answer.header("x-told")), (204, Some("yes")));
+    for name in ["content-length", "x-secret", "keep-alive", "x-gateway-assertion"] {
+        assert_eq!(answer.header(name), None, "{name}: {answer:?}");
+    }
+}
+
+#[test]
+fn a_client_of_http_1_0_is_sent_no_chunks() {
+    let answer = answered(
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
+        "GET /demo/public/x HTTP/1.0\r\nHost: a\r\n\r\n",
+    );
+    assert_eq!((answer.status, answer.header("transfer-encoding"), &*answer.body), (200, None, "ok"));
+}

@@ -307,3 +307,52 @@ fn a_flood_of_http2_frames_ends_the_connection() {
     }
     assert_eq!(platform.send("GET", "/demo/public/x", &[], "").status, 200);
 }
+
+/// Sends frames after the preface and reads to the end of the connection.
+fn http2(to: SocketAddr, frames: &[u8]) -> Vec<u8> {
+    let mut stream = TcpStream::connect(to).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    stream.write_all(&[&b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"[..], &frame(4, 0, &[]), frames].concat()).unwrap();
+    let mut rest = Vec::new();
+    drop(stream.read_to_end(&mut rest));
+    rest
+}
+
+#[test]
+fn an_http2_head_that_does_not_end_in_time_ends_the_connection() {
+    let platform = Setup::default()
+        .edit("gateway.toml", "header_timeout = \"10s\"", "header_timeout = \"500ms\"")
+        .edit("gateway.toml", "keepalive = \"60s\"", "keepalive = \"1h\"")
+        .start();
+    // No request at all, a block of fields without its end, and half a frame: each would otherwise live for an hour.
+    let open_block = frame(1, 1, &[0x82, 0x86, 0x84, 0x41, 1, b'x']);
+    for frames in [&[][..], &open_block, &open_block[..11]] {
+        http2(platform.http, frames);
+    }
+    assert_eq!(platform.metric(r#"portcullis_connections_refused_total{reason="request_timeout"}"#), 3);
+}
+
+#[test]
+fn too_many_fields_are_refused_in_http2_as_well() {
+    let platform = Platform::start();
+    let url = format!("http://127.0.0.1:{}/demo/public/x", platform.http.port());
+    let fields: Vec<String> = (0..101).flat_map(|number| ["-H".to_owned(), format!("x-{number}: y")]).collect();
+    let output = Command::new("curl")
+        .args([
+            "-s",
+            "--noproxy",
+            "*",
+            "--max-time",
+            "20",
+            "--http2-prior-knowledge",
+            "-w",
+            "%{http_code}",
+            "-o",
+            "/dev/null",
+        ])
+        .args(fields)
+        .arg(url)
+        .output()
+        .unwrap();
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), "431");
+}
