@@ -48,6 +48,8 @@ const CERTIFICATES_EVERY: Duration = Duration::from_secs(1);
 const UPSTREAM_POOL: usize = 1024;
 /// What an HTTP/2 client may send before we have taken it, over all streams of a connection. Envoy's advice for the edge.
 const HTTP2_WINDOW: u32 = 1024 * 1024;
+/// And on one stream: with 64 KiB, the default of HTTP/2, an upload waits for its updates more than for the network.
+const HTTP2_STREAM_WINDOW: u32 = 256 * 1024;
 
 /// SIGTERM and SIGINT. To be made before anybody is told that we are ready: until then either ends the process at once.
 pub(crate) struct Stop {
@@ -193,6 +195,7 @@ fn pingora_proxy(door: Door, server: &Server) -> HttpProxy<Door> {
     http2
         .max_concurrent_streams(server.http2_max_streams)
         .max_header_list_size(u32::try_from(server.max_header_bytes).unwrap_or(u32::MAX))
+        .initial_window_size(HTTP2_STREAM_WINDOW)
         .initial_connection_window_size(HTTP2_WINDOW);
     proxy.h2_options = Some(http2);
     proxy
