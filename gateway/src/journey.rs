@@ -180,7 +180,7 @@ impl Journey {
             attempt.failed(failure);
             self.tries.without(attempt);
         }
-        may_send_again && self.destination().is_ok_and(|(upstream, _)| upstream.may_retry(&self.tries))
+        may_send_again && self.destination().is_ok_and(|(upstream, _)| upstream.may_retry(&self.tries, stale))
     }
 
     /// Bytes flow, but the time for the whole request may be over.

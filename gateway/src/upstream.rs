@@ -188,8 +188,9 @@ impl Upstream {
         Ok((peer, Attempt { upstream: Arc::clone(self), server, probe, trial, told: false, deadline }))
     }
 
-    /// May a request be tried once more, at a server that has not failed it? Spends from the budget if so.
-    pub(crate) fn may_retry(&self, tries: &Tries) -> bool {
+    /// May a request be tried once more, at a server that has not failed it? Spends from the budget if so; a connection that was
+    /// `stale` when it was taken up again costs the server no work, and so no budget.
+    pub(crate) fn may_retry(&self, tries: &Tries, stale: bool) -> bool {
         if tries.made >= self.settings.retry.tries || self.circuit.is_open() {
             return false;
         }
@@ -197,7 +198,7 @@ impl Upstream {
         if !self.servers.load().iter().any(is_left) {
             return false;
         }
-        if !self.budget.withdraw(now()) {
+        if !stale && !self.budget.withdraw(now()) {
             self.metrics.retries_withheld.inc();
             return false;
         }

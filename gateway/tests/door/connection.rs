@@ -368,3 +368,26 @@ fn a_client_of_http_1_0_is_sent_no_chunks() {
     );
     assert_eq!((answer.status, answer.header("transfer-encoding"), &*answer.body), (200, None, "ok"));
 }
+
+#[test]
+fn a_connection_that_the_upstream_gives_up_is_no_reason_to_fail_however_often() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    // Answers the first request of each connection as if there could be a second, and hangs up at that.
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            thread::spawn(move || {
+                let mut bytes = [0; 8192];
+                drop(stream.read(&mut bytes));
+                drop(stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"));
+                drop(stream.read(&mut bytes));
+            });
+        }
+    });
+    let platform = Setup::default().upstream(address).start();
+    for number in 0..100 {
+        let answer = Answer::parse(&exchange(platform.http, HONEST.as_bytes()));
+        assert_eq!(answer.status, 200, "{number}: {answer:?}");
+    }
+}
