@@ -26,8 +26,8 @@ pub(crate) struct Minter {
 #[derive(Default)]
 pub(crate) struct Assertions(Mutex<SmallVec<[Minted; 1]>>);
 
-/// An assertion, kept for as long as its caller is: hence as bytes, in a box of their exact size. Writing it out as base64url
-/// costs a request a tenth of a microsecond.
+/// An assertion, kept for as long as its caller is: hence as bytes, in a box of their exact size. It is written out as base64url
+/// when it is sent.
 pub(crate) struct Minted {
     upstream: Arc<str>,
     /// Unix seconds at which half of its life is over.

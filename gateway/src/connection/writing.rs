@@ -58,7 +58,7 @@ impl AsyncWrite for Guarded {
 
 impl Guarded {
     /// Pingora writes the head of an answer and its body one after the other, and then flushes: together they are one write to
-    /// the kernel, which costs more than the rest of an answer. HTTP/2 gathers its frames itself; a tunnel waits for nothing.
+    /// the kernel. HTTP/2 gathers its frames itself; a tunnel waits for nothing.
     fn gathers(&self) -> bool {
         matches!(&self.speaks, Protocol::Http1(http1) if !http1.is_tunnel())
     }

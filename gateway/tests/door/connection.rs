@@ -233,7 +233,7 @@ fn slow_and_idle_connections_do_not_slow_an_honest_client() {
         })
         .max()
         .unwrap();
-    // The promise of SECURITY §4; it is met by two orders of magnitude.
+    // The promise of SECURITY §4.
     assert!(slowest < Duration::from_millis(2500), "{slowest:?}");
 }
 
