@@ -2,7 +2,7 @@
 //!
 //! What the fields say is for others to know.
 
-use std::fmt::Write;
+use std::{fmt::Write, net::IpAddr};
 
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use bytes::Bytes;
@@ -55,6 +55,21 @@ impl Fields {
     /// A field that says a number.
     pub(crate) fn number(&mut self, name: HeaderName, number: impl itoa::Integer) {
         self.text(name, itoa::Buffer::new().format(number));
+    }
+
+    /// Writes an address. The formatter of the standard library takes ten times as long for the addresses that most clients have.
+    pub(crate) fn address(&mut self, address: IpAddr) {
+        match address {
+            IpAddr::V4(address) => {
+                for (place, octet) in address.octets().into_iter().enumerate() {
+                    if place > 0 {
+                        self.text.push(b'.');
+                    }
+                    self.text.extend_from_slice(itoa::Buffer::new().format(octet).as_bytes());
+                }
+            }
+            IpAddr::V6(_) => _ = write!(self, "{address}"),
+        }
     }
 
     /// A field that says what `write` writes.
@@ -112,6 +127,20 @@ mod tests {
         fields.set(&mut headers);
         let said = [VIA, ETAG, ALLOW].map(|name| headers.get_all(name).iter().collect::<Vec<_>>());
         assert_eq!(said, [["one"], ["2"], ["003"]]);
+    }
+
+    #[test]
+    fn an_address_is_written_as_the_standard_library_writes_it() {
+        for text in ["0.0.0.0", "127.0.0.1", "255.10.200.9", "::1", "2001:db8::ff", "::ffff:1.2.3.4"] {
+            let (mut headers, mut fields) = (HeaderMap::new(), Fields::with_capacity(16));
+            let address: IpAddr = text.parse().expect("an address");
+            fields.written(VIA, |out| {
+                out.address(address);
+                Ok(())
+            });
+            fields.set(&mut headers);
+            assert_eq!(headers[VIA], address.to_string());
+        }
     }
 
     #[test]

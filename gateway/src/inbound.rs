@@ -126,17 +126,25 @@ pub(crate) fn host_of(request: &RequestHeader) -> Result<Box<str>, Refusal> {
 /// name is none: two ports, a bracket that does not close, an empty label.
 fn plain_host(host: &str) -> Option<&str> {
     // A colon inside brackets belongs to an IPv6 address and begins no port.
-    let end = host.find(']').map_or_else(|| host.find(':'), |bracket| Some(bracket + 1)).unwrap_or(host.len());
+    let position = |sought: u8| host.bytes().position(|byte| byte == sought);
+    let is_bracketed = host.starts_with('[');
+    let end = if is_bracketed { position(b']')? + 1 } else { position(b':').unwrap_or(host.len()) };
     let (name, port) = host.split_at(end);
     let is_number = |digits: &str| digits.bytes().all(|byte| byte.is_ascii_digit()) && digits.parse::<u16>().is_ok();
     let is_port = port.is_empty() || port.strip_prefix(':').is_some_and(is_number);
-    let is_address =
-        |name: &str| name.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')?.parse::<Ipv6Addr>().ok()).is_some();
-    let is_label = |label: &str| {
-        !label.is_empty() && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_~".contains(&byte))
-    };
-    let name = name.strip_suffix('.').unwrap_or(name);
-    (is_port && (is_address(name) || name.split('.').all(is_label))).then_some(name)
+    let is_host = if is_bracketed { name[1..end - 1].parse::<Ipv6Addr>().is_ok() } else { has_plain_labels(name) };
+    (is_port && is_host).then_some(name.strip_suffix('.').unwrap_or(name))
+}
+
+/// Labels of letters, digits and a few signs, none of them empty; the last dot may end the name.
+fn has_plain_labels(name: &str) -> bool {
+    let mut label = 0;
+    name.bytes().all(|byte| {
+        let ends = byte == b'.';
+        let fits = if ends { label > 0 } else { byte.is_ascii_alphanumeric() || b"-_~".contains(&byte) };
+        label = if ends { 0 } else { label + 1 };
+        fits
+    }) && !name.is_empty()
 }
 
 /// The right-most address of `X-Forwarded-For` that no trusted proxy could have made up (OWASP ASVS 5.0 §15.3.4).

@@ -122,7 +122,8 @@ impl Injection<'_> {
                 let hops = headers.get_all(X_FORWARDED_FOR).iter().filter_map(|value| value.to_str().ok());
                 hops.into_iter().try_for_each(|hops| write!(out, "{hops}, "))?;
             }
-            write!(out, "{}", self.inbound.peer)
+            out.address(self.inbound.peer);
+            Ok(())
         });
         fields.text(X_FORWARDED_PROTO, if self.inbound.is_secure { "https" } else { "http" });
         if !self.inbound.host.is_empty() {

@@ -64,6 +64,8 @@ pub(crate) struct Guarded {
     unreadable: Option<Refusal>,
     /// What is written when Pingora flushes.
     pub(super) gathered: Vec<u8>,
+    /// Has it let others go first?
+    pub(super) gave_way: bool,
     pub(super) patience: Patience,
     reading: Deadline,
     pub(super) writing: Deadline,
@@ -121,6 +123,7 @@ impl Guarded {
             farewell: None,
             unreadable: None,
             gathered: Vec::new(),
+            gave_way: false,
             patience: limits.patience,
             reading: Deadline::since(began, limits.patience.header),
             writing: Deadline::default(),
