@@ -1,6 +1,6 @@
 //! Hears what changed and voids what was learnt before: the reader of the change feed (DESIGN §5).
 //!
-//! It polls once a second and is nudged at once by writes in this process. A change applied twice is harmless; when the
+//! It polls once a second and is nudged at once by writes in this process, and of others ([`crate::nudges`]). A change applied twice is harmless; when the
 //! feed cannot be read for longer than `max_stale`, nothing cached is believed any more.
 
 use std::{
@@ -11,7 +11,10 @@ use std::{
 use arc_swap::ArcSwap;
 use identity::SealKeys;
 use store::{Keyring, Store, StoreError, Subject};
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::{
+    sync::Notify,
+    time::{Instant, MissedTickBehavior, interval},
+};
 
 use crate::{directory::Directory, metrics::Metrics, readiness::Readiness};
 
@@ -35,6 +38,8 @@ pub(crate) struct Feed {
     pub(crate) keys_every: Duration,
     /// The last change applied. Taken before anything was cached.
     pub(crate) position: i64,
+    /// Another gateway has changed something.
+    pub(crate) told: Arc<Notify>,
 }
 
 // === impl Feed ===
@@ -51,6 +56,7 @@ impl Feed {
             tokio::select! {
                 _ = ticks.tick() => {}
                 alive = nudged.changed() => if alive.is_err() { return },
+                () = self.told.notified() => {}
             }
             match self.catch_up().await {
                 Ok(()) => {
@@ -131,6 +137,7 @@ mod tests {
             max_stale: Duration::from_secs(1),
             keys_every,
             position: house.store.last_position().await.unwrap(),
+            told: Arc::default(),
         }
     }
 

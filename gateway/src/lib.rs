@@ -33,6 +33,7 @@ mod limiter;
 mod limits;
 mod logging;
 mod metrics;
+mod nudges;
 mod office;
 #[cfg(any(test, feature = "properties"))]
 pub mod properties;
@@ -47,6 +48,8 @@ mod streams;
 mod tunnel;
 mod upstream;
 mod websocket;
+#[cfg(feature = "yardstick")]
+pub mod yardstick;
 
 use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
@@ -72,6 +75,7 @@ use crate::{
     foundation::Foundation,
     limiter::Limiter,
     metrics::Metrics,
+    nudges::Nudges,
     readiness::Readiness,
     record::Recorder,
     reload::Reloader,
@@ -134,7 +138,9 @@ pub async fn build(folder: ConfigFolder, config: Config, data: &Path) -> Result<
         max_stale: settings.cache.max_stale,
         keys_every: feed::KEYS_EVERY,
         position: foundation.position,
+        told: Arc::default(),
     };
+    let nudges = Nudges::new(&settings.shared, foundation.store.nudges(), &feed);
 
     let socket = office::Socket::bind(data)?;
     let rules = Arc::new(ArcSwap::from_pointee(first_rules(config, socket.path(), &metrics).await?));
@@ -160,7 +166,7 @@ pub async fn build(folder: ConfigFolder, config: Config, data: &Path) -> Result<
         certified: Certified::new(&settings.tls.clients),
         https: at.https.map(|address| address.port()),
     };
-    let background = vec![
+    let mut background = vec![
         serving::in_background("change feed", feed.follow()),
         serving::in_background("reload", reloader.watch(hangup)),
         serving::in_background("housekeeping", housekeeping(limiter, directory, metrics.clone())),
@@ -171,6 +177,7 @@ pub async fn build(folder: ConfigFolder, config: Config, data: &Path) -> Result<
         serving::serve_operators(&sockets, metrics.clone(), Arc::clone(&readiness))
             .context("the operators' listener")?,
     ];
+    background.extend(nudges.map(|nudges| serving::in_background("nudges", nudges.carry())));
     let door = serving::serve_door(door, sockets, &settings, &stopping).context("the listeners")?;
     Ok(Running { at, administered, drain: settings.server.drain, stop, door, background, readiness, streams, metrics })
 }

@@ -38,6 +38,7 @@ pub(crate) struct Metrics {
     pub(crate) store_failures: IntCounter,
     pub(crate) feed_position: IntGauge,
     pub(crate) feed_healthy: IntGauge,
+    pub(crate) shared_healthy: IntGauge,
     pub(crate) config_generation: IntGauge,
     pub(crate) reloads: IntCounterVec,
     pub(crate) certificate_reloads: IntCounterVec,
@@ -133,6 +134,7 @@ impl Metrics {
             )?,
             feed_position: gauge(r, "portcullis_feed_position", "The last change applied.")?,
             feed_healthy: gauge(r, "portcullis_feed_healthy", "1 while the change feed can be read.")?,
+            shared_healthy: gauge(r, "portcullis_redis_healthy", "1 while Redis answers; 0 without one.")?,
             config_generation: gauge(
                 r,
                 "portcullis_config_generation",

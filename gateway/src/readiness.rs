@@ -14,6 +14,8 @@ pub(crate) struct Readiness {
     pub(crate) draining: AtomicBool,
     /// The change feed cannot be read: the database is away, known callers are still served.
     pub(crate) store_away: AtomicBool,
+    /// Redis does not answer: what other gateways change is heard by polling alone.
+    pub(crate) shared_away: AtomicBool,
     /// Memory is short: requests are shed.
     pub(crate) short_of_memory: AtomicBool,
 }
@@ -44,7 +46,11 @@ impl Readiness {
 
     /// What does not work as it should, a word each.
     pub(crate) fn degraded(&self) -> Vec<&'static str> {
-        let reasons = [(&self.store_away, "store_unavailable"), (&self.short_of_memory, "short_of_memory")];
+        let reasons = [
+            (&self.store_away, "store_unavailable"),
+            (&self.shared_away, "redis_unavailable"),
+            (&self.short_of_memory, "short_of_memory"),
+        ];
         reasons.into_iter().filter(|(is_so, _)| is_so.load(Ordering::Relaxed)).map(|(_, word)| word).collect()
     }
 }

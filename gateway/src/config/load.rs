@@ -19,7 +19,7 @@ use identity::{Algorithm, Argon2Params, Hasher};
 use policies::config::{Diagnostic, Document, DurationText, Placed, Source, Sources, Surroundings, Value};
 
 use super::{
-    AccessLog, CacheSettings, Config, Log, MasterKeySource, Passwords, Settings, StoreSettings, Tokens,
+    AccessLog, CacheSettings, Config, Log, MasterKeySource, Passwords, Settings, Shared, StoreSettings, Tokens,
     raw::{self, Given},
 };
 use crate::snapshot::ADMIN_API;
@@ -119,6 +119,7 @@ impl Reader<'_, '_> {
             server: self.server(),
             store: self.store(),
             cache: self.cache(),
+            shared: self.shared(),
             tokens: self.tokens(),
             passwords: self.passwords(),
             master_key: self.master_key(),
@@ -154,6 +155,20 @@ impl Reader<'_, '_> {
             refused_for: self.duration(raw.refused_for.as_ref(), 10),
             max_stale: self.duration(raw.max_stale.as_ref(), 3600),
         }
+    }
+
+    fn shared(&mut self) -> Shared {
+        let raw: raw::Shared = self.document.section("shared").unwrap_or_default();
+        let redis = raw.redis.as_ref().map(|given| {
+            let address = self.text(Some(given), "");
+            if redis::Client::open(&*address).is_err() {
+                // The address may hold a password, so it is not repeated.
+                self.document
+                    .note(given.span(), "a Redis is \"redis://user:password@host:6379/0\", or \"rediss://…\" with TLS");
+            }
+            address
+        });
+        Shared { redis, prefix: self.text(raw.prefix.as_ref(), "portcullis") }
     }
 
     fn tokens(&mut self) -> Tokens {

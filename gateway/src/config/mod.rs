@@ -45,6 +45,8 @@ pub struct Settings {
     pub store: StoreSettings,
     /// The caches.
     pub cache: CacheSettings,
+    /// What gateways share beside the database.
+    pub shared: Shared,
     /// What tokens say and how they are signed.
     pub tokens: Tokens,
     /// Rules for passwords and the cost of checking them.
@@ -57,6 +59,15 @@ pub struct Settings {
     pub browser: Browser,
     /// Named pools of servers.
     pub upstreams: BTreeMap<String, UpstreamSettings>,
+}
+
+/// `[shared]`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Shared {
+    /// The address of a Redis, which the parser has read already.
+    pub redis: Option<String>,
+    /// What the names of channels begin with.
+    pub prefix: String,
 }
 
 /// `[listen]`.

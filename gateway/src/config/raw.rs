@@ -158,6 +158,16 @@ pub(super) struct Cache {
     pub(super) max_stale: Given<DurationText>,
 }
 
+/// What gateways on one database share beside it.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Shared {
+    /// `redis://…`, or `rediss://…` with TLS; nothing by default: changes of others are heard within a second.
+    pub(super) redis: Given<String>,
+    /// What the names of channels begin with; portcullis by default.
+    pub(super) prefix: Given<String>,
+}
+
 /// What tokens say and how they are signed.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -241,6 +251,7 @@ pub fn schema() -> serde_json::Value {
         .section::<Tls>("tls")
         .section::<Store>("store")
         .section::<Cache>("cache")
+        .section::<Shared>("shared")
         .section::<Tokens>("tokens")
         .section::<Passwords>("passwords")
         .section::<Secrets>("secrets")

@@ -3,7 +3,7 @@
 use std::{
     io::{self, ErrorKind},
     pin::{Pin, pin},
-    task::{Context, Poll, ready},
+    task::{Context, Poll, Waker, ready},
 };
 
 use tokio::io::AsyncWrite;
@@ -89,6 +89,18 @@ impl Guarded {
             }
         }
         Poll::Ready(Ok(()))
+    }
+}
+
+/// What has been answered when an upstream breaks off is sent, although nobody is left to flush it.
+impl Drop for Guarded {
+    fn drop(&mut self) {
+        if !self.gathered.is_empty() {
+            let cx = &mut Context::from_waker(Waker::noop());
+            // As much as can be taken at once; who takes nothing would not be waited for.
+            let _ = Pin::new(&mut self.transport).poll_write(cx, &self.gathered);
+            let _ = Pin::new(&mut self.transport).poll_flush(cx);
+        }
     }
 }
 

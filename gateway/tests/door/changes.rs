@@ -11,12 +11,10 @@ use std::{
 
 use serde_json::json;
 
-use crate::platform::{Answer, Platform, Setup, eventually, exchange};
-
-/// A database of the test's own. It goes with the server.
-struct Database {
-    url: String,
-}
+use crate::{
+    database::Database,
+    platform::{Answer, Platform, Setup, eventually, exchange},
+};
 
 /// Holds back every look-up of sessions for as long as it lives, after the look-up has decided what it reads.
 struct Hold {
@@ -26,27 +24,12 @@ struct Hold {
 // === impl Database ===
 
 impl Database {
-    fn new() -> Self {
-        let admin =
-            std::env::var("PORTCULLIS_TEST_POSTGRES").expect("a Postgres to test with: run through `make test`");
-        let name = format!("changes_{}", std::process::id());
-        let url = format!("{}/{name}", admin.rsplit_once('/').unwrap().0);
-        Self { url: admin }.run(&format!("CREATE DATABASE {name}"));
-        Self { url }
-    }
-
     /// A platform on it, with time enough for a look-up that is held.
     fn platform(&self) -> Platform {
         Setup::default()
             .env("DATABASE_URL", &self.url)
             .edit("gateway.toml", "statement_timeout = \"5s\"", "statement_timeout = \"60s\"")
             .start()
-    }
-
-    fn run(&self, sql: &str) -> String {
-        let done = Command::new("psql").args([&self.url, "-qAt", "-v", "ON_ERROR_STOP=1", "-c", sql]).output().unwrap();
-        assert!(done.status.success(), "{done:?}");
-        String::from_utf8(done.stdout).unwrap().trim().to_owned()
     }
 
     /// Runs `sql` and tells the feed of the change that it made, in one transaction; waits until the door has applied it.
@@ -105,7 +88,7 @@ fn call(http: SocketAddr, token: &str) -> thread::JoinHandle<Answer> {
 
 #[test]
 fn a_session_that_ends_while_it_is_looked_up_is_neither_believed_nor_kept() {
-    let database = Database::new();
+    let database = Database::new("changes");
     let platform = database.platform();
     let token = platform.register("race@example.com")["access_token"].as_str().unwrap().to_owned();
     database.make_sessions_wait();
@@ -123,7 +106,7 @@ fn a_session_that_ends_while_it_is_looked_up_is_neither_believed_nor_kept() {
 
 #[test]
 fn a_role_that_changes_while_its_account_is_looked_up_counts_for_that_request() {
-    let database = Database::new();
+    let database = Database::new("changes");
     let platform = database.platform();
     let registered = platform.register("role@example.com");
     let (token, id) = (registered["access_token"].as_str().unwrap(), registered["user"]["id"].as_str().unwrap());
@@ -140,7 +123,7 @@ fn a_role_that_changes_while_its_account_is_looked_up_counts_for_that_request() 
 
 #[test]
 fn a_refusal_that_was_overtaken_is_not_remembered() {
-    let database = Database::new();
+    let database = Database::new("changes");
     let platform = database.platform();
     let registered = platform.register("back@example.com");
     let (token, id) = (registered["access_token"].as_str().unwrap(), registered["user"]["id"].as_str().unwrap());
@@ -159,7 +142,7 @@ fn a_refusal_that_was_overtaken_is_not_remembered() {
 
 #[test]
 fn a_refusal_is_forgotten_when_its_account_changes() {
-    let database = Database::new();
+    let database = Database::new("changes");
     let platform = database.platform();
     let registered = platform.register("again@example.com");
     let (token, id) = (registered["access_token"].as_str().unwrap(), registered["user"]["id"].as_str().unwrap());
@@ -176,7 +159,7 @@ fn a_refusal_is_forgotten_when_its_account_changes() {
 
 #[test]
 fn a_change_of_an_unknown_kind_voids_everything_and_others_are_heard_after_it() {
-    let database = Database::new();
+    let database = Database::new("changes");
     let platform = database.platform();
     let token = platform.register("future@example.com")["access_token"].as_str().unwrap().to_owned();
     assert_eq!(platform.get("/demo/x", &token).status, 200);
@@ -194,7 +177,7 @@ fn a_change_of_an_unknown_kind_voids_everything_and_others_are_heard_after_it() 
 
 #[test]
 fn who_is_known_is_served_without_the_feed_for_so_long_and_no_longer_until_it_is_back() {
-    let database = Database::new();
+    let database = Database::new("changes");
     let platform = Setup::default()
         .env("DATABASE_URL", &database.url)
         .edit("gateway.toml", "max_stale = \"1h\"", "max_stale = \"3s\"")
