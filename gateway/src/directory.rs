@@ -120,7 +120,7 @@ impl Directory {
             limiter,
             refusals: settings.refusals,
             metrics: metrics.cache.clone(),
-            store_failures: metrics.store_failures.clone(),
+            store_failures: metrics.store.failures.clone(),
         }
     }
 

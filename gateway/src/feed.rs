@@ -10,7 +10,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 use identity::SealKeys;
-use store::{Keyring, Store, StoreError, Subject};
+use store::{Change, Keyring, Store, StoreError, Subject};
 use tokio::{
     sync::Notify,
     time::{Instant, MissedTickBehavior, interval},
@@ -36,8 +36,8 @@ pub(crate) struct Feed {
     pub(crate) max_stale: Duration,
     /// [`KEYS_EVERY`], but for tests.
     pub(crate) keys_every: Duration,
-    /// The last change applied. Taken before anything was cached.
-    pub(crate) position: i64,
+    /// The last change applied, if there has been one. Taken before anything was cached.
+    pub(crate) last: Option<Change>,
     /// Another gateway has changed something.
     pub(crate) told: Arc<Notify>,
 }
@@ -79,8 +79,15 @@ impl Feed {
     /// Applies every change there is.
     async fn catch_up(&mut self) -> Result<(), StoreError> {
         loop {
-            let changes = self.store.changes_since(self.position, BATCH).await?;
-            let Some(last) = changes.last().map(|change| change.position) else { return Ok(()) };
+            let changes = self.store.changes_since(self.position(), BATCH).await?;
+            // Asked after reading: what is deleted goes from the oldest on, so that nothing between the two was missing.
+            if let Some(last) = &self.last
+                && !self.store.still_has(last).await?
+            {
+                self.begin_anew().await?;
+                continue;
+            }
+            let Some(last) = changes.last() else { return Ok(()) };
             let mut subjects = changes.iter().map(|change| change.subject);
             self.directory.hear(changes.iter().map(|change| change.subject));
             if subjects.any(|subject| subject == Subject::SigningKeys) {
@@ -88,9 +95,28 @@ impl Feed {
                 // What a withdrawn key has signed must be verified again.
                 self.directory.forget_all();
             }
-            self.position = last;
-            self.metrics.feed_position.set(last);
+            self.stand_on(Some(*last));
         }
+    }
+
+    /// Changes may have been missed: the feed was not read for as long as they are kept, or the database is an older one
+    /// that was restored. Nothing learnt before is believed any more.
+    async fn begin_anew(&mut self) -> Result<(), StoreError> {
+        tracing::warn!(position = self.position(), "changes may have been missed; everything is learnt anew");
+        let last = self.store.last_change().await?;
+        self.reload_keys().await;
+        self.directory.forget_all();
+        self.stand_on(last);
+        Ok(())
+    }
+
+    fn position(&self) -> i64 {
+        self.last.map_or(0, |last| last.position)
+    }
+
+    fn stand_on(&mut self, last: Option<Change>) {
+        self.last = last;
+        self.metrics.feed.position.set(self.position());
     }
 
     /// Loads the signing keys anew. When they cannot be opened the old ones stay: revocations must go on being heard.
@@ -104,7 +130,7 @@ impl Feed {
     }
 
     fn tell(&self, healthy: bool, too_stale: bool) {
-        self.metrics.feed_healthy.set(i64::from(healthy));
+        self.metrics.feed.healthy.set(i64::from(healthy));
         self.readiness.store_away.store(!healthy, Ordering::Relaxed);
         self.directory.too_stale.store(too_stale, Ordering::Release);
     }
@@ -136,7 +162,7 @@ mod tests {
             metrics: house.metrics.clone(),
             max_stale: Duration::from_secs(1),
             keys_every,
-            position: house.store.last_position().await.unwrap(),
+            last: house.store.last_change().await.unwrap(),
             told: Arc::default(),
         }
     }
@@ -155,7 +181,7 @@ mod tests {
         let retired = house.keys.load().access.current.kid().to_owned();
         withdraw_key(&feed).await;
         // The rotation has been heard; that its old key's time is over since then says nobody.
-        feed.position = feed.store.last_position().await.unwrap();
+        feed.last = feed.store.last_change().await.unwrap();
         let following = tokio::spawn(feed.follow());
         let dropped = async {
             while house.keys.load().access.current.kid() == retired {
@@ -164,6 +190,30 @@ mod tests {
         };
         tokio::time::timeout(Duration::from_secs(30), dropped).await.expect("the old key is trusted for ever");
         following.abort();
+    }
+
+    #[tokio::test]
+    async fn who_may_have_missed_changes_believes_nothing_it_has_learnt() {
+        let house = House::open().await;
+        let mut feed = feed(&house, KEYS_EVERY).await;
+        let token = house.new_token().await;
+        assert_eq!(house.code_of(&token).await, "ok");
+        feed.catch_up().await.unwrap();
+        let lookups = house.metrics.cache.misses.get();
+        assert_eq!(house.code_of(&token).await, "ok");
+        assert_eq!(house.metrics.cache.misses.get(), lookups, "it is cached");
+
+        // What this node stands on is not in the database's history.
+        let elsewhere = feed.last.unwrap();
+        feed.last = Some(Change { changed_at: elsewhere.changed_at - TimeDelta::seconds(1), ..elsewhere });
+        feed.catch_up().await.unwrap();
+        assert_eq!(feed.last, Some(elsewhere));
+        assert_eq!(house.code_of(&token).await, "ok");
+        assert_eq!(
+            house.metrics.cache.misses.get(),
+            lookups + 1,
+            "it was believed although changes may have been missed"
+        );
     }
 
     #[tokio::test]

@@ -13,7 +13,7 @@ use anyhow::{Context, anyhow};
 use chrono::{DateTime, TimeDelta, Utc};
 use identity::{MasterKey, SealKeys, SecretText};
 use rand::CryptoRng;
-use store::{Keyring, PoolSettings, Purpose, Store, StoreError};
+use store::{Change, Keyring, PoolSettings, Purpose, Store, StoreError};
 
 use crate::{
     cli::Failure,
@@ -28,8 +28,8 @@ pub(crate) struct Foundation {
     pub(crate) store: Store,
     pub(crate) seal: Arc<SealKeys>,
     pub(crate) keyring: Keyring,
-    /// Where the change feed stood before anything was read: whatever changes after it is heard.
-    pub(crate) position: i64,
+    /// The last change before anything was read: whatever changes after it is heard.
+    pub(crate) last_change: Option<Change>,
 }
 
 // === impl Foundation ===
@@ -45,14 +45,14 @@ impl Foundation {
         store::ensure_keys(&store, &seal, tokens.algorithm, tokens.shared_secret.as_ref(), &mut rng, Utc::now())
             .await
             .map_err(|error| Failure::Other(anyhow!(error).context("the signing keys cannot be made ready")))?;
-        let position = store.last_position().await.map_err(|error| unavailable(&error))?;
+        let last_change = store.last_change().await.map_err(|error| unavailable(&error))?;
         let keyring = Keyring::load(&store, &seal).await.map_err(|error| {
             Failure::Other(
                 anyhow!(error)
                     .context("the signing keys cannot be opened; is this the master key they were sealed with?"),
             )
         })?;
-        Ok(Self { store, seal, keyring, position })
+        Ok(Self { store, seal, keyring, last_change })
     }
 
     /// Moves every signing key one step on: next to current, current to retiring.

@@ -41,6 +41,7 @@ mod proxy;
 mod readiness;
 mod record;
 mod reload;
+mod retention;
 mod serving;
 mod snapshot;
 mod stamps;
@@ -137,7 +138,7 @@ pub async fn build(folder: ConfigFolder, config: Config, data: &Path) -> Result<
         metrics: metrics.clone(),
         max_stale: settings.cache.max_stale,
         keys_every: feed::KEYS_EVERY,
-        position: foundation.position,
+        last: foundation.last_change,
         told: Arc::default(),
     };
     let nudges = Nudges::new(&settings.shared, foundation.store.nudges(), &feed);
@@ -170,6 +171,7 @@ pub async fn build(folder: ConfigFolder, config: Config, data: &Path) -> Result<
         serving::in_background("change feed", feed.follow()),
         serving::in_background("reload", reloader.watch(hangup)),
         serving::in_background("housekeeping", housekeeping(limiter, directory, metrics.clone())),
+        serving::in_background("retention", retention::keep_to(settings.retention, foundation.store, metrics.clone())),
         serving::in_background("streams", Arc::clone(&streams).watch_over()),
         serving::in_background("account service", socket.serve(office)),
         serving::in_background("memory", limits::watch_memory(&settings.server, &readiness, &metrics)),

@@ -35,15 +35,28 @@ pub(crate) struct Metrics {
     pub(crate) limited: IntCounterVec,
     pub(crate) limiter_entries: IntGauge,
     pub(crate) limiter_overflow: IntCounter,
-    pub(crate) store_failures: IntCounter,
-    pub(crate) feed_position: IntGauge,
-    pub(crate) feed_healthy: IntGauge,
-    pub(crate) shared_healthy: IntGauge,
+    pub(crate) store: StoreMetrics,
+    pub(crate) feed: FeedMetrics,
     pub(crate) config_generation: IntGauge,
     pub(crate) reloads: IntCounterVec,
     pub(crate) certificate_reloads: IntCounterVec,
     pub(crate) log_dropped: IntCounter,
     pub(crate) upstreams: UpstreamsMetrics,
+}
+
+/// What the database was asked for in vain, and what was deleted from it.
+#[derive(Clone)]
+pub(crate) struct StoreMetrics {
+    pub(crate) failures: IntCounter,
+    pub(crate) forgotten: IntCounterVec,
+}
+
+/// How this process hears of changes.
+#[derive(Clone)]
+pub(crate) struct FeedMetrics {
+    pub(crate) position: IntGauge,
+    pub(crate) healthy: IntGauge,
+    pub(crate) redis_healthy: IntGauge,
 }
 
 /// Connections of clients, and why some of them were ended unheard.
@@ -127,14 +140,8 @@ impl Metrics {
                 "portcullis_limiter_overflow_total",
                 "Requests counted with those of others because the limiter was full.",
             )?,
-            store_failures: counter(
-                r,
-                "portcullis_store_failures_total",
-                "Look-ups that the database did not answer.",
-            )?,
-            feed_position: gauge(r, "portcullis_feed_position", "The last change applied.")?,
-            feed_healthy: gauge(r, "portcullis_feed_healthy", "1 while the change feed can be read.")?,
-            shared_healthy: gauge(r, "portcullis_redis_healthy", "1 while Redis answers; 0 without one.")?,
+            store: StoreMetrics::new(r)?,
+            feed: FeedMetrics::new(r)?,
             config_generation: gauge(
                 r,
                 "portcullis_config_generation",
@@ -223,6 +230,31 @@ impl ConnectionMetrics {
 impl Drop for Open {
     fn drop(&mut self) {
         self.0.dec();
+    }
+}
+
+// === impl StoreMetrics ===
+
+impl StoreMetrics {
+    fn new(r: &Registry) -> Result<Self, prometheus::Error> {
+        let failures = "Look-ups that the database did not answer.";
+        let forgotten = "Rows deleted since they are kept no longer.";
+        Ok(Self {
+            failures: counter(r, "portcullis_store_failures_total", failures)?,
+            forgotten: counter_vec(r, "portcullis_forgotten_total", forgotten, &["kind"])?,
+        })
+    }
+}
+
+// === impl FeedMetrics ===
+
+impl FeedMetrics {
+    fn new(r: &Registry) -> Result<Self, prometheus::Error> {
+        Ok(Self {
+            position: gauge(r, "portcullis_feed_position", "The last change applied.")?,
+            healthy: gauge(r, "portcullis_feed_healthy", "1 while the change feed can be read.")?,
+            redis_healthy: gauge(r, "portcullis_redis_healthy", "1 while Redis answers; 0 without one.")?,
+        })
     }
 }
 

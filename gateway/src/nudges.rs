@@ -49,7 +49,7 @@ impl Nudges {
             own,
             told: Arc::clone(&feed.told),
             readiness: Arc::clone(&feed.readiness),
-            healthy: feed.metrics.shared_healthy.clone(),
+            healthy: feed.metrics.feed.redis_healthy.clone(),
         })
     }
 

@@ -40,7 +40,7 @@ use crate::{
 
 impl Door {
     /// From the header to the permit: the list of DESIGN §2.
-    async fn admit(&self, session: &Session, journey: &mut Journey) -> Result<Admission, Refusal> {
+    pub(crate) async fn admit(&self, session: &Session, journey: &mut Journey) -> Result<Admission, Refusal> {
         let rules = Arc::clone(&journey.rules);
         let headers = &session.req_header().headers;
 

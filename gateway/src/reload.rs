@@ -140,6 +140,8 @@ fn restart_sections(before: &Settings, after: &Settings) -> Vec<&'static str> {
         ("server.drain", before.server.drain != after.server.drain),
         ("store", before.store != after.store),
         ("cache", before.cache != after.cache),
+        ("retention", before.retention != after.retention),
+        ("shared", before.shared != after.shared),
         ("tokens", before.tokens != after.tokens),
         ("passwords", before.passwords != after.passwords),
         ("secrets", before.master_key != after.master_key),

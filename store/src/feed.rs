@@ -2,6 +2,7 @@
 //!
 //! Writing to it is part of every transaction that matters to the door (`Store::commit`). Applying a change twice is harmless.
 
+use chrono::{DateTime, Utc};
 use identity::{AccountId, KeyId, SessionId};
 use uuid::Uuid;
 
@@ -29,6 +30,8 @@ pub struct Change {
     pub position: i64,
     /// Whom it concerns.
     pub subject: Subject,
+    /// When it was made, by the clock of the node that made it.
+    pub changed_at: DateTime<Utc>,
 }
 
 // === impl Store ===
@@ -36,22 +39,46 @@ pub struct Change {
 impl Store {
     /// At most `limit` changes after `position`, in order.
     pub async fn changes_since(&self, position: i64, limit: u32) -> Result<Vec<Change>, StoreError> {
-        const Q: &str = "SELECT position, kind, subject FROM changes WHERE position > $1 ORDER BY position LIMIT $2";
-        let rows: Vec<(i64, String, Option<Uuid>)> = self
+        const Q: &str =
+            "SELECT position, kind, subject, changed_at FROM changes WHERE position > $1 ORDER BY position LIMIT $2";
+        let rows: Vec<Row> = self
             .bounded(async {
                 on!(self, |pool| sqlx::query_as(Q).bind(position).bind(i64::from(limit)).fetch_all(pool).await)
             })
             .await?;
-        Ok(rows
-            .into_iter()
-            .map(|(position, kind, id)| Change { position, subject: Subject::read(&kind, id) })
-            .collect())
+        Ok(rows.into_iter().map(Change::from).collect())
     }
 
-    /// The position of the last change; 0 before the first.
-    pub async fn last_position(&self) -> Result<i64, StoreError> {
-        const Q: &str = "SELECT COALESCE(MAX(position), 0) FROM changes";
-        self.bounded(async { on!(self, |pool| sqlx::query_scalar(Q).fetch_one(pool).await) }).await
+    /// The last change, if there has been any.
+    pub async fn last_change(&self) -> Result<Option<Change>, StoreError> {
+        const Q: &str = "SELECT position, kind, subject, changed_at FROM changes ORDER BY position DESC LIMIT 1";
+        let row: Option<Row> =
+            self.bounded(async { on!(self, |pool| sqlx::query_as(Q).fetch_optional(pool).await) }).await?;
+        Ok(row.map(Change::from))
+    }
+
+    /// Is a change that was read once still there? If not, the database is an older one, or those after it may have been
+    /// deleted before they were read.
+    pub async fn still_has(&self, change: &Change) -> Result<bool, StoreError> {
+        const Q: &str = "SELECT COUNT(*) FROM changes WHERE position = $1 AND changed_at = $2";
+        let found: i64 = self
+            .bounded(async {
+                on!(self, |pool| sqlx::query_scalar(Q)
+                    .bind(change.position)
+                    .bind(change.changed_at)
+                    .fetch_one(pool)
+                    .await)
+            })
+            .await?;
+        Ok(found > 0)
+    }
+}
+
+type Row = (i64, String, Option<Uuid>, DateTime<Utc>);
+
+impl From<Row> for Change {
+    fn from((position, kind, id, changed_at): Row) -> Self {
+        Self { position, subject: Subject::read(&kind, id), changed_at }
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! [`Store`] is the way in. Each query is one text that serves both engines (`db`); each file holds the questions about one
 //! kind of record: `accounts`, `sessions`, `keys`, `signing`. Every write that matters to the door appends to the
-//! change feed (`feed`) in its own transaction. `grants` are the door's look-ups, one query each. [`Keyring`] opens the
+//! change feed (`feed`) in its own transaction. `grants` are the door's look-ups, one query each; `retention`
+//! deletes what is over. [`Keyring`] opens the
 //! signing keys.
 //!
 //! Left to others: what may be done (`policies`), what a credential proves (`identity`), caching (`gateway`).
@@ -16,6 +17,7 @@ mod keyring;
 mod keys;
 mod migrate;
 mod paging;
+mod retention;
 mod sessions;
 mod signing;
 

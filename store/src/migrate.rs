@@ -1,6 +1,6 @@
 //! Bringing the tables up to this version, step by step, whoever else does the same at the same time.
 
-use std::{collections::BTreeMap, fs::File};
+use std::{collections::BTreeMap, fs::File, sync::LazyLock};
 
 use chrono::{DateTime, Utc};
 use sqlx::{
@@ -14,8 +14,8 @@ use crate::{
     db::{Db, on},
 };
 
-static POSTGRES: Migrator = sqlx::migrate!("../migrations/postgres");
-static SQLITE: Migrator = sqlx::migrate!("../migrations/sqlite");
+static POSTGRES: LazyLock<Migrator> = LazyLock::new(|| beside_newer(sqlx::migrate!("../migrations/postgres")));
+static SQLITE: LazyLock<Migrator> = LazyLock::new(|| beside_newer(sqlx::migrate!("../migrations/sqlite")));
 
 /// One step, and when it was applied.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,6 +45,9 @@ impl Store {
         let _alone = self.lock_file().await?;
         let applied = self.applied().await?;
         let Some(last) = applied.last_key_value().map(|(version, _)| *version) else { return Ok(()) };
+        if self.migrator().iter().all(|step| step.version != last) {
+            return Err(StoreError::Conflict("the last step is of a newer version, which alone can undo it"));
+        }
         let before = applied.range(..last).next_back().map_or(0, |(version, _)| *version);
         match &self.db {
             Db::Pg(pool) => POSTGRES.undo(&patient(pool), before).await.map_err(broken),
@@ -55,11 +58,7 @@ impl Store {
     /// Every step there is, in order.
     pub async fn migrations_status(&self) -> Result<Vec<MigrationStatus>, StoreError> {
         let applied = self.applied().await?;
-        let migrator = match &self.db {
-            Db::Pg(_) => &POSTGRES,
-            Db::Lite { .. } => &SQLITE,
-        };
-        let steps = migrator.iter().filter(|step| !step.migration_type.is_down_migration());
+        let steps = self.migrator().iter().filter(|step| !step.migration_type.is_down_migration());
         Ok(steps
             .map(|step| MigrationStatus {
                 version: step.version,
@@ -67,6 +66,13 @@ impl Store {
                 applied_at: applied.get(&step.version).copied(),
             })
             .collect())
+    }
+
+    fn migrator(&self) -> &'static Migrator {
+        match &self.db {
+            Db::Pg(_) => &POSTGRES,
+            Db::Lite { .. } => &SQLITE,
+        }
     }
 
     async fn applied(&self) -> Result<BTreeMap<i64, DateTime<Utc>>, StoreError> {
@@ -99,6 +105,12 @@ impl Store {
         let file = locked.await.map_err(|error| StoreError::Corrupt(error.to_string()))??;
         Ok(Some(file))
     }
+}
+
+/// While a platform is updated, nodes of the version before start on tables that are ahead of them; steps only add.
+fn beside_newer(mut steps: Migrator) -> Migrator {
+    steps.set_ignore_missing(true);
+    steps
 }
 
 /// One connection without the pool's time limits: a step may take long on large tables, and so may waiting for the node that

@@ -19,7 +19,8 @@ use identity::{Algorithm, Argon2Params, Hasher};
 use policies::config::{Diagnostic, Document, DurationText, Placed, Source, Sources, Surroundings, Value};
 
 use super::{
-    AccessLog, CacheSettings, Config, Log, MasterKeySource, Passwords, Settings, Shared, StoreSettings, Tokens,
+    AccessLog, CacheSettings, Config, Log, MasterKeySource, Passwords, Retention, Settings, Shared, StoreSettings,
+    Tokens,
     raw::{self, Given},
 };
 use crate::snapshot::ADMIN_API;
@@ -119,6 +120,7 @@ impl Reader<'_, '_> {
             server: self.server(),
             store: self.store(),
             cache: self.cache(),
+            retention: self.retention(),
             shared: self.shared(),
             tokens: self.tokens(),
             passwords: self.passwords(),
@@ -154,6 +156,24 @@ impl Reader<'_, '_> {
             refused: self.count(raw.refused.as_ref(), 50_000, 0) as u64,
             refused_for: self.duration(raw.refused_for.as_ref(), 10),
             max_stale: self.duration(raw.max_stale.as_ref(), 3600),
+        }
+    }
+
+    fn retention(&mut self) -> Retention {
+        let raw: raw::Retention = self.document.section("retention").unwrap_or_default();
+        let mut at_least_a_day = |given: &Given<DurationText>, default| {
+            let kept = self.duration(given.as_ref(), default);
+            if let Some(given) = given
+                && kept < Duration::from_hours(24)
+            {
+                // Who was away for an hour must find what has changed, and a token must not outlive its session's record.
+                self.document.note(given.span(), "must not be shorter than \"1d\"");
+            }
+            kept
+        };
+        Retention {
+            changes: at_least_a_day(&raw.changes, 7 * 86_400),
+            sessions: at_least_a_day(&raw.sessions, 30 * 86_400),
         }
     }
 

@@ -45,6 +45,8 @@ pub struct Settings {
     pub store: StoreSettings,
     /// The caches.
     pub cache: CacheSettings,
+    /// How long what is over is kept.
+    pub retention: Retention,
     /// What gateways share beside the database.
     pub shared: Shared,
     /// What tokens say and how they are signed.
@@ -59,6 +61,15 @@ pub struct Settings {
     pub browser: Browser,
     /// Named pools of servers.
     pub upstreams: BTreeMap<String, UpstreamSettings>,
+}
+
+/// `[retention]`.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Retention {
+    /// How long changes are kept.
+    pub changes: Duration,
+    /// How long sessions are kept after their end.
+    pub sessions: Duration,
 }
 
 /// `[shared]`.

@@ -158,6 +158,16 @@ pub(super) struct Cache {
     pub(super) max_stale: Given<DurationText>,
 }
 
+/// How long what is over is kept; a day at least.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Retention {
+    /// Changes that gateways have heard of; 7d by default.
+    pub(super) changes: Given<DurationText>,
+    /// Sessions that have ended, and their refresh tokens; 30d by default.
+    pub(super) sessions: Given<DurationText>,
+}
+
 /// What gateways on one database share beside it.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -251,6 +261,7 @@ pub fn schema() -> serde_json::Value {
         .section::<Tls>("tls")
         .section::<Store>("store")
         .section::<Cache>("cache")
+        .section::<Retention>("retention")
         .section::<Shared>("shared")
         .section::<Tokens>("tokens")
         .section::<Passwords>("passwords")

@@ -239,7 +239,7 @@ async fn a_database_that_is_away_is_a_503_that_costs_no_address_anything() {
             "never 401, nor 429"
         );
     }
-    assert_eq!(house.metrics.store_failures.get(), 10);
+    assert_eq!(house.metrics.store.failures.get(), 10);
 }
 
 #[tokio::test]

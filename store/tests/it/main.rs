@@ -8,6 +8,7 @@ mod feed;
 mod keys;
 mod killed;
 mod proxy;
+mod retention;
 mod schema;
 mod sessions;
 mod signing;

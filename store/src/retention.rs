@@ -1,0 +1,65 @@
+//! What is kept no longer: changes that everybody has heard of, refresh tokens and sessions that are over.
+//!
+//! Deleted in small batches, each in a transaction of its own, so that nobody waits for long; several nodes may do it at once.
+
+use chrono::{DateTime, Utc};
+
+use crate::{
+    Store, StoreError,
+    db::{on_tx, stored},
+};
+
+/// Rows that one statement deletes at most.
+const BATCH: i64 = 1000;
+
+/// The last change stays, so that positions go on and a reader that stands on it knows that it has missed nothing.
+const CHANGES: &str = "DELETE FROM changes WHERE position IN (SELECT position FROM changes \
+     WHERE changed_at < $1 AND position < (SELECT MAX(position) FROM changes) ORDER BY position LIMIT $2)";
+
+/// A token that has expired buys nothing; that it is shown once more no longer tells of a thief.
+const REFRESH_TOKENS: &str = "DELETE FROM refresh_tokens WHERE id IN \
+     (SELECT id FROM refresh_tokens WHERE expires_at < $1 LIMIT $2)";
+
+const ENDED_SESSIONS: &str = "DELETE FROM sessions WHERE id IN (SELECT id FROM sessions WHERE ended_at < $1 LIMIT $2)";
+
+/// Sessions that nobody ended and that nobody can go on with.
+const LAPSED_SESSIONS: &str = "DELETE FROM sessions WHERE id IN (SELECT id FROM sessions WHERE created_at < $1 \
+     AND NOT EXISTS (SELECT 1 FROM refresh_tokens WHERE session_id = sessions.id) LIMIT $2)";
+
+// === impl Store ===
+
+impl Store {
+    /// Deletes changes made before `before`, from the oldest on; says how many.
+    pub async fn forget_changes(&self, before: DateTime<Utc>) -> Result<u64, StoreError> {
+        self.forget(CHANGES, before).await
+    }
+
+    /// Deletes sessions that were over before `before`, with their refresh tokens; says how many.
+    pub async fn forget_sessions(&self, before: DateTime<Utc>) -> Result<u64, StoreError> {
+        self.forget(REFRESH_TOKENS, before).await?;
+        Ok(self.forget(ENDED_SESSIONS, before).await? + self.forget(LAPSED_SESSIONS, before).await?)
+    }
+
+    async fn forget(&self, statement: &'static str, before: DateTime<Utc>) -> Result<u64, StoreError> {
+        let mut forgotten = 0;
+        loop {
+            let deleted = self
+                .bounded(async {
+                    let mut tx = self.begin().await?;
+                    let deleted = on_tx!(&mut tx, |c| sqlx::query(statement)
+                        .bind(stored(before))
+                        .bind(BATCH)
+                        .execute(c)
+                        .await
+                        .map(|done| done.rows_affected()))?;
+                    self.commit(tx, &[], before).await?;
+                    Ok::<_, StoreError>(deleted)
+                })
+                .await?;
+            forgotten += deleted;
+            if deleted < BATCH as u64 {
+                return Ok(forgotten);
+            }
+        }
+    }
+}
