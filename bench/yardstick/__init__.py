@@ -10,6 +10,7 @@ cases        who is measured at what
 rounds       interleaved and shuffled rounds, and what is made of them
 cuts         everything that is no proxy beside another: cold, memory, refusals, storms, reloads, growth
 ratios       the eight numbers the project is judged by
-report       results.json as pages
+tables       results.json as tables
+report       results.json as a page, and the block of README
 charts       results.json as pictures
 """

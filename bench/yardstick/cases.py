@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from . import contenders as c
 from . import loads
@@ -19,6 +20,11 @@ class Case:
     name: str
     title: str
     protocol: str = "h1"
+    beside: str | None = None  # another case that it is divided by, and is measured next to
+
+    @property
+    def group(self):
+        return self.beside or self.name
 
 
 CASES = [
@@ -30,9 +36,10 @@ CASES = [
     Case("h2_jwt", "HTTP/2 (clear text), JWT RS256, limit of each user, identity headers", "h2"),
     Case("tls_pass", "TLS, HTTP/1.1, pass-through", "tls"),
     Case("tls_jwt", "TLS, HTTP/1.1, JWT RS256, limit of each user, identity headers", "tls"),
-    Case("refusal_401", "Refused: no credential (401)"),
-    Case("refusal_403", "Refused: a role is missing (403)"),
-    Case("refusal_429", "Refused: the user's limit is used up (429)"),
+    Case("jwt_logged", "JWT EdDSA as above, and the access log to a file", beside="jwt_eddsa"),
+    Case("refusal_401", "Refused: no credential (401)", beside="jwt_rs256"),
+    Case("refusal_403", "Refused: a role is missing (403)", beside="jwt_rs256"),
+    Case("refusal_429", "Refused: the user's limit is used up (429)", beside="jwt_rs256"),
 ]
 QUICK = {
     "jwt_rs256": None,
@@ -51,6 +58,7 @@ class Shot:
     contender: str
     server: Server
     fire: Callable[[int], dict]
+    callers: int = 1000
 
 
 @dataclass
@@ -79,70 +87,104 @@ def peers_of(field, algorithm):
     return [(name, start) for name, start, can in known if can]
 
 
-def shots(field, wanted=None):
-    """Starts every contender and asks each the questions that its cases depend on; all shots that may be fired."""
-    rig, tools, cases = field.rig, field.rig.tools, {case.name: case for case in CASES}
-    made = []
+class Lineup:
+    """Starts contenders, each process once however many cases share it, and collects their shots."""
 
-    def add(name, contender, start, path, lines, expect=200):
-        case = cases[name]
-        if wanted is not None and (name not in wanted or (wanted[name] and contender not in wanted[name])):
+    def __init__(self, field, wanted):
+        self.field, self.rig, self.wanted = field, field.rig, wanted
+        self.cases, self.started, self.shots = {case.name: case for case in CASES}, {}, []
+        self.baselines = {protocol: partial(c.bare, self.rig, protocol) for protocol in ("h1", "h2", "tls")}
+        # With TLS for the algorithm that is measured with it.
+        self.gateways = {
+            name: asking(partial(gateway, tls=name == "RS256"), self.rig, people)
+            for name, people in field.callers.items()
+        }
+
+    def add(self, name, contender, start, path, lines, expect=200):
+        """A shot, if it is wanted and can be had; else a line that says why not."""
+        case, tools = self.cases[name], self.rig.tools
+        if self.wanted is not None and (name not in self.wanted or contender not in (self.wanted[name] or [contender])):
             return
-        load = {"h1": loads.http1, "h2": loads.Http2(), "tls": loads.tls}[case.protocol]
         if (case.protocol == "h2" and not tools.h2load) or (case.protocol == "tls" and not tools.wrk):
             return
         try:
-            server = start()
+            server = self.once(start)
         except Broken as broken:
             say(f"SKIPPED {contender} at {name}: {broken}")
             tools.skipped[f"{contender} at {name}"] = str(broken)
             return
+        load = {"h1": loads.http1, "h2": loads.Http2(), "tls": loads.tls}[case.protocol]
         more = {"expect": expect} if case.protocol == "h1" else {}
-        made.append(
-            Shot(case, contender, server, lambda n: loads.measured(server, load, rig, server, path, n, lines, **more))
-        )
 
-    def once(start):
-        """The same process for several cases."""
-        kept = []
-        return lambda: kept[0] if kept else (kept.append(start()) or kept[0])
+        def fire(requests):
+            return loads.measured(server, load, self.rig, server, path, requests, lines, **more)
 
-    gateways = {
-        alg: once(lambda people=people: c.ours(rig, people.data, people.algorithm, tls=people.algorithm == "RS256"))
-        for alg, people in field.callers.items()
-    }
-    bare = {protocol: once(lambda protocol=protocol: c.bare(rig, protocol)) for protocol in ("h1", "h2", "tls")}
-    plain = {c.NGINX: once(lambda: c.nginx(rig)), c.HAPROXY: once(lambda: c.haproxy(rig)), c.ENVOY: once(lambda: c.envoy(rig))}
-    plain = {name: start for name, start in plain.items() if getattr(tools, name.lower())}
+        callers = len(self.field.keys) if name == "key" else 1000
+        self.shots.append(Shot(case, contender, server, fire, callers))
 
-    for name, path in (("pass", PUBLIC), ("pass_10k", "/public/10k"), ("h2_pass", PUBLIC), ("tls_pass", PUBLIC)):
-        add(name, c.BARE, bare[cases[name].protocol], path, None)
-        add(name, c.OURS, gateways["RS256"], path, None)
-        for contender, start in plain.items():
-            add(name, contender, start, path, None)
+    def once(self, start):
+        if start not in self.started:
+            self.started[start] = start()
+        return self.started[start]
 
-    for algorithm, people in field.callers.items():
+    def pass_through(self):
+        rig, tools = self.rig, self.rig.tools
+        plain = [(c.NGINX, partial(c.nginx, rig))]
+        plain += [(c.HAPROXY, partial(c.haproxy, rig))] if tools.haproxy else []
+        plain += [(c.ENVOY, partial(c.envoy, rig))] if tools.envoy else []
+        ours = self.gateways["RS256"]
+        for name, path in (("pass", PUBLIC), ("pass_10k", "/public/10k"), ("h2_pass", PUBLIC), ("tls_pass", PUBLIC)):
+            self.add(name, c.BARE, self.baselines[self.cases[name].protocol], path, None)
+            self.add(name, c.OURS, ours, path, None)
+            for contender, start in plain:
+                self.add(name, contender, start, path, None)
+
+    def tokens(self, algorithm):
+        people = self.field.callers[algorithm]
         names = [f"jwt_{algorithm.lower()}"] + (["h2_jwt", "tls_jwt"] if algorithm == "RS256" else [])
-        peers = [(peer, once(lambda start=start, people=people: asked(start(rig, people), people))) for peer, start in peers_of(field, algorithm)]
+        peers = [(peer, asking(start, self.rig, people)) for peer, start in peers_of(self.field, algorithm)]
         for name in names:
-            add(name, c.BARE, bare[cases[name].protocol], COUNTED, people.lines)
-            add(name, c.OURS, once(lambda a=algorithm, p=people: asked(gateways[a](), p)), COUNTED, people.lines)
+            self.add(name, c.BARE, self.baselines[self.cases[name].protocol], COUNTED, people.lines)
+            self.add(name, c.OURS, self.gateways[algorithm], COUNTED, people.lines)
             for peer, start in peers:
                 if name.startswith("jwt_") or peer not in (c.OPENIDC, c.UNCACHED):
-                    add(name, peer, start, COUNTED, people.lines)
+                    self.add(name, peer, start, COUNTED, people.lines)
 
-    key_gateway = once(lambda: c.ours(rig, field.key_data))
-    add("key", c.OURS, lambda: asked_key(key_gateway(), field.keys), COUNTED, field.key_lines)
-    if tools.haproxy:
-        add("key", c.HAPROXY, lambda: asked_key(c.haproxy_map(rig, field.keys), field.keys), COUNTED, field.key_lines)
-    add("key", c.NGINX, lambda: asked_key(c.nginx_map(rig, field.keys), field.keys), COUNTED, field.key_lines)
-    if tools.envoy:
-        add("key", c.ENVOY, lambda: asked_key(c.envoy_key(rig, field.keys), field.keys), COUNTED, field.key_lines)
+    def keys(self):
+        tools, field = self.rig.tools, self.field
+        starts = [
+            (c.OURS, lambda: c.ours(self.rig, field.key_data)),
+            (c.NGINX, lambda: c.nginx_map(self.rig, field.keys)),
+        ]
+        starts += [(c.HAPROXY, lambda: c.haproxy_map(self.rig, field.keys))] if tools.haproxy else []
+        starts += [(c.ENVOY, lambda: c.envoy_key(self.rig, field.keys))] if tools.envoy else []
+        for contender, start in starts:
+            self.add("key", contender, lambda start=start: asked_key(start(), field.keys), COUNTED, field.key_lines)
 
-    add("refusal_401", c.OURS, gateways["RS256"], COUNTED, None, 401)
-    add("refusal_403", c.OURS, gateways["RS256"], "/forbidden/x", field.callers["RS256"].lines, 403)
-    add("refusal_429", c.OURS, gateways["RS256"], "/exhausted/x", field.callers["RS256"].lines, 429)
-    return made
+    def refusals(self):
+        lines, ours = self.field.callers["RS256"].lines, self.gateways["RS256"]
+        self.add("refusal_401", c.OURS, ours, COUNTED, None, 401)
+        self.add("refusal_403", c.OURS, ours, "/forbidden/x", lines, 403)
+        self.add("refusal_429", c.OURS, ours, "/exhausted/x", lines, 429)
+
+    def logged(self):
+        """A process of its own, on a copy of the data: the log is the only difference."""
+        people, log = self.field.callers["EdDSA"], self.rig.folder / "access.log"
+        start = lambda: c.ours(self.rig, self.rig.copy(people.data), access_log=log)  # noqa: E731
+        self.add("jwt_logged", c.OURS, start, COUNTED, people.lines)
+
+
+def shots(field, wanted=None):
+    """Starts every contender and asks each the questions that its cases depend on; all shots that may be fired."""
+    lineup = Lineup(field, wanted)
+    lineup.pass_through()
+    for algorithm in field.callers:
+        lineup.tokens(algorithm)
+    lineup.keys()
+    lineup.refusals()
+    if "EdDSA" in field.callers:
+        lineup.logged()
+    return lineup.shots
 
 
 # -- questions ---------------------------------------------------------------------------------------------------------
@@ -156,6 +198,15 @@ def seen(address, headers):
 def must(what, holds):
     if not holds:
         raise Broken(what)
+
+
+def gateway(rig, people, tls):
+    return c.ours(rig, people.data, people.algorithm, tls=tls)
+
+
+def asking(start, rig, people):
+    """How to start a contender that is not measured unless it answers well."""
+    return lambda: asked(start(rig, people), people)
 
 
 def asked(server, people):
@@ -185,7 +236,9 @@ def asked_key(server, keys):
 def limited(field):
     """Does every peer count each user by himself? Each is started once with a limit of 3 and asked until it says 429."""
     tools, people, keys, found = field.rig.tools, field.callers["RS256"], field.keys, {}
-    starts = {f"{name} (JWT)": (lambda start=start: start(field.rig, people, 3)) for name, start in peers_of(field, "RS256")}
+    starts = {
+        f"{name} (JWT)": (lambda start=start: start(field.rig, people, 3)) for name, start in peers_of(field, "RS256")
+    }
     starts[f"{c.NGINX} (key)"] = lambda: c.nginx_map(field.rig, keys, 3)
     if tools.haproxy:
         starts[f"{c.HAPROXY} (key)"] = lambda: c.haproxy_map(field.rig, keys, 3)
@@ -214,4 +267,6 @@ def make_field(rig, algorithms, people=1000, keys=10_000):
     c.ours(rig, key_data).stop()
     seed_people(key_data, range(people))
     made = seed_keys(key_data, range(keys), people)
-    return Field(rig, callers, made, write_lines(rig.folder / "keys", [f"x-api-key: {key}" for key, _ in made]), key_data)
+    return Field(
+        rig, callers, made, write_lines(rig.folder / "keys", [f"x-api-key: {key}" for key, _ in made]), key_data
+    )

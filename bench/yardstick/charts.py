@@ -38,7 +38,9 @@ def bars(title, note, groups):
         for name, value, low, high in rows:
             colour = COLOURS.get(name, "#495057")
             parts.append(text(LABEL - 8, y + 14, name, anchor="end"))
-            parts.append(f'<rect x="{LABEL}" y="{y + 2}" width="{value * scale:.1f}" height="{BAR - 4}" rx="2" fill="{colour}"/>')
+            parts.append(
+                f'<rect x="{LABEL}" y="{y + 2}" width="{value * scale:.1f}" height="{BAR - 4}" rx="2" fill="{colour}"/>'
+            )
             parts.append(
                 f'<line class="g" stroke-width="2" x1="{LABEL + low * scale:.1f}" x2="{LABEL + high * scale:.1f}" '
                 f'y1="{y + BAR / 2:.0f}" y2="{y + BAR / 2:.0f}"/>'
@@ -60,7 +62,9 @@ def targets(title, note, rows):
         parts.append(f'<line class="g" x1="{LABEL}" x2="{LABEL + most * scale:.0f}" y1="{middle}" y2="{middle}"/>')
         for mark, colour in ((target, "#f08c00"), (stretch, "#2f9e44")):
             x = LABEL + mark * scale
-            parts.append(f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{y + 2}" y2="{y + 18}" stroke="{colour}" stroke-width="3"/>')
+            parts.append(
+                f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{y + 2}" y2="{y + 18}" stroke="{colour}" stroke-width="3"/>'
+            )
         if value is None:
             parts.append(text(LABEL + 6, y + 6, "not measured", "s"))
         else:

@@ -113,7 +113,10 @@ def nginx(rig, piece=None, values=None, modules=()):
     folder, values = rig.new_folder("nginx"), values or common(rig)
     parts = parts_of(piece) if piece else {}
     loaded = "".join(f"load_module /usr/lib/nginx/modules/{module}.so;\n" for module in modules)
-    text = fill((PEERS / "nginx.conf").read_text(), {"MODULES": loaded, "HTTP": parts.get("http", ""), "LOCATION": parts.get("location", "")})
+    text = fill(
+        (PEERS / "nginx.conf").read_text(),
+        {"MODULES": loaded, "HTTP": parts.get("http", ""), "LOCATION": parts.get("location", "")},
+    )
     (folder / "nginx.conf").write_text(fill(text, {"FOLDER": folder, "PEERS": PEERS, **values}))
     command = [rig.tools.nginx, "-p", folder, "-e", folder / "nginx.log", "-c", folder / "nginx.conf"]
     return at_ports(rig.keep(Server(command, folder / "nginx.log")), values)
@@ -141,7 +144,9 @@ def nginx_map(rig, keys, limit=LIMIT):
 def haproxy(rig, piece=None, values=None):
     folder, values = rig.new_folder("haproxy"), values or common(rig)
     parts = parts_of(piece) if piece else {}
-    text = fill((PEERS / "haproxy.cfg").read_text(), {"FRONTEND": parts.get("frontend", ""), "TABLES": parts.get("tables", "")})
+    text = fill(
+        (PEERS / "haproxy.cfg").read_text(), {"FRONTEND": parts.get("frontend", ""), "TABLES": parts.get("tables", "")}
+    )
     (folder / "haproxy.cfg").write_text(fill(text, {"FOLDER": folder, **values}))
     command = [rig.tools.haproxy, "-db", "-f", folder / "haproxy.cfg"]
     return at_ports(rig.keep(Server(command, folder / "log")), values)

@@ -36,7 +36,9 @@ def numbered_uuid(kind, number):
     """A version 7 UUID whose order is that of the numbers, as those of people who come one after the other."""
     at = 1_700_000_000_000 + number
     tail = hashlib.sha256(f"{kind}{number}".encode()).digest()
-    return uuid.UUID(int=(at << 80) | (7 << 76) | (int.from_bytes(tail[:1]) << 64) | (2 << 62) | int.from_bytes(tail[1:8]))
+    return uuid.UUID(
+        int=(at << 80) | (7 << 76) | (int.from_bytes(tail[:1]) << 64) | (2 << 62) | int.from_bytes(tail[1:8])
+    )
 
 
 def base62(number, width):
@@ -87,7 +89,14 @@ def seed_people(data, numbers):
         database.executemany(
             accounts,
             (
-                (numbered_uuid("account", n).bytes, f"seed{n}@bench.example", f"seed{n}@bench.example", f"Seed {n}", now, now)
+                (
+                    numbered_uuid("account", n).bytes,
+                    f"seed{n}@bench.example",
+                    f"seed{n}@bench.example",
+                    f"Seed {n}",
+                    now,
+                    now,
+                )
                 for n in numbers
             ),
         )

@@ -1,11 +1,10 @@
 """What is no proxy beside another: unseen tokens, memory, a storm of logins, the start, reloads, growth.
 
-Each cut is a function of the rig that gives figures by name. Data folders are copied, so that no two gateways share one.
+Each cut is a function of the rig that gives figures by name.
 """
 
 import os
 import random
-import shutil
 import signal
 import statistics
 import threading
@@ -19,12 +18,6 @@ from .processes import Broken, say
 from .rig import PASSWORD, get, post, register
 
 UNCOUNTED = "/uncounted/x"
-
-
-def copy_of(rig, data):
-    copy = rig.new_folder("copy") / "data"
-    shutil.copytree(data, copy, ignore=shutil.ignore_patterns("*.sock"))
-    return copy
 
 
 def counter(server, name):
@@ -42,9 +35,11 @@ def cold(field, times=3):
     for algorithm, people in field.callers.items():
         reports = []
         for _ in range(times):
-            gateway = c.ours(field.rig, copy_of(field.rig, people.data), algorithm)
+            gateway = c.ours(field.rig, field.rig.copy(people.data), algorithm)
             loads.http1(field.rig, gateway, PUBLIC, 3000)  # connections exist, and code is warm
-            reports.append(loads.measured(gateway, loads.http1, field.rig, gateway, COUNTED, len(people.tokens), people.lines))
+            reports.append(
+                loads.measured(gateway, loads.http1, field.rig, gateway, COUNTED, len(people.tokens), people.lines)
+            )
             gateway.stop()
         found[algorithm] = rounds.summary(reports) | {"rounds": reports}
     return found
@@ -156,12 +151,14 @@ class Logins:
 def storm(field, place, clients=50, rate=2000, seconds=5, times=3):
     """Proxied requests on a schedule, without and with `clients` that log in without pause; Argon2 as shipped."""
     people = field.callers["EdDSA"]
-    gateway = c.ours(field.rig, copy_of(field.rig, people.data), edits=c.FULL_COST, place=place)
+    gateway = c.ours(field.rig, field.rig.copy(people.data), edits=c.FULL_COST, place=place)
     for number in range(clients):
         register(gateway.http, f"storm{number}")
 
     def proxied():
-        return loads.measured(gateway, loads.http1, field.rig, gateway, COUNTED, rate * seconds, people.lines, rate=rate)
+        return loads.measured(
+            gateway, loads.http1, field.rig, gateway, COUNTED, rate * seconds, people.lines, rate=rate
+        )
 
     proxied()
     calm, stormy, logins = [], [], []
@@ -183,7 +180,7 @@ def storm(field, place, clients=50, rate=2000, seconds=5, times=3):
 def reload(field, requests, times=3, every=0.1):
     """The same load, without and with a reload each tenth of a second."""
     people, server = field.callers["EdDSA"], None
-    server = c.ours(field.rig, copy_of(field.rig, people.data))
+    server = c.ours(field.rig, field.rig.copy(people.data))
 
     def burst():
         return loads.measured(server, loads.http1, field.rig, server, COUNTED, requests, people.lines)
@@ -204,7 +201,9 @@ def reload(field, requests, times=3, every=0.1):
         thread.join()
         reloads.append(counter(server, "portcullis_config_reloads_total") - before)
     server.stop()
-    spent = [(b["cpu_us"] - a["cpu_us"]) * requests / 1000 / max(1, n) for a, b, n in zip(calm, busy, reloads, strict=True)]
+    spent = [
+        (b["cpu_us"] - a["cpu_us"]) * requests / 1000 / max(1, n) for a, b, n in zip(calm, busy, reloads, strict=True)
+    ]
     return {
         "reloads": reloads, "calm": calm, "reloading": busy, "ms_per_reload": statistics.median(spent),
         "errors": sum(report["errors"] for report in busy), "p99_ratio": rounds.paired(busy, calm, "p99_us"),
@@ -235,28 +234,29 @@ def growth(field, counts_of_routes=(10, 100, 1000, 10_000)):
     curves = {"routes": {}, "keys": {}, "roles": {}, "limits": {}}
 
     def shot(curve, number, server, path, lines, **more):
-        case = Case(f"{curve}_{number}", f"{number:,} {curve}")
+        case = Case(f"{curve}_{number}", f"{number:,} {curve}", beside=curve)
         curves[curve][number] = Shot(
-            case, c.OURS, server, lambda n: loads.measured(server, loads.http1, rig, server, path, n, lines, **more)
-        )
+            case, c.OURS, server, lambda n: loads.measured(server, loads.http1, rig, server, path, n, lines, **more),
+            number if curve in ("routes", "keys") else 1000,
+        )  # fmt: skip
 
     for count in counts_of_routes:
-        server = c.ours(rig, copy_of(rig, people.data), more={"routes.toml": "\n" + routes_text(count)})
+        server = c.ours(rig, rig.copy(people.data), more={"routes.toml": "\n" + routes_text(count)})
         shot("routes", count, server, "/r{}/x", people.lines, paths=count)
     lines = field.key_lines.read_text().splitlines(keepends=True)
-    keyed = c.ours(rig, copy_of(rig, field.key_data))
+    keyed = c.ours(rig, rig.copy(field.key_data))
     for count in (10, 100, 1000, 10_000):
         path = rig.folder / f"keys-{count}"
         path.write_text("".join(lines[:count]))
         shot("keys", min(count, len(lines)), keyed, COUNTED, path)
     for count in (10, 100, 1000):
-        server = c.ours(rig, copy_of(rig, people.data), more={"roles.toml": "\n" + roles_text(count)})
+        server = c.ours(rig, rig.copy(people.data), more={"roles.toml": "\n" + roles_text(count)})
         shot("roles", count, server, COUNTED, people.lines)
     plain = 'limits = [{ per = "user", requests = "1000000/minute", concurrent = 20 }]'
     for count in (0, 1, 2, 4, 8):
         listed = ", ".join(f'"{100_000_000}/{window}"' for window in WINDOWS[:count])
         limits = f'limits = [{{ per = "user", requests = [{listed}] }}]' if count else "limits = []"
-        server = c.ours(rig, copy_of(rig, people.data), edits=[("tiers.toml", plain, limits)])
+        server = c.ours(rig, rig.copy(people.data), edits=[("tiers.toml", plain, limits)])
         shot("limits", count, server, COUNTED, people.lines)
     return curves
 

@@ -7,6 +7,7 @@ h2load   HTTP/2: sixteen processes with a connection of four streams each, and o
 """
 
 import json
+import shutil
 import statistics
 import subprocess
 import time
@@ -40,7 +41,16 @@ def http1(rig, server, path, requests, lines=None, expect=200, connections=CONNE
 def tls(rig, server, path, requests, lines=None):
     """wrk, for as long as `requests` took at 20,000 a second."""
     seconds = max(1, round(requests / 20_000))
-    command = [rig.tools.wrk, "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "--latency", "-s", WRK, f"https://{server.https}{path}"]
+    command = [
+        rig.tools.wrk,
+        "-t1",
+        f"-c{CONNECTIONS}",
+        f"-d{seconds}s",
+        "--latency",
+        "-s",
+        WRK,
+        f"https://{server.https}{path}",
+    ]
     command += ["--", lines] if lines else []
     return json.loads(run(*command).splitlines()[-1])
 
@@ -61,7 +71,10 @@ class Http2:
                 command += ["-H", headers[(self.turn + number) % len(headers)]]
             command += [f"http://{server.h2c}{path}"]
             started = subprocess.Popen(
-                [str(part) for part in command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, preexec_fn=pinned(LOAD)
+                [str(part) for part in command],
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                preexec_fn=pinned(LOAD),
             )
             running.append(started)
         self.turn += H2_CLIENTS
@@ -73,8 +86,15 @@ class Http2:
             answers = [line.split("\t") for line in (folder / str(number)).read_text().splitlines()]
             micros += [int(answer[2]) for answer in answers]
             errors += each - sum(answer[1] == "200" for answer in answers)
+        shutil.rmtree(folder)
         cuts = statistics.quantiles(micros, n=100) if len(micros) > 1 else [0] * 99
-        return {"requests": each * H2_CLIENTS, "errors": errors, "seconds": seconds, "p50_us": cuts[49], "p99_us": cuts[98]}
+        return {
+            "requests": each * H2_CLIENTS,
+            "errors": errors,
+            "seconds": seconds,
+            "p50_us": cuts[49],
+            "p99_us": cuts[98],
+        }
 
 
 def measured(server, load, *arguments, **more):

@@ -39,8 +39,9 @@ def versions(tools):
     found = {}
     for name, (program, flag) in asked.items():
         said = output(str(program), flag) if program else ""
-        number = re.search(r"\d+\.\d+(\.\d+)*\S*", said)
-        found[name] = number.group().split("/")[0] if number else None
+        # Envoy says its path and commit first.
+        number = re.search(r"\d+\.\d+\.\d+[\w.+-]*", said)
+        found[name] = number.group() if number else None
     found["pingora"] = "0.9.1"
     return found
 

@@ -6,21 +6,25 @@ import json
 import os
 from pathlib import Path
 
-from . import cases, cuts, ratios, report, rounds
+from . import cases, cuts, ratios, report, rounds, tables
 from .machine import Progress, machine, versions
 from .processes import LOAD, Broken, cores, say
 from .rig import ALGORITHMS, ROOT, Rig, Tools
 
 # What each part takes, in seconds, on two slow cores; only an estimate, corrected as the run goes on.
 FULL = {"starting": 60, "cold": 40, "memory": 150, "start": 60, "storm": 110, "reload": 30, "growth": 150}
-ROUND_SECONDS = {"full": 110, "quick": 20}
+ROUND_SECONDS = {"full": 85, "quick": 22}
 CUTS = ("cold", "memory", "start", "storm", "reload", "growth")
 
 
 def arguments():
-    parser = argparse.ArgumentParser(description="What a request costs, side by side with the proxies people would use instead.")
+    parser = argparse.ArgumentParser(
+        description="What a request costs, side by side with the proxies people would use instead."
+    )
     parser.add_argument("--quick", action="store_true", help="the headline alone, printed and not written")
-    parser.add_argument("--report", action="store_true", help="write RESULTS.md and charts anew from results.json; measure nothing")
+    parser.add_argument(
+        "--report", action="store_true", help="write RESULTS.md and charts anew from results.json; measure nothing"
+    )
     parser.add_argument("--readme", action="store_true", help="with the report, the block of README too")
     parser.add_argument("--rounds", type=int, help="rounds of each shot (7, quick 3)")
     parser.add_argument("--requests", type=int, help="requests in a round (30000, quick 15000)")
@@ -29,7 +33,12 @@ def arguments():
     parser.add_argument("--cases", nargs="*", help="these cases only")
     target = Path(os.environ.get("CARGO_TARGET_DIR") or ROOT / "target")
     parser.add_argument("--binaries", type=Path, default=target / "release", help="where the programs are")
-    parser.add_argument("--peers", type=Path, default=target / "bench-peers", help="where bench/peers/install puts what is no Debian package")
+    parser.add_argument(
+        "--peers",
+        type=Path,
+        default=target / "bench-peers",
+        help="where bench/peers/install puts what is no Debian package",
+    )
     parser.add_argument("--out", type=Path, default=ROOT / "bench", help="where the results go")
     return parser.parse_args()
 
@@ -42,7 +51,13 @@ def measure(options, progress):
         "callers": 1000,
     }
     tools = Tools.find(options.binaries, options.peers)
-    results = {"machine": machine(ROOT), "versions": versions(tools), "plan": plan, "skipped": tools.skipped, "cuts": {}}
+    results = {
+        "machine": machine(ROOT),
+        "versions": versions(tools),
+        "plan": plan,
+        "skipped": tools.skipped,
+        "cuts": {},
+    }
     wanted = dict.fromkeys(options.cases) if options.cases else cases.QUICK if options.quick else None
     with contextlib.ExitStack() as stack:
         progress.part("starting")
@@ -103,8 +118,8 @@ def main():
         results = measure(options, Progress(parts))
         if options.quick:
             for name in results["cases"]:
-                print("\n".join(report.case_table(results, name)))
-            print("\n".join(report.ratio_table(results)))
+                print("\n".join(tables.case(results, name)))
+            print("\n".join(tables.ratios(results)))
             return
         path.write_text(json.dumps(results, indent=1) + "\n")
     results = report.load(path)

@@ -94,6 +94,12 @@ class Rig:
         folder.mkdir()
         return folder
 
+    def copy(self, data):
+        """A copy of a data folder: no two gateways share one."""
+        copy = self.new_folder("copy") / "data"
+        shutil.copytree(data, copy, ignore=shutil.ignore_patterns("*.sock"))
+        return copy
+
     def keep(self, server):
         """Ends it with the run, if nobody does before."""
         self.stack.callback(server.stop)

@@ -17,20 +17,33 @@ def fire(shots, rounds, requests, progress=None, seed=1):
     """Fires every shot once in each round, in a new order: (case, contender) -> its reports."""
     reports = {(shot.case.name, shot.contender): [] for shot in shots}
     for shot in shots:
-        shot.fire(max(requests // 10, 1000))  # caches and connections are warm before the first round
+        shot.fire(max(requests // 10, shot.callers))  # caches and connections are warm before the first round
     order, began = random.Random(seed), time.monotonic()
     for number in range(rounds):
         if progress:
             progress.part(f"round {number + 1} of {rounds}")
-        for shot in order.sample(shots, len(shots)):
+        for shot in shuffled(shots, order):
             reports[shot.case.name, shot.contender].append(shot.fire(requests))
-        say(f"round {number + 1} of {rounds}: {brief(reports)} ({(time.monotonic() - began) / (number + 1):.0f} s each)")
+        say(
+            f"round {number + 1} of {rounds}: {brief(reports)} ({(time.monotonic() - began) / (number + 1):.0f} s each)"
+        )
     return reports
+
+
+def shuffled(shots, order):
+    """Those that are divided by each other follow each other, in any order, so that little time lies between them."""
+    groups = {}
+    for shot in shots:
+        groups.setdefault(shot.case.group, []).append(shot)
+    for group in order.sample(list(groups.values()), len(groups)):
+        yield from order.sample(group, len(group))
 
 
 def brief(reports):
     """One line for whoever watches."""
-    shown = [(case, who, rounds[-1]["cpu_us"]) for (case, who), rounds in reports.items() if case in ("jwt_rs256", "pass")]
+    shown = [
+        (case, who, rounds[-1]["cpu_us"]) for (case, who), rounds in reports.items() if case in ("jwt_rs256", "pass")
+    ]
     return ", ".join(f"{case} {who} {cost:.1f}" for case, who, cost in shown)
 
 
@@ -39,7 +52,10 @@ def summary(rounds):
     found = {name: statistics.median(report[name] for report in rounds) for name in FIGURES if name in rounds[0]}
     costs = [report["cpu_us"] for report in rounds]
     found |= {"cpu_us_low": min(costs), "cpu_us_high": max(costs)}
-    found |= {"errors": sum(report["errors"] for report in rounds), "requests": sum(report["requests"] for report in rounds)}
+    found |= {
+        "errors": sum(report["errors"] for report in rounds),
+        "requests": sum(report["requests"] for report in rounds),
+    }
     return found
 
 
