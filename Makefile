@@ -14,6 +14,9 @@ else
 TARGET := target/$(PROFILE)
 endif
 
+# Where what is no Debian package is put for `make bench`.
+PEERS := $(or $(CARGO_TARGET_DIR),target)/bench-peers
+
 .DEFAULT_GOAL := help
 .PHONY: help run build test check bench bench-quick fuzz differential
 
@@ -51,12 +54,14 @@ fuzz: ## every fuzz target for TIME seconds (60), beginning with the committed c
 	@scripts/install-deps build fuzz
 	scripts/fuzz $(TIME)
 
-bench: ## CPU and memory of the gateway beside a bare Pingora proxy, into bench/RESULTS.md
+bench: ## what a request costs beside nginx, HAProxy, Envoy and bare Pingora, into bench/RESULTS.md
 	@scripts/install-deps build bench
+	@bench/peers/install $(PEERS)
 	cargo build --locked --release --package gateway --package bench
-	bench/run
+	bench/run --peers $(PEERS)
 
-bench-quick: ## the headline of `make bench`, in under three minutes, printed only
+bench-quick: ## the headline of `make bench`, in under three minutes once all is built, printed only
 	@scripts/install-deps build bench
+	@bench/peers/install $(PEERS)
 	cargo build --locked --release --package gateway --package bench
-	bench/run --quick
+	bench/run --quick --peers $(PEERS)

@@ -6,18 +6,33 @@
 use std::{
     net::{SocketAddr, TcpListener},
     os::fd::IntoRawFd as _,
+    path::PathBuf,
     sync::Arc,
     time::Duration,
 };
 
+use anyhow::Context as _;
 use async_trait::async_trait;
 use pingora::{
+    apps::HttpServerOptions,
+    listeners::tls::TlsSettings,
     prelude::{HttpPeer, Result},
     protocols::TcpKeepalive,
-    proxy::{ProxyHttp, Session, http_proxy_service},
+    proxy::{HttpProxy, ProxyHttp, Session},
     server::{Fds, ShutdownWatch, configuration::ServerConf},
-    services::Service as _,
+    services::{Service as _, listening::Service},
 };
+
+/// What clients speak.
+pub enum Downstream {
+    /// HTTP/1.1, or HTTP/2 by prior knowledge if so chosen.
+    Clear {
+        /// Is the first thing on a connection looked at for HTTP/2's preface?
+        h2c: bool,
+    },
+    /// HTTP/1.1 or HTTP/2 within TLS, with a certificate and its key, as PEM files.
+    Tls(PathBuf, PathBuf),
+}
 
 /// Forwards everything to one address.
 struct Bare {
@@ -26,17 +41,39 @@ struct Bare {
 
 /// Serves until `stop` turns true.
 ///
-/// # Panics
-/// When the listener has no address, which a bound one has.
-pub async fn serve(listener: TcpListener, upstream: SocketAddr, stop: ShutdownWatch) {
+/// # Errors
+/// When the certificate or its key cannot be used.
+pub async fn serve(
+    listener: TcpListener,
+    downstream: Downstream,
+    upstream: SocketAddr,
+    stop: ShutdownWatch,
+) -> anyhow::Result<()> {
     // Pingora would install ring if nobody came first; the gateway runs on aws-lc. An earlier installation is as good.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    let address = listener.local_addr().expect("a bound listener has an address").to_string();
+    let address = listener.local_addr()?.to_string();
     let mut sockets = Fds::new();
     sockets.add(address.clone(), listener.into_raw_fd());
-    let mut service = http_proxy_service(&Arc::new(ServerConf::default()), Bare { upstream });
-    service.add_tcp(&address);
+    let mut proxy = HttpProxy::new(Bare { upstream }, Arc::new(ServerConf::default()));
+    if matches!(downstream, Downstream::Clear { h2c: true }) {
+        let mut options = HttpServerOptions::default();
+        options.h2c = true;
+        proxy.server_options = Some(options);
+    }
+    proxy.handle_init_modules();
+    let mut service = Service::new("bare".to_owned(), proxy);
+    match downstream {
+        Downstream::Clear { .. } => service.add_tcp(&address),
+        Downstream::Tls(certificate, key) => {
+            let (certificate, key) = (certificate.to_str(), key.to_str());
+            let files = certificate.zip(key).context("the certificate's path is not text")?;
+            let mut tls = TlsSettings::intermediate(files.0, files.1)?;
+            tls.enable_h2();
+            service.add_tls_with_settings(&address, None, tls);
+        }
+    }
     service.start_service(Some(Arc::new(parking_lot::Mutex::new(sockets))), stop, 1).await;
+    Ok(())
 }
 
 // === impl Bare ===

@@ -1,11 +1,13 @@
-//! A closed loop of requests: every connection sends its next request as soon as the last one is answered.
+//! A closed loop of requests: every connection sends its next request as soon as the last one is answered. Or, at a rate, a
+//! schedule: request i is due at i ÷ rate, and late answers count from when their request was due, not from when it was sent.
 //!
 //! Each request carries the next line of a list of credentials, over and over, so that a gateway meets as many different
-//! callers as there are lines. Latency here is that of a saturated server; what the harness reads is the server's CPU.
+//! callers as there are lines. Latency in a closed loop is that of a saturated server; what is read there is the server's CPU.
 
 use std::{
     collections::BTreeMap,
     net::SocketAddr,
+    num::{NonZeroU32, NonZeroUsize},
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -29,10 +31,14 @@ const HEAD_MAX: usize = 64 * 1024;
 pub struct Plan {
     /// The server.
     pub target: SocketAddr,
-    /// What to ask for.
+    /// What to ask for; `{}` in it stands for the request's number modulo `paths`.
     pub path: String,
+    /// How many paths `{}` makes.
+    pub paths: NonZeroUsize,
     /// Connections kept open.
     pub connections: usize,
+    /// Requests due in a second; none: as many as are answered.
+    pub rate: Option<NonZeroU32>,
     /// Threads that the connections are spread over.
     pub threads: usize,
     /// Requests in all.
@@ -91,7 +97,7 @@ pub fn run(plan: Plan) -> anyhow::Result<Report> {
         .map(|thread| {
             let connections = (thread..plan.connections).step_by(plan.threads).count();
             let (plan, next) = (Arc::clone(&plan), Arc::clone(&next));
-            std::thread::spawn(move || run_thread(connections, &plan, &next))
+            std::thread::spawn(move || run_thread(connections, &plan, &next, began))
         })
         .collect();
     let mut report = Report::default();
@@ -104,11 +110,12 @@ pub fn run(plan: Plan) -> anyhow::Result<Report> {
     Ok(report)
 }
 
-fn run_thread(connections: usize, plan: &Arc<Plan>, next: &Arc<AtomicUsize>) -> anyhow::Result<Report> {
+fn run_thread(connections: usize, plan: &Arc<Plan>, next: &Arc<AtomicUsize>, began: Instant) -> anyhow::Result<Report> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        let tasks: Vec<_> =
-            (0..connections).map(|_| tokio::spawn(run_connection(Arc::clone(plan), Arc::clone(next)))).collect();
+        let tasks: Vec<_> = (0..connections)
+            .map(|_| tokio::spawn(run_connection(Arc::clone(plan), Arc::clone(next), began)))
+            .collect();
         let mut report = Report::default();
         for task in tasks {
             report.add(task.await?);
@@ -117,7 +124,7 @@ fn run_thread(connections: usize, plan: &Arc<Plan>, next: &Arc<AtomicUsize>) -> 
     })
 }
 
-async fn run_connection(plan: Arc<Plan>, next: Arc<AtomicUsize>) -> Report {
+async fn run_connection(plan: Arc<Plan>, next: Arc<AtomicUsize>, start: Instant) -> Report {
     let (mut report, mut client, mut opened) = (Report::default(), None, 0_usize);
     let mut request = Vec::new();
     loop {
@@ -128,7 +135,14 @@ async fn run_connection(plan: Arc<Plan>, next: Arc<AtomicUsize>) -> Report {
         }
         plan.write_request(turn, &mut request);
         opened += usize::from(client.is_none());
-        let began = Instant::now();
+        let began = match plan.rate {
+            None => Instant::now(),
+            Some(rate) => {
+                let due = start + Duration::from_secs_f64(turn as f64 / f64::from(rate.get()));
+                tokio::time::sleep_until(due.into()).await;
+                due
+            }
+        };
         let answer = tokio::time::timeout(PATIENCE, exchange(plan.target, client.take(), &request)).await;
         let answer = answer.unwrap_or_else(|_| Err(anyhow::anyhow!("no answer within {PATIENCE:?}")));
         client = report.note(plan.expect, began.elapsed(), answer);
@@ -156,8 +170,10 @@ fn percentile(sorted: &[u32], percent: usize) -> u64 {
 impl Plan {
     fn write_request(&self, turn: usize, request: &mut Vec<u8>) {
         request.clear();
-        request.extend_from_slice(format!("GET {} HTTP/1.1\r\nhost: {}\r\n", self.path, self.target).as_bytes());
-        if let Some(count) = std::num::NonZeroUsize::new(self.headers.len()) {
+        let place = self.path.split_once("{}").map(|(before, after)| format!("{before}{}{after}", turn % self.paths));
+        let path = place.as_deref().unwrap_or(&self.path);
+        request.extend_from_slice(format!("GET {path} HTTP/1.1\r\nhost: {}\r\n", self.target).as_bytes());
+        if let Some(count) = NonZeroUsize::new(self.headers.len()) {
             request.extend_from_slice(self.headers[turn % count].as_bytes());
             request.extend_from_slice(b"\r\n");
         }

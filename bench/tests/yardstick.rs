@@ -3,12 +3,26 @@
 
 use std::net::SocketAddr;
 
-use bench::{bare, load, process::listen, upstream};
+use bench::{
+    bare::{self, Downstream},
+    load,
+    process::listen,
+    upstream,
+};
 use tokio::sync::watch;
 
 fn plan(target: SocketAddr, expect: u16) -> load::Plan {
-    let headers = vec!["authorization: Bearer a".to_owned(), "authorization: Bearer b".to_owned()];
-    load::Plan { target, path: "/x".to_owned(), connections: 5, threads: 2, requests: 500, headers, expect }
+    load::Plan {
+        target,
+        path: "/x/{}".to_owned(),
+        paths: 3.try_into().unwrap(),
+        connections: 5,
+        rate: None,
+        threads: 2,
+        requests: 500,
+        headers: vec!["authorization: Bearer a".to_owned(), "authorization: Bearer b".to_owned()],
+        expect,
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -18,7 +32,7 @@ async fn every_request_is_answered_through_the_bare_proxy_over_connections_that_
     let (back, front) = (listen(any).unwrap(), listen(any).unwrap());
     let (back_address, front_address) = (back.local_addr().unwrap(), front.local_addr().unwrap());
     let back = tokio::spawn(upstream::serve(back, stopped.clone()));
-    let front = tokio::spawn(bare::serve(front, back_address, stopped));
+    let front = tokio::spawn(bare::serve(front, Downstream::Clear { h2c: true }, back_address, stopped));
 
     let report = tokio::task::spawn_blocking(move || load::run(plan(front_address, 200))).await.unwrap().unwrap();
     assert_eq!((report.requests, report.errors, report.reconnects), (500, 0, 0), "{report:?}");
@@ -28,8 +42,13 @@ async fn every_request_is_answered_through_the_bare_proxy_over_connections_that_
     let refused = tokio::task::spawn_blocking(move || load::run(plan(front_address, 401))).await.unwrap().unwrap();
     assert_eq!(refused.errors, 500, "another status than the expected one is an error");
 
+    let scheduled = load::Plan { rate: 5000.try_into().ok(), ..plan(front_address, 200) };
+    let scheduled = tokio::task::spawn_blocking(move || load::run(scheduled)).await.unwrap().unwrap();
+    assert_eq!((scheduled.requests, scheduled.errors), (500, 0), "{scheduled:?}");
+    assert!(scheduled.seconds >= 499.0 / 5000.0, "the last of 500 requests is due after 499 five-thousandths of a second");
+
     stop.send(true).unwrap();
-    front.await.unwrap();
+    front.await.unwrap().unwrap();
     back.await.unwrap().unwrap();
 }
 

@@ -1,0 +1,110 @@
+"""The load generators, all on the other core, and what each says of a burst of requests.
+
+load     our own: HTTP/1.1, a closed loop over 64 connections or a schedule, the next caller's credential with every request
+wrk      TLS with HTTP/1.1: the same closed loop, the credentials turned by a Lua script; for a time, not a number of requests
+h2load   HTTP/2: sixteen processes with a connection of four streams each, and one caller each, since it knows one header for
+         a whole run. A client that keeps its connection is like that; other callers come in the next round
+"""
+
+import json
+import shutil
+import statistics
+import subprocess
+import time
+from pathlib import Path
+
+from .processes import LOAD, Broken, pinned
+
+CONNECTIONS = 64
+H2_CLIENTS, H2_STREAMS = 16, 4
+WRK = Path(__file__).resolve().parent / "wrk.lua"
+
+
+def run(*command):
+    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, preexec_fn=pinned(LOAD))
+    if done.returncode:
+        raise Broken(f"{' '.join(map(str, command))} failed: {done.stderr[-1000:]}")
+    return done.stdout
+
+
+def http1(rig, server, path, requests, lines=None, expect=200, connections=CONNECTIONS, rate=None, paths=None):
+    """Our own load."""
+    command = [rig.tools.binaries / "load", "--target", server.http, "--path", path, "--requests", requests]
+    command += ["--expect", expect, "--connections", connections]
+    for name, value in (("--headers", lines), ("--rate", rate), ("--paths", paths)):
+        command += [name, value] if value else []
+    report = json.loads(run(*command))
+    kept = ("requests", "errors", "seconds", "p50_us", "p99_us", "failure", "statuses")
+    return {name: report[name] for name in kept if report.get(name) is not None}
+
+
+def tls(rig, server, path, requests, lines=None):
+    """wrk, for as long as `requests` took at 20,000 a second."""
+    seconds = max(1, round(requests / 20_000))
+    command = [
+        rig.tools.wrk,
+        "-t1",
+        f"-c{CONNECTIONS}",
+        f"-d{seconds}s",
+        "--latency",
+        "-s",
+        WRK,
+        f"https://{server.https}{path}",
+    ]
+    command += ["--", lines] if lines else []
+    return json.loads(run(*command).splitlines()[-1])
+
+
+class Http2:
+    """h2load; each burst takes the next callers."""
+
+    def __init__(self):
+        self.turn = 0
+
+    def __call__(self, rig, server, path, requests, lines=None):
+        folder, each = rig.new_folder("h2load"), requests // H2_CLIENTS
+        headers = lines.read_text().splitlines() if lines else []
+        running, began = [], time.monotonic()
+        for number in range(H2_CLIENTS):
+            command = [rig.tools.h2load, "-n", each, "-c1", f"-m{H2_STREAMS}", "-t1", f"--log-file={folder}/{number}"]
+            if headers:
+                command += ["-H", headers[(self.turn + number) % len(headers)]]
+            command += [f"http://{server.h2c}{path}"]
+            started = subprocess.Popen(
+                [str(part) for part in command],
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                preexec_fn=pinned(LOAD),
+            )
+            running.append(started)
+        self.turn += H2_CLIENTS
+        for one in running:
+            one.communicate(timeout=300)
+        seconds = time.monotonic() - began
+        micros, errors = [], 0
+        for number in range(H2_CLIENTS):
+            answers = [line.split("\t") for line in (folder / str(number)).read_text().splitlines()]
+            micros += [int(answer[2]) for answer in answers]
+            errors += each - sum(answer[1] == "200" for answer in answers)
+        shutil.rmtree(folder)
+        cuts = statistics.quantiles(micros, n=100) if len(micros) > 1 else [0] * 99
+        return {
+            "requests": each * H2_CLIENTS,
+            "errors": errors,
+            "seconds": seconds,
+            "p50_us": cuts[49],
+            "p99_us": cuts[98],
+        }
+
+
+def measured(server, load, *arguments, **more):
+    """Carries out a load and adds what the kernel says `server` spent on each request, and holds."""
+    before = server.cpu_ns()
+    report = load(*arguments, **more)
+    spent = server.cpu_ns() - before
+    if not report["requests"]:
+        raise Broken(f"no request was sent: {report}")
+    report["cpu_us"] = spent / 1000 / report["requests"]
+    report["rps"] = report["requests"] / report["seconds"]
+    report["rss"] = server.rss_bytes()
+    return report

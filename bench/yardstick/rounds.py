@@ -1,0 +1,65 @@
+"""Rounds of all shots, each in another order, and what is made of them.
+
+A machine that changes its mind does so for everybody: whatever is compared is compared within a round, and the median of
+the rounds is told, with the lowest and the highest.
+"""
+
+import random
+import statistics
+import time
+
+from .processes import say
+
+FIGURES = ("cpu_us", "rps", "p50_us", "p99_us", "rss")
+
+
+def fire(shots, rounds, requests, progress=None, seed=1):
+    """Fires every shot once in each round, in a new order: (case, contender) -> its reports."""
+    reports = {(shot.case.name, shot.contender): [] for shot in shots}
+    for shot in shots:
+        shot.fire(max(requests // 10, shot.callers))  # caches and connections are warm before the first round
+    order, began = random.Random(seed), time.monotonic()
+    for number in range(rounds):
+        if progress:
+            progress.part(f"round {number + 1} of {rounds}")
+        for shot in shuffled(shots, order):
+            reports[shot.case.name, shot.contender].append(shot.fire(requests))
+        say(
+            f"round {number + 1} of {rounds}: {brief(reports)} ({(time.monotonic() - began) / (number + 1):.0f} s each)"
+        )
+    return reports
+
+
+def shuffled(shots, order):
+    """Those that are divided by each other follow each other, in any order, so that little time lies between them."""
+    groups = {}
+    for shot in shots:
+        groups.setdefault(shot.case.group, []).append(shot)
+    for group in order.sample(list(groups.values()), len(groups)):
+        yield from order.sample(group, len(group))
+
+
+def brief(reports):
+    """One line for whoever watches."""
+    shown = [
+        (case, who, rounds[-1]["cpu_us"]) for (case, who), rounds in reports.items() if case in ("jwt_rs256", "pass")
+    ]
+    return ", ".join(f"{case} {who} {cost:.1f}" for case, who, cost in shown)
+
+
+def summary(rounds):
+    """The medians of a shot's rounds, and what went wrong in all of them."""
+    found = {name: statistics.median(report[name] for report in rounds) for name in FIGURES if name in rounds[0]}
+    costs = [report["cpu_us"] for report in rounds]
+    found |= {"cpu_us_low": min(costs), "cpu_us_high": max(costs)}
+    found |= {
+        "errors": sum(report["errors"] for report in rounds),
+        "requests": sum(report["requests"] for report in rounds),
+    }
+    return found
+
+
+def paired(one, other, figure="cpu_us"):
+    """one ÷ other, round by round: median, lowest, highest."""
+    ratios = [a[figure] / b[figure] for a, b in zip(one, other, strict=True)]
+    return {"median": statistics.median(ratios), "low": min(ratios), "high": max(ratios), "rounds": ratios}

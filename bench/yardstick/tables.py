@@ -1,0 +1,131 @@
+"""results.json as tables of Markdown, line by line."""
+
+import statistics
+
+from . import contenders as c
+from .cases import CASES
+from .ratios import TARGETS
+
+TITLES = {case.name: case.title for case in CASES}
+
+
+def spread(found, digits=2):
+    return f"{found['median']:.{digits}f} ({found['low']:.{digits}f}–{found['high']:.{digits}f})"
+
+
+def costs(row, digits=1):
+    return f"{row['cpu_us']:.{digits}f} ({row['cpu_us_low']:.{digits}f}–{row['cpu_us_high']:.{digits}f})"
+
+
+def mib(count):
+    return f"{count / 2**20:.1f}"
+
+
+def row(*cells):
+    return "| " + " | ".join(str(cell) for cell in cells) + " |"
+
+
+def head(*titles):
+    yield row(*titles)
+    yield "|" + "---|" * len(titles)
+
+
+# -- beside the others -------------------------------------------------------------------------------------------------
+
+
+def ratios(results):
+    yield from head("", "measured (lowest–highest round)", "target", "stretch", "")
+    for name, (what, target, stretch) in TARGETS.items():
+        found = results["ratios_detail"][name]
+        if "median" not in found:
+            yield row(what, f"not measured: {found['reason']}", target, stretch, "")
+            continue
+        verdict = "stretch met" if found["median"] <= stretch else "met" if found["median"] <= target else "**missed**"
+        peer = found.get("against", c.OURS)
+        yield row(what, spread(found) + (f", {peer}" if peer != c.OURS else ""), target, stretch, verdict)
+
+
+def case(results, name):
+    rows = results["cases"][name]
+    ours = rows.get(c.OURS, {}).get("rounds")
+    yield f"**{TITLES[name]}**\n"
+    titles = ("CPU µs per request (rounds)", "requests/s", "p50 µs", "p99 µs", "MiB", "errors", "ours ÷ it")
+    yield from head("", *titles)
+    for contender, shot in sorted(rows.items(), key=lambda pair: pair[1]["cpu_us"]):
+        ratio = "1"
+        if contender != c.OURS and ours:
+            pairs = zip(ours, shot["rounds"], strict=True)
+            ratio = f"{statistics.median(a['cpu_us'] / b['cpu_us'] for a, b in pairs):.2f}"
+        figures = (f"{shot[figure]:,.0f}" for figure in ("rps", "p50_us", "p99_us"))
+        shown = f"**{contender}**" if contender == c.OURS else contender
+        yield row(shown, costs(shot), *figures, mib(shot["rss"]), shot["errors"], ratio)
+    yield ""
+
+
+# -- other cuts --------------------------------------------------------------------------------------------------------
+
+
+def cold(found):
+    yield "### Cold\n\nEvery token unseen: its signature is checked, its account and session are looked up in SQLite.\n"
+    yield from head("", "CPU µs per request (rounds)")
+    for algorithm, shot in found.items():
+        yield row(algorithm, costs(shot, 0))
+    yield "\nHAProxy has no cache, so that its figures above are those of unseen tokens, as are those of Envoy with its cache off.\n"
+
+
+def memory(found):
+    yield "### Memory and hit rate\n"
+    yield "The cache as shipped, 100,000 entries; tokens HS256. Each of `first` callers comes once; then come 100,000 requests of callers"
+    yield "by chance, whose hit rate is told.\n"
+    yield from head(
+        "callers", "first", "MiB idle", "MiB more", "MiB at the end", "hit rate", "CPU µs, first", "CPU µs, then"
+    )
+    for size, one in found.items():
+        memories = (mib(one[name]) for name in ("idle", "added", "end"))
+        spent = (f"{one[name]:.0f}" for name in ("cold_cpu_us", "mixed_cpu_us"))
+        yield row(f"{int(size):,}", f"{one['callers_first']:,}", *memories, f"{one['hit_rate']:.3f}", *spent)
+    yield ""
+
+
+def storm(found):
+    yield "### A storm of logins\n"
+    yield "Argon2id as shipped (19 MiB, two passes). Proxied requests come on a schedule and count from when they were due. One core:"
+    yield "everything of the gateway is on core 0, hashing too. Both cores: only load and upstream are pinned.\n"
+    yield from head("", "clients", "logins/s", "requests/s", "p99 µs without", "p99 µs with", "× (rounds)", "errors")
+    for name, one in found.items():
+        p99 = (f"{statistics.median(report['p99_us'] for report in one[kind]):,.0f}" for kind in ("calm", "storm"))
+        errors = sum(report["errors"] for report in one["storm"])
+        logins = f"{statistics.median(one['logins_per_second']):.0f}"
+        yield row(name, one["clients"], logins, f"{one['rate']:,}", *p99, spread(one["ratio"]), errors)
+    yield ""
+
+
+def start(found):
+    full, empty = (statistics.median(found[name]) for name in ("seconds", "seconds_empty"))
+    yield "### Start\n"
+    yield f"From the start of the process to the line that says ready: {full:.2f} s with {found['accounts']:,} accounts in SQLite,"
+    yield f"{empty:.2f} s with none.\n"
+
+
+def reload(found):
+    yield "### Reloads under load\n"
+    yield f"SIGHUP ten times a second under full load, {sum(found['reloads']):.0f} reloads in all: {found['ms_per_reload']:.1f} ms of CPU each,"
+    yield f"p99 × {spread(found['p99_ratio'])}, {found['errors']} errors.\n"
+
+
+def growth(found):
+    yield "### Growth\n\nCPU µs per request, and ÷ the first of its row. Requests go to all routes, or come from all keys, in turn.\n"
+    yield from head("", "")
+    for name, curve in found.items():
+        told = (f"{int(n):,}: {one['cpu_us']:.1f} (× {one['ratio']['median']:.2f})" for n, one in curve.items())
+        yield row(name, " · ".join(told))
+    yield ""
+
+
+CUTS = {"cold": cold, "memory": memory, "storm": storm, "start": start, "reload": reload, "growth": growth}
+
+
+def cuts(found):
+    for name, told in CUTS.items():
+        if name in found:
+            yield from told(found[name])
