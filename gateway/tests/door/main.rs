@@ -13,6 +13,7 @@ mod guards;
 mod lifecycle;
 mod main_path;
 mod passing;
+mod patience;
 mod platform;
 mod readme;
 mod secure_backends;
