@@ -137,11 +137,18 @@ pub(crate) async fn refuse(session: &mut Session, refusal: &Refusal, journey: &J
 /// Tells the client of a failure, if it can still be told: nothing may follow an answer that has begun, but the trailers of
 /// a gRPC call.
 pub(crate) async fn end(session: &mut Session, refusal: &Refusal, journey: &Journey) -> Result<()> {
-    match session.response_written() {
-        None => refuse(session, refusal, journey).await,
-        Some(_) if grpc::is_call(&session.req_header().headers) => grpc::end(session, refusal).await,
-        Some(_) => Ok(()),
+    if !is_begun(session) {
+        refuse(session, refusal, journey).await
+    } else if grpc::is_call(&session.req_header().headers) {
+        grpc::end(session, refusal).await
+    } else {
+        Ok(())
     }
+}
+
+/// Has the answer begun? What only informs comes before it.
+pub(crate) fn is_begun(session: &Session) -> bool {
+    session.response_written().is_some_and(|answer| answer.status == 101 || !answer.status.is_informational())
 }
 
 async fn send(session: &mut Session, mut response: ResponseHeader, body: Bytes) -> Result<()> {

@@ -20,7 +20,7 @@ use crate::{
     limiter::{Receipt, Standing},
     record::Event,
     snapshot::Snapshot,
-    streams::{Ticket, guard::Guard},
+    streams::{Ticket, cut, guard::Guard},
     tunnel::Carried,
     upstream::{Attempt, Failure, Tries, Upstream},
     websocket::Handshake,
@@ -65,11 +65,15 @@ pub(crate) struct Journey {
     is_recorded: bool,
     tries: Tries,
     body_bytes: u64,
+    /// Answers of one try that only inform (1xx).
+    informed: u8,
     in_flight: IntGauge,
 }
 
 /// Before the speed of an HTTP/2 body is measured; on HTTP/1 it is measured over as long a time.
 const BODY_GRACE: Duration = Duration::from_secs(10);
+/// A server sends a 100, perhaps a 102 now and then, and a few 103.
+const MOST_INFORMATIONAL: u8 = 16;
 
 // === impl Journey ===
 
@@ -98,6 +102,7 @@ impl Journey {
             is_recorded: false,
             tries: Tries::since(began),
             body_bytes: 0,
+            informed: 0,
         }
     }
 
@@ -167,6 +172,7 @@ impl Journey {
         let picked = self.rules.upstream(permit).pick(permit, client, &mut self.tries);
         let (peer, attempt) = picked.map_err(|refusal| self.fail(refusal))?;
         self.attempt = Some(attempt);
+        self.informed = 0;
         Ok(peer)
     }
 
@@ -181,6 +187,20 @@ impl Journey {
             self.tries.without(attempt);
         }
         may_send_again && self.destination().is_ok_and(|(upstream, _)| upstream.may_retry(&self.tries, stale))
+    }
+
+    /// The time of the request is over: whose fault is it, if its body `is_whole`?
+    pub(crate) fn over(&mut self, is_whole: bool) {
+        self.refusal.get_or_insert(Refusal::UpstreamTimeout);
+        if is_whole && let Some(attempt) = &mut self.attempt {
+            attempt.failed(Failure::Timeout);
+        }
+    }
+
+    /// Before the one that counts a server may send answers that only inform, but not for ever.
+    pub(crate) fn count_informational(&mut self) -> Result<()> {
+        self.informed += 1;
+        if self.informed > MOST_INFORMATIONAL { Err(self.fail(Refusal::UpstreamInvalid)) } else { Ok(()) }
     }
 
     /// Bytes flow, but the time for the whole request may be over.
@@ -214,15 +234,20 @@ impl Journey {
     }
 
     /// What is dropped before Pingora logs it was cut off: by [`crate::streams`], or with the process.
-    fn record_cut(&mut self, ticket: &Ticket) {
+    fn record_cut(&mut self) {
         let took = self.began.elapsed();
+        let is_over = cut::is_over();
+        if is_over {
+            self.over(false);
+        }
         if let Some(route) = self.route.as_deref() {
             self.rules.metrics(route).answered(0, took);
         }
-        self.ended = ticket.why().or(Some("cut_off"));
-        if ticket.recorder().is_on() {
+        let why = self.ticket.as_ref().and_then(Ticket::why);
+        self.ended = why.or(is_over.then_some(Refusal::UpstreamTimeout.code())).or(Some("cut_off"));
+        if self.rules.recorder.is_on() {
             let event = self.event(0, 0, took);
-            ticket.recorder().record(event);
+            self.rules.recorder.record(event);
         }
     }
 
@@ -260,10 +285,8 @@ impl Journey {
 impl Drop for Journey {
     fn drop(&mut self) {
         self.in_flight.dec();
-        if let Some(ticket) = self.ticket.take()
-            && !self.is_recorded
-        {
-            self.record_cut(&ticket);
+        if !self.is_recorded && (self.ticket.is_some() || self.attempt.is_some()) {
+            self.record_cut();
         }
     }
 }

@@ -144,7 +144,7 @@ pub async fn build(folder: ConfigFolder, config: Config, data: &Path) -> Result<
     let nudges = Nudges::new(&settings.shared, foundation.store.nudges(), &feed);
 
     let socket = office::Socket::bind(data)?;
-    let rules = Arc::new(ArcSwap::from_pointee(first_rules(config, socket.path(), &metrics).await?));
+    let rules = Arc::new(ArcSwap::from_pointee(first_rules(config, socket.path(), &metrics, &recorder).await?));
     let place = socket.path().to_owned();
     let reloader = Arc::new(Reloader::new(folder, place, Arc::clone(&rules), metrics.clone(), settings.clone()));
 
@@ -153,7 +153,7 @@ pub async fn build(folder: ConfigFolder, config: Config, data: &Path) -> Result<
     let hangup = signal(SignalKind::hangup()).context("signals cannot be heard")?;
     let process = office::Process::new(&reloader, &rules, &readiness);
     let office = office::open(&settings, foundation.store.clone(), Arc::clone(&keys), process, &metrics.registry)?;
-    let streams = Streams::new(Arc::clone(&directory), Arc::clone(&recorder), metrics.streams.clone());
+    let streams = Streams::new(Arc::clone(&directory), metrics.streams.clone());
     let door = Door {
         rules,
         directory: Arc::clone(&directory),
@@ -241,10 +241,15 @@ impl Running {
 }
 
 /// The configuration that the process starts with.
-async fn first_rules(config: Config, office: &Path, metrics: &Metrics) -> Result<Snapshot, Failure> {
+async fn first_rules(
+    config: Config,
+    office: &Path,
+    metrics: &Metrics,
+    recorder: &Arc<Recorder>,
+) -> Result<Snapshot, Failure> {
     refuse_failing_cases(&config)?;
     metrics.config_generation.set(1);
-    let made = Snapshot::make(1, config, office, metrics, None).await;
+    let made = Snapshot::make(1, config, office, metrics, Arc::clone(recorder), None).await;
     made.inspect(Snapshot::begin).map_err(|error| Failure::Config(vec![error.to_string()]))
 }
 

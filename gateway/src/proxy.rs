@@ -34,7 +34,7 @@ use crate::{
     journey::{Admission, Journey},
     streams::{self, cut, guard::Guard},
     tunnel,
-    upstream::Failure,
+    upstream::{Attempt, Failure},
     websocket::Handshake,
 };
 
@@ -100,7 +100,9 @@ impl Door {
 
     /// Lets the end of the caller's right to it end this request too.
     fn watch(&self, session: &mut Session, journey: &mut Journey) {
-        if journey.known.is_some() && journey.guard.is_none() {
+        if journey.known.is_some() && (journey.guard.is_none() || journey.ticket.is_none()) {
+            // One that only knows the time is replaced.
+            journey.relieve(session);
             let ended = streams::watch(&self.streams, journey, cut::handle());
             journey.guard = Some(Guard::post(session, ended));
         }
@@ -172,6 +174,12 @@ impl ProxyHttp for Door {
         if streams::takes_long(session) {
             self.watch(session, journey);
         }
+        // On HTTP/1 the connection hears that the time of its request is over. A stream of HTTP/2 needs somebody to hear it, and
+        // has him where a time is given: else, for what costs some allocations, it is reset when a server drips.
+        if journey.guard.is_none() && session.is_http2() && journey.attempt.as_ref().is_some_and(Attempt::has_own_time)
+        {
+            journey.guard = Some(Guard::post(session, None));
+        }
         inject::rewrite(request, journey, &self.minter, journey.now)?;
         // Whoever came together is sent together: a service that sleeps is woken once for them all (docs/performance.md).
         tokio::task::yield_now().await;
@@ -191,6 +199,9 @@ impl ProxyHttp for Door {
         }
         journey.check_deadline()?;
         journey.count_body(body.as_ref().map_or(0, Bytes::len))?;
+        if let Some(attempt) = journey.attempt.as_ref().filter(|_| end) {
+            attempt.is_sent();
+        }
         // On HTTP/1 the connection's guard does this, with the time that the server takes left out. A gRPC call may be silent.
         if end || session.as_http1().is_some() || grpc::is_call(&session.req_header().headers) {
             return Ok(());
@@ -205,6 +216,7 @@ impl ProxyHttp for Door {
         _: bool,
         journey: &mut Self::CTX,
     ) -> Result<Option<Duration>> {
+        cut::heard();
         journey.check_deadline().map(|()| None)
     }
 
@@ -223,7 +235,10 @@ impl ProxyHttp for Door {
             attempt.succeeded();
         }
         if response.status.is_informational() {
-            return Ok(());
+            return journey.count_informational();
+        }
+        if let Some(attempt) = &mut journey.attempt {
+            attempt.has_begun();
         }
         if session.req_header().version == Version::HTTP_10 && response.headers.contains_key(header::TRANSFER_ENCODING)
         {
@@ -262,6 +277,12 @@ impl ProxyHttp for Door {
         journey: &mut Self::CTX,
         reused: bool,
     ) -> Box<Error> {
+        if cut::is_over() {
+            let is_whole = session.as_mut().is_body_done();
+            journey.over(is_whole);
+            error.set_retry(false);
+            return error;
+        }
         // A server that waits for the rest of a body is not to blame, however long it is silent: else whoever leaves bodies
         // unfinished would open its circuit to everybody.
         if *error.etype() == ErrorType::ReadTimedout && !session.as_mut().is_body_done() {
@@ -284,7 +305,7 @@ impl ProxyHttp for Door {
         Self::CTX: Send + Sync,
     {
         let ended = journey.relieve(session);
-        let answered = session.response_written().is_some();
+        let answered = answer::is_begun(session);
         if answered {
             journey.ended = ended.as_ref().map(Refusal::code);
         }

@@ -79,7 +79,8 @@ impl Reloader {
         let cases = config.cases.clone();
         let generation = self.rules.load().generation + 1;
         let before = self.rules.load_full();
-        let snapshot = Snapshot::make(generation, config, &self.office, &self.metrics, Some(&before))
+        let recorder = Arc::clone(&before.recorder);
+        let snapshot = Snapshot::make(generation, config, &self.office, &self.metrics, recorder, Some(&before))
             .await
             .map_err(|error| vec![error.to_string()])?;
         let failures = cases::run(&snapshot.policy, &cases);

@@ -12,6 +12,7 @@ use crate::{
     config::{Browser, Config, Endpoint, IdentityHeader, Server, UpstreamSettings, UpstreamTimeouts},
     inbound::{Inbound, ReadLimits},
     metrics::{Metrics, RouteMetrics},
+    record::Recorder,
     upstream::{Upstream, UpstreamError},
 };
 
@@ -39,6 +40,8 @@ pub(crate) struct Snapshot {
     pub(crate) min_body_rate: u64,
     pub(crate) redirect_to_https: bool,
     pub(crate) browser: Browser,
+    /// For requests that are dropped before anybody could record them.
+    pub(crate) recorder: Arc<Recorder>,
     max_body: u64,
     pools: BTreeMap<String, Arc<Upstream>>,
     /// By route number.
@@ -56,6 +59,7 @@ impl Snapshot {
         config: Config,
         office: &Path,
         metrics: &Metrics,
+        recorder: Arc<Recorder>,
         before: Option<&Self>,
     ) -> Result<Self, SnapshotError> {
         let Config { settings, policy, .. } = config;
@@ -77,6 +81,7 @@ impl Snapshot {
             min_body_rate: server.min_body_rate,
             redirect_to_https: settings.listen.redirect_to_https,
             browser: settings.browser,
+            recorder,
             max_body: server.max_body_bytes,
             read_limits: read_limits(server),
             policy: Arc::new(policy),
@@ -144,7 +149,7 @@ fn office_settings(socket: &Path) -> UpstreamSettings {
     let shipped = UpstreamSettings::shipped();
     UpstreamSettings {
         servers: vec![Endpoint::Unix(socket.to_owned())],
-        timeouts: UpstreamTimeouts { silence: OFFICE_PATIENCE, response: OFFICE_PATIENCE, ..shipped.timeouts },
+        timeouts: UpstreamTimeouts { response: OFFICE_PATIENCE, ..shipped.timeouts },
         headers: [IdentityHeader::XRequestId, IdentityHeader::XGatewayAssertion].into(),
         ..shipped
     }

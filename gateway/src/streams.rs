@@ -27,8 +27,8 @@ use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use crate::{
-    directory::Directory, grpc, inbound::Inbound, journey::Journey, metrics::StreamMetrics, record::Recorder,
-    snapshot::Snapshot, stamps::Moment,
+    directory::Directory, grpc, inbound::Inbound, journey::Journey, metrics::StreamMetrics, snapshot::Snapshot,
+    stamps::Moment,
 };
 
 /// How often every stream is looked at. A stream ends within two seconds of its caller's right to it.
@@ -45,8 +45,6 @@ const LARGE: u64 = 1024 * 1024;
 pub(crate) struct Streams {
     directory: Arc<Directory>,
     metrics: StreamMetrics,
-    /// Records what is cut off.
-    recorder: Arc<Recorder>,
     shards: [Mutex<HashMap<u64, Open>>; SHARDS],
     next: AtomicU64,
 }
@@ -128,8 +126,8 @@ pub(crate) async fn told(ended: &mut Ended) -> Refusal {
 // === impl Streams ===
 
 impl Streams {
-    pub(crate) fn new(directory: Arc<Directory>, recorder: Arc<Recorder>, metrics: StreamMetrics) -> Arc<Self> {
-        Arc::new(Self { directory, metrics, recorder, shards: Default::default(), next: AtomicU64::new(0) })
+    pub(crate) fn new(directory: Arc<Directory>, metrics: StreamMetrics) -> Arc<Self> {
+        Arc::new(Self { directory, metrics, shards: Default::default(), next: AtomicU64::new(0) })
     }
 
     /// Ends streams whose callers have no right to them any more, for as long as the process lives.
@@ -249,10 +247,6 @@ impl Ticket {
     /// Why the stream is over, if it was told to end.
     pub(crate) fn why(&self) -> Option<&'static str> {
         self.streams.shard(self.id).lock().get(&self.id)?.over.map(|(_, why)| why)
-    }
-
-    pub(crate) fn recorder(&self) -> &Recorder {
-        &self.streams.recorder
     }
 }
 

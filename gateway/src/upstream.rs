@@ -43,6 +43,7 @@ use self::{
 use crate::{
     config::{Endpoint, IdentityHeader, UpstreamSettings},
     metrics::UpstreamMetrics,
+    streams::cut,
 };
 
 /// A named pool.
@@ -183,9 +184,11 @@ impl Upstream {
         }
         tries.made += 1;
         let mut peer = Box::new(server.peer.clone());
-        peer::adapt(&mut peer.options, timeouts, left);
+        let patience = self.mould.patience(timeouts);
+        peer::adapt(&mut peer.options, timeouts, patience, left);
+        cut::end_by(deadline);
         let server = Arc::clone(server);
-        Ok((peer, Attempt { upstream: Arc::clone(self), server, probe, trial, told: false, deadline }))
+        Ok((peer, Attempt { upstream: Arc::clone(self), server, probe, trial, told: false, deadline, patience }))
     }
 
     /// May a request be tried once more, at a server that has not failed it? Spends from the budget if so; a connection that was

@@ -99,10 +99,10 @@ async fn door() -> anyhow::Result<(Door, String)> {
     let known = directory_settings(&settings);
     let directory = Arc::new(Directory::new(store, Arc::clone(&keys), Arc::clone(&limiter), known, &metrics));
     let recorder = Arc::new(Recorder::start(None, metrics.log_dropped.clone()));
-    let rules = Snapshot::make(1, config, Path::new("/nowhere"), &metrics, None).await?;
+    let rules = Snapshot::make(1, config, Path::new("/nowhere"), &metrics, Arc::clone(&recorder), None).await?;
     let door = Door {
         rules: Arc::new(ArcSwap::from_pointee(rules)),
-        streams: Streams::new(Arc::clone(&directory), Arc::clone(&recorder), metrics.streams.clone()),
+        streams: Streams::new(Arc::clone(&directory), metrics.streams.clone()),
         directory,
         limiter,
         minter: Minter::new(keys, &settings.tokens.issuer, settings.tokens.assertion_ttl),

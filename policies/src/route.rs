@@ -103,9 +103,9 @@ pub enum Condition<'a> {
 pub struct Timeouts {
     /// Until the connection stands.
     pub connect: Option<Duration>,
-    /// The longest silence, before the first byte and between two, unless `first_byte` says otherwise.
+    /// The longest silence, between two pieces of the answer or while the server takes nothing of the request.
     pub response: Option<Duration>,
-    /// Until the answer begins, and then the longest silence too. Never shorter than `response`.
+    /// From the request's last byte to the last of the answer's head. Left out: as `response`.
     pub first_byte: Option<Duration>,
     /// The whole request, from its header to the end of the answer.
     pub total: Option<Duration>,

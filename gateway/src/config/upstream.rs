@@ -91,9 +91,9 @@ pub struct ClientCertificate {
 pub struct UpstreamTimeouts {
     /// Making a connection.
     pub connect: Duration,
-    /// The longest wait for bytes of the answer, the first or the next.
-    pub silence: Duration,
-    /// The longest wait for bytes of the request to be taken.
+    /// From the request's last byte to the last of the answer's head; `None`: as long as any silence.
+    pub first_byte: Option<Duration>,
+    /// The longest silence, and the longest wait for bytes of the request to be taken.
     pub response: Duration,
     /// The whole request; `None`: as long as it takes.
     pub total: Option<Duration>,
@@ -164,7 +164,7 @@ impl UpstreamSettings {
             max_h2_streams: 100,
             timeouts: UpstreamTimeouts {
                 connect: Duration::from_secs(2),
-                silence: Duration::from_mins(1),
+                first_byte: None,
                 response: Duration::from_mins(1),
                 total: None,
                 idle: Duration::from_mins(1),

@@ -26,7 +26,7 @@ use super::{
     tls::TlsServer,
     transport::Transport,
 };
-use crate::metrics::ConnectionMetrics;
+use crate::{metrics::ConnectionMetrics, streams::cut};
 
 /// How long to wait when the system gives no more descriptors: others will end meanwhile.
 const NO_DESCRIPTORS: Duration = Duration::from_millis(50);
@@ -161,6 +161,10 @@ impl<A: HttpServerApp + Send + Sync + 'static> Listener<A> {
         if guarded.is_http2() {
             return self.converse_http2(guarded).await;
         }
+        cut::one_by_one(self.converse_http1(guarded)).await;
+    }
+
+    async fn converse_http1(&self, guarded: Guarded) {
         let mut session = ServerSession::new_http1(Box::new(guarded));
         // Until the first request says what its configuration wants; the head's own deadline comes first.
         session.set_keepalive(Some(self.limits.patience.header.as_secs() + 5));

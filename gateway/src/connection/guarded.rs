@@ -31,7 +31,7 @@ use super::{
     http1::{Awaited, Http1, Misread},
     transport::Transport,
 };
-use crate::metrics::ConnectionMetrics;
+use crate::{metrics::ConnectionMetrics, streams::cut};
 
 /// What a client may take its time for.
 #[derive(Clone, Copy, Debug)]
@@ -361,7 +361,13 @@ impl AsyncRead for Guarded {
                 }
             }
         }
-        match this.poll_judged(cx, into) {
+        let judged = this.poll_judged(cx, into);
+        if judged.is_pending() {
+            cut::resume();
+        }
+        match judged {
+            // Whoever waits for the client hears it so, and can still answer.
+            Poll::Pending if cut::is_over() => Poll::Ready(Err(ErrorKind::TimedOut.into())),
             Poll::Pending if this.farewell.is_none() => this.wait(cx),
             poll => {
                 this.reading.pause();

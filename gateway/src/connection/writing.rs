@@ -12,6 +12,7 @@ use super::{
     guarded::{Guarded, Protocol},
     http1::Awaited,
 };
+use crate::streams::cut;
 
 /// Bytes of an answer that are gathered; a head with a small body.
 const GATHERED: usize = 4096;
@@ -107,6 +108,10 @@ impl Drop for Guarded {
 impl Guarded {
     /// The client takes nothing: for how long may it?
     fn wait_for_reader(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
+        if cut::is_over() {
+            return Poll::Ready(ErrorKind::TimedOut.into());
+        }
+        cut::excuse();
         ready!(self.writing.poll(Awaited::Nothing, self.patience.write, u64::MAX, cx));
         self.metrics.refused("slow_reader");
         Poll::Ready(io::Error::new(ErrorKind::TimedOut, "the client takes nothing of its answer"))

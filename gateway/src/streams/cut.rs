@@ -1,14 +1,19 @@
-//! The last resort: a request that does not hear that it is over is cut off.
+//! The last resort: a request that does not hear that it is over is cut off. And the time by which it must be over.
 //!
-//! A [`super::guard`] is heard whenever Pingora waits for the client. While it waits for nothing but a backend that takes no
-//! more of an upload, it is not; then the whole request is dropped: its connection is closed, or its stream of HTTP/2 reset.
+//! Pingora has one time-out, for each read by itself: a server that sends a byte now and then keeps its request for ever.
+//! So each request carries a time for the whole, and one for what its server does next ([`answer_by`], [`heard`]). When one
+//! of them has passed, the request is polled and [`is_over`]: whoever reads from the client, or stands guard before it,
+//! reports an error, and the client is told. That takes no write to be possible; what is not heard within [`GRACE`] is
+//! dropped: its connection is closed, or its stream of HTTP/2 reset. So is a request whose caller has lost the right to
+//! it, and which waits for nothing but a backend that takes no more of an upload.
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     future::Future,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
+    time::{Duration, Instant},
 };
 
 use async_trait::async_trait;
@@ -17,30 +22,190 @@ use pingora::{
     protocols::http::{ServerSession, v2::server::H2Options},
     server::ShutdownWatch,
 };
-use tokio::sync::oneshot;
+use tokio::{
+    sync::oneshot,
+    time::{Sleep, sleep_until},
+};
+
+use super::GRACE;
 
 tokio::task_local! {
-    /// Where the request that runs here hears that it is cut off, if it can be.
-    static CUT: RefCell<Option<oneshot::Receiver<()>>>;
+    /// The request that runs here.
+    static RUNNING: Running;
+}
+
+/// What can end a request beside itself.
+#[derive(Default)]
+struct Running {
+    /// Where it hears that it is cut off, if it can be.
+    cut: RefCell<Option<oneshot::Receiver<()>>>,
+    /// When all of it must be over.
+    whole: Cell<Option<Instant>>,
+    /// When the server must have done the next thing.
+    next: Cell<Option<Instant>>,
+    /// How long the server may be silent once its answer has begun; `None`: Pingora's own time-out sees to that.
+    silence: Cell<Option<Duration>>,
+    /// The server's time does not run: it is the client who takes nothing.
+    is_excused: Cell<bool>,
+    is_over: Cell<bool>,
+    alarm: RefCell<Alarm>,
+}
+
+/// Wakes its task. Setting a timer takes longer than to be woken once in a while for nothing, so one that rings too early is
+/// left as it is: a connection of HTTP/1 sets it for one request in thousands.
+#[derive(Default)]
+struct Alarm(Option<Pin<Box<Sleep>>>);
+
+/// How a request ends that does not end by itself.
+enum End {
+    /// It has to hear that its time is over.
+    Over,
+    /// It is dropped.
+    Cut,
 }
 
 /// An application whose requests can be cut off.
 ///
-/// It costs each request one small allocation and a few nanoseconds each time it is polled; there is no other place from
-/// which a request can be reached that waits for its backend alone.
+/// It costs each request a few nanoseconds each time it is polled; there is no other place from which a request can be
+/// reached that waits for its backend alone.
 pub(crate) struct Cancellable<A>(Arc<A>);
 
 /// Runs a request until it ends or is cut off.
 struct Until<F>(F);
 
+/// Runs the requests of one connection of HTTP/1, one after the other.
+pub(crate) async fn one_by_one<F: Future>(requests: F) -> F::Output {
+    RUNNING.scope(Running::default(), requests).await
+}
+
 /// Lets the request that runs here be cut off.
 pub(crate) fn handle() -> Option<oneshot::Sender<()>> {
-    CUT.try_with(|slot| {
-        let (cut, heard) = oneshot::channel();
-        *slot.borrow_mut() = Some(heard);
-        cut
-    })
-    .ok()
+    RUNNING
+        .try_with(|running| {
+            let (cut, heard) = oneshot::channel();
+            *running.cut.borrow_mut() = Some(heard);
+            cut
+        })
+        .ok()
+}
+
+/// All of the request must be over then.
+pub(crate) fn end_by(whole: Option<Instant>) {
+    with(|running| {
+        running.whole.set(whole);
+        running.next.set(None);
+    });
+}
+
+/// The request has been sent: the head of its answer must be there then.
+pub(crate) fn answer_by(head: Instant) {
+    with(|running| running.next.set(Some(head)));
+}
+
+/// The answer has begun; from here on the server may be silent for so long.
+pub(crate) fn answer_begun(silence: Option<Duration>) {
+    with(|running| {
+        running.silence.set(silence);
+        running.expect_more();
+    });
+}
+
+/// The server has said something.
+pub(crate) fn heard() {
+    with(|running| {
+        if running.silence.get().is_some() {
+            running.expect_more();
+        }
+    });
+}
+
+/// The client is sent something, and may be slow to take it: the server's time does not run until [`resume`].
+pub(crate) fn excuse() {
+    with(|running| {
+        if running.silence.get().is_some() {
+            running.next.set(None);
+            running.is_excused.set(true);
+        }
+    });
+}
+
+/// The client is waited for again, and the server with it.
+pub(crate) fn resume() {
+    with(|running| {
+        if running.is_excused.get() {
+            running.expect_more();
+        }
+    });
+}
+
+/// Has the time of the request that runs here passed?
+pub(crate) fn is_over() -> bool {
+    RUNNING.try_with(|running| running.is_over.get()).unwrap_or(false)
+}
+
+fn with(change: impl FnOnce(&Running)) {
+    // Elsewhere, as in a test of one part, there is nothing to end.
+    let _ = RUNNING.try_with(change);
+}
+
+// === impl Running ===
+
+impl Running {
+    /// For the next request of a connection.
+    fn begin(&self) {
+        *self.cut.borrow_mut() = None;
+        self.whole.set(None);
+        self.next.set(None);
+        self.silence.set(None);
+        self.is_excused.set(false);
+        self.is_over.set(false);
+    }
+
+    fn expect_more(&self) {
+        self.is_excused.set(false);
+        self.next.set(self.silence.get().map(|silence| Instant::now() + silence));
+    }
+
+    fn poll_end(&self, cx: &mut Context<'_>) -> Poll<End> {
+        if self.is_cut(cx) {
+            return Poll::Ready(End::Cut);
+        }
+        let until = match (self.whole.get(), self.next.get()) {
+            (Some(whole), Some(next)) => whole.min(next),
+            (Some(until), None) | (None, Some(until)) => until,
+            (None, None) => return Poll::Pending,
+        };
+        let is_over = self.is_over.get();
+        ready!(self.alarm.borrow_mut().poll(if is_over { until + GRACE } else { until }, cx));
+        self.is_over.set(true);
+        Poll::Ready(if is_over { End::Cut } else { End::Over })
+    }
+
+    fn is_cut(&self, cx: &mut Context<'_>) -> bool {
+        let mut cut = self.cut.borrow_mut();
+        let Some(Poll::Ready(heard)) = cut.as_mut().map(|cut| Pin::new(cut).poll(cx)) else { return false };
+        // An error: nobody will cut it off any more.
+        *cut = None;
+        heard.is_ok()
+    }
+}
+
+// === impl Alarm ===
+
+impl Alarm {
+    fn poll(&mut self, until: Instant, cx: &mut Context<'_>) -> Poll<()> {
+        let until = until.into();
+        let sleep = self.0.get_or_insert_with(|| Box::pin(sleep_until(until)));
+        loop {
+            if sleep.is_elapsed() || sleep.deadline() > until {
+                sleep.as_mut().reset(until);
+            }
+            ready!(sleep.as_mut().poll(cx));
+            if sleep.deadline() == until {
+                return Poll::Ready(());
+            }
+        }
+    }
 }
 
 // === impl Until ===
@@ -49,21 +214,16 @@ impl<F: Future + Unpin> Future for Until<F> {
     type Output = Option<F::Output>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        // The request first: it may only now ask to be heard.
-        if let Poll::Ready(done) = Pin::new(&mut self.0).poll(cx) {
-            return Poll::Ready(Some(done));
-        }
-        let heard = CUT.with(|slot| {
-            let mut slot = slot.borrow_mut();
-            let Some(heard) = slot.as_mut() else { return Poll::Pending };
-            let heard = ready!(Pin::new(heard).poll(cx));
-            *slot = None;
-            Poll::Ready(heard)
-        });
-        match heard {
-            Poll::Ready(Ok(())) => Poll::Ready(None),
-            // Nobody will cut it off any more.
-            Poll::Ready(Err(_)) | Poll::Pending => Poll::Pending,
+        loop {
+            // The request first: it may only now ask to be heard, and whose time is over hears it so.
+            if let Poll::Ready(done) = Pin::new(&mut self.0).poll(cx) {
+                return Poll::Ready(Some(done));
+            }
+            match RUNNING.try_with(|running| running.poll_end(cx)) {
+                Ok(Poll::Ready(End::Over)) => {}
+                Ok(Poll::Ready(End::Cut)) => return Poll::Ready(None),
+                Ok(Poll::Pending) | Err(_) => return Poll::Pending,
+            }
         }
     }
 }
@@ -83,7 +243,10 @@ impl<A: HttpServerApp + Send + Sync + 'static> HttpServerApp for Cancellable<A> 
         session: ServerSession,
         shutdown: &ShutdownWatch,
     ) -> Option<ReusedHttpStream> {
-        CUT.scope(RefCell::new(None), Until(self.0.process_new_http(session, shutdown))).await.flatten()
+        // Requests of HTTP/2 run in tasks of their own, those of HTTP/1 in their connection's.
+        let in_connection = RUNNING.try_with(Running::begin).is_ok();
+        let until = Until(self.0.process_new_http(session, shutdown));
+        if in_connection { until.await } else { RUNNING.scope(Running::default(), until).await }.flatten()
     }
 
     fn h2_options(&self) -> Option<H2Options> {

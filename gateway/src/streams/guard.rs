@@ -6,7 +6,10 @@
 //! what happened. So an end needs no bytes to flow, and requests that do not last pay nothing for it.
 
 use std::{
+    future::{Future, poll_fn},
+    pin::pin,
     sync::{Arc, OnceLock},
+    task::Poll,
     time::Duration,
 };
 
@@ -30,7 +33,7 @@ use pingora::{
 };
 use policies::Refusal;
 
-use super::{Ended, told};
+use super::{Ended, cut, told};
 
 /// What a journey keeps of the session that stands guard.
 #[derive(Clone, Default)]
@@ -100,13 +103,19 @@ impl Guarded {
     }
 }
 
+/// Waits until the stream is over, or its time.
+async fn over(ended: &mut Ended) -> Refusal {
+    let mut told = pin!(told(ended));
+    poll_fn(|cx| if cut::is_over() { Poll::Ready(Refusal::UpstreamTimeout) } else { told.as_mut().poll(cx) }).await
+}
+
 /// Awaits one thing that the inner session does, or the end.
 macro_rules! unless_ended {
     ($guarded:ident, $does:expr) => {{
         $guarded.check()?;
         let why = tokio::select! {
             biased;
-            why = told(&mut $guarded.ended) => why,
+            why = over(&mut $guarded.ended) => why,
             done = $does => return done,
         };
         Err($guarded.end(why))
@@ -120,10 +129,12 @@ impl CustomSession for Guarded {
     }
 
     async fn read_body_or_idle(&mut self, no_body_expected: bool) -> Result<Option<Bytes>> {
+        cut::resume();
         unless_ended!(self, self.inner.read_body_or_idle(no_body_expected))
     }
 
     async fn response_duplex_vec(&mut self, tasks: Vec<HttpTask>) -> Result<bool> {
+        cut::excuse();
         unless_ended!(self, self.inner.response_duplex_vec(tasks))
     }
 

@@ -1,10 +1,14 @@
 //! One request at one server, and what its outcome tells of the server and of the pool.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use pingora::{Error, ErrorSource, ErrorType};
 
 use super::{Upstream, circuit::Turn, now, server::Server};
+use crate::streams::cut;
 
 /// One request at one server, counted there until it is dropped. Whoever holds it says how it went; if nobody does (the
 /// client left), it counts neither way.
@@ -18,6 +22,18 @@ pub(crate) struct Attempt {
     pub(super) told: bool,
     /// When the whole request must be over.
     pub(super) deadline: Option<Instant>,
+    pub(super) patience: Patience,
+}
+
+/// How long a server may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Patience {
+    /// From the request's last byte to the last byte of the answer's head.
+    pub(super) head: Duration,
+    /// Between two pieces of the answer.
+    pub(super) silence: Duration,
+    /// Has somebody asked for more than the longest silence?
+    pub(super) is_own: bool,
 }
 
 /// How an attempt failed through the server's fault.
@@ -44,6 +60,22 @@ impl Attempt {
     /// Is the time for the whole request over? Asked for every chunk.
     pub(crate) fn is_overdue(&self) -> bool {
         self.deadline.is_some_and(|deadline| Instant::now() >= deadline)
+    }
+
+    /// Is there a time that Pingora does not keep: for the whole, or for the head of the answer?
+    pub(crate) fn has_own_time(&self) -> bool {
+        self.deadline.is_some() || self.patience.is_own
+    }
+
+    /// The request has been sent, so the answer must begin. From the first read of a head to the next Pingora's own time-out
+    /// begins anew, so this one holds for the head as a whole.
+    pub(crate) fn is_sent(&self) {
+        cut::answer_by(Instant::now() + self.patience.head);
+    }
+
+    /// The head of the answer has come. Where Pingora's time-out is the longer one, silence is bounded here.
+    pub(crate) fn has_begun(&self) {
+        cut::answer_begun((self.patience.silence < self.patience.head).then_some(self.patience.silence));
     }
 
     /// The server has answered, whatever it said.

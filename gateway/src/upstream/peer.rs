@@ -15,7 +15,7 @@ use pingora::{
 };
 use policies::Timeouts;
 
-use super::resolve::Target;
+use super::{attempt::Patience, resolve::Target};
 use crate::config::{Protocol, TlsSettings, UpstreamSettings, UpstreamTimeouts};
 
 /// What all peers of an upstream have in common.
@@ -69,10 +69,9 @@ impl Mould {
     }
 
     fn set(&self, options: &mut PeerOptions) {
-        let UpstreamTimeouts { connect, silence, response, total: _, idle } = self.timeouts;
+        let UpstreamTimeouts { connect, first_byte: _, response, total: _, idle } = self.timeouts;
         options.connection_timeout = Some(connect);
         options.total_connection_timeout = Some(connect);
-        options.read_timeout = Some(silence);
         options.write_timeout = Some(response);
         options.idle_timeout = Some(idle);
         options.alpn = self.alpn.clone();
@@ -87,11 +86,19 @@ impl Mould {
     pub(super) fn total(&self, route: &Timeouts) -> Option<Duration> {
         route.total.or(self.timeouts.total)
     }
+
+    /// How long a server may take for the head of an answer, and between two pieces of it.
+    pub(super) fn patience(&self, route: &Timeouts) -> Patience {
+        let silence = route.response.unwrap_or(self.timeouts.response);
+        // What the route says of silence at all is said of the first one too.
+        let first_byte = route.first_byte.or(if route.response.is_some() { None } else { self.timeouts.first_byte });
+        Patience { head: first_byte.unwrap_or(silence), silence, is_own: first_byte.is_some() }
+    }
 }
 
 /// What the route says of timeouts, in place of what the upstream says; and no longer than what is left of the whole.
-pub(super) fn adapt(options: &mut PeerOptions, route: &Timeouts, left: Option<Duration>) {
-    let Timeouts { connect, response, first_byte, total: _, idle } = *route;
+pub(super) fn adapt(options: &mut PeerOptions, route: &Timeouts, patience: Patience, left: Option<Duration>) {
+    let Timeouts { connect, response, first_byte: _, total: _, idle } = *route;
     if let Some(connect) = connect {
         options.connection_timeout = Some(connect);
         options.total_connection_timeout = Some(connect);
@@ -99,10 +106,8 @@ pub(super) fn adapt(options: &mut PeerOptions, route: &Timeouts, left: Option<Du
     if let Some(response) = response {
         options.write_timeout = Some(response);
     }
-    // Pingora has one time-out for every read of a try. The parser has seen to it that the first is not the shorter one.
-    if let Some(silence) = first_byte.or(response) {
-        options.read_timeout = Some(silence);
-    }
+    // Pingora has one time-out for every read of a try. The shorter one is kept by `streams::cut`.
+    options.read_timeout = Some(patience.head.max(patience.silence));
     if let Some(idle) = idle {
         options.idle_timeout = Some(idle);
     }
@@ -180,16 +185,22 @@ mod tests {
     #[test]
     fn a_route_s_timeouts_and_what_is_left_of_the_whole_bound_a_try() {
         let mould = Mould::new("a", &UpstreamSettings::shipped());
-        let cast = || mould.cast(&Target::Inet(([127, 0, 0, 1], 80).into())).expect("an address").options;
+        let adapted = |route: &Timeouts, left| {
+            let mut options = mould.cast(&Target::Inet(([127, 0, 0, 1], 80).into())).expect("an address").options;
+            adapt(&mut options, route, mould.patience(route), left);
+            options
+        };
         let seconds = Duration::from_secs;
-        let mut options = cast();
-        adapt(&mut options, &Timeouts { response: Some(seconds(9)), ..Timeouts::default() }, None);
+        let options = adapted(&Timeouts { response: Some(seconds(9)), ..Timeouts::default() }, None);
         assert_eq!((options.read_timeout, options.connection_timeout), (Some(seconds(9)), Some(seconds(2))));
-        let mut options = cast();
-        adapt(&mut options, &Timeouts { first_byte: Some(seconds(300)), ..Timeouts::default() }, None);
-        assert_eq!((options.read_timeout, options.write_timeout), (Some(seconds(300)), Some(seconds(60))));
-        let mut options = cast();
-        adapt(&mut options, &Timeouts::default(), Some(seconds(1)));
+        for (first_byte, longest) in [(300, 300), (5, 60)] {
+            let route = Timeouts { first_byte: Some(seconds(first_byte)), ..Timeouts::default() };
+            let options = adapted(&route, None);
+            assert_eq!((options.read_timeout, options.write_timeout), (Some(seconds(longest)), Some(seconds(60))));
+            let patience = Patience { head: seconds(first_byte), silence: seconds(60), is_own: true };
+            assert_eq!(mould.patience(&route), patience);
+        }
+        let options = adapted(&Timeouts::default(), Some(seconds(1)));
         let all =
             [options.connection_timeout, options.total_connection_timeout, options.read_timeout, options.write_timeout];
         assert_eq!(all, [Some(seconds(1)); 4]);

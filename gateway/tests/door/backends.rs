@@ -36,21 +36,21 @@ pub(crate) fn pools(pools: &[(&str, Vec<String>, &str)]) -> Setup {
 }
 
 /// A server in a thread of its own that remembers what it received.
-struct Backend {
-    address: SocketAddr,
+pub(crate) struct Backend {
+    pub(crate) address: SocketAddr,
     received: Arc<Mutex<Vec<String>>>,
 }
 
 /// What becomes of a connection after a request.
 #[derive(PartialEq)]
-enum After {
+pub(crate) enum After {
     Keep,
     Close,
 }
 
 impl Backend {
     /// Calls `answer` for each request with its head.
-    fn start(answer: impl Fn(&str, &mut TcpStream) -> After + Send + Sync + 'static) -> Self {
+    pub(crate) fn start(answer: impl Fn(&str, &mut TcpStream) -> After + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let (address, received) = (listener.local_addr().unwrap(), Arc::new(Mutex::new(Vec::new())));
         let (seen, answer) = (Arc::clone(&received), Arc::new(answer));
@@ -84,7 +84,7 @@ impl Backend {
     }
 
     /// Requests of that method so far.
-    fn count(&self, method: &str) -> usize {
+    pub(crate) fn count(&self, method: &str) -> usize {
         self.received.lock().unwrap().iter().filter(|head| head.starts_with(method)).count()
     }
 }

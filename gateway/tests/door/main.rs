@@ -15,6 +15,7 @@ mod lifecycle;
 mod main_path;
 mod nodes;
 mod passing;
+mod patience;
 mod platform;
 mod readme;
 mod secure_backends;

@@ -120,9 +120,9 @@ pub(super) enum RawPer {
 pub(super) struct RawTimeouts {
     /// Until the connection to a server stands.
     pub(super) connect: Option<Placed<DurationText>>,
-    /// The longest silence, before the first byte and between two, unless `first_byte` says otherwise.
+    /// The longest silence, between two pieces of the answer or while the server takes nothing of the request.
     pub(super) response: Option<Placed<DurationText>>,
-    /// Until the answer begins, and then the longest silence too; not shorter than `response`.
+    /// From the request's last byte to the last of the answer's head. Left out: as `response`.
     pub(super) first_byte: Option<Placed<DurationText>>,
     /// The whole request, from its header to the end of the answer.
     pub(super) total: Option<Placed<DurationText>>,

@@ -169,19 +169,13 @@ fn timeouts(file: &mut Document<'_>, raw: &RawTimeouts) -> Timeouts {
     let mut read = |text: &Option<Placed<super::DurationText>>| {
         length(file, text.as_ref(), "a timeout of nothing would end every request")
     };
-    let timeouts = Timeouts {
+    Timeouts {
         connect: read(&raw.connect),
         response: read(&raw.response),
         first_byte: read(&raw.first_byte),
         total: read(&raw.total),
         idle: read(&raw.idle),
-    };
-    if let Some(given) = &raw.first_byte
-        && timeouts.response.is_some_and(|response| given.0 < response)
-    {
-        file.note(given.span(), "must not be shorter than `response`; leave that out instead");
     }
-    timeouts
 }
 
 /// A length of time that must not be nothing.

@@ -57,7 +57,13 @@ async fn nodes_that_start_at_once_make_the_tables_once(database: &Database) {
         .map(|n| {
             let url = database.url.clone();
             tokio::spawn(async move {
-                let store = Store::connect(&url, settings()).await.unwrap();
+                // SQLite waits for no lock while a new file becomes one with a log; the gateway tries again too.
+                let store = loop {
+                    match Store::connect(&url, settings()).await {
+                        Err(StoreError::Unavailable(_)) => {}
+                        connected => break connected.unwrap(),
+                    }
+                };
                 store.migrate().await.unwrap();
                 person(&store, &format!("node{n}@example.com")).await;
             })

@@ -89,18 +89,10 @@ impl Reader<'_, '_> {
     }
 
     fn timeouts(&mut self, raw: &raw::Upstream, shipped: UpstreamTimeouts) -> UpstreamTimeouts {
-        let response = self.lasting(raw.response_timeout.as_ref(), shipped.response);
-        let first_byte = self.perhaps(raw.first_byte_timeout.as_ref());
-        if let (Some(given), Some(first_byte), true) =
-            (&raw.first_byte_timeout, first_byte, raw.response_timeout.is_some())
-            && first_byte < response
-        {
-            self.document.note(given.span(), "must not be shorter than `response_timeout`; leave that out instead");
-        }
         UpstreamTimeouts {
             connect: self.lasting(raw.connect_timeout.as_ref(), shipped.connect),
-            silence: first_byte.unwrap_or(response),
-            response,
+            first_byte: self.perhaps(raw.first_byte_timeout.as_ref()),
+            response: self.lasting(raw.response_timeout.as_ref(), shipped.response),
             total: self.perhaps(raw.total_timeout.as_ref()),
             idle: self.lasting(raw.idle_timeout.as_ref(), shipped.idle),
         }

@@ -24,9 +24,9 @@ pub(in crate::config) struct Upstream {
     pub(in crate::config) max_h2_streams: Given<u64>,
     /// Making a connection, TLS included; 2s by default.
     pub(in crate::config) connect_timeout: Given<DurationText>,
-    /// Until the answer begins, and then the longest silence too; by default as `response_timeout`, and not shorter than it.
+    /// From the request's last byte to the last of the answer's head; by default as `response_timeout`.
     pub(in crate::config) first_byte_timeout: Given<DurationText>,
-    /// The longest silence; 60s by default.
+    /// The longest silence, between two pieces of the answer or while the server takes nothing of the request; 60s by default.
     pub(in crate::config) response_timeout: Given<DurationText>,
     /// The whole request, tries and answer included; by default without limit, since streams last for hours.
     pub(in crate::config) total_timeout: Given<DurationText>,

@@ -1,0 +1,208 @@
+//! How long a backend may take: for the head of an answer, between two pieces of it, and for all of it, however it spends the
+//! time.
+
+use std::{
+    io::{Read, Write},
+    net::{SocketAddr, TcpStream},
+    thread,
+    time::{Duration, Instant},
+};
+
+use crate::{
+    backends::{After, Backend, pool, pools},
+    platform::{Answer, Platform, eventually, exchange},
+};
+
+/// Nobody is left out for these failures.
+const PATIENT: &str = "ejection = { failures = 1000 }\ncircuit = { failures = 1000 }";
+/// Much shorter than what the backends of these tests would take.
+const LONG: Duration = Duration::from_secs(20);
+
+/// Sends `piece` again and again, for about 30 s or until nobody listens.
+fn drip(stream: &mut TcpStream, piece: &[u8]) -> After {
+    for _ in 0..1500 {
+        if stream.write_all(piece).is_err() {
+            break;
+        }
+        thread::park_timeout(Duration::from_millis(20));
+    }
+    After::Close
+}
+
+/// A backend whose head never ends.
+fn endless_head() -> Backend {
+    Backend::start(|_, stream| {
+        drop(stream.write_all(b"HTTP/1.1 200 OK\r\nX-Drip: "));
+        drip(stream, b"x")
+    })
+}
+
+/// Waits until the backend has nothing more to say, or nobody listens.
+fn silent(stream: &mut TcpStream) {
+    drop(stream.set_read_timeout(Some(Duration::from_secs(30))));
+    drop(stream.read(&mut [0]));
+}
+
+fn get(platform: &Platform, path: &str) -> Answer {
+    platform.send("GET", path, &[], "")
+}
+
+/// One request over HTTP/2: the status and the body, or how it was reset.
+fn get_http2(door: SocketAddr, path: &str) -> Result<(u16, String), Option<h2::Reason>> {
+    let path = path.to_owned();
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async move {
+        let stream = tokio::net::TcpStream::connect(door).await.unwrap();
+        let (mut client, connection) = h2::client::handshake(stream).await.unwrap();
+        tokio::spawn(connection);
+        let request = http::Request::get(format!("http://door.test{path}")).body(()).unwrap();
+        let (answer, _) = client.send_request(request, true).unwrap();
+        let answer = answer.await.map_err(|error| error.reason())?;
+        let (status, mut body, mut whole) = (answer.status().as_u16(), answer.into_body(), Vec::new());
+        while let Some(piece) = body.data().await {
+            let piece = piece.map_err(|error| error.reason())?;
+            drop(body.flow_control().release_capacity(piece.len()));
+            whole.extend_from_slice(&piece);
+        }
+        Ok((status, String::from_utf8(whole).unwrap()))
+    })
+}
+
+#[test]
+fn a_head_that_drips_is_not_waited_for_longer_than_for_its_first_byte() {
+    let backend = endless_head();
+    for own in ["first_byte_timeout = \"300ms\"", "total_timeout = \"300ms\"", "response_timeout = \"300ms\""] {
+        let platform = pool(&[backend.address], &format!("{PATIENT}\n{own}")).start();
+        let began = Instant::now();
+        let answer = get(&platform, "/pool/x");
+        assert_eq!((answer.status, answer.code().as_str()), (504, "upstream_timeout"), "{own}");
+        assert!(began.elapsed() < LONG, "{own}: {:?}", began.elapsed());
+        let failures = || platform.metric("portcullis_upstream_failures_total{kind=\"timeout\",upstream=\"pool\"}");
+        assert_eq!(failures(), 1, "{own}: it is the backend's fault");
+        let answer = get_http2(platform.http, "/pool/x");
+        if own.starts_with("response") {
+            // For want of a time of its own nobody stands guard; the stream is reset, and that is recorded.
+            assert!(answer.is_err(), "{own}: {answer:?}");
+            eventually("the record", || platform.log().contains("\"ended\":\"upstream_timeout\""));
+        } else {
+            let (status, body) = answer.unwrap();
+            assert_eq!(status, 504, "{own}: {body}");
+            assert!(body.contains("upstream_timeout"), "{own}: {body}");
+        }
+        assert!(began.elapsed() < LONG, "{own}: {:?}", began.elapsed());
+    }
+}
+
+#[test]
+fn the_first_byte_may_be_expected_sooner_than_silence_ends() {
+    let backend = Backend::start(|_, stream| {
+        silent(stream);
+        After::Close
+    });
+    let more = format!("{PATIENT}\nfirst_byte_timeout = \"300ms\"\nresponse_timeout = \"1m\"");
+    let platform = pool(&[backend.address], &more).start();
+    let began = Instant::now();
+    let answer = get(&platform, "/pool/x");
+    assert_eq!((answer.status, answer.code().as_str()), (504, "upstream_timeout"));
+    assert_eq!(get_http2(platform.http, "/pool/x").unwrap().0, 504);
+    assert!(began.elapsed() < LONG, "{:?}", began.elapsed());
+}
+
+#[test]
+fn silence_within_an_answer_has_a_time_of_its_own_and_so_has_the_whole() {
+    let backend = Backend::start(|_, stream| {
+        thread::park_timeout(Duration::from_millis(900));
+        drop(stream.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nbegun\r\n"));
+        silent(stream);
+        After::Close
+    });
+    let servers = vec![backend.address.to_string()];
+    let platform = pools(&[
+        ("silence", servers.clone(), &format!("{PATIENT}\nfirst_byte_timeout = \"1m\"\nresponse_timeout = \"300ms\"")),
+        ("whole", servers, &format!("{PATIENT}\ntotal_timeout = \"1500ms\"")),
+    ])
+    .start();
+    for path in ["/silence/x", "/whole/x"] {
+        let began = Instant::now();
+        let answer = get(&platform, path);
+        assert_eq!((answer.status, answer.body.as_str()), (200, "begun"), "{path}");
+        assert!(get_http2(platform.http, path).is_err(), "{path}: an answer that is not whole must not look like one");
+        assert!(began.elapsed() < LONG, "{path}: {:?}", began.elapsed());
+    }
+}
+
+#[test]
+fn a_client_who_is_slow_to_take_its_answer_is_not_taken_for_a_silent_backend() {
+    const SIZE: usize = 32 * 1024 * 1024;
+    let backend = Backend::start(|_, stream| {
+        drop(write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {SIZE}\r\n\r\n"));
+        drop(stream.write_all(&vec![b'x'; SIZE]));
+        After::Close
+    });
+    let more = format!("{PATIENT}\nfirst_byte_timeout = \"1m\"\nresponse_timeout = \"300ms\"");
+    let platform = pool(&[backend.address], &more).start();
+    let mut client = TcpStream::connect(platform.http).unwrap();
+    client.write_all(b"GET /pool/x HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+    let mut first = [0; 1024];
+    client.read_exact(&mut first).unwrap();
+    // Three times as long as a backend may be silent.
+    thread::park_timeout(Duration::from_millis(900));
+    let mut rest = Vec::new();
+    client.read_to_end(&mut rest).unwrap();
+    assert!(first.len() + rest.len() > SIZE, "{} bytes came", rest.len());
+}
+
+#[test]
+fn an_upload_may_take_longer_than_the_answer_may_take_to_begin() {
+    let backend = Backend::start(|_, stream| {
+        drop(stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"));
+        After::Close
+    });
+    let platform = pool(&[backend.address], &format!("{PATIENT}\nfirst_byte_timeout = \"300ms\"")).start();
+    let mut client = TcpStream::connect(platform.http).unwrap();
+    client.write_all(b"POST /pool/x HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 2\r\n\r\na").unwrap();
+    thread::park_timeout(Duration::from_millis(900));
+    client.write_all(b"b").unwrap();
+    let mut answer = Vec::new();
+    client.read_to_end(&mut answer).unwrap();
+    assert_eq!(Answer::parse(&answer).body, "ok");
+}
+
+#[test]
+fn connections_go_on_after_many_requests_and_idle_times() {
+    let backend = Backend::start(|head, stream| {
+        if head.contains("/slow ") {
+            thread::park_timeout(Duration::from_millis(500));
+        }
+        drop(stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"));
+        After::Keep
+    });
+    let platform = pool(&[backend.address], &format!("{PATIENT}\nfirst_byte_timeout = \"700ms\"")).start();
+    let one = |path: &str| format!("GET /pool/{path} HTTP/1.1\r\nHost: x\r\n\r\n");
+    // The alarm that was set for one of them rings while another is waited for.
+    let many = [one("x"), one("slow"), one("slow"), one("x"), one("slow")].concat();
+    let all = format!("{many}GET /pool/x HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    let answers = String::from_utf8(exchange(platform.http, all.as_bytes())).unwrap();
+    assert_eq!(answers.matches("200 OK").count(), 6, "{answers}");
+}
+
+#[test]
+fn answers_that_only_inform_are_not_passed_on_for_ever() {
+    let flood = Backend::start(|_, stream| drip(stream, b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n"));
+    let some = Backend::start(|_, stream| {
+        drop(stream.write_all(&b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n".repeat(16)));
+        drop(stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"));
+        After::Keep
+    });
+    let platform = pools(&[
+        ("flood", vec![flood.address.to_string()], PATIENT),
+        ("some", vec![some.address.to_string()], PATIENT),
+    ])
+    .start();
+    // What is wrong after one that only informed is told too.
+    let request = |path| format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    let answers = String::from_utf8(exchange(platform.http, request("/flood/x").as_bytes())).unwrap();
+    assert_eq!(answers.matches("103 Early").count(), 16, "{answers}");
+    assert!(answers.contains("502 Bad Gateway") && answers.contains("upstream_invalid"), "{answers}");
+    let answers = String::from_utf8(exchange(platform.http, request("/some/x").as_bytes())).unwrap();
+    assert!(answers.matches("103 Early").count() == 16 && answers.ends_with("ok"), "{answers}");
+}
