@@ -36,14 +36,15 @@ test: ## every test, on SQLite and a private Postgres, on memory and a private R
 	cargo test --workspace --locked --doc
 	scripts/with-services $(if $(shell command -v cargo-nextest),cargo nextest run,cargo test --lib --bins --tests) --workspace --locked
 
-check: ## format, lints, dependencies, docs and the rules of the house
-	@scripts/install-deps build check
+check: ## format, lints, dependencies, docs, the rules of the house, and instructions of the hot path
+	@scripts/install-deps build check instructions
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	scripts/check-supply-chain
 	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --locked
 	scripts/check-house-test
 	scripts/check-house
+	scripts/check-instructions
 
 differential: ## the same hostile bytes to nginx, HAProxy and us: what arrived behind each
 	@scripts/install-deps build differential
