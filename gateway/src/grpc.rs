@@ -72,6 +72,7 @@ fn status_of(refusal: &Refusal) -> Status {
         Refusal::Malformed(_)
         | Refusal::UriTooLong
         | Refusal::HeadersTooLarge
+        | Refusal::ExpectationFailed
         | Refusal::WebSocketVersion
         | Refusal::AmbiguousCredentials => Status::InvalidArgument,
         Refusal::NoRoute | Refusal::MethodNotAllowed { .. } => Status::Unimplemented,

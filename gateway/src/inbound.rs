@@ -14,7 +14,7 @@ use pingora::{http::RequestHeader, proxy::Session};
 use policies::{Refusal, path};
 use serde::{Serialize, Serializer};
 
-use crate::fields::Fields;
+use crate::{connection::head, fields::Fields};
 
 /// What later steps know of the request.
 pub(crate) struct Inbound {
@@ -56,7 +56,9 @@ impl Inbound {
         if request.headers.len() > limits.max_header_fields {
             return Err(Refusal::HeadersTooLarge);
         }
-        Self::check_length(&request.headers)?;
+        if request.version == Version::HTTP_2 {
+            Self::check_http2(request)?;
+        }
         let target =
             std::str::from_utf8(request.raw_path()).map_err(|_| Refusal::Malformed("the path is not UTF-8"))?;
         if target.len() > limits.max_uri_bytes {
@@ -85,14 +87,22 @@ impl Inbound {
         })
     }
 
-    /// HTTP/1 has been read strictly before (`connection::head`); in HTTP/2 the length is a field like any other.
-    fn check_length(headers: &HeaderMap) -> Result<(), Refusal> {
-        let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
-        let plain = lengths.next().is_none_or(|length| length.as_bytes().iter().all(u8::is_ascii_digit));
-        if plain && lengths.next().is_none() {
+    /// HTTP/1 has been read strictly before (`connection::head`); in HTTP/2 these are fields like any other.
+    fn check_http2(request: &RequestHeader) -> Result<(), Refusal> {
+        let is_http = |scheme: &str| scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https");
+        if !request.uri.scheme_str().is_none_or(is_http) {
+            return Err(Refusal::Malformed("the scheme is neither http nor https"));
+        }
+        let mut lengths = request.headers.get_all(header::CONTENT_LENGTH).iter();
+        let plain = lengths.next().is_none_or(|length| head::is_plain_length(length.as_bytes()));
+        if !plain || lengths.next().is_some() {
+            return Err(Refusal::Malformed("Content-Length is not one number"));
+        }
+        let mut expected = request.headers.get_all(header::EXPECT).iter();
+        if expected.all(|expected| head::is_known_expectation(expected.as_bytes())) {
             Ok(())
         } else {
-            Err(Refusal::Malformed("Content-Length is not one number"))
+            Err(Refusal::ExpectationFailed)
         }
     }
 

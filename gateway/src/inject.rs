@@ -6,7 +6,11 @@
 use std::fmt::Write;
 
 use chrono::{DateTime, Utc};
-use http::{HeaderMap, HeaderName, Uri, header, request::Parts, uri::PathAndQuery};
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Uri, header,
+    request::Parts,
+    uri::{Authority, PathAndQuery},
+};
 use identity::Grant;
 use pingora::{Error, ErrorType, OrErr, Result, http::RequestHeader};
 use policies::{
@@ -60,7 +64,7 @@ pub(crate) fn rewrite(
     let headers = &mut parts.headers;
     let mut fields = Fields::with_capacity(896);
     inbound.request_id.trace(headers, &mut fields);
-    injection.forwarding(headers, &mut fields);
+    injection.forwarding(headers, parts.uri.authority(), &mut fields);
     injection.identify(&mut fields);
     strip(headers, &journey.rules.reserved, permit.route().forward_credential);
     headers.reserve(16);
@@ -115,7 +119,7 @@ impl Injection<'_> {
 
     /// What every upstream is told of the way the request came. What a trusted proxy says of the way before it is passed on;
     /// from anybody else it counts for nothing.
-    fn forwarding(&self, headers: &HeaderMap, fields: &mut Fields) {
+    fn forwarding(&self, headers: &HeaderMap, authority: Option<&Authority>, fields: &mut Fields) {
         let trusted = self.inbound.via_trusted_proxy;
         fields.written(X_FORWARDED_FOR, |out| {
             if trusted {
@@ -126,8 +130,10 @@ impl Injection<'_> {
             Ok(())
         });
         fields.text(X_FORWARDED_PROTO, if self.inbound.is_secure { "https" } else { "http" });
-        if !self.inbound.host.is_empty() {
-            fields.text(X_FORWARDED_HOST, &*self.inbound.host);
+        // As the client wrote it, with its port, since links to ourselves are made of it. The read step has seen that it is plain.
+        let host = headers.get(header::HOST).map(HeaderValue::as_bytes);
+        if let Some(host) = host.or(authority.map(|authority| authority.as_str().as_bytes())) {
+            fields.text(X_FORWARDED_HOST, host);
         }
     }
 

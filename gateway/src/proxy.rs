@@ -56,7 +56,10 @@ impl Door {
             return Ok(Admission::Answer(LocalAnswer::redirect_to_https(session.req_header(), inbound, https)?));
         }
 
-        // route
+        // route. What is sent on is HTTP/1.1, which has to name a host (RFC 9112 §3.2); only probes can do without.
+        if inbound.host.is_empty() {
+            return Err(Refusal::Malformed("there is no Host"));
+        }
         let find = |method| rules.policy.routes.find(&inbound.host, method, &inbound.path);
 
         // preflight: for the route of the method that is asked about
@@ -134,6 +137,11 @@ impl ProxyHttp for Door {
     }
 
     async fn request_filter(&self, session: &mut Session, journey: &mut Self::CTX) -> Result<bool> {
+        if session.req_header().version == Version::HTTP_10 {
+            // It knows no answers that only inform, and asks for none (RFC 9110 §15.2, §10.1.1).
+            session.set_ignore_info_resp(true);
+            session.req_header_mut().remove_header(&header::EXPECT);
+        }
         let admission = self.admit(session, journey).await;
         if self.recorder.is_on() {
             journey.decided_now();

@@ -190,6 +190,8 @@ fn pingora_proxy(door: Door, server: &Server) -> HttpProxy<Door> {
     proxy.handle_init_modules();
     let mut options = HttpServerOptions::default();
     options.h2_idle_timeout = Some(server.keepalive);
+    // Pingora would refuse CONNECT in words of its own. No route takes it, and so no server gets it.
+    options.allow_connect_method_proxying = true;
     proxy.server_options = Some(options);
     let mut http2 = default_h2_options();
     http2

@@ -25,6 +25,8 @@ pub enum Refusal {
     },
     /// The request did not come whole in time.
     RequestTimeout,
+    /// The request expects what nobody here knows.
+    ExpectationFailed,
     /// Host and path belong to no route.
     NoRoute,
     /// The path's route does not take the method.
@@ -123,12 +125,13 @@ const SICK: Duration = Duration::from_secs(2);
 
 impl Refusal {
     /// Every code.
-    pub const CODES: [&'static str; 32] = [
+    pub const CODES: [&'static str; 33] = [
         "malformed",
         "uri_too_long",
         "headers_too_large",
         "body_too_large",
         "request_timeout",
+        "expectation_failed",
         "no_route",
         "method_not_allowed",
         "cors_refused",
@@ -184,6 +187,7 @@ impl Refusal {
             Self::HeadersTooLarge => (431, "headers_too_large", "Header fields too large"),
             Self::BodyTooLarge { .. } => (413, "body_too_large", "Body too large"),
             Self::RequestTimeout => (408, "request_timeout", "Request timed out"),
+            Self::ExpectationFailed => (417, "expectation_failed", "Expectation failed"),
             Self::NoRoute => (404, "no_route", "Not found"),
             Self::MethodNotAllowed { .. } => (405, "method_not_allowed", "Method not allowed"),
             Self::CorsRefused(_) => (403, "cors_refused", "Cross-origin request refused"),
@@ -232,6 +236,7 @@ impl Refusal {
             Self::UriTooLong => "The path and query are too long.",
             Self::HeadersTooLarge => "The header fields are too large.",
             Self::RequestTimeout => "The request came too slowly; send it again on a new connection.",
+            Self::ExpectationFailed => "Nothing but `Expect: 100-continue` is understood.",
             Self::NoRoute => "Nothing is exposed at this host and path.",
             Self::CorsRefused(CorsPart::Origin) => "Pages of this origin may not call this path.",
             Self::CorsRefused(CorsPart::Method) => "Pages of other origins may not use this method here.",
@@ -290,6 +295,7 @@ impl Refusal {
             | Self::HeadersTooLarge
             | Self::BodyTooLarge { .. }
             | Self::RequestTimeout
+            | Self::ExpectationFailed
             | Self::NoRoute
             | Self::MethodNotAllowed { .. }
             | Self::CorsRefused(_)

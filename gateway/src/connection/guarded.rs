@@ -60,6 +60,7 @@ pub(crate) struct Guarded {
     /// Set between two requests.
     next_request: AtomicBool,
     pub(super) farewell: Option<Farewell>,
+    pub(super) is_half_closed: bool,
     /// What is wrong with the body that is being read.
     unreadable: Option<Refusal>,
     /// What is written when Pingora flushes.
@@ -67,7 +68,7 @@ pub(crate) struct Guarded {
     /// Has it let others go first?
     pub(super) gave_way: bool,
     pub(super) patience: Patience,
-    reading: Deadline,
+    pub(super) reading: Deadline,
     pub(super) writing: Deadline,
     began: Instant,
     pub(super) digests: Digests,
@@ -121,6 +122,7 @@ impl Guarded {
             most_stashed: limits.head.bytes + EARLY,
             next_request: AtomicBool::new(false),
             farewell: None,
+            is_half_closed: false,
             unreadable: None,
             gathered: Vec::new(),
             gave_way: false,
@@ -361,14 +363,18 @@ impl AsyncRead for Guarded {
                 }
             }
         }
-        let judged = this.poll_judged(cx, into);
+        let before = into.filled().len();
+        let judged = match this.poll_judged(cx, into) {
+            Poll::Ready(Ok(())) if into.filled().len() == before => this.no_more(cx),
+            judged => judged,
+        };
         if judged.is_pending() {
             cut::resume();
         }
         match judged {
             // Whoever waits for the client hears it so, and can still answer.
             Poll::Pending if cut::is_over() => Poll::Ready(Err(ErrorKind::TimedOut.into())),
-            Poll::Pending if this.farewell.is_none() => this.wait(cx),
+            Poll::Pending if this.farewell.is_none() && !this.is_half_closed => this.wait(cx),
             poll => {
                 this.reading.pause();
                 poll

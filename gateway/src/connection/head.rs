@@ -165,6 +165,13 @@ impl Facts {
         match name.len() {
             4 if name.eq_ignore_ascii_case(b"host") => {
                 once(&mut self.has_host, Refusal::Malformed("there is more than one Host"))?;
+                // Pingora would answer by itself.
+                if value.contains(&b'@') {
+                    return Err(Refusal::Malformed("Host is not a name or an address"));
+                }
+            }
+            6 if name.eq_ignore_ascii_case(b"expect") && !is_known_expectation(value) => {
+                return Err(Refusal::ExpectationFailed);
             }
             7 if name.eq_ignore_ascii_case(b"upgrade") => self.asks_upgrade = true,
             13 if name.eq_ignore_ascii_case(b"authorization") => {
@@ -178,11 +185,7 @@ impl Facts {
     }
 
     fn take_length(&mut self, name: &[u8], value: &[u8]) -> Result<(), Refusal> {
-        // Nineteen digits are more bytes than anybody sends, and fit.
-        let plain = name.eq_ignore_ascii_case(b"content-length")
-            && (1..=18).contains(&value.len())
-            && value.iter().all(u8::is_ascii_digit);
-        if !plain {
+        if !name.eq_ignore_ascii_case(b"content-length") || !is_plain_length(value) {
             return Err(Refusal::Malformed("Content-Length is not one number"));
         }
         if self.length.is_some() {
@@ -213,6 +216,17 @@ impl Facts {
         };
         Ok(Head { len, framing, asks_upgrade: self.asks_upgrade })
     }
+}
+
+/// A number as everybody writes it: some take one that begins with 0 for octal. Eighteen digits are more bytes than anybody
+/// sends, and fit.
+pub(crate) fn is_plain_length(value: &[u8]) -> bool {
+    (1..=18).contains(&value.len()) && value.iter().all(u8::is_ascii_digit) && (value[0] != b'0' || value.len() == 1)
+}
+
+/// RFC 9110 §10.1.1 knows no other.
+pub(crate) fn is_known_expectation(value: &[u8]) -> bool {
+    value.eq_ignore_ascii_case(b"100-continue")
 }
 
 fn once(seen: &mut bool, otherwise: Refusal) -> Result<(), Refusal> {

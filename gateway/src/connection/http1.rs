@@ -132,6 +132,11 @@ impl Http1 {
         matches!(self.state, State::Tunnel)
     }
 
+    /// Has the client asked all that it asks, and is owed the answer?
+    pub(crate) fn is_owed(&self) -> bool {
+        self.in_flight && matches!(self.state, State::Head(_))
+    }
+
     /// What the client owes us.
     pub(crate) fn awaits(&self) -> Awaited {
         match &self.state {

@@ -18,6 +18,7 @@ pub(crate) mod fault;
 pub(crate) mod frames;
 pub(crate) mod gate;
 pub(crate) mod guarded;
+mod half_closed;
 pub(crate) mod head;
 pub(crate) mod http1;
 pub(crate) mod proxy_protocol;

@@ -23,6 +23,7 @@ impl AsyncWrite for Guarded {
         if this.farewell.is_some() {
             return Poll::Ready(Err(ErrorKind::BrokenPipe.into()));
         }
+        this.wrote_to_half_closed();
         if this.gathers() && this.gathered.len() + bytes.len() <= GATHERED {
             this.sees_written(bytes);
             this.gathered.extend_from_slice(bytes);

@@ -6,6 +6,7 @@ mod attack;
 mod backends;
 mod browser;
 mod changes;
+mod clients;
 mod connection;
 mod database;
 mod differential;

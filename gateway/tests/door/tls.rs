@@ -171,7 +171,7 @@ fn http2_is_spoken_over_tls_and_by_prior_knowledge() {
         (&body["path"], &body["query"], &body["body"]),
         (&"/demo/public/~x".into(), &"q=1".into(), &"hello".into())
     );
-    assert_eq!(body["headers"]["x-forwarded-host"][0], "one.test");
+    assert_eq!(body["headers"]["x-forwarded-host"][0], format!("one.test:{}", plain.port()));
 }
 
 #[test]

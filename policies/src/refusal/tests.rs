@@ -12,7 +12,8 @@ fn after(refusal: &Refusal) -> Option<Refusal> {
         Refusal::UriTooLong => Refusal::HeadersTooLarge,
         Refusal::HeadersTooLarge => Refusal::BodyTooLarge { limit: 1024 },
         Refusal::BodyTooLarge { .. } => Refusal::RequestTimeout,
-        Refusal::RequestTimeout => Refusal::NoRoute,
+        Refusal::RequestTimeout => Refusal::ExpectationFailed,
+        Refusal::ExpectationFailed => Refusal::NoRoute,
         Refusal::NoRoute => Refusal::MethodNotAllowed { allow: Methods::ALL },
         Refusal::MethodNotAllowed { .. } => Refusal::CorsRefused(CorsPart::Origin),
         Refusal::CorsRefused(CorsPart::Origin) => Refusal::CorsRefused(CorsPart::Method),
@@ -62,6 +63,7 @@ fn every_refusal_says_what_it_says() {
     431 headers_too_large | Header fields too large | The header fields are too large.
     413 body_too_large | Body too large | The body may hold at most 1024 bytes here.
     408 request_timeout | Request timed out | The request came too slowly; send it again on a new connection.
+    417 expectation_failed | Expectation failed | Nothing but `Expect: 100-continue` is understood.
     404 no_route | Not found | Nothing is exposed at this host and path.
     405 method_not_allowed | Method not allowed | This path takes GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS.
     403 cors_refused | Cross-origin request refused | Pages of this origin may not call this path.
