@@ -152,7 +152,10 @@ pub(crate) fn is_begun(session: &Session) -> bool {
 }
 
 async fn send(session: &mut Session, mut response: ResponseHeader, body: Bytes) -> Result<()> {
-    response.insert_header(header::CONTENT_LENGTH, body.len().to_string())?;
+    // RFC 9110 §8.6: none beside a 204.
+    if response.status != 204 {
+        response.insert_header(header::CONTENT_LENGTH, body.len().to_string())?;
+    }
     let without_body = session.req_header().method == Method::HEAD || body.is_empty();
     session.write_response_header(Box::new(response), without_body).await?;
     if !without_body {
@@ -175,8 +178,11 @@ pub(crate) fn dress(response: &mut ResponseHeader, readers: Option<Readers<'_>>,
     if let Some(id) = journey.request_id() {
         fields.text(X_REQUEST_ID, id);
     }
-    if let Some(standing) = journey.standing() {
-        tell(&mut fields, standing);
+    match journey.standing() {
+        Some(standing) => tell(&mut fields, standing),
+        None => [RATELIMIT_POLICY, RATELIMIT, X_RATELIMIT_LIMIT, X_RATELIMIT_REMAINING, X_RATELIMIT_RESET]
+            .iter()
+            .for_each(|name| drop(headers.remove(name))),
     }
     fields.set(headers);
     if let Some(readers) = readers {
@@ -254,26 +260,38 @@ pub(crate) fn check(response: &mut ResponseHeader) -> Result<(), Refusal> {
         response.remove_header(&header::CONTENT_LENGTH);
     }
     response.remove_header(&ASSERTION);
-    if response.headers.contains_key(header::CONNECTION) {
+    if response.headers.keys().any(is_of_connection) {
         connection_fields(response);
     }
     Ok(())
 }
 
-const ASSERTION: HeaderName = HeaderName::from_static("x-gateway-assertion");
+pub(crate) const ASSERTION: HeaderName = HeaderName::from_static("x-gateway-assertion");
 
 /// Removes what `Connection` names and what else belongs to one connection (RFC 9110 §7.6.1), but for how the body is framed.
 fn connection_fields(response: &mut ResponseHeader) {
     let named = response.headers.get_all(header::CONNECTION).iter().filter_map(|value| value.to_str().ok());
     let named: Vec<HeaderName> =
         named.flat_map(|names| names.split(',')).filter_map(|name| name.trim().parse().ok()).collect();
-    let own = [header::CONNECTION, header::UPGRADE, header::PROXY_AUTHENTICATE, HeaderName::from_static("keep-alive")];
+    let own: Vec<HeaderName> = response.headers.keys().filter(|name| is_of_connection(name)).cloned().collect();
     for name in named.into_iter().chain(own) {
         if name != header::TRANSFER_ENCODING && name != header::CONTENT_LENGTH {
             response.remove_header(&name);
         }
     }
 }
+
+/// Does the field belong to one connection and not to the message?
+fn is_of_connection(name: &HeaderName) -> bool {
+    *name == header::CONNECTION
+        || *name == header::UPGRADE
+        || *name == header::PROXY_AUTHENTICATE
+        || *name == KEEP_ALIVE
+        || *name == PROXY_CONNECTION
+}
+
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 
 /// What went wrong between us and the upstream, if it was not the client who left.
 pub(crate) fn refusal_of(error: &Error) -> Option<Refusal> {

@@ -27,8 +27,10 @@ impl Browser {
         if let Some(value) = &self.content_type_options {
             headers.insert(X_CONTENT_TYPE_OPTIONS, value.clone());
         }
-        if is_secure && let Some(value) = &self.strict_transport_security {
-            headers.insert(STRICT_TRANSPORT_SECURITY, value.clone());
+        match &self.strict_transport_security {
+            Some(value) if is_secure => _ = headers.insert(STRICT_TRANSPORT_SECURITY, value.clone()),
+            _ if is_secure => {}
+            _ => _ = headers.remove(STRICT_TRANSPORT_SECURITY),
         }
         if let Some(framing) = &self.framing {
             framing.tell(headers);

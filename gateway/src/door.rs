@@ -25,6 +25,8 @@ pub(crate) struct Door {
     pub(crate) readiness: Arc<Readiness>,
     /// Who the holders of client certificates are.
     pub(crate) certified: Certified,
+    /// Requests at once; more would use up the file descriptors.
+    pub(crate) most_in_flight: i64,
     /// The port of the HTTPS listener.
     pub(crate) https: Option<u16>,
 }

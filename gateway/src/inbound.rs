@@ -37,6 +37,7 @@ pub(crate) struct Inbound {
 
 /// What the read step is allowed to accept.
 pub(crate) struct ReadLimits {
+    pub(crate) max_header_bytes: usize,
     pub(crate) max_uri_bytes: usize,
     pub(crate) max_header_fields: usize,
     pub(crate) trusted_proxies: Box<[IpNet]>,
@@ -57,7 +58,7 @@ impl Inbound {
             return Err(Refusal::HeadersTooLarge);
         }
         if request.version == Version::HTTP_2 {
-            Self::check_http2(request)?;
+            Self::check_http2(request, limits)?;
         }
         let target =
             std::str::from_utf8(request.raw_path()).map_err(|_| Refusal::Malformed("the path is not UTF-8"))?;
@@ -88,7 +89,11 @@ impl Inbound {
     }
 
     /// HTTP/1 has been read strictly before (`connection::head`); in HTTP/2 these are fields like any other.
-    fn check_http2(request: &RequestHeader) -> Result<(), Refusal> {
+    fn check_http2(request: &RequestHeader, limits: &ReadLimits) -> Result<(), Refusal> {
+        let bytes: usize = request.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
+        if bytes > limits.max_header_bytes {
+            return Err(Refusal::HeadersTooLarge);
+        }
         let is_http = |scheme: &str| scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https");
         if !request.uri.scheme_str().is_none_or(is_http) {
             return Err(Refusal::Malformed("the scheme is neither http nor https"));

@@ -67,6 +67,7 @@ pub(crate) fn rewrite(
     injection.forwarding(headers, parts.uri.authority(), &mut fields);
     injection.identify(&mut fields);
     strip(headers, &journey.rules.reserved, permit.route().forward_credential);
+    join_cookies(headers);
     headers.reserve(16);
     fields.set(headers);
     *request = RequestHeader::from(parts);
@@ -93,6 +94,17 @@ pub(crate) fn strip(headers: &mut HeaderMap, reserved: &Reserved, forward_creden
     // A credential that only WebSockets show; it is never passed on.
     if headers.contains_key(header::SEC_WEBSOCKET_PROTOCOL) {
         websocket::without_bearer(headers);
+    }
+}
+
+/// HTTP/2 clients may send each cookie as a field of its own; elsewhere they are one (RFC 9113 §8.2.3).
+fn join_cookies(headers: &mut HeaderMap) {
+    let crumbs: Vec<&[u8]> = headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    // What was made of values is one.
+    if crumbs.len() > 1
+        && let Ok(whole) = HeaderValue::from_bytes(&crumbs.join(&b"; "[..]))
+    {
+        headers.insert(header::COOKIE, whole);
     }
 }
 

@@ -116,6 +116,11 @@ impl Journey {
         Ok((Arc::clone(self.rules.upstream(permit)), permit))
     }
 
+    /// Does the request go to servers that speak HTTP/2 and nothing else?
+    pub(crate) fn speaks_http2_upstream(&self) -> bool {
+        self.permit.as_ref().is_some_and(|permit| self.rules.upstream(permit).is_http2())
+    }
+
     /// The state of the limits to tell the client.
     pub(crate) fn standing(&self) -> Option<&Standing> {
         self.exceeded.as_deref().or(self.receipt.tightest.as_ref())

@@ -165,6 +165,7 @@ pub async fn build(folder: ConfigFolder, config: Config, data: &Path) -> Result<
         metrics: metrics.clone(),
         readiness: Arc::clone(&readiness),
         certified: Certified::new(&settings.tls.clients),
+        most_in_flight: limits::requests_at_once(),
         https: at.https.map(|address| address.port()),
     };
     let mut background = vec![

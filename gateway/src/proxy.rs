@@ -49,7 +49,9 @@ impl Door {
         if let Some(answer) = self.readiness.probe(&inbound.path) {
             return Ok(Admission::Answer(answer));
         }
-        if self.readiness.short_of_memory.load(Ordering::Relaxed) {
+        // Requests of HTTP/2 are more than connections, and each may need one to an upstream.
+        let too_many = self.metrics.in_flight.get() > self.most_in_flight;
+        if too_many || self.readiness.short_of_memory.load(Ordering::Relaxed) {
             return Err(Refusal::Overloaded);
         }
         if let Some(https) = self.https.filter(|_| rules.redirect_to_https && !inbound.is_secure) {
@@ -143,6 +145,10 @@ impl ProxyHttp for Door {
             session.req_header_mut().remove_header(&header::EXPECT);
         }
         let admission = self.admit(session, journey).await;
+        if session.is_http2() {
+            // On HTTP/1 the connection sees to that.
+            session.set_write_timeout(Some(journey.rules.write_timeout));
+        }
         if self.recorder.is_on() {
             journey.decided_now();
         }
@@ -210,8 +216,10 @@ impl ProxyHttp for Door {
         if let Some(attempt) = journey.attempt.as_ref().filter(|_| end) {
             attempt.is_sent();
         }
-        // On HTTP/1 the connection's guard does this, with the time that the server takes left out. A gRPC call may be silent.
-        if end || session.as_http1().is_some() || grpc::is_call(&session.req_header().headers) {
+        // On HTTP/1 the connection's guard does this, with the time that the server takes left out. A gRPC call may be silent,
+        // where there is gRPC.
+        let may_be_silent = || grpc::is_call(&session.req_header().headers) && journey.speaks_http2_upstream();
+        if end || session.as_http1().is_some() || may_be_silent() {
             return Ok(());
         }
         journey.check_body_rate()
@@ -243,6 +251,8 @@ impl ProxyHttp for Door {
             attempt.succeeded();
         }
         if response.status.is_informational() {
+            // RFC 9110 §8.6: it has no body, so it says no length.
+            response.remove_header(&header::CONTENT_LENGTH);
             return journey.count_informational();
         }
         if let Some(attempt) = &mut journey.attempt {

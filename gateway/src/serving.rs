@@ -196,7 +196,8 @@ fn pingora_proxy(door: Door, server: &Server) -> HttpProxy<Door> {
     let mut http2 = default_h2_options();
     http2
         .max_concurrent_streams(server.http2_max_streams)
-        .max_header_list_size(u32::try_from(server.max_header_bytes).unwrap_or(u32::MAX))
+        // Twice as much as is let in (`inbound`), since what is over this is refused without a word.
+        .max_header_list_size(u32::try_from(server.max_header_bytes.saturating_mul(2)).unwrap_or(u32::MAX))
         .initial_window_size(HTTP2_STREAM_WINDOW)
         .initial_connection_window_size(HTTP2_WINDOW);
     proxy.h2_options = Some(http2);

@@ -38,6 +38,7 @@ pub(crate) struct Snapshot {
     pub(crate) reserved: Reserved,
     pub(crate) keepalive: Duration,
     pub(crate) min_body_rate: u64,
+    pub(crate) write_timeout: Duration,
     pub(crate) redirect_to_https: bool,
     pub(crate) browser: Browser,
     /// For requests that are dropped before anybody could record them.
@@ -79,6 +80,7 @@ impl Snapshot {
             reserved: Reserved::new(server.reserved_headers.iter().map(String::as_str), server.underscore_headers)?,
             keepalive: server.keepalive,
             min_body_rate: server.min_body_rate,
+            write_timeout: server.write_timeout,
             redirect_to_https: settings.listen.redirect_to_https,
             browser: settings.browser,
             recorder,
@@ -136,6 +138,7 @@ impl Snapshot {
 fn read_limits(server: Server) -> ReadLimits {
     ReadLimits {
         max_uri_bytes: server.max_uri_bytes,
+        max_header_bytes: server.max_header_bytes,
         max_header_fields: server.max_header_fields,
         trusted_proxies: server.trusted_proxies,
     }

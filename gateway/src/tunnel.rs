@@ -137,10 +137,12 @@ async fn connect(connector: &TransportConnector, journey: &mut Journey) -> Resul
 }
 
 /// Hands on an answer that agrees to nothing, with its body.
-async fn relay(session: &mut Session, journey: &Journey, mut backend: Backend) -> Result<()> {
+async fn relay(session: &mut Session, journey: &mut Journey, mut backend: Backend) -> Result<()> {
     let Some(answer) = backend.resp_header() else { return Ok(()) };
+    let mut answer = answer.clone();
+    answer::check(&mut answer).map_err(|refusal| journey.fail(refusal))?;
     let has_body = !matches!(answer.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
-    let mut answer = response_with(answer, |headers| {
+    let mut answer = response_with(&answer, |headers| {
         websocket::hop_by_hop(headers);
         if has_body && !headers.contains_key(header::CONTENT_LENGTH) {
             headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));

@@ -253,6 +253,11 @@ impl Upstream {
         }
     }
 
+    /// Is HTTP/2 spoken, and nothing else?
+    pub(crate) fn is_http2(&self) -> bool {
+        self.settings.protocol == crate::config::Protocol::Http2
+    }
+
     /// Brings the gauges up to date, after a change.
     fn count_well(&self) {
         let servers = self.servers.load();

@@ -88,6 +88,7 @@ impl Handshake {
     pub(crate) fn answer(&self, headers: &mut HeaderMap) {
         hop_by_hop(headers);
         headers.remove(header::CONTENT_LENGTH);
+        headers.remove(crate::answer::ASSERTION);
         headers.insert(header::CONNECTION, UPGRADE);
         headers.insert(header::UPGRADE, WEBSOCKET);
         if let Some(bearer) = &self.bearer

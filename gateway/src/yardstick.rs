@@ -111,6 +111,7 @@ async fn door() -> anyhow::Result<(Door, String)> {
         metrics,
         readiness: Arc::new(Readiness::default()),
         certified: Certified::new(&BTreeMap::new()),
+        most_in_flight: i64::MAX,
         https: None,
     };
     Ok((door, token))

@@ -54,7 +54,11 @@ impl<'a> Credential<'a> {
         }
         match first {
             Header::Authorization(value) => bearer(value).map(Some),
-            Header::ApiKey(value) => Ok(Some(Self::ApiKey(b64token(value)?))),
+            // A token shown as a key would be refused once, and be found in the cache the next time.
+            Header::ApiKey(value) => match Self::of_token(b64token(value)?) {
+                key @ Self::ApiKey(_) => Ok(Some(key)),
+                Self::Jwt(_) => Err(CredentialError::Malformed),
+            },
             Header::Protocol(token) => b64token(token).map(Self::of_token).map(Some),
         }
     }

@@ -370,6 +370,12 @@ impl AsyncRead for Guarded {
         };
         if judged.is_pending() {
             cut::resume();
+            // Whoever waits for the client has nothing more to say for now: what is gathered waits for nothing.
+            if !this.gathered.is_empty()
+                && let Poll::Ready(Err(error)) = this.send_gathered(cx)
+            {
+                return Poll::Ready(Err(error));
+            }
         }
         match judged {
             // Whoever waits for the client hears it so, and can still answer.

@@ -109,6 +109,11 @@ fn request_line(line: &[u8]) -> Result<bool, Refusal> {
     if !target.iter().all(|byte| matches!(byte, b'!'..=b'~') && *byte != b'#') {
         return Err(Refusal::Malformed("the target holds a character that no URI may"));
     }
+    // No URI holds these as they are (RFC 3986 §2). Browsers send ` in a query all the same.
+    let path = target.split(|byte| *byte == b'?').next().unwrap_or_default();
+    if path.contains(&b'`') || target.iter().any(|byte| matches!(byte, b'"' | b'<' | b'>')) {
+        return Err(Refusal::Malformed("the target holds one of \" < > ` as it is; write it as %22, %3C, %3E or %60"));
+    }
     match version {
         b"HTTP/1.1" => Ok(false),
         b"HTTP/1.0" => Ok(true),

@@ -79,7 +79,7 @@ impl Guarded {
         if self.gave_way { pin!(tokio::task::yield_now()).poll(cx) } else { Poll::Ready(()) }
     }
 
-    fn send_gathered(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    pub(super) fn send_gathered(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.gathered.is_empty() {
             match Pin::new(&mut self.transport).poll_write(cx, &self.gathered) {
                 Poll::Pending => return self.wait_for_reader(cx).map(Err),

@@ -32,8 +32,10 @@ pub(super) struct Patience {
     pub(super) head: Duration,
     /// Between two pieces of the answer.
     pub(super) silence: Duration,
-    /// Has somebody asked for more than the longest silence?
+    /// Is there a time that Pingora does not keep?
     pub(super) is_own: bool,
+    /// Does Pingora keep the longest silence?
+    pub(super) by_pingora: bool,
 }
 
 /// How an attempt failed through the server's fault.
@@ -75,7 +77,8 @@ impl Attempt {
 
     /// The head of the answer has come. Where Pingora's time-out is the longer one, silence is bounded here.
     pub(crate) fn has_begun(&self) {
-        cut::answer_begun((self.patience.silence < self.patience.head).then_some(self.patience.silence));
+        let Patience { head, silence, by_pingora, .. } = self.patience;
+        cut::answer_begun((silence < head || !by_pingora).then_some(silence));
     }
 
     /// The server has answered, whatever it said.

@@ -22,6 +22,9 @@ use crate::config::{Protocol, TlsSettings, UpstreamSettings, UpstreamTimeouts};
 pub(super) struct Mould {
     tls: Option<Identity>,
     alpn: ALPN,
+    /// Is HTTP/2 spoken, and nothing else? There an answer is waited for while the request is still being sent, so Pingora's time-out for reading
+    /// would cut long uploads off.
+    is_http2: bool,
     max_h2_streams: usize,
     timeouts: UpstreamTimeouts,
     group_key: u64,
@@ -46,6 +49,7 @@ impl Mould {
                 Protocol::Http2 => ALPN::H2,
                 Protocol::Negotiated => ALPN::H2H1,
             },
+            is_http2: settings.protocol == Protocol::Http2,
             max_h2_streams: settings.max_h2_streams,
             timeouts: settings.timeouts,
             group_key: group_key(name, settings),
@@ -76,6 +80,10 @@ impl Mould {
         options.idle_timeout = Some(idle);
         options.alpn = self.alpn.clone();
         options.max_h2_streams = self.max_h2_streams;
+        // Each stream has a window of its own within the connection's, so that who reads slowly holds up nobody else.
+        options.h2_stream_window_size = Some(H2_STREAM_WINDOW);
+        let streams = u32::try_from(self.max_h2_streams).unwrap_or(u32::MAX);
+        options.h2_connection_window_size = Some(H2_STREAM_WINDOW.saturating_mul(streams).min(H2_LARGEST_WINDOW));
         // No pings of HTTP/2's own: gRPC servers close connections that ping more often than every five minutes.
         options.h2_ping_interval = None;
         options.tcp_keepalive = Some(KEEPALIVE);
@@ -92,7 +100,13 @@ impl Mould {
         let silence = route.response.unwrap_or(self.timeouts.response);
         // What the route says of silence at all is said of the first one too.
         let first_byte = route.first_byte.or(if route.response.is_some() { None } else { self.timeouts.first_byte });
-        Patience { head: first_byte.unwrap_or(silence), silence, is_own: first_byte.is_some() }
+        let by_pingora = !self.is_http2;
+        Patience {
+            head: first_byte.unwrap_or(silence),
+            silence,
+            is_own: first_byte.is_some() || !by_pingora,
+            by_pingora,
+        }
     }
 }
 
@@ -107,7 +121,7 @@ pub(super) fn adapt(options: &mut PeerOptions, route: &Timeouts, patience: Patie
         options.write_timeout = Some(response);
     }
     // Pingora has one time-out for every read of a try. The shorter one is kept by `streams::cut`.
-    options.read_timeout = Some(patience.head.max(patience.silence));
+    options.read_timeout = patience.by_pingora.then_some(patience.head.max(patience.silence));
     if let Some(idle) = idle {
         options.idle_timeout = Some(idle);
     }
@@ -122,6 +136,11 @@ pub(super) fn adapt(options: &mut PeerOptions, route: &Timeouts, patience: Patie
         }
     }
 }
+
+/// Bytes of one answer that a server may send before they are taken.
+const H2_STREAM_WINDOW: u32 = 256 * 1024;
+/// RFC 9113 §6.9.1.
+const H2_LARGEST_WINDOW: u32 = (1 << 31) - 1;
 
 const KEEPALIVE: TcpKeepalive = TcpKeepalive {
     idle: Duration::from_mins(1),
@@ -197,7 +216,7 @@ mod tests {
             let route = Timeouts { first_byte: Some(seconds(first_byte)), ..Timeouts::default() };
             let options = adapted(&route, None);
             assert_eq!((options.read_timeout, options.write_timeout), (Some(seconds(longest)), Some(seconds(60))));
-            let patience = Patience { head: seconds(first_byte), silence: seconds(60), is_own: true };
+            let patience = Patience { head: seconds(first_byte), silence: seconds(60), is_own: true, by_pingora: true };
             assert_eq!(mould.patience(&route), patience);
         }
         let options = adapted(&Timeouts::default(), Some(seconds(1)));

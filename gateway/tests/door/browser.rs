@@ -98,7 +98,7 @@ fn hsts_is_said_to_those_who_came_by_https() {
         .upstream(saying(said))
         .start();
     assert_eq!(hsts(&trusting, &https), "max-age=31536000", "one upstream cannot take it back for the host");
-    assert_eq!(hsts(&trusting, &[("X-Forwarded-Proto", "http")]), "max-age=0");
+    assert_eq!(hsts(&trusting, &[("X-Forwarded-Proto", "http")]), "", "nobody may say it there (RFC 6797 §7.2)");
     // Refusals too.
     let refused = trusting.send("GET", "/demo/x", &https, "");
     assert_eq!((refused.status, all(&refused, "strict-transport-security").len()), (401, 1));

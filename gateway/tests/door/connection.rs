@@ -267,7 +267,9 @@ fn the_proxy_protocol_names_the_client_and_nobody_may_leave_it_out() {
     let lying = announced.replace("Host:", "X-Forwarded-For: 6.6.6.6\r\nHost:");
     assert_eq!(Answer::parse(&exchange(platform.http, lying.as_bytes())).received("x-forwarded-for"), ["192.0.2.7"]);
     assert_eq!(Answer::parse(&exchange(platform.http, HONEST.as_bytes())).status, 0);
-    assert_eq!(platform.metric(r#"portcullis_connections_refused_total{reason="no_proxy_protocol"}"#), 1);
+    eventually("it to be counted", || {
+        platform.metric(r#"portcullis_connections_refused_total{reason="no_proxy_protocol"}"#) == 1
+    });
 }
 
 #[test]

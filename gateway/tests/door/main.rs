@@ -10,6 +10,7 @@ mod clients;
 mod connection;
 mod database;
 mod differential;
+mod findings;
 mod grpc;
 mod guards;
 mod lifecycle;

@@ -17,7 +17,7 @@ pub fn authorization(data: &[u8]) {
         ([_, _, ..], read) => assert!(matches!(read, Err(CredentialError::Ambiguous)), "several were read"),
         ([line], read) => {
             let naive = match line.strip_prefix(b"K:") {
-                Some(key) => plain(key).map(|word| (true, word)),
+                Some(key) => plain(key).filter(|word| word.starts_with("pck_")).map(|word| (true, word)),
                 None => bearer(line).map(|word| (word.starts_with("pck_"), word)),
             };
             let read = match read {
