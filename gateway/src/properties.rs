@@ -145,22 +145,12 @@ pub fn proxy_header(data: &[u8]) {
 }
 
 #[cfg(test)]
+#[path = "../../fuzz/hold.rs"]
+mod hold;
+
+#[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
-
-    use std::{fs, path::Path};
-
-    /// Runs a property over each file of a corpus, which must hold some.
-    fn hold(corpus: &str, property: fn(&[u8])) {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus").join(corpus);
-        let files: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
-        assert!(files.len() >= 5, "the corpus {corpus} is all but empty");
-        for file in files {
-            let seed = fs::read(&file).unwrap();
-            let held = std::panic::catch_unwind(|| property(&seed));
-            assert!(held.is_ok(), "{} breaks the property", file.display());
-        }
-    }
+    use super::hold::hold;
 
     #[test]
     fn whatever_the_file_says_it_is_read_or_told_what_is_wrong() {

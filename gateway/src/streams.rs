@@ -10,10 +10,13 @@ pub(crate) mod guard;
 
 use std::{
     collections::HashMap,
+    future::{Future, poll_fn},
+    pin::pin,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    task::Poll,
     time::{Duration, Instant},
 };
 
@@ -41,7 +44,7 @@ const GRACE: Duration = Duration::from_secs(1);
 /// Bytes above which a body is a stream.
 const LARGE: u64 = 1024 * 1024;
 
-/// Every open stream of a known caller.
+/// Every open stream of a known caller, and every tunnel.
 pub(crate) struct Streams {
     directory: Arc<Directory>,
     metrics: StreamMetrics,
@@ -51,9 +54,8 @@ pub(crate) struct Streams {
 
 /// One open stream.
 struct Open {
-    principal: Arc<Principal>,
-    /// When what is known of the principal was learnt.
-    learnt: Moment,
+    /// And when what is known of it was learnt. `None`: nobody knows who it is, and nothing but a stop ends it.
+    caller: Option<(Arc<Principal>, Moment)>,
     /// [`Directory::changes`] when it was last seen to hold; at first a number that never comes.
     held_at: u64,
     /// Unix seconds.
@@ -76,15 +78,15 @@ pub(crate) struct Ticket {
 /// Where a stream hears why it is over. `None`: nobody will ever say.
 pub(crate) type Ended = Option<oneshot::Receiver<Refusal>>;
 
-/// Enters a permitted request of a known caller as a stream, until the journey ends. `cut` ends it if it does not hear.
+/// Enters a permitted request as a stream, until the journey ends. `cut` ends it if it does not hear.
 pub(crate) fn watch(streams: &Arc<Streams>, journey: &mut Journey, cut: Option<oneshot::Sender<()>>) -> Ended {
-    let (known, route) = (journey.known.as_ref()?, journey.route.as_ref()?);
+    let (known, route) = (journey.known.as_ref(), journey.route.as_ref()?);
     let (end, ended) = oneshot::channel();
+    let grace = route.expiry_grace.as_secs().try_into().unwrap_or(i64::MAX);
     let open = Open {
-        principal: Arc::clone(&known.principal),
-        learnt: known.learnt(),
+        caller: known.map(|known| (Arc::clone(&known.principal), known.learnt())),
         held_at: u64::MAX,
-        ends_at: known.expires_at().saturating_add(route.expiry_grace.as_secs().try_into().unwrap_or(i64::MAX)),
+        ends_at: known.map_or(i64::MAX, |known| known.expires_at().saturating_add(grace)),
         rules: Arc::clone(&journey.rules),
         route: Arc::clone(route),
         end: Some(end),
@@ -121,6 +123,12 @@ pub(crate) async fn told(ended: &mut Ended) -> Refusal {
         }
     }
     std::future::pending().await
+}
+
+/// Waits until the stream is over, or its time.
+pub(crate) async fn over(ended: &mut Ended) -> Refusal {
+    let mut told = pin!(told(ended));
+    poll_fn(|cx| if cut::is_over() { Poll::Ready(Refusal::UpstreamTimeout) } else { told.as_mut().poll(cx) }).await
 }
 
 // === impl Streams ===
@@ -179,13 +187,15 @@ impl Streams {
                     open.cut_if_deaf();
                 } else if now >= open.ends_at {
                     self.end(open, Refusal::Expired);
-                } else if too_stale {
+                } else if too_stale && open.caller.is_some() {
                     self.end(open, Refusal::DirectoryUnavailable);
-                } else if open.held_at != changes {
-                    if self.directory.is_unchanged(&open.principal, open.learnt) {
+                } else if open.held_at != changes
+                    && let Some((principal, learnt)) = &open.caller
+                {
+                    if self.directory.is_unchanged(principal, *learnt) {
                         open.held_at = changes;
                     } else {
-                        doubtful.push((*id, Arc::clone(&open.principal)));
+                        doubtful.push((*id, Arc::clone(principal)));
                     }
                 }
             }
@@ -202,7 +212,7 @@ impl Streams {
             decide(&open.rules.policy, &open.route, Some(Arc::clone(&principal))).map(|_permit| principal)
         });
         match judged {
-            Ok(principal) => (open.principal, open.learnt) = (principal, learnt),
+            Ok(principal) => open.caller = Some((principal, learnt)),
             Err(why) => self.end(open, why),
         }
     }

@@ -29,7 +29,7 @@ use crate::{
     door::Door,
     inject,
     journey::Journey,
-    streams,
+    streams::{self, cut},
     websocket::{self, Handshake},
 };
 
@@ -56,18 +56,28 @@ pub(crate) async fn open(
     let request = outgoing(door, session, journey)?;
     let backend = tokio::select! {
         biased;
-        why = streams::told(&mut ended) => Err(why),
+        why = streams::over(&mut ended) => Err(why),
         answered = ask(door, journey, request) => Ok(answered?),
     };
-    let backend = backend.map_err(|why| journey.fail(why))?;
+    let backend = backend.map_err(|why| {
+        if cut::is_over() {
+            journey.over(true);
+        }
+        journey.fail(why)
+    })?;
     let Some(answer) = backend.resp_header() else { return Err(journey.fail(Refusal::UpstreamInvalid)) };
     if answer.status != StatusCode::SWITCHING_PROTOCOLS {
+        if let Some(attempt) = &mut journey.attempt {
+            attempt.has_begun();
+        }
         return relay(session, journey, backend).await;
     }
     if !handshake.is_accepted_by(&answer.headers) {
         return Err(journey.fail(Refusal::UpstreamInvalid));
     }
     let answer = response_with(answer, |headers| handshake.answer(headers));
+    // A tunnel lasts for as long as it is used.
+    cut::end_by(None);
     agree(session, journey, answer).await?;
     let idle = journey.route.as_ref().map_or(policies::route::WEBSOCKET_IDLE, |route| route.websocket_idle);
     let told = async { closing(&streams::told(&mut ended).await) };
@@ -104,6 +114,9 @@ fn outgoing(door: &Door, session: &Session, journey: &Journey) -> Result<Request
 async fn ask(door: &Door, journey: &mut Journey, request: RequestHeader) -> Result<Backend> {
     let mut backend = connect(&door.tunnels, journey).await?;
     backend.write_request_header(Box::new(request)).await.map_err(Error::into_up)?;
+    if let Some(attempt) = &journey.attempt {
+        attempt.is_sent();
+    }
     for _ in 0..=INTERIM_ANSWERS {
         backend.read_response().await.map_err(Error::into_up)?;
         let status = backend.resp_header().map(|answer| answer.status);

@@ -23,8 +23,6 @@ mod schema;
 mod tiers;
 mod value;
 
-use std::collections::BTreeSet;
-
 pub use diagnostic::{Diagnostic, Placed, nearest};
 pub use document::{Document, Element, Entry};
 pub use schema::FileSchema;
@@ -33,6 +31,7 @@ pub use value::{DurationError, DurationText, Secret, Surroundings, Value, ValueE
 use crate::Policy;
 use crate::cases::Case;
 use known::Known;
+pub use known::Upstreams;
 
 /// One file.
 #[derive(Debug, Clone, Copy)]
@@ -75,7 +74,7 @@ impl<'a> Source<'a> {
 ///
 /// `upstreams` are the names that routes may send to; `None` when they cannot be known because `gateway.toml` itself is
 /// wrong, and nothing is to be said about them.
-pub fn load(sources: &Sources<'_>, upstreams: Option<&BTreeSet<String>>) -> Result<Loaded, Vec<Diagnostic>> {
+pub fn load(sources: &Sources<'_>, upstreams: Option<&Upstreams>) -> Result<Loaded, Vec<Diagnostic>> {
     let (mut routes, mut roles) = (sources.routes.parse(), sources.roles.parse());
     let (mut tiers, mut cases) = (sources.tiers.parse(), sources.cases.parse());
     let mut known = Known { upstreams: upstreams.cloned(), ..Known::default() };

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use policies::config::{self, Loaded, Source, Sources};
+use policies::config::{self, Loaded, Source, Sources, Upstreams};
 use policies::{Amount, Kind, cases, matrix};
 
 fn folder() -> PathBuf {
@@ -24,7 +24,8 @@ fn shipped() -> Loaded {
         tiers: Source { name: "tiers.toml", text: &tiers },
         cases: Source { name: "cases.toml", text: &cases },
     };
-    let upstreams = BTreeSet::from(["admin-api".to_owned(), "demo".to_owned()]);
+    let names = BTreeSet::from(["admin-api".to_owned(), "demo".to_owned()]);
+    let upstreams = Upstreams { names, ..Upstreams::default() };
     config::load(&sources, Some(&upstreams)).unwrap_or_else(|wrong| {
         panic!("{}", wrong.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"));
     })

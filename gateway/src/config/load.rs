@@ -7,7 +7,6 @@ mod upstream_tls;
 mod upstreams;
 
 use std::{
-    collections::BTreeSet,
     fmt::Display,
     fs,
     path::{Path, PathBuf},
@@ -16,11 +15,11 @@ use std::{
 };
 
 use identity::{Algorithm, Argon2Params, Hasher};
-use policies::config::{Diagnostic, Document, DurationText, Placed, Source, Sources, Surroundings, Value};
+use policies::config::{Diagnostic, Document, DurationText, Placed, Source, Sources, Surroundings, Upstreams, Value};
 
 use super::{
-    AccessLog, CacheSettings, Config, Log, MasterKeySource, Passwords, Retention, Settings, Shared, StoreSettings,
-    Tokens,
+    AccessLog, CacheSettings, Config, Log, MasterKeySource, Passwords, Protocol, Retention, Settings, Shared,
+    StoreSettings, Tokens, UpstreamSettings,
     raw::{self, Given},
 };
 use crate::snapshot::ADMIN_API;
@@ -52,7 +51,7 @@ pub fn load(folder: &ConfigFolder) -> Result<Config, Vec<Diagnostic>> {
         std::array::from_fn(|index| Source { name: FILES[index], text: &texts[index] });
     let mut document = Document::parse(gateway.name, gateway.text);
     let settings = Reader { document: &mut document, folder }.settings();
-    let upstreams: BTreeSet<String> = settings.upstreams.keys().cloned().chain([ADMIN_API.to_owned()]).collect();
+    let upstreams = upstreams_of(&settings);
     let known = document.is_readable().then_some(&upstreams);
     let policy = policies::config::load(&Sources { routes, roles, tiers, cases }, known);
     match (document.finish(), policy) {
@@ -61,6 +60,16 @@ pub fn load(folder: &ConfigFolder) -> Result<Config, Vec<Diagnostic>> {
             wrong.extend(policy.err().unwrap_or_default());
             Err(wrong)
         }
+    }
+}
+
+/// What routes may send to.
+fn upstreams_of(settings: &Settings) -> Upstreams {
+    let is_http2_only = |upstream: &UpstreamSettings| upstream.protocol == Protocol::Http2;
+    let http2_only = settings.upstreams.iter().filter(|(_, upstream)| is_http2_only(upstream));
+    Upstreams {
+        without_websocket: http2_only.map(|(name, _)| name.clone()).collect(),
+        names: settings.upstreams.keys().cloned().chain([ADMIN_API.to_owned()]).collect(),
     }
 }
 

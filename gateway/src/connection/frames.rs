@@ -57,6 +57,7 @@ const PRIORITY: u8 = 0x2;
 const RST_STREAM: u8 = 0x3;
 const SETTINGS: u8 = 0x4;
 const PING: u8 = 0x6;
+const GOAWAY: u8 = 0x7;
 const WINDOW_UPDATE: u8 = 0x8;
 const CONTINUATION: u8 = 0x9;
 /// Types that nobody has agreed on (RFC 9113 §5.5): ignored, but not for ever.
@@ -127,7 +128,7 @@ impl Frames {
                 self.in_block &= flags & END_HEADERS == 0;
             }
             WINDOW_UPDATE => self.updates += 1,
-            PING | SETTINGS | PRIORITY | UNKNOWN.. => self.control += 1,
+            PING | GOAWAY | SETTINGS | PRIORITY | UNKNOWN.. => self.control += 1,
             DATA if self.missing == 0 && flags & END_STREAM == 0 => self.control += 1,
             _ => {}
         }
@@ -170,10 +171,15 @@ mod tests {
     #[test]
     fn a_flood_is_named() {
         assert_eq!(read(&vec![frame(RST_STREAM, 0, 4); 4], 5), Err(Flood::Resets));
-        for kind in [PING, SETTINGS, PRIORITY, CONTINUATION, DATA] {
+        for kind in [PING, GOAWAY, SETTINGS, PRIORITY, CONTINUATION, DATA, UNKNOWN, 0x42, 0xff] {
             assert_eq!(read(&vec![frame(kind, 0, 0); 6], 5), Err(Flood::Control), "{kind}");
             assert!(read(&vec![frame(kind, 0, 0); 5], 5).is_ok(), "{kind}");
         }
+        // A hundred times as many, since whoever takes in much sends many.
+        assert_eq!(read(&vec![frame(WINDOW_UPDATE, 0, 4); 501], 4096), Err(Flood::Control));
+        assert!(read(&vec![frame(WINDOW_UPDATE, 0, 4); 500], 4096).is_ok());
+        let both = [vec![frame(WINDOW_UPDATE, 0, 4); 500], vec![frame(PING, 0, 8); 5]].concat();
+        assert!(read(&both, 4096).is_ok(), "each has a limit of its own");
     }
 
     #[test]

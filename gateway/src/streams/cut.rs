@@ -43,6 +43,7 @@ struct Running {
     whole: Cell<Option<Instant>>,
     /// When the server must have done the next thing.
     next: Cell<Option<Instant>>,
+    has_begun: Cell<bool>,
     /// How long the server may be silent once its answer has begun; `None`: Pingora's own time-out sees to that.
     silence: Cell<Option<Duration>>,
     /// The server's time does not run: it is the client who takes nothing.
@@ -94,17 +95,23 @@ pub(crate) fn end_by(whole: Option<Instant>) {
     with(|running| {
         running.whole.set(whole);
         running.next.set(None);
+        running.has_begun.set(false);
     });
 }
 
-/// The request has been sent: the head of its answer must be there then.
+/// The request has been sent: the head of its answer must be there then, if it is not there already.
 pub(crate) fn answer_by(head: Instant) {
-    with(|running| running.next.set(Some(head)));
+    with(|running| {
+        if !running.has_begun.get() {
+            running.next.set(Some(head));
+        }
+    });
 }
 
 /// The answer has begun; from here on the server may be silent for so long.
 pub(crate) fn answer_begun(silence: Option<Duration>) {
     with(|running| {
+        running.has_begun.set(true);
         running.silence.set(silence);
         running.expect_more();
     });
@@ -156,6 +163,7 @@ impl Running {
         *self.cut.borrow_mut() = None;
         self.whole.set(None);
         self.next.set(None);
+        self.has_begun.set(false);
         self.silence.set(None);
         self.is_excused.set(false);
         self.is_over.set(false);

@@ -6,10 +6,7 @@
 //! what happened. So an end needs no bytes to flow, and requests that do not last pay nothing for it.
 
 use std::{
-    future::{Future, poll_fn},
-    pin::pin,
     sync::{Arc, OnceLock},
-    task::Poll,
     time::Duration,
 };
 
@@ -33,7 +30,7 @@ use pingora::{
 };
 use policies::Refusal;
 
-use super::{Ended, cut, told};
+use super::{Ended, cut, over};
 
 /// What a journey keeps of the session that stands guard.
 #[derive(Clone, Default)]
@@ -101,12 +98,6 @@ impl Guarded {
     fn check(&self) -> Result<()> {
         self.shared.why.get().map_or(Ok(()), |why| Err(self.end(why.clone())))
     }
-}
-
-/// Waits until the stream is over, or its time.
-async fn over(ended: &mut Ended) -> Refusal {
-    let mut told = pin!(told(ended));
-    poll_fn(|cx| if cut::is_over() { Poll::Ready(Refusal::UpstreamTimeout) } else { told.as_mut().poll(cx) }).await
 }
 
 /// Awaits one thing that the inner session does, or the end.

@@ -4,12 +4,13 @@
 use std::{
     io::{Read, Write},
     net::{Shutdown, SocketAddr, TcpListener, TcpStream},
+    process::Command,
     sync::mpsc,
     thread,
     time::{Duration, Instant},
 };
 
-use crate::platform::{Answer, Platform, Setup, eventually, exchange};
+use crate::platform::{Answer, PORTCULLIS, Platform, Running, Setup, eventually, exchange};
 
 const HONEST: &str = "GET /demo/public/x HTTP/1.1\r\nHost: door.test\r\nConnection: close\r\n\r\n";
 
@@ -80,6 +81,11 @@ fn what_is_not_plainly_framed_is_refused_unread_and_the_connection_closed() {
         ("GET /demo/public/x HTTP/1.1\r\n\r\n", 400),
         ("GET /demo/public/x\r\n\r\n", 400),
         ("CONNECT door.test:80 HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+        ("POST /demo/public/x HTTP/1.1\r\nHost: a\r\nContent-Length: 002\r\n\r\nhi", 400),
+        ("POST /demo/public/x HTTP/1.1\r\nHost: a\r\nContent-Length: 00\r\n\r\n", 400),
+        ("POST /demo/public/x HTTP/1.1\r\nHost: a\r\nExpect: 200-ok\r\nContent-Length: 2\r\n\r\nhi", 417),
+        ("GET /demo/public/x HTTP/1.1\r\nHost: user@a\r\n\r\n", 400),
+        ("GET /demo/public/x HTTP/1.0\r\n\r\n", 400),
     ] {
         let bytes = exchange(platform.http, format!("{head}{smuggled}").as_bytes());
         let answer = Answer::parse(&bytes);
@@ -317,6 +323,44 @@ fn bodies_that_clients_leave_unfinished_are_not_held_against_the_upstream() {
     }
     // Twenty failures in a row would have opened the circuit.
     assert_eq!(Answer::parse(&exchange(platform.http, HONEST.as_bytes())).status, 200);
+}
+
+#[test]
+fn who_takes_all_descriptors_keeps_honest_clients_waiting_and_nothing_worse() {
+    let setup = Setup::default();
+    let (folder, log) = (setup.folder(), tempfile::tempdir().unwrap());
+    let upstream = Running::start(Command::new(PORTCULLIS).args(["demo-upstream", "--listen", "127.0.0.1:0"]), None);
+    let served = setup.command(folder.path(), upstream.address("http"));
+    let mut limited = Command::new("sh");
+    limited.args(["-c", "ulimit -n 64 && exec \"$0\" \"$@\""]).arg(served.get_program()).args(served.get_args());
+    for (name, value) in served.get_envs() {
+        match value {
+            Some(value) => limited.env(name, value),
+            None => limited.env_remove(name),
+        };
+    }
+    let log = log.path().join("gateway.log");
+    let gateway = Running::start(&mut limited, Some(&log));
+    let http = gateway.address("http");
+    assert_eq!(Answer::parse(&exchange(http, HONEST.as_bytes())).status, 200);
+    // More than it has descriptors, twice, all with a request that waits for its body.
+    for _ in 0..2 {
+        let unfinished = "POST /demo/public/x HTTP/1.1\r\nHost: a\r\nContent-Length: 50\r\n\r\nab";
+        let held: Vec<TcpStream> = (0..200)
+            .map(|_| {
+                let mut stream = open(http);
+                drop(stream.write_all(unfinished.as_bytes()));
+                stream
+            })
+            .collect();
+        // One that cannot be served is told so, or has its connection closed.
+        for mut stream in held.into_iter().skip(100) {
+            drop(stream.read(&mut [0]));
+        }
+        eventually("an honest client to be served", || Answer::parse(&exchange(http, HONEST.as_bytes())).status == 200);
+    }
+    let log = std::fs::read_to_string(log).unwrap();
+    assert!(!log.contains("panicked"), "{log}");
 }
 
 /// What the door makes of an answer.

@@ -210,3 +210,30 @@ fn of_two_traces_neither_goes_on() {
     assert_eq!(received.len(), 1);
     assert!(received[0] != one && received[0] != two, "{received:?}");
 }
+
+#[test]
+fn a_body_of_http_2_that_drips_is_refused() {
+    let platform = Platform::start();
+    let (status, body) = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+        let stream = tokio::net::TcpStream::connect(platform.http).await.unwrap();
+        let (mut client, connection) = h2::client::handshake(stream).await.unwrap();
+        tokio::spawn(connection);
+        let request = http::Request::post("http://door.test/demo/public/x").body(()).unwrap();
+        let (answer, mut body) = client.send_request(request, false).unwrap();
+        let mut answer = std::pin::pin!(answer);
+        // 20 bytes a second, until somebody has enough; more than long enough.
+        for _ in 0..600 {
+            let pause = std::time::Duration::from_millis(50);
+            if let Ok(answer) = tokio::time::timeout(pause, &mut answer).await {
+                let answer = answer.unwrap();
+                let (status, mut body) = (answer.status().as_u16(), answer.into_body());
+                let body = body.data().await.unwrap().unwrap();
+                return (status, String::from_utf8(body.to_vec()).unwrap());
+            }
+            drop(body.send_data(bytes::Bytes::from_static(b"x"), false));
+        }
+        panic!("it dripped for half a minute");
+    });
+    assert_eq!(status, 408, "{body}");
+    assert!(body.contains("request_timeout"), "{body}");
+}

@@ -10,7 +10,8 @@ use std::{
 
 use crate::{
     backends::{After, Backend, pool, pools},
-    platform::{Answer, Platform, eventually, exchange},
+    platform::{Answer, Platform, Setup, eventually, exchange},
+    wire::{self, Wire},
 };
 
 /// Nobody is left out for these failures.
@@ -48,7 +49,7 @@ fn get(platform: &Platform, path: &str) -> Answer {
 }
 
 /// One request over HTTP/2: the status and the body, or how it was reset.
-fn get_http2(door: SocketAddr, path: &str) -> Result<(u16, String), Option<h2::Reason>> {
+pub(crate) fn get_http2(door: SocketAddr, path: &str) -> Result<(u16, String), Option<h2::Reason>> {
     let path = path.to_owned();
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async move {
         let stream = tokio::net::TcpStream::connect(door).await.unwrap();
@@ -168,6 +169,25 @@ fn an_upload_may_take_longer_than_the_answer_may_take_to_begin() {
 }
 
 #[test]
+fn an_answer_that_began_before_its_request_ended_is_not_expected_again() {
+    let backend = Backend::start(|_, stream| {
+        drop(stream.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n"));
+        // Long after the request has ended.
+        thread::park_timeout(Duration::from_millis(1500));
+        drop(stream.write_all(b"4\r\nlate\r\n0\r\n\r\n"));
+        After::Close
+    });
+    let platform = pool(&[backend.address], &format!("{PATIENT}\nfirst_byte_timeout = \"300ms\"")).start();
+    let mut client = Wire::connect(platform.http);
+    client
+        .write("POST /pool/x HTTP/1.1\r\nHost: x\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n");
+    assert!(client.head().starts_with("HTTP/1.1 200"));
+    assert_eq!(client.read(7), b"2\r\nok\r\n");
+    client.write("0\r\n\r\n");
+    assert_eq!(client.rest(), b"4\r\nlate\r\n0\r\n\r\n");
+}
+
+#[test]
 fn connections_go_on_after_many_requests_and_idle_times() {
     let backend = Backend::start(|head, stream| {
         if head.contains("/slow ") {
@@ -205,4 +225,36 @@ fn answers_that_only_inform_are_not_passed_on_for_ever() {
     assert!(answers.contains("502 Bad Gateway") && answers.contains("upstream_invalid"), "{answers}");
     let answers = String::from_utf8(exchange(platform.http, request("/some/x").as_bytes())).unwrap();
     assert!(answers.matches("103 Early").count() == 16 && answers.ends_with("ok"), "{answers}");
+}
+
+#[test]
+fn a_handshake_has_the_time_of_an_answer_and_a_tunnel_as_long_as_it_likes() {
+    const ROUTE: &str =
+        "\n[[route]]\nname = \"open\"\npaths = [\"/open/*\"]\nupstream = \"demo\"\nauth = \"none\"\nwebsocket = true\n";
+    let patient = |own: &str, upstream| {
+        Setup::default()
+            .append("routes.toml", &format!("{ROUTE}timeouts = {{ {own} }}\n"))
+            .edit("gateway.toml", "failures = 10", "failures = 1000")
+            .upstream(upstream)
+            .start()
+    };
+    let dripping = Backend::start(|_, stream| {
+        drop(stream.write_all(b"HTTP/1.1 101 Switching Protocols\r\nX-Drip: "));
+        drip(stream, b"x")
+    });
+    for own in ["first_byte = \"300ms\"", "total = \"300ms\""] {
+        let platform = patient(own, dripping.address);
+        let (began, mut client) = (Instant::now(), Wire::connect(platform.http));
+        client.write(wire::handshake("/open/x", &[]));
+        let head = client.head();
+        assert!(head.starts_with("HTTP/1.1 504"), "{own}: {head}");
+        assert!(began.elapsed() < LONG, "{own}: {:?}", began.elapsed());
+    }
+    let platform = patient("total = \"500ms\"", wire::backend(wire::echo));
+    let mut client = Wire::connect(platform.http);
+    client.write(wire::handshake("/open/x", &[]));
+    assert!(client.head().starts_with("HTTP/1.1 101"));
+    assert_eq!(client.frame(), Some((1, b"hello".to_vec())));
+    thread::park_timeout(Duration::from_millis(900));
+    client.echoes("still there");
 }

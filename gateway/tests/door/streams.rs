@@ -196,6 +196,23 @@ fn a_stop_says_goodbye_to_what_would_not_end() {
 }
 
 #[test]
+fn a_stop_says_goodbye_to_tunnels_of_strangers_too() {
+    let mut platform = Setup::default()
+        .append("routes.toml", "\n[[route]]\nname = \"open\"\npaths = [\"/open/*\"]\nupstream = \"demo\"\nauth = \"none\"\nwebsocket = true\n")
+        .edit("gateway.toml", "drain = \"30s\"", "drain = \"200ms\"")
+        .upstream(backend(echo))
+        .start();
+    let mut client = Wire::connect(platform.http);
+    client.write(wire::handshake("/open/x", &[]));
+    assert!(client.head().starts_with("HTTP/1.1 101"));
+    assert_eq!(client.frame(), Some((1, b"hello".to_vec())));
+    client.echoes("still there");
+    platform.gateway().signal("TERM");
+    assert_eq!(client.close(), (1001, "shutting_down".to_owned()));
+    assert_eq!(platform.gateway().wait(), Some(0));
+}
+
+#[test]
 fn an_upload_that_its_backend_does_not_take_is_cut_off() {
     let (upstream, connections) = by_hand();
     let platform = setup().upstream(upstream).start();

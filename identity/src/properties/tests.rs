@@ -1,19 +1,9 @@
 //! The properties over the committed corpora.
-#![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
-use std::{fs, path::Path};
+#[path = "../../../fuzz/hold.rs"]
+mod hold;
 
-/// Runs a property over each file of a corpus, which must hold some.
-fn hold(corpus: &str, property: fn(&[u8])) {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus").join(corpus);
-    let files: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
-    assert!(files.len() >= 5, "the corpus {corpus} is all but empty");
-    for file in files {
-        let seed = fs::read(&file).unwrap();
-        let held = std::panic::catch_unwind(|| property(&seed));
-        assert!(held.is_ok(), "{} breaks the property", file.display());
-    }
-}
+use hold::hold;
 
 #[test]
 fn one_plain_word_is_a_credential_and_nothing_else_is() {

@@ -8,10 +8,19 @@ use super::raw::Words;
 use crate::roles::covers;
 use crate::{Permission, Permissions};
 
+/// The pools of servers that routes may send to.
+#[derive(Debug, Clone, Default)]
+pub struct Upstreams {
+    /// All of them.
+    pub names: BTreeSet<String>,
+    /// Those that speak nothing but HTTP/2, and so take no WebSocket of HTTP/1.1.
+    pub without_websocket: BTreeSet<String>,
+}
+
 /// Every name there is. `None`: the file that says so has errors of its own, and what is missing in it means nothing yet.
 #[derive(Debug, Default)]
 pub(super) struct Known {
-    pub(super) upstreams: Option<BTreeSet<String>>,
+    pub(super) upstreams: Option<Upstreams>,
     pub(super) roles: Option<BTreeSet<String>>,
     /// What roles hold, but for a lone `*`.
     pub(super) permissions: Option<BTreeSet<String>>,

@@ -49,7 +49,7 @@ fn check_twice(file: &mut Document<'_>, elements: &[Element<RawRoute>]) {
 
 fn route(file: &mut Document<'_>, known: &Known, raw: RawRoute) -> Option<Route> {
     let demand = demand(file, known, &raw);
-    known::check(file, known.upstreams.as_ref(), &raw.upstream, "upstream");
+    known::check(file, known.upstreams.as_ref().map(|known| &known.names), &raw.upstream, "upstream");
     if raw.auth == RawAuth::None {
         limits::check_strangers(file, &raw.limits);
     }
@@ -61,11 +61,14 @@ fn route(file: &mut Document<'_>, known: &Known, raw: RawRoute) -> Option<Route>
     let methods = raw.methods.as_ref().map_or(Some(Methods::ALL), |words| methods(file, words));
     let (paths, hosts, methods) = (paths?, hosts?, methods?);
     let rewrite = rewrites::build(file, &raw.rewrite, &paths);
-    if let Some(word) = raw.websocket.as_ref()
-        && **word
-        && !methods.contains("GET")
-    {
-        file.note(word.span(), "a WebSocket begins with GET, which this route does not take");
+    if let Some(word) = raw.websocket.as_ref().filter(|word| ***word) {
+        if !methods.contains("GET") {
+            file.note(word.span(), "a WebSocket begins with GET, which this route does not take");
+        }
+        if known.upstreams.as_ref().is_some_and(|known| known.without_websocket.contains(&*raw.upstream)) {
+            let message = format!("`{}` speaks HTTP/2 only; a WebSocket needs HTTP/1.1", *raw.upstream);
+            file.note(word.span(), message);
+        }
     }
     let websocket_idle = length(file, raw.websocket_idle.as_ref(), "a WebSocket that may not be silent cannot be");
     Some(Route {

@@ -1,6 +1,7 @@
 //! Every way in which the four files can be wrong, each with its place and text.
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::*;
@@ -22,15 +23,19 @@ price = \"99 USD/month\"
 ";
 
 fn read(routes: &str, roles: &str, tiers: &str, cases: &str) -> Result<Loaded, String> {
+    let names = BTreeSet::from(["admin-api".to_owned(), "demo".to_owned()]);
+    read_knowing(&Upstreams { names, ..Upstreams::default() }, routes, roles, tiers, cases)
+}
+
+fn read_knowing(upstreams: &Upstreams, routes: &str, roles: &str, tiers: &str, cases: &str) -> Result<Loaded, String> {
     let sources = Sources {
         routes: Source { name: "routes.toml", text: routes },
         roles: Source { name: "roles.toml", text: roles },
         tiers: Source { name: "tiers.toml", text: tiers },
         cases: Source { name: "cases.toml", text: cases },
     };
-    let upstreams = BTreeSet::from(["admin-api".to_owned(), "demo".to_owned()]);
     let told = |wrong: Vec<Diagnostic>| wrong.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
-    load(&sources, Some(&upstreams)).map_err(told)
+    load(&sources, Some(upstreams)).map_err(told)
 }
 
 fn wrong_routes(routes: &str) -> String {
@@ -479,5 +484,19 @@ fn upstreams_that_cannot_be_known_are_not_complained_about() {
         cases: source("cases.toml", ""),
     };
     assert!(load(&sources, None).is_ok());
-    assert!(load(&sources, Some(&BTreeSet::new())).is_err());
+    assert!(load(&sources, Some(&Upstreams::default())).is_err());
+}
+
+#[test]
+fn a_websocket_to_a_pool_that_speaks_http_2_only_is_refused() {
+    let calls = || BTreeSet::from(["calls".to_owned()]);
+    let names = [calls(), BTreeSet::from(["demo".to_owned()])].into_iter().flatten().collect();
+    let upstreams = Upstreams { names, without_websocket: calls() };
+    let route = |upstream: &str, websocket: bool| {
+        let text =
+            format!("[[route]]\nname = \"a\"\npaths = [\"/a\"]\nupstream = \"{upstream}\"\nwebsocket = {websocket}\n");
+        read_knowing(&upstreams, &text, ROLES, TIERS, "")
+    };
+    insta::assert_snapshot!(route("calls", true).unwrap_err(), @"routes.toml:5:13: `calls` speaks HTTP/2 only; a WebSocket needs HTTP/1.1");
+    assert!(route("calls", false).is_ok() && route("demo", true).is_ok());
 }

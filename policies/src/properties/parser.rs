@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::cases;
-use crate::config::{Source, Sources, load};
+use crate::config::{Source, Sources, Upstreams, load};
 use crate::matrix;
 
 /// `routes.toml`, `roles.toml`, `tiers.toml` and `cases.toml`, parted by lines of `=====`.
@@ -16,7 +16,7 @@ pub fn policy_files(data: &[u8]) {
     let mut next = |name| Source { name, text: files.next().unwrap_or_default() };
     let (routes, roles, tiers, cases) = (next("routes"), next("roles"), next("tiers"), next("cases"));
     let sources = Sources { routes, roles, tiers, cases };
-    let upstreams = BTreeSet::from(["demo".to_owned()]);
+    let upstreams = Upstreams { names: BTreeSet::from(["demo".to_owned()]), ..Upstreams::default() };
     for known in [Some(&upstreams), None] {
         match load(&sources, known) {
             Ok(loaded) => {
