@@ -113,9 +113,8 @@ pub fn run(plan: Plan) -> anyhow::Result<Report> {
 fn run_thread(connections: usize, plan: &Arc<Plan>, next: &Arc<AtomicUsize>, began: Instant) -> anyhow::Result<Report> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        let tasks: Vec<_> = (0..connections)
-            .map(|_| tokio::spawn(run_connection(Arc::clone(plan), Arc::clone(next), began)))
-            .collect();
+        let tasks: Vec<_> =
+            (0..connections).map(|_| tokio::spawn(run_connection(Arc::clone(plan), Arc::clone(next), began))).collect();
         let mut report = Report::default();
         for task in tasks {
             report.add(task.await?);

@@ -45,7 +45,10 @@ async fn every_request_is_answered_through_the_bare_proxy_over_connections_that_
     let scheduled = load::Plan { rate: 5000.try_into().ok(), ..plan(front_address, 200) };
     let scheduled = tokio::task::spawn_blocking(move || load::run(scheduled)).await.unwrap().unwrap();
     assert_eq!((scheduled.requests, scheduled.errors), (500, 0), "{scheduled:?}");
-    assert!(scheduled.seconds >= 499.0 / 5000.0, "the last of 500 requests is due after 499 five-thousandths of a second");
+    assert!(
+        scheduled.seconds >= 499.0 / 5000.0,
+        "the last of 500 requests is due after 499 five-thousandths of a second"
+    );
 
     stop.send(true).unwrap();
     front.await.unwrap().unwrap();

@@ -28,6 +28,7 @@ def arguments():
     parser.add_argument("--readme", action="store_true", help="with the report, the block of README too")
     parser.add_argument("--rounds", type=int, help="rounds of each shot (7, quick 3)")
     parser.add_argument("--requests", type=int, help="requests in a round (30000, quick 15000)")
+    parser.add_argument("--callers", type=int, default=1000, help="people of each algorithm")
     parser.add_argument("--accounts", type=int, default=1_000_000, help="accounts for memory and start")
     parser.add_argument("--only", nargs="*", default=CUTS, choices=CUTS, help="these cuts only")
     parser.add_argument("--cases", nargs="*", help="these cases only")
@@ -48,7 +49,7 @@ def measure(options, progress):
     plan = {
         "rounds": options.rounds or (3 if options.quick else 7),
         "requests": options.requests or (15_000 if options.quick else 30_000),
-        "callers": 1000,
+        "callers": options.callers,
     }
     tools = Tools.find(options.binaries, options.peers)
     results = {
