@@ -35,8 +35,11 @@ def page(results):
     yield "Written by `make bench`; every figure of every round is in results.json.\n"
     yield "![The targets](charts/targets.svg)\n"
     yield from tables.ratios(results)
-    yield "\n## Beside the others\n\n![CPU of a request with a credential](charts/tokens.svg)\n"
-    yield "![CPU of a request by protocol](charts/protocols.svg)\n"
+    yield "\n## Beside the others\n"
+    drawn = pictures(results)
+    for name, what in (("tokens.svg", "with a credential"), ("protocols.svg", "by protocol")):
+        if name in drawn:
+            yield f"![CPU of a request {what}](charts/{name})\n"
     for name in results["cases"]:
         yield from tables.case(results, name)
     if results["cuts"]:
