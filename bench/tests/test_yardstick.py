@@ -17,6 +17,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from yardstick import credentials, ratios, report, rounds  # noqa: E402
 from yardstick import contenders as c  # noqa: E402
 from yardstick.cases import Case, Shot  # noqa: E402
+from yardstick.processes import Broken  # noqa: E402
 
 
 def shot(*costs):
@@ -92,6 +93,16 @@ class Rounds(unittest.TestCase):
         self.assertEqual(len(set(fired)), 9)
         places = [case for case, _ in fired]
         self.assertEqual([places[n : n + 3] for n in (0, 3, 6)], [[places[n]] * 3 for n in (0, 3, 6)])
+
+    def test_whoever_breaks_is_left_out_and_said_to_be(self):
+        def breaks(_):
+            raise Broken("gone")
+
+        good = Shot(Case("a", "a"), "good", None, lambda _: shot(1)["rounds"][0], 0)
+        skipped, bad = {}, Shot(Case("a", "a"), "bad", None, breaks, 0)
+        found = rounds.fire([bad, good], 3, 10, skipped=skipped)
+        self.assertEqual({place: len(reports) for place, reports in found.items()}, {("a", "good"): 3})
+        self.assertIn("gone", skipped["bad at a"])
 
 
 class Credentials(unittest.TestCase):

@@ -4,11 +4,12 @@ import argparse
 import contextlib
 import json
 import os
+import traceback
 from pathlib import Path
 
 from . import cases, cuts, ratios, report, rounds, tables
 from .machine import Progress, machine, versions
-from .processes import LOAD, Broken, cores, say
+from .processes import LOAD, cores, say
 from .rig import ALGORITHMS, ROOT, Rig, Tools
 
 # What each part takes, in seconds, on two slow cores; only an estimate, corrected as the run goes on.
@@ -67,7 +68,7 @@ def measure(options, progress):
         if not options.quick:
             results["limits_proved"] = cases.limited(field)
         shots = cases.shots(field, wanted)
-        reports = rounds.fire(shots, plan["rounds"], plan["requests"], progress)
+        reports = rounds.fire(shots, plan["rounds"], plan["requests"], progress, skipped=tools.skipped)
         results["cases"] = {}
         for (case, contender), of_shot in reports.items():
             results["cases"].setdefault(case, {})[contender] = rounds.summary(of_shot) | {"rounds": of_shot}
@@ -101,9 +102,10 @@ def take_cuts(options, field, plan, found, progress):
         progress.part(name)
         try:
             found[name] = takes[name]()
-        except Broken as broken:
+        except Exception as broken:  # what was measured before must not be lost, whatever this is
+            traceback.print_exc()
             say(f"SKIPPED the cut {name}: {broken}")
-            field.rig.tools.skipped[f"the cut {name}"] = str(broken)
+            field.rig.tools.skipped[f"the cut {name}"] = str(broken) or type(broken).__name__
 
 
 def main():
