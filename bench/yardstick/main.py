@@ -4,6 +4,8 @@ import argparse
 import contextlib
 import json
 import os
+import signal
+import sys
 import traceback
 from pathlib import Path
 
@@ -113,6 +115,8 @@ def main():
     options.out.mkdir(parents=True, exist_ok=True)
     path = options.out / "results.json"
     if not options.report:
+        # Whoever ends us ends what we have started, and the folder goes too.
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
         # The harness itself, and whatever it starts besides the contenders, stays off their core.
         os.sched_setaffinity(0, cores()[LOAD])
         count, seconds = (options.rounds or 3, "quick") if options.quick else (options.rounds or 7, "full")
