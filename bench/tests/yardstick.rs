@@ -62,3 +62,10 @@ fn a_server_that_is_not_there_is_an_error_and_not_a_hang() {
     assert_eq!((report.requests, report.errors), (500, 500));
     assert!(report.failure.unwrap().contains("cannot connect"));
 }
+
+#[test]
+fn the_harness_divides_and_tells_rightly() {
+    let tests = concat!(env!("CARGO_MANIFEST_DIR"), "/tests");
+    let ran = std::process::Command::new("python3").args(["-Bm", "unittest", "discover", tests]).output().unwrap();
+    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+}

@@ -13,4 +13,5 @@ ratios       the eight numbers the project is judged by
 tables       results.json as tables
 report       results.json as a page, and the block of README
 charts       results.json as pictures
+aside        for the other harnesses of this folder
 """

@@ -119,7 +119,7 @@ class Lineup:
         def fire(requests):
             return loads.measured(server, load, self.rig, server, path, requests, lines, **more)
 
-        callers = len(self.field.keys) if name == "key" else 1000
+        callers = len(self.field.keys) if name == "key" else len(self.field.callers["RS256"].tokens)
         self.shots.append(Shot(case, contender, server, fire, callers))
 
     def once(self, start):

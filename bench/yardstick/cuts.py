@@ -237,7 +237,7 @@ def growth(field, counts_of_routes=(10, 100, 1000, 10_000)):
         case = Case(f"{curve}_{number}", f"{number:,} {curve}", beside=curve)
         curves[curve][number] = Shot(
             case, c.OURS, server, lambda n: loads.measured(server, loads.http1, rig, server, path, n, lines, **more),
-            number if curve in ("routes", "keys") else 1000,
+            number if curve in ("routes", "keys") else len(people.tokens),
         )  # fmt: skip
 
     for count in counts_of_routes:
@@ -267,9 +267,11 @@ def grow(curves, times, requests):
     reports = rounds.fire(shots, times, requests, seed=2)
     found = {}
     for name, curve in curves.items():
-        first = reports[next(iter(curve.values())).case.name, c.OURS]
+        first = reports.get((next(iter(curve.values())).case.name, c.OURS))
         found[name] = {}
         for number, shot in curve.items():
+            if (shot.case.name, c.OURS) not in reports:
+                raise Broken(f"{shot.case.title}: broke while it was measured")
             own = reports[shot.case.name, c.OURS]
             found[name][str(number)] = rounds.summary(own) | {"ratio": rounds.paired(own, first), "rounds": own}
     for shot in shots:

@@ -4,11 +4,14 @@ import argparse
 import contextlib
 import json
 import os
+import signal
+import sys
+import traceback
 from pathlib import Path
 
 from . import cases, cuts, ratios, report, rounds, tables
 from .machine import Progress, machine, versions
-from .processes import LOAD, Broken, cores, say
+from .processes import LOAD, cores, say
 from .rig import ALGORITHMS, ROOT, Rig, Tools
 
 # What each part takes, in seconds, on two slow cores; only an estimate, corrected as the run goes on.
@@ -28,6 +31,7 @@ def arguments():
     parser.add_argument("--readme", action="store_true", help="with the report, the block of README too")
     parser.add_argument("--rounds", type=int, help="rounds of each shot (7, quick 3)")
     parser.add_argument("--requests", type=int, help="requests in a round (30000, quick 15000)")
+    parser.add_argument("--callers", type=int, default=1000, help="people of each algorithm")
     parser.add_argument("--accounts", type=int, default=1_000_000, help="accounts for memory and start")
     parser.add_argument("--only", nargs="*", default=CUTS, choices=CUTS, help="these cuts only")
     parser.add_argument("--cases", nargs="*", help="these cases only")
@@ -48,7 +52,7 @@ def measure(options, progress):
     plan = {
         "rounds": options.rounds or (3 if options.quick else 7),
         "requests": options.requests or (15_000 if options.quick else 30_000),
-        "callers": 1000,
+        "callers": options.callers,
     }
     tools = Tools.find(options.binaries, options.peers)
     results = {
@@ -66,7 +70,7 @@ def measure(options, progress):
         if not options.quick:
             results["limits_proved"] = cases.limited(field)
         shots = cases.shots(field, wanted)
-        reports = rounds.fire(shots, plan["rounds"], plan["requests"], progress)
+        reports = rounds.fire(shots, plan["rounds"], plan["requests"], progress, skipped=tools.skipped)
         results["cases"] = {}
         for (case, contender), of_shot in reports.items():
             results["cases"].setdefault(case, {})[contender] = rounds.summary(of_shot) | {"rounds": of_shot}
@@ -100,9 +104,10 @@ def take_cuts(options, field, plan, found, progress):
         progress.part(name)
         try:
             found[name] = takes[name]()
-        except Broken as broken:
+        except Exception as broken:  # what was measured before must not be lost, whatever this is
+            traceback.print_exc()
             say(f"SKIPPED the cut {name}: {broken}")
-            field.rig.tools.skipped[f"the cut {name}"] = str(broken)
+            field.rig.tools.skipped[f"the cut {name}"] = str(broken) or type(broken).__name__
 
 
 def main():
@@ -110,6 +115,8 @@ def main():
     options.out.mkdir(parents=True, exist_ok=True)
     path = options.out / "results.json"
     if not options.report:
+        # Whoever ends us ends what we have started, and the folder goes too.
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
         # The harness itself, and whatever it starts besides the contenders, stays off their core.
         os.sched_setaffinity(0, cores()[LOAD])
         count, seconds = (options.rounds or 3, "quick") if options.quick else (options.rounds or 7, "full")

@@ -2,6 +2,7 @@
 what is not in the results is said to be missing."""
 
 import json
+import re
 from pathlib import Path
 
 from . import charts, tables
@@ -34,8 +35,11 @@ def page(results):
     yield "Written by `make bench`; every figure of every round is in results.json.\n"
     yield "![The targets](charts/targets.svg)\n"
     yield from tables.ratios(results)
-    yield "\n## Beside the others\n\n![CPU of a request with a credential](charts/tokens.svg)\n"
-    yield "![CPU of a request by protocol](charts/protocols.svg)\n"
+    yield "\n## Beside the others\n"
+    drawn = pictures(results)
+    for name, what in (("tokens.svg", "with a credential"), ("protocols.svg", "by protocol")):
+        if name in drawn:
+            yield f"![CPU of a request {what}](charts/{name})\n"
     for name in results["cases"]:
         yield from tables.case(results, name)
     if results["cuts"]:
@@ -82,9 +86,18 @@ def pictures(results):
     return found
 
 
+def write_section(path, text):
+    """Puts `text` where the page has a section with the same heading, or at its end: each harness has a section of its own."""
+    heading = text.splitlines()[0]
+    sections = re.split(r"(?m)^(?=# )", path.read_text() if path.exists() else "")
+    sections = [text if section.startswith(f"{heading}\n") else section for section in sections if section]
+    sections += [] if text in sections else [text]
+    path.write_text("\n".join(f"{section.strip()}\n" for section in sections))
+
+
 def write(results, folder):
     """RESULTS.md and charts beside results.json."""
-    (folder / "RESULTS.md").write_text("\n".join(page(results)).rstrip() + "\n")
+    write_section(folder / "RESULTS.md", "\n".join(page(results)))
     (folder / "charts").mkdir(exist_ok=True)
     for name, picture in pictures(results).items():
         (folder / "charts" / name).write_text(picture)

@@ -8,25 +8,37 @@ import random
 import statistics
 import time
 
-from .processes import say
+from .processes import Broken, say
 
 FIGURES = ("cpu_us", "rps", "p50_us", "p99_us", "rss")
 
 
-def fire(shots, rounds, requests, progress=None, seed=1):
-    """Fires every shot once in each round, in a new order: (case, contender) -> its reports."""
-    reports = {(shot.case.name, shot.contender): [] for shot in shots}
+def fire(shots, rounds, requests, progress=None, seed=1, skipped=None):
+    """Fires every shot once in each round, in a new order: (case, contender) -> its reports. Whoever breaks is left out."""
+    alive, reports = list(shots), {(shot.case.name, shot.contender): [] for shot in shots}
+
+    def attempt(shot, count):
+        place = (shot.case.name, shot.contender)
+        try:
+            return shot.fire(count)
+        except (Broken, OSError) as error:
+            say(f"SKIPPED {shot.contender} at {shot.case.name}: {error}")
+            alive.remove(shot)
+            reports.pop(place)
+            if skipped is not None:
+                skipped[f"{shot.contender} at {shot.case.name}"] = f"broke while it was measured: {error}"
+
     for shot in shots:
-        shot.fire(max(requests // 10, shot.callers))  # caches and connections are warm before the first round
+        attempt(shot, max(requests // 10, shot.callers))  # caches and connections are warm before the first round
     order, began = random.Random(seed), time.monotonic()
     for number in range(rounds):
         if progress:
             progress.part(f"round {number + 1} of {rounds}")
-        for shot in shuffled(shots, order):
-            reports[shot.case.name, shot.contender].append(shot.fire(requests))
-        say(
-            f"round {number + 1} of {rounds}: {brief(reports)} ({(time.monotonic() - began) / (number + 1):.0f} s each)"
-        )
+        for shot in list(shuffled(alive, order)):
+            if report := attempt(shot, requests):
+                reports[shot.case.name, shot.contender].append(report)
+        each = (time.monotonic() - began) / (number + 1)
+        say(f"round {number + 1} of {rounds}: {brief(reports)} ({each:.0f} s each)")
     return reports
 
 

@@ -1,0 +1,166 @@
+"""The yardstick's own arithmetic: ratios, credentials, pages and pictures. Run by tests/yardstick.rs, and by hand:
+python3 -m unittest discover bench/tests
+"""
+
+import json
+import random
+import subprocess
+import sys
+import tempfile
+import unittest
+import xml.etree.ElementTree as xml
+import zlib
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from yardstick import credentials, ratios, report, rounds  # noqa: E402
+from yardstick import contenders as c  # noqa: E402
+from yardstick.cases import Case, Shot  # noqa: E402
+from yardstick.processes import Broken  # noqa: E402
+
+
+def shot(*costs):
+    """The reports of a shot whose rounds cost so much."""
+    reports = [
+        {
+            "requests": 10,
+            "errors": 0,
+            "seconds": 1.0,
+            "cpu_us": cost,
+            "rps": 10.0,
+            "p50_us": 5,
+            "p99_us": 9,
+            "rss": 2**20,
+        }
+        for cost in costs
+    ]
+    return rounds.summary(reports) | {"rounds": reports}
+
+
+CASES = {
+    "jwt_rs256": {
+        c.BARE: shot(10, 20),
+        c.OURS: shot(12, 26),
+        c.HAPROXY: shot(40, 40),
+        c.ENVOY: shot(30, 36),
+        c.EXPERT: shot(9, 9),
+    },
+    "jwt_hs256": {c.BARE: shot(10, 10), c.OURS: shot(11, 11), c.HAPROXY: shot(22, 22)},
+    "refusal_401": {c.OURS: shot(3, 3)},
+    "refusal_429": {c.OURS: shot(9, 19.5)},
+}
+KEYS = "jwt_vs_bare rs256_vs_best_peer es256_vs_best_peer hs256_vs_haproxy key_vs_envoy refusal_vs_pass login_storm_p99 routes_10000_vs_10"
+
+
+class Ratios(unittest.TestCase):
+    def setUp(self):
+        self.detail = ratios.ratios(CASES, {})
+        self.numbers = ratios.numbers(self.detail)
+
+    def test_there_are_eight_and_each_is_a_number_or_has_a_reason(self):
+        self.assertEqual(list(self.numbers), KEYS.split())
+        for name, number in self.numbers.items():
+            self.assertTrue(number is not None or self.detail[name]["reason"], name)
+
+    def test_a_ratio_is_taken_within_a_round(self):
+        # 12 ÷ 10 and 26 ÷ 20, not 19 ÷ 15; the dearest algorithm counts.
+        self.assertEqual(self.numbers["jwt_vs_bare"], 1.25)
+        self.assertEqual(self.detail["jwt_vs_bare"]["of"], "jwt_rs256")
+
+    def test_the_best_packaged_peer_counts_and_what_nobody_can_install_does_not(self):
+        self.assertEqual(self.detail["rs256_vs_best_peer"]["against"], c.ENVOY)
+        self.assertEqual(self.numbers["hs256_vs_haproxy"], 0.5)
+
+    def test_the_dearer_refusal_counts(self):
+        self.assertEqual(self.numbers["refusal_vs_pass"], 0.75)
+
+    def test_what_was_not_measured_is_missing_and_not_good(self):
+        self.assertIsNone(self.numbers["es256_vs_best_peer"])
+        self.assertIsNone(self.numbers["login_storm_p99"])
+
+
+class Rounds(unittest.TestCase):
+    def test_every_shot_is_fired_in_every_round_and_those_of_a_case_follow_each_other(self):
+        fired = []
+        shots = [
+            Shot(Case(case, case), who, None, lambda n, at=(case, who): fired.append(at) or {}, 0)
+            for case in "abc"
+            for who in "xyz"
+        ]
+        for one in rounds.shuffled(shots, random.Random(1)):
+            one.fire(1)
+        self.assertEqual(len(set(fired)), 9)
+        places = [case for case, _ in fired]
+        self.assertEqual([places[n : n + 3] for n in (0, 3, 6)], [[places[n]] * 3 for n in (0, 3, 6)])
+
+    def test_whoever_breaks_is_left_out_and_said_to_be(self):
+        def breaks(_):
+            raise Broken("gone")
+
+        good = Shot(Case("a", "a"), "good", None, lambda _: shot(1)["rounds"][0], 0)
+        skipped, bad = {}, Shot(Case("a", "a"), "bad", None, breaks, 0)
+        found = rounds.fire([bad, good], 3, 10, skipped=skipped)
+        self.assertEqual({place: len(reports) for place, reports in found.items()}, {("a", "good"): 3})
+        self.assertIn("gone", skipped["bad at a"])
+
+
+class Credentials(unittest.TestCase):
+    def test_a_key_has_the_form_that_the_gateway_reads(self):
+        text = credentials.api_key(credentials.numbered_uuid("key", 7), 7)
+        self.assertEqual((len(text), text[:4]), (4 + 22 + 43 + 6, "pck_"))
+        self.assertEqual(text[-6:], credentials.base62(zlib.crc32(text[:-6].encode()), 6))
+
+    def test_ids_are_uuids_of_version_7_in_order(self):
+        ids = [credentials.numbered_uuid("account", n) for n in (0, 1, 1000)]
+        self.assertEqual({one.version for one in ids}, {7})
+        self.assertEqual(ids, sorted(ids))
+
+    def test_openssl_reads_the_pem_of_a_jwk(self):
+        zeros = credentials.b64(bytes(31) + b"\1")
+        modulus = credentials.b64(b"\xc1" + bytes(254) + b"\1")
+        for jwk in ({"kty": "OKP", "crv": "Ed25519", "x": zeros}, {"kty": "RSA", "n": modulus, "e": "AQAB"}):
+            pem = credentials.pem_of(jwk).encode()
+            read = subprocess.run(["openssl", "asn1parse"], input=pem, capture_output=True, check=True)
+            self.assertIn(b"BIT STRING", read.stdout)
+
+
+class Told(unittest.TestCase):
+    def setUp(self):
+        detail = ratios.ratios(CASES, {})
+        where = dict.fromkeys(("cpu", "cores", "kernel", "rustc", "date", "commit"), "x")
+        self.results = {
+            "machine": where | {"memory_gib": 1, "load_average_before": 0.5},
+            "versions": {"nginx": "1.22"},
+            "plan": {"rounds": 2, "requests": 10, "callers": 1000},
+            "skipped": {"envoy": "cannot be had"},
+            "cases": CASES,
+            "cuts": {},
+            "ratios": ratios.numbers(detail),
+            "ratios_detail": detail,
+        }
+
+    def test_the_page_says_what_was_missed_and_what_was_skipped(self):
+        page = "\n".join(report.page(self.results))
+        self.assertIn(
+            "| a refusal (401 or 429, the dearer) ÷ a pass | 0.75 (0.75–0.75) | 0.6 | 0.45 | **missed** |", page
+        )
+        self.assertIn("not measured: the storm of logins", page)
+        self.assertIn("- envoy: cannot be had", page)
+
+    def test_the_sections_of_others_stay(self):
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "RESULTS.md"
+            path.write_text("# What a request costs\n\nold\n\n# Another\n\nkept\n")
+            report.write_section(path, "# What a request costs\n\nnew")
+            self.assertEqual(path.read_text(), "# What a request costs\n\nnew\n\n# Another\n\nkept\n")
+
+    def test_the_pictures_are_well_formed(self):
+        found = report.pictures(json.loads(json.dumps(self.results)))
+        self.assertEqual(set(found), {"tokens.svg", "targets.svg"})
+        for picture in found.values():
+            xml.fromstring(picture)
+
+
+if __name__ == "__main__":
+    unittest.main()
