@@ -25,7 +25,7 @@ use tokio::{
 /// An answer that takes longer is an error: nothing in a bench may hang.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// An answer's head longer than this is an error.
-const HEAD_MAX: usize = 64 * 1024;
+pub(crate) const HEAD_MAX: usize = 64 * 1024;
 
 /// What to send.
 pub struct Plan {
@@ -160,7 +160,7 @@ async fn exchange(target: SocketAddr, client: Option<Client>, request: &[u8]) ->
     Ok((head.status, (!head.closes).then_some(client)))
 }
 
-fn percentile(sorted: &[u32], percent: usize) -> u64 {
+pub(crate) fn percentile(sorted: &[u32], percent: usize) -> u64 {
     sorted.get((sorted.len() * percent / 100).min(sorted.len().saturating_sub(1))).copied().unwrap_or_default().into()
 }
 

@@ -41,7 +41,7 @@ async fn answer(mut stream: TcpStream) -> std::io::Result<()> {
 }
 
 /// Removes the complete heads at the front of `received` and says how many they were.
-fn take_heads(received: &mut Vec<u8>) -> usize {
+pub(crate) fn take_heads(received: &mut Vec<u8>) -> usize {
     let (mut heads, mut end) = (0, 0);
     while let Some(place) = received[end..].windows(BLANK_LINE.len()).position(|window| window == BLANK_LINE) {
         heads += 1;

@@ -1,13 +1,13 @@
 //! The three programs' parts, put together: load through the bare proxy to the upstream.
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
 use bench::{
     bare::{self, Downstream},
     load,
     process::listen,
-    upstream,
+    streams, upstream,
 };
 use tokio::sync::watch;
 
@@ -49,6 +49,34 @@ async fn every_request_is_answered_through_the_bare_proxy_over_connections_that_
         scheduled.seconds >= 499.0 / 5000.0,
         "the last of 500 requests is due after 499 five-thousandths of a second"
     );
+
+    stop.send(true).unwrap();
+    front.await.unwrap().unwrap();
+    back.await.unwrap().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_event_of_every_stream_arrives_through_the_bare_proxy() {
+    let (stop, stopped) = watch::channel(false);
+    let any = "127.0.0.1:0".parse().unwrap();
+    let (back, front) = (listen(any).unwrap(), listen(any).unwrap());
+    let (back_address, target) = (back.local_addr().unwrap(), front.local_addr().unwrap());
+    let script = streams::Script { chunks: 20, pace: Duration::from_millis(1) };
+    let back = tokio::spawn(streams::serve(back, script, stopped.clone()));
+    let front = tokio::spawn(bare::serve(front, Downstream::Clear { h2c: false }, back_address, stopped));
+
+    let watch = |chunks| {
+        let (path, spread) = ("/x".to_owned(), Duration::from_millis(1));
+        let plan = streams::Plan { target, path, streams: 30, at_once: 10, chunks, spread, headers: vec![] };
+        tokio::task::spawn_blocking(move || streams::run(plan))
+    };
+    let report = watch(20).await.unwrap().unwrap();
+    assert_eq!((report.streams, report.errors, report.events), (30, 0, 600), "{report:?}");
+    assert!(report.arrivals <= 630 && report.first_byte_p50_us > 0, "{report:?}");
+    assert!(report.first_byte_p50_us <= report.first_byte_p99_us, "{report:?}");
+
+    let lacking = watch(21).await.unwrap().unwrap();
+    assert_eq!(lacking.errors, 30, "another number of events than expected is an error");
 
     stop.send(true).unwrap();
     front.await.unwrap().unwrap();
