@@ -4,15 +4,18 @@
 //! settings say and lets a bounded number wait; who comes after that is told to come back (503), not queued for longer
 //! than a client would wait. The algorithm is `identity`'s.
 
-use std::sync::Arc;
+use std::{sync::Arc, thread};
 
 use identity::{Argon2Params, Hasher, Password, PasswordHash, Verdict};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, oneshot};
 
 use crate::{error::ApiError, metrics::OfficeMetrics, office::OfficeError};
 
 /// Computations that may wait for each one that runs. At 33 ms each (19 MiB, 2 passes, measured) the last waits a second.
 const WAITING_PER_SLOT: usize = 32;
+
+/// A tenth of a request's share of a core that is short (sched(7)): less would keep those who log in waiting for too long.
+const NICE: i32 = 10;
 
 /// Runs password computations.
 pub(crate) struct Hashing {
@@ -73,12 +76,26 @@ impl Hashing {
         };
         self.metrics.hashes.inc();
         let hasher = Arc::clone(&self.hasher);
-        let done = tokio::task::spawn_blocking(move || {
-            let _held = (room, slot);
-            work(&hasher)
+        let (tell, told) = oneshot::channel();
+        let begun = thread::Builder::new().name("password".to_owned()).spawn(move || {
+            let held = (room, slot);
+            give_way();
+            let done = work(&hasher);
+            drop(held);
+            // Whoever asked may have left.
+            drop(tell.send(done));
         });
+        begun.map_err(|_| ApiError::Busy)?;
         // The panic's own words are in the log already, by the panic hook; they may hold what is nobody's business.
-        done.await.map_err(|_| ApiError::Internal("a password computation was cut off".to_owned()))
+        told.await.map_err(|_| ApiError::Internal("a password computation was cut off".to_owned()))
+    }
+}
+
+/// Requests come before passwords: a crowd that logs in must not slow down everybody who has. On Linux a priority is a
+/// thread's own, so each computation has one; to begin it costs a thousandth of the work.
+fn give_way() {
+    if let Err(error) = rustix::process::nice(NICE) {
+        tracing::debug!(%error, "passwords are computed at the priority of requests");
     }
 }
 
@@ -158,6 +175,14 @@ mod tests {
         assert_eq!(hashing.slots.available_permits(), 0);
         drop(go);
         assert!(hashing.compute(|_| ()).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn who_computes_comes_after_everybody_else() {
+        let priority = || rustix::process::getpriority_process(None).unwrap();
+        let before = priority();
+        let during = one_at_a_time().compute(move |_| priority()).await.unwrap();
+        assert_eq!((during, priority()), ((before + NICE).min(19), before));
     }
 
     #[tokio::test]
