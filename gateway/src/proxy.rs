@@ -194,6 +194,13 @@ impl ProxyHttp for Door {
         {
             journey.guard = Some(Guard::post(session, None));
         }
+        if journey.speaks_http2_upstream()
+            && session.is_body_done()
+            && let Some(attempt) = &journey.attempt
+        {
+            // There no end of a body is told of when there is none.
+            attempt.is_sent();
+        }
         inject::rewrite(request, journey, &self.minter, journey.now)?;
         // Whoever came together is sent together: a service that sleeps is woken once for them all (docs/performance.md).
         tokio::task::yield_now().await;

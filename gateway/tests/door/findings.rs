@@ -159,35 +159,41 @@ fn targets_that_no_uri_may_hold_are_refused_by_the_door_itself() {
     assert_eq!(Answer::parse(&exchange(platform.http, request)).status, 200, "browsers send it so");
 }
 
+/// A server of HTTP/2 that says how many bytes it was sent; to `/pool/silent` it says nothing.
+fn counting_over_http2() -> std::net::SocketAddr {
+    let (tell, told) = mpsc::channel();
+    thread::spawn(move || {
+        Builder::new_current_thread().enable_all().build().unwrap().block_on(async move {
+            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+            tell.send(listener.local_addr().unwrap()).unwrap();
+            while let Ok((stream, _)) = listener.accept().await {
+                tokio::spawn(async move {
+                    let mut server = h2::server::handshake(stream).await.unwrap();
+                    while let Some(Ok((request, mut respond))) = server.accept().await {
+                        tokio::spawn(async move {
+                            if request.uri().path() == "/pool/silent" {
+                                return std::future::pending().await;
+                            }
+                            let (mut body, mut received) = (request.into_body(), 0);
+                            while let Some(Ok(piece)) = body.data().await {
+                                received += piece.len();
+                                drop(body.flow_control().release_capacity(piece.len()));
+                            }
+                            let text = received.to_string();
+                            let mut send = respond.send_response(http::Response::new(()), false).unwrap();
+                            send.send_data(text.into(), true).unwrap();
+                        });
+                    }
+                });
+            }
+        });
+    });
+    told.recv().unwrap()
+}
+
 #[test]
 fn a_long_upload_to_http_2_is_not_taken_for_a_silent_server() {
-    let address = {
-        let (tell, told) = mpsc::channel();
-        thread::spawn(move || {
-            Builder::new_current_thread().enable_all().build().unwrap().block_on(async move {
-                let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-                tell.send(listener.local_addr().unwrap()).unwrap();
-                while let Ok((stream, _)) = listener.accept().await {
-                    tokio::spawn(async move {
-                        let mut server = h2::server::handshake(stream).await.unwrap();
-                        while let Some(Ok((request, mut respond))) = server.accept().await {
-                            tokio::spawn(async move {
-                                let (mut body, mut received) = (request.into_body(), 0);
-                                while let Some(Ok(piece)) = body.data().await {
-                                    received += piece.len();
-                                    drop(body.flow_control().release_capacity(piece.len()));
-                                }
-                                let text = received.to_string();
-                                let mut send = respond.send_response(http::Response::new(()), false).unwrap();
-                                send.send_data(text.into(), true).unwrap();
-                            });
-                        }
-                    });
-                }
-            });
-        });
-        told.recv().unwrap()
-    };
+    let address = counting_over_http2();
     let platform = pool(&[address], "protocol = \"h2c\"\nresponse_timeout = \"1s\"").start();
     let mut client =
         client(&platform, "POST /pool/x HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 5000\r\n\r\n");
@@ -198,4 +204,16 @@ fn a_long_upload_to_http_2_is_not_taken_for_a_silent_server() {
     let mut answer = String::new();
     client.read_to_string(&mut answer).unwrap();
     assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("5000"), "{answer}");
+}
+
+#[test]
+fn a_silent_server_of_http_2_is_given_up() {
+    let platform = pool(&[counting_over_http2()], "protocol = \"h2c\"\nresponse_timeout = \"1s\"").start();
+    for request in ["GET /pool/silent HTTP/1.1\r\n", "POST /pool/silent HTTP/1.1\r\nContent-Length: 2\r\n"] {
+        let mut client = client(&platform, &format!("{request}Host: x\r\nConnection: close\r\n\r\n"));
+        client.write_all(b"ok").unwrap();
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 504"), "{request:?}: {answer}");
+    }
 }
