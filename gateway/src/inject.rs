@@ -99,11 +99,12 @@ pub(crate) fn strip(headers: &mut HeaderMap, reserved: &Reserved, forward_creden
 
 /// HTTP/2 clients may send each cookie as a field of its own; elsewhere they are one (RFC 9113 §8.2.3).
 fn join_cookies(headers: &mut HeaderMap) {
+    if headers.get_all(header::COOKIE).iter().nth(1).is_none() {
+        return;
+    }
     let crumbs: Vec<&[u8]> = headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes).collect();
     // What was made of values is one.
-    if crumbs.len() > 1
-        && let Ok(whole) = HeaderValue::from_bytes(&crumbs.join(&b"; "[..]))
-    {
+    if let Ok(whole) = HeaderValue::from_bytes(&crumbs.join(&b"; "[..])) {
         headers.insert(header::COOKIE, whole);
     }
 }
