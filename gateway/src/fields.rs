@@ -4,10 +4,8 @@
 
 use std::{fmt::Write, net::IpAddr};
 
-use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
-use pingora::http::header_value_from_raw;
 use smallvec::SmallVec;
 
 /// Fields on their way into a header.
@@ -20,8 +18,6 @@ struct Field {
     name: HeaderName,
     /// Where the value ends; it begins where the one before it ends.
     end: usize,
-    /// Is every byte known to be one that a value may hold?
-    is_clean: bool,
 }
 
 // === impl Fields ===
@@ -35,21 +31,7 @@ impl Fields {
     /// A field that says `text`.
     pub(crate) fn text(&mut self, name: HeaderName, text: impl AsRef<[u8]>) {
         self.text.extend_from_slice(text.as_ref());
-        self.end(name, false);
-    }
-
-    /// A field that says a compact JWS (RFC 7515 §7.1): its header as it is written, payload and signature as bytes. What is
-    /// base64url and dots need not be looked at again.
-    pub(crate) fn compact_jws(&mut self, name: HeaderName, (header, payload, signature): (&str, &[u8], &[u8])) {
-        self.text.extend_from_slice(header.as_bytes());
-        for part in [payload, signature] {
-            self.text.push(b'.');
-            let begin = self.text.len();
-            self.text.resize(begin + part.len().div_ceil(3) * 4, 0);
-            let written = BASE64_URL_SAFE_NO_PAD.encode_slice(part, &mut self.text[begin..]).unwrap_or(0);
-            self.text.truncate(begin + written);
-        }
-        self.end(name, true);
+        self.end(name);
     }
 
     /// A field that says a number.
@@ -79,7 +61,7 @@ impl Fields {
             self.text.truncate(begin);
             return;
         }
-        self.end(name, false);
+        self.end(name);
     }
 
     /// Sets every field in place of whatever stood there. A value that holds what no value may (RFC 9110 §5.5: control
@@ -87,19 +69,16 @@ impl Fields {
     pub(crate) fn set(self, headers: &mut HeaderMap) {
         let text = Bytes::from(self.text);
         let mut begin = 0;
-        for Field { name, end, is_clean } in self.fields {
-            let value = text.slice(begin..end);
-            begin = end;
-            if is_clean {
-                headers.insert(name, header_value_from_raw(value));
-            } else if let Ok(value) = HeaderValue::from_maybe_shared(value) {
+        for Field { name, end } in self.fields {
+            if let Ok(value) = HeaderValue::from_maybe_shared(text.slice(begin..end)) {
                 headers.insert(name, value);
             }
+            begin = end;
         }
     }
 
-    fn end(&mut self, name: HeaderName, is_clean: bool) {
-        self.fields.push(Field { name, end: self.text.len(), is_clean });
+    fn end(&mut self, name: HeaderName) {
+        self.fields.push(Field { name, end: self.text.len() });
     }
 }
 

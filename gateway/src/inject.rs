@@ -21,14 +21,8 @@ use smallvec::SmallVec;
 use uuid::Uuid;
 
 use crate::{
-    assertions::{Minted, Minter},
-    config::IdentityHeader,
-    directory::Known,
-    fields::Fields,
-    inbound::Inbound,
-    journey::Journey,
-    upstream::Upstream,
-    websocket,
+    assertions::Minter, config::IdentityHeader, directory::Known, fields::Fields, inbound::Inbound, journey::Journey,
+    upstream::Upstream, websocket,
 };
 
 /// Everything an injection needs besides the request itself.
@@ -62,14 +56,17 @@ pub(crate) fn rewrite(
     let mut parts = Parts::from(std::mem::replace(request, empty));
     injection.target(&mut parts)?;
     let headers = &mut parts.headers;
-    let mut fields = Fields::with_capacity(896);
+    let mut fields = Fields::with_capacity(384);
     inbound.request_id.trace(headers, &mut fields);
     injection.forwarding(headers, parts.uri.authority(), &mut fields);
-    injection.identify(&mut fields);
+    let assertion = injection.identify(&mut fields);
     strip(headers, &journey.rules.reserved, permit.route().forward_credential);
     join_cookies(headers);
     headers.reserve(16);
     fields.set(headers);
+    if let Some(assertion) = assertion {
+        headers.insert(IdentityHeader::XGatewayAssertion.name(), assertion);
+    }
     *request = RequestHeader::from(parts);
     Ok(())
 }
@@ -150,20 +147,21 @@ impl Injection<'_> {
         }
     }
 
-    /// The identity headers that the upstream asked for.
-    fn identify(&self, fields: &mut Fields) {
+    /// The identity headers that the upstream asked for. The assertion, which has memory of its own, is returned.
+    fn identify(&self, fields: &mut Fields) -> Option<HeaderValue> {
+        let mut assertion = None;
         for wanted in &self.upstream.headers {
             match (wanted, self.known) {
                 (IdentityHeader::XRequestId, _) => fields.text(wanted.name(), self.inbound.request_id.as_str()),
                 (IdentityHeader::XGatewayAssertion, Some(known)) => {
                     let (principal, upstream) = (&known.principal, &self.upstream.name);
-                    let take = |minted: &Minted| fields.compact_jws(wanted.name(), minted.parts());
-                    known.assertions.with(self.minter, principal, upstream, self.now, take);
+                    assertion = known.assertions.of(self.minter, principal, upstream, self.now);
                 }
                 (_, Some(known)) => self.field(*wanted, known, fields),
                 (_, None) => {}
             }
         }
+        assertion
     }
 
     /// One header about the caller, if there is something to say.
