@@ -260,11 +260,22 @@ pub(crate) fn check(response: &mut ResponseHeader) -> Result<(), Refusal> {
         response.remove_header(&header::CONTENT_LENGTH);
     }
     response.remove_header(&ASSERTION);
-    if response.headers.keys().any(is_of_connection) {
+    let (mut bytes, mut of_connection) = (0, false);
+    for (name, value) in &response.headers {
+        bytes += name.as_str().len() + value.len();
+        of_connection |= is_of_connection(name);
+    }
+    if bytes > MOST_HEADER_BYTES {
+        return Err(Refusal::UpstreamInvalid);
+    }
+    if of_connection {
         connection_fields(response);
     }
     Ok(())
 }
+
+/// Names and values of an answer's fields. Servers of HTTP/2 can send as many as there is memory for; few clients take more.
+const MOST_HEADER_BYTES: usize = 128 * 1024;
 
 pub(crate) const ASSERTION: HeaderName = HeaderName::from_static("x-gateway-assertion");
 

@@ -14,6 +14,7 @@ use prometheus::IntGauge;
 
 use crate::{
     answer::{LocalAnswer, Readers},
+    config::Protocol,
     directory::Known,
     door::Door,
     inbound::Inbound,
@@ -22,7 +23,7 @@ use crate::{
     snapshot::Snapshot,
     streams::{Ticket, cut, guard::Guard},
     tunnel::Carried,
-    upstream::{Attempt, Failure, Tries, Upstream},
+    upstream::{Attempt, Break, Failure, Tries, Upstream},
     websocket::Handshake,
 };
 
@@ -116,9 +117,9 @@ impl Journey {
         Ok((Arc::clone(self.rules.upstream(permit)), permit))
     }
 
-    /// Does the request go to servers that speak HTTP/2 and nothing else?
-    pub(crate) fn speaks_http2_upstream(&self) -> bool {
-        self.permit.as_ref().is_some_and(|permit| self.rules.upstream(permit).is_http2())
+    /// What the servers speak that the request goes to.
+    pub(crate) fn upstream_speaks(&self, protocol: Protocol) -> bool {
+        self.permit.as_ref().is_some_and(|permit| self.rules.upstream(permit).protocol() == protocol)
     }
 
     /// The state of the limits to tell the client.
@@ -181,17 +182,17 @@ impl Journey {
         Ok(peer)
     }
 
-    /// The attempt has failed: tells its server, and finds out whether there may be another if the request can be sent
-    /// again. `stale`: on a connection that was closed while it lay idle, which is nobody's fault.
-    pub(crate) fn attempt_failed(&mut self, error: &Error, may_send_again: bool, stale: bool) -> bool {
+    /// The attempt is broken: tells its server if it has failed, and finds out whether there may be another if the request can
+    /// be sent again.
+    pub(crate) fn attempt_broke(&mut self, error: &Error, may_send_again: bool, broke: Break) -> bool {
         let (Some(failure), None, Some(attempt)) = (Failure::of(error), &self.refusal, &mut self.attempt) else {
             return false;
         };
-        if !stale {
+        if broke == Break::Failure {
             attempt.failed(failure);
             self.tries.without(attempt);
         }
-        may_send_again && self.destination().is_ok_and(|(upstream, _)| upstream.may_retry(&self.tries, stale))
+        may_send_again && self.destination().is_ok_and(|(upstream, _)| upstream.may_retry(&self.tries, broke))
     }
 
     /// The time of the request is over: whose fault is it, if its body `is_whole`?

@@ -165,7 +165,7 @@ pub async fn build(folder: ConfigFolder, config: Config, data: &Path) -> Result<
         metrics: metrics.clone(),
         readiness: Arc::clone(&readiness),
         certified: Certified::new(&settings.tls.clients),
-        most_in_flight: limits::requests_at_once(),
+        most_in_flight: limits::requests_at_once(settings.server.max_requests),
         https: at.https.map(|address| address.port()),
     };
     let mut background = vec![

@@ -26,10 +26,10 @@ pub(crate) fn descriptors() -> usize {
     now.map_or(usize::MAX, |now| usize::try_from(now).unwrap_or(usize::MAX))
 }
 
-/// Requests that may be in flight at once. Half of the descriptors are for clients' connections; of the others some are for the
-/// database, the listeners and files, and an idle connection gives its own up to whoever needs one.
-pub(crate) fn requests_at_once() -> i64 {
-    i64::try_from(descriptors() / 8 * 3).unwrap_or(i64::MAX)
+/// Requests that may be in flight at once, at most `wanted`. Half of the descriptors are for clients' connections; of the others
+/// some are for the database, the listeners and files, and an idle connection gives its own up to whoever needs one.
+pub(crate) fn requests_at_once(wanted: usize) -> i64 {
+    i64::try_from(wanted.min(descriptors() / 8 * 3)).unwrap_or(i64::MAX)
 }
 
 /// Sheds requests while memory is short, for as long as the process lives.

@@ -26,6 +26,7 @@ use policies::{Auth, Refusal, decide};
 
 use crate::{
     answer::{self, LocalAnswer, Preflight},
+    config::Protocol,
     connection::Facts,
     door::Door,
     grpc,
@@ -34,7 +35,7 @@ use crate::{
     journey::{Admission, Journey},
     streams::{self, cut, guard::Guard},
     tunnel,
-    upstream::{Attempt, Failure},
+    upstream::{Break, Failure},
     websocket::Handshake,
 };
 
@@ -154,7 +155,9 @@ impl ProxyHttp for Door {
         }
         if session.get_keepalive().is_some() {
             let draining = self.readiness.draining.load(Ordering::Relaxed);
-            session.set_keepalive((!draining).then_some(journey.rules.keepalive.as_secs()));
+            // 0: for how long is not for Pingora to see to.
+            session.set_keepalive((!draining).then_some(0));
+            cut::stay(journey.rules.keepalive);
         }
         match admission {
             Ok(Admission::Forward) => Ok(false),
@@ -188,17 +191,15 @@ impl ProxyHttp for Door {
         if streams::takes_long(session) {
             self.watch(session, journey);
         }
-        // On HTTP/1 the connection hears that the time of its request is over. A stream of HTTP/2 needs somebody to hear it, and
-        // has him where a time is given: else, for what costs some allocations, it is reset when a server drips.
-        if journey.guard.is_none() && session.is_http2() && journey.attempt.as_ref().is_some_and(Attempt::has_own_time)
-        {
+        // On HTTP/1 the connection hears that the time of its request is over. A stream of HTTP/2 needs somebody to hear it.
+        if journey.guard.is_none() && session.is_http2() {
             journey.guard = Some(Guard::post(session, None));
         }
-        if journey.speaks_http2_upstream()
+        // On HTTP/2 no end of a body is told of when there is none.
+        if !journey.upstream_speaks(Protocol::Http1)
             && session.is_body_done()
             && let Some(attempt) = &journey.attempt
         {
-            // There no end of a body is told of when there is none.
             attempt.is_sent();
         }
         inject::rewrite(request, journey, &self.minter, journey.now)?;
@@ -225,7 +226,7 @@ impl ProxyHttp for Door {
         }
         // On HTTP/1 the connection's guard does this, with the time that the server takes left out. A gRPC call may be silent,
         // where there is gRPC.
-        let may_be_silent = || grpc::is_call(&session.req_header().headers) && journey.speaks_http2_upstream();
+        let may_be_silent = || grpc::is_call(&session.req_header().headers) && journey.upstream_speaks(Protocol::Http2);
         if end || session.as_http1().is_some() || may_be_silent() {
             return Ok(());
         }
@@ -265,11 +266,9 @@ impl ProxyHttp for Door {
         if let Some(attempt) = &mut journey.attempt {
             attempt.has_begun();
         }
-        if session.req_header().version == Version::HTTP_10 && response.headers.contains_key(header::TRANSFER_ENCODING)
-        {
-            // It knows no chunks (RFC 9112 §6.1): the end of the connection is the end of the body.
-            response.remove_header(&header::TRANSFER_ENCODING);
+        if session.req_header().version == Version::HTTP_10 && !response.headers.contains_key(header::CONTENT_LENGTH) {
             session.set_keepalive(None);
+            journey.guard.get_or_insert_with(|| Guard::post(session, None));
         }
         if streams::answers_long(session, response) {
             self.watch(session, journey);
@@ -286,13 +285,13 @@ impl ProxyHttp for Door {
         journey: &mut Self::CTX,
         mut error: Box<Error>,
     ) -> Box<Error> {
-        let retry = journey.attempt_failed(&error, true, false);
+        let retry = journey.attempt_broke(&error, true, Break::Failure);
         error.set_retry(retry);
         error
     }
 
-    /// Something has been sent: only what may be done twice (RFC 9110 §9.2.2) is sent again, if its body is still at hand
-    /// and nothing of an answer has been passed on. After a time-out it is not: who waited in vain once need not wait
+    /// Something has been sent: only what may be done twice (RFC 9110 §9.2.2), or what a server says it has not begun, is sent
+    /// again, if its body is still at hand and nothing of an answer has been passed on. After a time-out it is not: who waited in vain once need not wait
     /// again, and a service that is too slow need not be asked twice.
     fn error_while_proxy(
         &self,
@@ -308,19 +307,22 @@ impl ProxyHttp for Door {
             error.set_retry(false);
             return error;
         }
-        // A server that waits for the rest of a body is not to blame, however long it is silent: else whoever leaves bodies
-        // unfinished would open its circuit to everybody.
+        // Who leaves a body unfinished is to blame, and not the server that waits for the rest of it.
         if *error.etype() == ErrorType::ReadTimedout && !session.as_mut().is_body_done() {
             error.set_retry(false);
             journey.refusal.get_or_insert(Refusal::RequestTimeout);
             return error;
         }
+        let broke = match error.retry {
+            RetryType::ReusedOnly if reused => Break::Stale,
+            RetryType::Decided(true) if *error.etype() == ErrorType::H2Error => Break::Declined,
+            _ => Break::Failure,
+        };
         let may_send_again = Failure::of(&error) == Some(Failure::Closed)
             && session.response_written().is_none()
-            && session.req_header().method.is_idempotent()
+            && (broke == Break::Declined || session.req_header().method.is_idempotent())
             && !session.as_ref().retry_buffer_truncated();
-        let stale = reused && error.retry == RetryType::ReusedOnly;
-        let retry = journey.attempt_failed(&error, may_send_again, stale);
+        let retry = journey.attempt_broke(&error, may_send_again, broke);
         error.set_retry(retry);
         error
     }

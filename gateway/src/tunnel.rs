@@ -30,6 +30,7 @@ use crate::{
     inject,
     journey::Journey,
     streams::{self, cut},
+    upstream::{Attempt, Break},
     websocket::{self, Handshake},
 };
 
@@ -139,11 +140,11 @@ async fn connect(connector: &TransportConnector, journey: &mut Journey) -> Resul
         match connector.new_stream(&*peer).await.map_err(Error::into_up) {
             Ok(stream) => {
                 let mut backend = Backend::new_with_options(stream, &*peer);
-                backend.read_timeout = peer.options.read_timeout;
+                backend.read_timeout = journey.attempt.as_ref().map(Attempt::longest_silence);
                 backend.write_timeout = peer.options.write_timeout;
                 return Ok(backend);
             }
-            Err(error) if journey.attempt_failed(&error, true, false) => {}
+            Err(error) if journey.attempt_broke(&error, true, Break::Failure) => {}
             Err(error) => return Err(error),
         }
     }

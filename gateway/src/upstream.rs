@@ -30,7 +30,7 @@ use policies::{Permit, Refusal};
 use tokio::task::JoinHandle;
 
 pub(crate) use self::{
-    attempt::{Attempt, Failure},
+    attempt::{Attempt, Break, Failure},
     retry::Tries,
 };
 use self::{
@@ -41,7 +41,7 @@ use self::{
     server::{Server, Vitals, now},
 };
 use crate::{
-    config::{Endpoint, IdentityHeader, UpstreamSettings},
+    config::{Endpoint, IdentityHeader, Protocol, UpstreamSettings},
     metrics::UpstreamMetrics,
     streams::cut,
 };
@@ -185,15 +185,15 @@ impl Upstream {
         tries.made += 1;
         let mut peer = Box::new(server.peer.clone());
         let patience = self.mould.patience(timeouts);
-        peer::adapt(&mut peer.options, timeouts, patience, left);
+        peer::adapt(&mut peer.options, timeouts, left);
         cut::end_by(deadline);
         let server = Arc::clone(server);
         Ok((peer, Attempt { upstream: Arc::clone(self), server, probe, trial, told: false, deadline, patience }))
     }
 
     /// May a request be tried once more, at a server that has not failed it? Spends from the budget if so; a connection that was
-    /// `stale` when it was taken up again costs the server no work, and so no budget.
-    pub(crate) fn may_retry(&self, tries: &Tries, stale: bool) -> bool {
+    /// stale when it was taken up again costs the server no work, and so no budget.
+    pub(crate) fn may_retry(&self, tries: &Tries, broke: Break) -> bool {
         if tries.made >= self.settings.retry.tries || self.circuit.is_open() {
             return false;
         }
@@ -201,7 +201,7 @@ impl Upstream {
         if !self.servers.load().iter().any(is_left) {
             return false;
         }
-        if !stale && !self.budget.withdraw(now()) {
+        if broke != Break::Stale && !self.budget.withdraw(now()) {
             self.metrics.retries_withheld.inc();
             return false;
         }
@@ -253,9 +253,8 @@ impl Upstream {
         }
     }
 
-    /// Is HTTP/2 spoken, and nothing else?
-    pub(crate) fn is_http2(&self) -> bool {
-        self.settings.protocol == crate::config::Protocol::Http2
+    pub(crate) fn protocol(&self) -> Protocol {
+        self.settings.protocol
     }
 
     /// Brings the gauges up to date, after a change.

@@ -150,6 +150,8 @@ pub struct Server {
     pub max_connections: usize,
     /// Client connections of one address.
     pub max_connections_per_address: usize,
+    /// Requests under way at once.
+    pub max_requests: usize,
     /// Requests on one connection.
     pub max_requests_per_connection: u32,
     /// HTTP/2 streams at once on one connection.

@@ -51,6 +51,9 @@ pub(super) struct Server {
     pub(super) max_connections: Given<u64>,
     /// Client connections of one IPv4 address or IPv6 /64; half of `max_connections` by default.
     pub(super) max_connections_per_address: Given<u64>,
+    /// Requests under way at once, over all connections; more are refused with 503. 20000 by default, and never more than three
+    /// eighths of the file descriptors.
+    pub(super) max_requests: Given<u64>,
     /// Requests on one connection, then the client has to make another one; 100000 by default.
     pub(super) max_requests_per_connection: Given<u64>,
     /// HTTP/2 streams at once on one connection; 100 by default.

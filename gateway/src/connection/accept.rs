@@ -166,8 +166,8 @@ impl<A: HttpServerApp + Send + Sync + 'static> Listener<A> {
 
     async fn converse_http1(&self, guarded: Guarded) {
         let mut session = ServerSession::new_http1(Box::new(guarded));
-        // Until the first request says what its configuration wants; the head's own deadline comes first.
-        session.set_keepalive(Some(self.limits.patience.header.as_secs() + 5));
+        // Without a timer of Pingora's: the first head has its own deadline, the next ones `cut::await_request`.
+        session.set_keepalive(Some(0));
         session.set_keepalive_reuses_remaining(Some(self.limits.requests));
         let mut done = self.app.process_new_http(session, &self.stop).await;
         while let Some((stream, settings)) = done.map(ReusedHttpStream::consume) {

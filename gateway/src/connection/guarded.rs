@@ -59,6 +59,8 @@ pub(crate) struct Guarded {
     most_stashed: usize,
     /// Set between two requests.
     next_request: AtomicBool,
+    /// Has nothing of the next request come?
+    is_idle: bool,
     pub(super) farewell: Option<Farewell>,
     pub(super) is_half_closed: bool,
     /// What is wrong with the body that is being read.
@@ -121,6 +123,7 @@ impl Guarded {
             judged: 0,
             most_stashed: limits.head.bytes + EARLY,
             next_request: AtomicBool::new(false),
+            is_idle: false,
             farewell: None,
             is_half_closed: false,
             unreadable: None,
@@ -304,8 +307,13 @@ impl Guarded {
     fn wait(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let awaited = match &self.speaks {
             Protocol::Http1(http1) => match http1.awaits() {
-                // Between two requests the client may be silent for as long as Pingora keeps the connection.
-                Awaited::Head if self.stash.is_empty() && !self.reading.is_running() => Awaited::Nothing,
+                // Between two requests the client may be silent for as long as the last one's rules say.
+                Awaited::Head if self.stash.is_empty() && !self.reading.is_running() => {
+                    if !std::mem::replace(&mut self.is_idle, true) {
+                        cut::await_request();
+                    }
+                    Awaited::Nothing
+                }
                 Awaited::Body if self.patience.body_rate == 0 => Awaited::Nothing,
                 awaited => awaited,
             },
@@ -368,6 +376,10 @@ impl AsyncRead for Guarded {
             Poll::Ready(Ok(())) if into.filled().len() == before => this.no_more(cx),
             judged => judged,
         };
+        if this.is_idle && (judged.is_ready() || !this.stash.is_empty()) {
+            this.is_idle = false;
+            cut::request_begun();
+        }
         if judged.is_pending() {
             cut::resume();
             // Whoever waits for the client has nothing more to say for now: what is gathered waits for nothing.
@@ -378,6 +390,8 @@ impl AsyncRead for Guarded {
             }
         }
         match judged {
+            // An idle connection is closed without a word.
+            Poll::Pending if this.is_idle && cut::is_over() => Poll::Ready(Ok(())),
             // Whoever waits for the client hears it so, and can still answer.
             Poll::Pending if cut::is_over() => Poll::Ready(Err(ErrorKind::TimedOut.into())),
             Poll::Pending if this.farewell.is_none() && !this.is_half_closed => this.wait(cx),

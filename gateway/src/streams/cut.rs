@@ -1,8 +1,8 @@
 //! The last resort: a request that does not hear that it is over is cut off. And the time by which it must be over.
 //!
 //! Pingora has one time-out, for each read by itself: a server that sends a byte now and then keeps its request for ever.
-//! So each request carries a time for the whole, and one for what its server does next ([`answer_by`], [`heard`]). When one
-//! of them has passed, the request is polled and [`is_over`]: whoever reads from the client, or stands guard before it,
+//! So each request carries a time for the whole, and one for what its server does next ([`answer_by`], [`heard`]); and a
+//! connection one for its next request ([`await_request`]), since this alarm costs less than Pingora's timers. When one of them has passed, the request is polled and [`is_over`]: whoever reads from the client, or stands guard before it,
 //! reports an error, and the client is told. That takes no write to be possible; what is not heard within [`GRACE`] is
 //! dropped: its connection is closed, or its stream of HTTP/2 reset. So is a request whose caller has lost the right to
 //! it, and which waits for nothing but a backend that takes no more of an upload.
@@ -44,11 +44,15 @@ struct Running {
     /// When the server must have done the next thing.
     next: Cell<Option<Instant>>,
     has_begun: Cell<bool>,
-    /// How long the server may be silent once its answer has begun; `None`: Pingora's own time-out sees to that.
+    /// How long the server may be silent, once its answer has begun.
     silence: Cell<Option<Duration>>,
     /// The server's time does not run: it is the client who takes nothing.
     is_excused: Cell<bool>,
     is_over: Cell<bool>,
+    /// How long the connection may lie idle between two requests.
+    idle: Cell<Duration>,
+    /// When the next request must have begun.
+    request: Cell<Option<Instant>>,
     alarm: RefCell<Alarm>,
 }
 
@@ -109,10 +113,10 @@ pub(crate) fn answer_by(head: Instant) {
 }
 
 /// The answer has begun; from here on the server may be silent for so long.
-pub(crate) fn answer_begun(silence: Option<Duration>) {
+pub(crate) fn answer_begun(silence: Duration) {
     with(|running| {
         running.has_begun.set(true);
-        running.silence.set(silence);
+        running.silence.set(Some(silence));
         running.expect_more();
     });
 }
@@ -145,6 +149,21 @@ pub(crate) fn resume() {
     });
 }
 
+/// After this request the connection may lie idle for so long.
+pub(crate) fn stay(idle: Duration) {
+    with(|running| running.idle.set(idle));
+}
+
+/// The connection lies idle; how long it may is what the request before said.
+pub(crate) fn await_request() {
+    with(|running| running.request.set(Some(Instant::now() + running.idle.get())));
+}
+
+/// The next request has begun.
+pub(crate) fn request_begun() {
+    with(|running| running.request.set(None));
+}
+
 /// Has the time of the request that runs here passed?
 pub(crate) fn is_over() -> bool {
     RUNNING.try_with(|running| running.is_over.get()).unwrap_or(false)
@@ -167,6 +186,7 @@ impl Running {
         self.silence.set(None);
         self.is_excused.set(false);
         self.is_over.set(false);
+        self.request.set(None);
     }
 
     fn expect_more(&self) {
@@ -178,11 +198,8 @@ impl Running {
         if self.is_cut(cx) {
             return Poll::Ready(End::Cut);
         }
-        let until = match (self.whole.get(), self.next.get()) {
-            (Some(whole), Some(next)) => whole.min(next),
-            (Some(until), None) | (None, Some(until)) => until,
-            (None, None) => return Poll::Pending,
-        };
+        let ends = [self.whole.get(), self.next.get(), self.request.get()];
+        let Some(until) = ends.into_iter().flatten().min() else { return Poll::Pending };
         let is_over = self.is_over.get();
         ready!(self.alarm.borrow_mut().poll(if is_over { until + GRACE } else { until }, cx));
         self.is_over.set(true);

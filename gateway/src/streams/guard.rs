@@ -13,7 +13,7 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_core::Stream;
-use http::HeaderMap;
+use http::{HeaderMap, Version, header};
 use parking_lot::Mutex;
 use pingora::{
     Error, ErrorType, Result,
@@ -100,6 +100,14 @@ impl Guarded {
     }
 }
 
+/// HTTP/1.0 knows no chunks (RFC 9112 §6.1), which Pingora announces after every filter: the end of the connection is the end
+/// of the body.
+fn without_chunks(task: &mut HttpTask) {
+    if let HttpTask::Header(header, _) = task {
+        header.remove_header(&header::TRANSFER_ENCODING);
+    }
+}
+
 /// Awaits one thing that the inner session does, or the end.
 macro_rules! unless_ended {
     ($guarded:ident, $does:expr) => {{
@@ -124,8 +132,11 @@ impl CustomSession for Guarded {
         unless_ended!(self, self.inner.read_body_or_idle(no_body_expected))
     }
 
-    async fn response_duplex_vec(&mut self, tasks: Vec<HttpTask>) -> Result<bool> {
+    async fn response_duplex_vec(&mut self, mut tasks: Vec<HttpTask>) -> Result<bool> {
         cut::excuse();
+        if self.inner.req_header().version == Version::HTTP_10 {
+            tasks.iter_mut().for_each(without_chunks);
+        }
         unless_ended!(self, self.inner.response_duplex_vec(tasks))
     }
 

@@ -32,10 +32,17 @@ pub(super) struct Patience {
     pub(super) head: Duration,
     /// Between two pieces of the answer.
     pub(super) silence: Duration,
-    /// Is there a time that Pingora does not keep?
-    pub(super) is_own: bool,
-    /// Does Pingora keep the longest silence?
-    pub(super) by_pingora: bool,
+}
+
+/// What a broken attempt says.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Break {
+    /// The server has failed.
+    Failure,
+    /// The connection had been closed while it lay idle, which is nobody's fault.
+    Stale,
+    /// A server of HTTP/2 says that it has done nothing with the request and will not (RFC 9113 §6.8, §8.7).
+    Declined,
 }
 
 /// How an attempt failed through the server's fault.
@@ -64,21 +71,19 @@ impl Attempt {
         self.deadline.is_some_and(|deadline| Instant::now() >= deadline)
     }
 
-    /// Is there a time that Pingora does not keep: for the whole, or for the head of the answer?
-    pub(crate) fn has_own_time(&self) -> bool {
-        self.deadline.is_some() || self.patience.is_own
+    /// The longest that a server may be silent.
+    pub(crate) fn longest_silence(&self) -> Duration {
+        self.patience.head.max(self.patience.silence)
     }
 
-    /// The request has been sent, so the answer must begin. From the first read of a head to the next Pingora's own time-out
-    /// begins anew, so this one holds for the head as a whole.
+    /// The request has been sent, so the head of the answer must come, all of it.
     pub(crate) fn is_sent(&self) {
         cut::answer_by(Instant::now() + self.patience.head);
     }
 
-    /// The head of the answer has come. Where Pingora's time-out is the longer one, silence is bounded here.
+    /// The head of the answer has come.
     pub(crate) fn has_begun(&self) {
-        let Patience { head, silence, by_pingora, .. } = self.patience;
-        cut::answer_begun((silence < head || !by_pingora).then_some(silence));
+        cut::answer_begun(self.patience.silence);
     }
 
     /// The server has answered, whatever it said.

@@ -22,9 +22,6 @@ use crate::config::{Protocol, TlsSettings, UpstreamSettings, UpstreamTimeouts};
 pub(super) struct Mould {
     tls: Option<Identity>,
     alpn: ALPN,
-    /// Is HTTP/2 spoken, and nothing else? There an answer is waited for while the request is still being sent, so Pingora's time-out for reading
-    /// would cut long uploads off.
-    is_http2: bool,
     max_h2_streams: usize,
     timeouts: UpstreamTimeouts,
     group_key: u64,
@@ -49,7 +46,6 @@ impl Mould {
                 Protocol::Http2 => ALPN::H2,
                 Protocol::Negotiated => ALPN::H2H1,
             },
-            is_http2: settings.protocol == Protocol::Http2,
             max_h2_streams: settings.max_h2_streams,
             timeouts: settings.timeouts,
             group_key: group_key(name, settings),
@@ -100,18 +96,15 @@ impl Mould {
         let silence = route.response.unwrap_or(self.timeouts.response);
         // What the route says of silence at all is said of the first one too.
         let first_byte = route.first_byte.or(if route.response.is_some() { None } else { self.timeouts.first_byte });
-        let by_pingora = !self.is_http2;
-        Patience {
-            head: first_byte.unwrap_or(silence),
-            silence,
-            is_own: first_byte.is_some() || !by_pingora,
-            by_pingora,
-        }
+        Patience { head: first_byte.unwrap_or(silence), silence }
     }
 }
 
 /// What the route says of timeouts, in place of what the upstream says; and no longer than what is left of the whole.
-pub(super) fn adapt(options: &mut PeerOptions, route: &Timeouts, patience: Patience, left: Option<Duration>) {
+///
+/// No time for reading is given: Pingora knows but one for every read of a try, and makes a timer for each. [`Patience`] is
+/// kept by `streams::cut`.
+pub(super) fn adapt(options: &mut PeerOptions, route: &Timeouts, left: Option<Duration>) {
     let Timeouts { connect, response, first_byte: _, total: _, idle } = *route;
     if let Some(connect) = connect {
         options.connection_timeout = Some(connect);
@@ -120,18 +113,13 @@ pub(super) fn adapt(options: &mut PeerOptions, route: &Timeouts, patience: Patie
     if let Some(response) = response {
         options.write_timeout = Some(response);
     }
-    // Pingora has one time-out for every read of a try. The shorter one is kept by `streams::cut`.
-    options.read_timeout = patience.by_pingora.then_some(patience.head.max(patience.silence));
     if let Some(idle) = idle {
         options.idle_timeout = Some(idle);
     }
     if let Some(left) = left {
-        for timeout in [
-            &mut options.connection_timeout,
-            &mut options.total_connection_timeout,
-            &mut options.read_timeout,
-            &mut options.write_timeout,
-        ] {
+        for timeout in
+            [&mut options.connection_timeout, &mut options.total_connection_timeout, &mut options.write_timeout]
+        {
             *timeout = Some(timeout.map_or(left, |timeout| timeout.min(left)));
         }
     }
@@ -206,22 +194,21 @@ mod tests {
         let mould = Mould::new("a", &UpstreamSettings::shipped());
         let adapted = |route: &Timeouts, left| {
             let mut options = mould.cast(&Target::Inet(([127, 0, 0, 1], 80).into())).expect("an address").options;
-            adapt(&mut options, route, mould.patience(route), left);
+            adapt(&mut options, route, left);
             options
         };
         let seconds = Duration::from_secs;
         let options = adapted(&Timeouts { response: Some(seconds(9)), ..Timeouts::default() }, None);
-        assert_eq!((options.read_timeout, options.connection_timeout), (Some(seconds(9)), Some(seconds(2))));
-        for (first_byte, longest) in [(300, 300), (5, 60)] {
+        assert_eq!((options.write_timeout, options.connection_timeout), (Some(seconds(9)), Some(seconds(2))));
+        for first_byte in [300, 5] {
             let route = Timeouts { first_byte: Some(seconds(first_byte)), ..Timeouts::default() };
             let options = adapted(&route, None);
-            assert_eq!((options.read_timeout, options.write_timeout), (Some(seconds(longest)), Some(seconds(60))));
-            let patience = Patience { head: seconds(first_byte), silence: seconds(60), is_own: true, by_pingora: true };
+            assert_eq!((options.read_timeout, options.write_timeout), (None, Some(seconds(60))));
+            let patience = Patience { head: seconds(first_byte), silence: seconds(60) };
             assert_eq!(mould.patience(&route), patience);
         }
         let options = adapted(&Timeouts::default(), Some(seconds(1)));
-        let all =
-            [options.connection_timeout, options.total_connection_timeout, options.read_timeout, options.write_timeout];
-        assert_eq!(all, [Some(seconds(1)); 4]);
+        let all = [options.connection_timeout, options.total_connection_timeout, options.write_timeout];
+        assert_eq!(all, [Some(seconds(1)); 3]);
     }
 }

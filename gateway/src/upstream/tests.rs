@@ -150,7 +150,7 @@ async fn an_open_circuit_refuses_at_once_and_says_for_how_long() {
     let refusal = pick(&pool).err().unwrap();
     assert_eq!((refusal.code(), refusal.retry_after()), ("upstream_circuit_open", Some(60)));
     assert_eq!((pool.metrics.circuit_open.get(), pool.metrics.circuit_opened.get()), (1, 1));
-    assert!(!pool.may_retry(&tries(), false), "nor is anything tried again");
+    assert!(!pool.may_retry(&tries(), Break::Failure), "nor is anything tried again");
 }
 
 #[tokio::test]
@@ -162,7 +162,7 @@ async fn a_request_is_tried_on_other_servers_only_and_three_times_at_most() {
         assert!(seen.insert(name(&attempt)), "twice at one server");
         attempt.failed(Failure::Connect);
         tries.without(&attempt);
-        if !pool.may_retry(&tries, false) {
+        if !pool.may_retry(&tries, Break::Failure) {
             break;
         }
     }
@@ -173,7 +173,7 @@ async fn a_request_is_tried_on_other_servers_only_and_three_times_at_most() {
     let mut tries = self::tries();
     let (_, attempt) = alone.pick(&permit, IpAddr::V4(Ipv4Addr::LOCALHOST), &mut tries).unwrap();
     tries.without(&attempt);
-    assert!(!alone.may_retry(&tries, false), "there is no other");
+    assert!(!alone.may_retry(&tries, Break::Failure), "there is no other");
 }
 
 #[tokio::test]
@@ -184,7 +184,7 @@ async fn retries_end_with_their_budget() {
     for _ in 0..100 {
         let mut tries = tries();
         drop(pool.pick(&permit(), IpAddr::V4(Ipv4Addr::LOCALHOST), &mut tries).unwrap());
-        retried += usize::from(pool.may_retry(&tries, false));
+        retried += usize::from(pool.may_retry(&tries, Break::Failure));
     }
     assert_eq!(retried, 10);
     assert_eq!(pool.metrics.retries_withheld.get(), 90);
@@ -197,7 +197,7 @@ async fn the_whole_request_has_an_end_whatever_is_tried() {
     let pool = made(&UpstreamSettings { timeouts, ..settings(2) }, None).await;
     let mut tries = tries();
     let (peer, attempt) = pool.pick(&permit(), IpAddr::V4(Ipv4Addr::LOCALHOST), &mut tries).unwrap();
-    assert!(peer.options.read_timeout.unwrap() <= Duration::from_millis(20));
+    assert!(peer.options.write_timeout.unwrap() <= Duration::from_millis(20));
     while !attempt.is_overdue() {
         std::thread::yield_now();
     }

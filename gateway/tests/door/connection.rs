@@ -198,12 +198,67 @@ fn a_keepalive_connection_may_be_silent_for_longer_than_a_head() {
 }
 
 #[test]
+fn an_idle_connection_is_closed_in_time_and_one_whose_head_has_begun_is_not() {
+    let platform = Setup::default().edit("gateway.toml", "keepalive = \"60s\"", "keepalive = \"1s\"").start();
+    let request = "GET /demo/public/x HTTP/1.1\r\nHost: a\r\n\r\n";
+    let ask = |mut kept: &TcpStream| {
+        let mut bytes = Vec::new();
+        while !bytes.ends_with(b"}") {
+            let mut piece = [0; 4096];
+            let read = kept.read(&mut piece).unwrap();
+            assert_ne!(read, 0, "the connection has ended");
+            bytes.extend_from_slice(&piece[..read]);
+        }
+    };
+    let (mut idle, mut slow) = (open(platform.http), open(platform.http));
+    for kept in [&mut idle, &mut slow] {
+        kept.write_all(request.as_bytes()).unwrap();
+        ask(kept);
+    }
+    slow.write_all(&request.as_bytes()[..9]).unwrap();
+    // Nothing more is said, and nothing less than the time itself is waited.
+    let began = Instant::now();
+    assert_eq!(idle.read(&mut [0; 64]).unwrap(), 0);
+    assert!((Duration::from_millis(800)..Duration::from_secs(20)).contains(&began.elapsed()), "{:?}", began.elapsed());
+    slow.write_all(&request.as_bytes()[9..]).unwrap();
+    ask(&slow);
+}
+
+#[test]
 fn a_body_that_drips_is_refused() {
     let platform = Setup::default().edit("gateway.toml", "min_body_rate = 240", "min_body_rate = 1000000").start();
     let mut stream = open(platform.http);
     stream.write_all(b"POST /demo/public/x HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\nhello").unwrap();
     let answer = rest(stream);
     assert_eq!((answer.status, &*answer.code()), (408, "request_timeout"), "{answer:?}");
+}
+
+#[test]
+fn requests_under_way_are_capped() {
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let platform = Setup::default()
+        .upstream(silent.local_addr().unwrap())
+        .edit("gateway.toml", "max_requests = 20000", "max_requests = 1")
+        .start();
+    let ask = || platform.send("GET", "/demo/public/x", &[], "");
+    let mut held = open(platform.http);
+    held.write_all(b"GET /demo/public/x HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    let (upstream, _) = silent.accept().unwrap();
+    assert_eq!(platform.metric("portcullis_requests_in_flight"), 1);
+    let refused = ask();
+    assert_eq!((refused.status, &*refused.code()), (503, "overloaded"));
+    assert!(refused.header("retry-after").is_some());
+    assert_eq!(platform.send("GET", "/healthz", &[], "").status, 200);
+    drop((held, upstream));
+    eventually("the one under way has ended", || platform.metric("portcullis_requests_in_flight") == 0);
+    let answering = thread::spawn(move || {
+        let (mut upstream, _) = silent.accept().unwrap();
+        let mut request = [0; 4096];
+        assert_ne!(upstream.read(&mut request).unwrap(), 0);
+        upstream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").unwrap();
+    });
+    assert_eq!(ask().status, 200);
+    answering.join().unwrap();
 }
 
 #[test]

@@ -13,6 +13,7 @@ mod differential;
 mod findings;
 mod grpc;
 mod guards;
+mod http2_backends;
 mod lifecycle;
 mod main_path;
 mod nodes;

@@ -86,6 +86,7 @@ impl Reader<'_, '_> {
                 (max_connections as u64).div_ceil(2),
                 1,
             ),
+            max_requests: self.count(raw.max_requests.as_ref(), 20_000, 1),
             max_requests_per_connection,
             http2_max_streams,
             http2_max_resets,

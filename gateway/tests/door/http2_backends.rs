@@ -1,0 +1,146 @@
+//! Services that speak HTTP/2 by prior knowledge, and do not behave.
+
+use std::{
+    io::{Read, Write},
+    net::{SocketAddr, TcpStream},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+        mpsc,
+    },
+    thread,
+    time::Duration,
+};
+
+use bytes::Bytes;
+use h2::{Reason, RecvStream, server::SendResponse};
+use http::{Request, Response};
+use tokio::runtime::Builder;
+
+use crate::{
+    backends::pool,
+    platform::{Answer, Platform, exchange},
+};
+
+/// Bytes of the great answer: more than all windows and buffers on the way together.
+const GREAT: usize = 32 * 1024 * 1024;
+
+/// What a service does with a request: the number counts those before it.
+type Behaviour = fn(Request<RecvStream>, SendResponse<Bytes>, usize);
+
+fn serve(behaviour: Behaviour) -> SocketAddr {
+    let (tell, told) = mpsc::channel();
+    thread::spawn(move || {
+        Builder::new_current_thread().enable_all().build().unwrap().block_on(async move {
+            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+            tell.send(listener.local_addr().unwrap()).unwrap();
+            let count = Arc::new(AtomicUsize::new(0));
+            while let Ok((stream, _)) = listener.accept().await {
+                let count = Arc::clone(&count);
+                tokio::spawn(async move {
+                    let mut server = h2::server::handshake(stream).await.unwrap();
+                    while let Some(Ok((request, respond))) = server.accept().await {
+                        behaviour(request, respond, count.fetch_add(1, Ordering::Relaxed));
+                    }
+                });
+            }
+        });
+    });
+    told.recv().unwrap()
+}
+
+fn platform(behaviour: Behaviour) -> Platform {
+    pool(&[serve(behaviour)], "protocol = \"h2c\"").start()
+}
+
+fn say(mut respond: SendResponse<Bytes>, text: &'static str) {
+    let mut send = respond.send_response(Response::new(()), false).unwrap();
+    send.send_data(text.into(), true).unwrap();
+}
+
+#[test]
+fn a_client_of_http_1_0_gets_an_answer_of_unknown_length_without_chunks() {
+    let platform = platform(|_, respond, _| say(respond, "whole"));
+    let answer = exchange(platform.http, b"GET /pool/x HTTP/1.0\r\nHost: x\r\nConnection: keep-alive\r\n\r\n");
+    let answer = String::from_utf8(answer).unwrap().to_ascii_lowercase();
+    assert!(answer.starts_with("http/1.1 200") && answer.ends_with("\r\n\r\nwhole"), "{answer}");
+    assert!(!answer.contains("transfer-encoding") && answer.contains("connection: close"), "{answer}");
+}
+
+#[test]
+fn an_answer_whose_header_is_too_large_is_none() {
+    let platform = platform(|_, mut respond, before| {
+        let bytes = if before == 0 { 100 * 1024 } else { 130 * 1024 };
+        // One field may not have as many bytes as all of them together.
+        let fields = (0..10).map(|number| (format!("x-{number}"), "x".repeat(bytes / 10)));
+        let answer = fields.fold(Response::builder(), |answer, (name, value)| answer.header(name, value));
+        respond.send_response(answer.body(()).unwrap(), true).unwrap();
+    });
+    let ask =
+        || Answer::parse(&exchange(platform.http, b"GET /pool/x HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"));
+    assert_eq!(ask().status, 200);
+    let answer = ask();
+    assert_eq!((answer.status, answer.code().as_str()), (502, "upstream_invalid"));
+}
+
+#[test]
+fn who_takes_nothing_of_an_answer_holds_up_nobody_on_the_same_connection() {
+    let platform = platform(|request, mut respond, _| {
+        if request.uri().path() != "/pool/great" {
+            return say(respond, "small");
+        }
+        let mut send = respond.send_response(Response::new(()), false).unwrap();
+        send.send_data(vec![b'x'; GREAT].into(), true).unwrap();
+    });
+    let mut slow = TcpStream::connect(platform.http).unwrap();
+    slow.write_all(b"GET /pool/great HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+    let mut begun = [0; 1024];
+    slow.read_exact(&mut begun).unwrap();
+    for _ in 0..5 {
+        let answer = platform.send("GET", "/pool/x", &[], "");
+        assert_eq!((answer.status, &*answer.body), (200, "small"));
+    }
+    // What waited is all there.
+    let mut rest = Vec::new();
+    slow.read_to_end(&mut rest).unwrap();
+    assert!(begun.len() + rest.len() > GREAT);
+}
+
+#[test]
+fn what_a_server_has_refused_to_begin_is_tried_again() {
+    // RFC 9113 §8.7: nothing has been done with a stream that ends so.
+    let platform =
+        platform(
+            |_, mut respond, before| {
+                if before == 0 { respond.send_reset(Reason::REFUSED_STREAM) } else { say(respond, "again") }
+            },
+        );
+    let answer = platform.send("POST", "/pool/x", &[], "order");
+    assert_eq!((answer.status, &*answer.body), (200, "again"));
+    assert_eq!(platform.metric("portcullis_upstream_failures_total{kind=\"closed\",upstream=\"pool\"}"), 0);
+}
+
+#[test]
+fn a_server_that_goes_away_costs_no_request() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let platform = pool(&[listener.local_addr().unwrap()], "protocol = \"h2c\"").start();
+    thread::spawn(move || {
+        Builder::new_current_thread().enable_all().build().unwrap().block_on(async move {
+            listener.set_nonblocking(true).unwrap();
+            let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+            while let Ok((stream, _)) = listener.accept().await {
+                let mut server = h2::server::handshake(stream).await.unwrap();
+                // One request for each connection, and then it is said that there will be no more.
+                let Some(Ok((_, respond))) = server.accept().await else { continue };
+                server.graceful_shutdown();
+                say(respond, "last");
+                tokio::spawn(async move { while server.accept().await.is_some() {} });
+            }
+        });
+    });
+    for _ in 0..10 {
+        let answer = platform.send("POST", "/pool/x", &[], "");
+        assert_eq!((answer.status, &*answer.body), (200, "last"));
+        thread::park_timeout(Duration::from_millis(20));
+    }
+}
