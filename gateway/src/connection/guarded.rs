@@ -1,7 +1,7 @@
 //! A client's connection as Pingora sees it: only bytes that have been judged, and never for longer than is allowed.
 //!
-//! [`Http1`] and [`Frames`] judge; this file reads (`writing` writes), keeps the deadlines, and answers what is refused before there is a
-//! request that Pingora knows of.
+//! [`Http1`] and [`Frames`] judge; this file reads (`writing` writes, `waiting` keeps the deadlines), and answers what is refused
+//! before there is a request that Pingora knows of.
 
 use std::{
     io::{self, ErrorKind},
@@ -26,9 +26,9 @@ use tokio_util::io::poll_read_buf;
 use super::{
     deadline::Deadline,
     farewell::Farewell,
-    fault::{TooSlow, Unreadable},
+    fault::Unreadable,
     frames::{Flood, FrameLimits, Frames, PREFACE},
-    http1::{Awaited, Http1, Misread},
+    http1::{Http1, Misread},
     transport::Transport,
 };
 use crate::{metrics::ConnectionMetrics, streams::cut};
@@ -38,14 +38,12 @@ use crate::{metrics::ConnectionMetrics, streams::cut};
 pub(crate) struct Patience {
     /// From the first byte of a head, or from the connection's beginning, to the head's end.
     pub(crate) header: Duration,
-    /// Bytes of a body in each [`BODY_WINDOW`] of waiting; 0: no such demand.
+    /// Bytes of a body in each ten seconds of waiting; 0: no such demand.
     pub(crate) body_rate: u64,
     /// How long the client may take nothing of what is sent to it.
     pub(crate) write: Duration,
 }
 
-/// Over which time a body's speed is measured. Kestrel measures 240 bytes per second after 5 s of grace.
-const BODY_WINDOW: Duration = Duration::from_secs(10);
 /// Bytes that wait for their turn, beside a head: pipelined requests, or a WebSocket's first frames before the 101.
 const EARLY: usize = 32 * 1024;
 
@@ -54,13 +52,13 @@ pub(crate) struct Guarded {
     pub(super) transport: Transport,
     pub(super) speaks: Protocol,
     /// Bytes read and not passed on yet; those before `judged` may be.
-    stash: BytesMut,
+    pub(super) stash: BytesMut,
     judged: usize,
     most_stashed: usize,
     /// Set between two requests.
     next_request: AtomicBool,
     /// Has nothing of the next request come?
-    is_idle: bool,
+    pub(super) is_idle: bool,
     pub(super) farewell: Option<Farewell>,
     pub(super) is_half_closed: bool,
     /// What is wrong with the body that is being read.
@@ -190,7 +188,7 @@ impl Guarded {
     }
 
     /// From here on there is only the refusal to be sent.
-    fn refuse(&mut self, refusal: &Refusal) {
+    pub(super) fn refuse(&mut self, refusal: &Refusal) {
         self.metrics.refused(refusal.code());
         tracing::info!(client = self.client(), code = refusal.code(), "a request was refused unread");
         self.farewell = Some(Farewell::of(refusal));
@@ -299,50 +297,6 @@ impl Guarded {
                 }
             } else if ready!(self.read_on(cx))? == 0 {
                 return Poll::Ready(Ok(()));
-            }
-        }
-    }
-
-    /// The client keeps us waiting: for how long may it?
-    fn wait(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let awaited = match &self.speaks {
-            Protocol::Http1(http1) => match http1.awaits() {
-                // Between two requests the client may be silent for as long as the last one's rules say.
-                Awaited::Head if self.stash.is_empty() && !self.reading.is_running() => {
-                    if !std::mem::replace(&mut self.is_idle, true) {
-                        cut::await_request();
-                    }
-                    Awaited::Nothing
-                }
-                Awaited::Body if self.patience.body_rate == 0 => Awaited::Nothing,
-                awaited => awaited,
-            },
-            Protocol::Http2(frames, _) if frames.owes_head() => Awaited::Head,
-            Protocol::Http2(..) => Awaited::Nothing,
-        };
-        let (within, enough) = match awaited {
-            Awaited::Nothing => {
-                self.reading.end();
-                return Poll::Pending;
-            }
-            Awaited::Head => (self.patience.header, u64::MAX),
-            Awaited::Body => (BODY_WINDOW, self.patience.body_rate * BODY_WINDOW.as_secs()),
-        };
-        ready!(self.reading.poll(awaited, within, enough, cx));
-        match awaited {
-            Awaited::Body => Poll::Ready(Err(io::Error::new(ErrorKind::TimedOut, TooSlow))),
-            _ if self.is_http2() => {
-                self.metrics.refused(Refusal::RequestTimeout.code());
-                Poll::Ready(Err(ErrorKind::TimedOut.into()))
-            }
-            Awaited::Nothing | Awaited::Head if self.stash.is_empty() => {
-                self.metrics.refused("idle");
-                Poll::Ready(Ok(()))
-            }
-            Awaited::Nothing | Awaited::Head => {
-                self.refuse(&Refusal::RequestTimeout);
-                cx.waker().wake_by_ref();
-                Poll::Pending
             }
         }
     }

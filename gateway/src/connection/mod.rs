@@ -25,6 +25,7 @@ pub(crate) mod proxy_protocol;
 mod stream;
 pub(crate) mod tls;
 mod transport;
+mod waiting;
 mod writing;
 
 use pingora::{http::ResponseHeader, protocols::raw_connect::ProxyDigest, proxy::Session};
