@@ -1,6 +1,7 @@
 //! Services that speak HTTP/2 by prior knowledge, and do not behave.
 
 use std::{
+    future::poll_fn,
     io::{Read, Write},
     net::{SocketAddr, TcpStream},
     sync::{
@@ -13,13 +14,13 @@ use std::{
 };
 
 use bytes::Bytes;
-use h2::{Reason, RecvStream, server::SendResponse};
+use h2::{Reason, RecvStream, SendStream, server::SendResponse};
 use http::{Request, Response};
 use tokio::runtime::Builder;
 
 use crate::{
     backends::pool,
-    platform::{Answer, Platform, exchange},
+    platform::{Answer, Platform, eventually, exchange},
 };
 
 /// Bytes of the great answer: more than all windows and buffers on the way together.
@@ -47,6 +48,18 @@ fn serve(behaviour: Behaviour) -> SocketAddr {
         });
     });
     told.recv().unwrap()
+}
+
+/// Sends as much as it may, and says how much that is.
+async fn send_great(mut send: SendStream<Bytes>, sent: &AtomicUsize) {
+    let mut left = GREAT;
+    while left > 0 {
+        send.reserve_capacity(left.min(16 * 1024));
+        let Some(Ok(room)) = poll_fn(|cx| send.poll_capacity(cx)).await else { return };
+        left -= room;
+        sent.fetch_add(room, Ordering::Relaxed);
+        send.send_data(vec![b'x'; room].into(), left == 0).unwrap();
+    }
 }
 
 fn platform(behaviour: Behaviour) -> Platform {
@@ -85,17 +98,25 @@ fn an_answer_whose_header_is_too_large_is_none() {
 
 #[test]
 fn who_takes_nothing_of_an_answer_holds_up_nobody_on_the_same_connection() {
+    static SENT: AtomicUsize = AtomicUsize::new(0);
     let platform = platform(|request, mut respond, _| {
         if request.uri().path() != "/pool/great" {
             return say(respond, "small");
         }
-        let mut send = respond.send_response(Response::new(()), false).unwrap();
-        send.send_data(vec![b'x'; GREAT].into(), true).unwrap();
+        let send = respond.send_response(Response::new(()), false).unwrap();
+        tokio::spawn(send_great(send, &SENT));
     });
     let mut slow = TcpStream::connect(platform.http).unwrap();
     slow.write_all(b"GET /pool/great HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
     let mut begun = [0; 1024];
     slow.read_exact(&mut begun).unwrap();
+    let mut before = (0, 0);
+    eventually("the answer waits for its reader", || {
+        let sent = SENT.load(Ordering::Relaxed);
+        before = if sent == before.0 { (sent, before.1 + 1) } else { (sent, 0) };
+        before.1 == 20
+    });
+    assert!(before.0 < GREAT / 2, "{} bytes lie somewhere", before.0);
     for _ in 0..5 {
         let answer = platform.send("GET", "/pool/x", &[], "");
         assert_eq!((answer.status, &*answer.body), (200, "small"));
