@@ -1,4 +1,5 @@
-//! Time of `admit` for a cached token, in nanoseconds: `cargo run --release -p gateway --features yardstick --example admit`.
+//! Time of `admit` for a cached token and of each step, in nanoseconds:
+//! `cargo run --profile instructions -p gateway --features yardstick --example admit`.
 
 use std::time::Instant;
 
@@ -16,6 +17,9 @@ fn main() -> anyhow::Result<()> {
         *round = began.elapsed().as_nanos() / u128::from(TIMES);
     }
     rounds.sort_unstable();
-    println!("{}", rounds[2]);
+    println!("admit {}", rounds[2]);
+    for (step, nanoseconds) in rig.steps(TIMES)? {
+        println!("{step} {nanoseconds}");
+    }
     Ok(())
 }

@@ -23,7 +23,7 @@ enum Command {
     ///
     /// Prints one JSON line on stdout when ready: {"ready":true,"http":"http://…","https":null,"metrics":"http://…"}.
     /// The first start makes the data folder, a database, a master key (mode 0600) and the signing keys.
-    /// SIGHUP reloads the configuration; SIGTERM finishes what is in flight and stops.
+    /// SIGHUP reloads the configuration; SIGTERM finishes what is in flight and stops; another `serve --take-over` replaces it.
     /// Exit codes: 69 the database or a port is not to be had, 78 the configuration is wrong.
     Serve(Serve),
     /// Check a configuration: every error with its place, then its cases, then who may call what.
@@ -80,6 +80,10 @@ pub(crate) struct Serve {
     /// Where clients connect, instead of what the configuration says; port 0 lets the system choose.
     #[arg(long, value_name = "ADDR")]
     pub(crate) listen: Option<SocketAddr>,
+    /// Take the sockets over from the gateway that serves this data folder, which then finishes what is in flight and ends: a
+    /// restart without a refused connection. Where none serves, this starts as always.
+    #[arg(long)]
+    pub(crate) take_over: bool,
 }
 
 #[derive(Args)]

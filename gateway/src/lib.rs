@@ -26,6 +26,7 @@ mod feed;
 mod fields;
 mod foundation;
 mod grpc;
+mod handover;
 mod inbound;
 mod inject;
 mod journey;
@@ -69,18 +70,19 @@ use crate::{
     assertions::Minter,
     certified::Certified,
     cli::Failure,
-    config::{Config, ConfigFolder},
+    config::{Config, ConfigFolder, Server},
     directory::{Directory, DirectorySettings},
     door::Door,
     feed::Feed,
     foundation::Foundation,
+    handover::{Offer, Taken},
     limiter::Limiter,
     metrics::Metrics,
     nudges::Nudges,
     readiness::Readiness,
     record::Recorder,
     reload::Reloader,
-    serving::{Addresses, Sockets},
+    serving::{Addresses, Sockets, Stop},
     snapshot::Snapshot,
     streams::Streams,
 };
@@ -96,6 +98,9 @@ pub struct Running {
     at: Addresses,
     administered: bool,
     drain: Duration,
+    drain_delay: Duration,
+    /// `None` where the data folder has no room for a socket.
+    offer: Option<Offer>,
     stop: watch::Sender<bool>,
     door: JoinHandle<()>,
     background: Vec<JoinHandle<()>>,
@@ -105,10 +110,11 @@ pub struct Running {
 }
 
 /// Wires every part together and begins to serve. `config` is what `folder` says, perhaps with a listener of the
-/// command line's choice.
-pub async fn build(folder: ConfigFolder, config: Config, data: &Path) -> Result<Running, Failure> {
+/// command line's choice. `take_over`: from the process that serves this data folder.
+pub async fn build(folder: ConfigFolder, config: Config, data: &Path, take_over: bool) -> Result<Running, Failure> {
     let settings = config.settings.clone();
-    let sockets = Sockets::bind(&settings)?;
+    let mut taken = if take_over { Taken::ask(data)? } else { Taken::default() };
+    let sockets = Sockets::bind(&settings, &mut taken)?;
     let at = sockets.addresses();
     let foundation = Foundation::open(&settings, data).await?;
     let metrics = Metrics::new().context("the metrics cannot be registered")?;
@@ -181,8 +187,11 @@ pub async fn build(folder: ConfigFolder, config: Config, data: &Path) -> Result<
             .context("the operators' listener")?,
     ];
     background.extend(nudges.map(|nudges| serving::in_background("nudges", nudges.carry())));
+    let offer = Offer::make(&sockets, data);
     let door = serving::serve_door(door, sockets, &settings, &stopping).context("the listeners")?;
-    Ok(Running { at, administered, drain: settings.server.drain, stop, door, background, readiness, streams, metrics })
+    taken.are_ours();
+    let Server { drain, drain_delay, .. } = settings.server;
+    Ok(Running { at, administered, drain, drain_delay, offer, stop, door, background, readiness, streams, metrics })
 }
 
 // === impl Running ===
@@ -217,12 +226,29 @@ impl Running {
         )
     }
 
-    /// Accepts no more connections, lets requests in flight finish within the deadline, and ends everything.
-    pub async fn stop(self) {
+    /// Serves until it is told to stop by a signal, or another process has taken over; then ends.
+    pub(crate) async fn serve(mut self, stop: Stop) {
+        let taken = async {
+            match self.offer.take() {
+                Some(offer) => offer.taken().await,
+                None => std::future::pending().await,
+            }
+        };
+        let delay = tokio::select! {
+            () = stop.told() => self.drain_delay,
+            () = taken => Duration::ZERO,
+        };
         self.readiness.draining.store(true, std::sync::atomic::Ordering::Relaxed);
         tracing::info!("told to stop; finishing what is in flight");
+        tokio::time::sleep(delay).await;
+        self.stop().await;
+    }
+
+    /// Accepts no more connections, lets requests in flight finish within the deadline, and ends everything.
+    async fn stop(mut self) {
         // Nobody listening any more is what we want.
         let _ = self.stop.send(true);
+        let _ = (&mut self.door).await;
         let in_flight = self.metrics.in_flight.clone();
         let is_idle = || in_flight.get() == 0;
         let idle = serving::until_idle(self.drain, is_idle).await || {
@@ -236,7 +262,6 @@ impl Running {
         for task in &self.background {
             task.abort();
         }
-        self.door.abort();
         tracing::info!("stopped");
     }
 }

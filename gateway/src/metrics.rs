@@ -62,7 +62,7 @@ pub(crate) struct FeedMetrics {
 /// Connections of clients, and why some of them were ended unheard.
 #[derive(Clone)]
 pub(crate) struct ConnectionMetrics {
-    open: IntGauge,
+    pub(crate) open: IntGauge,
     refused: IntCounterVec,
 }
 

@@ -116,7 +116,7 @@ impl Door {
 }
 
 /// What the caller shows.
-fn shown(headers: &HeaderMap) -> Result<Option<Credential<'_>>, Refusal> {
+pub(crate) fn shown(headers: &HeaderMap) -> Result<Option<Credential<'_>>, Refusal> {
     let values = |name: HeaderName| headers.get_all(name).iter().map(HeaderValue::as_bytes);
     Credential::read(
         values(header::AUTHORIZATION),

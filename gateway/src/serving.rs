@@ -18,7 +18,9 @@ use axum::{
     routing::get,
 };
 use pingora::{
-    apps::HttpServerOptions, protocols::http::v2::server::default_h2_options, proxy::HttpProxy,
+    apps::{HttpServerApp, HttpServerOptions},
+    protocols::http::v2::server::default_h2_options,
+    proxy::HttpProxy,
     server::configuration::ServerConf,
 };
 use tokio::{
@@ -34,6 +36,7 @@ use crate::{
         Limits, Patience, accept::Listener, frames::FrameLimits, gate::Gate, head::HeadLimits, tls::TlsServer,
     },
     door::Door,
+    handover::Taken,
     limits,
     metrics::Metrics,
     readiness::Readiness,
@@ -42,6 +45,8 @@ use crate::{
 
 /// How often a stop looks whether the last request has ended.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
+/// How long connections without a request are kept open at a stop.
+const LINGER: Duration = Duration::from_secs(1);
 /// How often the files of certificates are looked at.
 const CERTIFICATES_EVERY: Duration = Duration::from_secs(1);
 /// Idle connections to upstreams that are kept, over all of them.
@@ -71,9 +76,10 @@ impl Stop {
     }
 }
 
-/// Binds, or says in one line which address is not to be had.
-fn bind(what: &str, address: SocketAddr) -> Result<(TcpListener, SocketAddr), Failure> {
-    let bound = TcpListener::bind(address).and_then(|listener| {
+/// Binds, or says in one line which address is not to be had. What another process had bound is used as it is.
+fn bind(what: &str, address: SocketAddr, taken: &mut Taken) -> Result<(TcpListener, SocketAddr), Failure> {
+    let bound = taken.bound_to(address).map_or_else(|| TcpListener::bind(address), Ok);
+    let bound = bound.and_then(|listener| {
         listener.set_nonblocking(true)?;
         let real = listener.local_addr()?;
         Ok((listener, real))
@@ -104,19 +110,17 @@ impl Sockets {
         Addresses { http: self.http.1, https, operators: self.operators.1 }
     }
 
-    pub(crate) fn bind(settings: &Settings) -> Result<Self, Failure> {
+    pub(crate) fn bind(settings: &Settings, taken: &mut Taken) -> Result<Self, Failure> {
         let listen = &settings.listen;
+        let http = bind("listen.http", listen.http, taken)?;
         let https = listen.https.map(|address| -> Result<_, Failure> {
             let tls = TlsServer::new(&settings.tls);
             let tls = tls.map_err(|error| Failure::Config(vec![format!("gateway.toml: [tls]: {error:#}")]))?;
-            let (socket, address) = bind("listen.https", address)?;
+            let (socket, address) = bind("listen.https", address, taken)?;
             Ok((socket, address, Arc::new(tls)))
         });
-        Ok(Self {
-            http: bind("listen.http", listen.http)?,
-            https: https.transpose()?,
-            operators: bind("listen.metrics", listen.metrics)?,
-        })
+        // In the order in which they are handed over, since port 0 fits any.
+        Ok(Self { http, https: https.transpose()?, operators: bind("listen.metrics", listen.metrics, taken)? })
     }
 }
 
@@ -144,7 +148,8 @@ pub(crate) fn watch_certificates(sockets: &Sockets, metrics: &Metrics) -> impl F
     }
 }
 
-/// Serves the door until `stop` says otherwise; the handle ends when no connection is accepted any more.
+/// Serves the door until `stop` says otherwise; the handle ends when no connection is accepted any more, and none waits for its
+/// next request.
 pub(crate) fn serve_door(
     door: Door,
     sockets: Sockets,
@@ -171,11 +176,15 @@ pub(crate) fn serve_door(
         Some((socket, _, tls)) => Some(listener(Some(tls)).serve(tokio::net::TcpListener::from_std(socket)?)),
         None => None,
     };
+    let (app, open) = (Arc::clone(&app), metrics.open.clone());
     Ok(tokio::spawn(async move {
         match https {
             Some(https) => drop(tokio::join!(http, https)),
             None => http.await,
         }
+        // Whoever is about to send a request on an open connection is answered, and told that it was the last one there.
+        until_idle(LINGER, || open.get() == 0).await;
+        app.http_cleanup().await;
     }))
 }
 

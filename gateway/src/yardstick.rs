@@ -3,6 +3,8 @@
 //! Everything is real but the way here: the configuration of `bench/config`, a database in memory, a session that is in it, a
 //! connection with one request on it. Not part of the crate's interface: only there with the feature `yardstick`.
 
+mod steps;
+
 use std::{
     collections::BTreeMap,
     io::Write,

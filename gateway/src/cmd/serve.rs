@@ -15,7 +15,7 @@ pub(crate) fn run(serve: &Serve) -> Result<(), Failure> {
     }
     logging::start(&config.settings.log);
     block_on(config.settings.server.worker_threads, async {
-        let running = build(serve.place.folder.open(), config, &serve.place.data).await?;
+        let running = build(serve.place.folder.open(), config, &serve.place.data, serve.take_over).await?;
         if running.needs_administrator() {
             say_error("portcullis: nobody administers yet; make the first administrator with");
             say_error(&format!(
@@ -25,8 +25,7 @@ pub(crate) fn run(serve: &Serve) -> Result<(), Failure> {
         }
         let stop = Stop::listen().map_err(anyhow::Error::from)?;
         say(&running.ready_line());
-        stop.told().await;
-        running.stop().await;
+        running.serve(stop).await;
         Ok(())
     })
 }

@@ -323,6 +323,11 @@ impl Reader<'_, '_> {
         }
         duration
     }
+
+    /// A length of time that may be nothing, as it is when nothing is said.
+    fn delay(&mut self, given: Option<&Placed<Value<DurationText>>>) -> Duration {
+        given.and_then(|given| self.document.resolve(given, self.folder)).map_or(Duration::ZERO, |text| text.0)
+    }
 }
 
 /// The bound of [`Hasher::new`] on memory, without spending that memory to find out.

@@ -164,6 +164,8 @@ pub struct Server {
     pub memory_limit: u64,
     /// How long an idle client connection is kept.
     pub keepalive: Duration,
+    /// How long connections are still taken once the server is told to stop.
+    pub drain_delay: Duration,
     /// How long requests in flight may take once the server is told to stop.
     pub drain: Duration,
     /// Whose `X-Forwarded-For` is believed.

@@ -67,7 +67,9 @@ pub(super) struct Server {
     pub(super) memory_limit: Given<u64>,
     /// How long an idle client connection is kept; 60s by default.
     pub(super) keepalive: Given<DurationText>,
-    /// How long requests in flight may take after SIGTERM; 30s by default.
+    /// How long connections are still taken after SIGTERM, while /readyz says that they should go elsewhere; 0s by default.
+    pub(super) drain_delay: Given<DurationText>,
+    /// How long requests in flight may take after that; 30s by default.
     pub(super) drain: Given<DurationText>,
     /// Networks of the balancers in front: only from them is X-Forwarded-For believed.
     #[serde(default)]

@@ -75,8 +75,6 @@ impl<A: HttpServerApp + Send + Sync + 'static> Listener<A> {
                 }
             }
         }
-        // Connections that wait for their next request wait no longer.
-        this.app.http_cleanup().await;
     }
 
     fn admit(self: &Arc<Self>, stream: TcpStream, peer: SocketAddr) {

@@ -51,14 +51,14 @@ fn serve(behaviour: Behaviour) -> SocketAddr {
 }
 
 /// Sends as much as it may, and says how much that is.
-async fn send_great(mut send: SendStream<Bytes>, sent: &AtomicUsize) {
+async fn send_great(mut stream: SendStream<Bytes>, sent: &AtomicUsize) {
     let mut left = GREAT;
     while left > 0 {
-        send.reserve_capacity(left.min(16 * 1024));
-        let Some(Ok(room)) = poll_fn(|cx| send.poll_capacity(cx)).await else { return };
+        stream.reserve_capacity(left.min(16 * 1024));
+        let Some(Ok(room)) = poll_fn(|cx| stream.poll_capacity(cx)).await else { return };
         left -= room;
         sent.fetch_add(room, Ordering::Relaxed);
-        send.send_data(vec![b'x'; room].into(), left == 0).unwrap();
+        stream.send_data(vec![b'x'; room].into(), left == 0).unwrap();
     }
 }
 

@@ -21,6 +21,7 @@ mod passing;
 mod patience;
 mod platform;
 mod readme;
+mod restart;
 mod secure_backends;
 mod streams;
 mod tls;

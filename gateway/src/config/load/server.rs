@@ -98,6 +98,7 @@ impl Reader<'_, '_> {
             max_uri_bytes: self.count(raw.max_uri_bytes.as_ref(), 8 * 1024, 64),
             max_body_bytes: self.count(raw.max_body_bytes.as_ref(), 10 * 1024 * 1024, 0) as u64,
             keepalive: self.duration(raw.keepalive.as_ref(), 60),
+            drain_delay: self.delay(raw.drain_delay.as_ref()),
             drain: self.duration(raw.drain.as_ref(), 30),
             underscore_headers: folding,
             reserved_headers: names,

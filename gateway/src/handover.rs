@@ -1,0 +1,160 @@
+//! A restart that refuses nobody: a new process is handed the listening sockets of the one that serves, and when it is ready the
+//! old one stops as if it had been told to.
+//!
+//! The sockets themselves change hands (`SCM_RIGHTS`, unix(7)), so both processes take connections from one queue, and there is no
+//! moment in which nobody does. Whoever serves waits at `handover.sock` in its data folder; only its own user may come. A new
+//! process that fails to start costs nothing: the old one goes on.
+
+use std::{
+    fs,
+    io::{self, IoSlice, IoSliceMut, Write},
+    mem::MaybeUninit,
+    net::{SocketAddr, TcpListener},
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::{fs::PermissionsExt, net::UnixStream},
+    },
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
+};
+use tokio::{
+    io::{AsyncReadExt, Interest},
+    net::UnixListener,
+};
+
+use crate::{cli::Failure, serving::Sockets};
+
+/// How long a new process may take from the sockets to being ready: more than its database may.
+const START: Duration = Duration::from_mins(2);
+/// Between two that try.
+const PAUSE: Duration = Duration::from_secs(1);
+/// HTTP, HTTPS and the operators'.
+const MOST_SOCKETS: usize = 3;
+/// What is said when the new process is ready.
+const READY: u8 = b'R';
+
+/// Sockets that another process has bound.
+#[derive(Default)]
+pub(crate) struct Taken {
+    sockets: Vec<TcpListener>,
+    /// Where the process waits to hear that we are ready.
+    from: Option<UnixStream>,
+}
+
+/// The sockets of this process, for the next one.
+pub(crate) struct Offer {
+    sockets: Vec<OwnedFd>,
+    at: UnixListener,
+}
+
+fn place(data: &Path) -> PathBuf {
+    data.join("handover.sock")
+}
+
+// === impl Taken ===
+
+impl Taken {
+    /// Asks whoever serves this data folder; nobody, and there is nothing to take.
+    pub(crate) fn ask(data: &Path) -> Result<Self, Failure> {
+        let Ok(from) = UnixStream::connect(place(data)) else {
+            tracing::info!("nobody serves this data folder; the sockets are our own");
+            return Ok(Self::default());
+        };
+        let sockets = receive(&from)
+            .map_err(|error| Failure::Unavailable(format!("the sockets cannot be taken over: {error}")))?;
+        Ok(Self { sockets, from: Some(from) })
+    }
+
+    /// The one that is bound to `address`, if it is among them.
+    pub(crate) fn bound_to(&mut self, address: SocketAddr) -> Option<TcpListener> {
+        let at = self.sockets.iter().position(|socket| {
+            let bound = socket.local_addr();
+            bound.is_ok_and(|bound| bound == address || (address.port() == 0 && bound.ip() == address.ip()))
+        })?;
+        Some(self.sockets.remove(at))
+    }
+
+    /// Tells the other process that it may stop.
+    pub(crate) fn are_ours(self) {
+        if let Some(mut from) = self.from
+            && let Err(error) = from.write_all(&[READY])
+        {
+            tracing::warn!(%error, "the process before does not hear that it may stop");
+        }
+    }
+}
+
+fn receive(from: &UnixStream) -> io::Result<Vec<TcpListener>> {
+    from.set_read_timeout(Some(START))?;
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST_SOCKETS))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let mut byte = [0];
+    let got = rustix::net::recvmsg(from, &mut [IoSliceMut::new(&mut byte)], &mut control, RecvFlags::CMSG_CLOEXEC)?;
+    if got.bytes == 0 {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    let rights = control.drain().filter_map(|message| match message {
+        RecvAncillaryMessage::ScmRights(sockets) => Some(sockets),
+        _ => None,
+    });
+    Ok(rights.flatten().map(TcpListener::from).collect())
+}
+
+// === impl Offer ===
+
+impl Offer {
+    /// Waits at the data folder, in place of whoever waited there before. `None` if the folder has no room for a socket.
+    pub(crate) fn make(sockets: &Sockets, data: &Path) -> Option<Self> {
+        Self::at(sockets, &place(data))
+            .inspect_err(|error| tracing::warn!(%error, "no other process can take the sockets over"))
+            .ok()
+    }
+
+    fn at(sockets: &Sockets, place: &Path) -> io::Result<Self> {
+        if place.exists() {
+            fs::remove_file(place)?;
+        }
+        let at = UnixListener::bind(place)?;
+        fs::set_permissions(place, fs::Permissions::from_mode(0o600))?;
+        let https = sockets.https.as_ref().map(|(socket, ..)| socket);
+        let all = [Some(&sockets.http.0), https, Some(&sockets.operators.0)];
+        let sockets = all.into_iter().flatten().map(|socket| socket.try_clone().map(OwnedFd::from));
+        Ok(Self { sockets: sockets.collect::<io::Result<_>>()?, at })
+    }
+
+    /// Waits until another process has taken over.
+    pub(crate) async fn taken(self) {
+        loop {
+            match self.next().await {
+                Ok(()) => return,
+                Err(error) => {
+                    tracing::warn!(%error, "the process that was to take over did not; this one goes on");
+                    tokio::time::sleep(PAUSE).await;
+                }
+            }
+        }
+    }
+
+    async fn next(&self) -> io::Result<()> {
+        let (mut to, _) = self.at.accept().await?;
+        tracing::info!("another process takes the sockets over");
+        to.async_io(Interest::WRITABLE, || self.send(&to)).await?;
+        match tokio::time::timeout(START, to.read_u8()).await?? {
+            READY => Ok(()),
+            _ => Err(io::ErrorKind::InvalidData.into()),
+        }
+    }
+
+    fn send(&self, to: impl AsFd) -> io::Result<()> {
+        let sockets: Vec<_> = self.sockets.iter().map(AsFd::as_fd).collect();
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST_SOCKETS))];
+        let mut control = SendAncillaryBuffer::new(&mut space);
+        control.push(SendAncillaryMessage::ScmRights(&sockets));
+        rustix::net::sendmsg(to, &[IoSlice::new(b"S")], &mut control, SendFlags::empty())?;
+        Ok(())
+    }
+}
