@@ -41,6 +41,7 @@ check: ## format, lints, dependencies, docs, the rules of the house, and instruc
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	scripts/check-supply-chain
+	scripts/check-deploy
 	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --locked
 	scripts/check-house-test
 	scripts/check-house

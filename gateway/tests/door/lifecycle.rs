@@ -380,3 +380,20 @@ fn idle_connections_do_not_hold_up_a_stop() {
     assert_eq!(platform.gateway().wait(), Some(0));
     assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
 }
+
+#[test]
+fn a_container_starts_with_variables_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut entrypoint = Command::new(shipped("deploy/entrypoint"));
+    let path = std::env::join_paths([std::path::Path::new(PORTCULLIS).parent().unwrap(), "/bin".as_ref()]).unwrap();
+    entrypoint.env_clear().env("PATH", path).args(["serve", "--config"]).arg(shipped("config")).arg("--data");
+    entrypoint.arg(folder.path().join("data")).env("PORT", "0").env("PORTCULLIS_METRICS_LISTEN", "127.0.0.1:0");
+    let running = Running::start(&mut entrypoint, None);
+    let http = running.address("http");
+    assert!(http.ip().is_unspecified() && http.port() != 0, "{http}");
+    let at = SocketAddr::from(([127, 0, 0, 1], http.port()));
+    assert_eq!(
+        Answer::parse(&exchange(at, b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")).status,
+        200
+    );
+}

@@ -115,7 +115,7 @@ fn where_nobody_serves_the_sockets_are_ones_own() {
 
 #[test]
 fn a_balancer_is_told_before_the_door_closes() {
-    let mut platform = Setup::default().edit("gateway.toml", "drain_delay = \"0s\"", "drain_delay = \"2s\"").start();
+    let mut platform = Setup::default().env("PORTCULLIS_DRAIN_DELAY", "2s").start();
     let began = Instant::now();
     platform.gateway().signal("TERM");
     eventually("the balancer hears", || platform.send("GET", "/readyz", &[], "").status == 503);
