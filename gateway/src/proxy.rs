@@ -19,6 +19,7 @@ use identity::{Credential, CredentialError};
 use pingora::{
     Error, ErrorType, Result, RetryType,
     http::{RequestHeader, ResponseHeader},
+    modules::http::HttpModules,
     proxy::{FailToProxy, ProxyHttp, Session},
     upstreams::peer::HttpPeer,
 };
@@ -138,6 +139,9 @@ impl ProxyHttp for Door {
     fn new_ctx(&self) -> Box<Journey> {
         Box::new(Journey::begin(self.rules.load_full(), &self.metrics.in_flight))
     }
+
+    /// None: Pingora's own is a compression that is off, and asked for every header and chunk all the same.
+    fn init_downstream_modules(&self, _: &mut HttpModules) {}
 
     async fn request_filter(&self, session: &mut Session, journey: &mut Self::CTX) -> Result<bool> {
         if session.req_header().version == Version::HTTP_10 {
