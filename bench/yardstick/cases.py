@@ -162,10 +162,17 @@ class Lineup:
             self.add("key", contender, lambda start=start: asked_key(start(), field.keys), COUNTED, field.key_lines)
 
     def refusals(self):
-        lines, ours = self.field.callers["RS256"].lines, self.gateways["RS256"]
+        people, ours = self.field.callers["RS256"], self.gateways["RS256"]
+        lines = people.lines
+
+        def used_up():
+            server = self.once(ours)
+            loads.http1(self.rig, server, "/exhausted/x", len(people.tokens), lines)
+            return server
+
         self.add("refusal_401", c.OURS, ours, COUNTED, None, 401)
         self.add("refusal_403", c.OURS, ours, "/forbidden/x", lines, 403)
-        self.add("refusal_429", c.OURS, ours, "/exhausted/x", lines, 429)
+        self.add("refusal_429", c.OURS, used_up, "/exhausted/x", lines, 429)
 
     def logged(self):
         """A process of its own, on a copy of the data: the log is the only difference."""

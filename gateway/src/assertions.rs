@@ -40,7 +40,8 @@ struct Minted {
     rest: Box<[u8]>,
     payload: usize,
     sent: u8,
-    written: Option<HeaderValue>,
+    /// Boxed, since most are never kept so.
+    written: Option<Box<HeaderValue>>,
 }
 
 /// How often an assertion is sent before it is kept as it is written. That takes twice the memory, and most callers are
@@ -85,13 +86,13 @@ impl Assertions {
 
 impl Minted {
     fn value(&mut self) -> Option<HeaderValue> {
-        if self.written.is_some() {
-            return self.written.clone();
+        if let Some(written) = &self.written {
+            return Some(HeaderValue::clone(written));
         }
         let value = self.write();
         self.sent += 1;
         if self.sent == BUSY {
-            self.written.clone_from(&value);
+            self.written = value.clone().map(Box::new);
         }
         value
     }
