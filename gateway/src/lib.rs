@@ -74,7 +74,7 @@ use crate::{
     door::Door,
     feed::Feed,
     foundation::Foundation,
-    limiter::Limiter,
+    limiter::{Leases, Limiter},
     metrics::Metrics,
     nudges::Nudges,
     readiness::Readiness,
@@ -117,7 +117,12 @@ pub async fn build(folder: ConfigFolder, config: Config, data: &Path) -> Result<
         logging::access_sink(&settings.log.access).context("the access log cannot be opened")?,
         metrics.log_dropped.clone(),
     ));
-    let limiter = Arc::new(Limiter::new(settings.server.limiter_capacity, &metrics.limiter_overflow));
+    let leases = Leases::new(&settings.shared, &readiness, &metrics.leases);
+    if let Some(leases) = &leases {
+        leases.connect().await;
+    }
+    let limiter = Limiter::new(settings.server.limiter_capacity, &metrics.limiter_overflow);
+    let limiter = Arc::new(limiter.sharing(leases.clone()));
     let keys = Arc::new(ArcSwap::from_pointee(foundation.keyring));
     let administered = foundation.store.has_account_with_role("admin").await.context("the accounts cannot be read")?;
 
@@ -181,6 +186,7 @@ pub async fn build(folder: ConfigFolder, config: Config, data: &Path) -> Result<
             .context("the operators' listener")?,
     ];
     background.extend(nudges.map(|nudges| serving::in_background("nudges", nudges.carry())));
+    background.extend(leases.map(|leases| serving::in_background("shared limits", leases.watch())));
     let door = serving::serve_door(door, sockets, &settings, &stopping).context("the listeners")?;
     Ok(Running { at, administered, drain: settings.server.drain, stop, door, background, readiness, streams, metrics })
 }

@@ -53,7 +53,7 @@ pub struct Ask {
 }
 
 /// Units that go back to where they came from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Back {
     /// The memory they came from.
     pub epoch: u64,

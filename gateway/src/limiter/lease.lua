@@ -1,6 +1,6 @@
 -- Answers one ask for a lease: `policies::lease::Ledger` in Lua. A test holds the two to each other, word for word.
 --
--- KEYS  1 the ledger: a hash of units by sub-window, `n<node>` what a node holds and until when, `t` the time of the last grant
+-- KEYS  1 the ledger: a hash of units by sub-window, `n<node>` what a node holds and until when
 --       2 the mark of the memory that it lives in, under the same hash tag: which memory it is, and since when there is one
 -- ARGV  1 a name for a memory in which there is nothing   2 the node
 --       3 units of the quota   4 its window   5 the life of a lease, both in microseconds
@@ -23,7 +23,6 @@ if not mark then
     redis.call('SET', marker, mark)
 end
 local epoch, birth = string.match(mark, '^(%d+):(%d+)$')
-now = math.max(now, tonumber(redis.call('HGET', ledger, 't') or 0))
 
 local back = tonumber(ARGV[12])
 if back > 0 and ARGV[10] == epoch then
@@ -39,15 +38,14 @@ local slices, used, others = {}, debt, 0
 local fields = redis.call('HGETALL', ledger)
 for at = 1, #fields, 2 do
     local field, value = fields[at], fields[at + 1]
-    local first = string.sub(field, 1, 1)
-    if first == 'n' then
+    if string.sub(field, 1, 1) == 'n' then
         local holds, till = string.match(value, '^(%d+):(%d+)$')
         if tonumber(till) <= now then
             redis.call('HDEL', ledger, field)
         elseif field ~= node then
             others = others + tonumber(holds)
         end
-    elseif first ~= 't' then
+    else
         local index = tonumber(field)
         if ends(index) <= now then
             redis.call('HDEL', ledger, field)
@@ -67,7 +65,6 @@ if absent > 0 then granted = 0 end
 local index = math.floor(now / slice)
 if granted + debt > 0 then
     redis.call('HINCRBY', ledger, text(index), granted + debt)
-    redis.call('HSET', ledger, 't', text(now))
     slices[#slices + 1] = { index, granted + debt }
 end
 if held + granted > 0 then

@@ -1,6 +1,7 @@
 //! What has been granted of one quota, to all nodes: the law that the script in Redis obeys, in Rust.
 //!
-//! Time is the ledger's own and an argument. When it runs backwards it stands still until it has caught up: the strict side.
+//! Time is the ledger's own and an argument. If it steps back, what was granted before counts for longer: the strict side. A step
+//! forward forgets; whoever keeps the time of a Redis must slew it.
 
 use std::collections::BTreeMap;
 
@@ -11,8 +12,6 @@ use super::{Answer, Ask, Back, Terms};
 pub struct Ledger {
     /// Which memory this is, and since when there is something in it.
     mark: Option<(u64, u64)>,
-    /// The time of the latest grant.
-    newest: u64,
     /// Units by sub-window.
     slices: BTreeMap<u64, u64>,
     /// Units that a node holds, and until when.
@@ -25,7 +24,6 @@ impl Ledger {
     /// Answers `node` at `now`. A memory in which there is nothing becomes the memory `fresh`.
     pub fn answer(&mut self, terms: Terms, node: u64, fresh: u64, now: u64, ask: &Ask) -> Answer {
         let (epoch, birth) = *self.mark.get_or_insert((fresh, now));
-        let now = now.max(self.newest);
         if let Some(back) = ask.back.filter(|back| back.epoch == epoch) {
             self.take_back(back);
         }
@@ -61,7 +59,6 @@ impl Ledger {
         let counted = u64::from(granted) + u64::from(ask.debt);
         if counted > 0 {
             *self.slices.entry(now / terms.slice()).or_default() += counted;
-            self.newest = now;
         }
         let held = ask.held + granted;
         if held > 0 {
