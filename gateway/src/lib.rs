@@ -70,13 +70,13 @@ use crate::{
     assertions::Minter,
     certified::Certified,
     cli::Failure,
-    config::{Config, ConfigFolder, Server},
+    config::{Config, ConfigFolder, Server, Settings},
     directory::{Directory, DirectorySettings},
     door::Door,
     feed::Feed,
     foundation::Foundation,
     handover::{Offer, Taken},
-    limiter::Limiter,
+    limiter::{Leases, Limiter},
     metrics::Metrics,
     nudges::Nudges,
     readiness::Readiness,
@@ -123,7 +123,7 @@ pub async fn build(folder: ConfigFolder, config: Config, data: &Path, take_over:
         logging::access_sink(&settings.log.access).context("the access log cannot be opened")?,
         metrics.log_dropped.clone(),
     ));
-    let limiter = Arc::new(Limiter::new(settings.server.limiter_capacity, &metrics.limiter_overflow));
+    let (limiter, leases) = limiter(&settings, &readiness, &metrics).await;
     let keys = Arc::new(ArcSwap::from_pointee(foundation.keyring));
     let administered = foundation.store.has_account_with_role("admin").await.context("the accounts cannot be read")?;
 
@@ -187,6 +187,7 @@ pub async fn build(folder: ConfigFolder, config: Config, data: &Path, take_over:
             .context("the operators' listener")?,
     ];
     background.extend(nudges.map(|nudges| serving::in_background("nudges", nudges.carry())));
+    background.extend(leases.map(|leases| serving::in_background("shared limits", leases.watch())));
     let offer = Offer::make(&sockets, data);
     let door = serving::serve_door(door, sockets, &settings, &stopping).context("the listeners")?;
     taken.are_ours();
@@ -264,6 +265,20 @@ impl Running {
         }
         tracing::info!("stopped");
     }
+}
+
+/// What counts limits, and what of them is shared with other gateways.
+async fn limiter(
+    settings: &Settings,
+    readiness: &Arc<Readiness>,
+    metrics: &Metrics,
+) -> (Arc<Limiter>, Option<Arc<Leases>>) {
+    let leases = Leases::new(&settings.shared, readiness, &metrics.leases);
+    if let Some(leases) = &leases {
+        leases.connect().await;
+    }
+    let limiter = Limiter::new(settings.server.limiter_capacity, &metrics.limiter_overflow);
+    (Arc::new(limiter.sharing(leases.clone())), leases)
 }
 
 /// The configuration that the process starts with.

@@ -1,9 +1,12 @@
 //! How much: spends one request against every limit of its permit, in memory, all or nothing.
 //!
 //! The algorithm of a window is [`policies::Window`]; [`meters`] holds those of one caller, [`table`] knows whose are where.
+//! Several gateways count together by [`leases`], which [`lender`] gets from Redis; a gateway alone does without either.
 //! A cached caller keeps its meters at hand ([`Own`]), so that its requests look nothing up. Addresses, which strangers can
 //! mint at will, have a table of their own so that they cannot crowd out people.
 
+mod leases;
+mod lender;
 mod meters;
 mod table;
 
@@ -14,11 +17,14 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use policies::{Kind, Limit, Per, Permit, Quota, Refusal, Spend};
+use policies::{Kind, Limit, Per, Permit, Quota, Refusal, Spend, lease::Terms};
 use prometheus::IntCounter;
 use smallvec::SmallVec;
 
+pub(crate) use self::leases::{Leases, Short};
 use self::{
+    leases::{Drawn, Errand},
+    lender::{PATIENCE, Place},
     meters::{Counts, Meters, Slot},
     table::{Found, Key, Table},
 };
@@ -28,6 +34,8 @@ pub(crate) struct Limiter {
     people: Table,
     addresses: Table,
     epoch: Instant,
+    /// Of limits on requests, if other gateways count them too.
+    leases: Option<Arc<Leases>>,
 }
 
 /// What a request has spent: the state of its tightest request limit, and the concurrency slots it holds.
@@ -54,6 +62,13 @@ pub(crate) struct Exceeded {
     pub(crate) standing: Option<Standing>,
 }
 
+/// Why a request is not let in now.
+pub(crate) enum Stopped {
+    Exceeded(Exceeded),
+    /// Other gateways count too, and nothing of theirs is in hand: [`Limiter::spend_later`].
+    Short(Short),
+}
+
 /// Where a caller who is cached keeps its meters. Empty at first, and again after they were forgotten.
 #[derive(Default)]
 pub(crate) struct Own(Mutex<Option<Arc<Meters>>>);
@@ -78,11 +93,48 @@ impl Limiter {
             people: Table::new(capacity, overflowed),
             addresses: Table::new(capacity, overflowed),
             epoch: Instant::now(),
+            leases: None,
         }
     }
 
+    /// The same, counting limits on requests together with other gateways.
+    pub(crate) fn sharing(self, leases: Option<Arc<Leases>>) -> Self {
+        Self { epoch: leases.as_ref().map_or(self.epoch, |leases| leases.epoch), leases, ..self }
+    }
+
     /// Spends one request on every limit of the permit, or on none. `own` are the meters of the permit's principal.
-    pub(crate) fn spend(&self, permit: &Permit, client: IpAddr, own: Option<&Own>) -> Result<Receipt, Exceeded> {
+    pub(crate) fn spend(&self, permit: &Permit, client: IpAddr, own: Option<&Own>) -> Result<Receipt, Stopped> {
+        self.spend_all(permit, client, own, true)
+    }
+
+    /// Spends once others have answered, or in the end without them.
+    pub(crate) async fn spend_later(
+        &self,
+        permit: &Permit,
+        client: IpAddr,
+        own: Option<&Own>,
+        mut short: Short,
+    ) -> Result<Receipt, Exceeded> {
+        let until = tokio::time::Instant::now() + PATIENCE;
+        loop {
+            let is_answered = tokio::time::timeout_at(until, &mut short.answered).await.is_ok();
+            // It waits no more, before it is counted among those who do again.
+            drop(short);
+            match self.spend_all(permit, client, own, is_answered) {
+                Ok(receipt) => return Ok(receipt),
+                Err(Stopped::Exceeded(exceeded)) => return Err(exceeded),
+                Err(Stopped::Short(again)) => short = again,
+            }
+        }
+    }
+
+    fn spend_all(
+        &self,
+        permit: &Permit,
+        client: IpAddr,
+        own: Option<&Own>,
+        may_wait: bool,
+    ) -> Result<Receipt, Stopped> {
         let now = self.epoch.elapsed();
         let mut receipt = Receipt::default();
         let mut spent: SmallVec<[_; 2]> = SmallVec::new();
@@ -90,15 +142,17 @@ impl Limiter {
             let subject = subject(limit.per, permit, client, own);
             let outcome = match &limit.kind {
                 Kind::Requests(quota) => self
-                    .spend_unit(limit, subject, quota, now, &mut receipt)
-                    .map(|meters| spent.push((meters, limit.id, quota))),
-                Kind::Concurrent(most) => self.take_slot(limit, subject, *most, now, &mut receipt),
-            };
-            if let Err(exceeded) = outcome {
-                for (meters, limit, quota) in spent {
-                    meters.refund(limit, quota, now);
+                    .spend_unit(limit, subject, quota, now, may_wait, &mut receipt)
+                    .map(|(meters, end)| spent.push((meters, limit.id, quota, end))),
+                Kind::Concurrent(most) => {
+                    self.take_slot(limit, subject, *most, now, &mut receipt).map_err(Stopped::Exceeded)
                 }
-                return Err(exceeded);
+            };
+            if let Err(stopped) = outcome {
+                for (meters, limit, quota, end) in spent {
+                    meters.refund(limit, quota, now, end);
+                }
+                return Err(stopped);
             }
         }
         Ok(receipt)
@@ -139,21 +193,53 @@ impl Limiter {
         subject: Subject<'_>,
         quota: &Quota,
         now: Duration,
+        may_wait: bool,
         receipt: &mut Receipt,
-    ) -> Result<Arc<Meters>, Exceeded> {
+    ) -> Result<(Arc<Meters>, Option<Duration>), Stopped> {
         let standing = |remaining, reset| Standing { name: Arc::clone(&limit.name), quota: *quota, remaining, reset };
-        let (meters, spend) = self.with(subject, now, |counts| counts.spend(limit.id, quota, now));
+        let (meters, spend, end) = match &self.leases {
+            None => {
+                let (meters, spend) = self.with(subject, now, |counts| counts.spend(limit.id, quota, now));
+                (meters, spend, None)
+            }
+            Some(leases) => self.draw(leases, limit, subject, quota, now, may_wait)?,
+        };
         match spend {
             Spend::Admitted { remaining, reset } => {
                 if receipt.tightest.as_ref().is_none_or(|tightest| remaining < tightest.remaining) {
                     receipt.tightest = Some(standing(remaining, reset));
                 }
-                Ok(meters)
+                Ok((meters, end))
             }
-            Spend::Refused { remaining, reset, retry_after } => Err(Exceeded {
+            Spend::Refused { remaining, reset, retry_after } => Err(Stopped::Exceeded(Exceeded {
                 refusal: Refusal::RateLimited { limit: Arc::clone(&limit.name), retry_after },
                 standing: Some(standing(remaining, reset)),
-            }),
+            })),
+        }
+    }
+
+    /// Spends one unit of what is in hand, and sees to it that there will be more.
+    fn draw(
+        &self,
+        leases: &Arc<Leases>,
+        limit: &Limit,
+        subject: Subject<'_>,
+        quota: &Quota,
+        now: Duration,
+        may_wait: bool,
+    ) -> Result<(Arc<Meters>, Spend, Option<Duration>), Stopped> {
+        let alone = !may_wait || leases.is_away();
+        let (meters, (drawn, ask)) = self.with(subject, now, |counts| leases.draw(counts, limit.id, quota, now, alone));
+        if let Some(ask) = ask {
+            let (place, terms) = (subject.place(limit.id), Terms::of(*quota));
+            leases.begin(Errand { meters: Arc::clone(&meters), limit: limit.id, place, terms, sent: now, ask });
+        }
+        match drawn {
+            Drawn::Spent(spend, end) => Ok((meters, spend, end)),
+            Drawn::Short(answered) => Err(Stopped::Short(Short::new(answered, meters, limit.id))),
+            Drawn::Unavailable => {
+                Err(Stopped::Exceeded(Exceeded { refusal: Refusal::LimiterUnavailable, standing: None }))
+            }
         }
     }
 
@@ -192,6 +278,18 @@ impl Limiter {
             *own.lock() = Some(Arc::clone(meters));
         }
         (found.into_meters(), done)
+    }
+}
+
+// === impl Subject ===
+
+impl Subject<'_> {
+    /// Where others count the same.
+    fn place(self, limit: u64) -> Place {
+        match self {
+            Self::Account(key, _) | Self::Person(key) => Place::of(limit, 'p', key),
+            Self::Address(key) => Place::of(limit, 'a', key),
+        }
     }
 }
 

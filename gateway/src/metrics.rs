@@ -3,6 +3,7 @@
 //! Children of label vectors that the hot path touches are resolved when a configuration is loaded ([`RouteMetrics`]),
 //! so that a request costs atomic adds and no hash of labels.
 
+mod leases;
 mod upstreams;
 
 use std::time::Duration;
@@ -12,7 +13,10 @@ use prometheus::{
     Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
 };
 
-pub(crate) use self::upstreams::{UpstreamMetrics, UpstreamsMetrics};
+pub(crate) use self::{
+    leases::LeaseMetrics,
+    upstreams::{UpstreamMetrics, UpstreamsMetrics},
+};
 
 /// Seconds. The door itself answers in tens of microseconds; upstreams take milliseconds to minutes.
 const SECONDS: [f64; 14] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0];
@@ -35,6 +39,7 @@ pub(crate) struct Metrics {
     pub(crate) limited: IntCounterVec,
     pub(crate) limiter_entries: IntGauge,
     pub(crate) limiter_overflow: IntCounter,
+    pub(crate) leases: LeaseMetrics,
     pub(crate) store: StoreMetrics,
     pub(crate) feed: FeedMetrics,
     pub(crate) config_generation: IntGauge,
@@ -140,6 +145,7 @@ impl Metrics {
                 "portcullis_limiter_overflow_total",
                 "Requests counted with those of others because the limiter was full.",
             )?,
+            leases: LeaseMetrics::new(r)?,
             store: StoreMetrics::new(r)?,
             feed: FeedMetrics::new(r)?,
             config_generation: gauge(

@@ -125,7 +125,7 @@ impl Nudges {
 }
 
 /// A message is a few bytes, and must not wait for more.
-fn without_delay(address: &str) -> Result<ConnectionInfo, RedisError> {
+pub(crate) fn without_delay(address: &str) -> Result<ConnectionInfo, RedisError> {
     let info = address.into_connection_info()?;
     let settings = info.tcp_settings().clone().set_nodelay(true);
     Ok(info.set_tcp_settings(settings))

@@ -34,6 +34,7 @@ use crate::{
     inbound::Inbound,
     inject,
     journey::{Admission, Journey},
+    limiter::Stopped,
     streams::{self, cut, guard::Guard},
     tunnel,
     upstream::{Break, Failure},
@@ -98,7 +99,13 @@ impl Door {
 
         // spend
         let own = journey.known.as_ref().map(|known| &known.meters);
-        journey.receipt = self.limiter.spend(permit, inbound.client, own).map_err(|exceeded| {
+        let spent = match self.limiter.spend(permit, inbound.client, own) {
+            Ok(receipt) => Ok(receipt),
+            Err(Stopped::Exceeded(exceeded)) => Err(exceeded),
+            // Boxed, so that other requests do not carry room for it.
+            Err(Stopped::Short(short)) => Box::pin(self.limiter.spend_later(permit, inbound.client, own, short)).await,
+        };
+        journey.receipt = spent.map_err(|exceeded| {
             journey.exceeded = exceeded.standing.map(Box::new);
             exceeded.refusal
         })?;

@@ -16,6 +16,8 @@ pub(crate) struct Readiness {
     pub(crate) store_away: AtomicBool,
     /// Redis does not answer: what other gateways change is heard by polling alone.
     pub(crate) shared_away: AtomicBool,
+    /// Limits that gateways share cannot be asked for: `on_outage` is in force.
+    pub(crate) limits_away: AtomicBool,
     /// Memory is short: requests are shed.
     pub(crate) short_of_memory: AtomicBool,
 }
@@ -49,6 +51,7 @@ impl Readiness {
         let reasons = [
             (&self.store_away, "store_unavailable"),
             (&self.shared_away, "redis_unavailable"),
+            (&self.limits_away, "shared_limits_unavailable"),
             (&self.short_of_memory, "short_of_memory"),
         ];
         reasons.into_iter().filter(|(is_so, _)| is_so.load(Ordering::Relaxed)).map(|(_, word)| word).collect()

@@ -3,7 +3,7 @@
 //! A request's path becomes canonical or is refused ([`path`]); its headers lose every name the door sets itself ([`header`]);
 //! host, method and path belong to one [`Route`] ([`table`]); [`decide()`] looks at the route's [`Demand`] and the caller's role,
 //! tier and scopes and answers with a [`Permit`] or a [`Refusal`]; the permit names the [`Limit`]s that the request spends
-//! ([`window`] counts). A [`Policy`] is one immutable snapshot of all of this, parsed from the files under `config/`.
+//! ([`window`] counts, [`lease`] shares what is counted among nodes). A [`Policy`] is one immutable snapshot of all of this, parsed from the files under `config/`.
 //!
 //! Left to others: reading files, clocks and randomness (arguments here), credentials (`identity`), counters shared between
 //! requests and everything that touches a socket (`gateway`).
@@ -13,6 +13,7 @@ pub mod config;
 pub mod cors;
 pub mod decide;
 pub mod header;
+pub mod lease;
 pub mod limit;
 pub mod matrix;
 pub mod path;

@@ -18,7 +18,7 @@ use identity::{Algorithm, Argon2Params, Hasher};
 use policies::config::{Diagnostic, Document, DurationText, Placed, Source, Sources, Surroundings, Upstreams, Value};
 
 use super::{
-    AccessLog, CacheSettings, Config, Log, MasterKeySource, Passwords, Protocol, Retention, Settings, Shared,
+    AccessLog, CacheSettings, Config, Log, MasterKeySource, Outage, Passwords, Protocol, Retention, Settings, Shared,
     StoreSettings, Tokens, UpstreamSettings,
     raw::{self, Given},
 };
@@ -197,7 +197,27 @@ impl Reader<'_, '_> {
             }
             address
         });
-        Shared { redis, prefix: self.text(raw.prefix.as_ref(), "portcullis") }
+        if let (Some(given), None) = (&raw.redis, &raw.on_outage) {
+            self.document.note(
+                given.span(),
+                "`on_outage` is missing: \"local\" or \"refuse\", for requests under limits while this Redis is away",
+            );
+        }
+        Shared { redis, prefix: self.text(raw.prefix.as_ref(), "portcullis"), outage: self.outage(&raw) }
+    }
+
+    fn outage(&mut self, raw: &raw::Shared) -> Outage {
+        let nodes = u32::try_from(self.count(raw.nodes.as_ref(), 1, 1)).unwrap_or(u32::MAX);
+        match &raw.on_outage {
+            Some(given) if matches!(**given, raw::OnOutage::Local) => {
+                if raw.nodes.is_none() {
+                    self.document
+                        .note(given.span(), "`nodes` is missing: each gateway lets through its part of so many");
+                }
+                Outage::Local { nodes }
+            }
+            _ => Outage::Refuse,
+        }
     }
 
     fn tokens(&mut self) -> Tokens {

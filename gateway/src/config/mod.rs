@@ -77,8 +77,22 @@ pub struct Retention {
 pub struct Shared {
     /// The address of a Redis, which the parser has read already.
     pub redis: Option<String>,
-    /// What the names of channels begin with.
+    /// What the names of channels and keys begin with.
     pub prefix: String,
+    /// What becomes of limits while it is away.
+    pub outage: Outage,
+}
+
+/// What becomes of limits on requests while Redis is away.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Outage {
+    /// Nothing is let through that is not in hand.
+    Refuse,
+    /// Each gateway lets through its share.
+    Local {
+        /// Of so many.
+        nodes: u32,
+    },
 }
 
 /// `[listen]`.

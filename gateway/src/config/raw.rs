@@ -177,10 +177,25 @@ pub(super) struct Retention {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Shared {
-    /// `redis://…`, or `rediss://…` with TLS; nothing by default: changes of others are heard within a second.
+    /// `redis://…`, or `rediss://…` with TLS; nothing by default: changes of others are heard within a second, and each gateway
+    /// counts limits by itself.
     pub(super) redis: Given<String>,
-    /// What the names of channels begin with; portcullis by default.
+    /// What the names of channels and keys begin with; portcullis by default.
     pub(super) prefix: Given<String>,
+    /// What becomes of limits on requests while Redis is away: `local` or `refuse`. Required with `redis`.
+    pub(super) on_outage: Option<Placed<OnOutage>>,
+    /// How many gateways share; required with `on_outage = "local"`.
+    pub(super) nodes: Given<u64>,
+}
+
+/// What becomes of limits while Redis is away.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum OnOutage {
+    /// Each gateway lets through the quota divided by `nodes`.
+    Local,
+    /// 503: never more than the quota.
+    Refuse,
 }
 
 /// What tokens say and how they are signed.

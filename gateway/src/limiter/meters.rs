@@ -1,12 +1,15 @@
 //! What one caller or address has spent: a window for each limit on requests, a number for each limit on slots.
 //!
-//! A handful of each at most, so lists are the quickest maps. Who has which meters is [`super::table`]'s business.
+//! A handful of each at most, so lists are the quickest maps. Who has which meters is [`super::table`]'s business; what is held of
+//! limits that other gateways count too is [`super::leases`]'.
 
 use std::{sync::Arc, time::Duration};
 
 use parking_lot::{Mutex, MutexGuard};
 use policies::{Quota, Spend, Window};
 use smallvec::SmallVec;
+
+use super::leases::Leased;
 
 /// The meters of one subject. The lock is its own, held for a few dozen instructions and never across an await.
 #[derive(Default)]
@@ -19,17 +22,19 @@ pub(super) struct Counts {
     slots: SmallVec<[Taken; 1]>,
     /// The table has forgotten these meters, for they were idle. Whoever still holds them must ask it again.
     retired: bool,
+    /// Nobody's own: whoever finds no room spends from these.
+    pub(super) is_common: bool,
 }
 
-#[derive(Clone)]
-struct Measured {
+pub(super) struct Measured {
     limit: u64,
-    window: Window,
+    pub(super) window: Window,
     /// What it was last asked about; its length says when the window is idle.
     quota: Quota,
+    /// What is held of it, if other gateways count it too. Apart, since most gateways are alone.
+    pub(super) leased: Option<Box<Leased>>,
 }
 
-#[derive(Clone)]
 struct Taken {
     limit: u64,
     slots: u32,
@@ -44,6 +49,11 @@ pub(super) struct Slot {
 // === impl Meters ===
 
 impl Meters {
+    /// Those of nobody in particular.
+    pub(super) fn common() -> Self {
+        Self(Mutex::new(Counts { is_common: true, ..Counts::default() }))
+    }
+
     /// The counts, unless the table has forgotten them.
     pub(super) fn lock(&self) -> Option<MutexGuard<'_, Counts>> {
         Some(self.0.lock()).filter(|counts| !counts.retired)
@@ -71,14 +81,18 @@ impl Meters {
         if counts.slots.iter().any(|taken| taken.slots > 0) {
             return None;
         }
-        let windows = counts.windows.iter().filter(|measured| !measured.is_idle(now)).cloned().collect();
+        let windows =
+            counts.windows.iter().filter(|measured| !measured.is_idle(now)).map(Measured::inherited).collect();
         Some(Self(Mutex::new(Counts { windows, ..Counts::default() })))
     }
 
-    /// Gives back one unit that was spent at `spent_at`.
-    pub(super) fn refund(&self, limit: u64, quota: &Quota, spent_at: Duration) {
-        if let Some(measured) = self.0.lock().windows.iter_mut().find(|measured| measured.limit == limit) {
+    /// Gives back one unit that was spent at `spent_at`, if of a lease then of the one that ends at `end`.
+    pub(super) fn refund(&self, limit: u64, quota: &Quota, spent_at: Duration, end: Option<Duration>) {
+        if let Some(measured) = self.0.lock().find(limit) {
             measured.window.refund(*quota, spent_at, 1);
+            if let (Some(end), Some(leased)) = (end, &mut measured.leased) {
+                leased.hand.put_back(end);
+            }
         }
     }
 }
@@ -88,14 +102,24 @@ impl Meters {
 impl Counts {
     /// Spends one unit of `limit`.
     pub(super) fn spend(&mut self, limit: u64, quota: &Quota, now: Duration) -> Spend {
+        self.measured(limit, quota).window.spend(*quota, now, 1)
+    }
+
+    /// What is measured of `limit`, from now on by `quota`.
+    pub(super) fn measured(&mut self, limit: u64, quota: &Quota) -> &mut Measured {
         let found = self.windows.iter().position(|measured| measured.limit == limit);
         let at = found.unwrap_or_else(|| {
-            self.windows.push(Measured { limit, window: Window::default(), quota: *quota });
+            self.windows.push(Measured { limit, window: Window::default(), quota: *quota, leased: None });
             self.windows.len() - 1
         });
         let measured = &mut self.windows[at];
         measured.quota = *quota;
-        measured.window.spend(*quota, now, 1)
+        measured
+    }
+
+    /// What has been measured of `limit`.
+    pub(super) fn find(&mut self, limit: u64) -> Option<&mut Measured> {
+        self.windows.iter_mut().find(|measured| measured.limit == limit)
     }
 
     /// What [`Self::spend`] would answer.
@@ -120,7 +144,12 @@ impl Counts {
 
 impl Measured {
     fn is_idle(&self, now: Duration) -> bool {
-        self.window.is_idle(self.quota, now)
+        self.window.is_idle(self.quota, now) && self.leased.as_ref().is_none_or(|leased| leased.is_idle(now))
+    }
+
+    /// The same for somebody else, but for what is held, which can be spent only once.
+    fn inherited(&self) -> Self {
+        Self { limit: self.limit, window: self.window.clone(), quota: self.quota, leased: None }
     }
 }
 

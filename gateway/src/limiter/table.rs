@@ -30,7 +30,6 @@ pub(super) struct Table {
     overflowed: IntCounter,
 }
 
-#[derive(Default)]
 struct Shard {
     own: HashMap<Key, Arc<Meters>>,
     /// What newcomers spend from while there is no room.
@@ -51,7 +50,7 @@ impl Table {
     /// Room for `capacity` subjects.
     pub(super) fn new(capacity: usize, overflowed: &IntCounter) -> Self {
         Self {
-            shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
+            shards: (0..SHARDS).map(|_| Mutex::new(Shard::new())).collect(),
             hasher: RandomState::new(),
             shard_capacity: capacity.div_ceil(SHARDS),
             overflowed: overflowed.clone(),
@@ -99,6 +98,10 @@ impl Table {
 // === impl Shard ===
 
 impl Shard {
+    fn new() -> Self {
+        Self { own: HashMap::new(), shared: Arc::new(Meters::common()), swept_at: Duration::ZERO }
+    }
+
     fn find(&mut self, key: Key, capacity: usize, now: Duration) -> Found {
         if let Some(meters) = self.own.get(&key) {
             return Found::Own(Arc::clone(meters));

@@ -57,7 +57,7 @@ fn a_quota_is_spent_by_each_address_on_its_own() {
     for _ in 0..2 {
         assert!(limiter.spend(&permit, HOME, None).is_ok());
     }
-    let exceeded = limiter.spend(&permit, HOME, None).err().unwrap();
+    let Some(Stopped::Exceeded(exceeded)) = limiter.spend(&permit, HOME, None).err() else { panic!("let in") };
     assert!(matches!(exceeded.refusal, Refusal::RateLimited { .. }));
     assert_eq!(exceeded.standing.unwrap().remaining, 0);
     assert!(limiter.spend(&permit, address(7), None).is_ok());

@@ -20,6 +20,9 @@ impl Rig {
     ///
     /// # Errors
     /// When the caller is not let in.
+    ///
+    /// # Panics
+    /// When a step does not do what it did the first time.
     pub fn steps(&mut self, times: u32) -> anyhow::Result<Vec<(&'static str, u128)>> {
         let mut journey = self.begin();
         let admitted = self.runtime.block_on(self.door.admit(&self.session, &mut journey));

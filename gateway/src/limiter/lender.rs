@@ -1,0 +1,228 @@
+//! The Redis that keeps the ledgers of shared limits: one script for every question, and what is known of whether it answers.
+//!
+//! Who asks waits 20 ms at most, and after the first time that was in vain nobody does: this notices by itself when Redis is back. What
+//! is asked and what is made of the answer is [`super::leases`]'; the law that the script obeys is `policies::lease`.
+//!
+//! Keys are `<prefix>:{<tag>}:<limit>:<p|a><subject>`. A caller's keys have one hash tag, so that one script may touch them in a
+//! Redis Cluster; callers share tags, so that each tag can have a mark that tells a memory from one that was lost.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use futures_util::future::join_all;
+use parking_lot::Mutex;
+use policies::{
+    Quota,
+    lease::{Answer, Ask, Terms},
+};
+use redis::{
+    AsyncConnectionConfig, Client, ErrorKind, RedisError, Script, ScriptInvocation, aio::MultiplexedConnection,
+};
+use tokio::{
+    sync::Notify,
+    time::{Instant, sleep, timeout},
+};
+
+use super::table::Key;
+use crate::{config::Shared, metrics::LeaseMetrics, nudges, readiness::Readiness};
+
+/// How long a request waits for Redis, in all.
+pub(super) const PATIENCE: Duration = Duration::from_millis(20);
+/// How often a Redis that did not answer is tried, and how long a connection may take to be made.
+const TRY_EVERY: Duration = Duration::from_millis(100);
+const CONNECT: Duration = Duration::from_millis(500);
+/// So many times in vain, and another connection is made.
+const ENOUGH: u32 = 3;
+/// No answer is of use after a lease's longest life.
+const LATEST: Duration = Duration::from_secs(1);
+/// Hash tags: many more than a cluster has nodes, few enough to look at each mark when a connection is made.
+const TAGS: u8 = 255;
+
+const SCRIPT: &str = include_str!("lease.lua");
+/// Redis time, never a node's (DESIGN §4).
+const REDIS_TIME: &str = "local time = redis.call('TIME')\nlocal now = time[1] * 1000000 + time[2]\n";
+
+/// The way to Redis.
+pub(super) struct Lender {
+    client: Client,
+    prefix: String,
+    /// Whose leases these are. A process that starts again is another node.
+    node: u64,
+    script: Script,
+    line: Mutex<Option<MultiplexedConnection>>,
+    /// Nobody is to wait for it.
+    away: AtomicBool,
+    /// It has just gone away.
+    gone: Notify,
+    readiness: Arc<Readiness>,
+    metrics: LeaseMetrics,
+}
+
+/// Where a ledger is kept.
+pub(super) struct Place {
+    tag: u8,
+    name: String,
+}
+
+// === impl Place ===
+
+impl Place {
+    /// That of one limit and one subject: a person, tenant or key (`p`), or an address (`a`).
+    pub(super) fn of(limit: u64, kind: char, subject: Key) -> Self {
+        let sum = subject.iter().fold(0_u32, |sum, byte| sum.wrapping_mul(31).wrapping_add(u32::from(*byte)));
+        let name = format!("{limit:016x}:{kind}{:032x}", u128::from_be_bytes(subject));
+        Self { tag: (sum % u32::from(TAGS)) as u8, name }
+    }
+}
+
+// === impl Lender ===
+
+impl Lender {
+    /// `None` when nothing is shared.
+    pub(super) fn new(shared: &Shared, readiness: &Arc<Readiness>, metrics: &LeaseMetrics) -> Option<Self> {
+        // The parser has read the address already.
+        let client = Client::open(nudges::without_delay(shared.redis.as_deref()?).ok()?).ok()?;
+        Some(Self {
+            client,
+            prefix: shared.prefix.clone(),
+            node: fastrand::u64(..),
+            script: Script::new(&format!("{REDIS_TIME}{SCRIPT}")),
+            line: Mutex::default(),
+            away: AtomicBool::new(true),
+            gone: Notify::new(),
+            readiness: Arc::clone(readiness),
+            metrics: metrics.clone(),
+        })
+    }
+
+    /// Whether nobody is to wait for it now.
+    pub(super) fn is_away(&self) -> bool {
+        self.away.load(Ordering::Relaxed)
+    }
+
+    /// Puts one question. The caller sees to how long it waits.
+    pub(super) async fn answer(&self, place: &Place, terms: Terms, ask: &Ask) -> Result<Answer, RedisError> {
+        let line = self.line.lock().clone();
+        let mut line = line.ok_or_else(|| RedisError::from((ErrorKind::Io, "there is no connection")))?;
+        let began = Instant::now();
+        let fresh = fastrand::u64(..);
+        let invocation = invocation(&self.script, &self.prefix, place, self.node, fresh, terms, ask);
+        let answer = invocation.invoke_async(&mut line).await.map(read);
+        self.metrics.seconds.observe(began.elapsed().as_secs_f64());
+        answer
+    }
+
+    /// It did not answer, or not with what was asked for: nobody waits any more.
+    pub(super) fn has_gone(&self, why: &str) {
+        if !self.away.swap(true, Ordering::Relaxed) {
+            tracing::warn!(why, "shared limits cannot be asked for; on_outage is in force");
+            self.note(true);
+            self.gone.notify_one();
+        }
+    }
+
+    /// Connects for the first time, if that is quickly done.
+    pub(super) async fn connect(&self) {
+        self.note(true);
+        match self.look().await {
+            Ok(()) => self.is_back(),
+            Err(why) => tracing::warn!(why, "shared limits cannot be asked for; on_outage is in force"),
+        }
+    }
+
+    /// Notices when it is back, for as long as the process lives.
+    pub(super) async fn watch(&self) {
+        let mut failures = 0;
+        loop {
+            if !self.is_away() {
+                failures = 0;
+                self.gone.notified().await;
+            }
+            match self.look().await {
+                Ok(()) => self.is_back(),
+                Err(why) => {
+                    tracing::debug!(why, "shared limits cannot be asked for yet");
+                    failures += 1;
+                    if failures % ENOUGH == 0 {
+                        // It may never tell that its other end is gone.
+                        *self.line.lock() = None;
+                    }
+                    sleep(TRY_EVERY).await;
+                }
+            }
+        }
+    }
+
+    /// Does all that a lease needs, with a ledger that is nobody's. On a new connection there may be a new memory: every mark is
+    /// looked at, so that it is known to be young from its beginning, and not from when a tag is first met.
+    async fn look(&self) -> Result<(), String> {
+        let is_new = self.line.lock().is_none();
+        if is_new {
+            let config = config();
+            let line = timeout(CONNECT, self.client.get_multiplexed_async_connection_with_config(&config));
+            let line = line.await.map_err(|_| format!("no connection within {CONNECT:?}"))?;
+            *self.line.lock() = Some(line.map_err(|error| error.to_string())?);
+        }
+        let terms = Terms::of(Quota { units: u32::MAX, window: Duration::from_secs(1) });
+        // A debt is entered whatever else is answered: so it is seen whether there is room, and a right to write.
+        let ask = Ask { debt: 1, ..Ask::default() };
+        let question = async |tag| self.answer(&Place { tag, name: "look".to_owned() }, terms, &ask).await;
+        let first = timeout(PATIENCE, question(0)).await;
+        if let Err(error) = first.map_err(|_| format!("no answer within {PATIENCE:?}"))? {
+            *self.line.lock() = None;
+            return Err(error.to_string());
+        }
+        if !is_new {
+            return Ok(());
+        }
+        let all = timeout(LATEST, join_all((1..TAGS).map(question))).await;
+        let all = all.map_err(|_| format!("no answer within {LATEST:?}"))?;
+        all.into_iter().find_map(Result::err).map_or(Ok(()), |error| Err(error.to_string()))
+    }
+
+    fn is_back(&self) {
+        tracing::info!("shared limits can be asked for");
+        self.note(false);
+        self.away.store(false, Ordering::Relaxed);
+    }
+
+    fn note(&self, away: bool) {
+        self.metrics.away.set(i64::from(away));
+        self.readiness.limits_away.store(away, Ordering::Relaxed);
+    }
+}
+
+fn config() -> AsyncConnectionConfig {
+    AsyncConnectionConfig::new().set_connection_timeout(Some(CONNECT)).set_response_timeout(Some(LATEST))
+}
+
+fn invocation<'s>(
+    script: &'s Script,
+    prefix: &str,
+    place: &Place,
+    node: u64,
+    fresh: u64,
+    terms: Terms,
+    ask: &Ask,
+) -> ScriptInvocation<'s> {
+    let Place { tag, name } = place;
+    let back = ask.back.unwrap_or_default();
+    let mut invocation = script.prepare_invoke();
+    invocation.key(format!("{prefix}:{{{tag}}}:{name}")).key(format!("{prefix}:{{{tag}}}:mark"));
+    invocation.arg(fresh).arg(node).arg(terms.units).arg(terms.window).arg(terms.life);
+    invocation.arg(ask.need).arg(ask.ahead).arg(ask.held).arg(ask.debt);
+    invocation.arg(back.epoch).arg(back.slice).arg(back.units);
+    invocation
+}
+
+fn read((epoch, slice, granted, left, wait, absent, over): (u64, u64, u32, u32, u64, u64, u32)) -> Answer {
+    Answer { epoch, slice, granted, left, wait, absent, over }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,90 @@
+//! Metrics of limits that gateways share, over all of them: never labelled with a caller.
+
+use policies::lease::Answer;
+use prometheus::{Histogram, HistogramOpts, IntCounter, IntGauge, Registry};
+
+use super::{counter, counter_vec, gauge};
+
+/// Seconds that Redis takes; after 20 ms nobody waits any more.
+const SECONDS: [f64; 10] = [0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.1, 0.5];
+
+/// What is asked for and what becomes of it.
+#[derive(Clone)]
+pub(crate) struct LeaseMetrics {
+    granted: IntCounter,
+    exhausted: IntCounter,
+    absent: IntCounter,
+    pub(crate) failed: IntCounter,
+    returns: IntCounter,
+    leased: IntCounter,
+    returned: IntCounter,
+    lost: IntCounter,
+    /// Units let through while there was nobody to ask.
+    pub(crate) alone: IntCounter,
+    overshoot: IntCounter,
+    pub(crate) seconds: Histogram,
+    pub(crate) away: IntGauge,
+}
+
+// === impl LeaseMetrics ===
+
+impl LeaseMetrics {
+    pub(super) fn new(r: &Registry) -> Result<Self, prometheus::Error> {
+        let calls = counter_vec(
+            r,
+            "portcullis_lease_calls_total",
+            "Questions to Redis about shared limits, by outcome (granted, exhausted, absent, failed, returned).",
+            &["outcome"],
+        )?;
+        let units = counter_vec(
+            r,
+            "portcullis_lease_units_total",
+            "Units of shared limits: leased, returned unspent, lost (ended unspent), and alone (let through with nobody to ask).",
+            &["fate"],
+        )?;
+        let seconds = HistogramOpts::new("portcullis_lease_seconds", "What Redis took to answer about shared limits.");
+        let seconds = Histogram::with_opts(seconds.buckets(SECONDS.to_vec()))?;
+        r.register(Box::new(seconds.clone()))?;
+        Ok(Self {
+            granted: calls.with_label_values(&["granted"]),
+            exhausted: calls.with_label_values(&["exhausted"]),
+            absent: calls.with_label_values(&["absent"]),
+            failed: calls.with_label_values(&["failed"]),
+            returns: calls.with_label_values(&["returned"]),
+            leased: units.with_label_values(&["leased"]),
+            returned: units.with_label_values(&["returned"]),
+            lost: units.with_label_values(&["lost"]),
+            alone: units.with_label_values(&["alone"]),
+            overshoot: counter(
+                r,
+                "portcullis_lease_overshoot_units_total",
+                "Units let through alone that turned out to be beyond a quota when Redis was told of them.",
+            )?,
+            seconds,
+            away: gauge(r, "portcullis_limits_away", "1 while on_outage decides, since Redis cannot be asked.")?,
+        })
+    }
+
+    /// An ask was answered.
+    pub(crate) fn answered(&self, answer: &Answer) {
+        let outcome = match answer {
+            Answer { absent: 1.., .. } => &self.absent,
+            Answer { granted: 0, .. } => &self.exhausted,
+            _ => &self.granted,
+        };
+        outcome.inc();
+        self.leased.inc_by(answer.granted.into());
+        self.overshoot.inc_by(answer.over.into());
+    }
+
+    /// Units went back.
+    pub(crate) fn returned(&self, units: u32) {
+        self.returns.inc();
+        self.returned.inc_by(units.into());
+    }
+
+    /// Units were neither spent nor given back: others missed them for a window.
+    pub(crate) fn lost(&self, units: u32) {
+        self.lost.inc_by(units.into());
+    }
+}
