@@ -174,7 +174,7 @@ impl Leases {
         if answer.granted == 0 {
             return;
         }
-        sleep_until(self.at(errand.end() - errand.terms.life() / 8)).await;
+        sleep_until(self.at(errand.end().saturating_sub(errand.terms.life() / 8))).await;
         if self.is_away() {
             // They can still be spent.
             return;

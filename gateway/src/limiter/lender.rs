@@ -105,16 +105,20 @@ impl Lender {
         self.away.load(Ordering::Relaxed)
     }
 
-    /// Puts one question. The caller sees to how long it waits.
+    /// Puts one question, and says how long it took. The caller sees to how long it waits.
     pub(super) async fn answer(&self, place: &Place, terms: Terms, ask: &Ask) -> Result<Answer, RedisError> {
-        let line = self.line.lock().clone();
-        let mut line = line.ok_or_else(|| RedisError::from((ErrorKind::Io, "there is no connection")))?;
         let began = Instant::now();
-        let fresh = fastrand::u64(..);
-        let invocation = invocation(&self.script, &self.prefix, place, self.node, fresh, terms, ask);
-        let answer = invocation.invoke_async(&mut line).await.map(read);
+        let answer = self.put(place, terms, ask).await;
         self.metrics.seconds.observe(began.elapsed().as_secs_f64());
         answer
+    }
+
+    async fn put(&self, place: &Place, terms: Terms, ask: &Ask) -> Result<Answer, RedisError> {
+        let line = self.line.lock().clone();
+        let mut line = line.ok_or_else(|| RedisError::from((ErrorKind::Io, "there is no connection")))?;
+        let fresh = fastrand::u64(..);
+        let invocation = invocation(&self.script, &self.prefix, place, self.node, fresh, terms, ask);
+        invocation.invoke_async(&mut line).await.map(read)
     }
 
     /// It did not answer, or not with what was asked for: nobody waits any more.
@@ -171,7 +175,7 @@ impl Lender {
         let terms = Terms::of(Quota { units: u32::MAX, window: Duration::from_secs(1) });
         // A debt is entered whatever else is answered: so it is seen whether there is room, and a right to write.
         let ask = Ask { debt: 1, ..Ask::default() };
-        let question = async |tag| self.answer(&Place { tag, name: "look".to_owned() }, terms, &ask).await;
+        let question = async |tag| self.put(&Place { tag, name: "look".to_owned() }, terms, &ask).await;
         let first = timeout(PATIENCE, question(0)).await;
         if let Err(error) = first.map_err(|_| format!("no answer within {PATIENCE:?}"))? {
             *self.line.lock() = None;

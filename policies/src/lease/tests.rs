@@ -134,7 +134,7 @@ impl World {
         }
     }
 
-    /// A number below `most`, by SplitMix64.
+    /// A number below `most`, by `SplitMix64`.
     fn below(&mut self, most: u64) -> u64 {
         self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.random;
@@ -149,11 +149,11 @@ impl World {
 
     fn drift(&mut self) -> i64 {
         let most = self.trouble.drift;
-        self.below(most as u64 * 2 + 1) as i64 - most
+        self.below(most.unsigned_abs() * 2 + 1).cast_signed() - most
     }
 
     fn clock(now: u64, ahead: u64, drift: i64) -> u64 {
-        (now + ahead).saturating_add_signed(now as i64 * drift / 1_000_000)
+        (now + ahead).saturating_add_signed(now.cast_signed() * drift / 1_000_000)
     }
 
     fn node_clock(&self, node: usize) -> Duration {
@@ -194,11 +194,11 @@ impl World {
             }
             Event::AskComes { node, life, sent } => self.ask_comes(node, life, sent),
             Event::AnswerComes { node, life, sent } if is_meant(self, node, life) => self.answer_comes(node, sent),
-            Event::GiveUp { node, life, sent } if is_meant(self, node, life) => {
-                if self.nodes[node].asked == Some(sent) {
-                    self.nodes[node].asked = None;
-                    self.nodes[node].hand.unanswered();
-                }
+            Event::GiveUp { node, life, sent }
+                if is_meant(self, node, life) && self.nodes[node].asked == Some(sent) =>
+            {
+                self.nodes[node].asked = None;
+                self.nodes[node].hand.unanswered();
             }
             Event::Ends { node, life, end } if is_meant(self, node, life) => {
                 let now = self.node_clock(node);
@@ -313,7 +313,7 @@ impl World {
         let Some(at) = self.nodes[node].asks.iter().position(|(number, _)| *number == sent) else { return };
         let (_, ask) = self.nodes[node].asks.remove(at);
         let (fresh, now) = (self.below(u64::MAX), Self::clock(self.now, self.ledger_ahead, self.ledger_drift));
-        let answer = self.ledger.answer(self.terms, (node as u64) << 32 | life, fresh, now, &ask);
+        let answer = self.ledger.answer(self.terms, ((node as u64) << 32) | life, fresh, now, &ask);
         if ask.back.is_none()
             && let Some(when) = self.travel(node, 1)
         {
@@ -337,7 +337,7 @@ impl World {
         self.nodes[node].asked = None;
         self.nodes[node].hand.answered(terms, sent_at, now, &answer);
         let (end, life) = (sent_at + terms.life(), self.nodes[node].deaths);
-        let left = (end - terms.life() / 8).saturating_sub(now).as_micros() as u64;
+        let left = end.saturating_sub(terms.life() / 8).saturating_sub(now).as_micros() as u64;
         self.at(self.now + left, Event::Ends { node, life, end });
         // Who has not had its turn yet still counts as waiting when the next one asks.
         for waiter in self.nodes[node].waiting.clone() {
@@ -649,7 +649,7 @@ fn a_lease_ends_a_life_after_it_was_asked_for_however_late_the_answer() {
     let answer = ledger.answer(TEN, 1, 0, now, &ask);
     hand.answered(TEN, sent, sent + Duration::from_millis(600), &answer);
     let end = sent + Duration::from_secs(1);
-    assert_eq!(hand.draw(end - Duration::from_nanos(1)), Draw::Drawn(end));
+    assert_eq!(hand.draw(end.saturating_sub(Duration::from_nanos(1))), Draw::Drawn(end));
     assert_eq!(hand.draw(end), Draw::Short);
     assert_eq!((hand.give_back(end, end), hand.take_lost()), (None, 2));
 }

@@ -79,7 +79,7 @@ async fn the_script_answers_as_the_ledger_does() {
 fn a_callers_keys_share_a_tag_and_tags_are_many() {
     let tags: std::collections::HashSet<_> = (0..10_000_u128)
         .map(|n| {
-            let of = |limit| Place::of(limit, 'p', (n << 64 | n * 0x9e37_79b9).to_be_bytes());
+            let of = |limit| Place::of(limit, 'p', ((n << 64) | (n * 0x9e37_79b9)).to_be_bytes());
             assert_eq!(of(1).tag, of(2).tag);
             assert_ne!(of(1).name, of(2).name);
             of(1).tag
