@@ -18,7 +18,7 @@ endif
 PEERS := $(or $(CARGO_TARGET_DIR),target)/bench-peers
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test check bench bench-quick bench-streams pgo soak fuzz differential
+.PHONY: help run build test check cluster bench bench-quick bench-streams pgo soak fuzz differential
 
 help: ## what there is to type
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -55,6 +55,10 @@ differential: ## the same hostile bytes to nginx, HAProxy and us: what arrived b
 fuzz: ## every fuzz target for TIME seconds (60), beginning with the committed corpus
 	@scripts/install-deps build fuzz
 	scripts/fuzz $(TIME)
+
+cluster: build ## three gateways on a private Postgres and Redis, until Ctrl-C
+	@scripts/install-deps build test
+	@scripts/with-services scripts/cluster $(TARGET)/portcullis
 
 bench: ## what a request costs beside nginx, HAProxy, Envoy and bare Pingora, into bench/RESULTS.md
 	@scripts/install-deps build bench

@@ -386,8 +386,11 @@ fn a_container_starts_with_variables_alone() {
     let folder = tempfile::tempdir().unwrap();
     let mut entrypoint = Command::new(shipped("deploy/entrypoint"));
     let path = std::env::join_paths([std::path::Path::new(PORTCULLIS).parent().unwrap(), "/bin".as_ref()]).unwrap();
-    entrypoint.env_clear().env("PATH", path).args(["serve", "--config"]).arg(shipped("config")).arg("--data");
-    entrypoint.arg(folder.path().join("data")).env("PORT", "0").env("PORTCULLIS_METRICS_LISTEN", "127.0.0.1:0");
+    entrypoint.env_clear().env("PATH", path).args(["serve", "--data"]).arg(folder.path().join("data"));
+    entrypoint
+        .env("PORTCULLIS_CONFIG", shipped("config"))
+        .env("PORT", "0")
+        .env("PORTCULLIS_METRICS_LISTEN", "127.0.0.1:0");
     let running = Running::start(&mut entrypoint, None);
     let http = running.address("http");
     assert!(http.ip().is_unspecified() && http.port() != 0, "{http}");

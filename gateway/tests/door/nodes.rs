@@ -1,11 +1,17 @@
 //! Several gateways on one Postgres and one Redis: what one of them changes, the others hear.
 
-use std::time::{Duration, Instant};
+use std::{
+    fs,
+    io::{BufRead, BufReader},
+    net::{SocketAddr, TcpStream},
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
 
 use crate::{
     cluster::{Redis, member},
     database::Database,
-    platform::{Platform, eventually},
+    platform::{Answer, PASSWORD, PORTCULLIS, Platform, eventually, exchange, shipped},
 };
 
 fn node(database: &Database, redis: &Redis) -> Platform {
@@ -54,4 +60,49 @@ fn what_one_node_revokes_another_refuses_at_once_and_without_redis_at_the_next_p
     eventually("the new Redis to be found", || other.metric("portcullis_redis_healthy") == 1);
     let quick = || time_to_revoke(one, other, "ada@example.com") < Duration::from_millis(200);
     eventually("messages to pass again", quick);
+}
+
+#[test]
+fn make_cluster_starts_three_doors_to_one_platform() {
+    let (database, redis) = (Database::new("cluster"), Redis::start());
+    let folder = tempfile::tempdir().unwrap();
+    let said = fs::File::create(folder.path().join("said")).unwrap();
+    let mut cluster = Command::new(shipped("scripts/cluster"))
+        .arg(PORTCULLIS)
+        .env("PORTCULLIS_TEST_POSTGRES", &database.url)
+        .env("PORTCULLIS_TEST_REDIS", redis.url())
+        .stdout(Stdio::piped())
+        .stderr(said)
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(cluster.stdout.take().unwrap()).lines();
+    let doors: Vec<SocketAddr> = (0..3)
+        .map(|_| {
+            let line = lines.next().unwrap_or_else(|| panic!("{:?}", fs::read_to_string(folder.path().join("said"))));
+            let ready: serde_json::Value = serde_json::from_str(&line.unwrap()).unwrap();
+            ready["http"].as_str().unwrap().trim_start_matches("http://").parse().unwrap()
+        })
+        .collect();
+    let ask = |door: usize, method: &str, path: &str, headers: &str, body: &str| {
+        let length = body.len();
+        let text = format!(
+            "{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{headers}Content-Type: application/json\r\n\
+             Content-Length: {length}\r\n\r\n{body}"
+        );
+        Answer::parse(&exchange(doors[door], text.as_bytes()))
+    };
+    let person = format!(r#"{{"email":"ada@example.com","password":"{PASSWORD}","name":"Ada"}}"#);
+    let registered = ask(0, "POST", "/auth/register", "", &person);
+    assert_eq!(registered.status, 201, "{registered:?}");
+    let bearer = format!("Authorization: Bearer {}\r\n", registered.json()["access_token"].as_str().unwrap());
+    for door in 0..3 {
+        assert_eq!(ask(door, "GET", "/demo/hello", &bearer, "").status, 200, "door {door}");
+    }
+    assert!(ask(1, "POST", "/auth/logout", &bearer, "").status < 300);
+    for door in 0..3 {
+        eventually("a logout is heard everywhere", || ask(door, "GET", "/demo/hello", &bearer, "").status == 401);
+    }
+    assert!(Command::new("kill").arg(cluster.id().to_string()).status().unwrap().success());
+    assert_eq!(cluster.wait().unwrap().code(), Some(0));
+    assert!(TcpStream::connect(doors[2]).is_err());
 }

@@ -1,0 +1,43 @@
+# For scripts that start servers and stop them again; to be sourced. `start` waits for a server's ready line and sets `url` to where
+# it answers; whatever was started ends with the script.
+pipes=$(mktemp -d)
+children=()
+say() { echo "$*" >&2; }
+
+stop() {
+    trap - INT TERM EXIT
+    [ ${#children[@]} -eq 0 ] || kill -TERM "${children[@]}" 2>/dev/null || true
+    wait || true
+    rm -rf "$pipes"
+}
+trap stop EXIT
+trap 'stop; exit 0' INT TERM
+
+# The ready lines of gateways pass through on stdout; all else is for people, on stderr.
+start() { # name, command …
+    local name=$1 line code=0
+    shift
+    mkfifo "$pipes/$name"
+    "$@" >"$pipes/$name" &
+    local process=$!
+    children+=("$process")
+    exec {lines}<"$pipes/$name"
+    while IFS= read -r line <&"$lines"; do
+        [[ $name != gateway* ]] || echo "$line"
+        if [[ $line =~ \"ready\":\ ?true && $line =~ \"http\":\ ?\"(http://[^\"]+)\" ]]; then
+            url=${BASH_REMATCH[1]}
+            return
+        fi
+    done
+    wait "$process" || code=$?
+    say "the $name ended before it was ready (exit code $code)"
+    exit "$((code ? code : 1))"
+}
+
+# Until one of them ends, or Ctrl-C.
+wait_for_the_first() {
+    local code=0
+    wait -n "${children[@]}" || code=$?
+    say "one of them ended (exit code $code); stopping the others"
+    exit "$code"
+}
