@@ -155,6 +155,10 @@ impl Injection<'_> {
         for wanted in &self.upstream.headers {
             match (wanted, self.known) {
                 (IdentityHeader::XRequestId, _) => fields.text(wanted.name(), self.inbound.request_id.as_str()),
+                (IdentityHeader::XGatewayClient, _) => fields.written(wanted.name(), |out| {
+                    out.address(self.inbound.client);
+                    Ok(())
+                }),
                 (IdentityHeader::XGatewayAssertion, Some(known)) => {
                     let (principal, upstream) = (&known.principal, &self.upstream.name);
                     let take = |minted: &Minted| fields.compact_jws(wanted.name(), minted.parts());
@@ -201,6 +205,7 @@ impl Injection<'_> {
             IdentityHeader::XUserTeams
             | IdentityHeader::XUserDomains
             | IdentityHeader::XRequestId
+            | IdentityHeader::XGatewayClient
             | IdentityHeader::XGatewayAssertion => {}
         }
     }

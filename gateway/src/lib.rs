@@ -152,7 +152,9 @@ pub async fn build(folder: ConfigFolder, config: Config, data: &Path) -> Result<
     // Until it is listened to, SIGHUP ends the process.
     let hangup = signal(SignalKind::hangup()).context("signals cannot be heard")?;
     let process = office::Process::new(&reloader, &rules, &readiness);
-    let office = office::open(&settings, foundation.store.clone(), Arc::clone(&keys), process, &metrics.registry)?;
+    let sealed = (Arc::clone(&keys), foundation.seal);
+    let (office, mailer) =
+        office::open(&settings, foundation.store.clone(), sealed, process, &metrics.registry, data)?;
     let streams = Streams::new(Arc::clone(&directory), metrics.streams.clone());
     let door = Door {
         rules,
@@ -175,6 +177,7 @@ pub async fn build(folder: ConfigFolder, config: Config, data: &Path) -> Result<
         serving::in_background("retention", retention::keep_to(settings.retention, foundation.store, metrics.clone())),
         serving::in_background("streams", Arc::clone(&streams).watch_over()),
         serving::in_background("account service", socket.serve(office)),
+        serving::in_background("mail", mailer.carry()),
         serving::in_background("memory", limits::watch_memory(&settings.server, &readiness, &metrics)),
         serving::in_background("certificates", serving::watch_certificates(&sockets, &metrics)),
         serving::serve_operators(&sockets, metrics.clone(), Arc::clone(&readiness))

@@ -4,7 +4,7 @@ use std::io::BufRead;
 
 use anyhow::Context;
 use chrono::Utc;
-use identity::{AccountId, Email, Hasher, Password, PasswordRules};
+use identity::{AccountId, Email, Hasher, Password};
 use rand::Rng;
 use store::{AccountChange, NewAccount, StoreError};
 use uuid::Uuid;
@@ -31,9 +31,9 @@ pub(crate) fn run(create: &CreateAdmin) -> Result<(), Failure> {
     block_on(1, async {
         let (config, foundation) = open(&create.place).await?;
         let passwords = &config.settings.passwords;
-        PasswordRules { min_chars: passwords.min_chars, classes: passwords.classes }
-            .check(&password)
-            .context("the password is too weak")?;
+        let rules = &passwords.rules;
+        let strong = rules.check(&password, &[email.as_str()]).and_then(|()| rules.estimate(&password, &[email.as_str()]));
+        strong.context("the password is too weak")?;
         let hash = Hasher::new(passwords.argon2).context("Argon2 parameters")?.hash(&password, &mut rng);
         let now = Utc::now();
         let account = NewAccount {
