@@ -56,11 +56,11 @@ impl Templates {
     /// misspelt, and the words that it replaces would be sent instead.
     pub fn load(folder: &Path) -> Result<Self, Vec<TemplateFault>> {
         let fault = |file: String, message: String| TemplateFault { file, line: 0, message };
-        let unreadable = |error: std::io::Error| vec![fault(folder.display().to_string(), error.to_string())];
+        let unreadable = |error: std::io::Error| vec![fault(called(folder), error.to_string())];
         let mut files = BTreeMap::new();
         for entry in fs::read_dir(folder).map_err(unreadable)? {
             let path = entry.map_err(unreadable)?.path();
-            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let name = called(&path);
             let text = fs::read_to_string(&path).map_err(|error| vec![fault(name.clone(), error.to_string())])?;
             files.insert(name, text);
         }
@@ -117,6 +117,10 @@ impl fmt::Display for TemplateFault {
             line => write!(f, "{}:{line}: {}", self.file, self.message),
         }
     }
+}
+
+fn called(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
 /// Every placeholder of a text, with its line; or the line where one does not end.

@@ -14,6 +14,7 @@ mod findings;
 mod grpc;
 mod guards;
 mod lifecycle;
+mod mail;
 mod main_path;
 mod nodes;
 mod passing;

@@ -98,7 +98,7 @@ impl Reader<'_, '_> {
         }
         let give_up_after = self.duration(raw.give_up_after.as_ref(), 3 * 86_400);
         let templates = self.templates(raw.templates.as_ref());
-        let transport = match raw.transport {
+        let transport = match raw.transport.as_deref() {
             None | Some(raw::MailTransport::File) => {
                 MailTransport::File(PathBuf::from(raw.folder.as_deref().unwrap_or("outbox")))
             }
@@ -111,7 +111,8 @@ impl Reader<'_, '_> {
         let server = self.text(raw.server.as_ref(), "");
         let split = server.rsplit_once(':').and_then(|(host, port)| Some((host.to_owned(), port.parse::<u16>().ok()?)));
         let (host, port) = split.filter(|(host, port)| !host.is_empty() && *port > 0).unwrap_or_else(|| {
-            let span = raw.server.as_ref().map_or(0..0, Placed::span);
+            let span = raw.server.as_ref().map(Placed::span).or(raw.transport.as_ref().map(Placed::span));
+            let span = span.unwrap_or(0..0);
             self.document.note(span, "mail with transport = \"smtp\" needs server = \"host:port\"");
             (String::new(), 0)
         });

@@ -84,7 +84,7 @@ pub(in crate::config) struct Lockout {
 #[serde(deny_unknown_fields)]
 pub(in crate::config) struct Mail {
     /// `file` (the default): each into a file; or `smtp`.
-    pub(in crate::config) transport: Option<MailTransport>,
+    pub(in crate::config) transport: Option<Placed<MailTransport>>,
     /// With `file`: the folder, relative to the data folder; outbox by default.
     pub(in crate::config) folder: Option<String>,
     /// With `smtp`: host:port.
