@@ -325,11 +325,9 @@ async fn what_is_kept_opens_no_account() {
     person(&house, "ada@example.com").await;
     ask(&house, "magic-link", "ada@example.com").await;
     let token = house.mail().await.token();
-    let database = house.file("test.db");
-    for name in [database.clone(), format!("{database}-wal")] {
-        let bytes = std::fs::read(&name).unwrap_or_default();
-        let text = String::from_utf8_lossy(&bytes);
-        assert!(!text.contains(&token) && !text.contains("account/magic-link"), "{name}");
-        assert!(name.ends_with("-wal") || text.contains("magic_link"), "{name}");
-    }
+    // The log of writes holds what the file does not yet.
+    let bytes = ["test.db", "test.db-wal"].map(|name| std::fs::read(house.file(name)).unwrap_or_default()).concat();
+    let text = String::from_utf8_lossy(&bytes);
+    assert!(text.contains("magic_link"), "it is looked for where it would be");
+    assert!(!text.contains(&token) && !text.contains("account/magic-link"));
 }

@@ -48,6 +48,9 @@ pub(crate) fn run(create: &CreateAdmin) -> Result<(), Failure> {
         };
         match foundation.store.create_account(account).await {
             Ok(account) => {
+                // Whoever can reach the database needs no mail to be believed.
+                let confirmed = foundation.store.confirm_account(account.id, now).await;
+                confirmed.context("the account was made, but its address could not be confirmed")?;
                 say(&format!("created administrator {} ({})", account.email, account.id));
                 if let Some(made) = made {
                     say(&format!("password: {made}"));
@@ -66,6 +69,7 @@ async fn promote(store: &store::Store, email: &Email) -> anyhow::Result<()> {
     let (account, _) = store.login_by_email(email).await?.context("the account is gone")?;
     let change = AccountChange { role: Some(ROLE.to_owned()), ..AccountChange::default() };
     store.change_account(account.id, change, Utc::now()).await?;
+    store.confirm_account(account.id, Utc::now()).await?;
     say(&format!("{} exists already: made administrator, password unchanged", account.email));
     Ok(())
 }
