@@ -69,8 +69,7 @@ impl Attempt {
         let from_network = Aim::anywhere(SecretDigest::of(format!("from\0{}", network.unwrap_or_default()).as_bytes()));
         let lockout = &office.settings.lockout;
         // The neighbours of somebody in a browser of their own are not theirs to answer for.
-        let of_network =
-            if knows_device { LockRules { attempts: 0, ..lockout.network } } else { lockout.network };
+        let of_network = if knows_device { LockRules { attempts: 0, ..lockout.network } } else { lockout.network };
         let tallies = office.store.tallies([at_account, from_network]).await?;
         let now = office.now();
         let [at, from] = tallies.map(|tally| tally.locked(now));

@@ -37,10 +37,10 @@ mod visitor;
 use std::sync::Arc;
 
 use axum::Router;
-pub use mail::{MailError, MailSettings, MailTransport, Mailer, Security, SmtpSettings, TemplateFault, Templates, is_sender};
-pub use office::{
-    AccountSettings, Clock, Hooks, Lockout, Office, OfficeError, Registration, ReloadReport, Settings,
+pub use mail::{
+    MailError, MailSettings, MailTransport, Mailer, Security, SmtpSettings, TemplateFault, Templates, is_sender,
 };
+pub use office::{AccountSettings, Clock, Hooks, Lockout, Office, OfficeError, Registration, ReloadReport, Settings};
 use utoipa::OpenApi as _;
 use utoipa_axum::{router::OpenApiRouter, routes};
 

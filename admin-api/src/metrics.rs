@@ -24,21 +24,37 @@ impl OfficeMetrics {
     pub(crate) fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
         let r = registry;
         Ok(Self {
-            logins: outcomes(r, "portcullis_logins_total", "Logins by outcome (ok, refused, locked, unverified, disabled).")?,
-            registrations: outcomes(r, "portcullis_registrations_total", "Registrations by outcome (begun, ok, taken).")?,
+            logins: outcomes(
+                r,
+                "portcullis_logins_total",
+                "Logins by outcome (ok, refused, locked, unverified, disabled).",
+            )?,
+            registrations: outcomes(
+                r,
+                "portcullis_registrations_total",
+                "Registrations by outcome (begun, ok, taken).",
+            )?,
             refreshes: outcomes(
                 r,
                 "portcullis_refreshes_total",
                 "Refreshes by outcome (ok, refused, reused); each reuse ended a session.",
             )?,
             mails: outcomes(r, "portcullis_mails_total", "Mails by outcome (sent, retried, failed, too_many).")?,
-            lockouts: outcomes(r, "portcullis_lockouts_total", "Locks after failed logins, of what (account, network).")?,
+            lockouts: outcomes(
+                r,
+                "portcullis_lockouts_total",
+                "Locks after failed logins, of what (account, network).",
+            )?,
             confirmations: outcomes(
                 r,
                 "portcullis_verifications_total",
                 "Addresses to be confirmed by outcome (asked, ok, refused).",
             )?,
-            resets: outcomes(r, "portcullis_password_resets_total", "Password resets by outcome (asked, ok, refused).")?,
+            resets: outcomes(
+                r,
+                "portcullis_password_resets_total",
+                "Password resets by outcome (asked, ok, refused).",
+            )?,
             hashes: IntCounter::new("portcullis_password_hashes_total", "Passwords hashed or checked.")
                 .and_then(|c| registered(r, c))?,
             hashes_waiting: IntGauge::new(

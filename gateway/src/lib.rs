@@ -153,8 +153,7 @@ pub async fn build(folder: ConfigFolder, config: Config, data: &Path) -> Result<
     let hangup = signal(SignalKind::hangup()).context("signals cannot be heard")?;
     let process = office::Process::new(&reloader, &rules, &readiness);
     let sealed = (Arc::clone(&keys), foundation.seal);
-    let (office, mailer) =
-        office::open(&settings, foundation.store.clone(), sealed, process, &metrics.registry, data)?;
+    let (office, mailer) = office::open(&settings, foundation.store.clone(), sealed, process, &metrics.registry, data)?;
     let streams = Streams::new(Arc::clone(&directory), metrics.streams.clone());
     let door = Door {
         rules,

@@ -24,7 +24,6 @@ pub struct Password(pub(crate) Zeroizing<String>);
 #[derive(Clone, PartialEq, Eq)]
 pub struct PasswordHash(String);
 
-
 /// The cost of Argon2id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Argon2Params {

@@ -127,7 +127,9 @@ mod tests {
     #[test]
     fn a_password_that_is_little_more_than_known_words_is_refused() {
         let about = ["ada.lovelace@analytical.example", "Ada Lovelace"];
-        for known in ["Lovelace-Lovelace-1843", "portcullis-2026!", "analyticalPortcullis", "lovelace@analytical.example1"] {
+        for known in
+            ["Lovelace-Lovelace-1843", "portcullis-2026!", "analyticalPortcullis", "lovelace@analytical.example1"]
+        {
             assert_eq!(strict().check(&password(known), &about), Err(PasswordError::Context), "{known}");
         }
         for own in ["lovelace likes engines", "a portcullis of oak and iron", "nothing of the kind at all"] {

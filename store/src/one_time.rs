@@ -208,12 +208,7 @@ impl Store {
             let mut tx = self.begin().await?;
             let Some(token) = tx.use_one_time(shown, now).await? else { return Ok(None) };
             let Some(account) = tx.confirm(&token, confirmed, now).await? else { return Ok(None) };
-            on_tx!(&mut tx, |c| sqlx::query(Q)
-                .bind(account.id.uuid())
-                .bind(hash.as_str())
-                .execute(c)
-                .await
-                .map(drop))?;
+            on_tx!(&mut tx, |c| sqlx::query(Q).bind(account.id.uuid()).bind(hash.as_str()).execute(c).await.map(drop))?;
             tx.void_one_time_tokens(account.id, now).await?;
             tx.post(notice).await?;
             let mut heard = vec![Subject::Account(account.id)];

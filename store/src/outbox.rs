@@ -82,11 +82,8 @@ impl Store {
                          RETURNING id, template, address, is_wish, sealed, created_at, attempts";
         self.bounded(async {
             let mut tx = self.begin().await?;
-            let due = on_tx!(&mut tx, |c| sqlx::query_as(Q)
-                .bind(stored(now))
-                .bind(stored(until))
-                .fetch_optional(c)
-                .await)?;
+            let due =
+                on_tx!(&mut tx, |c| sqlx::query_as(Q).bind(stored(now)).bind(stored(until)).fetch_optional(c).await)?;
             self.commit(tx, &[], now).await?;
             Ok::<_, StoreError>(due)
         })
@@ -108,12 +105,7 @@ impl Store {
     }
 
     /// How many letters of one kind have been made for an address since then.
-    pub async fn letters_since(
-        &self,
-        address: &str,
-        template: &str,
-        since: DateTime<Utc>,
-    ) -> Result<u64, StoreError> {
+    pub async fn letters_since(&self, address: &str, template: &str, since: DateTime<Utc>) -> Result<u64, StoreError> {
         const Q: &str =
             "SELECT COUNT(*) FROM outbox WHERE address = $1 AND template = $2 AND NOT is_wish AND created_at > $3";
         let made: i64 = self

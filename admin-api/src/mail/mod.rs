@@ -24,12 +24,12 @@ use store::NewMail;
 use tokio::sync::Notify;
 use uuid::Uuid;
 
+pub(crate) use self::letter::Letter;
 pub use self::{
     carrier::Mailer,
     template::{TemplateFault, Templates},
     transport::{MailTransport, Security, SmtpSettings},
 };
-pub(crate) use self::letter::Letter;
 use self::{template::Values, transport::Transport};
 use crate::{error::ApiError, office::Office};
 

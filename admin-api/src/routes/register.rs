@@ -142,11 +142,7 @@ impl Newcomer {
 
     /// Words that others know of them.
     fn about(&self) -> [&str; 3] {
-        [
-            self.email.as_str(),
-            self.name.as_deref().unwrap_or_default(),
-            self.tenant_name.as_deref().unwrap_or_default(),
-        ]
+        [self.email.as_str(), self.name.as_deref().unwrap_or_default(), self.tenant_name.as_deref().unwrap_or_default()]
     }
 }
 
@@ -156,10 +152,11 @@ impl Register {
     fn parse(self, settings: &Settings) -> Result<Newcomer, ApiError> {
         let mut form = Form::default();
         let email = form.email(&self.email);
+        let about = [Some(&self.email), self.name.as_ref(), self.full_name.as_ref(), self.tenant_name.as_ref()];
+        let about = about.map(|text| text.map_or("", String::as_str));
+        let password = form.new_password("password", &self.password, &settings.password_rules, &about);
         let name = form.either_name(self.name, self.full_name).and_then(|name| form.name("name", &name));
         let tenant_name = self.tenant_name.and_then(|name| form.name("tenant_name", &name));
-        let about = [self.email.as_str(), name.as_deref().unwrap_or_default(), tenant_name.as_deref().unwrap_or_default()];
-        let password = form.new_password("password", &self.password, &settings.password_rules, &about);
         form.finish(email.zip(password).map(|(email, password)| Newcomer { email, password, name, tenant_name }))
     }
 }

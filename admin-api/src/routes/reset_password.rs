@@ -12,9 +12,7 @@ use serde::Deserialize;
 use utoipa::ToSchema;
 
 use super::{logout::Done, verify_email::shown};
-use crate::{
-    attempt::subject_of, body::Body, error::ApiError, form::Form, mail::Letter, office::Office,
-};
+use crate::{attempt::subject_of, body::Body, error::ApiError, form::Form, mail::Letter, office::Office};
 
 /// The token from the mail and the new password.
 #[derive(Deserialize, ToSchema)]

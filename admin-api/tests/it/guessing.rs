@@ -35,7 +35,10 @@ async fn the_fifth_wrong_password_locks_everywhere_but_at_home_and_the_owner_is_
     let cookie = at_home(&house).await;
     guess(&house, &FAR, "ada@example.com", 5).await;
     let locked = log_in(&house, &FAR, "ada@example.com", PASSWORD).await;
-    assert_eq!((locked.refusal().as_str(), locked.headers["retry-after"].to_str().unwrap()), ("429 login_locked", "1800"));
+    assert_eq!(
+        (locked.refusal().as_str(), locked.headers["retry-after"].to_str().unwrap()),
+        ("429 login_locked", "1800")
+    );
     // From elsewhere too, since an attacker has many addresses.
     let elsewhere = Place { address: "203.0.113.9", cookie: None };
     assert_eq!(log_in(&house, &elsewhere, "ADA@example.com", PASSWORD).await.refusal(), "429 login_locked");

@@ -133,8 +133,7 @@ impl House {
             Arc::new(TestHooks { policy: Arc::new(policy()), reload: Mutex::new(reload), status: Mutex::default() });
         let mut settings = settings(MailTransport::File(folder.path().join("outbox")));
         change(&mut settings);
-        let office =
-            Office::new(store.clone(), Arc::clone(&keys), seal, settings, Arc::clone(&hooks) as _, &registry);
+        let office = Office::new(store.clone(), Arc::clone(&keys), seal, settings, Arc::clone(&hooks) as _, &registry);
         let office = Arc::new(office.unwrap().with_clock(clock));
         let mailer = Mailer::new(&office);
         Self { store, keys, registry, mailer, hooks, router: admin_api::router(office), ahead, folder }

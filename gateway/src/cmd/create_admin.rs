@@ -32,7 +32,8 @@ pub(crate) fn run(create: &CreateAdmin) -> Result<(), Failure> {
         let (config, foundation) = open(&create.place).await?;
         let passwords = &config.settings.passwords;
         let rules = &passwords.rules;
-        let strong = rules.check(&password, &[email.as_str()]).and_then(|()| rules.estimate(&password, &[email.as_str()]));
+        let strong =
+            rules.check(&password, &[email.as_str()]).and_then(|()| rules.estimate(&password, &[email.as_str()]));
         strong.context("the password is too weak")?;
         let hash = Hasher::new(passwords.argon2).context("Argon2 parameters")?.hash(&password, &mut rng);
         let now = Utc::now();

@@ -20,8 +20,8 @@ use policies::Policy;
 use policies::config::{Diagnostic, Document, DurationText, Placed, Source, Sources, Surroundings, Upstreams, Value};
 
 use super::{
-    AccessLog, CacheSettings, Config, Log, MasterKeySource, Protocol, Retention, Settings, Shared,
-    StoreSettings, Tokens, UpstreamSettings,
+    AccessLog, CacheSettings, Config, Log, MasterKeySource, Protocol, Retention, Settings, Shared, StoreSettings,
+    Tokens, UpstreamSettings,
     raw::{self, Given},
 };
 use crate::snapshot::ADMIN_API;

@@ -10,12 +10,12 @@ mod upstream;
 
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
 
+pub use accounts::{Accounts, LockoutSettings, Mail, Passwords};
 use http::{HeaderName, HeaderValue};
 use identity::{Algorithm, SecretText};
 use ipnet::IpNet;
 #[cfg(any(test, feature = "properties"))]
 pub(crate) use load::read;
-pub use accounts::{Accounts, LockoutSettings, Mail, Passwords};
 pub use load::{ConfigFolder, load};
 use policies::{Policy, Quota, cases::Case, header::Folding};
 pub use raw::schema;

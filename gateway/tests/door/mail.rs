@@ -212,7 +212,12 @@ fn guesses_lock_by_the_address_that_the_door_sees_and_no_other() {
             ("X-Gateway-Client", "192.0.2.1"),
             ("X_Gateway_Client", "192.0.2.1"),
         ];
-        platform.send("POST", "/auth/login", &headers, &json!({ "email": "ada@example.com", "password": password }).to_string())
+        platform.send(
+            "POST",
+            "/auth/login",
+            &headers,
+            &json!({ "email": "ada@example.com", "password": password }).to_string(),
+        )
     };
     let home = [("Content-Type", "application/json"), ("X-Forwarded-For", "192.0.2.1")];
     let body = json!({ "email": "ada@example.com", "password": PASSWORD }).to_string();
@@ -221,7 +226,10 @@ fn guesses_lock_by_the_address_that_the_door_sees_and_no_other() {
         assert_eq!(log_in("198.51.100.7", "wrong").code(), "invalid_credentials");
     }
     let locked = log_in("198.51.100.7", PASSWORD);
-    assert_eq!((locked.status, locked.code().as_str(), locked.header("retry-after")), (429, "login_locked", Some("420")));
+    assert_eq!(
+        (locked.status, locked.code().as_str(), locked.header("retry-after")),
+        (429, "login_locked", Some("420"))
+    );
     assert_eq!(log_in("203.0.113.9", PASSWORD).code(), "login_locked");
     assert_eq!(platform.send("POST", "/auth/login", &home, &body).status, 200);
     let mail = next_mail(&platform, "Somebody is guessing");
@@ -258,7 +266,8 @@ fn the_production_example_is_good_and_its_passwords_are_of_fifteen_characters() 
     let gateway = format!(
         "[accounts]{}\n[passwords]{}\n[upstreams.demo]\nservers = [\"127.0.0.1:9\"]\n",
         section("accounts"),
-        section("passwords").replace("passwords.txt", &shipped("config/examples/production/passwords.txt").display().to_string())
+        section("passwords")
+            .replace("passwords.txt", &shipped("config/examples/production/passwords.txt").display().to_string())
     );
     let setup = Setup::default();
     let folder = setup.folder();

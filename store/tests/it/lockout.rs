@@ -84,7 +84,14 @@ async fn nodes_count_together_and_lose_none(database: &Database) {
 async fn what_is_counted_is_forgiven_by_place_or_altogether(database: &Database) {
     let store = database.open().await;
     let home = Aim { source: SecretDigest::of(b"home"), ..ada() };
-    let notice = |_| NewMail { id: Uuid::now_v7(), template: "x", address: String::new(), is_wish: true, sealed: None, now: at(0) };
+    let notice = |_| NewMail {
+        id: Uuid::now_v7(),
+        template: "x",
+        address: String::new(),
+        is_wish: true,
+        sealed: None,
+        now: at(0),
+    };
     for aim in [ada(), home] {
         store.count_failure([(aim, RULES), (network(), NEVER)], notice, at(0)).await.unwrap();
     }
@@ -120,7 +127,10 @@ async fn a_login_knows_the_browser_and_the_network_of_earlier_sessions(database:
     };
     assert_eq!(knows("ada@example.com", None, None).await, (false, false));
     assert_eq!(knows("ada@example.com", Some(&device), Some("2001:db8:1:2::/64")).await, (true, true));
-    assert_eq!(knows("ada@example.com", Some(&SecretDigest::of(b"x")), Some("2001:db8:1:3::/64")).await, (false, false));
+    assert_eq!(
+        knows("ada@example.com", Some(&SecretDigest::of(b"x")), Some("2001:db8:1:3::/64")).await,
+        (false, false)
+    );
     assert_eq!(knows(&other.email, Some(&device), Some("2001:db8:1:2::/64")).await, (false, false));
     let listed = store.list_sessions(account.id, at(1)).await.unwrap();
     assert_eq!(listed[0].address.as_deref(), Some("2001:db8:1:2::9"));

@@ -3,8 +3,8 @@
 use chrono::{DateTime, Utc};
 use identity::{AccountId, Email, OneTimePurpose, OneTimeToken, SecretDigest, SessionId};
 use store::{
-    Account, AccountChange, Confirmed, NewAccount, NewMail, NewOneTime, Origin, SessionSeed, ShownOneTime, Status, Store,
-    StoreError, Subject,
+    Account, AccountChange, Confirmed, NewAccount, NewMail, NewOneTime, Origin, SessionSeed, ShownOneTime, Status,
+    Store, StoreError, Subject,
 };
 use uuid::Uuid;
 
@@ -48,7 +48,8 @@ async fn send(
     binding: Option<SecretDigest>,
 ) -> Sent {
     let (wish, token) = (Uuid::now_v7(), OneTimeToken::generate(Uuid::now_v7(), &mut rand::rng()));
-    let mail = |id, is_wish| NewMail { id, template: "x", address: address.to_owned(), is_wish, sealed: None, now: at(0) };
+    let mail =
+        |id, is_wish| NewMail { id, template: "x", address: address.to_owned(), is_wish, sealed: None, now: at(0) };
     store.post(&mail(wish, true)).await.unwrap();
     let new = NewOneTime {
         id: token.id(),
@@ -202,8 +203,10 @@ async fn a_new_password_ends_every_session_and_every_other_token(database: &Data
     let (own, _) = session(&store, &ada).await;
     let (theirs, _) = session(&store, &bob).await;
     let sent = send_to(&store, OneTimePurpose::ResetPassword, &ada).await;
-    let others =
-        [send_to(&store, OneTimePurpose::ResetPassword, &ada).await, send_to(&store, OneTimePurpose::MagicLink, &ada).await];
+    let others = [
+        send_to(&store, OneTimePurpose::ResetPassword, &ada).await,
+        send_to(&store, OneTimePurpose::MagicLink, &ada).await,
+    ];
     let before = heard(&store).await.len();
     let changed = reset(&store, &sent.shown(), at(1)).await.unwrap();
     assert!(changed.is_verified, "whoever reads the mail of an address has confirmed it");
