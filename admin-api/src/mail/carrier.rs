@@ -22,8 +22,6 @@ const FIRST_WAIT: TimeDelta = TimeDelta::seconds(5);
 const LONGEST_WAIT: TimeDelta = TimeDelta::hours(1);
 /// How often to look although nobody here has posted anything: another node may have, and may be gone.
 const LOOK_EVERY: Duration = Duration::from_secs(15);
-/// Messages under way at once. More would be more connections than small servers like.
-const AT_ONCE: usize = 4;
 
 /// Carries the mail of an office.
 pub struct Mailer(Arc<Office>);
@@ -52,9 +50,8 @@ impl Mailer {
 
     /// Carries for as long as the process lives.
     pub async fn carry(self) {
-        let one = || self.carry_alone();
-        // As many as `AT_ONCE`.
-        let _: [(); AT_ONCE] = <[(); AT_ONCE]>::from(tokio::join!(one(), one(), one(), one()));
+        // Four at once, lest one slow server hold up everything; more would be more connections than small servers like.
+        tokio::join!(self.carry_alone(), self.carry_alone(), self.carry_alone(), self.carry_alone());
     }
 
     async fn carry_alone(&self) {
