@@ -50,6 +50,13 @@ pub(crate) enum ApiError {
     WrongPassword,
     #[error("the account is disabled")]
     AccountDisabled,
+    #[error("the address is not confirmed")]
+    EmailUnverified,
+    /// Seconds until somebody is listened to again.
+    #[error("too many failed logins; locked for {0} s")]
+    Locked(u64),
+    #[error("the token or link is no good")]
+    LinkRefused,
     #[error("the address has an account")]
     EmailTaken,
     #[error("the refresh token is refused")]
@@ -117,6 +124,9 @@ impl ApiError {
             Self::InvalidCredentials => (401, "invalid_credentials", "Invalid credentials"),
             Self::WrongPassword => (403, "wrong_password", "Wrong password"),
             Self::AccountDisabled => (403, "account_disabled", "Account disabled"),
+            Self::EmailUnverified => (403, "email_unverified", "Address not confirmed"),
+            Self::Locked(_) => (429, "login_locked", "Too many failed logins"),
+            Self::LinkRefused => (400, "invalid_link", "Invalid link"),
             Self::EmailTaken => (409, "email_taken", "Address taken"),
             Self::RefreshRefused => (401, "invalid_token", "Invalid refresh token"),
             Self::RefreshReused => (401, "token_reused", "Refresh token reused"),
@@ -156,6 +166,9 @@ impl ApiError {
             Self::InvalidCredentials => "Unknown account or wrong password.",
             Self::WrongPassword => "`old_password` is not the account's password.",
             Self::AccountDisabled => "This account has been disabled; ask an administrator.",
+            Self::EmailUnverified => "Confirm the address first: a mail says how, and can be sent again.",
+            Self::Locked(_) => "Too many failed logins; try again later, or ask for a new password or a link by mail.",
+            Self::LinkRefused => "This is not, or no longer, good for this; ask for a new one.",
             Self::EmailTaken => "There is an account with this address already.",
             Self::RefreshRefused => "This is not a refresh token in use; log in again.",
             Self::RefreshReused => "It was used before, so somebody has a copy: its session has ended. Log in again.",
@@ -195,7 +208,11 @@ impl ApiError {
 
     /// Seconds after which the same request may succeed.
     pub(crate) fn retry_after(&self) -> Option<u64> {
-        matches!(self, Self::Busy | Self::StoreAway(_)).then_some(COME_AGAIN)
+        match self {
+            Self::Busy | Self::StoreAway(_) => Some(COME_AGAIN),
+            Self::Locked(seconds) => Some(*seconds),
+            _ => None,
+        }
     }
 }
 

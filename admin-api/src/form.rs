@@ -44,9 +44,16 @@ impl Form {
     }
 
     /// A password that somebody chooses.
-    pub(crate) fn new_password(&mut self, field: &str, text: &SecretText, rules: &PasswordRules) -> Option<Password> {
+    /// How strong it is, which takes longer to find out, is found out beside its hash.
+    pub(crate) fn new_password(
+        &mut self,
+        field: &str,
+        text: &SecretText,
+        rules: &PasswordRules,
+        about: &[&str],
+    ) -> Option<Password> {
         let password = self.password(field, text)?;
-        self.parsed(field, rules.check(&password)).map(|()| password)
+        self.parsed(field, rules.check(&password, about)).map(|()| password)
     }
 
     /// A name that a person reads: trimmed, not empty, without control characters (it travels in a header).

@@ -6,7 +6,7 @@
 
 use std::{sync::Arc, thread};
 
-use identity::{Argon2Params, Hasher, Password, PasswordHash, Verdict};
+use identity::{Argon2Params, Hasher, Password, PasswordError, PasswordHash, PasswordRules, Verdict};
 use tokio::sync::{Semaphore, oneshot};
 
 use crate::{error::ApiError, metrics::OfficeMetrics, office::OfficeError};
@@ -49,6 +49,20 @@ impl Hashing {
     /// Hashes a new password.
     pub(crate) async fn hash(&self, password: Password) -> Result<PasswordHash, ApiError> {
         self.compute(move |hasher| hasher.hash(&password, &mut rand::rng())).await
+    }
+
+    /// Hashes a new password, if it is strong enough.
+    pub(crate) async fn hash_new(
+        &self,
+        password: Password,
+        rules: PasswordRules,
+        about: Vec<String>,
+    ) -> Result<Result<PasswordHash, PasswordError>, ApiError> {
+        self.compute(move |hasher| {
+            let about: Vec<&str> = about.iter().map(String::as_str).collect();
+            rules.estimate(&password, &about).map(|()| hasher.hash(&password, &mut rand::rng()))
+        })
+        .await
     }
 
     /// Checks a password against the hash of an account or, when there is none, against one that nobody's password

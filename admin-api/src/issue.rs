@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use identity::{AccessClaims, AccountId, RefreshToken, SessionId, TokenType};
 use serde::Serialize;
-use store::{Account, NewSession};
+use store::{Account, NewSession, Origin};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
@@ -27,7 +27,12 @@ pub(crate) struct TokenPair {
 
 impl Office {
     /// Begins a session and issues its first pair.
-    pub(crate) async fn open_session(&self, account: Account, now: DateTime<Utc>) -> Result<TokenPair, ApiError> {
+    pub(crate) async fn open_session(
+        &self,
+        account: Account,
+        origin: Origin<'_>,
+        now: DateTime<Utc>,
+    ) -> Result<TokenPair, ApiError> {
         let session = SessionId::new(Uuid::now_v7());
         let refresh = fresh_refresh_token();
         self.store
@@ -37,6 +42,7 @@ impl Office {
                 refresh: (refresh.id(), refresh.digest()),
                 now,
                 refresh_expires_at: now + self.settings.refresh_ttl,
+                origin,
             })
             .await?;
         Ok(self.pair(account, session, &refresh, now))

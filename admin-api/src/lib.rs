@@ -6,6 +6,9 @@
 //!            │  problem+json          ├─ caller.rs   who is calling: the door's assertion and nothing else
 //!            └─ error.rs              ├─ body.rs     JSON read strictly (json.rs), faults of fields gathered (form.rs)
 //!                                     ├─ hashing.rs  passwords, off the async threads, a few at a time
+//!                                     ├─ visitor.rs  from where, and in which browser
+//!                                     ├─ attempt.rs  how often somebody has guessed
+//!                                     ├─ mail/       what people are told who are not there
 //!                                     └─ issue.rs    token pairs
 //! ```
 //!
@@ -14,6 +17,7 @@
 //! must never depend on a route alone is checked here again. What is remembered is `store`'s, what is proved `identity`'s.
 
 mod answer;
+mod attempt;
 mod body;
 mod caller;
 mod error;
@@ -22,23 +26,28 @@ mod hashing;
 mod issue;
 mod json;
 mod key;
+mod mail;
 mod metrics;
 mod office;
 mod openapi;
 mod routes;
 mod user;
+mod visitor;
 
 use std::sync::Arc;
 
 use axum::Router;
-pub use office::{Clock, Hooks, Office, OfficeError, ReloadReport, Settings};
+pub use mail::{
+    MailError, MailSettings, MailTransport, Mailer, Security, SmtpSettings, TemplateFault, Templates, is_sender,
+};
+pub use office::{AccountSettings, Clock, Hooks, Lockout, Office, OfficeError, Registration, ReloadReport, Settings};
 use utoipa::OpenApi as _;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 /// Every endpoint of the office.
-pub fn router(office: Office) -> Router {
+pub fn router(office: Arc<Office>) -> Router {
     let (endpoints, document) = described();
-    answer::around(endpoints.with_state(Arc::new(office)).merge(routes::docs::router(&document)))
+    answer::around(endpoints.with_state(office).merge(routes::docs::router(&document)))
 }
 
 /// The API's `OpenAPI` document, which `GET /openapi.json` answers with.
@@ -57,6 +66,15 @@ fn described() -> (Router<Arc<Office>>, utoipa::openapi::OpenApi) {
         .routes(routes!(routes::me::me))
         .routes(routes!(routes::update_me::update_me))
         .routes(routes!(routes::change_password::change_password))
+        .routes(routes!(routes::verify_email::verify_email))
+        .routes(routes!(routes::resend_verification::resend_verification))
+        .routes(routes!(routes::request_password_reset::request_password_reset))
+        .routes(routes!(routes::reset_password::reset_password))
+        .routes(routes!(routes::magic_link::magic_link))
+        .routes(routes!(routes::consume_magic_link::consume_magic_link))
+        .routes(routes!(routes::list_sessions::list_sessions))
+        .routes(routes!(routes::end_session::end_session))
+        .routes(routes!(routes::end_other_sessions::end_other_sessions))
         .routes(routes!(routes::validate::validate))
         .routes(routes!(routes::list_keys::list_keys))
         .routes(routes!(routes::create_key::create_key))
@@ -64,6 +82,7 @@ fn described() -> (Router<Arc<Office>>, utoipa::openapi::OpenApi) {
         .routes(routes!(routes::rotate_key::rotate_key))
         .routes(routes!(routes::list_users::list_users))
         .routes(routes!(routes::change_user::change_user))
+        .routes(routes!(routes::unlock_user::unlock_user))
         .routes(routes!(routes::reload_config::reload_config))
         .routes(routes!(routes::jwks::jwks))
         .routes(routes!(routes::health::health))

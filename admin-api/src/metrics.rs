@@ -9,6 +9,10 @@ pub(crate) struct OfficeMetrics {
     logins: IntCounterVec,
     registrations: IntCounterVec,
     refreshes: IntCounterVec,
+    mails: IntCounterVec,
+    lockouts: IntCounterVec,
+    confirmations: IntCounterVec,
+    resets: IntCounterVec,
     pub(crate) hashes: IntCounter,
     pub(crate) hashes_waiting: IntGauge,
     pub(crate) hashes_refused: IntCounter,
@@ -20,12 +24,36 @@ impl OfficeMetrics {
     pub(crate) fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
         let r = registry;
         Ok(Self {
-            logins: outcomes(r, "portcullis_logins_total", "Logins by outcome (ok, refused, disabled).")?,
-            registrations: outcomes(r, "portcullis_registrations_total", "Registrations by outcome (ok, taken).")?,
+            logins: outcomes(
+                r,
+                "portcullis_logins_total",
+                "Logins by outcome (ok, refused, locked, unverified, disabled).",
+            )?,
+            registrations: outcomes(
+                r,
+                "portcullis_registrations_total",
+                "Registrations by outcome (begun, ok, taken).",
+            )?,
             refreshes: outcomes(
                 r,
                 "portcullis_refreshes_total",
                 "Refreshes by outcome (ok, refused, reused); each reuse ended a session.",
+            )?,
+            mails: outcomes(r, "portcullis_mails_total", "Mails by outcome (sent, retried, failed, too_many).")?,
+            lockouts: outcomes(
+                r,
+                "portcullis_lockouts_total",
+                "Locks after failed logins, of what (account, network).",
+            )?,
+            confirmations: outcomes(
+                r,
+                "portcullis_verifications_total",
+                "Addresses to be confirmed by outcome (asked, ok, refused).",
+            )?,
+            resets: outcomes(
+                r,
+                "portcullis_password_resets_total",
+                "Password resets by outcome (asked, ok, refused).",
             )?,
             hashes: IntCounter::new("portcullis_password_hashes_total", "Passwords hashed or checked.")
                 .and_then(|c| registered(r, c))?,
@@ -48,6 +76,22 @@ impl OfficeMetrics {
 
     pub(crate) fn registration(&self, outcome: &str) {
         self.registrations.with_label_values(&[outcome]).inc();
+    }
+
+    pub(crate) fn mail(&self, outcome: &str) {
+        self.mails.with_label_values(&[outcome]).inc();
+    }
+
+    pub(crate) fn lockout(&self, of: &str) {
+        self.lockouts.with_label_values(&[of]).inc();
+    }
+
+    pub(crate) fn verification(&self, outcome: &str) {
+        self.confirmations.with_label_values(&[outcome]).inc();
+    }
+
+    pub(crate) fn reset(&self, outcome: &str) {
+        self.resets.with_label_values(&[outcome]).inc();
     }
 
     pub(crate) fn refresh(&self, outcome: &str) {

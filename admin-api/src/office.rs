@@ -5,18 +5,24 @@ use std::{fmt, sync::Arc, time::Duration};
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use identity::{Argon2Params, PasswordRules, TokenRules, TokenType};
+use identity::{Argon2Params, LockRules, Password, PasswordHash, PasswordRules, SealKeys, TokenRules, TokenType};
 use policies::Policy;
 use prometheus::Registry;
-use store::{Keyring, Store};
+use store::{Confirmed, Keyring, Store};
 
-use crate::{hashing::Hashing, metrics::OfficeMetrics};
+use crate::{
+    attempt::Turns,
+    error::ApiError,
+    hashing::Hashing,
+    mail::{Mail, MailError, MailSettings},
+    metrics::OfficeMetrics,
+};
 
 /// Clocks that differ (DESIGN §3).
 const LEEWAY: Duration = Duration::from_secs(30);
 
 /// What the office does and how; from the configuration.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Settings {
     /// `iss` of everything that is signed.
     pub issuer: String,
@@ -40,6 +46,47 @@ pub struct Settings {
     pub default_role: String,
     /// The tier of whoever registers.
     pub default_tier: String,
+    /// How accounts are made and confirmed.
+    pub accounts: AccountSettings,
+    /// How many wrong passwords are too many.
+    pub lockout: Lockout,
+    /// How mail is sent.
+    pub mail: MailSettings,
+}
+
+/// How accounts are made and confirmed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccountSettings {
+    /// When is an account there?
+    pub registration: Registration,
+    /// The role of accounts whose address is not confirmed; `None`: that of those whose address is.
+    pub unverified_role: Option<String>,
+    /// May they log in?
+    pub unverified_may_log_in: bool,
+    /// How long an address can be confirmed.
+    pub verification_ttl: Duration,
+    /// How long a new password can be chosen.
+    pub reset_ttl: Duration,
+    /// How long a link can be used to log in.
+    pub magic_link_ttl: Duration,
+}
+
+/// When is a registered account there?
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Registration {
+    /// At once; a taken address is told.
+    Immediate,
+    /// When its address is confirmed; nobody is told whether an address is taken, but its owner.
+    Verified,
+}
+
+/// How many wrong passwords are too many.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lockout {
+    /// For one account.
+    pub account: LockRules,
+    /// From one network, whatever accounts they are for.
+    pub network: LockRules,
 }
 
 /// What the office asks of the process that runs it.
@@ -77,6 +124,9 @@ pub enum OfficeError {
     /// The cost of password hashes is out of range.
     #[error("the parameters of password hashes cannot be used")]
     Argon2(#[from] identity::PasswordError),
+    /// Mail cannot be sent.
+    #[error(transparent)]
+    Mail(#[from] MailError),
 }
 
 /// The account service, ready to be served by [`crate::router`].
@@ -87,6 +137,8 @@ pub struct Office {
     pub(crate) hooks: Arc<dyn Hooks>,
     pub(crate) hashing: Hashing,
     pub(crate) metrics: OfficeMetrics,
+    pub(crate) mail: Mail,
+    pub(crate) turns: Turns,
     pub(crate) access_rules: TokenRules,
     pub(crate) assertion_rules: TokenRules,
     clock: Clock,
@@ -99,6 +151,7 @@ impl Office {
     pub fn new(
         store: Store,
         keys: Arc<ArcSwap<Keyring>>,
+        seal: Arc<SealKeys>,
         settings: Settings,
         hooks: Arc<dyn Hooks>,
         registry: &Registry,
@@ -108,6 +161,8 @@ impl Office {
             hashing: Hashing::new(settings.argon2, settings.hash_concurrency, metrics.clone())?,
             access_rules: rules(&settings.issuer, &settings.audience, TokenType::Access),
             assertion_rules: rules(&settings.issuer, &settings.upstream_name, TokenType::Assertion),
+            mail: Mail::new(settings.mail.clone(), seal)?,
+            turns: Turns::new(),
             clock: Clock::system(),
             store,
             keys,
@@ -121,6 +176,24 @@ impl Office {
     #[must_use]
     pub fn with_clock(self, clock: Clock) -> Self {
         Self { clock, ..self }
+    }
+
+    /// Hashes a password that somebody chooses, or names the field when it is too weak. `about` is what others know of them.
+    pub(crate) async fn hash_new(
+        &self,
+        field: &str,
+        password: Password,
+        about: &[&str],
+    ) -> Result<PasswordHash, ApiError> {
+        let about = about.iter().map(|word| (*word).to_owned()).collect();
+        let hashed = self.hashing.hash_new(password, self.settings.password_rules.clone(), about).await?;
+        hashed.map_err(|error| ApiError::one_field(field, error.to_string()))
+    }
+
+    /// What becomes of accounts whose address is confirmed.
+    pub(crate) fn confirmed(&self) -> Confirmed<'_> {
+        let to_role = &*self.settings.default_role;
+        Confirmed { from_role: self.settings.accounts.unverified_role.as_deref().unwrap_or(to_role), to_role }
     }
 
     pub(crate) fn now(&self) -> DateTime<Utc> {

@@ -153,6 +153,10 @@ impl Injection<'_> {
         for wanted in &self.upstream.headers {
             match (wanted, self.known) {
                 (IdentityHeader::XRequestId, _) => fields.text(wanted.name(), self.inbound.request_id.as_str()),
+                (IdentityHeader::XGatewayClient, _) => fields.written(wanted.name(), |out| {
+                    out.address(self.inbound.client);
+                    Ok(())
+                }),
                 (IdentityHeader::XGatewayAssertion, Some(known)) => {
                     let (principal, upstream) = (&known.principal, &self.upstream.name);
                     assertion = known.assertions.of(self.minter, principal, upstream, self.now);
@@ -199,6 +203,7 @@ impl Injection<'_> {
             IdentityHeader::XUserTeams
             | IdentityHeader::XUserDomains
             | IdentityHeader::XRequestId
+            | IdentityHeader::XGatewayClient
             | IdentityHeader::XGatewayAssertion => {}
         }
     }

@@ -119,10 +119,8 @@ pub async fn build(folder: ConfigFolder, config: Config, data: &Path, take_over:
     let foundation = Foundation::open(&settings, data).await?;
     let metrics = Metrics::new().context("the metrics cannot be registered")?;
     let readiness = Arc::new(Readiness::default());
-    let recorder = Arc::new(Recorder::start(
-        logging::access_sink(&settings.log.access).context("the access log cannot be opened")?,
-        metrics.log_dropped.clone(),
-    ));
+    let sink = logging::access_sink(&settings.log.access).context("the access log cannot be opened")?;
+    let recorder = Arc::new(Recorder::start(sink, metrics.log_dropped.clone()));
     let (limiter, leases) = limiter(&settings, &readiness, &metrics).await;
     let keys = Arc::new(ArcSwap::from_pointee(foundation.keyring));
     let administered = foundation.store.has_account_with_role("admin").await.context("the accounts cannot be read")?;
@@ -158,7 +156,8 @@ pub async fn build(folder: ConfigFolder, config: Config, data: &Path, take_over:
     // Until it is listened to, SIGHUP ends the process.
     let hangup = signal(SignalKind::hangup()).context("signals cannot be heard")?;
     let process = office::Process::new(&reloader, &rules, &readiness);
-    let office = office::open(&settings, foundation.store.clone(), Arc::clone(&keys), process, &metrics.registry)?;
+    let sealed = (Arc::clone(&keys), foundation.seal);
+    let (office, mailer) = office::open(&settings, foundation.store.clone(), sealed, process, &metrics.registry, data)?;
     let streams = Streams::new(Arc::clone(&directory), metrics.streams.clone());
     let door = Door {
         rules,
@@ -181,6 +180,7 @@ pub async fn build(folder: ConfigFolder, config: Config, data: &Path, take_over:
         serving::in_background("retention", retention::keep_to(settings.retention, foundation.store, metrics.clone())),
         serving::in_background("streams", Arc::clone(&streams).watch_over()),
         serving::in_background("account service", socket.serve(office)),
+        serving::in_background("mail", mailer.carry()),
         serving::in_background("memory", limits::watch_memory(&settings.server, &readiness, &metrics)),
         serving::in_background("certificates", serving::watch_certificates(&sockets, &metrics)),
         serving::serve_operators(&sockets, metrics.clone(), Arc::clone(&readiness))

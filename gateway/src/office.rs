@@ -10,11 +10,11 @@ use std::{
     time::Duration,
 };
 
-use admin_api::{Hooks, Office, ReloadReport};
+use admin_api::{Hooks, Mailer, Office, ReloadReport};
 use anyhow::Context;
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
-use identity::PasswordRules;
+use identity::SealKeys;
 use policies::Policy;
 use prometheus::Registry;
 use store::{Keyring, Store};
@@ -50,11 +50,12 @@ impl Process {
 pub(crate) fn open(
     settings: &Settings,
     store: Store,
-    keys: Arc<ArcSwap<Keyring>>,
+    (keys, seal): (Arc<ArcSwap<Keyring>>, Arc<SealKeys>),
     process: Process,
     registry: &Registry,
-) -> Result<axum::Router, Failure> {
-    let Settings { tokens, passwords, .. } = settings;
+    data: &Path,
+) -> Result<(axum::Router, Mailer), Failure> {
+    let Settings { tokens, passwords, accounts, .. } = settings;
     let settings = admin_api::Settings {
         issuer: tokens.issuer.clone(),
         audience: tokens.audience.clone(),
@@ -62,15 +63,19 @@ pub(crate) fn open(
         access_ttl: tokens.access_ttl,
         refresh_ttl: tokens.refresh_ttl,
         refresh_grace: REFRESH_GRACE,
-        password_rules: PasswordRules { min_chars: passwords.min_chars, classes: passwords.classes },
+        password_rules: passwords.rules.clone(),
         argon2: passwords.argon2,
         hash_concurrency: passwords.concurrency,
         default_role: "user".to_owned(),
         default_tier: "free".to_owned(),
+        accounts: accounts.settings.clone(),
+        lockout: settings.lockout,
+        mail: settings.mail.settings(accounts, data),
     };
-    let office =
-        Office::new(store, keys, settings, Arc::new(process), registry).context("the account service cannot open")?;
-    Ok(admin_api::router(office))
+    let office = Office::new(store, keys, seal, settings, Arc::new(process), registry);
+    let office = Arc::new(office.context("the account service cannot open")?);
+    let mailer = Mailer::new(&office);
+    Ok((admin_api::router(office), mailer))
 }
 
 #[async_trait]

@@ -28,5 +28,9 @@ async fn forget(retention: &Retention, store: &Store, metrics: &Metrics) -> Resu
     metrics.store.forgotten.with_label_values(&["changes"]).inc_by(changes);
     let sessions = store.forget_sessions(before(retention.sessions)).await?;
     metrics.store.forgotten.with_label_values(&["sessions"]).inc_by(sessions);
+    let mails = store.forget_mails(before(retention.mails)).await?;
+    metrics.store.forgotten.with_label_values(&["mails"]).inc_by(mails);
+    let attempts = store.forget_attempts(before(retention.attempts)).await?;
+    metrics.store.forgotten.with_label_values(&["attempts"]).inc_by(attempts);
     Ok(())
 }

@@ -153,7 +153,7 @@ fn office_settings(socket: &Path) -> UpstreamSettings {
     UpstreamSettings {
         servers: vec![Endpoint::Unix(socket.to_owned())],
         timeouts: UpstreamTimeouts { response: OFFICE_PATIENCE, ..shipped.timeouts },
-        headers: [IdentityHeader::XRequestId, IdentityHeader::XGatewayAssertion].into(),
+        headers: [IdentityHeader::XRequestId, IdentityHeader::XGatewayClient, IdentityHeader::XGatewayAssertion].into(),
         ..shipped
     }
 }

@@ -141,7 +141,16 @@ async fn log_in(store: &Store, key: &SigningKey, settings: &Settings) -> anyhow:
     let (id, refresh) =
         (SessionId::new(Uuid::now_v7()), RefreshToken::generate(Uuid::now_v7(), &mut crate::cmd::rng()?));
     let (refresh, refresh_expires_at) = ((refresh.id(), refresh.digest()), now + TimeDelta::days(1));
-    store.open_session(NewSession { id, account: &account, refresh, now, refresh_expires_at }).await?;
+    store
+        .open_session(NewSession {
+            id,
+            account: &account,
+            refresh,
+            now,
+            refresh_expires_at,
+            origin: store::Origin::default(),
+        })
+        .await?;
     let claims = AccessClaims {
         iss: settings.tokens.issuer.clone(),
         aud: settings.tokens.audience.clone(),

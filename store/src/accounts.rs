@@ -109,31 +109,12 @@ const COLUMNS_BY_ID: &str = "SELECT id, email, name, role, tier, status, tenant_
 impl Store {
     /// Makes an account; [`StoreError::EmailTaken`] if its address has one.
     pub async fn create_account(&self, new: NewAccount<'_>) -> Result<Account, StoreError> {
-        const Q: &str = "INSERT INTO accounts (id, email, email_normalised, password_hash, name, role, tier, status, \
-                         tenant_id, is_verified, created_at, updated_at) \
-                         VALUES ($1, $2, $3, $4, $5, $6, $7, 'active', $8, $9, $10, $10)";
         self.bounded(async {
+            let (id, now) = (new.id, new.now);
             let mut tx = self.begin().await?;
-            let tenant = match new.tenant_name {
-                Some(name) => Some(tx.create_tenant(name, new.now).await?),
-                None => None,
-            };
-            on_tx!(&mut tx, |c| sqlx::query(Q)
-                .bind(new.id.uuid())
-                .bind(new.email.as_str())
-                .bind(new.email.normalised())
-                .bind(new.password_hash.as_str())
-                .bind(&new.name)
-                .bind(new.role)
-                .bind(new.tier)
-                .bind(tenant)
-                .bind(false)
-                .bind(stored(new.now))
-                .execute(c)
-                .await
-                .map(drop))?;
-            let account = tx.account(new.id).await?.ok_or(StoreError::NotFound)?;
-            self.commit(tx, &[], new.now).await?;
+            tx.insert_account(new).await?;
+            let account = tx.account(id).await?.ok_or(StoreError::NotFound)?;
+            self.commit(tx, &[], now).await?;
             Ok::<_, StoreError>(account)
         })
         .await
@@ -157,15 +138,6 @@ impl Store {
             .bounded(async { on!(self, |pool| sqlx::query_as(Q).bind(email.normalised()).fetch_optional(pool).await) })
             .await?;
         Ok(row.map(|row| (row.account.into(), row.password_hash.into())))
-    }
-
-    /// The hash of an account's password.
-    pub async fn password_hash(&self, id: AccountId) -> Result<Option<PasswordHash>, StoreError> {
-        const Q: &str = "SELECT password_hash FROM accounts WHERE id = $1";
-        let hash: Option<String> = self
-            .bounded(async { on!(self, |pool| sqlx::query_scalar(Q).bind(id.uuid()).fetch_optional(pool).await) })
-            .await?;
-        Ok(hash.map(PasswordHash::from))
     }
 
     /// Is there an active account with this role?
@@ -232,51 +204,6 @@ impl Store {
         .await
     }
 
-    /// Stores the hash of the same password made anew. Nobody needs to hear of it. Does nothing if the account is no longer
-    /// what it was when the password was checked: a password changed in between must not be undone.
-    pub async fn rehash_password(&self, checked: &Account, hash: PasswordHash) -> Result<(), StoreError> {
-        const Q: &str = "UPDATE accounts SET password_hash = $2 WHERE id = $1 AND updated_at = $3";
-        let (id, seen) = (checked.id.uuid(), stored(checked.updated_at));
-        self.bounded(async {
-            let mut tx = self.begin().await?;
-            on_tx!(&mut tx, |c| sqlx::query(Q).bind(id).bind(hash.as_str()).bind(seen).execute(c).await.map(drop))?;
-            self.commit(tx, &[], Utc::now()).await
-        })
-        .await
-    }
-
-    /// Stores a new password and ends the account's sessions, all but one perhaps; [`StoreError::Conflict`] if the password
-    /// is no longer the one that was checked: of two who change it at once, one knows the old one no more.
-    pub async fn set_password(
-        &self,
-        id: AccountId,
-        checked: &PasswordHash,
-        hash: PasswordHash,
-        keep: Option<SessionId>,
-        now: DateTime<Utc>,
-    ) -> Result<(), StoreError> {
-        const Q: &str = "UPDATE accounts SET password_hash = $2, updated_at = $3 WHERE id = $1 AND password_hash = $4";
-        self.bounded(async {
-            let mut tx = self.begin().await?;
-            let changed = on_tx!(&mut tx, |c| sqlx::query(Q)
-                .bind(id.uuid())
-                .bind(hash.as_str())
-                .bind(stored(now))
-                .bind(checked.as_str())
-                .execute(c)
-                .await
-                .map(|done| done.rows_affected()))?;
-            if changed == 0 {
-                tx.account(id).await?.ok_or(StoreError::NotFound)?;
-                return Err(StoreError::Conflict("the password was changed at the same moment; try again"));
-            }
-            let mut heard = vec![Subject::Account(id)];
-            heard.extend(tx.end_sessions_of(id, keep, now).await?.into_iter().map(Subject::Session));
-            self.commit(tx, &heard, now).await
-        })
-        .await
-    }
-
     /// A page of accounts in the order of their making.
     pub async fn list_accounts(&self, after: Option<Cursor>, limit: u32) -> Result<Page<Account>, StoreError> {
         const Q: &str = "SELECT id, email, name, role, tier, status, tenant_id, is_verified, avatar_url, created_at, updated_at \
@@ -321,24 +248,34 @@ struct Login {
 // === impl Tx ===
 
 impl Tx {
+    pub(crate) async fn insert_account(&mut self, new: NewAccount<'_>) -> Result<(), StoreError> {
+        const Q: &str = "INSERT INTO accounts (id, email, email_normalised, password_hash, name, role, tier, status, \
+                         tenant_id, is_verified, created_at, updated_at) \
+                         VALUES ($1, $2, $3, $4, $5, $6, $7, 'active', $8, $9, $10, $10)";
+        let tenant = match new.tenant_name {
+            Some(name) => Some(self.create_tenant(name, new.now).await?),
+            None => None,
+        };
+        Ok(on_tx!(self, |c| sqlx::query(Q)
+            .bind(new.id.uuid())
+            .bind(new.email.as_str())
+            .bind(new.email.normalised())
+            .bind(new.password_hash.as_str())
+            .bind(&new.name)
+            .bind(new.role)
+            .bind(new.tier)
+            .bind(tenant)
+            .bind(false)
+            .bind(stored(new.now))
+            .execute(c)
+            .await
+            .map(drop))?)
+    }
+
     pub(crate) async fn account(&mut self, id: AccountId) -> Result<Option<Account>, StoreError> {
         let row: Option<AccountRow> =
             on_tx!(self, |c| sqlx::query_as(COLUMNS_BY_ID).bind(id.uuid()).fetch_optional(c).await)?;
         Ok(row.map(Account::from))
-    }
-
-    /// The account, if it is still what it was when somebody was checked against it, and will be until the commit. SQLite's
-    /// transaction is alone anyway.
-    pub(crate) async fn hold_account(&mut self, checked: &Account) -> Result<(), StoreError> {
-        if let Self::Pg(tx) = self {
-            let lock = sqlx::query("SELECT 1 FROM accounts WHERE id = $1 FOR SHARE");
-            lock.bind(checked.id.uuid()).execute(&mut **tx).await?;
-        }
-        let found = self.account(checked.id).await?.ok_or(StoreError::NotFound)?;
-        if found.status == Status::Disabled || found.updated_at != stored(checked.updated_at) {
-            return Err(StoreError::Conflict("the account was changed at the same moment; try again"));
-        }
-        Ok(())
     }
 
     async fn create_tenant(&mut self, name: &str, now: DateTime<Utc>) -> Result<Uuid, StoreError> {

@@ -1,7 +1,8 @@
 //! What we remember: accounts, sessions, keys and what changed, in SQL, on SQLite for one node and Postgres for many.
 //!
 //! [`Store`] is the way in. Each query is one text that serves both engines (`db`); each file holds the questions about one
-//! kind of record: `accounts`, `sessions`, `keys`, `signing`. Every write that matters to the door appends to the
+//! kind of record: `accounts`, `sessions`, `keys`, `signing`, `outbox`,
+//! `one_time`, `lockout`. Every write that matters to the door appends to the
 //! change feed (`feed`) in its own transaction. `grants` are the door's look-ups, one query each; `retention`
 //! deletes what is over. [`Keyring`] opens the
 //! signing keys.
@@ -15,8 +16,12 @@ mod feed;
 mod grants;
 mod keyring;
 mod keys;
+mod lockout;
 mod migrate;
+mod one_time;
+mod outbox;
 mod paging;
+mod passwords;
 mod retention;
 mod sessions;
 mod signing;
@@ -28,7 +33,10 @@ pub use feed::{Change, Subject};
 pub use grants::{GrantFacts, Standing};
 pub use keyring::{Keyring, SigningSet};
 pub use keys::{KeyRecord, NewKey};
+pub use lockout::{Aim, LoginFacts};
 pub use migrate::MigrationStatus;
+pub use one_time::{Confirmed, NewOneTime, OneTime, ShownOneTime};
+pub use outbox::{DueMail, MailOutcome, NewMail};
 pub use paging::{Cursor, CursorError, Page};
-pub use sessions::{NewSession, RefreshOutcome};
+pub use sessions::{NewSession, Origin, RefreshOutcome, SessionRecord, SessionSeed};
 pub use signing::{Purpose, ensure_keys, rotate};

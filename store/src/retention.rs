@@ -1,4 +1,4 @@
-//! What is kept no longer: changes that everybody has heard of, refresh tokens and sessions that are over.
+//! What is kept no longer: changes that everybody has heard of, refresh tokens, sessions and mails that are over.
 //!
 //! Deleted in small batches, each in a transaction of its own, so that nobody waits for long; several nodes may do it at once.
 
@@ -26,6 +26,15 @@ const ENDED_SESSIONS: &str = "DELETE FROM sessions WHERE id IN (SELECT id FROM s
 const LAPSED_SESSIONS: &str = "DELETE FROM sessions WHERE id IN (SELECT id FROM sessions WHERE created_at < $1 \
      AND NOT EXISTS (SELECT 1 FROM refresh_tokens WHERE session_id = sessions.id) LIMIT $2)";
 
+const ENDED_MAILS: &str = "DELETE FROM outbox WHERE id IN (SELECT id FROM outbox WHERE ended_at < $1 LIMIT $2)";
+
+const ONE_TIME_TOKENS: &str = "DELETE FROM one_time_tokens WHERE id IN \
+     (SELECT id FROM one_time_tokens WHERE expires_at < $1 LIMIT $2)";
+
+/// Counted as over when the last failure was before: no lock is longer than a day (`identity`), nor is anything kept for less.
+const LOGIN_FAILURES: &str = "DELETE FROM login_failures WHERE (subject, source) IN \
+     (SELECT subject, source FROM login_failures WHERE last_at < $1 AND (locked_until IS NULL OR locked_until < $1) LIMIT $2)";
+
 // === impl Store ===
 
 impl Store {
@@ -38,6 +47,16 @@ impl Store {
     pub async fn forget_sessions(&self, before: DateTime<Utc>) -> Result<u64, StoreError> {
         self.forget(REFRESH_TOKENS, before).await?;
         Ok(self.forget(ENDED_SESSIONS, before).await? + self.forget(LAPSED_SESSIONS, before).await?)
+    }
+
+    /// Deletes mails that were over before `before`; says how many.
+    pub async fn forget_mails(&self, before: DateTime<Utc>) -> Result<u64, StoreError> {
+        self.forget(ENDED_MAILS, before).await
+    }
+
+    /// Deletes one-time tokens and failed logins that were over before `before`; says how many.
+    pub async fn forget_attempts(&self, before: DateTime<Utc>) -> Result<u64, StoreError> {
+        Ok(self.forget(ONE_TIME_TOKENS, before).await? + self.forget(LOGIN_FAILURES, before).await?)
     }
 
     async fn forget(&self, statement: &'static str, before: DateTime<Utc>) -> Result<u64, StoreError> {

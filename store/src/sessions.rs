@@ -1,15 +1,15 @@
 //! Sessions: logins that can be ended, and the chain of single-use refresh tokens that keeps each alive.
 
-use std::time::Duration;
+use std::{net::IpAddr, time::Duration};
 
 use chrono::{DateTime, Utc};
-use identity::{AccountId, SecretDigest, SessionId};
+use identity::{AccountId, SecretDigest, SessionId, network_of};
 use sqlx::FromRow;
 use uuid::Uuid;
 
 use crate::{
     Account, Status, Store, StoreError, Subject,
-    db::{Tx, later, on_tx, stored},
+    db::{Tx, later, on, on_tx, stored},
 };
 
 /// A session to be opened.
@@ -24,7 +24,53 @@ pub struct NewSession<'a> {
     pub now: DateTime<Utc>,
     /// When that refresh token expires.
     pub refresh_expires_at: DateTime<Utc>,
+    /// Where it begins.
+    pub origin: Origin<'a>,
 }
+
+/// A session to be opened for whomever a token turns out to be of.
+pub struct SessionSeed<'a> {
+    /// Its id.
+    pub id: SessionId,
+    /// Its first refresh token: id and digest.
+    pub refresh: (Uuid, SecretDigest),
+    /// When that refresh token expires.
+    pub refresh_expires_at: DateTime<Utc>,
+    /// Where it begins.
+    pub origin: Origin<'a>,
+}
+
+/// Where a session begins.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Origin<'a> {
+    /// The client's address.
+    pub address: Option<IpAddr>,
+    /// What its browser is known by.
+    pub device: Option<SecretDigest>,
+    /// What it says it is.
+    pub user_agent: Option<&'a str>,
+    /// By what somebody has logged in: `password`, `magic_link` …
+    pub method: Option<&'a str>,
+}
+
+/// A session as its owner sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionRecord {
+    /// Its id.
+    pub id: SessionId,
+    /// When it began.
+    pub created_at: DateTime<Utc>,
+    /// When it was last refreshed or used, as far as is known.
+    pub last_seen_at: Option<DateTime<Utc>>,
+    /// The address it began at.
+    pub address: Option<String>,
+    /// What the client says it is.
+    pub user_agent: Option<String>,
+    /// By what somebody has logged in.
+    pub method: Option<String>,
+}
+
+type Row = (Uuid, DateTime<Utc>, Option<DateTime<Utc>>, Option<String>, Option<String>, Option<String>);
 
 /// What came of a refresh.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,18 +108,9 @@ impl Store {
     /// Opens a session; [`StoreError::Conflict`] if the account has changed since its owner was checked. Else a log-in with
     /// an old password could outlive the change that ends all others.
     pub async fn open_session(&self, new: NewSession<'_>) -> Result<(), StoreError> {
-        const Q: &str = "INSERT INTO sessions (id, account_id, created_at) VALUES ($1, $2, $3)";
         self.bounded(async {
             let mut tx = self.begin().await?;
-            tx.hold_account(new.account).await?;
-            on_tx!(&mut tx, |c| sqlx::query(Q)
-                .bind(new.id.uuid())
-                .bind(new.account.id.uuid())
-                .bind(stored(new.now))
-                .execute(c)
-                .await
-                .map(drop))?;
-            tx.add_refresh_token(new.id, &new.refresh, new.now, new.refresh_expires_at).await?;
+            tx.insert_session(&new).await?;
             self.commit(tx, &[], new.now).await
         })
         .await
@@ -85,6 +122,65 @@ impl Store {
             let mut tx = self.begin().await?;
             let ended = tx.end_session(id, now).await?;
             self.commit(tx, ended.as_slice(), now).await
+        })
+        .await
+    }
+
+    /// An account's sessions that can be gone on with, the newest first.
+    pub async fn list_sessions(
+        &self,
+        account: AccountId,
+        now: DateTime<Utc>,
+    ) -> Result<Vec<SessionRecord>, StoreError> {
+        const Q: &str = "SELECT id, created_at, last_seen_at, address, user_agent, method FROM sessions \
+                         WHERE account_id = $1 AND ended_at IS NULL AND EXISTS \
+                         (SELECT 1 FROM refresh_tokens WHERE session_id = sessions.id AND expires_at > $2) ORDER BY id DESC";
+        let rows: Vec<Row> = self
+            .bounded(async {
+                on!(self, |pool| sqlx::query_as(Q).bind(account.uuid()).bind(stored(now)).fetch_all(pool).await)
+            })
+            .await?;
+        Ok(rows.into_iter().map(SessionRecord::from).collect())
+    }
+
+    /// Ends one of an account's sessions; [`StoreError::NotFound`] if it is not this account's, or has ended.
+    pub async fn end_session_of(
+        &self,
+        account: AccountId,
+        id: SessionId,
+        now: DateTime<Utc>,
+    ) -> Result<(), StoreError> {
+        const Q: &str = "UPDATE sessions SET ended_at = $3 WHERE id = $1 AND account_id = $2 AND ended_at IS NULL";
+        self.bounded(async {
+            let mut tx = self.begin().await?;
+            let ended = on_tx!(&mut tx, |c| sqlx::query(Q)
+                .bind(id.uuid())
+                .bind(account.uuid())
+                .bind(stored(now))
+                .execute(c)
+                .await
+                .map(|done| done.rows_affected()))?;
+            if ended == 0 {
+                return Err(StoreError::NotFound);
+            }
+            self.commit(tx, &[Subject::Session(id)], now).await
+        })
+        .await
+    }
+
+    /// Ends an account's sessions but perhaps one; says how many.
+    pub async fn end_sessions_but(
+        &self,
+        account: AccountId,
+        keep: Option<SessionId>,
+        now: DateTime<Utc>,
+    ) -> Result<usize, StoreError> {
+        self.bounded(async {
+            let mut tx = self.begin().await?;
+            let ended = tx.end_sessions_of(account, keep, now).await?;
+            let heard: Vec<Subject> = ended.into_iter().map(Subject::Session).collect();
+            self.commit(tx, &heard, now).await?;
+            Ok::<_, StoreError>(heard.len())
         })
         .await
     }
@@ -118,6 +214,7 @@ impl Store {
                 return Ok(RefreshOutcome::Expired);
             }
             tx.mark_used(token, now).await?;
+            tx.mark_seen(session, now).await?;
             tx.add_refresh_token(session, &next, now, later(now, ttl)).await?;
             self.commit(tx, &[], now).await?;
             Ok::<_, StoreError>(RefreshOutcome::Rotated { account, session })
@@ -129,6 +226,42 @@ impl Store {
 // === impl Tx ===
 
 impl Tx {
+    /// Begins a session, if the account is still what it was when its owner was checked, and will be until the commit: on Postgres
+    /// the row is held, SQLite's transaction is alone anyway.
+    pub(crate) async fn insert_session(&mut self, new: &NewSession<'_>) -> Result<(), StoreError> {
+        const LITE: &str = "INSERT INTO sessions (id, account_id, created_at, address, network, device, user_agent, method, last_seen_at) \
+                            SELECT $1, id, $3, $4, $5, $6, $7, $8, $3 FROM accounts \
+                            WHERE id = $2 AND status = 'active' AND updated_at = $9";
+        const PG: &str = "INSERT INTO sessions (id, account_id, created_at, address, network, device, user_agent, method, last_seen_at) \
+                          SELECT $1, id, $3, $4, $5, $6, $7, $8, $3 FROM accounts \
+                          WHERE id = $2 AND status = 'active' AND updated_at = $9 FOR SHARE";
+        let (origin, account) = (&new.origin, new.account);
+        let statement = if matches!(self, Self::Pg(_)) { PG } else { LITE };
+        let begun = on_tx!(&mut *self, |c| sqlx::query(statement)
+            .bind(new.id.uuid())
+            .bind(account.id.uuid())
+            .bind(stored(new.now))
+            .bind(origin.address.map(|address| address.to_string()))
+            .bind(origin.address.map(network_of))
+            .bind(origin.device.map(|device| device.as_bytes().to_vec()))
+            .bind(origin.user_agent)
+            .bind(origin.method)
+            .bind(stored(account.updated_at))
+            .execute(c)
+            .await
+            .map(|done| done.rows_affected()))?;
+        if begun == 0 {
+            self.account(account.id).await?.ok_or(StoreError::NotFound)?;
+            return Err(StoreError::Conflict("the account was changed at the same moment; try again"));
+        }
+        self.add_refresh_token(new.id, &new.refresh, new.now, new.refresh_expires_at).await
+    }
+
+    async fn mark_seen(&mut self, id: SessionId, now: DateTime<Utc>) -> Result<(), StoreError> {
+        const Q: &str = "UPDATE sessions SET last_seen_at = $2 WHERE id = $1";
+        Ok(on_tx!(self, |c| sqlx::query(Q).bind(id.uuid()).bind(stored(now)).execute(c).await.map(drop))?)
+    }
+
     /// Ends a session; gives what is to be heard of it, which is nothing if it had ended before.
     async fn end_session(&mut self, id: SessionId, now: DateTime<Utc>) -> Result<Option<Subject>, StoreError> {
         const Q: &str = "UPDATE sessions SET ended_at = $2 WHERE id = $1 AND ended_at IS NULL";
@@ -191,5 +324,13 @@ impl Tx {
             .execute(c)
             .await
             .map(drop))?)
+    }
+}
+
+// === impl SessionRecord ===
+
+impl From<Row> for SessionRecord {
+    fn from((id, created_at, last_seen_at, address, user_agent, method): Row) -> Self {
+        Self { id: SessionId::new(id), created_at, last_seen_at, address, user_agent, method }
     }
 }

@@ -45,13 +45,15 @@ pub(crate) async fn change_password(
     Allowed { caller, .. }: Allowed<ManageAccount>,
     Body(request): Body<ChangePassword>,
 ) -> Result<Json<Done>, ApiError> {
-    let (old, new) = request.parse(&office.settings)?;
-    let account = caller.0.account;
+    let account = office.store.account(caller.0.account).await?.ok_or(ApiError::CallerGone)?;
+    let about = [account.email.as_str(), account.name.as_deref().unwrap_or_default()];
+    let (old, new) = request.parse(&office.settings, &about)?;
+    let account = account.id;
     let checked = office.store.password_hash(account).await?.ok_or(ApiError::CallerGone)?;
     if office.hashing.verify(&old, Some(checked.clone())).await? == Verdict::Mismatch {
         return Err(ApiError::WrongPassword);
     }
-    let hash = office.hashing.hash(new).await?;
+    let hash = office.hash_new("new_password", new, &about).await?;
     let keep = match caller.0.grant {
         Grant::Session(session) => Some(session),
         Grant::Key(_) | Grant::Certificate(_) => None,
@@ -63,10 +65,10 @@ pub(crate) async fn change_password(
 // === impl ChangePassword ===
 
 impl ChangePassword {
-    fn parse(&self, settings: &Settings) -> Result<(Password, Password), ApiError> {
+    fn parse(&self, settings: &Settings, about: &[&str]) -> Result<(Password, Password), ApiError> {
         let mut form = Form::default();
         let old = form.password("old_password", &self.old_password);
-        let new = form.new_password("new_password", &self.new_password, &settings.password_rules);
+        let new = form.new_password("new_password", &self.new_password, &settings.password_rules, about);
         form.finish(old.zip(new))
     }
 }

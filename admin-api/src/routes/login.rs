@@ -1,18 +1,20 @@
 //! `POST /auth/login`: a password buys a session.
 //!
 //! Nobody learns here whether an account exists: an unknown address, a wrong password and a disabled account with a wrong
-//! password get the same words after the same work (one look-up, one password check). Only who knows the password is told
-//! that the account is disabled.
+//! password get the same words after the same work (two look-ups, one password check, one count), and are locked alike. Only
+//! who knows the password is told that the account is disabled, or its address not confirmed.
 
 use std::sync::Arc;
 
-use axum::{Json, extract::State};
+use axum::{Json, extract::State, http::HeaderMap};
 use identity::{Email, Password, SecretText, Verdict};
 use serde::Deserialize;
 use store::{Account, Status};
 use utoipa::ToSchema;
 
-use crate::{body::Body, error::ApiError, form::Form, issue::TokenPair, office::Office};
+use crate::{
+    attempt::Attempt, body::Body, error::ApiError, form::Form, issue::TokenPair, office::Office, visitor::Visitor,
+};
 
 /// Who logs in.
 #[derive(Deserialize, ToSchema)]
@@ -30,31 +32,45 @@ pub(crate) struct Login {
     responses(
         (status = 200, description = "A session", body = TokenPair),
         (status = 401, description = "`invalid_credentials`: unknown account or wrong password"),
-        (status = 403, description = "`account_disabled`: the password is right, the account is disabled"),
+        (status = 403, description = "`account_disabled` or `email_unverified`: the password is right, and that is why it does not serve"),
+        (status = 429, description = "`login_locked`: too many failed logins; see `Retry-After`"),
         (status = 503, description = "`busy`: too many passwords are being checked; see `Retry-After`"),
     )
 )]
 pub(crate) async fn login(
     State(office): State<Arc<Office>>,
+    Ok(visitor): Result<Visitor, std::convert::Infallible>,
     Body(request): Body<Login>,
-) -> Result<Json<TokenPair>, ApiError> {
+) -> Result<(HeaderMap, Json<TokenPair>), ApiError> {
     let (email, password) = request.parse()?;
-    let (account, hash) = office.store.login_by_email(&email).await?.unzip();
+    let attempt = Attempt::begin(&office, &visitor, &email).await.inspect_err(|error| {
+        if matches!(error, ApiError::Locked(_)) {
+            office.metrics.login("locked");
+        }
+    })?;
+    let (account, hash) = attempt.facts.as_ref().map(|facts| (facts.account.clone(), facts.hash.clone())).unzip();
     let verdict = office.hashing.verify(&password, hash).await?;
     let Some(account) = account.filter(|_| verdict != Verdict::Mismatch) else {
         office.metrics.login("refused");
+        attempt.failed(&office).await?;
         return Err(ApiError::InvalidCredentials);
     };
+    attempt.succeeded(&office).await;
     if account.status == Status::Disabled {
         office.metrics.login("disabled");
         return Err(ApiError::AccountDisabled);
     }
+    if !account.is_verified && !office.settings.accounts.unverified_may_log_in {
+        office.metrics.login("unverified");
+        return Err(ApiError::EmailUnverified);
+    }
     if verdict == Verdict::MatchNeedsRehash {
         rehash(&office, &account, password).await;
     }
-    let pair = office.open_session(account, office.now()).await?;
+    let device = visitor.known_device();
+    let pair = office.open_session(account, visitor.origin(&device, "password"), office.now()).await?;
     office.metrics.login("ok");
-    Ok(Json(pair))
+    Ok((device.headers(), Json(pair)))
 }
 
 /// Replaces a hash of an older kind or cost. The login does not depend on it: the next one tries again.

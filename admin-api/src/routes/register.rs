@@ -1,20 +1,33 @@
-//! `POST /auth/register`: a newcomer gets an account, with the role and tier that every newcomer gets, and is logged in.
+//! `POST /auth/register`: a newcomer gets an account, with the role and tier that every newcomer gets.
+//!
+//! Registration is `immediate` or `verified`, as the configuration says. Immediate: the account is there at once and logged in, and an
+//! address that is taken is told (409). Verified: the answer is 202 whatever the address, after the same work, since all that is
+//! done before it is to hash the password and to write one row; a mail tells its reader the rest. The account is made when the mail
+//! has been answered (`POST /auth/verify-email`): until then its password opens nothing, so logging in tells nothing either.
 
 use std::sync::Arc;
 
-use axum::{Json, extract::State, http::StatusCode};
+use axum::{
+    Json,
+    extract::State,
+    http::{HeaderMap, StatusCode},
+    response::{IntoResponse, Response},
+};
 use identity::{AccountId, Email, Password, SecretText};
 use serde::Deserialize;
-use store::{NewAccount, StoreError};
+use store::{Account, NewAccount, StoreError};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use super::logout::Done;
 use crate::{
     body::Body,
     error::ApiError,
     form::Form,
     issue::TokenPair,
-    office::{Office, Settings},
+    mail::{self, Letter, Said},
+    office::{Office, Registration, Settings},
+    visitor::Visitor,
 };
 
 /// Who wants an account.
@@ -41,31 +54,51 @@ struct Newcomer {
     tenant_name: Option<String>,
 }
 
-/// Creates an account and logs in.
+/// Creates an account and logs in, or sends the mail that creates it.
 #[utoipa::path(
     post, path = "/auth/register", tag = "auth", request_body = Register,
     responses(
         (status = 201, description = "The account, logged in", body = TokenPair),
-        (status = 409, description = "`email_taken`: there is an account with this address"),
+        (status = 202, description = "A mail is on its way, whatever the address", body = Done),
+        (status = 409, description = "`email_taken`: there is an account with this address. Never where registration is `verified`"),
         (status = 503, description = "`busy`: too many passwords are being hashed; see `Retry-After`"),
     )
 )]
 pub(crate) async fn register(
     State(office): State<Arc<Office>>,
+    Ok(visitor): Result<Visitor, std::convert::Infallible>,
     Body(request): Body<Register>,
-) -> Result<(StatusCode, Json<TokenPair>), ApiError> {
+) -> Result<Response, ApiError> {
     let newcomer = request.parse(&office.settings)?;
-    let password_hash = office.hashing.hash(newcomer.password).await?;
+    match office.settings.accounts.registration {
+        Registration::Immediate => at_once(&office, &visitor, newcomer).await,
+        Registration::Verified => when_confirmed(&office, newcomer).await,
+    }
+}
+
+async fn at_once(office: &Office, visitor: &Visitor, newcomer: Newcomer) -> Result<Response, ApiError> {
+    let account = make_account(office, newcomer).await?;
     let now = office.now();
+    if !office.settings.accounts.unverified_may_log_in {
+        return Ok(on_its_way());
+    }
+    let device = visitor.known_device();
+    let pair = office.open_session(account, visitor.origin(&device, "registration"), now).await?;
+    Ok((StatusCode::CREATED, device.headers(), Json(pair)).into_response())
+}
+
+async fn make_account(office: &Office, newcomer: Newcomer) -> Result<Account, ApiError> {
+    let password_hash = newcomer.hash(office).await?;
+    let settings = &office.settings;
     let account = NewAccount {
         id: AccountId::new(Uuid::now_v7()),
         email: &newcomer.email,
         password_hash,
         name: newcomer.name,
-        role: &office.settings.default_role,
-        tier: &office.settings.default_tier,
+        role: settings.accounts.unverified_role.as_deref().unwrap_or(&settings.default_role),
+        tier: &settings.default_tier,
         tenant_name: newcomer.tenant_name.as_deref(),
-        now,
+        now: office.now(),
     };
     let account = office.store.create_account(account).await.inspect_err(|error| {
         if matches!(error, StoreError::EmailTaken) {
@@ -73,7 +106,44 @@ pub(crate) async fn register(
         }
     })?;
     office.metrics.registration("ok");
-    Ok((StatusCode::CREATED, Json(office.open_session(account, now).await?)))
+    // The account is there; a mail that could not be posted can be asked for again.
+    let address = newcomer.email.normalised();
+    if let Err(error) = office.wish(Letter::VerifyEmail, address, &Said::default()).await {
+        tracing::warn!(account = %account.id, %error, "the mail that confirms an address could not be posted");
+    }
+    Ok(account)
+}
+
+/// Looks nothing up.
+async fn when_confirmed(office: &Office, newcomer: Newcomer) -> Result<Response, ApiError> {
+    let password_hash = newcomer.hash(office).await?;
+    let registration = mail::Registration {
+        email: newcomer.email.as_str().to_owned(),
+        password_hash: password_hash.as_str().to_owned(),
+        name: newcomer.name,
+        tenant_name: newcomer.tenant_name,
+    };
+    office.wish(Letter::Register, newcomer.email.normalised(), &Said::registration(registration)).await?;
+    office.metrics.registration("begun");
+    Ok(on_its_way())
+}
+
+fn on_its_way() -> Response {
+    let done = Done { message: "a mail is on its way; the address has to be confirmed" };
+    (StatusCode::ACCEPTED, HeaderMap::new(), Json(done)).into_response()
+}
+
+// === impl Newcomer ===
+
+impl Newcomer {
+    async fn hash(&self, office: &Office) -> Result<identity::PasswordHash, ApiError> {
+        office.hash_new("password", self.password.clone(), &self.about()).await
+    }
+
+    /// Words that others know of them.
+    fn about(&self) -> [&str; 3] {
+        [self.email.as_str(), self.name.as_deref().unwrap_or_default(), self.tenant_name.as_deref().unwrap_or_default()]
+    }
 }
 
 // === impl Register ===
@@ -82,7 +152,9 @@ impl Register {
     fn parse(self, settings: &Settings) -> Result<Newcomer, ApiError> {
         let mut form = Form::default();
         let email = form.email(&self.email);
-        let password = form.new_password("password", &self.password, &settings.password_rules);
+        let about = [Some(&self.email), self.name.as_ref(), self.full_name.as_ref(), self.tenant_name.as_ref()];
+        let about = about.map(|text| text.map_or("", String::as_str));
+        let password = form.new_password("password", &self.password, &settings.password_rules, &about);
         let name = form.either_name(self.name, self.full_name).and_then(|name| form.name("name", &name));
         let tenant_name = self.tenant_name.and_then(|name| form.name("tenant_name", &name));
         form.finish(email.zip(password).map(|(email, password)| Newcomer { email, password, name, tenant_name }))

@@ -18,7 +18,7 @@ enum Who {
 }
 use Who::{Account, Administrator, Anyone};
 
-const ENDPOINTS: [(&str, &str, Who); 17] = [
+const ENDPOINTS: [(&str, &str, Who); 27] = [
     ("GET", "/.well-known/jwks.json", Anyone),
     ("POST", "/admin/config/reload", Administrator),
     ("GET", "/admin/users", Administrator),
@@ -27,7 +27,17 @@ const ENDPOINTS: [(&str, &str, Who); 17] = [
     ("POST", "/auth/api-keys", Account),
     ("DELETE", "/auth/api-keys/{id}", Account),
     ("POST", "/auth/api-keys/{id}/rotate", Account),
+    ("POST", "/admin/users/{id}/unlock", Administrator),
     ("POST", "/auth/change-password", Account),
+    ("POST", "/auth/magic-link", Anyone),
+    ("POST", "/auth/magic-link/consume", Anyone),
+    ("POST", "/auth/request-password-reset", Anyone),
+    ("POST", "/auth/resend-verification", Anyone),
+    ("POST", "/auth/reset-password", Anyone),
+    ("GET", "/auth/sessions", Account),
+    ("DELETE", "/auth/sessions", Account),
+    ("DELETE", "/auth/sessions/{id}", Account),
+    ("POST", "/auth/verify-email", Anyone),
     ("POST", "/auth/login", Anyone),
     ("POST", "/auth/logout", Account),
     ("GET", "/auth/me", Account),

@@ -8,7 +8,10 @@ use std::{
     time::Duration,
 };
 
-use admin_api::{Clock, Hooks, Office, ReloadReport, Settings};
+use admin_api::{
+    AccountSettings, Clock, Hooks, Lockout, MailSettings, MailTransport, Mailer, Office, Registration, ReloadReport,
+    Settings, Templates,
+};
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use axum::{
@@ -18,8 +21,8 @@ use axum::{
 };
 use chrono::{DateTime, Utc};
 use identity::{
-    AccessClaims, AccountId, Algorithm, ApiKey, Argon2Params, AssertionClaims, Grant, MasterKey, PasswordRules,
-    Principal, SealKeys, TokenRules, TokenType,
+    AccessClaims, AccountId, Algorithm, ApiKey, Argon2Params, AssertionClaims, Grant, LockRules, MasterKey,
+    PasswordRules, Principal, SealKeys, TokenRules, TokenType,
 };
 use policies::{
     Policy, RouteTable,
@@ -41,6 +44,7 @@ pub(crate) struct House {
     pub(crate) store: Store,
     pub(crate) keys: Arc<ArcSwap<Keyring>>,
     pub(crate) registry: Registry,
+    mailer: Mailer,
     hooks: Arc<TestHooks>,
     router: Router,
     /// Microseconds by which the clock is ahead.
@@ -97,7 +101,18 @@ impl House {
         connection
     }
 
+    /// An office of other settings.
+    pub(crate) async fn open_with(change: impl FnOnce(&mut Settings)) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("sqlite:{}", folder.path().join("test.db").display());
+        Self::open_by(&url, folder, change).await
+    }
+
     pub(crate) async fn open_on(url: &str, folder: tempfile::TempDir) -> Self {
+        Self::open_by(url, folder, |_| ()).await
+    }
+
+    pub(crate) async fn open_by(url: &str, folder: tempfile::TempDir, change: impl FnOnce(&mut Settings)) -> Self {
         let pool = PoolSettings {
             max_connections: 4,
             acquire_timeout: Duration::from_secs(10),
@@ -105,7 +120,7 @@ impl House {
         };
         let store = Store::connect(url, pool).await.unwrap();
         store.migrate().await.unwrap();
-        let seal = SealKeys::new(MasterKey::generate(&mut rand::rng()), Vec::new());
+        let seal = Arc::new(SealKeys::new(MasterKey::generate(&mut rand::rng()), Vec::new()));
         store::ensure_keys(&store, &seal, Algorithm::EdDsa, None, &mut rand::rng(), Utc::now()).await.unwrap();
         let keys = Arc::new(ArcSwap::from_pointee(Keyring::load(&store, &seal).await.unwrap()));
         let (registry, ahead) = (Registry::new(), Arc::new(AtomicI64::new(0)));
@@ -116,10 +131,12 @@ impl House {
         let reload = Ok(ReloadReport { generation: 2, needs_restart: vec!["tokens".to_owned()] });
         let hooks =
             Arc::new(TestHooks { policy: Arc::new(policy()), reload: Mutex::new(reload), status: Mutex::default() });
-        let office = Office::new(store.clone(), Arc::clone(&keys), settings(), Arc::clone(&hooks) as _, &registry)
-            .unwrap()
-            .with_clock(clock);
-        Self { store, keys, registry, hooks, router: admin_api::router(office), ahead, folder }
+        let mut settings = settings(MailTransport::File(folder.path().join("outbox")));
+        change(&mut settings);
+        let office = Office::new(store.clone(), Arc::clone(&keys), seal, settings, Arc::clone(&hooks) as _, &registry);
+        let office = Arc::new(office.unwrap().with_clock(clock));
+        let mailer = Mailer::new(&office);
+        Self { store, keys, registry, mailer, hooks, router: admin_api::router(office), ahead, folder }
     }
 
     /// The office's time.
@@ -229,6 +246,40 @@ impl House {
         answer.body
     }
 
+    /// Carries the mail and takes all of it out of the folder, the oldest first.
+    pub(crate) async fn mails(&self) -> Vec<Mail> {
+        self.mailer.carry_due().await.unwrap();
+        let Ok(folder) = std::fs::read_dir(self.folder.path().join("outbox")) else { return Vec::new() };
+        let mut paths: Vec<_> = folder.map(|entry| entry.unwrap().path()).collect();
+        paths.sort();
+        let mails = paths.into_iter().map(|path| {
+            let mail = Mail::read(&std::fs::read_to_string(&path).unwrap());
+            std::fs::remove_file(path).unwrap();
+            mail
+        });
+        mails.collect()
+    }
+
+    /// The one mail that there is.
+    pub(crate) async fn mail(&self) -> Mail {
+        let mut mails = self.mails().await;
+        assert_eq!(mails.len(), 1, "{mails:?}");
+        mails.remove(0)
+    }
+
+    /// A file of the house's folder.
+    pub(crate) fn file(&self, name: &str) -> String {
+        self.folder.path().join(name).display().to_string()
+    }
+
+    /// Sends a request from somewhere, in a browser that has these cookies.
+    pub(crate) async fn visit(&self, from: &Place<'_>, path: &str, body: Value) -> Answer {
+        let request = Request::builder().method("POST").uri(path).header("X-Gateway-Client", from.address);
+        let request = request.header(header::USER_AGENT, "test").header(header::CONTENT_TYPE, "application/json");
+        let request = from.cookie.iter().fold(request, |request, cookie| request.header(header::COOKIE, *cookie));
+        self.send(request.body(Body::from(body.to_string())).unwrap()).await
+    }
+
     /// What the next reload finds.
     pub(crate) fn next_reload(&self, outcome: Result<ReloadReport, Vec<String>>) {
         *self.hooks.reload.lock().unwrap() = outcome;
@@ -248,11 +299,55 @@ impl House {
     }
 }
 
+/// Where somebody is.
+#[derive(Clone, Copy)]
+pub(crate) struct Place<'a> {
+    pub(crate) address: &'a str,
+    pub(crate) cookie: Option<&'a str>,
+}
+
+/// A mail as it was written.
+#[derive(Debug)]
+pub(crate) struct Mail {
+    pub(crate) to: String,
+    pub(crate) subject: String,
+    /// All of it, as it is.
+    pub(crate) raw: String,
+    /// The text, decoded.
+    pub(crate) text: String,
+}
+
+// === impl Mail ===
+
+impl Mail {
+    fn read(raw: &str) -> Self {
+        let header = |name: &str| {
+            let line = raw.lines().find_map(|line| line.strip_prefix(name));
+            line.unwrap_or_else(|| panic!("no {name} in {raw}")).trim().to_owned()
+        };
+        // Soft line ends and escapes of quoted-printable (RFC 2045 §6.7); what is not written so has none.
+        let text = raw.replace("=\r\n", "").replace("=3D", "=");
+        Self { to: header("To:"), subject: header("Subject:"), raw: raw.to_owned(), text }
+    }
+
+    /// The token in it.
+    pub(crate) fn token(&self) -> String {
+        let at = self.text.find("pco_").unwrap_or_else(|| panic!("no token in {}", self.text));
+        self.text[at..].chars().take_while(|letter| letter.is_ascii_alphanumeric() || *letter == '_').collect()
+    }
+}
+
 // === impl Answer ===
 
 impl Answer {
     pub(crate) fn text(&self, field: &str) -> &str {
         self.body[field].as_str().unwrap_or_else(|| panic!("no {field} in {}", self.body))
+    }
+
+    /// The cookie that the browser was given, as it would show it.
+    pub(crate) fn cookie(&self) -> Option<String> {
+        let given = self.headers.get(header::SET_COOKIE)?.to_str().unwrap();
+        Some(given.split(';').next().unwrap().to_owned())
     }
 
     /// What to say of an answer that should have been another.
@@ -317,7 +412,13 @@ fn policy() -> Policy {
     }
 }
 
-fn settings() -> Settings {
+fn settings(transport: MailTransport) -> Settings {
+    let rules = LockRules {
+        attempts: 5,
+        duration: Duration::from_mins(30),
+        longest: Duration::from_hours(24),
+        forget_after: Duration::from_hours(24),
+    };
     Settings {
         issuer: ISSUER.to_owned(),
         audience: AUDIENCE.to_owned(),
@@ -325,12 +426,29 @@ fn settings() -> Settings {
         access_ttl: Duration::from_mins(30),
         refresh_ttl: Duration::from_hours(168),
         refresh_grace: Duration::from_secs(10),
-        password_rules: PasswordRules { min_chars: 8, classes: false },
+        password_rules: PasswordRules { min_chars: 8, ..PasswordRules::default() },
         // Cheap: what is tested is who hashes when, not how strongly.
         argon2: Argon2Params { memory_kib: 64, iterations: 1, parallelism: 1 },
         hash_concurrency: 2,
         default_role: "user".to_owned(),
         default_tier: "free".to_owned(),
+        accounts: AccountSettings {
+            registration: Registration::Immediate,
+            unverified_role: None,
+            unverified_may_log_in: true,
+            verification_ttl: Duration::from_hours(24),
+            reset_ttl: Duration::from_mins(30),
+            magic_link_ttl: Duration::from_mins(10),
+        },
+        lockout: Lockout { account: rules, network: LockRules { attempts: 50, ..rules } },
+        mail: MailSettings {
+            from: "Portcullis <no-reply@door.test>".to_owned(),
+            product: "Portcullis".to_owned(),
+            public_url: ISSUER.to_owned(),
+            transport,
+            templates: Templates::built_in(),
+            give_up_after: Duration::from_hours(72),
+        },
     }
 }
 

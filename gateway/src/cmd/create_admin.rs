@@ -4,7 +4,7 @@ use std::io::BufRead;
 
 use anyhow::Context;
 use chrono::Utc;
-use identity::{AccountId, Email, Hasher, Password, PasswordRules};
+use identity::{AccountId, Email, Hasher, Password};
 use rand::Rng;
 use store::{AccountChange, NewAccount, StoreError};
 use uuid::Uuid;
@@ -31,9 +31,10 @@ pub(crate) fn run(create: &CreateAdmin) -> Result<(), Failure> {
     block_on(1, async {
         let (config, foundation) = open(&create.place).await?;
         let passwords = &config.settings.passwords;
-        PasswordRules { min_chars: passwords.min_chars, classes: passwords.classes }
-            .check(&password)
-            .context("the password is too weak")?;
+        let rules = &passwords.rules;
+        let strong =
+            rules.check(&password, &[email.as_str()]).and_then(|()| rules.estimate(&password, &[email.as_str()]));
+        strong.context("the password is too weak")?;
         let hash = Hasher::new(passwords.argon2).context("Argon2 parameters")?.hash(&password, &mut rng);
         let now = Utc::now();
         let account = NewAccount {
@@ -48,6 +49,9 @@ pub(crate) fn run(create: &CreateAdmin) -> Result<(), Failure> {
         };
         match foundation.store.create_account(account).await {
             Ok(account) => {
+                // Whoever can reach the database needs no mail to be believed.
+                let confirmed = foundation.store.confirm_account(account.id, now).await;
+                confirmed.context("the account was made, but its address could not be confirmed")?;
                 say(&format!("created administrator {} ({})", account.email, account.id));
                 if let Some(made) = made {
                     say(&format!("password: {made}"));
@@ -66,6 +70,7 @@ async fn promote(store: &store::Store, email: &Email) -> anyhow::Result<()> {
     let (account, _) = store.login_by_email(email).await?.context("the account is gone")?;
     let change = AccountChange { role: Some(ROLE.to_owned()), ..AccountChange::default() };
     store.change_account(account.id, change, Utc::now()).await?;
+    store.confirm_account(account.id, Utc::now()).await?;
     say(&format!("{} exists already: made administrator, password unchanged", account.email));
     Ok(())
 }

@@ -15,7 +15,8 @@ pub(crate) fn run(serve: &Serve) -> Result<(), Failure> {
     }
     logging::start(&config.settings.log);
     block_on(config.settings.server.worker_threads, async {
-        let running = build(serve.place.folder.open(), config, &serve.place.data, serve.take_over).await?;
+        let place = &serve.place;
+        let running = Box::pin(build(place.folder.open(), config, &place.data, serve.take_over)).await?;
         if running.needs_administrator() {
             say_error("portcullis: nobody administers yet; make the first administrator with");
             say_error(&format!(

@@ -1,5 +1,6 @@
 //! Reads the configuration folder, or the defaults that are built in, into a [`Config`], or finds everything that is wrong.
 
+mod accounts;
 mod browser;
 mod server;
 mod tls;
@@ -14,11 +15,12 @@ use std::{
     time::Duration,
 };
 
-use identity::{Algorithm, Argon2Params, Hasher};
+use identity::{Algorithm, Argon2Params};
+use policies::Policy;
 use policies::config::{Diagnostic, Document, DurationText, Placed, Source, Sources, Surroundings, Upstreams, Value};
 
 use super::{
-    AccessLog, CacheSettings, Config, Log, MasterKeySource, Outage, Passwords, Protocol, Retention, Settings, Shared,
+    AccessLog, CacheSettings, Config, Log, MasterKeySource, Outage, Protocol, Retention, Settings, Shared,
     StoreSettings, Tokens, UpstreamSettings,
     raw::{self, Given},
 };
@@ -54,13 +56,23 @@ pub fn load(folder: &ConfigFolder) -> Result<Config, Vec<Diagnostic>> {
     let upstreams = upstreams_of(&settings);
     let known = document.is_readable().then_some(&upstreams);
     let policy = policies::config::load(&Sources { routes, roles, tiers, cases }, known);
-    match (document.finish(), policy) {
+    let no_role = no_such_role(&settings, policy.as_ref().ok().map(|loaded| &loaded.policy));
+    let mut wrong = document.finish();
+    wrong.extend(no_role);
+    match (wrong, policy) {
         (wrong, Ok(loaded)) if wrong.is_empty() => Ok(Config { settings, policy: loaded.policy, cases: loaded.cases }),
         (mut wrong, policy) => {
             wrong.extend(policy.err().unwrap_or_default());
             Err(wrong)
         }
     }
+}
+
+/// The role of accounts whose address is not confirmed has to be one.
+fn no_such_role(settings: &Settings, policy: Option<&Policy>) -> Option<Diagnostic> {
+    let role = settings.accounts.settings.unverified_role.as_deref()?;
+    let message = format!("accounts.unverified_role: there is no role `{role}` in roles.toml");
+    (!policy?.roles.contains(role)).then(|| Diagnostic::at(FILES[0], "", 0, message, None))
 }
 
 /// What routes may send to.
@@ -132,7 +144,10 @@ impl Reader<'_, '_> {
             retention: self.retention(),
             shared: self.shared(),
             tokens: self.tokens(),
+            accounts: self.accounts(),
             passwords: self.passwords(),
+            lockout: self.lockout(),
+            mail: self.mail(),
             master_key: self.master_key(),
             log: self.log(),
             browser: self.browser(),
@@ -183,6 +198,8 @@ impl Reader<'_, '_> {
         Retention {
             changes: at_least_a_day(&raw.changes, 7 * 86_400),
             sessions: at_least_a_day(&raw.sessions, 30 * 86_400),
+            mails: at_least_a_day(&raw.mails, 30 * 86_400),
+            attempts: at_least_a_day(&raw.attempts, 7 * 86_400),
         }
     }
 
@@ -258,28 +275,6 @@ impl Reader<'_, '_> {
             );
         }
         Some(secret)
-    }
-
-    fn passwords(&mut self) -> Passwords {
-        let raw: raw::Passwords = self.document.section("passwords").unwrap_or_default();
-        let mut small =
-            |given: Given<u64>, default| u32::try_from(self.count(given.as_ref(), default, 1)).unwrap_or(u32::MAX);
-        let argon2 = Argon2Params {
-            memory_kib: small(raw.argon2_memory_kib.clone(), 19_456),
-            iterations: small(raw.argon2_iterations, 2),
-            parallelism: small(raw.argon2_parallelism, 1),
-        };
-        if let Err(error) =
-            Hasher::new(Argon2Params { memory_kib: argon2.memory_kib.min(64), ..argon2 }).and(check_memory(argon2))
-        {
-            self.document.note(raw.argon2_memory_kib.as_ref().map_or(0..0, Placed::span), error.to_string());
-        }
-        Passwords {
-            min_chars: self.count(raw.min_chars.as_ref(), 8, 1),
-            classes: raw.classes.unwrap_or(false),
-            argon2,
-            concurrency: self.count(raw.concurrency.as_ref(), 0, 0),
-        }
     }
 
     fn master_key(&mut self) -> MasterKeySource {

@@ -3,14 +3,16 @@
 //! `raw` mirrors the file; [`load`] turns the whole folder into a [`Config`] or into every diagnostic there is to
 //! report. Routes, roles, tiers and cases are parsed by `policies::config`.
 
+mod accounts;
 mod load;
 mod raw;
 mod upstream;
 
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
 
+pub use accounts::{Accounts, LockoutSettings, Mail, Passwords};
 use http::{HeaderName, HeaderValue};
-use identity::{Algorithm, Argon2Params, SecretText};
+use identity::{Algorithm, SecretText};
 use ipnet::IpNet;
 #[cfg(any(test, feature = "properties"))]
 pub(crate) use load::read;
@@ -51,8 +53,14 @@ pub struct Settings {
     pub shared: Shared,
     /// What tokens say and how they are signed.
     pub tokens: Tokens,
+    /// How accounts are made and confirmed.
+    pub accounts: Accounts,
     /// Rules for passwords and the cost of checking them.
     pub passwords: Passwords,
+    /// How many wrong passwords are too many.
+    pub lockout: LockoutSettings,
+    /// How mail is sent.
+    pub mail: Mail,
     /// Where the master key comes from.
     pub master_key: MasterKeySource,
     /// Logging.
@@ -70,6 +78,10 @@ pub struct Retention {
     pub changes: Duration,
     /// How long sessions are kept after their end.
     pub sessions: Duration,
+    /// How long mails are kept after their end.
+    pub mails: Duration,
+    /// How long one-time tokens and failed logins are kept after their end.
+    pub attempts: Duration,
 }
 
 /// `[shared]`.
@@ -241,19 +253,6 @@ pub struct Tokens {
     pub shared_secret: Option<SecretText>,
 }
 
-/// `[passwords]`.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Passwords {
-    /// Characters at least.
-    pub min_chars: usize,
-    /// Are upper case, lower case and a digit demanded?
-    pub classes: bool,
-    /// Cost of a hash.
-    pub argon2: Argon2Params,
-    /// Hashes at once.
-    pub concurrency: usize,
-}
-
 /// `[secrets]`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct MasterKeySource {
@@ -338,6 +337,8 @@ pub enum IdentityHeader {
     XSessionId,
     /// The request's id.
     XRequestId,
+    /// The client's address, as far as it can be known.
+    XGatewayClient,
     /// Our signed word for all of it.
     XGatewayAssertion,
 }
@@ -359,6 +360,7 @@ impl IdentityHeader {
             Self::XAuthMethod => "x-auth-method",
             Self::XSessionId => "x-session-id",
             Self::XRequestId => "x-request-id",
+            Self::XGatewayClient => "x-gateway-client",
             Self::XGatewayAssertion => "x-gateway-assertion",
         })
     }

@@ -1,11 +1,13 @@
 //! `gateway.toml` as it is written. The doc comments here are the descriptions in the JSON Schema that editors show.
 
+mod accounts;
 mod upstream;
 
 use policies::config::{DurationText, FileSchema, Placed, Secret, Value};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+pub(super) use self::accounts::{Accounts, Lockout, Mail, MailSecurity, MailTransport, Passwords, Registration};
 pub(super) use self::upstream::{Balance, Ejection, Health, Protocol, Retry, Upstream, UpstreamTls};
 
 /// A value that may come from the environment or a file, and where it stands.
@@ -171,6 +173,10 @@ pub(super) struct Retention {
     pub(super) changes: Given<DurationText>,
     /// Sessions that have ended, and their refresh tokens; 30d by default.
     pub(super) sessions: Given<DurationText>,
+    /// Mails that were sent or given up; 30d by default.
+    pub(super) mails: Given<DurationText>,
+    /// One-time tokens that are over, and failed logins; 7d by default.
+    pub(super) attempts: Given<DurationText>,
 }
 
 /// What gateways on one database share beside it.
@@ -216,24 +222,6 @@ pub(super) struct Tokens {
     pub(super) assertion_ttl: Given<DurationText>,
     /// The secret of HS256, 32 bytes or more, shared with services that verify our tokens themselves.
     pub(super) shared_secret: Option<Placed<Secret>>,
-}
-
-/// Rules for passwords and the cost of checking them.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Passwords {
-    /// Characters at least; 8 by default.
-    pub(super) min_chars: Given<u64>,
-    /// Are upper case, lower case and a digit demanded? false by default.
-    pub(super) classes: Option<bool>,
-    /// KiB; 19456 by default.
-    pub(super) argon2_memory_kib: Given<u64>,
-    /// Passes; 2 by default.
-    pub(super) argon2_iterations: Given<u64>,
-    /// Lanes; 1 by default.
-    pub(super) argon2_parallelism: Given<u64>,
-    /// Hashes at once; 0, the default: one per core.
-    pub(super) concurrency: Given<u64>,
 }
 
 /// Where the master key comes from.
@@ -284,7 +272,10 @@ pub fn schema() -> serde_json::Value {
         .section::<Retention>("retention")
         .section::<Shared>("shared")
         .section::<Tokens>("tokens")
+        .section::<Accounts>("accounts")
         .section::<Passwords>("passwords")
+        .section::<Lockout>("lockout")
+        .section::<Mail>("mail")
         .section::<Secrets>("secrets")
         .section::<Log>("log")
         .section::<Browser>("browser")

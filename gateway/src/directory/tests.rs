@@ -81,7 +81,14 @@ impl House {
     async fn session(&self, account: &Account) -> SessionId {
         let (id, refresh) = (SessionId::new(Uuid::now_v7()), RefreshToken::generate(Uuid::now_v7(), &mut rand::rng()));
         let refresh = (refresh.id(), refresh.digest());
-        let new = NewSession { id, account, refresh, now: now(), refresh_expires_at: later(86_400) };
+        let new = NewSession {
+            id,
+            account,
+            refresh,
+            now: now(),
+            refresh_expires_at: later(86_400),
+            origin: store::Origin::default(),
+        };
         self.store.open_session(new).await.unwrap();
         id
     }

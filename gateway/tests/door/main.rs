@@ -16,6 +16,7 @@ mod grpc;
 mod guards;
 mod http2_backends;
 mod lifecycle;
+mod mail;
 mod main_path;
 mod nodes;
 mod passing;

@@ -197,20 +197,24 @@ fn a_changed_limit_counts_from_the_next_lease_on() {
     let hour = || refusing(&database, &redis).edit("tiers.toml", "30/3s", "30/hour");
     let nodes: [_; 2] = some(hour);
     let token = token(&nodes[0], "ada@example.com");
-    let spend = |tries: usize| (0..tries).filter(|n| nodes[n % 2].get("/demo/x", &token).status == 200).count();
+    let ask_often = |tries: usize| (0..tries).filter(|n| nodes[n % 2].get("/demo/x", &token).status == 200).count();
     let mut spent = 0;
     eventually("twenty of thirty", || {
-        spent += spend(2);
+        spent += ask_often(2);
         spent >= 20
     });
-    nodes.iter().for_each(|node| limit(node, "10"));
-    eventually("leases of the old limit to end", || spend(1) == 0);
+    for node in &nodes {
+        limit(node, "10");
+    }
+    eventually("leases of the old limit to end", || ask_often(1) == 0);
     let spent_before = redis.spent();
-    assert_eq!(spend(10), 0);
-    nodes.iter().for_each(|node| limit(node, "40"));
+    assert_eq!(ask_often(10), 0);
+    for node in &nodes {
+        limit(node, "40");
+    }
     let mut more = 0;
     eventually("the rest", || {
-        more += spend(2);
+        more += ask_often(2);
         redis.spent() >= 40
     });
     assert!((20..=30).contains(&spent_before) && spent + more <= 40, "{spent_before}, {spent}, {more}");

@@ -159,6 +159,7 @@ pub(crate) async fn session(store: &Store, account: &Account) -> (SessionId, Ref
         refresh: (refresh.id(), refresh.digest()),
         now: at(0),
         refresh_expires_at: at(86_400),
+        origin: store::Origin::default(),
     };
     store.open_session(new).await.unwrap();
     (id, refresh)

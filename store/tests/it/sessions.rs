@@ -23,6 +23,7 @@ on_both_engines!(
     a_session_ends_once,
     a_session_needs_the_account_that_was_checked,
     a_session_makes_its_accounts_principal,
+    sessions_are_listed_and_ended_by_their_owner_alone,
 );
 
 const GRACE: Duration = Duration::from_secs(10);
@@ -193,6 +194,7 @@ async fn try_session(store: &Store, checked: &Account) -> Result<(), StoreError>
         refresh: (refresh.id(), refresh.digest()),
         now: at(0),
         refresh_expires_at: at(1),
+        origin: store::Origin::default(),
     };
     store.open_session(new).await
 }
@@ -246,4 +248,33 @@ async fn a_session_makes_its_accounts_principal(database: &Database) {
     assert_eq!(principal.account, ada.id);
     assert_eq!((&*principal.role, &*principal.tier, principal.scopes), ("user", "free", None));
     assert!(store.session_grant(SessionId::new(Uuid::now_v7())).await.unwrap().is_none());
+}
+
+async fn sessions_are_listed_and_ended_by_their_owner_alone(database: &Database) {
+    let store = database.open().await;
+    let (ada, bob) = (person(&store, "ada@example.com").await, person(&store, "bob@example.com").await);
+    let (first, refresh) = session(&store, &ada).await;
+    let (second, _) = session(&store, &ada).await;
+    let (third, _) = session(&store, &ada).await;
+    let (theirs, _) = session(&store, &bob).await;
+    let listed = async |second| {
+        let records = store.list_sessions(ada.id, at(second)).await.unwrap();
+        records.into_iter().map(|record| (record.id, record.last_seen_at)).collect::<Vec<_>>()
+    };
+    assert_eq!(listed(1).await, [(third, Some(at(0))), (second, Some(at(0))), (first, Some(at(0)))]);
+    let next = token();
+    let day = Duration::from_hours(24);
+    store
+        .rotate_refresh(refresh.id(), &refresh.digest(), (next.id(), next.digest()), at(50), Duration::ZERO, day)
+        .await
+        .unwrap();
+    assert_eq!(listed(86_401).await, [(first, Some(at(50)))], "what cannot be gone on with is no session");
+
+    assert!(matches!(store.end_session_of(ada.id, theirs, at(60)).await, Err(StoreError::NotFound)));
+    store.end_session_of(ada.id, second, at(60)).await.unwrap();
+    assert!(matches!(store.end_session_of(ada.id, second, at(61)).await, Err(StoreError::NotFound)));
+    assert_eq!(store.end_sessions_but(ada.id, Some(first), at(70)).await.unwrap(), 1);
+    assert_eq!(heard(&store).await, [Subject::Session(second), Subject::Session(third)]);
+    assert_eq!(listed(80).await.len(), 1);
+    assert_eq!(store.list_sessions(bob.id, at(80)).await.unwrap().len(), 1);
 }

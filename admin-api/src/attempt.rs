@@ -1,0 +1,126 @@
+//! How often somebody has guessed a password, and whether anybody is listened to: docs/decisions/0008-lockout.md.
+//!
+//! What is counted together: failures at one account from one familiar place (a browser in which, or a network from which, its owner
+//! has logged in); failures at one account from everywhere else; failures from one network at whatever accounts. An address
+//! without an account is counted as one with, so that a lock tells nothing.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use identity::{Email, LockRules, SecretDigest, network_of};
+use store::{Aim, LoginFacts};
+use tokio::sync::{Mutex, OwnedMutexGuard};
+
+use crate::{
+    error::ApiError,
+    mail::{Letter, Said},
+    office::Office,
+    visitor::Visitor,
+};
+
+/// Two addresses in this many wait for one another.
+const TURNS: usize = 1024;
+
+/// Lets those who guess at one account come one after the other: else a hundred at once would all find it unlocked.
+pub(crate) struct Turns(Box<[Arc<Mutex<()>>]>);
+
+/// Somebody who says an account is theirs.
+pub(crate) struct Attempt {
+    pub(crate) facts: Option<LoginFacts>,
+    /// Where a failure is counted.
+    aims: [(Aim, LockRules); 2],
+    address: String,
+    /// Is there anything to forgive?
+    has_failed: bool,
+    _turn: OwnedMutexGuard<()>,
+}
+
+// === impl Turns ===
+
+impl Turns {
+    pub(crate) fn new() -> Self {
+        Self((0..TURNS).map(|_| Arc::default()).collect())
+    }
+
+    async fn of(&self, subject: &SecretDigest) -> OwnedMutexGuard<()> {
+        let [one, other, ..] = subject.as_bytes();
+        let index = usize::from(u16::from_be_bytes([*one, *other])) % TURNS;
+        Arc::clone(&self.0[index]).lock_owned().await
+    }
+}
+
+// === impl Attempt ===
+
+impl Attempt {
+    /// Looks before anything is computed: two questions, whoever it is. Refuses if nobody is listened to.
+    pub(crate) async fn begin(office: &Office, visitor: &Visitor, email: &Email) -> Result<Self, ApiError> {
+        let account = subject_of(email.normalised());
+        let turn = office.turns.of(&account).await;
+        let (device, network) = (visitor.device(), visitor.address.map(network_of));
+        let facts = office.store.login_facts(email, device.as_ref(), network.as_deref()).await?;
+        let knows_device = facts.as_ref().is_some_and(|facts| facts.knows_device);
+        let knows_network = facts.as_ref().is_some_and(|facts| facts.knows_network);
+        let place = match (device, &network) {
+            (Some(device), _) if knows_device => Some(device),
+            (_, Some(network)) if knows_network => Some(SecretDigest::of(format!("network\0{network}").as_bytes())),
+            _ => None,
+        };
+        let at_account = place.map_or(Aim::anywhere(account), |source| Aim { subject: account, source });
+        let from_network = Aim::anywhere(SecretDigest::of(format!("from\0{}", network.unwrap_or_default()).as_bytes()));
+        let lockout = &office.settings.lockout;
+        // The neighbours of somebody in a browser of their own are not theirs to answer for.
+        let of_network = if knows_device { LockRules { attempts: 0, ..lockout.network } } else { lockout.network };
+        let tallies = office.store.tallies([at_account, from_network]).await?;
+        let now = office.now();
+        let [at, from] = tallies.map(|tally| tally.locked(now));
+        let until = at.max(from.filter(|_| !knows_device));
+        if let Some(until) = until {
+            return Err(ApiError::Locked(seconds_until(until, now)));
+        }
+        Ok(Self {
+            facts,
+            aims: [(at_account, lockout.account), (from_network, of_network)],
+            address: email.normalised().to_owned(),
+            has_failed: tallies[0].failures > 0 || tallies[0].locks > 0,
+            _turn: turn,
+        })
+    }
+
+    /// The password was wrong, or there is no such account.
+    pub(crate) async fn failed(self, office: &Office) -> Result<(), ApiError> {
+        let now = office.now();
+        let notice = |until: DateTime<Utc>| {
+            let minutes = (until - now).num_minutes();
+            office.wish_later(Letter::AccountLocked, &self.address, &Said::minutes(minutes), now)
+        };
+        let [of_account, of_network] = office.store.count_failure(self.aims, notice, now).await?;
+        if of_account {
+            office.metrics.lockout("account");
+            office.has_posted();
+        }
+        if of_network {
+            office.metrics.lockout("network");
+        }
+        Ok(())
+    }
+
+    /// The password was right: what was counted there before was its owner.
+    pub(crate) async fn succeeded(self, office: &Office) {
+        if !self.has_failed {
+            return;
+        }
+        if let Err(error) = office.store.forgive(self.aims[0].0, office.now()).await {
+            tracing::warn!(%error, "failed logins could not be forgiven");
+        }
+    }
+}
+
+/// Under what failures at an account are counted, whether there is one or not.
+pub(crate) fn subject_of(normalised: &str) -> SecretDigest {
+    SecretDigest::of(format!("account\0{normalised}").as_bytes())
+}
+
+/// Whole seconds, and never none: who comes back then is listened to.
+fn seconds_until(until: DateTime<Utc>, now: DateTime<Utc>) -> u64 {
+    u64::try_from((until - now).num_seconds()).unwrap_or_default() + 1
+}

@@ -1,0 +1,166 @@
+//! Grants wishes: finds out whether there is somebody to write to, and makes the token that the letter carries.
+//!
+//! Whoever posted the wish has long been answered: nothing here can be seen or timed by them.
+
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use identity::{AccountId, OneTimePurpose, OneTimeToken, SecretDigest};
+use store::{Account, DueMail, MailOutcome, NewOneTime, Status, StoreError};
+use uuid::Uuid;
+
+use super::{Letter, OUTBOX, Registration, Said, TOKENS, template::Values};
+use crate::office::Office;
+
+/// Letters of one kind to one address in an hour: whoever asks on for somebody else floods no mailbox.
+const MOST_AN_HOUR: u64 = 5;
+
+/// A letter that may be written.
+struct Granted {
+    letter: Letter,
+    to: String,
+    account: Option<AccountId>,
+    ticket: Option<Ticket>,
+    minutes: Option<i64>,
+}
+
+/// The token that it carries.
+struct Ticket {
+    purpose: OneTimePurpose,
+    ttl: Duration,
+    binding: Option<SecretDigest>,
+    registration: Option<Registration>,
+}
+
+// === impl Office ===
+
+impl Office {
+    pub(super) async fn grant(&self, due: &DueMail) -> Result<(), StoreError> {
+        let (now, address) = (self.now(), due.address.as_str());
+        let said: Option<Said> = due.sealed.as_deref().and_then(|sealed| self.mail.open(OUTBOX, due.id, sealed));
+        let (Some(wanted), Some(said)) = (Letter::from_word(&due.template), said) else {
+            tracing::error!(mail = %due.id, template = due.template, "a wish cannot be read, and is given up");
+            return self.store.end_mail(due.id, MailOutcome::Failed, now).await;
+        };
+        let granted = self.decide(wanted, address, said).await?;
+        let Some(granted) = granted else { return self.store.drop_wish(due.id, now).await };
+        let since = now - TimeDelta::hours(1);
+        if self.store.letters_since(address, granted.letter.word(), since).await? >= MOST_AN_HOUR {
+            tracing::warn!(template = due.template, "somebody asks for too many mails to one address");
+            self.metrics.mail("too_many");
+            return self.store.drop_wish(due.id, now).await;
+        }
+        match self.write(due.id, address, granted).await {
+            // Another node was faster.
+            Err(StoreError::Conflict(_)) => Ok(()),
+            other => other,
+        }
+    }
+
+    /// Is there a letter to be written, and which?
+    async fn decide(&self, wanted: Letter, address: &str, said: Said) -> Result<Option<Granted>, StoreError> {
+        let account = self.store.account_by_address(address).await?;
+        let accounts = &self.settings.accounts;
+        let ticket = |purpose, ttl| Ticket { purpose, ttl, binding: None, registration: None };
+        let active = account.as_ref().filter(|account| account.status == Status::Active);
+        Ok(match (wanted, account.as_ref()) {
+            (Letter::VerifyEmail, Some(_)) => active.filter(|account| !account.is_verified).map(|account| {
+                Granted::to(account, wanted, Some(ticket(OneTimePurpose::VerifyEmail, accounts.verification_ttl)))
+            }),
+            // Nobody is there yet: perhaps somebody has registered and waits.
+            (Letter::VerifyEmail, None) => {
+                let pending = self.store.pending_registration(address, self.now()).await?;
+                let pending = pending.and_then(|(id, sealed)| self.open_registration(id, &sealed));
+                pending.map(|registration| self.registration(registration))
+            }
+            (Letter::Register, None) => said.registration.map(|registration| self.registration(registration)),
+            (Letter::Register, Some(account)) => Some(Granted::to(account, Letter::AddressTaken, None)),
+            (Letter::ResetPassword, _) => active.map(|account| {
+                Granted::to(account, wanted, Some(ticket(OneTimePurpose::ResetPassword, accounts.reset_ttl)))
+            }),
+            (Letter::MagicLink, _) => active.zip(said.binding).map(|(account, binding)| {
+                let binding = SecretDigest::from_slice(&binding);
+                let ticket = ticket(OneTimePurpose::MagicLink, accounts.magic_link_ttl);
+                Granted::to(account, wanted, Some(Ticket { binding, ..ticket }))
+            }),
+            (Letter::AccountLocked, _) => {
+                active.map(|account| Granted { minutes: said.minutes, ..Granted::to(account, wanted, None) })
+            }
+            // Nobody wishes for these.
+            (Letter::AddressTaken | Letter::PasswordChanged, _) => None,
+        })
+    }
+
+    fn registration(&self, registration: Registration) -> Granted {
+        Granted {
+            letter: Letter::Register,
+            to: registration.email.clone(),
+            account: None,
+            minutes: None,
+            ticket: Some(Ticket {
+                purpose: OneTimePurpose::Register,
+                ttl: self.settings.accounts.verification_ttl,
+                binding: None,
+                registration: Some(registration),
+            }),
+        }
+    }
+
+    /// Puts the letter, and what is kept of its token, in the wish's place.
+    async fn write(&self, wish: Uuid, address: &str, granted: Granted) -> Result<(), StoreError> {
+        let now = self.now();
+        let Some(ticket) = granted.ticket else {
+            let said = self.say(granted.letter, &granted.to, None, granted.minutes);
+            return self.store.grant_wish(wish, &self.mail.mail(granted.letter, address, false, &said, now)).await;
+        };
+        let token = OneTimeToken::generate(Uuid::now_v7(), &mut rand::rng());
+        let minutes = i64::try_from(ticket.ttl.as_secs() / 60).unwrap_or(i64::MAX);
+        let said = self.say(granted.letter, &granted.to, Some(&token), Some(minutes));
+        let letter = self.mail.mail(granted.letter, address, false, &said, now);
+        let sealed = ticket.registration.map(|registration| self.mail.seal(TOKENS, token.id(), &registration));
+        let new = NewOneTime {
+            id: token.id(),
+            purpose: ticket.purpose,
+            account: granted.account,
+            address,
+            digest: token.digest_for(ticket.purpose),
+            binding: ticket.binding,
+            sealed,
+            now,
+            expires_at: now + ticket.ttl,
+        };
+        self.store.grant_wish_with(wish, &letter, &new).await
+    }
+
+    /// What a letter says.
+    fn say(&self, letter: Letter, to: &str, token: Option<&OneTimeToken>, minutes: Option<i64>) -> Said {
+        let page = self.mail.page(letter);
+        let link = token.map_or_else(|| page.clone(), |token| format!("{page}?token={}", token.expose()));
+        let values = [
+            ("email", Some(to.to_owned())),
+            ("product", Some(self.mail.settings.product.clone())),
+            ("link", Some(link)),
+            ("token", token.map(|token| token.expose().to_owned())),
+            ("minutes", minutes.map(|minutes| minutes.to_string())),
+        ];
+        let values: Values =
+            values.into_iter().filter_map(|(name, value)| value.map(|value| (name.to_owned(), value))).collect();
+        Said { to: Some(to.to_owned()), values, ..Said::default() }
+    }
+
+    /// A letter that tells somebody what has happened to their account.
+    pub(crate) fn notice(&self, letter: Letter, account: &Account, address: &str) -> store::NewMail {
+        let said = self.say(letter, &account.email, None, None);
+        self.mail.mail(letter, address, false, &said, self.now())
+    }
+}
+
+// === impl Granted ===
+
+impl Granted {
+    /// To the address as its owner writes it, never as somebody has typed it: what is one address to us may be two to the
+    /// servers that carry mail.
+    fn to(account: &Account, letter: Letter, ticket: Option<Ticket>) -> Self {
+        Self { letter, to: account.email.clone(), account: Some(account.id), ticket, minutes: None }
+    }
+}

@@ -1,0 +1,66 @@
+//! `POST /auth/magic-link/consume`: the token from the mail buys a session, once, in the browser that asked for it.
+//!
+//! A link that somebody else was made to open logs nobody in, and a link that is shown in the wrong browser is not used up. To be locked
+//! out for wrong passwords is no reason to refuse it: it proves what a password does not.
+
+use std::sync::Arc;
+
+use axum::{Json, extract::State, http::HeaderMap};
+use identity::{OneTimePurpose, OneTimeToken, SecretText, SessionId};
+use serde::Deserialize;
+use store::{SessionSeed, ShownOneTime};
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use super::verify_email::shown;
+use crate::{
+    body::Body,
+    error::ApiError,
+    issue::{TokenPair, fresh_refresh_token},
+    office::Office,
+    visitor::{Device, Visitor},
+};
+
+/// The token from the mail.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ConsumeLink {
+    #[schema(value_type = String, format = Password)]
+    token: SecretText,
+}
+
+/// Logs in with a link. Needs the cookie of the answer to `POST /auth/magic-link`.
+#[utoipa::path(
+    post, path = "/auth/magic-link/consume", tag = "auth", request_body = ConsumeLink,
+    responses(
+        (status = 200, description = "A session", body = TokenPair),
+        (status = 400, description = "`invalid_link`: the token is unknown, used, expired, for something else, or another browser's"),
+    )
+)]
+pub(crate) async fn consume_magic_link(
+    State(office): State<Arc<Office>>,
+    Ok(visitor): Result<Visitor, std::convert::Infallible>,
+    Body(request): Body<ConsumeLink>,
+) -> Result<(HeaderMap, Json<TokenPair>), ApiError> {
+    let device = visitor.known_device();
+    let pair = log_in(&office, &visitor, &device, request.token.expose()).await;
+    office.metrics.login(if pair.is_ok() { "link" } else { "link_refused" });
+    Ok((device.headers(), Json(pair?)))
+}
+
+async fn log_in(office: &Office, visitor: &Visitor, device: &Device, token: &str) -> Result<TokenPair, ApiError> {
+    let token = OneTimeToken::parse(token).map_err(|_| ApiError::LinkRefused)?;
+    // A browser that is not known has asked for nothing.
+    let binding = visitor.device().ok_or(ApiError::LinkRefused)?;
+    let shown = ShownOneTime { binding: Some(binding), ..shown(&token, OneTimePurpose::MagicLink) };
+    let (now, id, refresh) = (office.now(), SessionId::new(Uuid::now_v7()), fresh_refresh_token());
+    let origin = visitor.origin(device, "magic_link");
+    let seed = SessionSeed {
+        id,
+        refresh: (refresh.id(), refresh.digest()),
+        refresh_expires_at: now + office.settings.refresh_ttl,
+        origin,
+    };
+    let account = office.store.log_in_by(&shown, office.confirmed(), seed, now).await?;
+    Ok(office.pair(account.ok_or(ApiError::LinkRefused)?, id, &refresh, now))
+}

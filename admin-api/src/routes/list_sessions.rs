@@ -1,0 +1,61 @@
+//! `GET /auth/sessions`: where the caller's account is logged in.
+
+use std::sync::Arc;
+
+use axum::{Json, extract::State};
+use chrono::{DateTime, Utc};
+use identity::Grant;
+use serde::Serialize;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use crate::{
+    caller::{Allowed, ManageAccount},
+    error::ApiError,
+    office::Office,
+};
+
+/// One login.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Session {
+    id: Uuid,
+    /// Is it the one that asks?
+    current: bool,
+    /// What the client said it is.
+    device: Option<String>,
+    /// Where it began.
+    address: Option<String>,
+    /// By what: `password`, `magic_link` or `registration`.
+    method: Option<String>,
+    created_at: DateTime<Utc>,
+    /// When its tokens were last refreshed.
+    last_seen_at: Option<DateTime<Utc>>,
+}
+
+/// All of them.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Sessions {
+    items: Vec<Session>,
+}
+
+/// The caller's sessions, the newest first.
+#[utoipa::path(
+    get, path = "/auth/sessions", tag = "auth", security(("access_token" = []), ("api_key" = [])),
+    responses((status = 200, description = "Sessions that can be gone on with", body = Sessions))
+)]
+pub(crate) async fn list_sessions(
+    State(office): State<Arc<Office>>,
+    Allowed { caller, .. }: Allowed<ManageAccount>,
+) -> Result<Json<Sessions>, ApiError> {
+    let records = office.store.list_sessions(caller.0.account, office.now()).await?;
+    let items = records.into_iter().map(|record| Session {
+        id: record.id.uuid(),
+        current: caller.0.grant == Grant::Session(record.id),
+        device: record.user_agent,
+        address: record.address,
+        method: record.method,
+        created_at: record.created_at,
+        last_seen_at: record.last_seen_at,
+    });
+    Ok(Json(Sessions { items: items.collect() }))
+}

@@ -1,0 +1,69 @@
+//! `POST /auth/reset-password`: the token from the mail buys a new password, once. Every session of the account ends, and so does what
+//! else was sent to get into it; nobody is logged in by it (OWASP Forgot Password). API keys stay, they were never made
+//! from the password.
+//!
+//! A password that is refused does not use the token up.
+
+use std::sync::Arc;
+
+use axum::{Json, extract::State};
+use identity::{OneTimePurpose, OneTimeToken, SecretText};
+use serde::Deserialize;
+use utoipa::ToSchema;
+
+use super::{logout::Done, verify_email::shown};
+use crate::{attempt::subject_of, body::Body, error::ApiError, form::Form, mail::Letter, office::Office};
+
+/// The token from the mail and the new password.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ResetPassword {
+    #[schema(value_type = String, format = Password)]
+    token: SecretText,
+    #[schema(value_type = String, format = Password, max_length = 1024)]
+    new_password: SecretText,
+}
+
+/// Sets a new password and ends every session of the account.
+#[utoipa::path(
+    post, path = "/auth/reset-password", tag = "auth", request_body = ResetPassword,
+    responses(
+        (status = 200, description = "The password has changed; log in", body = Done),
+        (status = 400, description = "`invalid_link`: the token is unknown, used, expired, or for something else"),
+        (status = 503, description = "`busy`: too many passwords are being hashed; see `Retry-After`"),
+    )
+)]
+pub(crate) async fn reset_password(
+    State(office): State<Arc<Office>>,
+    Body(request): Body<ResetPassword>,
+) -> Result<Json<Done>, ApiError> {
+    let done = reset(&office, &request).await;
+    office.metrics.reset(if done.is_ok() { "ok" } else { "refused" });
+    done.map(Json)
+}
+
+async fn reset(office: &Office, request: &ResetPassword) -> Result<Done, ApiError> {
+    let token = OneTimeToken::parse(request.token.expose()).map_err(|_| ApiError::LinkRefused)?;
+    let shown = shown(&token, OneTimePurpose::ResetPassword);
+    // Before anything is computed: strangers without a token cost no hash.
+    let found = office.store.look_at(&shown, office.now()).await?.ok_or(ApiError::LinkRefused)?;
+    let account = match found.account() {
+        Some(id) => office.store.account(id).await?.ok_or(ApiError::LinkRefused)?,
+        None => return Err(ApiError::LinkRefused),
+    };
+    let about = [account.email.as_str(), account.name.as_deref().unwrap_or_default()];
+    let mut form = Form::default();
+    let password = form.new_password("new_password", &request.new_password, &office.settings.password_rules, &about);
+    let password = form.finish(password)?;
+    let hash = office.hash_new("new_password", password, &about).await?;
+    let now = office.now();
+    let notice = office.notice(Letter::PasswordChanged, &account, &found.address);
+    let changed = office.store.reset_password(&shown, hash, office.confirmed(), &notice, now).await?;
+    changed.ok_or(ApiError::LinkRefused)?;
+    office.has_posted();
+    // Whoever reads the mail is no guesser.
+    if let Err(error) = office.store.unlock(&subject_of(&found.address), now).await {
+        tracing::warn!(%error, account = %account.id, "failed logins could not be forgiven");
+    }
+    Ok(Done { message: "password changed; all sessions have ended" })
+}

@@ -1,0 +1,41 @@
+//! `POST /admin/users/{id}/unlock`: failed logins at somebody's account are forgotten, wherever they came from.
+
+use std::sync::Arc;
+
+use axum::{
+    extract::{Path, State},
+    http::StatusCode,
+};
+use identity::{AccountId, Email};
+
+use crate::{
+    attempt::subject_of,
+    caller::{Allowed, ManageUsers},
+    error::ApiError,
+    office::Office,
+};
+
+const NO_ACCOUNT: ApiError = ApiError::NotFound("account");
+
+/// Unlocks somebody's account. For administrators. Needs no body.
+#[utoipa::path(
+    post, path = "/admin/users/{id}/unlock", tag = "administration", security(("access_token" = []), ("api_key" = [])),
+    params(("id" = String, Path, description = "The account's id")),
+    responses(
+        (status = 204, description = "Nothing is counted against it"),
+        (status = 403, description = "`forbidden`: the caller may not manage users"),
+        (status = 404, description = "`not_found`: there is no such account"),
+    )
+)]
+pub(crate) async fn unlock_user(
+    State(office): State<Arc<Office>>,
+    Allowed { caller, .. }: Allowed<ManageUsers>,
+    Path(id): Path<String>,
+) -> Result<StatusCode, ApiError> {
+    let id: AccountId = id.parse().map_err(|_| NO_ACCOUNT)?;
+    let account = office.store.account(id).await?.ok_or(NO_ACCOUNT)?;
+    let email = Email::parse(&account.email).map_err(|error| ApiError::Internal(error.to_string()))?;
+    let was_counted = office.store.unlock(&subject_of(email.normalised()), office.now()).await?;
+    tracing::info!(by = %caller.0.account, account = %id, was_counted, "an account is unlocked");
+    Ok(StatusCode::NO_CONTENT)
+}

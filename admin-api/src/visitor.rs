@@ -1,0 +1,156 @@
+//! From where a request comes and in which browser, as far as that can be known.
+//!
+//! The address is the door's word. The browser is known by a cookie that opens nothing: whoever steals it learns nothing and gets
+//! nowhere; it makes a familiar place of a browser in which somebody has logged in (docs/decisions/0008-lockout.md), and
+//! binds a link to the browser that asked for it.
+
+use std::{convert::Infallible, net::IpAddr, sync::Arc};
+
+use axum::{
+    extract::FromRequestParts,
+    http::{HeaderMap, HeaderValue, header, request::Parts},
+};
+use identity::{DeviceToken, SecretDigest};
+use store::Origin;
+use uuid::Uuid;
+
+use crate::office::Office;
+
+/// Set by the door; nobody else can.
+const CLIENT: &str = "x-gateway-client";
+/// `__Host-`: browsers take it from this very host alone, over TLS alone (RFC 6265bis §4.1.3.2).
+const SECURE_COOKIE: &str = "__Host-portcullis-device";
+const PLAIN_COOKIE: &str = "portcullis-device";
+/// A year, in seconds; browsers keep none for much longer.
+const COOKIE_LIFE: u32 = 365 * 24 * 60 * 60;
+/// Characters that are kept of what a client says it is.
+const MAX_USER_AGENT: usize = 200;
+
+/// Who visits.
+pub(crate) struct Visitor {
+    pub(crate) address: Option<IpAddr>,
+    user_agent: Option<String>,
+    device: Option<SecretDigest>,
+    is_secure: bool,
+}
+
+/// A browser that is known from now on, and the cookie that it is to be given, unless it has one.
+pub(crate) struct Device {
+    pub(crate) digest: SecretDigest,
+    cookie: Option<HeaderValue>,
+}
+
+// === impl Visitor ===
+
+impl FromRequestParts<Arc<Office>> for Visitor {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, office: &Arc<Office>) -> Result<Self, Infallible> {
+        let text = |name: &str| parts.headers.get(name).and_then(|value| value.to_str().ok());
+        let is_secure = office.mail.settings.public_url.starts_with("https://");
+        Ok(Self {
+            address: text(CLIENT).and_then(|text| text.parse().ok()),
+            user_agent: parts.headers.get(header::USER_AGENT).map(|value| shown(value.as_bytes())),
+            device: device(&parts.headers, cookie_name(is_secure)),
+            is_secure,
+        })
+    }
+}
+
+impl Visitor {
+    /// What the browser is known by, if it is.
+    pub(crate) fn device(&self) -> Option<SecretDigest> {
+        self.device
+    }
+
+    /// What the browser is known by from now on.
+    pub(crate) fn known_device(&self) -> Device {
+        if let Some(digest) = self.device {
+            return Device { digest, cookie: None };
+        }
+        let token = DeviceToken::generate(Uuid::now_v7(), &mut rand::rng());
+        let secure = if self.is_secure { "; Secure" } else { "" };
+        let cookie = format!(
+            "{}={}; Path=/; Max-Age={COOKIE_LIFE}; HttpOnly; SameSite=Lax{secure}",
+            cookie_name(self.is_secure),
+            token.expose()
+        );
+        Device { digest: token.digest(), cookie: HeaderValue::try_from(cookie).ok() }
+    }
+
+    /// Where a session begins.
+    pub(crate) fn origin(&self, device: &Device, method: &'static str) -> Origin<'_> {
+        Origin {
+            address: self.address,
+            device: Some(device.digest),
+            user_agent: self.user_agent.as_deref(),
+            method: Some(method),
+        }
+    }
+}
+
+// === impl Device ===
+
+impl Device {
+    /// The header that gives the browser its cookie.
+    pub(crate) fn headers(self) -> HeaderMap {
+        self.cookie.into_iter().map(|cookie| (header::SET_COOKIE, cookie)).collect()
+    }
+}
+
+const fn cookie_name(is_secure: bool) -> &'static str {
+    if is_secure { SECURE_COOKIE } else { PLAIN_COOKIE }
+}
+
+/// The one cookie of that name; of two, one was set by somebody else (a sister host, perhaps), and nobody can say which.
+fn device(headers: &HeaderMap, name: &str) -> Option<SecretDigest> {
+    let all = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
+    let mut ours = all.flat_map(|value| value.split(';')).filter_map(|pair| {
+        let (own, value) = pair.trim().split_once('=')?;
+        (own == name).then_some(value)
+    });
+    let (Some(value), None) = (ours.next(), ours.next()) else { return None };
+    DeviceToken::parse(value).ok().map(|token| token.digest())
+}
+
+/// For its owner to read in a list: nothing that could be taken for anything else than text, and not without end.
+fn shown(user_agent: &[u8]) -> String {
+    let text = String::from_utf8_lossy(user_agent);
+    text.chars().filter(|letter| !letter.is_control()).take(MAX_USER_AGENT).collect()
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+mod tests {
+    use super::*;
+
+    fn cookies(values: &[&str]) -> HeaderMap {
+        values.iter().map(|value| (header::COOKIE, HeaderValue::from_str(value).unwrap())).collect()
+    }
+
+    #[test]
+    fn a_browser_is_known_by_one_cookie_of_the_right_name() {
+        let token = DeviceToken::generate(Uuid::now_v7(), &mut rand::rng());
+        let (own, name) = (token.expose(), PLAIN_COOKIE);
+        for good in [format!("{name}={own}"), format!("a=b; {name}={own};c=d")] {
+            assert_eq!(device(&cookies(&[&good]), name), Some(token.digest()), "{good}");
+        }
+        for bad in [
+            String::new(),
+            format!("{name}="),
+            format!("{name}={own}x"),
+            format!("x{name}={own}"),
+            format!("__Host-{name}={own}"),
+            format!("{name}={own}; {name}={own}"),
+        ] {
+            assert_eq!(device(&cookies(&[&bad]), name), None, "{bad}");
+        }
+        assert_eq!(device(&cookies(&[&format!("{name}={own}"), &format!("{name}=x")]), name), None);
+    }
+
+    #[test]
+    fn what_a_client_says_it_is_is_short_text() {
+        assert_eq!(shown(b"Mozilla/5.0 (X11)\x1b[31m\x00\xff"), "Mozilla/5.0 (X11)[31m\u{fffd}");
+        assert_eq!(shown("\u{e4}".repeat(500).as_bytes()).chars().count(), MAX_USER_AGENT);
+    }
+}
