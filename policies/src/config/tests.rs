@@ -66,11 +66,15 @@ fn a_route_is_what_is_written() {
         forward_credential = true
         max_body_bytes = 0
         timeouts = { response = "5m", first_byte = "10m", total = "1h" }
+        websocket = true
+        websocket_idle = "2h"
+        expiry_grace = "0s"
         cors = { origins = ["https://app.example.com"], credentials = true }
     "#;
     let policy = read(routes, ROLES, TIERS, "").unwrap().policy;
     let route = policy.routes.find("api.example.com", "GET", "/api/orders/7").unwrap();
     assert_eq!((&*route.name, &*route.upstream, route.auth), ("orders", "demo", Auth::Required));
+    assert!(policy.routes.find("www.example.com", "GET", "/api/orders/7").is_err());
     assert_eq!(route.methods, Methods::parse(["PATCH", "GET"]).unwrap());
     assert_eq!((&*route.demand.roles[0], &*route.demand.tiers[0]), ("user", "pro"));
     assert_eq!((route.demand.permissions[0].as_str(), &*route.demand.features[0]), ("agents:publish", "swarm-agents"));
@@ -82,6 +86,8 @@ fn a_route_is_what_is_written() {
     assert_eq!((route.timeouts.connect, route.timeouts.response), (None, Some(Duration::from_mins(5))));
     assert_eq!(route.timeouts.first_byte, Some(Duration::from_mins(10)));
     assert_eq!(route.timeouts.total, Some(Duration::from_hours(1)));
+    assert!(route.websocket);
+    assert_eq!((route.websocket_idle, route.expiry_grace), (Duration::from_hours(2), Duration::ZERO));
     let cors = route.cors.as_ref().unwrap();
     assert!(cors.preflight("https://app.example.com", "PATCH", None).is_ok());
     assert!(cors.preflight("https://app.example.com", "DELETE", None).is_err());
@@ -421,6 +427,15 @@ request = 5
     cases.toml:20:9: a request that is refused reaches no route and is not forwarded
     cases.toml:21:1: `answer` is missing
     cases.toml:23:11: invalid type: integer `5`, expected a string or a list of strings
+    "#);
+}
+
+#[test]
+fn a_request_without_a_method_or_without_a_path_is_no_request() {
+    let cases = "[[case]]\nname = \"one\"\nrequest = [\" /a\", \"GET \", \"GET /a\"]\nanswer = \"no_route\"\n";
+    insta::assert_snapshot!(read("", ROLES, TIERS, cases).unwrap_err(), @r#"
+    cases.toml:3:12: a request is a method and a path, such as "GET /health"
+    cases.toml:3:19: a request is a method and a path, such as "GET /health"
     "#);
 }
 

@@ -147,6 +147,69 @@ fn a_window_is_idle_once_nothing_counts() {
     assert!(window.is_idle(MINUTE, at(70_000)));
 }
 
+#[test]
+fn units_come_back_one_sub_window_after_the_other() {
+    let mut window = Window::default();
+    for (now, n) in [(0, 40), (10_000, 30), (20_000, 30)] {
+        assert!(is_admitted(window.spend(MINUTE, at(now), n)));
+    }
+    // Of fifty, forty come back with the first sub-window and ten with the second, the eleventh of the minute.
+    let micros = Duration::from_micros;
+    let later = Spend::Refused { remaining: 0, reset: micros(39_937_500), retry_after: micros(49_312_500) };
+    assert_eq!(window.spend(MINUTE, at(21_000), 50), later);
+    // A peek clears nothing away and still does not count what has come back.
+    let forty = Spend::Admitted { remaining: 0, reset: micros(9_312_500) };
+    assert_eq!(window.peek(MINUTE, at(61_000), 40), forty);
+    assert_eq!(window.spend(MINUTE, at(61_000), 40), forty);
+    assert!(!is_admitted(window.spend(MINUTE, at(61_000), 1)));
+}
+
+#[test]
+fn a_whole_window_without_a_request_is_not_yet_long_enough() {
+    let mut window = Window::default();
+    assert!(is_admitted(window.spend(MINUTE, at(0), 100)));
+    assert!(!is_admitted(window.spend(MINUTE, at(60_000), 1)));
+    assert!(is_admitted(window.spend(MINUTE, at(121_000), 100)));
+}
+
+#[test]
+fn a_refund_gives_back_what_it_says() {
+    let mut window = Window::default();
+    assert!(is_admitted(window.spend(MINUTE, at(0), 10)));
+    window.refund(MINUTE, at(0), 1);
+    let ninety = Spend::Admitted { remaining: 90, reset: Duration::from_micros(60_937_500) };
+    assert_eq!(window.spend(MINUTE, at(0), 1), ninety);
+}
+
+#[test]
+fn a_sub_window_is_remembered_once_however_often_it_is_spent_in() {
+    let mut window = Window::default();
+    for now in 0..100 {
+        let _ = window.spend(MINUTE, at(now), 1);
+    }
+    assert_eq!(window.slices.len(), 1);
+}
+
+#[test]
+fn memory_is_given_back_when_three_quarters_are_unused_and_not_before() {
+    let slice = |index: u64| Duration::from_micros(937_500 * index);
+    let mut window = Window::default();
+    for index in 0..=SLICES {
+        let _ = window.spend(MINUTE, slice(index), 1);
+    }
+    let full = window.slices.capacity();
+    for index in SLICES + 1.. {
+        let _ = window.spend(MINUTE, slice(index), 0);
+        let left = window.slices.len();
+        if left * 4 < full {
+            // Room for as many again: who comes back does not pay for it at once.
+            assert!((left * 2..full).contains(&window.slices.capacity()), "{}", window.slices.capacity());
+            break;
+        }
+        assert_eq!(window.slices.capacity(), full, "with {left} left");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(500))]
 

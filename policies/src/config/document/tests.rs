@@ -50,6 +50,7 @@ struct Demanding {
     number: u32,
     table: BTreeMap<String, String>,
     flag: bool,
+    last: String,
 }
 
 #[derive(Debug, Deserialize)]
@@ -157,7 +158,22 @@ fn everything_that_is_missing_is_reported() {
     some.toml:1:1: `number` is missing
     some.toml:1:1: `table` is missing
     some.toml:1:1: `flag` is missing
+    some.toml:1:1: `last` is missing
     ");
+}
+
+#[test]
+fn what_an_element_lacks_is_reported_and_the_rest_is_still_read() {
+    let text = "[listen]\nhttp = \":80\"\nnested = { points = [{ y = 2 }, { x = 1, y = 2 }] }\n";
+    let mut file = Document::parse("some.toml", text);
+    let listen: Listen = file.section("listen").unwrap();
+    assert_eq!(listen.nested.points, [Point { x: 1, y: 2 }]);
+    assert_eq!(told(file), "some.toml:3:22: `x` is missing");
+}
+
+#[test]
+fn where_nothing_is_known_nothing_is_listed() {
+    assert_eq!(told(Document::parse("some.toml", "a = 1\n")), "some.toml:1:1: unknown key `a`");
 }
 
 #[test]
@@ -228,13 +244,15 @@ fn a_secret_in_clear_is_refused_and_not_repeated() {
         let told = told(file);
         assert!(!told.contains("hunter2") && told.starts_with("some.toml:2:"), "{told}");
     }
-    let mut file =
-        Document::parse("some.toml", "[a]\nsecret = \"hunter2\"\n[b]\nsecret = { env = \"A\", file = \"b\" }\n");
-    file.section::<Keys>("a");
-    file.section::<Keys>("b");
+    let text = "[a]\nsecret = \"hunter2\"\n[b]\nsecret = { env = \"A\", file = \"b\" }\n[c]\nsecret = true\n";
+    let mut file = Document::parse("some.toml", text);
+    for section in ["a", "b", "c"] {
+        file.section::<Keys>(section);
+    }
     insta::assert_snapshot!(told(file), @r#"
     some.toml:2:10: a secret is not written in clear; use { env = "NAME" } or { file = "path" }
     some.toml:4:10: write either { env = "NAME" } or { file = "path" }
+    some.toml:6:10: invalid type: boolean `true`, expected { env = "NAME" } or { file = "path" }
     "#);
 }
 
