@@ -152,7 +152,7 @@ impl Failure {
 
 /// How long to wait after so many attempts.
 fn backoff(attempts: i64) -> TimeDelta {
-    let doublings = u32::try_from(attempts - 1).unwrap_or_default().min(20);
+    let doublings = u32::try_from((attempts - 1).clamp(0, 20)).unwrap_or_default();
     FIRST_WAIT.checked_mul(1 << doublings).map_or(LONGEST_WAIT, |wait| wait.min(LONGEST_WAIT))
 }
 
