@@ -90,3 +90,16 @@ fn make_run_starts_everything_says_what_to_try_and_stops_it() {
     assert_eq!(running.wait(), Some(0));
     assert!(std::net::TcpStream::connect(http).is_err());
 }
+
+#[test]
+fn every_outage_is_caused_by_a_test_that_is_there() {
+    let page = fs::read_to_string(shipped("docs/outages.md")).unwrap();
+    let named: Vec<_> = page.split('`').filter_map(|quoted| quoted.split_once("::")).collect();
+    assert!(named.len() > 15, "{named:?}");
+    for (place, test) in named.into_iter().filter(|(_, test)| !test.starts_with('…')) {
+        let file =
+            if place == "store" { "store/src/db/tests.rs".into() } else { format!("gateway/tests/door/{place}.rs") };
+        let text = fs::read_to_string(shipped(&file)).unwrap_or_default();
+        assert!(place == "file" || text.contains(&format!("fn {test}(")), "{place}::{test} is not in {file}");
+    }
+}
