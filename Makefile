@@ -18,7 +18,7 @@ endif
 PEERS := $(or $(CARGO_TARGET_DIR),target)/bench-peers
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test check cluster bench bench-quick bench-streams pgo soak fuzz differential
+.PHONY: help run build test check cluster bench bench-quick bench-streams soak fuzz differential
 
 help: ## what there is to type
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -76,10 +76,6 @@ bench-streams: ## CPU, memory and first bytes of 10,000 event streams beside a b
 	@scripts/install-deps build bench
 	cargo build --locked --release --package gateway --package bench
 	bench/streams
-
-pgo: ## the binary once more, optimised by what it does under load: target/pgo/portcullis
-	@scripts/install-deps build bench
-	scripts/pgo
 
 soak: ## half an hour of everything at once; fails when memory or descriptors grow after five minutes
 	@scripts/install-deps build bench
