@@ -34,7 +34,7 @@ build: ## the one binary, target/release/portcullis
 test: ## every test, on SQLite and a private Postgres, on memory and a private Redis
 	@scripts/install-deps build test
 	cargo test --workspace --locked --doc
-	scripts/with-services $(if $(shell command -v cargo-nextest),cargo nextest run,cargo test --lib --bins --tests) --workspace --locked
+	scripts/with-services $(if $(shell command -v cargo-nextest),cargo nextest run,cargo test --lib --bins --tests) --workspace --locked --no-fail-fast
 
 check: ## format, lints, dependencies, docs, the rules of the house, and instructions of the hot path
 	@scripts/install-deps build check instructions
