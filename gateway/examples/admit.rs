@@ -1,5 +1,5 @@
 //! Time of `admit` for a cached token and of each step, in nanoseconds:
-//! `cargo run --profile instructions -p gateway --features yardstick --example admit`.
+//! `cargo run --release -p gateway --features yardstick --example admit`.
 
 use std::time::Instant;
 
