@@ -23,7 +23,10 @@ use smallvec::SmallVec;
 
 pub(crate) use self::leases::{Leases, Short};
 use self::{
-    leases::{Drawn, Errand},
+    leases::{
+        Drawn, Errand,
+        slots::{Keeper, Taking},
+    },
     lender::{PATIENCE, Place},
     meters::{Counts, Meters, Slot},
     table::{Found, Key, Table},
@@ -144,9 +147,7 @@ impl Limiter {
                 Kind::Requests(quota) => self
                     .spend_unit(limit, subject, quota, now, may_wait, &mut receipt)
                     .map(|(meters, end)| spent.push((meters, limit.id, quota, end))),
-                Kind::Concurrent(most) => {
-                    self.take_slot(limit, subject, *most, now, &mut receipt).map_err(Stopped::Exceeded)
-                }
+                Kind::Concurrent(most) => self.take_slot(limit, subject, *most, now, may_wait, &mut receipt),
             };
             if let Err(stopped) = outcome {
                 for (meters, limit, quota, end) in spent {
@@ -249,15 +250,43 @@ impl Limiter {
         subject: Subject<'_>,
         most: u32,
         now: Duration,
+        may_wait: bool,
         receipt: &mut Receipt,
-    ) -> Result<(), Exceeded> {
-        let (meters, taken) = self.with(subject, now, |counts| counts.take(limit.id, most));
-        if !taken {
-            let refusal = Refusal::TooManyConcurrent { limit: Arc::clone(&limit.name) };
-            return Err(Exceeded { refusal, standing: None });
+    ) -> Result<(), Stopped> {
+        let (meters, taking) = match &self.leases {
+            None => {
+                self.with(subject, now, |counts| if counts.take(limit.id, most) { Taking::Taken } else { Taking::Full })
+            }
+            Some(leases) => self.take_shared(leases, limit.id, subject, most, now, may_wait),
+        };
+        let refusal = match taking {
+            Taking::Taken => {
+                receipt.slots.push(Slot::of(meters, limit.id));
+                return Ok(());
+            }
+            Taking::Short(answered) => return Err(Stopped::Short(Short::new(answered, meters, limit.id))),
+            Taking::Full => Refusal::TooManyConcurrent { limit: Arc::clone(&limit.name) },
+            Taking::Unavailable => Refusal::LimiterUnavailable,
+        };
+        Err(Stopped::Exceeded(Exceeded { refusal, standing: None }))
+    }
+
+    /// Takes one slot of what is held, and sees to it that Redis knows.
+    fn take_shared(
+        &self,
+        leases: &Arc<Leases>,
+        limit: u64,
+        subject: Subject<'_>,
+        most: u32,
+        now: Duration,
+        may_wait: bool,
+    ) -> (Arc<Meters>, Taking) {
+        let alone = !may_wait || leases.is_away() || leases.is_settling();
+        let (meters, (taking, wake)) = self.with(subject, now, |counts| leases.take(counts, limit, most, now, alone));
+        if let Some(wake) = wake {
+            leases.keep_slots(Keeper { meters: Arc::clone(&meters), limit, place: subject.place(limit), wake });
         }
-        receipt.slots.push(Slot::of(meters, limit.id));
-        Ok(())
+        (meters, taking)
     }
 
     /// Runs `act` on the subject's counts.

@@ -89,7 +89,7 @@ const LIVES: u64 = 32;
 /// Sub-windows of a window, as in [`crate::window`].
 const SLICES: u64 = 64;
 /// By how much the speeds of two clocks may differ; what disciplines clocks slews them by half of it at most.
-const DRIFT: u64 = 1024;
+pub(crate) const DRIFT: u64 = 1024;
 /// At most this part of a quota is in nodes' hands for requests that have not come: it must stay well below the tenth that
 /// callers keep who are never to be refused.
 const AHEAD: u32 = 16;

@@ -3,7 +3,8 @@
 //! A request's path becomes canonical or is refused ([`path`]); its headers lose every name the door sets itself ([`header`]);
 //! host, method and path belong to one [`Route`] ([`table`]); [`decide()`] looks at the route's [`Demand`] and the caller's role,
 //! tier and scopes and answers with a [`Permit`] or a [`Refusal`]; the permit names the [`Limit`]s that the request spends
-//! ([`window`] counts, [`lease`] shares what is counted among nodes). A [`Policy`] is one immutable snapshot of all of this, parsed from the files under `config/`.
+//! ([`window`] counts, [`lease`] and [`slots`] share what is counted among nodes). A [`Policy`] is one immutable snapshot of all of
+//! this, parsed from the files under `config/`.
 //!
 //! Left to others: reading files, clocks and randomness (arguments here), credentials (`identity`), counters shared between
 //! requests and everything that touches a socket (`gateway`).
@@ -25,6 +26,7 @@ pub mod ratelimit_fields;
 pub mod refusal;
 pub mod roles;
 pub mod route;
+pub mod slots;
 pub mod table;
 pub mod tiers;
 pub mod window;

@@ -4,6 +4,8 @@
 //! lease is used up another is asked for in the background. While there is nobody to ask, `on_outage` decides. The arithmetic is
 //! [`policies::lease`]'s; Redis is [`super::lender`]'s.
 
+pub(super) mod slots;
+
 use std::{
     pin::Pin,
     sync::Arc,
@@ -43,7 +45,7 @@ pub(super) struct Leased {
     pub(super) hand: Hand,
     terms: Terms,
     /// Requests that wait for an answer.
-    waiting: u32,
+    pub(super) waiting: u32,
     answered: Arc<Notify>,
 }
 
@@ -97,6 +99,11 @@ impl Leases {
     /// Whether nobody is to wait for Redis now.
     pub(super) fn is_away(&self) -> bool {
         self.lender.is_away()
+    }
+
+    /// Whether Redis is back so lately that it may not know yet what others hold of slots.
+    pub(super) fn is_settling(&self) -> bool {
+        self.lender.is_settling()
     }
 
     /// Spends one unit of a quota, in memory. Says what to ask for, if anything. `alone`: there is nobody to ask.
@@ -199,12 +206,16 @@ impl Leases {
     }
 
     fn give_up(&self, errand: &Errand, why: &str) {
-        self.metrics.failed.inc();
-        self.lender.has_gone(why);
+        self.failed(why);
         errand.settle(|leased| {
             leased.hand.unanswered();
             leased.answered.notify_waiters();
         });
+    }
+
+    fn failed(&self, why: &str) {
+        self.metrics.failed.inc();
+        self.lender.has_gone(why);
     }
 
     /// Nobody waits any more, but what was granted is missed by others.
@@ -285,8 +296,8 @@ impl Short {
 
 impl Drop for Short {
     fn drop(&mut self) {
-        if let Some(leased) = self.meters.counts().find(self.limit).and_then(|measured| measured.leased.as_mut()) {
-            leased.waiting = leased.waiting.saturating_sub(1);
+        if let Some(waiting) = self.meters.counts().waiting(self.limit) {
+            *waiting = waiting.saturating_sub(1);
         }
     }
 }

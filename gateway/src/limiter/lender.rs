@@ -19,9 +19,11 @@ use parking_lot::Mutex;
 use policies::{
     Quota,
     lease::{Answer, Ask, Terms},
+    slots,
 };
 use redis::{
-    AsyncConnectionConfig, Client, ErrorKind, RedisError, Script, ScriptInvocation, aio::MultiplexedConnection,
+    AsyncConnectionConfig, Client, ErrorKind, FromRedisValue, RedisError, Script, ScriptInvocation,
+    aio::MultiplexedConnection,
 };
 use tokio::{
     sync::Notify,
@@ -40,10 +42,13 @@ const CONNECT: Duration = Duration::from_millis(500);
 const ENOUGH: u32 = 3;
 /// No answer is of use after a lease's longest life.
 const LATEST: Duration = Duration::from_secs(1);
+/// After it was away for long, every node notices that it is back, and tells it what it holds, within this.
+const SETTLE: Duration = Duration::from_secs(1);
 /// Hash tags: many more than a cluster has nodes, few enough to look at each mark when a connection is made.
 const TAGS: u8 = 255;
 
-const SCRIPT: &str = include_str!("lease.lua");
+const LEASES: &str = include_str!("lease.lua");
+const SLOTS: &str = include_str!("slots.lua");
 /// Redis time, never a node's (DESIGN §4).
 const REDIS_TIME: &str = "local time = redis.call('TIME')\nlocal now = time[1] * 1000000 + time[2]\n";
 
@@ -53,12 +58,18 @@ pub(super) struct Lender {
     prefix: String,
     /// Whose leases these are. A process that starts again is another node.
     node: u64,
-    script: Script,
+    leases: Script,
+    slots: Script,
     line: Mutex<Option<MultiplexedConnection>>,
     /// Nobody is to wait for it.
     away: AtomicBool,
     /// It has just gone away.
     gone: Notify,
+    /// It has just come back.
+    pub(super) back: Notify,
+    gone_at: Mutex<Instant>,
+    /// It is back after so long that others are still telling it what they hold.
+    settling: AtomicBool,
     readiness: Arc<Readiness>,
     metrics: LeaseMetrics,
 }
@@ -91,10 +102,14 @@ impl Lender {
             client,
             prefix: shared.prefix.clone(),
             node: fastrand::u64(..),
-            script: Script::new(&format!("{REDIS_TIME}{SCRIPT}")),
+            leases: Script::new(&format!("{REDIS_TIME}{LEASES}")),
+            slots: Script::new(&format!("{REDIS_TIME}{SLOTS}")),
             line: Mutex::default(),
             away: AtomicBool::new(true),
             gone: Notify::new(),
+            back: Notify::new(),
+            gone_at: Mutex::new(Instant::now()),
+            settling: AtomicBool::new(false),
             readiness: Arc::clone(readiness),
             metrics: metrics.clone(),
         })
@@ -105,20 +120,32 @@ impl Lender {
         self.away.load(Ordering::Relaxed)
     }
 
-    /// Puts one question, and says how long it took. The caller sees to how long it waits.
-    pub(super) async fn answer(&self, place: &Place, terms: Terms, ask: &Ask) -> Result<Answer, RedisError> {
-        let began = Instant::now();
-        let answer = self.put(place, terms, ask).await;
-        self.metrics.seconds.observe(began.elapsed().as_secs_f64());
-        answer
+    /// Whether it has just come back, after so long that it may not know yet what others hold of slots.
+    pub(super) fn is_settling(&self) -> bool {
+        self.settling.load(Ordering::Relaxed)
     }
 
-    async fn put(&self, place: &Place, terms: Terms, ask: &Ask) -> Result<Answer, RedisError> {
+    /// Asks for a lease. The caller sees to how long it waits.
+    pub(super) async fn answer(&self, place: &Place, terms: Terms, ask: &Ask) -> Result<Answer, RedisError> {
+        self.put(with_lease(self.question(&self.leases, place), terms, ask)).await.map(read)
+    }
+
+    /// Asks for slots of `most`. The caller sees to how long it waits.
+    pub(super) async fn slots(&self, place: &Place, most: u32, ask: &slots::Ask) -> Result<slots::Answer, RedisError> {
+        self.put(with_slots(self.question(&self.slots, place), most, ask)).await.map(read_slots)
+    }
+
+    fn question<'s>(&self, script: &'s Script, place: &Place) -> ScriptInvocation<'s> {
+        question(script, &self.prefix, place, self.node, fastrand::u64(..))
+    }
+
+    async fn put<T: FromRedisValue>(&self, question: ScriptInvocation<'_>) -> Result<T, RedisError> {
+        let began = Instant::now();
         let line = self.line.lock().clone();
         let mut line = line.ok_or_else(|| RedisError::from((ErrorKind::Io, "there is no connection")))?;
-        let fresh = fastrand::u64(..);
-        let invocation = invocation(&self.script, &self.prefix, place, self.node, fresh, terms, ask);
-        invocation.invoke_async(&mut line).await.map(read)
+        let answer = question.invoke_async(&mut line).await;
+        self.metrics.seconds.observe(began.elapsed().as_secs_f64());
+        answer
     }
 
     /// It did not answer, or not with what was asked for: nobody waits any more.
@@ -126,6 +153,7 @@ impl Lender {
         if !self.away.swap(true, Ordering::Relaxed) {
             tracing::warn!(why, "shared limits cannot be asked for; on_outage is in force");
             self.note(true);
+            *self.gone_at.lock() = Instant::now();
             self.gone.notify_one();
         }
     }
@@ -148,7 +176,15 @@ impl Lender {
                 self.gone.notified().await;
             }
             match self.look().await {
-                Ok(()) => self.is_back(),
+                Ok(()) => {
+                    let is_late = self.gone_at.lock().elapsed() > slots::LIFE / 2;
+                    self.settling.store(is_late, Ordering::Relaxed);
+                    self.is_back();
+                    if is_late {
+                        sleep(SETTLE).await;
+                        self.settling.store(false, Ordering::Relaxed);
+                    }
+                }
                 Err(why) => {
                     tracing::debug!(why, "shared limits cannot be asked for yet");
                     failures += 1;
@@ -175,7 +211,7 @@ impl Lender {
         let terms = Terms::of(Quota { units: u32::MAX, window: Duration::from_secs(1) });
         // A debt is entered whatever else is answered: so it is seen whether there is room, and a right to write.
         let ask = Ask { debt: 1, ..Ask::default() };
-        let question = async |tag| self.put(&Place { tag, name: "look".to_owned() }, terms, &ask).await;
+        let question = async |tag| self.answer(&Place { tag, name: "look".to_owned() }, terms, &ask).await;
         let first = timeout(PATIENCE, question(0)).await;
         if let Err(error) = first.map_err(|_| format!("no answer within {PATIENCE:?}"))? {
             *self.line.lock() = None;
@@ -193,6 +229,7 @@ impl Lender {
         tracing::info!("shared limits can be asked for");
         self.note(false);
         self.away.store(false, Ordering::Relaxed);
+        self.back.notify_waiters();
     }
 
     fn note(&self, away: bool) {
@@ -205,27 +242,34 @@ fn config() -> AsyncConnectionConfig {
     AsyncConnectionConfig::new().set_connection_timeout(Some(CONNECT)).set_response_timeout(Some(LATEST))
 }
 
-fn invocation<'s>(
-    script: &'s Script,
-    prefix: &str,
-    place: &Place,
-    node: u64,
-    fresh: u64,
-    terms: Terms,
-    ask: &Ask,
-) -> ScriptInvocation<'s> {
+/// What every question begins with.
+fn question<'s>(script: &'s Script, prefix: &str, place: &Place, node: u64, fresh: u64) -> ScriptInvocation<'s> {
     let Place { tag, name } = place;
+    let mut question = script.prepare_invoke();
+    question.key(format!("{prefix}:{{{tag}}}:{name}")).key(format!("{prefix}:{{{tag}}}:mark")).arg(fresh).arg(node);
+    question
+}
+
+fn with_lease<'s>(mut question: ScriptInvocation<'s>, terms: Terms, ask: &Ask) -> ScriptInvocation<'s> {
     let back = ask.back.unwrap_or_default();
-    let mut invocation = script.prepare_invoke();
-    invocation.key(format!("{prefix}:{{{tag}}}:{name}")).key(format!("{prefix}:{{{tag}}}:mark"));
-    invocation.arg(fresh).arg(node).arg(terms.units).arg(terms.window).arg(terms.life);
-    invocation.arg(ask.need).arg(ask.ahead).arg(ask.held).arg(ask.debt);
-    invocation.arg(back.epoch).arg(back.slice).arg(back.units);
-    invocation
+    question.arg(terms.units).arg(terms.window).arg(terms.life);
+    question.arg(ask.need).arg(ask.ahead).arg(ask.held).arg(ask.debt);
+    question.arg(back.epoch).arg(back.slice).arg(back.units);
+    question
+}
+
+fn with_slots<'s>(mut question: ScriptInvocation<'s>, most: u32, ask: &slots::Ask) -> ScriptInvocation<'s> {
+    question.arg(most).arg(slots::most_spare(most)).arg(slots::keep());
+    question.arg(ask.number).arg(ask.held).arg(ask.spare).arg(ask.need).arg(ask.more);
+    question
 }
 
 fn read((epoch, slice, granted, left, wait, absent, over): (u64, u64, u32, u32, u64, u64, u32)) -> Answer {
     Answer { epoch, slice, granted, left, wait, absent, over }
+}
+
+fn read_slots((granted, absent): (u32, u64)) -> slots::Answer {
+    slots::Answer { granted, absent }
 }
 
 #[cfg(test)]

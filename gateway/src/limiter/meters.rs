@@ -9,7 +9,7 @@ use parking_lot::{Mutex, MutexGuard};
 use policies::{Quota, Spend, Window};
 use smallvec::SmallVec;
 
-use super::leases::Leased;
+use super::leases::{Leased, slots::Held};
 
 /// The meters of one subject. The lock is its own, held for a few dozen instructions and never across an await.
 #[derive(Default)]
@@ -35,9 +35,12 @@ pub(super) struct Measured {
     pub(super) leased: Option<Box<Leased>>,
 }
 
-struct Taken {
+pub(super) struct Taken {
     limit: u64,
-    slots: u32,
+    /// In use on this node.
+    pub(super) slots: u32,
+    /// What is held for this and more, if other gateways count too. Apart, since most gateways are alone.
+    pub(super) held: Option<Box<Held>>,
 }
 
 /// One concurrency slot, given back when it is dropped.
@@ -68,7 +71,7 @@ impl Meters {
     pub(super) fn retire(&self, now: Duration) -> bool {
         let mut counts = self.0.lock();
         counts.windows.retain(|measured| !measured.is_idle(now));
-        counts.slots.retain(|taken| taken.slots > 0);
+        counts.slots.retain(|taken| !taken.is_idle());
         counts.retired = counts.windows.is_empty() && counts.slots.is_empty();
         counts.retired
     }
@@ -128,14 +131,29 @@ impl Counts {
         Some(measured.window.peek(*quota, now, 1))
     }
 
-    /// Takes one of `most` slots of `limit`, if one is free.
-    pub(super) fn take(&mut self, limit: u64, most: u32) -> bool {
+    /// How many requests wait for an answer about `limit`.
+    pub(super) fn waiting(&mut self, limit: u64) -> Option<&mut u32> {
+        let leased = self.windows.iter_mut().find(|measured| measured.limit == limit);
+        if let Some(leased) = leased.and_then(|measured| measured.leased.as_mut()) {
+            return Some(&mut leased.waiting);
+        }
+        let taken = self.slots.iter_mut().find(|taken| taken.limit == limit)?;
+        taken.held.as_mut().map(|held| &mut held.waiting)
+    }
+
+    /// What is taken of `limit`.
+    pub(super) fn taken(&mut self, limit: u64) -> &mut Taken {
         let found = self.slots.iter().position(|taken| taken.limit == limit);
         let at = found.unwrap_or_else(|| {
-            self.slots.push(Taken { limit, slots: 0 });
+            self.slots.push(Taken { limit, slots: 0, held: None });
             self.slots.len() - 1
         });
-        let taken = &mut self.slots[at];
+        &mut self.slots[at]
+    }
+
+    /// Takes one of `most` slots of `limit`, if one is free.
+    pub(super) fn take(&mut self, limit: u64, most: u32) -> bool {
+        let taken = self.taken(limit);
         let free = taken.slots < most;
         taken.slots += u32::from(free);
         free
@@ -153,6 +171,21 @@ impl Measured {
     }
 }
 
+// === impl Taken ===
+
+impl Taken {
+    fn is_idle(&self) -> bool {
+        self.slots == 0 && self.held.as_ref().is_none_or(|held| held.is_idle())
+    }
+
+    fn give_back(&mut self) {
+        self.slots = self.slots.saturating_sub(1);
+        if let Some(held) = &mut self.held {
+            held.freed(self.slots);
+        }
+    }
+}
+
 // === impl Slot ===
 
 impl Slot {
@@ -166,7 +199,7 @@ impl Drop for Slot {
     fn drop(&mut self) {
         // Meters with slots in use are never retired, so these are still those that the slot was taken of.
         if let Some(taken) = self.meters.0.lock().slots.iter_mut().find(|taken| taken.limit == self.limit) {
-            taken.slots = taken.slots.saturating_sub(1);
+            taken.give_back();
         }
     }
 }

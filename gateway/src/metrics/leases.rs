@@ -1,6 +1,6 @@
 //! Metrics of limits that gateways share, over all of them: never labelled with a caller.
 
-use policies::lease::Answer;
+use policies::{lease::Answer, slots};
 use prometheus::{Histogram, HistogramOpts, IntCounter, IntGauge, Registry};
 
 use super::{counter, counter_vec, gauge};
@@ -14,6 +14,9 @@ pub(crate) struct LeaseMetrics {
     granted: IntCounter,
     exhausted: IntCounter,
     absent: IntCounter,
+    slots_kept: IntCounter,
+    slots_full: IntCounter,
+    slots_absent: IntCounter,
     pub(crate) failed: IntCounter,
     returns: IntCounter,
     leased: IntCounter,
@@ -36,6 +39,12 @@ impl LeaseMetrics {
             "Questions to Redis about shared limits, by outcome (granted, exhausted, absent, failed, returned).",
             &["outcome"],
         )?;
+        let slots = counter_vec(
+            r,
+            "portcullis_slot_calls_total",
+            "Words to Redis about shared concurrency limits, by outcome (kept, full, absent).",
+            &["outcome"],
+        )?;
         let units = counter_vec(
             r,
             "portcullis_lease_units_total",
@@ -49,6 +58,9 @@ impl LeaseMetrics {
             granted: calls.with_label_values(&["granted"]),
             exhausted: calls.with_label_values(&["exhausted"]),
             absent: calls.with_label_values(&["absent"]),
+            slots_kept: slots.with_label_values(&["kept"]),
+            slots_full: slots.with_label_values(&["full"]),
+            slots_absent: slots.with_label_values(&["absent"]),
             failed: calls.with_label_values(&["failed"]),
             returns: calls.with_label_values(&["returned"]),
             leased: units.with_label_values(&["leased"]),
@@ -75,6 +87,16 @@ impl LeaseMetrics {
         outcome.inc();
         self.leased.inc_by(answer.granted.into());
         self.overshoot.inc_by(answer.over.into());
+    }
+
+    /// What is held of slots was told, and perhaps more was asked for.
+    pub(crate) fn slots_answered(&self, ask: &slots::Ask, answer: &slots::Answer) {
+        let outcome = match answer {
+            slots::Answer { absent: 1.., .. } => &self.slots_absent,
+            slots::Answer { granted, .. } if *granted < ask.need => &self.slots_full,
+            slots::Answer { .. } => &self.slots_kept,
+        };
+        outcome.inc();
     }
 
     /// Units went back.

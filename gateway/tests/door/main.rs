@@ -26,6 +26,7 @@ mod readme;
 mod restart;
 mod secure_backends;
 mod shared_limits;
+mod shared_slots;
 mod streams;
 mod tls;
 mod websockets;

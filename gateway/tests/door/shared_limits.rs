@@ -22,11 +22,11 @@ const QUOTA: usize = 30;
 /// A request that was let in: when it was sent, and when it had been answered.
 type Admitted = (Instant, Instant);
 
-fn refusing(database: &Database, redis: &Redis) -> Setup {
+pub(crate) fn refusing(database: &Database, redis: &Redis) -> Setup {
     limited(member(database, redis).edit("gateway.toml", "# on_outage = \"local\"", "on_outage = \"refuse\""))
 }
 
-fn sharing(database: &Database, redis: &Redis) -> Setup {
+pub(crate) fn sharing(database: &Database, redis: &Redis) -> Setup {
     let setup = member(database, redis).edit("gateway.toml", "# on_outage = \"local\"", "on_outage = \"local\"");
     limited(setup.edit("gateway.toml", "# nodes = 3", "nodes = 3"))
 }
@@ -36,7 +36,7 @@ fn limited(setup: Setup) -> Setup {
 }
 
 /// Gateways that have found Redis.
-fn some<const N: usize>(setup: impl Fn() -> Setup) -> [Platform; N] {
+pub(crate) fn some<const N: usize>(setup: impl Fn() -> Setup) -> [Platform; N] {
     let nodes = std::array::from_fn(|_| setup().start());
     nodes.iter().for_each(has_redis);
     nodes
@@ -47,7 +47,7 @@ fn has_redis(node: &Platform) {
 }
 
 /// The token of somebody new. On a busy machine Redis may seem to be away for a moment.
-fn token(node: &Platform, email: &str) -> String {
+pub(crate) fn token(node: &Platform, email: &str) -> String {
     let body = serde_json::json!({ "email": email, "password": PASSWORD, "name": "A Person" });
     let mut token = None;
     eventually("an account", || {
@@ -86,7 +86,7 @@ fn hammer(nodes: &[Platform], token: &str, act: impl FnOnce(&Mutex<Vec<Admitted>
 }
 
 /// As a client that survives the end of a node.
-fn get(node: &Platform, token: &str) -> Answer {
+pub(crate) fn get(node: &Platform, token: &str) -> Answer {
     let request = format!(
         "GET /demo/x HTTP/1.1\r\nHost: door.test\r\nConnection: close\r\nAuthorization: Bearer {token}\r\n\r\n"
     );

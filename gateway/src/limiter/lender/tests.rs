@@ -38,7 +38,7 @@ async fn forget(line: &mut MultiplexedConnection, Place { tag, name }: &Place) {
 #[tokio::test]
 async fn the_script_answers_as_the_ledger_does() {
     let mut line = redis().await;
-    let script = Script::new(&format!("local now = tonumber(ARGV[13])\n{SCRIPT}"));
+    let script = Script::new(&format!("local now = tonumber(ARGV[13])\n{LEASES}"));
     for seed in 0..60 {
         let mut random = fastrand::Rng::with_seed(seed);
         let window = Duration::from_secs(random.u64(10..4000));
@@ -49,8 +49,8 @@ async fn the_script_answers_as_the_ledger_does() {
         for step in 0..80 {
             let terms = Terms::of(Quota { units, window });
             let (ask, node, fresh) = (ask(&mut random, &granted), random.u64(..3), random.u64(..));
-            let mut invocation = invocation(&script, "script", &place, node, fresh, terms, &ask);
-            let said = read(invocation.arg(now).invoke_async(&mut line).await.unwrap());
+            let mut question = with_lease(question(&script, "script", &place, node, fresh), terms, &ask);
+            let said = read(question.arg(now).invoke_async(&mut line).await.unwrap());
             let law = ledger.answer(terms, node, fresh, now, &ask);
             assert_eq!(said, law, "seed {seed}, step {step}: {ask:?} at {now}");
             granted.extend((said.granted > 0).then_some(said));
@@ -69,6 +69,39 @@ async fn the_script_answers_as_the_ledger_does() {
                     ledger = Ledger::default();
                 }
                 _ => {}
+            }
+        }
+        forget(&mut line, &place).await;
+    }
+}
+
+#[tokio::test]
+async fn the_script_for_slots_answers_as_the_ledger_does() {
+    let mut line = redis().await;
+    let script = Script::new(&format!("local now = tonumber(ARGV[11])\n{SLOTS}"));
+    for seed in 0..60 {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let most = random.u32(1..60);
+        let (place, mut ledger) = (Place::of(seed, 's', [7; 16]), slots::Ledger::default());
+        let mut now = 1_800_000_000_000_000 + random.u64(..1_000_000);
+        for step in 0..80 {
+            let (held, number) = (random.u32(..8), now - random.u64(..4) * 1000);
+            let ask =
+                slots::Ask { number, held, spare: random.u32(..=held), need: random.u32(..4), more: random.u32(..4) };
+            let node = random.u64(..3);
+            let mut question = with_slots(question(&script, "script", &place, node, 1), most, &ask);
+            let said = read_slots(question.arg(now).invoke_async(&mut line).await.unwrap());
+            assert_eq!(said, ledger.answer(most, node, now, &ask), "seed {seed}, step {step}: {ask:?} at {now}");
+            now += match random.u8(..8) {
+                0 => said.absent,
+                1 => said.absent.saturating_sub(1),
+                2 => slots::keep(),
+                3 => slots::keep() - 1,
+                _ => random.u64(..3000),
+            };
+            if random.u8(..60) == 0 {
+                forget(&mut line, &place).await;
+                ledger = slots::Ledger::default();
             }
         }
         forget(&mut line, &place).await;
