@@ -230,7 +230,7 @@ impl Limiter {
         may_wait: bool,
     ) -> Result<(Arc<Meters>, Spend, Option<Duration>), Stopped> {
         let alone = !may_wait || leases.is_away();
-        let (meters, (drawn, ask)) = self.with(subject, now, |counts| leases.draw(counts, limit.id, quota, now, alone));
+        let (meters, (drawn, ask)) = self.with(subject, now, |counts| leases.draw(counts, limit, quota, now, alone));
         if let Some(ask) = ask {
             let (place, terms) = (subject.place(limit.id), Terms::of(*quota));
             leases.begin(Errand { meters: Arc::clone(&meters), limit: limit.id, place, terms, sent: now, ask });

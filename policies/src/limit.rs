@@ -19,6 +19,8 @@ pub struct Limit {
     pub per: Per,
     /// What is counted.
     pub kind: Kind,
+    /// Requests beyond the quota that all nodes together may let through in a window rather than wait for an answer.
+    pub max_overshoot: u32,
 }
 
 /// Who lists the limit; part of its identity, so that a tier and a route of one name do not share counters.
@@ -98,7 +100,7 @@ impl Limit {
         let span = kind.span();
         let name = format!("{}-{per}-{span}", owner.name()).into();
         let id = fnv1a(&format!("{}:{}|{per}|{}|{span}", owner.word(), owner.name(), kind.word()));
-        Self { id, name, per, kind }
+        Self { id, name, per, kind, max_overshoot: 0 }
     }
 }
 

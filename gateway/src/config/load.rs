@@ -220,11 +220,13 @@ impl Reader<'_, '_> {
                 "`on_outage` is missing: \"local\" or \"refuse\", for requests under limits while this Redis is away",
             );
         }
-        Shared { redis, prefix: self.text(raw.prefix.as_ref(), "portcullis"), outage: self.outage(&raw) }
+        let nodes = u32::try_from(self.count(raw.nodes.as_ref(), 1, 1)).unwrap_or(u32::MAX);
+        let outage = self.outage(&raw, nodes);
+        let nodes = raw.nodes.is_some().then_some(nodes);
+        Shared { redis, prefix: self.text(raw.prefix.as_ref(), "portcullis"), outage, nodes }
     }
 
-    fn outage(&mut self, raw: &raw::Shared) -> Outage {
-        let nodes = u32::try_from(self.count(raw.nodes.as_ref(), 1, 1)).unwrap_or(u32::MAX);
+    fn outage(&mut self, raw: &raw::Shared, nodes: u32) -> Outage {
         match &raw.on_outage {
             Some(given) if matches!(**given, raw::OnOutage::Local) => {
                 if raw.nodes.is_none() {

@@ -93,6 +93,8 @@ pub struct Shared {
     pub prefix: String,
     /// What becomes of limits while it is away.
     pub outage: Outage,
+    /// How many gateways share, if that is said.
+    pub nodes: Option<u32>,
 }
 
 /// What becomes of limits on requests while Redis is away.

@@ -190,7 +190,7 @@ pub(super) struct Shared {
     pub(super) prefix: Given<String>,
     /// What becomes of limits on requests while Redis is away: `local` or `refuse`. Required with `redis`.
     pub(super) on_outage: Option<Placed<OnOutage>>,
-    /// How many gateways share; required with `on_outage = "local"`.
+    /// How many gateways share; required with `on_outage = "local"`, and for a limit's `max_overshoot`.
     pub(super) nodes: Given<u64>,
 }
 

@@ -13,7 +13,7 @@ use std::{
 };
 
 use policies::{
-    Quota, Spend,
+    Limit, Quota, Spend, Window,
     lease::{Answer, Ask, Draw, Hand, Terms},
 };
 use tokio::{
@@ -35,6 +35,8 @@ use crate::{
 pub(crate) struct Leases {
     lender: Lender,
     outage: Outage,
+    /// Among so many a `max_overshoot` is divided; among nobody knows how many, nothing of it is spent.
+    nodes: Option<u32>,
     /// What the limiter's time counts from.
     pub(super) epoch: Instant,
     metrics: LeaseMetrics,
@@ -44,6 +46,8 @@ pub(crate) struct Leases {
 pub(super) struct Leased {
     pub(super) hand: Hand,
     terms: Terms,
+    /// What was spent ahead of leases within a window, which no other node hears of in time.
+    ahead: Window,
     /// Requests that wait for an answer.
     pub(super) waiting: u32,
     answered: Arc<Notify>,
@@ -83,7 +87,8 @@ impl Leases {
     /// `None` when nothing is shared.
     pub(crate) fn new(shared: &Shared, readiness: &Arc<Readiness>, metrics: &LeaseMetrics) -> Option<Arc<Self>> {
         let lender = Lender::new(shared, readiness, metrics)?;
-        Some(Arc::new(Self { lender, outage: shared.outage, epoch: Instant::now(), metrics: metrics.clone() }))
+        let Shared { outage, nodes, .. } = *shared;
+        Some(Arc::new(Self { lender, outage, nodes, epoch: Instant::now(), metrics: metrics.clone() }))
     }
 
     /// Connects for the first time, if that is quickly done.
@@ -110,13 +115,13 @@ impl Leases {
     pub(super) fn draw(
         &self,
         counts: &mut Counts,
-        limit: u64,
+        limit: &Limit,
         quota: &Quota,
         now: Duration,
         alone: bool,
     ) -> (Drawn, Option<Ask>) {
         let is_common = counts.is_common;
-        let Measured { window, leased, .. } = counts.measured(limit, quota);
+        let Measured { window, leased, .. } = counts.measured(limit.id, quota);
         if is_common {
             // Nobody knows whose units these would be.
             return (self.outage_rule(|share| window.spend(share, now, 1), quota), None);
@@ -127,6 +132,15 @@ impl Leases {
             Draw::Drawn(end) => (leased.enter(window.spend(*quota, now, 1), end), leased.ask_ahead(now, alone)),
             Draw::Exhausted { retry_after } => {
                 (Drawn::Spent(Spend::Refused { remaining: 0, reset: retry_after, retry_after }, None), None)
+            }
+            Draw::Short if !alone && leased.spends_ahead(self.part(limit, quota), now) => {
+                let spend = window.spend(*quota, now, 1);
+                if matches!(spend, Spend::Admitted { .. }) {
+                    leased.hand.owe(now);
+                    self.metrics.ahead.inc();
+                }
+                let ask = (!leased.hand.is_asking()).then(|| leased.hand.ask(leased.terms, now, leased.waiting));
+                (Drawn::Spent(spend, None), ask)
             }
             Draw::Short if !alone => {
                 leased.waiting += 1;
@@ -143,6 +157,11 @@ impl Leases {
                 (drawn, None)
             }
         }
+    }
+
+    /// This node's part of what may be spent ahead of leases.
+    fn part(&self, limit: &Limit, quota: &Quota) -> Quota {
+        Quota { units: self.nodes.map_or(0, |nodes| limit.max_overshoot / nodes.max(1)), ..*quota }
     }
 
     /// What each node does by itself. What it let through before counts too, leased or not.
@@ -239,7 +258,14 @@ impl Leases {
 
 impl Leased {
     fn new(quota: Quota) -> Self {
-        Self { hand: Hand::default(), terms: Terms::of(quota), waiting: 0, answered: Arc::default() }
+        let (hand, terms) = (Hand::default(), Terms::of(quota));
+        Self { hand, terms, ahead: Window::default(), waiting: 0, answered: Arc::default() }
+    }
+
+    /// Whether one unit may be spent ahead of a lease, of `part` in a window. So all nodes together let through the quota and their
+    /// parts at most, whatever they hear of each other.
+    fn spends_ahead(&mut self, part: Quota, now: Duration) -> bool {
+        part.units > 0 && matches!(self.ahead.spend(part, now, 1), Spend::Admitted { .. })
     }
 
     /// A changed quota counts from the next ask on. What is out stays good until it ends, a second at most.

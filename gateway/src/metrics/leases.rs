@@ -24,6 +24,8 @@ pub(crate) struct LeaseMetrics {
     lost: IntCounter,
     /// Units let through while there was nobody to ask.
     pub(crate) alone: IntCounter,
+    /// Units let through ahead of a lease, as a limit's `max_overshoot` allows.
+    pub(crate) ahead: IntCounter,
     overshoot: IntCounter,
     pub(crate) seconds: Histogram,
     pub(crate) away: IntGauge,
@@ -48,7 +50,7 @@ impl LeaseMetrics {
         let units = counter_vec(
             r,
             "portcullis_lease_units_total",
-            "Units of shared limits: leased, returned unspent, lost (ended unspent), and alone (let through with nobody to ask).",
+            "Units of shared limits: leased, returned unspent, lost (ended unspent), alone (let through with nobody to ask), and ahead (of a lease).",
             &["fate"],
         )?;
         let seconds = HistogramOpts::new("portcullis_lease_seconds", "What Redis took to answer about shared limits.");
@@ -67,6 +69,7 @@ impl LeaseMetrics {
             returned: units.with_label_values(&["returned"]),
             lost: units.with_label_values(&["lost"]),
             alone: units.with_label_values(&["alone"]),
+            ahead: units.with_label_values(&["ahead"]),
             overshoot: counter(
                 r,
                 "portcullis_lease_overshoot_units_total",

@@ -129,6 +129,27 @@ fn three_gateways_let_through_what_one_may_while_redis_freezes_forgets_and_a_nod
 }
 
 #[test]
+fn a_declared_overshoot_is_spent_without_waiting_and_is_never_exceeded() {
+    const MORE: usize = 6;
+    let (database, redis) = (Database::new("overshoot"), Redis::start());
+    redis.is_old();
+    let overshot = || sharing(&database, &redis).edit("tiers.toml", "\"30/3s\"", "\"30/3s\", max_overshoot = 6");
+    let nodes: [_; 3] = some(overshot);
+    let token = token(&nodes[0], "ada@example.com");
+    let ahead = || nodes.iter().map(|node| node.metric("portcullis_lease_units_total{fate=\"ahead\"}")).sum::<u64>();
+    let admitted = hammer(&nodes, &token, |admitted| until_more(admitted, 2 * QUOTA, "the quota to be used twice"));
+    assert!(ahead() > 0);
+    let most = most_in_a_window(admitted);
+    assert!(most <= QUOTA + MORE, "{most} in {WINDOW:?}");
+    // And nobody waits for a Redis that says nothing.
+    thread::park_timeout(WINDOW + Duration::from_millis(200));
+    redis.signal("-STOP");
+    let began = ahead();
+    assert_eq!(get(&nodes[1], &token).status, 200);
+    assert_eq!(ahead(), began + 1);
+}
+
+#[test]
 fn without_redis_each_gateway_lets_through_its_share() {
     let (database, mut redis) = (Database::new("share"), Redis::start());
     redis.is_old();

@@ -19,8 +19,9 @@ pub(super) fn build(file: &mut Document<'_>, owner: Owner<'_>, raw: Vec<Placed<R
             file.note(span, "nothing is limited: write `requests` or `concurrent`");
         }
         let per = raw.per.into();
+        let max_overshoot = max_overshoot(file, &raw);
         for (span, kind) in kinds(file, raw) {
-            let limit = Limit::new(owner, per, kind);
+            let limit = Limit { max_overshoot, ..Limit::new(owner, per, kind) };
             if !seen.insert(limit.id) {
                 file.note(span, format!("there is another limit of the same kind and length per {per}"));
             }
@@ -28,6 +29,17 @@ pub(super) fn build(file: &mut Document<'_>, owner: Owner<'_>, raw: Vec<Placed<R
         }
     }
     limits
+}
+
+fn max_overshoot(file: &mut Document<'_>, raw: &RawLimit) -> u32 {
+    let Some(given) = &raw.max_overshoot else { return 0 };
+    if raw.requests.is_none() {
+        file.note(given.span(), "only `requests` can be overshot");
+    }
+    u32::try_from(**given).unwrap_or_else(|_| {
+        file.note(given.span(), "not a whole number of requests from 0 to 4294967295");
+        0
+    })
 }
 
 /// Each with the place it is written at.

@@ -98,6 +98,9 @@ pub(super) struct RawLimit {
     pub(super) requests: Option<Placed<Texts>>,
     /// Requests in flight at one moment, at least 1. Left out: no such limit.
     pub(super) concurrent: Option<Placed<i64>>,
+    /// Requests beyond each of `requests` that all gateways together may let through in a window, each its part of them, rather than
+    /// wait for Redis; 0 by default.
+    pub(super) max_overshoot: Option<Placed<i64>>,
 }
 
 /// Whose use is added up.

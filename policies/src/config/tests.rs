@@ -195,6 +195,7 @@ fn rates_that_cannot_be_are_reported() {
     { per = "users", requests = "5/minute" },
     { requests = "5/minute" },
     { per = "key", requests = ["5/minute", "6/60s"] },
+    { per = "user", concurrent = 7, max_overshoot = -1 },
 ]"#;
     insta::assert_snapshot!(wrong_route(limits), @r#"
     routes.toml:6:30: a quota cannot be negative: "-5"
@@ -209,6 +210,8 @@ fn rates_that_cannot_be_are_reported() {
     routes.toml:11:13: unknown value `users`; did you mean `user`?
     routes.toml:12:5: `per` is missing
     routes.toml:13:44: there is another limit of the same kind and length per key
+    routes.toml:14:53: only `requests` can be overshot
+    routes.toml:14:53: not a whole number of requests from 0 to 4294967295
     "#);
 }
 
