@@ -158,7 +158,9 @@ fn without_redis_each_gateway_has_its_share_in_flight() {
     let token = token(&nodes[0], "ada@example.com");
     redis.kill();
     eventually("both to be alone", || {
-        nodes.iter().for_each(|node| drop(stream(node, &token)));
+        for node in &nodes {
+            drop(stream(node, &token));
+        }
         nodes.iter().all(|node| node.metric("portcullis_limits_away") == 1)
     });
     for node in &nodes {

@@ -260,7 +260,7 @@ fn a_node_that_was_not_heard_in_time_holds_what_it_uses_and_nothing_more() {
     hand.ask(40, 0, 1, at(1));
     hand.answered(at(1), at(4), &Answer { granted: 5, absent: 0 });
     // From before it was asked for.
-    assert_eq!(hand.take(3, at(9) - Duration::from_nanos(1)), Take::Taken);
+    assert_eq!(hand.take(3, Duration::from_millis(8_999)), Take::Taken);
     assert_eq!(hand.take(3, at(9)), Take::Short);
     assert!(hand.is_idle(0, at(9)) && !hand.is_idle(0, at(8)));
     let ask = hand.ask(40, 3, 1, at(9));
