@@ -18,7 +18,7 @@ endif
 PEERS := $(or $(CARGO_TARGET_DIR),target)/bench-peers
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test check cluster bench bench-quick bench-streams soak fuzz differential
+.PHONY: help run build test check cluster bench bench-quick bench-streams bench-cluster soak fuzz differential
 
 help: ## what there is to type
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -76,6 +76,11 @@ bench-streams: ## CPU, memory and first bytes of 10,000 event streams beside a b
 	@scripts/install-deps build bench
 	cargo build --locked --release --package gateway --package bench
 	bench/streams
+
+bench-cluster: ## calls to Redis, what they add, and how long a revocation takes, into bench/RESULTS.md
+	@scripts/install-deps build test bench
+	cargo build --locked --release --package gateway --package bench
+	scripts/with-services bench/cluster
 
 soak: ## half an hour of everything at once; fails when memory or descriptors grow after five minutes
 	@scripts/install-deps build bench
