@@ -41,6 +41,7 @@ pub mod properties;
 mod proxy;
 mod readiness;
 mod record;
+mod redis_line;
 mod reload;
 mod retention;
 mod serving;

@@ -23,6 +23,7 @@ mod passing;
 mod patience;
 mod platform;
 mod readme;
+mod redis_shapes;
 mod restart;
 mod secure_backends;
 mod shared_limits;

@@ -16,11 +16,11 @@ use crate::{
 };
 
 /// What a test makes of the limit of the tier `free`.
-const WINDOW: Duration = Duration::from_secs(3);
-const QUOTA: usize = 30;
+pub(crate) const WINDOW: Duration = Duration::from_secs(3);
+pub(crate) const QUOTA: usize = 30;
 
 /// A request that was let in: when it was sent, and when it had been answered.
-type Admitted = (Instant, Instant);
+pub(crate) type Admitted = (Instant, Instant);
 
 fn refusing(database: &Database, redis: &Redis) -> Setup {
     limited(member(database, redis).edit("gateway.toml", "# on_outage = \"local\"", "on_outage = \"refuse\""))
@@ -31,12 +31,12 @@ fn sharing(database: &Database, redis: &Redis) -> Setup {
     limited(setup.edit("gateway.toml", "# nodes = 3", "nodes = 3"))
 }
 
-fn limited(setup: Setup) -> Setup {
+pub(crate) fn limited(setup: Setup) -> Setup {
     setup.edit("tiers.toml", "\"100/minute\", concurrent = 20", "\"30/3s\"")
 }
 
 /// Gateways that have found Redis.
-fn some<const N: usize>(setup: impl Fn() -> Setup) -> [Platform; N] {
+pub(crate) fn some<const N: usize>(setup: impl Fn() -> Setup) -> [Platform; N] {
     let nodes = std::array::from_fn(|_| setup().start());
     nodes.iter().for_each(has_redis);
     nodes
@@ -47,7 +47,7 @@ fn has_redis(node: &Platform) {
 }
 
 /// The token of somebody new. On a busy machine Redis may seem to be away for a moment.
-fn token(node: &Platform, email: &str) -> String {
+pub(crate) fn token(node: &Platform, email: &str) -> String {
     let body = serde_json::json!({ "email": email, "password": PASSWORD, "name": "A Person" });
     let mut token = None;
     eventually("an account", || {
@@ -59,7 +59,7 @@ fn token(node: &Platform, email: &str) -> String {
 }
 
 /// Hammers every node while `act` does what it does. Gives what was let in.
-fn hammer(nodes: &[Platform], token: &str, act: impl FnOnce(&Mutex<Vec<Admitted>>)) -> Vec<Admitted> {
+pub(crate) fn hammer(nodes: &[Platform], token: &str, act: impl FnOnce(&Mutex<Vec<Admitted>>)) -> Vec<Admitted> {
     let (admitted, is_over) = (&Mutex::new(Vec::new()), &AtomicBool::new(false));
     thread::scope(|scope| {
         for node in nodes {
@@ -94,13 +94,13 @@ fn get(node: &Platform, token: &str) -> Answer {
 }
 
 /// Waits until so many more have been let in.
-fn until_more(admitted: &Mutex<Vec<Admitted>>, more: usize, when: &str) {
+pub(crate) fn until_more(admitted: &Mutex<Vec<Admitted>>, more: usize, when: &str) {
     let before = admitted.lock().unwrap().len();
     eventually(when, || admitted.lock().unwrap().len() >= before + more);
 }
 
 /// The most that were surely let in within one window.
-fn most_in_a_window(mut admitted: Vec<Admitted>) -> usize {
+pub(crate) fn most_in_a_window(mut admitted: Vec<Admitted>) -> usize {
     admitted.sort_unstable();
     let within = |from: Instant| admitted.iter().filter(move |(sent, ended)| *sent >= from && *ended <= from + WINDOW);
     admitted.iter().map(|(sent, _)| within(*sent).count()).max().unwrap_or_default()
