@@ -7,6 +7,7 @@ mod backends;
 mod browser;
 mod changes;
 mod clients;
+
 mod cluster;
 mod connection;
 mod database;
@@ -24,6 +25,7 @@ mod patience;
 mod platform;
 mod readme;
 mod redis_shapes;
+mod redis_unfit;
 mod restart;
 mod secure_backends;
 mod shared_limits;

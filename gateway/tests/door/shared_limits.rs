@@ -221,6 +221,24 @@ fn a_changed_limit_counts_from_the_next_lease_on() {
 }
 
 #[test]
+fn of_two_groups_that_share_a_prefix_each_is_held_to_its_own_number_and_the_larger_one_bounds_the_sum() {
+    let (few, many, redis) = (Database::new("few"), Database::new("many"), Redis::start());
+    redis.is_old();
+    let of = |database: &Database, limit: &str| {
+        let [node] = some(|| refusing(database, &redis).edit("routes.toml", "600/minute", limit));
+        node
+    };
+    let (few, many, other) = (of(&few, "7/10m"), of(&many, "15/10m"), of(&many, "15/20m"));
+    let admitted = |node: &Platform| (0..30).filter(|_| node.send("GET", "/health", &[], "").status == 200).count();
+    let first = admitted(&few);
+    let then = admitted(&many);
+    assert!((1..=7).contains(&first) && then >= 1 && first + then <= 15, "{first}, {then}");
+    assert_eq!(admitted(&few), 0);
+    // A limit over another length of time is another limit.
+    assert!((1..=15).contains(&admitted(&other)));
+}
+
+#[test]
 fn a_redis_that_cannot_be_written_to_is_told_of_and_counts_as_away() {
     let database = Database::new("unfit");
     for (unfit, why) in [
