@@ -7,7 +7,7 @@ mod backends;
 mod browser;
 mod changes;
 mod clients;
-
+mod clocks;
 mod cluster;
 mod connection;
 mod database;
