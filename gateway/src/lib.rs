@@ -41,6 +41,7 @@ pub mod properties;
 mod proxy;
 mod readiness;
 mod record;
+mod redis_line;
 mod reload;
 mod retention;
 mod serving;
@@ -87,8 +88,9 @@ use crate::{
     streams::Streams,
 };
 
-/// Leeway for clocks that differ (DESIGN §3).
-const LEEWAY: Duration = Duration::from_secs(30);
+/// How far two gateways' clocks may differ before one takes the other's tokens for not yet valid: each five minutes off, in opposite
+/// directions. No token is made for later, so this opens nothing; `exp` is taken at its word.
+const LEEWAY: Duration = Duration::from_mins(10);
 
 /// How long streams may take to say that they are over, at the end of a stop.
 const LAST_WORDS: Duration = Duration::from_secs(2);

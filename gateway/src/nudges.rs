@@ -11,13 +11,18 @@ use std::{
 
 use futures_util::StreamExt;
 use prometheus::IntGauge;
-use redis::{AsyncCommands, Client, ConnectionInfo, IntoConnectionInfo, RedisError, aio::MultiplexedConnection};
+use redis::{AsyncCommands, RedisError, aio::MultiplexedConnection};
 use tokio::{
     sync::{Notify, watch},
     time::{MissedTickBehavior, interval, sleep, timeout},
 };
 
-use crate::{config::Shared, feed::Feed, readiness::Readiness};
+use crate::{
+    config::Shared,
+    feed::Feed,
+    readiness::Readiness,
+    redis_line::{Way, why},
+};
 
 /// How often Redis is asked whether it is there.
 const ASK_EVERY: Duration = Duration::from_secs(1);
@@ -26,12 +31,14 @@ const PATIENCE: Duration = Duration::from_millis(500);
 
 /// The way to the other gateways.
 pub(crate) struct Nudges {
-    client: Client,
+    way: Way,
     channel: String,
     /// What this process changes.
     own: watch::Receiver<u64>,
     /// Wakes the feed.
     told: Arc<Notify>,
+    /// It answers again: who listens may do so where nobody speaks any more.
+    back: Notify,
     readiness: Arc<Readiness>,
     healthy: IntGauge,
 }
@@ -42,12 +49,13 @@ impl Nudges {
     /// `None` when nothing is shared. `own` counts the changes of this process.
     pub(crate) fn new(shared: &Shared, own: watch::Receiver<u64>, feed: &Feed) -> Option<Self> {
         // The parser has read the address already.
-        let client = Client::open(without_delay(shared.redis.as_deref()?).ok()?).ok()?;
+        let way = Way::new(shared.redis.as_ref()?).ok()?;
         Some(Self {
-            client,
+            way,
             channel: format!("{}:changes", shared.prefix),
             own,
             told: Arc::clone(&feed.told),
+            back: Notify::new(),
             readiness: Arc::clone(&feed.readiness),
             healthy: feed.metrics.feed.redis_healthy.clone(),
         })
@@ -69,22 +77,21 @@ impl Nudges {
                 _ = ticks.tick() => false,
             };
             let said = self.say(&mut connection, changed).await;
-            if let Err(error) = &said {
+            if said.is_err() {
                 // Another one is made next time; the others poll meanwhile.
                 connection = None;
-                tracing::debug!(error, "Redis does not answer");
             }
-            self.note(said.is_ok());
+            self.note(said);
         }
     }
 
     /// Publishes that something has changed, or only asks whether anybody is there.
     async fn say(&self, kept: &mut Option<MultiplexedConnection>, changed: bool) -> Result<(), String> {
+        let connection = match kept {
+            Some(connection) => connection,
+            None => kept.insert(self.way.server().await?.1),
+        };
         let said = async {
-            let connection = match kept {
-                Some(connection) => connection,
-                None => kept.insert(self.client.get_multiplexed_async_connection().await?),
-            };
             if changed {
                 connection.publish::<_, _, ()>(&self.channel, "").await
             } else {
@@ -92,41 +99,51 @@ impl Nudges {
             }
         };
         let said: Result<Result<(), RedisError>, _> = timeout(PATIENCE, said).await;
-        said.map_err(|_| format!("no answer within {PATIENCE:?}"))?.map_err(|error| error.to_string())
+        said.map_err(|_| format!("no answer within {PATIENCE:?}"))?.map_err(|error| why(&error))
     }
 
     async fn hear(&self) {
         loop {
-            if let Err(error) = self.listen().await {
-                tracing::debug!(%error, "what other gateways change is heard by polling for now");
+            if let Err(why) = self.listen().await {
+                tracing::debug!(why, "what other gateways change is heard by polling for now");
             }
             sleep(ASK_EVERY).await;
         }
     }
 
-    async fn listen(&self) -> Result<(), RedisError> {
-        let mut subscription = self.client.get_async_pubsub().await?;
-        subscription.subscribe(&self.channel).await?;
+    async fn listen(&self) -> Result<(), String> {
+        let (client, _) = self.way.server().await?;
+        let subscribed = timeout(PATIENCE, async {
+            let mut subscription = client.get_async_pubsub().await?;
+            subscription.subscribe(&self.channel).await?;
+            Ok(subscription)
+        });
+        let subscribed: Result<_, RedisError> =
+            subscribed.await.map_err(|_| format!("no answer within {PATIENCE:?}"))?;
+        let mut messages = subscribed.map_err(|error| why(&error))?.into_on_message();
         // What was said before this has been missed.
         self.told.notify_one();
-        let mut messages = subscription.into_on_message();
-        while messages.next().await.is_some() {
+        loop {
+            tokio::select! {
+                message = messages.next() => if message.is_none() { return Ok(()) },
+                () = self.back.notified() => return Ok(()),
+            }
             self.told.notify_one();
         }
-        Ok(())
     }
 
-    fn note(&self, healthy: bool) {
-        self.healthy.set(i64::from(healthy));
-        if self.readiness.shared_away.swap(!healthy, Ordering::Relaxed) == healthy {
-            tracing::warn!(healthy, "Redis");
+    fn note(&self, said: Result<(), String>) {
+        self.healthy.set(i64::from(said.is_ok()));
+        let was_away = self.readiness.shared_away.swap(said.is_err(), Ordering::Relaxed);
+        match said {
+            Ok(()) if was_away => {
+                self.back.notify_one();
+                tracing::info!("Redis answers: what gateways change is heard at once");
+            }
+            Err(why) if !was_away => {
+                tracing::warn!(why, "Redis does not answer; what gateways change is heard by polling");
+            }
+            _ => {}
         }
     }
-}
-
-/// A message is a few bytes, and must not wait for more.
-pub(crate) fn without_delay(address: &str) -> Result<ConnectionInfo, RedisError> {
-    let info = address.into_connection_info()?;
-    let settings = info.tcp_settings().clone().set_nodelay(true);
-    Ok(info.set_tcp_settings(settings))
 }

@@ -3,6 +3,7 @@
 mod accounts;
 mod browser;
 mod server;
+mod shared;
 mod tls;
 mod upstream_tls;
 mod upstreams;
@@ -20,8 +21,8 @@ use policies::Policy;
 use policies::config::{Diagnostic, Document, DurationText, Placed, Source, Sources, Surroundings, Upstreams, Value};
 
 use super::{
-    AccessLog, CacheSettings, Config, Log, MasterKeySource, Outage, Protocol, Retention, Settings, Shared,
-    StoreSettings, Tokens, UpstreamSettings,
+    AccessLog, CacheSettings, Config, Log, MasterKeySource, Protocol, Retention, Settings, StoreSettings, Tokens,
+    UpstreamSettings,
     raw::{self, Given},
 };
 use crate::snapshot::ADMIN_API;
@@ -200,42 +201,6 @@ impl Reader<'_, '_> {
             sessions: at_least_a_day(&raw.sessions, 30 * 86_400),
             mails: at_least_a_day(&raw.mails, 30 * 86_400),
             attempts: at_least_a_day(&raw.attempts, 7 * 86_400),
-        }
-    }
-
-    fn shared(&mut self) -> Shared {
-        let raw: raw::Shared = self.document.section("shared").unwrap_or_default();
-        let redis = raw.redis.as_ref().map(|given| {
-            let address = self.text(Some(given), "");
-            if redis::Client::open(&*address).is_err() {
-                // The address may hold a password, so it is not repeated.
-                self.document
-                    .note(given.span(), "a Redis is \"redis://user:password@host:6379/0\", or \"rediss://…\" with TLS");
-            }
-            address
-        });
-        if let (Some(given), None) = (&raw.redis, &raw.on_outage) {
-            self.document.note(
-                given.span(),
-                "`on_outage` is missing: \"local\" or \"refuse\", for requests under limits while this Redis is away",
-            );
-        }
-        let nodes = u32::try_from(self.count(raw.nodes.as_ref(), 1, 1)).unwrap_or(u32::MAX);
-        let outage = self.outage(&raw, nodes);
-        let nodes = raw.nodes.is_some().then_some(nodes);
-        Shared { redis, prefix: self.text(raw.prefix.as_ref(), "portcullis"), outage, nodes }
-    }
-
-    fn outage(&mut self, raw: &raw::Shared, nodes: u32) -> Outage {
-        match &raw.on_outage {
-            Some(given) if matches!(**given, raw::OnOutage::Local) => {
-                if raw.nodes.is_none() {
-                    self.document
-                        .note(given.span(), "`nodes` is missing: each gateway lets through its part of so many");
-                }
-                Outage::Local { nodes }
-            }
-            _ => Outage::Refuse,
         }
     }
 

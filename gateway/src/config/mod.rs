@@ -6,6 +6,7 @@
 mod accounts;
 mod load;
 mod raw;
+mod shared;
 mod upstream;
 
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
@@ -19,6 +20,7 @@ pub(crate) use load::read;
 pub use load::{ConfigFolder, load};
 use policies::{Policy, Quota, cases::Case, header::Folding};
 pub use raw::schema;
+pub use shared::{Outage, RedisServers, Shared, SharedRedis};
 pub use upstream::{
     Balance, CircuitSettings, ClientCertificate, EjectionSettings, Endpoint, HealthSettings, Protocol, RetrySettings,
     TlsSettings, UpstreamSettings, UpstreamTimeouts,
@@ -82,31 +84,6 @@ pub struct Retention {
     pub mails: Duration,
     /// How long one-time tokens and failed logins are kept after their end.
     pub attempts: Duration,
-}
-
-/// `[shared]`.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Shared {
-    /// The address of a Redis, which the parser has read already.
-    pub redis: Option<String>,
-    /// What the names of channels and keys begin with.
-    pub prefix: String,
-    /// What becomes of limits while it is away.
-    pub outage: Outage,
-    /// How many gateways share, if that is said.
-    pub nodes: Option<u32>,
-}
-
-/// What becomes of limits on requests while Redis is away.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Outage {
-    /// Nothing is let through that is not in hand.
-    Refuse,
-    /// Each gateway lets through its share.
-    Local {
-        /// Of so many.
-        nodes: u32,
-    },
 }
 
 /// `[listen]`.

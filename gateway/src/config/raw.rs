@@ -184,8 +184,14 @@ pub(super) struct Retention {
 #[serde(deny_unknown_fields)]
 pub(super) struct Shared {
     /// `redis://…`, or `rediss://…` with TLS; nothing by default: changes of others are heard within a second, and each gateway
-    /// counts limits by itself.
+    /// counts limits by itself. With `sentinels` the host is the name of a master; with `cluster` there may be several.
     pub(super) redis: Given<String>,
+    /// The addresses of Sentinels that know where the master is, separated by commas.
+    pub(super) sentinels: Given<String>,
+    /// Is it a Redis Cluster? false by default. Then `redis` names some of its nodes, separated by commas.
+    pub(super) cluster: Option<Placed<bool>>,
+    /// A PEM file of authorities for `rediss://…`; those of the system by default.
+    pub(super) redis_ca: Given<String>,
     /// What the names of channels and keys begin with; portcullis by default.
     pub(super) prefix: Given<String>,
     /// What becomes of limits on requests while Redis is away: `local` or `refuse`. Required with `redis`.

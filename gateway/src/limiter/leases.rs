@@ -29,6 +29,7 @@ use crate::{
     config::{Outage, Shared},
     metrics::LeaseMetrics,
     readiness::Readiness,
+    redis_line::why,
 };
 
 /// Limits that other gateways count too.
@@ -181,7 +182,7 @@ impl Leases {
         let mut answer = Box::pin(self.lender.answer(&errand.place, errand.terms, &errand.ask));
         match timeout(PATIENCE, &mut answer).await {
             Ok(Ok(answer)) => self.keep(&errand, &answer).await,
-            Ok(Err(error)) => self.give_up(&errand, &error.to_string()),
+            Ok(Err(error)) => self.give_up(&errand, &why(&error)),
             Err(_) => {
                 self.give_up(&errand, "no answer within 20 ms");
                 self.hear_late(&errand, timeout_at(self.at(errand.end()), answer).await).await;

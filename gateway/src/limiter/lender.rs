@@ -4,7 +4,8 @@
 //! is asked and what is made of the answer is [`super::leases`]'; the law that the script obeys is `policies::lease`.
 //!
 //! Keys are `<prefix>:{<tag>}:<limit>:<p|a><subject>`. A caller's keys have one hash tag, so that one script may touch them in a
-//! Redis Cluster; callers share tags, so that each tag can have a mark that tells a memory from one that was lost.
+//! Redis Cluster; callers share tags, so that each tag can have a mark that tells a memory from one that was lost. Of a cluster one
+//! node that is away counts as all: callers of the others would be let in and out with every look.
 
 use std::{
     sync::{
@@ -21,31 +22,30 @@ use policies::{
     lease::{Answer, Ask, Terms},
     slots,
 };
-use redis::{
-    AsyncConnectionConfig, Client, ErrorKind, FromRedisValue, RedisError, Script, ScriptInvocation,
-    aio::MultiplexedConnection,
-};
+use redis::{ErrorKind, FromRedisValue, RedisError, Script, ScriptInvocation};
 use tokio::{
     sync::Notify,
     time::{Instant, sleep, timeout},
 };
 
 use super::table::Key;
-use crate::{config::Shared, metrics::LeaseMetrics, nudges, readiness::Readiness};
+use crate::{
+    config::Shared,
+    metrics::LeaseMetrics,
+    readiness::Readiness,
+    redis_line::{LATEST, Line, TAGS, Way, why},
+};
 
 /// How long a request waits for Redis, in all.
 pub(super) const PATIENCE: Duration = Duration::from_millis(20);
-/// How often a Redis that did not answer is tried, and how long a connection may take to be made.
+/// How often a Redis that did not answer is tried.
 const TRY_EVERY: Duration = Duration::from_millis(100);
-const CONNECT: Duration = Duration::from_millis(500);
+/// How long a start waits for it.
+const FIRST: Duration = Duration::from_secs(1);
 /// So many times in vain, and another connection is made.
 const ENOUGH: u32 = 3;
-/// No answer is of use after a lease's longest life.
-const LATEST: Duration = Duration::from_secs(1);
 /// After it was away for long, every node notices that it is back, and tells it what it holds, within this.
 const SETTLE: Duration = Duration::from_secs(1);
-/// Hash tags: many more than a cluster has nodes, few enough to look at each mark when a connection is made.
-const TAGS: u8 = 255;
 
 const LEASES: &str = include_str!("lease.lua");
 const SLOTS: &str = include_str!("slots.lua");
@@ -54,13 +54,15 @@ const REDIS_TIME: &str = "local time = redis.call('TIME')\nlocal now = time[1] *
 
 /// The way to Redis.
 pub(super) struct Lender {
-    client: Client,
+    way: Way,
     prefix: String,
     /// Whose leases these are. A process that starts again is another node.
     node: u64,
     leases: Script,
     slots: Script,
-    line: Mutex<Option<MultiplexedConnection>>,
+    line: Mutex<Option<Line>>,
+    /// Not every mark has been looked at since there is this connection.
+    is_new: AtomicBool,
     /// Nobody is to wait for it.
     away: AtomicBool,
     /// It has just gone away.
@@ -97,14 +99,15 @@ impl Lender {
     /// `None` when nothing is shared.
     pub(super) fn new(shared: &Shared, readiness: &Arc<Readiness>, metrics: &LeaseMetrics) -> Option<Self> {
         // The parser has read the address already.
-        let client = Client::open(nudges::without_delay(shared.redis.as_deref()?).ok()?).ok()?;
+        let way = Way::new(shared.redis.as_ref()?).ok()?;
         Some(Self {
-            client,
+            way,
             prefix: shared.prefix.clone(),
             node: fastrand::u64(..),
             leases: Script::new(&format!("{REDIS_TIME}{LEASES}")),
             slots: Script::new(&format!("{REDIS_TIME}{SLOTS}")),
             line: Mutex::default(),
+            is_new: AtomicBool::new(true),
             away: AtomicBool::new(true),
             gone: Notify::new(),
             back: Notify::new(),
@@ -127,21 +130,21 @@ impl Lender {
 
     /// Asks for a lease. The caller sees to how long it waits.
     pub(super) async fn answer(&self, place: &Place, terms: Terms, ask: &Ask) -> Result<Answer, RedisError> {
-        self.put(with_lease(self.question(&self.leases, place), terms, ask)).await.map(read)
+        self.put(place.tag, with_lease(self.question(&self.leases, place), terms, ask)).await.map(read)
     }
 
     /// Asks for slots of `most`. The caller sees to how long it waits.
     pub(super) async fn slots(&self, place: &Place, most: u32, ask: &slots::Ask) -> Result<slots::Answer, RedisError> {
-        self.put(with_slots(self.question(&self.slots, place), most, ask)).await.map(read_slots)
+        self.put(place.tag, with_slots(self.question(&self.slots, place), most, ask)).await.map(read_slots)
     }
 
     fn question<'s>(&self, script: &'s Script, place: &Place) -> ScriptInvocation<'s> {
         question(script, &self.prefix, place, self.node, fastrand::u64(..))
     }
 
-    async fn put<T: FromRedisValue>(&self, question: ScriptInvocation<'_>) -> Result<T, RedisError> {
+    async fn put<T: FromRedisValue>(&self, tag: u8, question: ScriptInvocation<'_>) -> Result<T, RedisError> {
         let began = Instant::now();
-        let line = self.line.lock().clone();
+        let line = self.line.lock().as_ref().map(|line| line.to(tag));
         let mut line = line.ok_or_else(|| RedisError::from((ErrorKind::Io, "there is no connection")))?;
         let answer = question.invoke_async(&mut line).await;
         self.metrics.seconds.observe(began.elapsed().as_secs_f64());
@@ -161,7 +164,7 @@ impl Lender {
     /// Connects for the first time, if that is quickly done.
     pub(super) async fn connect(&self) {
         self.note(true);
-        match self.look().await {
+        match timeout(FIRST, self.look()).await.unwrap_or_else(|_| Err(format!("no answer within {FIRST:?}"))) {
             Ok(()) => self.is_back(),
             Err(why) => tracing::warn!(why, "shared limits cannot be asked for; on_outage is in force"),
         }
@@ -169,24 +172,20 @@ impl Lender {
 
     /// Notices when it is back, for as long as the process lives.
     pub(super) async fn watch(&self) {
-        let mut failures = 0;
+        let (mut failures, mut last) = (0, String::new());
         loop {
             if !self.is_away() {
                 failures = 0;
                 self.gone.notified().await;
             }
             match self.look().await {
-                Ok(()) => {
-                    let is_late = self.gone_at.lock().elapsed() > slots::LIFE / 2;
-                    self.settling.store(is_late, Ordering::Relaxed);
-                    self.is_back();
-                    if is_late {
-                        sleep(SETTLE).await;
-                        self.settling.store(false, Ordering::Relaxed);
-                    }
-                }
+                Ok(()) => self.settle().await,
                 Err(why) => {
-                    tracing::debug!(why, "shared limits cannot be asked for yet");
+                    // Each reason is told once, and not ten times a second.
+                    if why != last {
+                        tracing::warn!(why, "shared limits cannot be asked for yet");
+                        last = why;
+                    }
                     failures += 1;
                     if failures % ENOUGH == 0 {
                         // It may never tell that its other end is gone.
@@ -201,28 +200,40 @@ impl Lender {
     /// Does all that a lease needs, with a ledger that is nobody's. On a new connection there may be a new memory: every mark is
     /// looked at, so that it is known to be young from its beginning, and not from when a tag is first met.
     async fn look(&self) -> Result<(), String> {
-        let is_new = self.line.lock().is_none();
-        if is_new {
-            let config = config();
-            let line = timeout(CONNECT, self.client.get_multiplexed_async_connection_with_config(&config));
-            let line = line.await.map_err(|_| format!("no connection within {CONNECT:?}"))?;
-            *self.line.lock() = Some(line.map_err(|error| error.to_string())?);
+        if self.line.lock().is_none() {
+            let line = self.way.line().await?;
+            self.is_new.store(true, Ordering::Relaxed);
+            *self.line.lock() = Some(line);
         }
         let terms = Terms::of(Quota { units: u32::MAX, window: Duration::from_secs(1) });
         // A debt is entered whatever else is answered: so it is seen whether there is room, and a right to write.
         let ask = Ask { debt: 1, ..Ask::default() };
         let question = async |tag| self.answer(&Place { tag, name: "look".to_owned() }, terms, &ask).await;
-        let first = timeout(PATIENCE, question(0)).await;
-        if let Err(error) = first.map_err(|_| format!("no answer within {PATIENCE:?}"))? {
+        let samples = self.line.lock().as_ref().map(Line::samples).unwrap_or_default();
+        let first = timeout(PATIENCE, join_all(samples.into_iter().map(question))).await;
+        let first = first.map_err(|_| format!("no answer within {PATIENCE:?}"))?;
+        if let Some(error) = first.into_iter().find_map(Result::err) {
             *self.line.lock() = None;
-            return Err(error.to_string());
+            return Err(why(&error));
         }
-        if !is_new {
+        if !self.is_new.load(Ordering::Relaxed) {
             return Ok(());
         }
         let all = timeout(LATEST, join_all((1..TAGS).map(question))).await;
         let all = all.map_err(|_| format!("no answer within {LATEST:?}"))?;
-        all.into_iter().find_map(Result::err).map_or(Ok(()), |error| Err(error.to_string()))
+        all.into_iter().collect::<Result<Vec<_>, _>>().map_err(|error| why(&error))?;
+        self.is_new.store(false, Ordering::Relaxed);
+        Ok(())
+    }
+
+    async fn settle(&self) {
+        let was_long = self.gone_at.lock().elapsed() > slots::LIFE / 2;
+        self.settling.store(was_long, Ordering::Relaxed);
+        self.is_back();
+        if was_long {
+            sleep(SETTLE).await;
+            self.settling.store(false, Ordering::Relaxed);
+        }
     }
 
     fn is_back(&self) {
@@ -236,10 +247,6 @@ impl Lender {
         self.metrics.away.set(i64::from(away));
         self.readiness.limits_away.store(away, Ordering::Relaxed);
     }
-}
-
-fn config() -> AsyncConnectionConfig {
-    AsyncConnectionConfig::new().set_connection_timeout(Some(CONNECT)).set_response_timeout(Some(LATEST))
 }
 
 /// What every question begins with.

@@ -2,8 +2,11 @@
 
 use std::{
     net::TcpListener,
+    path::Path,
     process::{Child, Command, Stdio},
 };
+
+use tempfile::TempDir;
 
 use crate::{
     database::Database,
@@ -16,8 +19,10 @@ const MASTER_KEY: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a
 /// A Redis of the test's own, which it may freeze and kill.
 pub(crate) struct Redis {
     server: Child,
-    port: u16,
+    pub(crate) port: u16,
     more: Vec<String>,
+    /// A replica leaves what it was sent in a file, which the next server in the same folder would read.
+    folder: TempDir,
 }
 
 // === impl Redis ===
@@ -28,14 +33,15 @@ impl Redis {
     }
 
     pub(crate) fn with(more: &[&str]) -> Self {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = free_port();
         let more: Vec<_> = more.iter().map(|&more| more.to_owned()).collect();
-        Self { server: serve(port, &more), port, more }
+        let folder = tempfile::tempdir().unwrap();
+        Self { server: serve(port, folder.path(), &more), port, more, folder }
     }
 
     /// Serves again, and remembers nothing.
     pub(crate) fn serve(&mut self) {
-        self.server = serve(self.port, &self.more);
+        self.server = serve(self.port, self.folder.path(), &self.more);
     }
 
     /// What `redis-cli` answers.
@@ -78,6 +84,11 @@ impl Redis {
     }
 }
 
+/// One that nobody listens on at the moment, for servers that cannot choose by themselves.
+pub(crate) fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
 impl Drop for Redis {
     fn drop(&mut self) {
         drop(self.server.kill());
@@ -85,8 +96,10 @@ impl Drop for Redis {
     }
 }
 
-fn serve(port: u16, more: &[String]) -> Child {
+fn serve(port: u16, folder: &Path, more: &[String]) -> Child {
     Command::new("redis-server")
+        .arg("--dir")
+        .arg(folder)
         .args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--port", &port.to_string()])
         .args(more)
         .stdout(Stdio::null())
@@ -96,10 +109,15 @@ fn serve(port: u16, more: &[String]) -> Child {
 
 /// A gateway of a group. What becomes of limits while Redis is away it has still to be told.
 pub(crate) fn member(database: &Database, redis: &Redis) -> Setup {
+    member_at(database, &redis.url())
+}
+
+/// The same where a Redis is not one of the test's own servers, or more than one.
+pub(crate) fn member_at(database: &Database, url: &str) -> Setup {
     Setup::default()
         .env("DATABASE_URL", &database.url)
         .env("MASTER_ENCRYPTION_KEY", MASTER_KEY)
-        .env("REDIS_URL", &redis.url())
+        .env("REDIS_URL", url)
         .edit("gateway.toml", "# redis = { env", "redis = { env")
         .edit("routes.toml", "30/minute", "1000/minute")
 }

@@ -16,11 +16,11 @@ use crate::{
 };
 
 /// What a test makes of the limit of the tier `free`.
-const WINDOW: Duration = Duration::from_secs(3);
-const QUOTA: usize = 30;
+pub(crate) const WINDOW: Duration = Duration::from_secs(3);
+pub(crate) const QUOTA: usize = 30;
 
 /// A request that was let in: when it was sent, and when it had been answered.
-type Admitted = (Instant, Instant);
+pub(crate) type Admitted = (Instant, Instant);
 
 pub(crate) fn refusing(database: &Database, redis: &Redis) -> Setup {
     limited(member(database, redis).edit("gateway.toml", "# on_outage = \"local\"", "on_outage = \"refuse\""))
@@ -31,7 +31,7 @@ pub(crate) fn sharing(database: &Database, redis: &Redis) -> Setup {
     limited(setup.edit("gateway.toml", "# nodes = 3", "nodes = 3"))
 }
 
-fn limited(setup: Setup) -> Setup {
+pub(crate) fn limited(setup: Setup) -> Setup {
     setup.edit("tiers.toml", "\"100/minute\", concurrent = 20", "\"30/3s\"")
 }
 
@@ -59,7 +59,7 @@ pub(crate) fn token(node: &Platform, email: &str) -> String {
 }
 
 /// Hammers every node while `act` does what it does. Gives what was let in.
-fn hammer(nodes: &[Platform], token: &str, act: impl FnOnce(&Mutex<Vec<Admitted>>)) -> Vec<Admitted> {
+pub(crate) fn hammer(nodes: &[Platform], token: &str, act: impl FnOnce(&Mutex<Vec<Admitted>>)) -> Vec<Admitted> {
     let (admitted, is_over) = (&Mutex::new(Vec::new()), &AtomicBool::new(false));
     thread::scope(|scope| {
         for node in nodes {
@@ -94,13 +94,13 @@ pub(crate) fn get(node: &Platform, token: &str) -> Answer {
 }
 
 /// Waits until so many more have been let in.
-fn until_more(admitted: &Mutex<Vec<Admitted>>, more: usize, when: &str) {
+pub(crate) fn until_more(admitted: &Mutex<Vec<Admitted>>, more: usize, when: &str) {
     let before = admitted.lock().unwrap().len();
     eventually(when, || admitted.lock().unwrap().len() >= before + more);
 }
 
 /// The most that were surely let in within one window.
-fn most_in_a_window(mut admitted: Vec<Admitted>) -> usize {
+pub(crate) fn most_in_a_window(mut admitted: Vec<Admitted>) -> usize {
     admitted.sort_unstable();
     let within = |from: Instant| admitted.iter().filter(move |(sent, ended)| *sent >= from && *ended <= from + WINDOW);
     admitted.iter().map(|(sent, _)| within(*sent).count()).max().unwrap_or_default()
@@ -239,6 +239,24 @@ fn a_changed_limit_counts_from_the_next_lease_on() {
         redis.spent() >= 40
     });
     assert!((20..=30).contains(&spent_before) && spent + more <= 40, "{spent_before}, {spent}, {more}");
+}
+
+#[test]
+fn of_two_groups_that_share_a_prefix_each_is_held_to_its_own_number_and_the_larger_one_bounds_the_sum() {
+    let (few, many, redis) = (Database::new("few"), Database::new("many"), Redis::start());
+    redis.is_old();
+    let of = |database: &Database, limit: &str| {
+        let [node] = some(|| refusing(database, &redis).edit("routes.toml", "600/minute", limit));
+        node
+    };
+    let (few, many, other) = (of(&few, "7/10m"), of(&many, "15/10m"), of(&many, "15/20m"));
+    let admitted = |node: &Platform| (0..30).filter(|_| node.send("GET", "/health", &[], "").status == 200).count();
+    let first = admitted(&few);
+    let then = admitted(&many);
+    assert!((1..=7).contains(&first) && then >= 1 && first + then <= 15, "{first}, {then}");
+    assert_eq!(admitted(&few), 0);
+    // A limit over another length of time is another limit.
+    assert!((1..=15).contains(&admitted(&other)));
 }
 
 #[test]

@@ -44,7 +44,7 @@ impl Reader<'_, '_> {
 }
 
 /// Certificates that may have signed others.
-fn authorities(pem: &[u8]) -> Result<Vec<Vec<u8>>, String> {
+pub(super) fn authorities(pem: &[u8]) -> Result<Vec<Vec<u8>>, String> {
     let found = certificates(pem)?;
     let mut store = RootCertStore::empty();
     for certificate in &found {

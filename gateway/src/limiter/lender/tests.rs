@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 use policies::lease::{Back, Ledger};
+use redis::{AsyncConnectionConfig, Client, aio::MultiplexedConnection};
 
 use super::*;
 

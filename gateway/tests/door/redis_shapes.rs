@@ -1,0 +1,298 @@
+//! The shapes that a Redis comes in: one server with TLS and a user of few rights, one that Sentinels watch, a Cluster. In each of them two
+//! gateways count one limit together, and what one of them revokes the other hears at once.
+
+use std::{
+    fs,
+    io::Write,
+    process::{Child, Command, Stdio},
+    sync::Mutex,
+    time::{Duration, Instant},
+};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::{
+    cluster::{Redis, free_port, member_at},
+    database::Database,
+    platform::{PASSWORD, Platform, Setup, eventually, shipped},
+    secure_backends::Authority,
+    shared_limits::{Admitted, QUOTA, WINDOW, hammer, limited, most_in_a_window, some, token, until_more},
+};
+
+/// How gateways reach a Redis.
+struct Shape {
+    url: String,
+    edits: Vec<(&'static str, String)>,
+    servers: Vec<Redis>,
+    _sentinels: Vec<Sentinel>,
+    _folder: Option<TempDir>,
+    _authority: Option<Authority>,
+}
+
+/// One of those who choose a new master.
+struct Sentinel(Child);
+
+/// The rule that `gateway.toml` gives to operators.
+pub(crate) fn rights() -> Vec<String> {
+    let text = fs::read_to_string(shipped("config/gateway.toml")).unwrap();
+    let from = text.split_once("#   ACL SETUSER ").unwrap().1;
+    let rule = from.split_once("\n# redis").unwrap().0.replace('#', " ");
+    let words = rule.split_whitespace().map(|word| word.replace("P:", "portcullis:").replace("PASSWORD", "secret"));
+    ["acl", "setuser"].map(str::to_owned).into_iter().chain(words).collect()
+}
+
+// === impl Shape ===
+
+impl Shape {
+    fn new(url: String, servers: Vec<Redis>) -> Self {
+        Self { url, edits: Vec::new(), servers, _sentinels: Vec::new(), _folder: None, _authority: None }
+    }
+
+    /// One server that speaks TLS, with a certificate of its own authority, to a user who may do what is needed.
+    fn secure() -> Self {
+        let (authority, port) = (Authority::new(), free_port());
+        let (signed, ca) = (authority.sign("127.0.0.1"), authority.ca());
+        let text = |path: &std::path::Path| path.to_str().unwrap().to_owned();
+        let (certificate, key, ca) = (text(&signed.certificate), text(&signed.key), text(&ca));
+        let mut more =
+            vec!["--tls-port".to_owned(), port.to_string(), "--tls-auth-clients".to_owned(), "no".to_owned()];
+        more.extend(
+            ["--tls-cert-file", &certificate, "--tls-key-file", &key, "--tls-ca-cert-file", &ca].map(str::to_owned),
+        );
+        let redis = Redis::with(&more.iter().map(String::as_str).collect::<Vec<_>>());
+        redis.is_old();
+        let rights = rights();
+        assert_eq!(redis.run(&rights.iter().map(String::as_str).collect::<Vec<_>>()), "OK");
+        let url = format!("rediss://portcullis:secret@127.0.0.1:{port}");
+        let shape = Self::new(url, vec![redis]);
+        let edits = vec![("# redis_ca = \"redis-ca.pem\"", format!("redis_ca = \"{ca}\""))];
+        Self { edits, _authority: Some(authority), ..shape }
+    }
+
+    /// A master and its replica, watched by three Sentinels.
+    fn watched() -> Self {
+        let (folder, master) = (tempfile::tempdir().unwrap(), Redis::start());
+        master.is_old();
+        let replica = Redis::with(&["--replicaof", "127.0.0.1", &master.port.to_string()]);
+        has_caught_up(&replica);
+        let sentinels: [_; 3] =
+            std::array::from_fn(|n| Sentinel::of(&master, &folder.path().join(format!("{n}.conf"))));
+        for (_, port) in &sentinels {
+            eventually("Sentinels to find each other and the replica", || {
+                let known = cli(*port, &["sentinel", "master", "mymaster"]);
+                let value = |name: &str| known.lines().skip_while(|line| *line != name).nth(1).map(str::to_owned);
+                value("num-slaves").as_deref() == Some("1") && value("num-other-sentinels").as_deref() == Some("2")
+            });
+        }
+        let urls = sentinels.each_ref().map(|(_, port)| format!("redis://127.0.0.1:{port}"));
+        let shape = Self::new("redis://mymaster/0".to_owned(), vec![master, replica]);
+        let shipped = "# sentinels = \"redis://host-a:26379,redis://host-b:26379,redis://host-c:26379\"";
+        let edits = vec![(shipped, format!("sentinels = \"{}\"", urls.join(",")))];
+        let sentinels = sentinels.map(|(sentinel, _)| sentinel).into();
+        Self { edits, _sentinels: sentinels, _folder: Some(folder), ..shape }
+    }
+
+    /// Three masters, each with a replica.
+    fn cluster() -> Self {
+        let servers: [_; 6] = std::array::from_fn(|_| {
+            let bus = free_port().to_string();
+            let more = ["--cluster-enabled", "yes", "--cluster-port", &bus, "--cluster-node-timeout", "1000"];
+            Redis::with(&[&more[..], &["--repl-diskless-sync-delay", "0"]].concat())
+        });
+        for server in &servers {
+            eventually("a node to answer", || server.run(&["ping"]) == "PONG");
+        }
+        let nodes = servers.iter().map(|server| format!("127.0.0.1:{}", server.port));
+        let create = ["--cluster", "create"].map(str::to_owned).into_iter().chain(nodes);
+        let done = Command::new("redis-cli").args(create).args(["--cluster-replicas", "1", "--cluster-yes"]).output();
+        let done = done.unwrap();
+        assert!(done.status.success(), "{done:?}");
+        for server in &servers {
+            eventually("the cluster", || server.run(&["cluster", "info"]).contains("cluster_state:ok"));
+            if !is_master(server) {
+                has_caught_up(server);
+            }
+        }
+        let marks: Vec<_> = (0..255).map(|tag| format!("set portcullis:{{{tag}}}:mark 1:1\n")).collect();
+        let mut cli = Command::new("redis-cli");
+        let cli = cli.args(["-c", "-p", &servers[0].port.to_string()]).stdin(Stdio::piped()).stdout(Stdio::null());
+        let mut cli = cli.spawn().unwrap();
+        cli.stdin.take().unwrap().write_all(marks.concat().as_bytes()).unwrap();
+        assert!(cli.wait().unwrap().success());
+        let url = |n: usize| format!("redis://127.0.0.1:{}", servers[n].port);
+        let shape = Self::new(format!("{},{}", url(0), url(5)), servers.into());
+        Self { edits: vec![("# cluster = true", "cluster = true".to_owned())], ..shape }
+    }
+
+    fn member(&self, database: &Database) -> Setup {
+        let setup =
+            member_at(database, &self.url).edit("gateway.toml", "# on_outage = \"local\"", "on_outage = \"refuse\"");
+        self.edits.iter().fold(limited(setup), |setup, (from, to)| setup.edit("gateway.toml", from, to))
+    }
+
+    /// The master that counts for the only caller there is.
+    fn home(&self) -> usize {
+        let has = |server: &Redis| is_master(server) && !server.run(&["keys", "portcullis:*:p*"]).is_empty();
+        self.servers.iter().position(has).unwrap()
+    }
+
+    fn replica_of(&self, index: usize) -> &Redis {
+        let port = format!("master_port:{}\r", self.servers[index].port);
+        let is_its = |other: &&Redis| other.run(&["info", "replication"]).contains(&port);
+        self.servers.iter().find(is_its).unwrap()
+    }
+
+    /// The master is gone: frozen or killed. Its replica has all that it knew; what it had not heard would be forgotten (0007, limits).
+    fn lose(&self, index: usize, signal: &str) {
+        let (master, replica) = (&self.servers[index], self.replica_of(index));
+        assert_eq!(master.run(&["client", "pause", "60000", "write"]), "OK");
+        let at = |server: &Redis, name: &str| {
+            let told = server.run(&["info", "replication"]);
+            told.lines().find_map(|line| line.strip_prefix(name)).map(str::to_owned)
+        };
+        eventually("the replica to have heard all", || {
+            at(replica, "slave_repl_offset:") == at(master, "master_repl_offset:")
+        });
+        master.signal(signal);
+    }
+}
+
+// === impl Sentinel ===
+
+impl Sentinel {
+    fn of(master: &Redis, config: &std::path::Path) -> (Self, u16) {
+        let (port, watched) = (free_port(), master.port);
+        let text = format!(
+            "port {port}\nbind 127.0.0.1\nsentinel monitor mymaster 127.0.0.1 {watched} 2\n\
+             sentinel down-after-milliseconds mymaster 1000\nsentinel failover-timeout mymaster 3000\n"
+        );
+        fs::write(config, text).unwrap();
+        let server = Command::new("redis-server").arg(config).arg("--sentinel").stdout(Stdio::null()).spawn().unwrap();
+        eventually("a Sentinel to answer", || cli(port, &["ping"]) == "PONG");
+        (Self(server), port)
+    }
+}
+
+impl Drop for Sentinel {
+    fn drop(&mut self) {
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
+
+fn cli(port: u16, words: &[&str]) -> String {
+    let done = Command::new("redis-cli").args(["-p", &port.to_string()]).args(words).output().unwrap();
+    String::from_utf8(done.stdout).unwrap().trim().to_owned()
+}
+
+fn is_master(server: &Redis) -> bool {
+    server.run(&["info", "replication"]).contains("role:master")
+}
+
+fn has_caught_up(replica: &Redis) {
+    eventually("the replica", || replica.run(&["info", "replication"]).contains("master_link_status:up"));
+}
+
+/// Whether what `one` revokes is refused by `other` at once, most times. By polls alone that would be a chance of one in a hundred.
+fn is_told_at_once(one: &Platform, other: &Platform) -> bool {
+    // On a busy machine Redis may seem to be away for a moment.
+    let post = |path: &str, token: Option<&str>, body: &Value| {
+        let mut answer = None;
+        eventually(path, || answer.insert(one.post(path, token, body)).status == 200);
+        answer.unwrap()
+    };
+    let time = || {
+        let login = post("/auth/login", None, &json!({ "email": "bob@example.com", "password": PASSWORD })).json();
+        let token = login["access_token"].as_str().unwrap();
+        eventually("a token to be known", || other.get("/demo/x", token).status == 200);
+        post("/auth/logout", Some(token), &json!({}));
+        let ended = Instant::now();
+        eventually("the other node to hear of it", || other.get("/demo/x", token).code() == "revoked");
+        ended.elapsed()
+    };
+    let mut times: Vec<_> = (0..9).map(|_| time()).collect();
+    times.sort();
+    times[4] < Duration::from_millis(200)
+}
+
+fn are_back(nodes: &[Platform]) {
+    let is_back =
+        |node: &Platform| node.metric("portcullis_limits_away") == 0 && node.metric("portcullis_redis_healthy") == 1;
+    eventually("Redis to be found", || nodes.iter().all(is_back));
+}
+
+/// Two gateways that count one limit together, whatever `act` does to their Redis while a caller hammers them.
+fn two_count_together(shape: &Shape, name: &str, act: impl FnOnce(&[Platform], &Mutex<Vec<Admitted>>)) {
+    let database = Database::new(name);
+    let nodes: [_; 2] = some(|| shape.member(&database));
+    are_back(&nodes);
+    let ada = token(&nodes[0], "ada@example.com");
+    token(&nodes[0], "bob@example.com");
+    eventually("revocations to be pushed", || is_told_at_once(&nodes[0], &nodes[1]));
+    eventually("a lease", || nodes[0].get("/demo/x", &ada).status == 200);
+    let admitted = hammer(&nodes, &ada, |admitted| {
+        until_more(admitted, QUOTA + 1, "more than one quota");
+        act(&nodes, admitted);
+    });
+    let most = most_in_a_window(admitted);
+    assert!(most <= QUOTA, "{most} in {WINDOW:?}");
+    are_back(&nodes);
+    eventually("revocations to be pushed again", || is_told_at_once(&nodes[0], &nodes[1]));
+}
+
+/// Nobody is let in until there is another master, and nobody waits for the old one. Then all goes on by itself.
+fn is_survived(nodes: &[Platform], admitted: &Mutex<Vec<Admitted>>) {
+    eventually("the loss to be noticed", || nodes.iter().all(|node| node.metric("portcullis_limits_away") == 1));
+    let failed =
+        || nodes.iter().map(|node| node.metric("portcullis_lease_calls_total{outcome=\"failed\"}")).sum::<u64>();
+    let before = failed();
+    for _ in 0..50 {
+        assert!(nodes[1].send("GET", "/readyz", &[], "").status == 200);
+    }
+    // What was under way when it was noticed may fail, too.
+    assert!(failed() <= before + 2, "{} after {before}", failed());
+    until_more(admitted, QUOTA + 1, "leases from the new master");
+}
+
+#[test]
+fn two_gateways_count_together_over_tls_with_no_more_rights_than_the_configuration_asks_for() {
+    two_count_together(&Shape::secure(), "secure", |_, _| ());
+}
+
+#[test]
+fn a_redis_whose_authority_was_not_named_is_not_trusted() {
+    let (database, mut shape) = (Database::new("untrusted"), Shape::secure());
+    shape.edits.clear();
+    let node = shape.member(&database).start();
+    eventually("the log to say so", || node.log().contains("UnknownIssuer"));
+    assert_eq!((node.metric("portcullis_limits_away"), node.metric("portcullis_redis_healthy")), (1, 0));
+}
+
+#[test]
+fn two_gateways_count_together_and_follow_sentinels_to_another_master() {
+    let shape = Shape::watched();
+    two_count_together(&shape, "watched", |nodes, admitted| {
+        shape.lose(shape.home(), "-STOP");
+        is_survived(nodes, admitted);
+    });
+}
+
+#[test]
+fn two_gateways_count_together_on_a_cluster_and_go_on_when_a_replica_takes_over() {
+    let shape = Shape::cluster();
+    two_count_together(&shape, "shards", |nodes, admitted| {
+        // As planned, with both alive: the old master says that the keys have moved.
+        assert_eq!(shape.replica_of(shape.home()).run(&["cluster", "failover"]), "OK");
+        until_more(admitted, QUOTA + 1, "leases from the replica");
+        eventually("the old master to follow", || {
+            let home = format!("master_port:{}\r", shape.servers[shape.home()].port);
+            shape.servers.iter().any(|server| {
+                let told = server.run(&["info", "replication"]);
+                told.contains(&home) && told.contains("master_link_status:up")
+            })
+        });
+        shape.lose(shape.home(), "-KILL");
+        is_survived(nodes, admitted);
+    });
+}

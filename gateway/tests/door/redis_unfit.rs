@@ -1,0 +1,147 @@
+//! What answers at the address of a Redis and will not do: it is said what is wrong, nobody waits for it, and the door is open to those
+//! who need no count.
+
+use std::{
+    io::{Read, Write},
+    net::{TcpListener, TcpStream},
+    thread,
+};
+
+use crate::{
+    cluster::{Redis, free_port, member_at},
+    database::Database,
+    platform::{Platform, Setup, eventually},
+    redis_shapes::rights,
+    shared_limits::token,
+};
+
+/// A server of another kind, which answers whatever it is sent. Gives where it is.
+fn foreign(answer: impl Fn(&str, &mut TcpStream) + Clone + Send + 'static) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let (mut stream, answer) = (stream.unwrap(), answer.clone());
+            thread::spawn(move || {
+                let mut buffer = [0; 4096];
+                while let Ok(read @ 1..) = stream.read(&mut buffer) {
+                    answer(&String::from_utf8_lossy(&buffer[..read]), &mut stream);
+                }
+            });
+        }
+    });
+    format!("redis://{address}")
+}
+
+fn member(database: &Database, url: &str) -> Setup {
+    member_at(database, url).edit("gateway.toml", "# on_outage = \"local\"", "on_outage = \"refuse\"")
+}
+
+/// Starts a gateway with it, sees what is said, and that nothing hangs.
+fn is_told(setup: Setup, database: &Database, said: &str) -> Platform {
+    let node = setup.start();
+    eventually(said, || node.log().contains(said));
+    assert_eq!(node.metric("portcullis_limits_away"), 1);
+    let reasons = || node.send("GET", "/readyz", &[], "").body;
+    assert!(reasons().contains("shared_limits_unavailable"), "{}", reasons());
+    database.run("UPDATE accounts SET tier = 'enterprise'");
+    node
+}
+
+#[test]
+fn what_is_no_redis_or_too_old_is_told_and_nobody_waits_for_it() {
+    let database = Database::new("foreign");
+    let http = foreign(|_, stream| drop(stream.write_all(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")));
+    let silent = foreign(|_, _| ());
+    let old = foreign(|text, stream| {
+        let told = "redis_version:4.0.14\r\nredis_mode:standalone\r\n";
+        let answer = if text.contains("\r\nINFO\r\n") {
+            format!("${}\r\n{told}\r\n", told.len())
+        } else {
+            "+OK\r\n".repeat(text.matches('*').count())
+        };
+        drop(stream.write_all(answer.as_bytes()));
+    });
+    for (url, said) in [(http, "is no Redis"), (silent, "no connection within"), (old, "Redis 4.0.14 is too old")] {
+        is_told(member(&database, &url), &database, said);
+    }
+}
+
+#[test]
+fn a_user_with_a_wrong_password_or_without_a_right_is_told_so() {
+    let (database, redis) = (Database::new("rights"), Redis::start());
+    redis.is_old();
+    let rights = rights();
+    let may = |less: &[&str]| {
+        let words: Vec<_> = rights.iter().map(String::as_str).chain(less.iter().copied()).collect();
+        assert_eq!(redis.run(&words), "OK");
+    };
+    let url = |password: &str| format!("redis://portcullis:{password}@127.0.0.1:{}", redis.port);
+    may(&[]);
+    is_told(member(&database, &url("wrong")), &database, "refuses this user or password");
+    for (less, said) in [
+        (&["-info"][..], "lacks a right"),
+        (&["-evalsha"], "lacks a right"),
+        (&["-script"], "lacks a right"),
+        (&["-hincrby"], "user executing the script"),
+        (&["resetkeys", "~other:*"], "lacks a right"),
+    ] {
+        may(less);
+        is_told(member(&database, &url("secret")), &database, said);
+    }
+    // What it lacked it is given, and all is well without a restart.
+    may(&["resetkeys", "~other:*"]);
+    let node = is_told(member(&database, &url("secret")), &database, "lacks a right");
+    may(&["resetkeys", "~portcullis:*"]);
+    eventually("Redis to be found", || node.metric("portcullis_limits_away") == 0);
+}
+
+#[test]
+fn a_redis_of_another_shape_than_was_said_is_told_so() {
+    let (database, redis) = (Database::new("mistaken"), Redis::start());
+    let node = Redis::with(&["--cluster-enabled", "yes", "--cluster-port", &free_port().to_string()]);
+    for server in [&redis, &node] {
+        eventually("Redis to answer", || server.run(&["ping"]) == "PONG");
+    }
+    is_told(member(&database, &node.url()), &database, "say `cluster = true`");
+    let shards = member(&database, &redis.url()).edit("gateway.toml", "# cluster = true", "cluster = true");
+    is_told(shards, &database, "no node of a Redis Cluster");
+    let shards = member(&database, &node.url()).edit("gateway.toml", "# cluster = true", "cluster = true");
+    is_told(shards, &database, "no node of the Redis Cluster serves slot");
+}
+
+#[test]
+fn a_redis_that_runs_out_of_memory_counts_as_away_until_it_has_some_again() {
+    let (database, redis) = (Database::new("memory"), Redis::with(&["--maxmemory-policy", "noeviction"]));
+    redis.is_old();
+    let node = member(&database, &redis.url()).start();
+    eventually("Redis to be found", || node.metric("portcullis_limits_away") == 0);
+    let ada = token(&node, "ada@example.com");
+    eventually("a lease", || node.get("/demo/x", &ada).status == 200);
+    assert_eq!(redis.run(&["config", "set", "maxmemory", "1mb"]), "OK");
+    eventually("requests to be refused", || node.get("/demo/x", &ada).code() == "limiter_unavailable");
+    assert!(node.log().contains("OOM"), "{}", node.log());
+    assert_eq!(redis.run(&["config", "set", "maxmemory", "0"]), "OK");
+    eventually("leases again", || node.get("/demo/x", &ada).status == 200);
+}
+
+#[test]
+fn of_a_frozen_redis_only_those_hear_who_meet_it_first() {
+    let (database, redis) = (Database::new("frozen"), Redis::start());
+    redis.is_old();
+    let node = member(&database, &redis.url()).start();
+    eventually("Redis to be found", || node.metric("portcullis_limits_away") == 0);
+    let ada = token(&node, "ada@example.com");
+    eventually("a lease", || node.get("/demo/x", &ada).status == 200);
+    redis.signal("-STOP");
+    eventually("the freeze to be noticed", || node.get("/demo/x", &ada).code() == "limiter_unavailable");
+    let failed = || node.metric("portcullis_lease_calls_total{outcome=\"failed\"}");
+    let before = failed();
+    assert!(before >= 1);
+    for _ in 0..50 {
+        assert_eq!(node.get("/demo/x", &ada).code(), "limiter_unavailable");
+    }
+    assert_eq!(failed(), before, "somebody waited");
+    redis.signal("-CONT");
+    eventually("leases again", || node.get("/demo/x", &ada).status == 200);
+}
