@@ -84,6 +84,10 @@ impl Database {
         Self { url, _pooler: Some(pooler), ..database }
     }
 
+    pub(crate) fn is_pooled(&self) -> bool {
+        self.url != self.direct
+    }
+
     pub(crate) fn is_sqlite(&self) -> bool {
         self.folder.is_some()
     }
@@ -158,12 +162,21 @@ pub(crate) async fn person(store: &Store, email: &str) -> Account {
 }
 
 pub(crate) async fn try_person(store: &Store, email: &str) -> Result<Account, store::StoreError> {
+    create(store, email, None).await
+}
+
+/// An account with a name.
+pub(crate) async fn named(store: &Store, email: &str, name: &str) -> Account {
+    create(store, email, Some(name.to_owned())).await.unwrap()
+}
+
+async fn create(store: &Store, email: &str, name: Option<String>) -> Result<Account, store::StoreError> {
     let email = Email::parse(email).unwrap();
     let new = NewAccount {
         id: AccountId::new(Uuid::now_v7()),
         email: &email,
         password_hash: hash("a hash"),
-        name: None,
+        name,
         role: "user",
         tier: "free",
         tenant_name: None,
