@@ -118,6 +118,60 @@ fn reseal(file: &Path, change: impl Fn(&str) -> String) {
     fs::write(file, other).unwrap();
 }
 
+/// The tables are made as they were then, filled, and brought up to this version.
+#[tokio::test]
+async fn a_backup_of_older_tables_is_restored_and_they_are_brought_up() {
+    let (database, folder) = (Database::postgres().await, tempfile::tempdir().unwrap());
+    let file = folder.path().join("backup");
+    database.open().await.back_up(&file).await.unwrap();
+    let bytes = fs::read(&file).unwrap();
+    let head = String::from_utf8_lossy(&bytes).split("\n\n").next().unwrap().to_owned();
+    let older: Vec<_> = head.lines().filter(|line| !line.starts_with("step 4 ")).collect();
+    assert_eq!(older.len() + 1, head.lines().count());
+    // One tenant, and no other table.
+    let mut text = format!("{}\n\n", older.join("\n")).into_bytes();
+    let (section, row) =
+        ("tenants (id, name, created_at)", format!("{}\tacme\t2026-01-01 00:00:00+00\n", uuid::Uuid::nil()));
+    text.extend_from_slice(&u16::try_from(section.len()).unwrap().to_be_bytes());
+    text.extend_from_slice(section.as_bytes());
+    text.extend_from_slice(&u32::try_from(row.len()).unwrap().to_be_bytes());
+    text.extend_from_slice(row.as_bytes());
+    text.extend_from_slice(&[0; 6]);
+    let digest = identity::SecretDigest::of(&text);
+    fs::write(&file, [text.as_slice(), digest.as_bytes()].concat()).unwrap();
+
+    let other = Database::postgres().await;
+    store::restore(&other.url, settings(), &file).await.unwrap();
+    let tenants: Vec<(String,)> = other.rows("SELECT name FROM tenants", "").await;
+    assert_eq!(tenants, [("acme".to_owned(),)]);
+    let store = other.connect().await;
+    assert!(store.migrations_status().await.unwrap().iter().all(|step| step.applied_at.is_some()));
+    person(&store, "ada@example.com").await;
+}
+
+/// The file names no table that becomes part of a statement.
+#[tokio::test]
+async fn a_section_that_is_no_table_of_ours_is_refused() {
+    let (database, folder) = (Database::postgres().await, tempfile::tempdir().unwrap());
+    let file = folder.path().join("backup");
+    database.open().await.back_up(&file).await.unwrap();
+    reseal_bytes(&file, "tenants (id, name, created_at)", "tenants FROM PROGRAM 'true' --");
+    let refused = store::restore(&Database::postgres().await.url, settings(), &file).await;
+    assert!(matches!(refused, Err(BackupError::Damaged { .. })), "{refused:?}");
+}
+
+/// Puts other bytes of the same length in the place of some, and the right digest after them.
+fn reseal_bytes(file: &Path, from: &str, to: &str) {
+    assert_eq!(from.len(), to.len());
+    let mut bytes = fs::read(file).unwrap();
+    let at = bytes.windows(from.len()).position(|some| some == from.as_bytes()).unwrap();
+    bytes[at..at + to.len()].copy_from_slice(to.as_bytes());
+    let end = bytes.len() - 32;
+    let digest = identity::SecretDigest::of(&bytes[..end]);
+    bytes[end..].copy_from_slice(digest.as_bytes());
+    fs::write(file, bytes).unwrap();
+}
+
 #[tokio::test]
 async fn a_backup_of_one_engine_does_not_go_into_the_other() {
     let (lite, pg, folder) = (Database::sqlite(), Database::postgres().await, tempfile::tempdir().unwrap());
