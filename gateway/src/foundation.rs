@@ -38,14 +38,14 @@ impl Foundation {
     /// Opens the data folder and the database; makes on the first start whatever is not there.
     pub(crate) async fn open(settings: &Settings, data: &Path) -> Result<Self, Failure> {
         let store = connect(&settings.store, data).await?;
-        store.migrate().await.map_err(failure)?;
+        store.migrate().await.map_err(|error| failure(&error))?;
         let mut rng = crate::cmd::rng()?;
         let seal = Arc::new(SealKeys::new(master_key(&settings.master_key, data, &mut rng)?, Vec::new()));
         let tokens = &settings.tokens;
         store::ensure_keys(&store, &seal, tokens.algorithm, tokens.shared_secret.as_ref(), &mut rng, Utc::now())
             .await
             .map_err(|error| Failure::Other(anyhow!(error).context("the signing keys cannot be made ready")))?;
-        let last_change = store.last_change().await.map_err(failure)?;
+        let last_change = store.last_change().await.map_err(|error| failure(&error))?;
         let keyring = Keyring::load(&store, &seal).await.map_err(|error| {
             Failure::Other(
                 anyhow!(error)
@@ -89,7 +89,7 @@ pub(crate) async fn connect(settings: &StoreSettings, data: &Path) -> Result<Sto
                 tracing::warn!(%error, waited = ?began.elapsed(), "the database cannot be reached; trying again");
                 tokio::time::sleep(RETRY_EVERY).await;
             }
-            Err(error) => return Err(failure(error)),
+            Err(error) => return Err(failure(&error)),
         }
     }
 }
@@ -106,7 +106,7 @@ pub(crate) fn address(settings: &StoreSettings, data: &Path) -> Result<(String, 
 }
 
 /// What the shell is told of a database that does not do what it should.
-pub(crate) fn failure(error: StoreError) -> Failure {
+pub(crate) fn failure(error: &StoreError) -> Failure {
     match error {
         StoreError::Forbidden(_) => Failure::Forbidden(error.to_string()),
         _ => Failure::Unavailable(format!("the database is not to be had: {error}")),

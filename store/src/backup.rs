@@ -117,5 +117,6 @@ pub async fn restore(url: &str, settings: PoolSettings, from: &Path) -> Result<R
 }
 
 fn step_of(step: &Migration) -> (i64, String) {
-    (step.version, step.checksum.iter().map(|byte| format!("{byte:02x}")).collect())
+    let digits = step.checksum.iter().flat_map(|byte| [byte >> 4, byte & 15]);
+    (step.version, digits.filter_map(|digit| char::from_digit(digit.into(), 16)).collect())
 }

@@ -24,6 +24,10 @@ static SQLITE: LazyLock<Migrator> = LazyLock::new(|| beside_newer(sqlx::migrate!
 /// What is recorded of the steps that were applied: when, and the checksum of what was.
 pub(crate) type Applied = BTreeMap<i64, (DateTime<Utc>, Vec<u8>)>;
 
+type StepRow = (i64, DateTime<Utc>, Vec<u8>);
+/// The role, the database, whose our schema is, and whether the role may use it and make tables in it.
+type Rights = (String, String, Option<String>, Option<bool>, Option<bool>);
+
 /// One step, and when it was applied.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MigrationStatus {
@@ -126,7 +130,7 @@ impl Store {
         if there == 0 {
             return Ok(Applied::new());
         }
-        let rows: Result<Vec<(i64, DateTime<Utc>, Vec<u8>)>, _> =
+        let rows: Result<Vec<StepRow>, _> =
             self.bounded(async { on!(self, |pool| sqlx::query_as(steps).fetch_all(pool).await) }).await;
         let rows = match (rows, &self.db) {
             (Err(StoreError::Forbidden(said)), Db::Pg(pg)) => return Err(forbidden(pg, said).await),
@@ -232,8 +236,7 @@ pub(crate) async fn forbidden(pg: &Pg, said: String) -> StoreError {
                      (SELECT quote_ident(pg_get_userbyid(nspowner)) FROM pg_namespace WHERE nspname = 'portcullis'), \
                      (SELECT has_schema_privilege(oid, 'USAGE') FROM pg_namespace WHERE nspname = 'portcullis'), \
                      (SELECT has_schema_privilege(oid, 'CREATE') FROM pg_namespace WHERE nspname = 'portcullis')";
-    let found: Result<(String, String, Option<String>, Option<bool>, Option<bool>), _> =
-        sqlx::query_as(Q).fetch_one(pg).await;
+    let found: Result<Rights, _> = sqlx::query_as(Q).fetch_one(pg).await;
     let Ok((role, database, owner, may_use, may_create)) = found else { return StoreError::Forbidden(said) };
     let owner = owner.unwrap_or_default();
     let advice = match (may_use, may_create) {

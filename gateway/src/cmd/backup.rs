@@ -58,7 +58,7 @@ fn master_key(settings: &Settings, data: &Path) -> String {
 
 fn failure(error: BackupError) -> Failure {
     match error {
-        BackupError::Store(error) => foundation::failure(error),
+        BackupError::Store(error) => foundation::failure(&error),
         other => Failure::Other(other.into()),
     }
 }

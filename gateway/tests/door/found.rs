@@ -110,7 +110,7 @@ fn a_role_without_rights_is_told_which_and_exit_code_77() {
     let database = Database::new("rights");
     let role = format!("clerk_{}", std::process::id());
     database.run(&format!("CREATE ROLE {role} LOGIN"));
-    let setup = Setup::default().env("DATABASE_URL", &database.url.replace("portcullis@", &format!("{role}@")));
+    let setup = Setup::default().env("DATABASE_URL", &database.url.replace("tester@", &format!("{role}@")));
     let folder = setup.folder();
     let refused = setup.command(folder.path(), "127.0.0.1:1".parse().unwrap()).output().unwrap();
     let said = String::from_utf8_lossy(&refused.stderr).into_owned();

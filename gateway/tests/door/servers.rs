@@ -37,7 +37,7 @@ impl Postgres {
         let folder = open_folder();
         let data = folder.path().join("data");
         let made = as_postgres(&binaries().join("initdb"))
-            .args(["-U", "portcullis", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "--no-sync", "-D"])
+            .args(["-U", "tester", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "--no-sync", "-D"])
             .arg(&data)
             .current_dir(folder.path())
             .output()
@@ -52,7 +52,7 @@ impl Postgres {
     }
 
     pub(crate) fn database(&self) -> Database {
-        Database { url: format!("postgres://portcullis@127.0.0.1:{}/postgres", self.port) }
+        Database { url: format!("postgres://tester@127.0.0.1:{}/postgres", self.port) }
     }
 
     pub(crate) fn data(&self) -> PathBuf {

@@ -66,8 +66,11 @@ impl Writer {
         let (file, digest) = (BufWriter::new(file), Context::new(&SHA256));
         let mut writer = Self { to: to.to_owned(), draft, file, digest, bytes: 0 };
         let taken = head.taken_at.to_rfc3339_opts(SecondsFormat::Secs, true);
-        let steps: String = head.steps.iter().map(|(version, sum)| format!("step {version} {sum}\n")).collect();
-        writer.write(format!("{TITLE}\nengine {}\ntaken {taken}\n{steps}\n", head.engine).as_bytes())?;
+        writer.write(format!("{TITLE}\nengine {}\ntaken {taken}\n", head.engine).as_bytes())?;
+        for (version, sum) in &head.steps {
+            writer.write(format!("step {version} {sum}\n").as_bytes())?;
+        }
+        writer.write(b"\n")?;
         Ok(writer)
     }
 

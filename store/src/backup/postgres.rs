@@ -44,6 +44,7 @@ pub(super) async fn save(pg: &Pg, archive: &mut Writer) -> Result<(), BackupErro
 
 /// All of it or nothing.
 pub(super) async fn restore(url: &str, settings: &PoolSettings, archive: &mut Reader) -> Result<(), BackupError> {
+    const GO_ON: &str = "SELECT setval(pg_get_serial_sequence('changes', 'position'), COALESCE(MAX(position), 0) + 1, false) FROM changes";
     let patience = settings.acquire_timeout.saturating_add(settings.statement_timeout);
     let pg = Pg::open(url, settings, patience).await?;
     let mut tx = pg.begin_patiently("").await.map_err(StoreError::from)?;
@@ -60,7 +61,6 @@ pub(super) async fn restore(url: &str, settings: &PoolSettings, archive: &mut Re
         rows.finish().await.map_err(StoreError::from)?;
     }
     // Positions go on where they were.
-    const GO_ON: &str = "SELECT setval(pg_get_serial_sequence('changes', 'position'), COALESCE(MAX(position), 0) + 1, false) FROM changes";
     sqlx::query(GO_ON).persistent(false).execute(&mut *tx).await.map_err(StoreError::from)?;
     migrate::finish(&mut tx).await.map_err(StoreError::from)?;
     Ok(tx.commit().await.map_err(StoreError::from)?)

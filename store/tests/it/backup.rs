@@ -205,7 +205,7 @@ async fn to_restore_takes_the_right_to_make_the_schema() {
     database.open().await.back_up(&file).await.unwrap();
     let (other, name) = (Database::postgres().await, format!("reader_{}", uuid::Uuid::new_v4().simple()));
     other.run_beside(&format!("CREATE ROLE {name} LOGIN")).await;
-    let refused = store::restore(&other.url.replace("portcullis@", &format!("{name}@")), settings(), &file).await;
+    let refused = store::restore(&other.url.replace("tester@", &format!("{name}@")), settings(), &file).await;
     let Err(BackupError::Store(StoreError::Forbidden(said))) = refused else { panic!("{refused:?}") };
     assert!(said.contains("GRANT CREATE ON DATABASE"), "{said}");
 }
