@@ -233,7 +233,7 @@ impl From<StoreError> for ApiError {
             StoreError::TooManyKeys => Self::TooManyKeys(MAX_KEYS),
             StoreError::Conflict(what) => Self::Conflict(what),
             StoreError::Corrupt(what) => Self::Internal(what),
-            StoreError::Unavailable(cause) => Self::StoreAway(cause),
+            StoreError::Unavailable(cause) | StoreError::Forbidden(cause) => Self::StoreAway(cause),
         }
     }
 }

@@ -24,7 +24,7 @@ enum Command {
     /// Prints one JSON line on stdout when ready: {"ready":true,"http":"http://…","https":null,"metrics":"http://…"}.
     /// The first start makes the data folder, a database, a master key (mode 0600) and the signing keys.
     /// SIGHUP reloads the configuration; SIGTERM finishes what is in flight and stops; another `serve --take-over` replaces it.
-    /// Exit codes: 69 the database or a port is not to be had, 78 the configuration is wrong.
+    /// Exit codes: 69 the database or a port is not to be had, 77 the database's role lacks a right, 78 the configuration is wrong.
     Serve(Serve),
     /// Check a configuration: every error with its place, then its cases, then who may call what.
     ///
@@ -36,6 +36,26 @@ enum Command {
     Migrate {
         #[command(subcommand)]
         step: MigrateStep,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Save everything that is stored as it is now into one new file (mode 0600), while gateways serve.
+    ///
+    /// The master key is not in it, and the file is of little use without: keep a copy of that one somewhere else. The file is of
+    /// one engine, SQLite or Postgres, and goes back into the same.
+    Backup {
+        /// The file, or a folder for a file that is named after the time.
+        to: PathBuf,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Restore a backup where nothing is: a Postgres without the schema portcullis, or no database file.
+    ///
+    /// Refuses any other place, a file that is damaged, of the other engine, or of a newer version. The master key of that time has
+    /// to be put into its place by hand.
+    Restore {
+        /// The file.
+        from: PathBuf,
         #[command(flatten)]
         place: Place,
     },
@@ -130,6 +150,9 @@ pub enum Failure {
     /// The database or a port is not to be had. Exit code 69.
     #[error("{0}")]
     Unavailable(String),
+    /// The database's role lacks a right. Exit code 77.
+    #[error("{0}")]
+    Forbidden(String),
     /// Anything else. Exit code 1.
     #[error(transparent)]
     Other(#[from] anyhow::Error),
@@ -142,6 +165,8 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
         Command::Check(folder) => cmd::check::run(&folder),
         Command::CreateAdmin(create) => cmd::create_admin::run(&create),
         Command::Migrate { step, place } => cmd::migrate::run(step, &place),
+        Command::Backup { to, place } => cmd::backup::save(&to, &place),
+        Command::Restore { from, place } => cmd::backup::restore(&from, &place),
         Command::Keys { step: KeysStep::Generate } => cmd::keys::generate(),
         Command::Keys { step: KeysStep::Rotate(place) } => cmd::keys::rotate(&place),
         Command::DemoUpstream { listen } => cmd::demo_upstream::run(listen),
@@ -165,11 +190,12 @@ impl Failure {
         let code = match self {
             Self::Config(_) => 78,
             Self::Unavailable(_) => 69,
+            Self::Forbidden(_) => 77,
             Self::Other(_) => 1,
         };
         let text = match self {
             Self::Other(error) => format!("{error:#}"),
-            Self::Config(_) | Self::Unavailable(_) => self.to_string(),
+            Self::Config(_) | Self::Unavailable(_) | Self::Forbidden(_) => self.to_string(),
         };
         cmd::say_error(&format!("portcullis: {text}"));
         ExitCode::from(code)

@@ -38,14 +38,14 @@ impl Foundation {
     /// Opens the data folder and the database; makes on the first start whatever is not there.
     pub(crate) async fn open(settings: &Settings, data: &Path) -> Result<Self, Failure> {
         let store = connect(&settings.store, data).await?;
-        store.migrate().await.map_err(|error| unavailable(&error))?;
+        store.migrate().await.map_err(|error| failure(&error))?;
         let mut rng = crate::cmd::rng()?;
         let seal = Arc::new(SealKeys::new(master_key(&settings.master_key, data, &mut rng)?, Vec::new()));
         let tokens = &settings.tokens;
         store::ensure_keys(&store, &seal, tokens.algorithm, tokens.shared_secret.as_ref(), &mut rng, Utc::now())
             .await
             .map_err(|error| Failure::Other(anyhow!(error).context("the signing keys cannot be made ready")))?;
-        let last_change = store.last_change().await.map_err(|error| unavailable(&error))?;
+        let last_change = store.last_change().await.map_err(|error| failure(&error))?;
         let keyring = Keyring::load(&store, &seal).await.map_err(|error| {
             Failure::Other(
                 anyhow!(error)
@@ -80,13 +80,7 @@ impl Foundation {
 
 /// Connects, trying again for as long as the configuration says while the database cannot be reached.
 pub(crate) async fn connect(settings: &StoreSettings, data: &Path) -> Result<Store, Failure> {
-    make_data_folder(data)?;
-    let url = url_within(&settings.url, data);
-    let pool = PoolSettings {
-        max_connections: settings.max_connections,
-        acquire_timeout: settings.acquire_timeout,
-        statement_timeout: settings.statement_timeout,
-    };
+    let (url, pool) = address(settings, data)?;
     let began = Instant::now();
     loop {
         match Store::connect(&url, pool.clone()).await {
@@ -95,13 +89,28 @@ pub(crate) async fn connect(settings: &StoreSettings, data: &Path) -> Result<Sto
                 tracing::warn!(%error, waited = ?began.elapsed(), "the database cannot be reached; trying again");
                 tokio::time::sleep(RETRY_EVERY).await;
             }
-            Err(error) => return Err(unavailable(&error)),
+            Err(error) => return Err(failure(&error)),
         }
     }
 }
 
-fn unavailable(error: &StoreError) -> Failure {
-    Failure::Unavailable(format!("the database is not to be had: {error}"))
+/// Where the database is and how it is talked to; the data folder is made for it.
+pub(crate) fn address(settings: &StoreSettings, data: &Path) -> Result<(String, PoolSettings), Failure> {
+    make_data_folder(data)?;
+    let pool = PoolSettings {
+        max_connections: settings.max_connections,
+        acquire_timeout: settings.acquire_timeout,
+        statement_timeout: settings.statement_timeout,
+    };
+    Ok((url_within(&settings.url, data), pool))
+}
+
+/// What the shell is told of a database that does not do what it should.
+pub(crate) fn failure(error: &StoreError) -> Failure {
+    match error {
+        StoreError::Forbidden(_) => Failure::Forbidden(error.to_string()),
+        _ => Failure::Unavailable(format!("the database is not to be had: {error}")),
+    }
 }
 
 fn make_data_folder(data: &Path) -> Result<(), Failure> {

@@ -13,8 +13,7 @@ use std::{
 
 use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 use sqlx::{
-    Connection, PgConnection, PgPool, Postgres, QueryBuilder, Sqlite, SqliteConnection, SqlitePool, Transaction,
-    postgres::{PgConnectOptions, PgPoolOptions},
+    Connection, QueryBuilder, Sqlite, SqliteConnection, SqlitePool, Transaction,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 use tokio::{
@@ -23,6 +22,11 @@ use tokio::{
 };
 
 use crate::{StoreError, Subject};
+
+mod postgres;
+
+use postgres::PgTx;
+pub(crate) use postgres::{Pg, SCHEMA};
 
 /// The lock under which positions of the feed are drawn on Postgres: "portcull" in ASCII.
 const FEED_LOCK: i64 = i64::from_be_bytes(*b"portcull");
@@ -58,7 +62,7 @@ pub struct PoolSettings {
 
 #[derive(Clone)]
 pub(crate) enum Db {
-    Pg(PgPool),
+    Pg(Pg),
     Lite {
         pool: SqlitePool,
         /// Where it is kept, unless in memory.
@@ -70,7 +74,7 @@ pub(crate) enum Db {
 }
 
 pub(crate) enum Tx {
-    Pg(Transaction<'static, Postgres>),
+    Pg(PgTx),
     // Dropped in this order: rolled back first, then it is the next one's turn.
     Lite { tx: Transaction<'static, Sqlite>, _turn: OwnedSemaphorePermit },
 }
@@ -90,7 +94,7 @@ macro_rules! on_tx {
     ($tx:expr, |$connection:ident| $body:expr) => {
         match $tx {
             $crate::db::Tx::Pg(tx) => {
-                let $connection = &mut **tx;
+                let $connection = tx.within();
                 $body
             }
             $crate::db::Tx::Lite { tx, .. } => {
@@ -110,8 +114,8 @@ impl Store {
     pub async fn connect(url: &str, pool: PoolSettings) -> Result<Self, StoreError> {
         // A frozen server or a cut link answers nothing at all; no pool setting covers that.
         let patience = pool.acquire_timeout.saturating_add(pool.statement_timeout);
-        let db = if url.starts_with("postgres://") || url.starts_with("postgresql://") {
-            open_postgres(url, &pool, patience)?
+        let db = if is_postgres(url) {
+            Db::Pg(Pg::open(url, &pool, patience).await?)
         } else if url.starts_with("sqlite:") {
             open_sqlite(url, &pool)?
         } else {
@@ -185,7 +189,7 @@ impl Tx {
     /// lock until the commit, so that a reader who has seen a position has seen all before it.
     async fn append(&mut self, changed: &[Subject], now: DateTime<Utc>) -> Result<(), StoreError> {
         if let (Self::Pg(tx), false) = (&mut *self, changed.is_empty()) {
-            sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(FEED_LOCK).execute(&mut **tx).await?;
+            sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(FEED_LOCK).execute(tx.within()).await?;
         }
         for some in changed.chunks(CHANGES_AT_ONCE) {
             on_tx!(self, |c| {
@@ -210,28 +214,6 @@ pub(crate) fn later(time: DateTime<Utc>, by: Duration) -> DateTime<Utc> {
     let end = DateTime::from_timestamp(END_OF_TIME, 0).unwrap_or(time);
     let sum = TimeDelta::from_std(by).ok().and_then(|by| time.checked_add_signed(by));
     sum.unwrap_or(end).min(end)
-}
-
-fn open_postgres(url: &str, settings: &PoolSettings, patience: Duration) -> Result<Db, StoreError> {
-    let [one, all] = [settings.statement_timeout, patience].map(|time| time.as_millis().max(1).to_string());
-    let options = PgConnectOptions::from_str(url).map_err(|_| BAD_ADDRESS)?.options([
-        ("statement_timeout", &one),
-        ("lock_timeout", &one),
-        // A node that is stopped within a transaction must not hold up the others.
-        ("idle_in_transaction_session_timeout", &all),
-    ]);
-    let pool = PgPoolOptions::new()
-        .max_connections(settings.max_connections)
-        .acquire_timeout(settings.acquire_timeout)
-        .after_release(move |connection, _| Box::pin(answers(connection, patience)))
-        .connect_lazy_with(options);
-    Ok(Db::Pg(pool))
-}
-
-/// Is the other end still there? The pool asks for itself too, but would wait for as long as TCP tries, a quarter of an
-/// hour; so would whoever waits for the place that the dead connection takes.
-async fn answers(connection: &mut PgConnection, patience: Duration) -> Result<bool, sqlx::Error> {
-    timeout(patience, connection.ping()).await.map_err(|_| sqlx::Error::PoolTimedOut)?.map(|()| true)
 }
 
 /// Is no transaction left open? On a full disk SQLite may roll back by itself (`sqlite.org/lang_transaction.html`). sqlx then
@@ -270,8 +252,13 @@ fn open_sqlite(url: &str, settings: &PoolSettings) -> Result<Db, StoreError> {
     Ok(Db::Lite { pool: pool.connect_lazy_with(options), file, writer: Arc::new(Semaphore::new(1)) })
 }
 
+/// Which engine an address is of, if it is one.
+pub(crate) fn is_postgres(url: &str) -> bool {
+    url.starts_with("postgres://") || url.starts_with("postgresql://")
+}
+
 /// The address holds a password, so it is not repeated.
-const BAD_ADDRESS: StoreError = StoreError::Conflict("the database's address cannot be read");
+pub(crate) const BAD_ADDRESS: StoreError = StoreError::Conflict("the database's address cannot be read");
 
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]

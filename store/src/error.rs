@@ -23,6 +23,9 @@ pub enum StoreError {
     /// The record is not in a state that allows this.
     #[error("{0}")]
     Conflict(&'static str),
+    /// The role with which we log in to the database lacks a right (503). Whoever runs it has to give it.
+    #[error("the database refuses it: {0}")]
+    Forbidden(String),
     /// What is stored makes no sense, or a query does not fit the tables: a defect (500).
     #[error("the database holds what it should not: {0}")]
     Corrupt(String),
@@ -54,6 +57,8 @@ fn refused(error: &dyn DatabaseError) -> Option<StoreError> {
         ErrorKind::UniqueViolation => Some(StoreError::Conflict("there is such a record already")),
         // What it belongs to is gone.
         ErrorKind::ForeignKeyViolation => Some(StoreError::NotFound),
+        // Postgres' insufficient_privilege.
+        _ if error.code().as_deref() == Some("42501") => Some(StoreError::Forbidden(error.message().to_owned())),
         _ => passing(error.code().as_deref().unwrap_or_default()).then(|| StoreError::Unavailable(error.to_string())),
     }
 }

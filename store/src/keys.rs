@@ -170,7 +170,7 @@ impl Tx {
         let account = new.account.uuid();
         if let Self::Pg(tx) = self {
             let lock = sqlx::query("SELECT 1 FROM accounts WHERE id = $1 FOR NO KEY UPDATE");
-            lock.bind(account).execute(&mut **tx).await?;
+            lock.bind(account).execute(tx.within()).await?;
         }
         let has: i64 = on_tx!(&mut *self, |c| sqlx::query_scalar(COUNT).bind(account).fetch_one(c).await)?;
         if has >= i64::from(new.most) {

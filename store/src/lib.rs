@@ -4,12 +4,13 @@
 //! kind of record: `accounts`, `sessions`, `keys`, `signing`, `outbox`,
 //! `one_time`, `lockout`. Every write that matters to the door appends to the
 //! change feed (`feed`) in its own transaction. `grants` are the door's look-ups, one query each; `retention`
-//! deletes what is over. [`Keyring`] opens the
+//! deletes what is over, `backup` saves and restores everything. [`Keyring`] opens the
 //! signing keys.
 //!
 //! Left to others: what may be done (`policies`), what a credential proves (`identity`), caching (`gateway`).
 
 mod accounts;
+mod backup;
 mod db;
 mod error;
 mod feed;
@@ -27,6 +28,7 @@ mod sessions;
 mod signing;
 
 pub use accounts::{Account, AccountChange, NewAccount, ProfileChange, Status};
+pub use backup::{BackupError, Receipt, restore};
 pub use db::{PoolSettings, Store};
 pub use error::StoreError;
 pub use feed::{Change, Subject};

@@ -189,7 +189,7 @@ impl Tx {
             .await
             .map(drop))?;
         if let Self::Pg(tx) = &mut *self {
-            sqlx::query(LOCK).bind(subject).bind(source).execute(&mut **tx).await?;
+            sqlx::query(LOCK).bind(subject).bind(source).execute(tx.within()).await?;
         }
         let row: Row = on_tx!(self, |c| sqlx::query_as(READ).bind(subject).bind(source).fetch_one(c).await)?;
         Ok(row.tally())

@@ -1,21 +1,32 @@
 //! Bringing the tables up to this version, step by step, whoever else does the same at the same time.
 
-use std::{collections::BTreeMap, fs::File, sync::LazyLock};
+use std::{collections::BTreeMap, fs::File, path::Path, sync::LazyLock};
 
 use chrono::{DateTime, Utc};
 use sqlx::{
-    PgPool,
-    migrate::{MigrateError, Migrator},
-    postgres::PgPoolOptions,
+    Executor, PgConnection,
+    migrate::{Migrate, MigrateError, Migration, Migrator},
 };
 
 use crate::{
     Store, StoreError,
-    db::{Db, on},
+    db::{Db, Pg, SCHEMA, on},
 };
+
+/// Where sqlx records what was applied.
+const TABLE: &str = "_sqlx_migrations";
+/// Nodes that start at once make the tables one after the other: "portmigr" in ASCII.
+const MIGRATION_LOCK: i64 = i64::from_be_bytes(*b"portmigr");
 
 static POSTGRES: LazyLock<Migrator> = LazyLock::new(|| beside_newer(sqlx::migrate!("../migrations/postgres")));
 static SQLITE: LazyLock<Migrator> = LazyLock::new(|| beside_newer(sqlx::migrate!("../migrations/sqlite")));
+
+/// What is recorded of the steps that were applied: when, and the checksum of what was.
+pub(crate) type Applied = BTreeMap<i64, (DateTime<Utc>, Vec<u8>)>;
+
+type StepRow = (i64, DateTime<Utc>, Vec<u8>);
+/// The role, the database, whose our schema is, and whether the role may use it and make tables in it.
+type Rights = (String, String, Option<String>, Option<bool>, Option<bool>);
 
 /// One step, and when it was applied.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,11 +42,14 @@ pub struct MigrationStatus {
 // === impl Store ===
 
 impl Store {
-    /// Applies every step that is missing. Takes as long as it takes.
+    /// Applies every step that is missing. Takes as long as it takes. Where none is missing it needs no right to apply any.
     pub async fn migrate(&self) -> Result<(), StoreError> {
         let _alone = self.lock_file().await?;
+        if self.is_current().await? {
+            return Ok(());
+        }
         match &self.db {
-            Db::Pg(pool) => POSTGRES.run(&patient(pool)).await.map_err(broken),
+            Db::Pg(pg) => apply(pg).await,
             Db::Lite { pool, .. } => SQLITE.run(pool).await.map_err(broken),
         }
     }
@@ -48,24 +62,46 @@ impl Store {
         if self.migrator().iter().all(|step| step.version != last) {
             return Err(StoreError::Conflict("the last step is of a newer version, which alone can undo it"));
         }
-        let before = applied.range(..last).next_back().map_or(0, |(version, _)| *version);
         match &self.db {
-            Db::Pg(pool) => POSTGRES.undo(&patient(pool), before).await.map_err(broken),
-            Db::Lite { pool, .. } => SQLITE.undo(pool, before).await.map_err(broken),
+            Db::Pg(pg) => {
+                let mut tx = pg.begin_patiently("").await?;
+                lock(&mut tx).await?;
+                down(&mut tx, last).await.map_err(broken)?;
+                finish(&mut tx).await?;
+                Ok(tx.commit().await?)
+            }
+            Db::Lite { pool, .. } => {
+                let before = applied.range(..last).next_back().map_or(0, |(version, _)| *version);
+                SQLITE.undo(pool, before).await.map_err(broken)
+            }
         }
     }
 
     /// Every step there is, in order.
     pub async fn migrations_status(&self) -> Result<Vec<MigrationStatus>, StoreError> {
         let applied = self.applied().await?;
-        let steps = self.migrator().iter().filter(|step| !step.migration_type.is_down_migration());
-        Ok(steps
+        Ok(self
+            .steps()
             .map(|step| MigrationStatus {
                 version: step.version,
                 description: step.description.to_string(),
-                applied_at: applied.get(&step.version).copied(),
+                applied_at: applied.get(&step.version).map(|(at, _)| *at),
             })
             .collect())
+    }
+
+    /// Are all steps of this version applied, just as this version knows them?
+    pub(crate) async fn is_current(&self) -> Result<bool, StoreError> {
+        let applied = self.applied().await?;
+        let is_applied = |step: &Migration| {
+            applied.get(&step.version).is_some_and(|(_, checksum)| checksum.as_slice() == &*step.checksum)
+        };
+        Ok(self.steps().all(is_applied))
+    }
+
+    /// The steps of this version, in order.
+    pub(crate) fn steps(&self) -> impl Iterator<Item = &'static Migration> {
+        steps_of(matches!(self.db, Db::Pg(_)))
     }
 
     fn migrator(&self) -> &'static Migrator {
@@ -75,36 +111,56 @@ impl Store {
         }
     }
 
-    async fn applied(&self) -> Result<BTreeMap<i64, DateTime<Utc>>, StoreError> {
+    pub(crate) async fn applied(&self) -> Result<Applied, StoreError> {
+        // The catalogue is open to all; the information schema shows nobody what they may not use.
         const THERE: [&str; 2] = [
-            "SELECT COUNT(*) FROM information_schema.tables WHERE table_name = '_sqlx_migrations' AND table_schema = current_schema()",
+            "SELECT COUNT(*) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
+             WHERE n.nspname = 'portcullis' AND c.relname = '_sqlx_migrations'",
             "SELECT COUNT(*) FROM sqlite_master WHERE name = '_sqlx_migrations'",
         ];
-        const Q: &str = "SELECT version, installed_on FROM _sqlx_migrations WHERE success";
-        let there = if matches!(self.db, Db::Pg(_)) { THERE[0] } else { THERE[1] };
+        // With the schema's name, so that who may not use it hears that and not that there is no such table.
+        const STEPS: [&str; 2] = [
+            "SELECT version, installed_on, checksum FROM portcullis._sqlx_migrations WHERE success",
+            "SELECT version, installed_on, checksum FROM _sqlx_migrations WHERE success",
+        ];
+        let engine = usize::from(!matches!(self.db, Db::Pg(_)));
+        let (there, steps) = (THERE[engine], STEPS[engine]);
         let there: i64 =
             self.bounded(async { on!(self, |pool| sqlx::query_scalar(there).fetch_one(pool).await) }).await?;
         if there == 0 {
-            return Ok(BTreeMap::new());
+            return Ok(Applied::new());
         }
-        let rows: Vec<(i64, DateTime<Utc>)> =
-            self.bounded(async { on!(self, |pool| sqlx::query_as(Q).fetch_all(pool).await) }).await?;
-        Ok(rows.into_iter().collect())
+        let rows: Result<Vec<StepRow>, _> =
+            self.bounded(async { on!(self, |pool| sqlx::query_as(steps).fetch_all(pool).await) }).await;
+        let rows = match (rows, &self.db) {
+            (Err(StoreError::Forbidden(said)), Db::Pg(pg)) => return Err(forbidden(pg, said).await),
+            (rows, _) => rows?,
+        };
+        Ok(rows.into_iter().map(|(version, at, checksum)| (version, (at, checksum))).collect())
     }
 
-    /// sqlx locks Postgres while it migrates, but not SQLite; a lock on a file beside the database does (flock(2)), and
-    /// goes with the process.
+    /// Postgres is locked within a transaction, SQLite here.
     async fn lock_file(&self) -> Result<Option<File>, StoreError> {
         let Db::Lite { file: Some(database), .. } = &self.db else { return Ok(None) };
-        let mut name = database.clone().into_os_string();
-        name.push(".migrate-lock");
-        let locked = tokio::task::spawn_blocking(move || {
-            let file = File::options().create(true).truncate(false).write(true).open(name)?;
-            file.lock().map(|()| file)
-        });
-        let file = locked.await.map_err(|error| StoreError::Corrupt(error.to_string()))??;
-        Ok(Some(file))
+        lock_beside(database).await.map(Some)
     }
+}
+
+/// A lock on a file beside a database of SQLite's (flock(2)); it goes with the process.
+pub(crate) async fn lock_beside(database: &Path) -> Result<File, StoreError> {
+    let mut name = database.as_os_str().to_owned();
+    name.push(".migrate-lock");
+    let locked = tokio::task::spawn_blocking(move || {
+        let file = File::options().create(true).truncate(false).write(true).open(name)?;
+        file.lock().map(|()| file)
+    });
+    Ok(locked.await.map_err(|error| StoreError::Corrupt(error.to_string()))??)
+}
+
+/// The steps of this version for an engine, in order.
+pub(crate) fn steps_of(is_postgres: bool) -> impl Iterator<Item = &'static Migration> {
+    let steps = if is_postgres { &POSTGRES } else { &SQLITE };
+    steps.iter().filter(|step| !step.migration_type.is_down_migration())
 }
 
 /// While a platform is updated, nodes of the version before start on tables that are ahead of them; steps only add.
@@ -113,15 +169,98 @@ fn beside_newer(mut steps: Migrator) -> Migrator {
     steps
 }
 
-/// One connection without the pool's time limits: a step may take long on large tables, and so may waiting for the node that
-/// is applying it.
-fn patient(pool: &PgPool) -> PgPool {
-    let options = pool.connect_options().as_ref().clone().options([("statement_timeout", "0"), ("lock_timeout", "0")]);
-    let acquire_timeout = pool.options().get_acquire_timeout();
-    PgPoolOptions::new().max_connections(1).acquire_timeout(acquire_timeout).connect_lazy_with(options)
+/// All steps in one transaction, which holds the lock: behind a pooler nothing lasts longer than a transaction.
+async fn apply(pg: &Pg) -> Result<(), StoreError> {
+    let applied = async {
+        let mut tx = pg.begin_patiently("").await?;
+        lock(&mut tx).await?;
+        make_schema(&mut tx).await?;
+        up(&mut tx, i64::MAX).await.map_err(broken)?;
+        finish(&mut tx).await?;
+        Ok(tx.commit().await?)
+    };
+    match applied.await {
+        Err(StoreError::Forbidden(said)) => Err(forbidden(pg, said).await),
+        done => done,
+    }
 }
 
-fn broken(error: MigrateError) -> StoreError {
+/// Applies what is missing up to a step.
+pub(crate) async fn up(tx: &mut PgConnection, to: i64) -> Result<(), MigrateError> {
+    tx.ensure_migrations_table(TABLE).await?;
+    let applied = tx.list_applied_migrations(TABLE).await?;
+    for step in steps_of(true).filter(|step| step.version <= to) {
+        match applied.iter().find(|done| done.version == step.version) {
+            Some(done) if done.checksum != step.checksum => return Err(MigrateError::VersionMismatch(step.version)),
+            Some(_) => {}
+            None => drop(tx.apply(TABLE, step).await?),
+        }
+    }
+    Ok(())
+}
+
+/// Undoes one step, if nobody else has meanwhile.
+async fn down(tx: &mut PgConnection, version: i64) -> Result<(), MigrateError> {
+    let is_there = tx.list_applied_migrations(TABLE).await?.iter().any(|done| done.version == version);
+    let undo = POSTGRES.iter().find(|step| step.version == version && step.migration_type.is_down_migration());
+    if let Some(step) = undo.filter(|_| is_there) {
+        tx.revert(TABLE, step).await?;
+    }
+    Ok(())
+}
+
+/// Until the transaction ends nobody else changes the tables.
+pub(crate) async fn lock(tx: &mut PgConnection) -> Result<(), sqlx::Error> {
+    sqlx::query("SELECT pg_advisory_xact_lock($1)").persistent(false).bind(MIGRATION_LOCK).execute(&mut *tx).await?;
+    // sqlx's steps name their statements, and whoever had this connection before may have left some of the same names.
+    tx.execute("DEALLOCATE ALL").await.map(drop)
+}
+
+/// Leaves no named statement to whoever gets this connection next.
+pub(crate) async fn finish(tx: &mut PgConnection) -> Result<(), sqlx::Error> {
+    tx.execute("DEALLOCATE ALL").await.map(drop)
+}
+
+/// To make a schema *if it does not exist* takes the right to make one even where it exists.
+pub(crate) async fn make_schema(tx: &mut PgConnection) -> Result<(), sqlx::Error> {
+    let there = sqlx::query("SELECT 1 FROM pg_namespace WHERE nspname = $1").persistent(false).bind(SCHEMA);
+    if there.fetch_optional(&mut *tx).await?.is_none() {
+        tx.execute("CREATE SCHEMA portcullis").await?;
+    }
+    Ok(())
+}
+
+/// Which right is missing, and what gives it.
+pub(crate) async fn forbidden(pg: &Pg, said: String) -> StoreError {
+    const Q: &str = "SELECT quote_ident(current_user), quote_ident(current_database()), \
+                     (SELECT quote_ident(pg_get_userbyid(nspowner)) FROM pg_namespace WHERE nspname = 'portcullis'), \
+                     (SELECT has_schema_privilege(oid, 'USAGE') FROM pg_namespace WHERE nspname = 'portcullis'), \
+                     (SELECT has_schema_privilege(oid, 'CREATE') FROM pg_namespace WHERE nspname = 'portcullis')";
+    let found: Result<Rights, _> = sqlx::query_as(Q).fetch_one(pg).await;
+    let Ok((role, database, owner, may_use, may_create)) = found else { return StoreError::Forbidden(said) };
+    let owner = owner.unwrap_or_default();
+    let advice = match (may_use, may_create) {
+        (None, _) => {
+            format!("it may make no schema; as an administrator: GRANT CREATE ON DATABASE {database} TO {role}")
+        }
+        (Some(false), _) => format!(
+            "it may not use the schema {SCHEMA}; as {owner}: GRANT USAGE ON SCHEMA {SCHEMA} TO {role}; \
+             GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {SCHEMA} TO {role}"
+        ),
+        (Some(true), Some(false)) => format!(
+            "it may make or change no table in the schema {SCHEMA}; run `portcullis migrate up` as {owner}, \
+             or as {owner}: GRANT CREATE ON SCHEMA {SCHEMA} TO {role}; \
+             GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {SCHEMA} TO {role}"
+        ),
+        (Some(true), _) => format!(
+            "it neither owns the tables in the schema {SCHEMA} nor has all rights to them; run `portcullis migrate up` as their \
+             owner, and as {owner}: GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {SCHEMA} TO {role}"
+        ),
+    };
+    StoreError::Forbidden(format!("{said}. The role {role} lacks a right: {advice}"))
+}
+
+pub(crate) fn broken(error: MigrateError) -> StoreError {
     match error {
         MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => StoreError::from(error),
         other => StoreError::Corrupt(other.to_string()),

@@ -295,7 +295,10 @@ impl Tx {
         const Q: &str = "SELECT t.session_id, s.account_id, t.digest, t.expires_at, t.used_at, s.ended_at \
                          FROM refresh_tokens t JOIN sessions s ON s.id = t.session_id WHERE t.id = $1";
         if let Self::Pg(tx) = self {
-            sqlx::query("SELECT 1 FROM refresh_tokens WHERE id = $1 FOR UPDATE").bind(token).execute(&mut **tx).await?;
+            sqlx::query("SELECT 1 FROM refresh_tokens WHERE id = $1 FOR UPDATE")
+                .bind(token)
+                .execute(tx.within())
+                .await?;
         }
         Ok(on_tx!(self, |c| sqlx::query_as(Q).bind(token).fetch_optional(c).await)?)
     }

@@ -136,7 +136,7 @@ impl Tx {
     /// SQLite's transaction is alone anyway.
     async fn lock_signing_keys(&mut self, purpose: Purpose) -> Result<Vec<KeyRow>, StoreError> {
         if let Self::Pg(tx) = self {
-            sqlx::query("LOCK TABLE signing_keys IN SHARE ROW EXCLUSIVE MODE").execute(&mut **tx).await?;
+            sqlx::query("LOCK TABLE signing_keys IN SHARE ROW EXCLUSIVE MODE").execute(tx.within()).await?;
         }
         Ok(on_tx!(self, |c| sqlx::query_as(ROWS).bind(purpose.word()).fetch_all(c).await)?)
     }

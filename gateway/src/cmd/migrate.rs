@@ -1,5 +1,7 @@
 //! `portcullis migrate up|status|revert`.
 
+use store::StoreError;
+
 use super::{block_on, read_config, say};
 use crate::{
     cli::{Failure, MigrateStep, Place},
@@ -11,11 +13,11 @@ pub(crate) fn run(step: MigrateStep, place: &Place) -> Result<(), Failure> {
     block_on(1, async {
         let store = foundation::connect(&config.settings.store, &place.data).await?;
         match step {
-            MigrateStep::Up => store.migrate().await.map_err(anyhow::Error::from)?,
-            MigrateStep::Revert => store.revert_last().await.map_err(anyhow::Error::from)?,
+            MigrateStep::Up => store.migrate().await.map_err(refused)?,
+            MigrateStep::Revert => store.revert_last().await.map_err(refused)?,
             MigrateStep::Status => {}
         }
-        for step in store.migrations_status().await.map_err(anyhow::Error::from)? {
+        for step in store.migrations_status().await.map_err(refused)? {
             let when = step
                 .applied_at
                 .map_or_else(|| "not applied".to_owned(), |at| format!("applied {}", at.format("%F %T UTC")));
@@ -23,4 +25,11 @@ pub(crate) fn run(step: MigrateStep, place: &Place) -> Result<(), Failure> {
         }
         Ok(())
     })
+}
+
+fn refused(error: StoreError) -> Failure {
+    match error {
+        StoreError::Forbidden(_) => foundation::failure(&error),
+        other => Failure::Other(other.into()),
+    }
 }

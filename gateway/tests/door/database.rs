@@ -22,8 +22,15 @@ impl Database {
 
     /// What `psql` answers.
     pub(crate) fn run(&self, sql: &str) -> String {
-        let done = Command::new("psql").args([&self.url, "-qAt", "-v", "ON_ERROR_STOP=1", "-c", sql]).output().unwrap();
+        let done = psql(&self.url).args(["-qAt", "-v", "ON_ERROR_STOP=1", "-c", sql]).output().unwrap();
         assert!(done.status.success(), "{done:?}");
         String::from_utf8(done.stdout).unwrap().trim().to_owned()
     }
+}
+
+/// Asks a database as who sees our tables.
+pub(crate) fn psql(url: &str) -> Command {
+    let mut psql = Command::new("psql");
+    psql.arg(url).env("PGOPTIONS", "-c search_path=portcullis,public");
+    psql
 }

@@ -114,6 +114,17 @@ impl Setup {
 
     pub(crate) fn start(self) -> Platform {
         let folder = self.folder();
+        self.start_in(folder)
+    }
+
+    /// Serves data that are there already.
+    pub(crate) fn start_on(self, data: &Path) -> Platform {
+        let folder = self.folder();
+        std::os::unix::fs::symlink(data, folder.path().join("data")).unwrap();
+        self.start_in(folder)
+    }
+
+    fn start_in(self, folder: TempDir) -> Platform {
         let own = self
             .upstream
             .is_none()

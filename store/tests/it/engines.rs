@@ -12,17 +12,23 @@ use store::{Account, NewAccount, NewSession, PoolSettings, Store, Subject};
 use tempfile::TempDir;
 use uuid::Uuid;
 
+use crate::pooler::Pooler;
+
 /// A fresh database.
 pub(crate) struct Database {
+    /// How nodes reach it.
     pub(crate) url: String,
+    /// How tests reach it, past whatever stands between.
+    direct: String,
     /// Where SQLite keeps it.
     folder: Option<TempDir>,
+    _pooler: Option<Pooler>,
 }
 
 /// The lock under which positions of the feed are drawn on Postgres.
 pub(crate) const FEED_LOCK: i64 = i64::from_be_bytes(*b"portcull");
 
-/// Makes of each `async fn name(database: &Database)` one test on SQLite and one on Postgres.
+/// Makes of each `async fn name(database: &Database)` one test on SQLite, one on Postgres and one on Postgres behind a pooler.
 macro_rules! on_both_engines {
     ($($name:ident),* $(,)?) => {
         mod sqlite {
@@ -37,6 +43,12 @@ macro_rules! on_both_engines {
                 super::$name(&crate::engines::Database::postgres().await).await;
             })*
         }
+        mod pooled {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() {
+                super::$name(&crate::engines::Database::pooled().await).await;
+            })*
+        }
     };
 }
 pub(crate) use on_both_engines;
@@ -46,7 +58,8 @@ pub(crate) use on_both_engines;
 impl Database {
     pub(crate) fn sqlite() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        Self { url: format!("sqlite:{}", folder.path().join("test.db").display()), folder: Some(folder) }
+        let url = format!("sqlite:{}", folder.path().join("test.db").display());
+        Self { direct: url.clone(), url, folder: Some(folder), _pooler: None }
     }
 
     /// Fails when there is no Postgres: a half that is skipped is a half that nobody misses. The database goes with the
@@ -60,7 +73,19 @@ impl Database {
         connection.execute(AssertSqlSafe(format!("CREATE DATABASE {name}"))).await.unwrap();
         connection.close().await.unwrap();
         let (head, _) = server.rsplit_once('/').unwrap();
-        Self { url: format!("{head}/{name}"), folder: None }
+        let url = format!("{head}/{name}");
+        Self { direct: url.clone(), url, folder: None, _pooler: None }
+    }
+
+    /// Postgres behind a pooler that lends its connections for one transaction.
+    pub(crate) async fn pooled() -> Self {
+        let database = Self::postgres().await;
+        let (pooler, url) = Pooler::before(&database.url).await;
+        Self { url, _pooler: Some(pooler), ..database }
+    }
+
+    pub(crate) fn is_pooled(&self) -> bool {
+        self.url != self.direct
     }
 
     pub(crate) fn is_sqlite(&self) -> bool {
@@ -79,12 +104,22 @@ impl Database {
         store
     }
 
+    /// A connection to Postgres past the store, which sees its tables.
+    pub(crate) async fn beside(&self) -> PgConnection {
+        PgConnection::connect(&format!("{}?options[search_path]=portcullis", self.direct)).await.unwrap()
+    }
+
+    /// Runs a statement of the test's making on Postgres.
+    pub(crate) async fn run_beside(&self, statement: &str) {
+        self.beside().await.execute(AssertSqlSafe(statement.to_owned())).await.unwrap();
+    }
+
     /// Runs a statement past the store, in the words of either engine.
     pub(crate) async fn execute(&self, postgres: &'static str, sqlite: &'static str) {
         if self.is_sqlite() {
             SqliteConnection::connect(&self.url).await.unwrap().execute(sqlite).await.unwrap();
         } else {
-            PgConnection::connect(&self.url).await.unwrap().execute(postgres).await.unwrap();
+            self.beside().await.execute(postgres).await.unwrap();
         }
     }
 
@@ -97,7 +132,7 @@ impl Database {
             let mut connection = SqliteConnection::connect(&self.url).await.unwrap();
             sqlx::query_as(sqlite).fetch_all(&mut connection).await.unwrap()
         } else {
-            let mut connection = PgConnection::connect(&self.url).await.unwrap();
+            let mut connection = self.beside().await;
             sqlx::query_as(postgres).fetch_all(&mut connection).await.unwrap()
         }
     }
@@ -127,12 +162,21 @@ pub(crate) async fn person(store: &Store, email: &str) -> Account {
 }
 
 pub(crate) async fn try_person(store: &Store, email: &str) -> Result<Account, store::StoreError> {
+    create(store, email, None).await
+}
+
+/// An account with a name.
+pub(crate) async fn named(store: &Store, email: &str, name: &str) -> Account {
+    create(store, email, Some(name.to_owned())).await.unwrap()
+}
+
+async fn create(store: &Store, email: &str, name: Option<String>) -> Result<Account, store::StoreError> {
     let email = Email::parse(email).unwrap();
     let new = NewAccount {
         id: AccountId::new(Uuid::now_v7()),
         email: &email,
         password_hash: hash("a hash"),
-        name: None,
+        name,
         role: "user",
         tier: "free",
         tenant_name: None,
@@ -169,7 +213,7 @@ pub(crate) async fn session(store: &Store, account: &Account) -> (SessionId, Ref
 pub(crate) async fn wait_for_lock_waiters(database: &Database, count: i64) {
     const WAITING: &str = "SELECT COUNT(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted \
                            AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
-    let mut watcher = PgConnection::connect(&database.url).await.unwrap();
+    let mut watcher = database.beside().await;
     let waiting =
         async { while sqlx::query_scalar::<_, i64>(WAITING).fetch_one(&mut watcher).await.unwrap() < count {} };
     tokio::time::timeout(Duration::from_secs(20), waiting).await.expect("nobody waits for the lock of the feed");

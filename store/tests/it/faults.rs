@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use identity::AccountId;
-use sqlx::{Connection, Executor, PgConnection, SqliteConnection};
+use sqlx::{Connection, Executor, SqliteConnection};
 use store::{Account, PoolSettings, ProfileChange, Store, StoreError, Subject};
 use tokio::net::TcpListener;
 
@@ -119,7 +119,7 @@ async fn nothing_answers(
     proxy: &Proxy,
     ids: [AccountId; 2],
 ) -> Result<Account, StoreError> {
-    let mut holder = PgConnection::connect(&database.url).await.unwrap();
+    let mut holder = database.beside().await;
     let mut tx = holder.begin().await.unwrap();
     sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(FEED_LOCK).execute(&mut *tx).await.unwrap();
     let [one, other] = ids.map(|id| {
@@ -165,7 +165,7 @@ async fn on_postgres_a_row_that_is_locked_for_too_long_is_away() {
     let store = database.open().await;
     let ada = person(&store, "ada@example.com").await;
     let store = Store::connect(&database.url, impatient()).await.unwrap();
-    let mut other = PgConnection::connect(&database.url).await.unwrap();
+    let mut other = database.beside().await;
     let mut tx = other.begin().await.unwrap();
     tx.execute("SELECT 1 FROM accounts FOR UPDATE").await.unwrap();
     assert_away(&in_time(store.update_profile(ada.id, ProfileChange::default(), at(1))).await);

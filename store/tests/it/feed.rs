@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use identity::SessionId;
-use sqlx::{Connection, PgConnection};
+use sqlx::Connection;
 use store::{Store, Subject};
 use uuid::Uuid;
 
@@ -122,7 +122,7 @@ async fn on_postgres_nobody_overtakes_a_position_that_is_drawn() {
     let ada = person(&store, "ada@example.com").await;
     let (id, _) = session(&store, &ada).await;
 
-    let mut other = PgConnection::connect(&database.url).await.unwrap();
+    let mut other = database.beside().await;
     let mut tx = other.begin().await.unwrap();
     sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(FEED_LOCK).execute(&mut *tx).await.unwrap();
     let drawn: i64 = sqlx::query_scalar(DRAW).fetch_one(&mut *tx).await.unwrap();

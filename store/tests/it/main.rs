@@ -1,7 +1,8 @@
-//! The store's promises, each kept on SQLite and on Postgres. Run through `make test` or `scripts/with-services`.
+//! The store's promises, each kept on SQLite, on Postgres, and on Postgres behind PgBouncer. Run through `make test` or `scripts/with-services`.
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 mod accounts;
+mod backup;
 mod engines;
 mod faults;
 mod feed;
@@ -10,8 +11,10 @@ mod killed;
 mod lockout;
 mod one_time;
 mod outbox;
+mod pooler;
 mod proxy;
 mod retention;
+mod rights;
 mod schema;
 mod sessions;
 mod signing;

@@ -52,6 +52,37 @@ async fn both_engines_have_the_same_tables() {
     assert_eq!(indexes, lite.rows::<(String, bool)>(POSTGRES_INDEXES, SQLITE_INDEXES).await);
 }
 
+/// An old system's database has tables of its own, and some have the names of ours.
+#[tokio::test]
+async fn what_an_old_system_has_in_the_database_is_left_alone() {
+    for database in [Database::postgres().await, Database::pooled().await] {
+        for table in ["users", "accounts", "sessions", "changes", "_sqlx_migrations"] {
+            database.run_beside(&format!("CREATE TABLE public.{table} (theirs text)")).await;
+            database.run_beside(&format!("INSERT INTO public.{table} VALUES ('theirs')")).await;
+        }
+        let store = database.open().await;
+        person(&store, "ada@example.com").await;
+        assert_eq!(store.list_accounts(None, 10).await.unwrap().items.len(), 1);
+        let ours: Vec<(String,)> = database
+            .rows(
+                "SELECT DISTINCT table_schema::text FROM information_schema.tables WHERE table_name = 'login_failures'",
+                "",
+            )
+            .await;
+        assert_eq!(ours, [("portcullis".to_owned(),)]);
+        let theirs: Vec<(String,)> = database
+            .rows("SELECT theirs FROM public.accounts UNION ALL SELECT theirs FROM public._sqlx_migrations", "")
+            .await;
+        assert_eq!(theirs.len(), 2);
+        let steps = store.migrations_status().await.unwrap().len();
+        for _ in 0..steps {
+            store.revert_last().await.unwrap();
+        }
+        let left: Vec<(i64,)> = database.rows("SELECT COUNT(*) FROM public.sessions", "").await;
+        assert_eq!(left, [(1,)]);
+    }
+}
+
 async fn nodes_that_start_at_once_make_the_tables_once(database: &Database) {
     let nodes: Vec<_> = (0..4)
         .map(|n| {

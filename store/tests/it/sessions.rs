@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use identity::{AccountId, Grant, RefreshToken, SecretDigest, SessionId};
-use sqlx::{Connection, Executor, PgConnection};
+use sqlx::{Connection, Executor};
 use store::{Account, AccountChange, NewSession, RefreshOutcome, Standing, Status, Store, StoreError, Subject};
 use uuid::Uuid;
 
@@ -220,7 +220,7 @@ async fn on_postgres_no_session_slips_through_while_the_password_changes() {
     let database = Database::postgres().await;
     let store = database.open().await;
     let ada = person(&store, "ada@example.com").await;
-    let mut other = PgConnection::connect(&database.url).await.unwrap();
+    let mut other = database.beside().await;
     let mut tx = other.begin().await.unwrap();
     tx.execute("UPDATE accounts SET password_hash = 'new', updated_at = updated_at + INTERVAL '1 second'")
         .await
@@ -229,7 +229,7 @@ async fn on_postgres_no_session_slips_through_while_the_password_changes() {
         let (store, ada) = (store.clone(), ada.clone());
         async move { try_session(&store, &ada).await }
     });
-    let mut watcher = PgConnection::connect(&database.url).await.unwrap();
+    let mut watcher = database.beside().await;
     while sqlx::query_scalar::<_, i64>(WAITING).fetch_one(&mut watcher).await.unwrap() == 0 {
         assert!(!opening.is_finished(), "it did not wait");
     }

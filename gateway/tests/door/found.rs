@@ -1,0 +1,177 @@
+//! Postgres as it is found: behind a pooler, with TLS, with few rights, and saved and restored like SQLite.
+
+use std::{
+    fs,
+    os::unix::fs::{MetadataExt, PermissionsExt},
+    path::{Path, PathBuf},
+    process::{Command, Output},
+};
+
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use serde_json::json;
+
+use crate::{
+    database::Database,
+    platform::{PASSWORD, PORTCULLIS, Platform, Setup, eventually},
+    servers::{Pooler, Postgres},
+};
+
+#[test]
+fn behind_a_pooler_people_register_log_in_and_change_and_what_is_revoked_is_refused() {
+    let database = Database::new("pooled");
+    // What an old system has there.
+    database.run("CREATE TABLE public.users (theirs text); CREATE TABLE public.accounts (theirs text)");
+    let (_pooler, url) = Pooler::before(&database);
+    let nodes = [(); 2].map(|()| {
+        let setup = Setup::default().env("DATABASE_URL", &url);
+        setup.env("MASTER_ENCRYPTION_KEY", "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f").start()
+    });
+    let [one, other] = &nodes;
+    one.register("ada@example.com");
+    let token = other.login("ada@example.com");
+    for node in &nodes {
+        assert_eq!(node.get("/demo/x", &token).status, 200);
+    }
+    let key = one.post("/auth/api-keys", Some(&token), &json!({ "name": "a key" }));
+    assert_eq!(key.status, 201, "{key:?}");
+    let (id, key) = (key.json()["id"].as_str().unwrap().to_owned(), key.json()["key"].as_str().unwrap().to_owned());
+    let use_key = |node: &Platform| node.send("GET", "/demo/x", &[("X-API-Key", &key)], "").status;
+    assert_eq!((use_key(one), use_key(other)), (200, 200));
+    let revoked =
+        one.send("DELETE", &format!("/auth/api-keys/{id}"), &[("Authorization", &format!("Bearer {token}"))], "");
+    assert!(revoked.status < 300, "{revoked:?}");
+    eventually("the other node to hear of it", || use_key(other) == 401);
+    let changed = other.json("PATCH", "/auth/me", Some(&token), &json!({ "name": "Countess" }));
+    assert_eq!(changed.status, 200, "{changed:?}");
+    assert_eq!(one.get("/auth/me", &token).json()["name"], "Countess");
+    assert!(one.post("/auth/logout", Some(&token), &json!({})).status < 300);
+    eventually("the logout to be heard", || other.get("/demo/x", &token).status == 401);
+    assert_eq!(database.run("SELECT COUNT(*) FROM portcullis.accounts"), "1");
+    assert_eq!(database.run("SELECT COUNT(*) FROM public.accounts"), "0");
+}
+
+/// An authority, and a server's certificate of it for 127.0.0.1.
+fn authority(name: &str) -> (String, String, String) {
+    let mut params = CertificateParams::new([]).unwrap();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.distinguished_name.push(rcgen::DnType::CommonName, name);
+    let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+    let key = KeyPair::generate().unwrap();
+    let server = CertificateParams::new(["127.0.0.1".to_owned()]).unwrap().signed_by(&key, &issuer).unwrap();
+    (issuer.pem(), server.pem(), key.serialize_pem())
+}
+
+#[test]
+fn over_tls_the_servers_certificate_is_verified_and_a_strange_authority_is_told_of() {
+    let mut postgres = Postgres::start();
+    let (ours, certificate, key) = authority("ours");
+    let (strange, ..) = authority("strange");
+    for (name, text, mode) in [("server.crt", certificate, 0o644), ("server.key", key, 0o600)] {
+        let file = postgres.data().join(name);
+        fs::write(&file, text).unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(mode)).unwrap();
+        let owner = fs::metadata(postgres.data()).unwrap();
+        std::os::unix::fs::chown(&file, Some(owner.uid()), Some(owner.gid())).unwrap();
+    }
+    // Whoever comes without TLS is refused.
+    fs::write(postgres.data().join("pg_hba.conf"), "hostssl all all 127.0.0.1/32 trust\n").unwrap();
+    let settings = postgres.data().join("postgresql.auto.conf");
+    fs::write(&settings, fs::read_to_string(&settings).unwrap() + "ssl = on\n").unwrap();
+    postgres.stop();
+    postgres.serve();
+
+    let folder = tempfile::tempdir().unwrap();
+    let with = |mode: &str, authority: &str| {
+        let file = folder.path().join("authority.pem");
+        fs::write(&file, authority).unwrap();
+        let url = format!("{}?sslmode={mode}&sslrootcert={}", postgres.database().url, file.display());
+        Setup::default().env("DATABASE_URL", &url).edit(
+            "gateway.toml",
+            "start_timeout = \"30s\"",
+            "start_timeout = \"1s\"",
+        )
+    };
+    let platform = with("verify-full", &ours).start();
+    platform.register("ada@example.com");
+    let is_encrypted =
+        "SELECT bool_and(ssl) FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) WHERE backend_type = 'client backend'";
+    assert_eq!(postgres.database().run(is_encrypted), "t");
+
+    let setup = with("verify-full", &strange);
+    let place = setup.folder();
+    let refused = setup.command(place.path(), "127.0.0.1:1".parse().unwrap()).output().unwrap();
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert_eq!(refused.status.code(), Some(69), "{said}");
+    assert!(said.contains("certificate") && said.contains("UnknownIssuer"), "{said}");
+}
+
+#[test]
+fn a_role_without_rights_is_told_which_and_exit_code_77() {
+    let database = Database::new("rights");
+    let role = format!("clerk_{}", std::process::id());
+    database.run(&format!("CREATE ROLE {role} LOGIN"));
+    let setup = Setup::default().env("DATABASE_URL", &database.url.replace("tester@", &format!("{role}@")));
+    let folder = setup.folder();
+    let refused = setup.command(folder.path(), "127.0.0.1:1".parse().unwrap()).output().unwrap();
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert_eq!(refused.status.code(), Some(77), "{said}");
+    assert!(said.contains("GRANT CREATE ON DATABASE") && said.contains(&role), "{said}");
+}
+
+/// A command on a platform's configuration, data and database.
+fn command(words: &[&str], file: &Path, config: &Path, data: &Path, url: Option<&str>) -> Output {
+    let mut command = Command::new(PORTCULLIS);
+    command.args(words).arg(file).arg("--config").arg(config).arg("--data").arg(data).env_remove("DATABASE_URL");
+    command.envs(url.map(|url| ("DATABASE_URL", url))).output().unwrap()
+}
+
+/// Saves a platform under way, and serves what was saved from an empty place.
+fn save_and_restore(url: Option<&str>, empty_url: Option<&str>) {
+    let setup = url.into_iter().fold(Setup::default(), |setup, url| setup.env("DATABASE_URL", url));
+    let platform = setup.start();
+    platform.register("ada@example.com");
+    let token = platform.login("ada@example.com");
+    let (config, data) = (platform.folder.path().join("config"), platform.folder.path().join("data"));
+    let elsewhere = tempfile::tempdir().unwrap();
+    let saved = command(&["backup"], elsewhere.path(), &config, &data, url);
+    let said = String::from_utf8_lossy(&saved.stdout).into_owned();
+    assert!(saved.status.success() && said.contains("The master key is not in it"), "{saved:?}");
+    let file: PathBuf = said.split(": ").next().unwrap().into();
+    assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+    let key = fs::read_to_string(data.join("master.key")).unwrap();
+    assert!(!String::from_utf8_lossy(&fs::read(&file).unwrap()).contains(key.trim()));
+
+    let full = command(&["restore"], &file, &config, &data, url);
+    assert_eq!(full.status.code(), Some(1), "{full:?}");
+    assert!(String::from_utf8_lossy(&full.stderr).contains("empty place only"), "{full:?}");
+    assert_eq!(platform.get("/demo/x", &token).status, 200);
+
+    let place = tempfile::tempdir().unwrap();
+    let restored = command(&["restore"], &file, &config, &place.path().join("data"), empty_url);
+    assert!(restored.status.success(), "{restored:?}");
+    fs::copy(data.join("master.key"), place.path().join("data/master.key")).unwrap();
+    drop(platform);
+    let setup = empty_url.into_iter().fold(Setup::default(), |setup, url| setup.env("DATABASE_URL", url));
+    let again = setup.start_on(&place.path().join("data"));
+    let login = again.post("/auth/login", None, &json!({ "email": "ada@example.com", "password": PASSWORD }));
+    assert_eq!(login.status, 200, "{login:?}");
+    assert_eq!(again.get("/demo/x", &token).status, 200, "what was signed before is good after");
+}
+
+#[test]
+fn a_backup_of_sqlite_is_restored_into_an_empty_place_and_people_log_in() {
+    save_and_restore(None, None);
+}
+
+#[test]
+fn a_backup_of_postgres_is_restored_into_an_empty_place_and_people_log_in() {
+    let (full, empty) = (Database::new("backup_full"), Database::new("backup_empty"));
+    save_and_restore(Some(&full.url), Some(&empty.url));
+}
+
+#[test]
+fn a_backup_goes_through_a_pooler() {
+    let (full, empty) = (Database::new("lent_full"), Database::new("lent_empty"));
+    let ((_one, full), (_other, empty)) = (Pooler::before(&full), Pooler::before(&empty));
+    save_and_restore(Some(&full), Some(&empty));
+}

@@ -1,0 +1,171 @@
+//! Postgres frozen and stopped, alone and together with Redis, under three gateways that are being used.
+
+use std::{
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use serde_json::json;
+
+use crate::{
+    cluster::{Redis, member},
+    platform::{Answer, PASSWORD, Platform, eventually},
+    servers::Postgres,
+};
+
+/// What the gateways wait for at most: for a connection, and for one answer.
+const ACQUIRE: Duration = Duration::from_secs(2);
+const STATEMENT: Duration = Duration::from_secs(3);
+/// Far more than that, and far less than for ever: a busy machine is slow.
+const BOUNDED: Duration = Duration::from_secs(20);
+
+/// Three gateways, somebody whom all of them know, and for each of them tokens that it has not seen.
+struct Cluster {
+    nodes: Vec<Platform>,
+    known: String,
+    unseen: Vec<String>,
+}
+
+// === impl Cluster ===
+
+impl Cluster {
+    fn start(postgres: &Postgres, redis: &Redis) -> Self {
+        let start = || {
+            let setup = member(&postgres.database(), redis)
+                .edit("gateway.toml", "# on_outage = \"local\"", "on_outage = \"local\"")
+                .edit("gateway.toml", "# nodes = 3", "nodes = 3")
+                .edit("gateway.toml", "statement_timeout = \"5s\"", "statement_timeout = \"3s\"")
+                .edit("tiers.toml", "\"100/minute\"", "\"1000000/minute\"");
+            setup.start()
+        };
+        let nodes: Vec<_> = (0..3).map(|_| start()).collect();
+        for node in &nodes {
+            eventually("Redis to be found", || node.metric("portcullis_limits_away") == 0);
+        }
+        nodes[0].register("ada@example.com");
+        let known = nodes[0].login("ada@example.com");
+        let unseen = (0..6).map(|_| nodes[0].login("ada@example.com")).collect();
+        for node in &nodes {
+            eventually("somebody to be known", || node.get("/demo/x", &known).status == 200);
+        }
+        Self { nodes, known, unseen }
+    }
+
+    /// Uses every node as the one whom they know while `act` does what it does: none of that may fail or wait for the database.
+    fn under_load(&self, act: impl FnOnce()) {
+        let (is_over, slowest) = (AtomicBool::new(false), Mutex::new(Duration::ZERO));
+        thread::scope(|scope| {
+            for node in &self.nodes {
+                scope.spawn(|| {
+                    while !is_over.load(Ordering::Relaxed) {
+                        let began = Instant::now();
+                        let answer = node.get("/demo/x", &self.known);
+                        assert_eq!(answer.status, 200, "{answer:?}");
+                        let mut slowest = slowest.lock().unwrap();
+                        *slowest = began.elapsed().max(*slowest);
+                        drop(slowest);
+                        thread::park_timeout(Duration::from_millis(5));
+                    }
+                });
+            }
+            // Whatever happens, those threads must end.
+            let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(act));
+            is_over.store(true, Ordering::Relaxed);
+            if let Err(failed) = done {
+                std::panic::resume_unwind(failed);
+            }
+        });
+        // Whoever asks a database that does not answer waits for at least so long.
+        let slowest = *slowest.lock().unwrap();
+        assert!(slowest < ACQUIRE.min(STATEMENT), "somebody whom all know has waited for {slowest:?}");
+    }
+
+    /// All nodes at once refuse those whom they do not know, with 503, and so do they refuse writes.
+    fn refuse_strangers(&self, round: usize) {
+        thread::scope(|scope| {
+            for (number, node) in self.nodes.iter().enumerate() {
+                scope.spawn(move || {
+                    let began = Instant::now();
+                    let refused = node.get("/demo/x", &self.unseen[round * 3 + number]);
+                    assert_eq!(
+                        (refused.status, refused.code().as_str()),
+                        (503, "directory_unavailable"),
+                        "{refused:?}"
+                    );
+                    assert!(refused.header("retry-after").is_some(), "{refused:?}");
+                    let login = log_in(node);
+                    assert_eq!(login.status, 503, "{login:?}");
+                    assert!(began.elapsed() < BOUNDED, "{:?}", began.elapsed());
+                    eventually("it to be told", || reasons(node).contains("store_unavailable"));
+                });
+            }
+        });
+    }
+
+    /// Everything works again on every node, and what one changes the others hear.
+    fn recovers(&self, round: usize) {
+        for (number, node) in self.nodes.iter().enumerate() {
+            let token = &self.unseen[round * 3 + number];
+            eventually("those to be served who were not known", || node.get("/demo/x", token).status == 200);
+            eventually("a login", || log_in(node).status == 200);
+            eventually("it to be told that all is well", || !reasons(node).contains("store_unavailable"));
+        }
+        let token = &self.unseen[round * 3];
+        eventually("a logout", || self.nodes[1].post("/auth/logout", Some(token), &json!({})).status < 300);
+        for node in &self.nodes {
+            eventually("it to be heard everywhere", || node.get("/demo/x", token).status == 401);
+        }
+    }
+}
+
+fn log_in(node: &Platform) -> Answer {
+    node.post("/auth/login", None, &json!({ "email": "ada@example.com", "password": PASSWORD }))
+}
+
+fn reasons(node: &Platform) -> String {
+    node.send("GET", "/readyz", &[], "").body
+}
+
+#[test]
+fn a_postgres_that_freezes_and_one_that_stops_cost_those_who_are_known_nothing() {
+    let (mut postgres, redis) = (Postgres::start(), Redis::start());
+    redis.is_old();
+    let cluster = Cluster::start(&postgres, &redis);
+    cluster.under_load(|| {
+        postgres.freeze();
+        cluster.refuse_strangers(0);
+        postgres.thaw();
+        cluster.recovers(0);
+    });
+    cluster.under_load(|| {
+        postgres.stop();
+        cluster.refuse_strangers(1);
+        postgres.serve();
+        cluster.recovers(1);
+    });
+}
+
+#[test]
+fn with_both_redis_and_postgres_gone_those_who_are_known_are_served_and_both_come_back_without_a_restart() {
+    let (mut postgres, mut redis) = (Postgres::start(), Redis::start());
+    redis.is_old();
+    let cluster = Cluster::start(&postgres, &redis);
+    cluster.under_load(|| {
+        postgres.stop();
+        redis.kill();
+        cluster.refuse_strangers(0);
+        for node in &cluster.nodes {
+            eventually("Redis to be missed", || reasons(node).contains("redis_unavailable"));
+        }
+        redis.serve();
+        postgres.serve();
+        cluster.recovers(0);
+        for node in &cluster.nodes {
+            eventually("Redis to be found again", || !reasons(node).contains("redis_unavailable"));
+        }
+    });
+}

@@ -1,0 +1,180 @@
+//! Servers that a test may break: a Postgres of its own, and a pooler before one.
+
+use std::{
+    fs,
+    net::{TcpListener, TcpStream},
+    os::unix::fs::{MetadataExt, PermissionsExt},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+};
+
+use tempfile::TempDir;
+
+use crate::{database::Database, platform::eventually};
+
+/// A Postgres of the test's own, which it may freeze and stop.
+pub(crate) struct Postgres {
+    server: Child,
+    port: u16,
+    folder: TempDir,
+}
+
+/// A PgBouncer that lends its connections for one transaction.
+pub(crate) struct Pooler {
+    server: Child,
+    _folder: TempDir,
+}
+
+// === impl Postgres ===
+
+impl Postgres {
+    pub(crate) fn start() -> Self {
+        Self::with("")
+    }
+
+    /// `settings` are lines of its configuration; names in them are relative to its data.
+    pub(crate) fn with(settings: &str) -> Self {
+        let folder = open_folder();
+        let data = folder.path().join("data");
+        let made = as_postgres(&binaries().join("initdb"))
+            .args(["-U", "tester", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "--no-sync", "-D"])
+            .arg(&data)
+            .current_dir(folder.path())
+            .output()
+            .unwrap();
+        assert!(made.status.success(), "{made:?}");
+        let port = free_port();
+        let own = format!("listen_addresses = '127.0.0.1'\nport = {port}\nunix_socket_directories = ''\nfsync = off\n");
+        fs::write(data.join("postgresql.auto.conf"), own + settings).unwrap();
+        let postgres = Self { server: serve(&data), port, folder };
+        postgres.answers();
+        postgres
+    }
+
+    pub(crate) fn database(&self) -> Database {
+        Database { url: format!("postgres://tester@127.0.0.1:{}/postgres", self.port) }
+    }
+
+    pub(crate) fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    /// Stops every process of it where it is: nothing is closed, and nobody answers.
+    pub(crate) fn freeze(&self) {
+        self.signal("-STOP");
+    }
+
+    pub(crate) fn thaw(&self) {
+        self.signal("-CONT");
+    }
+
+    /// Ends it; connections are closed and new ones refused.
+    pub(crate) fn stop(&mut self) {
+        assert!(Command::new("kill").args(["-INT", &self.server.id().to_string()]).status().unwrap().success());
+        self.server.wait().unwrap();
+    }
+
+    /// Serves again, with everything that it has kept.
+    pub(crate) fn serve(&mut self) {
+        self.server = serve(&self.data());
+        self.answers();
+    }
+
+    fn answers(&self) {
+        let ready = binaries().join("pg_isready");
+        let port = self.port.to_string();
+        eventually("Postgres to answer", || {
+            Command::new(&ready).args(["-q", "-h", "127.0.0.1", "-p", &port]).status().unwrap().success()
+        });
+    }
+
+    /// The first process goes first: while it is stopped it makes no others.
+    fn signal(&self, name: &str) {
+        let first = self.server.id().to_string();
+        drop(Command::new("kill").args([name, &first]).status());
+        let others = Command::new("ps").args(["-o", "pid=", "--ppid", &first]).output().unwrap();
+        for other in String::from_utf8_lossy(&others.stdout).split_whitespace() {
+            drop(Command::new("kill").args([name, other]).stderr(Stdio::null()).status());
+        }
+    }
+}
+
+impl Drop for Postgres {
+    fn drop(&mut self) {
+        if self.server.try_wait().is_ok_and(|ended| ended.is_none()) {
+            self.thaw();
+            drop(Command::new("kill").args(["-QUIT", &self.server.id().to_string()]).status());
+            drop(self.server.wait());
+        }
+    }
+}
+
+fn serve(data: &Path) -> Child {
+    let mut postgres = as_postgres(&binaries().join("postgres"));
+    postgres.arg("-D").arg(data).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+}
+
+fn binaries() -> PathBuf {
+    let mut versions: Vec<_> =
+        fs::read_dir("/usr/lib/postgresql").unwrap().map(|version| version.unwrap().path().join("bin")).collect();
+    versions.sort();
+    versions.pop().expect("Postgres: scripts/install-deps test")
+}
+
+// === impl Pooler ===
+
+impl Pooler {
+    /// Starts one before a database; gives the address behind which it stands.
+    pub(crate) fn before(database: &Database) -> (Self, String) {
+        let (server, name) = database.url.strip_prefix("postgres://").unwrap().split_once('/').unwrap();
+        let (user, address) = server.split_once('@').unwrap();
+        let (host, server_port) = address.split_once(':').unwrap();
+        let (folder, port) = (open_folder(), free_port());
+        let file = folder.path().join("pgbouncer.ini");
+        let text = format!(
+            "[databases]\n* = host={host} port={server_port} user={user}\n[pgbouncer]\nlisten_addr = 127.0.0.1\n\
+             listen_port = {port}\nunix_socket_dir =\nauth_type = any\npool_mode = transaction\nmin_pool_size = 5\n\
+             server_round_robin = 1\n"
+        );
+        fs::write(&file, text).unwrap();
+        let mut command = as_postgres(Path::new("pgbouncer"));
+        let server = command.arg("-q").arg(file).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        eventually("PgBouncer to answer", || TcpStream::connect(("127.0.0.1", port)).is_ok());
+        (Self { server, _folder: folder }, format!("postgres://{user}@127.0.0.1:{port}/{name}"))
+    }
+}
+
+impl Drop for Pooler {
+    fn drop(&mut self) {
+        drop(self.server.kill());
+        drop(self.server.wait());
+    }
+}
+
+/// Neither server runs as root; the package of Postgres has made it a user.
+fn as_postgres(program: &Path) -> Command {
+    if !is_root() {
+        return Command::new(program);
+    }
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid=postgres", "--regid=postgres", "--clear-groups"]).arg(program);
+    command
+}
+
+/// A folder in which such a server may write.
+fn open_folder() -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    if is_root() {
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        assert!(Command::new("chown").arg("postgres").arg(folder.path()).status().unwrap().success());
+    }
+    folder
+}
+
+fn is_root() -> bool {
+    fs::metadata("/proc/self").unwrap().uid() == 0
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}

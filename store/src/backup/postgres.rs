@@ -1,0 +1,104 @@
+//! Postgres: each table's rows as COPY writes them, read in one transaction that sees one moment, and written in one.
+
+use futures_util::TryStreamExt;
+use sqlx::PgConnection;
+
+use super::{
+    BackupError,
+    archive::{Reader, Writer},
+};
+use crate::{
+    PoolSettings, StoreError,
+    db::{Pg, SCHEMA},
+    migrate,
+};
+
+/// Every table but sqlx's, each after those that it refers to; a test finds the one that is missing.
+pub(super) const TABLES: [&str; 10] = [
+    "tenants",
+    "accounts",
+    "sessions",
+    "refresh_tokens",
+    "api_keys",
+    "signing_keys",
+    "changes",
+    "outbox",
+    "one_time_tokens",
+    "login_failures",
+];
+
+pub(super) async fn save(pg: &Pg, archive: &mut Writer) -> Result<(), BackupError> {
+    let mut tx = pg.begin_patiently("ISOLATION LEVEL REPEATABLE READ, READ ONLY").await.map_err(StoreError::from)?;
+    for table in TABLES {
+        let section = columns(&mut tx, table).await?;
+        archive.begin(&section)?;
+        let mut rows = tx.copy_out_raw(&format!("COPY {section} TO STDOUT")).await.map_err(StoreError::from)?;
+        while let Some(piece) = rows.try_next().await.map_err(StoreError::from)? {
+            archive.piece(&piece)?;
+        }
+        drop(rows);
+        archive.end()?;
+    }
+    Ok(tx.commit().await.map_err(StoreError::from)?)
+}
+
+/// All of it or nothing.
+pub(super) async fn restore(url: &str, settings: &PoolSettings, archive: &mut Reader) -> Result<(), BackupError> {
+    const GO_ON: &str = "SELECT setval(pg_get_serial_sequence('changes', 'position'), COALESCE(MAX(position), 0) + 1, false) FROM changes";
+    let patience = settings.acquire_timeout.saturating_add(settings.statement_timeout);
+    let pg = Pg::open(url, settings, patience).await?;
+    let mut tx = pg.begin_patiently("").await.map_err(StoreError::from)?;
+    make_tables(&pg, &mut tx, archive).await?;
+    while let Some(section) = archive.section()? {
+        // Nothing of the file's becomes a statement: a section is named as we name it, or it is none.
+        if !is_table(&mut tx, &section).await? {
+            return Err(archive.damaged("it holds a table that its version does not have"));
+        }
+        let mut rows = tx.copy_in_raw(&format!("COPY {section} FROM STDIN")).await.map_err(StoreError::from)?;
+        while let Some(piece) = archive.piece()? {
+            rows.send(piece).await.map_err(StoreError::from)?;
+        }
+        rows.finish().await.map_err(StoreError::from)?;
+    }
+    // Positions go on where they were.
+    sqlx::query(GO_ON).persistent(false).execute(&mut *tx).await.map_err(StoreError::from)?;
+    migrate::finish(&mut tx).await.map_err(StoreError::from)?;
+    Ok(tx.commit().await.map_err(StoreError::from)?)
+}
+
+/// The tables as the steps of the backup have left them, where there is nothing yet.
+async fn make_tables(pg: &Pg, tx: &mut PgConnection, archive: &Reader) -> Result<(), BackupError> {
+    const ANYTHING: &str =
+        "SELECT 1 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = $1 LIMIT 1";
+    migrate::lock(tx).await.map_err(StoreError::from)?;
+    let there = sqlx::query(ANYTHING).persistent(false).bind(SCHEMA).fetch_optional(&mut *tx).await;
+    if there.map_err(StoreError::from)?.is_some() {
+        return Err(BackupError::NotEmpty(format!("the database has tables in the schema {SCHEMA}")));
+    }
+    let last = archive.head.steps.last().map_or(0, |(version, _)| *version);
+    let made = async {
+        migrate::make_schema(tx).await?;
+        migrate::up(tx, last).await.map_err(migrate::broken)
+    };
+    match made.await {
+        Err(StoreError::Forbidden(said)) => Err(migrate::forbidden(pg, said).await.into()),
+        made => Ok(made?),
+    }
+}
+
+/// A table with its columns, as COPY wants them.
+async fn columns(tx: &mut PgConnection, table: &str) -> Result<String, BackupError> {
+    const Q: &str = "SELECT string_agg(quote_ident(attname), ', ' ORDER BY attnum) FROM pg_attribute \
+                     WHERE attrelid = to_regclass($1) AND attnum > 0 AND NOT attisdropped";
+    let named: Result<Option<String>, _> = sqlx::query_scalar(Q).persistent(false).bind(table).fetch_one(tx).await;
+    Ok(format!("{table} ({})", named.map_err(StoreError::from)?.unwrap_or_default()))
+}
+
+async fn is_table(tx: &mut PgConnection, section: &str) -> Result<bool, BackupError> {
+    for table in TABLES {
+        if section.starts_with(table) && columns(&mut *tx, table).await? == section {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}

@@ -1,0 +1,275 @@
+//! Postgres, with or without a pooler between: every statement finds our schema, has its bounds, and needs nothing that a
+//! connection would have to remember (decision 0010).
+//!
+//! A connection that is *ours alone* is told at its start where our tables are and how long things may take, and keeps prepared
+//! statements. Behind a pooler that lends a connection for one transaction (PgBouncer and its like) neither is possible: there
+//! every question is a transaction that begins by saying so, and no statement has a name.
+
+use std::{fmt, str::FromStr, time::Duration};
+
+use futures_core::{future::BoxFuture, stream::BoxStream};
+use futures_util::{TryFutureExt, TryStreamExt, stream};
+use sqlx::{
+    AssertSqlSafe, Connection, Describe, Either, Execute, Executor, PgConnection, PgPool, Postgres, Row, SqlStr,
+    Transaction,
+    error::BoxDynError,
+    postgres::{PgArguments, PgConnectOptions, PgPoolOptions, PgQueryResult, PgRow, PgStatement, PgTypeInfo},
+};
+use tokio::time::timeout;
+
+use super::{BAD_ADDRESS, PoolSettings};
+use crate::StoreError;
+
+/// Where our tables are, whatever else is in the database.
+pub(crate) const SCHEMA: &str = "portcullis";
+/// `pg_temp` is named, since otherwise it is looked through first: nobody's temporary table stands before ours.
+const SEARCH_PATH: &str = "portcullis,pg_temp";
+/// What a server has been told of a connection that is ours alone, and says again when it is asked.
+const MARK: (&str, &str) = ("portcullis.connection", "own");
+
+/// A pool of connections.
+#[derive(Clone)]
+pub(crate) struct Pg {
+    pool: PgPool,
+    /// Are its connections lent for one transaction at a time?
+    is_lent: bool,
+    /// The longest that one statement, and that a transaction may be idle.
+    bounds: [Duration; 2],
+}
+
+/// A transaction.
+pub(crate) struct PgTx {
+    tx: Transaction<'static, Postgres>,
+    is_lent: bool,
+}
+
+/// Runs statements within a transaction.
+pub(crate) struct Within<'c> {
+    connection: &'c mut PgConnection,
+    is_lent: bool,
+}
+
+/// A statement that leaves nothing behind on its connection.
+struct Unnamed<E>(E);
+
+// === impl Pg ===
+
+impl Pg {
+    /// Opens a pool, once it is known whether its connections are ours alone.
+    pub(crate) async fn open(url: &str, settings: &PoolSettings, patience: Duration) -> Result<Self, StoreError> {
+        let bounds = [settings.statement_timeout, patience];
+        let [one, idle] = bounds.map(|bound| bound.as_millis().max(1).to_string());
+        // Poolers take no setting that they do not know; we read no floating-point number.
+        let plain = PgConnectOptions::from_str(url).map_err(|_| BAD_ADDRESS)?.extra_float_digits(None);
+        let own = plain.clone().options([
+            ("search_path", SEARCH_PATH),
+            ("statement_timeout", &one),
+            ("lock_timeout", &one),
+            // A node that is stopped within a transaction must not hold up the others.
+            ("idle_in_transaction_session_timeout", &idle),
+            MARK,
+        ]);
+        let silent = |_| StoreError::Unavailable(format!("no answer within {patience:?}"));
+        let is_lent = !timeout(patience, is_ours_alone(&own)).await.map_err(silent)??;
+        let pool = PgPoolOptions::new()
+            .max_connections(settings.max_connections)
+            .acquire_timeout(settings.acquire_timeout)
+            .after_release(move |connection, _| Box::pin(answers(connection, patience)))
+            .connect_lazy_with(if is_lent { plain } else { own });
+        Ok(Self { pool, is_lent, bounds })
+    }
+
+    pub(crate) async fn begin(&self) -> Result<PgTx, sqlx::Error> {
+        let tx = if self.is_lent {
+            self.pool.begin_with(AssertSqlSafe(self.opening("", self.bounds[0]))).await?
+        } else {
+            self.pool.begin().await?
+        };
+        Ok(PgTx { tx, is_lent: self.is_lent })
+    }
+
+    /// A connection beside the pool with a transaction on it whose statements take as long as they take; `kind` is what Postgres
+    /// is told of the transaction.
+    pub(crate) async fn begin_patiently(&self, kind: &str) -> Result<Transaction<'static, Postgres>, sqlx::Error> {
+        let pool = PgPoolOptions::new().max_connections(1).acquire_timeout(self.bounds[1]);
+        let pool = pool.connect_lazy_with(self.pool.connect_options().as_ref().clone());
+        pool.begin_with(AssertSqlSafe(self.opening(kind, Duration::ZERO))).await
+    }
+
+    /// Begins a transaction and binds it to our schema and its bounds, in one message. 0 is no bound.
+    fn opening(&self, kind: &str, statement: Duration) -> String {
+        let (one, idle) = (statement.as_millis(), self.bounds[1].as_millis().max(1));
+        format!(
+            "BEGIN {kind}; SET LOCAL search_path = {SEARCH_PATH}; SET LOCAL statement_timeout = {one}; \
+             SET LOCAL lock_timeout = {one}; SET LOCAL idle_in_transaction_session_timeout = {idle}"
+        )
+    }
+
+    /// All that a statement answers, from a transaction of its own.
+    async fn ask_alone<'q, E: Execute<'q, Postgres> + 'q>(
+        &self,
+        query: E,
+    ) -> Result<Vec<Either<PgQueryResult, PgRow>>, sqlx::Error> {
+        let mut tx = self.begin().await?;
+        let answer = tx.within().fetch_many(query).try_collect().await?;
+        tx.commit().await?;
+        Ok(answer)
+    }
+}
+
+/// Does the server know of a connection what we have told it? A pooler in between refuses such settings, or drops them.
+async fn is_ours_alone(options: &PgConnectOptions) -> Result<bool, sqlx::Error> {
+    let mut connection = match PgConnection::connect_with(options).await {
+        // Protocol violation (PgBouncer), or not supported (other poolers).
+        Err(sqlx::Error::Database(refusal)) if matches!(refusal.code().as_deref(), Some("08P01" | "0A000")) => {
+            return Ok(false);
+        }
+        connected => connected?,
+    };
+    // As one message without a parameter, which any pooler passes on whole.
+    let asked = sqlx::raw_sql("SELECT current_setting('portcullis.connection', true)");
+    let answer = asked.fetch_one(&mut connection).await?.try_get::<Option<String>, _>(0)?;
+    drop(connection.close().await);
+    Ok(answer.as_deref() == Some(MARK.1))
+}
+
+/// Is the other end still there? The pool asks for itself too, but would wait for as long as TCP tries, a quarter of an
+/// hour; so would whoever waits for the place that the dead connection takes.
+async fn answers(connection: &mut PgConnection, patience: Duration) -> Result<bool, sqlx::Error> {
+    timeout(patience, connection.ping()).await.map_err(|_| sqlx::Error::PoolTimedOut)?.map(|()| true)
+}
+
+impl fmt::Debug for Pg {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pg").field("is_lent", &self.is_lent).finish_non_exhaustive()
+    }
+}
+
+impl<'c> Executor<'c> for &'c Pg {
+    type Database = Postgres;
+
+    fn fetch_many<'e, 'q: 'e, E>(self, query: E) -> BoxStream<'e, Result<Either<PgQueryResult, PgRow>, sqlx::Error>>
+    where
+        'c: 'e,
+        E: 'q + Execute<'q, Postgres>,
+    {
+        if self.is_lent {
+            let answer = self.ask_alone(query).map_ok(|answer| stream::iter(answer.into_iter().map(Ok)));
+            Box::pin(answer.try_flatten_stream())
+        } else {
+            (&self.pool).fetch_many(query)
+        }
+    }
+
+    fn fetch_optional<'e, 'q: 'e, E>(self, query: E) -> BoxFuture<'e, Result<Option<PgRow>, sqlx::Error>>
+    where
+        'c: 'e,
+        E: 'q + Execute<'q, Postgres>,
+    {
+        if self.is_lent {
+            Box::pin(async move { Ok(self.ask_alone(query).await?.into_iter().find_map(Either::right)) })
+        } else {
+            (&self.pool).fetch_optional(query)
+        }
+    }
+
+    fn prepare_with<'e>(
+        self,
+        sql: SqlStr,
+        parameters: &'e [PgTypeInfo],
+    ) -> BoxFuture<'e, Result<PgStatement, sqlx::Error>>
+    where
+        'c: 'e,
+    {
+        (&self.pool).prepare_with(sql, parameters)
+    }
+
+    fn describe<'e>(self, sql: SqlStr) -> BoxFuture<'e, Result<Describe<Postgres>, sqlx::Error>>
+    where
+        'c: 'e,
+    {
+        (&self.pool).describe(sql)
+    }
+}
+
+// === impl PgTx ===
+
+impl PgTx {
+    pub(crate) fn within(&mut self) -> Within<'_> {
+        Within { connection: &mut self.tx, is_lent: self.is_lent }
+    }
+
+    pub(crate) async fn commit(self) -> Result<(), sqlx::Error> {
+        self.tx.commit().await
+    }
+}
+
+// === impl Within ===
+
+impl fmt::Debug for Within<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Within").field("is_lent", &self.is_lent).finish_non_exhaustive()
+    }
+}
+
+impl<'c> Executor<'c> for Within<'c> {
+    type Database = Postgres;
+
+    fn fetch_many<'e, 'q: 'e, E>(self, query: E) -> BoxStream<'e, Result<Either<PgQueryResult, PgRow>, sqlx::Error>>
+    where
+        'c: 'e,
+        E: 'q + Execute<'q, Postgres>,
+    {
+        if self.is_lent { self.connection.fetch_many(Unnamed(query)) } else { self.connection.fetch_many(query) }
+    }
+
+    fn fetch_optional<'e, 'q: 'e, E>(self, query: E) -> BoxFuture<'e, Result<Option<PgRow>, sqlx::Error>>
+    where
+        'c: 'e,
+        E: 'q + Execute<'q, Postgres>,
+    {
+        if self.is_lent {
+            self.connection.fetch_optional(Unnamed(query))
+        } else {
+            self.connection.fetch_optional(query)
+        }
+    }
+
+    fn prepare_with<'e>(
+        self,
+        sql: SqlStr,
+        parameters: &'e [PgTypeInfo],
+    ) -> BoxFuture<'e, Result<PgStatement, sqlx::Error>>
+    where
+        'c: 'e,
+    {
+        self.connection.prepare_with(sql, parameters)
+    }
+
+    fn describe<'e>(self, sql: SqlStr) -> BoxFuture<'e, Result<Describe<Postgres>, sqlx::Error>>
+    where
+        'c: 'e,
+    {
+        self.connection.describe(sql)
+    }
+}
+
+// === impl Unnamed ===
+
+impl<'q, E: Execute<'q, Postgres>> Execute<'q, Postgres> for Unnamed<E> {
+    fn sql(self) -> SqlStr {
+        self.0.sql()
+    }
+
+    fn statement(&self) -> Option<&PgStatement> {
+        self.0.statement()
+    }
+
+    fn take_arguments(&mut self) -> Result<Option<PgArguments>, BoxDynError> {
+        self.0.take_arguments()
+    }
+
+    fn persistent(&self) -> bool {
+        false
+    }
+}
