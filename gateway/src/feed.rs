@@ -16,12 +16,14 @@ use tokio::{
     time::{Instant, MissedTickBehavior, interval},
 };
 
-use crate::{directory::Directory, metrics::Metrics, readiness::Readiness};
+use crate::{clock, directory::Directory, metrics::Metrics, readiness::Readiness};
 
 /// How often the feed is asked when nothing nudges.
 const POLL_EVERY: Duration = Duration::from_secs(1);
 /// How often the signing keys are loaded although nothing says that they changed: a key retires by the clock.
 pub(crate) const KEYS_EVERY: Duration = Duration::from_mins(5);
+/// How often the database is asked for the time.
+const CLOCK_EVERY: Duration = Duration::from_secs(10);
 /// Changes read at once.
 const BATCH: u32 = 1000;
 
@@ -51,7 +53,7 @@ impl Feed {
         let mut ticks = interval(POLL_EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut heard = Instant::now();
-        let mut keys_loaded = Instant::now();
+        let (mut keys_loaded, mut clock_read): (_, Option<Instant>) = (Instant::now(), None);
         loop {
             tokio::select! {
                 _ = ticks.tick() => {}
@@ -62,6 +64,12 @@ impl Feed {
                 Ok(()) => {
                     heard = Instant::now();
                     self.tell(true, false);
+                    if clock_read.is_none_or(|at| at.elapsed() > CLOCK_EVERY)
+                        && let Ok(ahead) = clock::learn(&self.store).await
+                    {
+                        self.metrics.feed.clock_ahead.set(ahead);
+                        clock_read = Some(Instant::now());
+                    }
                     if keys_loaded.elapsed() > self.keys_every {
                         // Keys that have retired meanwhile are trusted no longer. What they signed has expired before.
                         self.reload_keys().await;

@@ -14,6 +14,7 @@ use prometheus::IntGauge;
 
 use crate::{
     answer::{LocalAnswer, Readers},
+    clock,
     config::Protocol,
     directory::Known,
     door::Door,
@@ -85,7 +86,7 @@ impl Journey {
         Self {
             in_flight: in_flight.clone(),
             began,
-            now: Utc::now(),
+            now: clock::now(),
             decided: None,
             rules,
             inbound: None,

@@ -17,6 +17,7 @@ mod assertions;
 mod browser;
 mod certified;
 pub mod cli;
+mod clock;
 mod cmd;
 pub mod config;
 mod connection;
@@ -58,7 +59,6 @@ use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use arc_swap::ArcSwap;
-use chrono::Utc;
 use identity::{TokenRules, TokenType};
 use pingora::connectors::TransportConnector;
 use tokio::{
@@ -88,9 +88,8 @@ use crate::{
     streams::Streams,
 };
 
-/// How far two gateways' clocks may differ before one takes the other's tokens for not yet valid: each five minutes off, in opposite
-/// directions. No token is made for later, so this opens nothing; `exp` is taken at its word.
-const LEEWAY: Duration = Duration::from_mins(10);
+/// Leeway for clocks that differ (DESIGN §3).
+const LEEWAY: Duration = Duration::from_secs(30);
 
 /// How long streams may take to say that they are over, at the end of a stop.
 const LAST_WORDS: Duration = Duration::from_secs(2);
@@ -321,7 +320,7 @@ async fn housekeeping(limiter: Arc<Limiter>, directory: Arc<Directory>, metrics:
     let mut ticks = tokio::time::interval(Duration::from_secs(10));
     loop {
         ticks.tick().await;
-        directory.tidy(Utc::now()).await;
+        directory.tidy(clock::now()).await;
         limiter.sweep();
         metrics.limiter_entries.set(i64::try_from(limiter.len()).unwrap_or(i64::MAX));
         metrics.cache.entries.set(i64::try_from(directory.len()).unwrap_or(i64::MAX));

@@ -62,6 +62,8 @@ pub(crate) struct FeedMetrics {
     pub(crate) position: IntGauge,
     pub(crate) healthy: IntGauge,
     pub(crate) redis_healthy: IntGauge,
+    /// By how many seconds the database's clock is ahead of the machine's, and followed.
+    pub(crate) clock_ahead: IntGauge,
 }
 
 /// Connections of clients, and why some of them were ended unheard.
@@ -259,6 +261,11 @@ impl FeedMetrics {
         Ok(Self {
             position: gauge(r, "portcullis_feed_position", "The last change applied.")?,
             healthy: gauge(r, "portcullis_feed_healthy", "1 while the change feed can be read.")?,
+            clock_ahead: gauge(
+                r,
+                "portcullis_clock_ahead_seconds",
+                "By how much the database's clock, which is followed, is ahead of this machine's; 0 below 2.",
+            )?,
             redis_healthy: gauge(r, "portcullis_redis_healthy", "1 while Redis answers; 0 without one.")?,
         })
     }

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use admin_api::{Hooks, Mailer, Office, ReloadReport};
+use admin_api::{Clock, Hooks, Mailer, Office, ReloadReport};
 use anyhow::Context;
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
@@ -22,6 +22,7 @@ use tokio::net::UnixListener;
 
 use crate::{
     cli::Failure,
+    clock,
     config::Settings,
     readiness::Readiness,
     reload::Reloader,
@@ -73,7 +74,8 @@ pub(crate) fn open(
         mail: settings.mail.settings(accounts, data),
     };
     let office = Office::new(store, keys, seal, settings, Arc::new(process), registry);
-    let office = Arc::new(office.context("the account service cannot open")?);
+    let office = office.context("the account service cannot open")?.with_clock(Clock::new(clock::now));
+    let office = Arc::new(office);
     let mailer = Mailer::new(&office);
     Ok((admin_api::router(office), mailer))
 }

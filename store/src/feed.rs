@@ -6,7 +6,10 @@ use chrono::{DateTime, Utc};
 use identity::{AccountId, KeyId, SessionId};
 use uuid::Uuid;
 
-use crate::{Store, StoreError, db::on};
+use crate::{
+    Store, StoreError,
+    db::{Db, on},
+};
 
 /// Whom a change concerns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -47,6 +50,17 @@ impl Store {
             })
             .await?;
         Ok(rows.into_iter().map(Change::from).collect())
+    }
+
+    /// The time of the database, if it is one that several gateways share.
+    pub async fn time(&self) -> Result<Option<DateTime<Utc>>, StoreError> {
+        match &self.db {
+            Db::Pg(pool) => self
+                .bounded(async { sqlx::query_scalar("SELECT clock_timestamp()").fetch_one(pool).await })
+                .await
+                .map(Some),
+            Db::Lite { .. } => Ok(None),
+        }
     }
 
     /// The last change, if there has been any.
