@@ -26,7 +26,7 @@ use crate::{
 /// How often Redis hears what is held: several times within [`policies::slots::LIFE`].
 const RENEW: Duration = Duration::from_secs(2);
 /// How long what is too much is kept all the same, so that a burst is not followed by a word for each of its requests.
-const LINGER: Duration = Duration::from_millis(50);
+const LINGER: Duration = Duration::from_millis(250);
 
 /// What is held of one concurrency limit for one caller.
 #[derive(Default)]
