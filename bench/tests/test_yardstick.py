@@ -4,12 +4,14 @@ python3 -m unittest discover bench/tests
 
 import json
 import random
+import sqlite3
 import subprocess
 import sys
 import tempfile
 import unittest
 import xml.etree.ElementTree as xml
 import zlib
+from contextlib import closing
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -160,6 +162,17 @@ class Told(unittest.TestCase):
         self.assertEqual(set(found), {"tokens.svg", "targets.svg"})
         for picture in found.values():
             xml.fromstring(picture)
+
+
+class Seeds(unittest.TestCase):
+    def test_rows_fit_the_tables_as_they_are(self):
+        steps = sorted((Path(__file__).resolve().parents[2] / "migrations" / "sqlite").glob("*.up.sql"))
+        with tempfile.TemporaryDirectory() as folder:
+            with closing(sqlite3.connect(Path(folder) / "portcullis.db")) as database:
+                for step in steps:
+                    database.executescript(step.read_text())
+            credentials.seed_people(Path(folder), range(3))
+            self.assertEqual(len(credentials.seed_keys(Path(folder), range(6), 3)), 6)
 
 
 if __name__ == "__main__":

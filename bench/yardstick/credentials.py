@@ -101,7 +101,7 @@ def seed_people(data, numbers):
             ),
         )
         database.executemany(
-            "INSERT INTO sessions VALUES (?, ?, ?, NULL)",
+            "INSERT INTO sessions (id, account_id, created_at) VALUES (?, ?, ?)",
             ((numbered_uuid("session", n).bytes, numbered_uuid("account", n).bytes, now) for n in numbers),
         )
 
