@@ -100,9 +100,10 @@ impl Leases {
                 (Taking::Short(answered), held.wake())
             }
             Take::Short | Take::Absent => {
+                let taking = self.share(taken, most);
                 // Redis is told of it as soon as it is there.
-                let wake = held.wake();
-                (self.share(taken, most), wake)
+                let has_taken = matches!(taking, Taking::Taken);
+                (taking, taken.held.as_mut().filter(|_| has_taken).and_then(|held| held.wake()))
             }
         }
     }
