@@ -16,7 +16,7 @@ use tokio::{
     time::{Instant, MissedTickBehavior, interval},
 };
 
-use crate::{clock, directory::Directory, metrics::Metrics, readiness::Readiness};
+use crate::{directory::Directory, metrics::Metrics, readiness::Readiness};
 
 /// How often the feed is asked when nothing nudges.
 const POLL_EVERY: Duration = Duration::from_secs(1);
@@ -65,7 +65,7 @@ impl Feed {
                     heard = Instant::now();
                     self.tell(true, false);
                     if clock_read.is_none_or(|at| at.elapsed() > CLOCK_EVERY)
-                        && let Ok(ahead) = clock::learn(&self.store).await
+                        && let Ok(ahead) = store::clock::learn(&self.store).await
                     {
                         self.metrics.feed.clock_ahead.set(ahead);
                         clock_read = Some(Instant::now());

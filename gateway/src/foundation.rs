@@ -17,7 +17,6 @@ use store::{Change, Keyring, PoolSettings, Purpose, Store, StoreError};
 
 use crate::{
     cli::Failure,
-    clock,
     config::{MasterKeySource, Settings, StoreSettings},
 };
 
@@ -40,13 +39,20 @@ impl Foundation {
     pub(crate) async fn open(settings: &Settings, data: &Path) -> Result<Self, Failure> {
         let store = connect(&settings.store, data).await?;
         store.migrate().await.map_err(|error| failure(&error))?;
-        clock::learn(&store).await.map_err(|error| failure(&error))?;
+        store::clock::learn(&store).await.map_err(|error| failure(&error))?;
         let mut rng = crate::cmd::rng()?;
         let seal = Arc::new(SealKeys::new(master_key(&settings.master_key, data, &mut rng)?, Vec::new()));
         let tokens = &settings.tokens;
-        store::ensure_keys(&store, &seal, tokens.algorithm, tokens.shared_secret.as_ref(), &mut rng, clock::now())
-            .await
-            .map_err(|error| Failure::Other(anyhow!(error).context("the signing keys cannot be made ready")))?;
+        store::ensure_keys(
+            &store,
+            &seal,
+            tokens.algorithm,
+            tokens.shared_secret.as_ref(),
+            &mut rng,
+            store::clock::now(),
+        )
+        .await
+        .map_err(|error| Failure::Other(anyhow!(error).context("the signing keys cannot be made ready")))?;
         let last_change = store.last_change().await.map_err(|error| failure(&error))?;
         let keyring = Keyring::load(&store, &seal).await.map_err(|error| {
             Failure::Other(

@@ -14,7 +14,6 @@ use prometheus::IntGauge;
 
 use crate::{
     answer::{LocalAnswer, Readers},
-    clock,
     config::Protocol,
     directory::Known,
     door::Door,
@@ -86,7 +85,7 @@ impl Journey {
         Self {
             in_flight: in_flight.clone(),
             began,
-            now: clock::now(),
+            now: store::clock::now(),
             decided: None,
             rules,
             inbound: None,

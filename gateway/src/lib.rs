@@ -17,7 +17,6 @@ mod assertions;
 mod browser;
 mod certified;
 pub mod cli;
-mod clock;
 mod cmd;
 pub mod config;
 mod connection;
@@ -320,7 +319,7 @@ async fn housekeeping(limiter: Arc<Limiter>, directory: Arc<Directory>, metrics:
     let mut ticks = tokio::time::interval(Duration::from_secs(10));
     loop {
         ticks.tick().await;
-        directory.tidy(clock::now()).await;
+        directory.tidy(store::clock::now()).await;
         limiter.sweep();
         metrics.limiter_entries.set(i64::try_from(limiter.len()).unwrap_or(i64::MAX));
         metrics.cache.entries.set(i64::try_from(directory.len()).unwrap_or(i64::MAX));

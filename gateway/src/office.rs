@@ -22,7 +22,6 @@ use tokio::net::UnixListener;
 
 use crate::{
     cli::Failure,
-    clock,
     config::Settings,
     readiness::Readiness,
     reload::Reloader,
@@ -74,7 +73,7 @@ pub(crate) fn open(
         mail: settings.mail.settings(accounts, data),
     };
     let office = Office::new(store, keys, seal, settings, Arc::new(process), registry);
-    let office = office.context("the account service cannot open")?.with_clock(Clock::new(clock::now));
+    let office = office.context("the account service cannot open")?.with_clock(Clock::new(store::clock::now));
     let office = Arc::new(office);
     let mailer = Mailer::new(&office);
     Ok((admin_api::router(office), mailer))

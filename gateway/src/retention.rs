@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use chrono::{TimeDelta, Utc};
+use chrono::TimeDelta;
 use store::{Store, StoreError};
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -23,7 +23,7 @@ pub(crate) async fn keep_to(retention: Retention, store: Store, metrics: Metrics
 }
 
 async fn forget(retention: &Retention, store: &Store, metrics: &Metrics) -> Result<(), StoreError> {
-    let before = |kept| Utc::now() - TimeDelta::from_std(kept).unwrap_or(TimeDelta::MAX);
+    let before = |kept| store::clock::now() - TimeDelta::from_std(kept).unwrap_or(TimeDelta::MAX);
     let changes = store.forget_changes(before(retention.changes)).await?;
     metrics.store.forgotten.with_label_values(&["changes"]).inc_by(changes);
     let sessions = store.forget_sessions(before(retention.sessions)).await?;

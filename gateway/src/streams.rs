@@ -30,7 +30,7 @@ use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use crate::{
-    clock, directory::Directory, grpc, inbound::Inbound, journey::Journey, metrics::StreamMetrics, snapshot::Snapshot,
+    directory::Directory, grpc, inbound::Inbound, journey::Journey, metrics::StreamMetrics, snapshot::Snapshot,
     stamps::Moment,
 };
 
@@ -144,7 +144,7 @@ impl Streams {
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
-            self.look(clock::now()).await;
+            self.look(store::clock::now()).await;
         }
     }
 

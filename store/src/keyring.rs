@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use identity::{KeySet, SealKeys, SigningKey};
 
 use crate::{
-    Purpose, Store, StoreError,
+    Purpose, Store, StoreError, clock,
     signing::{KeyRow, record},
 };
 
@@ -29,7 +29,7 @@ pub struct SigningSet {
 impl Keyring {
     /// Loads and opens every key.
     pub async fn load(store: &Store, seal: &SealKeys) -> Result<Self, StoreError> {
-        let now = Utc::now();
+        let now = clock::now();
         Ok(Self {
             access: SigningSet::open(store.signing_rows(Purpose::Access).await?, seal, now)?,
             assertion: SigningSet::open(store.signing_rows(Purpose::Assertion).await?, seal, now)?,

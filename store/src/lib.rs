@@ -11,6 +11,7 @@
 
 mod accounts;
 mod backup;
+pub mod clock;
 mod db;
 mod error;
 mod feed;

@@ -1,6 +1,6 @@
 //! `portcullis keys generate|rotate`.
 
-use chrono::{TimeDelta, Utc};
+use chrono::TimeDelta;
 use identity::MasterKey;
 
 use super::{block_on, open, rng, say};
@@ -23,7 +23,7 @@ pub(crate) fn rotate(place: &Place) -> Result<(), Failure> {
         // A token signed a moment ago must be verifiable until it expires, on clocks that differ.
         let retire_after = TimeDelta::from_std(config.settings.tokens.access_ttl).unwrap_or(TimeDelta::days(1))
             + TimeDelta::minutes(5);
-        foundation.rotate(retire_after, &mut rng, Utc::now()).await?;
+        foundation.rotate(retire_after, &mut rng, store::clock::now()).await?;
         for (purpose, kid) in foundation.current_kids().await? {
             say(&format!("{purpose}: now signing with {kid}"));
         }

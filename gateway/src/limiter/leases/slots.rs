@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use policies::slots::{Hand, Take};
+use policies::slots::{Ask, Hand, Take, most_spare};
 use tokio::{
     sync::{Notify, futures::OwnedNotified},
     time::{sleep, timeout},
@@ -25,8 +25,11 @@ use crate::{
 
 /// How often Redis hears what is held: several times within [`policies::slots::LIFE`].
 const RENEW: Duration = Duration::from_secs(2);
-/// How long what is too much is kept all the same, so that a burst is not followed by a word for each of its requests.
-const LINGER: Duration = Duration::from_millis(250);
+/// How long what is too much is kept all the same, so that a burst is not followed by a word for each of its requests; where nothing may be
+/// kept unused, it is not.
+const LINGER: Duration = Duration::from_millis(100);
+/// Within this all keepers tell Redis what they hold when it is back, and not all at once.
+const RETURN: Duration = Duration::from_millis(500);
 
 /// What is held of one concurrency limit for one caller.
 #[derive(Default)]
@@ -127,6 +130,7 @@ impl Leases {
 
     async fn tell_until_idle(self: Arc<Self>, keeper: Keeper) {
         loop {
+            let back = self.lender.back.notified();
             if !self.is_away() {
                 self.tell(&keeper).await;
             }
@@ -135,14 +139,17 @@ impl Leases {
             }
             tokio::select! {
                 () = keeper.rest() => {}
-                () = self.lender.back.notified() => {}
+                () = back => sleep(RETURN.mul_f32(fastrand::f32())).await,
             }
         }
     }
 
     async fn tell(&self, keeper: &Keeper) {
         let sent = self.epoch.elapsed();
+        let is_settling = self.is_settling();
         let asked = keeper.settle(|slots, held| (held.most, held.hand.ask(held.most, slots, held.waiting, sent)));
+        // Others have not told yet what they hold: more would be theirs.
+        let asked = asked.map(|(most, ask)| (most, if is_settling { Ask { need: 0, more: 0, ..ask } } else { ask }));
         let Some((most, ask)) = asked else { return };
         let answer = timeout(PATIENCE, self.lender.slots(&keeper.place, most, &ask)).await;
         let now = self.epoch.elapsed();
@@ -213,13 +220,19 @@ impl Keeper {
         is_done != Some(false)
     }
 
+    fn linger(&self) -> Duration {
+        let keeps_none = self.settle(|_, held| most_spare(held.most) == 0) == Some(true);
+        if keeps_none { Duration::ZERO } else { LINGER }
+    }
+
     async fn rest(&self) {
         tokio::select! {
             () = self.wake.short.notified() => {}
-            () = sleep(RENEW) => {}
+            // Not all in step.
+            () = sleep(RENEW.mul_f32(0.75 + fastrand::f32() / 4.0)) => {}
             () = self.wake.loose.notified() => tokio::select! {
                 () = self.wake.short.notified() => {}
-                () = sleep(LINGER) => {}
+                () = sleep(self.linger()) => {}
             },
         }
     }

@@ -8,22 +8,26 @@ use std::{
     time::Instant,
 };
 
+use crate::{Store, StoreError};
 use chrono::{DateTime, TimeDelta, Utc};
-use store::{Store, StoreError};
 
 /// A node whose clock is off by less keeps it: the answer's own way takes time, and clocks that are kept in step differ by less.
 const TOLERATED: TimeDelta = TimeDelta::seconds(2);
+
+/// A database that is off by more is taken to be the one that is wrong: a clock that is followed anywhere brings back what has expired.
+const FOLLOWED: TimeDelta = TimeDelta::minutes(15);
 
 /// How many microseconds the database's clock is ahead of the system's. There is one clock for the process.
 static AHEAD: AtomicI64 = AtomicI64::new(0);
 
 /// The time of day.
-pub(crate) fn now() -> DateTime<Utc> {
+#[must_use]
+pub fn now() -> DateTime<Utc> {
     Utc::now() + TimeDelta::microseconds(AHEAD.load(Ordering::Relaxed))
 }
 
 /// Asks the database, and says how many seconds its clock is ahead, as far as that is followed. On SQLite nobody else has to agree.
-pub(crate) async fn learn(store: &Store) -> Result<i64, StoreError> {
+pub async fn learn(store: &Store) -> Result<i64, StoreError> {
     let began = Instant::now();
     let Some(told) = store.time().await? else { return Ok(0) };
     let (took, heard) = (TimeDelta::from_std(began.elapsed()).unwrap_or(TimeDelta::MAX), Utc::now());
@@ -31,6 +35,13 @@ pub(crate) async fn learn(store: &Store) -> Result<i64, StoreError> {
         return Ok(TimeDelta::microseconds(AHEAD.load(Ordering::Relaxed)).num_seconds());
     }
     let ahead = told - (heard - took / 2);
+    if ahead.abs() > FOLLOWED {
+        tracing::error!(
+            seconds = ahead.num_seconds(),
+            "the database's clock is too far from this machine's to be followed"
+        );
+        return Ok(TimeDelta::microseconds(AHEAD.load(Ordering::Relaxed)).num_seconds());
+    }
     let followed = if ahead.abs() < TOLERATED { TimeDelta::zero() } else { ahead };
     let before = AHEAD.swap(followed.num_microseconds().unwrap_or_default(), Ordering::Relaxed);
     if (followed - TimeDelta::microseconds(before)).abs() >= TOLERATED {
