@@ -139,7 +139,11 @@ impl Leases {
             }
             tokio::select! {
                 () = keeper.rest() => {}
-                () = back => sleep(RETURN.mul_f32(fastrand::f32())).await,
+                () = back => tokio::select! {
+                    // Whoever waits is not kept waiting.
+                    () = keeper.wake.short.notified() => {}
+                    () = sleep(RETURN.mul_f32(fastrand::f32())) => {}
+                },
             }
         }
     }
