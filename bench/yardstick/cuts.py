@@ -69,6 +69,16 @@ class Crowd:
         return path
 
 
+def filled(crowd, path, count, lines):
+    """A gateway to which each of `count` callers has come once, and what it was like: idle and after, resident bytes, CPU."""
+    gateway = c.ours(crowd.rig, crowd.data, "HS256")
+    loads.http1(crowd.rig, gateway, PUBLIC, 5000)
+    idle = gateway.rss_bytes()
+    come = loads.measured(gateway, loads.http1, crowd.rig, gateway, path, count, lines)
+    after = gateway.rss_bytes()
+    return gateway, {"idle": idle, "after": after, "added": after - idle, "come": come}
+
+
 def memory(crowd, sizes, again=100_000, most=300_000):
     """Resident memory and hit rate when `sizes` different callers come, by chance, with the cache as shipped (100,000)."""
     found = {}
@@ -77,21 +87,20 @@ def memory(crowd, sizes, again=100_000, most=300_000):
         first = range(size) if size <= most else chance.sample(range(size), most)
         lines = crowd.lines(f"first-{size}", first)
         then = crowd.lines(f"then-{size}", (chance.randrange(size) for _ in range(min(again, max(size, 1000)))))
-        gateway = c.ours(crowd.rig, crowd.data, "HS256")
-        loads.http1(crowd.rig, gateway, PUBLIC, 5000)
-        idle = gateway.rss_bytes()
-        come = loads.measured(gateway, loads.http1, crowd.rig, gateway, COUNTED, len(first), lines)
-        full = gateway.rss_bytes()
+        uncounted, known = filled(crowd, UNCOUNTED, len(first), lines)
+        uncounted.stop()
+        gateway, full = filled(crowd, COUNTED, len(first), lines)
+        come = full.pop("come")
         before = [counter(gateway, f"portcullis_credential_cache_{kind}_total") for kind in ("hits", "misses")]
         back = loads.measured(gateway, loads.http1, crowd.rig, gateway, COUNTED, again, then)
         after = [counter(gateway, f"portcullis_credential_cache_{kind}_total") for kind in ("hits", "misses")]
         hits, misses = (b - a for a, b in zip(before, after, strict=True))
-        found[str(size)] = {
-            "callers_first": len(first), "idle": idle, "after": full, "added": full - idle, "end": gateway.rss_bytes(),
+        found[str(size)] = full | {
+            "callers_first": len(first), "added_uncounted": known["added"], "end": gateway.rss_bytes(),
             "hit_rate": hits / max(1, hits + misses), "cold_cpu_us": come["cpu_us"], "mixed_cpu_us": back["cpu_us"],
             "errors": come["errors"] + back["errors"],
         }  # fmt: skip
-        say(f"{size:,} callers: {(full - idle) / 2**20:.1f} MiB more, hit rate {found[str(size)]['hit_rate']:.3f}")
+        say(f"{size:,} callers: {full['added'] / 2**20:.1f} MiB more, hit rate {found[str(size)]['hit_rate']:.3f}")
         gateway.stop()
         lines.unlink(), then.unlink()
     return found

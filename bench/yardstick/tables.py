@@ -76,12 +76,13 @@ def cold(found):
 def memory(found):
     yield "### Memory and hit rate\n"
     yield "The cache as shipped, 100,000 entries; tokens HS256. Each of `first` callers comes once; then come 100,000 requests of callers"
-    yield "by chance, whose hit rate is told. The target for 100,000 is 120 MB more at most, the stretch 80 MB.\n"
+    yield "by chance, whose hit rate is told. The target for 100,000 is 120 MB more at most, the stretch 80 MB. Beside it what they add on a route"
+    yield "without limits, where nothing is kept of them but who they are and our word for the upstream.\n"
     yield from head(
-        "callers", "first", "MiB idle", "MiB more", "MiB at the end", "hit rate", "CPU µs, first", "CPU µs, then"
+        "callers", "first", "MiB idle", "MiB more", "without limits", "MiB at the end", "hit rate", "CPU µs, first", "CPU µs, then"
     )
     for size, one in found.items():
-        memories = (mib(one[name]) for name in ("idle", "added", "end"))
+        memories = (mib(one[name]) for name in ("idle", "added", "added_uncounted", "end"))
         spent = (f"{one[name]:.0f}" for name in ("cold_cpu_us", "mixed_cpu_us"))
         yield row(f"{int(size):,}", f"{one['callers_first']:,}", *memories, f"{one['hit_rate']:.3f}", *spent)
     yield ""

@@ -3,6 +3,7 @@
 //! Hashing costs tens of milliseconds and 19 MiB; running it off the async threads, a few at a time, is the caller's part.
 
 use argon2::{Algorithm, Argon2, Params, PasswordHasher, PasswordVerifier, Version, password_hash::phc};
+use base64::{Engine, prelude::BASE64_STANDARD_NO_PAD};
 use rand::CryptoRng;
 use zeroize::Zeroizing;
 
@@ -138,9 +139,7 @@ impl Hasher {
         }
         let own = Params::new(memory_kib, iterations, parallelism, None).map_err(|_| PasswordError::Params)?;
         let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, own);
-        // The hash of the empty password, which no `Password` is: nothing matches it.
-        let decoy = hash_with(&argon2, b"", &[0; SALT_BYTES]).ok_or(PasswordError::Params)?;
-        Ok(Self { argon2, params, decoy })
+        Ok(Self { argon2, params, decoy: decoy(params) })
     }
 
     /// Hashes a password with a fresh salt.
@@ -151,7 +150,7 @@ impl Hasher {
         let mut salt = [0; SALT_BYTES];
         rng.fill_bytes(&mut salt);
         hash_with(&self.argon2, password.0.as_bytes(), &salt)
-            .expect("the parameters were tried in `new`, and neither salt nor password can be out of range")
+            .expect("the parameters were checked in `new`, and neither salt nor password can be out of range")
     }
 
     /// Checks a password against a stored hash. A hash that cannot be read, or that asks for more than we are ready to
@@ -186,6 +185,13 @@ impl Hasher {
             && (params.m_cost(), params.t_cost(), params.p_cost()) == (own.memory_kib, own.iterations, own.parallelism);
         if same { Verdict::Match } else { Verdict::MatchNeedsRehash }
     }
+}
+
+/// A hash of nothing: no password's comes out as zeros. Not computed, since the memory of it would stay in use for no reason.
+fn decoy(Argon2Params { memory_kib, iterations, parallelism }: Argon2Params) -> PasswordHash {
+    let zeros = |bytes: &[u8]| BASE64_STANDARD_NO_PAD.encode(bytes);
+    let (salt, hash) = (zeros(&[0; SALT_BYTES]), zeros(&[0; Params::DEFAULT_OUTPUT_LEN]));
+    PasswordHash(format!("$argon2id$v=19$m={memory_kib},t={iterations},p={parallelism}${salt}${hash}"))
 }
 
 fn hash_with(argon2: &Argon2<'_>, password: &[u8], salt: &[u8]) -> Option<PasswordHash> {

@@ -38,6 +38,8 @@ use crate::{
 
 /// How long a request waits for Redis, in all.
 pub(super) const PATIENCE: Duration = Duration::from_millis(20);
+/// How often it is looked for while it answers: well within half of [`slots::LIFE`].
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How often a Redis that did not answer is tried.
 const TRY_EVERY: Duration = Duration::from_millis(100);
 /// How long a start waits for it.
@@ -170,26 +172,35 @@ impl Lender {
         }
     }
 
-    /// Notices when it is back, for as long as the process lives.
+    /// Notices when it is back, for as long as the process lives; and when it has gone while nobody asks for anything, since how
+    /// long it was away decides whether others are waited for.
     pub(super) async fn watch(&self) {
         let (mut failures, mut last) = (0, String::new());
         loop {
-            if !self.is_away() {
-                failures = 0;
-                self.gone.notified().await;
+            if failures == 0 && !self.is_away() {
+                tokio::select! {
+                    () = self.gone.notified() => {}
+                    () = sleep(LOOK_EVERY) => {}
+                }
             }
             match self.look().await {
-                Ok(()) => self.settle().await,
+                Ok(()) => {
+                    failures = 0;
+                    if self.is_away() {
+                        self.settle().await;
+                    }
+                }
                 Err(why) => {
+                    failures += 1;
+                    if failures % ENOUGH == 0 {
+                        self.has_gone(&why);
+                        // It may never tell that its other end is gone.
+                        *self.line.lock() = None;
+                    }
                     // Each reason is told once, and not ten times a second.
                     if why != last {
                         tracing::warn!(why, "shared limits cannot be asked for yet");
                         last = why;
-                    }
-                    failures += 1;
-                    if failures % ENOUGH == 0 {
-                        // It may never tell that its other end is gone.
-                        *self.line.lock() = None;
                     }
                     sleep(TRY_EVERY).await;
                 }

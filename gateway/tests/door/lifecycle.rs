@@ -32,6 +32,13 @@ fn the_first_start_makes_what_is_needed_and_says_how_to_go_on() {
 }
 
 #[test]
+fn what_is_in_use_is_not_rounded_up_to_huge_pages() {
+    let mut platform = Platform::start();
+    let status = fs::read_to_string(format!("/proc/{}/status", platform.gateway().pid())).unwrap();
+    assert!(!status.contains("THP_enabled:\t1"), "{status}");
+}
+
+#[test]
 fn a_master_key_that_others_can_read_is_refused() {
     let setup = Setup::default();
     let folder = setup.folder();

@@ -189,6 +189,17 @@ fn with_a_dead_redis_nobody_is_let_through_where_so_it_was_said() {
 }
 
 #[test]
+fn an_outage_is_noticed_although_nobody_asks_for_anything() {
+    let (database, redis) = (Database::new("unasked"), Redis::start());
+    redis.is_old();
+    let [node] = some(|| refusing(&database, &redis));
+    redis.signal("-STOP");
+    eventually("the freeze to be noticed", || node.metric("portcullis_limits_away") == 1);
+    redis.signal("-CONT");
+    has_redis(&node);
+}
+
+#[test]
 fn addresses_are_counted_together_and_an_empty_redis_lends_nothing_for_a_window() {
     let (database, redis) = (Database::new("addresses"), Redis::start());
     redis.is_old();

@@ -36,7 +36,7 @@ impl Busy {
         let busy = self.clone();
         let backend = Backend::start(move |_, stream| {
             busy.most.fetch_max(busy.now.fetch_add(1, SeqCst) + 1, SeqCst);
-            thread::park_timeout(Duration::from_millis(30));
+            thread::park_timeout(Duration::from_millis(60));
             busy.now.fetch_sub(1, SeqCst);
             busy.served.fetch_add(1, SeqCst);
             drop(stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"));
@@ -96,7 +96,7 @@ fn three_gateways_have_in_flight_what_one_may_while_redis_freezes_forgets_and_a_
             });
         }
         let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            busy.until_more(50, "slots to be used");
+            eventually("all slots to be used at once", || busy.most.load(SeqCst) >= MOST);
             redis.signal("-STOP");
             eventually("the freeze to be noticed", || nodes[0].metric("portcullis_limits_away") == 1);
             redis.signal("-CONT");
