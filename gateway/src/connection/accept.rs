@@ -3,11 +3,11 @@
 //! Pingora's own listeners know no cap, no deadline before the first request and no PROXY protocol (DEPENDENCIES §1.6), so ours
 //! accept, and hand it each connection.
 
-use std::{future::Future, io, net::SocketAddr, os::fd::AsRawFd, pin::pin, sync::Arc, time::Duration};
+use std::{future::Future, io, net::SocketAddr, os::fd::AsRawFd, sync::Arc, time::Duration};
 
 use ipnet::IpNet;
 use pingora::{
-    apps::{HttpServerApp, ReusedHttpStream, ServerApp},
+    apps::{HttpServerApp, ReusedHttpStream},
     protocols::{SocketDigest, http::ServerSession, l4::socket, tls::SslDigest},
 };
 use tokio::{
@@ -21,6 +21,7 @@ use super::{
     client_certificate::ClientCertificate,
     gate::{Entered, Gate},
     guarded::{Digests, Guarded},
+    http2,
     proxy_protocol::{self, NotProxied},
     stream,
     tls::TlsServer,
@@ -157,7 +158,7 @@ impl<A: HttpServerApp + Send + Sync + 'static> Listener<A> {
     /// Hands the connection to Pingora, request by request.
     async fn converse(&self, guarded: Guarded) {
         if guarded.is_http2() {
-            return self.converse_http2(guarded).await;
+            return http2::converse(&self.app, guarded, &self.stop, &self.metrics).await;
         }
         cut::one_by_one(self.converse_http1(guarded)).await;
     }
@@ -178,18 +179,6 @@ impl<A: HttpServerApp + Send + Sync + 'static> Listener<A> {
             }
             done = self.app.process_new_http(session, &self.stop).await;
         }
-    }
-
-    async fn converse_http2(&self, guarded: Guarded) {
-        let ending = guarded.retire();
-        let mut stop = self.stop.clone();
-        let watch = ending.subscribe();
-        let mut serving = pin!(self.app.process_new(Box::new(guarded), &watch));
-        tokio::select! {
-            _ = &mut serving => return,
-            _ = stop.wait_for(|stop| *stop) => drop(ending.send_replace(true)),
-        }
-        serving.await;
     }
 }
 

@@ -183,7 +183,7 @@ impl Guarded {
         }
     }
 
-    fn client(&self) -> Option<String> {
+    pub(super) fn client(&self) -> Option<String> {
         self.digests.socket.peer_addr()?.as_inet().map(|client| client.ip().to_string())
     }
 

@@ -3,7 +3,7 @@
 //! ```text
 //! accept ──► gate ──► proxy_protocol ──► tls ──► guarded ──► Pingora
 //!            caps     whose connection           │ http1 (head, body): HTTP/1 read strictly, one request at a time
-//!                                                │ frames: HTTP/2 frames counted
+//!                                                │ http2: requests side by side; frames: counted
 //!                                                └ deadlines; farewell: the answer to what cannot be read
 //! ```
 //!
@@ -21,6 +21,7 @@ pub(crate) mod guarded;
 mod half_closed;
 pub(crate) mod head;
 pub(crate) mod http1;
+mod http2;
 pub(crate) mod proxy_protocol;
 mod stream;
 pub(crate) mod tls;

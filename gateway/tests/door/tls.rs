@@ -332,6 +332,34 @@ fn an_http2_head_that_does_not_end_in_time_ends_the_connection() {
     assert_eq!(platform.metric(r#"portcullis_connections_refused_total{reason="request_timeout"}"#), 3);
 }
 
+/// The first byte of every block of fields in an answer: `:status` by its index (RFC 7541 appendix A).
+fn statuses(mut frames: &[u8]) -> Vec<u8> {
+    let mut found = Vec::new();
+    while let Some((&[high, middle, low, kind, ..], rest)) = frames.split_first_chunk::<9>() {
+        let length = usize::from(high) << 16 | usize::from(middle) << 8 | usize::from(low);
+        found.extend(rest.first().filter(|_| kind == 1));
+        frames = rest.get(length..).unwrap_or_default();
+    }
+    found
+}
+
+#[test]
+fn http2_heads_that_name_no_host_or_two_are_refused_and_counted_and_others_go_on() {
+    let platform = Setup::default().edit("gateway.toml", "keepalive = \"60s\"", "keepalive = \"500ms\"").start();
+    // GET, http, /, and then: nothing; user information; two hosts; as it should be.
+    let heads: [&[u8]; 4] = [b"", b"\x41\x03a@b", b"\x0f\x17\x01a\x0f\x17\x01b", b"\x41\x01x"];
+    let frames = heads.iter().zip((1_u8..).step_by(2)).flat_map(|(head, stream)| {
+        let mut headers = frame(1, stream, &[&[0x82, 0x86, 0x84], *head].concat());
+        headers[4] = 0x5;
+        headers
+    });
+    let mut answers = statuses(&http2(platform.http, &frames.collect::<Vec<_>>()));
+    answers.sort_unstable();
+    // 400, three times, and 404.
+    assert_eq!(answers, [0x8c, 0x8c, 0x8c, 0x8d]);
+    assert_eq!(platform.metric(r#"portcullis_connections_refused_total{reason="http2_head"}"#), 3);
+}
+
 #[test]
 fn too_many_fields_are_refused_in_http2_as_well() {
     let platform = Platform::start();
