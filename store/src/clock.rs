@@ -31,24 +31,41 @@ pub async fn learn(store: &Store) -> Result<i64, StoreError> {
     let began = Instant::now();
     let Some(told) = store.time().await? else { return Ok(0) };
     let (took, heard) = (TimeDelta::from_std(began.elapsed()).unwrap_or(TimeDelta::MAX), Utc::now());
-    if took > TOLERATED {
-        return Ok(TimeDelta::microseconds(AHEAD.load(Ordering::Relaxed)).num_seconds());
-    }
-    let ahead = told - (heard - took / 2);
-    if ahead.abs() > FOLLOWED {
-        tracing::error!(
-            seconds = ahead.num_seconds(),
-            "the database's clock is too far from this machine's to be followed"
-        );
-        return Ok(TimeDelta::microseconds(AHEAD.load(Ordering::Relaxed)).num_seconds());
-    }
-    let followed = if ahead.abs() < TOLERATED { TimeDelta::zero() } else { ahead };
-    let before = AHEAD.swap(followed.num_microseconds().unwrap_or_default(), Ordering::Relaxed);
-    if (followed - TimeDelta::microseconds(before)).abs() >= TOLERATED {
-        tracing::warn!(
-            seconds = followed.num_seconds(),
-            "the database's clock is ahead of this machine's, and is followed"
-        );
+    let before = TimeDelta::microseconds(AHEAD.load(Ordering::Relaxed));
+    let followed = follow(told - (heard - took / 2), took, before);
+    AHEAD.store(followed.num_microseconds().unwrap_or_default(), Ordering::Relaxed);
+    if (followed - before).abs() >= TOLERATED {
+        tracing::warn!(ahead = followed.num_seconds(), "the database's clock is followed, and not this machine's");
     }
     Ok(followed.num_seconds())
+}
+
+/// What is followed from now on of a clock that seems to be so much `ahead`, when to ask it `took` so long.
+fn follow(ahead: TimeDelta, took: TimeDelta, before: TimeDelta) -> TimeDelta {
+    if took > TOLERATED {
+        return before;
+    }
+    if ahead.abs() > FOLLOWED {
+        tracing::error!(
+            ahead = ahead.num_seconds(),
+            "the database's clock is too far from this machine's to be followed"
+        );
+        return before;
+    }
+    if ahead.abs() < TOLERATED { TimeDelta::zero() } else { ahead }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_is_followed_that_is_off_by_more_than_the_way_to_it_and_by_less_than_a_quarter_of_an_hour() {
+        let (quick, before) = (TimeDelta::milliseconds(5), TimeDelta::seconds(77));
+        let followed = |seconds| follow(TimeDelta::seconds(seconds), quick, before).num_seconds();
+        assert_eq!([1, -1, 2, -300, 900].map(followed), [0, 0, 2, -300, 900]);
+        assert_eq!([901, -901, i64::from(i32::MAX)].map(followed), [77; 3]);
+        // Who knows when it looked at its clock.
+        assert_eq!(follow(TimeDelta::seconds(300), TimeDelta::seconds(3), before), before);
+    }
 }
