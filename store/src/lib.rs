@@ -2,7 +2,7 @@
 //!
 //! [`Store`] is the way in. Each query is one text that serves both engines (`db`); each file holds the questions about one
 //! kind of record: `accounts`, `sessions`, `keys`, `signing`, `outbox`,
-//! `one_time`, `lockout`. Every write that matters to the door appends to the
+//! `one_time`, `lockout`, `audit`. Every write that matters to the door appends to the
 //! change feed (`feed`) in its own transaction. `grants` are the door's look-ups, one query each; `retention`
 //! deletes what is over, `backup` saves and restores everything. [`Keyring`] opens the
 //! signing keys.
@@ -10,6 +10,7 @@
 //! Left to others: what may be done (`policies`), what a credential proves (`identity`), caching (`gateway`).
 
 mod accounts;
+mod audit;
 mod backup;
 pub mod clock;
 mod db;
@@ -29,6 +30,7 @@ mod sessions;
 mod signing;
 
 pub use accounts::{Account, AccountChange, NewAccount, ProfileChange, Status};
+pub use audit::{Audit, AuditEvent, AuditFault, AuditFilter, AuditReport};
 pub use backup::{BackupError, Receipt, restore};
 pub use db::{PoolSettings, Store};
 pub use error::StoreError;
