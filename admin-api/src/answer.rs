@@ -20,7 +20,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use crate::{body::MAX_BODY, error::ApiError};
 
 /// Set by the door on every request; ends up in its access log, ours and the caller's hands.
-const REQUEST_ID: &str = "x-request-id";
+pub(crate) const REQUEST_ID: &str = "x-request-id";
 
 /// Puts the limits and the last word around a router.
 pub(crate) fn around(router: Router) -> Router {

@@ -15,6 +15,7 @@ use crate::{
     error::ApiError,
     mail::{Letter, Said},
     office::Office,
+    trail,
     visitor::Visitor,
 };
 
@@ -58,6 +59,9 @@ impl Attempt {
         let turn = office.turns.of(&account).await;
         let (device, network) = (visitor.device(), visitor.address.map(network_of));
         let facts = office.store.login_facts(email, device.as_ref(), network.as_deref()).await?;
+        if let Some(facts) = &facts {
+            trail::about(facts.account.id.uuid());
+        }
         let knows_device = facts.as_ref().is_some_and(|facts| facts.knows_device);
         let knows_network = facts.as_ref().is_some_and(|facts| facts.knows_network);
         let place = match (device, &network) {

@@ -13,7 +13,7 @@ use policies::{
     roles::{Permission, covers},
 };
 
-use crate::{error::ApiError, office::Office};
+use crate::{error::ApiError, office::Office, trail};
 
 /// Our signed word (DESIGN §2).
 pub(crate) const ASSERTION: &str = "x-gateway-assertion";
@@ -42,6 +42,8 @@ pub(crate) trait Need {
 pub(crate) enum ManageAccount {}
 /// To manage other people's accounts.
 pub(crate) enum ManageUsers {}
+/// To read what happened.
+pub(crate) enum ReadAudit {}
 /// To put a new configuration in force.
 pub(crate) enum ReloadConfig {}
 
@@ -52,6 +54,11 @@ impl Need for ManageAccount {
 
 impl Need for ManageUsers {
     const PERMISSION: &'static str = "users:manage";
+    const OF_EVERYBODY: bool = false;
+}
+
+impl Need for ReadAudit {
+    const PERMISSION: &'static str = "audit:read";
     const OF_EVERYBODY: bool = false;
 }
 
@@ -88,7 +95,9 @@ impl FromRequestParts<Arc<Office>> for Caller {
         let claims: AssertionClaims =
             identity::verify(token, &keys.assertion.keys, &office.assertion_rules, office.now())
                 .map_err(|error| ApiError::BadAssertion(error.to_string()))?;
-        Principal::try_from(claims).map(Self).map_err(|error| ApiError::BadAssertion(error.to_string()))
+        let principal = Principal::try_from(claims).map_err(|error| ApiError::BadAssertion(error.to_string()))?;
+        trail::by(principal.account.uuid());
+        Ok(Self(principal))
     }
 }
 

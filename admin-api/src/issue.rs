@@ -7,7 +7,7 @@ use store::{Account, NewSession, Origin};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::{error::ApiError, office::Office, user::User};
+use crate::{error::ApiError, office::Office, trail, user::User};
 
 /// What whoever logs in, registers or refreshes is given (RFC 6749 §5.1).
 #[derive(Serialize, ToSchema)]
@@ -33,6 +33,8 @@ impl Office {
         origin: Origin<'_>,
         now: DateTime<Utc>,
     ) -> Result<TokenPair, ApiError> {
+        trail::by(account.id.uuid());
+        trail::about(account.id.uuid());
         let session = SessionId::new(Uuid::now_v7());
         let refresh = fresh_refresh_token();
         self.store

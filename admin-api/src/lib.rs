@@ -8,6 +8,7 @@
 //!                                     ├─ hashing.rs  passwords, off the async threads, a few at a time
 //!                                     ├─ visitor.rs  from where, and in which browser
 //!                                     ├─ attempt.rs  how often somebody has guessed
+//!                                     ├─ trail.rs   what is written down of it
 //!                                     ├─ mail/       what people are told who are not there
 //!                                     └─ issue.rs    token pairs
 //! ```
@@ -31,12 +32,13 @@ mod metrics;
 mod office;
 mod openapi;
 mod routes;
+mod trail;
 mod user;
 mod visitor;
 
 use std::sync::Arc;
 
-use axum::Router;
+use axum::{Router, middleware::from_fn_with_state};
 pub use mail::{
     MailError, MailSettings, MailTransport, Mailer, Security, SmtpSettings, TemplateFault, Templates, is_sender,
 };
@@ -44,10 +46,14 @@ pub use office::{AccountSettings, Clock, Hooks, Lockout, Office, OfficeError, Re
 use utoipa::OpenApi as _;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
+use crate::trail::{Trail, written_down};
+
 /// Every endpoint of the office.
 pub fn router(office: Arc<Office>) -> Router {
     let (endpoints, document) = described();
-    answer::around(endpoints.with_state(office).merge(routes::docs::router(&document)))
+    let trail = Arc::new(Trail::new(Arc::clone(&office), &document));
+    let endpoints = endpoints.with_state(office).layer(from_fn_with_state(trail, written_down));
+    answer::around(endpoints.merge(routes::docs::router(&document)))
 }
 
 /// The API's `OpenAPI` document, which `GET /openapi.json` answers with.
@@ -83,6 +89,7 @@ fn described() -> (Router<Arc<Office>>, utoipa::openapi::OpenApi) {
         .routes(routes!(routes::list_users::list_users))
         .routes(routes!(routes::change_user::change_user))
         .routes(routes!(routes::unlock_user::unlock_user))
+        .routes(routes!(routes::list_audit::list_audit))
         .routes(routes!(routes::reload_config::reload_config))
         .routes(routes!(routes::jwks::jwks))
         .routes(routes!(routes::health::health))

@@ -13,6 +13,7 @@ pub(crate) struct OfficeMetrics {
     lockouts: IntCounterVec,
     confirmations: IntCounterVec,
     resets: IntCounterVec,
+    pub(crate) unwritten: IntCounter,
     pub(crate) hashes: IntCounter,
     pub(crate) hashes_waiting: IntGauge,
     pub(crate) hashes_refused: IntCounter,
@@ -55,6 +56,11 @@ impl OfficeMetrics {
                 "portcullis_password_resets_total",
                 "Password resets by outcome (asked, ok, refused).",
             )?,
+            unwritten: IntCounter::new(
+                "portcullis_audit_failures_total",
+                "Events that could not be added to the audit trail.",
+            )
+            .and_then(|c| registered(r, c))?,
             hashes: IntCounter::new("portcullis_password_hashes_total", "Passwords hashed or checked.")
                 .and_then(|c| registered(r, c))?,
             hashes_waiting: IntGauge::new(

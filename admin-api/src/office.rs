@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use identity::{Argon2Params, LockRules, Password, PasswordHash, PasswordRules, SealKeys, TokenRules, TokenType};
 use policies::Policy;
 use prometheus::Registry;
-use store::{Confirmed, Keyring, Store};
+use store::{Audit, Confirmed, Keyring, Store};
 
 use crate::{
     attempt::Turns,
@@ -132,6 +132,7 @@ pub enum OfficeError {
 /// The account service, ready to be served by [`crate::router`].
 pub struct Office {
     pub(crate) store: Store,
+    pub(crate) audit: Arc<Audit>,
     pub(crate) keys: Arc<ArcSwap<Keyring>>,
     pub(crate) settings: Settings,
     pub(crate) hooks: Arc<dyn Hooks>,
@@ -152,6 +153,7 @@ impl Office {
         store: Store,
         keys: Arc<ArcSwap<Keyring>>,
         seal: Arc<SealKeys>,
+        audit: Arc<Audit>,
         settings: Settings,
         hooks: Arc<dyn Hooks>,
         registry: &Registry,
@@ -165,6 +167,7 @@ impl Office {
             turns: Turns::new(),
             clock: Clock::system(),
             store,
+            audit,
             keys,
             settings,
             hooks,

@@ -17,7 +17,7 @@ use uuid::Uuid;
 use crate::office::Office;
 
 /// Set by the door; nobody else can.
-const CLIENT: &str = "x-gateway-client";
+pub(crate) const CLIENT: &str = "x-gateway-client";
 /// `__Host-`: browsers take it from this very host alone, over TLS alone (RFC 6265bis §4.1.3.2).
 const SECURE_COOKIE: &str = "__Host-portcullis-device";
 const PLAIN_COOKIE: &str = "portcullis-device";

@@ -59,6 +59,11 @@ enum Command {
         #[command(flatten)]
         place: Place,
     },
+    /// Verify that nothing in the audit trail was altered or removed.
+    Audit {
+        #[command(subcommand)]
+        step: AuditStep,
+    },
     /// Make fresh secrets, or rotate the signing keys of a running platform.
     Keys {
         #[command(subcommand)]
@@ -132,6 +137,16 @@ pub(crate) enum MigrateStep {
     Revert,
 }
 
+/// What to do with the audit trail.
+#[derive(Subcommand, Clone)]
+pub(crate) enum AuditStep {
+    /// Look at every event of every chain, and name what was altered or is missing (exit code 1).
+    ///
+    /// Keep the digest that it prints somewhere else: of the same events it is the same, and only a database that was replaced by an
+    /// older copy of itself lacks events without a fault.
+    Verify(Place),
+}
+
 /// What to do with keys.
 #[derive(Subcommand, Clone)]
 pub(crate) enum KeysStep {
@@ -167,6 +182,7 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
         Command::Migrate { step, place } => cmd::migrate::run(step, &place),
         Command::Backup { to, place } => cmd::backup::save(&to, &place),
         Command::Restore { from, place } => cmd::backup::restore(&from, &place),
+        Command::Audit { step: AuditStep::Verify(place) } => cmd::audit::verify(&place),
         Command::Keys { step: KeysStep::Generate } => cmd::keys::generate(),
         Command::Keys { step: KeysStep::Rotate(place) } => cmd::keys::rotate(&place),
         Command::DemoUpstream { listen } => cmd::demo_upstream::run(listen),

@@ -13,7 +13,8 @@ use anyhow::{Context, anyhow};
 use chrono::{DateTime, TimeDelta, Utc};
 use identity::{MasterKey, SealKeys, SecretText};
 use rand::CryptoRng;
-use store::{Change, Keyring, PoolSettings, Purpose, Store, StoreError};
+use store::{Audit, AuditEvent, Change, Keyring, PoolSettings, Purpose, Store, StoreError};
+use uuid::Uuid;
 
 use crate::{
     cli::Failure,
@@ -27,6 +28,7 @@ const RETRY_EVERY: Duration = Duration::from_secs(1);
 pub(crate) struct Foundation {
     pub(crate) store: Store,
     pub(crate) seal: Arc<SealKeys>,
+    pub(crate) audit: Arc<Audit>,
     pub(crate) keyring: Keyring,
     /// The last change before anything was read: whatever changes after it is heard.
     pub(crate) last_change: Option<Change>,
@@ -60,7 +62,8 @@ impl Foundation {
                     .context("the signing keys cannot be opened; is this the master key they were sealed with?"),
             )
         })?;
-        Ok(Self { store, seal, keyring, last_change })
+        let audit = Arc::new(Audit::new(store.clone(), Arc::clone(&seal)));
+        Ok(Self { store, seal, audit, keyring, last_change })
     }
 
     /// Moves every signing key one step on: next to current, current to retiring.
@@ -76,6 +79,12 @@ impl Foundation {
         Ok(())
     }
 
+    /// Writes down what a command has done, to whom, and that it was a command: whoever can type it needs no account.
+    pub(crate) async fn write_down(&self, event: &str, subject: Option<Uuid>) -> anyhow::Result<()> {
+        self.audit.add(of_command(event, subject)).await.context("it is done, but could not be written down")?;
+        Ok(self.audit.seal().await?)
+    }
+
     /// The keys that sign now.
     pub(crate) async fn current_kids(&self) -> anyhow::Result<[(&'static str, String); 2]> {
         let keyring = Keyring::load(&self.store, &self.seal).await?;
@@ -83,6 +92,21 @@ impl Foundation {
             ("access", keyring.access.current.kid().to_owned()),
             ("assertion", keyring.assertion.current.kid().to_owned()),
         ])
+    }
+}
+
+/// An event that nobody's request has caused.
+pub(crate) fn of_command(event: &str, subject: Option<Uuid>) -> AuditEvent {
+    AuditEvent {
+        id: Uuid::now_v7(),
+        at: store::clock::now(),
+        event: event.to_owned(),
+        outcome: "ok".to_owned(),
+        actor: None,
+        subject,
+        address: None,
+        request_id: None,
+        details: None,
     }
 }
 

@@ -156,7 +156,7 @@ pub async fn build(folder: ConfigFolder, config: Config, data: &Path, take_over:
     // Until it is listened to, SIGHUP ends the process.
     let hangup = signal(SignalKind::hangup()).context("signals cannot be heard")?;
     let process = office::Process::new(&reloader, &rules, &readiness);
-    let sealed = (Arc::clone(&keys), foundation.seal);
+    let sealed = (Arc::clone(&keys), foundation.seal, Arc::clone(&foundation.audit));
     let (office, mailer) = office::open(&settings, foundation.store.clone(), sealed, process, &metrics.registry, data)?;
     let streams = Streams::new(Arc::clone(&directory), metrics.streams.clone());
     let door = Door {
@@ -175,9 +175,13 @@ pub async fn build(folder: ConfigFolder, config: Config, data: &Path, take_over:
     };
     let mut background = vec![
         serving::in_background("change feed", feed.follow()),
-        serving::in_background("reload", reloader.watch(hangup)),
+        serving::in_background("reload", reloader.watch(hangup, Arc::clone(&foundation.audit))),
         serving::in_background("housekeeping", housekeeping(limiter, directory, metrics.clone())),
-        serving::in_background("retention", retention::keep_to(settings.retention, foundation.store, metrics.clone())),
+        serving::in_background(
+            "retention",
+            retention::keep_to(settings.retention, foundation.store, Arc::clone(&foundation.audit), metrics.clone()),
+        ),
+        serving::in_background("audit", retention::seal_audit(foundation.audit)),
         serving::in_background("streams", Arc::clone(&streams).watch_over()),
         serving::in_background("account service", socket.serve(office)),
         serving::in_background("mail", mailer.carry()),

@@ -17,7 +17,7 @@ use async_trait::async_trait;
 use identity::SealKeys;
 use policies::Policy;
 use prometheus::Registry;
-use store::{Keyring, Store};
+use store::{Audit, Keyring, Store};
 use tokio::net::UnixListener;
 
 use crate::{
@@ -50,7 +50,7 @@ impl Process {
 pub(crate) fn open(
     settings: &Settings,
     store: Store,
-    (keys, seal): (Arc<ArcSwap<Keyring>>, Arc<SealKeys>),
+    (keys, seal, audit): (Arc<ArcSwap<Keyring>>, Arc<SealKeys>, Arc<Audit>),
     process: Process,
     registry: &Registry,
     data: &Path,
@@ -72,7 +72,7 @@ pub(crate) fn open(
         lockout: settings.lockout,
         mail: settings.mail.settings(accounts, data),
     };
-    let office = Office::new(store, keys, seal, settings, Arc::new(process), registry);
+    let office = Office::new(store, keys, seal, audit, settings, Arc::new(process), registry);
     let office = office.context("the account service cannot open")?.with_clock(Clock::new(store::clock::now));
     let office = Arc::new(office);
     let mailer = Mailer::new(&office);

@@ -8,6 +8,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use arc_swap::ArcSwap;
 use notify::{RecursiveMode, Watcher};
 use policies::cases;
+use store::Audit;
 use tokio::{
     signal::unix::Signal,
     sync::{Mutex, mpsc},
@@ -15,6 +16,7 @@ use tokio::{
 
 use crate::{
     config::{ConfigFolder, Settings, load},
+    foundation::of_command,
     metrics::Metrics,
     snapshot::Snapshot,
 };
@@ -96,7 +98,7 @@ impl Reloader {
     }
 
     /// Reloads whenever the folder changes or SIGHUP comes, for as long as the process lives.
-    pub(crate) async fn watch(self: Arc<Self>, mut hangup: Signal) {
+    pub(crate) async fn watch(self: Arc<Self>, mut hangup: Signal, audit: Arc<Audit>) {
         let (notice, mut changes) = mpsc::channel(1);
         let watcher = match &self.folder {
             ConfigFolder::Embedded => None,
@@ -114,7 +116,11 @@ impl Reloader {
                 }
             }
             // The outcome is in the log and the metrics.
-            drop(self.reload().await);
+            if self.reload().await.is_ok()
+                && let Err(error) = audit.add(of_command("reload_config", None)).await
+            {
+                tracing::error!(%error, "an event is missing in the audit trail");
+            }
         }
     }
 }

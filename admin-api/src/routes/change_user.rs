@@ -22,6 +22,7 @@ use crate::{
     error::ApiError,
     form::Form,
     office::Office,
+    trail,
     user::User,
 };
 
@@ -71,6 +72,12 @@ pub(crate) async fn change_user(
     }
     let change = request.parse(&office.hooks.policy())?;
     tracing::info!(by = %caller.0.account, account = %id, ?change, "an account is changed");
+    for (name, value) in [("role", &change.role), ("tier", &change.tier)] {
+        value.iter().for_each(|value| trail::detail(name, value.as_str()));
+    }
+    if let Some(status) = change.status {
+        trail::detail("status", status.word());
+    }
     match office.store.change_account(id, change, office.now()).await {
         Ok(account) => Ok(Json(account.into())),
         Err(StoreError::NotFound) => Err(NO_ACCOUNT),

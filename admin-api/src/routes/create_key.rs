@@ -17,6 +17,7 @@ use crate::{
     form::Form,
     key::{MAX_KEYS, NewlyMade},
     office::Office,
+    trail,
 };
 
 /// A key's life in days, at least and at most.
@@ -60,6 +61,7 @@ pub(crate) async fn create_key(
     let scopes = caller.hand_out(wanted.scopes)?;
     let now = office.now();
     let (key, new) = fresh_key(&caller, wanted.name, scopes, wanted.lifetime.map(|lifetime| now + lifetime), now);
+    trail::about(new.id.uuid());
     let record = office.store.create_key(new).await?;
     Ok((StatusCode::CREATED, Json(NewlyMade::new(&key, record))))
 }

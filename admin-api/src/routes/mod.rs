@@ -10,6 +10,7 @@ pub(crate) mod end_other_sessions;
 pub(crate) mod end_session;
 pub(crate) mod health;
 pub(crate) mod jwks;
+pub(crate) mod list_audit;
 pub(crate) mod list_keys;
 pub(crate) mod list_sessions;
 pub(crate) mod list_users;

@@ -16,6 +16,7 @@ use crate::{
     error::ApiError,
     issue::{TokenPair, fresh_refresh_token},
     office::Office,
+    trail,
 };
 
 /// A token to be exchanged.
@@ -62,7 +63,11 @@ async fn exchange(office: &Office, shown: &str) -> Result<TokenPair, ApiError> {
         )
         .await?;
     match outcome {
-        RefreshOutcome::Rotated { session, account } => Ok(office.pair(account, session, &next, now)),
+        RefreshOutcome::Rotated { session, account } => {
+            trail::by(account.id.uuid());
+            trail::about(session.uuid());
+            Ok(office.pair(account, session, &next, now))
+        }
         RefreshOutcome::Reused => Err(ApiError::RefreshReused),
         RefreshOutcome::Unknown => Err(ApiError::RefreshRefused),
         RefreshOutcome::Expired => Err(ApiError::RefreshExpired),

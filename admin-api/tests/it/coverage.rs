@@ -18,9 +18,10 @@ enum Who {
 }
 use Who::{Account, Administrator, Anyone};
 
-const ENDPOINTS: [(&str, &str, Who); 27] = [
+const ENDPOINTS: [(&str, &str, Who); 28] = [
     ("GET", "/.well-known/jwks.json", Anyone),
     ("POST", "/admin/config/reload", Administrator),
+    ("GET", "/admin/audit", Administrator),
     ("GET", "/admin/users", Administrator),
     ("PATCH", "/admin/users/{id}", Administrator),
     ("GET", "/auth/api-keys", Account),

@@ -32,7 +32,7 @@ use policies::{
 use prometheus::Registry;
 use serde_json::{Value, json};
 use sqlx::{Connection as _, Executor as _};
-use store::{AccountChange, Keyring, PoolSettings, Standing, Store};
+use store::{AccountChange, Audit, Keyring, PoolSettings, Standing, Store};
 use tower::ServiceExt as _;
 
 pub(crate) const ISSUER: &str = "https://door.test";
@@ -43,6 +43,7 @@ pub(crate) const PASSWORD: &str = "correct horse battery";
 pub(crate) struct House {
     pub(crate) store: Store,
     pub(crate) keys: Arc<ArcSwap<Keyring>>,
+    pub(crate) audit: Arc<Audit>,
     pub(crate) registry: Registry,
     mailer: Mailer,
     hooks: Arc<TestHooks>,
@@ -133,10 +134,19 @@ impl House {
             Arc::new(TestHooks { policy: Arc::new(policy()), reload: Mutex::new(reload), status: Mutex::default() });
         let mut settings = settings(MailTransport::File(folder.path().join("outbox")));
         change(&mut settings);
-        let office = Office::new(store.clone(), Arc::clone(&keys), seal, settings, Arc::clone(&hooks) as _, &registry);
+        let audit = Arc::new(Audit::new(store.clone(), Arc::clone(&seal)));
+        let office = Office::new(
+            store.clone(),
+            Arc::clone(&keys),
+            seal,
+            Arc::clone(&audit),
+            settings,
+            Arc::clone(&hooks) as _,
+            &registry,
+        );
         let office = Arc::new(office.unwrap().with_clock(clock));
         let mailer = Mailer::new(&office);
-        Self { store, keys, registry, mailer, hooks, router: admin_api::router(office), ahead, folder }
+        Self { store, keys, audit, registry, mailer, hooks, router: admin_api::router(office), ahead, folder }
     }
 
     /// The office's time.

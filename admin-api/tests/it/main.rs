@@ -7,6 +7,7 @@
 
 mod accounts;
 mod administration;
+mod audit;
 mod bad_input;
 mod coverage;
 mod forgery;

@@ -10,7 +10,10 @@ use store::{AccountChange, NewAccount, StoreError};
 use uuid::Uuid;
 
 use super::{block_on, open, rng, say};
-use crate::cli::{CreateAdmin, Failure};
+use crate::{
+    cli::{CreateAdmin, Failure},
+    foundation::Foundation,
+};
 
 /// The role that administers; `config/roles.toml` says what it may do.
 const ROLE: &str = "admin";
@@ -52,13 +55,14 @@ pub(crate) fn run(create: &CreateAdmin) -> Result<(), Failure> {
                 // Whoever can reach the database needs no mail to be believed.
                 let confirmed = foundation.store.confirm_account(account.id, now).await;
                 confirmed.context("the account was made, but its address could not be confirmed")?;
+                foundation.write_down("create_admin", Some(account.id.uuid())).await?;
                 say(&format!("created administrator {} ({})", account.email, account.id));
                 if let Some(made) = made {
                     say(&format!("password: {made}"));
                     say("It is shown this once; change it by POST /auth/change-password.");
                 }
             }
-            Err(StoreError::EmailTaken) => promote(&foundation.store, &email).await?,
+            Err(StoreError::EmailTaken) => promote(&foundation, &email).await?,
             Err(error) => return Err(Failure::Other(error.into())),
         }
         Ok(())
@@ -66,11 +70,13 @@ pub(crate) fn run(create: &CreateAdmin) -> Result<(), Failure> {
 }
 
 /// The address has an account already: it gets the role and keeps its password.
-async fn promote(store: &store::Store, email: &Email) -> anyhow::Result<()> {
+async fn promote(foundation: &Foundation, email: &Email) -> anyhow::Result<()> {
+    let store = &foundation.store;
     let (account, _) = store.login_by_email(email).await?.context("the account is gone")?;
     let change = AccountChange { role: Some(ROLE.to_owned()), ..AccountChange::default() };
     store.change_account(account.id, change, Utc::now()).await?;
     store.confirm_account(account.id, Utc::now()).await?;
+    foundation.write_down("create_admin", Some(account.id.uuid())).await?;
     say(&format!("{} exists already: made administrator, password unchanged", account.email));
     Ok(())
 }

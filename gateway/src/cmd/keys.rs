@@ -24,6 +24,7 @@ pub(crate) fn rotate(place: &Place) -> Result<(), Failure> {
         let retire_after = TimeDelta::from_std(config.settings.tokens.access_ttl).unwrap_or(TimeDelta::days(1))
             + TimeDelta::minutes(5);
         foundation.rotate(retire_after, &mut rng, store::clock::now()).await?;
+        foundation.write_down("rotate_keys", None).await?;
         for (purpose, kid) in foundation.current_kids().await? {
             say(&format!("{purpose}: now signing with {kid}"));
         }

@@ -1,5 +1,6 @@
 //! What each command does, and the few things that commands share: the run time, the database and the terminal.
 
+pub(crate) mod audit;
 pub(crate) mod backup;
 pub(crate) mod check;
 pub(crate) mod create_admin;

@@ -201,6 +201,7 @@ impl Reader<'_, '_> {
             sessions: at_least_a_day(&raw.sessions, 30 * 86_400),
             mails: at_least_a_day(&raw.mails, 30 * 86_400),
             attempts: at_least_a_day(&raw.attempts, 7 * 86_400),
+            audit: at_least_a_day(&raw.audit, 365 * 86_400),
         }
     }
 

@@ -84,6 +84,8 @@ pub struct Retention {
     pub mails: Duration,
     /// How long one-time tokens and failed logins are kept after their end.
     pub attempts: Duration,
+    /// How long events of the audit trail are kept.
+    pub audit: Duration,
 }
 
 /// `[listen]`.

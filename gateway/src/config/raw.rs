@@ -177,6 +177,8 @@ pub(super) struct Retention {
     pub(super) mails: Given<DurationText>,
     /// One-time tokens that are over, and failed logins; 7d by default.
     pub(super) attempts: Given<DurationText>,
+    /// Events of the audit trail; 365d by default.
+    pub(super) audit: Given<DurationText>,
 }
 
 /// What gateways on one database share beside it.

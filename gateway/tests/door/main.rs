@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 mod attack;
+mod audit;
 mod backends;
 mod browser;
 mod changes;

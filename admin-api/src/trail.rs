@@ -1,0 +1,131 @@
+//! What becomes an event of the audit trail: every request that could change something, by the operation it asked for.
+//!
+//! A new endpoint is written down without a word of its own. What only its handler knows (which account, which role) it adds by
+//! [`about`], [`by`] and [`detail`]. Requests that were not understood are no events; neither is what only reads.
+
+use std::{cell::RefCell, collections::HashMap, sync::Arc};
+
+use axum::{
+    extract::{MatchedPath, Request, State},
+    http::{HeaderMap, Method, StatusCode},
+    middleware::Next,
+    response::Response,
+};
+use serde_json::{Map, Value};
+use store::AuditEvent;
+use utoipa::openapi::OpenApi;
+use uuid::Uuid;
+
+use crate::{answer::REQUEST_ID, error::ApiError, office::Office, visitor::CLIENT};
+
+/// Asked by machines all day, and proves nothing about a person.
+const UNWRITTEN: &str = "validate";
+
+tokio::task_local! {
+    static NOTED: RefCell<Noted>;
+}
+
+/// What handlers know of the request under way.
+#[derive(Default)]
+struct Noted {
+    actor: Option<Uuid>,
+    subject: Option<Uuid>,
+    details: Map<String, Value>,
+}
+
+/// Which operation a method and path are.
+pub(crate) struct Trail {
+    office: Arc<Office>,
+    operations: HashMap<(Method, String), String>,
+}
+
+/// It is done to this account, key or session.
+pub(crate) fn about(subject: Uuid) {
+    note(|noted| noted.subject = Some(subject));
+}
+
+/// This account does it.
+pub(crate) fn by(actor: Uuid) {
+    note(|noted| noted.actor = Some(actor));
+}
+
+/// What else there is to know. Nothing that opens anything, and no address of mail.
+pub(crate) fn detail(name: &str, value: impl Into<Value>) {
+    note(|noted| drop(noted.details.insert(name.to_owned(), value.into())));
+}
+
+/// Outside of a request, as in the tests of a function, nothing is written down.
+fn note(act: impl FnOnce(&mut Noted)) {
+    NOTED.try_with(|noted| act(&mut noted.borrow_mut())).ok();
+}
+
+// === impl Trail ===
+
+impl Trail {
+    pub(crate) fn new(office: Arc<Office>, document: &OpenApi) -> Self {
+        let document = serde_json::to_value(document).expect("the document is JSON, and is served as such");
+        let paths = document["paths"].as_object().into_iter().flatten();
+        let operations = paths.flat_map(|(path, item)| {
+            item.as_object().into_iter().flatten().filter_map(|(method, operation)| {
+                let method = method.to_uppercase().parse().ok()?;
+                Some(((method, path.clone()), operation["operationId"].as_str()?.to_owned()))
+            })
+        });
+        Self { operations: operations.collect(), office }
+    }
+
+    /// What a request asks for, if that is ever written down.
+    fn operation(&self, request: &Request) -> Option<&str> {
+        let path = request.extensions().get::<MatchedPath>()?;
+        let operation = self.operations.get(&(request.method().clone(), path.as_str().to_owned()))?;
+        (request.method() != Method::GET && operation != UNWRITTEN).then_some(operation.as_str())
+    }
+}
+
+/// Serves a request, and writes down what came of it before anybody is told.
+pub(crate) async fn written_down(State(trail): State<Arc<Trail>>, request: Request, next: Next) -> Response {
+    let Some(event) = trail.operation(&request).map(str::to_owned) else { return next.run(request).await };
+    let text = |headers: &HeaderMap, name| headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+    let (address, request_id) = (text(request.headers(), CLIENT), text(request.headers(), REQUEST_ID));
+    let named = request.uri().path().split('/').find_map(|segment| Uuid::try_parse(segment).ok());
+    let (response, noted) = NOTED
+        .scope(RefCell::default(), async {
+            let response = next.run(request).await;
+            (response, NOTED.with(RefCell::take))
+        })
+        .await;
+    let Some(outcome) = outcome(&response) else { return response };
+    let event = AuditEvent {
+        id: Uuid::now_v7(),
+        at: trail.office.now(),
+        event,
+        outcome,
+        actor: noted.actor,
+        subject: noted.subject.or(named),
+        address,
+        request_id,
+        details: (!noted.details.is_empty()).then(|| Value::Object(noted.details).to_string()),
+    };
+    if let Err(error) = trail.office.audit.add(event).await {
+        trail.office.metrics.unwritten.inc();
+        tracing::error!(%error, "an event is missing in the audit trail");
+    }
+    response
+}
+
+/// `ok`, or why not; `None` where nothing happened that anybody would ask for.
+fn outcome(response: &Response) -> Option<String> {
+    let status = response.status();
+    let Some(error) = response.extensions().get::<Arc<ApiError>>() else {
+        return (status.is_success() || status.is_redirection()).then(|| "ok".to_owned());
+    };
+    let is_refusal = [
+        StatusCode::UNAUTHORIZED,
+        StatusCode::FORBIDDEN,
+        StatusCode::NOT_FOUND,
+        StatusCode::CONFLICT,
+        StatusCode::TOO_MANY_REQUESTS,
+    ];
+    let is_event = is_refusal.contains(&status) || matches!(**error, ApiError::LinkRefused);
+    is_event.then(|| error.face().code.to_owned())
+}

@@ -1,0 +1,110 @@
+//! The audit trail: what changes something is in it with who, what and from where, and what only reads is not.
+
+use serde_json::{Value, json};
+
+use crate::house::{House, PASSWORD, Shown};
+
+/// Every event so far, the oldest first: what, how it ended, by whom and to whom.
+async fn events(house: &House, administrator: &Shown<'_>) -> Vec<Value> {
+    let answer = house.get("/admin/audit?limit=200", *administrator).await;
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    let mut items = answer.body["items"].as_array().unwrap().clone();
+    items.reverse();
+    items
+}
+
+fn told(event: &Value) -> (&str, &str) {
+    (event["event"].as_str().unwrap(), event["outcome"].as_str().unwrap())
+}
+
+#[tokio::test]
+async fn what_changes_something_is_written_down_and_what_reads_is_not() {
+    let house = House::open().await;
+    let administrator = house.administrator("root@example.com").await;
+    let before = events(&house, &administrator.shown()).await.len();
+    let ada = house.register("ada@example.com").await;
+    let id = ada.id.to_string();
+    let login = |password: &str| json!({ "email": "ADA@example.com", "password": password });
+    house.post("/auth/login", Shown::Nothing, login("wrong horse")).await;
+    house.post("/auth/login", Shown::Nothing, json!({ "email": "nobody@example.com", "password": PASSWORD })).await;
+    house.post("/auth/login", Shown::Nothing, login(PASSWORD)).await;
+    house.post("/auth/login", Shown::Nothing, json!({ "unknown": 1 })).await;
+    house.post("/auth/validate", Shown::Nothing, json!({ "token": "x" })).await;
+    house.get("/auth/me", ada.shown()).await;
+    let key = house.post("/auth/api-keys", ada.shown(), json!({ "name": "ci" })).await.body;
+    let change = json!({ "role": "helpdesk", "status": "active" });
+    house.call("PATCH", &format!("/admin/users/{id}"), administrator.shown(), change.clone()).await;
+    house.call("PATCH", &format!("/admin/users/{id}"), ada.shown(), change).await;
+    let events = events(&house, &administrator.shown()).await.split_off(before);
+    assert_eq!(
+        events.iter().map(told).collect::<Vec<_>>(),
+        [
+            ("register", "ok"),
+            ("login", "invalid_credentials"),
+            ("login", "invalid_credentials"),
+            ("login", "ok"),
+            ("create_key", "ok"),
+            ("change_user", "ok"),
+            ("change_user", "own_account"),
+        ]
+    );
+    let who = |number: usize| (events[number]["actor"].clone(), events[number]["subject"].clone());
+    let (ada, root) = (json!(id), json!(administrator.id.to_string()));
+    assert_eq!(who(0), (ada.clone(), ada.clone()));
+    // It was aimed at her, and nobody knows by whom; at an address without an account there is nobody to name.
+    assert_eq!(who(1), (Value::Null, ada.clone()));
+    assert_eq!(who(2), (Value::Null, Value::Null));
+    assert_eq!(who(4), (ada.clone(), key["id"].clone()));
+    assert_eq!(who(5), (root, ada.clone()));
+    assert_eq!(events[5]["details"], json!({ "role": "helpdesk", "status": "active" }));
+    let text = serde_json::to_string(&events).unwrap();
+    for secret in ["example.com", PASSWORD, key["key"].as_str().unwrap()] {
+        assert!(!text.contains(secret), "{text}");
+    }
+    let report = house.audit.verify().await.unwrap();
+    assert_eq!((report.faults.len(), report.events), (0, u64::try_from(before + events.len()).unwrap()));
+}
+
+#[tokio::test]
+async fn it_is_said_from_where_and_under_which_request() {
+    let house = House::open().await;
+    let administrator = house.administrator("root@example.com").await;
+    house
+        .post(
+            "/auth/login",
+            Shown::Header("x-gateway-client", "203.0.113.7"),
+            json!({ "email": "a@b.c", "password": PASSWORD }),
+        )
+        .await;
+    house
+        .post("/auth/login", Shown::Header("x-request-id", "r-7"), json!({ "email": "a@b.c", "password": PASSWORD }))
+        .await;
+    let events = events(&house, &administrator.shown()).await;
+    let [.., one, other] = &events[..] else { panic!("{events:?}") };
+    assert_eq!((&one["address"], &other["request_id"]), (&json!("203.0.113.7"), &json!("r-7")));
+}
+
+#[tokio::test]
+async fn events_are_found_page_by_page_and_by_what_they_are() {
+    let house = House::open().await;
+    let administrator = house.administrator("root@example.com").await;
+    let ada = house.register("ada@example.com").await;
+    for _ in 0..4 {
+        house
+            .post("/auth/login", Shown::Nothing, json!({ "email": "ada@example.com", "password": "wrong horse" }))
+            .await;
+    }
+    let get = async |query: &str| house.get(&format!("/admin/audit?{query}"), administrator.shown()).await;
+    let failed = format!("event=login&outcome=invalid_credentials&subject={}", ada.id);
+    let first = get(&format!("{failed}&limit=3")).await.body;
+    assert_eq!(first["items"].as_array().unwrap().len(), 3);
+    let cursor = first["next_cursor"].as_str().unwrap();
+    let last = get(&format!("{failed}&cursor={cursor}")).await.body;
+    assert_eq!((last["items"].as_array().unwrap().len(), &last["next_cursor"]), (1, &Value::Null));
+    assert_eq!(get("since=2999-01-01T00:00:00Z").await.body["items"], json!([]));
+    assert_eq!(get("until=2001-01-01T00:00:00Z").await.body["items"], json!([]));
+    for wrong in ["limit=0", "limit=201", "actor=x", "since=yesterday", "cursor=x", "email=a", "limit=1&limit=1"] {
+        assert_eq!(get(wrong).await.status, 400, "{wrong}");
+    }
+    assert_eq!(house.get("/admin/audit", ada.shown()).await.status, 403);
+}

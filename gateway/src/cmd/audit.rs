@@ -1,0 +1,22 @@
+//! `portcullis audit verify`.
+
+use anyhow::anyhow;
+
+use super::{block_on, open, say, say_error};
+use crate::cli::{Failure, Place};
+
+/// Looks at every event, and says what is wrong.
+pub(crate) fn verify(place: &Place) -> Result<(), Failure> {
+    block_on(1, async {
+        let (_, foundation) = open(place).await?;
+        let report = foundation.audit.verify().await.map_err(|error| Failure::Other(error.into()))?;
+        for fault in &report.faults {
+            say_error(&fault.to_string());
+        }
+        say(&format!("{} events in {} chains, digest {}", report.events, report.chains, report.digest));
+        match report.faults.len() {
+            0 => Ok(()),
+            wrong => Err(Failure::Other(anyhow!("the audit trail has {wrong} faults"))),
+        }
+    })
+}
