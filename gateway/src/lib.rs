@@ -177,11 +177,7 @@ pub async fn build(folder: ConfigFolder, config: Config, data: &Path, take_over:
         serving::in_background("change feed", feed.follow()),
         serving::in_background("reload", reloader.watch(hangup, Arc::clone(&foundation.audit))),
         serving::in_background("housekeeping", housekeeping(limiter, directory, metrics.clone())),
-        serving::in_background(
-            "retention",
-            retention::keep_to(settings.retention, foundation.store, Arc::clone(&foundation.audit), metrics.clone()),
-        ),
-        serving::in_background("audit", retention::seal_audit(foundation.audit)),
+        serving::in_background("retention", retention::keep_to(settings.retention, foundation.audit, metrics.clone())),
         serving::in_background("streams", Arc::clone(&streams).watch_over()),
         serving::in_background("account service", socket.serve(office)),
         serving::in_background("mail", mailer.carry()),

@@ -1,30 +1,36 @@
-//! Deletes what is kept no longer (`[retention]`), a little each hour, on every node: who comes second finds nothing to do.
+//! Deletes what is kept no longer (`[retention]`), a little each hour, on every node: who comes second finds nothing to do. Seals the audit
+//! trail each second.
 
 use std::{sync::Arc, time::Duration};
 
 use chrono::TimeDelta;
-use store::{Audit, Store, StoreError};
+use store::{Audit, StoreError};
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::{config::Retention, metrics::Metrics};
 
 const EVERY: Duration = Duration::from_hours(1);
+/// Of what came after, a crash lets the end be cut off unseen.
+const SEAL_EVERY: Duration = Duration::from_secs(1);
 
-/// Deletes for as long as the process lives.
-pub(crate) async fn keep_to(retention: Retention, store: Store, audit: Arc<Audit>, metrics: Metrics) {
+/// Deletes, and seals how far the audit trail has come, for as long as the process lives.
+pub(crate) async fn keep_to(retention: Retention, audit: Arc<Audit>, metrics: Metrics) {
+    tokio::join!(delete(retention, &audit, metrics), seal(&audit));
+}
+
+async fn delete(retention: Retention, audit: &Audit, metrics: Metrics) {
     let mut ticks = interval(EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        if let Err(error) = forget(&retention, &store, &audit, &metrics).await {
+        if let Err(error) = forget(&retention, audit, &metrics).await {
             tracing::warn!(%error, "what is over could not be deleted; it is tried again in an hour");
         }
     }
 }
 
-/// Seals how far the audit trail has come, each second that it went on, for as long as the process lives.
-pub(crate) async fn seal_audit(audit: Arc<Audit>) {
-    let mut ticks = interval(Duration::from_secs(1));
+async fn seal(audit: &Audit) {
+    let mut ticks = interval(SEAL_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
@@ -34,7 +40,8 @@ pub(crate) async fn seal_audit(audit: Arc<Audit>) {
     }
 }
 
-async fn forget(retention: &Retention, store: &Store, audit: &Audit, metrics: &Metrics) -> Result<(), StoreError> {
+async fn forget(retention: &Retention, audit: &Audit, metrics: &Metrics) -> Result<(), StoreError> {
+    let store = audit.store();
     let before = |kept| store::clock::now() - TimeDelta::from_std(kept).unwrap_or(TimeDelta::MAX);
     let changes = store.forget_changes(before(retention.changes)).await?;
     metrics.store.forgotten.with_label_values(&["changes"]).inc_by(changes);

@@ -73,7 +73,9 @@ pub(crate) async fn change_user(
     let change = request.parse(&office.hooks.policy())?;
     tracing::info!(by = %caller.0.account, account = %id, ?change, "an account is changed");
     for (name, value) in [("role", &change.role), ("tier", &change.tier)] {
-        value.iter().for_each(|value| trail::detail(name, value.as_str()));
+        if let Some(value) = value {
+            trail::detail(name, value.as_str());
+        }
     }
     if let Some(status) = change.status {
         trail::detail("status", status.word());

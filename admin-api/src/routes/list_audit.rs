@@ -28,14 +28,14 @@ const MAX_LIMIT: u32 = 200;
 /// One page.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Events {
-    items: Vec<Event>,
+    items: Vec<Entry>,
     /// Give it as `cursor` for the next page; `null` on the last.
     next_cursor: Option<String>,
 }
 
 /// Something that happened.
 #[derive(Serialize, ToSchema)]
-pub(crate) struct Event {
+pub(crate) struct Entry {
     id: Uuid,
     at: DateTime<Utc>,
     /// The operation that was asked for, as this document names it, or the command that was typed.
@@ -87,12 +87,12 @@ pub(crate) async fn list_audit(
     let wanted = Wanted::read(&uri)?;
     let page = office.store.list_audit(&wanted.filter, wanted.after, wanted.limit.unwrap_or(LIMIT)).await?;
     Ok(Json(Events {
-        items: page.items.into_iter().map(Event::from).collect(),
+        items: page.items.into_iter().map(Entry::from).collect(),
         next_cursor: page.next.map(|cursor| cursor.to_string()),
     }))
 }
 
-impl From<AuditEvent> for Event {
+impl From<AuditEvent> for Entry {
     fn from(event: AuditEvent) -> Self {
         let AuditEvent { id, at, event, outcome, actor, subject, address, request_id, details } = event;
         let details = details.and_then(|text| serde_json::from_str(&text).ok());

@@ -145,7 +145,8 @@ async fn events_are_found_by_what_they_are(database: &Database) {
         AuditFilter { subject: Some(key), ..AuditFilter::default() },
         AuditFilter { since: Some(at(50)), ..AuditFilter::default() },
     ] {
-        assert_eq!(found(filter.clone()).await, [special.clone()], "{filter:?}");
+        let (said, found) = (format!("{filter:?}"), found(filter).await);
+        assert!(matches!(&found[..], [one] if *one == special), "{said}: {found:?}");
     }
     assert_eq!(found(AuditFilter { until: Some(at(50)), ..AuditFilter::default() }).await.len(), 3);
     // A page at a time, the latest first.
