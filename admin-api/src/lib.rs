@@ -8,6 +8,7 @@
 //!                                     ├─ hashing.rs  passwords, off the async threads, a few at a time
 //!                                     ├─ visitor.rs  from where, and in which browser
 //!                                     ├─ attempt.rs  how often somebody has guessed
+//!                                     ├─ second_factor.rs, proof.rs  what is shown besides, and anew
 //!                                     ├─ mail/       what people are told who are not there
 //!                                     └─ issue.rs    token pairs
 //! ```
@@ -30,7 +31,9 @@ mod mail;
 mod metrics;
 mod office;
 mod openapi;
+mod proof;
 mod routes;
+mod second_factor;
 mod user;
 mod visitor;
 
@@ -72,6 +75,13 @@ fn described() -> (Router<Arc<Office>>, utoipa::openapi::OpenApi) {
         .routes(routes!(routes::reset_password::reset_password))
         .routes(routes!(routes::magic_link::magic_link))
         .routes(routes!(routes::consume_magic_link::consume_magic_link))
+        .routes(routes!(routes::verify_factor::verify_factor))
+        .routes(routes!(routes::list_factors::list_factors))
+        .routes(routes!(routes::enrol_totp::enrol_totp))
+        .routes(routes!(routes::confirm_totp::confirm_totp))
+        .routes(routes!(routes::renew_recovery_codes::renew_recovery_codes))
+        .routes(routes!(routes::remove_factor::remove_factor))
+        .routes(routes!(routes::reauthenticate::reauthenticate))
         .routes(routes!(routes::list_sessions::list_sessions))
         .routes(routes!(routes::end_session::end_session))
         .routes(routes!(routes::end_other_sessions::end_other_sessions))
@@ -83,6 +93,7 @@ fn described() -> (Router<Arc<Office>>, utoipa::openapi::OpenApi) {
         .routes(routes!(routes::list_users::list_users))
         .routes(routes!(routes::change_user::change_user))
         .routes(routes!(routes::unlock_user::unlock_user))
+        .routes(routes!(routes::reset_factors::reset_factors))
         .routes(routes!(routes::reload_config::reload_config))
         .routes(routes!(routes::jwks::jwks))
         .routes(routes!(routes::health::health))

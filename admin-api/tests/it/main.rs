@@ -14,6 +14,7 @@ mod guessing;
 mod house;
 mod keys;
 mod mails;
+mod mfa;
 mod outage;
 mod pages;
 mod passwords;

@@ -4,6 +4,7 @@
 mod accounts;
 mod backup;
 mod engines;
+mod factors;
 mod faults;
 mod feed;
 mod keys;
