@@ -10,7 +10,6 @@ use chrono::{DateTime, Utc};
 use identity::{AccountId, FactorId, OneTimePurpose, OneTimeToken, RecoveryCode, SecretDigest, SecretText, TotpSecret};
 use serde::{Deserialize, Serialize};
 use store::{Account, ChallengeSeed, FactorKind, FactorProof, FactorRecord};
-use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::{error::ApiError, office::Office};
@@ -44,7 +43,7 @@ pub(crate) struct Challenge {
 }
 
 /// The members that it adds to its problem (RFC 9457 §3.2).
-#[derive(Serialize, ToSchema)]
+#[derive(Serialize)]
 pub(crate) struct MfaRequired<'a> {
     /// Show it to `POST /auth/mfa/verify` with a code.
     mfa_token: &'a str,

@@ -1,15 +1,15 @@
 //! Second factors and recovery codes: what somebody shows besides a password, and that each serves once.
 //!
 //! A code is used by one statement that finds a later step than the last one accepted, or does not find it: of two who show the same code,
-//! on whatever nodes, one succeeds. What it buys is part of the same transaction. Which step a code is of is `identity`'s to say.
+//! on whatever nodes, one succeeds. What it buys is part of the same transaction (`challenges`). Which step a code is of is `identity`'s to say.
 
 use chrono::{DateTime, Utc};
-use identity::{AccountId, FactorId, OneTimePurpose, SecretDigest, SessionId};
+use identity::{AccountId, FactorId, SecretDigest, SessionId};
 use sqlx::FromRow;
 use uuid::Uuid;
 
 use crate::{
-    Account, NewMail, NewOneTime, NewSession, OneTime, SessionSeed, ShownOneTime, Store, StoreError, Subject,
+    NewMail, Store, StoreError, Subject,
     db::{Tx, on, on_tx, stored},
 };
 
@@ -88,30 +88,6 @@ pub struct Confirmation<'a> {
     pub notice: &'a NewMail,
     /// The time.
     pub now: DateTime<Utc>,
-}
-
-/// A token for whoever has yet to show a second factor.
-#[derive(Clone, Debug)]
-pub struct ChallengeSeed {
-    /// Its id.
-    pub id: Uuid,
-    /// Its digest.
-    pub digest: SecretDigest,
-    /// By what its owner has been known so far.
-    pub sealed: Vec<u8>,
-    /// When it is over.
-    pub expires_at: DateTime<Utc>,
-}
-
-/// What came of a second factor.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FactorLogin {
-    /// The session is open.
-    Opened,
-    /// The code had been used.
-    Used,
-    /// The token is no good any more.
-    TokenGone,
 }
 
 // === impl Store ===
@@ -289,75 +265,6 @@ impl Store {
         .await
     }
 
-    /// Notes that somebody has yet to show a second factor.
-    pub async fn challenge(
-        &self,
-        account: AccountId,
-        address: &str,
-        seed: &ChallengeSeed,
-        now: DateTime<Utc>,
-    ) -> Result<(), StoreError> {
-        self.bounded(async {
-            let mut tx = self.begin().await?;
-            tx.challenge(account, address, seed, now).await?;
-            self.commit(tx, &[], now).await
-        })
-        .await
-    }
-
-    /// Counts one attempt of whoever shows a token, before what is shown beside it is looked at; `None` if it is no good, or was shown
-    /// `most` times.
-    pub async fn take_attempt(
-        &self,
-        shown: &ShownOneTime,
-        most: i64,
-        now: DateTime<Utc>,
-    ) -> Result<Option<OneTime>, StoreError> {
-        const Q: &str = "UPDATE one_time_tokens SET attempts = attempts + 1 WHERE id = $1 AND purpose = $2 AND digest = $3 \
-                         AND used_at IS NULL AND expires_at > $4 AND attempts < $5 RETURNING account_id, address, sealed";
-        self.bounded(async {
-            let mut tx = self.begin().await?;
-            let found: Option<OneTime> = on_tx!(&mut tx, |c| sqlx::query_as(Q)
-                .bind(shown.id)
-                .bind(shown.purpose.word())
-                .bind(shown.digest.as_bytes().as_slice())
-                .bind(stored(now))
-                .bind(most)
-                .fetch_optional(c)
-                .await)?;
-            self.commit(tx, &[], now).await?;
-            Ok::<_, StoreError>(found)
-        })
-        .await
-    }
-
-    /// Uses a token and a proof to open a session: both are used, or neither.
-    pub async fn log_in_with_factor(
-        &self,
-        shown: &ShownOneTime,
-        account: &Account,
-        proof: &FactorProof,
-        seed: SessionSeed<'_>,
-        now: DateTime<Utc>,
-    ) -> Result<FactorLogin, StoreError> {
-        self.bounded(async {
-            let mut tx = self.begin().await?;
-            let token = tx.use_one_time(shown, now).await?;
-            if token.and_then(|token| token.account()) != Some(account.id) {
-                return Ok(FactorLogin::TokenGone);
-            }
-            // The account before its factors, as whoever removes one takes them.
-            let SessionSeed { id, refresh, refresh_expires_at, origin } = seed;
-            tx.insert_session(&NewSession { id, account, refresh, now, refresh_expires_at, origin }).await?;
-            if !tx.use_factor(account.id, proof, now).await? {
-                return Ok(FactorLogin::Used);
-            }
-            self.commit(tx, &[], now).await?;
-            Ok::<_, StoreError>(FactorLogin::Opened)
-        })
-        .await
-    }
-
     /// Uses a proof; says whether it could still be used.
     pub async fn use_factor(
         &self,
@@ -387,27 +294,6 @@ impl Tx {
         Ok(count > 0)
     }
 
-    pub(crate) async fn challenge(
-        &mut self,
-        account: AccountId,
-        address: &str,
-        seed: &ChallengeSeed,
-        now: DateTime<Utc>,
-    ) -> Result<(), StoreError> {
-        self.add_one_time(&NewOneTime {
-            id: seed.id,
-            purpose: OneTimePurpose::SecondFactor,
-            account: Some(account),
-            address,
-            digest: seed.digest,
-            binding: None,
-            sealed: Some(seed.sealed.clone()),
-            now,
-            expires_at: seed.expires_at,
-        })
-        .await
-    }
-
     /// A log-in that began before a factor was added or taken away must not end after it: `insert_session` asks for the account as it was.
     async fn touch_account(&mut self, account: AccountId, now: DateTime<Utc>) -> Result<(), StoreError> {
         const Q: &str = "UPDATE accounts SET updated_at = $2 WHERE id = $1";
@@ -420,7 +306,7 @@ impl Tx {
         if found == 0 { Err(StoreError::NotFound) } else { Ok(()) }
     }
 
-    async fn use_factor(
+    pub(crate) async fn use_factor(
         &mut self,
         account: AccountId,
         proof: &FactorProof,

@@ -2,7 +2,7 @@
 //!
 //! [`Store`] is the way in. Each query is one text that serves both engines (`db`); each file holds the questions about one
 //! kind of record: `accounts`, `sessions`, `keys`, `signing`, `outbox`,
-//! `one_time`, `factors`, `lockout`. Every write that matters to the door appends to the
+//! `one_time`, `factors`, `challenges`, `lockout`. Every write that matters to the door appends to the
 //! change feed (`feed`) in its own transaction. `grants` are the door's look-ups, one query each; `retention`
 //! deletes what is over, `backup` saves and restores everything. [`Keyring`] opens the
 //! signing keys.
@@ -11,6 +11,7 @@
 
 mod accounts;
 mod backup;
+mod challenges;
 pub mod clock;
 mod db;
 mod error;
@@ -31,9 +32,10 @@ mod signing;
 
 pub use accounts::{Account, AccountChange, NewAccount, ProfileChange, Status};
 pub use backup::{BackupError, Receipt, restore};
+pub use challenges::{ChallengeSeed, FactorLogin};
 pub use db::{PoolSettings, Store};
 pub use error::StoreError;
-pub use factors::{ChallengeSeed, Confirmation, FactorKind, FactorLogin, FactorProof, FactorRecord, NewFactor};
+pub use factors::{Confirmation, FactorKind, FactorProof, FactorRecord, NewFactor};
 pub use feed::{Change, Subject};
 pub use grants::{GrantFacts, Standing};
 pub use keyring::{Keyring, SigningSet};
