@@ -14,10 +14,15 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use policies::problem::{MEDIA_TYPE, Problem};
+use serde::Serialize;
 use tower::ServiceExt as _;
 use tower_http::catch_panic::CatchPanicLayer;
 
-use crate::{body::MAX_BODY, error::ApiError};
+use crate::{
+    body::MAX_BODY,
+    error::ApiError,
+    second_factor::{Challenge, MfaRequired},
+};
 
 /// Set by the door on every request; ends up in its access log, ours and the caller's hands.
 pub(crate) const REQUEST_ID: &str = "x-request-id";
@@ -74,19 +79,28 @@ fn log(error: &ApiError, request_id: Option<&str>) {
     }
 }
 
+/// A problem with the members that are its own (RFC 9457 §3.2).
+#[derive(Serialize)]
+struct Extended<'a> {
+    #[serde(flatten)]
+    problem: Problem,
+    #[serde(flatten)]
+    members: Option<MfaRequired<'a>>,
+}
+
 /// Writes the body; headers that the router set (`Allow`) stay.
 fn render(error: &ApiError, request_id: Option<String>, response: &mut Response) {
     let face = error.face();
     let mut problem =
         Problem::new(face.status.as_u16(), face.code, face.title, error.detail()).with_errors(error.fields());
     problem.request_id = request_id;
-    let body = serde_json::to_vec(&problem).expect("a problem is strings and a number");
+    let extended = Extended { problem, members: error.challenge().map(Challenge::members) };
+    let body = serde_json::to_vec(&extended).expect("a problem is strings and numbers");
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_LENGTH, body.len().into());
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
-    if face.status == axum::http::StatusCode::UNAUTHORIZED {
-        // RFC 9110 §15.5.2 wants a challenge with every 401.
-        headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    if let Some(challenge) = error.www_authenticate().and_then(|text| HeaderValue::try_from(&*text).ok()) {
+        headers.insert(header::WWW_AUTHENTICATE, challenge);
     }
     if let Some(seconds) = error.retry_after() {
         headers.insert(header::RETRY_AFTER, seconds.into());

@@ -15,6 +15,7 @@ use store::StoreError;
 use crate::{
     json::{JsonFault, MAX_DEPTH},
     key::MAX_KEYS,
+    second_factor::Challenge,
 };
 
 /// Seconds after which a caller whom we could not serve now may come again.
@@ -55,6 +56,19 @@ pub(crate) enum ApiError {
     /// Seconds until somebody is listened to again.
     #[error("too many failed logins; locked for {0} s")]
     Locked(u64),
+    #[error("a second factor is required")]
+    MfaRequired(Box<Challenge>),
+    #[error("the token for the second factor is no good")]
+    MfaTokenRefused,
+    #[error("the code is wrong, or was used before")]
+    InvalidCode,
+    #[error("what should show that it is the owner is wrong")]
+    WrongProof,
+    /// Seconds within which the session would have to have begun.
+    #[error("the session is older than {0} s, and nothing was shown")]
+    NotFresh(u64),
+    #[error("the caller has no session to do it in")]
+    SessionNeeded,
     #[error("the token or link is no good")]
     LinkRefused,
     #[error("the address has an account")]
@@ -126,6 +140,12 @@ impl ApiError {
             Self::AccountDisabled => (403, "account_disabled", "Account disabled"),
             Self::EmailUnverified => (403, "email_unverified", "Address not confirmed"),
             Self::Locked(_) => (429, "login_locked", "Too many failed logins"),
+            Self::MfaRequired(_) => (403, "mfa_required", "Second factor required"),
+            Self::MfaTokenRefused => (401, "invalid_mfa_token", "Invalid token"),
+            Self::InvalidCode => (401, "invalid_code", "Invalid code"),
+            Self::WrongProof => (403, "wrong_proof", "Wrong password or code"),
+            Self::NotFresh(_) => (401, "insufficient_user_authentication", "Authentication too old"),
+            Self::SessionNeeded => (403, "session_required", "Session required"),
             Self::LinkRefused => (400, "invalid_link", "Invalid link"),
             Self::EmailTaken => (409, "email_taken", "Address taken"),
             Self::RefreshRefused => (401, "invalid_token", "Invalid refresh token"),
@@ -168,6 +188,14 @@ impl ApiError {
             Self::AccountDisabled => "This account has been disabled; ask an administrator.",
             Self::EmailUnverified => "Confirm the address first: a mail says how, and can be sent again.",
             Self::Locked(_) => "Too many failed logins; try again later, or ask for a new password or a link by mail.",
+            Self::MfaRequired(_) => {
+                "Show `mfa_token` to POST /auth/mfa/verify with a code of the authenticator or a recovery code."
+            }
+            Self::MfaTokenRefused => "This is not, or no longer, good for this; log in again.",
+            Self::InvalidCode => "The code is wrong, or was used before; wait for the next one.",
+            Self::WrongProof => "The password or code is wrong, or the code was used before.",
+            Self::NotFresh(_) => "Show a password or code with this, or at POST /auth/reauthenticate first.",
+            Self::SessionNeeded => "Only somebody who is logged in can do this; an API key cannot.",
             Self::LinkRefused => "This is not, or no longer, good for this; ask for a new one.",
             Self::EmailTaken => "There is an account with this address already.",
             Self::RefreshRefused => "This is not a refresh token in use; log in again.",
@@ -176,7 +204,9 @@ impl ApiError {
             Self::SessionEnded => "The session has been ended; log in again.",
             Self::CallerGone => "The account behind this credential does not exist any more.",
             Self::NoSession => "An API key has no session to end; delete the key instead.",
-            Self::OwnAccount => "Role, tier and status are never set by the person they belong to.",
+            Self::OwnAccount => {
+                "Role, tier, status and second factors are never set here by the person they belong to."
+            }
             Self::TooManyKeys(limit) => {
                 return format!("An account may have {limit} keys, expired ones included; delete one first.").into();
             }
@@ -203,6 +233,22 @@ impl ApiError {
                 errors.iter().map(|error| FieldError { field: "config".to_owned(), message: error.clone() }).collect()
             }
             _ => Vec::new(),
+        }
+    }
+
+    /// What the problem says beyond what every problem says.
+    pub(crate) fn challenge(&self) -> Option<&Challenge> {
+        if let Self::MfaRequired(challenge) = self { Some(challenge) } else { None }
+    }
+
+    /// RFC 9110 §15.5.2 wants a challenge with every 401.
+    pub(crate) fn www_authenticate(&self) -> Option<Cow<'static, str>> {
+        match self {
+            // RFC 9470 §3.
+            Self::NotFresh(seconds) => {
+                Some(format!("Bearer error=\"insufficient_user_authentication\", max_age=\"{seconds}\"").into())
+            }
+            other => (other.face().status == StatusCode::UNAUTHORIZED).then_some("Bearer".into()),
         }
     }
 

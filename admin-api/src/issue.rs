@@ -67,7 +67,7 @@ impl Office {
         }
     }
 
-    fn access_token(&self, account: AccountId, session: SessionId, now: DateTime<Utc>) -> String {
+    pub(crate) fn access_token(&self, account: AccountId, session: SessionId, now: DateTime<Utc>) -> String {
         let claims = AccessClaims {
             iss: self.settings.issuer.clone(),
             aud: self.settings.audience.clone(),

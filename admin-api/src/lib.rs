@@ -9,6 +9,7 @@
 //!                                     ├─ visitor.rs  from where, and in which browser
 //!                                     ├─ attempt.rs  how often somebody has guessed
 //!                                     ├─ trail.rs   what is written down of it
+//!                                     ├─ second_factor.rs, proof.rs  what is shown besides, and anew
 //!                                     ├─ mail/       what people are told who are not there
 //!                                     └─ issue.rs    token pairs
 //! ```
@@ -31,7 +32,9 @@ mod mail;
 mod metrics;
 mod office;
 mod openapi;
+mod proof;
 mod routes;
+mod second_factor;
 mod trail;
 mod user;
 mod visitor;
@@ -78,6 +81,13 @@ fn described() -> (Router<Arc<Office>>, utoipa::openapi::OpenApi) {
         .routes(routes!(routes::reset_password::reset_password))
         .routes(routes!(routes::magic_link::magic_link))
         .routes(routes!(routes::consume_magic_link::consume_magic_link))
+        .routes(routes!(routes::verify_factor::verify_factor))
+        .routes(routes!(routes::list_factors::list_factors))
+        .routes(routes!(routes::enrol_totp::enrol_totp))
+        .routes(routes!(routes::confirm_totp::confirm_totp))
+        .routes(routes!(routes::renew_recovery_codes::renew_recovery_codes))
+        .routes(routes!(routes::remove_factor::remove_factor))
+        .routes(routes!(routes::reauthenticate::reauthenticate))
         .routes(routes!(routes::list_sessions::list_sessions))
         .routes(routes!(routes::end_session::end_session))
         .routes(routes!(routes::end_other_sessions::end_other_sessions))
@@ -90,6 +100,7 @@ fn described() -> (Router<Arc<Office>>, utoipa::openapi::OpenApi) {
         .routes(routes!(routes::change_user::change_user))
         .routes(routes!(routes::unlock_user::unlock_user))
         .routes(routes!(routes::list_audit::list_audit))
+        .routes(routes!(routes::reset_factors::reset_factors))
         .routes(routes!(routes::reload_config::reload_config))
         .routes(routes!(routes::jwks::jwks))
         .routes(routes!(routes::health::health))

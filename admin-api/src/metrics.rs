@@ -28,7 +28,7 @@ impl OfficeMetrics {
             logins: outcomes(
                 r,
                 "portcullis_logins_total",
-                "Logins by outcome (ok, refused, locked, unverified, disabled).",
+                "Logins by outcome (ok, refused, locked, unverified, disabled, mfa_required, mfa_refused).",
             )?,
             registrations: outcomes(
                 r,

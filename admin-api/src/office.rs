@@ -50,6 +50,8 @@ pub struct Settings {
     pub accounts: AccountSettings,
     /// How many wrong passwords are too many.
     pub lockout: Lockout,
+    /// What authenticators call us.
+    pub mfa_issuer: String,
     /// How mail is sent.
     pub mail: MailSettings,
 }

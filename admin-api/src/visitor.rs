@@ -14,7 +14,7 @@ use identity::{DeviceToken, SecretDigest};
 use store::Origin;
 use uuid::Uuid;
 
-use crate::office::Office;
+use crate::{office::Office, second_factor::First};
 
 /// Set by the door; nobody else can.
 pub(crate) const CLIENT: &str = "x-gateway-client";
@@ -85,6 +85,7 @@ impl Visitor {
             device: Some(device.digest),
             user_agent: self.user_agent.as_deref(),
             method: Some(method),
+            amr: Some(if method == First::MagicLink.method() { "email" } else { "pwd" }),
         }
     }
 }

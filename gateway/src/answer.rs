@@ -1,6 +1,8 @@
 //! What the door answers by itself: refusals as `application/problem+json` (RFC 9457), preflights, probes; and the fields
 //! that every answer carries, whoever wrote it.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Version, header, response::Parts};
 use pingora::{
@@ -117,7 +119,7 @@ pub(crate) async fn refuse(session: &mut Session, refusal: &Refusal, journey: &J
     response.insert_header(header::CONTENT_TYPE, "application/problem+json")?;
     response.insert_header(header::CACHE_CONTROL, "no-store")?;
     if let Some(challenge) = challenge(refusal) {
-        response.insert_header(header::WWW_AUTHENTICATE, challenge)?;
+        response.insert_header(header::WWW_AUTHENTICATE, &*challenge)?;
     }
     if let Refusal::MethodNotAllowed { allow } = refusal {
         response.insert_header(header::ALLOW, allow.to_string())?;
@@ -332,10 +334,11 @@ pub(crate) fn refusal_of(error: &Error) -> Option<Refusal> {
 }
 
 /// RFC 6750 §3: no error code when no credential was shown.
-fn challenge(refusal: &Refusal) -> Option<&'static str> {
+fn challenge(refusal: &Refusal) -> Option<Cow<'static, str>> {
     match (refusal.status(), refusal) {
-        (401, Refusal::MissingCredential) => Some("Bearer realm=\"portcullis\""),
-        (401, _) => Some("Bearer realm=\"portcullis\", error=\"invalid_token\""),
+        (401, Refusal::MissingCredential) => Some("Bearer realm=\"portcullis\"".into()),
+        (401, Refusal::InsufficientAuthentication(wanted)) => Some(wanted.challenge("portcullis").into()),
+        (401, _) => Some("Bearer realm=\"portcullis\", error=\"invalid_token\"".into()),
         _ => None,
     }
 }

@@ -42,6 +42,7 @@ fn holder(subject: &str, client: &CertifiedClient) -> Arc<Known> {
         tenant: None,
         grant: Grant::Certificate(CertificateId::new(id)),
         scopes: None,
+        authentication: None,
     };
     Arc::new(Known::certified(principal, subject))
 }

@@ -80,7 +80,8 @@ fn status_of(refusal: &Refusal) -> Status {
         | Refusal::UnsupportedCredential
         | Refusal::InvalidToken
         | Refusal::Expired
-        | Refusal::Revoked => Status::Unauthenticated,
+        | Refusal::Revoked
+        | Refusal::InsufficientAuthentication(_) => Status::Unauthenticated,
         Refusal::CorsRefused(_) | Refusal::UpgradeNotAllowed | Refusal::AccountDisabled | Refusal::Forbidden { .. } => {
             Status::PermissionDenied
         }

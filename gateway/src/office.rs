@@ -70,6 +70,7 @@ pub(crate) fn open(
         default_tier: "free".to_owned(),
         accounts: accounts.settings.clone(),
         lockout: settings.lockout,
+        mfa_issuer: accounts.mfa_issuer.clone(),
         mail: settings.mail.settings(accounts, data),
     };
     let office = Office::new(store, keys, seal, audit, settings, Arc::new(process), registry);

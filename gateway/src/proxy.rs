@@ -95,7 +95,7 @@ impl Door {
 
         // decide
         let principal = journey.known.as_ref().map(|known| Arc::clone(&known.principal));
-        let permit = journey.permit.insert(decide(&rules.policy, route, principal)?);
+        let permit = journey.permit.insert(decide(&rules.policy, route, principal, journey.now.timestamp())?);
 
         // spend
         let own = journey.known.as_ref().map(|known| &known.meters);

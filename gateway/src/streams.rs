@@ -59,6 +59,8 @@ struct Open {
     /// [`Directory::changes`] when it was last seen to hold; at first a number that never comes.
     held_at: u64,
     /// Unix seconds.
+    begun_at: i64,
+    /// Unix seconds.
     ends_at: i64,
     /// What it was let in under, and is judged by again.
     rules: Arc<Snapshot>,
@@ -86,6 +88,7 @@ pub(crate) fn watch(streams: &Arc<Streams>, journey: &mut Journey, cut: Option<o
     let open = Open {
         caller: known.map(|known| (Arc::clone(&known.principal), known.learnt())),
         held_at: u64::MAX,
+        begun_at: journey.now.timestamp(),
         ends_at: known.map_or(i64::MAX, |known| known.expires_at().saturating_add(grace)),
         rules: Arc::clone(&journey.rules),
         route: Arc::clone(route),
@@ -209,7 +212,9 @@ impl Streams {
         let Some(open) = streams.get_mut(&id) else { return };
         let judged = verdict.clone().and_then(|principal| {
             let principal = Arc::new(principal);
-            decide(&open.rules.policy, &open.route, Some(Arc::clone(&principal))).map(|_permit| principal)
+            // Who was seen lately enough to open a stream need not be seen again while it is open.
+            decide(&open.rules.policy, &open.route, Some(Arc::clone(&principal)), open.begun_at)
+                .map(|_permit| principal)
         });
         match judged {
             Ok(principal) => open.caller = Some((principal, learnt)),

@@ -63,6 +63,8 @@ ids! {
     KeyId
     /// The holder of a client certificate.
     CertificateId
+    /// A second factor's record.
+    FactorId
     /// A customer organisation.
     TenantId
 }

@@ -20,19 +20,22 @@ mod password_rules;
 mod principal;
 #[cfg(any(test, feature = "properties"))]
 pub mod properties;
+mod recovery;
 mod seal;
 mod secret;
 mod token;
+mod totp;
 
 pub use credential::{Credential, CredentialError, bearer_protocol, protocols};
 pub use email::{Email, EmailError};
-pub use ids::{AccountId, CertificateId, KeyId, SessionId, TenantId};
+pub use ids::{AccountId, CertificateId, FactorId, KeyId, SessionId, TenantId};
 pub use lockout::{LockRules, Tally, network_of};
 pub use one_time::{DeviceToken, OneTimePurpose, OneTimeToken};
 pub use opaque::{ApiKey, Opaque, OpaqueError, RefreshToken, SecretDigest};
 pub use password::{Argon2Params, Hasher, Password, PasswordError, PasswordHash, Verdict};
 pub use password_rules::PasswordRules;
-pub use principal::{Grant, Principal};
+pub use principal::{Assurance, Authentication, Grant, Principal};
+pub use recovery::{RecoveryCode, RecoveryCodeError};
 pub use seal::{MasterKey, MasterKeyError, RecordId, SealError, SealKeys};
 pub use secret::SecretText;
 pub use token::{
@@ -41,3 +44,4 @@ pub use token::{
     jws::verify_jws,
     keys::{KeyError, KeySet, SigningKey, VerifyingKey},
 };
+pub use totp::TotpSecret;

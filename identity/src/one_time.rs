@@ -47,13 +47,16 @@ pub enum OneTimePurpose {
     ResetPassword,
     /// To log in.
     MagicLink,
+    /// To show a second factor: the password, or what stands for it, was right.
+    SecondFactor,
 }
 
 // === impl OneTimePurpose ===
 
 impl OneTimePurpose {
     /// Every purpose.
-    pub const ALL: [Self; 4] = [Self::VerifyEmail, Self::Register, Self::ResetPassword, Self::MagicLink];
+    pub const ALL: [Self; 5] =
+        [Self::VerifyEmail, Self::Register, Self::ResetPassword, Self::MagicLink, Self::SecondFactor];
 
     /// As it is stored.
     #[must_use]
@@ -63,6 +66,7 @@ impl OneTimePurpose {
             Self::Register => "register",
             Self::ResetPassword => "reset_password",
             Self::MagicLink => "magic_link",
+            Self::SecondFactor => "second_factor",
         }
     }
 }

@@ -22,6 +22,28 @@ pub struct Principal {
     pub grant: Grant,
     /// What an API key is restricted to; `None`: whatever the account may do.
     pub scopes: Option<Box<[Box<str>]>>,
+    /// How and when the person has last shown who they are; `None`: no person has, as with an API key.
+    pub authentication: Option<Authentication>,
+}
+
+/// How and when a person has shown who they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Authentication {
+    /// Unix seconds; `auth_time` of `OpenID` Connect.
+    pub at: i64,
+    /// How sure we are.
+    pub assurance: Assurance,
+}
+
+/// How sure we are of a person, from the least on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Assurance {
+    /// One factor: a password, or a link by mail.
+    Single,
+    /// Two factors.
+    Multi,
+    /// A passkey with user verification, which is two factors and cannot be given to the wrong site.
+    PhishingResistant,
 }
 
 /// What a caller was given to show.
@@ -33,6 +55,31 @@ pub enum Grant {
     Key(KeyId),
     /// A client certificate, verified in the TLS handshake.
     Certificate(CertificateId),
+}
+
+// === impl Assurance ===
+
+impl Assurance {
+    /// What the methods of an authentication amount to: words of RFC 8176 (`amr`) with spaces between.
+    #[must_use]
+    pub fn of_methods(amr: &str) -> Self {
+        let has = |word| amr.split(' ').any(|method| method == word);
+        match (has("mfa"), has("hwk")) {
+            (true, true) => Self::PhishingResistant,
+            (true, false) => Self::Multi,
+            (false, _) => Self::Single,
+        }
+    }
+
+    /// As routes demand it and `acr_values` names it (RFC 9470 §3): `phr` is registered by `OpenID` Connect EAP ACR Values 1.0.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Single => "single",
+            Self::Multi => "mfa",
+            Self::PhishingResistant => "phr",
+        }
+    }
 }
 
 // === impl Grant ===

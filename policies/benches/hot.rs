@@ -35,6 +35,7 @@ fn caller() -> (Policy, Arc<Principal>) {
         tenant: None,
         grant: Grant::Session(SessionId::new(Uuid::from_u128(2))),
         scopes: None,
+        authentication: None,
     };
     (shipped(), Arc::new(principal))
 }
@@ -68,7 +69,7 @@ fn decided((policy, principal): (Policy, Arc<Principal>)) -> (Policy, bool) {
     let permitted = policy
         .routes
         .find("api.example", "GET", "/demo/x")
-        .is_ok_and(|route| black_box(decide(&policy, route, Some(principal))).is_ok());
+        .is_ok_and(|route| black_box(decide(&policy, route, Some(principal), 0)).is_ok());
     assert!(permitted);
     (policy, permitted)
 }

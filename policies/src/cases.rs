@@ -5,8 +5,9 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
-use identity::{AccountId, CertificateId, Grant, Principal, SessionId};
+use identity::{AccountId, Assurance, Authentication, CertificateId, Grant, Principal, SessionId};
 use uuid::Uuid;
 
 use crate::{Auth, Permit, Policy, Refusal, Route, decide, normalise};
@@ -43,6 +44,10 @@ pub struct Caller {
     pub tier: Arc<str>,
     /// What its credential is restricted to; `None`: nothing.
     pub scopes: Option<Box<[Box<str>]>>,
+    /// How sure the door is of its owner, unless it shows a key …
+    pub acr: Assurance,
+    /// … and how long ago its owner has shown who they are.
+    pub auth_age: Duration,
 }
 
 /// What the rules alone can say to a request.
@@ -64,7 +69,17 @@ pub struct CaseFailure {
 }
 
 /// What paths, routes and demands can be refused with. Credentials, limits and upstreams are not tried.
-const REFUSALS: [&str; 5] = ["malformed", "no_route", "method_not_allowed", "missing_credential", "forbidden"];
+const REFUSALS: [&str; 6] = [
+    "malformed",
+    "no_route",
+    "method_not_allowed",
+    "missing_credential",
+    "forbidden",
+    "insufficient_user_authentication",
+];
+
+/// When it is, in Unix seconds: ages are all that counts.
+pub(crate) const NOW: i64 = 0;
 
 /// Tries every case; those that do not hold.
 #[must_use]
@@ -88,7 +103,7 @@ impl Case {
     fn decide(&self, policy: &Policy) -> Result<Permit, Refusal> {
         let path = normalise(&self.path)?;
         let route = policy.routes.find(&self.host, &self.method, &path)?;
-        decide(policy, route, self.caller.as_ref().map(|caller| caller.principal(route)))
+        decide(policy, route, self.caller.as_ref().map(|caller| caller.principal(route)), NOW)
     }
 
     /// What is otherwise than expected about a permit that was expected.
@@ -119,6 +134,10 @@ impl Caller {
                 Auth::Required | Auth::Optional | Auth::None => Grant::Session(SessionId::new(Uuid::nil())),
             },
             scopes: self.scopes.clone(),
+            authentication: (self.scopes.is_none() && route.auth != Auth::Mtls).then(|| Authentication {
+                at: NOW - i64::try_from(self.auth_age.as_secs()).unwrap_or(i64::MAX),
+                assurance: self.acr,
+            }),
         })
     }
 }
@@ -126,6 +145,12 @@ impl Caller {
 impl fmt::Display for Caller {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "role {}, tier {}", self.role, self.tier)?;
+        if self.acr > Assurance::Single {
+            write!(f, ", acr {}", self.acr.word())?;
+        }
+        if !self.auth_age.is_zero() {
+            write!(f, ", seen {} s ago", self.auth_age.as_secs())?;
+        }
         match &self.scopes {
             Some(scopes) => write!(f, ", scopes {}", scopes.join(" ")),
             None => Ok(()),

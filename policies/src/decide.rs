@@ -33,8 +33,13 @@ pub struct Permit {
 
 /// Whether the caller may use the route. `principal` is the verified caller, if a credential was shown and is good.
 ///
-/// Nothing is allocated for a caller who may.
-pub fn decide(policy: &Policy, route: &Arc<Route>, principal: Option<Arc<Principal>>) -> Result<Permit, Refusal> {
+/// `now` is in Unix seconds. Nothing is allocated for a caller who may.
+pub fn decide(
+    policy: &Policy,
+    route: &Arc<Route>,
+    principal: Option<Arc<Principal>>,
+    now: i64,
+) -> Result<Permit, Refusal> {
     // What a route that ignores credentials is not told, it cannot pass on.
     let principal = principal.filter(|principal| match route.auth {
         Auth::None => false,
@@ -43,7 +48,7 @@ pub fn decide(policy: &Policy, route: &Arc<Route>, principal: Option<Arc<Princip
     });
     let Some(principal) = principal else { return decide_stranger(route) };
     let tier = policy.tiers.get(&principal.tier).cloned();
-    let caller = Caller { roles: &policy.roles, principal: &principal, tier: tier.as_deref() };
+    let caller = Caller { roles: &policy.roles, principal: &principal, tier: tier.as_deref(), now };
     route.demand.conditions().try_for_each(|condition| caller.meets(condition))?;
     // Without its tier the caller's limits are unknown, and unknown is not unlimited.
     if route.tier_limits && tier.is_none() {
@@ -64,6 +69,7 @@ struct Caller<'a> {
     roles: &'a Roles,
     principal: &'a Principal,
     tier: Option<&'a Tier>,
+    now: i64,
 }
 
 // === impl Caller ===
@@ -75,6 +81,8 @@ impl Caller<'_> {
             Condition::Permission(permission) => self.has_permission(permission),
             Condition::Tier(tiers) => self.has_tier(tiers),
             Condition::Feature(feature) => self.has_feature(feature),
+            Condition::StepUp(wanted) if wanted.is_met_by(self.principal.authentication, self.now) => Ok(()),
+            Condition::StepUp(wanted) => Err(Refusal::InsufficientAuthentication(wanted)),
         }
     }
 

@@ -3,8 +3,11 @@
 //! Tiers between which a role's answers do not differ share a column. Columns that do not fit beside each other follow below.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use crate::cases::Caller;
+use identity::Assurance;
+
+use crate::cases::{Caller, NOW};
 use crate::{Methods, Policy, Route, decide};
 
 /// Characters in a line, unless a single column needs more.
@@ -44,7 +47,10 @@ fn columns(policy: &Policy) -> Vec<Column> {
 fn columns_of(policy: &Policy, role: &str) -> Vec<Column> {
     let mut columns: Vec<Column> = Vec::new();
     for tier in policy.tiers.names() {
-        let answers = answers(policy, Some(&Caller { role: role.into(), tier: tier.into(), scopes: None }));
+        // Who has just shown all there is: the table tells who may, not how they log in.
+        let (acr, auth_age) = (Assurance::PhishingResistant, Duration::ZERO);
+        let caller = Caller { role: role.into(), tier: tier.into(), scopes: None, acr, auth_age };
+        let answers = answers(policy, Some(&caller));
         match columns.iter_mut().find(|column| column.answers == answers) {
             Some(same) => same.heading.push(tier.to_owned()),
             None => columns.push(Column { heading: vec![role.to_owned(), tier.to_owned()], answers }),
@@ -62,7 +68,7 @@ fn answers(policy: &Policy, caller: Option<&Caller>) -> Vec<&'static str> {
 }
 
 fn answer(policy: &Policy, route: &Arc<Route>, caller: Option<&Caller>) -> &'static str {
-    match decide(policy, route, caller.map(|caller| caller.principal(route))).map_err(|refusal| refusal.status()) {
+    match decide(policy, route, caller.map(|caller| caller.principal(route)), NOW).map_err(|refusal| refusal.status()) {
         Ok(_) => "yes",
         Err(401) => "401",
         Err(403) => "403",

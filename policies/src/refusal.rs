@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::path::PathError;
-use crate::{Methods, NoMatch};
+use crate::{Methods, NoMatch, StepUp};
 
 /// Why a request goes no further.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,6 +52,8 @@ pub enum Refusal {
     Expired,
     /// A good credential that was taken back.
     Revoked,
+    /// A good credential, whose owner must show anew who they are.
+    InsufficientAuthentication(StepUp),
     /// The account behind the credential is disabled.
     AccountDisabled,
     /// This address showed too many bad credentials lately.
@@ -125,7 +127,7 @@ const SICK: Duration = Duration::from_secs(2);
 
 impl Refusal {
     /// Every code.
-    pub const CODES: [&'static str; 33] = [
+    pub const CODES: [&'static str; 34] = [
         "malformed",
         "uri_too_long",
         "headers_too_large",
@@ -143,6 +145,7 @@ impl Refusal {
         "invalid_token",
         "expired",
         "revoked",
+        "insufficient_user_authentication",
         "account_disabled",
         "too_many_refusals",
         "directory_unavailable",
@@ -199,6 +202,9 @@ impl Refusal {
             Self::InvalidToken => (401, "invalid_token", "Invalid credential"),
             Self::Expired => (401, "expired", "Expired credential"),
             Self::Revoked => (401, "revoked", "Revoked credential"),
+            Self::InsufficientAuthentication(_) => {
+                (401, "insufficient_user_authentication", "Stronger authentication required")
+            }
             Self::AccountDisabled => (403, "account_disabled", "Account disabled"),
             Self::TooManyRefusals { .. } => (429, "too_many_refusals", "Too many bad credentials"),
             Self::DirectoryUnavailable => (503, "directory_unavailable", "Accounts unavailable"),
@@ -226,6 +232,7 @@ impl Refusal {
             Self::BodyTooLarge { limit } => return format!("The body may hold at most {limit} bytes here."),
             Self::MethodNotAllowed { allow } => return format!("This path takes {allow}."),
             Self::Forbidden { missing } => return format!("This needs {missing}."),
+            Self::InsufficientAuthentication(wanted) => return format!("This needs {}.", wanted.clause()),
             Self::RateLimited { limit, .. } => return format!("The quota {limit} is used up; {}.", self.try_again()),
             Self::TooManyConcurrent { limit } => {
                 return format!("As many requests as {limit} allows are in flight; wait for one to end.");
@@ -307,6 +314,7 @@ impl Refusal {
             | Self::InvalidToken
             | Self::Expired
             | Self::Revoked
+            | Self::InsufficientAuthentication(_)
             | Self::AccountDisabled
             | Self::Forbidden { .. }
             | Self::UpstreamConnect

@@ -10,7 +10,7 @@ use std::time::Duration;
 use thiserror::Error;
 
 use crate::path::{self, PathError, normalise};
-use crate::{Cors, HostPattern, Limit, PathPattern, Permission};
+use crate::{Cors, HostPattern, Limit, PathPattern, Permission, StepUp};
 
 /// One entry of `routes.toml`.
 #[derive(Debug, Clone)]
@@ -83,6 +83,8 @@ pub struct Demand {
     pub tiers: Vec<Box<str>>,
     /// All of these.
     pub features: Vec<Box<str>>,
+    /// How and how lately the person must have shown who they are.
+    pub step_up: Option<StepUp>,
 }
 
 /// One thing that a caller must have.
@@ -96,6 +98,8 @@ pub enum Condition<'a> {
     Tier(&'a [Box<str>]),
     /// This feature of the caller's tier.
     Feature(&'a str),
+    /// To have shown who one is, so and so lately.
+    StepUp(StepUp),
 }
 
 /// A route's own timeouts; `None` leaves the upstream's.
@@ -190,12 +194,14 @@ impl Demand {
     /// Everything that must be met, in the order in which it is asked.
     pub fn conditions(&self) -> impl Iterator<Item = Condition<'_>> {
         // Taken apart, so that a new field does not compile until it is asked for.
-        let Self { roles, permissions, tiers, features } = self;
+        let Self { roles, permissions, tiers, features, step_up } = self;
         let role = (!roles.is_empty()).then_some(Condition::Role(roles));
         let tier = (!tiers.is_empty()).then_some(Condition::Tier(tiers));
         let permissions = permissions.iter().map(Condition::Permission);
         let features = features.iter().map(|feature| Condition::Feature(feature));
-        role.into_iter().chain(permissions).chain(tier).chain(features)
+        // Last: who may not at all is not sent to look for an authenticator.
+        let step_up = step_up.map(Condition::StepUp);
+        role.into_iter().chain(permissions).chain(tier).chain(features).chain(step_up)
     }
 
     /// Whether nothing is demanded beyond what `Auth` says.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use identity::{Grant, KeyId, Principal, SecretDigest, SessionId};
+use identity::{Assurance, Authentication, Grant, KeyId, Principal, SecretDigest, SessionId};
 use sqlx::{FromRow, types::Json};
 
 use crate::{Account, Status, Store, StoreError, accounts::AccountRow, db::on};
@@ -21,6 +21,8 @@ pub struct GrantFacts {
     pub digest: Option<SecretDigest>,
     /// What the key is restricted to.
     pub scopes: Option<Vec<String>>,
+    /// How and when the person behind a session has last shown who they are.
+    pub authentication: Option<Authentication>,
 }
 
 /// May it be used now?
@@ -41,6 +43,8 @@ struct SessionRow {
     #[sqlx(flatten)]
     account: AccountRow,
     ended_at: Option<DateTime<Utc>>,
+    auth_time: Option<DateTime<Utc>>,
+    amr: Option<String>,
 }
 
 #[derive(FromRow)]
@@ -59,7 +63,7 @@ impl Store {
     /// The session of that id, with its account.
     pub async fn session_grant(&self, id: SessionId) -> Result<Option<GrantFacts>, StoreError> {
         const Q: &str = "SELECT a.id, a.email, a.name, a.role, a.tier, a.status, a.tenant_id, a.is_verified, a.avatar_url, a.created_at, \
-                         a.updated_at, s.ended_at FROM sessions s JOIN accounts a ON a.id = s.account_id WHERE s.id = $1";
+                         a.updated_at, s.ended_at, s.auth_time, s.amr FROM sessions s JOIN accounts a ON a.id = s.account_id WHERE s.id = $1";
         let row: Option<SessionRow> = self
             .bounded(async { on!(self, |pool| sqlx::query_as(Q).bind(id.uuid()).fetch_optional(pool).await) })
             .await?;
@@ -69,6 +73,10 @@ impl Store {
             expires_at: None,
             digest: None,
             scopes: None,
+            authentication: row.auth_time.map(|at| Authentication {
+                at: at.timestamp(),
+                assurance: Assurance::of_methods(row.amr.as_deref().unwrap_or_default()),
+            }),
         }))
     }
 
@@ -85,6 +93,7 @@ impl Store {
             expires_at: row.expires_at,
             digest: SecretDigest::from_slice(&row.digest),
             scopes: row.scopes.map(|scopes| scopes.0),
+            authentication: None,
         }))
     }
 }
@@ -117,6 +126,7 @@ impl GrantFacts {
             tenant: account.tenant_id,
             grant,
             scopes: self.scopes.as_ref().map(|scopes| scopes.iter().map(|scope| scope.as_str().into()).collect()),
+            authentication: self.authentication,
         }
     }
 }

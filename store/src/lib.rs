@@ -2,7 +2,7 @@
 //!
 //! [`Store`] is the way in. Each query is one text that serves both engines (`db`); each file holds the questions about one
 //! kind of record: `accounts`, `sessions`, `keys`, `signing`, `outbox`,
-//! `one_time`, `lockout`, `audit`. Every write that matters to the door appends to the
+//! `one_time`, `factors`, `challenges`, `lockout`, `audit`. Every write that matters to the door appends to the
 //! change feed (`feed`) in its own transaction. `grants` are the door's look-ups, one query each; `retention`
 //! deletes what is over, `backup` saves and restores everything. [`Keyring`] opens the
 //! signing keys.
@@ -12,9 +12,11 @@
 mod accounts;
 mod audit;
 mod backup;
+mod challenges;
 pub mod clock;
 mod db;
 mod error;
+mod factors;
 mod feed;
 mod grants;
 mod keyring;
@@ -32,15 +34,17 @@ mod signing;
 pub use accounts::{Account, AccountChange, NewAccount, ProfileChange, Status};
 pub use audit::{Audit, AuditEvent, AuditFault, AuditFilter, AuditReport};
 pub use backup::{BackupError, Receipt, restore};
+pub use challenges::{ChallengeSeed, FactorLogin};
 pub use db::{PoolSettings, Store};
 pub use error::StoreError;
+pub use factors::{Confirmation, FactorKind, FactorProof, FactorRecord, NewFactor};
 pub use feed::{Change, Subject};
 pub use grants::{GrantFacts, Standing};
 pub use keyring::{Keyring, SigningSet};
 pub use keys::{KeyRecord, NewKey};
 pub use lockout::{Aim, LoginFacts};
 pub use migrate::MigrationStatus;
-pub use one_time::{Confirmed, NewOneTime, OneTime, ShownOneTime};
+pub use one_time::{Confirmed, LinkLogin, NewOneTime, OneTime, ShownOneTime};
 pub use outbox::{DueMail, MailOutcome, NewMail};
 pub use paging::{Cursor, CursorError, Page};
 pub use sessions::{NewSession, Origin, RefreshOutcome, SessionRecord, SessionSeed};

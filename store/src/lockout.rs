@@ -32,6 +32,8 @@ pub struct LoginFacts {
     pub knows_device: bool,
     /// Has a session of it begun in this network?
     pub knows_network: bool,
+    /// Has it a second factor?
+    pub has_factor: bool,
 }
 
 #[derive(FromRow)]
@@ -41,6 +43,7 @@ struct LoginRow {
     password_hash: String,
     knows_device: bool,
     knows_network: bool,
+    has_factor: bool,
 }
 
 #[derive(FromRow)]
@@ -66,7 +69,8 @@ impl Store {
         const Q: &str = "SELECT id, email, name, role, tier, status, tenant_id, is_verified, avatar_url, created_at, updated_at, \
                          password_hash, \
                          EXISTS (SELECT 1 FROM sessions WHERE account_id = accounts.id AND device = $2) AS knows_device, \
-                         EXISTS (SELECT 1 FROM sessions WHERE account_id = accounts.id AND network = $3) AS knows_network \
+                         EXISTS (SELECT 1 FROM sessions WHERE account_id = accounts.id AND network = $3) AS knows_network, \
+                         EXISTS (SELECT 1 FROM factors WHERE account_id = accounts.id AND confirmed_at IS NOT NULL) AS has_factor \
                          FROM accounts WHERE email_normalised = $1";
         let row: Option<LoginRow> = self
             .bounded(async {
@@ -83,6 +87,7 @@ impl Store {
             hash: row.password_hash.into(),
             knows_device: row.knows_device,
             knows_network: row.knows_network,
+            has_factor: row.has_factor,
         }))
     }
 

@@ -9,7 +9,7 @@ use sqlx::FromRow;
 use uuid::Uuid;
 
 use crate::{
-    Account, NewAccount, NewMail, NewSession, SessionSeed, Status, Store, StoreError, Subject,
+    Account, ChallengeSeed, NewAccount, NewMail, NewSession, SessionSeed, Status, Store, StoreError, Subject,
     accounts::AccountRow,
     db::{Tx, on, on_tx, stored},
 };
@@ -67,6 +67,15 @@ pub struct Confirmed<'a> {
     pub from_role: &'a str,
     /// … and the role that they have then.
     pub to_role: &'a str,
+}
+
+/// What a link has bought.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LinkLogin {
+    /// A session.
+    Opened(Account),
+    /// A token with which a second factor can be shown.
+    Challenged(Account),
 }
 
 /// The binding is compared here and not in the statement, where NULL equals nothing.
@@ -219,24 +228,30 @@ impl Store {
         .await
     }
 
-    /// Uses a token to open a session: the address is confirmed by it. `None` if it is no good, was bound to another browser, or the
-    /// account is disabled.
+    /// Uses a token to open a session or, if the account has a second factor, to be asked for it: the address is confirmed by it. `None`
+    /// if it is no good, was bound to another browser, or the account is disabled.
     pub async fn log_in_by(
         &self,
         shown: &ShownOneTime,
         confirmed: Confirmed<'_>,
         seed: SessionSeed<'_>,
+        challenge: &ChallengeSeed,
         now: DateTime<Utc>,
-    ) -> Result<Option<Account>, StoreError> {
+    ) -> Result<Option<LinkLogin>, StoreError> {
         self.bounded(async {
             let mut tx = self.begin().await?;
             let Some(token) = tx.use_one_time(shown, now).await? else { return Ok(None) };
             let Some(account) = tx.confirm(&token, confirmed, now).await? else { return Ok(None) };
+            if tx.has_factor(account.id).await? {
+                tx.challenge(account.id, &token.address, challenge, now).await?;
+                self.commit(tx, &[Subject::Account(account.id)], now).await?;
+                return Ok(Some(LinkLogin::Challenged(account)));
+            }
             let SessionSeed { id, refresh, refresh_expires_at, origin } = seed;
             let session = NewSession { id, account: &account, refresh, now, refresh_expires_at, origin };
             tx.insert_session(&session).await?;
             self.commit(tx, &[Subject::Account(account.id)], now).await?;
-            Ok::<_, StoreError>(Some(account))
+            Ok::<_, StoreError>(Some(LinkLogin::Opened(account)))
         })
         .await
     }
@@ -245,7 +260,7 @@ impl Store {
 // === impl Tx ===
 
 impl Tx {
-    async fn add_one_time(&mut self, token: &NewOneTime<'_>) -> Result<(), StoreError> {
+    pub(crate) async fn add_one_time(&mut self, token: &NewOneTime<'_>) -> Result<(), StoreError> {
         const Q: &str = "INSERT INTO one_time_tokens (id, purpose, account_id, address, digest, binding, sealed, created_at, expires_at) \
                          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
         Ok(on_tx!(self, |c| sqlx::query(Q)
@@ -264,7 +279,11 @@ impl Tx {
     }
 
     /// Uses a token, once. If `None` is given back the transaction must not be committed.
-    async fn use_one_time(&mut self, shown: &ShownOneTime, now: DateTime<Utc>) -> Result<Option<OneTime>, StoreError> {
+    pub(crate) async fn use_one_time(
+        &mut self,
+        shown: &ShownOneTime,
+        now: DateTime<Utc>,
+    ) -> Result<Option<OneTime>, StoreError> {
         const Q: &str = "UPDATE one_time_tokens SET used_at = $4 \
                          WHERE id = $1 AND purpose = $2 AND digest = $3 AND used_at IS NULL AND expires_at > $4 \
                          RETURNING account_id, address, sealed, binding";
@@ -321,7 +340,7 @@ impl Tx {
         now: DateTime<Utc>,
     ) -> Result<(), StoreError> {
         const Q: &str = "UPDATE one_time_tokens SET used_at = $2 WHERE account_id = $1 AND used_at IS NULL \
-                         AND purpose IN ('reset_password', 'magic_link')";
+                         AND purpose IN ('reset_password', 'magic_link', 'second_factor')";
         Ok(on_tx!(self, |c| sqlx::query(Q).bind(account.uuid()).bind(stored(now)).execute(c).await.map(drop))?)
     }
 }

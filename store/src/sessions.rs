@@ -51,6 +51,8 @@ pub struct Origin<'a> {
     pub user_agent: Option<&'a str>,
     /// By what somebody has logged in: `password`, `magic_link` …
     pub method: Option<&'a str>,
+    /// The same in words of RFC 8176, with spaces between.
+    pub amr: Option<&'a str>,
 }
 
 /// A session as its owner sees it.
@@ -168,6 +170,32 @@ impl Store {
         .await
     }
 
+    /// Notes that the person behind a session has shown anew who they are, and how. Whoever keeps what is known of it hears of it;
+    /// [`StoreError::NotFound`] if it is not this account's, or has ended.
+    pub async fn reauthenticate(
+        &self,
+        account: AccountId,
+        id: SessionId,
+        amr: &str,
+        now: DateTime<Utc>,
+    ) -> Result<(), StoreError> {
+        self.bounded(async {
+            let mut tx = self.begin().await?;
+            tx.authenticate_session(id, account, amr, now).await?;
+            self.commit(tx, &[Subject::Session(id)], now).await
+        })
+        .await
+    }
+
+    /// When and how the person behind a session has last shown who they are.
+    pub async fn authentication(&self, id: SessionId) -> Result<Option<(DateTime<Utc>, String)>, StoreError> {
+        const Q: &str = "SELECT auth_time, amr FROM sessions WHERE id = $1";
+        let row: Option<(Option<DateTime<Utc>>, Option<String>)> = self
+            .bounded(async { on!(self, |pool| sqlx::query_as(Q).bind(id.uuid()).fetch_optional(pool).await) })
+            .await?;
+        Ok(row.and_then(|(at, amr)| at.map(|at| (at, amr.unwrap_or_default()))))
+    }
+
     /// Ends an account's sessions but perhaps one; says how many.
     pub async fn end_sessions_but(
         &self,
@@ -229,11 +257,11 @@ impl Tx {
     /// Begins a session, if the account is still what it was when its owner was checked, and will be until the commit: on Postgres
     /// the row is held, SQLite's transaction is alone anyway.
     pub(crate) async fn insert_session(&mut self, new: &NewSession<'_>) -> Result<(), StoreError> {
-        const LITE: &str = "INSERT INTO sessions (id, account_id, created_at, address, network, device, user_agent, method, last_seen_at) \
-                            SELECT $1, id, $3, $4, $5, $6, $7, $8, $3 FROM accounts \
+        const LITE: &str = "INSERT INTO sessions (id, account_id, created_at, address, network, device, user_agent, method, last_seen_at, auth_time, amr) \
+                            SELECT $1, id, $3, $4, $5, $6, $7, $8, $3, $3, $10 FROM accounts \
                             WHERE id = $2 AND status = 'active' AND updated_at = $9";
-        const PG: &str = "INSERT INTO sessions (id, account_id, created_at, address, network, device, user_agent, method, last_seen_at) \
-                          SELECT $1, id, $3, $4, $5, $6, $7, $8, $3 FROM accounts \
+        const PG: &str = "INSERT INTO sessions (id, account_id, created_at, address, network, device, user_agent, method, last_seen_at, auth_time, amr) \
+                          SELECT $1, id, $3, $4, $5, $6, $7, $8, $3, $3, $10 FROM accounts \
                           WHERE id = $2 AND status = 'active' AND updated_at = $9 FOR SHARE";
         let (origin, account) = (&new.origin, new.account);
         let statement = if matches!(self, Self::Pg(_)) { PG } else { LITE };
@@ -247,6 +275,7 @@ impl Tx {
             .bind(origin.user_agent)
             .bind(origin.method)
             .bind(stored(account.updated_at))
+            .bind(origin.amr)
             .execute(c)
             .await
             .map(|done| done.rows_affected()))?;
@@ -255,6 +284,26 @@ impl Tx {
             return Err(StoreError::Conflict("the account was changed at the same moment; try again"));
         }
         self.add_refresh_token(new.id, &new.refresh, new.now, new.refresh_expires_at).await
+    }
+
+    pub(crate) async fn authenticate_session(
+        &mut self,
+        id: SessionId,
+        account: AccountId,
+        amr: &str,
+        now: DateTime<Utc>,
+    ) -> Result<(), StoreError> {
+        const Q: &str =
+            "UPDATE sessions SET auth_time = $3, amr = $4 WHERE id = $1 AND account_id = $2 AND ended_at IS NULL";
+        let found = on_tx!(self, |c| sqlx::query(Q)
+            .bind(id.uuid())
+            .bind(account.uuid())
+            .bind(stored(now))
+            .bind(amr)
+            .execute(c)
+            .await
+            .map(|done| done.rows_affected()))?;
+        if found == 0 { Err(StoreError::NotFound) } else { Ok(()) }
     }
 
     async fn mark_seen(&mut self, id: SessionId, now: DateTime<Utc>) -> Result<(), StoreError> {

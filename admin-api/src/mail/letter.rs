@@ -34,6 +34,12 @@ pub(crate) enum Letter {
     MagicLink,
     /// Somebody has guessed too often.
     AccountLocked,
+    /// A login asks for more from now on.
+    FactorAdded,
+    /// A login asks for less from now on.
+    FactorRemoved,
+    /// What was written down is worth nothing any more.
+    RecoveryCodesRenewed,
 }
 
 /// Why a message cannot be made. It is not to be tried again.
@@ -61,7 +67,7 @@ macro_rules! files {
 // === impl Letter ===
 
 impl Letter {
-    pub(crate) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 10] = [
         Self::VerifyEmail,
         Self::Register,
         Self::AddressTaken,
@@ -69,6 +75,9 @@ impl Letter {
         Self::PasswordChanged,
         Self::MagicLink,
         Self::AccountLocked,
+        Self::FactorAdded,
+        Self::FactorRemoved,
+        Self::RecoveryCodesRenewed,
     ];
 
     /// As it is stored, and as its files are called.
@@ -81,6 +90,9 @@ impl Letter {
             Self::PasswordChanged => "password_changed",
             Self::MagicLink => "magic_link",
             Self::AccountLocked => "account_locked",
+            Self::FactorAdded => "factor_added",
+            Self::FactorRemoved => "factor_removed",
+            Self::RecoveryCodesRenewed => "recovery_codes_renewed",
         }
     }
 
@@ -94,7 +106,12 @@ impl Letter {
             Self::VerifyEmail | Self::Register => "account/verify-email",
             Self::ResetPassword => "account/reset-password",
             Self::MagicLink => "account/magic-link",
-            Self::AddressTaken | Self::PasswordChanged | Self::AccountLocked => "account/forgot-password",
+            Self::AddressTaken
+            | Self::PasswordChanged
+            | Self::AccountLocked
+            | Self::FactorAdded
+            | Self::FactorRemoved
+            | Self::RecoveryCodesRenewed => "account/forgot-password",
         }
     }
 
@@ -105,7 +122,11 @@ impl Letter {
                 &["email", "product", "minutes", "link", "token"]
             }
             Self::AccountLocked => &["email", "product", "minutes", "link"],
-            Self::AddressTaken | Self::PasswordChanged => &["email", "product", "link"],
+            Self::AddressTaken
+            | Self::PasswordChanged
+            | Self::FactorAdded
+            | Self::FactorRemoved
+            | Self::RecoveryCodesRenewed => &["email", "product", "link"],
         }
     }
 
@@ -123,6 +144,9 @@ impl Letter {
             Self::PasswordChanged => files!("password_changed"),
             Self::MagicLink => files!("magic_link"),
             Self::AccountLocked => files!("account_locked"),
+            Self::FactorAdded => files!("factor_added"),
+            Self::FactorRemoved => files!("factor_removed"),
+            Self::RecoveryCodesRenewed => files!("recovery_codes_renewed"),
         }
     }
 }

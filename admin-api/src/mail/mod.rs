@@ -175,6 +175,16 @@ impl Office {
         self.mail.nudge.notify_one();
     }
 
+    /// Seals something of a row.
+    pub(crate) fn seal_in(&self, table: &'static str, id: Uuid, plain: &[u8]) -> Vec<u8> {
+        self.mail.seal.seal(plain, &record(table, id), &mut rand::rng())
+    }
+
+    /// Opens what was sealed of that row.
+    pub(crate) fn open_in(&self, table: &'static str, id: Uuid, sealed: &[u8]) -> Option<zeroize::Zeroizing<Vec<u8>>> {
+        self.mail.seal.open(sealed, &record(table, id)).ok()
+    }
+
     /// What was registered with a token.
     pub(crate) fn open_registration(&self, token: Uuid, sealed: &[u8]) -> Option<Registration> {
         self.mail.open(TOKENS, token, sealed)

@@ -87,7 +87,14 @@ impl Office {
                 active.map(|account| Granted { minutes: said.minutes, ..Granted::to(account, wanted, None) })
             }
             // Nobody wishes for these.
-            (Letter::AddressTaken | Letter::PasswordChanged, _) => None,
+            (
+                Letter::AddressTaken
+                | Letter::PasswordChanged
+                | Letter::FactorAdded
+                | Letter::FactorRemoved
+                | Letter::RecoveryCodesRenewed,
+                _,
+            ) => None,
         })
     }
 

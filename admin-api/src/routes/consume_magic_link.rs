@@ -8,7 +8,7 @@ use std::sync::Arc;
 use axum::{Json, extract::State, http::HeaderMap};
 use identity::{OneTimePurpose, OneTimeToken, SecretText, SessionId};
 use serde::Deserialize;
-use store::{SessionSeed, ShownOneTime};
+use store::{LinkLogin, SessionSeed, ShownOneTime};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
@@ -18,6 +18,7 @@ use crate::{
     error::ApiError,
     issue::{TokenPair, fresh_refresh_token},
     office::Office,
+    second_factor::First,
     visitor::{Device, Visitor},
 };
 
@@ -35,6 +36,7 @@ pub(crate) struct ConsumeLink {
     responses(
         (status = 200, description = "A session", body = TokenPair),
         (status = 400, description = "`invalid_link`: the token is unknown, used, expired, for something else, or another browser's"),
+        (status = 403, description = "`mfa_required`: the link is used up, and the problem's `mfa_token` buys the session with a code of one of its `methods`"),
     )
 )]
 pub(crate) async fn consume_magic_link(
@@ -44,7 +46,11 @@ pub(crate) async fn consume_magic_link(
 ) -> Result<(HeaderMap, Json<TokenPair>), ApiError> {
     let device = visitor.known_device();
     let pair = log_in(&office, &visitor, &device, request.token.expose()).await;
-    office.metrics.login(if pair.is_ok() { "link" } else { "link_refused" });
+    office.metrics.login(match &pair {
+        Ok(_) => "link",
+        Err(ApiError::MfaRequired(_)) => "mfa_required",
+        Err(_) => "link_refused",
+    });
     Ok((device.headers(), Json(pair?)))
 }
 
@@ -61,6 +67,10 @@ async fn log_in(office: &Office, visitor: &Visitor, device: &Device, token: &str
         refresh_expires_at: now + office.settings.refresh_ttl,
         origin,
     };
-    let account = office.store.log_in_by(&shown, office.confirmed(), seed, now).await?;
-    Ok(office.pair(account.ok_or(ApiError::LinkRefused)?, id, &refresh, now))
+    let challenge = office.fresh_challenge(First::MagicLink, now);
+    match office.store.log_in_by(&shown, office.confirmed(), seed, &challenge.seed, now).await? {
+        Some(LinkLogin::Opened(account)) => Ok(office.pair(account, id, &refresh, now)),
+        Some(LinkLogin::Challenged(account)) => Err(challenge.said(&office.store.factors(account.id).await?)),
+        None => Err(ApiError::LinkRefused),
+    }
 }

@@ -32,7 +32,7 @@ pub(crate) struct Login {
     responses(
         (status = 200, description = "A session", body = TokenPair),
         (status = 401, description = "`invalid_credentials`: unknown account or wrong password"),
-        (status = 403, description = "`account_disabled` or `email_unverified`: the password is right, and that is why it does not serve"),
+        (status = 403, description = "`mfa_required`: the password is right, and the problem's `mfa_token` buys the session with a code of one of its `methods`; `account_disabled` or `email_unverified`: it is right and does not serve"),
         (status = 429, description = "`login_locked`: too many failed logins; see `Retry-After`"),
         (status = 503, description = "`busy`: too many passwords are being checked; see `Retry-After`"),
     )
@@ -55,7 +55,11 @@ pub(crate) async fn login(
         attempt.failed(&office).await?;
         return Err(ApiError::InvalidCredentials);
     };
-    attempt.succeeded(&office).await;
+    // Whoever has a second factor is not in yet: that a password is right forgives no wrong codes.
+    let has_factor = attempt.facts.as_ref().is_some_and(|facts| facts.has_factor);
+    if !has_factor {
+        attempt.succeeded(&office).await;
+    }
     if account.status == Status::Disabled {
         office.metrics.login("disabled");
         return Err(ApiError::AccountDisabled);
@@ -66,6 +70,10 @@ pub(crate) async fn login(
     }
     if verdict == Verdict::MatchNeedsRehash {
         rehash(&office, &account, password).await;
+    }
+    if has_factor {
+        office.metrics.login("mfa_required");
+        return Err(office.challenge(&account, email.normalised()).await?);
     }
     let device = visitor.known_device();
     let pair = office.open_session(account, visitor.origin(&device, "password"), office.now()).await?;

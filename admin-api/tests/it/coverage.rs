@@ -18,7 +18,7 @@ enum Who {
 }
 use Who::{Account, Administrator, Anyone};
 
-const ENDPOINTS: [(&str, &str, Who); 28] = [
+const ENDPOINTS: [(&str, &str, Who); 36] = [
     ("GET", "/.well-known/jwks.json", Anyone),
     ("POST", "/admin/config/reload", Administrator),
     ("GET", "/admin/audit", Administrator),
@@ -30,6 +30,14 @@ const ENDPOINTS: [(&str, &str, Who); 28] = [
     ("POST", "/auth/api-keys/{id}/rotate", Account),
     ("POST", "/admin/users/{id}/unlock", Administrator),
     ("POST", "/auth/change-password", Account),
+    ("DELETE", "/admin/users/{id}/mfa", Administrator),
+    ("GET", "/auth/mfa", Account),
+    ("DELETE", "/auth/mfa/{id}", Account),
+    ("POST", "/auth/mfa/recovery-codes", Account),
+    ("POST", "/auth/mfa/totp", Account),
+    ("POST", "/auth/mfa/totp/confirm", Account),
+    ("POST", "/auth/mfa/verify", Anyone),
+    ("POST", "/auth/reauthenticate", Account),
     ("POST", "/auth/magic-link", Anyone),
     ("POST", "/auth/magic-link/consume", Anyone),
     ("POST", "/auth/request-password-reset", Anyone),

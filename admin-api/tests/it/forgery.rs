@@ -16,6 +16,7 @@ fn administrator(person: &Person) -> Principal {
         tenant: None,
         grant: Grant::Session(SessionId::new(Uuid::now_v7())),
         scopes: None,
+        authentication: None,
     }
 }
 

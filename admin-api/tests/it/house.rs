@@ -451,6 +451,7 @@ fn settings(transport: MailTransport) -> Settings {
             magic_link_ttl: Duration::from_mins(10),
         },
         lockout: Lockout { account: rules, network: LockRules { attempts: 50, ..rules } },
+        mfa_issuer: "Portcullis".to_owned(),
         mail: MailSettings {
             from: "Portcullis <no-reply@door.test>".to_owned(),
             product: "Portcullis".to_owned(),

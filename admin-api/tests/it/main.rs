@@ -15,6 +15,7 @@ mod guessing;
 mod house;
 mod keys;
 mod mails;
+mod mfa;
 mod outage;
 mod pages;
 mod passwords;

@@ -12,6 +12,8 @@ pub struct Accounts {
     pub public_url: String,
     /// What it is called.
     pub product: String,
+    /// What authenticators call it.
+    pub mfa_issuer: String,
     /// How accounts are made and confirmed.
     pub settings: AccountSettings,
 }

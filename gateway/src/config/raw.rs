@@ -7,7 +7,7 @@ use policies::config::{DurationText, FileSchema, Placed, Secret, Value};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-pub(super) use self::accounts::{Accounts, Lockout, Mail, MailSecurity, MailTransport, Passwords, Registration};
+pub(super) use self::accounts::{Accounts, Lockout, Mail, MailSecurity, MailTransport, Mfa, Passwords, Registration};
 pub(super) use self::upstream::{Balance, Ejection, Health, Protocol, Retry, Upstream, UpstreamTls};
 
 /// A value that may come from the environment or a file, and where it stands.
@@ -284,6 +284,7 @@ pub fn schema() -> serde_json::Value {
         .section::<Passwords>("passwords")
         .section::<Lockout>("lockout")
         .section::<Mail>("mail")
+        .section::<Mfa>("mfa")
         .section::<Secrets>("secrets")
         .section::<Log>("log")
         .section::<Browser>("browser")

@@ -47,15 +47,16 @@ fn every_mistake_is_told_with_its_place_and_what_was_meant() {
     insta::assert_snapshot!(said("refusals = \"120/minute\"", "refusals = \"-5/minute\""), @r#"gateway.toml:72:12: a quota cannot be negative: "-5""#);
     insta::assert_snapshot!(said("algorithm = \"EdDSA\"", "algorithm = \"none\""), @r#"gateway.toml:131:13: "none" is not an algorithm that we sign with: EdDSA, ES256, RS256 or HS256"#);
     insta::assert_snapshot!(said("[upstreams.demo]", "[upstreams.demos]"), @r#"
-    routes.toml:59:12: there is no upstream `demo`; did you mean `demos`?
-    routes.toml:65:12: there is no upstream `demo`; did you mean `demos`?
-    routes.toml:70:12: there is no upstream `demo`; did you mean `demos`?
-    routes.toml:76:12: there is no upstream `demo`; did you mean `demos`?
-    routes.toml:82:12: there is no upstream `demo`; did you mean `demos`?
+    routes.toml:62:12: there is no upstream `demo`; did you mean `demos`?
+    routes.toml:68:12: there is no upstream `demo`; did you mean `demos`?
+    routes.toml:73:12: there is no upstream `demo`; did you mean `demos`?
+    routes.toml:79:12: there is no upstream `demo`; did you mean `demos`?
+    routes.toml:85:12: there is no upstream `demo`; did you mean `demos`?
     "#);
     insta::assert_snapshot!(said("assertion_ttl = \"5m\"", "assertion_ttl = \"6m\""), @"gateway.toml:134:17: an assertion lives at most 5m");
     insta::assert_snapshot!(said("# shared_secret = { env = \"AUTH_JWT_SECRET_KEY\" }", "shared_secret = \"in clear, and long enough to be one\""), @r#"gateway.toml:136:17: a secret is not written in clear; use { env = "NAME" } or { file = "path" }"#);
     insta::assert_snapshot!(said("trusted_proxies = []", "trusted_proxies = [\"10.0.0.0/99\"]"), @r#"gateway.toml:64:20: "10.0.0.0/99" is not a network such as 10.0.0.0/8"#);
+    insta::assert_snapshot!(said("issuer = \"Portcullis\"", "issuer = \"Ex:ample\""), @"gateway.toml:258:10: a name that authenticators show is one line of text without a colon");
     insta::assert_snapshot!(said("[log]", "[log"), @"gateway.toml:200:5: unclosed table, expected `]`");
     insta::assert_snapshot!(said("default = \"127.0.0.1:8080\" }", "default = \"localhost\" }"), @r#"gateway.toml:19:8: "localhost" is not an address such as 127.0.0.1:8080"#);
 }

@@ -32,7 +32,7 @@ fn permit_of(principal: Option<Principal>, limits: &[(Per, Kind)]) -> Permit {
     route.limits = limits.iter().map(|(per, kind)| Limit::new(Owner::Route("r"), *per, *kind)).collect();
     let policy = Policy { routes: RouteTable::build(vec![route]).unwrap(), ..Policy::default() };
     let route = policy.routes.find("", "GET", "/x").unwrap();
-    decide(&policy, route, principal.map(Arc::new)).unwrap()
+    decide(&policy, route, principal.map(Arc::new), 0).unwrap()
 }
 
 /// Somebody with a key, perhaps of a tenant.
@@ -44,6 +44,7 @@ fn person(account: u128, tenant: Option<u128>, key: u128) -> Principal {
         tenant: tenant.map(|tenant| TenantId::new(Uuid::from_u128(tenant))),
         grant: Grant::Key(KeyId::new(Uuid::from_u128(key))),
         scopes: None,
+        authentication: None,
     }
 }
 

@@ -25,7 +25,7 @@ async fn made(settings: &UpstreamSettings, before: Option<&Arc<Upstream>>) -> Ar
 
 fn permit() -> Permit {
     let route = Route { auth: Auth::None, ..Route::new("r", "pool", vec![PathPattern::parse("/x").unwrap()]) };
-    decide(&Policy::default(), &Arc::new(route), None).unwrap()
+    decide(&Policy::default(), &Arc::new(route), None, 0).unwrap()
 }
 
 fn tries() -> Tries {

@@ -54,7 +54,10 @@ impl Rig {
                     assert!(matches!(black_box(known), Poll::Ready(Ok(_))), "it is cached");
                 }),
             ),
-            ("decide", mean(&mut || drop(black_box(decide(&rules.policy, route, Some(Arc::clone(&known.principal))))))),
+            (
+                "decide",
+                mean(&mut || drop(black_box(decide(&rules.policy, route, Some(Arc::clone(&known.principal)), 0)))),
+            ),
             ("spend", mean(&mut || drop(black_box(door.limiter.spend(permit, client, Some(&known.meters)))))),
         ];
         let copy = mean(&mut || drop(copied(request)));

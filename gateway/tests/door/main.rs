@@ -21,6 +21,7 @@ mod http2_backends;
 mod lifecycle;
 mod mail;
 mod main_path;
+mod mfa;
 mod nodes;
 mod passing;
 mod patience;

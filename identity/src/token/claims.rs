@@ -188,6 +188,7 @@ impl TryFrom<AssertionClaims> for Principal {
             tenant: claims.tenant,
             grant,
             scopes: claims.scope.map(|scope| scope.split_whitespace().map(Into::into).collect()),
+            authentication: None,
         })
     }
 }

@@ -242,6 +242,7 @@ fn somebody() -> Principal {
         tenant: Some(Uuid::from_u128(4).into()),
         grant: Grant::Session(SessionId::new(Uuid::from_u128(2))),
         scopes: None,
+        authentication: None,
     }
 }
 

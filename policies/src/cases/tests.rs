@@ -36,7 +36,13 @@ fn case(request: &str, answer: &str) -> Case {
 }
 
 fn by(role: &str, scopes: Option<&str>) -> Caller {
-    Caller { role: role.into(), tier: "free".into(), scopes: scopes.map(|scope| [scope.into()].into()) }
+    Caller {
+        role: role.into(),
+        tier: "free".into(),
+        scopes: scopes.map(|scope| [scope.into()].into()),
+        acr: identity::Assurance::Single,
+        auth_age: std::time::Duration::ZERO,
+    }
 }
 
 #[test]

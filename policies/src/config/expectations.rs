@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::ops::Range;
 
+use identity::Assurance;
+
 use super::diagnostic::Placed;
 use super::document::Document;
 use super::known::{self, Known};
@@ -73,9 +75,15 @@ fn caller(file: &mut Document<'_>, known: &Known, raw: &RawCaller) -> Caller {
     known::check(file, known.roles.as_ref(), &raw.role, "role");
     known::check(file, known.tiers.as_ref(), &raw.tier, "tier");
     let scopes = raw.scopes.as_ref().map(|scopes| known::permissions(file, scopes));
+    let given = raw.acr.as_ref().map(Placed::span).or(raw.auth_age.as_ref().map(Placed::span));
+    if let (Some(_), Some(span)) = (&raw.scopes, given) {
+        file.note(span, "an API key has no owner who has shown who they are");
+    }
     Caller {
         role: raw.role.as_str().into(),
         tier: raw.tier.as_str().into(),
         scopes: scopes.map(|scopes| scopes.iter().map(Into::into).collect()),
+        acr: raw.acr.as_deref().map_or(Assurance::Single, |acr| (*acr).into()),
+        auth_age: raw.auth_age.as_ref().map(|age| age.0).unwrap_or_default(),
     }
 }

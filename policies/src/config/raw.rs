@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use identity::Assurance;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::value::SeqAccessDeserializer;
 use serde::de::{Error, SeqAccess, Visitor};
@@ -42,6 +43,10 @@ pub(super) struct RawRoute {
     pub(super) tiers: Option<Placed<Words>>,
     /// The caller's tier has all of these features.
     pub(super) features: Option<Placed<Words>>,
+    /// The person behind the caller's session has shown by two factors who they are: "mfa".
+    pub(super) acr: Option<Placed<RawAcr>>,
+    /// The person behind the caller's session has shown who they are within this time, such as "5m". API keys never have.
+    pub(super) max_auth_age: Option<Placed<DurationText>>,
     /// Path prefixes and what replaces them on the way to the upstream; the longest that matches is used.
     #[serde(default)]
     pub(super) rewrite: BTreeMap<Placed<String>, Placed<String>>,
@@ -67,6 +72,14 @@ pub(super) struct RawRoute {
     pub(super) websocket_idle: Option<Placed<DurationText>>,
     /// How long a stream (WebSocket, events, gRPC) may go on after the credential that opened it has expired. Left out: "30s".
     pub(super) expiry_grace: Option<Placed<DurationText>>,
+}
+
+/// How sure the door is of a person.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum RawAcr {
+    /// Two factors.
+    Mfa,
 }
 
 const fn yes() -> bool {
@@ -198,7 +211,8 @@ pub(super) struct RawCase {
     /// The host that is asked for.
     #[serde(default = "any_host")]
     pub(super) host: String,
-    /// "permit", or the refusal: "malformed", `"no_route"`, `"method_not_allowed"`, `"missing_credential"`, "forbidden".
+    /// "permit", or the refusal: "malformed", `"no_route"`, `"method_not_allowed"`, `"missing_credential"`, "forbidden",
+    /// `"insufficient_user_authentication"`.
     pub(super) answer: Placed<String>,
     /// The route that must have permitted it. Left out: any.
     pub(super) route: Option<Placed<String>>,
@@ -220,6 +234,10 @@ pub(super) struct RawCaller {
     pub(super) tier: Placed<String>,
     /// It shows an API key that is restricted to these permissions. Left out: whatever the account may do.
     pub(super) scopes: Option<Words>,
+    /// "mfa": its owner has shown two factors. Left out: one.
+    pub(super) acr: Option<Placed<RawAcr>>,
+    /// How long ago its owner has shown who they are, such as "10m". Left out: just now.
+    pub(super) auth_age: Option<Placed<DurationText>>,
 }
 
 /// One text or several.
@@ -325,7 +343,15 @@ impl JsonSchema for AmountText {
     }
 }
 
-// === impl RawAuth, RawPer ===
+// === impl RawAuth, RawAcr, RawPer ===
+
+impl From<RawAcr> for Assurance {
+    fn from(raw: RawAcr) -> Self {
+        match raw {
+            RawAcr::Mfa => Self::Multi,
+        }
+    }
+}
 
 impl From<RawAuth> for Auth {
     fn from(raw: RawAuth) -> Self {

@@ -12,7 +12,7 @@ use super::known::{self, Known};
 use super::raw::{RawAuth, RawRoute, RawTimeouts, Words};
 use super::{cors, limits, overlaps, rewrites};
 use crate::route::{EXPIRY_GRACE, WEBSOCKET_IDLE};
-use crate::{Auth, Demand, HostPattern, Methods, Owner, PathPattern, Route, RouteTable, Timeouts};
+use crate::{Auth, Demand, HostPattern, Methods, Owner, PathPattern, Route, RouteTable, StepUp, Timeouts};
 
 /// A route and where its paths are written.
 pub(super) struct PlacedRoute {
@@ -148,7 +148,26 @@ fn demand(file: &mut Document<'_>, known: &Known, raw: &RawRoute) -> Demand {
         permissions: permissions.iter().filter_map(|word| known::permission(file, known, word)).collect(),
         tiers: names(tiers),
         features: names(features),
+        step_up: step_up(file, raw),
     }
+}
+
+fn step_up(file: &mut Document<'_>, raw: &RawRoute) -> Option<StepUp> {
+    let place = raw.acr.as_ref().map(Placed::span).or(raw.max_auth_age.as_ref().map(Placed::span))?;
+    let objection = match Auth::from(raw.auth) {
+        Auth::Required => None,
+        Auth::Optional => Some("with auth = \"optional\" strangers come in, who cannot meet a demand"),
+        Auth::None => Some("with auth = \"none\" nobody is known, and nobody can meet a demand"),
+        Auth::Mtls => Some("with auth = \"mtls\" programs come in, and no person who could show anything"),
+    };
+    if let Some(objection) = objection {
+        file.note(place, objection);
+    }
+    let acr = raw.acr.as_deref().map(|acr| (*acr).into());
+    Some(StepUp {
+        acr,
+        max_age: length(file, raw.max_auth_age.as_ref(), "nobody can have shown anything at this very moment"),
+    })
 }
 
 /// The words of one demand. An empty list would demand nothing, which is not how it reads; nor can strangers meet any.

@@ -421,11 +421,11 @@ request = 5
     cases.toml:4:33: there is no tier `fre`; did you mean `free`?
     cases.toml:4:50: "Agents:*" is not a permission: words of a-z, 0-9, `_` and `-`, joined by `:`, such as "agents:publish"
     cases.toml:5:11: a request is a method and a path, such as "GET /health"
-    cases.toml:6:10: a case cannot be answered `permitted`; answers are permit, malformed, no_route, method_not_allowed, missing_credential, forbidden; did you mean `permit`?
+    cases.toml:6:10: a case cannot be answered `permitted`; answers are permit, malformed, no_route, method_not_allowed, missing_credential, forbidden, insufficient_user_authentication; did you mean `permit`?
     cases.toml:7:9: there is no route `b`
     cases.toml:10:22: a request is a method and a path, such as "GET /health"
     cases.toml:10:29: a request is a method and a path, such as "GET /health"
-    cases.toml:11:10: a case cannot be answered `rate_limited`; answers are permit, malformed, no_route, method_not_allowed, missing_credential, forbidden
+    cases.toml:11:10: a case cannot be answered `rate_limited`; answers are permit, malformed, no_route, method_not_allowed, missing_credential, forbidden, insufficient_user_authentication
     cases.toml:14:11: without a request nothing is tried
     cases.toml:20:9: a request that is refused reaches no route and is not forwarded
     cases.toml:21:1: `answer` is missing
@@ -517,4 +517,39 @@ fn a_websocket_to_a_pool_that_speaks_http_2_only_is_refused() {
     };
     insta::assert_snapshot!(route("calls", true).unwrap_err(), @"routes.toml:5:13: `calls` speaks HTTP/2 only; a WebSocket needs HTTP/1.1");
     assert!(route("calls", false).is_ok() && route("demo", true).is_ok());
+}
+
+#[test]
+fn a_route_may_demand_that_its_caller_was_seen_lately_and_cases_can_say_so() {
+    let route =
+        "[[route]]\nname = \"a\"\npaths = [\"/a\"]\nupstream = \"demo\"\nacr = \"mfa\"\nmax_auth_age = \"5m\"\n";
+    let case = |caller: &str, answer: &str| {
+        let caller = format!("{{ role = \"user\", tier = \"free\"{caller} }}");
+        format!("[[case]]\nname = \"one\"\ncaller = {caller}\nrequest = \"GET /a\"\nanswer = \"{answer}\"\n")
+    };
+    let refused = "insufficient_user_authentication";
+    for (caller, answer) in [
+        (", acr = \"mfa\"", "permit"),
+        (", acr = \"mfa\", auth_age = \"5m\"", "permit"),
+        (", acr = \"mfa\", auth_age = \"301s\"", refused),
+        ("", refused),
+        (", scopes = [\"agents:read\"]", refused),
+    ] {
+        for wrong in ["permit", refused] {
+            let Loaded { policy, cases } = read(route, ROLES, TIERS, &case(caller, wrong)).unwrap();
+            assert_eq!(cases::run(&policy, &cases).is_empty(), wrong == answer, "{caller}: {wrong}");
+        }
+    }
+    let Loaded { policy, cases } = read(route, ROLES, TIERS, &case(", auth_age = \"1m\"", "permit")).unwrap();
+    insta::assert_snapshot!(cases::run(&policy, &cases)[0], @r#"cases.toml:4:11: "one": GET /a on localhost by role user, tier free, seen 60 s ago: expected permit; got insufficient_user_authentication (This needs a session with a second factor, whose owner has shown who they are within 300 seconds)"#);
+    let by_key = case(", scopes = [\"agents:read\"], acr = \"mfa\"", "permit");
+    insta::assert_snapshot!(read(route, ROLES, TIERS, &by_key).unwrap_err(), @"cases.toml:3:74: an API key has no owner who has shown who they are");
+    for auth in ["optional", "none", "mtls"] {
+        assert!(read(&format!("{route}auth = \"{auth}\"\n"), ROLES, TIERS, "").is_err(), "{auth}");
+    }
+    let wrong = format!("{}auth = \"none\"\n", route.replace("5m", "0s"));
+    insta::assert_snapshot!(read(&wrong, ROLES, TIERS, "").unwrap_err(), @r#"
+    routes.toml:5:7: with auth = "none" nobody is known, and nobody can meet a demand
+    routes.toml:6:16: nobody can have shown anything at this very moment
+    "#);
 }

@@ -1,11 +1,13 @@
 //! Who may: each demand, met and missed.
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
-use identity::{AccountId, Grant, SessionId};
+use std::time::Duration;
+
+use identity::{AccountId, Assurance, Authentication, Grant, SessionId};
 use uuid::Uuid;
 
 use super::*;
-use crate::{Demand, Kind, Owner, PathPattern, Per, Permissions, Quota};
+use crate::{Demand, Kind, Owner, PathPattern, Per, Permissions, Quota, StepUp};
 
 fn limit(owner: Owner<'_>, quota: &str) -> Limit {
     Limit::new(owner, Per::User, Kind::Requests(Quota::parse(quota).unwrap().unwrap()))
@@ -32,6 +34,7 @@ fn caller(role: &str, tier: &str, scopes: Option<&[&str]>) -> Arc<Principal> {
         tenant: None,
         grant: Grant::Session(SessionId::new(id)),
         scopes: scopes.map(|scopes| scopes.iter().map(|scope| Box::from(*scope)).collect()),
+        authentication: None,
     })
 }
 
@@ -63,7 +66,7 @@ fn stranger(route: &Arc<Route>) -> String {
 }
 
 fn outcome(route: &Arc<Route>, principal: Option<Arc<Principal>>) -> String {
-    match decide(&policy(), route, principal) {
+    match decide(&policy(), route, principal, 0) {
         Ok(_) => "permit".to_owned(),
         Err(Refusal::Forbidden { missing }) => missing,
         Err(refusal) => refusal.code().to_owned(),
@@ -77,14 +80,14 @@ fn a_route_demands_a_caller_unless_it_says_otherwise() {
     assert_eq!(answer(&required, caller("user", "free", None)), "permit");
     let optional = route(|route| route.auth = Auth::Optional);
     assert_eq!(stranger(&optional), "permit");
-    let permit = decide(&policy(), &optional, Some(caller("user", "free", None))).unwrap();
+    let permit = decide(&policy(), &optional, Some(caller("user", "free", None)), 0).unwrap();
     assert!(permit.principal().is_some() && permit.tier().is_some());
 }
 
 #[test]
 fn a_route_without_auth_is_told_of_no_caller() {
     let route = route(|route| route.auth = Auth::None);
-    let permit = decide(&policy(), &route, Some(caller("ghost", "ghost", None))).unwrap();
+    let permit = decide(&policy(), &route, Some(caller("ghost", "ghost", None)), 0).unwrap();
     assert!(permit.principal().is_none() && permit.tier().is_none() && permit.limits().next().is_none());
 }
 
@@ -181,7 +184,7 @@ fn a_permit_names_the_limits_to_spend() {
         })
     };
     let spent = |route: &Arc<Route>, tier: &str| {
-        let permit = decide(&policy(), route, Some(caller("user", tier, None))).unwrap();
+        let permit = decide(&policy(), route, Some(caller("user", tier, None)), 0).unwrap();
         permit.limits().map(|limit| limit.name.to_string()).collect::<Vec<_>>()
     };
     assert_eq!(spent(&limited(true), "free"), ["r-user-second", "free-user-minute"]);
@@ -192,8 +195,29 @@ fn a_permit_names_the_limits_to_spend() {
 #[test]
 fn a_permit_shares_what_it_was_given() {
     let (route, principal) = (route(|_| ()), caller("user", "free", None));
-    let permit = decide(&policy(), &route, Some(Arc::clone(&principal))).unwrap();
+    let permit = decide(&policy(), &route, Some(Arc::clone(&principal)), 0).unwrap();
     assert!(Arc::ptr_eq(permit.route(), &route));
     assert!(Arc::ptr_eq(permit.principal().unwrap(), &principal));
     assert_eq!(&*permit.tier().unwrap().name, "free");
+}
+
+#[test]
+fn who_may_must_also_have_been_seen_lately_and_as_the_route_wants() {
+    let wanted = StepUp { acr: Some(Assurance::Multi), max_age: Some(Duration::from_mins(5)) };
+    let route = demanding(|demand| {
+        demand.step_up = Some(wanted);
+        demand.roles = names(&["admin"]);
+    });
+    let said = |role, authentication, now| {
+        let principal = Principal { authentication, ..Arc::unwrap_or_clone(caller(role, "free", None)) };
+        decide(&policy(), &route, Some(Arc::new(principal)), now).err()
+    };
+    let seen = |assurance| Some(Authentication { at: 1000, assurance });
+    assert_eq!(said("admin", seen(Assurance::Multi), 1300), None);
+    for (authentication, now) in [(seen(Assurance::Multi), 1301), (seen(Assurance::Single), 1000), (None, 1000)] {
+        assert_eq!(said("admin", authentication, now), Some(Refusal::InsufficientAuthentication(wanted)));
+    }
+    // Who may not at all is not sent to log in anew.
+    assert_eq!(said("user", None, 1000).map(|refusal| refusal.code()), Some("forbidden"));
+    assert_eq!(stranger(&route), "missing_credential");
 }

@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 
 use super::*;
 
+const STEP_UP: StepUp = StepUp { acr: Some(identity::Assurance::Multi), max_age: Some(Duration::from_secs(300)) };
+
 /// The variant after this one. A new variant does not compile until it has a place, and so a line in the snapshot.
 fn after(refusal: &Refusal) -> Option<Refusal> {
     let free = || Arc::from("free-user-minute");
@@ -26,7 +28,8 @@ fn after(refusal: &Refusal) -> Option<Refusal> {
         Refusal::UnsupportedCredential => Refusal::InvalidToken,
         Refusal::InvalidToken => Refusal::Expired,
         Refusal::Expired => Refusal::Revoked,
-        Refusal::Revoked => Refusal::AccountDisabled,
+        Refusal::Revoked => Refusal::InsufficientAuthentication(STEP_UP),
+        Refusal::InsufficientAuthentication(_) => Refusal::AccountDisabled,
         Refusal::AccountDisabled => Refusal::TooManyRefusals { retry_after: Duration::from_millis(1500) },
         Refusal::TooManyRefusals { .. } => Refusal::DirectoryUnavailable,
         Refusal::DirectoryUnavailable => Refusal::Forbidden { missing: "role admin".to_owned() },
@@ -77,6 +80,7 @@ fn every_refusal_says_what_it_says() {
     401 invalid_token | Invalid credential | The credential is not valid here; log in again or check the API key.
     401 expired | Expired credential | The credential has expired; refresh it or log in again.
     401 revoked | Revoked credential | The credential was revoked; log in again or use another key.
+    401 insufficient_user_authentication | Stronger authentication required | This needs a session with a second factor, whose owner has shown who they are within 300 seconds.
     403 account_disabled | Account disabled | This account is disabled; ask an administrator.
     429 too_many_refusals | Too many bad credentials | Too many bad credentials came from this address; try again in 2 seconds. [retry after 2]
     503 directory_unavailable | Accounts unavailable | Accounts cannot be looked up right now; nothing is wrong with the credential. [retry after 5]

@@ -26,6 +26,7 @@ fn key_of(role: &str, scopes: Option<&[&str]>) -> Principal {
         tenant: None,
         grant: Grant::Key(KeyId::new(id)),
         scopes: scopes.map(|scopes| scopes.iter().map(|scope| Box::from(*scope)).collect()),
+        authentication: None,
     }
 }
 

@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// Every table but sqlx's, each after those that it refers to; a test finds the one that is missing.
-pub(super) const TABLES: [&str; 12] = [
+pub(super) const TABLES: [&str; 14] = [
     "tenants",
     "accounts",
     "sessions",
@@ -27,6 +27,8 @@ pub(super) const TABLES: [&str; 12] = [
     "login_failures",
     "audit_chains",
     "audit_events",
+    "factors",
+    "recovery_codes",
 ];
 
 pub(super) async fn save(pg: &Pg, archive: &mut Writer) -> Result<(), BackupError> {

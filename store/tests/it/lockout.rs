@@ -114,6 +114,7 @@ async fn a_login_knows_the_browser_and_the_network_of_earlier_sessions(database:
         now: at(0),
         refresh_expires_at: at(100),
         origin: Origin {
+            amr: None,
             address: Some(IpAddr::from([0x2001, 0xdb8, 1, 2, 0, 0, 0, 9])),
             device: Some(device),
             user_agent: Some("curl/8"),

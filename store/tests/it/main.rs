@@ -5,6 +5,7 @@ mod accounts;
 mod audit;
 mod backup;
 mod engines;
+mod factors;
 mod faults;
 mod feed;
 mod keys;

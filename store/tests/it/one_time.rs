@@ -3,8 +3,8 @@
 use chrono::{DateTime, Utc};
 use identity::{AccountId, Email, OneTimePurpose, OneTimeToken, SecretDigest, SessionId};
 use store::{
-    Account, AccountChange, Confirmed, NewAccount, NewMail, NewOneTime, Origin, SessionSeed, ShownOneTime, Status,
-    Store, StoreError, Subject,
+    Account, AccountChange, ChallengeSeed, Confirmed, LinkLogin, NewAccount, NewMail, NewOneTime, Origin, SessionSeed,
+    ShownOneTime, Status, Store, StoreError, Subject,
 };
 use uuid::Uuid;
 
@@ -84,7 +84,16 @@ async fn log_in(store: &Store, shown: &ShownOneTime) -> Option<Account> {
         refresh_expires_at: at(1000),
         origin: Origin { method: Some("magic_link"), ..Origin::default() },
     };
-    store.log_in_by(shown, CONFIRMED, seed, at(10)).await.unwrap()
+    let challenge = ChallengeSeed {
+        id: Uuid::now_v7(),
+        digest: SecretDigest::of(b"challenge"),
+        sealed: b"sealed".to_vec(),
+        expires_at: at(300),
+    };
+    match store.log_in_by(shown, CONFIRMED, seed, &challenge, at(10)).await.unwrap()? {
+        LinkLogin::Opened(account) => Some(account),
+        LinkLogin::Challenged(_) => panic!("nobody here has a second factor"),
+    }
 }
 
 async fn a_token_serves_once_also_to_two_who_show_it_at_once(database: &Database) {

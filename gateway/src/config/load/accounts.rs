@@ -44,7 +44,20 @@ impl Reader<'_, '_> {
             reset_ttl: self.duration(raw.reset_ttl.as_ref(), 30 * 60),
             magic_link_ttl: self.duration(raw.magic_link_ttl.as_ref(), 10 * 60),
         };
-        Accounts { public_url, product, settings }
+        let mfa_issuer = self.mfa_issuer(&product);
+        Accounts { public_url, product, mfa_issuer, settings }
+    }
+
+    fn mfa_issuer(&mut self, product: &str) -> String {
+        let raw: raw::Mfa = self.document.section("mfa").unwrap_or_default();
+        let issuer = self.text(raw.issuer.as_ref(), product);
+        // Authenticators show what is before the first colon.
+        let is_name =
+            !issuer.trim().is_empty() && !issuer.contains(|letter: char| letter == ':' || letter.is_control());
+        if let Some(given) = raw.issuer.as_ref().filter(|_| !is_name) {
+            self.document.note(given.span(), "a name that authenticators show is one line of text without a colon");
+        }
+        issuer
     }
 
     pub(super) fn passwords(&mut self) -> Passwords {

@@ -65,6 +65,14 @@ pub(in crate::config) struct Passwords {
     pub(in crate::config) concurrency: Given<u64>,
 }
 
+/// Second factors.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::config) struct Mfa {
+    /// What authenticators call us; the product's name by default.
+    pub(in crate::config) issuer: Given<String>,
+}
+
 /// How many wrong passwords are too many.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

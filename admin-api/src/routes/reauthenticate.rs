@@ -1,0 +1,60 @@
+//! `POST /auth/reauthenticate`: whoever is logged in shows anew that it is they, for routes that demand it (`max_auth_age`, `acr`; RFC 9470).
+//!
+//! The session stays the same one. The answer's access token is a new one, so that no gateway has anything in its cache about it.
+
+use std::sync::Arc;
+
+use axum::{Json, extract::State};
+use chrono::{DateTime, Utc};
+use identity::Assurance;
+use serde::Serialize;
+use store::StoreError;
+use utoipa::ToSchema;
+
+use crate::{body::Body, caller::Caller, error::ApiError, office::Office, proof::Proof, visitor::Visitor};
+
+/// A session whose owner has been seen.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Reauthenticated {
+    /// Show it as `Authorization: Bearer …`.
+    access_token: String,
+    /// Always `bearer`.
+    token_type: &'static str,
+    /// Seconds until the access token expires.
+    expires_in: u64,
+    /// When its owner was seen: now.
+    auth_time: DateTime<Utc>,
+    /// What the session amounts to: `single`, `mfa` or `phr`.
+    acr: &'static str,
+}
+
+/// Shows a password or a code anew. What has been shown in a session adds up: a code in one that began with a password makes it `mfa`.
+#[utoipa::path(
+    post, path = "/auth/reauthenticate", tag = "auth", request_body = Proof, security(("access_token" = [])),
+    responses(
+        (status = 200, description = "The same session, a new access token", body = Reauthenticated),
+        (status = 403, description = "`wrong_proof`: the password or code is wrong; `session_required`: an API key cannot do this"),
+        (status = 429, description = "`login_locked`: too many wrong passwords or codes; see `Retry-After`"),
+        (status = 503, description = "`busy`: too many passwords are being checked; see `Retry-After`"),
+    )
+)]
+pub(crate) async fn reauthenticate(
+    State(office): State<Arc<Office>>,
+    caller: Caller,
+    Ok(visitor): Result<Visitor, std::convert::Infallible>,
+    Body(proof): Body<Proof>,
+) -> Result<Json<Reauthenticated>, ApiError> {
+    let proved = proof.anew(&caller, &visitor, &office).await?;
+    let now = office.now();
+    match office.store.reauthenticate(proved.account.id, proved.session, &proved.amr, now).await {
+        Err(StoreError::NotFound) => return Err(ApiError::SessionEnded),
+        done => done?,
+    }
+    Ok(Json(Reauthenticated {
+        access_token: office.access_token(proved.account.id, proved.session, now),
+        token_type: "bearer",
+        expires_in: office.settings.access_ttl.as_secs(),
+        auth_time: now,
+        acr: Assurance::of_methods(&proved.amr).word(),
+    }))
+}

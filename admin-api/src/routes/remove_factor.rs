@@ -1,0 +1,56 @@
+//! `DELETE /auth/mfa/{id}`: a second factor is none any more; with the last one the recovery codes go. The owner is told by mail.
+
+use std::sync::Arc;
+
+use axum::{
+    extract::{Path, State},
+    http::StatusCode,
+};
+use identity::{Email, FactorId};
+use store::StoreError;
+
+use crate::{
+    body::BodyOrNothing,
+    caller::{Allowed, ManageAccount},
+    error::ApiError,
+    mail::Letter,
+    office::Office,
+    proof::Proof,
+    visitor::Visitor,
+};
+
+const NO_FACTOR: ApiError = ApiError::NotFound("second factor");
+
+/// Removes a second factor. Unless the session has begun within five minutes, something shows that it is the owner who asks.
+#[utoipa::path(
+    delete, path = "/auth/mfa/{id}", tag = "auth", request_body = Proof, security(("access_token" = [])),
+    params(("id" = String, Path, description = "The factor's id")),
+    responses(
+        (status = 204, description = "It is gone"),
+        (status = 401, description = "`insufficient_user_authentication`: the session is not fresh, and nothing was shown"),
+        (status = 403, description = "`wrong_proof`: the password or code is wrong; `session_required`: an API key cannot do this"),
+        (status = 404, description = "`not_found`: the caller has no such factor"),
+        (status = 429, description = "`login_locked`: too many wrong passwords or codes; see `Retry-After`"),
+    )
+)]
+pub(crate) async fn remove_factor(
+    State(office): State<Arc<Office>>,
+    Allowed { caller, .. }: Allowed<ManageAccount>,
+    Path(id): Path<String>,
+    Ok(visitor): Result<Visitor, std::convert::Infallible>,
+    BodyOrNothing(proof): BodyOrNothing<Proof>,
+) -> Result<StatusCode, ApiError> {
+    let id: FactorId = id.parse().map_err(|_| NO_FACTOR)?;
+    let account = proof.by(&caller, &visitor, &office).await?.account;
+    let email = Email::parse(&account.email).map_err(|error| ApiError::Internal(error.to_string()))?;
+    let notice = office.notice(Letter::FactorRemoved, &account, email.normalised());
+    match office.store.remove_factor(account.id, id, &notice, office.now()).await {
+        Ok(()) => {
+            office.has_posted();
+            Ok(StatusCode::NO_CONTENT)
+        }
+        // Somebody else's factor is no factor.
+        Err(StoreError::NotFound) => Err(NO_FACTOR),
+        Err(error) => Err(error.into()),
+    }
+}

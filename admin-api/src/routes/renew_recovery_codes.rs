@@ -1,0 +1,58 @@
+//! `POST /auth/mfa/recovery-codes`: ten new ones; those before are worth nothing from then on. The owner is told by mail.
+
+use std::sync::Arc;
+
+use axum::{Json, extract::State};
+use identity::Email;
+use serde::Serialize;
+use store::StoreError;
+use utoipa::ToSchema;
+
+use crate::{
+    body::BodyOrNothing,
+    caller::{Allowed, ManageAccount},
+    error::ApiError,
+    mail::Letter,
+    office::Office,
+    proof::Proof,
+    second_factor::fresh_recovery_codes,
+    visitor::Visitor,
+};
+
+/// What somebody writes down.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct RecoveryCodes {
+    /// Each serves once, in the place of a code. Shown this once.
+    recovery_codes: Vec<String>,
+}
+
+/// Makes new recovery codes. Unless the session has begun within five minutes, something shows that it is the owner who asks.
+#[utoipa::path(
+    post, path = "/auth/mfa/recovery-codes", tag = "auth", request_body = Proof, security(("access_token" = [])),
+    responses(
+        (status = 200, description = "The codes", body = RecoveryCodes),
+        (status = 401, description = "`insufficient_user_authentication`: the session is not fresh, and nothing was shown"),
+        (status = 403, description = "`wrong_proof`: the password or code is wrong; `session_required`: an API key cannot do this"),
+        (status = 404, description = "`not_found`: there is no second factor that they could stand in for"),
+        (status = 429, description = "`login_locked`: too many wrong passwords or codes; see `Retry-After`"),
+    )
+)]
+pub(crate) async fn renew_recovery_codes(
+    State(office): State<Arc<Office>>,
+    Allowed { caller, .. }: Allowed<ManageAccount>,
+    Ok(visitor): Result<Visitor, std::convert::Infallible>,
+    BodyOrNothing(proof): BodyOrNothing<Proof>,
+) -> Result<Json<RecoveryCodes>, ApiError> {
+    let account = proof.by(&caller, &visitor, &office).await?.account;
+    let email = Email::parse(&account.email).map_err(|error| ApiError::Internal(error.to_string()))?;
+    let (recovery_codes, digests) = fresh_recovery_codes(account.id);
+    let notice = office.notice(Letter::RecoveryCodesRenewed, &account, email.normalised());
+    match office.store.renew_recovery_codes(account.id, &digests, &notice, office.now()).await {
+        Ok(()) => {
+            office.has_posted();
+            Ok(Json(RecoveryCodes { recovery_codes }))
+        }
+        Err(StoreError::NotFound) => Err(ApiError::NotFound("second factor")),
+        Err(error) => Err(error.into()),
+    }
+}

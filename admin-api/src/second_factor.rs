@@ -1,0 +1,179 @@
+//! The second factor: how somebody is asked for it, and whether what is shown is one.
+//!
+//! A right password (or link) of an account that has one buys no session but a token, `mfa_token`, which serves once, for five minutes and
+//! five attempts, and buys nothing without a code. Wrong codes are counted where wrong passwords are (docs/decisions/0008-lockout.md), and
+//! what was counted is forgiven to none but who has shown both: else whoever has the password could wipe out the count of their guesses.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use identity::{AccountId, FactorId, OneTimePurpose, OneTimeToken, RecoveryCode, SecretDigest, SecretText, TotpSecret};
+use serde::{Deserialize, Serialize};
+use store::{Account, ChallengeSeed, FactorKind, FactorProof, FactorRecord};
+use uuid::Uuid;
+
+use crate::{error::ApiError, office::Office};
+
+/// How long somebody may look for their authenticator.
+const PATIENCE: Duration = Duration::from_mins(5);
+/// Codes that may be shown with one token.
+pub(crate) const MOST_ATTEMPTS: i64 = 5;
+/// Recovery codes made at once.
+const CODES: usize = 10;
+
+/// The tables that something sealed stands in.
+const FACTORS: &str = "factors";
+const TOKENS: &str = "one_time_tokens";
+
+/// By what somebody has been known before the second factor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum First {
+    /// A password.
+    Password,
+    /// A link by mail.
+    MagicLink,
+}
+
+/// What whoever has shown the first factor is asked for.
+#[derive(Debug)]
+pub(crate) struct Challenge {
+    token: SecretText,
+    methods: Vec<&'static str>,
+}
+
+/// The members that it adds to its problem (RFC 9457 §3.2).
+#[derive(Serialize)]
+pub(crate) struct MfaRequired<'a> {
+    /// Show it to `POST /auth/mfa/verify` with a code.
+    mfa_token: &'a str,
+    /// What may be shown with it: `totp`, `recovery_code`.
+    methods: &'a [&'static str],
+    /// Seconds until it is over.
+    expires_in: u64,
+}
+
+/// A token that is about to be written down.
+pub(crate) struct FreshChallenge {
+    pub(crate) seed: ChallengeSeed,
+    token: OneTimeToken,
+}
+
+// === impl First ===
+
+impl First {
+    /// As it is shown among sessions.
+    pub(crate) const fn method(self) -> &'static str {
+        match self {
+            Self::Password => "password",
+            Self::MagicLink => "magic_link",
+        }
+    }
+
+    /// In words of RFC 8176, with a code.
+    pub(crate) const fn amr_with_code(self) -> &'static str {
+        match self {
+            Self::Password => "pwd otp mfa",
+            Self::MagicLink => "email otp mfa",
+        }
+    }
+}
+
+// === impl Challenge ===
+
+impl Challenge {
+    pub(crate) fn members(&self) -> MfaRequired<'_> {
+        MfaRequired { mfa_token: self.token.expose(), methods: &self.methods, expires_in: PATIENCE.as_secs() }
+    }
+}
+
+// === impl FreshChallenge ===
+
+impl FreshChallenge {
+    /// What is said once it has been written down.
+    pub(crate) fn said(&self, factors: &[FactorRecord]) -> ApiError {
+        let kinds = [FactorKind::Totp, FactorKind::Passkey];
+        let kinds = kinds.into_iter().filter(|kind| factors.iter().any(|factor| factor.kind == *kind));
+        let methods = kinds.map(FactorKind::word).chain(["recovery_code"]).collect();
+        ApiError::MfaRequired(Box::new(Challenge { token: self.token.expose().to_owned().into(), methods }))
+    }
+}
+
+// === impl Office ===
+
+impl Office {
+    /// A token for somebody who has shown the first factor.
+    pub(crate) fn fresh_challenge(&self, first: First, now: DateTime<Utc>) -> FreshChallenge {
+        let token = OneTimeToken::generate(Uuid::now_v7(), &mut rand::rng());
+        let word = serde_json::to_vec(&first).expect("a word");
+        let seed = ChallengeSeed {
+            id: token.id(),
+            digest: token.digest_for(OneTimePurpose::SecondFactor),
+            sealed: self.seal_in(TOKENS, token.id(), &word),
+            expires_at: now + PATIENCE,
+        };
+        FreshChallenge { seed, token }
+    }
+
+    /// Asks for a second factor whoever has shown the password.
+    pub(crate) async fn challenge(&self, account: &Account, address: &str) -> Result<ApiError, ApiError> {
+        let now = self.now();
+        let fresh = self.fresh_challenge(First::Password, now);
+        self.store.challenge(account.id, address, &fresh.seed, now).await?;
+        Ok(fresh.said(&self.store.factors(account.id).await?))
+    }
+
+    /// By what the holder of a token has been known so far.
+    pub(crate) fn first_of(&self, token: Uuid, sealed: Option<&[u8]>) -> Result<First, ApiError> {
+        let word = sealed.and_then(|sealed| self.open_in(TOKENS, token, sealed));
+        let first = word.and_then(|word| serde_json::from_slice(&word).ok());
+        first.ok_or_else(|| ApiError::Internal("what a token stands for cannot be read".to_owned()))
+    }
+
+    pub(crate) fn seal_totp(&self, id: FactorId, secret: &TotpSecret) -> Vec<u8> {
+        self.seal_in(FACTORS, id.uuid(), secret.as_bytes())
+    }
+
+    pub(crate) fn open_totp(&self, factor: &FactorRecord) -> Result<TotpSecret, ApiError> {
+        let secret = self.open_in(FACTORS, factor.id().uuid(), &factor.sealed);
+        let secret = secret.and_then(|bytes| TotpSecret::from_slice(&bytes));
+        secret.ok_or_else(|| ApiError::Internal(format!("the second factor {} cannot be read", factor.id())))
+    }
+
+    /// The factor that a code or a recovery code is of, as far as can be told before it is used.
+    pub(crate) async fn proof_of(
+        &self,
+        account: AccountId,
+        shown: ShownFactor<'_>,
+    ) -> Result<Option<FactorProof>, ApiError> {
+        let code = match shown {
+            ShownFactor::Recovery(text) => {
+                let code = RecoveryCode::parse(text).ok();
+                return Ok(code.map(|code| FactorProof::Recovery(code.digest_for(account))));
+            }
+            ShownFactor::Code(code) => code,
+        };
+        let mut proof = None;
+        for factor in self.store.factors(account).await?.iter().filter(|factor| factor.kind == FactorKind::Totp) {
+            if let Some(step) = self.open_totp(factor)?.step_of(code.trim(), self.now()) {
+                proof = Some(FactorProof::Code { factor: factor.id(), step });
+            }
+        }
+        Ok(proof)
+    }
+}
+
+/// What somebody says is their second factor.
+#[derive(Clone, Copy)]
+pub(crate) enum ShownFactor<'a> {
+    /// What an authenticator shows.
+    Code(&'a str),
+    /// What was written down.
+    Recovery(&'a str),
+}
+
+/// Recovery codes to be shown this once, and what is kept of them.
+pub(crate) fn fresh_recovery_codes(account: AccountId) -> (Vec<String>, Vec<SecretDigest>) {
+    let codes = (0..CODES).map(|_| RecoveryCode::generate(&mut rand::rng()));
+    codes.map(|code| (code.shown(), code.digest_for(account))).unzip()
+}

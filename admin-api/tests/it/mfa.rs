@@ -1,0 +1,394 @@
+//! The second factor: what a login asks for, what serves and how often, who may add and take away.
+
+use std::time::Duration;
+
+use identity::TotpSecret;
+use serde_json::{Value, json};
+
+use crate::house::{Answer, House, PASSWORD, Person, Place, Shown};
+
+const HOME: Place<'_> = Place { address: "192.0.2.1", cookie: None };
+const FAR: Place<'_> = Place { address: "198.51.100.7", cookie: None };
+const ADA: &str = "ada@example.com";
+
+/// Somebody with an authenticator.
+struct Armed {
+    person: Person,
+    secret: TotpSecret,
+    recovery: Vec<String>,
+}
+
+/// RFC 4648 §6.
+fn from_base32(text: &str) -> TotpSecret {
+    let (mut bits, mut held, mut bytes) = (0_u32, 0, Vec::new());
+    for letter in text.bytes() {
+        bits = bits << 5
+            | u32::try_from(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567".iter().position(|known| *known == letter).unwrap())
+                .unwrap();
+        held += 5;
+        if held >= 8 {
+            held -= 8;
+            bytes.push((bits >> held & 0xff) as u8);
+        }
+    }
+    TotpSecret::from_slice(&bytes).unwrap()
+}
+
+impl Armed {
+    fn code(&self, house: &House) -> String {
+        self.secret.code_at(house.now())
+    }
+}
+
+/// The code of the next half minute, so that none is shown twice.
+async fn next_code(house: &House, armed: &Armed) -> String {
+    house.advance(Duration::from_secs(30));
+    armed.code(house)
+}
+
+async fn enrol(house: &House, person: &Person) -> TotpSecret {
+    let begun = house.post("/auth/mfa/totp", person.shown(), json!({ "name": "Phone" })).await;
+    assert_eq!(begun.status, 201, "{}", begun.body);
+    from_base32(begun.text("secret"))
+}
+
+async fn arm(house: &House, email: &str) -> Armed {
+    let person = house.register(email).await;
+    let secret = enrol(house, &person).await;
+    let code = secret.code_at(house.now());
+    let confirmed = house.post("/auth/mfa/totp/confirm", person.shown(), json!({ "code": code })).await;
+    assert_eq!(confirmed.status, 200, "{}", confirmed.body);
+    let codes = confirmed.body["recovery_codes"].as_array().unwrap();
+    let recovery = codes.iter().map(|code| code.as_str().unwrap().to_owned()).collect();
+    house.mails().await;
+    Armed { person, secret, recovery }
+}
+
+async fn password(house: &House, from: &Place<'_>, email: &str) -> Answer {
+    house.visit(from, "/auth/login", json!({ "email": email, "password": PASSWORD })).await
+}
+
+/// The token of a login that has shown the password.
+async fn challenged(house: &House, from: &Place<'_>) -> String {
+    let answer = password(house, from, ADA).await;
+    assert_eq!(answer.refusal(), "403 mfa_required");
+    answer.text("mfa_token").to_owned()
+}
+
+async fn verify(house: &House, from: &Place<'_>, token: &str, code: &str) -> Answer {
+    house.visit(from, "/auth/mfa/verify", json!({ "mfa_token": token, "code": code })).await
+}
+
+async fn recover(house: &House, token: &str, code: &str) -> Answer {
+    house.visit(&HOME, "/auth/mfa/verify", json!({ "mfa_token": token, "recovery_code": code })).await
+}
+
+/// A code that is not the right one, nor will soon be.
+fn wrong(code: &str) -> String {
+    let last = code.chars().last().unwrap().to_digit(10).unwrap();
+    format!("{}{}", &code[..5], (last + 5) % 10)
+}
+
+#[tokio::test]
+async fn a_login_asks_for_the_code_of_an_authenticator_that_was_confirmed() {
+    let house = House::open().await;
+    let person = house.register(ADA).await;
+    let begun = house.post("/auth/mfa/totp", person.shown(), json!({ "name": "Phone" })).await;
+    let secret = from_base32(begun.text("secret"));
+    let uri = begun.text("otpauth_uri");
+    assert!(uri.starts_with("otpauth://totp/Portcullis:ada%40example.com?secret="), "{uri}");
+    // Not before it is confirmed, and not by a wrong code.
+    assert_eq!(password(&house, &HOME, ADA).await.status, 200);
+    let code = secret.code_at(house.now());
+    let bad = house.post("/auth/mfa/totp/confirm", person.shown(), json!({ "code": wrong(&code) })).await;
+    assert_eq!(bad.refusal(), "403 wrong_proof");
+    assert_eq!(password(&house, &HOME, ADA).await.status, 200);
+    house.mails().await;
+    let confirmed = house.post("/auth/mfa/totp/confirm", person.shown(), json!({ "code": code })).await;
+    assert_eq!(confirmed.body["recovery_codes"].as_array().unwrap().len(), 10);
+    let mail = house.mail().await;
+    assert!(mail.to == ADA && mail.subject.contains("was added"), "{mail:?}");
+
+    let answer = password(&house, &HOME, ADA).await;
+    assert_eq!(
+        (answer.refusal().as_str(), &answer.body["methods"], &answer.body["expires_in"]),
+        ("403 mfa_required", &json!(["totp", "recovery_code"]), &json!(300))
+    );
+    assert!(answer.body["access_token"].is_null() && answer.headers.get("set-cookie").is_none());
+    house.advance(Duration::from_secs(30));
+    let session = verify(&house, &HOME, answer.text("mfa_token"), &secret.code_at(house.now())).await;
+    assert_eq!(session.status, 200, "{}", session.body);
+    assert!(session.cookie().is_some());
+    let listed = house.get("/auth/mfa", Person::of(&session).shown()).await.body;
+    assert_eq!((&listed["items"][0]["kind"], &listed["items"][0]["name"]), (&json!("totp"), &json!("Phone")));
+    assert_eq!(listed["recovery_codes_left"], 10);
+    assert!(listed["items"][0]["last_used_at"].is_string() && listed["items"][1].is_null(), "{listed}");
+}
+
+#[tokio::test]
+async fn a_code_serves_once_whoever_shows_it_and_wherever_it_was_used() {
+    let house = House::open().await;
+    let ada = arm(&house, ADA).await;
+    let token = challenged(&house, &HOME).await;
+    // It has confirmed the authenticator.
+    assert_eq!(verify(&house, &HOME, &token, &ada.code(&house)).await.refusal(), "401 invalid_code");
+    let code = next_code(&house, &ada).await;
+    assert_eq!(verify(&house, &HOME, &token, &code).await.status, 200);
+    let token = challenged(&house, &HOME).await;
+    assert_eq!(verify(&house, &HOME, &token, &code).await.refusal(), "401 invalid_code");
+    // Nor one from before it.
+    house.advance(Duration::from_secs(30));
+    assert_eq!(verify(&house, &HOME, &token, &code).await.refusal(), "401 invalid_code");
+    assert_eq!(verify(&house, &HOME, &token, &ada.code(&house)).await.status, 200);
+}
+
+#[tokio::test]
+async fn two_who_show_one_code_at_once_do_not_both_get_in() {
+    let house = House::open().await;
+    let ada = arm(&house, ADA).await;
+    let (one, other) = (challenged(&house, &HOME).await, challenged(&house, &FAR).await);
+    let code = next_code(&house, &ada).await;
+    let (one, other) = tokio::join!(verify(&house, &HOME, &one, &code), verify(&house, &FAR, &other, &code));
+    let mut answers = [one.status.as_u16(), other.status.as_u16()];
+    answers.sort_unstable();
+    assert_eq!(answers, [200, 401]);
+}
+
+#[tokio::test]
+async fn a_recovery_code_serves_once_and_for_its_own_account() {
+    let house = House::open().await;
+    let (ada, eve) = (arm(&house, ADA).await, arm(&house, "eve@example.com").await);
+    let token = challenged(&house, &HOME).await;
+    assert_eq!(recover(&house, &token, &eve.recovery[0]).await.refusal(), "401 invalid_code");
+    assert_eq!(recover(&house, &token, &ada.recovery[0].to_uppercase()).await.status, 200);
+    let token = challenged(&house, &HOME).await;
+    assert_eq!(recover(&house, &token, &ada.recovery[0]).await.refusal(), "401 invalid_code");
+    assert_eq!(house.get("/auth/mfa", ada.person.shown()).await.body["recovery_codes_left"], 9);
+    house.mails().await;
+    let renewed = house.post("/auth/mfa/recovery-codes", ada.person.shown(), Value::Null).await;
+    assert_eq!(renewed.status, 200, "{}", renewed.body);
+    assert!(house.mail().await.subject.contains("recovery codes"));
+    assert_eq!(recover(&house, &token, &ada.recovery[1]).await.refusal(), "401 invalid_code");
+    assert_eq!(recover(&house, &token, renewed.body["recovery_codes"][9].as_str().unwrap()).await.status, 200);
+    // What is there to recover without a second factor?
+    let bob = house.register("bob@example.com").await;
+    let none = house.post("/auth/mfa/recovery-codes", bob.shown(), Value::Null).await;
+    assert_eq!(none.refusal(), "404 not_found");
+}
+
+#[tokio::test]
+async fn the_token_serves_once_in_time_and_for_nothing_else() {
+    let house = House::open().await;
+    let ada = arm(&house, ADA).await;
+    let token = challenged(&house, &HOME).await;
+    let code = next_code(&house, &ada).await;
+    assert_eq!(verify(&house, &HOME, &token, &code).await.status, 200);
+    let code = next_code(&house, &ada).await;
+    assert_eq!(verify(&house, &HOME, &token, &code).await.refusal(), "401 invalid_mfa_token");
+
+    let token = challenged(&house, &HOME).await;
+    let browser = house.visit(&HOME, "/auth/magic-link", json!({ "email": ADA })).await.cookie().unwrap();
+    let known = Place { cookie: Some(&browser), ..HOME };
+    let link = house.mail().await.token();
+    for (path, body) in [
+        ("/auth/magic-link/consume", json!({ "token": token })),
+        ("/auth/reset-password", json!({ "token": token, "new_password": "another horse battery" })),
+        ("/auth/verify-email", json!({ "token": token })),
+    ] {
+        assert_eq!(house.visit(&known, path, body).await.refusal(), "400 invalid_link", "{path}");
+    }
+    assert_eq!(
+        house.visit(&HOME, "/auth/refresh", json!({ "refresh_token": token })).await.refusal(),
+        "401 invalid_token"
+    );
+    assert_eq!(verify(&house, &HOME, &link, &code).await.refusal(), "401 invalid_mfa_token");
+    for bad in ["", "pco_x", &ada.person.refresh] {
+        assert_eq!(verify(&house, &HOME, bad, &code).await.refusal(), "401 invalid_mfa_token", "{bad}");
+    }
+    let code = next_code(&house, &ada).await;
+    house.advance(Duration::from_secs(271));
+    assert_eq!(verify(&house, &HOME, &token, &ada.code(&house)).await.refusal(), "401 invalid_mfa_token");
+    assert_ne!(code, ada.code(&house));
+}
+
+#[tokio::test]
+async fn a_token_bears_five_attempts_even_where_nothing_locks() {
+    let house = House::open_with(|settings| {
+        settings.lockout.account.attempts = 0;
+        settings.lockout.network.attempts = 0;
+    })
+    .await;
+    let ada = arm(&house, ADA).await;
+    let token = challenged(&house, &HOME).await;
+    let code = next_code(&house, &ada).await;
+    for _ in 0..5 {
+        assert_eq!(verify(&house, &HOME, &token, &wrong(&code)).await.refusal(), "401 invalid_code");
+    }
+    assert_eq!(verify(&house, &HOME, &token, &code).await.refusal(), "401 invalid_mfa_token");
+}
+
+#[tokio::test]
+async fn wrong_codes_lock_as_wrong_passwords_do_and_a_right_password_forgives_none() {
+    let house = House::open().await;
+    let ada = arm(&house, ADA).await;
+    let code = next_code(&house, &ada).await;
+    for n in 0..5 {
+        // Whoever has the password shows it anew before each guess.
+        let token = challenged(&house, &FAR).await;
+        assert_eq!(verify(&house, &FAR, &token, &wrong(&code)).await.refusal(), "401 invalid_code", "guess {n}");
+    }
+    assert_eq!(password(&house, &FAR, ADA).await.refusal(), "429 login_locked");
+    assert!(house.mail().await.subject.contains("guessing"));
+    // Who has both forgives what was counted.
+    house.advance(Duration::from_mins(31));
+    let token = challenged(&house, &FAR).await;
+    assert_eq!(verify(&house, &FAR, &token, &ada.code(&house)).await.status, 200);
+    for _ in 0..4 {
+        let token = challenged(&house, &FAR).await;
+        assert_eq!(verify(&house, &FAR, &token, "x").await.refusal(), "401 invalid_code");
+    }
+    challenged(&house, &FAR).await;
+}
+
+#[tokio::test]
+async fn a_link_by_mail_is_no_way_around_it() {
+    let house = House::open().await;
+    let ada = arm(&house, ADA).await;
+    let cookie = house.visit(&HOME, "/auth/magic-link", json!({ "email": ADA })).await.cookie().unwrap();
+    let (browser, link) = (Place { cookie: Some(&cookie), ..HOME }, house.mail().await.token());
+    let asked = house.visit(&browser, "/auth/magic-link/consume", json!({ "token": link })).await;
+    assert_eq!(asked.refusal(), "403 mfa_required");
+    let again = house.visit(&browser, "/auth/magic-link/consume", json!({ "token": link })).await;
+    assert_eq!(again.refusal(), "400 invalid_link");
+    let code = next_code(&house, &ada).await;
+    let session = verify(&house, &browser, asked.text("mfa_token"), &code).await;
+    let listed = house.get("/auth/sessions", Person::of(&session).shown()).await.body;
+    assert_eq!(listed["items"][0]["method"], "magic_link", "{listed}");
+}
+
+#[tokio::test]
+async fn a_new_password_is_no_way_around_it_and_voids_what_the_old_one_has_begun() {
+    let house = House::open().await;
+    let ada = arm(&house, ADA).await;
+    let token = challenged(&house, &HOME).await;
+    house.visit(&FAR, "/auth/request-password-reset", json!({ "email": ADA })).await;
+    let reset = json!({ "token": house.mail().await.token(), "new_password": PASSWORD });
+    assert_eq!(house.visit(&FAR, "/auth/reset-password", reset).await.status, 200);
+    let code = next_code(&house, &ada).await;
+    assert_eq!(verify(&house, &HOME, &token, &code).await.refusal(), "401 invalid_mfa_token");
+    let token = challenged(&house, &HOME).await;
+    assert_eq!(verify(&house, &HOME, &token, &code).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_factor_is_added_and_taken_away_by_whoever_shows_that_they_are_the_owner() {
+    let house = House::open().await;
+    let (ada, eve) = (arm(&house, ADA).await, house.register("eve@example.com").await);
+    let id = house.get("/auth/mfa", ada.person.shown()).await.body["items"][0]["id"].as_str().unwrap().to_owned();
+    let path = format!("/auth/mfa/{id}");
+    // Somebody else's is none, nor is what is no id.
+    assert_eq!(house.call("DELETE", &path, eve.shown(), Value::Null).await.refusal(), "404 not_found");
+    assert_eq!(house.call("DELETE", "/auth/mfa/7", eve.shown(), Value::Null).await.refusal(), "404 not_found");
+    let key = house.make_key(&ada.person, json!({ "name": "CI" })).await;
+    let key = key["key"].as_str().unwrap();
+    let body = json!({ "password": PASSWORD });
+    for (method, path) in [
+        ("DELETE", &*path),
+        ("POST", "/auth/mfa/totp"),
+        ("POST", "/auth/mfa/recovery-codes"),
+        ("POST", "/auth/reauthenticate"),
+    ] {
+        let by_key = house.call(method, path, Shown::Credential(key), body.clone()).await;
+        assert_eq!(by_key.refusal(), "403 session_required", "{path}");
+    }
+    // A session that is no longer fresh.
+    house.advance(Duration::from_secs(301));
+    for (method, path) in [("DELETE", &*path), ("POST", "/auth/mfa/totp"), ("POST", "/auth/mfa/recovery-codes")] {
+        let refused = house.call(method, path, ada.person.shown(), Value::Null).await;
+        assert_eq!(refused.refusal(), "401 insufficient_user_authentication", "{path}");
+        let challenge = refused.headers["www-authenticate"].to_str().unwrap();
+        assert_eq!(challenge, "Bearer error=\"insufficient_user_authentication\", max_age=\"300\"");
+        for bad in [json!({ "password": "not it" }), json!({ "code": "000000" }), json!({ "recovery_code": "x" })] {
+            let refused = house.call(method, path, ada.person.shown(), bad).await;
+            assert!(["403 wrong_proof", "429 login_locked"].contains(&&*refused.refusal()), "{}", refused.body);
+        }
+    }
+    // They were counted.
+    let locked = house.call("DELETE", &path, ada.person.shown(), json!({ "password": PASSWORD })).await;
+    assert_eq!(locked.refusal(), "429 login_locked");
+    house.advance(Duration::from_mins(31));
+    let again = house.login_with(&ada).await;
+    house.advance(Duration::from_secs(301));
+    let both = json!({ "password": PASSWORD, "code": ada.code(&house) });
+    assert_eq!(house.call("DELETE", &path, again.shown(), both).await.status, 422);
+    house.mails().await;
+    let gone = house.call("DELETE", &path, again.shown(), json!({ "code": ada.code(&house) })).await;
+    assert_eq!(gone.status, 204, "{}", gone.body);
+    let mail = house.mail().await;
+    assert!(mail.to == ADA && mail.subject.contains("was removed"), "{mail:?}");
+    assert_eq!(house.get("/auth/mfa", again.shown()).await.body, json!({ "items": [], "recovery_codes_left": 0 }));
+    assert_eq!(password(&house, &HOME, ADA).await.status, 200);
+}
+
+impl House {
+    async fn login_with(&self, armed: &Armed) -> Person {
+        let token = challenged(self, &HOME).await;
+        let code = next_code(self, armed).await;
+        Person::of(&verify(self, &HOME, &token, &code).await)
+    }
+}
+
+#[tokio::test]
+async fn an_administrator_helps_whoever_has_lost_everything_but_not_themselves() {
+    let house = House::open().await;
+    let ada = arm(&house, ADA).await;
+    let root = house.administrator("root@example.com").await;
+    let of = |person: &Person| format!("/admin/users/{}/mfa", person.id);
+    assert_eq!(house.call("DELETE", &of(&root), root.shown(), Value::Null).await.refusal(), "403 own_account");
+    house.mails().await;
+    assert_eq!(house.call("DELETE", &of(&ada.person), root.shown(), Value::Null).await.status, 204);
+    let mail = house.mail().await;
+    assert!(mail.to == ADA && mail.subject.contains("was removed"), "{mail:?}");
+    assert_eq!(password(&house, &HOME, ADA).await.status, 200);
+    let again = house.call("DELETE", &of(&ada.person), root.shown(), Value::Null).await;
+    assert_eq!((again.status.as_u16(), house.mails().await.len()), (204, 0));
+}
+
+#[tokio::test]
+async fn what_is_shown_in_a_session_adds_up() {
+    let house = House::open().await;
+    let ada = arm(&house, ADA).await;
+    let before = house.login_with(&ada).await;
+    house.advance(Duration::from_mins(20));
+    let renew = async |body: Value| house.post("/auth/reauthenticate", before.shown(), body).await;
+    assert_eq!(renew(json!({})).await.status, 422);
+    assert_eq!(renew(json!({ "password": "not it" })).await.refusal(), "403 wrong_proof");
+    let by_password = renew(json!({ "password": PASSWORD })).await;
+    assert_eq!((by_password.status.as_u16(), by_password.text("acr")), (200, "mfa"));
+    assert_eq!(house.get("/auth/me", Shown::Credential(by_password.text("access_token"))).await.status, 200);
+    let code = ada.code(&house);
+    assert_eq!(renew(json!({ "code": code })).await.text("acr"), "mfa");
+    assert_eq!(renew(json!({ "code": code })).await.refusal(), "403 wrong_proof", "a code serves once here too");
+    let eve = house.register("eve@example.com").await;
+    let single = house.post("/auth/reauthenticate", eve.shown(), json!({ "password": PASSWORD })).await;
+    assert_eq!(single.text("acr"), "single");
+}
+
+#[tokio::test]
+async fn a_secret_lies_sealed_and_opens_in_its_own_row_alone() {
+    use sqlx::{Connection as _, Row as _};
+    let house = House::open().await;
+    let (ada, eve) = (arm(&house, ADA).await, arm(&house, "eve@example.com").await);
+    let url = format!("sqlite:{}", house.file("test.db"));
+    let mut database = sqlx::SqliteConnection::connect(&url).await.unwrap();
+    let rows = sqlx::query("SELECT sealed FROM factors ORDER BY id").fetch_all(&mut database).await.unwrap();
+    let sealed: Vec<Vec<u8>> = rows.iter().map(|row| row.get(0)).collect();
+    for (secret, sealed) in [&ada.secret, &eve.secret].into_iter().zip(&sealed) {
+        assert!(!sealed.windows(20).any(|window| window == secret.as_bytes()));
+    }
+    // Eve, who can write to the database but has no master key, puts her own secret in the place of Ada's.
+    sqlx::query("UPDATE factors SET sealed = ?").bind(&sealed[1]).execute(&mut database).await.unwrap();
+    let token = challenged(&house, &HOME).await;
+    let code = next_code(&house, &eve).await;
+    assert_eq!(verify(&house, &HOME, &token, &code).await.refusal(), "500 internal");
+}

@@ -1,0 +1,124 @@
+//! The second factor and step-up through the door: the binary, its mail, its routes and its caches.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use identity::TotpSecret;
+use serde_json::{Value, json};
+
+use crate::platform::{PASSWORD, Platform, Setup};
+
+const SENSITIVE: &str = "\n[[route]]\nname = \"sensitive\"\npaths = [\"/demo/sensitive/*\"]\nupstream = \"demo\"\nacr = \"mfa\"\nmax_auth_age = \"5m\"\n";
+const RECENT: &str =
+    "\n[[route]]\nname = \"recent\"\npaths = [\"/demo/recent/*\"]\nupstream = \"demo\"\nmax_auth_age = \"3s\"\n";
+
+/// RFC 4648 §6.
+fn from_base32(text: &str) -> TotpSecret {
+    let value = |letter: u8| b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567".iter().position(|known| *known == letter).unwrap();
+    let bits: Vec<bool> =
+        text.bytes().map(value).flat_map(|value| (0..5).rev().map(move |bit| value >> bit & 1 == 1)).collect();
+    let byte = |bits: &[bool]| bits.iter().fold(0_u8, |byte, bit| byte << 1 | u8::from(*bit));
+    TotpSecret::from_slice(&bits.chunks(8).map(byte).collect::<Vec<_>>()).unwrap()
+}
+
+fn text(body: &Value, field: &str) -> String {
+    body[field].as_str().unwrap_or_else(|| panic!("no {field} in {body}")).to_owned()
+}
+
+/// An account with an authenticator: its session, what the authenticator shows, and the recovery codes.
+struct Armed {
+    access: String,
+    secret: TotpSecret,
+    since: DateTime<Utc>,
+    recovery: Vec<String>,
+}
+
+fn arm(platform: &Platform) -> Armed {
+    let access = text(&platform.register("ada@example.com"), "access_token");
+    let begun = platform.post("/api/v2/auth/mfa/totp", Some(&access), &json!({}));
+    assert_eq!(begun.status, 201, "{begun:?}");
+    let (secret, since) = (from_base32(&text(&begun.json(), "secret")), Utc::now());
+    let body = json!({ "code": secret.code_at(since) });
+    let confirmed = platform.post("/auth/mfa/totp/confirm", Some(&access), &body);
+    assert_eq!(confirmed.status, 200, "{confirmed:?}");
+    let recovery = confirmed.json()["recovery_codes"].as_array().unwrap().clone();
+    let recovery = recovery.iter().map(|code| code.as_str().unwrap().to_owned()).collect();
+    Armed { access, secret, since, recovery }
+}
+
+impl Armed {
+    /// The code after the one that has confirmed it: clocks may be so far ahead.
+    fn next_code(&self) -> String {
+        self.secret.code_at(self.since + TimeDelta::seconds(30))
+    }
+}
+
+#[test]
+fn an_account_with_an_authenticator_is_asked_for_its_code_and_a_code_serves_once() {
+    let platform = Platform::start();
+    let ada = arm(&platform);
+    let login = json!({ "email": "ada@example.com", "password": PASSWORD });
+    let asked = platform.post("/auth/login", None, &login);
+    assert_eq!((asked.status, asked.code().as_str()), (403, "mfa_required"), "{asked:?}");
+    assert_eq!(asked.header("content-type"), Some("application/problem+json"));
+    let token = text(&asked.json(), "mfa_token");
+    // It opens nothing by itself.
+    assert_eq!(platform.get("/demo/x", &token).code(), "invalid_token");
+    let verify = |token: &str, code: &str| {
+        platform.post("/api/auth/mfa/verify", None, &json!({ "mfa_token": token, "code": code }))
+    };
+    assert_eq!(verify(&token, &ada.secret.code_at(ada.since)).code(), "invalid_code", "it has confirmed");
+    let session = verify(&token, &ada.next_code());
+    assert_eq!(session.status, 200, "{session:?}");
+    assert_eq!(platform.get("/demo/x", &text(&session.json(), "access_token")).status, 200);
+
+    let token = text(&platform.post("/auth/login", None, &login).json(), "mfa_token");
+    assert_eq!(verify(&token, &ada.next_code()).code(), "invalid_code", "a code serves once");
+    let recovery = json!({ "mfa_token": token, "recovery_code": ada.recovery[3] });
+    assert_eq!(platform.post("/auth/mfa/verify", None, &recovery).status, 200);
+    let listed = platform.get("/auth/mfa", &ada.access).json();
+    assert_eq!(listed["recovery_codes_left"], 9, "{listed}");
+    assert_eq!(platform.metric("portcullis_logins_total{outcome=\"mfa_required\"}"), 2);
+
+    let path = format!("/auth/mfa/{}", listed["items"][0]["id"].as_str().unwrap());
+    let gone = platform.json("DELETE", &path, Some(&ada.access), &json!({ "password": PASSWORD }));
+    assert_eq!(gone.status, 204, "{gone:?}");
+    platform.login("ada@example.com");
+}
+
+#[test]
+fn a_route_may_demand_a_second_factor_and_api_keys_never_meet_it() {
+    let platform = Setup::default().append("routes.toml", SENSITIVE).start();
+    let eve = text(&platform.register("eve@example.com"), "access_token");
+    let refused = platform.get("/demo/sensitive/x", &eve);
+    assert_eq!((refused.status, refused.code().as_str()), (401, "insufficient_user_authentication"), "{refused:?}");
+    assert_eq!(
+        refused.header("www-authenticate"),
+        Some(
+            "Bearer realm=\"portcullis\", error=\"insufficient_user_authentication\", acr_values=\"mfa\", max_age=\"300\""
+        )
+    );
+    assert_eq!(platform.get("/demo/x", &eve).status, 200);
+
+    let ada = arm(&platform);
+    // The session that has shown the authenticator's first code has shown two factors; the door's cache has heard of it.
+    assert_eq!(platform.get("/demo/sensitive/x", &ada.access).status, 200);
+    let key = platform.post("/auth/api-keys", Some(&ada.access), &json!({ "name": "CI" }));
+    let by_key = platform.get("/demo/sensitive/x", &text(&key.json(), "key"));
+    assert_eq!(by_key.code(), "insufficient_user_authentication");
+}
+
+#[test]
+fn a_session_grows_too_old_for_a_route_and_is_renewed_in_place() {
+    let platform = Setup::default().append("routes.toml", RECENT).start();
+    let ada = text(&platform.register("ada@example.com"), "access_token");
+    assert_eq!(platform.get("/demo/recent/x", &ada).status, 200);
+    crate::platform::eventually("the session to be too old", || platform.get("/demo/recent/x", &ada).status == 401);
+    assert_eq!(platform.get("/demo/x", &ada).status, 200, "for everything else it is not");
+    let wrong = platform.post("/auth/reauthenticate", Some(&ada), &json!({ "password": "not it" }));
+    assert_eq!(wrong.code(), "wrong_proof");
+    assert_eq!(platform.get("/demo/recent/x", &ada).status, 401);
+    let renewed = platform.post("/auth/reauthenticate", Some(&ada), &json!({ "password": PASSWORD }));
+    assert_eq!((renewed.status, &renewed.json()["acr"]), (200, &json!("single")), "{renewed:?}");
+    // The old token of the same session is good for it too.
+    assert_eq!(platform.get("/demo/recent/x", &ada).status, 200);
+    assert_eq!(platform.get("/demo/recent/x", &text(&renewed.json(), "access_token")).status, 200);
+}

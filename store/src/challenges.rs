@@ -1,0 +1,132 @@
+//! Log-ins that have yet to show a second factor: a token that says so, attempts counted, and the session that token and code buy.
+
+use chrono::{DateTime, Utc};
+use identity::{AccountId, OneTimePurpose, SecretDigest};
+use uuid::Uuid;
+
+use crate::{
+    Account, FactorProof, NewOneTime, NewSession, OneTime, SessionSeed, ShownOneTime, Store, StoreError,
+    db::{Tx, on_tx, stored},
+};
+
+/// A token for whoever has yet to show a second factor.
+#[derive(Clone, Debug)]
+pub struct ChallengeSeed {
+    /// Its id.
+    pub id: Uuid,
+    /// Its digest.
+    pub digest: SecretDigest,
+    /// By what its owner has been known so far.
+    pub sealed: Vec<u8>,
+    /// When it is over.
+    pub expires_at: DateTime<Utc>,
+}
+
+/// What came of a second factor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FactorLogin {
+    /// The session is open.
+    Opened,
+    /// The code had been used.
+    Used,
+    /// The token is no good any more.
+    TokenGone,
+}
+
+// === impl Store ===
+
+impl Store {
+    /// Notes that somebody has yet to show a second factor.
+    pub async fn challenge(
+        &self,
+        account: AccountId,
+        address: &str,
+        seed: &ChallengeSeed,
+        now: DateTime<Utc>,
+    ) -> Result<(), StoreError> {
+        self.bounded(async {
+            let mut tx = self.begin().await?;
+            tx.challenge(account, address, seed, now).await?;
+            self.commit(tx, &[], now).await
+        })
+        .await
+    }
+
+    /// Counts one attempt of whoever shows a token, before what is shown beside it is looked at; `None` if it is no good, or was shown
+    /// `most` times.
+    pub async fn take_attempt(
+        &self,
+        shown: &ShownOneTime,
+        most: i64,
+        now: DateTime<Utc>,
+    ) -> Result<Option<OneTime>, StoreError> {
+        const Q: &str = "UPDATE one_time_tokens SET attempts = attempts + 1 WHERE id = $1 AND purpose = $2 AND digest = $3 \
+                         AND used_at IS NULL AND expires_at > $4 AND attempts < $5 RETURNING account_id, address, sealed";
+        self.bounded(async {
+            let mut tx = self.begin().await?;
+            let found: Option<OneTime> = on_tx!(&mut tx, |c| sqlx::query_as(Q)
+                .bind(shown.id)
+                .bind(shown.purpose.word())
+                .bind(shown.digest.as_bytes().as_slice())
+                .bind(stored(now))
+                .bind(most)
+                .fetch_optional(c)
+                .await)?;
+            self.commit(tx, &[], now).await?;
+            Ok::<_, StoreError>(found)
+        })
+        .await
+    }
+
+    /// Uses a token and a proof to open a session: both are used, or neither.
+    pub async fn log_in_with_factor(
+        &self,
+        shown: &ShownOneTime,
+        account: &Account,
+        proof: &FactorProof,
+        seed: SessionSeed<'_>,
+        now: DateTime<Utc>,
+    ) -> Result<FactorLogin, StoreError> {
+        self.bounded(async {
+            let mut tx = self.begin().await?;
+            let token = tx.use_one_time(shown, now).await?;
+            if token.and_then(|token| token.account()) != Some(account.id) {
+                return Ok(FactorLogin::TokenGone);
+            }
+            // The account before its factors, as whoever removes one takes them.
+            let SessionSeed { id, refresh, refresh_expires_at, origin } = seed;
+            tx.insert_session(&NewSession { id, account, refresh, now, refresh_expires_at, origin }).await?;
+            if !tx.use_factor(account.id, proof, now).await? {
+                return Ok(FactorLogin::Used);
+            }
+            self.commit(tx, &[], now).await?;
+            Ok::<_, StoreError>(FactorLogin::Opened)
+        })
+        .await
+    }
+}
+
+// === impl Tx ===
+
+impl Tx {
+    pub(crate) async fn challenge(
+        &mut self,
+        account: AccountId,
+        address: &str,
+        seed: &ChallengeSeed,
+        now: DateTime<Utc>,
+    ) -> Result<(), StoreError> {
+        self.add_one_time(&NewOneTime {
+            id: seed.id,
+            purpose: OneTimePurpose::SecondFactor,
+            account: Some(account),
+            address,
+            digest: seed.digest,
+            binding: None,
+            sealed: Some(seed.sealed.clone()),
+            now,
+            expires_at: seed.expires_at,
+        })
+        .await
+    }
+}

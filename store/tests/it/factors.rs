@@ -1,0 +1,212 @@
+//! Second factors: confirmed before they count, each code once, on whichever node; recovery codes; what a log-in buys with them.
+
+use identity::{AccountId, FactorId, OneTimePurpose, OneTimeToken, SecretDigest, SessionId};
+use store::{
+    Account, ChallengeSeed, Confirmation, FactorKind, FactorLogin, FactorProof, NewFactor, NewMail, Origin,
+    SessionSeed, ShownOneTime, Store, StoreError, Subject,
+};
+use uuid::Uuid;
+
+use crate::engines::{Database, at, heard, on_both_engines, person, session, token};
+
+on_both_engines!(
+    a_factor_counts_once_it_is_confirmed,
+    a_code_serves_once_also_to_two_who_show_it_at_once,
+    a_recovery_code_serves_once_for_its_account,
+    a_log_in_uses_token_and_code_or_neither,
+    a_token_bears_so_many_attempts_and_no_more,
+    the_last_factor_takes_the_recovery_codes_with_it,
+    a_session_remembers_how_its_owner_was_seen,
+);
+
+fn is_missing<T>(answer: &Result<T, StoreError>) -> bool {
+    matches!(answer, Err(StoreError::NotFound))
+}
+
+fn notice() -> NewMail {
+    let address = "ada@example.com".to_owned();
+    NewMail { id: Uuid::now_v7(), template: "factor_added", address, is_wish: false, sealed: None, now: at(0) }
+}
+
+async fn begin(store: &Store, account: AccountId) -> FactorId {
+    let id = FactorId::new(Uuid::now_v7());
+    let new = NewFactor { id, account, kind: FactorKind::Totp, name: None, sealed: b"sealed".to_vec(), now: at(0) };
+    store.begin_factor(&new).await.unwrap();
+    id
+}
+
+async fn confirm(
+    store: &Store,
+    account: AccountId,
+    factor: FactorId,
+    session: SessionId,
+    recovery: &[SecretDigest],
+) -> Result<bool, StoreError> {
+    let notice = notice();
+    let session = (session, "pwd otp mfa");
+    store
+        .confirm_factor(Confirmation { factor, account, step: 100, recovery, session, notice: &notice, now: at(5) })
+        .await
+}
+
+/// An account with a factor whose last step is 100, and two recovery codes.
+async fn armed(store: &Store, email: &str) -> (Account, FactorId) {
+    let ada = person(store, email).await;
+    let (session, _) = session(store, &ada).await;
+    let factor = begin(store, ada.id).await;
+    assert!(confirm(store, ada.id, factor, session, &codes()).await.unwrap());
+    (store.account(ada.id).await.unwrap().unwrap(), factor)
+}
+
+fn codes() -> [SecretDigest; 2] {
+    [SecretDigest::of(b"one"), SecretDigest::of(b"two")]
+}
+
+async fn challenge(store: &Store, account: &Account) -> ShownOneTime {
+    let token = OneTimeToken::generate(Uuid::now_v7(), &mut rand::rng());
+    let (id, purpose) = (token.id(), OneTimePurpose::SecondFactor);
+    let digest = token.digest_for(purpose);
+    let seed = ChallengeSeed { id, digest, sealed: b"sealed".to_vec(), expires_at: at(300) };
+    store.challenge(account.id, "ada@example.com", &seed, at(0)).await.unwrap();
+    ShownOneTime { id, purpose, digest, binding: None }
+}
+
+async fn log_in(store: &Store, shown: &ShownOneTime, account: &Account, proof: FactorProof) -> FactorLogin {
+    let seed = SessionSeed {
+        id: SessionId::new(Uuid::now_v7()),
+        refresh: (token().id(), token().digest()),
+        refresh_expires_at: at(1000),
+        origin: Origin { amr: Some("pwd otp mfa"), ..Origin::default() },
+    };
+    store.log_in_with_factor(shown, account, &proof, seed, at(10)).await.unwrap()
+}
+
+async fn a_factor_counts_once_it_is_confirmed(database: &Database) {
+    let store = database.open().await;
+    let ada = person(&store, "ada@example.com").await;
+    let (session, _) = session(&store, &ada).await;
+    let forgotten = begin(&store, ada.id).await;
+    let factor = begin(&store, ada.id).await;
+    assert!(store.factors(ada.id).await.unwrap().is_empty());
+    assert!(is_missing(&confirm(&store, ada.id, forgotten, session, &codes()).await));
+    let other = person(&store, "eve@example.com").await;
+    assert!(is_missing(&confirm(&store, other.id, factor, session, &codes()).await));
+    assert_eq!(store.recovery_codes_left(ada.id).await.unwrap(), 0);
+    let pending = store.pending_factor(ada.id, FactorKind::Totp, at(-1)).await.unwrap().unwrap();
+    assert_eq!((pending.id(), pending.sealed), (factor, b"sealed".to_vec()));
+    assert!(store.pending_factor(ada.id, FactorKind::Totp, at(1)).await.unwrap().is_none(), "it was begun before");
+    assert_eq!(confirm(&store, ada.id, factor, session, &codes()).await.unwrap(), true);
+    assert!(is_missing(&confirm(&store, ada.id, factor, session, &codes()).await));
+    assert_eq!((store.factors(ada.id).await.unwrap().len(), store.recovery_codes_left(ada.id).await.unwrap()), (1, 2));
+    // A second one leaves the codes that there are.
+    let second = begin(&store, ada.id).await;
+    assert_eq!(confirm(&store, ada.id, second, session, &[SecretDigest::of(b"x")]).await.unwrap(), false);
+    assert_eq!(store.recovery_codes_left(ada.id).await.unwrap(), 2);
+}
+
+async fn a_code_serves_once_also_to_two_who_show_it_at_once(database: &Database) {
+    let store = database.open().await;
+    let (ada, factor) = armed(&store, "ada@example.com").await;
+    assert!(!store.use_factor(ada.id, &FactorProof::Code { factor, step: 100 }, at(6)).await.unwrap());
+    let eve = person(&store, "eve@example.com").await;
+    assert!(!store.use_factor(eve.id, &FactorProof::Code { factor, step: 101 }, at(6)).await.unwrap());
+    for step in 101..106 {
+        let nodes = [database.connect().await, database.connect().await];
+        let tries = nodes.map(|node| {
+            let id = ada.id;
+            tokio::spawn(async move { node.use_factor(id, &FactorProof::Code { factor, step }, at(7)).await.unwrap() })
+        });
+        let mut served = 0;
+        for tried in tries {
+            served += usize::from(tried.await.unwrap());
+        }
+        assert_eq!(served, 1);
+    }
+    assert!(
+        !store.use_factor(ada.id, &FactorProof::Code { factor, step: 104 }, at(8)).await.unwrap(),
+        "it is from before"
+    );
+}
+
+async fn a_recovery_code_serves_once_for_its_account(database: &Database) {
+    let store = database.open().await;
+    let (ada, _) = armed(&store, "ada@example.com").await;
+    let eve = person(&store, "eve@example.com").await;
+    let one = FactorProof::Recovery(codes()[0]);
+    assert!(!store.use_factor(eve.id, &one, at(6)).await.unwrap());
+    assert!(store.use_factor(ada.id, &one, at(6)).await.unwrap());
+    assert!(!store.use_factor(ada.id, &one, at(7)).await.unwrap());
+    assert_eq!(store.recovery_codes_left(ada.id).await.unwrap(), 1);
+    let fresh = [SecretDigest::of(b"three")];
+    store.renew_recovery_codes(ada.id, &fresh, &notice(), at(8)).await.unwrap();
+    assert!(!store.use_factor(ada.id, &FactorProof::Recovery(codes()[1]), at(9)).await.unwrap());
+    assert!(store.use_factor(ada.id, &FactorProof::Recovery(fresh[0]), at(9)).await.unwrap());
+    let renewed = store.renew_recovery_codes(eve.id, &fresh, &notice(), at(8)).await;
+    assert!(is_missing(&renewed), "she has no second factor");
+}
+
+async fn a_log_in_uses_token_and_code_or_neither(database: &Database) {
+    let store = database.open().await;
+    let (ada, factor) = armed(&store, "ada@example.com").await;
+    let shown = challenge(&store, &ada).await;
+    let code = |step| FactorProof::Code { factor, step };
+    assert_eq!(log_in(&store, &shown, &ada, code(100)).await, FactorLogin::Used);
+    assert_eq!(log_in(&store, &shown, &ada, code(101)).await, FactorLogin::Opened, "the token was not used up");
+    assert_eq!(log_in(&store, &shown, &ada, code(102)).await, FactorLogin::TokenGone);
+    let shown = challenge(&store, &ada).await;
+    assert_eq!(log_in(&store, &shown, &ada, code(102)).await, FactorLogin::Opened, "nor was the code");
+    // Somebody else's token buys nothing with one's own code.
+    let (eve, hers) = armed(&store, "eve@example.com").await;
+    let shown = challenge(&store, &ada).await;
+    let proof = FactorProof::Code { factor: hers, step: 101 };
+    assert_eq!(log_in(&store, &shown, &eve, proof).await, FactorLogin::TokenGone);
+    // Of an account that has changed since it was looked at, none.
+    let seed = |account| log_in(&store, &shown, account, code(103));
+    store.renew_recovery_codes(ada.id, &codes(), &notice(), at(9)).await.unwrap();
+    let fresh = store.account(ada.id).await.unwrap().unwrap();
+    assert_ne!(fresh.updated_at, ada.updated_at);
+    assert_eq!(seed(&fresh).await, FactorLogin::Opened);
+}
+
+async fn a_token_bears_so_many_attempts_and_no_more(database: &Database) {
+    let store = database.open().await;
+    let (ada, _) = armed(&store, "ada@example.com").await;
+    let shown = challenge(&store, &ada).await;
+    let taken = async |at| store.take_attempt(&shown, 2, at).await.unwrap().and_then(|token| token.account());
+    assert!(taken(at(300)).await.is_none(), "it is over");
+    assert_eq!((taken(at(1)).await, taken(at(1)).await, taken(at(1)).await), (Some(ada.id), Some(ada.id), None));
+    // A new password voids it.
+    let shown = challenge(&store, &ada).await;
+    let before = store.password_hash(ada.id).await.unwrap().unwrap();
+    store.set_password(ada.id, &before, crate::engines::hash("new"), None, at(2)).await.unwrap();
+    assert!(store.take_attempt(&shown, 2, at(3)).await.unwrap().is_none());
+}
+
+async fn the_last_factor_takes_the_recovery_codes_with_it(database: &Database) {
+    let store = database.open().await;
+    let (ada, factor) = armed(&store, "ada@example.com").await;
+    let eve = person(&store, "eve@example.com").await;
+    assert!(is_missing(&store.remove_factor(eve.id, factor, &notice(), at(6)).await));
+    store.remove_factor(ada.id, factor, &notice(), at(6)).await.unwrap();
+    assert_eq!(store.recovery_codes_left(ada.id).await.unwrap(), 0);
+    assert_eq!(store.remove_factors(ada.id, &notice(), at(7)).await.unwrap(), false);
+    let (bob, _) = armed(&store, "bob@example.com").await;
+    assert_eq!(store.remove_factors(bob.id, &notice(), at(7)).await.unwrap(), true);
+    assert!(store.factors(bob.id).await.unwrap().is_empty());
+    assert_eq!(store.recovery_codes_left(bob.id).await.unwrap(), 0);
+}
+
+async fn a_session_remembers_how_its_owner_was_seen(database: &Database) {
+    let store = database.open().await;
+    let ada = person(&store, "ada@example.com").await;
+    let (id, _) = session(&store, &ada).await;
+    let seen = async || store.session_grant(id).await.unwrap().unwrap().authentication.unwrap();
+    assert_eq!((seen().await.at, seen().await.assurance.word()), (at(0).timestamp(), "single"));
+    store.reauthenticate(ada.id, id, "pwd otp mfa", at(60)).await.unwrap();
+    assert_eq!((seen().await.at, seen().await.assurance.word()), (at(60).timestamp(), "mfa"));
+    assert_eq!(heard(&store).await.last(), Some(&Subject::Session(id)));
+    let eve = person(&store, "eve@example.com").await;
+    assert!(is_missing(&store.reauthenticate(eve.id, id, "pwd", at(70)).await));
+    store.end_session(id, at(80)).await.unwrap();
+    assert!(is_missing(&store.reauthenticate(ada.id, id, "pwd", at(90)).await));
+}
