@@ -79,76 +79,165 @@ fn the_table_of_the_shipped_policy_says_who_may_call_what() {
     let table = matrix::table(&shipped().policy);
     assert!(table.lines().all(|line| line.len() <= 160), "too wide:\n{table}");
     insta::assert_snapshot!(table, @"
-                                                                                   stranger  admin      admin       developer  developer   user       user
-                                                                                             developer  enterprise  developer  enterprise  developer  enterprise
-                                                                                             free       pro         free       pro         free       pro
-    demo-public                  any          /demo/public/*                       yes       yes        yes         yes        yes         yes        yes
-    demo                         any          /demo/*                              401       yes        yes         yes        yes         yes        yes
-    demo-developer               any          /demo/developer/*                    401       yes        yes         yes        yes         403        403
-    demo-admin                   any          /demo/admin/*                        401       yes        yes         403        403         403        403
-    demo-pro                     any          /demo/pro/*                          401       403        yes         403        yes         403        yes
-    auth-register                POST         /auth/register                       yes       yes        yes         yes        yes         yes        yes
-                                              /api/auth/register
-                                              /api/v2/auth/register
-    auth-login                   POST         /auth/login                          yes       yes        yes         yes        yes         yes        yes
-                                              /api/auth/login
-                                              /api/v2/auth/login
-    auth-refresh                 POST         /auth/refresh                        yes       yes        yes         yes        yes         yes        yes
-                                              /api/auth/refresh
-                                              /api/v2/auth/refresh
-    auth-validate                POST         /auth/validate                       yes       yes        yes         yes        yes         yes        yes
-                                              /api/auth/validate
-                                              /api/v2/auth/validate
-    auth-logout                  POST         /auth/logout                         401       yes        yes         yes        yes         yes        yes
-                                              /api/auth/logout
-                                              /api/v2/auth/logout
-    auth-me                      GET          /auth/me                             401       yes        yes         yes        yes         yes        yes
-                                              /api/auth/me
-                                              /api/v2/auth/me
-    auth-me-change               PATCH        /auth/me                             401       yes        yes         yes        yes         yes        yes
-                                              /api/auth/me
-                                              /api/v2/auth/me
-    auth-change-password         POST         /auth/change-password                401       yes        yes         yes        yes         yes        yes
-                                              /api/auth/change-password
-                                              /api/v2/auth/change-password
-    auth-verify-email            POST         /auth/verify-email                   yes       yes        yes         yes        yes         yes        yes
-                                              /api/auth/verify-email
-                                              /api/v2/auth/verify-email
-    auth-resend-verification     POST         /auth/resend-verification            yes       yes        yes         yes        yes         yes        yes
-                                              /api/auth/resend-verification
-                                              /api/v2/auth/resend-verification
-    auth-request-password-reset  POST         /auth/request-password-reset         yes       yes        yes         yes        yes         yes        yes
-                                              /api/auth/request-password-reset
-                                              /api/v2/auth/request-password-reset
-    auth-magic-link              POST         /auth/magic-link                     yes       yes        yes         yes        yes         yes        yes
-                                              /api/auth/magic-link
-                                              /api/v2/auth/magic-link
-    auth-magic-link-consume      POST         /auth/magic-link/consume             yes       yes        yes         yes        yes         yes        yes
-                                              /api/auth/magic-link/consume
-                                              /api/v2/auth/magic-link/consume
-    auth-reset-password          POST         /auth/reset-password                 yes       yes        yes         yes        yes         yes        yes
-                                              /api/auth/reset-password
-                                              /api/v2/auth/reset-password
-    auth-sessions                GET, DELETE  /auth/sessions                       401       yes        yes         yes        yes         yes        yes
-                                              /api/auth/sessions
-                                              /api/v2/auth/sessions
-    auth-session                 DELETE       /auth/sessions/{id}                  401       yes        yes         yes        yes         yes        yes
-                                              /api/auth/sessions/{id}
-                                              /api/v2/auth/sessions/{id}
-    auth-api-keys                GET, POST    /auth/api-keys                       401       yes        yes         yes        yes         yes        yes
-                                              /api/auth/api-keys
-                                              /api/v2/auth/api-keys
-    auth-api-key                 DELETE       /auth/api-keys/{id}                  401       yes        yes         yes        yes         yes        yes
-                                              /api/auth/api-keys/{id}
-                                              /api/v2/auth/api-keys/{id}
-    auth-api-key-rotate          POST         /auth/api-keys/{id}/rotate           401       yes        yes         yes        yes         yes        yes
-                                              /api/auth/api-keys/{id}/rotate
-                                              /api/v2/auth/api-keys/{id}/rotate
-    admin                        any          /admin/*                             401       yes        yes         403        403         403        403
-    health                       GET, HEAD    /health                              yes       yes        yes         yes        yes         yes        yes
-    docs                         GET, HEAD    /docs/*                              yes       yes        yes         yes        yes         yes        yes
-                                              /openapi.json
-    jwks                         GET, HEAD    /.well-known/jwks.json               yes       yes        yes         yes        yes         yes        yes
+                                                                                         stranger  admin      admin       developer  developer   user
+                                                                                                   developer  enterprise  developer  enterprise  developer
+                                                                                                   free       pro         free       pro         free
+    demo-public                  any                /demo/public/*                       yes       yes        yes         yes        yes         yes
+    demo                         any                /demo/*                              401       yes        yes         yes        yes         yes
+    demo-developer               any                /demo/developer/*                    401       yes        yes         yes        yes         403
+    demo-admin                   any                /demo/admin/*                        401       yes        yes         403        403         403
+    demo-pro                     any                /demo/pro/*                          401       403        yes         403        yes         403
+    auth-register                POST               /auth/register                       yes       yes        yes         yes        yes         yes
+                                                    /api/auth/register
+                                                    /api/v2/auth/register
+    auth-login                   POST               /auth/login                          yes       yes        yes         yes        yes         yes
+                                                    /api/auth/login
+                                                    /api/v2/auth/login
+    auth-refresh                 POST               /auth/refresh                        yes       yes        yes         yes        yes         yes
+                                                    /api/auth/refresh
+                                                    /api/v2/auth/refresh
+    auth-validate                POST               /auth/validate                       yes       yes        yes         yes        yes         yes
+                                                    /api/auth/validate
+                                                    /api/v2/auth/validate
+    auth-logout                  POST               /auth/logout                         401       yes        yes         yes        yes         yes
+                                                    /api/auth/logout
+                                                    /api/v2/auth/logout
+    auth-me                      GET                /auth/me                             401       yes        yes         yes        yes         yes
+                                                    /api/auth/me
+                                                    /api/v2/auth/me
+    auth-me-change               PATCH              /auth/me                             401       yes        yes         yes        yes         yes
+                                                    /api/auth/me
+                                                    /api/v2/auth/me
+    auth-change-password         POST               /auth/change-password                401       yes        yes         yes        yes         yes
+                                                    /api/auth/change-password
+                                                    /api/v2/auth/change-password
+    auth-verify-email            POST               /auth/verify-email                   yes       yes        yes         yes        yes         yes
+                                                    /api/auth/verify-email
+                                                    /api/v2/auth/verify-email
+    auth-resend-verification     POST               /auth/resend-verification            yes       yes        yes         yes        yes         yes
+                                                    /api/auth/resend-verification
+                                                    /api/v2/auth/resend-verification
+    auth-request-password-reset  POST               /auth/request-password-reset         yes       yes        yes         yes        yes         yes
+                                                    /api/auth/request-password-reset
+                                                    /api/v2/auth/request-password-reset
+    auth-magic-link              POST               /auth/magic-link                     yes       yes        yes         yes        yes         yes
+                                                    /api/auth/magic-link
+                                                    /api/v2/auth/magic-link
+    auth-magic-link-consume      POST               /auth/magic-link/consume             yes       yes        yes         yes        yes         yes
+                                                    /api/auth/magic-link/consume
+                                                    /api/v2/auth/magic-link/consume
+    auth-reset-password          POST               /auth/reset-password                 yes       yes        yes         yes        yes         yes
+                                                    /api/auth/reset-password
+                                                    /api/v2/auth/reset-password
+    auth-mfa-verify              POST               /auth/mfa/verify                     yes       yes        yes         yes        yes         yes
+                                                    /api/auth/mfa/verify
+                                                    /api/v2/auth/mfa/verify
+    auth-mfa                     GET, POST, DELETE  /auth/mfa/*                          401       yes        yes         yes        yes         yes
+                                                    /api/auth/mfa/*
+                                                    /api/v2/auth/mfa/*
+    auth-reauthenticate          POST               /auth/reauthenticate                 401       yes        yes         yes        yes         yes
+                                                    /api/auth/reauthenticate
+                                                    /api/v2/auth/reauthenticate
+    auth-sessions                GET, DELETE        /auth/sessions                       401       yes        yes         yes        yes         yes
+                                                    /api/auth/sessions
+                                                    /api/v2/auth/sessions
+    auth-session                 DELETE             /auth/sessions/{id}                  401       yes        yes         yes        yes         yes
+                                                    /api/auth/sessions/{id}
+                                                    /api/v2/auth/sessions/{id}
+    auth-api-keys                GET, POST          /auth/api-keys                       401       yes        yes         yes        yes         yes
+                                                    /api/auth/api-keys
+                                                    /api/v2/auth/api-keys
+    auth-api-key                 DELETE             /auth/api-keys/{id}                  401       yes        yes         yes        yes         yes
+                                                    /api/auth/api-keys/{id}
+                                                    /api/v2/auth/api-keys/{id}
+    auth-api-key-rotate          POST               /auth/api-keys/{id}/rotate           401       yes        yes         yes        yes         yes
+                                                    /api/auth/api-keys/{id}/rotate
+                                                    /api/v2/auth/api-keys/{id}/rotate
+    admin                        any                /admin/*                             401       yes        yes         403        403         403
+    health                       GET, HEAD          /health                              yes       yes        yes         yes        yes         yes
+    docs                         GET, HEAD          /docs/*                              yes       yes        yes         yes        yes         yes
+                                                    /openapi.json
+    jwks                         GET, HEAD          /.well-known/jwks.json               yes       yes        yes         yes        yes         yes
+
+                                                                                         user
+                                                                                         enterprise
+                                                                                         pro
+    demo-public                  any                /demo/public/*                       yes
+    demo                         any                /demo/*                              yes
+    demo-developer               any                /demo/developer/*                    403
+    demo-admin                   any                /demo/admin/*                        403
+    demo-pro                     any                /demo/pro/*                          yes
+    auth-register                POST               /auth/register                       yes
+                                                    /api/auth/register
+                                                    /api/v2/auth/register
+    auth-login                   POST               /auth/login                          yes
+                                                    /api/auth/login
+                                                    /api/v2/auth/login
+    auth-refresh                 POST               /auth/refresh                        yes
+                                                    /api/auth/refresh
+                                                    /api/v2/auth/refresh
+    auth-validate                POST               /auth/validate                       yes
+                                                    /api/auth/validate
+                                                    /api/v2/auth/validate
+    auth-logout                  POST               /auth/logout                         yes
+                                                    /api/auth/logout
+                                                    /api/v2/auth/logout
+    auth-me                      GET                /auth/me                             yes
+                                                    /api/auth/me
+                                                    /api/v2/auth/me
+    auth-me-change               PATCH              /auth/me                             yes
+                                                    /api/auth/me
+                                                    /api/v2/auth/me
+    auth-change-password         POST               /auth/change-password                yes
+                                                    /api/auth/change-password
+                                                    /api/v2/auth/change-password
+    auth-verify-email            POST               /auth/verify-email                   yes
+                                                    /api/auth/verify-email
+                                                    /api/v2/auth/verify-email
+    auth-resend-verification     POST               /auth/resend-verification            yes
+                                                    /api/auth/resend-verification
+                                                    /api/v2/auth/resend-verification
+    auth-request-password-reset  POST               /auth/request-password-reset         yes
+                                                    /api/auth/request-password-reset
+                                                    /api/v2/auth/request-password-reset
+    auth-magic-link              POST               /auth/magic-link                     yes
+                                                    /api/auth/magic-link
+                                                    /api/v2/auth/magic-link
+    auth-magic-link-consume      POST               /auth/magic-link/consume             yes
+                                                    /api/auth/magic-link/consume
+                                                    /api/v2/auth/magic-link/consume
+    auth-reset-password          POST               /auth/reset-password                 yes
+                                                    /api/auth/reset-password
+                                                    /api/v2/auth/reset-password
+    auth-mfa-verify              POST               /auth/mfa/verify                     yes
+                                                    /api/auth/mfa/verify
+                                                    /api/v2/auth/mfa/verify
+    auth-mfa                     GET, POST, DELETE  /auth/mfa/*                          yes
+                                                    /api/auth/mfa/*
+                                                    /api/v2/auth/mfa/*
+    auth-reauthenticate          POST               /auth/reauthenticate                 yes
+                                                    /api/auth/reauthenticate
+                                                    /api/v2/auth/reauthenticate
+    auth-sessions                GET, DELETE        /auth/sessions                       yes
+                                                    /api/auth/sessions
+                                                    /api/v2/auth/sessions
+    auth-session                 DELETE             /auth/sessions/{id}                  yes
+                                                    /api/auth/sessions/{id}
+                                                    /api/v2/auth/sessions/{id}
+    auth-api-keys                GET, POST          /auth/api-keys                       yes
+                                                    /api/auth/api-keys
+                                                    /api/v2/auth/api-keys
+    auth-api-key                 DELETE             /auth/api-keys/{id}                  yes
+                                                    /api/auth/api-keys/{id}
+                                                    /api/v2/auth/api-keys/{id}
+    auth-api-key-rotate          POST               /auth/api-keys/{id}/rotate           yes
+                                                    /api/auth/api-keys/{id}/rotate
+                                                    /api/v2/auth/api-keys/{id}/rotate
+    admin                        any                /admin/*                             403
+    health                       GET, HEAD          /health                              yes
+    docs                         GET, HEAD          /docs/*                              yes
+                                                    /openapi.json
+    jwks                         GET, HEAD          /.well-known/jwks.json               yes
     ");
 }
 
