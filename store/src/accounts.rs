@@ -218,6 +218,24 @@ impl Store {
         Ok(Page::cut(rows.into_iter().map(Account::from).collect(), limit, |account| account.id.uuid()))
     }
 
+    /// Deletes an account with everything that is its owner's, and mail to its address that is on its way or over;
+    /// [`StoreError::NotFound`] if there is none.
+    pub async fn delete_account(&self, id: AccountId, now: DateTime<Utc>) -> Result<(), StoreError> {
+        const MAILS: &str = "DELETE FROM outbox WHERE address = (SELECT email_normalised FROM accounts WHERE id = $1)";
+        const Q: &str = "DELETE FROM accounts WHERE id = $1";
+        self.bounded(async {
+            let mut tx = self.begin().await?;
+            on_tx!(&mut tx, |c| sqlx::query(MAILS).bind(id.uuid()).execute(c).await.map(drop))?;
+            let deleted =
+                on_tx!(&mut tx, |c| sqlx::query(Q).bind(id.uuid()).execute(c).await.map(|done| done.rows_affected()))?;
+            if deleted == 0 {
+                return Err(StoreError::NotFound);
+            }
+            self.commit(tx, &[Subject::Account(id)], now).await
+        })
+        .await
+    }
+
     /// Changes a record by an update that tells how many rows it changed and which sessions it ended.
     async fn change(
         &self,

@@ -6,11 +6,12 @@ use axum::{Json, extract::State};
 use chrono::{DateTime, Utc};
 use identity::Grant;
 use serde::Serialize;
+use store::SessionRecord;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::{
-    caller::{Allowed, ManageAccount},
+    caller::{Allowed, Caller, ManageAccount},
     error::ApiError,
     office::Office,
 };
@@ -48,14 +49,21 @@ pub(crate) async fn list_sessions(
     Allowed { caller, .. }: Allowed<ManageAccount>,
 ) -> Result<Json<Sessions>, ApiError> {
     let records = office.store.list_sessions(caller.0.account, office.now()).await?;
-    let items = records.into_iter().map(|record| Session {
-        id: record.id.uuid(),
-        current: caller.0.grant == Grant::Session(record.id),
-        device: record.user_agent,
-        address: record.address,
-        method: record.method,
-        created_at: record.created_at,
-        last_seen_at: record.last_seen_at,
-    });
-    Ok(Json(Sessions { items: items.collect() }))
+    Ok(Json(Sessions { items: records.into_iter().map(|record| Session::of(record, &caller)).collect() }))
+}
+
+// === impl Session ===
+
+impl Session {
+    pub(crate) fn of(record: SessionRecord, caller: &Caller) -> Self {
+        Self {
+            id: record.id.uuid(),
+            current: caller.0.grant == Grant::Session(record.id),
+            device: record.user_agent,
+            address: record.address,
+            method: record.method,
+            created_at: record.created_at,
+            last_seen_at: record.last_seen_at,
+        }
+    }
 }

@@ -18,12 +18,13 @@ enum Who {
 }
 use Who::{Account, Administrator, Anyone};
 
-const ENDPOINTS: [(&str, &str, Who); 36] = [
+const ENDPOINTS: [(&str, &str, Who); 39] = [
     ("GET", "/.well-known/jwks.json", Anyone),
     ("POST", "/admin/config/reload", Administrator),
     ("GET", "/admin/audit", Administrator),
     ("GET", "/admin/users", Administrator),
     ("PATCH", "/admin/users/{id}", Administrator),
+    ("DELETE", "/admin/users/{id}", Administrator),
     ("GET", "/auth/api-keys", Account),
     ("POST", "/auth/api-keys", Account),
     ("DELETE", "/auth/api-keys/{id}", Account),
@@ -51,6 +52,8 @@ const ENDPOINTS: [(&str, &str, Who); 36] = [
     ("POST", "/auth/logout", Account),
     ("GET", "/auth/me", Account),
     ("PATCH", "/auth/me", Account),
+    ("DELETE", "/auth/me", Account),
+    ("GET", "/auth/me/export", Account),
     ("POST", "/auth/refresh", Anyone),
     ("POST", "/auth/register", Anyone),
     ("POST", "/auth/validate", Anyone),

@@ -17,6 +17,7 @@ mod keys;
 mod mails;
 mod mfa;
 mod outage;
+mod own_data;
 mod pages;
 mod passwords;
 mod postgres;

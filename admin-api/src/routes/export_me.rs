@@ -1,0 +1,63 @@
+//! `GET /auth/me/export`: everything that is kept of the caller, in one document that programs can read (GDPR article 20).
+
+use std::sync::Arc;
+
+use axum::{Json, extract::State};
+use serde::Serialize;
+use store::AuditFilter;
+use utoipa::ToSchema;
+
+use super::{list_audit::Entry, list_sessions::Session};
+use crate::{
+    caller::{Allowed, ManageAccount},
+    error::ApiError,
+    key::Key,
+    office::Office,
+    user::User,
+};
+
+/// Events on one page of the audit trail, and pages at most: the latest 2,000.
+const AT_ONCE: u32 = 200;
+const PAGES: usize = 10;
+
+/// Everything.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Export {
+    account: User,
+    /// Logins that can be gone on with.
+    sessions: Vec<Session>,
+    /// Without their secrets, which nobody has but whoever was given them.
+    api_keys: Vec<Key>,
+    /// What was done to the account, by whomever; the latest 2,000 events.
+    events: Vec<Entry>,
+}
+
+/// Everything that is kept of the caller.
+#[utoipa::path(
+    get, path = "/auth/me/export", tag = "auth", security(("access_token" = []), ("api_key" = [])),
+    responses((status = 200, description = "All of it", body = Export))
+)]
+pub(crate) async fn export_me(
+    State(office): State<Arc<Office>>,
+    Allowed { caller, .. }: Allowed<ManageAccount>,
+) -> Result<Json<Export>, ApiError> {
+    let id = caller.0.account;
+    let account = office.store.account(id).await?.ok_or(ApiError::CallerGone)?;
+    let sessions = office.store.list_sessions(id, office.now()).await?;
+    let filter = AuditFilter { subject: Some(id.uuid()), ..AuditFilter::default() };
+    let (mut events, mut after) = (Vec::new(), None);
+    for _ in 0..PAGES {
+        let page = office.store.list_audit(&filter, after, AT_ONCE).await?;
+        events.extend(page.items.into_iter().map(Entry::from));
+        after = page.next;
+        if after.is_none() {
+            break;
+        }
+    }
+    Ok(Json(Export {
+        account: account.into(),
+        sessions: sessions.into_iter().map(|session| Session::of(session, &caller)).collect(),
+        api_keys: office.store.list_keys(id).await?.into_iter().map(Key::from).collect(),
+        events,
+    }))
+}

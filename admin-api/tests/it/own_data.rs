@@ -1,0 +1,65 @@
+//! One's own data: all of it can be had, and all of it can be deleted but what happened.
+
+use serde_json::{Value, json};
+
+use crate::house::{House, PASSWORD, Shown};
+
+#[tokio::test]
+async fn a_person_gets_everything_that_is_kept_of_them_and_no_secret() {
+    let house = House::open().await;
+    let ada = house.register("ada@example.com").await;
+    house.register("bob@example.com").await;
+    house.post("/auth/login", Shown::Nothing, json!({ "email": "ada@example.com", "password": "wrong horse" })).await;
+    let key = house.post("/auth/api-keys", ada.shown(), json!({ "name": "ci" })).await.body;
+    let export = house.get("/auth/me/export", ada.shown()).await.body;
+    assert_eq!(export["account"]["email"], "ada@example.com");
+    assert_eq!((&export["sessions"][0]["current"], &export["api_keys"][0]["name"]), (&json!(true), &json!("ci")));
+    let events: Vec<_> = export["events"].as_array().unwrap().iter().map(|event| &event["event"]).collect();
+    assert_eq!(events, ["login", "register"]);
+    let text = export.to_string();
+    for hidden in ["bob@", "argon2", key["key"].as_str().unwrap(), &ada.refresh] {
+        assert!(!text.contains(hidden), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn a_person_deletes_their_account_and_what_happened_stays_without_their_address() {
+    let house = House::open().await;
+    let administrator = house.administrator("root@example.com").await;
+    let ada = house.register("ada@example.com").await;
+    let key = house.post("/auth/api-keys", ada.shown(), json!({ "name": "ci" })).await.body;
+    // A session that was begun a while ago is not enough, nor is a wrong password, nor a key.
+    house.advance(std::time::Duration::from_secs(600));
+    let delete = async |body: Value| house.call("DELETE", "/auth/me", ada.shown(), body).await;
+    assert_eq!(delete(json!({})).await.status, 401);
+    assert_eq!(delete(json!({ "password": "wrong horse" })).await.status, 403);
+    let by_key = Shown::Credential(key["key"].as_str().unwrap());
+    assert_eq!(house.call("DELETE", "/auth/me", by_key, json!({ "password": PASSWORD })).await.status, 403);
+    assert_eq!(delete(json!({ "password": PASSWORD })).await.status, 204);
+
+    let login = json!({ "email": "ada@example.com", "password": PASSWORD });
+    assert_eq!(house.post("/auth/login", Shown::Nothing, login).await.status, 401);
+    assert_eq!(house.post("/auth/refresh", Shown::Nothing, json!({ "refresh_token": ada.refresh })).await.status, 401);
+    let events = house.get(&format!("/admin/audit?subject={}", ada.id), administrator.shown()).await.body;
+    assert!(events["items"].as_array().unwrap().iter().any(|event| event["event"] == "register"), "{events}");
+    assert!(!events.to_string().contains("ada@"), "{events}");
+    // The address is free.
+    house.register("ada@example.com").await;
+}
+
+#[tokio::test]
+async fn an_administrator_deletes_others_and_not_themselves() {
+    let house = House::open().await;
+    let administrator = house.administrator("root@example.com").await;
+    let ada = house.register("ada@example.com").await;
+    let delete =
+        async |id: String, shown| house.call("DELETE", &format!("/admin/users/{id}"), shown, Value::Null).await;
+    assert_eq!(
+        delete(administrator.id.to_string(), administrator.shown()).await.refusal_or_status(),
+        "403 own_account"
+    );
+    assert_eq!(delete(ada.id.to_string(), ada.shown()).await.status, 403);
+    assert_eq!(delete(ada.id.to_string(), administrator.shown()).await.status, 204);
+    assert_eq!(delete(ada.id.to_string(), administrator.shown()).await.status, 404);
+    assert_eq!(delete("x".to_owned(), administrator.shown()).await.status, 404);
+}
