@@ -54,6 +54,8 @@ pub enum Refusal {
     Revoked,
     /// The account behind the credential is disabled.
     AccountDisabled,
+    /// The credential is good where it comes from, and belongs to no account here.
+    UnknownAccount,
     /// This address showed too many bad credentials lately.
     TooManyRefusals {
         /// Until it may try again.
@@ -61,6 +63,8 @@ pub enum Refusal {
     },
     /// The caller is unknown here and the store cannot be asked.
     DirectoryUnavailable,
+    /// The issuer of the credential cannot be asked for its keys.
+    IssuerUnavailable,
     /// The caller is known and may not.
     Forbidden {
         /// What it would need, such as `role admin or developer`.
@@ -125,7 +129,7 @@ const SICK: Duration = Duration::from_secs(2);
 
 impl Refusal {
     /// Every code.
-    pub const CODES: [&'static str; 33] = [
+    pub const CODES: [&'static str; 35] = [
         "malformed",
         "uri_too_long",
         "headers_too_large",
@@ -144,8 +148,10 @@ impl Refusal {
         "expired",
         "revoked",
         "account_disabled",
+        "unknown_account",
         "too_many_refusals",
         "directory_unavailable",
+        "issuer_unavailable",
         "forbidden",
         "rate_limited",
         "concurrency_limited",
@@ -200,8 +206,10 @@ impl Refusal {
             Self::Expired => (401, "expired", "Expired credential"),
             Self::Revoked => (401, "revoked", "Revoked credential"),
             Self::AccountDisabled => (403, "account_disabled", "Account disabled"),
+            Self::UnknownAccount => (403, "unknown_account", "Unknown account"),
             Self::TooManyRefusals { .. } => (429, "too_many_refusals", "Too many bad credentials"),
             Self::DirectoryUnavailable => (503, "directory_unavailable", "Accounts unavailable"),
+            Self::IssuerUnavailable => (503, "issuer_unavailable", "Issuer unavailable"),
             Self::Forbidden { .. } => (403, "forbidden", "Forbidden"),
             Self::RateLimited { .. } => (429, "rate_limited", "Too many requests"),
             Self::TooManyConcurrent { .. } => (429, "concurrency_limited", "Too many concurrent requests"),
@@ -257,6 +265,12 @@ impl Refusal {
             Self::DirectoryUnavailable => {
                 "Accounts cannot be looked up right now; nothing is wrong with the credential."
             }
+            Self::UnknownAccount => {
+                "Your account at the issuer of this credential is none here; ask an administrator, or sign in here first."
+            }
+            Self::IssuerUnavailable => {
+                "The issuer of this credential cannot be asked for its keys right now; nothing is wrong with the credential."
+            }
             Self::LimiterUnavailable => "Quotas cannot be counted right now.",
             Self::UpstreamConnect => "The service behind this path cannot be reached.",
             Self::UpstreamTimeout => "The service behind this path did not answer in time.",
@@ -289,7 +303,7 @@ impl Refusal {
             | Self::UpstreamCircuitOpen { retry_after } => *retry_after,
             Self::TooManyConcurrent { .. } | Self::Overloaded | Self::ShuttingDown => BUSY,
             Self::UpstreamUnavailable => SICK,
-            Self::DirectoryUnavailable | Self::LimiterUnavailable => OUTAGE,
+            Self::DirectoryUnavailable | Self::IssuerUnavailable | Self::LimiterUnavailable => OUTAGE,
             Self::Malformed(_)
             | Self::UriTooLong
             | Self::HeadersTooLarge
@@ -308,6 +322,7 @@ impl Refusal {
             | Self::Expired
             | Self::Revoked
             | Self::AccountDisabled
+            | Self::UnknownAccount
             | Self::Forbidden { .. }
             | Self::UpstreamConnect
             | Self::UpstreamTimeout

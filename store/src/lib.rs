@@ -2,7 +2,7 @@
 //!
 //! [`Store`] is the way in. Each query is one text that serves both engines (`db`); each file holds the questions about one
 //! kind of record: `accounts`, `sessions`, `keys`, `signing`, `outbox`,
-//! `one_time`, `lockout`. Every write that matters to the door appends to the
+//! `one_time`, `lockout`, `external`. Every write that matters to the door appends to the
 //! change feed (`feed`) in its own transaction. `grants` are the door's look-ups, one query each; `retention`
 //! deletes what is over, `backup` saves and restores everything. [`Keyring`] opens the
 //! signing keys.
@@ -14,6 +14,7 @@ mod backup;
 pub mod clock;
 mod db;
 mod error;
+mod external;
 mod feed;
 mod grants;
 mod keyring;
@@ -32,6 +33,7 @@ pub use accounts::{Account, AccountChange, NewAccount, ProfileChange, Status};
 pub use backup::{BackupError, Receipt, restore};
 pub use db::{PoolSettings, Store};
 pub use error::StoreError;
+pub use external::ExternalSubject;
 pub use feed::{Change, Subject};
 pub use grants::{GrantFacts, Standing};
 pub use keyring::{Keyring, SigningSet};

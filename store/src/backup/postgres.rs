@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// Every table but sqlx's, each after those that it refers to; a test finds the one that is missing.
-pub(super) const TABLES: [&str; 10] = [
+pub(super) const TABLES: [&str; 11] = [
     "tenants",
     "accounts",
     "sessions",
@@ -25,6 +25,7 @@ pub(super) const TABLES: [&str; 10] = [
     "outbox",
     "one_time_tokens",
     "login_failures",
+    "external_identities",
 ];
 
 pub(super) async fn save(pg: &Pg, archive: &mut Writer) -> Result<(), BackupError> {
