@@ -130,7 +130,7 @@ async fn use_factor(office: &Office, account: &Account, shown: ShownFactor<'_>) 
 pub(crate) fn session_of(caller: &Caller) -> Result<SessionId, ApiError> {
     match caller.0.grant {
         Grant::Session(session) => Ok(session),
-        Grant::Key(_) | Grant::Certificate(_) => Err(ApiError::SessionNeeded),
+        Grant::Key(_) | Grant::Certificate(_) | Grant::External(..) => Err(ApiError::SessionNeeded),
     }
 }
 

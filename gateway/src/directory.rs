@@ -7,9 +7,12 @@
 //! What a caller may do is decided in `policies`; who hears of changes is [`crate::feed`].
 
 mod again;
+mod foreign;
 mod known;
+mod wanted;
 
 use std::{
+    borrow::Cow,
     collections::HashSet,
     hash::{BuildHasherDefault, Hasher},
     net::IpAddr,
@@ -23,15 +26,17 @@ use std::{
 use arc_swap::ArcSwap;
 use aws_lc_rs::digest;
 use chrono::{DateTime, Utc};
-use identity::{AccessClaims, ApiKey, Credential, Grant, KeyId, Principal, TokenError, TokenRules};
+use identity::{ApiKey, Credential, KeyId, Principal, TokenError, TokenRules};
 use moka::future::Cache;
 use parking_lot::Mutex;
 use policies::{Quota, Refusal};
-use store::{GrantFacts, Keyring, Standing, Store, Subject};
+use store::{Keyring, Store, Subject};
 use uuid::Uuid;
 
-pub(crate) use self::known::Known;
+use self::{foreign::Failed, wanted::Wanted};
+pub(crate) use self::{foreign::Outside, known::Known};
 use crate::{
+    jwks_client::JwksClient,
     limiter::Limiter,
     metrics::CacheMetrics,
     stamps::{Moment, Stamps},
@@ -54,6 +59,7 @@ pub(crate) struct Directory {
     store: Store,
     keys: Arc<ArcSwap<Keyring>>,
     rules: TokenRules,
+    outside: Outside,
     known: Cache<Digest, Arc<Known>, BuildHasherDefault<FirstBytes>>,
     /// Credentials refused a moment ago by what the database says. Bounded and short, keyed by the whole credential (so
     /// that a wrong secret cannot shut out the right one), and void as soon as its session, key or account changes.
@@ -112,6 +118,7 @@ impl Directory {
             store,
             keys,
             rules: settings.rules,
+            outside: Outside::default(),
             known,
             refused,
             stamps: Stamps::new(),
@@ -122,6 +129,25 @@ impl Directory {
             metrics: metrics.cache.clone(),
             store_failures: metrics.store.failures.clone(),
         }
+    }
+
+    /// Believes others too.
+    pub(crate) fn believing(self, outside: Outside) -> Self {
+        Self { outside, ..self }
+    }
+
+    /// Forgets everything when a key is withdrawn of an issuer that is believed; gives the keys of all of them, to be kept fresh.
+    pub(crate) fn hear_issuers(self: &Arc<Self>) -> Vec<Arc<JwksClient>> {
+        let clients: Vec<_> = self.outside.clients().cloned().collect();
+        for client in &clients {
+            let hearer = Arc::downgrade(self);
+            client.on_withdrawal(move || {
+                if let Some(directory) = hearer.upgrade() {
+                    directory.forget_all();
+                }
+            });
+        }
+        clients
     }
 
     /// Who shows this credential? Refuses with 401 what proves nothing, 429 an address that has been refused too often
@@ -144,7 +170,7 @@ impl Directory {
         }
         self.metrics.misses.inc();
         // Boxed, so that a request that hits the cache does not carry room for a database query with it.
-        let outcome = Box::pin(self.verify(credential, digest, now)).await;
+        let outcome = Box::pin(self.verify(credential, digest, client, now)).await;
         if outcome.as_ref().is_err_and(|refusal| refusal.status() == 401) {
             self.limiter.spend_address(REFUSALS, &self.refusals, client);
         }
@@ -158,6 +184,7 @@ impl Directory {
                 Subject::Account(id) => self.stamps.changed(id.uuid()),
                 Subject::Session(id) => self.stamps.changed(id.uuid()),
                 Subject::Key(id) => self.stamps.changed(id.uuid()),
+                Subject::External(id) => self.stamps.changed(id.uuid()),
                 // The keys are loaded first; then everything is forgotten.
                 Subject::SigningKeys => {}
                 Subject::Unknown => self.forget_all(),
@@ -220,15 +247,16 @@ impl Directory {
         &self,
         credential: Credential<'_>,
         digest: Digest,
+        client: IpAddr,
         now: DateTime<Utc>,
     ) -> Result<Arc<Known>, Refusal> {
         for _ in 0..TRIES {
             let begun = self.stamps.now();
-            let wanted = self.prove(credential, now)?;
+            let wanted = self.prove(credential, client, now).await?;
             if self.known.get(&digest).await.is_some_and(|known| !self.still_holds(&known)) {
                 self.known.invalidate(&digest).await;
             }
-            let known = self.known.try_get_with(digest, self.fetch(&wanted, digest, begun, now)).await;
+            let known = self.known.try_get_with(digest, self.fetch(&wanted, digest, begun, (client, now))).await;
             let known = known.map_err(|refusal| (*refusal).clone())?;
             if self.still_holds(&known) {
                 return known.unless_expired(now);
@@ -238,12 +266,16 @@ impl Directory {
     }
 
     /// What the credential proves by itself, and which record has to stand behind it.
-    fn prove(&self, credential: Credential<'_>, now: DateTime<Utc>) -> Result<Wanted, Refusal> {
+    async fn prove(&self, credential: Credential<'_>, client: IpAddr, now: DateTime<Utc>) -> Result<Wanted, Refusal> {
         match credential {
-            Credential::Jwt(token) => identity::verify(token, &self.keys.load().access.keys, &self.rules, now)
-                .map(Wanted::Session)
-                .map_err(|error| refusal_of(&error)),
+            Credential::Jwt(token) => match self.outside.prove(token, client, now).await {
+                Some(vouched) => vouched.map(Wanted::Vouched),
+                None => identity::verify(token, &self.keys.load().access.keys, &self.rules, now)
+                    .map(Wanted::Session)
+                    .map_err(|error| refusal_of(&error)),
+            },
             Credential::ApiKey(text) => ApiKey::parse(text).map(Wanted::Key).map_err(|_| Refusal::InvalidToken),
+            Credential::Developer { email, name } => Outside::named_by_developer(email, name).map(Wanted::Vouched),
         }
     }
 
@@ -253,16 +285,18 @@ impl Directory {
         wanted: &Wanted,
         digest: Digest,
         learnt: Moment,
-        now: DateTime<Utc>,
+        (client, now): (IpAddr, DateTime<Utc>),
     ) -> Result<Arc<Known>, Refusal> {
         let facts = match wanted {
-            Wanted::Session(claims) => self.store.session_grant(claims.sid).await,
-            Wanted::Key(key) => self.store.key_grant(key.id()).await,
+            Wanted::Session(claims) => self.store.session_grant(claims.sid).await.map_err(Failed::from),
+            Wanted::Key(key) => self.store.key_grant(key.id()).await.map_err(Failed::from),
+            Wanted::Vouched(vouched) => self.outside.facts(&self.store, &self.limiter, vouched, client, now).await,
         };
-        let facts = facts.map_err(|error| {
-            self.store_failures.inc();
-            tracing::warn!(%error, "an account could not be looked up");
-            Refusal::DirectoryUnavailable
+        let facts = facts.map_err(|Failed(refusal)| {
+            if refusal == Refusal::DirectoryUnavailable {
+                self.store_failures.inc();
+            }
+            refusal
         })?;
         match wanted.judge(facts, now) {
             Ok(facts) => Ok(Arc::new(Known {
@@ -323,54 +357,11 @@ impl Hasher for FirstBytes {
     }
 }
 
-/// A credential whose own proof holds, and which record has to stand behind it.
-enum Wanted {
-    Session(AccessClaims),
-    Key(ApiKey),
-}
-
-// === impl Wanted ===
-
-impl Wanted {
-    fn grant(&self) -> Grant {
-        match self {
-            Self::Session(claims) => Grant::Session(claims.sid),
-            Self::Key(key) => Grant::Key(key.id()),
-        }
-    }
-
-    /// The facts, if they bear the credential out; else why not, and whose facts they were.
-    fn judge(&self, facts: Option<GrantFacts>, now: DateTime<Utc>) -> Result<GrantFacts, (Refusal, Option<Uuid>)> {
-        let facts = facts.filter(|facts| self.is_proved_by(facts)).ok_or((Refusal::InvalidToken, None))?;
-        let refusal = match facts.standing(now) {
-            Standing::Live => return Ok(facts),
-            Standing::Ended => Refusal::Revoked,
-            Standing::Expired => Refusal::Expired,
-            Standing::AccountDisabled => Refusal::AccountDisabled,
-        };
-        Err((refusal, Some(facts.account.id.uuid())))
-    }
-
-    /// Does the record say of itself what the credential says?
-    fn is_proved_by(&self, facts: &GrantFacts) -> bool {
-        match self {
-            Self::Session(claims) => facts.account.id == claims.sub,
-            Self::Key(key) => facts.digest.as_ref() == Some(&key.digest()),
-        }
-    }
-
-    fn expires_at(&self, facts: &GrantFacts) -> i64 {
-        match self {
-            // A session's own end is that of its refresh token; the access token ends by itself.
-            Self::Session(claims) => claims.exp,
-            Self::Key(_) => facts.expires_at.map_or(i64::MAX, |at| at.timestamp()),
-        }
-    }
-}
-
 fn digest_of(credential: &Credential<'_>) -> Digest {
     let text = match credential {
-        Credential::Jwt(text) | Credential::ApiKey(text) => text,
+        Credential::Jwt(text) | Credential::ApiKey(text) => Cow::Borrowed(*text),
+        // NUL is in no other credential.
+        Credential::Developer { email, name } => format!("dev\0{email}\0{}", name.unwrap_or("\0")).into(),
     };
     let mut bytes = [0; 32];
     bytes.copy_from_slice(digest::digest(&digest::SHA256, text.as_bytes()).as_ref());

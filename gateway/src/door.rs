@@ -27,6 +27,8 @@ pub(crate) struct Door {
     pub(crate) certified: Certified,
     /// Requests at once; more would use up the file descriptors.
     pub(crate) most_in_flight: i64,
+    /// May a developer on this machine say who is calling?
+    pub(crate) dev_headers: bool,
     /// The port of the HTTPS listener.
     pub(crate) https: Option<u16>,
 }

@@ -82,14 +82,17 @@ fn status_of(refusal: &Refusal) -> Status {
         | Refusal::Expired
         | Refusal::Revoked
         | Refusal::InsufficientAuthentication(_) => Status::Unauthenticated,
-        Refusal::CorsRefused(_) | Refusal::UpgradeNotAllowed | Refusal::AccountDisabled | Refusal::Forbidden { .. } => {
-            Status::PermissionDenied
-        }
+        Refusal::CorsRefused(_)
+        | Refusal::UpgradeNotAllowed
+        | Refusal::AccountDisabled
+        | Refusal::UnknownAccount
+        | Refusal::Forbidden { .. } => Status::PermissionDenied,
         Refusal::BodyTooLarge { .. }
         | Refusal::TooManyRefusals { .. }
         | Refusal::RateLimited { .. }
         | Refusal::TooManyConcurrent { .. } => Status::ResourceExhausted,
         Refusal::DirectoryUnavailable
+        | Refusal::IssuerUnavailable
         | Refusal::LimiterUnavailable
         | Refusal::UpstreamConnect
         | Refusal::UpstreamTimeout

@@ -182,8 +182,8 @@ impl Injection<'_> {
             IdentityHeader::XSessionId => match principal.grant {
                 Grant::Session(session) => id(name, session.uuid()),
                 Grant::Key(key) => id(X_KEY_ID, key.uuid()),
-                // There is neither; the certificate's holder is the account.
-                Grant::Certificate(_) => {}
+                // There is neither; the certificate's holder is the account, and a login elsewhere is none of ours.
+                Grant::Certificate(_) | Grant::External(..) => {}
             },
             IdentityHeader::XUserEmail => {
                 if !known.email.is_empty() {

@@ -20,6 +20,7 @@ pub mod cli;
 mod cmd;
 pub mod config;
 mod connection;
+mod developer;
 mod directory;
 mod door;
 mod feed;
@@ -30,6 +31,7 @@ mod handover;
 mod inbound;
 mod inject;
 mod journey;
+mod jwks_client;
 mod limiter;
 mod limits;
 mod logging;
@@ -60,6 +62,7 @@ use anyhow::Context;
 use arc_swap::ArcSwap;
 use identity::{TokenRules, TokenType};
 use pingora::connectors::TransportConnector;
+use store::{Keyring, Store};
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::watch,
@@ -71,7 +74,7 @@ use crate::{
     certified::Certified,
     cli::Failure,
     config::{Config, ConfigFolder, Server, Settings},
-    directory::{Directory, DirectorySettings},
+    directory::{Directory, DirectorySettings, Outside},
     door::Door,
     feed::Feed,
     foundation::Foundation,
@@ -125,14 +128,9 @@ pub async fn build(folder: ConfigFolder, config: Config, data: &Path, take_over:
     let keys = Arc::new(ArcSwap::from_pointee(foundation.keyring));
     let administered = foundation.store.has_account_with_role("admin").await.context("the accounts cannot be read")?;
 
-    let directory = Arc::new(Directory::new(
-        foundation.store.clone(),
-        Arc::clone(&keys),
-        Arc::clone(&limiter),
-        directory_settings(&settings),
-        &metrics,
-    ));
+    let directory = directory(&settings, &foundation.store, &keys, &limiter, &metrics)?;
     directory.hear_own_changes(&foundation.store);
+    let issuers = directory.hear_issuers();
     let feed = Feed {
         store: foundation.store.clone(),
         directory: Arc::clone(&directory),
@@ -171,6 +169,7 @@ pub async fn build(folder: ConfigFolder, config: Config, data: &Path, take_over:
         readiness: Arc::clone(&readiness),
         certified: Certified::new(&settings.tls.clients),
         most_in_flight: limits::requests_at_once(settings.server.max_requests),
+        dev_headers: settings.listen.dev_headers,
         https: at.https.map(|address| address.port()),
     };
     let mut background = vec![
@@ -186,6 +185,7 @@ pub async fn build(folder: ConfigFolder, config: Config, data: &Path, take_over:
         serving::serve_operators(&sockets, metrics.clone(), Arc::clone(&readiness))
             .context("the operators' listener")?,
     ];
+    background.extend(issuers.into_iter().map(|issuer| serving::in_background("issuer's keys", issuer.refresh())));
     background.extend(nudges.map(|nudges| serving::in_background("nudges", nudges.carry())));
     background.extend(leases.map(|leases| serving::in_background("shared limits", leases.watch())));
     let offer = Offer::make(&sockets, data);
@@ -297,6 +297,21 @@ async fn first_rules(
 fn refuse_failing_cases(config: &Config) -> Result<(), Failure> {
     let failures = policies::cases::run(&config.policy, &config.cases);
     if failures.is_empty() { Ok(()) } else { Err(Failure::Config(failures.iter().map(ToString::to_string).collect())) }
+}
+
+/// Whoever is believed, and how.
+fn directory(
+    settings: &Settings,
+    store: &Store,
+    keys: &Arc<ArcSwap<Keyring>>,
+    limiter: &Arc<Limiter>,
+    metrics: &Metrics,
+) -> anyhow::Result<Arc<Directory>> {
+    let (dev_headers, passwords) = (settings.listen.dev_headers, settings.passwords.argon2);
+    let outside = Outside::new(&settings.issuers, dev_headers, passwords, limiter, metrics)?;
+    let (keys, limiter) = (Arc::clone(keys), Arc::clone(limiter));
+    let directory = Directory::new(store.clone(), keys, limiter, directory_settings(settings), metrics);
+    Ok(Arc::new(directory.believing(outside)))
 }
 
 fn directory_settings(settings: &config::Settings) -> DirectorySettings {

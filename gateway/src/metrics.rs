@@ -47,6 +47,7 @@ pub(crate) struct Metrics {
     pub(crate) certificate_reloads: IntCounterVec,
     pub(crate) log_dropped: IntCounter,
     pub(crate) upstreams: UpstreamsMetrics,
+    pub(crate) jwks_fetches: IntCounterVec,
 }
 
 /// What the database was asked for in vain, and what was deleted from it.
@@ -171,6 +172,12 @@ impl Metrics {
                 r,
                 "portcullis_access_log_dropped_total",
                 "Access events dropped because the writer fell behind.",
+            )?,
+            jwks_fetches: counter_vec(
+                r,
+                "portcullis_jwks_fetches_total",
+                "Questions to external issuers for their keys, by issuer and outcome (fetched, unchanged, failed).",
+                &["issuer", "outcome"],
             )?,
             upstreams: UpstreamsMetrics::new(r)?,
             registry,

@@ -29,6 +29,7 @@ use crate::{
     answer::{self, LocalAnswer, Preflight},
     config::Protocol,
     connection::Facts,
+    developer,
     door::Door,
     grpc,
     inbound::Inbound,
@@ -83,6 +84,7 @@ impl Door {
         // credential
         let credential = match route.auth {
             Auth::None | Auth::Mtls => None,
+            Auth::Optional | Auth::Required if self.dev_headers => developer::named(headers, inbound, shown(headers)?)?,
             Auth::Optional | Auth::Required => shown(headers)?,
         };
 

@@ -150,6 +150,7 @@ fn restart_sections(before: &Settings, after: &Settings) -> Vec<&'static str> {
         ("retention", before.retention != after.retention),
         ("shared", before.shared != after.shared),
         ("tokens", before.tokens != after.tokens),
+        ("issuers", before.issuers != after.issuers),
         ("accounts", before.accounts != after.accounts),
         ("lockout", before.lockout != after.lockout),
         ("mail", before.mail != after.mail),

@@ -114,6 +114,7 @@ async fn door() -> anyhow::Result<(Door, String)> {
         readiness: Arc::new(Readiness::default()),
         certified: Certified::new(&BTreeMap::new()),
         most_in_flight: i64::MAX,
+        dev_headers: false,
         https: None,
     };
     Ok((door, token))

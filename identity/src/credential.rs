@@ -19,6 +19,14 @@ pub enum Credential<'a> {
     Jwt(&'a str),
     /// An API key.
     ApiKey(&'a str),
+    /// No proof at all: `X-User-Email` and `X-User-Name`, where a developer's machine is told to believe them. [`Self::read`]
+    /// never finds it.
+    Developer {
+        /// Whose account.
+        email: &'a str,
+        /// What the owner is called, if the account is made for it.
+        name: Option<&'a str>,
+    },
 }
 
 /// Why what was shown is not a credential.
@@ -57,7 +65,7 @@ impl<'a> Credential<'a> {
             // A token shown as a key would be refused once, and be found in the cache the next time.
             Header::ApiKey(value) => match Self::of_token(b64token(value)?) {
                 key @ Self::ApiKey(_) => Ok(Some(key)),
-                Self::Jwt(_) => Err(CredentialError::Malformed),
+                Self::Jwt(_) | Self::Developer { .. } => Err(CredentialError::Malformed),
             },
             Header::Protocol(token) => b64token(token).map(Self::of_token).map(Some),
         }
@@ -146,6 +154,7 @@ mod tests {
             found.map(|credential| match credential {
                 Credential::Jwt(text) => (false, text.to_owned()),
                 Credential::ApiKey(text) => (true, text.to_owned()),
+                Credential::Developer { .. } => unreachable!("it is never read"),
             })
         })
     }

@@ -28,19 +28,21 @@ mod totp;
 
 pub use credential::{Credential, CredentialError, bearer_protocol, protocols};
 pub use email::{Email, EmailError};
-pub use ids::{AccountId, CertificateId, FactorId, KeyId, SessionId, TenantId};
+pub use ids::{AccountId, CertificateId, ExternalId, FactorId, KeyId, SessionId, TenantId};
 pub use lockout::{LockRules, Tally, network_of};
 pub use one_time::{DeviceToken, OneTimePurpose, OneTimeToken};
 pub use opaque::{ApiKey, Opaque, OpaqueError, RefreshToken, SecretDigest};
 pub use password::{Argon2Params, Hasher, Password, PasswordError, PasswordHash, Verdict};
 pub use password_rules::PasswordRules;
-pub use principal::{Assurance, Authentication, Grant, Principal};
+pub use principal::{Assurance, Authentication, Grant, Principal, Voucher};
 pub use recovery::{RecoveryCode, RecoveryCodeError};
 pub use seal::{MasterKey, MasterKeyError, RecordId, SealError, SealKeys};
 pub use secret::SecretText;
 pub use token::{
     Algorithm, TokenError, TokenType,
     claims::{AccessClaims, AssertionClaims, TokenRules, verify},
+    foreign::{ForeignClaims, ForeignRules, Unverified},
+    jwks::JwksError,
     jws::verify_jws,
     keys::{KeyError, KeySet, SigningKey, VerifyingKey},
 };

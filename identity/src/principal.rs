@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::{AccountId, CertificateId, KeyId, SessionId, TenantId};
+use crate::{AccountId, CertificateId, ExternalId, KeyId, SessionId, TenantId};
 
 /// A caller whose credential has been verified and whose account has been looked up: what decisions are made of, and what an
 /// assertion says.
@@ -55,6 +56,20 @@ pub enum Grant {
     Key(KeyId),
     /// A client certificate, verified in the TLS handshake.
     Certificate(CertificateId),
+    /// The word of somebody else, for one of their subjects; each time anew.
+    External(ExternalId, Voucher),
+}
+
+/// Who vouches for a caller, if it is not us.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Voucher {
+    /// An external issuer (`OpenID` Connect).
+    Issuer,
+    /// An old system, until its time is over.
+    Legacy,
+    /// Nobody: a developer on this machine says so.
+    Developer,
 }
 
 // === impl Assurance ===
@@ -85,23 +100,27 @@ impl Assurance {
 // === impl Grant ===
 
 impl Grant {
-    /// `jwt`, `api_key` or `mtls`, as upstreams are told.
+    /// `jwt`, `api_key`, `mtls`, `oidc` …, as upstreams are told.
     #[must_use]
     pub const fn method(&self) -> &'static str {
         match self {
             Self::Session(_) => "jwt",
             Self::Key(_) => "api_key",
             Self::Certificate(_) => "mtls",
+            Self::External(_, Voucher::Issuer) => "oidc",
+            Self::External(_, Voucher::Legacy) => "legacy_jwt",
+            Self::External(_, Voucher::Developer) => "dev_headers",
         }
     }
 
-    /// The id of the session, key or certificate.
+    /// The id of the session, key, certificate or subject.
     #[must_use]
     pub const fn uuid(&self) -> Uuid {
         match self {
             Self::Session(id) => id.uuid(),
             Self::Key(id) => id.uuid(),
             Self::Certificate(id) => id.uuid(),
+            Self::External(id, _) => id.uuid(),
         }
     }
 }

@@ -56,6 +56,8 @@ pub enum Refusal {
     InsufficientAuthentication(StepUp),
     /// The account behind the credential is disabled.
     AccountDisabled,
+    /// The credential is good where it comes from, and belongs to no account here.
+    UnknownAccount,
     /// This address showed too many bad credentials lately.
     TooManyRefusals {
         /// Until it may try again.
@@ -63,6 +65,8 @@ pub enum Refusal {
     },
     /// The caller is unknown here and the store cannot be asked.
     DirectoryUnavailable,
+    /// The issuer of the credential cannot be asked for its keys.
+    IssuerUnavailable,
     /// The caller is known and may not.
     Forbidden {
         /// What it would need, such as `role admin or developer`.
@@ -127,7 +131,7 @@ const SICK: Duration = Duration::from_secs(2);
 
 impl Refusal {
     /// Every code.
-    pub const CODES: [&'static str; 34] = [
+    pub const CODES: [&'static str; 36] = [
         "malformed",
         "uri_too_long",
         "headers_too_large",
@@ -147,8 +151,10 @@ impl Refusal {
         "revoked",
         "insufficient_user_authentication",
         "account_disabled",
+        "unknown_account",
         "too_many_refusals",
         "directory_unavailable",
+        "issuer_unavailable",
         "forbidden",
         "rate_limited",
         "concurrency_limited",
@@ -206,8 +212,10 @@ impl Refusal {
                 (401, "insufficient_user_authentication", "Stronger authentication required")
             }
             Self::AccountDisabled => (403, "account_disabled", "Account disabled"),
+            Self::UnknownAccount => (403, "unknown_account", "Unknown account"),
             Self::TooManyRefusals { .. } => (429, "too_many_refusals", "Too many bad credentials"),
             Self::DirectoryUnavailable => (503, "directory_unavailable", "Accounts unavailable"),
+            Self::IssuerUnavailable => (503, "issuer_unavailable", "Issuer unavailable"),
             Self::Forbidden { .. } => (403, "forbidden", "Forbidden"),
             Self::RateLimited { .. } => (429, "rate_limited", "Too many requests"),
             Self::TooManyConcurrent { .. } => (429, "concurrency_limited", "Too many concurrent requests"),
@@ -264,6 +272,12 @@ impl Refusal {
             Self::DirectoryUnavailable => {
                 "Accounts cannot be looked up right now; nothing is wrong with the credential."
             }
+            Self::UnknownAccount => {
+                "Your account at the issuer of this credential is none here; ask an administrator, or sign in here first."
+            }
+            Self::IssuerUnavailable => {
+                "The issuer of this credential cannot be asked for its keys right now; nothing is wrong with the credential."
+            }
             Self::LimiterUnavailable => "Quotas cannot be counted right now.",
             Self::UpstreamConnect => "The service behind this path cannot be reached.",
             Self::UpstreamTimeout => "The service behind this path did not answer in time.",
@@ -296,7 +310,7 @@ impl Refusal {
             | Self::UpstreamCircuitOpen { retry_after } => *retry_after,
             Self::TooManyConcurrent { .. } | Self::Overloaded | Self::ShuttingDown => BUSY,
             Self::UpstreamUnavailable => SICK,
-            Self::DirectoryUnavailable | Self::LimiterUnavailable => OUTAGE,
+            Self::DirectoryUnavailable | Self::IssuerUnavailable | Self::LimiterUnavailable => OUTAGE,
             Self::Malformed(_)
             | Self::UriTooLong
             | Self::HeadersTooLarge
@@ -316,6 +330,7 @@ impl Refusal {
             | Self::Revoked
             | Self::InsufficientAuthentication(_)
             | Self::AccountDisabled
+            | Self::UnknownAccount
             | Self::Forbidden { .. }
             | Self::UpstreamConnect
             | Self::UpstreamTimeout

@@ -3,7 +3,7 @@
 //! Writing to it is part of every transaction that matters to the door (`Store::commit`). Applying a change twice is harmless.
 
 use chrono::{DateTime, Utc};
-use identity::{AccountId, KeyId, SessionId};
+use identity::{AccountId, ExternalId, KeyId, SessionId};
 use uuid::Uuid;
 
 use crate::{
@@ -20,6 +20,8 @@ pub enum Subject {
     Session(SessionId),
     /// A key was issued, revoked or rotated.
     Key(KeyId),
+    /// A subject of somebody else's has an account now.
+    External(ExternalId),
     /// The signing keys are others.
     SigningKeys,
     /// Something that this version does not know: a newer node has written it. It may concern anybody.
@@ -104,6 +106,7 @@ impl Subject {
             Self::Account(_) => "account",
             Self::Session(_) => "session",
             Self::Key(_) => "key",
+            Self::External(_) => "external",
             Self::SigningKeys => "signing_keys",
             Self::Unknown => "unknown",
         }
@@ -114,6 +117,7 @@ impl Subject {
             Self::Account(id) => Some(id.uuid()),
             Self::Session(id) => Some(id.uuid()),
             Self::Key(id) => Some(id.uuid()),
+            Self::External(id) => Some(id.uuid()),
             Self::SigningKeys | Self::Unknown => None,
         }
     }
@@ -123,6 +127,7 @@ impl Subject {
             ("account", Some(id)) => Self::Account(id.into()),
             ("session", Some(id)) => Self::Session(id.into()),
             ("key", Some(id)) => Self::Key(id.into()),
+            ("external", Some(id)) => Self::External(id.into()),
             ("signing_keys", None) => Self::SigningKeys,
             _ => Self::Unknown,
         }

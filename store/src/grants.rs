@@ -101,6 +101,12 @@ impl Store {
 // === impl GrantFacts ===
 
 impl GrantFacts {
+    /// An account whose owner somebody else vouches for.
+    #[must_use]
+    pub const fn of_account(account: Account) -> Self {
+        Self { account, ended_at: None, expires_at: None, digest: None, scopes: None, authentication: None }
+    }
+
     /// May it be used now? That the account is disabled is said first: it is why its sessions have ended.
     #[must_use]
     pub fn standing(&self, now: DateTime<Utc>) -> Standing {

@@ -2,7 +2,7 @@
 //!
 //! [`Store`] is the way in. Each query is one text that serves both engines (`db`); each file holds the questions about one
 //! kind of record: `accounts`, `sessions`, `keys`, `signing`, `outbox`,
-//! `one_time`, `factors`, `challenges`, `lockout`, `audit`. Every write that matters to the door appends to the
+//! `one_time`, `factors`, `challenges`, `external`, `lockout`, `audit`. Every write that matters to the door appends to the
 //! change feed (`feed`) in its own transaction. `grants` are the door's look-ups, one query each; `retention`
 //! deletes what is over, `backup` saves and restores everything. [`Keyring`] opens the
 //! signing keys.
@@ -16,6 +16,7 @@ mod challenges;
 pub mod clock;
 mod db;
 mod error;
+mod external;
 mod factors;
 mod feed;
 mod grants;
@@ -37,6 +38,7 @@ pub use backup::{BackupError, Receipt, restore};
 pub use challenges::{ChallengeSeed, FactorLogin};
 pub use db::{PoolSettings, Store};
 pub use error::StoreError;
+pub use external::ExternalSubject;
 pub use factors::{Confirmation, FactorKind, FactorProof, FactorRecord, NewFactor};
 pub use feed::{Change, Subject};
 pub use grants::{GrantFacts, Standing};

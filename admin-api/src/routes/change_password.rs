@@ -56,7 +56,7 @@ pub(crate) async fn change_password(
     let hash = office.hash_new("new_password", new, &about).await?;
     let keep = match caller.0.grant {
         Grant::Session(session) => Some(session),
-        Grant::Key(_) | Grant::Certificate(_) => None,
+        Grant::Key(_) | Grant::Certificate(_) | Grant::External(..) => None,
     };
     office.store.set_password(account, &checked, hash, keep, office.now()).await?;
     Ok(Json(Done { message: "password changed; all other sessions have ended" }))

@@ -31,7 +31,7 @@ pub(crate) async fn end_other_sessions(
 ) -> Result<Json<Ended>, ApiError> {
     let keep = match caller.0.grant {
         Grant::Session(session) => Some(session),
-        Grant::Key(_) | Grant::Certificate(_) => None,
+        Grant::Key(_) | Grant::Certificate(_) | Grant::External(..) => None,
     };
     let ended = office.store.end_sessions_but(caller.0.account, keep, office.now()).await?;
     Ok(Json(Ended { ended }))

@@ -4,6 +4,7 @@ use super::{block_on, read_config, say, say_error};
 use crate::{
     build,
     cli::{Failure, Serve},
+    config::Listen,
     logging,
     serving::Stop,
 };
@@ -13,6 +14,8 @@ pub(crate) fn run(serve: &Serve) -> Result<(), Failure> {
     if let Some(listen) = serve.listen {
         config.settings.listen.http = listen;
     }
+    refuse_open_dev_headers(&config.settings.listen)?;
+    let dev_headers = config.settings.listen.dev_headers;
     logging::start(&config.settings.log);
     block_on(config.settings.server.worker_threads, async {
         let place = &serve.place;
@@ -24,9 +27,24 @@ pub(crate) fn run(serve: &Serve) -> Result<(), Failure> {
                 super::shown(&serve.place.data)
             ));
         }
+        if dev_headers {
+            say_error(
+                "portcullis: WARNING: dev_headers are on. Whoever can send a request to this machine's loopback address is",
+            );
+            say_error("    whoever X-User-Email says, without any proof. They are for development alone.");
+        }
         let stop = Stop::listen().map_err(anyhow::Error::from)?;
         say(&running.ready_line());
         running.serve(stop).await;
         Ok(())
     })
+}
+
+/// The configuration has been asked already; the command line may name another listener.
+fn refuse_open_dev_headers(listen: &Listen) -> Result<(), Failure> {
+    if !listen.dev_headers || listen.http.ip().is_loopback() {
+        return Ok(());
+    }
+    let message = format!("--listen {}: dev_headers are for listeners on 127.0.0.1 and [::1] alone", listen.http);
+    Err(Failure::Config(vec![message]))
 }

@@ -2,6 +2,7 @@
 
 mod accounts;
 mod browser;
+mod issuers;
 mod server;
 mod shared;
 mod tls;
@@ -20,6 +21,7 @@ use identity::{Algorithm, Argon2Params};
 use policies::Policy;
 use policies::config::{Diagnostic, Document, DurationText, Placed, Source, Sources, Surroundings, Upstreams, Value};
 
+use self::issuers::Named;
 use super::{
     AccessLog, CacheSettings, Config, Log, MasterKeySource, Protocol, Retention, Settings, StoreSettings, Tokens,
     UpstreamSettings,
@@ -53,11 +55,15 @@ pub fn load(folder: &ConfigFolder) -> Result<Config, Vec<Diagnostic>> {
     let [gateway, routes, roles, tiers, cases] =
         std::array::from_fn(|index| Source { name: FILES[index], text: &texts[index] });
     let mut document = Document::parse(gateway.name, gateway.text);
-    let settings = Reader { document: &mut document, folder }.settings();
+    let mut reader = Reader { document: &mut document, folder, named: Named::default() };
+    let (settings, named) = (reader.settings(), reader.named);
     let upstreams = upstreams_of(&settings);
     let known = document.is_readable().then_some(&upstreams);
     let policy = policies::config::load(&Sources { routes, roles, tiers, cases }, known);
     let no_role = no_such_role(&settings, policy.as_ref().ok().map(|loaded| &loaded.policy));
+    if let Ok(loaded) = &policy {
+        named.check(&loaded.policy, &mut document);
+    }
     let mut wrong = document.finish();
     wrong.extend(no_role);
     match (wrong, policy) {
@@ -90,7 +96,8 @@ fn upstreams_of(settings: &Settings) -> Upstreams {
 #[cfg(any(test, feature = "properties"))]
 pub(crate) fn read(text: &str) -> (Settings, Vec<Diagnostic>) {
     let mut document = Document::parse(FILES[0], text);
-    let settings = Reader { document: &mut document, folder: &ConfigFolder::Embedded }.settings();
+    let mut reader = Reader { document: &mut document, folder: &ConfigFolder::Embedded, named: Named::default() };
+    let settings = reader.settings();
     (settings, document.finish())
 }
 
@@ -130,13 +137,16 @@ impl Surroundings for ConfigFolder {
 struct Reader<'d, 'i> {
     document: &'d mut Document<'i>,
     folder: &'d ConfigFolder,
+    named: Named,
 }
 
 // === impl Reader ===
 
 impl Reader<'_, '_> {
     fn settings(&mut self) -> Settings {
+        let tokens = self.tokens();
         Settings {
+            issuers: self.issuers(&tokens.issuer),
             listen: self.listen(),
             tls: self.tls(),
             server: self.server(),
@@ -144,7 +154,7 @@ impl Reader<'_, '_> {
             cache: self.cache(),
             retention: self.retention(),
             shared: self.shared(),
-            tokens: self.tokens(),
+            tokens,
             accounts: self.accounts(),
             passwords: self.passwords(),
             lockout: self.lockout(),

@@ -4,6 +4,7 @@
 //! report. Routes, roles, tiers and cases are parsed by `policies::config`.
 
 mod accounts;
+pub(crate) mod issuers;
 mod load;
 mod raw;
 mod shared;
@@ -15,6 +16,7 @@ pub use accounts::{Accounts, LockoutSettings, Mail, Passwords};
 use http::{HeaderName, HeaderValue};
 use identity::{Algorithm, SecretText};
 use ipnet::IpNet;
+pub use issuers::Issuers;
 #[cfg(any(test, feature = "properties"))]
 pub(crate) use load::read;
 pub use load::{ConfigFolder, load};
@@ -55,6 +57,8 @@ pub struct Settings {
     pub shared: Shared,
     /// What tokens say and how they are signed.
     pub tokens: Tokens,
+    /// Who else is believed.
+    pub issuers: Issuers,
     /// How accounts are made and confirmed.
     pub accounts: Accounts,
     /// Rules for passwords and the cost of checking them.
@@ -99,6 +103,8 @@ pub struct Listen {
     pub redirect_to_https: bool,
     /// Does every connection begin with the PROXY protocol?
     pub proxy_protocol: bool,
+    /// May a developer on this machine say who is calling?
+    pub dev_headers: bool,
     /// Where operators look.
     pub metrics: SocketAddr,
 }

@@ -1,6 +1,7 @@
 //! `gateway.toml` as it is written. The doc comments here are the descriptions in the JSON Schema that editors show.
 
 mod accounts;
+mod issuers;
 mod upstream;
 
 use policies::config::{DurationText, FileSchema, Placed, Secret, Value};
@@ -8,6 +9,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 pub(super) use self::accounts::{Accounts, Lockout, Mail, MailSecurity, MailTransport, Mfa, Passwords, Registration};
+pub(super) use self::issuers::{Issuer, LegacyIssuer, Subject};
 pub(super) use self::upstream::{Balance, Ejection, Health, Protocol, Retry, Upstream, UpstreamTls};
 
 /// A value that may come from the environment or a file, and where it stands.
@@ -25,6 +27,9 @@ pub(super) struct Listen {
     pub(super) redirect_to_https: Option<bool>,
     /// Does every connection begin with the PROXY protocol, versions 1 or 2? Then only `trusted_proxies` may connect.
     pub(super) proxy_protocol: Option<Placed<bool>>,
+    /// May X-User-Email and X-User-Name say who is calling, for whoever develops on this machine? false by default, and refused
+    /// unless every listener is on a loopback address.
+    pub(super) dev_headers: Given<bool>,
     /// Where Prometheus scrapes; 127.0.0.1:9464 by default.
     pub(super) metrics: Given<String>,
 }
@@ -280,6 +285,8 @@ pub fn schema() -> serde_json::Value {
         .section::<Retention>("retention")
         .section::<Shared>("shared")
         .section::<Tokens>("tokens")
+        .elements::<Issuer>("issuers")
+        .elements::<LegacyIssuer>("legacy_issuers")
         .section::<Accounts>("accounts")
         .section::<Passwords>("passwords")
         .section::<Lockout>("lockout")

@@ -3,9 +3,9 @@
 use std::sync::atomic::Ordering;
 
 use chrono::{DateTime, Utc};
-use identity::{Grant, Principal};
+use identity::{Grant, Principal, Voucher};
 use policies::Refusal;
-use store::Standing;
+use store::{GrantFacts, Standing};
 
 use super::Directory;
 use crate::stamps::Moment;
@@ -38,6 +38,11 @@ impl Directory {
         let facts = match principal.grant {
             Grant::Session(id) => self.store.session_grant(id).await,
             Grant::Key(id) => self.store.key_grant(id).await,
+            Grant::External(id, Voucher::Issuer) => self.store.external_grant(id).await,
+            // Only the account can change.
+            Grant::External(_, Voucher::Legacy | Voucher::Developer) => {
+                self.store.account(principal.account).await.map(|account| account.map(GrantFacts::of_account))
+            }
             // There is no record that could say otherwise.
             Grant::Certificate(_) => return Ok(principal.clone()),
         };

@@ -4,7 +4,9 @@
 use std::net::Ipv4Addr;
 
 use chrono::TimeDelta;
-use identity::{AccountId, Algorithm, Email, KeySet, PasswordHash, RefreshToken, SessionId, SigningKey, TokenType};
+use identity::{
+    AccessClaims, AccountId, Algorithm, Email, KeySet, PasswordHash, RefreshToken, SessionId, SigningKey, TokenType,
+};
 use store::{Account, AccountChange, NewAccount, NewKey, NewSession, PoolSettings, SigningSet};
 
 use super::*;

@@ -18,6 +18,7 @@ mod found;
 mod grpc;
 mod guards;
 mod http2_backends;
+mod issuers;
 mod lifecycle;
 mod mail;
 mod main_path;

@@ -23,6 +23,7 @@ pub fn authorization(data: &[u8]) {
             let read = match read {
                 Ok(Some(Credential::Jwt(word))) => Some((false, word)),
                 Ok(Some(Credential::ApiKey(word))) => Some((true, word)),
+                Ok(Some(Credential::Developer { .. })) => panic!("nobody has said that it may be believed"),
                 Ok(None) => panic!("a value was taken for none"),
                 Err(error) => {
                     assert_ne!(error, CredentialError::Ambiguous, "one was taken for several");

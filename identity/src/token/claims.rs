@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::{TokenError, TokenType, jws, keys::KeySet};
-use crate::{AccountId, CertificateId, Grant, KeyId, Principal, SessionId, TenantId, json};
+use crate::{AccountId, CertificateId, ExternalId, Grant, KeyId, Principal, SessionId, TenantId, Voucher, json};
 
 /// The last second of the year 9999, where RFC 3339 ends.
 const LAST: i64 = 253_402_300_799;
@@ -71,6 +71,12 @@ pub struct AssertionClaims {
     /// The certificate holder's id, if it was a client certificate.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub certificate_id: Option<CertificateId>,
+    /// The id by which somebody else vouches for the caller, if that is how the caller is known.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub external_id: Option<ExternalId>,
+    /// Who that is.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub vouched_by: Option<Voucher>,
     /// What an API key is restricted to, separated by spaces (RFC 8693 §4.2).
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub scope: Option<String>,
@@ -98,7 +104,6 @@ pub fn verify<C: DeserializeOwned>(
 }
 
 fn check(claims: &Map<String, Value>, rules: &TokenRules, now: DateTime<Utc>) -> Result<(), TokenError> {
-    let (now, leeway) = (now.timestamp(), i64::try_from(rules.leeway.as_secs()).unwrap_or(i64::MAX));
     match claims.get("iss") {
         Some(Value::String(issuer)) if **issuer == *rules.issuer => {}
         Some(Value::String(_)) => return Err(TokenError::Issuer),
@@ -108,6 +113,12 @@ fn check(claims: &Map<String, Value>, rules: &TokenRules, now: DateTime<Utc>) ->
     if claims.get("sub").and_then(Value::as_str).is_none_or(str::is_empty) {
         return Err(TokenError::MissingClaim("sub"));
     }
+    check_times(claims, rules.leeway, now)
+}
+
+/// `exp`, `nbf` and `iat`, once they are whole seconds.
+pub(super) fn check_times(claims: &Map<String, Value>, leeway: Duration, now: DateTime<Utc>) -> Result<(), TokenError> {
+    let (now, leeway) = (now.timestamp(), i64::try_from(leeway.as_secs()).unwrap_or(i64::MAX));
     let seconds = |name: &str| claims.get(name).and_then(Value::as_i64);
     if seconds("exp").ok_or(TokenError::MissingClaim("exp"))? <= now {
         return Err(TokenError::Expired);
@@ -117,7 +128,7 @@ fn check(claims: &Map<String, Value>, rules: &TokenRules, now: DateTime<Utc>) ->
 }
 
 /// A text, or an array of nothing but texts (RFC 7519 §4.1.3).
-fn audience(aud: Option<&Value>, wanted: &str) -> Result<(), TokenError> {
+pub(super) fn audience(aud: Option<&Value>, wanted: &str) -> Result<(), TokenError> {
     let several = match aud {
         Some(one @ Value::String(_)) => std::slice::from_ref(one),
         Some(Value::Array(several)) if several.iter().all(Value::is_string) => several,
@@ -128,7 +139,7 @@ fn audience(aud: Option<&Value>, wanted: &str) -> Result<(), TokenError> {
 
 /// Makes every time a whole number of seconds. A `NumericDate` (RFC 7519 §2) may have a fraction, which is cut off; anything
 /// that is no number or out of range is refused and never taken for absent (jsonwebtoken CVE-2026-25537).
-fn whole_seconds(claims: &mut Map<String, Value>) -> Result<(), TokenError> {
+pub(super) fn whole_seconds(claims: &mut Map<String, Value>) -> Result<(), TokenError> {
     for name in ["exp", "nbf", "iat"] {
         if let Some(value) = claims.get_mut(name) {
             let fraction =
@@ -156,6 +167,8 @@ impl AssertionClaims {
             sid: if let Grant::Session(id) = principal.grant { Some(id) } else { None },
             key_id: if let Grant::Key(id) = principal.grant { Some(id) } else { None },
             certificate_id: if let Grant::Certificate(id) = principal.grant { Some(id) } else { None },
+            external_id: if let Grant::External(id, _) = principal.grant { Some(id) } else { None },
+            vouched_by: if let Grant::External(_, by) = principal.grant { Some(by) } else { None },
             scope: principal.scopes.as_deref().map(scope),
             iat: now.timestamp(),
             exp: (now + ttl).timestamp(),
@@ -174,10 +187,12 @@ impl TryFrom<AssertionClaims> for Principal {
     type Error = TokenError;
 
     fn try_from(claims: AssertionClaims) -> Result<Self, TokenError> {
-        let grant = match (claims.sid, claims.key_id, claims.certificate_id) {
-            (Some(id), None, None) => Grant::Session(id),
-            (None, Some(id), None) => Grant::Key(id),
-            (None, None, Some(id)) => Grant::Certificate(id),
+        let external = claims.external_id.zip(claims.vouched_by);
+        let grant = match (claims.sid, claims.key_id, claims.certificate_id, external) {
+            (Some(id), None, None, None) => Grant::Session(id),
+            (None, Some(id), None, None) => Grant::Key(id),
+            (None, None, Some(id), None) => Grant::Certificate(id),
+            (None, None, None, Some((id, by))) => Grant::External(id, by),
             // None of them, or more than one.
             _ => return Err(TokenError::MissingClaim("sid")),
         };

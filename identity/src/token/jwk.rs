@@ -21,11 +21,27 @@ const MOST_BITS: usize = 8192;
 /// The algorithm and the key, ready for use; `None` if it is not one that we trust.
 pub(super) fn read(jwk: &Value) -> Option<(Algorithm, DecodingKey)> {
     let text = |name: &str| jwk.get(name)?.as_str();
-    let part = |name: &str| BASE64_URL_SAFE_NO_PAD.decode(text(name)?).ok();
     if !is_for_verifying(jwk) {
         return None;
     }
-    let algorithm = Algorithm::from_name(text("alg")?)?;
+    read_for(Algorithm::from_name(text("alg")?)?, jwk)
+}
+
+/// The same for an issuer's key, which need not name its algorithm: there is one here for each type of key.
+pub(super) fn read_of_issuer(jwk: &Value) -> Option<(Algorithm, DecodingKey)> {
+    let algorithm = match (jwk.get("alg"), jwk.get("kty")?.as_str()?) {
+        (Some(_), _) => return read(jwk),
+        (None, "OKP") => Algorithm::EdDsa,
+        (None, "EC") => Algorithm::Es256,
+        (None, "RSA") => Algorithm::Rs256,
+        (None, _) => return None,
+    };
+    is_for_verifying(jwk).then(|| read_for(algorithm, jwk)).flatten()
+}
+
+fn read_for(algorithm: Algorithm, jwk: &Value) -> Option<(Algorithm, DecodingKey)> {
+    let text = |name: &str| jwk.get(name)?.as_str();
+    let part = |name: &str| BASE64_URL_SAFE_NO_PAD.decode(text(name)?).ok();
     let key = match (algorithm, text("kty")?, text("crv")) {
         (Algorithm::EdDsa, "OKP", Some("Ed25519")) => ed25519(&part("x")?)?,
         (Algorithm::Es256, "EC", Some("P-256")) => p256(&part("x")?, &part("y")?)?,

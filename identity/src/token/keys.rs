@@ -211,6 +211,13 @@ impl VerifyingKey {
         Ok(Self { kid: kid.to_owned(), algorithm, key, jwk: Some(jwk::public(jwk)) })
     }
 
+    /// The same, but that it need not name its algorithm.
+    pub(super) fn of_issuer(jwk: &Value) -> Result<Self, KeyError> {
+        let kid = jwk.get("kid").and_then(Value::as_str).ok_or(KeyError::Malformed)?;
+        let (algorithm, key) = jwk::read_of_issuer(jwk).ok_or(KeyError::Malformed)?;
+        Ok(Self { kid: kid.to_owned(), algorithm, key, jwk: Some(jwk::public(jwk)) })
+    }
+
     /// The secret of HS256.
     fn secret(kid: String, secret: &[u8]) -> Self {
         Self { kid, algorithm: Algorithm::Hs256, key: DecodingKey::from_secret(secret), jwk: None }

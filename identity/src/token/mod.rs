@@ -1,11 +1,13 @@
 //! Tokens: JSON Web Tokens (RFC 7519) that we sign and verify, by the best current practice of RFC 8725.
 //!
 //! [`jws`] reads the envelope and checks the signature; [`claims`] says what the content must be; [`keys`] holds the keys, and
-//! [`jwk`] reads them as others publish them.
+//! [`jwk`] and [`jwks`] read them as others publish them; [`foreign`] is about the tokens of others.
 //! The cryptography is aws-lc's, verification through `jsonwebtoken`.
 
 pub(crate) mod claims;
+pub(crate) mod foreign;
 mod jwk;
+pub(crate) mod jwks;
 pub(crate) mod jws;
 pub(crate) mod keys;
 

@@ -1,6 +1,7 @@
 //! Tokens that are good, and what their content must be. [`forgery`] tries every way to forge one, [`keys`] odd keys.
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
+mod foreign;
 mod forgery;
 mod keys;
 

@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// Every table but sqlx's, each after those that it refers to; a test finds the one that is missing.
-pub(super) const TABLES: [&str; 14] = [
+pub(super) const TABLES: [&str; 15] = [
     "tenants",
     "accounts",
     "sessions",
@@ -29,6 +29,7 @@ pub(super) const TABLES: [&str; 14] = [
     "audit_events",
     "factors",
     "recovery_codes",
+    "external_identities",
 ];
 
 pub(super) async fn save(pg: &Pg, archive: &mut Writer) -> Result<(), BackupError> {

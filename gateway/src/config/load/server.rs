@@ -25,15 +25,32 @@ impl Reader<'_, '_> {
                 "an address such as 127.0.0.1:8443",
             )
         });
+        let dev_headers = raw.dev_headers.as_ref().and_then(|given| self.document.resolve(given, self.folder));
+        let http = self.parsed(
+            raw.http.as_ref(),
+            SocketAddr::from(([127, 0, 0, 1], 8080)),
+            "an address such as 127.0.0.1:8080",
+        );
+        if let (Some(given), Some(true)) = (&raw.dev_headers, dev_headers) {
+            let open = [Some(http), https].into_iter().flatten().find(|address| !address.ip().is_loopback());
+            if let Some(open) = open {
+                let message = format!(
+                    "with dev_headers everybody is whoever they say, and {open} can be reached from other machines; \
+                     they are for listeners on 127.0.0.1 and [::1] alone"
+                );
+                self.document.note(given.span(), message);
+            }
+            if raw.proxy_protocol.as_ref().is_some_and(|given| **given) {
+                self.document
+                    .note(given.span(), "with proxy_protocol callers come from elsewhere: no dev_headers then");
+            }
+        }
         Listen {
+            dev_headers: dev_headers.unwrap_or(false),
+            http,
             https,
             redirect_to_https: raw.redirect_to_https.unwrap_or(false),
-            proxy_protocol: raw.proxy_protocol.is_some_and(|given| *given),
-            http: self.parsed(
-                raw.http.as_ref(),
-                SocketAddr::from(([127, 0, 0, 1], 8080)),
-                "an address such as 127.0.0.1:8080",
-            ),
+            proxy_protocol: raw.proxy_protocol.as_ref().is_some_and(|given| **given),
             metrics: self.parsed(
                 raw.metrics.as_ref(),
                 SocketAddr::from(([127, 0, 0, 1], 9464)),

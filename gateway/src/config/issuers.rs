@@ -1,0 +1,129 @@
+//! `[[issuers]]` and `[[legacy_issuers]]`, parsed: who else is believed, and how far.
+
+use std::{net::IpAddr, time::Duration};
+
+use chrono::{DateTime, Utc};
+use http::Uri;
+use identity::{Algorithm, SecretText};
+use policies::Quota;
+
+/// Who else is believed.
+#[derive(Clone, Default, PartialEq)]
+pub struct Issuers {
+    /// By their keys.
+    pub external: Vec<ExternalIssuer>,
+    /// By a shared secret, for a while.
+    pub legacy: Vec<LegacyIssuer>,
+}
+
+/// `[[issuers]]`.
+#[derive(Clone, PartialEq)]
+pub struct ExternalIssuer {
+    /// `iss`.
+    pub issuer: String,
+    /// For whom its tokens must be.
+    pub audience: String,
+    /// Which claim says so.
+    pub audience_claim: String,
+    /// Claims that must have this value.
+    pub require: Vec<(String, String)>,
+    /// Where its keys are; `None`: it says so itself.
+    pub jwks_url: Option<String>,
+    /// Who may have signed its certificate: PEM.
+    pub ca: Option<String>,
+    /// What its keys may be for.
+    pub algorithms: Vec<Algorithm>,
+    /// How far its clock may differ.
+    pub leeway: Duration,
+    /// How often its keys are fetched, at most and at least.
+    pub refresh: (Duration, Duration),
+    /// How long keys are good that cannot be fetched anew.
+    pub max_stale: Duration,
+    /// Whose accounts.
+    pub accounts: NewAccounts,
+    /// May an address that the issuer has verified lead to an account that there is?
+    pub link_verified_email: bool,
+    /// Which claims say what.
+    pub claims: ClaimNames,
+    /// The role of those whom no mapping names.
+    pub role: String,
+    /// Their tier.
+    pub tier: String,
+    /// What the role is said by.
+    pub roles: Option<Mapping>,
+    /// What the tier is said by.
+    pub tiers: Option<Mapping>,
+}
+
+/// What becomes of a subject without an account.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum NewAccounts {
+    /// It is refused.
+    Existing,
+    /// It gets one; so many from one address.
+    Create(Quota),
+}
+
+/// Which claims say what.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ClaimNames {
+    /// The address.
+    pub email: String,
+    /// Has the issuer verified it?
+    pub email_verified: String,
+    /// The name.
+    pub name: String,
+}
+
+/// A claim, and what its values mean here. The first that fits counts.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Mapping {
+    /// Which claim.
+    pub claim: String,
+    /// Value and meaning.
+    pub values: Vec<(String, String)>,
+}
+
+/// `[[legacy_issuers]]`.
+#[derive(Clone, PartialEq)]
+pub struct LegacyIssuer {
+    /// What it is called here; imported accounts name it.
+    pub name: String,
+    /// The secret of HS256.
+    pub secret: SecretText,
+    /// `iss`; `None`: its tokens name nobody.
+    pub issuer: Option<String>,
+    /// `kid`; `None`: its tokens name no key.
+    pub kid: Option<String>,
+    /// What `sub` is.
+    pub subject: LegacySubject,
+    /// When its time is over.
+    pub until: DateTime<Utc>,
+}
+
+/// What `sub` is in an old system's tokens.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum LegacySubject {
+    /// The account's address.
+    Email,
+    /// The id that the account had there.
+    Id,
+}
+
+/// HTTPS, or HTTP to this very machine: keys that come over a network in clear could be anybody's.
+pub(crate) fn is_safe_url(text: &str) -> bool {
+    text.parse::<Uri>().is_ok_and(|uri| {
+        let host = uri.host().unwrap_or_default();
+        match uri.scheme_str() {
+            Some("https") => !host.is_empty() && !text.contains('@'),
+            Some("http") => is_this_machine(host) && !text.contains('@'),
+            _ => false,
+        }
+    })
+}
+
+/// Names and addresses that lead nowhere else.
+pub(crate) fn is_this_machine(host: &str) -> bool {
+    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+    host == "localhost" || address.is_ok_and(|address| address.is_loopback())
+}

@@ -1,0 +1,199 @@
+//! `[[issuers]]` and `[[legacy_issuers]]`: who else is believed.
+
+use std::{collections::HashSet, time::Duration};
+
+use chrono::{Days, NaiveDate, NaiveTime};
+use identity::Algorithm;
+use policies::{
+    Policy, Quota,
+    config::{Document, Placed, Surroundings as _},
+};
+
+use super::Reader;
+use crate::config::{
+    issuers::{ClaimNames, ExternalIssuer, Issuers, LegacyIssuer, LegacySubject, Mapping, NewAccounts, is_safe_url},
+    raw::{self, Given},
+};
+
+/// Accounts made for one address.
+const CREATED: Quota = Quota { units: 20, window: Duration::from_hours(1) };
+/// What others may sign with; a shared secret is for nobody who also has keys.
+const ALGORITHMS: [Algorithm; 3] = [Algorithm::Rs256, Algorithm::Es256, Algorithm::EdDsa];
+
+/// Roles and tiers that issuers name, to be looked for once it is known which there are.
+#[derive(Default)]
+pub(super) struct Named {
+    roles: Vec<Placed<String>>,
+    tiers: Vec<Placed<String>>,
+}
+
+// === impl Named ===
+
+impl Named {
+    /// Notes those that there are not.
+    pub(super) fn check(&self, policy: &Policy, document: &mut Document<'_>) {
+        for role in self.roles.iter().filter(|role| !policy.roles.contains(role)) {
+            document.note_unknown(role, format!("there is no role `{}` in roles.toml", **role), policy.roles.names());
+        }
+        for tier in self.tiers.iter().filter(|tier| !policy.tiers.contains(tier)) {
+            document.note_unknown(tier, format!("there is no tier `{}` in tiers.toml", **tier), policy.tiers.names());
+        }
+    }
+}
+
+// === impl Reader ===
+
+impl Reader<'_, '_> {
+    pub(super) fn issuers(&mut self, own: &str) -> Issuers {
+        let mut external: Vec<ExternalIssuer> = Vec::new();
+        for element in self.document.elements::<raw::Issuer>("issuers") {
+            let Some(raw) = element.value else { continue };
+            let issuer = self.document.resolve(&raw.issuer, self.folder).unwrap_or_default();
+            if issuer.is_empty() {
+                continue;
+            }
+            if issuer == own || external.iter().any(|other| other.issuer == issuer) {
+                self.document
+                    .note(raw.issuer.span(), "there is such an issuer already, and no telling whose rules hold");
+            }
+            external.push(self.external(raw, issuer));
+        }
+        let legacy = self.document.elements::<raw::LegacyIssuer>("legacy_issuers");
+        let legacy: Vec<_> = legacy.into_iter().filter_map(|element| self.legacy(element.value?)).collect();
+        let (mut names, mut tokens) = (HashSet::new(), HashSet::new());
+        for (place, issuer) in &legacy {
+            if !names.insert(&issuer.name) || !tokens.insert((&issuer.issuer, &issuer.kid)) {
+                let message =
+                    "its tokens cannot be told from another's: give a `name`, and an `issuer` or a `kid` of its own";
+                self.document.note(place.clone(), message);
+            }
+        }
+        Issuers { external, legacy: legacy.into_iter().map(|(_, issuer)| issuer).collect() }
+    }
+
+    fn external(&mut self, raw: raw::Issuer, issuer: String) -> ExternalIssuer {
+        let audience = self.text(raw.audience.as_ref(), "");
+        if audience.is_empty() {
+            let place = raw.audience.as_ref().map_or(raw.issuer.span(), Placed::span);
+            self.document.note(place, "`audience` is missing: tokens for others would open this door too");
+        }
+        let jwks_url = Some(self.text(raw.jwks_url.as_ref(), "")).filter(|url| !url.is_empty());
+        let place = raw.jwks_url.as_ref().filter(|_| jwks_url.is_some()).map_or(raw.issuer.span(), Placed::span);
+        if !is_safe_url(jwks_url.as_deref().unwrap_or(&issuer)) {
+            self.document.note(place, "keys are fetched over https, or over http from this machine");
+        }
+        let (shortest, longest) =
+            (self.duration(raw.refresh_min.as_ref(), 60), self.duration(raw.refresh_max.as_ref(), 600));
+        let accounts = self.new_accounts(&raw.accounts, &raw.accounts_per_address);
+        let or = |given: Option<String>, default: &str| given.unwrap_or_else(|| default.to_owned());
+        let [role, tier] = [(&raw.role, "user"), (&raw.tier, "free")]
+            .map(|(given, default)| given.as_ref().map_or_else(|| default.to_owned(), |given| String::clone(given)));
+        self.named.roles.extend(raw.role);
+        self.named.tiers.extend(raw.tier);
+        let roles = raw.roles.into_iter().map(|of| (of.value, of.role)).collect();
+        let tiers = raw.tiers.into_iter().map(|of| (of.value, of.tier)).collect();
+        ExternalIssuer {
+            audience,
+            audience_claim: or(raw.audience_claim, "aud"),
+            require: raw.require.into_iter().collect(),
+            ca: raw.ca.and_then(|path| self.authority(&path)),
+            algorithms: self.algorithms(raw.algorithms),
+            leeway: self.duration(raw.leeway.as_ref(), 30),
+            refresh: (shortest, longest.max(shortest)),
+            max_stale: self.duration(raw.max_stale.as_ref(), 86_400),
+            accounts,
+            link_verified_email: raw.link_verified_email.unwrap_or(false),
+            claims: ClaimNames {
+                email: or(raw.email_claim, "email"),
+                email_verified: or(raw.email_verified_claim, "email_verified"),
+                name: or(raw.name_claim, "name"),
+            },
+            roles: self.mapping(raw.role_claim, roles, |named| &mut named.roles),
+            tiers: self.mapping(raw.tier_claim, tiers, |named| &mut named.tiers),
+            issuer,
+            jwks_url,
+            role,
+            tier,
+        }
+    }
+
+    fn mapping(
+        &mut self,
+        claim: Option<String>,
+        values: Vec<(String, Placed<String>)>,
+        named: impl Fn(&mut Named) -> &mut Vec<Placed<String>>,
+    ) -> Option<Mapping> {
+        if let (None, Some((_, first))) = (&claim, values.first()) {
+            self.document.note(first.span(), "which claim has these values? Give `role_claim`, or `tier_claim`");
+        }
+        let means = values.iter().map(|(value, here)| (value.clone(), String::clone(here))).collect();
+        named(&mut self.named).extend(values.into_iter().map(|(_, here)| here));
+        claim.map(|claim| Mapping { claim, values: means })
+    }
+
+    fn new_accounts(&mut self, accounts: &Given<String>, per_address: &Given<String>) -> NewAccounts {
+        let created = match per_address {
+            None => CREATED,
+            Some(given) => {
+                match Quota::parse(&self.text(Some(given), "")) {
+                    Ok(Some(quota)) => quota,
+                    _ => {
+                        self.document.note(given.span(), "write how many, such as \"20/hour\"; without a limit it would be a way to fill the database");
+                        CREATED
+                    }
+                }
+            }
+        };
+        match self.text(accounts.as_ref(), "existing").as_str() {
+            "create" => return NewAccounts::Create(created),
+            "existing" => {}
+            other => {
+                let message = format!("unknown value `{other}`; known are existing, create");
+                self.document.note(accounts.as_ref().map_or(0..0, Placed::span), message);
+            }
+        }
+        NewAccounts::Existing
+    }
+
+    fn algorithms(&mut self, given: Option<Vec<Placed<String>>>) -> Vec<Algorithm> {
+        let Some(given) = given else { return ALGORITHMS.to_vec() };
+        let known = |name: &Placed<String>| Algorithm::from_name(name).filter(|one| ALGORITHMS.contains(one));
+        for name in given.iter().filter(|name| known(name).is_none()) {
+            let message = format!("\"{}\" is not an algorithm of published keys: RS256, ES256 or EdDSA", **name);
+            self.document.note(name.span(), message);
+        }
+        given.iter().filter_map(known).collect()
+    }
+
+    fn authority(&mut self, path: &Placed<String>) -> Option<String> {
+        let text = self.folder.file(path);
+        let text = text.map_err(|error| {
+            self.document.note(path.span(), format!("the file \"{}\" cannot be read: {error}", **path));
+        });
+        text.ok()
+    }
+
+    fn legacy(&mut self, raw: raw::LegacyIssuer) -> Option<(std::ops::Range<usize>, LegacyIssuer)> {
+        let place = raw.name.span();
+        let secret = self.shared_secret(Some(&raw.secret));
+        let until =
+            NaiveDate::parse_from_str(&raw.until, "%Y-%m-%d").ok().and_then(|day| day.checked_add_days(Days::new(1)));
+        if until.is_none() {
+            self.document.note(raw.until.span(), format!("\"{}\" is not a day such as \"2027-06-30\"", *raw.until));
+        }
+        Some((
+            place,
+            LegacyIssuer {
+                name: raw.name.into_inner(),
+                secret: secret?,
+                issuer: raw.issuer,
+                kid: raw.kid.map(Placed::into_inner),
+                subject: match raw.subject {
+                    None | Some(raw::Subject::Email) => LegacySubject::Email,
+                    Some(raw::Subject::Id) => LegacySubject::Id,
+                },
+                until: until?.and_time(NaiveTime::MIN).and_utc(),
+            },
+        ))
+    }
+}

@@ -1,0 +1,359 @@
+//! Callers for whom somebody else vouches: external issuers, old systems, and a developer on this machine.
+//!
+//! Which of them a token is from it says itself ([`Unverified`]); everything else counts only once its signature has been checked
+//! with the keys of that one. What the account is and may do is ours: an issuer says a role only where the configuration gives
+//! its words a meaning, and what it says is written down, so that everybody hears of it as of any other change.
+
+mod old;
+
+use std::{net::IpAddr, sync::Arc};
+
+use anyhow::Context;
+use chrono::{DateTime, Utc};
+use identity::{
+    AccountId, Argon2Params, Email, ExternalId, ForeignClaims, ForeignRules, Hasher, PasswordHash, TokenError,
+    Unverified, Voucher,
+};
+use policies::{Quota, Refusal};
+use store::{Account, ExternalSubject, GrantFacts, NewAccount, Store, StoreError};
+use uuid::Uuid;
+
+use self::old::OldSystem;
+use super::refusal_of;
+use crate::{
+    config::issuers::{ExternalIssuer, Issuers, Mapping, NewAccounts},
+    jwks_client::{Bucket, JwksClient, NoKey},
+    limiter::Limiter,
+    metrics::Metrics,
+};
+
+/// Accounts made for an address are counted by themselves.
+const CREATED: u64 = u64::from_be_bytes(*b"accounts");
+/// Where accounts are that have no address, or none that their issuer has verified: no mail ever gets there (RFC 2606 §2).
+const NOWHERE: &str = "no-address.invalid";
+/// What a developer is on first sight.
+const NEWCOMER: (&str, &str) = ("user", "free");
+
+/// Everybody else who is believed.
+#[derive(Default)]
+pub(crate) struct Outside {
+    issuers: Vec<Arc<Issuer>>,
+    old: Vec<OldSystem>,
+    /// The hash of no password: it takes as long to check as any other, so that nobody learns who comes from elsewhere.
+    no_password: Option<PasswordHash>,
+}
+
+/// An external issuer.
+struct Issuer {
+    settings: ExternalIssuer,
+    rules: ForeignRules,
+    jwks: Arc<JwksClient>,
+}
+
+/// A caller whom somebody vouches for, and how to find the account.
+pub(super) struct Vouched {
+    pub(super) id: ExternalId,
+    pub(super) by: Voucher,
+    /// Unix seconds.
+    pub(super) expires_at: i64,
+    whose: Whose,
+}
+
+enum Whose {
+    /// That of an issuer's subject.
+    Subject(Arc<Issuer>, ForeignClaims),
+    /// That which was imported under this id.
+    Imported,
+    /// That of this address.
+    Address(Email),
+    /// The same, and it is made if there is none.
+    AnyAddress(Email, Option<String>),
+}
+
+// === impl Outside ===
+
+impl Outside {
+    /// What the configuration says. Keys are fetched once [`Self::clients`] are told to.
+    pub(crate) fn new(
+        settings: &Issuers,
+        dev_headers: bool,
+        passwords: Argon2Params,
+        limiter: &Arc<Limiter>,
+        metrics: &Metrics,
+    ) -> anyhow::Result<Self> {
+        let everybody = Bucket::of_everybody();
+        let outcomes = metrics.jwks_fetches.clone();
+        let issuers = settings.external.iter().map(|issuer| {
+            let (limiter, outcomes) = (Arc::clone(limiter), outcomes.clone());
+            let jwks = JwksClient::new(issuer, Arc::clone(&everybody), limiter, outcomes);
+            let jwks = Arc::new(jwks.with_context(|| format!("the issuer {}", issuer.issuer))?);
+            let audience = Some((issuer.audience_claim.as_str().into(), issuer.audience.as_str().into()));
+            let text = |(claim, value): &(String, String)| (claim.as_str().into(), value.as_str().into());
+            let rules = ForeignRules {
+                issuer: Some(issuer.issuer.as_str().into()),
+                audience,
+                required: issuer.require.iter().map(text).collect(),
+                leeway: issuer.leeway,
+            };
+            anyhow::Ok(Arc::new(Issuer { settings: issuer.clone(), rules, jwks }))
+        });
+        let issuers: Vec<_> = issuers.collect::<anyhow::Result<_>>()?;
+        let may_create = |issuer: &Arc<Issuer>| issuer.settings.accounts != NewAccounts::Existing;
+        let no_password = (dev_headers || issuers.iter().any(may_create))
+            .then(|| Hasher::new(passwords).map(|hasher| hasher.decoy().clone()))
+            .transpose()?;
+        let old = settings.legacy.iter().map(OldSystem::new).collect::<anyhow::Result<_>>()?;
+        Ok(Self { issuers, old, no_password })
+    }
+
+    /// The keys of every issuer.
+    pub(crate) fn clients(&self) -> impl Iterator<Item = &Arc<JwksClient>> {
+        self.issuers.iter().map(|issuer| &issuer.jwks)
+    }
+
+    /// Whose a token says that it is, and proves; `None`: it does not say that it is one of theirs, so it is judged as ours.
+    pub(super) async fn prove(
+        &self,
+        token: &str,
+        client: IpAddr,
+        now: DateTime<Utc>,
+    ) -> Option<Result<Vouched, Refusal>> {
+        if self.issuers.is_empty() && self.old.is_empty() {
+            return None;
+        }
+        let said = Unverified::read(token)?;
+        if let Some(issuer) = self.issuers.iter().find(|one| said.issuer.as_ref() == Some(&one.settings.issuer)) {
+            return Some(issuer.prove(token, said.kid, client, now).await);
+        }
+        let system = self.old.iter().find(|one| one.signs(&said))?;
+        Some(system.prove(token, now))
+    }
+
+    /// A caller whom a developer names.
+    pub(super) fn named_by_developer(email: &str, name: Option<&str>) -> Result<Vouched, Refusal> {
+        let email = Email::parse(email).map_err(|_| Refusal::InvalidToken)?;
+        Ok(Vouched {
+            id: ExternalId::of("dev_headers", email.normalised()),
+            by: Voucher::Developer,
+            expires_at: i64::MAX,
+            whose: Whose::AnyAddress(email, name.map(str::to_owned)),
+        })
+    }
+
+    /// The account of somebody who is vouched for.
+    pub(super) async fn facts(
+        &self,
+        store: &Store,
+        limiter: &Limiter,
+        vouched: &Vouched,
+        client: IpAddr,
+        now: DateTime<Utc>,
+    ) -> Result<Option<GrantFacts>, Failed> {
+        let account = match &vouched.whose {
+            Whose::Imported => return Ok(store.external_grant(vouched.id).await?),
+            Whose::Address(email) => store.account_by_email(email).await?,
+            Whose::AnyAddress(email, name) => Some(self.developed(store, email, name.clone(), now).await?),
+            Whose::Subject(issuer, claims) => match store.external_grant(vouched.id).await? {
+                Some(facts) => Some(issuer.follow(store, vouched.id, facts.account, claims, now).await?),
+                None => self.first_seen(store, limiter, issuer, claims, (client, now)).await?,
+            },
+        };
+        Ok(account.map(GrantFacts::of_account))
+    }
+
+    /// A subject whom nobody here has seen: linked or made, as the configuration allows; else none.
+    async fn first_seen(
+        &self,
+        store: &Store,
+        limiter: &Limiter,
+        issuer: &Issuer,
+        claims: &ForeignClaims,
+        (client, now): (IpAddr, DateTime<Utc>),
+    ) -> Result<Option<Account>, Failed> {
+        let settings = &issuer.settings;
+        let subject =
+            ExternalSubject { issuer: &settings.issuer, subject: claims.subject(), claims_at: claims.issued_at() };
+        // An address that its issuer has not verified is anybody's: who lists it first would take it from its owner, or wait
+        // in the account that its owner makes.
+        let verified = claims.is_true(&settings.claims.email_verified);
+        let email = claims.text(&settings.claims.email).filter(|_| verified).and_then(|text| Email::parse(text).ok());
+        let owner = match &email {
+            Some(email) => store.account_by_email(email).await?,
+            None => None,
+        };
+        if let Some(owner) = owner {
+            // Nor is an account that nobody has confirmed its owner's yet.
+            if !settings.link_verified_email || !owner.is_verified {
+                return Ok(None);
+            }
+            let linked = store.link_external(owner.id, ExternalSubject { claims_at: None, ..subject }, now).await;
+            return after_race(store, subject, linked.map(|()| owner)).await;
+        }
+        let NewAccounts::Create(quota) = settings.accounts else { return Ok(None) };
+        spend(limiter, &quota, client)?;
+        let id = AccountId::new(Uuid::now_v7());
+        let is_verified = email.is_some();
+        let nowhere =
+            || Email::parse(&format!("{}@{NOWHERE}", id.uuid().simple())).map_err(|_| Failed(Refusal::Internal));
+        let email = email.map_or_else(nowhere, Ok)?;
+        let (role, tier) = issuer.says(claims);
+        let new = NewAccount {
+            id,
+            email: &email,
+            password_hash: self.no_password(),
+            name: claims.text(&settings.claims.name).and_then(plain_name),
+            role: role.unwrap_or(&settings.role),
+            tier: tier.unwrap_or(&settings.tier),
+            tenant_name: None,
+            now,
+        };
+        after_race(store, subject, store.create_external(new, is_verified, subject).await).await
+    }
+
+    /// The account of the address that a developer names.
+    async fn developed(
+        &self,
+        store: &Store,
+        email: &Email,
+        name: Option<String>,
+        now: DateTime<Utc>,
+    ) -> Result<Account, Failed> {
+        if let Some(account) = store.account_by_email(email).await? {
+            return Ok(account);
+        }
+        let (role, tier) = NEWCOMER;
+        let new = NewAccount {
+            id: AccountId::new(Uuid::now_v7()),
+            email,
+            password_hash: self.no_password(),
+            name: name.as_deref().and_then(plain_name),
+            role,
+            tier,
+            tenant_name: None,
+            now,
+        };
+        match store.create_account(new).await {
+            Err(StoreError::EmailTaken) => Ok(store.account_by_email(email).await?.ok_or(StoreError::NotFound)?),
+            made => Ok(made?),
+        }
+    }
+
+    fn no_password(&self) -> PasswordHash {
+        // Text that is no hash matches nothing either.
+        self.no_password.clone().unwrap_or_else(|| PasswordHash::from(String::new()))
+    }
+}
+
+/// Of two requests that make the same record one comes second, and finds what the first one has made.
+async fn after_race(
+    store: &Store,
+    subject: ExternalSubject<'_>,
+    outcome: Result<Account, StoreError>,
+) -> Result<Option<Account>, Failed> {
+    match outcome {
+        Err(StoreError::Conflict(_) | StoreError::EmailTaken) => {
+            let made = store.external_grant(ExternalId::of(subject.issuer, subject.subject)).await?;
+            Ok(made.map(|facts| facts.account))
+        }
+        outcome => Ok(Some(outcome?)),
+    }
+}
+
+fn spend(limiter: &Limiter, quota: &Quota, client: IpAddr) -> Result<(), Failed> {
+    if let Some(retry_after) = limiter.address_exhausted(CREATED, quota, client) {
+        return Err(Failed(Refusal::RateLimited { limit: "new-accounts".into(), retry_after }));
+    }
+    limiter.spend_address(CREATED, quota, client);
+    Ok(())
+}
+
+/// One line of a bounded length, as a name at registration.
+fn plain_name(text: &str) -> Option<String> {
+    let text = text.trim();
+    (!text.is_empty() && text.chars().count() <= 200 && !text.chars().any(char::is_control)).then(|| text.to_owned())
+}
+
+/// Why no facts are to be had.
+pub(super) struct Failed(pub(super) Refusal);
+
+impl From<StoreError> for Failed {
+    fn from(error: StoreError) -> Self {
+        tracing::warn!(%error, "an account could not be looked up");
+        Self(Refusal::DirectoryUnavailable)
+    }
+}
+
+// === impl Issuer ===
+
+impl Issuer {
+    /// Checks a token with the issuer's keys, once more if one has to be fetched for it.
+    async fn prove(
+        self: &Arc<Self>,
+        token: &str,
+        kid: Option<String>,
+        client: IpAddr,
+        now: DateTime<Utc>,
+    ) -> Result<Vouched, Refusal> {
+        let checked = self.check(token, now);
+        let claims = match (checked, kid) {
+            (Some(Err(TokenError::UnknownKey)) | None, Some(kid)) => {
+                self.jwks.look_for(&kid, client).await.map_err(|none| match none {
+                    NoKey::Unknown => Refusal::InvalidToken,
+                    NoKey::Unavailable => Refusal::IssuerUnavailable,
+                })?;
+                self.check(token, now).ok_or(Refusal::IssuerUnavailable)?
+            }
+            (Some(checked), _) => checked,
+            // Which of its keys it would be nobody knows.
+            (None, None) => return Err(Refusal::InvalidToken),
+        };
+        let claims = claims.map_err(|error| refusal_of(&error))?;
+        Ok(Vouched {
+            id: ExternalId::of(&self.settings.issuer, claims.subject()),
+            by: Voucher::Issuer,
+            expires_at: claims.expires_at(),
+            whose: Whose::Subject(Arc::clone(self), claims),
+        })
+    }
+
+    fn check(&self, token: &str, now: DateTime<Utc>) -> Option<Result<ForeignClaims, TokenError>> {
+        self.jwks.with_keys(|keys| ForeignClaims::verify(token, keys, &self.rules, now))
+    }
+
+    /// The role and tier that the claims say; what no value fits is that of newcomers: who is taken out of a group there loses
+    /// its role here. `None` where the issuer has no say.
+    fn says(&self, claims: &ForeignClaims) -> (Option<&str>, Option<&str>) {
+        let settings = &self.settings;
+        (
+            meaning(settings.roles.as_ref(), &settings.role, claims),
+            meaning(settings.tiers.as_ref(), &settings.tier, claims),
+        )
+    }
+
+    /// Lets the account be what its issuer says now.
+    async fn follow(
+        &self,
+        store: &Store,
+        id: ExternalId,
+        account: Account,
+        claims: &ForeignClaims,
+        now: DateTime<Utc>,
+    ) -> Result<Account, StoreError> {
+        let (role, tier) = self.says(claims);
+        let (role, tier) = (role.unwrap_or(&account.role), tier.unwrap_or(&account.tier));
+        let Some(said_at) = claims.issued_at().filter(|_| (role, tier) != (&account.role, &account.tier)) else {
+            return Ok(account);
+        };
+        if !store.follow_issuer(id, said_at, (role, tier), now).await? {
+            return Ok(account);
+        }
+        let (role, tier) = (role.to_owned(), tier.to_owned());
+        Ok(Account { role, tier, ..account })
+    }
+}
+
+fn meaning<'a>(mapping: Option<&'a Mapping>, otherwise: &'a str, claims: &ForeignClaims) -> Option<&'a str> {
+    let Mapping { claim, values } = mapping?;
+    let found = values.iter().find(|(value, _)| claims.names(claim, value));
+    Some(found.map_or(otherwise, |(_, here)| here))
+}

@@ -1,0 +1,71 @@
+//! What a credential proves by itself, and what the record behind it has to say.
+
+use chrono::{DateTime, Utc};
+use identity::{AccessClaims, ApiKey, Grant};
+use policies::Refusal;
+use store::{GrantFacts, Standing};
+use uuid::Uuid;
+
+use super::foreign::Vouched;
+
+/// A credential whose own proof holds, and which record has to stand behind it.
+pub(super) enum Wanted {
+    Session(AccessClaims),
+    Key(ApiKey),
+    Vouched(Vouched),
+}
+
+// === impl Wanted ===
+
+impl Wanted {
+    pub(super) fn grant(&self) -> Grant {
+        match self {
+            Self::Session(claims) => Grant::Session(claims.sid),
+            Self::Key(key) => Grant::Key(key.id()),
+            Self::Vouched(vouched) => Grant::External(vouched.id, vouched.by),
+        }
+    }
+
+    /// The facts, if they bear the credential out; else why not, and whose facts they were.
+    pub(super) fn judge(
+        &self,
+        facts: Option<GrantFacts>,
+        now: DateTime<Utc>,
+    ) -> Result<GrantFacts, (Refusal, Option<Uuid>)> {
+        let facts = facts.filter(|facts| self.is_proved_by(facts)).ok_or((self.unknown(), None))?;
+        let refusal = match facts.standing(now) {
+            Standing::Live => return Ok(facts),
+            Standing::Ended => Refusal::Revoked,
+            Standing::Expired => Refusal::Expired,
+            Standing::AccountDisabled => Refusal::AccountDisabled,
+        };
+        Err((refusal, Some(facts.account.id.uuid())))
+    }
+
+    /// What is said when there is no record.
+    fn unknown(&self) -> Refusal {
+        match self {
+            Self::Session(_) | Self::Key(_) => Refusal::InvalidToken,
+            Self::Vouched(_) => Refusal::UnknownAccount,
+        }
+    }
+
+    /// Does the record say of itself what the credential says?
+    fn is_proved_by(&self, facts: &GrantFacts) -> bool {
+        match self {
+            Self::Session(claims) => facts.account.id == claims.sub,
+            Self::Key(key) => facts.digest.as_ref() == Some(&key.digest()),
+            // It was found by what has been proved.
+            Self::Vouched(_) => true,
+        }
+    }
+
+    pub(super) fn expires_at(&self, facts: &GrantFacts) -> i64 {
+        match self {
+            // A session's own end is that of its refresh token; the access token ends by itself.
+            Self::Session(claims) => claims.exp,
+            Self::Key(_) => facts.expires_at.map_or(i64::MAX, |at| at.timestamp()),
+            Self::Vouched(vouched) => vouched.expires_at,
+        }
+    }
+}

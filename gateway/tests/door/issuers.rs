@@ -1,0 +1,464 @@
+//! External issuers at the door: real tokens by real keys, from an issuer of the test's own that can be made to misbehave.
+
+use std::{
+    io::{BufRead, BufReader, Write},
+    net::{SocketAddr, TcpListener, TcpStream},
+    sync::{Arc, Mutex},
+    thread,
+};
+
+use identity::{Algorithm, SigningKey, TokenType};
+use serde_json::{Value, json};
+
+use crate::platform::{Answer, Platform, Setup, eventually};
+
+/// An issuer on this machine.
+pub(crate) struct Issuer {
+    pub(crate) address: SocketAddr,
+    state: Arc<Mutex<State>>,
+}
+
+struct State {
+    /// What is answered at `/keys`: status, headers, body.
+    keys: (u16, String, String),
+    /// What is answered at `/.well-known/openid-configuration`.
+    metadata: String,
+    /// Requests for keys so far, and how many of them named the keys' `ETag`.
+    asked: usize,
+    revalidated: usize,
+}
+
+// === impl Issuer ===
+
+impl Issuer {
+    pub(crate) fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let metadata = json!({ "issuer": format!("http://{address}"), "jwks_uri": format!("http://{address}/keys") });
+        let keys = (500, String::new(), String::new());
+        let state = State { keys, metadata: metadata.to_string(), asked: 0, revalidated: 0 };
+        let state = Arc::new(Mutex::new(state));
+        let served = Arc::clone(&state);
+        thread::spawn(move || {
+            for stream in listener.incoming() {
+                let state = Arc::clone(&served);
+                thread::spawn(move || drop(serve(stream.unwrap(), &state)));
+            }
+        });
+        Self { address, state }
+    }
+
+    pub(crate) fn name(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    pub(crate) fn publish(&self, keys: &[&SigningKey]) {
+        self.publish_raw(&serde_json::from_str(&key_set(keys)).unwrap());
+    }
+
+    pub(crate) fn publish_raw(&self, set: &Value) {
+        self.answer(200, "ETag: \"one\"\r\nCache-Control: max-age=600\r\n", &set.to_string());
+    }
+
+    fn answer(&self, status: u16, headers: &str, body: &str) {
+        self.state.lock().unwrap().keys = (status, headers.to_owned(), body.to_owned());
+    }
+
+    fn asked(&self) -> usize {
+        self.state.lock().unwrap().asked
+    }
+
+    fn revalidated(&self) -> usize {
+        self.state.lock().unwrap().revalidated
+    }
+
+    /// A platform that believes it, with these keys in its section.
+    pub(crate) fn setup(&self, more: &str) -> Setup {
+        Setup::default()
+            .env("AUTH_OIDC_ISSUER", &self.name())
+            .env("AUTH_OIDC_AUDIENCE", "door")
+            .env("AUTH_OIDC_ACCOUNTS", "create")
+            .edit("gateway.toml", "refresh_min = \"60s\"", &format!("refresh_min = \"60s\"\n{more}"))
+    }
+
+    /// What it says of somebody.
+    pub(crate) fn claims(&self, subject: &str) -> Value {
+        json!({ "iss": self.name(), "aud": "door", "sub": subject, "iat": now(), "exp": now() + 600, "name": "From There" })
+    }
+
+    fn token(&self, key: &SigningKey, subject: &str) -> String {
+        key.sign(TokenType::Access, &self.claims(subject))
+    }
+}
+
+fn serve(stream: TcpStream, state: &Mutex<State>) -> std::io::Result<()> {
+    let mut reader = BufReader::new(stream.try_clone()?);
+    let (mut head, mut line) = (String::new(), String::new());
+    while reader.read_line(&mut line)? > 2 {
+        head += &line;
+        line.clear();
+    }
+    let (mut stream, keys) = (stream, head.starts_with("GET /keys "));
+    let (status, headers, body) = {
+        let mut state = state.lock().unwrap();
+        let same = head.to_ascii_lowercase().contains("if-none-match: \"one\"");
+        state.asked += usize::from(keys);
+        state.revalidated += usize::from(keys && same);
+        match keys {
+            true if same && state.keys.0 == 200 && state.keys.1.contains("one") => {
+                (304, state.keys.1.clone(), String::new())
+            }
+            true => state.keys.clone(),
+            false => (200, String::new(), state.metadata.clone()),
+        }
+    };
+    write!(stream, "HTTP/1.1 {status} X\r\n{headers}Connection: close\r\nContent-Length: {}\r\n\r\n{body}", body.len())
+}
+
+fn key_set(keys: &[&SigningKey]) -> String {
+    let keys: Vec<_> = keys.iter().map(|key| key.verifying_key().jwk().unwrap().clone()).collect();
+    json!({ "keys": keys }).to_string()
+}
+
+pub(crate) fn now() -> i64 {
+    chrono::Utc::now().timestamp()
+}
+
+pub(crate) fn key(algorithm: Algorithm, kid: &str) -> SigningKey {
+    SigningKey::generate(algorithm, kid.to_owned(), &mut rand::rng()).unwrap()
+}
+
+fn demo(platform: &Platform, token: &str) -> Answer {
+    platform.get("/demo/private/x", token)
+}
+
+/// Status and code of the demo route, which demands somebody.
+fn said(platform: &Platform, token: &str) -> (u16, String) {
+    let answer = demo(platform, token);
+    (answer.status, answer.code())
+}
+
+fn refused(status: u16, code: &str) -> (u16, String) {
+    (status, code.to_owned())
+}
+
+fn let_in() -> (u16, String) {
+    refused(200, "")
+}
+
+#[test]
+fn whom_an_issuer_names_is_let_in_under_an_account_of_its_own() {
+    let (issuer, rsa) = (Issuer::start(), key(Algorithm::Rs256, "rsa"));
+    issuer.publish(&[&rsa]);
+    let platform = issuer.setup("").start();
+    let token = issuer.token(&rsa, "ada");
+    let first = demo(&platform, &token);
+    assert_eq!(first.status, 200, "{first:?} {}", platform.log());
+    assert_eq!(first.received("x-auth-method"), ["oidc"]);
+    assert_eq!(first.received("x-user-role"), ["user"]);
+    assert_eq!(first.received("authorization"), Vec::<String>::new());
+    let id = first.received("x-user-id");
+    assert_eq!(
+        demo(&platform, &issuer.token(&rsa, "ada")).received("x-user-id"),
+        id,
+        "the same subject is the same person"
+    );
+    assert_ne!(demo(&platform, &issuer.token(&rsa, "bob")).received("x-user-id"), id);
+    let me = platform.get("/auth/me", &token);
+    assert_eq!((me.status, &me.json()["name"]), (200, &json!("From There")), "{me:?}");
+    // An administrator has the last word.
+    let admin = platform.admin();
+    let path = format!("/admin/users/{}", id[0]);
+    let off = platform.json("PATCH", &path, Some(&admin), &json!({ "status": "disabled" }));
+    assert_eq!(off.status, 200, "{off:?}");
+    assert_eq!(said(&platform, &token), refused(403, "account_disabled"));
+}
+
+#[test]
+fn what_an_issuer_did_not_say_is_refused() {
+    let issuer = Issuer::start();
+    let (rsa, other) = (key(Algorithm::Rs256, "rsa"), key(Algorithm::Rs256, "rsa"));
+    issuer.publish(&[&rsa]);
+    let platform = issuer.setup("").start();
+    let with = |change: fn(&mut Value)| {
+        let mut claims = issuer.claims("eve");
+        change(&mut claims);
+        rsa.sign(TokenType::Access, &claims)
+    };
+    assert_eq!(said(&platform, &issuer.token(&rsa, "eve")), let_in());
+    for (why, token, code) in [
+        ("another's key of the same id", issuer.token(&other, "eve"), "invalid_token"),
+        ("for somebody else", with(|claims| claims["aud"] = json!("others")), "invalid_token"),
+        ("for nobody", with(|claims| drop(claims.as_object_mut().unwrap().remove("aud"))), "invalid_token"),
+        ("about nobody", with(|claims| claims["sub"] = json!("")), "invalid_token"),
+        ("without an end", with(|claims| drop(claims.as_object_mut().unwrap().remove("exp"))), "invalid_token"),
+        ("over", with(|claims| claims["exp"] = json!(now() - 1)), "expired"),
+        ("not begun", with(|claims| claims["nbf"] = json!(now() + 300)), "invalid_token"),
+        ("from somebody else", with(|claims| claims["iss"] = json!("http://127.0.0.1:1")), "invalid_token"),
+        ("in our own name", with(|claims| claims["iss"] = json!("portcullis")), "invalid_token"),
+        ("our word to an upstream", rsa.sign(TokenType::Assertion, &issuer.claims("eve")), "invalid_token"),
+    ] {
+        assert_eq!(said(&platform, &token), refused(401, code), "{why}");
+    }
+}
+
+#[test]
+fn a_published_secret_and_a_short_list_of_other_useless_keys_are_no_keys() {
+    let issuer = Issuer::start();
+    let good = key(Algorithm::Es256, "good");
+    let secret = SigningKey::hs256(&[7; 32], "secret".to_owned()).unwrap();
+    let (one, two) = (key(Algorithm::EdDsa, "twin"), key(Algorithm::EdDsa, "twin"));
+    let jwk = |key: &SigningKey| key.verifying_key().jwk().unwrap().clone();
+    let mut encrypting = jwk(&key(Algorithm::EdDsa, "enc"));
+    encrypting["use"] = json!("enc");
+    // 32 bytes of 7 in base64url.
+    let oct =
+        json!({ "kty": "oct", "kid": "secret", "alg": "HS256", "k": "BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc" });
+    issuer.publish_raw(&json!({ "keys": [oct, jwk(&one), jwk(&two), encrypting, jwk(&good)] }));
+    let platform = issuer.setup("").start();
+    assert_eq!(said(&platform, &issuer.token(&good, "ada")), let_in());
+    for useless in [&secret, &one, &two] {
+        assert_eq!(said(&platform, &issuer.token(useless, "ada")), refused(401, "invalid_token"), "{}", useless.kid());
+    }
+}
+
+#[test]
+fn a_rotation_is_followed_live_and_what_the_old_key_signed_is_worth_nothing() {
+    let issuer = Issuer::start();
+    let (old, new) = (key(Algorithm::EdDsa, "old"), key(Algorithm::Rs256, "new"));
+    issuer.publish(&[&old]);
+    let platform = issuer.setup("").start();
+    let before = issuer.token(&old, "ada");
+    assert_eq!(said(&platform, &before), let_in());
+    let fetched = issuer.asked();
+    issuer.answer(200, "ETag: \"two\"\r\n", &json!({ "keys": [new.verifying_key().jwk().unwrap()] }).to_string());
+    assert_eq!(said(&platform, &before), let_in(), "nobody has said anything yet");
+    assert_eq!(issuer.asked(), fetched);
+    assert_eq!(said(&platform, &issuer.token(&new, "ada")), let_in(), "its first token brings the new key");
+    assert_eq!(issuer.asked(), fetched + 1);
+    assert_eq!(said(&platform, &before), refused(401, "invalid_token"), "the old key is withdrawn, cached or not");
+}
+
+#[test]
+fn keys_are_asked_for_again_by_their_tag_and_the_last_good_ones_serve_while_the_issuer_is_away() {
+    let (issuer, key) = (Issuer::start(), key(Algorithm::EdDsa, "k"));
+    issuer.publish(&[&key]);
+    let platform = issuer
+        .setup("")
+        .env("AUTH_OIDC_JWKS_URL", &format!("{}/keys", issuer.name()))
+        .edit("gateway.toml", "refresh_min = \"60s\"", "refresh_min = \"200ms\"")
+        .edit("gateway.toml", "refresh_max = \"10m\"", "refresh_max = \"200ms\"")
+        .start();
+    eventually("revalidation", || issuer.revalidated() > 1);
+    assert_eq!(said(&platform, &issuer.token(&key, "ada")), let_in());
+    // A good set of another's, where it must not be taken from.
+    let theirs = key_set(&[&self::key(Algorithm::EdDsa, "theirs")]);
+    issuer.state.lock().unwrap().metadata.clone_from(&theirs);
+    for (status, headers, body) in [
+        (500, "", &*theirs),
+        (200, "", "<html>"),
+        (200, "", "{\"keys\":[]}"),
+        (302, "Location: /elsewhere\r\n", ""),
+        (200, "", &*format!("{theirs}{}", " ".repeat(256 * 1024))),
+    ] {
+        issuer.answer(status, headers, body);
+        let [failed, unchanged] = ["failed", "unchanged"].map(|outcome| {
+            format!("portcullis_jwks_fetches_total{{issuer=\"{}\",outcome=\"{outcome}\"}}", issuer.name())
+        });
+        let before = platform.metric(&failed);
+        eventually("a failed fetch", || platform.metric(&failed) > before);
+        assert_eq!(said(&platform, &issuer.token(&key, &format!("of-{status}"))), let_in(), "{status} {headers}");
+        // Else each pause would be longer than the one before.
+        issuer.publish(&[&key]);
+        let before = platform.metric(&unchanged);
+        eventually("the issuer's return", || platform.metric(&unchanged) > before);
+    }
+}
+
+#[test]
+fn while_the_issuer_is_silent_an_unknown_key_is_no_fault_of_the_caller() {
+    let issuer = Issuer::start();
+    let (known, next) = (key(Algorithm::EdDsa, "known"), key(Algorithm::EdDsa, "next"));
+    issuer.publish(&[&known]);
+    let platform = issuer.setup("").start();
+    assert_eq!(said(&platform, &issuer.token(&known, "ada")), let_in());
+    issuer.answer(503, "", "");
+    let answer = demo(&platform, &issuer.token(&next, "ada"));
+    assert_eq!((answer.status, answer.code().as_str()), (503, "issuer_unavailable"), "{answer:?}");
+    assert!(answer.header("retry-after").is_some());
+    assert_eq!(said(&platform, &issuer.token(&known, "bob")), let_in());
+    issuer.publish(&[&known, &next]);
+    eventually("the issuer's return", || said(&platform, &issuer.token(&next, "ada")) == let_in());
+}
+
+#[test]
+fn a_flood_of_unknown_keys_asks_the_issuer_a_few_times_and_keeps_nobody_else_out() {
+    let (issuer, good) = (Issuer::start(), key(Algorithm::EdDsa, "good"));
+    issuer.publish(&[&good]);
+    let platform = issuer.setup("").start();
+    assert_eq!(said(&platform, &issuer.token(&good, "ada")), let_in());
+    let before = issuer.asked();
+    let made_up = key(Algorithm::EdDsa, "nobody-has-this");
+    for _ in 0..3 {
+        assert_eq!(said(&platform, &issuer.token(&made_up, "eve")), refused(401, "invalid_token"));
+    }
+    assert_eq!(issuer.asked(), before + 1, "that there is no such key is remembered");
+    for number in 0..60 {
+        let made_up = key(Algorithm::EdDsa, &format!("nobody-has-{number}"));
+        let (status, _) = said(&platform, &issuer.token(&made_up, "eve"));
+        assert!(matches!(status, 401 | 503), "{status}");
+    }
+    assert_eq!(issuer.asked(), before + 5, "one address has its own small budget");
+    assert_eq!(said(&platform, &issuer.token(&good, "bob")), let_in());
+}
+
+#[test]
+fn without_being_told_to_nobody_gets_an_account() {
+    let (issuer, key) = (Issuer::start(), key(Algorithm::EdDsa, "k"));
+    issuer.publish(&[&key]);
+    let platform = issuer.setup("").env("AUTH_OIDC_ACCOUNTS", "existing").start();
+    assert_eq!(said(&platform, &issuer.token(&key, "ada")), refused(403, "unknown_account"));
+    assert_eq!(platform.get("/auth/me", &issuer.token(&key, "ada")).status, 403);
+}
+
+#[test]
+fn accounts_are_made_within_a_budget_for_each_address() {
+    let (issuer, key) = (Issuer::start(), key(Algorithm::EdDsa, "k"));
+    issuer.publish(&[&key]);
+    let platform = issuer
+        .setup("")
+        .edit("gateway.toml", "accounts_per_address = \"20/hour\"", "accounts_per_address = \"3/hour\"")
+        .start();
+    for number in 0..3 {
+        assert_eq!(said(&platform, &issuer.token(&key, &number.to_string())), let_in());
+    }
+    assert_eq!(said(&platform, &issuer.token(&key, "one too many")), refused(429, "rate_limited"));
+    assert_eq!(said(&platform, &issuer.token(&key, "1")), let_in(), "who has one needs none");
+}
+
+#[test]
+fn an_address_leads_to_an_account_only_if_both_sides_have_seen_that_it_is_its_owners() {
+    let (issuer, key) = (Issuer::start(), key(Algorithm::EdDsa, "k"));
+    issuer.publish(&[&key]);
+    let linking = |yes: bool| {
+        issuer
+            .setup("")
+            .edit("gateway.toml", "link_verified_email = false", &format!("link_verified_email = {yes}"))
+            .start()
+    };
+    let token = |subject: &str, email: &str, verified: Value| {
+        let mut claims = issuer.claims(subject);
+        claims["email"] = json!(email);
+        claims["email_verified"] = verified;
+        key.sign(TokenType::Access, &claims)
+    };
+    let platform = linking(true);
+    // The administrator's address is confirmed, that of who has registered is not.
+    platform.admin();
+    platform.register("early@example.com");
+    let answer = demo(&platform, &token("a", "root@example.com", json!(true)));
+    assert_eq!(answer.received("x-user-role"), ["admin"], "{answer:?}");
+    assert_eq!(said(&platform, &token("b", "early@example.com", json!(true))), refused(403, "unknown_account"));
+    for unverified in [json!(false), json!(null), json!(1), json!("yes")] {
+        let answer = demo(&platform, &token("c", "root@example.com", unverified.clone()));
+        assert_eq!(answer.received("x-user-role"), ["user"], "{unverified} {answer:?}");
+        assert!(!answer.received("x-user-email")[0].contains("example.com"), "{answer:?}");
+    }
+    let fresh = demo(&platform, &token("d", "Fresh@example.com", json!(true)));
+    assert_eq!(fresh.received("x-user-email"), ["Fresh@example.com"]);
+
+    let platform = linking(false);
+    platform.admin();
+    assert_eq!(said(&platform, &token("a", "root@example.com", json!(true))), refused(403, "unknown_account"));
+}
+
+#[test]
+fn a_role_is_what_the_table_makes_of_the_issuers_word_and_an_older_word_counts_no_more() {
+    let (issuer, key) = (Issuer::start(), key(Algorithm::EdDsa, "k"));
+    issuer.publish(&[&key]);
+    let platform = issuer
+        .setup("role_claim = \"/realm_access/roles\"\nroles = [{ value = \"ops\", role = \"admin\" }, { value = \"devs\", role = \"developer\" }]")
+        .start();
+    let token = |roles: Value, issued_at: i64| {
+        let mut claims = issuer.claims("ada");
+        claims["realm_access"] = json!({ "roles": roles });
+        claims["iat"] = json!(issued_at);
+        key.sign(TokenType::Access, &claims)
+    };
+    let role = |token: &str| demo(&platform, token).received("x-user-role").concat();
+    let (first, later) = (token(json!(["devs", "others"]), now() - 100), token(json!(["others"]), now() - 50));
+    assert_eq!(role(&first), "developer");
+    assert_eq!(role(&later), "user", "who is in no group any more has lost the role");
+    assert_eq!(role(&first), "user", "an older token does not bring it back");
+    assert_eq!(role(&token(json!(["admin"]), now() - 40)), "user", "a word is not a role by sounding like one");
+    assert_eq!(role(&token(json!(["devs", "ops"]), now() - 30)), "admin");
+    assert_eq!(role(&later), "admin");
+}
+
+#[test]
+fn cognito_says_for_whom_a_token_is_in_a_claim_of_its_own() {
+    let (issuer, key) = (Issuer::start(), key(Algorithm::Rs256, "k"));
+    // And publishes no algorithm, as Entra ID.
+    let mut jwk = key.verifying_key().jwk().unwrap().clone();
+    jwk.as_object_mut().unwrap().remove("alg");
+    issuer.publish_raw(&json!({ "keys": [jwk] }));
+    let platform = issuer
+        .setup("require = { token_use = \"access\" }")
+        .env("AUTH_OIDC_JWKS_URL", &format!("{}/keys", issuer.name()))
+        .edit("gateway.toml", "audience_claim = \"aud\"", "audience_claim = \"client_id\"")
+        .start();
+    let token = |client: &str, usage: &str| {
+        let claims = json!({ "iss": issuer.name(), "sub": "ada", "exp": now() + 60, "iat": now(), "client_id": client, "token_use": usage });
+        key.sign(TokenType::Access, &claims)
+    };
+    assert_eq!(said(&platform, &token("door", "access")), let_in());
+    assert_eq!(said(&platform, &token("others", "access")), refused(401, "invalid_token"));
+    assert_eq!(said(&platform, &token("door", "id")), refused(401, "invalid_token"));
+}
+
+#[test]
+fn an_issuer_that_speaks_for_another_one_is_not_heard() {
+    let (issuer, key) = (Issuer::start(), key(Algorithm::EdDsa, "k"));
+    issuer.publish(&[&key]);
+    let honest = std::mem::take(&mut issuer.state.lock().unwrap().metadata);
+    for lie in [
+        json!({ "issuer": "https://other.example", "jwks_uri": format!("{}/keys", issuer.name()) }),
+        json!({ "issuer": issuer.name(), "jwks_uri": "http://192.0.2.1/keys" }),
+        json!({ "issuer": issuer.name(), "jwks_uri": "file:///etc/passwd" }),
+    ] {
+        issuer.state.lock().unwrap().metadata = lie.to_string();
+        let platform = issuer.setup("").start();
+        assert_eq!(said(&platform, &issuer.token(&key, "ada")), refused(503, "issuer_unavailable"), "{lie}");
+    }
+    issuer.state.lock().unwrap().metadata = honest;
+    let platform = issuer.setup("").start();
+    eventually("an honest answer", || said(&platform, &issuer.token(&key, "ada")) == let_in());
+}
+
+#[test]
+fn an_issuer_that_cannot_be_is_told_with_its_place() {
+    let wrong = |setup: Setup| {
+        let folder = setup.folder();
+        let output = setup.command(folder.path(), "127.0.0.1:1".parse().unwrap()).output().unwrap();
+        assert_eq!(output.status.code(), Some(78), "{output:?}");
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    let issuer = |name: &str| Setup::default().env("AUTH_OIDC_ISSUER", name);
+    let good = || issuer("https://id.example.com").env("AUTH_OIDC_AUDIENCE", "door");
+    assert!(wrong(issuer("https://id.example.com")).contains("`audience` is missing"));
+    assert!(wrong(issuer("http://id.example.com").env("AUTH_OIDC_AUDIENCE", "door")).contains("over https"));
+    assert!(wrong(issuer("portcullis").env("AUTH_OIDC_AUDIENCE", "door")).contains("such an issuer already"));
+    let said = wrong(good().edit("gateway.toml", "algorithms = [\"RS256\"", "algorithms = [\"HS256\""));
+    assert!(
+        said.contains("gateway.toml:") && said.contains("\"HS256\" is not an algorithm of published keys"),
+        "{said}"
+    );
+    let said = wrong(good().edit("gateway.toml", "role = \"user\" ", "role = \"usr\" "));
+    assert!(said.contains("there is no role `usr` in roles.toml"), "{said}");
+    let said = wrong(good().edit(
+        "gateway.toml",
+        "accounts_per_address = \"20/hour\"",
+        "accounts_per_address = \"unlimited\"",
+    ));
+    assert!(said.contains("such as \"20/hour\""), "{said}");
+}

@@ -1,0 +1,148 @@
+//! Tokens of others: what is believed of them, and what a published set is worth.
+
+use super::*;
+use crate::{ForeignClaims, ForeignRules, JwksError, KeySet, Unverified};
+
+fn rules() -> ForeignRules {
+    ForeignRules {
+        issuer: Some("us".into()),
+        audience: Some(("aud".into(), "door".into())),
+        required: [("use".into(), "access".into())].into(),
+        leeway: std::time::Duration::from_secs(30),
+    }
+}
+
+fn theirs() -> Value {
+    with(|claims| {
+        claims["use"] = json!("access");
+        claims["groups"] = json!(["a", "b"]);
+        claims["scope"] = json!("read write");
+        claims["deep"] = json!({ "er": { "x/y": true } });
+        claims["https://example.com/role"] = json!("ops");
+    })
+}
+
+fn judged(header: &str, claims: &Value, rules: &ForeignRules) -> Result<ForeignClaims, TokenError> {
+    ForeignClaims::verify(&craft(&shared(), header, &claims.to_string()), &trusting(&[&shared()]), rules, now())
+}
+
+#[test]
+fn a_type_is_none_or_one_that_says_access() {
+    for (typ, good) in [
+        ("", true),
+        (r#","typ":"JWT""#, true),
+        (r#","typ":"application/at+jwt""#, true),
+        (r#","typ":"logout+jwt""#, false),
+        (r#","typ":"assertion+jwt""#, false),
+        (r#","typ":"""#, false),
+    ] {
+        let header = format!(r#"{{"alg":"HS256","kid":"k"{typ}}}"#);
+        assert_eq!(judged(&header, &theirs(), &rules()).is_ok(), good, "{typ}");
+    }
+}
+
+#[test]
+fn whatever_is_demanded_and_missing_refuses() {
+    assert!(judged(HEADER, &theirs(), &rules()).is_ok());
+    for name in ["iss", "aud", "sub", "exp", "use"] {
+        let mut claims = theirs();
+        claims.as_object_mut().unwrap().remove(name);
+        assert!(judged(HEADER, &claims, &rules()).is_err(), "without {name}");
+        claims[name] = json!("other");
+        let good = name == "sub";
+        assert_eq!(judged(HEADER, &claims, &rules()).is_ok(), good, "another {name}");
+    }
+    let nobody = ForeignRules { issuer: None, audience: None, ..rules() };
+    assert_eq!(
+        judged(HEADER, &theirs(), &nobody).err(),
+        Some(TokenError::Issuer),
+        "a token that names somebody is not one that names nobody"
+    );
+    let mut claims = theirs();
+    claims.as_object_mut().unwrap().remove("iss");
+    assert!(judged(HEADER, &claims, &nobody).is_ok());
+    claims["iss"] = json!(null);
+    assert!(judged(HEADER, &claims, &nobody).is_err(), "null is not nothing");
+}
+
+#[test]
+fn claims_are_found_by_name_or_by_pointer() {
+    let claims = judged(HEADER, &theirs(), &rules()).unwrap();
+    assert!(claims.names("groups", "b") && !claims.names("groups", "ab"));
+    assert!(claims.names("scope", "write") && !claims.names("scope", "rite"));
+    assert!(claims.names("https://example.com/role", "ops"));
+    assert!(claims.is_true("/deep/er/x~1y") && !claims.is_true("/deep/er") && !claims.is_true("groups"));
+    assert_eq!(claims.text("/sub"), claims.text("sub"));
+    assert_eq!(claims.text("/"), None);
+}
+
+#[test]
+fn what_a_token_says_of_itself_is_read_only_from_what_has_one_meaning() {
+    let read = |header: &str, payload: &str| Unverified::read(&craft(&shared(), header, payload));
+    let said = read(r#"{"kid":"a"}"#, r#"{"iss":"b"}"#).unwrap();
+    assert_eq!((said.kid.as_deref(), said.issuer.as_deref()), (Some("a"), Some("b")));
+    for (header, payload) in [
+        (r#"{"kid":1}"#, "{}"),
+        ("{}", r#"{"iss":["b"]}"#),
+        ("{}", r#"{"iss":"a","iss":"b"}"#),
+        ("[]", "{}"),
+        ("{}", "x"),
+    ] {
+        assert_eq!(read(header, payload), None, "{header} {payload}");
+    }
+    for text in ["", "a", "a.b", ".."] {
+        assert_eq!(Unverified::read(text), None);
+    }
+}
+
+#[test]
+fn of_what_is_published_only_what_can_be_trusted_is_kept() {
+    let published = |keys: &[Value], accepted: &[Algorithm]| {
+        KeySet::from_jwks(json!({ "keys": keys }).to_string().as_bytes(), accepted)
+    };
+    let jwk = |algorithm, kid: &str| key(algorithm, kid).verifying_key().jwk().unwrap().clone();
+    let without = |name: &str, mut jwk: Value| {
+        jwk.as_object_mut().unwrap().remove(name);
+        jwk
+    };
+    let every = [Algorithm::EdDsa, Algorithm::Es256, Algorithm::Rs256];
+    for algorithm in every {
+        assert!(published(&[without("alg", jwk(algorithm, "k"))], &every).unwrap().knows("k"), "{algorithm:?}");
+    }
+    let ed = jwk(Algorithm::EdDsa, "ed");
+    assert!(published(std::slice::from_ref(&ed), &[Algorithm::Rs256]).is_err(), "not accepted from this issuer");
+    let mut rsa_as_hmac = jwk(Algorithm::Rs256, "k");
+    rsa_as_hmac["alg"] = json!("HS256");
+    let oct = json!({ "kty": "oct", "kid": "k", "k": "AAAA", "alg": "HS256" });
+    for useless in [
+        rsa_as_hmac,
+        oct,
+        without("kid", ed.clone()),
+        without("x", ed.clone()),
+        json!(7),
+        json!({ "kty": "RSA", "kid": "k", "n": "AQAB", "e": "AQAB" }),
+    ] {
+        assert_eq!(published(std::slice::from_ref(&useless), &every).err(), Some(JwksError::NoneUsable), "{useless}");
+        assert!(published(&[useless, ed.clone()], &every).unwrap().knows("ed"), "the others count all the same");
+    }
+    let twins = published(&[jwk(Algorithm::EdDsa, "twin"), jwk(Algorithm::Es256, "twin"), ed.clone()], &every).unwrap();
+    assert!(twins.knows("ed") && !twins.knows("twin"));
+    assert_eq!(published(&vec![ed.clone(); 65], &every).err(), Some(JwksError::TooMany));
+    for text in ["", "[]", "{}", r#"{"keys":{}}"#, r#"{"keys":[],"keys":[]}"#] {
+        assert_eq!(KeySet::from_jwks(text.as_bytes(), &every).err(), Some(JwksError::Malformed), "{text}");
+    }
+    let (one, other) =
+        (published(&[ed.clone()], &every).unwrap(), published(&[jwk(Algorithm::EdDsa, "ed")], &every).unwrap());
+    let more = published(&[ed, jwk(Algorithm::Es256, "new")], &every).unwrap();
+    assert!(one.loses_a_key_to(&other), "another key under the same id");
+    assert!(!one.loses_a_key_to(&more) && more.loses_a_key_to(&one));
+}
+
+#[test]
+fn the_id_of_a_subject_is_that_of_issuer_and_subject_apart() {
+    use crate::ExternalId;
+    let id = ExternalId::of("ab", "c");
+    assert_eq!(id, ExternalId::of("ab", "c"));
+    assert_ne!(id, ExternalId::of("a", "bc"));
+    assert_eq!(id.uuid().get_version_num(), 8);
+}

@@ -1,0 +1,138 @@
+//! Who others mean: the subjects of external issuers and of old systems, and the accounts that they are here.
+//!
+//! A subject's record never changes its account. What is made here is heard of by the door (`Subject::External`), which may have
+//! refused the subject a moment before.
+
+use chrono::{DateTime, Utc};
+use identity::{AccountId, Email, ExternalId};
+
+use crate::{
+    Account, GrantFacts, NewAccount, Store, StoreError, Subject,
+    accounts::AccountRow,
+    db::{Tx, on, on_tx, stored},
+};
+
+/// A subject of somebody else's.
+#[derive(Clone, Copy, Debug)]
+pub struct ExternalSubject<'a> {
+    /// `iss`, or the name of an old system.
+    pub issuer: &'a str,
+    /// `sub`.
+    pub subject: &'a str,
+    /// When what it says of its role was said, in Unix seconds.
+    pub claims_at: Option<i64>,
+}
+
+// === impl Store ===
+
+impl Store {
+    /// The account of a subject.
+    pub async fn external_grant(&self, id: ExternalId) -> Result<Option<GrantFacts>, StoreError> {
+        const Q: &str = "SELECT a.id, a.email, a.name, a.role, a.tier, a.status, a.tenant_id, a.is_verified, a.avatar_url, a.created_at, \
+                         a.updated_at FROM external_identities e JOIN accounts a ON a.id = e.account_id WHERE e.id = $1";
+        let row: Option<AccountRow> = self
+            .bounded(async { on!(self, |pool| sqlx::query_as(Q).bind(id.uuid()).fetch_optional(pool).await) })
+            .await?;
+        Ok(row.map(|row| GrantFacts::of_account(row.into())))
+    }
+
+    /// The account of an address.
+    pub async fn account_by_email(&self, email: &Email) -> Result<Option<Account>, StoreError> {
+        Ok(self.login_by_email(email).await?.map(|(account, _)| account))
+    }
+
+    /// Makes an account for a subject that has none; [`StoreError::EmailTaken`] if its address has one, and
+    /// [`StoreError::Conflict`] if somebody else has just done the same. `is_verified`: the issuer has seen that the address is
+    /// the subject's.
+    pub async fn create_external(
+        &self,
+        new: NewAccount<'_>,
+        is_verified: bool,
+        subject: ExternalSubject<'_>,
+    ) -> Result<Account, StoreError> {
+        const Q: &str = "UPDATE accounts SET is_verified = $2 WHERE id = $1";
+        self.bounded(async {
+            let (id, now) = (new.id, new.now);
+            let mut tx = self.begin().await?;
+            tx.insert_account(new).await?;
+            on_tx!(&mut tx, |c| sqlx::query(Q).bind(id.uuid()).bind(is_verified).execute(c).await.map(drop))?;
+            let heard = tx.insert_external(id, subject, now).await?;
+            let account = tx.account(id).await?.ok_or(StoreError::NotFound)?;
+            self.commit(tx, &[heard], now).await?;
+            Ok::<_, StoreError>(account)
+        })
+        .await
+    }
+
+    /// Lets a subject be an account that there is; [`StoreError::Conflict`] if it is one already.
+    pub async fn link_external(
+        &self,
+        account: AccountId,
+        subject: ExternalSubject<'_>,
+        now: DateTime<Utc>,
+    ) -> Result<(), StoreError> {
+        self.bounded(async {
+            let mut tx = self.begin().await?;
+            let heard = tx.insert_external(account, subject, now).await?;
+            self.commit(tx, &[heard], now).await
+        })
+        .await
+    }
+
+    /// Gives the subject's account the role and tier that its issuer says, if it says so later than what it has said before:
+    /// an older token does not bring back what a newer one has taken away. Says whether anything has changed.
+    pub async fn follow_issuer(
+        &self,
+        id: ExternalId,
+        said_at: i64,
+        (role, tier): (&str, &str),
+        now: DateTime<Utc>,
+    ) -> Result<bool, StoreError> {
+        const HEAR: &str = "UPDATE external_identities SET claims_at = $2 WHERE id = $1 AND COALESCE(claims_at, 0) < $2 \
+                            RETURNING account_id";
+        const FOLLOW: &str = "UPDATE accounts SET role = $2, tier = $3, updated_at = $4 WHERE id = $1";
+        self.bounded(async {
+            let mut tx = self.begin().await?;
+            let account: Option<uuid::Uuid> =
+                on_tx!(&mut tx, |c| sqlx::query_scalar(HEAR).bind(id.uuid()).bind(said_at).fetch_optional(c).await)?;
+            let Some(account) = account else { return Ok(false) };
+            on_tx!(&mut tx, |c| sqlx::query(FOLLOW)
+                .bind(account)
+                .bind(role)
+                .bind(tier)
+                .bind(stored(now))
+                .execute(c)
+                .await
+                .map(drop))?;
+            self.commit(tx, &[Subject::Account(account.into())], now).await?;
+            Ok::<_, StoreError>(true)
+        })
+        .await
+    }
+}
+
+// === impl Tx ===
+
+impl Tx {
+    pub(crate) async fn insert_external(
+        &mut self,
+        account: AccountId,
+        subject: ExternalSubject<'_>,
+        now: DateTime<Utc>,
+    ) -> Result<Subject, StoreError> {
+        const Q: &str = "INSERT INTO external_identities (id, issuer, subject, account_id, created_at, claims_at) \
+                         VALUES ($1, $2, $3, $4, $5, $6)";
+        let id = ExternalId::of(subject.issuer, subject.subject);
+        on_tx!(self, |c| sqlx::query(Q)
+            .bind(id.uuid())
+            .bind(subject.issuer)
+            .bind(subject.subject)
+            .bind(account.uuid())
+            .bind(stored(now))
+            .bind(subject.claims_at)
+            .execute(c)
+            .await
+            .map(drop))?;
+        Ok(Subject::External(id))
+    }
+}
