@@ -73,10 +73,10 @@ async fn log_in(
     let found = office.store.look_at(&shown, now).await?.ok_or(ApiError::MfaTokenRefused)?;
     let email = Email::parse(&found.address).map_err(|error| ApiError::Internal(error.to_string()))?;
     let attempt = Attempt::begin(office, visitor, &email).await?;
-    let taken = office.store.take_attempt(&shown, MOST_ATTEMPTS, now).await?.ok_or(ApiError::MfaTokenRefused)?;
+    let attempt = office.store.take_attempt(&shown, MOST_ATTEMPTS, now).await?.ok_or(ApiError::MfaTokenRefused)?;
     let account = attempt.facts.as_ref().map(|facts| facts.account.clone());
-    let account = account.filter(|account| taken.account() == Some(account.id)).ok_or(ApiError::MfaTokenRefused)?;
-    let first = office.first_of(token.id(), taken.sealed.as_deref())?;
+    let account = account.filter(|account| attempt.account() == Some(account.id)).ok_or(ApiError::MfaTokenRefused)?;
+    let first = office.first_of(token.id(), attempt.sealed.as_deref())?;
     let Some(proof) = office.proof_of(account.id, factor).await? else {
         attempt.failed(office).await?;
         return Err(ApiError::InvalidCode);

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::*;
 
-const STEP_UP: StepUp = StepUp { acr: Some(identity::Assurance::Multi), max_age: Some(Duration::from_secs(300)) };
+const STEP_UP: StepUp = StepUp { acr: Some(identity::Assurance::Multi), max_age: Some(Duration::from_mins(5)) };
 
 /// The variant after this one. A new variant does not compile until it has a place, and so a line in the snapshot.
 fn after(refusal: &Refusal) -> Option<Refusal> {

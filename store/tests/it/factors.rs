@@ -95,12 +95,12 @@ async fn a_factor_counts_once_it_is_confirmed(database: &Database) {
     let pending = store.pending_factor(ada.id, FactorKind::Totp, at(-1)).await.unwrap().unwrap();
     assert_eq!((pending.id(), pending.sealed), (factor, b"sealed".to_vec()));
     assert!(store.pending_factor(ada.id, FactorKind::Totp, at(1)).await.unwrap().is_none(), "it was begun before");
-    assert_eq!(confirm(&store, ada.id, factor, session, &codes()).await.unwrap(), true);
+    assert!(confirm(&store, ada.id, factor, session, &codes()).await.unwrap());
     assert!(is_missing(&confirm(&store, ada.id, factor, session, &codes()).await));
     assert_eq!((store.factors(ada.id).await.unwrap().len(), store.recovery_codes_left(ada.id).await.unwrap()), (1, 2));
     // A second one leaves the codes that there are.
     let second = begin(&store, ada.id).await;
-    assert_eq!(confirm(&store, ada.id, second, session, &[SecretDigest::of(b"x")]).await.unwrap(), false);
+    assert!(!confirm(&store, ada.id, second, session, &[SecretDigest::of(b"x")]).await.unwrap());
     assert_eq!(store.recovery_codes_left(ada.id).await.unwrap(), 2);
 }
 
@@ -189,9 +189,9 @@ async fn the_last_factor_takes_the_recovery_codes_with_it(database: &Database) {
     assert!(is_missing(&store.remove_factor(eve.id, factor, &notice(), at(6)).await));
     store.remove_factor(ada.id, factor, &notice(), at(6)).await.unwrap();
     assert_eq!(store.recovery_codes_left(ada.id).await.unwrap(), 0);
-    assert_eq!(store.remove_factors(ada.id, &notice(), at(7)).await.unwrap(), false);
+    assert!(!store.remove_factors(ada.id, &notice(), at(7)).await.unwrap());
     let (bob, _) = armed(&store, "bob@example.com").await;
-    assert_eq!(store.remove_factors(bob.id, &notice(), at(7)).await.unwrap(), true);
+    assert!(store.remove_factors(bob.id, &notice(), at(7)).await.unwrap());
     assert!(store.factors(bob.id).await.unwrap().is_empty());
     assert_eq!(store.recovery_codes_left(bob.id).await.unwrap(), 0);
 }

@@ -131,8 +131,10 @@ fn of_what_is_published_only_what_can_be_trusted_is_kept() {
     for text in ["", "[]", "{}", r#"{"keys":{}}"#, r#"{"keys":[],"keys":[]}"#] {
         assert_eq!(KeySet::from_jwks(text.as_bytes(), &every).err(), Some(JwksError::Malformed), "{text}");
     }
-    let (one, other) =
-        (published(&[ed.clone()], &every).unwrap(), published(&[jwk(Algorithm::EdDsa, "ed")], &every).unwrap());
+    let (one, other) = (
+        published(std::slice::from_ref(&ed), &every).unwrap(),
+        published(&[jwk(Algorithm::EdDsa, "ed")], &every).unwrap(),
+    );
     let more = published(&[ed, jwk(Algorithm::Es256, "new")], &every).unwrap();
     assert!(one.loses_a_key_to(&other), "another key under the same id");
     assert!(!one.loses_a_key_to(&more) && more.loses_a_key_to(&one));
