@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! door ──► answer.rs ──► routes/*.rs, one per endpoint ──► store, identity
+//!            │      └──► pages/*.rs, which do the same for browsers
 //!            │  limits, panics        │
 //!            │  problem+json          ├─ caller.rs   who is calling: the door's assertion and nothing else
 //!            └─ error.rs              ├─ body.rs     JSON read strictly (json.rs), faults of fields gathered (form.rs)
@@ -9,7 +10,8 @@
 //!                                     ├─ visitor.rs  from where, and in which browser
 //!                                     ├─ attempt.rs  how often somebody has guessed
 //!                                     ├─ mail/       what people are told who are not there
-//!                                     └─ issue.rs    token pairs
+//!                                     ├─ issue.rs    token pairs
+//!                                     └─ cookie.rs   what browsers get in their place
 //! ```
 //!
 //! This is a library: [`router`] makes an axum router out of an [`Office`], and the process that runs it says where it
@@ -20,6 +22,7 @@ mod answer;
 mod attempt;
 mod body;
 mod caller;
+mod cookie;
 mod error;
 mod form;
 mod hashing;
@@ -30,6 +33,7 @@ mod mail;
 mod metrics;
 mod office;
 mod openapi;
+mod pages;
 mod routes;
 mod user;
 mod visitor;
@@ -41,13 +45,14 @@ pub use mail::{
     MailError, MailSettings, MailTransport, Mailer, Security, SmtpSettings, TemplateFault, Templates, is_sender,
 };
 pub use office::{AccountSettings, Clock, Hooks, Lockout, Office, OfficeError, Registration, ReloadReport, Settings};
+pub use pages::{Accent, NoColour, PageSettings};
 use utoipa::OpenApi as _;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 /// Every endpoint of the office.
 pub fn router(office: Arc<Office>) -> Router {
     let (endpoints, document) = described();
-    answer::around(endpoints.with_state(office).merge(routes::docs::router(&document)))
+    answer::around(endpoints.merge(pages::router()).with_state(office).merge(routes::docs::router(&document)))
 }
 
 /// The API's `OpenAPI` document, which `GET /openapi.json` answers with.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use identity::CookieNames;
 use pingora::connectors::TransportConnector;
 
 use crate::{
@@ -27,6 +28,8 @@ pub(crate) struct Door {
     pub(crate) certified: Certified,
     /// Requests at once; more would use up the file descriptors.
     pub(crate) most_in_flight: i64,
+    /// What session cookies are called.
+    pub(crate) cookies: CookieNames,
     /// The port of the HTTPS listener.
     pub(crate) https: Option<u16>,
 }

@@ -81,9 +81,11 @@ fn status_of(refusal: &Refusal) -> Status {
         | Refusal::InvalidToken
         | Refusal::Expired
         | Refusal::Revoked => Status::Unauthenticated,
-        Refusal::CorsRefused(_) | Refusal::UpgradeNotAllowed | Refusal::AccountDisabled | Refusal::Forbidden { .. } => {
-            Status::PermissionDenied
-        }
+        Refusal::CorsRefused(_)
+        | Refusal::Csrf(_)
+        | Refusal::UpgradeNotAllowed
+        | Refusal::AccountDisabled
+        | Refusal::Forbidden { .. } => Status::PermissionDenied,
         Refusal::BodyTooLarge { .. }
         | Refusal::TooManyRefusals { .. }
         | Refusal::RateLimited { .. }

@@ -20,6 +20,7 @@ pub mod cli;
 mod cmd;
 pub mod config;
 mod connection;
+mod cookies;
 mod directory;
 mod door;
 mod feed;
@@ -34,6 +35,7 @@ mod limiter;
 mod limits;
 mod logging;
 mod metrics;
+mod navigation;
 mod nudges;
 mod office;
 #[cfg(any(test, feature = "properties"))]
@@ -58,7 +60,7 @@ use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use arc_swap::ArcSwap;
-use identity::{TokenRules, TokenType};
+use identity::{CookieNames, TokenRules, TokenType};
 use pingora::connectors::TransportConnector;
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -170,6 +172,7 @@ pub async fn build(folder: ConfigFolder, config: Config, data: &Path, take_over:
         metrics: metrics.clone(),
         readiness: Arc::clone(&readiness),
         certified: Certified::new(&settings.tls.clients),
+        cookies: CookieNames::of(settings.accounts.public_url.starts_with("https://")),
         most_in_flight: limits::requests_at_once(settings.server.max_requests),
         https: at.https.map(|address| address.port()),
     };
@@ -310,6 +313,7 @@ fn directory_settings(settings: &config::Settings) -> DirectorySettings {
         capacity: settings.cache.credentials,
         refused_capacity: settings.cache.refused,
         refused_ttl: settings.cache.refused_for,
+        cookie_idle: settings.pages.cookie_idle,
         refusals: settings.server.refusals,
     }
 }

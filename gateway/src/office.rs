@@ -71,6 +71,7 @@ pub(crate) fn open(
         accounts: accounts.settings.clone(),
         lockout: settings.lockout,
         mail: settings.mail.settings(accounts, data),
+        pages: settings.pages.clone(),
     };
     let office = Office::new(store, keys, seal, settings, Arc::new(process), registry);
     let office = office.context("the account service cannot open")?.with_clock(Clock::new(store::clock::now));

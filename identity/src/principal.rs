@@ -29,6 +29,8 @@ pub struct Principal {
 pub enum Grant {
     /// A login; its access tokens are JWTs.
     Session(SessionId),
+    /// A login; a browser shows its cookie.
+    Cookie(SessionId),
     /// An API key.
     Key(KeyId),
     /// A client certificate, verified in the TLS handshake.
@@ -38,13 +40,23 @@ pub enum Grant {
 // === impl Grant ===
 
 impl Grant {
-    /// `jwt`, `api_key` or `mtls`, as upstreams are told.
+    /// `jwt`, `cookie`, `api_key` or `mtls`, as upstreams are told.
     #[must_use]
     pub const fn method(&self) -> &'static str {
         match self {
             Self::Session(_) => "jwt",
+            Self::Cookie(_) => "cookie",
             Self::Key(_) => "api_key",
             Self::Certificate(_) => "mtls",
+        }
+    }
+
+    /// The login, if it is one.
+    #[must_use]
+    pub const fn session(&self) -> Option<SessionId> {
+        match self {
+            Self::Session(id) | Self::Cookie(id) => Some(*id),
+            Self::Key(_) | Self::Certificate(_) => None,
         }
     }
 
@@ -52,7 +64,7 @@ impl Grant {
     #[must_use]
     pub const fn uuid(&self) -> Uuid {
         match self {
-            Self::Session(id) => id.uuid(),
+            Self::Session(id) | Self::Cookie(id) => id.uuid(),
             Self::Key(id) => id.uuid(),
             Self::Certificate(id) => id.uuid(),
         }

@@ -12,6 +12,7 @@
 mod accounts;
 mod backup;
 pub mod clock;
+mod cookies;
 mod db;
 mod error;
 mod feed;
@@ -30,6 +31,7 @@ mod signing;
 
 pub use accounts::{Account, AccountChange, NewAccount, ProfileChange, Status};
 pub use backup::{BackupError, Receipt, restore};
+pub use cookies::CookieTerms;
 pub use db::{PoolSettings, Store};
 pub use error::StoreError;
 pub use feed::{Change, Subject};
@@ -41,5 +43,5 @@ pub use migrate::MigrationStatus;
 pub use one_time::{Confirmed, NewOneTime, OneTime, ShownOneTime};
 pub use outbox::{DueMail, MailOutcome, NewMail};
 pub use paging::{Cursor, CursorError, Page};
-pub use sessions::{NewSession, Origin, RefreshOutcome, SessionRecord, SessionSeed};
+pub use sessions::{NewSession, Origin, Proof, RefreshOutcome, SessionRecord, SessionSeed};
 pub use signing::{Purpose, ensure_keys, rotate};

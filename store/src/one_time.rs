@@ -232,8 +232,8 @@ impl Store {
             let mut tx = self.begin().await?;
             let Some(token) = tx.use_one_time(shown, now).await? else { return Ok(None) };
             let Some(account) = tx.confirm(&token, confirmed, now).await? else { return Ok(None) };
-            let SessionSeed { id, refresh, refresh_expires_at, origin } = seed;
-            let session = NewSession { id, account: &account, refresh, now, refresh_expires_at, origin };
+            let SessionSeed { id, proof, origin } = seed;
+            let session = NewSession { id, account: &account, proof, now, origin };
             tx.insert_session(&session).await?;
             self.commit(tx, &[Subject::Account(account.id)], now).await?;
             Ok::<_, StoreError>(Some(account))

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use axum::{Json, extract::State};
 use chrono::{DateTime, Utc};
-use identity::Grant;
 use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -50,7 +49,7 @@ pub(crate) async fn list_sessions(
     let records = office.store.list_sessions(caller.0.account, office.now()).await?;
     let items = records.into_iter().map(|record| Session {
         id: record.id.uuid(),
-        current: caller.0.grant == Grant::Session(record.id),
+        current: caller.0.grant.session() == Some(record.id),
         device: record.user_agent,
         address: record.address,
         method: record.method,

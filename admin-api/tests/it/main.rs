@@ -8,6 +8,7 @@
 mod accounts;
 mod administration;
 mod bad_input;
+mod browsers;
 mod coverage;
 mod forgery;
 mod guessing;

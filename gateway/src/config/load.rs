@@ -2,6 +2,7 @@
 
 mod accounts;
 mod browser;
+mod pages;
 mod server;
 mod shared;
 mod tls;
@@ -152,6 +153,7 @@ impl Reader<'_, '_> {
             master_key: self.master_key(),
             log: self.log(),
             browser: self.browser(),
+            pages: self.pages(),
             upstreams: self.upstreams(),
         }
     }

@@ -1,6 +1,7 @@
 //! `gateway.toml` as it is written. The doc comments here are the descriptions in the JSON Schema that editors show.
 
 mod accounts;
+mod pages;
 mod upstream;
 
 use policies::config::{DurationText, FileSchema, Placed, Secret, Value};
@@ -8,6 +9,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 pub(super) use self::accounts::{Accounts, Lockout, Mail, MailSecurity, MailTransport, Passwords, Registration};
+pub(super) use self::pages::Pages;
 pub(super) use self::upstream::{Balance, Ejection, Health, Protocol, Retry, Upstream, UpstreamTls};
 
 /// A value that may come from the environment or a file, and where it stands.
@@ -285,6 +287,7 @@ pub fn schema() -> serde_json::Value {
         .section::<Secrets>("secrets")
         .section::<Log>("log")
         .section::<Browser>("browser")
+        .section::<Pages>("pages")
         .entries::<Upstream>("upstreams")
         .finish()
 }

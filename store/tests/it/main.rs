@@ -3,6 +3,7 @@
 
 mod accounts;
 mod backup;
+mod cookies;
 mod engines;
 mod faults;
 mod feed;
