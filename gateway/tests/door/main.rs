@@ -6,6 +6,7 @@ mod attack;
 mod backends;
 mod browser;
 mod changes;
+mod chromium;
 mod clients;
 mod clocks;
 mod cluster;
