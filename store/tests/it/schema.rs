@@ -125,11 +125,12 @@ async fn the_status_tells_what_has_been_applied(database: &Database) {
     let applied = async || {
         store.migrations_status().await.unwrap().iter().map(|step| step.applied_at.is_some()).collect::<Vec<_>>()
     };
-    assert_eq!(applied().await, [false; 4]);
+    let steps = applied().await.len();
+    assert_eq!(applied().await, vec![false; steps]);
     store.migrate().await.unwrap();
-    assert_eq!(applied().await, [true; 4]);
+    assert_eq!(applied().await, vec![true; steps]);
     store.revert_last().await.unwrap();
-    assert_eq!(applied().await, [true, true, true, false]);
+    assert_eq!(applied().await, [vec![true; steps - 1], vec![false]].concat());
     let steps = store.migrations_status().await.unwrap();
     assert_eq!((steps[0].version, steps[0].description.as_str()), (1, "accounts"));
 }
