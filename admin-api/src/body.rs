@@ -65,6 +65,16 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for BodyOrNothing<T> {
     }
 }
 
+/// The body of a form (HTML §4.10.21.8).
+pub(crate) async fn receive_form<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, ApiError> {
+    let kind = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let media = kind.split(';').next().unwrap_or_default().trim();
+    if !media.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
+        return Err(ApiError::ContentType);
+    }
+    receive(request, state).await
+}
+
 /// The limit itself is set on the router, so that no handler can forget it.
 async fn receive<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, ApiError> {
     match tokio::time::timeout(DEADLINE, Bytes::from_request(request, state)).await {

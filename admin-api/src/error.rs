@@ -34,6 +34,8 @@ pub(crate) enum ApiError {
     BodyBroken,
     #[error("the body is not read: {0:?}")]
     Json(JsonFault),
+    #[error("a form of a page that is not ours, or without its token")]
+    ForeignForm,
     #[error("fields are wrong: {0:?}")]
     Fields(Vec<FieldError>),
     #[error("query parameters are wrong: {0:?}")]
@@ -130,6 +132,7 @@ impl ApiError {
             Self::BodyTimeout => (408, "body_timeout", "Body too slow"),
             Self::BodyBroken => (400, "malformed", "Malformed request"),
             Self::Json(_) => (400, "malformed_json", "Malformed JSON"),
+            Self::ForeignForm => (403, "csrf", "Form refused"),
             Self::Fields(_) => (422, "invalid_fields", "Invalid fields"),
             Self::Query(_) => (400, "invalid_query", "Invalid query"),
             Self::NoAssertion => (401, "missing_credential", "Authentication required"),
@@ -176,6 +179,9 @@ impl ApiError {
             Self::BodyTimeout => "The body did not arrive in time.",
             Self::BodyBroken => "The body ended before it was complete.",
             Self::Json(fault) => return words_for(fault),
+            Self::ForeignForm => {
+                "The form was not sent by a page of this host, or the page was too old; open it again."
+            }
             Self::Fields(_) => "Some fields cannot be used; `errors` names each.",
             Self::Query(_) => "Some query parameters cannot be used; `errors` names each.",
             Self::NoAssertion => "Show an access token or an API key.",

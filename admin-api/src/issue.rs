@@ -1,13 +1,15 @@
-//! Token pairs: a short access token that proves itself, and a refresh token that the store knows by its digest.
+//! What a login is gone on with: a token pair (a short access token that proves itself, and a refresh token that the store knows
+//! by its digest) or, in a browser, a cookie.
 
+use axum::http::HeaderMap;
 use chrono::{DateTime, Utc};
-use identity::{AccessClaims, AccountId, RefreshToken, SessionId, TokenType};
-use serde::Serialize;
-use store::{Account, NewSession, Origin};
+use identity::{AccessClaims, AccountId, RefreshToken, SessionCookie, SessionId, TokenType};
+use serde::{Deserialize, Serialize};
+use store::{Account, NewSession, Origin, Proof};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::{error::ApiError, office::Office, trail, user::User};
+use crate::{cookie::fresh_cookie, error::ApiError, office::Office, trail, user::User};
 
 /// What whoever logs in, registers or refreshes is given (RFC 6749 §5.1).
 #[derive(Serialize, ToSchema)]
@@ -23,31 +25,120 @@ pub(crate) struct TokenPair {
     user: User,
 }
 
+/// What whoever logs in by a browser is given beside the cookie.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct CookieSession {
+    /// Show it as `X-CSRF-Token: …` with whatever may change something. A cookie that scripts can read holds it too.
+    csrf_token: String,
+    /// Seconds until the cookie expires, however often it is used.
+    expires_in: u64,
+    user: User,
+}
+
+/// A session that has begun.
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+pub(crate) enum Begun {
+    Tokens(TokenPair),
+    Cookie(CookieSession),
+}
+
+/// What a session shall be gone on with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(try_from = "String")]
+#[schema(rename_all = "lowercase")]
+pub(crate) enum SessionKind {
+    /// A token pair, for programs.
+    #[default]
+    Tokens,
+    /// A cookie, for browsers, and no tokens.
+    Cookie,
+}
+
+/// A session that nobody has yet.
+pub(crate) struct Fresh {
+    pub(crate) id: SessionId,
+    proof: FreshProof,
+}
+
+enum FreshProof {
+    Refresh(RefreshToken),
+    Cookie(SessionCookie),
+}
+
+// === impl SessionKind ===
+
+/// Not derived: serde would take `{"cookie": null}` for a kind as well.
+impl TryFrom<String> for SessionKind {
+    type Error = &'static str;
+
+    fn try_from(word: String) -> Result<Self, &'static str> {
+        match word.as_str() {
+            "tokens" => Ok(Self::Tokens),
+            "cookie" => Ok(Self::Cookie),
+            _ => Err("must be `tokens` or `cookie`"),
+        }
+    }
+}
+
+// === impl Fresh ===
+
+impl Fresh {
+    pub(crate) fn new(kind: SessionKind) -> Self {
+        match kind {
+            SessionKind::Tokens => {
+                Self { id: SessionId::new(Uuid::now_v7()), proof: FreshProof::Refresh(fresh_refresh_token()) }
+            }
+            SessionKind::Cookie => {
+                let cookie = fresh_cookie();
+                Self { id: cookie.id(), proof: FreshProof::Cookie(cookie) }
+            }
+        }
+    }
+
+    /// What the store is told of it.
+    pub(crate) fn proof(&self, office: &Office, now: DateTime<Utc>) -> Proof {
+        match &self.proof {
+            FreshProof::Refresh(token) => {
+                Proof::Refresh { token: (token.id(), token.digest()), expires_at: now + office.settings.refresh_ttl }
+            }
+            FreshProof::Cookie(cookie) => Proof::Cookie(office.terms(cookie, now)),
+        }
+    }
+}
+
 // === impl Office ===
 
 impl Office {
-    /// Begins a session and issues its first pair.
+    /// Begins a session: gives what the client is told, and the cookie that a browser is given.
     pub(crate) async fn open_session(
         &self,
         account: Account,
         origin: Origin<'_>,
+        kind: SessionKind,
         now: DateTime<Utc>,
-    ) -> Result<TokenPair, ApiError> {
+    ) -> Result<(HeaderMap, Begun), ApiError> {
         trail::by(account.id.uuid());
         trail::about(account.id.uuid());
-        let session = SessionId::new(Uuid::now_v7());
-        let refresh = fresh_refresh_token();
-        self.store
-            .open_session(NewSession {
-                id: session,
-                account: &account,
-                refresh: (refresh.id(), refresh.digest()),
-                now,
-                refresh_expires_at: now + self.settings.refresh_ttl,
-                origin,
-            })
-            .await?;
-        Ok(self.pair(account, session, &refresh, now))
+        let fresh = Fresh::new(kind);
+        let new = NewSession { id: fresh.id, account: &account, proof: fresh.proof(self, now), now, origin };
+        self.store.open_session(new).await?;
+        Ok(self.begun(account, fresh, now))
+    }
+
+    /// What is given to whoever has begun a session that the store has taken in.
+    pub(crate) fn begun(&self, account: Account, fresh: Fresh, now: DateTime<Utc>) -> (HeaderMap, Begun) {
+        match fresh.proof {
+            FreshProof::Refresh(token) => (HeaderMap::new(), Begun::Tokens(self.pair(account, fresh.id, &token, now))),
+            FreshProof::Cookie(cookie) => {
+                let session = CookieSession {
+                    csrf_token: cookie.csrf_token(),
+                    expires_in: self.settings.pages.cookie_life.as_secs(),
+                    user: account.into(),
+                };
+                (self.give_cookie(&cookie), Begun::Cookie(session))
+            }
+        }
     }
 
     /// The pair that belongs to a refresh token which the store has taken in.

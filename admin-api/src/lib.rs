@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! door ──► answer.rs ──► routes/*.rs, one per endpoint ──► store, identity
+//!            │      └──► pages/*.rs, which do the same for browsers
 //!            │  limits, panics        │
 //!            │  problem+json          ├─ caller.rs   who is calling: the door's assertion and nothing else
 //!            └─ error.rs              ├─ body.rs     JSON read strictly (json.rs), faults of fields gathered (form.rs)
@@ -11,7 +12,8 @@
 //!                                     ├─ trail.rs   what is written down of it
 //!                                     ├─ second_factor.rs, proof.rs  what is shown besides, and anew
 //!                                     ├─ mail/       what people are told who are not there
-//!                                     └─ issue.rs    token pairs
+//!                                     ├─ issue.rs    token pairs
+//!                                     └─ cookie.rs   what browsers get in their place
 //! ```
 //!
 //! This is a library: [`router`] makes an axum router out of an [`Office`], and the process that runs it says where it
@@ -22,6 +24,7 @@ mod answer;
 mod attempt;
 mod body;
 mod caller;
+mod cookie;
 mod error;
 mod form;
 mod hashing;
@@ -32,6 +35,7 @@ mod mail;
 mod metrics;
 mod office;
 mod openapi;
+mod pages;
 mod proof;
 mod routes;
 mod second_factor;
@@ -46,6 +50,7 @@ pub use mail::{
     MailError, MailSettings, MailTransport, Mailer, Security, SmtpSettings, TemplateFault, Templates, is_sender,
 };
 pub use office::{AccountSettings, Clock, Hooks, Lockout, Office, OfficeError, Registration, ReloadReport, Settings};
+pub use pages::{Accent, NoColour, PageSettings};
 use utoipa::OpenApi as _;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -55,7 +60,7 @@ use crate::trail::{Trail, written_down};
 pub fn router(office: Arc<Office>) -> Router {
     let (endpoints, document) = described();
     let trail = Arc::new(Trail::new(Arc::clone(&office), &document));
-    let endpoints = endpoints.with_state(office).layer(from_fn_with_state(trail, written_down));
+    let endpoints = endpoints.merge(pages::router()).with_state(office).layer(from_fn_with_state(trail, written_down));
     answer::around(endpoints.merge(routes::docs::router(&document)))
 }
 

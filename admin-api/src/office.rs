@@ -16,6 +16,7 @@ use crate::{
     hashing::Hashing,
     mail::{Mail, MailError, MailSettings},
     metrics::OfficeMetrics,
+    pages::PageSettings,
 };
 
 /// Clocks that differ (DESIGN §3).
@@ -54,6 +55,8 @@ pub struct Settings {
     pub mfa_issuer: String,
     /// How mail is sent.
     pub mail: MailSettings,
+    /// What browsers get.
+    pub pages: PageSettings,
 }
 
 /// How accounts are made and confirmed.

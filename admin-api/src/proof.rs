@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use identity::{Email, Grant, SecretText, SessionId, Verdict};
+use identity::{Email, SecretText, SessionId, Verdict};
 use serde::Deserialize;
 use store::{Account, FactorProof};
 use utoipa::ToSchema;
@@ -128,10 +128,7 @@ async fn use_factor(office: &Office, account: &Account, shown: ShownFactor<'_>) 
 
 /// The session that a caller is in.
 pub(crate) fn session_of(caller: &Caller) -> Result<SessionId, ApiError> {
-    match caller.0.grant {
-        Grant::Session(session) => Ok(session),
-        Grant::Key(_) | Grant::Certificate(_) | Grant::External(..) => Err(ApiError::SessionNeeded),
-    }
+    caller.0.grant.session().ok_or(ApiError::SessionNeeded)
 }
 
 /// The methods of a session and one more: what has been shown in it adds up, and with a code it is two factors.

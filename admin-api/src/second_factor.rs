@@ -82,6 +82,10 @@ impl First {
 // === impl Challenge ===
 
 impl Challenge {
+    pub(crate) const fn token(&self) -> &SecretText {
+        &self.token
+    }
+
     pub(crate) fn members(&self) -> MfaRequired<'_> {
         MfaRequired { mfa_token: self.token.expose(), methods: &self.methods, expires_in: PATIENCE.as_secs() }
     }

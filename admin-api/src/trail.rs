@@ -16,7 +16,7 @@ use store::AuditEvent;
 use utoipa::openapi::OpenApi;
 use uuid::Uuid;
 
-use crate::{answer::REQUEST_ID, error::ApiError, office::Office, visitor::CLIENT};
+use crate::{answer::REQUEST_ID, error::ApiError, office::Office, pages, visitor::CLIENT};
 
 /// Asked by machines all day, and proves nothing about a person.
 const UNWRITTEN: &str = "validate";
@@ -71,7 +71,8 @@ impl Trail {
                 Some(((method, path.clone()), operation["operationId"].as_str()?.to_owned()))
             })
         });
-        Self { operations: operations.collect(), office }
+        let pages = pages::OPERATIONS.map(|(path, operation)| ((Method::POST, path.to_owned()), operation.to_owned()));
+        Self { operations: operations.chain(pages).collect(), office }
     }
 
     /// What a request asks for, if that is ever written down.
@@ -113,19 +114,36 @@ pub(crate) async fn written_down(State(trail): State<Arc<Trail>>, request: Reque
     response
 }
 
+/// What a page says of an [`ApiError`], which it shows in words of its own.
+#[derive(Clone, Copy)]
+pub(crate) struct Refused {
+    code: &'static str,
+    is_event: bool,
+}
+
+// === impl Refused ===
+
+impl Refused {
+    pub(crate) fn by(error: &ApiError) -> Self {
+        let face = error.face();
+        let is_refusal = [
+            StatusCode::UNAUTHORIZED,
+            StatusCode::FORBIDDEN,
+            StatusCode::NOT_FOUND,
+            StatusCode::CONFLICT,
+            StatusCode::TOO_MANY_REQUESTS,
+        ];
+        let is_event = is_refusal.contains(&face.status) || matches!(error, ApiError::LinkRefused);
+        Self { code: face.code, is_event }
+    }
+}
+
 /// `ok`, or why not; `None` where nothing happened that anybody would ask for.
 fn outcome(response: &Response) -> Option<String> {
+    let of_error = response.extensions().get::<Arc<ApiError>>().map(|error| Refused::by(error));
     let status = response.status();
-    let Some(error) = response.extensions().get::<Arc<ApiError>>() else {
-        return (status.is_success() || status.is_redirection()).then(|| "ok".to_owned());
-    };
-    let is_refusal = [
-        StatusCode::UNAUTHORIZED,
-        StatusCode::FORBIDDEN,
-        StatusCode::NOT_FOUND,
-        StatusCode::CONFLICT,
-        StatusCode::TOO_MANY_REQUESTS,
-    ];
-    let is_event = is_refusal.contains(&status) || matches!(**error, ApiError::LinkRefused);
-    is_event.then(|| error.face().code.to_owned())
+    match of_error.or_else(|| response.extensions().get().copied()) {
+        Some(Refused { code, is_event }) => is_event.then(|| code.to_owned()),
+        None => (status.is_success() || status.is_redirection()).then(|| "ok".to_owned()),
+    }
 }

@@ -10,7 +10,7 @@ use axum::{
     extract::FromRequestParts,
     http::{HeaderMap, HeaderValue, header, request::Parts},
 };
-use identity::{DeviceToken, SecretDigest};
+use identity::{DeviceToken, SecretDigest, SessionCookie};
 use store::Origin;
 use uuid::Uuid;
 
@@ -32,6 +32,8 @@ pub(crate) struct Visitor {
     user_agent: Option<String>,
     device: Option<SecretDigest>,
     is_secure: bool,
+    /// The cookie of a session that it has already, where the door lets it through.
+    pub(crate) session: Option<SessionCookie>,
 }
 
 /// A browser that is known from now on, and the cookie that it is to be given, unless it has one.
@@ -47,12 +49,13 @@ impl FromRequestParts<Arc<Office>> for Visitor {
 
     async fn from_request_parts(parts: &mut Parts, office: &Arc<Office>) -> Result<Self, Infallible> {
         let text = |name: &str| parts.headers.get(name).and_then(|value| value.to_str().ok());
-        let is_secure = office.mail.settings.public_url.starts_with("https://");
+        let is_secure = office.is_secure();
         Ok(Self {
             address: text(CLIENT).and_then(|text| text.parse().ok()),
             user_agent: parts.headers.get(header::USER_AGENT).map(|value| shown(value.as_bytes())),
             device: device(&parts.headers, cookie_name(is_secure)),
             is_secure,
+            session: office.cookie_in(&parts.headers),
         })
     }
 }
@@ -95,7 +98,15 @@ impl Visitor {
 impl Device {
     /// The header that gives the browser its cookie.
     pub(crate) fn headers(self) -> HeaderMap {
-        self.cookie.into_iter().map(|cookie| (header::SET_COOKIE, cookie)).collect()
+        self.beside(HeaderMap::new())
+    }
+
+    /// The same, beside other cookies.
+    pub(crate) fn beside(self, mut headers: HeaderMap) -> HeaderMap {
+        if let Some(cookie) = self.cookie {
+            headers.append(header::SET_COOKIE, cookie);
+        }
+        headers
     }
 }
 

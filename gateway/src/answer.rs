@@ -84,6 +84,16 @@ impl LocalAnswer {
         Ok(Self { status: 308, headers: vec![(header::LOCATION, to)], body: Bytes::new() })
     }
 
+    /// Sends a browser to another page, whatever it has sent here (RFC 9110 §15.4.4).
+    pub(crate) fn see_other(to: HeaderValue) -> Self {
+        let headers = vec![
+            (header::LOCATION, to),
+            (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
+            (header::VARY, HeaderValue::from_static("accept, cookie, sec-fetch-mode")),
+        ];
+        Self { status: 303, headers, body: Bytes::new() }
+    }
+
     pub(crate) fn status(&self) -> u16 {
         self.status
     }

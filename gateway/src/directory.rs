@@ -7,14 +7,14 @@
 //! What a caller may do is decided in `policies`; who hears of changes is [`crate::feed`].
 
 mod again;
+mod digest;
 mod foreign;
 mod known;
 mod wanted;
 
 use std::{
-    borrow::Cow,
     collections::HashSet,
-    hash::{BuildHasherDefault, Hasher},
+    hash::BuildHasherDefault,
     net::IpAddr,
     sync::{
         Arc,
@@ -24,16 +24,19 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use aws_lc_rs::digest;
 use chrono::{DateTime, Utc};
-use identity::{ApiKey, Credential, KeyId, Principal, TokenError, TokenRules};
+use identity::{ApiKey, Credential, KeyId, Principal, SessionCookie, SessionId, TokenError, TokenRules};
 use moka::future::Cache;
 use parking_lot::Mutex;
 use policies::{Quota, Refusal};
 use store::{Keyring, Store, Subject};
 use uuid::Uuid;
 
-use self::{foreign::Failed, wanted::Wanted};
+use self::{
+    digest::{Digest, FirstBytes, digest_of},
+    foreign::Failed,
+    wanted::Wanted,
+};
 pub(crate) use self::{foreign::Outside, known::Known};
 use crate::{
     jwks_client::JwksClient,
@@ -46,13 +49,6 @@ use crate::{
 const REFUSALS: u64 = u64::from_be_bytes(*b"refusals");
 /// Loads that a change may overtake before the request gives up. Two in a row is already rare.
 const TRIES: usize = 3;
-
-type Digest = [u8; 32];
-
-/// Finds a verified credential by the first bytes of its digest, which are as good as any hash of them. Only what we have issued
-/// is kept there, and nobody can choose the digest of that, so no list of it can be made long on purpose.
-#[derive(Clone, Default)]
-struct FirstBytes(u64);
 
 /// Verified credentials, and how to verify those that are not.
 pub(crate) struct Directory {
@@ -71,6 +67,8 @@ pub(crate) struct Directory {
     pub(crate) too_stale: AtomicBool,
     limiter: Arc<Limiter>,
     refusals: Quota,
+    /// Seconds for which a cookie is good when it is not used.
+    cookie_idle: u32,
     metrics: CacheMetrics,
     store_failures: prometheus::IntCounter,
 }
@@ -89,6 +87,8 @@ pub(crate) struct DirectorySettings {
     pub(crate) capacity: u64,
     pub(crate) refused_capacity: u64,
     pub(crate) refused_ttl: Duration,
+    /// How long a cookie is good when it is not used.
+    pub(crate) cookie_idle: Duration,
     /// Refusals one address may cause before it is refused unheard.
     pub(crate) refusals: Quota,
 }
@@ -126,6 +126,7 @@ impl Directory {
             too_stale: AtomicBool::new(false),
             limiter,
             refusals: settings.refusals,
+            cookie_idle: u32::try_from(settings.cookie_idle.as_secs()).unwrap_or(u32::MAX),
             metrics: metrics.cache.clone(),
             store_failures: metrics.store.failures.clone(),
         }
@@ -160,7 +161,7 @@ impl Directory {
     ) -> Result<Arc<Known>, Refusal> {
         let digest = digest_of(&credential);
         match self.known.get(&digest).await {
-            Some(known) if self.still_holds(&known) => {
+            Some(known) if self.still_holds(&known) && !known.is_idle(now) => {
                 self.metrics.hits.inc();
                 return known.unless_expired(now);
             }
@@ -207,18 +208,24 @@ impl Directory {
     /// last used, all of them in one transaction.
     pub(crate) async fn tidy(&self, now: DateTime<Utc>) {
         let mut used: Vec<(KeyId, DateTime<Utc>)> = Vec::new();
+        let mut cookies: Vec<(SessionId, DateTime<Utc>)> = Vec::new();
         for (digest, known) in &self.known {
             used.extend(known.unwritten_use());
+            cookies.extend(known.unwritten_idle(now));
             known.assertions.forget_stale(now);
             if known.expires_at <= now.timestamp() {
                 self.known.invalidate(&*digest).await;
             }
         }
-        if used.is_empty() {
-            return;
-        }
-        if let Err(error) = self.store.touch_keys(&used).await {
+        if !used.is_empty()
+            && let Err(error) = self.store.touch_keys(&used).await
+        {
             tracing::warn!(%error, keys = used.len(), "the last use of API keys could not be written down");
+        }
+        if !cookies.is_empty()
+            && let Err(error) = self.store.touch_cookies(&cookies, now).await
+        {
+            tracing::warn!(%error, cookies = cookies.len(), "the last use of cookies could not be written down");
         }
     }
 
@@ -253,7 +260,7 @@ impl Directory {
         for _ in 0..TRIES {
             let begun = self.stamps.now();
             let wanted = self.prove(credential, client, now).await?;
-            if self.known.get(&digest).await.is_some_and(|known| !self.still_holds(&known)) {
+            if self.known.get(&digest).await.is_some_and(|known| !self.still_holds(&known) || known.is_idle(now)) {
                 self.known.invalidate(&digest).await;
             }
             let known = self.known.try_get_with(digest, self.fetch(&wanted, digest, begun, (client, now))).await;
@@ -276,6 +283,9 @@ impl Directory {
             },
             Credential::ApiKey(text) => ApiKey::parse(text).map(Wanted::Key).map_err(|_| Refusal::InvalidToken),
             Credential::Developer { email, name } => Outside::named_by_developer(email, name).map(Wanted::Vouched),
+            Credential::Cookie(text) => {
+                SessionCookie::parse(text).map(Wanted::Cookie).map_err(|_| Refusal::InvalidToken)
+            }
         }
     }
 
@@ -290,6 +300,7 @@ impl Directory {
         let facts = match wanted {
             Wanted::Session(claims) => self.store.session_grant(claims.sid).await.map_err(Failed::from),
             Wanted::Key(key) => self.store.key_grant(key.id()).await.map_err(Failed::from),
+            Wanted::Cookie(cookie) => self.store.cookie_grant(cookie.id()).await.map_err(Failed::from),
             Wanted::Vouched(vouched) => self.outside.facts(&self.store, &self.limiter, vouched, client, now).await,
         };
         let facts = facts.map_err(|Failed(refusal)| {
@@ -303,6 +314,9 @@ impl Directory {
                 expires_at: wanted.expires_at(&facts),
                 name: facts.account.name.as_deref().map(Into::into),
                 learnt,
+                // Until it is, it is no use of long ago.
+                used_at: u32::try_from(now.timestamp()).unwrap_or_default().into(),
+                idle: if matches!(wanted, Wanted::Cookie(_)) { self.cookie_idle } else { 0 },
                 ..Known::of(self.with_shared_words(facts.principal(wanted.grant())), &facts.account.email)
             })),
             Err((refusal, account)) => {
@@ -340,32 +354,6 @@ impl Directory {
         }
         holds
     }
-}
-
-impl Hasher for FirstBytes {
-    fn write(&mut self, bytes: &[u8]) {
-        if let Some(first) = bytes.first_chunk() {
-            self.0 = u64::from_ne_bytes(*first);
-        }
-    }
-
-    /// The length, which all digests share.
-    fn write_usize(&mut self, _: usize) {}
-
-    fn finish(&self) -> u64 {
-        self.0
-    }
-}
-
-fn digest_of(credential: &Credential<'_>) -> Digest {
-    let text = match credential {
-        Credential::Jwt(text) | Credential::ApiKey(text) => Cow::Borrowed(*text),
-        // NUL is in no other credential.
-        Credential::Developer { email, name } => format!("dev\0{email}\0{}", name.unwrap_or("\0")).into(),
-    };
-    let mut bytes = [0; 32];
-    bytes.copy_from_slice(digest::digest(&digest::SHA256, text.as_bytes()).as_ref());
-    bytes
 }
 
 fn refusal_of(error: &TokenError) -> Refusal {

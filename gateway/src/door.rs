@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use identity::CookieNames;
 use pingora::connectors::TransportConnector;
 
 use crate::{
@@ -29,6 +30,8 @@ pub(crate) struct Door {
     pub(crate) most_in_flight: i64,
     /// May a developer on this machine say who is calling?
     pub(crate) dev_headers: bool,
+    /// What session cookies are called.
+    pub(crate) cookies: CookieNames,
     /// The port of the HTTPS listener.
     pub(crate) https: Option<u16>,
 }

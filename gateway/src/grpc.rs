@@ -83,6 +83,7 @@ fn status_of(refusal: &Refusal) -> Status {
         | Refusal::Revoked
         | Refusal::InsufficientAuthentication(_) => Status::Unauthenticated,
         Refusal::CorsRefused(_)
+        | Refusal::Csrf(_)
         | Refusal::UpgradeNotAllowed
         | Refusal::AccountDisabled
         | Refusal::UnknownAccount

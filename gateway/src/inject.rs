@@ -21,8 +21,8 @@ use smallvec::SmallVec;
 use uuid::Uuid;
 
 use crate::{
-    assertions::Minter, config::IdentityHeader, directory::Known, fields::Fields, inbound::Inbound, journey::Journey,
-    upstream::Upstream, websocket,
+    assertions::Minter, config::IdentityHeader, cookies, directory::Known, fields::Fields, inbound::Inbound,
+    journey::Journey, upstream::Upstream, websocket,
 };
 
 /// Everything an injection needs besides the request itself.
@@ -87,6 +87,9 @@ pub(crate) fn strip(headers: &mut HeaderMap, reserved: &Reserved, forward_creden
     let dropped: SmallVec<[HeaderName; 2]> = headers.keys().filter(is_dropped).cloned().collect();
     for name in &dropped {
         headers.remove(name);
+    }
+    if !forward_credential && headers.contains_key(header::COOKIE) {
+        cookies::strip(headers);
     }
     // A credential that only WebSockets show; it is never passed on.
     if headers.contains_key(header::SEC_WEBSOCKET_PROTOCOL) {
@@ -180,7 +183,7 @@ impl Injection<'_> {
                 }
             }
             IdentityHeader::XSessionId => match principal.grant {
-                Grant::Session(session) => id(name, session.uuid()),
+                Grant::Session(session) | Grant::Cookie(session) => id(name, session.uuid()),
                 Grant::Key(key) => id(X_KEY_ID, key.uuid()),
                 // There is neither; the certificate's holder is the account, and a login elsewhere is none of ours.
                 Grant::Certificate(_) | Grant::External(..) => {}

@@ -20,6 +20,7 @@ pub mod cli;
 mod cmd;
 pub mod config;
 mod connection;
+mod cookies;
 mod developer;
 mod directory;
 mod door;
@@ -36,6 +37,7 @@ mod limiter;
 mod limits;
 mod logging;
 mod metrics;
+mod navigation;
 mod nudges;
 mod office;
 #[cfg(any(test, feature = "properties"))]
@@ -60,7 +62,7 @@ use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use arc_swap::ArcSwap;
-use identity::{TokenRules, TokenType};
+use identity::{CookieNames, TokenRules, TokenType};
 use pingora::connectors::TransportConnector;
 use store::{Keyring, Store};
 use tokio::{
@@ -168,6 +170,7 @@ pub async fn build(folder: ConfigFolder, config: Config, data: &Path, take_over:
         metrics: metrics.clone(),
         readiness: Arc::clone(&readiness),
         certified: Certified::new(&settings.tls.clients),
+        cookies: CookieNames::of(settings.accounts.public_url.starts_with("https://")),
         most_in_flight: limits::requests_at_once(settings.server.max_requests),
         dev_headers: settings.listen.dev_headers,
         https: at.https.map(|address| address.port()),
@@ -325,6 +328,7 @@ fn directory_settings(settings: &config::Settings) -> DirectorySettings {
         capacity: settings.cache.credentials,
         refused_capacity: settings.cache.refused,
         refused_ttl: settings.cache.refused_for,
+        cookie_idle: settings.pages.cookie_idle,
         refusals: settings.server.refusals,
     }
 }

@@ -15,7 +15,7 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Version, header};
-use identity::{Credential, CredentialError};
+use identity::{CookieNames, Credential, CredentialError};
 use pingora::{
     Error, ErrorType, Result, RetryType,
     http::{RequestHeader, ResponseHeader},
@@ -29,13 +29,14 @@ use crate::{
     answer::{self, LocalAnswer, Preflight},
     config::Protocol,
     connection::Facts,
-    developer,
+    cookies, developer,
     door::Door,
     grpc,
     inbound::Inbound,
     inject,
     journey::{Admission, Journey},
     limiter::Stopped,
+    navigation,
     streams::{self, cut, guard::Guard},
     tunnel,
     upstream::{Break, Failure},
@@ -84,13 +85,19 @@ impl Door {
         // credential
         let credential = match route.auth {
             Auth::None | Auth::Mtls => None,
-            Auth::Optional | Auth::Required if self.dev_headers => developer::named(headers, inbound, shown(headers)?)?,
-            Auth::Optional | Auth::Required => shown(headers)?,
+            Auth::Optional | Auth::Required if self.dev_headers => {
+                developer::named(headers, inbound, shown(headers, self.cookies)?)?
+            }
+            Auth::Optional | Auth::Required => shown(headers, self.cookies)?,
         };
 
         // authenticate
         if let Some(credential) = credential {
             journey.known = Some(self.directory.authenticate(credential, inbound.client, journey.now).await?);
+            // CSRF
+            if let Credential::Cookie(cookie) = credential {
+                cookies::check(session.req_header(), inbound, route, handshake.is_some(), cookie)?;
+            }
         } else if route.auth == Auth::Mtls {
             journey.known = Facts::of(session).and_then(|facts| self.certified.holder_of(facts));
         }
@@ -126,12 +133,13 @@ impl Door {
 }
 
 /// What the caller shows.
-pub(crate) fn shown(headers: &HeaderMap) -> Result<Option<Credential<'_>>, Refusal> {
+pub(crate) fn shown(headers: &HeaderMap, names: CookieNames) -> Result<Option<Credential<'_>>, Refusal> {
     let values = |name: HeaderName| headers.get_all(name).iter().map(HeaderValue::as_bytes);
     Credential::read(
         values(header::AUTHORIZATION),
         values(HeaderName::from_static("x-api-key")),
         values(header::SEC_WEBSOCKET_PROTOCOL),
+        cookies::shown(headers, names),
     )
     .map_err(|error| match error {
         CredentialError::Ambiguous => Refusal::AmbiguousCredentials,
@@ -180,7 +188,10 @@ impl ProxyHttp for Door {
             }
             Ok(Admission::Answer(local)) => answer::give(session, &local, journey).await.map(|()| true),
             Err(refusal) => {
-                answer::refuse(session, &refusal, journey).await?;
+                match navigation::to_sign_in(session.req_header(), journey, &refusal) {
+                    Some(page) => answer::give(session, &page, journey).await?,
+                    None => answer::refuse(session, &refusal, journey).await?,
+                }
                 journey.refusal = Some(refusal);
                 Ok(true)
             }

@@ -154,6 +154,7 @@ fn restart_sections(before: &Settings, after: &Settings) -> Vec<&'static str> {
         ("accounts", before.accounts != after.accounts),
         ("lockout", before.lockout != after.lockout),
         ("mail", before.mail != after.mail),
+        ("pages", before.pages != after.pages),
         ("passwords", before.passwords != after.passwords),
         ("secrets", before.master_key != after.master_key),
         ("log", before.log != after.log),

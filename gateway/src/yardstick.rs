@@ -146,9 +146,8 @@ async fn log_in(store: &Store, key: &SigningKey, settings: &Settings) -> anyhow:
         .open_session(NewSession {
             id,
             account: &account,
-            refresh,
+            proof: store::Proof::Refresh { token: refresh, expires_at: refresh_expires_at },
             now,
-            refresh_expires_at,
             origin: store::Origin::default(),
         })
         .await?;

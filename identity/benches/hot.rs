@@ -52,7 +52,7 @@ fn api_key() -> String {
 #[bench::bearer()]
 fn credential(header: String) -> String {
     let values = || iter::once(header.as_bytes());
-    assert!(black_box(Credential::read(values(), iter::empty(), iter::empty())).is_ok());
+    assert!(black_box(Credential::read(values(), iter::empty(), iter::empty(), iter::empty())).is_ok());
     header
 }
 

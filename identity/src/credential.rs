@@ -5,6 +5,7 @@
 //! Authorization: Bearer pck_…                    an API key, known by its prefix
 //! X-API-Key: pck_…                               an API key
 //! Sec-WebSocket-Protocol: chat, bearer.eyJ…      either, from pages that can set no other header (RFC 6455 §1.9)
+//! Cookie: __Host-portcullis=pcs_…                a browser's session (`cookie`)
 //! ```
 //!
 //! A new type of credential is a variant of [`Credential`]; the compiler shows every place that has to know it. Whether a
@@ -27,6 +28,8 @@ pub enum Credential<'a> {
         /// What the owner is called, if the account is made for it.
         name: Option<&'a str>,
     },
+    /// What a session cookie holds: it proves who a browser's user is, and not that the user meant the request.
+    Cookie(&'a str),
 }
 
 /// Why what was shown is not a credential.
@@ -46,16 +49,18 @@ pub enum CredentialError {
 // === impl Credential ===
 
 impl<'a> Credential<'a> {
-    /// Reads the values of the headers `Authorization`, `X-API-Key` and `Sec-WebSocket-Protocol`.
+    /// Reads the values of the headers `Authorization`, `X-API-Key` and `Sec-WebSocket-Protocol`, and of the session cookie.
     pub fn read(
         authorization: impl Iterator<Item = &'a [u8]>,
         x_api_key: impl Iterator<Item = &'a [u8]>,
         websocket_protocol: impl Iterator<Item = &'a [u8]>,
+        cookie: impl Iterator<Item = &'a [u8]>,
     ) -> Result<Option<Self>, CredentialError> {
         let mut shown = authorization
             .map(Header::Authorization)
             .chain(x_api_key.map(Header::ApiKey))
-            .chain(websocket_protocol.flat_map(protocols).filter_map(bearer_protocol).map(Header::Protocol));
+            .chain(websocket_protocol.flat_map(protocols).filter_map(bearer_protocol).map(Header::Protocol))
+            .chain(cookie.map(Header::Cookie));
         let Some(first) = shown.next() else { return Ok(None) };
         if shown.next().is_some() {
             return Err(CredentialError::Ambiguous);
@@ -65,9 +70,10 @@ impl<'a> Credential<'a> {
             // A token shown as a key would be refused once, and be found in the cache the next time.
             Header::ApiKey(value) => match Self::of_token(b64token(value)?) {
                 key @ Self::ApiKey(_) => Ok(Some(key)),
-                Self::Jwt(_) | Self::Developer { .. } => Err(CredentialError::Malformed),
+                Self::Jwt(_) | Self::Developer { .. } | Self::Cookie(_) => Err(CredentialError::Malformed),
             },
             Header::Protocol(token) => b64token(token).map(Self::of_token).map(Some),
+            Header::Cookie(value) => b64token(value).map(Self::Cookie).map(Some),
         }
     }
 
@@ -81,6 +87,7 @@ enum Header<'a> {
     Authorization(&'a [u8]),
     ApiKey(&'a [u8]),
     Protocol(&'a [u8]),
+    Cookie(&'a [u8]),
 }
 
 /// The members of one `Sec-WebSocket-Protocol` (RFC 6455 §11.3.4), without the blanks around them.
@@ -150,11 +157,11 @@ mod tests {
     ) -> Result<Option<(bool, String)>, CredentialError> {
         let [authorization, key, protocols] =
             [authorization, key, protocols].map(|values| values.iter().map(|text| text.as_bytes()));
-        Credential::read(authorization, key, protocols).map(|found| {
+        Credential::read(authorization, key, protocols, std::iter::empty()).map(|found| {
             found.map(|credential| match credential {
                 Credential::Jwt(text) => (false, text.to_owned()),
                 Credential::ApiKey(text) => (true, text.to_owned()),
-                Credential::Developer { .. } => unreachable!("it is never read"),
+                Credential::Developer { .. } | Credential::Cookie(_) => unreachable!("there is none"),
             })
         })
     }
@@ -227,11 +234,33 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_cookie_is_the_one_credential_or_one_too_many() {
+        let read = |authorization: &[&'static str], cookie: &[&'static str]| {
+            let [authorization, cookie] =
+                [authorization, cookie].map(|values| values.iter().map(|text| text.as_bytes()));
+            let none = std::iter::empty;
+            let read = Credential::read(authorization, none(), none(), cookie);
+            read.map(|found| found.is_some_and(|found| matches!(found, Credential::Cookie("pcs_x"))))
+        };
+        assert_eq!(read(&[], &["pcs_x"]), Ok(true));
+        assert_eq!(read(&["Bearer pcs_x"], &[]), Ok(false), "a cookie's value elsewhere is no cookie");
+        for (authorization, cookie) in
+            [(&["Bearer a"][..], &["pcs_x"][..]), (&["Basic a"], &["pcs_x"]), (&[], &["a", "a"])]
+        {
+            assert_eq!(read(authorization, cookie), Err(CredentialError::Ambiguous));
+        }
+        for value in ["", "pcs_x y", "\"pcs_x\""] {
+            assert_eq!(read(&[], &[value]), Err(CredentialError::Malformed), "{value}");
+        }
+    }
+
     proptest! {
         #[test]
         fn whatever_is_sent_what_is_read_is_one_plain_word_of_it(value: Vec<u8>, bearer: bool) {
             let value = if bearer { [b"Bearer ".as_slice(), &value].concat() } else { value };
-            let read = Credential::read(std::iter::once(value.as_slice()), std::iter::empty(), std::iter::empty());
+            let none = std::iter::empty;
+            let read = Credential::read(std::iter::once(value.as_slice()), none(), none(), none());
             if let Ok(Some(Credential::Jwt(word) | Credential::ApiKey(word))) = read {
                 prop_assert!(value.ends_with(word.as_bytes()));
                 prop_assert!(word.bytes().all(|byte| byte.is_ascii_graphic() && !b",;\"".contains(&byte)));

@@ -8,6 +8,7 @@
 //! This crate is pure: time and randomness are arguments, and nothing here reads a file, a socket or a clock. (aws-lc draws
 //! its own randomness for RSA and ECDSA.) Secrets are types with no way out: no `Debug`, `Display` or `Serialize` of the text.
 
+mod cookie;
 mod credential;
 mod email;
 mod ids;
@@ -26,6 +27,7 @@ mod secret;
 mod token;
 mod totp;
 
+pub use cookie::{CookieNames, SessionCookie, cookie_pairs};
 pub use credential::{Credential, CredentialError, bearer_protocol, protocols};
 pub use email::{Email, EmailError};
 pub use ids::{AccountId, CertificateId, ExternalId, FactorId, KeyId, SessionId, TenantId};

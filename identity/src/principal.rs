@@ -52,6 +52,8 @@ pub enum Assurance {
 pub enum Grant {
     /// A login; its access tokens are JWTs.
     Session(SessionId),
+    /// A login; a browser shows its cookie.
+    Cookie(SessionId),
     /// An API key.
     Key(KeyId),
     /// A client certificate, verified in the TLS handshake.
@@ -100,11 +102,12 @@ impl Assurance {
 // === impl Grant ===
 
 impl Grant {
-    /// `jwt`, `api_key`, `mtls`, `oidc` …, as upstreams are told.
+    /// `jwt`, `cookie`, `api_key`, `mtls`, `oidc` …, as upstreams are told.
     #[must_use]
     pub const fn method(&self) -> &'static str {
         match self {
             Self::Session(_) => "jwt",
+            Self::Cookie(_) => "cookie",
             Self::Key(_) => "api_key",
             Self::Certificate(_) => "mtls",
             Self::External(_, Voucher::Issuer) => "oidc",
@@ -113,11 +116,20 @@ impl Grant {
         }
     }
 
+    /// The login, if it is one.
+    #[must_use]
+    pub const fn session(&self) -> Option<SessionId> {
+        match self {
+            Self::Session(id) | Self::Cookie(id) => Some(*id),
+            Self::Key(_) | Self::Certificate(_) | Self::External(..) => None,
+        }
+    }
+
     /// The id of the session, key, certificate or subject.
     #[must_use]
     pub const fn uuid(&self) -> Uuid {
         match self {
-            Self::Session(id) => id.uuid(),
+            Self::Session(id) | Self::Cookie(id) => id.uuid(),
             Self::Key(id) => id.uuid(),
             Self::Certificate(id) => id.uuid(),
             Self::External(id, _) => id.uuid(),

@@ -119,6 +119,13 @@ impl Cors {
         fields.into_iter().flatten()
     }
 
+    /// May pages of this origin act as whoever uses the browser that shows them?
+    #[must_use]
+    pub fn trusts(&self, origin: &[u8]) -> bool {
+        let Origins::Listed(listed) = &self.origins else { return false };
+        self.allows_credentials && listed.iter().any(|known| known.as_bytes() == origin)
+    }
+
     fn allow<'a>(&'a self, origin: &'a str) -> Option<&'a str> {
         match &self.origins {
             Origins::Any => Some("*"),

@@ -36,6 +36,8 @@ pub enum Refusal {
     },
     /// A foreign page may not do this.
     CorsRefused(CorsPart),
+    /// A browser's cookie came along, and nothing shows that its user meant it.
+    Csrf(CsrfPart),
     /// The route may not be turned into a WebSocket.
     UpgradeNotAllowed,
     /// A WebSocket of another version than 13.
@@ -120,6 +122,15 @@ pub enum CorsPart {
     Header,
 }
 
+/// What shows that a request on a cookie was meant, and is missing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum CsrfPart {
+    /// A page of this host that sent it.
+    Origin,
+    /// The session's token.
+    Token,
+}
+
 /// What callers are told to wait when nobody knows how long an outage lasts.
 const OUTAGE: Duration = Duration::from_secs(5);
 /// Slots come free whenever a request ends.
@@ -131,7 +142,7 @@ const SICK: Duration = Duration::from_secs(2);
 
 impl Refusal {
     /// Every code.
-    pub const CODES: [&'static str; 36] = [
+    pub const CODES: [&'static str; 37] = [
         "malformed",
         "uri_too_long",
         "headers_too_large",
@@ -141,6 +152,7 @@ impl Refusal {
         "no_route",
         "method_not_allowed",
         "cors_refused",
+        "csrf",
         "upgrade_not_allowed",
         "websocket_version",
         "ambiguous_credentials",
@@ -200,6 +212,7 @@ impl Refusal {
             Self::NoRoute => (404, "no_route", "Not found"),
             Self::MethodNotAllowed { .. } => (405, "method_not_allowed", "Method not allowed"),
             Self::CorsRefused(_) => (403, "cors_refused", "Cross-origin request refused"),
+            Self::Csrf(_) => (403, "csrf", "Cross-site request refused"),
             Self::UpgradeNotAllowed => (403, "upgrade_not_allowed", "Upgrade not allowed"),
             Self::WebSocketVersion => (426, "websocket_version", "WebSocket version not supported"),
             Self::AmbiguousCredentials => (400, "ambiguous_credentials", "Ambiguous credentials"),
@@ -256,10 +269,14 @@ impl Refusal {
             Self::CorsRefused(CorsPart::Origin) => "Pages of this origin may not call this path.",
             Self::CorsRefused(CorsPart::Method) => "Pages of other origins may not use this method here.",
             Self::CorsRefused(CorsPart::Header) => "Pages of other origins may not send one of these headers here.",
+            Self::Csrf(CsrfPart::Origin) => {
+                "A cookie alone is not enough: a page of this host has to send the request."
+            }
+            Self::Csrf(CsrfPart::Token) => "A cookie alone is not enough: show the session's token in X-CSRF-Token.",
             Self::UpgradeNotAllowed => "WebSockets are not allowed on this path.",
             Self::WebSocketVersion => "Only version 13 of the WebSocket protocol is spoken here.",
             Self::AmbiguousCredentials => {
-                "Send exactly one credential: Authorization, X-API-Key or the WebSocket protocol `bearer.<token>`, once."
+                "Send exactly one credential: Authorization, X-API-Key, the session cookie or the WebSocket protocol `bearer.<token>`, once."
             }
             Self::MissingCredential => {
                 "Send `Authorization: Bearer <access token or API key>` or `X-API-Key: <API key>`."
@@ -320,6 +337,7 @@ impl Refusal {
             | Self::NoRoute
             | Self::MethodNotAllowed { .. }
             | Self::CorsRefused(_)
+            | Self::Csrf(_)
             | Self::UpgradeNotAllowed
             | Self::WebSocketVersion
             | Self::AmbiguousCredentials

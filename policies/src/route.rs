@@ -10,7 +10,7 @@ use std::time::Duration;
 use thiserror::Error;
 
 use crate::path::{self, PathError, normalise};
-use crate::{Cors, HostPattern, Limit, PathPattern, Permission, StepUp};
+use crate::{Cors, Csrf, HostPattern, Limit, PathPattern, Permission, StepUp};
 
 /// One entry of `routes.toml`.
 #[derive(Debug, Clone)]
@@ -45,6 +45,8 @@ pub struct Route {
     pub timeouts: Timeouts,
     /// Which foreign pages may call it; `None`: preflights are not answered here.
     pub cors: Option<Cors>,
+    /// What an unsafe request on a cookie has to show.
+    pub csrf: Csrf,
     /// Whether it may be turned into a WebSocket.
     pub websocket: bool,
     /// The longest silence of a WebSocket, both ways.
@@ -177,6 +179,7 @@ impl Route {
             max_body: None,
             timeouts: Timeouts::default(),
             cors: None,
+            csrf: Csrf::default(),
             websocket: false,
             websocket_idle: WEBSOCKET_IDLE,
             expiry_grace: EXPIRY_GRACE,

@@ -175,7 +175,8 @@ impl Store {
         .await
     }
 
-    /// Changes what an administrator may change. Disabling an account ends its sessions: they do not come back with it.
+    /// Changes what an administrator may change. Disabling an account ends its sessions: they do not come back with it. Another
+    /// role ends those that have cookies: what a browser was given for one role does not serve for another (ASVS 7.2.4).
     pub async fn change_account(
         &self,
         id: AccountId,
@@ -196,6 +197,8 @@ impl Store {
                 .rows_affected());
             let ended = if change.status == Some(Status::Disabled) {
                 tx.end_sessions_of(id, None, now).await?
+            } else if change.role.is_some() {
+                tx.end_cookies_of(id, now).await?
             } else {
                 Vec::new()
             };

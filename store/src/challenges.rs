@@ -1,12 +1,13 @@
-//! Log-ins that have yet to show a second factor: a token that says so, attempts counted, and the session that token and code buy.
+//! Log-ins that have yet to show a second factor: a token that says so, attempts counted, and the session that token and code buy; and
+//! how sure it is who sits in a session.
 
 use chrono::{DateTime, Utc};
-use identity::{AccountId, OneTimePurpose, SecretDigest};
+use identity::{AccountId, OneTimePurpose, SecretDigest, SessionId};
 use uuid::Uuid;
 
 use crate::{
-    Account, FactorProof, NewOneTime, NewSession, OneTime, SessionSeed, ShownOneTime, Store, StoreError,
-    db::{Tx, on_tx, stored},
+    Account, FactorProof, NewOneTime, NewSession, OneTime, SessionSeed, ShownOneTime, Store, StoreError, Subject,
+    db::{Tx, on, on_tx, stored},
 };
 
 /// A token for whoever has yet to show a second factor.
@@ -36,6 +37,32 @@ pub enum FactorLogin {
 // === impl Store ===
 
 impl Store {
+    /// Notes that the person behind a session has shown anew who they are, and how. Whoever keeps what is known of it hears of it;
+    /// [`StoreError::NotFound`] if it is not this account's, or has ended.
+    pub async fn reauthenticate(
+        &self,
+        account: AccountId,
+        id: SessionId,
+        amr: &str,
+        now: DateTime<Utc>,
+    ) -> Result<(), StoreError> {
+        self.bounded(async {
+            let mut tx = self.begin().await?;
+            tx.authenticate_session(id, account, amr, now).await?;
+            self.commit(tx, &[Subject::Session(id)], now).await
+        })
+        .await
+    }
+
+    /// When and how the person behind a session has last shown who they are.
+    pub async fn authentication(&self, id: SessionId) -> Result<Option<(DateTime<Utc>, String)>, StoreError> {
+        const Q: &str = "SELECT auth_time, amr FROM sessions WHERE id = $1";
+        let row: Option<(Option<DateTime<Utc>>, Option<String>)> = self
+            .bounded(async { on!(self, |pool| sqlx::query_as(Q).bind(id.uuid()).fetch_optional(pool).await) })
+            .await?;
+        Ok(row.and_then(|(at, amr)| at.map(|at| (at, amr.unwrap_or_default()))))
+    }
+
     /// Notes that somebody has yet to show a second factor.
     pub async fn challenge(
         &self,
@@ -94,8 +121,8 @@ impl Store {
                 return Ok(FactorLogin::TokenGone);
             }
             // The account before its factors, as whoever removes one takes them.
-            let SessionSeed { id, refresh, refresh_expires_at, origin } = seed;
-            tx.insert_session(&NewSession { id, account, refresh, now, refresh_expires_at, origin }).await?;
+            let SessionSeed { id, proof: session, origin } = seed;
+            tx.insert_session(&NewSession { id, account, proof: session, now, origin }).await?;
             if !tx.use_factor(account.id, proof, now).await? {
                 return Ok(FactorLogin::Used);
             }

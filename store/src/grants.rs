@@ -15,9 +15,11 @@ pub struct GrantFacts {
     pub account: Account,
     /// When the session was ended or the key revoked.
     pub ended_at: Option<DateTime<Utc>>,
-    /// When the key ends by itself.
+    /// When the key or cookie ends by itself.
     pub expires_at: Option<DateTime<Utc>>,
-    /// The SHA-256 of the key.
+    /// When the cookie ends unless it is used before.
+    pub idle_until: Option<DateTime<Utc>>,
+    /// The SHA-256 of the key or cookie.
     pub digest: Option<SecretDigest>,
     /// What the key is restricted to.
     pub scopes: Option<Vec<String>>,
@@ -48,6 +50,18 @@ struct SessionRow {
 }
 
 #[derive(FromRow)]
+struct CookieRow {
+    #[sqlx(flatten)]
+    account: AccountRow,
+    ended_at: Option<DateTime<Utc>>,
+    digest: Vec<u8>,
+    idle_until: DateTime<Utc>,
+    ends_at: DateTime<Utc>,
+    auth_time: Option<DateTime<Utc>>,
+    amr: Option<String>,
+}
+
+#[derive(FromRow)]
 struct KeyRow {
     #[sqlx(flatten)]
     account: AccountRow,
@@ -71,12 +85,29 @@ impl Store {
             account: row.account.into(),
             ended_at: row.ended_at,
             expires_at: None,
+            idle_until: None,
             digest: None,
             scopes: None,
-            authentication: row.auth_time.map(|at| Authentication {
-                at: at.timestamp(),
-                assurance: Assurance::of_methods(row.amr.as_deref().unwrap_or_default()),
-            }),
+            authentication: authentication(row.auth_time, row.amr.as_deref()),
+        }))
+    }
+
+    /// The session of that id that has a cookie, with its account.
+    pub async fn cookie_grant(&self, id: SessionId) -> Result<Option<GrantFacts>, StoreError> {
+        const Q: &str = "SELECT a.id, a.email, a.name, a.role, a.tier, a.status, a.tenant_id, a.is_verified, a.avatar_url, a.created_at, \
+                         a.updated_at, s.ended_at, c.digest, c.idle_until, c.ends_at, s.auth_time, s.amr FROM session_cookies c \
+                         JOIN sessions s ON s.id = c.session_id JOIN accounts a ON a.id = s.account_id WHERE c.session_id = $1";
+        let row: Option<CookieRow> = self
+            .bounded(async { on!(self, |pool| sqlx::query_as(Q).bind(id.uuid()).fetch_optional(pool).await) })
+            .await?;
+        Ok(row.map(|row| GrantFacts {
+            account: row.account.into(),
+            ended_at: row.ended_at,
+            expires_at: Some(row.ends_at),
+            idle_until: Some(row.idle_until),
+            digest: SecretDigest::from_slice(&row.digest),
+            scopes: None,
+            authentication: authentication(row.auth_time, row.amr.as_deref()),
         }))
     }
 
@@ -91,11 +122,17 @@ impl Store {
             account: row.account.into(),
             ended_at: row.revoked_at,
             expires_at: row.expires_at,
+            idle_until: None,
             digest: SecretDigest::from_slice(&row.digest),
             scopes: row.scopes.map(|scopes| scopes.0),
             authentication: None,
         }))
     }
+}
+
+fn authentication(at: Option<DateTime<Utc>>, amr: Option<&str>) -> Option<Authentication> {
+    let assurance = Assurance::of_methods(amr.unwrap_or_default());
+    at.map(|at| Authentication { at: at.timestamp(), assurance })
 }
 
 // === impl GrantFacts ===
@@ -104,7 +141,15 @@ impl GrantFacts {
     /// An account whose owner somebody else vouches for.
     #[must_use]
     pub const fn of_account(account: Account) -> Self {
-        Self { account, ended_at: None, expires_at: None, digest: None, scopes: None, authentication: None }
+        Self {
+            account,
+            ended_at: None,
+            expires_at: None,
+            idle_until: None,
+            digest: None,
+            scopes: None,
+            authentication: None,
+        }
     }
 
     /// May it be used now? That the account is disabled is said first: it is why its sessions have ended.
@@ -114,7 +159,7 @@ impl GrantFacts {
             Standing::AccountDisabled
         } else if self.ended_at.is_some() {
             Standing::Ended
-        } else if self.expires_at.is_some_and(|at| at <= now) {
+        } else if self.expires_at.into_iter().chain(self.idle_until).any(|at| at <= now) {
             Standing::Expired
         } else {
             Standing::Live

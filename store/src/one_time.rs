@@ -247,8 +247,8 @@ impl Store {
                 self.commit(tx, &[Subject::Account(account.id)], now).await?;
                 return Ok(Some(LinkLogin::Challenged(account)));
             }
-            let SessionSeed { id, refresh, refresh_expires_at, origin } = seed;
-            let session = NewSession { id, account: &account, refresh, now, refresh_expires_at, origin };
+            let SessionSeed { id, proof, origin } = seed;
+            let session = NewSession { id, account: &account, proof, now, origin };
             tx.insert_session(&session).await?;
             self.commit(tx, &[Subject::Account(account.id)], now).await?;
             Ok::<_, StoreError>(Some(LinkLogin::Opened(account)))

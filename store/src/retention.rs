@@ -24,7 +24,11 @@ const ENDED_SESSIONS: &str = "DELETE FROM sessions WHERE id IN (SELECT id FROM s
 
 /// Sessions that nobody ended and that nobody can go on with.
 const LAPSED_SESSIONS: &str = "DELETE FROM sessions WHERE id IN (SELECT id FROM sessions WHERE created_at < $1 \
-     AND NOT EXISTS (SELECT 1 FROM refresh_tokens WHERE session_id = sessions.id) LIMIT $2)";
+     AND NOT EXISTS (SELECT 1 FROM refresh_tokens WHERE session_id = sessions.id) \
+     AND NOT EXISTS (SELECT 1 FROM session_cookies WHERE session_id = sessions.id) LIMIT $2)";
+
+const COOKIES: &str = "DELETE FROM session_cookies WHERE session_id IN \
+     (SELECT session_id FROM session_cookies WHERE ends_at < $1 LIMIT $2)";
 
 const ENDED_MAILS: &str = "DELETE FROM outbox WHERE id IN (SELECT id FROM outbox WHERE ended_at < $1 LIMIT $2)";
 
@@ -46,6 +50,7 @@ impl Store {
     /// Deletes sessions that were over before `before`, with their refresh tokens; says how many.
     pub async fn forget_sessions(&self, before: DateTime<Utc>) -> Result<u64, StoreError> {
         self.forget(REFRESH_TOKENS, before).await?;
+        self.forget(COOKIES, before).await?;
         Ok(self.forget(ENDED_SESSIONS, before).await? + self.forget(LAPSED_SESSIONS, before).await?)
     }
 

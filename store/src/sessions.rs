@@ -8,7 +8,7 @@ use sqlx::FromRow;
 use uuid::Uuid;
 
 use crate::{
-    Account, Status, Store, StoreError, Subject,
+    Account, CookieTerms, Status, Store, StoreError, Subject,
     db::{Tx, later, on, on_tx, stored},
 };
 
@@ -18,12 +18,10 @@ pub struct NewSession<'a> {
     pub id: SessionId,
     /// Whose it is, as it was when its owner was checked.
     pub account: &'a Account,
-    /// Its first refresh token: id and digest.
-    pub refresh: (Uuid, SecretDigest),
+    /// What it is gone on with.
+    pub proof: Proof,
     /// The time.
     pub now: DateTime<Utc>,
-    /// When that refresh token expires.
-    pub refresh_expires_at: DateTime<Utc>,
     /// Where it begins.
     pub origin: Origin<'a>,
 }
@@ -32,12 +30,24 @@ pub struct NewSession<'a> {
 pub struct SessionSeed<'a> {
     /// Its id.
     pub id: SessionId,
-    /// Its first refresh token: id and digest.
-    pub refresh: (Uuid, SecretDigest),
-    /// When that refresh token expires.
-    pub refresh_expires_at: DateTime<Utc>,
+    /// What it is gone on with.
+    pub proof: Proof,
     /// Where it begins.
     pub origin: Origin<'a>,
+}
+
+/// What a session is gone on with.
+#[derive(Clone, Copy)]
+pub enum Proof {
+    /// Its first refresh token.
+    Refresh {
+        /// Its id and digest.
+        token: (Uuid, SecretDigest),
+        /// When it expires.
+        expires_at: DateTime<Utc>,
+    },
+    /// A browser's cookie.
+    Cookie(CookieTerms),
 }
 
 /// Where a session begins.
@@ -136,7 +146,8 @@ impl Store {
     ) -> Result<Vec<SessionRecord>, StoreError> {
         const Q: &str = "SELECT id, created_at, last_seen_at, address, user_agent, method FROM sessions \
                          WHERE account_id = $1 AND ended_at IS NULL AND EXISTS \
-                         (SELECT 1 FROM refresh_tokens WHERE session_id = sessions.id AND expires_at > $2) ORDER BY id DESC";
+                         (SELECT 1 FROM refresh_tokens WHERE session_id = sessions.id AND expires_at > $2 UNION ALL \
+                         SELECT 1 FROM session_cookies WHERE session_id = sessions.id AND idle_until > $2 AND ends_at > $2) ORDER BY id DESC";
         let rows: Vec<Row> = self
             .bounded(async {
                 on!(self, |pool| sqlx::query_as(Q).bind(account.uuid()).bind(stored(now)).fetch_all(pool).await)
@@ -168,32 +179,6 @@ impl Store {
             self.commit(tx, &[Subject::Session(id)], now).await
         })
         .await
-    }
-
-    /// Notes that the person behind a session has shown anew who they are, and how. Whoever keeps what is known of it hears of it;
-    /// [`StoreError::NotFound`] if it is not this account's, or has ended.
-    pub async fn reauthenticate(
-        &self,
-        account: AccountId,
-        id: SessionId,
-        amr: &str,
-        now: DateTime<Utc>,
-    ) -> Result<(), StoreError> {
-        self.bounded(async {
-            let mut tx = self.begin().await?;
-            tx.authenticate_session(id, account, amr, now).await?;
-            self.commit(tx, &[Subject::Session(id)], now).await
-        })
-        .await
-    }
-
-    /// When and how the person behind a session has last shown who they are.
-    pub async fn authentication(&self, id: SessionId) -> Result<Option<(DateTime<Utc>, String)>, StoreError> {
-        const Q: &str = "SELECT auth_time, amr FROM sessions WHERE id = $1";
-        let row: Option<(Option<DateTime<Utc>>, Option<String>)> = self
-            .bounded(async { on!(self, |pool| sqlx::query_as(Q).bind(id.uuid()).fetch_optional(pool).await) })
-            .await?;
-        Ok(row.and_then(|(at, amr)| at.map(|at| (at, amr.unwrap_or_default()))))
     }
 
     /// Ends an account's sessions but perhaps one; says how many.
@@ -283,7 +268,10 @@ impl Tx {
             self.account(account.id).await?.ok_or(StoreError::NotFound)?;
             return Err(StoreError::Conflict("the account was changed at the same moment; try again"));
         }
-        self.add_refresh_token(new.id, &new.refresh, new.now, new.refresh_expires_at).await
+        match &new.proof {
+            Proof::Refresh { token, expires_at } => self.add_refresh_token(new.id, token, new.now, *expires_at).await,
+            Proof::Cookie(terms) => self.add_cookie(new.id, terms).await,
+        }
     }
 
     pub(crate) async fn authenticate_session(

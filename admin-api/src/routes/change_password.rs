@@ -5,8 +5,8 @@
 
 use std::sync::Arc;
 
-use axum::{Json, extract::State};
-use identity::{Grant, Password, SecretText, Verdict};
+use axum::{Json, extract::State, http::HeaderMap};
+use identity::{Password, SecretText, Verdict};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
@@ -44,7 +44,7 @@ pub(crate) async fn change_password(
     State(office): State<Arc<Office>>,
     Allowed { caller, .. }: Allowed<ManageAccount>,
     Body(request): Body<ChangePassword>,
-) -> Result<Json<Done>, ApiError> {
+) -> Result<(HeaderMap, Json<Done>), ApiError> {
     let account = office.store.account(caller.0.account).await?.ok_or(ApiError::CallerGone)?;
     let about = [account.email.as_str(), account.name.as_deref().unwrap_or_default()];
     let (old, new) = request.parse(&office.settings, &about)?;
@@ -54,12 +54,10 @@ pub(crate) async fn change_password(
         return Err(ApiError::WrongPassword);
     }
     let hash = office.hash_new("new_password", new, &about).await?;
-    let keep = match caller.0.grant {
-        Grant::Session(session) => Some(session),
-        Grant::Key(_) | Grant::Certificate(_) | Grant::External(..) => None,
-    };
+    let keep = caller.0.grant.session();
     office.store.set_password(account, &checked, hash, keep, office.now()).await?;
-    Ok(Json(Done { message: "password changed; all other sessions have ended" }))
+    let cookies = office.another_cookie(caller.0.grant).await?;
+    Ok((cookies, Json(Done { message: "password changed; all other sessions have ended" })))
 }
 
 // === impl ChangePassword ===

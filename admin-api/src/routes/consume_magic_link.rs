@@ -6,17 +6,16 @@
 use std::sync::Arc;
 
 use axum::{Json, extract::State, http::HeaderMap};
-use identity::{OneTimePurpose, OneTimeToken, SecretText, SessionId};
+use identity::{OneTimePurpose, OneTimeToken, SecretText};
 use serde::Deserialize;
 use store::{LinkLogin, SessionSeed, ShownOneTime};
 use utoipa::ToSchema;
-use uuid::Uuid;
 
 use super::verify_email::shown;
 use crate::{
     body::Body,
     error::ApiError,
-    issue::{TokenPair, fresh_refresh_token},
+    issue::{Begun, Fresh, SessionKind},
     office::Office,
     second_factor::First,
     visitor::{Device, Visitor},
@@ -28,13 +27,16 @@ use crate::{
 pub(crate) struct ConsumeLink {
     #[schema(value_type = String, format = Password)]
     token: SecretText,
+    /// `cookie`: the answer gives the browser a cookie, and no tokens.
+    #[serde(default)]
+    session: SessionKind,
 }
 
 /// Logs in with a link. Needs the cookie of the answer to `POST /auth/magic-link`.
 #[utoipa::path(
     post, path = "/auth/magic-link/consume", tag = "auth", request_body = ConsumeLink,
     responses(
-        (status = 200, description = "A session", body = TokenPair),
+        (status = 200, description = "A session", body = Begun),
         (status = 400, description = "`invalid_link`: the token is unknown, used, expired, for something else, or another browser's"),
         (status = 403, description = "`mfa_required`: the link is used up, and the problem's `mfa_token` buys the session with a code of one of its `methods`"),
     )
@@ -43,33 +45,43 @@ pub(crate) async fn consume_magic_link(
     State(office): State<Arc<Office>>,
     Ok(visitor): Result<Visitor, std::convert::Infallible>,
     Body(request): Body<ConsumeLink>,
-) -> Result<(HeaderMap, Json<TokenPair>), ApiError> {
-    let device = visitor.known_device();
-    let pair = log_in(&office, &visitor, &device, request.token.expose()).await;
-    office.metrics.login(match &pair {
-        Ok(_) => "link",
-        Err(ApiError::MfaRequired(_)) => "mfa_required",
-        Err(_) => "link_refused",
-    });
-    Ok((device.headers(), Json(pair?)))
+) -> Result<(HeaderMap, Json<Begun>), ApiError> {
+    let (cookies, begun) = log_in(&office, &visitor, request.token.expose(), request.session).await?;
+    Ok((cookies, Json(begun)))
 }
 
-async fn log_in(office: &Office, visitor: &Visitor, device: &Device, token: &str) -> Result<TokenPair, ApiError> {
+/// Logs in with a link, for programs and for the page alike.
+pub(crate) async fn log_in(
+    office: &Office,
+    visitor: &Visitor,
+    token: &str,
+    kind: SessionKind,
+) -> Result<(HeaderMap, Begun), ApiError> {
+    let device = visitor.known_device();
+    let begun = open(office, visitor, &device, token, kind).await;
+    office.metrics.login(if begun.is_ok() { "link" } else { "link_refused" });
+    let (cookies, begun) = begun?;
+    office.leave_behind(visitor).await;
+    Ok((device.beside(cookies), begun))
+}
+
+async fn open(
+    office: &Office,
+    visitor: &Visitor,
+    device: &Device,
+    token: &str,
+    kind: SessionKind,
+) -> Result<(HeaderMap, Begun), ApiError> {
     let token = OneTimeToken::parse(token).map_err(|_| ApiError::LinkRefused)?;
     // A browser that is not known has asked for nothing.
     let binding = visitor.device().ok_or(ApiError::LinkRefused)?;
     let shown = ShownOneTime { binding: Some(binding), ..shown(&token, OneTimePurpose::MagicLink) };
-    let (now, id, refresh) = (office.now(), SessionId::new(Uuid::now_v7()), fresh_refresh_token());
+    let (now, fresh) = (office.now(), Fresh::new(kind));
     let origin = visitor.origin(device, "magic_link");
-    let seed = SessionSeed {
-        id,
-        refresh: (refresh.id(), refresh.digest()),
-        refresh_expires_at: now + office.settings.refresh_ttl,
-        origin,
-    };
+    let seed = SessionSeed { id: fresh.id, proof: fresh.proof(office, now), origin };
     let challenge = office.fresh_challenge(First::MagicLink, now);
     match office.store.log_in_by(&shown, office.confirmed(), seed, &challenge.seed, now).await? {
-        Some(LinkLogin::Opened(account)) => Ok(office.pair(account, id, &refresh, now)),
+        Some(LinkLogin::Opened(account)) => Ok(office.begun(account, fresh, now)),
         Some(LinkLogin::Challenged(account)) => Err(challenge.said(&office.store.factors(account.id).await?)),
         None => Err(ApiError::LinkRefused),
     }

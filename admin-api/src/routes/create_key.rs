@@ -6,7 +6,7 @@ use axum::{Json, extract::State, http::StatusCode};
 use chrono::{DateTime, TimeDelta, Utc};
 use identity::{ApiKey, KeyId};
 use serde::Deserialize;
-use store::NewKey;
+use store::{KeyRecord, NewKey};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
@@ -28,13 +28,13 @@ const DAYS: std::ops::RangeInclusive<i64> = 1..=3650;
 #[serde(deny_unknown_fields)]
 pub(crate) struct CreateKey {
     /// For the person who manages keys; 100 characters at most.
-    name: String,
+    pub(crate) name: String,
     /// Permissions that the key is limited to, such as `agents:publish`, `agents:*` or `*`. Left out: whatever the
     /// account's role may do, or the scopes of the key that makes this one.
-    scopes: Option<Vec<String>>,
+    pub(crate) scopes: Option<Vec<String>>,
     /// 1 to 3650. Left out: until it is deleted.
     #[schema(minimum = 1, maximum = 3650)]
-    expires_in_days: Option<i64>,
+    pub(crate) expires_in_days: Option<i64>,
 }
 
 struct Wanted {
@@ -57,13 +57,23 @@ pub(crate) async fn create_key(
     Allowed { caller, .. }: Allowed<ManageAccount>,
     Body(request): Body<CreateKey>,
 ) -> Result<(StatusCode, Json<NewlyMade>), ApiError> {
+    let (key, record) = make(&office, &caller, request).await?;
+    Ok((StatusCode::CREATED, Json(NewlyMade::new(&key, record))))
+}
+
+/// Makes a key, for programs and for the page alike.
+pub(crate) async fn make(
+    office: &Office,
+    caller: &Caller,
+    request: CreateKey,
+) -> Result<(ApiKey, KeyRecord), ApiError> {
     let wanted = request.parse()?;
     let scopes = caller.hand_out(wanted.scopes)?;
     let now = office.now();
-    let (key, new) = fresh_key(&caller, wanted.name, scopes, wanted.lifetime.map(|lifetime| now + lifetime), now);
+    let (key, new) = fresh_key(caller, wanted.name, scopes, wanted.lifetime.map(|lifetime| now + lifetime), now);
     trail::about(new.id.uuid());
     let record = office.store.create_key(new).await?;
-    Ok((StatusCode::CREATED, Json(NewlyMade::new(&key, record))))
+    Ok((key, record))
 }
 
 /// A key and what the store is told of it: everything but the key.

@@ -10,7 +10,7 @@ use identity::KeyId;
 use store::StoreError;
 
 use crate::{
-    caller::{Allowed, ManageAccount},
+    caller::{Allowed, Caller, ManageAccount},
     error::ApiError,
     office::Office,
 };
@@ -33,13 +33,17 @@ pub(crate) async fn delete_key(
     Allowed { caller, .. }: Allowed<ManageAccount>,
     Path(id): Path<String>,
 ) -> Result<StatusCode, ApiError> {
+    delete(&office, &caller, &id).await.map(|()| StatusCode::NO_CONTENT)
+}
+
+/// Deletes a key of the caller's that a path names.
+pub(crate) async fn delete(office: &Office, caller: &Caller, id: &str) -> Result<(), ApiError> {
     let id: KeyId = id.parse().map_err(|_| NO_KEY)?;
     let records = office.store.list_keys(caller.0.account).await?;
     let key = records.into_iter().find(|record| record.id == id).ok_or(NO_KEY)?;
     // Scopes never change, so what is deleted is what was looked at.
     caller.demand_scopes(key.scopes.as_deref())?;
-    office.store.revoke_key(caller.0.account, id, office.now()).await.map_err(no_key)?;
-    Ok(StatusCode::NO_CONTENT)
+    office.store.revoke_key(caller.0.account, id, office.now()).await.map_err(no_key)
 }
 
 /// Somebody else's key is no key.

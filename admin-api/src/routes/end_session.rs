@@ -6,7 +6,7 @@ use axum::{
     extract::{Path, State},
     http::StatusCode,
 };
-use identity::SessionId;
+use identity::{Principal, SessionId};
 use store::StoreError;
 
 use crate::{
@@ -31,9 +31,14 @@ pub(crate) async fn end_session(
     Allowed { caller, .. }: Allowed<ManageAccount>,
     Path(id): Path<String>,
 ) -> Result<StatusCode, ApiError> {
+    end(&office, &caller.0, &id).await.map(|()| StatusCode::NO_CONTENT)
+}
+
+/// Ends a session of the caller's that a path names.
+pub(crate) async fn end(office: &Office, caller: &Principal, id: &str) -> Result<(), ApiError> {
     let id: SessionId = id.parse().map_err(|_| NO_SESSION)?;
-    match office.store.end_session_of(caller.0.account, id, office.now()).await {
-        Ok(()) => Ok(StatusCode::NO_CONTENT),
+    match office.store.end_session_of(caller.account, id, office.now()).await {
+        Ok(()) => Ok(()),
         // Somebody else's session is no session.
         Err(StoreError::NotFound) => Err(NO_SESSION),
         Err(error) => Err(error.into()),

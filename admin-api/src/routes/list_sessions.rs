@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use axum::{Json, extract::State};
 use chrono::{DateTime, Utc};
-use identity::Grant;
 use serde::Serialize;
 use store::SessionRecord;
 use utoipa::ToSchema;
@@ -58,7 +57,7 @@ impl Session {
     pub(crate) fn of(record: SessionRecord, caller: &Caller) -> Self {
         Self {
             id: record.id.uuid(),
-            current: caller.0.grant == Grant::Session(record.id),
+            current: caller.0.grant.session() == Some(record.id),
             device: record.user_agent,
             address: record.address,
             method: record.method,

@@ -13,7 +13,13 @@ use store::{Account, Status};
 use utoipa::ToSchema;
 
 use crate::{
-    attempt::Attempt, body::Body, error::ApiError, form::Form, issue::TokenPair, office::Office, visitor::Visitor,
+    attempt::Attempt,
+    body::Body,
+    error::ApiError,
+    form::Form,
+    issue::{Begun, SessionKind},
+    office::Office,
+    visitor::Visitor,
 };
 
 /// Who logs in.
@@ -21,16 +27,19 @@ use crate::{
 #[serde(deny_unknown_fields)]
 pub(crate) struct Login {
     #[schema(format = Email, example = "user@example.com")]
-    email: String,
+    pub(crate) email: String,
     #[schema(value_type = String, format = Password, max_length = 1024)]
-    password: SecretText,
+    pub(crate) password: SecretText,
+    /// `cookie`: the answer gives the browser a cookie, and no tokens.
+    #[serde(default)]
+    pub(crate) session: SessionKind,
 }
 
 /// Logs in.
 #[utoipa::path(
     post, path = "/auth/login", tag = "auth", request_body = Login,
     responses(
-        (status = 200, description = "A session", body = TokenPair),
+        (status = 200, description = "A session", body = Begun),
         (status = 401, description = "`invalid_credentials`: unknown account or wrong password"),
         (status = 403, description = "`mfa_required`: the password is right, and the problem's `mfa_token` buys the session with a code of one of its `methods`; `account_disabled` or `email_unverified`: it is right and does not serve"),
         (status = 429, description = "`login_locked`: too many failed logins; see `Retry-After`"),
@@ -41,9 +50,30 @@ pub(crate) async fn login(
     State(office): State<Arc<Office>>,
     Ok(visitor): Result<Visitor, std::convert::Infallible>,
     Body(request): Body<Login>,
-) -> Result<(HeaderMap, Json<TokenPair>), ApiError> {
+) -> Result<(HeaderMap, Json<Begun>), ApiError> {
+    let (cookies, begun) = log_in(&office, &visitor, &request).await?;
+    Ok((cookies, Json(begun)))
+}
+
+/// Logs in, for programs and for the page alike.
+pub(crate) async fn log_in(
+    office: &Office,
+    visitor: &Visitor,
+    request: &Login,
+) -> Result<(HeaderMap, Begun), ApiError> {
     let (email, password) = request.parse()?;
-    let attempt = Attempt::begin(&office, &visitor, &email).await.inspect_err(|error| {
+    let account = check(office, visitor, &email, password).await?;
+    let device = visitor.known_device();
+    let origin = visitor.origin(&device, "password");
+    let (cookies, begun) = office.open_session(account, origin, request.session, office.now()).await?;
+    office.leave_behind(visitor).await;
+    office.metrics.login("ok");
+    Ok((device.beside(cookies), begun))
+}
+
+/// Whose password is it? Whoever knows it may be told why it does not serve.
+async fn check(office: &Office, visitor: &Visitor, email: &Email, password: Password) -> Result<Account, ApiError> {
+    let attempt = Attempt::begin(office, visitor, email).await.inspect_err(|error| {
         if matches!(error, ApiError::Locked(_)) {
             office.metrics.login("locked");
         }
@@ -52,13 +82,13 @@ pub(crate) async fn login(
     let verdict = office.hashing.verify(&password, hash).await?;
     let Some(account) = account.filter(|_| verdict != Verdict::Mismatch) else {
         office.metrics.login("refused");
-        attempt.failed(&office).await?;
+        attempt.failed(office).await?;
         return Err(ApiError::InvalidCredentials);
     };
     // Whoever has a second factor is not in yet: that a password is right forgives no wrong codes.
     let has_factor = attempt.facts.as_ref().is_some_and(|facts| facts.has_factor);
     if !has_factor {
-        attempt.succeeded(&office).await;
+        attempt.succeeded(office).await;
     }
     if account.status == Status::Disabled {
         office.metrics.login("disabled");
@@ -69,16 +99,13 @@ pub(crate) async fn login(
         return Err(ApiError::EmailUnverified);
     }
     if verdict == Verdict::MatchNeedsRehash {
-        rehash(&office, &account, password).await;
+        rehash(office, &account, password).await;
     }
     if has_factor {
         office.metrics.login("mfa_required");
         return Err(office.challenge(&account, email.normalised()).await?);
     }
-    let device = visitor.known_device();
-    let pair = office.open_session(account, visitor.origin(&device, "password"), office.now()).await?;
-    office.metrics.login("ok");
-    Ok((device.headers(), Json(pair)))
+    Ok(account)
 }
 
 /// Replaces a hash of an older kind or cost. The login does not depend on it: the next one tries again.

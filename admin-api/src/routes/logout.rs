@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use axum::{Json, extract::State};
-use identity::Grant;
+use axum::{Json, extract::State, http::HeaderMap};
+use identity::{Grant, Principal};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -23,8 +23,17 @@ pub(crate) struct Done {
         (status = 409, description = "`no_session`: an API key has none"),
     )
 )]
-pub(crate) async fn logout(State(office): State<Arc<Office>>, Caller(caller): Caller) -> Result<Json<Done>, ApiError> {
-    let Grant::Session(session) = caller.grant else { return Err(ApiError::NoSession) };
+pub(crate) async fn logout(
+    State(office): State<Arc<Office>>,
+    Caller(caller): Caller,
+) -> Result<(HeaderMap, Json<Done>), ApiError> {
+    let cookies = end(&office, &caller).await?;
+    Ok((cookies, Json(Done { message: "logged out" })))
+}
+
+/// Ends the caller's session; gives what takes its cookie away from the browser, if it has one.
+pub(crate) async fn end(office: &Office, caller: &Principal) -> Result<HeaderMap, ApiError> {
+    let session = caller.grant.session().ok_or(ApiError::NoSession)?;
     office.store.end_session(session, office.now()).await?;
-    Ok(Json(Done { message: "logged out" }))
+    Ok(if let Grant::Cookie(_) = caller.grant { office.no_cookie() } else { HeaderMap::new() })
 }

@@ -30,9 +30,15 @@ pub(crate) async fn magic_link(
     Ok(visitor): Result<Visitor, std::convert::Infallible>,
     Body(request): Body<ForAddress>,
 ) -> Result<(StatusCode, HeaderMap, Json<Done>), ApiError> {
+    let cookies = ask(&office, &visitor, &request).await?;
+    let message = "if there is an account with this address, a mail is on its way";
+    Ok((StatusCode::ACCEPTED, cookies, Json(Done { message })))
+}
+
+/// Asks, for programs and for the page alike; gives what the browser is known by from now on.
+pub(crate) async fn ask(office: &Office, visitor: &Visitor, request: &ForAddress) -> Result<HeaderMap, ApiError> {
     let address = request.address()?;
     let device = visitor.known_device();
     office.wish(Letter::MagicLink, &address, &Said::bound_to(device.digest)).await?;
-    let message = "if there is an account with this address, a mail is on its way";
-    Ok((StatusCode::ACCEPTED, device.headers(), Json(Done { message })))
+    Ok(device.headers())
 }

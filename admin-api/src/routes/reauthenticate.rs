@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use axum::{Json, extract::State};
 use chrono::{DateTime, Utc};
-use identity::Assurance;
+use identity::{Assurance, Grant};
 use serde::Serialize;
 use store::StoreError;
 use utoipa::ToSchema;
@@ -17,7 +17,9 @@ use crate::{body::Body, caller::Caller, error::ApiError, office::Office, proof::
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Reauthenticated {
     /// Show it as `Authorization: Bearer …`.
-    access_token: String,
+    /// Not where the session is a cookie, which goes on as it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    access_token: Option<String>,
     /// Always `bearer`.
     token_type: &'static str,
     /// Seconds until the access token expires.
@@ -44,6 +46,7 @@ pub(crate) async fn reauthenticate(
     Ok(visitor): Result<Visitor, std::convert::Infallible>,
     Body(proof): Body<Proof>,
 ) -> Result<Json<Reauthenticated>, ApiError> {
+    let is_token = matches!(caller.0.grant, Grant::Session(_));
     let proved = proof.anew(&caller, &visitor, &office).await?;
     let now = office.now();
     match office.store.reauthenticate(proved.account.id, proved.session, &proved.amr, now).await {
@@ -51,7 +54,7 @@ pub(crate) async fn reauthenticate(
         done => done?,
     }
     Ok(Json(Reauthenticated {
-        access_token: office.access_token(proved.account.id, proved.session, now),
+        access_token: is_token.then(|| office.access_token(proved.account.id, proved.session, now)),
         token_type: "bearer",
         expires_in: office.settings.access_ttl.as_secs(),
         auth_time: now,

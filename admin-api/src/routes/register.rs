@@ -24,7 +24,7 @@ use crate::{
     body::Body,
     error::ApiError,
     form::Form,
-    issue::TokenPair,
+    issue::{Begun, SessionKind},
     mail::{self, Letter, Said},
     office::{Office, Registration, Settings},
     visitor::Visitor,
@@ -36,15 +36,26 @@ use crate::{
 pub(crate) struct Register {
     /// Unique, however it is written: compared after NFKC and case folding.
     #[schema(format = Email, example = "user@example.com")]
-    email: String,
+    pub(crate) email: String,
     #[schema(value_type = String, format = Password, max_length = 1024)]
-    password: SecretText,
+    pub(crate) password: SecretText,
     /// The person's name, 100 characters at most.
-    name: Option<String>,
+    pub(crate) name: Option<String>,
     /// Another word for `name`.
-    full_name: Option<String>,
+    pub(crate) full_name: Option<String>,
     /// The organisation that the account founds, 100 characters at most.
-    tenant_name: Option<String>,
+    pub(crate) tenant_name: Option<String>,
+    /// `cookie`: the answer gives the browser a cookie, and no tokens.
+    #[serde(default)]
+    pub(crate) session: SessionKind,
+}
+
+/// What has come of it.
+pub(crate) enum Registered {
+    /// The account is there and logged in; the cookies are for the browser.
+    LoggedIn(HeaderMap, Box<Begun>),
+    /// A mail says the rest.
+    OnItsWay,
 }
 
 struct Newcomer {
@@ -58,7 +69,7 @@ struct Newcomer {
 #[utoipa::path(
     post, path = "/auth/register", tag = "auth", request_body = Register,
     responses(
-        (status = 201, description = "The account, logged in", body = TokenPair),
+        (status = 201, description = "The account, logged in", body = Begun),
         (status = 202, description = "A mail is on its way, whatever the address", body = Done),
         (status = 409, description = "`email_taken`: there is an account with this address. Never where registration is `verified`"),
         (status = 503, description = "`busy`: too many passwords are being hashed; see `Retry-After`"),
@@ -69,22 +80,41 @@ pub(crate) async fn register(
     Ok(visitor): Result<Visitor, std::convert::Infallible>,
     Body(request): Body<Register>,
 ) -> Result<Response, ApiError> {
+    Ok(match take_in(&office, &visitor, request).await? {
+        Registered::LoggedIn(cookies, begun) => (StatusCode::CREATED, cookies, Json(begun)).into_response(),
+        Registered::OnItsWay => {
+            let done = Done { message: "a mail is on its way; the address has to be confirmed" };
+            (StatusCode::ACCEPTED, Json(done)).into_response()
+        }
+    })
+}
+
+/// Takes a newcomer in, for programs and for the page alike.
+pub(crate) async fn take_in(office: &Office, visitor: &Visitor, request: Register) -> Result<Registered, ApiError> {
+    let kind = request.session;
     let newcomer = request.parse(&office.settings)?;
     match office.settings.accounts.registration {
-        Registration::Immediate => at_once(&office, &visitor, newcomer).await,
-        Registration::Verified => when_confirmed(&office, newcomer).await,
+        Registration::Immediate => at_once(office, visitor, newcomer, kind).await,
+        Registration::Verified => when_confirmed(office, newcomer).await,
     }
 }
 
-async fn at_once(office: &Office, visitor: &Visitor, newcomer: Newcomer) -> Result<Response, ApiError> {
+async fn at_once(
+    office: &Office,
+    visitor: &Visitor,
+    newcomer: Newcomer,
+    kind: SessionKind,
+) -> Result<Registered, ApiError> {
     let account = make_account(office, newcomer).await?;
     let now = office.now();
     if !office.settings.accounts.unverified_may_log_in {
-        return Ok(on_its_way());
+        return Ok(Registered::OnItsWay);
     }
     let device = visitor.known_device();
-    let pair = office.open_session(account, visitor.origin(&device, "registration"), now).await?;
-    Ok((StatusCode::CREATED, device.headers(), Json(pair)).into_response())
+    let origin = visitor.origin(&device, "registration");
+    let (cookies, begun) = office.open_session(account, origin, kind, now).await?;
+    office.leave_behind(visitor).await;
+    Ok(Registered::LoggedIn(device.beside(cookies), Box::new(begun)))
 }
 
 async fn make_account(office: &Office, newcomer: Newcomer) -> Result<Account, ApiError> {
@@ -115,7 +145,7 @@ async fn make_account(office: &Office, newcomer: Newcomer) -> Result<Account, Ap
 }
 
 /// Looks nothing up.
-async fn when_confirmed(office: &Office, newcomer: Newcomer) -> Result<Response, ApiError> {
+async fn when_confirmed(office: &Office, newcomer: Newcomer) -> Result<Registered, ApiError> {
     let password_hash = newcomer.hash(office).await?;
     let registration = mail::Registration {
         email: newcomer.email.as_str().to_owned(),
@@ -125,12 +155,7 @@ async fn when_confirmed(office: &Office, newcomer: Newcomer) -> Result<Response,
     };
     office.wish(Letter::Register, newcomer.email.normalised(), &Said::registration(registration)).await?;
     office.metrics.registration("begun");
-    Ok(on_its_way())
-}
-
-fn on_its_way() -> Response {
-    let done = Done { message: "a mail is on its way; the address has to be confirmed" };
-    (StatusCode::ACCEPTED, HeaderMap::new(), Json(done)).into_response()
+    Ok(Registered::OnItsWay)
 }
 
 // === impl Newcomer ===

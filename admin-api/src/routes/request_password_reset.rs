@@ -23,8 +23,14 @@ pub(crate) async fn request_password_reset(
     State(office): State<Arc<Office>>,
     Body(request): Body<ForAddress>,
 ) -> Result<(StatusCode, Json<Done>), ApiError> {
+    ask(&office, &request).await?;
+    Ok((StatusCode::ACCEPTED, Json(Done { message: "if there is an account with this address, a mail is on its way" })))
+}
+
+/// Asks, for programs and for the page alike.
+pub(crate) async fn ask(office: &Office, request: &ForAddress) -> Result<(), ApiError> {
     let address = request.address()?;
     office.wish(Letter::ResetPassword, &address, &Said::default()).await?;
     office.metrics.reset("asked");
-    Ok((StatusCode::ACCEPTED, Json(Done { message: "if there is an account with this address, a mail is on its way" })))
+    Ok(())
 }

@@ -22,7 +22,7 @@ use crate::{
 #[serde(deny_unknown_fields)]
 pub(crate) struct ForAddress {
     #[schema(format = Email, example = "user@example.com")]
-    email: String,
+    pub(crate) email: String,
 }
 
 /// Sends the mail that confirms an address again. Says nothing of whether there is an account.

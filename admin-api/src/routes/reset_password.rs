@@ -19,9 +19,9 @@ use crate::{attempt::subject_of, body::Body, error::ApiError, form::Form, mail::
 #[serde(deny_unknown_fields)]
 pub(crate) struct ResetPassword {
     #[schema(value_type = String, format = Password)]
-    token: SecretText,
+    pub(crate) token: SecretText,
     #[schema(value_type = String, format = Password, max_length = 1024)]
-    new_password: SecretText,
+    pub(crate) new_password: SecretText,
 }
 
 /// Sets a new password and ends every session of the account.
@@ -37,9 +37,14 @@ pub(crate) async fn reset_password(
     State(office): State<Arc<Office>>,
     Body(request): Body<ResetPassword>,
 ) -> Result<Json<Done>, ApiError> {
-    let done = reset(&office, &request).await;
+    change(&office, &request).await.map(Json)
+}
+
+/// Sets the password, for programs and for the page alike.
+pub(crate) async fn change(office: &Office, request: &ResetPassword) -> Result<Done, ApiError> {
+    let done = reset(office, request).await;
     office.metrics.reset(if done.is_ok() { "ok" } else { "refused" });
-    done.map(Json)
+    done
 }
 
 async fn reset(office: &Office, request: &ResetPassword) -> Result<Done, ApiError> {

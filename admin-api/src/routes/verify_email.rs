@@ -40,12 +40,18 @@ pub(crate) async fn verify_email(
     State(office): State<Arc<Office>>,
     Body(request): Body<VerifyEmail>,
 ) -> Result<Json<Verified>, ApiError> {
-    let confirmed = confirm(&office, request.token.expose()).await;
-    office.metrics.verification(if confirmed.is_ok() { "ok" } else { "refused" });
-    Ok(Json(Verified { user: confirmed?.into() }))
+    let account = confirm(&office, request.token.expose()).await?;
+    Ok(Json(Verified { user: account.into() }))
 }
 
-async fn confirm(office: &Office, token: &str) -> Result<Account, ApiError> {
+/// Confirms, for programs and for the page alike.
+pub(crate) async fn confirm(office: &Office, token: &str) -> Result<Account, ApiError> {
+    let confirmed = try_confirm(office, token).await;
+    office.metrics.verification(if confirmed.is_ok() { "ok" } else { "refused" });
+    confirmed
+}
+
+async fn try_confirm(office: &Office, token: &str) -> Result<Account, ApiError> {
     let token = OneTimeToken::parse(token).map_err(|_| ApiError::LinkRefused)?;
     let of_account = shown(&token, OneTimePurpose::VerifyEmail);
     if let Some(account) = office.store.confirm_email(&of_account, office.confirmed(), office.now()).await? {

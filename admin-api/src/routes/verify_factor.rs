@@ -5,18 +5,17 @@
 use std::sync::Arc;
 
 use axum::{Json, extract::State, http::HeaderMap};
-use identity::{Email, OneTimePurpose, OneTimeToken, SecretText, SessionId};
+use identity::{Email, OneTimePurpose, OneTimeToken, SecretText};
 use serde::Deserialize;
 use store::{FactorLogin, Origin, SessionSeed, Status};
 use utoipa::ToSchema;
-use uuid::Uuid;
 
 use super::verify_email::shown;
 use crate::{
     attempt::Attempt,
     body::Body,
     error::ApiError,
-    issue::{TokenPair, fresh_refresh_token},
+    issue::{Begun, Fresh, SessionKind},
     office::Office,
     second_factor::{MOST_ATTEMPTS, ShownFactor},
     visitor::{Device, Visitor},
@@ -27,20 +26,23 @@ use crate::{
 #[serde(deny_unknown_fields)]
 pub(crate) struct VerifyFactor {
     #[schema(value_type = String, format = Password)]
-    mfa_token: SecretText,
+    pub(crate) mfa_token: SecretText,
     /// What the authenticator shows.
     #[schema(value_type = Option<String>, format = Password, example = "123456")]
-    code: Option<SecretText>,
+    pub(crate) code: Option<SecretText>,
     /// One of the recovery codes; it serves once.
     #[schema(value_type = Option<String>, format = Password)]
-    recovery_code: Option<SecretText>,
+    pub(crate) recovery_code: Option<SecretText>,
+    /// As at `POST /auth/login`.
+    #[serde(default)]
+    pub(crate) session: SessionKind,
 }
 
 /// Logs in with a second factor.
 #[utoipa::path(
     post, path = "/auth/mfa/verify", tag = "auth", request_body = VerifyFactor,
     responses(
-        (status = 200, description = "A session", body = TokenPair),
+        (status = 200, description = "A session", body = Begun),
         (status = 401, description = "`invalid_code`: wrong, or used before; `invalid_mfa_token`: unknown, used, expired, or tried too often: log in again"),
         (status = 403, description = "`account_disabled`"),
         (status = 429, description = "`login_locked`: too many wrong passwords or codes; see `Retry-After`"),
@@ -50,33 +52,45 @@ pub(crate) async fn verify_factor(
     State(office): State<Arc<Office>>,
     Ok(visitor): Result<Visitor, std::convert::Infallible>,
     Body(request): Body<VerifyFactor>,
-) -> Result<(HeaderMap, Json<TokenPair>), ApiError> {
+) -> Result<(HeaderMap, Json<Begun>), ApiError> {
+    let (cookies, begun) = log_in(&office, &visitor, &request).await?;
+    Ok((cookies, Json(begun)))
+}
+
+/// Logs in with a second factor, for programs and for the page alike.
+pub(crate) async fn log_in(
+    office: &Office,
+    visitor: &Visitor,
+    request: &VerifyFactor,
+) -> Result<(HeaderMap, Begun), ApiError> {
     let device = visitor.known_device();
-    let pair = log_in(&office, &visitor, &device, &request).await;
-    office.metrics.login(match &pair {
+    let begun = open(office, visitor, &device, request).await;
+    office.metrics.login(match &begun {
         Ok(_) => "ok",
         Err(ApiError::Locked(_)) => "locked",
         Err(_) => "mfa_refused",
     });
-    Ok((device.headers(), Json(pair?)))
+    let (cookies, begun) = begun?;
+    office.leave_behind(visitor).await;
+    Ok((device.beside(cookies), begun))
 }
 
-async fn log_in(
+async fn open(
     office: &Office,
     visitor: &Visitor,
     device: &Device,
     request: &VerifyFactor,
-) -> Result<TokenPair, ApiError> {
+) -> Result<(HeaderMap, Begun), ApiError> {
     let factor = request.shown()?;
     let token = OneTimeToken::parse(request.mfa_token.expose()).map_err(|_| ApiError::MfaTokenRefused)?;
     let (shown, now) = (shown(&token, OneTimePurpose::SecondFactor), office.now());
     let found = office.store.look_at(&shown, now).await?.ok_or(ApiError::MfaTokenRefused)?;
     let email = Email::parse(&found.address).map_err(|error| ApiError::Internal(error.to_string()))?;
     let attempt = Attempt::begin(office, visitor, &email).await?;
-    let attempt = office.store.take_attempt(&shown, MOST_ATTEMPTS, now).await?.ok_or(ApiError::MfaTokenRefused)?;
+    let used = office.store.take_attempt(&shown, MOST_ATTEMPTS, now).await?.ok_or(ApiError::MfaTokenRefused)?;
     let account = attempt.facts.as_ref().map(|facts| facts.account.clone());
-    let account = account.filter(|account| attempt.account() == Some(account.id)).ok_or(ApiError::MfaTokenRefused)?;
-    let first = office.first_of(token.id(), attempt.sealed.as_deref())?;
+    let account = account.filter(|account| used.account() == Some(account.id)).ok_or(ApiError::MfaTokenRefused)?;
+    let first = office.first_of(token.id(), used.sealed.as_deref())?;
     let Some(proof) = office.proof_of(account.id, factor).await? else {
         attempt.failed(office).await?;
         return Err(ApiError::InvalidCode);
@@ -84,10 +98,9 @@ async fn log_in(
     if account.status == Status::Disabled {
         return Err(ApiError::AccountDisabled);
     }
-    let (id, refresh) = (SessionId::new(Uuid::now_v7()), fresh_refresh_token());
+    let fresh = Fresh::new(request.session);
     let origin = Origin { amr: Some(first.amr_with_code()), ..visitor.origin(device, first.method()) };
-    let refresh_expires_at = now + office.settings.refresh_ttl;
-    let seed = SessionSeed { id, refresh: (refresh.id(), refresh.digest()), refresh_expires_at, origin };
+    let seed = SessionSeed { id: fresh.id, proof: fresh.proof(office, now), origin };
     match office.store.log_in_with_factor(&shown, &account, &proof, seed, now).await? {
         FactorLogin::Opened => attempt.succeeded(office).await,
         FactorLogin::Used => {
@@ -96,7 +109,7 @@ async fn log_in(
         }
         FactorLogin::TokenGone => return Err(ApiError::MfaTokenRefused),
     }
-    Ok(office.pair(account, id, &refresh, now))
+    Ok(office.begun(account, fresh, now))
 }
 
 // === impl VerifyFactor ===

@@ -37,7 +37,7 @@ async fn a_registration_is_told_everything_that_is_wrong_with_it_at_once() {
     ");
     assert_snapshot!(register(json!({ "email": "a@example.com", "password": PASSWORD, "role": "admin" })).await, @"
     422 invalid_fields
-      role: is not a field here; expected one of email, password, name, full_name, tenant_name
+      role: is not a field here; expected one of email, password, name, full_name, tenant_name, session
     ");
     assert_eq!(
         house.metric("portcullis_password_hashes_total"),

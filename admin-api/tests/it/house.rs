@@ -9,8 +9,8 @@ use std::{
 };
 
 use admin_api::{
-    AccountSettings, Clock, Hooks, Lockout, MailSettings, MailTransport, Mailer, Office, Registration, ReloadReport,
-    Settings, Templates,
+    Accent, AccountSettings, Clock, Hooks, Lockout, MailSettings, MailTransport, Mailer, Office, PageSettings,
+    Registration, ReloadReport, Settings, Templates,
 };
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
@@ -459,6 +459,11 @@ fn settings(transport: MailTransport) -> Settings {
             transport,
             templates: Templates::built_in(),
             give_up_after: Duration::from_hours(72),
+        },
+        pages: PageSettings {
+            cookie_idle: Duration::from_hours(1),
+            cookie_life: Duration::from_hours(12),
+            accent: Accent::default(),
         },
     }
 }

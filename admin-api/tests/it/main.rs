@@ -9,6 +9,7 @@ mod accounts;
 mod administration;
 mod audit;
 mod bad_input;
+mod browsers;
 mod coverage;
 mod forgery;
 mod guessing;

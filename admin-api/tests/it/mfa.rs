@@ -41,7 +41,7 @@ impl Armed {
 }
 
 /// The code of the next half minute, so that none is shown twice.
-async fn next_code(house: &House, armed: &Armed) -> String {
+fn next_code(house: &House, armed: &Armed) -> String {
     house.advance(Duration::from_secs(30));
     armed.code(house)
 }
@@ -132,7 +132,7 @@ async fn a_code_serves_once_whoever_shows_it_and_wherever_it_was_used() {
     let token = challenged(&house, &HOME).await;
     // It has confirmed the authenticator.
     assert_eq!(verify(&house, &HOME, &token, &ada.code(&house)).await.refusal(), "401 invalid_code");
-    let code = next_code(&house, &ada).await;
+    let code = next_code(&house, &ada);
     assert_eq!(verify(&house, &HOME, &token, &code).await.status, 200);
     let token = challenged(&house, &HOME).await;
     assert_eq!(verify(&house, &HOME, &token, &code).await.refusal(), "401 invalid_code");
@@ -147,7 +147,7 @@ async fn two_who_show_one_code_at_once_do_not_both_get_in() {
     let house = House::open().await;
     let ada = arm(&house, ADA).await;
     let (one, other) = (challenged(&house, &HOME).await, challenged(&house, &FAR).await);
-    let code = next_code(&house, &ada).await;
+    let code = next_code(&house, &ada);
     let (one, other) = tokio::join!(verify(&house, &HOME, &one, &code), verify(&house, &FAR, &other, &code));
     let mut answers = [one.status.as_u16(), other.status.as_u16()];
     answers.sort_unstable();
@@ -181,9 +181,9 @@ async fn the_token_serves_once_in_time_and_for_nothing_else() {
     let house = House::open().await;
     let ada = arm(&house, ADA).await;
     let token = challenged(&house, &HOME).await;
-    let code = next_code(&house, &ada).await;
+    let code = next_code(&house, &ada);
     assert_eq!(verify(&house, &HOME, &token, &code).await.status, 200);
-    let code = next_code(&house, &ada).await;
+    let code = next_code(&house, &ada);
     assert_eq!(verify(&house, &HOME, &token, &code).await.refusal(), "401 invalid_mfa_token");
 
     let token = challenged(&house, &HOME).await;
@@ -205,7 +205,7 @@ async fn the_token_serves_once_in_time_and_for_nothing_else() {
     for bad in ["", "pco_x", &ada.person.refresh] {
         assert_eq!(verify(&house, &HOME, bad, &code).await.refusal(), "401 invalid_mfa_token", "{bad}");
     }
-    let code = next_code(&house, &ada).await;
+    let code = next_code(&house, &ada);
     house.advance(Duration::from_secs(271));
     assert_eq!(verify(&house, &HOME, &token, &ada.code(&house)).await.refusal(), "401 invalid_mfa_token");
     assert_ne!(code, ada.code(&house));
@@ -220,7 +220,7 @@ async fn a_token_bears_five_attempts_even_where_nothing_locks() {
     .await;
     let ada = arm(&house, ADA).await;
     let token = challenged(&house, &HOME).await;
-    let code = next_code(&house, &ada).await;
+    let code = next_code(&house, &ada);
     for _ in 0..5 {
         assert_eq!(verify(&house, &HOME, &token, &wrong(&code)).await.refusal(), "401 invalid_code");
     }
@@ -231,7 +231,7 @@ async fn a_token_bears_five_attempts_even_where_nothing_locks() {
 async fn wrong_codes_lock_as_wrong_passwords_do_and_a_right_password_forgives_none() {
     let house = House::open().await;
     let ada = arm(&house, ADA).await;
-    let code = next_code(&house, &ada).await;
+    let code = next_code(&house, &ada);
     for n in 0..5 {
         // Whoever has the password shows it anew before each guess.
         let token = challenged(&house, &FAR).await;
@@ -260,7 +260,7 @@ async fn a_link_by_mail_is_no_way_around_it() {
     assert_eq!(asked.refusal(), "403 mfa_required");
     let again = house.visit(&browser, "/auth/magic-link/consume", json!({ "token": link })).await;
     assert_eq!(again.refusal(), "400 invalid_link");
-    let code = next_code(&house, &ada).await;
+    let code = next_code(&house, &ada);
     let session = verify(&house, &browser, asked.text("mfa_token"), &code).await;
     let listed = house.get("/auth/sessions", Person::of(&session).shown()).await.body;
     assert_eq!(listed["items"][0]["method"], "magic_link", "{listed}");
@@ -274,7 +274,7 @@ async fn a_new_password_is_no_way_around_it_and_voids_what_the_old_one_has_begun
     house.visit(&FAR, "/auth/request-password-reset", json!({ "email": ADA })).await;
     let reset = json!({ "token": house.mail().await.token(), "new_password": PASSWORD });
     assert_eq!(house.visit(&FAR, "/auth/reset-password", reset).await.status, 200);
-    let code = next_code(&house, &ada).await;
+    let code = next_code(&house, &ada);
     assert_eq!(verify(&house, &HOME, &token, &code).await.refusal(), "401 invalid_mfa_token");
     let token = challenged(&house, &HOME).await;
     assert_eq!(verify(&house, &HOME, &token, &code).await.status, 200);
@@ -333,7 +333,7 @@ async fn a_factor_is_added_and_taken_away_by_whoever_shows_that_they_are_the_own
 impl House {
     async fn login_with(&self, armed: &Armed) -> Person {
         let token = challenged(self, &HOME).await;
-        let code = next_code(self, armed).await;
+        let code = next_code(self, armed);
         Person::of(&verify(self, &HOME, &token, &code).await)
     }
 }
@@ -389,6 +389,6 @@ async fn a_secret_lies_sealed_and_opens_in_its_own_row_alone() {
     // Eve, who can write to the database but has no master key, puts her own secret in the place of Ada's.
     sqlx::query("UPDATE factors SET sealed = ?").bind(&sealed[1]).execute(&mut database).await.unwrap();
     let token = challenged(&house, &HOME).await;
-    let code = next_code(&house, &eve).await;
+    let code = next_code(&house, &eve);
     assert_eq!(verify(&house, &HOME, &token, &code).await.refusal(), "500 internal");
 }

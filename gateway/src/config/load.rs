@@ -3,6 +3,7 @@
 mod accounts;
 mod browser;
 mod issuers;
+mod pages;
 mod server;
 mod shared;
 mod tls;
@@ -162,6 +163,7 @@ impl Reader<'_, '_> {
             master_key: self.master_key(),
             log: self.log(),
             browser: self.browser(),
+            pages: self.pages(),
             upstreams: self.upstreams(),
         }
     }

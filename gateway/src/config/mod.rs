@@ -73,6 +73,8 @@ pub struct Settings {
     pub log: Log,
     /// What answers tell browsers.
     pub browser: Browser,
+    /// What browsers get.
+    pub pages: admin_api::PageSettings,
     /// Named pools of servers.
     pub upstreams: BTreeMap<String, UpstreamSettings>,
 }

@@ -2,6 +2,7 @@
 
 mod accounts;
 mod issuers;
+mod pages;
 mod upstream;
 
 use policies::config::{DurationText, FileSchema, Placed, Secret, Value};
@@ -10,6 +11,7 @@ use serde::Deserialize;
 
 pub(super) use self::accounts::{Accounts, Lockout, Mail, MailSecurity, MailTransport, Mfa, Passwords, Registration};
 pub(super) use self::issuers::{Issuer, LegacyIssuer, Subject};
+pub(super) use self::pages::Pages;
 pub(super) use self::upstream::{Balance, Ejection, Health, Protocol, Retry, Upstream, UpstreamTls};
 
 /// A value that may come from the environment or a file, and where it stands.
@@ -295,6 +297,7 @@ pub fn schema() -> serde_json::Value {
         .section::<Secrets>("secrets")
         .section::<Log>("log")
         .section::<Browser>("browser")
+        .section::<Pages>("pages")
         .entries::<Upstream>("upstreams")
         .finish()
 }

@@ -6,10 +6,14 @@ use std::sync::{
 };
 
 use chrono::{DateTime, Utc};
-use identity::{Grant, KeyId, Principal};
+use identity::{Grant, KeyId, Principal, SessionId};
 use policies::Refusal;
 
 use crate::{assertions::Assertions, limiter::Own, stamps::Moment};
+
+/// How much earlier than it is true a cookie that is used all the time may be written down as unused; a statement for each use would
+/// cost more than the use.
+const IDLE_ERROR: u32 = 60;
 
 /// A caller who has been verified.
 pub(crate) struct Known {
@@ -31,6 +35,8 @@ pub(crate) struct Known {
     /// Unix seconds of the last use, and of the last one that has been written down. They fit until 2106.
     pub(super) used_at: AtomicU32,
     pub(super) written_at: AtomicU32,
+    /// Seconds for which it is good when it is not used, if it is a cookie's; else 0.
+    pub(super) idle: u32,
 }
 
 // === impl Known ===
@@ -49,6 +55,7 @@ impl Known {
             held_at: AtomicU64::new(u64::MAX),
             used_at: AtomicU32::new(0),
             written_at: AtomicU32::new(0),
+            idle: 0,
         }
     }
 
@@ -65,6 +72,22 @@ impl Known {
         }
         self.used_at.store(u32::try_from(now).unwrap_or_default(), Ordering::Relaxed);
         Ok(self)
+    }
+
+    /// Is it a cookie that has not been used here for too long? It may have been used at another node.
+    pub(super) fn is_idle(&self, now: DateTime<Utc>) -> bool {
+        self.idle != 0 && now.timestamp() >= i64::from(self.used_at.load(Ordering::Relaxed)) + i64::from(self.idle)
+    }
+
+    /// Until when a cookie is good if it is not used again, if nobody has written that down.
+    pub(super) fn unwritten_idle(&self, now: DateTime<Utc>) -> Option<(SessionId, DateTime<Utc>)> {
+        let Grant::Cookie(id) = self.principal.grant else { return None };
+        let used_at = self.used_at.load(Ordering::Relaxed);
+        if self.is_idle(now) || used_at < self.written_at.load(Ordering::Relaxed).saturating_add(IDLE_ERROR) {
+            return None;
+        }
+        self.written_at.store(used_at, Ordering::Relaxed);
+        DateTime::from_timestamp(i64::from(used_at) + i64::from(self.idle), 0).map(|until| (id, until))
     }
 
     /// The last use of an API key, if it has not been written down.

@@ -59,6 +59,7 @@ impl House {
             capacity: 100,
             refused_capacity: 100,
             refused_ttl: Duration::from_mins(1),
+            cookie_idle: Duration::from_mins(10),
             refusals: Quota { units: 3, window: Duration::from_hours(1) },
         };
         let limiter = Arc::new(Limiter::new(100, &metrics.limiter_overflow));
@@ -86,9 +87,8 @@ impl House {
         let new = NewSession {
             id,
             account,
-            refresh,
+            proof: store::Proof::Refresh { token: refresh, expires_at: later(86_400) },
             now: now(),
-            refresh_expires_at: later(86_400),
             origin: store::Origin::default(),
         };
         self.store.open_session(new).await.unwrap();
@@ -285,4 +285,70 @@ async fn tidying_drops_what_has_expired_and_writes_down_when_keys_were_used() {
     let known = house.shown(Credential::ApiKey(key.expose()), later(8)).await.ok().unwrap();
     assert_eq!(known.unwritten_use(), Some((key.id(), later(8))));
     assert_eq!(known.unwritten_use(), None, "it is written down once");
+}
+
+impl House {
+    async fn cookie(&self, account: &Account, idle_until: DateTime<Utc>, ends_at: DateTime<Utc>) -> SessionCookie {
+        let cookie = SessionCookie::generate(SessionId::new(Uuid::now_v7()), &mut rand::rng());
+        let terms = store::CookieTerms { digest: cookie.digest(), idle_until, ends_at };
+        let (proof, origin) = (store::Proof::Cookie(terms), store::Origin::default());
+        self.store.open_session(NewSession { id: cookie.id(), account, proof, now: now(), origin }).await.unwrap();
+        cookie
+    }
+}
+
+#[tokio::test]
+async fn a_cookie_that_is_not_used_for_a_while_is_worth_nothing_on_any_node() {
+    let house = House::open().await;
+    let ada = house.person("ada@example.com").await;
+    let cookie = house.cookie(&ada, later(600), later(86_400)).await;
+    let shown = Credential::Cookie(cookie.expose());
+    for used in [0, 599, 1198, 1700] {
+        assert_eq!(house.code(shown, later(used)).await, "ok", "{used}");
+    }
+    assert_eq!(house.metrics.cache.misses.get(), 1, "a use asks nobody");
+    house.directory.tidy(later(1701)).await;
+    let until = house.store.cookie_grant(cookie.id()).await.unwrap().unwrap().idle_until;
+    assert_eq!(until, Some(later(2300)), "it is written down");
+    assert_eq!(house.code(shown, later(1730)).await, "ok");
+    house.directory.tidy(later(1731)).await;
+    let until = house.store.cookie_grant(cookie.id()).await.unwrap().unwrap().idle_until;
+    assert_eq!(until, Some(later(2300)), "not each use");
+    assert_eq!(house.code(shown, later(2330)).await, "expired");
+}
+
+#[tokio::test]
+async fn a_cookie_that_was_used_at_another_node_meanwhile_is_good_at_this_one_too() {
+    let house = House::open().await;
+    let ada = house.person("ada@example.com").await;
+    let cookie = house.cookie(&ada, later(600), later(86_400)).await;
+    let shown = Credential::Cookie(cookie.expose());
+    assert_eq!(house.code(shown, now()).await, "ok");
+    house.store.touch_cookies(&[(cookie.id(), later(1500))], later(900)).await.unwrap();
+    assert_eq!(house.code(shown, later(1000)).await, "ok");
+}
+
+#[tokio::test]
+async fn a_cookie_ends_however_often_it_is_used() {
+    let house = House::open().await;
+    let ada = house.person("ada@example.com").await;
+    let cookie = house.cookie(&ada, later(600), later(1000)).await;
+    let shown = Credential::Cookie(cookie.expose());
+    assert_eq!(house.code(shown, later(500)).await, "ok");
+    assert_eq!(house.code(shown, later(999)).await, "ok");
+    assert_eq!(house.code(shown, later(1000)).await, "expired");
+}
+
+#[tokio::test]
+async fn a_cookie_shown_as_a_token_and_a_wrong_secret_of_it_are_refused() {
+    let house = House::open().await;
+    let ada = house.person("ada@example.com").await;
+    let cookie = house.cookie(&ada, later(600), later(1000)).await;
+    let guessed = SessionCookie::generate(cookie.id(), &mut rand::rng());
+    assert_eq!(house.code(Credential::Cookie(guessed.expose()), now()).await, "invalid_token");
+    assert_eq!(house.code(Credential::Cookie(cookie.expose()), now()).await, "ok");
+    assert_eq!(house.code(Credential::Jwt(cookie.expose()), now()).await, "invalid_token", "although it is cached");
+    house.store.end_session(cookie.id(), now()).await.unwrap();
+    house.directory.hear([Subject::Session(cookie.id())]);
+    assert_eq!(house.code(Credential::Cookie(cookie.expose()), now()).await, "revoked");
 }

@@ -1,7 +1,7 @@
 //! What a credential proves by itself, and what the record behind it has to say.
 
 use chrono::{DateTime, Utc};
-use identity::{AccessClaims, ApiKey, Grant};
+use identity::{AccessClaims, ApiKey, Grant, SessionCookie};
 use policies::Refusal;
 use store::{GrantFacts, Standing};
 use uuid::Uuid;
@@ -12,6 +12,7 @@ use super::foreign::Vouched;
 pub(super) enum Wanted {
     Session(AccessClaims),
     Key(ApiKey),
+    Cookie(SessionCookie),
     Vouched(Vouched),
 }
 
@@ -22,6 +23,7 @@ impl Wanted {
         match self {
             Self::Session(claims) => Grant::Session(claims.sid),
             Self::Key(key) => Grant::Key(key.id()),
+            Self::Cookie(cookie) => Grant::Cookie(cookie.id()),
             Self::Vouched(vouched) => Grant::External(vouched.id, vouched.by),
         }
     }
@@ -45,7 +47,7 @@ impl Wanted {
     /// What is said when there is no record.
     fn unknown(&self) -> Refusal {
         match self {
-            Self::Session(_) | Self::Key(_) => Refusal::InvalidToken,
+            Self::Session(_) | Self::Key(_) | Self::Cookie(_) => Refusal::InvalidToken,
             Self::Vouched(_) => Refusal::UnknownAccount,
         }
     }
@@ -55,6 +57,7 @@ impl Wanted {
         match self {
             Self::Session(claims) => facts.account.id == claims.sub,
             Self::Key(key) => facts.digest.as_ref() == Some(&key.digest()),
+            Self::Cookie(cookie) => facts.digest.as_ref() == Some(&cookie.digest()),
             // It was found by what has been proved.
             Self::Vouched(_) => true,
         }
@@ -64,7 +67,7 @@ impl Wanted {
         match self {
             // A session's own end is that of its refresh token; the access token ends by itself.
             Self::Session(claims) => claims.exp,
-            Self::Key(_) => facts.expires_at.map_or(i64::MAX, |at| at.timestamp()),
+            Self::Key(_) | Self::Cookie(_) => facts.expires_at.map_or(i64::MAX, |at| at.timestamp()),
             Self::Vouched(vouched) => vouched.expires_at,
         }
     }

@@ -62,14 +62,14 @@ fn mails_in(folder: &Path) -> Vec<String> {
     paths.iter().map(|path| fs::read_to_string(path).unwrap()).collect()
 }
 
-fn token_in(mail: &str) -> String {
+pub(crate) fn token_in(mail: &str) -> String {
     let text = mail.replace("=\r\n", "").replace("=3D", "=");
     let at = text.find("pco_").unwrap_or_else(|| panic!("no token in {text}"));
     text[at..].chars().take_while(|letter| letter.is_ascii_alphanumeric() || *letter == '_').collect()
 }
 
 /// The mail that comes next into the folder of a platform, taken out of it.
-fn next_mail(platform: &Platform, what: &str) -> String {
+pub(crate) fn next_mail(platform: &Platform, what: &str) -> String {
     let folder = platform.folder.path().join("data/outbox");
     let mut found = None;
     eventually(what, || {

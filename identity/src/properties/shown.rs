@@ -11,7 +11,7 @@ pub fn authorization(data: &[u8]) {
         if data.is_empty() { Vec::new() } else { data.split(|byte| *byte == b'\n').take(8).collect() };
     let keys = || lines.iter().filter_map(|line| line.strip_prefix(b"K:"));
     let others = || lines.iter().copied().filter(|line| !line.starts_with(b"K:"));
-    let read = Credential::read(others(), keys(), std::iter::empty());
+    let read = Credential::read(others(), keys(), std::iter::empty(), std::iter::empty());
     match (&lines[..], read) {
         ([], read) => assert!(matches!(read, Ok(None))),
         ([_, _, ..], read) => assert!(matches!(read, Err(CredentialError::Ambiguous)), "several were read"),
@@ -23,8 +23,9 @@ pub fn authorization(data: &[u8]) {
             let read = match read {
                 Ok(Some(Credential::Jwt(word))) => Some((false, word)),
                 Ok(Some(Credential::ApiKey(word))) => Some((true, word)),
-                Ok(Some(Credential::Developer { .. })) => panic!("nobody has said that it may be believed"),
-                Ok(None) => panic!("a value was taken for none"),
+                Ok(None | Some(Credential::Cookie(_) | Credential::Developer { .. })) => {
+                    panic!("a value was taken for none, or for a cookie")
+                }
                 Err(error) => {
                     assert_ne!(error, CredentialError::Ambiguous, "one was taken for several");
                     None

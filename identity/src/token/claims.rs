@@ -65,6 +65,9 @@ pub struct AssertionClaims {
     /// The login's id, if it was one (`OpenID` Connect Front-Channel Logout 1.0 §3).
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub sid: Option<SessionId>,
+    /// Was the login's cookie shown, and not one of its tokens?
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub cookie: bool,
     /// The API key's id, if it was one.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub key_id: Option<KeyId>,
@@ -164,7 +167,8 @@ impl AssertionClaims {
             role: principal.role.to_string(),
             tier: principal.tier.to_string(),
             tenant: principal.tenant,
-            sid: if let Grant::Session(id) = principal.grant { Some(id) } else { None },
+            sid: principal.grant.session(),
+            cookie: matches!(principal.grant, Grant::Cookie(_)),
             key_id: if let Grant::Key(id) = principal.grant { Some(id) } else { None },
             certificate_id: if let Grant::Certificate(id) = principal.grant { Some(id) } else { None },
             external_id: if let Grant::External(id, _) = principal.grant { Some(id) } else { None },
@@ -189,6 +193,7 @@ impl TryFrom<AssertionClaims> for Principal {
     fn try_from(claims: AssertionClaims) -> Result<Self, TokenError> {
         let external = claims.external_id.zip(claims.vouched_by);
         let grant = match (claims.sid, claims.key_id, claims.certificate_id, external) {
+            (Some(id), None, None, None) if claims.cookie => Grant::Cookie(id),
             (Some(id), None, None, None) => Grant::Session(id),
             (None, Some(id), None, None) => Grant::Key(id),
             (None, None, Some(id), None) => Grant::Certificate(id),

@@ -259,7 +259,8 @@ fn an_assertion_says_who_a_principal_is() {
         Principal { grant, scopes: Some(["agents:read".into(), "demo:*".into()].into()), tenant: None, ..somebody() };
     assert_eq!(asserted(&key).scope.as_deref(), Some("agents:read demo:*"));
     let rules = TokenRules { issuer: "us".into(), audience: "demo".into(), typ: TokenType::Assertion, ..rules() };
-    for principal in [session, key] {
+    let cookie = Principal { grant: Grant::Cookie(SessionId::new(Uuid::from_u128(2))), ..somebody() };
+    for principal in [session, cookie, key] {
         let token = shared().sign(TokenType::Assertion, &asserted(&principal));
         let claims: AssertionClaims = verify(&token, &trusting(&[&shared()]), &rules, now()).unwrap();
         assert_eq!((claims.iat, claims.exp), (NOW, NOW + 300));

@@ -66,6 +66,9 @@ pub(super) struct RawRoute {
     pub(super) timeouts: RawTimeouts,
     /// Which foreign pages may call this route from a browser. Left out: none.
     pub(super) cors: Option<RawCors>,
+    /// What a request that may change something has to show beside a session cookie: "token" or "origin".
+    #[serde(default)]
+    pub(super) csrf: RawCsrf,
     /// Whether requests may become WebSockets; without it they are refused with 403.
     pub(super) websocket: Option<Placed<bool>>,
     /// A WebSocket on which nothing is sent either way for so long is closed. Left out: "10m".
@@ -99,6 +102,17 @@ pub(super) enum RawAuth {
     None,
     /// A client certificate whose holder `[[tls.clients]]` of gateway.toml names, or 401.
     Mtls,
+}
+
+/// What a request that may change something has to show beside a session cookie.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum RawCsrf {
+    /// That it comes from a page of this host, and the session's token in X-CSRF-Token.
+    #[default]
+    Token,
+    /// That it comes from a page of this host; for upstreams whose forms carry a token that they check.
+    Origin,
 }
 
 /// How much.

@@ -9,10 +9,10 @@ use std::time::Duration;
 use super::diagnostic::Placed;
 use super::document::{Document, Element};
 use super::known::{self, Known};
-use super::raw::{RawAuth, RawRoute, RawTimeouts, Words};
+use super::raw::{RawAuth, RawCsrf, RawRoute, RawTimeouts, Words};
 use super::{cors, limits, overlaps, rewrites};
 use crate::route::{EXPIRY_GRACE, WEBSOCKET_IDLE};
-use crate::{Auth, Demand, HostPattern, Methods, Owner, PathPattern, Route, RouteTable, StepUp, Timeouts};
+use crate::{Auth, Csrf, Demand, HostPattern, Methods, Owner, PathPattern, Route, RouteTable, StepUp, Timeouts};
 
 /// A route and where its paths are written.
 pub(super) struct PlacedRoute {
@@ -83,6 +83,10 @@ fn route(file: &mut Document<'_>, known: &Known, raw: RawRoute) -> Option<Route>
         max_body: raw.max_body_bytes,
         timeouts,
         cors: raw.cors.and_then(|raw| cors::build(file, &raw, methods)),
+        csrf: match raw.csrf {
+            RawCsrf::Token => Csrf::Token,
+            RawCsrf::Origin => Csrf::Origin,
+        },
         websocket: raw.websocket.is_some_and(Placed::into_inner),
         websocket_idle: websocket_idle.unwrap_or(WEBSOCKET_IDLE),
         expiry_grace: raw.expiry_grace.map_or(EXPIRY_GRACE, |grace| grace.0),

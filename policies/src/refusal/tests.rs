@@ -20,7 +20,9 @@ fn after(refusal: &Refusal) -> Option<Refusal> {
         Refusal::MethodNotAllowed { .. } => Refusal::CorsRefused(CorsPart::Origin),
         Refusal::CorsRefused(CorsPart::Origin) => Refusal::CorsRefused(CorsPart::Method),
         Refusal::CorsRefused(CorsPart::Method) => Refusal::CorsRefused(CorsPart::Header),
-        Refusal::CorsRefused(CorsPart::Header) => Refusal::UpgradeNotAllowed,
+        Refusal::CorsRefused(CorsPart::Header) => Refusal::Csrf(CsrfPart::Origin),
+        Refusal::Csrf(CsrfPart::Origin) => Refusal::Csrf(CsrfPart::Token),
+        Refusal::Csrf(CsrfPart::Token) => Refusal::UpgradeNotAllowed,
         Refusal::UpgradeNotAllowed => Refusal::WebSocketVersion,
         Refusal::WebSocketVersion => Refusal::AmbiguousCredentials,
         Refusal::AmbiguousCredentials => Refusal::MissingCredential,
@@ -74,9 +76,11 @@ fn every_refusal_says_what_it_says() {
     403 cors_refused | Cross-origin request refused | Pages of this origin may not call this path.
     403 cors_refused | Cross-origin request refused | Pages of other origins may not use this method here.
     403 cors_refused | Cross-origin request refused | Pages of other origins may not send one of these headers here.
+    403 csrf | Cross-site request refused | A cookie alone is not enough: a page of this host has to send the request.
+    403 csrf | Cross-site request refused | A cookie alone is not enough: show the session's token in X-CSRF-Token.
     403 upgrade_not_allowed | Upgrade not allowed | WebSockets are not allowed on this path.
     426 websocket_version | WebSocket version not supported | Only version 13 of the WebSocket protocol is spoken here.
-    400 ambiguous_credentials | Ambiguous credentials | Send exactly one credential: Authorization, X-API-Key or the WebSocket protocol `bearer.<token>`, once.
+    400 ambiguous_credentials | Ambiguous credentials | Send exactly one credential: Authorization, X-API-Key, the session cookie or the WebSocket protocol `bearer.<token>`, once.
     401 missing_credential | Credential required | Send `Authorization: Bearer <access token or API key>` or `X-API-Key: <API key>`.
     401 unsupported_credential | Unsupported credential | The Authorization scheme is not supported; use Bearer.
     401 invalid_token | Invalid credential | The credential is not valid here; log in again or check the API key.

@@ -14,11 +14,12 @@ use crate::{
 };
 
 /// Every table but sqlx's, each after those that it refers to; a test finds the one that is missing.
-pub(super) const TABLES: [&str; 15] = [
+pub(super) const TABLES: [&str; 16] = [
     "tenants",
     "accounts",
     "sessions",
     "refresh_tokens",
+    "session_cookies",
     "api_keys",
     "signing_keys",
     "changes",

@@ -200,9 +200,8 @@ pub(crate) async fn session(store: &Store, account: &Account) -> (SessionId, Ref
     let new = NewSession {
         id,
         account,
-        refresh: (refresh.id(), refresh.digest()),
+        proof: store::Proof::Refresh { token: (refresh.id(), refresh.digest()), expires_at: at(86_400) },
         now: at(0),
-        refresh_expires_at: at(86_400),
         origin: store::Origin::default(),
     };
     store.open_session(new).await.unwrap();

@@ -2,7 +2,7 @@
 
 use identity::{AccountId, FactorId, OneTimePurpose, OneTimeToken, SecretDigest, SessionId};
 use store::{
-    Account, ChallengeSeed, Confirmation, FactorKind, FactorLogin, FactorProof, NewFactor, NewMail, Origin,
+    Account, ChallengeSeed, Confirmation, FactorKind, FactorLogin, FactorProof, NewFactor, NewMail, Origin, Proof,
     SessionSeed, ShownOneTime, Store, StoreError, Subject,
 };
 use uuid::Uuid;
@@ -74,8 +74,7 @@ async fn challenge(store: &Store, account: &Account) -> ShownOneTime {
 async fn log_in(store: &Store, shown: &ShownOneTime, account: &Account, proof: FactorProof) -> FactorLogin {
     let seed = SessionSeed {
         id: SessionId::new(Uuid::now_v7()),
-        refresh: (token().id(), token().digest()),
-        refresh_expires_at: at(1000),
+        proof: Proof::Refresh { token: (token().id(), token().digest()), expires_at: at(1000) },
         origin: Origin { amr: Some("pwd otp mfa"), ..Origin::default() },
     };
     store.log_in_with_factor(shown, account, &proof, seed, at(10)).await.unwrap()

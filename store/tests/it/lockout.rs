@@ -110,9 +110,8 @@ async fn a_login_knows_the_browser_and_the_network_of_earlier_sessions(database:
     let new = NewSession {
         id: SessionId::new(Uuid::now_v7()),
         account: &account,
-        refresh: (refresh.id(), refresh.digest()),
+        proof: store::Proof::Refresh { token: (refresh.id(), refresh.digest()), expires_at: at(100) },
         now: at(0),
-        refresh_expires_at: at(100),
         origin: Origin {
             amr: None,
             address: Some(IpAddr::from([0x2001, 0xdb8, 1, 2, 0, 0, 0, 9])),

@@ -80,8 +80,7 @@ async fn reset(store: &Store, shown: &ShownOneTime, now: DateTime<Utc>) -> Optio
 async fn log_in(store: &Store, shown: &ShownOneTime) -> Option<Account> {
     let seed = SessionSeed {
         id: SessionId::new(Uuid::now_v7()),
-        refresh: (token().id(), token().digest()),
-        refresh_expires_at: at(1000),
+        proof: store::Proof::Refresh { token: (token().id(), token().digest()), expires_at: at(1000) },
         origin: Origin { method: Some("magic_link"), ..Origin::default() },
     };
     let challenge = ChallengeSeed {

@@ -191,9 +191,8 @@ async fn try_session(store: &Store, checked: &Account) -> Result<(), StoreError>
     let new = NewSession {
         id: SessionId::new(Uuid::now_v7()),
         account: checked,
-        refresh: (refresh.id(), refresh.digest()),
+        proof: store::Proof::Refresh { token: (refresh.id(), refresh.digest()), expires_at: at(1) },
         now: at(0),
-        refresh_expires_at: at(1),
         origin: store::Origin::default(),
     };
     store.open_session(new).await

@@ -1,0 +1,108 @@
+//! `/account/sign-in`, and `/account/sign-out`.
+
+use std::sync::Arc;
+
+use axum::{
+    extract::{Query, State, rejection::QueryRejection},
+    response::Response,
+};
+use identity::SecretText;
+use policies::ReturnTo;
+use serde::Deserialize;
+
+use super::{
+    frame::{self, Field, FormPage},
+    posted::{Meant, Posted},
+    second_factor,
+};
+use crate::{
+    issue::SessionKind,
+    office::Office,
+    routes::{
+        login::{self, Login},
+        logout,
+    },
+    visitor::Visitor,
+};
+
+/// Where whoever has signed in goes who was on the way to nowhere else.
+pub(super) const HOME: &str = "/account/sessions";
+
+/// From where somebody comes. All of it is written by whoever made the link.
+#[derive(Default, Deserialize)]
+pub(super) struct Asked {
+    return_to: Option<String>,
+    /// What has happened before, by a word of ours.
+    notice: Option<String>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct SignIn {
+    email: String,
+    password: SecretText,
+    return_to: Option<String>,
+}
+
+/// Nothing but who it is from.
+#[derive(Deserialize)]
+pub(super) struct Nothing {}
+
+pub(super) async fn show(State(office): State<Arc<Office>>, asked: Result<Query<Asked>, QueryRejection>) -> Response {
+    let Query(asked) = asked.unwrap_or_default();
+    let notice = asked.notice.as_deref().and_then(words_of);
+    FormPage { notice, ..form("", asked.return_to.as_deref()) }.show(&office)
+}
+
+pub(super) async fn post(
+    State(office): State<Arc<Office>>,
+    Ok(visitor): Result<Visitor, std::convert::Infallible>,
+    Posted(request): Posted<SignIn>,
+) -> Response {
+    let SignIn { email, password, return_to } = request;
+    let login = Login { email, password, session: SessionKind::Cookie };
+    match login::log_in(&office, &visitor, &login).await {
+        Ok((cookies, _)) => {
+            let back = return_to.as_deref().and_then(ReturnTo::parse);
+            frame::go(back.as_ref().map_or(HOME, ReturnTo::as_str), cookies)
+        }
+        Err(error) => second_factor::ask(&office, &error, return_to.as_deref())
+            .unwrap_or_else(|| form(&login.email, return_to.as_deref()).again(&office, &error)),
+    }
+}
+
+pub(super) async fn sign_out(
+    State(office): State<Arc<Office>>,
+    Meant { who, form: Nothing {} }: Meant<Nothing>,
+) -> Response {
+    match logout::end(&office, &who.principal).await {
+        Ok(cookies) => frame::go("/account/sign-in?notice=signed_out", cookies),
+        Err(error) => frame::failed(&office, &error),
+    }
+}
+
+/// Asked for by a word, so that no link makes a page say what its maker wants.
+fn words_of(notice: &str) -> Option<&'static str> {
+    match notice {
+        "signed_out" => Some("You are signed out."),
+        "confirmed" => Some("Your address is confirmed. Sign in."),
+        "password" => Some("Your password has changed, and every session has ended. Sign in with the new one."),
+        _ => None,
+    }
+}
+
+pub(super) fn form<'a>(email: &str, return_to: Option<&str>) -> FormPage<'a> {
+    let back = return_to.and_then(ReturnTo::parse).map(|back| ("return_to", back.as_str().to_owned()));
+    FormPage {
+        title: "Sign in",
+        action: "/account/sign-in",
+        hidden: back.into_iter().collect(),
+        fields: vec![Field::email(email), Field::password()],
+        submit: "Sign in",
+        links: vec![
+            ("/account/sign-up", "Make an account"),
+            ("/account/forgot-password", "Choose a new password"),
+            ("/account/magic-link", "Sign in with a link by mail"),
+        ],
+        ..FormPage::default()
+    }
+}

@@ -1,0 +1,130 @@
+//! The session cookie at the door: found among what a browser sends, backed by a page of this host, and kept from upstreams.
+//!
+//! What the cookie proves is [`crate::directory`]'s to find out.
+
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+use identity::{CookieNames, SessionCookie, cookie_pairs};
+use pingora::http::RequestHeader;
+use policies::{Csrf, Refusal, Route, Said, Sent, csrf::is_safe, refusal::CsrfPart};
+
+use crate::inbound::Inbound;
+
+const X_CSRF_TOKEN: HeaderName = HeaderName::from_static("x-csrf-token");
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+
+/// The values of the session cookie. Who sends no cookies pays for one look-up of a field that is not there.
+pub(crate) fn shown(headers: &HeaderMap, names: CookieNames) -> impl Iterator<Item = &[u8]> {
+    let fields = headers.get_all(header::COOKIE).iter();
+    let pairs = fields.flat_map(|field| cookie_pairs(field.as_bytes()));
+    pairs.filter(move |(name, _)| *name == names.session.as_bytes()).map(|(_, value)| value)
+}
+
+/// Removes our cookies, under every name that they have anywhere; others pass as they are.
+pub(crate) fn strip(headers: &mut HeaderMap) {
+    let pairs = || headers.get_all(header::COOKIE).iter().flat_map(|field| cookie_pairs(field.as_bytes()));
+    if !pairs().any(|(name, _)| CookieNames::are_ours(name)) {
+        return;
+    }
+    let others = headers.get_all(header::COOKIE).iter().flat_map(|field| field.as_bytes().split(|byte| *byte == b';'));
+    let kept: Vec<&[u8]> = others
+        .map(<[u8]>::trim_ascii)
+        .filter(|pair| !pair.is_empty() && !cookie_pairs(pair).any(|(name, _)| CookieNames::are_ours(name)))
+        .collect();
+    let kept = HeaderValue::from_bytes(&kept.join(&b"; "[..])).ok().filter(|kept| !kept.is_empty());
+    match kept {
+        Some(kept) => drop(headers.insert(header::COOKIE, kept)),
+        None => drop(headers.remove(header::COOKIE)),
+    }
+}
+
+/// A cookie has come along: was the request meant by whoever uses the browser? It is asked of what may change something, and of
+/// WebSockets, which pages of any origin may open and read.
+pub(crate) fn check(
+    request: &RequestHeader,
+    inbound: &Inbound,
+    route: &Route,
+    is_websocket: bool,
+    cookie: &str,
+) -> Result<(), Refusal> {
+    if !is_websocket && is_safe(inbound.method.as_str()) {
+        return Ok(());
+    }
+    let sent = sent(request, inbound);
+    if is_websocket {
+        let trusts = |origin| route.cors.as_ref().is_some_and(|cors| cors.trusts(origin));
+        let is_trusted = matches!(sent.origin, Said::Once(origin) if trusts(origin));
+        return if is_trusted || sent.origin_is_here() { Ok(()) } else { Err(Refusal::Csrf(CsrfPart::Origin)) };
+    }
+    if !sent.is_from_here() {
+        return Err(Refusal::Csrf(CsrfPart::Origin));
+    }
+    let token = values(&request.headers, X_CSRF_TOKEN);
+    let goes_with = |token: &[u8]| SessionCookie::parse(cookie).is_ok_and(|cookie| cookie.goes_with(token));
+    match (route.csrf, token) {
+        (Csrf::Origin, _) => Ok(()),
+        (Csrf::Token, Said::Once(token)) if goes_with(token) => Ok(()),
+        (Csrf::Token, _) => Err(Refusal::Csrf(CsrfPart::Token)),
+    }
+}
+
+fn sent<'a>(request: &'a RequestHeader, inbound: &Inbound) -> Sent<'a> {
+    let host = request.headers.get(header::HOST).and_then(|host| host.to_str().ok());
+    // HTTP/2 names it elsewhere.
+    let host = host.or(request.uri.authority().map(http::uri::Authority::as_str));
+    Sent {
+        site: values(&request.headers, SEC_FETCH_SITE),
+        origin: values(&request.headers, header::ORIGIN),
+        is_secure: inbound.is_secure,
+        host: host.unwrap_or_default(),
+    }
+}
+
+fn values(headers: &HeaderMap, name: HeaderName) -> Said<'_> {
+    Said::of(headers.get_all(name).iter().map(HeaderValue::as_bytes))
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+mod tests {
+    use super::*;
+
+    fn cookies(fields: &[&str]) -> HeaderMap {
+        fields.iter().map(|field| (header::COOKIE, HeaderValue::from_str(field).unwrap())).collect()
+    }
+
+    #[test]
+    fn a_cookie_is_found_by_its_whole_name() {
+        let found = |fields: &[&str], is_secure| {
+            let headers = cookies(fields);
+            let names = CookieNames::of(is_secure);
+            shown(&headers, names).map(|value| str::from_utf8(value).unwrap().to_owned()).collect::<Vec<_>>()
+        };
+        assert_eq!(found(&["a=b; portcullis=x", "portcullis=y"], false), ["x", "y"]);
+        assert_eq!(found(&["__Host-portcullis=x; portcullis=y"], true), ["x"], "there is one name");
+        assert_eq!(found(&["__Host-portcullis=x; portcullis=y"], false), ["y"]);
+        for other in
+            ["Portcullis=x", "xportcullis=x", "portcullis-csrf=x", "portcullis-device=x", "a=portcullis=x", "a"]
+        {
+            assert_eq!(found(&[other], false), [""; 0], "{other}");
+        }
+    }
+
+    #[test]
+    fn ours_are_kept_from_upstreams_and_others_pass() {
+        for (sent, left) in [
+            (&["a=1; portcullis=x; b=2"][..], &["a=1; b=2"][..]),
+            (&["portcullis=x"], &[]),
+            (&["portcullis"], &[]),
+            (&["__Host-portcullis=x;portcullis-csrf=y; ;a=\"q; r\""], &["a=\"q; r\""]),
+            (&["a=1", "__Host-portcullis-csrf=y", "b=2"], &["a=1; b=2"]),
+            (&["a=1;  b", "portcullis-device=x"], &["a=1;  b", "portcullis-device=x"]),
+            (&[" portcullis = x ; a=1"], &["a=1"]),
+        ] {
+            let mut headers = cookies(sent);
+            strip(&mut headers);
+            let found: Vec<&str> =
+                headers.get_all(header::COOKIE).iter().map(|value| value.to_str().unwrap()).collect();
+            assert_eq!(found, left, "{sent:?}");
+        }
+    }
+}
