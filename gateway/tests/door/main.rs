@@ -22,6 +22,7 @@ mod lifecycle;
 mod mail;
 mod main_path;
 mod nodes;
+mod old_systems;
 mod passing;
 mod patience;
 mod platform;

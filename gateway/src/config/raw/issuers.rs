@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use super::Given;
 
-/// Somebody whose tokens are believed (OpenID Connect), by the keys that they publish.
+/// Somebody whose tokens are believed (`OpenID` Connect), by the keys that they publish.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::config) struct Issuer {
