@@ -64,6 +64,15 @@ enum Command {
         #[command(subcommand)]
         step: AuditStep,
     },
+    /// Bring accounts of an older system here, with the hashes of their passwords: one JSON object a line.
+    ///
+    /// What is here already stays as it is, so an import that was broken off is simply run again. Lines that cannot be are told in a
+    /// report, with number and reason. Exit code 65 if there are any.
+    Import(Import),
+    /// Is the database there, and Redis, and the mail server? A line each; exit code 69 if one is not.
+    CheckConnection(Place),
+    /// Delete everything in the database, and make its tables anew. Asks twice.
+    Reset(Reset),
     /// Make fresh secrets, or rotate the signing keys of a running platform.
     Keys {
         #[command(subcommand)]
@@ -126,6 +135,32 @@ pub(crate) struct CreateAdmin {
     pub(crate) password_stdin: bool,
 }
 
+#[derive(Args)]
+pub(crate) struct Import {
+    /// The file.
+    pub(crate) file: PathBuf,
+    #[command(flatten)]
+    pub(crate) place: Place,
+    /// What the older system is called in `[[legacy_issuers]]`; needed for accounts with an `id`.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) system: Option<String>,
+    /// Look at every line and store nothing.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Where rejected lines are told of; beside the file by default.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) report: Option<PathBuf>,
+}
+
+#[derive(Args)]
+pub(crate) struct Reset {
+    #[command(flatten)]
+    pub(crate) place: Place,
+    /// Do not ask.
+    #[arg(long)]
+    pub(crate) yes_really: bool,
+}
+
 /// What to do with the tables.
 #[derive(Subcommand, Clone, Copy)]
 pub(crate) enum MigrateStep {
@@ -168,6 +203,9 @@ pub enum Failure {
     /// The database's role lacks a right. Exit code 77.
     #[error("{0}")]
     Forbidden(String),
+    /// Some of what was given is not what it should be. Exit code 65.
+    #[error("{0}")]
+    Data(String),
     /// Anything else. Exit code 1.
     #[error(transparent)]
     Other(#[from] anyhow::Error),
@@ -183,6 +221,9 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
         Command::Backup { to, place } => cmd::backup::save(&to, &place),
         Command::Restore { from, place } => cmd::backup::restore(&from, &place),
         Command::Audit { step: AuditStep::Verify(place) } => cmd::audit::verify(&place),
+        Command::Import(import) => cmd::import::run(&import),
+        Command::CheckConnection(place) => cmd::check_connection::run(&place),
+        Command::Reset(reset) => cmd::reset::run(&reset),
         Command::Keys { step: KeysStep::Generate } => cmd::keys::generate(),
         Command::Keys { step: KeysStep::Rotate(place) } => cmd::keys::rotate(&place),
         Command::DemoUpstream { listen } => cmd::demo_upstream::run(listen),
@@ -204,6 +245,7 @@ impl Failure {
     #[must_use]
     pub fn report(&self) -> ExitCode {
         let code = match self {
+            Self::Data(_) => 65,
             Self::Config(_) => 78,
             Self::Unavailable(_) => 69,
             Self::Forbidden(_) => 77,
@@ -211,7 +253,7 @@ impl Failure {
         };
         let text = match self {
             Self::Other(error) => format!("{error:#}"),
-            Self::Config(_) | Self::Unavailable(_) | Self::Forbidden(_) => self.to_string(),
+            Self::Data(_) | Self::Config(_) | Self::Unavailable(_) | Self::Forbidden(_) => self.to_string(),
         };
         cmd::say_error(&format!("portcullis: {text}"));
         ExitCode::from(code)

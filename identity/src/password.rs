@@ -107,6 +107,34 @@ impl PasswordHash {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// A hash that another system has made, if [`Hasher::verify`] will understand it and may afford to.
+    pub fn imported(text: String) -> Result<Self, &'static str> {
+        const TOO_DEAR: &str = "the password's hash costs more to check than we are ready to spend";
+        if let Some(rest) = ["$2a$", "$2b$", "$2y$"].iter().find_map(|version| text.strip_prefix(version)) {
+            let (cost, hash) = rest.split_once('$').unwrap_or_default();
+            let is_whole =
+                hash.len() == 53 && hash.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"./".contains(&byte));
+            return match cost.parse::<u32>() {
+                Ok(4..=MOST_BCRYPT_COST) if is_whole && cost.len() == 2 => Ok(Self(text)),
+                Ok(_) if is_whole && cost > "14" => Err(TOO_DEAR),
+                _ => Err("the password's hash is not a whole one of bcrypt"),
+            };
+        }
+        let hash = phc::PasswordHash::new(&text)
+            .ok()
+            .filter(|hash| hash.algorithm.as_str() == "argon2id" && hash.hash.is_some());
+        let params = hash.as_ref().and_then(|hash| Params::try_from(hash).ok());
+        match params {
+            None => Err("the password's hash is neither bcrypt ($2a$, $2b$, $2y$) nor Argon2id in PHC form"),
+            Some(params) if is_too_dear(&params) => Err(TOO_DEAR),
+            Some(_) => Ok(Self(text)),
+        }
+    }
+}
+
+fn is_too_dear(params: &Params) -> bool {
+    params.m_cost() > MOST_MEMORY_KIB || params.t_cost() > MOST_ITERATIONS || params.p_cost() > MOST_LANES
 }
 
 impl From<String> for PasswordHash {
@@ -173,7 +201,7 @@ impl Hasher {
     fn verify_argon2(&self, password: &Password, stored: &str) -> Verdict {
         let Ok(hash) = phc::PasswordHash::new(stored) else { return Verdict::Mismatch };
         let Ok(params) = Params::try_from(&hash) else { return Verdict::Mismatch };
-        if params.m_cost() > MOST_MEMORY_KIB || params.t_cost() > MOST_ITERATIONS || params.p_cost() > MOST_LANES {
+        if is_too_dear(&params) {
             return Verdict::Mismatch;
         }
         if self.argon2.verify_password(password.0.as_bytes(), &hash).is_err() {

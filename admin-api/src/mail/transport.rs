@@ -110,6 +110,20 @@ impl Transport {
 // === impl SmtpSettings ===
 
 impl SmtpSettings {
+    /// Is the server there, and does it take who we are? Else why not.
+    pub async fn reach(&self) -> Result<(), String> {
+        let Transport::Smtp(server) =
+            Transport::open(&MailTransport::Smtp(self.clone())).map_err(|error| with_causes(&error))?
+        else {
+            return Ok(());
+        };
+        match server.test_connection().await {
+            Ok(true) => Ok(()),
+            Ok(false) => Err("the server closes the connection".to_owned()),
+            Err(error) => Err(with_causes(&error)),
+        }
+    }
+
     fn tls(&self) -> Result<Tls, smtp::Error> {
         let parameters = || {
             let mut builder = TlsParameters::builder(self.host.clone());

@@ -3,10 +3,13 @@
 pub(crate) mod audit;
 pub(crate) mod backup;
 pub(crate) mod check;
+pub(crate) mod check_connection;
 pub(crate) mod create_admin;
 pub(crate) mod demo_upstream;
+pub(crate) mod import;
 pub(crate) mod keys;
 pub(crate) mod migrate;
+pub(crate) mod reset;
 pub(crate) mod serve;
 
 use std::{future::Future, io::Write, path::Path};

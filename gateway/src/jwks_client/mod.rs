@@ -200,8 +200,9 @@ impl JwksClient {
     /// Trusts these keys and no others. What a key that is gone has signed is no longer believed: first the keys, then
     /// everything that was learnt by the old ones.
     fn keep(&self, set: KeySet, confirmed: Instant) {
-        let before = self.keys.swap(Some(Arc::new(Held { set: set.clone(), confirmed })));
-        if before.is_some_and(|before| before.set.loses_a_key_to(&set)) {
+        let held = Arc::new(Held { set, confirmed });
+        let before = self.keys.swap(Some(Arc::clone(&held)));
+        if before.is_some_and(|before| before.set.loses_a_key_to(&held.set)) {
             tracing::info!(issuer = self.source.issuer(), "an issuer has withdrawn a key");
             if let Some(hear) = self.withdrawn.get() {
                 hear();

@@ -287,7 +287,7 @@ fn while_the_issuer_is_silent_an_unknown_key_is_no_fault_of_the_caller() {
     assert_eq!((answer.status, answer.code().as_str()), (503, "issuer_unavailable"), "{answer:?}");
     assert!(answer.header("retry-after").is_some());
     assert_eq!(said(&platform, &issuer.token(&known, "bob")), let_in());
-    issuer.publish(&[&known, &next]);
+    issuer.answer(200, "", &key_set(&[&known, &next]));
     eventually("the issuer's return", || said(&platform, &issuer.token(&next, "ada")) == let_in());
 }
 

@@ -26,6 +26,7 @@ mod mail;
 mod main_path;
 mod mfa;
 mod nodes;
+mod old_systems;
 mod pages;
 mod passing;
 mod patience;

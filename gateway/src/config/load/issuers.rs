@@ -6,13 +6,13 @@ use chrono::{Days, NaiveDate, NaiveTime};
 use identity::Algorithm;
 use policies::{
     Policy, Quota,
-    config::{Document, Placed, Surroundings as _},
+    config::{Document, Placed, Surroundings as _, Value},
 };
 
 use super::Reader;
 use crate::config::{
     issuers::{ClaimNames, ExternalIssuer, Issuers, LegacyIssuer, LegacySubject, Mapping, NewAccounts, is_safe_url},
-    raw::{self, Given},
+    raw,
 };
 
 /// Accounts made for one address.
@@ -84,7 +84,7 @@ impl Reader<'_, '_> {
         }
         let (shortest, longest) =
             (self.duration(raw.refresh_min.as_ref(), 60), self.duration(raw.refresh_max.as_ref(), 600));
-        let accounts = self.new_accounts(&raw.accounts, &raw.accounts_per_address);
+        let accounts = self.new_accounts(raw.accounts.as_ref(), raw.accounts_per_address.as_ref());
         let or = |given: Option<String>, default: &str| given.unwrap_or_else(|| default.to_owned());
         let [role, tier] = [(&raw.role, "user"), (&raw.tier, "free")]
             .map(|(given, default)| given.as_ref().map_or_else(|| default.to_owned(), |given| String::clone(given)));
@@ -131,25 +131,25 @@ impl Reader<'_, '_> {
         claim.map(|claim| Mapping { claim, values: means })
     }
 
-    fn new_accounts(&mut self, accounts: &Given<String>, per_address: &Given<String>) -> NewAccounts {
-        let created = match per_address {
-            None => CREATED,
-            Some(given) => {
-                match Quota::parse(&self.text(Some(given), "")) {
-                    Ok(Some(quota)) => quota,
-                    _ => {
-                        self.document.note(given.span(), "write how many, such as \"20/hour\"; without a limit it would be a way to fill the database");
-                        CREATED
-                    }
-                }
+    fn new_accounts(
+        &mut self,
+        accounts: Option<&Placed<Value<String>>>,
+        per_address: Option<&Placed<Value<String>>>,
+    ) -> NewAccounts {
+        let created = per_address.map_or(CREATED, |given| {
+            if let Ok(Some(quota)) = Quota::parse(&self.text(Some(given), "")) {
+                return quota;
             }
-        };
-        match self.text(accounts.as_ref(), "existing").as_str() {
+            let message = "write how many, such as \"20/hour\"; without a limit it would be a way to fill the database";
+            self.document.note(given.span(), message);
+            CREATED
+        });
+        match self.text(accounts, "existing").as_str() {
             "create" => return NewAccounts::Create(created),
             "existing" => {}
             other => {
                 let message = format!("unknown value `{other}`; known are existing, create");
-                self.document.note(accounts.as_ref().map_or(0..0, Placed::span), message);
+                self.document.note(accounts.map_or(0..0, Placed::span), message);
             }
         }
         NewAccounts::Existing

@@ -8,8 +8,9 @@ use serde::Deserialize;
 
 use super::Given;
 
-/// Somebody whose tokens are believed (OpenID Connect), by the keys that they publish.
+/// Somebody whose tokens are believed (`OpenID` Connect), by the keys that they publish.
 #[derive(Debug, Deserialize, JsonSchema)]
+#[expect(clippy::struct_field_names, reason = "the keys of the file, of which `issuer` is the standard's name")]
 #[serde(deny_unknown_fields)]
 pub(in crate::config) struct Issuer {
     /// `iss`, to the letter. While it is empty nobody is believed.

@@ -1,0 +1,389 @@
+//! Coming from older systems: their accounts by `portcullis import`, their tokens until a day, and headers that developers sent.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Output},
+};
+
+use identity::{SigningKey, TokenType};
+use serde_json::{Value, json};
+
+use crate::{
+    issuers::now,
+    platform::{Answer, PASSWORD, PORTCULLIS, Platform, Setup},
+};
+
+const SECRET: &str = "the secret of an old system, long enough";
+
+fn old_system(more: &str) -> Setup {
+    let section = format!("\n[[legacy_issuers]]\nname = \"old\"\nsecret = {{ env = \"JWT_SECRET_KEY\" }}\n{more}\n");
+    Setup::default().env("JWT_SECRET_KEY", SECRET).append("gateway.toml", &section)
+}
+
+/// As python-jose signs: no `kid`, and `typ` is JWT.
+fn token(secret: &str, header: &Value, claims: &Value) -> String {
+    use aws_lc_rs::hmac;
+    use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD as B64};
+    let message = format!("{}.{}", B64.encode(header.to_string()), B64.encode(claims.to_string()));
+    let signature = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes()), message.as_bytes());
+    format!("{message}.{}", B64.encode(signature))
+}
+
+fn plain(claims: &Value) -> String {
+    token(SECRET, &json!({ "alg": "HS256", "typ": "JWT" }), claims)
+}
+
+fn said(platform: &Platform, token: &str) -> (u16, String) {
+    let answer = platform.get("/demo/x", token);
+    (answer.status, answer.code())
+}
+
+fn refused(status: u16, code: &str) -> (u16, String) {
+    (status, code.to_owned())
+}
+
+#[test]
+fn an_old_systems_token_is_its_accounts_and_says_nothing_of_role_or_tier() {
+    let platform = old_system("until = \"2099-12-31\"").start();
+    let id = platform.register("ada@example.com")["user"]["id"].as_str().unwrap().to_owned();
+    let claims = json!({ "sub": "Ada@Example.com", "exp": now() + 60, "role": "admin", "tier": "enterprise" });
+    let answer = platform.get("/demo/x", &plain(&claims));
+    assert_eq!((answer.status, answer.received("x-user-id")), (200, vec![id]), "{answer:?} {}", platform.log());
+    assert_eq!(answer.received("x-user-role"), ["user"]);
+    assert_eq!(answer.received("x-user-tier"), ["free"]);
+    assert_eq!(answer.received("x-auth-method"), ["legacy_jwt"]);
+    let with = |change: fn(&mut Value)| {
+        let mut claims = claims.clone();
+        change(&mut claims);
+        plain(&claims)
+    };
+    let other_header = |header: Value| token(SECRET, &header, &claims);
+    for (why, token, code) in [
+        ("no end", with(|claims| drop(claims.as_object_mut().unwrap().remove("exp"))), "invalid_token"),
+        ("nobody", with(|claims| drop(claims.as_object_mut().unwrap().remove("sub"))), "invalid_token"),
+        ("over", with(|claims| claims["exp"] = json!(now() - 1)), "expired"),
+        ("no address", with(|claims| claims["sub"] = json!("ada")), "invalid_token"),
+        ("from somebody", with(|claims| claims["iss"] = json!("old")), "invalid_token"),
+        (
+            "another secret",
+            token("another secret that is also long enough", &json!({ "alg": "HS256" }), &claims),
+            "invalid_token",
+        ),
+        ("a key", other_header(json!({ "alg": "HS256", "kid": "old" })), "invalid_token"),
+        ("no algorithm", other_header(json!({ "alg": "none" })), "invalid_token"),
+        ("another type", other_header(json!({ "alg": "HS256", "typ": "assertion+jwt" })), "invalid_token"),
+    ] {
+        assert_eq!(said(&platform, &token), refused(401, code), "{why}");
+    }
+    let stranger = plain(&json!({ "sub": "nobody@example.com", "exp": now() + 60 }));
+    assert_eq!(said(&platform, &stranger), refused(403, "unknown_account"));
+    // Our own tokens are signed by our own keys and no others.
+    let ours = SigningKey::hs256(SECRET.as_bytes(), "old".to_owned()).unwrap();
+    let claims = json!({ "iss": "portcullis", "aud": "portcullis", "sub": "x", "exp": now() + 60 });
+    assert_eq!(said(&platform, &ours.sign(TokenType::Access, &claims)), refused(401, "invalid_token"));
+}
+
+#[test]
+fn an_old_system_ends_on_its_day_and_one_with_a_key_id_needs_it() {
+    let claims = json!({ "sub": "ada@example.com", "exp": now() + 60 });
+    let platform = old_system("until = \"2020-01-01\"").start();
+    platform.register("ada@example.com");
+    assert_eq!(said(&platform, &plain(&claims)), refused(401, "expired"));
+
+    let platform = old_system("until = \"2099-01-01\"\nkid = \"k1\"").start();
+    platform.register("ada@example.com");
+    let by = |header: Value| said(&platform, &token(SECRET, &header, &claims));
+    assert_eq!(by(json!({ "alg": "HS256", "kid": "k1" })), refused(200, ""));
+    assert_eq!(by(json!({ "alg": "HS256" })), refused(401, "invalid_token"));
+    assert_eq!(by(json!({ "alg": "HS256", "kid": "k2" })), refused(401, "invalid_token"));
+}
+
+fn refused_start(setup: &Setup, arguments: &[&str]) -> String {
+    let folder = setup.folder();
+    let output = setup.command(folder.path(), "127.0.0.1:1".parse().unwrap()).args(arguments).output().unwrap();
+    assert_eq!(output.status.code(), Some(78), "{output:?}");
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[test]
+fn a_short_secret_a_wrong_day_and_two_systems_that_look_alike_are_refused_at_the_start() {
+    let said = refused_start(
+        &old_system("until = \"2099-12-31\"").env("JWT_SECRET_KEY", "thirty-one bytes are not enough"),
+        &[],
+    );
+    assert!(said.contains("under 32 bytes") && !said.contains("thirty-one"), "{said}");
+    let said = refused_start(&old_system("until = \"soon\""), &[]);
+    assert!(said.contains("gateway.toml:") && said.contains("\"soon\" is not a day"), "{said}");
+    let twice = old_system("until = \"2099-12-31\"").append(
+        "gateway.toml",
+        "[[legacy_issuers]]\nname = \"two\"\nsecret = { env = \"JWT_SECRET_KEY\" }\nuntil = \"2099-12-31\"\n",
+    );
+    assert!(refused_start(&twice, &[]).contains("cannot be told from another's"));
+}
+
+// --- dev headers
+
+fn dev() -> Setup {
+    Setup::default().env("AUTH_ALLOW_DEV_HEADERS", "true")
+}
+
+fn ask(platform: &Platform, host: &str, path: &str, headers: &str) -> Answer {
+    let text = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n{headers}\r\n");
+    platform.raw(text.as_bytes())
+}
+
+const ADA: &str = "X-User-Email: ada@example.com\r\nX-User-Name: Ada\r\n";
+
+#[test]
+fn a_developer_is_whoever_the_headers_say_and_gets_an_account_on_first_sight() {
+    let platform = dev().start();
+    assert!(platform.log().contains("WARNING: dev_headers are on"), "{}", platform.log());
+    let first = ask(&platform, "localhost", "/demo/x", ADA);
+    assert_eq!(first.status, 200, "{first:?} {}", platform.log());
+    assert_eq!(first.received("x-user-email"), ["ada@example.com"]);
+    assert_eq!(first.received("x-user-role"), ["user"]);
+    assert_eq!(first.received("x-auth-method"), ["dev_headers"]);
+    let me = ask(&platform, "127.0.0.1:8001", "/auth/me", ADA);
+    assert_eq!((&me.json()["email"], &me.json()["name"]), (&json!("ada@example.com"), &json!("Ada")), "{me:?}");
+    assert_eq!(ask(&platform, "localhost", "/demo/x", ADA).received("x-user-id"), first.received("x-user-id"));
+    // Nobody can log in to it.
+    let login = platform.post("/auth/login", None, &json!({ "email": "ada@example.com", "password": PASSWORD }));
+    assert_eq!(login.status, 401, "{login:?}");
+    assert_eq!(ask(&platform, "localhost", "/demo/x", "X-User-Email: nobody\r\n").code(), "invalid_token");
+    let two = format!("{ADA}Authorization: Bearer x\r\n");
+    assert_eq!(ask(&platform, "localhost", "/demo/x", &two).code(), "ambiguous_credentials");
+    let twice = format!("{ADA}X-User-Email: bob@example.com\r\n");
+    assert_eq!(ask(&platform, "localhost", "/demo/x", &twice).code(), "ambiguous_credentials");
+}
+
+#[test]
+fn dev_headers_that_came_through_something_else_are_not_believed() {
+    let platform = dev().start();
+    for (host, more) in [
+        ("door.test", ""),
+        ("evil.example", ""),
+        ("localhost", "X-Forwarded-For: 192.0.2.1\r\n"),
+        ("localhost", "Via: 1.1 proxy\r\n"),
+        ("localhost", "Forwarded: for=192.0.2.1\r\n"),
+    ] {
+        let answer = ask(&platform, host, "/demo/x", &format!("{ADA}{more}"));
+        assert_eq!(answer.code(), "missing_credential", "{host} {more}");
+        let public = ask(&platform, host, "/demo/public/x", &format!("{ADA}{more}"));
+        assert_eq!(public.received("x-user-email"), Vec::<String>::new(), "they are stripped as ever");
+    }
+}
+
+#[test]
+fn dev_headers_are_off_unless_somebody_switches_them_on() {
+    let platform = Platform::start();
+    assert_eq!(ask(&platform, "localhost", "/demo/x", ADA).code(), "missing_credential");
+    assert!(!platform.log().contains("dev_headers"), "{}", platform.log());
+}
+
+#[test]
+fn dev_headers_with_a_listener_that_others_can_reach_are_refused() {
+    let http = dev().env("PORTCULLIS_LISTEN", "0.0.0.0:0");
+    let said = refused_start(&http, &[]);
+    assert!(said.contains("gateway.toml:") && said.contains("0.0.0.0:0 can be reached from other machines"), "{said}");
+    let https = dev().edit("gateway.toml", "# https = \"0.0.0.0:443\"", "https = \"[::]:0\"");
+    assert!(refused_start(&https, &[]).contains("[::]:0 can be reached"));
+    let proxied = dev().edit("gateway.toml", "proxy_protocol = false", "proxy_protocol = true");
+    assert!(refused_start(&proxied, &[]).contains("no dev_headers then"));
+    // The command line has the last word on the listener, and none on this.
+    let setup = dev();
+    let folder = setup.folder();
+    let mut command = Command::new(PORTCULLIS);
+    command.args(["serve", "--listen", "0.0.0.0:0", "--config"]).arg(folder.path().join("config"));
+    let output =
+        command.arg("--data").arg(folder.path().join("data")).env("AUTH_ALLOW_DEV_HEADERS", "true").output().unwrap();
+    assert_eq!(output.status.code(), Some(78), "{output:?}");
+}
+
+// --- import
+
+/// A hash as an old system made it, cheaply.
+fn bcrypt(version: bcrypt::Version) -> String {
+    bcrypt::hash_with_result(PASSWORD, 4).unwrap().format_for_version(version)
+}
+
+fn import(folder: &Path, lines: &[String], arguments: &[&str]) -> (Output, PathBuf) {
+    let file = folder.join("users.jsonl");
+    fs::write(&file, lines.join("\n")).unwrap();
+    let mut command = Command::new(PORTCULLIS);
+    command.arg("import").arg(&file).args(arguments).arg("--config").arg(folder.join("config"));
+    command.arg("--data").arg(folder.join("data")).env("JWT_SECRET_KEY", SECRET);
+    (command.output().unwrap(), folder.join("users.jsonl.rejected.jsonl"))
+}
+
+fn told(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).trim().to_owned()
+}
+
+#[test]
+fn people_of_an_old_system_log_in_with_their_old_passwords_and_their_old_tokens() {
+    let platform = old_system("until = \"2099-12-31\"\nsubject = \"id\"").start();
+    let folder = platform.folder.path();
+    let versions = [bcrypt::Version::TwoA, bcrypt::Version::TwoB, bcrypt::Version::TwoY];
+    let mut lines: Vec<String> = versions
+        .into_iter()
+        .enumerate()
+        .map(|(number, version)| {
+            json!({ "email": format!("old{number}@example.com"), "name": "Old", "password_hash": bcrypt(version), "id": number,
+                    "role": "developer", "tier": "pro", "is_verified": true, "created_at": "2020-01-02T03:04:05Z" })
+            .to_string()
+        })
+        .collect();
+    lines.push(json!({ "email": "bare@example.com" }).to_string());
+    let (output, _) = import(folder, &lines, &["--system", "old"]);
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(told(&output), "4 accounts made, 0 were here already, 0 lines rejected");
+    for number in 0..3 {
+        let email = format!("old{number}@example.com");
+        for _ in 0..2 {
+            // The second time it is Argon2's.
+            let token = platform.login(&email);
+            let me = platform.get("/auth/me", &token).json();
+            assert_eq!(
+                (&me["role"], &me["tier"], &me["is_verified"]),
+                (&json!("developer"), &json!("pro"), &json!(true))
+            );
+            assert!(me["created_at"].as_str().unwrap().starts_with("2020-01-02"), "{me}");
+        }
+    }
+    let by_id = |id: &str| said(&platform, &plain(&json!({ "sub": id, "exp": now() + 60 })));
+    assert_eq!(by_id("1"), refused(200, ""));
+    assert_eq!(by_id("old1@example.com"), refused(403, "unknown_account"));
+    // Again, and one more: nothing is made twice, nothing is changed.
+    lines.push(json!({ "email": "new@example.com", "id": 9 }).to_string());
+    lines[0] = json!({ "email": "OLD0@example.com", "role": "admin", "id": 0 }).to_string();
+    let (output, _) = import(folder, &lines, &["--system", "old"]);
+    assert_eq!(told(&output), "1 accounts made, 4 were here already, 0 lines rejected", "{output:?}");
+    assert_eq!(platform.get("/auth/me", &platform.login("old0@example.com")).json()["role"], "developer");
+    assert_eq!(by_id("9"), refused(200, ""));
+}
+
+#[test]
+fn a_line_that_cannot_be_is_told_with_its_number_and_the_rest_is_imported() {
+    let setup = Setup::default();
+    let folder = setup.folder();
+    let hash = bcrypt(bcrypt::Version::TwoB);
+    let lines = [
+        json!({ "email": "good@example.com", "password_hash": hash }).to_string(),
+        "not json".to_owned(),
+        json!({ "email": "nobody" }).to_string(),
+        json!({ "email": "a@example.com", "password_hash": "5f4dcc3b5aa765d61d8327deb882cf99" }).to_string(),
+        json!({ "email": "b@example.com", "password_hash": hash.replace("$04$", "$31$") }).to_string(),
+        json!({ "email": "c@example.com", "password_hash": "$argon2id$v=19$m=4000000,t=3,p=1$c2FsdHNhbHQ$aGFzaGhhc2hoYXNoaGFzaA" }).to_string(),
+        json!({ "email": "d@example.com", "role": "emperor" }).to_string(),
+        json!({ "email": "e@example.com", "tier": "platinum" }).to_string(),
+        json!({ "email": "f@example.com", "id": 7 }).to_string(),
+        json!({ "email": "g@example.com", "is_admin": true }).to_string(),
+        json!({ "email": "h@example.com", "name": "x".repeat(70_000) }).to_string(),
+        String::new(),
+        json!({ "email": "last@example.com" }).to_string(),
+    ];
+    let (output, report) = import(folder.path(), &lines, &["--dry-run"]);
+    assert_eq!(output.status.code(), Some(65), "{output:?}");
+    assert_eq!(told(&output), "2 lines are good, 10 rejected; nothing was stored (--dry-run)");
+    let (output, _) = import(folder.path(), &lines, &[]);
+    assert_eq!(output.status.code(), Some(65), "{output:?}");
+    assert_eq!(
+        told(&output),
+        "2 accounts made, 0 were here already, 10 lines rejected",
+        "the dry run has stored nothing"
+    );
+    let report = fs::read_to_string(report).unwrap();
+    let rejected: Vec<Value> = report.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let numbers: Vec<u64> = rejected.iter().map(|line| line["line"].as_u64().unwrap()).collect();
+    assert_eq!(numbers, [2, 3, 4, 5, 6, 7, 8, 9, 10, 11]);
+    for (reason, part) in rejected.iter().zip([
+        "expected",
+        "one @",
+        "neither bcrypt",
+        "costs more",
+        "costs more",
+        "no role `emperor`",
+        "no tier `platinum`",
+        "--system",
+        "unknown field `is_admin`",
+        "longer than",
+    ]) {
+        assert!(reason["reason"].as_str().unwrap().contains(part), "{reason} {part}");
+    }
+}
+
+#[test]
+fn an_old_id_that_is_another_accounts_is_not_taken_from_it() {
+    let setup = Setup::default();
+    let folder = setup.folder();
+    let line = |email: &str| json!({ "email": email, "id": "7" }).to_string();
+    let (output, _) = import(folder.path(), &[line("one@example.com")], &["--system", "old"]);
+    assert!(output.status.success(), "{output:?}");
+    let (output, report) = import(folder.path(), &[line("two@example.com")], &["--system", "old"]);
+    assert_eq!(
+        (output.status.code(), told(&output).as_str()),
+        (Some(65), "0 accounts made, 0 were here already, 1 lines rejected")
+    );
+    assert!(fs::read_to_string(report).unwrap().contains("another address"));
+    let (output, _) = import(folder.path(), &[line("two@example.com")], &["--system", "elsewhere"]);
+    assert_eq!(
+        told(&output),
+        "1 accounts made, 0 were here already, 0 lines rejected",
+        "another system has ids of its own"
+    );
+}
+
+// --- check-connection, reset
+
+fn command(folder: &Path, arguments: &[&str]) -> Output {
+    let mut command = Command::new(PORTCULLIS);
+    command.args(arguments).arg("--config").arg(folder.join("config")).arg("--data").arg(folder.join("data"));
+    command.env("REDIS_URL", "redis://127.0.0.1:1").output().unwrap()
+}
+
+#[test]
+fn what_can_be_reached_is_told_line_by_line() {
+    let good = Setup::default().folder();
+    let output = command(good.path(), &["check-connection"]);
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(told(&output), "database  ok\nredis     not configured\nmail      into files");
+    let bad = Setup::default()
+        .edit(
+            "gateway.toml",
+            "# redis = { env = \"REDIS_URL\" }",
+            "redis = { env = \"REDIS_URL\" }\non_outage = \"refuse\"",
+        )
+        .edit(
+            "gateway.toml",
+            "transport = \"file\"",
+            "transport = \"smtp\"\nserver = \"127.0.0.1:1\"\nsecurity = \"none\"",
+        )
+        .folder();
+    let output = command(bad.path(), &["check-connection"]);
+    assert_eq!(output.status.code(), Some(69), "{output:?}");
+    let told = told(&output);
+    let lines: Vec<&str> = told.lines().collect();
+    assert_eq!(lines[0], "database  ok");
+    assert!(
+        lines[1].starts_with("redis     not to be had: ") && lines[2].starts_with("mail      not to be had: "),
+        "{told}"
+    );
+}
+
+#[test]
+fn a_reset_needs_somebody_who_means_it() {
+    let platform = Platform::start();
+    platform.register("ada@example.com");
+    let output = command(platform.folder.path(), &["reset"]);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert!(String::from_utf8_lossy(&output.stderr).contains("--yes-really"), "{output:?}");
+    platform.login("ada@example.com");
+    let folder = platform.folder.path().to_owned();
+    let output = command(&folder, &["reset", "--yes-really"]);
+    assert!(output.status.success(), "{output:?}");
+    let again = command(&folder, &["migrate", "status"]);
+    assert!(told(&again).lines().all(|line| line.contains("applied 2")), "{again:?}");
+    let login = platform.post("/auth/login", None, &json!({ "email": "ada@example.com", "password": PASSWORD }));
+    assert_ne!(login.status, 200, "{login:?}");
+}

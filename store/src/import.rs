@@ -1,0 +1,141 @@
+//! Accounts that come from older systems, many at a time. To import them again changes nothing: who is here already stays as it
+//! is.
+
+use chrono::{DateTime, Utc};
+use identity::{AccountId, Email, ExternalId, PasswordHash};
+use uuid::Uuid;
+
+use crate::{
+    ExternalSubject, Store, StoreError, Subject,
+    db::{Tx, on_tx, stored},
+};
+
+/// An account of an older system.
+#[derive(Clone, Debug)]
+pub struct ImportedAccount {
+    /// Its address.
+    pub email: Email,
+    /// The hash of its password.
+    pub password_hash: PasswordHash,
+    /// Its name.
+    pub name: Option<String>,
+    /// Its role here.
+    pub role: String,
+    /// Its tier here.
+    pub tier: String,
+    /// Had the address been verified there?
+    pub is_verified: bool,
+    /// When it was made there.
+    pub created_at: DateTime<Utc>,
+    /// The system's name and the id it had there.
+    pub there: Option<(String, String)>,
+}
+
+/// What became of one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Imported {
+    /// It is here now.
+    Made,
+    /// It was here already.
+    Present,
+    /// Its id there belongs to an account of another address here.
+    OtherAccount,
+}
+
+// === impl Store ===
+
+impl Store {
+    /// Makes those accounts that are not here yet, all or none; says of each what became of it.
+    pub async fn import_accounts(
+        &self,
+        accounts: &[ImportedAccount],
+        now: DateTime<Utc>,
+    ) -> Result<Vec<Imported>, StoreError> {
+        self.bounded(async {
+            let mut tx = self.begin().await?;
+            let (mut outcomes, mut heard) = (Vec::with_capacity(accounts.len()), Vec::new());
+            for account in accounts {
+                outcomes.push(tx.import(account, now, &mut heard).await?);
+            }
+            self.commit(tx, &heard, now).await?;
+            Ok::<_, StoreError>(outcomes)
+        })
+        .await
+    }
+}
+
+// === impl Tx ===
+
+impl Tx {
+    async fn import(
+        &mut self,
+        new: &ImportedAccount,
+        now: DateTime<Utc>,
+        heard: &mut Vec<Subject>,
+    ) -> Result<Imported, StoreError> {
+        let there =
+            new.there.as_ref().map(|(system, id)| ExternalSubject { issuer: system, subject: id, claims_at: None });
+        let known = match &there {
+            Some(there) => self.external_owner(ExternalId::of(there.issuer, there.subject)).await?,
+            None => None,
+        };
+        let made = self.insert_imported(new).await?;
+        let (id, outcome) = match made {
+            Some(id) if known.is_some() => {
+                // Its address is another one there by now: what it is here is not for an import to change.
+                self.drop_imported(id).await?;
+                return Ok(Imported::OtherAccount);
+            }
+            Some(id) => (id, Imported::Made),
+            None => (self.id_of(&new.email).await?.ok_or(StoreError::NotFound)?, Imported::Present),
+        };
+        match (known, there) {
+            (Some(owner), _) if owner != id => Ok(Imported::OtherAccount),
+            (None, Some(there)) => {
+                heard.push(self.insert_external(id, there, now).await?);
+                Ok(outcome)
+            }
+            _ => Ok(outcome),
+        }
+    }
+
+    async fn external_owner(&mut self, id: ExternalId) -> Result<Option<AccountId>, StoreError> {
+        const Q: &str = "SELECT account_id FROM external_identities WHERE id = $1";
+        let owner: Option<Uuid> = on_tx!(self, |c| sqlx::query_scalar(Q).bind(id.uuid()).fetch_optional(c).await)?;
+        Ok(owner.map(AccountId::new))
+    }
+
+    async fn id_of(&mut self, email: &Email) -> Result<Option<AccountId>, StoreError> {
+        const Q: &str = "SELECT id FROM accounts WHERE email_normalised = $1";
+        let id: Option<Uuid> =
+            on_tx!(self, |c| sqlx::query_scalar(Q).bind(email.normalised()).fetch_optional(c).await)?;
+        Ok(id.map(AccountId::new))
+    }
+
+    /// The new account's id; `None` if the address has one already.
+    async fn insert_imported(&mut self, new: &ImportedAccount) -> Result<Option<AccountId>, StoreError> {
+        const Q: &str = "INSERT INTO accounts (id, email, email_normalised, password_hash, name, role, tier, status, is_verified, \
+                         created_at, updated_at) VALUES ($1, $2, $3, $4, $5, $6, $7, 'active', $8, $9, $9) \
+                         ON CONFLICT (email_normalised) DO NOTHING";
+        let id = Uuid::now_v7();
+        let made = on_tx!(self, |c| sqlx::query(Q)
+            .bind(id)
+            .bind(new.email.as_str())
+            .bind(new.email.normalised())
+            .bind(new.password_hash.as_str())
+            .bind(&new.name)
+            .bind(&new.role)
+            .bind(&new.tier)
+            .bind(new.is_verified)
+            .bind(stored(new.created_at))
+            .execute(c)
+            .await
+            .map(|done| done.rows_affected()))?;
+        Ok((made > 0).then_some(AccountId::new(id)))
+    }
+
+    async fn drop_imported(&mut self, id: AccountId) -> Result<(), StoreError> {
+        const Q: &str = "DELETE FROM accounts WHERE id = $1";
+        Ok(on_tx!(self, |c| sqlx::query(Q).bind(id.uuid()).execute(c).await.map(drop))?)
+    }
+}
