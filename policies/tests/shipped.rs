@@ -105,9 +105,12 @@ fn the_table_of_the_shipped_policy_says_who_may_call_what() {
     auth-me                      GET                /auth/me                             401       yes        yes         yes        yes         yes
                                                     /api/auth/me
                                                     /api/v2/auth/me
-    auth-me-change               PATCH              /auth/me                             401       yes        yes         yes        yes         yes
+    auth-me-change               PATCH, DELETE      /auth/me                             401       yes        yes         yes        yes         yes
                                                     /api/auth/me
                                                     /api/v2/auth/me
+    auth-me-export               GET                /auth/me/export                      401       yes        yes         yes        yes         yes
+                                                    /api/auth/me/export
+                                                    /api/v2/auth/me/export
     auth-change-password         POST               /auth/change-password                401       yes        yes         yes        yes         yes
                                                     /api/auth/change-password
                                                     /api/v2/auth/change-password
@@ -153,6 +156,29 @@ fn the_table_of_the_shipped_policy_says_who_may_call_what() {
     auth-api-key-rotate          POST               /auth/api-keys/{id}/rotate           401       yes        yes         yes        yes         yes
                                                     /api/auth/api-keys/{id}/rotate
                                                     /api/v2/auth/api-keys/{id}/rotate
+    account-forms                GET, HEAD          /account/style.css                   yes       yes        yes         yes        yes         yes
+                                                    /account/sign-in
+                                                    /account/sign-up
+                                                    /account/check-mail
+                                                    /account/forgot-password
+                                                    /account/reset-password
+                                                    /account/verify-email
+                                                    /account/magic-link
+    account-forms-sent           POST               /account/sign-in                     yes       yes        yes         yes        yes         yes
+                                                    /account/sign-in/code
+                                                    /account/sign-up
+                                                    /account/reset-password
+                                                    /account/verify-email
+                                                    /account/magic-link/consume
+    account-mail                 POST               /account/forgot-password             yes       yes        yes         yes        yes         yes
+                                                    /account/magic-link
+    account                      GET, HEAD, POST    /account                             401       yes        yes         yes        yes         yes
+                                                    /account/sessions
+                                                    /account/sessions/{id}/end
+                                                    /account/sessions/end-others
+                                                    /account/keys
+                                                    /account/keys/{id}/delete
+                                                    /account/sign-out
     admin                        any                /admin/*                             401       yes        yes         403        403         403
     health                       GET, HEAD          /health                              yes       yes        yes         yes        yes         yes
     docs                         GET, HEAD          /docs/*                              yes       yes        yes         yes        yes         yes
@@ -185,9 +211,12 @@ fn the_table_of_the_shipped_policy_says_who_may_call_what() {
     auth-me                      GET                /auth/me                             yes
                                                     /api/auth/me
                                                     /api/v2/auth/me
-    auth-me-change               PATCH              /auth/me                             yes
+    auth-me-change               PATCH, DELETE      /auth/me                             yes
                                                     /api/auth/me
                                                     /api/v2/auth/me
+    auth-me-export               GET                /auth/me/export                      yes
+                                                    /api/auth/me/export
+                                                    /api/v2/auth/me/export
     auth-change-password         POST               /auth/change-password                yes
                                                     /api/auth/change-password
                                                     /api/v2/auth/change-password
@@ -233,6 +262,29 @@ fn the_table_of_the_shipped_policy_says_who_may_call_what() {
     auth-api-key-rotate          POST               /auth/api-keys/{id}/rotate           yes
                                                     /api/auth/api-keys/{id}/rotate
                                                     /api/v2/auth/api-keys/{id}/rotate
+    account-forms                GET, HEAD          /account/style.css                   yes
+                                                    /account/sign-in
+                                                    /account/sign-up
+                                                    /account/check-mail
+                                                    /account/forgot-password
+                                                    /account/reset-password
+                                                    /account/verify-email
+                                                    /account/magic-link
+    account-forms-sent           POST               /account/sign-in                     yes
+                                                    /account/sign-in/code
+                                                    /account/sign-up
+                                                    /account/reset-password
+                                                    /account/verify-email
+                                                    /account/magic-link/consume
+    account-mail                 POST               /account/forgot-password             yes
+                                                    /account/magic-link
+    account                      GET, HEAD, POST    /account                             yes
+                                                    /account/sessions
+                                                    /account/sessions/{id}/end
+                                                    /account/sessions/end-others
+                                                    /account/keys
+                                                    /account/keys/{id}/delete
+                                                    /account/sign-out
     admin                        any                /admin/*                             403
     health                       GET, HEAD          /health                              yes
     docs                         GET, HEAD          /docs/*                              yes

@@ -108,7 +108,8 @@ fn a_route_may_demand_a_second_factor_and_api_keys_never_meet_it() {
 
 #[test]
 fn a_session_grows_too_old_for_a_route_and_is_renewed_in_place() {
-    let platform = Setup::default().append("routes.toml", RECENT).start();
+    let often = Setup::default().edit("tiers.toml", "\"100/minute\"", "\"100000/minute\"");
+    let platform = often.append("routes.toml", RECENT).start();
     let ada = text(&platform.register("ada@example.com"), "access_token");
     assert_eq!(platform.get("/demo/recent/x", &ada).status, 200);
     crate::platform::eventually("the session to be too old", || platform.get("/demo/recent/x", &ada).status == 401);

@@ -62,7 +62,10 @@ async fn who_may_change_no_table_is_told_whose_they_are() {
     run(&database, "CREATE ROLE clerk LOGIN").await;
     run(&database, "GRANT USAGE ON SCHEMA portcullis TO clerk").await;
     run(&database, "GRANT ALL ON ALL TABLES IN SCHEMA portcullis TO clerk").await;
-    owner.revert_last().await.unwrap();
+    // Down to the tables of the first four steps, which the fifth changes.
+    for _ in 4..owner.migrations_status().await.unwrap().len() {
+        owner.revert_last().await.unwrap();
+    }
     let said = refusal(&database).await;
     assert!(said.contains("run `portcullis migrate up` as tester"), "{said}");
     // All that the steps want is the right to make tables, and to change those that are there.

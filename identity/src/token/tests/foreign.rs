@@ -133,7 +133,7 @@ fn of_what_is_published_only_what_can_be_trusted_is_kept() {
     }
     let (one, other) = (
         published(std::slice::from_ref(&ed), &every).unwrap(),
-        published(&[jwk(Algorithm::EdDsa, "ed")], &every).unwrap(),
+        published(&[jwk(Algorithm::Es256, "ed")], &every).unwrap(),
     );
     let more = published(&[ed, jwk(Algorithm::Es256, "new")], &every).unwrap();
     assert!(one.loses_a_key_to(&other), "another key under the same id");
