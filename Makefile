@@ -18,7 +18,7 @@ endif
 PEERS := $(or $(CARGO_TARGET_DIR),target)/bench-peers
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test check cluster bench bench-quick bench-streams bench-cluster pgo soak fuzz differential
+.PHONY: help run build test check cluster bench bench-quick bench-streams bench-cluster soak fuzz differential
 
 help: ## what there is to type
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -71,12 +71,6 @@ bench-quick: ## the headline of `make bench`, in under three minutes once all is
 	@bench/peers/install $(PEERS)
 	cargo build --locked --release --package gateway --package bench
 	bench/run --quick --peers $(PEERS)
-
-pgo: ## a build by what the benchmark's load has shown, target/pgo/portcullis, and the headline with and without
-	@scripts/install-deps build bench
-	@bench/peers/install $(PEERS)
-	cargo build --locked --release --package gateway --package bench
-	scripts/pgo $(PEERS)
 
 bench-streams: ## CPU, memory and first bytes of 10,000 event streams beside a bare proxy, into bench/RESULTS.md
 	@scripts/install-deps build bench

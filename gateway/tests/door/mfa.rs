@@ -24,14 +24,14 @@ fn text(body: &Value, field: &str) -> String {
 }
 
 /// An account with an authenticator: its session, what the authenticator shows, and the recovery codes.
-struct Armed {
+pub(crate) struct Armed {
     access: String,
     secret: TotpSecret,
     since: DateTime<Utc>,
-    recovery: Vec<String>,
+    pub(crate) recovery: Vec<String>,
 }
 
-fn arm(platform: &Platform) -> Armed {
+pub(crate) fn arm(platform: &Platform) -> Armed {
     let access = text(&platform.register("ada@example.com"), "access_token");
     let begun = platform.post("/api/v2/auth/mfa/totp", Some(&access), &json!({}));
     assert_eq!(begun.status, 201, "{begun:?}");
@@ -46,7 +46,7 @@ fn arm(platform: &Platform) -> Armed {
 
 impl Armed {
     /// The code after the one that has confirmed it: clocks may be so far ahead.
-    fn next_code(&self) -> String {
+    pub(crate) fn next_code(&self) -> String {
         self.secret.code_at(self.since + TimeDelta::seconds(30))
     }
 }

@@ -6,6 +6,7 @@ use serde_json::json;
 
 use crate::{
     mail::{next_mail, token_in},
+    mfa::arm,
     platform::{Answer, PASSWORD, Platform, Setup},
 };
 
@@ -99,6 +100,35 @@ fn who_goes_to_a_page_is_sent_to_sign_in_and_programs_are_refused() {
     );
     let without = without.edit("cases.toml", "\"GET /account/sign-in\", ", "");
     assert_eq!(without.start().send("GET", "/demo/x", &[HTML], "").status, 401, "no page, no way to it");
+}
+
+#[test]
+fn whoever_has_an_authenticator_is_asked_for_its_code_on_a_page_of_its_own() {
+    let platform = Platform::start();
+    let (ada, visitor) = (arm(&platform), Visitor::default());
+    let asked = visitor.post(&platform, "/account/sign-in", &(credentials("ada@example.com") + "&return_to=/demo/x"));
+    assert_eq!((asked.status, asked.header("referrer-policy")), (200, Some("no-referrer")), "{asked:?}");
+    assert!(asked.body.contains("autocomplete=\"one-time-code\""), "{}", asked.body);
+    assert_eq!(visitor.get(&platform, "/demo/x").status, 303, "a password alone is no session");
+    let step = |token: &str, code: &str| {
+        visitor.post(&platform, "/account/sign-in/code", &format!("token={token}&return_to=/demo/x&code={code}"))
+    };
+    let token = hidden(&asked, "token");
+    let wrong = step(&token, "000000");
+    assert_eq!((wrong.status, hidden(&wrong, "token")), (403, token.clone()), "{wrong:?}");
+    let right = step(&token, &ada.next_code());
+    assert_eq!((right.status, right.header("location")), (303, Some("/demo/x")), "{right:?}");
+    assert_eq!(visitor.get(&platform, "/demo/x").status, 200);
+    // The token is used up, and so is the code; a recovery code serves in its place.
+    assert_eq!(step(&token, &ada.recovery[0]).status, 403);
+    let asked = visitor.post(&platform, "/account/sign-in", &credentials("ada@example.com"));
+    assert_eq!(step(&hidden(&asked, "token"), &ada.recovery[0]).status, 303);
+    let root = platform.admin();
+    let events = platform.get("/admin/audit?event=verify_factor", &root).json();
+    let outcomes: Vec<_> = events["items"].as_array().unwrap().iter().map(|event| &event["outcome"]).collect();
+    assert_eq!(outcomes, ["ok", "invalid_mfa_token", "ok", "invalid_code"]);
+    let logins = platform.get("/admin/audit?event=login&outcome=mfa_required", &root).json();
+    assert_eq!(logins["items"].as_array().unwrap().len(), 2);
 }
 
 #[test]
