@@ -65,6 +65,11 @@ impl Hashing {
         .await
     }
 
+    /// A hash that nobody's password has.
+    pub(crate) fn no_password(&self) -> &PasswordHash {
+        self.hasher.decoy()
+    }
+
     /// Checks a password against the hash of an account or, when there is none, against one that nobody's password
     /// matches and that costs the same: an unknown account takes as long as a known one.
     pub(crate) async fn verify(&self, password: &Password, hash: Option<PasswordHash>) -> Result<Verdict, ApiError> {

@@ -201,7 +201,8 @@ impl Office {
     /// What becomes of accounts whose address is confirmed.
     pub(crate) fn confirmed(&self) -> Confirmed<'_> {
         let to_role = &*self.settings.default_role;
-        Confirmed { from_role: self.settings.accounts.unverified_role.as_deref().unwrap_or(to_role), to_role }
+        let from_role = self.settings.accounts.unverified_role.as_deref().unwrap_or(to_role);
+        Confirmed { from_role, to_role, no_password: self.hashing.no_password() }
     }
 
     pub(crate) fn now(&self) -> DateTime<Utc> {

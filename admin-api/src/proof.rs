@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use identity::{Email, SecretText, SessionId, Verdict};
+use identity::{Assurance, Email, SecretText, SessionId, Verdict};
 use serde::Deserialize;
 use store::{Account, FactorProof};
 use utoipa::ToSchema;
@@ -35,7 +35,7 @@ pub(crate) struct Proof {
 }
 
 /// What is shown.
-enum Shown<'a> {
+pub(crate) enum Shown<'a> {
     Password(&'a SecretText),
     Factor(ShownFactor<'a>),
 }
@@ -68,12 +68,18 @@ impl Proof {
         let known = office.store.authentication(session).await?;
         let (at, amr) = known.unwrap_or_default();
         let account = office.store.account(caller.0.account).await?.ok_or(ApiError::CallerGone)?;
+        // Where there is a second factor a password is one half of a proof: else whoever has it could take the other half away.
+        let has_factor = !office.store.factors(account.id).await?.is_empty();
         let Some(shown) = shown else {
             let age = office.now() - at;
-            let is_fresh = TimeDelta::from_std(FRESH).is_ok_and(|fresh| age <= fresh);
+            let is_fresh = TimeDelta::from_std(FRESH).is_ok_and(|fresh| age <= fresh)
+                && (!has_factor || Assurance::of_methods(&amr) != Assurance::Single);
             let fresh = is_fresh.then_some(Proved { account, session, amr });
             return fresh.ok_or(ApiError::NotFresh(FRESH.as_secs()));
         };
+        if has_factor && matches!(shown, Shown::Password(_)) {
+            return Err(ApiError::one_field("code", "is needed, or `recovery_code`: the account has a second factor"));
+        }
         let method = check(office, visitor, &account, shown).await?;
         Ok(Proved { account, session, amr: with_method(&amr, method) })
     }
@@ -88,7 +94,7 @@ impl Proof {
 }
 
 /// Checks what is shown, and counts it. Gives the method, in a word of RFC 8176.
-async fn check(
+pub(crate) async fn check(
     office: &Office,
     visitor: &Visitor,
     account: &Account,

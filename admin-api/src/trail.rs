@@ -9,7 +9,7 @@ use axum::{
     extract::{MatchedPath, Request, State},
     http::{HeaderMap, Method, StatusCode},
     middleware::Next,
-    response::Response,
+    response::{IntoResponse, Response},
 };
 use serde_json::{Map, Value};
 use store::AuditEvent;
@@ -83,9 +83,17 @@ impl Trail {
     }
 }
 
-/// Serves a request, and writes down what came of it before anybody is told.
+/// Serves a request, and writes down what came of it before anybody is told, also if whoever asked has left meanwhile.
 pub(crate) async fn written_down(State(trail): State<Arc<Trail>>, request: Request, next: Next) -> Response {
     let Some(event) = trail.operation(&request).map(str::to_owned) else { return next.run(request).await };
+    let served = tokio::spawn(serve(trail, event, request, next)).await;
+    served.unwrap_or_else(|error| match error.try_into_panic() {
+        Ok(panic) => std::panic::resume_unwind(panic),
+        Err(error) => ApiError::Internal(error.to_string()).into_response(),
+    })
+}
+
+async fn serve(trail: Arc<Trail>, event: String, request: Request, next: Next) -> Response {
     let text = |headers: &HeaderMap, name| headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
     let (address, request_id) = (text(request.headers(), CLIENT), text(request.headers(), REQUEST_ID));
     let named = request.uri().path().split('/').find_map(|segment| Uuid::try_parse(segment).ok());

@@ -115,6 +115,7 @@ async fn door() -> anyhow::Result<(Door, String)> {
         certified: Certified::new(&BTreeMap::new()),
         most_in_flight: i64::MAX,
         dev_headers: false,
+        cookies: identity::CookieNames::of(false),
         https: None,
     };
     Ok((door, token))

@@ -16,6 +16,8 @@ CREATE TABLE audit_events (
     UNIQUE (chain, position)
 );
 CREATE INDEX audit_events_by_time ON audit_events (at);
+CREATE INDEX audit_events_by_subject ON audit_events (subject, id);
+CREATE INDEX audit_events_by_actor ON audit_events (actor, id);
 
 -- Where each chain begins, since old rows are deleted from its beginning, and how far it has come; sealed with the master key.
 CREATE TABLE audit_chains (

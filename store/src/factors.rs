@@ -169,7 +169,9 @@ impl Store {
             }
             tx.authenticate_session(session.0, account, session.1, now).await?;
             tx.post(notice).await?;
-            self.commit(tx, &[Subject::Session(session.0)], now).await?;
+            // Sessions that were begun without it may be somebody's who should be kept out by it. All of the account's are heard of.
+            tx.end_sessions_of(account, Some(session.0), now).await?;
+            self.commit(tx, &[Subject::Account(account)], now).await?;
             Ok::<_, StoreError>(keeps)
         })
         .await

@@ -29,6 +29,10 @@ pub struct ImportedAccount {
     pub created_at: DateTime<Utc>,
     /// The system's name and the id it had there.
     pub there: Option<(String, String)>,
+    /// The system's name.
+    pub system: Option<String>,
+    /// The address as it was written there.
+    pub address: String,
 }
 
 /// What became of one.
@@ -64,6 +68,13 @@ impl Store {
     }
 }
 
+/// How a system's subject is recorded whose tokens name people by their addresses: to the letter, since there another spelling may be
+/// somebody else.
+#[must_use]
+pub fn by_address(address: &str) -> String {
+    format!("email:{address}")
+}
+
 // === impl Tx ===
 
 impl Tx {
@@ -89,14 +100,20 @@ impl Tx {
             Some(id) => (id, Imported::Made),
             None => (self.id_of(&new.email).await?.ok_or(StoreError::NotFound)?, Imported::Present),
         };
-        match (known, there) {
-            (Some(owner), _) if owner != id => Ok(Imported::OtherAccount),
-            (None, Some(there)) => {
-                heard.push(self.insert_external(id, there, now).await?);
-                Ok(outcome)
-            }
-            _ => Ok(outcome),
+        match known {
+            Some(owner) if owner != id => return Ok(Imported::OtherAccount),
+            // Who has the address here need not be who has it there: nobody is given an account that is here.
+            _ if matches!(outcome, Imported::Present) => return Ok(outcome),
+            _ => {}
         }
+        if let Some(there) = there {
+            heard.push(self.insert_external(id, there, now).await?);
+        }
+        if let Some(system) = &new.system {
+            let address = ExternalSubject { issuer: system, subject: &by_address(&new.address), claims_at: None };
+            heard.push(self.insert_external(id, address, now).await?);
+        }
+        Ok(outcome)
     }
 
     async fn external_owner(&mut self, id: ExternalId) -> Result<Option<AccountId>, StoreError> {

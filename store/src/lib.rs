@@ -45,7 +45,7 @@ pub use external::ExternalSubject;
 pub use factors::{Confirmation, FactorKind, FactorProof, FactorRecord, NewFactor};
 pub use feed::{Change, Subject};
 pub use grants::{GrantFacts, Standing};
-pub use import::{Imported, ImportedAccount};
+pub use import::{Imported, ImportedAccount, by_address};
 pub use keyring::{Keyring, SigningSet};
 pub use keys::{KeyRecord, NewKey};
 pub use lockout::{Aim, LoginFacts};

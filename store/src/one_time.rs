@@ -67,6 +67,8 @@ pub struct Confirmed<'a> {
     pub from_role: &'a str,
     /// … and the role that they have then.
     pub to_role: &'a str,
+    /// A hash that no password has, and that costs as much as any to check.
+    pub no_password: &'a PasswordHash,
 }
 
 /// What a link has bought.
@@ -216,7 +218,7 @@ impl Store {
         self.bounded(async {
             let mut tx = self.begin().await?;
             let Some(token) = tx.use_one_time(shown, now).await? else { return Ok(None) };
-            let Some(account) = tx.confirm(&token, confirmed, now).await? else { return Ok(None) };
+            let Some(account) = tx.confirm_owner(&token, confirmed, now).await? else { return Ok(None) };
             on_tx!(&mut tx, |c| sqlx::query(Q).bind(account.id.uuid()).bind(hash.as_str()).execute(c).await.map(drop))?;
             tx.void_one_time_tokens(account.id, now).await?;
             tx.post(notice).await?;
@@ -241,7 +243,7 @@ impl Store {
         self.bounded(async {
             let mut tx = self.begin().await?;
             let Some(token) = tx.use_one_time(shown, now).await? else { return Ok(None) };
-            let Some(account) = tx.confirm(&token, confirmed, now).await? else { return Ok(None) };
+            let Some(account) = tx.confirm_owner(&token, confirmed, now).await? else { return Ok(None) };
             if tx.has_factor(account.id).await? {
                 tx.challenge(account.id, &token.address, challenge, now).await?;
                 self.commit(tx, &[Subject::Account(account.id)], now).await?;
@@ -309,6 +311,35 @@ impl Tx {
             return Ok(None);
         }
         Ok(self.account(id).await?.filter(|account| account.status == Status::Active))
+    }
+
+    /// The same for whoever comes by a mail and shows nothing else. Until then somebody else may have registered the address: what they
+    /// have made of the account opens nothing any more, neither password nor session, key or factor.
+    async fn confirm_owner(
+        &mut self,
+        token: &OneTime,
+        confirmed: Confirmed<'_>,
+        now: DateTime<Utc>,
+    ) -> Result<Option<Account>, StoreError> {
+        const PASSWORD: &str = "UPDATE accounts SET password_hash = $2 WHERE id = $1";
+        const KEYS: &str = "UPDATE api_keys SET revoked_at = $2 WHERE account_id = $1 AND revoked_at IS NULL";
+        const FACTORS: &str = "DELETE FROM factors WHERE account_id = $1";
+        const CODES: &str = "DELETE FROM recovery_codes WHERE account_id = $1";
+        let Some(id) = token.account_id.map(AccountId::new) else { return Ok(None) };
+        let was_confirmed = self.account(id).await?.is_some_and(|account| account.is_verified);
+        let account = self.confirm(token, confirmed, now).await?;
+        if was_confirmed || account.is_none() {
+            return Ok(account);
+        }
+        let none = confirmed.no_password.as_str();
+        on_tx!(self, |c| sqlx::query(PASSWORD).bind(id.uuid()).bind(none).execute(c).await.map(drop))?;
+        on_tx!(self, |c| sqlx::query(KEYS).bind(id.uuid()).bind(stored(now)).execute(c).await.map(drop))?;
+        for statement in [FACTORS, CODES] {
+            on_tx!(self, |c| sqlx::query(statement).bind(id.uuid()).execute(c).await.map(drop))?;
+        }
+        // The account itself is heard of, and so all of its sessions.
+        self.end_sessions_of(id, None, now).await?;
+        Ok(account)
     }
 
     async fn set_confirmed(

@@ -1,12 +1,12 @@
 //! `POST /auth/change-password`: a new password for who knows the old one. Every other session of the account ends
 //! (OWASP ASVS 7.4.3); API keys stay, they were never made from the password.
 //!
-//! How often somebody may guess the old one is the door's to limit.
+//! A wrong old one is counted as at a login.
 
 use std::sync::Arc;
 
 use axum::{Json, extract::State, http::HeaderMap};
-use identity::{Password, SecretText, Verdict};
+use identity::{Password, SecretText};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
@@ -17,6 +17,8 @@ use crate::{
     error::ApiError,
     form::Form,
     office::{Office, Settings},
+    proof::{self, Shown},
+    visitor::Visitor,
 };
 
 /// The old password and the new.
@@ -36,6 +38,7 @@ pub(crate) struct ChangePassword {
     responses(
         (status = 200, description = "The password has changed", body = Done),
         (status = 403, description = "`wrong_password`: the old password is wrong"),
+        (status = 429, description = "`login_locked`: too many wrong passwords; see `Retry-After`"),
         (status = 409, description = "`conflict`: the password was changed at the same moment"),
         (status = 503, description = "`busy`: too many passwords are being checked; see `Retry-After`"),
     )
@@ -43,19 +46,21 @@ pub(crate) struct ChangePassword {
 pub(crate) async fn change_password(
     State(office): State<Arc<Office>>,
     Allowed { caller, .. }: Allowed<ManageAccount>,
+    Ok(visitor): Result<Visitor, std::convert::Infallible>,
     Body(request): Body<ChangePassword>,
 ) -> Result<(HeaderMap, Json<Done>), ApiError> {
     let account = office.store.account(caller.0.account).await?.ok_or(ApiError::CallerGone)?;
     let about = [account.email.as_str(), account.name.as_deref().unwrap_or_default()];
-    let (old, new) = request.parse(&office.settings, &about)?;
-    let account = account.id;
-    let checked = office.store.password_hash(account).await?.ok_or(ApiError::CallerGone)?;
-    if office.hashing.verify(&old, Some(checked.clone())).await? == Verdict::Mismatch {
-        return Err(ApiError::WrongPassword);
+    let new = request.parse(&office.settings, &about)?;
+    let checked = office.store.password_hash(account.id).await?.ok_or(ApiError::CallerGone)?;
+    // Counted as at a login: a stolen session must not be a place to guess at.
+    match proof::check(&office, &visitor, &account, Shown::Password(&request.old_password)).await {
+        Err(ApiError::WrongProof) => return Err(ApiError::WrongPassword),
+        checked => drop(checked?),
     }
     let hash = office.hash_new("new_password", new, &about).await?;
     let keep = caller.0.grant.session();
-    office.store.set_password(account, &checked, hash, keep, office.now()).await?;
+    office.store.set_password(account.id, &checked, hash, keep, office.now()).await?;
     let cookies = office.another_cookie(caller.0.grant).await?;
     Ok((cookies, Json(Done { message: "password changed; all other sessions have ended" })))
 }
@@ -63,10 +68,10 @@ pub(crate) async fn change_password(
 // === impl ChangePassword ===
 
 impl ChangePassword {
-    fn parse(&self, settings: &Settings, about: &[&str]) -> Result<(Password, Password), ApiError> {
+    fn parse(&self, settings: &Settings, about: &[&str]) -> Result<Password, ApiError> {
         let mut form = Form::default();
         let old = form.password("old_password", &self.old_password);
         let new = form.new_password("new_password", &self.new_password, &settings.password_rules, about);
-        form.finish(old.zip(new))
+        form.finish(new.filter(|_| old.is_some()))
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::{Json, extract::State, http::StatusCode};
 use chrono::{DateTime, TimeDelta, Utc};
-use identity::{ApiKey, KeyId};
+use identity::{ApiKey, Grant, KeyId, Voucher};
 use serde::Deserialize;
 use store::{KeyRecord, NewKey};
 use utoipa::ToSchema;
@@ -67,6 +67,10 @@ pub(crate) async fn make(
     caller: &Caller,
     request: CreateKey,
 ) -> Result<(ApiKey, KeyRecord), ApiError> {
+    // What ends with an old system, or with a developer's afternoon, must not leave behind what does not.
+    if matches!(caller.0.grant, Grant::External(_, Voucher::Legacy | Voucher::Developer)) {
+        return Err(ApiError::SessionNeeded);
+    }
     let wanted = request.parse()?;
     let scopes = caller.hand_out(wanted.scopes)?;
     let now = office.now();

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use axum::{Json, extract::State};
 use serde::Serialize;
-use store::AuditFilter;
+use store::{AuditEvent, AuditFilter};
 use utoipa::ToSchema;
+use uuid::Uuid;
 
 use super::{list_audit::Entry, list_sessions::Session};
 use crate::{
@@ -32,6 +33,14 @@ pub(crate) struct Export {
     events: Vec<Entry>,
 }
 
+/// Who else it was, and from where, is theirs.
+fn seen_by(own: Uuid, event: AuditEvent) -> AuditEvent {
+    if event.actor == Some(own) {
+        return event;
+    }
+    AuditEvent { actor: None, address: None, request_id: None, ..event }
+}
+
 /// Everything that is kept of the caller.
 #[utoipa::path(
     get, path = "/auth/me/export", tag = "auth", security(("access_token" = []), ("api_key" = [])),
@@ -48,7 +57,7 @@ pub(crate) async fn export_me(
     let (mut events, mut after) = (Vec::new(), None);
     for _ in 0..PAGES {
         let page = office.store.list_audit(&filter, after, AT_ONCE).await?;
-        events.extend(page.items.into_iter().map(Entry::from));
+        events.extend(page.items.into_iter().map(|event| Entry::from(seen_by(id.uuid(), event))));
         after = page.next;
         if after.is_none() {
             break;

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use axum::{Json, extract::State};
+use axum::{Json, extract::State, http::HeaderMap};
 use chrono::{DateTime, Utc};
 use identity::{Assurance, Grant};
 use serde::Serialize;
@@ -45,7 +45,7 @@ pub(crate) async fn reauthenticate(
     caller: Caller,
     Ok(visitor): Result<Visitor, std::convert::Infallible>,
     Body(proof): Body<Proof>,
-) -> Result<Json<Reauthenticated>, ApiError> {
+) -> Result<(HeaderMap, Json<Reauthenticated>), ApiError> {
     let is_token = matches!(caller.0.grant, Grant::Session(_));
     let proved = proof.anew(&caller, &visitor, &office).await?;
     let now = office.now();
@@ -53,11 +53,14 @@ pub(crate) async fn reauthenticate(
         Err(StoreError::NotFound) => return Err(ApiError::SessionEnded),
         done => done?,
     }
-    Ok(Json(Reauthenticated {
+    // Whoever has a copy of the cookie is not to be raised with its owner.
+    let cookies = office.another_cookie(caller.0.grant).await?;
+    let done = Reauthenticated {
         access_token: is_token.then(|| office.access_token(proved.account.id, proved.session, now)),
         token_type: "bearer",
         expires_in: office.settings.access_ttl.as_secs(),
         auth_time: now,
         acr: Assurance::of_methods(&proved.amr).word(),
-    }))
+    };
+    Ok((cookies, Json(done)))
 }

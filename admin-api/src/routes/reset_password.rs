@@ -47,6 +47,8 @@ pub(crate) async fn change(office: &Office, request: &ResetPassword) -> Result<D
     done
 }
 
+const DONE: &str = "password changed; all sessions have ended";
+
 async fn reset(office: &Office, request: &ResetPassword) -> Result<Done, ApiError> {
     let token = OneTimeToken::parse(request.token.expose()).map_err(|_| ApiError::LinkRefused)?;
     let shown = shown(&token, OneTimePurpose::ResetPassword);
@@ -66,9 +68,12 @@ async fn reset(office: &Office, request: &ResetPassword) -> Result<Done, ApiErro
     let changed = office.store.reset_password(&shown, hash, office.confirmed(), &notice, now).await?;
     changed.ok_or(ApiError::LinkRefused)?;
     office.has_posted();
-    // Whoever reads the mail is no guesser.
+    // Whoever reads the mail is no guesser at passwords, and may be one at codes.
+    if !office.store.factors(account.id).await?.is_empty() {
+        return Ok(Done { message: DONE });
+    }
     if let Err(error) = office.store.unlock(&subject_of(&found.address), now).await {
         tracing::warn!(%error, account = %account.id, "failed logins could not be forgiven");
     }
-    Ok(Done { message: "password changed; all sessions have ended" })
+    Ok(Done { message: DONE })
 }

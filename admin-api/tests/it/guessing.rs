@@ -25,6 +25,8 @@ async fn at_home(house: &House) -> String {
     let body = json!({ "email": "ada@example.com", "password": PASSWORD });
     let answer = house.visit(&HOME, "/auth/register", body).await;
     assert_eq!(answer.status, 201);
+    let id = answer.body["user"]["id"].as_str().unwrap().parse().unwrap();
+    house.store.confirm_account(id, house.now()).await.unwrap();
     house.mails().await;
     answer.cookie().unwrap()
 }

@@ -54,6 +54,11 @@ async fn enrol(house: &House, person: &Person) -> TotpSecret {
 
 async fn arm(house: &House, email: &str) -> Armed {
     let person = house.register(email).await;
+    house.store.confirm_account(person.id, house.now()).await.unwrap();
+    armed(house, person).await
+}
+
+async fn armed(house: &House, person: Person) -> Armed {
     let secret = enrol(house, &person).await;
     let code = secret.code_at(house.now());
     let confirmed = house.post("/auth/mfa/totp/confirm", person.shown(), json!({ "code": code })).await;
@@ -308,13 +313,15 @@ async fn a_factor_is_added_and_taken_away_by_whoever_shows_that_they_are_the_own
         assert_eq!(refused.refusal(), "401 insufficient_user_authentication", "{path}");
         let challenge = refused.headers["www-authenticate"].to_str().unwrap();
         assert_eq!(challenge, "Bearer error=\"insufficient_user_authentication\", max_age=\"300\"");
-        for bad in [json!({ "password": "not it" }), json!({ "code": "000000" }), json!({ "recovery_code": "x" })] {
+        let by_password = house.call(method, path, ada.person.shown(), body.clone()).await;
+        assert_eq!(by_password.status, 422, "whoever has the password has one half: {path}");
+        for bad in [json!({ "code": "000000" }), json!({ "recovery_code": "x" })] {
             let refused = house.call(method, path, ada.person.shown(), bad).await;
             assert!(["403 wrong_proof", "429 login_locked"].contains(&&*refused.refusal()), "{}", refused.body);
         }
     }
     // They were counted.
-    let locked = house.call("DELETE", &path, ada.person.shown(), json!({ "password": PASSWORD })).await;
+    let locked = house.call("DELETE", &path, ada.person.shown(), json!({ "code": ada.code(&house) })).await;
     assert_eq!(locked.refusal(), "429 login_locked");
     house.advance(Duration::from_mins(31));
     let again = house.login_with(&ada).await;
@@ -362,12 +369,12 @@ async fn what_is_shown_in_a_session_adds_up() {
     house.advance(Duration::from_mins(20));
     let renew = async |body: Value| house.post("/auth/reauthenticate", before.shown(), body).await;
     assert_eq!(renew(json!({})).await.status, 422);
-    assert_eq!(renew(json!({ "password": "not it" })).await.refusal(), "403 wrong_proof");
-    let by_password = renew(json!({ "password": PASSWORD })).await;
-    assert_eq!((by_password.status.as_u16(), by_password.text("acr")), (200, "mfa"));
-    assert_eq!(house.get("/auth/me", Shown::Credential(by_password.text("access_token"))).await.status, 200);
+    assert_eq!(renew(json!({ "code": "000000" })).await.refusal(), "403 wrong_proof");
+    assert_eq!(renew(json!({ "password": PASSWORD })).await.status, 422);
     let code = ada.code(&house);
-    assert_eq!(renew(json!({ "code": code })).await.text("acr"), "mfa");
+    let renewed = renew(json!({ "code": code })).await;
+    assert_eq!((renewed.status.as_u16(), renewed.text("acr")), (200, "mfa"));
+    assert_eq!(house.get("/auth/me", Shown::Credential(renewed.text("access_token"))).await.status, 200);
     assert_eq!(renew(json!({ "code": code })).await.refusal(), "403 wrong_proof", "a code serves once here too");
     let eve = house.register("eve@example.com").await;
     let single = house.post("/auth/reauthenticate", eve.shown(), json!({ "password": PASSWORD })).await;
@@ -391,4 +398,39 @@ async fn a_secret_lies_sealed_and_opens_in_its_own_row_alone() {
     let token = challenged(&house, &HOME).await;
     let code = next_code(&house, &eve);
     assert_eq!(verify(&house, &HOME, &token, &code).await.refusal(), "500 internal");
+}
+
+#[tokio::test]
+async fn a_session_that_was_begun_without_it_is_over_when_a_factor_is_added() {
+    let house = House::open().await;
+    let ada = house.register(ADA).await;
+    let thief = Person::of(&password(&house, &FAR, ADA).await);
+    armed(&house, ada).await;
+    let refresh = house.post("/auth/refresh", Shown::Nothing, json!({ "refresh_token": thief.refresh })).await;
+    assert_eq!(refresh.refusal(), "401 revoked");
+}
+
+#[tokio::test]
+async fn whoever_registers_a_strangers_address_is_out_when_its_owner_comes_by_mail() {
+    for link in [false, true] {
+        let house = House::open().await;
+        let thief = house.register(ADA).await;
+        let key = house.make_key(&thief, json!({ "name": "later" })).await;
+        let before = armed(&house, thief).await;
+        let by_link = if link {
+            let cookie = house.visit(&HOME, "/auth/magic-link", json!({ "email": ADA })).await.cookie().unwrap();
+            let (browser, token) = (Place { cookie: Some(&cookie), ..HOME }, house.mail().await.token());
+            house.visit(&browser, "/auth/magic-link/consume", json!({ "token": token })).await
+        } else {
+            house.visit(&HOME, "/auth/request-password-reset", json!({ "email": ADA })).await;
+            let reset = json!({ "token": house.mail().await.token(), "new_password": "another horse battery" });
+            house.visit(&HOME, "/auth/reset-password", reset).await
+        };
+        assert_eq!(by_link.status, 200, "the owner is asked for nobody's code: {}", by_link.body);
+        assert_eq!(password(&house, &FAR, ADA).await.refusal(), "401 invalid_credentials");
+        let refresh = json!({ "refresh_token": before.person.refresh });
+        assert_eq!(house.post("/auth/refresh", Shown::Nothing, refresh).await.refusal(), "401 revoked");
+        let shown = json!({ "token": key["key"] });
+        assert_eq!(house.post("/auth/validate", Shown::Nothing, shown).await.body["valid"], false);
+    }
 }

@@ -177,6 +177,8 @@ impl Run<'_> {
             is_verified: line.is_verified.unwrap_or(false),
             created_at: line.created_at.unwrap_or(self.now).min(self.now),
             there: line.id.map(|id| self.there(id)).transpose()?,
+            system: self.import.system.clone(),
+            address: line.email,
         }))
     }
 

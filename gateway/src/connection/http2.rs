@@ -64,7 +64,8 @@ pub(crate) async fn converse<A: HttpServerApp + Send + Sync + 'static>(
                 }
                 Ok(Some(H2Accept::Rejected) | None) | Err(_) => break,
             },
-            () = sleep(idle), if requests.is_empty() && !is_ending => break,
+            // Also of a client that was told to go and says nothing.
+            () = sleep(idle), if requests.is_empty() => break,
         }
     }
     // Whoever has left is still recorded.

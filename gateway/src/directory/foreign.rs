@@ -32,6 +32,8 @@ const CREATED: u64 = u64::from_be_bytes(*b"accounts");
 /// Where accounts are that have no address, or none that their issuer has verified: no mail ever gets there (RFC 2606 §2).
 const NOWHERE: &str = "no-address.invalid";
 /// What a developer is on first sight.
+/// The role that administers.
+const ADMIN: &str = "admin";
 const NEWCOMER: (&str, &str) = ("user", "free");
 
 /// Everybody else who is believed.
@@ -62,11 +64,9 @@ pub(super) struct Vouched {
 enum Whose {
     /// That of an issuer's subject.
     Subject(Arc<Issuer>, ForeignClaims),
-    /// That which was imported under this id.
+    /// That which was imported under this id, or address.
     Imported,
-    /// That of this address.
-    Address(Email),
-    /// The same, and it is made if there is none.
+    /// That of this address, which is made if there is none.
     AnyAddress(Email, Option<String>),
 }
 
@@ -151,7 +151,6 @@ impl Outside {
     ) -> Result<Option<GrantFacts>, Failed> {
         let account = match &vouched.whose {
             Whose::Imported => return Ok(store.external_grant(vouched.id).await?),
-            Whose::Address(email) => store.account_by_email(email).await?,
             Whose::AnyAddress(email, name) => Some(self.developed(store, email, name.clone(), now).await?),
             Whose::Subject(issuer, claims) => match store.external_grant(vouched.id).await? {
                 Some(facts) => Some(issuer.follow(store, vouched.id, facts.account, claims, now).await?),
@@ -192,7 +191,8 @@ impl Outside {
         let NewAccounts::Create(quota) = settings.accounts else { return Ok(None) };
         spend(limiter, &quota, client)?;
         let id = AccountId::new(Uuid::now_v7());
-        let is_verified = email.is_some();
+        // What one issuer has seen is no reason for another to link to the account, unless this one may link too.
+        let is_verified = email.is_some() && settings.link_verified_email;
         let nowhere =
             || Email::parse(&format!("{}@{NOWHERE}", id.uuid().simple())).map_err(|_| Failed(Refusal::Internal));
         let email = email.map_or_else(nowhere, Ok)?;
@@ -219,7 +219,8 @@ impl Outside {
         now: DateTime<Utc>,
     ) -> Result<Account, Failed> {
         if let Some(account) = store.account_by_email(email).await? {
-            return Ok(account);
+            // A header is no proof: what comes of a wrong configuration must not be the whole platform.
+            return if account.role == ADMIN { Err(Failed(Refusal::UnknownAccount)) } else { Ok(account) };
         }
         let (role, tier) = NEWCOMER;
         let new = NewAccount {

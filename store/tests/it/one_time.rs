@@ -1,7 +1,9 @@
 //! One-time tokens: once, in time, for their purpose, in their browser; and what each buys.
 
+use std::sync::LazyLock;
+
 use chrono::{DateTime, Utc};
-use identity::{AccountId, Email, OneTimePurpose, OneTimeToken, SecretDigest, SessionId};
+use identity::{AccountId, Email, OneTimePurpose, OneTimeToken, PasswordHash, SecretDigest, SessionId};
 use store::{
     Account, AccountChange, ChallengeSeed, Confirmed, LinkLogin, NewAccount, NewMail, NewOneTime, Origin, SessionSeed,
     ShownOneTime, Status, Store, StoreError, Subject,
@@ -9,6 +11,12 @@ use store::{
 use uuid::Uuid;
 
 use crate::engines::{Database, at, hash, heard, on_both_engines, person, session, token};
+
+static NO_PASSWORD: LazyLock<PasswordHash> = LazyLock::new(|| PasswordHash::from("none".to_owned()));
+
+fn terms() -> Confirmed<'static> {
+    Confirmed { from_role: "unverified", to_role: "user", no_password: &NO_PASSWORD }
+}
 
 on_both_engines!(
     a_token_serves_once_also_to_two_who_show_it_at_once,
@@ -21,8 +29,6 @@ on_both_engines!(
     a_link_opens_a_session_of_an_active_account,
     attempts_that_are_over_are_forgotten,
 );
-
-const CONFIRMED: Confirmed<'_> = Confirmed { from_role: "unverified", to_role: "user" };
 
 struct Sent {
     token: OneTimeToken,
@@ -74,7 +80,7 @@ async fn reset(store: &Store, shown: &ShownOneTime, now: DateTime<Utc>) -> Optio
     let id = Uuid::now_v7();
     let address = "ada@example.com".to_owned();
     let notice = NewMail { id, template: "password_changed", address, is_wish: false, sealed: None, now };
-    store.reset_password(shown, hash("new"), CONFIRMED, &notice, now).await.unwrap()
+    store.reset_password(shown, hash("new"), terms(), &notice, now).await.unwrap()
 }
 
 async fn log_in(store: &Store, shown: &ShownOneTime) -> Option<Account> {
@@ -89,7 +95,7 @@ async fn log_in(store: &Store, shown: &ShownOneTime) -> Option<Account> {
         sealed: b"sealed".to_vec(),
         expires_at: at(300),
     };
-    match store.log_in_by(shown, CONFIRMED, seed, &challenge, at(10)).await.unwrap()? {
+    match store.log_in_by(shown, terms(), seed, &challenge, at(10)).await.unwrap()? {
         LinkLogin::Opened(account) => Some(account),
         LinkLogin::Challenged(_) => panic!("nobody here has a second factor"),
     }
@@ -158,20 +164,20 @@ async fn to_confirm_an_address_makes_a_full_account_once(database: &Database) {
     store.change_account(ada.id, role.clone(), at(0)).await.unwrap();
     let before = heard(&store).await.len();
     let sent = send_to(&store, OneTimePurpose::VerifyEmail, &ada).await;
-    let confirmed = store.confirm_email(&sent.shown(), CONFIRMED, at(1)).await.unwrap().unwrap();
+    let confirmed = store.confirm_email(&sent.shown(), terms(), at(1)).await.unwrap().unwrap();
     assert_eq!((confirmed.is_verified, &*confirmed.role), (true, "user"));
     assert_eq!(heard(&store).await[before..], [Subject::Account(ada.id)], "the new role counts at once");
     // Whoever gets that role afterwards keeps it.
     store.change_account(ada.id, role, at(2)).await.unwrap();
     let again = send_to(&store, OneTimePurpose::VerifyEmail, &ada).await;
-    assert_eq!(store.confirm_email(&again.shown(), CONFIRMED, at(3)).await.unwrap().unwrap().role, "unverified");
+    assert_eq!(store.confirm_email(&again.shown(), terms(), at(3)).await.unwrap().unwrap().role, "unverified");
 }
 
 async fn a_token_for_an_address_that_the_account_has_left_confirms_nothing(database: &Database) {
     let store = database.open().await;
     let ada = person(&store, "new@example.com").await;
     let sent = send_to(&store, OneTimePurpose::VerifyEmail, &ada).await;
-    assert_eq!(store.confirm_email(&sent.shown(), CONFIRMED, at(1)).await.unwrap(), None);
+    assert_eq!(store.confirm_email(&sent.shown(), terms(), at(1)).await.unwrap(), None);
     assert!(!store.account(ada.id).await.unwrap().unwrap().is_verified);
     let sent = send_to(&store, OneTimePurpose::ResetPassword, &ada).await;
     assert_eq!(reset(&store, &sent.shown(), at(1)).await, None);
@@ -215,6 +221,7 @@ async fn a_new_password_ends_every_session_and_every_other_token(database: &Data
         send_to(&store, OneTimePurpose::ResetPassword, &ada).await,
         send_to(&store, OneTimePurpose::MagicLink, &ada).await,
     ];
+    store.confirm_account(ada.id, at(0)).await.unwrap();
     let before = heard(&store).await.len();
     let changed = reset(&store, &sent.shown(), at(1)).await.unwrap();
     assert!(changed.is_verified, "whoever reads the mail of an address has confirmed it");

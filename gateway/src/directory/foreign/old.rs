@@ -2,7 +2,7 @@
 
 use anyhow::Context;
 use chrono::{DateTime, Utc};
-use identity::{Algorithm, Email, ExternalId, ForeignClaims, ForeignRules, KeySet, SigningKey, Unverified, Voucher};
+use identity::{Algorithm, ExternalId, ForeignClaims, ForeignRules, KeySet, SigningKey, Unverified, Voucher};
 use policies::Refusal;
 
 use super::{Vouched, Whose};
@@ -48,17 +48,15 @@ impl OldSystem {
             return Err(Refusal::Expired);
         }
         let claims = ForeignClaims::verify(token, &self.keys, &self.rules, now).map_err(|error| refusal_of(&error))?;
-        let whose = match settings.subject {
-            LegacySubject::Id => Whose::Imported,
-            LegacySubject::Email => {
-                Email::parse(claims.subject()).map(Whose::Address).map_err(|_| Refusal::InvalidToken)?
-            }
+        let id = match settings.subject {
+            LegacySubject::Id => ExternalId::of(&settings.name, claims.subject()),
+            LegacySubject::Email => ExternalId::of(&settings.name, &store::by_address(claims.subject())),
         };
         Ok(Vouched {
-            id: ExternalId::of(&settings.name, claims.subject()),
+            id,
             by: Voucher::Legacy,
             expires_at: claims.expires_at().min(settings.until.timestamp()),
-            whose,
+            whose: Whose::Imported,
         })
     }
 }
