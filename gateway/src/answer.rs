@@ -13,7 +13,8 @@ use pingora::{
 use policies::{Cors, Problem, Refusal, Route, ratelimit_fields, ratelimit_fields::Reading};
 
 use crate::{
-    connection::fault, fields::Fields, grpc, inbound::Inbound, journey::Journey, limiter::Standing, upstream::Failure,
+    connection::fault, cookies, fields::Fields, grpc, inbound::Inbound, journey::Journey, limiter::Standing,
+    upstream::Failure,
 };
 
 /// An answer that needs no upstream.
@@ -185,6 +186,9 @@ pub(crate) fn dress(response: &mut ResponseHeader, readers: Option<Readers<'_>>,
     let mut parts = Parts::from(std::mem::replace(response, empty));
     let headers = &mut parts.headers;
     headers.reserve(16);
+    if !journey.is_for_office() {
+        cookies::keep_to_ourselves(headers);
+    }
     journey.rules.browser.tell(headers, journey.is_secure());
     let mut fields = Fields::with_capacity(192);
     if let Some(id) = journey.request_id() {

@@ -37,6 +37,23 @@ pub(crate) fn strip(headers: &mut HeaderMap) {
     }
 }
 
+/// Removes our cookies from what an upstream gives a browser: it could put its visitors into a session of its choice.
+pub(crate) fn keep_to_ourselves(answer: &mut HeaderMap) {
+    let is_ours = |set: &HeaderValue| {
+        let name = set.as_bytes().split(|byte| *byte == b'=').next().unwrap_or_default();
+        CookieNames::are_ours(name.trim_ascii())
+    };
+    if !answer.get_all(header::SET_COOKIE).iter().any(is_ours) {
+        return;
+    }
+    let kept: Vec<HeaderValue> =
+        answer.get_all(header::SET_COOKIE).iter().filter(|set| !is_ours(set)).cloned().collect();
+    answer.remove(header::SET_COOKIE);
+    for set in kept {
+        answer.append(header::SET_COOKIE, set);
+    }
+}
+
 /// A cookie has come along: was the request meant by whoever uses the browser? It is asked of what may change something, and of
 /// WebSockets, which pages of any origin may open and read.
 pub(crate) fn check(

@@ -20,7 +20,7 @@ use crate::{
     inbound::Inbound,
     limiter::{Receipt, Standing},
     record::Event,
-    snapshot::Snapshot,
+    snapshot::{ADMIN_API, Snapshot},
     streams::{Ticket, cut, guard::Guard},
     tunnel::Carried,
     upstream::{Attempt, Break, Failure, Tries, Upstream},
@@ -120,6 +120,11 @@ impl Journey {
     /// What the servers speak that the request goes to.
     pub(crate) fn upstream_speaks(&self, protocol: Protocol) -> bool {
         self.permit.as_ref().is_some_and(|permit| self.rules.upstream(permit).protocol() == protocol)
+    }
+
+    /// Does it go to our own account service?
+    pub(crate) fn is_for_office(&self) -> bool {
+        self.permit.as_ref().is_some_and(|permit| &*permit.route().upstream == ADMIN_API)
     }
 
     /// The state of the limits to tell the client.

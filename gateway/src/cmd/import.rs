@@ -96,6 +96,9 @@ pub(crate) fn run(import: &Import) -> Result<(), Failure> {
             present: 0,
         };
         run.read(&foundation.store, BufReader::new(file)).await?;
+        if !import.dry_run {
+            foundation.write_down("import", None).await?;
+        }
         run.tell()
     })
 }

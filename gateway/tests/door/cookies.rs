@@ -1,8 +1,11 @@
 //! Browsers that are logged in by a cookie: what they are given, what it opens, what it does not do by itself, and when it ends.
 
+use std::io::Write;
+
 use serde_json::json;
 
 use crate::{
+    backends::{After, Backend, pool},
     platform::{Answer, PASSWORD, Platform, Setup},
     wire::{Wire, backend, echo, handshake},
 };
@@ -284,4 +287,18 @@ cors = { origins = ["https://app.test"] }
     let bearer = format!("bearer.{token}");
     let by_token = [("Sec-WebSocket-Protocol", &*bearer), ("Origin", "https://evil.test")];
     assert!(opened("/ws/x", &by_token), "no browser sends a token by itself");
+}
+
+#[test]
+fn no_service_gives_a_browser_a_session_of_ours() {
+    let backend = Backend::start(|_, stream| {
+        let cookies =
+            ["theme=dark", "portcullis=pcs_x; Path=/", "__Host-portcullis=y", " portcullis-csrf=z", "portcullisx=1"];
+        let fields = cookies.map(|cookie| format!("Set-Cookie: {cookie}\r\n")).concat();
+        drop(stream.write_all(format!("HTTP/1.1 200 OK\r\n{fields}Content-Length: 0\r\n\r\n").as_bytes()));
+        After::Keep
+    });
+    let platform = pool(&[backend.address], "").start();
+    let answer = platform.send("GET", "/pool/x", &[], "");
+    assert_eq!(cookies(&answer), ["theme=dark", "portcullisx=1"]);
 }
