@@ -82,7 +82,8 @@ def memory(found):
         "callers", "first", "MiB idle", "MiB more", "without limits", "MiB at the end", "hit rate", "CPU µs, first", "CPU µs, then"
     )
     for size, one in found.items():
-        memories = (mib(one[name]) for name in ("idle", "added", "added_uncounted", "end"))
+        # What was not measured yet when results.json was written is no figure.
+        memories = (mib(one[name]) if name in one else "–" for name in ("idle", "added", "added_uncounted", "end"))
         spent = (f"{one[name]:.0f}" for name in ("cold_cpu_us", "mixed_cpu_us"))
         yield row(f"{int(size):,}", f"{one['callers_first']:,}", *memories, f"{one['hit_rate']:.3f}", *spent)
     yield ""
