@@ -61,15 +61,19 @@ impl Chromium {
     }
 
     fn ask(&self, method: &str, path: &str, body: &Value) -> Value {
+        let answer = self.answer(method, path, body);
+        assert_eq!(answer.status, 200, "{method} {path} {body}: {answer:?}");
+        answer.json()["value"].clone()
+    }
+
+    fn answer(&self, method: &str, path: &str, body: &Value) -> Answer {
         let body = if method == "POST" { body.to_string() } else { String::new() };
         let request = format!(
             "{method} {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
             self.at,
             body.len()
         );
-        let answer = self.exchange(&request);
-        assert_eq!(answer.status, 200, "{method} {path} {body}: {answer:?}");
-        answer.json()["value"].clone()
+        self.exchange(&request)
     }
 
     /// The driver keeps the connection open whatever it is asked for.
@@ -99,26 +103,41 @@ impl Chromium {
         self.say("title").as_str().unwrap().to_owned()
     }
 
-    fn find(&self, css: &str) -> String {
-        let found = self.tell("element", &json!({ "using": "css selector", "value": css }));
-        found[ELEMENT].as_str().unwrap().to_owned()
+    /// One command to an element. Between the two questions that takes, and while a page arrives, the element may be
+    /// one of a page that has gone, or not there yet (§6.6): nothing was done then, and it is asked again.
+    fn element(&self, css: &str, method: &str, command: &str, body: &Value) -> Value {
+        let path = format!("/session/{}/element", self.session);
+        let wanted = json!({ "using": "css selector", "value": css });
+        let mut done = Value::Null;
+        eventually(css, || {
+            let mut answer = self.answer("POST", &path, &wanted);
+            if let Some(found) = answer.json()["value"][ELEMENT].as_str() {
+                answer = self.answer(method, &format!("{path}/{found}/{command}"), body);
+            }
+            done = answer.json()["value"].clone();
+            let gone = ["stale element reference", "no such element"];
+            let again = done["error"].as_str().is_some_and(|error| gone.contains(&error));
+            assert!(again || answer.status == 200, "{method} {css} {command}: {answer:?}");
+            !again
+        });
+        done
     }
 
     fn text(&self, css: &str) -> String {
-        self.say(&format!("element/{}/text", self.find(css))).as_str().unwrap().to_owned()
+        self.element(css, "GET", "text", &Value::Null).as_str().unwrap().to_owned()
     }
 
     fn style(&self, css: &str, property: &str) -> String {
-        self.say(&format!("element/{}/css/{property}", self.find(css))).as_str().unwrap().to_owned()
+        self.element(css, "GET", &format!("css/{property}"), &Value::Null).as_str().unwrap().to_owned()
     }
 
     fn click(&self, css: &str) {
-        self.tell(&format!("element/{}/click", self.find(css)), &json!({}));
+        self.element(css, "POST", "click", &json!({}));
     }
 
     /// By the keyboard; `\u{e007}` is Enter.
     fn fill(&self, css: &str, text: &str) {
-        self.tell(&format!("element/{}/value", self.find(css)), &json!({ "text": text }));
+        self.element(css, "POST", "value", &json!({ "text": text }));
     }
 
     /// Whether the way led there, which may take a moment.
