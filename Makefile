@@ -18,7 +18,7 @@ endif
 PEERS := $(or $(CARGO_TARGET_DIR),target)/bench-peers
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test check cluster bench bench-quick bench-streams bench-cluster soak fuzz differential
+.PHONY: help run build test check cluster bench bench-quick bench-streams bench-cluster pgo soak fuzz differential
 
 help: ## what there is to type
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -81,6 +81,12 @@ bench-cluster: ## calls to Redis, what they add, and how long a revocation takes
 	@scripts/install-deps build test bench
 	cargo build --locked --release --package gateway --package bench
 	scripts/with-services bench/cluster
+
+pgo: ## the binary built by what the benchmark's load showed, target/pgo/bin/portcullis, measured beside the plain one
+	@scripts/install-deps build bench
+	@bench/peers/install $(PEERS)
+	cargo build --locked --release --package gateway --package bench
+	scripts/pgo $(PEERS)
 
 soak: ## half an hour of everything at once; fails when memory or descriptors grow after five minutes
 	@scripts/install-deps build bench
