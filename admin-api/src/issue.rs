@@ -100,7 +100,9 @@ impl Fresh {
     pub(crate) fn proof(&self, office: &Office, now: DateTime<Utc>) -> Proof {
         match &self.proof {
             FreshProof::Refresh(token) => {
-                Proof::Refresh { token: (token.id(), token.digest()), expires_at: now + office.settings.refresh_ttl }
+                let terms = office.settings.refresh_terms;
+                let expires_at = now + terms.ttl.min(terms.session_life);
+                Proof::Refresh { token: (token.id(), token.digest()), expires_at }
             }
             FreshProof::Cookie(cookie) => Proof::Cookie(office.terms(cookie, now)),
         }

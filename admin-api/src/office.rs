@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use identity::{Argon2Params, LockRules, Password, PasswordHash, PasswordRules, SealKeys, TokenRules, TokenType};
 use policies::Policy;
 use prometheus::Registry;
-use store::{Audit, Confirmed, Keyring, Store};
+use store::{Audit, Confirmed, Keyring, RefreshTerms, Store};
 
 use crate::{
     attempt::Turns,
@@ -33,10 +33,9 @@ pub struct Settings {
     pub upstream_name: String,
     /// Life of an access token.
     pub access_ttl: Duration,
-    /// Life of a refresh token, and so of a session that is not refreshed.
-    pub refresh_ttl: Duration,
-    /// How long after its use a refresh token may be used again: two tabs of one browser may race.
-    pub refresh_grace: Duration,
+    /// Life of a refresh token, of a session however often it is refreshed, and how long after its use a token may be used
+    /// again: two tabs of one browser may race.
+    pub refresh_terms: RefreshTerms,
     /// What a new password has to be.
     pub password_rules: PasswordRules,
     /// The cost of a password hash.

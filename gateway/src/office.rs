@@ -17,7 +17,7 @@ use async_trait::async_trait;
 use identity::SealKeys;
 use policies::Policy;
 use prometheus::Registry;
-use store::{Audit, Keyring, Store};
+use store::{Audit, Keyring, RefreshTerms, Store};
 use tokio::net::UnixListener;
 
 use crate::{
@@ -61,8 +61,11 @@ pub(crate) fn open(
         audience: tokens.audience.clone(),
         upstream_name: ADMIN_API.to_owned(),
         access_ttl: tokens.access_ttl,
-        refresh_ttl: tokens.refresh_ttl,
-        refresh_grace: REFRESH_GRACE,
+        refresh_terms: RefreshTerms {
+            grace: REFRESH_GRACE,
+            ttl: tokens.refresh_ttl,
+            session_life: tokens.session_life,
+        },
         password_rules: passwords.rules.clone(),
         argon2: passwords.argon2,
         hash_concurrency: passwords.concurrency,

@@ -53,5 +53,5 @@ pub use migrate::MigrationStatus;
 pub use one_time::{Confirmed, LinkLogin, NewOneTime, OneTime, ShownOneTime};
 pub use outbox::{DueMail, MailOutcome, NewMail};
 pub use paging::{Cursor, CursorError, Page};
-pub use sessions::{NewSession, Origin, Proof, RefreshOutcome, SessionRecord, SessionSeed};
+pub use sessions::{NewSession, Origin, Proof, RefreshOutcome, RefreshTerms, SessionRecord, SessionSeed};
 pub use signing::{Purpose, ensure_keys, rotate};

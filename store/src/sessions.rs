@@ -84,6 +84,17 @@ pub struct SessionRecord {
 
 type Row = (Uuid, DateTime<Utc>, Option<DateTime<Utc>>, Option<String>, Option<String>, Option<String>);
 
+/// How long what a session is gone on with serves.
+#[derive(Clone, Copy, Debug)]
+pub struct RefreshTerms {
+    /// How long after its first use a token may be used again.
+    pub grace: Duration,
+    /// Life of a token.
+    pub ttl: Duration,
+    /// Life of the session.
+    pub session_life: Duration,
+}
+
 /// What came of a refresh.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RefreshOutcome {
@@ -111,6 +122,7 @@ struct Shown {
     digest: Vec<u8>,
     expires_at: DateTime<Utc>,
     used_at: Option<DateTime<Utc>>,
+    created_at: DateTime<Utc>,
     ended_at: Option<DateTime<Utc>>,
 }
 
@@ -198,16 +210,15 @@ impl Store {
         .await
     }
 
-    /// Uses a refresh token and puts `next` (id and digest) in force. A token serves once; within `grace` of its first use
-    /// it serves again, since two tabs of one browser may race.
+    /// Uses a refresh token and puts `next` (id and digest) in force. A token serves once; within the grace of its first use
+    /// it serves again, since two tabs of one browser may race. However often it is refreshed, a session ends when its life is over.
     pub async fn rotate_refresh(
         &self,
         token: Uuid,
         digest: &SecretDigest,
         next: (Uuid, SecretDigest),
         now: DateTime<Utc>,
-        grace: Duration,
-        ttl: Duration,
+        terms: RefreshTerms,
     ) -> Result<RefreshOutcome, StoreError> {
         self.bounded(async {
             let mut tx = self.begin().await?;
@@ -218,17 +229,18 @@ impl Store {
             let session = SessionId::new(shown.session_id);
             let account = tx.account(shown.account_id.into()).await?.filter(|account| account.status == Status::Active);
             let (None, Some(account)) = (shown.ended_at, account) else { return Ok(RefreshOutcome::Ended) };
-            if shown.used_at.is_some_and(|used| now > later(used, grace)) {
+            if shown.used_at.is_some_and(|used| now > later(used, terms.grace)) {
                 let ended = tx.end_session(session, now).await?;
                 self.commit(tx, ended.as_slice(), now).await?;
                 return Ok(RefreshOutcome::Reused);
             }
-            if now >= shown.expires_at {
+            let end = later(shown.created_at, terms.session_life);
+            if now >= shown.expires_at.min(end) {
                 return Ok(RefreshOutcome::Expired);
             }
             tx.mark_used(token, now).await?;
             tx.mark_seen(session, now).await?;
-            tx.add_refresh_token(session, &next, now, later(now, ttl)).await?;
+            tx.add_refresh_token(session, &next, now, later(now, terms.ttl).min(end)).await?;
             self.commit(tx, &[], now).await?;
             Ok::<_, StoreError>(RefreshOutcome::Rotated { account, session })
         })
@@ -329,7 +341,7 @@ impl Tx {
     /// A refresh token with its session, locked until the commit so that two who race come one after the other; SQLite's
     /// transaction is alone anyway. On Postgres the lock comes first: what is read after it is what the other has left.
     async fn lock_refresh_token(&mut self, token: Uuid) -> Result<Option<Shown>, StoreError> {
-        const Q: &str = "SELECT t.session_id, s.account_id, t.digest, t.expires_at, t.used_at, s.ended_at \
+        const Q: &str = "SELECT t.session_id, s.account_id, t.digest, t.expires_at, t.used_at, s.created_at, s.ended_at \
                          FROM refresh_tokens t JOIN sessions s ON s.id = t.session_id WHERE t.id = $1";
         if let Self::Pg(tx) = self {
             sqlx::query("SELECT 1 FROM refresh_tokens WHERE id = $1 FOR UPDATE")

@@ -67,14 +67,10 @@ pub(crate) async fn make(
     caller: &Caller,
     request: CreateKey,
 ) -> Result<(ApiKey, KeyRecord), ApiError> {
-    // What ends with an old system, or with a developer's afternoon, must not leave behind what does not.
-    if matches!(caller.0.grant, Grant::External(_, Voucher::Legacy | Voucher::Developer)) {
-        return Err(ApiError::SessionNeeded);
-    }
     let wanted = request.parse()?;
     let scopes = caller.hand_out(wanted.scopes)?;
     let now = office.now();
-    let (key, new) = fresh_key(caller, wanted.name, scopes, wanted.lifetime.map(|lifetime| now + lifetime), now);
+    let (key, new) = fresh_key(caller, wanted.name, scopes, wanted.lifetime.map(|lifetime| now + lifetime), now)?;
     trail::about(new.id.uuid());
     let record = office.store.create_key(new).await?;
     Ok((key, record))
@@ -87,7 +83,11 @@ pub(crate) fn fresh_key(
     scopes: Option<Vec<String>>,
     expires_at: Option<DateTime<Utc>>,
     now: DateTime<Utc>,
-) -> (ApiKey, NewKey) {
+) -> Result<(ApiKey, NewKey), ApiError> {
+    // What ends with an old system, or with a developer's afternoon, must not leave behind what does not.
+    if matches!(caller.0.grant, Grant::External(_, Voucher::Legacy | Voucher::Developer)) {
+        return Err(ApiError::SessionNeeded);
+    }
     let id = KeyId::new(Uuid::now_v7());
     let key = ApiKey::generate(id, &mut rand::rng());
     let new = NewKey {
@@ -101,7 +101,7 @@ pub(crate) fn fresh_key(
         most: MAX_KEYS,
         now,
     };
-    (key, new)
+    Ok((key, new))
 }
 
 // === impl CreateKey ===

@@ -53,14 +53,7 @@ async fn exchange(office: &Office, shown: &str) -> Result<TokenPair, ApiError> {
     let (next, now) = (fresh_refresh_token(), office.now());
     let outcome = office
         .store
-        .rotate_refresh(
-            used.id(),
-            &used.digest(),
-            (next.id(), next.digest()),
-            now,
-            office.settings.refresh_grace,
-            office.settings.refresh_ttl,
-        )
+        .rotate_refresh(used.id(), &used.digest(), (next.id(), next.digest()), now, office.settings.refresh_terms)
         .await?;
     match outcome {
         RefreshOutcome::Rotated { session, account } => {

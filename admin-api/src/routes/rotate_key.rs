@@ -64,7 +64,7 @@ pub(crate) async fn rotate_key(
     // Whoever rotates a key holds its successor.
     caller.demand_scopes(old.scopes.as_deref())?;
     let expires_at = old.expires_at.map(|expires_at| now + (expires_at - old.created_at));
-    let (key, new) = fresh_key(&caller, old.name, old.scopes, expires_at, now);
+    let (key, new) = fresh_key(&caller, old.name, old.scopes, expires_at, now)?;
     let record = office.store.rotate_key(caller.0.account, id, new, grace, now).await.map_err(no_key)?;
     Ok((StatusCode::CREATED, Json(NewlyMade::new(&key, record))))
 }

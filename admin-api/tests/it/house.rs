@@ -32,7 +32,7 @@ use policies::{
 use prometheus::Registry;
 use serde_json::{Value, json};
 use sqlx::{Connection as _, Executor as _};
-use store::{AccountChange, Audit, Keyring, PoolSettings, Standing, Store};
+use store::{AccountChange, Audit, Keyring, PoolSettings, RefreshTerms, Standing, Store};
 use tower::ServiceExt as _;
 
 pub(crate) const ISSUER: &str = "https://door.test";
@@ -434,8 +434,11 @@ fn settings(transport: MailTransport) -> Settings {
         audience: AUDIENCE.to_owned(),
         upstream_name: "admin-api".to_owned(),
         access_ttl: Duration::from_mins(30),
-        refresh_ttl: Duration::from_hours(168),
-        refresh_grace: Duration::from_secs(10),
+        refresh_terms: RefreshTerms {
+            grace: Duration::from_secs(10),
+            ttl: Duration::from_hours(168),
+            session_life: Duration::from_hours(720),
+        },
         password_rules: PasswordRules { min_chars: 8, ..PasswordRules::default() },
         // Cheap: what is tested is who hashes when, not how strongly.
         argon2: Argon2Params { memory_kib: 64, iterations: 1, parallelism: 1 },

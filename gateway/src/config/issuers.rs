@@ -93,6 +93,8 @@ pub struct LegacyIssuer {
     pub secret: SecretText,
     /// `iss`; `None`: its tokens name nobody.
     pub issuer: Option<String>,
+    /// `aud`; `None`: its tokens are for nobody in particular.
+    pub audience: Option<String>,
     /// `kid`; `None`: its tokens name no key.
     pub kid: Option<String>,
     /// What `sub` is.

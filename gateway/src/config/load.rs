@@ -231,6 +231,7 @@ impl Reader<'_, '_> {
             algorithm: self.algorithm(raw.algorithm.as_ref()),
             access_ttl: self.duration(raw.access_ttl.as_ref(), 30 * 60),
             refresh_ttl: self.duration(raw.refresh_ttl.as_ref(), 7 * 86_400),
+            session_life: self.duration(raw.session_life.as_ref(), 30 * 86_400),
             assertion_ttl,
             shared_secret: self.shared_secret(raw.shared_secret.as_ref()),
         }

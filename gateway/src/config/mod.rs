@@ -236,6 +236,8 @@ pub struct Tokens {
     pub access_ttl: Duration,
     /// Life of a refresh token.
     pub refresh_ttl: Duration,
+    /// Life of a session of tokens, however often it is refreshed.
+    pub session_life: Duration,
     /// Life of an assertion.
     pub assertion_ttl: Duration,
     /// The secret of HS256.

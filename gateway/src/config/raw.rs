@@ -233,6 +233,8 @@ pub(super) struct Tokens {
     pub(super) access_ttl: Given<DurationText>,
     /// Life of a refresh token; 7d by default.
     pub(super) refresh_ttl: Given<DurationText>,
+    /// Life of a session of tokens, however often it is refreshed; 30d by default.
+    pub(super) session_life: Given<DurationText>,
     /// Life of an assertion; 5m by default, and at most.
     pub(super) assertion_ttl: Given<DurationText>,
     /// The secret of HS256, 32 bytes or more, shared with services that verify our tokens themselves.

@@ -46,7 +46,7 @@ fn refused(status: u16, code: &str) -> (u16, String) {
 #[test]
 fn an_old_systems_token_is_its_accounts_and_says_nothing_of_role_or_tier() {
     let platform = old_system("until = \"2099-12-31\"").start();
-    let line = json!({ "email": "Ada@Example.com" }).to_string();
+    let line = json!({ "email": "Ada@Example.com", "password_hash": bcrypt(bcrypt::Version::TwoB) }).to_string();
     assert!(import(platform.folder.path(), &[line], &["--system", "old"]).0.status.success());
     let claims = json!({ "sub": "Ada@Example.com", "exp": now() + 60, "role": "admin", "tier": "enterprise" });
     let answer = platform.get("/demo/x", &plain(&claims));
@@ -65,6 +65,7 @@ fn an_old_systems_token_is_its_accounts_and_says_nothing_of_role_or_tier() {
         ("no end", with(|claims| drop(claims.as_object_mut().unwrap().remove("exp"))), "invalid_token"),
         ("nobody", with(|claims| drop(claims.as_object_mut().unwrap().remove("sub"))), "invalid_token"),
         ("over", with(|claims| claims["exp"] = json!(now() - 1)), "expired"),
+        ("for somebody", with(|claims| claims["aud"] = json!("another-service")), "invalid_token"),
         ("from somebody", with(|claims| claims["iss"] = json!("old")), "invalid_token"),
         (
             "another secret",
@@ -95,6 +96,10 @@ fn an_old_systems_token_is_its_accounts_and_says_nothing_of_role_or_tier() {
     // What ends on a day leaves nothing behind that does not.
     let key = platform.post("/auth/api-keys", Some(&plain(&claims)), &json!({ "name": "later" }));
     assert_eq!(key.code(), "session_required", "{key:?}");
+    let own = platform.post("/auth/api-keys", Some(&platform.login("ada@example.com")), &json!({ "name": "own" }));
+    let rotate = format!("/auth/api-keys/{}/rotate", own.json()["id"].as_str().unwrap());
+    let rotated = platform.post(&rotate, Some(&plain(&claims)), &json!({}));
+    assert_eq!(rotated.code(), "session_required", "{rotated:?}");
     // Our own tokens are signed by our own keys and no others.
     let ours = SigningKey::hs256(SECRET.as_bytes(), "old".to_owned()).unwrap();
     let claims = json!({ "iss": "portcullis", "aud": "portcullis", "sub": "x", "exp": now() + 60 });
@@ -102,19 +107,26 @@ fn an_old_systems_token_is_its_accounts_and_says_nothing_of_role_or_tier() {
 }
 
 #[test]
-fn an_old_system_ends_on_its_day_and_one_with_a_key_id_needs_it() {
+fn an_old_system_ends_on_its_day_and_its_key_id_and_audience_are_needed() {
     let claims = json!({ "sub": "ada@example.com", "exp": now() + 60 });
     let platform = old_system("until = \"2020-01-01\"").start();
     platform.register("ada@example.com");
     assert_eq!(said(&platform, &plain(&claims)), refused(401, "expired"));
 
-    let platform = old_system("until = \"2099-01-01\"\nkid = \"k1\"").start();
+    let more = "until = \"2099-01-01\"\nkid = \"k1\"\naudience = \"us\"";
+    let claims = json!({ "sub": "ada@example.com", "exp": now() + 60, "aud": ["them", "us"] });
+    let platform = old_system(more).start();
     let line = json!({ "email": "ada@example.com" }).to_string();
     assert!(import(platform.folder.path(), &[line], &["--system", "old"]).0.status.success());
     let by = |header: Value| said(&platform, &token(SECRET, &header, &claims));
     assert_eq!(by(json!({ "alg": "HS256", "kid": "k1" })), refused(200, ""));
     assert_eq!(by(json!({ "alg": "HS256" })), refused(401, "invalid_token"));
     assert_eq!(by(json!({ "alg": "HS256", "kid": "k2" })), refused(401, "invalid_token"));
+    for mut claims in [json!({ "aud": "them" }), json!({})] {
+        (claims["sub"], claims["exp"]) = (json!("ada@example.com"), json!(now() + 60));
+        let token = token(SECRET, &json!({ "alg": "HS256", "kid": "k1" }), &claims);
+        assert_eq!(said(&platform, &token), refused(401, "invalid_token"), "{claims}");
+    }
 }
 
 fn refused_start(setup: &Setup, arguments: &[&str]) -> String {

@@ -35,7 +35,8 @@ pub struct Unverified {
 pub struct ForeignRules {
     /// `iss`. `None`: a token that names nobody.
     pub issuer: Option<Box<str>>,
-    /// The claim that says for whom it is, and who that must be; `None`: nobody in particular.
+    /// The claim that says for whom it is, and who that must be; `None`: nobody in particular, so that
+    /// a token which names somebody in `aud` is refused (RFC 7519 §4.1.3).
     pub audience: Option<(Box<str>, Box<str>)>,
     /// Claims that must have this very value, such as Cognito's `token_use`.
     pub required: Box<[(Box<str>, Box<str>)]>,
@@ -85,8 +86,10 @@ impl ForeignClaims {
             (Some(Value::String(_)), _) => return Err(TokenError::Issuer),
             _ => return Err(TokenError::MissingClaim("iss")),
         }
-        if let Some((claim, wanted)) = &rules.audience {
-            audience(claims.get(&**claim), wanted)?;
+        match &rules.audience {
+            Some((claim, wanted)) => audience(claims.get(&**claim), wanted)?,
+            None if claims.contains_key("aud") => return Err(TokenError::Audience),
+            None => {}
         }
         if claims.get("sub").and_then(Value::as_str).is_none_or(str::is_empty) {
             return Err(TokenError::MissingClaim("sub"));

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use identity::SessionId;
 use sqlx::Connection;
-use store::{Store, Subject};
+use store::{RefreshTerms, Store, Subject};
 use uuid::Uuid;
 
 use crate::engines::{
@@ -97,8 +97,9 @@ async fn a_node_is_nudged_when_its_change_is_there_and_only_then(database: &Data
     let mut nudges = store.clone().nudges();
     let (id, shown) = session(&store, &ada).await;
     let next = token();
-    let (grace, ttl) = (Duration::from_secs(10), Duration::from_secs(100));
-    store.rotate_refresh(shown.id(), &shown.digest(), (next.id(), next.digest()), at(1), grace, ttl).await.unwrap();
+    let second = Duration::from_secs(1);
+    let terms = RefreshTerms { grace: 10 * second, ttl: 100 * second, session_life: 1000 * second };
+    store.rotate_refresh(shown.id(), &shown.digest(), (next.id(), next.digest()), at(1), terms).await.unwrap();
     try_person(&store, "ada@example.com").await.unwrap_err();
     assert!(!nudges.has_changed().unwrap(), "the door has nothing to hear");
     let ending = tokio::spawn({

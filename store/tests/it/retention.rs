@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use store::RefreshOutcome;
+use store::{RefreshOutcome, RefreshTerms};
 
 use crate::engines::{Database, at, heard, on_both_engines, person, session, token};
 
@@ -61,7 +61,8 @@ async fn sessions_that_are_over_are_forgotten_and_no_others(database: &Database)
     let (refreshed, shown) = session(&store, &ada).await;
     let next = token();
     let (grace, ttl) = (Duration::from_secs(10), Duration::from_secs(200_000));
-    store.rotate_refresh(shown.id(), &shown.digest(), (next.id(), next.digest()), at(1), grace, ttl).await.unwrap();
+    let terms = RefreshTerms { grace, ttl, session_life: 2 * ttl };
+    store.rotate_refresh(shown.id(), &shown.digest(), (next.id(), next.digest()), at(1), terms).await.unwrap();
 
     assert_eq!(store.forget_sessions(at(10)).await.unwrap(), 0);
     assert_eq!(store.forget_sessions(at(86_401)).await.unwrap(), 2, "one was ended, one has lapsed");
@@ -70,9 +71,7 @@ async fn sessions_that_are_over_are_forgotten_and_no_others(database: &Database)
     }
     assert!(store.session_grant(refreshed).await.unwrap().is_some());
     let third = token();
-    let outcome = store
-        .rotate_refresh(next.id(), &next.digest(), (third.id(), third.digest()), at(86_402), grace, ttl)
-        .await
-        .unwrap();
+    let outcome =
+        store.rotate_refresh(next.id(), &next.digest(), (third.id(), third.digest()), at(86_402), terms).await.unwrap();
     assert!(matches!(outcome, RefreshOutcome::Rotated { .. }), "{outcome:?}");
 }

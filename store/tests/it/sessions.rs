@@ -5,7 +5,9 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use identity::{AccountId, Grant, RefreshToken, SecretDigest, SessionId};
 use sqlx::{Connection, Executor};
-use store::{Account, AccountChange, NewSession, RefreshOutcome, Standing, Status, Store, StoreError, Subject};
+use store::{
+    Account, AccountChange, NewSession, RefreshOutcome, RefreshTerms, Standing, Status, Store, StoreError, Subject,
+};
 use uuid::Uuid;
 
 use crate::engines::{Database, at, hash, heard, on_both_engines, person, session, token};
@@ -18,6 +20,7 @@ on_both_engines!(
     of_twenty_thieves_one_ends_the_session_and_none_gets_in,
     a_wrong_secret_neither_serves_nor_uses_up_the_token,
     an_expired_token_is_refused,
+    a_session_is_over_at_the_end_of_its_life_however_often_it_is_refreshed,
     a_session_that_has_ended_is_not_refreshed,
     a_disabled_account_is_not_refreshed,
     a_session_ends_once,
@@ -28,12 +31,13 @@ on_both_engines!(
 
 const GRACE: Duration = Duration::from_secs(10);
 const TTL: Duration = Duration::from_hours(1);
+const TERMS: RefreshTerms = RefreshTerms { grace: GRACE, ttl: TTL, session_life: Duration::from_hours(24) };
 
 /// Shows a token; gives what came of it and the token that it bought.
 async fn refresh(store: &Store, shown: &RefreshToken, now: DateTime<Utc>) -> (RefreshOutcome, RefreshToken) {
     let next = token();
     let outcome =
-        store.rotate_refresh(shown.id(), &shown.digest(), (next.id(), next.digest()), now, GRACE, TTL).await.unwrap();
+        store.rotate_refresh(shown.id(), &shown.digest(), (next.id(), next.digest()), now, TERMS).await.unwrap();
     (outcome, next)
 }
 
@@ -124,6 +128,20 @@ async fn of_twenty_thieves_one_ends_the_session_and_none_gets_in(database: &Data
     assert_eq!((reused, heard(&store).await), (1, vec![Subject::Session(id)]));
 }
 
+async fn a_session_is_over_at_the_end_of_its_life_however_often_it_is_refreshed(database: &Database) {
+    let store = database.open().await;
+    let ada = person(&store, "ada@example.com").await;
+    let (_, mut shown) = session(&store, &ada).await;
+    for time in (3000..86_400).step_by(3000) {
+        let (outcome, next) = refresh(&store, &shown, at(time)).await;
+        assert!(rotated(&outcome), "{time}: {outcome:?}");
+        shown = next;
+    }
+    // The last was bought at second 84,000 and would live until 87,600 by itself.
+    assert!(store.list_sessions(ada.id, at(86_400)).await.unwrap().is_empty());
+    assert_eq!(refresh(&store, &shown, at(86_400)).await.0, RefreshOutcome::Expired);
+}
+
 async fn a_wrong_secret_neither_serves_nor_uses_up_the_token(database: &Database) {
     let store = database.open().await;
     let ada = person(&store, "ada@example.com").await;
@@ -131,7 +149,7 @@ async fn a_wrong_secret_neither_serves_nor_uses_up_the_token(database: &Database
     let next = token();
     for id in [shown.id(), Uuid::now_v7()] {
         let guess = SecretDigest::of(b"a guess");
-        let outcome = store.rotate_refresh(id, &guess, (next.id(), next.digest()), at(1), GRACE, TTL).await.unwrap();
+        let outcome = store.rotate_refresh(id, &guess, (next.id(), next.digest()), at(1), TERMS).await.unwrap();
         assert_eq!(outcome, RefreshOutcome::Unknown);
     }
     assert_eq!(refresh(&store, &next, at(2)).await.0, RefreshOutcome::Unknown, "nothing was put in force");
@@ -262,11 +280,8 @@ async fn sessions_are_listed_and_ended_by_their_owner_alone(database: &Database)
     };
     assert_eq!(listed(1).await, [(third, Some(at(0))), (second, Some(at(0))), (first, Some(at(0)))]);
     let next = token();
-    let day = Duration::from_hours(24);
-    store
-        .rotate_refresh(refresh.id(), &refresh.digest(), (next.id(), next.digest()), at(50), Duration::ZERO, day)
-        .await
-        .unwrap();
+    let terms = RefreshTerms { ttl: Duration::from_hours(24), session_life: Duration::from_hours(48), ..TERMS };
+    store.rotate_refresh(refresh.id(), &refresh.digest(), (next.id(), next.digest()), at(50), terms).await.unwrap();
     assert_eq!(listed(86_401).await, [(first, Some(at(50)))], "what cannot be gone on with is no session");
 
     assert!(matches!(store.end_session_of(ada.id, theirs, at(60)).await, Err(StoreError::NotFound)));

@@ -187,6 +187,7 @@ impl Reader<'_, '_> {
                 name: raw.name.into_inner(),
                 secret: secret?,
                 issuer: raw.issuer,
+                audience: raw.audience,
                 kid: raw.kid.map(Placed::into_inner),
                 subject: match raw.subject {
                     None | Some(raw::Subject::Email) => LegacySubject::Email,

@@ -95,6 +95,8 @@ pub(in crate::config) struct LegacyIssuer {
     pub(in crate::config) secret: Placed<Secret>,
     /// `iss` of its tokens; by default they name nobody.
     pub(in crate::config) issuer: Option<String>,
+    /// `aud` of its tokens; by default they name none, and one that does is refused.
+    pub(in crate::config) audience: Option<String>,
     /// `kid` of its tokens; by default they name no key.
     pub(in crate::config) kid: Option<Placed<String>>,
     /// What `sub` is: `email` (the default), or the `id` that an imported account had there.

@@ -27,7 +27,7 @@ impl OldSystem {
             .with_context(|| format!("the secret of {}", settings.name))?;
         let rules = ForeignRules {
             issuer: settings.issuer.as_deref().map(Into::into),
-            audience: None,
+            audience: settings.audience.as_deref().map(|audience| ("aud".into(), audience.into())),
             required: Box::default(),
             leeway: crate::LEEWAY,
         };

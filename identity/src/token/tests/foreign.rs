@@ -60,6 +60,8 @@ fn whatever_is_demanded_and_missing_refuses() {
     );
     let mut claims = theirs();
     claims.as_object_mut().unwrap().remove("iss");
+    assert_eq!(judged(HEADER, &claims, &nobody).err(), Some(TokenError::Audience), "it is for somebody");
+    claims.as_object_mut().unwrap().remove("aud");
     assert!(judged(HEADER, &claims, &nobody).is_ok());
     claims["iss"] = json!(null);
     assert!(judged(HEADER, &claims, &nobody).is_err(), "null is not nothing");
