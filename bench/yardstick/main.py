@@ -92,6 +92,8 @@ def take_cuts(options, field, plan, found, progress):
         return crowd[0]
 
     sizes = [size for size in (10, 100_000, 1_000_000) if size <= options.accounts]
+    if options.accounts < 1_000_000:
+        field.rig.tools.skipped["1,000,000 callers and accounts"] = f"this run had {options.accounts:,}"
     takes = {
         "cold": lambda: cuts.cold(field),
         "memory": lambda: cuts.memory(many(), sizes),

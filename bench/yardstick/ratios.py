@@ -1,4 +1,5 @@
-"""The eight numbers the project is judged by, each from one run, round by round; and why one is missing, if it is."""
+"""The eight numbers the project is judged by, each from one run, round by round; and why one is missing, if it is. And others that
+have a target."""
 
 from . import contenders as c
 from .rounds import paired
@@ -66,6 +67,18 @@ def ratios(cases, cuts):
         "login_storm_p99": storm or {"reason": "the storm of logins was not part of this run"},
         "routes_10000_vs_10": routes or {"reason": "growth was not part of this run"},
     }
+
+
+def also(results):
+    """What else has a target: what it is, target, stretch, and what was found, or None."""
+    cases, cuts = results["cases"], results["cuts"]
+    for case, what in (("h2_jwt", "HTTP/2"), ("tls_jwt", "TLS")):
+        yield f"ours with JWT RS256 ÷ bare Pingora, both over {what}", 1.25, 1.12, divided(cases, (case, c.OURS), (case, c.BARE))
+    storm = cuts.get("storm", {}).get("both cores", {}).get("ratio")
+    yield "p99 in a storm of 50 clients ÷ without, where hashing has both cores, those of load and upstream too", 1.5, 1.2, storm
+    added = cuts.get("memory", {}).get("100000", {}).get("added")
+    memory = added and dict.fromkeys(("median", "low", "high"), added / 1e6)
+    yield "MB more with 100,000 cached callers and their limits", 120, 80, memory
 
 
 def numbers(detail):

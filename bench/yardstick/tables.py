@@ -4,7 +4,7 @@ import statistics
 
 from . import contenders as c
 from .cases import CASES
-from .ratios import TARGETS
+from .ratios import TARGETS, also
 
 TITLES = {case.name: case.title for case in CASES}
 
@@ -35,8 +35,9 @@ def head(*titles):
 
 def ratios(results):
     yield from head("", "measured (lowest–highest round)", "target", "stretch", "")
-    for name, (what, target, stretch) in TARGETS.items():
-        found = results["ratios_detail"][name]
+    named = ((*told, results["ratios_detail"][name]) for name, told in TARGETS.items())
+    others = (told for told in also(results) if told[-1] and "median" in told[-1])
+    for what, target, stretch, found in (*named, *others):
         if "median" not in found:
             yield row(what, f"not measured: {found['reason']}", target, stretch, "")
             continue

@@ -177,6 +177,12 @@ async fn send(session: &mut Session, mut response: ResponseHeader, body: Bytes) 
     Ok(())
 }
 
+/// Takes from an answer that only informs what it may not say: a length, since it has no body (RFC 9110 §8.6), and the software.
+pub(crate) fn inform(response: &mut ResponseHeader) {
+    response.remove_header(&header::CONTENT_LENGTH);
+    response.remove_header(&header::SERVER);
+}
+
 /// What every answer carries: the request's id, the state of the tightest limit, and the security headers, and what a page
 /// of another origin may read. What an upstream says of our limits or of its software is replaced.
 ///

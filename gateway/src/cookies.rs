@@ -40,8 +40,10 @@ pub(crate) fn strip(headers: &mut HeaderMap) {
 /// Removes our cookies from what an upstream gives a browser: it could put its visitors into a session of its choice.
 pub(crate) fn keep_to_ourselves(answer: &mut HeaderMap) {
     let is_ours = |set: &HeaderValue| {
-        let name = set.as_bytes().split(|byte| *byte == b'=').next().unwrap_or_default();
-        CookieNames::are_ours(name.trim_ascii())
+        let mut parts = set.as_bytes().split(|byte| *byte == b'=').map(<[u8]>::trim_ascii);
+        let name = parts.next().unwrap_or_default();
+        // One without a name is sent back as its value alone, which then reads as a name and a value (RFC 6265bis §5.7).
+        CookieNames::are_ours(if name.is_empty() { parts.next().unwrap_or_default() } else { name })
     };
     if !answer.get_all(header::SET_COOKIE).iter().any(is_ours) {
         return;

@@ -5,7 +5,7 @@
 
 use std::{
     borrow::Cow,
-    net::{IpAddr, Ipv6Addr},
+    net::{IpAddr, Ipv6Addr, SocketAddr},
 };
 
 use http::{HeaderMap, HeaderName, Method, Version, header};
@@ -98,6 +98,15 @@ impl Inbound {
         if !request.uri.scheme_str().is_none_or(is_http) {
             return Err(Refusal::Malformed("the scheme is neither http nor https"));
         }
+        head::check_target(request.raw_path())?;
+        let is_blank = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
+        if request.headers.values().any(|value| is_blank(value.as_bytes().first()) || is_blank(value.as_bytes().last()))
+        {
+            return Err(Refusal::Malformed("a header's value begins or ends with a blank")); // RFC 9113 §8.2.1
+        }
+        if request.headers.get_all(header::AUTHORIZATION).iter().nth(1).is_some() {
+            return Err(Refusal::AmbiguousCredentials);
+        }
         let mut lengths = request.headers.get_all(header::CONTENT_LENGTH).iter();
         let plain = lengths.next().is_none_or(|length| head::is_plain_length(length.as_bytes()));
         if !plain || lengths.next().is_some() {
@@ -119,9 +128,15 @@ impl Inbound {
 
 /// How the client came: a trusted proxy that says it is believed, else our own connection counts.
 fn is_secure(session: &Session, headers: &HeaderMap, via_trusted_proxy: bool) -> bool {
-    let said = if via_trusted_proxy { headers.get("x-forwarded-proto") } else { None };
+    let said = if via_trusted_proxy { forwarded_proto(headers) } else { None };
     let ours = || session.digest().is_some_and(|digest| digest.ssl_digest.is_some());
-    said.map_or_else(ours, |proto| proto == "https")
+    said.map_or_else(ours, |proto| proto.eq_ignore_ascii_case("https"))
+}
+
+/// What the nearest proxy says: the last word counts, whatever came before it may be the client's.
+fn forwarded_proto(headers: &HeaderMap) -> Option<&str> {
+    let last = |name| headers.get_all(name).iter().next_back()?.to_str().ok()?.rsplit(',').next();
+    last("x-forwarded-proto").map(str::trim).or_else(|| parameter(last("forwarded")?, "proto"))
 }
 
 /// Lower case, without port and final dot. HTTP/1.0 may leave it out (RFC 9112 §3.2); then it is empty. HTTP/2 has it in
@@ -162,12 +177,14 @@ fn has_plain_labels(name: &str) -> bool {
     }) && !name.is_empty()
 }
 
-/// The right-most address of `X-Forwarded-For` that no trusted proxy could have made up (OWASP ASVS 5.0 §15.3.4).
+/// The right-most address of `X-Forwarded-For`, or else of `Forwarded` (RFC 7239), that no trusted proxy could have made up
+/// (OWASP ASVS 5.0 §15.3.4).
 fn forwarded_client(headers: &HeaderMap, trusted: &[IpNet]) -> Option<IpAddr> {
+    let is_plain = headers.contains_key("x-forwarded-for");
     let mut client = None;
-    for value in headers.get_all("x-forwarded-for").iter().rev() {
+    for value in headers.get_all(if is_plain { "x-forwarded-for" } else { "forwarded" }).iter().rev() {
         for hop in value.to_str().ok()?.rsplit(',') {
-            let hop: IpAddr = hop.trim().parse::<IpAddr>().ok()?.to_canonical();
+            let hop = node(if is_plain { hop.trim() } else { parameter(hop, "for")? })?;
             client = Some(hop);
             if !trusted.iter().any(|net| net.contains(&hop)) {
                 return client;
@@ -175,6 +192,20 @@ fn forwarded_client(headers: &HeaderMap, trusted: &[IpNet]) -> Option<IpAddr> {
         }
     }
     client
+}
+
+/// The value of a parameter of one element of `Forwarded`. Whoever quotes what could be read in two ways is not understood.
+fn parameter<'a>(element: &'a str, name: &str) -> Option<&'a str> {
+    let mut pairs = element.split(';').filter_map(|pair| pair.trim().split_once('='));
+    let (_, value) = pairs.find(|(key, _)| key.eq_ignore_ascii_case(name))?;
+    Some(value.strip_prefix('"').and_then(|value| value.strip_suffix('"')).unwrap_or(value))
+}
+
+/// An address, with or without a port (RFC 7239 §6); some proxies write the port in `X-Forwarded-For` too.
+fn node(text: &str) -> Option<IpAddr> {
+    let bracketed = || text.strip_prefix('[')?.strip_suffix(']')?.parse().ok().map(IpAddr::V6);
+    let with_port = || text.parse().ok().map(|address: SocketAddr| address.ip());
+    text.parse().ok().or_else(with_port).or_else(bracketed).map(|address| address.to_canonical())
 }
 
 // === impl RequestId ===
@@ -268,10 +299,43 @@ mod tests {
             ("10.0.0.9, 10.0.0.7", Some("10.0.0.9")),
             ("6.6.6.6, ::ffff:1.2.3.4, ::ffff:10.0.0.7", Some("1.2.3.4")),
             ("6.6.6.6, garbage", None),
+            ("6.6.6.6, 1.2.3.4:5678, 10.0.0.7:1", Some("1.2.3.4")),
+            ("6.6.6.6, [2001:db8::1]:443", Some("2001:db8::1")),
+            ("[2001:db8::1]", Some("2001:db8::1")),
+            ("1.2.3.4:", None),
+            ("1.2.3.4:x", None),
         ] {
             let found = forwarded_client(&headers(&[("x-forwarded-for", chain)]), &trusted);
             assert_eq!(found, client.map(|ip| ip.parse().expect("an address")), "{chain}");
         }
+    }
+
+    #[test]
+    fn forwarded_is_understood_where_nobody_says_x_forwarded_for() {
+        let trusted: [IpNet; 1] = ["10.0.0.0/8".parse().expect("a network")];
+        for (chain, client) in [
+            ("for=1.2.3.4", Some("1.2.3.4")),
+            ("for=6.6.6.6, For=\"1.2.3.4:80\";proto=https, for=10.0.0.7", Some("1.2.3.4")),
+            ("for=6.6.6.6;by=_x, proto=http;for=\"[2001:db8::1]:80\"", Some("2001:db8::1")),
+            ("for=6.6.6.6, for=unknown", None),
+            ("for=6.6.6.6, for=_hidden", None),
+            ("for=6.6.6.6, by=10.0.0.7", None),
+            ("for=\"6.6.6.6, for=1.2.3.4\"", None),
+        ] {
+            let found = forwarded_client(&headers(&[("forwarded", chain)]), &trusted);
+            assert_eq!(found, client.map(|ip| ip.parse().expect("an address")), "{chain}");
+        }
+        let both = headers(&[("forwarded", "for=6.6.6.6"), ("x-forwarded-for", "1.2.3.4")]);
+        assert_eq!(forwarded_client(&both, &trusted), "1.2.3.4".parse().ok());
+    }
+
+    #[test]
+    fn of_several_protocols_the_nearest_proxys_counts() {
+        let mut several = headers(&[("x-forwarded-proto", "https")]);
+        several.append("x-forwarded-proto", HeaderValue::from_static("https, http"));
+        assert_eq!(forwarded_proto(&several), Some("http"));
+        assert_eq!(forwarded_proto(&headers(&[("forwarded", "proto=http, for=1.2.3.4;proto=HTTPS")])), Some("HTTPS"));
+        assert_eq!(forwarded_proto(&headers(&[("forwarded", "proto=https, for=1.2.3.4")])), None);
     }
 
     #[test]

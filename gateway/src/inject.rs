@@ -138,6 +138,11 @@ impl Injection<'_> {
             if trusted {
                 let hops = headers.get_all(X_FORWARDED_FOR).iter().filter_map(|value| value.to_str().ok());
                 hops.into_iter().try_for_each(|hops| write!(out, "{hops}, "))?;
+                if self.inbound.client != self.inbound.peer && !headers.contains_key(X_FORWARDED_FOR) {
+                    // `Forwarded` said it, which goes no further.
+                    out.address(self.inbound.client);
+                    out.write_str(", ")?;
+                }
             }
             out.address(self.inbound.peer);
             Ok(())

@@ -107,6 +107,11 @@ impl Journey {
         }
     }
 
+    /// When it began.
+    pub(crate) fn began(&self) -> Instant {
+        self.began
+    }
+
     pub(crate) fn decided_now(&mut self) {
         self.decided = Some(self.began.elapsed());
     }
@@ -200,8 +205,12 @@ impl Journey {
         may_send_again && self.destination().is_ok_and(|(upstream, _)| upstream.may_retry(&self.tries, broke))
     }
 
-    /// The time of the request is over: whose fault is it, if its body `is_whole`?
+    /// The request is over: for its caller's sake, or else for its time. Whose fault is that, if its body `is_whole`?
     pub(crate) fn over(&mut self, is_whole: bool) {
+        if let Some(why) = cut::why() {
+            self.refusal.get_or_insert(why);
+            return;
+        }
         self.refusal.get_or_insert(Refusal::UpstreamTimeout);
         if is_whole && let Some(attempt) = &mut self.attempt {
             attempt.failed(Failure::Timeout);
@@ -224,6 +233,7 @@ impl Journey {
 
     /// The last step: metrics, and one line in the access log.
     pub(crate) fn record(&mut self, status: u16, sent_bytes: usize, door: &Door) {
+        cut::unwatch();
         let took = self.began.elapsed();
         self.is_recorded = true;
         let route = self.route.as_deref();
@@ -255,6 +265,7 @@ impl Journey {
             self.rules.metrics(route).answered(0, took);
         }
         let why = self.ticket.as_ref().and_then(Ticket::why);
+        let why = why.or_else(|| cut::why().as_ref().map(Refusal::code));
         self.ended = why.or(is_over.then_some(Refusal::UpstreamTimeout.code())).or(Some("cut_off"));
         if self.rules.recorder.is_on() {
             let event = self.event(0, 0, took);

@@ -72,6 +72,7 @@ pub(crate) struct FeedMetrics {
 pub(crate) struct ConnectionMetrics {
     pub(crate) open: IntGauge,
     refused: IntCounterVec,
+    reached: IntCounterVec,
 }
 
 /// A connection that is counted while it lives.
@@ -229,12 +230,22 @@ impl ConnectionMetrics {
                 "Connections ended, and requests refused unread, by reason.",
                 &["reason"],
             )?,
+            reached: counter_vec(
+                r,
+                "portcullis_connection_bounds_total",
+                "How often a connection had as many requests as it may (requests), or at once (http2_streams).",
+                &["bound"],
+            )?,
         })
     }
 
     pub(crate) fn opened(&self) -> Open {
         self.open.inc();
         Open(self.open.clone())
+    }
+
+    pub(crate) fn reached(&self, bound: &str) {
+        self.reached.with_label_values(&[bound]).inc();
     }
 
     pub(crate) fn refused(&self, reason: &str) {

@@ -181,7 +181,10 @@ impl ProxyHttp for Door {
             cut::stay(journey.rules.keepalive);
         }
         match admission {
-            Ok(Admission::Forward) => Ok(false),
+            Ok(Admission::Forward) => {
+                streams::watch_later(&self.streams, journey);
+                Ok(false)
+            }
             // Boxed, so that other requests do not carry room for it: its future is copied with theirs (10,000 instructions).
             Ok(Admission::Tunnel(handshake)) => {
                 Box::pin(tunnel::open(self, session, journey, &handshake)).await.map(|()| true)
@@ -283,8 +286,7 @@ impl ProxyHttp for Door {
             attempt.succeeded();
         }
         if response.status.is_informational() {
-            // RFC 9110 §8.6: it has no body, so it says no length.
-            response.remove_header(&header::CONTENT_LENGTH);
+            answer::inform(response);
             return journey.count_informational();
         }
         if let Some(attempt) = &mut journey.attempt {
@@ -355,7 +357,7 @@ impl ProxyHttp for Door {
     where
         Self::CTX: Send + Sync,
     {
-        let ended = journey.relieve(session);
+        let ended = journey.relieve(session).or_else(cut::why);
         let answered = answer::is_begun(session);
         if answered {
             journey.ended = ended.as_ref().map(Refusal::code);

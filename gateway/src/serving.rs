@@ -55,6 +55,9 @@ const UPSTREAM_POOL: usize = 1024;
 const HTTP2_WINDOW: u32 = 1024 * 1024;
 /// And on one stream: with 64 KiB, the default of HTTP/2, an upload waits for its updates more than for the network.
 const HTTP2_STREAM_WINDOW: u32 = 256 * 1024;
+/// Small frames of HTTP/2 that have come and are not taken cost 256 bytes each; a connection over this is ended, since they fill memory
+/// beside the window. A window full of frames of 16 bytes costs less: a backend that takes nothing of one stream ends no other.
+const HTTP2_SMALL_FRAMES: usize = 16 * 1024 * 1024;
 
 /// SIGTERM and SIGINT. To be made before anybody is told that we are ready: until then either ends the process at once.
 pub(crate) struct Stop {
@@ -208,7 +211,8 @@ fn pingora_proxy(door: Door, server: &Server) -> HttpProxy<Door> {
         // Twice as much as is let in (`inbound`), since what is over this is refused without a word.
         .max_header_list_size(u32::try_from(server.max_header_bytes.saturating_mul(2)).unwrap_or(u32::MAX))
         .initial_window_size(HTTP2_STREAM_WINDOW)
-        .initial_connection_window_size(HTTP2_WINDOW);
+        .initial_connection_window_size(HTTP2_WINDOW)
+        .data_frame_budget(HTTP2_SMALL_FRAMES);
     proxy.h2_options = Some(http2);
     proxy
 }
@@ -223,6 +227,7 @@ fn connection_limits(server: &Server) -> Limits {
             write: server.write_timeout,
         },
         requests: server.max_requests_per_connection,
+        streams: server.http2_max_streams as usize,
     }
 }
 

@@ -1,7 +1,7 @@
 //! Streams that are open: whose they are, how long they may last, and how they hear that they are over.
 //!
 //! Only what lasts is entered here: WebSockets, gRPC, large uploads, answers of unknown or great length (see
-//! [`guard`]). [`Streams::watch_over`] looks at each of them a few times a second: was anything about its caller changed, is
+//! [`guard`]) at once, and anything else of a known caller after a second ([`cut`]). [`Streams::watch_over`] looks at each of them a few times a second: was anything about its caller changed, is
 //! its credential's time over? A change is looked into before it ends anything: a new name is none of a stream's business,
 //! a lost role may be. One who is ended hears why; what it tells its client is its own affair.
 
@@ -77,27 +77,32 @@ pub(crate) struct Ticket {
     id: u64,
 }
 
+/// What is needed to enter a request: at once if it is a stream by its looks, else when it turns out to last.
+pub(crate) struct Candidate {
+    streams: Arc<Streams>,
+    caller: Option<(Arc<Principal>, Moment)>,
+    begun_at: i64,
+    ends_at: i64,
+    rules: Arc<Snapshot>,
+    route: Arc<Route>,
+}
+
 /// Where a stream hears why it is over. `None`: nobody will ever say.
 pub(crate) type Ended = Option<oneshot::Receiver<Refusal>>;
 
 /// Enters a permitted request as a stream, until the journey ends. `cut` ends it if it does not hear.
 pub(crate) fn watch(streams: &Arc<Streams>, journey: &mut Journey, cut: Option<oneshot::Sender<()>>) -> Ended {
-    let (known, route) = (journey.known.as_ref(), journey.route.as_ref()?);
-    let (end, ended) = oneshot::channel();
-    let grace = route.expiry_grace.as_secs().try_into().unwrap_or(i64::MAX);
-    let open = Open {
-        caller: known.map(|known| (Arc::clone(&known.principal), known.learnt())),
-        held_at: u64::MAX,
-        begun_at: journey.now.timestamp(),
-        ends_at: known.map_or(i64::MAX, |known| known.expires_at().saturating_add(grace)),
-        rules: Arc::clone(&journey.rules),
-        route: Arc::clone(route),
-        end: Some(end),
-        over: None,
-        cut,
-    };
-    journey.ticket = Some(streams.enter(open));
+    cut::unwatch();
+    let (ticket, ended) = Candidate::of(streams, journey)?.enter(cut);
+    journey.ticket = Some(ticket);
     Some(ended)
+}
+
+/// Enters a permitted request of a known caller if it turns out to last.
+pub(crate) fn watch_later(streams: &Arc<Streams>, journey: &Journey) {
+    if journey.known.is_some() {
+        cut::watch_later(Candidate::of(streams, journey), journey.began());
+    }
 }
 
 /// May the request take long to be sent, or its answer long to begin? A gRPC call, or a body of great or unknown length.
@@ -131,7 +136,33 @@ pub(crate) async fn told(ended: &mut Ended) -> Refusal {
 /// Waits until the stream is over, or its time.
 pub(crate) async fn over(ended: &mut Ended) -> Refusal {
     let mut told = pin!(told(ended));
-    poll_fn(|cx| if cut::is_over() { Poll::Ready(Refusal::UpstreamTimeout) } else { told.as_mut().poll(cx) }).await
+    let why = || cut::why().unwrap_or(Refusal::UpstreamTimeout);
+    poll_fn(|cx| if cut::is_over() { Poll::Ready(why()) } else { told.as_mut().poll(cx) }).await
+}
+
+// === impl Candidate ===
+
+impl Candidate {
+    /// A permitted request.
+    pub(crate) fn of(streams: &Arc<Streams>, journey: &Journey) -> Option<Self> {
+        let (known, route) = (journey.known.as_ref(), journey.route.as_ref()?);
+        let grace = route.expiry_grace.as_secs().try_into().unwrap_or(i64::MAX);
+        Some(Self {
+            streams: Arc::clone(streams),
+            caller: known.map(|known| (Arc::clone(&known.principal), known.learnt())),
+            begun_at: journey.now.timestamp(),
+            ends_at: known.map_or(i64::MAX, |known| known.expires_at().saturating_add(grace)),
+            rules: Arc::clone(&journey.rules),
+            route: Arc::clone(route),
+        })
+    }
+
+    fn enter(self, cut: Option<oneshot::Sender<()>>) -> (Ticket, oneshot::Receiver<Refusal>) {
+        let (end, ended) = oneshot::channel();
+        let Self { streams, caller, begun_at, ends_at, rules, route } = self;
+        let open = Open { caller, held_at: u64::MAX, begun_at, ends_at, rules, route, end: Some(end), over: None, cut };
+        (streams.enter(open), ended)
+    }
 }
 
 // === impl Streams ===

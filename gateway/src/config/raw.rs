@@ -80,7 +80,7 @@ pub(super) struct Server {
     pub(super) drain_delay: Given<DurationText>,
     /// How long requests in flight may take after that; 30s by default.
     pub(super) drain: Given<DurationText>,
-    /// Networks of the balancers in front: only from them is X-Forwarded-For believed.
+    /// Networks of the balancers in front: only from them is X-Forwarded-For, or else Forwarded, believed.
     #[serde(default)]
     pub(super) trusted_proxies: Vec<Placed<String>>,
     /// `drop` (the default) or `allow`.

@@ -53,6 +53,14 @@ enum Ended {
     Gone,
 }
 
+// === impl Ended ===
+
+impl From<io::Error> for Ended {
+    fn from(error: io::Error) -> Self {
+        if error.kind() == io::ErrorKind::TimedOut { Self::Refused("idle") } else { Self::Gone }
+    }
+}
+
 // === impl Listener ===
 
 impl<A: HttpServerApp + Send + Sync + 'static> Listener<A> {
@@ -113,7 +121,7 @@ impl<A: HttpServerApp + Send + Sync + 'static> Listener<A> {
         let (transport, tls, client_certificate) = self.in_time(self.secured(stream)).await?;
         let digests =
             Digests { socket: Arc::new(socket), tls, facts: Arc::new(Facts { client_certificate }.into_digest()) };
-        let guarded = Guarded::begin(transport, digests, &self.limits, &self.metrics).await.ok_or(Ended::Gone)?;
+        let guarded = Guarded::begin(transport, digests, &self.limits, &self.metrics).await?;
         Ok((guarded, entered))
     }
 
@@ -158,7 +166,7 @@ impl<A: HttpServerApp + Send + Sync + 'static> Listener<A> {
     /// Hands the connection to Pingora, request by request.
     async fn converse(&self, guarded: Guarded) {
         if guarded.is_http2() {
-            return http2::converse(&self.app, guarded, &self.stop, &self.metrics).await;
+            return http2::converse(&self.app, guarded, &self.limits, &self.stop, &self.metrics).await;
         }
         cut::one_by_one(self.converse_http1(guarded)).await;
     }
@@ -167,8 +175,9 @@ impl<A: HttpServerApp + Send + Sync + 'static> Listener<A> {
         let mut session = ServerSession::new_http1(Box::new(guarded));
         // Without a timer of Pingora's: the first head has its own deadline, the next ones `cut::await_request`.
         session.set_keepalive(Some(0));
-        session.set_keepalive_reuses_remaining(Some(self.limits.requests));
+        session.set_keepalive_reuses_remaining(Some(self.limits.requests.saturating_sub(1)));
         let mut done = self.app.process_new_http(session, &self.stop).await;
+        let mut requests = 1;
         while let Some((stream, settings)) = done.map(ReusedHttpStream::consume) {
             if let Some(guarded) = stream::guarded((*stream).as_any()) {
                 guarded.expect_request();
@@ -178,6 +187,10 @@ impl<A: HttpServerApp + Send + Sync + 'static> Listener<A> {
                 settings.apply_to_session(&mut session);
             }
             done = self.app.process_new_http(session, &self.stop).await;
+            requests += 1;
+        }
+        if requests >= self.limits.requests {
+            self.metrics.reached("requests");
         }
     }
 }

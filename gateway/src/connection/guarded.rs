@@ -95,26 +95,26 @@ pub(crate) struct Digests {
 // === impl Guarded ===
 
 impl Guarded {
-    /// A connection whose first bytes say what it speaks. `None` if the client leaves, or sends nothing in time.
+    /// A connection whose first bytes say what it speaks; an error if the client leaves, or sends nothing in time.
     pub(crate) async fn begin(
         mut transport: Transport,
         digests: Digests,
         limits: &super::Limits,
         metrics: &ConnectionMetrics,
-    ) -> Option<Self> {
+    ) -> io::Result<Self> {
         let (began, mut stash) = (Instant::now(), BytesMut::new());
         let is_http2 = if let Some(alpn) = transport.alpn() {
             alpn == b"h2"
         } else {
             let first = first_bytes(&mut transport, &mut stash);
-            tokio::time::timeout(limits.patience.header, first).await.ok()?.ok()?
+            tokio::time::timeout(limits.patience.header, first).await??
         };
         let speaks = if is_http2 {
             Protocol::Http2(Frames::default(), limits.frames)
         } else {
             Protocol::Http1(Http1::new(limits.head))
         };
-        Some(Self {
+        Ok(Self {
             transport,
             speaks,
             stash,
@@ -243,7 +243,8 @@ impl Guarded {
 
     /// A client that has opened as many streams as one connection may is told to make another one (GOAWAY).
     fn retire_after(&self, opened: u32) {
-        if opened >= self.most_streams {
+        if opened >= self.most_streams && !*self.retire.borrow() {
+            self.metrics.reached("requests");
             // Nobody listens when the connection is ending already.
             let _ = self.retire.send(true);
         }

@@ -102,6 +102,16 @@ fn request_line(line: &[u8]) -> Result<bool, Refusal> {
     if method.is_empty() || !method.iter().copied().all(is_token) {
         return Err(Refusal::Malformed("the method is not a word"));
     }
+    check_target(target)?;
+    match version {
+        b"HTTP/1.1" => Ok(false),
+        b"HTTP/1.0" => Ok(true),
+        _ => Err(Refusal::Malformed("the version is neither HTTP/1.1 nor HTTP/1.0")),
+    }
+}
+
+/// A path and perhaps a query, of characters that a URI may hold.
+pub(crate) fn check_target(target: &[u8]) -> Result<(), Refusal> {
     // Absolute, authority and asterisk form name another host, or none, for the same request (RFC 9112 §3.2).
     if target.first() != Some(&b'/') {
         return Err(Refusal::Malformed("the target does not begin with /"));
@@ -114,11 +124,7 @@ fn request_line(line: &[u8]) -> Result<bool, Refusal> {
     if path.contains(&b'`') || target.iter().any(|byte| matches!(byte, b'"' | b'<' | b'>')) {
         return Err(Refusal::Malformed("the target holds one of \" < > ` as it is; write it as %22, %3C, %3E or %60"));
     }
-    match version {
-        b"HTTP/1.1" => Ok(false),
-        b"HTTP/1.0" => Ok(true),
-        _ => Err(Refusal::Malformed("the version is neither HTTP/1.1 nor HTTP/1.0")),
-    }
+    Ok(())
 }
 
 /// `name: value` (RFC 9110 §5.5 and §5.6.2), with the value trimmed. Trailers are fields too.

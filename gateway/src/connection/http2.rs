@@ -18,7 +18,7 @@ use pingora::{
 };
 use tokio::{sync::watch, task::JoinSet, time::sleep};
 
-use super::guarded::Guarded;
+use super::{Limits, guarded::Guarded};
 use crate::metrics::ConnectionMetrics;
 
 /// Heads that a connection may have refused; an honest client has none.
@@ -28,6 +28,7 @@ const MOST_REFUSED: u32 = 100;
 pub(crate) async fn converse<A: HttpServerApp + Send + Sync + 'static>(
     app: &Arc<A>,
     guarded: Guarded,
+    limits: &Limits,
     stop: &watch::Receiver<bool>,
     metrics: &ConnectionMetrics,
 ) {
@@ -56,6 +57,9 @@ pub(crate) async fn converse<A: HttpServerApp + Send + Sync + 'static>(
                     requests.spawn(async move {
                         app.process_new_http(ServerSession::new_http2(session), &stop).await;
                     });
+                    if requests.len() >= limits.streams {
+                        metrics.reached("http2_streams");
+                    }
                 }
                 Ok(Some(H2Accept::Rejected)) if refused < MOST_REFUSED => {
                     refused += 1;

@@ -41,6 +41,8 @@ pub(crate) struct Limits {
     pub(crate) patience: Patience,
     /// Requests until the client is told to make another connection.
     pub(crate) requests: u32,
+    /// Requests of HTTP/2 at once.
+    pub(crate) streams: usize,
 }
 
 /// What is known of a connection beside its addresses.

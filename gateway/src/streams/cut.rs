@@ -6,6 +6,9 @@
 //! reports an error, and the client is told. That takes no write to be possible; what is not heard within [`GRACE`] is
 //! dropped: its connection is closed, or its stream of HTTP/2 reset. So is a request whose caller has lost the right to
 //! it, and which waits for nothing but a backend that takes no more of an upload.
+//!
+//! By the same way a request hears that its caller has lost the right to it, if nothing about it promised that it would last:
+//! it becomes a stream when it has lasted for [`LASTS`], so that those that do not pay nothing for it.
 
 use std::{
     cell::{Cell, RefCell},
@@ -22,12 +25,16 @@ use pingora::{
     protocols::http::{ServerSession, v2::server::H2Options},
     server::ShutdownWatch,
 };
+use policies::Refusal;
 use tokio::{
     sync::oneshot,
     time::{Sleep, sleep_until},
 };
 
-use super::GRACE;
+use super::{Candidate, GRACE, Ticket};
+
+/// How long a request may take before it is a stream.
+const LASTS: Duration = Duration::from_secs(1);
 
 tokio::task_local! {
     /// The request that runs here.
@@ -53,6 +60,12 @@ struct Running {
     idle: Cell<Duration>,
     /// When the next request must have begun.
     request: Cell<Option<Instant>>,
+    /// Whose request it is and, until it is a stream, when it will be one.
+    candidate: RefCell<Option<Candidate>>,
+    lasts: Cell<Option<Instant>>,
+    watched: RefCell<Option<(Ticket, oneshot::Receiver<Refusal>)>>,
+    /// Why it is over, if not for its time.
+    why: RefCell<Option<Refusal>>,
     alarm: RefCell<Alarm>,
 }
 
@@ -92,6 +105,19 @@ pub(crate) fn handle() -> Option<oneshot::Sender<()>> {
             cut
         })
         .ok()
+}
+
+/// If the request turns out to last it is watched over from then on.
+pub(crate) fn watch_later(candidate: Option<Candidate>, began: Instant) {
+    with(|running| {
+        *running.candidate.borrow_mut() = candidate;
+        running.lasts.set(Some(began + LASTS));
+    });
+}
+
+/// The request has ended, or is watched over by somebody else.
+pub(crate) fn unwatch() {
+    with(Running::unwatch);
 }
 
 /// All of the request must be over then.
@@ -169,6 +195,11 @@ pub(crate) fn is_over() -> bool {
     RUNNING.try_with(|running| running.is_over.get()).unwrap_or(false)
 }
 
+/// Why is it over, if it was not its time that passed?
+pub(crate) fn why() -> Option<Refusal> {
+    RUNNING.try_with(|running| running.why.borrow().clone()).ok().flatten()
+}
+
 fn with(change: impl FnOnce(&Running)) {
     // Elsewhere, as in a test of one part, there is nothing to end.
     let _ = RUNNING.try_with(change);
@@ -187,6 +218,14 @@ impl Running {
         self.is_excused.set(false);
         self.is_over.set(false);
         self.request.set(None);
+        self.unwatch();
+        *self.why.borrow_mut() = None;
+    }
+
+    fn unwatch(&self) {
+        self.lasts.set(None);
+        *self.candidate.borrow_mut() = None;
+        *self.watched.borrow_mut() = None;
     }
 
     fn expect_more(&self) {
@@ -195,15 +234,49 @@ impl Running {
     }
 
     fn poll_end(&self, cx: &mut Context<'_>) -> Poll<End> {
-        if self.is_cut(cx) {
-            return Poll::Ready(End::Cut);
+        loop {
+            if self.is_cut(cx) {
+                return Poll::Ready(End::Cut);
+            }
+            if self.is_ended(cx) {
+                return Poll::Ready(End::Over);
+            }
+            let is_over = self.is_over.get();
+            let lasts = if is_over { None } else { self.lasts.get() };
+            let ends = [self.whole.get(), self.next.get(), self.request.get(), lasts];
+            let Some(until) = ends.into_iter().flatten().min() else { return Poll::Pending };
+            ready!(self.alarm.borrow_mut().poll(if is_over { until + GRACE } else { until }, cx));
+            if lasts == Some(until) {
+                self.watch();
+                continue;
+            }
+            self.is_over.set(true);
+            return Poll::Ready(if is_over { End::Cut } else { End::Over });
         }
-        let ends = [self.whole.get(), self.next.get(), self.request.get()];
-        let Some(until) = ends.into_iter().flatten().min() else { return Poll::Pending };
-        let is_over = self.is_over.get();
-        ready!(self.alarm.borrow_mut().poll(if is_over { until + GRACE } else { until }, cx));
+    }
+
+    /// It is a stream from here on.
+    fn watch(&self) {
+        self.lasts.set(None);
+        if let Some(candidate) = self.candidate.take() {
+            let (cut, heard) = oneshot::channel();
+            *self.cut.borrow_mut() = Some(heard);
+            *self.watched.borrow_mut() = Some(candidate.enter(Some(cut)));
+        }
+    }
+
+    /// Is it told just now that it is over?
+    fn is_ended(&self, cx: &mut Context<'_>) -> bool {
+        let mut watched = self.watched.borrow_mut();
+        if self.why.borrow().is_some() {
+            return false;
+        }
+        let Some(Poll::Ready(Ok(why))) = watched.as_mut().map(|(_, ended)| Pin::new(ended).poll(cx)) else {
+            return false;
+        };
+        *self.why.borrow_mut() = Some(why);
         self.is_over.set(true);
-        Poll::Ready(if is_over { End::Cut } else { End::Over })
+        true
     }
 
     fn is_cut(&self, cx: &mut Context<'_>) -> bool {

@@ -13,7 +13,8 @@ use http::{HeaderMap, HeaderValue, Method, Request};
 
 use crate::{
     backends::{After, Backend, pool},
-    platform::{Answer, Platform, exchange},
+    platform::{Answer, Platform, Setup, eventually, exchange},
+    wire::by_hand,
 };
 
 /// Says all of it, shuts down its half of the connection, and reads to the end.
@@ -146,6 +147,9 @@ fn a_request_of_http_2_that_is_well_formed_but_means_nothing_is_refused_in_our_w
         (get("ftp://door.test/demo/public/x").body(()), 400, "malformed"),
         (get(path).header("content-length", "00").body(()), 400, "malformed"),
         (get(path).header("expect", "200-ok").body(()), 417, "expectation_failed"),
+        (get(path).header("x-blank", " before").body(()), 400, "malformed"),
+        (get(path).header("x-blank", "after\t").body(()), 400, "malformed"),
+        (get(path).header("authorization", "a").header("authorization", "b").body(()), 400, "ambiguous_credentials"),
         (Request::builder().method(Method::CONNECT).uri("door.test:443").body(()), 400, "malformed"),
         (Request::builder().method("TRACE").uri(path).body(()), 405, "method_not_allowed"),
     ] {
@@ -247,6 +251,62 @@ fn fields_that_http_2_does_not_know_in_their_place_are_not_passed_on() {
         assert!(is_reset || data.contains("\"/demo/public/x\""), "{odd:?}: {kinds:?} {data}");
         assert!(!data.contains("mallory") && !data.contains("gzip"), "{odd:?}: {data}");
     }
+}
+
+#[test]
+fn a_target_of_http_2_holds_what_a_uri_may() {
+    let platform = Platform::start();
+    for odd in ["/demo/public/x?q=\u{e9}", "/demo/public/\u{e9}", "/demo/public/x?<", "demo/public/x"] {
+        let head = [(":method", "GET"), (":scheme", "http"), (":authority", "door.test"), (":path", odd)];
+        let head = head.map(|(name, value)| field(name, value)).concat();
+        let (kinds, data) = answered(platform.http, &frame(HEADERS, 5, 1, &head));
+        assert!(matches!(kinds[..], [RST_STREAM | GOAWAY]) || data.contains("malformed"), "{odd}: {kinds:?} {data}");
+    }
+}
+
+#[test]
+fn a_client_of_http_2_has_so_many_requests_at_once_and_so_many_in_all() {
+    let platform = Setup::default()
+        .edit("gateway.toml", "http2_max_streams = 100", "http2_max_streams = 2")
+        .edit("gateway.toml", "max_requests_per_connection = 100000", "max_requests_per_connection = 4")
+        .start();
+    let post = [(":method", "POST"), (":scheme", "http"), (":authority", "door.test"), (":path", "/demo/public/x")];
+    let post = post.map(|(name, value)| field(name, value)).concat();
+    // Two that wait for their bodies, and a third.
+    let three = [1, 3, 5].map(|stream| frame(HEADERS, 4, stream, &post)).concat();
+    assert_eq!(answered(platform.http, &three).0, [RST_STREAM]);
+    let reached = |bound| platform.metric(&format!("portcullis_connection_bounds_total{{bound=\"{bound}\"}}"));
+    eventually("two are many", || reached("http2_streams") == 1);
+
+    let mut client = TcpStream::connect(platform.http).unwrap();
+    client.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    client.write_all(&[b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", &*frame(4, 0, 0, &[])].concat()).unwrap();
+    client.write_all(&frame(HEADERS, 5, 1, &post)).unwrap();
+    client.write_all(&frame(HEADERS, 5, 3, &post)).unwrap();
+    eventually("two are answered", || platform.metric("portcullis_requests_in_flight") == 0);
+    client.write_all(&frame(HEADERS, 5, 5, &post)).unwrap();
+    client.write_all(&frame(HEADERS, 5, 7, &post)).unwrap();
+    eventually("four are enough", || reached("requests") == 1);
+    let (mut came, mut piece) = (Vec::new(), [0; 4096]);
+    while !came.windows(6).any(|bytes| bytes == [GOAWAY, 0, 0, 0, 0, 0]) {
+        let read = client.read(&mut piece).expect("the client is told to make another connection");
+        came.extend_from_slice(&piece[..read]);
+    }
+}
+
+#[test]
+fn a_body_of_http_2_whose_end_is_an_empty_frame_ends_once() {
+    let (upstream, connections) = by_hand();
+    let platform = Setup::default().upstream(upstream).start();
+    let mut client = TcpStream::connect(platform.http).unwrap();
+    let post = [(":method", "POST"), (":scheme", "http"), (":authority", "door.test"), (":path", "/demo/public/x")];
+    let post = post.map(|(name, value)| field(name, value)).concat();
+    let frames = [frame(HEADERS, 4, 1, &post), frame(DATA, 0, 1, b"abc"), frame(DATA, 1, 1, b"")].concat();
+    client.write_all(&[b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", &*frame(4, 0, 0, &[]), &frames].concat()).unwrap();
+    let mut upstream = connections.recv().unwrap();
+    assert!(upstream.head().to_ascii_lowercase().contains("transfer-encoding: chunked"));
+    assert_eq!(upstream.read(13), b"3\r\nabc\r\n0\r\n\r\n");
+    assert!(upstream.is_silent(), "Pingora #935: there was a second end");
 }
 
 #[test]

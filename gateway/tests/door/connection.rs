@@ -166,6 +166,7 @@ fn a_head_that_does_not_end_in_time_is_refused_and_a_silent_connection_closed() 
     let answer = rest(slow);
     assert_eq!((answer.status, &*answer.code()), (408, "request_timeout"));
     assert_eq!(rest(silent).status, 0);
+    eventually("it is counted", || platform.metric("portcullis_connections_refused_total{reason=\"idle\"}") == 1);
     assert!(drip.join().unwrap() < Duration::from_secs(20));
 }
 
@@ -275,6 +276,19 @@ fn connections_are_capped_in_all_and_per_address() {
     });
     drop(held);
     eventually("there is room again", || Answer::parse(&exchange(platform.http, HONEST.as_bytes())).status == 200);
+}
+
+#[test]
+fn a_connection_has_so_many_requests_and_no_more() {
+    let platform = Setup::default()
+        .edit("gateway.toml", "max_requests_per_connection = 100000", "max_requests_per_connection = 3")
+        .start();
+    let asked = b"GET /demo/public/x HTTP/1.1\r\nHost: a\r\n\r\n".repeat(6);
+    let answers = String::from_utf8(exchange(platform.http, &asked)).unwrap().to_ascii_lowercase();
+    assert_eq!(answers.matches("http/1.1 200").count(), 3, "{answers}");
+    assert_eq!(answers.matches("connection: close").count(), 1, "the last one says so: {answers}");
+    let reached = r#"portcullis_connection_bounds_total{bound="requests"}"#;
+    eventually("it is counted", || platform.metric(reached) == 1);
 }
 
 #[test]

@@ -292,8 +292,15 @@ cors = { origins = ["https://app.test"] }
 #[test]
 fn no_service_gives_a_browser_a_session_of_ours() {
     let backend = Backend::start(|_, stream| {
-        let cookies =
-            ["theme=dark", "portcullis=pcs_x; Path=/", "__Host-portcullis=y", " portcullis-csrf=z", "portcullisx=1"];
+        let cookies = [
+            "theme=dark",
+            "portcullis=pcs_x; Path=/",
+            "__Host-portcullis=y",
+            " portcullis-csrf=z",
+            "portcullisx=1",
+            "=portcullis=pcs_x",
+            " = portcullis-csrf=z",
+        ];
         let fields = cookies.map(|cookie| format!("Set-Cookie: {cookie}\r\n")).concat();
         drop(stream.write_all(format!("HTTP/1.1 200 OK\r\n{fields}Content-Length: 0\r\n\r\n").as_bytes()));
         After::Keep

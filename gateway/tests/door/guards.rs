@@ -41,7 +41,7 @@ fn whole(platform: &Platform, request: &str) -> String {
 #[test]
 fn an_informational_answer_passes_as_it_is_and_the_final_one_is_dressed() {
     let upstream = saying(
-        "HTTP/1.1 103 Early Hints\r\nLink: </style.css>; rel=preload\r\n\r\nHTTP/1.1 200 OK\r\nServer: secret/1.0\r\nContent-Length: 2\r\n\r\nok",
+        "HTTP/1.1 103 Early Hints\r\nServer: secret/1.0\r\nLink: </style.css>; rel=preload\r\n\r\nHTTP/1.1 200 OK\r\nServer: secret/1.0\r\nContent-Length: 2\r\n\r\nok",
     );
     let platform = Setup::default().upstream(upstream).start();
     let token = platform.register("hints@example.com")["access_token"].as_str().unwrap().to_owned();

@@ -50,16 +50,35 @@ fn serve(behaviour: Behaviour) -> SocketAddr {
     told.recv().unwrap()
 }
 
-/// Sends as much as it may, and says how much that is.
-async fn send_great(mut stream: SendStream<Bytes>, sent: &AtomicUsize) {
+/// Sends as much as it may, in pieces, and says how much that is.
+async fn send_great(mut stream: SendStream<Bytes>, sent: &AtomicUsize, piece: usize) {
     let mut left = GREAT;
     while left > 0 {
-        stream.reserve_capacity(left.min(16 * 1024));
+        stream.reserve_capacity(left.min(piece));
         let Some(Ok(room)) = poll_fn(|cx| stream.poll_capacity(cx)).await else { return };
         left -= room;
         sent.fetch_add(room, Ordering::Relaxed);
         stream.send_data(vec![b'x'; room].into(), left == 0).unwrap();
     }
+}
+
+/// Waits until no more is sent; says how much was.
+fn at_rest(sent: &AtomicUsize) -> usize {
+    let mut before = (0, 0);
+    eventually("what is sent waits for its reader", || {
+        let sent = sent.load(Ordering::Relaxed);
+        before = if sent == before.0 { (sent, before.1 + 1) } else { (sent, 0) };
+        before.0 > 0 && before.1 == 20
+    });
+    before.0
+}
+
+/// A client of HTTP/2 whose streams have this window.
+async fn client(door: SocketAddr, window: u32) -> h2::client::SendRequest<Bytes> {
+    let stream = tokio::net::TcpStream::connect(door).await.unwrap();
+    let (client, connection) = h2::client::Builder::new().initial_window_size(window).handshake(stream).await.unwrap();
+    tokio::spawn(connection);
+    client
 }
 
 fn platform(behaviour: Behaviour) -> Platform {
@@ -104,19 +123,14 @@ fn who_takes_nothing_of_an_answer_holds_up_nobody_on_the_same_connection() {
             return say(respond, "small");
         }
         let send = respond.send_response(Response::new(()), false).unwrap();
-        tokio::spawn(send_great(send, &SENT));
+        tokio::spawn(send_great(send, &SENT, 16 * 1024));
     });
     let mut slow = TcpStream::connect(platform.http).unwrap();
     slow.write_all(b"GET /pool/great HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
     let mut begun = [0; 1024];
     slow.read_exact(&mut begun).unwrap();
-    let mut before = (0, 0);
-    eventually("the answer waits for its reader", || {
-        let sent = SENT.load(Ordering::Relaxed);
-        before = if sent == before.0 { (sent, before.1 + 1) } else { (sent, 0) };
-        before.1 == 20
-    });
-    assert!(before.0 < GREAT / 2, "{} bytes lie somewhere", before.0);
+    let lies = at_rest(&SENT);
+    assert!(lies < GREAT / 2, "{lies} bytes lie somewhere");
     for _ in 0..5 {
         let answer = platform.send("GET", "/pool/x", &[], "");
         assert_eq!((answer.status, &*answer.body), (200, "small"));
@@ -125,6 +139,65 @@ fn who_takes_nothing_of_an_answer_holds_up_nobody_on_the_same_connection() {
     let mut rest = Vec::new();
     slow.read_to_end(&mut rest).unwrap();
     assert!(begun.len() + rest.len() > GREAT);
+}
+
+#[test]
+fn small_pieces_that_nobody_takes_end_nobody_elses_answer() {
+    static SENT: AtomicUsize = AtomicUsize::new(0);
+    static GO_ON: tokio::sync::Notify = tokio::sync::Notify::const_new();
+    let platform = platform(|request, mut respond, _| {
+        let mut send = respond.send_response(Response::new(()), false).unwrap();
+        if request.uri().path() == "/pool/tokens" {
+            tokio::spawn(send_great(send, &SENT, 4));
+        } else {
+            tokio::spawn(async move {
+                send.send_data("begun".into(), false).unwrap();
+                GO_ON.notified().await;
+                send.send_data(" and ended".into(), true).unwrap();
+            });
+        }
+    });
+    let mut honest = TcpStream::connect(platform.http).unwrap();
+    honest.write_all(b"GET /pool/x HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+    Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap().block_on(async {
+        // It takes nothing at all.
+        let client = client(platform.http, 0).await;
+        let ask = || Request::get("http://x/pool/tokens").body(()).unwrap();
+        let stalled: Vec<_> = (0..6).map(|_| client.clone().send_request(ask(), true).unwrap()).collect();
+        tokio::task::block_in_place(|| at_rest(&SENT));
+        GO_ON.notify_one();
+        drop(stalled);
+    });
+    let mut answer = String::new();
+    honest.read_to_string(&mut answer).unwrap();
+    assert!(answer.contains("begun") && answer.contains(" and ended"), "{answer}");
+}
+
+#[test]
+fn small_pieces_that_a_server_does_not_take_end_none_of_the_clients_other_requests() {
+    let platform = platform(|request, respond, _| {
+        if request.uri().path() == "/pool/x" {
+            return say(respond, "small");
+        }
+        // It is held, and nothing of its body is taken.
+        tokio::spawn(async move {
+            let _held = (request, respond);
+            std::future::pending::<()>().await;
+        });
+    });
+    Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap().block_on(async {
+        let mut client = client(platform.http, 65_535).await;
+        let upload = Request::post("http://x/pool/up").body(()).unwrap();
+        let (_answer, mut body) = client.send_request(upload, false).unwrap();
+        for _ in 0..8000 {
+            body.reserve_capacity(20);
+            let Some(Ok(_)) = poll_fn(|cx| body.poll_capacity(cx)).await else { panic!("the connection has ended") };
+            body.send_data(Bytes::from_static(b"twenty bytes of text"), false).unwrap();
+        }
+        let get = Request::get("http://x/pool/x").body(()).unwrap();
+        let answer = client.send_request(get, true).unwrap().0.await.unwrap();
+        assert_eq!(answer.status(), 200);
+    });
 }
 
 #[test]

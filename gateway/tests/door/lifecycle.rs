@@ -396,6 +396,19 @@ fn idle_connections_do_not_hold_up_a_stop() {
 }
 
 #[test]
+fn a_password_of_redis_may_hold_anything() {
+    let folder = tempfile::tempdir().unwrap();
+    let stand_in = folder.path().join("portcullis");
+    std::fs::write(&stand_in, "#!/bin/sh\nprintf %s \"$REDIS_URL\"\n").unwrap();
+    std::fs::set_permissions(&stand_in, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let path = std::env::join_paths([folder.path(), "/bin".as_ref(), "/usr/bin".as_ref()]).unwrap();
+    let mut entrypoint = Command::new(shipped("deploy/entrypoint"));
+    let told = entrypoint.env_clear().env("PATH", path).env("REDIS_HOST", "cache").env("REDIS_PASSWORD", "p@s/w#?% *é");
+    let url = String::from_utf8(told.output().unwrap().stdout).unwrap();
+    assert_eq!(url, "redis://:%70%40%73%2f%77%23%3f%25%20%2a%c3%a9@cache:6379");
+}
+
+#[test]
 fn a_container_starts_with_variables_alone() {
     let folder = tempfile::tempdir().unwrap();
     let mut entrypoint = Command::new(shipped("deploy/entrypoint"));

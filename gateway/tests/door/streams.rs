@@ -185,6 +185,66 @@ fn an_upload_that_has_stopped_ends_with_a_refusal() {
 }
 
 #[test]
+fn what_did_not_look_like_a_stream_ends_like_one_when_it_lasts() {
+    let (upstream, connections) = by_hand();
+    let platform = setup().upstream(upstream).start();
+    let token = token(&platform, "gone@example.com");
+    let ask = |head: &str| {
+        let mut client = Wire::connect(platform.http);
+        client.write(format!("{head} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n"));
+        client
+    };
+    let mut waiting = ask("GET /streams/later");
+    waiting.write("\r\n");
+    let mut later = connections.recv().unwrap();
+    later.head();
+    let mut reading = ask("GET /streams/short");
+    reading.write("\r\n");
+    let mut short = connections.recv().unwrap();
+    short.head();
+    short.write("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Length: 1000\r\n\r\ndata: 1\n\n");
+    assert!(reading.head().starts_with("HTTP/1.1 200"));
+    assert_eq!(reading.read(9), b"data: 1\n\n");
+    let mut sending = ask("POST /streams/up");
+    sending.write("Content-Length: 500\r\n\r\nfirst");
+    let mut up = connections.recv().unwrap();
+    up.head();
+    log_out(&platform, &token);
+    for (what, client) in [("waiting", &mut waiting), ("sending", &mut sending)] {
+        let answer = crate::platform::Answer::parse(&client.rest());
+        assert_eq!((answer.status, answer.code().as_str()), (401, "revoked"), "{what}: {answer:?}");
+    }
+    assert_eq!(reading.rest(), b"", "cut off");
+    assert_eq!((later.rest(), short.rest(), up.rest()), (vec![], vec![], b"first".to_vec()));
+    eventually("the log", || platform.log().contains("\"ended\":\"revoked\""));
+    eventually("they have gone from the table", || platform.metric("portcullis_streams") == 0);
+}
+
+#[test]
+fn a_request_of_http_2_that_lasts_ends_with_its_callers_right_to_it() {
+    let (upstream, connections) = by_hand();
+    let platform = setup().upstream(upstream).start();
+    let token = token(&platform, "gone@example.com");
+    let answered =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap().block_on(async {
+            let stream = tokio::net::TcpStream::connect(platform.http).await.unwrap();
+            let (mut client, connection) = h2::client::handshake(stream).await.unwrap();
+            tokio::spawn(connection);
+            let request =
+                http::Request::get("http://x/streams/later").header("authorization", format!("Bearer {token}"));
+            let (answer, _) = client.send_request(request.body(()).unwrap(), true).unwrap();
+            let _upstream = tokio::task::block_in_place(|| {
+                let mut upstream = connections.recv().unwrap();
+                upstream.head();
+                log_out(&platform, &token);
+                upstream
+            });
+            answer.await.unwrap().status()
+        });
+    assert_eq!(answered, 401);
+}
+
+#[test]
 fn a_stop_says_goodbye_to_what_would_not_end() {
     let mut platform =
         setup().edit("gateway.toml", "drain = \"30s\"", "drain = \"200ms\"").upstream(backend(echo)).start();
