@@ -79,7 +79,7 @@ impl Crowds {
 mod tests {
     use super::*;
 
-    const RULES: CrowdRules = CrowdRules { members: 3, window: Duration::from_secs(60), capacity: 4 };
+    const RULES: CrowdRules = CrowdRules { members: 3, window: Duration::from_mins(1), capacity: 4 };
 
     fn at(seconds: i64) -> DateTime<Utc> {
         DateTime::from_timestamp(1_000_000 + seconds, 0).unwrap_or_default()

@@ -29,7 +29,7 @@ use crate::{
 };
 
 #[derive(Deserialize)]
-pub(super) struct NewEmail {
+pub(super) struct Wanted {
     new_email: String,
     password: Option<SecretText>,
     code: Option<SecretText>,
@@ -45,7 +45,7 @@ pub(super) async fn show(State(office): State<Arc<Office>>, who: SignedIn) -> Re
 pub(super) async fn ask(
     State(office): State<Arc<Office>>,
     Ok(visitor): Result<Visitor, std::convert::Infallible>,
-    Meant { who, form: NewEmail { new_email, password, code } }: Meant<NewEmail>,
+    Meant { who, form: Wanted { new_email, password, code } }: Meant<Wanted>,
 ) -> Response {
     let written = new_email.clone();
     let wanted = ChangeEmail { new_email, password, code, recovery_code: None };

@@ -80,9 +80,9 @@ async fn nobody_learns_whether_an_address_is_taken_but_its_owner() {
     assert!(mails.iter().all(|mail| !mail.text.contains("pco_")), "{mails:?}");
 
     // Taken only after the mail was sent.
-    let token = asked(&house, &ada, "carol@example.com").await;
+    let link = asked(&house, &ada, "carol@example.com").await;
     let carol = person(&house, "carol@example.com").await;
-    assert_eq!(confirm(&house, &token).await.refusal(), "400 invalid_link");
+    assert_eq!(confirm(&house, &link).await.refusal(), "400 invalid_link");
     assert_eq!(house.get("/auth/me", ada.shown()).await.body["email"], "ada@example.com");
     for (who, email) in [(&bob, "bob@example.com"), (&carol, "carol@example.com")] {
         assert_eq!(house.get("/auth/me", who.shown()).await.body["email"], email);

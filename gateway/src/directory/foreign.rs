@@ -374,7 +374,7 @@ impl Issuer {
         match store.follow_issuer(id, said_at, changes.then_some((role, tier)), now).await {
             // What it says is so already: no reason to keep anybody out while the database takes no writes.
             Err(error) if !changes => {
-                tracing::warn!(%error, "when an issuer has last been heard could not be written down")
+                tracing::warn!(%error, "when an issuer has last been heard could not be written down");
             }
             Ok(false) => return Ok(account),
             heard => drop(heard?),

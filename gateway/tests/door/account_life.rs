@@ -95,8 +95,8 @@ fn whoever_an_administrator_invites_takes_the_account_over() {
     let short = platform.send("POST", "/account/accept-invite", &HERE, &format!("token={token}&password=x&name=Ada"));
     assert!(short.status == 422 && short.body.contains("at least 8 characters"), "{short:?}");
     let form = format!("token={token}&password={PASSWORD}&name=Ada");
-    let taken = platform.send("POST", "/account/accept-invite", &HERE, &form);
-    assert_eq!((taken.status, taken.header("location")), (303, Some("/account/sign-in?notice=accepted")), "{taken:?}");
+    let done = platform.send("POST", "/account/accept-invite", &HERE, &form);
+    assert_eq!((done.status, done.header("location")), (303, Some("/account/sign-in?notice=accepted")), "{done:?}");
     let ada = platform.login("ada@example.com");
     assert_eq!(platform.get("/demo/developer/x", &ada).status, 200);
     assert_eq!(platform.get("/auth/me", &ada).json()["is_verified"], true);
@@ -104,7 +104,7 @@ fn whoever_an_administrator_invites_takes_the_account_over() {
     assert_eq!(stranger.code(), "forbidden");
 }
 
-/// What python-jose and PyJWT check who were told a secret and an algorithm, and nothing else: an `aud` that they do not expect they refuse.
+/// What python-jose and `PyJWT` check who were told a secret and an algorithm, and nothing else: an `aud` that they do not expect they refuse.
 #[test]
 fn services_that_know_people_by_their_addresses_verify_our_tokens_themselves() {
     use aws_lc_rs::hmac;
