@@ -3,13 +3,19 @@
 
 use axum::http::HeaderMap;
 use chrono::{DateTime, Utc};
-use identity::{AccessClaims, AccountId, RefreshToken, SessionCookie, SessionId, TokenType};
+use identity::{AccessClaims, RefreshToken, SessionCookie, SessionId, TokenType};
 use serde::{Deserialize, Serialize};
 use store::{Account, NewSession, Origin, Proof};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::{cookie::fresh_cookie, error::ApiError, office::Office, trail, user::User};
+use crate::{
+    cookie::fresh_cookie,
+    error::ApiError,
+    office::{Office, TokenSubject},
+    trail,
+    user::User,
+};
 
 /// What whoever logs in, registers or refreshes is given (RFC 6749 §5.1).
 #[derive(Serialize, ToSchema)]
@@ -152,7 +158,7 @@ impl Office {
         now: DateTime<Utc>,
     ) -> TokenPair {
         TokenPair {
-            access_token: self.access_token(account.id, session, now),
+            access_token: self.access_token(&account, session, now),
             refresh_token: refresh.expose().to_owned(),
             token_type: "bearer",
             expires_in: self.settings.access_ttl.as_secs(),
@@ -160,11 +166,12 @@ impl Office {
         }
     }
 
-    pub(crate) fn access_token(&self, account: AccountId, session: SessionId, now: DateTime<Utc>) -> String {
+    pub(crate) fn access_token(&self, account: &Account, session: SessionId, now: DateTime<Utc>) -> String {
         let claims = AccessClaims {
             iss: self.settings.issuer.clone(),
             aud: self.settings.audience.clone(),
-            sub: account,
+            sub: account.id,
+            email: (self.settings.subject == TokenSubject::Email).then(|| account.email.clone()),
             sid: session,
             iat: now.timestamp(),
             exp: (now + self.settings.access_ttl).timestamp(),

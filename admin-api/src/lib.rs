@@ -9,6 +9,7 @@
 //!                                     ├─ hashing.rs  passwords, off the async threads, a few at a time
 //!                                     ├─ visitor.rs  from where, and in which browser
 //!                                     ├─ attempt.rs  how often somebody has guessed
+//!                                     ├─ stuffing.rs  who guesses at everybody
 //!                                     ├─ trail.rs   what is written down of it
 //!                                     ├─ second_factor.rs, proof.rs  what is shown besides, and anew
 //!                                     ├─ mail/       what people are told who are not there
@@ -39,6 +40,7 @@ mod pages;
 mod proof;
 mod routes;
 mod second_factor;
+mod stuffing;
 mod trail;
 mod user;
 mod visitor;
@@ -49,7 +51,9 @@ use axum::{Router, middleware::from_fn_with_state};
 pub use mail::{
     MailError, MailSettings, MailTransport, Mailer, Security, SmtpSettings, TemplateFault, Templates, is_sender,
 };
-pub use office::{AccountSettings, Clock, Hooks, Lockout, Office, OfficeError, Registration, ReloadReport, Settings};
+pub use office::{
+    AccountSettings, Clock, Hooks, Lockout, Office, OfficeError, Registration, ReloadReport, Settings, TokenSubject,
+};
 pub use pages::{Accent, NoColour, PageSettings};
 use utoipa::OpenApi as _;
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -82,10 +86,13 @@ fn described() -> (Router<Arc<Office>>, utoipa::openapi::OpenApi) {
         .routes(routes!(routes::export_me::export_me))
         .routes(routes!(routes::delete_me::delete_me))
         .routes(routes!(routes::change_password::change_password))
+        .routes(routes!(routes::change_email::change_email))
+        .routes(routes!(routes::confirm_email::confirm_email))
         .routes(routes!(routes::verify_email::verify_email))
         .routes(routes!(routes::resend_verification::resend_verification))
         .routes(routes!(routes::request_password_reset::request_password_reset))
         .routes(routes!(routes::reset_password::reset_password))
+        .routes(routes!(routes::accept_invite::accept_invite))
         .routes(routes!(routes::magic_link::magic_link))
         .routes(routes!(routes::consume_magic_link::consume_magic_link))
         .routes(routes!(routes::verify_factor::verify_factor))
@@ -104,6 +111,8 @@ fn described() -> (Router<Arc<Office>>, utoipa::openapi::OpenApi) {
         .routes(routes!(routes::delete_key::delete_key))
         .routes(routes!(routes::rotate_key::rotate_key))
         .routes(routes!(routes::list_users::list_users))
+        .routes(routes!(routes::create_user::create_user))
+        .routes(routes!(routes::invite_user::invite_user))
         .routes(routes!(routes::change_user::change_user))
         .routes(routes!(routes::delete_user::delete_user))
         .routes(routes!(routes::unlock_user::unlock_user))

@@ -13,6 +13,8 @@ pub(crate) struct OfficeMetrics {
     lockouts: IntCounterVec,
     confirmations: IntCounterVec,
     resets: IntCounterVec,
+    email_changes: IntCounterVec,
+    stuffing: IntCounterVec,
     pub(crate) unwritten: IntCounter,
     pub(crate) hashes: IntCounter,
     pub(crate) hashes_waiting: IntGauge,
@@ -33,7 +35,7 @@ impl OfficeMetrics {
             registrations: outcomes(
                 r,
                 "portcullis_registrations_total",
-                "Registrations by outcome (begun, ok, taken).",
+                "Registrations by outcome (begun, invited, ok, taken).",
             )?,
             refreshes: outcomes(
                 r,
@@ -55,6 +57,16 @@ impl OfficeMetrics {
                 r,
                 "portcullis_password_resets_total",
                 "Password resets by outcome (asked, ok, refused).",
+            )?,
+            email_changes: outcomes(
+                r,
+                "portcullis_email_changes_total",
+                "Changes of addresses by outcome (asked, ok, refused).",
+            )?,
+            stuffing: outcomes(
+                r,
+                "portcullis_suspected_stuffing_total",
+                "Failed logins that look like one attack, by its sign: many accounts from one network, or with one password (network, password).",
             )?,
             unwritten: IntCounter::new(
                 "portcullis_audit_failures_total",
@@ -100,13 +112,28 @@ impl OfficeMetrics {
         self.resets.with_label_values(&[outcome]).inc();
     }
 
+    pub(crate) fn email_change(&self, outcome: &str) {
+        self.email_changes.with_label_values(&[outcome]).inc();
+    }
+
+    pub(crate) fn stuffing(&self, sign: &str) {
+        self.stuffing.with_label_values(&[sign]).inc();
+    }
+
     pub(crate) fn refresh(&self, outcome: &str) {
         self.refreshes.with_label_values(&[outcome]).inc();
     }
 }
 
 fn outcomes(registry: &Registry, name: &str, help: &str) -> Result<IntCounterVec, prometheus::Error> {
-    IntCounterVec::new(Opts::new(name, help), &["outcome"]).and_then(|metric| registered(registry, metric))
+    let metric =
+        IntCounterVec::new(Opts::new(name, help), &["outcome"]).and_then(|metric| registered(registry, metric))?;
+    // What has not happened yet is 0 and not absent: else its first time would be no increase, and no alert.
+    let words = help.split_once('(').and_then(|(_, rest)| rest.split_once(')')).map_or("", |(words, _)| words);
+    for word in words.split(", ").filter(|word| !word.is_empty()) {
+        metric.with_label_values(&[word]);
+    }
+    Ok(metric)
 }
 
 fn registered<M: prometheus::core::Collector + Clone + 'static>(

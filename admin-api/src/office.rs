@@ -17,6 +17,7 @@ use crate::{
     mail::{Mail, MailError, MailSettings},
     metrics::OfficeMetrics,
     pages::PageSettings,
+    stuffing::Stuffing,
 };
 
 /// Clocks that differ (DESIGN §3).
@@ -27,8 +28,10 @@ const LEEWAY: Duration = Duration::from_secs(30);
 pub struct Settings {
     /// `iss` of everything that is signed.
     pub issuer: String,
-    /// `aud` of access tokens.
+    /// `aud` of access tokens; empty: they have none.
     pub audience: String,
+    /// What their `sub` is.
+    pub subject: TokenSubject,
     /// `aud` of the assertions by which callers are known: our name among the upstreams.
     pub upstream_name: String,
     /// Life of an access token.
@@ -58,6 +61,15 @@ pub struct Settings {
     pub pages: PageSettings,
 }
 
+/// Whom `sub` of an access token names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TokenSubject {
+    /// The account, by its id.
+    Id,
+    /// Its address, for services that know people by that; the id is `uid` then.
+    Email,
+}
+
 /// How accounts are made and confirmed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AccountSettings {
@@ -73,6 +85,8 @@ pub struct AccountSettings {
     pub reset_ttl: Duration,
     /// How long a link can be used to log in.
     pub magic_link_ttl: Duration,
+    /// How long an account that an administrator has made can be taken over.
+    pub invitation_ttl: Duration,
 }
 
 /// When is a registered account there?
@@ -144,6 +158,7 @@ pub struct Office {
     pub(crate) metrics: OfficeMetrics,
     pub(crate) mail: Mail,
     pub(crate) turns: Turns,
+    pub(crate) stuffing: Stuffing,
     pub(crate) access_rules: TokenRules,
     pub(crate) assertion_rules: TokenRules,
     clock: Clock,
@@ -169,6 +184,7 @@ impl Office {
             assertion_rules: rules(&settings.issuer, &settings.upstream_name, TokenType::Assertion),
             mail: Mail::new(settings.mail.clone(), seal)?,
             turns: Turns::new(),
+            stuffing: Stuffing::new(),
             clock: Clock::system(),
             store,
             audit,

@@ -137,18 +137,18 @@ impl Directory {
         Self { outside, ..self }
     }
 
-    /// Forgets everything when a key is withdrawn of an issuer that is believed; gives the keys of all of them, to be kept fresh.
+    /// Forgets what an issuer's keys have proved when one of them is withdrawn; gives the keys of all issuers, to be kept fresh.
     pub(crate) fn hear_issuers(self: &Arc<Self>) -> Vec<Arc<JwksClient>> {
-        let clients: Vec<_> = self.outside.clients().cloned().collect();
-        for client in &clients {
+        let clients = self.outside.clients().map(|(mark, client)| {
             let hearer = Arc::downgrade(self);
             client.on_withdrawal(move || {
                 if let Some(directory) = hearer.upgrade() {
-                    directory.forget_all();
+                    directory.stamps.changed(mark);
                 }
             });
-        }
-        clients
+            Arc::clone(client)
+        });
+        clients.collect()
     }
 
     /// Who shows this credential? Refuses with 401 what proves nothing, 429 an address that has been refused too often
@@ -317,6 +317,7 @@ impl Directory {
                 // Until it is, it is no use of long ago.
                 used_at: u32::try_from(now.timestamp()).unwrap_or_default().into(),
                 idle: if matches!(wanted, Wanted::Cookie(_)) { self.cookie_idle } else { 0 },
+                issuer: wanted.issuer(),
                 ..Known::of(self.with_shared_words(facts.principal(wanted.grant())), &facts.account.email)
             })),
             Err((refusal, account)) => {
@@ -348,7 +349,9 @@ impl Directory {
             return true;
         }
         let about = [known.principal.grant.uuid(), known.principal.account.uuid()];
-        let holds = self.stamps.unchanged_since(known.learnt, about);
+        let of_issuer = self.outside.mark_of(known.issuer);
+        let holds = self.stamps.unchanged_since(known.learnt, about)
+            && of_issuer.is_none_or(|mark| self.stamps.unchanged_since(known.learnt, [mark; 2]));
         if holds {
             known.held_at.store(applied, Ordering::Relaxed);
         }

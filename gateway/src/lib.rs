@@ -294,7 +294,9 @@ async fn first_rules(
     refuse_failing_cases(&config)?;
     metrics.config_generation.set(1);
     let made = Snapshot::make(1, config, office, metrics, Arc::clone(recorder), None).await;
-    made.inspect(Snapshot::begin).map_err(|error| Failure::Config(vec![error.to_string()]))
+    made.inspect(Snapshot::begin)
+        .inspect(|first| metrics.in_force(first.policy.routes.routes()))
+        .map_err(|error| Failure::Config(vec![error.to_string()]))
 }
 
 fn refuse_failing_cases(config: &Config) -> Result<(), Failure> {

@@ -6,9 +6,9 @@
 mod leases;
 mod upstreams;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use policies::Refusal;
+use policies::{Auth, Refusal, Route};
 use prometheus::{
     Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
 };
@@ -43,6 +43,8 @@ pub(crate) struct Metrics {
     pub(crate) store: StoreMetrics,
     pub(crate) feed: FeedMetrics,
     pub(crate) config_generation: IntGauge,
+    /// Routes by what they demand.
+    routes: IntGaugeVec,
     pub(crate) reloads: IntCounterVec,
     pub(crate) certificate_reloads: IntCounterVec,
     pub(crate) log_dropped: IntCounter,
@@ -152,6 +154,7 @@ impl Metrics {
             leases: LeaseMetrics::new(r)?,
             store: StoreMetrics::new(r)?,
             feed: FeedMetrics::new(r)?,
+            routes: routes(r)?,
             config_generation: gauge(
                 r,
                 "portcullis_config_generation",
@@ -196,6 +199,16 @@ impl Metrics {
     /// A refusal, by the route it happened on, if it got that far.
     pub(crate) fn refused(&self, route: Option<&str>, refusal: &Refusal) {
         self.requests.with_label_values(&[route.unwrap_or(NO_ROUTE), "refused", refusal.code()]).inc();
+    }
+
+    /// These routes are in force.
+    pub(crate) fn in_force(&self, routes: &[Arc<Route>]) {
+        for (word, auth) in
+            [("required", Auth::Required), ("optional", Auth::Optional), ("none", Auth::None), ("mtls", Auth::Mtls)]
+        {
+            let count = routes.iter().filter(|route| route.auth == auth).count();
+            self.routes.with_label_values(&[word]).set(i64::try_from(count).unwrap_or(i64::MAX));
+        }
     }
 
     /// The text exposition format that Prometheus scrapes.
@@ -337,6 +350,15 @@ impl CacheMetrics {
             entries: gauge(r, "portcullis_credential_cache_entries", "Credentials in the cache.")?,
         })
     }
+}
+
+fn routes(r: &Registry) -> Result<IntGaugeVec, prometheus::Error> {
+    gauge_vec(
+        r,
+        "portcullis_routes",
+        "Routes in force by the credential that they demand (required, optional, none, mtls).",
+        &["auth"],
+    )
 }
 
 fn counter(r: &Registry, name: &str, help: &str) -> Result<IntCounter, prometheus::Error> {

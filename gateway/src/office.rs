@@ -59,6 +59,7 @@ pub(crate) fn open(
     let settings = admin_api::Settings {
         issuer: tokens.issuer.clone(),
         audience: tokens.audience.clone(),
+        subject: tokens.subject,
         upstream_name: ADMIN_API.to_owned(),
         access_ttl: tokens.access_ttl,
         refresh_terms: RefreshTerms {

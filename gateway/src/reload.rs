@@ -90,6 +90,7 @@ impl Reloader {
             return Err(failures.iter().map(ToString::to_string).collect());
         }
         let snapshot = Arc::new(snapshot);
+        self.metrics.in_force(snapshot.policy.routes.routes());
         self.rules.store(Arc::clone(&snapshot));
         before.retire(&snapshot, &self.metrics);
         snapshot.begin();

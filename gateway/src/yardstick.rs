@@ -156,6 +156,7 @@ async fn log_in(store: &Store, key: &SigningKey, settings: &Settings) -> anyhow:
         iss: settings.tokens.issuer.clone(),
         aud: settings.tokens.audience.clone(),
         sub: account.id,
+        email: None,
         sid: id,
         exp: (now + TimeDelta::hours(1)).timestamp(),
         iat: now.timestamp(),

@@ -26,6 +26,7 @@ fn token(algorithm: Algorithm) -> (String, KeySet, TokenRules) {
         iss: "door".into(),
         aud: "people".into(),
         sub: AccountId::new(Uuid::from_u128(1)),
+        email: None,
         sid: SessionId::new(Uuid::from_u128(2)),
         iat: NOW,
         exp: NOW + 60,

@@ -10,6 +10,7 @@
 
 mod cookie;
 mod credential;
+mod crowd;
 mod email;
 mod ids;
 mod json;
@@ -29,6 +30,7 @@ mod totp;
 
 pub use cookie::{CookieNames, SessionCookie, cookie_pairs};
 pub use credential::{Credential, CredentialError, bearer_protocol, protocols};
+pub use crowd::{CrowdRules, Crowds};
 pub use email::{Email, EmailError};
 pub use ids::{AccountId, CertificateId, ExternalId, FactorId, KeyId, SessionId, TenantId};
 pub use lockout::{LockRules, Tally, network_of};

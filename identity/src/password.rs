@@ -89,6 +89,15 @@ pub struct Hasher {
 // === impl Password ===
 
 impl Password {
+    /// By what one that was tried twice is known again, as long as the key is: 24 bits, so that whoever reads the memory of a running
+    /// process finds many passwords for each, and of those that are tried at the same time few are taken for one another.
+    #[must_use]
+    pub fn mark(&self, key: &[u8; 32]) -> u32 {
+        let keyed = Zeroizing::new([key.as_slice(), self.0.as_bytes()].concat());
+        let [a, b, c, ..] = *crate::SecretDigest::of(&keyed).as_bytes();
+        u32::from_be_bytes([0, a, b, c])
+    }
+
     /// Takes a password as it was typed: nothing is trimmed, folded or cut off.
     pub fn new(text: String) -> Result<Self, PasswordError> {
         let text = Zeroizing::new(text);

@@ -141,6 +141,15 @@ fn the_table_of_the_shipped_policy_says_who_may_call_what() {
     auth-reauthenticate          POST               /auth/reauthenticate                 401       yes        yes         yes        yes         yes
                                                     /api/auth/reauthenticate
                                                     /api/v2/auth/reauthenticate
+    auth-change-email            POST               /auth/change-email                   401       yes        yes         yes        yes         yes
+                                                    /api/auth/change-email
+                                                    /api/v2/auth/change-email
+    auth-confirm-email           POST               /auth/confirm-email                  yes       yes        yes         yes        yes         yes
+                                                    /api/auth/confirm-email
+                                                    /api/v2/auth/confirm-email
+    auth-accept-invite           POST               /auth/accept-invite                  yes       yes        yes         yes        yes         yes
+                                                    /api/auth/accept-invite
+                                                    /api/v2/auth/accept-invite
     auth-sessions                GET, DELETE        /auth/sessions                       401       yes        yes         yes        yes         yes
                                                     /api/auth/sessions
                                                     /api/v2/auth/sessions
@@ -164,12 +173,16 @@ fn the_table_of_the_shipped_policy_says_who_may_call_what() {
                                                     /account/reset-password
                                                     /account/verify-email
                                                     /account/magic-link
+                                                    /account/confirm-email
+                                                    /account/accept-invite
     account-forms-sent           POST               /account/sign-in                     yes       yes        yes         yes        yes         yes
                                                     /account/sign-in/code
                                                     /account/sign-up
                                                     /account/reset-password
                                                     /account/verify-email
                                                     /account/magic-link/consume
+                                                    /account/confirm-email
+                                                    /account/accept-invite
     account-mail                 POST               /account/forgot-password             yes       yes        yes         yes        yes         yes
                                                     /account/magic-link
     account                      GET, HEAD, POST    /account                             401       yes        yes         yes        yes         yes
@@ -179,6 +192,7 @@ fn the_table_of_the_shipped_policy_says_who_may_call_what() {
                                                     /account/keys
                                                     /account/keys/{id}/delete
                                                     /account/sign-out
+                                                    /account/email
     admin                        any                /admin/*                             401       yes        yes         403        403         403
     health                       GET, HEAD          /health                              yes       yes        yes         yes        yes         yes
     docs                         GET, HEAD          /docs/*                              yes       yes        yes         yes        yes         yes
@@ -247,6 +261,15 @@ fn the_table_of_the_shipped_policy_says_who_may_call_what() {
     auth-reauthenticate          POST               /auth/reauthenticate                 yes
                                                     /api/auth/reauthenticate
                                                     /api/v2/auth/reauthenticate
+    auth-change-email            POST               /auth/change-email                   yes
+                                                    /api/auth/change-email
+                                                    /api/v2/auth/change-email
+    auth-confirm-email           POST               /auth/confirm-email                  yes
+                                                    /api/auth/confirm-email
+                                                    /api/v2/auth/confirm-email
+    auth-accept-invite           POST               /auth/accept-invite                  yes
+                                                    /api/auth/accept-invite
+                                                    /api/v2/auth/accept-invite
     auth-sessions                GET, DELETE        /auth/sessions                       yes
                                                     /api/auth/sessions
                                                     /api/v2/auth/sessions
@@ -270,12 +293,16 @@ fn the_table_of_the_shipped_policy_says_who_may_call_what() {
                                                     /account/reset-password
                                                     /account/verify-email
                                                     /account/magic-link
+                                                    /account/confirm-email
+                                                    /account/accept-invite
     account-forms-sent           POST               /account/sign-in                     yes
                                                     /account/sign-in/code
                                                     /account/sign-up
                                                     /account/reset-password
                                                     /account/verify-email
                                                     /account/magic-link/consume
+                                                    /account/confirm-email
+                                                    /account/accept-invite
     account-mail                 POST               /account/forgot-password             yes
                                                     /account/magic-link
     account                      GET, HEAD, POST    /account                             yes
@@ -285,6 +312,7 @@ fn the_table_of_the_shipped_policy_says_who_may_call_what() {
                                                     /account/keys
                                                     /account/keys/{id}/delete
                                                     /account/sign-out
+                                                    /account/email
     admin                        any                /admin/*                             403
     health                       GET, HEAD          /health                              yes
     docs                         GET, HEAD          /docs/*                              yes

@@ -184,7 +184,7 @@ impl Store {
         now: DateTime<Utc>,
     ) -> Result<Account, StoreError> {
         const Q: &str = "UPDATE accounts SET role = COALESCE($2, role), tier = COALESCE($3, tier), status = COALESCE($4, status), \
-                         updated_at = $5 WHERE id = $1";
+                         invited_at = CASE WHEN $4 IS NULL THEN invited_at ELSE NULL END, updated_at = $5 WHERE id = $1";
         self.change(id, now, async |tx| {
             let changed = on_tx!(&mut *tx, |c| sqlx::query(Q)
                 .bind(id.uuid())

@@ -5,6 +5,7 @@
 
 use chrono::{DateTime, Utc};
 use identity::{AccountId, Email, ExternalId};
+use sqlx::FromRow;
 
 use crate::{
     Account, GrantFacts, NewAccount, Store, StoreError, Subject,
@@ -23,6 +24,13 @@ pub struct ExternalSubject<'a> {
     pub claims_at: Option<i64>,
 }
 
+#[derive(FromRow)]
+struct Heard {
+    #[sqlx(flatten)]
+    account: AccountRow,
+    claims_at: Option<i64>,
+}
+
 // === impl Store ===
 
 impl Store {
@@ -34,6 +42,16 @@ impl Store {
             .bounded(async { on!(self, |pool| sqlx::query_as(Q).bind(id.uuid()).fetch_optional(pool).await) })
             .await?;
         Ok(row.map(|row| GrantFacts::of_account(row.into())))
+    }
+
+    /// The account of a subject, and when what its issuer has last said of it was said, in Unix seconds.
+    pub async fn external_account(&self, id: ExternalId) -> Result<Option<(Account, Option<i64>)>, StoreError> {
+        const Q: &str = "SELECT a.id, a.email, a.name, a.role, a.tier, a.status, a.tenant_id, a.is_verified, a.avatar_url, a.created_at, \
+                         a.updated_at, e.claims_at FROM external_identities e JOIN accounts a ON a.id = e.account_id WHERE e.id = $1";
+        let row: Option<Heard> = self
+            .bounded(async { on!(self, |pool| sqlx::query_as(Q).bind(id.uuid()).fetch_optional(pool).await) })
+            .await?;
+        Ok(row.map(|row| (row.account.into(), row.claims_at)))
     }
 
     /// The account of an address.
@@ -79,13 +97,13 @@ impl Store {
         .await
     }
 
-    /// Gives the subject's account the role and tier that its issuer says, if it says so later than what it has said before:
-    /// an older token does not bring back what a newer one has taken away. Says whether anything has changed.
+    /// Notes when the subject's issuer has spoken, and gives its account the role and tier that it says, if they are others and it says
+    /// so later than what it has said before: an older token does not bring back what a newer one has taken away. Says whether it was later.
     pub async fn follow_issuer(
         &self,
         id: ExternalId,
         said_at: i64,
-        (role, tier): (&str, &str),
+        change: Option<(&str, &str)>,
         now: DateTime<Utc>,
     ) -> Result<bool, StoreError> {
         const HEAR: &str = "UPDATE external_identities SET claims_at = $2 WHERE id = $1 AND COALESCE(claims_at, 0) < $2 \
@@ -96,6 +114,10 @@ impl Store {
             let account: Option<uuid::Uuid> =
                 on_tx!(&mut tx, |c| sqlx::query_scalar(HEAR).bind(id.uuid()).bind(said_at).fetch_optional(c).await)?;
             let Some(account) = account else { return Ok(false) };
+            let Some((role, tier)) = change else {
+                self.commit(tx, &[], now).await?;
+                return Ok(true);
+            };
             on_tx!(&mut tx, |c| sqlx::query(FOLLOW)
                 .bind(account)
                 .bind(role)

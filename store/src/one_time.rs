@@ -111,6 +111,7 @@ impl Store {
         self.bounded(async {
             let mut tx = self.begin().await?;
             tx.grant_wish(wish, letter).await?;
+            tx.void_email_changes(token).await?;
             tx.add_one_time(token).await?;
             self.commit(tx, &[], letter.now).await
         })

@@ -40,6 +40,14 @@ pub(crate) enum Letter {
     FactorRemoved,
     /// What was written down is worth nothing any more.
     RecoveryCodesRenewed,
+    /// Gives an account another address.
+    ChangeEmail,
+    /// Somebody wants to give the account another address.
+    EmailChangeAsked,
+    /// The account has another address; goes to the one before.
+    EmailChanged,
+    /// Buys the account that an administrator has made.
+    Invite,
 }
 
 /// Why a message cannot be made. It is not to be tried again.
@@ -67,7 +75,7 @@ macro_rules! files {
 // === impl Letter ===
 
 impl Letter {
-    pub(crate) const ALL: [Self; 10] = [
+    pub(crate) const ALL: [Self; 14] = [
         Self::VerifyEmail,
         Self::Register,
         Self::AddressTaken,
@@ -78,6 +86,10 @@ impl Letter {
         Self::FactorAdded,
         Self::FactorRemoved,
         Self::RecoveryCodesRenewed,
+        Self::ChangeEmail,
+        Self::EmailChangeAsked,
+        Self::EmailChanged,
+        Self::Invite,
     ];
 
     /// As it is stored, and as its files are called.
@@ -93,6 +105,10 @@ impl Letter {
             Self::FactorAdded => "factor_added",
             Self::FactorRemoved => "factor_removed",
             Self::RecoveryCodesRenewed => "recovery_codes_renewed",
+            Self::ChangeEmail => "change_email",
+            Self::EmailChangeAsked => "email_change_asked",
+            Self::EmailChanged => "email_changed",
+            Self::Invite => "invite",
         }
     }
 
@@ -106,27 +122,34 @@ impl Letter {
             Self::VerifyEmail | Self::Register => "account/verify-email",
             Self::ResetPassword => "account/reset-password",
             Self::MagicLink => "account/magic-link",
+            Self::ChangeEmail => "account/confirm-email",
+            Self::Invite => "account/accept-invite",
             Self::AddressTaken
             | Self::PasswordChanged
             | Self::AccountLocked
             | Self::FactorAdded
             | Self::FactorRemoved
-            | Self::RecoveryCodesRenewed => "account/forgot-password",
+            | Self::RecoveryCodesRenewed
+            | Self::EmailChangeAsked
+            | Self::EmailChanged => "account/forgot-password",
         }
     }
 
     /// What may be put in.
     pub(crate) const fn placeholders(self) -> &'static [&'static str] {
         match self {
-            Self::VerifyEmail | Self::Register | Self::ResetPassword | Self::MagicLink => {
+            Self::VerifyEmail | Self::Register | Self::ResetPassword | Self::MagicLink | Self::ChangeEmail => {
                 &["email", "product", "minutes", "link", "token"]
             }
+            Self::Invite => &["email", "product", "hours", "link", "token"],
+            Self::EmailChanged => &["email", "product"],
             Self::AccountLocked => &["email", "product", "minutes", "link"],
             Self::AddressTaken
             | Self::PasswordChanged
             | Self::FactorAdded
             | Self::FactorRemoved
-            | Self::RecoveryCodesRenewed => &["email", "product", "link"],
+            | Self::RecoveryCodesRenewed
+            | Self::EmailChangeAsked => &["email", "product", "link"],
         }
     }
 
@@ -147,6 +170,10 @@ impl Letter {
             Self::FactorAdded => files!("factor_added"),
             Self::FactorRemoved => files!("factor_removed"),
             Self::RecoveryCodesRenewed => files!("recovery_codes_renewed"),
+            Self::ChangeEmail => files!("change_email"),
+            Self::EmailChangeAsked => files!("email_change_asked"),
+            Self::EmailChanged => files!("email_changed"),
+            Self::Invite => files!("invite"),
         }
     }
 }

@@ -84,6 +84,9 @@ pub(crate) struct Said {
     /// Who wants an account.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     registration: Option<Registration>,
+    /// Whose address shall be another.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    change: Option<EmailChange>,
     /// For how long what the letter tells of lasts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     minutes: Option<i64>,
@@ -96,6 +99,16 @@ pub(crate) struct Registration {
     pub(crate) password_hash: String,
     pub(crate) name: Option<String>,
     pub(crate) tenant_name: Option<String>,
+}
+
+/// An account's address that is another when the mail to it is answered.
+#[derive(Clone, Serialize, Deserialize)]
+pub(crate) struct EmailChange {
+    pub(crate) account: Uuid,
+    /// As its owner writes it.
+    pub(crate) email: String,
+    /// In which it was asked for: whoever ends it has ended what was begun in it.
+    pub(crate) session: Uuid,
 }
 
 /// The tables that something sealed stands in.
@@ -150,6 +163,10 @@ impl Said {
         Self { registration: Some(registration), ..Self::default() }
     }
 
+    pub(crate) fn change(change: EmailChange) -> Self {
+        Self { change: Some(change), ..Self::default() }
+    }
+
     pub(crate) fn minutes(minutes: i64) -> Self {
         Self { minutes: Some(minutes), ..Self::default() }
     }
@@ -183,6 +200,11 @@ impl Office {
     /// Opens what was sealed of that row.
     pub(crate) fn open_in(&self, table: &'static str, id: Uuid, sealed: &[u8]) -> Option<zeroize::Zeroizing<Vec<u8>>> {
         self.mail.seal.open(sealed, &record(table, id)).ok()
+    }
+
+    /// Which address a token is to give an account.
+    pub(crate) fn open_email_change(&self, token: Uuid, sealed: &[u8]) -> Option<EmailChange> {
+        self.mail.open(TOKENS, token, sealed)
     }
 
     /// What was registered with a token.

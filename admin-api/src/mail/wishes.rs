@@ -5,11 +5,12 @@
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use identity::{AccountId, OneTimePurpose, OneTimeToken, SecretDigest};
-use store::{Account, DueMail, MailOutcome, NewOneTime, Status, StoreError};
+use identity::{AccountId, Email, OneTimePurpose, OneTimeToken, SecretDigest};
+use serde::Serialize;
+use store::{Account, DueMail, MailOutcome, NewMail, NewOneTime, Status, StoreError};
 use uuid::Uuid;
 
-use super::{Letter, OUTBOX, Registration, Said, TOKENS, template::Values};
+use super::{EmailChange, Letter, OUTBOX, Registration, Said, TOKENS, template::Values};
 use crate::office::Office;
 
 /// Letters of one kind to one address in an hour: whoever asks on for somebody else floods no mailbox.
@@ -29,7 +30,15 @@ struct Ticket {
     purpose: OneTimePurpose,
     ttl: Duration,
     binding: Option<SecretDigest>,
-    registration: Option<Registration>,
+    content: Option<Content>,
+}
+
+/// What a token is for, where its purpose does not say it all. Written as what it holds.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Content {
+    Registration(Registration),
+    Change(EmailChange),
 }
 
 // === impl Office ===
@@ -61,7 +70,7 @@ impl Office {
     async fn decide(&self, wanted: Letter, address: &str, said: Said) -> Result<Option<Granted>, StoreError> {
         let account = self.store.account_by_address(address).await?;
         let accounts = &self.settings.accounts;
-        let ticket = |purpose, ttl| Ticket { purpose, ttl, binding: None, registration: None };
+        let ticket = |purpose, ttl| Ticket { purpose, ttl, binding: None, content: None };
         let active = account.as_ref().filter(|account| account.status == Status::Active);
         Ok(match (wanted, account.as_ref()) {
             (Letter::VerifyEmail, Some(_)) => active.filter(|account| !account.is_verified).map(|account| {
@@ -75,6 +84,11 @@ impl Office {
             }
             (Letter::Register, None) => said.registration.map(|registration| self.registration(registration)),
             (Letter::Register, Some(account)) => Some(Granted::to(account, Letter::AddressTaken, None)),
+            (Letter::ChangeEmail, owner) => said.change.map(|change| match owner {
+                // As whoever registers it: nobody but its owner is told.
+                Some(owner) if owner.id.uuid() != change.account => Granted::to(owner, Letter::AddressTaken, None),
+                _ => self.change_of_email(change),
+            }),
             (Letter::ResetPassword, _) => active.map(|account| {
                 Granted::to(account, wanted, Some(ticket(OneTimePurpose::ResetPassword, accounts.reset_ttl)))
             }),
@@ -92,7 +106,10 @@ impl Office {
                 | Letter::PasswordChanged
                 | Letter::FactorAdded
                 | Letter::FactorRemoved
-                | Letter::RecoveryCodesRenewed,
+                | Letter::RecoveryCodesRenewed
+                | Letter::EmailChangeAsked
+                | Letter::EmailChanged
+                | Letter::Invite,
                 _,
             ) => None,
         })
@@ -108,7 +125,22 @@ impl Office {
                 purpose: OneTimePurpose::Register,
                 ttl: self.settings.accounts.verification_ttl,
                 binding: None,
-                registration: Some(registration),
+                content: Some(Content::Registration(registration)),
+            }),
+        }
+    }
+
+    fn change_of_email(&self, change: EmailChange) -> Granted {
+        Granted {
+            letter: Letter::ChangeEmail,
+            to: change.email.clone(),
+            account: Some(AccountId::new(change.account)),
+            minutes: None,
+            ticket: Some(Ticket {
+                purpose: OneTimePurpose::ChangeEmail,
+                ttl: self.settings.accounts.verification_ttl,
+                binding: None,
+                content: Some(Content::Change(change)),
             }),
         }
     }
@@ -124,7 +156,7 @@ impl Office {
         let minutes = i64::try_from(ticket.ttl.as_secs() / 60).unwrap_or(i64::MAX);
         let said = self.say(granted.letter, &granted.to, Some(&token), Some(minutes));
         let letter = self.mail.mail(granted.letter, address, false, &said, now);
-        let sealed = ticket.registration.map(|registration| self.mail.seal(TOKENS, token.id(), &registration));
+        let sealed = ticket.content.map(|content| self.mail.seal(TOKENS, token.id(), &content));
         let new = NewOneTime {
             id: token.id(),
             purpose: ticket.purpose,
@@ -149,14 +181,22 @@ impl Office {
             ("link", Some(link)),
             ("token", token.map(|token| token.expose().to_owned())),
             ("minutes", minutes.map(|minutes| minutes.to_string())),
+            ("hours", minutes.map(|minutes| (minutes / 60).to_string())),
         ];
         let values: Values =
             values.into_iter().filter_map(|(name, value)| value.map(|value| (name.to_owned(), value))).collect();
         Said { to: Some(to.to_owned()), values, ..Said::default() }
     }
 
+    /// A letter with a token to somebody who is known to be there.
+    pub(crate) fn letter_with(&self, letter: Letter, email: &Email, token: &OneTimeToken, ttl: Duration) -> NewMail {
+        let minutes = i64::try_from(ttl.as_secs() / 60).unwrap_or(i64::MAX);
+        let said = self.say(letter, email.as_str(), Some(token), Some(minutes));
+        self.mail.mail(letter, email.normalised(), false, &said, self.now())
+    }
+
     /// A letter that tells somebody what has happened to their account.
-    pub(crate) fn notice(&self, letter: Letter, account: &Account, address: &str) -> store::NewMail {
+    pub(crate) fn notice(&self, letter: Letter, account: &Account, address: &str) -> NewMail {
         let said = self.say(letter, &account.email, None, None);
         self.mail.mail(letter, address, false, &said, self.now())
     }

@@ -9,7 +9,9 @@
 
 mod accent;
 mod confirm;
+mod email;
 mod frame;
+mod invite;
 mod keys;
 mod password;
 mod posted;
@@ -42,7 +44,7 @@ pub struct PageSettings {
 }
 
 /// What is asked for by what a page sends, as the API's operations are named.
-pub(crate) const OPERATIONS: [(&str, &str); 13] = [
+pub(crate) const OPERATIONS: [(&str, &str); 16] = [
     ("/account/sign-in", "login"),
     ("/account/sign-in/code", "verify_factor"),
     ("/account/sign-up", "register"),
@@ -56,6 +58,9 @@ pub(crate) const OPERATIONS: [(&str, &str); 13] = [
     ("/account/keys", "create_key"),
     ("/account/keys/{id}/delete", "delete_key"),
     ("/account/sign-out", "logout"),
+    ("/account/email", "change_email"),
+    ("/account/confirm-email", "confirm_email"),
+    ("/account/accept-invite", "accept_invite"),
 ];
 
 /// Every page. Who may see those of the second half is decided at the door, and asked again here.
@@ -78,4 +83,7 @@ pub(crate) fn router() -> Router<Arc<Office>> {
         .route("/account/keys", get(keys::show).post(keys::create))
         .route("/account/keys/{id}/delete", post(keys::delete))
         .route("/account/sign-out", post(sign_in::sign_out))
+        .route("/account/email", get(email::show).post(email::ask))
+        .route("/account/confirm-email", get(email::show_confirm).post(email::post_confirm))
+        .route("/account/accept-invite", get(invite::show).post(invite::post))
 }

@@ -85,6 +85,8 @@ fn words_of(notice: &str) -> Option<&'static str> {
     match notice {
         "signed_out" => Some("You are signed out."),
         "confirmed" => Some("Your address is confirmed. Sign in."),
+        "address" => Some("The account has the new address, and its other sessions have ended."),
+        "accepted" => Some("The account is yours. Sign in."),
         "password" => Some("Your password has changed, and every session has ended. Sign in with the new one."),
         _ => None,
     }

@@ -82,6 +82,7 @@ async fn check(office: &Office, visitor: &Visitor, email: &Email, password: Pass
     let verdict = office.hashing.verify(&password, hash).await?;
     let Some(account) = account.filter(|_| verdict != Verdict::Mismatch) else {
         office.metrics.login("refused");
+        office.stuffing.failed(visitor, email, &password, &office.metrics, office.now());
         attempt.failed(office).await?;
         return Err(ApiError::InvalidCredentials);
     };

@@ -1,10 +1,14 @@
 //! One file per endpoint: what it takes, what it answers, what it does, and its words in the API's document.
 
+pub(crate) mod accept_invite;
+pub(crate) mod change_email;
 pub(crate) mod change_password;
 pub(crate) mod change_user;
+pub(crate) mod confirm_email;
 pub(crate) mod confirm_totp;
 pub(crate) mod consume_magic_link;
 pub(crate) mod create_key;
+pub(crate) mod create_user;
 pub(crate) mod delete_key;
 pub(crate) mod delete_me;
 pub(crate) mod delete_user;
@@ -14,6 +18,7 @@ pub(crate) mod end_session;
 pub(crate) mod enrol_totp;
 pub(crate) mod export_me;
 pub(crate) mod health;
+pub(crate) mod invite_user;
 pub(crate) mod jwks;
 pub(crate) mod list_audit;
 pub(crate) mod list_factors;

@@ -56,7 +56,7 @@ pub(crate) async fn reauthenticate(
     // Whoever has a copy of the cookie is not to be raised with its owner.
     let cookies = office.another_cookie(caller.0.grant).await?;
     let done = Reauthenticated {
-        access_token: is_token.then(|| office.access_token(proved.account.id, proved.session, now)),
+        access_token: is_token.then(|| office.access_token(&proved.account, proved.session, now)),
         token_type: "bearer",
         expires_in: office.settings.access_ttl.as_secs(),
         auth_time: now,

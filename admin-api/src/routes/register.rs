@@ -93,6 +93,7 @@ pub(crate) async fn register(
 pub(crate) async fn take_in(office: &Office, visitor: &Visitor, request: Register) -> Result<Registered, ApiError> {
     let kind = request.session;
     let newcomer = request.parse(&office.settings)?;
+    office.metrics.registration("begun");
     match office.settings.accounts.registration {
         Registration::Immediate => at_once(office, visitor, newcomer, kind).await,
         Registration::Verified => when_confirmed(office, newcomer).await,
@@ -154,7 +155,6 @@ async fn when_confirmed(office: &Office, newcomer: Newcomer) -> Result<Registere
         tenant_name: newcomer.tenant_name,
     };
     office.wish(Letter::Register, newcomer.email.normalised(), &Said::registration(registration)).await?;
-    office.metrics.registration("begun");
     Ok(Registered::OnItsWay)
 }
 

@@ -18,11 +18,13 @@ enum Who {
 }
 use Who::{Account, Administrator, Anyone};
 
-const ENDPOINTS: [(&str, &str, Who); 39] = [
+const ENDPOINTS: [(&str, &str, Who); 44] = [
     ("GET", "/.well-known/jwks.json", Anyone),
     ("POST", "/admin/config/reload", Administrator),
     ("GET", "/admin/audit", Administrator),
     ("GET", "/admin/users", Administrator),
+    ("POST", "/admin/users", Administrator),
+    ("POST", "/admin/users/{id}/invite", Administrator),
     ("PATCH", "/admin/users/{id}", Administrator),
     ("DELETE", "/admin/users/{id}", Administrator),
     ("GET", "/auth/api-keys", Account),
@@ -30,6 +32,9 @@ const ENDPOINTS: [(&str, &str, Who); 39] = [
     ("DELETE", "/auth/api-keys/{id}", Account),
     ("POST", "/auth/api-keys/{id}/rotate", Account),
     ("POST", "/admin/users/{id}/unlock", Administrator),
+    ("POST", "/auth/accept-invite", Anyone),
+    ("POST", "/auth/change-email", Account),
+    ("POST", "/auth/confirm-email", Anyone),
     ("POST", "/auth/change-password", Account),
     ("DELETE", "/admin/users/{id}/mfa", Administrator),
     ("GET", "/auth/mfa", Account),

@@ -10,7 +10,7 @@ use std::{
 
 use admin_api::{
     Accent, AccountSettings, Clock, Hooks, Lockout, MailSettings, MailTransport, Mailer, Office, PageSettings,
-    Registration, ReloadReport, Settings, Templates,
+    Registration, ReloadReport, Settings, Templates, TokenSubject,
 };
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
@@ -432,6 +432,7 @@ fn settings(transport: MailTransport) -> Settings {
     Settings {
         issuer: ISSUER.to_owned(),
         audience: AUDIENCE.to_owned(),
+        subject: TokenSubject::Id,
         upstream_name: "admin-api".to_owned(),
         access_ttl: Duration::from_mins(30),
         refresh_terms: RefreshTerms {
@@ -452,6 +453,7 @@ fn settings(transport: MailTransport) -> Settings {
             verification_ttl: Duration::from_hours(24),
             reset_ttl: Duration::from_mins(30),
             magic_link_ttl: Duration::from_mins(10),
+            invitation_ttl: Duration::from_hours(168),
         },
         lockout: Lockout { account: rules, network: LockRules { attempts: 50, ..rules } },
         mfa_issuer: "Portcullis".to_owned(),

@@ -18,6 +18,7 @@ use std::{
     time::Duration,
 };
 
+use admin_api::TokenSubject;
 use identity::{Algorithm, Argon2Params};
 use policies::Policy;
 use policies::config::{Diagnostic, Document, DurationText, Placed, Source, Sources, Surroundings, Upstreams, Value};
@@ -41,6 +42,8 @@ pub enum ConfigFolder {
 
 /// An assertion is a word for the moment (DESIGN §2).
 const LONGEST_ASSERTION: Duration = Duration::from_mins(5);
+/// Where the systems before us had the secret that their services share.
+const SECRETS: [&str; 2] = ["AUTH_JWT_SECRET_KEY", "JWT_SECRET_KEY"];
 const FILES: [&str; 5] = ["gateway.toml", "routes.toml", "roles.toml", "tiers.toml", "cases.toml"];
 const EMBEDDED: [&str; 5] = [
     include_str!("../../../config/gateway.toml"),
@@ -225,15 +228,23 @@ impl Reader<'_, '_> {
         {
             self.document.note(given.span(), "an assertion lives at most 5m");
         }
+        let algorithm = self.algorithm(raw.algorithm.as_ref());
         Tokens {
             issuer: self.text(raw.issuer.as_ref(), "portcullis"),
             audience: self.text(raw.audience.as_ref(), "portcullis"),
-            algorithm: self.algorithm(raw.algorithm.as_ref()),
+            subject: match raw.subject.as_deref() {
+                None | Some(raw::Subject::Id) => TokenSubject::Id,
+                Some(raw::Subject::Email) => TokenSubject::Email,
+            },
+            algorithm,
             access_ttl: self.duration(raw.access_ttl.as_ref(), 30 * 60),
             refresh_ttl: self.duration(raw.refresh_ttl.as_ref(), 7 * 86_400),
             session_life: self.duration(raw.session_life.as_ref(), 30 * 86_400),
             assertion_ttl,
-            shared_secret: self.shared_secret(raw.shared_secret.as_ref()),
+            shared_secret: match &raw.shared_secret {
+                None if algorithm == Algorithm::Hs256 => self.secret_of_old(raw.algorithm.as_ref()),
+                given => self.shared_secret(given.as_ref()),
+            },
         }
     }
 
@@ -256,6 +267,18 @@ impl Reader<'_, '_> {
             );
         }
         Some(secret)
+    }
+
+    /// As the systems before us called it.
+    fn secret_of_old(&mut self, algorithm: Option<&Placed<Value<String>>>) -> Option<identity::SecretText> {
+        let given =
+            SECRETS.iter().find_map(|name| Some((name, self.folder.variable(name).filter(|text| !text.is_empty())?)));
+        let (name, secret) = given?;
+        if secret.len() < 32 {
+            let message = format!("{name} has under 32 bytes and can be guessed; `portcullis keys generate` makes one");
+            self.document.note(algorithm.map_or(0..0, Placed::span), message);
+        }
+        Some(secret.into())
     }
 
     fn master_key(&mut self) -> MasterKeySource {

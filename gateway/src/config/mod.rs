@@ -13,6 +13,7 @@ mod upstream;
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
 
 pub use accounts::{Accounts, LockoutSettings, Mail, Passwords};
+use admin_api::TokenSubject;
 use http::{HeaderName, HeaderValue};
 use identity::{Algorithm, SecretText};
 use ipnet::IpNet;
@@ -228,8 +229,10 @@ pub struct CacheSettings {
 pub struct Tokens {
     /// `iss`.
     pub issuer: String,
-    /// `aud` of access tokens.
+    /// `aud` of access tokens; empty: they have none.
     pub audience: String,
+    /// What their `sub` is.
+    pub subject: TokenSubject,
     /// What access tokens are signed with.
     pub algorithm: Algorithm,
     /// Life of an access token.

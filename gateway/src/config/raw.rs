@@ -225,10 +225,12 @@ pub(super) enum OnOutage {
 pub(super) struct Tokens {
     /// `iss`; portcullis by default.
     pub(super) issuer: Given<String>,
-    /// `aud` of access tokens; portcullis by default.
+    /// `aud` of access tokens; portcullis by default. Empty: they have none.
     pub(super) audience: Given<String>,
     /// EdDSA (the default), ES256, RS256 or HS256.
     pub(super) algorithm: Given<String>,
+    /// What `sub` of access tokens is: `id` (the default), or `email`; then the id is `uid`.
+    pub(super) subject: Option<Placed<Subject>>,
     /// Life of an access token; 30m by default.
     pub(super) access_ttl: Given<DurationText>,
     /// Life of a refresh token; 7d by default.
@@ -237,7 +239,8 @@ pub(super) struct Tokens {
     pub(super) session_life: Given<DurationText>,
     /// Life of an assertion; 5m by default, and at most.
     pub(super) assertion_ttl: Given<DurationText>,
-    /// The secret of HS256, 32 bytes or more, shared with services that verify our tokens themselves.
+    /// The secret of HS256, 32 bytes or more, shared with services that verify our tokens themselves. By default that of the
+    /// environment, `AUTH_JWT_SECRET_KEY` or `JWT_SECRET_KEY`.
     pub(super) shared_secret: Option<Placed<Secret>>,
 }
 

@@ -47,6 +47,10 @@ pub(crate) struct Outside {
 
 /// An external issuer.
 struct Issuer {
+    /// The first one's is 1.
+    number: u16,
+    /// What changes when one of its keys is withdrawn: the id of a subject that there cannot be.
+    mark: Uuid,
     settings: ExternalIssuer,
     rules: ForeignRules,
     jwks: Arc<JwksClient>,
@@ -83,7 +87,7 @@ impl Outside {
     ) -> anyhow::Result<Self> {
         let everybody = Bucket::of_everybody();
         let outcomes = metrics.jwks_fetches.clone();
-        let issuers = settings.external.iter().map(|issuer| {
+        let issuers = (1..).zip(&settings.external).map(|(number, issuer)| {
             let (limiter, outcomes) = (Arc::clone(limiter), outcomes.clone());
             let jwks = JwksClient::new(issuer, Arc::clone(&everybody), limiter, outcomes);
             let jwks = Arc::new(jwks.with_context(|| format!("the issuer {}", issuer.issuer))?);
@@ -95,7 +99,8 @@ impl Outside {
                 required: issuer.require.iter().map(text).collect(),
                 leeway: issuer.leeway,
             };
-            anyhow::Ok(Arc::new(Issuer { settings: issuer.clone(), rules, jwks }))
+            let mark = ExternalId::of(&issuer.issuer, "").uuid();
+            anyhow::Ok(Arc::new(Issuer { number, mark, settings: issuer.clone(), rules, jwks }))
         });
         let issuers: Vec<_> = issuers.collect::<anyhow::Result<_>>()?;
         let may_create = |issuer: &Arc<Issuer>| issuer.settings.accounts != NewAccounts::Existing;
@@ -106,9 +111,14 @@ impl Outside {
         Ok(Self { issuers, old, no_password })
     }
 
-    /// The keys of every issuer.
-    pub(crate) fn clients(&self) -> impl Iterator<Item = &Arc<JwksClient>> {
-        self.issuers.iter().map(|issuer| &issuer.jwks)
+    /// The keys of every issuer, and what changes when one of them is withdrawn.
+    pub(super) fn clients(&self) -> impl Iterator<Item = (Uuid, &Arc<JwksClient>)> {
+        self.issuers.iter().map(|issuer| (issuer.mark, &issuer.jwks))
+    }
+
+    /// What changes when a key of that issuer is withdrawn.
+    pub(super) fn mark_of(&self, number: u16) -> Option<Uuid> {
+        self.issuers.get(usize::from(number).checked_sub(1)?).map(|issuer| issuer.mark)
     }
 
     /// Whose a token says that it is, and proves; `None`: it does not say that it is one of theirs, so it is judged as ours.
@@ -152,8 +162,8 @@ impl Outside {
         let account = match &vouched.whose {
             Whose::Imported => return Ok(store.external_grant(vouched.id).await?),
             Whose::AnyAddress(email, name) => Some(self.developed(store, email, name.clone(), now).await?),
-            Whose::Subject(issuer, claims) => match store.external_grant(vouched.id).await? {
-                Some(facts) => Some(issuer.follow(store, vouched.id, facts.account, claims, now).await?),
+            Whose::Subject(issuer, claims) => match store.external_account(vouched.id).await? {
+                Some(known) => Some(issuer.follow(store, vouched.id, known, claims, now).await?),
                 None => self.first_seen(store, limiter, issuer, claims, (client, now)).await?,
             },
         };
@@ -274,6 +284,13 @@ fn plain_name(text: &str) -> Option<String> {
     (!text.is_empty() && text.chars().count() <= 200 && !text.chars().any(char::is_control)).then(|| text.to_owned())
 }
 
+impl Vouched {
+    /// Which external issuer's keys have proved it; 0: none of theirs.
+    pub(super) fn issuer(&self) -> u16 {
+        if let Whose::Subject(issuer, _) = &self.whose { issuer.number } else { 0 }
+    }
+}
+
 /// Why no facts are to be had.
 pub(super) struct Failed(pub(super) Refusal);
 
@@ -305,10 +322,14 @@ impl Issuer {
                 self.check(token, now).ok_or(Refusal::IssuerUnavailable)?
             }
             (Some(checked), _) => checked,
-            // Which of its keys it would be nobody knows.
-            (None, None) => return Err(Refusal::InvalidToken),
+            // None of its keys is known, so nobody knows.
+            (None, None) => return Err(Refusal::IssuerUnavailable),
         };
         let claims = claims.map_err(|error| refusal_of(&error))?;
+        // Of two words about a role the later one counts; one that has no time could be the older.
+        if self.has_a_say() && claims.issued_at().is_none() {
+            return Err(Refusal::InvalidToken);
+        }
         Ok(Vouched {
             id: ExternalId::of(&self.settings.issuer, claims.subject()),
             by: Voucher::Issuer,
@@ -331,22 +352,32 @@ impl Issuer {
         )
     }
 
-    /// Lets the account be what its issuer says now.
+    fn has_a_say(&self) -> bool {
+        self.settings.roles.is_some() || self.settings.tiers.is_some()
+    }
+
+    /// Lets the account be what its issuer says now. That it has said it is written down also if it changes nothing: else an older
+    /// token that says otherwise would be taken for news.
     async fn follow(
         &self,
         store: &Store,
         id: ExternalId,
-        account: Account,
+        (account, heard_at): (Account, Option<i64>),
         claims: &ForeignClaims,
         now: DateTime<Utc>,
     ) -> Result<Account, StoreError> {
+        let is_news = |said_at: &i64| self.has_a_say() && heard_at.is_none_or(|before| before < *said_at);
+        let Some(said_at) = claims.issued_at().filter(is_news) else { return Ok(account) };
         let (role, tier) = self.says(claims);
         let (role, tier) = (role.unwrap_or(&account.role), tier.unwrap_or(&account.tier));
-        let Some(said_at) = claims.issued_at().filter(|_| (role, tier) != (&account.role, &account.tier)) else {
-            return Ok(account);
-        };
-        if !store.follow_issuer(id, said_at, (role, tier), now).await? {
-            return Ok(account);
+        let changes = (role, tier) != (&account.role, &account.tier);
+        match store.follow_issuer(id, said_at, changes.then_some((role, tier)), now).await {
+            // What it says is so already: no reason to keep anybody out while the database takes no writes.
+            Err(error) if !changes => {
+                tracing::warn!(%error, "when an issuer has last been heard could not be written down");
+            }
+            Ok(false) => return Ok(account),
+            heard => drop(heard?),
         }
         let (role, tier) = (role.to_owned(), tier.to_owned());
         Ok(Account { role, tier, ..account })

@@ -37,6 +37,8 @@ pub(crate) struct Known {
     pub(super) written_at: AtomicU32,
     /// Seconds for which it is good when it is not used, if it is a cookie's; else 0.
     pub(super) idle: u32,
+    /// Which external issuer's keys it was verified with; 0: with none of theirs. Fits where nothing else would.
+    pub(super) issuer: u16,
 }
 
 // === impl Known ===
@@ -56,6 +58,7 @@ impl Known {
             used_at: AtomicU32::new(0),
             written_at: AtomicU32::new(0),
             idle: 0,
+            issuer: 0,
         }
     }
 

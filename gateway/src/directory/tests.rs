@@ -118,6 +118,7 @@ impl House {
             iss: "door".to_owned(),
             aud: "people".to_owned(),
             sub,
+            email: None,
             sid,
             iat: now().timestamp(),
             exp: later(60).timestamp(),

@@ -63,6 +63,11 @@ impl Wanted {
         }
     }
 
+    /// Which external issuer's keys it was verified with; 0: with none of theirs.
+    pub(super) fn issuer(&self) -> u16 {
+        if let Self::Vouched(vouched) = self { vouched.issuer() } else { 0 }
+    }
+
     pub(super) fn expires_at(&self, facts: &GrantFacts) -> i64 {
         match self {
             // A session's own end is that of its refresh token; the access token ends by itself.

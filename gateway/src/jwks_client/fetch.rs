@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, ensure};
 use arc_swap::ArcSwapOption;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
-use identity::{Algorithm, KeySet};
+use identity::{Algorithm, JwksError, KeySet};
 use reqwest::{Certificate, Client, Response, redirect::Policy};
 use serde::Deserialize;
 
@@ -109,7 +109,17 @@ impl Source {
             return Ok(Fetched::Same { max_age });
         }
         ensure!(status == StatusCode::OK, "the keys are answered with {status}");
-        let set = KeySet::from_jwks(&body, &self.algorithms)?;
+        let set = match KeySet::from_jwks(&body, &self.algorithms) {
+            // An issuer that has lost its keys says so like this, and means it: nobody is believed until it has others.
+            Err(JwksError::NoneUsable) => {
+                tracing::warn!(
+                    issuer = self.issuer,
+                    "an issuer publishes no key that can be trusted; none of its tokens is believed"
+                );
+                return Ok(Fetched::New { set: KeySet::default(), etag: None, max_age: Some(Duration::ZERO) });
+            }
+            read => read?,
+        };
         let etag = headers.get(header::ETAG).filter(|etag| etag.len() <= LONGEST_ETAG).cloned();
         Ok(Fetched::New { set, etag, max_age })
     }

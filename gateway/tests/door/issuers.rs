@@ -7,6 +7,8 @@ use std::{
     thread,
 };
 
+use aws_lc_rs::signature::Ed25519KeyPair;
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use identity::{Algorithm, SigningKey, TokenType};
 use serde_json::{Value, json};
 
@@ -257,7 +259,6 @@ fn keys_are_asked_for_again_by_their_tag_and_the_last_good_ones_serve_while_the_
     for (status, headers, body) in [
         (500, "", &*theirs),
         (200, "", "<html>"),
-        (200, "", "{\"keys\":[]}"),
         (302, "Location: /elsewhere\r\n", ""),
         (200, "", &*format!("{theirs}{}", " ".repeat(256 * 1024))),
     ] {
@@ -273,6 +274,65 @@ fn keys_are_asked_for_again_by_their_tag_and_the_last_good_ones_serve_while_the_
         let before = platform.metric(&unchanged);
         eventually("the issuer's return", || platform.metric(&unchanged) > before);
     }
+}
+
+#[test]
+fn an_issuer_that_publishes_no_key_any_more_is_believed_no_more_at_once() {
+    let (issuer, key) = (Issuer::start(), key(Algorithm::EdDsa, "k"));
+    issuer.publish(&[&key]);
+    let platform = issuer.setup("").edit("gateway.toml", "refresh_min = \"60s\"", "refresh_min = \"200ms\"");
+    let platform = platform.edit("gateway.toml", "refresh_max = \"10m\"", "refresh_max = \"200ms\"").start();
+    let cached = issuer.token(&key, "ada");
+    assert_eq!(said(&platform, &cached), let_in());
+    let oct = json!({ "kty": "oct", "kid": "k", "alg": "HS256", "k": "BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc" });
+    for none in [json!({ "keys": [] }), json!({ "keys": [oct] })] {
+        issuer.answer(200, "", &none.to_string());
+        eventually("a refusal of what is cached", || said(&platform, &cached) == refused(401, "invalid_token"));
+        assert_eq!(said(&platform, &issuer.token(&key, "bob")), refused(401, "invalid_token"));
+        issuer.publish(&[&key]);
+        eventually("the issuer's return", || said(&platform, &cached) == let_in());
+    }
+}
+
+#[test]
+fn a_key_that_one_issuer_withdraws_costs_nobody_else_a_look_up() {
+    let issuer = Issuer::start();
+    let (old, new) = (key(Algorithm::EdDsa, "old"), key(Algorithm::EdDsa, "new"));
+    issuer.publish(&[&old]);
+    let platform = issuer.setup("").start();
+    let own = platform.register("ada@example.com")["access_token"].as_str().unwrap().to_owned();
+    let theirs = issuer.token(&old, "bob");
+    for token in [&own, &theirs] {
+        assert_eq!(said(&platform, token), let_in());
+    }
+    issuer.answer(200, "", &key_set(&[&new]));
+    assert_eq!(said(&platform, &issuer.token(&new, "carol")), let_in());
+    let stale = || platform.metric("portcullis_credential_cache_stale_total");
+    let before = stale();
+    assert_eq!(said(&platform, &own), let_in());
+    assert_eq!(stale(), before, "what our own key has signed is as good as it was");
+    assert_eq!(said(&platform, &theirs), refused(401, "invalid_token"));
+    assert_eq!(stale(), before + 1);
+}
+
+#[test]
+fn an_issuer_without_ids_of_keys_is_understood_while_there_is_one() {
+    let (issuer, key) = (Issuer::start(), key(Algorithm::EdDsa, "never said"));
+    let jwk = |key: &SigningKey| {
+        let mut jwk = key.verifying_key().jwk().unwrap().clone();
+        jwk.as_object_mut().unwrap().remove("kid");
+        jwk
+    };
+    issuer.publish_raw(&json!({ "keys": [jwk(&key)] }));
+    let platform = issuer.setup("").start();
+    // Without an id, as by a program of its own.
+    let part = |value: &Value| BASE64_URL_SAFE_NO_PAD.encode(value.to_string());
+    let signed = issuer.token(&key, "ada");
+    assert_eq!(said(&platform, &signed), refused(401, "invalid_token"), "it names a key that nobody has");
+    let message = format!("{}.{}", part(&json!({ "alg": "EdDSA" })), part(&issuer.claims("ada")));
+    let pair = Ed25519KeyPair::from_seed_unchecked(&key.to_bytes()).unwrap();
+    let bare = format!("{message}.{}", BASE64_URL_SAFE_NO_PAD.encode(pair.sign(message.as_bytes())));
+    assert_eq!(said(&platform, &bare), let_in(), "{}", platform.log());
 }
 
 #[test]
@@ -393,6 +453,14 @@ fn a_role_is_what_the_table_makes_of_the_issuers_word_and_an_older_word_counts_n
     assert_eq!(role(&token(json!(["admin"]), now() - 40)), "user", "a word is not a role by sounding like one");
     assert_eq!(role(&token(json!(["devs", "ops"]), now() - 30)), "admin");
     assert_eq!(role(&later), "admin");
+    // What was heard last counts also where it has changed nothing: an older word for a role is no news.
+    assert_eq!(role(&token(json!(["ops"]), now() - 10)), "admin");
+    assert_eq!(role(&token(json!(["others"]), now() - 20)), "admin");
+    let mut timeless = issuer.claims("ada");
+    timeless["realm_access"] = json!({ "roles": ["ops"] });
+    timeless.as_object_mut().unwrap().remove("iat");
+    let timeless = key.sign(TokenType::Access, &timeless);
+    assert_eq!(said(&platform, &timeless), refused(401, "invalid_token"), "which of two would be the later one?");
 }
 
 #[test]

@@ -18,7 +18,7 @@ const LAST: i64 = 253_402_300_799;
 pub struct TokenRules {
     /// `iss`.
     pub issuer: Box<str>,
-    /// `aud`, or one of several.
+    /// `aud`, or one of several; empty: there must be none.
     pub audience: Box<str>,
     /// What it must be for.
     pub typ: TokenType,
@@ -28,13 +28,16 @@ pub struct TokenRules {
 
 /// What an access token says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "WrittenClaims", into = "WrittenClaims")]
 pub struct AccessClaims {
     /// Who signed.
     pub iss: String,
-    /// For whom.
+    /// For whom; empty: it says nothing of that.
     pub aud: String,
     /// Whose.
     pub sub: AccountId,
+    /// What stands in `sub` for others to read, if that is not the account's id: its address. Here it means nothing.
+    pub email: Option<String>,
     /// By which login.
     pub sid: SessionId,
     /// Unix seconds.
@@ -43,6 +46,33 @@ pub struct AccessClaims {
     pub exp: i64,
     /// The token's own id.
     pub jti: Uuid,
+}
+
+/// An access token as it is written. Whose it is says `uid`, if it is there, and else `sub`.
+#[derive(Serialize, Deserialize)]
+struct WrittenClaims {
+    iss: String,
+    #[serde(skip_serializing_if = "String::is_empty", default)]
+    aud: String,
+    #[serde(flatten)]
+    whose: Whose,
+    sid: SessionId,
+    iat: i64,
+    exp: i64,
+    jti: Uuid,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum Whose {
+    /// For services that know people by their addresses.
+    Address {
+        sub: String,
+        uid: AccountId,
+    },
+    Account {
+        sub: AccountId,
+    },
 }
 
 /// What an assertion says: a caller, to one upstream. Not how to reach them: an upstream that wants the address or the name asks
@@ -112,7 +142,11 @@ fn check(claims: &Map<String, Value>, rules: &TokenRules, now: DateTime<Utc>) ->
         Some(Value::String(_)) => return Err(TokenError::Issuer),
         _ => return Err(TokenError::MissingClaim("iss")),
     }
-    audience(claims.get("aud"), &rules.audience)?;
+    match (&*rules.audience, claims.get("aud")) {
+        ("", None) => {}
+        ("", Some(_)) => return Err(TokenError::Audience),
+        (wanted, said) => audience(said, wanted)?,
+    }
     if claims.get("sub").and_then(Value::as_str).is_none_or(str::is_empty) {
         return Err(TokenError::MissingClaim("sub"));
     }
@@ -152,6 +186,30 @@ pub(super) fn whole_seconds(claims: &mut Map<String, Value>) -> Result<(), Token
         }
     }
     Ok(())
+}
+
+// === impl AccessClaims ===
+
+impl From<AccessClaims> for WrittenClaims {
+    fn from(claims: AccessClaims) -> Self {
+        let AccessClaims { iss, aud, sub, email, sid, iat, exp, jti } = claims;
+        let whose = match email {
+            Some(email) => Whose::Address { sub: email, uid: sub },
+            None => Whose::Account { sub },
+        };
+        Self { iss, aud, whose, sid, iat, exp, jti }
+    }
+}
+
+impl From<WrittenClaims> for AccessClaims {
+    fn from(claims: WrittenClaims) -> Self {
+        let WrittenClaims { iss, aud, whose, sid, iat, exp, jti } = claims;
+        let (sub, email) = match whose {
+            Whose::Address { sub, uid } => (uid, Some(sub)),
+            Whose::Account { sub } => (sub, None),
+        };
+        Self { iss, aud, sub, email, sid, iat, exp, jti }
+    }
 }
 
 // === impl AssertionClaims ===

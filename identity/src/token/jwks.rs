@@ -13,7 +13,7 @@ const MOST_KEYS: usize = 64;
 /// The longest id of a key that is kept.
 const LONGEST_ID: usize = 256;
 
-/// Why what was published is no key set. Whoever has an older one keeps it.
+/// Why what was published is no key set that could be trusted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum JwksError {
     /// Not the JSON of a key set.
@@ -22,7 +22,7 @@ pub enum JwksError {
     /// Over 64 keys.
     #[error("the key set holds more than {MOST_KEYS} keys")]
     TooMany,
-    /// No key of an algorithm that is accepted, long enough, with an id of its own, and for signatures.
+    /// No key of an algorithm that is accepted, long enough, with no other's id, and for signatures.
     #[error("the key set holds no key that can be trusted")]
     NoneUsable,
 }
@@ -31,8 +31,8 @@ pub enum JwksError {
 
 impl KeySet {
     /// What is published at a `jwks_uri`. Left out are secrets (`oct`: whoever could verify could sign), keys for encryption, of
-    /// other algorithms, without an id, too short, or off their curve; and of two with one id both, since nobody can tell which
-    /// is meant. A key that names no algorithm is for the one that its type has here (Entra ID names none).
+    /// other algorithms, too short, or off their curve; and of two with one id both, since nobody can tell which is meant. A key
+    /// that names no algorithm is for the one that its type has here (Entra ID names none); one without an id is for tokens without.
     pub fn from_jwks(text: &[u8], accepted: &[Algorithm]) -> Result<Self, JwksError> {
         let set = json::object(text).ok_or(JwksError::Malformed)?;
         let Some(Value::Array(published)) = set.get("keys") else { return Err(JwksError::Malformed) };
@@ -41,10 +41,11 @@ impl KeySet {
         }
         let read = published.iter().filter_map(|jwk| VerifyingKey::of_issuer(jwk).ok());
         let fit = |key: &VerifyingKey| accepted.contains(&key.algorithm()) && key.kid().len() <= LONGEST_ID;
-        let keys: Vec<VerifyingKey> = read.filter(fit).collect();
+        let (nameless, keys): (Vec<_>, Vec<_>) = read.filter(fit).partition(|key: &VerifyingKey| key.kid().is_empty());
         let is_one = |kid: &str| keys.iter().filter(|key| key.kid() == kid).count() == 1;
         let keys: Vec<VerifyingKey> = keys.iter().filter(|key| is_one(key.kid())).cloned().collect();
-        if keys.is_empty() { Err(JwksError::NoneUsable) } else { Ok(Self::new(keys, None)) }
+        let set = Self::published(keys, nameless);
+        if set.is_empty() { Err(JwksError::NoneUsable) } else { Ok(set) }
     }
 
     /// Does it trust a key that `next` does not? What that key has signed must then be verified again.
@@ -59,6 +60,6 @@ impl KeySet {
     /// Is there a key of this id?
     #[must_use]
     pub fn knows(&self, kid: &str) -> bool {
-        self.find(Some(kid)).is_some()
+        self.find(Some(kid), None).is_some()
     }
 }

@@ -39,8 +39,9 @@ pub(crate) fn open(token: &str, keys: &KeySet) -> Result<Verified, TokenError> {
         Some(Value::String(text)) => Ok(Some(text.as_str())),
         Some(_) => Err(TokenError::Malformed),
     };
-    let key = keys.find(text("kid")?).ok_or(TokenError::UnknownKey)?;
-    if text("alg")? != Some(key.algorithm().name()) {
+    let algorithm = text("alg")?;
+    let key = keys.find(text("kid")?, algorithm).ok_or(TokenError::UnknownKey)?;
+    if algorithm != Some(key.algorithm().name()) {
         return Err(TokenError::Algorithm);
     }
     if !key.verifies(signature, message.as_bytes()) {

@@ -48,6 +48,8 @@ pub struct KeySet {
     keys: Vec<VerifyingKey>,
     /// The one key that a token without an id may match.
     kidless: Option<String>,
+    /// Keys that have no id, of an issuer that may sign tokens without one.
+    nameless: Option<Vec<VerifyingKey>>,
 }
 
 /// Why bytes are no key.
@@ -211,9 +213,12 @@ impl VerifyingKey {
         Ok(Self { kid: kid.to_owned(), algorithm, key, jwk: Some(jwk::public(jwk)) })
     }
 
-    /// The same, but that it need not name its algorithm.
+    /// The same, but that it need name neither its algorithm nor itself; then its id is empty.
     pub(super) fn of_issuer(jwk: &Value) -> Result<Self, KeyError> {
-        let kid = jwk.get("kid").and_then(Value::as_str).ok_or(KeyError::Malformed)?;
+        let kid = match jwk.get("kid") {
+            None => "",
+            Some(kid) => kid.as_str().filter(|kid| !kid.is_empty()).ok_or(KeyError::Malformed)?,
+        };
         let (algorithm, key) = jwk::read_of_issuer(jwk).ok_or(KeyError::Malformed)?;
         Ok(Self { kid: kid.to_owned(), algorithm, key, jwk: Some(jwk::public(jwk)) })
     }
@@ -254,19 +259,44 @@ impl KeySet {
     /// turn: an id that two keys have names none of them.
     #[must_use]
     pub fn new(keys: Vec<VerifyingKey>, kidless: Option<&str>) -> Self {
-        Self { keys, kidless: kidless.map(str::to_owned) }
+        Self { keys, kidless: kidless.map(str::to_owned), nameless: None }
+    }
+
+    /// Trusts what an issuer publishes: keys by their ids, and others that have none. A token without a `kid` may match whichever key is
+    /// the only one of its algorithm (RFC 7515 §4.1.4 lets `kid` be left out, RFC 7517 §4.5 too): there is nothing to try in turn.
+    pub(super) fn published(keys: Vec<VerifyingKey>, nameless: Vec<VerifyingKey>) -> Self {
+        Self { keys, kidless: None, nameless: Some(nameless) }
+    }
+
+    /// Does it trust nobody?
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.keys.is_empty() && self.nameless.as_ref().is_none_or(Vec::is_empty)
     }
 
     /// The keys as a JWK Set (RFC 7517 §5), without secrets.
     #[must_use]
     pub fn jwks(&self) -> Value {
-        json!({ "keys": self.keys.iter().filter_map(VerifyingKey::jwk).collect::<Vec<_>>() })
+        json!({ "keys": self.every_key().filter_map(VerifyingKey::jwk).collect::<Vec<_>>() })
     }
 
-    pub(crate) fn find(&self, kid: Option<&str>) -> Option<&VerifyingKey> {
-        let kid = kid.or(self.kidless.as_deref())?;
-        let mut named = self.keys.iter().filter(|key| key.kid == kid);
-        let key = named.next()?;
-        named.next().is_none().then_some(key)
+    /// The one key that a token may be checked with. What it says of its algorithm chooses only where nothing else does.
+    pub(crate) fn find(&self, kid: Option<&str>, algorithm: Option<&str>) -> Option<&VerifyingKey> {
+        match kid.or(self.kidless.as_deref()) {
+            Some(kid) => the_only_one(self.keys.iter().filter(|key| key.kid == kid)),
+            None if self.nameless.is_some() => {
+                the_only_one(self.every_key().filter(|key| algorithm == Some(key.algorithm.name())))
+            }
+            None => None,
+        }
     }
+
+    fn every_key(&self) -> impl Iterator<Item = &VerifyingKey> {
+        self.keys.iter().chain(self.nameless.iter().flatten())
+    }
+}
+
+fn the_only_one<'a>(mut keys: impl Iterator<Item = &'a VerifyingKey>) -> Option<&'a VerifyingKey> {
+    let key = keys.next()?;
+    keys.next().is_none().then_some(key)
 }

@@ -4,6 +4,7 @@
 mod accounts;
 mod audit;
 mod backup;
+mod changed_hands;
 mod cookies;
 mod engines;
 mod factors;

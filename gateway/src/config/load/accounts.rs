@@ -43,6 +43,7 @@ impl Reader<'_, '_> {
             verification_ttl: self.duration(raw.verification_ttl.as_ref(), 86_400),
             reset_ttl: self.duration(raw.reset_ttl.as_ref(), 30 * 60),
             magic_link_ttl: self.duration(raw.magic_link_ttl.as_ref(), 10 * 60),
+            invitation_ttl: self.duration(raw.invitation_ttl.as_ref(), 7 * 86_400),
         };
         let mfa_issuer = self.mfa_issuer(&product);
         Accounts { public_url, product, mfa_issuer, settings }

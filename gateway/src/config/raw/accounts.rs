@@ -26,6 +26,8 @@ pub(in crate::config) struct Accounts {
     pub(in crate::config) reset_ttl: Given<DurationText>,
     /// How long a link can be used to log in; 10m by default.
     pub(in crate::config) magic_link_ttl: Given<DurationText>,
+    /// How long an account that an administrator has made can be taken over; 7d by default.
+    pub(in crate::config) invitation_ttl: Given<DurationText>,
 }
 
 /// When is a registered account there?

@@ -111,6 +111,6 @@ pub(in crate::config) struct LegacyIssuer {
 pub(in crate::config) enum Subject {
     /// The address.
     Email,
-    /// The id there.
+    /// The id.
     Id,
 }

@@ -1,5 +1,7 @@
 //! Tokens of others: what is believed of them, and what a published set is worth.
 
+use aws_lc_rs::signature::Ed25519KeyPair;
+
 use super::*;
 use crate::{ForeignClaims, ForeignRules, JwksError, KeySet, Unverified};
 
@@ -119,7 +121,6 @@ fn of_what_is_published_only_what_can_be_trusted_is_kept() {
     for useless in [
         rsa_as_hmac,
         oct,
-        without("kid", ed.clone()),
         without("x", ed.clone()),
         json!(7),
         json!({ "kty": "RSA", "kid": "k", "n": "AQAB", "e": "AQAB" }),
@@ -140,6 +141,51 @@ fn of_what_is_published_only_what_can_be_trusted_is_kept() {
     let more = published(&[ed, jwk(Algorithm::Es256, "new")], &every).unwrap();
     assert!(one.loses_a_key_to(&other), "another key under the same id");
     assert!(!one.loses_a_key_to(&more) && more.loses_a_key_to(&one));
+}
+
+/// RFC 7517 §4.5 and RFC 7515 §4.1.4 let ids be left out. Then there has to be nothing to choose between.
+#[test]
+fn a_token_without_an_id_is_checked_with_the_only_key_of_its_algorithm() {
+    let every = [Algorithm::EdDsa, Algorithm::Es256, Algorithm::Rs256];
+    let (ed, rsa) = (key(Algorithm::EdDsa, "ed"), key(Algorithm::Rs256, "rsa"));
+    let other = SigningKey::generate(Algorithm::EdDsa, "other".into(), &mut StdRng::seed_from_u64(99)).unwrap();
+    let jwk = |key: &SigningKey, named: bool| {
+        let mut jwk = key.verifying_key().jwk().unwrap().clone();
+        if !named {
+            jwk.as_object_mut().unwrap().remove("kid");
+        }
+        jwk
+    };
+    let set = |keys: &[Value]| KeySet::from_jwks(json!({ "keys": keys }).to_string().as_bytes(), &every).unwrap();
+    let judge = |signer: &SigningKey, header: Value, keys: &KeySet| {
+        let message = format!("{}.{}", B64.encode(header.to_string()), B64.encode(theirs().to_string()));
+        let pair = Ed25519KeyPair::from_seed_unchecked(&signer.to_bytes()).unwrap();
+        let token = format!("{message}.{}", B64.encode(pair.sign(message.as_bytes())));
+        ForeignClaims::verify(&token, keys, &rules(), now()).map(drop)
+    };
+    let without = json!({ "alg": "EdDSA" });
+    for published in [[jwk(&ed, false), jwk(&rsa, true)], [jwk(&ed, true), jwk(&rsa, false)]] {
+        let keys = set(&published);
+        assert_eq!(judge(&ed, without.clone(), &keys), Ok(()), "{published:?}");
+        assert_eq!(judge(&other, without.clone(), &keys), Err(TokenError::Signature));
+        assert_eq!(judge(&ed, json!({ "alg": "ES256" }), &keys), Err(TokenError::UnknownKey), "none of that kind");
+        assert_eq!(judge(&ed, json!({}), &keys), Err(TokenError::UnknownKey), "it says nothing at all");
+    }
+    for ambiguous in [[jwk(&ed, false), jwk(&other, false)], [jwk(&ed, true), jwk(&other, false)]] {
+        assert_eq!(judge(&ed, without.clone(), &set(&ambiguous)), Err(TokenError::UnknownKey), "{ambiguous:?}");
+    }
+    // A key without an id is nobody's by name, not even by no name.
+    for kid in ["", "ed"] {
+        let named = json!({ "alg": "EdDSA", "kid": kid });
+        assert_eq!(judge(&ed, named, &set(&[jwk(&ed, false)])), Err(TokenError::UnknownKey), "{kid:?}");
+    }
+    let mut unnamed = jwk(&ed, true);
+    unnamed["kid"] = json!("");
+    let empty = json!({ "keys": [unnamed] }).to_string();
+    assert_eq!(KeySet::from_jwks(empty.as_bytes(), &every).err(), Some(JwksError::NoneUsable));
+    assert!(set(&[jwk(&ed, false)]).loses_a_key_to(&set(&[jwk(&other, false)])), "one replaces the other");
+    // Our own sets know nothing of it.
+    assert_eq!(judge(&ed, without, &trusting(&[&ed])), Err(TokenError::UnknownKey));
 }
 
 #[test]

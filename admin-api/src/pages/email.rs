@@ -1,0 +1,118 @@
+//! `/account/email`, where somebody asks for another address, and `/account/confirm-email`, where the link in the mail leads.
+
+use std::sync::Arc;
+
+use axum::{
+    extract::{Query, State, rejection::QueryRejection},
+    http::HeaderMap,
+    response::Response,
+};
+use identity::SecretText;
+use serde::Deserialize;
+
+use super::{
+    confirm::{WithToken, no_token},
+    frame::{self, Field, FormPage},
+    posted::{Meant, Posted, SignedIn},
+    sign_in::HOME,
+    sign_up::CHECK_MAIL,
+};
+use crate::{
+    caller::Caller,
+    error::ApiError,
+    office::Office,
+    routes::{
+        change_email::{self, ChangeEmail},
+        confirm_email,
+    },
+    visitor::Visitor,
+};
+
+#[derive(Deserialize)]
+pub(super) struct Wanted {
+    new_email: String,
+    password: Option<SecretText>,
+    code: Option<SecretText>,
+}
+
+pub(super) async fn show(State(office): State<Arc<Office>>, who: SignedIn) -> Response {
+    match form(&office, &who, "").await {
+        Ok(page) => page.show(&office),
+        Err(error) => frame::failed(&office, &error),
+    }
+}
+
+pub(super) async fn ask(
+    State(office): State<Arc<Office>>,
+    Ok(visitor): Result<Visitor, std::convert::Infallible>,
+    Meant { who, form: Wanted { new_email, password, code } }: Meant<Wanted>,
+) -> Response {
+    let written = new_email.clone();
+    let wanted = ChangeEmail { new_email, password, code, recovery_code: None };
+    match change_email::ask(&office, &Caller(who.principal.clone()), &visitor, wanted).await {
+        Ok(()) => frame::go(CHECK_MAIL, HeaderMap::new()),
+        Err(error) => match form(&office, &who, &written).await {
+            Ok(page) => page.again(&office, &error),
+            Err(error) => frame::failed(&office, &error),
+        },
+    }
+}
+
+pub(super) async fn show_confirm(
+    State(office): State<Arc<Office>>,
+    shown: Result<Query<WithToken>, QueryRejection>,
+) -> Response {
+    match shown {
+        Ok(Query(shown)) => confirm(&shown.token).show(&office),
+        Err(_) => no_token(&office, "/account/email"),
+    }
+}
+
+pub(super) async fn post_confirm(State(office): State<Arc<Office>>, Posted(shown): Posted<WithToken>) -> Response {
+    match confirm_email::confirm(&office, shown.token.expose()).await {
+        Ok(_) => frame::go("/account/sign-in?notice=address", HeaderMap::new()),
+        Err(error) => confirm(&shown.token).again(&office, &error),
+    }
+}
+
+/// Whoever has a second factor shows that; a password would be half a proof.
+async fn form<'a>(office: &Office, who: &SignedIn, email: &str) -> Result<FormPage<'a>, ApiError> {
+    let has_factor = !office.store.factors(who.principal.account).await?.is_empty();
+    let proof = if has_factor {
+        Field {
+            name: "code",
+            label: "Code of your authenticator",
+            kind: "text",
+            autocomplete: "one-time-code",
+            is_required: true,
+            ..Field::default()
+        }
+    } else {
+        Field::password()
+    };
+    let email = Field { name: "new_email", label: "New e-mail address", autocomplete: "email", ..Field::email(email) };
+    Ok(FormPage {
+        title: "Change your address",
+        intro: Some(
+            "A mail with a link goes to the new address. With it the account has that address, and its other sessions end.",
+        ),
+        action: "/account/email",
+        hidden: vec![("csrf", who.csrf())],
+        fields: vec![email, proof],
+        submit: "Send the mail",
+        links: vec![(HOME, "Your account")],
+        ..FormPage::default()
+    })
+}
+
+fn confirm<'a>(token: &SecretText) -> FormPage<'a> {
+    FormPage {
+        title: "Confirm your new address",
+        intro: Some("Other sessions of the account end with it."),
+        action: "/account/confirm-email",
+        hidden: vec![("token", token.expose().to_owned())],
+        submit: "Confirm",
+        links: vec![("/account/email", "Ask for another mail")],
+        ..FormPage::default()
+    }
+}

@@ -1,0 +1,198 @@
+//! Another address, an invitation, tokens for services that know people by their addresses, and signs of attack: through the door.
+
+use serde_json::{Value, json};
+
+use crate::{
+    mail::{next_mail, token_in},
+    platform::{Answer, PASSWORD, Platform, Setup},
+};
+
+const HERE: [(&str, &str); 3] =
+    [("Accept", "text/html"), ("Sec-Fetch-Site", "same-origin"), ("Content-Type", "application/x-www-form-urlencoded")];
+
+fn text(body: &Value, field: &str) -> String {
+    body[field].as_str().unwrap_or_else(|| panic!("no {field} in {body}")).to_owned()
+}
+
+fn hidden(page: &Answer, name: &str) -> String {
+    let field = format!("name=\"{name}\" value=\"");
+    let at = page.body.find(&field).unwrap_or_else(|| panic!("no {name} in {page:?}")) + field.len();
+    page.body[at..].split('"').next().unwrap().to_owned()
+}
+
+#[test]
+fn an_account_gets_another_address_and_the_door_hears_of_it_at_once() {
+    let platform = Platform::start();
+    let ada = text(&platform.register("ada@example.com"), "access_token");
+    next_mail(&platform, "Confirm your address");
+    let elsewhere = platform.login("ada@example.com");
+    assert_eq!(platform.get("/demo/x", &ada).received("x-user-email"), ["ada@example.com"]);
+    let body = json!({ "new_email": "ada@new.example", "password": PASSWORD });
+    let asked = platform.post("/api/v2/auth/change-email", Some(&ada), &body);
+    assert_eq!(asked.status, 202, "{asked:?}");
+    let token = token_in(&next_mail(&platform, "Confirm your new address"));
+    let changed = platform.post("/auth/confirm-email", None, &json!({ "token": token }));
+    assert_eq!((changed.status, &changed.json()["user"]["email"]), (200, &json!("ada@new.example")), "{changed:?}");
+    next_mail(&platform, "has another address");
+    assert_eq!(platform.get("/demo/x", &ada).received("x-user-email"), ["ada@new.example"], "in the same session");
+    assert_eq!(platform.get("/demo/x", &elsewhere).code(), "revoked");
+    platform.login("ada@new.example");
+    for outcome in ["asked", "ok"] {
+        assert_eq!(platform.metric(&format!("portcullis_email_changes_total{{outcome=\"{outcome}\"}}")), 1);
+    }
+    let root = platform.admin();
+    for event in ["change_email", "confirm_email"] {
+        let events = platform.get(&format!("/admin/audit?event={event}"), &root).json();
+        assert_eq!(events["items"].as_array().unwrap().len(), 1, "{events}");
+        assert!(!events.to_string().contains("new.example"), "the trail holds no addresses: {events}");
+    }
+}
+
+#[test]
+fn an_address_is_changed_on_pages_too() {
+    let platform = Platform::start();
+    platform.register("ada@example.com");
+    next_mail(&platform, "Confirm your address");
+    let form = format!("email=ada%40example.com&password={PASSWORD}");
+    let signed_in = platform.send("POST", "/account/sign-in", &HERE, &form);
+    let cookies: Vec<_> = signed_in.headers.iter().filter(|(name, _)| name == "set-cookie").collect();
+    let cookies: Vec<_> = cookies.iter().map(|(_, set)| set.split(';').next().unwrap()).collect();
+    let cookies = cookies.join("; ");
+    let with_cookie = [&HERE[..], &[("Cookie", cookies.as_str())]].concat();
+    let page = platform.send("GET", "/account/email", &with_cookie, "");
+    assert_eq!(page.status, 200, "{page:?}");
+    let csrf = hidden(&page, "csrf");
+    let post = |csrf: &str, email: &str, password: &str| {
+        let form = format!("csrf={csrf}&new_email={email}&password={password}");
+        platform.send("POST", "/account/email", &with_cookie, &form)
+    };
+    assert_eq!(post("x", "ada%40new.example", PASSWORD).status, 403, "without the token of the form");
+    let wrong = post(&csrf, "ada%40new.example", "wrong");
+    assert!(wrong.status == 403 && wrong.body.contains("value=\"ada@new.example\""), "{wrong:?}");
+    let asked = post(&csrf, "ada%40new.example", PASSWORD);
+    assert_eq!((asked.status, asked.header("location")), (303, Some("/account/check-mail")), "{asked:?}");
+    let token = token_in(&next_mail(&platform, "Confirm your new address"));
+    let page = platform.send("GET", &format!("/account/confirm-email?token={token}"), &HERE[..1], "");
+    assert_eq!((page.status, hidden(&page, "token")), (200, token.clone()), "{page:?}");
+    let confirmed = platform.send("POST", "/account/confirm-email", &HERE, &format!("token={token}"));
+    assert_eq!((confirmed.status, confirmed.header("location")), (303, Some("/account/sign-in?notice=address")));
+    platform.login("ada@new.example");
+}
+
+#[test]
+fn whoever_an_administrator_invites_takes_the_account_over() {
+    let platform = Platform::start();
+    let root = platform.admin();
+    let body = json!({ "email": "ada@example.com", "role": "developer", "invite": true });
+    let made = platform.post("/admin/users", Some(&root), &body);
+    assert_eq!(made.status, 201, "{made:?}");
+    next_mail(&platform, "You are invited");
+    let again = format!("/admin/users/{}/invite", text(&made.json(), "id"));
+    assert_eq!(platform.post(&again, Some(&root), &json!({})).status, 202);
+    let token = token_in(&next_mail(&platform, "You are invited"));
+    let page = platform.send("GET", &format!("/account/accept-invite?token={token}"), &HERE[..1], "");
+    assert_eq!((page.status, hidden(&page, "token")), (200, token.clone()), "{page:?}");
+    let short = platform.send("POST", "/account/accept-invite", &HERE, &format!("token={token}&password=x&name=Ada"));
+    assert!(short.status == 422 && short.body.contains("at least 8 characters"), "{short:?}");
+    let form = format!("token={token}&password={PASSWORD}&name=Ada");
+    let done = platform.send("POST", "/account/accept-invite", &HERE, &form);
+    assert_eq!((done.status, done.header("location")), (303, Some("/account/sign-in?notice=accepted")), "{done:?}");
+    let ada = platform.login("ada@example.com");
+    assert_eq!(platform.get("/demo/developer/x", &ada).status, 200);
+    assert_eq!(platform.get("/auth/me", &ada).json()["is_verified"], true);
+    let stranger = platform.post("/admin/users", Some(&ada), &body);
+    assert_eq!(stranger.code(), "forbidden");
+}
+
+/// What python-jose and `PyJWT` check who were told a secret and an algorithm, and nothing else: an `aud` that they do not expect they refuse.
+#[test]
+fn services_that_know_people_by_their_addresses_verify_our_tokens_themselves() {
+    use aws_lc_rs::hmac;
+    use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD as B64};
+    const SECRET: &str = "the secret that old services share, long enough";
+    let platform = Setup::default()
+        .env("AUTH_JWT_ALGORITHM", "HS256")
+        .env("JWT_SECRET_KEY", SECRET)
+        .edit(
+            "gateway.toml",
+            "audience = { env = \"PORTCULLIS_AUDIENCE\", default = \"portcullis\" }",
+            "audience = \"\"",
+        )
+        .edit("gateway.toml", "subject = \"id\" ", "subject = \"email\" ")
+        .start();
+    let read = |token: &str| -> Value {
+        let (message, signature) = token.rsplit_once('.').unwrap();
+        let key = hmac::Key::new(hmac::HMAC_SHA256, SECRET.as_bytes());
+        hmac::verify(&key, message.as_bytes(), &B64.decode(signature).unwrap()).unwrap();
+        serde_json::from_slice(&B64.decode(message.split_once('.').unwrap().1).unwrap()).unwrap()
+    };
+    let registered = platform.register("ada@example.com");
+    let ada = text(&registered, "access_token");
+    let claims = read(&ada);
+    assert_eq!((&claims["sub"], claims.get("aud")), (&json!("ada@example.com"), None), "{claims}");
+    assert_eq!(claims["uid"], registered["user"]["id"]);
+    assert_eq!(platform.get("/demo/x", &ada).received("x-user-id"), [text(&registered["user"], "id")]);
+
+    // The address moves on, and somebody else gets it: the old token is its first owner's still.
+    next_mail(&platform, "Confirm your address");
+    let body = json!({ "new_email": "ada@new.example", "password": PASSWORD });
+    assert_eq!(platform.post("/auth/change-email", Some(&ada), &body).status, 202);
+    let token = token_in(&next_mail(&platform, "Confirm your new address"));
+    assert_eq!(platform.post("/auth/confirm-email", None, &json!({ "token": token })).status, 200);
+    let other = platform.register("ada@example.com");
+    assert_eq!(read(&text(&other, "access_token"))["sub"], "ada@example.com");
+    assert_eq!(platform.get("/demo/x", &ada).received("x-user-email"), ["ada@new.example"]);
+    assert_eq!(platform.get("/auth/me", &ada).json()["id"], registered["user"]["id"]);
+    let refreshed = platform.post("/auth/refresh", None, &json!({ "refresh_token": registered["refresh_token"] }));
+    assert_eq!(read(&text(&refreshed.json(), "access_token"))["sub"], "ada@new.example");
+    let looked_at = platform.post("/auth/validate", None, &json!({ "token": ada }));
+    assert_eq!(looked_at.json()["user"]["id"], registered["user"]["id"], "{looked_at:?}");
+}
+
+#[test]
+fn a_secret_that_can_be_guessed_signs_nothing() {
+    let setup = Setup::default().env("AUTH_JWT_ALGORITHM", "HS256").env("AUTH_JWT_SECRET_KEY", "your-secret-key");
+    let folder = setup.folder();
+    let output = setup.command(folder.path(), "127.0.0.1:1".parse().unwrap()).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(78), "{said}");
+    assert!(said.contains("AUTH_JWT_SECRET_KEY has under 32 bytes"), "{said}");
+}
+
+#[test]
+fn who_tries_passwords_at_everybody_is_seen_though_no_lock_is_reached() {
+    let platform =
+        Setup::default().edit("gateway.toml", "trusted_proxies = []", "trusted_proxies = [\"127.0.0.1/32\"]").start();
+    let fail = |from: &str, email: &str, password: &str| {
+        let headers = [("Content-Type", "application/json"), ("X-Forwarded-For", from)];
+        let body = json!({ "email": email, "password": password }).to_string();
+        assert_eq!(
+            platform.send("POST", "/auth/login", &headers, &body).code(),
+            "invalid_credentials",
+            "{from} {email}"
+        );
+    };
+    let seen = |sign: &str| platform.metric(&format!("portcullis_suspected_stuffing_total{{outcome=\"{sign}\"}}"));
+    // One password at many accounts, each from another network.
+    for n in 0..9 {
+        fail(&format!("198.51.{n}.7"), &format!("person{n}@example.com"), "Summer-2026");
+    }
+    fail("198.51.0.7", "person0@example.com", "Summer-2026");
+    assert_eq!((seen("password"), seen("network")), (0, 0));
+    fail("198.51.99.7", "person99@example.com", "Summer-2026");
+    assert_eq!((seen("password"), seen("network")), (1, 0));
+    // Many accounts from one network, each with another password.
+    for n in 0..14 {
+        fail("203.0.113.7", &format!("other{n}@example.com"), &format!("Password-{n}-of-theirs"));
+    }
+    assert_eq!((seen("password"), seen("network")), (1, 0));
+    fail("203.0.113.7", "other14@example.com", "Password-14-of-theirs");
+    assert_eq!((seen("password"), seen("network")), (1, 1));
+    // Registrations and routes are counted for the other alerts.
+    platform.register("ada@example.com");
+    for outcome in ["begun", "ok"] {
+        assert_eq!(platform.metric(&format!("portcullis_registrations_total{{outcome=\"{outcome}\"}}")), 1);
+    }
+    assert!(platform.metric("portcullis_routes{auth=\"none\"}") > 10);
+    assert!(platform.metric("portcullis_routes{auth=\"required\"}") > 10);
+}

@@ -1,0 +1,105 @@
+//! An account's address replaced by another, which its owner has shown to read.
+
+use chrono::{DateTime, Utc};
+use identity::{AccountId, Email, OneTimePurpose, SessionId};
+
+use crate::{
+    Account, Confirmed, NewMail, NewOneTime, ShownOneTime, Store, StoreError, Subject,
+    db::{Tx, on_tx, stored},
+};
+
+// === impl Store ===
+
+impl Store {
+    /// Posts the wish for a letter to the new address, and the notice to the present one; both or neither.
+    pub async fn ask_for_email(&self, wish: &NewMail, notice: &NewMail) -> Result<(), StoreError> {
+        self.bounded(async {
+            let mut tx = self.begin().await?;
+            tx.post(wish).await?;
+            tx.post(notice).await?;
+            self.commit(tx, &[], wish.now).await
+        })
+        .await
+    }
+
+    /// Uses a token to give its account the address that it was sent to, which is confirmed by it. Every session ends but the one in
+    /// which it was asked for, and so does whatever else was sent to the account. `None` if the token is no good, that session has ended
+    /// or the account is disabled; [`StoreError::EmailTaken`] if the address has an account meanwhile: then the token stays as it is.
+    pub async fn change_email(
+        &self,
+        shown: &ShownOneTime,
+        email: &Email,
+        session: SessionId,
+        confirmed: Confirmed<'_>,
+        notice: &NewMail,
+        now: DateTime<Utc>,
+    ) -> Result<Option<Account>, StoreError> {
+        self.bounded(async {
+            let mut tx = self.begin().await?;
+            let Some(token) = tx.use_one_time(shown, now).await? else { return Ok(None) };
+            let Some(id) = token.account().filter(|_| token.address == email.normalised()) else { return Ok(None) };
+            if tx.set_email(id, email, session, confirmed, now).await? == 0 {
+                return Ok(None);
+            }
+            tx.void_all_one_time_tokens(id, now).await?;
+            tx.post(notice).await?;
+            let account = tx.account(id).await?.ok_or(StoreError::NotFound)?;
+            let mut heard = vec![Subject::Account(id)];
+            heard.extend(tx.end_sessions_of(id, Some(session), now).await?.into_iter().map(Subject::Session));
+            self.commit(tx, &heard, now).await?;
+            Ok::<_, StoreError>(Some(account))
+        })
+        .await
+    }
+}
+
+// === impl Tx ===
+
+impl Tx {
+    /// Of several changes that are asked for the last one counts.
+    pub(crate) async fn void_email_changes(&mut self, next: &NewOneTime<'_>) -> Result<(), StoreError> {
+        const Q: &str =
+            "UPDATE one_time_tokens SET used_at = $2 WHERE account_id = $1 AND used_at IS NULL AND purpose = $3";
+        let purpose = OneTimePurpose::ChangeEmail;
+        let Some(id) = next.account.filter(|_| next.purpose == purpose) else { return Ok(()) };
+        Ok(on_tx!(self, |c| sqlx::query(Q)
+            .bind(id.uuid())
+            .bind(stored(next.now))
+            .bind(purpose.word())
+            .execute(c)
+            .await
+            .map(drop))?)
+    }
+
+    async fn set_email(
+        &mut self,
+        id: AccountId,
+        email: &Email,
+        session: SessionId,
+        confirmed: Confirmed<'_>,
+        now: DateTime<Utc>,
+    ) -> Result<u64, StoreError> {
+        const Q: &str = "UPDATE accounts SET email = $2, email_normalised = $3, \
+                         role = CASE WHEN role = $4 AND NOT is_verified THEN $5 ELSE role END, is_verified = $6, updated_at = $7 \
+                         WHERE id = $1 AND status = 'active' \
+                         AND EXISTS (SELECT 1 FROM sessions WHERE id = $8 AND account_id = $1 AND ended_at IS NULL)";
+        Ok(on_tx!(self, |c| sqlx::query(Q)
+            .bind(id.uuid())
+            .bind(email.as_str())
+            .bind(email.normalised())
+            .bind(confirmed.from_role)
+            .bind(confirmed.to_role)
+            .bind(true)
+            .bind(stored(now))
+            .bind(session.uuid())
+            .execute(c)
+            .await
+            .map(|done| done.rows_affected()))?)
+    }
+
+    /// All of them went to an address that is the account's no more, or were begun by what went there.
+    async fn void_all_one_time_tokens(&mut self, id: AccountId, now: DateTime<Utc>) -> Result<(), StoreError> {
+        const Q: &str = "UPDATE one_time_tokens SET used_at = $2 WHERE account_id = $1 AND used_at IS NULL";
+        Ok(on_tx!(self, |c| sqlx::query(Q).bind(id.uuid()).bind(stored(now)).execute(c).await.map(drop))?)
+    }
+}

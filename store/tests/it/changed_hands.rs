@@ -1,0 +1,160 @@
+//! Addresses that change, accounts that are taken over, and what issuers have said last.
+
+use std::sync::LazyLock;
+
+use chrono::{DateTime, Utc};
+use identity::{AccountId, Email, ExternalId, OneTimePurpose, OneTimeToken, PasswordHash, SessionId};
+use store::{
+    Account, AccountChange, Confirmed, ExternalSubject, NewAccount, NewMail, NewOneTime, ShownOneTime, Status, Store,
+    StoreError, Subject,
+};
+use uuid::Uuid;
+
+use crate::engines::{Database, at, hash, heard, on_both_engines, person, session};
+
+static NO_PASSWORD: LazyLock<PasswordHash> = LazyLock::new(|| PasswordHash::from("none".to_owned()));
+
+on_both_engines!(
+    an_address_is_changed_once_by_whoever_of_two_is_first,
+    an_address_that_was_taken_meanwhile_changes_nothing_and_uses_no_token_up,
+    an_account_is_taken_over_once_and_by_the_last_invitation,
+    what_an_issuer_has_said_last_counts_also_if_it_changes_nothing,
+);
+
+fn mail(address: &str, is_wish: bool) -> NewMail {
+    NewMail { id: Uuid::now_v7(), template: "x", address: address.to_owned(), is_wish, sealed: None, now: at(0) }
+}
+
+fn one_time<'a>(token: &OneTimeToken, purpose: OneTimePurpose, account: AccountId, address: &'a str) -> NewOneTime<'a> {
+    NewOneTime {
+        id: token.id(),
+        purpose,
+        account: Some(account),
+        address,
+        digest: token.digest_for(purpose),
+        binding: None,
+        sealed: None,
+        now: at(0),
+        expires_at: at(100),
+    }
+}
+
+fn shown(token: &OneTimeToken, purpose: OneTimePurpose) -> ShownOneTime {
+    ShownOneTime { id: token.id(), purpose, digest: token.digest_for(purpose), binding: None }
+}
+
+fn token() -> OneTimeToken {
+    OneTimeToken::generate(Uuid::now_v7(), &mut rand::rng())
+}
+
+/// A token that is to give an account another address.
+async fn asked(store: &Store, account: &Account, address: &str) -> ShownOneTime {
+    let (wish, letter, token) = (mail(address, true), mail(address, false), token());
+    store.ask_for_email(&wish, &mail(&account.email, false)).await.unwrap();
+    let new = one_time(&token, OneTimePurpose::ChangeEmail, account.id, address);
+    store.grant_wish_with(wish.id, &letter, &new).await.unwrap();
+    shown(&token, OneTimePurpose::ChangeEmail)
+}
+
+async fn change(
+    store: &Store,
+    shown: &ShownOneTime,
+    email: &str,
+    session: SessionId,
+) -> Result<Option<Account>, StoreError> {
+    let terms = Confirmed { from_role: "unverified", to_role: "user", no_password: &NO_PASSWORD };
+    let email = Email::parse(email).unwrap();
+    store.change_email(shown, &email, session, terms, &mail("ada@example.com", false), at(10)).await
+}
+
+async fn an_address_is_changed_once_by_whoever_of_two_is_first(database: &Database) {
+    let store = database.open().await;
+    let ada = person(&store, "ada@example.com").await;
+    let ((here, _), (there, _)) = (session(&store, &ada).await, session(&store, &ada).await);
+    let shown = asked(&store, &ada, "new@example.com").await;
+    let nodes = [database.connect().await, database.connect().await];
+    let tries =
+        nodes.map(|node| tokio::spawn(async move { change(&node, &shown, "New@example.com", here).await.unwrap() }));
+    let mut changed = Vec::new();
+    for tried in tries {
+        changed.extend(tried.await.unwrap());
+    }
+    assert_eq!(changed.len(), 1, "of two who show it at once one succeeds");
+    assert_eq!((&*changed[0].email, changed[0].is_verified), ("New@example.com", true));
+    let heard = heard(&store).await;
+    assert!(heard.contains(&Subject::Account(ada.id)) && heard.contains(&Subject::Session(there)), "{heard:?}");
+    assert!(!heard.contains(&Subject::Session(here)), "{heard:?}");
+    assert_eq!(store.account_by_address("new@example.com").await.unwrap().unwrap().id, ada.id);
+    assert_eq!(store.account_by_address("ada@example.com").await.unwrap(), None);
+}
+
+async fn an_address_that_was_taken_meanwhile_changes_nothing_and_uses_no_token_up(database: &Database) {
+    let store = database.open().await;
+    let ada = person(&store, "ada@example.com").await;
+    let (here, _) = session(&store, &ada).await;
+    let shown = asked(&store, &ada, "new@example.com").await;
+    let bob = person(&store, "new@example.com").await;
+    assert!(matches!(change(&store, &shown, "new@example.com", here).await, Err(StoreError::EmailTaken)));
+    store.delete_account(bob.id, at(5)).await.unwrap();
+    assert!(change(&store, &shown, "other@example.com", here).await.unwrap().is_none(), "not where it was sent");
+    assert!(change(&store, &shown, "new@example.com", SessionId::new(Uuid::now_v7())).await.unwrap().is_none());
+    assert!(change(&store, &shown, "new@example.com", here).await.unwrap().is_some());
+}
+
+async fn an_account_is_taken_over_once_and_by_the_last_invitation(database: &Database) {
+    let store = database.open().await;
+    let (id, email) = (AccountId::new(Uuid::now_v7()), Email::parse("ada@example.com").unwrap());
+    let new = NewAccount {
+        id,
+        email: &email,
+        password_hash: hash("none"),
+        name: Some("Ada".to_owned()),
+        role: "user",
+        tier: "free",
+        tenant_name: None,
+        now: at(0),
+    };
+    let purpose = OneTimePurpose::Invite;
+    let (first, second) = (token(), token());
+    let of = |token: &OneTimeToken| one_time(token, purpose, id, "ada@example.com");
+    let made = store.invite(new, &of(&first), &mail("ada@example.com", false)).await.unwrap();
+    assert_eq!((made.status, made.is_verified), (Status::Disabled, false));
+    store.invite_again(id, &of(&second), &mail("ada@example.com", false), at(1)).await.unwrap();
+    let accept = async |token: &OneTimeToken, now: DateTime<Utc>| {
+        store.accept_invitation(&shown(token, purpose), hash("own"), None, now).await.unwrap()
+    };
+    assert_eq!(accept(&first, at(2)).await, None);
+    assert_eq!(accept(&second, at(101)).await, None, "over");
+    let taken = accept(&second, at(3)).await.unwrap();
+    assert_eq!((taken.status, taken.is_verified, taken.name.as_deref()), (Status::Active, true, Some("Ada")));
+    assert!(heard(&store).await.contains(&Subject::Account(id)));
+    assert_eq!(accept(&second, at(4)).await, None, "once");
+    let again = store.invite_again(id, &of(&token()), &mail("ada@example.com", false), at(5)).await;
+    assert!(matches!(again, Err(StoreError::Conflict(_))), "{again:?}");
+    // One who is sent home is not waited for.
+    let change = AccountChange { role: Some("admin".to_owned()), ..AccountChange::default() };
+    assert_eq!(store.change_account(id, change, at(6)).await.unwrap().role, "admin");
+    let ada = person(&store, "eve@example.com").await;
+    let again = store.invite_again(ada.id, &of(&token()), &mail("eve@example.com", false), at(5)).await;
+    assert!(matches!(again, Err(StoreError::Conflict(_))), "{again:?}");
+}
+
+async fn what_an_issuer_has_said_last_counts_also_if_it_changes_nothing(database: &Database) {
+    let store = database.open().await;
+    let ada = person(&store, "ada@example.com").await;
+    let subject = ExternalSubject { issuer: "them", subject: "ada", claims_at: None };
+    store.link_external(ada.id, subject, at(0)).await.unwrap();
+    let id = ExternalId::of("them", "ada");
+    let heard_at = async || store.external_account(id).await.unwrap().unwrap().1;
+    assert_eq!(heard_at().await, None);
+    assert!(store.follow_issuer(id, 100, Some(("admin", "pro")), at(1)).await.unwrap());
+    assert!(store.follow_issuer(id, 300, None, at(2)).await.unwrap());
+    assert_eq!(heard_at().await, Some(300));
+    for stale in [200, 300] {
+        assert!(!store.follow_issuer(id, stale, Some(("user", "free")), at(3)).await.unwrap(), "{stale}");
+    }
+    let (account, _) = store.external_account(id).await.unwrap().unwrap();
+    assert_eq!((&*account.role, &*account.tier), ("admin", "pro"));
+    assert!(store.follow_issuer(id, 301, Some(("user", "free")), at(4)).await.unwrap());
+    assert_eq!(store.account(ada.id).await.unwrap().unwrap().role, "user");
+}
