@@ -49,14 +49,25 @@ pub enum OneTimePurpose {
     MagicLink,
     /// To show a second factor: the password, or what stands for it, was right.
     SecondFactor,
+    /// To come back from a login at somebody else's (`state`).
+    OauthState,
+    /// To link what somebody else has said to an account, once its owner has agreed.
+    LinkIdentity,
 }
 
 // === impl OneTimePurpose ===
 
 impl OneTimePurpose {
     /// Every purpose.
-    pub const ALL: [Self; 5] =
-        [Self::VerifyEmail, Self::Register, Self::ResetPassword, Self::MagicLink, Self::SecondFactor];
+    pub const ALL: [Self; 7] = [
+        Self::VerifyEmail,
+        Self::Register,
+        Self::ResetPassword,
+        Self::MagicLink,
+        Self::SecondFactor,
+        Self::OauthState,
+        Self::LinkIdentity,
+    ];
 
     /// As it is stored.
     #[must_use]
@@ -67,6 +78,8 @@ impl OneTimePurpose {
             Self::ResetPassword => "reset_password",
             Self::MagicLink => "magic_link",
             Self::SecondFactor => "second_factor",
+            Self::OauthState => "oauth_state",
+            Self::LinkIdentity => "link_identity",
         }
     }
 }

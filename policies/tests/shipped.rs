@@ -141,6 +141,14 @@ fn the_table_of_the_shipped_policy_says_who_may_call_what() {
     auth-reauthenticate          POST               /auth/reauthenticate                 401       yes        yes         yes        yes         yes
                                                     /api/auth/reauthenticate
                                                     /api/v2/auth/reauthenticate
+    auth-oauth                   GET                /auth/oauth/{provider}               yes       yes        yes         yes        yes         yes
+                                                    /auth/oauth/{provider}/callback
+    auth-identities              GET                /auth/identities                     401       yes        yes         yes        yes         yes
+                                                    /api/auth/identities
+                                                    /api/v2/auth/identities
+    auth-identity                DELETE             /auth/identities/{id}                401       yes        yes         yes        yes         yes
+                                                    /api/auth/identities/{id}
+                                                    /api/v2/auth/identities/{id}
     auth-sessions                GET, DELETE        /auth/sessions                       401       yes        yes         yes        yes         yes
                                                     /api/auth/sessions
                                                     /api/v2/auth/sessions
@@ -178,6 +186,9 @@ fn the_table_of_the_shipped_policy_says_who_may_call_what() {
                                                     /account/sessions/end-others
                                                     /account/keys
                                                     /account/keys/{id}/delete
+                                                    /account/link
+                                                    /account/identities
+                                                    /account/identities/{id}/unlink
                                                     /account/sign-out
     admin                        any                /admin/*                             401       yes        yes         403        403         403
     health                       GET, HEAD          /health                              yes       yes        yes         yes        yes         yes
@@ -247,6 +258,14 @@ fn the_table_of_the_shipped_policy_says_who_may_call_what() {
     auth-reauthenticate          POST               /auth/reauthenticate                 yes
                                                     /api/auth/reauthenticate
                                                     /api/v2/auth/reauthenticate
+    auth-oauth                   GET                /auth/oauth/{provider}               yes
+                                                    /auth/oauth/{provider}/callback
+    auth-identities              GET                /auth/identities                     yes
+                                                    /api/auth/identities
+                                                    /api/v2/auth/identities
+    auth-identity                DELETE             /auth/identities/{id}                yes
+                                                    /api/auth/identities/{id}
+                                                    /api/v2/auth/identities/{id}
     auth-sessions                GET, DELETE        /auth/sessions                       yes
                                                     /api/auth/sessions
                                                     /api/v2/auth/sessions
@@ -284,6 +303,9 @@ fn the_table_of_the_shipped_policy_says_who_may_call_what() {
                                                     /account/sessions/end-others
                                                     /account/keys
                                                     /account/keys/{id}/delete
+                                                    /account/link
+                                                    /account/identities
+                                                    /account/identities/{id}/unlink
                                                     /account/sign-out
     admin                        any                /admin/*                             403
     health                       GET, HEAD          /health                              yes

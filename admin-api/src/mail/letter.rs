@@ -40,6 +40,10 @@ pub(crate) enum Letter {
     FactorRemoved,
     /// What was written down is worth nothing any more.
     RecoveryCodesRenewed,
+    /// Somebody at a login provider is let in from now on.
+    IdentityLinked,
+    /// And no more.
+    IdentityUnlinked,
 }
 
 /// Why a message cannot be made. It is not to be tried again.
@@ -67,7 +71,7 @@ macro_rules! files {
 // === impl Letter ===
 
 impl Letter {
-    pub(crate) const ALL: [Self; 10] = [
+    pub(crate) const ALL: [Self; 12] = [
         Self::VerifyEmail,
         Self::Register,
         Self::AddressTaken,
@@ -78,6 +82,8 @@ impl Letter {
         Self::FactorAdded,
         Self::FactorRemoved,
         Self::RecoveryCodesRenewed,
+        Self::IdentityLinked,
+        Self::IdentityUnlinked,
     ];
 
     /// As it is stored, and as its files are called.
@@ -93,6 +99,8 @@ impl Letter {
             Self::FactorAdded => "factor_added",
             Self::FactorRemoved => "factor_removed",
             Self::RecoveryCodesRenewed => "recovery_codes_renewed",
+            Self::IdentityLinked => "identity_linked",
+            Self::IdentityUnlinked => "identity_unlinked",
         }
     }
 
@@ -111,7 +119,9 @@ impl Letter {
             | Self::AccountLocked
             | Self::FactorAdded
             | Self::FactorRemoved
-            | Self::RecoveryCodesRenewed => "account/forgot-password",
+            | Self::RecoveryCodesRenewed
+            | Self::IdentityLinked
+            | Self::IdentityUnlinked => "account/forgot-password",
         }
     }
 
@@ -126,7 +136,9 @@ impl Letter {
             | Self::PasswordChanged
             | Self::FactorAdded
             | Self::FactorRemoved
-            | Self::RecoveryCodesRenewed => &["email", "product", "link"],
+            | Self::RecoveryCodesRenewed
+            | Self::IdentityLinked
+            | Self::IdentityUnlinked => &["email", "product", "link"],
         }
     }
 
@@ -147,6 +159,8 @@ impl Letter {
             Self::FactorAdded => files!("factor_added"),
             Self::FactorRemoved => files!("factor_removed"),
             Self::RecoveryCodesRenewed => files!("recovery_codes_renewed"),
+            Self::IdentityLinked => files!("identity_linked"),
+            Self::IdentityUnlinked => files!("identity_unlinked"),
         }
     }
 }

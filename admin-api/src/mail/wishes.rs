@@ -92,7 +92,9 @@ impl Office {
                 | Letter::PasswordChanged
                 | Letter::FactorAdded
                 | Letter::FactorRemoved
-                | Letter::RecoveryCodesRenewed,
+                | Letter::RecoveryCodesRenewed
+                | Letter::IdentityLinked
+                | Letter::IdentityUnlinked,
                 _,
             ) => None,
         })

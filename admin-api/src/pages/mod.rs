@@ -10,9 +10,13 @@
 mod accent;
 mod confirm;
 mod frame;
+mod identities;
 mod keys;
+mod link;
+mod onward;
 mod password;
 mod posted;
+mod prove;
 mod second_factor;
 mod sessions;
 mod sign_in;
@@ -28,6 +32,7 @@ use axum::{
 };
 
 pub use self::accent::{Accent, NoColour};
+pub(crate) use self::{onward::onward, sign_in::HOME};
 use crate::office::Office;
 
 /// What browsers get; from the configuration.
@@ -42,7 +47,7 @@ pub struct PageSettings {
 }
 
 /// What is asked for by what a page sends, as the API's operations are named.
-pub(crate) const OPERATIONS: [(&str, &str); 13] = [
+pub(crate) const OPERATIONS: [(&str, &str); 15] = [
     ("/account/sign-in", "login"),
     ("/account/sign-in/code", "verify_factor"),
     ("/account/sign-up", "register"),
@@ -55,6 +60,8 @@ pub(crate) const OPERATIONS: [(&str, &str); 13] = [
     ("/account/sessions/end-others", "end_other_sessions"),
     ("/account/keys", "create_key"),
     ("/account/keys/{id}/delete", "delete_key"),
+    ("/account/link", "link_identity"),
+    ("/account/identities/{id}/unlink", "unlink_identity"),
     ("/account/sign-out", "logout"),
 ];
 
@@ -77,5 +84,8 @@ pub(crate) fn router() -> Router<Arc<Office>> {
         .route("/account/sessions/end-others", post(sessions::end_others))
         .route("/account/keys", get(keys::show).post(keys::create))
         .route("/account/keys/{id}/delete", post(keys::delete))
+        .route("/account/link", get(link::show).post(link::agree))
+        .route("/account/identities", get(identities::show))
+        .route("/account/identities/{id}/unlink", post(identities::unlink))
         .route("/account/sign-out", post(sign_in::sign_out))
 }

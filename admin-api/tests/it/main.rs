@@ -14,6 +14,7 @@ mod coverage;
 mod forgery;
 mod guessing;
 mod house;
+mod identities;
 mod keys;
 mod mails;
 mod mfa;
