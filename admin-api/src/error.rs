@@ -15,6 +15,7 @@ use store::StoreError;
 use crate::{
     json::{JsonFault, MAX_DEPTH},
     key::MAX_KEYS,
+    oauth::{OauthFault, ProviderFault},
     second_factor::Challenge,
 };
 
@@ -73,6 +74,8 @@ pub(crate) enum ApiError {
     SessionNeeded,
     #[error("the token or link is no good")]
     LinkRefused,
+    #[error(transparent)]
+    Oauth(#[from] OauthFault),
     #[error("the address has an account")]
     EmailTaken,
     #[error("the refresh token is refused")]
@@ -150,6 +153,7 @@ impl ApiError {
             Self::NotFresh(_) => (401, "insufficient_user_authentication", "Authentication too old"),
             Self::SessionNeeded => (403, "session_required", "Session required"),
             Self::LinkRefused => (400, "invalid_link", "Invalid link"),
+            Self::Oauth(fault) => fault.face(),
             Self::EmailTaken => (409, "email_taken", "Address taken"),
             Self::RefreshRefused => (401, "invalid_token", "Invalid refresh token"),
             Self::RefreshReused => (401, "token_reused", "Refresh token reused"),
@@ -203,6 +207,7 @@ impl ApiError {
             Self::NotFresh(_) => "Show a password or code with this, or at POST /auth/reauthenticate first.",
             Self::SessionNeeded => "Only somebody who is logged in can do this; an API key cannot.",
             Self::LinkRefused => "This is not, or no longer, good for this; ask for a new one.",
+            Self::Oauth(fault) => fault.detail(),
             Self::EmailTaken => "There is an account with this address already.",
             Self::RefreshRefused => "This is not a refresh token in use; log in again.",
             Self::RefreshReused => "It was used before, so somebody has a copy: its session has ended. Log in again.",
@@ -261,7 +266,9 @@ impl ApiError {
     /// Seconds after which the same request may succeed.
     pub(crate) fn retry_after(&self) -> Option<u64> {
         match self {
-            Self::Busy | Self::StoreAway(_) => Some(COME_AGAIN),
+            Self::Busy | Self::StoreAway(_) | Self::Oauth(OauthFault::Provider(ProviderFault::Away)) => {
+                Some(COME_AGAIN)
+            }
             Self::Locked(seconds) => Some(*seconds),
             _ => None,
         }

@@ -12,6 +12,7 @@
 //!                                     ├─ stuffing.rs  who guesses at everybody
 //!                                     ├─ trail.rs   what is written down of it
 //!                                     ├─ second_factor.rs, proof.rs  what is shown besides, and anew
+//!                                     ├─ oauth/      logging in at somebody else's
 //!                                     ├─ mail/       what people are told who are not there
 //!                                     ├─ issue.rs    token pairs
 //!                                     └─ cookie.rs   what browsers get in their place
@@ -34,6 +35,7 @@ mod json;
 mod key;
 mod mail;
 mod metrics;
+mod oauth;
 mod office;
 mod openapi;
 mod pages;
@@ -51,6 +53,7 @@ use axum::{Router, middleware::from_fn_with_state};
 pub use mail::{
     MailError, MailSettings, MailTransport, Mailer, Security, SmtpSettings, TemplateFault, Templates, is_sender,
 };
+pub use oauth::{Answered, Asked, Identified, Provider, ProviderFault, Providers};
 pub use office::{
     AccountSettings, Clock, Hooks, Lockout, Office, OfficeError, Registration, ReloadReport, Settings, TokenSubject,
 };
@@ -102,6 +105,10 @@ fn described() -> (Router<Arc<Office>>, utoipa::openapi::OpenApi) {
         .routes(routes!(routes::renew_recovery_codes::renew_recovery_codes))
         .routes(routes!(routes::remove_factor::remove_factor))
         .routes(routes!(routes::reauthenticate::reauthenticate))
+        .routes(routes!(routes::oauth_start::oauth_start))
+        .routes(routes!(routes::oauth_callback::oauth_callback))
+        .routes(routes!(routes::list_identities::list_identities))
+        .routes(routes!(routes::unlink_identity::unlink_identity))
         .routes(routes!(routes::list_sessions::list_sessions))
         .routes(routes!(routes::end_session::end_session))
         .routes(routes!(routes::end_other_sessions::end_other_sessions))

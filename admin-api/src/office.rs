@@ -16,6 +16,7 @@ use crate::{
     hashing::Hashing,
     mail::{Mail, MailError, MailSettings},
     metrics::OfficeMetrics,
+    oauth::{NoProviders, Providers},
     pages::PageSettings,
     stuffing::Stuffing,
 };
@@ -154,6 +155,7 @@ pub struct Office {
     pub(crate) keys: Arc<ArcSwap<Keyring>>,
     pub(crate) settings: Settings,
     pub(crate) hooks: Arc<dyn Hooks>,
+    pub(crate) providers: Arc<dyn Providers>,
     pub(crate) hashing: Hashing,
     pub(crate) metrics: OfficeMetrics,
     pub(crate) mail: Mail,
@@ -191,6 +193,7 @@ impl Office {
             keys,
             settings,
             hooks,
+            providers: Arc::new(NoProviders),
             metrics,
         })
     }
@@ -199,6 +202,12 @@ impl Office {
     #[must_use]
     pub fn with_clock(self, clock: Clock) -> Self {
         Self { clock, ..self }
+    }
+
+    /// The same office, where people can log in at others' too.
+    #[must_use]
+    pub fn with_providers(self, providers: Arc<dyn Providers>) -> Self {
+        Self { providers, ..self }
     }
 
     /// Hashes a password that somebody chooses, or names the field when it is too weak. `about` is what others know of them.

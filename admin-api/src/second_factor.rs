@@ -33,6 +33,8 @@ pub(crate) enum First {
     Password,
     /// A link by mail.
     MagicLink,
+    /// The word of a login provider.
+    Provider,
 }
 
 /// What whoever has shown the first factor is asked for.
@@ -67,6 +69,16 @@ impl First {
         match self {
             Self::Password => "password",
             Self::MagicLink => "magic_link",
+            Self::Provider => "provider",
+        }
+    }
+
+    /// In words of RFC 8176, which has none for the word of somebody else.
+    pub(crate) fn amr_of(method: &str) -> &'static str {
+        match method {
+            _ if method == Self::MagicLink.method() => "email",
+            _ if method == Self::Provider.method() => "fed",
+            _ => "pwd",
         }
     }
 
@@ -75,6 +87,7 @@ impl First {
         match self {
             Self::Password => "pwd otp mfa",
             Self::MagicLink => "email otp mfa",
+            Self::Provider => "fed otp mfa",
         }
     }
 }
@@ -119,10 +132,10 @@ impl Office {
         FreshChallenge { seed, token }
     }
 
-    /// Asks for a second factor whoever has shown the password.
-    pub(crate) async fn challenge(&self, account: &Account, address: &str) -> Result<ApiError, ApiError> {
+    /// Asks for a second factor whoever has shown the first.
+    pub(crate) async fn challenge(&self, first: First, account: &Account, address: &str) -> Result<ApiError, ApiError> {
         let now = self.now();
-        let fresh = self.fresh_challenge(First::Password, now);
+        let fresh = self.fresh_challenge(first, now);
         self.store.challenge(account.id, address, &fresh.seed, now).await?;
         Ok(fresh.said(&self.store.factors(account.id).await?))
     }

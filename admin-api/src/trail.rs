@@ -18,6 +18,8 @@ use uuid::Uuid;
 
 use crate::{answer::REQUEST_ID, error::ApiError, office::Office, pages, visitor::CLIENT};
 
+/// Reads by their method alone: what a browser is sent back to from somebody else's.
+const CHANGING: &str = "oauth_callback";
 /// Asked by machines all day, and proves nothing about a person.
 const UNWRITTEN: &str = "validate";
 
@@ -79,7 +81,8 @@ impl Trail {
     fn operation(&self, request: &Request) -> Option<&str> {
         let path = request.extensions().get::<MatchedPath>()?;
         let operation = self.operations.get(&(request.method().clone(), path.as_str().to_owned()))?;
-        (request.method() != Method::GET && operation != UNWRITTEN).then_some(operation.as_str())
+        ((request.method() != Method::GET || operation == CHANGING) && operation != UNWRITTEN)
+            .then_some(operation.as_str())
     }
 }
 
@@ -141,7 +144,7 @@ impl Refused {
             StatusCode::CONFLICT,
             StatusCode::TOO_MANY_REQUESTS,
         ];
-        let is_event = is_refusal.contains(&face.status) || matches!(error, ApiError::LinkRefused);
+        let is_event = is_refusal.contains(&face.status) || matches!(error, ApiError::LinkRefused | ApiError::Oauth(_));
         Self { code: face.code, is_event }
     }
 }

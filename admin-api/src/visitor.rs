@@ -88,7 +88,7 @@ impl Visitor {
             device: Some(device.digest),
             user_agent: self.user_agent.as_deref(),
             method: Some(method),
-            amr: Some(if method == First::MagicLink.method() { "email" } else { "pwd" }),
+            amr: Some(First::amr_of(method)),
         }
     }
 }

@@ -36,6 +36,7 @@ mod jwks_client;
 mod limiter;
 mod limits;
 mod logging;
+mod login;
 mod metrics;
 mod navigation;
 mod nudges;
@@ -82,6 +83,7 @@ use crate::{
     foundation::Foundation,
     handover::{Offer, Taken},
     limiter::{Leases, Limiter},
+    login::Logins,
     metrics::Metrics,
     nudges::Nudges,
     readiness::Readiness,
@@ -132,7 +134,8 @@ pub async fn build(folder: ConfigFolder, config: Config, data: &Path, take_over:
 
     let directory = directory(&settings, &foundation.store, &keys, &limiter, &metrics)?;
     directory.hear_own_changes(&foundation.store);
-    let issuers = directory.hear_issuers();
+    let logins = Logins::new(&settings.login_providers, &limiter, &metrics.jwks_fetches)?;
+    let issuers: Vec<_> = directory.hear_issuers().into_iter().chain(logins.clients()).collect();
     let feed = Feed {
         store: foundation.store.clone(),
         directory: Arc::clone(&directory),
@@ -155,7 +158,7 @@ pub async fn build(folder: ConfigFolder, config: Config, data: &Path, take_over:
     let (stop, stopping) = watch::channel(false);
     // Until it is listened to, SIGHUP ends the process.
     let hangup = signal(SignalKind::hangup()).context("signals cannot be heard")?;
-    let process = office::Process::new(&reloader, &rules, &readiness);
+    let process = (office::Process::new(&reloader, &rules, &readiness), Arc::new(logins) as _);
     let sealed = (Arc::clone(&keys), foundation.seal, Arc::clone(&foundation.audit));
     let (office, mailer) = office::open(&settings, foundation.store.clone(), sealed, process, &metrics.registry, data)?;
     let streams = Streams::new(Arc::clone(&directory), metrics.streams.clone());

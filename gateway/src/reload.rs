@@ -152,6 +152,7 @@ fn restart_sections(before: &Settings, after: &Settings) -> Vec<&'static str> {
         ("shared", before.shared != after.shared),
         ("tokens", before.tokens != after.tokens),
         ("issuers", before.issuers != after.issuers),
+        ("login_providers", before.login_providers != after.login_providers),
         ("accounts", before.accounts != after.accounts),
         ("lockout", before.lockout != after.lockout),
         ("mail", before.mail != after.mail),

@@ -53,13 +53,17 @@ pub enum OneTimePurpose {
     ChangeEmail,
     /// To take over an account that an administrator has made for somebody.
     Invite,
+    /// To come back from a login at somebody else's (`state`).
+    OauthState,
+    /// To link what somebody else has said to an account, once its owner has agreed.
+    LinkIdentity,
 }
 
 // === impl OneTimePurpose ===
 
 impl OneTimePurpose {
     /// Every purpose.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 9] = [
         Self::VerifyEmail,
         Self::Register,
         Self::ResetPassword,
@@ -67,6 +71,8 @@ impl OneTimePurpose {
         Self::SecondFactor,
         Self::ChangeEmail,
         Self::Invite,
+        Self::OauthState,
+        Self::LinkIdentity,
     ];
 
     /// As it is stored.
@@ -80,6 +86,8 @@ impl OneTimePurpose {
             Self::SecondFactor => "second_factor",
             Self::ChangeEmail => "change_email",
             Self::Invite => "invite",
+            Self::OauthState => "oauth_state",
+            Self::LinkIdentity => "link_identity",
         }
     }
 }

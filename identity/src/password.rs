@@ -117,6 +117,12 @@ impl PasswordHash {
         &self.0
     }
 
+    /// Is it the hash of nothing ([`Hasher::decoy`], of whatever cost), which no password matches?
+    #[must_use]
+    pub fn is_of_nothing(&self) -> bool {
+        self.0.is_empty() || self.0.rsplit('$').next() == Some(&zeros(&[0; Params::DEFAULT_OUTPUT_LEN]))
+    }
+
     /// A hash that another system has made, if [`Hasher::verify`] will understand it and may afford to.
     pub fn imported(text: String) -> Result<Self, &'static str> {
         const TOO_DEAR: &str = "the password's hash costs more to check than we are ready to spend";
@@ -226,9 +232,12 @@ impl Hasher {
 
 /// A hash of nothing: no password's comes out as zeros. Not computed, since the memory of it would stay in use for no reason.
 fn decoy(Argon2Params { memory_kib, iterations, parallelism }: Argon2Params) -> PasswordHash {
-    let zeros = |bytes: &[u8]| BASE64_STANDARD_NO_PAD.encode(bytes);
     let (salt, hash) = (zeros(&[0; SALT_BYTES]), zeros(&[0; Params::DEFAULT_OUTPUT_LEN]));
     PasswordHash(format!("$argon2id$v=19$m={memory_kib},t={iterations},p={parallelism}${salt}${hash}"))
+}
+
+fn zeros(bytes: &[u8]) -> String {
+    BASE64_STANDARD_NO_PAD.encode(bytes)
 }
 
 fn hash_with(argon2: &Argon2<'_>, password: &[u8], salt: &[u8]) -> Option<PasswordHash> {
@@ -283,6 +292,7 @@ mod tests {
         assert_eq!((cost(hasher.decoy()), hasher.decoy().0.len()), (cost(&own), own.0.len()));
         // It is read and hashed against like any other: the parameters come from it, and its output has the right length.
         assert!(phc::PasswordHash::new(&hasher.decoy().0).is_ok());
+        assert!(hasher.decoy().is_of_nothing() && !own.is_of_nothing());
         for guess in ["decoy", "A", "\u{1}", "password"] {
             assert_eq!(hasher.verify(&password(guess), hasher.decoy()), Verdict::Mismatch, "{guess}");
         }

@@ -150,6 +150,14 @@ fn the_table_of_the_shipped_policy_says_who_may_call_what() {
     auth-accept-invite           POST               /auth/accept-invite                  yes       yes        yes         yes        yes         yes
                                                     /api/auth/accept-invite
                                                     /api/v2/auth/accept-invite
+    auth-oauth                   GET                /auth/oauth/{provider}               yes       yes        yes         yes        yes         yes
+                                                    /auth/oauth/{provider}/callback
+    auth-identities              GET                /auth/identities                     401       yes        yes         yes        yes         yes
+                                                    /api/auth/identities
+                                                    /api/v2/auth/identities
+    auth-identity                DELETE             /auth/identities/{id}                401       yes        yes         yes        yes         yes
+                                                    /api/auth/identities/{id}
+                                                    /api/v2/auth/identities/{id}
     auth-sessions                GET, DELETE        /auth/sessions                       401       yes        yes         yes        yes         yes
                                                     /api/auth/sessions
                                                     /api/v2/auth/sessions
@@ -191,6 +199,9 @@ fn the_table_of_the_shipped_policy_says_who_may_call_what() {
                                                     /account/sessions/end-others
                                                     /account/keys
                                                     /account/keys/{id}/delete
+                                                    /account/link
+                                                    /account/identities
+                                                    /account/identities/{id}/unlink
                                                     /account/sign-out
                                                     /account/email
     admin                        any                /admin/*                             401       yes        yes         403        403         403
@@ -270,6 +281,14 @@ fn the_table_of_the_shipped_policy_says_who_may_call_what() {
     auth-accept-invite           POST               /auth/accept-invite                  yes
                                                     /api/auth/accept-invite
                                                     /api/v2/auth/accept-invite
+    auth-oauth                   GET                /auth/oauth/{provider}               yes
+                                                    /auth/oauth/{provider}/callback
+    auth-identities              GET                /auth/identities                     yes
+                                                    /api/auth/identities
+                                                    /api/v2/auth/identities
+    auth-identity                DELETE             /auth/identities/{id}                yes
+                                                    /api/auth/identities/{id}
+                                                    /api/v2/auth/identities/{id}
     auth-sessions                GET, DELETE        /auth/sessions                       yes
                                                     /api/auth/sessions
                                                     /api/v2/auth/sessions
@@ -311,6 +330,9 @@ fn the_table_of_the_shipped_policy_says_who_may_call_what() {
                                                     /account/sessions/end-others
                                                     /account/keys
                                                     /account/keys/{id}/delete
+                                                    /account/link
+                                                    /account/identities
+                                                    /account/identities/{id}/unlink
                                                     /account/sign-out
                                                     /account/email
     admin                        any                /admin/*                             403

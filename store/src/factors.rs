@@ -297,7 +297,7 @@ impl Tx {
     }
 
     /// A log-in that began before a factor was added or taken away must not end after it: `insert_session` asks for the account as it was.
-    async fn touch_account(&mut self, account: AccountId, now: DateTime<Utc>) -> Result<(), StoreError> {
+    pub(crate) async fn touch_account(&mut self, account: AccountId, now: DateTime<Utc>) -> Result<(), StoreError> {
         const Q: &str = "UPDATE accounts SET updated_at = $2 WHERE id = $1";
         let found = on_tx!(self, |c| sqlx::query(Q)
             .bind(account.uuid())

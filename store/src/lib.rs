@@ -2,7 +2,7 @@
 //!
 //! [`Store`] is the way in. Each query is one text that serves both engines (`db`); each file holds the questions about one
 //! kind of record: `accounts`, `sessions`, `keys`, `signing`, `outbox`,
-//! `one_time`, `factors`, `challenges`, `external`, `lockout`, `audit`. Every write that matters to the door appends to the
+//! `one_time`, `factors`, `challenges`, `external`, `identities`, `lockout`, `audit`. Every write that matters to the door appends to the
 //! change feed (`feed`) in its own transaction. `grants` are the door's look-ups, one query each; `retention`
 //! deletes what is over, `backup` saves and restores everything. [`Keyring`] opens the
 //! signing keys.
@@ -22,6 +22,7 @@ mod external;
 mod factors;
 mod feed;
 mod grants;
+mod identities;
 mod import;
 mod invitations;
 mod keyring;
@@ -47,6 +48,7 @@ pub use external::ExternalSubject;
 pub use factors::{Confirmation, FactorKind, FactorProof, FactorRecord, NewFactor};
 pub use feed::{Change, Subject};
 pub use grants::{GrantFacts, Standing};
+pub use identities::{IdentityRecord, NewIdentity, Unlinked};
 pub use import::{Imported, ImportedAccount, by_address};
 pub use keyring::{Keyring, SigningSet};
 pub use keys::{KeyRecord, NewKey};

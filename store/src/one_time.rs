@@ -315,7 +315,7 @@ impl Tx {
     }
 
     /// The same for whoever comes by a mail and shows nothing else. Until then somebody else may have registered the address: what they
-    /// have made of the account opens nothing any more, neither password nor session, key or factor.
+    /// have made of the account opens nothing any more, neither password, session, key, factor nor link.
     async fn confirm_owner(
         &mut self,
         token: &OneTime,
@@ -326,6 +326,7 @@ impl Tx {
         const KEYS: &str = "UPDATE api_keys SET revoked_at = $2 WHERE account_id = $1 AND revoked_at IS NULL";
         const FACTORS: &str = "DELETE FROM factors WHERE account_id = $1";
         const CODES: &str = "DELETE FROM recovery_codes WHERE account_id = $1";
+        const LINKS: &str = "DELETE FROM external_identities WHERE account_id = $1 AND consented_at IS NOT NULL";
         let Some(id) = token.account_id.map(AccountId::new) else { return Ok(None) };
         let was_confirmed = self.account(id).await?.is_some_and(|account| account.is_verified);
         let account = self.confirm(token, confirmed, now).await?;
@@ -335,7 +336,7 @@ impl Tx {
         let none = confirmed.no_password.as_str();
         on_tx!(self, |c| sqlx::query(PASSWORD).bind(id.uuid()).bind(none).execute(c).await.map(drop))?;
         on_tx!(self, |c| sqlx::query(KEYS).bind(id.uuid()).bind(stored(now)).execute(c).await.map(drop))?;
-        for statement in [FACTORS, CODES] {
+        for statement in [FACTORS, CODES, LINKS] {
             on_tx!(self, |c| sqlx::query(statement).bind(id.uuid()).execute(c).await.map(drop))?;
         }
         // The account itself is heard of, and so all of its sessions.

@@ -48,6 +48,10 @@ pub(crate) enum Letter {
     EmailChanged,
     /// Buys the account that an administrator has made.
     Invite,
+    /// Somebody at a login provider is let in from now on.
+    IdentityLinked,
+    /// And no more.
+    IdentityUnlinked,
 }
 
 /// Why a message cannot be made. It is not to be tried again.
@@ -75,7 +79,7 @@ macro_rules! files {
 // === impl Letter ===
 
 impl Letter {
-    pub(crate) const ALL: [Self; 14] = [
+    pub(crate) const ALL: [Self; 16] = [
         Self::VerifyEmail,
         Self::Register,
         Self::AddressTaken,
@@ -90,6 +94,8 @@ impl Letter {
         Self::EmailChangeAsked,
         Self::EmailChanged,
         Self::Invite,
+        Self::IdentityLinked,
+        Self::IdentityUnlinked,
     ];
 
     /// As it is stored, and as its files are called.
@@ -109,6 +115,8 @@ impl Letter {
             Self::EmailChangeAsked => "email_change_asked",
             Self::EmailChanged => "email_changed",
             Self::Invite => "invite",
+            Self::IdentityLinked => "identity_linked",
+            Self::IdentityUnlinked => "identity_unlinked",
         }
     }
 
@@ -131,7 +139,9 @@ impl Letter {
             | Self::FactorRemoved
             | Self::RecoveryCodesRenewed
             | Self::EmailChangeAsked
-            | Self::EmailChanged => "account/forgot-password",
+            | Self::EmailChanged
+            | Self::IdentityLinked
+            | Self::IdentityUnlinked => "account/forgot-password",
         }
     }
 
@@ -149,7 +159,9 @@ impl Letter {
             | Self::FactorAdded
             | Self::FactorRemoved
             | Self::RecoveryCodesRenewed
-            | Self::EmailChangeAsked => &["email", "product", "link"],
+            | Self::EmailChangeAsked
+            | Self::IdentityLinked
+            | Self::IdentityUnlinked => &["email", "product", "link"],
         }
     }
 
@@ -174,6 +186,8 @@ impl Letter {
             Self::EmailChangeAsked => files!("email_change_asked"),
             Self::EmailChanged => files!("email_changed"),
             Self::Invite => files!("invite"),
+            Self::IdentityLinked => files!("identity_linked"),
+            Self::IdentityUnlinked => files!("identity_unlinked"),
         }
     }
 }

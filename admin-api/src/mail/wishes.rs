@@ -109,7 +109,9 @@ impl Office {
                 | Letter::RecoveryCodesRenewed
                 | Letter::EmailChangeAsked
                 | Letter::EmailChanged
-                | Letter::Invite,
+                | Letter::Invite
+                | Letter::IdentityLinked
+                | Letter::IdentityUnlinked,
                 _,
             ) => None,
         })

@@ -22,6 +22,7 @@ use super::{
 use crate::{
     error::ApiError,
     issue::SessionKind,
+    oauth::{self, LINK_PAGE},
     office::Office,
     routes::{consume_magic_link, magic_link, resend_verification::ForAddress, verify_email},
     visitor::Visitor,
@@ -75,11 +76,14 @@ pub(super) async fn post_link(
 pub(super) async fn consume_link(
     State(office): State<Arc<Office>>,
     Ok(visitor): Result<Visitor, std::convert::Infallible>,
+    headers: HeaderMap,
     Posted(shown): Posted<WithToken>,
 ) -> Response {
+    // Somebody who has come from a provider signs in to agree to a link.
+    let back = oauth::has_pending(&office, &headers).then_some(LINK_PAGE);
     match consume_magic_link::log_in(&office, &visitor, shown.token.expose(), SessionKind::Cookie).await {
-        Ok((cookies, _)) => frame::go(HOME, cookies),
-        Err(error) => second_factor::ask(&office, &error, None).unwrap_or_else(|| ask("").again(&office, &error)),
+        Ok((cookies, _)) => frame::go(back.unwrap_or(HOME), cookies),
+        Err(error) => second_factor::ask(&office, &error, back).unwrap_or_else(|| ask("").again(&office, &error)),
     }
 }
 

@@ -8,7 +8,7 @@ use axum::{
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use policies::problem::FieldError;
+use policies::{ReturnTo, problem::FieldError};
 
 use crate::{error::ApiError, office::Office, trail::Refused};
 
@@ -38,6 +38,8 @@ pub(super) struct FormPage<'a> {
     /// What the button says; empty: there is no form.
     pub(super) submit: &'a str,
     pub(super) links: Vec<(&'a str, &'a str)>,
+    /// Where else somebody can sign in: an address, and what it is called.
+    pub(super) elsewhere: Vec<(String, &'a str)>,
 }
 
 /// Something to be filled in.
@@ -91,6 +93,15 @@ impl Field<'_> {
 // === impl FormPage ===
 
 impl<'a> FormPage<'a> {
+    /// With the login providers beside it.
+    pub(super) fn or_elsewhere(mut self, office: &'a Office, return_to: Option<&str>) -> Self {
+        let back = return_to.and_then(ReturnTo::parse).map(|back| format!("?return_to={}", back.encoded()));
+        let back = back.unwrap_or_default();
+        let providers = office.providers.list().iter();
+        self.elsewhere = providers.map(|one| (format!("/auth/oauth/{}{back}", one.id), &*one.label)).collect();
+        self
+    }
+
     pub(super) fn show(self, office: &'a Office) -> Response {
         self.with_status(office, StatusCode::OK)
     }

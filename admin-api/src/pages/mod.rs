@@ -12,9 +12,13 @@ mod confirm;
 mod email;
 mod frame;
 mod invite;
+mod identities;
 mod keys;
+mod link;
+mod onward;
 mod password;
 mod posted;
+mod prove;
 mod second_factor;
 mod sessions;
 mod sign_in;
@@ -30,6 +34,7 @@ use axum::{
 };
 
 pub use self::accent::{Accent, NoColour};
+pub(crate) use self::{onward::onward, sign_in::HOME};
 use crate::office::Office;
 
 /// What browsers get; from the configuration.
@@ -44,7 +49,7 @@ pub struct PageSettings {
 }
 
 /// What is asked for by what a page sends, as the API's operations are named.
-pub(crate) const OPERATIONS: [(&str, &str); 16] = [
+pub(crate) const OPERATIONS: [(&str, &str); 18] = [
     ("/account/sign-in", "login"),
     ("/account/sign-in/code", "verify_factor"),
     ("/account/sign-up", "register"),
@@ -57,6 +62,8 @@ pub(crate) const OPERATIONS: [(&str, &str); 16] = [
     ("/account/sessions/end-others", "end_other_sessions"),
     ("/account/keys", "create_key"),
     ("/account/keys/{id}/delete", "delete_key"),
+    ("/account/link", "link_identity"),
+    ("/account/identities/{id}/unlink", "unlink_identity"),
     ("/account/sign-out", "logout"),
     ("/account/email", "change_email"),
     ("/account/confirm-email", "confirm_email"),
@@ -82,6 +89,9 @@ pub(crate) fn router() -> Router<Arc<Office>> {
         .route("/account/sessions/end-others", post(sessions::end_others))
         .route("/account/keys", get(keys::show).post(keys::create))
         .route("/account/keys/{id}/delete", post(keys::delete))
+        .route("/account/link", get(link::show).post(link::agree))
+        .route("/account/identities", get(identities::show))
+        .route("/account/identities/{id}/unlink", post(identities::unlink))
         .route("/account/sign-out", post(sign_in::sign_out))
         .route("/account/email", get(email::show).post(email::ask))
         .route("/account/confirm-email", get(email::show_confirm).post(email::post_confirm))

@@ -17,6 +17,7 @@ use super::{
 };
 use crate::{
     issue::SessionKind,
+    oauth::LINK_PAGE,
     office::Office,
     routes::{
         login::{self, Login},
@@ -26,7 +27,11 @@ use crate::{
 };
 
 /// Where whoever has signed in goes who was on the way to nowhere else.
-pub(super) const HOME: &str = "/account/sessions";
+pub(crate) const HOME: &str = "/account/sessions";
+
+/// Said to whoever has an account here and comes from a provider of which it does not know.
+const SIGN_IN_TO_LINK: &str =
+    "Sign in to your account here first, as you did before. Then you can link the other login to it.";
 
 /// From where somebody comes. All of it is written by whoever made the link.
 #[derive(Default, Deserialize)]
@@ -49,8 +54,11 @@ pub(super) struct Nothing {}
 
 pub(super) async fn show(State(office): State<Arc<Office>>, asked: Result<Query<Asked>, QueryRejection>) -> Response {
     let Query(asked) = asked.unwrap_or_default();
-    let notice = asked.notice.as_deref().and_then(words_of);
-    FormPage { notice, ..form("", asked.return_to.as_deref()) }.show(&office)
+    let to_agree = asked.return_to.as_deref() == Some(LINK_PAGE);
+    let notice = asked.notice.as_deref().and_then(words_of).or(to_agree.then_some(SIGN_IN_TO_LINK));
+    FormPage { notice, ..form("", asked.return_to.as_deref()) }
+        .or_elsewhere(&office, asked.return_to.as_deref())
+        .show(&office)
 }
 
 pub(super) async fn post(
@@ -65,8 +73,9 @@ pub(super) async fn post(
             let back = return_to.as_deref().and_then(ReturnTo::parse);
             frame::go(back.as_ref().map_or(HOME, ReturnTo::as_str), cookies)
         }
-        Err(error) => second_factor::ask(&office, &error, return_to.as_deref())
-            .unwrap_or_else(|| form(&login.email, return_to.as_deref()).again(&office, &error)),
+        Err(error) => second_factor::ask(&office, &error, return_to.as_deref()).unwrap_or_else(|| {
+            form(&login.email, return_to.as_deref()).or_elsewhere(&office, return_to.as_deref()).again(&office, &error)
+        }),
     }
 }
 

@@ -28,7 +28,7 @@ pub(super) struct SignUp {
 }
 
 pub(super) async fn show(State(office): State<Arc<Office>>) -> Response {
-    form(&office, "", "").show(&office)
+    form(&office, "", "").or_elsewhere(&office, None).show(&office)
 }
 
 pub(super) async fn post(
@@ -47,7 +47,7 @@ pub(super) async fn post(
     match register::take_in(&office, &visitor, register).await {
         Ok(Registered::LoggedIn(cookies, _)) => frame::go(HOME, cookies),
         Ok(Registered::OnItsWay) => frame::go(CHECK_MAIL, HeaderMap::new()),
-        Err(error) => form(&office, &email, &name).again(&office, &error),
+        Err(error) => form(&office, &email, &name).or_elsewhere(&office, None).again(&office, &error),
     }
 }
 

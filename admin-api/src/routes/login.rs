@@ -19,6 +19,7 @@ use crate::{
     form::Form,
     issue::{Begun, SessionKind},
     office::Office,
+    second_factor::First,
     visitor::Visitor,
 };
 
@@ -104,7 +105,7 @@ async fn check(office: &Office, visitor: &Visitor, email: &Email, password: Pass
     }
     if has_factor {
         office.metrics.login("mfa_required");
-        return Err(office.challenge(&account, email.normalised()).await?);
+        return Err(office.challenge(First::Password, &account, email.normalised()).await?);
     }
     Ok(account)
 }

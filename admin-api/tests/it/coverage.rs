@@ -18,7 +18,7 @@ enum Who {
 }
 use Who::{Account, Administrator, Anyone};
 
-const ENDPOINTS: [(&str, &str, Who); 44] = [
+const ENDPOINTS: [(&str, &str, Who); 48] = [
     ("GET", "/.well-known/jwks.json", Anyone),
     ("POST", "/admin/config/reload", Administrator),
     ("GET", "/admin/audit", Administrator),
@@ -43,6 +43,10 @@ const ENDPOINTS: [(&str, &str, Who); 44] = [
     ("POST", "/auth/mfa/totp", Account),
     ("POST", "/auth/mfa/totp/confirm", Account),
     ("POST", "/auth/mfa/verify", Anyone),
+    ("GET", "/auth/oauth/{provider}", Anyone),
+    ("GET", "/auth/oauth/{provider}/callback", Anyone),
+    ("GET", "/auth/identities", Account),
+    ("DELETE", "/auth/identities/{id}", Account),
     ("POST", "/auth/reauthenticate", Account),
     ("POST", "/auth/magic-link", Anyone),
     ("POST", "/auth/magic-link/consume", Anyone),
@@ -66,7 +70,7 @@ const ENDPOINTS: [(&str, &str, Who); 44] = [
 ];
 
 fn path_of(endpoint: &str) -> String {
-    endpoint.replace("{id}", "0190a5a0-0000-7000-8000-000000000000")
+    endpoint.replace("{id}", "0190a5a0-0000-7000-8000-000000000000").replace("{provider}", "acme")
 }
 
 /// Every operation of the served document, with whether it asks for a credential.

@@ -9,8 +9,9 @@ use std::{
 };
 
 use admin_api::{
-    Accent, AccountSettings, Clock, Hooks, Lockout, MailSettings, MailTransport, Mailer, Office, PageSettings,
-    Registration, ReloadReport, Settings, Templates, TokenSubject,
+    Accent, AccountSettings, Answered, Asked, Clock, Hooks, Identified, Lockout, MailSettings, MailTransport, Mailer,
+    Office, PageSettings, Provider, ProviderFault, Providers, Registration, ReloadReport, Settings, Templates,
+    TokenSubject,
 };
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
@@ -85,6 +86,34 @@ struct TestHooks {
     status: Mutex<Vec<&'static str>>,
 }
 
+/// A provider that knows one person, whatever code is shown.
+struct Acme([Provider; 1]);
+
+// === impl Acme ===
+
+impl Acme {
+    fn new() -> Self {
+        let text = str::to_owned;
+        Self([Provider { id: text("acme"), label: text("Acme"), issuer: text("https://acme.test"), sign_up: true }])
+    }
+}
+
+#[async_trait]
+impl Providers for Acme {
+    fn list(&self) -> &[Provider] {
+        &self.0
+    }
+
+    async fn begin(&self, _: &Provider, asked: Asked<'_>) -> Result<String, ProviderFault> {
+        Ok(format!("https://acme.test/authorize?state={}", asked.state))
+    }
+
+    async fn redeem(&self, _: &Provider, _: Answered<'_>) -> Result<Identified, ProviderFault> {
+        let (subject, email) = ("ada-there".to_owned(), Some("ada@example.com".to_owned()));
+        Ok(Identified { subject, verified_email: email, name: None })
+    }
+}
+
 // === impl House ===
 
 impl House {
@@ -144,7 +173,7 @@ impl House {
             Arc::clone(&hooks) as _,
             &registry,
         );
-        let office = Arc::new(office.unwrap().with_clock(clock));
+        let office = Arc::new(office.unwrap().with_clock(clock).with_providers(Arc::new(Acme::new())));
         let mailer = Mailer::new(&office);
         Self { store, keys, audit, registry, mailer, hooks, router: admin_api::router(office), ahead, folder }
     }

@@ -16,6 +16,7 @@ mod forgery;
 mod guessing;
 mod house;
 mod invitations;
+mod identities;
 mod keys;
 mod mails;
 mod mfa;

@@ -55,6 +55,23 @@ pub struct ExternalIssuer {
     pub tiers: Option<Mapping>,
 }
 
+/// Where somebody's keys are, and how they are kept.
+#[derive(Clone, PartialEq)]
+pub(crate) struct KeySource {
+    /// `iss`.
+    pub(crate) issuer: String,
+    /// Where its keys are; `None`: it says so itself.
+    pub(crate) jwks_url: Option<String>,
+    /// Who may have signed its certificate: PEM.
+    pub(crate) ca: Option<String>,
+    /// What its keys may be for.
+    pub(crate) algorithms: Vec<Algorithm>,
+    /// How often its keys are fetched, at most and at least.
+    pub(crate) refresh: (Duration, Duration),
+    /// How long keys are good that cannot be fetched anew.
+    pub(crate) max_stale: Duration,
+}
+
 /// What becomes of a subject without an account.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum NewAccounts {
@@ -110,6 +127,21 @@ pub enum LegacySubject {
     Email,
     /// The id that the account had there.
     Id,
+}
+
+// === impl KeySource ===
+
+impl From<&ExternalIssuer> for KeySource {
+    fn from(issuer: &ExternalIssuer) -> Self {
+        Self {
+            issuer: issuer.issuer.clone(),
+            jwks_url: issuer.jwks_url.clone(),
+            ca: issuer.ca.clone(),
+            algorithms: issuer.algorithms.clone(),
+            refresh: issuer.refresh,
+            max_stale: issuer.max_stale,
+        }
+    }
 }
 
 /// HTTPS, or HTTP to this very machine: keys that come over a network in clear could be anybody's.

@@ -3,6 +3,7 @@
 mod accounts;
 mod browser;
 mod issuers;
+mod login_providers;
 mod pages;
 mod server;
 mod shared;
@@ -167,6 +168,7 @@ impl Reader<'_, '_> {
             log: self.log(),
             browser: self.browser(),
             pages: self.pages(),
+            login_providers: self.login_providers(),
             upstreams: self.upstreams(),
         }
     }

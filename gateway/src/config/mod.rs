@@ -6,6 +6,7 @@
 mod accounts;
 pub(crate) mod issuers;
 mod load;
+pub(crate) mod login;
 mod raw;
 mod shared;
 mod upstream;
@@ -21,6 +22,7 @@ pub use issuers::Issuers;
 #[cfg(any(test, feature = "properties"))]
 pub(crate) use load::read;
 pub use load::{ConfigFolder, load};
+pub use login::LoginProvider;
 use policies::{Policy, Quota, cases::Case, header::Folding};
 pub use raw::schema;
 pub use shared::{Outage, RedisServers, Shared, SharedRedis};
@@ -76,6 +78,8 @@ pub struct Settings {
     pub browser: Browser,
     /// What browsers get.
     pub pages: admin_api::PageSettings,
+    /// At whom people can log in.
+    pub login_providers: Vec<LoginProvider>,
     /// Named pools of servers.
     pub upstreams: BTreeMap<String, UpstreamSettings>,
 }

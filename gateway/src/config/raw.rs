@@ -2,6 +2,7 @@
 
 mod accounts;
 mod issuers;
+mod login_providers;
 mod pages;
 mod upstream;
 
@@ -11,6 +12,7 @@ use serde::Deserialize;
 
 pub(super) use self::accounts::{Accounts, Lockout, Mail, MailSecurity, MailTransport, Mfa, Passwords, Registration};
 pub(super) use self::issuers::{Issuer, LegacyIssuer, Subject};
+pub(super) use self::login_providers::{LoginProvider, Preset};
 pub(super) use self::pages::Pages;
 pub(super) use self::upstream::{Balance, Ejection, Health, Protocol, Retry, Upstream, UpstreamTls};
 
@@ -294,6 +296,7 @@ pub fn schema() -> serde_json::Value {
         .section::<Tokens>("tokens")
         .elements::<Issuer>("issuers")
         .elements::<LegacyIssuer>("legacy_issuers")
+        .elements::<LoginProvider>("login_providers")
         .section::<Accounts>("accounts")
         .section::<Passwords>("passwords")
         .section::<Lockout>("lockout")

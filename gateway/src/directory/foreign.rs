@@ -89,7 +89,7 @@ impl Outside {
         let outcomes = metrics.jwks_fetches.clone();
         let issuers = (1..).zip(&settings.external).map(|(number, issuer)| {
             let (limiter, outcomes) = (Arc::clone(limiter), outcomes.clone());
-            let jwks = JwksClient::new(issuer, Arc::clone(&everybody), limiter, outcomes);
+            let jwks = JwksClient::new(&issuer.into(), Arc::clone(&everybody), limiter, outcomes);
             let jwks = Arc::new(jwks.with_context(|| format!("the issuer {}", issuer.issuer))?);
             let audience = Some((issuer.audience_claim.as_str().into(), issuer.audience.as_str().into()));
             let text = |(claim, value): &(String, String)| (claim.as_str().into(), value.as_str().into());

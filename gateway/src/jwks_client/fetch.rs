@@ -10,7 +10,7 @@ use identity::{Algorithm, JwksError, KeySet};
 use reqwest::{Certificate, Client, Response, redirect::Policy};
 use serde::Deserialize;
 
-use crate::config::issuers::{ExternalIssuer, is_safe_url};
+use crate::config::issuers::{KeySource, is_safe_url};
 
 /// For everything: the connection, the answer and its body.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -47,22 +47,9 @@ struct Metadata {
 // === impl Source ===
 
 impl Source {
-    pub(super) fn new(issuer: &ExternalIssuer) -> anyhow::Result<Self> {
-        let mut client = Client::builder()
-            .redirect(Policy::none())
-            .no_proxy()
-            .referer(false)
-            .timeout(PATIENCE)
-            .connect_timeout(PATIENCE)
-            // Once in a while: a connection would be closed meanwhile.
-            .pool_max_idle_per_host(0)
-            .user_agent(concat!("portcullis/", env!("CARGO_PKG_VERSION")));
-        if let Some(ca) = &issuer.ca {
-            let ca = Certificate::from_pem_bundle(ca.as_bytes()).context("the issuer's `ca` holds no certificate")?;
-            client = client.tls_certs_only(ca);
-        }
+    pub(super) fn new(issuer: &KeySource) -> anyhow::Result<Self> {
         Ok(Self {
-            client: client.build().context("no client for an issuer's keys can be made")?,
+            client: client(issuer.ca.as_deref())?,
             issuer: issuer.issuer.clone(),
             algorithms: issuer.algorithms.clone(),
             configured: issuer.jwks_url.clone(),
@@ -125,8 +112,26 @@ impl Source {
     }
 }
 
+/// What others are asked with. `ca`: who may have signed their certificates, in PEM; the system's authorities if not given.
+pub(crate) fn client(ca: Option<&str>) -> anyhow::Result<Client> {
+    let mut client = Client::builder()
+        .redirect(Policy::none())
+        .no_proxy()
+        .referer(false)
+        .timeout(PATIENCE)
+        .connect_timeout(PATIENCE)
+        // Once in a while: a connection would be closed meanwhile.
+        .pool_max_idle_per_host(0)
+        .user_agent(concat!("portcullis/", env!("CARGO_PKG_VERSION")));
+    if let Some(ca) = ca {
+        let ca = Certificate::from_pem_bundle(ca.as_bytes()).context("`ca` holds no certificate")?;
+        client = client.tls_certs_only(ca);
+    }
+    client.build().context("no client for what others publish can be made")
+}
+
 /// The whole answer, or an error as soon as it is too long.
-async fn read(mut answer: Response) -> anyhow::Result<(StatusCode, HeaderMap, Vec<u8>)> {
+pub(crate) async fn read(mut answer: Response) -> anyhow::Result<(StatusCode, HeaderMap, Vec<u8>)> {
     let mut body = Vec::new();
     while let Some(piece) = answer.chunk().await? {
         ensure!(body.len() + piece.len() <= MOST_BYTES, "the answer is longer than {MOST_BYTES} bytes");

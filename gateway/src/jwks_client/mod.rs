@@ -26,12 +26,15 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-pub(crate) use self::budget::Bucket;
+pub(crate) use self::{
+    budget::Bucket,
+    fetch::{client, read},
+};
 use self::{
     budget::Budget,
     fetch::{Fetched, Source},
 };
-use crate::{config::issuers::ExternalIssuer, limiter::Limiter};
+use crate::{config::issuers::KeySource, limiter::Limiter};
 
 /// Ids of keys that an issuer has said it does not have: how many are remembered, and for how long. For so long a key that it
 /// makes right afterwards with such an id is not looked for, unless the background fetch finds it.
@@ -86,7 +89,7 @@ pub(crate) enum NoKey {
 
 impl JwksClient {
     pub(crate) fn new(
-        issuer: &ExternalIssuer,
+        issuer: &KeySource,
         everybody: Arc<Bucket>,
         limiter: Arc<Limiter>,
         outcomes: IntCounterVec,

@@ -17,7 +17,7 @@ use crate::{
 /// How an element is named in the protocol (§12.2).
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
 
-struct Chromium {
+pub(crate) struct Chromium {
     driver: Child,
     at: SocketAddr,
     session: String,
@@ -27,7 +27,7 @@ struct Chromium {
 // === impl Chromium ===
 
 impl Chromium {
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let profile = tempfile::tempdir().unwrap();
         let mut driver =
             Command::new("chromedriver").arg("--port=0").stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
@@ -95,11 +95,11 @@ impl Chromium {
         self.ask("GET", &format!("/session/{}/{question}", self.session), &Value::Null)
     }
 
-    fn go(&self, url: &str) {
+    pub(crate) fn go(&self, url: &str) {
         self.tell("url", &json!({ "url": url }));
     }
 
-    fn title(&self) -> String {
+    pub(crate) fn title(&self) -> String {
         self.say("title").as_str().unwrap().to_owned()
     }
 
@@ -123,7 +123,7 @@ impl Chromium {
         done
     }
 
-    fn text(&self, css: &str) -> String {
+    pub(crate) fn text(&self, css: &str) -> String {
         self.element(css, "GET", "text", &Value::Null).as_str().unwrap().to_owned()
     }
 
@@ -131,21 +131,21 @@ impl Chromium {
         self.element(css, "GET", &format!("css/{property}"), &Value::Null).as_str().unwrap().to_owned()
     }
 
-    fn click(&self, css: &str) {
+    pub(crate) fn click(&self, css: &str) {
         self.element(css, "POST", "click", &json!({}));
     }
 
     /// By the keyboard; `\u{e007}` is Enter.
-    fn fill(&self, css: &str, text: &str) {
+    pub(crate) fn fill(&self, css: &str, text: &str) {
         self.element(css, "POST", "value", &json!({ "text": text }));
     }
 
     /// Whether the way led there, which may take a moment.
-    fn is_at(&self, title: &str) {
+    pub(crate) fn is_at(&self, title: &str) {
         eventually(title, || self.title() == format!("{title} – Portcullis"));
     }
 
-    fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         self.say("url").as_str().unwrap().to_owned()
     }
 }

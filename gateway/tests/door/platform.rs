@@ -26,6 +26,7 @@ pub(crate) struct Platform {
     pub(crate) folder: TempDir,
     pub(crate) http: SocketAddr,
     pub(crate) metrics: SocketAddr,
+    env: Vec<(String, String)>,
     gateway: Running,
     _upstream: Option<Running>,
 }
@@ -132,7 +133,14 @@ impl Setup {
         let address = self.upstream.unwrap_or_else(|| own.as_ref().unwrap().address("http"));
         let gateway =
             Running::start(&mut self.command(folder.path(), address), Some(&folder.path().join("gateway.log")));
-        Platform { http: gateway.address("http"), metrics: gateway.address("metrics"), folder, gateway, _upstream: own }
+        Platform {
+            http: gateway.address("http"),
+            metrics: gateway.address("metrics"),
+            env: self.env,
+            folder,
+            gateway,
+            _upstream: own,
+        }
     }
 }
 
@@ -266,6 +274,7 @@ impl Platform {
             .arg(self.folder.path().join("config"))
             .arg("--data")
             .arg(self.folder.path().join("data"))
+            .envs(self.env.iter().map(|(name, value)| (name, value)))
             .env("PORTCULLIS_ADMIN_PASSWORD", PASSWORD)
             .output()
             .unwrap();

@@ -118,6 +118,12 @@ impl ForeignClaims {
         self.0.get("iat").and_then(Value::as_i64)
     }
 
+    /// For how many it is meant (`aud`).
+    #[must_use]
+    pub fn audiences(&self) -> usize {
+        self.0.get("aud").map_or(0, |aud| aud.as_array().map_or(1, Vec::len))
+    }
+
     /// A claim by its name, or by a JSON pointer such as `/realm_access/roles`.
     fn claim(&self, name: &str) -> Option<&Value> {
         match name.strip_prefix('/').and_then(|path| path.split_once('/')) {

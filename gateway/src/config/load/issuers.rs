@@ -165,7 +165,7 @@ impl Reader<'_, '_> {
         given.iter().filter_map(known).collect()
     }
 
-    fn authority(&mut self, path: &Placed<String>) -> Option<String> {
+    pub(super) fn authority(&mut self, path: &Placed<String>) -> Option<String> {
         let text = self.folder.file(path);
         let text = text.map_err(|error| {
             self.document.note(path.span(), format!("the file \"{}\" cannot be read: {error}", **path));

@@ -1,0 +1,255 @@
+//! There and back again: what is kept while somebody is at the provider's, and whose session begins when they come back.
+//!
+//! `state` is a one-time token that serves in one browser, for one provider, once and for ten minutes. What belongs to it (nonce, verifier,
+//! where to go on) never leaves the server: a copied or swapped answer finds nothing.
+
+use std::time::Duration;
+
+use axum::http::HeaderMap;
+use identity::{AccountId, CodeVerifier, Email, ExternalId, OneTimePurpose, OneTimeToken, SecretText, random_text};
+use policies::ReturnTo;
+use serde::{Deserialize, Serialize};
+use store::{Account, NewAccount, NewIdentity, NewOneTime, ShownOneTime, Status, StoreError};
+use uuid::Uuid;
+
+use super::{
+    Answered, Asked, Identified, OauthFault, Provider,
+    link::{LINK_PAGE, keep_pending},
+};
+use crate::{
+    error::ApiError, form::Form, issue::SessionKind, office::Office, pages::HOME, second_factor::First, trail,
+    visitor::Visitor,
+};
+
+/// How long somebody may take at the provider's.
+const PATIENCE: Duration = Duration::from_mins(10);
+/// The table that something sealed stands in.
+pub(super) const TOKENS: &str = "one_time_tokens";
+
+/// What somebody wants who begins.
+pub(crate) struct Beginning<'a> {
+    pub(crate) provider: &'a str,
+    /// Where to go on.
+    pub(crate) return_to: Option<ReturnTo>,
+    /// To link an account, and not to log in.
+    pub(crate) is_link: bool,
+}
+
+/// What a browser brings back (RFC 6749 §4.1.2, RFC 9207 §2).
+#[derive(Deserialize)]
+pub(crate) struct Answer {
+    pub(crate) state: Option<SecretText>,
+    pub(crate) code: Option<SecretText>,
+    pub(crate) error: Option<String>,
+    pub(crate) iss: Option<String>,
+}
+
+/// What is kept meanwhile, sealed.
+#[derive(Serialize, Deserialize)]
+struct Begun {
+    provider: String,
+    nonce: String,
+    verifier: String,
+    return_to: Option<String>,
+    is_link: bool,
+}
+
+/// Begins: gives where the browser goes, and what it is known by from now on.
+pub(crate) async fn begin(
+    office: &Office,
+    visitor: &Visitor,
+    wanted: Beginning<'_>,
+) -> Result<(HeaderMap, String), ApiError> {
+    let provider = office.provider(wanted.provider)?;
+    let device = visitor.known_device();
+    let (now, token) = (office.now(), OneTimeToken::generate(Uuid::now_v7(), &mut rand::rng()));
+    let (verifier, nonce) = (CodeVerifier::generate(&mut rand::rng()), random_text(&mut rand::rng()));
+    let asked = Asked {
+        state: token.expose(),
+        nonce: nonce.expose(),
+        challenge: &verifier.challenge(),
+        redirect_uri: &office.redirect_uri(provider),
+    };
+    let to = office.providers.begin(provider, asked).await.map_err(OauthFault::from)?;
+    let begun = Begun {
+        provider: provider.id.clone(),
+        nonce: nonce.expose().to_owned(),
+        verifier: verifier.expose().to_owned(),
+        return_to: wanted.return_to.map(|back| back.as_str().to_owned()),
+        is_link: wanted.is_link,
+    };
+    let begun = zeroize::Zeroizing::new(serde_json::to_vec(&begun).expect("texts and a bool"));
+    let kept = NewOneTime {
+        id: token.id(),
+        purpose: OneTimePurpose::OauthState,
+        account: None,
+        address: "",
+        digest: token.digest_for(OneTimePurpose::OauthState),
+        binding: Some(device.digest),
+        sealed: Some(office.seal_in(TOKENS, token.id(), &begun)),
+        now,
+        expires_at: now + PATIENCE,
+    };
+    office.store.keep_one_time(&kept).await?;
+    Ok((device.headers(), to))
+}
+
+/// Comes back: gives where the browser wanted to go, and where it goes on, with its cookies.
+pub(crate) async fn come_back(
+    office: &Office,
+    visitor: &Visitor,
+    provider: &str,
+    answer: Answer,
+) -> (Option<ReturnTo>, Result<(HeaderMap, String), ApiError>) {
+    let mut back = None;
+    let came = arrive(office, visitor, provider, answer, &mut back).await;
+    match &came {
+        Ok(_) => {}
+        Err(ApiError::MfaRequired(_)) => office.metrics.login("mfa_required"),
+        Err(_) => office.metrics.login("provider_refused"),
+    }
+    (back, came)
+}
+
+async fn arrive(
+    office: &Office,
+    visitor: &Visitor,
+    provider: &str,
+    answer: Answer,
+    back: &mut Option<ReturnTo>,
+) -> Result<(HeaderMap, String), ApiError> {
+    let provider = office.provider(provider)?;
+    trail::detail("provider", &*provider.id);
+    let begun = begun_by(office, visitor, provider, answer.state.as_ref()).await?;
+    if let Some(error) = &answer.error {
+        tracing::info!(provider = provider.id, error = error.escape_debug().to_string(), "a provider has said no");
+        return Err(OauthFault::said(error).into());
+    }
+    let code = answer.code.ok_or(ApiError::BodyBroken)?;
+    let answered = Answered {
+        code: &code,
+        issuer: answer.iss.as_deref(),
+        verifier: &CodeVerifier::kept(begun.verifier.into()),
+        nonce: &begun.nonce,
+        redirect_uri: &office.redirect_uri(provider),
+        client: visitor.address,
+        now: office.now(),
+    };
+    let identified = office.providers.redeem(provider, answered).await.map_err(OauthFault::from)?;
+    *back = begun.return_to.as_deref().and_then(ReturnTo::parse);
+    if begun.is_link {
+        let cookies = keep_pending(office, visitor, provider, &identified).await?;
+        return Ok((cookies, LINK_PAGE.to_owned()));
+    }
+    let Some(account) = known_or_new(office, provider, &identified).await? else {
+        // The owner of the account has to sign in and agree, whoever this is.
+        trail::detail("asked_to_link", true);
+        let cookies = keep_pending(office, visitor, provider, &identified).await?;
+        return Ok((cookies, LINK_PAGE.to_owned()));
+    };
+    let cookies = log_in(office, visitor, account).await?;
+    Ok((cookies, back.as_ref().map_or(HOME, ReturnTo::as_str).to_owned()))
+}
+
+/// What was begun with a state, which is used up by it.
+async fn begun_by(
+    office: &Office,
+    visitor: &Visitor,
+    provider: &Provider,
+    state: Option<&SecretText>,
+) -> Result<Begun, ApiError> {
+    let token = state.and_then(|state| OneTimeToken::parse(state.expose()).ok()).ok_or(OauthFault::State)?;
+    let shown = ShownOneTime {
+        id: token.id(),
+        purpose: OneTimePurpose::OauthState,
+        digest: token.digest_for(OneTimePurpose::OauthState),
+        // A browser that is not known has begun nothing.
+        binding: Some(visitor.device().ok_or(OauthFault::State)?),
+    };
+    let taken = office.store.take_one_time(&shown, office.now()).await?.ok_or(OauthFault::State)?;
+    let sealed = taken.sealed.and_then(|sealed| office.open_in(TOKENS, token.id(), &sealed));
+    let begun: Option<Begun> = sealed.and_then(|begun| serde_json::from_slice(&begun).ok());
+    let begun = begun.ok_or_else(|| ApiError::Internal("what a state stands for cannot be read".to_owned()))?;
+    // The answer of another one is nobody's (mix-up, RFC 9700 §4.4).
+    if begun.provider == provider.id { Ok(begun) } else { Err(OauthFault::State.into()) }
+}
+
+/// Whose account it is; `None`: there is one with the same address, and its owner has not agreed.
+async fn known_or_new(
+    office: &Office,
+    provider: &Provider,
+    identified: &Identified,
+) -> Result<Option<Account>, ApiError> {
+    let (id, now) = (ExternalId::of(&provider.issuer, &identified.subject), office.now());
+    if let Some(facts) = office.store.external_grant(id).await? {
+        office.store.identity_used(id, identified.verified_email.as_deref(), now).await?;
+        return Ok(Some(facts.account));
+    }
+    let text = identified.verified_email.as_deref().ok_or(OauthFault::EmailUnverified)?;
+    let email = Email::parse(text).map_err(|_| OauthFault::EmailUnverified)?;
+    if office.store.account_by_email(&email).await?.is_some() {
+        return Ok(None);
+    }
+    if !provider.sign_up {
+        return Err(OauthFault::SignUpClosed.into());
+    }
+    let new = NewAccount {
+        id: AccountId::new(Uuid::now_v7()),
+        email: &email,
+        password_hash: office.hashing.no_password().clone(),
+        name: identified.name.as_deref().and_then(|name| Form::default().name("name", name)),
+        role: &office.settings.default_role,
+        tier: &office.settings.default_tier,
+        tenant_name: None,
+        now,
+    };
+    let identity = NewIdentity { issuer: &provider.issuer, subject: &identified.subject, email: email.as_str() };
+    match office.store.create_with_identity(new, identity).await {
+        Ok(account) => {
+            office.metrics.registration("ok");
+            trail::detail("account_made", true);
+            Ok(Some(account))
+        }
+        // Of two who come at once one comes second, and finds what the first one has made.
+        Err(StoreError::EmailTaken | StoreError::Conflict(_)) => {
+            Ok(office.store.external_grant(id).await?.map(|facts| facts.account))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Logs somebody in by a cookie, as whoever has shown a password is logged in.
+async fn log_in(office: &Office, visitor: &Visitor, account: Account) -> Result<HeaderMap, ApiError> {
+    trail::about(account.id.uuid());
+    if account.status == Status::Disabled {
+        return Err(ApiError::AccountDisabled);
+    }
+    if !account.is_verified && !office.settings.accounts.unverified_may_log_in {
+        return Err(ApiError::EmailUnverified);
+    }
+    if !office.store.factors(account.id).await?.is_empty() {
+        let email = Email::parse(&account.email).map_err(|error| ApiError::Internal(error.to_string()))?;
+        return Err(office.challenge(First::Provider, &account, email.normalised()).await?);
+    }
+    let device = visitor.known_device();
+    let origin = visitor.origin(&device, First::Provider.method());
+    let (cookies, _) = office.open_session(account, origin, SessionKind::Cookie, office.now()).await?;
+    office.leave_behind(visitor).await;
+    office.metrics.login("provider");
+    Ok(device.beside(cookies))
+}
+
+// === impl Office ===
+
+impl Office {
+    /// The provider that an address names.
+    pub(crate) fn provider(&self, id: &str) -> Result<&Provider, ApiError> {
+        let provider = self.providers.list().iter().find(|provider| provider.id == id);
+        provider.ok_or(ApiError::NotFound("login provider"))
+    }
+
+    /// Where answers of a provider go: what was registered there, to the letter, whatever host a request names.
+    fn redirect_uri(&self, provider: &Provider) -> String {
+        format!("{}/auth/oauth/{}/callback", self.mail.settings.public_url, provider.id)
+    }
+}

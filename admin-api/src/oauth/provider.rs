@@ -1,0 +1,119 @@
+//! What the office asks of login providers; answered by the process that runs it, which can reach them.
+
+use std::net::IpAddr;
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use identity::{CodeVerifier, SecretText};
+
+/// Somebody at whom people can log in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Provider {
+    /// What it is called in addresses.
+    pub id: String,
+    /// What people call it.
+    pub label: String,
+    /// In whose name it speaks (`iss`).
+    pub issuer: String,
+    /// Do people whom nobody here knows get an account?
+    pub sign_up: bool,
+}
+
+/// What a login is begun with.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked<'a> {
+    /// Comes back with the answer.
+    pub state: &'a str,
+    /// Comes back in the ID token.
+    pub nonce: &'a str,
+    /// Of the code verifier, by S256.
+    pub challenge: &'a str,
+    /// Where the answer goes.
+    pub redirect_uri: &'a str,
+}
+
+/// What came back.
+#[derive(Clone, Copy, Debug)]
+pub struct Answered<'a> {
+    /// Buys the tokens.
+    pub code: &'a SecretText,
+    /// Who says so, if the provider says who it is (RFC 9207).
+    pub issuer: Option<&'a str>,
+    /// What only whoever began can show.
+    pub verifier: &'a CodeVerifier,
+    /// What the ID token has to repeat.
+    pub nonce: &'a str,
+    /// Where the answer came.
+    pub redirect_uri: &'a str,
+    /// Who brings it.
+    pub client: Option<IpAddr>,
+    /// The time.
+    pub now: DateTime<Utc>,
+}
+
+/// What a provider says of somebody.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identified {
+    /// `sub`: who it is, there.
+    pub subject: String,
+    /// The address, if the provider says that it has verified it.
+    pub verified_email: Option<String>,
+    /// The name.
+    pub name: Option<String>,
+}
+
+/// Why a provider is of no use now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ProviderFault {
+    /// It cannot be reached, or takes too long.
+    #[error("the provider cannot be reached")]
+    Away,
+    /// What it says cannot be understood.
+    #[error("what the provider says cannot be understood")]
+    Broken,
+    /// It refuses us, not the one who logs in.
+    #[error("the provider refuses us")]
+    Refused,
+    /// It does not know the code, or knows it as somebody else's.
+    #[error("the provider does not take the code")]
+    CodeRefused,
+    /// The answer is another's.
+    #[error("the answer is not the provider's")]
+    WrongIssuer,
+    /// The ID token proves nothing.
+    #[error("the ID token proves nothing")]
+    IdToken,
+}
+
+/// The login providers.
+#[async_trait]
+pub trait Providers: Send + Sync {
+    /// All of them, in the order in which people see them.
+    fn list(&self) -> &[Provider];
+
+    /// Where a browser goes to log in at one of them.
+    async fn begin(&self, provider: &Provider, asked: Asked<'_>) -> Result<String, ProviderFault>;
+
+    /// Who it is that came back.
+    async fn redeem(&self, provider: &Provider, answered: Answered<'_>) -> Result<Identified, ProviderFault>;
+}
+
+/// There are none.
+pub(crate) struct NoProviders;
+
+// === impl NoProviders ===
+
+#[async_trait]
+impl Providers for NoProviders {
+    fn list(&self) -> &[Provider] {
+        &[]
+    }
+
+    async fn begin(&self, _: &Provider, _: Asked<'_>) -> Result<String, ProviderFault> {
+        Err(ProviderFault::Away)
+    }
+
+    async fn redeem(&self, _: &Provider, _: Answered<'_>) -> Result<Identified, ProviderFault> {
+        Err(ProviderFault::Away)
+    }
+}

@@ -1,0 +1,91 @@
+//! `/account/link`: the owner of an account agrees that somebody at a login provider is let in to it, or does not.
+
+use std::sync::Arc;
+
+use axum::{extract::State, http::HeaderMap, response::Response};
+
+use super::{
+    frame::{self, FormPage},
+    posted::{Meant, SignedIn},
+    prove::{self, ProofForm},
+};
+use crate::{
+    caller::Caller,
+    error::ApiError,
+    oauth::{self, LINK_PAGE, OauthFault, Pending},
+    office::Office,
+    visitor::Visitor,
+};
+
+/// Where ways to sign in are listed.
+pub(super) const IDENTITIES: &str = "/account/identities";
+
+pub(super) async fn show(
+    State(office): State<Arc<Office>>,
+    Ok(visitor): Result<Visitor, std::convert::Infallible>,
+    headers: HeaderMap,
+    who: SignedIn,
+) -> Response {
+    let asked = async {
+        let pending = oauth::pending(&office, &visitor, &headers).await?;
+        let already = office.store.external_grant(pending.id()).await?;
+        if let Some(facts) = already {
+            if facts.account.id == who.principal.account {
+                return Ok(frame::go(IDENTITIES, HeaderMap::new()));
+            }
+            return Err(OauthFault::IdentityTaken.into());
+        }
+        let fresh = ProofForm::default().proof().by(&Caller(who.principal.clone()), &visitor, &office).await;
+        form(&office, &who, &pending, fresh.as_ref().err(), false).await
+    };
+    asked.await.unwrap_or_else(|error| frame::failed(&office, &error))
+}
+
+pub(super) async fn agree(
+    State(office): State<Arc<Office>>,
+    Ok(visitor): Result<Visitor, std::convert::Infallible>,
+    headers: HeaderMap,
+    Meant { who, form: shown }: Meant<ProofForm>,
+) -> Response {
+    let asked = async {
+        let pending = oauth::pending(&office, &visitor, &headers).await?;
+        let caller = Caller(who.principal.clone());
+        match oauth::link(&office, &visitor, &caller, &pending, &shown.proof()).await {
+            Ok(cookies) => Ok(frame::go(IDENTITIES, cookies)),
+            Err(error) if prove::is_asking(&error) => form(&office, &who, &pending, Some(&error), true).await,
+            Err(error) => Err(error),
+        }
+    };
+    asked.await.unwrap_or_else(|error| frame::failed(&office, &error))
+}
+
+/// Asks the owner. What is still to be shown is asked for at once; that it is missing is an error only to who has pressed the button.
+async fn form(
+    office: &Office,
+    who: &SignedIn,
+    pending: &Pending,
+    refused: Option<&ApiError>,
+    is_sent: bool,
+) -> Result<Response, ApiError> {
+    let account = office.store.account(who.principal.account).await?.ok_or(ApiError::CallerGone)?;
+    let label = &office.provider(&pending.provider)?.label;
+    let title = format!("Link {label} to your account");
+    let intro = format!(
+        "{label} says that you are {}. If you agree, whoever signs in there so is let in to the account {} from now on.",
+        pending.email, account.email
+    );
+    let page = FormPage {
+        title: &title,
+        intro: Some(&intro),
+        action: LINK_PAGE,
+        hidden: vec![("csrf", who.csrf())],
+        fields: prove::fields(office, account.id, refused).await?,
+        submit: "Link",
+        links: vec![(IDENTITIES, "Do not link")],
+        ..FormPage::default()
+    };
+    Ok(match refused.filter(|_| is_sent) {
+        Some(error) => page.again(office, error),
+        None => page.show(office),
+    })
+}

@@ -1,0 +1,51 @@
+//! Logins at providers, where it takes a clock that can be moved; the rest is tried through the door (`gateway/tests/door/oauth.rs`).
+
+use std::time::Duration;
+
+use axum::http::{HeaderMap, header};
+use serde_json::{Value, json};
+
+use crate::house::{Answer, House, PASSWORD, Shown};
+
+fn cookies(answer: &Answer) -> String {
+    let set = answer.headers.get_all(header::SET_COOKIE).iter().map(|value| value.to_str().unwrap());
+    set.map(|cookie| cookie.split(';').next().unwrap()).collect::<Vec<_>>().join("; ")
+}
+
+fn goes_to(headers: &HeaderMap) -> &str {
+    headers[header::LOCATION].to_str().unwrap()
+}
+
+/// Goes to the provider, waits there, and comes back.
+async fn come_back(house: &House, after: Duration) -> Answer {
+    let sent = house.get("/auth/oauth/acme", Shown::Nothing).await;
+    let state = goes_to(&sent.headers).split_once("state=").unwrap().1.to_owned();
+    house.advance(after);
+    let cookie = cookies(&sent);
+    house.get(&format!("/auth/oauth/acme/callback?state={state}&code=x"), Shown::Header("Cookie", &cookie)).await
+}
+
+#[tokio::test]
+async fn somebody_may_take_ten_minutes_at_the_provider_and_no_longer() {
+    let house = House::open().await;
+    assert_eq!(come_back(&house, Duration::from_secs(601)).await.refusal(), "400 invalid_state");
+    let back = come_back(&house, Duration::from_secs(599)).await;
+    assert_eq!((back.status.as_u16(), goes_to(&back.headers)), (303, "/account/sessions"));
+}
+
+#[tokio::test]
+async fn to_unlink_takes_the_owner() {
+    let house = House::open().await;
+    let ada = house.register("ada@example.com").await;
+    let identity = store::NewIdentity { issuer: "https://acme.test", subject: "ada-there", email: "ada@example.com" };
+    let subject = store::ExternalSubject { issuer: identity.issuer, subject: identity.subject, claims_at: None };
+    house.store.link_external(ada.id, subject, house.now()).await.unwrap();
+    let listed = house.get("/auth/identities", ada.shown()).await.body;
+    let path = format!("/auth/identities/{}", listed["items"][0]["id"].as_str().unwrap());
+    house.advance(Duration::from_secs(301));
+    let refused = house.call("DELETE", &path, ada.shown(), Value::Null).await;
+    assert_eq!(refused.refusal(), "401 insufficient_user_authentication");
+    let done = house.call("DELETE", &path, ada.shown(), json!({ "password": PASSWORD })).await;
+    assert_eq!(done.status, 204, "{}", done.body);
+    assert_eq!(house.get("/auth/identities", ada.shown()).await.body, json!({ "items": [] }));
+}

@@ -1,0 +1,256 @@
+//! `OpenID` Connect: found by the issuer's metadata (Discovery 1.0), by the authorization code flow with PKCE (Core 1.0 §3.1, RFC 9700 §2.1).
+//!
+//! The ID token is read by the verifier that reads every token of others, with keys that are fetched as those of `[[issuers]]` are. An
+//! address that it does not hold is asked for at the userinfo endpoint, which has to speak of the same subject.
+
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    sync::Arc,
+    time::Duration,
+};
+
+use admin_api::{Answered, Asked, Identified, ProviderFault};
+use anyhow::ensure;
+use arc_swap::ArcSwapOption;
+use identity::{ForeignClaims, ForeignRules, SecretText, TokenError, Unverified};
+use serde::Deserialize;
+use tokio::{sync::Mutex, time::Instant};
+
+use super::wire::{ClientProof, Failed, Said, Wire, way_to};
+use crate::{
+    config::{issuers::is_safe_url, login::LoginProvider},
+    jwks_client::{JwksClient, NoKey},
+};
+
+/// How long metadata are good, and how long those that cannot be had anew.
+const FRESH: Duration = Duration::from_hours(1);
+const STALE: Duration = Duration::from_hours(24);
+/// After a failure the provider is left alone so long, however many ask.
+const PAUSE: Duration = Duration::from_secs(1);
+/// How old an ID token may be: it was made a moment ago, for us.
+const OLDEST: i64 = 5 * 60;
+/// Clocks that differ (DESIGN §3).
+const LEEWAY: Duration = Duration::from_secs(30);
+
+pub(super) struct Oidc {
+    wire: Wire,
+    issuer: String,
+    scope: String,
+    rules: ForeignRules,
+    keys: Arc<JwksClient>,
+    metadata: ArcSwapOption<Known>,
+    /// One question at a time; what it holds is when the last one failed.
+    turn: Mutex<Option<Instant>>,
+}
+
+struct Known {
+    metadata: Metadata,
+    since: Instant,
+}
+
+/// What of `OpenID` Connect Discovery 1.0 §3 and RFC 9207 §3 matters here.
+#[derive(Deserialize)]
+struct Metadata {
+    issuer: String,
+    authorization_endpoint: String,
+    token_endpoint: String,
+    userinfo_endpoint: Option<String>,
+    token_endpoint_auth_methods_supported: Option<Vec<String>>,
+    #[serde(default)]
+    authorization_response_iss_parameter_supported: bool,
+}
+
+// === impl Oidc ===
+
+impl Oidc {
+    pub(super) fn new(provider: &LoginProvider, keys: Arc<JwksClient>) -> anyhow::Result<Self> {
+        Ok(Self {
+            wire: Wire::new(provider)?,
+            issuer: provider.issuer.clone(),
+            scope: provider.scope.clone(),
+            rules: ForeignRules {
+                issuer: Some(provider.issuer.as_str().into()),
+                audience: Some(("aud".into(), provider.client_id.as_str().into())),
+                required: Box::default(),
+                leeway: LEEWAY,
+            },
+            keys,
+            metadata: ArcSwapOption::empty(),
+            turn: Mutex::new(None),
+        })
+    }
+
+    pub(super) fn keys(&self) -> &Arc<JwksClient> {
+        &self.keys
+    }
+
+    pub(super) async fn begin(&self, asked: Asked<'_>) -> Result<String, Failed> {
+        let known = self.known().await?;
+        Ok(way_to(
+            &known.metadata.authorization_endpoint,
+            &[
+                ("response_type", "code"),
+                ("client_id", self.wire.client_id()),
+                ("redirect_uri", asked.redirect_uri),
+                ("scope", &self.scope),
+                ("state", asked.state),
+                ("nonce", asked.nonce),
+                ("code_challenge", asked.challenge),
+                ("code_challenge_method", "S256"),
+            ],
+        ))
+    }
+
+    pub(super) async fn redeem(&self, answered: Answered<'_>) -> Result<Identified, Failed> {
+        let known = self.known().await?;
+        let metadata = &known.metadata;
+        // Before the code goes anywhere: it may be one of another provider's (RFC 9207 §2.4).
+        match answered.issuer {
+            Some(issuer) if issuer != self.issuer => {
+                return Err(Failed::new(ProviderFault::WrongIssuer, "the answer names another issuer"));
+            }
+            None if metadata.authorization_response_iss_parameter_supported => {
+                return Err(Failed::new(
+                    ProviderFault::WrongIssuer,
+                    "the answer names no issuer, though it always does",
+                ));
+            }
+            _ => {}
+        }
+        let shown = (answered.code, answered.verifier.expose(), answered.redirect_uri);
+        let said = self.wire.redeem(&metadata.token_endpoint, metadata.client_proof(), shown).await?.redeemed()?;
+        let token = said.text("id_token").ok_or_else(|| Failed::broken("there is no ID token"))?;
+        let claims = self.prove(token, &answered).await?;
+        self.check(&claims, &answered)?;
+        let subject = claims.subject().to_owned();
+        let name = claims.text("name").map(str::to_owned);
+        if let Some(email) = claims.text("email") {
+            let verified_email = claims.is_true("email_verified").then(|| email.to_owned());
+            return Ok(Identified { subject, verified_email, name });
+        }
+        let access = said.text("access_token").map(|token| SecretText::from(token.to_owned()));
+        match (&metadata.userinfo_endpoint, access) {
+            (Some(endpoint), Some(access)) => self.userinfo(endpoint, &access, subject, name).await,
+            _ => Ok(Identified { subject, verified_email: None, name }),
+        }
+    }
+
+    /// Checks an ID token's signature and what every token says, once more if one of its keys has to be fetched for it.
+    async fn prove(&self, token: &str, answered: &Answered<'_>) -> Result<ForeignClaims, Failed> {
+        let check = || self.keys.with_keys(|keys| ForeignClaims::verify(token, keys, &self.rules, answered.now));
+        let checked = match check() {
+            Some(Err(TokenError::UnknownKey)) | None => {
+                let kid = Unverified::read(token).and_then(|said| said.kid);
+                let kid = kid.ok_or_else(|| Failed::untrue("the ID token names no key"))?;
+                let client = answered.client.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+                self.keys.look_for(&kid, client).await.map_err(|none| match none {
+                    NoKey::Unknown => Failed::untrue("the ID token's key is not the provider's"),
+                    NoKey::Unavailable => Failed::away("its keys cannot be fetched"),
+                })?;
+                check().ok_or_else(|| Failed::away("its keys cannot be fetched"))?
+            }
+            Some(checked) => checked,
+        };
+        checked.map_err(Failed::untrue)
+    }
+
+    /// What only an ID token says (Core §3.1.3.7).
+    fn check(&self, claims: &ForeignClaims, answered: &Answered<'_>) -> Result<(), Failed> {
+        let (said, wanted) = (claims.text("nonce").unwrap_or_default(), answered.nonce);
+        if SecretText::from(said.to_owned()) != SecretText::from(wanted.to_owned()) {
+            return Err(Failed::untrue("the ID token's nonce is another's"));
+        }
+        let azp = claims.text("azp");
+        if azp.is_some_and(|azp| azp != self.wire.client_id()) || (azp.is_none() && claims.audiences() > 1) {
+            return Err(Failed::untrue("the ID token was made for somebody else"));
+        }
+        let age = claims.issued_at().map(|at| answered.now.timestamp() - at);
+        if age.is_none_or(|age| age > OLDEST) {
+            return Err(Failed::untrue("the ID token is too old, or does not say how old it is"));
+        }
+        Ok(())
+    }
+
+    async fn userinfo(
+        &self,
+        endpoint: &str,
+        access: &SecretText,
+        subject: String,
+        name: Option<String>,
+    ) -> Result<Identified, Failed> {
+        let said = self.wire.get(endpoint, Some(access)).await?.good()?;
+        // Else it could be a token of somebody else that was slipped in (Core §5.3.2).
+        if said.text("sub") != Some(&subject) {
+            return Err(Failed::untrue("the userinfo is somebody else's"));
+        }
+        let is_verified = said.body.get("email_verified").is_some_and(|value| *value == true || *value == "true");
+        let verified_email = said.text("email").filter(|_| is_verified).map(str::to_owned);
+        Ok(Identified { subject, verified_email, name: name.or_else(|| said.text("name").map(str::to_owned)) })
+    }
+
+    /// What the provider says of itself: as it was, if it was asked lately, or cannot be asked.
+    async fn known(&self) -> Result<Arc<Known>, Failed> {
+        let at_hand = || self.metadata.load_full();
+        let is_fresh = |known: &Arc<Known>| known.since.elapsed() < FRESH;
+        if let Some(known) = at_hand().filter(is_fresh) {
+            return Ok(known);
+        }
+        let mut failed = self.turn.lock().await;
+        if let Some(known) = at_hand().filter(is_fresh) {
+            return Ok(known);
+        }
+        let asked = match *failed {
+            Some(at) if at.elapsed() < PAUSE => Err(Failed::away("it could not be asked a moment ago")),
+            _ => self.ask().await,
+        };
+        match asked {
+            Ok(metadata) => {
+                *failed = None;
+                let known = Arc::new(Known { metadata, since: Instant::now() });
+                self.metadata.store(Some(Arc::clone(&known)));
+                Ok(known)
+            }
+            Err(error) => {
+                *failed = Some(failed.filter(|at| at.elapsed() < PAUSE).unwrap_or_else(Instant::now));
+                at_hand().filter(|known| known.since.elapsed() < STALE).ok_or(error)
+            }
+        }
+    }
+
+    async fn ask(&self) -> Result<Metadata, Failed> {
+        let url = format!("{}/.well-known/openid-configuration", self.issuer.trim_end_matches('/'));
+        let said: Said = self.wire.get(&url, None).await?.good()?;
+        said.object()?;
+        let metadata: Metadata =
+            serde_json::from_value(said.body).map_err(|error| Failed::broken(format!("its metadata: {error}")))?;
+        metadata.check(&self.issuer).map_err(|error| Failed::broken(format!("its metadata: {error}")))?;
+        Ok(metadata)
+    }
+}
+
+// === impl Metadata ===
+
+impl Metadata {
+    fn check(&self, issuer: &str) -> anyhow::Result<()> {
+        // Else one issuer could speak for another (Discovery §4.3).
+        ensure!(self.issuer == issuer, "they are those of another issuer");
+        let endpoints =
+            [Some(&self.authorization_endpoint), Some(&self.token_endpoint), self.userinfo_endpoint.as_ref()];
+        ensure!(endpoints.into_iter().flatten().all(|url| is_safe_url(url)), "an endpoint is not reached by https");
+        Ok(())
+    }
+
+    /// As the provider takes it; by default the former (Discovery §3).
+    fn client_proof(&self) -> ClientProof {
+        let takes = |method: &str| {
+            self.token_endpoint_auth_methods_supported
+                .as_ref()
+                .is_none_or(|methods| methods.iter().any(|one| one == method))
+        };
+        if takes("client_secret_basic") || !takes("client_secret_post") {
+            ClientProof::Basic
+        } else {
+            ClientProof::Post
+        }
+    }
+}

@@ -1,0 +1,219 @@
+//! With whom people log in: subjects of login providers, and how they come to be an account's and cease to be.
+//!
+//! They are the same records as those of external issuers (`external`): who a subject is does not depend on the way it comes.
+
+use chrono::{DateTime, Utc};
+use identity::{AccountId, ExternalId, PasswordHash, SessionId};
+use sqlx::FromRow;
+use uuid::Uuid;
+
+use crate::{
+    Account, ExternalSubject, NewAccount, NewMail, NewOneTime, OneTime, ShownOneTime, Store, StoreError, Subject,
+    db::{Tx, on, on_tx, stored},
+};
+
+/// A subject that is an account's.
+#[derive(Clone, Debug, PartialEq, Eq, FromRow)]
+pub struct IdentityRecord {
+    id: Uuid,
+    /// `iss`.
+    pub issuer: String,
+    /// `sub`.
+    pub subject: String,
+    /// The address that was said last.
+    pub email: Option<String>,
+    /// Since when it is the account's.
+    pub created_at: DateTime<Utc>,
+    /// When somebody last logged in so.
+    pub last_used_at: Option<DateTime<Utc>>,
+}
+
+/// What a login provider says of somebody.
+#[derive(Clone, Copy, Debug)]
+pub struct NewIdentity<'a> {
+    /// `iss`.
+    pub issuer: &'a str,
+    /// `sub`.
+    pub subject: &'a str,
+    /// The address that the provider has verified.
+    pub email: &'a str,
+}
+
+/// What has come of unlinking.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unlinked {
+    /// It is no way in any more.
+    Done,
+    /// It is the only way in that the account has; nothing has changed.
+    LastWayIn,
+}
+
+// === impl Store ===
+
+impl Store {
+    /// Every subject that is an account's, the oldest first; those of issuers and old systems too.
+    pub async fn identities(&self, account: AccountId) -> Result<Vec<IdentityRecord>, StoreError> {
+        const Q: &str = "SELECT id, issuer, subject, email, created_at, last_used_at FROM external_identities \
+                         WHERE account_id = $1 ORDER BY created_at, id";
+        self.bounded(async { on!(self, |pool| sqlx::query_as(Q).bind(account.uuid()).fetch_all(pool).await) }).await
+    }
+
+    /// Keeps a one-time token that no mail is sent with.
+    pub async fn keep_one_time(&self, token: &NewOneTime<'_>) -> Result<(), StoreError> {
+        self.bounded(async {
+            let mut tx = self.begin().await?;
+            tx.add_one_time(token).await?;
+            self.commit(tx, &[], token.now).await
+        })
+        .await
+    }
+
+    /// Uses a one-time token that buys nothing by itself; `None` if it is no good.
+    pub async fn take_one_time(&self, shown: &ShownOneTime, now: DateTime<Utc>) -> Result<Option<OneTime>, StoreError> {
+        self.bounded(async {
+            let mut tx = self.begin().await?;
+            let Some(token) = tx.use_one_time(shown, now).await? else { return Ok(None) };
+            self.commit(tx, &[], now).await?;
+            Ok::<_, StoreError>(Some(token))
+        })
+        .await
+    }
+
+    /// Notes that somebody has logged in so.
+    pub async fn identity_used(
+        &self,
+        id: ExternalId,
+        email: Option<&str>,
+        now: DateTime<Utc>,
+    ) -> Result<(), StoreError> {
+        const Q: &str = "UPDATE external_identities SET last_used_at = $2, email = COALESCE($3, email) WHERE id = $1";
+        self.bounded(async {
+            let mut tx = self.begin().await?;
+            on_tx!(&mut tx, |c| sqlx::query(Q)
+                .bind(id.uuid())
+                .bind(stored(now))
+                .bind(email)
+                .execute(c)
+                .await
+                .map(drop))?;
+            self.commit(tx, &[], now).await
+        })
+        .await
+    }
+
+    /// Makes an account for a subject that has none, its address confirmed by the provider's word; [`StoreError::EmailTaken`] if the
+    /// address has one, and [`StoreError::Conflict`] if somebody else has just done the same.
+    pub async fn create_with_identity(
+        &self,
+        new: NewAccount<'_>,
+        identity: NewIdentity<'_>,
+    ) -> Result<Account, StoreError> {
+        const Q: &str = "UPDATE accounts SET is_verified = $2 WHERE id = $1";
+        self.bounded(async {
+            let (id, now) = (new.id, new.now);
+            let mut tx = self.begin().await?;
+            tx.insert_account(new).await?;
+            on_tx!(&mut tx, |c| sqlx::query(Q).bind(id.uuid()).bind(true).execute(c).await.map(drop))?;
+            let heard = tx.insert_identity(id, identity, None, now).await?;
+            let account = tx.account(id).await?.ok_or(StoreError::NotFound)?;
+            self.commit(tx, &[heard], now).await?;
+            Ok::<_, StoreError>(account)
+        })
+        .await
+    }
+
+    /// Uses a token to link a subject to an account whose owner has agreed, and tells them. `false` if the token is no good, and
+    /// [`StoreError::Conflict`] if the subject is an account's already.
+    pub async fn link_identity(
+        &self,
+        shown: &ShownOneTime,
+        account: AccountId,
+        identity: NewIdentity<'_>,
+        notice: &NewMail,
+        now: DateTime<Utc>,
+    ) -> Result<bool, StoreError> {
+        self.bounded(async {
+            let mut tx = self.begin().await?;
+            if tx.use_one_time(shown, now).await?.is_none() {
+                return Ok(false);
+            }
+            let heard = tx.insert_identity(account, identity, Some(now), now).await?;
+            tx.post(notice).await?;
+            self.commit(tx, &[heard], now).await?;
+            Ok::<_, StoreError>(true)
+        })
+        .await
+    }
+
+    /// Takes a subject away from an account, tells the owner, and ends every other session: whoever is that subject may sit in one. Of
+    /// an account without a password the last subject of `issuers` stays. [`StoreError::NotFound`] if the account has no such one.
+    pub async fn unlink_identity(
+        &self,
+        (account, session): (AccountId, SessionId),
+        id: ExternalId,
+        issuers: &[&str],
+        notice: &NewMail,
+        now: DateTime<Utc>,
+    ) -> Result<Unlinked, StoreError> {
+        const LINKED: &str = "SELECT id, issuer FROM external_identities WHERE account_id = $1";
+        const PASSWORD: &str = "SELECT password_hash FROM accounts WHERE id = $1";
+        const Q: &str = "DELETE FROM external_identities WHERE id = $1 AND account_id = $2";
+        self.bounded(async {
+            let mut tx = self.begin().await?;
+            // The account is held: of two who unlink its last two subjects at once, the second finds one left.
+            tx.touch_account(account, now).await?;
+            let linked: Vec<(Uuid, String)> =
+                on_tx!(&mut tx, |c| sqlx::query_as(LINKED).bind(account.uuid()).fetch_all(c).await)?;
+            let ways: Vec<Uuid> =
+                linked.into_iter().filter(|(_, issuer)| issuers.contains(&&**issuer)).map(|(id, _)| id).collect();
+            if !ways.contains(&id.uuid()) {
+                return Err(StoreError::NotFound);
+            }
+            let hash: String =
+                on_tx!(&mut tx, |c| sqlx::query_scalar(PASSWORD).bind(account.uuid()).fetch_one(c).await)?;
+            if ways.len() == 1 && PasswordHash::from(hash).is_of_nothing() {
+                return Ok(Unlinked::LastWayIn);
+            }
+            on_tx!(&mut tx, |c| sqlx::query(Q).bind(id.uuid()).bind(account.uuid()).execute(c).await.map(drop))?;
+            tx.post(notice).await?;
+            tx.end_sessions_of(account, Some(session), now).await?;
+            self.commit(tx, &[Subject::External(id), Subject::Account(account)], now).await?;
+            Ok::<_, StoreError>(Unlinked::Done)
+        })
+        .await
+    }
+}
+
+// === impl Tx ===
+
+impl Tx {
+    async fn insert_identity(
+        &mut self,
+        account: AccountId,
+        identity: NewIdentity<'_>,
+        consented_at: Option<DateTime<Utc>>,
+        now: DateTime<Utc>,
+    ) -> Result<Subject, StoreError> {
+        const Q: &str = "UPDATE external_identities SET email = $2, consented_at = $3 WHERE id = $1";
+        let NewIdentity { issuer, subject, email } = identity;
+        let heard = self.insert_external(account, ExternalSubject { issuer, subject, claims_at: None }, now).await?;
+        on_tx!(self, |c| sqlx::query(Q)
+            .bind(ExternalId::of(issuer, subject).uuid())
+            .bind(email)
+            .bind(consented_at.map(stored))
+            .execute(c)
+            .await
+            .map(drop))?;
+        Ok(heard)
+    }
+}
+
+// === impl IdentityRecord ===
+
+impl IdentityRecord {
+    /// Its id.
+    #[must_use]
+    pub fn id(&self) -> ExternalId {
+        self.id.into()
+    }
+}
