@@ -28,7 +28,7 @@ impl OfficeMetrics {
             logins: outcomes(
                 r,
                 "portcullis_logins_total",
-                "Logins by outcome (ok, refused, locked, unverified, disabled, mfa_required, mfa_refused).",
+                "Logins by outcome (ok, refused, locked, unverified, disabled, mfa_required, mfa_refused, passkey, passkey_refused).",
             )?,
             registrations: outcomes(
                 r,

@@ -17,6 +17,7 @@ use crate::{
     mail::{Mail, MailError, MailSettings},
     metrics::OfficeMetrics,
     pages::PageSettings,
+    passkey::Passkeys,
 };
 
 /// Clocks that differ (DESIGN §3).
@@ -145,6 +146,7 @@ pub struct Office {
     pub(crate) metrics: OfficeMetrics,
     pub(crate) mail: Mail,
     pub(crate) turns: Turns,
+    pub(crate) passkeys: Passkeys,
     pub(crate) access_rules: TokenRules,
     pub(crate) assertion_rules: TokenRules,
     clock: Clock,
@@ -170,6 +172,7 @@ impl Office {
             assertion_rules: rules(&settings.issuer, &settings.upstream_name, TokenType::Assertion),
             mail: Mail::new(settings.mail.clone(), seal)?,
             turns: Turns::new(),
+            passkeys: Passkeys::new(&settings.mail.public_url, &settings.mail.product),
             clock: Clock::system(),
             store,
             audit,

@@ -18,8 +18,8 @@ use uuid::Uuid;
 
 use crate::{answer::REQUEST_ID, error::ApiError, office::Office, pages, visitor::CLIENT};
 
-/// Asked by machines all day, and proves nothing about a person.
-const UNWRITTEN: &str = "validate";
+/// Asked by machines all day, or only a question to an authenticator, whose answer is written down: they prove nothing about a person.
+const UNWRITTEN: [&str; 4] = ["validate", "ask_passkey", "ask_second_passkey", "ask_own_passkey"];
 
 tokio::task_local! {
     static NOTED: RefCell<Noted>;
@@ -79,7 +79,7 @@ impl Trail {
     fn operation(&self, request: &Request) -> Option<&str> {
         let path = request.extensions().get::<MatchedPath>()?;
         let operation = self.operations.get(&(request.method().clone(), path.as_str().to_owned()))?;
-        (request.method() != Method::GET && operation != UNWRITTEN).then_some(operation.as_str())
+        (request.method() != Method::GET && !UNWRITTEN.contains(&operation.as_str())).then_some(operation.as_str())
     }
 }
 

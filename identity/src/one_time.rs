@@ -49,14 +49,25 @@ pub enum OneTimePurpose {
     MagicLink,
     /// To show a second factor: the password, or what stands for it, was right.
     SecondFactor,
+    /// To log in by a passkey: what it has to sign.
+    PasskeyLogin,
+    /// To show a passkey within a session: what it has to sign.
+    PasskeyProof,
 }
 
 // === impl OneTimePurpose ===
 
 impl OneTimePurpose {
     /// Every purpose.
-    pub const ALL: [Self; 5] =
-        [Self::VerifyEmail, Self::Register, Self::ResetPassword, Self::MagicLink, Self::SecondFactor];
+    pub const ALL: [Self; 7] = [
+        Self::VerifyEmail,
+        Self::Register,
+        Self::ResetPassword,
+        Self::MagicLink,
+        Self::SecondFactor,
+        Self::PasskeyLogin,
+        Self::PasskeyProof,
+    ];
 
     /// As it is stored.
     #[must_use]
@@ -67,6 +78,8 @@ impl OneTimePurpose {
             Self::ResetPassword => "reset_password",
             Self::MagicLink => "magic_link",
             Self::SecondFactor => "second_factor",
+            Self::PasskeyLogin => "passkey_login",
+            Self::PasskeyProof => "passkey_proof",
         }
     }
 }

@@ -95,6 +95,7 @@ impl Session {
     fn of(record: SessionRecord, own: Option<identity::SessionId>) -> Self {
         let method = record.method.map(|method| match method.as_str() {
             "magic_link" => "a link by mail".to_owned(),
+            "passkey" => "a passkey".to_owned(),
             _ => method,
         });
         Self {

@@ -8,7 +8,7 @@ use store::{AuditEvent, AuditFilter};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::{list_audit::Entry, list_sessions::Session};
+use super::{list_audit::Entry, list_factors::Factor, list_sessions::Session};
 use crate::{
     caller::{Allowed, ManageAccount},
     error::ApiError,
@@ -29,6 +29,8 @@ pub(crate) struct Export {
     sessions: Vec<Session>,
     /// Without their secrets, which nobody has but whoever was given them.
     api_keys: Vec<Key>,
+    /// What is shown besides a password, or in its place; without what it is checked with.
+    second_factors: Vec<Factor>,
     /// What was done to the account, by whomever; the latest 2,000 events.
     events: Vec<Entry>,
 }
@@ -67,6 +69,7 @@ pub(crate) async fn export_me(
         account: account.into(),
         sessions: sessions.into_iter().map(|session| Session::of(session, &caller)).collect(),
         api_keys: office.store.list_keys(id).await?.into_iter().map(Key::from).collect(),
+        second_factors: office.store.factors(id).await?.into_iter().map(Factor::from).collect(),
         events,
     }))
 }

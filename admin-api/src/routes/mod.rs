@@ -1,7 +1,11 @@
 //! One file per endpoint: what it takes, what it answers, what it does, and its words in the API's document.
 
+pub(crate) mod ask_own_passkey;
+pub(crate) mod ask_passkey;
+pub(crate) mod ask_second_passkey;
 pub(crate) mod change_password;
 pub(crate) mod change_user;
+pub(crate) mod confirm_passkey;
 pub(crate) mod confirm_totp;
 pub(crate) mod consume_magic_link;
 pub(crate) mod create_key;
@@ -11,6 +15,7 @@ pub(crate) mod delete_user;
 pub(crate) mod docs;
 pub(crate) mod end_other_sessions;
 pub(crate) mod end_session;
+pub(crate) mod enrol_passkey;
 pub(crate) mod enrol_totp;
 pub(crate) mod export_me;
 pub(crate) mod health;
@@ -24,6 +29,7 @@ pub(crate) mod login;
 pub(crate) mod logout;
 pub(crate) mod magic_link;
 pub(crate) mod me;
+pub(crate) mod passkey_login;
 pub(crate) mod reauthenticate;
 pub(crate) mod refresh;
 pub(crate) mod register;

@@ -18,7 +18,7 @@ enum Who {
 }
 use Who::{Account, Administrator, Anyone};
 
-const ENDPOINTS: [(&str, &str, Who); 39] = [
+const ENDPOINTS: [(&str, &str, Who); 45] = [
     ("GET", "/.well-known/jwks.json", Anyone),
     ("POST", "/admin/config/reload", Administrator),
     ("GET", "/admin/audit", Administrator),
@@ -38,7 +38,13 @@ const ENDPOINTS: [(&str, &str, Who); 39] = [
     ("POST", "/auth/mfa/totp", Account),
     ("POST", "/auth/mfa/totp/confirm", Account),
     ("POST", "/auth/mfa/verify", Anyone),
+    ("POST", "/auth/mfa/passkeys", Account),
+    ("POST", "/auth/mfa/passkeys/confirm", Account),
+    ("POST", "/auth/mfa/passkeys/options", Anyone),
+    ("POST", "/auth/passkey/options", Anyone),
+    ("POST", "/auth/passkey/login", Anyone),
     ("POST", "/auth/reauthenticate", Account),
+    ("POST", "/auth/reauthenticate/passkey", Account),
     ("POST", "/auth/magic-link", Anyone),
     ("POST", "/auth/magic-link/consume", Anyone),
     ("POST", "/auth/request-password-reset", Anyone),

@@ -8,6 +8,7 @@
 mod accounts;
 mod administration;
 mod audit;
+mod authenticator;
 mod bad_input;
 mod browsers;
 mod coverage;
@@ -20,6 +21,7 @@ mod mfa;
 mod outage;
 mod own_data;
 mod pages;
+mod passkeys;
 mod passwords;
 mod postgres;
 mod sessions;

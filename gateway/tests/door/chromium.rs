@@ -17,7 +17,7 @@ use crate::{
 /// How an element is named in the protocol (§12.2).
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
 
-struct Chromium {
+pub(crate) struct Chromium {
     driver: Child,
     at: SocketAddr,
     session: String,
@@ -28,6 +28,11 @@ struct Chromium {
 
 impl Chromium {
     fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    /// With more words on its command line.
+    pub(crate) fn start_with(more: &[String]) -> Self {
         let profile = tempfile::tempdir().unwrap();
         let mut driver =
             Command::new("chromedriver").arg("--port=0").stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
@@ -54,6 +59,7 @@ impl Chromium {
             "--disable-background-networking",
             &data,
         ];
+        let args: Vec<&str> = args.into_iter().chain(more.iter().map(String::as_str)).collect();
         let wanted = json!({ "goog:chromeOptions": { "args": args }, "goog:loggingPrefs": { "browser": "ALL" } });
         let begun = browser.ask("POST", "/session", &json!({ "capabilities": { "alwaysMatch": wanted } }));
         begun["sessionId"].as_str().unwrap().clone_into(&mut browser.session);
@@ -87,7 +93,7 @@ impl Chromium {
         Answer::parse(&[head.as_bytes(), &body].concat())
     }
 
-    fn tell(&self, command: &str, body: &Value) -> Value {
+    pub(crate) fn tell(&self, command: &str, body: &Value) -> Value {
         self.ask("POST", &format!("/session/{}/{command}", self.session), body)
     }
 
@@ -95,7 +101,7 @@ impl Chromium {
         self.ask("GET", &format!("/session/{}/{question}", self.session), &Value::Null)
     }
 
-    fn go(&self, url: &str) {
+    pub(crate) fn go(&self, url: &str) {
         self.tell("url", &json!({ "url": url }));
     }
 
@@ -116,14 +122,16 @@ impl Chromium {
             }
             done = answer.json()["value"].clone();
             let gone = ["stale element reference", "no such element"];
-            let again = done["error"].as_str().is_some_and(|error| gone.contains(&error));
+            // The driver's own words for the first of them, when the page goes between its own two questions.
+            let left = done["message"].as_str().is_some_and(|words| words.contains("does not belong to the document"));
+            let again = left || done["error"].as_str().is_some_and(|error| gone.contains(&error));
             assert!(again || answer.status == 200, "{method} {css} {command}: {answer:?}");
             !again
         });
         done
     }
 
-    fn text(&self, css: &str) -> String {
+    pub(crate) fn text(&self, css: &str) -> String {
         self.element(css, "GET", "text", &Value::Null).as_str().unwrap().to_owned()
     }
 
@@ -131,17 +139,17 @@ impl Chromium {
         self.element(css, "GET", &format!("css/{property}"), &Value::Null).as_str().unwrap().to_owned()
     }
 
-    fn click(&self, css: &str) {
+    pub(crate) fn click(&self, css: &str) {
         self.element(css, "POST", "click", &json!({}));
     }
 
     /// By the keyboard; `\u{e007}` is Enter.
-    fn fill(&self, css: &str, text: &str) {
+    pub(crate) fn fill(&self, css: &str, text: &str) {
         self.element(css, "POST", "value", &json!({ "text": text }));
     }
 
     /// Whether the way led there, which may take a moment.
-    fn is_at(&self, title: &str) {
+    pub(crate) fn is_at(&self, title: &str) {
         eventually(title, || self.title() == format!("{title} – Portcullis"));
     }
 

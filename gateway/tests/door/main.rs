@@ -29,6 +29,7 @@ mod nodes;
 mod old_systems;
 mod pages;
 mod passing;
+mod passkeys;
 mod patience;
 mod platform;
 mod postgres_outages;

@@ -16,7 +16,7 @@ const FORM: (&str, &str) = ("Content-Type", "application/x-www-form-urlencoded")
 
 /// Keeps cookies.
 #[derive(Default)]
-struct Visitor(RefCell<BTreeMap<String, String>>);
+pub(crate) struct Visitor(RefCell<BTreeMap<String, String>>);
 
 impl Visitor {
     fn send(&self, platform: &Platform, method: &str, path: &str, fields: &[(&str, &str)], body: &str) -> Answer {
@@ -38,16 +38,16 @@ impl Visitor {
         answer
     }
 
-    fn get(&self, platform: &Platform, path: &str) -> Answer {
+    pub(crate) fn get(&self, platform: &Platform, path: &str) -> Answer {
         self.send(platform, "GET", path, &[], "")
     }
 
     /// A form of one of our own pages.
-    fn post(&self, platform: &Platform, path: &str, body: &str) -> Answer {
+    pub(crate) fn post(&self, platform: &Platform, path: &str, body: &str) -> Answer {
         self.send(platform, "POST", path, &[HERE, FORM], body)
     }
 
-    fn signed_in(platform: &Platform, email: &str) -> Self {
+    pub(crate) fn signed_in(platform: &Platform, email: &str) -> Self {
         let visitor = Self::default();
         let answer = visitor.post(platform, "/account/sign-in", &credentials(email));
         assert_eq!((answer.status, answer.header("location")), (303, Some("/account/sessions")), "{answer:?}");
@@ -60,7 +60,7 @@ fn credentials(email: &str) -> String {
 }
 
 /// The value of a hidden field of the first form that has it.
-fn hidden(page: &Answer, name: &str) -> String {
+pub(crate) fn hidden(page: &Answer, name: &str) -> String {
     let field = format!("name=\"{name}\" value=\"");
     let at = page.body.find(&field).unwrap_or_else(|| panic!("no {name} in {page:?}")) + field.len();
     page.body[at..].split('"').next().unwrap().to_owned()
