@@ -61,6 +61,13 @@ impl Office {
         }
     }
 
+    /// What the forms of a page have to show that is sent with these cookies, if there is a new one among them.
+    pub(crate) fn csrf_given(&self, cookies: &HeaderMap) -> Option<String> {
+        let given = cookies.get_all(header::SET_COOKIE).iter().filter_map(|cookie| cookie.to_str().ok());
+        let mut ours = given.filter_map(|cookie| cookie.strip_prefix(self.cookie_names().csrf)?.strip_prefix('='));
+        ours.next().and_then(|rest| rest.split(';').next()).map(str::to_owned)
+    }
+
     /// Whoever logs in anew in a browser leaves the session behind that was there (OWASP ASVS 5.0 §7.2.4): the cookie is gone, and nobody
     /// else is to find it good. The login stands, whatever becomes of this.
     pub(crate) async fn leave_behind(&self, visitor: &Visitor) {

@@ -65,6 +65,9 @@ pub(crate) enum ApiError {
     MfaTokenRefused,
     #[error("the code is wrong, or was used before")]
     InvalidCode,
+    /// Why is in the trail.
+    #[error("the passkey is refused")]
+    PasskeyRefused,
     #[error("what should show that it is the owner is wrong")]
     WrongProof,
     /// Seconds within which the session would have to have begun.
@@ -149,6 +152,7 @@ impl ApiError {
             Self::MfaRequired(_) => (403, "mfa_required", "Second factor required"),
             Self::MfaTokenRefused => (401, "invalid_mfa_token", "Invalid token"),
             Self::InvalidCode => (401, "invalid_code", "Invalid code"),
+            Self::PasskeyRefused => (401, "invalid_passkey", "Passkey refused"),
             Self::WrongProof => (403, "wrong_proof", "Wrong password or code"),
             Self::NotFresh(_) => (401, "insufficient_user_authentication", "Authentication too old"),
             Self::SessionNeeded => (403, "session_required", "Session required"),
@@ -203,6 +207,7 @@ impl ApiError {
             }
             Self::MfaTokenRefused => "This is not, or no longer, good for this; log in again.",
             Self::InvalidCode => "The code is wrong, or was used before; wait for the next one.",
+            Self::PasskeyRefused => "The passkey was not accepted; begin again.",
             Self::WrongProof => "The password or code is wrong, or the code was used before.",
             Self::NotFresh(_) => "Show a password or code with this, or at POST /auth/reauthenticate first.",
             Self::SessionNeeded => "Only somebody who is logged in can do this; an API key cannot.",

@@ -11,7 +11,7 @@
 //!                                     ├─ attempt.rs  how often somebody has guessed
 //!                                     ├─ stuffing.rs  who guesses at everybody
 //!                                     ├─ trail.rs   what is written down of it
-//!                                     ├─ second_factor.rs, proof.rs  what is shown besides, and anew
+//!                                     ├─ second_factor.rs, passkey.rs, proof.rs  what is shown besides, and anew
 //!                                     ├─ oauth/      logging in at somebody else's
 //!                                     ├─ mail/       what people are told who are not there
 //!                                     ├─ issue.rs    token pairs
@@ -39,6 +39,7 @@ mod oauth;
 mod office;
 mod openapi;
 mod pages;
+mod passkey;
 mod proof;
 mod routes;
 mod second_factor;
@@ -102,6 +103,12 @@ fn described() -> (Router<Arc<Office>>, utoipa::openapi::OpenApi) {
         .routes(routes!(routes::list_factors::list_factors))
         .routes(routes!(routes::enrol_totp::enrol_totp))
         .routes(routes!(routes::confirm_totp::confirm_totp))
+        .routes(routes!(routes::enrol_passkey::enrol_passkey))
+        .routes(routes!(routes::confirm_passkey::confirm_passkey))
+        .routes(routes!(routes::ask_second_passkey::ask_second_passkey))
+        .routes(routes!(routes::ask_passkey::ask_passkey))
+        .routes(routes!(routes::passkey_login::passkey_login))
+        .routes(routes!(routes::ask_own_passkey::ask_own_passkey))
         .routes(routes!(routes::renew_recovery_codes::renew_recovery_codes))
         .routes(routes!(routes::remove_factor::remove_factor))
         .routes(routes!(routes::reauthenticate::reauthenticate))

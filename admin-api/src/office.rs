@@ -18,6 +18,7 @@ use crate::{
     metrics::OfficeMetrics,
     oauth::{NoProviders, Providers},
     pages::PageSettings,
+    passkey::Passkeys,
     stuffing::Stuffing,
 };
 
@@ -161,6 +162,7 @@ pub struct Office {
     pub(crate) mail: Mail,
     pub(crate) turns: Turns,
     pub(crate) stuffing: Stuffing,
+    pub(crate) passkeys: Passkeys,
     pub(crate) access_rules: TokenRules,
     pub(crate) assertion_rules: TokenRules,
     clock: Clock,
@@ -187,6 +189,7 @@ impl Office {
             mail: Mail::new(settings.mail.clone(), seal)?,
             turns: Turns::new(),
             stuffing: Stuffing::new(),
+            passkeys: Passkeys::new(&settings.mail.public_url, &settings.mail.product),
             clock: Clock::system(),
             store,
             audit,

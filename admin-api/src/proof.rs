@@ -6,13 +6,19 @@
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use identity::{Assurance, Email, SecretText, SessionId, Verdict};
+use identity::{Assurance, Email, OneTimePurpose, SecretText, SessionId, Verdict};
 use serde::Deserialize;
 use store::{Account, FactorProof};
 use utoipa::ToSchema;
 
 use crate::{
-    attempt::Attempt, caller::Caller, error::ApiError, form::Form, office::Office, second_factor::ShownFactor,
+    attempt::Attempt,
+    caller::Caller,
+    error::ApiError,
+    form::Form,
+    office::Office,
+    passkey::{NoProof, ShownPasskey},
+    second_factor::ShownFactor,
     visitor::Visitor,
 };
 
@@ -20,7 +26,7 @@ use crate::{
 const FRESH: Duration = Duration::from_mins(5);
 
 /// What shows that it is the owner: one of these.
-#[derive(Deserialize, ToSchema)]
+#[derive(Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Proof {
     /// The account's password.
@@ -32,13 +38,19 @@ pub(crate) struct Proof {
     /// One of the recovery codes; it serves once.
     #[schema(value_type = Option<String>, format = Password)]
     pub(crate) recovery_code: Option<SecretText>,
+    /// What a passkey has answered to `POST /auth/reauthenticate/passkey`.
+    pub(crate) passkey: Option<ShownPasskey>,
 }
 
 /// What is shown.
 pub(crate) enum Shown<'a> {
     Password(&'a SecretText),
     Factor(ShownFactor<'a>),
+    /// In this session.
+    Passkey(&'a ShownPasskey, Option<SessionId>),
 }
+
+const ONE_OF_THEM: &str = "must hold one of password, code, recovery_code and passkey";
 
 /// Somebody who has shown it.
 pub(crate) struct Proved {
@@ -51,20 +63,24 @@ pub(crate) struct Proved {
 // === impl Proof ===
 
 impl Proof {
-    fn shown(&self) -> Result<Option<Shown<'_>>, ApiError> {
-        match (&self.password, &self.code, &self.recovery_code) {
-            (None, None, None) => Ok(None),
-            (Some(password), None, None) => Ok(Some(Shown::Password(password))),
-            (None, Some(code), None) => Ok(Some(Shown::Factor(ShownFactor::Code(code.expose())))),
-            (None, None, Some(code)) => Ok(Some(Shown::Factor(ShownFactor::Recovery(code.expose())))),
-            _ => Err(ApiError::one_field("", "must hold one of password, code and recovery_code")),
+    fn shown(&self, session: Option<SessionId>) -> Result<Option<Shown<'_>>, ApiError> {
+        let shown = [
+            self.password.as_ref().map(Shown::Password),
+            self.code.as_ref().map(|code| Shown::Factor(ShownFactor::Code(code.expose()))),
+            self.recovery_code.as_ref().map(|code| Shown::Factor(ShownFactor::Recovery(code.expose()))),
+            self.passkey.as_ref().map(|passkey| Shown::Passkey(passkey, session)),
+        ];
+        let mut shown = shown.into_iter().flatten();
+        match (shown.next(), shown.next()) {
+            (one, None) => Ok(one),
+            _ => Err(ApiError::one_field("", ONE_OF_THEM)),
         }
     }
 
     /// What is shown has to be right; if nothing is, the session has to be fresh.
     pub(crate) async fn by(&self, caller: &Caller, visitor: &Visitor, office: &Office) -> Result<Proved, ApiError> {
         let session = session_of(caller)?;
-        let shown = self.shown()?;
+        let shown = self.shown(Some(session))?;
         let known = office.store.authentication(session).await?;
         let (at, amr) = known.unwrap_or_default();
         let account = office.store.account(caller.0.account).await?.ok_or(ApiError::CallerGone)?;
@@ -86,8 +102,8 @@ impl Proof {
 
     /// What is shown has to be right.
     pub(crate) async fn anew(&self, caller: &Caller, visitor: &Visitor, office: &Office) -> Result<Proved, ApiError> {
-        if self.shown()?.is_none() {
-            return Err(ApiError::one_field("", "must hold one of password, code and recovery_code"));
+        if self.shown(None)?.is_none() {
+            return Err(ApiError::one_field("", ONE_OF_THEM));
         }
         self.by(caller, visitor, office).await
     }
@@ -112,6 +128,7 @@ pub(crate) async fn check(
             (office.hashing.verify(&password, Some(hash)).await? != Verdict::Mismatch, "pwd")
         }
         Shown::Factor(shown) => (use_factor(office, account, shown).await?, "otp"),
+        Shown::Passkey(shown, session) => (use_passkey(office, account, session, shown).await?, "hwk"),
     };
     if !is_right {
         attempt.failed(office).await?;
@@ -125,11 +142,28 @@ pub(crate) async fn check(
 }
 
 async fn use_factor(office: &Office, account: &Account, shown: ShownFactor<'_>) -> Result<bool, ApiError> {
-    let proof: Option<FactorProof> = office.proof_of(account.id, shown).await?;
+    let proof: Option<FactorProof> = office.proof_of(account.id, shown, None).await?;
     match proof {
         Some(proof) => Ok(office.store.use_factor(account.id, &proof, office.now()).await?),
         None => Ok(false),
     }
+}
+
+async fn use_passkey(
+    office: &Office,
+    account: &Account,
+    session: Option<SessionId>,
+    shown: &ShownPasskey,
+) -> Result<bool, ApiError> {
+    let asked = office.take_asked(OneTimePurpose::PasskeyProof, session, &shown.challenge).await?;
+    let asked = asked.filter(|(of, _)| *of == Some(account.id)).map(|(_, state)| state);
+    let no_proof = match office.passkey_proof(asked, &shown.credential, Some(account.id)).await? {
+        Ok((_, proof)) if office.store.use_factor(account.id, &proof, office.now()).await? => return Ok(true),
+        Ok(_) => NoProof::Counter,
+        Err(no_proof) => no_proof,
+    };
+    no_proof.told();
+    Ok(false)
 }
 
 /// The session that a caller is in.
@@ -137,14 +171,14 @@ pub(crate) fn session_of(caller: &Caller) -> Result<SessionId, ApiError> {
     caller.0.grant.session().ok_or(ApiError::SessionNeeded)
 }
 
-/// The methods of a session and one more: what has been shown in it adds up, and with a code it is two factors.
+/// The methods of a session and one more: what has been shown in it adds up, and with a code it is two factors. A passkey alone is two.
 pub(crate) fn with_method(amr: &str, method: &str) -> String {
     let mut methods: Vec<&str> = amr.split(' ').filter(|word| !word.is_empty() && *word != "mfa").collect();
     let was_two = amr.split(' ').any(|word| word == "mfa");
     if !methods.contains(&method) {
         methods.push(method);
     }
-    if was_two || (methods.contains(&"otp") && methods.len() > 1) {
+    if was_two || methods.contains(&"hwk") || (methods.contains(&"otp") && methods.len() > 1) {
         methods.push("mfa");
     }
     methods.join(" ")
@@ -165,6 +199,8 @@ mod tests {
             ("email", "otp", "email otp mfa"),
             ("pwd otp mfa", "pwd", "pwd otp mfa"),
             ("hwk mfa", "pwd", "hwk pwd mfa"),
+            ("pwd", "hwk", "pwd hwk mfa"),
+            ("", "hwk", "hwk mfa"),
         ] {
             assert_eq!(with_method(before, method), after, "{before} {method}");
         }

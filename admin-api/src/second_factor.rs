@@ -6,16 +6,27 @@
 
 use std::time::Duration;
 
+use axum::http::HeaderMap;
 use chrono::{DateTime, Utc};
-use identity::{AccountId, FactorId, OneTimePurpose, OneTimeToken, RecoveryCode, SecretDigest, SecretText, TotpSecret};
-use serde::{Deserialize, Serialize};
-use store::{Account, ChallengeSeed, FactorKind, FactorProof, FactorRecord};
+use identity::{
+    AccountId, Email, FactorId, OneTimePurpose, OneTimeToken, RecoveryCode, SecretDigest, SecretText, TotpSecret,
+};
+use serde::{Deserialize, Serialize, de::IgnoredAny};
+use serde_json::Value;
+use store::{Account, ChallengeSeed, Confirmation, FactorKind, FactorProof, FactorRecord, NewPasskey};
 use uuid::Uuid;
 
-use crate::{error::ApiError, office::Office};
+use crate::{
+    caller::Caller,
+    error::ApiError,
+    mail::Letter,
+    office::Office,
+    passkey::NoProof,
+    proof::{session_of, with_method},
+};
 
 /// How long somebody may look for their authenticator.
-const PATIENCE: Duration = Duration::from_mins(5);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(5);
 /// Codes that may be shown with one token.
 pub(crate) const MOST_ATTEMPTS: i64 = 5;
 /// Recovery codes made at once.
@@ -23,7 +34,7 @@ const CODES: usize = 10;
 
 /// The tables that something sealed stands in.
 const FACTORS: &str = "factors";
-const TOKENS: &str = "one_time_tokens";
+pub(crate) const TOKENS: &str = "one_time_tokens";
 
 /// By what somebody has been known before the second factor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,7 +60,7 @@ pub(crate) struct Challenge {
 pub(crate) struct MfaRequired<'a> {
     /// Show it to `POST /auth/mfa/verify` with a code.
     mfa_token: &'a str,
-    /// What may be shown with it: `totp`, `recovery_code`.
+    /// What may be shown with it: `totp`, `passkey`, `recovery_code`.
     methods: &'a [&'static str],
     /// Seconds until it is over.
     expires_in: u64,
@@ -95,6 +106,10 @@ impl First {
 // === impl Challenge ===
 
 impl Challenge {
+    pub(crate) fn takes_passkeys(&self) -> bool {
+        self.methods.contains(&FactorKind::Passkey.word())
+    }
+
     pub(crate) const fn token(&self) -> &SecretText {
         &self.token
     }
@@ -143,7 +158,11 @@ impl Office {
     /// By what the holder of a token has been known so far.
     pub(crate) fn first_of(&self, token: Uuid, sealed: Option<&[u8]>) -> Result<First, ApiError> {
         let word = sealed.and_then(|sealed| self.open_in(TOKENS, token, sealed));
-        let first = word.and_then(|word| serde_json::from_slice(&word).ok());
+        let first = word.and_then(|word| {
+            // Whoever was asked for a passkey has what was asked beside it.
+            let beside = || serde_json::from_slice(&word).ok().map(|(first, _): (First, IgnoredAny)| first);
+            serde_json::from_slice(&word).ok().or_else(beside)
+        });
         first.ok_or_else(|| ApiError::Internal("what a token stands for cannot be read".to_owned()))
     }
 
@@ -157,13 +176,47 @@ impl Office {
         secret.ok_or_else(|| ApiError::Internal(format!("the second factor {} cannot be read", factor.id())))
     }
 
-    /// The factor that a code or a recovery code is of, as far as can be told before it is used.
+    /// Lets a factor count from now on, whose owner is told by mail. Gives the recovery codes to be shown, none if there are some already.
+    pub(crate) async fn confirm_factor(
+        &self,
+        caller: &Caller,
+        confirmed: Confirmed<'_>,
+    ) -> Result<(HeaderMap, Vec<String>), ApiError> {
+        let (account, session, now) = (confirmed.account, session_of(caller)?, self.now());
+        let email = Email::parse(&account.email).map_err(|error| ApiError::Internal(error.to_string()))?;
+        let (_, amr) = self.store.authentication(session).await?.unwrap_or_default();
+        let (shown, digests) = fresh_recovery_codes(account.id);
+        let confirmation = Confirmation {
+            factor: confirmed.factor,
+            account: account.id,
+            step: confirmed.step,
+            passkey: confirmed.passkey,
+            recovery: &digests,
+            session: (session, &with_method(&amr, confirmed.method)),
+            notice: &self.notice(Letter::FactorAdded, account, email.normalised()),
+            now,
+        };
+        let kept = self.store.confirm_factor(confirmation).await?;
+        self.has_posted();
+        // Whoever has a copy of the cookie is not to be raised with its owner.
+        let cookies = self.another_cookie(caller.0.grant).await?;
+        Ok((cookies, if kept { shown } else { Vec::new() }))
+    }
+
+    /// The factor that a code, a recovery code or a passkey is of, as far as can be told before it is used. `token`: the one of a login, with
+    /// what is sealed of it.
     pub(crate) async fn proof_of(
         &self,
         account: AccountId,
         shown: ShownFactor<'_>,
+        token: Option<(Uuid, &[u8])>,
     ) -> Result<Option<FactorProof>, ApiError> {
         let code = match shown {
+            ShownFactor::Passkey(credential) => {
+                let asked = token.and_then(|(id, sealed)| self.asked_beside(id, Some(sealed)));
+                let proof = self.passkey_proof(asked, credential, Some(account)).await?;
+                return Ok(proof.map(|(_, proof)| proof).map_err(NoProof::told).ok());
+            }
             ShownFactor::Recovery(text) => {
                 let code = RecoveryCode::parse(text).ok();
                 return Ok(code.map(|code| FactorProof::Recovery(code.digest_for(account))));
@@ -187,6 +240,46 @@ pub(crate) enum ShownFactor<'a> {
     Code(&'a str),
     /// What was written down.
     Recovery(&'a str),
+    /// What a passkey has signed.
+    Passkey(&'a Value),
+}
+
+// === impl ShownFactor ===
+
+impl ShownFactor<'_> {
+    /// In a word of RFC 8176.
+    pub(crate) const fn method(self) -> &'static str {
+        match self {
+            Self::Code(_) | Self::Recovery(_) => "otp",
+            Self::Passkey(_) => "hwk",
+        }
+    }
+
+    /// What is said when it is wrong.
+    pub(crate) const fn refused(self) -> ApiError {
+        match self {
+            Self::Code(_) | Self::Recovery(_) => ApiError::InvalidCode,
+            Self::Passkey(_) => ApiError::PasskeyRefused,
+        }
+    }
+
+    /// What is said when it was right and cannot be used.
+    pub(crate) fn used(self) -> ApiError {
+        match self {
+            Self::Code(_) | Self::Recovery(_) => ApiError::InvalidCode,
+            Self::Passkey(_) => NoProof::Counter.told(),
+        }
+    }
+}
+
+/// A factor whose owner has shown that they can use it.
+pub(crate) struct Confirmed<'a> {
+    pub(crate) account: &'a Account,
+    pub(crate) factor: FactorId,
+    pub(crate) step: i64,
+    pub(crate) passkey: Option<NewPasskey<'a>>,
+    /// In a word of RFC 8176.
+    pub(crate) method: &'static str,
 }
 
 /// Recovery codes to be shown this once, and what is kept of them.

@@ -20,8 +20,8 @@ use crate::{answer::REQUEST_ID, error::ApiError, office::Office, pages, visitor:
 
 /// Reads by their method alone: what a browser is sent back to from somebody else's.
 const CHANGING: &str = "oauth_callback";
-/// Asked by machines all day, and proves nothing about a person.
-const UNWRITTEN: &str = "validate";
+/// Asked by machines all day, or only a question to an authenticator, whose answer is written down: they prove nothing about a person.
+const UNWRITTEN: [&str; 4] = ["validate", "ask_passkey", "ask_second_passkey", "ask_own_passkey"];
 
 tokio::task_local! {
     static NOTED: RefCell<Noted>;
@@ -81,8 +81,8 @@ impl Trail {
     fn operation(&self, request: &Request) -> Option<&str> {
         let path = request.extensions().get::<MatchedPath>()?;
         let operation = self.operations.get(&(request.method().clone(), path.as_str().to_owned()))?;
-        ((request.method() != Method::GET || operation == CHANGING) && operation != UNWRITTEN)
-            .then_some(operation.as_str())
+        let is_written = request.method() != Method::GET || operation == CHANGING;
+        (is_written && !UNWRITTEN.contains(&operation.as_str())).then_some(operation.as_str())
     }
 }
 

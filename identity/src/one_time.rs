@@ -57,13 +57,17 @@ pub enum OneTimePurpose {
     OauthState,
     /// To link what somebody else has said to an account, once its owner has agreed.
     LinkIdentity,
+    /// To log in by a passkey: what it has to sign.
+    PasskeyLogin,
+    /// To show a passkey within a session: what it has to sign.
+    PasskeyProof,
 }
 
 // === impl OneTimePurpose ===
 
 impl OneTimePurpose {
     /// Every purpose.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
         Self::VerifyEmail,
         Self::Register,
         Self::ResetPassword,
@@ -73,6 +77,8 @@ impl OneTimePurpose {
         Self::Invite,
         Self::OauthState,
         Self::LinkIdentity,
+        Self::PasskeyLogin,
+        Self::PasskeyProof,
     ];
 
     /// As it is stored.
@@ -88,6 +94,8 @@ impl OneTimePurpose {
             Self::Invite => "invite",
             Self::OauthState => "oauth_state",
             Self::LinkIdentity => "link_identity",
+            Self::PasskeyLogin => "passkey_login",
+            Self::PasskeyProof => "passkey_proof",
         }
     }
 }

@@ -132,14 +132,25 @@ fn the_table_of_the_shipped_policy_says_who_may_call_what() {
     auth-reset-password          POST               /auth/reset-password                 yes       yes        yes         yes        yes         yes
                                                     /api/auth/reset-password
                                                     /api/v2/auth/reset-password
+    auth-passkey                 POST               /auth/passkey/options                yes       yes        yes         yes        yes         yes
+                                                    /auth/passkey/login
+                                                    /api/auth/passkey/options
+                                                    /api/auth/passkey/login
+                                                    /api/v2/auth/passkey/options
+                                                    /api/v2/auth/passkey/login
     auth-mfa-verify              POST               /auth/mfa/verify                     yes       yes        yes         yes        yes         yes
+                                                    /auth/mfa/passkeys/options
                                                     /api/auth/mfa/verify
+                                                    /api/auth/mfa/passkeys/options
                                                     /api/v2/auth/mfa/verify
+                                                    /api/v2/auth/mfa/passkeys/options
     auth-mfa                     GET, POST, DELETE  /auth/mfa/*                          401       yes        yes         yes        yes         yes
                                                     /api/auth/mfa/*
                                                     /api/v2/auth/mfa/*
     auth-reauthenticate          POST               /auth/reauthenticate                 401       yes        yes         yes        yes         yes
+                                                    /auth/reauthenticate/passkey
                                                     /api/auth/reauthenticate
+                                                    /api/auth/reauthenticate/passkey
                                                     /api/v2/auth/reauthenticate
     auth-change-email            POST               /auth/change-email                   401       yes        yes         yes        yes         yes
                                                     /api/auth/change-email
@@ -158,6 +169,7 @@ fn the_table_of_the_shipped_policy_says_who_may_call_what() {
     auth-identity                DELETE             /auth/identities/{id}                401       yes        yes         yes        yes         yes
                                                     /api/auth/identities/{id}
                                                     /api/v2/auth/identities/{id}
+                                                    /api/v2/auth/reauthenticate/passkey
     auth-sessions                GET, DELETE        /auth/sessions                       401       yes        yes         yes        yes         yes
                                                     /api/auth/sessions
                                                     /api/v2/auth/sessions
@@ -174,6 +186,7 @@ fn the_table_of_the_shipped_policy_says_who_may_call_what() {
                                                     /api/auth/api-keys/{id}/rotate
                                                     /api/v2/auth/api-keys/{id}/rotate
     account-forms                GET, HEAD          /account/style.css                   yes       yes        yes         yes        yes         yes
+                                                    /account/passkeys.js
                                                     /account/sign-in
                                                     /account/sign-up
                                                     /account/check-mail
@@ -185,6 +198,8 @@ fn the_table_of_the_shipped_policy_says_who_may_call_what() {
                                                     /account/accept-invite
     account-forms-sent           POST               /account/sign-in                     yes       yes        yes         yes        yes         yes
                                                     /account/sign-in/code
+                                                    /account/sign-in/passkey
+                                                    /account/sign-in/second-passkey
                                                     /account/sign-up
                                                     /account/reset-password
                                                     /account/verify-email
@@ -204,6 +219,7 @@ fn the_table_of_the_shipped_policy_says_who_may_call_what() {
                                                     /account/identities/{id}/unlink
                                                     /account/sign-out
                                                     /account/email
+                                                    /account/security/*
     admin                        any                /admin/*                             401       yes        yes         403        403         403
     health                       GET, HEAD          /health                              yes       yes        yes         yes        yes         yes
     docs                         GET, HEAD          /docs/*                              yes       yes        yes         yes        yes         yes
@@ -263,14 +279,25 @@ fn the_table_of_the_shipped_policy_says_who_may_call_what() {
     auth-reset-password          POST               /auth/reset-password                 yes
                                                     /api/auth/reset-password
                                                     /api/v2/auth/reset-password
+    auth-passkey                 POST               /auth/passkey/options                yes
+                                                    /auth/passkey/login
+                                                    /api/auth/passkey/options
+                                                    /api/auth/passkey/login
+                                                    /api/v2/auth/passkey/options
+                                                    /api/v2/auth/passkey/login
     auth-mfa-verify              POST               /auth/mfa/verify                     yes
+                                                    /auth/mfa/passkeys/options
                                                     /api/auth/mfa/verify
+                                                    /api/auth/mfa/passkeys/options
                                                     /api/v2/auth/mfa/verify
+                                                    /api/v2/auth/mfa/passkeys/options
     auth-mfa                     GET, POST, DELETE  /auth/mfa/*                          yes
                                                     /api/auth/mfa/*
                                                     /api/v2/auth/mfa/*
     auth-reauthenticate          POST               /auth/reauthenticate                 yes
+                                                    /auth/reauthenticate/passkey
                                                     /api/auth/reauthenticate
+                                                    /api/auth/reauthenticate/passkey
                                                     /api/v2/auth/reauthenticate
     auth-change-email            POST               /auth/change-email                   yes
                                                     /api/auth/change-email
@@ -289,6 +316,7 @@ fn the_table_of_the_shipped_policy_says_who_may_call_what() {
     auth-identity                DELETE             /auth/identities/{id}                yes
                                                     /api/auth/identities/{id}
                                                     /api/v2/auth/identities/{id}
+                                                    /api/v2/auth/reauthenticate/passkey
     auth-sessions                GET, DELETE        /auth/sessions                       yes
                                                     /api/auth/sessions
                                                     /api/v2/auth/sessions
@@ -305,6 +333,7 @@ fn the_table_of_the_shipped_policy_says_who_may_call_what() {
                                                     /api/auth/api-keys/{id}/rotate
                                                     /api/v2/auth/api-keys/{id}/rotate
     account-forms                GET, HEAD          /account/style.css                   yes
+                                                    /account/passkeys.js
                                                     /account/sign-in
                                                     /account/sign-up
                                                     /account/check-mail
@@ -316,6 +345,8 @@ fn the_table_of_the_shipped_policy_says_who_may_call_what() {
                                                     /account/accept-invite
     account-forms-sent           POST               /account/sign-in                     yes
                                                     /account/sign-in/code
+                                                    /account/sign-in/passkey
+                                                    /account/sign-in/second-passkey
                                                     /account/sign-up
                                                     /account/reset-password
                                                     /account/verify-email
@@ -335,6 +366,7 @@ fn the_table_of_the_shipped_policy_says_who_may_call_what() {
                                                     /account/identities/{id}/unlink
                                                     /account/sign-out
                                                     /account/email
+                                                    /account/security/*
     admin                        any                /admin/*                             403
     health                       GET, HEAD          /health                              yes
     docs                         GET, HEAD          /docs/*                              yes

@@ -8,22 +8,16 @@ use identity::{AccountId, FactorId, SecretDigest, SessionId};
 use sqlx::FromRow;
 use uuid::Uuid;
 
+mod kind;
+
+pub use self::kind::FactorKind;
 use crate::{
-    NewMail, Store, StoreError, Subject,
+    NewMail, NewPasskey, Store, StoreError, Subject,
     db::{Tx, on, on_tx, stored},
 };
 
 /// Factors that an account may have.
 const MOST: i64 = 10;
-
-/// What a factor is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FactorKind {
-    /// An authenticator that shows codes.
-    Totp,
-    /// A key pair that an authenticator holds.
-    Passkey,
-}
 
 /// A factor to be added.
 pub struct NewFactor<'a> {
@@ -68,6 +62,13 @@ pub enum FactorProof {
         /// When.
         step: i64,
     },
+    /// A signature of a passkey.
+    Passkey {
+        /// Which.
+        factor: FactorId,
+        /// How many it says it has made; 0 from one that does not count.
+        count: i64,
+    },
     /// A recovery code.
     Recovery(SecretDigest),
 }
@@ -78,8 +79,10 @@ pub struct Confirmation<'a> {
     pub factor: FactorId,
     /// Whose.
     pub account: AccountId,
-    /// The step of the code.
+    /// The step of the code, or the count of signatures.
     pub step: i64,
+    /// What is known of it only now, if it is a passkey.
+    pub passkey: Option<NewPasskey<'a>>,
     /// Digests of recovery codes, kept if the account has none that can be used.
     pub recovery: &'a [SecretDigest],
     /// The session in which it was shown, and by which methods its owner is known in it now.
@@ -145,9 +148,10 @@ impl Store {
     /// Makes a factor one that counts, and with it a session one that has shown it. Says whether the recovery codes were kept;
     /// [`StoreError::NotFound`] if there is nothing to confirm.
     pub async fn confirm_factor(&self, confirmation: Confirmation<'_>) -> Result<bool, StoreError> {
-        const Q: &str = "UPDATE factors SET confirmed_at = $4, last_used_at = $4, counter = $3 \
+        const Q: &str = "UPDATE factors SET confirmed_at = $4, last_used_at = $4, counter = $3, credential = $5, \
+                         sealed = COALESCE($6, sealed), name = COALESCE($7, name) \
                          WHERE id = $1 AND account_id = $2 AND confirmed_at IS NULL";
-        let Confirmation { factor, account, step, recovery, session, notice, now } = confirmation;
+        let Confirmation { factor, account, step, passkey, recovery, session, notice, now } = confirmation;
         self.bounded(async {
             let mut tx = self.begin().await?;
             // The account is held: of two who confirm at once, the second finds the codes of the first.
@@ -157,6 +161,9 @@ impl Store {
                 .bind(account.uuid())
                 .bind(step)
                 .bind(stored(now))
+                .bind(passkey.map(|passkey| passkey.credential))
+                .bind(passkey.map(|passkey| passkey.sealed))
+                .bind(passkey.and_then(|passkey| passkey.name))
                 .execute(c)
                 .await
                 .map(|done| done.rows_affected()))?;
@@ -327,6 +334,7 @@ impl Tx {
                 .execute(c)
                 .await
                 .map(|done| done.rows_affected())),
+            FactorProof::Passkey { factor, count } => return self.use_passkey(account, *factor, *count, now).await,
             FactorProof::Recovery(digest) => on_tx!(self, |c| sqlx::query(RECOVERY)
                 .bind(account.uuid())
                 .bind(digest.as_bytes().as_slice())
@@ -371,30 +379,5 @@ impl FactorRecord {
     #[must_use]
     pub fn id(&self) -> FactorId {
         FactorId::new(self.id)
-    }
-}
-
-// === impl FactorKind ===
-
-impl FactorKind {
-    /// As it is stored and shown.
-    #[must_use]
-    pub const fn word(self) -> &'static str {
-        match self {
-            Self::Totp => "totp",
-            Self::Passkey => "passkey",
-        }
-    }
-}
-
-impl TryFrom<String> for FactorKind {
-    type Error = StoreError;
-
-    fn try_from(word: String) -> Result<Self, StoreError> {
-        match word.as_str() {
-            "totp" => Ok(Self::Totp),
-            "passkey" => Ok(Self::Passkey),
-            _ => Err(StoreError::Corrupt(format!("a second factor has the kind {word}"))),
-        }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! [`Store`] is the way in. Each query is one text that serves both engines (`db`); each file holds the questions about one
 //! kind of record: `accounts`, `sessions`, `keys`, `signing`, `outbox`,
-//! `one_time`, `factors`, `challenges`, `external`, `identities`, `lockout`, `audit`. Every write that matters to the door appends to the
+//! `one_time`, `factors`, `passkeys`, `challenges`, `external`, `identities`, `lockout`, `audit`. Every write that matters to the door appends to the
 //! change feed (`feed`) in its own transaction. `grants` are the door's look-ups, one query each; `retention`
 //! deletes what is over, `backup` saves and restores everything. [`Keyring`] opens the
 //! signing keys.
@@ -32,6 +32,7 @@ mod migrate;
 mod one_time;
 mod outbox;
 mod paging;
+mod passkeys;
 mod passwords;
 mod retention;
 mod sessions;
@@ -57,5 +58,6 @@ pub use migrate::MigrationStatus;
 pub use one_time::{Confirmed, LinkLogin, NewOneTime, OneTime, ShownOneTime};
 pub use outbox::{DueMail, MailOutcome, NewMail};
 pub use paging::{Cursor, CursorError, Page};
+pub use passkeys::NewPasskey;
 pub use sessions::{NewSession, Origin, Proof, RefreshOutcome, RefreshTerms, SessionRecord, SessionSeed};
 pub use signing::{Purpose, ensure_keys, rotate};

@@ -1,6 +1,6 @@
 //! How a page leaves: what browsers may do with it, and the one template that every form is made of.
 //!
-//! Nothing on a page runs. The policy forbids scripts, so that no name that somebody gave a key and no mistake in a template can become one.
+//! Nothing on a page runs but the one file of ours that asks for passkeys, on the pages that do. The policy forbids other scripts, so that no name that somebody gave a key and no mistake in a template can become one.
 
 use askama::Template;
 use axum::{
@@ -15,6 +15,10 @@ use crate::{error::ApiError, office::Office, trail::Refused};
 /// Styles of this host, forms to this host, and nothing else; shown in no frame.
 const POLICY: HeaderValue = HeaderValue::from_static(
     "default-src 'none'; style-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
+);
+/// The same, and scripts of this host, which may ask this host.
+const SCRIPT_POLICY: HeaderValue = HeaderValue::from_static(
+    "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
 );
 /// An address that holds a token from a mail is nobody else's to read.
 const NO_REFERRER: HeaderValue = HeaderValue::from_static("no-referrer");
@@ -40,6 +44,19 @@ pub(super) struct FormPage<'a> {
     pub(super) links: Vec<(&'a str, &'a str)>,
     /// Where else somebody can sign in: an address, and what it is called.
     pub(super) elsewhere: Vec<(String, &'a str)>,
+    /// What may be done in its place.
+    pub(super) passkey: Option<PasskeyForm<'a>>,
+}
+
+/// A form that a script fills in with what an authenticator answers, and shows only where there can be one.
+pub(super) struct PasskeyForm<'a> {
+    /// Where the script asks what to ask the authenticator.
+    pub(super) ask: &'a str,
+    pub(super) action: &'a str,
+    pub(super) hidden: Vec<(&'a str, String)>,
+    pub(super) submit: &'a str,
+    /// Is one to be made, and not only used?
+    pub(super) makes: bool,
 }
 
 /// Something to be filled in.
@@ -125,6 +142,9 @@ impl<'a> FormPage<'a> {
         self.product = &office.mail.settings.product;
         let holds_token = self.hidden.iter().any(|(name, _)| *name == "token");
         let mut response = page(status, &self);
+        if self.passkey.is_some() {
+            allow_script(&mut response);
+        }
         if holds_token {
             response.headers_mut().insert(header::REFERRER_POLICY, NO_REFERRER);
         }
@@ -166,6 +186,11 @@ pub(super) fn page(status: StatusCode, template: &impl Template) -> Response {
         }
         Err(error) => ApiError::Internal(error.to_string()).into_response(),
     }
+}
+
+/// On a page that asks for passkeys.
+pub(super) fn allow_script(response: &mut Response) {
+    response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, SCRIPT_POLICY);
 }
 
 /// A page that says why nothing can be done.

@@ -5,21 +5,25 @@
 //!                                                                              └─ frame.rs, templates/pages: how it is shown
 //! ```
 //!
-//! Each page does what an endpoint does, by the endpoint's own function, and shows what has come of it. Nothing runs in the browser.
+//! Each page does what an endpoint does, by the endpoint's own function, and shows what has come of it. Nothing runs in the browser
+//! but what asks for passkeys (`script.rs`), and whatever else there is works without it.
 
 mod accent;
 mod confirm;
 mod email;
 mod frame;
-mod invite;
 mod identities;
+mod invite;
 mod keys;
 mod link;
 mod onward;
+mod passkey;
 mod password;
 mod posted;
 mod prove;
+mod script;
 mod second_factor;
+mod security;
 mod sessions;
 mod sign_in;
 mod sign_up;
@@ -49,9 +53,18 @@ pub struct PageSettings {
 }
 
 /// What is asked for by what a page sends, as the API's operations are named.
-pub(crate) const OPERATIONS: [(&str, &str); 18] = [
+pub(crate) const OPERATIONS: [(&str, &str); 27] = [
     ("/account/sign-in", "login"),
     ("/account/sign-in/code", "verify_factor"),
+    ("/account/sign-in/passkey", "passkey_login"),
+    ("/account/sign-in/second-passkey", "verify_factor"),
+    ("/account/security/confirm", "reauthenticate"),
+    ("/account/security/confirm-passkey", "reauthenticate"),
+    ("/account/security/totp", "enrol_totp"),
+    ("/account/security/totp/confirm", "confirm_totp"),
+    ("/account/security/passkeys", "confirm_passkey"),
+    ("/account/security/recovery-codes", "renew_recovery_codes"),
+    ("/account/security/{id}/remove", "remove_factor"),
     ("/account/sign-up", "register"),
     ("/account/forgot-password", "request_password_reset"),
     ("/account/reset-password", "reset_password"),
@@ -76,6 +89,10 @@ pub(crate) fn router() -> Router<Arc<Office>> {
         .route("/account/style.css", get(style::show))
         .route("/account/sign-in", get(sign_in::show).post(sign_in::post))
         .route("/account/sign-in/code", post(second_factor::post))
+        .route("/account/passkeys.js", get(script::show))
+        .route("/account/sign-in/passkey", post(passkey::sign_in))
+        .route("/account/sign-in/second-passkey", post(passkey::second_step))
+        .merge(security::router())
         .route("/account/sign-up", get(sign_up::show).post(sign_up::post))
         .route("/account/check-mail", get(sign_up::check_mail))
         .route("/account/forgot-password", get(password::show_forgot).post(password::post_forgot))

@@ -26,7 +26,7 @@ impl ProofForm {
             Some(code) if is_short(&code) => (Some(code), None),
             code => (None, code),
         };
-        Proof { password: given(self.password), code, recovery_code }
+        Proof { password: given(self.password), code, recovery_code, passkey: None }
     }
 }
 

@@ -96,6 +96,7 @@ impl Session {
         let method = record.method.map(|method| match method.as_str() {
             "magic_link" => "a link by mail".to_owned(),
             "provider" => "another provider".to_owned(),
+            "passkey" => "a passkey".to_owned(),
             _ => method,
         });
         Self {

@@ -12,6 +12,7 @@ use serde::Deserialize;
 
 use super::{
     frame::{self, Field, FormPage},
+    passkey,
     posted::{Meant, Posted},
     second_factor,
 };
@@ -56,7 +57,7 @@ pub(super) async fn show(State(office): State<Arc<Office>>, asked: Result<Query<
     let Query(asked) = asked.unwrap_or_default();
     let to_agree = asked.return_to.as_deref() == Some(LINK_PAGE);
     let notice = asked.notice.as_deref().and_then(words_of).or(to_agree.then_some(SIGN_IN_TO_LINK));
-    FormPage { notice, ..form("", asked.return_to.as_deref()) }
+    FormPage { notice, ..form(&office, "", asked.return_to.as_deref()) }
         .or_elsewhere(&office, asked.return_to.as_deref())
         .show(&office)
 }
@@ -74,7 +75,9 @@ pub(super) async fn post(
             frame::go(back.as_ref().map_or(HOME, ReturnTo::as_str), cookies)
         }
         Err(error) => second_factor::ask(&office, &error, return_to.as_deref()).unwrap_or_else(|| {
-            form(&login.email, return_to.as_deref()).or_elsewhere(&office, return_to.as_deref()).again(&office, &error)
+            form(&office, &login.email, return_to.as_deref())
+                .or_elsewhere(&office, return_to.as_deref())
+                .again(&office, &error)
         }),
     }
 }
@@ -101,7 +104,7 @@ fn words_of(notice: &str) -> Option<&'static str> {
     }
 }
 
-pub(super) fn form<'a>(email: &str, return_to: Option<&str>) -> FormPage<'a> {
+pub(super) fn form<'a>(office: &Office, email: &str, return_to: Option<&str>) -> FormPage<'a> {
     let back = return_to.and_then(ReturnTo::parse).map(|back| ("return_to", back.as_str().to_owned()));
     FormPage {
         title: "Sign in",
@@ -114,6 +117,7 @@ pub(super) fn form<'a>(email: &str, return_to: Option<&str>) -> FormPage<'a> {
             ("/account/forgot-password", "Choose a new password"),
             ("/account/magic-link", "Sign in with a link by mail"),
         ],
+        passkey: passkey::form(office, return_to),
         ..FormPage::default()
     }
 }

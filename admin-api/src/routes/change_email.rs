@@ -71,7 +71,7 @@ pub(crate) async fn ask(
     let mut form = Form::default();
     let email = form.parsed("new_email", Email::parse(&new_email));
     let email = form.finish(email)?;
-    let proved = Proof { password, code, recovery_code }.by(caller, visitor, office).await?;
+    let proved = Proof { password, code, recovery_code, passkey: None }.by(caller, visitor, office).await?;
     let account = proved.account;
     let present = Email::parse(&account.email).map_err(|error| ApiError::Internal(error.to_string()))?;
     let change =

@@ -6,18 +6,17 @@ use axum::{Json, extract::State, http::HeaderMap};
 use chrono::TimeDelta;
 use identity::{Email, SecretText};
 use serde::{Deserialize, Serialize};
-use store::{Confirmation, FactorKind, StoreError};
+use store::FactorKind;
 use utoipa::ToSchema;
 
 use crate::{
     attempt::Attempt,
     body::Body,
-    caller::{Allowed, ManageAccount},
+    caller::{Allowed, Caller, ManageAccount},
     error::ApiError,
-    mail::Letter,
     office::Office,
-    proof::{session_of, with_method},
-    second_factor::fresh_recovery_codes,
+    proof::session_of,
+    second_factor,
     visitor::Visitor,
 };
 
@@ -35,7 +34,7 @@ pub(crate) struct ConfirmTotp {
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Confirmed {
     /// To be written down: shown this once. Empty if the account has some already.
-    recovery_codes: Vec<String>,
+    pub(super) recovery_codes: Vec<String>,
 }
 
 /// Adds the authenticator. From now on a login asks for its code.
@@ -54,35 +53,34 @@ pub(crate) async fn confirm_totp(
     Ok(visitor): Result<Visitor, std::convert::Infallible>,
     Body(request): Body<ConfirmTotp>,
 ) -> Result<(HeaderMap, Json<Confirmed>), ApiError> {
-    let (id, session, now) = (caller.0.account, session_of(&caller)?, office.now());
+    let (cookies, recovery_codes) = confirm(&office, &caller, &visitor, &request.code).await?;
+    Ok((cookies, Json(Confirmed { recovery_codes })))
+}
+
+/// Confirms, for programs and for the page alike.
+pub(crate) async fn confirm(
+    office: &Office,
+    caller: &Caller,
+    visitor: &Visitor,
+    code: &SecretText,
+) -> Result<(HeaderMap, Vec<String>), ApiError> {
+    let (id, now) = (caller.0.account, office.now());
+    session_of(caller)?;
     let pending = office.store.pending_factor(id, FactorKind::Totp, now - TimeDelta::hours(1)).await?;
     let pending = pending.ok_or(NOTHING_BEGUN)?;
     let account = office.store.account(id).await?.ok_or(ApiError::CallerGone)?;
     let email = Email::parse(&account.email).map_err(|error| ApiError::Internal(error.to_string()))?;
     // The secret may have been shown to another session than this one, which then guesses.
-    let attempt = Attempt::begin(&office, &visitor, &email).await?;
-    let Some(step) = office.open_totp(&pending)?.step_of(request.code.expose().trim(), now) else {
-        attempt.failed(&office).await?;
+    let attempt = Attempt::begin(office, visitor, &email).await?;
+    let Some(step) = office.open_totp(&pending)?.step_of(code.expose().trim(), now) else {
+        attempt.failed(office).await?;
         return Err(ApiError::WrongProof);
     };
     drop(attempt);
-    let (_, amr) = office.store.authentication(session).await?.unwrap_or_default();
-    let (shown, digests) = fresh_recovery_codes(id);
-    let confirmation = Confirmation {
-        factor: pending.id(),
-        account: id,
-        step,
-        recovery: &digests,
-        session: (session, &with_method(&amr, "otp")),
-        notice: &office.notice(Letter::FactorAdded, &account, email.normalised()),
-        now,
-    };
-    let kept = match office.store.confirm_factor(confirmation).await {
-        Err(StoreError::NotFound) => return Err(NOTHING_BEGUN),
-        kept => kept?,
-    };
-    office.has_posted();
-    // Whoever has a copy of the cookie is not to be raised with its owner.
-    let cookies = office.another_cookie(caller.0.grant).await?;
-    Ok((cookies, Json(Confirmed { recovery_codes: if kept { shown } else { Vec::new() } })))
+    let confirmed =
+        second_factor::Confirmed { account: &account, factor: pending.id(), step, passkey: None, method: "otp" };
+    match office.confirm_factor(caller, confirmed).await {
+        Err(ApiError::NotFound(_)) => Err(NOTHING_BEGUN),
+        done => done,
+    }
 }

@@ -11,15 +11,16 @@ use uuid::Uuid;
 
 use crate::{
     body::BodyOrNothing,
-    caller::{Allowed, ManageAccount},
+    caller::{Allowed, Caller, ManageAccount},
     error::ApiError,
     form::Form,
     office::Office,
+    passkey::ShownPasskey,
     proof::Proof,
     visitor::Visitor,
 };
 
-/// An authenticator to be added. Unless the session has begun within five minutes, `password`, `code` or `recovery_code` shows that it
+/// An authenticator to be added. Unless the session has begun within five minutes, `password`, `code`, `recovery_code` or `passkey` shows that it
 /// is the owner who adds it.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -32,6 +33,7 @@ pub(crate) struct EnrolTotp {
     code: Option<SecretText>,
     #[schema(value_type = Option<String>, format = Password)]
     recovery_code: Option<SecretText>,
+    passkey: Option<ShownPasskey>,
 }
 
 /// What the authenticator is told. Shown this once.
@@ -39,9 +41,9 @@ pub(crate) struct EnrolTotp {
 pub(crate) struct TotpEnrolment {
     id: Uuid,
     /// Base32, to be typed.
-    secret: String,
+    pub(crate) secret: String,
     /// The same for a QR code.
-    otpauth_uri: String,
+    pub(crate) otpauth_uri: String,
 }
 
 /// Begins to add an authenticator.
@@ -61,11 +63,27 @@ pub(crate) async fn enrol_totp(
     Ok(visitor): Result<Visitor, std::convert::Infallible>,
     BodyOrNothing(request): BodyOrNothing<EnrolTotp>,
 ) -> Result<(StatusCode, Json<TotpEnrolment>), ApiError> {
+    let proof = Proof {
+        password: request.password,
+        code: request.code,
+        recovery_code: request.recovery_code,
+        passkey: request.passkey,
+    };
+    Ok((StatusCode::CREATED, Json(begin(&office, &caller, &visitor, request.name.as_deref(), &proof).await?)))
+}
+
+/// Begins, for programs and for the page alike.
+pub(crate) async fn begin(
+    office: &Office,
+    caller: &Caller,
+    visitor: &Visitor,
+    name: Option<&str>,
+    proof: &Proof,
+) -> Result<TotpEnrolment, ApiError> {
     let mut form = Form::default();
-    let name = request.name.as_deref().and_then(|name| form.name("name", name));
+    let name = name.and_then(|name| form.name("name", name));
     form.finish(Some(()))?;
-    let proof = Proof { password: request.password, code: request.code, recovery_code: request.recovery_code };
-    let proved = proof.by(&caller, &visitor, &office).await?;
+    let proved = proof.by(caller, visitor, office).await?;
     let (id, secret) = (FactorId::new(Uuid::now_v7()), TotpSecret::generate(&mut rand::rng()));
     let new = NewFactor {
         id,
@@ -77,5 +95,5 @@ pub(crate) async fn enrol_totp(
     };
     office.store.begin_factor(&new).await?;
     let otpauth_uri = secret.uri(&office.settings.mfa_issuer, &proved.account.email).to_string();
-    Ok((StatusCode::CREATED, Json(TotpEnrolment { id: id.uuid(), secret: secret.base32().to_string(), otpauth_uri })))
+    Ok(TotpEnrolment { id: id.uuid(), secret: secret.base32().to_string(), otpauth_uri })
 }

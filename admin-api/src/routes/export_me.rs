@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use super::{
     list_audit::Entry,
+    list_factors::Factor,
     list_identities::{LinkedIdentity, linked},
     list_sessions::Session,
 };
@@ -35,6 +36,8 @@ pub(crate) struct Export {
     api_keys: Vec<Key>,
     /// Who at login providers is let in.
     identities: Vec<LinkedIdentity>,
+    /// What is shown besides a password, or in its place; without what it is checked with.
+    second_factors: Vec<Factor>,
     /// What was done to the account, by whomever; the latest 2,000 events.
     events: Vec<Entry>,
 }
@@ -74,6 +77,7 @@ pub(crate) async fn export_me(
         sessions: sessions.into_iter().map(|session| Session::of(session, &caller)).collect(),
         api_keys: office.store.list_keys(id).await?.into_iter().map(Key::from).collect(),
         identities: linked(&office, id).await?,
+        second_factors: office.store.factors(id).await?.into_iter().map(Factor::from).collect(),
         events,
     }))
 }

@@ -1,10 +1,14 @@
 //! One file per endpoint: what it takes, what it answers, what it does, and its words in the API's document.
 
 pub(crate) mod accept_invite;
+pub(crate) mod ask_own_passkey;
+pub(crate) mod ask_passkey;
+pub(crate) mod ask_second_passkey;
 pub(crate) mod change_email;
 pub(crate) mod change_password;
 pub(crate) mod change_user;
 pub(crate) mod confirm_email;
+pub(crate) mod confirm_passkey;
 pub(crate) mod confirm_totp;
 pub(crate) mod consume_magic_link;
 pub(crate) mod create_key;
@@ -15,6 +19,7 @@ pub(crate) mod delete_user;
 pub(crate) mod docs;
 pub(crate) mod end_other_sessions;
 pub(crate) mod end_session;
+pub(crate) mod enrol_passkey;
 pub(crate) mod enrol_totp;
 pub(crate) mod export_me;
 pub(crate) mod health;
@@ -32,6 +37,7 @@ pub(crate) mod magic_link;
 pub(crate) mod me;
 pub(crate) mod oauth_callback;
 pub(crate) mod oauth_start;
+pub(crate) mod passkey_login;
 pub(crate) mod reauthenticate;
 pub(crate) mod refresh;
 pub(crate) mod register;

@@ -46,8 +46,19 @@ pub(crate) async fn reauthenticate(
     Ok(visitor): Result<Visitor, std::convert::Infallible>,
     Body(proof): Body<Proof>,
 ) -> Result<(HeaderMap, Json<Reauthenticated>), ApiError> {
+    let (cookies, done) = anew(&office, &caller, &visitor, &proof).await?;
+    Ok((cookies, Json(done)))
+}
+
+/// Shows anew, for programs and for the page alike.
+pub(crate) async fn anew(
+    office: &Office,
+    caller: &Caller,
+    visitor: &Visitor,
+    proof: &Proof,
+) -> Result<(HeaderMap, Reauthenticated), ApiError> {
     let is_token = matches!(caller.0.grant, Grant::Session(_));
-    let proved = proof.anew(&caller, &visitor, &office).await?;
+    let proved = proof.anew(caller, visitor, office).await?;
     let now = office.now();
     match office.store.reauthenticate(proved.account.id, proved.session, &proved.amr, now).await {
         Err(StoreError::NotFound) => return Err(ApiError::SessionEnded),
@@ -62,5 +73,5 @@ pub(crate) async fn reauthenticate(
         auth_time: now,
         acr: Assurance::of_methods(&proved.amr).word(),
     };
-    Ok((cookies, Json(done)))
+    Ok((cookies, done))
 }

@@ -11,7 +11,7 @@ use store::StoreError;
 
 use crate::{
     body::BodyOrNothing,
-    caller::{Allowed, ManageAccount},
+    caller::{Allowed, Caller, ManageAccount},
     error::ApiError,
     mail::Letter,
     office::Office,
@@ -40,14 +40,26 @@ pub(crate) async fn remove_factor(
     Ok(visitor): Result<Visitor, std::convert::Infallible>,
     BodyOrNothing(proof): BodyOrNothing<Proof>,
 ) -> Result<StatusCode, ApiError> {
+    remove(&office, &caller, &visitor, &id, &proof).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Removes, for programs and for the page alike.
+pub(crate) async fn remove(
+    office: &Office,
+    caller: &Caller,
+    visitor: &Visitor,
+    id: &str,
+    proof: &Proof,
+) -> Result<(), ApiError> {
     let id: FactorId = id.parse().map_err(|_| NO_FACTOR)?;
-    let account = proof.by(&caller, &visitor, &office).await?.account;
+    let account = proof.by(caller, visitor, office).await?.account;
     let email = Email::parse(&account.email).map_err(|error| ApiError::Internal(error.to_string()))?;
     let notice = office.notice(Letter::FactorRemoved, &account, email.normalised());
     match office.store.remove_factor(account.id, id, &notice, office.now()).await {
         Ok(()) => {
             office.has_posted();
-            Ok(StatusCode::NO_CONTENT)
+            Ok(())
         }
         // Somebody else's factor is no factor.
         Err(StoreError::NotFound) => Err(NO_FACTOR),

@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 
 use crate::{
     body::BodyOrNothing,
-    caller::{Allowed, ManageAccount},
+    caller::{Allowed, Caller, ManageAccount},
     error::ApiError,
     mail::Letter,
     office::Office,
@@ -43,14 +43,24 @@ pub(crate) async fn renew_recovery_codes(
     Ok(visitor): Result<Visitor, std::convert::Infallible>,
     BodyOrNothing(proof): BodyOrNothing<Proof>,
 ) -> Result<Json<RecoveryCodes>, ApiError> {
-    let account = proof.by(&caller, &visitor, &office).await?.account;
+    Ok(Json(RecoveryCodes { recovery_codes: renew(&office, &caller, &visitor, &proof).await? }))
+}
+
+/// Makes new ones, for programs and for the page alike.
+pub(crate) async fn renew(
+    office: &Office,
+    caller: &Caller,
+    visitor: &Visitor,
+    proof: &Proof,
+) -> Result<Vec<String>, ApiError> {
+    let account = proof.by(caller, visitor, office).await?.account;
     let email = Email::parse(&account.email).map_err(|error| ApiError::Internal(error.to_string()))?;
     let (recovery_codes, digests) = fresh_recovery_codes(account.id);
     let notice = office.notice(Letter::RecoveryCodesRenewed, &account, email.normalised());
     match office.store.renew_recovery_codes(account.id, &digests, &notice, office.now()).await {
         Ok(()) => {
             office.has_posted();
-            Ok(Json(RecoveryCodes { recovery_codes }))
+            Ok(recovery_codes)
         }
         Err(StoreError::NotFound) => Err(ApiError::NotFound("second factor")),
         Err(error) => Err(error.into()),

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use axum::{Json, extract::State, http::HeaderMap};
 use identity::{Email, OneTimePurpose, OneTimeToken, SecretText};
 use serde::Deserialize;
-use store::{FactorLogin, Origin, SessionSeed, Status};
+use serde_json::Value;
+use store::{FactorKind, FactorLogin, Origin, SessionSeed, Status};
 use utoipa::ToSchema;
 
 use super::verify_email::shown;
@@ -33,6 +34,9 @@ pub(crate) struct VerifyFactor {
     /// One of the recovery codes; it serves once.
     #[schema(value_type = Option<String>, format = Password)]
     pub(crate) recovery_code: Option<SecretText>,
+    /// What a passkey has answered to `POST /auth/mfa/passkeys/options`.
+    #[schema(value_type = Option<Object>)]
+    pub(crate) credential: Option<Value>,
     /// As at `POST /auth/login`.
     #[serde(default)]
     pub(crate) session: SessionKind,
@@ -43,7 +47,7 @@ pub(crate) struct VerifyFactor {
     post, path = "/auth/mfa/verify", tag = "auth", request_body = VerifyFactor,
     responses(
         (status = 200, description = "A session", body = Begun),
-        (status = 401, description = "`invalid_code`: wrong, or used before; `invalid_mfa_token`: unknown, used, expired, or tried too often: log in again"),
+        (status = 401, description = "`invalid_code`: wrong, or used before; `invalid_passkey`: not accepted; `invalid_mfa_token`: unknown, used, expired, or tried too often: log in again"),
         (status = 403, description = "`account_disabled`"),
         (status = 429, description = "`login_locked`: too many wrong passwords or codes; see `Retry-After`"),
     )
@@ -91,35 +95,47 @@ async fn open(
     let account = attempt.facts.as_ref().map(|facts| facts.account.clone());
     let account = account.filter(|account| used.account() == Some(account.id)).ok_or(ApiError::MfaTokenRefused)?;
     let first = office.first_of(token.id(), used.sealed.as_deref())?;
-    let Some(proof) = office.proof_of(account.id, factor).await? else {
+    let beside = used.sealed.as_deref().map(|sealed| (token.id(), sealed));
+    let Some(proof) = office.proof_of(account.id, factor, beside).await? else {
         attempt.failed(office).await?;
-        return Err(ApiError::InvalidCode);
+        return Err(factor.refused());
     };
     if account.status == Status::Disabled {
         return Err(ApiError::AccountDisabled);
     }
     let fresh = Fresh::new(request.session);
-    let origin = Origin { amr: Some(first.amr_with_code()), ..visitor.origin(device, first.method()) };
+    let amr = first.amr_with_code().replace("otp", factor.method());
+    let origin = Origin { amr: Some(&amr), ..visitor.origin(device, first.method()) };
     let seed = SessionSeed { id: fresh.id, proof: fresh.proof(office, now), origin };
     match office.store.log_in_with_factor(&shown, &account, &proof, seed, now).await? {
         FactorLogin::Opened => attempt.succeeded(office).await,
         FactorLogin::Used => {
             attempt.failed(office).await?;
-            return Err(ApiError::InvalidCode);
+            return Err(factor.used());
         }
         FactorLogin::TokenGone => return Err(ApiError::MfaTokenRefused),
     }
     Ok(office.begun(account, fresh, now))
 }
 
+/// Could whoever has this token show a passkey?
+pub(crate) async fn takes_passkeys(office: &Office, token: &SecretText) -> bool {
+    let Ok(token) = OneTimeToken::parse(token.expose()) else { return false };
+    let found = office.store.look_at(&shown(&token, OneTimePurpose::SecondFactor), office.now()).await;
+    let Some(account) = found.ok().flatten().and_then(|found| found.account()) else { return false };
+    let factors = office.store.factors(account).await.unwrap_or_default();
+    factors.iter().any(|factor| factor.kind == FactorKind::Passkey)
+}
+
 // === impl VerifyFactor ===
 
 impl VerifyFactor {
     fn shown(&self) -> Result<ShownFactor<'_>, ApiError> {
-        match (&self.code, &self.recovery_code) {
-            (Some(code), None) => Ok(ShownFactor::Code(code.expose())),
-            (None, Some(code)) => Ok(ShownFactor::Recovery(code.expose())),
-            _ => Err(ApiError::one_field("code", "give either this or `recovery_code`")),
+        match (&self.code, &self.recovery_code, &self.credential) {
+            (Some(code), None, None) => Ok(ShownFactor::Code(code.expose())),
+            (None, Some(code), None) => Ok(ShownFactor::Recovery(code.expose())),
+            (None, None, Some(credential)) => Ok(ShownFactor::Passkey(credential)),
+            _ => Err(ApiError::one_field("code", "give either this, `recovery_code` or `credential`")),
         }
     }
 }

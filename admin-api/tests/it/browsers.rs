@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::house::{Answer, House, PASSWORD, Shown};
 
 /// Every page of somebody's own.
-const OWN: [(&str, &str); 8] = [
+const OWN: [(&str, &str); 16] = [
     ("GET", "/account/sessions"),
     ("POST", "/account/sessions/0190a5a0-0000-7000-8000-000000000000/end"),
     ("POST", "/account/sessions/end-others"),
@@ -19,9 +19,17 @@ const OWN: [(&str, &str); 8] = [
     ("POST", "/account/keys/0190a5a0-0000-7000-8000-000000000000/delete"),
     ("POST", "/account/sign-out"),
     ("HEAD", "/account/sessions"),
+    ("GET", "/account/security"),
+    ("POST", "/account/security/confirm"),
+    ("POST", "/account/security/confirm-passkey"),
+    ("POST", "/account/security/totp"),
+    ("POST", "/account/security/totp/confirm"),
+    ("POST", "/account/security/passkeys"),
+    ("POST", "/account/security/recovery-codes"),
+    ("POST", "/account/security/0190a5a0-0000-7000-8000-000000000000/remove"),
 ];
 
-async fn send(house: &House, method: &str, path: &str, fields: &[(&str, &str)], body: &str) -> Answer {
+pub(crate) async fn send(house: &House, method: &str, path: &str, fields: &[(&str, &str)], body: &str) -> Answer {
     let request = Request::builder().method(method).uri(path);
     let request = request.header(header::CONTENT_TYPE, "application/x-www-form-urlencoded");
     let request = fields.iter().fold(request, |request, (name, value)| request.header(*name, *value));

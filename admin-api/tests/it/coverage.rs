@@ -18,7 +18,7 @@ enum Who {
 }
 use Who::{Account, Administrator, Anyone};
 
-const ENDPOINTS: [(&str, &str, Who); 48] = [
+const ENDPOINTS: [(&str, &str, Who); 54] = [
     ("GET", "/.well-known/jwks.json", Anyone),
     ("POST", "/admin/config/reload", Administrator),
     ("GET", "/admin/audit", Administrator),
@@ -47,7 +47,13 @@ const ENDPOINTS: [(&str, &str, Who); 48] = [
     ("GET", "/auth/oauth/{provider}/callback", Anyone),
     ("GET", "/auth/identities", Account),
     ("DELETE", "/auth/identities/{id}", Account),
+    ("POST", "/auth/mfa/passkeys", Account),
+    ("POST", "/auth/mfa/passkeys/confirm", Account),
+    ("POST", "/auth/mfa/passkeys/options", Anyone),
+    ("POST", "/auth/passkey/options", Anyone),
+    ("POST", "/auth/passkey/login", Anyone),
     ("POST", "/auth/reauthenticate", Account),
+    ("POST", "/auth/reauthenticate/passkey", Account),
     ("POST", "/auth/magic-link", Anyone),
     ("POST", "/auth/magic-link/consume", Anyone),
     ("POST", "/auth/request-password-reset", Anyone),

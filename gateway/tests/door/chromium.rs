@@ -28,6 +28,11 @@ pub(crate) struct Chromium {
 
 impl Chromium {
     pub(crate) fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    /// With more words on its command line.
+    pub(crate) fn start_with(more: &[String]) -> Self {
         let profile = tempfile::tempdir().unwrap();
         let mut driver =
             Command::new("chromedriver").arg("--port=0").stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
@@ -54,6 +59,7 @@ impl Chromium {
             "--disable-background-networking",
             &data,
         ];
+        let args: Vec<&str> = args.into_iter().chain(more.iter().map(String::as_str)).collect();
         let wanted = json!({ "goog:chromeOptions": { "args": args }, "goog:loggingPrefs": { "browser": "ALL" } });
         let begun = browser.ask("POST", "/session", &json!({ "capabilities": { "alwaysMatch": wanted } }));
         begun["sessionId"].as_str().unwrap().clone_into(&mut browser.session);
@@ -87,7 +93,7 @@ impl Chromium {
         Answer::parse(&[head.as_bytes(), &body].concat())
     }
 
-    fn tell(&self, command: &str, body: &Value) -> Value {
+    pub(crate) fn tell(&self, command: &str, body: &Value) -> Value {
         self.ask("POST", &format!("/session/{}/{command}", self.session), body)
     }
 
@@ -116,7 +122,9 @@ impl Chromium {
             }
             done = answer.json()["value"].clone();
             let gone = ["stale element reference", "no such element"];
-            let again = done["error"].as_str().is_some_and(|error| gone.contains(&error));
+            // The driver's own words for the first of them, when the page goes between its own two questions.
+            let left = done["message"].as_str().is_some_and(|words| words.contains("does not belong to the document"));
+            let again = left || done["error"].as_str().is_some_and(|error| gone.contains(&error));
             assert!(again || answer.status == 200, "{method} {css} {command}: {answer:?}");
             !again
         });

@@ -33,6 +33,7 @@ mod oidc;
 mod old_systems;
 mod pages;
 mod passing;
+mod passkeys;
 mod patience;
 mod platform;
 mod postgres_outages;

@@ -11,7 +11,7 @@ const RECENT: &str =
     "\n[[route]]\nname = \"recent\"\npaths = [\"/demo/recent/*\"]\nupstream = \"demo\"\nmax_auth_age = \"3s\"\n";
 
 /// RFC 4648 §6.
-fn from_base32(text: &str) -> TotpSecret {
+pub(crate) fn from_base32(text: &str) -> TotpSecret {
     let value = |letter: u8| b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567".iter().position(|known| *known == letter).unwrap();
     let bits: Vec<bool> =
         text.bytes().map(value).flat_map(|value| (0..5).rev().map(move |bit| value >> bit & 1 == 1)).collect();

@@ -19,11 +19,11 @@ on_both_engines!(
     a_session_remembers_how_its_owner_was_seen,
 );
 
-fn is_missing<T>(answer: &Result<T, StoreError>) -> bool {
+pub(crate) fn is_missing<T>(answer: &Result<T, StoreError>) -> bool {
     matches!(answer, Err(StoreError::NotFound))
 }
 
-fn notice() -> NewMail {
+pub(crate) fn notice() -> NewMail {
     let address = "ada@example.com".to_owned();
     NewMail { id: Uuid::now_v7(), template: "factor_added", address, is_wish: false, sealed: None, now: at(0) }
 }
@@ -45,7 +45,16 @@ async fn confirm(
     let notice = notice();
     let session = (session, "pwd otp mfa");
     store
-        .confirm_factor(Confirmation { factor, account, step: 100, recovery, session, notice: &notice, now: at(5) })
+        .confirm_factor(Confirmation {
+            factor,
+            account,
+            step: 100,
+            passkey: None,
+            recovery,
+            session,
+            notice: &notice,
+            now: at(5),
+        })
         .await
 }
 
@@ -62,7 +71,7 @@ fn codes() -> [SecretDigest; 2] {
     [SecretDigest::of(b"one"), SecretDigest::of(b"two")]
 }
 
-async fn challenge(store: &Store, account: &Account) -> ShownOneTime {
+pub(crate) async fn challenge(store: &Store, account: &Account) -> ShownOneTime {
     let token = OneTimeToken::generate(Uuid::now_v7(), &mut rand::rng());
     let (id, purpose) = (token.id(), OneTimePurpose::SecondFactor);
     let digest = token.digest_for(purpose);

@@ -15,6 +15,7 @@ mod killed;
 mod lockout;
 mod one_time;
 mod outbox;
+mod passkeys;
 mod pooler;
 mod proxy;
 mod retention;

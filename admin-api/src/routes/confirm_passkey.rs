@@ -1,0 +1,81 @@
+//! `POST /auth/mfa/passkeys/confirm`: the authenticator has made the passkey, and it counts from now on. The owner is told by mail.
+
+use std::sync::Arc;
+
+use axum::{Json, extract::State, http::HeaderMap};
+use serde::Deserialize;
+use serde_json::Value;
+use store::{FactorKind, NewPasskey};
+use utoipa::ToSchema;
+
+use super::confirm_totp::Confirmed;
+use crate::{
+    body::Body,
+    caller::{Allowed, Caller, ManageAccount},
+    error::ApiError,
+    form::Form,
+    office::Office,
+    proof::session_of,
+    second_factor::{self, PATIENCE},
+};
+
+const NOTHING_BEGUN: ApiError = ApiError::NotFound("passkey to confirm");
+
+/// What the authenticator has made.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ConfirmPasskey {
+    /// What `navigator.credentials.create` gave, as its `toJSON` writes it.
+    #[schema(value_type = Object)]
+    pub(crate) credential: Value,
+    /// What its owner calls it; 100 characters at most.
+    pub(crate) name: Option<String>,
+}
+
+/// Adds the passkey. From now on it logs in by itself, and a login by a password asks for it.
+#[utoipa::path(
+    post, path = "/auth/mfa/passkeys/confirm", tag = "auth", request_body = ConfirmPasskey, security(("access_token" = [])),
+    responses(
+        (status = 200, description = "It counts", body = Confirmed),
+        (status = 403, description = "`session_required`: an API key cannot do this"),
+        (status = 404, description = "`not_found`: no passkey has been begun within five minutes"),
+        (status = 409, description = "`conflict`: an account has this passkey already"),
+    )
+)]
+pub(crate) async fn confirm_passkey(
+    State(office): State<Arc<Office>>,
+    Allowed { caller, .. }: Allowed<ManageAccount>,
+    Body(request): Body<ConfirmPasskey>,
+) -> Result<(HeaderMap, Json<Confirmed>), ApiError> {
+    let (cookies, recovery_codes) = confirm(&office, &caller, request).await?;
+    Ok((cookies, Json(Confirmed { recovery_codes })))
+}
+
+/// Confirms, for programs and for the page alike.
+pub(crate) async fn confirm(
+    office: &Office,
+    caller: &Caller,
+    request: ConfirmPasskey,
+) -> Result<(HeaderMap, Vec<String>), ApiError> {
+    let mut form = Form::default();
+    let name = request.name.as_deref().and_then(|name| form.name("name", name));
+    form.finish(Some(()))?;
+    session_of(caller)?;
+    let (id, since) = (caller.0.account, office.now() - PATIENCE);
+    let pending = office.store.pending_factor(id, FactorKind::Passkey, since).await?.ok_or(NOTHING_BEGUN)?;
+    let account = office.store.account(id).await?.ok_or(ApiError::CallerGone)?;
+    let (credential, sealed) = office.new_passkey(id, &pending, request.credential)?;
+    let passkey = NewPasskey { credential: &credential, sealed: &sealed, name: name.as_deref() };
+    let confirmed = second_factor::Confirmed {
+        account: &account,
+        factor: pending.id(),
+        step: 0,
+        passkey: Some(passkey),
+        method: "hwk",
+    };
+    match office.confirm_factor(caller, confirmed).await {
+        Err(ApiError::NotFound(_)) => Err(NOTHING_BEGUN),
+        Err(ApiError::Conflict(_)) => Err(ApiError::Conflict("an account has this passkey already")),
+        done => done,
+    }
+}
