@@ -152,6 +152,7 @@ fn the_table_of_the_shipped_policy_says_who_may_call_what() {
                                                     /api/auth/reauthenticate
                                                     /api/auth/reauthenticate/passkey
                                                     /api/v2/auth/reauthenticate
+                                                    /api/v2/auth/reauthenticate/passkey
     auth-change-email            POST               /auth/change-email                   401       yes        yes         yes        yes         yes
                                                     /api/auth/change-email
                                                     /api/v2/auth/change-email
@@ -169,7 +170,6 @@ fn the_table_of_the_shipped_policy_says_who_may_call_what() {
     auth-identity                DELETE             /auth/identities/{id}                401       yes        yes         yes        yes         yes
                                                     /api/auth/identities/{id}
                                                     /api/v2/auth/identities/{id}
-                                                    /api/v2/auth/reauthenticate/passkey
     auth-sessions                GET, DELETE        /auth/sessions                       401       yes        yes         yes        yes         yes
                                                     /api/auth/sessions
                                                     /api/v2/auth/sessions
@@ -186,7 +186,6 @@ fn the_table_of_the_shipped_policy_says_who_may_call_what() {
                                                     /api/auth/api-keys/{id}/rotate
                                                     /api/v2/auth/api-keys/{id}/rotate
     account-forms                GET, HEAD          /account/style.css                   yes       yes        yes         yes        yes         yes
-                                                    /account/passkeys.js
                                                     /account/sign-in
                                                     /account/sign-up
                                                     /account/check-mail
@@ -196,16 +195,17 @@ fn the_table_of_the_shipped_policy_says_who_may_call_what() {
                                                     /account/magic-link
                                                     /account/confirm-email
                                                     /account/accept-invite
+                                                    /account/passkeys.js
     account-forms-sent           POST               /account/sign-in                     yes       yes        yes         yes        yes         yes
                                                     /account/sign-in/code
-                                                    /account/sign-in/passkey
-                                                    /account/sign-in/second-passkey
                                                     /account/sign-up
                                                     /account/reset-password
                                                     /account/verify-email
                                                     /account/magic-link/consume
                                                     /account/confirm-email
                                                     /account/accept-invite
+                                                    /account/sign-in/passkey
+                                                    /account/sign-in/second-passkey
     account-mail                 POST               /account/forgot-password             yes       yes        yes         yes        yes         yes
                                                     /account/magic-link
     account                      GET, HEAD, POST    /account                             401       yes        yes         yes        yes         yes
@@ -299,6 +299,7 @@ fn the_table_of_the_shipped_policy_says_who_may_call_what() {
                                                     /api/auth/reauthenticate
                                                     /api/auth/reauthenticate/passkey
                                                     /api/v2/auth/reauthenticate
+                                                    /api/v2/auth/reauthenticate/passkey
     auth-change-email            POST               /auth/change-email                   yes
                                                     /api/auth/change-email
                                                     /api/v2/auth/change-email
@@ -316,7 +317,6 @@ fn the_table_of_the_shipped_policy_says_who_may_call_what() {
     auth-identity                DELETE             /auth/identities/{id}                yes
                                                     /api/auth/identities/{id}
                                                     /api/v2/auth/identities/{id}
-                                                    /api/v2/auth/reauthenticate/passkey
     auth-sessions                GET, DELETE        /auth/sessions                       yes
                                                     /api/auth/sessions
                                                     /api/v2/auth/sessions
@@ -333,7 +333,6 @@ fn the_table_of_the_shipped_policy_says_who_may_call_what() {
                                                     /api/auth/api-keys/{id}/rotate
                                                     /api/v2/auth/api-keys/{id}/rotate
     account-forms                GET, HEAD          /account/style.css                   yes
-                                                    /account/passkeys.js
                                                     /account/sign-in
                                                     /account/sign-up
                                                     /account/check-mail
@@ -343,16 +342,17 @@ fn the_table_of_the_shipped_policy_says_who_may_call_what() {
                                                     /account/magic-link
                                                     /account/confirm-email
                                                     /account/accept-invite
+                                                    /account/passkeys.js
     account-forms-sent           POST               /account/sign-in                     yes
                                                     /account/sign-in/code
-                                                    /account/sign-in/passkey
-                                                    /account/sign-in/second-passkey
                                                     /account/sign-up
                                                     /account/reset-password
                                                     /account/verify-email
                                                     /account/magic-link/consume
                                                     /account/confirm-email
                                                     /account/accept-invite
+                                                    /account/sign-in/passkey
+                                                    /account/sign-in/second-passkey
     account-mail                 POST               /account/forgot-password             yes
                                                     /account/magic-link
     account                      GET, HEAD, POST    /account                             yes
