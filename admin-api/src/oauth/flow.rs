@@ -166,8 +166,8 @@ async fn begun_by(
         // A browser that is not known has begun nothing.
         binding: Some(visitor.device().ok_or(OauthFault::State)?),
     };
-    let taken = office.store.take_one_time(&shown, office.now()).await?.ok_or(OauthFault::State)?;
-    let sealed = taken.sealed.and_then(|sealed| office.open_in(TOKENS, token.id(), &sealed));
+    let found = office.store.take_one_time(&shown, office.now()).await?.ok_or(OauthFault::State)?;
+    let sealed = found.sealed.and_then(|sealed| office.open_in(TOKENS, token.id(), &sealed));
     let begun: Option<Begun> = sealed.and_then(|begun| serde_json::from_slice(&begun).ok());
     let begun = begun.ok_or_else(|| ApiError::Internal("what a state stands for cannot be read".to_owned()))?;
     // The answer of another one is nobody's (mix-up, RFC 9700 §4.4).
