@@ -83,7 +83,10 @@ def now_text():
 def seed_people(data, numbers):
     """Accounts with a session each, whose ids `numbered_uuid` gives."""
     now = now_text()
-    accounts = "INSERT INTO accounts VALUES (?, ?, ?, '!', ?, 'user', 'free', 'active', NULL, 1, NULL, ?, ?)"
+    accounts = (
+        "INSERT INTO accounts (id, email, email_normalised, password_hash, name, role, tier, status, is_verified, created_at, updated_at)"
+        " VALUES (?, ?, ?, '!', ?, 'user', 'free', 'active', 1, ?, ?)"
+    )
     with closing(sqlite3.connect(data / "portcullis.db")) as database, database:
         database.execute("PRAGMA synchronous = OFF")
         database.executemany(

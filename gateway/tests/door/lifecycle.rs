@@ -274,7 +274,7 @@ fn a_rotated_signing_key_signs_anew_and_old_tokens_stay_good() {
 fn every_signing_algorithm_serves() {
     for algorithm in ["RS256", "ES256", "HS256"] {
         let mut setup =
-            Setup::default().edit("gateway.toml", "algorithm = \"EdDSA\"", &format!("algorithm = \"{algorithm}\""));
+            Setup::default().edit("gateway.toml", "default = \"EdDSA\"", &format!("default = \"{algorithm}\""));
         if algorithm == "HS256" {
             setup = setup
                 .edit("gateway.toml", "# shared_secret = ", "shared_secret = ")
@@ -289,7 +289,7 @@ fn every_signing_algorithm_serves() {
 #[test]
 fn a_shared_secret_under_32_bytes_is_refused_at_start() {
     let setup = Setup::default()
-        .edit("gateway.toml", "algorithm = \"EdDSA\"", "algorithm = \"HS256\"")
+        .edit("gateway.toml", "default = \"EdDSA\"", "default = \"HS256\"")
         .edit("gateway.toml", "# shared_secret = ", "shared_secret = ")
         .env("AUTH_JWT_SECRET_KEY", "short");
     let folder = setup.folder();

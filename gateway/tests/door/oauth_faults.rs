@@ -131,9 +131,10 @@ fn an_answer_that_names_another_issuer_or_none_where_it_should_is_refused() {
 
 #[test]
 fn an_id_token_that_proves_nothing_logs_nobody_in() {
+    type Change = fn(&mut Value);
     let provider = Provider::start();
     let platform = provider.setup().start();
-    let changes: [(&str, fn(&mut Value)); 11] = [
+    let changes: [(&str, Change); 11] = [
         ("expired", |claims| claims["exp"] = json!(now() - 1)),
         ("old", |claims| claims["iat"] = json!(now() - 400)),
         ("of no age", |claims| drop(claims.as_object_mut().unwrap().remove("iat"))),
