@@ -39,7 +39,9 @@ fn serve(behaviour: Behaviour) -> SocketAddr {
             while let Ok((stream, _)) = listener.accept().await {
                 let count = Arc::clone(&count);
                 tokio::spawn(async move {
-                    let mut server = h2::server::handshake(stream).await.unwrap();
+                    // It has the patience for small pieces that h2 as it comes has not.
+                    let mut server =
+                        h2::server::Builder::new().data_frame_budget(1 << 30).handshake(stream).await.unwrap();
                     while let Some(Ok((request, respond))) = server.accept().await {
                         behaviour(request, respond, count.fetch_add(1, Ordering::Relaxed));
                     }
