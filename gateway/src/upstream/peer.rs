@@ -125,12 +125,12 @@ pub(super) fn adapt(options: &mut PeerOptions, route: &Timeouts, left: Option<Du
 }
 
 /// Bytes of one answer that a server may send before they are taken.
-const H2_STREAM_WINDOW: u32 = 64 * 1024;
+const H2_STREAM_WINDOW: u32 = 256 * 1024;
 /// And of all. Streams are bounded one by one; this is so large because of what follows from it: small frames that have come
 /// and are not taken cost 256 bytes each, and a connection on which they cost half of this is ended, with all its streams. Frames of 20
-/// bytes, as language models stream them, fill a stream's window at 0.8 MB, so that 300 callers who take nothing end nobody
-/// else's stream; of one byte each 16 do.
-const H2_CONNECTION_WINDOW: u32 = 512 * 1024 * 1024;
+/// bytes, as language models stream them, fill a stream's window at 3.1 MB, so that more callers would have to take nothing than a
+/// connection has streams; of four bytes 32 have to.
+const H2_CONNECTION_WINDOW: u32 = 1 << 30;
 
 const KEEPALIVE: TcpKeepalive = TcpKeepalive {
     idle: Duration::from_mins(1),
