@@ -127,6 +127,22 @@ impl Caller {
         }
     }
 
+    /// The caller has to be allowed whatever a role holds: else who manages accounts could make itself one that may do more, or take one
+    /// over. Nobody but an administrator reaches as far as an administrator, whose role may hold anything.
+    pub(crate) fn demand_all_of(&self, policy: &Policy, role: &str) -> Result<(), ApiError> {
+        if role == ADMIN {
+            self.demand_scope("*")?;
+            return if &*self.0.role == ADMIN { Ok(()) } else { Err(ApiError::Forbidden("*".to_owned())) };
+        }
+        let own = policy.roles.get(&self.0.role);
+        let has = |held: &str| &*self.0.role == ADMIN || own.is_some_and(|own| own.iter().any(|own| covers(own, held)));
+        let Some(held) = policy.roles.get(role) else { return Ok(()) };
+        held.iter().try_for_each(|held| {
+            self.demand_scope(held)?;
+            if has(held) { Ok(()) } else { Err(ApiError::Forbidden(held.to_owned())) }
+        })
+    }
+
     /// The scopes of a key that the caller makes: those asked for if they do not reach beyond the caller's own, else the
     /// caller's own.
     pub(crate) fn hand_out(&self, wanted: Option<Vec<String>>) -> Result<Option<Vec<String>>, ApiError> {

@@ -171,7 +171,8 @@ impl Office {
             iss: self.settings.issuer.clone(),
             aud: self.settings.audience.clone(),
             sub: account.id,
-            email: (self.settings.subject == TokenSubject::Email).then(|| account.email.clone()),
+            // An address that nobody has confirmed may be somebody else's, and is nobody's name.
+            email: (self.settings.subject == TokenSubject::Email && account.is_verified).then(|| account.email.clone()),
             sid: session,
             iat: now.timestamp(),
             exp: (now + self.settings.access_ttl).timestamp(),

@@ -30,7 +30,7 @@ impl OfficeMetrics {
             logins: outcomes(
                 r,
                 "portcullis_logins_total",
-                "Logins by outcome (ok, refused, locked, unverified, disabled, mfa_required, mfa_refused, provider, provider_refused, passkey, passkey_refused).",
+                "Logins by outcome (ok, refused, locked, unverified, disabled, mfa_required, mfa_refused, provider, provider_refused, passkey, passkey_refused, link, link_refused).",
             )?,
             registrations: outcomes(
                 r,

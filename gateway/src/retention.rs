@@ -10,6 +10,8 @@ use tokio::time::{MissedTickBehavior, interval};
 use crate::{config::Retention, metrics::Metrics};
 
 const EVERY: Duration = Duration::from_hours(1);
+/// What anybody may begin without an account is kept no longer than this once it is over.
+const BEGUN_KEPT: Duration = Duration::from_hours(1);
 /// Of what came after, a crash lets the end be cut off unseen.
 const SEAL_EVERY: Duration = Duration::from_secs(1);
 
@@ -49,7 +51,8 @@ async fn forget(retention: &Retention, audit: &Audit, metrics: &Metrics) -> Resu
     metrics.store.forgotten.with_label_values(&["sessions"]).inc_by(sessions);
     let mails = store.forget_mails(before(retention.mails)).await?;
     metrics.store.forgotten.with_label_values(&["mails"]).inc_by(mails);
-    let attempts = store.forget_attempts(before(retention.attempts)).await?;
+    let begun = store.forget_begun(before(BEGUN_KEPT.min(retention.attempts))).await?;
+    let attempts = begun + store.forget_attempts(before(retention.attempts)).await?;
     metrics.store.forgotten.with_label_values(&["attempts"]).inc_by(attempts);
     let events = audit.forget(before(retention.audit)).await?;
     metrics.store.forgotten.with_label_values(&["audit"]).inc_by(events);

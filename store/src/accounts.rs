@@ -1,6 +1,6 @@
 //! Accounts: people's records. Every change that the door must hear of goes to the feed with it.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use identity::{AccountId, Email, PasswordHash, SessionId, TenantId};
 use sqlx::FromRow;
 use uuid::Uuid;
@@ -221,14 +221,26 @@ impl Store {
         Ok(Page::cut(rows.into_iter().map(Account::from).collect(), limit, |account| account.id.uuid()))
     }
 
-    /// Deletes an account with everything that is its owner's, and mail to its address that is on its way or over;
+    /// Deletes an account with everything that is its owner's, and mail to its address that is on its way or over; that there were letters
+    /// within the hour is kept, or whoever makes and deletes accounts could flood a mailbox.
+    ///
     /// [`StoreError::NotFound`] if there is none.
     pub async fn delete_account(&self, id: AccountId, now: DateTime<Utc>) -> Result<(), StoreError> {
-        const MAILS: &str = "DELETE FROM outbox WHERE address = (SELECT email_normalised FROM accounts WHERE id = $1)";
+        const MAILS: &str = "DELETE FROM outbox WHERE address = (SELECT email_normalised FROM accounts WHERE id = $1) \
+                             AND (is_wish OR created_at <= $2)";
+        const COUNTED: &str = "UPDATE outbox SET ended_at = $2, outcome = 'deleted', sealed = NULL \
+                               WHERE address = (SELECT email_normalised FROM accounts WHERE id = $1)";
         const Q: &str = "DELETE FROM accounts WHERE id = $1";
         self.bounded(async {
             let mut tx = self.begin().await?;
-            on_tx!(&mut tx, |c| sqlx::query(MAILS).bind(id.uuid()).execute(c).await.map(drop))?;
+            for (statement, time) in [(MAILS, now - TimeDelta::hours(1)), (COUNTED, now)] {
+                on_tx!(&mut tx, |c| sqlx::query(statement)
+                    .bind(id.uuid())
+                    .bind(stored(time))
+                    .execute(c)
+                    .await
+                    .map(drop))?;
+            }
             let deleted =
                 on_tx!(&mut tx, |c| sqlx::query(Q).bind(id.uuid()).execute(c).await.map(|done| done.rows_affected()))?;
             if deleted == 0 {

@@ -136,6 +136,18 @@ impl Store {
 // === impl Tx ===
 
 impl Tx {
+    /// What a factor has shown that is none any more counts no longer in a session.
+    pub(crate) async fn forget_second_factor(&mut self, id: SessionId) -> Result<(), StoreError> {
+        const AMR: &str = "SELECT amr FROM sessions WHERE id = $1";
+        const Q: &str = "UPDATE sessions SET amr = $2 WHERE id = $1";
+        let amr: Option<Option<String>> =
+            on_tx!(&mut *self, |c| sqlx::query_scalar(AMR).bind(id.uuid()).fetch_optional(c).await)?;
+        let Some(amr) = amr.flatten() else { return Ok(()) };
+        let is_left = |word: &&str| !matches!(*word, "otp" | "hwk" | "mfa");
+        let left = amr.split(' ').filter(is_left).collect::<Vec<_>>().join(" ");
+        Ok(on_tx!(self, |c| sqlx::query(Q).bind(id.uuid()).bind(left).execute(c).await.map(drop))?)
+    }
+
     pub(crate) async fn challenge(
         &mut self,
         account: AccountId,

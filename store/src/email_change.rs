@@ -4,17 +4,19 @@ use chrono::{DateTime, Utc};
 use identity::{AccountId, Email, OneTimePurpose, SessionId};
 
 use crate::{
-    Account, Confirmed, NewMail, NewOneTime, ShownOneTime, Store, StoreError, Subject,
+    Account, Confirmed, NewMail, ShownOneTime, Store, StoreError, Subject,
     db::{Tx, on_tx, stored},
 };
 
 // === impl Store ===
 
 impl Store {
-    /// Posts the wish for a letter to the new address, and the notice to the present one; both or neither.
-    pub async fn ask_for_email(&self, wish: &NewMail, notice: &NewMail) -> Result<(), StoreError> {
+    /// Posts the wish for a letter to the new address, and the notice to the present one; both or neither. What was
+    /// sent for another change before buys nothing any more.
+    pub async fn ask_for_email(&self, account: AccountId, wish: &NewMail, notice: &NewMail) -> Result<(), StoreError> {
         self.bounded(async {
             let mut tx = self.begin().await?;
+            tx.void_email_changes(account, wish.now).await?;
             tx.post(wish).await?;
             tx.post(notice).await?;
             self.commit(tx, &[], wish.now).await
@@ -57,14 +59,13 @@ impl Store {
 
 impl Tx {
     /// Of several changes that are asked for the last one counts.
-    pub(crate) async fn void_email_changes(&mut self, next: &NewOneTime<'_>) -> Result<(), StoreError> {
+    pub(crate) async fn void_email_changes(&mut self, id: AccountId, now: DateTime<Utc>) -> Result<(), StoreError> {
         const Q: &str =
             "UPDATE one_time_tokens SET used_at = $2 WHERE account_id = $1 AND used_at IS NULL AND purpose = $3";
         let purpose = OneTimePurpose::ChangeEmail;
-        let Some(id) = next.account.filter(|_| next.purpose == purpose) else { return Ok(()) };
         Ok(on_tx!(self, |c| sqlx::query(Q)
             .bind(id.uuid())
-            .bind(stored(next.now))
+            .bind(stored(now))
             .bind(purpose.word())
             .execute(c)
             .await

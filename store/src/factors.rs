@@ -221,11 +221,13 @@ impl Store {
         .await
     }
 
-    /// Removes a factor, and with the last one the recovery codes; [`StoreError::NotFound`] if the account has no such factor.
+    /// Removes a factor, and with the last one the recovery codes, and ends the account's sessions but `keep`, which is one of a single
+    /// factor when there is none any more; [`StoreError::NotFound`] if the account has no such factor.
     pub async fn remove_factor(
         &self,
         account: AccountId,
         id: FactorId,
+        keep: SessionId,
         notice: &NewMail,
         now: DateTime<Utc>,
     ) -> Result<(), StoreError> {
@@ -244,14 +246,17 @@ impl Store {
             }
             if !tx.has_factor(account).await? {
                 tx.set_recovery_codes(account, &[], now).await?;
+                tx.forget_second_factor(keep).await?;
             }
             tx.post(notice).await?;
-            self.commit(tx, &[], now).await
+            // What was begun with it may be whose it was. All of the account's sessions are heard of.
+            tx.end_sessions_of(account, Some(keep), now).await?;
+            self.commit(tx, &[Subject::Account(account)], now).await
         })
         .await
     }
 
-    /// Removes whatever second factors an account has; says whether there were any that counted.
+    /// Removes whatever second factors an account has; says whether there were any that counted. Then all of its sessions end.
     pub async fn remove_factors(
         &self,
         account: AccountId,
@@ -267,8 +272,9 @@ impl Store {
             tx.set_recovery_codes(account, &[], now).await?;
             if had {
                 tx.post(notice).await?;
+                tx.end_sessions_of(account, None, now).await?;
             }
-            self.commit(tx, &[], now).await?;
+            self.commit(tx, &[Subject::Account(account)], now).await?;
             Ok::<_, StoreError>(had)
         })
         .await

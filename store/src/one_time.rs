@@ -111,7 +111,9 @@ impl Store {
         self.bounded(async {
             let mut tx = self.begin().await?;
             tx.grant_wish(wish, letter).await?;
-            tx.void_email_changes(token).await?;
+            if let Some(account) = token.account.filter(|_| token.purpose == OneTimePurpose::ChangeEmail) {
+                tx.void_email_changes(account, token.now).await?;
+            }
             tx.add_one_time(token).await?;
             self.commit(tx, &[], letter.now).await
         })
@@ -366,14 +368,14 @@ impl Tx {
             .map(|done| done.rows_affected()))?)
     }
 
-    /// What was sent to buy a password or a session buys nothing any more.
+    /// What was sent to buy a password, a session or another address buys nothing any more.
     pub(crate) async fn void_one_time_tokens(
         &mut self,
         account: AccountId,
         now: DateTime<Utc>,
     ) -> Result<(), StoreError> {
         const Q: &str = "UPDATE one_time_tokens SET used_at = $2 WHERE account_id = $1 AND used_at IS NULL \
-                         AND purpose IN ('reset_password', 'magic_link', 'second_factor')";
+                         AND purpose IN ('reset_password', 'magic_link', 'second_factor', 'change_email')";
         Ok(on_tx!(self, |c| sqlx::query(Q).bind(account.uuid()).bind(stored(now)).execute(c).await.map(drop))?)
     }
 }

@@ -35,6 +35,14 @@ const ENDED_MAILS: &str = "DELETE FROM outbox WHERE id IN (SELECT id FROM outbox
 const ONE_TIME_TOKENS: &str = "DELETE FROM one_time_tokens WHERE id IN \
      (SELECT id FROM one_time_tokens WHERE expires_at < $1 LIMIT $2)";
 
+/// What whoever comes by begins without being anybody: there are many, and nobody asks after one that is over.
+const BEGUN: &str = "DELETE FROM one_time_tokens WHERE id IN (SELECT id FROM one_time_tokens \
+     WHERE purpose IN ('passkey_login', 'passkey_proof', 'oauth_state') AND expires_at < $1 LIMIT $2)";
+
+/// Letters to accounts that were deleted: kept to be counted, and no longer.
+const DELETED_MAILS: &str = "DELETE FROM outbox WHERE id IN \
+     (SELECT id FROM outbox WHERE outcome = 'deleted' AND ended_at < $1 LIMIT $2)";
+
 /// Counted as over when the last failure was before: no lock is longer than a day (`identity`), nor is anything kept for less.
 const LOGIN_FAILURES: &str = "DELETE FROM login_failures WHERE (subject, source) IN \
      (SELECT subject, source FROM login_failures WHERE last_at < $1 AND (locked_until IS NULL OR locked_until < $1) LIMIT $2)";
@@ -62,6 +70,12 @@ impl Store {
     /// Deletes one-time tokens and failed logins that were over before `before`; says how many.
     pub async fn forget_attempts(&self, before: DateTime<Utc>) -> Result<u64, StoreError> {
         Ok(self.forget(ONE_TIME_TOKENS, before).await? + self.forget(LOGIN_FAILURES, before).await?)
+    }
+
+    /// Deletes what was begun with a passkey or at a login provider, and letters to deleted accounts, that were over before `before`; says
+    /// how many.
+    pub async fn forget_begun(&self, before: DateTime<Utc>) -> Result<u64, StoreError> {
+        Ok(self.forget(BEGUN, before).await? + self.forget(DELETED_MAILS, before).await?)
     }
 
     async fn forget(&self, statement: &'static str, before: DateTime<Utc>) -> Result<u64, StoreError> {

@@ -81,12 +81,25 @@ impl Mailer {
             // Whoever finds nothing comes second; the next look finds what is left.
             if let Some(due) = office.store.claim_mail(now, now + LEASE).await? {
                 if due.is_wish {
-                    office.grant(&due).await?;
+                    self.carry_wish(&due).await?;
                 } else {
                     self.carry_letter(&due).await?;
                 }
             }
         }
+    }
+
+    /// One that fails again and again is given up like a letter.
+    async fn carry_wish(&self, due: &DueMail) -> Result<(), StoreError> {
+        let office = &self.0;
+        let Err(error) = office.grant(due).await else { return Ok(()) };
+        let (now, id, template, attempts) = (office.now(), due.id, &due.template, due.attempts);
+        if now - due.created_at <= office.mail.give_up_after() {
+            return Err(error);
+        }
+        tracing::error!(mail = %id, template, attempts, %error, "a wish cannot be granted, and is given up");
+        office.metrics.mail("failed");
+        office.store.end_mail(id, MailOutcome::Failed, now).await
     }
 
     async fn carry_letter(&self, due: &DueMail) -> Result<(), StoreError> {

@@ -132,10 +132,11 @@ impl Letter {
             Self::MagicLink => "account/magic-link",
             Self::ChangeEmail => "account/confirm-email",
             Self::Invite => "account/accept-invite",
+            // A new password removes no factor.
+            Self::FactorAdded => "account/security",
             Self::AddressTaken
             | Self::PasswordChanged
             | Self::AccountLocked
-            | Self::FactorAdded
             | Self::FactorRemoved
             | Self::RecoveryCodesRenewed
             | Self::EmailChangeAsked

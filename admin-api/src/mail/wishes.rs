@@ -62,6 +62,8 @@ impl Office {
         match self.write(due.id, address, granted).await {
             // Another node was faster.
             Err(StoreError::Conflict(_)) => Ok(()),
+            // The account has been deleted meanwhile.
+            Err(StoreError::NotFound) => self.store.drop_wish(due.id, now).await,
             other => other,
         }
     }
@@ -84,11 +86,15 @@ impl Office {
             }
             (Letter::Register, None) => said.registration.map(|registration| self.registration(registration)),
             (Letter::Register, Some(account)) => Some(Granted::to(account, Letter::AddressTaken, None)),
-            (Letter::ChangeEmail, owner) => said.change.map(|change| match owner {
-                // As whoever registers it: nobody but its owner is told.
-                Some(owner) if owner.id.uuid() != change.account => Granted::to(owner, Letter::AddressTaken, None),
-                _ => self.change_of_email(change),
-            }),
+            (Letter::ChangeEmail, owner) => {
+                let Some(change) = said.change else { return Ok(None) };
+                let asker = self.store.account(AccountId::new(change.account)).await?;
+                asker.map(|_| match owner {
+                    // As whoever registers it: nobody but its owner is told.
+                    Some(owner) if owner.id.uuid() != change.account => Granted::to(owner, Letter::AddressTaken, None),
+                    _ => self.change_of_email(change),
+                })
+            }
             (Letter::ResetPassword, _) => active.map(|account| {
                 Granted::to(account, wanted, Some(ticket(OneTimePurpose::ResetPassword, accounts.reset_ttl)))
             }),

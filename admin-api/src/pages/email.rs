@@ -14,6 +14,7 @@ use super::{
     confirm::{WithToken, no_token},
     frame::{self, Field, FormPage},
     posted::{Meant, Posted, SignedIn},
+    prove::{self, ProofForm},
     sign_in::HOME,
     sign_up::CHECK_MAIL,
 };
@@ -21,6 +22,7 @@ use crate::{
     caller::Caller,
     error::ApiError,
     office::Office,
+    proof::Proof,
     routes::{
         change_email::{self, ChangeEmail},
         confirm_email,
@@ -31,12 +33,16 @@ use crate::{
 #[derive(Deserialize)]
 pub(super) struct Wanted {
     new_email: String,
-    password: Option<SecretText>,
-    code: Option<SecretText>,
+    #[serde(flatten)]
+    proof: ProofForm,
 }
 
-pub(super) async fn show(State(office): State<Arc<Office>>, who: SignedIn) -> Response {
-    match form(&office, &who, "").await {
+pub(super) async fn show(
+    State(office): State<Arc<Office>>,
+    Ok(visitor): Result<Visitor, std::convert::Infallible>,
+    who: SignedIn,
+) -> Response {
+    match form(&office, &who, &visitor, "", None).await {
         Ok(page) => page.show(&office),
         Err(error) => frame::failed(&office, &error),
     }
@@ -45,13 +51,14 @@ pub(super) async fn show(State(office): State<Arc<Office>>, who: SignedIn) -> Re
 pub(super) async fn ask(
     State(office): State<Arc<Office>>,
     Ok(visitor): Result<Visitor, std::convert::Infallible>,
-    Meant { who, form: Wanted { new_email, password, code } }: Meant<Wanted>,
+    Meant { who, form: Wanted { new_email, proof } }: Meant<Wanted>,
 ) -> Response {
     let written = new_email.clone();
-    let wanted = ChangeEmail { new_email, password, code, recovery_code: None };
+    let Proof { password, code, recovery_code, passkey } = proof.proof();
+    let wanted = ChangeEmail { new_email, password, code, recovery_code, passkey };
     match change_email::ask(&office, &Caller(who.principal.clone()), &visitor, wanted).await {
         Ok(()) => frame::go(CHECK_MAIL, HeaderMap::new()),
-        Err(error) => match form(&office, &who, &written).await {
+        Err(error) => match form(&office, &who, &visitor, &written, Some(&error)).await {
             Ok(page) => page.again(&office, &error),
             Err(error) => frame::failed(&office, &error),
         },
@@ -75,22 +82,20 @@ pub(super) async fn post_confirm(State(office): State<Arc<Office>>, Posted(shown
     }
 }
 
-/// Whoever has a second factor shows that; a password would be half a proof.
-async fn form<'a>(office: &Office, who: &SignedIn, email: &str) -> Result<FormPage<'a>, ApiError> {
-    let has_factor = !office.store.factors(who.principal.account).await?.is_empty();
-    let proof = if has_factor {
-        Field {
-            name: "code",
-            label: "Code of your authenticator",
-            kind: "text",
-            autocomplete: "one-time-code",
-            is_required: true,
-            ..Field::default()
-        }
-    } else {
-        Field::password()
-    };
-    let email = Field { name: "new_email", label: "New e-mail address", autocomplete: "email", ..Field::email(email) };
+/// What is still to be shown is asked for at once, and again if it was wrong.
+async fn form<'a>(
+    office: &Office,
+    who: &SignedIn,
+    visitor: &Visitor,
+    email: &str,
+    refused: Option<&ApiError>,
+) -> Result<FormPage<'a>, ApiError> {
+    let fresh = Proof::default().by(&Caller(who.principal.clone()), visitor, office).await;
+    let is_wrong = |error: &&ApiError| matches!(error, ApiError::WrongProof | ApiError::Locked(_));
+    let refused = refused.filter(is_wrong).or(fresh.as_ref().err());
+    let mut fields =
+        vec![Field { name: "new_email", label: "New e-mail address", autocomplete: "email", ..Field::email(email) }];
+    fields.extend(prove::fields(office, who.principal.account, refused).await?);
     Ok(FormPage {
         title: "Change your address",
         intro: Some(
@@ -98,7 +103,7 @@ async fn form<'a>(office: &Office, who: &SignedIn, email: &str) -> Result<FormPa
         ),
         action: "/account/email",
         hidden: vec![("csrf", who.csrf())],
-        fields: vec![email, proof],
+        fields,
         submit: "Send the mail",
         links: vec![(HOME, "Your account")],
         ..FormPage::default()

@@ -16,10 +16,6 @@ use crate::{error::ApiError, office::Office, trail::Refused};
 const POLICY: HeaderValue = HeaderValue::from_static(
     "default-src 'none'; style-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
 );
-/// The same, and scripts of this host, which may ask this host.
-const SCRIPT_POLICY: HeaderValue = HeaderValue::from_static(
-    "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
-);
 /// An address that holds a token from a mail is nobody else's to read.
 const NO_REFERRER: HeaderValue = HeaderValue::from_static("no-referrer");
 /// Elsewhere `Origin` is to be said in forms to ourselves, which it is not without any referrer (Fetch §3.2).
@@ -143,7 +139,7 @@ impl<'a> FormPage<'a> {
         let holds_token = self.hidden.iter().any(|(name, _)| *name == "token");
         let mut response = page(status, &self);
         if self.passkey.is_some() {
-            allow_script(&mut response);
+            allow_script(office, &mut response);
         }
         if holds_token {
             response.headers_mut().insert(header::REFERRER_POLICY, NO_REFERRER);
@@ -189,8 +185,17 @@ pub(super) fn page(status: StatusCode, template: &impl Template) -> Response {
 }
 
 /// On a page that asks for passkeys.
-pub(super) fn allow_script(response: &mut Response) {
-    response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, SCRIPT_POLICY);
+pub(super) fn allow_script(office: &Office, response: &mut Response) {
+    let policy = HeaderValue::try_from(script_policy(&office.mail.settings.public_url)).unwrap_or(POLICY);
+    response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy);
+}
+
+/// The same, and our one script, which may ask this host. Not `'self'`: what a backend serves under this host is no script of ours.
+fn script_policy(public_url: &str) -> String {
+    format!(
+        "default-src 'none'; style-src 'self'; script-src {public_url}/account/passkeys.js; connect-src 'self'; \
+         form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+    )
 }
 
 /// A page that says why nothing can be done.

@@ -190,7 +190,7 @@ async fn confirm_totp(
     Ok(visitor): Result<Visitor, std::convert::Infallible>,
     Meant { who, form: FirstCode { code } }: Meant<FirstCode>,
 ) -> Response {
-    let outcome = match confirm_totp::confirm(&office, &caller(&who), &visitor, &code).await {
+    let outcome = match confirm_totp::confirm(&office, &caller(&who), &visitor, &code, &Proof::default()).await {
         Ok((cookies, codes)) => Outcome { codes, cookies, ..Outcome::default() },
         // Once more, with what the authenticator was told before.
         Err(error) => Outcome { enrolment: pending(&office, &who).await, ..Outcome::refused(error) },
@@ -205,8 +205,9 @@ async fn add_passkey(
 ) -> Response {
     let added = match passkey::read(&credential) {
         Ok(credential) => {
-            let made = ConfirmPasskey { credential, name: given(&name).map(str::to_owned) };
-            confirm_passkey::confirm(&office, &caller(&who), made).await
+            let name = given(&name).map(str::to_owned);
+            let made = ConfirmPasskey { credential, name, proof: Proof::default() };
+            confirm_passkey::confirm(&office, &caller(&who), &visitor, made).await
         }
         Err(error) => Err(error),
     };
@@ -274,7 +275,7 @@ async fn page(office: &Office, who: &SignedIn, visitor: &Visitor, outcome: Outco
     let status = outcome.error.as_ref().map_or(StatusCode::OK, frame::status_of);
     let mut response = frame::page(status, &shown);
     if shown.passkey.is_some() {
-        frame::allow_script(&mut response);
+        frame::allow_script(office, &mut response);
     }
     if let Some(error) = &outcome.error {
         response.extensions_mut().insert(Refused::by(error));
@@ -313,7 +314,8 @@ async fn read<'a>(
         codes_left: office.store.recovery_codes_left(id).await?,
         factors: records.into_iter().map(Factor::from).collect(),
         codes: outcome.codes.clone(),
-        enrolment: outcome.enrolment.as_ref().map(Enrolment::copy),
+        // The secret is for who may begin one, and for nobody who comes by later.
+        enrolment: outcome.enrolment.as_ref().filter(|_| is_fresh).map(Enrolment::copy),
         alert: error.map(|error| error.detail().into_owned()),
         name_error,
         csrf,

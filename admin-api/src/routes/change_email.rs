@@ -18,6 +18,7 @@ use crate::{
     form::Form,
     mail::{EmailChange, Letter, Said},
     office::Office,
+    passkey::ShownPasskey,
     proof::Proof,
     visitor::Visitor,
 };
@@ -37,6 +38,8 @@ pub(crate) struct ChangeEmail {
     /// One of the recovery codes; it serves once.
     #[schema(value_type = Option<String>, format = Password)]
     pub(crate) recovery_code: Option<SecretText>,
+    /// What a passkey has answered to `POST /auth/reauthenticate/passkey`.
+    pub(crate) passkey: Option<ShownPasskey>,
 }
 
 /// Asks for another address. Unless the session has begun within five minutes, something shows that it is the owner who asks.
@@ -67,18 +70,18 @@ pub(crate) async fn ask(
     visitor: &Visitor,
     request: ChangeEmail,
 ) -> Result<(), ApiError> {
-    let ChangeEmail { new_email, password, code, recovery_code } = request;
+    let ChangeEmail { new_email, password, code, recovery_code, passkey } = request;
     let mut form = Form::default();
     let email = form.parsed("new_email", Email::parse(&new_email));
     let email = form.finish(email)?;
-    let proved = Proof { password, code, recovery_code, passkey: None }.by(caller, visitor, office).await?;
+    let proved = Proof { password, code, recovery_code, passkey }.by(caller, visitor, office).await?;
     let account = proved.account;
     let present = Email::parse(&account.email).map_err(|error| ApiError::Internal(error.to_string()))?;
     let change =
         EmailChange { account: account.id.uuid(), email: email.as_str().to_owned(), session: proved.session.uuid() };
     let wish = office.wish_later(Letter::ChangeEmail, email.normalised(), &Said::change(change), office.now());
     let notice = office.notice(Letter::EmailChangeAsked, &account, present.normalised());
-    office.store.ask_for_email(&wish, &notice).await?;
+    office.store.ask_for_email(account.id, &wish, &notice).await?;
     office.has_posted();
     office.metrics.email_change("asked");
     Ok(())

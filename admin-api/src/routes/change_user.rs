@@ -56,7 +56,7 @@ pub(crate) enum NewStatus {
     params(("id" = String, Path, description = "The account's id")),
     responses(
         (status = 200, description = "The account as it is now", body = User),
-        (status = 403, description = "`forbidden`: the caller may not manage users; `own_account`: it is the caller's own"),
+        (status = 403, description = "`forbidden`: the caller may not manage users, or a role may do what the caller may not; `own_account`: it is the caller's own"),
         (status = 404, description = "`not_found`: there is no such account"),
     )
 )]
@@ -70,7 +70,12 @@ pub(crate) async fn change_user(
     if id == caller.0.account {
         return Err(ApiError::OwnAccount);
     }
+    let account = office.store.account(id).await?.ok_or(NO_ACCOUNT)?;
+    caller.demand_all_of(&office.hooks.policy(), &account.role)?;
     let change = request.parse(&office.hooks.policy())?;
+    if let Some(role) = &change.role {
+        caller.demand_all_of(&office.hooks.policy(), role)?;
+    }
     tracing::info!(by = %caller.0.account, account = %id, ?change, "an account is changed");
     for (name, value) in [("role", &change.role), ("tier", &change.tier)] {
         if let Some(value) = value {

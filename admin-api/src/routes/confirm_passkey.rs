@@ -15,8 +15,9 @@ use crate::{
     error::ApiError,
     form::Form,
     office::Office,
-    proof::session_of,
+    proof::{Proof, session_of},
     second_factor::{self, PATIENCE},
+    visitor::Visitor,
 };
 
 const NOTHING_BEGUN: ApiError = ApiError::NotFound("passkey to confirm");
@@ -30,6 +31,9 @@ pub(crate) struct ConfirmPasskey {
     pub(crate) credential: Value,
     /// What its owner calls it; 100 characters at most.
     pub(crate) name: Option<String>,
+    /// Shows that it is the owner, unless the session has begun within five minutes.
+    #[serde(default)]
+    pub(crate) proof: Proof,
 }
 
 /// Adds the passkey. From now on it logs in by itself, and a login by a password asks for it.
@@ -37,7 +41,8 @@ pub(crate) struct ConfirmPasskey {
     post, path = "/auth/mfa/passkeys/confirm", tag = "auth", request_body = ConfirmPasskey, security(("access_token" = [])),
     responses(
         (status = 200, description = "It counts", body = Confirmed),
-        (status = 403, description = "`session_required`: an API key cannot do this"),
+        (status = 401, description = "`insufficient_user_authentication`: the session is not fresh, and nothing was shown"),
+        (status = 403, description = "`wrong_proof`: the password or code is wrong; `session_required`: an API key cannot do this"),
         (status = 404, description = "`not_found`: no passkey has been begun within five minutes"),
         (status = 409, description = "`conflict`: an account has this passkey already"),
     )
@@ -45,9 +50,10 @@ pub(crate) struct ConfirmPasskey {
 pub(crate) async fn confirm_passkey(
     State(office): State<Arc<Office>>,
     Allowed { caller, .. }: Allowed<ManageAccount>,
+    Ok(visitor): Result<Visitor, std::convert::Infallible>,
     Body(request): Body<ConfirmPasskey>,
 ) -> Result<(HeaderMap, Json<Confirmed>), ApiError> {
-    let (cookies, recovery_codes) = confirm(&office, &caller, request).await?;
+    let (cookies, recovery_codes) = confirm(&office, &caller, &visitor, request).await?;
     Ok((cookies, Json(Confirmed { recovery_codes })))
 }
 
@@ -55,6 +61,7 @@ pub(crate) async fn confirm_passkey(
 pub(crate) async fn confirm(
     office: &Office,
     caller: &Caller,
+    visitor: &Visitor,
     request: ConfirmPasskey,
 ) -> Result<(HeaderMap, Vec<String>), ApiError> {
     let mut form = Form::default();
@@ -63,7 +70,7 @@ pub(crate) async fn confirm(
     session_of(caller)?;
     let (id, since) = (caller.0.account, office.now() - PATIENCE);
     let pending = office.store.pending_factor(id, FactorKind::Passkey, since).await?.ok_or(NOTHING_BEGUN)?;
-    let account = office.store.account(id).await?.ok_or(ApiError::CallerGone)?;
+    let account = request.proof.by(caller, visitor, office).await?.account;
     let (credential, sealed) = office.new_passkey(id, &pending, request.credential)?;
     let passkey = NewPasskey { credential: &credential, sealed: &sealed, name: name.as_deref() };
     let confirmed = second_factor::Confirmed {

@@ -15,7 +15,7 @@ use crate::{
     caller::{Allowed, Caller, ManageAccount},
     error::ApiError,
     office::Office,
-    proof::session_of,
+    proof::{Proof, session_of},
     second_factor,
     visitor::Visitor,
 };
@@ -28,6 +28,9 @@ const NOTHING_BEGUN: ApiError = ApiError::NotFound("authenticator to confirm");
 pub(crate) struct ConfirmTotp {
     #[schema(value_type = String, format = Password, example = "123456")]
     code: SecretText,
+    /// Shows that it is the owner, unless the session has begun within five minutes.
+    #[serde(default)]
+    proof: Proof,
 }
 
 /// An authenticator that counts.
@@ -42,6 +45,7 @@ pub(crate) struct Confirmed {
     post, path = "/auth/mfa/totp/confirm", tag = "auth", request_body = ConfirmTotp, security(("access_token" = [])),
     responses(
         (status = 200, description = "It counts", body = Confirmed),
+        (status = 401, description = "`insufficient_user_authentication`: the session is not fresh, and nothing was shown"),
         (status = 403, description = "`wrong_proof`: this is not what the authenticator shows now; `session_required`: an API key cannot do this"),
         (status = 404, description = "`not_found`: no authenticator has been begun within the hour"),
         (status = 429, description = "`login_locked`: too many wrong passwords or codes; see `Retry-After`"),
@@ -53,7 +57,7 @@ pub(crate) async fn confirm_totp(
     Ok(visitor): Result<Visitor, std::convert::Infallible>,
     Body(request): Body<ConfirmTotp>,
 ) -> Result<(HeaderMap, Json<Confirmed>), ApiError> {
-    let (cookies, recovery_codes) = confirm(&office, &caller, &visitor, &request.code).await?;
+    let (cookies, recovery_codes) = confirm(&office, &caller, &visitor, &request.code, &request.proof).await?;
     Ok((cookies, Json(Confirmed { recovery_codes })))
 }
 
@@ -63,12 +67,14 @@ pub(crate) async fn confirm(
     caller: &Caller,
     visitor: &Visitor,
     code: &SecretText,
+    proof: &Proof,
 ) -> Result<(HeaderMap, Vec<String>), ApiError> {
     let (id, now) = (caller.0.account, office.now());
     session_of(caller)?;
     let pending = office.store.pending_factor(id, FactorKind::Totp, now - TimeDelta::hours(1)).await?;
     let pending = pending.ok_or(NOTHING_BEGUN)?;
-    let account = office.store.account(id).await?.ok_or(ApiError::CallerGone)?;
+    // As at the beginning: whoever has found the session open adds nothing by which to come back.
+    let account = proof.by(caller, visitor, office).await?.account;
     let email = Email::parse(&account.email).map_err(|error| ApiError::Internal(error.to_string()))?;
     // The secret may have been shown to another session than this one, which then guesses.
     let attempt = Attempt::begin(office, visitor, &email).await?;

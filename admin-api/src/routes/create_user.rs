@@ -60,7 +60,7 @@ struct Wanted {
     security(("access_token" = []), ("api_key" = [])),
     responses(
         (status = 201, description = "The account", body = User),
-        (status = 403, description = "`forbidden`: the caller may not manage users"),
+        (status = 403, description = "`forbidden`: the caller may not manage users, or the role may do what the caller may not"),
         (status = 409, description = "`email_taken`: there is an account with this address"),
         (status = 503, description = "`busy`: too many passwords are being hashed; see `Retry-After`"),
     )
@@ -71,6 +71,8 @@ pub(crate) async fn create_user(
     Body(request): Body<CreateUser>,
 ) -> Result<(StatusCode, Json<User>), ApiError> {
     let wanted = request.parse(&office.settings, &office.hooks.policy())?;
+    let role = wanted.role.as_deref().unwrap_or(&office.settings.default_role);
+    caller.demand_all_of(&office.hooks.policy(), role)?;
     trail::detail("invited", wanted.password.is_none());
     for (name, value) in [("role", &wanted.role), ("tier", &wanted.tier)] {
         if let Some(value) = value {

@@ -23,7 +23,7 @@ const NO_ACCOUNT: ApiError = ApiError::NotFound("account");
     params(("id" = String, Path, description = "The account's id")),
     responses(
         (status = 204, description = "It is gone, and so are its sessions and keys"),
-        (status = 403, description = "`forbidden`: the caller may not manage users; `own_account`: it is the caller's own"),
+        (status = 403, description = "`forbidden`: the caller may not manage users, or a role may do what the caller may not; `own_account`: it is the caller's own"),
         (status = 404, description = "`not_found`: there is no such account"),
     )
 )]
@@ -36,6 +36,8 @@ pub(crate) async fn delete_user(
     if id == caller.0.account {
         return Err(ApiError::OwnAccount);
     }
+    let account = office.store.account(id).await?.ok_or(NO_ACCOUNT)?;
+    caller.demand_all_of(&office.hooks.policy(), &account.role)?;
     match office.store.delete_account(id, office.now()).await {
         Ok(()) => Ok(StatusCode::NO_CONTENT),
         Err(StoreError::NotFound) => Err(NO_ACCOUNT),

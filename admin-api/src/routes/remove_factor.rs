@@ -1,4 +1,5 @@
-//! `DELETE /auth/mfa/{id}`: a second factor is none any more; with the last one the recovery codes go. The owner is told by mail.
+//! `DELETE /auth/mfa/{id}`: a second factor is none any more; with the last one the recovery codes go. The account's other
+//! sessions end, and the owner is told by mail.
 
 use std::sync::Arc;
 
@@ -15,7 +16,7 @@ use crate::{
     error::ApiError,
     mail::Letter,
     office::Office,
-    proof::Proof,
+    proof::{Proof, Proved},
     visitor::Visitor,
 };
 
@@ -53,10 +54,10 @@ pub(crate) async fn remove(
     proof: &Proof,
 ) -> Result<(), ApiError> {
     let id: FactorId = id.parse().map_err(|_| NO_FACTOR)?;
-    let account = proof.by(caller, visitor, office).await?.account;
+    let Proved { account, session, .. } = proof.by(caller, visitor, office).await?;
     let email = Email::parse(&account.email).map_err(|error| ApiError::Internal(error.to_string()))?;
     let notice = office.notice(Letter::FactorRemoved, &account, email.normalised());
-    match office.store.remove_factor(account.id, id, &notice, office.now()).await {
+    match office.store.remove_factor(account.id, id, session, &notice, office.now()).await {
         Ok(()) => {
             office.has_posted();
             Ok(())

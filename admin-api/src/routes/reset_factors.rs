@@ -1,5 +1,5 @@
-//! `DELETE /admin/users/{id}/mfa`: somebody has lost whatever they had. Their second factors and recovery codes are gone; they are told
-//! by mail. Nobody does it for themselves here: they would have to show nothing.
+//! `DELETE /admin/users/{id}/mfa`: somebody has lost whatever they had. Their second factors and recovery codes are gone and their sessions
+//! end; they are told by mail. Nobody does it for themselves here: they would have to show nothing.
 
 use std::sync::Arc;
 
@@ -24,7 +24,7 @@ const NO_ACCOUNT: ApiError = ApiError::NotFound("account");
     params(("id" = String, Path, description = "The account's id")),
     responses(
         (status = 204, description = "It has none"),
-        (status = 403, description = "`forbidden`: the caller may not manage users; `own_account`: it is the caller's own"),
+        (status = 403, description = "`forbidden`: the caller may not manage users, or a role may do what the caller may not; `own_account`: it is the caller's own"),
         (status = 404, description = "`not_found`: there is no such account"),
     )
 )]
@@ -38,6 +38,7 @@ pub(crate) async fn reset_factors(
         return Err(ApiError::OwnAccount);
     }
     let account = office.store.account(id).await?.ok_or(NO_ACCOUNT)?;
+    caller.demand_all_of(&office.hooks.policy(), &account.role)?;
     let email = Email::parse(&account.email).map_err(|error| ApiError::Internal(error.to_string()))?;
     let notice = office.notice(Letter::FactorRemoved, &account, email.normalised());
     let had = office.store.remove_factors(id, &notice, office.now()).await?;

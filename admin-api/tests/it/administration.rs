@@ -68,6 +68,43 @@ async fn administrators_do_not_change_their_own_account() {
 }
 
 #[tokio::test]
+async fn nobody_gives_or_takes_over_what_they_may_not_do_themselves() {
+    let house = House::open().await;
+    let (root, user) = (house.administrator("root@example.com").await, house.register("ada@example.com").await);
+    let (help, peer) = (house.register("help@example.com").await, house.register("peer@example.com").await);
+    for person in [&help, &peer] {
+        assert_eq!(change(&house, &root, person, json!({ "role": "helpdesk" })).await.status, 200);
+    }
+    // A role holds what theirs does not: of users `agents:read`, of administrators everything.
+    for whom in [&root, &user] {
+        assert_eq!(change(&house, &help, whom, json!({ "status": "disabled" })).await.refusal(), "403 forbidden");
+        for path in [format!("/admin/users/{}", whom.id), format!("/admin/users/{}/mfa", whom.id)] {
+            assert_eq!(house.call("DELETE", &path, help.shown(), Value::Null).await.refusal(), "403 forbidden");
+        }
+    }
+    for role in ["admin", "user"] {
+        assert_eq!(change(&house, &help, &peer, json!({ "role": role })).await.refusal(), "403 forbidden");
+        let body = json!({ "email": "new@example.com", "role": role, "invite": true });
+        assert_eq!(house.post("/admin/users", help.shown(), body).await.refusal(), "403 forbidden");
+    }
+    let body = json!({ "email": "new@example.com", "invite": true });
+    assert_eq!(house.post("/admin/users", help.shown(), body).await.refusal(), "403 forbidden", "that of newcomers");
+    let body = json!({ "email": "new@example.com", "role": "helpdesk", "invite": true });
+    assert_eq!(house.post("/admin/users", help.shown(), body).await.status, 201);
+    assert_eq!(change(&house, &help, &peer, json!({ "tier": "pro" })).await.status, 200);
+    // A key reaches as far as its scopes.
+    let narrow = house.make_key(&root, json!({ "name": "a", "scopes": ["users:manage"] })).await;
+    let wide = json!({ "name": "b", "scopes": ["users:manage", "account:*", "agents:*"] });
+    let wide = house.make_key(&root, wide).await;
+    let path = format!("/admin/users/{}", user.id);
+    for (key, role, status) in [(&narrow, "user", 403), (&wide, "user", 200), (&wide, "admin", 403)] {
+        let by = Shown::Credential(key["key"].as_str().unwrap());
+        assert_eq!(house.call("PATCH", &path, by, json!({ "role": role })).await.status, status, "{role}");
+    }
+    assert_eq!(house.call("DELETE", &path, root.shown(), Value::Null).await.status, 204);
+}
+
+#[tokio::test]
 async fn a_scoped_key_of_an_administrator_administers_only_if_it_says_so() {
     let house = House::open().await;
     let root = house.administrator("root@example.com").await;

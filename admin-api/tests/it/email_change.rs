@@ -127,6 +127,29 @@ async fn a_change_dies_with_the_session_in_which_it_was_asked_for() {
 }
 
 #[tokio::test]
+async fn a_new_password_voids_a_change_that_was_asked_for_in_the_same_session() {
+    let house = House::open().await;
+    let ada = person(&house, "ada@example.com").await;
+    let token = asked(&house, &ada, "eve@example.com").await;
+    let body = json!({ "old_password": PASSWORD, "new_password": "another horse battery" });
+    let changed = house.post("/auth/change-password", ada.shown(), body).await;
+    assert!(changed.status.is_success(), "{}", changed.body);
+    assert_eq!(house.get("/auth/me", ada.shown()).await.status, 200, "the session goes on");
+    assert_eq!(confirm(&house, &token).await.refusal(), "400 invalid_link");
+    assert_eq!(house.store.account(ada.id).await.unwrap().unwrap().email, "ada@example.com");
+}
+
+#[tokio::test]
+async fn a_change_of_an_account_that_is_deleted_holds_no_mail_up() {
+    let house = House::open().await;
+    let ada = person(&house, "ada@example.com").await;
+    assert_eq!(ask(&house, &ada, "new@example.com").await.status, 202);
+    house.store.delete_account(ada.id, house.now()).await.unwrap();
+    assert_eq!(house.mails().await.len(), 0);
+    assert_eq!(house.store.mails_waiting().await.unwrap(), 0);
+}
+
+#[tokio::test]
 async fn only_the_last_change_asked_for_is_good_and_none_of_a_disabled_account_or_after_a_day() {
     let house = House::open().await;
     let ada = person(&house, "ada@example.com").await;

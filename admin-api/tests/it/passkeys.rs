@@ -467,6 +467,42 @@ async fn the_page_asks_who_sits_there_before_it_changes_anything() {
 }
 
 #[tokio::test]
+async fn what_was_begun_is_shown_again_and_confirmed_only_while_the_session_is_fresh() {
+    let house = House::open().await;
+    let person = house.register(ADA).await;
+    let body = json!({ "email": ADA, "password": PASSWORD, "session": "cookie" });
+    let begun = house.visit(&HOME, "/auth/login", body).await;
+    let cookie = begun.cookie().unwrap();
+    let cookie = SessionCookie::parse(cookie.split_once('=').unwrap().1).unwrap();
+    let browser = Browser { house: &house, cookie };
+    let enrolment = browser.page("POST", "/account/security/totp", &[("name", "")], 200).await;
+    let secret = enrolment.split("id=\"secret\">").nth(1).unwrap().split('<').next().unwrap();
+    let wrong = browser.page("POST", "/account/security/totp/confirm", &[("code", "x")], 403).await;
+    assert!(wrong.contains(secret), "{wrong}");
+    house.advance(Duration::from_secs(299));
+    let options = begin(&house, &person).await;
+    let email = browser.page("GET", "/account/email", &[], 200).await;
+    assert!(!email.contains("name=\"password\""), "{email}");
+    house.advance(Duration::from_secs(2));
+    let stale = browser.page("POST", "/account/security/totp/confirm", &[("code", "x")], 403).await;
+    assert!(!stale.contains(secret) && stale.contains("Show that it is you"), "{stale}");
+    let email = browser.page("GET", "/account/email", &[], 200).await;
+    assert!(email.contains("name=\"password\""), "{email}");
+    let code = json!({ "code": "000000" });
+    let refused = house.post("/auth/mfa/totp/confirm", person.shown(), code).await;
+    assert_eq!(refused.refusal(), "401 insufficient_user_authentication");
+    let made = Authenticator::new().make(&options);
+    let refused = confirm(&house, &person, &made).await;
+    assert_eq!(refused.refusal(), "401 insufficient_user_authentication");
+    let code = json!({ "code": "000000", "proof": { "password": PASSWORD } });
+    assert_eq!(house.post("/auth/mfa/totp/confirm", person.shown(), code).await.refusal(), "403 wrong_proof");
+    assert_eq!(house.post("/auth/reauthenticate", person.shown(), json!({ "password": PASSWORD })).await.status, 200);
+    let code = json!({ "code": "000000" });
+    assert_eq!(house.post("/auth/mfa/totp/confirm", person.shown(), code).await.refusal(), "403 wrong_proof");
+    assert_eq!(confirm(&house, &person, &made).await.status, 200);
+}
+
+#[tokio::test]
 async fn who_is_disabled_reset_or_deleted_does_not_get_in_by_a_passkey() {
     let house = House::open().await;
     let (mut ada, mut bob) = (keyed(&house, ADA).await, keyed(&house, "bob@example.com").await);

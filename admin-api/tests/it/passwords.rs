@@ -106,7 +106,7 @@ async fn logins_are_counted_by_outcome() {
     house.post("/auth/logout", person.shown(), Value::Null).await;
     let text = prometheus::TextEncoder::new().encode_to_string(&house.registry.gather()).unwrap();
     let all: Vec<_> = text.lines().filter(|line| line.starts_with("portcullis_logins_total")).collect();
-    assert_eq!(all.len(), 11, "what has not happened is there all the same: {all:?}");
+    assert_eq!(all.len(), 13, "what has not happened is there all the same: {all:?}");
     let logins: Vec<_> = all.into_iter().filter(|line| !line.ends_with(" 0")).collect();
     assert_eq!(
         logins,

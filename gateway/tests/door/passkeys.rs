@@ -11,7 +11,7 @@ use crate::{
     platform::{PASSWORD, Platform, Setup, eventually},
 };
 
-const SCRIPTED: &str = "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; form-action 'self'; \
+const SCRIPTED: &str = "default-src 'none'; style-src 'self'; script-src http://localhost/account/passkeys.js; connect-src 'self'; form-action 'self'; \
                         frame-ancestors 'none'; base-uri 'none'";
 
 /// A platform whose public address is one that browsers have passkeys for.

@@ -16,6 +16,7 @@ static NO_PASSWORD: LazyLock<PasswordHash> = LazyLock::new(|| PasswordHash::from
 
 on_both_engines!(
     an_address_is_changed_once_by_whoever_of_two_is_first,
+    another_change_that_is_asked_for_voids_the_one_before_at_once,
     an_address_that_was_taken_meanwhile_changes_nothing_and_uses_no_token_up,
     an_account_is_taken_over_once_and_by_the_last_invitation,
     what_an_issuer_has_said_last_counts_also_if_it_changes_nothing,
@@ -50,7 +51,7 @@ fn token() -> OneTimeToken {
 /// A token that is to give an account another address.
 async fn asked(store: &Store, account: &Account, address: &str) -> ShownOneTime {
     let (wish, letter, token) = (mail(address, true), mail(address, false), token());
-    store.ask_for_email(&wish, &mail(&account.email, false)).await.unwrap();
+    store.ask_for_email(account.id, &wish, &mail(&account.email, false)).await.unwrap();
     let new = one_time(&token, OneTimePurpose::ChangeEmail, account.id, address);
     store.grant_wish_with(wish.id, &letter, &new).await.unwrap();
     shown(&token, OneTimePurpose::ChangeEmail)
@@ -86,6 +87,16 @@ async fn an_address_is_changed_once_by_whoever_of_two_is_first(database: &Databa
     assert!(!heard.contains(&Subject::Session(here)), "{heard:?}");
     assert_eq!(store.account_by_address("new@example.com").await.unwrap().unwrap().id, ada.id);
     assert_eq!(store.account_by_address("ada@example.com").await.unwrap(), None);
+}
+
+async fn another_change_that_is_asked_for_voids_the_one_before_at_once(database: &Database) {
+    let store = database.open().await;
+    let ada = person(&store, "ada@example.com").await;
+    let (here, _) = session(&store, &ada).await;
+    let first = asked(&store, &ada, "new@example.com").await;
+    let wish = mail("newer@example.com", true);
+    store.ask_for_email(ada.id, &wish, &mail(&ada.email, false)).await.unwrap();
+    assert_eq!(change(&store, &first, "new@example.com", here).await.unwrap(), None);
 }
 
 async fn an_address_that_was_taken_meanwhile_changes_nothing_and_uses_no_token_up(database: &Database) {

@@ -16,6 +16,7 @@ on_both_engines!(
     a_log_in_uses_token_and_code_or_neither,
     a_token_bears_so_many_attempts_and_no_more,
     the_last_factor_takes_the_recovery_codes_with_it,
+    a_factor_that_is_removed_takes_with_it_what_was_begun_by_it,
     a_session_remembers_how_its_owner_was_seen,
 );
 
@@ -193,15 +194,37 @@ async fn a_token_bears_so_many_attempts_and_no_more(database: &Database) {
 async fn the_last_factor_takes_the_recovery_codes_with_it(database: &Database) {
     let store = database.open().await;
     let (ada, factor) = armed(&store, "ada@example.com").await;
-    let eve = person(&store, "eve@example.com").await;
-    assert!(is_missing(&store.remove_factor(eve.id, factor, &notice(), at(6)).await));
-    store.remove_factor(ada.id, factor, &notice(), at(6)).await.unwrap();
+    let (eve, nobody) = (person(&store, "eve@example.com").await, SessionId::new(Uuid::now_v7()));
+    assert!(is_missing(&store.remove_factor(eve.id, factor, nobody, &notice(), at(6)).await));
+    store.remove_factor(ada.id, factor, nobody, &notice(), at(6)).await.unwrap();
     assert_eq!(store.recovery_codes_left(ada.id).await.unwrap(), 0);
     assert!(!store.remove_factors(ada.id, &notice(), at(7)).await.unwrap());
     let (bob, _) = armed(&store, "bob@example.com").await;
     assert!(store.remove_factors(bob.id, &notice(), at(7)).await.unwrap());
     assert!(store.factors(bob.id).await.unwrap().is_empty());
     assert_eq!(store.recovery_codes_left(bob.id).await.unwrap(), 0);
+}
+
+async fn a_factor_that_is_removed_takes_with_it_what_was_begun_by_it(database: &Database) {
+    let store = database.open().await;
+    let (ada, factor) = armed(&store, "ada@example.com").await;
+    let ((here, _), (there, _)) = (session(&store, &ada).await, session(&store, &ada).await);
+    store.reauthenticate(ada.id, here, "pwd otp mfa", at(5)).await.unwrap();
+    let before = heard(&store).await.len();
+    store.remove_factor(ada.id, factor, here, &notice(), at(6)).await.unwrap();
+    assert_eq!(heard(&store).await[before..], [Subject::Account(ada.id)]);
+    let grant = async |id| store.session_grant(id).await.unwrap().unwrap();
+    assert_eq!(grant(there).await.ended_at, Some(at(6)));
+    let kept = grant(here).await;
+    assert_eq!((kept.ended_at, kept.authentication.unwrap().assurance.word()), (None, "single"));
+    assert_eq!(store.authentication(here).await.unwrap(), Some((at(5), "pwd".to_owned())));
+
+    let (bob, _) = armed(&store, "bob@example.com").await;
+    let (his, _) = session(&store, &bob).await;
+    let before = heard(&store).await.len();
+    assert!(store.remove_factors(bob.id, &notice(), at(7)).await.unwrap());
+    assert_eq!(heard(&store).await[before..], [Subject::Account(bob.id)]);
+    assert_eq!(grant(his).await.ended_at, Some(at(7)));
 }
 
 async fn a_session_remembers_how_its_owner_was_seen(database: &Database) {

@@ -220,6 +220,7 @@ async fn a_new_password_ends_every_session_and_every_other_token(database: &Data
     let others = [
         send_to(&store, OneTimePurpose::ResetPassword, &ada).await,
         send_to(&store, OneTimePurpose::MagicLink, &ada).await,
+        send_to(&store, OneTimePurpose::ChangeEmail, &ada).await,
     ];
     store.confirm_account(ada.id, at(0)).await.unwrap();
     let before = heard(&store).await.len();
@@ -261,8 +262,14 @@ async fn attempts_that_are_over_are_forgotten(database: &Database) {
     let store = database.open().await;
     let ada = person(&store, "ada@example.com").await;
     let sent = send_to(&store, OneTimePurpose::MagicLink, &ada).await;
+    assert_eq!(store.forget_begun(at(101)).await.unwrap(), 0, "somebody may ask after it");
     assert_eq!(store.forget_attempts(at(100)).await.unwrap(), 0);
     assert!(store.look_at(&sent.shown(), at(1)).await.unwrap().is_some());
     assert_eq!(store.forget_attempts(at(101)).await.unwrap(), 1);
     assert!(store.look_at(&sent.shown(), at(1)).await.unwrap().is_none());
+    for purpose in [OneTimePurpose::PasskeyLogin, OneTimePurpose::PasskeyProof, OneTimePurpose::OauthState] {
+        send_to(&store, purpose, &ada).await;
+        assert_eq!(store.forget_begun(at(100)).await.unwrap(), 0);
+        assert_eq!(store.forget_begun(at(101)).await.unwrap(), 1, "{purpose:?}");
+    }
 }

@@ -5,12 +5,13 @@ use std::collections::BTreeSet;
 use store::{MailOutcome, NewMail, Store, StoreError};
 use uuid::Uuid;
 
-use crate::engines::{Database, at, on_both_engines};
+use crate::engines::{Database, at, on_both_engines, person};
 
 on_both_engines!(
     nodes_that_look_at_once_never_take_the_same_mail,
     what_a_dead_node_took_with_it_is_due_again,
     what_is_over_is_wiped_kept_for_a_while_and_forgotten,
+    letters_to_an_account_that_is_deleted_are_counted_for_an_hour,
     a_wish_is_granted_once,
     letters_are_counted_by_address_and_kind_and_wishes_are_not,
 );
@@ -93,6 +94,21 @@ async fn what_is_over_is_wiped_kept_for_a_while_and_forgotten(database: &Databas
     assert_eq!(store.forget_mails(at(11)).await.unwrap(), 1);
     assert_eq!(store.forget_mails(at(100_000)).await.unwrap(), 1);
     assert_eq!(store.mails_waiting().await.unwrap(), 1, "what waits is never forgotten");
+}
+
+async fn letters_to_an_account_that_is_deleted_are_counted_for_an_hour(database: &Database) {
+    const LEFT: &str = "SELECT sealed, outcome FROM outbox";
+    let store = database.open().await;
+    let ada = person(&store, "ada@example.com").await;
+    for (is_wish, seconds) in [(true, 5000), (false, 10), (false, 5000)] {
+        post(&store, "ada@example.com", is_wish, seconds).await;
+    }
+    store.delete_account(ada.id, at(5010)).await.unwrap();
+    let left: Vec<(Option<Vec<u8>>, Option<String>)> = database.rows(LEFT, LEFT).await;
+    assert_eq!(left, [(None, Some("deleted".to_owned()))]);
+    assert_eq!(store.mails_waiting().await.unwrap(), 0, "nothing is sent any more");
+    assert_eq!(store.forget_begun(at(5010)).await.unwrap(), 0);
+    assert_eq!(store.forget_begun(at(5011)).await.unwrap(), 1);
 }
 
 async fn a_wish_is_granted_once(database: &Database) {

@@ -74,7 +74,7 @@ async fn a_credential_is_one_accounts_and_is_found_once_it_is_confirmed(database
     let taken = confirm(&store, &eve, hers, b"one").await;
     assert!(matches!(taken, Err(StoreError::Conflict(_))), "{taken:?}");
     assert!(store.factors(eve.id).await.unwrap().is_empty());
-    store.remove_factor(ada.id, factor, &notice(), at(6)).await.unwrap();
+    store.remove_factor(ada.id, factor, SessionId::new(Uuid::now_v7()), &notice(), at(6)).await.unwrap();
     assert!(store.passkey(b"one").await.unwrap().is_none());
 }
 
