@@ -87,9 +87,9 @@ impl Proof {
         // Where there is a second factor a password is one half of a proof: else whoever has it could take the other half away.
         let has_factor = !office.store.factors(account.id).await?.is_empty();
         let Some(shown) = shown else {
-            let age = office.now() - at;
-            let is_fresh = TimeDelta::from_std(FRESH).is_ok_and(|fresh| age <= fresh)
-                && (!has_factor || Assurance::of_methods(&amr) != Assurance::Single);
+            let is_young = |at| TimeDelta::from_std(FRESH).is_ok_and(|fresh| office.now() - at <= fresh);
+            let is_fresh =
+                at.is_some_and(is_young) && (!has_factor || Assurance::of_methods(&amr) != Assurance::Single);
             let fresh = is_fresh.then_some(Proved { account, session, amr });
             return fresh.ok_or(ApiError::NotFresh(FRESH.as_secs()));
         };

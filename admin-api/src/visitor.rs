@@ -10,17 +10,14 @@ use axum::{
     extract::FromRequestParts,
     http::{HeaderMap, HeaderValue, header, request::Parts},
 };
-use identity::{DeviceToken, SecretDigest, SessionCookie};
-use store::Origin;
+use identity::{CookieNames, DeviceToken, SecretDigest, SessionCookie};
+use store::{Origin, Seen};
 use uuid::Uuid;
 
 use crate::{office::Office, second_factor::First};
 
 /// Set by the door; nobody else can.
 pub(crate) const CLIENT: &str = "x-gateway-client";
-/// `__Host-`: browsers take it from this very host alone, over TLS alone (RFC 6265bis §4.1.3.2).
-const SECURE_COOKIE: &str = "__Host-portcullis-device";
-const PLAIN_COOKIE: &str = "portcullis-device";
 /// A year, in seconds; browsers keep none for much longer.
 const COOKIE_LIFE: u32 = 365 * 24 * 60 * 60;
 /// Characters that are kept of what a client says it is.
@@ -53,7 +50,7 @@ impl FromRequestParts<Arc<Office>> for Visitor {
         Ok(Self {
             address: text(CLIENT).and_then(|text| text.parse().ok()),
             user_agent: parts.headers.get(header::USER_AGENT).map(|value| shown(value.as_bytes())),
-            device: device(&parts.headers, cookie_name(is_secure)),
+            device: device(&parts.headers, CookieNames::of(is_secure).device),
             is_secure,
             session: office.cookie_in(&parts.headers),
         })
@@ -75,7 +72,7 @@ impl Visitor {
         let secure = if self.is_secure { "; Secure" } else { "" };
         let cookie = format!(
             "{}={}; Path=/; Max-Age={COOKIE_LIFE}; HttpOnly; SameSite=Lax{secure}",
-            cookie_name(self.is_secure),
+            CookieNames::of(self.is_secure).device,
             token.expose()
         );
         Device { digest: token.digest(), cookie: HeaderValue::try_from(cookie).ok() }
@@ -89,6 +86,7 @@ impl Visitor {
             user_agent: self.user_agent.as_deref(),
             method: Some(method),
             amr: Some(First::amr_of(method)),
+            seen: Seen::Now,
         }
     }
 }
@@ -108,10 +106,6 @@ impl Device {
         }
         headers
     }
-}
-
-const fn cookie_name(is_secure: bool) -> &'static str {
-    if is_secure { SECURE_COOKIE } else { PLAIN_COOKIE }
 }
 
 /// The one cookie of that name; of two, one was set by somebody else (a sister host, perhaps), and nobody can say which.
@@ -143,7 +137,7 @@ mod tests {
     #[test]
     fn a_browser_is_known_by_one_cookie_of_the_right_name() {
         let token = DeviceToken::generate(Uuid::now_v7(), &mut rand::rng());
-        let (own, name) = (token.expose(), PLAIN_COOKIE);
+        let (own, name) = (token.expose(), CookieNames::of(false).device);
         for good in [format!("{name}={own}"), format!("a=b; {name}={own};c=d")] {
             assert_eq!(device(&cookies(&[&good]), name), Some(token.digest()), "{good}");
         }

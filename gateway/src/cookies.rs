@@ -19,16 +19,24 @@ pub(crate) fn shown(headers: &HeaderMap, names: CookieNames) -> impl Iterator<It
     pairs.filter(move |(name, _)| *name == names.session.as_bytes()).map(|(_, value)| value)
 }
 
-/// Removes our cookies, under every name that they have anywhere; others pass as they are.
-pub(crate) fn strip(headers: &mut HeaderMap) {
+/// Removes our cookies that are not for whom the request goes to, under every name that they have anywhere; others pass as they are.
+/// Those that a browser is known by, and that wait for an owner's word, are the account service's alone.
+pub(crate) fn strip(headers: &mut HeaderMap, forward_credential: bool, is_for_office: bool) {
+    let is_dropped = |name: &[u8]| {
+        if CookieNames::are_credentials(name) {
+            !forward_credential
+        } else {
+            !is_for_office && CookieNames::are_ours(name)
+        }
+    };
     let pairs = || headers.get_all(header::COOKIE).iter().flat_map(|field| cookie_pairs(field.as_bytes()));
-    if !pairs().any(|(name, _)| CookieNames::are_ours(name)) {
+    if !pairs().any(|(name, _)| is_dropped(name)) {
         return;
     }
     let others = headers.get_all(header::COOKIE).iter().flat_map(|field| field.as_bytes().split(|byte| *byte == b';'));
     let kept: Vec<&[u8]> = others
         .map(<[u8]>::trim_ascii)
-        .filter(|pair| !pair.is_empty() && !cookie_pairs(pair).any(|(name, _)| CookieNames::are_ours(name)))
+        .filter(|pair| !pair.is_empty() && !cookie_pairs(pair).any(|(name, _)| is_dropped(name)))
         .collect();
     let kept = HeaderValue::from_bytes(&kept.join(&b"; "[..])).ok().filter(|kept| !kept.is_empty());
     match kept {
@@ -136,14 +144,40 @@ mod tests {
             (&["portcullis"], &[]),
             (&["__Host-portcullis=x;portcullis-csrf=y; ;a=\"q; r\""], &["a=\"q; r\""]),
             (&["a=1", "__Host-portcullis-csrf=y", "b=2"], &["a=1; b=2"]),
-            (&["a=1;  b", "portcullis-device=x"], &["a=1;  b", "portcullis-device=x"]),
+            (&["a=1;  b", "c"], &["a=1;  b", "c"]),
+            (&["a=1;  b", "portcullis-device=x"], &["a=1; b"]),
+            (&["__Host-portcullis-device=x; a=1; __Host-portcullis-link=y; portcullis-link=z"], &["a=1"]),
+            (&["portcullis-devices=x"], &["portcullis-devices=x"]),
             (&[" portcullis = x ; a=1"], &["a=1"]),
         ] {
             let mut headers = cookies(sent);
-            strip(&mut headers);
+            strip(&mut headers, false, false);
             let found: Vec<&str> =
                 headers.get_all(header::COOKIE).iter().map(|value| value.to_str().unwrap()).collect();
             assert_eq!(found, left, "{sent:?}");
         }
+        let all = "portcullis=x; portcullis-csrf=y; portcullis-device=z; portcullis-link=w; a=1";
+        for (forward_credential, is_for_office, left) in [
+            (false, false, "a=1"),
+            (true, false, "portcullis=x; portcullis-csrf=y; a=1"),
+            (false, true, "portcullis-device=z; portcullis-link=w; a=1"),
+            (true, true, all),
+        ] {
+            let mut headers = cookies(&[all]);
+            strip(&mut headers, forward_credential, is_for_office);
+            assert_eq!(headers[header::COOKIE], left);
+        }
+    }
+
+    #[test]
+    fn no_upstream_sets_ours() {
+        let mut answer = HeaderMap::new();
+        for set in
+            ["a=1", "portcullis-device=x; Path=/", "__Host-portcullis-link=x", "=portcullis-link=x", "portcullis=x"]
+        {
+            answer.append(header::SET_COOKIE, HeaderValue::from_static(set));
+        }
+        keep_to_ourselves(&mut answer);
+        assert_eq!(answer.get_all(header::SET_COOKIE).iter().collect::<Vec<_>>(), ["a=1"]);
     }
 }

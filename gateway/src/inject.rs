@@ -60,7 +60,7 @@ pub(crate) fn rewrite(
     inbound.request_id.trace(headers, &mut fields);
     injection.forwarding(headers, parts.uri.authority(), &mut fields);
     let assertion = injection.identify(&mut fields);
-    strip(headers, &journey.rules.reserved, permit.route().forward_credential);
+    strip(headers, &journey.rules.reserved, permit.route().forward_credential, journey.is_for_office());
     join_cookies(headers);
     headers.reserve(16);
     fields.set(headers);
@@ -78,7 +78,7 @@ const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto
 const X_KEY_ID: HeaderName = HeaderName::from_static("x-key-id");
 
 /// Removes every header that a client might speak in our name with, and the credential that was meant for us.
-pub(crate) fn strip(headers: &mut HeaderMap, reserved: &Reserved, forward_credential: bool) {
+pub(crate) fn strip(headers: &mut HeaderMap, reserved: &Reserved, forward_credential: bool, is_for_office: bool) {
     let is_credential = |name: &HeaderName| *name == header::AUTHORIZATION || *name == X_API_KEY;
     let is_dropped = |name: &&HeaderName| {
         if is_credential(name) { !forward_credential } else { reserved.verdict(name.as_str()) == Verdict::Drop }
@@ -88,8 +88,8 @@ pub(crate) fn strip(headers: &mut HeaderMap, reserved: &Reserved, forward_creden
     for name in &dropped {
         headers.remove(name);
     }
-    if !forward_credential && headers.contains_key(header::COOKIE) {
-        cookies::strip(headers);
+    if headers.contains_key(header::COOKIE) {
+        cookies::strip(headers, forward_credential, is_for_office);
     }
     // A credential that only WebSockets show; it is never passed on.
     if headers.contains_key(header::SEC_WEBSOCKET_PROTOCOL) {

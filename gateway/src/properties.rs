@@ -58,7 +58,7 @@ pub fn header_strip(data: &[u8]) {
         }
     }
     let mut arrives = sent.clone();
-    inject::strip(&mut arrives, &reserved, forward_credential);
+    inject::strip(&mut arrives, &reserved, forward_credential, true);
     for name in sent.keys() {
         let (plain, folded) = (name.as_str(), fold(name.as_str()));
         let ours = ["x-user", "x-tenant", "x-auth", "x-gateway", "x-session", "x-key", "x-forwarded", "x-team"];

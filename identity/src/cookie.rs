@@ -37,6 +37,10 @@ pub struct CookieNames {
     pub session: &'static str,
     /// That of the token beside it, for scripts to read.
     pub csrf: &'static str,
+    /// That which a browser is known by. It opens nothing.
+    pub device: &'static str,
+    /// That of what waits for an account's owner to agree to.
+    pub link: &'static str,
 }
 
 /// What is made of a cookie is for nothing else.
@@ -46,9 +50,15 @@ const CSRF: &[u8] = b"portcullis csrf";
 
 impl CookieNames {
     /// `__Host-`: browsers take it from this very host alone, over TLS alone (RFC 6265bis §4.1.3.2).
-    const SECURE: Self = Self { session: "__Host-portcullis", csrf: "__Host-portcullis-csrf" };
+    const SECURE: Self = Self {
+        session: "__Host-portcullis",
+        csrf: "__Host-portcullis-csrf",
+        device: "__Host-portcullis-device",
+        link: "__Host-portcullis-link",
+    };
     /// Where there is no TLS: on a developer's own machine.
-    const PLAIN: Self = Self { session: "portcullis", csrf: "portcullis-csrf" };
+    const PLAIN: Self =
+        Self { session: "portcullis", csrf: "portcullis-csrf", device: "portcullis-device", link: "portcullis-link" };
 
     /// There are never two names at once: where the one can be had, the other is nobody's.
     #[must_use]
@@ -58,10 +68,16 @@ impl CookieNames {
 
     /// Does a cookie of this name say, or help to say, who a browser's user is, here or where TLS is otherwise?
     #[must_use]
+    pub fn are_credentials(name: &[u8]) -> bool {
+        let is = |names: &Self| name == names.session.as_bytes() || name == names.csrf.as_bytes();
+        [Self::SECURE, Self::PLAIN].iter().any(is)
+    }
+
+    /// Is a cookie of this name for the account service, and for nobody else, here or where TLS is otherwise?
+    #[must_use]
     pub fn are_ours(name: &[u8]) -> bool {
-        [Self::SECURE, Self::PLAIN]
-            .iter()
-            .any(|names| name == names.session.as_bytes() || name == names.csrf.as_bytes())
+        let is = |names: &Self| name == names.device.as_bytes() || name == names.link.as_bytes();
+        Self::are_credentials(name) || [Self::SECURE, Self::PLAIN].iter().any(is)
     }
 }
 

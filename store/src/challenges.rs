@@ -54,13 +54,13 @@ impl Store {
         .await
     }
 
-    /// When and how the person behind a session has last shown who they are.
-    pub async fn authentication(&self, id: SessionId) -> Result<Option<(DateTime<Utc>, String)>, StoreError> {
+    /// When, if that is known, and how the person behind a session has last shown who they are.
+    pub async fn authentication(&self, id: SessionId) -> Result<Option<(Option<DateTime<Utc>>, String)>, StoreError> {
         const Q: &str = "SELECT auth_time, amr FROM sessions WHERE id = $1";
         let row: Option<(Option<DateTime<Utc>>, Option<String>)> = self
             .bounded(async { on!(self, |pool| sqlx::query_as(Q).bind(id.uuid()).fetch_optional(pool).await) })
             .await?;
-        Ok(row.and_then(|(at, amr)| at.map(|at| (at, amr.unwrap_or_default()))))
+        Ok(row.map(|(at, amr)| (at, amr.unwrap_or_default())))
     }
 
     /// Notes that somebody has yet to show a second factor.

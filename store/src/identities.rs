@@ -122,19 +122,21 @@ impl Store {
         .await
     }
 
-    /// Uses a token to link a subject to an account whose owner has agreed, and tells them. `false` if the token is no good, and
-    /// [`StoreError::Conflict`] if the subject is an account's already.
+    /// Uses a token to link a subject to an account whose owner has agreed in a session, and tells them. `false` if the token is no good,
+    /// the session has ended or the account is disabled, and [`StoreError::Conflict`] if the subject is an account's already.
     pub async fn link_identity(
         &self,
         shown: &ShownOneTime,
-        account: AccountId,
+        (account, session): (AccountId, SessionId),
         identity: NewIdentity<'_>,
         notice: &NewMail,
         now: DateTime<Utc>,
     ) -> Result<bool, StoreError> {
         self.bounded(async {
             let mut tx = self.begin().await?;
-            if tx.use_one_time(shown, now).await?.is_none() {
+            // The account is held: nobody disables it, or ends the session, between the look and the deed.
+            tx.touch_account(account, now).await?;
+            if !tx.is_in(account, session).await? || tx.use_one_time(shown, now).await?.is_none() {
                 return Ok(false);
             }
             let heard = tx.insert_identity(account, identity, Some(now), now).await?;
@@ -177,6 +179,8 @@ impl Store {
             on_tx!(&mut tx, |c| sqlx::query(Q).bind(id.uuid()).bind(account.uuid()).execute(c).await.map(drop))?;
             tx.post(notice).await?;
             tx.end_sessions_of(account, Some(session), now).await?;
+            // Who has come that way may be about to show a second factor.
+            tx.void_one_time_tokens(account, now).await?;
             self.commit(tx, &[Subject::External(id), Subject::Account(account)], now).await?;
             Ok::<_, StoreError>(Unlinked::Done)
         })
@@ -187,6 +191,15 @@ impl Store {
 // === impl Tx ===
 
 impl Tx {
+    /// Is the account active, and somebody in it in this session?
+    async fn is_in(&mut self, account: AccountId, session: SessionId) -> Result<bool, StoreError> {
+        const Q: &str = "SELECT COUNT(*) FROM accounts a JOIN sessions s ON s.account_id = a.id \
+                         WHERE a.id = $1 AND a.status = 'active' AND s.id = $2 AND s.ended_at IS NULL";
+        let found: i64 =
+            on_tx!(self, |c| sqlx::query_scalar(Q).bind(account.uuid()).bind(session.uuid()).fetch_one(c).await)?;
+        Ok(found == 1)
+    }
+
     async fn insert_identity(
         &mut self,
         account: AccountId,

@@ -35,6 +35,7 @@ mod paging;
 mod passkeys;
 mod passwords;
 mod retention;
+mod seen;
 mod sessions;
 mod signing;
 
@@ -59,5 +60,6 @@ pub use one_time::{Confirmed, LinkLogin, NewOneTime, OneTime, ShownOneTime};
 pub use outbox::{DueMail, MailOutcome, NewMail};
 pub use paging::{Cursor, CursorError, Page};
 pub use passkeys::NewPasskey;
+pub use seen::Seen;
 pub use sessions::{NewSession, Origin, Proof, RefreshOutcome, RefreshTerms, SessionRecord, SessionSeed};
 pub use signing::{Purpose, ensure_keys, rotate};

@@ -317,7 +317,8 @@ impl Tx {
     }
 
     /// The same for whoever comes by a mail and shows nothing else. Until then somebody else may have registered the address: what they
-    /// have made of the account opens nothing any more, neither password, session, key, factor nor link.
+    /// have made of the account opens nothing any more, neither password, session, key, factor nor subject of
+    /// anybody else's, be it linked here, imported or made by an issuer's token.
     async fn confirm_owner(
         &mut self,
         token: &OneTime,
@@ -328,7 +329,7 @@ impl Tx {
         const KEYS: &str = "UPDATE api_keys SET revoked_at = $2 WHERE account_id = $1 AND revoked_at IS NULL";
         const FACTORS: &str = "DELETE FROM factors WHERE account_id = $1";
         const CODES: &str = "DELETE FROM recovery_codes WHERE account_id = $1";
-        const LINKS: &str = "DELETE FROM external_identities WHERE account_id = $1 AND consented_at IS NOT NULL";
+        const LINKS: &str = "DELETE FROM external_identities WHERE account_id = $1";
         let Some(id) = token.account_id.map(AccountId::new) else { return Ok(None) };
         let was_confirmed = self.account(id).await?.is_some_and(|account| account.is_verified);
         let account = self.confirm(token, confirmed, now).await?;

@@ -63,6 +63,8 @@ pub struct Origin<'a> {
     pub method: Option<&'a str>,
     /// The same in words of RFC 8176, with spaces between.
     pub amr: Option<&'a str>,
+    /// When.
+    pub seen: crate::Seen,
 }
 
 /// A session as its owner sees it.
@@ -255,10 +257,10 @@ impl Tx {
     /// the row is held, SQLite's transaction is alone anyway.
     pub(crate) async fn insert_session(&mut self, new: &NewSession<'_>) -> Result<(), StoreError> {
         const LITE: &str = "INSERT INTO sessions (id, account_id, created_at, address, network, device, user_agent, method, last_seen_at, auth_time, amr) \
-                            SELECT $1, id, $3, $4, $5, $6, $7, $8, $3, $3, $10 FROM accounts \
+                            SELECT $1, id, $3, $4, $5, $6, $7, $8, $3, $11, $10 FROM accounts \
                             WHERE id = $2 AND status = 'active' AND updated_at = $9";
         const PG: &str = "INSERT INTO sessions (id, account_id, created_at, address, network, device, user_agent, method, last_seen_at, auth_time, amr) \
-                          SELECT $1, id, $3, $4, $5, $6, $7, $8, $3, $3, $10 FROM accounts \
+                          SELECT $1, id, $3, $4, $5, $6, $7, $8, $3, $11, $10 FROM accounts \
                           WHERE id = $2 AND status = 'active' AND updated_at = $9 FOR SHARE";
         let (origin, account) = (&new.origin, new.account);
         let statement = if matches!(self, Self::Pg(_)) { PG } else { LITE };
@@ -273,6 +275,7 @@ impl Tx {
             .bind(origin.method)
             .bind(stored(account.updated_at))
             .bind(origin.amr)
+            .bind(origin.seen.at(new.now).map(stored))
             .execute(c)
             .await
             .map(|done| done.rows_affected()))?;

@@ -8,6 +8,8 @@ use super::ProviderFault;
 pub(crate) enum OauthFault {
     #[error("the state was not begun in this browser, is over, or was used")]
     State,
+    #[error("a page of somebody else's has sent the browser")]
+    ForeignStart,
     #[error("whoever was asked at the provider did not agree")]
     Denied,
     #[error(transparent)]
@@ -44,6 +46,7 @@ impl OauthFault {
     pub(crate) const fn face(self) -> (u16, &'static str, &'static str) {
         match self {
             Self::State => (400, "invalid_state", "Sign-in not begun here"),
+            Self::ForeignStart => (403, "foreign_start", "Sign-in begun elsewhere"),
             Self::Denied => (403, "provider_denied", "Not signed in"),
             Self::Provider(ProviderFault::Away) => (503, "provider_unavailable", "Provider unavailable"),
             Self::Provider(ProviderFault::Broken) => (502, "provider_broken", "Provider not understood"),
@@ -63,6 +66,9 @@ impl OauthFault {
     pub(crate) const fn detail(self) -> &'static str {
         match self {
             Self::State => "This answers no sign-in that was begun in this browser, or one that is over; begin again.",
+            Self::ForeignStart => {
+                "Another site has sent you here to sign in; if you mean to, begin at this platform's sign-in page."
+            }
             Self::Denied => "The provider says that you did not sign in or did not agree; nothing has changed here.",
             Self::Provider(ProviderFault::Away) => {
                 "The provider cannot be reached at the moment; try again shortly, or sign in another way."

@@ -6,14 +6,15 @@
 use std::time::Duration;
 
 use axum::http::HeaderMap;
+use chrono::{DateTime, Utc};
 use identity::{AccountId, CodeVerifier, Email, ExternalId, OneTimePurpose, OneTimeToken, SecretText, random_text};
 use policies::ReturnTo;
 use serde::{Deserialize, Serialize};
-use store::{Account, NewAccount, NewIdentity, NewOneTime, ShownOneTime, Status, StoreError};
+use store::{Account, NewAccount, NewIdentity, NewOneTime, Origin, Seen, ShownOneTime, Status, StoreError};
 use uuid::Uuid;
 
 use super::{
-    Answered, Asked, Identified, OauthFault, Provider,
+    Answered, Asked, Identified, OauthFault, Provider, ProviderFault,
     link::{LINK_PAGE, keep_pending},
 };
 use crate::{
@@ -23,6 +24,8 @@ use crate::{
 
 /// How long somebody may take at the provider's.
 const PATIENCE: Duration = Duration::from_mins(10);
+/// Where whoever wants to link begins who is not signed in.
+const SIGN_IN_FIRST: &str = "/account/sign-in?return_to=/account/identities";
 /// The table that something sealed stands in.
 pub(super) const TOKENS: &str = "one_time_tokens";
 
@@ -33,6 +36,8 @@ pub(crate) struct Beginning<'a> {
     pub(crate) return_to: Option<ReturnTo>,
     /// To link an account, and not to log in.
     pub(crate) is_link: bool,
+    /// Whoever is logged in at the provider is to show it anew.
+    pub(crate) is_fresh: bool,
 }
 
 /// What a browser brings back (RFC 6749 §4.1.2, RFC 9207 §2).
@@ -51,7 +56,8 @@ struct Begun {
     nonce: String,
     verifier: String,
     return_to: Option<String>,
-    is_link: bool,
+    /// Whose account is to be linked, if one is.
+    link: Option<Uuid>,
 }
 
 /// Begins: gives where the browser goes, and what it is known by from now on.
@@ -62,6 +68,10 @@ pub(crate) async fn begin(
 ) -> Result<(HeaderMap, String), ApiError> {
     let provider = office.provider(wanted.provider)?;
     let device = visitor.known_device();
+    let link = if wanted.is_link { office.signed_in(visitor).await? } else { None };
+    if wanted.is_link && link.is_none() {
+        return Ok((device.headers(), SIGN_IN_FIRST.to_owned()));
+    }
     let (now, token) = (office.now(), OneTimeToken::generate(Uuid::now_v7(), &mut rand::rng()));
     let (verifier, nonce) = (CodeVerifier::generate(&mut rand::rng()), random_text(&mut rand::rng()));
     let asked = Asked {
@@ -69,6 +79,7 @@ pub(crate) async fn begin(
         nonce: nonce.expose(),
         challenge: &verifier.challenge(),
         redirect_uri: &office.redirect_uri(provider),
+        is_fresh: wanted.is_fresh,
     };
     let to = office.providers.begin(provider, asked).await.map_err(OauthFault::from)?;
     let begun = Begun {
@@ -76,7 +87,7 @@ pub(crate) async fn begin(
         nonce: nonce.expose().to_owned(),
         verifier: verifier.expose().to_owned(),
         return_to: wanted.return_to.map(|back| back.as_str().to_owned()),
-        is_link: wanted.is_link,
+        link: link.map(|account| account.uuid()),
     };
     let begun = zeroize::Zeroizing::new(serde_json::to_vec(&begun).expect("texts and a bool"));
     let kept = NewOneTime {
@@ -136,18 +147,28 @@ async fn arrive(
         now: office.now(),
     };
     let identified = office.providers.redeem(provider, answered).await.map_err(OauthFault::from)?;
+    if !identified.has_plain_subject() {
+        tracing::warn!(provider = provider.id, "a provider names somebody in a way that is no name");
+        return Err(OauthFault::Provider(ProviderFault::Broken).into());
+    }
     *back = begun.return_to.as_deref().and_then(ReturnTo::parse);
-    if begun.is_link {
-        let cookies = keep_pending(office, visitor, provider, &identified).await?;
+    if let Some(account) = begun.link.map(AccountId::new) {
+        // Whoever signs in meanwhile has not begun it.
+        if office.signed_in(visitor).await? != Some(account) {
+            return Err(OauthFault::State.into());
+        }
+        let cookies = keep_pending(office, visitor, provider, &identified, account).await?;
         return Ok((cookies, LINK_PAGE.to_owned()));
     }
     let Some(account) = known_or_new(office, provider, &identified).await? else {
         // The owner of the account has to sign in and agree, whoever this is.
         trail::detail("asked_to_link", true);
-        let cookies = keep_pending(office, visitor, provider, &identified).await?;
+        let email = identified.verified_email.as_ref().ok_or(OauthFault::EmailUnverified)?;
+        let owner = office.store.account_by_email(email).await?.ok_or(OauthFault::NothingToLink)?;
+        let cookies = keep_pending(office, visitor, provider, &identified, owner.id).await?;
         return Ok((cookies, LINK_PAGE.to_owned()));
     };
-    let cookies = log_in(office, visitor, account).await?;
+    let cookies = log_in(office, visitor, account, identified.seen_at).await?;
     Ok((cookies, back.as_ref().map_or(HOME, ReturnTo::as_str).to_owned()))
 }
 
@@ -182,12 +203,11 @@ async fn known_or_new(
 ) -> Result<Option<Account>, ApiError> {
     let (id, now) = (ExternalId::of(&provider.issuer, &identified.subject), office.now());
     if let Some(facts) = office.store.external_grant(id).await? {
-        office.store.identity_used(id, identified.verified_email.as_deref(), now).await?;
+        office.store.identity_used(id, identified.verified_email.as_ref().map(Email::as_str), now).await?;
         return Ok(Some(facts.account));
     }
-    let text = identified.verified_email.as_deref().ok_or(OauthFault::EmailUnverified)?;
-    let email = Email::parse(text).map_err(|_| OauthFault::EmailUnverified)?;
-    if office.store.account_by_email(&email).await?.is_some() {
+    let email = identified.verified_email.as_ref().ok_or(OauthFault::EmailUnverified)?;
+    if office.store.account_by_email(email).await?.is_some() {
         return Ok(None);
     }
     if !provider.sign_up {
@@ -195,7 +215,7 @@ async fn known_or_new(
     }
     let new = NewAccount {
         id: AccountId::new(Uuid::now_v7()),
-        email: &email,
+        email,
         password_hash: office.hashing.no_password().clone(),
         name: identified.name.as_deref().and_then(|name| Form::default().name("name", name)),
         role: &office.settings.default_role,
@@ -218,8 +238,14 @@ async fn known_or_new(
     }
 }
 
-/// Logs somebody in by a cookie, as whoever has shown a password is logged in.
-async fn log_in(office: &Office, visitor: &Visitor, account: Account) -> Result<HeaderMap, ApiError> {
+/// Logs somebody in by a cookie, as whoever has shown a password is logged in, but seen when the provider says: it may have asked nobody
+/// since yesterday.
+async fn log_in(
+    office: &Office,
+    visitor: &Visitor,
+    account: Account,
+    seen_at: Option<DateTime<Utc>>,
+) -> Result<HeaderMap, ApiError> {
     trail::about(account.id.uuid());
     if account.status == Status::Disabled {
         return Err(ApiError::AccountDisabled);
@@ -232,7 +258,8 @@ async fn log_in(office: &Office, visitor: &Visitor, account: Account) -> Result<
         return Err(office.challenge(First::Provider, &account, email.normalised()).await?);
     }
     let device = visitor.known_device();
-    let origin = visitor.origin(&device, First::Provider.method());
+    let seen = seen_at.map_or(Seen::Unknown, Seen::At);
+    let origin = Origin { seen, ..visitor.origin(&device, First::Provider.method()) };
     let (cookies, _) = office.open_session(account, origin, SessionKind::Cookie, office.now()).await?;
     office.leave_behind(visitor).await;
     office.metrics.login("provider");
@@ -246,6 +273,17 @@ impl Office {
     pub(crate) fn provider(&self, id: &str) -> Result<&Provider, ApiError> {
         let provider = self.providers.list().iter().find(|provider| provider.id == id);
         provider.ok_or(ApiError::NotFound("login provider"))
+    }
+
+    /// Whose session it is that a browser shows the cookie of. The door asks for nobody where logins begin and end.
+    async fn signed_in(&self, visitor: &Visitor) -> Result<Option<AccountId>, ApiError> {
+        let Some(cookie) = &visitor.session else { return Ok(None) };
+        let Some(facts) = self.store.cookie_grant(cookie.id()).await? else { return Ok(None) };
+        let is_good = facts.digest == Some(cookie.digest())
+            && facts.ended_at.is_none()
+            && facts.expires_at.is_some_and(|at| self.now() < at)
+            && facts.account.status == Status::Active;
+        Ok(is_good.then_some(facts.account.id))
     }
 
     /// Where answers of a provider go: what was registered there, to the letter, whatever host a request names.

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use axum::http::{HeaderMap, HeaderValue, header};
-use identity::{Email, ExternalId, OneTimePurpose, OneTimeToken, cookie_pairs};
+use identity::{AccountId, Email, ExternalId, OneTimePurpose, OneTimeToken, cookie_pairs};
 use serde::{Deserialize, Serialize};
 use store::{NewIdentity, NewOneTime, ShownOneTime, StoreError, Unlinked};
 use uuid::Uuid;
@@ -18,9 +18,6 @@ use crate::{caller::Caller, error::ApiError, mail::Letter, office::Office, proof
 pub(crate) const LINK_PAGE: &str = "/account/link";
 /// How long the owner may take to sign in and to agree.
 const PATIENCE: Duration = Duration::from_mins(15);
-/// As the cookie that browsers are known by (`visitor`).
-const SECURE_COOKIE: &str = "__Host-portcullis-link";
-const PLAIN_COOKIE: &str = "portcullis-link";
 
 const NO_IDENTITY: ApiError = ApiError::NotFound("identity");
 
@@ -34,17 +31,19 @@ pub(crate) struct Pending {
     pub(crate) email: String,
     #[serde(skip)]
     shown: Option<ShownOneTime>,
+    #[serde(skip)]
+    account: Option<AccountId>,
 }
 
-/// Keeps what a provider has said; gives the cookie of it.
+/// Keeps what a provider has said, for the owner of one account alone; gives the cookie of it.
 pub(super) async fn keep_pending(
     office: &Office,
     visitor: &Visitor,
     provider: &Provider,
     identified: &Identified,
+    account: AccountId,
 ) -> Result<HeaderMap, ApiError> {
-    let text = identified.verified_email.as_deref().ok_or(OauthFault::EmailUnverified)?;
-    let email = Email::parse(text).map_err(|_| OauthFault::EmailUnverified)?;
+    let email = identified.verified_email.as_ref().ok_or(OauthFault::EmailUnverified)?;
     let device = visitor.known_device();
     let (now, token) = (office.now(), OneTimeToken::generate(Uuid::now_v7(), &mut rand::rng()));
     let pending = Pending {
@@ -53,12 +52,13 @@ pub(super) async fn keep_pending(
         subject: identified.subject.clone(),
         email: email.as_str().to_owned(),
         shown: None,
+        account: None,
     };
     let pending = serde_json::to_vec(&pending).expect("texts");
     let kept = NewOneTime {
         id: token.id(),
         purpose: OneTimePurpose::LinkIdentity,
-        account: None,
+        account: Some(account),
         address: "",
         digest: token.digest_for(OneTimePurpose::LinkIdentity),
         binding: Some(device.digest),
@@ -75,8 +75,13 @@ pub(crate) fn has_pending(office: &Office, headers: &HeaderMap) -> bool {
     office.shown_link(headers).is_some()
 }
 
-/// What there is to agree to.
-pub(crate) async fn pending(office: &Office, visitor: &Visitor, headers: &HeaderMap) -> Result<Pending, ApiError> {
+/// What there is to agree to for whoever is signed in; what waits for somebody else is nothing.
+pub(crate) async fn pending(
+    office: &Office,
+    visitor: &Visitor,
+    headers: &HeaderMap,
+    account: AccountId,
+) -> Result<Pending, ApiError> {
     let token = office.shown_link(headers).ok_or(OauthFault::NothingToLink)?;
     let shown = ShownOneTime {
         id: token.id(),
@@ -85,10 +90,13 @@ pub(crate) async fn pending(office: &Office, visitor: &Visitor, headers: &Header
         binding: Some(visitor.device().ok_or(OauthFault::NothingToLink)?),
     };
     let found = office.store.look_at(&shown, office.now()).await?.ok_or(OauthFault::NothingToLink)?;
+    if found.account() != Some(account) {
+        return Err(OauthFault::NothingToLink.into());
+    }
     let sealed = found.sealed.and_then(|sealed| office.open_in(TOKENS, token.id(), &sealed));
     let pending: Option<Pending> = sealed.and_then(|pending| serde_json::from_slice(&pending).ok());
     let pending = pending.ok_or_else(|| ApiError::Internal("what a link stands for cannot be read".to_owned()))?;
-    Ok(Pending { shown: Some(shown), ..pending })
+    Ok(Pending { shown: Some(shown), account: Some(account), ..pending })
 }
 
 /// The owner agrees: from now on it is a way into the account. Gives what takes the browser's cookie away.
@@ -101,18 +109,25 @@ pub(crate) async fn link(
 ) -> Result<HeaderMap, ApiError> {
     trail::about(caller.0.account.uuid());
     trail::detail("provider", pending.provider.as_str());
-    let account = proof.by(caller, visitor, office).await?.account;
+    trail::detail("identity", pending.id().uuid().to_string());
+    let proved = proof.by(caller, visitor, office).await?;
+    let (account, session) = (proved.account, proved.session);
+    // Whose account it is has yet to be shown: whoever took the address would be let in for good.
+    if !account.is_verified {
+        return Err(ApiError::EmailUnverified);
+    }
     let notice = office.notice(Letter::IdentityLinked, &account, &normalised(&account.email)?);
     let identity = NewIdentity { issuer: &pending.issuer, subject: &pending.subject, email: &pending.email };
-    let shown = pending.shown.as_ref().ok_or(OauthFault::NothingToLink)?;
-    match office.store.link_identity(shown, account.id, identity, &notice, office.now()).await {
+    let shown =
+        pending.shown.as_ref().filter(|_| pending.account == Some(account.id)).ok_or(OauthFault::NothingToLink)?;
+    match office.store.link_identity(shown, (account.id, session), identity, &notice, office.now()).await {
         Ok(true) => {}
         Ok(false) => return Err(OauthFault::NothingToLink.into()),
         Err(StoreError::Conflict(_)) => return Err(OauthFault::IdentityTaken.into()),
         Err(error) => return Err(error.into()),
     }
     office.has_posted();
-    Ok(office.link_cookie("", 0))
+    Ok(office.no_link_cookie())
 }
 
 /// A way into the account is none any more.
@@ -125,6 +140,7 @@ pub(crate) async fn unlink(
 ) -> Result<(), ApiError> {
     trail::about(caller.0.account.uuid());
     let id: ExternalId = id.parse().map_err(|_| NO_IDENTITY)?;
+    trail::detail("identity", id.uuid().to_string());
     let proved = proof.by(caller, visitor, office).await?;
     let notice = office.notice(Letter::IdentityUnlinked, &proved.account, &normalised(&proved.account.email)?);
     let issuers: Vec<&str> = office.providers.list().iter().map(|provider| &*provider.issuer).collect();
@@ -158,8 +174,13 @@ impl Pending {
 // === impl Office ===
 
 impl Office {
+    /// Takes away what a browser could agree to.
+    pub(crate) fn no_link_cookie(&self) -> HeaderMap {
+        self.link_cookie("", 0)
+    }
+
     fn link_cookie(&self, token: &str, life: u64) -> HeaderMap {
-        let (name, secure) = if self.is_secure() { (SECURE_COOKIE, "; Secure") } else { (PLAIN_COOKIE, "") };
+        let (name, secure) = (self.cookie_names().link, if self.is_secure() { "; Secure" } else { "" });
         let cookie = format!("{name}={token}; Path=/; Max-Age={life}; HttpOnly; SameSite=Lax{secure}");
         let value = HeaderValue::try_from(cookie).ok();
         value.into_iter().fold(HeaderMap::new(), |mut headers, mut value| {
@@ -171,7 +192,7 @@ impl Office {
 
     /// The one token that a browser shows; of two, one is somebody else's.
     fn shown_link(&self, headers: &HeaderMap) -> Option<OneTimeToken> {
-        let name = if self.is_secure() { SECURE_COOKIE } else { PLAIN_COOKIE };
+        let name = self.cookie_names().link;
         let fields = headers.get_all(header::COOKIE).iter();
         let mut ours =
             fields.flat_map(|field| cookie_pairs(field.as_bytes())).filter(|(own, _)| *own == name.as_bytes());

@@ -4,7 +4,9 @@ use std::net::IpAddr;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use identity::{CodeVerifier, SecretText};
+use identity::{CodeVerifier, Email, SecretText};
+
+const LONGEST_SUBJECT: usize = 255;
 
 /// Somebody at whom people can log in.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,6 +32,8 @@ pub struct Asked<'a> {
     pub challenge: &'a str,
     /// Where the answer goes.
     pub redirect_uri: &'a str,
+    /// Whoever is logged in there is to show it anew.
+    pub is_fresh: bool,
 }
 
 /// What came back.
@@ -56,10 +60,12 @@ pub struct Answered<'a> {
 pub struct Identified {
     /// `sub`: who it is, there.
     pub subject: String,
-    /// The address, if the provider says that it has verified it.
-    pub verified_email: Option<String>,
+    /// The address, if it is one and the provider says that it has verified it.
+    pub verified_email: Option<Email>,
     /// The name.
     pub name: Option<String>,
+    /// When somebody has last shown there who they are, if the provider says so.
+    pub seen_at: Option<DateTime<Utc>>,
 }
 
 /// Why a provider is of no use now.
@@ -98,6 +104,16 @@ pub trait Providers: Send + Sync {
     async fn redeem(&self, provider: &Provider, answered: Answered<'_>) -> Result<Identified, ProviderFault>;
 }
 
+// === impl Identified ===
+
+impl Identified {
+    /// Is it one that may be kept and shown (`OpenID` Connect Core §2: 255 characters of ASCII)?
+    pub(crate) fn has_plain_subject(&self) -> bool {
+        let subject = &self.subject;
+        !subject.is_empty() && subject.len() <= LONGEST_SUBJECT && !subject.chars().any(char::is_control)
+    }
+}
+
 /// There are none.
 pub(crate) struct NoProviders;
 
@@ -115,5 +131,25 @@ impl Providers for NoProviders {
 
     async fn redeem(&self, _: &Provider, _: Answered<'_>) -> Result<Identified, ProviderFault> {
         Err(ProviderFault::Away)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Identified;
+
+    #[test]
+    fn a_subject_is_no_longer_than_it_may_be_and_a_text_that_can_be_shown() {
+        for (subject, is_plain) in [
+            ("ada".to_owned(), true),
+            ("x".repeat(255), true),
+            ("x".repeat(256), false),
+            (String::new(), false),
+            ("a\nb".to_owned(), false),
+            ("a\u{85}".to_owned(), false),
+        ] {
+            let identified = Identified { subject, verified_email: None, name: None, seen_at: None };
+            assert_eq!(identified.has_plain_subject(), is_plain, "{identified:?}");
+        }
     }
 }

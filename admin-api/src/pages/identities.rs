@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use askama::Template;
 use axum::{
-    extract::{Path, State},
+    extract::{Path, RawQuery, State},
     http::{HeaderMap, StatusCode},
     response::Response,
 };
@@ -45,7 +45,7 @@ struct Identity {
     used: Option<Moment>,
 }
 
-pub(super) async fn show(State(office): State<Arc<Office>>, who: SignedIn) -> Response {
+pub(super) async fn show(State(office): State<Arc<Office>>, RawQuery(query): RawQuery, who: SignedIn) -> Response {
     let shown = async {
         let account = office.store.account(who.principal.account).await?.ok_or(ApiError::CallerGone)?;
         let identities = linked(&office, account.id).await?.into_iter().map(Identity::from).collect();
@@ -60,7 +60,13 @@ pub(super) async fn show(State(office): State<Arc<Office>>, who: SignedIn) -> Re
         })
     };
     match shown.await {
-        Ok(shown) => frame::page(StatusCode::OK, &shown),
+        Ok(shown) => {
+            let mut page = frame::page(StatusCode::OK, &shown);
+            if query.as_deref() == Some("declined") {
+                page.headers_mut().extend(office.no_link_cookie());
+            }
+            page
+        }
         Err(error) => frame::failed(&office, &error),
     }
 }
@@ -87,7 +93,9 @@ async fn prove_it(office: &Office, who: &SignedIn, id: &str, refused: &ApiError)
     let action = format!("{IDENTITIES}/{id}/unlink");
     let page = FormPage {
         title: "Show that it is you",
-        intro: Some("If you have nothing to show, sign out and in again, and come back within five minutes."),
+        intro: Some(
+            "If you have nothing to show, sign out, have a link to sign in mailed to you, and come back within five minutes.",
+        ),
         action: &action,
         hidden: vec![("csrf", who.csrf())],
         fields: prove::fields(office, who.principal.account, Some(refused)).await?,

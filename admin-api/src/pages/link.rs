@@ -20,6 +20,9 @@ use crate::{
 /// Where ways to sign in are listed.
 pub(super) const IDENTITIES: &str = "/account/identities";
 
+/// The same for who does not agree.
+const DECLINED: &str = "/account/identities?declined";
+
 pub(super) async fn show(
     State(office): State<Arc<Office>>,
     Ok(visitor): Result<Visitor, std::convert::Infallible>,
@@ -27,7 +30,7 @@ pub(super) async fn show(
     who: SignedIn,
 ) -> Response {
     let asked = async {
-        let pending = oauth::pending(&office, &visitor, &headers).await?;
+        let pending = oauth::pending(&office, &visitor, &headers, who.principal.account).await?;
         let already = office.store.external_grant(pending.id()).await?;
         if let Some(facts) = already {
             if facts.account.id == who.principal.account {
@@ -48,7 +51,7 @@ pub(super) async fn agree(
     Meant { who, form: shown }: Meant<ProofForm>,
 ) -> Response {
     let asked = async {
-        let pending = oauth::pending(&office, &visitor, &headers).await?;
+        let pending = oauth::pending(&office, &visitor, &headers, who.principal.account).await?;
         let caller = Caller(who.principal.clone());
         match oauth::link(&office, &visitor, &caller, &pending, &shown.proof()).await {
             Ok(cookies) => Ok(frame::go(IDENTITIES, cookies)),
@@ -68,6 +71,9 @@ async fn form(
     is_sent: bool,
 ) -> Result<Response, ApiError> {
     let account = office.store.account(who.principal.account).await?.ok_or(ApiError::CallerGone)?;
+    if !account.is_verified {
+        return Err(ApiError::EmailUnverified);
+    }
     let label = &office.provider(&pending.provider)?.label;
     let title = format!("Link {label} to your account");
     let intro = format!(
@@ -81,7 +87,7 @@ async fn form(
         hidden: vec![("csrf", who.csrf())],
         fields: prove::fields(office, account.id, refused).await?,
         submit: "Link",
-        links: vec![(IDENTITIES, "Do not link")],
+        links: vec![(DECLINED, "Do not link")],
         ..FormPage::default()
     };
     Ok(match refused.filter(|_| is_sent) {

@@ -2,7 +2,11 @@
 
 use std::sync::Arc;
 
-use axum::{Json, extract::State, http::HeaderMap};
+use axum::{
+    Json,
+    extract::State,
+    http::{HeaderMap, header},
+};
 use identity::{Grant, Principal};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -35,5 +39,11 @@ pub(crate) async fn logout(
 pub(crate) async fn end(office: &Office, caller: &Principal) -> Result<HeaderMap, ApiError> {
     let session = caller.grant.session().ok_or(ApiError::NoSession)?;
     office.store.end_session(session, office.now()).await?;
-    Ok(if let Grant::Cookie(_) = caller.grant { office.no_cookie() } else { HeaderMap::new() })
+    let Grant::Cookie(_) = caller.grant else { return Ok(HeaderMap::new()) };
+    let mut cookies = office.no_cookie();
+    // Whoever sits there next has nothing to agree to. (`extend` would replace what there is.)
+    for cookie in office.no_link_cookie().get_all(header::SET_COOKIE) {
+        cookies.append(header::SET_COOKIE, cookie.clone());
+    }
+    Ok(cookies)
 }

@@ -11,17 +11,20 @@ use policies::ReturnTo;
 use serde::Deserialize;
 
 use crate::{
-    oauth::{self, Beginning},
+    oauth::{self, Beginning, OauthFault},
     office::Office,
     pages,
     visitor::Visitor,
 };
+
+const SEC_FETCH_SITE: &str = "sec-fetch-site";
 
 /// What the link says that led here.
 #[derive(Default, Deserialize)]
 pub(crate) struct Wanted {
     return_to: Option<String>,
     link: Option<String>,
+    fresh: Option<String>,
 }
 
 /// Sends a browser to a login provider. It comes back at `/auth/oauth/{provider}/callback`, in ten minutes at most.
@@ -31,9 +34,11 @@ pub(crate) struct Wanted {
         ("provider" = String, Path, description = "The provider's id in `[[login_providers]]`"),
         ("return_to" = Option<String>, Query, description = "Where the browser goes when it is logged in: a path of this host, else it is ignored"),
         ("link" = Option<String>, Query, description = "1: to link somebody to the account that is signed in, and not to log in"),
+        ("fresh" = Option<String>, Query, description = "1: whoever is logged in at the provider is to show it anew, where the provider can ask for that"),
     ),
     responses(
         (status = 303, description = "To the provider; a browser that is not known yet is given a cookie"),
+        (status = 403, description = "`foreign_start`: a page of another site has sent the browser"),
         (status = 404, description = "`not_found`: there is no such provider"),
         (status = 502, description = "`provider_broken`"),
         (status = 503, description = "`provider_unavailable`; see `Retry-After`"),
@@ -46,9 +51,17 @@ pub(crate) async fn oauth_start(
     wanted: Result<Query<Wanted>, QueryRejection>,
     headers: HeaderMap,
 ) -> Response {
-    let Query(Wanted { return_to, link }) = wanted.unwrap_or_default();
+    let Query(Wanted { return_to, link, fresh }) = wanted.unwrap_or_default();
     let return_to = return_to.as_deref().and_then(ReturnTo::parse);
-    let wanted = Beginning { provider: &provider, return_to, is_link: link.as_deref() == Some("1") };
-    let begun = oauth::begin(&office, &visitor, wanted).await;
+    let wanted = Beginning {
+        provider: &provider,
+        return_to,
+        is_link: link.as_deref() == Some("1"),
+        is_fresh: fresh.as_deref() == Some("1"),
+    };
+    // Else any page could have its visitors signed in here, as whom they are at the provider, without a word.
+    let is_foreign = headers.get_all(SEC_FETCH_SITE).iter().any(|site| site == "cross-site");
+    let begun =
+        if is_foreign { Err(OauthFault::ForeignStart.into()) } else { oauth::begin(&office, &visitor, wanted).await };
     pages::onward(&office, &headers, None, begun)
 }

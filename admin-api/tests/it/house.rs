@@ -109,8 +109,8 @@ impl Providers for Acme {
     }
 
     async fn redeem(&self, _: &Provider, _: Answered<'_>) -> Result<Identified, ProviderFault> {
-        let (subject, email) = ("ada-there".to_owned(), Some("ada@example.com".to_owned()));
-        Ok(Identified { subject, verified_email: email, name: None })
+        let (subject, email) = ("ada-there".to_owned(), identity::Email::parse("ada@example.com").ok());
+        Ok(Identified { subject, verified_email: email, name: None, seen_at: None })
     }
 }
 

@@ -195,6 +195,10 @@ impl Outside {
             if !settings.link_verified_email || !owner.is_verified {
                 return Ok(None);
             }
+            // Nor is one its owner's alone whom another has let in on its own word.
+            if store.is_of_another_issuer(owner.id, &settings.issuer).await? {
+                return Ok(None);
+            }
             let linked = store.link_external(owner.id, ExternalSubject { claims_at: None, ..subject }, now).await;
             return after_race(store, subject, linked.map(|()| owner)).await;
         }

@@ -81,6 +81,12 @@ impl Source {
         // Else one issuer could speak for another (Discovery §4.3).
         ensure!(metadata.issuer == self.issuer, "the metadata are those of another issuer");
         ensure!(is_safe_url(&metadata.jwks_uri), "the issuer names no https address for its keys");
+        let is_https = |url: &str| url.parse::<http::Uri>().is_ok_and(|uri| uri.scheme_str() == Some("https"));
+        // On this machine they may be in clear only where the issuer itself is.
+        ensure!(
+            is_https(&metadata.jwks_uri) || !is_https(&self.issuer),
+            "the issuer names no https address for its keys"
+        );
         self.discovered.store(Some(metadata.jwks_uri.clone().into()));
         Ok(metadata.jwks_uri)
     }

@@ -2,7 +2,7 @@
 //! is the one that is both primary and verified.
 
 use admin_api::{Answered, Asked, Identified, ProviderFault};
-use identity::SecretText;
+use identity::{Email, SecretText};
 use serde_json::Value;
 
 use super::wire::{ClientProof, Failed, Wire, way_to};
@@ -60,8 +60,9 @@ impl Github {
         let primary = emails.iter().find(|email| is(email, "primary") && is(email, "verified"));
         Ok(Identified {
             subject: id.to_string(),
-            verified_email: primary.and_then(|email| email.get("email")?.as_str()).map(str::to_owned),
+            verified_email: primary.and_then(|email| Email::parse(email.get("email")?.as_str()?).ok()),
             name: user.text("name").map(str::to_owned),
+            seen_at: None,
         })
     }
 }

@@ -12,7 +12,9 @@ use std::{
 use admin_api::{Answered, Asked, Identified, ProviderFault};
 use anyhow::ensure;
 use arc_swap::ArcSwapOption;
-use identity::{ForeignClaims, ForeignRules, SecretText, TokenError, Unverified};
+use chrono::DateTime;
+use http::Uri;
+use identity::{Email, ForeignClaims, ForeignRules, SecretText, TokenError, Unverified};
 use serde::Deserialize;
 use tokio::{sync::Mutex, time::Instant};
 
@@ -29,6 +31,9 @@ const STALE: Duration = Duration::from_hours(24);
 const PAUSE: Duration = Duration::from_secs(1);
 /// How old an ID token may be: it was made a moment ago, for us.
 const OLDEST: i64 = 5 * 60;
+/// How long ago somebody may have logged in there, in seconds: as long as a session of ours lasts. Who is asked for it has to say in the ID
+/// token when it was (Core §3.1.2.1).
+const MAX_AGE: &str = "43200";
 /// Clocks that differ (DESIGN §3).
 const LEEWAY: Duration = Duration::from_secs(30);
 
@@ -86,19 +91,21 @@ impl Oidc {
 
     pub(super) async fn begin(&self, asked: Asked<'_>) -> Result<String, Failed> {
         let known = self.known().await?;
-        Ok(way_to(
-            &known.metadata.authorization_endpoint,
-            &[
-                ("response_type", "code"),
-                ("client_id", self.wire.client_id()),
-                ("redirect_uri", asked.redirect_uri),
-                ("scope", &self.scope),
-                ("state", asked.state),
-                ("nonce", asked.nonce),
-                ("code_challenge", asked.challenge),
-                ("code_challenge_method", "S256"),
-            ],
-        ))
+        let mut query = vec![
+            ("response_type", "code"),
+            ("client_id", self.wire.client_id()),
+            ("redirect_uri", asked.redirect_uri),
+            ("scope", &self.scope),
+            ("state", asked.state),
+            ("nonce", asked.nonce),
+            ("code_challenge", asked.challenge),
+            ("code_challenge_method", "S256"),
+            ("max_age", if asked.is_fresh { "0" } else { MAX_AGE }),
+        ];
+        if asked.is_fresh {
+            query.push(("prompt", "login"));
+        }
+        Ok(way_to(&known.metadata.authorization_endpoint, &query))
     }
 
     pub(super) async fn redeem(&self, answered: Answered<'_>) -> Result<Identified, Failed> {
@@ -122,16 +129,21 @@ impl Oidc {
         let token = said.text("id_token").ok_or_else(|| Failed::broken("there is no ID token"))?;
         let claims = self.prove(token, &answered).await?;
         self.check(&claims, &answered)?;
-        let subject = claims.subject().to_owned();
-        let name = claims.text("name").map(str::to_owned);
+        let seen_at = claims.authenticated_at().and_then(|at| DateTime::from_timestamp(at, 0));
+        let identified = Identified {
+            subject: claims.subject().to_owned(),
+            verified_email: None,
+            name: claims.text("name").map(str::to_owned),
+            seen_at: seen_at.map(|at| at.min(answered.now)),
+        };
         if let Some(email) = claims.text("email") {
-            let verified_email = claims.is_true("email_verified").then(|| email.to_owned());
-            return Ok(Identified { subject, verified_email, name });
+            let verified_email = claims.is_true("email_verified").then(|| Email::parse(email).ok()).flatten();
+            return Ok(Identified { verified_email, ..identified });
         }
         let access = said.text("access_token").map(|token| SecretText::from(token.to_owned()));
         match (&metadata.userinfo_endpoint, access) {
-            (Some(endpoint), Some(access)) => self.userinfo(endpoint, &access, subject, name).await,
-            _ => Ok(Identified { subject, verified_email: None, name }),
+            (Some(endpoint), Some(access)) => self.userinfo(endpoint, &access, identified).await,
+            _ => Ok(identified),
         }
     }
 
@@ -175,17 +187,17 @@ impl Oidc {
         &self,
         endpoint: &str,
         access: &SecretText,
-        subject: String,
-        name: Option<String>,
+        identified: Identified,
     ) -> Result<Identified, Failed> {
         let said = self.wire.get(endpoint, Some(access)).await?.good()?;
         // Else it could be a token of somebody else that was slipped in (Core §5.3.2).
-        if said.text("sub") != Some(&subject) {
+        if said.text("sub") != Some(&identified.subject) {
             return Err(Failed::untrue("the userinfo is somebody else's"));
         }
         let is_verified = said.body.get("email_verified").is_some_and(|value| *value == true || *value == "true");
-        let verified_email = said.text("email").filter(|_| is_verified).map(str::to_owned);
-        Ok(Identified { subject, verified_email, name: name.or_else(|| said.text("name").map(str::to_owned)) })
+        let verified_email = said.text("email").filter(|_| is_verified).and_then(|email| Email::parse(email).ok());
+        let name = identified.name.clone().or_else(|| said.text("name").map(str::to_owned));
+        Ok(Identified { verified_email, name, ..identified })
     }
 
     /// What the provider says of itself: as it was, if it was asked lately, or cannot be asked.
@@ -236,7 +248,10 @@ impl Metadata {
         ensure!(self.issuer == issuer, "they are those of another issuer");
         let endpoints =
             [Some(&self.authorization_endpoint), Some(&self.token_endpoint), self.userinfo_endpoint.as_ref()];
-        ensure!(endpoints.into_iter().flatten().all(|url| is_safe_url(url)), "an endpoint is not reached by https");
+        let is_https = |url: &str| url.parse::<Uri>().is_ok_and(|uri| uri.scheme_str() == Some("https"));
+        // What is on this machine may be reached in clear only where the provider itself is.
+        let is_safe = |url: &String| is_safe_url(url) && (is_https(url) || !is_https(issuer));
+        ensure!(endpoints.into_iter().flatten().all(is_safe), "an endpoint is not reached by https");
         Ok(())
     }
 
@@ -252,5 +267,27 @@ impl Metadata {
         } else {
             ClientProof::Post
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::Metadata;
+
+    #[test]
+    fn only_a_provider_on_this_machine_has_endpoints_in_clear() {
+        let is_good = |issuer: &str, endpoint: &str| {
+            let metadata = json!({
+                "issuer": issuer, "authorization_endpoint": format!("{issuer}/a"), "token_endpoint": endpoint,
+            });
+            serde_json::from_value::<Metadata>(metadata).is_ok_and(|metadata| metadata.check(issuer).is_ok())
+        };
+        assert!(is_good("https://id.example.com", "https://login.example.com/token"));
+        assert!(is_good("http://127.0.0.1:9", "http://127.0.0.1:9/token"));
+        assert!(is_good("http://127.0.0.1:9", "https://id.example.com/token"));
+        assert!(!is_good("https://id.example.com", "http://127.0.0.1:9/token"));
+        assert!(!is_good("https://id.example.com", "http://id.example.com/token"));
     }
 }

@@ -13,7 +13,7 @@ use identity::{Algorithm, CodeVerifier, SigningKey, TokenType};
 use serde_json::{Value, json};
 
 use crate::{
-    issuers::{key, now},
+    issuers::{Issuer, key, now},
     mail::{next_mail, token_in},
     mfa::arm,
     pages::{Visitor, credentials, hidden},
@@ -98,7 +98,7 @@ impl Provider {
 
     pub(crate) fn claims(&self, nonce: &str) -> Value {
         json!({
-            "iss": self.name(), "aud": "door", "sub": "ada-there", "nonce": nonce, "iat": now(), "exp": now() + 600,
+            "iss": self.name(), "aud": "door", "sub": "ada-there", "nonce": nonce, "iat": now(), "exp": now() + 600, "auth_time": now(),
             "email": "ada@example.com", "email_verified": true, "name": "Ada There",
         })
     }
@@ -200,6 +200,18 @@ pub(crate) fn log_in(
     visitor.get(platform, &back)
 }
 
+/// Somebody registers, and shows that the address is theirs.
+pub(crate) fn confirmed(platform: &Platform, email: &str) -> Value {
+    let made = platform.register(email);
+    confirm(platform);
+    made
+}
+
+fn confirm(platform: &Platform) {
+    let token = token_in(&next_mail(platform, "Confirm your address"));
+    assert_eq!(platform.post("/auth/verify-email", None, &json!({ "token": token })).status, 200);
+}
+
 pub(crate) fn goes_to(answer: &Answer) -> &str {
     assert_eq!(answer.status, 303, "{answer:?}");
     answer.header("location").unwrap()
@@ -276,7 +288,7 @@ fn a_newcomer_gets_an_account_and_comes_back_to_it() {
 fn an_address_that_has_an_account_leads_to_it_only_when_its_owner_agrees() {
     let provider = Provider::start();
     let platform = provider.setup().start();
-    let ada = platform.register("ada@example.com")["user"]["id"].clone();
+    let ada = confirmed(&platform, "ada@example.com")["user"]["id"].clone();
     let visitor = Visitor::default();
     let back = log_in(&platform, &provider, &visitor, |_| ());
     assert_eq!(goes_to(&back), "/account/link");
@@ -332,9 +344,12 @@ fn a_link_by_mail_leads_to_the_agreement_too_and_leaves_nothing_to_whoever_took_
     };
     let sent = mallory.get(&platform, "/auth/oauth/acme?link=1");
     assert_eq!(goes_to(&mallory.get(&platform, &provider.agree(&sent, theirs))), "/account/link");
-    let csrf = hidden(&mallory.get(&platform, "/account/link"), "csrf");
-    assert_eq!(goes_to(&mallory.post(&platform, "/account/link", &format!("csrf={csrf}"))), "/account/identities");
-    assert_eq!(goes_to(&log_in(&platform, &provider, &Visitor::default(), theirs)), "/demo/x?a=b");
+    // Whoever has not confirmed the address lets nobody in.
+    assert_eq!(mallory.get(&platform, "/account/link").status, 403);
+    let csrf = hidden(&mallory.get(&platform, "/account/identities"), "csrf");
+    let refused = mallory.post(&platform, "/account/link", &format!("csrf={csrf}"));
+    assert!(refused.status == 403 && refused.body.contains("Confirm the address first"), "{refused:?}");
+    assert_eq!(mallory.get(&platform, "/auth/identities").json(), json!({ "items": [] }));
     // Ada comes by the provider, and has no password: a link by mail shows who she is.
     let ada = Visitor::default();
     assert_eq!(goes_to(&log_in(&platform, &provider, &ada, |_| ())), "/account/link");
@@ -398,6 +413,7 @@ fn whoever_has_an_authenticator_shows_its_code_here_too() {
     let provider = Provider::start();
     let platform = provider.setup().start();
     let (ada, visitor) = (arm(&platform), Visitor::default());
+    confirm(&platform);
     assert_eq!(goes_to(&log_in(&platform, &provider, &visitor, |_| ())), "/account/link");
     let asked = visitor.post(&platform, "/account/sign-in", &credentials("ada@example.com"));
     let step = |token: &str, code: &str| {
@@ -458,7 +474,7 @@ fn an_account_has_several_and_loses_all_but_the_last_way_in() {
     assert_eq!(goes_to(&ada.post(&platform, "/account/link", &csrf(&ada))), "/account/identities");
     assert_eq!(listed(&ada).as_array().unwrap().len(), 2);
     // Somebody else's account cannot have it, nor take it away.
-    platform.register("bob@example.com");
+    confirmed(&platform, "bob@example.com");
     let bob = Visitor::signed_in(&platform, "bob@example.com");
     let sent = bob.get(&platform, "/auth/oauth/acme?link=1");
     bob.get(&platform, &acme.agree(&sent, |_| ()));
@@ -486,7 +502,7 @@ fn an_account_has_several_and_loses_all_but_the_last_way_in() {
 fn programs_list_and_unlink_with_what_shows_that_it_is_the_owner() {
     let provider = Provider::start();
     let platform = provider.setup().start();
-    platform.register("ada@example.com");
+    confirmed(&platform, "ada@example.com");
     let ada = Visitor::signed_in(&platform, "ada@example.com");
     let sent = ada.get(&platform, "/auth/oauth/acme?link=1");
     ada.get(&platform, &provider.agree(&sent, |_| ()));
@@ -505,4 +521,101 @@ fn programs_list_and_unlink_with_what_shows_that_it_is_the_owner() {
     let gone = platform.json("DELETE", &path, Some(&token), &json!({ "password": PASSWORD }));
     assert_eq!(gone.status, 204, "{gone:?}");
     assert_eq!(platform.json("DELETE", &path, Some(&token), &json!({})).status, 404);
+}
+
+#[test]
+fn a_login_is_as_old_as_the_provider_says() {
+    let provider = Provider::start();
+    let platform = provider.setup().start();
+    let asked = |path: &str| query_of(&Visitor::default().get(&platform, path));
+    let plain = asked("/auth/oauth/acme");
+    assert_eq!((plain["max_age"].as_str(), plain.get("prompt")), ("43200", None));
+    let fresh = asked("/auth/oauth/acme?fresh=1");
+    assert_eq!((fresh["max_age"].as_str(), fresh["prompt"].as_str()), ("0", "login"));
+    let old: [fn(&mut Value); 3] = [
+        |claims| claims["auth_time"] = json!(now() - 301),
+        |claims| drop(claims.as_object_mut().unwrap().remove("auth_time")),
+        |claims| claims["auth_time"] = json!("now"),
+    ];
+    let enrol = |visitor: &Visitor| {
+        let csrf = visitor.0.borrow()["portcullis-csrf"].clone();
+        let headers =
+            [("Content-Type", "application/json"), ("Sec-Fetch-Site", "same-origin"), ("X-CSRF-Token", &*csrf)];
+        visitor.send(&platform, "POST", "/auth/mfa/totp", &headers, "{}")
+    };
+    for change in old {
+        let visitor = Visitor::default();
+        assert_eq!(goes_to(&log_in(&platform, &provider, &visitor, change)), "/demo/x?a=b");
+        assert_eq!(enrol(&visitor).code(), "insufficient_user_authentication");
+    }
+    // A clock that is ahead makes nobody fresh for longer.
+    let visitor = Visitor::default();
+    let ahead = |claims: &mut Value| claims["auth_time"] = json!(now() + 4000);
+    assert_eq!(goes_to(&log_in(&platform, &provider, &visitor, ahead)), "/demo/x?a=b");
+    assert_eq!(enrol(&visitor).status, 201);
+}
+
+#[test]
+fn what_waits_for_one_owner_is_nothing_to_another() {
+    let provider = Provider::start();
+    let platform = provider.setup().start();
+    confirmed(&platform, "ada@example.com");
+    confirmed(&platform, "bob@example.com");
+    let enter = |visitor: &Visitor, who: &str| {
+        let to = visitor.post(&platform, "/account/sign-in", &(credentials(who) + "&return_to=/account/identities"));
+        assert_eq!(goes_to(&to), "/account/identities");
+    };
+    let leave = |visitor: &Visitor| {
+        let csrf = hidden(&visitor.get(&platform, "/account/identities"), "csrf");
+        assert_eq!(visitor.post(&platform, "/account/sign-out", &format!("csrf={csrf}")).status, 303);
+    };
+    let waits = |visitor: &Visitor| visitor.get(&platform, "/account/link").status == 200;
+    // What has come with Ada's address is for Ada.
+    let visitor = Visitor::default();
+    assert_eq!(goes_to(&log_in(&platform, &provider, &visitor, |_| ())), "/account/link");
+    enter(&visitor, "bob@example.com");
+    assert_eq!(visitor.get(&platform, "/account/link").status, 400);
+    let csrf = hidden(&visitor.get(&platform, "/account/identities"), "csrf");
+    assert_eq!(visitor.post(&platform, "/account/link", &format!("csrf={csrf}")).status, 400);
+    enter(&visitor, "ada@example.com");
+    assert!(waits(&visitor));
+    // It goes with who signs out, and with who declines.
+    leave(&visitor);
+    enter(&visitor, "ada@example.com");
+    assert!(!waits(&visitor));
+    assert_eq!(goes_to(&log_in(&platform, &provider, &visitor, |_| ())), "/account/link");
+    assert!(waits(&visitor));
+    assert_eq!(visitor.get(&platform, "/account/identities?declined").status, 200);
+    assert!(!waits(&visitor));
+    // Nobody links who is not signed in, or comes back as somebody else.
+    let sent = visitor.get(&platform, "/auth/oauth/acme?link=1");
+    enter(&visitor, "bob@example.com");
+    assert_eq!(visitor.get(&platform, &provider.agree(&sent, |_| ())).status, 400);
+    let nobody = Visitor::default().get(&platform, "/auth/oauth/acme?link=1");
+    assert_eq!(goes_to(&nobody), "/account/sign-in?return_to=/account/identities");
+}
+
+#[test]
+fn no_page_of_another_site_begins_a_login() {
+    let provider = Provider::start();
+    let platform = provider.setup().start();
+    let begun = |site: &str| platform.send("GET", "/auth/oauth/acme", &[("Sec-Fetch-Site", site)], "");
+    assert_eq!(begun("cross-site").code(), "foreign_start");
+    for site in ["none", "same-origin", "same-site"] {
+        assert_eq!(begun(site).status, 303, "{site}");
+    }
+}
+
+#[test]
+fn an_issuer_is_not_linked_to_an_account_that_a_provider_has_let_in() {
+    let (provider, issuer, key) = (Provider::start(), Issuer::start(), key(Algorithm::EdDsa, "k"));
+    issuer.publish(&[&key]);
+    let linking = issuer.setup("").edit("gateway.toml", "link_verified_email = false", "link_verified_email = true");
+    let platform = provider.beside(linking, "acme", "").start();
+    assert_eq!(goes_to(&log_in(&platform, &provider, &Visitor::default(), |_| ())), "/demo/x?a=b");
+    let mut claims = issuer.claims("somebody");
+    claims["email"] = json!("ada@example.com");
+    claims["email_verified"] = json!(true);
+    let answer = platform.get("/demo/private/x", &key.sign(TokenType::Access, &claims));
+    assert_eq!((answer.status, &*answer.code()), (403, "unknown_account"), "{answer:?}");
 }

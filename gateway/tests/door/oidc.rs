@@ -12,6 +12,7 @@ use tempfile::TempDir;
 
 use crate::{
     chromium::Chromium,
+    oauth::confirmed,
     platform::{PASSWORD, Platform, Running, Setup, eventually},
 };
 
@@ -121,7 +122,7 @@ fn somebody_signs_in_at_a_real_provider_in_chromium() {
 #[test]
 fn the_owner_of_an_account_links_a_real_provider_in_chromium() {
     let stage = Stage::set();
-    stage.platform.register("bob@example.com");
+    confirmed(&stage.platform, "bob@example.com");
     let browser = Chromium::start();
     browser.go(&format!("{}/account/sign-in", stage.here));
     browser.click(".elsewhere a");

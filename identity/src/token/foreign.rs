@@ -118,6 +118,12 @@ impl ForeignClaims {
         self.0.get("iat").and_then(Value::as_i64)
     }
 
+    /// When somebody has last shown who they are (`auth_time`), in Unix seconds.
+    #[must_use]
+    pub fn authenticated_at(&self) -> Option<i64> {
+        self.0.get("auth_time").and_then(Value::as_i64).filter(|at| *at > 0)
+    }
+
     /// For how many it is meant (`aud`).
     #[must_use]
     pub fn audiences(&self) -> usize {

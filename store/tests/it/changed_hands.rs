@@ -3,10 +3,10 @@
 use std::sync::LazyLock;
 
 use chrono::{DateTime, Utc};
-use identity::{AccountId, Email, ExternalId, OneTimePurpose, OneTimeToken, PasswordHash, SessionId};
+use identity::{AccountId, Email, ExternalId, OneTimePurpose, OneTimeToken, PasswordHash, RefreshToken, SessionId};
 use store::{
-    Account, AccountChange, Confirmed, ExternalSubject, NewAccount, NewMail, NewOneTime, ShownOneTime, Status, Store,
-    StoreError, Subject,
+    Account, AccountChange, Confirmed, ExternalSubject, NewAccount, NewIdentity, NewMail, NewOneTime, NewSession,
+    Origin, Proof, Seen, ShownOneTime, Status, Store, StoreError, Subject,
 };
 use uuid::Uuid;
 
@@ -20,6 +20,10 @@ on_both_engines!(
     an_address_that_was_taken_meanwhile_changes_nothing_and_uses_no_token_up,
     an_account_is_taken_over_once_and_by_the_last_invitation,
     what_an_issuer_has_said_last_counts_also_if_it_changes_nothing,
+    nobody_links_whose_session_has_ended_or_whose_account_is_disabled,
+    who_is_let_go_of_brings_no_second_factor_any_more,
+    what_an_owner_finds_in_the_account_of_others_is_gone,
+    a_session_is_as_old_as_it_is_said_to_be_and_never_younger_than_now,
 );
 
 fn mail(address: &str, is_wish: bool) -> NewMail {
@@ -168,4 +172,78 @@ async fn what_an_issuer_has_said_last_counts_also_if_it_changes_nothing(database
     assert_eq!((&*account.role, &*account.tier), ("admin", "pro"));
     assert!(store.follow_issuer(id, 301, Some(("user", "free")), at(4)).await.unwrap());
     assert_eq!(store.account(ada.id).await.unwrap().unwrap().role, "user");
+}
+
+const THERE: NewIdentity<'static> = NewIdentity { issuer: "acme", subject: "ada", email: "ada@example.com" };
+
+async fn nobody_links_whose_session_has_ended_or_whose_account_is_disabled(database: &Database) {
+    let store = database.open().await;
+    let ada = person(&store, "ada@example.com").await;
+    let (ended, _) = session(&store, &ada).await;
+    store.end_session(ended, at(1)).await.unwrap();
+    let (lasts, _) = session(&store, &ada).await;
+    let eve = person(&store, "eve@example.com").await;
+    let (eves, _) = session(&store, &eve).await;
+    let token = token();
+    let new = NewOneTime { account: None, ..one_time(&token, OneTimePurpose::LinkIdentity, ada.id, "") };
+    store.keep_one_time(&new).await.unwrap();
+    let (shown, notice) = (shown(&token, OneTimePurpose::LinkIdentity), mail("ada@example.com", false));
+    let link = async |session| store.link_identity(&shown, (ada.id, session), THERE, &notice, at(2)).await.unwrap();
+    assert!(!link(ended).await && !link(eves).await);
+    let status = |status| AccountChange { status: Some(status), ..AccountChange::default() };
+    store.change_account(ada.id, status(Status::Disabled), at(2)).await.unwrap();
+    assert!(!link(lasts).await);
+    store.change_account(ada.id, status(Status::Active), at(2)).await.unwrap();
+    let (lasts, _) = session(&store, &store.account(ada.id).await.unwrap().unwrap()).await;
+    assert!(link(lasts).await, "nothing of this has used the token up");
+    assert!(!link(lasts).await, "once");
+}
+
+async fn who_is_let_go_of_brings_no_second_factor_any_more(database: &Database) {
+    let store = database.open().await;
+    let ada = person(&store, "ada@example.com").await;
+    let (here, _) = session(&store, &ada).await;
+    let subject = ExternalSubject { issuer: THERE.issuer, subject: THERE.subject, claims_at: None };
+    store.link_external(ada.id, subject, at(0)).await.unwrap();
+    let token = token();
+    store.keep_one_time(&one_time(&token, OneTimePurpose::SecondFactor, ada.id, "ada@example.com")).await.unwrap();
+    let shown = shown(&token, OneTimePurpose::SecondFactor);
+    assert!(store.look_at(&shown, at(1)).await.unwrap().is_some());
+    let (id, notice) = (ExternalId::of(THERE.issuer, THERE.subject), mail("ada@example.com", false));
+    store.unlink_identity((ada.id, here), id, &[THERE.issuer], &notice, at(1)).await.unwrap();
+    assert!(store.look_at(&shown, at(1)).await.unwrap().is_none());
+}
+
+async fn what_an_owner_finds_in_the_account_of_others_is_gone(database: &Database) {
+    let store = database.open().await;
+    let ada = person(&store, "ada@example.com").await;
+    assert!(!ada.is_verified);
+    let subject = ExternalSubject { issuer: "them", subject: "mallory", claims_at: None };
+    store.link_external(ada.id, subject, at(0)).await.unwrap();
+    let (token, wish) = (token(), mail("ada@example.com", true));
+    store.ask_for_email(&wish, &mail("ada@example.com", false)).await.unwrap();
+    let new = one_time(&token, OneTimePurpose::ResetPassword, ada.id, "ada@example.com");
+    store.grant_wish_with(wish.id, &mail("ada@example.com", false), &new).await.unwrap();
+    let shown = shown(&token, OneTimePurpose::ResetPassword);
+    let confirmed = Confirmed { from_role: "unverified", to_role: "user", no_password: &NO_PASSWORD };
+    let notice = mail("ada@example.com", false);
+    assert!(store.reset_password(&shown, hash("new"), confirmed, &notice, at(1)).await.unwrap().is_some());
+    assert!(store.identities(ada.id).await.unwrap().is_empty());
+}
+
+async fn a_session_is_as_old_as_it_is_said_to_be_and_never_younger_than_now(database: &Database) {
+    let store = database.open().await;
+    let ada = person(&store, "ada@example.com").await;
+    for (seen, kept) in [
+        (Seen::Now, Some(at(50))),
+        (Seen::At(at(20)), Some(at(20))),
+        (Seen::At(at(90)), Some(at(50))),
+        (Seen::Unknown, None),
+    ] {
+        let (id, refresh) = (SessionId::new(Uuid::now_v7()), RefreshToken::generate(Uuid::now_v7(), &mut rand::rng()));
+        let proof = Proof::Refresh { token: (refresh.id(), refresh.digest()), expires_at: at(100) };
+        let origin = Origin { amr: Some("fed"), seen, ..Origin::default() };
+        store.open_session(NewSession { id, account: &ada, proof, now: at(50), origin }).await.unwrap();
+        assert_eq!(store.authentication(id).await.unwrap(), Some((kept, "fed".to_owned())), "{seen:?}");
+    }
 }

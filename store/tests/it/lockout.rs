@@ -118,6 +118,7 @@ async fn a_login_knows_the_browser_and_the_network_of_earlier_sessions(database:
             device: Some(device),
             user_agent: Some("curl/8"),
             method: Some("password"),
+            seen: store::Seen::Now,
         },
     };
     store.open_session(new).await.unwrap();
