@@ -316,9 +316,8 @@ impl Tx {
         Ok(self.account(id).await?.filter(|account| account.status == Status::Active))
     }
 
-    /// The same for whoever comes by a mail and shows nothing else. Until then somebody else may have registered the address: what they
-    /// have made of the account opens nothing any more, neither password, session, key, factor nor subject of
-    /// anybody else's, be it linked here, imported or made by an issuer's token.
+    /// The same for whoever comes by a mail and shows nothing else. Until then somebody else may have registered the address: what they have made
+    /// of the account opens nothing any more, neither password, session, key, factor nor anybody else's subject, linked or imported.
     async fn confirm_owner(
         &mut self,
         token: &OneTime,

@@ -221,7 +221,7 @@ async fn what_an_owner_finds_in_the_account_of_others_is_gone(database: &Databas
     let subject = ExternalSubject { issuer: "them", subject: "mallory", claims_at: None };
     store.link_external(ada.id, subject, at(0)).await.unwrap();
     let (token, wish) = (token(), mail("ada@example.com", true));
-    store.ask_for_email(&wish, &mail("ada@example.com", false)).await.unwrap();
+    store.ask_for_email(ada.id, &wish, &mail("ada@example.com", false)).await.unwrap();
     let new = one_time(&token, OneTimePurpose::ResetPassword, ada.id, "ada@example.com");
     store.grant_wish_with(wish.id, &mail("ada@example.com", false), &new).await.unwrap();
     let shown = shown(&token, OneTimePurpose::ResetPassword);

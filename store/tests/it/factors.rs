@@ -217,7 +217,7 @@ async fn a_factor_that_is_removed_takes_with_it_what_was_begun_by_it(database: &
     assert_eq!(grant(there).await.ended_at, Some(at(6)));
     let kept = grant(here).await;
     assert_eq!((kept.ended_at, kept.authentication.unwrap().assurance.word()), (None, "single"));
-    assert_eq!(store.authentication(here).await.unwrap(), Some((at(5), "pwd".to_owned())));
+    assert_eq!(store.authentication(here).await.unwrap(), Some((Some(at(5)), "pwd".to_owned())));
 
     let (bob, _) = armed(&store, "bob@example.com").await;
     let (his, _) = session(&store, &bob).await;
