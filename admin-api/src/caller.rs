@@ -7,7 +7,7 @@
 use std::{marker::PhantomData, sync::Arc};
 
 use axum::{extract::FromRequestParts, http::request::Parts};
-use identity::{AssertionClaims, Principal};
+use identity::{AssertionClaims, Principal, TenantId, TenantRole};
 use policies::{
     Policy,
     roles::{Permission, covers},
@@ -102,6 +102,17 @@ impl FromRequestParts<Arc<Office>> for Caller {
 }
 
 impl Caller {
+    /// The tenant in which the caller acts.
+    pub(crate) fn tenant(&self) -> Result<TenantId, ApiError> {
+        self.0.tenant.ok_or(ApiError::NoTenant)
+    }
+
+    /// The caller has to administer the tenant in which it acts, or the platform.
+    pub(crate) fn demand_tenant_admin(&self) -> Result<(), ApiError> {
+        let administers = self.0.tenant_role.is_some_and(TenantRole::administers) || &*self.0.role == ADMIN;
+        if administers { Ok(()) } else { Err(ApiError::Forbidden("tenant admin".to_owned())) }
+    }
+
     /// The role has to hold the permission.
     fn demand_role(&self, policy: &Policy, permission: &str) -> Result<(), ApiError> {
         let is_granted =

@@ -141,7 +141,7 @@ async fn the_account_of_a_refreshed_session_is_as_it_is_now() {
             &person,
             store::AccountChange {
                 role: Some("helpdesk".to_owned()),
-                tier: Some("pro".to_owned()),
+                tier: Some(store::NewTier::Own("pro".to_owned())),
                 ..Default::default()
             },
         )

@@ -40,7 +40,9 @@ async fn register(store: &Store, n: usize) -> Result<Account, StoreError> {
         name: None,
         role: "user",
         tier: "free",
-        tenant_name: Some("a tenant that is made in the same transaction"),
+        has_own_tier: false,
+        kind: crate::AccountKind::Person,
+        tenant: crate::Belonging::Founds("a tenant that is made in the same transaction"),
         now: Utc::now(),
     };
     store.create_account(new).await
