@@ -6,7 +6,7 @@ use sqlx::FromRow;
 use uuid::Uuid;
 
 use crate::{
-    Cursor, Page, Store, StoreError, Subject,
+    Account, Cursor, Page, Status, Store, StoreError, Subject,
     db::{Tx, on, on_tx, stored},
 };
 
@@ -174,6 +174,19 @@ const ROLE: &str = "SELECT role FROM tenant_members WHERE tenant_id = $1 AND acc
 // === impl Tx ===
 
 impl Tx {
+    /// In which tenant a session begins: the account's, or another one of its owner's while that one is disabled.
+    pub(crate) async fn usable_tenant(&mut self, account: &Account) -> Result<Option<TenantId>, StoreError> {
+        const Q: &str = "SELECT m.tenant_id FROM tenant_members m JOIN tenants t ON t.id = m.tenant_id \
+                         WHERE m.account_id = $1 AND t.status = 'active' ORDER BY m.tenant_id LIMIT 1";
+        let Some(own) = account.tenant else { return Ok(None) };
+        if own.status == Status::Active {
+            return Ok(Some(own.tenant));
+        }
+        let other: Option<Uuid> =
+            on_tx!(self, |c| sqlx::query_scalar(Q).bind(account.id.uuid()).fetch_optional(c).await)?;
+        Ok(Some(other.map_or(own.tenant, TenantId::new)))
+    }
+
     /// Adds a member; whoever is one stays what they are.
     pub(crate) async fn insert_member(
         &mut self,
