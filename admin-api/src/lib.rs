@@ -161,6 +161,7 @@ fn described() -> (Router<Arc<Office>>, utoipa::openapi::OpenApi) {
         .routes(routes!(routes::see_sessions::end_any_session))
         .routes(routes!(routes::see_status::see_status))
         .routes(routes!(routes::see_status::see_limits))
+        .routes(routes!(routes::issue_token::issue_token))
         .split_for_parts();
     openapi::complete(&mut document);
     (endpoints, document)

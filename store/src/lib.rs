@@ -59,7 +59,7 @@ pub use grants::{GrantFacts, Standing};
 pub use identities::{IdentityRecord, NewIdentity, Unlinked};
 pub use import::{Imported, ImportedAccount, by_address};
 pub use keyring::{Keyring, SigningSet};
-pub use keys::{KeyRecord, NewKey};
+pub use keys::{KeyRecord, MACHINE, NewKey};
 pub use lockout::{Aim, LoginFacts};
 pub use members::Member;
 pub use migrate::MigrationStatus;

@@ -125,27 +125,20 @@ impl Store {
 
     /// Revokes anybody's key; [`StoreError::NotFound`] if there is none that is in force.
     pub async fn end_any_key(&self, id: KeyId, now: DateTime<Utc>) -> Result<(), StoreError> {
-        const Q: &str = "UPDATE api_keys SET revoked_at = $2 WHERE id = $1 AND revoked_at IS NULL";
-        self.end_any(Q, id.uuid(), Subject::Key(id), now).await
+        const OWNER: &str = "SELECT account_id FROM api_keys WHERE id = $1";
+        let owner: Option<Uuid> = self
+            .bounded(async { on!(self, |pool| sqlx::query_scalar(OWNER).bind(id.uuid()).fetch_optional(pool).await) })
+            .await?;
+        self.revoke_key(owner.ok_or(StoreError::NotFound)?.into(), id, now).await
     }
 
     /// Ends anybody's session; [`StoreError::NotFound`] if there is none that is in force.
     pub async fn end_any_session(&self, id: SessionId, now: DateTime<Utc>) -> Result<(), StoreError> {
         const Q: &str = "UPDATE sessions SET ended_at = $2 WHERE id = $1 AND ended_at IS NULL";
-        self.end_any(Q, id.uuid(), Subject::Session(id), now).await
-    }
-
-    async fn end_any(
-        &self,
-        statement: &'static str,
-        id: Uuid,
-        subject: Subject,
-        now: DateTime<Utc>,
-    ) -> Result<(), StoreError> {
         self.bounded(async {
             let mut tx = self.begin().await?;
-            let ended = on_tx!(&mut tx, |c| sqlx::query(statement)
-                .bind(id)
+            let ended = on_tx!(&mut tx, |c| sqlx::query(Q)
+                .bind(id.uuid())
                 .bind(stored(now))
                 .execute(c)
                 .await
@@ -153,7 +146,7 @@ impl Store {
             if ended == 0 {
                 return Err(StoreError::NotFound);
             }
-            self.commit(tx, &[subject], now).await
+            self.commit(tx, &[Subject::Session(id)], now).await
         })
         .await
     }

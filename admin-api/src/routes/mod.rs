@@ -32,6 +32,7 @@ pub(crate) mod health;
 pub(crate) mod impersonate;
 pub(crate) mod invite_member;
 pub(crate) mod invite_user;
+pub(crate) mod issue_token;
 pub(crate) mod jwks;
 pub(crate) mod list_all_tenants;
 pub(crate) mod list_audit;

@@ -18,7 +18,7 @@ enum Who {
 }
 use Who::{Account, Administrator, Anyone};
 
-const ENDPOINTS: [(&str, &str, Who); 78] = [
+const ENDPOINTS: [(&str, &str, Who); 79] = [
     ("GET", "/.well-known/jwks.json", Anyone),
     ("POST", "/admin/config/reload", Administrator),
     ("GET", "/admin/audit", Administrator),
@@ -73,6 +73,7 @@ const ENDPOINTS: [(&str, &str, Who); 78] = [
     ("POST", "/auth/register", Anyone),
     ("POST", "/auth/validate", Anyone),
     ("GET", "/health", Anyone),
+    ("POST", "/auth/token", Anyone),
     ("GET", "/tenants", Account),
     ("POST", "/tenants", Account),
     ("GET", "/tenants/{id}", Account),

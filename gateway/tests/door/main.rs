@@ -46,6 +46,7 @@ mod servers;
 mod shared_limits;
 mod shared_slots;
 mod streams;
+mod tenants;
 mod tls;
 mod websockets;
 mod wire;
