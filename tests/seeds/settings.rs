@@ -1,6 +1,10 @@
 //! Every setting that the documents name works as a variable, and two names for one thing have to agree.
 
-use std::path::Path;
+use std::{
+    io::{BufRead, BufReader},
+    path::Path,
+    process::Stdio,
+};
 
 use aws_lc_rs::hmac;
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD as B64};
@@ -23,9 +27,17 @@ fn with(variables: &[(&str, &str)]) -> Setup {
     variables.iter().fold(Setup::default(), |setup, (name, value)| setup.env(name, value))
 }
 
-/// The exit code of a start that comes to nothing, and what it says.
+/// The exit code of a start that comes to nothing, and what it says. One that comes to something ends here.
 fn refused(setup: &Setup, folder: &Path) -> (Option<i32>, String) {
-    let output = setup.command(folder, "127.0.0.1:1".parse().unwrap()).output().unwrap();
+    let mut command = setup.command(folder, "127.0.0.1:1".parse().unwrap());
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut ready = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut ready).unwrap();
+    if !ready.is_empty() {
+        child.kill().unwrap();
+    }
+    let output = child.wait_with_output().unwrap();
+    assert!(ready.is_empty(), "it serves: {ready}");
     (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
 }
 
