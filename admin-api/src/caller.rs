@@ -6,8 +6,11 @@
 
 use std::{marker::PhantomData, sync::Arc};
 
-use axum::{extract::FromRequestParts, http::request::Parts};
-use identity::{AssertionClaims, Principal};
+use axum::{
+    extract::FromRequestParts,
+    http::{Method, request::Parts},
+};
+use identity::{AssertionClaims, Principal, TenantId, TenantRole};
 use policies::{
     Policy,
     roles::{Permission, covers},
@@ -40,6 +43,8 @@ pub(crate) trait Need {
 /// To manage one's own account, password and keys. A scoped key may do it only if it says so: else a key made for one
 /// purpose could make itself another for every purpose.
 pub(crate) enum ManageAccount {}
+/// To manage the organisations to which one belongs, as far as one's role in each reaches.
+pub(crate) enum ManageTenants {}
 /// To manage other people's accounts.
 pub(crate) enum ManageUsers {}
 /// To read what happened.
@@ -49,6 +54,11 @@ pub(crate) enum ReloadConfig {}
 
 impl Need for ManageAccount {
     const PERMISSION: &'static str = "account:manage";
+    const OF_EVERYBODY: bool = true;
+}
+
+impl Need for ManageTenants {
+    const PERMISSION: &'static str = "tenants:manage";
     const OF_EVERYBODY: bool = true;
 }
 
@@ -75,6 +85,10 @@ impl<N: Need> FromRequestParts<Arc<Office>> for Allowed<N> {
     async fn from_request_parts(parts: &mut Parts, office: &Arc<Office>) -> Result<Self, ApiError> {
         let caller = Caller::from_request_parts(parts, office).await?;
         caller.demand_scope(N::PERMISSION)?;
+        // Whoever acts as somebody sees what they see, and takes nothing of theirs over.
+        if caller.0.actor.is_some() && parts.method != Method::GET {
+            return Err(ApiError::Impersonated);
+        }
         if !N::OF_EVERYBODY {
             caller.demand_role(&office.hooks.policy(), N::PERMISSION)?;
         }
@@ -102,6 +116,22 @@ impl FromRequestParts<Arc<Office>> for Caller {
 }
 
 impl Caller {
+    /// The tenant in which the caller acts.
+    pub(crate) fn tenant(&self) -> Result<TenantId, ApiError> {
+        self.0.tenant.ok_or(ApiError::NoTenant)
+    }
+
+    /// Does the caller administer the platform?
+    pub(crate) fn administers_platform(&self) -> bool {
+        &*self.0.role == ADMIN
+    }
+
+    /// The caller has to administer the tenant in which it acts, or the platform.
+    pub(crate) fn demand_tenant_admin(&self) -> Result<(), ApiError> {
+        let administers = self.0.tenant_role.is_some_and(TenantRole::administers) || self.administers_platform();
+        if administers { Ok(()) } else { Err(ApiError::Forbidden("tenant admin".to_owned())) }
+    }
+
     /// The role has to hold the permission.
     fn demand_role(&self, policy: &Policy, permission: &str) -> Result<(), ApiError> {
         let is_granted =

@@ -97,6 +97,16 @@ pub(crate) enum ApiError {
     OwnAccount,
     #[error("the account has {0} keys already")]
     TooManyKeys(u32),
+    #[error("the tenant is disabled")]
+    TenantDisabled,
+    #[error("an administrator acts as the caller")]
+    Impersonated,
+    #[error("the caller acts in no tenant")]
+    NoTenant,
+    #[error("the caller answers for too many tenants")]
+    TooManyTenants,
+    #[error("nobody else answers for the tenant")]
+    LastOwner,
     #[error("no such {0}")]
     NotFound(&'static str),
     #[error("conflict: {0}")]
@@ -167,6 +177,11 @@ impl ApiError {
             Self::NoSession => (409, "no_session", "No session"),
             Self::OwnAccount => (403, "own_account", "Own account"),
             Self::TooManyKeys(_) => (409, "too_many_keys", "Too many API keys"),
+            Self::TenantDisabled => (403, "tenant_disabled", "Organisation disabled"),
+            Self::Impersonated => (403, "impersonated", "Acting as somebody else"),
+            Self::NoTenant => (409, "no_tenant", "No organisation"),
+            Self::TooManyTenants => (409, "too_many_tenants", "Too many organisations"),
+            Self::LastOwner => (409, "last_owner", "Last owner"),
             Self::NotFound(_) => (404, "not_found", "Not found"),
             Self::Conflict(_) => (409, "conflict", "Conflict"),
             Self::NoSuchPath => (404, "no_route", "Not found"),
@@ -226,6 +241,13 @@ impl ApiError {
             Self::TooManyKeys(limit) => {
                 return format!("An account may have {limit} keys, expired ones included; delete one first.").into();
             }
+            Self::TenantDisabled => "This organisation has been disabled; ask an administrator.",
+            Self::Impersonated => "Whoever acts as somebody else changes nothing of what is theirs alone.",
+            Self::NoTenant => "This belongs to an organisation, and the caller acts in none; make or join one first.",
+            Self::TooManyTenants => {
+                "Nobody can answer for more organisations; delete one, or make somebody else its owner."
+            }
+            Self::LastOwner => "Nobody else answers for the organisation; make somebody else an owner first.",
             Self::NotFound(what) => return format!("There is no such {what}.").into(),
             Self::Conflict(what) => what,
             Self::NoSuchPath => "There is nothing at this path.",
@@ -295,6 +317,8 @@ impl From<StoreError> for ApiError {
             StoreError::EmailTaken => Self::EmailTaken,
             StoreError::NotFound => Self::NotFound("record"),
             StoreError::TooManyKeys => Self::TooManyKeys(MAX_KEYS),
+            StoreError::TooManyTenants => Self::TooManyTenants,
+            StoreError::LastOwner => Self::LastOwner,
             StoreError::Conflict(what) => Self::Conflict(what),
             StoreError::Corrupt(what) => Self::Internal(what),
             StoreError::Unavailable(cause) | StoreError::Forbidden(cause) => Self::StoreAway(cause),

@@ -1,6 +1,7 @@
 //! A person as every answer shows them: the union of what the systems before us documented.
 
 use chrono::{DateTime, Utc};
+use identity::TenantRole;
 use serde::Serialize;
 use store::Account;
 use utoipa::ToSchema;
@@ -19,7 +20,11 @@ pub(crate) struct User {
     avatar_url: Option<String>,
     role: String,
     tier: String,
+    /// The organisation in which the account acts.
     tenant_id: Option<Uuid>,
+    /// As what it belongs to it.
+    #[schema(value_type = Option<String>)]
+    tenant_role: Option<TenantRole>,
     /// Groupings inside the platform.
     teams: Vec<String>,
     /// Business domains inside the platform.
@@ -40,7 +45,8 @@ impl From<Account> for User {
             avatar_url: account.avatar_url,
             role: account.role,
             tier: account.tier,
-            tenant_id: account.tenant_id.map(|id| id.uuid()),
+            tenant_id: account.tenant.map(|tenant| tenant.tenant.uuid()),
+            tenant_role: account.tenant.map(|tenant| tenant.role),
             // Nobody has teams or domains yet; the fields are part of the answer from the first day.
             teams: Vec::new(),
             domains: Vec::new(),

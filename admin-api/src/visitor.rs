@@ -81,6 +81,7 @@ impl Visitor {
     /// Where a session begins.
     pub(crate) fn origin(&self, device: &Device, method: &'static str) -> Origin<'_> {
         Origin {
+            actor: None,
             address: self.address,
             device: Some(device.digest),
             user_agent: self.user_agent.as_deref(),

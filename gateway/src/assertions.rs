@@ -170,6 +170,8 @@ mod tests {
             role: "user".into(),
             tier: "free".into(),
             tenant: None,
+            tenant_role: None,
+            actor: None,
             grant: Grant::Session(SessionId::new(Uuid::from_u128(2))),
             scopes: None,
             authentication: None,

@@ -40,6 +40,8 @@ fn holder(subject: &str, client: &CertifiedClient) -> Arc<Known> {
         role: client.role.as_str().into(),
         tier: client.tier.as_str().into(),
         tenant: None,
+        tenant_role: None,
+        actor: None,
         grant: Grant::Certificate(CertificateId::new(id)),
         scopes: None,
         authentication: None,

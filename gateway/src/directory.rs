@@ -77,7 +77,7 @@ pub(crate) struct Directory {
 #[derive(Clone)]
 struct Denied {
     refusal: Refusal,
-    about: [Uuid; 2],
+    about: [Uuid; 3],
     learnt: Moment,
 }
 
@@ -186,6 +186,7 @@ impl Directory {
                 Subject::Session(id) => self.stamps.changed(id.uuid()),
                 Subject::Key(id) => self.stamps.changed(id.uuid()),
                 Subject::External(id) => self.stamps.changed(id.uuid()),
+                Subject::Tenant(id) => self.stamps.changed(id.uuid()),
                 // The keys are loaded first; then everything is forgotten.
                 Subject::SigningKeys => {}
                 Subject::Unknown => self.forget_all(),
@@ -320,8 +321,7 @@ impl Directory {
                 issuer: wanted.issuer(),
                 ..Known::of(self.with_shared_words(facts.principal(wanted.grant())), &facts.account.email)
             })),
-            Err((refusal, account)) => {
-                let about = [wanted.grant().uuid(), account.unwrap_or(wanted.grant().uuid())];
+            Err((refusal, about)) => {
                 self.refused.insert(digest, Denied { refusal: refusal.clone(), about, learnt }).await;
                 Err(refusal)
             }
@@ -348,7 +348,7 @@ impl Directory {
         if known.held_at.load(Ordering::Relaxed) == applied {
             return true;
         }
-        let about = [known.principal.grant.uuid(), known.principal.account.uuid()];
+        let about = ids_of(&known.principal);
         let of_issuer = self.outside.mark_of(known.issuer);
         let holds = self.stamps.unchanged_since(known.learnt, about)
             && of_issuer.is_none_or(|mark| self.stamps.unchanged_since(known.learnt, [mark; 2]));
@@ -357,6 +357,12 @@ impl Directory {
         }
         holds
     }
+}
+
+/// Whose change could change what a caller is.
+fn ids_of(principal: &Principal) -> [Uuid; 3] {
+    let account = principal.account.uuid();
+    [principal.grant.uuid(), account, principal.tenant.map_or(account, |tenant| tenant.uuid())]
 }
 
 fn refusal_of(error: &TokenError) -> Refusal {

@@ -86,6 +86,7 @@ fn status_of(refusal: &Refusal) -> Status {
         | Refusal::Csrf(_)
         | Refusal::UpgradeNotAllowed
         | Refusal::AccountDisabled
+        | Refusal::TenantDisabled
         | Refusal::UnknownAccount
         | Refusal::Forbidden { .. } => Status::PermissionDenied,
         Refusal::BodyTooLarge { .. }

@@ -187,6 +187,11 @@ impl Injection<'_> {
                     id(name, tenant.uuid());
                 }
             }
+            IdentityHeader::XTenantRole => {
+                if let Some(role) = principal.tenant_role {
+                    fields.text(name, role.word());
+                }
+            }
             IdentityHeader::XSessionId => match principal.grant {
                 Grant::Session(session) | Grant::Cookie(session) => id(name, session.uuid()),
                 Grant::Key(key) => id(X_KEY_ID, key.uuid()),

@@ -58,7 +58,7 @@ impl Stamps {
     }
 
     /// Does what was learnt at `learnt` about `ids` still hold?
-    pub(crate) fn unchanged_since(&self, learnt: Moment, ids: [Uuid; 2]) -> bool {
+    pub(crate) fn unchanged_since<const N: usize>(&self, learnt: Moment, ids: [Uuid; N]) -> bool {
         learnt.0 >= self.floor.load(Ordering::Acquire)
             && ids.iter().all(|id| learnt.0 >= self.slot(*id).load(Ordering::Acquire))
     }

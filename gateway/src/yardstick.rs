@@ -136,7 +136,9 @@ async fn log_in(store: &Store, key: &SigningKey, settings: &Settings) -> anyhow:
             name: None,
             role: "user",
             tier: "free",
-            tenant_name: None,
+            has_own_tier: false,
+            kind: store::AccountKind::Person,
+            tenant: store::Belonging::Nowhere,
             now,
         })
         .await?;

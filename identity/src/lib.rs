@@ -40,7 +40,7 @@ pub use one_time::{DeviceToken, OneTimePurpose, OneTimeToken};
 pub use opaque::{ApiKey, Opaque, OpaqueError, RefreshToken, SecretDigest};
 pub use password::{Argon2Params, Hasher, Password, PasswordError, PasswordHash, Verdict};
 pub use password_rules::PasswordRules;
-pub use principal::{Assurance, Authentication, Grant, Principal, Voucher};
+pub use principal::{Assurance, Authentication, Grant, Principal, TenantRole, Voucher};
 pub use recovery::{RecoveryCode, RecoveryCodeError};
 pub use seal::{MasterKey, MasterKeyError, RecordId, SealError, SealKeys};
 pub use secret::SecretText;

@@ -17,14 +17,30 @@ pub struct Principal {
     pub role: Arc<str>,
     /// The account's tier; what it includes is in `tiers.toml`.
     pub tier: Arc<str>,
-    /// The customer organisation.
+    /// The customer organisation in which the caller acts.
     pub tenant: Option<TenantId>,
+    /// As what the caller belongs to it.
+    pub tenant_role: Option<TenantRole>,
+    /// The administrator who acts as the account's owner. Boxed, since there is one so seldom and callers are kept by the million.
+    pub actor: Option<Box<AccountId>>,
     /// By what the caller is known.
     pub grant: Grant,
     /// What an API key is restricted to; `None`: whatever the account may do.
     pub scopes: Option<Box<[Box<str>]>>,
     /// How and when the person has last shown who they are; `None`: no person has, as with an API key.
     pub authentication: Option<Authentication>,
+}
+
+/// What somebody is in a tenant, from the least on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TenantRole {
+    /// Belongs to it.
+    Member,
+    /// Manages what is in it, and who belongs to it.
+    Admin,
+    /// Answers for it: may end it too.
+    Owner,
 }
 
 /// How and when a person has shown who they are.
@@ -96,6 +112,35 @@ impl Assurance {
             Self::Multi => "mfa",
             Self::PhishingResistant => "phr",
         }
+    }
+}
+
+// === impl TenantRole ===
+
+impl TenantRole {
+    /// Every role there is.
+    pub const ALL: [Self; 3] = [Self::Member, Self::Admin, Self::Owner];
+
+    /// As it is stored and shown.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Member => "member",
+            Self::Admin => "admin",
+            Self::Owner => "owner",
+        }
+    }
+
+    /// The role of that word.
+    #[must_use]
+    pub fn read(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|role| role.word() == word)
+    }
+
+    /// May it manage the tenant's teams, members and settings?
+    #[must_use]
+    pub const fn administers(self) -> bool {
+        matches!(self, Self::Admin | Self::Owner)
     }
 }
 

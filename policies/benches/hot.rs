@@ -33,6 +33,8 @@ fn caller() -> (Policy, Arc<Principal>) {
         role: "user".into(),
         tier: "free".into(),
         tenant: None,
+        tenant_role: None,
+        actor: None,
         grant: Grant::Session(SessionId::new(Uuid::from_u128(2))),
         scopes: None,
         authentication: None,

@@ -129,6 +129,8 @@ impl Caller {
             role: Arc::clone(&self.role),
             tier: Arc::clone(&self.tier),
             tenant: None,
+            tenant_role: None,
+            actor: None,
             grant: match route.auth {
                 Auth::Mtls => Grant::Certificate(CertificateId::new(Uuid::nil())),
                 Auth::Required | Auth::Optional | Auth::None => Grant::Session(SessionId::new(Uuid::nil())),

@@ -58,6 +58,8 @@ pub enum Refusal {
     InsufficientAuthentication(StepUp),
     /// The account behind the credential is disabled.
     AccountDisabled,
+    /// The tenant in which the caller acts is disabled.
+    TenantDisabled,
     /// The credential is good where it comes from, and belongs to no account here.
     UnknownAccount,
     /// This address showed too many bad credentials lately.
@@ -142,7 +144,7 @@ const SICK: Duration = Duration::from_secs(2);
 
 impl Refusal {
     /// Every code.
-    pub const CODES: [&'static str; 37] = [
+    pub const CODES: [&'static str; 38] = [
         "malformed",
         "uri_too_long",
         "headers_too_large",
@@ -163,6 +165,7 @@ impl Refusal {
         "revoked",
         "insufficient_user_authentication",
         "account_disabled",
+        "tenant_disabled",
         "unknown_account",
         "too_many_refusals",
         "directory_unavailable",
@@ -225,6 +228,7 @@ impl Refusal {
                 (401, "insufficient_user_authentication", "Stronger authentication required")
             }
             Self::AccountDisabled => (403, "account_disabled", "Account disabled"),
+            Self::TenantDisabled => (403, "tenant_disabled", "Tenant disabled"),
             Self::UnknownAccount => (403, "unknown_account", "Unknown account"),
             Self::TooManyRefusals { .. } => (429, "too_many_refusals", "Too many bad credentials"),
             Self::DirectoryUnavailable => (503, "directory_unavailable", "Accounts unavailable"),
@@ -286,6 +290,9 @@ impl Refusal {
             Self::Expired => "The credential has expired; refresh it or log in again.",
             Self::Revoked => "The credential was revoked; log in again or use another key.",
             Self::AccountDisabled => "This account is disabled; ask an administrator.",
+            Self::TenantDisabled => {
+                "The organisation in which you act is disabled; log in again to act in another one of yours, or ask an administrator."
+            }
             Self::DirectoryUnavailable => {
                 "Accounts cannot be looked up right now; nothing is wrong with the credential."
             }
@@ -348,6 +355,7 @@ impl Refusal {
             | Self::Revoked
             | Self::InsufficientAuthentication(_)
             | Self::AccountDisabled
+            | Self::TenantDisabled
             | Self::UnknownAccount
             | Self::Forbidden { .. }
             | Self::UpstreamConnect

@@ -1,66 +1,15 @@
 //! Accounts: people's records. Every change that the door must hear of goes to the feed with it.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use identity::{AccountId, Email, PasswordHash, SessionId, TenantId};
+use identity::{AccountId, Email, PasswordHash, SessionId, TenantId, TenantRole};
 use sqlx::FromRow;
 use uuid::Uuid;
 
 use crate::{
-    Cursor, Page, Store, StoreError, Subject,
+    Account, AccountKind, Cursor, Page, Status, Store, StoreError, Subject,
+    account::{AccountRow, account_columns, account_where, its_tenant},
     db::{Tx, on, on_tx, stored},
 };
-
-/// A person's record, without the password.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Account {
-    /// Its id.
-    pub id: AccountId,
-    /// The address as its owner writes it.
-    pub email: String,
-    /// The name.
-    pub name: Option<String>,
-    /// The role.
-    pub role: String,
-    /// The tier.
-    pub tier: String,
-    /// May it be used?
-    pub status: Status,
-    /// The customer organisation.
-    pub tenant_id: Option<TenantId>,
-    /// Has the address been verified?
-    pub is_verified: bool,
-    /// A picture.
-    pub avatar_url: Option<String>,
-    /// When it was made.
-    pub created_at: DateTime<Utc>,
-    /// When it was last changed.
-    pub updated_at: DateTime<Utc>,
-}
-
-#[derive(FromRow)]
-pub(crate) struct AccountRow {
-    id: Uuid,
-    email: String,
-    name: Option<String>,
-    role: String,
-    tier: String,
-    #[sqlx(try_from = "String")]
-    status: Status,
-    tenant_id: Option<Uuid>,
-    is_verified: bool,
-    avatar_url: Option<String>,
-    created_at: DateTime<Utc>,
-    updated_at: DateTime<Utc>,
-}
-
-/// May an account be used?
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Status {
-    /// Yes.
-    Active,
-    /// No: nothing that belongs to it opens the door.
-    Disabled,
-}
 
 /// An account to be made.
 pub struct NewAccount<'a> {
@@ -76,10 +25,27 @@ pub struct NewAccount<'a> {
     pub role: &'a str,
     /// Its tier.
     pub tier: &'a str,
-    /// A tenant of this name is made with it.
-    pub tenant_name: Option<&'a str>,
+    /// Is that its own, or only what it has while its tenant has none?
+    pub has_own_tier: bool,
+    /// Who has it.
+    pub kind: AccountKind,
+    /// To which tenant it belongs.
+    pub tenant: Belonging<'a>,
     /// The time.
     pub now: DateTime<Utc>,
+}
+
+/// To which tenant a new account belongs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Belonging<'a> {
+    /// It founds one of this name.
+    Founds(&'a str),
+    /// It founds one that has its own name.
+    FoundsOwn,
+    /// It joins one as a member.
+    Joins(TenantId),
+    /// To none.
+    Nowhere,
 }
 
 /// What its owner changes.
@@ -97,12 +63,28 @@ pub struct AccountChange {
     /// A new role.
     pub role: Option<String>,
     /// A new tier.
-    pub tier: Option<String>,
+    pub tier: Option<NewTier>,
     /// A new status.
     pub status: Option<Status>,
 }
 
-const COLUMNS_BY_ID: &str = "SELECT id, email, name, role, tier, status, tenant_id, is_verified, avatar_url, created_at, updated_at FROM accounts WHERE id = $1";
+/// What an account's tier becomes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NewTier {
+    /// Its own, whatever its tenant's is.
+    Own(String),
+    /// Its tenant's; this one while its tenant has none.
+    TenantsOr(String),
+}
+
+/// $2: the tenant in which it acts, if that is not its own.
+const BY_ID: &str = concat!(
+    "SELECT ",
+    account_columns!(),
+    " FROM accounts a",
+    its_tenant!("COALESCE($2, a.tenant_id)"),
+    "WHERE a.id = $1"
+);
 
 // === impl Store ===
 
@@ -120,11 +102,17 @@ impl Store {
         .await
     }
 
-    /// The account of that id.
+    /// The account of that id, in the tenant that is its own.
     pub async fn account(&self, id: AccountId) -> Result<Option<Account>, StoreError> {
+        self.account_in(id, None).await
+    }
+
+    /// The account of that id, in a tenant in which it acts.
+    pub async fn account_in(&self, id: AccountId, tenant: Option<TenantId>) -> Result<Option<Account>, StoreError> {
+        let tenant = tenant.map(|tenant| tenant.uuid());
         let row: Option<AccountRow> = self
             .bounded(async {
-                on!(self, |pool| sqlx::query_as(COLUMNS_BY_ID).bind(id.uuid()).fetch_optional(pool).await)
+                on!(self, |pool| sqlx::query_as(BY_ID).bind(id.uuid()).bind(tenant).fetch_optional(pool).await)
             })
             .await?;
         Ok(row.map(Account::from))
@@ -132,8 +120,13 @@ impl Store {
 
     /// The account of an address, with the hash of its password.
     pub async fn login_by_email(&self, email: &Email) -> Result<Option<(Account, PasswordHash)>, StoreError> {
-        const Q: &str = "SELECT id, email, name, role, tier, status, tenant_id, is_verified, avatar_url, created_at, updated_at, \
-                         password_hash FROM accounts WHERE email_normalised = $1";
+        const Q: &str = concat!(
+            "SELECT ",
+            account_columns!(),
+            ", a.password_hash FROM accounts a",
+            its_tenant!("a.tenant_id"),
+            "WHERE a.email_normalised = $1"
+        );
         let row: Option<Login> = self
             .bounded(async { on!(self, |pool| sqlx::query_as(Q).bind(email.normalised()).fetch_optional(pool).await) })
             .await?;
@@ -184,14 +177,20 @@ impl Store {
         now: DateTime<Utc>,
     ) -> Result<Account, StoreError> {
         const Q: &str = "UPDATE accounts SET role = COALESCE($2, role), tier = COALESCE($3, tier), status = COALESCE($4, status), \
-                         invited_at = CASE WHEN $4 IS NULL THEN invited_at ELSE NULL END, updated_at = $5 WHERE id = $1";
+                         invited_at = CASE WHEN $4 IS NULL THEN invited_at ELSE NULL END, updated_at = $5, \
+                         has_own_tier = COALESCE($6, has_own_tier) WHERE id = $1";
+        let tier = change.tier.as_ref().map(|tier| match tier {
+            NewTier::Own(tier) => (tier, true),
+            NewTier::TenantsOr(tier) => (tier, false),
+        });
         self.change(id, now, async |tx| {
             let changed = on_tx!(&mut *tx, |c| sqlx::query(Q)
                 .bind(id.uuid())
                 .bind(&change.role)
-                .bind(&change.tier)
+                .bind(tier.map(|(tier, _)| tier))
                 .bind(change.status.map(Status::word))
                 .bind(stored(now))
+                .bind(tier.map(|(_, is_own)| is_own))
                 .execute(c)
                 .await?
                 .rows_affected());
@@ -209,8 +208,7 @@ impl Store {
 
     /// A page of accounts in the order of their making.
     pub async fn list_accounts(&self, after: Option<Cursor>, limit: u32) -> Result<Page<Account>, StoreError> {
-        const Q: &str = "SELECT id, email, name, role, tier, status, tenant_id, is_verified, avatar_url, created_at, updated_at \
-                         FROM accounts WHERE id > $1 ORDER BY id LIMIT $2";
+        const Q: &str = account_where!("a.id > $1 ORDER BY a.id LIMIT $2");
         let after = after.map_or(Uuid::nil(), Cursor::uuid);
         // One more than asked for tells whether there is a next page.
         let rows: Vec<AccountRow> = self
@@ -283,13 +281,16 @@ struct Login {
 impl Tx {
     pub(crate) async fn insert_account(&mut self, new: NewAccount<'_>) -> Result<(), StoreError> {
         const Q: &str = "INSERT INTO accounts (id, email, email_normalised, password_hash, name, role, tier, status, \
-                         tenant_id, is_verified, created_at, updated_at) \
-                         VALUES ($1, $2, $3, $4, $5, $6, $7, 'active', $8, $9, $10, $10)";
-        let tenant = match new.tenant_name {
-            Some(name) => Some(self.create_tenant(name, new.now).await?),
-            None => None,
+                         tenant_id, is_verified, created_at, updated_at, has_own_tier, kind) \
+                         VALUES ($1, $2, $3, $4, $5, $6, $7, 'active', $8, $9, $10, $10, $11, $12)";
+        let name = new.name.as_deref().unwrap_or_else(|| new.email.as_str());
+        let tenant = match new.tenant {
+            Belonging::Founds(name) => Some((self.insert_tenant(name, new.now).await?, TenantRole::Owner)),
+            Belonging::FoundsOwn => Some((self.insert_tenant(name, new.now).await?, TenantRole::Owner)),
+            Belonging::Joins(tenant) => Some((tenant, TenantRole::Member)),
+            Belonging::Nowhere => None,
         };
-        Ok(on_tx!(self, |c| sqlx::query(Q)
+        on_tx!(&mut *self, |c| sqlx::query(Q)
             .bind(new.id.uuid())
             .bind(new.email.as_str())
             .bind(new.email.normalised())
@@ -297,69 +298,32 @@ impl Tx {
             .bind(&new.name)
             .bind(new.role)
             .bind(new.tier)
-            .bind(tenant)
+            .bind(tenant.map(|(tenant, _)| tenant.uuid()))
             .bind(false)
             .bind(stored(new.now))
+            .bind(new.has_own_tier)
+            .bind(new.kind.word())
             .execute(c)
             .await
-            .map(drop))?)
+            .map(drop))?;
+        match tenant {
+            Some((tenant, role)) => self.insert_member(tenant, new.id, role, new.now).await,
+            None => Ok(()),
+        }
     }
 
     pub(crate) async fn account(&mut self, id: AccountId) -> Result<Option<Account>, StoreError> {
+        self.account_in(id, None).await
+    }
+
+    pub(crate) async fn account_in(
+        &mut self,
+        id: AccountId,
+        tenant: Option<TenantId>,
+    ) -> Result<Option<Account>, StoreError> {
+        let tenant = tenant.map(|tenant| tenant.uuid());
         let row: Option<AccountRow> =
-            on_tx!(self, |c| sqlx::query_as(COLUMNS_BY_ID).bind(id.uuid()).fetch_optional(c).await)?;
+            on_tx!(self, |c| sqlx::query_as(BY_ID).bind(id.uuid()).bind(tenant).fetch_optional(c).await)?;
         Ok(row.map(Account::from))
-    }
-
-    async fn create_tenant(&mut self, name: &str, now: DateTime<Utc>) -> Result<Uuid, StoreError> {
-        const Q: &str = "INSERT INTO tenants (id, name, created_at) VALUES ($1, $2, $3)";
-        let id = Uuid::now_v7();
-        on_tx!(self, |c| sqlx::query(Q).bind(id).bind(name).bind(stored(now)).execute(c).await.map(drop))?;
-        Ok(id)
-    }
-}
-
-// === impl Account ===
-
-impl From<AccountRow> for Account {
-    fn from(row: AccountRow) -> Self {
-        Self {
-            id: row.id.into(),
-            email: row.email,
-            name: row.name,
-            role: row.role,
-            tier: row.tier,
-            status: row.status,
-            tenant_id: row.tenant_id.map(TenantId::new),
-            is_verified: row.is_verified,
-            avatar_url: row.avatar_url,
-            created_at: row.created_at,
-            updated_at: row.updated_at,
-        }
-    }
-}
-
-// === impl Status ===
-
-impl Status {
-    /// As it is stored and shown.
-    #[must_use]
-    pub const fn word(self) -> &'static str {
-        match self {
-            Self::Active => "active",
-            Self::Disabled => "disabled",
-        }
-    }
-}
-
-impl TryFrom<String> for Status {
-    type Error = StoreError;
-
-    fn try_from(word: String) -> Result<Self, StoreError> {
-        match word.as_str() {
-            "active" => Ok(Self::Active),
-            "disabled" => Ok(Self::Disabled),
-            _ => Err(StoreError::Corrupt(format!("an account has the status {word}"))),
-        }
     }
 }

@@ -12,6 +12,7 @@ use std::{
 };
 
 use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
+use identity::TenantId;
 use sqlx::{
     Connection, QueryBuilder, Sqlite, SqliteConnection, SqlitePool, Transaction,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
@@ -136,6 +137,16 @@ impl Store {
     #[must_use]
     pub fn nudges(&self) -> watch::Receiver<u64> {
         self.nudge.subscribe()
+    }
+
+    /// The same store on behalf of a tenant: on Postgres its statements see no row of another one, whatever they forget to say. Whoever
+    /// asks about what a tenant owns asks by this.
+    pub(crate) fn of_tenant(&self, tenant: TenantId) -> Self {
+        let db = match &self.db {
+            Db::Pg(pg) => Db::Pg(pg.of_tenant(tenant)),
+            lite @ Db::Lite { .. } => lite.clone(),
+        };
+        Self { db, ..self.clone() }
     }
 
     /// Runs a question, but not for ever. On the heap: with both engines in it it takes some 18 KB, which whoever waits for

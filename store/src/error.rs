@@ -20,6 +20,12 @@ pub enum StoreError {
     /// The account has as many API keys as it may.
     #[error("the account has as many keys as it may")]
     TooManyKeys,
+    /// The account answers for as many tenants as it may.
+    #[error("the account answers for as many tenants as it may")]
+    TooManyTenants,
+    /// Nobody would answer for the tenant any more.
+    #[error("the tenant has no other owner")]
+    LastOwner,
     /// The record is not in a state that allows this.
     #[error("{0}")]
     Conflict(&'static str),

@@ -9,7 +9,7 @@ use sqlx::FromRow;
 
 use crate::{
     Account, GrantFacts, NewAccount, Store, StoreError, Subject,
-    accounts::AccountRow,
+    account::{AccountRow, account_columns, its_tenant},
     db::{Tx, on, on_tx, stored},
 };
 
@@ -36,8 +36,13 @@ struct Heard {
 impl Store {
     /// The account of a subject.
     pub async fn external_grant(&self, id: ExternalId) -> Result<Option<GrantFacts>, StoreError> {
-        const Q: &str = "SELECT a.id, a.email, a.name, a.role, a.tier, a.status, a.tenant_id, a.is_verified, a.avatar_url, a.created_at, \
-                         a.updated_at FROM external_identities e JOIN accounts a ON a.id = e.account_id WHERE e.id = $1";
+        const Q: &str = concat!(
+            "SELECT ",
+            account_columns!(),
+            " FROM external_identities e JOIN accounts a ON a.id = e.account_id",
+            its_tenant!("a.tenant_id"),
+            "WHERE e.id = $1"
+        );
         let row: Option<AccountRow> = self
             .bounded(async { on!(self, |pool| sqlx::query_as(Q).bind(id.uuid()).fetch_optional(pool).await) })
             .await?;
@@ -46,8 +51,13 @@ impl Store {
 
     /// The account of a subject, and when what its issuer has last said of it was said, in Unix seconds.
     pub async fn external_account(&self, id: ExternalId) -> Result<Option<(Account, Option<i64>)>, StoreError> {
-        const Q: &str = "SELECT a.id, a.email, a.name, a.role, a.tier, a.status, a.tenant_id, a.is_verified, a.avatar_url, a.created_at, \
-                         a.updated_at, e.claims_at FROM external_identities e JOIN accounts a ON a.id = e.account_id WHERE e.id = $1";
+        const Q: &str = concat!(
+            "SELECT ",
+            account_columns!(),
+            ", e.claims_at FROM external_identities e JOIN accounts a ON a.id = e.account_id",
+            its_tenant!("a.tenant_id"),
+            "WHERE e.id = $1"
+        );
         let row: Option<Heard> = self
             .bounded(async { on!(self, |pool| sqlx::query_as(Q).bind(id.uuid()).fetch_optional(pool).await) })
             .await?;

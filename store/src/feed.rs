@@ -3,7 +3,7 @@
 //! Writing to it is part of every transaction that matters to the door (`Store::commit`). Applying a change twice is harmless.
 
 use chrono::{DateTime, Utc};
-use identity::{AccountId, ExternalId, KeyId, SessionId};
+use identity::{AccountId, ExternalId, KeyId, SessionId, TenantId};
 use uuid::Uuid;
 
 use crate::{
@@ -22,6 +22,8 @@ pub enum Subject {
     Key(KeyId),
     /// A subject of somebody else's has an account now.
     External(ExternalId),
+    /// A tenant's tier or status, or who belongs to it.
+    Tenant(TenantId),
     /// The signing keys are others.
     SigningKeys,
     /// Something that this version does not know: a newer node has written it. It may concern anybody.
@@ -107,6 +109,7 @@ impl Subject {
             Self::Session(_) => "session",
             Self::Key(_) => "key",
             Self::External(_) => "external",
+            Self::Tenant(_) => "tenant",
             Self::SigningKeys => "signing_keys",
             Self::Unknown => "unknown",
         }
@@ -118,6 +121,7 @@ impl Subject {
             Self::Session(id) => Some(id.uuid()),
             Self::Key(id) => Some(id.uuid()),
             Self::External(id) => Some(id.uuid()),
+            Self::Tenant(id) => Some(id.uuid()),
             Self::SigningKeys | Self::Unknown => None,
         }
     }
@@ -128,6 +132,7 @@ impl Subject {
             ("session", Some(id)) => Self::Session(id.into()),
             ("key", Some(id)) => Self::Key(id.into()),
             ("external", Some(id)) => Self::External(id.into()),
+            ("tenant", Some(id)) => Self::Tenant(id.into()),
             ("signing_keys", None) => Self::SigningKeys,
             _ => Self::Unknown,
         }

@@ -3,10 +3,15 @@
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use identity::{Assurance, Authentication, Grant, KeyId, Principal, SecretDigest, SessionId};
+use identity::{AccountId, Assurance, Authentication, Grant, KeyId, Principal, SecretDigest, SessionId};
 use sqlx::{FromRow, types::Json};
+use uuid::Uuid;
 
-use crate::{Account, Status, Store, StoreError, accounts::AccountRow, db::on};
+use crate::{
+    Account, Status, Store, StoreError,
+    account::{AccountRow, account_columns, its_tenant},
+    db::on,
+};
 
 /// A session or key, and the account behind it.
 #[derive(Clone, Debug)]
@@ -25,6 +30,10 @@ pub struct GrantFacts {
     pub scopes: Option<Vec<String>>,
     /// How and when the person behind a session has last shown who they are.
     pub authentication: Option<Authentication>,
+    /// Was it made for a tenant to which its account does not belong any more?
+    pub has_left: bool,
+    /// The administrator who acts as the account's owner.
+    pub actor: Option<AccountId>,
 }
 
 /// May it be used now?
@@ -38,12 +47,16 @@ pub enum Standing {
     Expired,
     /// Its account is disabled.
     AccountDisabled,
+    /// The tenant in which it acts is disabled.
+    TenantDisabled,
 }
 
 #[derive(FromRow)]
 struct SessionRow {
     #[sqlx(flatten)]
     account: AccountRow,
+    bound_to: Option<Uuid>,
+    actor_id: Option<Uuid>,
     ended_at: Option<DateTime<Utc>>,
     auth_time: Option<DateTime<Utc>>,
     amr: Option<String>,
@@ -53,6 +66,8 @@ struct SessionRow {
 struct CookieRow {
     #[sqlx(flatten)]
     account: AccountRow,
+    bound_to: Option<Uuid>,
+    actor_id: Option<Uuid>,
     ended_at: Option<DateTime<Utc>>,
     digest: Vec<u8>,
     idle_until: DateTime<Utc>,
@@ -65,6 +80,7 @@ struct CookieRow {
 struct KeyRow {
     #[sqlx(flatten)]
     account: AccountRow,
+    bound_to: Option<Uuid>,
     revoked_at: Option<DateTime<Utc>>,
     expires_at: Option<DateTime<Utc>>,
     digest: Vec<u8>,
@@ -76,56 +92,86 @@ struct KeyRow {
 impl Store {
     /// The session of that id, with its account.
     pub async fn session_grant(&self, id: SessionId) -> Result<Option<GrantFacts>, StoreError> {
-        const Q: &str = "SELECT a.id, a.email, a.name, a.role, a.tier, a.status, a.tenant_id, a.is_verified, a.avatar_url, a.created_at, \
-                         a.updated_at, s.ended_at, s.auth_time, s.amr FROM sessions s JOIN accounts a ON a.id = s.account_id WHERE s.id = $1";
+        const Q: &str = concat!(
+            "SELECT ",
+            account_columns!(),
+            ", s.tenant_id AS bound_to, s.actor_id, s.ended_at, s.auth_time, s.amr FROM sessions s JOIN accounts a ON a.id = s.account_id",
+            its_tenant!("COALESCE(s.tenant_id, a.tenant_id)"),
+            "WHERE s.id = $1"
+        );
         let row: Option<SessionRow> = self
             .bounded(async { on!(self, |pool| sqlx::query_as(Q).bind(id.uuid()).fetch_optional(pool).await) })
             .await?;
-        Ok(row.map(|row| GrantFacts {
-            account: row.account.into(),
-            ended_at: row.ended_at,
-            expires_at: None,
-            idle_until: None,
-            digest: None,
-            scopes: None,
-            authentication: authentication(row.auth_time, row.amr.as_deref()),
+        Ok(row.map(|row| {
+            let account = Account::from(row.account);
+            GrantFacts {
+                has_left: row.bound_to.is_some() && account.tenant.is_none(),
+                account,
+                ended_at: row.ended_at,
+                expires_at: None,
+                idle_until: None,
+                digest: None,
+                scopes: None,
+                authentication: authentication(row.auth_time, row.amr.as_deref()),
+                actor: row.actor_id.map(AccountId::new),
+            }
         }))
     }
 
     /// The session of that id that has a cookie, with its account.
     pub async fn cookie_grant(&self, id: SessionId) -> Result<Option<GrantFacts>, StoreError> {
-        const Q: &str = "SELECT a.id, a.email, a.name, a.role, a.tier, a.status, a.tenant_id, a.is_verified, a.avatar_url, a.created_at, \
-                         a.updated_at, s.ended_at, c.digest, c.idle_until, c.ends_at, s.auth_time, s.amr FROM session_cookies c \
-                         JOIN sessions s ON s.id = c.session_id JOIN accounts a ON a.id = s.account_id WHERE c.session_id = $1";
+        const Q: &str = concat!(
+            "SELECT ",
+            account_columns!(),
+            ", s.tenant_id AS bound_to, s.actor_id, s.ended_at, s.auth_time, s.amr, c.digest, c.idle_until, c.ends_at \
+             FROM session_cookies c JOIN sessions s ON s.id = c.session_id JOIN accounts a ON a.id = s.account_id",
+            its_tenant!("COALESCE(s.tenant_id, a.tenant_id)"),
+            "WHERE c.session_id = $1"
+        );
         let row: Option<CookieRow> = self
             .bounded(async { on!(self, |pool| sqlx::query_as(Q).bind(id.uuid()).fetch_optional(pool).await) })
             .await?;
-        Ok(row.map(|row| GrantFacts {
-            account: row.account.into(),
-            ended_at: row.ended_at,
-            expires_at: Some(row.ends_at),
-            idle_until: Some(row.idle_until),
-            digest: SecretDigest::from_slice(&row.digest),
-            scopes: None,
-            authentication: authentication(row.auth_time, row.amr.as_deref()),
+        Ok(row.map(|row| {
+            let account = Account::from(row.account);
+            GrantFacts {
+                has_left: row.bound_to.is_some() && account.tenant.is_none(),
+                account,
+                ended_at: row.ended_at,
+                expires_at: Some(row.ends_at),
+                idle_until: Some(row.idle_until),
+                digest: SecretDigest::from_slice(&row.digest),
+                scopes: None,
+                authentication: authentication(row.auth_time, row.amr.as_deref()),
+                actor: row.actor_id.map(AccountId::new),
+            }
         }))
     }
 
     /// The key of that id, with its account.
     pub async fn key_grant(&self, id: KeyId) -> Result<Option<GrantFacts>, StoreError> {
-        const Q: &str = "SELECT a.id, a.email, a.name, a.role, a.tier, a.status, a.tenant_id, a.is_verified, a.avatar_url, a.created_at, \
-                         a.updated_at, k.revoked_at, k.expires_at, k.digest, k.scopes FROM api_keys k JOIN accounts a ON a.id = k.account_id WHERE k.id = $1";
+        const Q: &str = concat!(
+            "SELECT ",
+            account_columns!(),
+            ", k.tenant_id AS bound_to, k.revoked_at, k.expires_at, k.digest, k.scopes FROM api_keys k JOIN accounts a ON a.id = k.account_id",
+            its_tenant!("COALESCE(k.tenant_id, a.tenant_id)"),
+            "WHERE k.id = $1"
+        );
         let row: Option<KeyRow> = self
             .bounded(async { on!(self, |pool| sqlx::query_as(Q).bind(id.uuid()).fetch_optional(pool).await) })
             .await?;
-        Ok(row.map(|row| GrantFacts {
-            account: row.account.into(),
-            ended_at: row.revoked_at,
-            expires_at: row.expires_at,
-            idle_until: None,
-            digest: SecretDigest::from_slice(&row.digest),
-            scopes: row.scopes.map(|scopes| scopes.0),
-            authentication: None,
+        Ok(row.map(|row| {
+            let account = Account::from(row.account);
+            GrantFacts {
+                has_left: row.bound_to.is_some() && account.tenant.is_none(),
+                account,
+                ended_at: row.revoked_at,
+                expires_at: row.expires_at,
+                idle_until: None,
+                digest: SecretDigest::from_slice(&row.digest),
+                scopes: row.scopes.map(|scopes| scopes.0),
+                authentication: None,
+                actor: None,
+            }
         }))
     }
 }
@@ -149,6 +195,8 @@ impl GrantFacts {
             digest: None,
             scopes: None,
             authentication: None,
+            has_left: false,
+            actor: None,
         }
     }
 
@@ -157,8 +205,10 @@ impl GrantFacts {
     pub fn standing(&self, now: DateTime<Utc>) -> Standing {
         if self.account.status == Status::Disabled {
             Standing::AccountDisabled
-        } else if self.ended_at.is_some() {
+        } else if self.ended_at.is_some() || self.has_left {
             Standing::Ended
+        } else if self.account.tenant.is_some_and(|tenant| tenant.status == Status::Disabled) {
+            Standing::TenantDisabled
         } else if self.expires_at.into_iter().chain(self.idle_until).any(|at| at <= now) {
             Standing::Expired
         } else {
@@ -174,7 +224,9 @@ impl GrantFacts {
             account: account.id,
             role: Arc::from(account.role.as_str()),
             tier: Arc::from(account.tier.as_str()),
-            tenant: account.tenant_id,
+            tenant: account.tenant.map(|tenant| tenant.tenant),
+            tenant_role: account.tenant.map(|tenant| tenant.role),
+            actor: self.actor.map(Box::new),
             grant,
             scopes: self.scopes.as_ref().map(|scopes| scopes.iter().map(|scope| scope.as_str().into()).collect()),
             authentication: self.authentication,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use identity::{AccountId, KeyId, SecretDigest};
+use identity::{AccountId, KeyId, SecretDigest, TenantId};
 use sqlx::{FromRow, types::Json};
 use uuid::Uuid;
 
@@ -18,6 +18,8 @@ pub struct NewKey {
     pub id: KeyId,
     /// Whose it is.
     pub account: AccountId,
+    /// In which tenant it acts.
+    pub tenant: Option<TenantId>,
     /// What its owner calls it.
     pub name: String,
     /// What it begins with, to tell it from others.
@@ -165,8 +167,8 @@ impl Tx {
     /// first one's key.
     async fn insert_key(&mut self, new: &NewKey) -> Result<(), StoreError> {
         const COUNT: &str = "SELECT COUNT(*) FROM api_keys WHERE account_id = $1 AND revoked_at IS NULL";
-        const Q: &str = "INSERT INTO api_keys (id, account_id, name, prefix, digest, scopes, created_at, expires_at) \
-                         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
+        const Q: &str = "INSERT INTO api_keys (id, account_id, name, prefix, digest, scopes, created_at, expires_at, tenant_id) \
+                         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
         let account = new.account.uuid();
         if let Self::Pg(tx) = self {
             let lock = sqlx::query("SELECT 1 FROM accounts WHERE id = $1 FOR NO KEY UPDATE");
@@ -185,6 +187,7 @@ impl Tx {
             .bind(new.scopes.as_ref().map(Json))
             .bind(stored(new.now))
             .bind(new.expires_at.map(stored))
+            .bind(new.tenant.map(|tenant| tenant.uuid()))
             .execute(c)
             .await
             .map(drop))?)

@@ -9,6 +9,7 @@
 //!
 //! Left to others: what may be done (`policies`), what a credential proves (`identity`), caching (`gateway`).
 
+mod account;
 mod accounts;
 mod audit;
 mod backup;
@@ -28,9 +29,11 @@ mod invitations;
 mod keyring;
 mod keys;
 mod lockout;
+mod members;
 mod migrate;
 mod one_time;
 mod outbox;
+mod oversight;
 mod paging;
 mod passkeys;
 mod passwords;
@@ -38,8 +41,11 @@ mod retention;
 mod seen;
 mod sessions;
 mod signing;
+mod tenant_invitations;
+mod tenants;
 
-pub use accounts::{Account, AccountChange, NewAccount, ProfileChange, Status};
+pub use account::{Account, AccountKind, Membership, Status};
+pub use accounts::{AccountChange, Belonging, NewAccount, NewTier, ProfileChange};
 pub use audit::{Audit, AuditEvent, AuditFault, AuditFilter, AuditReport};
 pub use backup::{BackupError, Receipt, restore};
 pub use challenges::{ChallengeSeed, FactorLogin};
@@ -55,11 +61,15 @@ pub use import::{Imported, ImportedAccount, by_address};
 pub use keyring::{Keyring, SigningSet};
 pub use keys::{KeyRecord, NewKey};
 pub use lockout::{Aim, LoginFacts};
+pub use members::Member;
 pub use migrate::MigrationStatus;
 pub use one_time::{Confirmed, LinkLogin, NewOneTime, OneTime, ShownOneTime};
 pub use outbox::{DueMail, MailOutcome, NewMail};
+pub use oversight::{SeenKey, SeenSession};
 pub use paging::{Cursor, CursorError, Page};
 pub use passkeys::NewPasskey;
 pub use seen::Seen;
 pub use sessions::{NewSession, Origin, Proof, RefreshOutcome, RefreshTerms, SessionRecord, SessionSeed};
 pub use signing::{Purpose, ensure_keys, rotate};
+pub use tenant_invitations::{Invitation, NewInvitation};
+pub use tenants::{Tenant, TenantChange};

@@ -9,7 +9,7 @@ use sqlx::FromRow;
 
 use crate::{
     Account, NewMail, Store, StoreError,
-    accounts::AccountRow,
+    account::{AccountRow, account_columns, its_tenant},
     db::{Tx, on, on_tx, stored},
 };
 
@@ -66,12 +66,16 @@ impl Store {
         device: Option<&SecretDigest>,
         network: Option<&str>,
     ) -> Result<Option<LoginFacts>, StoreError> {
-        const Q: &str = "SELECT id, email, name, role, tier, status, tenant_id, is_verified, avatar_url, created_at, updated_at, \
-                         password_hash, \
-                         EXISTS (SELECT 1 FROM sessions WHERE account_id = accounts.id AND device = $2) AS knows_device, \
-                         EXISTS (SELECT 1 FROM sessions WHERE account_id = accounts.id AND network = $3) AS knows_network, \
-                         EXISTS (SELECT 1 FROM factors WHERE account_id = accounts.id AND confirmed_at IS NOT NULL) AS has_factor \
-                         FROM accounts WHERE email_normalised = $1";
+        const Q: &str = concat!(
+            "SELECT ",
+            account_columns!(),
+            ", a.password_hash, \
+             EXISTS (SELECT 1 FROM sessions WHERE account_id = a.id AND device = $2) AS knows_device, \
+             EXISTS (SELECT 1 FROM sessions WHERE account_id = a.id AND network = $3) AS knows_network, \
+             EXISTS (SELECT 1 FROM factors WHERE account_id = a.id AND confirmed_at IS NOT NULL) AS has_factor FROM accounts a",
+            its_tenant!("a.tenant_id"),
+            "WHERE a.email_normalised = $1"
+        );
         let row: Option<LoginRow> = self
             .bounded(async {
                 on!(self, |pool| sqlx::query_as(Q)

@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use crate::{
     Account, ChallengeSeed, NewAccount, NewMail, NewSession, SessionSeed, Status, Store, StoreError, Subject,
-    accounts::AccountRow,
+    account::{AccountRow, account_where},
     db::{Tx, on, on_tx, stored},
 };
 
@@ -93,8 +93,7 @@ struct Row {
 impl Store {
     /// The account of a normalised address.
     pub async fn account_by_address(&self, address: &str) -> Result<Option<Account>, StoreError> {
-        const Q: &str = "SELECT id, email, name, role, tier, status, tenant_id, is_verified, avatar_url, created_at, updated_at \
-                         FROM accounts WHERE email_normalised = $1";
+        const Q: &str = account_where!("a.email_normalised = $1");
         let row: Option<AccountRow> = self
             .bounded(async { on!(self, |pool| sqlx::query_as(Q).bind(address).fetch_optional(pool).await) })
             .await?;

@@ -3,7 +3,7 @@
 use std::{net::IpAddr, time::Duration};
 
 use chrono::{DateTime, Utc};
-use identity::{AccountId, SecretDigest, SessionId, network_of};
+use identity::{AccountId, SecretDigest, SessionId, TenantId, network_of};
 use sqlx::FromRow;
 use uuid::Uuid;
 
@@ -65,6 +65,8 @@ pub struct Origin<'a> {
     pub amr: Option<&'a str>,
     /// When.
     pub seen: crate::Seen,
+    /// The administrator who acts as the account's owner.
+    pub actor: Option<AccountId>,
 }
 
 /// A session as its owner sees it.
@@ -120,6 +122,7 @@ pub enum RefreshOutcome {
 #[derive(FromRow)]
 struct Shown {
     session_id: Uuid,
+    tenant_id: Option<Uuid>,
     account_id: Uuid,
     digest: Vec<u8>,
     expires_at: DateTime<Utc>,
@@ -229,7 +232,10 @@ impl Store {
                 return Ok(RefreshOutcome::Unknown);
             }
             let session = SessionId::new(shown.session_id);
-            let account = tx.account(shown.account_id.into()).await?.filter(|account| account.status == Status::Active);
+            let account = tx.account_in(shown.account_id.into(), shown.tenant_id.map(TenantId::new)).await?;
+            let account = account.filter(|account| {
+                account.status == Status::Active && (shown.tenant_id.is_none() || account.tenant.is_some())
+            });
             let (None, Some(account)) = (shown.ended_at, account) else { return Ok(RefreshOutcome::Ended) };
             if shown.used_at.is_some_and(|used| now > later(used, terms.grace)) {
                 let ended = tx.end_session(session, now).await?;
@@ -256,14 +262,15 @@ impl Tx {
     /// Begins a session, if the account is still what it was when its owner was checked, and will be until the commit: on Postgres
     /// the row is held, SQLite's transaction is alone anyway.
     pub(crate) async fn insert_session(&mut self, new: &NewSession<'_>) -> Result<(), StoreError> {
-        const LITE: &str = "INSERT INTO sessions (id, account_id, created_at, address, network, device, user_agent, method, last_seen_at, auth_time, amr) \
-                            SELECT $1, id, $3, $4, $5, $6, $7, $8, $3, $11, $10 FROM accounts \
+        const LITE: &str = "INSERT INTO sessions (id, account_id, created_at, address, network, device, user_agent, method, last_seen_at, auth_time, amr, tenant_id, actor_id) \
+                            SELECT $1, id, $3, $4, $5, $6, $7, $8, $3, $11, $10, $12, $13 FROM accounts \
                             WHERE id = $2 AND status = 'active' AND updated_at = $9";
-        const PG: &str = "INSERT INTO sessions (id, account_id, created_at, address, network, device, user_agent, method, last_seen_at, auth_time, amr) \
-                          SELECT $1, id, $3, $4, $5, $6, $7, $8, $3, $11, $10 FROM accounts \
+        const PG: &str = "INSERT INTO sessions (id, account_id, created_at, address, network, device, user_agent, method, last_seen_at, auth_time, amr, tenant_id, actor_id) \
+                          SELECT $1, id, $3, $4, $5, $6, $7, $8, $3, $11, $10, $12, $13 FROM accounts \
                           WHERE id = $2 AND status = 'active' AND updated_at = $9 FOR SHARE";
         let (origin, account) = (&new.origin, new.account);
         let statement = if matches!(self, Self::Pg(_)) { PG } else { LITE };
+        let tenant = self.usable_tenant(account).await?;
         let begun = on_tx!(&mut *self, |c| sqlx::query(statement)
             .bind(new.id.uuid())
             .bind(account.id.uuid())
@@ -276,6 +283,8 @@ impl Tx {
             .bind(stored(account.updated_at))
             .bind(origin.amr)
             .bind(origin.seen.at(new.now).map(stored))
+            .bind(tenant.map(|tenant| tenant.uuid()))
+            .bind(origin.actor.map(|actor| actor.uuid()))
             .execute(c)
             .await
             .map(|done| done.rows_affected()))?;
@@ -344,7 +353,7 @@ impl Tx {
     /// A refresh token with its session, locked until the commit so that two who race come one after the other; SQLite's
     /// transaction is alone anyway. On Postgres the lock comes first: what is read after it is what the other has left.
     async fn lock_refresh_token(&mut self, token: Uuid) -> Result<Option<Shown>, StoreError> {
-        const Q: &str = "SELECT t.session_id, s.account_id, t.digest, t.expires_at, t.used_at, s.created_at, s.ended_at \
+        const Q: &str = "SELECT t.session_id, s.tenant_id, s.account_id, t.digest, t.expires_at, t.used_at, s.created_at, s.ended_at \
                          FROM refresh_tokens t JOIN sessions s ON s.id = t.session_id WHERE t.id = $1";
         if let Self::Pg(tx) = self {
             sqlx::query("SELECT 1 FROM refresh_tokens WHERE id = $1 FOR UPDATE")

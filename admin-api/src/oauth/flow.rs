@@ -10,7 +10,10 @@ use chrono::{DateTime, Utc};
 use identity::{AccountId, CodeVerifier, Email, ExternalId, OneTimePurpose, OneTimeToken, SecretText, random_text};
 use policies::ReturnTo;
 use serde::{Deserialize, Serialize};
-use store::{Account, NewAccount, NewIdentity, NewOneTime, Origin, Seen, ShownOneTime, Status, StoreError};
+use store::{
+    Account, AccountKind, Belonging, NewAccount, NewIdentity, NewOneTime, Origin, Seen, ShownOneTime, Status,
+    StoreError,
+};
 use uuid::Uuid;
 
 use super::{
@@ -220,7 +223,9 @@ async fn known_or_new(
         name: identified.name.as_deref().and_then(|name| Form::default().name("name", name)),
         role: &office.settings.default_role,
         tier: &office.settings.default_tier,
-        tenant_name: None,
+        has_own_tier: false,
+        kind: AccountKind::Person,
+        tenant: Belonging::FoundsOwn,
         now,
     };
     let identity = NewIdentity { issuer: &provider.issuer, subject: &identified.subject, email: email.as_str() };

@@ -13,7 +13,7 @@ use axum::{
 use identity::AccountId;
 use policies::Policy;
 use serde::Deserialize;
-use store::{AccountChange, Status, StoreError};
+use store::{AccountChange, NewTier, Status, StoreError};
 use utoipa::ToSchema;
 
 use crate::{
@@ -34,8 +34,10 @@ const NO_ACCOUNT: ApiError = ApiError::NotFound("account");
 pub(crate) struct ChangeUser {
     /// A role of the configuration.
     role: Option<String>,
-    /// A tier of the configuration.
-    tier: Option<String>,
+    /// A tier of the configuration, whatever that of the account's organisation is; `null`: that of the organisation.
+    #[serde(default, deserialize_with = "super::update_me::present")]
+    #[schema(value_type = Option<String>)]
+    tier: Option<Option<String>>,
     /// `disabled`: nothing that belongs to the account opens the door, neither sessions nor keys, until it is `active`.
     status: Option<NewStatus>,
 }
@@ -72,15 +74,16 @@ pub(crate) async fn change_user(
     }
     let account = office.store.account(id).await?.ok_or(NO_ACCOUNT)?;
     caller.demand_all_of(&office.hooks.policy(), &account.role)?;
-    let change = request.parse(&office.hooks.policy())?;
+    let change = request.parse(&office.hooks.policy(), &office.settings.default_tier)?;
     if let Some(role) = &change.role {
         caller.demand_all_of(&office.hooks.policy(), role)?;
     }
     tracing::info!(by = %caller.0.account, account = %id, ?change, "an account is changed");
-    for (name, value) in [("role", &change.role), ("tier", &change.tier)] {
-        if let Some(value) = value {
-            trail::detail(name, value.as_str());
-        }
+    if let Some(role) = &change.role {
+        trail::detail("role", role.as_str());
+    }
+    if let Some(NewTier::Own(tier) | NewTier::TenantsOr(tier)) = &change.tier {
+        trail::detail("tier", tier.as_str());
     }
     if let Some(status) = change.status {
         trail::detail("status", status.word());
@@ -107,24 +110,34 @@ impl TryFrom<String> for NewStatus {
     }
 }
 
+impl From<NewStatus> for Status {
+    fn from(status: NewStatus) -> Self {
+        match status {
+            NewStatus::Active => Self::Active,
+            NewStatus::Disabled => Self::Disabled,
+        }
+    }
+}
+
 // === impl ChangeUser ===
 
 impl ChangeUser {
-    fn parse(self, policy: &Policy) -> Result<AccountChange, ApiError> {
+    fn parse(self, policy: &Policy, default_tier: &str) -> Result<AccountChange, ApiError> {
         let mut form = Form::default();
         if let Some(role) = self.role.as_deref().filter(|role| !policy.roles.contains(role)) {
             form.fault("role", format!("there is no role `{role}`"));
         }
-        if let Some(tier) = self.tier.as_deref().filter(|tier| !policy.tiers.contains(tier)) {
+        if let Some(tier) = self.tier.iter().flatten().find(|tier| !policy.tiers.contains(tier)) {
             form.fault("tier", format!("there is no tier `{tier}`"));
         }
         if self.role.is_none() && self.tier.is_none() && self.status.is_none() {
             form.fault("", "give a role, a tier or a status");
         }
-        let status = self.status.map(|status| match status {
-            NewStatus::Active => Status::Active,
-            NewStatus::Disabled => Status::Disabled,
+        let status = self.status.map(Into::into);
+        let tier = self.tier.map(|tier| match tier {
+            Some(tier) => NewTier::Own(tier),
+            None => NewTier::TenantsOr(default_tier.to_owned()),
         });
-        form.finish(Some(AccountChange { role: self.role, tier: self.tier, status }))
+        form.finish(Some(AccountChange { role: self.role, tier, status }))
     }
 }

@@ -93,6 +93,7 @@ pub(crate) fn fresh_key(
     let new = NewKey {
         id,
         account: caller.0.account,
+        tenant: caller.0.tenant,
         name,
         prefix: key.prefix(),
         digest: key.digest(),

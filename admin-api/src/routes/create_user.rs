@@ -10,7 +10,7 @@ use axum::{Json, extract::State, http::StatusCode};
 use identity::{AccountId, Email, Password, SecretText};
 use policies::Policy;
 use serde::Deserialize;
-use store::{Account, NewAccount};
+use store::{Account, AccountKind, Belonging, NewAccount};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
@@ -98,7 +98,9 @@ async fn invite(office: &Office, wanted: Wanted) -> Result<Account, ApiError> {
         name: wanted.name,
         role: wanted.role.as_deref().unwrap_or(&settings.default_role),
         tier: wanted.tier.as_deref().unwrap_or(&settings.default_tier),
-        tenant_name: None,
+        has_own_tier: wanted.tier.is_some(),
+        kind: AccountKind::Person,
+        tenant: Belonging::FoundsOwn,
         now: office.now(),
     };
     let account = office.store.invite(new, &invitation.token(), &invitation.letter).await?;
@@ -121,7 +123,9 @@ async fn make(office: &Office, wanted: Wanted, password: Password) -> Result<Acc
         name: wanted.name,
         role: wanted.role.as_deref().unwrap_or(newcomer),
         tier: wanted.tier.as_deref().unwrap_or(&settings.default_tier),
-        tenant_name: None,
+        has_own_tier: wanted.tier.is_some(),
+        kind: AccountKind::Person,
+        tenant: Belonging::FoundsOwn,
         now: office.now(),
     };
     let account = office.store.create_account(new).await?;

@@ -15,7 +15,7 @@ use axum::{
 };
 use identity::{AccountId, Email, Password, SecretText};
 use serde::Deserialize;
-use store::{Account, NewAccount, StoreError};
+use store::{Account, AccountKind, Belonging, NewAccount, StoreError};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
@@ -128,7 +128,9 @@ async fn make_account(office: &Office, newcomer: Newcomer) -> Result<Account, Ap
         name: newcomer.name,
         role: settings.accounts.unverified_role.as_deref().unwrap_or(&settings.default_role),
         tier: &settings.default_tier,
-        tenant_name: newcomer.tenant_name.as_deref(),
+        has_own_tier: false,
+        kind: AccountKind::Person,
+        tenant: newcomer.tenant_name.as_deref().map_or(Belonging::FoundsOwn, Belonging::Founds),
         now: office.now(),
     };
     let account = office.store.create_account(account).await.inspect_err(|error| {

@@ -52,7 +52,7 @@ pub(crate) async fn update_me(
 
 /// Tells `null` from absence.
 #[expect(clippy::option_option, reason = "as above")]
-fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<String>>, D::Error> {
+pub(crate) fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<String>>, D::Error> {
     Option::deserialize(deserializer).map(Some)
 }
 

@@ -32,7 +32,7 @@ pub(crate) struct Verdict {
     user: Option<User>,
     /// The permissions that the credential is limited to; `null`: whatever the user's role may do.
     scopes: Option<Vec<String>>,
-    /// If it is not valid: `invalid_token`, `expired`, `revoked` or `account_disabled`.
+    /// If it is not valid: `invalid_token`, `expired`, `revoked`, `account_disabled` or `tenant_disabled`.
     error: Option<&'static str>,
 }
 
@@ -53,6 +53,7 @@ pub(crate) async fn validate(
         Standing::Ended => Err("revoked"),
         Standing::Expired => Err("expired"),
         Standing::AccountDisabled => Err("account_disabled"),
+        Standing::TenantDisabled => Err("tenant_disabled"),
     });
     Ok(Json(match verdict {
         Ok(facts) => Verdict { valid: true, user: Some(facts.account.into()), scopes: facts.scopes, error: None },

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use axum::{Json, extract::State};
 use identity::{AccountId, Email, OneTimePurpose, OneTimeToken, PasswordHash, SecretText};
 use serde::{Deserialize, Serialize};
-use store::{Account, NewAccount, ShownOneTime, StoreError};
+use store::{Account, AccountKind, Belonging, NewAccount, ShownOneTime, StoreError};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
@@ -75,7 +75,9 @@ async fn make_account(office: &Office, token: &OneTimeToken) -> Result<Option<Ac
         name: registration.name,
         role: &office.settings.default_role,
         tier: &office.settings.default_tier,
-        tenant_name: registration.tenant_name.as_deref(),
+        has_own_tier: false,
+        kind: AccountKind::Person,
+        tenant: registration.tenant_name.as_deref().map_or(Belonging::FoundsOwn, Belonging::Founds),
         now,
     };
     match office.store.confirm_registration(&shown, new).await {

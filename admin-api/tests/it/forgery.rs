@@ -14,6 +14,8 @@ fn administrator(person: &Person) -> Principal {
         role: "admin".into(),
         tier: "free".into(),
         tenant: None,
+        tenant_role: None,
+        actor: None,
         grant: Grant::Session(SessionId::new(Uuid::now_v7())),
         scopes: None,
         authentication: None,

@@ -508,6 +508,7 @@ fn refused_at_door(standing: Option<Standing>) -> Answer {
         None => "door:invalid_token",
         Some(Standing::Expired) => "door:expired",
         Some(Standing::AccountDisabled) => "door:account_disabled",
+        Some(Standing::TenantDisabled) => "door:tenant_disabled",
         Some(_) => "door:revoked",
     };
     Answer { status: StatusCode::UNAUTHORIZED, headers: HeaderMap::new(), body: json!({ "code": code }) }

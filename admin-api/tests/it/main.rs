@@ -28,3 +28,4 @@ mod passkeys;
 mod passwords;
 mod postgres;
 mod sessions;
+mod tenants;

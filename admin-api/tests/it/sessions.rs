@@ -84,6 +84,7 @@ async fn whoever_registers_is_told_everything_the_older_systems_told() {
         "role": "user",
         "teams": [],
         "tenant_id": "[uuid]",
+        "tenant_role": "owner",
         "tier": "free"
       }
     }
@@ -141,7 +142,7 @@ async fn the_account_of_a_refreshed_session_is_as_it_is_now() {
             &person,
             store::AccountChange {
                 role: Some("helpdesk".to_owned()),
-                tier: Some("pro".to_owned()),
+                tier: Some(store::NewTier::Own("pro".to_owned())),
                 ..Default::default()
             },
         )

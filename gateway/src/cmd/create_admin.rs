@@ -6,7 +6,7 @@ use anyhow::Context;
 use chrono::Utc;
 use identity::{AccountId, Email, Hasher, Password};
 use rand::Rng;
-use store::{AccountChange, NewAccount, StoreError};
+use store::{AccountChange, AccountKind, Belonging, NewAccount, StoreError};
 use uuid::Uuid;
 
 use super::{block_on, open, rng, say};
@@ -47,7 +47,9 @@ pub(crate) fn run(create: &CreateAdmin) -> Result<(), Failure> {
             name: None,
             role: ROLE,
             tier: TIER,
-            tenant_name: None,
+            has_own_tier: true,
+            kind: AccountKind::Person,
+            tenant: Belonging::FoundsOwn,
             now,
         };
         match foundation.store.create_account(account).await {

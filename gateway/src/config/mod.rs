@@ -329,8 +329,10 @@ pub enum IdentityHeader {
     XUserTeams,
     /// The account's domains.
     XUserDomains,
-    /// The customer organisation.
+    /// The customer organisation in which the caller acts.
     XTenantId,
+    /// As what the caller belongs to it: `owner`, `admin` or `member`.
+    XTenantRole,
     /// `jwt` or `api_key`.
     XAuthMethod,
     /// The login's id; for an API key `X-Key-Id` instead.
@@ -357,6 +359,7 @@ impl IdentityHeader {
             Self::XUserTeams => "x-user-teams",
             Self::XUserDomains => "x-user-domains",
             Self::XTenantId => "x-tenant-id",
+            Self::XTenantRole => "x-tenant-role",
             Self::XAuthMethod => "x-auth-method",
             Self::XSessionId => "x-session-id",
             Self::XRequestId => "x-request-id",

@@ -7,7 +7,7 @@ use identity::{Grant, Principal, Voucher};
 use policies::Refusal;
 use store::{GrantFacts, Standing};
 
-use super::Directory;
+use super::{Directory, ids_of};
 use crate::stamps::Moment;
 
 // === impl Directory ===
@@ -25,7 +25,7 @@ impl Directory {
 
     /// Has anything changed about this caller since it was learnt?
     pub(crate) fn is_unchanged(&self, principal: &Principal, learnt: Moment) -> bool {
-        self.stamps.unchanged_since(learnt, [principal.grant.uuid(), principal.account.uuid()])
+        self.stamps.unchanged_since(learnt, ids_of(principal))
     }
 
     /// Is nothing that was learnt before believed any more, for want of a database?
@@ -40,9 +40,11 @@ impl Directory {
             Grant::Key(id) => self.store.key_grant(id).await,
             Grant::External(id, Voucher::Issuer) => self.store.external_grant(id).await,
             // Only the account can change.
-            Grant::External(_, Voucher::Legacy | Voucher::Developer) => {
-                self.store.account(principal.account).await.map(|account| account.map(GrantFacts::of_account))
-            }
+            Grant::External(_, Voucher::Legacy | Voucher::Developer) => self
+                .store
+                .account_in(principal.account, principal.tenant)
+                .await
+                .map(|account| account.map(GrantFacts::of_account)),
             // There is no record that could say otherwise.
             Grant::Certificate(_) => return Ok(principal.clone()),
         };
@@ -56,6 +58,7 @@ impl Directory {
             Standing::Live | Standing::Expired => Ok(self.with_shared_words(facts.principal(principal.grant))),
             Standing::Ended => Err(Refusal::Revoked),
             Standing::AccountDisabled => Err(Refusal::AccountDisabled),
+            Standing::TenantDisabled => Err(Refusal::TenantDisabled),
         }
     }
 }

@@ -15,7 +15,7 @@ use identity::{
     Unverified, Voucher,
 };
 use policies::{Quota, Refusal};
-use store::{Account, ExternalSubject, GrantFacts, NewAccount, Store, StoreError};
+use store::{Account, AccountKind, Belonging, ExternalSubject, GrantFacts, NewAccount, Store, StoreError};
 use uuid::Uuid;
 
 use self::old::OldSystem;
@@ -218,7 +218,9 @@ impl Outside {
             name: claims.text(&settings.claims.name).and_then(plain_name),
             role: role.unwrap_or(&settings.role),
             tier: tier.unwrap_or(&settings.tier),
-            tenant_name: None,
+            has_own_tier: tier.is_some(),
+            kind: AccountKind::Person,
+            tenant: Belonging::FoundsOwn,
             now,
         };
         after_race(store, subject, store.create_external(new, is_verified, subject).await).await
@@ -244,7 +246,9 @@ impl Outside {
             name: name.as_deref().and_then(plain_name),
             role,
             tier,
-            tenant_name: None,
+            has_own_tier: false,
+            kind: AccountKind::Person,
+            tenant: Belonging::FoundsOwn,
             now,
         };
         match store.create_account(new).await {

@@ -75,7 +75,9 @@ impl House {
             name: None,
             role: "user",
             tier: "free",
-            tenant_name: None,
+            has_own_tier: false,
+            kind: store::AccountKind::Person,
+            tenant: store::Belonging::Nowhere,
             now: now(),
         };
         self.store.create_account(new).await.unwrap()
@@ -98,6 +100,7 @@ impl House {
     async fn key(&self, account: &Account, expires_at: Option<DateTime<Utc>>) -> ApiKey {
         let key = ApiKey::generate(KeyId::new(Uuid::now_v7()), &mut rand::rng());
         let new = NewKey {
+            tenant: None,
             id: key.id(),
             account: account.id,
             name: "key".to_owned(),

@@ -28,20 +28,23 @@ impl Wanted {
         }
     }
 
-    /// The facts, if they bear the credential out; else why not, and whose facts they were.
+    /// The facts, if they bear the credential out; else why not, and the ids of all whose change could change that.
     pub(super) fn judge(
         &self,
         facts: Option<GrantFacts>,
         now: DateTime<Utc>,
-    ) -> Result<GrantFacts, (Refusal, Option<Uuid>)> {
-        let facts = facts.filter(|facts| self.is_proved_by(facts)).ok_or((self.unknown(), None))?;
+    ) -> Result<GrantFacts, (Refusal, [Uuid; 3])> {
+        let grant = self.grant().uuid();
+        let facts = facts.filter(|facts| self.is_proved_by(facts)).ok_or((self.unknown(), [grant; 3]))?;
         let refusal = match facts.standing(now) {
             Standing::Live => return Ok(facts),
             Standing::Ended => Refusal::Revoked,
             Standing::Expired => Refusal::Expired,
             Standing::AccountDisabled => Refusal::AccountDisabled,
+            Standing::TenantDisabled => Refusal::TenantDisabled,
         };
-        Err((refusal, Some(facts.account.id.uuid())))
+        let tenant = facts.account.tenant.map_or(grant, |tenant| tenant.tenant.uuid());
+        Err((refusal, [grant, facts.account.id.uuid(), tenant]))
     }
 
     /// What is said when there is no record.

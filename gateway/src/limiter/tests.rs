@@ -42,6 +42,8 @@ fn person(account: u128, tenant: Option<u128>, key: u128) -> Principal {
         role: "user".into(),
         tier: "free".into(),
         tenant: tenant.map(|tenant| TenantId::new(Uuid::from_u128(tenant))),
+        tenant_role: None,
+        actor: None,
         grant: Grant::Key(KeyId::new(Uuid::from_u128(key))),
         scopes: None,
         authentication: None,

@@ -8,7 +8,9 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::{TokenError, TokenType, jws, keys::KeySet};
-use crate::{AccountId, CertificateId, ExternalId, Grant, KeyId, Principal, SessionId, TenantId, Voucher, json};
+use crate::{
+    AccountId, CertificateId, ExternalId, Grant, KeyId, Principal, SessionId, TenantId, TenantRole, Voucher, json,
+};
 
 /// The last second of the year 9999, where RFC 3339 ends.
 const LAST: i64 = 253_402_300_799;
@@ -92,6 +94,12 @@ pub struct AssertionClaims {
     /// Its customer organisation.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub tenant: Option<TenantId>,
+    /// As what the account belongs to it.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub tenant_role: Option<TenantRole>,
+    /// Who acts as the account's owner, if it is somebody else (RFC 8693 §4.1).
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub act: Option<Box<Actor>>,
     /// The login's id, if it was one (`OpenID` Connect Front-Channel Logout 1.0 §3).
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub sid: Option<SessionId>,
@@ -117,6 +125,13 @@ pub struct AssertionClaims {
     pub iat: i64,
     /// Unix seconds.
     pub exp: i64,
+}
+
+/// Who acts for somebody.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Actor {
+    /// The account.
+    pub sub: AccountId,
 }
 
 /// Verifies a token and reads its claims: signature first, then the rules, then the shape.
@@ -225,6 +240,8 @@ impl AssertionClaims {
             role: principal.role.to_string(),
             tier: principal.tier.to_string(),
             tenant: principal.tenant,
+            tenant_role: principal.tenant_role,
+            act: principal.actor.as_deref().map(|actor| Box::new(Actor { sub: *actor })),
             sid: principal.grant.session(),
             cookie: matches!(principal.grant, Grant::Cookie(_)),
             key_id: if let Grant::Key(id) = principal.grant { Some(id) } else { None },
@@ -264,6 +281,8 @@ impl TryFrom<AssertionClaims> for Principal {
             role: Arc::from(claims.role),
             tier: Arc::from(claims.tier),
             tenant: claims.tenant,
+            tenant_role: claims.tenant_role,
+            actor: claims.act.map(|act| Box::new(act.sub)),
             grant,
             scopes: claims.scope.map(|scope| scope.split_whitespace().map(Into::into).collect()),
             authentication: None,

@@ -241,6 +241,8 @@ fn somebody() -> Principal {
         role: "user".into(),
         tier: "free".into(),
         tenant: Some(Uuid::from_u128(4).into()),
+        tenant_role: None,
+        actor: None,
         grant: Grant::Session(SessionId::new(Uuid::from_u128(2))),
         scopes: None,
         authentication: None,

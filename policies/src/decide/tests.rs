@@ -32,6 +32,8 @@ fn caller(role: &str, tier: &str, scopes: Option<&[&str]>) -> Arc<Principal> {
         role: role.into(),
         tier: tier.into(),
         tenant: None,
+        tenant_role: None,
+        actor: None,
         grant: Grant::Session(SessionId::new(id)),
         scopes: scopes.map(|scopes| scopes.iter().map(|scope| Box::from(*scope)).collect()),
         authentication: None,

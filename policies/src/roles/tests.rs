@@ -24,6 +24,8 @@ fn key_of(role: &str, scopes: Option<&[&str]>) -> Principal {
         role: Arc::from(role),
         tier: Arc::from("free"),
         tenant: None,
+        tenant_role: None,
+        actor: None,
         grant: Grant::Key(KeyId::new(id)),
         scopes: scopes.map(|scopes| scopes.iter().map(|scope| Box::from(*scope)).collect()),
         authentication: None,

@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// Every table but sqlx's, each after those that it refers to; a test finds the one that is missing.
-pub(super) const TABLES: [&str; 16] = [
+pub(super) const TABLES: [&str; 18] = [
     "tenants",
     "accounts",
     "sessions",
@@ -31,6 +31,8 @@ pub(super) const TABLES: [&str; 16] = [
     "factors",
     "recovery_codes",
     "external_identities",
+    "tenant_members",
+    "tenant_invitations",
 ];
 
 pub(super) async fn save(pg: &Pg, archive: &mut Writer) -> Result<(), BackupError> {

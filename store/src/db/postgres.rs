@@ -9,6 +9,7 @@ use std::{fmt, str::FromStr, time::Duration};
 
 use futures_core::{future::BoxFuture, stream::BoxStream};
 use futures_util::{TryFutureExt, TryStreamExt, stream};
+use identity::TenantId;
 use sqlx::{
     AssertSqlSafe, Connection, Describe, Either, Execute, Executor, PgConnection, PgPool, Postgres, Row, SqlStr,
     Transaction,
@@ -24,6 +25,8 @@ use crate::StoreError;
 pub(crate) const SCHEMA: &str = "portcullis";
 /// `pg_temp` is named, since otherwise it is looked through first: nobody's temporary table stands before ours.
 const SEARCH_PATH: &str = "portcullis,pg_temp";
+/// What the policies of row-level security compare with.
+const TENANT: &str = "portcullis.tenant";
 /// What a server has been told of a connection that is ours alone, and says again when it is asked.
 const MARK: (&str, &str) = ("portcullis.connection", "own");
 
@@ -35,6 +38,8 @@ pub(crate) struct Pg {
     is_lent: bool,
     /// The longest that one statement, and that a transaction may be idle.
     bounds: [Duration; 2],
+    /// The tenant on whose behalf everything is asked: rows of others are not there (row-level security).
+    tenant: Option<TenantId>,
 }
 
 /// A transaction.
@@ -76,12 +81,19 @@ impl Pg {
             .acquire_timeout(settings.acquire_timeout)
             .after_release(move |connection, _| Box::pin(answers(connection, patience)))
             .connect_lazy_with(if is_lent { plain } else { own });
-        Ok(Self { pool, is_lent, bounds })
+        Ok(Self { pool, is_lent, bounds, tenant: None })
+    }
+
+    /// The same pool, seeing nothing of other tenants than this one.
+    pub(crate) fn of_tenant(&self, tenant: TenantId) -> Self {
+        Self { tenant: Some(tenant), ..self.clone() }
     }
 
     pub(crate) async fn begin(&self) -> Result<PgTx, sqlx::Error> {
         let tx = if self.is_lent {
             self.pool.begin_with(AssertSqlSafe(self.opening("", self.bounds[0]))).await?
+        } else if self.tenant.is_some() {
+            self.pool.begin_with(AssertSqlSafe(format!("BEGIN{}", self.scope()))).await?
         } else {
             self.pool.begin().await?
         };
@@ -101,8 +113,19 @@ impl Pg {
         let (one, idle) = (statement.as_millis(), self.bounds[1].as_millis().max(1));
         format!(
             "BEGIN {kind}; SET LOCAL search_path = {SEARCH_PATH}; SET LOCAL statement_timeout = {one}; \
-             SET LOCAL lock_timeout = {one}; SET LOCAL idle_in_transaction_session_timeout = {idle}"
+             SET LOCAL lock_timeout = {one}; SET LOCAL idle_in_transaction_session_timeout = {idle}{}",
+            self.scope()
         )
+    }
+
+    /// Binds a transaction to the tenant, if there is one. An id is hexadecimal digits and hyphens, which need no quoting.
+    fn scope(&self) -> String {
+        self.tenant.map(|tenant| format!("; SET LOCAL {TENANT} = '{tenant}'")).unwrap_or_default()
+    }
+
+    /// Does a statement need a transaction of its own, because its connection cannot remember what it is bound to?
+    fn is_bound(&self) -> bool {
+        self.is_lent || self.tenant.is_some()
     }
 
     /// All that a statement answers, from a transaction of its own.
@@ -153,7 +176,7 @@ impl<'c> Executor<'c> for &'c Pg {
         'c: 'e,
         E: 'q + Execute<'q, Postgres>,
     {
-        if self.is_lent {
+        if self.is_bound() {
             let answer = self.ask_alone(query).map_ok(|answer| stream::iter(answer.into_iter().map(Ok)));
             Box::pin(answer.try_flatten_stream())
         } else {
@@ -166,7 +189,7 @@ impl<'c> Executor<'c> for &'c Pg {
         'c: 'e,
         E: 'q + Execute<'q, Postgres>,
     {
-        if self.is_lent {
+        if self.is_bound() {
             Box::pin(async move { Ok(self.ask_alone(query).await?.into_iter().find_map(Either::right)) })
         } else {
             (&self.pool).fetch_optional(query)

@@ -39,7 +39,9 @@ async fn an_account_is_read_back_as_it_was_made(database: &Database) {
             name: Some("Ada Lovelace".to_owned()),
             role: "user",
             tier: "free",
-            tenant_name: Some("Analytical Engines"),
+            has_own_tier: false,
+            kind: store::AccountKind::Person,
+            tenant: store::Belonging::Founds("Analytical Engines"),
             now,
         })
         .await
@@ -47,7 +49,7 @@ async fn an_account_is_read_back_as_it_was_made(database: &Database) {
     assert_eq!((made.email.as_str(), made.name.as_deref()), ("Ada@Example.COM", Some("Ada Lovelace")));
     assert_eq!((made.role.as_str(), made.tier.as_str(), made.status), ("user", "free", Status::Active));
     assert_eq!(made.created_at, at(0) + TimeDelta::microseconds(123_456), "to the microsecond on both engines");
-    assert!(made.tenant_id.is_some() && !made.is_verified);
+    assert!(made.tenant.is_some_and(|tenant| tenant.role == identity::TenantRole::Owner) && !made.is_verified);
     assert_eq!(store.account(made.id).await.unwrap().unwrap(), made);
     let (found, password) = store.login_by_email(&Email::parse("ADA@example.com").unwrap()).await.unwrap().unwrap();
     assert_eq!((found, password.as_str()), (made.clone(), "a hash"));

@@ -132,7 +132,7 @@ async fn a_backup_of_older_tables_is_restored_and_they_are_brought_up() {
     // One tenant, and no other table.
     let mut text = format!("{}\n\n", older.join("\n")).into_bytes();
     let (section, row) =
-        ("tenants (id, name, created_at)", format!("{}\tacme\t2026-01-01 00:00:00+00\n", uuid::Uuid::nil()));
+        ("tenants (id, name, created_at,", format!("{}\tacme\t2026-01-01 00:00:00+00\n", uuid::Uuid::nil()));
     text.extend_from_slice(&u16::try_from(section.len()).unwrap().to_be_bytes());
     text.extend_from_slice(section.as_bytes());
     text.extend_from_slice(&u32::try_from(row.len()).unwrap().to_be_bytes());
@@ -156,7 +156,7 @@ async fn a_section_that_is_no_table_of_ours_is_refused() {
     let (database, folder) = (Database::postgres().await, tempfile::tempdir().unwrap());
     let file = folder.path().join("backup");
     database.open().await.back_up(&file).await.unwrap();
-    reseal_bytes(&file, "tenants (id, name, created_at)", "tenants FROM PROGRAM 'true' --");
+    reseal_bytes(&file, "tenants (id, name, created_at,", "tenants FROM PROGRAM 'true' --");
     let refused = store::restore(&Database::postgres().await.url, settings(), &file).await;
     assert!(matches!(refused, Err(BackupError::Damaged { .. })), "{refused:?}");
 }

@@ -126,7 +126,9 @@ async fn an_account_is_taken_over_once_and_by_the_last_invitation(database: &Dat
         name: Some("Ada".to_owned()),
         role: "user",
         tier: "free",
-        tenant_name: None,
+        has_own_tier: false,
+        kind: store::AccountKind::Person,
+        tenant: store::Belonging::Nowhere,
         now: at(0),
     };
     let purpose = OneTimePurpose::Invite;

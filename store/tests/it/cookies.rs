@@ -86,7 +86,7 @@ async fn another_role_ends_the_sessions_that_have_cookies(database: &Database) {
     let (ada, bob) = (person(&store, "ada@example.com").await, person(&store, "bob@example.com").await);
     let (own, others) = (cookie(&store, &ada).await.id(), cookie(&store, &bob).await.id());
     let (bearer, _) = session(&store, &ada).await;
-    let change = AccountChange { tier: Some("pro".to_owned()), ..AccountChange::default() };
+    let change = AccountChange { tier: Some(store::NewTier::Own("pro".to_owned())), ..AccountChange::default() };
     store.change_account(ada.id, change, at(1)).await.unwrap();
     assert_eq!(store.cookie_grant(own).await.unwrap().unwrap().ended_at, None);
     let change = AccountChange { role: Some("admin".to_owned()), ..AccountChange::default() };

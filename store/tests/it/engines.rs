@@ -179,7 +179,9 @@ async fn create(store: &Store, email: &str, name: Option<String>) -> Result<Acco
         name,
         role: "user",
         tier: "free",
-        tenant_name: None,
+        has_own_tier: false,
+        kind: store::AccountKind::Person,
+        tenant: store::Belonging::Nowhere,
         now: at(0),
     };
     store.create_account(new).await

@@ -29,6 +29,7 @@ fn key(account: &Account, name: &str) -> (NewKey, ApiKey) {
     let id = KeyId::new(Uuid::now_v7());
     let secret = ApiKey::generate(id, &mut rand::rng());
     let new = NewKey {
+        tenant: None,
         id,
         account: account.id,
         name: name.to_owned(),

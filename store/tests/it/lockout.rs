@@ -113,6 +113,7 @@ async fn a_login_knows_the_browser_and_the_network_of_earlier_sessions(database:
         proof: store::Proof::Refresh { token: (refresh.id(), refresh.digest()), expires_at: at(100) },
         now: at(0),
         origin: Origin {
+            actor: None,
             amr: None,
             address: Some(IpAddr::from([0x2001, 0xdb8, 1, 2, 0, 0, 0, 9])),
             device: Some(device),

@@ -193,7 +193,9 @@ async fn a_registration_becomes_an_account_when_it_is_confirmed(database: &Datab
         name: None,
         role: "user",
         tier: "free",
-        tenant_name: None,
+        has_own_tier: false,
+        kind: store::AccountKind::Person,
+        tenant: store::Belonging::Nowhere,
         now: at(5),
     };
     let first = send(&store, OneTimePurpose::Register, None, "ada@example.com", None).await;

@@ -1,0 +1,11 @@
+DROP INDEX api_keys_by_tenant;
+DROP INDEX sessions_by_tenant;
+ALTER TABLE api_keys DROP COLUMN tenant_id;
+ALTER TABLE sessions DROP COLUMN actor_id;
+ALTER TABLE sessions DROP COLUMN tenant_id;
+ALTER TABLE accounts DROP COLUMN kind;
+ALTER TABLE accounts DROP COLUMN has_own_tier;
+DROP TABLE tenant_invitations;
+DROP TABLE tenant_members;
+ALTER TABLE tenants DROP COLUMN status;
+ALTER TABLE tenants DROP COLUMN tier;

@@ -1,0 +1,265 @@
+//! Who belongs to a tenant, and as what. Somebody always answers for it: its last owner can neither leave nor become less.
+
+use chrono::{DateTime, Utc};
+use identity::{AccountId, KeyId, SessionId, TenantId, TenantRole};
+use sqlx::FromRow;
+use uuid::Uuid;
+
+use crate::{
+    Account, Cursor, Page, Status, Store, StoreError, Subject,
+    db::{Tx, on, on_tx, stored},
+};
+
+/// Somebody who belongs to a tenant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// Whose account.
+    pub account: AccountId,
+    /// The address as its owner writes it.
+    pub email: String,
+    /// The name.
+    pub name: Option<String>,
+    /// As what.
+    pub role: TenantRole,
+    /// Since when.
+    pub since: DateTime<Utc>,
+}
+
+#[derive(FromRow)]
+struct Row {
+    account_id: Uuid,
+    email: String,
+    name: Option<String>,
+    role: String,
+    created_at: DateTime<Utc>,
+}
+
+// === impl Store ===
+
+impl Store {
+    /// A page of a tenant's members, in the order in which their accounts were made.
+    pub async fn list_members(
+        &self,
+        tenant: TenantId,
+        after: Option<Cursor>,
+        limit: u32,
+    ) -> Result<Page<Member>, StoreError> {
+        const Q: &str = "SELECT m.account_id, a.email, a.name, m.role, m.created_at FROM tenant_members m \
+                         JOIN accounts a ON a.id = m.account_id WHERE m.tenant_id = $1 AND m.account_id > $2 \
+                         ORDER BY m.account_id LIMIT $3";
+        let after = after.map_or(Uuid::nil(), Cursor::uuid);
+        let scoped = self.of_tenant(tenant);
+        let rows: Vec<Row> = self
+            .bounded(async {
+                on!(scoped, |pool| sqlx::query_as(Q)
+                    .bind(tenant.uuid())
+                    .bind(after)
+                    .bind(i64::from(limit) + 1)
+                    .fetch_all(pool)
+                    .await)
+            })
+            .await?;
+        let members = rows.into_iter().filter_map(Member::read).collect();
+        Ok(Page::cut(members, limit, |member: &Member| member.account.uuid()))
+    }
+
+    /// What an account is in a tenant; `None`: it does not belong to it.
+    pub async fn role_in(&self, tenant: TenantId, account: AccountId) -> Result<Option<TenantRole>, StoreError> {
+        let scoped = self.of_tenant(tenant);
+        let role: Option<String> = self
+            .bounded(async {
+                on!(scoped, |pool| sqlx::query_scalar(ROLE)
+                    .bind(tenant.uuid())
+                    .bind(account.uuid())
+                    .fetch_optional(pool)
+                    .await)
+            })
+            .await?;
+        Ok(role.as_deref().and_then(TenantRole::read))
+    }
+
+    /// Makes a member something else; [`StoreError::LastOwner`] if nobody would answer for the tenant.
+    pub async fn change_member(
+        &self,
+        tenant: TenantId,
+        account: AccountId,
+        role: TenantRole,
+        now: DateTime<Utc>,
+    ) -> Result<(), StoreError> {
+        const Q: &str = "UPDATE tenant_members SET role = $3 WHERE tenant_id = $1 AND account_id = $2";
+        let scoped = self.of_tenant(tenant);
+        self.bounded(async {
+            let mut tx = scoped.begin().await?;
+            let is = tx.hold_members(tenant, account).await?;
+            if is == TenantRole::Owner && role != TenantRole::Owner {
+                tx.demand_another_owner(tenant).await?;
+            }
+            on_tx!(&mut tx, |c| sqlx::query(Q)
+                .bind(tenant.uuid())
+                .bind(account.uuid())
+                .bind(role.word())
+                .execute(c)
+                .await
+                .map(drop))?;
+            self.commit(tx, &[Subject::Account(account)], now).await
+        })
+        .await
+    }
+
+    /// Lets a member go: the sessions and keys by which it acts in the tenant end. [`StoreError::LastOwner`] if nobody would answer for
+    /// the tenant.
+    pub async fn remove_member(
+        &self,
+        tenant: TenantId,
+        account: AccountId,
+        now: DateTime<Utc>,
+    ) -> Result<(), StoreError> {
+        const Q: &str = "DELETE FROM tenant_members WHERE tenant_id = $1 AND account_id = $2";
+        // Whose own tenant it was gets another one of theirs, or none.
+        const HOME: &str = "UPDATE accounts SET tenant_id = (SELECT tenant_id FROM tenant_members WHERE account_id = $2 \
+                            ORDER BY tenant_id LIMIT 1) WHERE id = $2 AND tenant_id = $1";
+        self.bounded(async {
+            let mut tx = self.begin().await?;
+            if tx.hold_members(tenant, account).await? == TenantRole::Owner {
+                tx.demand_another_owner(tenant).await?;
+            }
+            let mut heard = tx.end_grants_in(tenant, account, now).await?;
+            for statement in [Q, HOME] {
+                on_tx!(&mut tx, |c| sqlx::query(statement)
+                    .bind(tenant.uuid())
+                    .bind(account.uuid())
+                    .execute(c)
+                    .await
+                    .map(drop))?;
+            }
+            heard.push(Subject::Account(account));
+            self.commit(tx, &heard, now).await
+        })
+        .await
+    }
+
+    /// Lets a session act in another tenant of its account's; [`StoreError::NotFound`] if the account does not belong to it, or the
+    /// session has ended. The next login begins there.
+    pub async fn switch_tenant(
+        &self,
+        session: SessionId,
+        account: AccountId,
+        tenant: TenantId,
+        now: DateTime<Utc>,
+    ) -> Result<(), StoreError> {
+        const Q: &str = "UPDATE sessions SET tenant_id = $3 WHERE id = $1 AND account_id = $2 AND ended_at IS NULL \
+                         AND EXISTS (SELECT 1 FROM tenant_members WHERE account_id = $2 AND tenant_id = $3)";
+        const HOME: &str = "UPDATE accounts SET tenant_id = $2 WHERE id = $1";
+        self.bounded(async {
+            let mut tx = self.begin().await?;
+            let switched = on_tx!(&mut tx, |c| sqlx::query(Q)
+                .bind(session.uuid())
+                .bind(account.uuid())
+                .bind(tenant.uuid())
+                .execute(c)
+                .await
+                .map(|done| done.rows_affected()))?;
+            if switched == 0 {
+                return Err(StoreError::NotFound);
+            }
+            on_tx!(&mut tx, |c| sqlx::query(HOME).bind(account.uuid()).bind(tenant.uuid()).execute(c).await.map(drop))?;
+            self.commit(tx, &[Subject::Session(session), Subject::Account(account)], now).await
+        })
+        .await
+    }
+}
+
+const ROLE: &str = "SELECT role FROM tenant_members WHERE tenant_id = $1 AND account_id = $2";
+
+// === impl Tx ===
+
+impl Tx {
+    /// In which tenant a session begins: the account's, or another one of its owner's while that one is disabled.
+    pub(crate) async fn usable_tenant(&mut self, account: &Account) -> Result<Option<TenantId>, StoreError> {
+        const Q: &str = "SELECT m.tenant_id FROM tenant_members m JOIN tenants t ON t.id = m.tenant_id \
+                         WHERE m.account_id = $1 AND t.status = 'active' ORDER BY m.tenant_id LIMIT 1";
+        let Some(own) = account.tenant else { return Ok(None) };
+        if own.status == Status::Active {
+            return Ok(Some(own.tenant));
+        }
+        let other: Option<Uuid> =
+            on_tx!(self, |c| sqlx::query_scalar(Q).bind(account.id.uuid()).fetch_optional(c).await)?;
+        Ok(Some(other.map_or(own.tenant, TenantId::new)))
+    }
+
+    /// Adds a member; whoever is one stays what they are.
+    pub(crate) async fn insert_member(
+        &mut self,
+        tenant: TenantId,
+        account: AccountId,
+        role: TenantRole,
+        now: DateTime<Utc>,
+    ) -> Result<(), StoreError> {
+        const Q: &str = "INSERT INTO tenant_members (tenant_id, account_id, role, created_at) VALUES ($1, $2, $3, $4) \
+                         ON CONFLICT (tenant_id, account_id) DO NOTHING";
+        Ok(on_tx!(self, |c| sqlx::query(Q)
+            .bind(tenant.uuid())
+            .bind(account.uuid())
+            .bind(role.word())
+            .bind(stored(now))
+            .execute(c)
+            .await
+            .map(drop))?)
+    }
+
+    /// What somebody is in a tenant, whose members nobody else changes until the commit: of two owners who leave at once one stays.
+    async fn hold_members(&mut self, tenant: TenantId, account: AccountId) -> Result<TenantRole, StoreError> {
+        if let Self::Pg(tx) = self {
+            let lock = sqlx::query("SELECT 1 FROM tenants WHERE id = $1 FOR NO KEY UPDATE");
+            lock.bind(tenant.uuid()).execute(tx.within()).await?;
+        }
+        let role: Option<String> = on_tx!(self, |c| sqlx::query_scalar(ROLE)
+            .bind(tenant.uuid())
+            .bind(account.uuid())
+            .fetch_optional(c)
+            .await)?;
+        role.as_deref().and_then(TenantRole::read).ok_or(StoreError::NotFound)
+    }
+
+    async fn demand_another_owner(&mut self, tenant: TenantId) -> Result<(), StoreError> {
+        const Q: &str = "SELECT COUNT(*) FROM tenant_members WHERE tenant_id = $1 AND role = 'owner'";
+        let owners: i64 = on_tx!(self, |c| sqlx::query_scalar(Q).bind(tenant.uuid()).fetch_one(c).await)?;
+        if owners > 1 { Ok(()) } else { Err(StoreError::LastOwner) }
+    }
+
+    /// Ends the sessions and keys by which an account acts in a tenant, those too that were begun before sessions said in which.
+    async fn end_grants_in(
+        &mut self,
+        tenant: TenantId,
+        account: AccountId,
+        now: DateTime<Utc>,
+    ) -> Result<Vec<Subject>, StoreError> {
+        const SESSIONS: &str = "UPDATE sessions SET ended_at = $3 WHERE account_id = $1 AND ended_at IS NULL AND \
+                                COALESCE(tenant_id, (SELECT tenant_id FROM accounts WHERE id = $1)) = $2 RETURNING id";
+        const KEYS: &str = "UPDATE api_keys SET revoked_at = $3 WHERE account_id = $1 AND revoked_at IS NULL AND \
+                            COALESCE(tenant_id, (SELECT tenant_id FROM accounts WHERE id = $1)) = $2 RETURNING id";
+        let mut heard = Vec::new();
+        for (statement, of) in [
+            (SESSIONS, (|id| Subject::Session(SessionId::new(id))) as fn(Uuid) -> Subject),
+            (KEYS, |id| Subject::Key(KeyId::new(id))),
+        ] {
+            let ended: Vec<Uuid> = on_tx!(&mut *self, |c| sqlx::query_scalar(statement)
+                .bind(account.uuid())
+                .bind(tenant.uuid())
+                .bind(stored(now))
+                .fetch_all(c)
+                .await)?;
+            heard.extend(ended.into_iter().map(of));
+        }
+        Ok(heard)
+    }
+}
+
+// === impl Member ===
+
+impl Member {
+    fn read(row: Row) -> Option<Self> {
+        let role = TenantRole::read(&row.role)?;
+        Some(Self { account: row.account_id.into(), email: row.email, name: row.name, role, since: row.created_at })
+    }
+}

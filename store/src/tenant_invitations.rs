@@ -1,0 +1,239 @@
+//! Who is asked to belong to a tenant. An invitation is for an address: whoever has an account whose address is confirmed to be that
+//! one may accept it, and there is no secret that could be passed on.
+
+use chrono::{DateTime, Utc};
+use identity::{AccountId, Email, TenantId, TenantRole};
+use sqlx::FromRow;
+use uuid::Uuid;
+
+use crate::{
+    Store, StoreError, Subject,
+    db::{Tx, on, on_tx, stored},
+};
+
+/// Somebody to be asked.
+pub struct NewInvitation<'a> {
+    /// To belong to which tenant.
+    pub tenant: TenantId,
+    /// Whom.
+    pub email: &'a Email,
+    /// As what.
+    pub role: TenantRole,
+    /// Who asks.
+    pub by: AccountId,
+    /// Invitations that a tenant may have out at once.
+    pub most: u32,
+    /// The time.
+    pub now: DateTime<Utc>,
+    /// Until when it can be accepted.
+    pub expires_at: DateTime<Utc>,
+}
+
+/// An invitation that can be accepted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Invitation {
+    /// Its id.
+    pub id: Uuid,
+    /// To belong to which tenant.
+    pub tenant: TenantId,
+    /// What that is called.
+    pub tenant_name: String,
+    /// Whom, by the normalised address.
+    pub address: String,
+    /// As what.
+    pub role: TenantRole,
+    /// Who asks, if that account is still there.
+    pub by: Option<AccountId>,
+    /// When it was made.
+    pub created_at: DateTime<Utc>,
+    /// Until when it can be accepted.
+    pub expires_at: DateTime<Utc>,
+}
+
+#[derive(FromRow)]
+struct Row {
+    id: Uuid,
+    tenant_id: Uuid,
+    name: String,
+    address: String,
+    role: String,
+    invited_by: Option<Uuid>,
+    created_at: DateTime<Utc>,
+    expires_at: DateTime<Utc>,
+}
+
+/// Invitations with what their tenants are called.
+macro_rules! invitations_where {
+    ($condition:literal) => {
+        concat!(
+            "SELECT i.id, i.tenant_id, t.name, i.address, i.role, i.invited_by, i.created_at, i.expires_at \
+             FROM tenant_invitations i JOIN tenants t ON t.id = i.tenant_id WHERE ",
+            $condition
+        )
+    };
+}
+
+// === impl Store ===
+
+impl Store {
+    /// Asks somebody; whoever is asked already is asked anew, perhaps for another role. [`StoreError::Conflict`] if it is a member's
+    /// address, or too many are out.
+    pub async fn invite_member(&self, new: NewInvitation<'_>) -> Result<Invitation, StoreError> {
+        const MEMBERS: &str = "SELECT COUNT(*) FROM tenant_members m JOIN accounts a ON a.id = m.account_id \
+                               WHERE m.tenant_id = $1 AND a.email_normalised = $2";
+        const OUT: &str = "SELECT COUNT(*) FROM tenant_invitations WHERE tenant_id = $1 AND address <> $2";
+        const Q: &str = "INSERT INTO tenant_invitations (id, tenant_id, address, role, invited_by, created_at, expires_at) \
+                         VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (tenant_id, address) DO UPDATE SET \
+                         id = excluded.id, role = excluded.role, invited_by = excluded.invited_by, \
+                         created_at = excluded.created_at, expires_at = excluded.expires_at";
+        let (tenant, address, id) = (new.tenant.uuid(), new.email.normalised(), Uuid::now_v7());
+        let scoped = self.of_tenant(new.tenant);
+        self.bounded(async {
+            let mut tx = scoped.begin().await?;
+            let [members, out] = [MEMBERS, OUT];
+            let count = async |tx: &mut Tx, statement: &'static str| -> Result<i64, StoreError> {
+                Ok(on_tx!(tx, |c| sqlx::query_scalar(statement).bind(tenant).bind(address).fetch_one(c).await)?)
+            };
+            if count(&mut tx, members).await? > 0 {
+                return Err(StoreError::Conflict("this address is a member's"));
+            }
+            if count(&mut tx, out).await? >= i64::from(new.most) {
+                return Err(StoreError::Conflict("the tenant has as many invitations out as it may"));
+            }
+            on_tx!(&mut tx, |c| sqlx::query(Q)
+                .bind(id)
+                .bind(tenant)
+                .bind(address)
+                .bind(new.role.word())
+                .bind(new.by.uuid())
+                .bind(stored(new.now))
+                .bind(stored(new.expires_at))
+                .execute(c)
+                .await
+                .map(drop))?;
+            let made = tx.invitation(id).await?.ok_or(StoreError::NotFound)?;
+            self.commit(tx, &[], new.now).await?;
+            Ok(made)
+        })
+        .await
+    }
+
+    /// A tenant's invitations that can be accepted, the newest first.
+    pub async fn invitations_of(&self, tenant: TenantId, now: DateTime<Utc>) -> Result<Vec<Invitation>, StoreError> {
+        const Q: &str = concat!(invitations_where!("i.tenant_id = $1 AND i.expires_at > $2"), " ORDER BY i.id DESC");
+        let scoped = self.of_tenant(tenant);
+        let rows: Vec<Row> = self
+            .bounded(async {
+                on!(scoped, |pool| sqlx::query_as(Q).bind(tenant.uuid()).bind(stored(now)).fetch_all(pool).await)
+            })
+            .await?;
+        Ok(rows.into_iter().filter_map(Invitation::read).collect())
+    }
+
+    /// The invitations that an account can accept: those for its address, which has to be confirmed.
+    pub async fn invitations_for(&self, account: AccountId, now: DateTime<Utc>) -> Result<Vec<Invitation>, StoreError> {
+        const Q: &str = concat!(
+            invitations_where!(
+                "i.address = (SELECT email_normalised FROM accounts WHERE id = $1 AND is_verified) AND i.expires_at > $2"
+            ),
+            " ORDER BY i.id DESC"
+        );
+        let rows: Vec<Row> = self
+            .bounded(async {
+                on!(self, |pool| sqlx::query_as(Q).bind(account.uuid()).bind(stored(now)).fetch_all(pool).await)
+            })
+            .await?;
+        Ok(rows.into_iter().filter_map(Invitation::read).collect())
+    }
+
+    /// Takes an invitation back; [`StoreError::NotFound`] if the tenant has none of that id.
+    pub async fn withdraw_invitation(&self, tenant: TenantId, id: Uuid, now: DateTime<Utc>) -> Result<(), StoreError> {
+        const Q: &str = "DELETE FROM tenant_invitations WHERE tenant_id = $1 AND id = $2";
+        let scoped = self.of_tenant(tenant);
+        self.bounded(async {
+            let mut tx = scoped.begin().await?;
+            let gone = on_tx!(&mut tx, |c| sqlx::query(Q)
+                .bind(tenant.uuid())
+                .bind(id)
+                .execute(c)
+                .await
+                .map(|done| done.rows_affected()))?;
+            if gone == 0 {
+                return Err(StoreError::NotFound);
+            }
+            self.commit(tx, &[], now).await
+        })
+        .await
+    }
+
+    /// Accepts an invitation, or declines it; it is gone either way. [`StoreError::NotFound`] if there is none of that id that the
+    /// account can accept.
+    pub async fn answer_invitation(
+        &self,
+        account: AccountId,
+        id: Uuid,
+        accepts: bool,
+        now: DateTime<Utc>,
+    ) -> Result<Invitation, StoreError> {
+        const Q: &str = "DELETE FROM tenant_invitations WHERE id = $1 AND expires_at > $3 \
+                         AND address = (SELECT email_normalised FROM accounts WHERE id = $2 AND is_verified)";
+        const HOME: &str = "UPDATE accounts SET tenant_id = COALESCE(tenant_id, $2) WHERE id = $1";
+        self.bounded(async {
+            let mut tx = self.begin().await?;
+            let invitation = tx.invitation(id).await?.ok_or(StoreError::NotFound)?;
+            // Of two answers at once one finds it gone.
+            let found = on_tx!(&mut tx, |c| sqlx::query(Q)
+                .bind(id)
+                .bind(account.uuid())
+                .bind(stored(now))
+                .execute(c)
+                .await
+                .map(|done| done.rows_affected()))?;
+            if found == 0 {
+                return Err(StoreError::NotFound);
+            }
+            let mut heard = Vec::new();
+            if accepts {
+                let tenant = invitation.tenant;
+                tx.insert_member(tenant, account, invitation.role, now).await?;
+                on_tx!(&mut tx, |c| sqlx::query(HOME)
+                    .bind(account.uuid())
+                    .bind(tenant.uuid())
+                    .execute(c)
+                    .await
+                    .map(drop))?;
+                heard.push(Subject::Account(account));
+            }
+            self.commit(tx, &heard, now).await?;
+            Ok(invitation)
+        })
+        .await
+    }
+}
+
+// === impl Tx ===
+
+impl Tx {
+    async fn invitation(&mut self, id: Uuid) -> Result<Option<Invitation>, StoreError> {
+        const Q: &str = invitations_where!("i.id = $1");
+        let row: Option<Row> = on_tx!(self, |c| sqlx::query_as(Q).bind(id).fetch_optional(c).await)?;
+        Ok(row.and_then(Invitation::read))
+    }
+}
+
+// === impl Invitation ===
+
+impl Invitation {
+    fn read(row: Row) -> Option<Self> {
+        Some(Self {
+            id: row.id,
+            tenant: row.tenant_id.into(),
+            tenant_name: row.name,
+            address: row.address,
+            role: TenantRole::read(&row.role)?,
+            by: row.invited_by.map(AccountId::new),
+            created_at: row.created_at,
+            expires_at: row.expires_at,
+        })
+    }
+}
