@@ -1,6 +1,9 @@
 //! 000, the AI agent platform: registration with a confirmed address, a magic link, roles, cookies with CSRF protection. It documents
 //! features and no calls; its paths are those of the five documents' table.
 
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD as B64};
+use serde_json::{Value, json};
+
 use crate::{
     doors::{Document, Doors, is_person, on_one_and_three, token},
     platform::eventually,
@@ -14,6 +17,7 @@ on_one_and_three!(
     developers_users_and_administrators_may_what_their_role_says,
     a_browser_s_session_is_a_cookie_that_foreign_pages_cannot_use,
     what_happened_is_in_the_audit_trail,
+    administrators_oversee_the_platform_and_act_for_others_in_the_open,
 );
 
 const REGISTER: &str =
@@ -89,4 +93,29 @@ fn what_happened_is_in_the_audit_trail(doors: &Doors) {
     }
     let verified = doors.command(&["audit", "verify"]);
     assert!(verified.status.success(), "{verified:?}");
+}
+
+fn administrators_oversee_the_platform_and_act_for_others_in_the_open(doors: &Doors) {
+    let admin = doors.administrator();
+    let registered = doors.call(REGISTER);
+    let (user, id) = (token(&registered), registered.json()["user"]["id"].as_str().unwrap().to_owned());
+    let ask = |path: &str, by: &str| doors.call(&format!("GET {path}\nAuthorization: Bearer {by}"));
+    for path in ["users", "tenants", "keys", "sessions", "limits", "status"].map(|what| format!("/admin/{what}")) {
+        let (seen, refused) = (ask(&path, &admin), ask(&path, &user));
+        assert_eq!((seen.status, refused.status), (200, 403), "{path}: {seen:?} {refused:?}");
+    }
+    let acting = doors.call(&format!(
+        "POST /admin/users/{id}/impersonate\nAuthorization: Bearer {admin}\n{{\"reason\": \"they cannot find their agent\"}}"
+    ));
+    assert_eq!(acting.status, 201, "{acting:?}");
+    let acting = token(&acting);
+    assert_eq!(ask("/auth/me", &acting).json()["id"], json!(id));
+    let assertion = ask("/demo/x", &acting).received("x-gateway-assertion").remove(0);
+    let claims: Value = serde_json::from_slice(&B64.decode(assertion.split('.').nth(1).unwrap()).unwrap()).unwrap();
+    assert_eq!(claims["sub"], json!(id));
+    assert!(claims["act"].is_object(), "the service sees that it is somebody else: {claims}");
+    let path = format!("/admin/audit?event=impersonate&subject={id}");
+    eventually("the trail to tell it", || {
+        ask(&path, &admin).json()["items"].as_array().is_some_and(|items| !items.is_empty())
+    });
 }

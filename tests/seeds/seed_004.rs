@@ -21,6 +21,7 @@ on_one_and_three!(
     the_command_lines_of_step_9_work,
     a_permission_protects_a_service,
     a_tier_is_its_limits_and_its_features,
+    a_tenant_is_its_members_and_invisible_to_others,
 );
 
 const REGISTER: &str = r#"curl -X POST http://localhost:8080/api/v2/auth/register \
@@ -113,6 +114,50 @@ fn a_tier_is_its_limits_and_its_features(doors: &Doors) {
             let answer = doors.call(&format!("GET /demo/x\nAuthorization: Bearer {access}"));
             assert_eq!(answer.status, 200, "{answer:?}");
             answer.received("x-user-tier") == [tier] && answer.header("x-ratelimit-limit") == a_minute
+        });
+    }
+}
+
+/// "Multi-tenancy support": who names a tenant founds one, whatever others are called; members come by invitation.
+fn a_tenant_is_its_members_and_invisible_to_others(doors: &Doors) {
+    let admin = doors.administrator();
+    let owner = doors.curl(REGISTER);
+    let other = doors.curl(&REGISTER.replace("user@example.com", "other@example.com"));
+    let (user, guest) = (token(&owner), token(&other));
+    let tenant = owner.json()["user"]["tenant_id"].as_str().unwrap().to_owned();
+    assert_ne!(other.json()["user"]["tenant_id"], json!(tenant), "the same name is another tenant");
+    let ask = |method: &str, path: &str, by: &str, body: &str| {
+        doors.call(&format!("{method} {path}\nAuthorization: Bearer {by}\n{body}"))
+    };
+    let mine = ask("GET", &format!("/tenants/{tenant}"), &user, "");
+    assert_eq!((&mine.json()["name"], &mine.json()["role"]), (&json!("My Company"), &json!("owner")), "{mine:?}");
+    for path in [format!("/tenants/{tenant}"), format!("/tenants/{tenant}/members")] {
+        assert_eq!(ask("GET", &path, &guest, "").status, 404, "{path}");
+    }
+    assert_eq!(ask("GET", "/demo/x", &user, "").received("x-tenant-id"), [tenant.clone()]);
+
+    for _ in ["user@example.com", "other@example.com"] {
+        let mailed = doors.token_in_mail("Confirm your address");
+        assert_eq!(doors.call(&format!("POST /auth/verify-email\n{{\"token\": \"{mailed}\"}}")).status, 200);
+    }
+    let invited = ask("POST", &format!("/tenants/{tenant}/members"), &user, "{\"email\": \"other@example.com\"}");
+    assert_eq!(invited.status, 202, "{invited:?}");
+    let invitations = ask("GET", "/auth/invitations", &guest, "").json();
+    let invitation = invitations["items"][0]["id"].as_str().unwrap_or_else(|| panic!("{invitations}")).to_owned();
+    assert_eq!(ask("POST", &format!("/auth/invitations/{invitation}/accept"), &guest, "").status, 200);
+    let switch = format!("{{\"tenant_id\": \"{tenant}\"}}");
+    let switched = ask("POST", "/api/v2/auth/switch-tenant", &guest, &switch);
+    assert_eq!(switched.json()["tenant_id"], json!(tenant), "{switched:?}");
+    let members = ask("GET", &format!("/tenants/{tenant}/members"), &guest, "").json();
+    assert_eq!(members["items"].as_array().map(Vec::len), Some(2), "{members}");
+
+    // Its tier is that of whoever has none of their own, at once.
+    let governed = ask("PATCH", &format!("/admin/tenants/{tenant}"), &admin, "{\"tier\": \"pro\"}");
+    assert_eq!(governed.status, 200, "{governed:?}");
+    for by in [&user, &guest] {
+        crate::platform::eventually("the tenant's tier", || {
+            let answer = ask("GET", "/demo/x", by, "");
+            answer.received("x-user-tier") == ["pro"] && answer.received("x-tenant-id") == [tenant.clone()]
         });
     }
 }
