@@ -53,6 +53,7 @@ pub(crate) struct FieldShape {
         (name = "keys", description = "API keys for programs"),
         (name = "administration", description = "Other people's accounts, and the configuration"),
         (name = "service", description = "For machines"),
+        (name = "teams", description = "Teams and domains of the organisation in which the caller acts"),
     )
 )]
 pub(crate) struct Outline;

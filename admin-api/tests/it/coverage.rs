@@ -18,7 +18,7 @@ enum Who {
 }
 use Who::{Account, Administrator, Anyone};
 
-const ENDPOINTS: [(&str, &str, Who); 54] = [
+const ENDPOINTS: [(&str, &str, Who); 73] = [
     ("GET", "/.well-known/jwks.json", Anyone),
     ("POST", "/admin/config/reload", Administrator),
     ("GET", "/admin/audit", Administrator),
@@ -73,9 +73,29 @@ const ENDPOINTS: [(&str, &str, Who); 54] = [
     ("POST", "/auth/register", Anyone),
     ("POST", "/auth/validate", Anyone),
     ("GET", "/health", Anyone),
+    ("GET", "/teams", Account),
+    ("GET", "/teams/all", Account),
+    ("POST", "/teams", Account),
+    ("GET", "/teams/{id}", Account),
+    ("PATCH", "/teams/{id}", Account),
+    ("DELETE", "/teams/{id}", Account),
+    ("GET", "/teams/{id}/members", Account),
+    ("POST", "/teams/{id}/members", Account),
+    ("PATCH", "/teams/{id}/members/{account_id}", Account),
+    ("DELETE", "/teams/{id}/members/{account_id}", Account),
+    ("GET", "/domains", Account),
+    ("GET", "/domains/all", Account),
+    ("POST", "/domains", Account),
+    ("GET", "/domains/{id}", Account),
+    ("PATCH", "/domains/{id}", Account),
+    ("DELETE", "/domains/{id}", Account),
+    ("GET", "/domains/{id}/members", Account),
+    ("POST", "/domains/{id}/members", Account),
+    ("DELETE", "/domains/{id}/members/{account_id}", Account),
 ];
 
 fn path_of(endpoint: &str) -> String {
+    let endpoint = endpoint.replace("{account_id}", "0190a5a0-0000-7000-8000-000000000001");
     endpoint.replace("{id}", "0190a5a0-0000-7000-8000-000000000000").replace("{provider}", "acme")
 }
 
