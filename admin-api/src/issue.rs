@@ -131,18 +131,20 @@ impl Office {
         let fresh = Fresh::new(kind);
         let new = NewSession { id: fresh.id, account: &account, proof: fresh.proof(self, now), now, origin };
         self.store.open_session(new).await?;
-        Ok(self.begun(account, fresh, now))
+        Ok(self.begun(account, fresh, now).await)
     }
 
     /// What is given to whoever has begun a session that the store has taken in.
-    pub(crate) fn begun(&self, account: Account, fresh: Fresh, now: DateTime<Utc>) -> (HeaderMap, Begun) {
+    pub(crate) async fn begun(&self, account: Account, fresh: Fresh, now: DateTime<Utc>) -> (HeaderMap, Begun) {
         match fresh.proof {
-            FreshProof::Refresh(token) => (HeaderMap::new(), Begun::Tokens(self.pair(account, fresh.id, &token, now))),
+            FreshProof::Refresh(token) => {
+                (HeaderMap::new(), Begun::Tokens(self.pair(account, fresh.id, &token, now).await))
+            }
             FreshProof::Cookie(cookie) => {
                 let session = CookieSession {
                     csrf_token: cookie.csrf_token(),
                     expires_in: self.settings.pages.cookie_life.as_secs(),
-                    user: account.into(),
+                    user: self.user_in_session(account).await,
                 };
                 (self.give_cookie(&cookie), Begun::Cookie(session))
             }
@@ -150,7 +152,7 @@ impl Office {
     }
 
     /// The pair that belongs to a refresh token which the store has taken in.
-    pub(crate) fn pair(
+    pub(crate) async fn pair(
         &self,
         account: Account,
         session: SessionId,
@@ -162,7 +164,7 @@ impl Office {
             refresh_token: refresh.expose().to_owned(),
             token_type: "bearer",
             expires_in: self.settings.access_ttl.as_secs(),
-            user: account.into(),
+            user: self.user_in_session(account).await,
         }
     }
 

@@ -14,6 +14,7 @@
 //!                                     ├─ second_factor.rs, passkey.rs, proof.rs  what is shown besides, and anew
 //!                                     ├─ oauth/      logging in at somebody else's
 //!                                     ├─ mail/       what people are told who are not there
+//!                                     ├─ group.rs, paged.rs  teams and domains; lists
 //!                                     ├─ issue.rs    token pairs
 //!                                     └─ cookie.rs   what browsers get in their place
 //! ```
@@ -29,6 +30,7 @@ mod caller;
 mod cookie;
 mod error;
 mod form;
+mod group;
 mod hashing;
 mod issue;
 mod json;
@@ -38,6 +40,7 @@ mod metrics;
 mod oauth;
 mod office;
 mod openapi;
+mod paged;
 mod pages;
 mod paging;
 mod passkey;
@@ -162,6 +165,7 @@ fn described() -> (Router<Arc<Office>>, utoipa::openapi::OpenApi) {
         .routes(routes!(routes::see_status::see_status))
         .routes(routes!(routes::see_status::see_limits))
         .routes(routes!(routes::issue_token::issue_token))
+        .merge(group::endpoints())
         .split_for_parts();
     openapi::complete(&mut document);
     (endpoints, document)

@@ -54,6 +54,7 @@ pub(crate) struct FieldShape {
         (name = "tenants", description = "Organisations, who belongs to them, and in which the caller acts"),
         (name = "administration", description = "Other people's accounts, and the configuration"),
         (name = "service", description = "For machines"),
+        (name = "teams", description = "Teams and domains of the organisation in which the caller acts"),
     )
 )]
 pub(crate) struct Outline;

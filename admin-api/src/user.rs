@@ -3,9 +3,15 @@
 use chrono::{DateTime, Utc};
 use identity::TenantRole;
 use serde::Serialize;
-use store::Account;
+use store::{Account, Groups};
 use utoipa::ToSchema;
 use uuid::Uuid;
+
+use crate::{
+    error::ApiError,
+    group::{Domain, Team},
+    office::Office,
+};
 
 /// A person's account.
 #[derive(Debug, Serialize, ToSchema)]
@@ -25,11 +31,41 @@ pub(crate) struct User {
     /// As what it belongs to it.
     #[schema(value_type = Option<String>)]
     tenant_role: Option<TenantRole>,
-    /// Groupings inside the platform.
-    teams: Vec<String>,
-    /// Business domains inside the platform.
-    domains: Vec<String>,
+    /// Teams of the organisation to which the account belongs, and as what. Left out in lists of users.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    teams: Option<Vec<Team>>,
+    /// Domains of the organisation to which it is assigned. Left out in lists of users.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    domains: Option<Vec<Domain>>,
     created_at: DateTime<Utc>,
+}
+
+// === impl Office ===
+
+impl Office {
+    /// An account with its teams and domains in the tenant in which it acts.
+    pub(crate) async fn user(&self, account: Account) -> Result<User, ApiError> {
+        let groups = match account.tenant {
+            Some(membership) => self.store.groups_of(membership.tenant, account.id).await?,
+            None => Groups::default(),
+        };
+        let teams = Some(groups.teams.into_iter().map(Team::from).collect());
+        let domains = Some(groups.domains.into_iter().map(Domain::from).collect());
+        Ok(User { teams, domains, ..account.into() })
+    }
+
+    /// The same for whoever has a session already, whom nothing can be refused any more: without them while they cannot be read.
+    pub(crate) async fn user_in_session(&self, account: Account) -> User {
+        match self.user(account.clone()).await {
+            Ok(user) => user,
+            Err(error) => {
+                tracing::warn!(account = %account.id, %error, "teams and domains could not be read");
+                account.into()
+            }
+        }
+    }
 }
 
 // === impl User ===
@@ -47,9 +83,8 @@ impl From<Account> for User {
             tier: account.tier,
             tenant_id: account.tenant.map(|tenant| tenant.tenant.uuid()),
             tenant_role: account.tenant.map(|tenant| tenant.role),
-            // Nobody has teams or domains yet; the fields are part of the answer from the first day.
-            teams: Vec::new(),
-            domains: Vec::new(),
+            teams: None,
+            domains: None,
             created_at: account.created_at,
         }
     }

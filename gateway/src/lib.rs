@@ -124,6 +124,7 @@ pub async fn build(folder: ConfigFolder, config: Config, data: &Path, take_over:
     let sockets = Sockets::bind(&settings, &mut taken)?;
     let at = sockets.addresses();
     let foundation = Foundation::open(&settings, data).await?;
+    foundation.store.seed_new_tenants(config.seed.clone());
     let metrics = Metrics::new().context("the metrics cannot be registered")?;
     let readiness = Arc::new(Readiness::default());
     let sink = logging::access_sink(&settings.log.access).context("the access log cannot be opened")?;
@@ -153,7 +154,8 @@ pub async fn build(folder: ConfigFolder, config: Config, data: &Path, take_over:
     let socket = office::Socket::bind(data)?;
     let rules = Arc::new(ArcSwap::from_pointee(first_rules(config, socket.path(), &metrics, &recorder).await?));
     let place = socket.path().to_owned();
-    let reloader = Arc::new(Reloader::new(folder, place, Arc::clone(&rules), metrics.clone(), settings.clone()));
+    let reloader = Reloader::new(folder, place, Arc::clone(&rules), metrics.clone(), settings.clone());
+    let reloader = Arc::new(reloader.seeding(foundation.store.clone()));
 
     let (stop, stopping) = watch::channel(false);
     // Until it is listened to, SIGHUP ends the process.

@@ -8,7 +8,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use arc_swap::ArcSwap;
 use notify::{RecursiveMode, Watcher};
 use policies::cases;
-use store::Audit;
+use store::{Audit, Store};
 use tokio::{
     signal::unix::Signal,
     sync::{Mutex, mpsc},
@@ -30,6 +30,8 @@ pub(crate) struct Reloader {
     office: PathBuf,
     rules: Arc<ArcSwap<Snapshot>>,
     metrics: Metrics,
+    /// Told what new organisations begin with.
+    store: Option<Store>,
     /// The settings that the process started with; what needs a restart is compared with them. The lock lets one reload
     /// happen at a time.
     started_with: Mutex<Settings>,
@@ -53,7 +55,12 @@ impl Reloader {
         metrics: Metrics,
         settings: Settings,
     ) -> Self {
-        Self { folder, office, rules, metrics, started_with: Mutex::new(settings) }
+        Self { folder, office, rules, metrics, store: None, started_with: Mutex::new(settings) }
+    }
+
+    /// Tells the store too what new organisations begin with.
+    pub(crate) fn seeding(self, store: Store) -> Self {
+        Self { store: Some(store), ..self }
     }
 
     /// Reads the folder and puts it in force; every error, if there is one, and then the old one stays.
@@ -78,7 +85,7 @@ impl Reloader {
         let started_with = self.started_with.lock().await;
         let config = load(&self.folder).map_err(|wrong| wrong.iter().map(ToString::to_string).collect::<Vec<_>>())?;
         let needs_restart = restart_sections(&started_with, &config.settings);
-        let cases = config.cases.clone();
+        let (cases, seed) = (config.cases.clone(), config.seed.clone());
         let generation = self.rules.load().generation + 1;
         let before = self.rules.load_full();
         let recorder = Arc::clone(&before.recorder);
@@ -94,6 +101,9 @@ impl Reloader {
         self.rules.store(Arc::clone(&snapshot));
         before.retire(&snapshot, &self.metrics);
         snapshot.begin();
+        if let Some(store) = &self.store {
+            store.seed_new_tenants(seed);
+        }
         self.metrics.config_generation.set(i64::try_from(generation).unwrap_or(i64::MAX));
         Ok(Applied { generation, needs_restart })
     }

@@ -78,6 +78,12 @@ impl fmt::Display for Email {
     }
 }
 
+/// How a name is compared with others, however they are written: after NFKC and case folding.
+#[must_use]
+pub fn folded(text: &str) -> String {
+    normalise(text)
+}
+
 fn normalise(text: &str) -> String {
     let nfkc = ComposingNormalizer::new_nfkc();
     let composed = nfkc.normalize(text).into_owned();

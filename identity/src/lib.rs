@@ -32,7 +32,7 @@ mod totp;
 pub use cookie::{CookieNames, SessionCookie, cookie_pairs};
 pub use credential::{Credential, CredentialError, bearer_protocol, protocols};
 pub use crowd::{CrowdRules, Crowds};
-pub use email::{Email, EmailError};
+pub use email::{Email, EmailError, folded};
 pub use ids::{AccountId, CertificateId, ExternalId, FactorId, KeyId, SessionId, TenantId};
 pub use lockout::{LockRules, Tally, network_of};
 pub use oauth::{CodeVerifier, random_text};

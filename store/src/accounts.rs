@@ -307,7 +307,10 @@ impl Tx {
             .await
             .map(drop))?;
         match tenant {
-            Some((tenant, role)) => self.insert_member(tenant, new.id, role, new.now).await,
+            Some((tenant, role)) => {
+                self.insert_member(tenant, new.id, role, new.now).await?;
+                if role == TenantRole::Owner { self.join_first_team(tenant, new.id, new.now).await } else { Ok(()) }
+            }
             None => Ok(()),
         }
     }

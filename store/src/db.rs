@@ -22,7 +22,7 @@ use tokio::{
     time::timeout,
 };
 
-use crate::{StoreError, Subject};
+use crate::{StoreError, Subject, TenantSeed, seed::SharedSeed};
 
 mod postgres;
 
@@ -48,6 +48,8 @@ pub struct Store {
     nudge: Arc<watch::Sender<u64>>,
     /// Told of each commit before whoever asked for it is answered.
     listener: Arc<OnceLock<Listener>>,
+    /// What new tenants begin with.
+    seed: SharedSeed,
 }
 
 /// How connections are kept.
@@ -77,7 +79,7 @@ pub(crate) enum Db {
 pub(crate) enum Tx {
     Pg(PgTx),
     // Dropped in this order: rolled back first, then it is the next one's turn.
-    Lite { tx: Transaction<'static, Sqlite>, _turn: OwnedSemaphorePermit },
+    Lite { tx: Transaction<'static, Sqlite>, _turn: OwnedSemaphorePermit, seed: SharedSeed },
 }
 
 /// Expands the same body once per engine.
@@ -122,7 +124,13 @@ impl Store {
         } else {
             return Err(StoreError::Conflict("a database's address begins with sqlite: or postgres://"));
         };
-        let store = Self { db, patience, nudge: Arc::new(watch::channel(0).0), listener: Arc::default() };
+        let store = Self {
+            db,
+            patience,
+            nudge: Arc::new(watch::channel(0).0),
+            listener: Arc::default(),
+            seed: SharedSeed::default(),
+        };
         store.bounded(async { on!(store, |pool| sqlx::query("SELECT 1").execute(pool).await.map(drop)) }).await?;
         Ok(store)
     }
@@ -131,6 +139,11 @@ impl Store {
     /// revoked is refused from the answer on. The first listener stays.
     pub fn listen(&self, listener: impl Fn(&[Subject]) + Send + Sync + 'static) {
         drop(self.listener.set(Box::new(listener)));
+    }
+
+    /// What tenants begin with that are made from now on.
+    pub fn seed_new_tenants(&self, seed: TenantSeed) {
+        self.seed.replace(seed);
     }
 
     /// Told each time this process has committed a change.
@@ -167,11 +180,11 @@ impl Store {
     /// Begins to write. SQLite takes its write lock now and not in the middle, where waiting for it could only fail.
     pub(crate) async fn begin(&self) -> Result<Tx, StoreError> {
         Ok(match &self.db {
-            Db::Pg(pool) => Tx::Pg(pool.begin().await?),
+            Db::Pg(pool) => Tx::Pg(pool.begin().await?.seeding(&self.seed)),
             Db::Lite { pool, writer, .. } => {
                 let turn = Arc::clone(writer).acquire_owned().await;
                 let turn = turn.map_err(|closed| StoreError::Unavailable(closed.to_string()))?;
-                Tx::Lite { tx: pool.begin_with("BEGIN IMMEDIATE").await?, _turn: turn }
+                Tx::Lite { tx: pool.begin_with("BEGIN IMMEDIATE").await?, _turn: turn, seed: self.seed.clone() }
             }
         })
     }
@@ -181,7 +194,7 @@ impl Store {
         tx.append(changed, now).await?;
         match tx {
             Tx::Pg(tx) => tx.commit().await?,
-            Tx::Lite { tx, _turn } => tx.commit().await?,
+            Tx::Lite { tx, .. } => tx.commit().await?,
         }
         if !changed.is_empty() {
             if let Some(listener) = self.listener.get() {
@@ -196,6 +209,14 @@ impl Store {
 // === impl Tx ===
 
 impl Tx {
+    /// What a tenant begins with that is made in it.
+    pub(crate) fn seed(&self) -> Arc<TenantSeed> {
+        match self {
+            Self::Pg(tx) => tx.seed.now(),
+            Self::Lite { seed, .. } => seed.now(),
+        }
+    }
+
     /// The last statements before the commit. On Postgres a sequence is not commit order; whoever draws a position holds a
     /// lock until the commit, so that a reader who has seen a position has seen all before it.
     async fn append(&mut self, changed: &[Subject], now: DateTime<Utc>) -> Result<(), StoreError> {

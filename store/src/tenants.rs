@@ -74,6 +74,7 @@ impl Store {
             }
             let id = tx.insert_tenant(name, now).await?;
             tx.insert_member(id, owner, TenantRole::Owner, now).await?;
+            tx.join_first_team(id, owner, now).await?;
             let tenant = tx.tenant(id).await?.ok_or(StoreError::NotFound)?;
             self.commit(tx, &[], now).await?;
             Ok(tenant)
@@ -177,6 +178,7 @@ impl Tx {
         const Q: &str = "INSERT INTO tenants (id, name, created_at) VALUES ($1, $2, $3)";
         let id = Uuid::now_v7();
         on_tx!(self, |c| sqlx::query(Q).bind(id).bind(name).bind(stored(now)).execute(c).await.map(drop))?;
+        self.insert_seed(TenantId::new(id), now).await?;
         Ok(TenantId::new(id))
     }
 

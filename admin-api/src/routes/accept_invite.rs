@@ -44,7 +44,7 @@ pub(crate) async fn accept_invite(
     Body(request): Body<AcceptInvite>,
 ) -> Result<Json<Accepted>, ApiError> {
     let account = accept(&office, &request).await?;
-    Ok(Json(Accepted { user: account.into() }))
+    Ok(Json(Accepted { user: office.user_in_session(account).await }))
 }
 
 /// Accepts, for programs and for the page alike.

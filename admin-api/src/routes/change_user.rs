@@ -89,7 +89,7 @@ pub(crate) async fn change_user(
         trail::detail("status", status.word());
     }
     match office.store.change_account(id, change, office.now()).await {
-        Ok(account) => Ok(Json(account.into())),
+        Ok(account) => Ok(Json(office.user_in_session(account).await)),
         Err(StoreError::NotFound) => Err(NO_ACCOUNT),
         Err(error) => Err(error.into()),
     }

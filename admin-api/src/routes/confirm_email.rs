@@ -46,7 +46,7 @@ pub(crate) async fn confirm_email(
     Body(request): Body<ConfirmEmail>,
 ) -> Result<Json<Moved>, ApiError> {
     let account = confirm(&office, request.token.expose()).await?;
-    Ok(Json(Moved { user: account.into() }))
+    Ok(Json(Moved { user: office.user_in_session(account).await }))
 }
 
 /// Confirms, for programs and for the page alike.

@@ -85,7 +85,7 @@ pub(crate) async fn create_user(
     };
     trail::about(account.id.uuid());
     tracing::info!(by = %caller.0.account, account = %account.id, "an account is made for somebody");
-    Ok((StatusCode::CREATED, Json(account.into())))
+    Ok((StatusCode::CREATED, Json(office.user_in_session(account).await)))
 }
 
 async fn invite(office: &Office, wanted: Wanted) -> Result<Account, ApiError> {

@@ -73,7 +73,7 @@ pub(crate) async fn export_me(
         }
     }
     Ok(Json(Export {
-        account: account.into(),
+        account: office.user(account).await?,
         sessions: sessions.into_iter().map(|session| Session::of(session, &caller)).collect(),
         api_keys: office.store.list_keys(id).await?.into_iter().map(Key::from).collect(),
         identities: linked(&office, id).await?,

@@ -13,5 +13,5 @@ use crate::{caller::Caller, error::ApiError, office::Office, user::User};
 )]
 pub(crate) async fn me(State(office): State<Arc<Office>>, Caller(caller): Caller) -> Result<Json<User>, ApiError> {
     let account = office.store.account_in(caller.account, caller.tenant).await?.ok_or(ApiError::CallerGone)?;
-    Ok(Json(account.into()))
+    Ok(Json(office.user(account).await?))
 }

@@ -94,5 +94,5 @@ async fn open(
     if !office.store.log_in_with_passkey(&account, &proof, seed, now).await? {
         return Err(NoProof::Counter.told());
     }
-    Ok(office.begun(account, fresh, now))
+    Ok(office.begun(account, fresh, now).await)
 }

@@ -59,7 +59,7 @@ async fn exchange(office: &Office, shown: &str) -> Result<TokenPair, ApiError> {
         RefreshOutcome::Rotated { session, account } => {
             trail::by(account.id.uuid());
             trail::about(session.uuid());
-            Ok(office.pair(account, session, &next, now))
+            Ok(office.pair(account, session, &next, now).await)
         }
         RefreshOutcome::Reused => Err(ApiError::RefreshReused),
         RefreshOutcome::Unknown => Err(ApiError::RefreshRefused),

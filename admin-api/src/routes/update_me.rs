@@ -47,7 +47,7 @@ pub(crate) async fn update_me(
     Body(request): Body<UpdateMe>,
 ) -> Result<Json<User>, ApiError> {
     let account = office.store.update_profile(caller.0.account, request.parse()?, office.now()).await?;
-    Ok(Json(account.into()))
+    Ok(Json(office.user(account).await?))
 }
 
 /// Tells `null` from absence.

@@ -56,7 +56,9 @@ pub(crate) async fn validate(
         Standing::TenantDisabled => Err("tenant_disabled"),
     });
     Ok(Json(match verdict {
-        Ok(facts) => Verdict { valid: true, user: Some(facts.account.into()), scopes: facts.scopes, error: None },
+        Ok(GrantFacts { account, scopes, .. }) => {
+            Verdict { valid: true, user: Some(office.user(account).await?), scopes, error: None }
+        }
         Err(error) => Verdict { valid: false, user: None, scopes: None, error: Some(error) },
     }))
 }

@@ -41,7 +41,7 @@ pub(crate) async fn verify_email(
     Body(request): Body<VerifyEmail>,
 ) -> Result<Json<Verified>, ApiError> {
     let account = confirm(&office, request.token.expose()).await?;
-    Ok(Json(Verified { user: account.into() }))
+    Ok(Json(Verified { user: office.user_in_session(account).await }))
 }
 
 /// Confirms, for programs and for the page alike.

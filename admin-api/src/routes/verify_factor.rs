@@ -115,7 +115,7 @@ async fn open(
         }
         FactorLogin::TokenGone => return Err(ApiError::MfaTokenRefused),
     }
-    Ok(office.begun(account, fresh, now))
+    Ok(office.begun(account, fresh, now).await)
 }
 
 /// Could whoever has this token show a passkey?

@@ -18,7 +18,7 @@ enum Who {
 }
 use Who::{Account, Administrator, Anyone};
 
-const ENDPOINTS: [(&str, &str, Who); 79] = [
+const ENDPOINTS: [(&str, &str, Who); 98] = [
     ("GET", "/.well-known/jwks.json", Anyone),
     ("POST", "/admin/config/reload", Administrator),
     ("GET", "/admin/audit", Administrator),
@@ -98,12 +98,36 @@ const ENDPOINTS: [(&str, &str, Who); 79] = [
     ("DELETE", "/admin/sessions/{id}", Administrator),
     ("GET", "/admin/status", Administrator),
     ("GET", "/admin/limits", Administrator),
+    ("GET", "/teams", Account),
+    ("GET", "/teams/all", Account),
+    ("POST", "/teams", Account),
+    ("GET", "/teams/{id}", Account),
+    ("PATCH", "/teams/{id}", Account),
+    ("DELETE", "/teams/{id}", Account),
+    ("GET", "/teams/{id}/members", Account),
+    ("POST", "/teams/{id}/members", Account),
+    ("PATCH", "/teams/{id}/members/{account_id}", Account),
+    ("DELETE", "/teams/{id}/members/{account_id}", Account),
+    ("GET", "/domains", Account),
+    ("GET", "/domains/all", Account),
+    ("POST", "/domains", Account),
+    ("GET", "/domains/{id}", Account),
+    ("PATCH", "/domains/{id}", Account),
+    ("DELETE", "/domains/{id}", Account),
+    ("GET", "/domains/{id}/members", Account),
+    ("POST", "/domains/{id}/members", Account),
+    ("DELETE", "/domains/{id}/members/{account_id}", Account),
 ];
 
+/// Ids that nobody has, in the place of every parameter.
 fn path_of(endpoint: &str) -> String {
-    let id = "0190a5a0-0000-7000-8000-000000000000";
-    let ids = ["{id}", "{account_id}", "{invitation_id}"];
-    ids.into_iter().fold(endpoint.replace("{provider}", "acme"), |path, name| path.replace(name, id))
+    let segments = endpoint.split('/').map(|segment| match segment {
+        "{provider}" => "acme",
+        "{id}" => "0190a5a0-0000-7000-8000-000000000000",
+        _ if segment.starts_with('{') => "0190a5a0-0000-7000-8000-000000000001",
+        literal => literal,
+    });
+    segments.collect::<Vec<_>>().join("/")
 }
 
 /// Every operation of the served document, with whether it asks for a credential.

@@ -53,6 +53,7 @@ pub(crate) fn read_config(place: &Place) -> Result<Config, Failure> {
 pub(crate) async fn open(place: &Place) -> Result<(Config, Foundation), Failure> {
     let config = read_config(place)?;
     let foundation = Foundation::open(&config.settings, &place.data).await?;
+    foundation.store.seed_new_tenants(config.seed.clone());
     Ok((config, foundation))
 }
 

@@ -29,6 +29,7 @@ use self::issuers::Named;
 use super::{
     AccessLog, CacheSettings, Config, Log, Protocol, Retention, Settings, StoreSettings, Tokens, UpstreamSettings,
     raw::{self, Given},
+    seed,
 };
 use crate::snapshot::ADMIN_API;
 
@@ -69,10 +70,14 @@ pub fn load(folder: &ConfigFolder) -> Result<Config, Vec<Diagnostic>> {
     }
     let mut wrong = document.finish();
     wrong.extend(no_role);
-    match (wrong, policy) {
-        (wrong, Ok(loaded)) if wrong.is_empty() => Ok(Config { settings, policy: loaded.policy, cases: loaded.cases }),
-        (mut wrong, policy) => {
+    let seed = seed::load(folder.path());
+    match (wrong, policy, seed) {
+        (wrong, Ok(loaded), Ok(seed)) if wrong.is_empty() => {
+            Ok(Config { settings, policy: loaded.policy, cases: loaded.cases, seed })
+        }
+        (mut wrong, policy, seed) => {
             wrong.extend(policy.err().unwrap_or_default());
+            wrong.extend(seed.err().unwrap_or_default());
             Err(wrong)
         }
     }
@@ -108,6 +113,13 @@ pub(crate) fn read(text: &str) -> (Settings, Vec<Diagnostic>) {
 // === impl ConfigFolder ===
 
 impl ConfigFolder {
+    fn path(&self) -> Option<&Path> {
+        match self {
+            Self::Embedded => None,
+            Self::Path(folder) => Some(folder),
+        }
+    }
+
     fn read(&self) -> Result<[String; 5], Vec<Diagnostic>> {
         let Self::Path(folder) = self else { return Ok(EMBEDDED.map(str::to_owned)) };
         let mut wrong = Vec::new();

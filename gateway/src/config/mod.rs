@@ -8,6 +8,7 @@ pub(crate) mod issuers;
 mod load;
 pub(crate) mod login;
 mod raw;
+mod seed;
 mod shared;
 mod upstream;
 
@@ -25,6 +26,7 @@ pub use load::{ConfigFolder, load};
 pub use login::LoginProvider;
 use policies::{Policy, Quota, cases::Case, config::ForeignPages, header::Folding};
 pub use raw::schema;
+pub use seed::schema as seed_schema;
 pub use shared::{Outage, RedisServers, Shared, SharedRedis};
 pub use upstream::{
     Balance, CircuitSettings, ClientCertificate, EjectionSettings, Endpoint, HealthSettings, Protocol, RetrySettings,
@@ -39,6 +41,8 @@ pub struct Config {
     pub policy: Policy,
     /// `cases.toml`.
     pub cases: Vec<Case>,
+    /// `seed.toml`.
+    pub seed: store::TenantSeed,
 }
 
 /// `gateway.toml`.

@@ -19,7 +19,7 @@ use sqlx::{
 use tokio::time::timeout;
 
 use super::{BAD_ADDRESS, PoolSettings};
-use crate::StoreError;
+use crate::{StoreError, seed::SharedSeed};
 
 /// Where our tables are, whatever else is in the database.
 pub(crate) const SCHEMA: &str = "portcullis";
@@ -46,6 +46,8 @@ pub(crate) struct Pg {
 pub(crate) struct PgTx {
     tx: Transaction<'static, Postgres>,
     is_lent: bool,
+    /// What tenants begin with that are made in it.
+    pub(super) seed: SharedSeed,
 }
 
 /// Runs statements within a transaction.
@@ -97,7 +99,7 @@ impl Pg {
         } else {
             self.pool.begin().await?
         };
-        Ok(PgTx { tx, is_lent: self.is_lent })
+        Ok(PgTx { tx, is_lent: self.is_lent, seed: SharedSeed::default() })
     }
 
     /// A connection beside the pool with a transaction on it whose statements take as long as they take; `kind` is what Postgres
@@ -218,6 +220,10 @@ impl<'c> Executor<'c> for &'c Pg {
 // === impl PgTx ===
 
 impl PgTx {
+    pub(super) fn seeding(self, seed: &SharedSeed) -> Self {
+        Self { seed: seed.clone(), ..self }
+    }
+
     pub(crate) fn within(&mut self) -> Within<'_> {
         Within { connection: &mut self.tx, is_lent: self.is_lent }
     }

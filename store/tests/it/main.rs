@@ -23,3 +23,4 @@ mod rights;
 mod schema;
 mod sessions;
 mod signing;
+mod teams;

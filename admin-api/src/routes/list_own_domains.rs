@@ -1,0 +1,38 @@
+//! `GET /domains`: the domains to which the caller is assigned.
+
+use std::sync::Arc;
+
+use axum::{
+    Json,
+    extract::State,
+    http::{HeaderMap, Uri},
+};
+
+use crate::{
+    caller::Caller,
+    error::ApiError,
+    group::Domain,
+    office::Office,
+    paged::{Linked, Wanted},
+};
+
+/// The caller's domains in the organisation in which it acts, in the order of their making.
+#[utoipa::path(
+    get, path = "/domains", tag = "teams", security(("access_token" = []), ("api_key" = [])),
+    params(
+        ("cursor" = Option<String>, Query, description = "Where the page before this one ended"),
+        ("limit" = Option<u32>, Query, description = "Items on the page, 1 to 200; 50 by default", minimum = 1, maximum = 200),
+    ),
+    responses((status = 200, description = "A page; `Link` with `rel=\"next\"` says where the next one is", body = Vec<Domain>))
+)]
+pub(crate) async fn list_own_domains(
+    State(office): State<Arc<Office>>,
+    Caller(caller): Caller,
+    uri: Uri,
+) -> Result<Linked<Domain>, ApiError> {
+    let wanted = Wanted::read(&uri, None)?;
+    // Who acts in no organisation has none.
+    let Some(tenant) = caller.tenant else { return Ok((HeaderMap::new(), Json(Vec::new()))) };
+    let page = office.store.domains_of(tenant, caller.account, wanted.after, wanted.limit).await?;
+    Ok(wanted.linked(&uri, page))
+}

@@ -1,0 +1,42 @@
+//! `DELETE /teams/{id}/members/{account_id}`: somebody is taken out of a team.
+
+use std::sync::Arc;
+
+use axum::{
+    extract::{Path, State},
+    http::StatusCode,
+};
+
+use crate::{
+    caller::Allowed,
+    error::ApiError,
+    group::{ManageTeams, account_in_path, id_in_path, missing},
+    office::Office,
+    trail,
+};
+
+/// Takes somebody out of a team. For administrators of the organisation.
+#[utoipa::path(
+    delete, path = "/teams/{id}/members/{account_id}", tag = "teams", security(("access_token" = []), ("api_key" = [])),
+    params(
+        ("id" = String, Path, description = "The team's id"),
+        ("account_id" = String, Path, description = "The member's account"),
+    ),
+    responses(
+        (status = 204, description = "Done"),
+        (status = 403, description = "`forbidden`: the caller does not administer the organisation"),
+        (status = 404, description = "`not_found`: the organisation has no such team, or the account does not belong to it"),
+    )
+)]
+pub(crate) async fn remove_team_member(
+    State(office): State<Arc<Office>>,
+    Allowed { caller, .. }: Allowed<ManageTeams>,
+    Path((id, account)): Path<(String, String)>,
+) -> Result<StatusCode, ApiError> {
+    caller.demand_tenant_admin()?;
+    let (id, account) = (id_in_path("team", &id)?, account_in_path(&account)?);
+    trail::detail("account", account.to_string());
+    let removed = office.store.remove_team_member(caller.tenant()?, id, account, office.now()).await;
+    removed.map_err(missing("member"))?;
+    Ok(StatusCode::NO_CONTENT)
+}
