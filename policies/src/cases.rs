@@ -7,7 +7,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use identity::{AccountId, Assurance, Authentication, CertificateId, Grant, Principal, SessionId};
+use identity::{AccountId, Assurance, Authentication, CertificateId, Grant, KeyId, Principal, SessionId};
 use uuid::Uuid;
 
 use crate::{Auth, Permit, Policy, Refusal, Route, decide, normalise};
@@ -131,9 +131,10 @@ impl Caller {
             tenant: None,
             tenant_role: None,
             actor: None,
-            grant: match route.auth {
-                Auth::Mtls => Grant::Certificate(CertificateId::new(Uuid::nil())),
-                Auth::Required | Auth::Optional | Auth::None => Grant::Session(SessionId::new(Uuid::nil())),
+            grant: match (route.auth, &self.scopes) {
+                (Auth::Mtls, _) => Grant::Certificate(CertificateId::new(Uuid::nil())),
+                (Auth::Required | Auth::Optional | Auth::None, Some(_)) => Grant::Key(KeyId::new(Uuid::nil())),
+                (Auth::Required | Auth::Optional | Auth::None, None) => Grant::Session(SessionId::new(Uuid::nil())),
             },
             scopes: self.scopes.clone(),
             authentication: (self.scopes.is_none() && route.auth != Auth::Mtls).then(|| Authentication {

@@ -212,14 +212,14 @@ fn the_table_of_the_shipped_policy_says_who_may_call_what() {
                                                     /account/sessions
                                                     /account/sessions/{id}/end
                                                     /account/sessions/end-others
-                                                    /account/keys
-                                                    /account/keys/{id}/delete
                                                     /account/link
+                                                    /account/sign-out
+                                                    /account/security/*
+    account-lasting              GET, HEAD, POST    /account/keys                        401       yes        yes         yes        yes         yes
+                                                    /account/keys/{id}/delete
                                                     /account/identities
                                                     /account/identities/{id}/unlink
-                                                    /account/sign-out
                                                     /account/email
-                                                    /account/security/*
     admin                        any                /admin/*                             401       yes        yes         403        403         403
     health                       GET, HEAD          /health                              yes       yes        yes         yes        yes         yes
     docs                         GET, HEAD          /docs/*                              yes       yes        yes         yes        yes         yes
@@ -359,14 +359,14 @@ fn the_table_of_the_shipped_policy_says_who_may_call_what() {
                                                     /account/sessions
                                                     /account/sessions/{id}/end
                                                     /account/sessions/end-others
-                                                    /account/keys
-                                                    /account/keys/{id}/delete
                                                     /account/link
+                                                    /account/sign-out
+                                                    /account/security/*
+    account-lasting              GET, HEAD, POST    /account/keys                        yes
+                                                    /account/keys/{id}/delete
                                                     /account/identities
                                                     /account/identities/{id}/unlink
-                                                    /account/sign-out
                                                     /account/email
-                                                    /account/security/*
     admin                        any                /admin/*                             403
     health                       GET, HEAD          /health                              yes
     docs                         GET, HEAD          /docs/*                              yes

@@ -63,7 +63,11 @@ pub fn load(folder: &ConfigFolder) -> Result<Config, Vec<Diagnostic>> {
     let (settings, named) = (reader.settings(), reader.named);
     let upstreams = upstreams_of(&settings);
     let known = document.is_readable().then_some(&upstreams);
-    let policy = policies::config::load(&Sources { routes, roles, tiers, cases }, known);
+    let mut policy = policies::config::load(&Sources { routes, roles, tiers, cases }, known);
+    if let Ok(loaded) = &mut policy {
+        let guarded = settings.accounts.guarded_roles.iter().map(|role| role.as_str().into());
+        loaded.policy.roles = std::mem::take(&mut loaded.policy.roles).guarded(guarded);
+    }
     let no_role = no_such_role(&settings, policy.as_ref().ok().map(|loaded| &loaded.policy));
     if let Ok(loaded) = &policy {
         named.check(&loaded.policy, &mut document);

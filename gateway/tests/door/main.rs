@@ -18,6 +18,7 @@ mod database;
 mod differential;
 mod findings;
 mod found;
+mod full_disk;
 mod grpc;
 mod guards;
 mod http2_backends;

@@ -79,6 +79,7 @@ fn route(file: &mut Document<'_>, known: &Known, raw: RawRoute) -> Option<Route>
         rewrite,
         limits,
         tier_limits: raw.tier_limits,
+        before_second_factor: raw.before_second_factor,
         forward_credential: raw.forward_credential,
         max_body: raw.max_body_bytes,
         timeouts,
