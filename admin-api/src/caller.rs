@@ -45,6 +45,8 @@ pub(crate) trait Need {
 pub(crate) enum ManageAccount {}
 /// To manage the organisations to which one belongs, as far as one's role in each reaches.
 pub(crate) enum ManageTenants {}
+/// To set the tier and status of any organisation.
+pub(crate) enum GovernTenants {}
 /// To manage other people's accounts.
 pub(crate) enum ManageUsers {}
 /// To read what happened.
@@ -60,6 +62,11 @@ impl Need for ManageAccount {
 impl Need for ManageTenants {
     const PERMISSION: &'static str = "tenants:manage";
     const OF_EVERYBODY: bool = true;
+}
+
+impl Need for GovernTenants {
+    const PERMISSION: &'static str = "tenants:govern";
+    const OF_EVERYBODY: bool = false;
 }
 
 impl Need for ManageUsers {

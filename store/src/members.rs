@@ -94,6 +94,9 @@ impl Store {
             if is == TenantRole::Owner && role != TenantRole::Owner {
                 tx.demand_another_owner(tenant).await?;
             }
+            if role < is {
+                tx.withdraw_invitations_by(tenant, account).await?;
+            }
             on_tx!(&mut tx, |c| sqlx::query(Q)
                 .bind(tenant.uuid())
                 .bind(account.uuid())
@@ -123,6 +126,7 @@ impl Store {
             if tx.hold_members(tenant, account).await? == TenantRole::Owner {
                 tx.demand_another_owner(tenant).await?;
             }
+            tx.withdraw_invitations_by(tenant, account).await?;
             let mut heard = tx.end_grants_in(tenant, account, now).await?;
             for statement in [Q, HOME] {
                 on_tx!(&mut tx, |c| sqlx::query(statement)
@@ -219,6 +223,12 @@ impl Tx {
             .fetch_optional(c)
             .await)?;
         role.as_deref().and_then(TenantRole::read).ok_or(StoreError::NotFound)
+    }
+
+    /// Whom somebody has asked who may ask less from now on: else they could have let themselves in again beforehand.
+    async fn withdraw_invitations_by(&mut self, tenant: TenantId, account: AccountId) -> Result<(), StoreError> {
+        const Q: &str = "DELETE FROM tenant_invitations WHERE tenant_id = $1 AND invited_by = $2";
+        Ok(on_tx!(self, |c| sqlx::query(Q).bind(tenant.uuid()).bind(account.uuid()).execute(c).await.map(drop))?)
     }
 
     async fn demand_another_owner(&mut self, tenant: TenantId) -> Result<(), StoreError> {

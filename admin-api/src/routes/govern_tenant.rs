@@ -9,13 +9,13 @@ use axum::{
 use identity::TenantId;
 use policies::Policy;
 use serde::Deserialize;
-use store::{StoreError, TenantChange};
+use store::{Status, StoreError, TenantChange};
 use utoipa::ToSchema;
 
 use super::{change_user::NewStatus, update_me::present};
 use crate::{
     body::Body,
-    caller::{Allowed, ManageUsers},
+    caller::{Allowed, GovernTenants},
     error::ApiError,
     form::Form,
     office::Office,
@@ -42,18 +42,22 @@ pub(crate) struct GovernTenant {
     params(("id" = String, Path, description = "The organisation's id")),
     responses(
         (status = 200, description = "The organisation as it is now", body = TenantShape),
-        (status = 403, description = "`forbidden`: the caller may not manage users"),
+        (status = 403, description = "`forbidden`: the caller may not govern organisations"),
         (status = 404, description = "`not_found`: there is no such organisation"),
+        (status = 409, description = "`conflict`: it is the one in which the caller acts"),
     )
 )]
 pub(crate) async fn govern_tenant(
     State(office): State<Arc<Office>>,
-    Allowed { caller, .. }: Allowed<ManageUsers>,
+    Allowed { caller, .. }: Allowed<GovernTenants>,
     Path(id): Path<String>,
     Body(request): Body<GovernTenant>,
 ) -> Result<Json<TenantShape>, ApiError> {
     let id: TenantId = id.parse().map_err(|_| NO_TENANT)?;
     let change = request.parse(&office.hooks.policy())?;
+    if change.status == Some(Status::Disabled) && caller.0.tenant == Some(id) {
+        return Err(ApiError::Conflict("nobody disables the organisation in which they act"));
+    }
     tracing::info!(by = %caller.0.account, tenant = %id, ?change, "an organisation is changed");
     if let Some(tier) = &change.tier {
         trail::detail("tier", tier.as_deref());

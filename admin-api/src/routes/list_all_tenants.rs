@@ -7,7 +7,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::{
-    caller::{Allowed, ManageUsers},
+    caller::{Allowed, GovernTenants},
     error::ApiError,
     office::Office,
     paging::Paging,
@@ -31,12 +31,12 @@ pub(crate) struct AllTenants {
     ),
     responses(
         (status = 200, description = "A page", body = AllTenants),
-        (status = 403, description = "`forbidden`: the caller may not manage users"),
+        (status = 403, description = "`forbidden`: the caller may not govern organisations"),
     )
 )]
 pub(crate) async fn list_all_tenants(
     State(office): State<Arc<Office>>,
-    _: Allowed<ManageUsers>,
+    _: Allowed<GovernTenants>,
     uri: Uri,
 ) -> Result<Json<AllTenants>, ApiError> {
     let paging = Paging::read(&uri)?;

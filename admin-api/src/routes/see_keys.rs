@@ -84,10 +84,12 @@ pub(crate) async fn see_keys(
 )]
 pub(crate) async fn end_key(
     State(office): State<Arc<Office>>,
-    _: Allowed<ManageUsers>,
+    Allowed { caller, .. }: Allowed<ManageUsers>,
     Path(id): Path<String>,
 ) -> Result<StatusCode, ApiError> {
     let id: KeyId = id.parse().map_err(|_| NO_KEY)?;
+    let owner = office.store.key_grant(id).await?.ok_or(NO_KEY)?.account;
+    caller.demand_all_of(&office.hooks.policy(), &owner.role)?;
     match office.store.end_any_key(id, office.now()).await {
         Err(StoreError::NotFound) => Err(NO_KEY),
         done => Ok(done.map(|()| StatusCode::NO_CONTENT)?),

@@ -86,10 +86,12 @@ pub(crate) async fn see_sessions(
 )]
 pub(crate) async fn end_any_session(
     State(office): State<Arc<Office>>,
-    _: Allowed<ManageUsers>,
+    Allowed { caller, .. }: Allowed<ManageUsers>,
     Path(id): Path<String>,
 ) -> Result<StatusCode, ApiError> {
     let id: SessionId = id.parse().map_err(|_| NO_SESSION)?;
+    let owner = office.store.session_grant(id).await?.ok_or(NO_SESSION)?.account;
+    caller.demand_all_of(&office.hooks.policy(), &owner.role)?;
     match office.store.end_any_session(id, office.now()).await {
         Err(StoreError::NotFound) => Err(NO_SESSION),
         done => Ok(done.map(|()| StatusCode::NO_CONTENT)?),

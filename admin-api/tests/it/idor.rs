@@ -105,11 +105,16 @@ async fn an_id_of_somebody_else_s_is_answered_as_one_that_nobody_has_and_opens_n
     let mallory = house.register("mallory@example.com").await;
     house.store.confirm_account(mallory.id, house.now()).await.unwrap();
     let hers = text(&house.get("/auth/me", eve.shown()).await.body["tenant_id"]);
-    let asked = made(&house, &eve, &format!("/tenants/{hers}/members"), json!({ "email": "mallory@example.com" })).await;
+    let asked =
+        made(&house, &eve, &format!("/tenants/{hers}/members"), json!({ "email": "mallory@example.com" })).await;
     made(&house, &mallory, &format!("/auth/invitations/{}/accept", text(&asked["id"])), Value::Null).await;
     made(&house, &mallory, "/auth/switch-tenant", json!({ "tenant_id": hers })).await;
     let key = text(&house.make_key(&eve, json!({ "name": "eve's" })).await["key"]);
-    let callers = [("an owner elsewhere", eve.shown()), ("a member elsewhere", mallory.shown()), ("a key", Shown::Credential(&key))];
+    let callers = [
+        ("an owner elsewhere", eve.shown()),
+        ("a member elsewhere", mallory.shown()),
+        ("a key", Shown::Credential(&key)),
+    ];
 
     let before = seen(&house, &ada, &things).await;
     let mut tried = 0;
@@ -136,9 +141,15 @@ async fn an_id_of_somebody_else_s_is_answered_as_one_that_nobody_has_and_opens_n
         let mut absent = body.clone();
         absent[field] = json!(ABSENT);
         for (who, shown) in callers {
-            let (foreign, absent) =
-                (house.call(method, path, shown, body.clone()).await, house.call(method, path, shown, absent.clone()).await);
-            assert_eq!((foreign.status, &foreign.body["code"]), (absent.status, &absent.body["code"]), "{who}: {method} {path}");
+            let (foreign, absent) = (
+                house.call(method, path, shown, body.clone()).await,
+                house.call(method, path, shown, absent.clone()).await,
+            );
+            assert_eq!(
+                (foreign.status, &foreign.body["code"]),
+                (absent.status, &absent.body["code"]),
+                "{who}: {method} {path}"
+            );
             assert!(foreign.status.is_client_error(), "{who}: {method} {path} is answered {}", foreign.status);
         }
     }
@@ -152,7 +163,9 @@ async fn seen(house: &House, ada: &Person, things: &Things) -> BTreeMap<String, 
     let mut paths: Vec<String> = lists.iter().map(|path| (*path).to_owned()).collect();
     for (prefix, ids) in things {
         paths.extend(["/tenants/", "/teams/", "/domains/"].contains(prefix).then(|| format!("{prefix}{}", ids[0])));
-        paths.extend(["/tenants/", "/teams/", "/domains/"].contains(prefix).then(|| format!("{prefix}{}/members", ids[0])));
+        paths.extend(
+            ["/tenants/", "/teams/", "/domains/"].contains(prefix).then(|| format!("{prefix}{}/members", ids[0])),
+        );
     }
     for path in paths {
         let answer = house.get(&path, ada.shown()).await;

@@ -151,6 +151,12 @@ async fn a_member_sees_an_administrator_manages_and_an_owner_answers() {
         house.call("DELETE", &format!("/tenants/{tenant}"), cleo.shown(), Value::Null).await.refusal(),
         "403 forbidden"
     );
+    // Whoever may ask less from now on has asked nobody.
+    let asked = invite(&house, &bob, &tenant, "eve@example.com", "admin").await;
+    assert_eq!(role_of(&cleo, &bob, "member").await, "204 No Content");
+    let eve = confirmed(&house, "eve@example.com").await;
+    let accept = format!("/auth/invitations/{}/accept", asked.text("id"));
+    assert_eq!(house.post(&accept, eve.shown(), Value::Null).await.refusal(), "404 not_found");
     // Whoever is sent away acts there no more, at once.
     switch(&house, &bob, &tenant).await;
     let key = house.make_key(&bob, json!({ "name": "there" })).await["key"].as_str().unwrap().to_owned();
@@ -315,6 +321,19 @@ async fn administrators_see_and_end_everybody_s_keys_and_sessions() {
     let session = format!("/admin/sessions/{}", listed.body["items"][0]["id"].as_str().unwrap());
     assert_eq!(house.call("DELETE", &session, root.shown(), Value::Null).await.status, 204);
     assert_eq!(house.get("/auth/me", ada.shown()).await.refusal(), "401 door:revoked");
+    // Who manages users and nothing else ends nothing of an administrator's, and governs no organisation.
+    let desk = house.register("desk@example.com").await;
+    house.change(&desk, store::AccountChange { role: Some("helpdesk".to_owned()), ..Default::default() }).await;
+    let his = house.get(&format!("/admin/sessions?account_id={}", root.id), desk.shown()).await;
+    let path = format!("/admin/sessions/{}", his.body["items"][0]["id"].as_str().unwrap());
+    assert_eq!(house.call("DELETE", &path, desk.shown(), Value::Null).await.refusal(), "403 forbidden");
+    let his = house.get(&format!("/admin/keys?account_id={}", root.id), desk.shown()).await;
+    let path = format!("/admin/keys/{}", his.body["items"][0]["id"].as_str().unwrap());
+    assert_eq!(house.call("DELETE", &path, desk.shown(), Value::Null).await.refusal(), "403 forbidden");
+    let home = format!("/admin/tenants/{}", tenant_of(&house, &root).await);
+    let off = json!({ "status": "disabled" });
+    assert_eq!(house.call("PATCH", &home, desk.shown(), off.clone()).await.refusal(), "403 forbidden");
+    assert_eq!(house.call("PATCH", &home, root.shown(), off).await.refusal(), "409 conflict");
     assert_eq!(house.get("/admin/status", root.shown()).await.text("status"), "ok");
     let limits = house.get("/admin/limits", root.shown()).await;
     assert!(limits.body["tiers"].is_object() && limits.body["routes"].is_object(), "{}", limits.body);
