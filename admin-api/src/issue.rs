@@ -169,6 +169,16 @@ impl Office {
     }
 
     pub(crate) fn access_token(&self, account: &Account, session: SessionId, now: DateTime<Utc>) -> String {
+        self.access_token_until(account, session, now, now + self.settings.access_ttl)
+    }
+
+    pub(crate) fn access_token_until(
+        &self,
+        account: &Account,
+        session: SessionId,
+        now: DateTime<Utc>,
+        until: DateTime<Utc>,
+    ) -> String {
         let claims = AccessClaims {
             iss: self.settings.issuer.clone(),
             aud: self.settings.audience.clone(),
@@ -177,7 +187,7 @@ impl Office {
             email: (self.settings.subject == TokenSubject::Email && account.is_verified).then(|| account.email.clone()),
             sid: session,
             iat: now.timestamp(),
-            exp: (now + self.settings.access_ttl).timestamp(),
+            exp: until.timestamp(),
             jti: Uuid::new_v4(),
         };
         self.keys.load().access.current.sign(TokenType::Access, &claims)

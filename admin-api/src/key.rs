@@ -7,6 +7,8 @@ use store::KeyRecord;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use crate::{caller::Caller, error::ApiError, office::Office};
+
 /// Keys that one account may have, until it deletes some: expired ones count.
 pub(crate) const MAX_KEYS: u32 = 100;
 /// Scopes that one key may have.
@@ -60,5 +62,18 @@ impl From<KeyRecord> for Key {
 impl NewlyMade {
     pub(crate) fn new(key: &ApiKey, record: KeyRecord) -> Self {
         Self { key: key.expose().to_owned(), record: record.into() }
+    }
+}
+
+// === impl Office ===
+
+impl Office {
+    /// The keys of a caller's account. A program sees those of the tenant in which it acts.
+    pub(crate) async fn keys_of(&self, caller: &Caller) -> Result<Vec<KeyRecord>, ApiError> {
+        let mut keys = self.store.list_keys(caller.0.account).await?;
+        if caller.0.grant.is_of_a_program() {
+            keys.retain(|key| key.tenant == caller.0.tenant);
+        }
+        Ok(keys)
     }
 }

@@ -79,6 +79,9 @@ impl Proof {
 
     /// What is shown has to be right; if nothing is, the session has to be fresh.
     pub(crate) async fn by(&self, caller: &Caller, visitor: &Visitor, office: &Office) -> Result<Proved, ApiError> {
+        if caller.0.actor.is_some() {
+            return Err(ApiError::Impersonated);
+        }
         let session = session_of(caller)?;
         let shown = self.shown(Some(session))?;
         let known = office.store.authentication(session).await?;

@@ -1,7 +1,7 @@
 //! A tenant as answers show it, and who may do what in the one that a path names.
 
 use chrono::{DateTime, Utc};
-use identity::{Grant, TenantId, TenantRole};
+use identity::{TenantId, TenantRole};
 use serde::Serialize;
 use store::{Status, Tenant};
 use utoipa::ToSchema;
@@ -66,7 +66,7 @@ impl Office {
         reach: Reach,
     ) -> Result<(Tenant, Option<TenantRole>), ApiError> {
         let id: TenantId = id.parse().map_err(|_| NO_TENANT)?;
-        if matches!(caller.0.grant, Grant::Key(_)) && caller.0.tenant != Some(id) {
+        if caller.0.grant.is_of_a_program() && caller.0.tenant != Some(id) {
             return Err(NO_TENANT);
         }
         let tenant = self.store.tenant(id).await?.ok_or(NO_TENANT)?;

@@ -193,7 +193,7 @@ impl Injection<'_> {
                 }
             }
             IdentityHeader::XSessionId => match principal.grant {
-                Grant::Session(session) | Grant::Cookie(session) => id(name, session.uuid()),
+                Grant::Session(session) | Grant::Cookie(session) | Grant::Machine(session) => id(name, session.uuid()),
                 Grant::Key(key) => id(X_KEY_ID, key.uuid()),
                 // There is neither; the certificate's holder is the account, and a login elsewhere is none of ours.
                 Grant::Certificate(_) | Grant::External(..) => {}

@@ -241,7 +241,12 @@ impl Streams {
     fn apply(&self, id: u64, learnt: Moment, verdict: &Result<Principal, Refusal>) {
         let mut streams = self.shard(id).lock();
         let Some(open) = streams.get_mut(&id) else { return };
+        let was = open.caller.as_ref().map(|(principal, _)| (principal.tenant, principal.tenant_role));
         let judged = verdict.clone().and_then(|principal| {
+            // The upstream was told in which tenant it is, and as what.
+            if was.is_some_and(|was| was != (principal.tenant, principal.tenant_role)) {
+                return Err(Refusal::Revoked);
+            }
             let principal = Arc::new(principal);
             // Who was seen lately enough to open a stream need not be seen again while it is open.
             decide(&open.rules.policy, &open.route, Some(Arc::clone(&principal)), open.begun_at)

@@ -72,6 +72,8 @@ pub enum Grant {
     Cookie(SessionId),
     /// An API key.
     Key(KeyId),
+    /// What a machine has bought with its key; no person is behind it.
+    Machine(SessionId),
     /// A client certificate, verified in the TLS handshake.
     Certificate(CertificateId),
     /// The word of somebody else, for one of their subjects; each time anew.
@@ -154,6 +156,7 @@ impl Grant {
             Self::Session(_) => "jwt",
             Self::Cookie(_) => "cookie",
             Self::Key(_) => "api_key",
+            Self::Machine(_) => "client_credentials",
             Self::Certificate(_) => "mtls",
             Self::External(_, Voucher::Issuer) => "oidc",
             Self::External(_, Voucher::Legacy) => "legacy_jwt",
@@ -166,15 +169,21 @@ impl Grant {
     pub const fn session(&self) -> Option<SessionId> {
         match self {
             Self::Session(id) | Self::Cookie(id) => Some(*id),
-            Self::Key(_) | Self::Certificate(_) | Self::External(..) => None,
+            Self::Key(_) | Self::Machine(_) | Self::Certificate(_) | Self::External(..) => None,
         }
+    }
+
+    /// Is it a key, or bought with one? Then it acts in one tenant for ever, and as a program.
+    #[must_use]
+    pub const fn is_of_a_program(&self) -> bool {
+        matches!(self, Self::Key(_) | Self::Machine(_))
     }
 
     /// The id of the session, key, certificate or subject.
     #[must_use]
     pub const fn uuid(&self) -> Uuid {
         match self {
-            Self::Session(id) | Self::Cookie(id) => id.uuid(),
+            Self::Session(id) | Self::Cookie(id) | Self::Machine(id) => id.uuid(),
             Self::Key(id) => id.uuid(),
             Self::Certificate(id) => id.uuid(),
             Self::External(id, _) => id.uuid(),

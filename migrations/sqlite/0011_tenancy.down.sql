@@ -1,5 +1,7 @@
 DROP INDEX api_keys_by_tenant;
 DROP INDEX sessions_by_tenant;
+DROP INDEX sessions_by_actor;
+DROP INDEX accounts_by_tenant;
 ALTER TABLE api_keys DROP COLUMN tenant_id;
 ALTER TABLE sessions DROP COLUMN actor_id;
 ALTER TABLE sessions DROP COLUMN tenant_id;

@@ -39,5 +39,9 @@ ALTER TABLE accounts ADD COLUMN kind TEXT NOT NULL DEFAULT 'person' CHECK (kind 
 ALTER TABLE sessions ADD COLUMN tenant_id BLOB;
 ALTER TABLE sessions ADD COLUMN actor_id BLOB;
 ALTER TABLE api_keys ADD COLUMN tenant_id BLOB;
+UPDATE sessions SET tenant_id = (SELECT tenant_id FROM accounts WHERE id = sessions.account_id) WHERE ended_at IS NULL;
+UPDATE api_keys SET tenant_id = (SELECT tenant_id FROM accounts WHERE id = api_keys.account_id) WHERE revoked_at IS NULL;
+CREATE INDEX accounts_by_tenant ON accounts (tenant_id) WHERE tenant_id IS NOT NULL;
+CREATE INDEX sessions_by_actor ON sessions (actor_id) WHERE actor_id IS NOT NULL;
 CREATE INDEX sessions_by_tenant ON sessions (tenant_id) WHERE tenant_id IS NOT NULL;
 CREATE INDEX api_keys_by_tenant ON api_keys (tenant_id) WHERE tenant_id IS NOT NULL;

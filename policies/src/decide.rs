@@ -94,7 +94,7 @@ impl Caller<'_> {
     fn has_shown_what_its_role_needs(&self) -> Result<(), Refusal> {
         const WANTED: StepUp = StepUp { acr: Some(Assurance::Multi), max_age: None };
         let is_met = match self.principal.grant {
-            Grant::Key(_) | Grant::Certificate(_) => true,
+            Grant::Key(_) | Grant::Machine(_) | Grant::Certificate(_) => true,
             Grant::Session(_) | Grant::Cookie(_) | Grant::External(..) => {
                 !self.roles.is_guarded(&self.principal.role)
                     || WANTED.is_met_by(self.principal.authentication, self.now)

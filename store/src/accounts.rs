@@ -194,13 +194,16 @@ impl Store {
                 .execute(c)
                 .await?
                 .rows_affected());
-            let ended = if change.status == Some(Status::Disabled) {
+            let mut ended = if change.status == Some(Status::Disabled) {
                 tx.end_sessions_of(id, None, now).await?
             } else if change.role.is_some() {
                 tx.end_cookies_of(id, now).await?
             } else {
                 Vec::new()
             };
+            if change.status.is_some() || change.role.is_some() {
+                ended.extend(tx.end_impersonations(id, now).await?);
+            }
             Ok((changed, ended))
         })
         .await
@@ -222,6 +225,7 @@ impl Store {
     /// Deletes an account with everything that is its owner's, and mail to its address that is on its way or over; that there were letters
     /// within the hour is kept, or whoever makes and deletes accounts could flood a mailbox.
     ///
+    /// Organisations that are its alone go with it; [`StoreError::LastOwner`] if others would be left in one for which nobody answers.
     /// [`StoreError::NotFound`] if there is none.
     pub async fn delete_account(&self, id: AccountId, now: DateTime<Utc>) -> Result<(), StoreError> {
         const MAILS: &str = "DELETE FROM outbox WHERE address = (SELECT email_normalised FROM accounts WHERE id = $1) \
@@ -239,12 +243,15 @@ impl Store {
                     .await
                     .map(drop))?;
             }
+            let ended = tx.end_impersonations(id, now).await?;
+            tx.leave_tenants(id).await?;
             let deleted =
                 on_tx!(&mut tx, |c| sqlx::query(Q).bind(id.uuid()).execute(c).await.map(|done| done.rows_affected()))?;
             if deleted == 0 {
                 return Err(StoreError::NotFound);
             }
-            self.commit(tx, &[Subject::Account(id)], now).await
+            let heard: Vec<Subject> = ended.into_iter().map(Subject::Session).chain([Subject::Account(id)]).collect();
+            self.commit(tx, &heard, now).await
         })
         .await
     }

@@ -125,12 +125,13 @@ impl Store {
         &self,
         id: ExternalId,
         said_at: i64,
-        change: Option<(&str, &str)>,
+        change: Option<(Option<&str>, Option<&str>)>,
         now: DateTime<Utc>,
     ) -> Result<bool, StoreError> {
         const HEAR: &str = "UPDATE external_identities SET claims_at = $2 WHERE id = $1 AND COALESCE(claims_at, 0) < $2 \
                             RETURNING account_id";
-        const FOLLOW: &str = "UPDATE accounts SET role = $2, tier = $3, updated_at = $4 WHERE id = $1";
+        const FOLLOW: &str = "UPDATE accounts SET role = COALESCE($2, role), tier = COALESCE($3, tier), \
+                              has_own_tier = (has_own_tier OR $5), updated_at = $4 WHERE id = $1";
         self.bounded(async {
             let mut tx = self.begin().await?;
             let account: Option<uuid::Uuid> =
@@ -145,6 +146,7 @@ impl Store {
                 .bind(role)
                 .bind(tier)
                 .bind(stored(now))
+                .bind(tier.is_some())
                 .execute(c)
                 .await
                 .map(drop))?;

@@ -8,7 +8,7 @@ use sqlx::{FromRow, types::Json};
 use uuid::Uuid;
 
 use crate::{
-    Account, Status, Store, StoreError,
+    Account, MACHINE, Status, Store, StoreError,
     account::{AccountRow, account_columns, its_tenant},
     db::on,
 };
@@ -34,6 +34,8 @@ pub struct GrantFacts {
     pub has_left: bool,
     /// The administrator who acts as the account's owner.
     pub actor: Option<AccountId>,
+    /// Has a machine bought it with a key?
+    pub is_machine: bool,
 }
 
 /// May it be used now?
@@ -57,6 +59,7 @@ struct SessionRow {
     account: AccountRow,
     bound_to: Option<Uuid>,
     actor_id: Option<Uuid>,
+    method: Option<String>,
     ended_at: Option<DateTime<Utc>>,
     auth_time: Option<DateTime<Utc>>,
     amr: Option<String>,
@@ -95,7 +98,7 @@ impl Store {
         const Q: &str = concat!(
             "SELECT ",
             account_columns!(),
-            ", s.tenant_id AS bound_to, s.actor_id, s.ended_at, s.auth_time, s.amr FROM sessions s JOIN accounts a ON a.id = s.account_id",
+            ", s.tenant_id AS bound_to, s.actor_id, s.method, s.ended_at, s.auth_time, s.amr FROM sessions s JOIN accounts a ON a.id = s.account_id",
             its_tenant!("COALESCE(s.tenant_id, a.tenant_id)"),
             "WHERE s.id = $1"
         );
@@ -114,6 +117,7 @@ impl Store {
                 scopes: None,
                 authentication: authentication(row.auth_time, row.amr.as_deref()),
                 actor: row.actor_id.map(AccountId::new),
+                is_machine: row.method.as_deref() == Some(MACHINE),
             }
         }))
     }
@@ -143,6 +147,7 @@ impl Store {
                 scopes: None,
                 authentication: authentication(row.auth_time, row.amr.as_deref()),
                 actor: row.actor_id.map(AccountId::new),
+                is_machine: false,
             }
         }))
     }
@@ -171,6 +176,7 @@ impl Store {
                 scopes: row.scopes.map(|scopes| scopes.0),
                 authentication: None,
                 actor: None,
+                is_machine: false,
             }
         }))
     }
@@ -197,6 +203,7 @@ impl GrantFacts {
             authentication: None,
             has_left: false,
             actor: None,
+            is_machine: false,
         }
     }
 
@@ -220,6 +227,10 @@ impl GrantFacts {
     #[must_use]
     pub fn principal(&self, grant: Grant) -> Principal {
         let account = &self.account;
+        let grant = match grant {
+            Grant::Session(id) if self.is_machine => Grant::Machine(id),
+            other => other,
+        };
         Principal {
             account: account.id,
             role: Arc::from(account.role.as_str()),

@@ -132,7 +132,7 @@ impl Tx {
     /// The new account's id; `None` if the address has one already.
     async fn insert_imported(&mut self, new: &ImportedAccount) -> Result<Option<AccountId>, StoreError> {
         const Q: &str = "INSERT INTO accounts (id, email, email_normalised, password_hash, name, role, tier, status, is_verified, \
-                         created_at, updated_at) VALUES ($1, $2, $3, $4, $5, $6, $7, 'active', $8, $9, $9) \
+                         created_at, updated_at, has_own_tier) VALUES ($1, $2, $3, $4, $5, $6, $7, 'active', $8, $9, $9, $7 <> 'free') \
                          ON CONFLICT (email_normalised) DO NOTHING";
         let id = Uuid::now_v7();
         let made = on_tx!(self, |c| sqlx::query(Q)

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use identity::{AccountId, KeyId, SecretDigest, SessionId, TenantId};
+use identity::{AccountId, KeyId, SecretDigest, TenantId};
 use sqlx::{FromRow, types::Json};
 use uuid::Uuid;
 
@@ -11,9 +11,6 @@ use crate::{
     Store, StoreError, Subject,
     db::{Tx, later, on, on_tx, stored},
 };
-
-/// By what a session has begun that a machine has bought with a key.
-pub const MACHINE: &str = "client_credentials";
 
 /// A key to be issued.
 pub struct NewKey {
@@ -48,6 +45,8 @@ pub struct KeyRecord {
     pub name: String,
     /// What it begins with.
     pub prefix: String,
+    /// In which tenant it acts.
+    pub tenant: Option<TenantId>,
     /// What it is restricted to.
     pub scopes: Option<Vec<String>>,
     /// When it was issued.
@@ -63,6 +62,7 @@ struct Row {
     id: Uuid,
     name: String,
     prefix: String,
+    tenant_id: Option<Uuid>,
     scopes: Option<Json<Vec<String>>>,
     created_at: DateTime<Utc>,
     expires_at: Option<DateTime<Utc>>,
@@ -85,7 +85,7 @@ impl Store {
 
     /// An account's keys that are not revoked, the oldest first.
     pub async fn list_keys(&self, account: AccountId) -> Result<Vec<KeyRecord>, StoreError> {
-        const Q: &str = "SELECT id, name, prefix, scopes, created_at, expires_at, last_used_at FROM api_keys \
+        const Q: &str = "SELECT id, name, prefix, tenant_id, scopes, created_at, expires_at, last_used_at FROM api_keys \
                          WHERE account_id = $1 AND revoked_at IS NULL ORDER BY id";
         let rows: Vec<Row> = self
             .bounded(async { on!(self, |pool| sqlx::query_as(Q).bind(account.uuid()).fetch_all(pool).await) })
@@ -170,23 +170,6 @@ impl Store {
 // === impl Tx ===
 
 impl Tx {
-    /// Ends what a machine has bought with its keys: which key it was is not kept, and with the next one it buys anew.
-    pub(crate) async fn end_bought_with_keys(
-        &mut self,
-        account: AccountId,
-        now: DateTime<Utc>,
-    ) -> Result<Vec<Subject>, StoreError> {
-        const Q: &str =
-            "UPDATE sessions SET ended_at = $2 WHERE account_id = $1 AND method = $3 AND ended_at IS NULL RETURNING id";
-        let ended: Vec<Uuid> = on_tx!(self, |c| sqlx::query_scalar(Q)
-            .bind(account.uuid())
-            .bind(stored(now))
-            .bind(MACHINE)
-            .fetch_all(c)
-            .await)?;
-        Ok(ended.into_iter().map(|id| Subject::Session(SessionId::new(id))).collect())
-    }
-
     /// Counted under a lock of the account, which SQLite's transaction does not need: of two at once the second one sees the
     /// first one's key.
     async fn insert_key(&mut self, new: &NewKey) -> Result<(), StoreError> {
@@ -226,6 +209,7 @@ impl From<NewKey> for KeyRecord {
             id: new.id,
             name: new.name,
             prefix: new.prefix,
+            tenant: new.tenant,
             scopes: new.scopes,
             created_at: stored(new.now),
             expires_at: new.expires_at.map(stored),
@@ -240,6 +224,7 @@ impl From<Row> for KeyRecord {
             id: row.id.into(),
             name: row.name,
             prefix: row.prefix,
+            tenant: row.tenant_id.map(TenantId::new),
             scopes: row.scopes.map(|scopes| scopes.0),
             created_at: row.created_at,
             expires_at: row.expires_at,

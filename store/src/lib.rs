@@ -11,6 +11,7 @@
 
 mod account;
 mod accounts;
+mod acting;
 mod audit;
 mod backup;
 mod challenges;
@@ -50,6 +51,7 @@ mod tenants;
 
 pub use account::{Account, AccountKind, Membership, Status};
 pub use accounts::{AccountChange, Belonging, NewAccount, NewTier, ProfileChange};
+pub use acting::MACHINE;
 pub use audit::{Audit, AuditEvent, AuditFault, AuditFilter, AuditReport};
 pub use backup::{BackupError, Receipt, restore};
 pub use challenges::{ChallengeSeed, FactorLogin};
@@ -65,7 +67,7 @@ pub use groups::Groups;
 pub use identities::{IdentityRecord, NewIdentity, Unlinked};
 pub use import::{Imported, ImportedAccount, by_address};
 pub use keyring::{Keyring, SigningSet};
-pub use keys::{KeyRecord, MACHINE, NewKey};
+pub use keys::{KeyRecord, NewKey};
 pub use lockout::{Aim, LoginFacts};
 pub use members::Member;
 pub use migrate::MigrationStatus;

@@ -70,8 +70,8 @@ impl Store {
             "SELECT ",
             account_columns!(),
             ", a.password_hash, \
-             EXISTS (SELECT 1 FROM sessions WHERE account_id = a.id AND device = $2) AS knows_device, \
-             EXISTS (SELECT 1 FROM sessions WHERE account_id = a.id AND network = $3) AS knows_network, \
+             EXISTS (SELECT 1 FROM sessions WHERE account_id = a.id AND device = $2 AND actor_id IS NULL) AS knows_device, \
+             EXISTS (SELECT 1 FROM sessions WHERE account_id = a.id AND network = $3 AND actor_id IS NULL) AS knows_network, \
              EXISTS (SELECT 1 FROM factors WHERE account_id = a.id AND confirmed_at IS NOT NULL) AS has_factor FROM accounts a",
             its_tenant!("a.tenant_id"),
             "WHERE a.email_normalised = $1"

@@ -78,12 +78,14 @@ impl Store {
         Ok(role.as_deref().and_then(TenantRole::read))
     }
 
-    /// Makes a member something else; [`StoreError::LastOwner`] if nobody would answer for the tenant.
+    /// Makes a member something else; [`StoreError::LastOwner`] if nobody would answer for the tenant. `by`: who does it, unless it is the
+    /// platform; [`StoreError::Conflict`] if they may not any more.
     pub async fn change_member(
         &self,
         tenant: TenantId,
         account: AccountId,
         role: TenantRole,
+        by: Option<AccountId>,
         now: DateTime<Utc>,
     ) -> Result<(), StoreError> {
         const Q: &str = "UPDATE tenant_members SET role = $3 WHERE tenant_id = $1 AND account_id = $2";
@@ -91,6 +93,7 @@ impl Store {
         self.bounded(async {
             let mut tx = scoped.begin().await?;
             let is = tx.hold_members(tenant, account).await?;
+            tx.demand_right(tenant, by, is.max(role)).await?;
             if is == TenantRole::Owner && role != TenantRole::Owner {
                 tx.demand_another_owner(tenant).await?;
             }
@@ -110,11 +113,12 @@ impl Store {
     }
 
     /// Lets a member go: the sessions and keys by which it acts in the tenant end. [`StoreError::LastOwner`] if nobody would answer for
-    /// the tenant.
+    /// the tenant. `by`: who sends them away, unless it is they themselves or the platform.
     pub async fn remove_member(
         &self,
         tenant: TenantId,
         account: AccountId,
+        by: Option<AccountId>,
         now: DateTime<Utc>,
     ) -> Result<(), StoreError> {
         const Q: &str = "DELETE FROM tenant_members WHERE tenant_id = $1 AND account_id = $2";
@@ -123,10 +127,13 @@ impl Store {
                             ORDER BY tenant_id LIMIT 1) WHERE id = $2 AND tenant_id = $1";
         self.bounded(async {
             let mut tx = self.begin().await?;
-            if tx.hold_members(tenant, account).await? == TenantRole::Owner {
+            let is = tx.hold_members(tenant, account).await?;
+            tx.demand_right(tenant, by, is).await?;
+            if is == TenantRole::Owner {
                 tx.demand_another_owner(tenant).await?;
             }
             tx.withdraw_invitations_by(tenant, account).await?;
+            tx.pin_grants(account).await?;
             let mut heard = tx.end_grants_in(tenant, account, now).await?;
             for statement in [Q, HOME] {
                 on_tx!(&mut tx, |c| sqlx::query(statement)
@@ -156,6 +163,7 @@ impl Store {
         const HOME: &str = "UPDATE accounts SET tenant_id = $2 WHERE id = $1";
         self.bounded(async {
             let mut tx = self.begin().await?;
+            tx.pin_grants(account).await?;
             let switched = on_tx!(&mut tx, |c| sqlx::query(Q)
                 .bind(session.uuid())
                 .bind(account.uuid())
@@ -178,6 +186,19 @@ const ROLE: &str = "SELECT role FROM tenant_members WHERE tenant_id = $1 AND acc
 // === impl Tx ===
 
 impl Tx {
+    /// Sessions and keys that say of no tenant act in the account's own: those of a node of the version before. They stay where they are
+    /// when that becomes another one.
+    pub(crate) async fn pin_grants(&mut self, account: AccountId) -> Result<(), StoreError> {
+        const SESSIONS: &str = "UPDATE sessions SET tenant_id = (SELECT tenant_id FROM accounts WHERE id = $1) \
+                                WHERE account_id = $1 AND tenant_id IS NULL AND ended_at IS NULL";
+        const KEYS: &str = "UPDATE api_keys SET tenant_id = (SELECT tenant_id FROM accounts WHERE id = $1) \
+                            WHERE account_id = $1 AND tenant_id IS NULL AND revoked_at IS NULL";
+        for statement in [SESSIONS, KEYS] {
+            on_tx!(&mut *self, |c| sqlx::query(statement).bind(account.uuid()).execute(c).await.map(drop))?;
+        }
+        Ok(())
+    }
+
     /// In which tenant a session begins: the account's, or another one of its owner's while that one is disabled.
     pub(crate) async fn usable_tenant(&mut self, account: &Account) -> Result<Option<TenantId>, StoreError> {
         const Q: &str = "SELECT m.tenant_id FROM tenant_members m JOIN tenants t ON t.id = m.tenant_id \
@@ -213,22 +234,69 @@ impl Tx {
 
     /// What somebody is in a tenant, whose members nobody else changes until the commit: of two owners who leave at once one stays.
     async fn hold_members(&mut self, tenant: TenantId, account: AccountId) -> Result<TenantRole, StoreError> {
-        if let Self::Pg(tx) = self {
-            let lock = sqlx::query("SELECT 1 FROM tenants WHERE id = $1 FOR NO KEY UPDATE");
-            lock.bind(tenant.uuid()).execute(tx.within()).await?;
-        }
-        let role: Option<String> = on_tx!(self, |c| sqlx::query_scalar(ROLE)
-            .bind(tenant.uuid())
-            .bind(account.uuid())
-            .fetch_optional(c)
-            .await)?;
-        role.as_deref().and_then(TenantRole::read).ok_or(StoreError::NotFound)
+        self.lock_tenant(tenant).await?;
+        self.role_in(tenant, account).await?.ok_or(StoreError::NotFound)
     }
 
     /// Whom somebody has asked who may ask less from now on: else they could have let themselves in again beforehand.
     async fn withdraw_invitations_by(&mut self, tenant: TenantId, account: AccountId) -> Result<(), StoreError> {
         const Q: &str = "DELETE FROM tenant_invitations WHERE tenant_id = $1 AND invited_by = $2";
         Ok(on_tx!(self, |c| sqlx::query(Q).bind(tenant.uuid()).bind(account.uuid()).execute(c).await.map(drop))?)
+    }
+
+    /// Takes an account that goes for good out of its tenants: those that are its alone go too.
+    pub(crate) async fn leave_tenants(&mut self, account: AccountId) -> Result<(), StoreError> {
+        const MINE: &str = "SELECT tenant_id FROM tenant_members WHERE account_id = $1 ORDER BY tenant_id";
+        const OTHERS: &str = "SELECT role FROM tenant_members WHERE tenant_id = $1 AND account_id <> $2";
+        const HOME: &str = "UPDATE accounts SET tenant_id = NULL WHERE id = $1";
+        const ALONE: &str = "DELETE FROM tenants WHERE id = $1";
+        let tenants: Vec<Uuid> =
+            on_tx!(&mut *self, |c| sqlx::query_scalar(MINE).bind(account.uuid()).fetch_all(c).await)?;
+        for tenant in &tenants {
+            self.lock_tenant(TenantId::new(*tenant)).await?;
+        }
+        on_tx!(&mut *self, |c| sqlx::query(HOME).bind(account.uuid()).execute(c).await.map(drop))?;
+        for tenant in tenants {
+            let others: Vec<String> = on_tx!(&mut *self, |c| sqlx::query_scalar(OTHERS)
+                .bind(tenant)
+                .bind(account.uuid())
+                .fetch_all(c)
+                .await)?;
+            if others.is_empty() {
+                on_tx!(&mut *self, |c| sqlx::query(ALONE).bind(tenant).execute(c).await.map(drop))?;
+            } else if others.iter().all(|role| role != TenantRole::Owner.word()) {
+                return Err(StoreError::LastOwner);
+            }
+        }
+        Ok(())
+    }
+
+    /// Owners are changed by owners, others by administrators too. Asked again while nobody else changes them.
+    async fn demand_right(
+        &mut self,
+        tenant: TenantId,
+        by: Option<AccountId>,
+        over: TenantRole,
+    ) -> Result<(), StoreError> {
+        let Some(by) = by else { return Ok(()) };
+        let least = if over == TenantRole::Owner { TenantRole::Owner } else { TenantRole::Admin };
+        match self.role_in(tenant, by).await? {
+            Some(role) if role >= least => Ok(()),
+            _ => Err(StoreError::Conflict("the organisation's members have changed meanwhile; try again")),
+        }
+    }
+
+    pub(crate) async fn role_in(
+        &mut self,
+        tenant: TenantId,
+        account: AccountId,
+    ) -> Result<Option<TenantRole>, StoreError> {
+        let role: Option<String> = on_tx!(self, |c| sqlx::query_scalar(ROLE)
+            .bind(tenant.uuid())
+            .bind(account.uuid())
+            .fetch_optional(c)
+            .await)?;
+        Ok(role.as_deref().and_then(TenantRole::read))
     }
 
     async fn demand_another_owner(&mut self, tenant: TenantId) -> Result<(), StoreError> {

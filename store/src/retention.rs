@@ -39,6 +39,14 @@ const ONE_TIME_TOKENS: &str = "DELETE FROM one_time_tokens WHERE id IN \
 const BEGUN: &str = "DELETE FROM one_time_tokens WHERE id IN (SELECT id FROM one_time_tokens \
      WHERE purpose IN ('passkey_login', 'passkey_proof', 'oauth_state') AND expires_at < $1 LIMIT $2)";
 
+/// What machines have bought, which nobody goes on with or asks after: a client may buy for each request.
+const BOUGHT: &str = "DELETE FROM sessions WHERE id IN (SELECT s.id FROM refresh_tokens t JOIN sessions s ON s.id = t.session_id \
+     WHERE t.expires_at < $1 AND s.method = 'client_credentials' LIMIT $2)";
+
+/// Invitations that nobody has answered.
+const INVITATIONS: &str = "DELETE FROM tenant_invitations WHERE id IN \
+     (SELECT id FROM tenant_invitations WHERE expires_at < $1 LIMIT $2)";
+
 /// Letters to accounts that were deleted: kept to be counted, and no longer.
 const DELETED_MAILS: &str = "DELETE FROM outbox WHERE id IN \
      (SELECT id FROM outbox WHERE outcome = 'deleted' AND ended_at < $1 LIMIT $2)";
@@ -72,10 +80,11 @@ impl Store {
         Ok(self.forget(ONE_TIME_TOKENS, before).await? + self.forget(LOGIN_FAILURES, before).await?)
     }
 
-    /// Deletes what was begun with a passkey or at a login provider, and letters to deleted accounts, that were over before `before`; says
+    /// Deletes what was begun with a passkey or at a login provider, what machines bought, invitations, and letters to deleted accounts, that were over before `before`; says
     /// how many.
     pub async fn forget_begun(&self, before: DateTime<Utc>) -> Result<u64, StoreError> {
-        Ok(self.forget(BEGUN, before).await? + self.forget(DELETED_MAILS, before).await?)
+        let begun = self.forget(BEGUN, before).await? + self.forget(BOUGHT, before).await?;
+        Ok(begun + self.forget(INVITATIONS, before).await? + self.forget(DELETED_MAILS, before).await?)
     }
 
     async fn forget(&self, statement: &'static str, before: DateTime<Utc>) -> Result<u64, StoreError> {

@@ -7,7 +7,7 @@ use sqlx::FromRow;
 use uuid::Uuid;
 
 use crate::{
-    Store, StoreError, Subject,
+    Status, Store, StoreError, Subject,
     db::{Tx, on, on_tx, stored},
 };
 
@@ -81,7 +81,8 @@ impl Store {
     pub async fn invite_member(&self, new: NewInvitation<'_>) -> Result<Invitation, StoreError> {
         const MEMBERS: &str = "SELECT COUNT(*) FROM tenant_members m JOIN accounts a ON a.id = m.account_id \
                                WHERE m.tenant_id = $1 AND a.email_normalised = $2";
-        const OUT: &str = "SELECT COUNT(*) FROM tenant_invitations WHERE tenant_id = $1 AND address <> $2";
+        const OUT: &str =
+            "SELECT COUNT(*) FROM tenant_invitations WHERE tenant_id = $1 AND address <> $2 AND expires_at > $3";
         const Q: &str = "INSERT INTO tenant_invitations (id, tenant_id, address, role, invited_by, created_at, expires_at) \
                          VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (tenant_id, address) DO UPDATE SET \
                          id = excluded.id, role = excluded.role, invited_by = excluded.invited_by, \
@@ -90,14 +91,20 @@ impl Store {
         let scoped = self.of_tenant(new.tenant);
         self.bounded(async {
             let mut tx = scoped.begin().await?;
-            let [members, out] = [MEMBERS, OUT];
-            let count = async |tx: &mut Tx, statement: &'static str| -> Result<i64, StoreError> {
-                Ok(on_tx!(tx, |c| sqlx::query_scalar(statement).bind(tenant).bind(address).fetch_one(c).await)?)
-            };
-            if count(&mut tx, members).await? > 0 {
+            // Of two who ask at once the second one sees whom the first one has asked.
+            tx.lock_tenant(new.tenant).await?;
+            let members: i64 =
+                on_tx!(&mut tx, |c| sqlx::query_scalar(MEMBERS).bind(tenant).bind(address).fetch_one(c).await)?;
+            if members > 0 {
                 return Err(StoreError::Conflict("this address is a member's"));
             }
-            if count(&mut tx, out).await? >= i64::from(new.most) {
+            let out: i64 = on_tx!(&mut tx, |c| sqlx::query_scalar(OUT)
+                .bind(tenant)
+                .bind(address)
+                .bind(stored(new.now))
+                .fetch_one(c)
+                .await)?;
+            if out >= i64::from(new.most) {
                 return Err(StoreError::Conflict("the tenant has as many invitations out as it may"));
             }
             on_tx!(&mut tx, |c| sqlx::query(Q)
@@ -181,6 +188,9 @@ impl Store {
         self.bounded(async {
             let mut tx = self.begin().await?;
             let invitation = tx.invitation(id).await?.ok_or(StoreError::NotFound)?;
+            if accepts && !tx.may_be_accepted(&invitation).await? {
+                return Err(StoreError::NotFound);
+            }
             // Of two answers at once one finds it gone.
             let found = on_tx!(&mut tx, |c| sqlx::query(Q)
                 .bind(id)
@@ -195,6 +205,7 @@ impl Store {
             let mut heard = Vec::new();
             if accepts {
                 let tenant = invitation.tenant;
+                tx.pin_grants(account).await?;
                 tx.insert_member(tenant, account, invitation.role, now).await?;
                 on_tx!(&mut tx, |c| sqlx::query(HOME)
                     .bind(account.uuid())
@@ -214,6 +225,22 @@ impl Store {
 // === impl Tx ===
 
 impl Tx {
+    /// Can its tenant be acted in, and may whoever asked still ask so much? They may have been sent away meanwhile.
+    async fn may_be_accepted(&mut self, invitation: &Invitation) -> Result<bool, StoreError> {
+        const PLATFORM: &str = "SELECT COUNT(*) FROM accounts WHERE id = $1 AND role = 'admin' AND status = 'active'";
+        self.lock_tenant(invitation.tenant).await?;
+        let tenant = self.tenant(invitation.tenant).await?;
+        let (Some(by), true) = (invitation.by, tenant.is_some_and(|tenant| tenant.status == Status::Active)) else {
+            return Ok(false);
+        };
+        let least = if invitation.role == TenantRole::Owner { TenantRole::Owner } else { TenantRole::Admin };
+        if self.role_in(invitation.tenant, by).await?.is_some_and(|role| role >= least) {
+            return Ok(true);
+        }
+        let platform: i64 = on_tx!(self, |c| sqlx::query_scalar(PLATFORM).bind(by.uuid()).fetch_one(c).await)?;
+        Ok(platform > 0)
+    }
+
     async fn invitation(&mut self, id: Uuid) -> Result<Option<Invitation>, StoreError> {
         const Q: &str = invitations_where!("i.id = $1");
         let row: Option<Row> = on_tx!(self, |c| sqlx::query_as(Q).bind(id).fetch_optional(c).await)?;

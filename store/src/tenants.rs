@@ -149,7 +149,9 @@ impl Store {
         const Q: &str = "DELETE FROM tenants WHERE id = $1";
         self.bounded(async {
             let mut tx = self.begin().await?;
-            for statement in [HOMES, KEYS, SESSIONS] {
+            // Before anything of its members', as whoever sends one of them away does.
+            tx.lock_tenant(id).await?;
+            for statement in [SESSIONS, KEYS, HOMES] {
                 on_tx!(&mut tx, |c| sqlx::query(statement)
                     .bind(id.uuid())
                     .bind(stored(now))

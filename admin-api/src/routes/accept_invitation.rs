@@ -8,7 +8,6 @@ use axum::{
     extract::{Path, State},
     http::StatusCode,
 };
-use identity::Grant;
 use store::{Invitation, StoreError};
 use uuid::Uuid;
 
@@ -58,7 +57,7 @@ pub(crate) async fn decline_invitation(
 
 /// Says yes or no, for programs and for the page alike.
 pub(crate) async fn answer(office: &Office, caller: &Caller, id: &str, accepts: bool) -> Result<Invitation, ApiError> {
-    if matches!(caller.0.grant, Grant::Key(_)) {
+    if caller.0.grant.is_of_a_program() {
         return Err(ApiError::SessionNeeded);
     }
     let id: Uuid = id.parse().map_err(|_| NO_INVITATION)?;

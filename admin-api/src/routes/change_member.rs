@@ -61,10 +61,11 @@ pub(crate) async fn change_member(
     if is.max(role) == TenantRole::Owner {
         office.tenant_named(&caller, &id, Reach::Own).await?;
     }
+    let by = (!caller.administers_platform()).then_some(caller.0.account);
     trail::about(account.uuid());
     trail::detail("tenant", tenant.id.to_string());
     trail::detail("role", role.word());
-    match office.store.change_member(tenant.id, account, role, office.now()).await {
+    match office.store.change_member(tenant.id, account, role, by, office.now()).await {
         Err(StoreError::NotFound) => Err(NO_MEMBER),
         done => Ok(done.map(|()| StatusCode::NO_CONTENT)?),
     }

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use axum::{Json, extract::State, http::StatusCode};
-use identity::{Grant, TenantRole};
+use identity::TenantRole;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
@@ -43,7 +43,7 @@ pub(crate) async fn create_tenant(
     Allowed { caller, .. }: Allowed<ManageTenants>,
     Body(request): Body<CreateTenant>,
 ) -> Result<(StatusCode, Json<TenantShape>), ApiError> {
-    if matches!(caller.0.grant, Grant::Key(_)) {
+    if caller.0.grant.is_of_a_program() {
         return Err(ApiError::SessionNeeded);
     }
     let mut form = Form::default();

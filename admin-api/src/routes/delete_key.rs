@@ -39,7 +39,7 @@ pub(crate) async fn delete_key(
 /// Deletes a key of the caller's that a path names.
 pub(crate) async fn delete(office: &Office, caller: &Caller, id: &str) -> Result<(), ApiError> {
     let id: KeyId = id.parse().map_err(|_| NO_KEY)?;
-    let records = office.store.list_keys(caller.0.account).await?;
+    let records = office.keys_of(caller).await?;
     let key = records.into_iter().find(|record| record.id == id).ok_or(NO_KEY)?;
     // Scopes never change, so what is deleted is what was looked at.
     caller.demand_scopes(key.scopes.as_deref())?;

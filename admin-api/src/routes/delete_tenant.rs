@@ -6,20 +6,23 @@ use axum::{
     extract::{Path, State},
     http::StatusCode,
 };
-use identity::Grant;
 
 use crate::{
+    body::BodyOrNothing,
     caller::{Allowed, ManageTenants},
     error::ApiError,
     office::Office,
+    proof::Proof,
     tenant::Reach,
+    visitor::Visitor,
 };
 
 /// Deletes an organisation, with its teams, domains and whatever else is in it. For its owners, logged in: no key can do it.
 #[utoipa::path(
-    delete, path = "/tenants/{id}", tag = "tenants", security(("access_token" = [])),
+    delete, path = "/tenants/{id}", tag = "tenants", request_body = Proof, security(("access_token" = [])),
     params(("id" = String, Path, description = "The organisation's id")),
     responses(
+        (status = 401, description = "`insufficient_user_authentication`: the session is not fresh, and nothing was shown"),
         (status = 204, description = "It is gone, and sessions and keys that acted in it with it"),
         (status = 403, description = "`forbidden`: the caller does not own it; `session_required`; `tenant_disabled`"),
         (status = 404, description = "`not_found`: the caller belongs to none of that id"),
@@ -29,11 +32,14 @@ pub(crate) async fn delete_tenant(
     State(office): State<Arc<Office>>,
     Allowed { caller, .. }: Allowed<ManageTenants>,
     Path(id): Path<String>,
+    Ok(visitor): Result<Visitor, std::convert::Infallible>,
+    BodyOrNothing(proof): BodyOrNothing<Proof>,
 ) -> Result<StatusCode, ApiError> {
     let (tenant, _) = office.tenant_named(&caller, &id, Reach::Own).await?;
-    if matches!(caller.0.grant, Grant::Key(_)) {
+    if caller.0.grant.is_of_a_program() {
         return Err(ApiError::SessionNeeded);
     }
+    proof.by(&caller, &visitor, &office).await?;
     tracing::info!(by = %caller.0.account, tenant = %tenant.id, "an organisation is deleted");
     office.store.delete_tenant(tenant.id, office.now()).await?;
     Ok(StatusCode::NO_CONTENT)

@@ -60,7 +60,7 @@ pub(crate) async fn export_me(
     Allowed { caller, .. }: Allowed<ManageAccount>,
 ) -> Result<Json<Export>, ApiError> {
     let id = caller.0.account;
-    let account = office.store.account(id).await?.ok_or(ApiError::CallerGone)?;
+    let account = office.store.account_in(id, caller.0.tenant).await?.ok_or(ApiError::CallerGone)?;
     let sessions = office.store.list_sessions(id, office.now()).await?;
     let filter = AuditFilter { subject: Some(id.uuid()), ..AuditFilter::default() };
     let (mut events, mut after) = (Vec::new(), None);

@@ -44,7 +44,7 @@ pub(crate) struct GovernTenant {
         (status = 200, description = "The organisation as it is now", body = TenantShape),
         (status = 403, description = "`forbidden`: the caller may not govern organisations"),
         (status = 404, description = "`not_found`: there is no such organisation"),
-        (status = 409, description = "`conflict`: it is the one in which the caller acts"),
+        (status = 409, description = "`conflict`: the caller belongs to it"),
     )
 )]
 pub(crate) async fn govern_tenant(
@@ -55,8 +55,12 @@ pub(crate) async fn govern_tenant(
 ) -> Result<Json<TenantShape>, ApiError> {
     let id: TenantId = id.parse().map_err(|_| NO_TENANT)?;
     let change = request.parse(&office.hooks.policy())?;
-    if change.status == Some(Status::Disabled) && caller.0.tenant == Some(id) {
-        return Err(ApiError::Conflict("nobody disables the organisation in which they act"));
+    // Whoever governs could keep every administrator out, or give themselves what their account is not given.
+    if !caller.administers_platform() {
+        return Err(ApiError::Forbidden("*".to_owned()));
+    }
+    if change.status == Some(Status::Disabled) && office.store.role_in(id, caller.0.account).await?.is_some() {
+        return Err(ApiError::Conflict("nobody disables an organisation to which they belong"));
     }
     tracing::info!(by = %caller.0.account, tenant = %id, ?change, "an organisation is changed");
     if let Some(tier) = &change.tier {

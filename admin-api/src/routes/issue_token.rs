@@ -10,9 +10,9 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use base64::{Engine, prelude::BASE64_STANDARD};
-use identity::{AccountId, ApiKey, RefreshToken, SecretText};
+use identity::{AccountId, ApiKey, KeyId, RefreshToken, SecretText};
 use serde::{Deserialize, Serialize};
-use store::{AccountKind, GrantFacts, NewSession, Origin, Proof, Seen, Standing};
+use store::{AccountKind, GrantFacts, NewSession, Origin, Proof, Seen, Standing, StoreError};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
@@ -88,23 +88,29 @@ pub(crate) async fn issue_token(
         Ok(shown) => shown,
         Err(refused) => return Ok(refused),
     };
-    let Some(facts) = client(&office, &id, &secret).await? else { return Ok(unknown_client()) };
+    let Some((key, facts)) = client(&office, &id, &secret).await? else { return Ok(unknown_client()) };
     let now = office.now();
+    // What is bought does not outlive what bought it.
+    let until =
+        facts.expires_at.map_or(now + office.settings.access_ttl, |end| end.min(now + office.settings.access_ttl));
     let session = Fresh::new(SessionKind::Tokens).id;
     // Nobody is given it: whoever has the secret buys another token.
     let refresh = RefreshToken::generate(Uuid::now_v7(), &mut rand::rng());
-    let proof =
-        Proof::Refresh { token: (refresh.id(), refresh.digest()), expires_at: now + office.settings.access_ttl };
+    let proof = Proof::Refresh { token: (refresh.id(), refresh.digest()), expires_at: until };
     let device = visitor.known_device();
     let origin = Origin { amr: None, seen: Seen::Unknown, ..visitor.origin(&device, METHOD) };
     let account = facts.account;
     trail::by(account.id.uuid());
     trail::about(account.id.uuid());
-    office.store.open_session(NewSession { id: session, account: &account, proof, now, origin }).await?;
+    let new = NewSession { id: session, account: &account, proof, now, origin };
+    match office.store.open_bought_session(new, key).await {
+        Err(StoreError::NotFound) => return Ok(unknown_client()),
+        opened => opened?,
+    }
     let issued = Issued {
-        access_token: office.access_token(&account, session, now),
+        access_token: office.access_token_until(&account, session, now, until),
         token_type: "Bearer",
-        expires_in: office.settings.access_ttl.as_secs(),
+        expires_in: (until - now).num_seconds().unsigned_abs(),
     };
     Ok((StatusCode::OK, no_store(), Json(issued)).into_response())
 }
@@ -134,16 +140,17 @@ fn basic(value: &[u8]) -> Option<(String, SecretText)> {
 
 /// The account behind an id and a secret, if it is a machine's and the secret is good. A key with scopes may do less than its account, and so
 /// buys nothing.
-async fn client(office: &Office, id: &str, secret: &SecretText) -> Result<Option<GrantFacts>, ApiError> {
+async fn client(office: &Office, id: &str, secret: &SecretText) -> Result<Option<(KeyId, GrantFacts)>, ApiError> {
     let (Ok(id), Ok(key)) = (id.parse::<AccountId>(), ApiKey::parse(secret.expose())) else { return Ok(None) };
     let facts = office.store.key_grant(key.id()).await?;
-    Ok(facts.filter(|facts| {
+    let facts = facts.filter(|facts| {
         facts.digest.as_ref() == Some(&key.digest())
             && facts.standing(office.now()) == Standing::Live
             && facts.account.kind == AccountKind::Service
             && facts.account.id == id
             && facts.scopes.is_none()
-    }))
+    });
+    Ok(facts.map(|facts| (key.id(), facts)))
 }
 
 fn unknown_client() -> Response {

@@ -28,6 +28,6 @@ pub(crate) async fn list_keys(
     State(office): State<Arc<Office>>,
     Allowed { caller, .. }: Allowed<ManageAccount>,
 ) -> Result<Json<Keys>, ApiError> {
-    let records = office.store.list_keys(caller.0.account).await?;
+    let records = office.keys_of(&caller).await?;
     Ok(Json(Keys { items: records.into_iter().map(Key::from).collect() }))
 }

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use axum::{Json, extract::State};
-use identity::Grant;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -30,7 +29,7 @@ pub(crate) async fn list_tenants(
     Allowed { caller, .. }: Allowed<ManageTenants>,
 ) -> Result<Json<Tenants>, ApiError> {
     let mut tenants = office.store.tenants_of(caller.0.account).await?;
-    if matches!(caller.0.grant, Grant::Key(_)) {
+    if caller.0.grant.is_of_a_program() {
         tenants.retain(|(tenant, _)| Some(tenant.id) == caller.0.tenant);
     }
     let items = tenants.into_iter().map(|(tenant, role)| TenantShape::of(tenant, Some(role))).collect();

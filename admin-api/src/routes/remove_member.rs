@@ -46,9 +46,10 @@ pub(crate) async fn remove_member(
     if is == TenantRole::Owner && !leaves {
         office.tenant_named(&caller, &id, Reach::Own).await?;
     }
+    let by = (!leaves && !caller.administers_platform()).then_some(caller.0.account);
     trail::about(account.uuid());
     trail::detail("tenant", tenant.id.to_string());
-    match office.store.remove_member(tenant.id, account, office.now()).await {
+    match office.store.remove_member(tenant.id, account, by, office.now()).await {
         Err(StoreError::NotFound) => Err(NO_MEMBER),
         done => Ok(done.map(|()| StatusCode::NO_CONTENT)?),
     }

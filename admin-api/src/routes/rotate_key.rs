@@ -11,6 +11,7 @@ use axum::{
 };
 use identity::KeyId;
 use serde::Deserialize;
+use store::NewKey;
 use utoipa::ToSchema;
 
 use super::{
@@ -58,13 +59,15 @@ pub(crate) async fn rotate_key(
     let grace = request.parse()?;
     let id: KeyId = id.parse().map_err(|_| NO_KEY)?;
     let now = office.now();
-    let records = office.store.list_keys(caller.0.account).await?;
+    let records = office.keys_of(&caller).await?;
     let is_in_use = |expires_at: Option<chrono::DateTime<chrono::Utc>>| expires_at.is_none_or(|at| at > now);
     let old = records.into_iter().find(|record| record.id == id && is_in_use(record.expires_at)).ok_or(NO_KEY)?;
     // Whoever rotates a key holds its successor.
     caller.demand_scopes(old.scopes.as_deref())?;
     let expires_at = old.expires_at.map(|expires_at| now + (expires_at - old.created_at));
     let (key, new) = fresh_key(&caller, old.name, old.scopes, expires_at, now)?;
+    // Its successor acts where it acts, wherever its owner does now.
+    let new = NewKey { tenant: old.tenant, ..new };
     let record = office.store.rotate_key(caller.0.account, id, new, grace, now).await.map_err(no_key)?;
     Ok((StatusCode::CREATED, Json(NewlyMade::new(&key, record))))
 }

@@ -46,7 +46,8 @@ pub(crate) async fn update_me(
     Allowed { caller, .. }: Allowed<ManageAccount>,
     Body(request): Body<UpdateMe>,
 ) -> Result<Json<User>, ApiError> {
-    let account = office.store.update_profile(caller.0.account, request.parse()?, office.now()).await?;
+    office.store.update_profile(caller.0.account, request.parse()?, office.now()).await?;
+    let account = office.store.account_in(caller.0.account, caller.0.tenant).await?.ok_or(ApiError::CallerGone)?;
     Ok(Json(office.user(account).await?))
 }
 

@@ -338,3 +338,100 @@ async fn administrators_see_and_end_everybody_s_keys_and_sessions() {
     let limits = house.get("/admin/limits", root.shown()).await;
     assert!(limits.body["tiers"].is_object() && limits.body["routes"].is_object(), "{}", limits.body);
 }
+
+#[tokio::test]
+async fn who_leaves_for_good_takes_along_what_is_theirs_alone_and_nobody_is_left_behind() {
+    let house = House::open().await;
+    let (ada, bob) = (confirmed(&house, "ada@example.com").await, confirmed(&house, "bob@example.com").await);
+    let tenant = join(&house, &ada, &bob, "bob@example.com", "member").await;
+    let delete =
+        async |person: &Person| house.call("DELETE", "/auth/me", person.shown(), json!({})).await.refusal_or_status();
+    assert_eq!(delete(&ada).await, "409 last_owner");
+    house
+        .call("PATCH", &format!("/tenants/{tenant}/members/{}", bob.id), ada.shown(), json!({ "role": "owner" }))
+        .await;
+    assert_eq!(delete(&ada).await, "204 No Content");
+    assert_eq!(
+        house.get(&format!("/tenants/{tenant}/members"), bob.shown()).await.body["items"].as_array().unwrap().len(),
+        1
+    );
+    let home = tenant_of(&house, &bob).await;
+    assert_eq!(delete(&bob).await, "204 No Content");
+    for gone in [&tenant, &home] {
+        assert_eq!(house.store.tenant(gone.parse().unwrap()).await.unwrap(), None);
+    }
+}
+
+#[tokio::test]
+async fn an_invitation_is_worth_what_whoever_asked_may_still_ask() {
+    let house = House::open().await;
+    let (ada, cleo, eve) = (
+        confirmed(&house, "ada@example.com").await,
+        confirmed(&house, "cleo@example.com").await,
+        confirmed(&house, "eve@example.com").await,
+    );
+    let tenant = join(&house, &ada, &cleo, "cleo@example.com", "admin").await;
+    let asked = invite(&house, &cleo, &tenant, "eve@example.com", "member").await;
+    // As if it had been written at the moment when she was sent away.
+    let restored = asked.text("id").to_owned();
+    house
+        .store
+        .change_member(tenant.parse().unwrap(), cleo.id, identity::TenantRole::Member, None, house.now())
+        .await
+        .unwrap();
+    let accept = format!("/auth/invitations/{restored}/accept");
+    assert_eq!(house.post(&accept, eve.shown(), Value::Null).await.refusal(), "404 not_found");
+    let asked = invite(&house, &ada, &tenant, "eve@example.com", "member").await;
+    let disable = |status| TenantChange { status: Some(status), ..TenantChange::default() };
+    house.store.change_tenant(tenant.parse().unwrap(), disable(Status::Disabled), house.now()).await.unwrap();
+    let accept = format!("/auth/invitations/{}/accept", asked.text("id"));
+    assert_eq!(
+        house.post(&accept, eve.shown(), Value::Null).await.refusal(),
+        "404 not_found",
+        "nobody joins what is disabled"
+    );
+}
+
+#[tokio::test]
+async fn acting_as_somebody_ends_with_the_rights_of_either() {
+    let house = House::open().await;
+    let (root, ada) = (house.administrator("root@example.com").await, confirmed(&house, "ada@example.com").await);
+    let desk = house.administrator("desk@example.com").await;
+    let act = async || {
+        let path = format!("/admin/users/{}/impersonate", ada.id);
+        let acting = house.post(&path, desk.shown(), json!({ "reason": "why" })).await;
+        Person { id: ada.id, access: acting.text("access_token").to_owned(), refresh: String::new() }
+    };
+    let as_ada = act().await;
+    let developer = json!({ "role": "developer" });
+    assert_eq!(
+        house.call("PATCH", &format!("/admin/users/{}", ada.id), root.shown(), developer.clone()).await.status,
+        200
+    );
+    assert_eq!(house.get("/auth/me", as_ada.shown()).await.refusal(), "401 door:revoked");
+    assert_eq!(house.get("/auth/me", ada.shown()).await.status, 200, "her own sessions go on");
+    let as_ada = act().await;
+    let again = house.post("/auth/reauthenticate", as_ada.shown(), json!({ "password": crate::house::PASSWORD })).await;
+    assert_eq!(again.refusal(), "403 impersonated");
+    assert_eq!(house.call("PATCH", &format!("/admin/users/{}", desk.id), root.shown(), developer).await.status, 200);
+    assert_eq!(house.get("/auth/me", as_ada.shown()).await.refusal(), "401 door:revoked");
+}
+
+#[tokio::test]
+async fn a_program_sees_and_replaces_the_keys_of_its_own_tenant_alone() {
+    let house = House::open().await;
+    let ada = house.register("ada@example.com").await;
+    let home = tenant_of(&house, &ada).await;
+    let here = house.make_key(&ada, json!({ "name": "here" })).await;
+    let other = house.post("/tenants", ada.shown(), json!({ "name": "Other" })).await;
+    switch(&house, &ada, other.text("id")).await;
+    let there = house.make_key(&ada, json!({ "name": "there" })).await;
+    let shown = Shown::Credential(there["key"].as_str().unwrap());
+    let listed = house.get("/auth/api-keys", shown).await;
+    assert_eq!((listed.body["items"].as_array().unwrap().len(), &listed.body["items"][0]["id"]), (1, &there["id"]));
+    let rotate = format!("/auth/api-keys/{}/rotate", here["id"].as_str().unwrap());
+    assert_eq!(house.post(&rotate, shown, Value::Null).await.refusal(), "404 not_found");
+    let next = house.post(&rotate, ada.shown(), Value::Null).await;
+    let me = house.get("/auth/me", Shown::Credential(next.text("key"))).await;
+    assert_eq!(me.text("tenant_id"), home, "a successor acts where its key did");
+}

@@ -36,7 +36,7 @@ impl Directory {
     /// Who a caller is now, or why it is a caller no longer. That its credential has expired is left to the clock.
     pub(crate) async fn look_again(&self, principal: &Principal, now: DateTime<Utc>) -> Result<Principal, Refusal> {
         let facts = match principal.grant {
-            Grant::Session(id) | Grant::Cookie(id) => self.store.session_grant(id).await,
+            Grant::Session(id) | Grant::Cookie(id) | Grant::Machine(id) => self.store.session_grant(id).await,
             Grant::Key(id) => self.store.key_grant(id).await,
             Grant::External(id, Voucher::Issuer) => self.store.external_grant(id).await,
             // Only the account can change.

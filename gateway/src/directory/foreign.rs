@@ -377,8 +377,8 @@ impl Issuer {
         let is_news = |said_at: &i64| self.has_a_say() && heard_at.is_none_or(|before| before < *said_at);
         let Some(said_at) = claims.issued_at().filter(is_news) else { return Ok(account) };
         let (role, tier) = self.says(claims);
-        let (role, tier) = (role.unwrap_or(&account.role), tier.unwrap_or(&account.tier));
-        let changes = (role, tier) != (&account.role, &account.tier);
+        let changes = role.is_some_and(|role| role != account.role)
+            || tier.is_some_and(|tier| tier != account.tier || !account.has_own_tier);
         match store.follow_issuer(id, said_at, changes.then_some((role, tier)), now).await {
             // What it says is so already: no reason to keep anybody out while the database takes no writes.
             Err(error) if !changes => {
@@ -387,8 +387,10 @@ impl Issuer {
             Ok(false) => return Ok(account),
             heard => drop(heard?),
         }
-        let (role, tier) = (role.to_owned(), tier.to_owned());
-        Ok(Account { role, tier, ..account })
+        let has_own_tier = account.has_own_tier || tier.is_some();
+        let role = role.map_or_else(|| account.role.clone(), str::to_owned);
+        let tier = tier.map_or_else(|| account.tier.clone(), str::to_owned);
+        Ok(Account { role, tier, has_own_tier, ..account })
     }
 }
 

@@ -86,7 +86,9 @@ fn a_machine_acts_by_its_key_and_by_tokens_that_the_key_buys() {
     let token = bought.json()["access_token"].as_str().unwrap().to_owned();
     let basic = format!("Basic {}", BASE64_STANDARD.encode(format!("{id}:{secret}")));
     assert_eq!(buy("grant_type=client_credentials", &[("Authorization", &basic)]).status, 200);
-    assert_eq!(platform.get("/demo/pro/x", &token).received("x-auth-method"), ["jwt"]);
+    assert_eq!(platform.get("/demo/pro/x", &token).received("x-auth-method"), ["client_credentials"]);
+    let as_session = platform.post("/auth/switch-tenant", Some(&token), &json!({ "tenant_id": id }));
+    assert_eq!(as_session.status, 403, "it is bought with a key and may what a key may: {as_session:?}");
 
     let (person, _) = registered(&platform, "ada@example.com");
     let hers = platform.post("/auth/api-keys", Some(&person), &json!({ "name": "hers" })).json();

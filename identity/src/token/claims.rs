@@ -109,6 +109,9 @@ pub struct AssertionClaims {
     /// The API key's id, if it was one.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub key_id: Option<KeyId>,
+    /// The id of what a machine has bought with its key, if it was that.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub machine_id: Option<SessionId>,
     /// The certificate holder's id, if it was a client certificate.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub certificate_id: Option<CertificateId>,
@@ -245,6 +248,7 @@ impl AssertionClaims {
             sid: principal.grant.session(),
             cookie: matches!(principal.grant, Grant::Cookie(_)),
             key_id: if let Grant::Key(id) = principal.grant { Some(id) } else { None },
+            machine_id: if let Grant::Machine(id) = principal.grant { Some(id) } else { None },
             certificate_id: if let Grant::Certificate(id) = principal.grant { Some(id) } else { None },
             external_id: if let Grant::External(id, _) = principal.grant { Some(id) } else { None },
             vouched_by: if let Grant::External(_, by) = principal.grant { Some(by) } else { None },
@@ -267,12 +271,13 @@ impl TryFrom<AssertionClaims> for Principal {
 
     fn try_from(claims: AssertionClaims) -> Result<Self, TokenError> {
         let external = claims.external_id.zip(claims.vouched_by);
-        let grant = match (claims.sid, claims.key_id, claims.certificate_id, external) {
-            (Some(id), None, None, None) if claims.cookie => Grant::Cookie(id),
-            (Some(id), None, None, None) => Grant::Session(id),
-            (None, Some(id), None, None) => Grant::Key(id),
-            (None, None, Some(id), None) => Grant::Certificate(id),
-            (None, None, None, Some((id, by))) => Grant::External(id, by),
+        let grant = match (claims.sid, claims.key_id, claims.machine_id, claims.certificate_id, external) {
+            (Some(id), None, None, None, None) if claims.cookie => Grant::Cookie(id),
+            (Some(id), None, None, None, None) => Grant::Session(id),
+            (None, Some(id), None, None, None) => Grant::Key(id),
+            (None, None, Some(id), None, None) => Grant::Machine(id),
+            (None, None, None, Some(id), None) => Grant::Certificate(id),
+            (None, None, None, None, Some((id, by))) => Grant::External(id, by),
             // None of them, or more than one.
             _ => return Err(TokenError::MissingClaim("sid")),
         };
