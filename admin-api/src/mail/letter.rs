@@ -52,6 +52,8 @@ pub(crate) enum Letter {
     IdentityLinked,
     /// And no more.
     IdentityUnlinked,
+    /// A program may act for the account from now on.
+    KeyMade,
 }
 
 /// Why a message cannot be made. It is not to be tried again.
@@ -79,7 +81,7 @@ macro_rules! files {
 // === impl Letter ===
 
 impl Letter {
-    pub(crate) const ALL: [Self; 16] = [
+    pub(crate) const ALL: [Self; 17] = [
         Self::VerifyEmail,
         Self::Register,
         Self::AddressTaken,
@@ -96,6 +98,7 @@ impl Letter {
         Self::Invite,
         Self::IdentityLinked,
         Self::IdentityUnlinked,
+        Self::KeyMade,
     ];
 
     /// As it is stored, and as its files are called.
@@ -117,6 +120,7 @@ impl Letter {
             Self::Invite => "invite",
             Self::IdentityLinked => "identity_linked",
             Self::IdentityUnlinked => "identity_unlinked",
+            Self::KeyMade => "key_made",
         }
     }
 
@@ -134,6 +138,8 @@ impl Letter {
             Self::Invite => "account/accept-invite",
             // A new password removes no factor.
             Self::FactorAdded => "account/security",
+            // Nor a key.
+            Self::KeyMade => "account/keys",
             Self::AddressTaken
             | Self::PasswordChanged
             | Self::AccountLocked
@@ -162,7 +168,8 @@ impl Letter {
             | Self::RecoveryCodesRenewed
             | Self::EmailChangeAsked
             | Self::IdentityLinked
-            | Self::IdentityUnlinked => &["email", "product", "link"],
+            | Self::IdentityUnlinked
+            | Self::KeyMade => &["email", "product", "link"],
         }
     }
 
@@ -189,6 +196,7 @@ impl Letter {
             Self::Invite => files!("invite"),
             Self::IdentityLinked => files!("identity_linked"),
             Self::IdentityUnlinked => files!("identity_unlinked"),
+            Self::KeyMade => files!("key_made"),
         }
     }
 }
