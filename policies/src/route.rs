@@ -14,6 +14,7 @@ use crate::{Cors, Csrf, HostPattern, Limit, PathPattern, Permission, StepUp};
 
 /// One entry of `routes.toml`.
 #[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a word of routes.toml")]
 pub struct Route {
     /// The place in the table; set by `RouteTable::build`.
     pub id: usize,

@@ -8,7 +8,7 @@ use sqlx::{FromRow, types::Json};
 use uuid::Uuid;
 
 use crate::{
-    Store, StoreError, Subject,
+    NewMail, Store, StoreError, Subject,
     db::{Tx, later, on, on_tx, stored},
 };
 
@@ -74,9 +74,21 @@ struct Row {
 impl Store {
     /// Issues a key; [`StoreError::TooManyKeys`] if its account may have no more.
     pub async fn create_key(&self, new: NewKey) -> Result<KeyRecord, StoreError> {
+        self.issue_key(new, None).await
+    }
+
+    /// The same, and its owner is told.
+    pub async fn create_key_and_tell(&self, new: NewKey, notice: &NewMail) -> Result<KeyRecord, StoreError> {
+        self.issue_key(new, Some(notice)).await
+    }
+
+    async fn issue_key(&self, new: NewKey, notice: Option<&NewMail>) -> Result<KeyRecord, StoreError> {
         self.bounded(async {
             let mut tx = self.begin().await?;
             tx.insert_key(&new).await?;
+            if let Some(notice) = notice {
+                tx.post(notice).await?;
+            }
             self.commit(tx, &[Subject::Key(new.id)], new.now).await?;
             Ok::<_, StoreError>(new.into())
         })

@@ -54,6 +54,8 @@ pub(crate) enum Letter {
     IdentityUnlinked,
     /// Somebody asks to belong to an organisation.
     TenantInvite,
+    /// A program may act for the account from now on.
+    KeyMade,
 }
 
 /// Why a message cannot be made. It is not to be tried again.
@@ -81,7 +83,7 @@ macro_rules! files {
 // === impl Letter ===
 
 impl Letter {
-    pub(crate) const ALL: [Self; 17] = [
+    pub(crate) const ALL: [Self; 18] = [
         Self::VerifyEmail,
         Self::Register,
         Self::AddressTaken,
@@ -99,6 +101,7 @@ impl Letter {
         Self::IdentityLinked,
         Self::IdentityUnlinked,
         Self::TenantInvite,
+        Self::KeyMade,
     ];
 
     /// As it is stored, and as its files are called.
@@ -121,6 +124,7 @@ impl Letter {
             Self::IdentityLinked => "identity_linked",
             Self::IdentityUnlinked => "identity_unlinked",
             Self::TenantInvite => "tenant_invite",
+            Self::KeyMade => "key_made",
         }
     }
 
@@ -139,6 +143,8 @@ impl Letter {
             Self::TenantInvite => "account/organisations",
             // A new password removes no factor.
             Self::FactorAdded => "account/security",
+            // Nor a key.
+            Self::KeyMade => "account/keys",
             Self::AddressTaken
             | Self::PasswordChanged
             | Self::AccountLocked
@@ -168,7 +174,8 @@ impl Letter {
             | Self::EmailChangeAsked
             | Self::IdentityLinked
             | Self::IdentityUnlinked
-            | Self::TenantInvite => &["email", "product", "link"],
+            | Self::TenantInvite
+            | Self::KeyMade => &["email", "product", "link"],
         }
     }
 
@@ -196,6 +203,7 @@ impl Letter {
             Self::IdentityLinked => files!("identity_linked"),
             Self::IdentityUnlinked => files!("identity_unlinked"),
             Self::TenantInvite => files!("tenant_invite"),
+            Self::KeyMade => files!("key_made"),
         }
     }
 }

@@ -121,7 +121,8 @@ impl Office {
                 | Letter::EmailChanged
                 | Letter::Invite
                 | Letter::IdentityLinked
-                | Letter::IdentityUnlinked,
+                | Letter::IdentityUnlinked
+                | Letter::KeyMade,
                 _,
             ) => None,
         })

@@ -26,6 +26,7 @@ use crate::{
         create_key::{self, CreateKey},
         delete_key,
     },
+    visitor::Visitor,
 };
 
 #[derive(Template)]
@@ -40,6 +41,8 @@ struct KeysPage<'a> {
     alert: Option<String>,
     name_error: Option<String>,
     days_error: Option<String>,
+    /// It takes the owner, who is asked elsewhere.
+    is_stale: bool,
 }
 
 struct Key {
@@ -66,13 +69,17 @@ pub(super) async fn show(State(office): State<Arc<Office>>, who: SignedIn) -> Re
     list(&office, &who, Ok(None)).await
 }
 
-pub(super) async fn create(State(office): State<Arc<Office>>, Meant { who, form }: Meant<NewKey>) -> Response {
+pub(super) async fn create(
+    State(office): State<Arc<Office>>,
+    Ok(visitor): Result<Visitor, std::convert::Infallible>,
+    Meant { who, form }: Meant<NewKey>,
+) -> Response {
     let days = form.expires_in_days.trim();
     let expires_in_days = if days.is_empty() { Ok(None) } else { days.parse().map(Some) };
     let made = match expires_in_days {
         Ok(expires_in_days) => {
-            let wanted = CreateKey { name: form.name, scopes: None, expires_in_days };
-            create_key::make(&office, &Caller(who.principal.clone()), wanted).await
+            let wanted = CreateKey { name: form.name, expires_in_days, ..CreateKey::default() };
+            create_key::make(&office, &Caller(who.principal.clone()), &visitor, wanted).await
         }
         Err(_) => Err(ApiError::one_field("expires_in_days", "must be a whole number")),
     };
@@ -118,6 +125,7 @@ async fn list(office: &Office, who: &SignedIn, made: Result<Option<(ApiKey, KeyR
         alert: error.filter(|_| !is_told).map(|error| error.detail().into_owned()),
         name_error,
         days_error,
+        is_stale: matches!(error, Some(ApiError::NotFresh(_))),
         made: made.ok().flatten().map(|(key, record)| Made { name: record.name, key: key.expose().to_owned() }),
     };
     frame::page(status, &shown)

@@ -1,7 +1,7 @@
 //! `POST /auth/change-password`: a new password for who knows the old one. Every other session of the account ends
 //! (OWASP ASVS 7.4.3); API keys stay, they were never made from the password.
 //!
-//! A wrong old one is counted as at a login.
+//! A wrong old one is counted as at a login. Where the account has a second factor that is shown too.
 
 use std::sync::Arc;
 
@@ -17,7 +17,8 @@ use crate::{
     error::ApiError,
     form::Form,
     office::{Office, Settings},
-    proof::{self, Shown},
+    passkey::ShownPasskey,
+    proof::{self, Proof, Shown},
     visitor::Visitor,
 };
 
@@ -29,6 +30,14 @@ pub(crate) struct ChangePassword {
     old_password: SecretText,
     #[schema(value_type = String, format = Password, max_length = 1024)]
     new_password: SecretText,
+    /// Where the account has a second factor, and the session has not shown it within five minutes: what the authenticator shows, …
+    #[schema(value_type = Option<String>, format = Password, example = "123456")]
+    code: Option<SecretText>,
+    /// … or a recovery code, …
+    #[schema(value_type = Option<String>, format = Password)]
+    recovery_code: Option<SecretText>,
+    /// … or what a passkey has answered to `POST /auth/reauthenticate/passkey`.
+    passkey: Option<ShownPasskey>,
 }
 
 /// Changes the caller's password and ends the account's other sessions.
@@ -37,7 +46,8 @@ pub(crate) struct ChangePassword {
     security(("access_token" = []), ("api_key" = [])),
     responses(
         (status = 200, description = "The password has changed", body = Done),
-        (status = 403, description = "`wrong_password`: the old password is wrong"),
+        (status = 401, description = "`insufficient_user_authentication`: the account has a second factor, and it was not shown"),
+        (status = 403, description = "`wrong_password`: the old password is wrong; `wrong_proof`: the code is; `session_required`: an API key cannot do this where there is a second factor"),
         (status = 429, description = "`login_locked`: too many wrong passwords; see `Retry-After`"),
         (status = 409, description = "`conflict`: the password was changed at the same moment"),
         (status = 503, description = "`busy`: too many passwords are being checked; see `Retry-After`"),
@@ -58,6 +68,10 @@ pub(crate) async fn change_password(
         Err(ApiError::WrongProof) => return Err(ApiError::WrongPassword),
         checked => drop(checked?),
     }
+    // Whoever has the password alone is not to lock its owner out with it.
+    if !office.store.factors(account.id).await?.is_empty() {
+        request.second().by(&caller, &visitor, &office).await?;
+    }
     let hash = office.hash_new("new_password", new, &about).await?;
     let keep = caller.0.grant.session();
     office.store.set_password(account.id, &checked, hash, keep, office.now()).await?;
@@ -68,6 +82,10 @@ pub(crate) async fn change_password(
 // === impl ChangePassword ===
 
 impl ChangePassword {
+    fn second(self) -> Proof {
+        Proof { password: None, code: self.code, recovery_code: self.recovery_code, passkey: self.passkey }
+    }
+
     fn parse(&self, settings: &Settings, about: &[&str]) -> Result<Password, ApiError> {
         let mut form = Form::default();
         let old = form.password("old_password", &self.old_password);

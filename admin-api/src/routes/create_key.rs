@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::{Json, extract::State, http::StatusCode};
 use chrono::{DateTime, TimeDelta, Utc};
-use identity::{ApiKey, Grant, KeyId, Voucher};
+use identity::{ApiKey, Email, Grant, KeyId, SecretText, Voucher};
 use serde::Deserialize;
 use store::{KeyRecord, NewKey};
 use utoipa::ToSchema;
@@ -16,15 +16,19 @@ use crate::{
     error::ApiError,
     form::Form,
     key::{MAX_KEYS, NewlyMade},
+    mail::Letter,
     office::Office,
+    passkey::ShownPasskey,
+    proof::Proof,
     trail,
+    visitor::Visitor,
 };
 
 /// A key's life in days, at least and at most.
 const DAYS: std::ops::RangeInclusive<i64> = 1..=3650;
 
 /// What the key shall be.
-#[derive(Deserialize, ToSchema)]
+#[derive(Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct CreateKey {
     /// For the person who manages keys; 100 characters at most.
@@ -35,6 +39,14 @@ pub(crate) struct CreateKey {
     /// 1 to 3650. Left out: until it is deleted.
     #[schema(minimum = 1, maximum = 3650)]
     pub(crate) expires_in_days: Option<i64>,
+    /// Unless the session has begun within five minutes, one of these shows that it is the owner who asks.
+    #[schema(value_type = Option<String>, format = Password, max_length = 1024)]
+    pub(crate) password: Option<SecretText>,
+    #[schema(value_type = Option<String>, format = Password)]
+    pub(crate) code: Option<SecretText>,
+    #[schema(value_type = Option<String>, format = Password)]
+    pub(crate) recovery_code: Option<SecretText>,
+    pub(crate) passkey: Option<ShownPasskey>,
 }
 
 struct Wanted {
@@ -43,21 +55,24 @@ struct Wanted {
     lifetime: Option<TimeDelta>,
 }
 
-/// Makes an API key. Its text is shown in this answer and never again.
+/// Makes an API key. Its text is shown in this answer and never again. Its owner is told by mail.
 #[utoipa::path(
     post, path = "/auth/api-keys", tag = "keys", request_body = CreateKey, security(("access_token" = []), ("api_key" = [])),
     responses(
         (status = 201, description = "The key", body = NewlyMade),
-        (status = 403, description = "`forbidden`: a scope reaches beyond the caller's own"),
+        (status = 401, description = "`insufficient_user_authentication`: the session is not fresh, and nothing was shown"),
+        (status = 403, description = "`forbidden`: a scope reaches beyond the caller's own; `wrong_proof`: the password or code is wrong"),
         (status = 409, description = "`too_many_keys`: an account may have 100"),
+        (status = 429, description = "`login_locked`: too many wrong passwords or codes; see `Retry-After`"),
     )
 )]
 pub(crate) async fn create_key(
     State(office): State<Arc<Office>>,
     Allowed { caller, .. }: Allowed<ManageAccount>,
+    Ok(visitor): Result<Visitor, std::convert::Infallible>,
     Body(request): Body<CreateKey>,
 ) -> Result<(StatusCode, Json<NewlyMade>), ApiError> {
-    let (key, record) = make(&office, &caller, request).await?;
+    let (key, record) = make(&office, &caller, &visitor, request).await?;
     Ok((StatusCode::CREATED, Json(NewlyMade::new(&key, record))))
 }
 
@@ -65,15 +80,30 @@ pub(crate) async fn create_key(
 pub(crate) async fn make(
     office: &Office,
     caller: &Caller,
+    visitor: &Visitor,
     request: CreateKey,
 ) -> Result<(ApiKey, KeyRecord), ApiError> {
-    let wanted = request.parse()?;
+    let (wanted, proof) = request.parse()?;
     let scopes = caller.hand_out(wanted.scopes)?;
+    prove(office, caller, visitor, &proof).await?;
+    let account = office.store.account(caller.0.account).await?.ok_or(ApiError::CallerGone)?;
+    let email = Email::parse(&account.email).map_err(|error| ApiError::Internal(error.to_string()))?;
+    let notice = office.notice(Letter::KeyMade, &account, email.normalised());
     let now = office.now();
     let (key, new) = fresh_key(caller, wanted.name, scopes, wanted.lifetime.map(|lifetime| now + lifetime), now)?;
     trail::about(new.id.uuid());
-    let record = office.store.create_key(new).await?;
+    let record = office.store.create_key_and_tell(new, &notice).await?;
+    office.has_posted();
     Ok((key, record))
+}
+
+/// A key outlives the session in which it is made, and another password: whoever has no more than the session is not to have one. What a
+/// key makes reaches no further than itself, as its owner meant it to.
+pub(crate) async fn prove(office: &Office, caller: &Caller, visitor: &Visitor, proof: &Proof) -> Result<(), ApiError> {
+    if caller.0.grant.session().is_some() {
+        proof.by(caller, visitor, office).await?;
+    }
+    Ok(())
 }
 
 /// A key and what the store is told of it: everything but the key.
@@ -108,7 +138,7 @@ pub(crate) fn fresh_key(
 // === impl CreateKey ===
 
 impl CreateKey {
-    fn parse(self) -> Result<Wanted, ApiError> {
+    fn parse(self) -> Result<(Wanted, Proof), ApiError> {
         let mut form = Form::default();
         let name = form.name("name", &self.name);
         let scopes = self.scopes.and_then(|scopes| form.scopes("scopes", &scopes));
@@ -116,6 +146,8 @@ impl CreateKey {
             form.fault("expires_in_days", format!("must be between {} and {}", DAYS.start(), DAYS.end()));
         }
         let lifetime = self.expires_in_days.and_then(TimeDelta::try_days);
-        form.finish(name.map(|name| Wanted { name, scopes, lifetime }))
+        let Self { password, code, recovery_code, passkey, .. } = self;
+        let proof = Proof { password, code, recovery_code, passkey };
+        form.finish(name.map(|name| (Wanted { name, scopes, lifetime }, proof)))
     }
 }

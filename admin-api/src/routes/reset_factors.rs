@@ -1,5 +1,6 @@
 //! `DELETE /admin/users/{id}/mfa`: somebody has lost whatever they had. Their second factors and recovery codes are gone and their sessions
-//! end; they are told by mail. Nobody does it for themselves here: they would have to show nothing.
+//! end; they are told by mail. Whoever does it says how the owner has shown who they are, and shows who they are themselves; nobody does
+//! it for themselves here: that would take away what they have to show.
 
 use std::sync::Arc;
 
@@ -7,31 +8,59 @@ use axum::{
     extract::{Path, State},
     http::StatusCode,
 };
-use identity::{AccountId, Email};
+use identity::{AccountId, Email, SecretText};
+use serde::Deserialize;
+use utoipa::ToSchema;
 
 use crate::{
+    body::BodyOrNothing,
     caller::{Allowed, ManageUsers},
     error::ApiError,
+    form::Form,
     mail::Letter,
     office::Office,
+    passkey::ShownPasskey,
+    proof::Proof,
+    trail,
+    visitor::Visitor,
 };
 
 const NO_ACCOUNT: ApiError = ApiError::NotFound("account");
 
-/// Removes somebody's second factors. For administrators. Needs no body.
+/// Why, and, unless the session has begun within five minutes, one of the others, which shows who asks.
+#[derive(Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ResetFactors {
+    /// How the owner has shown who they are; 100 characters at most. For the audit trail: no address, and nothing secret.
+    #[schema(required = true, value_type = String)]
+    reason: Option<String>,
+    #[schema(value_type = Option<String>, format = Password, max_length = 1024)]
+    password: Option<SecretText>,
+    #[schema(value_type = Option<String>, format = Password)]
+    code: Option<SecretText>,
+    #[schema(value_type = Option<String>, format = Password)]
+    recovery_code: Option<SecretText>,
+    passkey: Option<ShownPasskey>,
+}
+
+/// Removes somebody's second factors. For administrators, in a session whose owner is there.
 #[utoipa::path(
-    delete, path = "/admin/users/{id}/mfa", tag = "administration", security(("access_token" = []), ("api_key" = [])),
+    delete, path = "/admin/users/{id}/mfa", tag = "administration", request_body = ResetFactors, security(("access_token" = [])),
     params(("id" = String, Path, description = "The account's id")),
     responses(
         (status = 204, description = "It has none"),
-        (status = 403, description = "`forbidden`: the caller may not manage users, or a role may do what the caller may not; `own_account`: it is the caller's own"),
+        (status = 401, description = "`insufficient_user_authentication`: the session is not fresh, and nothing was shown"),
+        (status = 403, description = "`forbidden`: the caller may not manage users, or a role may do what the caller may not; `own_account`: it is the caller's own; `wrong_proof`: the password or code is wrong; `session_required`: an API key cannot do this"),
         (status = 404, description = "`not_found`: there is no such account"),
+        (status = 429, description = "`login_locked`: too many wrong passwords or codes; see `Retry-After`"),
     )
 )]
 pub(crate) async fn reset_factors(
     State(office): State<Arc<Office>>,
     Allowed { caller, .. }: Allowed<ManageUsers>,
     Path(id): Path<String>,
+    Ok(visitor): Result<Visitor, std::convert::Infallible>,
+    BodyOrNothing(request): BodyOrNothing<ResetFactors>,
 ) -> Result<StatusCode, ApiError> {
     let id: AccountId = id.parse().map_err(|_| NO_ACCOUNT)?;
     if id == caller.0.account {
@@ -39,10 +68,25 @@ pub(crate) async fn reset_factors(
     }
     let account = office.store.account(id).await?.ok_or(NO_ACCOUNT)?;
     caller.demand_all_of(&office.hooks.policy(), &account.role)?;
+    let (reason, proof) = request.parse()?;
+    proof.by(&caller, &visitor, &office).await?;
+    trail::detail("reason", reason);
     let email = Email::parse(&account.email).map_err(|error| ApiError::Internal(error.to_string()))?;
     let notice = office.notice(Letter::FactorRemoved, &account, email.normalised());
     let had = office.store.remove_factors(id, &notice, office.now()).await?;
     office.has_posted();
     tracing::info!(by = %caller.0.account, account = %id, had, "second factors are removed");
     Ok(StatusCode::NO_CONTENT)
+}
+
+// === impl ResetFactors ===
+
+impl ResetFactors {
+    fn parse(self) -> Result<(String, Proof), ApiError> {
+        let mut form = Form::default();
+        let reason = form.name("reason", self.reason.as_deref().unwrap_or_default());
+        let Self { password, code, recovery_code, passkey, .. } = self;
+        let proof = Proof { password, code, recovery_code, passkey };
+        form.finish(reason.map(|reason| (reason, proof)))
+    }
 }

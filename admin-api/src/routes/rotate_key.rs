@@ -9,13 +9,13 @@ use axum::{
     extract::{Path, State},
     http::StatusCode,
 };
-use identity::KeyId;
+use identity::{KeyId, SecretText};
 use serde::Deserialize;
 use store::NewKey;
 use utoipa::ToSchema;
 
 use super::{
-    create_key::fresh_key,
+    create_key::{fresh_key, prove},
     delete_key::{NO_KEY, no_key},
 };
 use crate::{
@@ -24,6 +24,9 @@ use crate::{
     error::ApiError,
     key::NewlyMade,
     office::Office,
+    passkey::ShownPasskey,
+    proof::Proof,
+    visitor::Visitor,
 };
 
 /// A week, in seconds.
@@ -37,6 +40,14 @@ pub(crate) struct RotateKey {
     #[schema(minimum = 0, maximum = 604_800)]
     #[serde(default)]
     grace: i64,
+    /// Unless the session has begun within five minutes, one of these shows that it is the owner who asks.
+    #[schema(value_type = Option<String>, format = Password, max_length = 1024)]
+    password: Option<SecretText>,
+    #[schema(value_type = Option<String>, format = Password)]
+    code: Option<SecretText>,
+    #[schema(value_type = Option<String>, format = Password)]
+    recovery_code: Option<SecretText>,
+    passkey: Option<ShownPasskey>,
 }
 
 /// Replaces an API key. The new one's text is shown in this answer and never again. The body may be left out.
@@ -45,7 +56,8 @@ pub(crate) struct RotateKey {
     params(("id" = String, Path, description = "The old key's id")),
     responses(
         (status = 201, description = "The new key", body = NewlyMade),
-        (status = 403, description = "`forbidden`: the key's scopes reach beyond the caller's own"),
+        (status = 401, description = "`insufficient_user_authentication`: the session is not fresh, and nothing was shown"),
+        (status = 403, description = "`forbidden`: the key's scopes reach beyond the caller's own; `wrong_proof`: the password or code is wrong"),
         (status = 409, description = "`too_many_keys`: an account may have 100, the old one in its grace among them"),
         (status = 404, description = "`not_found`: the caller has no such key in use"),
     )
@@ -54,6 +66,7 @@ pub(crate) async fn rotate_key(
     State(office): State<Arc<Office>>,
     Allowed { caller, .. }: Allowed<ManageAccount>,
     Path(id): Path<String>,
+    Ok(visitor): Result<Visitor, std::convert::Infallible>,
     BodyOrNothing(request): BodyOrNothing<RotateKey>,
 ) -> Result<(StatusCode, Json<NewlyMade>), ApiError> {
     let grace = request.parse()?;
@@ -64,6 +77,7 @@ pub(crate) async fn rotate_key(
     let old = records.into_iter().find(|record| record.id == id && is_in_use(record.expires_at)).ok_or(NO_KEY)?;
     // Whoever rotates a key holds its successor.
     caller.demand_scopes(old.scopes.as_deref())?;
+    prove(&office, &caller, &visitor, &request.proof()).await?;
     let expires_at = old.expires_at.map(|expires_at| now + (expires_at - old.created_at));
     let (key, new) = fresh_key(&caller, old.name, old.scopes, expires_at, now)?;
     // Its successor acts where it acts, wherever its owner does now.
@@ -75,6 +89,11 @@ pub(crate) async fn rotate_key(
 // === impl RotateKey ===
 
 impl RotateKey {
+    fn proof(self) -> Proof {
+        let Self { password, code, recovery_code, passkey, .. } = self;
+        Proof { password, code, recovery_code, passkey }
+    }
+
     fn parse(&self) -> Result<Duration, ApiError> {
         match u64::try_from(self.grace) {
             Ok(seconds) if self.grace <= MAX_GRACE => Ok(Duration::from_secs(seconds)),

@@ -96,12 +96,13 @@ async fn the_owner_shows_who_they_are_for_it() {
     let wrong = json!({ "new_email": "new@example.com", "password": "not the password" });
     assert_eq!(house.post("/auth/change-email", ada.shown(), wrong).await.refusal(), "403 wrong_proof");
     let bare = json!({ "new_email": "new@example.com" });
+    let key = house.make_key(&ada, json!({ "name": "ci" })).await;
+    house.mails().await;
     house.advance(Duration::from_mins(6));
     assert_eq!(
         house.post("/auth/change-email", ada.shown(), bare).await.refusal(),
         "401 insufficient_user_authentication"
     );
-    let key = house.make_key(&ada, json!({ "name": "ci" })).await;
     let by_key = Shown::Credential(key["key"].as_str().unwrap());
     let body = json!({ "new_email": "new@example.com", "password": PASSWORD });
     assert_eq!(house.post("/auth/change-email", by_key, body).await.refusal(), "403 session_required");

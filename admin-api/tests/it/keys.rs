@@ -5,7 +5,7 @@ use std::time::Duration;
 use insta::assert_json_snapshot;
 use serde_json::{Value, json};
 
-use crate::house::{House, Person, Shown};
+use crate::house::{House, PASSWORD, Person, Shown};
 
 fn text<'a>(key: &'a Value, field: &str) -> &'a str {
     key[field].as_str().unwrap()
@@ -177,4 +177,30 @@ async fn an_account_has_no_more_keys_than_it_may() {
         "409 too_many_keys"
     );
     assert_eq!(house.post(&path(&first, "/rotate"), person.shown(), Value::Null).await.status, 201);
+}
+
+#[tokio::test]
+async fn a_key_is_made_by_who_is_there_and_its_owner_is_told() {
+    let house = House::open().await;
+    let ada = house.register("ada@example.com").await;
+    house.mails().await;
+    let first = house.make_key(&ada, json!({ "name": "first" })).await;
+    let mail = house.mail().await;
+    assert!(mail.to == "ada@example.com" && mail.subject.contains("API key was made"), "{mail:?}");
+    // Who finds the session open later makes none that would outlive it.
+    house.advance(Duration::from_mins(6));
+    let make = async |shown: Shown<'_>, more: Value| house.post("/auth/api-keys", shown, more).await;
+    let stale = "401 insufficient_user_authentication";
+    assert_eq!(make(ada.shown(), json!({ "name": "second" })).await.refusal(), stale);
+    let rotate = format!("/auth/api-keys/{}/rotate", text(&first, "id"));
+    assert_eq!(house.post(&rotate, ada.shown(), json!({})).await.refusal(), stale);
+    assert_eq!(make(ada.shown(), json!({ "name": "second", "password": "not it" })).await.refusal(), "403 wrong_proof");
+    assert_eq!(house.mails().await.len(), 0);
+    let shown = json!({ "name": "second", "password": PASSWORD });
+    assert_eq!(make(ada.shown(), shown).await.status, 201);
+    // A program goes on making what its owner made it for.
+    let program = Shown::Credential(text(&first, "key"));
+    assert_eq!(make(program, json!({ "name": "third" })).await.status, 201);
+    assert_eq!(house.mails().await.len(), 2);
+    assert_eq!(house.post(&rotate, ada.shown(), json!({ "password": PASSWORD })).await.status, 201);
 }

@@ -351,14 +351,49 @@ async fn an_administrator_helps_whoever_has_lost_everything_but_not_themselves()
     let ada = arm(&house, ADA).await;
     let root = house.administrator("root@example.com").await;
     let of = |person: &Person| format!("/admin/users/{}/mfa", person.id);
-    assert_eq!(house.call("DELETE", &of(&root), root.shown(), Value::Null).await.refusal(), "403 own_account");
+    let reset = async |person: &Person, by: Shown<'_>, body: Value| house.call("DELETE", &of(person), by, body).await;
+    let why = || json!({ "reason": "came to the desk with a passport" });
+    assert_eq!(reset(&root, root.shown(), why()).await.refusal(), "403 own_account");
+    // Not without a reason, not by a program, and by nobody who has found a session open.
+    assert_eq!(
+        reset(&ada.person, root.shown(), json!({})).await.refusal(),
+        "422 invalid_fields\n  reason: must not be empty"
+    );
+    let key = house.make_key(&root, json!({ "name": "ci" })).await;
+    let by_key = reset(&ada.person, Shown::Credential(key["key"].as_str().unwrap()), why()).await;
+    assert_eq!(by_key.refusal(), "403 session_required");
+    house.advance(Duration::from_mins(6));
+    assert_eq!(reset(&ada.person, root.shown(), why()).await.refusal(), "401 insufficient_user_authentication");
+    assert_eq!(password(&house, &HOME, ADA).await.refusal(), "403 mfa_required");
     house.mails().await;
-    assert_eq!(house.call("DELETE", &of(&ada.person), root.shown(), Value::Null).await.status, 204);
+    let mut shown = why();
+    shown["password"] = json!(PASSWORD);
+    assert_eq!(reset(&ada.person, root.shown(), shown.clone()).await.status, 204);
+    let trail = house.get("/admin/audit?event=reset_factors", root.shown()).await.body;
+    assert_eq!(trail["items"][0]["details"]["reason"], "came to the desk with a passport", "{trail}");
     let mail = house.mail().await;
     assert!(mail.to == ADA && mail.subject.contains("was removed"), "{mail:?}");
     assert_eq!(password(&house, &HOME, ADA).await.status, 200);
-    let again = house.call("DELETE", &of(&ada.person), root.shown(), Value::Null).await;
+    let again = reset(&ada.person, root.shown(), shown).await;
     assert_eq!((again.status.as_u16(), house.mails().await.len()), (204, 0));
+}
+
+#[tokio::test]
+async fn another_password_takes_the_second_factor_too() {
+    let house = House::open().await;
+    let ada = arm(&house, ADA).await;
+    let session = house.login_with(&ada).await;
+    house.advance(Duration::from_mins(6));
+    let change = async |shown: Shown<'_>, mut more: Value| {
+        more["old_password"] = json!(PASSWORD);
+        more["new_password"] = json!("another good one");
+        house.post("/auth/change-password", shown, more).await
+    };
+    assert_eq!(change(session.shown(), json!({})).await.refusal(), "401 insufficient_user_authentication");
+    let code = next_code(&house, &ada);
+    assert_eq!(change(session.shown(), json!({ "code": wrong(&code) })).await.refusal(), "403 wrong_proof");
+    let changed = change(session.shown(), json!({ "code": code })).await;
+    assert_eq!(changed.status, 200, "{}", changed.body);
 }
 
 #[tokio::test]

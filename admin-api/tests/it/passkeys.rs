@@ -514,7 +514,8 @@ async fn who_is_disabled_reset_or_deleted_does_not_get_in_by_a_passkey() {
     assert_eq!(log_in(&house, &mut ada.device).await.status, 200);
     let (challenge, options) = asked(&house).await;
     let reset = format!("/admin/users/{}/mfa", ada.person.id);
-    assert_eq!(house.call("DELETE", &reset, root.shown(), Value::Null).await.status, 204);
+    let why = json!({ "reason": "lost the device" });
+    assert_eq!(house.call("DELETE", &reset, root.shown(), why).await.status, 204);
     assert_eq!(show(&house, &challenge, &ada.device.sign(&options)).await.refusal(), "401 invalid_passkey");
     let delete = format!("/admin/users/{}", bob.person.id);
     assert_eq!(house.call("DELETE", &delete, root.shown(), Value::Null).await.status, 204);
