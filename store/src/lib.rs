@@ -11,6 +11,7 @@
 
 mod account;
 mod accounts;
+mod agents;
 mod audit;
 mod backup;
 mod challenges;
@@ -27,6 +28,7 @@ mod grants;
 mod groups;
 mod identities;
 mod import;
+mod instances;
 mod invitations;
 mod keyring;
 mod keys;
@@ -49,6 +51,7 @@ mod tenants;
 
 pub use account::{Account, AccountKind, Membership, Status};
 pub use accounts::{AccountChange, Belonging, NewAccount, NewTier, ProfileChange};
+pub use agents::{Agent, AgentChange, AgentsWanted, NewAgent};
 pub use audit::{Audit, AuditEvent, AuditFault, AuditFilter, AuditReport};
 pub use backup::{BackupError, Receipt, restore};
 pub use challenges::{ChallengeSeed, FactorLogin};
@@ -63,6 +66,7 @@ pub use grants::{GrantFacts, Standing};
 pub use groups::Groups;
 pub use identities::{IdentityRecord, NewIdentity, Unlinked};
 pub use import::{Imported, ImportedAccount, by_address};
+pub use instances::{Instance, InstanceChange, NewInstance};
 pub use keyring::{Keyring, SigningSet};
 pub use keys::{KeyRecord, NewKey};
 pub use lockout::{Aim, LoginFacts};

@@ -16,7 +16,8 @@ fn after(refusal: &Refusal) -> Option<Refusal> {
         Refusal::BodyTooLarge { .. } => Refusal::RequestTimeout,
         Refusal::RequestTimeout => Refusal::ExpectationFailed,
         Refusal::ExpectationFailed => Refusal::NoRoute,
-        Refusal::NoRoute => Refusal::MethodNotAllowed { allow: Methods::ALL },
+        Refusal::NoRoute => Refusal::NotFound,
+        Refusal::NotFound => Refusal::MethodNotAllowed { allow: Methods::ALL },
         Refusal::MethodNotAllowed { .. } => Refusal::CorsRefused(CorsPart::Origin),
         Refusal::CorsRefused(CorsPart::Origin) => Refusal::CorsRefused(CorsPart::Method),
         Refusal::CorsRefused(CorsPart::Method) => Refusal::CorsRefused(CorsPart::Header),
@@ -73,6 +74,7 @@ fn every_refusal_says_what_it_says() {
     408 request_timeout | Request timed out | The request came too slowly; send it again on a new connection.
     417 expectation_failed | Expectation failed | Nothing but `Expect: 100-continue` is understood.
     404 no_route | Not found | Nothing is exposed at this host and path.
+    404 not_found | Not found | There is no such thing here, or it is not the caller's.
     405 method_not_allowed | Method not allowed | This path takes GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS.
     403 cors_refused | Cross-origin request refused | Pages of this origin may not call this path.
     403 cors_refused | Cross-origin request refused | Pages of other origins may not use this method here.
@@ -89,6 +91,7 @@ fn every_refusal_says_what_it_says() {
     401 revoked | Revoked credential | The credential was revoked; log in again or use another key.
     401 insufficient_user_authentication | Stronger authentication required | This needs a session with a second factor, whose owner has shown who they are within 300 seconds.
     403 account_disabled | Account disabled | This account is disabled; ask an administrator.
+    403 tenant_disabled | Tenant disabled | The organisation in which you act is disabled; switch to another one, or ask an administrator.
     403 unknown_account | Unknown account | Your account at the issuer of this credential is none here; ask an administrator, or sign in here first.
     429 too_many_refusals | Too many bad credentials | Too many bad credentials came from this address; try again in 2 seconds. [retry after 2]
     503 directory_unavailable | Accounts unavailable | Accounts cannot be looked up right now; nothing is wrong with the credential. [retry after 5]
