@@ -18,7 +18,7 @@ endif
 PEERS := $(or $(CARGO_TARGET_DIR),target)/bench-peers
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test check cluster bench bench-quick bench-streams bench-cluster pgo soak fuzz differential
+.PHONY: help run build test check cluster bench bench-quick bench-streams bench-cluster pgo soak fuzz differential seeds
 
 help: ## what there is to type
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,6 +35,10 @@ test: ## every test, on SQLite and a private Postgres, on memory and a private R
 	@scripts/install-deps build test
 	cargo test --workspace --locked --doc
 	scripts/with-services $(if $(shell command -v cargo-nextest),cargo nextest run,cargo test --lib --bins --tests) --workspace --locked --no-fail-fast
+
+seeds: ## every call that the five old systems document (docs/seeds.md), at one gateway and at three
+	@scripts/install-deps build test
+	scripts/with-services $(if $(shell command -v cargo-nextest),cargo nextest run,cargo test) --package gateway --test seeds --locked --no-fail-fast
 
 check: ## format, lints, dependencies, docs, the rules of the house, and instructions of the hot path
 	@scripts/install-deps build check instructions

@@ -6,7 +6,10 @@
 
 use std::{marker::PhantomData, sync::Arc};
 
-use axum::{extract::FromRequestParts, http::request::Parts};
+use axum::{
+    extract::FromRequestParts,
+    http::{Method, request::Parts},
+};
 use identity::{AssertionClaims, Principal, TenantId, TenantRole};
 use policies::{
     Policy,
@@ -40,6 +43,10 @@ pub(crate) trait Need {
 /// To manage one's own account, password and keys. A scoped key may do it only if it says so: else a key made for one
 /// purpose could make itself another for every purpose.
 pub(crate) enum ManageAccount {}
+/// To manage the organisations to which one belongs, as far as one's role in each reaches.
+pub(crate) enum ManageTenants {}
+/// To set the tier and status of any organisation.
+pub(crate) enum GovernTenants {}
 /// To manage other people's accounts.
 pub(crate) enum ManageUsers {}
 /// To read what happened.
@@ -50,6 +57,16 @@ pub(crate) enum ReloadConfig {}
 impl Need for ManageAccount {
     const PERMISSION: &'static str = "account:manage";
     const OF_EVERYBODY: bool = true;
+}
+
+impl Need for ManageTenants {
+    const PERMISSION: &'static str = "tenants:manage";
+    const OF_EVERYBODY: bool = true;
+}
+
+impl Need for GovernTenants {
+    const PERMISSION: &'static str = "tenants:govern";
+    const OF_EVERYBODY: bool = false;
 }
 
 impl Need for ManageUsers {
@@ -75,6 +92,10 @@ impl<N: Need> FromRequestParts<Arc<Office>> for Allowed<N> {
     async fn from_request_parts(parts: &mut Parts, office: &Arc<Office>) -> Result<Self, ApiError> {
         let caller = Caller::from_request_parts(parts, office).await?;
         caller.demand_scope(N::PERMISSION)?;
+        // Whoever acts as somebody sees what they see, and takes nothing of theirs over.
+        if caller.0.actor.is_some() && parts.method != Method::GET {
+            return Err(ApiError::Impersonated);
+        }
         if !N::OF_EVERYBODY {
             caller.demand_role(&office.hooks.policy(), N::PERMISSION)?;
         }
@@ -107,9 +128,14 @@ impl Caller {
         self.0.tenant.ok_or(ApiError::NoTenant)
     }
 
+    /// Does the caller administer the platform?
+    pub(crate) fn administers_platform(&self) -> bool {
+        &*self.0.role == ADMIN
+    }
+
     /// The caller has to administer the tenant in which it acts, or the platform.
     pub(crate) fn demand_tenant_admin(&self) -> Result<(), ApiError> {
-        let administers = self.0.tenant_role.is_some_and(TenantRole::administers) || &*self.0.role == ADMIN;
+        let administers = self.0.tenant_role.is_some_and(TenantRole::administers) || self.administers_platform();
         if administers { Ok(()) } else { Err(ApiError::Forbidden("tenant admin".to_owned())) }
     }
 

@@ -97,6 +97,10 @@ pub(crate) enum ApiError {
     OwnAccount,
     #[error("the account has {0} keys already")]
     TooManyKeys(u32),
+    #[error("the tenant is disabled")]
+    TenantDisabled,
+    #[error("an administrator acts as the caller")]
+    Impersonated,
     #[error("the caller acts in no tenant")]
     NoTenant,
     #[error("the caller answers for too many tenants")]
@@ -177,6 +181,8 @@ impl ApiError {
             Self::NoSession => (409, "no_session", "No session"),
             Self::OwnAccount => (403, "own_account", "Own account"),
             Self::TooManyKeys(_) => (409, "too_many_keys", "Too many API keys"),
+            Self::TenantDisabled => (403, "tenant_disabled", "Organisation disabled"),
+            Self::Impersonated => (403, "impersonated", "Acting as somebody else"),
             Self::NoTenant => (409, "no_tenant", "No organisation"),
             Self::TooManyTenants => (409, "too_many_tenants", "Too many organisations"),
             Self::QuotaReached(_) => (409, "quota_exceeded", "Quota used up"),
@@ -241,6 +247,8 @@ impl ApiError {
             Self::TooManyKeys(limit) => {
                 return format!("An account may have {limit} keys, expired ones included; delete one first.").into();
             }
+            Self::TenantDisabled => "This organisation has been disabled; ask an administrator.",
+            Self::Impersonated => "Whoever acts as somebody else changes nothing of what is theirs alone.",
             Self::NoTenant => "This belongs to an organisation, and the caller acts in none; make or join one first.",
             Self::TooManyTenants => {
                 "Nobody can answer for more organisations; delete one, or make somebody else its owner."

@@ -3,7 +3,7 @@
 use std::fmt::Display;
 
 use axum::http::Uri;
-use identity::{Email, Password, PasswordRules, SecretText};
+use identity::{Email, Password, PasswordRules, SecretText, TenantRole};
 use policies::{problem::FieldError, roles::Permissions};
 
 use crate::{
@@ -66,6 +66,15 @@ impl Form {
             _ => self.fault(field, format!("must have {MAX_NAME} characters at most")),
         }
         None
+    }
+
+    /// What somebody is to be in a tenant.
+    pub(crate) fn tenant_role(&mut self, word: &str) -> Option<TenantRole> {
+        let role = TenantRole::read(word);
+        if role.is_none() {
+            self.fault("role", "must be `owner`, `admin` or `member`");
+        }
+        role
     }
 
     /// The one name that was given, under either of its two names.

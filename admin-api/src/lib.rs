@@ -43,11 +43,13 @@ mod office;
 mod openapi;
 mod paged;
 mod pages;
+mod paging;
 mod passkey;
 mod proof;
 mod routes;
 mod second_factor;
 mod stuffing;
+mod tenant;
 mod trail;
 mod user;
 mod visitor;
@@ -139,6 +141,31 @@ fn described() -> (Router<Arc<Office>>, utoipa::openapi::OpenApi) {
         .routes(routes!(routes::reload_config::reload_config))
         .routes(routes!(routes::jwks::jwks))
         .routes(routes!(routes::health::health))
+        .routes(routes!(routes::list_tenants::list_tenants))
+        .routes(routes!(routes::create_tenant::create_tenant))
+        .routes(routes!(routes::read_tenant::read_tenant))
+        .routes(routes!(routes::change_tenant::change_tenant))
+        .routes(routes!(routes::delete_tenant::delete_tenant))
+        .routes(routes!(routes::list_members::list_members))
+        .routes(routes!(routes::invite_member::invite_member))
+        .routes(routes!(routes::change_member::change_member))
+        .routes(routes!(routes::remove_member::remove_member))
+        .routes(routes!(routes::list_tenant_invitations::list_tenant_invitations))
+        .routes(routes!(routes::withdraw_invitation::withdraw_invitation))
+        .routes(routes!(routes::list_invitations::list_invitations))
+        .routes(routes!(routes::accept_invitation::accept_invitation))
+        .routes(routes!(routes::accept_invitation::decline_invitation))
+        .routes(routes!(routes::switch_tenant::switch_tenant))
+        .routes(routes!(routes::list_all_tenants::list_all_tenants))
+        .routes(routes!(routes::govern_tenant::govern_tenant))
+        .routes(routes!(routes::impersonate::impersonate))
+        .routes(routes!(routes::see_keys::see_keys))
+        .routes(routes!(routes::see_keys::end_key))
+        .routes(routes!(routes::see_sessions::see_sessions))
+        .routes(routes!(routes::see_sessions::end_any_session))
+        .routes(routes!(routes::see_status::see_status))
+        .routes(routes!(routes::see_status::see_limits))
+        .routes(routes!(routes::issue_token::issue_token))
         .merge(group::endpoints())
         .merge(agent::endpoints())
         .split_for_parts();

@@ -51,6 +51,7 @@ pub(crate) struct FieldShape {
     tags(
         (name = "auth", description = "Registration, sessions and one's own account"),
         (name = "keys", description = "API keys for programs"),
+        (name = "tenants", description = "Organisations, who belongs to them, and in which the caller acts"),
         (name = "administration", description = "Other people's accounts, and the configuration"),
         (name = "service", description = "For machines"),
         (name = "teams", description = "Teams and domains of the organisation in which the caller acts"),

@@ -32,6 +32,11 @@ enum Command {
     Check(Folder),
     /// Make an account with the role admin, or give it to one that exists.
     CreateAdmin(CreateAdmin),
+    /// Make accounts for machines, which have keys and no password.
+    ServiceAccount {
+        #[command(subcommand)]
+        step: ServiceAccountStep,
+    },
     /// Bring the database's tables up to this version, show where they stand, or undo the last step.
     Migrate {
         #[command(subcommand)]
@@ -172,6 +177,32 @@ pub(crate) enum MigrateStep {
     Revert,
 }
 
+/// What to do with machines' accounts.
+#[derive(Subcommand, Clone)]
+pub(crate) enum ServiceAccountStep {
+    /// Make one, and print its id and secret once.
+    ///
+    /// The secret is an API key (X-API-Key), and buys access tokens at POST /auth/token (RFC 6749, client_credentials).
+    Create(CreateServiceAccount),
+}
+
+#[derive(Args, Clone)]
+pub(crate) struct CreateServiceAccount {
+    /// What it is called.
+    pub(crate) name: String,
+    /// Its role in roles.toml.
+    #[arg(long, default_value = "service")]
+    pub(crate) role: String,
+    /// Its own tier; without it that of its tenant, or the one that newcomers get.
+    #[arg(long)]
+    pub(crate) tier: Option<String>,
+    /// The id of the tenant to which it belongs; none by default.
+    #[arg(long, value_name = "ID")]
+    pub(crate) tenant: Option<uuid::Uuid>,
+    #[command(flatten)]
+    pub(crate) place: Place,
+}
+
 /// What to do with the audit trail.
 #[derive(Subcommand, Clone)]
 pub(crate) enum AuditStep {
@@ -217,6 +248,7 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
         Command::Serve(serve) => cmd::serve::run(&serve),
         Command::Check(folder) => cmd::check::run(&folder),
         Command::CreateAdmin(create) => cmd::create_admin::run(&create),
+        Command::ServiceAccount { step: ServiceAccountStep::Create(create) } => cmd::service_account::create(&create),
         Command::Migrate { step, place } => cmd::migrate::run(step, &place),
         Command::Backup { to, place } => cmd::backup::save(&to, &place),
         Command::Restore { from, place } => cmd::backup::restore(&from, &place),

@@ -2,12 +2,14 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use pingora::http::RequestHeader;
-use policies::{Refusal, ReturnTo};
+use policies::{Refusal, ReturnTo, StepUp};
 
 use crate::{answer::LocalAnswer, grpc, journey::Journey};
 
 /// Where people log in: a page of the account service's, if `routes.toml` exposes it.
 const SIGN_IN: &str = "/account/sign-in";
+/// Where they add a second factor.
+const SECURITY: &str = "/account/security";
 const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
 
 /// The way to the sign-in page, for a browser that shows pages and whose user has to log in to see this one.
@@ -16,7 +18,16 @@ pub(crate) fn to_sign_in(request: &RequestHeader, journey: &Journey, refusal: &R
         return None;
     }
     let inbound = journey.inbound.as_ref()?;
-    journey.rules.policy.routes.find(&inbound.host, "GET", SIGN_IN).ok()?;
+    let is_exposed = |page: &str| journey.rules.policy.routes.find(&inbound.host, "GET", page).is_ok();
+    // Whoever has one was asked for it at the login: who lacks it has none.
+    if let Refusal::InsufficientAuthentication(StepUp { acr: Some(_), max_age: None }) = refusal
+        && is_exposed(SECURITY)
+    {
+        return Some(LocalAnswer::see_other(HeaderValue::from_static(SECURITY)));
+    }
+    if !is_exposed(SIGN_IN) {
+        return None;
+    }
     // What was posted cannot be posted again from here.
     let is_seen_again = inbound.method == Method::GET;
     let to = match request.uri.query() {

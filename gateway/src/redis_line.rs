@@ -36,9 +36,23 @@ pub(crate) enum Way {
 /// Connections to every server that keeps ledgers.
 pub(crate) struct Line {
     servers: Vec<MultiplexedConnection>,
+    /// Whose memory each of them has.
+    runs: Vec<Run>,
     /// By hash tag.
     homes: Vec<usize>,
 }
+
+/// A process of a Redis: when it is started again it is another one, whose memory is as old as the file that it has read.
+#[derive(Clone)]
+pub(crate) struct Run {
+    /// Where it is. One that is found by its name is always in the same place.
+    pub(crate) place: String,
+    /// Empty if it does not tell.
+    pub(crate) id: String,
+}
+
+/// A Redis that will do.
+type Found = (Client, MultiplexedConnection, Run);
 
 /// Slots, from the first to the last, and the master that serves them.
 struct Range {
@@ -76,9 +90,9 @@ impl Way {
 
     /// Connects to every server that keeps ledgers.
     pub(crate) async fn line(&self) -> Result<Line, String> {
-        let (client, mut server) = self.server().await?;
+        let (client, mut server, run) = self.found().await?;
         let Self::Cluster(_) = self else {
-            return Ok(Line { servers: vec![server], homes: vec![0; usize::from(TAGS)] });
+            return Ok(Line { servers: vec![server], runs: vec![run], homes: vec![0; usize::from(TAGS)] });
         };
         let asked = client.get_connection_info();
         let slots: Result<Vec<_>, _> = redis::cmd("CLUSTER").arg("SLOTS").query_async(&mut server).await;
@@ -93,13 +107,18 @@ impl Way {
                 masters.push(at.clone());
             }
         }
-        let connections =
-            masters.into_iter().map(async |at| open(&asked.clone().set_addr(at)).await.map(|open| open.1));
-        Ok(Line { servers: try_join_all(connections).await?, homes })
+        let found = masters.into_iter().map(async |at| self.checked(&asked.clone().set_addr(at)).await);
+        let found = try_join_all(found).await?.into_iter();
+        let (servers, runs) = found.map(|(_, connection, run)| (connection, run)).unzip();
+        Ok(Line { servers, runs, homes })
     }
 
     /// Connects to one that passes messages on to all.
     pub(crate) async fn server(&self) -> Result<(Client, MultiplexedConnection), String> {
+        self.found().await.map(|(client, connection, _)| (client, connection))
+    }
+
+    async fn found(&self) -> Result<Found, String> {
         let nodes = match self {
             Self::Server(info) => std::slice::from_ref(info),
             Self::Master { name, server, sentinels } => {
@@ -119,14 +138,15 @@ impl Way {
     }
 
     /// Connects, if that is a Redis that will do.
-    async fn checked(&self, info: &ConnectionInfo) -> Result<(Client, MultiplexedConnection), String> {
+    async fn checked(&self, info: &ConnectionInfo) -> Result<Found, String> {
         let (client, mut connection) = open(info).await?;
         let ask = redis::cmd("INFO").arg("server").to_owned();
         let told = timeout(CONNECT, ask.query_async::<String>(&mut connection)).await;
         let told = told.map_err(|_| format!("{}: no answer within {CONNECT:?}", info.addr()))?;
-        let fits = told.map_err(|error| why(&error)).and_then(|told| fits(&told, matches!(self, Self::Cluster(_))));
-        fits.map_err(|why| format!("{}: {why}", info.addr()))?;
-        Ok((client, connection))
+        let run = told.map_err(|error| why(&error)).and_then(|told| fits(&told, matches!(self, Self::Cluster(_))));
+        let id = run.map_err(|why| format!("{}: {why}", info.addr()))?;
+        let place = if let Self::Server(_) = self { "server".to_owned() } else { info.addr().to_string() };
+        Ok((client, connection, Run { place, id }))
     }
 }
 
@@ -136,6 +156,11 @@ impl Line {
     /// To where the keys with this hash tag are.
     pub(crate) fn to(&self, tag: u8) -> MultiplexedConnection {
         self.servers[self.homes[usize::from(tag)]].clone()
+    }
+
+    /// Which process has the memory of this hash tag.
+    pub(crate) fn run(&self, tag: u8) -> &Run {
+        &self.runs[self.homes[usize::from(tag)]]
     }
 
     /// One hash tag of each server.
@@ -221,8 +246,8 @@ fn shuffled(among: &[ConnectionInfo]) -> Vec<&ConnectionInfo> {
     shuffled
 }
 
-/// Whether a server's words about itself (`INFO server`) are those of a Redis that will do.
-fn fits(told: &str, is_cluster: bool) -> Result<(), String> {
+/// Whether a server's words about itself (`INFO server`) are those of a Redis that will do, and which process it is.
+fn fits(told: &str, is_cluster: bool) -> Result<String, String> {
     let value = |name: &str| told.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim);
     let version = value("redis_version").ok_or("what answers is no Redis: it tells no version")?;
     let major: u32 = version.split('.').next().and_then(|major| major.parse().ok()).unwrap_or_default();
@@ -233,7 +258,7 @@ fn fits(told: &str, is_cluster: bool) -> Result<(), String> {
         (Some("sentinel"), _) => Err("this is a Sentinel: name it under `sentinels`".to_owned()),
         (Some("cluster"), false) => Err("this is a node of a Redis Cluster: say `cluster = true`".to_owned()),
         (Some("standalone"), true) => Err("this is no node of a Redis Cluster, though `cluster = true`".to_owned()),
-        _ => Ok(()),
+        _ => Ok(value("run_id").unwrap_or_default().to_owned()),
     }
 }
 

@@ -7,7 +7,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use identity::{AccountId, Assurance, Authentication, CertificateId, Grant, Principal, SessionId, TenantId};
+use identity::{AccountId, Assurance, Authentication, CertificateId, Grant, KeyId, Principal, SessionId, TenantId};
 use uuid::Uuid;
 
 use crate::{Auth, Permit, Policy, Possession, Refusal, Route, decide_about, normalise};
@@ -140,9 +140,10 @@ impl Caller {
             tenant: Some(TenantId::new(Uuid::nil())),
             tenant_role: None,
             actor: None,
-            grant: match route.auth {
-                Auth::Mtls => Grant::Certificate(CertificateId::new(Uuid::nil())),
-                Auth::Required | Auth::Optional | Auth::None => Grant::Session(SessionId::new(Uuid::nil())),
+            grant: match (route.auth, &self.scopes) {
+                (Auth::Mtls, _) => Grant::Certificate(CertificateId::new(Uuid::nil())),
+                (Auth::Required | Auth::Optional | Auth::None, Some(_)) => Grant::Key(KeyId::new(Uuid::nil())),
+                (Auth::Required | Auth::Optional | Auth::None, None) => Grant::Session(SessionId::new(Uuid::nil())),
             },
             scopes: self.scopes.clone(),
             authentication: (self.scopes.is_none() && route.auth != Auth::Mtls).then(|| Authentication {

@@ -27,12 +27,12 @@ mod value;
 pub use diagnostic::{Diagnostic, Placed, nearest};
 pub use document::{Document, Element, Entry};
 pub use schema::FileSchema;
-pub use value::{DurationError, DurationText, Secret, Surroundings, Value, ValueError};
+pub use value::{DurationError, DurationText, Names, Secret, Surroundings, Value, ValueError};
 
 use crate::Policy;
 use crate::cases::Case;
 use known::Known;
-pub use known::Upstreams;
+pub use known::{ForeignPages, Upstreams};
 
 /// One file.
 #[derive(Debug, Clone, Copy)]

@@ -6,10 +6,10 @@
 use std::fmt::Write;
 use std::sync::Arc;
 
-use identity::{Grant, Principal};
+use identity::{Assurance, Grant, Principal};
 
 use crate::roles::in_scope;
-use crate::{Auth, Condition, Limit, Permission, Possession, Refusal, Roles, Route, RouteTable, Tier, Tiers};
+use crate::{Auth, Condition, Limit, Permission, Possession, Refusal, Roles, Route, RouteTable, StepUp, Tier, Tiers};
 
 /// Everything that decides, as it was at one moment: requests finish under the snapshot they began with.
 #[derive(Debug, Clone, Default)]
@@ -62,6 +62,10 @@ pub fn decide_about(
     let tier = policy.tiers.get(&principal.tier).cloned();
     let caller = Caller { roles: &policy.roles, principal: &principal, tier: tier.as_deref(), whose, now };
     route.demand.conditions().try_for_each(|condition| caller.meets(condition))?;
+    // Last: who may not at all is not sent to look for an authenticator.
+    if !route.before_second_factor {
+        caller.has_shown_what_its_role_needs()?;
+    }
     // Without its tier the caller's limits are unknown, and unknown is not unlimited.
     if route.tier_limits && tier.is_none() {
         return Err(forbidden(format!("a known tier; this account's tier \"{}\" is not configured", principal.tier)));
@@ -102,6 +106,19 @@ impl Caller<'_> {
             // Of what is somebody else's nobody learns that it is there.
             Condition::Owner(_) => Err(Refusal::NotFound),
         }
+    }
+
+    /// A program cannot, and its key was made by who did.
+    fn has_shown_what_its_role_needs(&self) -> Result<(), Refusal> {
+        const WANTED: StepUp = StepUp { acr: Some(Assurance::Multi), max_age: None };
+        let is_met = match self.principal.grant {
+            Grant::Key(_) | Grant::Certificate(_) => true,
+            Grant::Session(_) | Grant::Cookie(_) | Grant::External(..) => {
+                !self.roles.is_guarded(&self.principal.role)
+                    || WANTED.is_met_by(self.principal.authentication, self.now)
+            }
+        };
+        if is_met { Ok(()) } else { Err(Refusal::InsufficientAuthentication(WANTED)) }
     }
 
     fn has_role(&self, roles: &[Box<str>]) -> Result<(), Refusal> {

@@ -296,7 +296,7 @@ impl Refusal {
             Self::Revoked => "The credential was revoked; log in again or use another key.",
             Self::AccountDisabled => "This account is disabled; ask an administrator.",
             Self::TenantDisabled => {
-                "The organisation in which you act is disabled; switch to another one, or ask an administrator."
+                "The organisation in which you act is disabled; log in again to act in another one of yours, or ask an administrator."
             }
             Self::DirectoryUnavailable => {
                 "Accounts cannot be looked up right now; nothing is wrong with the credential."

@@ -2,7 +2,7 @@
 //!
 //! Which permissions a route demands is `route`'s; weighing the two is `decide`'s.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use identity::Principal;
@@ -18,7 +18,11 @@ pub struct Permissions(Box<[Box<str>]>);
 
 /// Every role and what it holds. An unknown role holds nothing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Roles(BTreeMap<Box<str>, Permissions>);
+pub struct Roles {
+    held: BTreeMap<Box<str>, Permissions>,
+    /// Whose holders have to show a second factor.
+    guarded: BTreeSet<Box<str>>,
+}
 
 /// Why a text is not a permission.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -113,24 +117,36 @@ impl Roles {
     /// Names that come twice keep the last.
     #[must_use]
     pub fn new(roles: impl IntoIterator<Item = (Box<str>, Permissions)>) -> Self {
-        Self(roles.into_iter().collect())
+        Self { held: roles.into_iter().collect(), guarded: BTreeSet::new() }
+    }
+
+    /// The same roles, where a person needs a second factor to act in one of `guarded`.
+    #[must_use]
+    pub fn guarded(self, guarded: impl IntoIterator<Item = Box<str>>) -> Self {
+        Self { guarded: guarded.into_iter().collect(), ..self }
+    }
+
+    /// Has a person to show a second factor to act in this role?
+    #[must_use]
+    pub fn is_guarded(&self, role: &str) -> bool {
+        self.guarded.contains(role)
     }
 
     /// What the role holds; `None` when there is no such role.
     #[must_use]
     pub fn get(&self, role: &str) -> Option<&Permissions> {
-        self.0.get(role)
+        self.held.get(role)
     }
 
     /// Whether the role exists.
     #[must_use]
     pub fn contains(&self, role: &str) -> bool {
-        self.0.contains_key(role)
+        self.held.contains_key(role)
     }
 
     /// Every role's name, in order.
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.0.keys().map(AsRef::as_ref)
+        self.held.keys().map(AsRef::as_ref)
     }
 
     /// Whether the role holds the permission. An unknown role holds none.

@@ -37,6 +37,8 @@ pub struct Route {
     pub limits: Vec<Limit>,
     /// Whether the limits of the caller's tier are spent too.
     pub tier_limits: bool,
+    /// Whether those whose role needs a second factor may use it before they have shown one.
+    pub before_second_factor: bool,
     /// Whether the upstream sees the credential.
     pub forward_credential: bool,
     /// Bytes of request body; `None`: the server's own cap.
@@ -179,6 +181,7 @@ impl Route {
             rewrite: Rewrite::default(),
             limits: Vec::new(),
             tier_limits: true,
+            before_second_factor: false,
             forward_credential: false,
             max_body: None,
             timeouts: Timeouts::default(),

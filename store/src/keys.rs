@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use identity::{AccountId, KeyId, SecretDigest, TenantId};
+use identity::{AccountId, KeyId, SecretDigest, SessionId, TenantId};
 use sqlx::{FromRow, types::Json};
 use uuid::Uuid;
 
@@ -11,6 +11,9 @@ use crate::{
     Store, StoreError, Subject,
     db::{Tx, later, on, on_tx, stored},
 };
+
+/// By what a session has begun that a machine has bought with a key.
+pub const MACHINE: &str = "client_credentials";
 
 /// A key to be issued.
 pub struct NewKey {
@@ -105,7 +108,9 @@ impl Store {
             if revoked == 0 {
                 return Err(StoreError::NotFound);
             }
-            self.commit(tx, &[Subject::Key(id)], now).await
+            let mut heard = tx.end_bought_with_keys(account, now).await?;
+            heard.push(Subject::Key(id));
+            self.commit(tx, &heard, now).await
         })
         .await
     }
@@ -136,7 +141,9 @@ impl Store {
                 return Err(StoreError::NotFound);
             }
             tx.insert_key(&new).await?;
-            self.commit(tx, &[Subject::Key(old), Subject::Key(new.id)], now).await?;
+            let mut heard = if grace.is_zero() { tx.end_bought_with_keys(account, now).await? } else { Vec::new() };
+            heard.extend([Subject::Key(old), Subject::Key(new.id)]);
+            self.commit(tx, &heard, now).await?;
             Ok(new.into())
         })
         .await
@@ -163,6 +170,23 @@ impl Store {
 // === impl Tx ===
 
 impl Tx {
+    /// Ends what a machine has bought with its keys: which key it was is not kept, and with the next one it buys anew.
+    pub(crate) async fn end_bought_with_keys(
+        &mut self,
+        account: AccountId,
+        now: DateTime<Utc>,
+    ) -> Result<Vec<Subject>, StoreError> {
+        const Q: &str =
+            "UPDATE sessions SET ended_at = $2 WHERE account_id = $1 AND method = $3 AND ended_at IS NULL RETURNING id";
+        let ended: Vec<Uuid> = on_tx!(self, |c| sqlx::query_scalar(Q)
+            .bind(account.uuid())
+            .bind(stored(now))
+            .bind(MACHINE)
+            .fetch_all(c)
+            .await)?;
+        Ok(ended.into_iter().map(|id| Subject::Session(SessionId::new(id))).collect())
+    }
+
     /// Counted under a lock of the account, which SQLite's transaction does not need: of two at once the second one sees the
     /// first one's key.
     async fn insert_key(&mut self, new: &NewKey) -> Result<(), StoreError> {

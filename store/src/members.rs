@@ -6,7 +6,7 @@ use sqlx::FromRow;
 use uuid::Uuid;
 
 use crate::{
-    Cursor, Page, Store, StoreError, Subject,
+    Account, Cursor, Page, Status, Store, StoreError, Subject,
     db::{Tx, on, on_tx, stored},
 };
 
@@ -94,6 +94,9 @@ impl Store {
             if is == TenantRole::Owner && role != TenantRole::Owner {
                 tx.demand_another_owner(tenant).await?;
             }
+            if role < is {
+                tx.withdraw_invitations_by(tenant, account).await?;
+            }
             on_tx!(&mut tx, |c| sqlx::query(Q)
                 .bind(tenant.uuid())
                 .bind(account.uuid())
@@ -123,6 +126,7 @@ impl Store {
             if tx.hold_members(tenant, account).await? == TenantRole::Owner {
                 tx.demand_another_owner(tenant).await?;
             }
+            tx.withdraw_invitations_by(tenant, account).await?;
             let mut heard = tx.end_grants_in(tenant, account, now).await?;
             for statement in [Q, HOME] {
                 on_tx!(&mut tx, |c| sqlx::query(statement)
@@ -174,6 +178,19 @@ const ROLE: &str = "SELECT role FROM tenant_members WHERE tenant_id = $1 AND acc
 // === impl Tx ===
 
 impl Tx {
+    /// In which tenant a session begins: the account's, or another one of its owner's while that one is disabled.
+    pub(crate) async fn usable_tenant(&mut self, account: &Account) -> Result<Option<TenantId>, StoreError> {
+        const Q: &str = "SELECT m.tenant_id FROM tenant_members m JOIN tenants t ON t.id = m.tenant_id \
+                         WHERE m.account_id = $1 AND t.status = 'active' ORDER BY m.tenant_id LIMIT 1";
+        let Some(own) = account.tenant else { return Ok(None) };
+        if own.status == Status::Active {
+            return Ok(Some(own.tenant));
+        }
+        let other: Option<Uuid> =
+            on_tx!(self, |c| sqlx::query_scalar(Q).bind(account.id.uuid()).fetch_optional(c).await)?;
+        Ok(Some(other.map_or(own.tenant, TenantId::new)))
+    }
+
     /// Adds a member; whoever is one stays what they are.
     pub(crate) async fn insert_member(
         &mut self,
@@ -206,6 +223,12 @@ impl Tx {
             .fetch_optional(c)
             .await)?;
         role.as_deref().and_then(TenantRole::read).ok_or(StoreError::NotFound)
+    }
+
+    /// Whom somebody has asked who may ask less from now on: else they could have let themselves in again beforehand.
+    async fn withdraw_invitations_by(&mut self, tenant: TenantId, account: AccountId) -> Result<(), StoreError> {
+        const Q: &str = "DELETE FROM tenant_invitations WHERE tenant_id = $1 AND invited_by = $2";
+        Ok(on_tx!(self, |c| sqlx::query(Q).bind(tenant.uuid()).bind(account.uuid()).execute(c).await.map(drop))?)
     }
 
     async fn demand_another_owner(&mut self, tenant: TenantId) -> Result<(), StoreError> {

@@ -270,6 +270,7 @@ impl Tx {
                           WHERE id = $2 AND status = 'active' AND updated_at = $9 FOR SHARE";
         let (origin, account) = (&new.origin, new.account);
         let statement = if matches!(self, Self::Pg(_)) { PG } else { LITE };
+        let tenant = self.usable_tenant(account).await?;
         let begun = on_tx!(&mut *self, |c| sqlx::query(statement)
             .bind(new.id.uuid())
             .bind(account.id.uuid())
@@ -282,7 +283,7 @@ impl Tx {
             .bind(stored(account.updated_at))
             .bind(origin.amr)
             .bind(origin.seen.at(new.now).map(stored))
-            .bind(account.tenant.map(|tenant| tenant.tenant.uuid()))
+            .bind(tenant.map(|tenant| tenant.uuid()))
             .bind(origin.actor.map(|actor| actor.uuid()))
             .execute(c)
             .await

@@ -52,6 +52,8 @@ pub(crate) enum Letter {
     IdentityLinked,
     /// And no more.
     IdentityUnlinked,
+    /// Somebody asks to belong to an organisation.
+    TenantInvite,
 }
 
 /// Why a message cannot be made. It is not to be tried again.
@@ -79,7 +81,7 @@ macro_rules! files {
 // === impl Letter ===
 
 impl Letter {
-    pub(crate) const ALL: [Self; 16] = [
+    pub(crate) const ALL: [Self; 17] = [
         Self::VerifyEmail,
         Self::Register,
         Self::AddressTaken,
@@ -96,6 +98,7 @@ impl Letter {
         Self::Invite,
         Self::IdentityLinked,
         Self::IdentityUnlinked,
+        Self::TenantInvite,
     ];
 
     /// As it is stored, and as its files are called.
@@ -117,6 +120,7 @@ impl Letter {
             Self::Invite => "invite",
             Self::IdentityLinked => "identity_linked",
             Self::IdentityUnlinked => "identity_unlinked",
+            Self::TenantInvite => "tenant_invite",
         }
     }
 
@@ -132,6 +136,7 @@ impl Letter {
             Self::MagicLink => "account/magic-link",
             Self::ChangeEmail => "account/confirm-email",
             Self::Invite => "account/accept-invite",
+            Self::TenantInvite => "account/organisations",
             // A new password removes no factor.
             Self::FactorAdded => "account/security",
             Self::AddressTaken
@@ -162,7 +167,8 @@ impl Letter {
             | Self::RecoveryCodesRenewed
             | Self::EmailChangeAsked
             | Self::IdentityLinked
-            | Self::IdentityUnlinked => &["email", "product", "link"],
+            | Self::IdentityUnlinked
+            | Self::TenantInvite => &["email", "product", "link"],
         }
     }
 
@@ -189,6 +195,7 @@ impl Letter {
             Self::Invite => files!("invite"),
             Self::IdentityLinked => files!("identity_linked"),
             Self::IdentityUnlinked => files!("identity_unlinked"),
+            Self::TenantInvite => files!("tenant_invite"),
         }
     }
 }

@@ -106,6 +106,10 @@ impl Office {
             (Letter::AccountLocked, _) => {
                 active.map(|account| Granted { minutes: said.minutes, ..Granted::to(account, wanted, None) })
             }
+            (Letter::TenantInvite, Some(account)) => Some(Granted::to(account, wanted, None)),
+            (Letter::TenantInvite, None) => {
+                Some(Granted { letter: wanted, to: address.to_owned(), account: None, minutes: None, ticket: None })
+            }
             // Nobody wishes for these.
             (
                 Letter::AddressTaken

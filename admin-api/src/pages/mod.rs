@@ -17,6 +17,7 @@ mod invite;
 mod keys;
 mod link;
 mod onward;
+mod organisations;
 mod passkey;
 mod password;
 mod posted;
@@ -53,7 +54,7 @@ pub struct PageSettings {
 }
 
 /// What is asked for by what a page sends, as the API's operations are named.
-pub(crate) const OPERATIONS: [(&str, &str); 27] = [
+pub(crate) const OPERATIONS: [(&str, &str); 30] = [
     ("/account/sign-in", "login"),
     ("/account/sign-in/code", "verify_factor"),
     ("/account/sign-in/passkey", "passkey_login"),
@@ -81,6 +82,9 @@ pub(crate) const OPERATIONS: [(&str, &str); 27] = [
     ("/account/email", "change_email"),
     ("/account/confirm-email", "confirm_email"),
     ("/account/accept-invite", "accept_invite"),
+    ("/account/organisations/{id}/switch", "switch_tenant"),
+    ("/account/invitations/{id}/accept", "accept_invitation"),
+    ("/account/invitations/{id}/decline", "decline_invitation"),
 ];
 
 /// Every page. Who may see those of the second half is decided at the door, and asked again here.
@@ -113,4 +117,8 @@ pub(crate) fn router() -> Router<Arc<Office>> {
         .route("/account/email", get(email::show).post(email::ask))
         .route("/account/confirm-email", get(email::show_confirm).post(email::post_confirm))
         .route("/account/accept-invite", get(invite::show).post(invite::post))
+        .route("/account/organisations", get(organisations::show))
+        .route("/account/organisations/{id}/switch", post(organisations::switch))
+        .route("/account/invitations/{id}/accept", post(organisations::accept))
+        .route("/account/invitations/{id}/decline", post(organisations::decline))
 }

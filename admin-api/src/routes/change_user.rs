@@ -110,6 +110,15 @@ impl TryFrom<String> for NewStatus {
     }
 }
 
+impl From<NewStatus> for Status {
+    fn from(status: NewStatus) -> Self {
+        match status {
+            NewStatus::Active => Self::Active,
+            NewStatus::Disabled => Self::Disabled,
+        }
+    }
+}
+
 // === impl ChangeUser ===
 
 impl ChangeUser {
@@ -124,10 +133,7 @@ impl ChangeUser {
         if self.role.is_none() && self.tier.is_none() && self.status.is_none() {
             form.fault("", "give a role, a tier or a status");
         }
-        let status = self.status.map(|status| match status {
-            NewStatus::Active => Status::Active,
-            NewStatus::Disabled => Status::Disabled,
-        });
+        let status = self.status.map(Into::into);
         let tier = self.tier.map(|tier| match tier {
             Some(tier) => NewTier::Own(tier),
             None => NewTier::TenantsOr(default_tier.to_owned()),

@@ -2,26 +2,17 @@
 
 use std::sync::Arc;
 
-use axum::{
-    Json,
-    extract::{Query, State},
-    http::Uri,
-};
-use policies::problem::FieldError;
+use axum::{Json, extract::State, http::Uri};
 use serde::Serialize;
-use store::Cursor;
 use utoipa::ToSchema;
 
 use crate::{
     caller::{Allowed, ManageUsers},
     error::ApiError,
     office::Office,
+    paging::Paging,
     user::User,
 };
-
-/// Accounts on a page when nobody says how many, and at most.
-const LIMIT: u32 = 50;
-const MAX_LIMIT: u32 = 200;
 
 /// One page.
 #[derive(Serialize, ToSchema)]
@@ -29,11 +20,6 @@ pub(crate) struct Users {
     items: Vec<User>,
     /// Give it as `cursor` for the next page; `null` on the last.
     next_cursor: Option<String>,
-}
-
-struct Wanted {
-    after: Option<Cursor>,
-    limit: u32,
 }
 
 /// Lists accounts. For administrators.
@@ -53,40 +39,10 @@ pub(crate) async fn list_users(
     _: Allowed<ManageUsers>,
     uri: Uri,
 ) -> Result<Json<Users>, ApiError> {
-    let wanted = Wanted::read(&uri)?;
-    let page = office.store.list_accounts(wanted.after, wanted.limit).await?;
+    let paging = Paging::read(&uri)?;
+    let page = office.store.list_accounts(paging.after, paging.limit).await?;
     Ok(Json(Users {
         items: page.items.into_iter().map(User::from).collect(),
         next_cursor: page.next.map(|cursor| cursor.to_string()),
     }))
-}
-
-// === impl Wanted ===
-
-impl Wanted {
-    /// A parameter that we do not know or that is given twice is refused: it may be a filter somebody counts on.
-    fn read(uri: &Uri) -> Result<Self, ApiError> {
-        let wrong = |field: &str, message: &str| {
-            ApiError::Query(vec![FieldError { field: field.to_owned(), message: message.to_owned() }])
-        };
-        let Query(pairs) =
-            Query::<Vec<(String, String)>>::try_from_uri(uri).map_err(|_| wrong("", "cannot be decoded"))?;
-        let (mut after, mut limit) = (None, None);
-        for (name, value) in pairs {
-            let given_before = match name.as_str() {
-                "cursor" => after
-                    .replace(value.parse::<Cursor>().map_err(|_| wrong(&name, "must be a `next_cursor` of ours"))?)
-                    .is_some(),
-                "limit" => {
-                    let value = value.parse().ok().filter(|value| (1..=MAX_LIMIT).contains(value));
-                    limit.replace(value.ok_or_else(|| wrong(&name, "must be a number between 1 and 200"))?).is_some()
-                }
-                _ => return Err(wrong(&name, "is not a parameter here; expected cursor or limit")),
-            };
-            if given_before {
-                return Err(wrong(&name, "is given twice"));
-            }
-        }
-        Ok(Self { after, limit: limit.unwrap_or(LIMIT) })
-    }
 }

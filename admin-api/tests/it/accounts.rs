@@ -21,7 +21,7 @@ async fn a_person_changes_name_and_picture() {
     let person = house.register("ada@example.com").await;
     let answer =
         change(&house, &person, json!({ "full_name": " Ada L. ", "avatar_url": "https://example.com/a.png" })).await;
-    assert_json_snapshot!(answer.body, { ".id" => "[uuid]", ".created_at" => "[time]" }, @r#"
+    assert_json_snapshot!(answer.body, { ".id" => "[uuid]", ".tenant_id" => "[uuid]", ".created_at" => "[time]" }, @r#"
     {
       "avatar_url": "https://example.com/a.png",
       "created_at": "[time]",
@@ -33,7 +33,8 @@ async fn a_person_changes_name_and_picture() {
       "name": "Ada L.",
       "role": "user",
       "teams": [],
-      "tenant_id": null,
+      "tenant_id": "[uuid]",
+      "tenant_role": "owner",
       "tier": "free"
     }
     "#);

@@ -174,7 +174,7 @@ async fn query_parameters_are_read_strictly() {
     cursor=nonsense: 400 invalid_query
       cursor: must be a `next_cursor` of ours
     role=admin: 400 invalid_query
-      role: is not a parameter here; expected cursor or limit
+      role: is not a parameter here; expected one of cursor, limit
     limit=%ff: 400 invalid_query
       limit: must be a number between 1 and 200
     ");

@@ -84,6 +84,7 @@ async fn whoever_registers_is_told_everything_the_older_systems_told() {
         "role": "user",
         "teams": [],
         "tenant_id": "[uuid]",
+        "tenant_role": "owner",
         "tier": "free"
       }
     }

@@ -10,8 +10,9 @@ use crate::cli::{Failure, Place};
 pub(crate) fn generate() -> Result<(), Failure> {
     let mut rng = rng()?;
     say(&format!("MASTER_ENCRYPTION_KEY={}", *MasterKey::generate(&mut rng).encode()));
-    // 32 random bytes: the least that HS256 may have (RFC 7518 §3.2).
-    say(&format!("AUTH_JWT_SECRET_KEY={}", *MasterKey::generate(&mut rng).encode()));
+    // 32 random bytes: the least that HS256 may have (RFC 7518 §3.2). In a comment, since whoever sets it signs by it.
+    say("# Only where services verify tokens by a shared secret instead of /.well-known/jwks.json:");
+    say(&format!("# AUTH_JWT_SECRET_KEY={}", *MasterKey::generate(&mut rng).encode()));
     Ok(())
 }
 

@@ -11,6 +11,7 @@ pub(crate) mod keys;
 pub(crate) mod migrate;
 pub(crate) mod reset;
 pub(crate) mod serve;
+pub(crate) mod service_account;
 
 use std::{future::Future, io::Write, path::Path};
 

@@ -10,6 +10,7 @@ mod shared;
 mod tls;
 mod upstream_tls;
 mod upstreams;
+mod variables;
 
 use std::{
     fmt::Display,
@@ -26,8 +27,7 @@ use policies::config::{Diagnostic, Document, DurationText, Placed, Source, Sourc
 
 use self::issuers::Named;
 use super::{
-    AccessLog, CacheSettings, Config, Log, MasterKeySource, Protocol, Retention, Settings, StoreSettings, Tokens,
-    UpstreamSettings,
+    AccessLog, CacheSettings, Config, Log, Protocol, Retention, Settings, StoreSettings, Tokens, UpstreamSettings,
     raw::{self, Given},
     seed,
 };
@@ -44,8 +44,6 @@ pub enum ConfigFolder {
 
 /// An assertion is a word for the moment (DESIGN §2).
 const LONGEST_ASSERTION: Duration = Duration::from_mins(5);
-/// Where the systems before us had the secret that their services share.
-const SECRETS: [&str; 2] = ["AUTH_JWT_SECRET_KEY", "JWT_SECRET_KEY"];
 const FILES: [&str; 5] = ["gateway.toml", "routes.toml", "roles.toml", "tiers.toml", "cases.toml"];
 const EMBEDDED: [&str; 5] = [
     include_str!("../../../config/gateway.toml"),
@@ -65,7 +63,11 @@ pub fn load(folder: &ConfigFolder) -> Result<Config, Vec<Diagnostic>> {
     let (settings, named) = (reader.settings(), reader.named);
     let upstreams = upstreams_of(&settings);
     let known = document.is_readable().then_some(&upstreams);
-    let policy = policies::config::load(&Sources { routes, roles, tiers, cases }, known);
+    let mut policy = policies::config::load(&Sources { routes, roles, tiers, cases }, known);
+    if let Ok(loaded) = &mut policy {
+        let guarded = settings.accounts.guarded_roles.iter().map(|role| role.as_str().into());
+        loaded.policy.roles = std::mem::take(&mut loaded.policy.roles).guarded(guarded);
+    }
     let no_role = no_such_role(&settings, policy.as_ref().ok().map(|loaded| &loaded.policy));
     if let Ok(loaded) = &policy {
         named.check(&loaded.policy, &mut document);
@@ -99,6 +101,7 @@ fn upstreams_of(settings: &Settings) -> Upstreams {
     Upstreams {
         without_websocket: http2_only.map(|(name, _)| name.clone()).collect(),
         names: settings.upstreams.keys().cloned().chain([ADMIN_API.to_owned()]).collect(),
+        foreign_pages: settings.foreign_pages.clone(),
     }
 }
 
@@ -162,9 +165,11 @@ struct Reader<'d, 'i> {
 impl Reader<'_, '_> {
     fn settings(&mut self) -> Settings {
         let tokens = self.tokens();
+        let listen = self.listen();
         Settings {
             issuers: self.issuers(&tokens.issuer),
-            listen: self.listen(),
+            foreign_pages: self.foreign_pages(listen.dev_headers),
+            listen,
             tls: self.tls(),
             server: self.server(),
             store: self.store(),
@@ -243,6 +248,10 @@ impl Reader<'_, '_> {
             self.document.note(given.span(), "an assertion lives at most 5m");
         }
         let algorithm = self.algorithm(raw.algorithm.as_ref());
+        let (algorithm, shared_secret) = match &raw.shared_secret {
+            None => self.secret_of_old(algorithm, raw.algorithm.as_ref()),
+            given => (algorithm, self.shared_secret(given.as_ref())),
+        };
         Tokens {
             issuer: self.text(raw.issuer.as_ref(), "portcullis"),
             audience: self.text(raw.audience.as_ref(), "portcullis"),
@@ -255,10 +264,7 @@ impl Reader<'_, '_> {
             refresh_ttl: self.duration(raw.refresh_ttl.as_ref(), 7 * 86_400),
             session_life: self.duration(raw.session_life.as_ref(), 30 * 86_400),
             assertion_ttl,
-            shared_secret: match &raw.shared_secret {
-                None if algorithm == Algorithm::Hs256 => self.secret_of_old(raw.algorithm.as_ref()),
-                given => self.shared_secret(given.as_ref()),
-            },
+            shared_secret,
         }
     }
 
@@ -281,26 +287,6 @@ impl Reader<'_, '_> {
             );
         }
         Some(secret)
-    }
-
-    /// As the systems before us called it.
-    fn secret_of_old(&mut self, algorithm: Option<&Placed<Value<String>>>) -> Option<identity::SecretText> {
-        let given =
-            SECRETS.iter().find_map(|name| Some((name, self.folder.variable(name).filter(|text| !text.is_empty())?)));
-        let (name, secret) = given?;
-        if secret.len() < 32 {
-            let message = format!("{name} has under 32 bytes and can be guessed; `portcullis keys generate` makes one");
-            self.document.note(algorithm.map_or(0..0, Placed::span), message);
-        }
-        Some(secret.into())
-    }
-
-    fn master_key(&mut self) -> MasterKeySource {
-        let raw: raw::Secrets = self.document.section("secrets").unwrap_or_default();
-        MasterKeySource {
-            env: raw.master_key_env.unwrap_or_else(|| "MASTER_ENCRYPTION_KEY".to_owned()),
-            file: raw.master_key_file.unwrap_or_else(|| "master.key".to_owned()).into(),
-        }
     }
 
     fn log(&mut self) -> Log {

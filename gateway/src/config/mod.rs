@@ -24,7 +24,7 @@ pub use issuers::Issuers;
 pub(crate) use load::read;
 pub use load::{ConfigFolder, load};
 pub use login::LoginProvider;
-use policies::{Policy, Quota, cases::Case, header::Folding};
+use policies::{Policy, Quota, cases::Case, config::ForeignPages, header::Folding};
 pub use raw::schema;
 pub use seed::schema as seed_schema;
 pub use shared::{Outage, RedisServers, Shared, SharedRedis};
@@ -80,6 +80,8 @@ pub struct Settings {
     pub log: Log,
     /// What answers tell browsers.
     pub browser: Browser,
+    /// Which foreign pages may call the account service.
+    pub foreign_pages: Option<ForeignPages>,
     /// What browsers get.
     pub pages: admin_api::PageSettings,
     /// At whom people can log in.

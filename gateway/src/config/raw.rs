@@ -6,7 +6,7 @@ mod login_providers;
 mod pages;
 mod upstream;
 
-use policies::config::{DurationText, FileSchema, Placed, Secret, Value};
+use policies::config::{DurationText, FileSchema, Names, Placed, Secret, Value};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -194,7 +194,7 @@ pub(super) struct Retention {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Shared {
-    /// `redis://…`, or `rediss://…` with TLS; nothing by default: changes of others are heard within a second, and each gateway
+    /// `redis://…`, or `rediss://…` with TLS; by default what `REDIS_HOST`, `REDIS_PORT` and `REDIS_PASSWORD` name, or nothing: changes of others are heard within a second, and each gateway
     /// counts limits by itself. With `sentinels` the host is the name of a master; with `cluster` there may be several.
     pub(super) redis: Given<String>,
     /// The addresses of Sentinels that know where the master is, separated by commas.
@@ -205,7 +205,7 @@ pub(super) struct Shared {
     pub(super) redis_ca: Given<String>,
     /// What the names of channels and keys begin with; portcullis by default.
     pub(super) prefix: Given<String>,
-    /// What becomes of limits on requests while Redis is away: `local` or `refuse`. Required with `redis`.
+    /// What becomes of limits on requests while Redis is away: `local` or `refuse`. Required with `redis`; `refuse` with `REDIS_HOST`.
     pub(super) on_outage: Option<Placed<OnOutage>>,
     /// How many gateways share; required with `on_outage = "local"`, and for a limit's `max_overshoot`.
     pub(super) nodes: Given<u64>,
@@ -229,7 +229,7 @@ pub(super) struct Tokens {
     pub(super) issuer: Given<String>,
     /// `aud` of access tokens; portcullis by default. Empty: they have none.
     pub(super) audience: Given<String>,
-    /// EdDSA (the default), ES256, RS256 or HS256.
+    /// EdDSA, ES256, RS256 or HS256. By default EdDSA, or HS256 where its secret is in the environment and no legacy issuer reads it.
     pub(super) algorithm: Given<String>,
     /// What `sub` of access tokens is: `id` (the default), or `email`; then the id is `uid`.
     pub(super) subject: Option<Placed<Subject>>,
@@ -250,8 +250,8 @@ pub(super) struct Tokens {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Secrets {
-    /// The variable that holds it, if set; `MASTER_ENCRYPTION_KEY` by default.
-    pub(super) master_key_env: Option<String>,
+    /// The variable that holds it, if set, or a list of its names; `MASTER_ENCRYPTION_KEY` and `ENCRYPTION_MASTER_KEY` by default.
+    pub(super) master_key_env: Option<Placed<Names>>,
     /// The file that holds it otherwise, in the data folder; master.key by default.
     pub(super) master_key_file: Option<String>,
 }
@@ -264,6 +264,15 @@ pub(super) struct Log {
     pub(super) level: Given<String>,
     /// Where access events go: stderr (the default), stdout, off, or a file's path.
     pub(super) access: Given<String>,
+}
+
+/// Which pages of other origins may call the account service.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Cors {
+    /// Origins as browsers write them, separated by commas, or `*` for every page; none by default. For routes to `admin-api` that
+    /// have no `cors` of their own, and never with cookies.
+    pub(super) origins: Given<String>,
 }
 
 /// What every answer tells browsers. Each value may be "off".
@@ -305,6 +314,7 @@ pub fn schema() -> serde_json::Value {
         .section::<Secrets>("secrets")
         .section::<Log>("log")
         .section::<Browser>("browser")
+        .section::<Cors>("cors")
         .section::<Pages>("pages")
         .entries::<Upstream>("upstreams")
         .finish()

@@ -42,36 +42,36 @@ fn the_schema_beside_the_file_is_that_of_this_version() {
 
 #[test]
 fn every_mistake_is_told_with_its_place_and_what_was_meant() {
-    insta::assert_snapshot!(said("max_uri_bytes = 8192", "max_url_bytes = 8192"), @"gateway.toml:60:1: unknown key `max_url_bytes`; did you mean `max_uri_bytes`?");
-    insta::assert_snapshot!(said("keepalive = \"60s\"", "keepalive = \"60 seconds\""), @r#"gateway.toml:62:13: "60 seconds" is not a length of time: a whole number and ms, s, m, h or d, such as "250ms" or "30s""#);
-    insta::assert_snapshot!(said("refusals = \"120/minute\"", "refusals = \"-5/minute\""), @r#"gateway.toml:75:12: a quota cannot be negative: "-5""#);
-    insta::assert_snapshot!(said("algorithm = { env = \"AUTH_JWT_ALGORITHM\", default = \"EdDSA\" }", "algorithm = \"none\""), @r#"gateway.toml:134:13: "none" is not an algorithm that we sign with: EdDSA, ES256, RS256 or HS256"#);
+    insta::assert_snapshot!(said("max_uri_bytes = 8192", "max_url_bytes = 8192"), @"gateway.toml:61:1: unknown key `max_url_bytes`; did you mean `max_uri_bytes`?");
+    insta::assert_snapshot!(said("keepalive = \"60s\"", "keepalive = \"60 seconds\""), @r#"gateway.toml:63:13: "60 seconds" is not a length of time: a whole number and ms, s, m, h or d, such as "250ms" or "30s""#);
+    insta::assert_snapshot!(said("refusals = \"120/minute\"", "refusals = \"-5/minute\""), @r#"gateway.toml:76:12: a quota cannot be negative: "-5""#);
+    insta::assert_snapshot!(said("algorithm = { env = \"AUTH_JWT_ALGORITHM\", default = \"EdDSA\" }", "algorithm = \"none\""), @r#"gateway.toml:136:13: "none" is not an algorithm that we sign with: EdDSA, ES256, RS256 or HS256"#);
     insta::assert_snapshot!(said("[upstreams.demo]", "[upstreams.demos]"), @r#"
-    routes.toml:72:12: there is no upstream `demo`; did you mean `demos`?
-    routes.toml:78:12: there is no upstream `demo`; did you mean `demos`?
-    routes.toml:83:12: there is no upstream `demo`; did you mean `demos`?
-    routes.toml:89:12: there is no upstream `demo`; did you mean `demos`?
-    routes.toml:95:12: there is no upstream `demo`; did you mean `demos`?
-    routes.toml:593:12: there is no upstream `demo`; did you mean `demos`?
+    routes.toml:74:12: there is no upstream `demo`; did you mean `demos`?
+    routes.toml:80:12: there is no upstream `demo`; did you mean `demos`?
+    routes.toml:85:12: there is no upstream `demo`; did you mean `demos`?
+    routes.toml:91:12: there is no upstream `demo`; did you mean `demos`?
+    routes.toml:97:12: there is no upstream `demo`; did you mean `demos`?
+    routes.toml:641:12: there is no upstream `demo`; did you mean `demos`?
     "#);
-    insta::assert_snapshot!(said("assertion_ttl = \"5m\"", "assertion_ttl = \"6m\""), @"gateway.toml:138:17: an assertion lives at most 5m");
-    insta::assert_snapshot!(said("# shared_secret = { env = \"AUTH_JWT_SECRET_KEY\" }   # or JWT_SECRET_KEY", "shared_secret = \"in clear, and long enough to be one\""), @r#"gateway.toml:140:17: a secret is not written in clear; use { env = "NAME" } or { file = "path" }"#);
-    insta::assert_snapshot!(said("trusted_proxies = []", "trusted_proxies = [\"10.0.0.0/99\"]"), @r#"gateway.toml:67:20: "10.0.0.0/99" is not a network such as 10.0.0.0/8"#);
-    insta::assert_snapshot!(said("issuer = \"Portcullis\"", "issuer = \"Ex:ample\""), @"gateway.toml:307:10: a name that authenticators show is one line of text without a colon");
-    insta::assert_snapshot!(said("[log]", "[log"), @"gateway.toml:249:5: unclosed table, expected `]`");
-    insta::assert_snapshot!(said("default = \"127.0.0.1:8080\" }", "default = \"localhost\" }"), @r#"gateway.toml:19:8: "localhost" is not an address such as 127.0.0.1:8080"#);
+    insta::assert_snapshot!(said("assertion_ttl = \"5m\"", "assertion_ttl = \"6m\""), @"gateway.toml:140:17: an assertion lives at most 5m");
+    insta::assert_snapshot!(said("# shared_secret = { env = \"AUTH_JWT_SECRET_KEY\" }   # or JWT_SECRET_KEY", "shared_secret = \"in clear, and long enough to be one\""), @r#"gateway.toml:143:17: a secret is not written in clear; use { env = "NAME" } or { file = "path" }"#);
+    insta::assert_snapshot!(said("trusted_proxies = []", "trusted_proxies = [\"10.0.0.0/99\"]"), @r#"gateway.toml:68:20: "10.0.0.0/99" is not a network such as 10.0.0.0/8"#);
+    insta::assert_snapshot!(said("issuer = \"Portcullis\"", "issuer = \"Ex:ample\""), @"gateway.toml:315:10: a name that authenticators show is one line of text without a colon");
+    insta::assert_snapshot!(said("[log]", "[log"), @"gateway.toml:252:5: unclosed table, expected `]`");
+    insta::assert_snapshot!(said("default = \"127.0.0.1:8080\" }", "default = \"localhost\" }"), @r#"gateway.toml:20:8: "localhost" is not an address such as 127.0.0.1:8080"#);
 }
 
 #[test]
 fn a_redis_needs_a_word_for_its_outage() {
     let redis =
         |more: &str| said("# redis = { env = \"REDIS_URL\" }", &format!("redis = \"redis://127.0.0.1:1\"\n{more}"));
-    insta::assert_snapshot!(redis(""), @r#"gateway.toml:116:9: `on_outage` is missing: "local" or "refuse", for requests under limits while this Redis is away"#);
-    insta::assert_snapshot!(redis("on_outage = \"local\""), @"gateway.toml:117:13: `nodes` is missing: each gateway lets through its part of so many");
-    insta::assert_snapshot!(redis("on_outage = \"local\"\nnodes = 0"), @"gateway.toml:118:9: must be at least 1");
+    insta::assert_snapshot!(redis(""), @r#"gateway.toml:118:9: `on_outage` is missing: "local" or "refuse", for requests under limits while this Redis is away"#);
+    insta::assert_snapshot!(redis("on_outage = \"local\""), @"gateway.toml:119:13: `nodes` is missing: each gateway lets through its part of so many");
+    insta::assert_snapshot!(redis("on_outage = \"local\"\nnodes = 0"), @"gateway.toml:120:9: must be at least 1");
     insta::assert_snapshot!(redis("on_outage = \"open\""), @r#"
-    gateway.toml:116:9: `on_outage` is missing: "local" or "refuse", for requests under limits while this Redis is away
-    gateway.toml:117:13: unknown value `open`; known are local, refuse
+    gateway.toml:118:9: `on_outage` is missing: "local" or "refuse", for requests under limits while this Redis is away
+    gateway.toml:119:13: unknown value `open`; known are local, refuse
     "#);
     assert_eq!(redis("on_outage = \"refuse\""), "");
     assert_eq!(redis("on_outage = \"local\"\nnodes = 3"), "");
@@ -89,14 +89,14 @@ fn a_redis_of_another_shape_is_told_of_with_what_it_lacks() {
     ] {
         assert_eq!(redis(good), "", "{good}");
     }
-    insta::assert_snapshot!(redis("redis = \"http://a\""), @r#"gateway.toml:117:9: a Redis is "redis://user:password@host:6379/0", or "rediss://…" with TLS"#);
-    insta::assert_snapshot!(redis("redis = \"redis://a:1,redis://b:2\""), @r#"gateway.toml:117:9: a Redis is "redis://user:password@host:6379/0", or "rediss://…" with TLS"#);
-    insta::assert_snapshot!(redis("sentinels = \"redis://a:26379\""), @"gateway.toml:117:13: `redis` is missing, which this is about");
-    insta::assert_snapshot!(redis("redis = \"redis://a\"\nsentinels = \"a:26379\""), @r#"gateway.toml:117:9: a Redis is "redis://user:password@host:6379/0", or "rediss://…" with TLS"#);
-    insta::assert_snapshot!(redis("redis = \"unix:/run/redis\"\nsentinels = \"redis://a:26379\""), @r#"gateway.toml:117:9: with Sentinels a Redis is "redis://user:password@name-of-the-master/0""#);
-    insta::assert_snapshot!(redis("redis = \"redis://a\"\nsentinels = \"redis://b:26379\"\ncluster = true"), @"gateway.toml:119:11: a Redis Cluster has no Sentinels");
-    insta::assert_snapshot!(redis("redis = \"redis://a\"\nredis_ca = \"routes.toml\""), @r#"gateway.toml:118:12: the file "routes.toml" holds no certificate in PEM"#);
-    insta::assert_snapshot!(said("prefix = \"portcullis\"", "prefix = \"{a}\""), @"gateway.toml:123:10: a prefix is made of letters, digits and - _ . :");
+    insta::assert_snapshot!(redis("redis = \"http://a\""), @r#"gateway.toml:119:9: a Redis is "redis://user:password@host:6379/0", or "rediss://…" with TLS"#);
+    insta::assert_snapshot!(redis("redis = \"redis://a:1,redis://b:2\""), @r#"gateway.toml:119:9: a Redis is "redis://user:password@host:6379/0", or "rediss://…" with TLS"#);
+    insta::assert_snapshot!(redis("sentinels = \"redis://a:26379\""), @"gateway.toml:119:13: `redis` is missing, which this is about");
+    insta::assert_snapshot!(redis("redis = \"redis://a\"\nsentinels = \"a:26379\""), @r#"gateway.toml:119:9: a Redis is "redis://user:password@host:6379/0", or "rediss://…" with TLS"#);
+    insta::assert_snapshot!(redis("redis = \"unix:/run/redis\"\nsentinels = \"redis://a:26379\""), @r#"gateway.toml:119:9: with Sentinels a Redis is "redis://user:password@name-of-the-master/0""#);
+    insta::assert_snapshot!(redis("redis = \"redis://a\"\nsentinels = \"redis://b:26379\"\ncluster = true"), @"gateway.toml:121:11: a Redis Cluster has no Sentinels");
+    insta::assert_snapshot!(redis("redis = \"redis://a\"\nredis_ca = \"routes.toml\""), @r#"gateway.toml:120:12: the file "routes.toml" holds no certificate in PEM"#);
+    insta::assert_snapshot!(said("prefix = \"portcullis\"", "prefix = \"{a}\""), @"gateway.toml:125:10: a prefix is made of letters, digits and - _ . :");
 }
 
 #[test]
@@ -110,19 +110,19 @@ fn a_missing_folder_is_told_file_by_file() {
 fn what_browsers_would_not_understand_is_refused_with_what_they_would() {
     let frames = |to: &str| said("frame_ancestors = \"'none'\"", &format!("frame_ancestors = \"{to}\""));
     let place =
-        "gateway.toml:260:19: write \"'none'\", or \"'self'\" and origins such as https://app.example.com; or \"off\"";
+        "gateway.toml:263:19: write \"'none'\", or \"'self'\" and origins such as https://app.example.com; or \"off\"";
     for wrong in ["none", "'none' 'self'", "", "https://a.test; script-src *", "https://a.test, x", "'unsafe-inline'"] {
         assert_eq!(frames(wrong), place, "{wrong}");
     }
     for good in ["'self'", "off", "https://a.test https://*.b.test:8443", "*"] {
         assert_eq!(frames(good), "", "{good}");
     }
-    insta::assert_snapshot!(frames("'self'\\nSet-Cookie: x=y"), @r#"gateway.toml:260:19: a field's value is one line of ASCII; or "off""#);
-    insta::assert_snapshot!(said("\"max-age=31536000\"", "\"1 year\""), @r#"gateway.toml:258:29: write "max-age=SECONDS", perhaps with "; includeSubDomains" and "; preload"; or "off""#);
+    insta::assert_snapshot!(frames("'self'\\nSet-Cookie: x=y"), @r#"gateway.toml:263:19: a field's value is one line of ASCII; or "off""#);
+    insta::assert_snapshot!(said("\"max-age=31536000\"", "\"1 year\""), @r#"gateway.toml:261:29: write "max-age=SECONDS", perhaps with "; includeSubDomains" and "; preload"; or "off""#);
     assert_eq!(said("\"max-age=31536000\"", "\"max-age=63072000; includeSubDomains; preload\""), "");
-    insta::assert_snapshot!(said("content_type_options = \"nosniff\"", "content_type_options = \"sniff\""), @r#"gateway.toml:259:24: there is one value, "nosniff"; or "off""#);
-    insta::assert_snapshot!(said("\"strict-origin-when-cross-origin\"", "\"never\""), @r#"gateway.toml:261:19: choose from no-referrer, no-referrer-when-downgrade, same-origin, origin, strict-origin, origin-when-cross-origin, strict-origin-when-cross-origin and unsafe-url; or "off""#);
-    insta::assert_snapshot!(said("\"camera=(), geolocation=(), microphone=()\"", "\"camera 'none'\""), @r#"gateway.toml:262:22: write features such as "camera=(), fullscreen=(self)"; or "off""#);
+    insta::assert_snapshot!(said("content_type_options = \"nosniff\"", "content_type_options = \"sniff\""), @r#"gateway.toml:262:24: there is one value, "nosniff"; or "off""#);
+    insta::assert_snapshot!(said("\"strict-origin-when-cross-origin\"", "\"never\""), @r#"gateway.toml:264:19: choose from no-referrer, no-referrer-when-downgrade, same-origin, origin, strict-origin, origin-when-cross-origin, strict-origin-when-cross-origin and unsafe-url; or "off""#);
+    insta::assert_snapshot!(said("\"camera=(), geolocation=(), microphone=()\"", "\"camera 'none'\""), @r#"gateway.toml:265:22: write features such as "camera=(), fullscreen=(self)"; or "off""#);
 }
 
 /// What is said of one more upstream.
@@ -136,51 +136,53 @@ fn said_of_upstream(keys: &str) -> String {
 #[test]
 fn an_upstream_that_cannot_be_is_told_with_its_place() {
     insta::assert_snapshot!(said_of_upstream("servers = [\"localhost\", \"unix:relative\", \":80\", \"[::1]:0\", \"host:99999\"]"), @r#"
-    gateway.toml:265:12: "localhost" is not a server: write host:port
-    gateway.toml:265:25: "unix:relative" is not a socket: write unix:/path, with an absolute path of 107 bytes at most
-    gateway.toml:265:42: ":80" is not a server: write host:port
-    gateway.toml:265:49: "[::1]:0" is not a server: write host:port
-    gateway.toml:265:60: "host:99999" is not a server: write host:port
+    gateway.toml:273:12: "localhost" is not a server: write host:port
+    gateway.toml:273:25: "unix:relative" is not a socket: write unix:/path, with an absolute path of 107 bytes at most
+    gateway.toml:273:42: ":80" is not a server: write host:port
+    gateway.toml:273:49: "[::1]:0" is not a server: write host:port
+    gateway.toml:273:60: "host:99999" is not a server: write host:port
     "#);
-    insta::assert_snapshot!(said_of_upstream("servers = [\"a:1\"]\nprotocol = \"h2\""), @"gateway.toml:266:12: h2 is HTTP/2 over TLS: give the upstream a `tls` table, or write h2c");
-    insta::assert_snapshot!(said_of_upstream("servers = [\"a:1\"]\nprotocol = \"h2c\"\ntls = { sni = \"a\" }"), @"gateway.toml:266:12: h2c is HTTP/2 without TLS: write h2");
-    insta::assert_snapshot!(said_of_upstream("servers = [\"a:1\"]\ntls = {}"), @"gateway.toml:266:7: `sni` is missing");
+    insta::assert_snapshot!(said_of_upstream("servers = [\"a:1\"]\nprotocol = \"h2\""), @"gateway.toml:274:12: h2 is HTTP/2 over TLS: give the upstream a `tls` table, or write h2c");
+    insta::assert_snapshot!(said_of_upstream("servers = [\"a:1\"]\nprotocol = \"h2c\"\ntls = { sni = \"a\" }"), @"gateway.toml:274:12: h2c is HTTP/2 without TLS: write h2");
+    insta::assert_snapshot!(said_of_upstream("servers = [\"a:1\"]\ntls = {}"), @"gateway.toml:274:7: `sni` is missing");
     insta::assert_snapshot!(said_of_upstream("servers = [\"a:1\"]\ntls = { sni = \"\", verify = false }"), @r#"
-    gateway.toml:266:15: "" is not a name that a certificate could be for, such as backend.internal
-    gateway.toml:266:19: unknown key `verify`; known are sni, ca, client_certificate, client_key
+    gateway.toml:274:15: "" is not a name that a certificate could be for, such as backend.internal
+    gateway.toml:274:19: unknown key `verify`; known are sni, ca, client_certificate, client_key
     "#);
     insta::assert_snapshot!(said_of_upstream("servers = [\"a:1\"]\ntls = { sni = \"a b\", ca = \"none.pem\", client_key = \"gateway.toml\" }"), @r#"
-    gateway.toml:266:15: "a b" is not a name that a certificate could be for, such as backend.internal
-    gateway.toml:266:27: the file "none.pem" cannot be read: No such file or directory (os error 2)
-    gateway.toml:266:52: a certificate and its key go together: `client_certificate`, `client_key`
-    gateway.toml:266:52: the file "gateway.toml" holds no private key in PEM
+    gateway.toml:274:15: "a b" is not a name that a certificate could be for, such as backend.internal
+    gateway.toml:274:27: the file "none.pem" cannot be read: No such file or directory (os error 2)
+    gateway.toml:274:52: a certificate and its key go together: `client_certificate`, `client_key`
+    gateway.toml:274:52: the file "gateway.toml" holds no private key in PEM
     "#);
     insta::assert_snapshot!(said_of_upstream("servers = [\"a:1\"]\ntls = { sni = \"a\", ca = \"routes.toml\", client_certificate = \"tiers.toml\", client_key = \"roles.toml\" }"), @r#"
-    gateway.toml:266:25: the file "routes.toml" holds no certificate in PEM
-    gateway.toml:266:61: the file "tiers.toml" holds no certificate in PEM
-    gateway.toml:266:88: the file "roles.toml" holds no private key in PEM
+    gateway.toml:274:25: the file "routes.toml" holds no certificate in PEM
+    gateway.toml:274:61: the file "tiers.toml" holds no certificate in PEM
+    gateway.toml:274:88: the file "roles.toml" holds no private key in PEM
     "#);
     insta::assert_snapshot!(said_of_upstream("servers = [\"a:1\"]\nhealth = { path = \"healthz\", interval = \"0s\", healthy_after = 0 }"), @r#"
-    gateway.toml:266:19: "healthz" is not a path such as /healthz
-    gateway.toml:266:41: must be longer than nothing
-    gateway.toml:266:63: must be at least 1
+    gateway.toml:274:19: "healthz" is not a path such as /healthz
+    gateway.toml:274:41: must be longer than nothing
+    gateway.toml:274:63: must be at least 1
     "#);
     insta::assert_snapshot!(said_of_upstream("servers = [\"a:1\"]\nbalance = \"random\"\nejection = { time = \"9s\", max_time = \"1s\" }\nretry = { tries = 4, percent = 101 }\ntotal_timeout = \"0s\"\nfirst_byte_timeout = \"0s\""), @r#"
-    gateway.toml:266:11: unknown value `random`; known are round_robin, least_connections, consistent_hash
-    gateway.toml:267:38: must not be shorter than `time`
-    gateway.toml:268:19: a request is tried 3 times at most
-    gateway.toml:268:32: more retries than requests would finish off a service that struggles
-    gateway.toml:269:17: must be longer than nothing
-    gateway.toml:270:22: must be longer than nothing
+    gateway.toml:274:11: unknown value `random`; known are round_robin, least_connections, consistent_hash
+    gateway.toml:275:38: must not be shorter than `time`
+    gateway.toml:276:19: a request is tried 3 times at most
+    gateway.toml:276:32: more retries than requests would finish off a service that struggles
+    gateway.toml:277:17: must be longer than nothing
+    gateway.toml:278:22: must be longer than nothing
     "#);
 }
 
 #[test]
 fn what_is_said_of_accounts_and_mail_that_cannot_be_is_told_with_its_place() {
     let accounts = |from: &str, to: &str| said(from, to);
-    insta::assert_snapshot!(accounts("default = \"http://127.0.0.1:8080\" }", "default = \"example.com/?x\" }"), @r#"gateway.toml:189:14: write where people reach the platform, such as "https://example.com""#);
-    insta::assert_snapshot!(accounts("registration = \"immediate\"", "registration = \"maybe\""), @"gateway.toml:193:16: unknown value `maybe`; known are immediate, verified");
+    insta::assert_snapshot!(accounts("default = \"http://127.0.0.1:8080\" }", "default = \"example.com/?x\" }"), @r#"gateway.toml:192:14: write where people reach the platform, such as "https://example.com""#);
+    insta::assert_snapshot!(accounts("registration = \"immediate\"", "registration = \"maybe\""), @"gateway.toml:196:16: unknown value `maybe`; known are immediate, verified");
     insta::assert_snapshot!(accounts("# unverified_role = \"newcomer\"", "unverified_role = \"newcomer\""), @"gateway.toml:1:1: accounts.unverified_role: there is no role `newcomer` in roles.toml");
+    insta::assert_snapshot!(accounts("required_roles = []", "required_roles = [\"admin\", \"boss\"]"), @"gateway.toml:308:28: there is no role `boss` in roles.toml");
+    insta::assert_snapshot!(accounts("magic_link_ttl = \"10m\"", "magic_link_ttl = \"11m\""), @"gateway.toml:200:18: a link that logs in lives ten minutes at most (OWASP ASVS 6.5.5)");
     insta::assert_snapshot!(accounts("min_strength = 0", "min_strength = 5"), @"gateway.toml:207:16: a strength is 0, 1, 2, 3 or 4");
     insta::assert_snapshot!(accounts("# blocklist = \"passwords.txt\"", "blocklist = \"none.txt\""), @"gateway.toml:210:13: the file cannot be read: No such file or directory (os error 2)");
     insta::assert_snapshot!(accounts("from = \"Portcullis <no-reply@localhost>\"", "from = \"nobody\""), @r#"gateway.toml:236:8: write who sends, such as "Example <no-reply@example.com>""#);

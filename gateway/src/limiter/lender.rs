@@ -51,6 +51,7 @@ const SETTLE: Duration = Duration::from_secs(1);
 
 const LEASES: &str = include_str!("lease.lua");
 const SLOTS: &str = include_str!("slots.lua");
+const MEMORY: &str = include_str!("memory.lua");
 /// Redis time, never a node's (DESIGN §4).
 const REDIS_TIME: &str = "local time = redis.call('TIME')\nlocal now = time[1] * 1000000 + time[2]\n";
 
@@ -62,6 +63,7 @@ pub(super) struct Lender {
     node: u64,
     leases: Script,
     slots: Script,
+    memory: Script,
     line: Mutex<Option<Line>>,
     /// Not every mark has been looked at since there is this connection.
     is_new: AtomicBool,
@@ -108,6 +110,7 @@ impl Lender {
             node: fastrand::u64(..),
             leases: Script::new(&format!("{REDIS_TIME}{LEASES}")),
             slots: Script::new(&format!("{REDIS_TIME}{SLOTS}")),
+            memory: Script::new(&format!("{REDIS_TIME}{MEMORY}")),
             line: Mutex::default(),
             is_new: AtomicBool::new(true),
             away: AtomicBool::new(true),
@@ -213,6 +216,7 @@ impl Lender {
     async fn look(&self) -> Result<(), String> {
         if self.line.lock().is_none() {
             let line = self.way.line().await?;
+            self.recognise(&line).await?;
             self.is_new.store(true, Ordering::Relaxed);
             *self.line.lock() = Some(line);
         }
@@ -234,6 +238,27 @@ impl Lender {
         let all = all.map_err(|_| format!("no answer within {LATEST:?}"))?;
         all.into_iter().collect::<Result<Vec<_>, _>>().map_err(|error| why(&error))?;
         self.is_new.store(false, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Before anybody may ask on this connection, every memory behind it that was read from a file is made to begin anew.
+    async fn recognise(&self, line: &Line) -> Result<(), String> {
+        let question = async |tag: u8| {
+            let run = line.run(tag);
+            if run.id.is_empty() {
+                return Ok(0);
+            }
+            let mut question = self.memory.prepare_invoke();
+            question.key(format!("{}:{{{tag}}}:mark", self.prefix)).key(format!("{}:{{{tag}}}:run", self.prefix));
+            question.arg(fastrand::u64(..)).arg(format!("{} ", run.place)).arg(&run.id);
+            question.invoke_async::<u32>(&mut line.to(tag)).await
+        };
+        let all = timeout(LATEST, join_all((0..TAGS).map(question))).await;
+        let all = all.map_err(|_| format!("no answer within {LATEST:?}"))?;
+        let old = all.into_iter().sum::<Result<u32, _>>().map_err(|error| why(&error))?;
+        if old > 0 {
+            tracing::warn!("Redis was started again with what a file told it, which may be old: it counts as empty");
+        }
         Ok(())
     }
 

@@ -13,10 +13,10 @@ fn a_tag_has_the_slot_that_a_cluster_gives_it() {
 #[test]
 fn who_is_no_redis_or_too_old_or_of_another_shape_is_told_so() {
     let said = |version: &str, mode: &str, is_cluster| {
-        fits(&format!("# Server\r\nredis_version:{version}\r\nredis_mode:{mode}\r\n"), is_cluster)
+        fits(&format!("# Server\r\nredis_version:{version}\r\nredis_mode:{mode}\r\nrun_id:f00\r\n"), is_cluster)
     };
-    assert_eq!(said("5.0.0", "standalone", false), Ok(()));
-    assert_eq!(said("7.0.15", "cluster", true), Ok(()));
+    assert_eq!(said("5.0.0", "standalone", false), Ok("f00".to_owned()));
+    assert_eq!(said("7.0.15", "cluster", true), Ok("f00".to_owned()));
     insta::assert_snapshot!(said("4.0.14", "standalone", false).unwrap_err(), @"Redis 4.0.14 is too old: 5.0 is the first that can count for others");
     insta::assert_snapshot!(said("7.0.15", "sentinel", false).unwrap_err(), @"this is a Sentinel: name it under `sentinels`");
     insta::assert_snapshot!(said("7.0.15", "cluster", false).unwrap_err(), @"this is a node of a Redis Cluster: say `cluster = true`");

@@ -39,7 +39,7 @@ impl Redis {
         Self { server: serve(port, folder.path(), &more), port, more, folder }
     }
 
-    /// Serves again, and remembers nothing.
+    /// Serves again, and remembers nothing but a snapshot, if one was taken.
     pub(crate) fn serve(&mut self) {
         self.server = serve(self.port, self.folder.path(), &self.more);
     }

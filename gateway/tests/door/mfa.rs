@@ -107,6 +107,35 @@ fn a_route_may_demand_a_second_factor_and_api_keys_never_meet_it() {
 }
 
 #[test]
+fn whose_role_needs_a_second_factor_may_only_add_one_until_they_have_shown_it() {
+    let platform = Setup::default().edit("gateway.toml", "required_roles = []", "required_roles = [\"admin\"]").start();
+    let admin = platform.admin();
+    let refused = |answer: &crate::platform::Answer| {
+        assert_eq!((answer.status, answer.code().as_str()), (401, "insufficient_user_authentication"), "{answer:?}");
+        assert!(answer.header("www-authenticate").unwrap().contains("acr_values=\"mfa\""), "{answer:?}");
+    };
+    refused(&platform.get("/admin/users", &admin));
+    refused(&platform.get("/demo/x", &admin));
+    refused(&platform.post("/auth/api-keys", Some(&admin), &json!({ "name": "a way around" })));
+    refused(&platform.json("PATCH", "/auth/me", Some(&admin), &json!({ "name": "Root" })));
+    assert_eq!(platform.get("/auth/me", &admin).status, 200);
+    // Others are as they were.
+    let eve = text(&platform.register("eve@example.com"), "access_token");
+    assert_eq!(platform.get("/demo/x", &eve).status, 200);
+
+    let begun = platform.post("/auth/mfa/totp", Some(&admin), &json!({}));
+    let (secret, since) = (from_base32(&text(&begun.json(), "secret")), Utc::now());
+    let confirmed = platform.post("/auth/mfa/totp/confirm", Some(&admin), &json!({ "code": secret.code_at(since) }));
+    assert_eq!(confirmed.status, 200, "{confirmed:?}");
+    assert_eq!(platform.get("/admin/users", &admin).status, 200);
+    // A key is made by who has shown it, and is a program's.
+    let key = platform.post("/auth/api-keys", Some(&admin), &json!({ "name": "CI" })).json();
+    assert_eq!(platform.get("/admin/users", &text(&key, "key")).status, 200);
+    let login = platform.post("/auth/login", None, &json!({ "email": "root@example.com", "password": PASSWORD }));
+    assert_eq!(login.code(), "mfa_required");
+}
+
+#[test]
 fn a_session_grows_too_old_for_a_route_and_is_renewed_in_place() {
     let often = Setup::default().edit("tiers.toml", "\"100/minute\"", "\"100000/minute\"");
     let platform = often.append("routes.toml", RECENT).start();

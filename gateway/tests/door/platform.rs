@@ -38,6 +38,7 @@ pub(crate) struct Setup {
     edits: Vec<(&'static str, String, String)>,
     appended: Vec<(&'static str, String)>,
     upstream: Option<SocketAddr>,
+    disk: Option<&'static str>,
 }
 
 /// A child process that ends with the test.
@@ -81,6 +82,12 @@ impl Setup {
         self
     }
 
+    /// Keeps its data on a disk of its own, with room for so much. Only the gateway sees it: others by [`Platform::disk`].
+    pub(crate) fn disk(mut self, size: &'static str) -> Self {
+        self.disk = Some(size);
+        self
+    }
+
     /// Makes the folder with the configuration and nothing else.
     pub(crate) fn folder(&self) -> TempDir {
         let folder = tempfile::tempdir().unwrap();
@@ -101,6 +108,11 @@ impl Setup {
     /// The command that serves the folder.
     pub(crate) fn command(&self, folder: &Path, upstream: SocketAddr) -> Command {
         let mut command = Command::new(PORTCULLIS);
+        if let Some(size) = self.disk {
+            let mount = format!("mkdir -p \"$0\" && mount -t tmpfs -o size={size} tmpfs \"$0\" && exec \"$@\"");
+            command = Command::new("unshare");
+            command.args(["--map-root-user", "--mount", "sh", "-c", &mount]).arg(folder.join("data")).arg(PORTCULLIS);
+        }
         command
             .args(["serve", "--listen", "127.0.0.1:0", "--config"])
             .arg(folder.join("config"))
@@ -215,6 +227,12 @@ impl Platform {
 
     pub(crate) fn gateway(&mut self) -> &mut Running {
         &mut self.gateway
+    }
+
+    /// Where the data are that only the gateway sees.
+    pub(crate) fn disk(&self) -> PathBuf {
+        let data = self.folder.path().join("data");
+        Path::new(&format!("/proc/{}/root", self.gateway.pid())).join(data.strip_prefix("/").unwrap())
     }
 
     /// Sends one request and reads one answer over a connection of its own.

@@ -13,6 +13,7 @@ use serde_json::json;
 
 use crate::{
     cluster::{Redis, member},
+    database::Database,
     platform::{Answer, PASSWORD, Platform, eventually},
     servers::Postgres,
 };
@@ -168,4 +169,99 @@ fn with_both_redis_and_postgres_gone_those_who_are_known_are_served_and_both_com
             eventually("Redis to be found again", || !reasons(node).contains("redis_unavailable"));
         }
     });
+}
+
+#[test]
+fn a_standby_that_takes_over_is_asked_and_told_without_a_restart() {
+    let (mut postgres, redis) = (Postgres::start(), Redis::start());
+    redis.is_old();
+    let cluster = Cluster::start(&postgres, &redis);
+    let mut standby = postgres.standby();
+    postgres.is_followed();
+    cluster.under_load(|| {
+        postgres.stop();
+        cluster.refuse_strangers(0);
+        standby.stand_in_for(&postgres);
+        for (number, node) in cluster.nodes.iter().enumerate() {
+            let token = &cluster.unseen[3 + number];
+            eventually("the standby to be asked", || node.get("/demo/x", token).status == 200);
+            let login = log_in(node);
+            assert_eq!((login.status, login.code().as_str()), (503, "directory_unavailable"), "{login:?}");
+        }
+        standby.promote();
+        cluster.recovers(0);
+    });
+}
+
+#[test]
+fn what_is_changed_after_a_standby_that_lagged_took_over_is_heard_everywhere() {
+    let (mut postgres, redis) = (Postgres::start(), Redis::start());
+    redis.is_old();
+    let cluster = Cluster::start(&postgres, &redis);
+    let position = |node: &Platform| node.metric("portcullis_feed_position");
+    let mut standby = postgres.standby();
+    postgres.is_followed();
+    let before = position(&cluster.nodes[0]);
+    standby.stop();
+    // Of these the standby never hears.
+    let lost = cluster.nodes[0].login("ada@example.com");
+    for _ in 0..5 {
+        let token = cluster.nodes[0].login("ada@example.com");
+        assert!(cluster.nodes[0].post("/auth/logout", Some(&token), &json!({})).status < 300);
+    }
+    for node in &cluster.nodes {
+        eventually("changes to be heard", || position(node) >= before + 5);
+        assert_eq!(node.get("/demo/x", &lost).status, 200);
+    }
+    cluster.under_load(|| {
+        postgres.stop();
+        standby.stand_in_for(&postgres);
+        standby.promote();
+        for node in &cluster.nodes {
+            eventually("a login", || log_in(node).status == 200);
+        }
+        // Fewer changes than were lost: who went on from the place where it was would miss them.
+        cluster.recovers(0);
+    });
+    // A session that was lost with them is none.
+    for node in &cluster.nodes {
+        assert_eq!(node.get("/demo/x", &lost).status, 401);
+    }
+}
+
+#[test]
+fn gateways_serve_on_and_start_on_tables_that_a_newer_version_has_extended() {
+    let (database, redis) = (Database::new("extended"), Redis::start());
+    redis.is_old();
+    let start =
+        || member(&database, &redis).edit("gateway.toml", "# on_outage = \"local\"", "on_outage = \"refuse\"").start();
+    let old = start();
+    old.register("ada@example.com");
+    // So that statements are prepared on its connections.
+    let known = old.login("ada@example.com");
+    assert_eq!(old.get("/auth/me", &known).status, 200);
+    let tables = database
+        .run("SELECT tablename FROM pg_tables WHERE schemaname = 'portcullis' AND tablename <> '_sqlx_migrations'");
+    let extended =
+        tables.lines().map(|table| format!("ALTER TABLE {table} ADD COLUMN later TEXT NOT NULL DEFAULT ''; "));
+    database.run(&format!(
+        "{} CREATE TABLE later (id UUID PRIMARY KEY); \
+         INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) VALUES (9999, 'later', TRUE, '', 0)",
+        extended.collect::<String>()
+    ));
+    let new = start();
+    for (one, other, email) in [(&old, &new, "bob@example.com"), (&new, &old, "cid@example.com")] {
+        one.register(email);
+        let token = other.login(email);
+        let key = other.post("/auth/api-keys", Some(&token), &json!({ "name": "ci" }));
+        assert_eq!(key.status, 201, "{key:?}");
+        for node in [one, other] {
+            eventually("a token to be known", || node.get("/demo/x", &token).status == 200);
+            assert_eq!(node.get("/auth/sessions", &token).status, 200);
+        }
+        let logout = one.post("/auth/logout", Some(&token), &json!({}));
+        assert!(logout.status < 300, "{logout:?}");
+        eventually("it to be heard", || other.get("/demo/x", &token).status == 401);
+    }
+    assert_eq!(new.get("/auth/me", &known).status, 200);
 }

@@ -273,8 +273,11 @@ fn a_redis_whose_authority_was_not_named_is_not_trusted() {
 fn two_gateways_count_together_and_follow_sentinels_to_another_master() {
     let shape = Shape::watched();
     two_count_together(&shape, "watched", |nodes, admitted| {
-        shape.lose(shape.home(), "-STOP");
+        let home = shape.home();
+        shape.lose(home, "-STOP");
         is_survived(nodes, admitted);
+        // It has heard everything: its memory goes on, and no caller waits for a window.
+        assert_eq!(shape.servers[1 - home].run(&["get", "portcullis:{7}:mark"]), "1:1");
     });
 }
 

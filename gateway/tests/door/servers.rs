@@ -80,6 +80,44 @@ impl Postgres {
         self.answers();
     }
 
+    /// One that follows this one, and may be asked but not told anything.
+    pub(crate) fn standby(&self) -> Self {
+        let (folder, port) = (open_folder(), free_port());
+        let data = folder.path().join("data");
+        let copied = as_postgres(&binaries().join("pg_basebackup"))
+            .args(["-h", "127.0.0.1", "-U", "tester", "-R", "-X", "stream", "-c", "fast", "--no-sync"])
+            .args(["-p", &self.port.to_string(), "-D"])
+            .arg(&data)
+            .current_dir(folder.path())
+            .output()
+            .unwrap();
+        assert!(copied.status.success(), "{copied:?}");
+        listen_on(&data, port);
+        let standby = Self { server: serve(&data), port, folder };
+        standby.answers();
+        standby
+    }
+
+    /// Waits until a standby has everything.
+    pub(crate) fn is_followed(&self) {
+        let behind = "SELECT COUNT(*) FROM pg_stat_replication WHERE replay_lsn = pg_current_wal_lsn()";
+        eventually("the standby to catch up", || self.database().run(behind) == "1");
+    }
+
+    /// Answers at the address of one that is gone, but takes nothing yet.
+    pub(crate) fn stand_in_for(&mut self, gone: &Self) {
+        if self.server.try_wait().unwrap().is_none() {
+            self.stop();
+        }
+        self.port = gone.port;
+        listen_on(&self.data(), self.port);
+        self.serve();
+    }
+
+    pub(crate) fn promote(&self) {
+        assert_eq!(self.database().run("SELECT pg_promote()"), "t");
+    }
+
     fn answers(&self) {
         let ready = binaries().join("pg_isready");
         let port = self.port.to_string();
@@ -107,6 +145,13 @@ impl Drop for Postgres {
             drop(self.server.wait());
         }
     }
+}
+
+/// The last word counts.
+fn listen_on(data: &Path, port: u16) {
+    let settings = data.join("postgresql.auto.conf");
+    let text = fs::read_to_string(&settings).unwrap();
+    fs::write(settings, format!("{text}port = {port}\n")).unwrap();
 }
 
 fn serve(data: &Path) -> Child {

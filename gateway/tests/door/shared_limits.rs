@@ -214,6 +214,30 @@ fn addresses_are_counted_together_and_an_empty_redis_lends_nothing_for_a_window(
 }
 
 #[test]
+fn a_redis_that_is_restarted_from_a_snapshot_lends_nothing_twice() {
+    let (database, mut redis) = (Database::new("snapshot"), Redis::start());
+    redis.is_old();
+    let nodes: [_; 2] = some(|| refusing(&database, &redis).edit("tiers.toml", "30/3s", "30/hour"));
+    let [token, other] = ["ada@example.com", "bob@example.com"].map(|email| token(&nodes[0], email));
+    // Nothing is spent yet, and the memory is old enough to lend.
+    assert_eq!((redis.run(&["save"]).as_str(), redis.spent()), ("OK", 0));
+    let ask = |n: usize| nodes[n % 2].get("/demo/x", &token);
+    eventually("the quota to be spent", || (0..2).all(|n| ask(n).code() == "rate_limited"));
+    redis.kill();
+    eventually("the loss to be noticed", || nodes.iter().all(|node| node.metric("portcullis_limits_away") == 1));
+    redis.serve();
+    nodes.iter().for_each(has_redis);
+    // Who was told to wait goes on waiting; who asks Redis hears that it lends nothing.
+    let again: Vec<_> = (0..20).map(|n| ask(n).code()).collect();
+    assert!(again.iter().all(|code| code == "limiter_unavailable" || code == "rate_limited"), "{again:?}");
+    eventually("the loss to be told", || nodes[1].get("/demo/x", &other).code() == "limiter_unavailable");
+    assert!(nodes[0].log().contains("it counts as empty") || nodes[1].log().contains("it counts as empty"));
+    // It counts on from there.
+    redis.is_old();
+    eventually("a memory that is old enough", || nodes[1].get("/demo/x", &other).status == 200);
+}
+
+#[test]
 fn a_changed_limit_counts_from_the_next_lease_on() {
     let (database, redis) = (Database::new("changed"), Redis::start());
     redis.is_old();

@@ -121,8 +121,7 @@ fn a_change_ends_a_stream_only_if_it_takes_the_right_to_it() {
 
 #[test]
 fn a_stream_outlives_its_token_by_the_grace_of_its_route() {
-    let platform =
-        setup().edit("gateway.toml", "access_ttl = \"30m\"", "access_ttl = \"2s\"").upstream(backend(echo)).start();
+    let platform = setup().env("ACCESS_TOKEN_EXPIRE_MINUTES", "2s").upstream(backend(echo)).start();
     let token = token(&platform, "short@example.com");
     let mut client = wire::open(platform.http, "/streams/x", &token);
     eventually("the token to expire", || platform.get("/auth/me", &token).code() == "expired");

@@ -79,6 +79,12 @@ impl<'i> Document<'i> {
         self.wrong.is_empty()
     }
 
+    /// Whether there is something of this name that nobody has asked for yet.
+    #[must_use]
+    pub fn has(&self, name: &str) -> bool {
+        self.table.contains_key(name)
+    }
+
     /// The table `[name]`. One that is left out is read as an empty one, so that its keys' defaults hold.
     pub fn section<T: DeserializeOwned>(&mut self, name: &'static str) -> Option<T> {
         let Some((key, value)) = self.take(name) else { return self.absent(name) };

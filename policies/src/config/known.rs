@@ -1,12 +1,14 @@
 //! What one file may name of another: upstreams, roles, tiers, features, permissions.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use super::diagnostic::Placed;
 use super::document::Document;
 use super::raw::Words;
+use crate::cors::CorsError;
 use crate::roles::covers;
-use crate::{Permission, Permissions};
+use crate::{Cors, Methods, Permission, Permissions};
 
 /// The pools of servers that routes may send to.
 #[derive(Debug, Clone, Default)]
@@ -15,6 +17,31 @@ pub struct Upstreams {
     pub names: BTreeSet<String>,
     /// Those that speak nothing but HTTP/2, and so take no WebSocket of HTTP/1.1.
     pub without_websocket: BTreeSet<String>,
+    /// Which foreign pages may call routes to one of them that have no `cors` of their own.
+    pub foreign_pages: Option<ForeignPages>,
+}
+
+/// Rules for pages of other origins, never with credentials that browsers send by themselves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ForeignPages {
+    /// To which upstream the routes lead.
+    pub upstream: String,
+    /// As browsers write them, or `*` alone.
+    pub origins: Vec<String>,
+    /// What pages may set.
+    pub headers: Vec<&'static str>,
+}
+
+// === impl ForeignPages ===
+
+impl ForeignPages {
+    /// How long browsers may remember the answer, as in a route's own `cors`.
+    const MAX_AGE: Duration = Duration::from_mins(10);
+
+    /// The rules of a route that takes these methods.
+    pub fn rules(&self, methods: Methods) -> Result<Cors, CorsError> {
+        Cors::new(self.origins.iter().map(String::as_str), methods, self.headers.iter().copied(), false, Self::MAX_AGE)
+    }
 }
 
 /// Every name there is. `None`: the file that says so has errors of its own, and what is missing in it means nothing yet.

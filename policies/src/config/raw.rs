@@ -43,7 +43,7 @@ pub(super) struct RawRoute {
     pub(super) tiers: Option<Placed<Words>>,
     /// The caller's tier has all of these features.
     pub(super) features: Option<Placed<Words>>,
-    /// The person behind the caller's session has shown by two factors who they are: "mfa".
+    /// The person behind the caller's session has shown by two factors who they are: "mfa"; by a passkey: "phr".
     pub(super) acr: Option<Placed<RawAcr>>,
     /// The person behind the caller's session has shown who they are within this time, such as "5m". API keys never have.
     pub(super) max_auth_age: Option<Placed<DurationText>>,
@@ -52,6 +52,9 @@ pub(super) struct RawRoute {
     pub(super) owner: Option<Placed<String>>,
     /// Whether administrators pass too, of the organisation to which it belongs and of the platform. Left out: false.
     pub(super) owner_admins: Option<Placed<bool>>,
+    /// Whether those whose role needs a second factor (`[mfa] required_roles` of gateway.toml) may use it before they have shown one, to add one.
+    #[serde(default)]
+    pub(super) before_second_factor: bool,
     /// Path prefixes and what replaces them on the way to the upstream; the longest that matches is used.
     #[serde(default)]
     pub(super) rewrite: BTreeMap<Placed<String>, Placed<String>>,
@@ -88,6 +91,8 @@ pub(super) struct RawRoute {
 pub(super) enum RawAcr {
     /// Two factors.
     Mfa,
+    /// A passkey, which nobody can be talked into giving away.
+    Phr,
 }
 
 const fn yes() -> bool {
@@ -253,7 +258,7 @@ pub(super) struct RawCaller {
     pub(super) tier: Placed<String>,
     /// It shows an API key that is restricted to these permissions. Left out: whatever the account may do.
     pub(super) scopes: Option<Words>,
-    /// "mfa": its owner has shown two factors. Left out: one.
+    /// "mfa": its owner has shown two factors; "phr": a passkey. Left out: one.
     pub(super) acr: Option<Placed<RawAcr>>,
     /// How long ago its owner has shown who they are, such as "10m". Left out: just now.
     pub(super) auth_age: Option<Placed<DurationText>>,
@@ -370,6 +375,7 @@ impl From<RawAcr> for Assurance {
     fn from(raw: RawAcr) -> Self {
         match raw {
             RawAcr::Mfa => Self::Multi,
+            RawAcr::Phr => Self::PhishingResistant,
         }
     }
 }

@@ -12,7 +12,7 @@ use super::known::{self, Known};
 use super::raw::{RawAuth, RawCsrf, RawRoute, RawTimeouts, Words};
 use super::{cors, limits, overlaps, owners, rewrites};
 use crate::route::{EXPIRY_GRACE, WEBSOCKET_IDLE};
-use crate::{Auth, Csrf, Demand, HostPattern, Methods, Owner, PathPattern, Route, RouteTable, StepUp, Timeouts};
+use crate::{Auth, Cors, Csrf, Demand, HostPattern, Methods, Owner, PathPattern, Route, RouteTable, StepUp, Timeouts};
 
 /// A route and where its paths are written.
 pub(super) struct PlacedRoute {
@@ -89,10 +89,14 @@ fn route(file: &mut Document<'_>, known: &Known, raw: RawRoute) -> Option<Route>
         rewrite,
         limits,
         tier_limits: raw.tier_limits,
+        before_second_factor: raw.before_second_factor,
         forward_credential: raw.forward_credential,
         max_body: raw.max_body_bytes,
         timeouts,
-        cors: raw.cors.and_then(|raw| cors::build(file, &raw, methods)),
+        cors: match &raw.cors {
+            Some(raw) => cors::build(file, raw, methods),
+            None => foreign_pages(known, &raw.upstream, methods),
+        },
         csrf: match raw.csrf {
             RawCsrf::Token => Csrf::Token,
             RawCsrf::Origin => Csrf::Origin,
@@ -102,6 +106,12 @@ fn route(file: &mut Document<'_>, known: &Known, raw: RawRoute) -> Option<Route>
         expiry_grace: raw.expiry_grace.map_or(EXPIRY_GRACE, |grace| grace.0),
         ..Route::new(&raw.name, &raw.upstream, paths)
     })
+}
+
+/// What `gateway.toml` says of pages of other origins; it has been checked there.
+fn foreign_pages(known: &Known, upstream: &str, methods: Methods) -> Option<Cors> {
+    let pages = known.upstreams.as_ref()?.foreign_pages.as_ref()?;
+    (pages.upstream == upstream).then(|| pages.rules(methods).ok())?
 }
 
 /// Reads each word and notes those that cannot be; `None` if there was one, or none at all.

@@ -509,7 +509,7 @@ fn upstreams_that_cannot_be_known_are_not_complained_about() {
 fn a_websocket_to_a_pool_that_speaks_http_2_only_is_refused() {
     let calls = || BTreeSet::from(["calls".to_owned()]);
     let names = [calls(), BTreeSet::from(["demo".to_owned()])].into_iter().flatten().collect();
-    let upstreams = Upstreams { names, without_websocket: calls() };
+    let upstreams = Upstreams { names, without_websocket: calls(), ..Upstreams::default() };
     let route = |upstream: &str, websocket: bool| {
         let text =
             format!("[[route]]\nname = \"a\"\npaths = [\"/a\"]\nupstream = \"{upstream}\"\nwebsocket = {websocket}\n");

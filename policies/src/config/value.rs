@@ -1,4 +1,4 @@
-//! Values that need not stand in the file itself: `{ env = "NAME", default = … }` and `{ file = "path" }`; and durations.
+//! Values that need not stand in the file itself: `{ env = "NAME", unit = "m", default = … }` and `{ file = "path" }`; and durations.
 //!
 //! Nothing is read here: the environment and files are asked through [`Surroundings`].
 
@@ -24,8 +24,10 @@ pub enum Value<T> {
     Plain(T),
     /// From the environment. A variable that is set to nothing counts as not set.
     Env {
-        /// The variable.
-        env: String,
+        /// The variable, or its names.
+        env: Names,
+        /// What a bare number in the variable is so many of, as lengths of time are written: "m", "d".
+        unit: Option<String>,
         /// Used when it is not set; without a default that is an error.
         default: Option<T>,
     },
@@ -42,14 +44,24 @@ pub enum Value<T> {
 pub enum Secret {
     /// From the environment.
     Env {
-        /// The variable.
-        env: String,
+        /// The variable, or its names.
+        env: Names,
     },
     /// From a file, without its last line end.
     File {
         /// Relative to the folder of the configuration.
         file: String,
     },
+}
+
+/// What a variable is called; the systems before us had several names for one thing. Those that are set have to agree.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(untagged, expecting = "the name of a variable, or a list of its names")]
+pub enum Names {
+    /// The only one.
+    One(String),
+    /// Each of them.
+    Several(Vec<String>),
 }
 
 /// What is around the configuration.
@@ -66,6 +78,9 @@ pub enum ValueError {
     /// No such variable, and no default.
     #[error("the environment variable {0} is not set")]
     Unset(String),
+    /// Two names for one thing.
+    #[error("the environment variables {0} and {1} are two names for one thing, and do not agree")]
+    Disagree(String, String),
     /// No such file.
     #[error("the file \"{path}\" cannot be read: {reason}")]
     Unreadable {
@@ -112,10 +127,10 @@ impl<T> Value<T> {
     {
         match self {
             Self::Plain(value) => Ok(value.clone()),
-            Self::Env { env, default } => match (variable(surroundings, env), default) {
-                (Some(text), _) => fit(&text, || format!("the environment variable {env}")),
+            Self::Env { env, unit, default } => match (env.ask(surroundings, unit.as_deref())?, default) {
+                (Some((name, text)), _) => fit(&text, || format!("the environment variable {name}")),
                 (None, Some(default)) => Ok(default.clone()),
-                (None, None) => Err(ValueError::Unset(env.clone())),
+                (None, None) => Err(ValueError::Unset(env.to_string())),
             },
             Self::File { file } => fit(&content(surroundings, file)?, || format!("the file \"{file}\"")),
         }
@@ -182,8 +197,12 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for ValueVisitor<T> {
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
         let table = ValueTable::deserialize(MapAccessDeserializer::new(map))?;
+        if table.env.as_ref().is_some_and(|names| names.first().is_empty()) {
+            return Err(A::Error::custom(NO_NAME));
+        }
         match (table.env, table.file, table.default) {
-            (Some(env), None, default) => Ok(Value::Env { env, default }),
+            (Some(env), None, default) => Ok(Value::Env { env, unit: table.unit, default }),
+            (None, Some(_), _) if table.unit.is_some() => Err(A::Error::custom("a file has no unit; leave `unit` out")),
             (None, Some(file), None) => Ok(Value::File { file }),
             (None, Some(_), Some(_)) => Err(A::Error::custom("a file has no default; leave `default` out")),
             _ => Err(A::Error::custom(ONE_SOURCE)),
@@ -194,12 +213,56 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for ValueVisitor<T> {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ValueTable<T> {
-    env: Option<String>,
+    env: Option<Names>,
+    unit: Option<String>,
     file: Option<String>,
     default: Option<T>,
 }
 
+const NO_NAME: &str = "`env` names no variable";
 const ONE_SOURCE: &str = "write either { env = \"NAME\" } or { file = \"path\" }";
+
+// === impl Names ===
+
+impl Names {
+    /// The first of them that is set, and what it holds.
+    pub fn ask(
+        &self,
+        surroundings: &impl Surroundings,
+        unit: Option<&str>,
+    ) -> Result<Option<(&str, String)>, ValueError> {
+        let measured = |text: String| match unit {
+            Some(unit) if text.bytes().all(|byte| byte.is_ascii_digit()) => text + unit,
+            _ => text,
+        };
+        let mut set = self.all().filter_map(|name| Some((name, measured(variable(surroundings, name)?))));
+        let Some((first, text)) = set.next() else { return Ok(None) };
+        match set.find(|(_, other)| *other != text) {
+            Some((other, _)) => Err(ValueError::Disagree(first.to_owned(), other.to_owned())),
+            None => Ok(Some((first, text))),
+        }
+    }
+
+    /// The one to speak of when none is set.
+    #[must_use]
+    pub fn first(&self) -> &str {
+        self.all().next().unwrap_or_default()
+    }
+
+    fn all(&self) -> impl Iterator<Item = &str> {
+        let names = match self {
+            Self::One(name) => std::slice::from_ref(name),
+            Self::Several(names) => names,
+        };
+        names.iter().map(String::as_str)
+    }
+}
+
+impl Display for Names {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.all().collect::<Vec<_>>().join(" or "))
+    }
+}
 
 // === impl Secret ===
 
@@ -207,7 +270,7 @@ impl Secret {
     /// The secret, once the environment or the file has been asked.
     pub fn resolve(&self, surroundings: &impl Surroundings) -> Result<SecretText, ValueError> {
         let text = match self {
-            Self::Env { env } => variable(surroundings, env).ok_or_else(|| ValueError::Unset(env.clone()))?,
+            Self::Env { env } => env.ask(surroundings, None)?.ok_or_else(|| ValueError::Unset(env.to_string()))?.1,
             Self::File { file } => match content(surroundings, file)? {
                 text if text.is_empty() => return Err(ValueError::Empty(format!("the file \"{file}\""))),
                 text => text,
@@ -245,6 +308,9 @@ impl<'de> Visitor<'de> for SecretVisitor {
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Secret, A::Error> {
         let table = SecretTable::deserialize(MapAccessDeserializer::new(map))?;
+        if table.env.as_ref().is_some_and(|names| names.first().is_empty()) {
+            return Err(A::Error::custom(NO_NAME));
+        }
         match (table.env, table.file) {
             (Some(env), None) => Ok(Secret::Env { env }),
             (None, Some(file)) => Ok(Secret::File { file }),
@@ -256,7 +322,7 @@ impl<'de> Visitor<'de> for SecretVisitor {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct SecretTable {
-    env: Option<String>,
+    env: Option<Names>,
     file: Option<String>,
 }
 

@@ -195,6 +195,28 @@ fn a_permit_names_the_limits_to_spend() {
 }
 
 #[test]
+fn in_a_guarded_role_a_person_who_has_shown_one_factor_may_only_add_another() {
+    let policy = Policy { roles: policy().roles.guarded(["admin".into()]), ..policy() };
+    let said = |role, grant, assurance, before| {
+        let route = route(|route| route.before_second_factor = before);
+        let authentication = Some(Authentication { at: 0, assurance });
+        let principal = Principal { authentication, grant, ..Arc::unwrap_or_clone(caller(role, "free", None)) };
+        decide(&policy, &route, Some(Arc::new(principal)), 1_000_000).map(drop)
+    };
+    let wanted = StepUp { acr: Some(Assurance::Multi), max_age: None };
+    let (id, session) = (uuid::Uuid::nil(), Grant::Session(uuid::Uuid::nil().into()));
+    let persons = [session, Grant::Cookie(id.into()), Grant::External(id.into(), identity::Voucher::Legacy)];
+    for person in persons {
+        let refused = said("admin", person, Assurance::Single, false);
+        assert_eq!(refused, Err(Refusal::InsufficientAuthentication(wanted)), "{person:?}");
+        assert_eq!(said("admin", person, Assurance::Single, true), Ok(()));
+        assert_eq!(said("admin", person, Assurance::Multi, false), Ok(()));
+        assert_eq!(said("user", person, Assurance::Single, false), Ok(()));
+    }
+    assert_eq!(said("admin", Grant::Key(id.into()), Assurance::Single, false), Ok(()));
+}
+
+#[test]
 fn a_permit_shares_what_it_was_given() {
     let (route, principal) = (route(|_| ()), caller("user", "free", None));
     let permit = decide(&policy(), &route, Some(Arc::clone(&principal)), 0).unwrap();

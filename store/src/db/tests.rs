@@ -84,3 +84,34 @@ fn what_lasts_for_ever_lasts_as_long_as_can_be_written() {
         assert_eq!(later(now, endless).to_rfc3339(), "9999-12-31T23:59:59+00:00");
     }
 }
+
+/// As a role that no superuser is, since those see everything; the tables' owner is held to it as well.
+#[tokio::test]
+async fn on_behalf_of_a_tenant_nothing_of_another_one_is_there_whatever_a_query_forgets_to_say() {
+    use sqlx::{ConnectOptions, Executor};
+    let server = std::env::var("PORTCULLIS_TEST_POSTGRES").expect("run through `make test`");
+    let name = format!("rls_{}", Uuid::new_v4().simple());
+    let options = sqlx::postgres::PgConnectOptions::from_str(&server).unwrap();
+    let mut server_side = options.connect().await.unwrap();
+    server_side.execute(AssertSqlSafe(format!("CREATE ROLE {name} LOGIN"))).await.unwrap();
+    server_side.execute(AssertSqlSafe(format!("CREATE DATABASE {name} OWNER {name}"))).await.unwrap();
+    let (head, _) = server.rsplit_once('/').unwrap();
+    let url = format!("{}/{name}", head.replace("tester@", &format!("{name}@")));
+    let store = Store::connect(&url, settings()).await.unwrap();
+    store.migrate().await.unwrap();
+    let (one, other) = (register(&store, 1).await.unwrap(), register(&store, 2).await.unwrap());
+    let members = async |store: &Store| -> i64 {
+        let Db::Pg(pg) = &store.db else { panic!("this is not Postgres") };
+        sqlx::query_scalar("SELECT COUNT(*) FROM tenant_members").fetch_one(pg).await.unwrap()
+    };
+    assert_eq!(members(&store).await, 2);
+    let scoped = store.of_tenant(one.tenant.unwrap().tenant);
+    assert_eq!(members(&scoped).await, 1);
+    let mut tx = scoped.begin().await.unwrap();
+    let gone = on_tx!(&mut tx, |c| sqlx::query("DELETE FROM tenant_members").execute(c).await.unwrap().rows_affected());
+    assert_eq!(gone, 1, "nor can it be changed");
+    drop(tx);
+    // The connection, of which there is one, remembers nothing of it.
+    assert_eq!(members(&store).await, 2);
+    assert_eq!(store.role_in(other.tenant.unwrap().tenant, other.id).await.unwrap(), Some(identity::TenantRole::Owner));
+}

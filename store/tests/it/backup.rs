@@ -156,7 +156,7 @@ async fn a_section_that_is_no_table_of_ours_is_refused() {
     let (database, folder) = (Database::postgres().await, tempfile::tempdir().unwrap());
     let file = folder.path().join("backup");
     database.open().await.back_up(&file).await.unwrap();
-    reseal_bytes(&file, "tenants (id, name, created_at)", "tenants FROM PROGRAM 'true' --");
+    reseal_bytes(&file, "tenants (id, name, created_at,", "tenants FROM PROGRAM 'true' --");
     let refused = store::restore(&Database::postgres().await.url, settings(), &file).await;
     assert!(matches!(refused, Err(BackupError::Damaged { .. })), "{refused:?}");
 }

@@ -15,6 +15,8 @@ use crate::config::{
 
 /// How long failures are remembered after the last one, or after the lock that it has caused.
 const FORGET_AFTER: Duration = Duration::from_hours(24);
+/// What goes by mail may be read by others on its way.
+const LONGEST_LINK: Duration = Duration::from_mins(10);
 /// zxcvbn's scores.
 const STRONGEST: usize = 4;
 
@@ -45,12 +47,17 @@ impl Reader<'_, '_> {
             magic_link_ttl: self.duration(raw.magic_link_ttl.as_ref(), 10 * 60),
             invitation_ttl: self.duration(raw.invitation_ttl.as_ref(), 7 * 86_400),
         };
-        let mfa_issuer = self.mfa_issuer(&product);
-        Accounts { public_url, product, mfa_issuer, settings }
+        if let Some(given) = raw.magic_link_ttl.as_ref().filter(|_| settings.magic_link_ttl > LONGEST_LINK) {
+            self.document.note(given.span(), "a link that logs in lives ten minutes at most (OWASP ASVS 6.5.5)");
+        }
+        let (mfa_issuer, guarded_roles) = self.mfa(&product);
+        Accounts { public_url, product, mfa_issuer, guarded_roles, settings }
     }
 
-    fn mfa_issuer(&mut self, product: &str) -> String {
+    fn mfa(&mut self, product: &str) -> (String, Vec<String>) {
         let raw: raw::Mfa = self.document.section("mfa").unwrap_or_default();
+        let guarded = raw.required_roles.iter().map(|role| String::clone(role)).collect();
+        self.named.roles.extend(raw.required_roles);
         let issuer = self.text(raw.issuer.as_ref(), product);
         // Authenticators show what is before the first colon.
         let is_name =
@@ -58,7 +65,7 @@ impl Reader<'_, '_> {
         if let Some(given) = raw.issuer.as_ref().filter(|_| !is_name) {
             self.document.note(given.span(), "a name that authenticators show is one line of text without a colon");
         }
-        issuer
+        (issuer, guarded)
     }
 
     pub(super) fn passwords(&mut self) -> Passwords {

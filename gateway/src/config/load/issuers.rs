@@ -23,7 +23,7 @@ const ALGORITHMS: [Algorithm; 3] = [Algorithm::Rs256, Algorithm::Es256, Algorith
 /// Roles and tiers that issuers name, to be looked for once it is known which there are.
 #[derive(Default)]
 pub(super) struct Named {
-    roles: Vec<Placed<String>>,
+    pub(super) roles: Vec<Placed<String>>,
     tiers: Vec<Placed<String>>,
 }
 

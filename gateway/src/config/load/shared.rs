@@ -32,9 +32,12 @@ impl Reader<'_, '_> {
             if let Some(alone) = raw.sentinels.as_ref().or(raw.redis_ca.as_ref()) {
                 self.document.note(alone.span(), "`redis` is missing, which this is about");
             }
-            return None;
+            return self.redis_of_old().map(|url| SharedRedis { servers: RedisServers::One(url), authorities: None });
         };
         let text = self.text(Some(given), "");
+        if sentinels.is_none() && raw.cluster.as_deref() != Some(&true) {
+            self.check_redis_of_old(given, &text);
+        }
         let servers = match (sentinels, raw.cluster.as_deref()) {
             (None, Some(true)) => RedisServers::Cluster(addresses(&text)),
             (Some(sentinels), cluster) => {

@@ -24,7 +24,7 @@ pub(in crate::config) struct Accounts {
     pub(in crate::config) verification_ttl: Given<DurationText>,
     /// How long a new password can be chosen; 30m by default.
     pub(in crate::config) reset_ttl: Given<DurationText>,
-    /// How long a link can be used to log in; 10m by default.
+    /// How long a link can be used to log in; 10m by default, and at most.
     pub(in crate::config) magic_link_ttl: Given<DurationText>,
     /// How long an account that an administrator has made can be taken over; 7d by default.
     pub(in crate::config) invitation_ttl: Given<DurationText>,
@@ -73,6 +73,9 @@ pub(in crate::config) struct Passwords {
 pub(in crate::config) struct Mfa {
     /// What authenticators call us; the product's name by default.
     pub(in crate::config) issuer: Given<String>,
+    /// Roles in which a person may only add a second factor until they have shown one; none by default.
+    #[serde(default)]
+    pub(in crate::config) required_roles: Vec<Placed<String>>,
 }
 
 /// How many wrong passwords are too many.

@@ -236,7 +236,8 @@ fn a_secret_in_clear_is_refused_and_not_repeated() {
         "secret = [\"hunter2\"]",
         "secret = true",
         "secret = { env = \"A\", file = \"b\" }",
-        "secret = { env = [\"hunter2\"] }",
+        "secret = { env = [[\"hunter2\"]] }",
+        "secret = { env = [] }",
     ] {
         let text = format!("[a]\n{secret}\n");
         let mut file = Document::parse("some.toml", &text);

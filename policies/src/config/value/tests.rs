@@ -12,6 +12,8 @@ impl Surroundings for Around {
             "WAIT" => Some("5m".to_owned()),
             "NAME" => Some("a name".to_owned()),
             "EMPTY" => Some(String::new()),
+            "MINUTES" | "ALSO_MINUTES" => Some("5".to_owned()),
+            "DAYS" => Some("7".to_owned()),
             _ => None,
         }
     }
@@ -104,7 +106,7 @@ fn a_value_that_does_not_fit_is_refused_with_its_source() {
     key = { file = "unix", default = 80 }: a file has no default; leave `default` out
     key = { default = 80 }: write either { env = "NAME" } or { file = "path" }
     key = { env = "PORT", default = "80" }: invalid type: string "80", expected u16
-    key = { evn = "PORT" }: unknown field `evn`, expected one of `env`, `file`, `default`
+    key = { evn = "PORT" }: unknown field `evn`, expected one of `env`, `unit`, `file`, `default`
     "#);
 }
 
@@ -146,4 +148,33 @@ fn a_length_of_time_is_read_as_it_is_written() {
     ] {
         assert_eq!(text.parse::<DurationText>(), Err(DurationError(text.into())));
     }
+}
+
+#[test]
+fn a_bare_number_is_so_many_of_the_unit_and_what_names_its_own_is_that() {
+    let minutes = |seconds| Ok(DurationText(Duration::from_secs(seconds)));
+    assert_eq!(value("key = { env = \"MINUTES\", unit = \"m\", default = \"1h\" }"), minutes(300));
+    assert_eq!(value("key = { env = \"DAYS\", unit = \"d\" }"), minutes(7 * 86_400));
+    assert_eq!(value("key = { env = \"WAIT\", unit = \"d\" }"), minutes(300), "it says 5m");
+    assert_eq!(value("key = { env = \"NONE\", unit = \"d\", default = \"1h\" }"), minutes(3600));
+    assert!(value::<DurationText>("key = { env = \"DAYS\" }").unwrap_err().contains("DAYS does not fit"));
+    assert!(value::<DurationText>("key = { file = \"unix\", unit = \"m\" }").unwrap_err().contains("has no unit"));
+}
+
+#[test]
+fn a_variable_may_have_several_names_and_those_that_are_set_agree() {
+    let number = |text: &str| value::<u64>(text);
+    assert_eq!(number("key = { env = [\"NONE\", \"PORT\"] }"), Ok(81));
+    assert_eq!(number("key = { env = [\"EMPTY\", \"PORT\", \"NONE\"] }"), Ok(81));
+    assert_eq!(number("key = { env = [\"MINUTES\", \"ALSO_MINUTES\"] }"), Ok(5));
+    assert_eq!(number("key = { env = [\"NONE\", \"EMPTY\"], default = 3 }"), Ok(3));
+    let said = number("key = { env = [\"NONE\", \"PORT\", \"DAYS\"] }").unwrap_err();
+    assert_eq!(said, "the environment variables PORT and DAYS are two names for one thing, and do not agree");
+    assert_eq!(
+        number("key = { env = [\"NONE\", \"EMPTY\"] }").unwrap_err(),
+        "the environment variable NONE or EMPTY is not set"
+    );
+    assert!(number("key = { env = [] }").unwrap_err().contains("names no variable"));
+    assert_eq!(secret("key = { env = [\"NONE\", \"NAME\"] }"), Ok("a name".to_owned()));
+    assert!(secret("key = { env = [\"PORT\", \"NAME\"] }").unwrap_err().contains("PORT and NAME"));
 }

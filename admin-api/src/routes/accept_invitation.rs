@@ -1,0 +1,73 @@
+//! `POST /auth/invitations/{id}/accept` and `DELETE /auth/invitations/{id}`: somebody who was asked to belong to an organisation says yes or
+//! no. Only whoever has the address that was asked, confirmed, and is logged in; no key can.
+
+use std::sync::Arc;
+
+use axum::{
+    Json,
+    extract::{Path, State},
+    http::StatusCode,
+};
+use identity::Grant;
+use store::{Invitation, StoreError};
+use uuid::Uuid;
+
+use super::{invite_member::InvitationShape, withdraw_invitation::NO_INVITATION};
+use crate::{
+    caller::{Allowed, Caller, ManageTenants},
+    error::ApiError,
+    office::Office,
+    trail,
+};
+
+/// Says yes. Needs no body.
+#[utoipa::path(
+    post, path = "/auth/invitations/{id}/accept", tag = "tenants", security(("access_token" = [])),
+    params(("id" = String, Path, description = "The invitation's id")),
+    responses(
+        (status = 200, description = "The caller belongs to it; `POST /auth/switch-tenant` acts in it", body = InvitationShape),
+        (status = 403, description = "`session_required`: a key cannot"),
+        (status = 404, description = "`not_found`: none of that id is for the caller's confirmed address, or it is over"),
+    )
+)]
+pub(crate) async fn accept_invitation(
+    State(office): State<Arc<Office>>,
+    Allowed { caller, .. }: Allowed<ManageTenants>,
+    Path(id): Path<String>,
+) -> Result<Json<InvitationShape>, ApiError> {
+    answer(&office, &caller, &id, true).await.map(|invitation| Json(invitation.into()))
+}
+
+/// Says no.
+#[utoipa::path(
+    delete, path = "/auth/invitations/{id}", tag = "tenants", security(("access_token" = [])),
+    params(("id" = String, Path, description = "The invitation's id")),
+    responses(
+        (status = 204, description = "The invitation is gone"),
+        (status = 403, description = "`session_required`: a key cannot"),
+        (status = 404, description = "`not_found`: none of that id is for the caller's confirmed address, or it is over"),
+    )
+)]
+pub(crate) async fn decline_invitation(
+    State(office): State<Arc<Office>>,
+    Allowed { caller, .. }: Allowed<ManageTenants>,
+    Path(id): Path<String>,
+) -> Result<StatusCode, ApiError> {
+    answer(&office, &caller, &id, false).await.map(|_| StatusCode::NO_CONTENT)
+}
+
+/// Says yes or no, for programs and for the page alike.
+pub(crate) async fn answer(office: &Office, caller: &Caller, id: &str, accepts: bool) -> Result<Invitation, ApiError> {
+    if matches!(caller.0.grant, Grant::Key(_)) {
+        return Err(ApiError::SessionNeeded);
+    }
+    let id: Uuid = id.parse().map_err(|_| NO_INVITATION)?;
+    let answered = office.store.answer_invitation(caller.0.account, id, accepts, office.now()).await;
+    let invitation = answered.map_err(|error| match error {
+        StoreError::NotFound => NO_INVITATION,
+        other => other.into(),
+    })?;
+    trail::about(caller.0.account.uuid());
+    trail::detail("tenant", invitation.tenant.to_string());
+    Ok(invitation)
+}

@@ -1,0 +1,40 @@
+//! `DELETE /tenants/{id}`: an organisation with everything that it owns. Its members stay who they are elsewhere.
+
+use std::sync::Arc;
+
+use axum::{
+    extract::{Path, State},
+    http::StatusCode,
+};
+use identity::Grant;
+
+use crate::{
+    caller::{Allowed, ManageTenants},
+    error::ApiError,
+    office::Office,
+    tenant::Reach,
+};
+
+/// Deletes an organisation, with its teams, domains and whatever else is in it. For its owners, logged in: no key can do it.
+#[utoipa::path(
+    delete, path = "/tenants/{id}", tag = "tenants", security(("access_token" = [])),
+    params(("id" = String, Path, description = "The organisation's id")),
+    responses(
+        (status = 204, description = "It is gone, and sessions and keys that acted in it with it"),
+        (status = 403, description = "`forbidden`: the caller does not own it; `session_required`; `tenant_disabled`"),
+        (status = 404, description = "`not_found`: the caller belongs to none of that id"),
+    )
+)]
+pub(crate) async fn delete_tenant(
+    State(office): State<Arc<Office>>,
+    Allowed { caller, .. }: Allowed<ManageTenants>,
+    Path(id): Path<String>,
+) -> Result<StatusCode, ApiError> {
+    let (tenant, _) = office.tenant_named(&caller, &id, Reach::Own).await?;
+    if matches!(caller.0.grant, Grant::Key(_)) {
+        return Err(ApiError::SessionNeeded);
+    }
+    tracing::info!(by = %caller.0.account, tenant = %tenant.id, "an organisation is deleted");
+    office.store.delete_tenant(tenant.id, office.now()).await?;
+    Ok(StatusCode::NO_CONTENT)
+}

@@ -1,0 +1,164 @@
+//! `POST /auth/token`: a machine buys an access token with its id and secret (RFC 6749 §4.4, `client_credentials`). The secret is an API key
+//! of a service account. Answers and errors are those of the RFC, since machines that ask so read nothing else.
+
+use std::sync::Arc;
+
+use axum::{
+    Json,
+    extract::{Request, State},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use base64::{Engine, prelude::BASE64_STANDARD};
+use identity::{AccountId, ApiKey, RefreshToken, SecretText};
+use serde::{Deserialize, Serialize};
+use store::{AccountKind, GrantFacts, NewSession, Origin, Proof, Seen, Standing};
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use crate::{
+    body::receive_form,
+    error::ApiError,
+    issue::{Fresh, SessionKind},
+    office::Office,
+    trail::{self, Refused},
+    visitor::Visitor,
+};
+
+/// By what such a session has begun.
+const METHOD: &str = store::MACHINE;
+
+/// What a machine shows (RFC 6749 §4.4.2); id and secret may stand in `Authorization: Basic …` instead (§2.3.1).
+#[derive(Deserialize, ToSchema)]
+pub(crate) struct TokenRequest {
+    /// `client_credentials`.
+    grant_type: String,
+    client_id: Option<String>,
+    #[schema(value_type = Option<String>, format = Password)]
+    client_secret: Option<SecretText>,
+    /// Only empty: the token may do what the account may.
+    scope: Option<String>,
+}
+
+/// RFC 6749 §5.1.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Issued {
+    access_token: String,
+    /// Always `Bearer`.
+    token_type: &'static str,
+    /// Seconds.
+    expires_in: u64,
+}
+
+/// RFC 6749 §5.2.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct TokenError {
+    /// `invalid_request`, `invalid_client`, `unsupported_grant_type` or `invalid_scope`.
+    error: &'static str,
+    error_description: &'static str,
+}
+
+/// Buys an access token for a service account.
+#[utoipa::path(
+    post, path = "/auth/token", tag = "auth",
+    request_body(content = TokenRequest, content_type = "application/x-www-form-urlencoded"),
+    responses(
+        (status = 200, description = "The token", body = Issued),
+        (status = 400, description = "`error` says what is wrong with the request", body = TokenError, content_type = "application/json"),
+        (status = 401, description = "`invalid_client`", body = TokenError, content_type = "application/json"),
+    )
+)]
+pub(crate) async fn issue_token(
+    State(office): State<Arc<Office>>,
+    Ok(visitor): Result<Visitor, std::convert::Infallible>,
+    request: Request,
+) -> Result<Response, ApiError> {
+    let headers = request.headers().clone();
+    let bytes = receive_form(request, &office).await?;
+    let Ok(asked) = serde_urlencoded::from_bytes::<TokenRequest>(&bytes) else {
+        return Ok(refuse("invalid_request", "a parameter is missing, or given twice"));
+    };
+    if asked.grant_type != "client_credentials" {
+        return Ok(refuse("unsupported_grant_type", "only client_credentials is supported here"));
+    }
+    if asked.scope.as_deref().is_some_and(|scope| !scope.trim().is_empty()) {
+        return Ok(refuse("invalid_scope", "a token may do what its account may; for less make a key with scopes"));
+    }
+    let (id, secret) = match shown(&headers, asked) {
+        Ok(shown) => shown,
+        Err(refused) => return Ok(refused),
+    };
+    let Some(facts) = client(&office, &id, &secret).await? else { return Ok(unknown_client()) };
+    let now = office.now();
+    let session = Fresh::new(SessionKind::Tokens).id;
+    // Nobody is given it: whoever has the secret buys another token.
+    let refresh = RefreshToken::generate(Uuid::now_v7(), &mut rand::rng());
+    let proof =
+        Proof::Refresh { token: (refresh.id(), refresh.digest()), expires_at: now + office.settings.access_ttl };
+    let device = visitor.known_device();
+    let origin = Origin { amr: None, seen: Seen::Unknown, ..visitor.origin(&device, METHOD) };
+    let account = facts.account;
+    trail::by(account.id.uuid());
+    trail::about(account.id.uuid());
+    office.store.open_session(NewSession { id: session, account: &account, proof, now, origin }).await?;
+    let issued = Issued {
+        access_token: office.access_token(&account, session, now),
+        token_type: "Bearer",
+        expires_in: office.settings.access_ttl.as_secs(),
+    };
+    Ok((StatusCode::OK, no_store(), Json(issued)).into_response())
+}
+
+/// Id and secret, in one of two places and not in both.
+fn shown(headers: &HeaderMap, asked: TokenRequest) -> Result<(String, SecretText), Response> {
+    let basic = headers.get(header::AUTHORIZATION).map(|value| basic(value.as_bytes()));
+    match (basic, asked.client_id, asked.client_secret) {
+        (None, Some(id), Some(secret)) => Ok((id, secret)),
+        (Some(Some(basic)), None, None) => Ok(basic),
+        (Some(_), Some(_), _) | (Some(_), _, Some(_)) => {
+            Err(refuse("invalid_request", "show the client's id and secret in one place"))
+        }
+        _ => Err(unknown_client()),
+    }
+}
+
+/// RFC 7617, each half encoded as in a form (RFC 6749 §2.3.1).
+fn basic(value: &[u8]) -> Option<(String, SecretText)> {
+    let (scheme, encoded) = value.split_at_checked(6)?;
+    let text = String::from_utf8(BASE64_STANDARD.decode(encoded.trim_ascii()).ok()?).ok()?;
+    let (id, secret) = text.split_once(':')?;
+    let plain = |half: &str| serde_urlencoded::from_str::<Vec<(String, String)>>(&format!("v={half}")).ok()?.pop();
+    let (id, secret) = (plain(id)?.1, plain(secret)?.1);
+    scheme.eq_ignore_ascii_case(b"basic ").then(|| (id, SecretText::from(secret)))
+}
+
+/// The account behind an id and a secret, if it is a machine's and the secret is good. A key with scopes may do less than its account, and so
+/// buys nothing.
+async fn client(office: &Office, id: &str, secret: &SecretText) -> Result<Option<GrantFacts>, ApiError> {
+    let (Ok(id), Ok(key)) = (id.parse::<AccountId>(), ApiKey::parse(secret.expose())) else { return Ok(None) };
+    let facts = office.store.key_grant(key.id()).await?;
+    Ok(facts.filter(|facts| {
+        facts.digest.as_ref() == Some(&key.digest())
+            && facts.standing(office.now()) == Standing::Live
+            && facts.account.kind == AccountKind::Service
+            && facts.account.id == id
+            && facts.scopes.is_none()
+    }))
+}
+
+fn unknown_client() -> Response {
+    let error = TokenError { error: "invalid_client", error_description: "no service account has this id and secret" };
+    let challenge = [(header::WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"portcullis\""))];
+    let mut response = (StatusCode::UNAUTHORIZED, no_store(), challenge, Json(error)).into_response();
+    response.extensions_mut().insert(Refused::by(&ApiError::InvalidCredentials));
+    response
+}
+
+fn refuse(error: &'static str, error_description: &'static str) -> Response {
+    (StatusCode::BAD_REQUEST, no_store(), Json(TokenError { error, error_description })).into_response()
+}
+
+/// RFC 6749 §5.1.
+fn no_store() -> [(header::HeaderName, HeaderValue); 1] {
+    [(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))]
+}

@@ -1,0 +1,60 @@
+//! The disk of the data folder has no room left, under a gateway that is being used.
+
+use std::{
+    fs::{self, OpenOptions},
+    io::Write,
+};
+
+use serde_json::json;
+
+use crate::platform::{Answer, PASSWORD, Platform, Setup, eventually};
+
+/// Takes all the room there is; gives it back by [`fs::remove_file`].
+fn fill(platform: &Platform) {
+    let mut file = OpenOptions::new().create(true).append(true).open(platform.disk().join("fill")).unwrap();
+    while file.write_all(&[0; 1024]).is_ok() {}
+}
+
+fn register(platform: &Platform, number: usize) -> Answer {
+    let person = json!({ "email": format!("p{number}@example.com"), "password": PASSWORD, "name": "A Person" });
+    platform.post("/auth/register", None, &person)
+}
+
+#[test]
+fn without_room_the_door_serves_refuses_writes_with_503_loses_nothing_and_recovers_by_itself() {
+    let platform = Setup::default()
+        .disk("24m")
+        .edit("routes.toml", "30/minute", "100000/minute")
+        .edit("tiers.toml", "\"100/minute\"", "\"100000/minute\"")
+        .start();
+    platform.register("ada@example.com");
+    let [known, unseen] = [0, 1].map(|_| platform.login("ada@example.com"));
+    assert_eq!(platform.get("/demo/x", &known).status, 200);
+    let mut acknowledged = Vec::new();
+    for round in 0..3 {
+        fill(&platform);
+        let mut refused = None;
+        eventually("a write to be refused", || {
+            let answer = register(&platform, acknowledged.len());
+            if answer.status == 201 {
+                acknowledged.push(format!("p{}@example.com", acknowledged.len()));
+                fill(&platform);
+                return false;
+            }
+            refused = Some(answer);
+            true
+        });
+        let refused = refused.unwrap();
+        assert_eq!((refused.status, refused.code().as_str()), (503, "directory_unavailable"), "{round}: {refused:?}");
+        for token in [&known, &unseen] {
+            let answer = platform.get("/demo/x", token);
+            assert_eq!(answer.status, 200, "{round}: {answer:?}");
+        }
+        fs::remove_file(platform.disk().join("fill")).unwrap();
+        eventually("a write", || register(&platform, acknowledged.len()).status == 201);
+        acknowledged.push(format!("p{}@example.com", acknowledged.len()));
+    }
+    for email in &acknowledged {
+        platform.login(email);
+    }
+}

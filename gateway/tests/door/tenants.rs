@@ -1,0 +1,124 @@
+//! Organisations through the door: what upstreams are told of them, at once; and machines, which act by themselves.
+
+use std::process::Command;
+
+use base64::{Engine, prelude::BASE64_STANDARD};
+use serde_json::json;
+
+use crate::platform::{PORTCULLIS, Platform, Setup};
+
+const FORM: (&str, &str) = ("Content-Type", "application/x-www-form-urlencoded");
+
+fn registered(platform: &Platform, email: &str) -> (String, String) {
+    let made = platform.register(email);
+    let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
+    (text(&made["access_token"]), text(&made["user"]["tenant_id"]))
+}
+
+#[test]
+fn upstreams_are_told_in_which_organisation_a_caller_acts_and_as_what() {
+    let setup = Setup::default().edit("gateway.toml", "\"x-tenant-id\", ", "\"x-tenant-id\", \"x-tenant-role\", ");
+    let platform = setup.start();
+    let (ada, home) = registered(&platform, "ada@example.com");
+    let bearer = format!("Bearer {ada}");
+    let seen = platform.send("GET", "/demo/x", &[("Authorization", &bearer), ("X_Tenant_Role", "admin")], "");
+    assert_eq!(seen.received("x-tenant-id"), [home]);
+    assert_eq!(
+        (seen.received("x-tenant-role"), seen.received("x-user-role")),
+        (vec!["owner".to_owned()], vec!["user".to_owned()])
+    );
+    let made = platform.post("/tenants", Some(&ada), &json!({ "name": "Two" })).json();
+    let switched = platform.post("/api/v2/auth/switch-tenant", Some(&ada), &json!({ "tenant_id": made["id"] }));
+    assert_eq!(switched.status, 200, "{switched:?}");
+    assert_eq!(platform.get("/demo/x", &ada).received("x-tenant-id"), [made["id"].as_str().unwrap()]);
+}
+
+#[test]
+fn a_disabled_organisation_is_refused_at_once_and_served_again_as_soon() {
+    let platform = Platform::start();
+    let (root, (ada, home)) = (platform.admin(), registered(&platform, "ada@example.com"));
+    let set = |status: &str| {
+        let path = format!("/admin/tenants/{home}");
+        assert_eq!(platform.json("PATCH", &path, Some(&root), &json!({ "status": status })).status, 200);
+    };
+    assert_eq!(platform.get("/demo/x", &ada).status, 200);
+    set("disabled");
+    let refused = platform.get("/demo/x", &ada);
+    assert_eq!((refused.status, &*refused.code()), (403, "tenant_disabled"));
+    set("active");
+    assert_eq!(platform.get("/demo/x", &ada).status, 200);
+    let path = format!("/admin/tenants/{home}");
+    platform.json("PATCH", &path, Some(&root), &json!({ "tier": "pro" }));
+    assert_eq!(platform.get("/demo/pro/x", &ada).status, 200, "its tier counts for the members at once");
+}
+
+/// Makes a machine's account by the binary's own command; its id and secret.
+fn machine(platform: &Platform, name: &str) -> (String, String) {
+    let made = Command::new(PORTCULLIS)
+        .args(["service-account", "create", name, "--tier", "enterprise", "--config"])
+        .arg(platform.folder.path().join("config"))
+        .arg("--data")
+        .arg(platform.folder.path().join("data"))
+        .output()
+        .unwrap();
+    let said = String::from_utf8(made.stdout).unwrap();
+    assert!(made.status.success(), "{said}{}", String::from_utf8_lossy(&made.stderr));
+    let line = |name: &str| said.lines().find_map(|line| line.strip_prefix(name)).unwrap().to_owned();
+    (line("client_id: "), line("client_secret: "))
+}
+
+#[test]
+fn a_machine_acts_by_its_key_and_by_tokens_that_the_key_buys() {
+    let platform = Platform::start();
+    let (id, secret) = machine(&platform, "reporter");
+    let seen = platform.send("GET", "/demo/pro/x", &[("X-API-Key", &secret)], "");
+    assert_eq!(
+        (seen.received("x-user-id"), seen.received("x-user-role")),
+        (vec![id.clone()], vec!["service".to_owned()])
+    );
+    let buy = |body: &str, headers: &[(&str, &str)]| {
+        let headers = [&[FORM][..], headers].concat();
+        platform.send("POST", "/auth/token", &headers, body)
+    };
+    let good = format!("grant_type=client_credentials&client_id={id}&client_secret={secret}");
+    let bought = buy(&good, &[]);
+    assert_eq!((bought.status, bought.header("cache-control")), (200, Some("no-store")), "{bought:?}");
+    let token = bought.json()["access_token"].as_str().unwrap().to_owned();
+    let basic = format!("Basic {}", BASE64_STANDARD.encode(format!("{id}:{secret}")));
+    assert_eq!(buy("grant_type=client_credentials", &[("Authorization", &basic)]).status, 200);
+    assert_eq!(platform.get("/demo/pro/x", &token).received("x-auth-method"), ["jwt"]);
+
+    let (person, _) = registered(&platform, "ada@example.com");
+    let hers = platform.post("/auth/api-keys", Some(&person), &json!({ "name": "hers" })).json();
+    let her_id = platform.get("/auth/me", &person).json()["id"].as_str().unwrap().to_owned();
+    let hers = hers["key"].as_str().unwrap();
+    for (body, headers, status, error) in [
+        (format!("grant_type=password&client_id={id}&client_secret={secret}"), None, 400, "unsupported_grant_type"),
+        (format!("{good}&scope=admin"), None, 400, "invalid_scope"),
+        (format!("{good}&grant_type=client_credentials"), None, 400, "invalid_request"),
+        (good.clone(), Some(basic.as_str()), 400, "invalid_request"),
+        (format!("grant_type=client_credentials&client_id={id}"), None, 401, "invalid_client"),
+        (
+            format!("grant_type=client_credentials&client_id={her_id}&client_secret={secret}"),
+            None,
+            401,
+            "invalid_client",
+        ),
+        (format!("grant_type=client_credentials&client_id={her_id}&client_secret={hers}"), None, 401, "invalid_client"),
+        (format!("grant_type=client_credentials&client_id={id}&client_secret={secret}x"), None, 401, "invalid_client"),
+        ("grant_type=client_credentials".to_owned(), Some("Basic !"), 401, "invalid_client"),
+    ] {
+        let headers: Vec<_> = headers.map(|value| ("Authorization", value)).into_iter().collect();
+        let refused = buy(&body, &headers);
+        assert_eq!((refused.status, refused.json()["error"].as_str()), (status, Some(error)), "{body}: {refused:?}");
+    }
+
+    // With the key goes what it has bought.
+    let root = platform.admin();
+    let keys = platform.get(&format!("/admin/keys?account_id={id}"), &root).json();
+    let path = format!("/admin/keys/{}", keys["items"][0]["id"].as_str().unwrap());
+    assert_eq!(platform.json("DELETE", &path, Some(&root), &json!({})).status, 204);
+    assert_eq!(platform.get("/demo/pro/x", &token).code(), "revoked");
+    assert_eq!(platform.send("GET", "/demo/pro/x", &[("X-API-Key", &secret)], "").code(), "revoked");
+    assert_eq!(buy(&good, &[]).status, 401);
+}

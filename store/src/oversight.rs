@@ -1,0 +1,153 @@
+//! What administrators see of everybody's keys and sessions, page by page, and how they end one.
+
+use chrono::{DateTime, Utc};
+use identity::{AccountId, KeyId, SessionId};
+use sqlx::FromRow;
+use uuid::Uuid;
+
+use crate::{
+    Cursor, Page, Store, StoreError, Subject,
+    db::{on, on_tx, stored},
+};
+
+/// A key that is not revoked, and whose it is.
+#[derive(Clone, Debug, PartialEq, Eq, FromRow)]
+pub struct SeenKey {
+    /// Its id.
+    pub id: Uuid,
+    /// Whose.
+    pub account_id: Uuid,
+    /// In which tenant it acts, if it was made for one.
+    pub tenant_id: Option<Uuid>,
+    /// What its owner calls it.
+    pub name: String,
+    /// What it begins with.
+    pub prefix: String,
+    /// When it was issued.
+    pub created_at: DateTime<Utc>,
+    /// When it ends.
+    pub expires_at: Option<DateTime<Utc>>,
+    /// When it was last used, to within a minute.
+    pub last_used_at: Option<DateTime<Utc>>,
+}
+
+/// A session that nobody has ended, and whose it is.
+#[derive(Clone, Debug, PartialEq, Eq, FromRow)]
+pub struct SeenSession {
+    /// Its id.
+    pub id: Uuid,
+    /// Whose.
+    pub account_id: Uuid,
+    /// In which tenant it acts, if it says so.
+    pub tenant_id: Option<Uuid>,
+    /// The administrator who acts as its owner.
+    pub actor_id: Option<Uuid>,
+    /// The address it began at.
+    pub address: Option<String>,
+    /// What the client says it is.
+    pub user_agent: Option<String>,
+    /// By what somebody has logged in.
+    pub method: Option<String>,
+    /// When it began.
+    pub created_at: DateTime<Utc>,
+    /// When it was last refreshed or used, as far as is known.
+    pub last_seen_at: Option<DateTime<Utc>>,
+}
+
+/// The records after $1, of everybody or of one account; `$2` is how many.
+macro_rules! listed {
+    ($columns:literal, $table:literal, $live:literal) => {
+        [
+            concat!("SELECT ", $columns, " FROM ", $table, " WHERE id > $1 AND ", $live, " ORDER BY id LIMIT $2"),
+            concat!(
+                "SELECT ",
+                $columns,
+                " FROM ",
+                $table,
+                " WHERE account_id = $3 AND id > $1 AND ",
+                $live,
+                " ORDER BY id LIMIT $2"
+            ),
+        ]
+    };
+}
+
+/// One of two statements, with its parameters.
+macro_rules! page {
+    ($statements:ident, $of:ident, $after:ident, $limit:ident) => {{
+        let query = sqlx::query_as($statements[usize::from($of.is_some())])
+            .bind($after.map_or(Uuid::nil(), Cursor::uuid))
+            .bind(i64::from($limit) + 1);
+        match $of {
+            Some(of) => query.bind(of.uuid()),
+            None => query,
+        }
+    }};
+}
+
+const KEYS: [&str; 2] = listed!(
+    "id, account_id, tenant_id, name, prefix, created_at, expires_at, last_used_at",
+    "api_keys",
+    "revoked_at IS NULL"
+);
+const SESSIONS: [&str; 2] = listed!(
+    "id, account_id, tenant_id, actor_id, address, user_agent, method, created_at, last_seen_at",
+    "sessions",
+    "ended_at IS NULL"
+);
+
+// === impl Store ===
+
+impl Store {
+    /// A page of keys that are not revoked, in the order of their making; of one account if it is named.
+    pub async fn see_keys(
+        &self,
+        of: Option<AccountId>,
+        after: Option<Cursor>,
+        limit: u32,
+    ) -> Result<Page<SeenKey>, StoreError> {
+        let rows =
+            self.bounded(async { on!(self, |pool| page!(KEYS, of, after, limit).fetch_all(pool).await) }).await?;
+        Ok(Page::cut(rows, limit, |key: &SeenKey| key.id))
+    }
+
+    /// A page of sessions that nobody has ended, in the order of their beginning; of one account if it is named.
+    pub async fn see_sessions(
+        &self,
+        of: Option<AccountId>,
+        after: Option<Cursor>,
+        limit: u32,
+    ) -> Result<Page<SeenSession>, StoreError> {
+        let rows =
+            self.bounded(async { on!(self, |pool| page!(SESSIONS, of, after, limit).fetch_all(pool).await) }).await?;
+        Ok(Page::cut(rows, limit, |session: &SeenSession| session.id))
+    }
+
+    /// Revokes anybody's key; [`StoreError::NotFound`] if there is none that is in force.
+    pub async fn end_any_key(&self, id: KeyId, now: DateTime<Utc>) -> Result<(), StoreError> {
+        const OWNER: &str = "SELECT account_id FROM api_keys WHERE id = $1";
+        let owner: Option<Uuid> = self
+            .bounded(async { on!(self, |pool| sqlx::query_scalar(OWNER).bind(id.uuid()).fetch_optional(pool).await) })
+            .await?;
+        self.revoke_key(owner.ok_or(StoreError::NotFound)?.into(), id, now).await
+    }
+
+    /// Ends anybody's session; [`StoreError::NotFound`] if there is none that is in force.
+    pub async fn end_any_session(&self, id: SessionId, now: DateTime<Utc>) -> Result<(), StoreError> {
+        const Q: &str = "UPDATE sessions SET ended_at = $2 WHERE id = $1 AND ended_at IS NULL";
+        self.bounded(async {
+            let mut tx = self.begin().await?;
+            let ended = on_tx!(&mut tx, |c| sqlx::query(Q)
+                .bind(id.uuid())
+                .bind(stored(now))
+                .execute(c)
+                .await
+                .map(|done| done.rows_affected()))?;
+            if ended == 0 {
+                return Err(StoreError::NotFound);
+            }
+            self.commit(tx, &[Subject::Session(id)], now).await
+        })
+        .await
+    }
+}

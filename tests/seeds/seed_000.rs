@@ -1,0 +1,121 @@
+//! 000, the AI agent platform: registration with a confirmed address, a magic link, roles, cookies with CSRF protection. It documents
+//! features and no calls; its paths are those of the five documents' table.
+
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD as B64};
+use serde_json::{Value, json};
+
+use crate::{
+    doors::{Document, Doors, is_person, on_one_and_three, token},
+    platform::eventually,
+};
+
+const DOCUMENT: Document = Document { env: &[], routes: "" };
+
+on_one_and_three!(
+    super::DOCUMENT;
+    a_user_confirms_the_address_and_logs_in_by_a_magic_link,
+    developers_users_and_administrators_may_what_their_role_says,
+    a_browser_s_session_is_a_cookie_that_foreign_pages_cannot_use,
+    what_happened_is_in_the_audit_trail,
+    administrators_oversee_the_platform_and_act_for_others_in_the_open,
+);
+
+const REGISTER: &str =
+    "POST /auth/register\n{\"email\": \"user@example.com\", \"password\": \"Correct-Horse-7\", \"name\": \"Ada\"}";
+const LOGIN: &str = "POST /auth/login\n{\"email\": \"user@example.com\", \"password\": \"Correct-Horse-7\"}";
+
+fn a_user_confirms_the_address_and_logs_in_by_a_magic_link(doors: &Doors) {
+    let access = token(&doors.call(REGISTER));
+    let mailed = doors.token_in_mail("Confirm your address");
+    assert_eq!(doors.call(&format!("POST /auth/verify-email\n{{\"token\": \"{mailed}\"}}")).status, 200);
+    let me = doors.call(&format!("GET /auth/me\nAuthorization: Bearer {access}"));
+    is_person(&me.json(), "user@example.com");
+    assert_eq!(me.json()["is_verified"], true);
+
+    // The link serves in the browser that has asked for it.
+    let asked = doors.call("POST /auth/magic-link\n{\"email\": \"user@example.com\"}");
+    assert_eq!(asked.status, 202, "{asked:?}");
+    let cookie = asked.header("set-cookie").unwrap().split(';').next().unwrap().to_owned();
+    let mailed = doors.token_in_mail("Your link to log in");
+    let consume = format!("POST /auth/magic-link/consume\nCookie: {cookie}\n{{\"token\": \"{mailed}\"}}");
+    let session = doors.call(&consume);
+    is_person(&session.json()["user"], "user@example.com");
+    assert_ne!(doors.call(&consume).status, 200, "it serves once");
+}
+
+fn developers_users_and_administrators_may_what_their_role_says(doors: &Doors) {
+    let admin = doors.administrator();
+    let registered = doors.call(REGISTER);
+    let (user, id) = (token(&registered), registered.json()["user"]["id"].as_str().unwrap().to_owned());
+    let as_user = |path: &str| doors.call(&format!("GET {path}\nAuthorization: Bearer {user}")).status;
+    assert_eq!((as_user("/demo/x"), as_user("/demo/developer/x"), as_user("/admin/users")), (200, 403, 403));
+    let made =
+        doors.call(&format!("PATCH /admin/users/{id}\nAuthorization: Bearer {admin}\n{{\"role\": \"developer\"}}"));
+    assert_eq!(made.json()["role"], "developer", "{made:?}");
+    doors.becomes(200, &format!("GET /demo/developer/x\nAuthorization: Bearer {user}"));
+    assert_eq!(as_user("/admin/users"), 403);
+    let users = doors.call(&format!("GET /admin/users\nAuthorization: Bearer {admin}"));
+    assert_eq!((users.status, users.json()["items"].as_array().unwrap().len()), (200, 2), "{users:?}");
+}
+
+fn a_browser_s_session_is_a_cookie_that_foreign_pages_cannot_use(doors: &Doors) {
+    doors.call(REGISTER);
+    let login = doors.call(&LOGIN.replace("\"email\"", "\"session\": \"cookie\", \"email\""));
+    assert_eq!(login.status, 200, "{login:?}");
+    let csrf = login.json()["csrf_token"].as_str().unwrap().to_owned();
+    let cookies: Vec<_> = login.headers.iter().filter(|(name, _)| name == "set-cookie").collect();
+    let session = cookies.iter().find(|(_, value)| value.starts_with("portcullis=")).unwrap();
+    assert!(session.1.contains("HttpOnly") && session.1.contains("SameSite="), "{cookies:?}");
+    let cookie = session.1.split(';').next().unwrap();
+    let me = doors.call(&format!("GET /auth/me\nCookie: {cookie}"));
+    assert_eq!(me.json()["email"], "user@example.com", "{me:?}");
+    let post = |more: &str| doors.call(&format!("POST /auth/logout\nCookie: {cookie}\n{more}"));
+    assert_eq!(post("Sec-Fetch-Site: cross-site").code(), "csrf");
+    assert_eq!(post("Sec-Fetch-Site: same-origin").code(), "csrf", "and not without its token");
+    assert_eq!(post(&format!("Sec-Fetch-Site: same-origin\nX-CSRF-Token: {csrf}")).status, 200);
+    // "Security headers".
+    for (name, value) in [("x-content-type-options", "nosniff"), ("x-frame-options", "DENY")] {
+        assert_eq!(me.header(name), Some(value), "{me:?}");
+    }
+}
+
+fn what_happened_is_in_the_audit_trail(doors: &Doors) {
+    let admin = doors.administrator();
+    doors.call(REGISTER);
+    doors.call(LOGIN);
+    assert_eq!(doors.call(&LOGIN.replace("Horse", "Cow")).status, 401);
+    for outcome in ["ok", "invalid_credentials"] {
+        eventually(outcome, || {
+            let path = format!("/admin/audit?event=login&outcome={outcome}");
+            let found = doors.call(&format!("GET {path}\nAuthorization: Bearer {admin}")).json();
+            found["items"].as_array().is_some_and(|items| !items.is_empty())
+        });
+    }
+    let verified = doors.command(&["audit", "verify"]);
+    assert!(verified.status.success(), "{verified:?}");
+}
+
+fn administrators_oversee_the_platform_and_act_for_others_in_the_open(doors: &Doors) {
+    let admin = doors.administrator();
+    let registered = doors.call(REGISTER);
+    let (user, id) = (token(&registered), registered.json()["user"]["id"].as_str().unwrap().to_owned());
+    let ask = |path: &str, by: &str| doors.call(&format!("GET {path}\nAuthorization: Bearer {by}"));
+    for path in ["users", "tenants", "keys", "sessions", "limits", "status"].map(|what| format!("/admin/{what}")) {
+        let (seen, refused) = (ask(&path, &admin), ask(&path, &user));
+        assert_eq!((seen.status, refused.status), (200, 403), "{path}: {seen:?} {refused:?}");
+    }
+    let acting = doors.call(&format!(
+        "POST /admin/users/{id}/impersonate\nAuthorization: Bearer {admin}\n{{\"reason\": \"they cannot find their agent\"}}"
+    ));
+    assert_eq!(acting.status, 201, "{acting:?}");
+    let acting = token(&acting);
+    assert_eq!(ask("/auth/me", &acting).json()["id"], json!(id));
+    let assertion = ask("/demo/x", &acting).received("x-gateway-assertion").remove(0);
+    let claims: Value = serde_json::from_slice(&B64.decode(assertion.split('.').nth(1).unwrap()).unwrap()).unwrap();
+    assert_eq!(claims["sub"], json!(id));
+    assert!(claims["act"].is_object(), "the service sees that it is somebody else: {claims}");
+    let path = format!("/admin/audit?event=impersonate&subject={id}");
+    eventually("the trail to tell it", || {
+        ask(&path, &admin).json()["items"].as_array().is_some_and(|items| !items.is_empty())
+    });
+}
