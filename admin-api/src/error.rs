@@ -105,6 +105,10 @@ pub(crate) enum ApiError {
     NoTenant,
     #[error("the caller answers for too many tenants")]
     TooManyTenants,
+    #[error("the tenant's tier has no room for more {0}")]
+    QuotaReached(&'static str),
+    #[error("what is sealed does not open")]
+    Unreadable,
     #[error("nobody else answers for the tenant")]
     LastOwner,
     #[error("no such {0}")]
@@ -181,6 +185,8 @@ impl ApiError {
             Self::Impersonated => (403, "impersonated", "Acting as somebody else"),
             Self::NoTenant => (409, "no_tenant", "No organisation"),
             Self::TooManyTenants => (409, "too_many_tenants", "Too many organisations"),
+            Self::QuotaReached(_) => (409, "quota_exceeded", "Quota used up"),
+            Self::Unreadable => (503, "unreadable", "Unreadable"),
             Self::LastOwner => (409, "last_owner", "Last owner"),
             Self::NotFound(_) => (404, "not_found", "Not found"),
             Self::Conflict(_) => (409, "conflict", "Conflict"),
@@ -246,6 +252,12 @@ impl ApiError {
             Self::NoTenant => "This belongs to an organisation, and the caller acts in none; make or join one first.",
             Self::TooManyTenants => {
                 "Nobody can answer for more organisations; delete one, or make somebody else its owner."
+            }
+            Self::QuotaReached(what) => {
+                return format!("The tier has no room for more {what} in this organisation; delete some first.").into();
+            }
+            Self::Unreadable => {
+                "What is kept of this cannot be opened: it was altered, or its master key is missing; ask an administrator."
             }
             Self::LastOwner => "Nobody else answers for the organisation; make somebody else an owner first.",
             Self::NotFound(what) => return format!("There is no such {what}.").into(),
@@ -319,6 +331,7 @@ impl From<StoreError> for ApiError {
             StoreError::TooManyKeys => Self::TooManyKeys(MAX_KEYS),
             StoreError::TooManyTenants => Self::TooManyTenants,
             StoreError::LastOwner => Self::LastOwner,
+            StoreError::QuotaReached(what) => Self::QuotaReached(what),
             StoreError::Conflict(what) => Self::Conflict(what),
             StoreError::Corrupt(what) => Self::Internal(what),
             StoreError::Unavailable(cause) | StoreError::Forbidden(cause) => Self::StoreAway(cause),

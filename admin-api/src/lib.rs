@@ -14,7 +14,7 @@
 //!                                     ├─ second_factor.rs, passkey.rs, proof.rs  what is shown besides, and anew
 //!                                     ├─ oauth/      logging in at somebody else's
 //!                                     ├─ mail/       what people are told who are not there
-//!                                     ├─ group.rs, paged.rs  teams and domains; lists
+//!                                     ├─ group.rs, agent.rs, paged.rs  teams and domains; agents; lists
 //!                                     ├─ issue.rs    token pairs
 //!                                     └─ cookie.rs   what browsers get in their place
 //! ```
@@ -23,6 +23,7 @@
 //! listens and answers its [`Hooks`]. Who may reach an endpoint, and how often, is decided at the door by `policies`; what
 //! must never depend on a route alone is checked here again. What is remembered is `store`'s, what is proved `identity`'s.
 
+mod agent;
 mod answer;
 mod attempt;
 mod body;
@@ -166,6 +167,7 @@ fn described() -> (Router<Arc<Office>>, utoipa::openapi::OpenApi) {
         .routes(routes!(routes::see_status::see_limits))
         .routes(routes!(routes::issue_token::issue_token))
         .merge(group::endpoints())
+        .merge(agent::endpoints())
         .split_for_parts();
     openapi::complete(&mut document);
     (endpoints, document)

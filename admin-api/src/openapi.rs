@@ -55,6 +55,7 @@ pub(crate) struct FieldShape {
         (name = "administration", description = "Other people's accounts, and the configuration"),
         (name = "service", description = "For machines"),
         (name = "teams", description = "Teams and domains of the organisation in which the caller acts"),
+        (name = "agents", description = "Agents that developers make, and people's own instances of them"),
     )
 )]
 pub(crate) struct Outline;

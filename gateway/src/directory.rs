@@ -9,6 +9,7 @@
 mod again;
 mod digest;
 mod foreign;
+mod guarded;
 mod known;
 mod wanted;
 
@@ -25,19 +26,22 @@ use std::{
 
 use arc_swap::ArcSwap;
 use chrono::{DateTime, Utc};
-use identity::{ApiKey, Credential, KeyId, Principal, SessionCookie, SessionId, TokenError, TokenRules};
+use identity::{
+    AccountId, ApiKey, Credential, KeyId, Principal, SessionCookie, SessionId, TenantId, TokenError, TokenRules,
+};
 use moka::future::Cache;
 use parking_lot::Mutex;
-use policies::{Quota, Refusal};
+use policies::{Possession, Quota, Refusal, ResourceKind};
 use store::{Keyring, Store, Subject};
 use uuid::Uuid;
 
 use self::{
     digest::{Digest, FirstBytes, digest_of},
     foreign::Failed,
+    guarded::Guarded,
     wanted::Wanted,
 };
-pub(crate) use self::{foreign::Outside, known::Known};
+pub(crate) use self::{foreign::Outside, guarded::GroupHeaders, known::Known};
 use crate::{
     jwks_client::JwksClient,
     limiter::Limiter,
@@ -60,6 +64,10 @@ pub(crate) struct Directory {
     /// Credentials refused a moment ago by what the database says. Bounded and short, keyed by the whole credential (so
     /// that a wrong secret cannot shut out the right one), and void as soon as its session, key or account changes.
     refused: Cache<Digest, Denied>,
+    /// Teams and domains of callers, where upstreams ask for them.
+    groups: Guarded<(AccountId, TenantId), Arc<GroupHeaders>>,
+    /// Whose things are, where routes ask for that.
+    things: Guarded<(ResourceKind, Uuid), Option<Possession>>,
     stamps: Stamps,
     /// Every role and tier met so far: a handful, since administrators can give only those that are configured.
     words: Mutex<HashSet<Arc<str>>>,
@@ -121,6 +129,8 @@ impl Directory {
             outside: Outside::default(),
             known,
             refused,
+            groups: Guarded::new(settings.capacity),
+            things: Guarded::new(settings.capacity),
             stamps: Stamps::new(),
             words: Mutex::default(),
             too_stale: AtomicBool::new(false),
@@ -187,6 +197,7 @@ impl Directory {
                 Subject::Key(id) => self.stamps.changed(id.uuid()),
                 Subject::External(id) => self.stamps.changed(id.uuid()),
                 Subject::Tenant(id) => self.stamps.changed(id.uuid()),
+                Subject::Resource(id) => self.stamps.changed(id),
                 // The keys are loaded first; then everything is forgotten.
                 Subject::SigningKeys => {}
                 Subject::Unknown => self.forget_all(),

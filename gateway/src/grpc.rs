@@ -20,6 +20,7 @@ const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 enum Status {
     InvalidArgument = 3,
     DeadlineExceeded = 4,
+    NotFound = 5,
     PermissionDenied = 7,
     ResourceExhausted = 8,
     Unimplemented = 12,
@@ -76,6 +77,7 @@ fn status_of(refusal: &Refusal) -> Status {
         | Refusal::WebSocketVersion
         | Refusal::AmbiguousCredentials => Status::InvalidArgument,
         Refusal::NoRoute | Refusal::MethodNotAllowed { .. } => Status::Unimplemented,
+        Refusal::NotFound => Status::NotFound,
         Refusal::MissingCredential
         | Refusal::UnsupportedCredential
         | Refusal::InvalidToken

@@ -21,8 +21,15 @@ use smallvec::SmallVec;
 use uuid::Uuid;
 
 use crate::{
-    assertions::Minter, config::IdentityHeader, cookies, directory::Known, fields::Fields, inbound::Inbound,
-    journey::Journey, upstream::Upstream, websocket,
+    assertions::Minter,
+    config::IdentityHeader,
+    cookies,
+    directory::{GroupHeaders, Known},
+    fields::Fields,
+    inbound::Inbound,
+    journey::Journey,
+    upstream::Upstream,
+    websocket,
 };
 
 /// Everything an injection needs besides the request itself.
@@ -32,6 +39,7 @@ struct Injection<'a> {
     roles: &'a Roles,
     upstream: &'a Upstream,
     known: Option<&'a Known>,
+    groups: Option<&'a GroupHeaders>,
     minter: &'a Minter,
     now: DateTime<Utc>,
 }
@@ -50,8 +58,8 @@ pub(crate) fn rewrite(
     let inbound =
         journey.inbound.as_ref().ok_or_else(|| Error::explain(ErrorType::InternalError, "nothing was read"))?;
     let roles = &journey.rules.policy.roles;
-    let injection =
-        Injection { inbound, permit, roles, upstream: &upstream, known: journey.known.as_deref(), minter, now };
+    let (known, groups) = (journey.known.as_deref(), journey.groups.as_deref());
+    let injection = Injection { inbound, permit, roles, upstream: &upstream, known, groups, minter, now };
     let empty = RequestHeader::from(http::Request::new(()).into_parts().0);
     let mut parts = Parts::from(std::mem::replace(request, empty));
     injection.target(&mut parts)?;
@@ -212,12 +220,17 @@ impl Injection<'_> {
             IdentityHeader::XUserPermissions => fields.text(name, self.roles.held_by(principal).join(",")),
             IdentityHeader::XUserTier => fields.text(name, &*principal.tier),
             IdentityHeader::XAuthMethod => fields.text(name, principal.grant.method()),
-            // Nobody has teams or domains yet; an empty list is said by an absent header. The others are `identify`'s.
-            IdentityHeader::XUserTeams
-            | IdentityHeader::XUserDomains
-            | IdentityHeader::XRequestId
-            | IdentityHeader::XGatewayClient
-            | IdentityHeader::XGatewayAssertion => {}
+            IdentityHeader::XUserTeams => self.group(name, fields, |groups| &groups.teams),
+            IdentityHeader::XUserDomains => self.group(name, fields, |groups| &groups.domains),
+            // The others are `identify`'s.
+            IdentityHeader::XRequestId | IdentityHeader::XGatewayClient | IdentityHeader::XGatewayAssertion => {}
+        }
+    }
+
+    /// An empty list is said by an absent header.
+    fn group(&self, name: HeaderName, fields: &mut Fields, of: impl Fn(&GroupHeaders) -> &str) {
+        if let Some(list) = self.groups.map(of).filter(|list| !list.is_empty()) {
+            fields.text(name, list);
         }
     }
 }

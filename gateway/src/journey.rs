@@ -15,7 +15,7 @@ use prometheus::IntGauge;
 use crate::{
     answer::{LocalAnswer, Readers},
     config::Protocol,
-    directory::Known,
+    directory::{GroupHeaders, Known},
     door::Door,
     inbound::Inbound,
     limiter::{Receipt, Standing},
@@ -48,6 +48,8 @@ pub(crate) struct Journey {
     pub(crate) inbound: Option<Inbound>,
     pub(crate) route: Option<Arc<Route>>,
     pub(crate) known: Option<Arc<Known>>,
+    /// The caller's teams and domains, where the upstream asks for them.
+    pub(crate) groups: Option<Arc<GroupHeaders>>,
     pub(crate) permit: Option<Permit>,
     pub(crate) receipt: Receipt,
     /// The limit that refused, for the `RateLimit` fields of a 429.
@@ -91,6 +93,7 @@ impl Journey {
             inbound: None,
             route: None,
             known: None,
+            groups: None,
             permit: None,
             receipt: Receipt::default(),
             exceeded: None,

@@ -13,6 +13,7 @@
 //! than its caller's right to it; `grpc` says no in the words of gRPC.
 
 mod answer;
+mod asked;
 mod assertions;
 mod browser;
 mod certified;

@@ -14,8 +14,8 @@ use std::{
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Version, header};
-use identity::{CookieNames, Credential, CredentialError};
+use http::{Version, header};
+use identity::Credential;
 use pingora::{
     Error, ErrorType, Result, RetryType,
     http::{RequestHeader, ResponseHeader},
@@ -23,10 +23,11 @@ use pingora::{
     proxy::{FailToProxy, ProxyHttp, Session},
     upstreams::peer::HttpPeer,
 };
-use policies::{Auth, Refusal, decide};
+use policies::{Auth, Refusal, decide_about};
 
 use crate::{
     answer::{self, LocalAnswer, Preflight},
+    asked::shown,
     config::Protocol,
     connection::Facts,
     cookies, developer,
@@ -104,7 +105,12 @@ impl Door {
 
         // decide
         let principal = journey.known.as_ref().map(|known| Arc::clone(&known.principal));
-        let permit = journey.permit.insert(decide(&rules.policy, route, principal, journey.now.timestamp())?);
+        // Boxed, so that other requests do not carry room for it.
+        let known = journey.known.as_deref();
+        let whose =
+            if route.demand.owner.is_some() { Box::pin(self.whose(route, inbound, known)).await? } else { None };
+        let permit = decide_about(&rules.policy, route, principal, whose, journey.now.timestamp())?;
+        let permit = journey.permit.insert(permit);
 
         // spend
         let own = journey.known.as_ref().map(|known| &known.meters);
@@ -118,6 +124,9 @@ impl Door {
             journey.exceeded = exceeded.standing.map(Box::new);
             exceeded.refusal
         })?;
+        if rules.upstream(permit).asks_for_groups {
+            journey.groups = Box::pin(self.groups_of(journey.known.as_deref())).await?;
+        }
         Ok(handshake.map_or(Admission::Forward, |handshake| Admission::Tunnel(Box::new(handshake))))
     }
 
@@ -130,22 +139,6 @@ impl Door {
             journey.guard = Some(Guard::post(session, ended));
         }
     }
-}
-
-/// What the caller shows.
-pub(crate) fn shown(headers: &HeaderMap, names: CookieNames) -> Result<Option<Credential<'_>>, Refusal> {
-    let values = |name: HeaderName| headers.get_all(name).iter().map(HeaderValue::as_bytes);
-    Credential::read(
-        values(header::AUTHORIZATION),
-        values(HeaderName::from_static("x-api-key")),
-        values(header::SEC_WEBSOCKET_PROTOCOL),
-        cookies::shown(headers, names),
-    )
-    .map_err(|error| match error {
-        CredentialError::Ambiguous => Refusal::AmbiguousCredentials,
-        CredentialError::Unsupported => Refusal::UnsupportedCredential,
-        CredentialError::Malformed => Refusal::InvalidToken,
-    })
 }
 
 #[async_trait]

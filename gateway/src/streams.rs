@@ -25,7 +25,7 @@ use http::{Method, StatusCode};
 use identity::Principal;
 use parking_lot::Mutex;
 use pingora::{http::ResponseHeader, proxy::Session};
-use policies::{Refusal, Route, decide};
+use policies::{Possession, Refusal, Route, decide_about};
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
@@ -249,7 +249,8 @@ impl Streams {
             }
             let principal = Arc::new(principal);
             // Who was seen lately enough to open a stream need not be seen again while it is open.
-            decide(&open.rules.policy, &open.route, Some(Arc::clone(&principal)), open.begun_at)
+            let whose = open.caller.as_ref().and_then(|(before, _)| still_owns(before, &principal));
+            decide_about(&open.rules.policy, &open.route, Some(Arc::clone(&principal)), whose, open.begun_at)
                 .map(|_permit| principal)
         });
         match judged {
@@ -277,6 +278,14 @@ impl Streams {
     fn shard(&self, id: u64) -> &Mutex<HashMap<u64, Open>> {
         &self.shards[id as usize % SHARDS]
     }
+}
+
+/// Who was let in as the owner of something, or as who oversees it, is so still while it is what it was then; asking again whose the thing is
+/// would be a question for each stream.
+fn still_owns(before: &Principal, now: &Principal) -> Option<Possession> {
+    let is_the_same = (before.tenant, before.tenant_role, &before.role) == (now.tenant, now.tenant_role, &now.role);
+    let tenant = before.tenant.filter(|_| is_the_same)?;
+    Some(Possession { account: before.account, tenant })
 }
 
 // === impl Open ===

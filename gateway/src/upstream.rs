@@ -51,6 +51,8 @@ pub(crate) struct Upstream {
     pub(crate) name: Arc<str>,
     /// Which identity headers its servers are sent.
     pub(crate) headers: Box<[IdentityHeader]>,
+    /// Are there any among them that tell the caller's teams or domains, which have to be looked up?
+    pub(crate) asks_for_groups: bool,
     /// What health checks call it.
     host: Box<str>,
     settings: UpstreamSettings,
@@ -116,6 +118,7 @@ impl Upstream {
         }
         let upstream = Self {
             headers: settings.headers.clone(),
+            asks_for_groups: settings.headers.iter().any(|header| header.is_about_groups()),
             host: host(settings),
             mould: Mould::new(&name, settings),
             servers: ArcSwap::from_pointee(Box::default()),

@@ -7,10 +7,10 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use identity::{AccountId, Assurance, Authentication, CertificateId, Grant, KeyId, Principal, SessionId};
+use identity::{AccountId, Assurance, Authentication, CertificateId, Grant, KeyId, Principal, SessionId, TenantId};
 use uuid::Uuid;
 
-use crate::{Auth, Permit, Policy, Refusal, Route, decide, normalise};
+use crate::{Auth, Permit, Policy, Possession, Refusal, Route, decide_about, normalise};
 
 /// One expectation.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,6 +48,8 @@ pub struct Caller {
     pub acr: Assurance,
     /// … and how long ago its owner has shown who they are.
     pub auth_age: Duration,
+    /// Is what the path names its own?
+    pub owns: bool,
 }
 
 /// What the rules alone can say to a request.
@@ -69,13 +71,14 @@ pub struct CaseFailure {
 }
 
 /// What paths, routes and demands can be refused with. Credentials, limits and upstreams are not tried.
-const REFUSALS: [&str; 6] = [
+const REFUSALS: [&str; 7] = [
     "malformed",
     "no_route",
     "method_not_allowed",
     "missing_credential",
     "forbidden",
     "insufficient_user_authentication",
+    "not_found",
 ];
 
 /// When it is, in Unix seconds: ages are all that counts.
@@ -103,7 +106,8 @@ impl Case {
     fn decide(&self, policy: &Policy) -> Result<Permit, Refusal> {
         let path = normalise(&self.path)?;
         let route = policy.routes.find(&self.host, &self.method, &path)?;
-        decide(policy, route, self.caller.as_ref().map(|caller| caller.principal(route)), NOW)
+        let whose = self.caller.as_ref().and_then(Caller::possession);
+        decide_about(policy, route, self.caller.as_ref().map(|caller| caller.principal(route)), whose, NOW)
     }
 
     /// What is otherwise than expected about a permit that was expected.
@@ -122,13 +126,18 @@ impl Case {
 // === impl Caller ===
 
 impl Caller {
+    /// Whose the thing is that the path names, as far as the case says.
+    pub(crate) fn possession(&self) -> Option<Possession> {
+        self.owns.then_some(Possession { account: AccountId::new(Uuid::nil()), tenant: TenantId::new(Uuid::nil()) })
+    }
+
     /// Somebody who is nobody, with this role and tier, who shows what the route asks for.
     pub(crate) fn principal(&self, route: &Route) -> Arc<Principal> {
         Arc::new(Principal {
             account: AccountId::new(Uuid::nil()),
             role: Arc::clone(&self.role),
             tier: Arc::clone(&self.tier),
-            tenant: None,
+            tenant: Some(TenantId::new(Uuid::nil())),
             tenant_role: None,
             actor: None,
             grant: match (route.auth, &self.scopes) {
@@ -153,6 +162,9 @@ impl fmt::Display for Caller {
         }
         if !self.auth_age.is_zero() {
             write!(f, ", seen {} s ago", self.auth_age.as_secs())?;
+        }
+        if self.owns {
+            f.write_str(", who owns it")?;
         }
         match &self.scopes {
             Some(scopes) => write!(f, ", scopes {}", scopes.join(" ")),

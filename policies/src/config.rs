@@ -14,6 +14,7 @@ mod expectations;
 mod known;
 mod limits;
 mod overlaps;
+mod owners;
 mod raw;
 mod recover;
 mod rewrites;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use identity::{Assurance, Grant, Principal};
 
 use crate::roles::in_scope;
-use crate::{Auth, Condition, Limit, Permission, Refusal, Roles, Route, RouteTable, StepUp, Tier, Tiers};
+use crate::{Auth, Condition, Limit, Permission, Possession, Refusal, Roles, Route, RouteTable, StepUp, Tier, Tiers};
 
 /// Everything that decides, as it was at one moment: requests finish under the snapshot they began with.
 #[derive(Debug, Clone, Default)]
@@ -33,11 +33,23 @@ pub struct Permit {
 
 /// Whether the caller may use the route. `principal` is the verified caller, if a credential was shown and is good.
 ///
-/// `now` is in Unix seconds. Nothing is allocated for a caller who may.
+/// `now` is in Unix seconds. Nothing is allocated for a caller who may. Where a route demands that something is the caller's, it is
+/// nobody's here: see [`decide_about()`].
 pub fn decide(
     policy: &Policy,
     route: &Arc<Route>,
     principal: Option<Arc<Principal>>,
+    now: i64,
+) -> Result<Permit, Refusal> {
+    decide_about(policy, route, principal, None, now)
+}
+
+/// The same, where it is known `whose` the thing is that the path names; `None`: nobody's, or there is none.
+pub fn decide_about(
+    policy: &Policy,
+    route: &Arc<Route>,
+    principal: Option<Arc<Principal>>,
+    whose: Option<Possession>,
     now: i64,
 ) -> Result<Permit, Refusal> {
     // What a route that ignores credentials is not told, it cannot pass on.
@@ -48,7 +60,7 @@ pub fn decide(
     });
     let Some(principal) = principal else { return decide_stranger(route) };
     let tier = policy.tiers.get(&principal.tier).cloned();
-    let caller = Caller { roles: &policy.roles, principal: &principal, tier: tier.as_deref(), now };
+    let caller = Caller { roles: &policy.roles, principal: &principal, tier: tier.as_deref(), whose, now };
     route.demand.conditions().try_for_each(|condition| caller.meets(condition))?;
     // Last: who may not at all is not sent to look for an authenticator.
     if !route.before_second_factor {
@@ -73,6 +85,7 @@ struct Caller<'a> {
     roles: &'a Roles,
     principal: &'a Principal,
     tier: Option<&'a Tier>,
+    whose: Option<Possession>,
     now: i64,
 }
 
@@ -87,6 +100,11 @@ impl Caller<'_> {
             Condition::Feature(feature) => self.has_feature(feature),
             Condition::StepUp(wanted) if wanted.is_met_by(self.principal.authentication, self.now) => Ok(()),
             Condition::StepUp(wanted) => Err(Refusal::InsufficientAuthentication(wanted)),
+            Condition::Owner(demand) if self.whose.is_some_and(|whose| demand.is_met_by(self.principal, whose)) => {
+                Ok(())
+            }
+            // Of what is somebody else's nobody learns that it is there.
+            Condition::Owner(_) => Err(Refusal::NotFound),
         }
     }
 

@@ -20,6 +20,7 @@ pub mod limit;
 pub mod matrix;
 pub mod path;
 pub mod pattern;
+pub mod possession;
 pub mod problem;
 #[cfg(any(test, feature = "properties"))]
 pub mod properties;
@@ -36,10 +37,11 @@ pub mod window;
 
 pub use cors::Cors;
 pub use csrf::{Csrf, Said, Sent};
-pub use decide::{Permit, Policy, decide};
+pub use decide::{Permit, Policy, decide, decide_about};
 pub use limit::{Kind, Limit, Owner, Per, Quota};
 pub use path::normalise;
 pub use pattern::{HostPattern, PathPattern};
+pub use possession::{OwnerDemand, Possession, ResourceKind};
 pub use problem::{FieldError, Problem};
 pub use refusal::Refusal;
 pub use return_to::ReturnTo;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use identity::Assurance;
 
 use crate::cases::{Caller, NOW};
-use crate::{Methods, Policy, Route, decide};
+use crate::{Methods, Policy, Route, decide_about};
 
 /// Characters in a line, unless a single column needs more.
 const WIDTH: usize = 160;
@@ -49,7 +49,7 @@ fn columns_of(policy: &Policy, role: &str) -> Vec<Column> {
     for tier in policy.tiers.names() {
         // Who has just shown all there is: the table tells who may, not how they log in.
         let (acr, auth_age) = (Assurance::PhishingResistant, Duration::ZERO);
-        let caller = Caller { role: role.into(), tier: tier.into(), scopes: None, acr, auth_age };
+        let caller = Caller { role: role.into(), tier: tier.into(), scopes: None, acr, auth_age, owns: true };
         let answers = answers(policy, Some(&caller));
         match columns.iter_mut().find(|column| column.answers == answers) {
             Some(same) => same.heading.push(tier.to_owned()),
@@ -68,7 +68,8 @@ fn answers(policy: &Policy, caller: Option<&Caller>) -> Vec<&'static str> {
 }
 
 fn answer(policy: &Policy, route: &Arc<Route>, caller: Option<&Caller>) -> &'static str {
-    match decide(policy, route, caller.map(|caller| caller.principal(route)), NOW).map_err(|refusal| refusal.status()) {
+    let (principal, whose) = (caller.map(|caller| caller.principal(route)), caller.and_then(Caller::possession));
+    match decide_about(policy, route, principal, whose, NOW).map_err(|refusal| refusal.status()) {
         Ok(_) => "yes",
         Err(401) => "401",
         Err(403) => "403",
@@ -143,11 +144,14 @@ fn methods_of(route: &Route) -> String {
     if route.methods == Methods::ALL { "any".to_owned() } else { route.methods.to_string() }
 }
 
-/// Every host with every path.
+/// Every host with every path, and what of it has to be the caller's, as it is of those in the table.
 fn places(route: &Route) -> Vec<String> {
+    let own = route.demand.owner.as_ref();
+    let own = own.map(|own| format!(" (own {}:{{{}}})", own.kind.word(), own.parameter)).unwrap_or_default();
     let hosts = route.hosts.iter().map(ToString::to_string).collect::<Vec<_>>();
     let hosts = if hosts.is_empty() { vec![String::new()] } else { hosts };
-    hosts.iter().flat_map(|host| route.paths.iter().map(move |path| format!("{host}{path}"))).collect()
+    let own = own.as_str();
+    hosts.iter().flat_map(|host| route.paths.iter().map(move |path| format!("{host}{path}{own}"))).collect()
 }
 
 #[cfg(test)]

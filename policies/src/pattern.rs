@@ -76,6 +76,14 @@ pub enum HostPatternError {
 // === impl PathPattern ===
 
 impl PathPattern {
+    /// Which segment a parameter is, from 0.
+    #[must_use]
+    pub fn place_of(&self, parameter: &str) -> Option<usize> {
+        let named =
+            |segment: &str| segment.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')) == Some(parameter);
+        self.text.split('/').skip(1).position(named)
+    }
+
     /// Reads a pattern. A trailing slash means nothing, as in matching.
     pub fn parse(text: &str) -> Result<Self, PathPatternError> {
         let (body, is_open) = match text.strip_suffix("/*") {

@@ -29,6 +29,8 @@ pub enum Refusal {
     ExpectationFailed,
     /// Host and path belong to no route.
     NoRoute,
+    /// There is no such thing, or it is somebody else's: which of both, nobody is told.
+    NotFound,
     /// The path's route does not take the method.
     MethodNotAllowed {
         /// What it takes.
@@ -144,7 +146,7 @@ const SICK: Duration = Duration::from_secs(2);
 
 impl Refusal {
     /// Every code.
-    pub const CODES: [&'static str; 38] = [
+    pub const CODES: [&'static str; 39] = [
         "malformed",
         "uri_too_long",
         "headers_too_large",
@@ -152,6 +154,7 @@ impl Refusal {
         "request_timeout",
         "expectation_failed",
         "no_route",
+        "not_found",
         "method_not_allowed",
         "cors_refused",
         "csrf",
@@ -213,6 +216,7 @@ impl Refusal {
             Self::RequestTimeout => (408, "request_timeout", "Request timed out"),
             Self::ExpectationFailed => (417, "expectation_failed", "Expectation failed"),
             Self::NoRoute => (404, "no_route", "Not found"),
+            Self::NotFound => (404, "not_found", "Not found"),
             Self::MethodNotAllowed { .. } => (405, "method_not_allowed", "Method not allowed"),
             Self::CorsRefused(_) => (403, "cors_refused", "Cross-origin request refused"),
             Self::Csrf(_) => (403, "csrf", "Cross-site request refused"),
@@ -270,6 +274,7 @@ impl Refusal {
             Self::RequestTimeout => "The request came too slowly; send it again on a new connection.",
             Self::ExpectationFailed => "Nothing but `Expect: 100-continue` is understood.",
             Self::NoRoute => "Nothing is exposed at this host and path.",
+            Self::NotFound => "There is no such thing here, or it is not the caller's.",
             Self::CorsRefused(CorsPart::Origin) => "Pages of this origin may not call this path.",
             Self::CorsRefused(CorsPart::Method) => "Pages of other origins may not use this method here.",
             Self::CorsRefused(CorsPart::Header) => "Pages of other origins may not send one of these headers here.",
@@ -342,6 +347,7 @@ impl Refusal {
             | Self::RequestTimeout
             | Self::ExpectationFailed
             | Self::NoRoute
+            | Self::NotFound
             | Self::MethodNotAllowed { .. }
             | Self::CorsRefused(_)
             | Self::Csrf(_)

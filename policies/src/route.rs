@@ -10,7 +10,7 @@ use std::time::Duration;
 use thiserror::Error;
 
 use crate::path::{self, PathError, normalise};
-use crate::{Cors, Csrf, HostPattern, Limit, PathPattern, Permission, StepUp};
+use crate::{Cors, Csrf, HostPattern, Limit, OwnerDemand, PathPattern, Permission, StepUp};
 
 /// One entry of `routes.toml`.
 #[derive(Debug, Clone)]
@@ -90,6 +90,8 @@ pub struct Demand {
     pub features: Vec<Box<str>>,
     /// How and how lately the person must have shown who they are.
     pub step_up: Option<StepUp>,
+    /// What the path names must be the caller's.
+    pub owner: Option<OwnerDemand>,
 }
 
 /// One thing that a caller must have.
@@ -105,6 +107,8 @@ pub enum Condition<'a> {
     Feature(&'a str),
     /// To have shown who one is, so and so lately.
     StepUp(StepUp),
+    /// To own what the path names.
+    Owner(&'a OwnerDemand),
 }
 
 /// A route's own timeouts; `None` leaves the upstream's.
@@ -201,14 +205,15 @@ impl Demand {
     /// Everything that must be met, in the order in which it is asked.
     pub fn conditions(&self) -> impl Iterator<Item = Condition<'_>> {
         // Taken apart, so that a new field does not compile until it is asked for.
-        let Self { roles, permissions, tiers, features, step_up } = self;
+        let Self { roles, permissions, tiers, features, step_up, owner } = self;
         let role = (!roles.is_empty()).then_some(Condition::Role(roles));
         let tier = (!tiers.is_empty()).then_some(Condition::Tier(tiers));
         let permissions = permissions.iter().map(Condition::Permission);
         let features = features.iter().map(|feature| Condition::Feature(feature));
         // Last: who may not at all is not sent to look for an authenticator.
         let step_up = step_up.map(Condition::StepUp);
-        role.into_iter().chain(permissions).chain(tier).chain(features).chain(step_up)
+        let owner = owner.as_ref().map(Condition::Owner);
+        role.into_iter().chain(permissions).chain(tier).chain(features).chain(owner).chain(step_up)
     }
 
     /// Whether nothing is demanded beyond what `Auth` says.

@@ -23,6 +23,9 @@ pub enum StoreError {
     /// The account answers for as many tenants as it may.
     #[error("the account answers for as many tenants as it may")]
     TooManyTenants,
+    /// The tenant has as many of these as its tier has room for.
+    #[error("the tenant has as many {0} as it may")]
+    QuotaReached(&'static str),
     /// Nobody would answer for the tenant any more.
     #[error("the tenant has no other owner")]
     LastOwner,

@@ -24,6 +24,8 @@ pub enum Subject {
     External(ExternalId),
     /// A tenant's tier or status, or who belongs to it.
     Tenant(TenantId),
+    /// Whose something is that routes can demand to be the caller's, or that it is no more.
+    Resource(Uuid),
     /// The signing keys are others.
     SigningKeys,
     /// Something that this version does not know: a newer node has written it. It may concern anybody.
@@ -110,6 +112,7 @@ impl Subject {
             Self::Key(_) => "key",
             Self::External(_) => "external",
             Self::Tenant(_) => "tenant",
+            Self::Resource(_) => "resource",
             Self::SigningKeys => "signing_keys",
             Self::Unknown => "unknown",
         }
@@ -122,6 +125,7 @@ impl Subject {
             Self::Key(id) => Some(id.uuid()),
             Self::External(id) => Some(id.uuid()),
             Self::Tenant(id) => Some(id.uuid()),
+            Self::Resource(id) => Some(id),
             Self::SigningKeys | Self::Unknown => None,
         }
     }
@@ -133,6 +137,7 @@ impl Subject {
             ("key", Some(id)) => Self::Key(id.into()),
             ("external", Some(id)) => Self::External(id.into()),
             ("tenant", Some(id)) => Self::Tenant(id.into()),
+            ("resource", Some(id)) => Self::Resource(id),
             ("signing_keys", None) => Self::SigningKeys,
             _ => Self::Unknown,
         }

@@ -197,6 +197,21 @@ impl Office {
         self.mail.seal.seal(plain, &record(table, id), &mut rand::rng())
     }
 
+    /// Seals something for a place that more than a row's id says.
+    pub(crate) fn seal_at(&self, table: &'static str, row: String, plain: &[u8]) -> Vec<u8> {
+        self.mail.seal.seal(plain, &RecordId { table, column: "sealed", row }, &mut rand::rng())
+    }
+
+    /// Opens what was sealed for that place.
+    pub(crate) fn open_at(
+        &self,
+        table: &'static str,
+        row: String,
+        sealed: &[u8],
+    ) -> Option<zeroize::Zeroizing<Vec<u8>>> {
+        self.mail.seal.open(sealed, &RecordId { table, column: "sealed", row }).ok()
+    }
+
     /// Opens what was sealed of that row.
     pub(crate) fn open_in(&self, table: &'static str, id: Uuid, sealed: &[u8]) -> Option<zeroize::Zeroizing<Vec<u8>>> {
         self.mail.seal.open(sealed, &record(table, id)).ok()

@@ -275,6 +275,26 @@ impl House {
         person
     }
 
+    /// Gives somebody the role whose permissions all are.
+    pub(crate) async fn make_admin_role(&self, person: &Person) {
+        self.change(person, AccountChange { role: Some("admin".to_owned()), ..AccountChange::default() }).await;
+    }
+
+    /// Runs a statement past the office.
+    pub(crate) async fn run(&self, statement: &'static str) {
+        let options = sqlx::sqlite::SqliteConnectOptions::new().filename(self.folder.path().join("test.db"));
+        let mut connection = sqlx::SqliteConnection::connect_with(&options).await.unwrap();
+        let done = connection.execute(statement).await.unwrap();
+        assert!(done.rows_affected() > 0, "{statement}");
+    }
+
+    /// Are these bytes in none of the database's files?
+    pub(crate) fn holds_nowhere(&self, bytes: &[u8]) -> bool {
+        let files = std::fs::read_dir(self.folder.path()).unwrap().map(|entry| entry.unwrap().path());
+        let mut files = files.filter(|path| path.file_name().unwrap().to_string_lossy().starts_with("test.db"));
+        files.all(|path| !std::fs::read(path).unwrap().windows(bytes.len()).any(|some| some == bytes))
+    }
+
     pub(crate) async fn change(&self, person: &Person, change: AccountChange) {
         self.store.change_account(person.id, change, self.now()).await.unwrap();
     }
@@ -446,6 +466,7 @@ fn policy() -> Policy {
             role("admin", &["*"]),
             role("helpdesk", &["account:manage", "users:manage"]),
             role("user", &["account:manage", "agents:read"]),
+            role("developer", &["agents:*", "instances:*"]),
         ]),
         tiers: Tiers::new([tier("free"), tier("pro")]),
     }

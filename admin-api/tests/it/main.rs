@@ -14,6 +14,7 @@ mod browsers;
 mod coverage;
 mod email_change;
 mod forgery;
+mod groups;
 mod guessing;
 mod house;
 mod identities;

@@ -162,7 +162,7 @@ mod tests {
         insta::assert_snapshot!(said("[[team]]\nname = \"A\"\n[[team]]\nname = \"\u{ff21}\""), @r#"seed.toml:4:8: there is a team `Ａ` already, at seed.toml:2:8"#);
         insta::assert_snapshot!(said("[[team]]\nname = \" \"\nexternal = \"x\""), @r"
         seed.toml:2:8: a name has 1 to 100 characters, none of them a control character, and no space around it
-        seed.toml:3:1: unknown key `external`; did you mean `external_ref`?
+        seed.toml:3:1: unknown key `external`; known are name, external_ref
         ");
         insta::assert_snapshot!(said("[[domain]]\nkey = \"sales\"\n[[domain]]\nkey = \"a b\"\nparent = \"sale\""), @r"
         seed.toml:4:7: a key is 1 to 64 letters of ASCII, digits, `_`, `-` and `.`

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 mod account_life;
+mod agents;
 mod attack;
 mod audit;
 mod backends;

@@ -37,6 +37,7 @@ fn case(request: &str, answer: &str) -> Case {
 
 fn by(role: &str, scopes: Option<&str>) -> Caller {
     Caller {
+        owns: false,
         role: role.into(),
         tier: "free".into(),
         scopes: scopes.map(|scope| [scope.into()].into()),

@@ -85,5 +85,6 @@ fn caller(file: &mut Document<'_>, known: &Known, raw: &RawCaller) -> Caller {
         scopes: scopes.map(|scopes| scopes.iter().map(Into::into).collect()),
         acr: raw.acr.as_deref().map_or(Assurance::Single, |acr| (*acr).into()),
         auth_age: raw.auth_age.as_ref().map(|age| age.0).unwrap_or_default(),
+        owns: raw.owns.unwrap_or_default(),
     }
 }

@@ -47,6 +47,11 @@ pub(super) struct RawRoute {
     pub(super) acr: Option<Placed<RawAcr>>,
     /// The person behind the caller's session has shown who they are within this time, such as "5m". API keys never have.
     pub(super) max_auth_age: Option<Placed<DurationText>>,
+    /// The caller owns what the path names, such as "agent_instance:{id}": a kind of thing, and the parameter of the path that holds its id.
+    /// Whatever is not the caller's is not there (404). Kinds: "agent", `"agent_instance"`.
+    pub(super) owner: Option<Placed<String>>,
+    /// Whether administrators pass too, of the organisation to which it belongs and of the platform. Left out: false.
+    pub(super) owner_admins: Option<Placed<bool>>,
     /// Whether those whose role needs a second factor (`[mfa] required_roles` of gateway.toml) may use it before they have shown one, to add one.
     #[serde(default)]
     pub(super) before_second_factor: bool,
@@ -231,7 +236,7 @@ pub(super) struct RawCase {
     #[serde(default = "any_host")]
     pub(super) host: String,
     /// "permit", or the refusal: "malformed", `"no_route"`, `"method_not_allowed"`, `"missing_credential"`, "forbidden",
-    /// `"insufficient_user_authentication"`.
+    /// `"insufficient_user_authentication"`, `"not_found"`.
     pub(super) answer: Placed<String>,
     /// The route that must have permitted it. Left out: any.
     pub(super) route: Option<Placed<String>>,
@@ -257,6 +262,8 @@ pub(super) struct RawCaller {
     pub(super) acr: Option<Placed<RawAcr>>,
     /// How long ago its owner has shown who they are, such as "10m". Left out: just now.
     pub(super) auth_age: Option<Placed<DurationText>>,
+    /// Whether what the path names is its own, where a route demands that. Left out: false.
+    pub(super) owns: Option<bool>,
 }
 
 /// One text or several.

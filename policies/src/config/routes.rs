@@ -10,7 +10,7 @@ use super::diagnostic::Placed;
 use super::document::{Document, Element};
 use super::known::{self, Known};
 use super::raw::{RawAuth, RawCsrf, RawRoute, RawTimeouts, Words};
-use super::{cors, limits, overlaps, rewrites};
+use super::{cors, limits, overlaps, owners, rewrites};
 use crate::route::{EXPIRY_GRACE, WEBSOCKET_IDLE};
 use crate::{Auth, Cors, Csrf, Demand, HostPattern, Methods, Owner, PathPattern, Route, RouteTable, StepUp, Timeouts};
 
@@ -60,6 +60,16 @@ fn route(file: &mut Document<'_>, known: &Known, raw: RawRoute) -> Option<Route>
     let hosts = hosts(file, raw.hosts.as_ref());
     let methods = raw.methods.as_ref().map_or(Some(Methods::ALL), |words| methods(file, words));
     let (paths, hosts, methods) = (paths?, hosts?, methods?);
+    let demand = Demand {
+        owner: owners::build(
+            file,
+            raw.auth,
+            raw.owner.as_ref(),
+            raw.owner_admins.as_ref(),
+            paths.iter().zip(&**raw.paths),
+        ),
+        ..demand
+    };
     let rewrite = rewrites::build(file, &raw.rewrite, &paths);
     if let Some(word) = raw.websocket.as_ref().filter(|word| ***word) {
         if !methods.contains("GET") {
@@ -163,6 +173,7 @@ fn demand(file: &mut Document<'_>, known: &Known, raw: &RawRoute) -> Demand {
         tiers: names(tiers),
         features: names(features),
         step_up: step_up(file, raw),
+        owner: None,
     }
 }
 

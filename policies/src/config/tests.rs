@@ -421,11 +421,11 @@ request = 5
     cases.toml:4:33: there is no tier `fre`; did you mean `free`?
     cases.toml:4:50: "Agents:*" is not a permission: words of a-z, 0-9, `_` and `-`, joined by `:`, such as "agents:publish"
     cases.toml:5:11: a request is a method and a path, such as "GET /health"
-    cases.toml:6:10: a case cannot be answered `permitted`; answers are permit, malformed, no_route, method_not_allowed, missing_credential, forbidden, insufficient_user_authentication; did you mean `permit`?
+    cases.toml:6:10: a case cannot be answered `permitted`; answers are permit, malformed, no_route, method_not_allowed, missing_credential, forbidden, insufficient_user_authentication, not_found; did you mean `permit`?
     cases.toml:7:9: there is no route `b`
     cases.toml:10:22: a request is a method and a path, such as "GET /health"
     cases.toml:10:29: a request is a method and a path, such as "GET /health"
-    cases.toml:11:10: a case cannot be answered `rate_limited`; answers are permit, malformed, no_route, method_not_allowed, missing_credential, forbidden, insufficient_user_authentication
+    cases.toml:11:10: a case cannot be answered `rate_limited`; answers are permit, malformed, no_route, method_not_allowed, missing_credential, forbidden, insufficient_user_authentication, not_found
     cases.toml:14:11: without a request nothing is tried
     cases.toml:20:9: a request that is refused reaches no route and is not forwarded
     cases.toml:21:1: `answer` is missing
@@ -552,4 +552,30 @@ fn a_route_may_demand_that_its_caller_was_seen_lately_and_cases_can_say_so() {
     routes.toml:5:7: with auth = "none" nobody is known, and nobody can meet a demand
     routes.toml:6:16: nobody can have shown anything at this very moment
     "#);
+}
+
+#[test]
+fn what_a_path_names_may_have_to_be_the_callers() {
+    let route = |paths: &str, more: &str| {
+        format!(
+            "[[route]]\nname = \"a\"\npaths = [{paths}]\nupstream = \"demo\"\nowner = \"agent_instance:{{id}}\"\n{more}"
+        )
+    };
+    let good = route("\"/a/{id}\", \"/b/{id}/*\"", "owner_admins = true\n");
+    let loaded = read(&good, ROLES, TIERS, "").unwrap();
+    let owner = loaded.policy.routes.routes()[0].demand.owner.clone().unwrap();
+    assert_eq!((owner.kind, owner.place, owner.admins), (crate::ResourceKind::AgentInstance, 1, true));
+    let id = "0190a5a0-0000-7000-8000-000000000000";
+    assert_eq!(owner.named_in(&format!("/b/{id}/x")).map(|id| id.to_string()).as_deref(), Some(id));
+    for nameless in ["/b/7", "/b", "/b/0190a5a0000070008000000000000000", "/b/{0190a5a0-0000-7000-8000-000000000000}"] {
+        assert_eq!(owner.named_in(nameless), None, "{nameless}");
+    }
+    let wrong = |paths: &str, more: &str| read(&route(paths, more), ROLES, TIERS, "").unwrap_err();
+    insta::assert_snapshot!(wrong("\"/a/{id}\", \"/b\"", ""), @"routes.toml:3:21: `owner` needs the parameter {id}, which this path has not");
+    insta::assert_snapshot!(wrong("\"/a/{id}\", \"/b/x/{id}\"", ""), @"routes.toml:3:21: {id} stands at another place here than in the route's first path");
+    insta::assert_snapshot!(wrong("\"/a/{id}\"", "auth = \"none\"\n"), @r#"routes.toml:5:9: only with auth = "required" there is an account that could own something"#);
+    let other = |owner: &str| read(&good.replace("agent_instance:{id}", owner), ROLES, TIERS, "").unwrap_err();
+    insta::assert_snapshot!(other("agents:{id}"), @"routes.toml:5:9: there is nothing called `agents` that is owned; known are agent, agent_instance");
+    insta::assert_snapshot!(other("agent:id"), @r#"routes.toml:5:9: what is owned is a kind and a parameter of the path, such as "agent_instance:{id}""#);
+    insta::assert_snapshot!(wrong_route("owner_admins = true"), @"routes.toml:5:16: without `owner` nothing is demanded from which administrators could be free");
 }

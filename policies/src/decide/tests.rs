@@ -245,3 +245,58 @@ fn who_may_must_also_have_been_seen_lately_and_as_the_route_wants() {
     assert_eq!(said("user", None, 1000).map(|refusal| refusal.code()), Some("forbidden"));
     assert_eq!(stranger(&route), "missing_credential");
 }
+
+#[test]
+fn what_is_somebody_elses_is_not_there() {
+    use identity::{TenantId, TenantRole};
+
+    use crate::{OwnerDemand, Possession, ResourceKind};
+
+    let id = |number| Uuid::from_u128(number);
+    let whose = Possession { account: AccountId::new(id(1)), tenant: TenantId::new(id(10)) };
+    let owned = |admins| {
+        let owner = OwnerDemand { kind: ResourceKind::Agent, parameter: "id".into(), place: 0, admins };
+        demanding(|demand| demand.owner = Some(owner))
+    };
+    let somebody = |account: u128, tenant: Option<u128>, change: &dyn Fn(&mut Principal)| {
+        let mut principal = Arc::unwrap_or_clone(caller("user", "free", None));
+        principal.account = AccountId::new(id(account));
+        principal.tenant = tenant.map(|tenant| TenantId::new(id(tenant)));
+        change(&mut principal);
+        Arc::new(principal)
+    };
+    let answer = |admins, principal: Arc<Principal>, whose| match decide_about(
+        &policy(),
+        &owned(admins),
+        Some(principal),
+        whose,
+        0,
+    ) {
+        Ok(_) => "permit",
+        Err(refusal) => refusal.code(),
+    };
+    let plain = |_: &mut Principal| ();
+    for admins in [false, true] {
+        assert_eq!(answer(admins, somebody(1, Some(10), &plain), Some(whose)), "permit");
+        // Of another tenant, acting in none, somebody else, and where there is nothing.
+        assert_eq!(answer(admins, somebody(1, Some(11), &plain), Some(whose)), "not_found");
+        assert_eq!(answer(admins, somebody(1, None, &plain), Some(whose)), "not_found");
+        assert_eq!(answer(admins, somebody(2, Some(10), &plain), Some(whose)), "not_found");
+        assert_eq!(answer(admins, somebody(1, Some(10), &plain), None), "not_found");
+        let expected = if admins { "permit" } else { "not_found" };
+        for role in [TenantRole::Admin, TenantRole::Owner] {
+            let oversees = |principal: &mut Principal| principal.tenant_role = Some(role);
+            assert_eq!(answer(admins, somebody(2, Some(10), &oversees), Some(whose)), expected);
+            assert_eq!(answer(admins, somebody(2, Some(11), &oversees), Some(whose)), "not_found");
+        }
+        let of_platform = |principal: &mut Principal| principal.role = "admin".into();
+        assert_eq!(answer(admins, somebody(2, Some(11), &of_platform), Some(whose)), expected);
+        let by_key = |principal: &mut Principal| {
+            principal.role = "admin".into();
+            principal.scopes = Some(["agents:*".into()].into());
+        };
+        assert_eq!(answer(admins, somebody(2, Some(10), &by_key), Some(whose)), "not_found");
+    }
+    // Who decides without asking whose it is lets nobody in.
+    assert_eq!(outcome(&owned(true), Some(somebody(1, Some(10), &plain))), "not_found");
+}

@@ -16,7 +16,8 @@ fn after(refusal: &Refusal) -> Option<Refusal> {
         Refusal::BodyTooLarge { .. } => Refusal::RequestTimeout,
         Refusal::RequestTimeout => Refusal::ExpectationFailed,
         Refusal::ExpectationFailed => Refusal::NoRoute,
-        Refusal::NoRoute => Refusal::MethodNotAllowed { allow: Methods::ALL },
+        Refusal::NoRoute => Refusal::NotFound,
+        Refusal::NotFound => Refusal::MethodNotAllowed { allow: Methods::ALL },
         Refusal::MethodNotAllowed { .. } => Refusal::CorsRefused(CorsPart::Origin),
         Refusal::CorsRefused(CorsPart::Origin) => Refusal::CorsRefused(CorsPart::Method),
         Refusal::CorsRefused(CorsPart::Method) => Refusal::CorsRefused(CorsPart::Header),
@@ -73,6 +74,7 @@ fn every_refusal_says_what_it_says() {
     408 request_timeout | Request timed out | The request came too slowly; send it again on a new connection.
     417 expectation_failed | Expectation failed | Nothing but `Expect: 100-continue` is understood.
     404 no_route | Not found | Nothing is exposed at this host and path.
+    404 not_found | Not found | There is no such thing here, or it is not the caller's.
     405 method_not_allowed | Method not allowed | This path takes GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS.
     403 cors_refused | Cross-origin request refused | Pages of this origin may not call this path.
     403 cors_refused | Cross-origin request refused | Pages of other origins may not use this method here.

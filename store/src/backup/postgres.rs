@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// Every table but sqlx's, each after those that it refers to; a test finds the one that is missing.
-pub(super) const TABLES: [&str; 22] = [
+pub(super) const TABLES: [&str; 24] = [
     "tenants",
     "accounts",
     "sessions",
@@ -37,6 +37,8 @@ pub(super) const TABLES: [&str; 22] = [
     "team_memberships",
     "domains",
     "account_domains",
+    "agents",
+    "agent_instances",
 ];
 
 pub(super) async fn save(pg: &Pg, archive: &mut Writer) -> Result<(), BackupError> {

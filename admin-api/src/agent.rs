@@ -1,0 +1,201 @@
+//! Agents and people's instances of them, as answers show them; who may see what of them; and what seals a configuration.
+//!
+//! What is published is seen within the organisation that made it, and nowhere else.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use identity::AccountId;
+use policies::Amount;
+use serde::Serialize;
+use serde_json::{Map, Value};
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use uuid::Uuid;
+
+use crate::{
+    caller::{Caller, Need},
+    error::ApiError,
+    form::Form,
+    office::Office,
+    routes,
+};
+
+/// The table that something sealed stands in.
+const INSTANCES: &str = "agent_instances";
+/// Bytes of a configuration.
+const MAX_CONFIG: usize = 16 * 1024;
+/// Characters of a description.
+const MAX_DESCRIPTION: usize = 2000;
+
+/// To see agents.
+pub(crate) enum ReadAgents {}
+/// To make agents, and change one's own.
+pub(crate) enum CreateAgents {}
+/// To let others of the organisation see one's own.
+pub(crate) enum PublishAgents {}
+/// To have instances of agents.
+pub(crate) enum ManageInstances {}
+
+impl Need for ReadAgents {
+    const PERMISSION: &'static str = "agents:read";
+    const OF_EVERYBODY: bool = false;
+}
+
+impl Need for CreateAgents {
+    const PERMISSION: &'static str = "agents:create";
+    const OF_EVERYBODY: bool = false;
+}
+
+impl Need for PublishAgents {
+    const PERMISSION: &'static str = "agents:publish";
+    const OF_EVERYBODY: bool = false;
+}
+
+impl Need for ManageInstances {
+    const PERMISSION: &'static str = "instances:manage";
+    const OF_EVERYBODY: bool = false;
+}
+
+/// An agent.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Agent {
+    id: Uuid,
+    name: String,
+    description: String,
+    /// The account that has made it; `null`: it is gone.
+    developer_id: Option<Uuid>,
+    /// Do others of the organisation see it?
+    is_published: bool,
+    created_at: DateTime<Utc>,
+    updated_at: DateTime<Utc>,
+}
+
+/// Somebody's instance of an agent.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Instance {
+    id: Uuid,
+    agent_id: Uuid,
+    /// The account whose it is.
+    account_id: Uuid,
+    name: String,
+    /// What it is configured with. Left out in lists, and for everybody but its owner.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, value_type = Option<Object>)]
+    config: Option<Value>,
+    created_at: DateTime<Utc>,
+    updated_at: DateTime<Utc>,
+}
+
+/// Every endpoint about agents and instances.
+pub(crate) fn endpoints() -> OpenApiRouter<Arc<Office>> {
+    OpenApiRouter::new()
+        .routes(routes!(routes::list_agents::list_agents))
+        .routes(routes!(routes::create_agent::create_agent))
+        .routes(routes!(routes::read_agent::read_agent))
+        .routes(routes!(routes::change_agent::change_agent))
+        .routes(routes!(routes::delete_agent::delete_agent))
+        .routes(routes!(routes::publish_agent::publish_agent))
+        .routes(routes!(routes::unpublish_agent::unpublish_agent))
+        .routes(routes!(routes::list_instances::list_instances))
+        .routes(routes!(routes::create_instance::create_instance))
+        .routes(routes!(routes::read_instance::read_instance))
+        .routes(routes!(routes::change_instance::change_instance))
+        .routes(routes!(routes::delete_instance::delete_instance))
+}
+
+/// Whose agents or instances the caller may change or end: its own (`Some`), or any of its tenant.
+pub(crate) fn within_reach(caller: &Caller) -> Option<AccountId> {
+    (!oversees(caller)).then_some(caller.0.account)
+}
+
+/// Does the caller administer the tenant, or the platform? A key with scopes of its own never stands for that.
+pub(crate) fn oversees(caller: &Caller) -> bool {
+    caller.demand_tenant_admin().is_ok() && caller.demand_scopes(None).is_ok()
+}
+
+/// How many of these the caller's tier has room for; `None`: any number, also where the tier says nothing of them.
+pub(crate) fn quota(office: &Office, caller: &Caller, what: &str) -> Option<u64> {
+    let policy = office.hooks.policy();
+    match policy.tiers.get(&caller.0.tier)?.quotas.get(what)? {
+        Amount::Finite(most) => Some(*most),
+        Amount::Unlimited => None,
+    }
+}
+
+// === impl Office ===
+
+impl Office {
+    /// Seals a configuration for one instance of one owner.
+    pub(crate) fn seal_config(&self, place: &Place, config: &Map<String, Value>) -> Vec<u8> {
+        let plain = zeroize::Zeroizing::new(serde_json::to_vec(config).expect("JSON is written as JSON"));
+        self.seal_at(INSTANCES, place.to_string(), &plain)
+    }
+
+    /// An instance as its owner sees it.
+    pub(crate) fn own_instance(&self, tenant: Uuid, instance: store::Instance) -> Result<Instance, ApiError> {
+        let place = Place { id: instance.id, tenant, agent: instance.agent_id, account: instance.account_id };
+        let opened = self.open_at(INSTANCES, place.to_string(), &instance.sealed);
+        let config = opened.and_then(|plain| serde_json::from_slice(&plain).ok());
+        let Some(config) = config else {
+            tracing::error!(instance = %instance.id, "the configuration of an instance does not open");
+            return Err(ApiError::Unreadable);
+        };
+        Ok(Instance { config: Some(config), ..instance.into() })
+    }
+}
+
+/// Where a configuration belongs: in another row, or with another owner, it does not open.
+pub(crate) struct Place {
+    pub(crate) id: Uuid,
+    pub(crate) tenant: Uuid,
+    pub(crate) agent: Uuid,
+    pub(crate) account: Uuid,
+}
+
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}/{}/{}", self.tenant, self.account, self.agent, self.id)
+    }
+}
+
+impl From<store::Agent> for Agent {
+    fn from(agent: store::Agent) -> Self {
+        let store::Agent { id, developer_id, name, description, is_published, created_at, updated_at } = agent;
+        Self { id, name, description, developer_id, is_published, created_at, updated_at }
+    }
+}
+
+/// Without its configuration.
+impl From<store::Instance> for Instance {
+    fn from(instance: store::Instance) -> Self {
+        let store::Instance { id, agent_id, account_id, name, sealed: _, created_at, updated_at } = instance;
+        Self { id, agent_id, account_id, name, config: None, created_at, updated_at }
+    }
+}
+
+// === impl Form ===
+
+impl Form {
+    /// What an agent is for: text of several lines.
+    pub(crate) fn description(&mut self, text: &str) -> Option<String> {
+        let is_text = |letter: char| !letter.is_control() || letter == '\n' || letter == '\t';
+        if text.chars().count() <= MAX_DESCRIPTION && text.chars().all(is_text) {
+            return Some(text.to_owned());
+        }
+        self.fault(
+            "description",
+            format!("must have {MAX_DESCRIPTION} characters at most, none of them a control character"),
+        );
+        None
+    }
+
+    /// What an instance is configured with.
+    pub(crate) fn config(&mut self, config: Map<String, Value>) -> Option<Map<String, Value>> {
+        if serde_json::to_vec(&config).is_ok_and(|text| text.len() <= MAX_CONFIG) {
+            return Some(config);
+        }
+        self.fault("config", format!("must have {MAX_CONFIG} bytes at most"));
+        None
+    }
+}

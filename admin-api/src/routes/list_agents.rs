@@ -1,0 +1,59 @@
+//! `GET /agents`: the agents that the caller sees in its organisation.
+
+use std::sync::Arc;
+
+use axum::{Json, extract::State, http::Uri};
+use serde::Serialize;
+use store::AgentsWanted;
+use utoipa::ToSchema;
+
+use crate::{
+    agent::{Agent, ReadAgents, oversees},
+    caller::Allowed,
+    error::ApiError,
+    office::Office,
+    paged::Wanted,
+};
+
+/// One page.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Agents {
+    items: Vec<Agent>,
+    /// Give it as `cursor` for the next page; `null` on the last.
+    next_cursor: Option<String>,
+}
+
+/// Agents of the organisation in which the caller acts, in the order of their making: those that are published and the caller's own;
+/// for its administrators all.
+#[utoipa::path(
+    get, path = "/agents", tag = "agents", security(("access_token" = []), ("api_key" = [])),
+    params(
+        ("cursor" = Option<String>, Query, description = "Where the page before this one ended: its `next_cursor`"),
+        ("limit" = Option<u32>, Query, description = "Items on the page, 1 to 200; 50 by default", minimum = 1, maximum = 200),
+        ("mine" = Option<bool>, Query, description = "`true`: only those that the caller has made"),
+    ),
+    responses(
+        (status = 200, description = "A page", body = Agents),
+        (status = 403, description = "`forbidden`: the caller may not see agents"),
+    )
+)]
+pub(crate) async fn list_agents(
+    State(office): State<Arc<Office>>,
+    Allowed { caller, .. }: Allowed<ReadAgents>,
+    uri: Uri,
+) -> Result<Json<Agents>, ApiError> {
+    let wanted = Wanted::read(&uri, Some("mine"))?;
+    // Who acts in no organisation sees none.
+    let Some(tenant) = caller.0.tenant else { return Ok(Json(Agents { items: Vec::new(), next_cursor: None })) };
+    let account = caller.0.account;
+    let which = match (wanted.flag, oversees(&caller)) {
+        (true, _) => AgentsWanted::Of(account),
+        (false, true) => AgentsWanted::All,
+        (false, false) => AgentsWanted::SeenBy(account),
+    };
+    let page = office.store.list_agents(tenant, which, wanted.after, wanted.limit).await?;
+    Ok(Json(Agents {
+        items: page.items.into_iter().map(Agent::from).collect(),
+        next_cursor: page.next.map(|cursor| cursor.to_string()),
+    }))
+}

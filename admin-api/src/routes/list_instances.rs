@@ -1,0 +1,55 @@
+//! `GET /agent-instances`: the caller's instances of agents, without what they are configured with.
+
+use std::sync::Arc;
+
+use axum::{Json, extract::State, http::Uri};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::{
+    agent::{Instance, ManageInstances, oversees},
+    caller::Allowed,
+    error::ApiError,
+    office::Office,
+    paged::Wanted,
+};
+
+/// One page.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Instances {
+    items: Vec<Instance>,
+    /// Give it as `cursor` for the next page; `null` on the last.
+    next_cursor: Option<String>,
+}
+
+/// The caller's instances in the organisation in which it acts, in the order of their making.
+#[utoipa::path(
+    get, path = "/agent-instances", tag = "agents", security(("access_token" = []), ("api_key" = [])),
+    params(
+        ("cursor" = Option<String>, Query, description = "Where the page before this one ended: its `next_cursor`"),
+        ("limit" = Option<u32>, Query, description = "Items on the page, 1 to 200; 50 by default", minimum = 1, maximum = 200),
+        ("all" = Option<bool>, Query, description = "`true`: those of everybody in the organisation, for its administrators"),
+    ),
+    responses(
+        (status = 200, description = "A page", body = Instances),
+        (status = 403, description = "`forbidden`: the caller may not have instances, or not see those of others"),
+    )
+)]
+pub(crate) async fn list_instances(
+    State(office): State<Arc<Office>>,
+    Allowed { caller, .. }: Allowed<ManageInstances>,
+    uri: Uri,
+) -> Result<Json<Instances>, ApiError> {
+    let wanted = Wanted::read(&uri, Some("all"))?;
+    if wanted.flag && !oversees(&caller) {
+        return Err(ApiError::Forbidden("tenant admin".to_owned()));
+    }
+    // Who acts in no organisation has none.
+    let Some(tenant) = caller.0.tenant else { return Ok(Json(Instances { items: Vec::new(), next_cursor: None })) };
+    let account = (!wanted.flag).then_some(caller.0.account);
+    let page = office.store.list_instances(tenant, account, wanted.after, wanted.limit).await?;
+    Ok(Json(Instances {
+        items: page.items.into_iter().map(Instance::from).collect(),
+        next_cursor: page.next.map(|cursor| cursor.to_string()),
+    }))
+}

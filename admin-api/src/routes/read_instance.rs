@@ -1,0 +1,42 @@
+//! `GET /agent-instances/{id}`: an instance of the caller's, with what it is configured with. Administrators of the organisation see
+//! others' without.
+
+use std::sync::Arc;
+
+use axum::{
+    Json,
+    extract::{Path, State},
+};
+
+use crate::{
+    agent::{Instance, ManageInstances, oversees},
+    caller::Allowed,
+    error::ApiError,
+    group::id_in_path,
+    office::Office,
+};
+
+/// An instance of the caller's in the organisation in which it acts.
+#[utoipa::path(
+    get, path = "/agent-instances/{id}", tag = "agents", security(("access_token" = []), ("api_key" = [])),
+    params(("id" = String, Path, description = "The instance's id")),
+    responses(
+        (status = 200, description = "The instance; `config` for its owner alone", body = Instance),
+        (status = 403, description = "`forbidden`: the caller may not have instances"),
+        (status = 404, description = "`not_found`: the caller has no such instance"),
+        (status = 503, description = "`unreadable`: the configuration does not open; `directory_unavailable`: accounts cannot be reached"),
+    )
+)]
+pub(crate) async fn read_instance(
+    State(office): State<Arc<Office>>,
+    Allowed { caller, .. }: Allowed<ManageInstances>,
+    Path(id): Path<String>,
+) -> Result<Json<Instance>, ApiError> {
+    const NONE: ApiError = ApiError::NotFound("instance");
+    let (id, tenant) = (id_in_path("instance", &id)?, caller.0.tenant.ok_or(NONE)?);
+    let instance = office.store.instance(tenant, id).await?.ok_or(NONE)?;
+    if instance.account_id == caller.0.account.uuid() {
+        return office.own_instance(tenant.uuid(), instance).map(Json);
+    }
+    if oversees(&caller) { Ok(Json(instance.into())) } else { Err(NONE) }
+}

@@ -1,0 +1,167 @@
+//! Who in an organisation may do what with its teams, agents and instances; and that sealed configurations open in their place alone.
+
+use identity::{AccountId, Email, PasswordHash, TenantId};
+use serde_json::{Value, json};
+use store::{AccountKind, Belonging, NewAccount};
+use uuid::Uuid;
+
+use crate::house::{House, Person, Shown};
+
+/// Another member of somebody's organisation, with a key of their own.
+async fn joined(house: &House, person: &Person, email: &str) -> (AccountId, String) {
+    let tenant = tenant_of(house, person).await;
+    let address = Email::parse(email).unwrap();
+    let new = NewAccount {
+        id: AccountId::new(Uuid::now_v7()),
+        email: &address,
+        password_hash: PasswordHash::from("a hash".to_owned()),
+        name: None,
+        role: "developer",
+        tier: "free",
+        has_own_tier: false,
+        kind: AccountKind::Person,
+        tenant: Belonging::Joins(tenant),
+        now: house.now(),
+    };
+    let account = house.store.create_account(new).await.unwrap().id;
+    let key = identity::ApiKey::generate(identity::KeyId::new(Uuid::now_v7()), &mut rand::rng());
+    let new = store::NewKey {
+        id: key.id(),
+        account,
+        tenant: Some(tenant),
+        name: "key".to_owned(),
+        prefix: key.prefix(),
+        digest: key.digest(),
+        scopes: None,
+        expires_at: None,
+        most: 10,
+        now: house.now(),
+    };
+    house.store.create_key(new).await.unwrap();
+    (account, key.expose().to_owned())
+}
+
+async fn tenant_of(house: &House, person: &Person) -> TenantId {
+    house.store.account(person.id).await.unwrap().unwrap().tenant.unwrap().tenant
+}
+
+async fn made(house: &House, path: &str, by: Shown<'_>, body: Value) -> String {
+    let answer = house.post(path, by, body).await;
+    assert_eq!(answer.status, 201, "{}", answer.body);
+    answer.text("id").to_owned()
+}
+
+#[tokio::test]
+async fn members_read_teams_and_domains_and_administrators_change_them() {
+    let house = House::open().await;
+    let ada = house.register("ada@example.com").await;
+    let (bob, key) = joined(&house, &ada, "bob@example.com").await;
+    let member = Shown::Credential(&key);
+    let team = made(&house, "/teams", ada.shown(), json!({ "name": "Lab", "external_ref": "grp-1" })).await;
+    let domain = made(&house, "/domains", ada.shown(), json!({ "key": "it" })).await;
+    let below = made(&house, "/domains", ada.shown(), json!({ "key": "web", "parent_domain_id": domain })).await;
+    for path in [format!("/teams/{team}"), format!("/domains/{domain}")] {
+        assert_eq!(house.get(&path, member).await.status, 200);
+        for (method, path) in [
+            ("PATCH", path.clone()),
+            ("DELETE", path.clone()),
+            ("GET", format!("{path}/members")),
+            ("POST", format!("{path}/members")),
+            ("DELETE", format!("{path}/members/{bob}")),
+        ] {
+            let body = if method == "POST" { json!({ "account_id": bob.to_string() }) } else { json!({}) };
+            assert_eq!(house.call(method, &path, member, body).await.refusal(), "403 forbidden", "{method} {path}");
+        }
+    }
+    assert_eq!(house.post("/teams", member, json!({ "name": "X" })).await.refusal(), "403 forbidden");
+    assert_eq!(house.post("/domains", member, json!({ "key": "x" })).await.refusal(), "403 forbidden");
+    // A key that is limited to something else stands for no administrator.
+    let limited = house.make_key(&ada, json!({ "name": "k", "scopes": ["agents:read"] })).await;
+    let limited = Shown::Credential(limited["key"].as_str().unwrap());
+    assert_eq!(house.post("/teams", limited, json!({ "name": "X" })).await.refusal(), "403 forbidden");
+
+    let path = format!("/teams/{team}/members");
+    let answer = house.post(&path, ada.shown(), json!({ "account_id": bob.to_string() })).await;
+    assert_eq!((answer.status.as_u16(), answer.text("role")), (201, "member"), "{}", answer.body);
+    let me = house.get("/auth/me", member).await.body;
+    assert_eq!((&me["teams"][0]["name"], &me["teams"][0]["external_ref"]), (&json!("Lab"), &json!("grp-1")));
+    let conflict = house.call("DELETE", &format!("/teams/{team}"), ada.shown(), Value::Null).await;
+    assert_eq!(conflict.refusal(), "409 conflict");
+    let looped = json!({ "parent_domain_id": below });
+    let looped = house.call("PATCH", &format!("/domains/{domain}"), ada.shown(), looped).await;
+    assert_eq!(looped.refusal(), "409 conflict");
+    let kept = house.call("DELETE", &format!("/domains/{domain}"), ada.shown(), Value::Null).await;
+    assert_eq!(kept.refusal(), "409 conflict");
+    let gone = house.call("DELETE", &format!("/domains/{domain}?cascade=true"), ada.shown(), Value::Null).await;
+    assert_eq!(gone.status, 204);
+    assert_eq!(house.get("/domains/all", member).await.body, json!([]));
+
+    let wrong = json!({ "account_id": "7", "role": "Team Lead" });
+    let wrong = house.post(&path, ada.shown(), wrong).await.refusal();
+    insta::assert_snapshot!(wrong, @r"
+    422 invalid_fields
+      account_id: must be an id
+      role: must be 1 to 64 of a-z, 0-9, _ and -
+    ");
+}
+
+#[tokio::test]
+async fn administrators_oversee_agents_and_instances_without_their_configurations() {
+    let house = House::open().await;
+    let ada = house.register("ada@example.com").await;
+    let (_, key) = joined(&house, &ada, "bob@example.com").await;
+    let (_, other) = joined(&house, &ada, "cyd@example.com").await;
+    let (bob, cyd) = (Shown::Credential(&key), Shown::Credential(&other));
+    let draft = made(&house, "/agents", bob, json!({ "name": "Draft" })).await;
+    let shown = made(&house, "/agents", bob, json!({ "name": "Shown" })).await;
+    assert_eq!(house.post(&format!("/agents/{shown}/publish"), cyd, json!({})).await.refusal(), "404 not_found");
+    assert_eq!(house.post(&format!("/agents/{shown}/publish"), bob, json!({})).await.status, 200);
+    assert_eq!(house.get(&format!("/agents/{draft}"), cyd).await.refusal(), "404 not_found");
+    assert_eq!(house.get("/agents", cyd).await.body["items"].as_array().unwrap().len(), 1);
+    assert_eq!(house.get("/agents", bob).await.body["items"].as_array().unwrap().len(), 2);
+
+    let wanted = json!({ "agent_id": shown, "name": "I", "config": { "token": "s3cret" } });
+    let instance = made(&house, "/agent-instances", cyd, wanted).await;
+    let path = format!("/agent-instances/{instance}");
+    assert_eq!(house.get(&path, cyd).await.body["config"], json!({ "token": "s3cret" }));
+    assert_eq!(house.get(&path, bob).await.refusal(), "404 not_found", "its developer is not its owner");
+    assert_eq!(house.get("/agent-instances?all=true", bob).await.refusal(), "403 forbidden");
+
+    house.make_admin_role(&ada).await;
+    for answer in [house.get(&path, ada.shown()).await, house.get("/agent-instances?all=true", ada.shown()).await] {
+        assert_eq!(answer.status, 200);
+        assert!(!answer.body.to_string().contains("config"), "{}", answer.body);
+    }
+    let foreign = house.call("PATCH", &path, ada.shown(), json!({ "config": {} })).await;
+    assert_eq!(foreign.refusal(), "404 not_found", "not even administrators change it");
+    assert_eq!(
+        house.call("PATCH", &format!("/agents/{draft}"), ada.shown(), json!({ "name": "Ours" })).await.status,
+        200
+    );
+    assert_eq!(house.call("DELETE", &path, ada.shown(), Value::Null).await.status, 204);
+}
+
+#[tokio::test]
+async fn a_configuration_that_was_altered_or_moved_does_not_open() {
+    let house = House::open().await;
+    let ada = house.administrator("ada@example.com").await;
+    let agent = made(&house, "/agents", ada.shown(), json!({ "name": "A" })).await;
+    let mut paths = Vec::new();
+    for secret in ["one", "two", "three"] {
+        let wanted = json!({ "agent_id": agent, "name": secret, "config": { "token": secret } });
+        paths.push(format!("/agent-instances/{}", made(&house, "/agent-instances", ada.shown(), wanted).await));
+    }
+    assert!(house.holds_nowhere(b"\"token\""), "it lies open in the database");
+    house.run("UPDATE agent_instances SET sealed = (SELECT sealed FROM agent_instances WHERE name = 'two') WHERE name = 'one'").await;
+    house.run("UPDATE agent_instances SET sealed = CAST(substr(sealed, 1, length(sealed) - 1) || x'00' AS BLOB) WHERE name = 'three'").await;
+    let answers = [
+        house.get(&paths[0], ada.shown()).await.refusal_or_status(),
+        house.get(&paths[1], ada.shown()).await.refusal_or_status(),
+        house.get(&paths[2], ada.shown()).await.refusal_or_status(),
+    ];
+    assert_eq!(answers, ["503 unreadable", "200 OK", "503 unreadable"]);
+    // A new one takes its place, and it can be deleted.
+    let anew = house.call("PATCH", &paths[0], ada.shown(), json!({ "config": { "token": "new" } })).await;
+    assert_eq!(anew.body["config"], json!({ "token": "new" }), "{}", anew.body);
+    assert_eq!(house.call("DELETE", &paths[2], ada.shown(), Value::Null).await.status, 204);
+}

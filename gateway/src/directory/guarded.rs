@@ -1,0 +1,165 @@
+//! What is known beside the caller, and only where a route or an upstream asks for it: kept as callers are, believed only while nothing
+//! has changed about those whom it concerns since before it was loaded.
+
+use std::{future::Future, hash::Hash, net::IpAddr, sync::Arc};
+
+use identity::{AccountId, Principal, TenantId};
+use moka::future::Cache;
+use policies::{OwnerDemand, Possession, Refusal, ResourceKind};
+use store::StoreError;
+use uuid::Uuid;
+
+use super::{Directory, REFUSALS, TRIES};
+use crate::stamps::Moment;
+
+/// Bytes of a header with teams or domains; what does not fit is left out, which gives nobody more.
+const LONGEST: usize = 8192;
+
+/// What was looked up, and when.
+pub(super) struct Guarded<K, V>(Cache<K, (V, Moment)>);
+
+/// The teams and domains in use to which a caller belongs, as upstreams are told of them.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct GroupHeaders {
+    /// Names of teams, separated by commas.
+    pub(crate) teams: Box<str>,
+    /// Keys of domains, separated by commas.
+    pub(crate) domains: Box<str>,
+}
+
+// === impl Guarded ===
+
+impl<K: Hash + Eq + Clone + Send + Sync + 'static, V: Clone + Send + Sync + 'static> Guarded<K, V> {
+    pub(super) fn new(capacity: u64) -> Self {
+        Self(Cache::new(capacity))
+    }
+
+    /// What is known of `key`, if it holds; `about` are those whom it concerns.
+    async fn held(&self, directory: &Directory, key: &K, about: impl Fn(&V) -> [Uuid; 3]) -> Option<V> {
+        let (value, learnt) = self.0.get(key).await?;
+        let holds = !directory.is_too_stale() && directory.stamps.unchanged_since(learnt, about(&value));
+        holds.then_some(value)
+    }
+
+    /// Loads it, once however many wait for it, until no change overtakes the load.
+    async fn load<L>(
+        &self,
+        directory: &Directory,
+        key: K,
+        about: impl Fn(&V) -> [Uuid; 3] + Copy,
+        load: impl Fn() -> L,
+    ) -> Result<V, Refusal>
+    where
+        L: Future<Output = Result<V, StoreError>>,
+    {
+        for _ in 0..TRIES {
+            let learnt = directory.stamps.now();
+            if self.0.contains_key(&key) && self.held(directory, &key, about).await.is_none() {
+                self.0.invalidate(&key).await;
+            }
+            let loaded = self.0.try_get_with(key.clone(), async { load().await.map(|value| (value, learnt)) }).await;
+            if let Err(error) = loaded {
+                tracing::warn!(%error, "what a route or an upstream asks for cannot be looked up");
+                directory.store_failures.inc();
+                return Err(Refusal::DirectoryUnavailable);
+            }
+            if let Some(value) = self.held(directory, &key, about).await {
+                return Ok(value);
+            }
+        }
+        Err(Refusal::DirectoryUnavailable)
+    }
+}
+
+// === impl Directory ===
+
+impl Directory {
+    /// The teams and domains of a caller, for an upstream that asks for them; `None`: it acts in no tenant.
+    pub(crate) async fn groups(&self, principal: &Principal) -> Result<Option<Arc<GroupHeaders>>, Refusal> {
+        let Some(tenant) = principal.tenant else { return Ok(None) };
+        let key = (principal.account, tenant);
+        let about = |_: &Arc<GroupHeaders>| [key.0.uuid(), key.1.uuid(), key.1.uuid()];
+        if let Some(known) = self.groups.held(self, &key, about).await {
+            return Ok(Some(known));
+        }
+        let load = || async move { self.store.groups_of(key.1, key.0).await.map(|groups| Arc::new(groups.into())) };
+        self.groups.load(self, key, about, load).await.map(Some)
+    }
+
+    /// Whose the thing is that a path names. Who asks for what is not known here is counted as who shows what proves nothing is: else
+    /// whoever has an account could make the database look for things without end.
+    pub(crate) async fn possession(
+        &self,
+        demand: &OwnerDemand,
+        path: &str,
+        caller: AccountId,
+        client: IpAddr,
+    ) -> Result<Option<Possession>, Refusal> {
+        let Some(id) = demand.named_in(path) else { return Ok(None) };
+        let key = (demand.kind, id);
+        let about = |whose: &Option<Possession>| match whose {
+            Some(whose) => [id, whose.account.uuid(), whose.tenant.uuid()],
+            None => [id; 3],
+        };
+        if let Some(known) = self.things.held(self, &key, about).await {
+            return Ok(known);
+        }
+        if let Some(retry_after) = self.limiter.address_exhausted(REFUSALS, &self.refusals, client) {
+            return Err(Refusal::TooManyRefusals { retry_after });
+        }
+        let load = || async move {
+            let owner = match demand.kind {
+                ResourceKind::Agent => self.store.owner_of_agent(id).await,
+                ResourceKind::AgentInstance => self.store.owner_of_instance(id).await,
+            };
+            owner.map(|owner: Option<(AccountId, TenantId)>| {
+                owner.map(|(account, tenant)| Possession { account, tenant })
+            })
+        };
+        let whose = self.things.load(self, key, about, load).await?;
+        if whose.is_none_or(|whose| whose.account != caller) {
+            self.limiter.spend_address(REFUSALS, &self.refusals, client);
+        }
+        Ok(whose)
+    }
+}
+
+// === impl GroupHeaders ===
+
+impl From<store::Groups> for GroupHeaders {
+    fn from(groups: store::Groups) -> Self {
+        let teams = groups.teams.iter().filter(|team| team.is_active).map(|team| team.name.as_str());
+        let domains = groups.domains.iter().filter(|domain| domain.is_active).map(|domain| domain.key.as_str());
+        Self { teams: joined(teams), domains: joined(domains) }
+    }
+}
+
+/// A list that is taken apart at its commas. What is in a name that could be taken for something else, and what is no visible ASCII, is
+/// percent-encoded (RFC 3986 §2.1).
+fn joined<'a>(names: impl Iterator<Item = &'a str>) -> Box<str> {
+    let mut text = String::new();
+    for name in names {
+        let before = text.len();
+        if !text.is_empty() {
+            text.push(',');
+        }
+        for byte in name.bytes() {
+            match byte {
+                b' '..=b'~' if !b"%,\"\\;".contains(&byte) => text.push(char::from(byte)),
+                _ => {
+                    let digit = |nibble: u8| char::from(b"0123456789ABCDEF"[usize::from(nibble)]);
+                    text.extend(['%', digit(byte >> 4), digit(byte & 15)]);
+                }
+            }
+        }
+        if text.len() > LONGEST {
+            text.truncate(before);
+            break;
+        }
+    }
+    text.into()
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+mod tests;

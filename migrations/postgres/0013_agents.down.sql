@@ -1,0 +1,2 @@
+DROP TABLE agent_instances;
+DROP TABLE agents;
