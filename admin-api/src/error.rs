@@ -103,6 +103,8 @@ pub(crate) enum ApiError {
     TooManyTenants,
     #[error("nobody else answers for the tenant")]
     LastOwner,
+    #[error("the owner has {0} integrations already")]
+    TooManyIntegrations(u32),
     #[error("no such {0}")]
     NotFound(&'static str),
     #[error("conflict: {0}")]
@@ -176,6 +178,7 @@ impl ApiError {
             Self::NoTenant => (409, "no_tenant", "No organisation"),
             Self::TooManyTenants => (409, "too_many_tenants", "Too many organisations"),
             Self::LastOwner => (409, "last_owner", "Last owner"),
+            Self::TooManyIntegrations(_) => (409, "too_many_integrations", "Too many integrations"),
             Self::NotFound(_) => (404, "not_found", "Not found"),
             Self::Conflict(_) => (409, "conflict", "Conflict"),
             Self::NoSuchPath => (404, "no_route", "Not found"),
@@ -240,6 +243,9 @@ impl ApiError {
                 "Nobody can answer for more organisations; delete one, or make somebody else its owner."
             }
             Self::LastOwner => "Nobody else answers for the organisation; make somebody else an owner first.",
+            Self::TooManyIntegrations(limit) => {
+                return format!("There may be {limit} integrations; delete one first.").into();
+            }
             Self::NotFound(what) => return format!("There is no such {what}.").into(),
             Self::Conflict(what) => what,
             Self::NoSuchPath => "There is nothing at this path.",

@@ -14,6 +14,7 @@
 //!                                     ├─ second_factor.rs, passkey.rs, proof.rs  what is shown besides, and anew
 //!                                     ├─ oauth/      logging in at somebody else's
 //!                                     ├─ mail/       what people are told who are not there
+//!                                     ├─ integration.rs  keys at providers, and whose they may be
 //!                                     ├─ issue.rs    token pairs
 //!                                     └─ cookie.rs   what browsers get in their place
 //! ```
@@ -30,6 +31,7 @@ mod cookie;
 mod error;
 mod form;
 mod hashing;
+mod integration;
 mod issue;
 mod json;
 mod key;
@@ -135,6 +137,11 @@ fn described() -> (Router<Arc<Office>>, utoipa::openapi::OpenApi) {
         .routes(routes!(routes::reload_config::reload_config))
         .routes(routes!(routes::jwks::jwks))
         .routes(routes!(routes::health::health))
+        .routes(routes!(routes::list_integrations::list_integrations))
+        .routes(routes!(routes::create_integration::create_integration))
+        .routes(routes!(routes::read_integration::read_integration))
+        .routes(routes!(routes::change_integration::change_integration))
+        .routes(routes!(routes::delete_integration::delete_integration))
         .split_for_parts();
     openapi::complete(&mut document);
     (endpoints, document)

@@ -53,6 +53,7 @@ pub(crate) struct FieldShape {
         (name = "keys", description = "API keys for programs"),
         (name = "administration", description = "Other people's accounts, and the configuration"),
         (name = "service", description = "For machines"),
+        (name = "integrations", description = "Keys at providers, sealed, which the door shows in the caller's name"),
     )
 )]
 pub(crate) struct Outline;

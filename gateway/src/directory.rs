@@ -10,6 +10,7 @@ mod again;
 mod digest;
 mod foreign;
 mod known;
+mod provider;
 mod wanted;
 
 use std::{
@@ -37,7 +38,11 @@ use self::{
     foreign::Failed,
     wanted::Wanted,
 };
-pub(crate) use self::{foreign::Outside, known::Known};
+pub(crate) use self::{
+    foreign::Outside,
+    known::Known,
+    provider::{Provided, ProviderKeys, nothing},
+};
 use crate::{
     jwks_client::JwksClient,
     limiter::Limiter,
@@ -63,6 +68,8 @@ pub(crate) struct Directory {
     stamps: Stamps,
     /// Every role and tier met so far: a handful, since administrators can give only those that are configured.
     words: Mutex<HashSet<Arc<str>>>,
+    /// For routes that show them.
+    provider_keys: Option<ProviderKeys>,
     /// Set while what is cached is too old to be believed: the change feed has been silent for `max_stale`.
     pub(crate) too_stale: AtomicBool,
     limiter: Arc<Limiter>,
@@ -123,6 +130,7 @@ impl Directory {
             refused,
             stamps: Stamps::new(),
             words: Mutex::default(),
+            provider_keys: None,
             too_stale: AtomicBool::new(false),
             limiter,
             refusals: settings.refusals,
@@ -181,14 +189,17 @@ impl Directory {
     /// Voids what was learnt about those who changed.
     pub(crate) fn hear(&self, subjects: impl IntoIterator<Item = Subject>) {
         for subject in subjects {
+            if let Some(keys) = &self.provider_keys {
+                keys.hear(subject);
+            }
             match subject {
                 Subject::Account(id) => self.stamps.changed(id.uuid()),
                 Subject::Session(id) => self.stamps.changed(id.uuid()),
                 Subject::Key(id) => self.stamps.changed(id.uuid()),
                 Subject::External(id) => self.stamps.changed(id.uuid()),
                 Subject::Tenant(id) => self.stamps.changed(id.uuid()),
-                // The keys are loaded first; then everything is forgotten.
-                Subject::SigningKeys => {}
+                // The keys are loaded first; then everything is forgotten. Integrations are no part of who somebody is.
+                Subject::SigningKeys | Subject::Integrations(_) => {}
                 Subject::Unknown => self.forget_all(),
             }
         }
@@ -203,6 +214,9 @@ impl Directory {
     /// Forgets everything, when changes may have been missed or the keys that signed it are gone.
     pub(crate) fn forget_all(&self) {
         self.stamps.all_changed();
+        if let Some(keys) = &self.provider_keys {
+            keys.forget_all();
+        }
     }
 
     /// Drops what has expired (an expiry per entry would cost each of them a timer), and writes down when API keys were

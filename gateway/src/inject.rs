@@ -21,8 +21,15 @@ use smallvec::SmallVec;
 use uuid::Uuid;
 
 use crate::{
-    assertions::Minter, config::IdentityHeader, cookies, directory::Known, fields::Fields, inbound::Inbound,
-    journey::Journey, upstream::Upstream, websocket,
+    assertions::Minter,
+    config::IdentityHeader,
+    cookies,
+    directory::{Known, nothing},
+    fields::Fields,
+    inbound::Inbound,
+    journey::Journey,
+    upstream::Upstream,
+    websocket,
 };
 
 /// Everything an injection needs besides the request itself.
@@ -66,6 +73,10 @@ pub(crate) fn rewrite(
     fields.set(headers);
     if let Some(assertion) = assertion {
         headers.insert(IdentityHeader::XGatewayAssertion.name(), assertion);
+    }
+    if let Some(injection) = &permit.route().inject_credential {
+        // After everything else, so that nothing stands where the provider looks for its key.
+        journey.provided.as_ref().ok_or_else(nothing)?.show(injection, headers)?;
     }
     *request = RequestHeader::from(parts);
     Ok(())

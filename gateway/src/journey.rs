@@ -15,7 +15,7 @@ use prometheus::IntGauge;
 use crate::{
     answer::{LocalAnswer, Readers},
     config::Protocol,
-    directory::Known,
+    directory::{Known, Provided},
     door::Door,
     inbound::Inbound,
     limiter::{Receipt, Standing},
@@ -49,6 +49,8 @@ pub(crate) struct Journey {
     pub(crate) route: Option<Arc<Route>>,
     pub(crate) known: Option<Arc<Known>>,
     pub(crate) permit: Option<Permit>,
+    /// The key at a provider's that the upstream is shown, on routes that show one.
+    pub(crate) provided: Option<Provided>,
     pub(crate) receipt: Receipt,
     /// The limit that refused, for the `RateLimit` fields of a 429.
     pub(crate) exceeded: Option<Box<Standing>>,
@@ -92,6 +94,7 @@ impl Journey {
             route: None,
             known: None,
             permit: None,
+            provided: None,
             receipt: Receipt::default(),
             exceeded: None,
             refusal: None,

@@ -14,8 +14,8 @@ use std::{
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Version, header};
-use identity::{CookieNames, Credential, CredentialError};
+use http::{Version, header};
+use identity::Credential;
 use pingora::{
     Error, ErrorType, Result, RetryType,
     http::{RequestHeader, ResponseHeader},
@@ -37,6 +37,7 @@ use crate::{
     journey::{Admission, Journey},
     limiter::Stopped,
     navigation,
+    shown::shown,
     streams::{self, cut, guard::Guard},
     tunnel,
     upstream::{Break, Failure},
@@ -106,6 +107,11 @@ impl Door {
         let principal = journey.known.as_ref().map(|known| Arc::clone(&known.principal));
         let permit = journey.permit.insert(decide(&rules.policy, route, principal, journey.now.timestamp())?);
 
+        // The key that the upstream is shown. Boxed, so that requests of other routes do not carry room for it.
+        if let (Some(injection), Some(known)) = (&route.inject_credential, &journey.known) {
+            journey.provided = Some(Box::pin(self.directory.provided(&known.principal, injection)).await?);
+        }
+
         // spend
         let own = journey.known.as_ref().map(|known| &known.meters);
         let spent = match self.limiter.spend(permit, inbound.client, own) {
@@ -130,22 +136,6 @@ impl Door {
             journey.guard = Some(Guard::post(session, ended));
         }
     }
-}
-
-/// What the caller shows.
-pub(crate) fn shown(headers: &HeaderMap, names: CookieNames) -> Result<Option<Credential<'_>>, Refusal> {
-    let values = |name: HeaderName| headers.get_all(name).iter().map(HeaderValue::as_bytes);
-    Credential::read(
-        values(header::AUTHORIZATION),
-        values(HeaderName::from_static("x-api-key")),
-        values(header::SEC_WEBSOCKET_PROTOCOL),
-        cookies::shown(headers, names),
-    )
-    .map_err(|error| match error {
-        CredentialError::Ambiguous => Refusal::AmbiguousCredentials,
-        CredentialError::Unsupported => Refusal::UnsupportedCredential,
-        CredentialError::Malformed => Refusal::InvalidToken,
-    })
 }
 
 #[async_trait]

@@ -26,6 +26,8 @@ pub enum Subject {
     Tenant(TenantId),
     /// The signing keys are others.
     SigningKeys,
+    /// The integrations of an account or a tenant.
+    Integrations(Uuid),
     /// Something that this version does not know: a newer node has written it. It may concern anybody.
     Unknown,
 }
@@ -111,6 +113,7 @@ impl Subject {
             Self::External(_) => "external",
             Self::Tenant(_) => "tenant",
             Self::SigningKeys => "signing_keys",
+            Self::Integrations(_) => "integrations",
             Self::Unknown => "unknown",
         }
     }
@@ -122,6 +125,7 @@ impl Subject {
             Self::Key(id) => Some(id.uuid()),
             Self::External(id) => Some(id.uuid()),
             Self::Tenant(id) => Some(id.uuid()),
+            Self::Integrations(id) => Some(id),
             Self::SigningKeys | Self::Unknown => None,
         }
     }
@@ -134,6 +138,7 @@ impl Subject {
             ("external", Some(id)) => Self::External(id.into()),
             ("tenant", Some(id)) => Self::Tenant(id.into()),
             ("signing_keys", None) => Self::SigningKeys,
+            ("integrations", Some(id)) => Self::Integrations(id),
             _ => Self::Unknown,
         }
     }

@@ -31,9 +31,10 @@ pub(crate) struct Users {
     next_cursor: Option<String>,
 }
 
-struct Wanted {
-    after: Option<Cursor>,
-    limit: u32,
+/// Which page.
+pub(crate) struct Wanted {
+    pub(crate) after: Option<Cursor>,
+    pub(crate) limit: u32,
 }
 
 /// Lists accounts. For administrators.
@@ -65,7 +66,7 @@ pub(crate) async fn list_users(
 
 impl Wanted {
     /// A parameter that we do not know or that is given twice is refused: it may be a filter somebody counts on.
-    fn read(uri: &Uri) -> Result<Self, ApiError> {
+    pub(crate) fn read(uri: &Uri) -> Result<Self, ApiError> {
         let wrong = |field: &str, message: &str| {
             ApiError::Query(vec![FieldError { field: field.to_owned(), message: message.to_owned() }])
         };

@@ -55,3 +55,9 @@ pub(crate) mod update_me;
 pub(crate) mod validate;
 pub(crate) mod verify_email;
 pub(crate) mod verify_factor;
+
+pub(crate) mod change_integration;
+pub(crate) mod create_integration;
+pub(crate) mod delete_integration;
+pub(crate) mod list_integrations;
+pub(crate) mod read_integration;

@@ -18,7 +18,7 @@ enum Who {
 }
 use Who::{Account, Administrator, Anyone};
 
-const ENDPOINTS: [(&str, &str, Who); 54] = [
+const ENDPOINTS: [(&str, &str, Who); 59] = [
     ("GET", "/.well-known/jwks.json", Anyone),
     ("POST", "/admin/config/reload", Administrator),
     ("GET", "/admin/audit", Administrator),
@@ -73,6 +73,11 @@ const ENDPOINTS: [(&str, &str, Who); 54] = [
     ("POST", "/auth/register", Anyone),
     ("POST", "/auth/validate", Anyone),
     ("GET", "/health", Anyone),
+    ("GET", "/integrations", Account),
+    ("POST", "/integrations", Account),
+    ("GET", "/integrations/{id}", Account),
+    ("PATCH", "/integrations/{id}", Account),
+    ("DELETE", "/integrations/{id}", Account),
 ];
 
 fn path_of(endpoint: &str) -> String {

@@ -445,7 +445,7 @@ fn policy() -> Policy {
         roles: Roles::new([
             role("admin", &["*"]),
             role("helpdesk", &["account:manage", "users:manage"]),
-            role("user", &["account:manage", "agents:read"]),
+            role("user", &["account:manage", "agents:read", "integrations:*"]),
         ]),
         tiers: Tiers::new([tier("free"), tier("pro")]),
     }

@@ -17,6 +17,7 @@ mod forgery;
 mod guessing;
 mod house;
 mod identities;
+mod integrations;
 mod invitations;
 mod keys;
 mod mails;

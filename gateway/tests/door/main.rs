@@ -21,6 +21,7 @@ mod found;
 mod grpc;
 mod guards;
 mod http2_backends;
+mod integrations;
 mod issuers;
 mod lifecycle;
 mod mail;

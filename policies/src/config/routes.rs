@@ -10,7 +10,7 @@ use super::diagnostic::Placed;
 use super::document::{Document, Element};
 use super::known::{self, Known};
 use super::raw::{RawAuth, RawCsrf, RawRoute, RawTimeouts, Words};
-use super::{cors, limits, overlaps, rewrites};
+use super::{cors, injection, limits, overlaps, rewrites};
 use crate::route::{EXPIRY_GRACE, WEBSOCKET_IDLE};
 use crate::{Auth, Csrf, Demand, HostPattern, Methods, Owner, PathPattern, Route, RouteTable, StepUp, Timeouts};
 
@@ -54,6 +54,7 @@ fn route(file: &mut Document<'_>, known: &Known, raw: RawRoute) -> Option<Route>
         limits::check_strangers(file, &raw.limits);
     }
     let limits = limits::build(file, Owner::Route(&raw.name), raw.limits);
+    let inject = injection::build(file, raw.inject_credential, raw.auth, raw.forward_credential, &raw.upstream);
     let timeouts = timeouts(file, &raw.timeouts);
     // What a request must look like: without any of these three the route cannot be compared with others.
     let paths = paths(file, &raw.paths);
@@ -80,6 +81,7 @@ fn route(file: &mut Document<'_>, known: &Known, raw: RawRoute) -> Option<Route>
         limits,
         tier_limits: raw.tier_limits,
         forward_credential: raw.forward_credential,
+        inject_credential: inject.map(Box::new),
         max_body: raw.max_body_bytes,
         timeouts,
         cors: raw.cors.and_then(|raw| cors::build(file, &raw, methods)),

@@ -38,7 +38,9 @@ fn after(refusal: &Refusal) -> Option<Refusal> {
         Refusal::TooManyRefusals { .. } => Refusal::DirectoryUnavailable,
         Refusal::DirectoryUnavailable => Refusal::IssuerUnavailable,
         Refusal::IssuerUnavailable => Refusal::Forbidden { missing: "role admin".to_owned() },
-        Refusal::Forbidden { .. } => Refusal::RateLimited { limit: free(), retry_after: Duration::ZERO },
+        Refusal::Forbidden { .. } => Refusal::IntegrationMissing { service: "openai".into() },
+        Refusal::IntegrationMissing { .. } => Refusal::IntegrationUnreadable { service: "openai".into() },
+        Refusal::IntegrationUnreadable { .. } => Refusal::RateLimited { limit: free(), retry_after: Duration::ZERO },
         Refusal::RateLimited { .. } => Refusal::TooManyConcurrent { limit: free() },
         Refusal::TooManyConcurrent { .. } => Refusal::LimiterUnavailable,
         Refusal::LimiterUnavailable => Refusal::UpstreamConnect,
@@ -89,11 +91,14 @@ fn every_refusal_says_what_it_says() {
     401 revoked | Revoked credential | The credential was revoked; log in again or use another key.
     401 insufficient_user_authentication | Stronger authentication required | This needs a session with a second factor, whose owner has shown who they are within 300 seconds.
     403 account_disabled | Account disabled | This account is disabled; ask an administrator.
+    403 tenant_disabled | Tenant disabled | The organisation in which you act is disabled; switch to another one, or ask an administrator.
     403 unknown_account | Unknown account | Your account at the issuer of this credential is none here; ask an administrator, or sign in here first.
     429 too_many_refusals | Too many bad credentials | Too many bad credentials came from this address; try again in 2 seconds. [retry after 2]
     503 directory_unavailable | Accounts unavailable | Accounts cannot be looked up right now; nothing is wrong with the credential. [retry after 5]
     503 issuer_unavailable | Issuer unavailable | The issuer of this credential cannot be asked for its keys right now; nothing is wrong with the credential. [retry after 5]
     403 forbidden | Forbidden | This needs role admin.
+    403 integration_missing | Integration missing | This needs a key for openai: give one at POST /integrations, or ask your tenant's administrator.
+    503 integration_unreadable | Integration unreadable | The key for openai that is kept here cannot be used; give it again at PATCH /integrations/{id}.
     429 rate_limited | Too many requests | The quota free-user-minute is used up; try again in 1 second. [retry after 1]
     429 concurrency_limited | Too many concurrent requests | As many requests as free-user-minute allows are in flight; wait for one to end. [retry after 1]
     503 limiter_unavailable | Limits unavailable | Quotas cannot be counted right now. [retry after 5]
