@@ -53,6 +53,8 @@ pub(crate) enum ManageUsers {}
 pub(crate) enum ReadAudit {}
 /// To put a new configuration in force.
 pub(crate) enum ReloadConfig {}
+/// To manage keys at providers.
+pub(crate) enum ManageIntegrations {}
 
 impl Need for ManageAccount {
     const PERMISSION: &'static str = "account:manage";
@@ -81,6 +83,11 @@ impl Need for ReadAudit {
 
 impl Need for ReloadConfig {
     const PERMISSION: &'static str = "config:reload";
+    const OF_EVERYBODY: bool = false;
+}
+
+impl Need for ManageIntegrations {
+    const PERMISSION: &'static str = "integrations:manage";
     const OF_EVERYBODY: bool = false;
 }
 

@@ -111,6 +111,8 @@ pub(crate) enum ApiError {
     Unreadable,
     #[error("nobody else answers for the tenant")]
     LastOwner,
+    #[error("the owner has {0} integrations already")]
+    TooManyIntegrations(u32),
     #[error("no such {0}")]
     NotFound(&'static str),
     #[error("conflict: {0}")]
@@ -188,6 +190,7 @@ impl ApiError {
             Self::QuotaReached(_) => (409, "quota_exceeded", "Quota used up"),
             Self::Unreadable => (503, "unreadable", "Unreadable"),
             Self::LastOwner => (409, "last_owner", "Last owner"),
+            Self::TooManyIntegrations(_) => (409, "too_many_integrations", "Too many integrations"),
             Self::NotFound(_) => (404, "not_found", "Not found"),
             Self::Conflict(_) => (409, "conflict", "Conflict"),
             Self::NoSuchPath => (404, "no_route", "Not found"),
@@ -260,6 +263,9 @@ impl ApiError {
                 "What is kept of this cannot be opened: it was altered, or its master key is missing; ask an administrator."
             }
             Self::LastOwner => "Nobody else answers for the organisation; make somebody else an owner first.",
+            Self::TooManyIntegrations(limit) => {
+                return format!("There may be {limit} integrations; delete one first.").into();
+            }
             Self::NotFound(what) => return format!("There is no such {what}.").into(),
             Self::Conflict(what) => what,
             Self::NoSuchPath => "There is nothing at this path.",

@@ -15,6 +15,7 @@
 //!                                     ├─ oauth/      logging in at somebody else's
 //!                                     ├─ mail/       what people are told who are not there
 //!                                     ├─ group.rs, agent.rs, paged.rs  teams and domains; agents; lists
+//!                                     ├─ integration.rs  keys at providers, and whose they may be
 //!                                     ├─ issue.rs    token pairs
 //!                                     └─ cookie.rs   what browsers get in their place
 //! ```
@@ -33,6 +34,7 @@ mod error;
 mod form;
 mod group;
 mod hashing;
+mod integration;
 mod issue;
 mod json;
 mod key;
@@ -168,6 +170,11 @@ fn described() -> (Router<Arc<Office>>, utoipa::openapi::OpenApi) {
         .routes(routes!(routes::issue_token::issue_token))
         .merge(group::endpoints())
         .merge(agent::endpoints())
+        .routes(routes!(routes::list_integrations::list_integrations))
+        .routes(routes!(routes::create_integration::create_integration))
+        .routes(routes!(routes::read_integration::read_integration))
+        .routes(routes!(routes::change_integration::change_integration))
+        .routes(routes!(routes::delete_integration::delete_integration))
         .split_for_parts();
     openapi::complete(&mut document);
     (endpoints, document)

@@ -56,6 +56,7 @@ pub(crate) struct FieldShape {
         (name = "service", description = "For machines"),
         (name = "teams", description = "Teams and domains of the organisation in which the caller acts"),
         (name = "agents", description = "Agents that developers make, and people's own instances of them"),
+        (name = "integrations", description = "Keys at providers, sealed, which the door shows in the caller's name"),
     )
 )]
 pub(crate) struct Outline;

@@ -11,6 +11,7 @@ mod digest;
 mod foreign;
 mod guarded;
 mod known;
+mod provider;
 mod wanted;
 
 use std::{
@@ -41,7 +42,12 @@ use self::{
     guarded::Guarded,
     wanted::Wanted,
 };
-pub(crate) use self::{foreign::Outside, guarded::GroupHeaders, known::Known};
+pub(crate) use self::{
+    foreign::Outside,
+    guarded::GroupHeaders,
+    known::Known,
+    provider::{Provided, ProviderKeys, nothing},
+};
 use crate::{
     jwks_client::JwksClient,
     limiter::Limiter,
@@ -71,6 +77,8 @@ pub(crate) struct Directory {
     stamps: Stamps,
     /// Every role and tier met so far: a handful, since administrators can give only those that are configured.
     words: Mutex<HashSet<Arc<str>>>,
+    /// For routes that show them.
+    provider_keys: Option<ProviderKeys>,
     /// Set while what is cached is too old to be believed: the change feed has been silent for `max_stale`.
     pub(crate) too_stale: AtomicBool,
     limiter: Arc<Limiter>,
@@ -133,6 +141,7 @@ impl Directory {
             things: Guarded::new(settings.capacity),
             stamps: Stamps::new(),
             words: Mutex::default(),
+            provider_keys: None,
             too_stale: AtomicBool::new(false),
             limiter,
             refusals: settings.refusals,
@@ -191,6 +200,9 @@ impl Directory {
     /// Voids what was learnt about those who changed.
     pub(crate) fn hear(&self, subjects: impl IntoIterator<Item = Subject>) {
         for subject in subjects {
+            if let Some(keys) = &self.provider_keys {
+                keys.hear(subject);
+            }
             match subject {
                 Subject::Account(id) => self.stamps.changed(id.uuid()),
                 Subject::Session(id) => self.stamps.changed(id.uuid()),
@@ -198,8 +210,8 @@ impl Directory {
                 Subject::External(id) => self.stamps.changed(id.uuid()),
                 Subject::Tenant(id) => self.stamps.changed(id.uuid()),
                 Subject::Resource(id) => self.stamps.changed(id),
-                // The keys are loaded first; then everything is forgotten.
-                Subject::SigningKeys => {}
+                // The keys are loaded first; then everything is forgotten. Integrations are no part of who somebody is.
+                Subject::SigningKeys | Subject::Integrations(_) => {}
                 Subject::Unknown => self.forget_all(),
             }
         }
@@ -214,6 +226,9 @@ impl Directory {
     /// Forgets everything, when changes may have been missed or the keys that signed it are gone.
     pub(crate) fn forget_all(&self) {
         self.stamps.all_changed();
+        if let Some(keys) = &self.provider_keys {
+            keys.forget_all();
+        }
     }
 
     /// Drops what has expired (an expiry per entry would cost each of them a timer), and writes down when API keys were

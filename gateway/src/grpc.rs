@@ -90,6 +90,7 @@ fn status_of(refusal: &Refusal) -> Status {
         | Refusal::AccountDisabled
         | Refusal::TenantDisabled
         | Refusal::UnknownAccount
+        | Refusal::IntegrationMissing { .. }
         | Refusal::Forbidden { .. } => Status::PermissionDenied,
         Refusal::BodyTooLarge { .. }
         | Refusal::TooManyRefusals { .. }
@@ -97,6 +98,7 @@ fn status_of(refusal: &Refusal) -> Status {
         | Refusal::TooManyConcurrent { .. } => Status::ResourceExhausted,
         Refusal::DirectoryUnavailable
         | Refusal::IssuerUnavailable
+        | Refusal::IntegrationUnreadable { .. }
         | Refusal::LimiterUnavailable
         | Refusal::UpstreamConnect
         | Refusal::UpstreamTimeout

@@ -24,7 +24,7 @@ use crate::{
     assertions::Minter,
     config::IdentityHeader,
     cookies,
-    directory::{GroupHeaders, Known},
+    directory::{GroupHeaders, Known, nothing},
     fields::Fields,
     inbound::Inbound,
     journey::Journey,
@@ -74,6 +74,10 @@ pub(crate) fn rewrite(
     fields.set(headers);
     if let Some(assertion) = assertion {
         headers.insert(IdentityHeader::XGatewayAssertion.name(), assertion);
+    }
+    if let Some(injection) = &permit.route().inject_credential {
+        // After everything else, so that nothing stands where the provider looks for its key.
+        journey.provided.as_ref().ok_or_else(nothing)?.show(injection, headers)?;
     }
     *request = RequestHeader::from(parts);
     Ok(())

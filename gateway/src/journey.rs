@@ -15,7 +15,7 @@ use prometheus::IntGauge;
 use crate::{
     answer::{LocalAnswer, Readers},
     config::Protocol,
-    directory::{GroupHeaders, Known},
+    directory::{GroupHeaders, Known, Provided},
     door::Door,
     inbound::Inbound,
     limiter::{Receipt, Standing},
@@ -51,6 +51,8 @@ pub(crate) struct Journey {
     /// The caller's teams and domains, where the upstream asks for them.
     pub(crate) groups: Option<Arc<GroupHeaders>>,
     pub(crate) permit: Option<Permit>,
+    /// The key at a provider's that the upstream is shown, on routes that show one.
+    pub(crate) provided: Option<Provided>,
     pub(crate) receipt: Receipt,
     /// The limit that refused, for the `RateLimit` fields of a 429.
     pub(crate) exceeded: Option<Box<Standing>>,
@@ -95,6 +97,7 @@ impl Journey {
             known: None,
             groups: None,
             permit: None,
+            provided: None,
             receipt: Receipt::default(),
             exceeded: None,
             refusal: None,

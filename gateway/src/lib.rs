@@ -64,7 +64,7 @@ use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use arc_swap::ArcSwap;
-use identity::{CookieNames, TokenRules, TokenType};
+use identity::{CookieNames, SealKeys, TokenRules, TokenType};
 use pingora::connectors::TransportConnector;
 use store::{Keyring, Store};
 use tokio::{
@@ -78,7 +78,7 @@ use crate::{
     certified::Certified,
     cli::Failure,
     config::{Config, ConfigFolder, Server, Settings},
-    directory::{Directory, DirectorySettings, Outside},
+    directory::{Directory, DirectorySettings, Outside, ProviderKeys},
     door::Door,
     feed::Feed,
     foundation::Foundation,
@@ -134,7 +134,7 @@ pub async fn build(folder: ConfigFolder, config: Config, data: &Path, take_over:
     let keys = Arc::new(ArcSwap::from_pointee(foundation.keyring));
     let administered = foundation.store.has_account_with_role("admin").await.context("the accounts cannot be read")?;
 
-    let directory = directory(&settings, &foundation.store, &keys, &limiter, &metrics)?;
+    let directory = directory(&settings, (&foundation.store, &foundation.seal), &keys, &limiter, &metrics)?;
     directory.hear_own_changes(&foundation.store);
     let logins = Logins::new(&settings.login_providers, &limiter, &metrics.jwks_fetches)?;
     let issuers: Vec<_> = directory.hear_issuers().into_iter().chain(logins.clients()).collect();
@@ -313,7 +313,7 @@ fn refuse_failing_cases(config: &Config) -> Result<(), Failure> {
 /// Whoever is believed, and how.
 fn directory(
     settings: &Settings,
-    store: &Store,
+    (store, seal): (&Store, &Arc<SealKeys>),
     keys: &Arc<ArcSwap<Keyring>>,
     limiter: &Arc<Limiter>,
     metrics: &Metrics,
@@ -322,7 +322,8 @@ fn directory(
     let outside = Outside::new(&settings.issuers, dev_headers, passwords, limiter, metrics)?;
     let (keys, limiter) = (Arc::clone(keys), Arc::clone(limiter));
     let directory = Directory::new(store.clone(), keys, limiter, directory_settings(settings), metrics);
-    Ok(Arc::new(directory.believing(outside)))
+    let provider_keys = ProviderKeys::new(store.clone(), Arc::clone(seal));
+    Ok(Arc::new(directory.believing(outside).with_provider_keys(provider_keys)))
 }
 
 fn directory_settings(settings: &config::Settings) -> DirectorySettings {

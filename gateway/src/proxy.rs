@@ -112,6 +112,11 @@ impl Door {
         let permit = decide_about(&rules.policy, route, principal, whose, journey.now.timestamp())?;
         let permit = journey.permit.insert(permit);
 
+        // The key that the upstream is shown. Boxed, so that requests of other routes do not carry room for it.
+        if let (Some(injection), Some(known)) = (&route.inject_credential, &journey.known) {
+            journey.provided = Some(Box::pin(self.directory.provided(&known.principal, injection)).await?);
+        }
+
         // spend
         let own = journey.known.as_ref().map(|known| &known.meters);
         let spent = match self.limiter.spend(permit, inbound.client, own) {

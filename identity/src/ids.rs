@@ -70,6 +70,8 @@ ids! {
     ExternalId
     /// A customer organisation.
     TenantId
+    /// A sealed key of somebody else's.
+    IntegrationId
 }
 
 // === impl ExternalId ===

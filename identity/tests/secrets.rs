@@ -6,8 +6,8 @@ use std::{
 };
 
 use identity::{
-    ApiKey, Credential, KeySet, MasterKey, Password, PasswordHash, RefreshToken, SealKeys, SecretDigest, SecretText,
-    SigningKey, VerifyingKey,
+    ApiKey, Credential, KeySet, MasterKey, Password, PasswordHash, ProviderKey, RefreshToken, SealKeys, SecretDigest,
+    SecretText, SigningKey, VerifyingKey,
 };
 use serde::Serialize;
 
@@ -42,8 +42,7 @@ macro_rules! shown {
 
 #[test]
 fn no_type_that_holds_a_secret_can_be_printed_or_serialised() {
-    for (name, shown) in
-        shown!(ApiKey Credential<'static> KeySet MasterKey Password RefreshToken SealKeys SigningKey VerifyingKey)
+    for (name, shown) in shown!(ApiKey Credential<'static> KeySet MasterKey Password ProviderKey RefreshToken SealKeys SigningKey VerifyingKey)
     {
         assert_eq!(shown, [false; 3], "{name}");
     }

@@ -11,6 +11,7 @@ mod cors;
 mod diagnostic;
 mod document;
 mod expectations;
+mod injection;
 mod known;
 mod limits;
 mod overlaps;

@@ -3,11 +3,15 @@
 //! A variant holds small data and never a credential, a header's value or a path: what it says may be logged and sent. Turning
 //! one into a body is `problem`'s.
 
+mod parts;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::path::PathError;
 use crate::{Methods, NoMatch, StepUp};
+
+pub use parts::{CorsPart, CsrfPart};
 
 /// Why a request goes no further.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,6 +82,16 @@ pub enum Refusal {
         /// What it would need, such as `role admin or developer`.
         missing: String,
     },
+    /// The caller has no key at the provider that the route shows one to.
+    IntegrationMissing {
+        /// The provider.
+        service: Arc<str>,
+    },
+    /// The caller's key at the provider does not open.
+    IntegrationUnreadable {
+        /// The provider.
+        service: Arc<str>,
+    },
     /// A quota is spent.
     RateLimited {
         /// The limit's name.
@@ -115,26 +129,6 @@ pub enum Refusal {
     Internal,
 }
 
-/// What of a cross-origin request is not allowed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum CorsPart {
-    /// Pages of this origin.
-    Origin,
-    /// The method asked for.
-    Method,
-    /// A header asked for.
-    Header,
-}
-
-/// What shows that a request on a cookie was meant, and is missing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum CsrfPart {
-    /// A page of this host that sent it.
-    Origin,
-    /// The session's token.
-    Token,
-}
-
 /// What callers are told to wait when nobody knows how long an outage lasts.
 const OUTAGE: Duration = Duration::from_secs(5);
 /// Slots come free whenever a request ends.
@@ -146,7 +140,7 @@ const SICK: Duration = Duration::from_secs(2);
 
 impl Refusal {
     /// Every code.
-    pub const CODES: [&'static str; 39] = [
+    pub const CODES: [&'static str; 41] = [
         "malformed",
         "uri_too_long",
         "headers_too_large",
@@ -186,6 +180,8 @@ impl Refusal {
         "overloaded",
         "shutting_down",
         "internal",
+        "integration_missing",
+        "integration_unreadable",
     ];
 
     /// The HTTP status.
@@ -238,6 +234,8 @@ impl Refusal {
             Self::DirectoryUnavailable => (503, "directory_unavailable", "Accounts unavailable"),
             Self::IssuerUnavailable => (503, "issuer_unavailable", "Issuer unavailable"),
             Self::Forbidden { .. } => (403, "forbidden", "Forbidden"),
+            Self::IntegrationMissing { .. } => (403, "integration_missing", "Integration missing"),
+            Self::IntegrationUnreadable { .. } => (503, "integration_unreadable", "Integration unreadable"),
             Self::RateLimited { .. } => (429, "rate_limited", "Too many requests"),
             Self::TooManyConcurrent { .. } => (429, "concurrency_limited", "Too many concurrent requests"),
             Self::LimiterUnavailable => (503, "limiter_unavailable", "Limits unavailable"),
@@ -262,6 +260,16 @@ impl Refusal {
             Self::MethodNotAllowed { allow } => return format!("This path takes {allow}."),
             Self::Forbidden { missing } => return format!("This needs {missing}."),
             Self::InsufficientAuthentication(wanted) => return format!("This needs {}.", wanted.clause()),
+            Self::IntegrationMissing { service } => {
+                return format!(
+                    "This needs a key for {service}: give one at POST /integrations, or ask your tenant's administrator."
+                );
+            }
+            Self::IntegrationUnreadable { service } => {
+                return format!(
+                    "The key for {service} that is kept here cannot be used; give it again at PATCH /integrations/{{id}}."
+                );
+            }
             Self::RateLimited { limit, .. } => return format!("The quota {limit} is used up; {}.", self.try_again()),
             Self::TooManyConcurrent { limit } => {
                 return format!("As many requests as {limit} allows are in flight; wait for one to end.");
@@ -364,6 +372,8 @@ impl Refusal {
             | Self::TenantDisabled
             | Self::UnknownAccount
             | Self::Forbidden { .. }
+            | Self::IntegrationMissing { .. }
+            | Self::IntegrationUnreadable { .. }
             | Self::UpstreamConnect
             | Self::UpstreamTimeout
             | Self::UpstreamClosed

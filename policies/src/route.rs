@@ -10,7 +10,7 @@ use std::time::Duration;
 use thiserror::Error;
 
 use crate::path::{self, PathError, normalise};
-use crate::{Cors, Csrf, HostPattern, Limit, OwnerDemand, PathPattern, Permission, StepUp};
+use crate::{Cors, Csrf, HostPattern, Injection, Limit, OwnerDemand, PathPattern, Permission, StepUp};
 
 /// One entry of `routes.toml`.
 #[derive(Debug, Clone)]
@@ -42,6 +42,8 @@ pub struct Route {
     pub before_second_factor: bool,
     /// Whether the upstream sees the credential.
     pub forward_credential: bool,
+    /// The key at a provider's that the upstream is shown in its place. Boxed, since few routes have one.
+    pub inject_credential: Option<Box<Injection>>,
     /// Bytes of request body; `None`: the server's own cap.
     pub max_body: Option<u64>,
     /// What differs from the upstream's timeouts.
@@ -184,6 +186,7 @@ impl Route {
             tier_limits: true,
             before_second_factor: false,
             forward_credential: false,
+            inject_credential: None,
             max_body: None,
             timeouts: Timeouts::default(),
             cors: None,

@@ -28,6 +28,8 @@ pub enum Subject {
     Resource(Uuid),
     /// The signing keys are others.
     SigningKeys,
+    /// The integrations of an account or a tenant.
+    Integrations(Uuid),
     /// Something that this version does not know: a newer node has written it. It may concern anybody.
     Unknown,
 }
@@ -114,6 +116,7 @@ impl Subject {
             Self::Tenant(_) => "tenant",
             Self::Resource(_) => "resource",
             Self::SigningKeys => "signing_keys",
+            Self::Integrations(_) => "integrations",
             Self::Unknown => "unknown",
         }
     }
@@ -126,6 +129,7 @@ impl Subject {
             Self::External(id) => Some(id.uuid()),
             Self::Tenant(id) => Some(id.uuid()),
             Self::Resource(id) => Some(id),
+            Self::Integrations(id) => Some(id),
             Self::SigningKeys | Self::Unknown => None,
         }
     }
@@ -139,6 +143,7 @@ impl Subject {
             ("tenant", Some(id)) => Self::Tenant(id.into()),
             ("resource", Some(id)) => Self::Resource(id),
             ("signing_keys", None) => Self::SigningKeys,
+            ("integrations", Some(id)) => Self::Integrations(id),
             _ => Self::Unknown,
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! [`Store`] is the way in. Each query is one text that serves both engines (`db`); each file holds the questions about one
 //! kind of record: `accounts`, `sessions`, `keys`, `signing`, `outbox`,
-//! `one_time`, `factors`, `passkeys`, `challenges`, `external`, `identities`, `lockout`, `audit`. Every write that matters to the door appends to the
+//! `one_time`, `factors`, `passkeys`, `challenges`, `external`, `identities`, `lockout`, `audit`, `integrations`. Every write that matters to the door appends to the
 //! change feed (`feed`) in its own transaction. `grants` are the door's look-ups, one query each; `retention`
 //! deletes what is over, `backup` saves and restores everything. [`Keyring`] opens the
 //! signing keys.
@@ -30,6 +30,7 @@ mod groups;
 mod identities;
 mod import;
 mod instances;
+mod integrations;
 mod invitations;
 mod keyring;
 mod keys;
@@ -70,6 +71,10 @@ pub use groups::Groups;
 pub use identities::{IdentityRecord, NewIdentity, Unlinked};
 pub use import::{Imported, ImportedAccount, by_address};
 pub use instances::{Instance, InstanceChange, NewInstance};
+pub use integrations::{
+    FoundIntegration, IntegrationChange, IntegrationOwner, IntegrationRecord, IntegrationStatus, MadeIntegration,
+    NewIntegration,
+};
 pub use keyring::{Keyring, SigningSet};
 pub use keys::{KeyRecord, NewKey};
 pub use lockout::{Aim, LoginFacts};

@@ -192,6 +192,11 @@ impl Office {
         self.mail.nudge.notify_one();
     }
 
+    /// The keys that seal.
+    pub(crate) fn seal(&self) -> &SealKeys {
+        &self.mail.seal
+    }
+
     /// Seals something of a row.
     pub(crate) fn seal_in(&self, table: &'static str, id: Uuid, plain: &[u8]) -> Vec<u8> {
         self.mail.seal.seal(plain, &record(table, id), &mut rand::rng())

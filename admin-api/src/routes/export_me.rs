@@ -17,6 +17,7 @@ use super::{
 use crate::{
     caller::{Allowed, ManageAccount},
     error::ApiError,
+    integration::Integration,
     key::Key,
     office::Office,
     user::User,
@@ -25,6 +26,8 @@ use crate::{
 /// Events on one page of the audit trail, and pages at most: the latest 2,000.
 const AT_ONCE: u32 = 200;
 const PAGES: usize = 10;
+/// More than any account has.
+const MOST_INTEGRATIONS: u32 = 10_000;
 
 /// Everything.
 #[derive(Serialize, ToSchema)]
@@ -38,6 +41,8 @@ pub(crate) struct Export {
     identities: Vec<LinkedIdentity>,
     /// What is shown besides a password, or in its place; without what it is checked with.
     second_factors: Vec<Factor>,
+    /// Keys at providers, without the keys.
+    integrations: Vec<Integration>,
     /// What was done to the account, by whomever; the latest 2,000 events.
     events: Vec<Entry>,
 }
@@ -62,6 +67,7 @@ pub(crate) async fn export_me(
     let id = caller.0.account;
     let account = office.store.account_in(id, caller.0.tenant).await?.ok_or(ApiError::CallerGone)?;
     let sessions = office.store.list_sessions(id, office.now()).await?;
+    let integrations = office.store.list_integrations(office.seal(), (id, None), None, MOST_INTEGRATIONS).await?;
     let filter = AuditFilter { subject: Some(id.uuid()), ..AuditFilter::default() };
     let (mut events, mut after) = (Vec::new(), None);
     for _ in 0..PAGES {
@@ -78,6 +84,7 @@ pub(crate) async fn export_me(
         api_keys: office.store.list_keys(id).await?.into_iter().map(Key::from).collect(),
         identities: linked(&office, id).await?,
         second_factors: office.store.factors(id).await?.into_iter().map(Factor::from).collect(),
+        integrations: integrations.items.into_iter().map(Integration::from).collect(),
         events,
     }))
 }

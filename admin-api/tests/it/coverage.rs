@@ -20,7 +20,7 @@ enum Who {
 }
 use Who::{Account, Administrator, Anyone, Permitted};
 
-const ENDPOINTS: [(&str, &str, Who); 110] = [
+const ENDPOINTS: [(&str, &str, Who); 115] = [
     ("GET", "/.well-known/jwks.json", Anyone),
     ("POST", "/admin/config/reload", Administrator),
     ("GET", "/admin/audit", Administrator),
@@ -131,6 +131,11 @@ const ENDPOINTS: [(&str, &str, Who); 110] = [
     ("GET", "/agent-instances/{id}", Permitted),
     ("PATCH", "/agent-instances/{id}", Permitted),
     ("DELETE", "/agent-instances/{id}", Permitted),
+    ("GET", "/integrations", Account),
+    ("POST", "/integrations", Account),
+    ("GET", "/integrations/{id}", Account),
+    ("PATCH", "/integrations/{id}", Account),
+    ("DELETE", "/integrations/{id}", Account),
 ];
 
 /// Ids that nobody has, in the place of every parameter.

@@ -465,7 +465,7 @@ fn policy() -> Policy {
         roles: Roles::new([
             role("admin", &["*"]),
             role("helpdesk", &["account:manage", "users:manage"]),
-            role("user", &["account:manage", "agents:read"]),
+            role("user", &["account:manage", "agents:read", "integrations:*"]),
             role("developer", &["agents:*", "instances:*"]),
         ]),
         tiers: Tiers::new([tier("free"), tier("pro")]),

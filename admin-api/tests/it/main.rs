@@ -19,6 +19,7 @@ mod guessing;
 mod house;
 mod identities;
 mod idor;
+mod integrations;
 mod invitations;
 mod keys;
 mod mails;

@@ -69,11 +69,12 @@ pub fn load(folder: &ConfigFolder) -> Result<Config, Vec<Diagnostic>> {
         loaded.policy.roles = std::mem::take(&mut loaded.policy.roles).guarded(guarded);
     }
     let no_role = no_such_role(&settings, policy.as_ref().ok().map(|loaded| &loaded.policy));
+    let taken = policy.as_ref().map_or_else(|_| Vec::new(), |loaded| reserved_for_us(&settings, &loaded.policy));
     if let Ok(loaded) = &policy {
         named.check(&loaded.policy, &mut document);
     }
     let mut wrong = document.finish();
-    wrong.extend(no_role);
+    wrong.extend(no_role.into_iter().chain(taken));
     let seed = seed::load(folder.path());
     match (wrong, policy, seed) {
         (wrong, Ok(loaded), Ok(seed)) if wrong.is_empty() => {
@@ -92,6 +93,26 @@ fn no_such_role(settings: &Settings, policy: Option<&Policy>) -> Option<Diagnost
     let role = settings.accounts.settings.unverified_role.as_deref()?;
     let message = format!("accounts.unverified_role: there is no role `{role}` in roles.toml");
     (!policy?.roles.contains(role)).then(|| Diagnostic::at(FILES[0], "", 0, message, None))
+}
+
+/// A header that nobody but the door sets carries no provider's key; which ones those are is the operator's to say too.
+fn reserved_for_us(settings: &Settings, policy: &Policy) -> Vec<Diagnostic> {
+    let own = settings.server.reserved_headers.iter().map(|name| name.trim_end_matches("-*"));
+    let own: Vec<String> = own.map(policies::header::fold).collect();
+    let is_own = |name: &str| {
+        let begins =
+            |own: &String| name.strip_prefix(own.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'));
+        own.iter().any(begins)
+    };
+    let routes = policy.routes.routes().iter().filter_map(|route| Some((route, route.inject_credential.as_ref()?)));
+    let taken = routes.filter(|(_, injection)| is_own(injection.header()));
+    let told = taken.map(|(route, injection)| {
+        let (route, header) = (&route.name, injection.header());
+        let message =
+            format!("server.reserved_headers reserves `{header}`, in which the route `{route}` injects a credential");
+        Diagnostic::at(FILES[0], "", 0, message, None)
+    });
+    told.collect()
 }
 
 /// What routes may send to.

@@ -147,6 +147,19 @@ pub struct RetrySettings {
     pub per_second: u32,
 }
 
+// === impl Endpoint ===
+
+impl Endpoint {
+    /// Is it on this machine, so that nobody reads along?
+    pub(crate) fn is_here(&self) -> bool {
+        match self {
+            Self::Address(address) => address.ip().is_loopback(),
+            Self::Name(name, _) => name.eq_ignore_ascii_case("localhost"),
+            Self::Unix(_) => true,
+        }
+    }
+}
+
 // === impl UpstreamSettings ===
 
 impl UpstreamSettings {

@@ -27,13 +27,13 @@ upstream = "demo"
 limits = [{ per = "user", requests = "1/hour" }]
 "#;
 
-fn run<T>(test: impl Future<Output = T>) -> T {
+pub(crate) fn run<T>(test: impl Future<Output = T>) -> T {
     // The test itself may block; its connections go on in another thread.
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     runtime.block_on(async { tokio::time::timeout(Duration::from_mins(1), test).await.unwrap() })
 }
 
-async fn connect(platform: &Platform) -> SendRequest<Bytes> {
+pub(crate) async fn connect(platform: &Platform) -> SendRequest<Bytes> {
     let stream = TcpStream::connect(platform.http).await.unwrap();
     let (client, connection) = h2::client::handshake(stream).await.unwrap();
     tokio::spawn(connection);
@@ -41,7 +41,7 @@ async fn connect(platform: &Platform) -> SendRequest<Bytes> {
 }
 
 /// Begins a call with one message.
-async fn call(client: &mut SendRequest<Bytes>, path: &str, token: &str) -> h2::client::ResponseFuture {
+pub(crate) async fn call(client: &mut SendRequest<Bytes>, path: &str, token: &str) -> h2::client::ResponseFuture {
     let mut request = Request::post(format!("http://door.test{path}"))
         .header("content-type", "application/grpc+proto")
         .header("te", "trailers");
@@ -129,7 +129,7 @@ fn a_call_of_a_revoked_caller_ends_with_unauthenticated() {
 }
 
 /// A service that speaks gRPC as it is meant: HTTP/2 without TLS, an answer for each message, trailers. It tells what it received.
-async fn service() -> (std::net::SocketAddr, tokio::sync::mpsc::UnboundedReceiver<http::request::Parts>) {
+pub(crate) async fn service() -> (std::net::SocketAddr, tokio::sync::mpsc::UnboundedReceiver<http::request::Parts>) {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (tell, told) = tokio::sync::mpsc::unbounded_channel();

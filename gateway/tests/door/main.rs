@@ -23,6 +23,7 @@ mod full_disk;
 mod grpc;
 mod guards;
 mod http2_backends;
+mod integrations;
 mod issuers;
 mod lifecycle;
 mod mail;

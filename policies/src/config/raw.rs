@@ -12,6 +12,7 @@ use serde::de::{Error, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
 use super::diagnostic::Placed;
+use super::injection::RawInjection;
 use super::value::DurationText;
 use crate::{Amount, Auth, Per};
 
@@ -67,6 +68,8 @@ pub(super) struct RawRoute {
     /// Whether the upstream sees the caller's credential.
     #[serde(default)]
     pub(super) forward_credential: bool,
+    /// A key of the caller's at a provider (an integration) that the upstream is shown in the place of the caller's credential. Left out: none.
+    pub(super) inject_credential: Option<Placed<RawInjection>>,
     /// Bytes of request body; more is refused with 413. Left out: `max_body_bytes` of gateway.toml.
     pub(super) max_body_bytes: Option<u64>,
     /// What differs from the upstream's timeouts in gateway.toml.

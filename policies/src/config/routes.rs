@@ -10,7 +10,7 @@ use super::diagnostic::Placed;
 use super::document::{Document, Element};
 use super::known::{self, Known};
 use super::raw::{RawAuth, RawCsrf, RawRoute, RawTimeouts, Words};
-use super::{cors, limits, overlaps, owners, rewrites};
+use super::{cors, injection, limits, overlaps, owners, rewrites};
 use crate::route::{EXPIRY_GRACE, WEBSOCKET_IDLE};
 use crate::{Auth, Cors, Csrf, Demand, HostPattern, Methods, Owner, PathPattern, Route, RouteTable, StepUp, Timeouts};
 
@@ -54,6 +54,7 @@ fn route(file: &mut Document<'_>, known: &Known, raw: RawRoute) -> Option<Route>
         limits::check_strangers(file, &raw.limits);
     }
     let limits = limits::build(file, Owner::Route(&raw.name), raw.limits);
+    let inject = injection::build(file, raw.inject_credential, raw.auth, raw.forward_credential, &raw.upstream);
     let timeouts = timeouts(file, &raw.timeouts);
     // What a request must look like: without any of these three the route cannot be compared with others.
     let paths = paths(file, &raw.paths);
@@ -91,6 +92,7 @@ fn route(file: &mut Document<'_>, known: &Known, raw: RawRoute) -> Option<Route>
         tier_limits: raw.tier_limits,
         before_second_factor: raw.before_second_factor,
         forward_credential: raw.forward_credential,
+        inject_credential: inject.map(Box::new),
         max_body: raw.max_body_bytes,
         timeouts,
         cors: match &raw.cors {

@@ -39,7 +39,9 @@ fn after(refusal: &Refusal) -> Option<Refusal> {
         Refusal::TooManyRefusals { .. } => Refusal::DirectoryUnavailable,
         Refusal::DirectoryUnavailable => Refusal::IssuerUnavailable,
         Refusal::IssuerUnavailable => Refusal::Forbidden { missing: "role admin".to_owned() },
-        Refusal::Forbidden { .. } => Refusal::RateLimited { limit: free(), retry_after: Duration::ZERO },
+        Refusal::Forbidden { .. } => Refusal::IntegrationMissing { service: "openai".into() },
+        Refusal::IntegrationMissing { .. } => Refusal::IntegrationUnreadable { service: "openai".into() },
+        Refusal::IntegrationUnreadable { .. } => Refusal::RateLimited { limit: free(), retry_after: Duration::ZERO },
         Refusal::RateLimited { .. } => Refusal::TooManyConcurrent { limit: free() },
         Refusal::TooManyConcurrent { .. } => Refusal::LimiterUnavailable,
         Refusal::LimiterUnavailable => Refusal::UpstreamConnect,
@@ -97,6 +99,8 @@ fn every_refusal_says_what_it_says() {
     503 directory_unavailable | Accounts unavailable | Accounts cannot be looked up right now; nothing is wrong with the credential. [retry after 5]
     503 issuer_unavailable | Issuer unavailable | The issuer of this credential cannot be asked for its keys right now; nothing is wrong with the credential. [retry after 5]
     403 forbidden | Forbidden | This needs role admin.
+    403 integration_missing | Integration missing | This needs a key for openai: give one at POST /integrations, or ask your tenant's administrator.
+    503 integration_unreadable | Integration unreadable | The key for openai that is kept here cannot be used; give it again at PATCH /integrations/{id}.
     429 rate_limited | Too many requests | The quota free-user-minute is used up; try again in 1 second. [retry after 1]
     429 concurrency_limited | Too many concurrent requests | As many requests as free-user-minute allows are in flight; wait for one to end. [retry after 1]
     503 limiter_unavailable | Limits unavailable | Quotas cannot be counted right now. [retry after 5]

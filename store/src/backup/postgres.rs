@@ -14,7 +14,8 @@ use crate::{
 };
 
 /// Every table but sqlx's, each after those that it refers to; a test finds the one that is missing.
-pub(super) const TABLES: [&str; 24] = [
+pub(super) const TABLES: [&str; 27] = [
+pub(super) const TABLES: [&str; 20] = [
     "tenants",
     "accounts",
     "sessions",
@@ -39,6 +40,8 @@ pub(super) const TABLES: [&str; 24] = [
     "account_domains",
     "agents",
     "agent_instances",
+    "integrations",
+    "seal_nodes",
 ];
 
 pub(super) async fn save(pg: &Pg, archive: &mut Writer) -> Result<(), BackupError> {

@@ -11,6 +11,7 @@ mod engines;
 mod factors;
 mod faults;
 mod feed;
+mod integrations;
 mod keys;
 mod killed;
 mod lockout;

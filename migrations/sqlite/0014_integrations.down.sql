@@ -1,0 +1,2 @@
+DROP TABLE seal_nodes;
+DROP TABLE integrations;
