@@ -120,7 +120,7 @@ def seed_keys(data, numbers, people):
         digest = hashlib.sha256(text.encode()).digest()
         rows.append((identifier.bytes, account.bytes, "bench", text[:16], digest, now))
     with closing(sqlite3.connect(data / "portcullis.db")) as database, database:
-        database.executemany("INSERT INTO api_keys VALUES (?, ?, ?, ?, ?, NULL, ?, NULL, NULL, NULL)", rows)
+        database.executemany("INSERT INTO api_keys (id, account_id, name, prefix, digest, created_at) VALUES (?, ?, ?, ?, ?, ?)", rows)
     return made
 
 

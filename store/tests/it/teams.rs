@@ -156,7 +156,7 @@ async fn only_members_are_assigned_and_whoever_leaves_is_assigned_no_longer(data
     let members = store.list_team_members(first, made.id, None, 10).await.unwrap().items;
     assert_eq!((members.len(), members[0].account_id, members[0].role.as_str()), (1, bob.uuid(), "owner"));
 
-    store.remove_member(first, bob, at(2)).await.unwrap();
+    store.remove_member(first, bob, None, at(2)).await.unwrap();
     assert_eq!(store.groups_of(first, bob).await.unwrap(), store::Groups::default());
     assert_eq!(store.list_team_members(first, made.id, None, 10).await.unwrap().items, []);
     assert_eq!(store.list_domain_members(first, within.id, None, 10).await.unwrap().items, []);
