@@ -37,6 +37,7 @@ on_one_and_three!(
     tokens_are_verified_by_the_shared_secret_and_live_half_an_hour,
     pages_of_the_listed_origins_may_call_and_no_others,
     health_and_documentation_answer,
+    teams_and_domains_are_listed_and_the_seeded_ones_are_there,
 );
 
 const REGISTER: &str = r#"POST /auth/register
@@ -201,4 +202,50 @@ fn an_identity_provider_is_believed_by_its_keys() {
     assert_eq!(said(&key, &claims("https://elsewhere.example", "client-id")), 401);
     let other = SigningKey::generate(Algorithm::Rs256, "theirs".to_owned(), &mut rand::rng()).unwrap();
     assert_eq!(said(&other, &claims(&issuer, "client-id")), 401);
+}
+
+fn list(doors: &Doors, path: &str, token: &str) -> Vec<Value> {
+    let answer = doors.call(&format!("GET {path}\nAuthorization: Bearer {token}"));
+    assert_eq!(answer.status, 200, "{path}: {answer:?}");
+    answer.json().as_array().unwrap_or_else(|| panic!("{path} is no plain array: {answer:?}")).clone()
+}
+
+fn of(field: &str, items: &[Value]) -> Vec<String> {
+    items.iter().map(|item| item[field].as_str().unwrap().to_owned()).collect()
+}
+
+/// "Teams", "Domains", "Seed Data".
+fn teams_and_domains_are_listed_and_the_seeded_ones_are_there(doors: &Doors) {
+    let registered = doors.call(REGISTER);
+    let token = is_session(&registered);
+    let (teams, domains) = (list(doors, "/teams/all", &token), list(doors, "/domains/all", &token));
+    assert_eq!(of("name", &teams), ["General", "Engineering", "Product", "Design"]);
+    assert_eq!(of("key", &domains), ["engineering", "product", "design", "marketing", "sales"]);
+    for (item, fields) in teams
+        .iter()
+        .map(|item| (item, ["name", "external_ref", "is_active"]))
+        .chain(domains.iter().map(|item| (item, ["key", "parent_domain_id", "is_active"])))
+    {
+        assert!(uuid::Uuid::parse_str(item["id"].as_str().unwrap()).is_ok(), "{item}");
+        assert!(fields.iter().all(|field| item.get(field).is_some()) && item["is_active"] == true, "{item}");
+    }
+    // A user's own, here and in every answer about the user.
+    let id = registered.json()["user"]["id"].as_str().unwrap().to_owned();
+    let post = |path: String, body: String| {
+        doors.call(&format!("POST {path}\nAuthorization: Bearer {token}\nContent-Type: application/json\n\n{body}"))
+    };
+    let design = teams.iter().find(|team| team["name"] == "Design").unwrap()["id"].as_str().unwrap();
+    let sales = domains.iter().find(|domain| domain["key"] == "sales").unwrap()["id"].as_str().unwrap();
+    let added = post(format!("/teams/{design}/members"), format!("{{\"account_id\": \"{id}\", \"role\": \"lead\"}}"));
+    assert_eq!(added.status, 201, "{added:?}");
+    let added = post(format!("/domains/{sales}/members"), format!("{{\"account_id\": \"{id}\"}}"));
+    assert_eq!(added.status, 201, "{added:?}");
+    let own = list(doors, "/teams", &token);
+    assert!(own.iter().any(|team| team["name"] == "Design" && team["role"] == "lead"), "{own:?}");
+    assert!(of("key", &list(doors, "/domains", &token)).contains(&"sales".to_owned()));
+    for user in [validate(doors, &token)["user"].clone(), doors.call(LOGIN).json()["user"].clone()] {
+        assert!(of("name", user["teams"].as_array().unwrap()).contains(&"Design".to_owned()), "{user}");
+        assert!(of("key", user["domains"].as_array().unwrap()).contains(&"sales".to_owned()), "{user}");
+    }
+    assert_eq!(doors.call("GET /teams").status, 401);
 }
