@@ -220,6 +220,11 @@ pub(crate) enum KeysStep {
     Generate,
     /// Put the next signing keys in force. Tokens signed before stay good until they expire.
     Rotate(Place),
+    /// Seal everything that is sealed with a new master key, while gateways run.
+    ///
+    /// Where the key is in a file this makes the new one, waits until every running gateway has it, and reseals; broken off, it is simply run
+    /// again. Where it is in a variable, docs/database.md says which steps come before. The old key is needed until this says that it may go.
+    RotateMaster(Place),
 }
 
 /// Why a command failed, and what the shell is told (sysexits.h).
@@ -258,6 +263,7 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
         Command::Reset(reset) => cmd::reset::run(&reset),
         Command::Keys { step: KeysStep::Generate } => cmd::keys::generate(),
         Command::Keys { step: KeysStep::Rotate(place) } => cmd::keys::rotate(&place),
+        Command::Keys { step: KeysStep::RotateMaster(place) } => cmd::rotate_master::run(&place),
         Command::DemoUpstream { listen } => cmd::demo_upstream::run(listen),
     }
 }

@@ -43,7 +43,7 @@ impl Foundation {
         store.migrate().await.map_err(|error| failure(&error))?;
         store::clock::learn(&store).await.map_err(|error| failure(&error))?;
         let mut rng = crate::cmd::rng()?;
-        let seal = Arc::new(SealKeys::new(master_key(&settings.master_key, data, &mut rng)?, Vec::new()));
+        let seal = Arc::new(sealing(master_keys(&settings.master_key, data, &mut rng)?));
         let tokens = &settings.tokens;
         store::ensure_keys(
             &store,
@@ -165,21 +165,21 @@ fn url_within(url: &str, data: &Path) -> String {
 }
 
 /// The master key from the environment, else from its file, else a fresh one in that file.
-fn master_key(source: &MasterKeySource, data: &Path, rng: &mut impl CryptoRng) -> anyhow::Result<MasterKey> {
+fn master_keys(source: &MasterKeySource, data: &Path, rng: &mut impl CryptoRng) -> anyhow::Result<Vec<MasterKey>> {
     if let Ok(text) = std::env::var(&source.env) {
         let text = SecretText::from(text);
-        return MasterKey::parse(text.expose())
+        return MasterKey::parse_all(text.expose())
             .with_context(|| format!("the variable {} holds no master key", source.env));
     }
     let path = data.join(&source.file);
     match fs::read_to_string(&path) {
-        Ok(text) => read_master_key(&path, &SecretText::from(text)),
+        Ok(text) => read_master_keys(&path, &SecretText::from(text)),
         Err(error) if error.kind() == ErrorKind::NotFound => make_master_key(&path, rng),
         Err(error) => Err(error).with_context(|| format!("the master key {} cannot be read", path.display())),
     }
 }
 
-fn read_master_key(path: &PathBuf, text: &SecretText) -> anyhow::Result<MasterKey> {
+pub(crate) fn read_master_keys(path: &Path, text: &SecretText) -> anyhow::Result<Vec<MasterKey>> {
     let mode = fs::metadata(path)?.permissions().mode();
     if mode & 0o077 != 0 {
         return Err(anyhow!(
@@ -188,12 +188,18 @@ fn read_master_key(path: &PathBuf, text: &SecretText) -> anyhow::Result<MasterKe
             mode & 0o777
         ));
     }
-    MasterKey::parse(text.expose().trim()).with_context(|| format!("{} holds no master key", path.display()))
+    MasterKey::parse_all(text.expose()).with_context(|| format!("{} holds no master key", path.display()))
+}
+
+/// The first one seals; there always is one.
+fn sealing(mut keys: Vec<MasterKey>) -> SealKeys {
+    let current = keys.remove(0);
+    SealKeys::new(current, keys)
 }
 
 /// Two nodes that start at once on one folder must not each make a key: the file is made whole and linked into place,
 /// which fails for whoever comes second; they read what the first one made.
-fn make_master_key(path: &PathBuf, rng: &mut impl CryptoRng) -> anyhow::Result<MasterKey> {
+fn make_master_key(path: &PathBuf, rng: &mut impl CryptoRng) -> anyhow::Result<Vec<MasterKey>> {
     let key = MasterKey::generate(rng);
     let draft = path.with_extension(format!("{}.new", std::process::id()));
     let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft)?;
@@ -203,10 +209,10 @@ fn make_master_key(path: &PathBuf, rng: &mut impl CryptoRng) -> anyhow::Result<M
     let linked = fs::hard_link(&draft, path);
     fs::remove_file(&draft)?;
     match linked {
-        Ok(()) => Ok(key),
+        Ok(()) => Ok(vec![key]),
         Err(error) if error.kind() == ErrorKind::AlreadyExists => {
             let text = SecretText::from(fs::read_to_string(path)?);
-            read_master_key(path, &text)
+            read_master_keys(path, &text)
         }
         Err(error) => Err(error).with_context(|| format!("the master key {} cannot be written", path.display())),
     }

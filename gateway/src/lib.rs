@@ -50,6 +50,7 @@ mod record;
 mod redis_line;
 mod reload;
 mod retention;
+mod seal_watch;
 mod serving;
 mod snapshot;
 mod stamps;
@@ -90,6 +91,7 @@ use crate::{
     readiness::Readiness,
     record::Recorder,
     reload::Reloader,
+    seal_watch::SealWatch,
     serving::{Addresses, Sockets, Stop},
     snapshot::Snapshot,
     streams::Streams,
@@ -162,6 +164,7 @@ pub async fn build(folder: ConfigFolder, config: Config, data: &Path, take_over:
     // Until it is listened to, SIGHUP ends the process.
     let hangup = signal(SignalKind::hangup()).context("signals cannot be heard")?;
     let process = (office::Process::new(&reloader, &rules, &readiness), Arc::new(logins) as _);
+    let seal_watch = SealWatch::new(&settings, data, (&foundation.store, &foundation.seal), &readiness, &metrics);
     let sealed = (Arc::clone(&keys), foundation.seal, Arc::clone(&foundation.audit));
     let (office, mailer) = office::open(&settings, foundation.store.clone(), sealed, process, &metrics.registry, data)?;
     let streams = Streams::new(Arc::clone(&directory), metrics.streams.clone());
@@ -186,6 +189,7 @@ pub async fn build(folder: ConfigFolder, config: Config, data: &Path, take_over:
         serving::in_background("reload", reloader.watch(hangup, Arc::clone(&foundation.audit))),
         serving::in_background("housekeeping", housekeeping(limiter, directory, metrics.clone())),
         serving::in_background("retention", retention::keep_to(settings.retention, foundation.audit, metrics.clone())),
+        serving::in_background("master key", seal_watch.watch()),
         serving::in_background("streams", Arc::clone(&streams).watch_over()),
         serving::in_background("account service", socket.serve(office)),
         serving::in_background("mail", mailer.carry()),

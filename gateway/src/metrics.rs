@@ -57,6 +57,7 @@ pub(crate) struct Metrics {
 pub(crate) struct StoreMetrics {
     pub(crate) failures: IntCounter,
     pub(crate) forgotten: IntCounterVec,
+    pub(crate) unreadable: IntGaugeVec,
 }
 
 /// How this process hears of changes.
@@ -277,10 +278,12 @@ impl Drop for Open {
 impl StoreMetrics {
     fn new(r: &Registry) -> Result<Self, prometheus::Error> {
         let failures = "Look-ups that the database did not answer.";
+        let unreadable = "Sealed values that do not open, by table; counted at the start and each hour.";
         let forgotten = "Rows deleted since they are kept no longer.";
         Ok(Self {
             failures: counter(r, "portcullis_store_failures_total", failures)?,
             forgotten: counter_vec(r, "portcullis_forgotten_total", forgotten, &["kind"])?,
+            unreadable: gauge_vec(r, "portcullis_sealed_unreadable", unreadable, &["table"])?,
         })
     }
 }

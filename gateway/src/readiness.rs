@@ -18,6 +18,8 @@ pub(crate) struct Readiness {
     pub(crate) shared_away: AtomicBool,
     /// Limits that gateways share cannot be asked for: `on_outage` is in force.
     pub(crate) limits_away: AtomicBool,
+    /// Something that is sealed does not open.
+    pub(crate) unreadable: AtomicBool,
     /// Memory is short: requests are shed.
     pub(crate) short_of_memory: AtomicBool,
 }
@@ -53,6 +55,7 @@ impl Readiness {
             (&self.shared_away, "redis_unavailable"),
             (&self.limits_away, "shared_limits_unavailable"),
             (&self.short_of_memory, "short_of_memory"),
+            (&self.unreadable, "sealed_values_unreadable"),
         ];
         reasons.into_iter().filter(|(is_so, _)| is_so.load(Ordering::Relaxed)).map(|(_, word)| word).collect()
     }

@@ -7,6 +7,8 @@
 //! The key id says which master key opens it, so that keys can be rotated while the platform runs. Version, key id and the
 //! record's identity are associated data: a sealed value that is altered, or moved to another row or column, does not open.
 
+use std::sync::{Arc, PoisonError, RwLock};
+
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use rand::CryptoRng;
@@ -32,10 +34,13 @@ pub struct MasterKey {
 )]
 pub struct MasterKeyError;
 
-/// The key that seals, and those that still open what they sealed.
-pub struct SealKeys {
+/// The key that seals, and those that open too: what was sealed before, and what others seal already. While a master key is
+/// rotated they are replaced for everybody who holds them.
+pub struct SealKeys(RwLock<Arc<Keys>>);
+
+struct Keys {
     current: MasterKey,
-    older: Vec<MasterKey>,
+    others: Vec<MasterKey>,
 }
 
 /// Which value of which record is sealed: its column and row.
@@ -97,6 +102,20 @@ impl MasterKey {
         Self { id, bytes }
     }
 
+    /// Several keys, separated by commas or white space; the first one seals. After a key on a line of its own may stand what is thought of it
+    /// (`portcullis keys rotate-master`).
+    pub fn parse_all(text: &str) -> Result<Vec<Self>, MasterKeyError> {
+        let keys = text.split([',', '\n']).filter_map(|line| line.split_whitespace().next()).map(Self::parse);
+        keys.collect::<Result<Vec<_>, _>>()
+            .and_then(|keys| if keys.is_empty() { Err(MasterKeyError) } else { Ok(keys) })
+    }
+
+    /// What tells it from others, in hex; it is part of everything that the key has sealed, and tells nothing of the key.
+    #[must_use]
+    pub fn id(&self) -> String {
+        self.id.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
     fn cipher(&self) -> LessSafeKey {
         let key = UnboundKey::new(&AES_256_GCM, &*self.bytes).expect("a key of 32 bytes fits AES-256");
         LessSafeKey::new(key)
@@ -113,8 +132,29 @@ fn from_hex(text: &str) -> Option<Vec<u8>> {
 impl SealKeys {
     /// `current` seals; all of them open.
     #[must_use]
-    pub const fn new(current: MasterKey, older: Vec<MasterKey>) -> Self {
-        Self { current, older }
+    pub fn new(current: MasterKey, others: Vec<MasterKey>) -> Self {
+        Self(RwLock::new(Arc::new(Keys { current, others })))
+    }
+
+    /// From now on `current` seals, and these open.
+    pub fn replace(&self, current: MasterKey, others: Vec<MasterKey>) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(Keys { current, others });
+    }
+
+    /// How everything begins that the key has sealed which seals now.
+    #[must_use]
+    pub fn head(&self) -> Vec<u8> {
+        [&[VERSION], &self.keys().current.id[..]].concat()
+    }
+
+    /// The ids of all of them; the first one is of the key that seals.
+    #[must_use]
+    pub fn ids(&self) -> Vec<String> {
+        self.keys().all().map(MasterKey::id).collect()
+    }
+
+    fn keys(&self) -> Arc<Keys> {
+        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Seals `plain` for one record.
@@ -125,14 +165,15 @@ impl SealKeys {
         // 96 random bits: safe for 2^32 values under one key (SP 800-38D §8.3), far more than there will ever be.
         let mut nonce = [0; NONCE_LEN];
         rng.fill_bytes(&mut nonce);
+        let keys = self.keys();
         let mut sealed = vec![VERSION];
-        sealed.extend(self.current.id);
+        sealed.extend(keys.current.id);
         let aad = associated_data(&sealed, record);
         sealed.extend(nonce);
         // With room for the tag: growing would leave the plain text behind in freed memory.
         let mut body = Vec::with_capacity(plain.len() + AES_256_GCM.tag_len());
         body.extend_from_slice(plain);
-        self.current
+        keys.current
             .cipher()
             .seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::from(aad), &mut body)
             .expect("AES-256-GCM seals anything under 64 GiB");
@@ -147,8 +188,8 @@ impl SealKeys {
         if head[0] != VERSION {
             return Err(SealError::Malformed);
         }
-        let mut keys = std::iter::once(&self.current).chain(&self.older);
-        let key = keys.find(|key| key.id == head[1..]).ok_or(SealError::UnknownKey)?;
+        let keys = self.keys();
+        let key = keys.all().find(|key| key.id == head[1..]).ok_or(SealError::UnknownKey)?;
         let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| SealError::Malformed)?;
         let mut body = Zeroizing::new(body.to_vec());
         let length = key
@@ -158,6 +199,14 @@ impl SealKeys {
             .len();
         body.truncate(length);
         Ok(body)
+    }
+}
+
+// === impl Keys ===
+
+impl Keys {
+    fn all(&self) -> impl Iterator<Item = &MasterKey> {
+        std::iter::once(&self.current).chain(&self.others)
     }
 }
 
@@ -238,6 +287,34 @@ mod tests {
         let sealed = SealKeys::new(old.clone(), vec![]).seal(b"x", &record("r"), &mut StdRng::seed_from_u64(3));
         assert_eq!(&**SealKeys::new(new.clone(), vec![old]).open(&sealed, &record("r")).unwrap(), b"x");
         assert_eq!(SealKeys::new(new, vec![]).open(&sealed, &record("r")).err(), Some(SealError::UnknownKey));
+    }
+
+    #[test]
+    fn keys_are_replaced_for_everybody_who_holds_them() {
+        let [old, new] = [1, 2].map(|seed| MasterKey::generate(&mut StdRng::seed_from_u64(seed)));
+        let keys = SealKeys::new(old.clone(), vec![new.clone()]);
+        let before = keys.seal(b"x", &record("r"), &mut StdRng::seed_from_u64(3));
+        assert!(before.starts_with(&keys.head()) && keys.ids() == [old.id(), new.id()]);
+        keys.replace(new.clone(), vec![old.clone()]);
+        assert!(!before.starts_with(&keys.head()) && keys.ids() == [new.id(), old.id()]);
+        assert_eq!(&**keys.open(&before, &record("r")).unwrap(), b"x");
+        keys.replace(new, vec![]);
+        assert_eq!(keys.open(&before, &record("r")).err(), Some(SealError::UnknownKey));
+    }
+
+    #[test]
+    fn several_keys_are_read_in_their_order() {
+        let [one, other] = [1, 2].map(|seed| MasterKey::generate(&mut StdRng::seed_from_u64(seed)));
+        for text in [
+            format!("{},{}", *one.encode(), *other.encode()),
+            format!("{}\n{} next\n\n", *one.encode(), *other.encode()),
+        ] {
+            let read: Vec<_> = MasterKey::parse_all(&text).unwrap().iter().map(MasterKey::id).collect();
+            assert_eq!(read, [one.id(), other.id()]);
+        }
+        for text in ["", "\n", ",", &format!("{},short", *one.encode())] {
+            assert!(MasterKey::parse_all(text).is_err(), "{text}");
+        }
     }
 
     #[test]

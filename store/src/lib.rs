@@ -2,7 +2,7 @@
 //!
 //! [`Store`] is the way in. Each query is one text that serves both engines (`db`); each file holds the questions about one
 //! kind of record: `accounts`, `sessions`, `keys`, `signing`, `outbox`,
-//! `one_time`, `factors`, `passkeys`, `challenges`, `external`, `identities`, `lockout`, `audit`, `integrations`. Every write that matters to the door appends to the
+//! `one_time`, `factors`, `passkeys`, `challenges`, `external`, `identities`, `lockout`, `audit`, `integrations`. `reseal` is the list of all that is sealed. Every write that matters to the door appends to the
 //! change feed (`feed`) in its own transaction. `grants` are the door's look-ups, one query each; `retention`
 //! deletes what is over, `backup` saves and restores everything. [`Keyring`] opens the
 //! signing keys.
@@ -43,8 +43,10 @@ mod oversight;
 mod paging;
 mod passkeys;
 mod passwords;
+mod reseal;
 mod retention;
 mod seed;
+mod seal_nodes;
 mod seen;
 mod sessions;
 mod signing;
@@ -86,6 +88,8 @@ pub use oversight::{SeenKey, SeenSession};
 pub use paging::{Cursor, CursorError, Page};
 pub use passkeys::NewPasskey;
 pub use seed::{DomainSeed, TeamSeed, TenantSeed};
+pub use reseal::{Resealed, SEALED, SealedColumn};
+pub use seal_nodes::SealNode;
 pub use seen::Seen;
 pub use sessions::{NewSession, Origin, Proof, RefreshOutcome, RefreshTerms, SessionRecord, SessionSeed};
 pub use signing::{Purpose, ensure_keys, rotate};

@@ -10,6 +10,7 @@ pub(crate) mod import;
 pub(crate) mod keys;
 pub(crate) mod migrate;
 pub(crate) mod reset;
+pub(crate) mod rotate_master;
 pub(crate) mod serve;
 pub(crate) mod service_account;
 

@@ -28,6 +28,7 @@ mod issuers;
 mod lifecycle;
 mod mail;
 mod main_path;
+mod master_key;
 mod mfa;
 mod nodes;
 mod oauth;

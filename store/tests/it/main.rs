@@ -20,6 +20,7 @@ mod outbox;
 mod passkeys;
 mod pooler;
 mod proxy;
+mod reseal;
 mod retention;
 mod rights;
 mod schema;

@@ -1,0 +1,128 @@
+//! Keeps to the master keys that the file holds, so that they are rotated without a restart; says in the database which ones this gateway has; and
+//! counts what does not open.
+//!
+//! Keys in a variable of the environment stay what they were at the start.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::{Arc, atomic::Ordering},
+    time::{Duration, SystemTime},
+};
+
+use identity::{MasterKey, SealKeys, SecretText};
+use store::Store;
+use tokio::time::{Instant, MissedTickBehavior, interval};
+use uuid::Uuid;
+
+use crate::{config::Settings, foundation::read_master_keys, metrics::Metrics, readiness::Readiness};
+
+/// How often the file is looked at; a rotation waits for this twice.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How often a gateway says that it lives; silent for three times as long, it does not.
+const TELL_EVERY: Duration = Duration::from_secs(10);
+/// How often everything that is sealed is opened once, and the pause between a few rows and the next: a million take some ten minutes.
+const COUNT_EVERY: Duration = Duration::from_hours(1);
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Looks after the master keys of one gateway.
+pub(crate) struct SealWatch {
+    /// `None`: they are in the environment.
+    file: Option<PathBuf>,
+    node: Uuid,
+    store: Store,
+    seal: Arc<SealKeys>,
+    readiness: Arc<Readiness>,
+    metrics: Metrics,
+}
+
+// === impl SealWatch ===
+
+impl SealWatch {
+    pub(crate) fn new(
+        settings: &Settings,
+        data: &Path,
+        (store, seal): (&Store, &Arc<SealKeys>),
+        readiness: &Arc<Readiness>,
+        metrics: &Metrics,
+    ) -> Self {
+        let source = &settings.master_key;
+        Self {
+            file: std::env::var_os(&source.env).is_none().then(|| data.join(&source.file)),
+            node: Uuid::now_v7(),
+            store: store.clone(),
+            seal: Arc::clone(seal),
+            readiness: Arc::clone(readiness),
+            metrics: metrics.clone(),
+        }
+    }
+
+    /// For as long as the process lives.
+    pub(crate) async fn watch(self) {
+        tokio::join!(self.keep_to_the_file(), self.count());
+    }
+
+    async fn keep_to_the_file(&self) {
+        let mut ticks = interval(LOOK_EVERY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let (mut seen, mut told): (Option<SystemTime>, Option<(Instant, Vec<String>)>) = (None, None);
+        loop {
+            ticks.tick().await;
+            if let Some(file) = &self.file {
+                self.read(file, &mut seen);
+            }
+            let ids = self.seal.ids();
+            if told.as_ref().is_some_and(|(at, before)| at.elapsed() < TELL_EVERY && *before == ids) {
+                continue;
+            }
+            match self.store.tell_seal_keys(self.node, &ids, store::clock::now()).await {
+                Ok(()) => told = Some((Instant::now(), ids)),
+                Err(error) => tracing::debug!(%error, "which master keys this gateway has could not be said"),
+            }
+        }
+    }
+
+    /// Takes up the keys of a file that has changed. One that cannot be read changes nothing: what is sealed has to open.
+    fn read(&self, file: &Path, seen: &mut Option<SystemTime>) {
+        let changed = fs::metadata(file).and_then(|metadata| metadata.modified()).ok();
+        if changed.is_none() || changed == *seen {
+            return;
+        }
+        let read = fs::read_to_string(file).map_err(anyhow::Error::from);
+        match read.and_then(|text| read_master_keys(file, &SecretText::from(text))) {
+            Ok(mut keys) if keys.iter().map(MasterKey::id).ne(self.seal.ids()) => {
+                let current = keys.remove(0);
+                tracing::info!(seals_with = current.id(), others = keys.len(), "the master keys are others");
+                self.seal.replace(current, keys);
+            }
+            Ok(_) => {}
+            Err(error) => tracing::error!(%error, "the master keys cannot be read; the old ones stay"),
+        }
+        *seen = changed;
+    }
+
+    async fn count(&self) {
+        let mut ticks = interval(COUNT_EVERY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            match self.store.unreadable(&self.seal, PAUSE).await {
+                Ok(unreadable) => self.tell(&unreadable),
+                Err(error) => tracing::warn!(%error, "what does not open could not be counted"),
+            }
+        }
+    }
+
+    fn tell(&self, unreadable: &[(&'static str, u64)]) {
+        let all: u64 = unreadable.iter().map(|(_, some)| some).sum();
+        for (table, _) in unreadable {
+            let some: u64 = unreadable.iter().filter(|(other, _)| other == table).map(|(_, some)| some).sum();
+            let gauge = self.metrics.store.unreadable.with_label_values(&[table]);
+            gauge.set(i64::try_from(some).unwrap_or(i64::MAX));
+        }
+        if all > 0 {
+            tracing::error!(values = all, "sealed values do not open; is this the master key they were sealed with?");
+        }
+        self.readiness.unreadable.store(all > 0, Ordering::Relaxed);
+    }
+}
