@@ -15,6 +15,8 @@
 //!                                     ├─ oauth/      logging in at somebody else's
 //!                                     ├─ mail/       what people are told who are not there
 //!                                     ├─ issue.rs    token pairs
+//!                                     ├─ quota.rs    how much of something a tenant has
+//!                                     ├─ reach.rs    whose usage and money somebody sees; csv.rs shows it as a table
 //!                                     └─ cookie.rs   what browsers get in their place
 //! ```
 //!
@@ -27,6 +29,7 @@ mod attempt;
 mod body;
 mod caller;
 mod cookie;
+mod csv;
 mod error;
 mod form;
 mod hashing;
@@ -42,8 +45,11 @@ mod pages;
 mod paging;
 mod passkey;
 mod proof;
+mod quota;
+mod reach;
 mod routes;
 mod second_factor;
+mod statement;
 mod stuffing;
 mod tenant;
 mod trail;
@@ -162,7 +168,22 @@ fn described() -> (Router<Arc<Office>>, utoipa::openapi::OpenApi) {
         .routes(routes!(routes::see_status::see_status))
         .routes(routes!(routes::see_status::see_limits))
         .routes(routes!(routes::issue_token::issue_token))
+        .merge(of_usage())
         .split_for_parts();
     openapi::complete(&mut document);
     (endpoints, document)
+}
+
+/// What is used, and what it costs.
+fn of_usage() -> OpenApiRouter<Arc<Office>> {
+    OpenApiRouter::new()
+        .routes(routes!(routes::list_usage::list_usage))
+        .routes(routes!(routes::report_usage::report_usage))
+        .routes(routes!(routes::list_quotas::list_quotas))
+        .routes(routes!(routes::reserve_quota::reserve_quota))
+        .routes(routes!(routes::commit_quota::commit_quota))
+        .routes(routes!(routes::release_quota::release_quota))
+        .routes(routes!(routes::list_statements::list_statements))
+        .routes(routes!(routes::read_statement::read_statement, routes::settle_statement::settle_statement))
+        .routes(routes!(routes::hear_payment::hear_payment))
 }

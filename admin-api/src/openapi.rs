@@ -54,6 +54,8 @@ pub(crate) struct FieldShape {
         (name = "tenants", description = "Organisations, who belongs to them, and in which the caller acts"),
         (name = "administration", description = "Other people's accounts, and the configuration"),
         (name = "service", description = "For machines"),
+        (name = "usage", description = "What was used, and what of it is left"),
+        (name = "billing", description = "What a month has cost, and whether it is paid"),
     )
 )]
 pub(crate) struct Outline;

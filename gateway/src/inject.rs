@@ -14,7 +14,7 @@ use http::{
 use identity::Grant;
 use pingora::{Error, ErrorType, OrErr, Result, http::RequestHeader};
 use policies::{
-    Permit, Roles,
+    Permit, Policy, Roles, Tier, Tiers,
     header::{Reserved, Verdict},
 };
 use smallvec::SmallVec;
@@ -30,6 +30,7 @@ struct Injection<'a> {
     inbound: &'a Inbound,
     permit: &'a Permit,
     roles: &'a Roles,
+    tiers: &'a Tiers,
     upstream: &'a Upstream,
     known: Option<&'a Known>,
     minter: &'a Minter,
@@ -49,9 +50,9 @@ pub(crate) fn rewrite(
     let (upstream, permit) = journey.destination()?;
     let inbound =
         journey.inbound.as_ref().ok_or_else(|| Error::explain(ErrorType::InternalError, "nothing was read"))?;
-    let roles = &journey.rules.policy.roles;
+    let Policy { roles, tiers, .. } = &*journey.rules.policy;
     let injection =
-        Injection { inbound, permit, roles, upstream: &upstream, known: journey.known.as_deref(), minter, now };
+        Injection { inbound, permit, roles, tiers, upstream: &upstream, known: journey.known.as_deref(), minter, now };
     let empty = RequestHeader::from(http::Request::new(()).into_parts().0);
     let mut parts = Parts::from(std::mem::replace(request, empty));
     injection.target(&mut parts)?;
@@ -107,6 +108,14 @@ fn join_cookies(headers: &mut HeaderMap) {
     if let Ok(whole) = HeaderValue::from_bytes(&crumbs.join(&b"; "[..])) {
         headers.insert(header::COOKIE, whole);
     }
+}
+
+/// A dictionary of structured fields (RFC 9651 §3.2); names and amounts need no quotes.
+fn quotas(tier: &Tier, out: &mut Fields) -> std::fmt::Result {
+    for (position, (name, amount)) in tier.quotas.iter().enumerate() {
+        write!(out, "{}{name}={amount}", if position == 0 { "" } else { ", " })?;
+    }
+    Ok(())
 }
 
 // === impl Injection ===
@@ -190,6 +199,11 @@ impl Injection<'_> {
             IdentityHeader::XTenantRole => {
                 if let Some(role) = principal.tenant_role {
                     fields.text(name, role.word());
+                }
+            }
+            IdentityHeader::XTenantQuotas => {
+                if let Some(tier) = self.tiers.get(&principal.tier).filter(|_| principal.tenant.is_some()) {
+                    fields.written(name, |out| quotas(tier, out));
                 }
             }
             IdentityHeader::XSessionId => match principal.grant {

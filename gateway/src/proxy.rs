@@ -14,8 +14,8 @@ use std::{
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Version, header};
-use identity::{CookieNames, Credential, CredentialError};
+use http::{HeaderMap, Version, header};
+use identity::Credential;
 use pingora::{
     Error, ErrorType, Result, RetryType,
     http::{RequestHeader, ResponseHeader},
@@ -37,9 +37,11 @@ use crate::{
     journey::{Admission, Journey},
     limiter::Stopped,
     navigation,
+    shown::shown,
     streams::{self, cut, guard::Guard},
     tunnel,
     upstream::{Break, Failure},
+    usage::meter,
     websocket::Handshake,
 };
 
@@ -130,22 +132,6 @@ impl Door {
             journey.guard = Some(Guard::post(session, ended));
         }
     }
-}
-
-/// What the caller shows.
-pub(crate) fn shown(headers: &HeaderMap, names: CookieNames) -> Result<Option<Credential<'_>>, Refusal> {
-    let values = |name: HeaderName| headers.get_all(name).iter().map(HeaderValue::as_bytes);
-    Credential::read(
-        values(header::AUTHORIZATION),
-        values(HeaderName::from_static("x-api-key")),
-        values(header::SEC_WEBSOCKET_PROTOCOL),
-        cookies::shown(headers, names),
-    )
-    .map_err(|error| match error {
-        CredentialError::Ambiguous => Refusal::AmbiguousCredentials,
-        CredentialError::Unsupported => Refusal::UnsupportedCredential,
-        CredentialError::Malformed => Refusal::InvalidToken,
-    })
 }
 
 #[async_trait]
@@ -271,6 +257,17 @@ impl ProxyHttp for Door {
         journey.check_deadline().map(|()| None)
     }
 
+    /// gRPC may say only here what an answer cost.
+    fn upstream_response_trailer_filter(
+        &self,
+        _: &mut Session,
+        trailers: &mut HeaderMap,
+        journey: &mut Self::CTX,
+    ) -> Result<()> {
+        journey.metered = meter::take(trailers).or_else(|| journey.metered.take());
+        Ok(())
+    }
+
     /// respond: security headers and the state of the limits.
     async fn response_filter(
         &self,
@@ -281,7 +278,7 @@ impl ProxyHttp for Door {
     where
         Self::CTX: Send + Sync,
     {
-        answer::check(response).map_err(|refusal| journey.fail(refusal))?;
+        journey.metered = answer::check(response).map_err(|refusal| journey.fail(refusal))?;
         if let Some(attempt) = &mut journey.attempt {
             attempt.succeeded();
         }

@@ -15,7 +15,7 @@ use crate::{
     caller::{Allowed, Caller, ManageAccount},
     error::ApiError,
     form::Form,
-    key::{MAX_KEYS, NewlyMade},
+    key::{NewlyMade, most_keys, refused},
     office::Office,
     trail,
 };
@@ -49,7 +49,7 @@ struct Wanted {
     responses(
         (status = 201, description = "The key", body = NewlyMade),
         (status = 403, description = "`forbidden`: a scope reaches beyond the caller's own"),
-        (status = 409, description = "`too_many_keys`: an account may have 100"),
+        (status = 409, description = "`too_many_keys`: an account may have as many as its tier says (`api_keys`), else 100"),
     )
 )]
 pub(crate) async fn create_key(
@@ -70,9 +70,11 @@ pub(crate) async fn make(
     let wanted = request.parse()?;
     let scopes = caller.hand_out(wanted.scopes)?;
     let now = office.now();
-    let (key, new) = fresh_key(caller, wanted.name, scopes, wanted.lifetime.map(|lifetime| now + lifetime), now)?;
+    let (most, ends) =
+        (most_keys(&office.hooks.policy(), &caller.0.tier), wanted.lifetime.map(|lifetime| now + lifetime));
+    let (key, new) = fresh_key(caller, wanted.name, scopes, ends, most, now)?;
     trail::about(new.id.uuid());
-    let record = office.store.create_key(new).await?;
+    let record = office.store.create_key(new).await.map_err(|error| refused(error, most))?;
     Ok((key, record))
 }
 
@@ -82,6 +84,7 @@ pub(crate) fn fresh_key(
     name: String,
     scopes: Option<Vec<String>>,
     expires_at: Option<DateTime<Utc>>,
+    most: u32,
     now: DateTime<Utc>,
 ) -> Result<(ApiKey, NewKey), ApiError> {
     // What ends with an old system, or with a developer's afternoon, must not leave behind what does not.
@@ -99,7 +102,7 @@ pub(crate) fn fresh_key(
         digest: key.digest(),
         scopes,
         expires_at,
-        most: MAX_KEYS,
+        most,
         now,
     };
     Ok((key, new))

@@ -13,6 +13,7 @@ use super::{
     list_factors::Factor,
     list_identities::{LinkedIdentity, linked},
     list_sessions::Session,
+    list_usage::{UsageItem, all_of},
 };
 use crate::{
     caller::{Allowed, ManageAccount},
@@ -40,6 +41,8 @@ pub(crate) struct Export {
     second_factors: Vec<Factor>,
     /// What was done to the account, by whomever; the latest 2,000 events.
     events: Vec<Entry>,
+    /// What was used, by day.
+    usage: Vec<UsageItem>,
 }
 
 /// Who else it was, and from where, is theirs.
@@ -79,5 +82,6 @@ pub(crate) async fn export_me(
         identities: linked(&office, id).await?,
         second_factors: office.store.factors(id).await?.into_iter().map(Factor::from).collect(),
         events,
+        usage: all_of(&office, caller.0.tenant, id).await?,
     }))
 }

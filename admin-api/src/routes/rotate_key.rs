@@ -11,6 +11,7 @@ use axum::{
 };
 use identity::KeyId;
 use serde::Deserialize;
+use store::StoreError;
 use utoipa::ToSchema;
 
 use super::{
@@ -21,7 +22,7 @@ use crate::{
     body::BodyOrNothing,
     caller::{Allowed, ManageAccount},
     error::ApiError,
-    key::NewlyMade,
+    key::{NewlyMade, most_keys, refused},
     office::Office,
 };
 
@@ -64,8 +65,11 @@ pub(crate) async fn rotate_key(
     // Whoever rotates a key holds its successor.
     caller.demand_scopes(old.scopes.as_deref())?;
     let expires_at = old.expires_at.map(|expires_at| now + (expires_at - old.created_at));
-    let (key, new) = fresh_key(&caller, old.name, old.scopes, expires_at, now)?;
-    let record = office.store.rotate_key(caller.0.account, id, new, grace, now).await.map_err(no_key)?;
+    let most = most_keys(&office.hooks.policy(), &caller.0.tier);
+    let (key, new) = fresh_key(&caller, old.name, old.scopes, expires_at, most, now)?;
+    let record = office.store.rotate_key(caller.0.account, id, new, grace, now).await;
+    let record = record
+        .map_err(|error| if matches!(error, StoreError::TooManyKeys) { refused(error, most) } else { no_key(error) })?;
     Ok((StatusCode::CREATED, Json(NewlyMade::new(&key, record))))
 }
 

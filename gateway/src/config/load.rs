@@ -1,6 +1,7 @@
 //! Reads the configuration folder, or the defaults that are built in, into a [`Config`], or finds everything that is wrong.
 
 mod accounts;
+mod billing;
 mod browser;
 mod issuers;
 mod login_providers;
@@ -10,6 +11,7 @@ mod shared;
 mod tls;
 mod upstream_tls;
 mod upstreams;
+mod usage;
 mod variables;
 
 use std::{
@@ -69,6 +71,7 @@ pub fn load(folder: &ConfigFolder) -> Result<Config, Vec<Diagnostic>> {
     }
     let mut wrong = document.finish();
     wrong.extend(no_role);
+    wrong.extend(billing::other_currency(&settings.billing, policy.as_ref().ok().map(|loaded| &loaded.policy)));
     match (wrong, policy) {
         (wrong, Ok(loaded)) if wrong.is_empty() => Ok(Config { settings, policy: loaded.policy, cases: loaded.cases }),
         (mut wrong, policy) => {
@@ -171,6 +174,8 @@ impl Reader<'_, '_> {
             pages: self.pages(),
             login_providers: self.login_providers(),
             upstreams: self.upstreams(),
+            usage: self.usage(),
+            billing: self.billing(),
         }
     }
 

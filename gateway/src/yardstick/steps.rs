@@ -13,7 +13,7 @@ use pingora::http::{RequestHeader, ResponseHeader};
 use policies::decide;
 
 use super::Rig;
-use crate::{answer, inbound::Inbound, inject, journey::Journey, proxy};
+use crate::{answer, inbound::Inbound, inject, journey::Journey, shown};
 
 impl Rig {
     /// Nanoseconds of each step, the mean of `times` passes.
@@ -48,7 +48,7 @@ impl Rig {
             (
                 "verify",
                 mean(&mut || {
-                    let Ok(Some(shown)) = proxy::shown(&request.headers, door.cookies) else { return };
+                    let Ok(Some(shown)) = shown::shown(&request.headers, door.cookies) else { return };
                     let known = pin!(door.directory.authenticate(shown, client, journey.now));
                     let known = known.poll(&mut Context::from_waker(Waker::noop()));
                     assert!(matches!(black_box(known), Poll::Ready(Ok(_))), "it is cached");

@@ -4,6 +4,7 @@
 mod accounts;
 mod audit;
 mod backup;
+mod billing;
 mod changed_hands;
 mod cookies;
 mod engines;
@@ -18,8 +19,10 @@ mod outbox;
 mod passkeys;
 mod pooler;
 mod proxy;
+mod quotas;
 mod retention;
 mod rights;
 mod schema;
 mod sessions;
 mod signing;
+mod usage;
