@@ -19,8 +19,7 @@ use axum::{
     http::{HeaderMap, StatusCode, header},
 };
 use policies::problem::FieldError;
-use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde::{Deserializer, de::DeserializeOwned};
 
 use crate::{error::ApiError, json};
 
@@ -31,6 +30,9 @@ const DEADLINE: Duration = Duration::from_secs(15);
 
 /// A JSON object, read as `T`.
 pub(crate) struct Body<T>(pub(crate) T);
+
+/// The same, read from its text, so that a type sees a number as it was written ([`serde_json::value::RawValue`]).
+pub(crate) struct Exact<T>(pub(crate) T);
 
 /// The same, where no body at all means the same as `{}`.
 pub(crate) struct BodyOrNothing<T>(pub(crate) T);
@@ -46,6 +48,24 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
             return Err(ApiError::ContentType);
         }
         read(&receive(request, state).await?).map(Self)
+    }
+}
+
+// === impl Exact ===
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Exact<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
+        if !is_json(request.headers()) {
+            return Err(ApiError::ContentType);
+        }
+        let bytes = receive(request, state).await?;
+        // Members twice and nesting are found here, and numbers left alone.
+        if !json::parse(&bytes)?.is_object() {
+            return Err(ApiError::one_field("", "must be an object"));
+        }
+        shape(&mut serde_json::Deserializer::from_slice(&bytes)).map(Self)
     }
 }
 
@@ -76,7 +96,7 @@ pub(crate) async fn receive_form<S: Send + Sync>(request: Request, state: &S) ->
 }
 
 /// The limit itself is set on the router, so that no handler can forget it.
-async fn receive<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, ApiError> {
+pub(crate) async fn receive<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, ApiError> {
     match tokio::time::timeout(DEADLINE, Bytes::from_request(request, state)).await {
         Err(_) => Err(ApiError::BodyTimeout),
         Ok(Err(rejection)) if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE => Err(ApiError::BodyTooLarge),
@@ -108,8 +128,8 @@ fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
     shape(value)
 }
 
-fn shape<T: DeserializeOwned>(value: Value) -> Result<T, ApiError> {
-    serde_path_to_error::deserialize(value).map_err(|error| {
+fn shape<'de, T: DeserializeOwned, D: Deserializer<'de, Error = serde_json::Error>>(from: D) -> Result<T, ApiError> {
+    serde_path_to_error::deserialize(from).map_err(|error| {
         let field = error.path().to_string();
         ApiError::Fields(vec![describe(field, &error.into_inner().to_string())])
     })

@@ -32,6 +32,12 @@ pub(crate) struct Allowed<N> {
     need: PhantomData<N>,
 }
 
+/// A service that may do what `N` says. People may not, not even those who administer: what is counted and billed comes from machines.
+pub(crate) struct Service<N> {
+    pub(crate) caller: Caller,
+    need: PhantomData<N>,
+}
+
 /// Something that an endpoint demands.
 pub(crate) trait Need {
     /// As `roles.toml` and the scopes of keys name it.
@@ -55,6 +61,14 @@ pub(crate) enum ReadAudit {}
 pub(crate) enum ReloadConfig {}
 /// To manage keys at providers.
 pub(crate) enum ManageIntegrations {}
+/// To read what one has used oneself; who sees more is [`crate::reach`]'s.
+pub(crate) enum ReadUsage {}
+/// To say what others have used. For services.
+pub(crate) enum ReportUsage {}
+/// To say whether a bill is paid.
+pub(crate) enum ManageBilling {}
+/// To take from tenants' quotas. For services.
+pub(crate) enum ReserveQuota {}
 
 impl Need for ManageAccount {
     const PERMISSION: &'static str = "account:manage";
@@ -78,6 +92,26 @@ impl Need for ManageUsers {
 
 impl Need for ReadAudit {
     const PERMISSION: &'static str = "audit:read";
+    const OF_EVERYBODY: bool = false;
+}
+
+impl Need for ReadUsage {
+    const PERMISSION: &'static str = "usage:read";
+    const OF_EVERYBODY: bool = true;
+}
+
+impl Need for ReportUsage {
+    const PERMISSION: &'static str = "usage:report";
+    const OF_EVERYBODY: bool = false;
+}
+
+impl Need for ReserveQuota {
+    const PERMISSION: &'static str = "quota:reserve";
+    const OF_EVERYBODY: bool = false;
+}
+
+impl Need for ManageBilling {
+    const PERMISSION: &'static str = "billing:manage";
     const OF_EVERYBODY: bool = false;
 }
 
@@ -105,6 +139,20 @@ impl<N: Need> FromRequestParts<Arc<Office>> for Allowed<N> {
         }
         if !N::OF_EVERYBODY {
             caller.demand_role(&office.hooks.policy(), N::PERMISSION)?;
+        }
+        Ok(Self { caller, need: PhantomData })
+    }
+}
+
+// === impl Service ===
+
+impl<N: Need> FromRequestParts<Arc<Office>> for Service<N> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, office: &Arc<Office>) -> Result<Self, ApiError> {
+        let Allowed { caller, .. } = Allowed::<N>::from_request_parts(parts, office).await?;
+        if &*caller.0.role == ADMIN {
+            return Err(ApiError::Forbidden("a service account".to_owned()));
         }
         Ok(Self { caller, need: PhantomData })
     }

@@ -113,6 +113,10 @@ pub(crate) enum ApiError {
     LastOwner,
     #[error("the owner has {0} integrations already")]
     TooManyIntegrations(u32),
+    #[error("the quota of {resource} has {left} left")]
+    QuotaExceeded { resource: String, left: i64 },
+    #[error("a webhook's signature is refused")]
+    SignatureRefused,
     #[error("no such {0}")]
     NotFound(&'static str),
     #[error("conflict: {0}")]
@@ -185,6 +189,8 @@ impl ApiError {
             Self::TooManyKeys(_) => (409, "too_many_keys", "Too many API keys"),
             Self::TenantDisabled => (403, "tenant_disabled", "Organisation disabled"),
             Self::Impersonated => (403, "impersonated", "Acting as somebody else"),
+            Self::QuotaExceeded { .. } => (409, "quota_exceeded", "Quota exceeded"),
+            Self::SignatureRefused => (400, "invalid_signature", "Invalid signature"),
             Self::NoTenant => (409, "no_tenant", "No organisation"),
             Self::TooManyTenants => (409, "too_many_tenants", "Too many organisations"),
             Self::QuotaReached(_) => (409, "quota_exceeded", "Quota used up"),
@@ -265,6 +271,10 @@ impl ApiError {
             Self::LastOwner => "Nobody else answers for the organisation; make somebody else an owner first.",
             Self::TooManyIntegrations(limit) => {
                 return format!("There may be {limit} integrations; delete one first.").into();
+            }
+            Self::SignatureRefused => "The signature is missing, wrong, or more than five minutes old.",
+            Self::QuotaExceeded { resource, left } => {
+                return format!("The tenant's tier has {left} of `{resource}` left.").into();
             }
             Self::NotFound(what) => return format!("There is no such {what}.").into(),
             Self::Conflict(what) => what,

@@ -2,19 +2,37 @@
 
 use chrono::{DateTime, Utc};
 use identity::ApiKey;
+use policies::{Amount, Policy};
 use serde::Serialize;
-use store::KeyRecord;
+use store::{KeyRecord, StoreError};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::{caller::Caller, error::ApiError, office::Office};
 
-/// Keys that one account may have, until it deletes some: expired ones count.
+/// Keys that one account may have, unless its tier says otherwise, until it deletes some: expired ones count.
 pub(crate) const MAX_KEYS: u32 = 100;
+/// The quota of a tier that says otherwise.
+const QUOTA: &str = "api_keys";
 /// Scopes that one key may have.
 pub(crate) const MAX_SCOPES: usize = 64;
 /// Characters of them in all: they are kept with every cached key and stand in every assertion.
 pub(crate) const MAX_SCOPES_BYTES: usize = 1024;
+
+/// How many keys an account of that tier may have.
+pub(crate) fn most_keys(policy: &Policy, tier: &str) -> u32 {
+    let tier = policy.tiers.get(tier);
+    match tier.and_then(|tier| tier.quotas.get(QUOTA)) {
+        Some(Amount::Finite(most)) => u32::try_from(*most).unwrap_or(u32::MAX),
+        Some(Amount::Unlimited) => u32::MAX,
+        None => MAX_KEYS,
+    }
+}
+
+/// Says how many there may be, if that is why.
+pub(crate) fn refused(error: StoreError, most: u32) -> ApiError {
+    if matches!(error, StoreError::TooManyKeys) { ApiError::TooManyKeys(most) } else { error.into() }
+}
 
 /// An API key, without its secret.
 #[derive(Debug, Serialize, ToSchema)]

@@ -17,6 +17,8 @@
 //!                                     ├─ group.rs, agent.rs, paged.rs  teams and domains; agents; lists
 //!                                     ├─ integration.rs  keys at providers, and whose they may be
 //!                                     ├─ issue.rs    token pairs
+//!                                     ├─ quota.rs    how much of something a tenant has
+//!                                     ├─ reach.rs    whose usage and money somebody sees; csv.rs shows it as a table
 //!                                     └─ cookie.rs   what browsers get in their place
 //! ```
 //!
@@ -30,6 +32,7 @@ mod attempt;
 mod body;
 mod caller;
 mod cookie;
+mod csv;
 mod error;
 mod form;
 mod group;
@@ -48,8 +51,11 @@ mod pages;
 mod paging;
 mod passkey;
 mod proof;
+mod quota;
+mod reach;
 mod routes;
 mod second_factor;
+mod statement;
 mod stuffing;
 mod tenant;
 mod trail;
@@ -175,7 +181,22 @@ fn described() -> (Router<Arc<Office>>, utoipa::openapi::OpenApi) {
         .routes(routes!(routes::read_integration::read_integration))
         .routes(routes!(routes::change_integration::change_integration))
         .routes(routes!(routes::delete_integration::delete_integration))
+        .merge(of_usage())
         .split_for_parts();
     openapi::complete(&mut document);
     (endpoints, document)
+}
+
+/// What is used, and what it costs.
+fn of_usage() -> OpenApiRouter<Arc<Office>> {
+    OpenApiRouter::new()
+        .routes(routes!(routes::list_usage::list_usage))
+        .routes(routes!(routes::report_usage::report_usage))
+        .routes(routes!(routes::list_quotas::list_quotas))
+        .routes(routes!(routes::reserve_quota::reserve_quota))
+        .routes(routes!(routes::commit_quota::commit_quota))
+        .routes(routes!(routes::release_quota::release_quota))
+        .routes(routes!(routes::list_statements::list_statements))
+        .routes(routes!(routes::read_statement::read_statement, routes::settle_statement::settle_statement))
+        .routes(routes!(routes::hear_payment::hear_payment))
 }

@@ -5,7 +5,9 @@ use std::{fmt, sync::Arc, time::Duration};
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use identity::{Argon2Params, LockRules, Password, PasswordHash, PasswordRules, SealKeys, TokenRules, TokenType};
+use identity::{
+    Argon2Params, LockRules, Password, PasswordHash, PasswordRules, SealKeys, SecretText, TokenRules, TokenType,
+};
 use policies::Policy;
 use prometheus::Registry;
 use store::{Audit, Confirmed, Keyring, RefreshTerms, Store};
@@ -61,6 +63,8 @@ pub struct Settings {
     pub mail: MailSettings,
     /// What browsers get.
     pub pages: PageSettings,
+    /// With what payment providers sign; `None`: nobody is believed.
+    pub payment_secret: Option<SecretText>,
 }
 
 /// Whom `sub` of an access token names.

@@ -57,6 +57,8 @@ pub(crate) struct FieldShape {
         (name = "teams", description = "Teams and domains of the organisation in which the caller acts"),
         (name = "agents", description = "Agents that developers make, and people's own instances of them"),
         (name = "integrations", description = "Keys at providers, sealed, which the door shows in the caller's name"),
+        (name = "usage", description = "What was used, and what of it is left"),
+        (name = "billing", description = "What a month has cost, and whether it is paid"),
     )
 )]
 pub(crate) struct Outline;

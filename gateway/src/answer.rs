@@ -13,8 +13,15 @@ use pingora::{
 use policies::{Cors, Problem, Refusal, Route, ratelimit_fields, ratelimit_fields::Reading};
 
 use crate::{
-    connection::fault, cookies, fields::Fields, grpc, inbound::Inbound, journey::Journey, limiter::Standing,
+    connection::fault,
+    cookies,
+    fields::Fields,
+    grpc,
+    inbound::Inbound,
+    journey::Journey,
+    limiter::Standing,
     upstream::Failure,
+    usage::meter::{self, Metered},
 };
 
 /// An answer that needs no upstream.
@@ -261,7 +268,9 @@ fn own<'a>(fields: impl Iterator<Item = (&'static str, &'a str)>) -> Vec<(Header
 
 /// Refuses an answer that two clients could read in two ways, or that agrees to what nobody asked for; takes away what is
 /// said of the upstream's connection, and our own word to it, which is nobody else's.
-pub(crate) fn check(response: &mut ResponseHeader) -> Result<(), Refusal> {
+///
+/// What it says of usage is taken out too, whoever asked, and returned.
+pub(crate) fn check(response: &mut ResponseHeader) -> Result<Option<Box<Metered>>, Refusal> {
     let headers = &response.headers;
     let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
     let is_chunked = codings.next().map(|coding| coding.as_bytes().eq_ignore_ascii_case(b"chunked"));
@@ -282,10 +291,11 @@ pub(crate) fn check(response: &mut ResponseHeader) -> Result<(), Refusal> {
         response.remove_header(&header::CONTENT_LENGTH);
     }
     response.remove_header(&ASSERTION);
-    let (mut bytes, mut of_connection) = (0, false);
+    let (mut bytes, mut of_connection, mut of_usage) = (0, false, false);
     for (name, value) in &response.headers {
         bytes += name.as_str().len() + value.len();
         of_connection |= is_of_connection(name);
+        of_usage |= meter::is_usage(name);
     }
     if bytes > MOST_HEADER_BYTES {
         return Err(Refusal::UpstreamInvalid);
@@ -293,7 +303,17 @@ pub(crate) fn check(response: &mut ResponseHeader) -> Result<(), Refusal> {
     if of_connection {
         connection_fields(response);
     }
-    Ok(())
+    Ok(if of_usage { metered(response) } else { None })
+}
+
+/// Out of line: hardly any answer has such fields.
+#[cold]
+fn metered(response: &mut ResponseHeader) -> Option<Box<Metered>> {
+    let metered = meter::read(&response.headers);
+    for name in meter::names(&response.headers) {
+        response.remove_header(&name);
+    }
+    metered
 }
 
 /// Names and values of an answer's fields. Servers of HTTP/2 can send as many as there is memory for; few clients take more.

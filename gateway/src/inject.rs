@@ -14,7 +14,7 @@ use http::{
 use identity::Grant;
 use pingora::{Error, ErrorType, OrErr, Result, http::RequestHeader};
 use policies::{
-    Permit, Roles,
+    Permit, Policy, Roles, Tier, Tiers,
     header::{Reserved, Verdict},
 };
 use smallvec::SmallVec;
@@ -37,6 +37,7 @@ struct Injection<'a> {
     inbound: &'a Inbound,
     permit: &'a Permit,
     roles: &'a Roles,
+    tiers: &'a Tiers,
     upstream: &'a Upstream,
     known: Option<&'a Known>,
     groups: Option<&'a GroupHeaders>,
@@ -57,9 +58,9 @@ pub(crate) fn rewrite(
     let (upstream, permit) = journey.destination()?;
     let inbound =
         journey.inbound.as_ref().ok_or_else(|| Error::explain(ErrorType::InternalError, "nothing was read"))?;
-    let roles = &journey.rules.policy.roles;
+    let Policy { roles, tiers, .. } = &*journey.rules.policy;
     let (known, groups) = (journey.known.as_deref(), journey.groups.as_deref());
-    let injection = Injection { inbound, permit, roles, upstream: &upstream, known, groups, minter, now };
+    let injection = Injection { inbound, permit, roles, tiers, upstream: &upstream, known, groups, minter, now };
     let empty = RequestHeader::from(http::Request::new(()).into_parts().0);
     let mut parts = Parts::from(std::mem::replace(request, empty));
     injection.target(&mut parts)?;
@@ -119,6 +120,14 @@ fn join_cookies(headers: &mut HeaderMap) {
     if let Ok(whole) = HeaderValue::from_bytes(&crumbs.join(&b"; "[..])) {
         headers.insert(header::COOKIE, whole);
     }
+}
+
+/// A dictionary of structured fields (RFC 9651 §3.2); names and amounts need no quotes.
+fn quotas(tier: &Tier, out: &mut Fields) -> std::fmt::Result {
+    for (position, (name, amount)) in tier.quotas.iter().enumerate() {
+        write!(out, "{}{name}={amount}", if position == 0 { "" } else { ", " })?;
+    }
+    Ok(())
 }
 
 // === impl Injection ===
@@ -202,6 +211,11 @@ impl Injection<'_> {
             IdentityHeader::XTenantRole => {
                 if let Some(role) = principal.tenant_role {
                     fields.text(name, role.word());
+                }
+            }
+            IdentityHeader::XTenantQuotas => {
+                if let Some(tier) = self.tiers.get(&principal.tier).filter(|_| principal.tenant.is_some()) {
+                    fields.written(name, |out| quotas(tier, out));
                 }
             }
             IdentityHeader::XSessionId => match principal.grant {

@@ -24,6 +24,7 @@ use crate::{
     streams::{Ticket, cut, guard::Guard},
     tunnel::Carried,
     upstream::{Attempt, Break, Failure, Tries, Upstream},
+    usage::{Usage, meter::Metered},
     websocket::Handshake,
 };
 
@@ -67,6 +68,8 @@ pub(crate) struct Journey {
     pub(crate) ended: Option<&'static str>,
     /// What it carried as a WebSocket.
     pub(crate) tunnel: Option<Carried>,
+    /// What the backend says that its answer cost.
+    pub(crate) metered: Option<Box<Metered>>,
     is_recorded: bool,
     tries: Tries,
     body_bytes: u64,
@@ -106,6 +109,7 @@ impl Journey {
             guard: None,
             ended: None,
             tunnel: None,
+            metered: None,
             is_recorded: false,
             tries: Tries::since(began),
             body_bytes: 0,
@@ -258,6 +262,18 @@ impl Journey {
             let event = self.event(status, sent_bytes, took);
             door.recorder.record(event);
         }
+        self.count(&door.recorder.usage);
+    }
+
+    /// The very last step of what was forwarded for a known caller: its references are handed over, not copied.
+    fn count(&mut self, usage: &Usage) {
+        if usage.is_on()
+            && self.attempt.is_some()
+            && !self.is_for_office()
+            && let (Some(known), Some(route)) = (self.known.take(), self.route.take())
+        {
+            usage.count(known, route, self.now.timestamp(), self.metered.take());
+        }
     }
 
     /// What is dropped before Pingora logs it was cut off: by [`crate::streams`], or with the process.
@@ -277,6 +293,8 @@ impl Journey {
             let event = self.event(0, 0, took);
             self.rules.recorder.record(event);
         }
+        let recorder = Arc::clone(&self.rules.recorder);
+        self.count(&recorder.usage);
     }
 
     /// What there is to tell, with what was read moved into it: this is the end of the journey.

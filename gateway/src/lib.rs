@@ -15,6 +15,7 @@
 mod answer;
 mod asked;
 mod assertions;
+mod billing;
 mod browser;
 mod certified;
 pub mod cli;
@@ -57,6 +58,7 @@ mod stamps;
 mod streams;
 mod tunnel;
 mod upstream;
+mod usage;
 mod websocket;
 #[cfg(feature = "yardstick")]
 pub mod yardstick;
@@ -76,6 +78,7 @@ use tokio::{
 
 use crate::{
     assertions::Minter,
+    billing::Billing,
     certified::Certified,
     cli::Failure,
     config::{Config, ConfigFolder, Server, Settings},
@@ -95,6 +98,7 @@ use crate::{
     serving::{Addresses, Sockets, Stop},
     snapshot::Snapshot,
     streams::Streams,
+    usage::{Counting, LastOrders, Usage},
 };
 
 /// Leeway for clocks that differ (DESIGN §3).
@@ -106,7 +110,7 @@ const LAST_WORDS: Duration = Duration::from_secs(2);
 /// A gateway that serves.
 pub struct Running {
     at: Addresses,
-    administered: bool,
+    has_admin: bool,
     drain: Duration,
     drain_delay: Duration,
     /// `None` where the data folder has no room for a socket.
@@ -117,6 +121,7 @@ pub struct Running {
     readiness: Arc<Readiness>,
     streams: Arc<Streams>,
     metrics: Metrics,
+    usage: LastOrders,
 }
 
 /// Wires every part together and begins to serve. `config` is what `folder` says, perhaps with a listener of the
@@ -130,11 +135,10 @@ pub async fn build(folder: ConfigFolder, config: Config, data: &Path, take_over:
     foundation.store.seed_new_tenants(config.seed.clone());
     let metrics = Metrics::new().context("the metrics cannot be registered")?;
     let readiness = Arc::new(Readiness::default());
-    let sink = logging::access_sink(&settings.log.access).context("the access log cannot be opened")?;
-    let recorder = Arc::new(Recorder::start(sink, metrics.log_dropped.clone()));
+    let (recorder, counting) = recorder(&settings, data, &foundation.store, &metrics)?;
     let (limiter, leases) = limiter(&settings, &readiness, &metrics).await;
     let keys = Arc::new(ArcSwap::from_pointee(foundation.keyring));
-    let administered = foundation.store.has_account_with_role("admin").await.context("the accounts cannot be read")?;
+    let has_admin = foundation.store.has_account_with_role("admin").await.context("the accounts cannot be read")?;
 
     let directory = directory(&settings, (&foundation.store, &foundation.seal), &keys, &limiter, &metrics)?;
     directory.hear_own_changes(&foundation.store);
@@ -184,11 +188,14 @@ pub async fn build(folder: ConfigFolder, config: Config, data: &Path, take_over:
         dev_headers: settings.listen.dev_headers,
         https: at.https.map(|address| address.port()),
     };
+    let usage = counting.last();
     let mut background = vec![
+        serving::in_background("usage", counting.carry()),
+        serving::in_background("billing", Billing::new(&foundation.store, &door.rules, &settings.billing).keep()),
         serving::in_background("change feed", feed.follow()),
         serving::in_background("reload", reloader.watch(hangup, Arc::clone(&foundation.audit))),
         serving::in_background("housekeeping", housekeeping(limiter, directory, metrics.clone())),
-        serving::in_background("retention", retention::keep_to(settings.retention, foundation.audit, metrics.clone())),
+        serving::in_background("retention", retention::keep_to(&settings, foundation.audit, metrics.clone())),
         serving::in_background("master key", seal_watch.watch()),
         serving::in_background("streams", Arc::clone(&streams).watch_over()),
         serving::in_background("account service", socket.serve(office)),
@@ -205,7 +212,7 @@ pub async fn build(folder: ConfigFolder, config: Config, data: &Path, take_over:
     let door = serving::serve_door(door, sockets, &settings, &stopping).context("the listeners")?;
     taken.are_ours();
     let Server { drain, drain_delay, .. } = settings.server;
-    Ok(Running { at, administered, drain, drain_delay, offer, stop, door, background, readiness, streams, metrics })
+    Ok(Running { at, has_admin, drain, drain_delay, offer, stop, door, background, readiness, streams, metrics, usage })
 }
 
 // === impl Running ===
@@ -226,7 +233,7 @@ impl Running {
     /// Is there nobody yet who may administer?
     #[must_use]
     pub fn needs_administrator(&self) -> bool {
-        !self.administered
+        !self.has_admin
     }
 
     /// The line that says where everything is.
@@ -276,8 +283,23 @@ impl Running {
         for task in &self.background {
             task.abort();
         }
+        self.usage.finish().await;
         tracing::info!("stopped");
     }
+}
+
+/// What writes down each request, and what carries on what it has used.
+fn recorder(
+    settings: &Settings,
+    data: &Path,
+    store: &Store,
+    metrics: &Metrics,
+) -> anyhow::Result<(Arc<Recorder>, Counting)> {
+    let sink = logging::access_sink(&settings.log.access).context("the access log cannot be opened")?;
+    let counting = Usage::start(&settings.usage, data, store, &metrics.usage);
+    let counting = counting.context("the spool of usage cannot be opened")?;
+    let recorder = Recorder::start(sink, metrics.log_dropped.clone()).counting(&counting.usage);
+    Ok((Arc::new(recorder), counting))
 }
 
 /// What counts limits, and what of them is shared with other gateways.

@@ -5,6 +5,7 @@
 
 mod leases;
 mod upstreams;
+mod usage;
 
 use std::{sync::Arc, time::Duration};
 
@@ -16,6 +17,7 @@ use prometheus::{
 pub(crate) use self::{
     leases::LeaseMetrics,
     upstreams::{UpstreamMetrics, UpstreamsMetrics},
+    usage::UsageMetrics,
 };
 
 /// Seconds. The door itself answers in tens of microseconds; upstreams take milliseconds to minutes.
@@ -50,6 +52,7 @@ pub(crate) struct Metrics {
     pub(crate) log_dropped: IntCounter,
     pub(crate) upstreams: UpstreamsMetrics,
     pub(crate) jwks_fetches: IntCounterVec,
+    pub(crate) usage: UsageMetrics,
 }
 
 /// What the database was asked for in vain, and what was deleted from it.
@@ -156,11 +159,7 @@ impl Metrics {
             store: StoreMetrics::new(r)?,
             feed: FeedMetrics::new(r)?,
             routes: routes(r)?,
-            config_generation: gauge(
-                r,
-                "portcullis_config_generation",
-                "How many configurations this process has put in force.",
-            )?,
+            config_generation: gauge(r, "portcullis_config_generation", "Configurations put in force so far.")?,
             reloads: counter_vec(
                 r,
                 "portcullis_config_reloads_total",
@@ -185,6 +184,7 @@ impl Metrics {
                 &["issuer", "outcome"],
             )?,
             upstreams: UpstreamsMetrics::new(r)?,
+            usage: UsageMetrics::new(r)?,
             registry,
         })
     }

@@ -77,6 +77,7 @@ pub(crate) fn open(
         mfa_issuer: accounts.mfa_issuer.clone(),
         mail: settings.mail.settings(accounts, data),
         pages: settings.pages.clone(),
+        payment_secret: settings.billing.payment_secret.clone(),
     };
     let office = Office::new(store, keys, seal, audit, settings, Arc::new(process), registry);
     let office = office.context("the account service cannot open")?.with_clock(Clock::new(store::clock::now));

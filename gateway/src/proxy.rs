@@ -14,7 +14,7 @@ use std::{
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::{Version, header};
+use http::{HeaderMap, Version, header};
 use identity::Credential;
 use pingora::{
     Error, ErrorType, Result, RetryType,
@@ -38,9 +38,11 @@ use crate::{
     journey::{Admission, Journey},
     limiter::Stopped,
     navigation,
+    shown::shown,
     streams::{self, cut, guard::Guard},
     tunnel,
     upstream::{Break, Failure},
+    usage::meter,
     websocket::Handshake,
 };
 
@@ -269,6 +271,17 @@ impl ProxyHttp for Door {
         journey.check_deadline().map(|()| None)
     }
 
+    /// gRPC may say only here what an answer cost.
+    fn upstream_response_trailer_filter(
+        &self,
+        _: &mut Session,
+        trailers: &mut HeaderMap,
+        journey: &mut Self::CTX,
+    ) -> Result<()> {
+        journey.metered = meter::take(trailers).or_else(|| journey.metered.take());
+        Ok(())
+    }
+
     /// respond: security headers and the state of the limits.
     async fn response_filter(
         &self,
@@ -279,7 +292,7 @@ impl ProxyHttp for Door {
     where
         Self::CTX: Send + Sync,
     {
-        answer::check(response).map_err(|refusal| journey.fail(refusal))?;
+        journey.metered = answer::check(response).map_err(|refusal| journey.fail(refusal))?;
         if let Some(attempt) = &mut journey.attempt {
             attempt.succeeded();
         }

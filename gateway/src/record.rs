@@ -21,7 +21,7 @@ use prometheus::IntCounter;
 use serde::{Serialize, Serializer};
 use uuid::Uuid;
 
-use crate::inbound::RequestId;
+use crate::{inbound::RequestId, usage::Usage};
 
 /// How often gathered events are written.
 const FLUSH_EVERY: Duration = Duration::from_millis(100);
@@ -75,6 +75,8 @@ fn method_as_text<S: Serializer>(method: &Method, to: S) -> Result<S::Ok, S::Err
 
 /// Takes events and writes them, in order.
 pub(crate) struct Recorder {
+    /// What callers use is recorded beside the log.
+    pub(crate) usage: Arc<Usage>,
     queue: Arc<Queue>,
     writer: Option<thread::JoinHandle<()>>,
 }
@@ -95,7 +97,13 @@ impl Recorder {
             let queue = Arc::clone(&queue);
             thread::spawn(move || queue.write_until_closed(sink))
         });
-        Self { queue, writer }
+        Self { usage: Usage::off(), queue, writer }
+    }
+
+    /// Counts usage too.
+    pub(crate) fn counting(mut self, usage: &Arc<Usage>) -> Self {
+        self.usage = Arc::clone(usage);
+        self
     }
 
     /// Is anybody listening? Asked before an event is put together.
@@ -220,6 +228,7 @@ mod tests {
                 dropped: dropped.clone(),
             }),
             writer: None,
+            usage: Usage::off(),
         };
         for _ in 0..CAPACITY + 7 {
             recorder.record(event("/"));

@@ -170,6 +170,8 @@ fn restart_sections(before: &Settings, after: &Settings) -> Vec<&'static str> {
         ("passwords", before.passwords != after.passwords),
         ("secrets", before.master_key != after.master_key),
         ("log", before.log != after.log),
+        ("usage", before.usage != after.usage),
+        ("billing", before.billing != after.billing),
     ];
     differ.into_iter().filter(|(_, differs)| *differs).map(|(section, _)| section).collect()
 }

@@ -7,7 +7,10 @@ use chrono::TimeDelta;
 use store::{Audit, StoreError};
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::{config::Retention, metrics::Metrics};
+use crate::{
+    config::{Retention, Settings},
+    metrics::Metrics,
+};
 
 const EVERY: Duration = Duration::from_hours(1);
 /// What anybody may begin without an account is kept no longer than this once it is over.
@@ -16,16 +19,19 @@ const BEGUN_KEPT: Duration = Duration::from_hours(1);
 const SEAL_EVERY: Duration = Duration::from_secs(1);
 
 /// Deletes, and seals how far the audit trail has come, for as long as the process lives.
-pub(crate) async fn keep_to(retention: Retention, audit: Arc<Audit>, metrics: Metrics) {
-    tokio::join!(delete(retention, &audit, metrics), seal(&audit));
+pub(crate) fn keep_to(settings: &Settings, audit: Arc<Audit>, metrics: Metrics) -> impl Future<Output = ()> + use<> {
+    let kept = (settings.retention, settings.usage.retention);
+    async move {
+        tokio::join!(delete(kept, &audit, metrics), seal(&audit));
+    }
 }
 
-async fn delete(retention: Retention, audit: &Audit, metrics: Metrics) {
+async fn delete((retention, usage): (Retention, Duration), audit: &Audit, metrics: Metrics) {
     let mut ticks = interval(EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        if let Err(error) = forget(&retention, audit, &metrics).await {
+        if let Err(error) = forget(&retention, usage, audit, &metrics).await {
             tracing::warn!(%error, "what is over could not be deleted; it is tried again in an hour");
         }
     }
@@ -42,7 +48,7 @@ async fn seal(audit: &Audit) {
     }
 }
 
-async fn forget(retention: &Retention, audit: &Audit, metrics: &Metrics) -> Result<(), StoreError> {
+async fn forget(retention: &Retention, usage: Duration, audit: &Audit, metrics: &Metrics) -> Result<(), StoreError> {
     let store = audit.store();
     let before = |kept| store::clock::now() - TimeDelta::from_std(kept).unwrap_or(TimeDelta::MAX);
     let changes = store.forget_changes(before(retention.changes)).await?;
@@ -56,5 +62,9 @@ async fn forget(retention: &Retention, audit: &Audit, metrics: &Metrics) -> Resu
     metrics.store.forgotten.with_label_values(&["attempts"]).inc_by(attempts);
     let events = audit.forget(before(retention.audit)).await?;
     metrics.store.forgotten.with_label_values(&["audit"]).inc_by(events);
+    let attempts = store.forget_quotas(before(retention.attempts)).await?;
+    metrics.store.forgotten.with_label_values(&["reservations"]).inc_by(attempts);
+    let events = store.forget_usage(before(usage)).await?;
+    metrics.store.forgotten.with_label_values(&["usage"]).inc_by(events);
     Ok(())
 }

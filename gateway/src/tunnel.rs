@@ -31,6 +31,7 @@ use crate::{
     journey::Journey,
     streams::{self, cut},
     upstream::{Attempt, Break},
+    usage::meter,
     websocket::{self, Handshake},
 };
 
@@ -76,7 +77,10 @@ pub(crate) async fn open(
     if !handshake.is_accepted_by(&answer.headers) {
         return Err(journey.fail(Refusal::UpstreamInvalid));
     }
-    let answer = response_with(answer, |headers| handshake.answer(headers));
+    let answer = response_with(answer, |headers| {
+        journey.metered = meter::take(headers);
+        handshake.answer(headers);
+    });
     // A tunnel lasts for as long as it is used.
     cut::end_by(None);
     agree(session, journey, answer).await?;
@@ -154,7 +158,7 @@ async fn connect(connector: &TransportConnector, journey: &mut Journey) -> Resul
 async fn relay(session: &mut Session, journey: &mut Journey, mut backend: Backend) -> Result<()> {
     let Some(answer) = backend.resp_header() else { return Ok(()) };
     let mut answer = answer.clone();
-    answer::check(&mut answer).map_err(|refusal| journey.fail(refusal))?;
+    journey.metered = answer::check(&mut answer).map_err(|refusal| journey.fail(refusal))?;
     let has_body = !matches!(answer.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
     let mut answer = response_with(&answer, |headers| {
         websocket::hop_by_hop(headers);

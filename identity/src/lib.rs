@@ -29,6 +29,7 @@ mod seal;
 mod secret;
 mod token;
 mod totp;
+mod webhook;
 
 pub use cookie::{CookieNames, SessionCookie, cookie_pairs};
 pub use credential::{Credential, CredentialError, bearer_protocol, protocols};
@@ -55,3 +56,4 @@ pub use token::{
     keys::{KeyError, KeySet, SigningKey, VerifyingKey},
 };
 pub use totp::TotpSecret;
+pub use webhook::{WebhookError, sign_webhook, verify_stripe};

@@ -3,6 +3,7 @@
 //! [`Store`] is the way in. Each query is one text that serves both engines (`db`); each file holds the questions about one
 //! kind of record: `accounts`, `sessions`, `keys`, `signing`, `outbox`,
 //! `one_time`, `factors`, `passkeys`, `challenges`, `external`, `identities`, `lockout`, `audit`, `integrations`. `reseal` is the list of all that is sealed. Every write that matters to the door appends to the
+//! `one_time`, `factors`, `passkeys`, `challenges`, `external`, `identities`, `lockout`, `audit`, `usage`, `quotas`, `billing`, `webhooks`. Every write that matters to the door appends to the
 //! change feed (`feed`) in its own transaction. `grants` are the door's look-ups, one query each; `retention`
 //! deletes what is over, `backup` saves and restores everything. [`Keyring`] opens the
 //! signing keys.
@@ -15,6 +16,7 @@ mod acting;
 mod agents;
 mod audit;
 mod backup;
+mod billing;
 mod challenges;
 pub mod clock;
 mod cookies;
@@ -43,16 +45,19 @@ mod oversight;
 mod paging;
 mod passkeys;
 mod passwords;
+mod quotas;
 mod reseal;
 mod retention;
-mod seed;
 mod seal_nodes;
+mod seed;
 mod seen;
 mod sessions;
 mod signing;
 mod teams;
 mod tenant_invitations;
 mod tenants;
+mod usage;
+mod webhooks;
 
 pub use account::{Account, AccountKind, Membership, Status};
 pub use accounts::{AccountChange, Belonging, NewAccount, NewTier, ProfileChange};
@@ -60,6 +65,7 @@ pub use acting::MACHINE;
 pub use agents::{Agent, AgentChange, AgentsWanted, NewAgent};
 pub use audit::{Audit, AuditEvent, AuditFault, AuditFilter, AuditReport};
 pub use backup::{BackupError, Receipt, restore};
+pub use billing::{Charge, Heard, Payment, Statement, Unbilled};
 pub use challenges::{ChallengeSeed, FactorLogin};
 pub use cookies::CookieTerms;
 pub use db::{PoolSettings, Store};
@@ -87,12 +93,15 @@ pub use outbox::{DueMail, MailOutcome, NewMail};
 pub use oversight::{SeenKey, SeenSession};
 pub use paging::{Cursor, CursorError, Page};
 pub use passkeys::NewPasskey;
-pub use seed::{DomainSeed, TeamSeed, TenantSeed};
+pub use quotas::{NewReservation, QuotaUse, Reserved};
 pub use reseal::{Resealed, SEALED, SealedColumn};
 pub use seal_nodes::SealNode;
+pub use seed::{DomainSeed, TeamSeed, TenantSeed};
 pub use seen::Seen;
 pub use sessions::{NewSession, Origin, Proof, RefreshOutcome, RefreshTerms, SessionRecord, SessionSeed};
 pub use signing::{Purpose, ensure_keys, rotate};
 pub use teams::{NewTeam, Team, TeamChange, TeamMember};
 pub use tenant_invitations::{Invitation, NewInvitation};
 pub use tenants::{Tenant, TenantChange};
+pub use usage::{UsageAsked, UsageBy, UsageEvent, UsageTotal};
+pub use webhooks::DueWebhook;

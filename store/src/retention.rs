@@ -55,6 +55,19 @@ const DELETED_MAILS: &str = "DELETE FROM outbox WHERE id IN \
 const LOGIN_FAILURES: &str = "DELETE FROM login_failures WHERE (subject, source) IN \
      (SELECT subject, source FROM login_failures WHERE last_at < $1 AND (locked_until IS NULL OR locked_until < $1) LIMIT $2)";
 
+/// Of quotas: what was never given, or was given back.
+const RESERVATIONS: &str = "DELETE FROM quota_reservations WHERE id IN \
+     (SELECT id FROM quota_reservations WHERE state <> 'committed' AND expires_at < $1 LIMIT $2)";
+
+const ENDED_WEBHOOKS: &str = "DELETE FROM webhooks WHERE id IN (SELECT id FROM webhooks WHERE ended_at < $1 LIMIT $2)";
+
+/// No signature is as old, so nobody can bring one of them again.
+const PAYMENTS: &str =
+    "DELETE FROM billing_events WHERE id IN (SELECT id FROM billing_events WHERE received_at < $1 LIMIT $2)";
+
+const USAGE_EVENTS: &str =
+    "DELETE FROM usage_events WHERE id IN (SELECT id FROM usage_events WHERE counted_at < $1 LIMIT $2)";
+
 // === impl Store ===
 
 impl Store {
@@ -70,9 +83,9 @@ impl Store {
         Ok(self.forget(ENDED_SESSIONS, before).await? + self.forget(LAPSED_SESSIONS, before).await?)
     }
 
-    /// Deletes mails that were over before `before`; says how many.
+    /// Deletes mails and webhooks that were over before `before`; says how many.
     pub async fn forget_mails(&self, before: DateTime<Utc>) -> Result<u64, StoreError> {
-        self.forget(ENDED_MAILS, before).await
+        Ok(self.forget(ENDED_MAILS, before).await? + self.forget(ENDED_WEBHOOKS, before).await?)
     }
 
     /// Deletes one-time tokens and failed logins that were over before `before`; says how many.
@@ -85,6 +98,16 @@ impl Store {
     pub async fn forget_begun(&self, before: DateTime<Utc>) -> Result<u64, StoreError> {
         let begun = self.forget(BEGUN, before).await? + self.forget(BOUGHT, before).await?;
         Ok(begun + self.forget(INVITATIONS, before).await? + self.forget(DELETED_MAILS, before).await?)
+    }
+
+    /// Deletes events of usage that were counted before `before`; their totals stay. Says how many.
+    pub async fn forget_usage(&self, before: DateTime<Utc>) -> Result<u64, StoreError> {
+        self.forget(USAGE_EVENTS, before).await
+    }
+
+    /// Deletes reservations of quotas that came to nothing, and names of events of payments that were heard, before `before`; says how many.
+    pub async fn forget_quotas(&self, before: DateTime<Utc>) -> Result<u64, StoreError> {
+        Ok(self.forget(RESERVATIONS, before).await? + self.forget(PAYMENTS, before).await?)
     }
 
     async fn forget(&self, statement: &'static str, before: DateTime<Utc>) -> Result<u64, StoreError> {

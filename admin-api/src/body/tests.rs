@@ -10,6 +10,7 @@ use axum::{
 };
 use insta::assert_snapshot;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use tower::ServiceExt as _;
 
 use super::*;

@@ -15,7 +15,7 @@ use crate::{
     caller::{Allowed, Caller, ManageAccount},
     error::ApiError,
     form::Form,
-    key::{MAX_KEYS, NewlyMade},
+    key::{NewlyMade, most_keys, refused},
     mail::Letter,
     office::Office,
     passkey::ShownPasskey,
@@ -62,7 +62,7 @@ struct Wanted {
         (status = 201, description = "The key", body = NewlyMade),
         (status = 401, description = "`insufficient_user_authentication`: the session is not fresh, and nothing was shown"),
         (status = 403, description = "`forbidden`: a scope reaches beyond the caller's own; `wrong_proof`: the password or code is wrong"),
-        (status = 409, description = "`too_many_keys`: an account may have 100"),
+        (status = 409, description = "`too_many_keys`: an account may have as many as its tier says (`api_keys`), else 100"),
         (status = 429, description = "`login_locked`: too many wrong passwords or codes; see `Retry-After`"),
     )
 )]
@@ -90,9 +90,11 @@ pub(crate) async fn make(
     let email = Email::parse(&account.email).map_err(|error| ApiError::Internal(error.to_string()))?;
     let notice = office.notice(Letter::KeyMade, &account, email.normalised());
     let now = office.now();
-    let (key, new) = fresh_key(caller, wanted.name, scopes, wanted.lifetime.map(|lifetime| now + lifetime), now)?;
+    let (most, ends) =
+        (most_keys(&office.hooks.policy(), &caller.0.tier), wanted.lifetime.map(|lifetime| now + lifetime));
+    let (key, new) = fresh_key(caller, wanted.name, scopes, ends, most, now)?;
     trail::about(new.id.uuid());
-    let record = office.store.create_key_and_tell(new, &notice).await?;
+    let record = office.store.create_key_and_tell(new, &notice).await.map_err(|error| refused(error, most))?;
     office.has_posted();
     Ok((key, record))
 }
@@ -112,6 +114,7 @@ pub(crate) fn fresh_key(
     name: String,
     scopes: Option<Vec<String>>,
     expires_at: Option<DateTime<Utc>>,
+    most: u32,
     now: DateTime<Utc>,
 ) -> Result<(ApiKey, NewKey), ApiError> {
     // What ends with an old system, or with a developer's afternoon, must not leave behind what does not.
@@ -129,7 +132,7 @@ pub(crate) fn fresh_key(
         digest: key.digest(),
         scopes,
         expires_at,
-        most: MAX_KEYS,
+        most,
         now,
     };
     Ok((key, new))

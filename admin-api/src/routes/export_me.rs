@@ -13,6 +13,7 @@ use super::{
     list_factors::Factor,
     list_identities::{LinkedIdentity, linked},
     list_sessions::Session,
+    list_usage::{UsageItem, all_of},
 };
 use crate::{
     caller::{Allowed, ManageAccount},
@@ -45,6 +46,8 @@ pub(crate) struct Export {
     integrations: Vec<Integration>,
     /// What was done to the account, by whomever; the latest 2,000 events.
     events: Vec<Entry>,
+    /// What was used, by day.
+    usage: Vec<UsageItem>,
 }
 
 /// Who else it was, and from where, is theirs.
@@ -86,5 +89,6 @@ pub(crate) async fn export_me(
         second_factors: office.store.factors(id).await?.into_iter().map(Factor::from).collect(),
         integrations: integrations.items.into_iter().map(Integration::from).collect(),
         events,
+        usage: all_of(&office, caller.0.tenant, id).await?,
     }))
 }

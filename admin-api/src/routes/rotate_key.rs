@@ -11,7 +11,7 @@ use axum::{
 };
 use identity::{KeyId, SecretText};
 use serde::Deserialize;
-use store::NewKey;
+use store::{NewKey, StoreError};
 use utoipa::ToSchema;
 
 use super::{
@@ -22,7 +22,7 @@ use crate::{
     body::BodyOrNothing,
     caller::{Allowed, ManageAccount},
     error::ApiError,
-    key::NewlyMade,
+    key::{NewlyMade, most_keys, refused},
     office::Office,
     passkey::ShownPasskey,
     proof::Proof,
@@ -79,10 +79,13 @@ pub(crate) async fn rotate_key(
     caller.demand_scopes(old.scopes.as_deref())?;
     prove(&office, &caller, &visitor, &request.proof()).await?;
     let expires_at = old.expires_at.map(|expires_at| now + (expires_at - old.created_at));
-    let (key, new) = fresh_key(&caller, old.name, old.scopes, expires_at, now)?;
+    let most = most_keys(&office.hooks.policy(), &caller.0.tier);
+    let (key, new) = fresh_key(&caller, old.name, old.scopes, expires_at, most, now)?;
     // Its successor acts where it acts, wherever its owner does now.
     let new = NewKey { tenant: old.tenant, ..new };
-    let record = office.store.rotate_key(caller.0.account, id, new, grace, now).await.map_err(no_key)?;
+    let record = office.store.rotate_key(caller.0.account, id, new, grace, now).await;
+    let record = record
+        .map_err(|error| if matches!(error, StoreError::TooManyKeys) { refused(error, most) } else { no_key(error) })?;
     Ok((StatusCode::CREATED, Json(NewlyMade::new(&key, record))))
 }
 

@@ -520,6 +520,7 @@ fn settings(transport: MailTransport) -> Settings {
             cookie_life: Duration::from_hours(12),
             accent: Accent::default(),
         },
+        payment_secret: Some("whsec_of-the-tests-alone".to_owned().into()),
     }
 }
 

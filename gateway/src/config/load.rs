@@ -1,6 +1,7 @@
 //! Reads the configuration folder, or the defaults that are built in, into a [`Config`], or finds everything that is wrong.
 
 mod accounts;
+mod billing;
 mod browser;
 mod issuers;
 mod login_providers;
@@ -10,6 +11,7 @@ mod shared;
 mod tls;
 mod upstream_tls;
 mod upstreams;
+mod usage;
 mod variables;
 
 use std::{
@@ -75,6 +77,7 @@ pub fn load(folder: &ConfigFolder) -> Result<Config, Vec<Diagnostic>> {
     }
     let mut wrong = document.finish();
     wrong.extend(no_role.into_iter().chain(taken));
+    wrong.extend(billing::other_currency(&settings.billing, policy.as_ref().ok().map(|loaded| &loaded.policy)));
     let seed = seed::load(folder.path());
     match (wrong, policy, seed) {
         (wrong, Ok(loaded), Ok(seed)) if wrong.is_empty() => {
@@ -208,6 +211,8 @@ impl Reader<'_, '_> {
             pages: self.pages(),
             login_providers: self.login_providers(),
             upstreams: self.upstreams(),
+            usage: self.usage(),
+            billing: self.billing(),
         }
     }
 

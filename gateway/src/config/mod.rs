@@ -4,6 +4,7 @@
 //! report. Routes, roles, tiers and cases are parsed by `policies::config`.
 
 mod accounts;
+mod billing;
 pub(crate) mod issuers;
 mod load;
 pub(crate) mod login;
@@ -11,11 +12,13 @@ mod raw;
 mod seed;
 mod shared;
 mod upstream;
+mod usage;
 
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
 
 pub use accounts::{Accounts, LockoutSettings, Mail, Passwords};
 use admin_api::TokenSubject;
+pub use billing::{BillingSettings, WebhookSettings};
 use http::{HeaderName, HeaderValue};
 use identity::{Algorithm, SecretText};
 use ipnet::IpNet;
@@ -32,6 +35,7 @@ pub use upstream::{
     Balance, CircuitSettings, ClientCertificate, EjectionSettings, Endpoint, HealthSettings, Protocol, RetrySettings,
     TlsSettings, UpstreamSettings, UpstreamTimeouts,
 };
+pub use usage::UsageSettings;
 
 /// Everything the folder says.
 pub struct Config {
@@ -88,6 +92,10 @@ pub struct Settings {
     pub login_providers: Vec<LoginProvider>,
     /// Named pools of servers.
     pub upstreams: BTreeMap<String, UpstreamSettings>,
+    /// How it is counted what callers use.
+    pub usage: UsageSettings,
+    /// What tenants owe.
+    pub billing: BillingSettings,
 }
 
 /// `[retention]`.
@@ -337,6 +345,8 @@ pub enum IdentityHeader {
     XTenantId,
     /// As what the caller belongs to it: `owner`, `admin` or `member`.
     XTenantRole,
+    /// What the caller's tier includes, such as `storage_gb=10, workbenches=unlimited`, for whoever acts in a tenant.
+    XTenantQuotas,
     /// `jwt` or `api_key`.
     XAuthMethod,
     /// The login's id; for an API key `X-Key-Id` instead.
@@ -364,6 +374,7 @@ impl IdentityHeader {
             Self::XUserDomains => "x-user-domains",
             Self::XTenantId => "x-tenant-id",
             Self::XTenantRole => "x-tenant-role",
+            Self::XTenantQuotas => "x-tenant-quotas",
             Self::XAuthMethod => "x-auth-method",
             Self::XSessionId => "x-session-id",
             Self::XRequestId => "x-request-id",

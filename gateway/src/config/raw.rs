@@ -1,20 +1,24 @@
 //! `gateway.toml` as it is written. The doc comments here are the descriptions in the JSON Schema that editors show.
 
 mod accounts;
+mod billing;
 mod issuers;
 mod login_providers;
 mod pages;
 mod upstream;
+mod usage;
 
 use policies::config::{DurationText, FileSchema, Names, Placed, Secret, Value};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 pub(super) use self::accounts::{Accounts, Lockout, Mail, MailSecurity, MailTransport, Mfa, Passwords, Registration};
+pub(super) use self::billing::Billing;
 pub(super) use self::issuers::{Issuer, LegacyIssuer, Subject};
 pub(super) use self::login_providers::{LoginProvider, Preset};
 pub(super) use self::pages::Pages;
 pub(super) use self::upstream::{Balance, Ejection, Health, Protocol, Retry, Upstream, UpstreamTls};
+pub(super) use self::usage::Usage;
 
 /// A value that may come from the environment or a file, and where it stands.
 pub(super) type Given<T> = Option<Placed<Value<T>>>;
@@ -317,5 +321,7 @@ pub fn schema() -> serde_json::Value {
         .section::<Cors>("cors")
         .section::<Pages>("pages")
         .entries::<Upstream>("upstreams")
+        .section::<Usage>("usage")
+        .section::<Billing>("billing")
         .finish()
 }

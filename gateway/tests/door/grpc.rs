@@ -162,7 +162,9 @@ async fn echo(
             return;
         }
     }
-    let trailers = HeaderMap::from_iter([("grpc-status".parse().unwrap(), "0".parse().unwrap())]);
+    let trailers = [("grpc-status", "0"), ("x-usage-tokens", "12")];
+    let trailers = trailers.map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()));
+    let trailers = HeaderMap::from_iter(trailers);
     drop(stream.send_trailers(trailers));
 }
 
@@ -195,7 +197,12 @@ fn a_call_passes_end_to_end_message_by_message_with_its_trailers() {
         body.send_data(Bytes::from_static(b"\0\0\0\0\x01b"), true).unwrap();
         assert_eq!(answer.data().await.unwrap().unwrap(), &b"\0\0\0\0\x01b"[..]);
         assert!(answer.data().await.is_none());
-        assert_eq!(answer.trailers().await.unwrap().unwrap()["grpc-status"], "0");
+        let trailers = answer.trailers().await.unwrap().unwrap();
+        assert_eq!((text(&trailers, "grpc-status"), trailers.len()), ("0", 1), "what it cost is nobody's business");
+        eventually("what it cost to be counted", || {
+            let used = platform.get("/usage?group_by=route", token).json();
+            used["items"][0]["tokens_used"] == 12
+        });
         let received = told.recv().await.unwrap();
         assert_eq!((received.uri.path(), received.headers["te"].to_str().unwrap()), ("/pkg.Service/Talk", "trailers"));
         assert_eq!(

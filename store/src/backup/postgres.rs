@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// Every table but sqlx's, each after those that it refers to; a test finds the one that is missing.
-pub(super) const TABLES: [&str; 26] = [
+pub(super) const TABLES: [&str; 34] = [
     "tenants",
     "accounts",
     "sessions",
@@ -41,6 +41,14 @@ pub(super) const TABLES: [&str; 26] = [
     "agent_instances",
     "integrations",
     "seal_nodes",
+    "usage_events",
+    "usage_days",
+    "usage_months",
+    "quota_totals",
+    "quota_reservations",
+    "billing_statements",
+    "billing_events",
+    "webhooks",
 ];
 
 pub(super) async fn save(pg: &Pg, archive: &mut Writer) -> Result<(), BackupError> {

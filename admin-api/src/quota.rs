@@ -1,0 +1,45 @@
+//! The quotas of a tenant's tier, as its services and its people see them.
+
+use std::sync::Arc;
+
+use identity::TenantId;
+use policies::{Amount, Tier};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use crate::{error::ApiError, office::Office};
+
+/// Names a reservation.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct OfReservation {
+    pub(crate) reservation_id: Uuid,
+}
+
+/// How much there is: a number, or the word `unlimited`.
+#[derive(Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(untagged)]
+pub(crate) enum Limit {
+    Finite(u64),
+    Unlimited(&'static str),
+}
+
+// === impl Limit ===
+
+impl From<Amount> for Limit {
+    fn from(amount: Amount) -> Self {
+        match amount {
+            Amount::Finite(amount) => Self::Finite(amount),
+            Amount::Unlimited => Self::Unlimited("unlimited"),
+        }
+    }
+}
+
+/// The tier of a tenant: its own, else its first owner's, else that of whoever registers. A tier that tiers.toml has not includes nothing.
+pub(crate) async fn tier_of(office: &Office, tenant: TenantId) -> Result<(String, Option<Arc<Tier>>), ApiError> {
+    let name = office.store.tier_of_tenant(tenant).await?.ok_or(ApiError::NotFound("tenant"))?;
+    let name = name.unwrap_or_else(|| office.settings.default_tier.clone());
+    let tier = office.hooks.policy().tiers.get(&name).cloned();
+    Ok((name, tier))
+}

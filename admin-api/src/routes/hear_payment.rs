@@ -1,0 +1,127 @@
+//! `POST /billing/webhook`: what a payment provider says, in Stripe's words: a tenant's tier, and what is paid.
+//!
+//! Nobody but who knows the secret is believed, whatever a request says; what is signed counts once, by its event's id. The tenant stands in
+//! the metadata of the subscription (`tenant_id`, `tier`), the statement in those of the invoice (`statement_id`).
+
+use std::sync::Arc;
+
+use axum::{
+    Json,
+    body::Bytes,
+    extract::{Request, State},
+    http::HeaderMap,
+};
+use identity::{TenantId, verify_stripe};
+use policies::Policy;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use store::{Heard, Payment};
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use crate::{body, error::ApiError, office::Office, trail};
+
+const SIGNATURE: &str = "stripe-signature";
+/// Bytes of an event's id.
+const LONGEST_ID: usize = 255;
+
+/// An event, as far as we read it: those who send them add members as they like.
+#[derive(Deserialize, ToSchema)]
+pub(crate) struct PaymentEvent {
+    id: String,
+    r#type: String,
+    #[schema(value_type = Object)]
+    data: Data,
+}
+
+#[derive(Deserialize)]
+struct Data {
+    object: Value,
+}
+
+/// What became of it.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct HeardPayment {
+    /// `done`, `duplicate`, or `ignored`.
+    status: &'static str,
+}
+
+/// Hears of a payment. For payment providers, by their signature.
+#[utoipa::path(
+    post, path = "/billing/webhook", tag = "billing", request_body = PaymentEvent,
+    params(("Stripe-Signature" = String, Header, description = "`t=SECONDS,v1=HEX`: HMAC-SHA256 of the time, a point and the body")),
+    responses(
+        (status = 200, description = "It is heard; again is as once", body = HeardPayment),
+        (status = 400, description = "`invalid_signature`: it is wrong, or five minutes old"),
+        (status = 404, description = "`no_route`: no secret is configured"),
+    )
+)]
+pub(crate) async fn hear_payment(
+    State(office): State<Arc<Office>>,
+    request: Request,
+) -> Result<Json<HeardPayment>, ApiError> {
+    let secret = office.settings.payment_secret.as_ref().ok_or(ApiError::NoSuchPath)?;
+    let headers = request.headers().clone();
+    let body = body::receive(request, &office).await?;
+    let now = office.now();
+    verify_stripe(signature(&headers)?, &body, secret, now.timestamp()).map_err(|_| ApiError::SignatureRefused)?;
+    let event = read(&body)?;
+    let payment = event.payment(&office.hooks.policy())?;
+    if let Payment::Tier(tenant, _) = &payment {
+        trail::about(tenant.uuid());
+    }
+    trail::detail("event", event.id.clone());
+    trail::detail("type", event.r#type.clone());
+    let status = match office.store.hear_payment(&event.id, &payment, now).await? {
+        Heard::Done => "done",
+        Heard::Again => "duplicate",
+        Heard::Nothing => "ignored",
+    };
+    Ok(Json(HeardPayment { status }))
+}
+
+fn signature(headers: &HeaderMap) -> Result<&str, ApiError> {
+    let mut values = headers.get_all(SIGNATURE).iter();
+    let (Some(value), None) = (values.next(), values.next()) else { return Err(ApiError::SignatureRefused) };
+    value.to_str().map_err(|_| ApiError::SignatureRefused)
+}
+
+fn read(body: &Bytes) -> Result<PaymentEvent, ApiError> {
+    let event = crate::json::parse(body)?;
+    let event: PaymentEvent = serde_json::from_value(event)
+        .map_err(|_| ApiError::one_field("", "must be an event with `id`, `type` and `data.object`"))?;
+    let is_plain = (1..=LONGEST_ID).contains(&event.id.len()) && event.id.bytes().all(|byte| byte.is_ascii_graphic());
+    if is_plain { Ok(event) } else { Err(ApiError::one_field("id", "must be an event's id")) }
+}
+
+// === impl PaymentEvent ===
+
+impl PaymentEvent {
+    fn payment(&self, policy: &Policy) -> Result<Payment, ApiError> {
+        let object = &self.data.object;
+        let metadata = |name: &str| object["metadata"][name].as_str();
+        let id = |name: &str| metadata(name).and_then(|text| Uuid::try_parse(text).ok());
+        let tenant = id("tenant_id").map(TenantId::new);
+        Ok(match (self.r#type.as_str(), tenant) {
+            ("customer.subscription.created" | "customer.subscription.updated", Some(tenant)) => {
+                match object["status"].as_str() {
+                    Some("active" | "trialing") => {
+                        let tier = metadata("tier").filter(|tier| policy.tiers.contains(tier));
+                        let tier = tier.ok_or_else(|| {
+                            ApiError::one_field("data.object.metadata.tier", "must be a tier of tiers.toml")
+                        })?;
+                        Payment::Tier(tenant, Some(tier.to_owned()))
+                    }
+                    Some("canceled" | "unpaid" | "incomplete_expired") => Payment::Tier(tenant, None),
+                    // Its time has not come, or not gone.
+                    _ => Payment::Nothing,
+                }
+            }
+            ("customer.subscription.deleted", Some(tenant)) => Payment::Tier(tenant, None),
+            ("invoice.paid" | "invoice.payment_succeeded", _) => {
+                id("statement_id").map_or(Payment::Nothing, Payment::Paid)
+            }
+            _ => Payment::Nothing,
+        })
+    }
+}

@@ -1,0 +1,67 @@
+//! `GET /quota`: what a tenant's tier includes, and what of it is spoken for.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use axum::{Json, extract::State};
+use policies::Amount;
+use serde::Serialize;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use crate::{
+    caller::{Allowed, ReadUsage},
+    error::ApiError,
+    office::Office,
+    quota::{Limit, tier_of},
+};
+
+/// What there is of everything.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Quotas {
+    tenant_id: Uuid,
+    tier: String,
+    /// By their names.
+    items: Vec<Quota>,
+    /// `null`: all of them are here.
+    next_cursor: Option<String>,
+}
+
+/// What there is of one thing.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Quota {
+    resource: String,
+    /// A number, or `unlimited`.
+    #[schema(value_type = Object)]
+    limit: Limit,
+    /// Given.
+    used: i64,
+    /// Asked for by a service, and not yet given.
+    reserved: i64,
+}
+
+/// The quotas of the tenant in which the caller acts.
+#[utoipa::path(
+    get, path = "/quota", tag = "usage", security(("access_token" = []), ("api_key" = [])),
+    responses(
+        (status = 200, description = "All of them", body = Quotas),
+        (status = 409, description = "`no_tenant`: the caller acts in no tenant"),
+    )
+)]
+pub(crate) async fn list_quotas(
+    State(office): State<Arc<Office>>,
+    Allowed { caller, .. }: Allowed<ReadUsage>,
+) -> Result<Json<Quotas>, ApiError> {
+    let tenant = caller.tenant()?;
+    let (name, tier) = tier_of(&office, tenant).await?;
+    let uses = office.store.quota_use(tenant, office.now()).await?;
+    let of_tier = tier.iter().flat_map(|tier| tier.quotas.iter().map(|(name, amount)| (name.to_string(), *amount)));
+    // What is held of something that the tier includes no longer is still held.
+    let held = uses.iter().map(|used| (used.resource.clone(), Amount::Finite(0)));
+    let all: BTreeMap<String, Amount> = held.chain(of_tier).collect();
+    let items = all.into_iter().map(|(resource, amount)| {
+        let spoken_for = uses.iter().find(|used| used.resource == resource);
+        let (given, asked) = spoken_for.map_or((0, 0), |found| (found.used, found.reserved));
+        Quota { resource, limit: amount.into(), used: given, reserved: asked }
+    });
+    Ok(Json(Quotas { tenant_id: tenant.uuid(), tier: name, items: items.collect(), next_cursor: None }))
+}

@@ -1,0 +1,113 @@
+//! `GET /billing/statements`: what a tenant owes and has paid, the oldest first, a page at a time.
+
+use std::sync::Arc;
+
+use axum::{
+    Json,
+    extract::{Query, State},
+    http::Uri,
+};
+use identity::TenantId;
+use policies::problem::FieldError;
+use serde::Serialize;
+use store::Cursor;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use crate::{
+    caller::{Allowed, ReadUsage},
+    error::ApiError,
+    office::Office,
+    reach::{READ_ANY, Reach},
+    statement::Bill,
+};
+
+/// Statements on a page when nobody says how many, and at most.
+const LIMIT: u32 = 50;
+const MAX_LIMIT: u32 = 200;
+
+/// One page.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Bills {
+    items: Vec<Bill>,
+    /// Give it as `cursor` for the next page; `null` on the last.
+    next_cursor: Option<String>,
+}
+
+#[derive(Default)]
+struct Wanted {
+    tenant: Option<TenantId>,
+    after: Option<Cursor>,
+    limit: Option<u32>,
+}
+
+/// Lists the statements of a tenant, for those who administer it, or the platform.
+#[utoipa::path(
+    get, path = "/billing/statements", tag = "billing", security(("access_token" = []), ("api_key" = [])),
+    params(
+        ("tenant_id" = Option<String>, Query, description = "Of this tenant; by default the one in which the caller acts"),
+        ("cursor" = Option<String>, Query, description = "Where the page before this one ended: its `next_cursor`"),
+        ("limit" = Option<u32>, Query, description = "Statements on the page, 1 to 200; 50 by default", minimum = 1, maximum = 200),
+    ),
+    responses(
+        (status = 200, description = "A page", body = Bills),
+        (status = 403, description = "`forbidden`: the caller does not administer the tenant"),
+        (status = 404, description = "`not_found`: there is no such tenant, or the caller may not see it"),
+        (status = 409, description = "`no_tenant`: the caller acts in no tenant"),
+    )
+)]
+pub(crate) async fn list_statements(
+    State(office): State<Arc<Office>>,
+    Allowed { caller, .. }: Allowed<ReadUsage>,
+    uri: Uri,
+) -> Result<Json<Bills>, ApiError> {
+    let wanted = Wanted::read(&uri)?;
+    let reach = Reach::of(&caller, &office.hooks.policy());
+    let (Some(tenant), None) = reach.narrow(wanted.tenant, None)? else {
+        // Who sees only themselves sees nobody's money.
+        caller.tenant()?;
+        caller.demand_tenant_admin()?;
+        return Err(ApiError::Forbidden(READ_ANY.to_owned()));
+    };
+    let page = office.store.list_statements(tenant, wanted.after, wanted.limit.unwrap_or(LIMIT)).await?;
+    Ok(Json(Bills {
+        items: page.items.into_iter().map(Bill::from).collect(),
+        next_cursor: page.next.map(|cursor| cursor.to_string()),
+    }))
+}
+
+// === impl Wanted ===
+
+impl Wanted {
+    /// A parameter that we do not know or that is given twice is refused: it may be a filter somebody counts on.
+    fn read(uri: &Uri) -> Result<Self, ApiError> {
+        let wrong = |field: &str, message: &str| {
+            ApiError::Query(vec![FieldError { field: field.to_owned(), message: message.to_owned() }])
+        };
+        let Query(pairs) =
+            Query::<Vec<(String, String)>>::try_from_uri(uri).map_err(|_| wrong("", "cannot be decoded"))?;
+        let mut wanted = Self::default();
+        for (name, value) in pairs {
+            let given_before = match name.as_str() {
+                "tenant_id" => {
+                    let id = Uuid::try_parse(&value).map_err(|_| wrong(&name, "must be an id"))?;
+                    wanted.tenant.replace(id.into()).is_some()
+                }
+                "cursor" => {
+                    let after = value.parse().map_err(|_| wrong(&name, "must be a `next_cursor` of ours"))?;
+                    wanted.after.replace(after).is_some()
+                }
+                "limit" => {
+                    let limit = value.parse().ok().filter(|limit| (1..=MAX_LIMIT).contains(limit));
+                    let limit = limit.ok_or_else(|| wrong(&name, "must be a number between 1 and 200"))?;
+                    wanted.limit.replace(limit).is_some()
+                }
+                _ => return Err(wrong(&name, "is not a parameter here; expected tenant_id, cursor or limit")),
+            };
+            if given_before {
+                return Err(wrong(&name, "is given twice"));
+            }
+        }
+        Ok(wanted)
+    }
+}

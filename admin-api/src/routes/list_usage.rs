@@ -1,0 +1,300 @@
+//! `GET /usage`: what was used, added up as it is asked for, as JSON or as a table for a spreadsheet.
+
+use std::sync::Arc;
+
+use axum::{
+    Json,
+    extract::{Query, State},
+    http::{HeaderMap, HeaderValue, Uri, header},
+    response::{IntoResponse, Response},
+};
+use chrono::{NaiveDate, TimeDelta};
+use identity::{AccountId, TenantId};
+use policies::{Micros, problem::FieldError};
+use serde::Serialize;
+use serde_json::Value;
+use store::{UsageAsked, UsageBy, UsageTotal};
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use crate::{
+    caller::{Allowed, ReadUsage},
+    csv,
+    error::ApiError,
+    office::Office,
+    reach::Reach,
+};
+
+/// Lines on a page when nobody says how many, and at most.
+const LIMIT: u32 = 50;
+const MAX_LIMIT: u32 = 200;
+/// Of a table, which is seldom read a page at a time.
+const TABLE_LIMIT: u32 = 10_000;
+/// Days when nobody says which, and at most.
+const DAYS: i64 = 30;
+const MOST_DAYS: i64 = 366;
+
+/// One page.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct UsageReport {
+    /// The first and the last day (UTC).
+    from: NaiveDate,
+    to: NaiveDate,
+    items: Vec<UsageItem>,
+    /// Give it as `cursor` for the next page; `null` on the last.
+    next_cursor: Option<String>,
+}
+
+/// What was used of one kind. Of `day`, `account_id` … there are those that were asked for by `group_by`; `null` is none.
+#[derive(Default, Serialize, ToSchema)]
+pub(crate) struct UsageItem {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    day: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    account_id: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    key_id: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    route: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    service: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    model_name: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    request_type: Option<Value>,
+    requests: i64,
+    tokens_used: i64,
+    /// A decimal number as text: money is never a float.
+    cost: String,
+}
+
+#[derive(Default)]
+struct Wanted {
+    tenant: Option<TenantId>,
+    account: Option<AccountId>,
+    from: Option<NaiveDate>,
+    to: Option<NaiveDate>,
+    by: Option<Vec<UsageBy>>,
+    after: Option<Vec<String>>,
+    limit: Option<u32>,
+    format: Option<bool>,
+}
+
+/// Adds up what was used: one's own, for administrators of a tenant the tenant's, for those of the platform anybody's.
+#[utoipa::path(
+    get, path = "/usage", tag = "usage", security(("access_token" = []), ("api_key" = [])),
+    params(
+        ("from" = Option<String>, Query, description = "The first day (UTC), such as 2026-01-01; by default 29 days before `to`"),
+        ("to" = Option<String>, Query, description = "The last day; today by default, 366 days after `from` at most"),
+        ("group_by" = Option<String>, Query, description = "What each line is of: `day` (the default), `account`, `key`, `route`, `service`, `model`, `request_type`, or several with commas between"),
+        ("account_id" = Option<String>, Query, description = "By this account alone"),
+        ("tenant_id" = Option<String>, Query, description = "In the name of this tenant; by default the one in which the caller acts"),
+        ("format" = Option<String>, Query, description = "`csv` or `json`; by default as `Accept` says (`text/csv`)"),
+        ("cursor" = Option<String>, Query, description = "Where the page before this one ended: its `next_cursor`"),
+        ("limit" = Option<u32>, Query, description = "Lines on the page, 1 to 200; 50 by default. Of a table 1 to 10000, 10000 by default", minimum = 1),
+    ),
+    responses(
+        (status = 200, description = "A page; of a table the next one is in `Link`", body = UsageReport),
+        (status = 404, description = "`not_found`: no such account or tenant, or the caller may not see it"),
+    )
+)]
+pub(crate) async fn list_usage(
+    State(office): State<Arc<Office>>,
+    Allowed { caller, .. }: Allowed<ReadUsage>,
+    headers: HeaderMap,
+    uri: Uri,
+) -> Result<Response, ApiError> {
+    let wanted = Wanted::read(&uri)?;
+    let is_table = wanted.format.unwrap_or_else(|| wants_table(&headers));
+    let (tenant, account) = Reach::of(&caller, &office.hooks.policy()).narrow(wanted.tenant, wanted.account)?;
+    let days = wanted.days(office.now().date_naive())?;
+    let most = if is_table { TABLE_LIMIT } else { MAX_LIMIT };
+    let limit = wanted.limit.unwrap_or(if is_table { TABLE_LIMIT } else { LIMIT });
+    if limit > most {
+        return Err(wrong("limit", &format!("must be a number between 1 and {most}")));
+    }
+    let by = wanted.by.unwrap_or_else(|| vec![UsageBy::Day]);
+    if wanted.after.as_ref().is_some_and(|after| after.len() != by.len()) {
+        return Err(wrong("cursor", "must be a `next_cursor` of the same question"));
+    }
+    let asked =
+        UsageAsked { tenant, account, days: (days.0.to_string(), days.1.to_string()), by, after: wanted.after, limit };
+    let mut totals = office.store.usage(&asked).await?;
+    let more = totals.len() > limit as usize;
+    totals.truncate(limit as usize);
+    let next = totals.last().filter(|_| more).map(|last| cursor_of(&last.of));
+    if is_table {
+        return Ok(table(&asked.by, &totals, next.map(|next| next_link(&uri, &next))));
+    }
+    let items = totals.into_iter().map(|total| UsageItem::of(&asked.by, total)).collect();
+    Ok(Json(UsageReport { from: days.0, to: days.1, items, next_cursor: next }).into_response())
+}
+
+/// Everything that an account has used, in the tenant in which it acts, by day; for who asks for all of their data.
+pub(crate) async fn all_of(
+    office: &Office,
+    tenant: Option<TenantId>,
+    account: AccountId,
+) -> Result<Vec<UsageItem>, ApiError> {
+    let by = vec![UsageBy::Day, UsageBy::Key, UsageBy::Route, UsageBy::Service, UsageBy::Model, UsageBy::RequestType];
+    let days = ("0000-00-00".to_owned(), "9999-99-99".to_owned());
+    let asked = UsageAsked { tenant, account: Some(account), days, by, after: None, limit: TABLE_LIMIT };
+    let totals = office.store.usage(&asked).await?;
+    Ok(totals.into_iter().map(|total| UsageItem::of(&asked.by, total)).collect())
+}
+
+fn wants_table(headers: &HeaderMap) -> bool {
+    let accepted = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    accepted
+        .split(',')
+        .any(|kind| kind.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("text/csv")))
+}
+
+fn table(by: &[UsageBy], totals: &[UsageTotal], next: Option<String>) -> Response {
+    let names = by.iter().map(|by| name_of(*by)).chain(["requests", "tokens_used", "cost"]);
+    let mut text = csv::line(names);
+    for total in totals {
+        let sums = [total.requests.to_string(), total.tokens.to_string(), money(total.cost)];
+        text.push_str(&csv::line(total.of.iter().chain(&sums).map(String::as_str)));
+    }
+    let mut response = text.into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/csv; charset=utf-8; header=present"));
+    headers.insert(header::CONTENT_DISPOSITION, HeaderValue::from_static("attachment; filename=\"usage.csv\""));
+    if let Some(next) = next.and_then(|next| HeaderValue::try_from(next).ok()) {
+        headers.insert(header::LINK, next);
+    }
+    response
+}
+
+/// RFC 8288.
+fn next_link(uri: &Uri, cursor: &str) -> String {
+    let kept =
+        uri.query().unwrap_or_default().split('&').filter(|pair| !pair.is_empty() && !pair.starts_with("cursor="));
+    let query = kept.chain([format!("cursor={cursor}").as_str()]).collect::<Vec<_>>().join("&");
+    format!("<{}?{query}>; rel=\"next\"", uri.path())
+}
+
+/// As it is called in an answer.
+const fn name_of(by: UsageBy) -> &'static str {
+    match by {
+        UsageBy::Account => "account_id",
+        UsageBy::Key => "key_id",
+        UsageBy::Model => "model_name",
+        other => other.word(),
+    }
+}
+
+fn money(micros: i64) -> String {
+    Micros::new(micros).unwrap_or_default().to_string()
+}
+
+/// Hexadecimal, so that it needs no escaping wherever it is put.
+fn cursor_of(values: &[String]) -> String {
+    let text = serde_json::to_string(values).unwrap_or_default();
+    text.bytes().fold(String::with_capacity(2 * text.len()), |hex, byte| format!("{hex}{byte:02x}"))
+}
+
+fn read_cursor(text: &str) -> Option<Vec<String>> {
+    let digits = text.as_bytes().chunks(2).map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok());
+    serde_json::from_slice(&digits.collect::<Option<Vec<u8>>>()?).ok()
+}
+
+fn wrong(field: &str, message: &str) -> ApiError {
+    ApiError::Query(vec![FieldError { field: field.to_owned(), message: message.to_owned() }])
+}
+
+// === impl UsageItem ===
+
+impl UsageItem {
+    fn of(by: &[UsageBy], total: UsageTotal) -> Self {
+        let mut item =
+            Self { requests: total.requests, tokens_used: total.tokens, cost: money(total.cost), ..Self::default() };
+        for (by, value) in by.iter().zip(total.of) {
+            if *by == UsageBy::Day {
+                item.day = Some(value);
+                continue;
+            }
+            let value = Some(if value.is_empty() { Value::Null } else { Value::String(value) });
+            match by {
+                UsageBy::Day => {}
+                UsageBy::Account => item.account_id = value,
+                UsageBy::Key => item.key_id = value,
+                UsageBy::Route => item.route = value,
+                UsageBy::Service => item.service = value,
+                UsageBy::Model => item.model_name = value,
+                UsageBy::RequestType => item.request_type = value,
+            }
+        }
+        item
+    }
+}
+
+// === impl Wanted ===
+
+impl Wanted {
+    /// A parameter that we do not know or that is given twice is refused: it may be a filter somebody counts on.
+    fn read(uri: &Uri) -> Result<Self, ApiError> {
+        let Query(pairs) =
+            Query::<Vec<(String, String)>>::try_from_uri(uri).map_err(|_| wrong("", "cannot be decoded"))?;
+        let mut wanted = Self::default();
+        for (name, value) in pairs {
+            let id = || Uuid::try_parse(&value).map_err(|_| wrong(&name, "must be an id"));
+            let day = || {
+                let day = NaiveDate::parse_from_str(&value, "%Y-%m-%d");
+                day.map_err(|_| wrong(&name, "must be a day, such as 2026-01-31"))
+            };
+            let given_before = match name.as_str() {
+                "tenant_id" => wanted.tenant.replace(id()?.into()).is_some(),
+                "account_id" => wanted.account.replace(id()?.into()).is_some(),
+                "from" => wanted.from.replace(day()?).is_some(),
+                "to" => wanted.to.replace(day()?).is_some(),
+                "group_by" => wanted.by.replace(group_by(&value)?).is_some(),
+                "cursor" => {
+                    let after = read_cursor(&value).ok_or_else(|| wrong(&name, "must be a `next_cursor` of ours"))?;
+                    wanted.after.replace(after).is_some()
+                }
+                "limit" => {
+                    let limit = value.parse().ok().filter(|limit| *limit >= 1);
+                    wanted.limit.replace(limit.ok_or_else(|| wrong(&name, "must be a number from 1 on"))?).is_some()
+                }
+                "format" if matches!(value.as_str(), "csv" | "json") => wanted.format.replace(value == "csv").is_some(),
+                "format" => return Err(wrong(&name, "must be csv or json")),
+                _ => return Err(wrong(&name, "is not a parameter here")),
+            };
+            if given_before {
+                return Err(wrong(&name, "is given twice"));
+            }
+        }
+        Ok(wanted)
+    }
+
+    fn days(&self, today: NaiveDate) -> Result<(NaiveDate, NaiveDate), ApiError> {
+        let to = self.to.unwrap_or_else(|| self.from.map_or(today, |from| from.max(today)));
+        let from = self.from.or_else(|| to.checked_sub_signed(TimeDelta::days(DAYS - 1))).unwrap_or(to);
+        match (to - from).num_days() {
+            0..MOST_DAYS => Ok((from, to)),
+            ..0 => Err(wrong("to", "must not be before `from`")),
+            _ => Err(wrong("to", "must be within 366 days of `from`")),
+        }
+    }
+}
+
+fn group_by(text: &str) -> Result<Vec<UsageBy>, ApiError> {
+    let mut by = Vec::new();
+    for word in text.split(',') {
+        let known = UsageBy::ALL.into_iter().find(|by| by.word() == word);
+        let known = known.filter(|known| !by.contains(known)).ok_or_else(|| {
+            let words = UsageBy::ALL.map(UsageBy::word).join(", ");
+            wrong("group_by", &format!("must be different ones of {words}"))
+        })?;
+        by.push(known);
+    }
+    Ok(by)
+}

@@ -1,0 +1,41 @@
+//! `GET /billing/statements/{id}`: one statement.
+
+use std::sync::Arc;
+
+use axum::{
+    Json,
+    extract::{Path, State},
+};
+use uuid::Uuid;
+
+use crate::{
+    caller::{Allowed, ReadUsage},
+    error::ApiError,
+    office::Office,
+    reach::Reach,
+    statement::Bill,
+};
+
+/// One statement, for those who administer its tenant, or the platform.
+#[utoipa::path(
+    get, path = "/billing/statements/{id}", tag = "billing", security(("access_token" = []), ("api_key" = [])),
+    params(("id" = String, Path, description = "The statement's id")),
+    responses(
+        (status = 200, description = "The statement", body = Bill),
+        (status = 404, description = "`not_found`: there is no such statement, or the caller may not see it"),
+    )
+)]
+pub(crate) async fn read_statement(
+    State(office): State<Arc<Office>>,
+    Allowed { caller, .. }: Allowed<ReadUsage>,
+    Path(id): Path<String>,
+) -> Result<Json<Bill>, ApiError> {
+    let id = Uuid::try_parse(&id).map_err(|_| ApiError::NotFound("statement"))?;
+    let tenant = match Reach::of(&caller, &office.hooks.policy()) {
+        Reach::Platform(_) => None,
+        Reach::Tenant(tenant) => Some(tenant),
+        Reach::Own(..) => return Err(ApiError::NotFound("statement")),
+    };
+    let statement = office.store.statement(id, tenant).await?;
+    statement.map(|statement| Json(statement.into())).ok_or(ApiError::NotFound("statement"))
+}

@@ -1,0 +1,156 @@
+//! What a backend says of its answer: `X-Usage-Tokens`, `X-Usage-Cost`, `X-Usage-Model`, `X-Usage-Request-Type`, `X-Usage-Service`.
+//!
+//! These fields are for the door alone and never reach a client, whoever it is and whatever they say. What is malformed, negative, huge or
+//! said twice counts for nothing, and is counted as a fault of the backend.
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+use policies::Micros;
+use smallvec::SmallVec;
+
+/// What the fields' names begin with; whatever else does is kept from clients too.
+const PREFIX: &str = "x-usage-";
+/// Tokens of one answer at most: a thousand times what the longest takes today.
+pub(crate) const MOST_TOKENS: i64 = 1_000_000_000_000;
+/// Bytes of a name: of a model, a service, a kind of request.
+const LONGEST_NAME: usize = 100;
+
+/// What was said.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Metered {
+    pub(crate) tokens: i64,
+    /// Millionths.
+    pub(crate) cost: i64,
+    pub(crate) model: Option<Box<str>>,
+    pub(crate) service: Option<Box<str>>,
+    pub(crate) request_type: Option<Box<str>>,
+    /// Fields that say nothing that can be counted.
+    pub(crate) faults: u32,
+}
+
+/// Is it a field of this kind? Asked for every field of every answer.
+pub(crate) fn is_usage(name: &HeaderName) -> bool {
+    name.as_str().starts_with(PREFIX)
+}
+
+/// The names of those that are there.
+pub(crate) fn names(headers: &HeaderMap) -> SmallVec<[HeaderName; 5]> {
+    headers.keys().filter(|name| is_usage(name)).cloned().collect()
+}
+
+/// Takes them out of an answer's fields. Boxed, so that requests without any carry no room for it.
+pub(crate) fn take(headers: &mut HeaderMap) -> Option<Box<Metered>> {
+    let metered = read(headers);
+    for name in names(headers) {
+        headers.remove(name);
+    }
+    metered
+}
+
+/// Reads them.
+pub(crate) fn read(headers: &HeaderMap) -> Option<Box<Metered>> {
+    let mut metered = Metered::default();
+    for name in names(headers) {
+        let mut values = headers.get_all(&name).iter();
+        let (Some(value), None) = (values.next(), values.next()) else {
+            metered.faults += 1;
+            continue;
+        };
+        if metered.note(&name.as_str()[PREFIX.len()..], value).is_none() {
+            metered.faults += 1;
+        }
+    }
+    (metered != Metered::default()).then(|| Box::new(metered))
+}
+
+// === impl Metered ===
+
+impl Metered {
+    /// One field; `None` if it cannot be counted.
+    fn note(&mut self, name: &str, value: &HeaderValue) -> Option<()> {
+        let text = value.to_str().ok()?.trim();
+        match name {
+            "tokens" => self.tokens = tokens(text)?,
+            "cost" => self.cost = Micros::parse(text).ok()?.get(),
+            "model" => self.model = Some(plain(text)?),
+            "service" => self.service = Some(plain(text)?),
+            "request-type" => self.request_type = Some(plain(text)?),
+            // Not one of ours; kept from clients, and no fault.
+            _ => {}
+        }
+        Some(())
+    }
+}
+
+fn tokens(text: &str) -> Option<i64> {
+    let is_digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    text.parse().ok().filter(|tokens| is_digits && *tokens <= MOST_TOKENS)
+}
+
+/// It is shown in tables: printable ASCII, not long.
+fn plain(text: &str) -> Option<Box<str>> {
+    let is_plain = (1..=LONGEST_NAME).contains(&text.len()) && text.bytes().all(|byte| (b' '..=b'~').contains(&byte));
+    is_plain.then(|| text.into())
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+mod tests {
+    use super::*;
+
+    fn of(fields: &[(&'static str, &str)]) -> HeaderMap {
+        let field = |(name, value): &(&'static str, &str)| {
+            (HeaderName::from_static(name), HeaderValue::from_str(value).unwrap())
+        };
+        let mut headers = HeaderMap::new();
+        for (name, value) in fields.iter().map(field) {
+            headers.append(name, value);
+        }
+        headers
+    }
+
+    #[test]
+    fn what_is_said_is_read_and_nothing_of_it_stays() {
+        let mut headers = of(&[
+            ("x-usage-tokens", "1200"),
+            ("x-usage-cost", "0.0125"),
+            ("x-usage-model", "claude-3"),
+            ("x-usage-service", "claude"),
+            ("x-usage-request-type", "chat"),
+            ("x-usage-secret", "17"),
+            ("content-type", "text/plain"),
+        ]);
+        let metered = take(&mut headers).unwrap();
+        let expected = Metered {
+            tokens: 1200,
+            cost: 12_500,
+            model: Some("claude-3".into()),
+            service: Some("claude".into()),
+            request_type: Some("chat".into()),
+            faults: 0,
+        };
+        assert_eq!((*metered, headers.len()), (expected, 1));
+        assert_eq!(take(&mut headers), None);
+    }
+
+    #[test]
+    fn what_cannot_be_counted_is_a_fault_and_counts_nothing() {
+        for (name, value) in [
+            ("x-usage-tokens", "-1"),
+            ("x-usage-tokens", "+1"),
+            ("x-usage-tokens", "1.5"),
+            ("x-usage-tokens", ""),
+            ("x-usage-tokens", "1000000000001"),
+            ("x-usage-tokens", "99999999999999999999"),
+            ("x-usage-cost", "-0.01"),
+            ("x-usage-cost", "1e12"),
+            ("x-usage-cost", "NaN"),
+            ("x-usage-model", ""),
+            ("x-usage-model", &"m".repeat(101)),
+        ] {
+            let metered = take(&mut of(&[(name, value)])).unwrap();
+            assert_eq!(*metered, Metered { faults: 1, ..Metered::default() }, "{name}: {value}");
+        }
+        let twice = take(&mut of(&[("x-usage-tokens", "1"), ("x-usage-tokens", "2")])).unwrap();
+        assert_eq!(*twice, Metered { faults: 1, ..Metered::default() });
+    }
+}

@@ -1,0 +1,119 @@
+//! Quotas through the door: what backends are told, what services reserve, and keys.
+
+use serde_json::{Value, json};
+
+use crate::platform::{PASSWORD, Platform, Setup};
+
+fn token_of(registered: &Value) -> String {
+    registered["access_token"].as_str().unwrap().to_owned()
+}
+
+fn register(platform: &Platform, email: &str, tenant: &str) -> Value {
+    let asked = json!({ "email": email, "password": PASSWORD, "name": "A Person", "tenant_name": tenant });
+    let answer = platform.post("/auth/register", None, &asked);
+    assert_eq!(answer.status, 201, "{answer:?}");
+    answer.json()
+}
+
+#[test]
+fn a_backend_that_asks_is_told_what_the_tier_includes() {
+    let platform = Setup::default()
+        .edit(
+            "gateway.toml",
+            "\"x-tenant-id\", \"x-auth-method\"",
+            "\"x-tenant-id\", \"x-tenant-quotas\", \"x-auth-method\"",
+        )
+        .start();
+    let ada = token_of(&register(&platform, "ada@example.com", "Acme"));
+    let headers = [("Authorization", &*format!("Bearer {ada}")), ("X-Tenant-Quotas", "storage_gb=unlimited")];
+    let seen = platform.send("GET", "/demo/x", &headers, "");
+    assert_eq!(seen.received("x-tenant-quotas"), ["storage_gb=10, workbenches=3"]);
+    let public = platform.send("GET", "/demo/public/x", &headers[1..], "");
+    assert_eq!(public.received("x-tenant-quotas"), Vec::<String>::new());
+}
+
+#[test]
+fn a_service_reserves_gives_and_gives_back_and_never_more_than_there_is() {
+    let platform = Platform::start();
+    let admin = platform.admin();
+    let ada = token_of(&register(&platform, "ada@example.com", "Acme"));
+    let tenant = platform.get("/auth/me", &ada).json()["tenant_id"].clone();
+    let service = |email: &str| {
+        let id = platform.register(email)["user"]["id"].as_str().unwrap().to_owned();
+        let changed =
+            platform.json("PATCH", &format!("/admin/users/{id}"), Some(&admin), &json!({ "role": "service" }));
+        assert_eq!(changed.status, 200, "{changed:?}");
+        platform.login(email)
+    };
+    let (benches, other) = (service("benches@example.com"), service("other@example.com"));
+    let reserve = |who: &str, amount: i64| {
+        let wanted = json!({ "resource": "workbenches", "amount": amount, "tenant_id": tenant, "ttl_seconds": 60 });
+        platform.post("/quota/reserve", Some(who), &wanted)
+    };
+    let of = |answer: &crate::platform::Answer| json!({ "reservation_id": answer.json()["reservation_id"] });
+    let left = || {
+        let quotas = platform.get("/quota", &ada).json();
+        let found = quotas["items"].as_array().unwrap().iter().find(|item| item["resource"] == "workbenches").cloned();
+        found.map(|item| format!("{} of {}, {} asked for", item["used"], item["limit"], item["reserved"])).unwrap()
+    };
+    assert_eq!(left(), "0 of 3, 0 asked for");
+    let two = reserve(&benches, 2);
+    assert_eq!(two.status, 201, "{two:?}");
+    let refused = reserve(&other, 2);
+    assert_eq!((refused.status, refused.code().as_str()), (409, "quota_exceeded"));
+    assert!(refused.body.contains("has 1 of `workbenches` left"), "{refused:?}");
+    assert_eq!(left(), "0 of 3, 2 asked for");
+    assert_eq!(platform.post("/quota/commit", Some(&other), &of(&two)).status, 404, "another service's");
+    for _ in 0..2 {
+        assert_eq!(platform.post("/quota/commit", Some(&benches), &of(&two)).status, 204);
+        assert_eq!(left(), "2 of 3, 0 asked for");
+    }
+    for who in [&ada, &admin] {
+        assert_eq!(reserve(who, 1).code(), "forbidden");
+        assert_eq!(platform.post("/quota/release", Some(who), &of(&two)).code(), "forbidden");
+    }
+    for _ in 0..2 {
+        assert_eq!(platform.post("/quota/release", Some(&benches), &of(&two)).status, 204);
+        assert_eq!(left(), "0 of 3, 0 asked for");
+    }
+    assert_eq!(platform.post("/quota/commit", Some(&benches), &of(&two)).code(), "conflict");
+    // Of the other tenants of people, and of what there is not.
+    for (wanted, status) in [
+        (json!({ "resource": "workbenches", "amount": 0, "tenant_id": tenant }), 422),
+        (json!({ "resource": "workbenches", "amount": -1, "tenant_id": tenant }), 422),
+        (json!({ "resource": "castles", "amount": 1, "tenant_id": tenant }), 422),
+        (json!({ "resource": "workbenches", "amount": 1, "ttl_seconds": 0, "tenant_id": tenant }), 422),
+        (json!({ "resource": "workbenches", "amount": 1, "tenant_id": "0190a5a0-0000-7000-8000-000000000001" }), 404),
+        (json!({ "resource": "workbenches", "amount": 1, "tenant_id": tenant, "limit": 9 }), 422),
+    ] {
+        assert_eq!(platform.post("/quota/reserve", Some(&benches), &wanted).status, status, "{wanted}");
+    }
+    assert_eq!(left(), "0 of 3, 0 asked for");
+}
+
+#[test]
+fn an_account_has_as_many_keys_as_its_tier_says() {
+    let platform = Setup::default()
+        .edit(
+            "tiers.toml",
+            "quotas = { storage_gb = 10, workbenches = 3 }",
+            "quotas = { storage_gb = 10, workbenches = 3, api_keys = 2 }",
+        )
+        .start();
+    let ada = token_of(&platform.register("ada@example.com"));
+    let make = || platform.post("/auth/api-keys", Some(&ada), &json!({ "name": "a key" }));
+    let first = make();
+    assert_eq!((first.status, make().status), (201, 201));
+    let refused = make();
+    assert_eq!((refused.status, refused.code().as_str()), (409, "too_many_keys"));
+    assert!(refused.body.contains("may have 2 keys"), "{refused:?}");
+    let id = first.json()["id"].as_str().unwrap().to_owned();
+    assert_eq!(
+        platform
+            .send("DELETE", &format!("/auth/api-keys/{id}"), &[("Authorization", &format!("Bearer {ada}"))], "")
+            .status
+            / 100,
+        2
+    );
+    assert_eq!(make().status, 201);
+}

@@ -1,0 +1,119 @@
+//! Usage: counted once, whoever brings it and however often; added up as it is asked for; walled off between tenants.
+
+use std::collections::BTreeSet;
+
+use chrono::TimeDelta;
+use identity::{AccountId, TenantId};
+use store::{Store, UsageAsked, UsageBy, UsageEvent, UsageTotal};
+use uuid::Uuid;
+
+use crate::engines::{Database, at, on_both_engines};
+
+on_both_engines!(
+    what_several_nodes_bring_again_and_again_is_counted_once,
+    totals_are_of_what_is_asked_and_come_a_page_at_a_time,
+    forgotten_events_stay_in_the_totals,
+);
+
+fn event(tenant: u128, account: u128, model: &str) -> UsageEvent {
+    UsageEvent {
+        id: Uuid::now_v7(),
+        tenant: Some(TenantId::new(Uuid::from_u128(tenant))),
+        account: AccountId::new(Uuid::from_u128(account)),
+        key: None,
+        at: at(0),
+        route: "demo".to_owned(),
+        service: "claude".to_owned(),
+        model: model.to_owned(),
+        request_type: String::new(),
+        requests: 1,
+        tokens: 10,
+        cost: 3,
+    }
+}
+
+fn asked(tenant: u128, by: &[UsageBy]) -> UsageAsked {
+    UsageAsked {
+        tenant: Some(TenantId::new(Uuid::from_u128(tenant))),
+        account: None,
+        days: ("0000".to_owned(), "9999".to_owned()),
+        by: by.to_vec(),
+        after: None,
+        limit: 100,
+    }
+}
+
+async fn totals(store: &Store, asked: &UsageAsked) -> Vec<(String, i64, i64, i64)> {
+    let totals = store.usage(asked).await.unwrap();
+    totals.into_iter().map(|UsageTotal { of, requests, tokens, cost }| (of.join(" "), requests, tokens, cost)).collect()
+}
+
+async fn what_several_nodes_bring_again_and_again_is_counted_once(database: &Database) {
+    let store = database.open().await;
+    let events: Vec<_> = (0..600).map(|n| event(1, 2 + n % 3, &format!("m{}", n % 7))).collect();
+    let nodes: Vec<_> = (0..4)
+        .map(|node| {
+            let (url, mut events) = (database.url.clone(), events.clone());
+            tokio::spawn(async move {
+                let store = Store::connect(&url, crate::engines::settings()).await.unwrap();
+                // Each in another order, and one of them twice within one batch.
+                events.rotate_left(node * 150);
+                events.push(events[0].clone());
+                store.count_usage(&events, at(1)).await.unwrap().len()
+            })
+        })
+        .collect();
+    let mut fresh = 0;
+    for node in nodes {
+        fresh += node.await.unwrap();
+    }
+    assert_eq!(fresh, 600);
+    assert_eq!(store.count_usage(&events, at(2)).await.unwrap(), BTreeSet::new());
+    let days = totals(&store, &asked(1, &[UsageBy::Service])).await;
+    assert_eq!(days, [("claude".to_owned(), 600, 6000, 1800)]);
+    let months: Vec<(i64,)> =
+        database.rows("SELECT cost FROM portcullis.usage_months", "SELECT cost FROM usage_months").await;
+    assert_eq!(months, [(1800,)]);
+}
+
+async fn totals_are_of_what_is_asked_and_come_a_page_at_a_time(database: &Database) {
+    let store = database.open().await;
+    let mut events: Vec<_> = (0..5).map(|n| event(1, 2, &format!("m{n}"))).collect();
+    events.push(event(9, 2, "theirs"));
+    events.push(UsageEvent { at: at(0) + TimeDelta::days(1), ..event(1, 3, "m0") });
+    store.count_usage(&events, at(1)).await.unwrap();
+    let by_account = totals(&store, &asked(1, &[UsageBy::Account])).await;
+    let id = |n| Uuid::from_u128(n).to_string();
+    assert_eq!(by_account, [(id(2), 5, 50, 15), (id(3), 1, 10, 3)]);
+    let one =
+        UsageAsked { account: Some(AccountId::new(Uuid::from_u128(3))), ..asked(1, &[UsageBy::Model, UsageBy::Key]) };
+    assert_eq!(totals(&store, &one).await, [("m0 ".to_owned(), 1, 10, 3)]);
+    let first_day = at(0).format("%Y-%m-%d").to_string();
+    let day = UsageAsked { days: (first_day.clone(), first_day), ..asked(1, &[UsageBy::Day]) };
+    assert_eq!(totals(&store, &day).await.len(), 1);
+    let (mut after, mut paged) = (None, Vec::new());
+    loop {
+        let page = UsageAsked { after, limit: 2, ..asked(1, &[UsageBy::Account, UsageBy::Model]) };
+        let mut totals = store.usage(&page).await.unwrap();
+        let more = totals.len() > 2;
+        totals.truncate(2);
+        after = totals.last().map(|total| total.of.clone());
+        paged.extend(totals.into_iter().map(|total| total.of[1].clone()));
+        if !more {
+            break;
+        }
+    }
+    assert_eq!(paged, ["m0", "m1", "m2", "m3", "m4", "m0"]);
+}
+
+async fn forgotten_events_stay_in_the_totals(database: &Database) {
+    let store = database.open().await;
+    let (old, young) = (event(1, 2, "old"), event(1, 2, "young"));
+    store.count_usage(std::slice::from_ref(&old), at(0)).await.unwrap();
+    store.count_usage(std::slice::from_ref(&young), at(100)).await.unwrap();
+    assert_eq!(store.forget_usage(at(50)).await.unwrap(), 1);
+    assert_eq!(totals(&store, &asked(1, &[UsageBy::Service])).await, [("claude".to_owned(), 2, 20, 6)]);
+    assert!(store.count_usage(&[young], at(101)).await.unwrap().is_empty());
+    // Nobody keeps it for so long: its id is forgotten.
+    assert_eq!(store.count_usage(&[old], at(101)).await.unwrap().len(), 1);
+}
