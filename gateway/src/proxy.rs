@@ -38,7 +38,6 @@ use crate::{
     journey::{Admission, Journey},
     limiter::Stopped,
     navigation,
-    shown::shown,
     streams::{self, cut, guard::Guard},
     tunnel,
     upstream::{Break, Failure},

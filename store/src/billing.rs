@@ -266,15 +266,6 @@ impl Store {
 // === impl Tx ===
 
 impl Tx {
-    /// Whoever bills a tenant does so alone; SQLite's transaction is alone anyway.
-    async fn lock_tenant(&mut self, tenant: TenantId) -> Result<(), StoreError> {
-        if let Self::Pg(tx) = self {
-            let lock = sqlx::query("SELECT 1 FROM tenants WHERE id = $1 FOR NO KEY UPDATE");
-            lock.bind(tenant.uuid()).execute(tx.within()).await?;
-        }
-        Ok(())
-    }
-
     async fn statement_of(&mut self, tenant: TenantId, month: &str) -> Result<Option<Uuid>, StoreError> {
         const Q: &str = "SELECT id FROM billing_statements WHERE tenant_id = $1 AND month = $2";
         Ok(on_tx!(self, |c| sqlx::query_scalar(Q).bind(tenant.uuid()).bind(month).fetch_optional(c).await)?)
