@@ -190,13 +190,9 @@ pub async fn build(folder: ConfigFolder, config: Config, data: &Path, take_over:
     };
     let usage = counting.last();
     let mut background = vec![
-        serving::in_background("usage", counting.carry()),
-        serving::in_background("billing", Billing::new(&foundation.store, &door.rules, &settings.billing).keep()),
         serving::in_background("change feed", feed.follow()),
         serving::in_background("reload", reloader.watch(hangup, Arc::clone(&foundation.audit))),
         serving::in_background("housekeeping", housekeeping(limiter, directory, metrics.clone())),
-        serving::in_background("retention", retention::keep_to(&settings, foundation.audit, metrics.clone())),
-        serving::in_background("master key", seal_watch.watch()),
         serving::in_background("streams", Arc::clone(&streams).watch_over()),
         serving::in_background("account service", socket.serve(office)),
         serving::in_background("mail", mailer.carry()),
@@ -205,6 +201,9 @@ pub async fn build(folder: ConfigFolder, config: Config, data: &Path, take_over:
         serving::serve_operators(&sockets, metrics.clone(), Arc::clone(&readiness))
             .context("the operators' listener")?,
     ];
+    let billing = Billing::new(&foundation.store, &door.rules, &settings.billing).keep();
+    let retention = retention::keep_to(&settings, foundation.audit, metrics.clone());
+    background.extend(keep_books(counting.carry(), billing, retention, seal_watch.watch()));
     background.extend(issuers.into_iter().map(|issuer| serving::in_background("issuer's keys", issuer.refresh())));
     background.extend(nudges.map(|nudges| serving::in_background("nudges", nudges.carry())));
     background.extend(leases.map(|leases| serving::in_background("shared limits", leases.watch())));
@@ -213,6 +212,21 @@ pub async fn build(folder: ConfigFolder, config: Config, data: &Path, take_over:
     taken.are_ours();
     let Server { drain, drain_delay, .. } = settings.server;
     Ok(Running { at, has_admin, drain, drain_delay, offer, stop, door, background, readiness, streams, metrics, usage })
+}
+
+/// What is used is written down, made into bills, and at last deleted; what is sealed is looked at.
+fn keep_books(
+    usage: impl Future<Output = ()> + Send + 'static,
+    billing: impl Future<Output = ()> + Send + 'static,
+    retention: impl Future<Output = ()> + Send + 'static,
+    sealed: impl Future<Output = ()> + Send + 'static,
+) -> [JoinHandle<()>; 4] {
+    [
+        serving::in_background("usage", usage),
+        serving::in_background("billing", billing),
+        serving::in_background("retention", retention),
+        serving::in_background("master key", sealed),
+    ]
 }
 
 // === impl Running ===

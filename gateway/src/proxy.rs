@@ -135,16 +135,6 @@ impl Door {
         }
         Ok(handshake.map_or(Admission::Forward, |handshake| Admission::Tunnel(Box::new(handshake))))
     }
-
-    /// Lets the end of the caller's right to it end this request too.
-    fn watch(&self, session: &mut Session, journey: &mut Journey) {
-        if journey.known.is_some() && (journey.guard.is_none() || journey.ticket.is_none()) {
-            // One that only knows the time is replaced.
-            journey.relieve(session);
-            let ended = streams::watch(&self.streams, journey, cut::handle());
-            journey.guard = Some(Guard::post(session, ended));
-        }
-    }
 }
 
 #[async_trait]

@@ -30,8 +30,8 @@ use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use crate::{
-    directory::Directory, grpc, inbound::Inbound, journey::Journey, metrics::StreamMetrics, snapshot::Snapshot,
-    stamps::Moment,
+    directory::Directory, door::Door, grpc, inbound::Inbound, journey::Journey, metrics::StreamMetrics,
+    snapshot::Snapshot, stamps::Moment,
 };
 
 /// How often every stream is looked at. A stream ends within two seconds of its caller's right to it.
@@ -162,6 +162,20 @@ impl Candidate {
         let Self { streams, caller, begun_at, ends_at, rules, route } = self;
         let open = Open { caller, held_at: u64::MAX, begun_at, ends_at, rules, route, end: Some(end), over: None, cut };
         (streams.enter(open), ended)
+    }
+}
+
+// === impl Door ===
+
+impl Door {
+    /// Lets the end of the caller's right to it end a request too.
+    pub(crate) fn watch(&self, session: &mut Session, journey: &mut Journey) {
+        if journey.known.is_some() && (journey.guard.is_none() || journey.ticket.is_none()) {
+            // One that only knows the time is replaced.
+            journey.relieve(session);
+            let ended = watch(&self.streams, journey, cut::handle());
+            journey.guard = Some(Guard::post(session, ended));
+        }
     }
 }
 

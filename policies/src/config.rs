@@ -7,6 +7,7 @@
 //! Every error is collected, each with its place. The gateway reads `gateway.toml` with the same [`Document`], [`Value`] and
 //! [`FileSchema`]. Finding and opening files is the gateway's.
 
+mod amount;
 mod cors;
 mod diagnostic;
 mod document;

@@ -315,5 +315,13 @@ pub(crate) fn plain(path: &str) -> String {
     PlainBytes::of(path).map(char::from).collect()
 }
 
+// === impl Refusal ===
+
+impl From<PathError> for Refusal {
+    fn from(error: PathError) -> Self {
+        Self::Malformed(error.reason())
+    }
+}
+
 #[cfg(test)]
 mod tests;

@@ -8,8 +8,7 @@ mod parts;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::path::PathError;
-use crate::{Methods, NoMatch, StepUp};
+use crate::{Methods, StepUp};
 
 pub use parts::{CorsPart, CsrfPart};
 
@@ -387,21 +386,6 @@ impl Refusal {
 /// Rounded up.
 pub(crate) const fn whole_seconds(wait: Duration) -> u64 {
     wait.as_secs() + (wait.subsec_nanos() > 0) as u64
-}
-
-impl From<PathError> for Refusal {
-    fn from(error: PathError) -> Self {
-        Self::Malformed(error.reason())
-    }
-}
-
-impl From<NoMatch> for Refusal {
-    fn from(no_match: NoMatch) -> Self {
-        match no_match {
-            NoMatch::NotFound => Self::NoRoute,
-            NoMatch::MethodNotAllowed { allow } => Self::MethodNotAllowed { allow },
-        }
-    }
 }
 
 #[cfg(test)]

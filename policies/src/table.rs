@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use crate::path::PlainBytes;
 use crate::pattern::{Host, PathPattern, Segment, bare_host};
-use crate::{Methods, Route};
+use crate::{Methods, Refusal, Route};
 
 /// All routes, ready to be found.
 #[derive(Debug, Clone, Default)]
@@ -223,6 +223,17 @@ impl Claims {
         }
         self.0.push((route.methods, route.id));
         Ok(())
+    }
+}
+
+// === impl Refusal ===
+
+impl From<NoMatch> for Refusal {
+    fn from(no_match: NoMatch) -> Self {
+        match no_match {
+            NoMatch::NotFound => Self::NoRoute,
+            NoMatch::MethodNotAllowed { allow } => Self::MethodNotAllowed { allow },
+        }
     }
 }
 

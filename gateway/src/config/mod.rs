@@ -5,6 +5,7 @@
 
 mod accounts;
 mod billing;
+mod identity_header;
 pub(crate) mod issuers;
 mod load;
 pub(crate) mod login;
@@ -19,8 +20,9 @@ use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration}
 pub use accounts::{Accounts, LockoutSettings, Mail, Passwords};
 use admin_api::TokenSubject;
 pub use billing::{BillingSettings, WebhookSettings};
-use http::{HeaderName, HeaderValue};
+use http::HeaderValue;
 use identity::{Algorithm, SecretText};
+pub use identity_header::IdentityHeader;
 use ipnet::IpNet;
 pub use issuers::Issuers;
 #[cfg(any(test, feature = "properties"))]
@@ -318,88 +320,6 @@ pub struct Framing {
     pub policy: HeaderValue,
     /// `X-Frame-Options`, where it has a word for it.
     pub options: Option<HeaderValue>,
-}
-
-/// A header that tells an upstream who is calling (DESIGN §2).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize, schemars::JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-#[schemars(rename_all = "kebab-case")]
-pub enum IdentityHeader {
-    /// The account's id.
-    XUserId,
-    /// The account's address.
-    XUserEmail,
-    /// The account's name.
-    XUserName,
-    /// The account's role.
-    XUserRole,
-    /// What the caller may do, separated by commas.
-    XUserPermissions,
-    /// The account's tier.
-    XUserTier,
-    /// The account's teams.
-    XUserTeams,
-    /// The account's domains.
-    XUserDomains,
-    /// The customer organisation in which the caller acts.
-    XTenantId,
-    /// As what the caller belongs to it: `owner`, `admin` or `member`.
-    XTenantRole,
-    /// What the caller's tier includes, such as `storage_gb=10, workbenches=unlimited`, for whoever acts in a tenant.
-    XTenantQuotas,
-    /// `jwt` or `api_key`.
-    XAuthMethod,
-    /// The login's id; for an API key `X-Key-Id` instead.
-    XSessionId,
-    /// The request's id.
-    XRequestId,
-    /// The client's address, as far as it can be known.
-    XGatewayClient,
-    /// Our signed word for all of it.
-    XGatewayAssertion,
-}
-
-impl IdentityHeader {
-    /// As it is sent.
-    #[must_use]
-    pub const fn name(self) -> HeaderName {
-        HeaderName::from_static(match self {
-            Self::XUserId => "x-user-id",
-            Self::XUserEmail => "x-user-email",
-            Self::XUserName => "x-user-name",
-            Self::XUserRole => "x-user-role",
-            Self::XUserPermissions => "x-user-permissions",
-            Self::XUserTier => "x-user-tier",
-            Self::XUserTeams => "x-user-teams",
-            Self::XUserDomains => "x-user-domains",
-            Self::XTenantId => "x-tenant-id",
-            Self::XTenantRole => "x-tenant-role",
-            Self::XTenantQuotas => "x-tenant-quotas",
-            Self::XAuthMethod => "x-auth-method",
-            Self::XSessionId => "x-session-id",
-            Self::XRequestId => "x-request-id",
-            Self::XGatewayClient => "x-gateway-client",
-            Self::XGatewayAssertion => "x-gateway-assertion",
-        })
-    }
-
-    /// Does it tell what is not part of what is known of every caller?
-    #[must_use]
-    pub const fn is_about_groups(self) -> bool {
-        matches!(self, Self::XUserTeams | Self::XUserDomains)
-    }
-
-    /// What an upstream is told when it does not say what it wants.
-    pub const DEFAULT: [Self; 8] = [
-        Self::XUserId,
-        Self::XUserEmail,
-        Self::XUserRole,
-        Self::XUserTier,
-        Self::XTenantId,
-        Self::XAuthMethod,
-        Self::XRequestId,
-        Self::XGatewayAssertion,
-    ];
 }
 
 #[cfg(test)]

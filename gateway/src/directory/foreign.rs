@@ -388,8 +388,8 @@ impl Issuer {
             heard => drop(heard?),
         }
         let has_own_tier = account.has_own_tier || tier.is_some();
-        let role = role.map_or_else(|| account.role.clone(), str::to_owned);
-        let tier = tier.map_or_else(|| account.tier.clone(), str::to_owned);
+        let [role, tier] =
+            [(role, &account.role), (tier, &account.tier)].map(|(said, had)| said.unwrap_or(had).to_owned());
         Ok(Account { role, tier, has_own_tier, ..account })
     }
 }

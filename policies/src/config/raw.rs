@@ -11,10 +11,11 @@ use serde::de::value::SeqAccessDeserializer;
 use serde::de::{Error, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
+use super::amount::AmountText;
 use super::diagnostic::Placed;
 use super::injection::RawInjection;
 use super::value::DurationText;
-use crate::{Amount, Auth, Per};
+use crate::{Auth, Per};
 
 /// Words that are looked up or parsed later, each with its place.
 pub(super) type Words = Vec<Placed<String>>;
@@ -276,10 +277,6 @@ pub(super) enum Texts {
     Several(Words),
 }
 
-/// A whole number, or "unlimited".
-#[derive(Debug, Clone, Copy)]
-pub(super) struct AmountText(pub(super) Amount);
-
 // === impl Placed<Texts> ===
 
 impl Placed<Texts> {
@@ -329,46 +326,6 @@ impl JsonSchema for Texts {
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({ "anyOf": [{ "type": "string" }, { "type": "array", "items": { "type": "string" } }] })
-    }
-}
-
-// === impl AmountText ===
-
-impl<'de> Deserialize<'de> for AmountText {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(AmountVisitor)
-    }
-}
-
-struct AmountVisitor;
-
-impl Visitor<'_> for AmountVisitor {
-    type Value = AmountText;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a whole number or \"unlimited\"")
-    }
-
-    fn visit_str<E: Error>(self, text: &str) -> Result<AmountText, E> {
-        Amount::parse(text).map(AmountText).map_err(E::custom)
-    }
-
-    fn visit_i64<E: Error>(self, number: i64) -> Result<AmountText, E> {
-        self.visit_str(&number.to_string())
-    }
-}
-
-impl JsonSchema for AmountText {
-    fn inline_schema() -> bool {
-        true
-    }
-
-    fn schema_name() -> std::borrow::Cow<'static, str> {
-        "Amount".into()
-    }
-
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "anyOf": [{ "type": "integer", "minimum": 0 }, { "const": "unlimited" }] })
     }
 }
 
