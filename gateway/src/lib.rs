@@ -160,8 +160,7 @@ pub async fn build(folder: ConfigFolder, config: Config, data: &Path, take_over:
 
     let socket = office::Socket::bind(data)?;
     let rules = Arc::new(ArcSwap::from_pointee(first_rules(config, socket.path(), &metrics, &recorder).await?));
-    let place = socket.path().to_owned();
-    let reloader = Reloader::new(folder, place, Arc::clone(&rules), metrics.clone(), settings.clone());
+    let reloader = Reloader::new(folder, socket.path().into(), Arc::clone(&rules), metrics.clone(), settings.clone());
     let reloader = Arc::new(reloader.seeding(foundation.store.clone()));
 
     let (stop, stopping) = watch::channel(false);
@@ -192,18 +191,16 @@ pub async fn build(folder: ConfigFolder, config: Config, data: &Path, take_over:
     let mut background = vec![
         serving::in_background("change feed", feed.follow()),
         serving::in_background("reload", reloader.watch(hangup, Arc::clone(&foundation.audit))),
-        serving::in_background("housekeeping", housekeeping(limiter, directory, metrics.clone())),
         serving::in_background("streams", Arc::clone(&streams).watch_over()),
         serving::in_background("account service", socket.serve(office)),
-        serving::in_background("mail", mailer.carry()),
         serving::in_background("memory", limits::watch_memory(&settings.server, &readiness, &metrics)),
         serving::in_background("certificates", serving::watch_certificates(&sockets, &metrics)),
-        serving::serve_operators(&sockets, metrics.clone(), Arc::clone(&readiness))
-            .context("the operators' listener")?,
     ];
     let billing = Billing::new(&foundation.store, &door.rules, &settings.billing).keep();
     let retention = retention::keep_to(&settings, foundation.audit, metrics.clone());
-    background.extend(keep_books(counting.carry(), billing, retention, seal_watch.watch()));
+    let tidying = housekeeping(limiter, directory, metrics.clone());
+    background.extend(keep_house(counting.carry(), billing, retention, seal_watch.watch(), mailer.carry(), tidying));
+    background.push(serve_operators(&sockets, &metrics, &readiness)?);
     background.extend(issuers.into_iter().map(|issuer| serving::in_background("issuer's keys", issuer.refresh())));
     background.extend(nudges.map(|nudges| serving::in_background("nudges", nudges.carry())));
     background.extend(leases.map(|leases| serving::in_background("shared limits", leases.watch())));
@@ -214,18 +211,26 @@ pub async fn build(folder: ConfigFolder, config: Config, data: &Path, take_over:
     Ok(Running { at, has_admin, drain, drain_delay, offer, stop, door, background, readiness, streams, metrics, usage })
 }
 
-/// What is used is written down, made into bills, and at last deleted; what is sealed is looked at.
-fn keep_books(
+fn serve_operators(sockets: &Sockets, metrics: &Metrics, readiness: &Arc<Readiness>) -> anyhow::Result<JoinHandle<()>> {
+    serving::serve_operators(sockets, metrics.clone(), Arc::clone(readiness)).context("the operators' listener")
+}
+
+/// What is used is written down, made into bills, and at last deleted; mail is carried, and what is kept looked after.
+fn keep_house(
     usage: impl Future<Output = ()> + Send + 'static,
     billing: impl Future<Output = ()> + Send + 'static,
     retention: impl Future<Output = ()> + Send + 'static,
     sealed: impl Future<Output = ()> + Send + 'static,
-) -> [JoinHandle<()>; 4] {
+    mail: impl Future<Output = ()> + Send + 'static,
+    tidying: impl Future<Output = ()> + Send + 'static,
+) -> [JoinHandle<()>; 6] {
     [
         serving::in_background("usage", usage),
         serving::in_background("billing", billing),
         serving::in_background("retention", retention),
         serving::in_background("master key", sealed),
+        serving::in_background("mail", mail),
+        serving::in_background("housekeeping", tidying),
     ]
 }
 

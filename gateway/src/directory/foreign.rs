@@ -387,10 +387,9 @@ impl Issuer {
             Ok(false) => return Ok(account),
             heard => drop(heard?),
         }
-        let has_own_tier = account.has_own_tier || tier.is_some();
-        let [role, tier] =
-            [(role, &account.role), (tier, &account.tier)].map(|(said, had)| said.unwrap_or(had).to_owned());
-        Ok(Account { role, tier, has_own_tier, ..account })
+        let or = |said: Option<&str>, had: &str| said.unwrap_or(had).to_owned();
+        let (role, tier) = (or(role, &account.role), or(tier, &account.tier));
+        Ok(Account { has_own_tier: account.has_own_tier || self.says(claims).1.is_some(), role, tier, ..account })
     }
 }
 
