@@ -18,6 +18,7 @@ on_one_and_three!(
     a_browser_s_session_is_a_cookie_that_foreign_pages_cannot_use,
     what_happened_is_in_the_audit_trail,
     administrators_oversee_the_platform_and_act_for_others_in_the_open,
+    developers_publish_agents_and_users_have_instances_of_their_own,
 );
 
 const REGISTER: &str =
@@ -118,4 +119,38 @@ fn administrators_oversee_the_platform_and_act_for_others_in_the_open(doors: &Do
     eventually("the trail to tell it", || {
         ask(&path, &admin).json()["items"].as_array().is_some_and(|items| !items.is_empty())
     });
+}
+
+/// "Agent", "AgentInstance": developers create and publish, users browse and have instances of their own.
+fn developers_publish_agents_and_users_have_instances_of_their_own(doors: &Doors) {
+    let admin = doors.administrator();
+    let registered = doors.call(REGISTER);
+    let (ada, id) = (token(&registered), registered.json()["user"]["id"].as_str().unwrap().to_owned());
+    let made =
+        doors.call(&format!("PATCH /admin/users/{id}\nAuthorization: Bearer {admin}\n{{\"role\": \"developer\"}}"));
+    assert_eq!(made.status, 200, "{made:?}");
+    let ask = |method: &str, path: &str, by: &str, body: &str| {
+        doors.call(&format!("{method} {path}\nAuthorization: Bearer {by}\n{body}"))
+    };
+    eventually("the role to be heard of", || ask("GET", "/agents", &ada, "").status == 200);
+    let agent = ask("POST", "/agents", &ada, "{\"name\": \"Writer\", \"description\": \"Writes.\"}");
+    assert_eq!(agent.status, 201, "{agent:?}");
+    assert_eq!(agent.json()["is_published"], false);
+    let agent = agent.json()["id"].as_str().unwrap().to_owned();
+    assert_eq!(ask("POST", &format!("/agents/{agent}/publish"), &ada, "").status, 200);
+    let listed = ask("GET", "/agents", &ada, "").json();
+    assert!(listed["items"].as_array().unwrap().iter().any(|item| item["id"] == json!(agent)), "{listed}");
+
+    let body = format!("{{\"agent_id\": \"{agent}\", \"name\": \"mine\", \"config\": {{\"tone\": \"dry\"}}}}");
+    let instance = ask("POST", "/agent-instances", &ada, &body);
+    assert_eq!(instance.status, 201, "{instance:?}");
+    let path = format!("/agent-instances/{}", instance.json()["id"].as_str().unwrap());
+    assert_eq!(ask("GET", &path, &ada, "").json()["config"]["tone"], "dry");
+    // Nobody else's, of whatever tenant.
+    let stranger = token(&doors.call(&REGISTER.replace("user@example.com", "other@example.com")));
+    for path in [path.clone(), format!("/agents/{agent}")] {
+        assert_eq!(ask("GET", &path, &stranger, "").status, 404, "{path}");
+    }
+    assert_eq!(ask("POST", "/agents", &stranger, "{\"name\": \"x\"}").code(), "forbidden", "users create none");
+    assert_eq!(ask("DELETE", &path, &ada, "").status, 204);
 }
