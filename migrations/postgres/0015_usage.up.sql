@@ -32,8 +32,7 @@ CREATE TABLE usage_days (
     cost         bigint NOT NULL,
     PRIMARY KEY (tenant_id, day, account_id, key_id, route, service, model, request_type)
 );
-CREATE INDEX usage_days_by_account ON usage_days (account_id, day);
-CREATE INDEX usage_days_by_day ON usage_days (day);
+CREATE INDEX usage_days_by_account ON usage_days (tenant_id, account_id, day);
 
 CREATE TABLE usage_months (
     tenant_id uuid   NOT NULL,
