@@ -78,300 +78,374 @@ fn the_shipped_tiers_are_those_of_the_price_list() {
 fn the_table_of_the_shipped_policy_says_who_may_call_what() {
     let table = matrix::table(&shipped().policy);
     assert!(table.lines().all(|line| line.len() <= 160), "too wide:\n{table}");
-    insta::assert_snapshot!(table, @"
-                                                                                         stranger  admin      admin       developer  developer   user
-                                                                                                   developer  enterprise  developer  enterprise  developer
-                                                                                                   free       pro         free       pro         free
-    demo-public                  any                /demo/public/*                       yes       yes        yes         yes        yes         yes
-    demo                         any                /demo/*                              401       yes        yes         yes        yes         yes
-    demo-developer               any                /demo/developer/*                    401       yes        yes         yes        yes         403
-    demo-admin                   any                /demo/admin/*                        401       yes        yes         403        403         403
-    demo-pro                     any                /demo/pro/*                          401       403        yes         403        yes         403
-    auth-register                POST               /auth/register                       yes       yes        yes         yes        yes         yes
-                                                    /api/auth/register
-                                                    /api/v2/auth/register
-    auth-login                   POST               /auth/login                          yes       yes        yes         yes        yes         yes
-                                                    /api/auth/login
-                                                    /api/v2/auth/login
-    auth-refresh                 POST               /auth/refresh                        yes       yes        yes         yes        yes         yes
-                                                    /api/auth/refresh
-                                                    /api/v2/auth/refresh
-    auth-validate                POST               /auth/validate                       yes       yes        yes         yes        yes         yes
-                                                    /api/auth/validate
-                                                    /api/v2/auth/validate
-    auth-logout                  POST               /auth/logout                         401       yes        yes         yes        yes         yes
-                                                    /api/auth/logout
-                                                    /api/v2/auth/logout
-    auth-me                      GET                /auth/me                             401       yes        yes         yes        yes         yes
-                                                    /api/auth/me
-                                                    /api/v2/auth/me
-    auth-me-change               PATCH, DELETE      /auth/me                             401       yes        yes         yes        yes         yes
-                                                    /api/auth/me
-                                                    /api/v2/auth/me
-    auth-me-export               GET                /auth/me/export                      401       yes        yes         yes        yes         yes
-                                                    /api/auth/me/export
-                                                    /api/v2/auth/me/export
-    auth-change-password         POST               /auth/change-password                401       yes        yes         yes        yes         yes
-                                                    /api/auth/change-password
-                                                    /api/v2/auth/change-password
-    auth-verify-email            POST               /auth/verify-email                   yes       yes        yes         yes        yes         yes
-                                                    /api/auth/verify-email
-                                                    /api/v2/auth/verify-email
-    auth-resend-verification     POST               /auth/resend-verification            yes       yes        yes         yes        yes         yes
-                                                    /api/auth/resend-verification
-                                                    /api/v2/auth/resend-verification
-    auth-request-password-reset  POST               /auth/request-password-reset         yes       yes        yes         yes        yes         yes
-                                                    /api/auth/request-password-reset
-                                                    /api/v2/auth/request-password-reset
-    auth-magic-link              POST               /auth/magic-link                     yes       yes        yes         yes        yes         yes
-                                                    /api/auth/magic-link
-                                                    /api/v2/auth/magic-link
-    auth-magic-link-consume      POST               /auth/magic-link/consume             yes       yes        yes         yes        yes         yes
-                                                    /api/auth/magic-link/consume
-                                                    /api/v2/auth/magic-link/consume
-    auth-reset-password          POST               /auth/reset-password                 yes       yes        yes         yes        yes         yes
-                                                    /api/auth/reset-password
-                                                    /api/v2/auth/reset-password
-    auth-passkey                 POST               /auth/passkey/options                yes       yes        yes         yes        yes         yes
-                                                    /auth/passkey/login
-                                                    /api/auth/passkey/options
-                                                    /api/auth/passkey/login
-                                                    /api/v2/auth/passkey/options
-                                                    /api/v2/auth/passkey/login
-    auth-mfa-verify              POST               /auth/mfa/verify                     yes       yes        yes         yes        yes         yes
-                                                    /auth/mfa/passkeys/options
-                                                    /api/auth/mfa/verify
-                                                    /api/auth/mfa/passkeys/options
-                                                    /api/v2/auth/mfa/verify
-                                                    /api/v2/auth/mfa/passkeys/options
-    auth-mfa                     GET, POST, DELETE  /auth/mfa/*                          401       yes        yes         yes        yes         yes
-                                                    /api/auth/mfa/*
-                                                    /api/v2/auth/mfa/*
-    auth-reauthenticate          POST               /auth/reauthenticate                 401       yes        yes         yes        yes         yes
-                                                    /auth/reauthenticate/passkey
-                                                    /api/auth/reauthenticate
-                                                    /api/auth/reauthenticate/passkey
-                                                    /api/v2/auth/reauthenticate
-                                                    /api/v2/auth/reauthenticate/passkey
-    auth-change-email            POST               /auth/change-email                   401       yes        yes         yes        yes         yes
-                                                    /api/auth/change-email
-                                                    /api/v2/auth/change-email
-    auth-confirm-email           POST               /auth/confirm-email                  yes       yes        yes         yes        yes         yes
-                                                    /api/auth/confirm-email
-                                                    /api/v2/auth/confirm-email
-    auth-accept-invite           POST               /auth/accept-invite                  yes       yes        yes         yes        yes         yes
-                                                    /api/auth/accept-invite
-                                                    /api/v2/auth/accept-invite
-    auth-oauth                   GET                /auth/oauth/{provider}               yes       yes        yes         yes        yes         yes
-                                                    /auth/oauth/{provider}/callback
-    auth-identities              GET                /auth/identities                     401       yes        yes         yes        yes         yes
-                                                    /api/auth/identities
-                                                    /api/v2/auth/identities
-    auth-identity                DELETE             /auth/identities/{id}                401       yes        yes         yes        yes         yes
-                                                    /api/auth/identities/{id}
-                                                    /api/v2/auth/identities/{id}
-    auth-sessions                GET, DELETE        /auth/sessions                       401       yes        yes         yes        yes         yes
-                                                    /api/auth/sessions
-                                                    /api/v2/auth/sessions
-    auth-session                 DELETE             /auth/sessions/{id}                  401       yes        yes         yes        yes         yes
-                                                    /api/auth/sessions/{id}
-                                                    /api/v2/auth/sessions/{id}
-    auth-api-keys                GET, POST          /auth/api-keys                       401       yes        yes         yes        yes         yes
-                                                    /api/auth/api-keys
-                                                    /api/v2/auth/api-keys
-    auth-api-key                 DELETE             /auth/api-keys/{id}                  401       yes        yes         yes        yes         yes
-                                                    /api/auth/api-keys/{id}
-                                                    /api/v2/auth/api-keys/{id}
-    auth-api-key-rotate          POST               /auth/api-keys/{id}/rotate           401       yes        yes         yes        yes         yes
-                                                    /api/auth/api-keys/{id}/rotate
-                                                    /api/v2/auth/api-keys/{id}/rotate
-    account-forms                GET, HEAD          /account/style.css                   yes       yes        yes         yes        yes         yes
-                                                    /account/sign-in
-                                                    /account/sign-up
-                                                    /account/check-mail
-                                                    /account/forgot-password
-                                                    /account/reset-password
-                                                    /account/verify-email
-                                                    /account/magic-link
-                                                    /account/confirm-email
-                                                    /account/accept-invite
-                                                    /account/passkeys.js
-    account-forms-sent           POST               /account/sign-in                     yes       yes        yes         yes        yes         yes
-                                                    /account/sign-in/code
-                                                    /account/sign-up
-                                                    /account/reset-password
-                                                    /account/verify-email
-                                                    /account/magic-link/consume
-                                                    /account/confirm-email
-                                                    /account/accept-invite
-                                                    /account/sign-in/passkey
-                                                    /account/sign-in/second-passkey
-    account-mail                 POST               /account/forgot-password             yes       yes        yes         yes        yes         yes
-                                                    /account/magic-link
-    account                      GET, HEAD, POST    /account                             401       yes        yes         yes        yes         yes
-                                                    /account/sessions
-                                                    /account/sessions/{id}/end
-                                                    /account/sessions/end-others
-                                                    /account/link
-                                                    /account/sign-out
-                                                    /account/security/*
-    account-lasting              GET, HEAD, POST    /account/keys                        401       yes        yes         yes        yes         yes
-                                                    /account/keys/{id}/delete
-                                                    /account/identities
-                                                    /account/identities/{id}/unlink
-                                                    /account/email
-    admin                        any                /admin/*                             401       yes        yes         403        403         403
-    health                       GET, HEAD          /health                              yes       yes        yes         yes        yes         yes
-    docs                         GET, HEAD          /docs/*                              yes       yes        yes         yes        yes         yes
-                                                    /openapi.json
-    jwks                         GET, HEAD          /.well-known/jwks.json               yes       yes        yes         yes        yes         yes
+    insta::assert_snapshot!(table, @r"
+                                                                                                             stranger  admin      admin       developer  developer
+                                                                                                                       developer  enterprise  developer  enterprise
+                                                                                                                       free       pro         free       pro
+    demo-public                  any                       /demo/public/*                                    yes       yes        yes         yes        yes
+    demo                         any                       /demo/*                                           401       yes        yes         yes        yes
+    demo-developer               any                       /demo/developer/*                                 401       yes        yes         yes        yes
+    demo-admin                   any                       /demo/admin/*                                     401       yes        yes         403        403
+    demo-pro                     any                       /demo/pro/*                                       401       403        yes         403        yes
+    auth-register                POST                      /auth/register                                    yes       yes        yes         yes        yes
+                                                           /api/auth/register
+                                                           /api/v2/auth/register
+    auth-login                   POST                      /auth/login                                       yes       yes        yes         yes        yes
+                                                           /api/auth/login
+                                                           /api/v2/auth/login
+    auth-token                   POST                      /auth/token                                       yes       yes        yes         yes        yes
+                                                           /api/auth/token
+                                                           /api/v2/auth/token
+    auth-refresh                 POST                      /auth/refresh                                     yes       yes        yes         yes        yes
+                                                           /api/auth/refresh
+                                                           /api/v2/auth/refresh
+    auth-validate                POST                      /auth/validate                                    yes       yes        yes         yes        yes
+                                                           /api/auth/validate
+                                                           /api/v2/auth/validate
+    auth-logout                  POST                      /auth/logout                                      401       yes        yes         yes        yes
+                                                           /api/auth/logout
+                                                           /api/v2/auth/logout
+    auth-me                      GET                       /auth/me                                          401       yes        yes         yes        yes
+                                                           /api/auth/me
+                                                           /api/v2/auth/me
+    auth-me-change               PATCH, DELETE             /auth/me                                          401       yes        yes         yes        yes
+                                                           /api/auth/me
+                                                           /api/v2/auth/me
+    auth-me-export               GET                       /auth/me/export                                   401       yes        yes         yes        yes
+                                                           /api/auth/me/export
+                                                           /api/v2/auth/me/export
+    auth-change-password         POST                      /auth/change-password                             401       yes        yes         yes        yes
+                                                           /api/auth/change-password
+                                                           /api/v2/auth/change-password
+    auth-verify-email            POST                      /auth/verify-email                                yes       yes        yes         yes        yes
+                                                           /api/auth/verify-email
+                                                           /api/v2/auth/verify-email
+    auth-resend-verification     POST                      /auth/resend-verification                         yes       yes        yes         yes        yes
+                                                           /api/auth/resend-verification
+                                                           /api/v2/auth/resend-verification
+    auth-request-password-reset  POST                      /auth/request-password-reset                      yes       yes        yes         yes        yes
+                                                           /api/auth/request-password-reset
+                                                           /api/v2/auth/request-password-reset
+    auth-magic-link              POST                      /auth/magic-link                                  yes       yes        yes         yes        yes
+                                                           /api/auth/magic-link
+                                                           /api/v2/auth/magic-link
+    auth-magic-link-consume      POST                      /auth/magic-link/consume                          yes       yes        yes         yes        yes
+                                                           /api/auth/magic-link/consume
+                                                           /api/v2/auth/magic-link/consume
+    auth-reset-password          POST                      /auth/reset-password                              yes       yes        yes         yes        yes
+                                                           /api/auth/reset-password
+                                                           /api/v2/auth/reset-password
+    auth-passkey                 POST                      /auth/passkey/options                             yes       yes        yes         yes        yes
+                                                           /auth/passkey/login
+                                                           /api/auth/passkey/options
+                                                           /api/auth/passkey/login
+                                                           /api/v2/auth/passkey/options
+                                                           /api/v2/auth/passkey/login
+    auth-mfa-verify              POST                      /auth/mfa/verify                                  yes       yes        yes         yes        yes
+                                                           /auth/mfa/passkeys/options
+                                                           /api/auth/mfa/verify
+                                                           /api/auth/mfa/passkeys/options
+                                                           /api/v2/auth/mfa/verify
+                                                           /api/v2/auth/mfa/passkeys/options
+    auth-mfa                     GET, POST, DELETE         /auth/mfa/*                                       401       yes        yes         yes        yes
+                                                           /api/auth/mfa/*
+                                                           /api/v2/auth/mfa/*
+    auth-reauthenticate          POST                      /auth/reauthenticate                              401       yes        yes         yes        yes
+                                                           /auth/reauthenticate/passkey
+                                                           /api/auth/reauthenticate
+                                                           /api/auth/reauthenticate/passkey
+                                                           /api/v2/auth/reauthenticate
+                                                           /api/v2/auth/reauthenticate/passkey
+    auth-change-email            POST                      /auth/change-email                                401       yes        yes         yes        yes
+                                                           /api/auth/change-email
+                                                           /api/v2/auth/change-email
+    auth-confirm-email           POST                      /auth/confirm-email                               yes       yes        yes         yes        yes
+                                                           /api/auth/confirm-email
+                                                           /api/v2/auth/confirm-email
+    auth-accept-invite           POST                      /auth/accept-invite                               yes       yes        yes         yes        yes
+                                                           /api/auth/accept-invite
+                                                           /api/v2/auth/accept-invite
+    auth-oauth                   GET                       /auth/oauth/{provider}                            yes       yes        yes         yes        yes
+                                                           /auth/oauth/{provider}/callback
+    auth-identities              GET                       /auth/identities                                  401       yes        yes         yes        yes
+                                                           /api/auth/identities
+                                                           /api/v2/auth/identities
+    auth-identity                DELETE                    /auth/identities/{id}                             401       yes        yes         yes        yes
+                                                           /api/auth/identities/{id}
+                                                           /api/v2/auth/identities/{id}
+    auth-sessions                GET, DELETE               /auth/sessions                                    401       yes        yes         yes        yes
+                                                           /api/auth/sessions
+                                                           /api/v2/auth/sessions
+    auth-session                 DELETE                    /auth/sessions/{id}                               401       yes        yes         yes        yes
+                                                           /api/auth/sessions/{id}
+                                                           /api/v2/auth/sessions/{id}
+    auth-api-keys                GET, POST                 /auth/api-keys                                    401       yes        yes         yes        yes
+                                                           /api/auth/api-keys
+                                                           /api/v2/auth/api-keys
+    auth-api-key                 DELETE                    /auth/api-keys/{id}                               401       yes        yes         yes        yes
+                                                           /api/auth/api-keys/{id}
+                                                           /api/v2/auth/api-keys/{id}
+    auth-api-key-rotate          POST                      /auth/api-keys/{id}/rotate                        401       yes        yes         yes        yes
+                                                           /api/auth/api-keys/{id}/rotate
+                                                           /api/v2/auth/api-keys/{id}/rotate
+    account-forms                GET, HEAD                 /account/style.css                                yes       yes        yes         yes        yes
+                                                           /account/sign-in
+                                                           /account/sign-up
+                                                           /account/check-mail
+                                                           /account/forgot-password
+                                                           /account/reset-password
+                                                           /account/verify-email
+                                                           /account/magic-link
+                                                           /account/confirm-email
+                                                           /account/accept-invite
+                                                           /account/passkeys.js
+    account-forms-sent           POST                      /account/sign-in                                  yes       yes        yes         yes        yes
+                                                           /account/sign-in/code
+                                                           /account/sign-up
+                                                           /account/reset-password
+                                                           /account/verify-email
+                                                           /account/magic-link/consume
+                                                           /account/confirm-email
+                                                           /account/accept-invite
+                                                           /account/sign-in/passkey
+                                                           /account/sign-in/second-passkey
+    account-mail                 POST                      /account/forgot-password                          yes       yes        yes         yes        yes
+                                                           /account/magic-link
+    account                      GET, HEAD, POST           /account                                          401       yes        yes         yes        yes
+                                                           /account/sessions
+                                                           /account/sessions/{id}/end
+                                                           /account/sessions/end-others
+                                                           /account/link
+                                                           /account/sign-out
+                                                           /account/security/*
+    account-lasting              GET, HEAD, POST           /account/keys                                     401       yes        yes         yes        yes
+                                                           /account/keys/{id}/delete
+                                                           /account/identities
+                                                           /account/identities/{id}/unlink
+                                                           /account/email
+                                                           /account/organisations
+                                                           /account/organisations/{id}/switch
+                                                           /account/invitations/{id}/accept
+                                                           /account/invitations/{id}/decline
+    tenants                      GET, POST, PATCH, DELETE  /tenants/*                                        401       yes        yes         yes        yes
+                                                           /auth/switch-tenant
+                                                           /auth/invitations/*
+                                                           /api/auth/switch-tenant
+                                                           /api/auth/invitations/*
+                                                           /api/v2/auth/switch-tenant
+                                                           /api/v2/auth/invitations/*
+    admin                        any                       /admin/*                                          401       yes        yes         403        403
+    health                       GET, HEAD                 /health                                           yes       yes        yes         yes        yes
+    docs                         GET, HEAD                 /docs/*                                           yes       yes        yes         yes        yes
+                                                           /openapi.json
+    jwks                         GET, HEAD                 /.well-known/jwks.json                            yes       yes        yes         yes        yes
+    teams                        GET                       /teams                                            401       yes        yes         yes        yes
+                                                           /teams/all
+                                                           /teams/{id}
+                                                           /domains
+                                                           /domains/all
+                                                           /domains/{id}
+    teams-manage                 POST, PATCH, DELETE       /teams                                            401       yes        yes         yes        yes
+                                                           /teams/{id}
+                                                           /domains
+                                                           /domains/{id}
+    teams-members                GET, POST, PATCH, DELETE  /teams/{id}/members                               401       yes        yes         yes        yes
+                                                           /teams/{id}/members/{account_id}
+                                                           /domains/{id}/members
+                                                           /domains/{id}/members/{account_id}
+    agents                       GET                       /agents                                           401       yes        yes         yes        yes
+                                                           /agents/{id}
+    agents-make                  POST, PATCH, DELETE       /agents                                           401       yes        yes         yes        yes
+                                                           /agents/{id}
+    agents-publish               POST                      /agents/{id}/publish                              401       yes        yes         yes        yes
+                                                           /agents/{id}/unpublish
+    agent-instances              GET, POST, PATCH, DELETE  /agent-instances                                  401       yes        yes         yes        yes
+                                                           /agent-instances/{id}
+    demo-instances               any                       /demo/instances/{id}/* (own agent_instance:{id})  401       yes        yes         yes        yes
 
-                                                                                         user
-                                                                                         enterprise
-                                                                                         pro
-    demo-public                  any                /demo/public/*                       yes
-    demo                         any                /demo/*                              yes
-    demo-developer               any                /demo/developer/*                    403
-    demo-admin                   any                /demo/admin/*                        403
-    demo-pro                     any                /demo/pro/*                          yes
-    auth-register                POST               /auth/register                       yes
-                                                    /api/auth/register
-                                                    /api/v2/auth/register
-    auth-login                   POST               /auth/login                          yes
-                                                    /api/auth/login
-                                                    /api/v2/auth/login
-    auth-refresh                 POST               /auth/refresh                        yes
-                                                    /api/auth/refresh
-                                                    /api/v2/auth/refresh
-    auth-validate                POST               /auth/validate                       yes
-                                                    /api/auth/validate
-                                                    /api/v2/auth/validate
-    auth-logout                  POST               /auth/logout                         yes
-                                                    /api/auth/logout
-                                                    /api/v2/auth/logout
-    auth-me                      GET                /auth/me                             yes
-                                                    /api/auth/me
-                                                    /api/v2/auth/me
-    auth-me-change               PATCH, DELETE      /auth/me                             yes
-                                                    /api/auth/me
-                                                    /api/v2/auth/me
-    auth-me-export               GET                /auth/me/export                      yes
-                                                    /api/auth/me/export
-                                                    /api/v2/auth/me/export
-    auth-change-password         POST               /auth/change-password                yes
-                                                    /api/auth/change-password
-                                                    /api/v2/auth/change-password
-    auth-verify-email            POST               /auth/verify-email                   yes
-                                                    /api/auth/verify-email
-                                                    /api/v2/auth/verify-email
-    auth-resend-verification     POST               /auth/resend-verification            yes
-                                                    /api/auth/resend-verification
-                                                    /api/v2/auth/resend-verification
-    auth-request-password-reset  POST               /auth/request-password-reset         yes
-                                                    /api/auth/request-password-reset
-                                                    /api/v2/auth/request-password-reset
-    auth-magic-link              POST               /auth/magic-link                     yes
-                                                    /api/auth/magic-link
-                                                    /api/v2/auth/magic-link
-    auth-magic-link-consume      POST               /auth/magic-link/consume             yes
-                                                    /api/auth/magic-link/consume
-                                                    /api/v2/auth/magic-link/consume
-    auth-reset-password          POST               /auth/reset-password                 yes
-                                                    /api/auth/reset-password
-                                                    /api/v2/auth/reset-password
-    auth-passkey                 POST               /auth/passkey/options                yes
-                                                    /auth/passkey/login
-                                                    /api/auth/passkey/options
-                                                    /api/auth/passkey/login
-                                                    /api/v2/auth/passkey/options
-                                                    /api/v2/auth/passkey/login
-    auth-mfa-verify              POST               /auth/mfa/verify                     yes
-                                                    /auth/mfa/passkeys/options
-                                                    /api/auth/mfa/verify
-                                                    /api/auth/mfa/passkeys/options
-                                                    /api/v2/auth/mfa/verify
-                                                    /api/v2/auth/mfa/passkeys/options
-    auth-mfa                     GET, POST, DELETE  /auth/mfa/*                          yes
-                                                    /api/auth/mfa/*
-                                                    /api/v2/auth/mfa/*
-    auth-reauthenticate          POST               /auth/reauthenticate                 yes
-                                                    /auth/reauthenticate/passkey
-                                                    /api/auth/reauthenticate
-                                                    /api/auth/reauthenticate/passkey
-                                                    /api/v2/auth/reauthenticate
-                                                    /api/v2/auth/reauthenticate/passkey
-    auth-change-email            POST               /auth/change-email                   yes
-                                                    /api/auth/change-email
-                                                    /api/v2/auth/change-email
-    auth-confirm-email           POST               /auth/confirm-email                  yes
-                                                    /api/auth/confirm-email
-                                                    /api/v2/auth/confirm-email
-    auth-accept-invite           POST               /auth/accept-invite                  yes
-                                                    /api/auth/accept-invite
-                                                    /api/v2/auth/accept-invite
-    auth-oauth                   GET                /auth/oauth/{provider}               yes
-                                                    /auth/oauth/{provider}/callback
-    auth-identities              GET                /auth/identities                     yes
-                                                    /api/auth/identities
-                                                    /api/v2/auth/identities
-    auth-identity                DELETE             /auth/identities/{id}                yes
-                                                    /api/auth/identities/{id}
-                                                    /api/v2/auth/identities/{id}
-    auth-sessions                GET, DELETE        /auth/sessions                       yes
-                                                    /api/auth/sessions
-                                                    /api/v2/auth/sessions
-    auth-session                 DELETE             /auth/sessions/{id}                  yes
-                                                    /api/auth/sessions/{id}
-                                                    /api/v2/auth/sessions/{id}
-    auth-api-keys                GET, POST          /auth/api-keys                       yes
-                                                    /api/auth/api-keys
-                                                    /api/v2/auth/api-keys
-    auth-api-key                 DELETE             /auth/api-keys/{id}                  yes
-                                                    /api/auth/api-keys/{id}
-                                                    /api/v2/auth/api-keys/{id}
-    auth-api-key-rotate          POST               /auth/api-keys/{id}/rotate           yes
-                                                    /api/auth/api-keys/{id}/rotate
-                                                    /api/v2/auth/api-keys/{id}/rotate
-    account-forms                GET, HEAD          /account/style.css                   yes
-                                                    /account/sign-in
-                                                    /account/sign-up
-                                                    /account/check-mail
-                                                    /account/forgot-password
-                                                    /account/reset-password
-                                                    /account/verify-email
-                                                    /account/magic-link
-                                                    /account/confirm-email
-                                                    /account/accept-invite
-                                                    /account/passkeys.js
-    account-forms-sent           POST               /account/sign-in                     yes
-                                                    /account/sign-in/code
-                                                    /account/sign-up
-                                                    /account/reset-password
-                                                    /account/verify-email
-                                                    /account/magic-link/consume
-                                                    /account/confirm-email
-                                                    /account/accept-invite
-                                                    /account/sign-in/passkey
-                                                    /account/sign-in/second-passkey
-    account-mail                 POST               /account/forgot-password             yes
-                                                    /account/magic-link
-    account                      GET, HEAD, POST    /account                             yes
-                                                    /account/sessions
-                                                    /account/sessions/{id}/end
-                                                    /account/sessions/end-others
-                                                    /account/link
-                                                    /account/sign-out
-                                                    /account/security/*
-    account-lasting              GET, HEAD, POST    /account/keys                        yes
-                                                    /account/keys/{id}/delete
-                                                    /account/identities
-                                                    /account/identities/{id}/unlink
-                                                    /account/email
-    admin                        any                /admin/*                             403
-    health                       GET, HEAD          /health                              yes
-    docs                         GET, HEAD          /docs/*                              yes
-                                                    /openapi.json
-    jwks                         GET, HEAD          /.well-known/jwks.json               yes
+                                                                                                             service    service     user       user
+                                                                                                             developer  enterprise  developer  enterprise
+                                                                                                             free       pro         free       pro
+    demo-public                  any                       /demo/public/*                                    yes        yes         yes        yes
+    demo                         any                       /demo/*                                           yes        yes         yes        yes
+    demo-developer               any                       /demo/developer/*                                 403        403         403        403
+    demo-admin                   any                       /demo/admin/*                                     403        403         403        403
+    demo-pro                     any                       /demo/pro/*                                       403        yes         403        yes
+    auth-register                POST                      /auth/register                                    yes        yes         yes        yes
+                                                           /api/auth/register
+                                                           /api/v2/auth/register
+    auth-login                   POST                      /auth/login                                       yes        yes         yes        yes
+                                                           /api/auth/login
+                                                           /api/v2/auth/login
+    auth-token                   POST                      /auth/token                                       yes        yes         yes        yes
+                                                           /api/auth/token
+                                                           /api/v2/auth/token
+    auth-refresh                 POST                      /auth/refresh                                     yes        yes         yes        yes
+                                                           /api/auth/refresh
+                                                           /api/v2/auth/refresh
+    auth-validate                POST                      /auth/validate                                    yes        yes         yes        yes
+                                                           /api/auth/validate
+                                                           /api/v2/auth/validate
+    auth-logout                  POST                      /auth/logout                                      yes        yes         yes        yes
+                                                           /api/auth/logout
+                                                           /api/v2/auth/logout
+    auth-me                      GET                       /auth/me                                          yes        yes         yes        yes
+                                                           /api/auth/me
+                                                           /api/v2/auth/me
+    auth-me-change               PATCH, DELETE             /auth/me                                          yes        yes         yes        yes
+                                                           /api/auth/me
+                                                           /api/v2/auth/me
+    auth-me-export               GET                       /auth/me/export                                   yes        yes         yes        yes
+                                                           /api/auth/me/export
+                                                           /api/v2/auth/me/export
+    auth-change-password         POST                      /auth/change-password                             yes        yes         yes        yes
+                                                           /api/auth/change-password
+                                                           /api/v2/auth/change-password
+    auth-verify-email            POST                      /auth/verify-email                                yes        yes         yes        yes
+                                                           /api/auth/verify-email
+                                                           /api/v2/auth/verify-email
+    auth-resend-verification     POST                      /auth/resend-verification                         yes        yes         yes        yes
+                                                           /api/auth/resend-verification
+                                                           /api/v2/auth/resend-verification
+    auth-request-password-reset  POST                      /auth/request-password-reset                      yes        yes         yes        yes
+                                                           /api/auth/request-password-reset
+                                                           /api/v2/auth/request-password-reset
+    auth-magic-link              POST                      /auth/magic-link                                  yes        yes         yes        yes
+                                                           /api/auth/magic-link
+                                                           /api/v2/auth/magic-link
+    auth-magic-link-consume      POST                      /auth/magic-link/consume                          yes        yes         yes        yes
+                                                           /api/auth/magic-link/consume
+                                                           /api/v2/auth/magic-link/consume
+    auth-reset-password          POST                      /auth/reset-password                              yes        yes         yes        yes
+                                                           /api/auth/reset-password
+                                                           /api/v2/auth/reset-password
+    auth-passkey                 POST                      /auth/passkey/options                             yes        yes         yes        yes
+                                                           /auth/passkey/login
+                                                           /api/auth/passkey/options
+                                                           /api/auth/passkey/login
+                                                           /api/v2/auth/passkey/options
+                                                           /api/v2/auth/passkey/login
+    auth-mfa-verify              POST                      /auth/mfa/verify                                  yes        yes         yes        yes
+                                                           /auth/mfa/passkeys/options
+                                                           /api/auth/mfa/verify
+                                                           /api/auth/mfa/passkeys/options
+                                                           /api/v2/auth/mfa/verify
+                                                           /api/v2/auth/mfa/passkeys/options
+    auth-mfa                     GET, POST, DELETE         /auth/mfa/*                                       yes        yes         yes        yes
+                                                           /api/auth/mfa/*
+                                                           /api/v2/auth/mfa/*
+    auth-reauthenticate          POST                      /auth/reauthenticate                              yes        yes         yes        yes
+                                                           /auth/reauthenticate/passkey
+                                                           /api/auth/reauthenticate
+                                                           /api/auth/reauthenticate/passkey
+                                                           /api/v2/auth/reauthenticate
+                                                           /api/v2/auth/reauthenticate/passkey
+    auth-change-email            POST                      /auth/change-email                                yes        yes         yes        yes
+                                                           /api/auth/change-email
+                                                           /api/v2/auth/change-email
+    auth-confirm-email           POST                      /auth/confirm-email                               yes        yes         yes        yes
+                                                           /api/auth/confirm-email
+                                                           /api/v2/auth/confirm-email
+    auth-accept-invite           POST                      /auth/accept-invite                               yes        yes         yes        yes
+                                                           /api/auth/accept-invite
+                                                           /api/v2/auth/accept-invite
+    auth-oauth                   GET                       /auth/oauth/{provider}                            yes        yes         yes        yes
+                                                           /auth/oauth/{provider}/callback
+    auth-identities              GET                       /auth/identities                                  yes        yes         yes        yes
+                                                           /api/auth/identities
+                                                           /api/v2/auth/identities
+    auth-identity                DELETE                    /auth/identities/{id}                             yes        yes         yes        yes
+                                                           /api/auth/identities/{id}
+                                                           /api/v2/auth/identities/{id}
+    auth-sessions                GET, DELETE               /auth/sessions                                    yes        yes         yes        yes
+                                                           /api/auth/sessions
+                                                           /api/v2/auth/sessions
+    auth-session                 DELETE                    /auth/sessions/{id}                               yes        yes         yes        yes
+                                                           /api/auth/sessions/{id}
+                                                           /api/v2/auth/sessions/{id}
+    auth-api-keys                GET, POST                 /auth/api-keys                                    yes        yes         yes        yes
+                                                           /api/auth/api-keys
+                                                           /api/v2/auth/api-keys
+    auth-api-key                 DELETE                    /auth/api-keys/{id}                               yes        yes         yes        yes
+                                                           /api/auth/api-keys/{id}
+                                                           /api/v2/auth/api-keys/{id}
+    auth-api-key-rotate          POST                      /auth/api-keys/{id}/rotate                        yes        yes         yes        yes
+                                                           /api/auth/api-keys/{id}/rotate
+                                                           /api/v2/auth/api-keys/{id}/rotate
+    account-forms                GET, HEAD                 /account/style.css                                yes        yes         yes        yes
+                                                           /account/sign-in
+                                                           /account/sign-up
+                                                           /account/check-mail
+                                                           /account/forgot-password
+                                                           /account/reset-password
+                                                           /account/verify-email
+                                                           /account/magic-link
+                                                           /account/confirm-email
+                                                           /account/accept-invite
+                                                           /account/passkeys.js
+    account-forms-sent           POST                      /account/sign-in                                  yes        yes         yes        yes
+                                                           /account/sign-in/code
+                                                           /account/sign-up
+                                                           /account/reset-password
+                                                           /account/verify-email
+                                                           /account/magic-link/consume
+                                                           /account/confirm-email
+                                                           /account/accept-invite
+                                                           /account/sign-in/passkey
+                                                           /account/sign-in/second-passkey
+    account-mail                 POST                      /account/forgot-password                          yes        yes         yes        yes
+                                                           /account/magic-link
+    account                      GET, HEAD, POST           /account                                          yes        yes         yes        yes
+                                                           /account/sessions
+                                                           /account/sessions/{id}/end
+                                                           /account/sessions/end-others
+                                                           /account/link
+                                                           /account/sign-out
+                                                           /account/security/*
+    account-lasting              GET, HEAD, POST           /account/keys                                     yes        yes         yes        yes
+                                                           /account/keys/{id}/delete
+                                                           /account/identities
+                                                           /account/identities/{id}/unlink
+                                                           /account/email
+                                                           /account/organisations
+                                                           /account/organisations/{id}/switch
+                                                           /account/invitations/{id}/accept
+                                                           /account/invitations/{id}/decline
+    tenants                      GET, POST, PATCH, DELETE  /tenants/*                                        403        403         yes        yes
+                                                           /auth/switch-tenant
+                                                           /auth/invitations/*
+                                                           /api/auth/switch-tenant
+                                                           /api/auth/invitations/*
+                                                           /api/v2/auth/switch-tenant
+                                                           /api/v2/auth/invitations/*
+    admin                        any                       /admin/*                                          403        403         403        403
+    health                       GET, HEAD                 /health                                           yes        yes         yes        yes
+    docs                         GET, HEAD                 /docs/*                                           yes        yes         yes        yes
+                                                           /openapi.json
+    jwks                         GET, HEAD                 /.well-known/jwks.json                            yes        yes         yes        yes
+    teams                        GET                       /teams                                            yes        yes         yes        yes
+                                                           /teams/all
+                                                           /teams/{id}
+                                                           /domains
+                                                           /domains/all
+                                                           /domains/{id}
+    teams-manage                 POST, PATCH, DELETE       /teams                                            yes        yes         yes        yes
+                                                           /teams/{id}
+                                                           /domains
+                                                           /domains/{id}
+    teams-members                GET, POST, PATCH, DELETE  /teams/{id}/members                               yes        yes         yes        yes
+                                                           /teams/{id}/members/{account_id}
+                                                           /domains/{id}/members
+                                                           /domains/{id}/members/{account_id}
+    agents                       GET                       /agents                                           403        403         yes        yes
+                                                           /agents/{id}
+    agents-make                  POST, PATCH, DELETE       /agents                                           403        403         403        403
+                                                           /agents/{id}
+    agents-publish               POST                      /agents/{id}/publish                              403        403         403        403
+                                                           /agents/{id}/unpublish
+    agent-instances              GET, POST, PATCH, DELETE  /agent-instances                                  403        403         yes        yes
+                                                           /agent-instances/{id}
+    demo-instances               any                       /demo/instances/{id}/* (own agent_instance:{id})  403        403         yes        yes
     ");
 }
 

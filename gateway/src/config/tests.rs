@@ -186,7 +186,7 @@ fn what_is_said_of_accounts_and_mail_that_cannot_be_is_told_with_its_place() {
     insta::assert_snapshot!(accounts("default = \"http://127.0.0.1:8080\" }", "default = \"example.com/?x\" }"), @r#"gateway.toml:192:14: write where people reach the platform, such as "https://example.com""#);
     insta::assert_snapshot!(accounts("registration = \"immediate\"", "registration = \"maybe\""), @"gateway.toml:196:16: unknown value `maybe`; known are immediate, verified");
     insta::assert_snapshot!(accounts("# unverified_role = \"newcomer\"", "unverified_role = \"newcomer\""), @"gateway.toml:1:1: accounts.unverified_role: there is no role `newcomer` in roles.toml");
-    insta::assert_snapshot!(accounts("required_roles = []", "required_roles = [\"admin\", \"boss\"]"), @"gateway.toml:308:28: there is no role `boss` in roles.toml");
+    insta::assert_snapshot!(accounts("required_roles = []", "required_roles = [\"admin\", \"boss\"]"), @"gateway.toml:316:28: there is no role `boss` in roles.toml");
     insta::assert_snapshot!(accounts("magic_link_ttl = \"10m\"", "magic_link_ttl = \"11m\""), @"gateway.toml:200:18: a link that logs in lives ten minutes at most (OWASP ASVS 6.5.5)");
     insta::assert_snapshot!(accounts("min_strength = 0", "min_strength = 5"), @"gateway.toml:207:16: a strength is 0, 1, 2, 3 or 4");
     insta::assert_snapshot!(accounts("# blocklist = \"passwords.txt\"", "blocklist = \"none.txt\""), @"gateway.toml:210:13: the file cannot be read: No such file or directory (os error 2)");

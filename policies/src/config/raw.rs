@@ -64,7 +64,7 @@ pub(super) struct RawRoute {
     #[serde(default)]
     pub(super) limits: Vec<Placed<RawLimit>>,
     /// Whether requests count against the limits of the caller's tier too.
-    #[serde(default = "yes")]
+    #[serde(default = "super::value::yes")]
     pub(super) tier_limits: bool,
     /// Whether the upstream sees the caller's credential.
     #[serde(default)]
@@ -97,10 +97,6 @@ pub(super) enum RawAcr {
     Mfa,
     /// A passkey, which nobody can be talked into giving away.
     Phr,
-}
-
-const fn yes() -> bool {
-    true
 }
 
 /// Whether a caller must be known.
