@@ -94,7 +94,7 @@ async fn nobody_gives_or_takes_over_what_they_may_not_do_themselves() {
     assert_eq!(change(&house, &help, &peer, json!({ "tier": "pro" })).await.status, 200);
     // A key reaches as far as its scopes.
     let narrow = house.make_key(&root, json!({ "name": "a", "scopes": ["users:manage"] })).await;
-    let wide = json!({ "name": "b", "scopes": ["users:manage", "account:*", "agents:*"] });
+    let wide = json!({ "name": "b", "scopes": ["users:manage", "account:*", "agents:*", "integrations:*"] });
     let wide = house.make_key(&root, wide).await;
     let path = format!("/admin/users/{}", user.id);
     for (key, role, status) in [(&narrow, "user", 403), (&wide, "user", 200), (&wide, "admin", 403)] {

@@ -466,7 +466,7 @@ fn policy() -> Policy {
             role("admin", &["*"]),
             role("helpdesk", &["account:manage", "users:manage"]),
             role("user", &["account:manage", "agents:read", "integrations:*"]),
-            role("developer", &["agents:*", "instances:*"]),
+            role("developer", &["agents:*", "instances:*", "integrations:*"]),
         ]),
         tiers: Tiers::new([tier("free"), tier("pro")]),
     }

@@ -37,7 +37,18 @@ async fn things(house: &House, ada: &Person) -> Things {
     let asked = made(house, ada, &asked, json!({ "email": "somebody@example.com" })).await;
     let team = made(house, ada, "/teams", json!({ "name": "Hers" })).await;
     let domain = made(house, ada, "/domains", json!({ "key": "hers" })).await;
+    let agent = made(house, ada, "/agents", json!({ "name": "Hers" })).await;
+    made(house, ada, &format!("/agents/{}/publish", text(&agent["id"])), Value::Null).await;
+    let instance = json!({ "agent_id": agent["id"], "name": "Hers", "config": { "key": "secret" } });
+    let instance = made(house, ada, "/agent-instances", instance).await;
+    let integration = json!({ "service": "openai", "api_key": "sk-0123456789abcdef0123" });
+    let integration = made(house, ada, "/integrations", integration).await;
     vec![
+        ("/agents/", vec![text(&agent["id"])]),
+        ("/agent-instances/", vec![text(&instance["id"])]),
+        ("/integrations/", vec![text(&integration["id"])]),
+        // A month has to be over before there is one: gateway/tests/door/billing.rs.
+        ("/billing/statements/", vec![ABSENT.to_owned()]),
         ("/auth/api-keys/", vec![text(&key["id"])]),
         ("/auth/mfa/", vec![factor]),
         ("/auth/identities/", vec![text(&identity["items"][0]["id"])]),
@@ -55,7 +66,12 @@ fn body(operation: &str, somebody: &str) -> Value {
     match operation {
         "POST /tenants/{id}/members" => json!({ "email": "eve@example.org" }),
         "PATCH /tenants/{id}/members/{account_id}" => json!({ "role": "admin" }),
-        "PATCH /tenants/{id}" | "PATCH /teams/{id}" | "PATCH /domains/{id}" => json!({ "name": "Eve's" }),
+        "PATCH /tenants/{id}"
+        | "PATCH /teams/{id}"
+        | "PATCH /domains/{id}"
+        | "PATCH /agents/{id}"
+        | "PATCH /agent-instances/{id}"
+        | "PATCH /integrations/{id}" => json!({ "name": "Eve's" }),
         "POST /teams/{id}/members" => json!({ "account_id": somebody, "role": "member" }),
         "POST /domains/{id}/members" => json!({ "account_id": somebody }),
         "PATCH /teams/{id}/members/{account_id}" => json!({ "role": "owner" }),
@@ -68,6 +84,7 @@ fn named(things: &Things) -> Vec<(&'static str, &'static str, &'static str, Valu
     let of = |path: &str| things.iter().find(|(prefix, _)| *prefix == path).map_or(ABSENT, |(_, ids)| &*ids[0]);
     vec![
         ("POST", "/auth/switch-tenant", "tenant_id", json!({ "tenant_id": of("/tenants/") })),
+        ("POST", "/agent-instances", "agent_id", json!({ "agent_id": of("/agents/"), "name": "Eve's" })),
         ("POST", "/domains", "parent_domain_id", json!({ "key": "eves", "parent_domain_id": of("/domains/") })),
     ]
 }
@@ -99,10 +116,14 @@ async fn an_id_of_somebody_else_s_is_answered_as_one_that_nobody_has_and_opens_n
     let ada = house.register("ada@example.com").await;
     let subject = store::ExternalSubject { issuer: "https://acme.test", subject: "ada", claims_at: None };
     house.store.link_external(ada.id, subject, house.now()).await.unwrap();
+    house.change(&ada, store::AccountChange { role: Some("admin".to_owned()), ..Default::default() }).await;
     let things = things(&house, &ada).await;
     // An owner of another tenant, a member of that one, and a key.
     let eve = house.register("eve@example.com").await;
     let mallory = house.register("mallory@example.com").await;
+    for person in [&eve, &mallory] {
+        house.change(person, store::AccountChange { role: Some("developer".to_owned()), ..Default::default() }).await;
+    }
     house.store.confirm_account(mallory.id, house.now()).await.unwrap();
     let hers = text(&house.get("/auth/me", eve.shown()).await.body["tenant_id"]);
     let asked =
@@ -159,7 +180,17 @@ async fn an_id_of_somebody_else_s_is_answered_as_one_that_nobody_has_and_opens_n
 /// What the victim sees of all that she has.
 async fn seen(house: &House, ada: &Person, things: &Things) -> BTreeMap<String, Value> {
     let mut seen = BTreeMap::new();
-    let lists = ["/auth/api-keys", "/auth/sessions", "/auth/identities", "/tenants", "/teams/all", "/domains/all"];
+    let lists = [
+        "/auth/api-keys",
+        "/auth/sessions",
+        "/auth/identities",
+        "/tenants",
+        "/teams/all",
+        "/domains/all",
+        "/agents",
+        "/agent-instances",
+        "/integrations",
+    ];
     let mut paths: Vec<String> = lists.iter().map(|path| (*path).to_owned()).collect();
     for (prefix, ids) in things {
         paths.extend(["/tenants/", "/teams/", "/domains/"].contains(prefix).then(|| format!("{prefix}{}", ids[0])));
