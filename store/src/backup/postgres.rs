@@ -1,7 +1,7 @@
 //! Postgres: each table's rows as COPY writes them, read in one transaction that sees one moment, and written in one.
 
 use futures_util::TryStreamExt;
-use sqlx::PgConnection;
+use sqlx::{AssertSqlSafe, PgConnection};
 
 use super::{
     BackupError,
@@ -73,6 +73,7 @@ pub(super) async fn restore(url: &str, settings: &PoolSettings, archive: &mut Re
     let pg = Pg::open(url, settings, patience).await?;
     let mut tx = pg.begin_patiently("").await.map_err(StoreError::from)?;
     make_tables(&pg, &mut tx, archive).await?;
+    hold_owner(&mut tx, false).await?;
     while let Some(section) = archive.section()? {
         // Nothing of the file's becomes a statement: a section is named as we name it, or it is none.
         if !is_table(&mut tx, &section).await? {
@@ -84,10 +85,26 @@ pub(super) async fn restore(url: &str, settings: &PoolSettings, archive: &mut Re
         }
         rows.finish().await.map_err(StoreError::from)?;
     }
+    hold_owner(&mut tx, true).await?;
     // Positions go on where they were.
     sqlx::query(GO_ON).persistent(false).execute(&mut *tx).await.map_err(StoreError::from)?;
     migrate::finish(&mut tx).await.map_err(StoreError::from)?;
     Ok(tx.commit().await.map_err(StoreError::from)?)
+}
+
+/// Whether row-level security holds the tables' owner too. It does always but while rows are copied in, which Postgres allows nobody whom it
+/// holds.
+async fn hold_owner(tx: &mut PgConnection, hold: bool) -> Result<(), BackupError> {
+    const HELD: &str =
+        "SELECT relname::text FROM pg_class WHERE relnamespace = $1::regnamespace AND relrowsecurity ORDER BY relname";
+    let tables: Result<Vec<String>, _> =
+        sqlx::query_scalar(HELD).persistent(false).bind(SCHEMA).fetch_all(&mut *tx).await;
+    let word = if hold { "FORCE" } else { "NO FORCE" };
+    for table in tables.map_err(StoreError::from)?.iter().filter(|table| TABLES.contains(&table.as_str())) {
+        let change = AssertSqlSafe(format!("ALTER TABLE {table} {word} ROW LEVEL SECURITY"));
+        sqlx::query(change).persistent(false).execute(&mut *tx).await.map_err(StoreError::from)?;
+    }
+    Ok(())
 }
 
 /// The tables as the steps of the backup have left them, where there is nothing yet.

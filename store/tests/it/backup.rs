@@ -210,3 +210,24 @@ async fn to_restore_takes_the_right_to_make_the_schema() {
     let Err(BackupError::Store(StoreError::Forbidden(said))) = refused else { panic!("{refused:?}") };
     assert!(said.contains("GRANT CREATE ON DATABASE"), "{said}");
 }
+
+/// As the gateway runs: whoever owns the tables, and is no superuser.
+#[tokio::test]
+async fn a_backup_goes_back_by_a_role_that_row_level_security_holds() {
+    let (database, folder) = (Database::postgres().await, tempfile::tempdir().unwrap());
+    let file = folder.path().join("backup");
+    let store = database.open().await;
+    let ada = person(&store, "ada@example.com").await;
+    let tenant = store.create_tenant("Hers", ada.id, 10, at(0)).await.unwrap();
+    store.back_up(&file).await.unwrap();
+    let other = Database::postgres().await;
+    let name = other.url.rsplit_once('/').unwrap().1;
+    other.run_beside(&format!("CREATE ROLE keeper_{name} LOGIN")).await;
+    other.run_beside(&format!("ALTER DATABASE {name} OWNER TO keeper_{name}")).await;
+    let url = other.url.replace("tester@", &format!("keeper_{name}@"));
+    store::restore(&url, settings(), &file).await.unwrap();
+    let restored = Store::connect(&url, settings()).await.unwrap();
+    assert_eq!(restored.role_in(tenant.id, ada.id).await.unwrap(), Some(identity::TenantRole::Owner));
+    const HELD: &str = "SELECT COUNT(*) FROM pg_class WHERE relnamespace = 'portcullis'::regnamespace AND relrowsecurity <> relforcerowsecurity";
+    assert_eq!(other.rows::<(i64,)>(HELD, "").await, [(0,)], "its owner is held again");
+}
