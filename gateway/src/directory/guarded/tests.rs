@@ -83,8 +83,8 @@ async fn what_is_known_is_served_without_a_database_and_what_is_not_is_a_503() {
     let (ada, tenant) = founder(&house, "ada@example.com").await;
     let (known, unknown) = (instance(&house, ada, tenant).await, instance(&house, ada, tenant).await);
     assert_eq!(asked(&house, known, ada).await, Ok(Some(ada)));
-    // Every question about instances fails from here on.
-    while asked(&house, Uuid::now_v7(), ada).await != Err("directory_unavailable") {
+    // Without the tables of step 13 every question about instances fails.
+    for _ in 12..house.store.migrations_status().await.unwrap().len() {
         house.store.revert_last().await.unwrap();
     }
     assert_eq!(asked(&house, known, ada).await, Ok(Some(ada)));
