@@ -113,7 +113,7 @@ impl MasterKey {
     /// What tells it from others, in hex; it is part of everything that the key has sealed, and tells nothing of the key.
     #[must_use]
     pub fn id(&self) -> String {
-        self.id.iter().map(|byte| format!("{byte:02x}")).collect()
+        format!("{:08x}", u32::from_be_bytes(self.id))
     }
 
     fn cipher(&self) -> LessSafeKey {

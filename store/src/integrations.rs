@@ -228,7 +228,7 @@ impl Store {
                 row.name.clone_from(name);
             }
             if let Some(is_active) = change.is_active {
-                row.status = if is_active { ACTIVE } else { DISABLED }.to_owned();
+                if is_active { ACTIVE } else { DISABLED }.clone_into(&mut row.status);
             }
             row.updated_at = stored(now);
             tx.update_integration(&row).await?;

@@ -177,7 +177,7 @@ impl Store {
         self.bounded(async {
             Ok::<_, StoreError>(match (named, after) {
                 (Named::Integration, Key::Id(after)) => {
-                    let rows: Vec<(Uuid, Option<Uuid>, Option<Uuid>, String, Vec<u8>)> = on!(self, |pool| {
+                    let rows: Vec<IntegrationRow> = on!(self, |pool| {
                         sqlx::query_as(q()).bind(after).bind(but).bind(AT_ONCE).fetch_all(pool).await
                     })?;
                     rows.into_iter().map(of_integration).collect()
