@@ -27,7 +27,7 @@ fn a_backend_that_asks_is_told_what_the_tier_includes() {
     let ada = token_of(&register(&platform, "ada@example.com", "Acme"));
     let headers = [("Authorization", &*format!("Bearer {ada}")), ("X-Tenant-Quotas", "storage_gb=unlimited")];
     let seen = platform.send("GET", "/demo/x", &headers, "");
-    assert_eq!(seen.received("x-tenant-quotas"), ["storage_gb=10, workbenches=3"]);
+    assert_eq!(seen.received("x-tenant-quotas"), ["agents=5, instances=20, storage_gb=10, workbenches=3"]);
     let public = platform.send("GET", "/demo/public/x", &headers[1..], "");
     assert_eq!(public.received("x-tenant-quotas"), Vec::<String>::new());
 }
