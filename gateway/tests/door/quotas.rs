@@ -96,7 +96,7 @@ fn an_account_has_as_many_keys_as_its_tier_says() {
     let platform = Setup::default()
         .edit(
             "tiers.toml",
-            "quotas = { storage_gb = 10, workbenches = 3 }",
+            "quotas = { storage_gb = 10, workbenches = 3, agents = 5, instances = 20 }",
             "quotas = { storage_gb = 10, workbenches = 3, api_keys = 2 }",
         )
         .start();
