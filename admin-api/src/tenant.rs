@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
 
-use crate::{caller::Caller, error::ApiError, office::Office, routes};
+use crate::{caller::Caller, error::ApiError, office::Office};
 
 /// Whoever is not in a tenant learns nothing of it, not even that it is there.
 pub(crate) const NO_TENANT: ApiError = ApiError::NotFound("organisation");
@@ -45,23 +45,23 @@ pub(crate) enum Reach {
 /// Every endpoint about organisations and who belongs to them.
 pub(crate) fn endpoints() -> OpenApiRouter<Arc<Office>> {
     OpenApiRouter::new()
-        .routes(routes!(routes::list_tenants::list_tenants))
-        .routes(routes!(routes::create_tenant::create_tenant))
-        .routes(routes!(routes::read_tenant::read_tenant))
-        .routes(routes!(routes::change_tenant::change_tenant))
-        .routes(routes!(routes::delete_tenant::delete_tenant))
-        .routes(routes!(routes::list_members::list_members))
-        .routes(routes!(routes::invite_member::invite_member))
-        .routes(routes!(routes::change_member::change_member))
-        .routes(routes!(routes::remove_member::remove_member))
-        .routes(routes!(routes::list_tenant_invitations::list_tenant_invitations))
-        .routes(routes!(routes::withdraw_invitation::withdraw_invitation))
-        .routes(routes!(routes::list_invitations::list_invitations))
-        .routes(routes!(routes::accept_invitation::accept_invitation))
-        .routes(routes!(routes::accept_invitation::decline_invitation))
-        .routes(routes!(routes::switch_tenant::switch_tenant))
-        .routes(routes!(routes::list_all_tenants::list_all_tenants))
-        .routes(routes!(routes::govern_tenant::govern_tenant))
+        .routes(routes!(crate::routes::list_tenants::list_tenants))
+        .routes(routes!(crate::routes::create_tenant::create_tenant))
+        .routes(routes!(crate::routes::read_tenant::read_tenant))
+        .routes(routes!(crate::routes::change_tenant::change_tenant))
+        .routes(routes!(crate::routes::delete_tenant::delete_tenant))
+        .routes(routes!(crate::routes::list_members::list_members))
+        .routes(routes!(crate::routes::invite_member::invite_member))
+        .routes(routes!(crate::routes::change_member::change_member))
+        .routes(routes!(crate::routes::remove_member::remove_member))
+        .routes(routes!(crate::routes::list_tenant_invitations::list_tenant_invitations))
+        .routes(routes!(crate::routes::withdraw_invitation::withdraw_invitation))
+        .routes(routes!(crate::routes::list_invitations::list_invitations))
+        .routes(routes!(crate::routes::accept_invitation::accept_invitation))
+        .routes(routes!(crate::routes::accept_invitation::decline_invitation))
+        .routes(routes!(crate::routes::switch_tenant::switch_tenant))
+        .routes(routes!(crate::routes::list_all_tenants::list_all_tenants))
+        .routes(routes!(crate::routes::govern_tenant::govern_tenant))
 }
 
 // === impl TenantShape ===

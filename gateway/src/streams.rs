@@ -174,7 +174,7 @@ impl Door {
             // One that only knows the time is replaced.
             journey.relieve(session);
             let ended = watch(&self.streams, journey, cut::handle());
-            journey.guard = Some(Guard::post(session, ended));
+            journey.guard = Some(guard::Guard::post(session, ended));
         }
     }
 }
