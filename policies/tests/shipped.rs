@@ -215,11 +215,11 @@ fn the_table_of_the_shipped_policy_says_who_may_call_what() {
                                                            /account/sessions
                                                            /account/sessions/{id}/end
                                                            /account/sessions/end-others
-                                                           /account/link
                                                            /account/sign-out
                                                            /account/security/*
     account-lasting              GET, HEAD, POST           /account/keys                                     401       yes        yes         yes        yes
                                                            /account/keys/{id}/delete
+                                                           /account/link
                                                            /account/identities
                                                            /account/identities/{id}/unlink
                                                            /account/email
@@ -262,6 +262,18 @@ fn the_table_of_the_shipped_policy_says_who_may_call_what() {
     agent-instances              GET, POST, PATCH, DELETE  /agent-instances                                  401       yes        yes         yes        yes
                                                            /agent-instances/{id}
     demo-instances               any                       /demo/instances/{id}/* (own agent_instance:{id})  401       yes        yes         yes        yes
+    integrations                 GET, POST                 /integrations                                     401       yes        yes         yes        yes
+    integration                  GET, PATCH, DELETE        /integrations/{id}                                401       yes        yes         yes        yes
+    usage                        GET, HEAD                 /usage                                            401       yes        yes         yes        yes
+    usage-report                 POST                      /usage                                            401       yes        yes         403        403
+    quota                        GET, HEAD                 /quota                                            401       yes        yes         yes        yes
+    quota-reserve                POST                      /quota/reserve                                    401       yes        yes         403        403
+                                                           /quota/commit
+                                                           /quota/release
+    billing                      GET, HEAD                 /billing/statements                               401       yes        yes         yes        yes
+                                                           /billing/statements/{id}
+    billing-settle               PATCH                     /billing/statements/{id}                          401       yes        yes         403        403
+    billing-webhook              POST                      /billing/webhook                                  yes       yes        yes         yes        yes
 
                                                                                                              service    service     user       user
                                                                                                              developer  enterprise  developer  enterprise
@@ -292,13 +304,13 @@ fn the_table_of_the_shipped_policy_says_who_may_call_what() {
     auth-me                      GET                       /auth/me                                          yes        yes         yes        yes
                                                            /api/auth/me
                                                            /api/v2/auth/me
-    auth-me-change               PATCH, DELETE             /auth/me                                          yes        yes         yes        yes
+    auth-me-change               PATCH, DELETE             /auth/me                                          403        403         yes        yes
                                                            /api/auth/me
                                                            /api/v2/auth/me
-    auth-me-export               GET                       /auth/me/export                                   yes        yes         yes        yes
+    auth-me-export               GET                       /auth/me/export                                   403        403         yes        yes
                                                            /api/auth/me/export
                                                            /api/v2/auth/me/export
-    auth-change-password         POST                      /auth/change-password                             yes        yes         yes        yes
+    auth-change-password         POST                      /auth/change-password                             403        403         yes        yes
                                                            /api/auth/change-password
                                                            /api/v2/auth/change-password
     auth-verify-email            POST                      /auth/verify-email                                yes        yes         yes        yes
@@ -331,7 +343,7 @@ fn the_table_of_the_shipped_policy_says_who_may_call_what() {
                                                            /api/auth/mfa/passkeys/options
                                                            /api/v2/auth/mfa/verify
                                                            /api/v2/auth/mfa/passkeys/options
-    auth-mfa                     GET, POST, DELETE         /auth/mfa/*                                       yes        yes         yes        yes
+    auth-mfa                     GET, POST, DELETE         /auth/mfa/*                                       403        403         yes        yes
                                                            /api/auth/mfa/*
                                                            /api/v2/auth/mfa/*
     auth-reauthenticate          POST                      /auth/reauthenticate                              yes        yes         yes        yes
@@ -340,7 +352,7 @@ fn the_table_of_the_shipped_policy_says_who_may_call_what() {
                                                            /api/auth/reauthenticate/passkey
                                                            /api/v2/auth/reauthenticate
                                                            /api/v2/auth/reauthenticate/passkey
-    auth-change-email            POST                      /auth/change-email                                yes        yes         yes        yes
+    auth-change-email            POST                      /auth/change-email                                403        403         yes        yes
                                                            /api/auth/change-email
                                                            /api/v2/auth/change-email
     auth-confirm-email           POST                      /auth/confirm-email                               yes        yes         yes        yes
@@ -351,25 +363,25 @@ fn the_table_of_the_shipped_policy_says_who_may_call_what() {
                                                            /api/v2/auth/accept-invite
     auth-oauth                   GET                       /auth/oauth/{provider}                            yes        yes         yes        yes
                                                            /auth/oauth/{provider}/callback
-    auth-identities              GET                       /auth/identities                                  yes        yes         yes        yes
+    auth-identities              GET                       /auth/identities                                  403        403         yes        yes
                                                            /api/auth/identities
                                                            /api/v2/auth/identities
-    auth-identity                DELETE                    /auth/identities/{id}                             yes        yes         yes        yes
+    auth-identity                DELETE                    /auth/identities/{id}                             403        403         yes        yes
                                                            /api/auth/identities/{id}
                                                            /api/v2/auth/identities/{id}
-    auth-sessions                GET, DELETE               /auth/sessions                                    yes        yes         yes        yes
+    auth-sessions                GET, DELETE               /auth/sessions                                    403        403         yes        yes
                                                            /api/auth/sessions
                                                            /api/v2/auth/sessions
-    auth-session                 DELETE                    /auth/sessions/{id}                               yes        yes         yes        yes
+    auth-session                 DELETE                    /auth/sessions/{id}                               403        403         yes        yes
                                                            /api/auth/sessions/{id}
                                                            /api/v2/auth/sessions/{id}
-    auth-api-keys                GET, POST                 /auth/api-keys                                    yes        yes         yes        yes
+    auth-api-keys                GET, POST                 /auth/api-keys                                    403        403         yes        yes
                                                            /api/auth/api-keys
                                                            /api/v2/auth/api-keys
-    auth-api-key                 DELETE                    /auth/api-keys/{id}                               yes        yes         yes        yes
+    auth-api-key                 DELETE                    /auth/api-keys/{id}                               403        403         yes        yes
                                                            /api/auth/api-keys/{id}
                                                            /api/v2/auth/api-keys/{id}
-    auth-api-key-rotate          POST                      /auth/api-keys/{id}/rotate                        yes        yes         yes        yes
+    auth-api-key-rotate          POST                      /auth/api-keys/{id}/rotate                        403        403         yes        yes
                                                            /api/auth/api-keys/{id}/rotate
                                                            /api/v2/auth/api-keys/{id}/rotate
     account-forms                GET, HEAD                 /account/style.css                                yes        yes         yes        yes
@@ -395,15 +407,15 @@ fn the_table_of_the_shipped_policy_says_who_may_call_what() {
                                                            /account/sign-in/second-passkey
     account-mail                 POST                      /account/forgot-password                          yes        yes         yes        yes
                                                            /account/magic-link
-    account                      GET, HEAD, POST           /account                                          yes        yes         yes        yes
+    account                      GET, HEAD, POST           /account                                          403        403         yes        yes
                                                            /account/sessions
                                                            /account/sessions/{id}/end
                                                            /account/sessions/end-others
-                                                           /account/link
                                                            /account/sign-out
                                                            /account/security/*
-    account-lasting              GET, HEAD, POST           /account/keys                                     yes        yes         yes        yes
+    account-lasting              GET, HEAD, POST           /account/keys                                     403        403         yes        yes
                                                            /account/keys/{id}/delete
+                                                           /account/link
                                                            /account/identities
                                                            /account/identities/{id}/unlink
                                                            /account/email
@@ -446,6 +458,18 @@ fn the_table_of_the_shipped_policy_says_who_may_call_what() {
     agent-instances              GET, POST, PATCH, DELETE  /agent-instances                                  403        403         yes        yes
                                                            /agent-instances/{id}
     demo-instances               any                       /demo/instances/{id}/* (own agent_instance:{id})  403        403         yes        yes
+    integrations                 GET, POST                 /integrations                                     403        403         yes        yes
+    integration                  GET, PATCH, DELETE        /integrations/{id}                                403        403         yes        yes
+    usage                        GET, HEAD                 /usage                                            403        403         yes        yes
+    usage-report                 POST                      /usage                                            yes        yes         403        403
+    quota                        GET, HEAD                 /quota                                            403        403         yes        yes
+    quota-reserve                POST                      /quota/reserve                                    yes        yes         403        403
+                                                           /quota/commit
+                                                           /quota/release
+    billing                      GET, HEAD                 /billing/statements                               403        403         yes        yes
+                                                           /billing/statements/{id}
+    billing-settle               PATCH                     /billing/statements/{id}                          403        403         403        403
+    billing-webhook              POST                      /billing/webhook                                  yes        yes         yes        yes
     ");
 }
 

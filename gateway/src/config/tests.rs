@@ -47,17 +47,12 @@ fn every_mistake_is_told_with_its_place_and_what_was_meant() {
     insta::assert_snapshot!(said("refusals = \"120/minute\"", "refusals = \"-5/minute\""), @r#"gateway.toml:76:12: a quota cannot be negative: "-5""#);
     insta::assert_snapshot!(said("algorithm = { env = \"AUTH_JWT_ALGORITHM\", default = \"EdDSA\" }", "algorithm = \"none\""), @r#"gateway.toml:136:13: "none" is not an algorithm that we sign with: EdDSA, ES256, RS256 or HS256"#);
     insta::assert_snapshot!(said("[upstreams.demo]", "[upstreams.demos]"), @r#"
-    routes.toml:74:12: there is no upstream `demo`; did you mean `demos`?
-    routes.toml:80:12: there is no upstream `demo`; did you mean `demos`?
-    routes.toml:85:12: there is no upstream `demo`; did you mean `demos`?
-    routes.toml:91:12: there is no upstream `demo`; did you mean `demos`?
-    routes.toml:97:12: there is no upstream `demo`; did you mean `demos`?
-    routes.toml:641:12: there is no upstream `demo`; did you mean `demos`?
-    routes.toml:72:12: there is no upstream `demo`; did you mean `demos`?
     routes.toml:78:12: there is no upstream `demo`; did you mean `demos`?
-    routes.toml:83:12: there is no upstream `demo`; did you mean `demos`?
+    routes.toml:84:12: there is no upstream `demo`; did you mean `demos`?
     routes.toml:89:12: there is no upstream `demo`; did you mean `demos`?
     routes.toml:95:12: there is no upstream `demo`; did you mean `demos`?
+    routes.toml:101:12: there is no upstream `demo`; did you mean `demos`?
+    routes.toml:645:12: there is no upstream `demo`; did you mean `demos`?
     "#);
     insta::assert_snapshot!(said("assertion_ttl = \"5m\"", "assertion_ttl = \"6m\""), @"gateway.toml:140:17: an assertion lives at most 5m");
     insta::assert_snapshot!(said("# shared_secret = { env = \"AUTH_JWT_SECRET_KEY\" }   # or JWT_SECRET_KEY", "shared_secret = \"in clear, and long enough to be one\""), @r#"gateway.toml:143:17: a secret is not written in clear; use { env = "NAME" } or { file = "path" }"#);
@@ -187,11 +182,11 @@ fn what_is_said_of_accounts_and_mail_that_cannot_be_is_told_with_its_place() {
     insta::assert_snapshot!(accounts("registration = \"immediate\"", "registration = \"maybe\""), @"gateway.toml:196:16: unknown value `maybe`; known are immediate, verified");
     insta::assert_snapshot!(accounts("# unverified_role = \"newcomer\"", "unverified_role = \"newcomer\""), @"gateway.toml:1:1: accounts.unverified_role: there is no role `newcomer` in roles.toml");
     insta::assert_snapshot!(accounts("required_roles = []", "required_roles = [\"admin\", \"boss\"]"), @"gateway.toml:316:28: there is no role `boss` in roles.toml");
-    insta::assert_snapshot!(accounts("magic_link_ttl = \"10m\"", "magic_link_ttl = \"11m\""), @"gateway.toml:200:18: a link that logs in lives ten minutes at most (OWASP ASVS 6.5.5)");
-    insta::assert_snapshot!(accounts("min_strength = 0", "min_strength = 5"), @"gateway.toml:207:16: a strength is 0, 1, 2, 3 or 4");
-    insta::assert_snapshot!(accounts("# blocklist = \"passwords.txt\"", "blocklist = \"none.txt\""), @"gateway.toml:210:13: the file cannot be read: No such file or directory (os error 2)");
-    insta::assert_snapshot!(accounts("from = \"Portcullis <no-reply@localhost>\"", "from = \"nobody\""), @r#"gateway.toml:236:8: write who sends, such as "Example <no-reply@example.com>""#);
-    insta::assert_snapshot!(accounts("transport = \"file\"", "transport = \"smtp\""), @r#"gateway.toml:228:13: mail with transport = "smtp" needs server = "host:port""#);
-    insta::assert_snapshot!(accounts("transport = \"file\"", "transport = \"smtp\"\nserver = \"a:25\"\nsecurity = \"none\"\nusername = \"x\"\npassword = { file = \"gateway.toml\" }"), @"gateway.toml:232:12: without TLS the password could be read by whoever carries it");
-    insta::assert_snapshot!(accounts("# templates = \"mail\"", "templates = \"none\""), @"gateway.toml:239:13: none: No such file or directory (os error 2)");
+    insta::assert_snapshot!(accounts("magic_link_ttl = \"10m\"", "magic_link_ttl = \"11m\""), @"gateway.toml:203:18: a link that logs in lives ten minutes at most (OWASP ASVS 6.5.5)");
+    insta::assert_snapshot!(accounts("min_strength = 0", "min_strength = 5"), @"gateway.toml:210:16: a strength is 0, 1, 2, 3 or 4");
+    insta::assert_snapshot!(accounts("# blocklist = \"passwords.txt\"", "blocklist = \"none.txt\""), @"gateway.toml:213:13: the file cannot be read: No such file or directory (os error 2)");
+    insta::assert_snapshot!(accounts("from = \"Portcullis <no-reply@localhost>\"", "from = \"nobody\""), @r#"gateway.toml:239:8: write who sends, such as "Example <no-reply@example.com>""#);
+    insta::assert_snapshot!(accounts("transport = \"file\"", "transport = \"smtp\""), @r#"gateway.toml:231:13: mail with transport = "smtp" needs server = "host:port""#);
+    insta::assert_snapshot!(accounts("transport = \"file\"", "transport = \"smtp\"\nserver = \"a:25\"\nsecurity = \"none\"\nusername = \"x\"\npassword = { file = \"gateway.toml\" }"), @"gateway.toml:235:12: without TLS the password could be read by whoever carries it");
+    insta::assert_snapshot!(accounts("# templates = \"mail\"", "templates = \"none\""), @"gateway.toml:242:13: none: No such file or directory (os error 2)");
 }
