@@ -54,9 +54,9 @@ impl Wanted {
     }
 
     /// The page for whoever asked for it at `uri`.
-    pub(crate) fn linked<T, V: From<T>>(&self, uri: &Uri, page: Page<T>) -> Linked<V>
+    pub(crate) fn linked<T, V>(&self, uri: &Uri, page: Page<T>) -> Linked<V>
     where
-        V: Serialize,
+        V: From<T> + Serialize,
     {
         let mut headers = HeaderMap::new();
         if let Some(next) = page.next {
@@ -105,7 +105,9 @@ mod tests {
         match Wanted::read(&uri, Some("mine")) {
             Ok(wanted) => Ok((wanted.limit, wanted.flag)),
             Err(error) => {
-                Err(error.fields().into_iter().map(|field| format!("{} {}", field.field, field.message)).collect())
+                let told: Vec<_> =
+                    error.fields().into_iter().map(|one| format!("{} {}", one.field, one.message)).collect();
+                Err(told.concat())
             }
         }
     }

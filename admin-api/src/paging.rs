@@ -46,13 +46,13 @@ impl Paging {
                     let value = value.parse().ok().filter(|value| (1..=MAX_LIMIT).contains(value));
                     limit.replace(value.ok_or_else(|| wrong(&name, "must be a number between 1 and 200"))?).is_some()
                 }
-                other => match filters.iter().position(|filter| *filter == other) {
-                    Some(at) => values[at].replace(value).is_some(),
-                    None => {
+                other => {
+                    let Some(at) = filters.iter().position(|filter| *filter == other) else {
                         let known = [&["cursor", "limit"], filters].concat().join(", ");
                         return Err(wrong(&name, &format!("is not a parameter here; expected one of {known}")));
-                    }
-                },
+                    };
+                    values[at].replace(value).is_some()
+                }
             };
             if given_before {
                 return Err(wrong(&name, "is given twice"));

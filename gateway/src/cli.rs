@@ -182,7 +182,7 @@ pub(crate) enum MigrateStep {
 pub(crate) enum ServiceAccountStep {
     /// Make one, and print its id and secret once.
     ///
-    /// The secret is an API key (X-API-Key), and buys access tokens at POST /auth/token (RFC 6749, client_credentials).
+    /// The secret is an API key (X-API-Key), and buys access tokens at POST /auth/token (RFC 6749, `client_credentials`).
     Create(CreateServiceAccount),
 }
 

@@ -128,8 +128,7 @@ impl Subject {
             Self::Key(id) => Some(id.uuid()),
             Self::External(id) => Some(id.uuid()),
             Self::Tenant(id) => Some(id.uuid()),
-            Self::Resource(id) => Some(id),
-            Self::Integrations(id) => Some(id),
+            Self::Resource(id) | Self::Integrations(id) => Some(id),
             Self::SigningKeys | Self::Unknown => None,
         }
     }

@@ -68,8 +68,8 @@ impl Store {
         self.bounded(async {
             let mut tx = self.begin().await?;
             tx.lock_account(owner).await?;
-            let owned: i64 = on_tx!(&mut tx, |c| sqlx::query_scalar(OWNED).bind(owner.uuid()).fetch_one(c).await)?;
-            if owned >= i64::from(most) {
+            let count: i64 = on_tx!(&mut tx, |c| sqlx::query_scalar(OWNED).bind(owner.uuid()).fetch_one(c).await)?;
+            if count >= i64::from(most) {
                 return Err(StoreError::TooManyTenants);
             }
             let id = tx.insert_tenant(name, now).await?;

@@ -28,6 +28,7 @@ pub(crate) struct ChangeDomain {
     /// The domain in which it lies from now on, never itself or one within it; `null`: in none.
     #[serde(default, deserialize_with = "super::update_me::present")]
     #[schema(value_type = Option<String>)]
+    #[expect(clippy::option_option, reason = "left out is not the same as null")]
     parent_domain_id: Option<Option<String>>,
     is_active: Option<bool>,
 }

@@ -27,6 +27,7 @@ pub(crate) struct ChangeTeam {
     /// `null` removes it.
     #[serde(default, deserialize_with = "super::update_me::present")]
     #[schema(value_type = Option<String>)]
+    #[expect(clippy::option_option, reason = "left out is not the same as null")]
     external_ref: Option<Option<String>>,
     is_active: Option<bool>,
 }

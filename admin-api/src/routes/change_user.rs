@@ -37,6 +37,7 @@ pub(crate) struct ChangeUser {
     /// A tier of the configuration, whatever that of the account's organisation is; `null`: that of the organisation.
     #[serde(default, deserialize_with = "super::update_me::present")]
     #[schema(value_type = Option<String>)]
+    #[expect(clippy::option_option, reason = "left out is not the same as null")]
     tier: Option<Option<String>>,
     /// `disabled`: nothing that belongs to the account opens the door, neither sessions nor keys, until it is `active`.
     status: Option<NewStatus>,

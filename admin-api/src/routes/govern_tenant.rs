@@ -30,6 +30,7 @@ pub(crate) struct GovernTenant {
     /// A tier of the configuration, for members who have none of their own; `null`: each has the one that its account was made with.
     #[serde(default, deserialize_with = "present")]
     #[schema(value_type = Option<String>)]
+    #[expect(clippy::option_option, reason = "left out is not the same as null")]
     tier: Option<Option<String>>,
     /// `disabled`: nobody can act in it, until it is `active`.
     status: Option<NewStatus>,

@@ -86,7 +86,7 @@ pub(crate) async fn issue_token(
     }
     let (id, secret) = match shown(&headers, asked) {
         Ok(shown) => shown,
-        Err(refused) => return Ok(refused),
+        Err(refused) => return Ok(*refused),
     };
     let Some((key, facts)) = client(&office, &id, &secret).await? else { return Ok(unknown_client()) };
     let now = office.now();
@@ -116,15 +116,15 @@ pub(crate) async fn issue_token(
 }
 
 /// Id and secret, in one of two places and not in both.
-fn shown(headers: &HeaderMap, asked: TokenRequest) -> Result<(String, SecretText), Response> {
+fn shown(headers: &HeaderMap, asked: TokenRequest) -> Result<(String, SecretText), Box<Response>> {
     let basic = headers.get(header::AUTHORIZATION).map(|value| basic(value.as_bytes()));
     match (basic, asked.client_id, asked.client_secret) {
         (None, Some(id), Some(secret)) => Ok((id, secret)),
         (Some(Some(basic)), None, None) => Ok(basic),
         (Some(_), Some(_), _) | (Some(_), _, Some(_)) => {
-            Err(refuse("invalid_request", "show the client's id and secret in one place"))
+            Err(Box::new(refuse("invalid_request", "show the client's id and secret in one place")))
         }
-        _ => Err(unknown_client()),
+        _ => Err(Box::new(unknown_client())),
     }
 }
 

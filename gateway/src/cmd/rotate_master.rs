@@ -38,13 +38,12 @@ pub(crate) fn run(place: &Place) -> Result<(), Failure> {
         let (config, foundation) = open(place).await?;
         let source = &config.settings.master_key;
         let _lock;
-        let old = match std::env::var(&source.env) {
-            Ok(text) => in_environment(source, &SecretText::from(text), &foundation).await?,
-            Err(_) => {
-                let path = place.data.join(&source.file);
-                _lock = alone(&path)?;
-                Some(in_file(&path, &foundation).await?)
-            }
+        let old = if let Ok(text) = std::env::var(&source.env) {
+            in_environment(source, &SecretText::from(text), &foundation).await?
+        } else {
+            let path = place.data.join(&source.file);
+            _lock = alone(&path)?;
+            Some(in_file(&path, &foundation).await?)
         };
         let Some(old) = old else { return Ok(()) };
         reseal(&foundation).await?;
@@ -62,8 +61,7 @@ async fn in_file(path: &Path, foundation: &Foundation) -> Result<String, Failure
     let said = text.expose().lines().nth(1).and_then(|line| line.split_whitespace().nth(1));
     let is_promoted = said == Some("old");
     let (old, new) = match (<[MasterKey; 2]>::try_from(keys), said) {
-        (Ok([new, old]), Some("old")) => (old, new),
-        (Ok([old, new]), Some("next")) => (old, new),
+        (Ok([new, old]), Some("old")) | (Ok([old, new]), Some("next")) => (old, new),
         (Err(keys), _) if keys.len() == 1 => {
             let (old, new) = (keys[0].clone(), MasterKey::generate(&mut rng()?));
             put(path, &format!("{}\n{} next\n", *old.encode(), *new.encode()))?;

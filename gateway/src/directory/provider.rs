@@ -152,6 +152,7 @@ impl Provided {
 }
 
 /// A route that injects a key sends nothing without one.
+#[expect(clippy::unnecessary_box_returns, reason = "as Pingora hands its errors on")]
 pub(crate) fn nothing() -> Box<Error> {
     Error::explain(ErrorType::InternalError, "there is no key to inject")
 }

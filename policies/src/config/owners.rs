@@ -37,7 +37,7 @@ pub(super) fn build<'a>(
         match path.place_of(parameter) {
             Some(place) => places.push((place, word)),
             None => {
-                file.note(word.span(), format!("`owner` needs the parameter {{{parameter}}}, which this path has not"))
+                file.note(word.span(), format!("`owner` needs the parameter {{{parameter}}}, which this path has not"));
             }
         }
     }

@@ -49,7 +49,7 @@ pub(super) struct RawRoute {
     pub(super) acr: Option<Placed<RawAcr>>,
     /// The person behind the caller's session has shown who they are within this time, such as "5m". API keys never have.
     pub(super) max_auth_age: Option<Placed<DurationText>>,
-    /// The caller owns what the path names, such as "agent_instance:{id}": a kind of thing, and the parameter of the path that holds its id.
+    /// The caller owns what the path names, such as `"agent_instance:{id}"`: a kind of thing, and the parameter of the path that holds its id.
     /// Whatever is not the caller's is not there (404). Kinds: "agent", `"agent_instance"`.
     pub(super) owner: Option<Placed<String>>,
     /// Whether administrators pass too, of the organisation to which it belongs and of the platform. Left out: false.

@@ -97,7 +97,7 @@ async fn an_instance_is_its_owners(database: &Database) {
     store.change_agent(tenant, made, Some(ada), PUBLISHED, at(2)).await.unwrap();
     let bobs = store.create_instance(instance(tenant, made, bob, None)).await.unwrap();
     assert_eq!(store.owner_of_instance(bobs.id).await.unwrap(), Some((bob, tenant)));
-    assert_eq!(store.list_instances(tenant, Some(ada), None, 10).await.unwrap().items, [own.clone()]);
+    assert_eq!(store.list_instances(tenant, Some(ada), None, 10).await.unwrap().items, std::slice::from_ref(&own));
     assert_eq!(store.list_instances(tenant, None, None, 10).await.unwrap().items.len(), 2);
     let rename = || InstanceChange { name: Some("B".to_owned()), sealed: None };
     let foreign = store.change_instance(tenant, own.id, bob, rename(), at(2)).await;

@@ -214,6 +214,7 @@ async fn to_restore_takes_the_right_to_make_the_schema() {
 /// As the gateway runs: whoever owns the tables, and is no superuser.
 #[tokio::test]
 async fn a_backup_goes_back_by_a_role_that_row_level_security_holds() {
+    const HELD: &str = "SELECT COUNT(*) FROM pg_class WHERE relnamespace = 'portcullis'::regnamespace AND relrowsecurity <> relforcerowsecurity";
     let (database, folder) = (Database::postgres().await, tempfile::tempdir().unwrap());
     let file = folder.path().join("backup");
     let store = database.open().await;
@@ -228,6 +229,5 @@ async fn a_backup_goes_back_by_a_role_that_row_level_security_holds() {
     store::restore(&url, settings(), &file).await.unwrap();
     let restored = Store::connect(&url, settings()).await.unwrap();
     assert_eq!(restored.role_in(tenant.id, ada.id).await.unwrap(), Some(identity::TenantRole::Owner));
-    const HELD: &str = "SELECT COUNT(*) FROM pg_class WHERE relnamespace = 'portcullis'::regnamespace AND relrowsecurity <> relforcerowsecurity";
     assert_eq!(other.rows::<(i64,)>(HELD, "").await, [(0,)], "its owner is held again");
 }

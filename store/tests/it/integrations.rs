@@ -81,7 +81,7 @@ async fn an_integration_is_kept_and_shown_without_its_key(database: &Database) {
     let record = made(&store, &seal, owner, "claude", "sk-ant-0123456789").await;
     assert_eq!((record.last_four.as_str(), record.status), ("6789", IntegrationStatus::Active));
     let page = store.list_integrations(&seal, (ada.id, None), None, 10).await.unwrap();
-    assert_eq!(page.items, [record.clone()]);
+    assert_eq!(page.items, std::slice::from_ref(&record));
     assert_eq!(store.integration(&seal, (ada.id, None), record.id).await.unwrap(), Some(record));
     assert_eq!(heard(&store).await, [Subject::Integrations(ada.id.uuid())]);
     let kept: Vec<(Vec<u8>,)> =
@@ -214,10 +214,10 @@ async fn what_was_altered_or_moved_does_not_open(database: &Database) {
 }
 
 async fn integrations_go_with_their_owner(database: &Database) {
+    const GONE: &str = "DELETE FROM accounts";
     let (store, seal) = (database.open().await, seal());
     let ada = person(&store, "ada@example.com").await;
     made(&store, &seal, IntegrationOwner::Account(ada.id), "claude", "sk-ant-mine").await;
-    const GONE: &str = "DELETE FROM accounts";
     database.execute(GONE, GONE).await;
     assert_eq!(shown(&store, &seal, (ada.id, None), "claude").await, "missing");
 }

@@ -243,9 +243,9 @@ async fn pages_hold_every_team_once(database: &Database) {
             };
             let names = page.items.into_iter().map(|team| team.name);
             if is_own {
-                own.extend(names)
+                own.extend(names);
             } else {
-                all.extend(names)
+                all.extend(names);
             }
             after = page.next;
             if after.is_none() {
