@@ -91,9 +91,11 @@ fn named(things: &Things) -> Vec<(&'static str, &'static str, &'static str, Valu
 
 fn filled(template: &str, ids: &[String]) -> String {
     let mut ids = ids.iter();
-    let segments = template.split('/').map(|segment| match segment.starts_with('{') {
-        true => ids.next().unwrap_or_else(|| panic!("{template} has more ids than are listed")).clone(),
-        false => segment.to_owned(),
+    let segments = template.split('/').map(|segment| {
+        if !segment.starts_with('{') {
+            return segment.to_owned();
+        }
+        ids.next().unwrap_or_else(|| panic!("{template} has more ids than are listed")).clone()
     });
     segments.collect::<Vec<_>>().join("/")
 }

@@ -116,7 +116,7 @@ async fn an_invitation_is_for_one_confirmed_address_and_serves_once() {
     assert_eq!(house.call("DELETE", &path, bob.shown(), Value::Null).await.refusal(), "404 not_found");
     assert_eq!(house.call("DELETE", &path, eve.shown(), Value::Null).await.status, 204);
     let asked = invite(&house, &ada, &tenant, "eve@example.com", "member").await;
-    house.advance(std::time::Duration::from_secs(60 * 60 * 24 * 31));
+    house.advance(std::time::Duration::from_hours(24 * 31));
     let eve = house.login("eve@example.com").await;
     let accept = format!("/auth/invitations/{}/accept", asked.text("id"));
     assert_eq!(house.post(&accept, eve.shown(), Value::Null).await.refusal(), "404 not_found");
@@ -306,7 +306,7 @@ async fn an_administrator_who_acts_as_somebody_is_named_and_takes_nothing_over()
         house.post(&format!("/admin/users/{}/impersonate", other.id), root.shown(), json!({ "reason": "why" })).await;
     let as_other = Person { id: other.id, access: acting.text("access_token").to_owned(), refresh: String::new() };
     assert_eq!(reach(&as_other, &ada).await, "403 impersonated");
-    house.advance(std::time::Duration::from_secs(31 * 60));
+    house.advance(std::time::Duration::from_mins(31));
     assert_eq!(house.get("/auth/me", as_ada.shown()).await.status, 401, "there is nothing to go on with");
 }
 
