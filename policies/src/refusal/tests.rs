@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::*;
+use crate::{NoMatch, path::PathError};
 
 const STEP_UP: StepUp = StepUp { acr: Some(identity::Assurance::Multi), max_age: Some(Duration::from_mins(5)) };
 
