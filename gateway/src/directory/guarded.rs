@@ -78,7 +78,7 @@ impl Directory {
     pub(crate) async fn groups(&self, principal: &Principal) -> Result<Option<Arc<GroupHeaders>>, Refusal> {
         let Some(tenant) = principal.tenant else { return Ok(None) };
         let key = (principal.account, tenant);
-        let about = |_: &Arc<GroupHeaders>| [key.0.uuid(), key.1.uuid(), key.1.uuid()];
+        let about = |_: &Arc<GroupHeaders>| [key.0.uuid(), key.1.uuid(), groups_of(key.1)];
         if let Some(known) = self.groups.held(self, &key, about).await {
             return Ok(Some(known));
         }
@@ -122,6 +122,11 @@ impl Directory {
         }
         Ok(whose)
     }
+}
+
+/// What the teams and domains of a tenant go by: to say that they have changed is not to say that the tenant has.
+pub(super) fn groups_of(tenant: TenantId) -> Uuid {
+    Uuid::from_u128(tenant.uuid().as_u128() ^ u128::from_be_bytes(*b"teams or domains"))
 }
 
 // === impl GroupHeaders ===

@@ -7,7 +7,7 @@ use std::{
 
 use chrono::{DateTime, Utc};
 use identity::{Email, PasswordHash};
-use store::{AccountKind, Belonging, NewAccount, NewAgent, NewInstance, NewTeam, Subject};
+use store::{AccountKind, Belonging, NewAccount, NewAgent, NewInstance, NewTeam, Subject, TeamChange};
 
 use super::*;
 use crate::directory::tests::House;
@@ -158,6 +158,14 @@ async fn groups_are_told_until_they_change_and_only_those_in_use() {
     assert_eq!(teams(&principal).await.as_deref(), Some("R&D%2C Berlin"), "nobody has told it yet");
     house.directory.hear([Subject::Account(ada)]);
     assert_eq!(teams(&principal).await.as_deref(), Some("R&D%2C Berlin,New"));
+    // What changes about a team voids nobody's identity.
+    let change = TeamChange { name: Some("Newer".to_owned()), ..TeamChange::default() };
+    house.store.change_team(tenant, team, change, now()).await.unwrap();
+    let learnt = house.directory.moment();
+    assert_eq!(teams(&principal).await.as_deref(), Some("R&D%2C Berlin,New"), "nobody has told it yet");
+    house.directory.hear([Subject::Groups(tenant)]);
+    assert_eq!(teams(&principal).await.as_deref(), Some("R&D%2C Berlin,Newer"));
+    assert!(house.directory.is_unchanged(&principal, learnt));
     principal.tenant = None;
     assert_eq!(teams(&principal).await, None);
 }
