@@ -7,6 +7,40 @@ use crate::platform::{Answer, Platform, Setup};
 
 const NOBODYS: &str = "0190a5a0-0000-7000-8000-000000000000";
 
+const ROUTES: &str = r#"
+[[route]]
+name = "overseen"
+paths = ["/own/overseen/{id}"]
+upstream = "demo"
+owner = "agent_instance:{id}"
+owner_admins = true
+websocket = true
+tier_limits = false
+
+[[route]]
+name = "limited"
+paths = ["/own/limited/{id}"]
+upstream = "demo"
+owner = "agent_instance:{id}"
+limits = [{ per = "user", requests = "3/hour" }]
+tier_limits = false
+
+[[route]]
+name = "for-developers"
+paths = ["/own/developers/{id}"]
+upstream = "demo"
+roles = ["developer"]
+owner = "agent_instance:{id}"
+tier_limits = false
+
+[[route]]
+name = "streams"
+paths = ["/streams"]
+upstream = "demo"
+websocket = true
+tier_limits = false
+"#;
+
 fn token(registered: &Value) -> &str {
     registered["access_token"].as_str().unwrap()
 }
@@ -208,4 +242,45 @@ fn an_organisation_has_as_many_agents_as_its_tier_says() {
     assert_eq!((more.status, more.code()), (409, "quota_exceeded".to_owned()));
     assert_eq!(ada.delete(&format!("/agents/{}", agents[1])), 204);
     ada.post("/agents", json!({ "name": "C" }));
+}
+
+/// Makes somebody a developer who has so many instances of an agent; says which.
+fn instances(ada: &By<'_>, root: &By<'_>, account: &str, number: usize) -> Vec<String> {
+    let developer = root.call("PATCH", &format!("/admin/users/{account}"), json!({ "role": "developer" }));
+    assert_eq!(developer.status, 200, "{developer:?}");
+    let agent = id(&ada.post("/agents", json!({ "name": "Helper" })));
+    let made = |_| id(&ada.post("/agent-instances", json!({ "agent_id": agent, "name": "Mine" })));
+    (0..number).map(made).collect()
+}
+
+#[test]
+fn whose_a_thing_is_is_asked_last_and_who_finds_nothing_of_theirs_pays_for_it() {
+    let setup = Setup::default().append("routes.toml", ROUTES).edit(
+        "gateway.toml",
+        "refusals = \"120/minute\"",
+        "refusals = \"4/hour\"",
+    );
+    let platform = setup.start();
+    let (root, registered) = (platform.admin(), platform.register("ada@example.com"));
+    let eve = platform.register("eve@example.com");
+    let (ada, eve, root) = (By(&platform, token(&registered)), By(&platform, token(&eve)), By(&platform, &root));
+    let own = instances(&ada, &root, &id(&registered["user"]), 6);
+    let nobodys = |route: &str, number: u32| format!("/own/{route}/0190a5a0-0000-7000-8000-{number:012}");
+
+    // Who oversees it is refused nothing, and who may not at all makes nobody look.
+    for instance in &own {
+        assert_eq!(root.get(&format!("/own/overseen/{instance}")).status, 200);
+    }
+    for number in 0..6 {
+        assert_eq!(eve.get(&nobodys("developers", number)).code(), "forbidden");
+    }
+    // A limit is spent first.
+    for number in 10..13 {
+        assert_eq!(eve.get(&nobodys("limited", number)).code(), "not_found");
+    }
+    assert_eq!(eve.get(&nobodys("limited", 13)).code(), "rate_limited");
+    // Three of four are gone.
+    assert_eq!(eve.get(&nobodys("overseen", 14)).code(), "not_found");
+    assert_eq!(eve.get(&nobodys("overseen", 15)).code(), "too_many_refusals");
+    assert_eq!(ada.get(&format!("/own/overseen/{}", own[0])).status, 200, "what is known is served");
 }
