@@ -3,7 +3,10 @@
 
 use serde_json::{Value, json};
 
-use crate::platform::{Answer, Platform, Setup};
+use crate::{
+    platform::{Answer, Platform, Setup},
+    wire::{self, backend, echo},
+};
 
 const NOBODYS: &str = "0190a5a0-0000-7000-8000-000000000000";
 
@@ -283,4 +286,48 @@ fn whose_a_thing_is_is_asked_last_and_who_finds_nothing_of_theirs_pays_for_it() 
     assert_eq!(eve.get(&nobodys("overseen", 14)).code(), "not_found");
     assert_eq!(eve.get(&nobodys("overseen", 15)).code(), "too_many_refusals");
     assert_eq!(ada.get(&format!("/own/overseen/{}", own[0])).status, 200, "what is known is served");
+}
+
+#[test]
+fn a_stream_on_what_is_ones_own_lasts_while_it_is_and_an_overseers_while_they_oversee() {
+    let platform = Setup::default().append("routes.toml", ROUTES).upstream(backend(echo)).start();
+    let (root, registered) = (platform.admin(), platform.register("ada@example.com"));
+    let bob = platform.register("bob@example.com");
+    let (ada, root) = (By(&platform, token(&registered)), By(&platform, &root));
+    let own = instances(&ada, &root, &id(&registered["user"]), 1);
+    let role = |of: &Value, role: &str| {
+        let changed = root.call("PATCH", &format!("/admin/users/{}", id(&of["user"])), json!({ "role": role }));
+        assert_eq!(changed.status, 200, "{changed:?}");
+    };
+    role(&bob, "admin");
+    let path = format!("/own/overseen/{}", own[0]);
+    let mut owner = wire::open(platform.http, &path, ada.1);
+    let mut overseer = wire::open(platform.http, &path, token(&bob));
+    role(&registered, "user");
+    role(&bob, "user");
+    assert_eq!(overseer.close(), (4401, "not_found".to_owned()));
+    owner.echoes("it is mine whatever my role is");
+}
+
+#[test]
+fn a_stream_ends_when_its_upstream_was_told_other_teams_than_there_are() {
+    let setup = Setup::default().append("routes.toml", ROUTES).edit(
+        "gateway.toml",
+        "headers = [\"x-user-id\"",
+        "headers = [\"x-user-teams\", \"x-user-domains\", \"x-user-id\"",
+    );
+    let platform = setup.upstream(backend(echo)).start();
+    let [ada, eve, witness] = ["ada", "eve", "witness"].map(|name| platform.register(&format!("{name}@example.com")));
+    let (ada, eve, witness) = (By(&platform, token(&ada)), token(&eve), By(&platform, token(&witness)));
+    let mut streams = [ada.1, eve, witness.1].map(|token| wire::open(platform.http, "/streams", token));
+    let other = id(&ada.post("/teams", json!({ "name": "Other" })));
+    assert_eq!(ada.call("PATCH", &format!("/teams/{other}"), json!({ "name": "Another" })).status, 200);
+    // Whoever is ended by a later change was looked at after the earlier ones.
+    assert_eq!(witness.call("POST", "/auth/logout", json!({})).status / 100, 2);
+    assert_eq!(streams[2].close(), (4401, "revoked".to_owned()));
+    streams[0].echoes("it is none of my teams");
+    let own = id(&ada.get("/teams").json()[0]);
+    assert_eq!(ada.call("PATCH", &format!("/teams/{own}"), json!({ "name": "Lab" })).status, 200);
+    assert_eq!(streams[0].close(), (4401, "revoked".to_owned()));
+    streams[1].echoes("nor is it my organisation");
 }
