@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use identity::AccountId;
-use policies::Amount;
+use policies::{Amount, Tiers};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
@@ -116,8 +116,13 @@ pub(crate) fn oversees(caller: &Caller) -> bool {
 
 /// How many of these the caller's tier has room for; `None`: any number, also where the tier says nothing of them.
 pub(crate) fn quota(office: &Office, caller: &Caller, what: &str) -> Option<u64> {
-    let policy = office.hooks.policy();
-    match policy.tiers.get(&caller.0.tier)?.quotas.get(what)? {
+    room(&office.hooks.policy().tiers, &caller.0.tier, what)
+}
+
+fn room(tiers: &Tiers, tier: &str, what: &str) -> Option<u64> {
+    // What a tier includes that is not configured is unknown, and unknown is not unlimited.
+    let Some(tier) = tiers.get(tier) else { return Some(0) };
+    match tier.quotas.get(what)? {
         Amount::Finite(most) => Some(*most),
         Amount::Unlimited => None,
     }
@@ -197,5 +202,22 @@ impl Form {
         }
         self.fault("config", format!("must have {MAX_CONFIG} bytes at most"));
         None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use policies::tiers::Tier;
+
+    use super::*;
+
+    #[test]
+    fn a_tier_that_nobody_knows_has_room_for_nothing() {
+        let quotas = [("agents".into(), Amount::Finite(5)), ("instances".into(), Amount::Unlimited)].into();
+        let tiers = Tiers::new([Tier { name: "free".into(), quotas, ..Tier::default() }]);
+        assert_eq!(room(&tiers, "free", "agents"), Some(5));
+        assert_eq!(room(&tiers, "free", "instances"), None);
+        assert_eq!(room(&tiers, "free", "others"), None, "what a tier is silent about is no bound");
+        assert_eq!(room(&tiers, "gone", "agents"), Some(0));
     }
 }

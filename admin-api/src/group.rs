@@ -30,6 +30,15 @@ impl Need for ManageTeams {
     const OF_EVERYBODY: bool = true;
 }
 
+/// To read the teams and domains of the tenant in which the caller acts.
+pub(crate) enum ReadTeams {}
+
+impl Need for ReadTeams {
+    const PERMISSION: &'static str = "teams:read";
+    // Whoever belongs to a tenant may; a key with scopes has to name it.
+    const OF_EVERYBODY: bool = true;
+}
+
 /// A team.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Team {

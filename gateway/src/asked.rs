@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use identity::{CookieNames, Credential, CredentialError};
-use policies::{Possession, Refusal, Route};
+use policies::{Eligible, OwnerDemand, Permit, Refusal};
 
 use crate::{
     cookies,
@@ -33,15 +33,20 @@ pub(crate) fn shown(headers: &HeaderMap, names: CookieNames) -> Result<Option<Cr
 // === impl Door ===
 
 impl Door {
-    /// Whose the thing is that the path names, where a route demands that it is the caller's. For strangers nothing is looked up.
-    pub(crate) async fn whose(
+    /// The rest of the decision, where a route demands that what the path names is the caller's. Who asks for what is not theirs is counted
+    /// as who shows what proves nothing is: else whoever has an account could make the database look for things without end.
+    pub(crate) async fn owned(
         &self,
-        route: &Route,
+        eligible: Eligible,
+        demand: &OwnerDemand,
         inbound: &Inbound,
-        known: Option<&Known>,
-    ) -> Result<Option<Possession>, Refusal> {
-        let (Some(demand), Some(known)) = (&route.demand.owner, known) else { return Ok(None) };
-        self.directory.possession(demand, &inbound.path, known.principal.account, inbound.client).await
+    ) -> Result<Permit, Refusal> {
+        let sought = self.directory.possession(demand, &inbound.path, inbound.client).await?;
+        let permit = eligible.permit(sought.whose);
+        if permit.is_err() && sought.was_asked_for {
+            self.directory.count_refusal(inbound.client);
+        }
+        permit
     }
 
     /// To which teams and domains the caller belongs, for an upstream that asks for it.

@@ -39,7 +39,7 @@ use uuid::Uuid;
 use self::{
     digest::{Digest, FirstBytes, digest_of},
     foreign::Failed,
-    guarded::Guarded,
+    guarded::{Guarded, groups_of},
     wanted::Wanted,
 };
 pub(crate) use self::{
@@ -200,9 +200,7 @@ impl Directory {
     /// Voids what was learnt about those who changed.
     pub(crate) fn hear(&self, subjects: impl IntoIterator<Item = Subject>) {
         for subject in subjects {
-            if let Some(keys) = &self.provider_keys {
-                keys.hear(subject);
-            }
+            self.provider_keys.iter().for_each(|keys| keys.hear(subject));
             match subject {
                 Subject::Account(id) => self.stamps.changed(id.uuid()),
                 Subject::Session(id) => self.stamps.changed(id.uuid()),
@@ -210,6 +208,7 @@ impl Directory {
                 Subject::External(id) => self.stamps.changed(id.uuid()),
                 Subject::Tenant(id) => self.stamps.changed(id.uuid()),
                 Subject::Resource(id) => self.stamps.changed(id),
+                Subject::Groups(tenant) => self.stamps.changed(groups_of(tenant)),
                 // The keys are loaded first; then everything is forgotten. Integrations are no part of who somebody is.
                 Subject::SigningKeys | Subject::Integrations(_) => {}
                 Subject::Unknown => self.forget_all(),

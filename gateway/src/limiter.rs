@@ -1,4 +1,4 @@
-//! How much: spends one request against every limit of its permit, in memory, all or nothing.
+//! How much: spends one request against every limit of who asks, in memory, all or nothing.
 //!
 //! The algorithm of a window is [`policies::Window`]; [`meters`] holds those of one caller, [`table`] knows whose are where.
 //! Several gateways count together by [`leases`], which [`lender`] gets from Redis; a gateway alone does without either.
@@ -17,7 +17,7 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use policies::{Kind, Limit, Per, Permit, Quota, Refusal, Spend, lease::Terms};
+use policies::{Eligible, Kind, Limit, Per, Quota, Refusal, Spend, lease::Terms};
 use prometheus::IntCounter;
 use smallvec::SmallVec;
 
@@ -105,15 +105,15 @@ impl Limiter {
         Self { epoch: leases.as_ref().map_or(self.epoch, |leases| leases.epoch), leases, ..self }
     }
 
-    /// Spends one request on every limit of the permit, or on none. `own` are the meters of the permit's principal.
-    pub(crate) fn spend(&self, permit: &Permit, client: IpAddr, own: Option<&Own>) -> Result<Receipt, Stopped> {
-        self.spend_all(permit, client, own, true)
+    /// Spends one request on every limit that the caller is under, or on none. `own` are the meters of its principal.
+    pub(crate) fn spend(&self, eligible: &Eligible, client: IpAddr, own: Option<&Own>) -> Result<Receipt, Stopped> {
+        self.spend_all(eligible, client, own, true)
     }
 
     /// Spends once others have answered, or in the end without them.
     pub(crate) async fn spend_later(
         &self,
-        permit: &Permit,
+        eligible: &Eligible,
         client: IpAddr,
         own: Option<&Own>,
         mut short: Short,
@@ -123,7 +123,7 @@ impl Limiter {
             let is_answered = tokio::time::timeout_at(until, &mut short.answered).await.is_ok();
             // It waits no more, before it is counted among those who do again.
             drop(short);
-            match self.spend_all(permit, client, own, is_answered) {
+            match self.spend_all(eligible, client, own, is_answered) {
                 Ok(receipt) => return Ok(receipt),
                 Err(Stopped::Exceeded(exceeded)) => return Err(exceeded),
                 Err(Stopped::Short(again)) => short = again,
@@ -133,7 +133,7 @@ impl Limiter {
 
     fn spend_all(
         &self,
-        permit: &Permit,
+        eligible: &Eligible,
         client: IpAddr,
         own: Option<&Own>,
         may_wait: bool,
@@ -141,8 +141,8 @@ impl Limiter {
         let now = self.epoch.elapsed();
         let mut receipt = Receipt::default();
         let mut spent: SmallVec<[_; 2]> = SmallVec::new();
-        for limit in permit.limits() {
-            let subject = subject(limit.per, permit, client, own);
+        for limit in eligible.limits() {
+            let subject = subject(limit.per, eligible, client, own);
             let outcome = match &limit.kind {
                 Kind::Requests(quota) => self
                     .spend_unit(limit, subject, quota, now, may_wait, &mut receipt)
@@ -331,8 +331,8 @@ impl Own {
 }
 
 /// Whom a limit counts for this request. A limit on people counts a stranger by address.
-fn subject<'a>(per: Per, permit: &Permit, client: IpAddr, own: Option<&'a Own>) -> Subject<'a> {
-    match (per, permit.principal()) {
+fn subject<'a>(per: Per, eligible: &Eligible, client: IpAddr, own: Option<&'a Own>) -> Subject<'a> {
+    match (per, eligible.principal()) {
         (Per::Ip, _) | (_, None) => address(client),
         (Per::User, Some(principal)) => Subject::Account(principal.account.uuid().into_bytes(), own),
         (Per::Tenant, Some(principal)) => match principal.tenant {

@@ -23,7 +23,7 @@ use pingora::{
     proxy::{FailToProxy, ProxyHttp, Session},
     upstreams::peer::HttpPeer,
 };
-use policies::{Auth, Refusal, decide_about};
+use policies::{Auth, Refusal, eligible};
 
 use crate::{
     answer::{self, LocalAnswer, Preflight},
@@ -104,32 +104,31 @@ impl Door {
             journey.known = Facts::of(session).and_then(|facts| self.certified.holder_of(facts));
         }
 
-        // decide
+        // decide: all but whose the thing is that the path names
         let principal = journey.known.as_ref().map(|known| Arc::clone(&known.principal));
-        // Boxed, so that other requests do not carry room for it.
-        let known = journey.known.as_deref();
-        let whose =
-            if route.demand.owner.is_some() { Box::pin(self.whose(route, inbound, known)).await? } else { None };
-        let permit = decide_about(&rules.policy, route, principal, whose, journey.now.timestamp())?;
-        let permit = journey.permit.insert(permit);
-
-        // The key that the upstream is shown. Boxed, so that requests of other routes do not carry room for it.
-        if let (Some(injection), Some(known)) = (&route.inject_credential, &journey.known) {
-            journey.provided = Some(Box::pin(self.directory.provided(&known.principal, injection)).await?);
-        }
+        let asker = eligible(&rules.policy, route, principal, journey.now.timestamp())?;
 
         // spend
         let own = journey.known.as_ref().map(|known| &known.meters);
-        let spent = match self.limiter.spend(permit, inbound.client, own) {
+        let spent = match self.limiter.spend(&asker, inbound.client, own) {
             Ok(receipt) => Ok(receipt),
             Err(Stopped::Exceeded(exceeded)) => Err(exceeded),
-            // Boxed, so that other requests do not carry room for it.
-            Err(Stopped::Short(short)) => Box::pin(self.limiter.spend_later(permit, inbound.client, own, short)).await,
+            // Boxed, as what follows, so that other requests do not carry room for it.
+            Err(Stopped::Short(short)) => Box::pin(self.limiter.spend_later(&asker, inbound.client, own, short)).await,
         };
         journey.receipt = spent.map_err(|exceeded| {
             journey.exceeded = exceeded.standing.map(Box::new);
             exceeded.refusal
         })?;
+
+        // look up what few routes need: whose a thing is, the key that the upstream is shown, the caller's teams
+        let permit = journey.permit.insert(match &route.demand.owner {
+            Some(demand) => Box::pin(self.owned(asker, demand, inbound)).await?,
+            None => asker.permit(None)?,
+        });
+        if let (Some(injection), Some(known)) = (&route.inject_credential, &journey.known) {
+            journey.provided = Some(Box::pin(self.directory.provided(&known.principal, injection)).await?);
+        }
         if rules.upstream(permit).asks_for_groups {
             journey.groups = Box::pin(self.groups_of(journey.known.as_deref())).await?;
         }

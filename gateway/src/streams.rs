@@ -25,13 +25,20 @@ use http::{Method, StatusCode};
 use identity::Principal;
 use parking_lot::Mutex;
 use pingora::{http::ResponseHeader, proxy::Session};
-use policies::{Possession, Refusal, Route, decide_about};
+use policies::{Permit, Possession, Refusal, Route, decide_about};
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
+use self::guard::Guard;
 use crate::{
-    directory::Directory, door::Door, grpc, inbound::Inbound, journey::Journey, metrics::StreamMetrics,
-    snapshot::Snapshot, stamps::Moment,
+    directory::{Directory, GroupHeaders},
+    door::Door,
+    grpc,
+    inbound::Inbound,
+    journey::Journey,
+    metrics::StreamMetrics,
+    snapshot::Snapshot,
+    stamps::Moment,
 };
 
 /// How often every stream is looked at. A stream ends within two seconds of its caller's right to it.
@@ -65,10 +72,29 @@ struct Open {
     /// What it was let in under, and is judged by again.
     rules: Arc<Snapshot>,
     route: Arc<Route>,
+    told: Told,
     end: Option<oneshot::Sender<Refusal>>,
     /// Since when and why it is over, though it has not ended yet.
     over: Option<(Instant, &'static str)>,
     cut: Option<oneshot::Sender<()>>,
+}
+
+/// What was known when it was let in.
+struct Told {
+    /// Whose the thing is, on a route that demands that it is the caller's.
+    whose: Option<Box<Possession>>,
+    /// To which teams and domains the caller belongs, if the upstream was told.
+    groups: Option<Arc<GroupHeaders>>,
+}
+
+/// What a later look at a caller has found: who it is, and to which teams and domains it belongs if an upstream was told.
+type Verdict = Result<(Principal, Option<Arc<GroupHeaders>>), Refusal>;
+
+/// A stream about whose caller something has changed.
+struct Doubt {
+    id: u64,
+    principal: Arc<Principal>,
+    is_about_groups: bool,
 }
 
 /// A place in the table; given up when dropped.
@@ -85,6 +111,7 @@ pub(crate) struct Candidate {
     ends_at: i64,
     rules: Arc<Snapshot>,
     route: Arc<Route>,
+    told: Told,
 }
 
 /// Where a stream hears why it is over. `None`: nobody will ever say.
@@ -154,13 +181,18 @@ impl Candidate {
             ends_at: known.map_or(i64::MAX, |known| known.expires_at().saturating_add(grace)),
             rules: Arc::clone(&journey.rules),
             route: Arc::clone(route),
+            told: Told {
+                whose: journey.permit.as_ref().and_then(Permit::whose).map(Box::new),
+                groups: journey.groups.clone(),
+            },
         })
     }
 
     fn enter(self, cut: Option<oneshot::Sender<()>>) -> (Ticket, oneshot::Receiver<Refusal>) {
         let (end, ended) = oneshot::channel();
-        let Self { streams, caller, begun_at, ends_at, rules, route } = self;
-        let open = Open { caller, held_at: u64::MAX, begun_at, ends_at, rules, route, end: Some(end), over: None, cut };
+        let Self { streams, caller, begun_at, ends_at, rules, route, told } = self;
+        let (held_at, end) = (u64::MAX, Some(end));
+        let open = Open { caller, held_at, begun_at, ends_at, rules, route, told, end, over: None, cut };
         (streams.enter(open), ended)
     }
 }
@@ -207,26 +239,32 @@ impl Streams {
 
     /// Looks at every stream once.
     async fn look(&self, now: DateTime<Utc>) {
-        let mut doubtful: HashMap<Uuid, Vec<(u64, Arc<Principal>)>> = HashMap::new();
-        for (id, principal) in self.doubtful(now) {
-            doubtful.entry(principal.grant.uuid()).or_default().push((id, principal));
+        let mut doubtful: HashMap<Uuid, Vec<Doubt>> = HashMap::new();
+        for doubt in self.doubtful(now) {
+            doubtful.entry(doubt.principal.grant.uuid()).or_default().push(doubt);
         }
         for streams in doubtful.values() {
-            let Some((_, principal)) = streams.first() else { continue };
+            let Some(Doubt { principal, .. }) = streams.first() else { continue };
             let learnt = self.directory.moment();
-            let verdict = self.directory.look_again(principal, now).await;
+            let verdict = self.judge(principal, streams.iter().any(|doubt| doubt.is_about_groups), now).await;
             if verdict == Err(Refusal::DirectoryUnavailable) {
                 // Nobody is ended for want of a database, and the others need not wait for it too.
                 return;
             }
-            for (id, _) in streams {
-                self.apply(*id, learnt, &verdict);
+            for doubt in streams {
+                self.apply(doubt.id, learnt, &verdict);
             }
         }
     }
 
+    async fn judge(&self, principal: &Principal, also_groups: bool, now: DateTime<Utc>) -> Verdict {
+        let principal = self.directory.look_again(principal, now).await?;
+        let groups = if also_groups { self.directory.groups(&principal).await? } else { None };
+        Ok((principal, groups))
+    }
+
     /// Ends what has expired, and cuts off what was told to end and has not; gives those about whom something has changed.
-    fn doubtful(&self, now: DateTime<Utc>) -> Vec<(u64, Arc<Principal>)> {
+    fn doubtful(&self, now: DateTime<Utc>) -> Vec<Doubt> {
         let (now, changes, too_stale) = (now.timestamp(), self.directory.changes(), self.directory.is_too_stale());
         let mut doubtful = Vec::new();
         for shard in &self.shards {
@@ -240,10 +278,13 @@ impl Streams {
                 } else if open.held_at != changes
                     && let Some((principal, learnt)) = &open.caller
                 {
-                    if self.directory.is_unchanged(principal, *learnt) {
+                    let is_about_groups = open.told.groups.is_some();
+                    if self.directory.is_unchanged(principal, *learnt)
+                        && (!is_about_groups || self.directory.are_groups_unchanged(principal, *learnt))
+                    {
                         open.held_at = changes;
                     } else {
-                        doubtful.push((*id, Arc::clone(principal)));
+                        doubtful.push(Doubt { id: *id, principal: Arc::clone(principal), is_about_groups });
                     }
                 }
             }
@@ -252,18 +293,22 @@ impl Streams {
     }
 
     /// What was found out about a stream's caller at `learnt`.
-    fn apply(&self, id: u64, learnt: Moment, verdict: &Result<Principal, Refusal>) {
+    fn apply(&self, id: u64, learnt: Moment, verdict: &Verdict) {
         let mut streams = self.shard(id).lock();
         let Some(open) = streams.get_mut(&id) else { return };
         let was = open.caller.as_ref().map(|(principal, _)| (principal.tenant, principal.tenant_role));
-        let judged = verdict.clone().and_then(|principal| {
-            // The upstream was told in which tenant it is, and as what.
-            if was.is_some_and(|was| was != (principal.tenant, principal.tenant_role)) {
+        let judged = verdict.clone().and_then(|(principal, groups)| {
+            // The upstream was told in which tenant it is, and as what, and perhaps to which teams it belongs.
+            let told_groups = open.told.groups.as_ref();
+            if was.is_some_and(|was| was != (principal.tenant, principal.tenant_role))
+                || told_groups.is_some_and(|told| groups.as_ref() != Some(told))
+            {
                 return Err(Refusal::Revoked);
             }
             let principal = Arc::new(principal);
-            // Who was seen lately enough to open a stream need not be seen again while it is open.
-            let whose = open.caller.as_ref().and_then(|(before, _)| still_owns(before, &principal));
+            // Who was seen lately enough to open a stream need not be seen again while it is open, nor is it asked again whose
+            // the thing is: that would be a question for each stream.
+            let whose = open.told.whose.as_deref().copied();
             decide_about(&open.rules.policy, &open.route, Some(Arc::clone(&principal)), whose, open.begun_at)
                 .map(|_permit| principal)
         });
@@ -292,14 +337,6 @@ impl Streams {
     fn shard(&self, id: u64) -> &Mutex<HashMap<u64, Open>> {
         &self.shards[id as usize % SHARDS]
     }
-}
-
-/// Who was let in as the owner of something, or as who oversees it, is so still while it is what it was then; asking again whose the thing is
-/// would be a question for each stream.
-fn still_owns(before: &Principal, now: &Principal) -> Option<Possession> {
-    let is_the_same = (before.tenant, before.tenant_role, &before.role) == (now.tenant, now.tenant_role, &now.role);
-    let tenant = before.tenant.filter(|_| is_the_same)?;
-    Some(Possession { account: before.account, tenant })
 }
 
 // === impl Open ===

@@ -4,6 +4,7 @@
 //! not compile. Spending the permit's limits is the gateway's.
 
 use std::fmt::Write;
+use std::ops::Deref;
 use std::sync::Arc;
 
 use identity::{Assurance, Grant, Principal};
@@ -22,13 +23,23 @@ pub struct Policy {
     pub tiers: Tiers,
 }
 
-/// The word that this caller may use this route. Made by [`decide()`] alone.
+/// The word that this caller may use this route, if what the path names is its own: enough to spend its limits, before anybody looks for
+/// the thing. Made by [`eligible()`] alone.
 #[derive(Debug)]
 #[must_use]
-pub struct Permit {
+pub struct Eligible {
     route: Arc<Route>,
     principal: Option<Arc<Principal>>,
     tier: Option<Arc<Tier>>,
+}
+
+/// The word that this caller may use this route. Made by [`Eligible::permit()`] alone.
+#[derive(Debug)]
+#[must_use]
+pub struct Permit {
+    eligible: Eligible,
+    /// Boxed, so that permits of other routes do not carry room for it.
+    whose: Option<Box<Possession>>,
 }
 
 /// Whether the caller may use the route. `principal` is the verified caller, if a credential was shown and is good.
@@ -52,6 +63,16 @@ pub fn decide_about(
     whose: Option<Possession>,
     now: i64,
 ) -> Result<Permit, Refusal> {
+    eligible(policy, route, principal, now)?.permit(whose)
+}
+
+/// All of the decision but whose the thing is that the path names.
+pub fn eligible(
+    policy: &Policy,
+    route: &Arc<Route>,
+    principal: Option<Arc<Principal>>,
+    now: i64,
+) -> Result<Eligible, Refusal> {
     // What a route that ignores credentials is not told, it cannot pass on.
     let principal = principal.filter(|principal| match route.auth {
         Auth::None => false,
@@ -60,7 +81,7 @@ pub fn decide_about(
     });
     let Some(principal) = principal else { return decide_stranger(route) };
     let tier = policy.tiers.get(&principal.tier).cloned();
-    let caller = Caller { roles: &policy.roles, principal: &principal, tier: tier.as_deref(), whose, now };
+    let caller = Caller { roles: &policy.roles, principal: &principal, tier: tier.as_deref(), now };
     route.demand.conditions().try_for_each(|condition| caller.meets(condition))?;
     // Last: who may not at all is not sent to look for an authenticator.
     if !route.before_second_factor {
@@ -70,14 +91,14 @@ pub fn decide_about(
     if route.tier_limits && tier.is_none() {
         return Err(forbidden(format!("a known tier; this account's tier \"{}\" is not configured", principal.tier)));
     }
-    Ok(Permit { route: Arc::clone(route), principal: Some(principal), tier })
+    Ok(Eligible { route: Arc::clone(route), principal: Some(principal), tier })
 }
 
-fn decide_stranger(route: &Arc<Route>) -> Result<Permit, Refusal> {
+fn decide_stranger(route: &Arc<Route>) -> Result<Eligible, Refusal> {
     if matches!(route.auth, Auth::Required | Auth::Mtls) || !route.demand.is_empty() {
         return Err(Refusal::MissingCredential);
     }
-    Ok(Permit { route: Arc::clone(route), principal: None, tier: None })
+    Ok(Eligible { route: Arc::clone(route), principal: None, tier: None })
 }
 
 /// Who asks, beside what the policy knows of its tier.
@@ -85,7 +106,6 @@ struct Caller<'a> {
     roles: &'a Roles,
     principal: &'a Principal,
     tier: Option<&'a Tier>,
-    whose: Option<Possession>,
     now: i64,
 }
 
@@ -100,11 +120,6 @@ impl Caller<'_> {
             Condition::Feature(feature) => self.has_feature(feature),
             Condition::StepUp(wanted) if wanted.is_met_by(self.principal.authentication, self.now) => Ok(()),
             Condition::StepUp(wanted) => Err(Refusal::InsufficientAuthentication(wanted)),
-            Condition::Owner(demand) if self.whose.is_some_and(|whose| demand.is_met_by(self.principal, whose)) => {
-                Ok(())
-            }
-            // Of what is somebody else's nobody learns that it is there.
-            Condition::Owner(_) => Err(Refusal::NotFound),
         }
     }
 
@@ -172,9 +187,9 @@ fn either(what: &str, names: &[Box<str>]) -> String {
     text
 }
 
-// === impl Permit ===
+// === impl Eligible ===
 
-impl Permit {
+impl Eligible {
     /// What may be used.
     #[must_use]
     pub const fn route(&self) -> &Arc<Route> {
@@ -197,6 +212,34 @@ impl Permit {
     pub fn limits(&self) -> impl Iterator<Item = &Limit> {
         let tier = self.tier.as_deref().filter(|_| self.route.tier_limits);
         self.route.limits.iter().chain(tier.into_iter().flat_map(|tier| &tier.limits))
+    }
+
+    /// The rest of the decision: `whose` the thing is that the path names; `None`: nobody's, or there is none.
+    pub fn permit(self, whose: Option<Possession>) -> Result<Permit, Refusal> {
+        let Some(demand) = &self.route.demand.owner else { return Ok(Permit { eligible: self, whose: None }) };
+        let owned = |whose: &Possession| self.principal.as_ref().is_some_and(|caller| demand.is_met_by(caller, *whose));
+        // Of what is somebody else's nobody learns that it is there.
+        let whose = whose.filter(owned).ok_or(Refusal::NotFound)?;
+        Ok(Permit { eligible: self, whose: Some(Box::new(whose)) })
+    }
+}
+
+// === impl Permit ===
+
+impl Permit {
+    /// Whose the thing is that the path names, where the route demands that it is the caller's.
+    #[must_use]
+    pub fn whose(&self) -> Option<Possession> {
+        self.whose.as_deref().copied()
+    }
+}
+
+/// Who may is eligible.
+impl Deref for Permit {
+    type Target = Eligible;
+
+    fn deref(&self) -> &Eligible {
+        &self.eligible
     }
 }
 

@@ -39,7 +39,7 @@ pub mod window;
 
 pub use cors::Cors;
 pub use csrf::{Csrf, Said, Sent};
-pub use decide::{Permit, Policy, decide, decide_about};
+pub use decide::{Eligible, Permit, Policy, decide, decide_about, eligible};
 pub use injection::Injection;
 pub use limit::{Kind, Limit, Owner, Per, Quota};
 pub use money::{Micros, MoneyError};

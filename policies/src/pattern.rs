@@ -2,7 +2,7 @@
 //!
 //! A pattern is parsed here; which of several wins is `table`'s.
 
-use std::fmt;
+use std::{collections::HashSet, fmt};
 
 use thiserror::Error;
 
@@ -48,6 +48,9 @@ pub enum PathPatternError {
     /// A `{` or `}` that is not `{name}` as a whole segment.
     #[error("a parameter is a whole segment of letters, digits and `_` in braces, such as \"/users/{{id}}\"")]
     Parameter,
+    /// Two parameters of one name: who asks for what it holds would be told one of them.
+    #[error("the parameter {{{0}}} stands there twice; give each a name of its own")]
+    Twice(Box<str>),
     /// No request's path can look like this.
     #[error("no request can match it: {0}")]
     Path(#[from] PathError),
@@ -79,9 +82,7 @@ impl PathPattern {
     /// Which segment a parameter is, from 0.
     #[must_use]
     pub fn place_of(&self, parameter: &str) -> Option<usize> {
-        let named =
-            |segment: &str| segment.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')) == Some(parameter);
-        self.text.split('/').skip(1).position(named)
+        self.text.split('/').skip(1).position(|segment| self::parameter(segment) == Some(parameter))
     }
 
     /// Reads a pattern. A trailing slash means nothing, as in matching.
@@ -113,7 +114,7 @@ impl fmt::Display for PathPattern {
 
 fn parse_segments(body: &str) -> Result<Box<[Segment]>, PathPatternError> {
     // Parameters aside, a pattern is a path and obeys the same rules: `/a/../b` or `/a//b` would never match.
-    let literal = body.split('/').map(|segment| if is_parameter(segment) { "x" } else { segment }).collect::<Vec<_>>();
+    let literal = body.split('/').map(|segment| parameter(segment).map_or(segment, |_| "x")).collect::<Vec<_>>();
     let literal = literal.join("/");
     if literal.contains('*') {
         return Err(PathPatternError::Wildcard);
@@ -128,17 +129,23 @@ fn parse_segments(body: &str) -> Result<Box<[Segment]>, PathPatternError> {
     if canonical != literal {
         return Err(PathPatternError::Spelling(canonical.into()));
     }
+    let mut named = HashSet::new();
+    if let Some(again) = body.split('/').find_map(|segment| parameter(segment).filter(|name| !named.insert(*name))) {
+        return Err(PathPatternError::Twice(again.into()));
+    }
     Ok(body[1..].split('/').map(Segment::of).collect())
 }
 
-fn is_parameter(segment: &str) -> bool {
-    let name = segment.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')).unwrap_or_default();
-    !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+/// The name of the parameter that a segment is.
+fn parameter(segment: &str) -> Option<&str> {
+    let name = segment.strip_prefix('{')?.strip_suffix('}')?;
+    let is_name = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    is_name.then_some(name)
 }
 
 impl Segment {
     fn of(text: &str) -> Self {
-        if is_parameter(text) { Self::Any } else { Self::Literal(path::plain(text).into()) }
+        if parameter(text).is_some() { Self::Any } else { Self::Literal(path::plain(text).into()) }
     }
 }
 

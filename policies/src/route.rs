@@ -109,8 +109,6 @@ pub enum Condition<'a> {
     Feature(&'a str),
     /// To have shown who one is, so and so lately.
     StepUp(StepUp),
-    /// To own what the path names.
-    Owner(&'a OwnerDemand),
 }
 
 /// A route's own timeouts; `None` leaves the upstream's.
@@ -205,24 +203,23 @@ impl Route {
 }
 
 impl Demand {
-    /// Everything that must be met, in the order in which it is asked.
+    /// Everything that can be judged by who the caller is, in the order in which it is asked.
     pub fn conditions(&self) -> impl Iterator<Item = Condition<'_>> {
         // Taken apart, so that a new field does not compile until it is asked for.
-        let Self { roles, permissions, tiers, features, step_up, owner } = self;
+        let Self { roles, permissions, tiers, features, step_up, owner: _ } = self;
         let role = (!roles.is_empty()).then_some(Condition::Role(roles));
         let tier = (!tiers.is_empty()).then_some(Condition::Tier(tiers));
         let permissions = permissions.iter().map(Condition::Permission);
         let features = features.iter().map(|feature| Condition::Feature(feature));
         // Last: who may not at all is not sent to look for an authenticator.
         let step_up = step_up.map(Condition::StepUp);
-        let owner = owner.as_ref().map(Condition::Owner);
-        role.into_iter().chain(permissions).chain(tier).chain(features).chain(owner).chain(step_up)
+        role.into_iter().chain(permissions).chain(tier).chain(features).chain(step_up)
     }
 
     /// Whether nothing is demanded beyond what `Auth` says.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.conditions().next().is_none()
+        self.owner.is_none() && self.conditions().next().is_none()
     }
 }
 

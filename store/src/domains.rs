@@ -219,7 +219,7 @@ impl Store {
                 return Err(StoreError::NotFound);
             }
             // Upstreams are told its key.
-            self.commit(tx, &[Subject::Tenant(tenant)], now).await
+            self.commit(tx, &[Subject::Groups(tenant)], now).await
         })
         .await
     }
@@ -268,7 +268,7 @@ impl Store {
                 _ => {}
             }
             on_tx!(&mut tx, |c| sqlx::query(Q).bind(tenant.uuid()).bind(id).execute(c).await.map(drop))?;
-            self.commit(tx, &[Subject::Tenant(tenant)], now).await
+            self.commit(tx, &[Subject::Groups(tenant)], now).await
         })
         .await
     }

@@ -30,6 +30,8 @@ pub enum Subject {
     SigningKeys,
     /// The integrations of an account or a tenant.
     Integrations(Uuid),
+    /// The teams or domains of a tenant: their names, which are in use, or that one is gone.
+    Groups(TenantId),
     /// Something that this version does not know: a newer node has written it. It may concern anybody.
     Unknown,
 }
@@ -117,6 +119,7 @@ impl Subject {
             Self::Resource(_) => "resource",
             Self::SigningKeys => "signing_keys",
             Self::Integrations(_) => "integrations",
+            Self::Groups(_) => "groups",
             Self::Unknown => "unknown",
         }
     }
@@ -127,7 +130,7 @@ impl Subject {
             Self::Session(id) => Some(id.uuid()),
             Self::Key(id) => Some(id.uuid()),
             Self::External(id) => Some(id.uuid()),
-            Self::Tenant(id) => Some(id.uuid()),
+            Self::Tenant(id) | Self::Groups(id) => Some(id.uuid()),
             Self::Resource(id) | Self::Integrations(id) => Some(id),
             Self::SigningKeys | Self::Unknown => None,
         }
@@ -143,6 +146,7 @@ impl Subject {
             ("resource", Some(id)) => Self::Resource(id),
             ("signing_keys", None) => Self::SigningKeys,
             ("integrations", Some(id)) => Self::Integrations(id),
+            ("groups", Some(id)) => Self::Groups(id.into()),
             _ => Self::Unknown,
         }
     }

@@ -208,7 +208,7 @@ impl Store {
                 return Err(StoreError::NotFound);
             }
             // Upstreams are told its name.
-            self.commit(tx, &[Subject::Tenant(tenant)], now).await
+            self.commit(tx, &[Subject::Groups(tenant)], now).await
         })
         .await
     }
@@ -241,7 +241,7 @@ impl Store {
                 return Err(StoreError::Conflict("the team has members; take them out, or say ?cascade=true"));
             }
             on_tx!(&mut tx, |c| sqlx::query(Q).bind(tenant.uuid()).bind(id).execute(c).await.map(drop))?;
-            let heard = if members > 0 { &[Subject::Tenant(tenant)][..] } else { &[] };
+            let heard = if members > 0 { &[Subject::Groups(tenant)][..] } else { &[] };
             self.commit(tx, heard, now).await
         })
         .await

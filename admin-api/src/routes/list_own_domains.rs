@@ -9,9 +9,9 @@ use axum::{
 };
 
 use crate::{
-    caller::Caller,
+    caller::{Allowed, Caller},
     error::ApiError,
-    group::Domain,
+    group::{Domain, ReadTeams},
     office::Office,
     paged::{Linked, Wanted},
 };
@@ -27,7 +27,7 @@ use crate::{
 )]
 pub(crate) async fn list_own_domains(
     State(office): State<Arc<Office>>,
-    Caller(caller): Caller,
+    Allowed { caller: Caller(caller), .. }: Allowed<ReadTeams>,
     uri: Uri,
 ) -> Result<Linked<Domain>, ApiError> {
     let wanted = Wanted::read(&uri, None)?;

@@ -9,9 +9,9 @@ use axum::{
 };
 
 use crate::{
-    caller::Caller,
+    caller::{Allowed, Caller},
     error::ApiError,
-    group::Team,
+    group::{ReadTeams, Team},
     office::Office,
     paged::{Linked, Wanted},
 };
@@ -27,7 +27,7 @@ use crate::{
 )]
 pub(crate) async fn list_teams(
     State(office): State<Arc<Office>>,
-    Caller(caller): Caller,
+    Allowed { caller: Caller(caller), .. }: Allowed<ReadTeams>,
     uri: Uri,
 ) -> Result<Linked<Team>, ApiError> {
     let wanted = Wanted::read(&uri, None)?;

@@ -8,9 +8,9 @@ use axum::{
 };
 
 use crate::{
-    caller::Caller,
+    caller::{Allowed, Caller},
     error::ApiError,
-    group::{Domain, id_in_path},
+    group::{Domain, ReadTeams, id_in_path},
     office::Office,
 };
 
@@ -25,7 +25,7 @@ use crate::{
 )]
 pub(crate) async fn read_domain(
     State(office): State<Arc<Office>>,
-    Caller(caller): Caller,
+    Allowed { caller: Caller(caller), .. }: Allowed<ReadTeams>,
     Path(id): Path<String>,
 ) -> Result<Json<Domain>, ApiError> {
     let id = id_in_path("domain", &id)?;

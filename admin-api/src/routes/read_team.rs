@@ -8,9 +8,9 @@ use axum::{
 };
 
 use crate::{
-    caller::Caller,
+    caller::{Allowed, Caller},
     error::ApiError,
-    group::{Team, id_in_path},
+    group::{ReadTeams, Team, id_in_path},
     office::Office,
 };
 
@@ -25,7 +25,7 @@ use crate::{
 )]
 pub(crate) async fn read_team(
     State(office): State<Arc<Office>>,
-    Caller(caller): Caller,
+    Allowed { caller: Caller(caller), .. }: Allowed<ReadTeams>,
     Path(id): Path<String>,
 ) -> Result<Json<Team>, ApiError> {
     let id = id_in_path("team", &id)?;

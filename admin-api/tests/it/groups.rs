@@ -79,6 +79,16 @@ async fn members_read_teams_and_domains_and_administrators_change_them() {
     let limited = house.make_key(&ada, json!({ "name": "k", "scopes": ["agents:read"] })).await;
     let limited = Shown::Credential(limited["key"].as_str().unwrap());
     assert_eq!(house.post("/teams", limited, json!({ "name": "X" })).await.refusal(), "403 forbidden");
+    // Nor does it read them, until its scopes say so.
+    let reader = house.make_key(&ada, json!({ "name": "r", "scopes": ["teams:read"] })).await;
+    let reader = Shown::Credential(reader["key"].as_str().unwrap());
+    for path in
+        ["/teams", "/teams/all", &format!("/teams/{team}"), "/domains", "/domains/all", &format!("/domains/{domain}")]
+    {
+        assert_eq!(house.get(path, limited).await.refusal(), "403 forbidden", "{path}");
+        assert_eq!(house.get(path, reader).await.status, 200, "{path}");
+    }
+    assert_eq!(house.post("/teams", reader, json!({ "name": "X" })).await.refusal(), "403 forbidden");
 
     let path = format!("/teams/{team}/members");
     let answer = house.post(&path, ada.shown(), json!({ "account_id": bob.to_string() })).await;

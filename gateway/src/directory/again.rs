@@ -7,7 +7,7 @@ use identity::{Grant, Principal, Voucher};
 use policies::Refusal;
 use store::{GrantFacts, Standing};
 
-use super::{Directory, ids_of};
+use super::{Directory, groups_of, ids_of};
 use crate::stamps::Moment;
 
 // === impl Directory ===
@@ -26,6 +26,11 @@ impl Directory {
     /// Has anything changed about this caller since it was learnt?
     pub(crate) fn is_unchanged(&self, principal: &Principal, learnt: Moment) -> bool {
         self.stamps.unchanged_since(learnt, ids_of(principal))
+    }
+
+    /// Nor about the teams and domains of its tenant?
+    pub(crate) fn are_groups_unchanged(&self, principal: &Principal, learnt: Moment) -> bool {
+        principal.tenant.is_none_or(|tenant| self.stamps.unchanged_since(learnt, [groups_of(tenant)]))
     }
 
     /// Is nothing that was learnt before believed any more, for want of a database?

@@ -27,6 +27,15 @@ pub(crate) struct GroupHeaders {
     pub(crate) domains: Box<str>,
 }
 
+/// Whose a thing is, and what it took to know.
+#[derive(Debug)]
+pub(crate) struct Sought {
+    /// `None`: nobody's, or there is none.
+    pub(crate) whose: Option<Possession>,
+    /// Has the database been asked?
+    pub(crate) was_asked_for: bool,
+}
+
 // === impl Guarded ===
 
 impl<K: Hash + Eq + Clone + Send + Sync + 'static, V: Clone + Send + Sync + 'static> Guarded<K, V> {
@@ -78,7 +87,7 @@ impl Directory {
     pub(crate) async fn groups(&self, principal: &Principal) -> Result<Option<Arc<GroupHeaders>>, Refusal> {
         let Some(tenant) = principal.tenant else { return Ok(None) };
         let key = (principal.account, tenant);
-        let about = |_: &Arc<GroupHeaders>| [key.0.uuid(), key.1.uuid(), key.1.uuid()];
+        let about = |_: &Arc<GroupHeaders>| [key.0.uuid(), key.1.uuid(), groups_of(key.1)];
         if let Some(known) = self.groups.held(self, &key, about).await {
             return Ok(Some(known));
         }
@@ -86,23 +95,16 @@ impl Directory {
         self.groups.load(self, key, about, load).await.map(Some)
     }
 
-    /// Whose the thing is that a path names. Who asks for what is not known here is counted as who shows what proves nothing is: else
-    /// whoever has an account could make the database look for things without end.
-    pub(crate) async fn possession(
-        &self,
-        demand: &OwnerDemand,
-        path: &str,
-        caller: AccountId,
-        client: IpAddr,
-    ) -> Result<Option<Possession>, Refusal> {
-        let Some(id) = demand.named_in(path) else { return Ok(None) };
+    /// Whose the thing is that a path names. An address that has been refused too often is told only what is known already.
+    pub(crate) async fn possession(&self, demand: &OwnerDemand, path: &str, client: IpAddr) -> Result<Sought, Refusal> {
+        let Some(id) = demand.named_in(path) else { return Ok(Sought { whose: None, was_asked_for: false }) };
         let key = (demand.kind, id);
         let about = |whose: &Option<Possession>| match whose {
             Some(whose) => [id, whose.account.uuid(), whose.tenant.uuid()],
             None => [id; 3],
         };
-        if let Some(known) = self.things.held(self, &key, about).await {
-            return Ok(known);
+        if let Some(whose) = self.things.held(self, &key, about).await {
+            return Ok(Sought { whose, was_asked_for: false });
         }
         if let Some(retry_after) = self.limiter.address_exhausted(REFUSALS, &self.refusals, client) {
             return Err(Refusal::TooManyRefusals { retry_after });
@@ -117,11 +119,18 @@ impl Directory {
             })
         };
         let whose = self.things.load(self, key, about, load).await?;
-        if whose.is_none_or(|whose| whose.account != caller) {
-            self.limiter.spend_address(REFUSALS, &self.refusals, client);
-        }
-        Ok(whose)
+        Ok(Sought { whose, was_asked_for: true })
     }
+
+    /// Counts a refusal against the budget of its address.
+    pub(crate) fn count_refusal(&self, client: IpAddr) {
+        self.limiter.spend_address(REFUSALS, &self.refusals, client);
+    }
+}
+
+/// What the teams and domains of a tenant go by: to say that they have changed is not to say that the tenant has.
+pub(super) fn groups_of(tenant: TenantId) -> Uuid {
+    Uuid::from_u128(tenant.uuid().as_u128() ^ u128::from_be_bytes(*b"teams or domains"))
 }
 
 // === impl GroupHeaders ===

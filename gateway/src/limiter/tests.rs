@@ -4,7 +4,7 @@
 use std::net::Ipv4Addr;
 
 use identity::{AccountId, Grant, KeyId, Principal, TenantId};
-use policies::{Auth, Owner, PathPattern, Policy, Route, RouteTable, decide};
+use policies::{Auth, Owner, PathPattern, Permit, Policy, Route, RouteTable, decide};
 use uuid::Uuid;
 
 use super::{table::SHARDS, *};

@@ -3,9 +3,46 @@
 
 use serde_json::{Value, json};
 
-use crate::platform::{Answer, Platform, Setup};
+use crate::{
+    platform::{Answer, Platform, Setup},
+    wire::{self, backend, echo},
+};
 
 const NOBODYS: &str = "0190a5a0-0000-7000-8000-000000000000";
+
+const ROUTES: &str = r#"
+[[route]]
+name = "overseen"
+paths = ["/own/overseen/{id}"]
+upstream = "demo"
+owner = "agent_instance:{id}"
+owner_admins = true
+websocket = true
+tier_limits = false
+
+[[route]]
+name = "limited"
+paths = ["/own/limited/{id}"]
+upstream = "demo"
+owner = "agent_instance:{id}"
+limits = [{ per = "user", requests = "3/hour" }]
+tier_limits = false
+
+[[route]]
+name = "for-developers"
+paths = ["/own/developers/{id}"]
+upstream = "demo"
+roles = ["developer"]
+owner = "agent_instance:{id}"
+tier_limits = false
+
+[[route]]
+name = "streams"
+paths = ["/streams"]
+upstream = "demo"
+websocket = true
+tier_limits = false
+"#;
 
 fn token(registered: &Value) -> &str {
     registered["access_token"].as_str().unwrap()
@@ -209,4 +246,89 @@ fn an_organisation_has_as_many_agents_as_its_tier_says() {
     assert_eq!((more.status, more.code()), (409, "quota_exceeded".to_owned()));
     assert_eq!(ada.delete(&format!("/agents/{}", agents[1])), 204);
     ada.post("/agents", json!({ "name": "C" }));
+}
+
+/// Makes somebody a developer who has so many instances of an agent; says which.
+fn instances(ada: &By<'_>, root: &By<'_>, account: &str, number: usize) -> Vec<String> {
+    let developer = root.call("PATCH", &format!("/admin/users/{account}"), json!({ "role": "developer" }));
+    assert_eq!(developer.status, 200, "{developer:?}");
+    let agent = id(&ada.post("/agents", json!({ "name": "Helper" })));
+    let made = |_| id(&ada.post("/agent-instances", json!({ "agent_id": agent, "name": "Mine" })));
+    (0..number).map(made).collect()
+}
+
+#[test]
+fn whose_a_thing_is_is_asked_last_and_who_finds_nothing_of_theirs_pays_for_it() {
+    let setup = Setup::default().append("routes.toml", ROUTES).edit(
+        "gateway.toml",
+        "refusals = \"120/minute\"",
+        "refusals = \"4/hour\"",
+    );
+    let platform = setup.start();
+    let (root, registered) = (platform.admin(), platform.register("ada@example.com"));
+    let eve = platform.register("eve@example.com");
+    let (ada, eve, root) = (By(&platform, token(&registered)), By(&platform, token(&eve)), By(&platform, &root));
+    let own = instances(&ada, &root, &id(&registered["user"]), 6);
+    let nobodys = |route: &str, number: u32| format!("/own/{route}/0190a5a0-0000-7000-8000-{number:012}");
+
+    // Who oversees it is refused nothing, and who may not at all makes nobody look.
+    for instance in &own {
+        assert_eq!(root.get(&format!("/own/overseen/{instance}")).status, 200);
+    }
+    for number in 0..6 {
+        assert_eq!(eve.get(&nobodys("developers", number)).code(), "forbidden");
+    }
+    // A limit is spent first.
+    for number in 10..13 {
+        assert_eq!(eve.get(&nobodys("limited", number)).code(), "not_found");
+    }
+    assert_eq!(eve.get(&nobodys("limited", 13)).code(), "rate_limited");
+    // Three of four are gone.
+    assert_eq!(eve.get(&nobodys("overseen", 14)).code(), "not_found");
+    assert_eq!(eve.get(&nobodys("overseen", 15)).code(), "too_many_refusals");
+    assert_eq!(ada.get(&format!("/own/overseen/{}", own[0])).status, 200, "what is known is served");
+}
+
+#[test]
+fn a_stream_on_what_is_ones_own_lasts_while_it_is_and_an_overseers_while_they_oversee() {
+    let platform = Setup::default().append("routes.toml", ROUTES).upstream(backend(echo)).start();
+    let (root, registered) = (platform.admin(), platform.register("ada@example.com"));
+    let bob = platform.register("bob@example.com");
+    let (ada, root) = (By(&platform, token(&registered)), By(&platform, &root));
+    let own = instances(&ada, &root, &id(&registered["user"]), 1);
+    let role = |of: &Value, role: &str| {
+        let changed = root.call("PATCH", &format!("/admin/users/{}", id(&of["user"])), json!({ "role": role }));
+        assert_eq!(changed.status, 200, "{changed:?}");
+    };
+    role(&bob, "admin");
+    let path = format!("/own/overseen/{}", own[0]);
+    let mut owner = wire::open(platform.http, &path, ada.1);
+    let mut overseer = wire::open(platform.http, &path, token(&bob));
+    role(&registered, "user");
+    role(&bob, "user");
+    assert_eq!(overseer.close(), (4401, "not_found".to_owned()));
+    owner.echoes("it is mine whatever my role is");
+}
+
+#[test]
+fn a_stream_ends_when_its_upstream_was_told_other_teams_than_there_are() {
+    let setup = Setup::default().append("routes.toml", ROUTES).edit(
+        "gateway.toml",
+        "headers = [\"x-user-id\"",
+        "headers = [\"x-user-teams\", \"x-user-domains\", \"x-user-id\"",
+    );
+    let platform = setup.upstream(backend(echo)).start();
+    let [ada, eve, witness] = ["ada", "eve", "witness"].map(|name| platform.register(&format!("{name}@example.com")));
+    let (ada, eve, witness) = (By(&platform, token(&ada)), token(&eve), By(&platform, token(&witness)));
+    let mut streams = [ada.1, eve, witness.1].map(|token| wire::open(platform.http, "/streams", token));
+    let other = id(&ada.post("/teams", json!({ "name": "Other" })));
+    assert_eq!(ada.call("PATCH", &format!("/teams/{other}"), json!({ "name": "Another" })).status, 200);
+    // Whoever is ended by a later change was looked at after the earlier ones.
+    assert_eq!(witness.call("POST", "/auth/logout", json!({})).status / 100, 2);
+    assert_eq!(streams[2].close(), (4401, "revoked".to_owned()));
+    streams[0].echoes("it is none of my teams");
+    let own = id(&ada.get("/teams").json()[0]);
+    assert_eq!(ada.call("PATCH", &format!("/teams/{own}"), json!({ "name": "Lab" })).status, 200);
+    assert_eq!(streams[0].close(), (4401, "revoked".to_owned()));
+    streams[1].echoes("nor is it my organisation");
 }

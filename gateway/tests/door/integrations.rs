@@ -280,3 +280,14 @@ fn who_shows_keys_on_an_open_wire_is_warned() {
     let warned: Vec<_> = log.lines().filter(|line| line.contains("without TLS")).collect();
     assert!(warned.len() == 1 && warned[0].contains("far"), "{warned:?}");
 }
+
+#[test]
+fn for_whoever_is_over_a_limit_no_key_is_looked_up() {
+    let limited = "\n[[route]]\nname = \"limited\"\npaths = [\"/limited\"]\nupstream = \"demo\"\ntier_limits = false\n\
+                   limits = [{ per = \"user\", requests = \"1/hour\" }]\n\
+                   inject_credential = { service = \"openai\", header = \"Authorization\", format = \"Bearer {key}\" }\n";
+    let platform = setup().append("routes.toml", limited).start();
+    let ada = token(&platform, "ada@example.com");
+    assert_eq!(shown(&platform, &ada, "/limited", "authorization"), "403 integration_missing");
+    assert_eq!(shown(&platform, &ada, "/limited", "authorization"), "429 rate_limited");
+}

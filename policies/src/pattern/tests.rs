@@ -42,6 +42,8 @@ fn a_pattern_that_no_request_can_match_is_refused() {
         ("/a/{}", E::Parameter),
         ("/a/{i d}", E::Parameter),
         ("/a/{id", E::Parameter),
+        ("/a/{id}/b/{id}", E::Twice("id".into())),
+        ("/{a}/{b}/{a}/*", E::Twice("a".into())),
         ("/%61", E::Spelling("/a".into())),
         ("/caf%c3%a9", E::Spelling("/caf%C3%A9".into())),
     ] {

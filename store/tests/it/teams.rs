@@ -150,6 +150,10 @@ async fn only_members_are_assigned_and_whoever_leaves_is_assigned_no_longer(data
     store.add_team_member(first, made.id, bob, "lead", at(1)).await.unwrap();
     store.add_domain_member(first, within.id, bob, at(1)).await.unwrap();
     assert_eq!(heard(&store).await[before..], [Subject::Account(bob); 2]);
+    let before = heard(&store).await.len();
+    store.change_team(first, made.id, TeamChange::default(), at(1)).await.unwrap();
+    store.change_domain(first, within.id, DomainChange::default(), at(1)).await.unwrap();
+    assert_eq!(heard(&store).await[before..], [Subject::Groups(first); 2], "nobody is another one for that");
     let twice = store.add_team_member(first, made.id, bob, "member", at(1)).await;
     assert!(matches!(twice, Err(StoreError::Conflict(_))), "{twice:?}");
     store.change_team_member(first, made.id, bob, "owner", at(1)).await.unwrap();

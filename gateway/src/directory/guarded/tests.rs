@@ -7,7 +7,7 @@ use std::{
 
 use chrono::{DateTime, Utc};
 use identity::{Email, PasswordHash};
-use store::{AccountKind, Belonging, NewAccount, NewAgent, NewInstance, NewTeam, Subject};
+use store::{AccountKind, Belonging, NewAccount, NewAgent, NewInstance, NewTeam, Subject, TeamChange};
 
 use super::*;
 use crate::directory::tests::House;
@@ -51,8 +51,13 @@ async fn instance(house: &House, account: AccountId, tenant: TenantId) -> Uuid {
 
 async fn asked(house: &House, id: Uuid, caller: AccountId) -> Result<Option<AccountId>, &'static str> {
     let path = format!("/instances/{id}/chat");
-    let whose = house.directory.possession(&demand(), &path, caller, HOME).await;
-    whose.map(|whose| whose.map(|whose| whose.account)).map_err(|refusal| refusal.code())
+    let sought = house.directory.possession(&demand(), &path, HOME).await.map_err(|refusal| refusal.code())?;
+    let owner = sought.whose.map(|whose| whose.account);
+    // As the door does when it answers that there is nothing.
+    if owner != Some(caller) && sought.was_asked_for {
+        house.directory.count_refusal(HOME);
+    }
+    Ok(owner)
 }
 
 #[tokio::test]
@@ -107,8 +112,8 @@ async fn who_looks_for_what_is_not_theirs_is_soon_heard_no_more() {
     assert_eq!(asked(&house, Uuid::now_v7(), eve).await, Err("too_many_refusals"));
     assert_eq!(asked(&house, id, ada).await, Ok(Some(ada)), "what is known costs nothing");
     // No id at all is looked for nowhere.
-    let nonsense = house.directory.possession(&demand(), "/instances/7/chat", eve, HOME).await;
-    assert!(matches!(nonsense, Ok(None)));
+    let nonsense = house.directory.possession(&demand(), "/instances/7/chat", HOME).await;
+    assert!(matches!(nonsense, Ok(Sought { whose: None, was_asked_for: false })));
 }
 
 #[tokio::test]
@@ -158,6 +163,14 @@ async fn groups_are_told_until_they_change_and_only_those_in_use() {
     assert_eq!(teams(&principal).await.as_deref(), Some("R&D%2C Berlin"), "nobody has told it yet");
     house.directory.hear([Subject::Account(ada)]);
     assert_eq!(teams(&principal).await.as_deref(), Some("R&D%2C Berlin,New"));
+    // What changes about a team voids nobody's identity.
+    let change = TeamChange { name: Some("Newer".to_owned()), ..TeamChange::default() };
+    house.store.change_team(tenant, team, change, now()).await.unwrap();
+    let learnt = house.directory.moment();
+    assert_eq!(teams(&principal).await.as_deref(), Some("R&D%2C Berlin,New"), "nobody has told it yet");
+    house.directory.hear([Subject::Groups(tenant)]);
+    assert_eq!(teams(&principal).await.as_deref(), Some("R&D%2C Berlin,Newer"));
+    assert!(house.directory.is_unchanged(&principal, learnt));
     principal.tenant = None;
     assert_eq!(teams(&principal).await, None);
 }
