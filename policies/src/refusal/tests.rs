@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 
 use super::*;
+use crate::NoMatch;
+use crate::path::PathError;
 
 const STEP_UP: StepUp = StepUp { acr: Some(identity::Assurance::Multi), max_age: Some(Duration::from_mins(5)) };
 
