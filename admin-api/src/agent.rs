@@ -9,6 +9,7 @@ use identity::AccountId;
 use policies::{Amount, Tiers};
 use serde::Serialize;
 use serde_json::{Map, Value};
+use store::InstancePlace;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use uuid::Uuid;
@@ -21,8 +22,6 @@ use crate::{
     routes,
 };
 
-/// The table that something sealed stands in.
-const INSTANCES: &str = "agent_instances";
 /// Bytes of a configuration.
 const MAX_CONFIG: usize = 16 * 1024;
 /// Characters of a description.
@@ -132,35 +131,21 @@ fn room(tiers: &Tiers, tier: &str, what: &str) -> Option<u64> {
 
 impl Office {
     /// Seals a configuration for one instance of one owner.
-    pub(crate) fn seal_config(&self, place: &Place, config: &Map<String, Value>) -> Vec<u8> {
+    pub(crate) fn seal_config(&self, place: InstancePlace, config: &Map<String, Value>) -> Vec<u8> {
         let plain = zeroize::Zeroizing::new(serde_json::to_vec(config).expect("JSON is written as JSON"));
-        self.seal_at(INSTANCES, place.to_string(), &plain)
+        self.seal_at(&place.record(), &plain)
     }
 
     /// An instance as its owner sees it.
     pub(crate) fn own_instance(&self, tenant: Uuid, instance: store::Instance) -> Result<Instance, ApiError> {
-        let place = Place { id: instance.id, tenant, agent: instance.agent_id, account: instance.account_id };
-        let opened = self.open_at(INSTANCES, place.to_string(), &instance.sealed);
+        let place = InstancePlace { id: instance.id, tenant, agent: instance.agent_id, account: instance.account_id };
+        let opened = self.open_at(&place.record(), &instance.sealed);
         let config = opened.and_then(|plain| serde_json::from_slice(&plain).ok());
         let Some(config) = config else {
             tracing::error!(instance = %instance.id, "the configuration of an instance does not open");
             return Err(ApiError::Unreadable);
         };
         Ok(Instance { config: Some(config), ..instance.into() })
-    }
-}
-
-/// Where a configuration belongs: in another row, or with another owner, it does not open.
-pub(crate) struct Place {
-    pub(crate) id: Uuid,
-    pub(crate) tenant: Uuid,
-    pub(crate) agent: Uuid,
-    pub(crate) account: Uuid,
-}
-
-impl std::fmt::Display for Place {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}/{}/{}/{}", self.tenant, self.account, self.agent, self.id)
     }
 }
 

@@ -8,7 +8,7 @@ use store::{IntegrationOwner, IntegrationRecord};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::{caller::Caller, error::ApiError, office::Office};
+use crate::{agent::oversees, caller::Caller, error::ApiError, office::Office};
 
 /// Integrations that one owner may have where the tier says nothing (quota `integrations`).
 const MOST: u32 = 50;
@@ -36,7 +36,7 @@ pub(crate) struct Integration {
     service: String,
     owner: Owner,
     name: Option<String>,
-    /// The last four characters of the key, to tell it from others. More of it is shown to nobody.
+    /// The last four characters of the key, to tell it from others; empty if it has fewer than 16. More of it is shown to nobody.
     last_four: String,
     /// `active`, `disabled`, or `unreadable`: it was altered, or sealed with a master key that is not here; give the key again.
     #[schema(example = "active")]
@@ -61,12 +61,13 @@ impl TryFrom<String> for Owner {
 }
 
 impl Owner {
-    /// The caller, or the tenant that it administers.
+    /// The caller, or the tenant that it administers. A key with scopes of its own never stands for that.
     pub(crate) fn of(self, caller: &Caller) -> Result<IntegrationOwner, ApiError> {
         match self {
             Self::Account => Ok(IntegrationOwner::Account(caller.0.account)),
             Self::Tenant => {
                 caller.demand_tenant_admin()?;
+                caller.demand_scopes(None)?;
                 caller.tenant().map(IntegrationOwner::Tenant)
             }
         }
@@ -78,7 +79,7 @@ impl Owner {
 impl Caller {
     /// Whose integrations the caller sees and changes: its own, and those of the tenant that it administers.
     pub(crate) fn integrations(&self) -> (AccountId, Option<TenantId>) {
-        (self.0.account, self.0.tenant.filter(|_| self.demand_tenant_admin().is_ok()))
+        (self.0.account, self.0.tenant.filter(|_| oversees(self)))
     }
 }
 

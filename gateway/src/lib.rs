@@ -367,7 +367,7 @@ fn directory(
     let outside = Outside::new(&settings.issuers, dev_headers, passwords, limiter, metrics)?;
     let (keys, limiter) = (Arc::clone(keys), Arc::clone(limiter));
     let directory = Directory::new(store.clone(), keys, limiter, directory_settings(settings), metrics);
-    let provider_keys = ProviderKeys::new(store.clone(), Arc::clone(seal));
+    let provider_keys = ProviderKeys::new(store.clone(), Arc::clone(seal), settings.cache.credentials);
     Ok(Arc::new(directory.believing(outside).with_provider_keys(provider_keys)))
 }
 

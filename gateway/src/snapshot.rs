@@ -70,7 +70,6 @@ impl Snapshot {
             let pool = Upstream::make(name, settings, same, before.is_none(), metrics.upstreams.of(name)).await?;
             pools.insert(name.clone(), pool);
         }
-        warn_of_open_keys(&policy, &settings.upstreams);
         let routes = policy.routes.routes();
         // The parser has refused routes to upstreams that do not exist.
         let upstreams = routes.iter().filter_map(|route| pools.get(&*route.upstream).cloned()).collect();
@@ -132,17 +131,6 @@ impl Snapshot {
         match Inbound::declared_length(headers) {
             Some(length) if length > self.max_body(route) => Err(Refusal::BodyTooLarge { limit: self.max_body(route) }),
             _ => Ok(()),
-        }
-    }
-}
-
-/// A provider's key belongs on no wire that others can read.
-fn warn_of_open_keys(policy: &Policy, upstreams: &BTreeMap<String, UpstreamSettings>) {
-    for route in policy.routes.routes() {
-        let upstream = upstreams.get(&*route.upstream).filter(|_| route.inject_credential.is_some());
-        if upstream.is_some_and(|upstream| upstream.tls.is_none() && !upstream.servers.iter().all(Endpoint::is_here)) {
-            let (route, upstream) = (&*route.name, &*route.upstream);
-            tracing::warn!(route, upstream, "the route shows keys at providers to an upstream without TLS");
         }
     }
 }

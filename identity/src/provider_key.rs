@@ -2,10 +2,12 @@
 
 use zeroize::Zeroizing;
 
-/// The shortest is so long that its last four characters tell nothing; the longest still fits into a header field.
+/// The longest still fits into a header field.
 const LENGTH: std::ops::RangeInclusive<usize> = 8..=4096;
 /// Characters of a key that its owner is shown, to tell it from others.
 const SHOWN: usize = 4;
+/// Characters of a key so long that its last ones tell nothing.
+const LONG: usize = 16;
 const LONGEST_SERVICE: usize = 64;
 
 /// A key at a provider's. Has no way out but [`ProviderKey::expose`], and is wiped when dropped.
@@ -50,10 +52,10 @@ impl ProviderKey {
         text
     }
 
-    /// Its last characters.
+    /// Its last characters; nothing of a short one.
     #[must_use]
     pub fn last_four(&self) -> &str {
-        &self.0[self.0.len() - SHOWN..]
+        if self.0.len() < LONG { "" } else { &self.0[self.0.len() - SHOWN..] }
     }
 }
 
@@ -87,7 +89,9 @@ mod tests {
 
     #[test]
     fn the_last_four_characters_are_shown() {
-        assert_eq!(ProviderKey::parse("sk-ant-0123456789").unwrap().last_four(), "6789");
+        for (key, shown) in [("sk-ant-0123456789", "6789"), ("0123456789abcdef", "cdef"), ("0123456789abcde", "")] {
+            assert_eq!(ProviderKey::parse(key).unwrap().last_four(), shown);
+        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! People's own instances of agents. What they are configured with is sealed before it comes here; nobody but the owner is given it.
 
 use chrono::{DateTime, Utc};
-use identity::{AccountId, TenantId};
+use identity::{AccountId, RecordId, TenantId};
 use sqlx::FromRow;
 use uuid::Uuid;
 
@@ -49,6 +49,19 @@ pub struct NewInstance {
     pub now: DateTime<Utc>,
 }
 
+/// Where a configuration belongs: in another row, or with another owner, it does not open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InstancePlace {
+    /// The instance's id.
+    pub id: Uuid,
+    /// In which tenant.
+    pub tenant: Uuid,
+    /// Of which agent.
+    pub agent: Uuid,
+    /// Whose it is.
+    pub account: Uuid,
+}
+
 /// What of an instance is changed.
 #[derive(Default)]
 pub struct InstanceChange {
@@ -56,6 +69,17 @@ pub struct InstanceChange {
     pub name: Option<String>,
     /// A new configuration, sealed.
     pub sealed: Option<Vec<u8>>,
+}
+
+// === impl InstancePlace ===
+
+impl InstancePlace {
+    /// What its configuration is sealed for.
+    #[must_use]
+    pub fn record(&self) -> RecordId {
+        let Self { id, tenant, agent, account } = self;
+        RecordId { table: "agent_instances", column: "sealed", row: format!("{tenant}/{account}/{agent}/{id}") }
+    }
 }
 
 // === impl Store ===

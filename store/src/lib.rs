@@ -78,7 +78,7 @@ pub use grants::{GrantFacts, Standing};
 pub use groups::Groups;
 pub use identities::{IdentityRecord, NewIdentity, Unlinked};
 pub use import::{Imported, ImportedAccount, by_address};
-pub use instances::{Instance, InstanceChange, NewInstance};
+pub use instances::{Instance, InstanceChange, InstancePlace, NewInstance};
 pub use integrations::{
     FoundIntegration, IntegrationChange, IntegrationOwner, IntegrationRecord, IntegrationStatus, MadeIntegration,
     NewIntegration,

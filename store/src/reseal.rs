@@ -10,7 +10,7 @@ use sqlx::AssertSqlSafe;
 use uuid::Uuid;
 
 use crate::{
-    IntegrationOwner, Store, StoreError, clock,
+    InstancePlace, IntegrationOwner, Store, StoreError, clock,
     db::{on, on_tx},
     integrations::integration_record,
 };
@@ -39,10 +39,12 @@ enum Named {
     Kid,
     /// As an integration.
     Integration,
+    /// As an instance of an agent.
+    Instance,
 }
 
 /// All of them. A test fails when a table has a column of bytes that is neither here nor known to be no secret.
-pub const SEALED: [SealedColumn; 7] = [
+pub const SEALED: [SealedColumn; 8] = [
     SealedColumn { table: "signing_keys", column: "sealed", named: Named::Kid },
     SealedColumn { table: "outbox", column: "sealed", named: Named::Id },
     SealedColumn { table: "one_time_tokens", column: "sealed", named: Named::Id },
@@ -50,6 +52,7 @@ pub const SEALED: [SealedColumn; 7] = [
     SealedColumn { table: "audit_chains", column: "base", named: Named::Id },
     SealedColumn { table: "audit_chains", column: "head", named: Named::Id },
     SealedColumn { table: "integrations", column: "sealed", named: Named::Integration },
+    SealedColumn { table: "agent_instances", column: "sealed", named: Named::Instance },
 ];
 
 /// What became of everything that is sealed.
@@ -166,7 +169,7 @@ impl Store {
     ) -> Result<Vec<Found>, StoreError> {
         let SealedColumn { table, column: name, named } = column;
         let key = named.key();
-        let more = if named == Named::Integration { "account_id, tenant_id, service, " } else { "" };
+        let more = named.more();
         let q = format!(
             "SELECT {key}, {more}{name} FROM {table} WHERE {key} > $1 AND {name} IS NOT NULL AND substr({name}, 1, 5) <> $2 \
              ORDER BY {key} LIMIT $3"
@@ -181,6 +184,12 @@ impl Store {
                         sqlx::query_as(q()).bind(after).bind(but).bind(AT_ONCE).fetch_all(pool).await
                     })?;
                     rows.into_iter().map(of_integration).collect()
+                }
+                (Named::Instance, Key::Id(after)) => {
+                    let rows: Vec<(Uuid, Uuid, Uuid, Uuid, Vec<u8>)> = on!(self, |pool| {
+                        sqlx::query_as(q()).bind(after).bind(but).bind(AT_ONCE).fetch_all(pool).await
+                    })?;
+                    rows.into_iter().map(of_instance).collect()
                 }
                 (_, Key::Id(after)) => {
                     let rows: Vec<(Uuid, Vec<u8>)> = on!(self, |pool| {
@@ -229,7 +238,7 @@ impl SealedColumn {
     fn first(self) -> Key {
         match self.named {
             Named::Kid => Key::Text(String::new()),
-            Named::Id | Named::Integration => Key::Id(Uuid::nil()),
+            Named::Id | Named::Integration | Named::Instance => Key::Id(Uuid::nil()),
         }
     }
 
@@ -248,7 +257,16 @@ impl Named {
     const fn key(self) -> &'static str {
         match self {
             Self::Kid => "kid",
-            Self::Id | Self::Integration => "id",
+            Self::Id | Self::Integration | Self::Instance => "id",
+        }
+    }
+
+    /// What else of a row says what it is called.
+    const fn more(self) -> &'static str {
+        match self {
+            Self::Id | Self::Kid => "",
+            Self::Integration => "account_id, tenant_id, service, ",
+            Self::Instance => "tenant_id, agent_id, account_id, ",
         }
     }
 }
@@ -259,4 +277,8 @@ type IntegrationRow = (Uuid, Option<Uuid>, Option<Uuid>, String, Vec<u8>);
 fn of_integration((id, account, tenant, service, sealed): IntegrationRow) -> Found {
     let owner = IntegrationOwner::of(account, tenant).unwrap_or(IntegrationOwner::Account(Uuid::nil().into()));
     Found { key: Key::Id(id), record: integration_record(id, owner, &service), sealed }
+}
+
+fn of_instance((id, tenant, agent, account, sealed): (Uuid, Uuid, Uuid, Uuid, Vec<u8>)) -> Found {
+    Found { key: Key::Id(id), record: InstancePlace { id, tenant, agent, account }.record(), sealed }
 }

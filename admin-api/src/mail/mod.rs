@@ -203,18 +203,13 @@ impl Office {
     }
 
     /// Seals something for a place that more than a row's id says.
-    pub(crate) fn seal_at(&self, table: &'static str, row: String, plain: &[u8]) -> Vec<u8> {
-        self.mail.seal.seal(plain, &RecordId { table, column: "sealed", row }, &mut rand::rng())
+    pub(crate) fn seal_at(&self, record: &RecordId, plain: &[u8]) -> Vec<u8> {
+        self.mail.seal.seal(plain, record, &mut rand::rng())
     }
 
     /// Opens what was sealed for that place.
-    pub(crate) fn open_at(
-        &self,
-        table: &'static str,
-        row: String,
-        sealed: &[u8],
-    ) -> Option<zeroize::Zeroizing<Vec<u8>>> {
-        self.mail.seal.open(sealed, &RecordId { table, column: "sealed", row }).ok()
+    pub(crate) fn open_at(&self, record: &RecordId, sealed: &[u8]) -> Option<zeroize::Zeroizing<Vec<u8>>> {
+        self.mail.seal.open(sealed, record).ok()
     }
 
     /// Opens what was sealed of that row.

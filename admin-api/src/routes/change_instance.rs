@@ -8,11 +8,11 @@ use axum::{
 };
 use serde::Deserialize;
 use serde_json::{Map, Value};
-use store::InstanceChange;
+use store::{InstanceChange, InstancePlace};
 use utoipa::ToSchema;
 
 use crate::{
-    agent::{Instance, ManageInstances, Place},
+    agent::{Instance, ManageInstances},
     body::Body,
     caller::Allowed,
     error::ApiError,
@@ -58,8 +58,8 @@ pub(crate) async fn change_instance(
     // Of which agent it is never changes.
     let before = office.store.instance(tenant, id).await?.filter(|before| before.account_id == account.uuid());
     let agent = before.ok_or(NONE)?.agent_id;
-    let place = Place { id, tenant: tenant.uuid(), agent, account: account.uuid() };
-    let sealed = config.map(|config| office.seal_config(&place, &config));
+    let place = InstancePlace { id, tenant: tenant.uuid(), agent, account: account.uuid() };
+    let sealed = config.map(|config| office.seal_config(place, &config));
     let change = InstanceChange { name, sealed };
     let changed = office.store.change_instance(tenant, id, account, change, office.now()).await;
     office.own_instance(tenant.uuid(), changed.map_err(missing("instance"))?).map(Json)

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use axum::{Json, extract::State, http::StatusCode};
 use serde::Deserialize;
 use serde_json::{Map, Value};
-use store::NewInstance;
+use store::{InstancePlace, NewInstance};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::{
-    agent::{Instance, ManageInstances, Place, quota},
+    agent::{Instance, ManageInstances, quota},
     body::Body,
     caller::Allowed,
     error::ApiError,
@@ -55,7 +55,8 @@ pub(crate) async fn create_instance(
     let config = form.config(request.config);
     let ((agent, name), config) = form.finish(agent.zip(name).zip(config))?;
     let (tenant, account, id) = (caller.tenant()?, caller.0.account, Uuid::now_v7());
-    let sealed = office.seal_config(&Place { id, tenant: tenant.uuid(), agent, account: account.uuid() }, &config);
+    let sealed =
+        office.seal_config(InstancePlace { id, tenant: tenant.uuid(), agent, account: account.uuid() }, &config);
     trail::about(id);
     let most = quota(&office, &caller, "instances");
     let new = NewInstance { id, tenant, agent, account, name, sealed, most, now: office.now() };

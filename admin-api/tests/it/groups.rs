@@ -1,6 +1,6 @@
 //! Who in an organisation may do what with its teams, agents and instances; and that sealed configurations open in their place alone.
 
-use identity::{AccountId, Email, PasswordHash, TenantId};
+use identity::{AccountId, Email, Grant, PasswordHash, Principal, SessionId, TenantId, TenantRole};
 use serde_json::{Value, json};
 use store::{AccountKind, Belonging, NewAccount};
 use uuid::Uuid;
@@ -136,6 +136,23 @@ async fn administrators_oversee_agents_and_instances_without_their_configuration
     assert_eq!(house.get(&path, cyd).await.body["config"], json!({ "token": "s3cret" }));
     assert_eq!(house.get(&path, bob).await.refusal(), "404 not_found", "its developer is not its owner");
     assert_eq!(house.get("/agent-instances?all=true", bob).await.refusal(), "403 forbidden");
+    // Whoever acts as its owner sees that it is there.
+    let owner = house.get(&path, cyd).await.body["account_id"].as_str().unwrap().parse::<Uuid>().unwrap();
+    let acting = Principal {
+        account: owner.into(),
+        role: "developer".into(),
+        tier: "free".into(),
+        tenant: house.store.account(ada.id).await.unwrap().unwrap().tenant.map(|in_it| in_it.tenant),
+        tenant_role: Some(TenantRole::Member),
+        actor: Some(Box::new(ada.id)),
+        grant: Grant::Session(SessionId::new(Uuid::now_v7())),
+        scopes: None,
+        authentication: None,
+    };
+    let acting = house.assert(&acting, "admin-api");
+    let seen = house.get(&path, Shown::Header("X-Gateway-Assertion", &acting)).await;
+    assert_eq!((seen.status.as_u16(), &seen.body["name"]), (200, &json!("I")));
+    assert!(seen.body.get("config").is_none(), "{}", seen.body);
 
     house.make_admin_role(&ada).await;
     for answer in [house.get(&path, ada.shown()).await, house.get("/agent-instances?all=true", ada.shown()).await] {

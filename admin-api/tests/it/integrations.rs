@@ -32,7 +32,7 @@ async fn a_key_is_given_and_never_shown_again() {
     }
     let changed =
         house.call("PATCH", &path, ada.shown(), json!({ "api_key": "sk-another-key", "status": "disabled" })).await;
-    assert_eq!((&changed.body["last_four"], &changed.body["status"]), (&json!("-key"), &json!("disabled")));
+    assert_eq!((&changed.body["last_four"], &changed.body["status"]), (&json!(""), &json!("disabled")));
     let exported = house.get("/auth/me/export", ada.shown()).await.body;
     assert_eq!(exported["integrations"], json!([changed.body]));
     for said in [made, listed, changed.body, exported] {
@@ -127,7 +127,7 @@ async fn a_tenants_integration_is_its_administrators_to_give() {
         house.register("eve@example.com").await,
     );
     let tenant = house.store.account(ada.id).await.unwrap().unwrap().tenant.map(|in_it| in_it.tenant);
-    let member = |tenant_role| {
+    let member = |tenant_role, scopes: Option<&str>| {
         let principal = Principal {
             account: bob.id,
             role: "user".into(),
@@ -136,22 +136,26 @@ async fn a_tenants_integration_is_its_administrators_to_give() {
             tenant_role: Some(tenant_role),
             actor: None,
             grant: Grant::Session(SessionId::new(Uuid::now_v7())),
-            scopes: None,
+            scopes: scopes.map(|scope| [scope.into()].into()),
             authentication: None,
         };
         house.assert(&principal, "admin-api")
     };
-    let (plain, administrator) = (member(TenantRole::Member), member(TenantRole::Admin));
+    let (plain, administrator) = (member(TenantRole::Member, None), member(TenantRole::Admin, None));
+    let scoped = member(TenantRole::Admin, Some("integrations:manage"));
+    let scoped = Shown::Header(ASSERTION, &scoped);
     let (plain, administrator) = (Shown::Header(ASSERTION, &plain), Shown::Header(ASSERTION, &administrator));
     let body = || json!({ "service": "claude", "api_key": KEY, "owner": "tenant" });
 
-    assert_eq!(house.post("/integrations", plain, body()).await.refusal(), "403 forbidden");
+    for not_for_the_tenant in [plain, scoped] {
+        assert_eq!(house.post("/integrations", not_for_the_tenant, body()).await.refusal(), "403 forbidden");
+    }
     let made = house.post("/integrations", administrator, body()).await;
     assert_eq!((made.status.as_u16(), &made.body["owner"]), (201, &json!("tenant")));
     let path = format!("/integrations/{}", made.body["id"].as_str().unwrap());
-    // Its owner sees and changes it; members and other tenants do not know of it.
+    // Its owner sees and changes it; members and other tenants do not know of it, nor does a scoped key.
     assert_eq!(house.get("/integrations", ada.shown()).await.body["items"], json!([made.body]));
-    for stranger in [plain, eve.shown()] {
+    for stranger in [plain, scoped, eve.shown()] {
         assert_eq!(house.get("/integrations", stranger).await.body["items"], json!([]));
         for method in ["GET", "PATCH", "DELETE"] {
             let answer = house.call(method, &path, stranger, json!({ "name": "Mine" })).await;

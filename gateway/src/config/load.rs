@@ -120,10 +120,13 @@ fn reserved_for_us(settings: &Settings, policy: &Policy) -> Vec<Diagnostic> {
 
 /// What routes may send to.
 fn upstreams_of(settings: &Settings) -> Upstreams {
-    let is_http2_only = |upstream: &UpstreamSettings| upstream.protocol == Protocol::Http2;
-    let http2_only = settings.upstreams.iter().filter(|(_, upstream)| is_http2_only(upstream));
+    let such = |is: fn(&UpstreamSettings) -> bool| {
+        settings.upstreams.iter().filter(|(_, upstream)| is(upstream)).map(|(name, _)| name.clone()).collect()
+    };
     Upstreams {
-        without_websocket: http2_only.map(|(name, _)| name.clone()).collect(),
+        without_websocket: such(|upstream| upstream.protocol == Protocol::Http2),
+        without_headers: such(|upstream| !upstream.states_headers),
+        in_clear: such(UpstreamSettings::is_in_clear),
         names: settings.upstreams.keys().cloned().chain([ADMIN_API.to_owned()]).collect(),
         foreign_pages: settings.foreign_pages.clone(),
     }

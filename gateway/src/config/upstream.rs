@@ -31,6 +31,8 @@ pub struct UpstreamSettings {
     pub retry: RetrySettings,
     /// What its servers are told of the caller.
     pub headers: Box<[IdentityHeader]>,
+    /// Does its table say so itself?
+    pub states_headers: bool,
 }
 
 /// Where a server, or several of one name, are.
@@ -166,6 +168,11 @@ impl UpstreamSettings {
     /// Servers that one request may be sent to at most, whatever is configured.
     pub const MOST_TRIES: usize = 3;
 
+    /// Do others read what it is sent?
+    pub(crate) fn is_in_clear(&self) -> bool {
+        self.tls.is_none() && !self.servers.iter().all(Endpoint::is_here)
+    }
+
     /// What an upstream is when it says no more than its servers.
     pub(crate) fn shipped() -> Self {
         Self {
@@ -189,6 +196,7 @@ impl UpstreamSettings {
             circuit: CircuitSettings { failures: 10, open: Duration::from_secs(2) },
             retry: RetrySettings { tries: Self::MOST_TRIES, percent: 20, per_second: 10 },
             headers: IdentityHeader::DEFAULT.into(),
+            states_headers: false,
         }
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! An entry counts only while nothing about the integrations of its account or tenant has changed since before it was loaded
 //! ([`Stamps`]), as with callers: a key that was changed or taken away is not shown once this process has heard of it. What is opened lies in memory
-//! that is wiped, for so many callers at most, and goes when nobody asks for it. Routes without an injection never come here.
+//! that is wiped, for as many callers as are cached, and goes when nobody asks for it; copies are made where it is sent, and those are not wiped: the
+//! field of the request, and what is written from it. Routes without an injection never come here.
 
 use std::{
     sync::{Arc, atomic::Ordering},
@@ -19,8 +20,6 @@ use store::{FoundIntegration, Store, Subject};
 use super::{Directory, TRIES};
 use crate::stamps::{Moment, Stamps};
 
-/// Callers and services whose keys are open at once; some 300 bytes each.
-const MOST_OPEN: u64 = 10_000;
 /// A key that nobody has used for so long is closed again.
 const OPEN_FOR: Duration = Duration::from_mins(10);
 
@@ -43,6 +42,8 @@ struct Wanted {
 struct Found {
     what: FoundIntegration,
     learnt: Moment,
+    /// What does not open: by which master keys. Another one may open it.
+    tried: Vec<String>,
 }
 
 /// A key that a request is to show.
@@ -51,8 +52,9 @@ pub(crate) struct Provided(Arc<Found>);
 // === impl ProviderKeys ===
 
 impl ProviderKeys {
-    pub(crate) fn new(store: Store, seal: Arc<SealKeys>) -> Self {
-        let found = Cache::builder().max_capacity(MOST_OPEN).time_to_idle(OPEN_FOR).build();
+    /// For callers and services `most` of whose keys are open at once, some 300 bytes each.
+    pub(crate) fn new(store: Store, seal: Arc<SealKeys>, most: u64) -> Self {
+        let found = Cache::builder().max_capacity(most).time_to_idle(OPEN_FOR).build();
         Self { store, seal, found, stamps: Stamps::new() }
     }
 
@@ -73,6 +75,7 @@ impl ProviderKeys {
 
     /// One query, once however many requests wait for it.
     async fn load(&self, wanted: &Wanted, learnt: Moment) -> Result<Arc<Found>, Refusal> {
+        let mut tried = self.seal.ids();
         let owners = (wanted.account, wanted.tenant);
         let what = self.store.provider_key(&self.seal, owners, &wanted.service).await.map_err(|error| {
             tracing::warn!(%error, service = &*wanted.service, "a key at a provider's could not be looked up");
@@ -80,13 +83,16 @@ impl ProviderKeys {
         })?;
         if matches!(what, FoundIntegration::Unreadable) {
             tracing::error!(account = %wanted.account, service = &*wanted.service, "an integration does not open");
+        } else {
+            tried = Vec::new();
         }
-        Ok(Arc::new(Found { what, learnt }))
+        Ok(Arc::new(Found { what, learnt, tried }))
     }
 
     fn still_holds(&self, wanted: &Wanted, found: &Found) -> bool {
         let tenant = wanted.tenant.map_or(wanted.account.uuid(), |tenant| tenant.uuid());
-        self.stamps.unchanged_since(found.learnt, [wanted.account.uuid(), tenant])
+        let may_open_now = matches!(found.what, FoundIntegration::Unreadable) && found.tried != self.seal.ids();
+        !may_open_now && self.stamps.unchanged_since(found.learnt, [wanted.account.uuid(), tenant])
     }
 }
 
@@ -98,9 +104,13 @@ impl Directory {
         Self { provider_keys: Some(keys), ..self }
     }
 
-    /// The key that the caller's request shows: its own, else its tenant's. Refuses with 403 if there is none, with 503 if it does not open or
+    /// The key that the caller's request shows: its own, else its tenant's. Refuses with 403 if there is none or somebody acts for the caller, with 503 if it does not open or
     /// nobody can say.
     pub(crate) async fn provided(&self, principal: &Principal, injection: &Injection) -> Result<Provided, Refusal> {
+        // What is paid for with a key is its owner's to ask for. Before any look-up, so that nothing is told of what there is.
+        if principal.actor.is_some() {
+            return Err(Refusal::Forbidden { missing: "the owner, not whoever acts for them".to_owned() });
+        }
         let keys = self.provider_keys.as_ref().ok_or(Refusal::Internal)?;
         let service = Arc::clone(&injection.service);
         let wanted = Wanted { account: principal.account, tenant: principal.tenant, service };

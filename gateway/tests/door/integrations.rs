@@ -1,6 +1,6 @@
 //! Keys at providers: what a provider is shown in the place of the caller's credential, and when nothing is.
 
-use std::{io::Write as _, thread, time::Duration};
+use std::{io::Write as _, process::Command, thread, time::Duration};
 
 use serde_json::json;
 
@@ -9,7 +9,7 @@ use crate::{
     cluster::{Redis, member},
     database::Database,
     grpc,
-    platform::{Platform, Setup, eventually},
+    platform::{PORTCULLIS, Platform, Setup, eventually},
     servers::Postgres,
     wire::{self, Wire, by_hand, handshake},
 };
@@ -68,18 +68,18 @@ fn a_provider_is_shown_the_callers_key_and_nothing_of_the_callers() {
     let platform = setup().start();
     let ada = token(&platform, "ada@example.com");
     give(&platform, &ada, "openai", "sk-openai-of-ada");
-    give(&platform, &ada, "claude", "sk-ant-of-ada");
+    give(&platform, &ada, "claude", "sk-claude-key-of-ada");
     give(&platform, &ada, "gemini", "AIza-of-ada");
 
     let answer = platform.get("/openai/v1/chat", &ada);
     assert_eq!((answer.status, answer.received("authorization")), (200, vec!["Bearer sk-openai-of-ada".to_owned()]));
-    assert!(!answer.body.contains(&ada) && !answer.body.contains("sk-ant"), "{}", answer.body);
+    assert!(!answer.body.contains(&ada) && !answer.body.contains("sk-claude"), "{}", answer.body);
 
     // By API key, where the provider reads its own.
     let made = platform.post("/auth/api-keys", Some(&ada), &json!({ "name": "k" })).json();
     let key = made["key"].as_str().unwrap();
     let answer = platform.send("GET", "/claude/v1/messages", &[("X-API-Key", key)], "");
-    assert_eq!(answer.received("x-api-key"), ["sk-ant-of-ada"]);
+    assert_eq!(answer.received("x-api-key"), ["sk-claude-key-of-ada"]);
     assert_eq!(answer.received("authorization"), Vec::<String>::new());
     assert!(!answer.body.contains(key), "{}", answer.body);
 
@@ -118,7 +118,7 @@ fn without_a_key_nothing_reaches_the_provider() {
     let answer = platform.get("/openai/x", &ada);
     assert_eq!((answer.status, answer.code().as_str()), (403, "integration_missing"));
     assert!(answer.json()["detail"].as_str().unwrap().contains("openai"), "{answer:?}");
-    let id = give(&platform, &ada, "claude", "sk-ant-of-ada");
+    let id = give(&platform, &ada, "claude", "sk-claude-key-of-ada");
     assert_eq!(platform.get("/openai/x", &ada).code(), "integration_missing");
     assert_eq!(platform.get("/claude/x", &ada).status, 200);
     // Disabled, enabled, changed, deleted: each counts from the answer on.
@@ -131,6 +131,27 @@ fn without_a_key_nothing_reaches_the_provider() {
     assert_eq!(platform.json("DELETE", &path, Some(&ada), &json!({})).status, 204);
     assert_eq!(platform.get("/claude/x", &ada).code(), "integration_missing");
     assert_eq!(backend.count("GET"), 2);
+}
+
+#[test]
+fn whoever_acts_for_somebody_spends_none_of_their_money() {
+    let platform = setup().start();
+    let registered = platform.register("ada@example.com");
+    let (ada, root) = (registered["access_token"].as_str().unwrap(), platform.admin());
+    give(&platform, ada, "openai", "sk-openai-of-ada");
+    let account = platform.get("/auth/me", ada).json()["id"].as_str().unwrap().to_owned();
+    let path = format!("/admin/users/{account}/impersonate");
+    let acting = platform.post(&path, Some(&root), &json!({ "reason": "ticket 7" }));
+    assert_eq!(acting.status, 201, "{acting:?}");
+    let acting = acting.json()["access_token"].as_str().unwrap().to_owned();
+    assert_eq!(platform.get("/demo/x", &acting).status, 200);
+    // Of a service for which there is a key as of one for which there is none.
+    for path in ["/openai/x", "/claude/x"] {
+        let answer = platform.get(path, &acting);
+        assert_eq!((answer.status, answer.code().as_str()), (403, "forbidden"), "{path}");
+        assert!(answer.json()["detail"].as_str().unwrap().contains("not whoever acts for them"), "{answer:?}");
+    }
+    assert_eq!(shown(&platform, ada, "/openai/x", "authorization"), "Bearer sk-openai-of-ada");
 }
 
 #[test]
@@ -201,8 +222,8 @@ fn what_does_not_open_is_never_shown_and_without_the_database_only_what_is_known
         .start();
     let (ada, eve) = (token(&platform, "ada@example.com"), token(&platform, "eve@example.com"));
     give(&platform, &ada, "openai", "sk-openai-of-ada");
-    let id = give(&platform, &ada, "claude", "sk-ant-of-ada");
-    give(&platform, &eve, "claude", "sk-ant-of-eve");
+    let id = give(&platform, &ada, "claude", "sk-claude-key-of-ada");
+    give(&platform, &eve, "claude", "sk-claude-key-of-eve");
 
     // Somebody who can write to the database puts another's key into their own row.
     database.run(
@@ -226,7 +247,9 @@ fn what_does_not_open_is_never_shown_and_without_the_database_only_what_is_known
     assert_eq!((answer.status, answer.code().as_str()), (503, "directory_unavailable"));
     assert!(answer.header("retry-after").is_some());
     postgres.serve();
-    eventually("the database to be used again", || shown(&platform, &eve, "/claude/x", "x-api-key") == "sk-ant-of-eve");
+    eventually("the database to be used again", || {
+        shown(&platform, &eve, "/claude/x", "x-api-key") == "sk-claude-key-of-eve"
+    });
 }
 
 #[test]
@@ -256,7 +279,7 @@ fn a_grpc_service_is_shown_the_key_too() {
                      inject_credential = { service = \"openai\", header = \"Authorization\", format = \"Bearer {key}\" }\n";
         let platform = Setup::default()
             .append("routes.toml", route)
-            .append("gateway.toml", &format!("\n[upstreams.service]\nservers = [\"{upstream}\"]\nprotocol = \"h2c\"\n"))
+            .append("gateway.toml", &format!("\n[upstreams.service]\nservers = [\"{upstream}\"]\nprotocol = \"h2c\"\nheaders = [\"x-request-id\"]\n"))
             .start();
         let ada = token(&platform, "ada@example.com");
         let mut client = grpc::connect(&platform).await;
@@ -271,14 +294,23 @@ fn a_grpc_service_is_shown_the_key_too() {
 }
 
 #[test]
-fn who_shows_keys_on_an_open_wire_is_warned() {
-    let far = "\n[upstreams.far]\nservers = [\"192.0.2.1:80\"]\n";
-    let route = "\n[[route]]\nname = \"far\"\npaths = [\"/far/*\"]\nupstream = \"far\"\n\
-                 inject_credential = { service = \"openai\", header = \"Authorization\" }\n";
-    let platform = setup().append("gateway.toml", far).append("routes.toml", route).start();
-    let log = platform.log();
-    let warned: Vec<_> = log.lines().filter(|line| line.contains("without TLS")).collect();
-    assert!(warned.len() == 1 && warned[0].contains("far"), "{warned:?}");
+fn who_would_show_keys_or_callers_to_everybody_is_refused() {
+    let wrong = |upstream: &str| {
+        let far = format!("\n[upstreams.far]\n{upstream}\n");
+        let route = "\n[[route]]\nname = \"far\"\npaths = [\"/far/*\"]\nupstream = \"far\"\n\
+                     inject_credential = { service = \"openai\", header = \"Authorization\" }\n";
+        let folder = setup().append("gateway.toml", &far).append("routes.toml", route).folder();
+        let config = folder.path().join("config");
+        let checked = Command::new(PORTCULLIS).args(["check", "--config"]).arg(config).output().unwrap();
+        let said = String::from_utf8_lossy(&checked.stderr).into_owned() + &String::from_utf8_lossy(&checked.stdout);
+        (checked.status.success(), said.contains("in clear"), said.contains("a signed assertion"))
+    };
+    let headers = "headers = [\"x-request-id\"]";
+    let tls = "tls = { sni = \"api.example.com\" }";
+    assert_eq!(wrong(&format!("servers = [\"192.0.2.1:80\"]\n{headers}")), (false, true, false));
+    assert_eq!(wrong(&format!("servers = [\"192.0.2.1:443\"]\n{tls}")), (false, false, true));
+    assert_eq!(wrong(&format!("servers = [\"192.0.2.1:443\"]\n{headers}\n{tls}")), (true, false, false));
+    assert_eq!(wrong(&format!("servers = [\"unix:/run/x\", \"localhost:80\"]\n{headers}")), (true, false, false));
 }
 
 #[test]

@@ -100,6 +100,24 @@ fn the_master_key_is_rotated_while_a_gateway_serves_and_whoever_does_it_is_kille
 }
 
 #[test]
+fn what_did_not_open_is_tried_again_with_another_master_key() {
+    let platform = Setup::default().append("routes.toml", ROUTE).start();
+    let file = platform.folder.path().join("data/master.key");
+    let token = platform.register("ada@example.com")["access_token"].as_str().unwrap().to_owned();
+    let body = json!({ "service": "openai", "api_key": "sk-openai-of-ada" });
+    assert_eq!(platform.post("/integrations", Some(&token), &body).status, 201);
+    let right = keys(platform.folder.path()).remove(0);
+    let wrong = format!("{}{}", if right.starts_with('A') { 'B' } else { 'A' }, &right[1..]);
+    let taken_up = || platform.log().matches("the master keys are others").count();
+    fs::write(&file, format!("{wrong}\n")).unwrap();
+    eventually("the wrong key to be taken up", || taken_up() == 1);
+    assert_eq!(platform.get("/openai/x", &token).code(), "integration_unreadable");
+    fs::write(&file, format!("{wrong}\n{right}\n")).unwrap();
+    eventually("the right key to be taken up", || taken_up() == 2);
+    assert_eq!(platform.get("/openai/x", &token).status, 200);
+}
+
+#[test]
 fn a_gateway_that_cannot_have_the_new_key_holds_the_rotation_up() {
     let platform = Setup::default().start();
     let folder = platform.folder.path();

@@ -5,6 +5,7 @@ use serde::Deserialize;
 
 use super::diagnostic::Placed;
 use super::document::Document;
+use super::known::Known;
 use super::raw::RawAuth;
 use crate::Injection;
 use crate::injection::InjectionError;
@@ -26,6 +27,7 @@ const OFFICE: &str = "admin-api";
 
 pub(super) fn build(
     file: &mut Document<'_>,
+    known: &Known,
     raw: Option<Placed<RawInjection>>,
     auth: RawAuth,
     forward_credential: bool,
@@ -44,6 +46,7 @@ pub(super) fn build(
     if let Some(objection) = objection {
         file.note(raw.span(), objection);
     }
+    check_upstream(file, known, &raw, upstream);
     let RawInjection { service, header, format } = raw.into_inner();
     let text = format.as_ref().map_or("{key}", |format| format.as_str());
     Injection::parse(&service, &header, text)
@@ -56,4 +59,22 @@ pub(super) fn build(
             file.note(place, error.to_string());
         })
         .ok()
+}
+
+/// A provider is somebody else: it is told of the caller what the operator says, and keys travel to it where nobody reads along.
+fn check_upstream(file: &mut Document<'_>, known: &Known, raw: &Placed<RawInjection>, upstream: &str) {
+    let Some(upstreams) = &known.upstreams else { return };
+    if upstreams.without_headers.contains(upstream) {
+        let message = format!(
+            "`{upstream}` would be sent every caller's id, address and a signed assertion: say in [upstreams.{upstream}] what it may know, \
+             such as headers = [\"x-request-id\"]"
+        );
+        file.note(raw.span(), message);
+    }
+    if upstreams.in_clear.contains(upstream) {
+        let message = format!(
+            "keys at providers would travel to `{upstream}` in clear: give it a `tls` table, or servers on this machine"
+        );
+        file.note(raw.span(), message);
+    }
 }

@@ -17,6 +17,10 @@ pub struct Upstreams {
     pub names: BTreeSet<String>,
     /// Those that speak nothing but HTTP/2, and so take no WebSocket of HTTP/1.1.
     pub without_websocket: BTreeSet<String>,
+    /// Those that do not say themselves which identity headers they are sent.
+    pub without_headers: BTreeSet<String>,
+    /// Those on other machines that are spoken to without TLS.
+    pub in_clear: BTreeSet<String>,
     /// Which foreign pages may call routes to one of them that have no `cors` of their own.
     pub foreign_pages: Option<ForeignPages>,
 }

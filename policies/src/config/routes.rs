@@ -54,7 +54,7 @@ fn route(file: &mut Document<'_>, known: &Known, raw: RawRoute) -> Option<Route>
         limits::check_strangers(file, &raw.limits);
     }
     let limits = limits::build(file, Owner::Route(&raw.name), raw.limits);
-    let inject = injection::build(file, raw.inject_credential, raw.auth, raw.forward_credential, &raw.upstream);
+    let inject = injection::build(file, known, raw.inject_credential, raw.auth, raw.forward_credential, &raw.upstream);
     let timeouts = timeouts(file, &raw.timeouts);
     // What a request must look like: without any of these three the route cannot be compared with others.
     let paths = paths(file, &raw.paths);

@@ -15,7 +15,7 @@ on_both_engines!(
     there_are_never_more_than_there_may_be,
 );
 
-async fn account(store: &Store, email: &str, tenant: Belonging<'_>) -> (AccountId, TenantId) {
+pub(crate) async fn account(store: &Store, email: &str, tenant: Belonging<'_>) -> (AccountId, TenantId) {
     let email = Email::parse(email).unwrap();
     let new = NewAccount {
         id: AccountId::new(Uuid::now_v7()),
@@ -33,7 +33,7 @@ async fn account(store: &Store, email: &str, tenant: Belonging<'_>) -> (AccountI
     (made.id, made.tenant.unwrap().tenant)
 }
 
-fn agent(tenant: TenantId, developer: AccountId, most: Option<u64>) -> NewAgent {
+pub(crate) fn agent(tenant: TenantId, developer: AccountId, most: Option<u64>) -> NewAgent {
     NewAgent { tenant, developer, name: "A".to_owned(), description: "of mine".to_owned(), most, now: at(1) }
 }
 

@@ -128,7 +128,7 @@ async fn an_integration_is_changed_and_deleted_by_its_owner_alone(database: &Dat
     let (ada, eve) = (person(&store, "ada@example.com").await, person(&store, "eve@example.com").await);
     let owner = IntegrationOwner::Account(ada.id);
     let id = made(&store, &seal, owner, "claude", "sk-ant-old").await.id;
-    let change = IntegrationChange { key: Some(key("sk-ant-new1")), name: Some(None), is_active: Some(false) };
+    let change = IntegrationChange { key: Some(key("sk-claude-key-new1")), name: Some(None), is_active: Some(false) };
     let theirs = IntegrationOwner::Account(eve.id);
     let changed = store.change_integration(&seal, theirs, id, &change, at(1)).await;
     assert!(matches!(changed, Err(StoreError::NotFound)), "{changed:?}");
@@ -142,7 +142,7 @@ async fn an_integration_is_changed_and_deleted_by_its_owner_alone(database: &Dat
     assert_eq!(shown(&store, &seal, (ada.id, None), "claude").await, "missing");
     let again = IntegrationChange { is_active: Some(true), ..IntegrationChange::default() };
     store.change_integration(&seal, owner, id, &again, at(2)).await.unwrap();
-    assert_eq!(shown(&store, &seal, (ada.id, None), "claude").await, "sk-ant-new1");
+    assert_eq!(shown(&store, &seal, (ada.id, None), "claude").await, "sk-claude-key-new1");
     store.delete_integration(owner, id, at(3)).await.unwrap();
     assert_eq!(shown(&store, &seal, (ada.id, None), "claude").await, "missing");
     assert_eq!(heard(&store).await, [Subject::Integrations(ada.id.uuid()); 4]);
@@ -190,9 +190,9 @@ async fn what_was_altered_or_moved_does_not_open(database: &Database) {
         let (store, seal) = (database.open().await, seal());
         let (ada, _) = member(&store, "ada@example.com", "Acme").await;
         let (eve, of_eve) = member(&store, "eve@example.com", "Other").await;
-        made(&store, &seal, IntegrationOwner::Account(ada), "claude", "sk-ant-mine").await;
+        made(&store, &seal, IntegrationOwner::Account(ada), "claude", "sk-claude-of-mine").await;
         if attack.contains("'eves'") {
-            made(&store, &seal, IntegrationOwner::Account(eve), "claude", "sk-ant-eves").await;
+            made(&store, &seal, IntegrationOwner::Account(eve), "claude", "sk-claude-of-eves").await;
         }
         database.execute(attack, on_sqlite).await;
         let mut seen = store.list_integrations(&seal, (ada, None), None, 10).await.unwrap().items;
@@ -206,7 +206,7 @@ async fn what_was_altered_or_moved_does_not_open(database: &Database) {
             }
         }
         assert!(all.contains(&"unreadable".to_owned()), "{attack}: {all:?}");
-        assert!(all[2..].iter().all(|shown| shown != "sk-ant-mine"), "{attack}: {all:?}");
+        assert!(all[2..].iter().all(|shown| shown != "sk-claude-of-mine"), "{attack}: {all:?}");
         let stranger = SealKeys::new(MasterKey::generate(&mut rng()), Vec::new());
         let seen = store.list_integrations(&stranger, (ada, None), None, 10).await.unwrap().items;
         assert!(seen.iter().all(|record| record.status == IntegrationStatus::Unreadable));
@@ -217,7 +217,7 @@ async fn integrations_go_with_their_owner(database: &Database) {
     const GONE: &str = "DELETE FROM accounts";
     let (store, seal) = (database.open().await, seal());
     let ada = person(&store, "ada@example.com").await;
-    made(&store, &seal, IntegrationOwner::Account(ada.id), "claude", "sk-ant-mine").await;
+    made(&store, &seal, IntegrationOwner::Account(ada.id), "claude", "sk-claude-of-mine").await;
     database.execute(GONE, GONE).await;
     assert_eq!(shown(&store, &seal, (ada.id, None), "claude").await, "missing");
 }

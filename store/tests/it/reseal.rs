@@ -11,12 +11,15 @@ use std::{
 
 use identity::{Algorithm, FactorId, IntegrationId, MasterKey, ProviderKey, RecordId, SealKeys};
 use store::{
-    Audit, AuditEvent, FactorKind, FoundIntegration, IntegrationOwner, Keyring, NewFactor, NewIntegration, NewMail,
-    SEALED, Store,
+    Audit, AuditEvent, Belonging, FactorKind, FoundIntegration, InstancePlace, IntegrationOwner, Keyring, NewFactor,
+    NewInstance, NewIntegration, NewMail, SEALED, Store,
 };
 use uuid::Uuid;
 
-use crate::engines::{Database, at, on_both_engines, person, rng};
+use crate::{
+    agents::{account, agent},
+    engines::{Database, at, on_both_engines, person, rng},
+};
 
 on_both_engines!(
     everything_is_sealed_anew_and_opens_with_the_new_key_alone,
@@ -37,7 +40,7 @@ fn record(table: &'static str, id: Uuid) -> RecordId {
 }
 
 /// Something sealed in every table that holds something sealed.
-async fn furnish(store: &Store, seal: &Arc<SealKeys>) -> (store::Account, FactorId) {
+async fn furnish(store: &Store, seal: &Arc<SealKeys>) -> (store::Account, FactorId, InstancePlace) {
     store::ensure_keys(store, seal, Algorithm::EdDsa, None, &mut rng(), at(0)).await.unwrap();
     let ada = person(store, "ada@example.com").await;
     let factor = FactorId::new(Uuid::now_v7());
@@ -58,10 +61,23 @@ async fn furnish(store: &Store, seal: &Arc<SealKeys>) -> (store::Account, Factor
     let owner = IntegrationOwner::Account(ada.id);
     let new = NewIntegration { id, owner, service: "claude", name: None, key: &key, most: 10, now: at(0) };
     store.create_integration(seal, new).await.unwrap();
+    let place = instance(store, seal).await;
     let audit = Arc::new(Audit::new(store.clone(), Arc::clone(seal)));
     audit.add(event()).await.unwrap();
     audit.seal().await.unwrap();
-    (ada, factor)
+    (ada, factor, place)
+}
+
+/// An instance of an agent, with a configuration.
+async fn instance(store: &Store, seal: &SealKeys) -> InstancePlace {
+    let (bob, tenant) = account(store, "bob@example.com", Belonging::FoundsOwn).await;
+    let agent = store.create_agent(agent(tenant, bob, None)).await.unwrap().id;
+    let place = InstancePlace { id: Uuid::now_v7(), tenant: tenant.uuid(), agent, account: bob.uuid() };
+    let sealed = seal.seal(b"{}", &place.record(), &mut rng());
+    let name = "I".to_owned();
+    let new = NewInstance { id: place.id, tenant, agent, account: bob, name, sealed, most: None, now: at(0) };
+    store.create_instance(new).await.unwrap();
+    place
 }
 
 fn event() -> AuditEvent {
@@ -80,10 +96,10 @@ fn event() -> AuditEvent {
 
 async fn everything_is_sealed_anew_and_opens_with_the_new_key_alone(database: &Database) {
     let (store, old, new) = (database.open().await, key(), key());
-    let (ada, factor) = furnish(&store, &opens_with(&[&old])).await;
+    let (ada, factor, place) = furnish(&store, &opens_with(&[&old])).await;
     let both = opens_with(&[&new, &old]);
-    // Four signing keys, a factor, the letters, an integration, and both ends of a chain.
-    let all = 4 + 1 + 450 + 1 + 2;
+    // Four signing keys, a factor, the letters, an integration, an instance, and both ends of a chain.
+    let all = 4 + 1 + 450 + 1 + 1 + 2;
     assert_eq!(store.sealed_otherwise(&both).await.unwrap(), all);
     let told = AtomicU64::new(0);
     let resealed = store.reseal(&both, |some| _ = told.fetch_add(some, Ordering::Relaxed)).await.unwrap();
@@ -94,6 +110,8 @@ async fn everything_is_sealed_anew_and_opens_with_the_new_key_alone(database: &D
     assert_eq!(store.sealed_otherwise(&alone).await.unwrap(), 0);
     Keyring::load(&store, &alone).await.unwrap();
     assert!(matches!(store.provider_key(&alone, (ada.id, None), "claude").await.unwrap(), FoundIntegration::Key(_)));
+    let instance = store.instance(place.tenant.into(), place.id).await.unwrap().unwrap();
+    assert_eq!(&**alone.open(&instance.sealed, &place.record()).unwrap(), b"{}");
     let pending = store.pending_factor(ada.id, FactorKind::Totp, at(-1)).await.unwrap().unwrap();
     assert_eq!(&**alone.open(&pending.sealed, &record("factors", factor.uuid())).unwrap(), b"a seed");
     let audit = Audit::new(store.clone(), Arc::clone(&alone));

@@ -30,7 +30,7 @@ impl Reader<'_, '_> {
             }
             let settings = entry.value.map(|raw| self.upstream(raw));
             // One that cannot be read still exists, or every route that names it would be wrong too.
-            upstreams.insert(entry.name.into_inner(), settings.unwrap_or_else(UpstreamSettings::shipped));
+            upstreams.insert(entry.name.into_inner(), settings.unwrap_or_else(unreadable));
         }
         upstreams
     }
@@ -52,6 +52,7 @@ impl Reader<'_, '_> {
                 open: self.lasting(raw.circuit.open.as_ref(), shipped.circuit.open),
             },
             retry: self.retry(&raw.retry, shipped.retry),
+            states_headers: raw.headers.is_some(),
             headers: raw.headers.map_or(shipped.headers, Into::into),
         }
     }
@@ -179,6 +180,11 @@ impl Reader<'_, '_> {
             .map_err(|reason| self.document.note(given.span(), reason))
             .ok()
     }
+}
+
+/// Nothing more is said against routes to one that cannot be read.
+fn unreadable() -> UpstreamSettings {
+    UpstreamSettings { states_headers: true, ..UpstreamSettings::shipped() }
 }
 
 impl From<raw::Balance> for Balance {
