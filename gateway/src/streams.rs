@@ -29,6 +29,7 @@ use policies::{Possession, Refusal, Route, decide_about};
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
+use self::guard::Guard;
 use crate::{
     directory::Directory, door::Door, grpc, inbound::Inbound, journey::Journey, metrics::StreamMetrics,
     snapshot::Snapshot, stamps::Moment,

@@ -16,6 +16,8 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use crate::Refusal;
+
 /// Why a path is refused rather than guessed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum PathError {
