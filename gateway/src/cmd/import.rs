@@ -6,6 +6,7 @@
 
 mod folder;
 mod lines;
+mod old_keys;
 mod rows;
 
 use std::{

@@ -6,6 +6,7 @@ use std::{
     process::{Command, Output},
 };
 
+use base64::{Engine, prelude::BASE64_URL_SAFE as B64};
 use serde_json::{Value, json};
 
 use crate::platform::{PASSWORD, PORTCULLIS, Platform, Setup};
@@ -24,10 +25,15 @@ fn write(platform: &Platform, files: &[(&str, &[Value])]) {
     }
 }
 
-fn import(folder: &Path, arguments: &[&str]) -> Output {
+fn command(folder: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(PORTCULLIS);
     command.arg("import").arg(folder.join("export")).args(arguments).arg("--config").arg(folder.join("config"));
-    command.arg("--data").arg(folder.join("data")).output().unwrap()
+    command.arg("--data").arg(folder.join("data"));
+    command
+}
+
+fn import(folder: &Path, arguments: &[&str]) -> Output {
+    command(folder, arguments).output().unwrap()
 }
 
 fn told(output: &Output) -> Vec<String> {
@@ -213,6 +219,125 @@ fn tenants_keep_apart_and_each_line_that_cannot_be_is_told_with_its_file() {
     let name = json!({ "name": "Made" });
     assert_eq!(platform.post("/teams", Some(&ada), &name).status, 201, "she owns hers");
     assert_eq!(platform.post("/teams", Some(&bob), &name).code(), "forbidden");
+}
+
+/// As `Fernet(key).encrypt(text)` does, with a time and IV that are nobody's concern.
+fn fernet(key: &str, text: &str) -> String {
+    use aws_lc_rs::{
+        cipher::{AES_128, EncryptionContext, PaddedBlockEncryptingKey, UnboundCipherKey},
+        hmac,
+        iv::FixedLength,
+    };
+    let key = B64.decode(key).unwrap();
+    let cipher = UnboundCipherKey::new(&AES_128, &key[16..]).and_then(PaddedBlockEncryptingKey::cbc_pkcs7).unwrap();
+    let mut sealed = text.as_bytes().to_vec();
+    let context = EncryptionContext::Iv128(FixedLength::from([7; 16]));
+    cipher.less_safe_encrypt(&mut sealed, context).unwrap();
+    let mut token = [&[0x80][..], &[0; 8], &[7; 16], &sealed].concat();
+    let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &key[..16]), &token);
+    token.extend_from_slice(tag.as_ref());
+    B64.encode(token)
+}
+
+const OLD_KEY: &str = "cw_0x689RpI-jtRR7oE8h_eQsKImvJapLeSbXpwF4e4=";
+
+const ROUTE: &str = r#"
+[[route]]
+name = "claude"
+paths = ["/claude/*"]
+upstream = "demo"
+tier_limits = false
+inject_credential = { service = "claude", header = "x-api-key" }
+"#;
+
+/// As 002 has it.
+#[test]
+fn sealed_keys_open_with_the_old_key_and_the_door_shows_them_to_their_provider() {
+    let platform = Setup::default().append("routes.toml", ROUTE).start();
+    let users = [
+        json!({ "id": 1, "email": "ada@example.com", "password_hash": hash() }),
+        json!({ "id": 2, "email": "bob@example.com", "password_hash": hash() }),
+    ];
+    let sealed = |id: u64, user: u64, service: &str, token: &str| json!({ "id": id, "user_id": user, "service_name": service, "api_key_encrypted": token, "status": "active" });
+    let good = fernet(OLD_KEY, "sk-ant-api-key");
+    let other = fernet("AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=", "sk-ant-other-key");
+    let lines = [
+        sealed(1, 1, "CLAUDE", &good),
+        sealed(2, 2, "claude", &other),
+        sealed(3, 2, "openai", &format!("{}A{}", &good[..40], &good[41..])),
+        sealed(4, 2, "gemini", &fernet(OLD_KEY, "short")),
+        sealed(5, 9, "claude", &good),
+        sealed(6, 1, "claude", &good),
+    ];
+    write(&platform, &[("users.jsonl", &users), ("integrations.jsonl", &lines)]);
+    let folder = platform.folder.path();
+    let without = import(folder, &["--system", "old"]);
+    assert_eq!(without.status.code(), Some(78), "{without:?}");
+    assert!(String::from_utf8_lossy(&without.stderr).contains("--fernet-key-env"), "{without:?}");
+    let with = |key: &str| {
+        let mut command = command(folder, &["--system", "old", "--fernet-key-env", "THEIR_KEY"]);
+        command.env("THEIR_KEY", key).output().unwrap()
+    };
+    assert_eq!(with("your-encryption-key-change-this").status.code(), Some(78));
+    let output = with(OLD_KEY);
+    assert_eq!(output.status.code(), Some(65), "{output:?}");
+    let summary = "integrations.jsonl: 1 made, 0 were here already, 5 lines rejected".to_owned();
+    assert_eq!(told(&output).last(), Some(&summary), "{output:?}");
+    let told_of = rejected(&platform);
+    let reason = |line: u64| {
+        let of = told_of.iter().find(|told| told["line"] == line).unwrap();
+        of["reason"].as_str().unwrap().to_owned()
+    };
+    assert!(reason(2).contains("does not open with the key in THEIR_KEY"), "{told_of:?}");
+    assert!(reason(3).contains("does not open"), "{told_of:?}");
+    assert!(reason(4).contains("8 to 4096 visible"), "{told_of:?}");
+    assert!(reason(5).contains("no account here"), "{told_of:?}");
+    assert!(reason(6).contains("has a key of this service already"), "{told_of:?}");
+    assert!(!format!("{told_of:?}{output:?}").contains("sk-ant"), "nothing of a key is told");
+
+    let ada = platform.login("ada@example.com");
+    let answer = platform.get("/claude/v1/messages", &ada);
+    assert_eq!((answer.status, answer.received("x-api-key")), (200, vec!["sk-ant-api-key".to_owned()]), "{answer:?}");
+    let shown = platform.get("/integrations", &ada).json();
+    assert_eq!((&shown["items"][0]["last_four"], &shown["items"][0]["status"]), (&json!("-key"), &json!("active")));
+    assert_eq!(platform.get("/claude/x", &platform.login("bob@example.com")).status, 403);
+    let summary = "integrations.jsonl: 0 made, 1 were here already, 5 lines rejected".to_owned();
+    assert_eq!(told(&with(OLD_KEY)).last(), Some(&summary));
+}
+
+/// As 000 has it.
+#[test]
+fn agents_and_instances_come_with_configurations_that_their_owners_alone_read() {
+    let platform = Setup::default().start();
+    let users = [
+        json!({ "id": "dev", "email": "dev@example.com", "password_hash": hash(), "role": "developer" }),
+        json!({ "id": "usr", "email": "usr@example.com", "password_hash": hash() }),
+    ];
+    let agents = [
+        json!({ "id": "a1", "developer_id": "dev", "name": "Helper", "description": "Helps.", "is_published": true }),
+        json!({ "id": "a2", "developer_id": "dev", "name": "Draft", "description": "", "is_published": false }),
+        json!({ "id": "a3", "developer_id": "nobody", "name": "Lost", "description": "" }),
+    ];
+    let instances = [
+        json!({ "id": "i1", "agent_id": "a1", "user_id": "usr", "name": "Mine", "config": { "token": "s3cret" } }),
+        json!({ "id": "i2", "agent_id": "a9", "user_id": "usr", "name": "Lost", "config": null }),
+    ];
+    write(&platform, &[("users.jsonl", &users), ("agents.jsonl", &agents), ("agent_instances.jsonl", &instances)]);
+    let output = import(platform.folder.path(), &["--system", "agents"]);
+    assert_eq!(output.status.code(), Some(65), "{output:?}");
+    let places: Vec<Value> = rejected(&platform).iter().map(|told| json!([told["file"], told["line"]])).collect();
+    assert_eq!(places, [json!(["agents.jsonl", 3]), json!(["agent_instances.jsonl", 2])]);
+    let (dev, usr) = (platform.login("dev@example.com"), platform.login("usr@example.com"));
+    assert_eq!(names(&platform.get("/agents", &usr).json()["items"], "name"), ["Helper"]);
+    let instance = &platform.get("/agent-instances", &usr).json()["items"][0];
+    let path = format!("/agent-instances/{}", instance["id"].as_str().unwrap());
+    assert_eq!(platform.get(&path, &usr).json()["config"], json!({ "token": "s3cret" }));
+    assert_eq!(platform.get(&path, &dev).status, 404);
+    let agent = format!("/agents/{}", instance["agent_id"].as_str().unwrap());
+    let renamed = platform.json("PATCH", &agent, Some(&dev), &json!({ "name": "Better" }));
+    assert_eq!(renamed.status, 200, "its developer's it is: {renamed:?}");
+    let disk = fs::read(platform.folder.path().join("data/portcullis.db")).unwrap();
+    assert!(!disk.windows(6).any(|bytes| bytes == b"s3cret"), "sealed");
 }
 
 #[test]

@@ -2,9 +2,10 @@
 //! refers to it finds it in any run.
 
 use chrono::{DateTime, Utc};
-use identity::{AccountId, ExternalId, TenantId, TenantRole, folded};
+use identity::{AccountId, ExternalId, SealKeys, TenantId, TenantRole, folded};
 use uuid::Uuid;
 
+use super::sealed::{ImportedAgent, ImportedInstance, ImportedIntegration};
 use crate::{
     NewDomain, NewTeam, Store, StoreError, Subject,
     db::{Tx, on_tx, stored},
@@ -12,7 +13,7 @@ use crate::{
 };
 
 /// A thing of an older system.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub enum Thing {
     /// A customer organisation.
     Tenant {
@@ -72,10 +73,16 @@ pub enum Thing {
         /// Who.
         user: ExternalId,
     },
+    /// An agent.
+    Agent(ImportedAgent),
+    /// Somebody's instance of one.
+    Instance(ImportedInstance),
+    /// Somebody's key at a provider's.
+    Integration(ImportedIntegration),
 }
 
 /// A thing and when it was made there.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct ImportedThing {
     /// What it is.
     pub thing: Thing,
@@ -98,9 +105,9 @@ pub enum ImportOutcome {
 
 use ImportOutcome::{Made, Missing, Present, Refused};
 
-const NO_TENANT: ImportOutcome = Missing("its tenant is not here");
-const NO_USER: ImportOutcome = Missing("no account here was imported with the id that `user_id` says");
-const NO_MEMBER: ImportOutcome = Missing("the user is no member of the tenant");
+pub(super) const NO_TENANT: ImportOutcome = Missing("its tenant is not here");
+pub(super) const NO_USER: ImportOutcome = Missing("no account here was imported with the id that `user_id` says");
+pub(super) const NO_MEMBER: ImportOutcome = Missing("the user is no member of the tenant");
 
 /// The id here of a system's thing, by its kind and its id there.
 #[must_use]
@@ -115,6 +122,7 @@ impl Store {
     /// Makes those things that are not here yet, all or none; says of each what became of it. What is here stays as it is.
     pub async fn import_things(
         &self,
+        seal: &SealKeys,
         things: &[ImportedThing],
         now: DateTime<Utc>,
     ) -> Result<Vec<ImportOutcome>, StoreError> {
@@ -122,7 +130,7 @@ impl Store {
             let mut tx = self.begin().await?;
             let (mut outcomes, mut heard) = (Vec::with_capacity(things.len()), Vec::new());
             for thing in things {
-                outcomes.push(tx.import_thing(thing, now, &mut heard).await?);
+                outcomes.push(tx.import_thing(seal, thing, &mut heard).await?);
             }
             self.commit(tx, &heard, now).await?;
             Ok::<_, StoreError>(outcomes)
@@ -136,8 +144,8 @@ impl Store {
 impl Tx {
     async fn import_thing(
         &mut self,
+        seal: &SealKeys,
         new: &ImportedThing,
-        now: DateTime<Utc>,
         heard: &mut Vec<Subject>,
     ) -> Result<ImportOutcome, StoreError> {
         let at = stored(new.created_at);
@@ -147,7 +155,7 @@ impl Tx {
             }
             Thing::Member { tenant, user, role } => {
                 let Some(account) = self.external_owner(*user).await? else { return Ok(NO_USER) };
-                self.import_member(*tenant, account, *role, now, heard).await
+                self.import_member(*tenant, account, *role, at, heard).await
             }
             Thing::Team { tenant, id, team } => self.import_team(*tenant, *id, team, at).await,
             Thing::Domain { tenant, id, domain } => self.import_domain(*tenant, *id, domain, at).await,
@@ -159,6 +167,9 @@ impl Tx {
                 let Some(account) = self.external_owner(*user).await? else { return Ok(NO_USER) };
                 self.import_domain_member(*tenant, *domain, account, at, heard).await
             }
+            Thing::Agent(agent) => self.import_agent(agent, at, heard).await,
+            Thing::Instance(instance) => self.import_instance(seal, instance, at, heard).await,
+            Thing::Integration(integration) => self.import_integration(seal, integration, at, heard).await,
         }
     }
 
@@ -190,7 +201,7 @@ impl Tx {
         tenant: TenantId,
         account: AccountId,
         role: TenantRole,
-        now: DateTime<Utc>,
+        at: DateTime<Utc>,
         heard: &mut Vec<Subject>,
     ) -> Result<ImportOutcome, StoreError> {
         const HOME: &str = "UPDATE accounts SET tenant_id = COALESCE(tenant_id, $2) WHERE id = $1";
@@ -201,7 +212,7 @@ impl Tx {
             return Ok(Present);
         }
         self.pin_grants(account).await?;
-        self.insert_member(tenant, account, role, now).await?;
+        self.insert_member(tenant, account, role, at).await?;
         on_tx!(self, |c| sqlx::query(HOME).bind(account.uuid()).bind(tenant.uuid()).execute(c).await.map(drop))?;
         heard.push(Subject::Account(account));
         Ok(Made)
@@ -218,7 +229,12 @@ impl Tx {
         Ok(on_tx!(self, |c| sqlx::query_scalar(q).bind(tenant.uuid()).bind(first).bind(second).fetch_one(c).await)?)
     }
 
-    async fn has_imported(&mut self, q: &'static str, tenant: TenantId, id: Uuid) -> Result<bool, StoreError> {
+    pub(super) async fn has_imported(
+        &mut self,
+        q: &'static str,
+        tenant: TenantId,
+        id: Uuid,
+    ) -> Result<bool, StoreError> {
         Ok(self.places(q, tenant, id).await? > 0)
     }
 
@@ -366,7 +382,7 @@ impl Tx {
         Ok(Made)
     }
 
-    async fn holds_member(&mut self, tenant: TenantId, account: AccountId) -> Result<bool, StoreError> {
+    pub(super) async fn holds_member(&mut self, tenant: TenantId, account: AccountId) -> Result<bool, StoreError> {
         match self.hold_member(tenant, account).await {
             Err(StoreError::NotFound) => Ok(false),
             held => held.map(|()| true),

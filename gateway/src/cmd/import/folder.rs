@@ -2,11 +2,13 @@
 
 use std::path::Path;
 
+use identity::SealKeys;
 use store::{ImportOutcome, ImportedThing, Store};
 
 use super::{
     BATCH, Run,
     lines::{Lines, Report, tell},
+    old_keys::OldKeys,
     rows::{Kind, Reader},
 };
 use crate::{cli::Failure, cmd::shown, foundation::Foundation};
@@ -14,7 +16,8 @@ use crate::{cli::Failure, cmd::shown, foundation::Foundation};
 const TENANTS: &str = "tenants.jsonl";
 const USERS: &str = "users.jsonl";
 const MEMBERS: &str = "members.jsonl";
-const FILES: [(&str, Kind); 7] = [
+const INTEGRATIONS: &str = "integrations.jsonl";
+const FILES: [(&str, Kind); 10] = [
     (TENANTS, Kind::Tenants),
     (USERS, Kind::Users),
     (MEMBERS, Kind::Members),
@@ -22,6 +25,9 @@ const FILES: [(&str, Kind); 7] = [
     ("team_memberships.jsonl", Kind::TeamMembers),
     ("domains.jsonl", Kind::Domains),
     ("user_domains.jsonl", Kind::DomainMembers),
+    ("agents.jsonl", Kind::Agents),
+    ("agent_instances.jsonl", Kind::Instances),
+    (INTEGRATIONS, Kind::Integrations),
 ];
 
 /// A thing and the number of its line.
@@ -30,6 +36,7 @@ type Numbered = (u64, ImportedThing);
 /// What becomes of the lines of one file.
 struct Pass<'a> {
     store: &'a Store,
+    seal: &'a SealKeys,
     report: &'a mut Report,
     is_dry: bool,
     made: u64,
@@ -50,10 +57,16 @@ pub(super) async fn read(mut run: Run<'_>, foundation: &Foundation) -> Result<()
     let Some(system) = run.import.system.as_deref() else {
         return Err(Failure::Data("a folder needs --system, the name of where it is from: ids are kept by it".into()));
     };
-    let reader = Reader { system, policy: run.policy, has_tenants: here(TENANTS), now: run.now };
+    // Before anything is stored.
+    let old_keys = here(INTEGRATIONS).then(|| OldKeys::of(run.import.fernet_key_env.as_deref())).transpose()?;
+    let reader = Reader { system, policy: run.policy, has_tenants: here(TENANTS), old_keys, now: run.now };
     if !reader.has_tenants && !is_dry {
         let only = [reader.only_tenant()];
-        foundation.store.import_things(&only, run.now).await.map_err(|error| unavailable(TENANTS, 1, 1, &error))?;
+        foundation
+            .store
+            .import_things(&foundation.seal, &only, run.now)
+            .await
+            .map_err(|error| unavailable(TENANTS, 1, 1, &error))?;
     }
     for (file, kind) in FILES {
         if !here(file) {
@@ -71,6 +84,7 @@ pub(super) async fn read(mut run: Run<'_>, foundation: &Foundation) -> Result<()
         let before = if kind == Kind::Users { run.report.rejected() } else { before };
         let mut pass = Pass {
             store: &foundation.store,
+            seal: &foundation.seal,
             report: &mut *run.report,
             is_dry,
             made: 0,
@@ -137,7 +151,7 @@ impl Pass<'_> {
             return Ok(());
         }
         let (numbers, things): (Vec<u64>, Vec<ImportedThing>) = batch.into_iter().unzip();
-        let outcomes = self.store.import_things(&things, reader.now).await.map_err(|error| {
+        let outcomes = self.store.import_things(self.seal, &things, reader.now).await.map_err(|error| {
             unavailable(name, *numbers.first().unwrap_or(&0), *numbers.last().unwrap_or(&0), &error)
         })?;
         for (numbered, outcome) in numbers.into_iter().zip(things).zip(outcomes) {

@@ -1,20 +1,28 @@
 //! Lines that are no accounts: what each may hold.
 
 use chrono::{DateTime, Utc};
-use identity::{ExternalId, TenantId, TenantRole};
+use identity::{ExternalId, IntegrationId, SecretText, TenantId, TenantRole, is_service};
 use policies::Policy;
 use serde::{Deserialize, de::DeserializeOwned, de::IgnoredAny};
-use store::{ImportedThing, NewDomain, NewTeam, Thing, imported_id};
+use serde_json::{Map, Value};
+use store::{
+    ImportedAgent, ImportedInstance, ImportedIntegration, ImportedThing, NewDomain, NewTeam, Thing, imported_id,
+};
 use uuid::Uuid;
+
+use super::old_keys::OldKeys;
 
 const LONGEST_ID: usize = 255;
 /// As admin-api has it.
 const MAX_NAME: usize = 100;
 const MAX_WORD: usize = 64;
+const MAX_DESCRIPTION: usize = 2000;
+const MAX_CONFIG: usize = 16 * 1024;
 
 const TENANTS: &str = "tenants";
 const TEAMS: &str = "teams";
 const DOMAINS: &str = "domains";
+const AGENTS: &str = "agents";
 
 /// An id of the older system.
 #[derive(Deserialize)]
@@ -35,6 +43,9 @@ pub(super) enum Kind {
     TeamMembers,
     Domains,
     DomainMembers,
+    Agents,
+    Instances,
+    Integrations,
 }
 
 /// What lines are read by.
@@ -43,6 +54,8 @@ pub(super) struct Reader<'a> {
     pub(super) policy: &'a Policy,
     /// Are there tenants, or is all of it one?
     pub(super) has_tenants: bool,
+    /// What opens integrations.
+    pub(super) old_keys: Option<OldKeys>,
     pub(super) now: DateTime<Utc>,
 }
 
@@ -120,6 +133,43 @@ struct DomainMemberLine {
     created_at: Option<DateTime<Utc>>,
 }
 
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AgentLine {
+    id: Id,
+    tenant_id: Option<Id>,
+    developer_id: Option<Id>,
+    name: String,
+    description: Option<String>,
+    is_published: Option<bool>,
+    created_at: Option<DateTime<Utc>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct InstanceLine {
+    id: Id,
+    tenant_id: Option<Id>,
+    agent_id: Id,
+    user_id: Id,
+    name: String,
+    config: Option<Map<String, Value>>,
+    created_at: Option<DateTime<Utc>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct IntegrationLine {
+    id: Id,
+    user_id: Id,
+    #[serde(alias = "service")]
+    service_name: String,
+    name: Option<String>,
+    api_key_encrypted: String,
+    status: Option<String>,
+    created_at: Option<DateTime<Utc>>,
+}
+
 /// What a line holds, and when it was made there.
 type Read = (Thing, Option<DateTime<Utc>>);
 
@@ -159,6 +209,9 @@ impl Reader<'_> {
             Kind::TeamMembers => self.team_member(line(text)?),
             Kind::Domains => self.domain(line(text)?),
             Kind::DomainMembers => self.domain_member(line(text)?),
+            Kind::Agents => self.agent(line(text)?),
+            Kind::Instances => self.instance(line(text)?),
+            Kind::Integrations => self.integration(line(text)?),
         };
         let (thing, created_at) = read?;
         Ok(Some(ImportedThing { thing, created_at: created_at.unwrap_or(self.now).min(self.now) }))
@@ -241,6 +294,62 @@ impl Reader<'_> {
     fn domain_member(&self, line: DomainMemberLine) -> Result<Read, String> {
         let (tenant, user) = (self.owner(line.tenant_id)?, self.who(line.user_id)?);
         Ok((Thing::DomainMember { tenant, domain: self.id(DOMAINS, line.domain_id)?, user }, line.created_at))
+    }
+
+    fn agent(&self, line: AgentLine) -> Result<Read, String> {
+        let description = line.description.unwrap_or_default();
+        let is_text = |letter: char| !letter.is_control() || letter == '\n' || letter == '\t';
+        if description.chars().count() > MAX_DESCRIPTION || !description.chars().all(is_text) {
+            return Err(format!("a `description` is text of {MAX_DESCRIPTION} characters at most"));
+        }
+        let agent = ImportedAgent {
+            tenant: self.owner(line.tenant_id)?,
+            id: self.id(AGENTS, line.id)?,
+            developer: line.developer_id.map(|id| self.who(id)).transpose()?,
+            name: name(&line.name)?,
+            description,
+            is_published: line.is_published.unwrap_or(false),
+        };
+        Ok((Thing::Agent(agent), line.created_at))
+    }
+
+    fn instance(&self, line: InstanceLine) -> Result<Read, String> {
+        let config = serde_json::to_string(&line.config.unwrap_or_default()).map_err(|error| error.to_string())?;
+        let config = SecretText::from(config);
+        if config.expose().len() > MAX_CONFIG {
+            return Err(format!("a `config` has {MAX_CONFIG} bytes at most"));
+        }
+        let instance = ImportedInstance {
+            tenant: self.owner(line.tenant_id)?,
+            id: self.id("agent_instances", line.id)?,
+            agent: self.id(AGENTS, line.agent_id)?,
+            user: self.who(line.user_id)?,
+            name: name(&line.name)?,
+            config,
+        };
+        Ok((Thing::Instance(instance), line.created_at))
+    }
+
+    fn integration(&self, line: IntegrationLine) -> Result<Read, String> {
+        let service = line.service_name.to_ascii_lowercase();
+        if !is_service(&service) {
+            return Err("a `service_name` is 1 to 64 of a-z, 0-9, _ and -".to_owned());
+        }
+        let is_active = match line.status.as_deref() {
+            None | Some("active") => true,
+            Some("disabled" | "inactive") => false,
+            Some(_) => return Err("a `status` is `active`, `inactive` or `disabled`".to_owned()),
+        };
+        let keys = self.old_keys.as_ref().ok_or("there is no key of the older system")?;
+        let integration = ImportedIntegration {
+            id: IntegrationId::new(self.id("integrations", line.id)?),
+            user: self.who(line.user_id)?,
+            service,
+            name: line.name.as_deref().map(name).transpose()?,
+            key: keys.open(&line.api_key_encrypted)?,
+            is_active,
+        };
+        Ok((Thing::Integration(integration), line.created_at))
     }
 }
 
