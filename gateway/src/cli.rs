@@ -150,8 +150,8 @@ pub(crate) struct Import {
     /// What the older system is called in `[[legacy_issuers]]`; needed for accounts with an `id`, and for a folder.
     #[arg(long, value_name = "NAME")]
     pub(crate) system: Option<String>,
-    /// The variable with the key that opens `integrations.jsonl` of a folder; by default MASTER_ENCRYPTION_KEY or
-    /// ENCRYPTION_MASTER_KEY. If that is this platform's own master key, put the old system's into another one.
+    /// The variable with the key that opens `integrations.jsonl` of a folder; by default `MASTER_ENCRYPTION_KEY` or
+    /// `ENCRYPTION_MASTER_KEY`. If that is this platform's own master key, put the old system's into another one.
     #[arg(long, value_name = "NAME")]
     pub(crate) fernet_key_env: Option<String>,
     /// Look at every line and store nothing.

@@ -160,7 +160,7 @@ impl Pass<'_> {
                 ImportOutcome::Present => self.present += 1,
                 ImportOutcome::Missing(reason) if self.may_wait => self.waiting.push((numbered, reason)),
                 ImportOutcome::Missing(reason) | ImportOutcome::Refused(reason) => {
-                    self.report.reject(numbered.0, reason)?
+                    self.report.reject(numbered.0, reason)?;
                 }
             }
         }
