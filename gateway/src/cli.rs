@@ -69,7 +69,8 @@ enum Command {
         #[command(subcommand)]
         step: AuditStep,
     },
-    /// Bring accounts of an older system here, with the hashes of their passwords: one JSON object a line.
+    /// Bring accounts of an older system here, with the hashes of their passwords: one JSON object a line. Of a folder: what else it
+    /// has, from files of known names (docs/import.md).
     ///
     /// What is here already stays as it is, so an import that was broken off is simply run again. Lines that cannot be are told in a
     /// report, with number and reason. Exit code 65 if there are any.
@@ -142,13 +143,17 @@ pub(crate) struct CreateAdmin {
 
 #[derive(Args)]
 pub(crate) struct Import {
-    /// The file.
+    /// The file, or a folder of files.
     pub(crate) file: PathBuf,
     #[command(flatten)]
     pub(crate) place: Place,
-    /// What the older system is called in `[[legacy_issuers]]`; needed for accounts with an `id`.
+    /// What the older system is called in `[[legacy_issuers]]`; needed for accounts with an `id`, and for a folder.
     #[arg(long, value_name = "NAME")]
     pub(crate) system: Option<String>,
+    /// The variable with the key that opens `integrations.jsonl` of a folder; by default `MASTER_ENCRYPTION_KEY` or
+    /// `ENCRYPTION_MASTER_KEY`. If that is this platform's own master key, put the old system's into another one.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) fernet_key_env: Option<String>,
     /// Look at every line and store nothing.
     #[arg(long)]
     pub(crate) dry_run: bool,

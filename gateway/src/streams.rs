@@ -29,6 +29,7 @@ use policies::{Permit, Possession, Refusal, Route, decide_about};
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
+use self::guard::Guard;
 use crate::{
     directory::{Directory, GroupHeaders},
     door::Door,

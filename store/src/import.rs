@@ -1,10 +1,17 @@
 //! Accounts that come from older systems, many at a time. To import them again changes nothing: who is here already stays as it
 //! is.
 
+mod sealed;
+mod things;
+
 use chrono::{DateTime, Utc};
 use identity::{AccountId, Email, ExternalId, PasswordHash};
 use uuid::Uuid;
 
+pub use self::{
+    sealed::{ImportedAgent, ImportedInstance, ImportedIntegration},
+    things::{ImportOutcome, ImportedThing, Thing, imported_id},
+};
 use crate::{
     ExternalSubject, Store, StoreError, Subject,
     db::{Tx, on_tx, stored},

@@ -77,7 +77,10 @@ pub use feed::{Change, Subject};
 pub use grants::{GrantFacts, Standing};
 pub use groups::Groups;
 pub use identities::{IdentityRecord, NewIdentity, Unlinked};
-pub use import::{Imported, ImportedAccount, by_address};
+pub use import::{
+    ImportOutcome, Imported, ImportedAccount, ImportedAgent, ImportedInstance, ImportedIntegration, ImportedThing,
+    Thing, by_address, imported_id,
+};
 pub use instances::{Instance, InstanceChange, InstancePlace, NewInstance};
 pub use integrations::{
     FoundIntegration, IntegrationChange, IntegrationOwner, IntegrationRecord, IntegrationStatus, MadeIntegration,

@@ -35,6 +35,7 @@ mod nodes;
 mod oauth;
 mod oauth_faults;
 mod oidc;
+mod old_folders;
 mod old_systems;
 mod pages;
 mod passing;

@@ -1,0 +1,164 @@
+//! Lines of a file, one after another, and what is told of those that cannot be.
+
+use std::{
+    collections::HashSet,
+    fs::File,
+    io::{BufRead, BufReader, Read, Write},
+    path::{Path, PathBuf},
+};
+
+use anyhow::Context;
+use indicatif::{ProgressBar, ProgressStyle};
+use serde::Serialize;
+
+use crate::{
+    cli::Failure,
+    cmd::{say, shown},
+};
+
+/// The longest line, in bytes.
+const LONGEST: u64 = 64 * 1024;
+
+/// A file's lines.
+pub(super) struct Lines<R> {
+    file: R,
+    number: u64,
+    bar: ProgressBar,
+}
+
+/// A line that is not empty.
+pub(super) struct FileLine {
+    pub(super) number: u64,
+    /// What it holds, or why nothing was read.
+    pub(super) text: Result<Vec<u8>, String>,
+}
+
+/// Where rejected lines are told of; the file is there once there is one.
+pub(super) struct Report {
+    path: PathBuf,
+    file: Option<File>,
+    rejected: u64,
+    /// Which file's lines are told of, where there are several, and which ones were.
+    of: Option<&'static str>,
+    numbers: HashSet<u64>,
+}
+
+#[derive(Serialize)]
+struct Rejected<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    file: Option<&'static str>,
+    line: u64,
+    reason: &'a str,
+}
+
+// === impl Lines ===
+
+impl Lines<BufReader<File>> {
+    pub(super) fn open(path: &Path) -> Result<Self, Failure> {
+        let file = File::open(path).with_context(|| format!("{} cannot be read", shown(path)))?;
+        let length = file.metadata().map_or(0, |metadata| metadata.len());
+        Ok(Self { file: BufReader::new(file), number: 0, bar: progress(length) })
+    }
+}
+
+impl<R: BufRead> Lines<R> {
+    pub(super) fn next(&mut self) -> Result<Option<FileLine>, Failure> {
+        loop {
+            let mut text = Vec::new();
+            let file = self.file.by_ref();
+            let read = file.take(LONGEST).read_until(b'\n', &mut text).context("the file cannot be read")?;
+            if read == 0 {
+                self.bar.finish_and_clear();
+                return Ok(None);
+            }
+            self.number += 1;
+            self.bar.inc(read as u64);
+            if !text.ends_with(b"\n") && read as u64 == LONGEST {
+                self.bar.inc(skip_line(&mut self.file)?);
+                let text = Err(format!("the line is longer than {LONGEST} bytes"));
+                return Ok(Some(FileLine { number: self.number, text }));
+            }
+            if !text.trim_ascii().is_empty() {
+                return Ok(Some(FileLine { number: self.number, text: Ok(text) }));
+            }
+        }
+    }
+}
+
+/// Shown where standard error is a terminal, and nowhere else.
+fn progress(length: u64) -> ProgressBar {
+    let style = ProgressStyle::with_template("{bar:40} {percent:>3} % {bytes}/{total_bytes} {msg} {eta}");
+    let bar = ProgressBar::new(length);
+    if let Ok(style) = style { bar.with_style(style) } else { bar }
+}
+
+/// Reads to the line's end and keeps nothing of it; says how much that was.
+fn skip_line(file: &mut impl BufRead) -> Result<u64, Failure> {
+    let mut skipped = 0;
+    loop {
+        let piece = file.fill_buf().context("the file cannot be read")?;
+        let end = piece.iter().position(|byte| *byte == b'\n');
+        let taken = end.map_or(piece.len(), |end| end + 1);
+        file.consume(taken);
+        skipped += taken as u64;
+        if end.is_some() || taken == 0 {
+            return Ok(skipped);
+        }
+    }
+}
+
+// === impl Report ===
+
+impl Report {
+    pub(super) fn new(path: PathBuf) -> Self {
+        Self { path, file: None, rejected: 0, of: None, numbers: HashSet::new() }
+    }
+
+    /// From now on lines of this file are told of.
+    pub(super) fn turn_to(&mut self, file: &'static str) {
+        self.of = Some(file);
+        self.numbers.clear();
+    }
+
+    pub(super) const fn rejected(&self) -> u64 {
+        self.rejected
+    }
+
+    /// Was this line of the present file told of?
+    pub(super) fn has(&self, line: u64) -> bool {
+        self.numbers.contains(&line)
+    }
+
+    pub(super) fn reject(&mut self, line: u64, reason: &str) -> Result<(), Failure> {
+        if self.file.is_none() {
+            let file = File::create(&self.path);
+            self.file = Some(file.with_context(|| format!("{} cannot be written", shown(&self.path)))?);
+        }
+        self.rejected += 1;
+        if self.of.is_some() {
+            self.numbers.insert(line);
+        }
+        let rejected = Rejected { file: self.of, line, reason };
+        let text = serde_json::to_string(&rejected).context("a report is JSON")?;
+        let written = self.file.as_mut().map_or(Ok(()), |file| writeln!(file, "{text}"));
+        written.with_context(|| format!("{} cannot be written", shown(&self.path)))?;
+        Ok(())
+    }
+
+    /// Nothing if every line is good.
+    pub(super) fn tell(&self) -> Result<(), Failure> {
+        if self.rejected == 0 {
+            return Ok(());
+        }
+        Err(Failure::Data(format!("{} lines were rejected; {} says why", self.rejected, shown(&self.path))))
+    }
+}
+
+/// Says what became of a file.
+pub(super) fn tell(file: &str, is_dry: bool, made: u64, present: u64, rejected: u64) {
+    if is_dry {
+        say(&format!("{file}: {made} lines are good, {rejected} rejected; nothing was stored (--dry-run)"));
+    } else {
+        say(&format!("{file}: {made} made, {present} were here already, {rejected} lines rejected"));
+    }
+}
