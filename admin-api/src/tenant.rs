@@ -7,7 +7,7 @@ use identity::{TenantId, TenantRole};
 use serde::Serialize;
 use store::{Status, Tenant};
 use utoipa::ToSchema;
-use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
 
 use crate::{caller::Caller, error::ApiError, office::Office};

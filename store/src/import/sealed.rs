@@ -10,7 +10,7 @@ use super::things::{
     NO_MEMBER, NO_TENANT, NO_USER,
 };
 use crate::{
-    IntegrationOwner, StoreError, Subject,
+    InstancePlace, IntegrationOwner, StoreError, Subject,
     db::{Tx, on_tx},
     integrations::integration_record,
 };
@@ -192,7 +192,6 @@ impl Tx {
 impl ImportedInstance {
     /// Where admin-api will look for it.
     fn record(&self, account: AccountId) -> RecordId {
-        let row = format!("{}/{account}/{}/{}", self.tenant, self.agent, self.id);
-        RecordId { table: "agent_instances", column: "sealed", row }
+        InstancePlace { id: self.id, tenant: self.tenant.uuid(), agent: self.agent, account: account.uuid() }.record()
     }
 }
