@@ -29,7 +29,6 @@ use policies::{Permit, Possession, Refusal, Route, decide_about};
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
-use self::guard::Guard;
 use crate::{
     directory::{Directory, GroupHeaders},
     door::Door,
