@@ -259,7 +259,7 @@ fn sealed_keys_open_with_the_old_key_and_the_door_shows_them_to_their_provider()
         json!({ "id": 2, "email": "bob@example.com", "password_hash": hash() }),
     ];
     let sealed = |id: u64, user: u64, service: &str, token: &str| json!({ "id": id, "user_id": user, "service_name": service, "api_key_encrypted": token, "status": "active" });
-    let good = fernet(OLD_KEY, "sk-ant-api-key");
+    let good = fernet(OLD_KEY, "sk-ant-api-key-0123");
     let other = fernet("AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=", "sk-ant-other-key");
     let lines = [
         sealed(1, 1, "CLAUDE", &good),
@@ -297,9 +297,9 @@ fn sealed_keys_open_with_the_old_key_and_the_door_shows_them_to_their_provider()
 
     let ada = platform.login("ada@example.com");
     let answer = platform.get("/claude/v1/messages", &ada);
-    assert_eq!((answer.status, answer.received("x-api-key")), (200, vec!["sk-ant-api-key".to_owned()]), "{answer:?}");
+    assert_eq!((answer.status, answer.received("x-api-key")), (200, vec!["sk-ant-api-key-0123".to_owned()]), "{answer:?}");
     let shown = platform.get("/integrations", &ada).json();
-    assert_eq!((&shown["items"][0]["last_four"], &shown["items"][0]["status"]), (&json!("-key"), &json!("active")));
+    assert_eq!((&shown["items"][0]["last_four"], &shown["items"][0]["status"]), (&json!("0123"), &json!("active")));
     assert_eq!(platform.get("/claude/x", &platform.login("bob@example.com")).status, 403);
     let summary = "integrations.jsonl: 0 made, 1 were here already, 5 lines rejected".to_owned();
     assert_eq!(told(&with(OLD_KEY)).last(), Some(&summary));
