@@ -47,7 +47,7 @@ def configured(rig, edits=(), more=None):
 
 def signing_with(algorithm):
     secret = '\nshared_secret = { env = "BENCH_SECRET" }' if algorithm == "HS256" else ""
-    return ("gateway.toml", 'algorithm = { env = "AUTH_JWT_ALGORITHM", default = "EdDSA" }', f'algorithm = "{algorithm}"{secret}')
+    return ("gateway.toml", 'algorithm = "EdDSA"', f'algorithm = "{algorithm}"{secret}')
 
 
 # Passwords as costly as they are shipped.

@@ -297,7 +297,11 @@ fn sealed_keys_open_with_the_old_key_and_the_door_shows_them_to_their_provider()
 
     let ada = platform.login("ada@example.com");
     let answer = platform.get("/claude/v1/messages", &ada);
-    assert_eq!((answer.status, answer.received("x-api-key")), (200, vec!["sk-ant-api-key-0123".to_owned()]), "{answer:?}");
+    assert_eq!(
+        (answer.status, answer.received("x-api-key")),
+        (200, vec!["sk-ant-api-key-0123".to_owned()]),
+        "{answer:?}"
+    );
     let shown = platform.get("/integrations", &ada).json();
     assert_eq!((&shown["items"][0]["last_four"], &shown["items"][0]["status"]), (&json!("0123"), &json!("active")));
     assert_eq!(platform.get("/claude/x", &platform.login("bob@example.com")).status, 403);
