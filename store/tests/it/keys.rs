@@ -23,6 +23,7 @@ on_both_engines!(
     a_grace_without_end_is_no_panic,
     a_key_that_is_rotated_without_grace_is_revoked,
     of_many_who_issue_keys_at_once_none_gets_one_too_many,
+    a_key_is_worth_nothing_where_its_account_does_not_belong,
 );
 
 fn key(account: &Account, name: &str) -> (NewKey, ApiKey) {
@@ -205,4 +206,17 @@ async fn of_many_who_issue_keys_at_once_none_gets_one_too_many(database: &Databa
         }
     }
     assert_eq!((issued, store.list_keys(ada.id).await.unwrap().len()), (3, 3));
+}
+
+/// Whatever has taken the membership away, and whether or not it has revoked the key.
+async fn a_key_is_worth_nothing_where_its_account_does_not_belong(database: &Database) {
+    let store = database.open().await;
+    let ada = person(&store, "ada@example.com").await;
+    let tenant = store.create_tenant("Hers", ada.id, 10, at(0)).await.unwrap();
+    let new = NewKey { tenant: Some(tenant.id), ..key(&ada, "key").0 };
+    let id = store.create_key(new).await.unwrap().id;
+    let standing = async || store.key_grant(id).await.unwrap().unwrap().standing(at(1));
+    assert_eq!(standing().await, Standing::Live);
+    database.execute("DELETE FROM tenant_members", "DELETE FROM tenant_members").await;
+    assert_eq!(standing().await, Standing::Ended);
 }
