@@ -39,7 +39,7 @@ use uuid::Uuid;
 use self::{
     digest::{Digest, FirstBytes, digest_of},
     foreign::Failed,
-    guarded::{Guarded, groups_of},
+    guarded::{Guarded, groups_of, integrations_of},
     wanted::Wanted,
 };
 pub(crate) use self::{
@@ -209,8 +209,9 @@ impl Directory {
                 Subject::Tenant(id) => self.stamps.changed(id.uuid()),
                 Subject::Resource(id) => self.stamps.changed(id),
                 Subject::Groups(tenant) => self.stamps.changed(groups_of(tenant)),
-                // The keys are loaded first; then everything is forgotten. Integrations are no part of who somebody is.
-                Subject::SigningKeys | Subject::Integrations(_) => {}
+                Subject::Integrations(owner) => self.stamps.changed(integrations_of(owner)),
+                // The keys are loaded first; then everything is forgotten.
+                Subject::SigningKeys => {}
                 Subject::Unknown => self.forget_all(),
             }
         }

@@ -6,6 +6,7 @@
 //! a lost role may be. One who is ended hears why; what it tells its client is its own affair.
 
 pub(crate) mod cut;
+mod ground;
 pub(crate) mod guard;
 
 use std::{
@@ -29,6 +30,7 @@ use policies::{Permit, Possession, Refusal, Route, decide_about};
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
+use self::ground::Ground;
 use crate::{
     directory::{Directory, GroupHeaders},
     door::Door,
@@ -84,16 +86,19 @@ struct Told {
     whose: Option<Box<Possession>>,
     /// To which teams and domains the caller belongs, if the upstream was told.
     groups: Option<Arc<GroupHeaders>>,
+    /// On what else it stands.
+    ground: Option<Arc<Ground>>,
 }
 
 /// What a later look at a caller has found: who it is, and to which teams and domains it belongs if an upstream was told.
 type Verdict = Result<(Principal, Option<Arc<GroupHeaders>>), Refusal>;
 
-/// A stream about whose caller something has changed.
+/// A stream about whose caller, or ground, something has changed.
 struct Doubt {
     id: u64,
     principal: Arc<Principal>,
     is_about_groups: bool,
+    ground: Option<Arc<Ground>>,
 }
 
 /// A place in the table; given up when dropped.
@@ -183,6 +188,7 @@ impl Candidate {
             told: Told {
                 whose: journey.permit.as_ref().and_then(Permit::whose).map(Box::new),
                 groups: journey.groups.clone(),
+                ground: Ground::of(journey, route),
             },
         })
     }
@@ -251,7 +257,11 @@ impl Streams {
                 return;
             }
             for doubt in streams {
-                self.apply(doubt.id, learnt, &verdict);
+                match self.judge_ground(doubt, &verdict).await {
+                    Err(Refusal::DirectoryUnavailable) => return,
+                    Err(why) => self.apply(doubt.id, learnt, &Err(why)),
+                    Ok(()) => self.apply(doubt.id, learnt, &verdict),
+                }
             }
         }
     }
@@ -260,6 +270,13 @@ impl Streams {
         let principal = self.directory.look_again(principal, now).await?;
         let groups = if also_groups { self.directory.groups(&principal).await? } else { None };
         Ok((principal, groups))
+    }
+
+    async fn judge_ground(&self, doubt: &Doubt, verdict: &Verdict) -> Result<(), Refusal> {
+        match (&doubt.ground, verdict) {
+            (Some(ground), Ok((principal, _))) => ground.look_again(&self.directory, principal).await,
+            _ => Ok(()),
+        }
     }
 
     /// Ends what has expired, and cuts off what was told to end and has not; gives those about whom something has changed.
@@ -278,12 +295,16 @@ impl Streams {
                     && let Some((principal, learnt)) = &open.caller
                 {
                     let is_about_groups = open.told.groups.is_some();
+                    let is_firm = |ground: &&Arc<Ground>| ground.is_unchanged(&self.directory, principal, *learnt);
+                    let shaken = open.told.ground.as_ref().filter(|ground| !is_firm(ground));
                     if self.directory.is_unchanged(principal, *learnt)
+                        && shaken.is_none()
                         && (!is_about_groups || self.directory.are_groups_unchanged(principal, *learnt))
                     {
                         open.held_at = changes;
                     } else {
-                        doubtful.push(Doubt { id: *id, principal: Arc::clone(principal), is_about_groups });
+                        let (principal, ground) = (Arc::clone(principal), shaken.cloned());
+                        doubtful.push(Doubt { id: *id, principal, is_about_groups, ground });
                     }
                 }
             }
@@ -305,8 +326,7 @@ impl Streams {
                 return Err(Refusal::Revoked);
             }
             let principal = Arc::new(principal);
-            // Who was seen lately enough to open a stream need not be seen again while it is open, nor is it asked again whose
-            // the thing is: that would be a question for each stream.
+            // Who was seen lately enough to open a stream need not be seen again while it is open.
             let whose = open.told.whose.as_deref().copied();
             decide_about(&open.rules.policy, &open.route, Some(Arc::clone(&principal)), whose, open.begun_at)
                 .map(|_permit| principal)

@@ -6,8 +6,9 @@ use chrono::{DateTime, Utc};
 use identity::{Grant, Principal, Voucher};
 use policies::Refusal;
 use store::{GrantFacts, Standing};
+use uuid::Uuid;
 
-use super::{Directory, groups_of, ids_of};
+use super::{Directory, groups_of, ids_of, integrations_of};
 use crate::stamps::Moment;
 
 // === impl Directory ===
@@ -31,6 +32,18 @@ impl Directory {
     /// Nor about the teams and domains of its tenant?
     pub(crate) fn are_groups_unchanged(&self, principal: &Principal, learnt: Moment) -> bool {
         principal.tenant.is_none_or(|tenant| self.stamps.unchanged_since(learnt, [groups_of(tenant)]))
+    }
+
+    /// Nor about a thing?
+    pub(crate) fn is_thing_unchanged(&self, id: Uuid, learnt: Moment) -> bool {
+        self.stamps.unchanged_since(learnt, [id])
+    }
+
+    /// Nor about its integrations and those of its tenant?
+    pub(crate) fn are_integrations_unchanged(&self, principal: &Principal, learnt: Moment) -> bool {
+        let account = principal.account.uuid();
+        let tenant = principal.tenant.map_or(account, |tenant| tenant.uuid());
+        self.stamps.unchanged_since(learnt, [integrations_of(account), integrations_of(tenant)])
     }
 
     /// Is nothing that was learnt before believed any more, for want of a database?

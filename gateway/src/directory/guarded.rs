@@ -98,19 +98,20 @@ impl Directory {
     /// Whose the thing is that a path names. An address that has been refused too often is told only what is known already.
     pub(crate) async fn possession(&self, demand: &OwnerDemand, path: &str, client: IpAddr) -> Result<Sought, Refusal> {
         let Some(id) = demand.named_in(path) else { return Ok(Sought { whose: None, was_asked_for: false }) };
-        let key = (demand.kind, id);
-        let about = |whose: &Option<Possession>| match whose {
-            Some(whose) => [id, whose.account.uuid(), whose.tenant.uuid()],
-            None => [id; 3],
-        };
-        if let Some(whose) = self.things.held(self, &key, about).await {
+        if let Some(whose) = self.things.held(self, &(demand.kind, id), about(id)).await {
             return Ok(Sought { whose, was_asked_for: false });
         }
         if let Some(retry_after) = self.limiter.address_exhausted(REFUSALS, &self.refusals, client) {
             return Err(Refusal::TooManyRefusals { retry_after });
         }
+        let whose = self.whose(demand.kind, id).await?;
+        Ok(Sought { whose, was_asked_for: true })
+    }
+
+    /// Whose a thing is, by what is known or by a question to the database.
+    pub(crate) async fn whose(&self, kind: ResourceKind, id: Uuid) -> Result<Option<Possession>, Refusal> {
         let load = || async move {
-            let owner = match demand.kind {
+            let owner = match kind {
                 ResourceKind::Agent => self.store.owner_of_agent(id).await,
                 ResourceKind::AgentInstance => self.store.owner_of_instance(id).await,
             };
@@ -118,14 +119,23 @@ impl Directory {
                 owner.map(|(account, tenant)| Possession { account, tenant })
             })
         };
-        let whose = self.things.load(self, key, about, load).await?;
-        Ok(Sought { whose, was_asked_for: true })
+        self.things.load(self, (kind, id), about(id), load).await
     }
 
     /// Counts a refusal against the budget of its address.
     pub(crate) fn count_refusal(&self, client: IpAddr) {
         self.limiter.spend_address(REFUSALS, &self.refusals, client);
     }
+}
+
+/// Whom it concerns whose a thing is.
+fn about(id: Uuid) -> impl Fn(&Option<Possession>) -> [Uuid; 3] + Copy {
+    move |whose| whose.map_or([id; 3], |whose| [id, whose.account.uuid(), whose.tenant.uuid()])
+}
+
+/// What the integrations of an account or a tenant go by: to say that they have changed is not to say that their owner has.
+pub(super) fn integrations_of(owner: Uuid) -> Uuid {
+    Uuid::from_u128(owner.as_u128() ^ u128::from_be_bytes(*b"its integrations"))
 }
 
 /// What the teams and domains of a tenant go by: to say that they have changed is not to say that the tenant has.

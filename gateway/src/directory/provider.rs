@@ -47,6 +47,7 @@ struct Found {
 }
 
 /// A key that a request is to show.
+#[derive(Clone)]
 pub(crate) struct Provided(Arc<Found>);
 
 // === impl ProviderKeys ===
@@ -143,6 +144,14 @@ impl Provided {
                 Err(Refusal::IntegrationUnreadable { service: Arc::clone(&injection.service) })
             }
             FoundIntegration::Missing => Err(Refusal::IntegrationMissing { service: Arc::clone(&injection.service) }),
+        }
+    }
+
+    /// Is it the same key?
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        match (&self.0.what, &other.0.what) {
+            (FoundIntegration::Key(one), FoundIntegration::Key(other)) => one.expose() == other.expose(),
+            _ => false,
         }
     }
 

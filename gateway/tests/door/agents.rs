@@ -311,6 +311,22 @@ fn a_stream_on_what_is_ones_own_lasts_while_it_is_and_an_overseers_while_they_ov
 }
 
 #[test]
+fn a_stream_on_what_is_ones_own_ends_when_it_is_gone_and_others_live_on() {
+    let platform = Setup::default().append("routes.toml", ROUTES).upstream(backend(echo)).start();
+    let (root, registered) = (platform.admin(), platform.register("ada@example.com"));
+    let (ada, root) = (By(&platform, token(&registered)), By(&platform, &root));
+    let own = instances(&ada, &root, &id(&registered["user"]), 2);
+    let [mut gone, mut kept] =
+        [0, 1].map(|number| wire::open(platform.http, &format!("/own/overseen/{}", own[number]), ada.1));
+    let path = |number: usize| format!("/agent-instances/{}", own[number]);
+    assert_eq!(ada.call("PATCH", &path(0), json!({ "name": "Another name" })).status, 200);
+    gone.echoes("it is mine by any name");
+    assert_eq!(ada.delete(&path(0)), 204);
+    assert_eq!(gone.close(), (4401, "revoked".to_owned()));
+    kept.echoes("this one is there");
+}
+
+#[test]
 fn a_stream_ends_when_its_upstream_was_told_other_teams_than_there_are() {
     let setup = Setup::default().append("routes.toml", ROUTES).edit(
         "gateway.toml",

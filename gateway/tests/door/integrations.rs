@@ -11,7 +11,7 @@ use crate::{
     grpc,
     platform::{PORTCULLIS, Platform, Setup, eventually},
     servers::Postgres,
-    wire::{self, Wire, by_hand, handshake},
+    wire::{self, Wire, backend, by_hand, echo, handshake},
 };
 
 const ROUTES: &str = r#"
@@ -269,6 +269,29 @@ fn a_websockets_backend_is_shown_the_key_too() {
     assert!(head.contains("\r\nauthorization: bearer sk-openai-of-ada\r\n"), "{head}");
     assert!(!head.contains(&ada.to_lowercase()) && head.contains(&wire::KEY.to_lowercase()), "{head}");
     drop(client.stream.flush());
+}
+
+#[test]
+fn an_open_websocket_ends_when_the_key_that_it_was_shown_goes() {
+    let platform = setup().upstream(backend(echo)).start();
+    let [ada, eve] = ["ada@example.com", "eve@example.com"].map(|email| token(&platform, email));
+    let first = give(&platform, &ada, "openai", "sk-openai-of-ada");
+    give(&platform, &ada, "claude", "sk-claude-key-of-ada");
+    give(&platform, &eve, "openai", "sk-openai-of-eve");
+    let open = |token: &str| wire::open(platform.http, "/openai/realtime", token);
+    let mut others = open(&eve);
+    let call =
+        |method: &str, path: &str, body: &serde_json::Value| platform.json(method, path, Some(&ada), body).status;
+    let path = format!("/integrations/{first}");
+    let mut stream = open(&ada);
+    assert_eq!(call("PATCH", &path, &json!({ "name": "Another name" })), 200);
+    stream.echoes("it is the same key by any name");
+    assert_eq!(call("PATCH", &path, &json!({ "api_key": "sk-another-of-ada" })), 200);
+    assert_eq!(stream.close(), (4401, "revoked".to_owned()));
+    let mut stream = open(&ada);
+    assert_eq!(call("DELETE", &path, &json!({})), 204);
+    assert_eq!(stream.close().0 / 100, 44);
+    others.echoes("mine is there");
 }
 
 #[test]
