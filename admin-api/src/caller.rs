@@ -32,7 +32,7 @@ pub(crate) struct Allowed<N> {
     need: PhantomData<N>,
 }
 
-/// A service that may do what `N` says. People may not, not even those who administer: what is counted and billed comes from machines.
+/// A service account that may do what `N` says. People may not, whatever their role is: what is counted and billed comes from machines.
 pub(crate) struct Service<N> {
     pub(crate) caller: Caller,
     need: PhantomData<N>,
@@ -151,7 +151,7 @@ impl<N: Need> FromRequestParts<Arc<Office>> for Service<N> {
 
     async fn from_request_parts(parts: &mut Parts, office: &Arc<Office>) -> Result<Self, ApiError> {
         let Allowed { caller, .. } = Allowed::<N>::from_request_parts(parts, office).await?;
-        if &*caller.0.role == ADMIN {
+        if !caller.0.is_service {
             return Err(ApiError::Forbidden("a service account".to_owned()));
         }
         Ok(Self { caller, need: PhantomData })

@@ -4,7 +4,8 @@ use std::fmt::Display;
 
 use axum::http::Uri;
 use identity::{Email, Password, PasswordRules, SecretText, TenantRole};
-use policies::{problem::FieldError, roles::Permissions};
+use policies::{Policy, problem::FieldError, roles::Permissions};
+use store::AccountKind;
 
 use crate::{
     error::ApiError,
@@ -15,6 +16,9 @@ use crate::{
 pub(crate) const MAX_NAME: usize = 100;
 /// Bytes of the address of a picture.
 const MAX_URL: usize = 2048;
+
+/// Why no person has a role that names what services alone may.
+const FOR_SERVICES: &str = "is a role of service accounts, and this is a person's";
 
 /// The faults found so far.
 #[derive(Default)]
@@ -66,6 +70,15 @@ impl Form {
             _ => self.fault(field, format!("must have {MAX_NAME} characters at most")),
         }
         None
+    }
+
+    /// The role that an account is to have.
+    pub(crate) fn role(&mut self, role: &str, policy: &Policy, kind: AccountKind) {
+        if !policy.roles.contains(role) {
+            self.fault("role", format!("there is no role `{role}`"));
+        } else if kind == AccountKind::Person && policy.roles.is_of_services(role) {
+            self.fault("role", FOR_SERVICES);
+        }
     }
 
     /// What somebody is to be in a tenant.

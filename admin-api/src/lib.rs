@@ -40,6 +40,7 @@ mod hashing;
 mod integration;
 mod issue;
 mod json;
+mod kept_usage;
 mod key;
 mod mail;
 mod metrics;
@@ -65,6 +66,7 @@ mod visitor;
 use std::sync::Arc;
 
 use axum::{Router, middleware::from_fn_with_state};
+pub use kept_usage::UsageSpool;
 pub use mail::{
     MailError, MailSettings, MailTransport, Mailer, Security, SmtpSettings, TemplateFault, Templates, is_sender,
 };

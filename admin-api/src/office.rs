@@ -16,6 +16,7 @@ use crate::{
     attempt::Turns,
     error::ApiError,
     hashing::Hashing,
+    kept_usage::UsageSpool,
     mail::{Mail, MailError, MailSettings},
     metrics::OfficeMetrics,
     oauth::{NoProviders, Providers},
@@ -161,6 +162,8 @@ pub struct Office {
     pub(crate) settings: Settings,
     pub(crate) hooks: Arc<dyn Hooks>,
     pub(crate) providers: Arc<dyn Providers>,
+    /// `None`: what is reported is counted at once.
+    pub(crate) usage: Option<Arc<dyn UsageSpool>>,
     pub(crate) hashing: Hashing,
     pub(crate) metrics: OfficeMetrics,
     pub(crate) mail: Mail,
@@ -201,6 +204,7 @@ impl Office {
             settings,
             hooks,
             providers: Arc::new(NoProviders),
+            usage: None,
             metrics,
         })
     }
@@ -215,6 +219,12 @@ impl Office {
     #[must_use]
     pub fn with_providers(self, providers: Arc<dyn Providers>) -> Self {
         Self { providers, ..self }
+    }
+
+    /// The same office, where what services report is kept in a spool.
+    #[must_use]
+    pub fn with_usage_spool(self, usage: Option<Arc<dyn UsageSpool>>) -> Self {
+        Self { usage, ..self }
     }
 
     /// Hashes a password that somebody chooses, or names the field when it is too weak. `about` is what others know of them.

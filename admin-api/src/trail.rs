@@ -20,8 +20,9 @@ use crate::{answer::REQUEST_ID, error::ApiError, office::Office, pages, visitor:
 
 /// Reads by their method alone: what a browser is sent back to from somebody else's.
 const CHANGING: &str = "oauth_callback";
-/// Asked by machines all day, or only a question to an authenticator, whose answer is written down: they prove nothing about a person.
-const UNWRITTEN: [&str; 4] = ["validate", "ask_passkey", "ask_second_passkey", "ask_own_passkey"];
+/// Asked by machines all day (what they report is a record of its own), or only a question to an authenticator, whose answer is written
+/// down: they prove nothing about a person.
+const UNWRITTEN: [&str; 5] = ["validate", "report_usage", "ask_passkey", "ask_second_passkey", "ask_own_passkey"];
 
 tokio::task_local! {
     static NOTED: RefCell<Noted>;

@@ -172,6 +172,7 @@ mod tests {
             tenant: None,
             tenant_role: None,
             actor: None,
+            is_service: false,
             grant: Grant::Session(SessionId::new(Uuid::from_u128(2))),
             scopes: None,
             authentication: None,

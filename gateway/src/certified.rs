@@ -42,6 +42,7 @@ fn holder(subject: &str, client: &CertifiedClient) -> Arc<Known> {
         tenant: None,
         tenant_role: None,
         actor: None,
+        is_service: false,
         grant: Grant::Certificate(CertificateId::new(id)),
         scopes: None,
         authentication: None,

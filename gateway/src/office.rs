@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use admin_api::{Clock, Hooks, Mailer, Office, Providers, ReloadReport};
+use admin_api::{Clock, Hooks, Mailer, Office, Providers, ReloadReport, UsageSpool};
 use anyhow::Context;
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
@@ -51,7 +51,7 @@ pub(crate) fn open(
     settings: &Settings,
     store: Store,
     (keys, seal, audit): (Arc<ArcSwap<Keyring>>, Arc<SealKeys>, Arc<Audit>),
-    (process, providers): (Process, Arc<dyn Providers>),
+    (process, providers, usage): (Process, Arc<dyn Providers>, Option<Arc<dyn UsageSpool>>),
     registry: &Registry,
     data: &Path,
 ) -> Result<(axum::Router, Mailer), Failure> {
@@ -81,7 +81,7 @@ pub(crate) fn open(
     };
     let office = Office::new(store, keys, seal, audit, settings, Arc::new(process), registry);
     let office = office.context("the account service cannot open")?.with_clock(Clock::new(store::clock::now));
-    let office = Arc::new(office.with_providers(providers));
+    let office = Arc::new(office.with_providers(providers).with_usage_spool(usage));
     let mailer = Mailer::new(&office);
     Ok((admin_api::router(office), mailer))
 }

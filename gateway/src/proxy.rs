@@ -266,7 +266,7 @@ impl ProxyHttp for Door {
         trailers: &mut HeaderMap,
         journey: &mut Self::CTX,
     ) -> Result<()> {
-        journey.metered = meter::take(trailers).or_else(|| journey.metered.take());
+        journey.metered = meter::merged(journey.metered.take(), meter::take(trailers));
         Ok(())
     }
 

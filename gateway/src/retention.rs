@@ -65,6 +65,7 @@ async fn forget(retention: &Retention, usage: Duration, audit: &Audit, metrics: 
     let attempts = store.forget_quotas(before(retention.attempts)).await?;
     metrics.store.forgotten.with_label_values(&["reservations"]).inc_by(attempts);
     let events = store.forget_usage(before(usage)).await?;
-    metrics.store.forgotten.with_label_values(&["usage"]).inc_by(events);
+    let totals = store.forget_usage_days(before(retention.usage)).await?;
+    metrics.store.forgotten.with_label_values(&["usage"]).inc_by(events + totals);
     Ok(())
 }

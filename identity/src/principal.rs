@@ -23,6 +23,8 @@ pub struct Principal {
     pub tenant_role: Option<TenantRole>,
     /// The administrator who acts as the account's owner. Boxed, since there is one so seldom and callers are kept by the million.
     pub actor: Option<Box<AccountId>>,
+    /// Is it a service account's, and no person's?
+    pub is_service: bool,
     /// By what the caller is known.
     pub grant: Grant,
     /// What an API key is restricted to; `None`: whatever the account may do.

@@ -35,6 +35,7 @@ fn caller() -> (Policy, Arc<Principal>) {
         tenant: None,
         tenant_role: None,
         actor: None,
+        is_service: false,
         grant: Grant::Session(SessionId::new(Uuid::from_u128(2))),
         scopes: None,
         authentication: None,

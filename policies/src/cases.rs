@@ -140,6 +140,7 @@ impl Caller {
             tenant: Some(TenantId::new(Uuid::nil())),
             tenant_role: None,
             actor: None,
+            is_service: false,
             grant: match (route.auth, &self.scopes) {
                 (Auth::Mtls, _) => Grant::Certificate(CertificateId::new(Uuid::nil())),
                 (Auth::Required | Auth::Optional | Auth::None, Some(_)) => Grant::Key(KeyId::new(Uuid::nil())),

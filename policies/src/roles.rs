@@ -24,6 +24,9 @@ pub struct Roles {
     guarded: BTreeSet<Box<str>>,
 }
 
+/// What service accounts alone may: what is counted and billed comes from machines.
+const OF_SERVICES: [&str; 2] = ["usage:report", "quota:reserve"];
+
 /// Why a text is not a permission.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum PermissionError {
@@ -147,6 +150,14 @@ impl Roles {
     /// Every role's name, in order.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.held.keys().map(AsRef::as_ref)
+    }
+
+    /// Is the role one that only service accounts have? It names what nobody else may.
+    #[must_use]
+    pub fn is_of_services(&self, role: &str) -> bool {
+        self.get(role).is_some_and(|held| {
+            held.iter().any(|held| OF_SERVICES.contains(&held)) && !held.iter().any(|held| held == "*")
+        })
     }
 
     /// Whether the role holds the permission. An unknown role holds none.

@@ -8,7 +8,7 @@ use sqlx::{FromRow, types::Json};
 use uuid::Uuid;
 
 use crate::{
-    Account, MACHINE, Status, Store, StoreError,
+    Account, AccountKind, MACHINE, Status, Store, StoreError,
     account::{AccountRow, account_columns, its_tenant},
     db::on,
 };
@@ -238,6 +238,7 @@ impl GrantFacts {
             tenant: account.tenant.map(|tenant| tenant.tenant),
             tenant_role: account.tenant.map(|tenant| tenant.role),
             actor: self.actor.map(Box::new),
+            is_service: account.kind == AccountKind::Service,
             grant,
             scopes: self.scopes.as_ref().map(|scopes| scopes.iter().map(|scope| scope.as_str().into()).collect()),
             authentication: self.authentication,

@@ -68,6 +68,10 @@ const PAYMENTS: &str =
 const USAGE_EVENTS: &str =
     "DELETE FROM usage_events WHERE id IN (SELECT id FROM usage_events WHERE counted_at < $1 LIMIT $2)";
 
+/// By whole days, as they are written. What a month came to stays: bills are made of it.
+const USAGE_DAYS: &str = "DELETE FROM usage_days WHERE (tenant_id, day, account_id, key_id, route, service, model, request_type) IN \
+     (SELECT tenant_id, day, account_id, key_id, route, service, model, request_type FROM usage_days WHERE day < $1 LIMIT $2)";
+
 // === impl Store ===
 
 impl Store {
@@ -105,19 +109,34 @@ impl Store {
         self.forget(USAGE_EVENTS, before).await
     }
 
+    /// Deletes totals of days before that of `before`; says how many.
+    pub async fn forget_usage_days(&self, before: DateTime<Utc>) -> Result<u64, StoreError> {
+        self.forget_by(USAGE_DAYS, &before.format("%Y-%m-%d").to_string(), before).await
+    }
+
     /// Deletes reservations of quotas that came to nothing, and names of events of payments that were heard, before `before`; says how many.
     pub async fn forget_quotas(&self, before: DateTime<Utc>) -> Result<u64, StoreError> {
         Ok(self.forget(RESERVATIONS, before).await? + self.forget(PAYMENTS, before).await?)
     }
 
     async fn forget(&self, statement: &'static str, before: DateTime<Utc>) -> Result<u64, StoreError> {
+        self.forget_by(statement, stored(before), before).await
+    }
+
+    /// Deletes what a statement finds by `mark`, a batch at a time.
+    async fn forget_by<M>(&self, statement: &'static str, mark: M, before: DateTime<Utc>) -> Result<u64, StoreError>
+    where
+        M: Copy + Send,
+        for<'q> M: sqlx::Encode<'q, sqlx::Postgres> + sqlx::Type<sqlx::Postgres>,
+        for<'q> M: sqlx::Encode<'q, sqlx::Sqlite> + sqlx::Type<sqlx::Sqlite>,
+    {
         let mut forgotten = 0;
         loop {
             let deleted = self
                 .bounded(async {
                     let mut tx = self.begin().await?;
                     let deleted = on_tx!(&mut tx, |c| sqlx::query(statement)
-                        .bind(stored(before))
+                        .bind(mark)
                         .bind(BATCH)
                         .execute(c)
                         .await

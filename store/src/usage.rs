@@ -16,8 +16,10 @@ use crate::{
     db::{Tx, on_tx, stored},
 };
 
+mod claim;
 mod read;
 
+pub use claim::Misplaced;
 pub use read::{UsageAsked, UsageBy, UsageTotal};
 
 /// Rows of one statement: SQLite takes 32,766 parameters, and a row has 13.
@@ -50,19 +52,52 @@ pub struct UsageEvent {
     pub tokens: i64,
     /// What it cost, in millionths.
     pub cost: i64,
+    /// Does only a service say whose it was? Then that is looked up before it is counted, and it is not if that is not so.
+    pub is_claim: bool,
 }
 
 /// What a total of a day is of.
 type Day = (Uuid, String, Uuid, Uuid, String, String, String, String);
-/// Requests, tokens and millionths.
-type Sums = [i64; 3];
+/// Requests, tokens, millionths, and how many of these are on a bill already.
+type Sum = [i64; 4];
+
+/// What events add to the totals of their days and months, in the order in which every node adds it: two that met halfway would wait
+/// for each other.
+#[derive(Default)]
+pub(crate) struct Sums {
+    days: BTreeMap<Day, Sum>,
+    months: BTreeMap<(Uuid, String), Sum>,
+}
 
 // === impl Store ===
 
 impl Store {
     /// Adds events and counts those that are new; says which those were. All of it or nothing.
     pub async fn count_usage(&self, events: &[UsageEvent], now: DateTime<Utc>) -> Result<BTreeSet<Uuid>, StoreError> {
-        // In one order on every node, here and below: two that met halfway would wait for each other.
+        if !events.iter().any(|event| event.is_claim) {
+            return self.count_placed(events, now).await;
+        }
+        let mut placed = Vec::with_capacity(events.len());
+        for event in events {
+            placed.extend(self.placed(event).await?);
+        }
+        self.count_placed(&placed, now).await
+    }
+
+    /// The event with its tenant, unless what is said of it is not so.
+    async fn placed(&self, event: &UsageEvent) -> Result<Option<UsageEvent>, StoreError> {
+        if !event.is_claim {
+            return Ok(Some(event.clone()));
+        }
+        let tenant = self.place_usage(event).await?;
+        if let Err(misplaced) = tenant {
+            tracing::warn!(event = %event.id, ?misplaced, "a service has said of somebody's use what is not so; it is not counted");
+        }
+        Ok(tenant.ok().map(|tenant| UsageEvent { tenant, is_claim: false, ..event.clone() }))
+    }
+
+    async fn count_placed(&self, events: &[UsageEvent], now: DateTime<Utc>) -> Result<BTreeSet<Uuid>, StoreError> {
+        // In one order on every node, as the totals are.
         let mut events: Vec<&UsageEvent> = events.iter().collect();
         events.sort_by_key(|event| event.id);
         self.bounded(async {
@@ -71,18 +106,11 @@ impl Store {
             for some in events.chunks(AT_ONCE) {
                 fresh.extend(tx.add_usage(some, now).await?);
             }
-            let (mut days, mut months) = (BTreeMap::<Day, Sums>::new(), BTreeMap::<(Uuid, String), Sums>::new());
-            let mut left = fresh.clone();
+            let (mut sums, mut left) = (Sums::default(), fresh.clone());
             for event in events.iter().filter(|event| left.remove(&event.id)) {
-                add(days.entry(event.day()).or_default(), event);
-                add(months.entry((event.tenant_or_none(), event.month())).or_default(), event);
+                sums.add(event, false);
             }
-            for some in days.into_iter().collect::<Vec<_>>().chunks(AT_ONCE) {
-                tx.add_to_days(some).await?;
-            }
-            for some in months.into_iter().collect::<Vec<_>>().chunks(AT_ONCE) {
-                tx.add_to_months(some).await?;
-            }
+            tx.add_sums(sums).await?;
             self.commit(tx, &[], now).await?;
             Ok::<_, StoreError>(fresh)
         })
@@ -90,9 +118,19 @@ impl Store {
     }
 }
 
-fn add(sums: &mut Sums, event: &UsageEvent) {
-    for (sum, more) in sums.iter_mut().zip([event.requests, event.tokens, event.cost]) {
-        *sum = sum.saturating_add(more);
+// === impl Sums ===
+
+impl Sums {
+    /// Adds an event that is not counted yet; `is_billed`: its cost is on no bill of ours.
+    pub(crate) fn add(&mut self, event: &UsageEvent, is_billed: bool) {
+        let more = [event.requests, event.tokens, event.cost, if is_billed { event.cost } else { 0 }];
+        let day = self.days.entry(event.day()).or_default();
+        let month = self.months.entry((event.tenant_or_none(), event.month())).or_default();
+        for sum in [day, month] {
+            for (sum, more) in sum.iter_mut().zip(more) {
+                *sum = sum.saturating_add(more);
+            }
+        }
     }
 }
 
@@ -125,7 +163,17 @@ impl Tx {
         })?)
     }
 
-    async fn add_to_days(&mut self, days: &[(Day, Sums)]) -> Result<(), StoreError> {
+    pub(crate) async fn add_sums(&mut self, sums: Sums) -> Result<(), StoreError> {
+        for some in sums.days.into_iter().collect::<Vec<_>>().chunks(AT_ONCE) {
+            self.add_to_days(some).await?;
+        }
+        for some in sums.months.into_iter().collect::<Vec<_>>().chunks(AT_ONCE) {
+            self.add_to_months(some).await?;
+        }
+        Ok(())
+    }
+
+    async fn add_to_days(&mut self, days: &[(Day, Sum)]) -> Result<(), StoreError> {
         Ok(on_tx!(self, |c| {
             let mut upsert = QueryBuilder::new(
                 "INSERT INTO usage_days (tenant_id, day, account_id, key_id, route, service, model, request_type, requests, \
@@ -134,7 +182,7 @@ impl Tx {
             upsert.push_values(days, |mut row, ((tenant, day, account, key, route, service, model, kind), sums)| {
                 row.push_bind(*tenant).push_bind(day).push_bind(*account).push_bind(*key);
                 row.push_bind(route).push_bind(service).push_bind(model).push_bind(kind);
-                for sum in sums {
+                for sum in &sums[..3] {
                     row.push_bind(*sum);
                 }
             });
@@ -147,9 +195,10 @@ impl Tx {
         })?)
     }
 
-    async fn add_to_months(&mut self, months: &[((Uuid, String), Sums)]) -> Result<(), StoreError> {
+    async fn add_to_months(&mut self, months: &[((Uuid, String), Sum)]) -> Result<(), StoreError> {
         Ok(on_tx!(self, |c| {
-            let mut upsert = QueryBuilder::new("INSERT INTO usage_months (tenant_id, month, requests, tokens, cost) ");
+            let mut upsert =
+                QueryBuilder::new("INSERT INTO usage_months (tenant_id, month, requests, tokens, cost, billed) ");
             upsert.push_values(months, |mut row, ((tenant, month), sums)| {
                 row.push_bind(*tenant).push_bind(month);
                 for sum in sums {
@@ -158,7 +207,8 @@ impl Tx {
             });
             upsert.push(
                 " ON CONFLICT (tenant_id, month) DO UPDATE SET requests = usage_months.requests + excluded.requests, \
-                 tokens = usage_months.tokens + excluded.tokens, cost = usage_months.cost + excluded.cost",
+                 tokens = usage_months.tokens + excluded.tokens, cost = usage_months.cost + excluded.cost, \
+                 billed = usage_months.billed + excluded.billed",
             );
             upsert.build().execute(c).await.map(drop)
         })?)

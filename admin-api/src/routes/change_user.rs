@@ -13,7 +13,7 @@ use axum::{
 use identity::AccountId;
 use policies::Policy;
 use serde::Deserialize;
-use store::{AccountChange, NewTier, Status, StoreError};
+use store::{AccountChange, AccountKind, NewTier, Status, StoreError};
 use utoipa::ToSchema;
 
 use crate::{
@@ -75,7 +75,7 @@ pub(crate) async fn change_user(
     }
     let account = office.store.account(id).await?.ok_or(NO_ACCOUNT)?;
     caller.demand_all_of(&office.hooks.policy(), &account.role)?;
-    let change = request.parse(&office.hooks.policy(), &office.settings.default_tier)?;
+    let change = request.parse(&office.hooks.policy(), &office.settings.default_tier, account.kind)?;
     if let Some(role) = &change.role {
         caller.demand_all_of(&office.hooks.policy(), role)?;
     }
@@ -123,10 +123,10 @@ impl From<NewStatus> for Status {
 // === impl ChangeUser ===
 
 impl ChangeUser {
-    fn parse(self, policy: &Policy, default_tier: &str) -> Result<AccountChange, ApiError> {
+    fn parse(self, policy: &Policy, default_tier: &str, kind: AccountKind) -> Result<AccountChange, ApiError> {
         let mut form = Form::default();
-        if let Some(role) = self.role.as_deref().filter(|role| !policy.roles.contains(role)) {
-            form.fault("role", format!("there is no role `{role}`"));
+        if let Some(role) = &self.role {
+            form.role(role, policy, kind);
         }
         if let Some(tier) = self.tier.iter().flatten().find(|tier| !policy.tiers.contains(tier)) {
             form.fault("tier", format!("there is no tier `{tier}`"));

@@ -144,8 +144,8 @@ impl CreateUser {
         let mut form = Form::default();
         let email = form.email(&self.email);
         let name = self.name.and_then(|name| form.name("name", &name));
-        if let Some(role) = self.role.as_deref().filter(|role| !policy.roles.contains(role)) {
-            form.fault("role", format!("there is no role `{role}`"));
+        if let Some(role) = &self.role {
+            form.role(role, policy, AccountKind::Person);
         }
         if let Some(tier) = self.tier.as_deref().filter(|tier| !policy.tiers.contains(tier)) {
             form.fault("tier", format!("there is no tier `{tier}`"));

@@ -203,7 +203,9 @@ fn cursor_of(values: &[String]) -> String {
 
 fn read_cursor(text: &str) -> Option<Vec<String>> {
     let digits = text.as_bytes().chunks(2).map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok());
-    serde_json::from_slice(&digits.collect::<Option<Vec<u8>>>()?).ok()
+    let values: Vec<String> = serde_json::from_slice(&digits.collect::<Option<Vec<u8>>>()?).ok()?;
+    // Nothing that is counted has a name with one, and Postgres keeps no NUL.
+    values.iter().all(|value| !value.contains(char::is_control)).then_some(values)
 }
 
 fn wrong(field: &str, message: &str) -> ApiError {

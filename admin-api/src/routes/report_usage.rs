@@ -1,14 +1,17 @@
 //! `POST /usage`: a service says what somebody has used of it, in the words that such services have always used.
+//!
+//! It is answered once it is kept (`kept_usage`) and counted a moment later, so that a database that is away loses nothing. What it says
+//! of whose use it was is looked up before, or when it is counted if nobody can say now.
 
 use std::sync::Arc;
 
 use axum::{Json, extract::State, http::StatusCode};
 use chrono::{DateTime, TimeDelta, Utc};
-use identity::{AccountId, KeyId};
+use identity::{AccountId, ExternalId, KeyId, Principal, TenantId};
 use policies::Micros;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use store::UsageEvent;
+use store::{Misplaced, StoreError, UsageEvent};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
@@ -18,7 +21,6 @@ use crate::{
     error::ApiError,
     form::Form,
     office::Office,
-    trail,
 };
 
 /// Tokens of one report at most, as at the door.
@@ -46,12 +48,15 @@ pub(crate) struct ReportedUsage {
     cost: Option<Box<RawValue>>,
     model_name: Option<String>,
     request_type: Option<String>,
-    /// So that a report that is sent again counts once. Left out: every report counts.
+    /// The service's own name of it, so that a report that is sent again counts once. Left out: every report counts.
     event_id: Option<Uuid>,
     /// Whose use it was. Left out: the service's own.
     account_id: Option<Uuid>,
-    /// The account's key with which it was used.
+    /// The account's key with which it was used, revoked or not; then it was used in the key's tenant.
     key_id: Option<Uuid>,
+    /// In whose name it was used, as services are told by `X-Tenant-Id`; the account belongs to it, or has. Left out: in that of the tenant
+    /// in which the account acts when it begins a session.
+    tenant_id: Option<Uuid>,
     /// When; 31 days ago at most. Left out: now.
     occurred_at: Option<DateTime<Utc>>,
 }
@@ -60,7 +65,7 @@ pub(crate) struct ReportedUsage {
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Reported {
     event_id: Uuid,
-    /// `counted`, or `duplicate` if an event of this id was counted before.
+    /// `accepted`: it is kept, and counted once whatever happens.
     status: &'static str,
 }
 
@@ -68,9 +73,9 @@ pub(crate) struct Reported {
 #[utoipa::path(
     post, path = "/usage", tag = "usage", request_body = ReportedUsage, security(("access_token" = []), ("api_key" = [])),
     responses(
-        (status = 201, description = "It is counted", body = Reported),
-        (status = 200, description = "It was counted before: `duplicate`", body = Reported),
-        (status = 403, description = "`forbidden`: the caller is no service that may report usage"),
+        (status = 202, description = "It is kept, and will be counted once", body = Reported),
+        (status = 403, description = "`forbidden`: the caller is no service account that may report usage"),
+        (status = 503, description = "It is not kept, as when the disk is full: report it again by the same `event_id`"),
     )
 )]
 pub(crate) async fn report_usage(
@@ -78,32 +83,38 @@ pub(crate) async fn report_usage(
     Service { caller, .. }: Service<ReportUsage>,
     Exact(report): Exact<ReportedUsage>,
 ) -> Result<(StatusCode, Json<Reported>), ApiError> {
-    let now = office.now();
-    let mut event = report.parse(caller.0.account, now)?;
-    if event.account == caller.0.account {
-        event.tenant = caller.0.tenant;
-    } else {
-        let account = office.store.account(event.account).await?;
-        let account = account.ok_or_else(|| ApiError::one_field("account_id", "must be an account's id"))?;
-        event.tenant = account.tenant.map(|membership| membership.tenant);
-    }
-    if let Some(key) = event.key {
-        let keys = office.store.list_keys(event.account).await?;
-        if !keys.iter().any(|known| known.id == key) {
-            return Err(ApiError::one_field("key_id", "must be the id of a key of the account"));
+    let caller = caller.0;
+    let event_id = report.event_id.unwrap_or_else(Uuid::now_v7);
+    let mut event = report.parse(&caller, event_id, office.now())?;
+    if event.is_claim {
+        match office.store.place_usage(&event).await {
+            Ok(placed) => {
+                event.tenant = placed.map_err(described)?;
+                event.is_claim = false;
+            }
+            // Looked up when it is counted.
+            Err(StoreError::Unavailable(_)) => {}
+            Err(error) => return Err(error.into()),
         }
     }
-    trail::about(event.account.uuid());
-    let event_id = event.id;
-    let is_new = office.store.count_usage(&[event], now).await?.contains(&event_id);
-    let (code, status) = if is_new { (StatusCode::CREATED, "counted") } else { (StatusCode::OK, "duplicate") };
-    Ok((code, Json(Reported { event_id, status })))
+    office.keep_usage(event).await?;
+    Ok((StatusCode::ACCEPTED, Json(Reported { event_id, status: "accepted" })))
+}
+
+fn described(misplaced: Misplaced) -> ApiError {
+    match misplaced {
+        Misplaced::Account => ApiError::one_field("account_id", "must be an account's id"),
+        Misplaced::Key => ApiError::one_field("key_id", "must be the id of a key of the account"),
+        Misplaced::Tenant => {
+            ApiError::one_field("tenant_id", "must be the key's, or one to which the account belongs or has belonged")
+        }
+    }
 }
 
 // === impl ReportedUsage ===
 
 impl ReportedUsage {
-    fn parse(self, caller: AccountId, now: DateTime<Utc>) -> Result<UsageEvent, ApiError> {
+    fn parse(self, caller: &Principal, event_id: Uuid, now: DateTime<Utc>) -> Result<UsageEvent, ApiError> {
         let mut form = Form::default();
         let service = plain(&mut form, "service", Some(self.service));
         let model = plain(&mut form, "model_name", self.model_name);
@@ -120,10 +131,15 @@ impl ReportedUsage {
             form.fault("occurred_at", format!("must not be more than {} days ago", OLDEST.num_days()));
         }
         let parsed = service.zip(model).zip(request_type).zip(cost);
+        let account = self.account_id.map_or(caller.account, AccountId::new);
+        // Of its own use it says nothing that the door has not said of it already.
+        let is_own = account == caller.account && self.key_id.is_none() && self.tenant_id.is_none();
         form.finish(parsed.map(|(((service, model), request_type), cost)| UsageEvent {
-            id: self.event_id.unwrap_or_else(Uuid::now_v7),
-            tenant: None,
-            account: self.account_id.map_or(caller, AccountId::new),
+            // Each service has ids of its own: none uses up another one's.
+            id: ExternalId::of(&caller.account.to_string(), &event_id.to_string()).uuid(),
+            tenant: if is_own { caller.tenant } else { self.tenant_id.map(TenantId::new) },
+            account,
+            is_claim: !is_own,
             key: self.key_id.map(KeyId::new),
             at,
             route: String::new(),

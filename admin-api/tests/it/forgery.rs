@@ -16,6 +16,7 @@ fn administrator(person: &Person) -> Principal {
         tenant: None,
         tenant_role: None,
         actor: None,
+        is_service: false,
         grant: Grant::Session(SessionId::new(Uuid::now_v7())),
         scopes: None,
         authentication: None,

@@ -145,6 +145,7 @@ async fn administrators_oversee_agents_and_instances_without_their_configuration
         tenant: house.store.account(ada.id).await.unwrap().unwrap().tenant.map(|in_it| in_it.tenant),
         tenant_role: Some(TenantRole::Member),
         actor: Some(Box::new(ada.id)),
+        is_service: false,
         grant: Grant::Session(SessionId::new(Uuid::now_v7())),
         scopes: None,
         authentication: None,

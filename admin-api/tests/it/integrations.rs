@@ -135,6 +135,7 @@ async fn a_tenants_integration_is_its_administrators_to_give() {
             tenant,
             tenant_role: Some(tenant_role),
             actor: None,
+            is_service: false,
             grant: Grant::Session(SessionId::new(Uuid::now_v7())),
             scopes: scopes.map(|scope| [scope.into()].into()),
             authentication: None,

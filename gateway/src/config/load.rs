@@ -93,9 +93,15 @@ pub fn load(folder: &ConfigFolder) -> Result<Config, Vec<Diagnostic>> {
 
 /// The role of accounts whose address is not confirmed has to be one.
 fn no_such_role(settings: &Settings, policy: Option<&Policy>) -> Option<Diagnostic> {
-    let role = settings.accounts.settings.unverified_role.as_deref()?;
-    let message = format!("accounts.unverified_role: there is no role `{role}` in roles.toml");
-    (!policy?.roles.contains(role)).then(|| Diagnostic::at(FILES[0], "", 0, message, None))
+    let (role, roles) = (settings.accounts.settings.unverified_role.as_deref()?, &policy?.roles);
+    let fault = if !roles.contains(role) {
+        format!("there is no role `{role}` in roles.toml")
+    } else if roles.is_of_services(role) {
+        format!("`{role}` is a role of service accounts, and no person has one")
+    } else {
+        return None;
+    };
+    Some(Diagnostic::at(FILES[0], "", 0, format!("accounts.unverified_role: {fault}"), None))
 }
 
 /// A header that nobody but the door sets carries no provider's key; which ones those are is the operator's to say too.
@@ -265,6 +271,7 @@ impl Reader<'_, '_> {
             mails: at_least_a_day(&raw.mails, 30 * 86_400),
             attempts: at_least_a_day(&raw.attempts, 7 * 86_400),
             audit: at_least_a_day(&raw.audit, 365 * 86_400),
+            usage: self.kept_usage(&raw.usage),
         }
     }
 

@@ -113,6 +113,8 @@ pub struct Retention {
     pub attempts: Duration,
     /// How long events of the audit trail are kept.
     pub audit: Duration,
+    /// How long totals of what was used on a day are kept.
+    pub usage: Duration,
 }
 
 /// `[listen]`.

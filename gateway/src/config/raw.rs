@@ -192,6 +192,8 @@ pub(super) struct Retention {
     pub(super) attempts: Given<DurationText>,
     /// Events of the audit trail; 365d by default.
     pub(super) audit: Given<DurationText>,
+    /// Totals of what was used on a day; 1100d by default, 400d at least.
+    pub(super) usage: Given<DurationText>,
 }
 
 /// What gateways on one database share beside it.

@@ -181,6 +181,7 @@ fn what_is_said_of_accounts_and_mail_that_cannot_be_is_told_with_its_place() {
     insta::assert_snapshot!(accounts("default = \"http://127.0.0.1:8080\" }", "default = \"example.com/?x\" }"), @r#"gateway.toml:192:14: write where people reach the platform, such as "https://example.com""#);
     insta::assert_snapshot!(accounts("registration = \"immediate\"", "registration = \"maybe\""), @"gateway.toml:196:16: unknown value `maybe`; known are immediate, verified");
     insta::assert_snapshot!(accounts("# unverified_role = \"newcomer\"", "unverified_role = \"newcomer\""), @"gateway.toml:1:1: accounts.unverified_role: there is no role `newcomer` in roles.toml");
+    insta::assert_snapshot!(accounts("# unverified_role = \"newcomer\"", "unverified_role = \"service\""), @"gateway.toml:1:1: accounts.unverified_role: `service` is a role of service accounts, and no person has one");
     insta::assert_snapshot!(accounts("required_roles = []", "required_roles = [\"admin\", \"boss\"]"), @"gateway.toml:316:28: there is no role `boss` in roles.toml");
     insta::assert_snapshot!(accounts("magic_link_ttl = \"10m\"", "magic_link_ttl = \"11m\""), @"gateway.toml:203:18: a link that logs in lives ten minutes at most (OWASP ASVS 6.5.5)");
     insta::assert_snapshot!(accounts("min_strength = 0", "min_strength = 5"), @"gateway.toml:210:16: a strength is 0, 1, 2, 3 or 4");
@@ -189,4 +190,16 @@ fn what_is_said_of_accounts_and_mail_that_cannot_be_is_told_with_its_place() {
     insta::assert_snapshot!(accounts("transport = \"file\"", "transport = \"smtp\""), @r#"gateway.toml:231:13: mail with transport = "smtp" needs server = "host:port""#);
     insta::assert_snapshot!(accounts("transport = \"file\"", "transport = \"smtp\"\nserver = \"a:25\"\nsecurity = \"none\"\nusername = \"x\"\npassword = { file = \"gateway.toml\" }"), @"gateway.toml:235:12: without TLS the password could be read by whoever carries it");
     insta::assert_snapshot!(accounts("# templates = \"mail\"", "templates = \"none\""), @"gateway.toml:242:13: none: No such file or directory (os error 2)");
+}
+
+#[test]
+fn what_was_used_is_kept_for_as_long_as_somebody_may_ask_or_bring_it_again() {
+    let place = |said: String| said.split_once(": ").map(|(_, said)| said.to_owned()).unwrap_or_default();
+    let events = place(said("retention = \"35d\"", "retention = \"31d\""));
+    insta::assert_snapshot!(events, @r#"must not be shorter than "32d": a report may be 31 days old, and what is brought again is known for as long"#);
+    let totals = place(said("usage = \"1100d\"", "usage = \"399d\""));
+    insta::assert_snapshot!(totals, @r#"must not be shorter than "400d": people ask for a year"#);
+    let role = "\n[[issuers]]\nissuer = \"https://id.example.com\"\naudience = \"x\"\nrole = \"service\"\n";
+    let issuer = place(said("[retention]", &format!("{role}\n[retention]")));
+    insta::assert_snapshot!(issuer, @"`service` is a role of service accounts, and no person has one");
 }

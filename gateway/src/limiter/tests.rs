@@ -44,6 +44,7 @@ fn person(account: u128, tenant: Option<u128>, key: u128) -> Principal {
         tenant: tenant.map(|tenant| TenantId::new(Uuid::from_u128(tenant))),
         tenant_role: None,
         actor: None,
+        is_service: false,
         grant: Grant::Key(KeyId::new(Uuid::from_u128(key))),
         scopes: None,
         authentication: None,

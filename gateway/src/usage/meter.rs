@@ -17,9 +17,9 @@ const LONGEST_NAME: usize = 100;
 /// What was said.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Metered {
-    pub(crate) tokens: i64,
+    pub(crate) tokens: Option<i64>,
     /// Millionths.
-    pub(crate) cost: i64,
+    pub(crate) cost: Option<i64>,
     pub(crate) model: Option<Box<str>>,
     pub(crate) service: Option<Box<str>>,
     pub(crate) request_type: Option<Box<str>>,
@@ -62,6 +62,21 @@ pub(crate) fn read(headers: &HeaderMap) -> Option<Box<Metered>> {
     (metered != Metered::default()).then(|| Box::new(metered))
 }
 
+/// What an answer's fields say, and what its trailers say after them: of each thing the last word counts.
+pub(crate) fn merged(fields: Option<Box<Metered>>, trailers: Option<Box<Metered>>) -> Option<Box<Metered>> {
+    match (fields, trailers) {
+        (Some(first), Some(last)) => Some(Box::new(Metered {
+            tokens: last.tokens.or(first.tokens),
+            cost: last.cost.or(first.cost),
+            model: last.model.or(first.model),
+            service: last.service.or(first.service),
+            request_type: last.request_type.or(first.request_type),
+            faults: first.faults + last.faults,
+        })),
+        (fields, trailers) => trailers.or(fields),
+    }
+}
+
 // === impl Metered ===
 
 impl Metered {
@@ -69,8 +84,8 @@ impl Metered {
     fn note(&mut self, name: &str, value: &HeaderValue) -> Option<()> {
         let text = value.to_str().ok()?.trim();
         match name {
-            "tokens" => self.tokens = tokens(text)?,
-            "cost" => self.cost = Micros::parse(text).ok()?.get(),
+            "tokens" => self.tokens = Some(tokens(text)?),
+            "cost" => self.cost = Some(Micros::parse(text).ok()?.get()),
             "model" => self.model = Some(plain(text)?),
             "service" => self.service = Some(plain(text)?),
             "request-type" => self.request_type = Some(plain(text)?),
@@ -121,8 +136,8 @@ mod tests {
         ]);
         let metered = take(&mut headers).unwrap();
         let expected = Metered {
-            tokens: 1200,
-            cost: 12_500,
+            tokens: Some(1200),
+            cost: Some(12_500),
             model: Some("claude-3".into()),
             service: Some("claude".into()),
             request_type: Some("chat".into()),
@@ -130,6 +145,16 @@ mod tests {
         };
         assert_eq!((*metered, headers.len()), (expected, 1));
         assert_eq!(take(&mut headers), None);
+    }
+
+    #[test]
+    fn trailers_have_the_last_word_of_what_they_say_and_none_of_what_they_do_not() {
+        let fields = || take(&mut of(&[("x-usage-cost", "0.5"), ("x-usage-tokens", "1"), ("x-usage-model", "-\t")]));
+        let trailers = || take(&mut of(&[("x-usage-tokens", "0"), ("x-usage-service", "claude")]));
+        let both = merged(fields(), trailers()).unwrap();
+        assert_eq!((both.tokens, both.cost, both.faults), (Some(0), Some(500_000), 1));
+        assert_eq!(both.service.as_deref(), Some("claude"));
+        assert_eq!((merged(fields(), None), merged(None, trailers())), (fields(), trailers()));
     }
 
     #[test]

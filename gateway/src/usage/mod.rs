@@ -3,6 +3,7 @@
 //! ```text
 //! request ──► Journey::record ──► hand-over ──► writer.rs, a thread ──► spool.rs ──► carrier.rs, a task ──► SQL
 //!                                 (a vector)    adds up, every 50 ms    on the disk   in batches, by event id
+//! POST /usage ──► admin-api ──► reports.rs ─────┘ answered once it is on the disk
 //! ```
 //!
 //! What a request costs the hot path: a lock that nobody else wants and a push of 32 bytes. Each thread has a vector of its own (with more
@@ -15,6 +16,7 @@
 
 mod carrier;
 pub(crate) mod meter;
+mod reports;
 mod spool;
 #[cfg(test)]
 mod tests;
@@ -31,11 +33,12 @@ use std::{
     time::Duration,
 };
 
+use admin_api::UsageSpool;
 use parking_lot::Mutex;
 use policies::Route;
 use store::Store;
 
-use self::{carrier::Carrier, meter::Metered, spool::Spool, writer::Writer};
+use self::{carrier::Carrier, meter::Metered, reports::Reports, spool::Spool, writer::Writer};
 use crate::{config::UsageSettings, directory::Known, metrics::UsageMetrics};
 
 /// Vectors at most; a thread whose number is higher shares one.
@@ -62,6 +65,7 @@ struct Shard(Mutex<Vec<Counted>>);
 pub(crate) struct Usage {
     /// None: nothing is counted.
     shards: Box<[Shard]>,
+    reports: Reports,
     closing: std::sync::atomic::AtomicBool,
     writer: Mutex<Option<thread::JoinHandle<()>>>,
 }
@@ -82,7 +86,12 @@ static THREADS: AtomicUsize = AtomicUsize::new(0);
 impl Usage {
     /// Counts nothing.
     pub(crate) fn off() -> Arc<Self> {
-        Arc::new(Self { shards: Box::default(), closing: false.into(), writer: Mutex::default() })
+        Arc::new(Self {
+            shards: Box::default(),
+            reports: Reports::default(),
+            closing: false.into(),
+            writer: Mutex::default(),
+        })
     }
 
     /// Starts to count into a spool in the data folder, which the returned carrier empties.
@@ -100,7 +109,8 @@ impl Usage {
         let backlog = spool.backlog();
         let shards = thread::available_parallelism().map_or(1, usize::from).min(MOST_SHARDS);
         let shards = (0..shards).map(|_| Shard::default()).collect();
-        let usage = Arc::new(Self { shards, closing: false.into(), writer: Mutex::default() });
+        let reports = Reports::open();
+        let usage = Arc::new(Self { shards, reports, closing: false.into(), writer: Mutex::default() });
         let writer = Writer::new(Arc::clone(&usage), spool, settings, metrics.clone());
         *usage.writer.lock() = Some(thread::Builder::new().name("usage".to_owned()).spawn(move || writer.write())?);
         let carrier = Carrier::new(folder, store.clone(), settings.carry, backlog, metrics.clone());
@@ -158,6 +168,11 @@ impl Counting {
         if let Some(carrier) = self.carrier {
             carrier.carry().await;
         }
+    }
+
+    /// Where what services report is kept, if anything is.
+    pub(crate) fn spool(&self) -> Option<Arc<dyn UsageSpool>> {
+        self.usage.is_on().then(|| Arc::clone(&self.usage) as _)
     }
 
     /// What a stop has to do: the spool is written to its end, and carried if SQL takes it soon.

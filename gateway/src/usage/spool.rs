@@ -75,6 +75,8 @@ struct Record {
     o: i64,
     #[serde(skip_serializing_if = "is_nothing", default)]
     c: i64,
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    u: bool,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
@@ -246,6 +248,7 @@ impl From<&UsageEvent> for Record {
             q: event.requests,
             o: event.tokens,
             c: event.cost,
+            u: event.is_claim,
         }
     }
 }
@@ -265,6 +268,7 @@ impl From<Record> for UsageEvent {
             requests: record.q,
             tokens: record.o,
             cost: record.c,
+            is_claim: record.u,
         }
     }
 }

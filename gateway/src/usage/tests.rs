@@ -27,6 +27,7 @@ fn event(requests: i64) -> UsageEvent {
         requests,
         tokens: 7,
         cost: 12_500,
+        is_claim: false,
     }
 }
 

@@ -3,8 +3,8 @@
 //! Two threads, so that a slow disk holds nothing up: one writes at every interval, after which a process that is killed loses nothing
 //! of it; the other asks the disk to keep what is written, after which a machine that loses its power does not either.
 //!
-//! When the disk takes nothing, everything is kept here and added up until it does. Records that may have been written in part keep
-//! their ids, so that writing them again counts nothing twice.
+//! When the disk takes nothing, what requests have used is kept here and added up until it does. Records that may have been written in
+//! part keep their ids, so that writing them again counts nothing twice. What a service has reported is not kept: it hears so.
 
 use std::{
     collections::HashMap,
@@ -20,7 +20,7 @@ use identity::Grant;
 use store::UsageEvent;
 use uuid::Uuid;
 
-use super::{Counted, Usage, meter::Metered, spool::Spool};
+use super::{Counted, Usage, meter::Metered, reports::Kept, spool::Spool};
 use crate::{config::UsageSettings, metrics::UsageMetrics};
 
 /// Seconds of a day.
@@ -47,6 +47,12 @@ struct Sum {
     cost: i64,
 }
 
+/// What was written, and who waits for the disk to keep it.
+struct Written {
+    file: Arc<File>,
+    waiting: Vec<Kept>,
+}
+
 pub(super) struct Writer {
     usage: Arc<Usage>,
     spool: Spool,
@@ -70,14 +76,14 @@ impl Writer {
 
     /// Writes until everything is closed, and then what is left.
     pub(super) fn write(mut self) {
-        let (to_sync, files) = mpsc::channel::<Arc<File>>();
+        let (to_sync, written) = mpsc::channel::<Written>();
         let metrics = self.metrics.clone();
-        let syncing = thread::spawn(move || sync(&files, &metrics));
+        let syncing = thread::spawn(move || sync(&written, &metrics));
         loop {
             let (began, is_last) = (Instant::now(), self.usage.is_closing());
-            if let Some(file) = self.write_once() {
+            if let Some(written) = self.write_once() {
                 // It ends after us.
-                drop(to_sync.send(file));
+                drop(to_sync.send(written));
             }
             self.spool.close_if_due(self.carry);
             if is_last {
@@ -85,18 +91,22 @@ impl Writer {
             }
             thread::park_timeout(self.flush.saturating_sub(began.elapsed()));
         }
+        self.usage.reports.close();
         drop(to_sync);
         self.spool.close();
         drop(syncing.join());
     }
 
     /// One interval's work; gives the file if something was written.
-    fn write_once(&mut self) -> Option<Arc<File>> {
+    fn write_once(&mut self) -> Option<Written> {
         self.add_up();
         // What could not be written before comes first, and alone: it may be there already.
         if self.pending.is_empty() {
             self.pending = mem::take(&mut self.sums).into_iter().map(|(kind, sum)| event(&kind, &sum)).collect();
         }
+        let (reports, waiting) = self.usage.reports.take();
+        let own = self.pending.len();
+        self.pending.extend(reports);
         if self.pending.is_empty() {
             return None;
         }
@@ -104,9 +114,10 @@ impl Writer {
             Ok(file) => {
                 self.pending.clear();
                 self.metrics.stuck.set(0);
-                Some(file)
+                Some(Written { file, waiting })
             }
             Err(error) => {
+                self.pending.truncate(own);
                 if self.metrics.stuck.get() == 0 {
                     tracing::error!(%error, "usage cannot be written into its spool; it is kept in memory and tried again");
                 }
@@ -137,6 +148,7 @@ impl Writer {
 fn taken_apart(counted: Counted) -> (Kind, Sum) {
     let Metered { tokens, cost, model, service, request_type, .. } =
         counted.metered.map(|metered| *metered).unwrap_or_default();
+    let (tokens, cost) = (tokens.unwrap_or(0), cost.unwrap_or(0));
     let principal = &counted.known.principal;
     let kind = Kind {
         account: principal.account.uuid(),
@@ -166,21 +178,33 @@ fn event(kind: &Kind, sum: &Sum) -> UsageEvent {
         requests: sum.requests,
         tokens: sum.tokens,
         cost: sum.cost,
+        is_claim: false,
     }
 }
 
-/// Asks the disk to keep what was written. What was written several times meanwhile is synced once.
-fn sync(files: &mpsc::Receiver<Arc<File>>, metrics: &UsageMetrics) {
-    let mut next = files.recv().ok();
-    while let Some(file) = next {
-        next = files.try_iter().find(|other| !Arc::ptr_eq(other, &file));
-        if let Err(error) = file.sync_data() {
-            // What is carried to SQL is read from memory all the same; only a power cut before that would lose it.
-            metrics.failures.with_label_values(&["sync"]).inc();
-            tracing::error!(%error, "the disk does not keep what was used");
+/// Asks the disk to keep what was written, and tells who waits for it. What was written several times meanwhile is synced once.
+fn sync(written: &mpsc::Receiver<Written>, metrics: &UsageMetrics) {
+    while let Ok(first) = written.recv() {
+        let mut next = [first].into_iter().chain(written.try_iter()).peekable();
+        while let Some(Written { file, mut waiting }) = next.next() {
+            while let Some(more) = next.next_if(|more| Arc::ptr_eq(&more.file, &file)) {
+                waiting.extend(more.waiting);
+            }
+            match file.sync_data() {
+                Ok(()) => {
+                    for kept in waiting {
+                        // Who has gone meanwhile need not hear it.
+                        let _ = kept.send(());
+                    }
+                }
+                Err(error) => {
+                    // What is carried to SQL is read from memory all the same; only a power cut before that would lose it.
+                    metrics.failures.with_label_values(&["sync"]).inc();
+                    tracing::error!(%error, "the disk does not keep what was used");
+                }
+            }
+            // The carrier may have it from now on, if it is finished.
+            drop(file);
         }
-        // The carrier may have it from now on, if it is finished.
-        drop(file);
-        next = next.or_else(|| files.recv().ok());
     }
 }

@@ -47,13 +47,8 @@ fn setup() -> Setup {
 /// Ada's and Bob's tenants have used something last month; then the gateway starts again. Keeps the data in `data`.
 fn used_last_month(data: &Path) {
     let mut platform = setup().start_on(data);
-    let admin = platform.admin();
-    let id = platform.register("meter@example.com")["user"]["id"].as_str().unwrap().to_owned();
-    assert_eq!(
-        platform.json("PATCH", &format!("/admin/users/{id}"), Some(&admin), &json!({ "role": "service" })).status,
-        200
-    );
-    let service = platform.login("meter@example.com");
+    platform.admin();
+    let (_, service) = platform.service_account("meter");
     let last_month =
         Utc::now().date_naive().with_day(1).unwrap().and_hms_opt(0, 0, 0).unwrap().and_utc() - TimeDelta::hours(1);
     for (email, cost) in [("ada@example.com", "1.25"), ("bob@example.com", "0.000001")] {
@@ -62,7 +57,7 @@ fn used_last_month(data: &Path) {
             "service": "claude", "cost": cost, "tokens_used": 9, "account_id": person["user"]["id"], "occurred_at": last_month,
         });
         let answer = platform.post("/usage", Some(&service), &report);
-        assert_eq!(answer.status, 201, "{answer:?}");
+        assert_eq!(answer.status, 202, "{answer:?}");
     }
     platform.gateway().signal("TERM");
     assert_eq!(platform.gateway().wait(), Some(0));

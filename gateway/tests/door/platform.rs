@@ -300,6 +300,11 @@ impl Platform {
         self.login("root@example.com")
     }
 
+    /// Makes a machine's account by the binary's own command; its id, and the key that is its secret.
+    pub(crate) fn service_account(&self, name: &str) -> (String, String) {
+        service_account(self.folder.path(), &self.env, name)
+    }
+
     pub(crate) fn login(&self, email: &str) -> String {
         let answer = self.post("/auth/login", None, &json!({ "email": email, "password": PASSWORD }));
         assert_eq!(answer.status, 200, "{answer:?}");
@@ -338,6 +343,22 @@ pub(crate) fn exchange(to: SocketAddr, bytes: &[u8]) -> Vec<u8> {
     let mut answer = Vec::new();
     drop(stream.read_to_end(&mut answer));
     answer
+}
+
+/// Makes a machine's account on the data of a folder; its id, and the key that is its secret.
+pub(crate) fn service_account(folder: &Path, env: &[(String, String)], name: &str) -> (String, String) {
+    let made = Command::new(PORTCULLIS)
+        .args(["service-account", "create", name, "--tier", "enterprise", "--config"])
+        .arg(folder.join("config"))
+        .arg("--data")
+        .arg(folder.join("data"))
+        .envs(env.iter().map(|(name, value)| (name, value)))
+        .output()
+        .unwrap();
+    let said = String::from_utf8(made.stdout).unwrap();
+    assert!(made.status.success(), "{said}{}", String::from_utf8_lossy(&made.stderr));
+    let line = |name: &str| said.lines().find_map(|line| line.strip_prefix(name)).unwrap().to_owned();
+    (line("client_id: "), line("client_secret: "))
 }
 
 // === impl Answer ===

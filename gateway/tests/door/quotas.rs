@@ -38,14 +38,7 @@ fn a_service_reserves_gives_and_gives_back_and_never_more_than_there_is() {
     let admin = platform.admin();
     let ada = token_of(&register(&platform, "ada@example.com", "Acme"));
     let tenant = platform.get("/auth/me", &ada).json()["tenant_id"].clone();
-    let service = |email: &str| {
-        let id = platform.register(email)["user"]["id"].as_str().unwrap().to_owned();
-        let changed =
-            platform.json("PATCH", &format!("/admin/users/{id}"), Some(&admin), &json!({ "role": "service" }));
-        assert_eq!(changed.status, 200, "{changed:?}");
-        platform.login(email)
-    };
-    let (benches, other) = (service("benches@example.com"), service("other@example.com"));
+    let [benches, other] = ["benches", "other"].map(|name| platform.service_account(name).1);
     let reserve = |who: &str, amount: i64| {
         let wanted = json!({ "resource": "workbenches", "amount": amount, "tenant_id": tenant, "ttl_seconds": 60 });
         platform.post("/quota/reserve", Some(who), &wanted)

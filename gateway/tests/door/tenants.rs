@@ -1,11 +1,9 @@
 //! Organisations through the door: what upstreams are told of them, at once; and machines, which act by themselves.
 
-use std::process::Command;
-
 use base64::{Engine, prelude::BASE64_STANDARD};
 use serde_json::json;
 
-use crate::platform::{PORTCULLIS, Platform, Setup};
+use crate::platform::{Platform, Setup};
 
 const FORM: (&str, &str) = ("Content-Type", "application/x-www-form-urlencoded");
 
@@ -52,25 +50,10 @@ fn a_disabled_organisation_is_refused_at_once_and_served_again_as_soon() {
     assert_eq!(platform.get("/demo/pro/x", &ada).status, 200, "its tier counts for the members at once");
 }
 
-/// Makes a machine's account by the binary's own command; its id and secret.
-fn machine(platform: &Platform, name: &str) -> (String, String) {
-    let made = Command::new(PORTCULLIS)
-        .args(["service-account", "create", name, "--tier", "enterprise", "--config"])
-        .arg(platform.folder.path().join("config"))
-        .arg("--data")
-        .arg(platform.folder.path().join("data"))
-        .output()
-        .unwrap();
-    let said = String::from_utf8(made.stdout).unwrap();
-    assert!(made.status.success(), "{said}{}", String::from_utf8_lossy(&made.stderr));
-    let line = |name: &str| said.lines().find_map(|line| line.strip_prefix(name)).unwrap().to_owned();
-    (line("client_id: "), line("client_secret: "))
-}
-
 #[test]
 fn a_machine_acts_by_its_key_and_by_tokens_that_the_key_buys() {
     let platform = Platform::start();
-    let (id, secret) = machine(&platform, "reporter");
+    let (id, secret) = platform.service_account("reporter");
     let seen = platform.send("GET", "/demo/pro/x", &[("X-API-Key", &secret)], "");
     assert_eq!(
         (seen.received("x-user-id"), seen.received("x-user-role")),

@@ -100,6 +100,9 @@ pub struct AssertionClaims {
     /// Who acts as the account's owner, if it is somebody else (RFC 8693 §4.1).
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub act: Option<Box<Actor>>,
+    /// Is it a service account?
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub service: bool,
     /// The login's id, if it was one (`OpenID` Connect Front-Channel Logout 1.0 §3).
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub sid: Option<SessionId>,
@@ -245,6 +248,7 @@ impl AssertionClaims {
             tenant: principal.tenant,
             tenant_role: principal.tenant_role,
             act: principal.actor.as_deref().map(|actor| Box::new(Actor { sub: *actor })),
+            service: principal.is_service,
             sid: principal.grant.session(),
             cookie: matches!(principal.grant, Grant::Cookie(_)),
             key_id: if let Grant::Key(id) = principal.grant { Some(id) } else { None },
@@ -288,6 +292,7 @@ impl TryFrom<AssertionClaims> for Principal {
             tenant: claims.tenant,
             tenant_role: claims.tenant_role,
             actor: claims.act.map(|act| Box::new(act.sub)),
+            is_service: claims.service,
             grant,
             scopes: claims.scope.map(|scope| scope.split_whitespace().map(Into::into).collect()),
             authentication: None,

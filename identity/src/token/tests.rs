@@ -243,6 +243,7 @@ fn somebody() -> Principal {
         tenant: Some(Uuid::from_u128(4).into()),
         tenant_role: None,
         actor: None,
+        is_service: false,
         grant: Grant::Session(SessionId::new(Uuid::from_u128(2))),
         scopes: None,
         authentication: None,

@@ -34,6 +34,7 @@ fn caller(role: &str, tier: &str, scopes: Option<&[&str]>) -> Arc<Principal> {
         tenant: None,
         tenant_role: None,
         actor: None,
+        is_service: false,
         grant: Grant::Session(SessionId::new(id)),
         scopes: scopes.map(|scopes| scopes.iter().map(|scope| Box::from(*scope)).collect()),
         authentication: None,

@@ -26,6 +26,7 @@ fn key_of(role: &str, scopes: Option<&[&str]>) -> Principal {
         tenant: None,
         tenant_role: None,
         actor: None,
+        is_service: false,
         grant: Grant::Key(KeyId::new(id)),
         scopes: scopes.map(|scopes| scopes.iter().map(|scope| Box::from(*scope)).collect()),
         authentication: None,
@@ -45,6 +46,21 @@ fn a_wildcard_covers_whole_words_only() {
         ("ghost", "metrics", false),
     ] {
         assert_eq!(roles().granted(role, &permission(name)), granted, "{role} {name}");
+    }
+}
+
+#[test]
+fn a_role_that_names_what_services_alone_may_is_no_persons() {
+    let role = |name: &str, held: &[&str]| (name.into(), Permissions::parse(held.iter().copied()).unwrap());
+    let roles = Roles::new([
+        role("service", &["usage:report"]),
+        role("bench", &["quota:reserve", "agents:read"]),
+        role("analyst", &["usage:*"]),
+        role("admin", &["*", "usage:report"]),
+    ]);
+    for (name, expected) in [("service", true), ("bench", true), ("analyst", false), ("admin", false), ("ghost", false)]
+    {
+        assert_eq!(roles.is_of_services(name), expected, "{name}");
     }
 }
 

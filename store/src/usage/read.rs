@@ -60,15 +60,17 @@ pub struct UsageTotal {
 impl Store {
     /// Adds up what was used, in the order of what it is asked by. One more than `limit` if there is more.
     pub async fn usage(&self, asked: &UsageAsked) -> Result<Vec<UsageTotal>, StoreError> {
+        let tenant = asked.tenant.unwrap_or_else(|| TenantId::new(Uuid::nil()));
+        let scoped = self.of_tenant(tenant);
         self.bounded(async {
-            on!(self, |pool| {
+            on!(scoped, |pool| {
                 let mut query = QueryBuilder::new("SELECT ");
                 let names = asked.by.iter().map(|by| by.column()).collect::<Vec<_>>().join(", ");
                 query.push(&names).push(
                     ", CAST(SUM(requests) AS bigint), CAST(SUM(tokens) AS bigint), CAST(SUM(cost) AS bigint) \
                      FROM usage_days WHERE tenant_id = ",
                 );
-                query.push_bind(asked.tenant.map_or(Uuid::nil(), |tenant| tenant.uuid()));
+                query.push_bind(tenant.uuid());
                 query.push(" AND day >= ").push_bind(&asked.days.0).push(" AND day <= ").push_bind(&asked.days.1);
                 if let Some(account) = asked.account {
                     query.push(" AND account_id = ").push_bind(account.uuid());

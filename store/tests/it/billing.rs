@@ -46,6 +46,7 @@ async fn used(store: &Store, tenant: TenantId, cost: i64) {
         requests: 1,
         tokens: 5,
         cost,
+        is_claim: false,
     };
     assert_eq!(store.count_usage(&[event], at(1)).await.unwrap().len(), 1);
 }

@@ -3,16 +3,20 @@
 use std::collections::BTreeSet;
 
 use chrono::TimeDelta;
-use identity::{AccountId, TenantId};
-use store::{Store, UsageAsked, UsageBy, UsageEvent, UsageTotal};
+use identity::{AccountId, ApiKey, Email, KeyId, TenantId};
+use store::{
+    Account, AccountKind, Belonging, Misplaced, NewAccount, NewKey, Store, UsageAsked, UsageBy, UsageEvent, UsageTotal,
+};
 use uuid::Uuid;
 
-use crate::engines::{Database, at, on_both_engines};
+use crate::engines::{Database, at, hash, on_both_engines, person, session};
 
 on_both_engines!(
     what_several_nodes_bring_again_and_again_is_counted_once,
     totals_are_of_what_is_asked_and_come_a_page_at_a_time,
     forgotten_events_stay_in_the_totals,
+    totals_of_days_go_when_they_are_old_and_those_of_months_stay,
+    what_was_used_is_its_tenants_whatever_has_become_of_key_member_and_account,
 );
 
 fn event(tenant: u128, account: u128, model: &str) -> UsageEvent {
@@ -29,6 +33,7 @@ fn event(tenant: u128, account: u128, model: &str) -> UsageEvent {
         requests: 1,
         tokens: 10,
         cost: 3,
+        is_claim: false,
     }
 }
 
@@ -116,4 +121,90 @@ async fn forgotten_events_stay_in_the_totals(database: &Database) {
     assert!(store.count_usage(&[young], at(101)).await.unwrap().is_empty());
     // Nobody keeps it for so long: its id is forgotten.
     assert_eq!(store.count_usage(&[old], at(101)).await.unwrap().len(), 1);
+}
+
+async fn totals_of_days_go_when_they_are_old_and_those_of_months_stay(database: &Database) {
+    let store = database.open().await;
+    let next = at(0) + TimeDelta::days(1);
+    let mut events: Vec<_> = (0..1001).map(|n| event(1, 2 + n, "old")).collect();
+    events.push(UsageEvent { at: next, ..event(1, 2, "young") });
+    store.count_usage(&events, at(1)).await.unwrap();
+    assert_eq!(store.forget_usage_days(at(0)).await.unwrap(), 0, "a day is kept as long as anything of it is");
+    assert_eq!(store.forget_usage_days(next).await.unwrap(), 1001);
+    let left = totals(&store, &asked(1, &[UsageBy::Model])).await;
+    assert_eq!(left, [("young".to_owned(), 1, 10, 3)]);
+    let months: Vec<(i64,)> =
+        database.rows("SELECT cost FROM portcullis.usage_months", "SELECT cost FROM usage_months").await;
+    assert_eq!(months, [(3006,)]);
+}
+
+/// Somebody who belongs to a tenant that is another one's.
+async fn joined(store: &Store, email: &str, tenant: TenantId) -> Account {
+    let new = NewAccount {
+        id: AccountId::new(Uuid::now_v7()),
+        email: &Email::parse(email).unwrap(),
+        password_hash: hash("a hash"),
+        name: None,
+        role: "user",
+        tier: "free",
+        has_own_tier: false,
+        kind: AccountKind::Person,
+        tenant: Belonging::Joins(tenant),
+        now: at(0),
+    };
+    store.create_account(new).await.unwrap()
+}
+
+async fn key(store: &Store, account: &Account, tenant: TenantId) -> KeyId {
+    let key = ApiKey::generate(KeyId::new(Uuid::now_v7()), &mut rand::rng());
+    let new = NewKey {
+        id: key.id(),
+        account: account.id,
+        tenant: Some(tenant),
+        name: "a key".to_owned(),
+        prefix: key.prefix(),
+        digest: key.digest(),
+        scopes: None,
+        expires_at: None,
+        most: 9,
+        now: at(0),
+    };
+    store.create_key(new).await.unwrap().id
+}
+
+async fn what_was_used_is_its_tenants_whatever_has_become_of_key_member_and_account(database: &Database) {
+    let store = database.open().await;
+    let boss = person(&store, "boss@example.com").await;
+    let work = store.create_tenant("Work", boss.id, 9, at(0)).await.unwrap().id;
+    let other = store.create_tenant("Other", boss.id, 9, at(0)).await.unwrap().id;
+    let ada = joined(&store, "ada@example.com", work).await;
+    let key = key(&store, &ada, work).await;
+    let home = store.create_tenant("Home", ada.id, 9, at(0)).await.unwrap().id;
+    let (login, _) = session(&store, &ada).await;
+    store.switch_tenant(login, ada.id, home, at(0)).await.unwrap();
+    let said =
+        |account: AccountId, key, tenant| UsageEvent { account, key, tenant, is_claim: true, ..event(0, 0, "m") };
+    let place = async |account, key, tenant| store.place_usage(&said(account, key, tenant)).await.unwrap();
+    assert_eq!(place(ada.id, None, None).await, Ok(Some(home)));
+    assert_eq!(place(ada.id, Some(key), None).await, Ok(Some(work)), "the key's, whatever her own is");
+    assert_eq!(place(ada.id, Some(key), Some(home)).await, Err(Misplaced::Tenant));
+    assert_eq!(place(ada.id, None, Some(work)).await, Ok(Some(work)));
+    assert_eq!(place(ada.id, None, Some(other)).await, Err(Misplaced::Tenant), "she never belonged to it");
+    assert_eq!(place(boss.id, Some(key), None).await, Err(Misplaced::Key));
+    let nobody = AccountId::new(Uuid::from_u128(99));
+    assert_eq!(place(nobody, None, Some(work)).await, Err(Misplaced::Account));
+    assert_eq!(place(nobody, None, None).await, Err(Misplaced::Account));
+
+    // She leaves, and is charged all the same.
+    store.count_usage(&[UsageEvent { is_claim: false, ..said(ada.id, None, Some(work)) }], at(1)).await.unwrap();
+    store.remove_member(work, ada.id, None, at(2)).await.unwrap();
+    assert_eq!(place(ada.id, Some(key), None).await, Ok(Some(work)), "its key is revoked now");
+    assert_eq!(place(ada.id, None, Some(work)).await, Ok(Some(work)));
+    // Her account goes, and her key with it: what is named counts.
+    store.delete_account(ada.id, at(3)).await.unwrap();
+    assert_eq!(place(ada.id, Some(key), Some(work)).await, Ok(Some(work)));
+    assert_eq!(place(ada.id, None, Some(other)).await, Err(Misplaced::Account));
+    let wrong = [said(nobody, None, None), said(ada.id, None, Some(work))];
+    let fresh = store.count_usage(&wrong, at(4)).await.unwrap();
+    assert_eq!(fresh, BTreeSet::from([wrong[1].id]), "what is not so is not counted, and holds up nothing");
 }

@@ -24,6 +24,8 @@ const ALGORITHMS: [Algorithm; 3] = [Algorithm::Rs256, Algorithm::Es256, Algorith
 #[derive(Default)]
 pub(super) struct Named {
     pub(super) roles: Vec<Placed<String>>,
+    /// Those of people.
+    pub(super) people: Vec<Placed<String>>,
     tiers: Vec<Placed<String>>,
 }
 
@@ -32,8 +34,11 @@ pub(super) struct Named {
 impl Named {
     /// Notes those that there are not.
     pub(super) fn check(&self, policy: &Policy, document: &mut Document<'_>) {
-        for role in self.roles.iter().filter(|role| !policy.roles.contains(role)) {
+        for role in self.roles.iter().chain(&self.people).filter(|role| !policy.roles.contains(role)) {
             document.note_unknown(role, format!("there is no role `{}` in roles.toml", **role), policy.roles.names());
+        }
+        for role in self.people.iter().filter(|role| policy.roles.is_of_services(role)) {
+            document.note(role.span(), format!("`{}` is a role of service accounts, and no person has one", **role));
         }
         for tier in self.tiers.iter().filter(|tier| !policy.tiers.contains(tier)) {
             document.note_unknown(tier, format!("there is no tier `{}` in tiers.toml", **tier), policy.tiers.names());
@@ -88,7 +93,7 @@ impl Reader<'_, '_> {
         let or = |given: Option<String>, default: &str| given.unwrap_or_else(|| default.to_owned());
         let [role, tier] = [(&raw.role, "user"), (&raw.tier, "free")]
             .map(|(given, default)| given.as_ref().map_or_else(|| default.to_owned(), |given| String::clone(given)));
-        self.named.roles.extend(raw.role);
+        self.named.people.extend(raw.role);
         self.named.tiers.extend(raw.tier);
         let roles = raw.roles.into_iter().map(|of| (of.value, of.role)).collect();
         let tiers = raw.tiers.into_iter().map(|of| (of.value, of.tier)).collect();
@@ -108,7 +113,7 @@ impl Reader<'_, '_> {
                 email_verified: or(raw.email_verified_claim, "email_verified"),
                 name: or(raw.name_claim, "name"),
             },
-            roles: self.mapping(raw.role_claim, roles, |named| &mut named.roles),
+            roles: self.mapping(raw.role_claim, roles, |named| &mut named.people),
             tiers: self.mapping(raw.tier_claim, tiers, |named| &mut named.tiers),
             issuer,
             jwks_url,

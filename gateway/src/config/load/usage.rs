@@ -2,12 +2,23 @@
 
 use std::time::Duration;
 
+use policies::config::DurationText;
+
 use super::Reader;
-use crate::config::{UsageSettings, raw};
+use crate::config::{
+    UsageSettings,
+    raw::{self, Given},
+};
 
 /// DESIGN §5: a killed process loses no more than this.
 const LONGEST_FLUSH: Duration = Duration::from_millis(100);
 const FLUSH: Duration = Duration::from_millis(50);
+/// A report may be 31 days old (`POST /usage`).
+const SHORTEST_RETENTION: Duration = Duration::from_hours(32 * 24);
+/// A question may be about 366 days (`GET /usage`), and was about last year.
+const SHORTEST_TOTALS: Duration = Duration::from_hours(400 * 24);
+/// Three years.
+const TOTALS: u64 = 1100 * 86_400;
 
 impl Reader<'_, '_> {
     pub(super) fn usage(&mut self) -> UsageSettings {
@@ -19,9 +30,9 @@ impl Reader<'_, '_> {
                 .note(given.span(), "must not be longer than \"100ms\": so much is lost with a killed process");
         }
         let retention = self.duration(raw.retention.as_ref(), 35 * 86_400);
-        if let Some(given) = raw.retention.as_ref().filter(|_| retention < Duration::from_hours(24)) {
-            self.document
-                .note(given.span(), "must not be shorter than \"1d\": what is brought again after it is counted again");
+        if let Some(given) = raw.retention.as_ref().filter(|_| retention < SHORTEST_RETENTION) {
+            let why = "must not be shorter than \"32d\": a report may be 31 days old, and what is brought again is known for as long";
+            self.document.note(given.span(), why);
         }
         UsageSettings {
             enabled: enabled.unwrap_or(true),
@@ -30,5 +41,14 @@ impl Reader<'_, '_> {
             carry: self.duration(raw.carry.as_ref(), 1),
             retention,
         }
+    }
+
+    /// `[retention] usage`.
+    pub(super) fn kept_usage(&mut self, given: &Given<DurationText>) -> Duration {
+        let kept = self.duration(given.as_ref(), TOTALS);
+        if let Some(given) = given.as_ref().filter(|_| kept < SHORTEST_TOTALS) {
+            self.document.note(given.span(), "must not be shorter than \"400d\": people ask for a year");
+        }
+        kept
     }
 }

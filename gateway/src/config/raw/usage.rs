@@ -18,7 +18,7 @@ pub(in crate::config) struct Usage {
     pub(in crate::config) flush: Given<DurationText>,
     /// How often it is carried from there to the database; 1s by default.
     pub(in crate::config) carry: Given<DurationText>,
-    /// How long single events are kept in the database, and an event that is brought again is known; 35d by default, 1d at least. Their
-    /// totals by day stay.
+    /// How long single events are kept in the database, and an event that is brought again is known; 35d by default, 32d at least. Their
+    /// totals by day stay for longer (`[retention] usage`).
     pub(in crate::config) retention: Given<DurationText>,
 }

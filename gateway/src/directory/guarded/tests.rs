@@ -143,6 +143,7 @@ async fn groups_are_told_until_they_change_and_only_those_in_use() {
         tenant: Some(tenant),
         tenant_role: None,
         actor: None,
+        is_service: false,
         grant: identity::Grant::Session(identity::SessionId::new(Uuid::nil())),
         scopes: None,
         authentication: None,

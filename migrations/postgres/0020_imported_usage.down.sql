@@ -1,0 +1,2 @@
+DROP INDEX usage_days_by_day;
+DROP TABLE imported_usage;
