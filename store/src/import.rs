@@ -1,6 +1,8 @@
 //! Accounts that come from older systems, many at a time. To import them again changes nothing: who is here already stays as it
 //! is.
 
+mod history;
+mod places;
 mod sealed;
 mod things;
 
@@ -8,7 +10,10 @@ use chrono::{DateTime, Utc};
 use identity::{AccountId, Email, ExternalId, PasswordHash};
 use uuid::Uuid;
 
+use self::places::Place;
 pub use self::{
+    history::{ImportedStatement, ImportedUsage, end_of_month, statement_id},
+    places::Rehearsal,
     sealed::{ImportedAgent, ImportedInstance, ImportedIntegration},
     things::{ImportOutcome, ImportedThing, Thing, imported_id},
 };
@@ -73,6 +78,22 @@ impl Store {
         })
         .await
     }
+
+    /// Says of each account what would become of it after all that was rehearsed before, and makes nothing.
+    pub async fn rehearse_accounts(
+        &self,
+        accounts: &[ImportedAccount],
+        rehearsal: &mut Rehearsal,
+    ) -> Result<Vec<Imported>, StoreError> {
+        self.bounded(async {
+            let (mut tx, mut outcomes) = (self.begin().await?, Vec::with_capacity(accounts.len()));
+            for account in accounts {
+                outcomes.push(tx.rehearse_account(account, rehearsal).await?);
+            }
+            Ok::<_, StoreError>(outcomes)
+        })
+        .await
+    }
 }
 
 /// How a system's subject is recorded whose tokens name people by their addresses: to the letter, since there another spelling may be
@@ -121,6 +142,26 @@ impl Tx {
             heard.push(self.insert_external(id, address, now).await?);
         }
         Ok(outcome)
+    }
+
+    async fn rehearse_account(
+        &mut self,
+        new: &ImportedAccount,
+        rehearsal: &mut Rehearsal,
+    ) -> Result<Imported, StoreError> {
+        let there = new.there.as_ref().map(|(system, id)| ExternalId::of(system, id));
+        let owner = match there {
+            Some(there) => self.external_owner(there).await?,
+            None => None,
+        };
+        let has_address = self.id_of(&new.email).await?;
+        let is_new = has_address.is_none() && rehearsal.addresses.insert(new.email.normalised().to_owned());
+        if is_new {
+            // Its id there may be another address's, here or above in the file.
+            let is_free = owner.is_none() && there.is_none_or(|there| rehearsal.here.insert(Place::User(there)));
+            return Ok(if is_free { Imported::Made } else { Imported::OtherAccount });
+        }
+        Ok(if owner.is_some() && owner != has_address { Imported::OtherAccount } else { Imported::Present })
     }
 
     async fn external_owner(&mut self, id: ExternalId) -> Result<Option<AccountId>, StoreError> {

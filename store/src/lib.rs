@@ -78,8 +78,8 @@ pub use grants::{GrantFacts, Standing};
 pub use groups::Groups;
 pub use identities::{IdentityRecord, NewIdentity, Unlinked};
 pub use import::{
-    ImportOutcome, Imported, ImportedAccount, ImportedAgent, ImportedInstance, ImportedIntegration, ImportedThing,
-    Thing, by_address, imported_id,
+    ImportOutcome, Imported, ImportedAccount, ImportedAgent, ImportedInstance, ImportedIntegration, ImportedStatement,
+    ImportedThing, ImportedUsage, Rehearsal, Thing, by_address, end_of_month, imported_id, statement_id,
 };
 pub use instances::{Instance, InstanceChange, InstancePlace, NewInstance};
 pub use integrations::{

@@ -197,6 +197,14 @@ impl Doors {
         command.envs(self.env.iter().cloned()).env("PORTCULLIS_ADMIN_PASSWORD", PASSWORD).output().unwrap()
     }
 
+    /// A service account; its key.
+    pub(crate) fn service_account(&self, name: &str) -> String {
+        let made = self.command(&["service-account", "create", name]);
+        assert!(made.status.success(), "{made:?}");
+        let said = String::from_utf8(made.stdout).unwrap();
+        said.lines().find_map(|line| line.strip_prefix("client_secret: ")).unwrap().to_owned()
+    }
+
     /// The first administrator, logged in.
     pub(crate) fn administrator(&self) -> String {
         let made = self.command(&["create-admin", "--email", "admin@example.com"]);

@@ -1,6 +1,9 @@
-//! 002, the AI platform: refresh tokens, lockout, sessions, and its `database_setup.py` as commands of the binary.
+//! 002, the AI platform: refresh tokens, lockout, sessions, sealed integrations, usage and billing, and its `database_setup.py` as commands
+//! of the binary.
 
-use serde_json::json;
+use std::fs;
+
+use serde_json::{Value, json};
 
 use crate::{
     doors::{Document, Doors, is_person, on_one_and_three, token},
@@ -17,14 +20,20 @@ const DOCUMENT: Document = Document {
         ("MAX_LOGIN_ATTEMPTS", "5"),
         ("LOCKOUT_DURATION_MINUTES", "30"),
     ],
-    // "Protected Routes": in front of the service, instead of a decorator in it.
-    routes: "\n[[route]]\nname = \"api-protected\"\npaths = [\"/api/protected\"]\nupstream = \"demo\"\n",
+    // "Protected Routes": in front of the service, instead of a decorator in it. "Retrieve and decrypt API keys": by the door, where the key
+    // is sent.
+    routes: "\n[[route]]\nname = \"api-protected\"\npaths = [\"/api/protected\"]\nupstream = \"demo\"\n\
+             [[route]]\nname = \"claude\"\npaths = [\"/claude/*\"]\nupstream = \"demo\"\n\
+             inject_credential = { service = \"claude\", header = \"x-api-key\" }\n",
 };
 
 on_one_and_three!(
     super::DOCUMENT;
     an_account_lives_by_the_documented_calls,
     five_wrong_passwords_lock_the_account_for_half_an_hour,
+    a_user_s_integration_is_kept_sealed_and_used_by_the_door,
+    usage_is_tracked_in_the_documented_words,
+    usage_and_billing_records_come_with_their_payment_status,
     the_setup_script_is_commands,
 );
 
@@ -124,6 +133,101 @@ fn five_wrong_passwords_lock_the_account_for_half_an_hour(doors: &Doors) {
     assert_eq!((locked.status, locked.code().as_str()), (429, "login_locked"), "{locked:?}");
     let wait: u64 = locked.header("retry-after").unwrap().parse().unwrap();
     assert!((29 * 60..=30 * 60).contains(&wait), "{wait}");
+}
+
+/// "Working with User Integrations": `UserIntegration(service_name=CLAUDE, api_key_encrypted=encrypt_api_key("sk-ant-api-key"),
+/// status="active")`, and back by `decrypt_api_key`.
+fn a_user_s_integration_is_kept_sealed_and_used_by_the_door(doors: &Doors) {
+    let access = token(&doors.call(REGISTER));
+    let ask = |method: &str, path: &str, body: &str| {
+        doors.call(&format!("{method} {path}\nAuthorization: Bearer {access}\n{body}"))
+    };
+    let made = ask("POST", "/integrations", r#"{"service": "claude", "api_key": "sk-ant-api-key"}"#);
+    assert_eq!(made.status, 201, "{made:?}");
+    let integration = made.json();
+    assert_eq!((&integration["service"], &integration["status"]), (&json!("claude"), &json!("active")));
+    let listed = ask("GET", "/integrations", "");
+    assert_eq!(listed.json()["items"], json!([integration]), "{listed:?}");
+    for answer in [&made, &listed] {
+        assert!(!answer.body.contains("sk-ant-api-key"), "it is never read back: {answer:?}");
+    }
+    let sent = ask("POST", "/claude/v1/messages", "{}");
+    assert_eq!((sent.status, sent.received("x-api-key")), (200, vec!["sk-ant-api-key".to_owned()]), "{sent:?}");
+    let path = format!("/integrations/{}", integration["id"].as_str().unwrap());
+    assert_eq!(ask("PATCH", &path, r#"{"status": "disabled"}"#).json()["status"], "disabled");
+    doors.becomes(403, &format!("POST /claude/v1/messages\nAuthorization: Bearer {access}\n{{}}"));
+}
+
+/// "Usage Tracking": `UsageTracking(user_id, service=CLAUDE, tokens_used=1500, cost=0.015, model_name="claude-3-opus",
+/// request_type="completion")`.
+fn usage_is_tracked_in_the_documented_words(doors: &Doors) {
+    let service = doors.service_account("claude-worker");
+    let registered = doors.call(REGISTER);
+    let (access, id) = (token(&registered), registered.json()["user"]["id"].as_str().unwrap().to_owned());
+    let body = format!(
+        r#"{{"account_id": "{id}", "service": "claude", "tokens_used": 1500, "cost": 0.015, "model_name": "claude-3-opus", "request_type": "completion"}}"#
+    );
+    let tracked = doors.call(&format!("POST /usage\nX-API-Key: {service}\n{body}"));
+    assert_eq!((tracked.status, &tracked.json()["status"]), (202, &json!("accepted")), "{tracked:?}");
+    assert_eq!(
+        doors.call(&format!("POST /usage\nAuthorization: Bearer {access}\n{body}")).status,
+        403,
+        "services alone"
+    );
+    let path = "/usage?group_by=service,model,request_type";
+    let seen = || doors.call(&format!("GET {path}\nAuthorization: Bearer {access}")).json()["items"].clone();
+    let expected = json!([{
+        "service": "claude", "model_name": "claude-3-opus", "request_type": "completion", "requests": 0, "tokens_used": 1500,
+        "cost": "0.015",
+    }]);
+    crate::platform::eventually("the count", || seen() == expected);
+}
+
+/// `UsageTracking` and `Billing` as they were there: "Manages billing records and payment status".
+fn usage_and_billing_records_come_with_their_payment_status(doors: &Doors) {
+    let admin = doors.administrator();
+    let folder = tempfile::tempdir().unwrap();
+    let hash = bcrypt::hash_with_result("securepassword", 4).unwrap().format_for_version(bcrypt::Version::TwoB);
+    // Who was billed there by themselves is a tenant of their own here.
+    let file = |name: &str, lines: &[Value]| {
+        let lines: Vec<String> = lines.iter().map(ToString::to_string).collect();
+        fs::write(folder.path().join(name), lines.join("\n")).unwrap();
+    };
+    file("tenants.jsonl", &[json!({ "id": 1, "name": "user@example.com" })]);
+    file("users.jsonl", &[json!({ "id": 1, "email": "user@example.com", "password_hash": hash })]);
+    file("members.jsonl", &[json!({ "tenant_id": 1, "user_id": 1, "role": "owner" })]);
+    file(
+        "usage.jsonl",
+        &[json!({
+            "id": 1, "tenant_id": 1, "user_id": 1, "service": "claude", "tokens_used": 1500, "cost": 0.015,
+            "model_name": "claude-3-opus", "request_type": "completion", "created_at": "2024-05-06T07:08:09Z",
+        })],
+    );
+    let bill = |id: u64, month: &str, status: &str| {
+        json!({
+            "id": id, "tenant_id": 1, "month": month, "currency": "USD", "price": "29.00", "usage": 0.015, "payment_status": status,
+        })
+    };
+    file("statements.jsonl", &[bill(1, "2024-05", "paid"), bill(2, "2024-06", "open")]);
+    for told in ["usage.jsonl: 1 made", "usage.jsonl: 0 made, 1 were here already"] {
+        let done = doors.command(&["import", folder.path().to_str().unwrap(), "--system", "ai-platform"]);
+        assert!(done.status.success(), "{done:?}");
+        assert!(String::from_utf8_lossy(&done.stdout).contains(told), "{done:?}");
+    }
+    let access = token(&doors.call(LOGIN));
+    let ask = |path: &str| doors.call(&format!("GET {path}\nAuthorization: Bearer {access}")).json()["items"].clone();
+    let used = ask("/usage?from=2024-05-01&to=2024-05-31&group_by=day,model");
+    let expected = json!([{ "day": "2024-05-06", "model_name": "claude-3-opus", "requests": 1, "tokens_used": 1500, "cost": "0.015" }]);
+    assert_eq!(used, expected);
+    let bills = ask("/billing/statements");
+    let of = |place: usize| ["month", "total", "payment_status"].map(|field| bills[place][field].clone());
+    assert_eq!(of(0), [json!("2024-05"), json!("29.015"), json!("paid")]);
+    // Nobody has paid the other one in time.
+    let status = || ask("/billing/statements")[1]["payment_status"].clone();
+    assert!(["open", "overdue"].map(Value::from).contains(&status()), "{bills}");
+    let path = format!("/billing/statements/{}", bills[1]["id"].as_str().unwrap());
+    let paid = doors.call(&format!("PATCH {path}\nAuthorization: Bearer {admin}\n{{\"payment_status\": \"paid\"}}"));
+    assert_eq!((paid.status, status()), (200, json!("paid")), "{paid:?}");
 }
 
 fn the_setup_script_is_commands(doors: &Doors) {

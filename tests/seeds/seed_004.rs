@@ -21,6 +21,7 @@ on_one_and_three!(
     the_command_lines_of_step_9_work,
     a_permission_protects_a_service,
     a_tier_is_its_limits_and_its_features,
+    a_tier_is_so_much_storage_and_so_many_workbenches,
     a_tenant_is_its_members_and_invisible_to_others,
 );
 
@@ -116,6 +117,53 @@ fn a_tier_is_its_limits_and_its_features(doors: &Doors) {
             answer.received("x-user-tier") == [tier] && answer.header("x-ratelimit-limit") == a_minute
         });
     }
+}
+
+/// "10 GB storage", "3 concurrent workbenches" and so on: what a tenant has in each tier, and what the service that owns it gives away.
+fn a_tier_is_so_much_storage_and_so_many_workbenches(doors: &Doors) {
+    let (admin, service) = (doors.administrator(), doors.service_account("workbenches"));
+    let owner = doors.curl(REGISTER);
+    let (access, tenant) = (token(&owner), owner.json()["user"]["tenant_id"].as_str().unwrap().to_owned());
+    let quota = |resource: &str| {
+        let quotas = doors.call(&format!("GET /quota\nAuthorization: Bearer {access}")).json();
+        let found = quotas["items"].as_array().unwrap().iter().find(|item| item["resource"] == resource).cloned();
+        found.unwrap_or_else(|| panic!("{quotas}"))
+    };
+    let reserve = |resource: &str, amount: u64| {
+        let body = json!({ "resource": resource, "amount": amount, "tenant_id": tenant, "ttl_seconds": 600 });
+        doors.call(&format!("POST /quota/reserve\nX-API-Key: {service}\n{body}"))
+    };
+    let does = |path: &str, id: &str| {
+        doors.call(&format!("POST {path}\nX-API-Key: {service}\n{{\"reservation_id\": \"{id}\"}}")).status
+    };
+    for (tier, storage, workbenches) in [
+        ("free", Some(10), Some(3)),
+        ("developer", Some(50), Some(10)),
+        ("pro", Some(200), None),
+        ("enterprise", None, None),
+    ] {
+        let governed = doors
+            .call(&format!("PATCH /admin/tenants/{tenant}\nAuthorization: Bearer {admin}\n{{\"tier\": \"{tier}\"}}"));
+        assert_eq!(governed.status, 200, "{governed:?}");
+        for (resource, limit) in [("storage_gb", storage), ("workbenches", workbenches)] {
+            assert_eq!(quota(resource)["limit"], limit.map_or(json!("unlimited"), |limit| json!(limit)), "{tier}");
+            let all = reserve(resource, limit.unwrap_or(1_000_000));
+            assert_eq!(all.status, 201, "{tier}: {all:?}");
+            let id = all.json()["reservation_id"].as_str().unwrap().to_owned();
+            assert_eq!(does("/quota/commit", &id), 204);
+            assert_eq!(quota(resource)["used"], json!(limit.unwrap_or(1_000_000)), "{tier}");
+            let more = reserve(resource, 1);
+            assert_eq!(more.status, if limit.is_some() { 409 } else { 201 }, "{tier}: {more:?}");
+            if limit.is_some() {
+                assert_eq!(more.code(), "quota_exceeded");
+            }
+            assert_eq!(does("/quota/release", &id), 204);
+        }
+    }
+    let refused = doors.call(&format!(
+        "POST /quota/reserve\nAuthorization: Bearer {admin}\n{{\"resource\": \"workbenches\", \"amount\": 1}}"
+    ));
+    assert_eq!((refused.status, refused.code().as_str()), (403, "forbidden"), "services alone");
 }
 
 /// "Multi-tenancy support": who names a tenant founds one, whatever others are called; members come by invitation.

@@ -19,10 +19,10 @@ use chrono::{DateTime, Utc};
 use identity::{Email, Hasher, PasswordHash};
 use policies::Policy;
 use serde::Deserialize;
-use store::{Imported, ImportedAccount, Store};
+use store::{Imported, ImportedAccount, Rehearsal, Store};
 
 use self::{
-    lines::{Lines, Report},
+    lines::{Lines, Report, parsed},
     rows::Id,
 };
 use super::{block_on, open, say};
@@ -58,6 +58,8 @@ struct Run<'a> {
     now: DateTime<Utc>,
     report: &'a mut Report,
     in_folder: bool,
+    /// Of a run that only tries.
+    rehearsal: Rehearsal,
     batch: Vec<(u64, ImportedAccount)>,
     made: u64,
     present: u64,
@@ -77,6 +79,7 @@ pub(crate) fn run(import: &Import) -> Result<(), Failure> {
             now: store::clock::now(),
             report: &mut report,
             in_folder,
+            rehearsal: Rehearsal::default(),
             batch: Vec::with_capacity(BATCH),
             made: 0,
             present: 0,
@@ -106,7 +109,8 @@ impl Run<'_> {
         self.read(store, lines).await?;
         let (made, present, rejected) = (self.made, self.present, self.report.rejected());
         if self.import.dry_run {
-            say(&format!("{made} lines are good, {rejected} rejected; nothing was stored (--dry-run)"));
+            let good = made + present;
+            say(&format!("{good} lines are good, {rejected} rejected; nothing was stored (--dry-run)"));
         } else {
             say(&format!("{made} accounts made, {present} were here already, {rejected} lines rejected"));
         }
@@ -127,7 +131,7 @@ impl Run<'_> {
     }
 
     fn parse(&self, text: &[u8]) -> Result<ImportedAccount, String> {
-        let line: Line = serde_json::from_slice(text).map_err(|error| error.to_string())?;
+        let line: Line = parsed(text)?;
         if line.tenant_id.is_some() && !self.in_folder {
             return Err("a `tenant_id` is for `portcullis import DIR`".to_owned());
         }
@@ -138,11 +142,14 @@ impl Run<'_> {
         };
         let role = line.role.unwrap_or_else(|| "user".to_owned());
         if !self.policy.roles.contains(&role) {
-            return Err(format!("there is no role `{role}` in roles.toml"));
+            return Err("`role` is none of roles.toml".to_owned());
+        }
+        if self.policy.roles.is_of_services(&role) {
+            return Err("`role` is one of service accounts, and no person's".to_owned());
         }
         let tier = line.tier.unwrap_or_else(|| "free".to_owned());
         if !self.policy.tiers.contains(&tier) {
-            return Err(format!("there is no tier `{tier}` in tiers.toml"));
+            return Err("`tier` is none of tiers.toml".to_owned());
         }
         let name = line.name.map(|name| name.trim().to_owned()).filter(|name| !name.is_empty());
         if name.as_ref().is_some_and(|name| name.chars().count() > LONGEST_NAME || name.chars().any(char::is_control)) {
@@ -169,12 +176,16 @@ impl Run<'_> {
 
     async fn save(&mut self, store: &Store) -> Result<(), Failure> {
         let batch = std::mem::take(&mut self.batch);
-        if self.import.dry_run || batch.is_empty() {
-            self.made += batch.len() as u64;
+        if batch.is_empty() {
             return Ok(());
         }
         let (numbers, accounts): (Vec<u64>, Vec<ImportedAccount>) = batch.into_iter().unzip();
-        let outcomes = store.import_accounts(&accounts, self.now).await.map_err(|error| {
+        let outcomes = if self.import.dry_run {
+            store.rehearse_accounts(&accounts, &mut self.rehearsal).await
+        } else {
+            store.import_accounts(&accounts, self.now).await
+        };
+        let outcomes = outcomes.map_err(|error| {
             Failure::Unavailable(format!(
                 "lines {} to {} could not be stored: {error}; what came before is, and running this again goes on from there",
                 numbers.first().unwrap_or(&0),

@@ -194,9 +194,21 @@ fn tenants_keep_apart_and_each_line_that_cannot_be_is_told_with_its_file() {
             ),
         ],
     );
+    let dry = import(platform.folder.path(), &["--system", "old", "--dry-run"]);
+    assert_eq!(dry.status.code(), Some(65), "{dry:?}");
+    let foretold = rejected(&platform);
     let output = import(platform.folder.path(), &["--system", "old"]);
     assert_eq!(output.status.code(), Some(65), "{output:?}");
     let rejected = rejected(&platform);
+    // All but the second team of a name.
+    assert_eq!(
+        foretold,
+        rejected
+            .iter()
+            .filter(|told| !told["reason"].as_str().unwrap().starts_with("another team"))
+            .cloned()
+            .collect::<Vec<_>>()
+    );
     let places: Vec<(&str, u64)> =
         rejected.iter().map(|told| (told["file"].as_str().unwrap(), told["line"].as_u64().unwrap())).collect();
     let mut expected = vec![("tenants.jsonl", 3), ("users.jsonl", 3)];
@@ -342,6 +354,100 @@ fn agents_and_instances_come_with_configurations_that_their_owners_alone_read() 
     assert_eq!(renamed.status, 200, "its developer's it is: {renamed:?}");
     let disk = fs::read(platform.folder.path().join("data/portcullis.db")).unwrap();
     assert!(!disk.windows(6).any(|bytes| bytes == b"s3cret"), "sealed");
+}
+
+/// As 002 has it: what was used and billed. Of API keys nothing can be taken.
+#[test]
+fn usage_and_statements_come_once_and_keys_do_not() {
+    let platform = Setup::default().start();
+    let users = [json!({ "id": 1, "email": "ada@example.com", "password_hash": hash() })];
+    let used = |id: u64, more: Value| {
+        let mut line = json!({
+            "id": id, "user_id": 1, "service": "CLAUDE", "tokens_used": 1500, "cost": 0.015, "created_at": "2024-05-06T07:08:09Z",
+        });
+        line.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        line
+    };
+    let usage = [
+        used(1, json!({ "model_name": "claude-3-opus", "request_type": "completion" })),
+        used(2, json!({ "cost": "1e-05" })),
+        used(3, json!({ "user_id": 9 })),
+        used(4, json!({ "cost": -1 })),
+        used(5, json!({ "tokens_used": -1 })),
+        used(6, json!({ "created_at": "2999-01-01T00:00:00Z" })),
+        used(7, json!({ "service": "" })),
+        used(8, json!({ "secret": "sk-ant-0123456789" })),
+        used(9, json!({ "tokens_used": "sk-ant-0123456789" })),
+        json!({ "id": 10, "user_id": 1, "service": "claude" }),
+    ];
+    let billed = |id: u64, month: &str, more: Value| {
+        let mut line = json!({ "id": id, "month": month, "currency": "USD", "price": 29, "payment_status": "paid" });
+        line.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        line
+    };
+    let statements = [
+        billed(1, "2024-05", json!({ "usage": 0.01501, "paid_at": "2024-06-02T00:00:00Z" })),
+        billed(2, "2024-05", json!({})),
+        billed(3, "2999-01", json!({})),
+        billed(4, "2024-13", json!({})),
+        billed(5, "2024-06", json!({ "payment_status": "maybe" })),
+        billed(6, "2024-06", json!({ "currency": "usd" })),
+        billed(7, "2024-06", json!({ "tier": "gold" })),
+    ];
+    let keys = [json!({ "id": "k1", "user_id": 1, "name": "mine", "key": "encrypted" })];
+    write(
+        &platform,
+        &[
+            ("users.jsonl", &users),
+            ("usage.jsonl", &usage),
+            ("statements.jsonl", &statements),
+            ("api_keys.jsonl", &keys),
+        ],
+    );
+    let folder = platform.folder.path();
+    // What is wrong by itself is told when it is read, before what refers to nothing.
+    let places = || {
+        let told: Vec<String> = rejected(&platform)
+            .iter()
+            .map(|told| format!("{} {}", told["file"].as_str().unwrap(), told["line"]))
+            .collect();
+        told.join(", ")
+    };
+    let common = "usage.jsonl 4, usage.jsonl 5, usage.jsonl 6, usage.jsonl 7, usage.jsonl 8, usage.jsonl 9, usage.jsonl 10, usage.jsonl 3, \
+                  statements.jsonl 3, statements.jsonl 4, statements.jsonl 5, statements.jsonl 6, statements.jsonl 7, ";
+    let dry = import(folder, &["--system", "old", "--dry-run"]);
+    assert_eq!(dry.status.code(), Some(65), "{dry:?}");
+    // That a month has a statement already is not foreseen.
+    assert_eq!(places(), format!("{common}api_keys.jsonl 1"));
+    let first = import(folder, &["--system", "old"]);
+    assert_eq!(first.status.code(), Some(65), "{first:?}");
+    assert_eq!(places(), format!("{common}statements.jsonl 2, api_keys.jsonl 1"));
+    let report = fs::read_to_string(folder.join("export.rejected.jsonl")).unwrap();
+    assert!(!report.contains("sk-ant") && report.contains("`tokens_used` cannot be read"), "{report}");
+    let again = import(folder, &["--system", "old"]);
+    let told = told(&again);
+    for (file, was_here) in [("usage.jsonl", 2), ("statements.jsonl", 1)] {
+        let said = format!("{file}: 0 made, {was_here} were here already");
+        assert!(told.iter().any(|line| line.starts_with(&said)), "{told:?}");
+    }
+    let ada = platform.login("ada@example.com");
+    let used = platform.get("/usage?from=2024-05-01&to=2024-05-31&group_by=service,model", &ada).json();
+    assert_eq!(
+        used["items"],
+        json!([
+            { "service": "claude", "model_name": null, "requests": 1, "tokens_used": 1500, "cost": "0.00001" },
+            { "service": "claude", "model_name": "claude-3-opus", "requests": 1, "tokens_used": 1500, "cost": "0.015" },
+        ])
+    );
+    let root = platform.admin();
+    let tenant = platform.get("/auth/me", &ada).json()["tenant_id"].as_str().unwrap().to_owned();
+    let bills = platform.get(&format!("/billing/statements?tenant_id={tenant}"), &root).json();
+    let bill = &bills["items"][0];
+    assert_eq!(
+        ["month", "total", "payment_status", "paid_at"].map(|field| bill[field].as_str().unwrap()),
+        ["2024-05", "29.01501", "paid", "2024-06-02T00:00:00Z"],
+        "{bills}"
+    );
 }
 
 #[test]

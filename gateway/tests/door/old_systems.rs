@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::{Command, Output},
 };
@@ -315,6 +316,8 @@ fn a_line_that_cannot_be_is_told_with_its_number_and_the_rest_is_imported() {
     ];
     let (output, report) = import(folder.path(), &lines, &["--dry-run"]);
     assert_eq!(output.status.code(), Some(65), "{output:?}");
+    let mode = fs::metadata(&report).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600, "what is said of people is nobody else's to read");
     assert_eq!(told(&output), "2 lines are good, 10 rejected; nothing was stored (--dry-run)");
     let (output, _) = import(folder.path(), &lines, &[]);
     assert_eq!(output.status.code(), Some(65), "{output:?}");
@@ -328,15 +331,15 @@ fn a_line_that_cannot_be_is_told_with_its_number_and_the_rest_is_imported() {
     let numbers: Vec<u64> = rejected.iter().map(|line| line["line"].as_u64().unwrap()).collect();
     assert_eq!(numbers, [2, 3, 4, 5, 6, 7, 8, 9, 10, 11]);
     for (reason, part) in rejected.iter().zip([
-        "expected",
+        "it is no JSON object",
         "one @",
         "neither bcrypt",
         "costs more",
         "costs more",
-        "no role `emperor`",
-        "no tier `platinum`",
+        "`role` is none of roles.toml",
+        "`tier` is none of tiers.toml",
         "--system",
-        "unknown field `is_admin`",
+        "a field that is not known here",
         "longer than",
     ]) {
         assert!(reason["reason"].as_str().unwrap().contains(part), "{reason} {part}");

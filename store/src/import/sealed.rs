@@ -2,13 +2,10 @@
 //! people had they keep.
 
 use chrono::{DateTime, Utc};
-use identity::{AccountId, ExternalId, IntegrationId, ProviderKey, RecordId, SealKeys, SecretText, TenantId};
+use identity::{AccountId, ExternalId, IntegrationId, ProviderKey, RecordId, SecretText, TenantId};
 use uuid::Uuid;
 
-use super::things::{
-    ImportOutcome::{self, Made, Missing, Present, Refused},
-    NO_MEMBER, NO_TENANT, NO_USER,
-};
+use super::things::{Batch, Done, unless};
 use crate::{
     InstancePlace, IntegrationOwner, StoreError, Subject,
     db::{Tx, on_tx},
@@ -66,9 +63,6 @@ pub struct ImportedIntegration {
     pub is_active: bool,
 }
 
-const AGENT: &str = "SELECT COUNT(*) FROM agents WHERE tenant_id = $1 AND id = $2";
-const INSTANCE: &str = "SELECT COUNT(*) FROM agent_instances WHERE tenant_id = $1 AND id = $2";
-
 // === impl Tx ===
 
 impl Tx {
@@ -76,23 +70,13 @@ impl Tx {
         &mut self,
         new: &ImportedAgent,
         at: DateTime<Utc>,
-        heard: &mut Vec<Subject>,
-    ) -> Result<ImportOutcome, StoreError> {
+        batch: &mut Batch<'_>,
+    ) -> Result<Done, StoreError> {
         const Q: &str = "INSERT INTO agents (id, tenant_id, developer_id, name, description, is_published, created_at, updated_at) \
                          VALUES ($1, $2, $3, $4, $5, $6, $7, $7) ON CONFLICT (id) DO NOTHING";
-        if self.has_imported(AGENT, new.tenant, new.id).await? {
-            return Ok(Present);
-        }
-        if self.tenant(new.tenant).await?.is_none() {
-            return Ok(NO_TENANT);
-        }
         let developer = match new.developer {
+            Some(developer) => Some(self.held_member(new.tenant, developer).await?),
             None => None,
-            Some(developer) => match self.external_owner(developer).await? {
-                None => return Ok(Missing("no account here was imported with the id that `developer_id` says")),
-                Some(account) if !self.holds_member(new.tenant, account).await? => return Ok(NO_MEMBER),
-                found => found,
-            },
         };
         let made = on_tx!(self, |c| sqlx::query(Q)
             .bind(new.id)
@@ -105,33 +89,20 @@ impl Tx {
             .execute(c)
             .await
             .map(|done| done.rows_affected()))?;
-        if made == 0 {
-            return Ok(Refused("another tenant has an agent of this id"));
-        }
-        heard.push(Subject::Resource(new.id));
-        Ok(Made)
+        batch.heard.push(Subject::Resource(new.id));
+        Ok(unless(made == 0, "another tenant has an agent of this id"))
     }
 
     pub(super) async fn import_instance(
         &mut self,
-        seal: &SealKeys,
         new: &ImportedInstance,
         at: DateTime<Utc>,
-        heard: &mut Vec<Subject>,
-    ) -> Result<ImportOutcome, StoreError> {
+        batch: &mut Batch<'_>,
+    ) -> Result<Done, StoreError> {
         const Q: &str = "INSERT INTO agent_instances (id, tenant_id, agent_id, account_id, name, sealed, created_at, updated_at) \
                          VALUES ($1, $2, $3, $4, $5, $6, $7, $7) ON CONFLICT (id) DO NOTHING";
-        if self.has_imported(INSTANCE, new.tenant, new.id).await? {
-            return Ok(Present);
-        }
-        let Some(account) = self.external_owner(new.user).await? else { return Ok(NO_USER) };
-        if !self.has_imported(AGENT, new.tenant, new.agent).await? {
-            return Ok(Missing("its agent is not here"));
-        }
-        if !self.holds_member(new.tenant, account).await? {
-            return Ok(NO_MEMBER);
-        }
-        let sealed = seal.seal(new.config.expose().as_bytes(), &new.record(account), &mut rand::rng());
+        let account = self.held_member(new.tenant, new.user).await?;
+        let sealed = batch.seal.seal(new.config.expose().as_bytes(), &new.record(account), &mut rand::rng());
         let made = on_tx!(self, |c| sqlx::query(Q)
             .bind(new.id)
             .bind(new.tenant.uuid())
@@ -143,30 +114,21 @@ impl Tx {
             .execute(c)
             .await
             .map(|done| done.rows_affected()))?;
-        if made == 0 {
-            return Ok(Refused("another tenant has an instance of this id"));
-        }
-        heard.push(Subject::Resource(new.id));
-        Ok(Made)
+        batch.heard.push(Subject::Resource(new.id));
+        Ok(unless(made == 0, "another tenant has an instance of this id"))
     }
 
     pub(super) async fn import_integration(
         &mut self,
-        seal: &SealKeys,
         new: &ImportedIntegration,
         at: DateTime<Utc>,
-        heard: &mut Vec<Subject>,
-    ) -> Result<ImportOutcome, StoreError> {
-        const IS: &str = "SELECT COUNT(*) FROM integrations WHERE id = $1";
+        batch: &mut Batch<'_>,
+    ) -> Result<Done, StoreError> {
         const Q: &str = "INSERT INTO integrations (id, account_id, tenant_id, service, name, sealed, last_four, status, created_at, \
                          updated_at) VALUES ($1, $2, NULL, $3, $4, $5, $6, $7, $8, $8) ON CONFLICT DO NOTHING";
-        let Some(account) = self.external_owner(new.user).await? else { return Ok(NO_USER) };
-        let there: i64 = on_tx!(&mut *self, |c| sqlx::query_scalar(IS).bind(new.id.uuid()).fetch_one(c).await)?;
-        if there > 0 {
-            return Ok(Present);
-        }
+        let account = self.imported_account(new.user).await?;
         let record = integration_record(new.id.uuid(), IntegrationOwner::Account(account), &new.service);
-        let sealed = seal.seal(new.key.expose().as_bytes(), &record, &mut rand::rng());
+        let sealed = batch.seal.seal(new.key.expose().as_bytes(), &record, &mut rand::rng());
         let made = on_tx!(self, |c| sqlx::query(Q)
             .bind(new.id.uuid())
             .bind(account.uuid())
@@ -179,11 +141,8 @@ impl Tx {
             .execute(c)
             .await
             .map(|done| done.rows_affected()))?;
-        if made == 0 {
-            return Ok(Refused("the account has a key of this service already"));
-        }
-        heard.push(Subject::Integrations(account.uuid()));
-        Ok(Made)
+        batch.heard.push(Subject::Integrations(account.uuid()));
+        Ok(unless(made == 0, "the account has a key of this service already"))
     }
 }
 

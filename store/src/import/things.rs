@@ -1,15 +1,20 @@
 //! What older systems have beside accounts. Each thing's id here is made of its id there, so that to import it again finds it, and what
-//! refers to it finds it in any run.
+//! refers to it finds it in any run. What it refers to is `places`'s.
 
 use chrono::{DateTime, Utc};
 use identity::{AccountId, ExternalId, SealKeys, TenantId, TenantRole, folded};
 use uuid::Uuid;
 
-use super::sealed::{ImportedAgent, ImportedInstance, ImportedIntegration};
+use super::{
+    history::{ImportedStatement, ImportedUsage},
+    places::Rehearsal,
+    sealed::{ImportedAgent, ImportedInstance, ImportedIntegration},
+};
 use crate::{
     NewDomain, NewTeam, Store, StoreError, Subject,
     db::{Tx, on_tx, stored},
     groups::MOST,
+    usage::Sums,
 };
 
 /// A thing of an older system.
@@ -79,6 +84,10 @@ pub enum Thing {
     Instance(ImportedInstance),
     /// Somebody's key at a provider's.
     Integration(ImportedIntegration),
+    /// What somebody has used.
+    Usage(ImportedUsage),
+    /// What a tenant owed for a month.
+    Statement(ImportedStatement),
 }
 
 /// A thing and when it was made there.
@@ -105,9 +114,17 @@ pub enum ImportOutcome {
 
 use ImportOutcome::{Made, Missing, Present, Refused};
 
-pub(super) const NO_TENANT: ImportOutcome = Missing("its tenant is not here");
-pub(super) const NO_USER: ImportOutcome = Missing("no account here was imported with the id that `user_id` says");
-pub(super) const NO_MEMBER: ImportOutcome = Missing("the user is no member of the tenant");
+/// What a batch needs and what it leaves behind.
+pub(super) struct Batch<'a> {
+    pub(super) seal: &'a SealKeys,
+    pub(super) now: DateTime<Utc>,
+    pub(super) heard: Vec<Subject>,
+    /// Added up at its end, in the order in which every node adds.
+    pub(super) used: Sums,
+}
+
+/// That something was made, or why not.
+pub(super) type Done = Result<(), &'static str>;
 
 /// The id here of a system's thing, by its kind and its id there.
 #[must_use]
@@ -127,12 +144,38 @@ impl Store {
         now: DateTime<Utc>,
     ) -> Result<Vec<ImportOutcome>, StoreError> {
         self.bounded(async {
-            let mut tx = self.begin().await?;
-            let (mut outcomes, mut heard) = (Vec::with_capacity(things.len()), Vec::new());
-            for thing in things {
-                outcomes.push(tx.import_thing(seal, thing, &mut heard).await?);
+            let mut batch = Batch { seal, now, heard: Vec::new(), used: Sums::default() };
+            let (mut tx, mut known) = (self.begin().await?, Rehearsal::default());
+            let mut outcomes = Vec::with_capacity(things.len());
+            for new in things {
+                outcomes.push(match tx.foresee(&new.thing, &mut known).await? {
+                    Made => tx.make(new, &mut batch).await?.map_or_else(Refused, |()| Made),
+                    other => other,
+                });
             }
-            self.commit(tx, &heard, now).await?;
+            tx.add_sums(batch.used).await?;
+            self.commit(tx, &batch.heard, now).await?;
+            Ok::<_, StoreError>(outcomes)
+        })
+        .await
+    }
+
+    /// Says of each thing what would become of it after all that was rehearsed before, and makes nothing. What cannot stand beside what
+    /// is here, such as a second team of a name, is not foreseen.
+    pub async fn rehearse_things(
+        &self,
+        things: &[ImportedThing],
+        rehearsal: &mut Rehearsal,
+    ) -> Result<Vec<ImportOutcome>, StoreError> {
+        self.bounded(async {
+            let (mut tx, mut outcomes) = (self.begin().await?, Vec::with_capacity(things.len()));
+            for new in things {
+                let outcome = tx.foresee(&new.thing, rehearsal).await?;
+                if outcome == Made {
+                    rehearsal.here.insert(new.thing.place());
+                }
+                outcomes.push(outcome);
+            }
             Ok::<_, StoreError>(outcomes)
         })
         .await
@@ -142,35 +185,60 @@ impl Store {
 // === impl Tx ===
 
 impl Tx {
-    async fn import_thing(
-        &mut self,
-        seal: &SealKeys,
-        new: &ImportedThing,
-        heard: &mut Vec<Subject>,
-    ) -> Result<ImportOutcome, StoreError> {
+    /// What becomes of a thing, by what is here: [`Made`] if nothing stands in its way.
+    async fn foresee(&mut self, thing: &Thing, known: &mut Rehearsal) -> Result<ImportOutcome, StoreError> {
+        if self.is_here(thing.place(), known).await? {
+            return Ok(Present);
+        }
+        for (place, why) in thing.needs() {
+            if !self.is_here(place, known).await? {
+                return Ok(Missing(why));
+            }
+        }
+        Ok(Made)
+    }
+
+    /// Makes a thing whose needs are there.
+    async fn make(&mut self, new: &ImportedThing, batch: &mut Batch<'_>) -> Result<Done, StoreError> {
         let at = stored(new.created_at);
         match &new.thing {
             Thing::Tenant { id, name, tier, is_active } => {
                 self.import_tenant(*id, name, tier.as_deref(), *is_active, at).await
             }
             Thing::Member { tenant, user, role } => {
-                let Some(account) = self.external_owner(*user).await? else { return Ok(NO_USER) };
-                self.import_member(*tenant, account, *role, at, heard).await
+                let account = self.imported_account(*user).await?;
+                batch.heard.push(Subject::Account(account));
+                self.import_member(*tenant, account, *role, at).await
             }
             Thing::Team { tenant, id, team } => self.import_team(*tenant, *id, team, at).await,
             Thing::Domain { tenant, id, domain } => self.import_domain(*tenant, *id, domain, at).await,
             Thing::TeamMember { tenant, team, user, role } => {
-                let Some(account) = self.external_owner(*user).await? else { return Ok(NO_USER) };
-                self.import_team_member(*tenant, *team, account, role, at, heard).await
+                let account = self.held_member(*tenant, *user).await?;
+                batch.heard.push(Subject::Account(account));
+                self.import_team_member(*tenant, *team, account, role, at).await
             }
             Thing::DomainMember { tenant, domain, user } => {
-                let Some(account) = self.external_owner(*user).await? else { return Ok(NO_USER) };
-                self.import_domain_member(*tenant, *domain, account, at, heard).await
+                let account = self.held_member(*tenant, *user).await?;
+                batch.heard.push(Subject::Account(account));
+                self.import_domain_member(*tenant, *domain, account, at).await
             }
-            Thing::Agent(agent) => self.import_agent(agent, at, heard).await,
-            Thing::Instance(instance) => self.import_instance(seal, instance, at, heard).await,
-            Thing::Integration(integration) => self.import_integration(seal, integration, at, heard).await,
+            Thing::Agent(agent) => self.import_agent(agent, at, batch).await,
+            Thing::Instance(instance) => self.import_instance(instance, at, batch).await,
+            Thing::Integration(integration) => self.import_integration(integration, at, batch).await,
+            Thing::Usage(usage) => self.import_usage(usage, at, batch).await,
+            Thing::Statement(statement) => self.import_statement(statement, at).await,
         }
+    }
+
+    /// The account of somebody who is here.
+    pub(super) async fn imported_account(&mut self, user: ExternalId) -> Result<AccountId, StoreError> {
+        self.external_owner(user).await?.ok_or(StoreError::NotFound)
+    }
+
+    /// The same, of somebody who stays a member of the tenant until the commit.
+    pub(super) async fn held_member(&mut self, tenant: TenantId, user: ExternalId) -> Result<AccountId, StoreError> {
+        let account = self.imported_account(user).await?;
+        self.hold_member(tenant, account).await.map(|()| account)
     }
 
     async fn import_tenant(
@@ -180,11 +248,10 @@ impl Tx {
         tier: Option<&str>,
         is_active: bool,
         at: DateTime<Utc>,
-    ) -> Result<ImportOutcome, StoreError> {
-        const Q: &str = "INSERT INTO tenants (id, name, tier, status, created_at) VALUES ($1, $2, $3, $4, $5) \
-                         ON CONFLICT (id) DO NOTHING";
+    ) -> Result<Done, StoreError> {
+        const Q: &str = "INSERT INTO tenants (id, name, tier, status, created_at) VALUES ($1, $2, $3, $4, $5)";
         let status = if is_active { "active" } else { "disabled" };
-        let made = on_tx!(self, |c| sqlx::query(Q)
+        on_tx!(self, |c| sqlx::query(Q)
             .bind(id.uuid())
             .bind(name)
             .bind(tier)
@@ -192,8 +259,8 @@ impl Tx {
             .bind(at)
             .execute(c)
             .await
-            .map(|done| done.rows_affected()))?;
-        Ok(if made > 0 { Made } else { Present })
+            .map(drop))?;
+        Ok(Ok(()))
     }
 
     async fn import_member(
@@ -202,44 +269,12 @@ impl Tx {
         account: AccountId,
         role: TenantRole,
         at: DateTime<Utc>,
-        heard: &mut Vec<Subject>,
-    ) -> Result<ImportOutcome, StoreError> {
+    ) -> Result<Done, StoreError> {
         const HOME: &str = "UPDATE accounts SET tenant_id = COALESCE(tenant_id, $2) WHERE id = $1";
-        if self.tenant(tenant).await?.is_none() {
-            return Ok(NO_TENANT);
-        }
-        if self.role_in(tenant, account).await?.is_some() {
-            return Ok(Present);
-        }
         self.pin_grants(account).await?;
         self.insert_member(tenant, account, role, at).await?;
         on_tx!(self, |c| sqlx::query(HOME).bind(account.uuid()).bind(tenant.uuid()).execute(c).await.map(drop))?;
-        heard.push(Subject::Account(account));
-        Ok(Made)
-    }
-
-    /// How many rows of a tenant's a question about two ids counts.
-    async fn count_pairs(
-        &mut self,
-        q: &'static str,
-        tenant: TenantId,
-        first: Uuid,
-        second: Uuid,
-    ) -> Result<i64, StoreError> {
-        Ok(on_tx!(self, |c| sqlx::query_scalar(q).bind(tenant.uuid()).bind(first).bind(second).fetch_one(c).await)?)
-    }
-
-    pub(super) async fn has_imported(
-        &mut self,
-        q: &'static str,
-        tenant: TenantId,
-        id: Uuid,
-    ) -> Result<bool, StoreError> {
-        Ok(self.places(q, tenant, id).await? > 0)
-    }
-
-    async fn places(&mut self, q: &'static str, tenant: TenantId, id: Uuid) -> Result<i64, StoreError> {
-        Ok(on_tx!(self, |c| sqlx::query_scalar(q).bind(tenant.uuid()).bind(id).fetch_one(c).await)?)
+        Ok(Ok(()))
     }
 
     async fn import_team(
@@ -248,15 +283,9 @@ impl Tx {
         id: Uuid,
         team: &NewTeam,
         at: DateTime<Utc>,
-    ) -> Result<ImportOutcome, StoreError> {
+    ) -> Result<Done, StoreError> {
         const Q: &str = "INSERT INTO teams (tenant_id, id, name, name_folded, external_ref, is_active, created_at) \
                          VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING";
-        if self.has_imported(TEAM, tenant, id).await? {
-            return Ok(Present);
-        }
-        if self.tenant(tenant).await?.is_none() {
-            return Ok(NO_TENANT);
-        }
         let made = on_tx!(self, |c| sqlx::query(Q)
             .bind(tenant.uuid())
             .bind(id)
@@ -268,7 +297,7 @@ impl Tx {
             .execute(c)
             .await
             .map(|done| done.rows_affected()))?;
-        Ok(if made > 0 { Made } else { Refused("another team of the tenant has this name") })
+        Ok(unless(made == 0, "another team of the tenant has this name"))
     }
 
     async fn import_domain(
@@ -277,20 +306,9 @@ impl Tx {
         id: Uuid,
         domain: &NewDomain,
         at: DateTime<Utc>,
-    ) -> Result<ImportOutcome, StoreError> {
+    ) -> Result<Done, StoreError> {
         const Q: &str = "INSERT INTO domains (tenant_id, id, key, key_folded, name, parent_domain_id, is_active, created_at) \
                          VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING";
-        if self.has_imported(DOMAIN, tenant, id).await? {
-            return Ok(Present);
-        }
-        if self.tenant(tenant).await?.is_none() {
-            return Ok(NO_TENANT);
-        }
-        if let Some(parent) = domain.parent
-            && !self.has_imported(DOMAIN, tenant, parent).await?
-        {
-            return Ok(Missing("its parent is not here, or lies within it"));
-        }
         let made = on_tx!(self, |c| sqlx::query(Q)
             .bind(tenant.uuid())
             .bind(id)
@@ -303,7 +321,7 @@ impl Tx {
             .execute(c)
             .await
             .map(|done| done.rows_affected()))?;
-        Ok(if made > 0 { Made } else { Refused("another domain of the tenant has this key") })
+        Ok(unless(made == 0, "another domain of the tenant has this key"))
     }
 
     async fn import_team_member(
@@ -313,24 +331,12 @@ impl Tx {
         account: AccountId,
         role: &str,
         at: DateTime<Utc>,
-        heard: &mut Vec<Subject>,
-    ) -> Result<ImportOutcome, StoreError> {
-        const IS: &str =
-            "SELECT COUNT(*) FROM team_memberships WHERE tenant_id = $1 AND team_id = $2 AND account_id = $3";
+    ) -> Result<Done, StoreError> {
         const OF: &str = "SELECT COUNT(*) FROM team_memberships WHERE tenant_id = $1 AND account_id = $2";
         const Q: &str = "INSERT INTO team_memberships (tenant_id, team_id, account_id, role, created_at) \
                          VALUES ($1, $2, $3, $4, $5)";
-        if !self.has_imported(TEAM, tenant, team).await? {
-            return Ok(Missing("its team is not here"));
-        }
-        if !self.holds_member(tenant, account).await? {
-            return Ok(NO_MEMBER);
-        }
-        if self.count_pairs(IS, tenant, team, account.uuid()).await? > 0 {
-            return Ok(Present);
-        }
-        if self.places(OF, tenant, account.uuid()).await? >= MOST {
-            return Ok(Refused("the account belongs to 100 teams already"));
+        if self.count_of(OF, tenant, account).await? >= MOST {
+            return Ok(Err("the account belongs to 100 teams already"));
         }
         on_tx!(self, |c| sqlx::query(Q)
             .bind(tenant.uuid())
@@ -341,8 +347,7 @@ impl Tx {
             .execute(c)
             .await
             .map(drop))?;
-        heard.push(Subject::Account(account));
-        Ok(Made)
+        Ok(Ok(()))
     }
 
     async fn import_domain_member(
@@ -351,24 +356,12 @@ impl Tx {
         domain: Uuid,
         account: AccountId,
         at: DateTime<Utc>,
-        heard: &mut Vec<Subject>,
-    ) -> Result<ImportOutcome, StoreError> {
-        const IS: &str =
-            "SELECT COUNT(*) FROM account_domains WHERE tenant_id = $1 AND domain_id = $2 AND account_id = $3";
+    ) -> Result<Done, StoreError> {
         const OF: &str = "SELECT COUNT(*) FROM account_domains WHERE tenant_id = $1 AND account_id = $2";
         const Q: &str =
             "INSERT INTO account_domains (tenant_id, domain_id, account_id, created_at) VALUES ($1, $2, $3, $4)";
-        if !self.has_imported(DOMAIN, tenant, domain).await? {
-            return Ok(Missing("its domain is not here"));
-        }
-        if !self.holds_member(tenant, account).await? {
-            return Ok(NO_MEMBER);
-        }
-        if self.count_pairs(IS, tenant, domain, account.uuid()).await? > 0 {
-            return Ok(Present);
-        }
-        if self.places(OF, tenant, account.uuid()).await? >= MOST {
-            return Ok(Refused("the account is assigned to 100 domains already"));
+        if self.count_of(OF, tenant, account).await? >= MOST {
+            return Ok(Err("the account is assigned to 100 domains already"));
         }
         on_tx!(self, |c| sqlx::query(Q)
             .bind(tenant.uuid())
@@ -378,17 +371,14 @@ impl Tx {
             .execute(c)
             .await
             .map(drop))?;
-        heard.push(Subject::Account(account));
-        Ok(Made)
+        Ok(Ok(()))
     }
 
-    pub(super) async fn holds_member(&mut self, tenant: TenantId, account: AccountId) -> Result<bool, StoreError> {
-        match self.hold_member(tenant, account).await {
-            Err(StoreError::NotFound) => Ok(false),
-            held => held.map(|()| true),
-        }
+    async fn count_of(&mut self, q: &'static str, tenant: TenantId, account: AccountId) -> Result<i64, StoreError> {
+        Ok(on_tx!(self, |c| sqlx::query_scalar(q).bind(tenant.uuid()).bind(account.uuid()).fetch_one(c).await)?)
     }
 }
 
-const TEAM: &str = "SELECT COUNT(*) FROM teams WHERE tenant_id = $1 AND id = $2";
-const DOMAIN: &str = "SELECT COUNT(*) FROM domains WHERE tenant_id = $1 AND id = $2";
+pub(super) const fn unless(stands: bool, why: &'static str) -> Done {
+    if stands { Err(why) } else { Ok(()) }
+}

@@ -12,6 +12,7 @@ mod engines;
 mod factors;
 mod faults;
 mod feed;
+mod imports;
 mod integrations;
 mod keys;
 mod killed;

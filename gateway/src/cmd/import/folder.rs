@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use identity::SealKeys;
-use store::{ImportOutcome, ImportedThing, Store};
+use store::{ImportOutcome, ImportedThing, Rehearsal, Store};
 
 use super::{
     BATCH, Run,
@@ -17,7 +17,7 @@ const TENANTS: &str = "tenants.jsonl";
 const USERS: &str = "users.jsonl";
 const MEMBERS: &str = "members.jsonl";
 const INTEGRATIONS: &str = "integrations.jsonl";
-const FILES: [(&str, Kind); 10] = [
+const FILES: [(&str, Kind); 13] = [
     (TENANTS, Kind::Tenants),
     (USERS, Kind::Users),
     (MEMBERS, Kind::Members),
@@ -28,6 +28,9 @@ const FILES: [(&str, Kind); 10] = [
     ("agents.jsonl", Kind::Agents),
     ("agent_instances.jsonl", Kind::Instances),
     (INTEGRATIONS, Kind::Integrations),
+    ("usage.jsonl", Kind::Usage),
+    ("statements.jsonl", Kind::Statements),
+    ("api_keys.jsonl", Kind::Keys),
 ];
 
 /// A thing and the number of its line.
@@ -38,7 +41,8 @@ struct Pass<'a> {
     store: &'a Store,
     seal: &'a SealKeys,
     report: &'a mut Report,
-    is_dry: bool,
+    /// Where nothing is stored: what would be there by now.
+    rehearsal: Option<&'a mut Rehearsal>,
     made: u64,
     present: u64,
     /// May a line refer to one below it?
@@ -60,13 +64,14 @@ pub(super) async fn read(mut run: Run<'_>, foundation: &Foundation) -> Result<()
     // Before anything is stored.
     let old_keys = here(INTEGRATIONS).then(|| OldKeys::of(run.import.fernet_key_env.as_deref())).transpose()?;
     let reader = Reader { system, policy: run.policy, has_tenants: here(TENANTS), old_keys, now: run.now };
-    if !reader.has_tenants && !is_dry {
-        let only = [reader.only_tenant()];
-        foundation
-            .store
-            .import_things(&foundation.seal, &only, run.now)
-            .await
-            .map_err(|error| unavailable(TENANTS, 1, 1, &error))?;
+    if !reader.has_tenants {
+        let (store, only) = (&foundation.store, [reader.only_tenant()]);
+        let made = if is_dry {
+            store.rehearse_things(&only, &mut run.rehearsal).await
+        } else {
+            store.import_things(&foundation.seal, &only, run.now).await
+        };
+        made.map_err(|error| unavailable(TENANTS, 1, 1, &error))?;
     }
     for (file, kind) in FILES {
         if !here(file) {
@@ -86,7 +91,7 @@ pub(super) async fn read(mut run: Run<'_>, foundation: &Foundation) -> Result<()
             store: &foundation.store,
             seal: &foundation.seal,
             report: &mut *run.report,
-            is_dry,
+            rehearsal: is_dry.then_some(&mut run.rehearsal),
             made: 0,
             present: 0,
             may_wait: kind == Kind::Domains,
@@ -146,12 +151,15 @@ impl Pass<'_> {
     }
 
     async fn save(&mut self, name: &str, batch: Vec<Numbered>, reader: &Reader<'_>) -> Result<(), Failure> {
-        if self.is_dry || batch.is_empty() {
-            self.made += batch.len() as u64;
+        if batch.is_empty() {
             return Ok(());
         }
         let (numbers, things): (Vec<u64>, Vec<ImportedThing>) = batch.into_iter().unzip();
-        let outcomes = self.store.import_things(self.seal, &things, reader.now).await.map_err(|error| {
+        let outcomes = match &mut self.rehearsal {
+            Some(rehearsal) => self.store.rehearse_things(&things, rehearsal).await,
+            None => self.store.import_things(self.seal, &things, reader.now).await,
+        };
+        let outcomes = outcomes.map_err(|error| {
             unavailable(name, *numbers.first().unwrap_or(&0), *numbers.last().unwrap_or(&0), &error)
         })?;
         for (numbered, outcome) in numbers.into_iter().zip(things).zip(outcomes) {

@@ -2,14 +2,15 @@
 
 use std::{
     collections::HashSet,
-    fs::File,
+    fs::{self, File, OpenOptions, Permissions},
     io::{BufRead, BufReader, Read, Write},
+    os::unix::fs::{OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
 };
 
 use anyhow::Context;
 use indicatif::{ProgressBar, ProgressStyle};
-use serde::Serialize;
+use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
     cli::Failure,
@@ -131,7 +132,7 @@ impl Report {
 
     pub(super) fn reject(&mut self, line: u64, reason: &str) -> Result<(), Failure> {
         if self.file.is_none() {
-            let file = File::create(&self.path);
+            let file = private(&self.path);
             self.file = Some(file.with_context(|| format!("{} cannot be written", shown(&self.path)))?);
         }
         self.rejected += 1;
@@ -154,10 +155,48 @@ impl Report {
     }
 }
 
+/// For nobody else's eyes: who is told of may be told by it.
+fn private(path: &Path) -> std::io::Result<File> {
+    let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    // One that was there before keeps what it had.
+    fs::set_permissions(path, Permissions::from_mode(0o600))?;
+    Ok(file)
+}
+
+/// What a line says. What is said of one that cannot be read is where, and never what: it may be a password or a key.
+pub(super) fn parsed<T: DeserializeOwned>(text: &[u8]) -> Result<T, String> {
+    // A list would be taken for the fields in their order.
+    if text.trim_ascii_start().first() != Some(&b'{') {
+        return Err("it is no JSON object".to_owned());
+    }
+    let mut from = serde_json::Deserializer::from_slice(text);
+    let read = serde_path_to_error::deserialize(&mut from).map_err(|error| {
+        let path = error.path().iter().next().map(ToString::to_string).unwrap_or_default();
+        described(&path, &error.into_inner())
+    });
+    read.and_then(|read| from.end().map(|()| read).map_err(|error| described("", &error)))
+}
+
+fn described(path: &str, error: &serde_json::Error) -> String {
+    let (words, column) = (error.to_string(), error.column());
+    if !error.is_data() {
+        return format!("column {column}: it is no JSON object");
+    }
+    // The names of fields that are missing, or of another type, are ours.
+    let missing = words.strip_prefix("missing field `").and_then(|rest| rest.split('`').next());
+    match missing {
+        Some(field) => format!("`{field}` is missing"),
+        None if words.starts_with("unknown field") => format!("column {column}: a field that is not known here"),
+        None if words.starts_with("duplicate field") => format!("column {column}: a field that is there twice"),
+        None => format!("column {column}: `{path}` cannot be read"),
+    }
+}
+
 /// Says what became of a file.
 pub(super) fn tell(file: &str, is_dry: bool, made: u64, present: u64, rejected: u64) {
     if is_dry {
-        say(&format!("{file}: {made} lines are good, {rejected} rejected; nothing was stored (--dry-run)"));
+        let good = made + present;
+        say(&format!("{file}: {good} lines are good, {rejected} rejected; nothing was stored (--dry-run)"));
     } else {
         say(&format!("{file}: {made} made, {present} were here already, {rejected} lines rejected"));
     }

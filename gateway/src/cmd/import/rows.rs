@@ -1,16 +1,18 @@
-//! Lines that are no accounts: what each may hold.
+//! Lines that are no accounts: what each may hold. Of what was used and billed that is in `history`.
+
+mod history;
 
 use chrono::{DateTime, Utc};
 use identity::{ExternalId, IntegrationId, SecretText, TenantId, TenantRole, is_service};
 use policies::Policy;
-use serde::{Deserialize, de::DeserializeOwned, de::IgnoredAny};
+use serde::{Deserialize, de::IgnoredAny};
 use serde_json::{Map, Value};
 use store::{
     ImportedAgent, ImportedInstance, ImportedIntegration, ImportedThing, NewDomain, NewTeam, Thing, imported_id,
 };
 use uuid::Uuid;
 
-use super::old_keys::OldKeys;
+use super::{lines::parsed, old_keys::OldKeys};
 
 const LONGEST_ID: usize = 255;
 /// As admin-api has it.
@@ -46,6 +48,9 @@ pub(super) enum Kind {
     Agents,
     Instances,
     Integrations,
+    Usage,
+    Statements,
+    Keys,
 }
 
 /// What lines are read by.
@@ -202,16 +207,19 @@ impl Reader<'_> {
     /// The thing that a line is; `None`: it says nothing of any.
     pub(super) fn read(&self, kind: Kind, text: &[u8]) -> Result<Option<ImportedThing>, String> {
         let read = match kind {
-            Kind::Tenants => self.tenant(line(text)?),
-            Kind::Users => return self.user(line(text)?),
-            Kind::Members => self.member(line(text)?),
-            Kind::Teams => self.team(line(text)?),
-            Kind::TeamMembers => self.team_member(line(text)?),
-            Kind::Domains => self.domain(line(text)?),
-            Kind::DomainMembers => self.domain_member(line(text)?),
-            Kind::Agents => self.agent(line(text)?),
-            Kind::Instances => self.instance(line(text)?),
-            Kind::Integrations => self.integration(line(text)?),
+            Kind::Tenants => self.tenant(parsed(text)?),
+            Kind::Users => return self.user(parsed(text)?),
+            Kind::Members => self.member(parsed(text)?),
+            Kind::Teams => self.team(parsed(text)?),
+            Kind::TeamMembers => self.team_member(parsed(text)?),
+            Kind::Domains => self.domain(parsed(text)?),
+            Kind::DomainMembers => self.domain_member(parsed(text)?),
+            Kind::Agents => self.agent(parsed(text)?),
+            Kind::Instances => self.instance(parsed(text)?),
+            Kind::Integrations => self.integration(parsed(text)?),
+            Kind::Usage => self.usage(parsed(text)?),
+            Kind::Statements => self.statement(parsed(text)?),
+            Kind::Keys => return Err(history::NO_KEYS.to_owned()),
         };
         let (thing, created_at) = read?;
         Ok(Some(ImportedThing { thing, created_at: created_at.unwrap_or(self.now).min(self.now) }))
@@ -234,8 +242,8 @@ impl Reader<'_> {
     }
 
     fn tenant(&self, line: TenantLine) -> Result<Read, String> {
-        if let Some(tier) = line.tier.as_deref().filter(|tier| !self.policy.tiers.contains(tier)) {
-            return Err(format!("there is no tier `{tier}` in tiers.toml"));
+        if line.tier.as_deref().is_some_and(|tier| !self.policy.tiers.contains(tier)) {
+            return Err("`tier` is none of tiers.toml".to_owned());
         }
         let id = TenantId::new(self.id(TENANTS, line.id)?);
         let (name, is_active) = (name(&line.name)?, line.is_active.unwrap_or(true));
@@ -314,7 +322,7 @@ impl Reader<'_> {
     }
 
     fn instance(&self, line: InstanceLine) -> Result<Read, String> {
-        let config = serde_json::to_string(&line.config.unwrap_or_default()).map_err(|error| error.to_string())?;
+        let config = serde_json::to_string(&line.config.unwrap_or_default()).map_err(|_| "`config` is no JSON")?;
         let config = SecretText::from(config);
         if config.expose().len() > MAX_CONFIG {
             return Err(format!("a `config` has {MAX_CONFIG} bytes at most"));
@@ -351,10 +359,6 @@ impl Reader<'_> {
         };
         Ok((Thing::Integration(integration), line.created_at))
     }
-}
-
-fn line<T: DeserializeOwned>(text: &[u8]) -> Result<T, String> {
-    serde_json::from_slice(text).map_err(|error| error.to_string())
 }
 
 /// As people read it: one line, not too long.
