@@ -106,5 +106,5 @@ pub use signing::{Purpose, ensure_keys, rotate};
 pub use teams::{NewTeam, Team, TeamChange, TeamMember};
 pub use tenant_invitations::{Invitation, NewInvitation};
 pub use tenants::{Tenant, TenantChange};
-pub use usage::{UsageAsked, UsageBy, UsageEvent, UsageTotal};
+pub use usage::{UsageAsked, UsageBy, UsageEvent, UsageTotal, Used};
 pub use webhooks::DueWebhook;

@@ -68,6 +68,9 @@ const PAYMENTS: &str =
 const USAGE_EVENTS: &str =
     "DELETE FROM usage_events WHERE id IN (SELECT id FROM usage_events WHERE counted_at < $1 LIMIT $2)";
 
+const USAGE_BATCHES: &str =
+    "DELETE FROM usage_batches WHERE id IN (SELECT id FROM usage_batches WHERE counted_at < $1 LIMIT $2)";
+
 // === impl Store ===
 
 impl Store {
@@ -100,9 +103,9 @@ impl Store {
         Ok(begun + self.forget(INVITATIONS, before).await? + self.forget(DELETED_MAILS, before).await?)
     }
 
-    /// Deletes events of usage that were counted before `before`; their totals stay. Says how many.
+    /// Deletes events of usage, and names of batches, that were counted before `before`; their totals stay. Says how many.
     pub async fn forget_usage(&self, before: DateTime<Utc>) -> Result<u64, StoreError> {
-        self.forget(USAGE_EVENTS, before).await
+        Ok(self.forget(USAGE_EVENTS, before).await? + self.forget(USAGE_BATCHES, before).await?)
     }
 
     /// Deletes reservations of quotas that came to nothing, and names of events of payments that were heard, before `before`; says how many.

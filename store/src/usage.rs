@@ -1,8 +1,9 @@
 //! What was used: events, each counted once, and the totals that questions are answered from.
 //!
 //! An event is added together with its share of the totals of its day and month, in one transaction. Whoever does not know whether that
-//! was done does it again: an id that is there counts nothing. The ids are kept for as long as the configuration says; what is
-//! brought later than that would be counted twice, so nobody keeps a spool for longer.
+//! was done does it again: an id that is there counts nothing. What the door itself has counted is no event but sums, many at once, and
+//! the batch has the id: a busy door would fill the table of events with what the totals say as well. The ids are kept for as long as
+//! the configuration says; what is brought later than that would be counted twice, so nobody keeps a spool for longer.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -23,11 +24,18 @@ pub use read::{UsageAsked, UsageBy, UsageTotal};
 /// Rows of one statement: SQLite takes 32,766 parameters, and a row has 13.
 const AT_ONCE: usize = 500;
 
-/// Something that was used.
+/// Something that was used, once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UsageEvent {
     /// Its id; of several with one id the first counts.
     pub id: Uuid,
+    /// What.
+    pub used: Used,
+}
+
+/// What was used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Used {
     /// In whose name, if there was a tenant.
     pub tenant: Option<TenantId>,
     /// By whom.
@@ -71,27 +79,31 @@ impl Store {
             for some in events.chunks(AT_ONCE) {
                 fresh.extend(tx.add_usage(some, now).await?);
             }
-            let (mut days, mut months) = (BTreeMap::<Day, Sums>::new(), BTreeMap::<(Uuid, String), Sums>::new());
             let mut left = fresh.clone();
-            for event in events.iter().filter(|event| left.remove(&event.id)) {
-                add(days.entry(event.day()).or_default(), event);
-                add(months.entry((event.tenant_or_none(), event.month())).or_default(), event);
-            }
-            for some in days.into_iter().collect::<Vec<_>>().chunks(AT_ONCE) {
-                tx.add_to_days(some).await?;
-            }
-            for some in months.into_iter().collect::<Vec<_>>().chunks(AT_ONCE) {
-                tx.add_to_months(some).await?;
-            }
+            tx.add_to_totals(events.iter().filter(|event| left.remove(&event.id)).map(|event| &event.used)).await?;
             self.commit(tx, &[], now).await?;
             Ok::<_, StoreError>(fresh)
         })
         .await
     }
+
+    /// Counts what a batch says, unless a batch of this id was counted before; says if it was counted now. All of it or nothing.
+    pub async fn count_batch(&self, batch: Uuid, used: &[Used], now: DateTime<Utc>) -> Result<bool, StoreError> {
+        self.bounded(async {
+            let mut tx = self.begin().await?;
+            let is_new = tx.add_batch(batch, now).await?;
+            if is_new {
+                tx.add_to_totals(used.iter()).await?;
+            }
+            self.commit(tx, &[], now).await?;
+            Ok::<_, StoreError>(is_new)
+        })
+        .await
+    }
 }
 
-fn add(sums: &mut Sums, event: &UsageEvent) {
-    for (sum, more) in sums.iter_mut().zip([event.requests, event.tokens, event.cost]) {
+fn add(sums: &mut Sums, used: &Used) {
+    for (sum, more) in sums.iter_mut().zip([used.requests, used.tokens, used.cost]) {
         *sum = sum.saturating_add(more);
     }
 }
@@ -105,24 +117,48 @@ impl Tx {
                 "INSERT INTO usage_events (id, tenant_id, account_id, key_id, happened_at, counted_at, route, service, model, \
                  request_type, requests, tokens, cost) ",
             );
-            insert.push_values(events, |mut row, event| {
-                row.push_bind(event.id)
-                    .push_bind(event.tenant_or_none())
-                    .push_bind(event.account.uuid())
-                    .push_bind(event.key_or_none())
-                    .push_bind(stored(event.at))
+            insert.push_values(events, |mut row, UsageEvent { id, used }| {
+                row.push_bind(*id)
+                    .push_bind(used.tenant_or_none())
+                    .push_bind(used.account.uuid())
+                    .push_bind(used.key_or_none())
+                    .push_bind(stored(used.at))
                     .push_bind(stored(now))
-                    .push_bind(&event.route)
-                    .push_bind(&event.service)
-                    .push_bind(&event.model)
-                    .push_bind(&event.request_type)
-                    .push_bind(event.requests)
-                    .push_bind(event.tokens)
-                    .push_bind(event.cost);
+                    .push_bind(&used.route)
+                    .push_bind(&used.service)
+                    .push_bind(&used.model)
+                    .push_bind(&used.request_type)
+                    .push_bind(used.requests)
+                    .push_bind(used.tokens)
+                    .push_bind(used.cost);
             });
             insert.push(" ON CONFLICT (id) DO NOTHING RETURNING id");
             insert.build_query_scalar::<Uuid>().fetch_all(c).await
         })?)
+    }
+
+    /// Is it new?
+    async fn add_batch(&mut self, batch: Uuid, now: DateTime<Utc>) -> Result<bool, StoreError> {
+        const INSERT: &str = "INSERT INTO usage_batches (id, counted_at) VALUES ($1, $2) ON CONFLICT (id) DO NOTHING";
+        Ok(on_tx!(self, |c| {
+            sqlx::query(INSERT).bind(batch).bind(stored(now)).execute(c).await.map(|done| done.rows_affected() > 0)
+        })?)
+    }
+
+    async fn add_to_totals(&mut self, used: impl Iterator<Item = &Used>) -> Result<(), StoreError> {
+        // Sorted, so that nodes do not wait for each other.
+        let (mut days, mut months) = (BTreeMap::<Day, Sums>::new(), BTreeMap::<(Uuid, String), Sums>::new());
+        for used in used {
+            add(days.entry(used.day()).or_default(), used);
+            add(months.entry((used.tenant_or_none(), used.month())).or_default(), used);
+        }
+        for some in days.into_iter().collect::<Vec<_>>().chunks(AT_ONCE) {
+            self.add_to_days(some).await?;
+        }
+        for some in months.into_iter().collect::<Vec<_>>().chunks(AT_ONCE) {
+            self.add_to_months(some).await?;
+        }
+        Ok(())
     }
 
     async fn add_to_days(&mut self, days: &[(Day, Sums)]) -> Result<(), StoreError> {
@@ -165,9 +201,9 @@ impl Tx {
     }
 }
 
-// === impl UsageEvent ===
+// === impl Used ===
 
-impl UsageEvent {
+impl Used {
     fn tenant_or_none(&self) -> Uuid {
         self.tenant.map_or(Uuid::nil(), |tenant| tenant.uuid())
     }

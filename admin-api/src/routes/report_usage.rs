@@ -8,7 +8,7 @@ use identity::{AccountId, KeyId};
 use policies::Micros;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use store::UsageEvent;
+use store::{UsageEvent, Used};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
@@ -80,20 +80,21 @@ pub(crate) async fn report_usage(
 ) -> Result<(StatusCode, Json<Reported>), ApiError> {
     let now = office.now();
     let mut event = report.parse(caller.0.account, now)?;
-    if event.account == caller.0.account {
-        event.tenant = caller.0.tenant;
+    let used = &mut event.used;
+    if used.account == caller.0.account {
+        used.tenant = caller.0.tenant;
     } else {
-        let account = office.store.account(event.account).await?;
+        let account = office.store.account(used.account).await?;
         let account = account.ok_or_else(|| ApiError::one_field("account_id", "must be an account's id"))?;
-        event.tenant = account.tenant.map(|membership| membership.tenant);
+        used.tenant = account.tenant.map(|membership| membership.tenant);
     }
-    if let Some(key) = event.key {
-        let keys = office.store.list_keys(event.account).await?;
+    if let Some(key) = used.key {
+        let keys = office.store.list_keys(used.account).await?;
         if !keys.iter().any(|known| known.id == key) {
             return Err(ApiError::one_field("key_id", "must be the id of a key of the account"));
         }
     }
-    trail::about(event.account.uuid());
+    trail::about(used.account.uuid());
     let event_id = event.id;
     let is_new = office.store.count_usage(&[event], now).await?.contains(&event_id);
     let (code, status) = if is_new { (StatusCode::CREATED, "counted") } else { (StatusCode::OK, "duplicate") };
@@ -120,8 +121,7 @@ impl ReportedUsage {
             form.fault("occurred_at", format!("must not be more than {} days ago", OLDEST.num_days()));
         }
         let parsed = service.zip(model).zip(request_type).zip(cost);
-        form.finish(parsed.map(|(((service, model), request_type), cost)| UsageEvent {
-            id: self.event_id.unwrap_or_else(Uuid::now_v7),
+        let used = form.finish(parsed.map(|(((service, model), request_type), cost)| Used {
             tenant: None,
             account: self.account_id.map_or(caller, AccountId::new),
             key: self.key_id.map(KeyId::new),
@@ -134,7 +134,8 @@ impl ReportedUsage {
             requests: 0,
             tokens,
             cost,
-        }))
+        }))?;
+        Ok(UsageEvent { id: self.event_id.unwrap_or_else(Uuid::now_v7), used })
     }
 }
 

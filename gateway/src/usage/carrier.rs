@@ -1,7 +1,7 @@
-//! Carries finished segments of the spool to SQL, and deletes each once its events are committed.
+//! Carries finished segments of the spool to SQL, and deletes each once what it says is committed.
 //!
-//! Between the commit and the deletion the process may die: whoever comes next carries the segment again, and the ids of its events
-//! count nothing. While SQL is away everything stays where it is.
+//! Between the commit and the deletion the process may die: whoever comes next carries the segment again, and its batches, which have
+//! the segment's id and a number, count nothing. While SQL is away everything stays where it is.
 
 use std::{
     fs, io,
@@ -19,7 +19,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use super::spool::{Finished, REFUSED, segments};
 use crate::metrics::UsageMetrics;
 
-/// Events of one transaction.
+/// Sums of one transaction.
 const AT_ONCE: usize = 2000;
 
 #[derive(Clone)]
@@ -83,12 +83,10 @@ impl Carrier {
 
     /// Is SQL there to take the next one?
     async fn carry_segment(&self, finished: Finished) -> bool {
-        for events in finished.events.chunks(AT_ONCE) {
-            match self.store.count_usage(events, store::clock::now()).await {
-                Ok(fresh) => {
-                    self.metrics.carried.inc_by(fresh.len() as u64);
-                    self.metrics.repeated.inc_by((events.len() - fresh.len()) as u64);
-                }
+        for (number, used) in (0..).zip(finished.used.chunks(AT_ONCE)) {
+            match self.store.count_batch(finished.batch(number), used, store::clock::now()).await {
+                Ok(true) => self.metrics.carried.inc_by(used.len() as u64),
+                Ok(false) => self.metrics.repeated.inc_by(used.len() as u64),
                 Err(StoreError::Unavailable(error) | StoreError::Forbidden(error)) => {
                     self.metrics.failures.with_label_values(&["carry"]).inc();
                     tracing::warn!(%error, "usage cannot be carried to the database; it stays in the spool");

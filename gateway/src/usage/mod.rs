@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! request ──► Journey::record ──► hand-over ──► writer.rs, a thread ──► spool.rs ──► carrier.rs, a task ──► SQL
-//!                                 (a vector)    adds up, every 50 ms    on the disk   in batches, by event id
+//!                                 (a vector)    adds up, every 50 ms    on the disk   in batches, each with an id
 //! ```
 //!
 //! What a request costs the hot path: a lock that nobody else wants and a push of 32 bytes. Each thread has a vector of its own (with more
@@ -16,6 +16,7 @@
 mod carrier;
 pub(crate) mod meter;
 mod spool;
+mod sums;
 #[cfg(test)]
 mod tests;
 mod writer;

@@ -324,7 +324,7 @@ fn a_gateway_that_is_killed_a_hundred_times_counts_nothing_twice_and_loses_but_t
         let answered = Instant::now();
         eventually("the spool", || metric(&gateway, "portcullis_usage_requests_spooled_total") >= REQUESTS as u64);
         slowest = slowest.max(answered.elapsed());
-        repeated += metric(&gateway, "portcullis_usage_events_repeated_total");
+        repeated += metric(&gateway, "portcullis_usage_sums_repeated_total");
         burst(door, &format!("/demo/b{round}"), &token, REQUESTS);
         gateway.signal("KILL");
         gateway.wait();

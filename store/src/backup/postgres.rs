@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// Every table but sqlx's, each after those that it refers to; a test finds the one that is missing.
-pub(super) const TABLES: [&str; 34] = [
+pub(super) const TABLES: [&str; 35] = [
     "tenants",
     "accounts",
     "sessions",
@@ -42,6 +42,7 @@ pub(super) const TABLES: [&str; 34] = [
     "integrations",
     "seal_nodes",
     "usage_events",
+    "usage_batches",
     "usage_days",
     "usage_months",
     "quota_totals",

@@ -1,7 +1,7 @@
 //! Bills: one for each tenant and month whoever makes them, nothing on two of them, and what is heard of payments counts once.
 
 use identity::{AccountId, TenantId};
-use store::{Charge, Heard, Payment, Statement, Store, StoreError, UsageEvent};
+use store::{Charge, Heard, Payment, Statement, Store, StoreError, UsageEvent, Used};
 use uuid::Uuid;
 
 use crate::engines::{Database, at, heard, on_both_engines, person, settings};
@@ -33,8 +33,7 @@ fn charge(tenant: TenantId, month: &str) -> Charge {
 }
 
 async fn used(store: &Store, tenant: TenantId, cost: i64) {
-    let event = UsageEvent {
-        id: Uuid::now_v7(),
+    let used = Used {
         tenant: Some(tenant),
         account: AccountId::new(Uuid::from_u128(1)),
         key: None,
@@ -47,6 +46,7 @@ async fn used(store: &Store, tenant: TenantId, cost: i64) {
         tokens: 5,
         cost,
     };
+    let event = UsageEvent { id: Uuid::now_v7(), used };
     assert_eq!(store.count_usage(&[event], at(1)).await.unwrap().len(), 1);
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use chrono::TimeDelta;
 use identity::{AccountId, TenantId};
-use store::{Store, UsageAsked, UsageBy, UsageEvent, UsageTotal};
+use store::{Store, UsageAsked, UsageBy, UsageEvent, UsageTotal, Used};
 use uuid::Uuid;
 
 use crate::engines::{Database, at, on_both_engines};
@@ -13,11 +13,15 @@ on_both_engines!(
     what_several_nodes_bring_again_and_again_is_counted_once,
     totals_are_of_what_is_asked_and_come_a_page_at_a_time,
     forgotten_events_stay_in_the_totals,
+    a_batch_is_counted_once_and_as_a_whole,
 );
 
 fn event(tenant: u128, account: u128, model: &str) -> UsageEvent {
-    UsageEvent {
-        id: Uuid::now_v7(),
+    UsageEvent { id: Uuid::now_v7(), used: used(tenant, account, model) }
+}
+
+fn used(tenant: u128, account: u128, model: &str) -> Used {
+    Used {
         tenant: Some(TenantId::new(Uuid::from_u128(tenant))),
         account: AccountId::new(Uuid::from_u128(account)),
         key: None,
@@ -80,7 +84,8 @@ async fn totals_are_of_what_is_asked_and_come_a_page_at_a_time(database: &Databa
     let store = database.open().await;
     let mut events: Vec<_> = (0..5).map(|n| event(1, 2, &format!("m{n}"))).collect();
     events.push(event(9, 2, "theirs"));
-    events.push(UsageEvent { at: at(0) + TimeDelta::days(1), ..event(1, 3, "m0") });
+    let later = Used { at: at(0) + TimeDelta::days(1), ..used(1, 3, "m0") };
+    events.push(UsageEvent { id: Uuid::now_v7(), used: later });
     store.count_usage(&events, at(1)).await.unwrap();
     let by_account = totals(&store, &asked(1, &[UsageBy::Account])).await;
     let id = |n| Uuid::from_u128(n).to_string();
@@ -116,4 +121,30 @@ async fn forgotten_events_stay_in_the_totals(database: &Database) {
     assert!(store.count_usage(&[young], at(101)).await.unwrap().is_empty());
     // Nobody keeps it for so long: its id is forgotten.
     assert_eq!(store.count_usage(&[old], at(101)).await.unwrap().len(), 1);
+}
+
+async fn a_batch_is_counted_once_and_as_a_whole(database: &Database) {
+    let store = database.open().await;
+    let (first, second) = (Uuid::from_u128(1), Uuid::from_u128(2));
+    // More than a statement takes, some of them of one total.
+    let many: Vec<_> = (0..1200).map(|n| used(1, n % 700, "m")).collect();
+    let nodes: Vec<_> = (0..4)
+        .map(|_| {
+            let (url, many) = (database.url.clone(), many.clone());
+            tokio::spawn(async move {
+                let store = Store::connect(&url, crate::engines::settings()).await.unwrap();
+                store.count_batch(first, &many, at(1)).await.unwrap()
+            })
+        })
+        .collect();
+    let mut new = 0;
+    for node in nodes {
+        new += usize::from(node.await.unwrap());
+    }
+    assert_eq!(new, 1);
+    assert!(store.count_batch(second, &many[..3], at(1)).await.unwrap());
+    assert!(!store.count_batch(first, &many, at(2)).await.unwrap());
+    assert_eq!(totals(&store, &asked(1, &[UsageBy::Service])).await, [("claude".to_owned(), 1203, 12_030, 3609)]);
+    assert_eq!(store.forget_usage(at(2)).await.unwrap(), 2);
+    assert!(store.count_batch(first, &many, at(3)).await.unwrap(), "its id is forgotten");
 }
