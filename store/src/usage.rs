@@ -54,6 +54,8 @@ pub struct UsageEvent {
 
 /// What a total of a day is of.
 type Day = (Uuid, String, Uuid, Uuid, String, String, String, String);
+/// The same whoever it was by.
+type Kind = (Uuid, String, String, String, String, String);
 /// Requests, tokens and millionths.
 type Sums = [i64; 3];
 
@@ -71,14 +73,19 @@ impl Store {
             for some in events.chunks(AT_ONCE) {
                 fresh.extend(tx.add_usage(some, now).await?);
             }
-            let (mut days, mut months) = (BTreeMap::<Day, Sums>::new(), BTreeMap::<(Uuid, String), Sums>::new());
+            let (mut days, mut kinds) = (BTreeMap::<Day, Sums>::new(), BTreeMap::<Kind, Sums>::new());
+            let mut months = BTreeMap::<(Uuid, String), Sums>::new();
             let mut left = fresh.clone();
             for event in events.iter().filter(|event| left.remove(&event.id)) {
                 add(days.entry(event.day()).or_default(), event);
+                add(kinds.entry(event.kind()).or_default(), event);
                 add(months.entry((event.tenant_or_none(), event.month())).or_default(), event);
             }
             for some in days.into_iter().collect::<Vec<_>>().chunks(AT_ONCE) {
                 tx.add_to_days(some).await?;
+            }
+            for some in kinds.into_iter().collect::<Vec<_>>().chunks(AT_ONCE) {
+                tx.add_to_sums(some).await?;
             }
             for some in months.into_iter().collect::<Vec<_>>().chunks(AT_ONCE) {
                 tx.add_to_months(some).await?;
@@ -147,6 +154,27 @@ impl Tx {
         })?)
     }
 
+    async fn add_to_sums(&mut self, kinds: &[(Kind, Sums)]) -> Result<(), StoreError> {
+        Ok(on_tx!(self, |c| {
+            let mut upsert = QueryBuilder::new(
+                "INSERT INTO usage_sums (tenant_id, day, route, service, model, request_type, requests, tokens, cost) ",
+            );
+            upsert.push_values(kinds, |mut row, ((tenant, day, route, service, model, kind), sums)| {
+                row.push_bind(*tenant).push_bind(day);
+                row.push_bind(route).push_bind(service).push_bind(model).push_bind(kind);
+                for sum in sums {
+                    row.push_bind(*sum);
+                }
+            });
+            upsert.push(
+                " ON CONFLICT (tenant_id, day, route, service, model, request_type) DO UPDATE SET \
+                 requests = usage_sums.requests + excluded.requests, tokens = usage_sums.tokens + excluded.tokens, \
+                 cost = usage_sums.cost + excluded.cost",
+            );
+            upsert.build().execute(c).await.map(drop)
+        })?)
+    }
+
     async fn add_to_months(&mut self, months: &[((Uuid, String), Sums)]) -> Result<(), StoreError> {
         Ok(on_tx!(self, |c| {
             let mut upsert = QueryBuilder::new("INSERT INTO usage_months (tenant_id, month, requests, tokens, cost) ");
@@ -177,12 +205,15 @@ impl UsageEvent {
     }
 
     fn day(&self) -> Day {
+        let (tenant, day, route, service, model, kind) = self.kind();
+        (tenant, day, self.account.uuid(), self.key_or_none(), route, service, model, kind)
+    }
+
+    fn kind(&self) -> Kind {
         let text = |text: &String| text.clone();
         (
             self.tenant_or_none(),
             self.at.format("%Y-%m-%d").to_string(),
-            self.account.uuid(),
-            self.key_or_none(),
             text(&self.route),
             text(&self.service),
             text(&self.model),
