@@ -62,6 +62,8 @@ pub struct Used {
 
 /// What a total of a day is of.
 type Day = (Uuid, String, Uuid, Uuid, String, String, String, String);
+/// The same whoever it was by.
+type Kind = (Uuid, String, String, String, String, String);
 /// Requests, tokens and millionths.
 type Sums = [i64; 3];
 
@@ -147,13 +149,18 @@ impl Tx {
 
     async fn add_to_totals(&mut self, used: impl Iterator<Item = &Used>) -> Result<(), StoreError> {
         // Sorted, so that nodes do not wait for each other.
-        let (mut days, mut months) = (BTreeMap::<Day, Sums>::new(), BTreeMap::<(Uuid, String), Sums>::new());
+        let (mut days, mut kinds) = (BTreeMap::<Day, Sums>::new(), BTreeMap::<Kind, Sums>::new());
+        let mut months = BTreeMap::<(Uuid, String), Sums>::new();
         for used in used {
             add(days.entry(used.day()).or_default(), used);
+            add(kinds.entry(used.kind()).or_default(), used);
             add(months.entry((used.tenant_or_none(), used.month())).or_default(), used);
         }
         for some in days.into_iter().collect::<Vec<_>>().chunks(AT_ONCE) {
             self.add_to_days(some).await?;
+        }
+        for some in kinds.into_iter().collect::<Vec<_>>().chunks(AT_ONCE) {
+            self.add_to_sums(some).await?;
         }
         for some in months.into_iter().collect::<Vec<_>>().chunks(AT_ONCE) {
             self.add_to_months(some).await?;
@@ -178,6 +185,27 @@ impl Tx {
                 " ON CONFLICT (tenant_id, day, account_id, key_id, route, service, model, request_type) DO UPDATE SET \
                  requests = usage_days.requests + excluded.requests, tokens = usage_days.tokens + excluded.tokens, \
                  cost = usage_days.cost + excluded.cost",
+            );
+            upsert.build().execute(c).await.map(drop)
+        })?)
+    }
+
+    async fn add_to_sums(&mut self, kinds: &[(Kind, Sums)]) -> Result<(), StoreError> {
+        Ok(on_tx!(self, |c| {
+            let mut upsert = QueryBuilder::new(
+                "INSERT INTO usage_sums (tenant_id, day, route, service, model, request_type, requests, tokens, cost) ",
+            );
+            upsert.push_values(kinds, |mut row, ((tenant, day, route, service, model, kind), sums)| {
+                row.push_bind(*tenant).push_bind(day);
+                row.push_bind(route).push_bind(service).push_bind(model).push_bind(kind);
+                for sum in sums {
+                    row.push_bind(*sum);
+                }
+            });
+            upsert.push(
+                " ON CONFLICT (tenant_id, day, route, service, model, request_type) DO UPDATE SET \
+                 requests = usage_sums.requests + excluded.requests, tokens = usage_sums.tokens + excluded.tokens, \
+                 cost = usage_sums.cost + excluded.cost",
             );
             upsert.build().execute(c).await.map(drop)
         })?)
@@ -213,12 +241,15 @@ impl Used {
     }
 
     fn day(&self) -> Day {
+        let (tenant, day, route, service, model, kind) = self.kind();
+        (tenant, day, self.account.uuid(), self.key_or_none(), route, service, model, kind)
+    }
+
+    fn kind(&self) -> Kind {
         let text = |text: &String| text.clone();
         (
             self.tenant_or_none(),
             self.at.format("%Y-%m-%d").to_string(),
-            self.account.uuid(),
-            self.key_or_none(),
             text(&self.route),
             text(&self.service),
             text(&self.model),

@@ -15,6 +15,7 @@ mod feed;
 mod integrations;
 mod keys;
 mod killed;
+mod lists;
 mod lockout;
 mod one_time;
 mod outbox;

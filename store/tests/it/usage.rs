@@ -14,6 +14,7 @@ on_both_engines!(
     totals_are_of_what_is_asked_and_come_a_page_at_a_time,
     forgotten_events_stay_in_the_totals,
     a_batch_is_counted_once_and_as_a_whole,
+    what_a_gateway_of_the_version_before_counts_is_in_the_totals,
 );
 
 fn event(tenant: u128, account: u128, model: &str) -> UsageEvent {
@@ -147,4 +148,19 @@ async fn a_batch_is_counted_once_and_as_a_whole(database: &Database) {
     assert_eq!(totals(&store, &asked(1, &[UsageBy::Service])).await, [("claude".to_owned(), 1203, 12_030, 3609)]);
     assert_eq!(store.forget_usage(at(2)).await.unwrap(), 2);
     assert!(store.count_batch(first, &many, at(3)).await.unwrap(), "its id is forgotten");
+}
+
+async fn what_a_gateway_of_the_version_before_counts_is_in_the_totals(database: &Database) {
+    const POSTGRES: &str = "INSERT INTO portcullis.usage_days \
+        SELECT tenant_id, day, account_id, key_id, route, service, 'other', request_type, 1, 1, 1 FROM portcullis.usage_days; \
+        UPDATE portcullis.usage_months SET requests = requests + 1, tokens = tokens + 1, cost = cost + 1";
+    const SQLITE: &str = "INSERT INTO usage_days \
+        SELECT tenant_id, day, account_id, key_id, route, service, 'other', request_type, 1, 1, 1 FROM usage_days; \
+        UPDATE usage_months SET requests = requests + 1, tokens = tokens + 1, cost = cost + 1";
+    let store = database.open().await;
+    store.count_usage(&[event(1, 2, "m")], at(1)).await.unwrap();
+    let by_service = asked(1, &[UsageBy::Service]);
+    assert_eq!(totals(&store, &by_service).await, [("claude".to_owned(), 1, 10, 3)]);
+    database.execute(POSTGRES, SQLITE).await;
+    assert_eq!(totals(&store, &by_service).await, [("claude".to_owned(), 2, 11, 4)]);
 }
