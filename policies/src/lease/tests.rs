@@ -1,5 +1,6 @@
 //! What a ledger and a hand do, one rule at a time; what they promise together is tried on a model.
 
+mod asking;
 mod greed;
 mod world;
 
@@ -60,6 +61,29 @@ fn a_young_memory_grants_nothing_for_a_window_but_counts_what_it_is_told() {
     let almost = 1000 + told.absent - 1;
     assert_eq!(ledger.answer(TEN, 1, 6, almost, &Ask { debt: 3, ..needs(1) }).granted, 0);
     assert_eq!(ledger.answer(TEN, 1, 6, almost + 1, &needs(10)).granted, 7);
+}
+
+#[test]
+fn a_sixteenth_of_a_quota_is_lent_to_all_nodes_for_requests_that_have_not_come() {
+    let (terms, now) = (Terms { units: 320, ..TEN }, 200 * TEN.slice());
+    let mut ledger = Ledger::default();
+    let _ = ledger.answer(terms, 9, 1, 0, &Ask::default());
+    let mut granted = |node, now| ledger.answer(terms, node, 0, now, &Ask { ahead: 15, ..needs(1) }).granted;
+    assert_eq!((granted(1, now), granted(2, now), granted(3, now + SECOND - 1)), (16, 5, 1));
+    // Until what they hold has ended; that of the third has not.
+    assert_eq!((granted(4, now + SECOND), granted(5, now + SECOND)), (16, 4));
+}
+
+#[test]
+fn an_answer_says_what_is_left_and_when_there_is_room_again() {
+    let (mut ledger, now) = old_ledger();
+    assert_eq!(ledger.answer(TEN, 1, 0, now, &Ask { debt: 2, ..needs(2) }).left, 6);
+    let later = now + 9 * SECOND;
+    assert_eq!(ledger.answer(TEN, 1, 0, later, &needs(6)).left, 0);
+    assert_eq!(ledger.answer(TEN, 1, 0, later, &Ask { debt: 4, ..Ask::default() }).over, 4);
+    // When the first four have gone, the quota is still spent.
+    let end = (later / TEN.slice() + 1) * TEN.slice() + TEN.keep();
+    assert_eq!(ledger.answer(TEN, 1, 0, later, &needs(1)).wait, end - later);
 }
 
 #[test]

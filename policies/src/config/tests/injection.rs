@@ -46,7 +46,7 @@ fn a_key_that_cannot_be_shown_so_is_reported() {
 #[test]
 fn a_provider_is_told_only_what_is_said_and_never_in_clear() {
     let set = |name: &str| BTreeSet::from([name.to_owned()]);
-    let names = ["talks", "clear", "good"].map(str::to_owned).into();
+    let names = ["talks", "clear", "good", "admin-api"].map(str::to_owned).into();
     let upstreams = Upstreams { names, without_headers: set("talks"), in_clear: set("clear"), ..Upstreams::default() };
     let route = |upstream: &str, more: &str| {
         let text = format!("[[route]]\nname = \"a\"\npaths = [\"/a\"]\nupstream = \"{upstream}\"\n{more}");
@@ -54,8 +54,9 @@ fn a_provider_is_told_only_what_is_said_and_never_in_clear() {
     };
     let injects = "inject_credential = { service = \"openai\", header = \"Authorization\" }\n";
     assert!(route("good", injects).is_ok() && route("talks", "").is_ok() && route("clear", "").is_ok());
-    insta::assert_snapshot!(["talks", "clear"].map(|upstream| route(upstream, injects).unwrap_err()).join("\n"), @r#"
+    insta::assert_snapshot!(["talks", "clear", "admin-api"].map(|upstream| route(upstream, injects).unwrap_err()).join("\n"), @r#"
     routes.toml:5:21: `talks` would be sent every caller's id, address and a signed assertion: say in [upstreams.talks] what it may know, such as headers = ["x-request-id"]
     routes.toml:5:21: keys at providers would travel to `clear` in clear: give it a `tls` table, or servers on this machine
+    routes.toml:5:21: the account service has no use for a provider's key
     "#);
 }
