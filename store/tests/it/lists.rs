@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use identity::{AccountId, TenantId};
-use store::{AgentsWanted, Belonging, Cursor, Store, UsageAsked, UsageBy};
+use store::{AgentsWanted, Belonging, Cursor, PoolSettings, Store, UsageAsked, UsageBy};
 
 use crate::{
     agents::account,
@@ -49,14 +49,15 @@ async fn large_tenant() -> (Database, TenantId, AccountId) {
     (database, tenant, ada)
 }
 
-/// A node whom row-level security holds, as it does not hold the tests' administrator.
+/// A node whom row-level security holds, as it does not hold the tests' administrator; of one connection, since each has plans of its own.
 async fn held(database: &Database) -> Store {
     let role = format!("held_{}", database.url.rsplit_once('/').unwrap().1);
     let grants = format!(
         "GRANT USAGE ON SCHEMA portcullis TO {role}; GRANT SELECT ON ALL TABLES IN SCHEMA portcullis TO {role}"
     );
     database.run_beside(&format!("CREATE ROLE {role} LOGIN; {grants}")).await;
-    Store::connect(&database.url.replace("tester@", &format!("{role}@")), settings()).await.unwrap()
+    let pool = PoolSettings { max_connections: 1, ..settings() };
+    Store::connect(&database.url.replace("tester@", &format!("{role}@")), pool).await.unwrap()
 }
 
 async fn read(database: &Database) -> Vec<Read> {
