@@ -214,7 +214,7 @@ impl Injection<'_> {
                 }
             }
             IdentityHeader::XTenantQuotas => {
-                if let Some(tier) = self.tiers.get(&principal.tier).filter(|_| principal.tenant.is_some()) {
+                if let Some(tier) = self.groups.and_then(|groups| self.tiers.get(&groups.tier)) {
                     fields.written(name, |out| quotas(tier, out));
                 }
             }

@@ -65,7 +65,7 @@ pub use acting::MACHINE;
 pub use agents::{Agent, AgentChange, AgentsWanted, NewAgent};
 pub use audit::{Audit, AuditEvent, AuditFault, AuditFilter, AuditReport};
 pub use backup::{BackupError, Receipt, restore};
-pub use billing::{Charge, Heard, Payment, Statement, Unbilled};
+pub use billing::{BillingMonth, Charge, Heard, Payment, Statement, Unbilled};
 pub use challenges::{ChallengeSeed, FactorLogin};
 pub use cookies::CookieTerms;
 pub use db::{PoolSettings, Store};

@@ -61,9 +61,14 @@ const RESERVATIONS: &str = "DELETE FROM quota_reservations WHERE id IN \
 
 const ENDED_WEBHOOKS: &str = "DELETE FROM webhooks WHERE id IN (SELECT id FROM webhooks WHERE ended_at < $1 LIMIT $2)";
 
-/// No signature is as old, so nobody can bring one of them again.
 const PAYMENTS: &str =
     "DELETE FROM billing_events WHERE id IN (SELECT id FROM billing_events WHERE received_at < $1 LIMIT $2)";
+
+/// What months that are billed long since were billed by.
+const TIERS_HAD: &str = "DELETE FROM billing_tiers WHERE (tenant_id, until, tier) IN \
+     (SELECT tenant_id, until, tier FROM billing_tiers WHERE until < $1 LIMIT $2)";
+const TENANTS_LEFT: &str =
+    "DELETE FROM billing_left WHERE tenant_id IN (SELECT tenant_id FROM billing_left WHERE left_at < $1 LIMIT $2)";
 
 const USAGE_EVENTS: &str =
     "DELETE FROM usage_events WHERE id IN (SELECT id FROM usage_events WHERE counted_at < $1 LIMIT $2)";
@@ -108,9 +113,19 @@ impl Store {
         Ok(self.forget(USAGE_EVENTS, before).await? + self.forget(USAGE_BATCHES, before).await?)
     }
 
-    /// Deletes reservations of quotas that came to nothing, and names of events of payments that were heard, before `before`; says how many.
+    /// Deletes reservations of quotas that came to nothing before `before`; says how many.
     pub async fn forget_quotas(&self, before: DateTime<Utc>) -> Result<u64, StoreError> {
-        Ok(self.forget(RESERVATIONS, before).await? + self.forget(PAYMENTS, before).await?)
+        self.forget(RESERVATIONS, before).await
+    }
+
+    /// Deletes names of events of payments that were heard before `before`; says how many.
+    pub async fn forget_payments(&self, before: DateTime<Utc>) -> Result<u64, StoreError> {
+        self.forget(PAYMENTS, before).await
+    }
+
+    /// Deletes what was remembered of tiers that ended, and of tenants that were deleted, before `before`; says how many.
+    pub async fn forget_billed(&self, before: DateTime<Utc>) -> Result<u64, StoreError> {
+        Ok(self.forget(TIERS_HAD, before).await? + self.forget(TENANTS_LEFT, before).await?)
     }
 
     async fn forget(&self, statement: &'static str, before: DateTime<Utc>) -> Result<u64, StoreError> {

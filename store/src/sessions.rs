@@ -65,8 +65,8 @@ pub struct Origin<'a> {
     pub amr: Option<&'a str>,
     /// When.
     pub seen: crate::Seen,
-    /// The administrator who acts as the account's owner.
-    pub actor: Option<AccountId>,
+    /// The administrator who acts as the account's owner, as they were when their right to it was weighed.
+    pub actor: Option<&'a Account>,
 }
 
 /// A session as its owner sees it.
@@ -271,6 +271,9 @@ impl Tx {
         let (origin, account) = (&new.origin, new.account);
         let statement = if matches!(self, Self::Pg(_)) { PG } else { LITE };
         let tenant = self.usable_tenant(account).await?;
+        if let Some(actor) = origin.actor {
+            self.hold_actor(actor).await?;
+        }
         let begun = on_tx!(&mut *self, |c| sqlx::query(statement)
             .bind(new.id.uuid())
             .bind(account.id.uuid())
@@ -284,7 +287,7 @@ impl Tx {
             .bind(origin.amr)
             .bind(origin.seen.at(new.now).map(stored))
             .bind(tenant.map(|tenant| tenant.uuid()))
-            .bind(origin.actor.map(|actor| actor.uuid()))
+            .bind(origin.actor.map(|actor| actor.id.uuid()))
             .execute(c)
             .await
             .map(|done| done.rows_affected()))?;
@@ -329,25 +332,6 @@ impl Tx {
         let ended =
             on_tx!(self, |c| sqlx::query(Q).bind(id.uuid()).bind(stored(now)).execute(c).await?.rows_affected());
         Ok((ended > 0).then_some(Subject::Session(id)))
-    }
-
-    /// Ends an account's sessions but perhaps one; gives those that it ended.
-    pub(crate) async fn end_sessions_of(
-        &mut self,
-        account: AccountId,
-        keep: Option<SessionId>,
-        now: DateTime<Utc>,
-    ) -> Result<Vec<SessionId>, StoreError> {
-        const Q: &str =
-            "UPDATE sessions SET ended_at = $3 WHERE account_id = $1 AND id <> $2 AND ended_at IS NULL RETURNING id";
-        let keep = keep.map_or(Uuid::nil(), |keep| keep.uuid());
-        let ended: Vec<Uuid> = on_tx!(self, |c| sqlx::query_scalar(Q)
-            .bind(account.uuid())
-            .bind(keep)
-            .bind(stored(now))
-            .fetch_all(c)
-            .await)?;
-        Ok(ended.into_iter().map(SessionId::new).collect())
     }
 
     /// A refresh token with its session, locked until the commit so that two who race come one after the other; SQLite's

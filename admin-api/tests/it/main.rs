@@ -10,6 +10,7 @@ mod administration;
 mod audit;
 mod authenticator;
 mod bad_input;
+mod billing;
 mod browsers;
 mod coverage;
 mod email_change;

@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// Every table but sqlx's, each after those that it refers to; a test finds the one that is missing.
-pub(super) const TABLES: [&str; 36] = [
+pub(super) const TABLES: [&str; 38] = [
     "tenants",
     "accounts",
     "sessions",
@@ -50,6 +50,8 @@ pub(super) const TABLES: [&str; 36] = [
     "quota_reservations",
     "billing_statements",
     "billing_events",
+    "billing_left",
+    "billing_tiers",
     "webhooks",
 ];
 

@@ -130,7 +130,7 @@ impl Store {
             let mut tx = self.begin().await?;
             let (mut outcomes, mut heard) = (Vec::with_capacity(things.len()), Vec::new());
             for thing in things {
-                outcomes.push(tx.import_thing(seal, thing, &mut heard).await?);
+                outcomes.push(tx.import_thing(seal, thing, now, &mut heard).await?);
             }
             self.commit(tx, &heard, now).await?;
             Ok::<_, StoreError>(outcomes)
@@ -146,16 +146,17 @@ impl Tx {
         &mut self,
         seal: &SealKeys,
         new: &ImportedThing,
+        now: DateTime<Utc>,
         heard: &mut Vec<Subject>,
     ) -> Result<ImportOutcome, StoreError> {
         let at = stored(new.created_at);
         match &new.thing {
             Thing::Tenant { id, name, tier, is_active } => {
-                self.import_tenant(*id, name, tier.as_deref(), *is_active, at).await
+                self.import_tenant(*id, name, tier.as_deref(), *is_active, (at, now)).await
             }
             Thing::Member { tenant, user, role } => {
                 let Some(account) = self.external_owner(*user).await? else { return Ok(NO_USER) };
-                self.import_member(*tenant, account, *role, at, heard).await
+                self.import_member(*tenant, account, *role, (at, now), heard).await
             }
             Thing::Team { tenant, id, team } => self.import_team(*tenant, *id, team, at).await,
             Thing::Domain { tenant, id, domain } => self.import_domain(*tenant, *id, domain, at).await,
@@ -179,9 +180,10 @@ impl Tx {
         name: &str,
         tier: Option<&str>,
         is_active: bool,
-        at: DateTime<Utc>,
+        (at, now): (DateTime<Utc>, DateTime<Utc>),
     ) -> Result<ImportOutcome, StoreError> {
-        const Q: &str = "INSERT INTO tenants (id, name, tier, status, created_at) VALUES ($1, $2, $3, $4, $5) \
+        // What it owes for the time before is the older system's.
+        const Q: &str = "INSERT INTO tenants (id, name, tier, status, created_at, billed_from) VALUES ($1, $2, $3, $4, $5, $6) \
                          ON CONFLICT (id) DO NOTHING";
         let status = if is_active { "active" } else { "disabled" };
         let made = on_tx!(self, |c| sqlx::query(Q)
@@ -190,6 +192,7 @@ impl Tx {
             .bind(tier)
             .bind(status)
             .bind(at)
+            .bind(stored(now))
             .execute(c)
             .await
             .map(|done| done.rows_affected()))?;
@@ -201,7 +204,7 @@ impl Tx {
         tenant: TenantId,
         account: AccountId,
         role: TenantRole,
-        at: DateTime<Utc>,
+        (at, now): (DateTime<Utc>, DateTime<Utc>),
         heard: &mut Vec<Subject>,
     ) -> Result<ImportOutcome, StoreError> {
         const HOME: &str = "UPDATE accounts SET tenant_id = COALESCE(tenant_id, $2) WHERE id = $1";
@@ -212,6 +215,9 @@ impl Tx {
             return Ok(Present);
         }
         self.pin_grants(account).await?;
+        if role == TenantRole::Owner {
+            self.note_tier(tenant, now).await?;
+        }
         self.insert_member(tenant, account, role, at).await?;
         on_tx!(self, |c| sqlx::query(HOME).bind(account.uuid()).bind(tenant.uuid()).execute(c).await.map(drop))?;
         heard.push(Subject::Account(account));
