@@ -6,7 +6,8 @@ use identity::{AccountId, OneTimePurpose, SecretDigest, SessionId};
 use uuid::Uuid;
 
 use crate::{
-    Account, FactorProof, NewOneTime, NewSession, OneTime, SessionSeed, ShownOneTime, Store, StoreError, Subject,
+    Account, FactorProof, Groups, NewOneTime, NewSession, OneTime, SessionSeed, ShownOneTime, Store, StoreError,
+    Subject,
     db::{Tx, on, on_tx, stored},
 };
 
@@ -24,10 +25,10 @@ pub struct ChallengeSeed {
 }
 
 /// What came of a second factor.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FactorLogin {
     /// The session is open.
-    Opened,
+    Opened(Groups),
     /// The code had been used.
     Used,
     /// The token is no good any more.
@@ -122,12 +123,12 @@ impl Store {
             }
             // The account before its factors, as whoever removes one takes them.
             let SessionSeed { id, proof: session, origin } = seed;
-            tx.insert_session(&NewSession { id, account, proof: session, now, origin }).await?;
+            let groups = tx.insert_session(&NewSession { id, account, proof: session, now, origin }).await?;
             if !tx.use_factor(account.id, proof, now).await? {
                 return Ok(FactorLogin::Used);
             }
             self.commit(tx, &[], now).await?;
-            Ok::<_, StoreError>(FactorLogin::Opened)
+            Ok::<_, StoreError>(FactorLogin::Opened(groups))
         })
         .await
     }

@@ -59,7 +59,8 @@ async fn exchange(office: &Office, shown: &str) -> Result<TokenPair, ApiError> {
         RefreshOutcome::Rotated { session, account } => {
             trail::by(account.id.uuid());
             trail::about(session.uuid());
-            Ok(office.pair(account, session, &next, now).await)
+            let access = office.access_token(&account, session, now);
+            Ok(office.pair(access, &next, office.user_in_session(account).await))
         }
         RefreshOutcome::Reused => Err(ApiError::RefreshReused),
         RefreshOutcome::Unknown => Err(ApiError::RefreshRefused),

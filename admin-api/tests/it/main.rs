@@ -11,6 +11,7 @@ mod audit;
 mod authenticator;
 mod bad_input;
 mod browsers;
+mod cost;
 mod coverage;
 mod email_change;
 mod forgery;
