@@ -61,6 +61,10 @@ pub(crate) enum SessionKind {
     Cookie,
 }
 
+/// To which session an access token belongs, and how often its owner had shown anew who they are.
+#[derive(Clone, Copy)]
+pub(crate) struct Of(pub(crate) SessionId, pub(crate) u32);
+
 /// A session that nobody has yet.
 pub(crate) struct Fresh {
     pub(crate) id: SessionId,
@@ -144,7 +148,7 @@ impl Office {
     ) -> (HeaderMap, Begun) {
         match fresh.proof {
             FreshProof::Refresh(token) => {
-                let access = self.access_token(&account, fresh.id, now);
+                let access = self.access_token(&account, Of(fresh.id, 0), now);
                 let user = User::with_groups(account, groups);
                 (HeaderMap::new(), Begun::Tokens(self.pair(access, &token, user)))
             }
@@ -170,14 +174,14 @@ impl Office {
         }
     }
 
-    pub(crate) fn access_token(&self, account: &Account, session: SessionId, now: DateTime<Utc>) -> String {
+    pub(crate) fn access_token(&self, account: &Account, session: Of, now: DateTime<Utc>) -> String {
         self.access_token_until(account, session, now, now + self.settings.access_ttl)
     }
 
     pub(crate) fn access_token_until(
         &self,
         account: &Account,
-        session: SessionId,
+        Of(session, generation): Of,
         now: DateTime<Utc>,
         until: DateTime<Utc>,
     ) -> String {
@@ -191,6 +195,7 @@ impl Office {
             iat: now.timestamp(),
             exp: until.timestamp(),
             jti: Uuid::new_v4(),
+            generation,
         };
         self.keys.load().access.current.sign(TokenType::Access, &claims)
     }

@@ -109,6 +109,8 @@ pub enum RefreshOutcome {
         account: Account,
         /// Which session.
         session: SessionId,
+        /// Of which generation its access tokens are.
+        generation: u32,
     },
     /// The token had been used before: somebody has a copy. The session is ended (RFC 9700 §4.14.2).
     Reused,
@@ -130,6 +132,7 @@ struct Shown {
     used_at: Option<DateTime<Utc>>,
     created_at: DateTime<Utc>,
     ended_at: Option<DateTime<Utc>>,
+    generation: i64,
 }
 
 macro_rules! begin_session {
@@ -260,7 +263,8 @@ impl Store {
             tx.mark_seen(session, now).await?;
             tx.add_refresh_token(session, &next, now, later(now, terms.ttl).min(end)).await?;
             self.commit(tx, &[], now).await?;
-            Ok::<_, StoreError>(RefreshOutcome::Rotated { account, session })
+            let generation = u32::try_from(shown.generation).unwrap_or(u32::MAX);
+            Ok::<_, StoreError>(RefreshOutcome::Rotated { account, session, generation })
         })
         .await
     }
@@ -306,26 +310,6 @@ impl Tx {
         Ok(groups.into())
     }
 
-    pub(crate) async fn authenticate_session(
-        &mut self,
-        id: SessionId,
-        account: AccountId,
-        amr: &str,
-        now: DateTime<Utc>,
-    ) -> Result<(), StoreError> {
-        const Q: &str =
-            "UPDATE sessions SET auth_time = $3, amr = $4 WHERE id = $1 AND account_id = $2 AND ended_at IS NULL";
-        let found = on_tx!(self, |c| sqlx::query(Q)
-            .bind(id.uuid())
-            .bind(account.uuid())
-            .bind(stored(now))
-            .bind(amr)
-            .execute(c)
-            .await
-            .map(|done| done.rows_affected()))?;
-        if found == 0 { Err(StoreError::NotFound) } else { Ok(()) }
-    }
-
     async fn mark_seen(&mut self, id: SessionId, now: DateTime<Utc>) -> Result<(), StoreError> {
         const Q: &str = "UPDATE sessions SET last_seen_at = $2 WHERE id = $1";
         Ok(on_tx!(self, |c| sqlx::query(Q).bind(id.uuid()).bind(stored(now)).execute(c).await.map(drop))?)
@@ -361,7 +345,7 @@ impl Tx {
     /// A refresh token with its session, locked until the commit so that two who race come one after the other; SQLite's
     /// transaction is alone anyway. On Postgres the lock comes first: what is read after it is what the other has left.
     async fn lock_refresh_token(&mut self, token: Uuid) -> Result<Option<Shown>, StoreError> {
-        const Q: &str = "SELECT t.session_id, s.tenant_id, s.account_id, t.digest, t.expires_at, t.used_at, s.created_at, s.ended_at \
+        const Q: &str = "SELECT t.session_id, s.tenant_id, s.account_id, t.digest, t.expires_at, t.used_at, s.created_at, s.ended_at, s.generation \
                          FROM refresh_tokens t JOIN sessions s ON s.id = t.session_id WHERE t.id = $1";
         if let Self::Pg(tx) = self {
             sqlx::query("SELECT 1 FROM refresh_tokens WHERE id = $1 FOR UPDATE")

@@ -51,7 +51,7 @@ async fn a_token_buys_the_next_and_that_the_next_after_it(database: &Database) {
     let (id, mut shown) = session(&store, &ada).await;
     for n in 0..5 {
         let (outcome, next) = refresh(&store, &shown, at(60 * n)).await;
-        assert_eq!(outcome, RefreshOutcome::Rotated { account: ada.clone(), session: id });
+        assert_eq!(outcome, RefreshOutcome::Rotated { account: ada.clone(), session: id, generation: 0 });
         shown = next;
     }
     assert_eq!(heard(&store).await, [], "a refresh changes nothing that the door has cached");
