@@ -88,7 +88,7 @@ pub use integrations::{
 };
 pub use keyring::{Keyring, SigningSet};
 pub use keys::{KeyRecord, NewKey};
-pub use lockout::{Aim, LoginFacts};
+pub use lockout::{Aim, Claim, Claimed, LoginFacts};
 pub use members::Member;
 pub use migrate::MigrationStatus;
 pub use one_time::{Confirmed, LinkLogin, NewOneTime, OneTime, ShownOneTime};

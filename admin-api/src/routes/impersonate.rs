@@ -20,7 +20,7 @@ use crate::{
     caller::{Allowed, ManageUsers},
     error::ApiError,
     form::Form,
-    issue::{Fresh, SessionKind},
+    issue::{Fresh, Of, SessionKind},
     office::Office,
     trail,
     user::User,
@@ -101,7 +101,7 @@ pub(crate) async fn impersonate(
     let origin =
         Origin { actor: Some(&own), amr: None, seen: store::Seen::Unknown, ..visitor.origin(&device, "impersonation") };
     office.store.open_session(NewSession { id: session, account: &account, proof, now, origin }).await?;
-    let access_token = office.access_token(&account, session, now);
+    let access_token = office.access_token(&account, Of(session, 0), now);
     let expires_in = office.settings.access_ttl.as_secs();
     let user = account.into();
     Ok((StatusCode::CREATED, Json(Impersonation { access_token, token_type: "bearer", expires_in, user })))

@@ -12,6 +12,7 @@ mod authenticator;
 mod bad_input;
 mod billing;
 mod browsers;
+mod cost;
 mod coverage;
 mod email_change;
 mod forgery;

@@ -54,7 +54,7 @@ async fn a_token_buys_the_next_and_that_the_next_after_it(database: &Database) {
     let (id, mut shown) = session(&store, &ada).await;
     for n in 0..5 {
         let (outcome, next) = refresh(&store, &shown, at(60 * n)).await;
-        assert_eq!(outcome, RefreshOutcome::Rotated { account: ada.clone(), session: id });
+        assert_eq!(outcome, RefreshOutcome::Rotated { account: ada.clone(), session: id, generation: 0 });
         shown = next;
     }
     assert_eq!(heard(&store).await, [], "a refresh changes nothing that the door has cached");
@@ -216,7 +216,7 @@ async fn try_session(store: &Store, checked: &Account) -> Result<(), StoreError>
         now: at(0),
         origin: store::Origin::default(),
     };
-    store.open_session(new).await
+    store.open_session(new).await.map(drop)
 }
 
 async fn a_session_needs_the_account_that_was_checked(database: &Database) {
