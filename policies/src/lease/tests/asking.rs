@@ -100,4 +100,5 @@ fn a_hand_is_idle_without_units_that_can_be_spent() {
     assert!(!hand.is_idle(TEN, at(999)) && hand.is_idle(TEN, at(1000)));
     draw(&mut hand, 1);
     assert!(hand.is_idle(TEN, at(0)));
+    assert_eq!(hand.draw(at(0)), Draw::Short);
 }
