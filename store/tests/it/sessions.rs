@@ -306,7 +306,7 @@ async fn act(store: &Store, actor: &Account, account: &Account) -> Result<Sessio
         now: at(0),
         origin: Origin { actor: Some(actor), ..Origin::default() },
     };
-    store.open_session(new).await.map(|()| id)
+    store.open_session(new).await.map(|_| id)
 }
 
 async fn who_acts_as_somebody_does_so_no_longer_than_their_own_sessions_go_on(database: &Database) {
