@@ -78,6 +78,7 @@ pub(crate) fn open(
         accounts: accounts.settings.clone(),
         lockout: settings.lockout,
         mfa_issuer: accounts.mfa_issuer.clone(),
+        totp_skew: accounts.totp_skew,
         mail: settings.mail.settings(accounts, data),
         pages: settings.pages.clone(),
         payment_secret: settings.billing.payment_secret.clone(),

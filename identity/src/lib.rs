@@ -57,5 +57,5 @@ pub use token::{
     jws::verify_jws,
     keys::{KeyError, KeySet, SigningKey, VerifyingKey},
 };
-pub use totp::TotpSecret;
+pub use totp::{MOST_SKEW, TotpSecret};
 pub use webhook::{WebhookError, sign_webhook, verify_stripe};

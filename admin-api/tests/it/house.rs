@@ -507,6 +507,7 @@ fn settings(transport: MailTransport) -> Settings {
         },
         lockout: Lockout { account: rules, network: LockRules { attempts: 50, ..rules } },
         mfa_issuer: "Portcullis".to_owned(),
+        totp_skew: 1,
         mail: MailSettings {
             from: "Portcullis <no-reply@door.test>".to_owned(),
             product: "Portcullis".to_owned(),
