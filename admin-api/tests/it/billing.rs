@@ -45,7 +45,7 @@ async fn what_a_deleted_organisation_owes_is_still_owed_and_seen_by_the_platform
     let seen = house.get(&path, root.shown()).await;
     assert_eq!(
         [seen.text("tenant_name"), seen.text("total"), seen.text("payment_status")],
-        ["Acme", "99", "open"],
+        ["Acme", "99.00", "open"],
         "{}",
         seen.body
     );
@@ -79,7 +79,7 @@ async fn who_acts_in_no_organisation_sees_what_they_owe_themselves() {
 
 #[tokio::test]
 async fn where_no_secret_is_configured_anybody_s_word_of_payments_is_no_event() {
-    let house = House::open().await;
+    let house = House::open_with(|settings| settings.payment_secret = None).await;
     let root = house.administrator("root@example.com").await;
     let heard = house.post("/billing/webhook", Shown::Nothing, json!({ "id": "evt_1" })).await;
     assert_eq!(heard.refusal(), "404 no_route");
