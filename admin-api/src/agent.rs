@@ -5,8 +5,8 @@
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use identity::AccountId;
-use policies::{Amount, Tiers};
+use identity::{AccountId, TenantId};
+use policies::{Amount, Tier};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use store::InstancePlace;
@@ -19,6 +19,7 @@ use crate::{
     error::ApiError,
     form::Form,
     office::Office,
+    quota::tier_of,
     routes,
 };
 
@@ -113,14 +114,15 @@ pub(crate) fn oversees(caller: &Caller) -> bool {
     caller.demand_tenant_admin().is_ok() && caller.demand_scopes(None).is_ok()
 }
 
-/// How many of these the caller's tier has room for; `None`: any number, also where the tier says nothing of them.
-pub(crate) fn quota(office: &Office, caller: &Caller, what: &str) -> Option<u64> {
-    room(&office.hooks.policy().tiers, &caller.0.tier, what)
+/// How many of these the tier of a tenant has room for; `None`: any number, also where the tier says nothing of them.
+pub(crate) async fn quota(office: &Office, tenant: TenantId, what: &str) -> Result<Option<u64>, ApiError> {
+    let (_, tier) = tier_of(office, tenant).await?;
+    Ok(room(tier.as_deref(), what))
 }
 
-fn room(tiers: &Tiers, tier: &str, what: &str) -> Option<u64> {
+fn room(tier: Option<&Tier>, what: &str) -> Option<u64> {
     // What a tier includes that is not configured is unknown, and unknown is not unlimited.
-    let Some(tier) = tiers.get(tier) else { return Some(0) };
+    let Some(tier) = tier else { return Some(0) };
     match tier.quotas.get(what)? {
         Amount::Finite(most) => Some(*most),
         Amount::Unlimited => None,
@@ -192,17 +194,15 @@ impl Form {
 
 #[cfg(test)]
 mod tests {
-    use policies::tiers::Tier;
-
     use super::*;
 
     #[test]
     fn a_tier_that_nobody_knows_has_room_for_nothing() {
         let quotas = [("agents".into(), Amount::Finite(5)), ("instances".into(), Amount::Unlimited)].into();
-        let tiers = Tiers::new([Tier { name: "free".into(), quotas, ..Tier::default() }]);
-        assert_eq!(room(&tiers, "free", "agents"), Some(5));
-        assert_eq!(room(&tiers, "free", "instances"), None);
-        assert_eq!(room(&tiers, "free", "others"), None, "what a tier is silent about is no bound");
-        assert_eq!(room(&tiers, "gone", "agents"), Some(0));
+        let free = Tier { name: "free".into(), quotas, ..Tier::default() };
+        assert_eq!(room(Some(&free), "agents"), Some(5));
+        assert_eq!(room(Some(&free), "instances"), None);
+        assert_eq!(room(Some(&free), "others"), None, "what a tier is silent about is no bound");
+        assert_eq!(room(None, "agents"), Some(0));
     }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use identity::{Email, LockRules, SecretDigest, network_of};
-use store::{Aim, LoginFacts};
+use store::{Aim, Claim, Claimed, LoginFacts};
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use crate::{
@@ -28,6 +28,8 @@ pub(crate) struct Turns(Box<[Arc<Mutex<()>>]>);
 /// Somebody who says an account is theirs.
 pub(crate) struct Attempt {
     pub(crate) facts: Option<LoginFacts>,
+    /// What the dearest hash of an older system costs that is still in use.
+    pub(crate) dearest: Option<u32>,
     /// Where a failure is counted.
     aims: [(Aim, LockRules); 2],
     address: String,
@@ -53,37 +55,34 @@ impl Turns {
 // === impl Attempt ===
 
 impl Attempt {
-    /// Looks before anything is computed: two questions, whoever it is. Refuses if nobody is listened to.
+    /// Looks before anything is computed: one question, whoever it is. Refuses if nobody is listened to.
     pub(crate) async fn begin(office: &Office, visitor: &Visitor, email: &Email) -> Result<Self, ApiError> {
-        let account = subject_of(email.normalised());
-        let turn = office.turns.of(&account).await;
+        let subject = subject_of(email.normalised());
+        let turn = office.turns.of(&subject).await;
         let (device, network) = (visitor.device(), visitor.address.map(network_of));
-        let facts = office.store.login_facts(email, device.as_ref(), network.as_deref()).await?;
+        let named = network.as_deref().unwrap_or_default();
+        let familiar = SecretDigest::of(format!("network\0{named}").as_bytes());
+        let from = Aim::anywhere(SecretDigest::of(format!("from\0{named}").as_bytes()));
+        let network = (network.as_deref(), familiar);
+        let claim = Claim { email, device: device.as_ref(), network, subject, from };
+        let Claimed { facts, at, tallies, dearest } = office.store.claim(claim).await?;
         if let Some(facts) = &facts {
             trail::about(facts.account.id.uuid());
         }
         let knows_device = facts.as_ref().is_some_and(|facts| facts.knows_device);
-        let knows_network = facts.as_ref().is_some_and(|facts| facts.knows_network);
-        let place = match (device, &network) {
-            (Some(device), _) if knows_device => Some(device),
-            (_, Some(network)) if knows_network => Some(SecretDigest::of(format!("network\0{network}").as_bytes())),
-            _ => None,
-        };
-        let at_account = place.map_or(Aim::anywhere(account), |source| Aim { subject: account, source });
-        let from_network = Aim::anywhere(SecretDigest::of(format!("from\0{}", network.unwrap_or_default()).as_bytes()));
         let lockout = &office.settings.lockout;
         // The neighbours of somebody in a browser of their own are not theirs to answer for.
         let of_network = if knows_device { LockRules { attempts: 0, ..lockout.network } } else { lockout.network };
-        let tallies = office.store.tallies([at_account, from_network]).await?;
         let now = office.now();
-        let [at, from] = tallies.map(|tally| tally.locked(now));
-        let until = at.max(from.filter(|_| !knows_device));
+        let [of_account, of_source] = tallies.map(|tally| tally.locked(now));
+        let until = of_account.max(of_source.filter(|_| !knows_device));
         if let Some(until) = until {
             return Err(ApiError::Locked(seconds_until(until, now)));
         }
         Ok(Self {
             facts,
-            aims: [(at_account, lockout.account), (from_network, of_network)],
+            dearest,
+            aims: [(at, lockout.account), (from, of_network)],
             address: email.normalised().to_owned(),
             has_failed: tallies[0].failures > 0 || tallies[0].locks > 0,
             _turn: turn,

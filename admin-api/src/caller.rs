@@ -172,7 +172,11 @@ impl FromRequestParts<Arc<Office>> for Caller {
             identity::verify(token, &keys.assertion.keys, &office.assertion_rules, office.now())
                 .map_err(|error| ApiError::BadAssertion(error.to_string()))?;
         let principal = Principal::try_from(claims).map_err(|error| ApiError::BadAssertion(error.to_string()))?;
-        trail::by(principal.account.uuid());
+        // Whoever acts as somebody has done it, and not whom they act as.
+        trail::by(principal.actor.as_deref().unwrap_or(&principal.account).uuid());
+        if principal.actor.is_some() {
+            trail::detail("as", principal.account.to_string());
+        }
         Ok(Self(principal))
     }
 }

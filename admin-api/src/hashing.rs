@@ -70,15 +70,25 @@ impl Hashing {
         self.hasher.decoy()
     }
 
-    /// Checks a password against the hash of an account or, when there is none, against one that nobody's password
-    /// matches and that costs the same: an unknown account takes as long as a known one.
-    pub(crate) async fn verify(&self, password: &Password, hash: Option<PasswordHash>) -> Result<Verdict, ApiError> {
+    /// Checks a password against the hash of an account that is there.
+    pub(crate) async fn verify(&self, password: &Password, hash: PasswordHash) -> Result<Verdict, ApiError> {
         let password = password.clone();
-        self.compute(move |hasher| {
-            let verdict = hasher.verify(&password, hash.as_ref().unwrap_or(hasher.decoy()));
-            if hash.is_some() { verdict } else { Verdict::Mismatch }
-        })
-        .await
+        self.compute(move |hasher| hasher.verify(&password, &hash)).await
+    }
+
+    /// Checks a password against the hash of an account that may not be there. If it is wrong, that took the same work whatever the account
+    /// has, and whether there is one: see [`Hasher::check`].
+    pub(crate) async fn check(
+        &self,
+        password: &Password,
+        hash: Option<PasswordHash>,
+        dearest: Option<u32>,
+    ) -> Result<Verdict, ApiError> {
+        let password = password.clone();
+        let (verdict, work) = self.compute(move |hasher| hasher.check(&password, hash.as_ref(), dearest)).await?;
+        self.metrics.argon2_checks.inc_by(work.argon2);
+        self.metrics.bcrypt_rounds.inc_by(work.bcrypt_rounds);
+        Ok(verdict)
     }
 
     /// The permits go with the work: a caller who leaves does not make room for more than the memory is for.

@@ -5,7 +5,7 @@ use axum::http::HeaderMap;
 use chrono::{DateTime, Utc};
 use identity::{AccessClaims, RefreshToken, SessionCookie, SessionId, TokenType};
 use serde::{Deserialize, Serialize};
-use store::{Account, NewSession, Origin, Proof};
+use store::{Account, Groups, NewSession, Origin, Proof};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
@@ -60,6 +60,10 @@ pub(crate) enum SessionKind {
     /// A cookie, for browsers, and no tokens.
     Cookie,
 }
+
+/// To which session an access token belongs, and how often its owner had shown anew who they are.
+#[derive(Clone, Copy)]
+pub(crate) struct Of(pub(crate) SessionId, pub(crate) u32);
 
 /// A session that nobody has yet.
 pub(crate) struct Fresh {
@@ -130,21 +134,29 @@ impl Office {
         trail::about(account.id.uuid());
         let fresh = Fresh::new(kind);
         let new = NewSession { id: fresh.id, account: &account, proof: fresh.proof(self, now), now, origin };
-        self.store.open_session(new).await?;
-        Ok(self.begun(account, fresh, now).await)
+        let groups = self.store.open_session(new).await?;
+        Ok(self.begun(account, groups, fresh, now))
     }
 
     /// What is given to whoever has begun a session that the store has taken in.
-    pub(crate) async fn begun(&self, account: Account, fresh: Fresh, now: DateTime<Utc>) -> (HeaderMap, Begun) {
+    pub(crate) fn begun(
+        &self,
+        account: Account,
+        groups: Groups,
+        fresh: Fresh,
+        now: DateTime<Utc>,
+    ) -> (HeaderMap, Begun) {
         match fresh.proof {
             FreshProof::Refresh(token) => {
-                (HeaderMap::new(), Begun::Tokens(self.pair(account, fresh.id, &token, now).await))
+                let access = self.access_token(&account, Of(fresh.id, 0), now);
+                let user = User::with_groups(account, groups);
+                (HeaderMap::new(), Begun::Tokens(self.pair(access, &token, user)))
             }
             FreshProof::Cookie(cookie) => {
                 let session = CookieSession {
                     csrf_token: cookie.csrf_token(),
                     expires_in: self.settings.pages.cookie_life.as_secs(),
-                    user: self.user_in_session(account).await,
+                    user: User::with_groups(account, groups),
                 };
                 (self.give_cookie(&cookie), Begun::Cookie(session))
             }
@@ -152,30 +164,24 @@ impl Office {
     }
 
     /// The pair that belongs to a refresh token which the store has taken in.
-    pub(crate) async fn pair(
-        &self,
-        account: Account,
-        session: SessionId,
-        refresh: &RefreshToken,
-        now: DateTime<Utc>,
-    ) -> TokenPair {
+    pub(crate) fn pair(&self, access_token: String, refresh: &RefreshToken, user: User) -> TokenPair {
         TokenPair {
-            access_token: self.access_token(&account, session, now),
+            access_token,
             refresh_token: refresh.expose().to_owned(),
             token_type: "bearer",
             expires_in: self.settings.access_ttl.as_secs(),
-            user: self.user_in_session(account).await,
+            user,
         }
     }
 
-    pub(crate) fn access_token(&self, account: &Account, session: SessionId, now: DateTime<Utc>) -> String {
+    pub(crate) fn access_token(&self, account: &Account, session: Of, now: DateTime<Utc>) -> String {
         self.access_token_until(account, session, now, now + self.settings.access_ttl)
     }
 
     pub(crate) fn access_token_until(
         &self,
         account: &Account,
-        session: SessionId,
+        Of(session, generation): Of,
         now: DateTime<Utc>,
         until: DateTime<Utc>,
     ) -> String {
@@ -189,6 +195,7 @@ impl Office {
             iat: now.timestamp(),
             exp: until.timestamp(),
             jti: Uuid::new_v4(),
+            generation,
         };
         self.keys.load().access.current.sign(TokenType::Access, &claims)
     }

@@ -17,6 +17,8 @@ pub(crate) struct OfficeMetrics {
     stuffing: IntCounterVec,
     pub(crate) unwritten: IntCounter,
     pub(crate) hashes: IntCounter,
+    pub(crate) argon2_checks: IntCounter,
+    pub(crate) bcrypt_rounds: IntCounter,
     pub(crate) hashes_waiting: IntGauge,
     pub(crate) hashes_refused: IntCounter,
 }
@@ -75,6 +77,16 @@ impl OfficeMetrics {
             .and_then(|c| registered(r, c))?,
             hashes: IntCounter::new("portcullis_password_hashes_total", "Passwords hashed or checked.")
                 .and_then(|c| registered(r, c))?,
+            argon2_checks: IntCounter::new(
+                "portcullis_login_argon2_checks_total",
+                "Argon2 computations of logins; one for each failed one, whatever its account has.",
+            )
+            .and_then(|c| registered(r, c))?,
+            bcrypt_rounds: IntCounter::new(
+                "portcullis_login_bcrypt_rounds_total",
+                "Rounds of bcrypt of logins, as many for each failed one as the dearest imported hash takes that is still in use.",
+            )
+            .and_then(|c| registered(r, c))?,
             hashes_waiting: IntGauge::new(
                 "portcullis_password_hashes_waiting",
                 "Passwords waiting to be hashed or checked.",

@@ -60,6 +60,8 @@ pub struct Settings {
     pub lockout: Lockout,
     /// What authenticators call us.
     pub mfa_issuer: String,
+    /// Half minutes for which a code of theirs serves before and after its own.
+    pub totp_skew: u8,
     /// How mail is sent.
     pub mail: MailSettings,
     /// What browsers get.

@@ -128,7 +128,7 @@ pub(crate) async fn check(
             let mut form = Form::default();
             let password = form.password("password", text);
             let password = form.finish(password)?;
-            (office.hashing.verify(&password, Some(hash)).await? != Verdict::Mismatch, "pwd")
+            (office.hashing.verify(&password, hash).await? != Verdict::Mismatch, "pwd")
         }
         Shown::Factor(shown) => (use_factor(office, account, shown).await?, "otp"),
         Shown::Passkey(shown, session) => (use_passkey(office, account, session, shown).await?, "hwk"),

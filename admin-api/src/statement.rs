@@ -11,7 +11,10 @@ use uuid::Uuid;
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Bill {
     id: Uuid,
+    /// Who owes it: an organisation, which may be gone by now, or an account that has used something in no organisation's name.
     tenant_id: Uuid,
+    /// What the organisation was called when the statement was made; `null`: it had gone before that, or there was none.
+    tenant_name: Option<String>,
     /// Such as `2026-01` (UTC).
     month: String,
     /// The tier that is charged for.
@@ -38,6 +41,7 @@ impl From<Statement> for Bill {
         Self {
             id: statement.id,
             tenant_id: statement.tenant_id,
+            tenant_name: statement.tenant_name,
             month: statement.month,
             tier: statement.tier,
             currency: statement.currency,

@@ -145,7 +145,9 @@ impl Refused {
             StatusCode::CONFLICT,
             StatusCode::TOO_MANY_REQUESTS,
         ];
-        let is_event = is_refusal.contains(&face.status) || matches!(error, ApiError::LinkRefused | ApiError::Oauth(_));
+        // Where nothing is configured anybody finds nothing, and nothing happens.
+        let is_refusal = is_refusal.contains(&face.status) && !matches!(error, ApiError::NoSuchPath);
+        let is_event = is_refusal || matches!(error, ApiError::LinkRefused | ApiError::Oauth(_));
         Self { code: face.code, is_event }
     }
 }

@@ -51,9 +51,7 @@ impl Office {
             Some(membership) => self.store.groups_of(membership.tenant, account.id).await?,
             None => Groups::default(),
         };
-        let teams = Some(groups.teams.into_iter().map(Team::from).collect());
-        let domains = Some(groups.domains.into_iter().map(Domain::from).collect());
-        Ok(User { teams, domains, ..account.into() })
+        Ok(User::with_groups(account, groups))
     }
 
     /// The same for whoever has a session already, whom nothing can be refused any more: without them while they cannot be read.
@@ -69,6 +67,15 @@ impl Office {
 }
 
 // === impl User ===
+
+impl User {
+    /// An account with what it belongs to in the tenant in which it acts.
+    pub(crate) fn with_groups(account: Account, groups: Groups) -> Self {
+        let teams = Some(groups.teams.into_iter().map(Team::from).collect());
+        let domains = Some(groups.domains.into_iter().map(Domain::from).collect());
+        Self { teams, domains, ..account.into() }
+    }
+}
 
 impl From<Account> for User {
     fn from(account: Account) -> Self {

@@ -49,7 +49,7 @@ impl Door {
         permit
     }
 
-    /// To which teams and domains the caller belongs, for an upstream that asks for it.
+    /// To which teams and domains the caller belongs, and its tenant's tier, for an upstream that asks for it.
     pub(crate) async fn groups_of(&self, known: Option<&Known>) -> Result<Option<Arc<GroupHeaders>>, Refusal> {
         match known {
             Some(known) => self.directory.groups(&known.principal).await,

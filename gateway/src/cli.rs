@@ -133,7 +133,7 @@ pub(crate) struct CreateAdmin {
     /// The administrator's address.
     #[arg(long)]
     pub(crate) email: String,
-    /// The password. Without it one is made and printed once. Never give it as an argument: others can see those.
+    /// The password. Without it a link is printed with which one is chosen. Never give it as an argument: others can see those.
     #[arg(long, env = "PORTCULLIS_ADMIN_PASSWORD", hide_env_values = true, value_name = "PASSWORD", hide = true)]
     pub(crate) password: Option<String>,
     /// Read the password from the first line of standard input.

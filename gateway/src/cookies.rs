@@ -113,7 +113,83 @@ fn values(headers: &HeaderMap, name: HeaderName) -> Said<'_> {
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 mod tests {
+    use std::{net::Ipv4Addr, time::Duration};
+
+    use policies::{Cors, Methods};
+    use rand::{SeedableRng, rngs::StdRng};
+    use uuid::Uuid;
+
     use super::*;
+    use crate::inbound::RequestId;
+
+    /// What is said of a request to `https://a.test` on a cookie, whose token stands for `TOKEN`.
+    fn said(method: &str, fields: &[(&'static str, &str)], is_websocket: bool, route: &Route) -> Result<(), Refusal> {
+        let cookie = SessionCookie::generate(Uuid::nil().into(), &mut StdRng::seed_from_u64(1));
+        let mut request = RequestHeader::build(method, b"/", None).unwrap();
+        for (name, value) in fields {
+            request.append_header(*name, value.replace("TOKEN", &cookie.csrf_token())).unwrap();
+        }
+        let inbound = Inbound {
+            request_id: RequestId::of(1),
+            client: Ipv4Addr::LOCALHOST.into(),
+            peer: Ipv4Addr::LOCALHOST.into(),
+            via_trusted_proxy: false,
+            is_secure: true,
+            method: request.method.clone(),
+            host: "a.test".into(),
+            path: "/".into(),
+            path_changed: false,
+        };
+        check(&request, &inbound, route, is_websocket, cookie.expose())
+    }
+
+    const HOST: (&str, &str) = ("host", "a.test");
+    const HERE: (&str, &str) = ("origin", "https://a.test");
+    const ELSEWHERE: (&str, &str) = ("origin", "https://b.test");
+    const TOKEN: (&str, &str) = ("x-csrf-token", "TOKEN");
+    const NO_ORIGIN: Result<(), Refusal> = Err(Refusal::Csrf(CsrfPart::Origin));
+    const NO_TOKEN: Result<(), Refusal> = Err(Refusal::Csrf(CsrfPart::Token));
+
+    #[test]
+    fn what_may_change_something_comes_from_here_with_the_sessions_token() {
+        let wants = |csrf| Route { csrf, ..Route::new("r", "u", Vec::new()) };
+        let (by_token, by_origin) = (wants(Csrf::Token), wants(Csrf::Origin));
+        assert_eq!(said("GET", &[HOST, ELSEWHERE], false, &by_token), Ok(()), "changes nothing");
+        for (fields, with_token, with_origin) in [
+            (&[HOST, HERE, TOKEN][..], Ok(()), Ok(())),
+            (&[HOST, ("sec-fetch-site", "same-origin"), TOKEN], Ok(()), Ok(())),
+            (&[HOST, HERE], NO_TOKEN, Ok(())),
+            (&[HOST, HERE, ("x-csrf-token", "other")], NO_TOKEN, Ok(())),
+            (&[HOST, HERE, TOKEN, TOKEN], NO_TOKEN, Ok(())),
+            (&[HOST, ELSEWHERE, TOKEN], NO_ORIGIN, NO_ORIGIN),
+            (&[HOST, HERE, ("sec-fetch-site", "cross-site"), TOKEN], NO_ORIGIN, NO_ORIGIN),
+            (&[HOST, TOKEN], NO_ORIGIN, NO_ORIGIN),
+            (&[HERE, TOKEN], NO_ORIGIN, NO_ORIGIN),
+        ] {
+            assert_eq!(said("POST", fields, false, &by_token), with_token, "{fields:?}");
+            assert_eq!(said("POST", fields, false, &by_origin), with_origin, "{fields:?}");
+        }
+    }
+
+    #[test]
+    fn a_websocket_is_opened_by_pages_of_this_host_and_of_those_whom_the_route_trusts() {
+        let trusting = |credentials| {
+            let cors = Cors::new(["https://b.test"], Methods::ALL, [], credentials, Duration::ZERO).unwrap();
+            Route { cors: Some(cors), ..Route::new("r", "u", Vec::new()) }
+        };
+        let (trusts, reads, alone) = (trusting(true), trusting(false), Route::new("r", "u", Vec::new()));
+        for (fields, by_trusting, by_others) in [
+            (&[HOST, HERE][..], Ok(()), Ok(())),
+            (&[HOST, ELSEWHERE], Ok(()), NO_ORIGIN),
+            (&[HOST, ("origin", "https://c.test")], NO_ORIGIN, NO_ORIGIN),
+            (&[HOST, HERE, ELSEWHERE], NO_ORIGIN, NO_ORIGIN),
+            (&[HOST], NO_ORIGIN, NO_ORIGIN),
+        ] {
+            assert_eq!(said("GET", fields, true, &trusts), by_trusting, "{fields:?}");
+            assert_eq!(said("GET", fields, true, &reads), by_others, "{fields:?}");
+            assert_eq!(said("GET", fields, true, &alone), by_others, "{fields:?}");
+        }
+    }
 
     fn cookies(fields: &[&str]) -> HeaderMap {
         fields.iter().map(|field| (header::COOKIE, HeaderValue::from_str(field).unwrap())).collect()

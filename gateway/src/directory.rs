@@ -385,10 +385,11 @@ impl Directory {
     }
 }
 
-/// Whose change could change what a caller is.
-fn ids_of(principal: &Principal) -> [Uuid; 3] {
+/// Whose change could change what a caller is. Who acts as somebody does so no longer than their own sessions go on.
+fn ids_of(principal: &Principal) -> [Uuid; 4] {
     let account = principal.account.uuid();
-    [principal.grant.uuid(), account, principal.tenant.map_or(account, |tenant| tenant.uuid())]
+    let tenant = principal.tenant.map_or(account, |tenant| tenant.uuid());
+    [principal.grant.uuid(), account, tenant, principal.actor.as_ref().map_or(account, |actor| actor.uuid())]
 }
 
 fn refusal_of(error: &TokenError) -> Refusal {

@@ -387,8 +387,47 @@ mod tests {
     }
 
     #[test]
+    fn fields_of_http_2_say_no_more_than_those_of_http_1() {
+        let read = |target: &str, fields: &[(&'static str, &'static str)], max_header_bytes| {
+            let mut request = RequestHeader::build("GET", b"/", None).expect("a request");
+            request.set_uri(target.parse().expect("a target"));
+            for (name, value) in fields {
+                request.append_header(*name, *value).expect("a value");
+            }
+            let trusted_proxies = Box::default();
+            let limits = ReadLimits { max_header_bytes, max_uri_bytes: 100, max_header_fields: 10, trusted_proxies };
+            Inbound::check_http2(&request, &limits).map_err(|refusal| refusal.code())
+        };
+        // Each field costs four bytes more than its name and value.
+        assert_eq!(read("/", &[("a", "bc")], 7), Ok(()));
+        assert_eq!(read("/", &[("a", "bc")], 6), Err("headers_too_large"));
+        for (target, is_read) in [("http://a.test/", true), ("HTTPS://a.test/", true), ("ftp://a.test/", false)] {
+            assert_eq!(read(target, &[], 100).is_ok(), is_read, "{target}");
+        }
+        for (fields, said) in [
+            (&[("a", "b c"), ("authorization", "d"), ("content-length", "12"), ("expect", "100-Continue")][..], Ok(())),
+            (&[("a", " b")], Err("malformed")),
+            (&[("a", "b\t")], Err("malformed")),
+            (&[("authorization", "b"), ("authorization", "b")], Err("ambiguous_credentials")),
+            (&[("content-length", "+1")], Err("malformed")),
+            (&[("content-length", "1"), ("content-length", "1")], Err("malformed")),
+            (&[("expect", "100-continue"), ("expect", "x")], Err("expectation_failed")),
+        ] {
+            assert_eq!(read("/", fields, 200), said, "{fields:?}");
+        }
+    }
+
+    #[test]
+    fn a_length_is_known_where_it_is_declared() {
+        let declared = |fields| Inbound::declared_length(&headers(fields));
+        assert_eq!(declared(&[("content-length", "12")]), Some(12));
+        assert_eq!(declared(&[]).or(declared(&[("content-length", "x")])), None);
+    }
+
+    #[test]
     fn only_a_well_formed_traceparent_is_passed_on() {
         let id = RequestId::of(0xabc);
+        assert_eq!(id.as_str(), format!("{:032x}", 0xabc));
         let good = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
         let traceparent = |text| {
             let (mut fields, mut out) = (Fields::with_capacity(64), HeaderMap::new());

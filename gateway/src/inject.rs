@@ -214,7 +214,7 @@ impl Injection<'_> {
                 }
             }
             IdentityHeader::XTenantQuotas => {
-                if let Some(tier) = self.tiers.get(&principal.tier).filter(|_| principal.tenant.is_some()) {
+                if let Some(tier) = self.groups.and_then(|groups| self.tiers.get(&groups.tier)) {
                     fields.written(name, |out| quotas(tier, out));
                 }
             }
@@ -250,5 +250,73 @@ impl Injection<'_> {
         if let Some(list) = self.groups.map(of).filter(|list| !list.is_empty()) {
             fields.text(name, list);
         }
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+mod tests {
+    use policies::{Amount, header::Folding};
+
+    use super::*;
+
+    fn said(headers: &HeaderMap) -> Vec<String> {
+        let mut said: Vec<_> =
+            headers.iter().map(|(name, value)| format!("{name}: {}", value.to_str().unwrap())).collect();
+        said.sort();
+        said
+    }
+
+    #[test]
+    fn nothing_in_our_name_and_no_credential_of_ours_goes_on() {
+        let reserved = Reserved::new(["x-team-*"], Folding::Drop).unwrap();
+        let left = |forward_credential| {
+            let mut headers = HeaderMap::new();
+            for (name, value) in [
+                ("accept", "a"),
+                ("authorization", "b"),
+                ("cookie", "portcullis=c; d=1"),
+                ("sec-websocket-protocol", "chat, bearer.e"),
+                ("x-api-key", "f"),
+                ("x-team-id", "g"),
+                ("x-user-id", "h"),
+                ("x_user_id", "i"),
+            ] {
+                headers.append(name, HeaderValue::from_static(value));
+            }
+            strip(&mut headers, &reserved, forward_credential, false);
+            said(&headers)
+        };
+        assert_eq!(left(false), ["accept: a", "cookie: d=1", "sec-websocket-protocol: chat"]);
+        let forwarded = [
+            "accept: a",
+            "authorization: b",
+            "cookie: portcullis=c; d=1",
+            "sec-websocket-protocol: chat",
+            "x-api-key: f",
+        ];
+        assert_eq!(left(true), forwarded);
+    }
+
+    #[test]
+    fn cookies_that_came_apart_go_on_as_one() {
+        let mut headers = HeaderMap::new();
+        for crumb in ["a=1", "b=2; c=3"] {
+            headers.append(header::COOKIE, HeaderValue::from_static(crumb));
+        }
+        join_cookies(&mut headers);
+        assert_eq!(said(&headers), ["cookie: a=1; b=2; c=3"]);
+    }
+
+    #[test]
+    fn quotas_are_a_dictionary() {
+        let quotas_of = |quotas: &[(&str, Amount)]| {
+            let quotas = quotas.iter().map(|(name, amount)| ((*name).into(), *amount)).collect();
+            let (mut headers, mut fields) = (HeaderMap::new(), Fields::with_capacity(32));
+            fields.written(X_KEY_ID, |out| super::quotas(&Tier { quotas, ..Tier::default() }, out));
+            fields.set(&mut headers);
+            said(&headers)
+        };
+        assert_eq!(quotas_of(&[("a", Amount::Finite(1)), ("b", Amount::Unlimited)]), ["x-key-id: a=1, b=unlimited"]);
     }
 }

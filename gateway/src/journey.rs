@@ -309,6 +309,7 @@ impl Journey {
             path: inbound.map(|inbound| inbound.path).unwrap_or_default(),
             route: self.route.as_ref().map(|route| Arc::clone(&route.name)),
             account: principal.map(|principal| principal.account.uuid()),
+            actor: principal.and_then(|principal| principal.actor.as_ref()).map(|actor| actor.uuid()),
             auth: principal.map(|principal| principal.grant.method()),
             decision: match (&self.permit, &self.refusal) {
                 (Some(_), None) => "permit",

@@ -196,7 +196,7 @@ pub async fn build(folder: ConfigFolder, config: Config, data: &Path, take_over:
         serving::in_background("memory", limits::watch_memory(&settings.server, &readiness, &metrics)),
         serving::in_background("certificates", serving::watch_certificates(&sockets, &metrics)),
     ];
-    let billing = Billing::new(&foundation.store, &door.rules, &settings.billing).keep();
+    let billing = Billing::new(&foundation.audit, &door.rules, &settings.billing).keep();
     let retention = retention::keep_to(&settings, foundation.audit, metrics.clone());
     let tidying = housekeeping(limiter, directory, metrics.clone());
     background.extend(keep_house(counting.carry(), billing, retention, seal_watch.watch(), mailer.carry(), tidying));

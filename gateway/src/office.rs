@@ -33,6 +33,9 @@ const LONGEST_PATH: usize = 107;
 /// Two tabs of one browser may race for a refresh within this time.
 const REFRESH_GRACE: Duration = Duration::from_secs(10);
 
+/// The tier of whoever registers, and of tenants that have none.
+pub(crate) const DEFAULT_TIER: &str = "free";
+
 /// What the account service asks of the process.
 pub(crate) struct Process {
     reloader: Arc<Reloader>,
@@ -71,10 +74,11 @@ pub(crate) fn open(
         argon2: passwords.argon2,
         hash_concurrency: passwords.concurrency,
         default_role: "user".to_owned(),
-        default_tier: "free".to_owned(),
+        default_tier: DEFAULT_TIER.to_owned(),
         accounts: accounts.settings.clone(),
         lockout: settings.lockout,
         mfa_issuer: accounts.mfa_issuer.clone(),
+        totp_skew: accounts.totp_skew,
         mail: settings.mail.settings(accounts, data),
         pages: settings.pages.clone(),
         payment_secret: settings.billing.payment_secret.clone(),

@@ -42,6 +42,9 @@ pub(crate) struct Event {
     pub(crate) route: Option<Arc<str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) account: Option<Uuid>,
+    /// Who acts as its owner.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) actor: Option<Uuid>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) auth: Option<&'static str>,
     /// `permit`, `refused` or `failed` (permitted, but the upstream gave no answer).
@@ -192,6 +195,7 @@ mod tests {
             path: path.into(),
             route: None,
             account: None,
+            actor: None,
             auth: None,
             decision: "refused",
             refusal: Some("no_route"),

@@ -15,6 +15,10 @@ use crate::{
 const EVERY: Duration = Duration::from_hours(1);
 /// What anybody may begin without an account is kept no longer than this once it is over.
 const BEGUN_KEPT: Duration = Duration::from_hours(1);
+/// A payment provider may bring an event again for 30 days.
+const PAYMENTS_KEPT: Duration = Duration::from_hours(35 * 24);
+/// Months are billed up to three months later.
+const BILLED_KEPT: Duration = Duration::from_hours(200 * 24);
 /// Of what came after, a crash lets the end be cut off unseen.
 const SEAL_EVERY: Duration = Duration::from_secs(1);
 
@@ -64,6 +68,8 @@ async fn forget(retention: &Retention, usage: Duration, audit: &Audit, metrics: 
     metrics.store.forgotten.with_label_values(&["audit"]).inc_by(events);
     let attempts = store.forget_quotas(before(retention.attempts)).await?;
     metrics.store.forgotten.with_label_values(&["reservations"]).inc_by(attempts);
+    let billed = store.forget_payments(before(PAYMENTS_KEPT)).await? + store.forget_billed(before(BILLED_KEPT)).await?;
+    metrics.store.forgotten.with_label_values(&["billing"]).inc_by(billed);
     let events = store.forget_usage(before(usage)).await?;
     let totals = store.forget_usage_days(before(retention.usage)).await?;
     metrics.store.forgotten.with_label_values(&["usage"]).inc_by(events + totals);

@@ -51,7 +51,7 @@ pub(crate) struct Upstream {
     pub(crate) name: Arc<str>,
     /// Which identity headers its servers are sent.
     pub(crate) headers: Box<[IdentityHeader]>,
-    /// Are there any among them that tell the caller's teams or domains, which have to be looked up?
+    /// Are there any among them that tell the caller's teams or domains, or its tenant's quotas, which have to be looked up?
     pub(crate) asks_for_groups: bool,
     /// What health checks call it.
     host: Box<str>,

@@ -233,6 +233,9 @@ mod tests {
         ] {
             assert!(matches!(Handshake::read(&request("GET", fields), &route(true)), Ok(None)), "{fields:?}");
         }
+        let mut old = request("GET", &GOOD);
+        old.set_version(Version::HTTP_10);
+        assert!(matches!(Handshake::read(&old, &route(true)), Ok(None)));
     }
 
     #[test]
@@ -263,6 +266,13 @@ mod tests {
         }
         let closed = Handshake::read(&request("GET", &GOOD), &route(false)).err();
         assert_eq!(closed, Some(Refusal::UpgradeNotAllowed));
+    }
+
+    #[test]
+    fn a_backend_is_asked_for_a_websocket_and_nothing_else() {
+        let mut asked = headers(&[("connection", "close"), ("upgrade", "h2c"), ("accept", "a")]);
+        Handshake::ask(&mut asked);
+        assert_eq!(asked, headers(&[("connection", "Upgrade"), ("upgrade", "websocket"), ("accept", "a")]));
     }
 
     #[test]

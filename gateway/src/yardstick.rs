@@ -163,6 +163,7 @@ async fn log_in(store: &Store, key: &SigningKey, settings: &Settings) -> anyhow:
         exp: (now + TimeDelta::hours(1)).timestamp(),
         iat: now.timestamp(),
         jti: Uuid::now_v7(),
+        generation: 0,
     };
     Ok(key.sign(TokenType::Access, &claims))
 }

@@ -31,6 +31,7 @@ fn token(algorithm: Algorithm) -> (String, KeySet, TokenRules) {
         iat: NOW,
         exp: NOW + 60,
         jti: Uuid::from_u128(3),
+        generation: 0,
     };
     let rules = TokenRules {
         issuer: "door".into(),

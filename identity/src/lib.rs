@@ -42,7 +42,7 @@ pub use lockout::{LockRules, Tally, network_of};
 pub use oauth::{CodeVerifier, random_text};
 pub use one_time::{DeviceToken, OneTimePurpose, OneTimeToken};
 pub use opaque::{ApiKey, Opaque, OpaqueError, RefreshToken, SecretDigest};
-pub use password::{Argon2Params, Hasher, Password, PasswordError, PasswordHash, Verdict};
+pub use password::{Argon2Params, Hasher, Password, PasswordError, PasswordHash, Verdict, Work};
 pub use password_rules::PasswordRules;
 pub use principal::{Assurance, Authentication, Grant, Principal, TenantRole, Voucher};
 pub use provider_key::{ProviderKey, ProviderKeyError, is_service};
@@ -57,5 +57,5 @@ pub use token::{
     jws::verify_jws,
     keys::{KeyError, KeySet, SigningKey, VerifyingKey},
 };
-pub use totp::TotpSecret;
+pub use totp::{MOST_SKEW, TotpSecret};
 pub use webhook::{WebhookError, sign_webhook, verify_stripe};

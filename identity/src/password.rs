@@ -14,6 +14,8 @@ const MOST_MEMORY_KIB: u32 = 64 * 1024;
 const MOST_ITERATIONS: u32 = 10;
 const MOST_LANES: u32 = 8;
 const MOST_BCRYPT_COST: u32 = 14;
+/// Below, there is no bcrypt.
+const LEAST_BCRYPT_COST: u32 = 4;
 /// Salt of RFC 9106 §3.1.
 const SALT_BYTES: usize = 16;
 
@@ -77,6 +79,15 @@ pub enum Verdict {
     MatchNeedsRehash,
     /// Wrong.
     Mismatch,
+}
+
+/// What a check has taken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Work {
+    /// Computations of Argon2.
+    pub argon2: u64,
+    /// Rounds of bcrypt: 2 to the power of its cost for each computation.
+    pub bcrypt_rounds: u64,
 }
 
 /// Hashes and checks passwords at one cost.
@@ -200,10 +211,40 @@ impl Hasher {
     /// spend, matches nothing.
     #[must_use]
     pub fn verify(&self, password: &Password, stored: &PasswordHash) -> Verdict {
+        self.verify_counting(password, stored, &mut Work::default())
+    }
+
+    /// The same for an account that may not be there. A wrong password takes the same work whatever is stored, and if nothing is: Argon2
+    /// once, and as many rounds of bcrypt as a hash of the cost `dearest`, which is that of the dearest one that anybody has; none once
+    /// nobody has one. So how long a failed login takes says nothing of its account.
+    #[must_use]
+    pub fn check(&self, password: &Password, stored: Option<&PasswordHash>, dearest: Option<u32>) -> (Verdict, Work) {
+        let mut work = Work::default();
+        let verdict = stored.map_or(Verdict::Mismatch, |stored| self.verify_counting(password, stored, &mut work));
+        if verdict == Verdict::Mismatch {
+            self.top_up(password, dearest, &mut work);
+        }
+        (verdict, work)
+    }
+
+    fn verify_counting(&self, password: &Password, stored: &PasswordHash, work: &mut Work) -> Verdict {
         if stored.0.starts_with("$2") {
-            verify_bcrypt(password, &stored.0)
+            verify_bcrypt(password, &stored.0, work)
         } else {
-            self.verify_argon2(password, &stored.0)
+            self.verify_argon2(password, &stored.0, work)
+        }
+    }
+
+    /// Does what is missing. 2^d is 2^c and 2^c, 2^(c+1), … 2^(d−1).
+    fn top_up(&self, password: &Password, dearest: Option<u32>, work: &mut Work) {
+        if work.argon2 == 0 {
+            self.verify_argon2(password, &self.decoy.0, work);
+        }
+        let wanted = dearest.map_or(0_u64, |cost| 1 << cost.clamp(LEAST_BCRYPT_COST, MOST_BCRYPT_COST));
+        while let Some(cost) = wanted.saturating_sub(work.bcrypt_rounds).checked_ilog2() {
+            // What comes of it is nobody's; nor is it an error that the cost could not be one.
+            std::hint::black_box(bcrypt::hash_with_salt(&*password.0, cost, [0; SALT_BYTES]).is_ok());
+            work.bcrypt_rounds += 1 << cost;
         }
     }
 
@@ -213,12 +254,13 @@ impl Hasher {
         &self.decoy
     }
 
-    fn verify_argon2(&self, password: &Password, stored: &str) -> Verdict {
+    fn verify_argon2(&self, password: &Password, stored: &str, work: &mut Work) -> Verdict {
         let Ok(hash) = phc::PasswordHash::new(stored) else { return Verdict::Mismatch };
         let Ok(params) = Params::try_from(&hash) else { return Verdict::Mismatch };
         if is_too_dear(&params) {
             return Verdict::Mismatch;
         }
+        work.argon2 += 1;
         if self.argon2.verify_password(password.0.as_bytes(), &hash).is_err() {
             return Verdict::Mismatch;
         }
@@ -246,15 +288,15 @@ fn hash_with(argon2: &Argon2<'_>, password: &[u8], salt: &[u8]) -> Option<Passwo
 
 /// bcrypt looks at 72 bytes and no more; hashes from older systems were made so and have to be checked so. (`$2x$` marks a
 /// fault of one old implementation with bytes over 127; such passwords do not match and have to be reset.)
-fn verify_bcrypt(password: &Password, stored: &str) -> Verdict {
+fn verify_bcrypt(password: &Password, stored: &str, work: &mut Work) -> Verdict {
     let cost = stored.split('$').nth(2).and_then(|cost| cost.parse::<u32>().ok());
-    if cost.is_none_or(|cost| cost > MOST_BCRYPT_COST) {
+    let Some(cost) = cost.filter(|cost| (LEAST_BCRYPT_COST..=MOST_BCRYPT_COST).contains(cost)) else {
         return Verdict::Mismatch;
-    }
-    match bcrypt::verify(&*password.0, stored) {
-        Ok(true) => Verdict::MatchNeedsRehash,
-        Ok(false) | Err(_) => Verdict::Mismatch,
-    }
+    };
+    // If it cannot be read, nothing is computed.
+    let Ok(matches) = bcrypt::verify(&*password.0, stored) else { return Verdict::Mismatch };
+    work.bcrypt_rounds += 1 << cost;
+    if matches { Verdict::MatchNeedsRehash } else { Verdict::Mismatch }
 }
 
 #[cfg(test)]
@@ -270,6 +312,28 @@ mod tests {
 
     fn password(text: &str) -> Password {
         Password::new(text.to_owned()).unwrap()
+    }
+
+    #[test]
+    fn a_wrong_password_takes_the_same_work_whatever_the_account_has() {
+        let (hasher, mut rng) = (cheap(), StdRng::seed_from_u64(1));
+        let own = hasher.hash(&password("right"), &mut rng);
+        let imported = |cost| PasswordHash::from(bcrypt::hash_with_salt("right", cost, [7; 16]).unwrap().to_string());
+        let (imported, unreadable) = ([4, 5, 7].map(imported), PasswordHash::from("$2b$07$cut off".to_owned()));
+        let accounts: Vec<_> = [None, Some(&own), Some(&unreadable), Some(hasher.decoy())].into_iter().collect();
+        for stored in accounts.iter().copied().chain(imported.iter().map(Some)) {
+            let checked = hasher.check(&password("wrong"), stored, Some(7));
+            assert_eq!(checked, (Verdict::Mismatch, Work { argon2: 1, bcrypt_rounds: 128 }), "{stored:?}");
+        }
+        // Once nobody has a hash of bcrypt, none is computed.
+        for stored in accounts {
+            let checked = hasher.check(&password("wrong"), stored, None);
+            assert_eq!(checked, (Verdict::Mismatch, Work { argon2: 1, bcrypt_rounds: 0 }), "{stored:?}");
+        }
+        // Whoever knows the password waits for nothing else.
+        let right = |stored| hasher.check(&password("right"), Some(stored), Some(7));
+        assert_eq!(right(&own), (Verdict::Match, Work { argon2: 1, bcrypt_rounds: 0 }));
+        assert_eq!(right(&imported[1]), (Verdict::MatchNeedsRehash, Work { argon2: 0, bcrypt_rounds: 32 }));
     }
 
     #[test]

@@ -16,8 +16,8 @@ const SECRET: usize = 20;
 /// Seconds that a code is shown.
 const PERIOD: i64 = 30;
 const DIGITS: usize = 6;
-/// Steps by which the clocks may differ, either way: the one step that RFC 6238 §5.2 allows for delay, also for clocks that are ahead.
-const WINDOW: i64 = 1;
+/// Steps by which clocks may differ at most, either way: the one step that RFC 6238 §5.2 allows for delay, also for clocks that are ahead.
+pub const MOST_SKEW: u8 = 1;
 
 /// RFC 4648 §6.
 const BASE32: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
@@ -70,11 +70,11 @@ impl TotpSecret {
         ))
     }
 
-    /// The step in which `code` is, or may just have been, or will soon be shown; `None`: it is no code for now.
+    /// The step in which `code` is shown, or up to `skew` steps ago or from now, [`MOST_SKEW`] at most; `None`: it is no code for now.
     #[must_use]
-    pub fn step_of(&self, code: &str, now: DateTime<Utc>) -> Option<i64> {
-        let current = now.timestamp().div_euclid(PERIOD);
-        let steps = current - WINDOW..=current + WINDOW;
+    pub fn step_of(&self, code: &str, skew: u8, now: DateTime<Utc>) -> Option<i64> {
+        let (current, skew) = (now.timestamp().div_euclid(PERIOD), i64::from(skew.min(MOST_SKEW)));
+        let steps = current - skew..=current + skew;
         // All of them are computed, so that the time tells nothing.
         steps.fold(None, |found, step| {
             let is_it = bool::from(self.code(step).as_bytes().ct_eq(code.as_bytes()));
@@ -137,7 +137,7 @@ mod tests {
             (2_000_000_000, "279037"),
             (20_000_000_000, "353130"),
         ] {
-            assert_eq!(secret().step_of(code, at(seconds)), Some(seconds / 30), "{seconds}");
+            assert_eq!(secret().step_of(code, 1, at(seconds)), Some(seconds / 30), "{seconds}");
         }
     }
 
@@ -151,14 +151,25 @@ mod tests {
             ((step + 2) * 30 - 1, true),
             ((step + 2) * 30, false),
         ] {
-            assert_eq!(secret().step_of("081804", at(seconds)), serves.then_some(step), "{seconds}");
+            assert_eq!(secret().step_of("081804", 1, at(seconds)), serves.then_some(step), "{seconds}");
+            assert_eq!(secret().step_of("081804", 200, at(seconds)), serves.then_some(step), "{seconds}");
+        }
+    }
+
+    #[test]
+    fn without_skew_a_code_serves_for_its_own_half_minute_alone() {
+        let step = 1_111_111_109 / 30;
+        for (seconds, serves) in
+            [(step * 30 - 1, false), (step * 30, true), (step * 30 + 29, true), (step * 30 + 30, false)]
+        {
+            assert_eq!(secret().step_of("081804", 0, at(seconds)), serves.then_some(step), "{seconds}");
         }
     }
 
     #[test]
     fn nothing_but_the_six_digits_is_a_code() {
         for bad in ["", "81804", "0081804", "081804 ", "08180४", "081805", "94287082"] {
-            assert_eq!(secret().step_of(bad, at(1_111_111_109)), None, "{bad}");
+            assert_eq!(secret().step_of(bad, 1, at(1_111_111_109)), None, "{bad}");
         }
     }
 

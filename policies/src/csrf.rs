@@ -135,6 +135,12 @@ mod tests {
     }
 
     #[test]
+    fn only_what_changes_nothing_may_come_from_any_page() {
+        assert_eq!(["GET", "HEAD", "OPTIONS"].map(is_safe), [true; 3]);
+        assert_eq!(["POST", "PUT", "PATCH", "DELETE", "get", "X"].map(is_safe), [false; 6]);
+    }
+
+    #[test]
     fn who_says_nothing_is_not_believed() {
         assert!(!sent(&[], &[], true, "a.test").is_from_here());
     }

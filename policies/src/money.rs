@@ -118,6 +118,7 @@ mod tests {
             ("0.0125", 12_500, "0.0125"),
             ("0.1", 100_000, "0.10"),
             ("0.30000000000000004", 300_000, "0.30"),
+            ("0.30000000000000000000000000000000000000000000000000004", 300_000, "0.30"),
             ("1e-05", 10, "0.00001"),
             ("2.5E+2", 250_000_000, "250.00"),
             ("0.0000005", 1, "0.000001"),
@@ -131,6 +132,11 @@ mod tests {
     }
 
     #[test]
+    fn no_amount_is_below_nothing() {
+        assert_eq!([-1, 0, 1].map(Micros::new), [None, Some(Micros(0)), Some(Micros(1))]);
+    }
+
+    #[test]
     fn what_is_no_cost_is_told_apart() {
         for text in [
             "", "-", ".5", "5.", "01", "+1", "1 ", " 1", "0x10", "1,5", "NaN", "Infinity", "1e", "1e+", "1.2.3",
@@ -138,7 +144,8 @@ mod tests {
         ] {
             assert_eq!(Micros::parse(text), Err(MoneyError::NotDecimal), "{text:?}");
         }
-        assert_eq!(Micros::parse(&"1".repeat(65)), Err(MoneyError::NotDecimal));
+        let long = |length: usize| Micros::parse(&format!("0.{}", "1".repeat(length - 2)));
+        assert_eq!((long(64), long(65)), (Ok(Micros(111_111)), Err(MoneyError::NotDecimal)));
         for text in ["-1", "-0.000001", "-1e999"] {
             assert_eq!(Micros::parse(text), Err(MoneyError::Negative), "{text}");
         }

@@ -58,7 +58,6 @@ pub const fn keep() -> u64 {
 #[must_use]
 pub const fn most_spare(most: u32) -> u32 {
     match most {
-        0 | 1 => 0,
         2..20 => 1,
         _ => most / 10,
     }

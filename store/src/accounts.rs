@@ -1,7 +1,7 @@
 //! Accounts: people's records. Every change that the door must hear of goes to the feed with it.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use identity::{AccountId, Email, PasswordHash, SessionId, TenantId, TenantRole};
+use identity::{AccountId, Email, PasswordHash, TenantId, TenantRole};
 use sqlx::FromRow;
 use uuid::Uuid;
 
@@ -184,6 +184,7 @@ impl Store {
             NewTier::TenantsOr(tier) => (tier, false),
         });
         self.change(id, now, async |tx| {
+            let tenants = if tier.is_some() { tx.note_tiers_by(id, now).await? } else { Vec::new() };
             let changed = on_tx!(&mut *tx, |c| sqlx::query(Q)
                 .bind(id.uuid())
                 .bind(&change.role)
@@ -204,7 +205,8 @@ impl Store {
             if change.status.is_some() || change.role.is_some() {
                 ended.extend(tx.end_impersonations(id, now).await?);
             }
-            Ok((changed, ended))
+            let ended = ended.into_iter().map(Subject::Session);
+            Ok((changed, tenants.into_iter().map(Subject::Tenant).chain(ended).collect()))
         })
         .await
     }
@@ -244,31 +246,32 @@ impl Store {
                     .map(drop))?;
             }
             let ended = tx.end_impersonations(id, now).await?;
-            tx.leave_tenants(id).await?;
+            let left = tx.leave_tenants(id, now).await?;
             let deleted =
                 on_tx!(&mut tx, |c| sqlx::query(Q).bind(id.uuid()).execute(c).await.map(|done| done.rows_affected()))?;
             if deleted == 0 {
                 return Err(StoreError::NotFound);
             }
-            let heard: Vec<Subject> = ended.into_iter().map(Subject::Session).chain([Subject::Account(id)]).collect();
+            let ended = ended.into_iter().map(Subject::Session);
+            let heard: Vec<Subject> =
+                ended.chain(left.into_iter().map(Subject::Tenant)).chain([Subject::Account(id)]).collect();
             self.commit(tx, &heard, now).await
         })
         .await
     }
 
-    /// Changes a record by an update that tells how many rows it changed and which sessions it ended.
+    /// Changes a record by an update that tells how many rows it changed and who else has changed by it.
     async fn change(
         &self,
         id: AccountId,
         now: DateTime<Utc>,
-        update: impl AsyncFnOnce(&mut Tx) -> Result<(u64, Vec<SessionId>), StoreError>,
+        update: impl AsyncFnOnce(&mut Tx) -> Result<(u64, Vec<Subject>), StoreError>,
     ) -> Result<Account, StoreError> {
         self.bounded(async {
             let mut tx = self.begin().await?;
-            let (changed, ended) = update(&mut tx).await?;
+            let (changed, others) = update(&mut tx).await?;
             let account = tx.account(id).await?.filter(|_| changed > 0).ok_or(StoreError::NotFound)?;
-            let heard: Vec<Subject> =
-                [Subject::Account(id)].into_iter().chain(ended.into_iter().map(Subject::Session)).collect();
+            let heard: Vec<Subject> = [Subject::Account(id)].into_iter().chain(others).collect();
             self.commit(tx, &heard, now).await?;
             Ok::<_, StoreError>(account)
         })

@@ -6,7 +6,7 @@ use identity::{AccountId, KeyId, SessionId};
 use uuid::Uuid;
 
 use crate::{
-    NewSession, Store, StoreError, Subject,
+    Account, NewSession, Store, StoreError, Subject,
     db::{Tx, on_tx, stored},
 };
 
@@ -37,6 +37,39 @@ impl Store {
 // === impl Tx ===
 
 impl Tx {
+    /// Ends an account's sessions but perhaps one, those too in which it acts as others; gives those that it ended. Of the latter the door
+    /// hears by the account as well.
+    pub(crate) async fn end_sessions_of(
+        &mut self,
+        account: AccountId,
+        keep: Option<SessionId>,
+        now: DateTime<Utc>,
+    ) -> Result<Vec<SessionId>, StoreError> {
+        const Q: &str = "UPDATE sessions SET ended_at = $3 WHERE (account_id = $1 OR actor_id = $1) AND id <> $2 \
+                         AND ended_at IS NULL RETURNING id";
+        let keep = keep.map_or(Uuid::nil(), |keep| keep.uuid());
+        let ended: Vec<Uuid> = on_tx!(self, |c| sqlx::query_scalar(Q)
+            .bind(account.uuid())
+            .bind(keep)
+            .bind(stored(now))
+            .fetch_all(c)
+            .await)?;
+        Ok(ended.into_iter().map(SessionId::new).collect())
+    }
+
+    /// Whoever begins to act as somebody still has the right that was weighed: whoever takes it away waits for this one, or is waited for.
+    pub(crate) async fn hold_actor(&mut self, actor: &Account) -> Result<(), StoreError> {
+        const LITE: &str = "SELECT id FROM accounts WHERE id = $1 AND status = 'active' AND updated_at = $2";
+        const PG: &str = "SELECT id FROM accounts WHERE id = $1 AND status = 'active' AND updated_at = $2 FOR SHARE";
+        let statement = if matches!(self, Self::Pg(_)) { PG } else { LITE };
+        let held: Option<Uuid> = on_tx!(self, |c| sqlx::query_scalar(statement)
+            .bind(actor.id.uuid())
+            .bind(stored(actor.updated_at))
+            .fetch_optional(c)
+            .await)?;
+        held.map(drop).ok_or(StoreError::Conflict("the account was changed at the same moment; try again"))
+    }
+
     /// Ends the sessions in which somebody acts as others, and those in which others act as them: the rights of both were weighed when they
     /// began.
     pub(crate) async fn end_impersonations(

@@ -1,7 +1,8 @@
 //! What tenants owe: a statement for each month, made once by whichever node comes first, and what becomes of it.
 //!
-//! A statement takes in the usage that is not on an earlier one, so that what comes late is on the next. Whoever makes one holds the lock of its
-//! tenant. What is owed never changes afterwards; only whether it is paid does.
+//! A statement takes in the usage that is not on an earlier one, so that what comes late is on the next. Of two that are made at once for a
+//! month the second finds the first. What is owed never changes afterwards, nor goes with whoever owes it; only whether it is paid changes.
+//! For whom one is to be made is `due`'s, what is heard of payments `payments`'.
 
 use chrono::{DateTime, Utc};
 use identity::TenantId;
@@ -9,8 +10,16 @@ use sqlx::FromRow;
 use uuid::Uuid;
 
 use crate::{
-    Cursor, Page, Store, StoreError, Subject,
+    Cursor, Page, Store, StoreError,
     db::{Tx, on, on_tx, stored},
+};
+
+mod due;
+mod payments;
+
+pub use self::{
+    due::{BillingMonth, Unbilled},
+    payments::{Heard, Payment},
 };
 
 /// What a tenant owes for a month. Money is in millionths.
@@ -18,8 +27,10 @@ use crate::{
 pub struct Statement {
     /// Its id.
     pub id: Uuid,
-    /// Who owes it.
+    /// Who owes it: a tenant, or an account that has used something in no tenant's name.
     pub tenant_id: Uuid,
+    /// What the tenant was called when it was made.
+    pub tenant_name: Option<String>,
     /// As `2026-01`.
     pub month: String,
     /// The tier that was charged for.
@@ -44,22 +55,13 @@ pub struct Statement {
     pub paid_at: Option<DateTime<Utc>>,
 }
 
-/// A tenant that has no statement for a month.
-#[derive(Clone, Debug, PartialEq, Eq, FromRow)]
-pub struct Unbilled {
-    /// Its id.
-    pub tenant_id: Uuid,
-    /// Its tier, or its first owner's.
-    pub tier: Option<String>,
-    /// Was it there in that month? Else it only used something.
-    pub was_there: bool,
-}
-
 /// What to charge.
 #[derive(Clone, Debug)]
 pub struct Charge {
     /// Whom.
     pub tenant: TenantId,
+    /// What they are called.
+    pub name: Option<String>,
     /// For which month, as `2026-01`.
     pub month: String,
     /// For which tier.
@@ -74,28 +76,6 @@ pub struct Charge {
     pub now: DateTime<Utc>,
 }
 
-/// What somebody who takes payments says.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Payment {
-    /// This tenant is in this tier now, or in none of its own.
-    Tier(TenantId, Option<String>),
-    /// This statement is paid.
-    Paid(Uuid),
-    /// Something that does not concern us.
-    Nothing,
-}
-
-/// What became of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Heard {
-    /// It is done.
-    Done,
-    /// It was done before.
-    Again,
-    /// There is no such tenant or statement, or nothing to do.
-    Nothing,
-}
-
 #[derive(FromRow)]
 struct UsedIn {
     month: String,
@@ -108,7 +88,7 @@ struct UsedIn {
 macro_rules! statements {
     ($rest:literal) => {
         concat!(
-            "SELECT id, tenant_id, month, tier, currency, price, usage, requests, tokens, status, closed_at, due_at, paid_at \
+            "SELECT id, tenant_id, tenant_name, month, tier, currency, price, usage, requests, tokens, status, closed_at, due_at, paid_at \
              FROM billing_statements WHERE ",
             $rest
         )
@@ -118,25 +98,6 @@ macro_rules! statements {
 // === impl Store ===
 
 impl Store {
-    /// Tenants that were there before `end`, or used something of which no statement speaks, and have no statement for `month`.
-    pub async fn unbilled(&self, month: &str, end: DateTime<Utc>, most: u32) -> Result<Vec<Unbilled>, StoreError> {
-        const Q: &str = "SELECT t.id AS tenant_id, t.created_at < $2 AS was_there, COALESCE(t.tier, (SELECT a.tier FROM tenant_members m \
-                         JOIN accounts a ON a.id = m.account_id WHERE m.tenant_id = t.id AND m.role = 'owner' \
-                         ORDER BY m.created_at, m.account_id LIMIT 1)) AS tier FROM tenants t \
-                         WHERE NOT EXISTS (SELECT 1 FROM billing_statements b WHERE b.tenant_id = t.id AND b.month = $1) \
-                         AND (t.created_at < $2 OR EXISTS (SELECT 1 FROM usage_months u WHERE u.tenant_id = t.id \
-                         AND u.month <= $1 AND u.billed < u.cost)) ORDER BY t.id LIMIT $3";
-        self.bounded(async {
-            on!(self, |pool| sqlx::query_as(Q)
-                .bind(month)
-                .bind(stored(end))
-                .bind(i64::from(most))
-                .fetch_all(pool)
-                .await)
-        })
-        .await
-    }
-
     /// Makes a statement, unless there is one for that month; `tell` says what others shall be told of it.
     pub async fn bill(
         &self,
@@ -147,13 +108,11 @@ impl Store {
         scoped
             .bounded(async {
                 let mut tx = scoped.begin().await?;
-                tx.lock_tenant(charge.tenant).await?;
-                if tx.statement_of(charge.tenant, &charge.month).await?.is_some() {
-                    return Ok(None);
-                }
                 let months = tx.take_months(charge.tenant, &charge.month).await?;
                 let statement = charge.statement(&months);
-                tx.insert_statement(&statement).await?;
+                if !tx.insert_statement(&statement).await? {
+                    return Ok(None);
+                }
                 if let Some(body) = tell(&statement) {
                     tx.post_webhook(&body, charge.now).await?;
                 }
@@ -163,24 +122,24 @@ impl Store {
             .await
     }
 
-    /// A page of a tenant's statements, in the order of their making.
+    /// A page of a tenant's statements, or of everybody's, in the order of their making.
     pub async fn list_statements(
         &self,
-        tenant: TenantId,
+        tenant: Option<TenantId>,
         after: Option<Cursor>,
         limit: u32,
     ) -> Result<Page<Statement>, StoreError> {
-        const Q: &str = statements!("tenant_id = $1 AND id > $2 ORDER BY id LIMIT $3");
-        let scoped = self.of_tenant(tenant);
+        const ALL: &str = statements!("id > $1 ORDER BY id LIMIT $2");
+        const OF: &str = statements!("id > $1 AND tenant_id = $3 ORDER BY id LIMIT $2");
         let after = after.map_or(Uuid::nil(), Cursor::uuid);
+        let most = i64::from(limit) + 1;
         let rows: Vec<Statement> = self
             .bounded(async {
-                on!(scoped, |pool| sqlx::query_as(Q)
-                    .bind(tenant.uuid())
-                    .bind(after)
-                    .bind(i64::from(limit) + 1)
-                    .fetch_all(pool)
-                    .await)
+                let Some(tenant) = tenant else {
+                    return on!(self, |pool| sqlx::query_as(ALL).bind(after).bind(most).fetch_all(pool).await);
+                };
+                let scoped = self.of_tenant(tenant);
+                on!(scoped, |pool| sqlx::query_as(OF).bind(after).bind(most).bind(tenant.uuid()).fetch_all(pool).await)
             })
             .await?;
         Ok(Page::cut(rows, limit, |statement| statement.id))
@@ -212,52 +171,15 @@ impl Store {
         Err(StoreError::Conflict("What is paid is not voided, and what is void is not paid."))
     }
 
-    /// Notes which statements should have been paid by now; says how many.
-    pub async fn note_overdue(&self, now: DateTime<Utc>) -> Result<u64, StoreError> {
-        const Q: &str = "UPDATE billing_statements SET status = 'overdue' WHERE status = 'open' AND due_at < $1";
+    /// Notes which statements should have been paid by now; says which those are.
+    pub async fn note_overdue(&self, now: DateTime<Utc>) -> Result<Vec<Uuid>, StoreError> {
+        const Q: &str =
+            "UPDATE billing_statements SET status = 'overdue' WHERE status = 'open' AND due_at < $1 RETURNING id";
         self.bounded(async {
             let mut tx = self.begin().await?;
-            let noted = on_tx!(&mut tx, |c| sqlx::query(Q)
-                .bind(stored(now))
-                .execute(c)
-                .await
-                .map(|done| done.rows_affected()))?;
+            let noted: Vec<Uuid> = on_tx!(&mut tx, |c| sqlx::query_scalar(Q).bind(stored(now)).fetch_all(c).await)?;
             self.commit(tx, &[], now).await?;
             Ok::<_, StoreError>(noted)
-        })
-        .await
-    }
-
-    /// Does what somebody who takes payments says, once for each event.
-    pub async fn hear_payment(&self, event: &str, payment: &Payment, now: DateTime<Utc>) -> Result<Heard, StoreError> {
-        const SEEN: &str = "INSERT INTO billing_events (id, received_at) VALUES ($1, $2) ON CONFLICT (id) DO NOTHING";
-        const TIER: &str = "UPDATE tenants SET tier = $2 WHERE id = $1";
-        self.bounded(async {
-            let mut tx = self.begin().await?;
-            let is_new = on_tx!(&mut tx, |c| sqlx::query(SEEN)
-                .bind(event)
-                .bind(stored(now))
-                .execute(c)
-                .await
-                .map(|done| done.rows_affected()))?;
-            if is_new == 0 {
-                return Ok(Heard::Again);
-            }
-            let (done, changed) = match payment {
-                Payment::Tier(tenant, tier) => {
-                    let done = on_tx!(&mut tx, |c| sqlx::query(TIER)
-                        .bind(tenant.uuid())
-                        .bind(tier)
-                        .execute(c)
-                        .await
-                        .map(|done| done.rows_affected()))?;
-                    (done, vec![Subject::Tenant(*tenant)])
-                }
-                Payment::Paid(statement) => (tx.settle(*statement, "paid", now).await?, Vec::new()),
-                Payment::Nothing => (0, Vec::new()),
-            };
-            self.commit(tx, if done == 0 { &[] } else { &changed }, now).await?;
-            Ok::<_, StoreError>(if done == 0 { Heard::Nothing } else { Heard::Done })
         })
         .await
     }
@@ -266,18 +188,17 @@ impl Store {
 // === impl Tx ===
 
 impl Tx {
-    async fn statement_of(&mut self, tenant: TenantId, month: &str) -> Result<Option<Uuid>, StoreError> {
-        const Q: &str = "SELECT id FROM billing_statements WHERE tenant_id = $1 AND month = $2";
-        Ok(on_tx!(self, |c| sqlx::query_scalar(Q).bind(tenant.uuid()).bind(month).fetch_optional(c).await)?)
-    }
-
-    /// What was used up to a month, marked as billed. Only as much as was read: what is counted meanwhile is for the next statement.
+    /// What was used up to a month, marked as billed. Only as much as was read: what is counted meanwhile is for the next statement. In the
+    /// order in which whoever counts goes through months: two that met halfway would wait for each other.
     async fn take_months(&mut self, tenant: TenantId, month: &str) -> Result<Vec<UsedIn>, StoreError> {
-        const READ: &str =
-            "SELECT month, requests, tokens, cost, billed FROM usage_months WHERE tenant_id = $1 AND month <= $2";
+        const LITE: &str = "SELECT month, requests, tokens, cost, billed FROM usage_months \
+                            WHERE tenant_id = $1 AND month <= $2 ORDER BY month";
+        const PG: &str = "SELECT month, requests, tokens, cost, billed FROM usage_months \
+                          WHERE tenant_id = $1 AND month <= $2 ORDER BY month FOR UPDATE";
         const TAKE: &str = "UPDATE usage_months SET billed = $3 WHERE tenant_id = $1 AND month = $2";
+        let read = if matches!(self, Self::Pg(_)) { PG } else { LITE };
         let months: Vec<UsedIn> =
-            on_tx!(&mut *self, |c| sqlx::query_as(READ).bind(tenant.uuid()).bind(month).fetch_all(c).await)?;
+            on_tx!(&mut *self, |c| sqlx::query_as(read).bind(tenant.uuid()).bind(month).fetch_all(c).await)?;
         for month in months.iter().filter(|month| month.billed < month.cost) {
             on_tx!(&mut *self, |c| sqlx::query(TAKE)
                 .bind(tenant.uuid())
@@ -290,9 +211,11 @@ impl Tx {
         Ok(months)
     }
 
-    async fn insert_statement(&mut self, new: &Statement) -> Result<(), StoreError> {
+    /// Is it the first for its tenant and month? Whoever comes at the same time is waited for.
+    async fn insert_statement(&mut self, new: &Statement) -> Result<bool, StoreError> {
         const Q: &str = "INSERT INTO billing_statements (id, tenant_id, month, tier, currency, price, usage, requests, tokens, status, \
-                         closed_at, due_at, paid_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)";
+                         closed_at, due_at, paid_at, tenant_name) \
+                         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) ON CONFLICT DO NOTHING";
         Ok(on_tx!(self, |c| sqlx::query(Q)
             .bind(new.id)
             .bind(new.tenant_id)
@@ -307,9 +230,10 @@ impl Tx {
             .bind(new.closed_at)
             .bind(new.due_at)
             .bind(new.paid_at)
+            .bind(&new.tenant_name)
             .execute(c)
             .await
-            .map(drop))?)
+            .map(|done| done.rows_affected() > 0))?)
     }
 
     async fn settle(&mut self, id: Uuid, status: &str, now: DateTime<Utc>) -> Result<u64, StoreError> {
@@ -335,6 +259,7 @@ impl Charge {
         Statement {
             id: Uuid::now_v7(),
             tenant_id: self.tenant.uuid(),
+            tenant_name: self.name.clone(),
             month: self.month.clone(),
             tier: self.tier.clone(),
             currency: self.currency.clone(),

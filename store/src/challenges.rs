@@ -6,7 +6,8 @@ use identity::{AccountId, OneTimePurpose, SecretDigest, SessionId};
 use uuid::Uuid;
 
 use crate::{
-    Account, FactorProof, NewOneTime, NewSession, OneTime, SessionSeed, ShownOneTime, Store, StoreError, Subject,
+    Account, FactorProof, Groups, NewOneTime, NewSession, OneTime, SessionSeed, ShownOneTime, Store, StoreError,
+    Subject,
     db::{Tx, on, on_tx, stored},
 };
 
@@ -24,10 +25,10 @@ pub struct ChallengeSeed {
 }
 
 /// What came of a second factor.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FactorLogin {
     /// The session is open.
-    Opened,
+    Opened(Groups),
     /// The code had been used.
     Used,
     /// The token is no good any more.
@@ -37,7 +38,8 @@ pub enum FactorLogin {
 // === impl Store ===
 
 impl Store {
-    /// Notes that the person behind a session has shown anew who they are, and how. Whoever keeps what is known of it hears of it;
+    /// Notes that the person behind a session has shown anew who they are, and how. Its access tokens end with that, since a copy of one
+    /// is not to be raised with its owner; gives the generation of those to come. Whoever keeps what is known of the session hears of it;
     /// [`StoreError::NotFound`] if it is not this account's, or has ended.
     pub async fn reauthenticate(
         &self,
@@ -45,11 +47,13 @@ impl Store {
         id: SessionId,
         amr: &str,
         now: DateTime<Utc>,
-    ) -> Result<(), StoreError> {
+    ) -> Result<u32, StoreError> {
         self.bounded(async {
             let mut tx = self.begin().await?;
             tx.authenticate_session(id, account, amr, now).await?;
-            self.commit(tx, &[Subject::Session(id)], now).await
+            let generation = tx.next_generation(id).await?;
+            self.commit(tx, &[Subject::Session(id)], now).await?;
+            Ok::<_, StoreError>(generation)
         })
         .await
     }
@@ -122,12 +126,12 @@ impl Store {
             }
             // The account before its factors, as whoever removes one takes them.
             let SessionSeed { id, proof: session, origin } = seed;
-            tx.insert_session(&NewSession { id, account, proof: session, now, origin }).await?;
+            let groups = tx.insert_session(&NewSession { id, account, proof: session, now, origin }).await?;
             if !tx.use_factor(account.id, proof, now).await? {
                 return Ok(FactorLogin::Used);
             }
             self.commit(tx, &[], now).await?;
-            Ok::<_, StoreError>(FactorLogin::Opened)
+            Ok::<_, StoreError>(FactorLogin::Opened(groups))
         })
         .await
     }
@@ -136,6 +140,34 @@ impl Store {
 // === impl Tx ===
 
 impl Tx {
+    /// Notes how the person behind a session is known now.
+    pub(crate) async fn authenticate_session(
+        &mut self,
+        id: SessionId,
+        account: AccountId,
+        amr: &str,
+        now: DateTime<Utc>,
+    ) -> Result<(), StoreError> {
+        const Q: &str =
+            "UPDATE sessions SET auth_time = $3, amr = $4 WHERE id = $1 AND account_id = $2 AND ended_at IS NULL";
+        let found = on_tx!(self, |c| sqlx::query(Q)
+            .bind(id.uuid())
+            .bind(account.uuid())
+            .bind(stored(now))
+            .bind(amr)
+            .execute(c)
+            .await
+            .map(|done| done.rows_affected()))?;
+        if found == 0 { Err(StoreError::NotFound) } else { Ok(()) }
+    }
+
+    /// Ends the access tokens of a session; gives the generation of those to come.
+    pub(crate) async fn next_generation(&mut self, id: SessionId) -> Result<u32, StoreError> {
+        const Q: &str = "UPDATE sessions SET generation = generation + 1 WHERE id = $1 RETURNING generation";
+        let next: i64 = on_tx!(self, |c| sqlx::query_scalar(Q).bind(id.uuid()).fetch_one(c).await)?;
+        Ok(u32::try_from(next).unwrap_or(u32::MAX))
+    }
+
     /// What a factor has shown that is none any more counts no longer in a session.
     pub(crate) async fn forget_second_factor(&mut self, id: SessionId) -> Result<(), StoreError> {
         const AMR: &str = "SELECT amr FROM sessions WHERE id = $1";

@@ -134,6 +134,12 @@ impl Store {
                               has_own_tier = (has_own_tier OR $5), updated_at = $4 WHERE id = $1";
         self.bounded(async {
             let mut tx = self.begin().await?;
+            let mut heard = Vec::new();
+            if let Some((_, Some(_))) = change
+                && let Some(account) = tx.external_owner(id).await?
+            {
+                heard.extend(tx.note_tiers_by(account, now).await?.into_iter().map(Subject::Tenant));
+            }
             let account: Option<uuid::Uuid> =
                 on_tx!(&mut tx, |c| sqlx::query_scalar(HEAR).bind(id.uuid()).bind(said_at).fetch_optional(c).await)?;
             let Some(account) = account else { return Ok(false) };
@@ -150,7 +156,8 @@ impl Store {
                 .execute(c)
                 .await
                 .map(drop))?;
-            self.commit(tx, &[Subject::Account(account.into())], now).await?;
+            heard.push(Subject::Account(account.into()));
+            self.commit(tx, &heard, now).await?;
             Ok::<_, StoreError>(true)
         })
         .await

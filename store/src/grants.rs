@@ -36,6 +36,8 @@ pub struct GrantFacts {
     pub actor: Option<AccountId>,
     /// Has a machine bought it with a key?
     pub is_machine: bool,
+    /// How often the person behind a session has shown anew who they are.
+    pub generation: u32,
 }
 
 /// May it be used now?
@@ -63,6 +65,7 @@ struct SessionRow {
     ended_at: Option<DateTime<Utc>>,
     auth_time: Option<DateTime<Utc>>,
     amr: Option<String>,
+    generation: i64,
 }
 
 #[derive(FromRow)]
@@ -98,7 +101,7 @@ impl Store {
         const Q: &str = concat!(
             "SELECT ",
             account_columns!(),
-            ", s.tenant_id AS bound_to, s.actor_id, s.method, s.ended_at, s.auth_time, s.amr FROM sessions s JOIN accounts a ON a.id = s.account_id",
+            ", s.tenant_id AS bound_to, s.actor_id, s.method, s.ended_at, s.auth_time, s.amr, s.generation FROM sessions s JOIN accounts a ON a.id = s.account_id",
             its_tenant!("COALESCE(s.tenant_id, a.tenant_id)"),
             "WHERE s.id = $1"
         );
@@ -118,6 +121,7 @@ impl Store {
                 authentication: authentication(row.auth_time, row.amr.as_deref()),
                 actor: row.actor_id.map(AccountId::new),
                 is_machine: row.method.as_deref() == Some(MACHINE),
+                generation: u32::try_from(row.generation).unwrap_or(u32::MAX),
             }
         }))
     }
@@ -148,6 +152,7 @@ impl Store {
                 authentication: authentication(row.auth_time, row.amr.as_deref()),
                 actor: row.actor_id.map(AccountId::new),
                 is_machine: false,
+                generation: 0,
             }
         }))
     }
@@ -177,6 +182,7 @@ impl Store {
                 authentication: None,
                 actor: None,
                 is_machine: false,
+                generation: 0,
             }
         }))
     }
@@ -204,6 +210,7 @@ impl GrantFacts {
             has_left: false,
             actor: None,
             is_machine: false,
+            generation: 0,
         }
     }
 
@@ -220,6 +227,15 @@ impl GrantFacts {
             Standing::Expired
         } else {
             Standing::Live
+        }
+    }
+
+    /// The same for an access token of this generation: whoever has shown anew who they are has another one since, and this has ended.
+    #[must_use]
+    pub fn standing_of_token(&self, generation: u32, now: DateTime<Utc>) -> Standing {
+        match self.standing(now) {
+            Standing::Live if generation != self.generation => Standing::Ended,
+            standing => standing,
         }
     }
 

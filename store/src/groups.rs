@@ -1,11 +1,12 @@
 //! The teams and domains to which an account belongs, and what those who change them share.
 
 use identity::{AccountId, TenantId};
+use sqlx::{FromRow, types::Json};
 use uuid::Uuid;
 
 use crate::{
     Domain, Store, StoreError, Team,
-    db::{Tx, on, on_tx},
+    db::{Db, Tx, on, on_tx},
 };
 
 /// Teams of one tenant to which an account can belong, and domains: all of them are told with it.
@@ -26,27 +27,109 @@ pub(crate) struct Held {
     pub(crate) sqlite: &'static str,
 }
 
+/// [`Groups`] as one row of any question.
+#[derive(FromRow)]
+pub(crate) struct GroupsRow {
+    teams: Option<Json<Vec<TeamCells>>>,
+    domains: Option<Json<Vec<DomainCells>>>,
+}
+
+type TeamCells = (Uuid, String, Option<String>, bool, Option<String>);
+type DomainCells = (Uuid, String, String, Option<Uuid>, bool);
+
+/// Two columns, `teams` and `domains`, of an account in a tenant, each parameter by its number.
+macro_rules! groups_columns {
+    (postgres, $tenant:literal, $account:literal) => {
+        $crate::groups::groups_columns!(
+            $tenant,
+            $account,
+            "json_agg(json_build_array(",
+            "t.id",
+            "t.is_active",
+            "d.id",
+            "d.parent_domain_id",
+            "d.is_active"
+        )
+    };
+    // Ids are bytes there, and truth is a number.
+    (sqlite, $tenant:literal, $account:literal) => {
+        $crate::groups::groups_columns!(
+            $tenant,
+            $account,
+            "json_group_array(json_array(",
+            "hex(t.id)",
+            "json(CASE WHEN t.is_active THEN 'true' ELSE 'false' END)",
+            "hex(d.id)",
+            "NULLIF(hex(d.parent_domain_id), '')",
+            "json(CASE WHEN d.is_active THEN 'true' ELSE 'false' END)"
+        )
+    };
+    ($tenant:literal, $account:literal, $list:literal, $team:literal, $team_used:literal, $domain:literal, $parent:literal, $domain_used:literal) => {
+        concat!(
+            "(SELECT ",
+            $list,
+            $team,
+            ", t.name, t.external_ref, ",
+            $team_used,
+            ", m.role) ORDER BY m.team_id) FROM team_memberships m \
+             JOIN teams t ON t.tenant_id = m.tenant_id AND t.id = m.team_id \
+             WHERE m.tenant_id = ",
+            $tenant,
+            " AND m.account_id = ",
+            $account,
+            ") AS teams, \
+             (SELECT ",
+            $list,
+            $domain,
+            ", d.key, d.name, ",
+            $parent,
+            ", ",
+            $domain_used,
+            ") ORDER BY m.domain_id) FROM account_domains m \
+             JOIN domains d ON d.tenant_id = m.tenant_id AND d.id = m.domain_id \
+             WHERE m.tenant_id = ",
+            $tenant,
+            " AND m.account_id = ",
+            $account,
+            ") AS domains"
+        )
+    };
+}
+
+pub(crate) use groups_columns;
+
 // === impl Store ===
 
 impl Store {
     /// The teams and domains of an account in a tenant.
     pub async fn groups_of(&self, tenant: TenantId, account: AccountId) -> Result<Groups, StoreError> {
-        const TEAMS: &str = "SELECT t.id, t.name, t.external_ref, t.is_active, m.role FROM team_memberships m \
-                             JOIN teams t ON t.tenant_id = m.tenant_id AND t.id = m.team_id \
-                             WHERE m.tenant_id = $1 AND m.account_id = $2 ORDER BY m.team_id";
-        const DOMAINS: &str = "SELECT d.id, d.key, d.name, d.parent_domain_id, d.is_active FROM account_domains m \
-                               JOIN domains d ON d.tenant_id = m.tenant_id AND d.id = m.domain_id \
-                               WHERE m.tenant_id = $1 AND m.account_id = $2 ORDER BY m.domain_id";
+        const PG: &str = concat!("SELECT ", groups_columns!(postgres, "$1", "$2"));
+        const LITE: &str = concat!("SELECT ", groups_columns!(sqlite, "$1", "$2"));
         let scoped = self.of_tenant(tenant);
-        let (tenant, account) = (tenant.uuid(), account.uuid());
-        self.bounded(async {
-            let teams: Vec<Team> =
-                on!(scoped, |pool| sqlx::query_as(TEAMS).bind(tenant).bind(account).fetch_all(pool).await)?;
-            let domains: Vec<Domain> =
-                on!(scoped, |pool| sqlx::query_as(DOMAINS).bind(tenant).bind(account).fetch_all(pool).await)?;
-            Ok::<_, StoreError>(Groups { teams, domains })
-        })
-        .await
+        let question = if matches!(scoped.db, Db::Pg(_)) { PG } else { LITE };
+        let row: GroupsRow = self
+            .bounded(async {
+                on!(scoped, |pool| sqlx::query_as(question)
+                    .bind(tenant.uuid())
+                    .bind(account.uuid())
+                    .fetch_one(pool)
+                    .await)
+            })
+            .await?;
+        Ok(row.into())
+    }
+}
+
+// === impl Groups ===
+
+impl From<GroupsRow> for Groups {
+    fn from(row: GroupsRow) -> Self {
+        let (teams, domains) =
+            (row.teams.map_or_else(Vec::new, |list| list.0), row.domains.map_or_else(Vec::new, |list| list.0));
+        let team = |(id, name, external_ref, is_active, role)| Team { id, name, external_ref, is_active, role };
+        let domain =
+            |(id, key, name, parent_domain_id, is_active)| Domain { id, key, name, parent_domain_id, is_active };
+        Self { teams: teams.into_iter().map(team).collect(), domains: domains.into_iter().map(domain).collect() }
     }
 }
 

@@ -164,7 +164,7 @@ impl Tx {
         Ok(if owner.is_some() && owner != has_address { Imported::OtherAccount } else { Imported::Present })
     }
 
-    async fn external_owner(&mut self, id: ExternalId) -> Result<Option<AccountId>, StoreError> {
+    pub(crate) async fn external_owner(&mut self, id: ExternalId) -> Result<Option<AccountId>, StoreError> {
         const Q: &str = "SELECT account_id FROM external_identities WHERE id = $1";
         let owner: Option<Uuid> = on_tx!(self, |c| sqlx::query_scalar(Q).bind(id.uuid()).fetch_optional(c).await)?;
         Ok(owner.map(AccountId::new))

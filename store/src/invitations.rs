@@ -14,12 +14,13 @@ use crate::{
 // === impl Store ===
 
 impl Store {
-    /// Makes an account that nobody can use yet, and posts the letter that says how; [`StoreError::EmailTaken`] if its address has one.
+    /// Makes an account that nobody can use yet, and posts the letter that says how, unless somebody is told otherwise;
+    /// [`StoreError::EmailTaken`] if its address has one.
     pub async fn invite(
         &self,
         new: NewAccount<'_>,
         token: &NewOneTime<'_>,
-        letter: &NewMail,
+        letter: Option<&NewMail>,
     ) -> Result<Account, StoreError> {
         const Q: &str = "UPDATE accounts SET status = 'disabled', invited_at = $2 WHERE id = $1";
         self.bounded(async {
@@ -28,7 +29,9 @@ impl Store {
             tx.insert_account(new).await?;
             on_tx!(&mut tx, |c| sqlx::query(Q).bind(id.uuid()).bind(stored(now)).execute(c).await.map(drop))?;
             tx.add_one_time(token).await?;
-            tx.post(letter).await?;
+            if let Some(letter) = letter {
+                tx.post(letter).await?;
+            }
             let account = tx.account(id).await?.ok_or(StoreError::NotFound)?;
             self.commit(tx, &[], now).await?;
             Ok::<_, StoreError>(account)
@@ -36,12 +39,12 @@ impl Store {
         .await
     }
 
-    /// Posts another letter, whose token replaces those before; [`StoreError::Conflict`] if nobody is waited for.
+    /// Posts another letter, if any, whose token replaces those before; [`StoreError::Conflict`] if nobody is waited for.
     pub async fn invite_again(
         &self,
         id: AccountId,
         token: &NewOneTime<'_>,
-        letter: &NewMail,
+        letter: Option<&NewMail>,
         now: DateTime<Utc>,
     ) -> Result<(), StoreError> {
         const Q: &str = "UPDATE accounts SET invited_at = $2 WHERE id = $1 AND invited_at IS NOT NULL";
@@ -60,7 +63,9 @@ impl Store {
             }
             on_tx!(&mut tx, |c| sqlx::query(VOID).bind(id.uuid()).bind(stored(now)).execute(c).await.map(drop))?;
             tx.add_one_time(token).await?;
-            tx.post(letter).await?;
+            if let Some(letter) = letter {
+                tx.post(letter).await?;
+            }
             self.commit(tx, &[], now).await
         })
         .await

@@ -5,7 +5,8 @@
 
 use chrono::{DateTime, Utc};
 use identity::{Email, LockRules, PasswordHash, SecretDigest, Tally};
-use sqlx::FromRow;
+use sqlx::{ColumnIndex, Decode, FromRow, Type};
+use uuid::Uuid;
 
 use crate::{
     Account, NewMail, Store, StoreError,
@@ -22,7 +23,33 @@ pub struct Aim {
     pub source: SecretDigest,
 }
 
-/// An account that somebody says is theirs.
+/// Somebody who says an account is theirs.
+pub struct Claim<'a> {
+    /// The account's address.
+    pub email: &'a Email,
+    /// What their browser is known by.
+    pub device: Option<&'a SecretDigest>,
+    /// Their network, and what failures from it count under once it is familiar.
+    pub network: (Option<&'a str>, SecretDigest),
+    /// Under what failures at the account are counted, whether there is one or not.
+    pub subject: SecretDigest,
+    /// Under what failures from their network are counted.
+    pub from: Aim,
+}
+
+/// What there is to know before anybody is listened to.
+pub struct Claimed {
+    /// The account, if there is one.
+    pub facts: Option<LoginFacts>,
+    /// Where a failure at it counts: under the browser if that is familiar, else the network if that is, else anywhere.
+    pub at: Aim,
+    /// What has been counted there, and from the network.
+    pub tallies: [Tally; 2],
+    /// The cost of the dearest bcrypt hash that any account still has, if any has one.
+    pub dearest: Option<u32>,
+}
+
+/// The account that somebody says is theirs.
 pub struct LoginFacts {
     /// The account.
     pub account: Account,
@@ -30,26 +57,35 @@ pub struct LoginFacts {
     pub hash: PasswordHash,
     /// Has a session of it begun in this browser?
     pub knows_device: bool,
-    /// Has a session of it begun in this network?
-    pub knows_network: bool,
     /// Has it a second factor?
     pub has_factor: bool,
 }
 
+/// A row that is there for everybody.
 #[derive(FromRow)]
-struct LoginRow {
+struct ClaimRow {
     #[sqlx(flatten)]
-    account: AccountRow,
-    password_hash: String,
+    found: Found,
     knows_device: bool,
-    knows_network: bool,
     has_factor: bool,
+    place: Vec<u8>,
+    dearest: Option<String>,
+    // NULL where nothing has been counted.
+    at_failures: Option<i64>,
+    at_locks: Option<i64>,
+    at_locked_until: Option<DateTime<Utc>>,
+    at_last_at: Option<DateTime<Utc>>,
+    by_failures: Option<i64>,
+    by_locks: Option<i64>,
+    by_locked_until: Option<DateTime<Utc>>,
+    by_last_at: Option<DateTime<Utc>>,
 }
+
+/// The account with the hash of its password, if there is one.
+struct Found(Option<(AccountRow, String)>);
 
 #[derive(FromRow)]
 struct Row {
-    subject: Vec<u8>,
-    source: Vec<u8>,
     failures: i64,
     locks: i64,
     locked_until: Option<DateTime<Utc>>,
@@ -59,60 +95,40 @@ struct Row {
 // === impl Store ===
 
 impl Store {
-    /// The account of an address, with what a login has to know of it.
-    pub async fn login_facts(
-        &self,
-        email: &Email,
-        device: Option<&SecretDigest>,
-        network: Option<&str>,
-    ) -> Result<Option<LoginFacts>, StoreError> {
+    /// What a login has to know before a password is looked at, in one question, whoever it is.
+    pub async fn claim(&self, claim: Claim<'_>) -> Result<Claimed, StoreError> {
         const Q: &str = concat!(
-            "SELECT ",
+            "SELECT p.*, \
+             (SELECT MAX(substr(password_hash, 5, 2)) FROM accounts WHERE substr(password_hash, 1, 2) = '$2') AS dearest, at.failures AS at_failures, at.locks AS at_locks, at.locked_until AS at_locked_until, at.last_at AS at_last_at, \
+             by.failures AS by_failures, by.locks AS by_locks, by.locked_until AS by_locked_until, by.last_at AS by_last_at FROM \
+             (SELECT k.*, CASE WHEN k.knows_device THEN $2 WHEN k.knows_network THEN $4 ELSE $5 END AS place FROM (SELECT ",
             account_columns!(),
             ", a.password_hash, \
              EXISTS (SELECT 1 FROM sessions WHERE account_id = a.id AND device = $2 AND actor_id IS NULL) AS knows_device, \
              EXISTS (SELECT 1 FROM sessions WHERE account_id = a.id AND network = $3 AND actor_id IS NULL) AS knows_network, \
-             EXISTS (SELECT 1 FROM factors WHERE account_id = a.id AND confirmed_at IS NOT NULL) AS has_factor FROM accounts a",
+             EXISTS (SELECT 1 FROM factors WHERE account_id = a.id AND confirmed_at IS NOT NULL) AS has_factor \
+             FROM (SELECT 1) AS everybody LEFT JOIN accounts a ON a.email_normalised = $1",
             its_tenant!("a.tenant_id"),
-            "WHERE a.email_normalised = $1"
+            ") AS k) AS p LEFT JOIN login_failures at ON at.subject = $6 AND at.source = p.place \
+             LEFT JOIN login_failures by ON by.subject = $7 AND by.source = $8"
         );
-        let row: Option<LoginRow> = self
+        let (network, familiar) = claim.network;
+        let row: ClaimRow = self
             .bounded(async {
                 on!(self, |pool| sqlx::query_as(Q)
-                    .bind(email.normalised())
-                    .bind(device.map(|device| device.as_bytes().as_slice()))
+                    .bind(claim.email.normalised())
+                    .bind(claim.device.map(|device| device.as_bytes().as_slice()))
                     .bind(network)
-                    .fetch_optional(pool)
+                    .bind(familiar.as_bytes().as_slice())
+                    .bind(Aim::anywhere(claim.subject).source.as_bytes().as_slice())
+                    .bind(claim.subject.as_bytes().as_slice())
+                    .bind(claim.from.subject.as_bytes().as_slice())
+                    .bind(claim.from.source.as_bytes().as_slice())
+                    .fetch_one(pool)
                     .await)
             })
             .await?;
-        Ok(row.map(|row| LoginFacts {
-            account: row.account.into(),
-            hash: row.password_hash.into(),
-            knows_device: row.knows_device,
-            knows_network: row.knows_network,
-            has_factor: row.has_factor,
-        }))
-    }
-
-    /// What has been counted under each of two aims, in one question.
-    pub async fn tallies(&self, aims: [Aim; 2]) -> Result<[Tally; 2], StoreError> {
-        const Q: &str = "SELECT subject, source, failures, locks, locked_until, last_at FROM login_failures \
-                         WHERE (subject = $1 AND source = $2) OR (subject = $3 AND source = $4)";
-        let [one, other] = &aims;
-        let rows: Vec<Row> = self
-            .bounded(async {
-                on!(self, |pool| sqlx::query_as(Q)
-                    .bind(one.subject.as_bytes().as_slice())
-                    .bind(one.source.as_bytes().as_slice())
-                    .bind(other.subject.as_bytes().as_slice())
-                    .bind(other.source.as_bytes().as_slice())
-                    .fetch_all(pool)
-                    .await)
-            })
-            .await?;
-        let of = |aim: Aim| rows.iter().find(|row| row.is_of(aim)).map(Row::tally).unwrap_or_default();
-        Ok(aims.map(of))
+        row.claimed(claim.subject)
     }
 
     /// Counts a failure under each aim, and posts `notice` if the first of them locks. Says which of them have locked just now.
@@ -187,7 +203,7 @@ impl Tx {
         const MAKE: &str = "INSERT INTO login_failures (subject, source, failures, locks, last_at) VALUES ($1, $2, 0, 0, $3) \
                             ON CONFLICT (subject, source) DO NOTHING";
         const LOCK: &str = "SELECT 1 FROM login_failures WHERE subject = $1 AND source = $2 FOR UPDATE";
-        const READ: &str = "SELECT subject, source, failures, locks, locked_until, last_at FROM login_failures \
+        const READ: &str = "SELECT failures, locks, locked_until, last_at FROM login_failures \
                             WHERE subject = $1 AND source = $2";
         let (subject, source) = (aim.subject.as_bytes().as_slice(), aim.source.as_bytes().as_slice());
         on_tx!(&mut *self, |c| sqlx::query(MAKE)
@@ -220,6 +236,50 @@ impl Tx {
     }
 }
 
+// === impl ClaimRow ===
+
+impl ClaimRow {
+    fn claimed(self, subject: SecretDigest) -> Result<Claimed, StoreError> {
+        let (knows_device, has_factor) = (self.knows_device, self.has_factor);
+        let source = SecretDigest::from_slice(&self.place);
+        let source = source.ok_or_else(|| StoreError::Corrupt("a place has no digest".to_owned()))?;
+        let at = tally(self.at_failures, self.at_locks, self.at_locked_until, self.at_last_at);
+        let by = tally(self.by_failures, self.by_locks, self.by_locked_until, self.by_last_at);
+        let facts = |(account, hash): (AccountRow, String)| LoginFacts {
+            account: account.into(),
+            hash: hash.into(),
+            knows_device,
+            has_factor,
+        };
+        let dearest = self.dearest.and_then(|cost| cost.parse().ok());
+        Ok(Claimed { facts: self.found.0.map(facts), at: Aim { subject, source }, tallies: [at, by], dearest })
+    }
+}
+
+fn tally(
+    failures: Option<i64>,
+    locks: Option<i64>,
+    locked_until: Option<DateTime<Utc>>,
+    last_at: Option<DateTime<Utc>>,
+) -> Tally {
+    let count = |number: Option<i64>| u32::try_from(number.unwrap_or_default()).unwrap_or(u32::MAX);
+    Tally { failures: count(failures), locks: count(locks), locked_until, last_at }
+}
+
+impl<'r, R: sqlx::Row> FromRow<'r, R> for Found
+where
+    AccountRow: FromRow<'r, R>,
+    for<'a> &'a str: ColumnIndex<R>,
+    Uuid: Decode<'r, R::Database> + Type<R::Database>,
+    String: Decode<'r, R::Database> + Type<R::Database>,
+{
+    fn from_row(row: &'r R) -> Result<Self, sqlx::Error> {
+        let found = row.try_get::<Option<Uuid>, _>("id")?;
+        let found = found.map(|_| Ok::<_, sqlx::Error>((AccountRow::from_row(row)?, row.try_get("password_hash")?)));
+        found.transpose().map(Self)
+    }
+}
+
 // === impl Aim ===
 
 impl Aim {
@@ -233,17 +293,7 @@ impl Aim {
 // === impl Row ===
 
 impl Row {
-    fn is_of(&self, aim: Aim) -> bool {
-        self.subject == aim.subject.as_bytes() && self.source == aim.source.as_bytes()
-    }
-
     fn tally(&self) -> Tally {
-        let count = |number: i64| u32::try_from(number).unwrap_or(u32::MAX);
-        Tally {
-            failures: count(self.failures),
-            locks: count(self.locks),
-            locked_until: self.locked_until,
-            last_at: Some(self.last_at),
-        }
+        tally(Some(self.failures), Some(self.locks), self.locked_until, Some(self.last_at))
     }
 }

@@ -94,6 +94,11 @@ impl Store {
             let mut tx = scoped.begin().await?;
             let is = tx.hold_members(tenant, account).await?;
             tx.demand_right(tenant, by, is.max(role)).await?;
+            let mut heard = vec![Subject::Account(account)];
+            if is.max(role) == TenantRole::Owner {
+                tx.note_tier(tenant, now).await?;
+                heard.push(Subject::Tenant(tenant));
+            }
             if is == TenantRole::Owner && role != TenantRole::Owner {
                 tx.demand_another_owner(tenant).await?;
             }
@@ -107,7 +112,7 @@ impl Store {
                 .execute(c)
                 .await
                 .map(drop))?;
-            self.commit(tx, &[Subject::Account(account)], now).await
+            self.commit(tx, &heard, now).await
         })
         .await
     }
@@ -130,6 +135,7 @@ impl Store {
             let is = tx.hold_members(tenant, account).await?;
             tx.demand_right(tenant, by, is).await?;
             if is == TenantRole::Owner {
+                tx.note_tier(tenant, now).await?;
                 tx.demand_another_owner(tenant).await?;
             }
             tx.withdraw_invitations_by(tenant, account).await?;
@@ -144,6 +150,9 @@ impl Store {
                     .map(drop))?;
             }
             heard.push(Subject::Account(account));
+            if is == TenantRole::Owner {
+                heard.push(Subject::Tenant(tenant));
+            }
             self.commit(tx, &heard, now).await
         })
         .await
@@ -244,31 +253,43 @@ impl Tx {
         Ok(on_tx!(self, |c| sqlx::query(Q).bind(tenant.uuid()).bind(account.uuid()).execute(c).await.map(drop))?)
     }
 
-    /// Takes an account that goes for good out of its tenants: those that are its alone go too.
-    pub(crate) async fn leave_tenants(&mut self, account: AccountId) -> Result<(), StoreError> {
-        const MINE: &str = "SELECT tenant_id FROM tenant_members WHERE account_id = $1 ORDER BY tenant_id";
+    /// Takes an account that goes for good out of its tenants: those that are its alone go too, but not what they owe. Says for which it has
+    /// answered.
+    pub(crate) async fn leave_tenants(
+        &mut self,
+        account: AccountId,
+        now: DateTime<Utc>,
+    ) -> Result<Vec<TenantId>, StoreError> {
+        const MINE: &str = "SELECT tenant_id, role FROM tenant_members WHERE account_id = $1 ORDER BY tenant_id";
         const OTHERS: &str = "SELECT role FROM tenant_members WHERE tenant_id = $1 AND account_id <> $2";
         const HOME: &str = "UPDATE accounts SET tenant_id = NULL WHERE id = $1";
         const ALONE: &str = "DELETE FROM tenants WHERE id = $1";
-        let tenants: Vec<Uuid> =
-            on_tx!(&mut *self, |c| sqlx::query_scalar(MINE).bind(account.uuid()).fetch_all(c).await)?;
-        for tenant in &tenants {
-            self.lock_tenant(TenantId::new(*tenant)).await?;
+        let mine: Vec<(Uuid, String)> =
+            on_tx!(&mut *self, |c| sqlx::query_as(MINE).bind(account.uuid()).fetch_all(c).await)?;
+        let mine: Vec<(TenantId, bool)> =
+            mine.into_iter().map(|(id, role)| (TenantId::new(id), role == TenantRole::Owner.word())).collect();
+        for (tenant, is_owner) in &mine {
+            if *is_owner {
+                self.note_tier(*tenant, now).await?;
+            } else {
+                self.lock_tenant(*tenant).await?;
+            }
         }
         on_tx!(&mut *self, |c| sqlx::query(HOME).bind(account.uuid()).execute(c).await.map(drop))?;
-        for tenant in tenants {
+        for (tenant, _) in &mine {
             let others: Vec<String> = on_tx!(&mut *self, |c| sqlx::query_scalar(OTHERS)
-                .bind(tenant)
+                .bind(tenant.uuid())
                 .bind(account.uuid())
                 .fetch_all(c)
                 .await)?;
             if others.is_empty() {
-                on_tx!(&mut *self, |c| sqlx::query(ALONE).bind(tenant).execute(c).await.map(drop))?;
+                self.leave_bill(*tenant, now).await?;
+                on_tx!(&mut *self, |c| sqlx::query(ALONE).bind(tenant.uuid()).execute(c).await.map(drop))?;
             } else if others.iter().all(|role| role != TenantRole::Owner.word()) {
                 return Err(StoreError::LastOwner);
             }
         }
-        Ok(())
+        Ok(mine.into_iter().filter_map(|(tenant, is_owner)| is_owner.then_some(tenant)).collect())
     }
 
     /// Owners are changed by owners, others by administrators too. Asked again while nobody else changes them.

@@ -9,7 +9,7 @@ use sqlx::FromRow;
 use uuid::Uuid;
 
 use crate::{
-    Account, ChallengeSeed, NewAccount, NewMail, NewSession, SessionSeed, Status, Store, StoreError, Subject,
+    Account, ChallengeSeed, Groups, NewAccount, NewMail, NewSession, SessionSeed, Status, Store, StoreError, Subject,
     account::{AccountRow, account_where},
     db::{Tx, on, on_tx, stored},
 };
@@ -75,7 +75,7 @@ pub struct Confirmed<'a> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LinkLogin {
     /// A session.
-    Opened(Account),
+    Opened(Account, Groups),
     /// A token with which a second factor can be shown.
     Challenged(Account),
 }
@@ -253,9 +253,9 @@ impl Store {
             }
             let SessionSeed { id, proof, origin } = seed;
             let session = NewSession { id, account: &account, proof, now, origin };
-            tx.insert_session(&session).await?;
+            let groups = tx.insert_session(&session).await?;
             self.commit(tx, &[Subject::Account(account.id)], now).await?;
-            Ok::<_, StoreError>(Some(LinkLogin::Opened(account)))
+            Ok::<_, StoreError>(Some(LinkLogin::Opened(account, groups)))
         })
         .await
     }

@@ -9,7 +9,8 @@ use sqlx::FromRow;
 use uuid::Uuid;
 
 use crate::{
-    Account, FactorProof, FactorRecord, NewOneTime, NewSession, OneTime, SessionSeed, ShownOneTime, Store, StoreError,
+    Account, FactorProof, FactorRecord, Groups, NewOneTime, NewSession, OneTime, SessionSeed, ShownOneTime, Store,
+    StoreError,
     db::{Tx, on, on_tx, stored},
 };
 
@@ -98,24 +99,24 @@ impl Store {
         .await
     }
 
-    /// Opens a session for whoever has shown a passkey; says whether its count could be accepted.
+    /// Opens a session for whoever has shown a passkey; `None` if its count could not be accepted.
     pub async fn log_in_with_passkey(
         &self,
         account: &Account,
         proof: &FactorProof,
         seed: SessionSeed<'_>,
         now: DateTime<Utc>,
-    ) -> Result<bool, StoreError> {
+    ) -> Result<Option<Groups>, StoreError> {
         self.bounded(async {
             let mut tx = self.begin().await?;
             // The account before its factors, as whoever removes one takes them.
             let SessionSeed { id, proof: session, origin } = seed;
-            tx.insert_session(&NewSession { id, account, proof: session, now, origin }).await?;
+            let groups = tx.insert_session(&NewSession { id, account, proof: session, now, origin }).await?;
             if !tx.use_factor(account.id, proof, now).await? {
-                return Ok(false);
+                return Ok(None);
             }
             self.commit(tx, &[], now).await?;
-            Ok::<_, StoreError>(true)
+            Ok::<_, StoreError>(Some(groups))
         })
         .await
     }

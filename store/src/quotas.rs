@@ -63,6 +63,16 @@ struct Row {
     expires_at: DateTime<Utc>,
 }
 
+/// The tier of `tenants t`: its own, else that of the first of its owners, else none.
+macro_rules! tier_of {
+    () => {
+        "COALESCE(t.tier, (SELECT a.tier FROM tenant_members m JOIN accounts a ON a.id = m.account_id \
+         WHERE m.tenant_id = t.id AND m.role = 'owner' ORDER BY m.created_at, m.account_id LIMIT 1))"
+    };
+}
+
+pub(crate) use tier_of;
+
 // === impl Store ===
 
 impl Store {
@@ -145,9 +155,7 @@ impl Store {
 
     /// The tier of a tenant: its own, else that of the first of its owners; `None` if there is no such tenant.
     pub async fn tier_of_tenant(&self, tenant: TenantId) -> Result<Option<Option<String>>, StoreError> {
-        const Q: &str = "SELECT COALESCE(t.tier, (SELECT a.tier FROM tenant_members m JOIN accounts a ON a.id = m.account_id \
-                         WHERE m.tenant_id = t.id AND m.role = 'owner' ORDER BY m.created_at, m.account_id LIMIT 1)) \
-                         FROM tenants t WHERE t.id = $1";
+        const Q: &str = concat!("SELECT ", tier_of!(), " FROM tenants t WHERE t.id = $1");
         let scoped = self.of_tenant(tenant);
         self.bounded(async { on!(scoped, |pool| sqlx::query_scalar(Q).bind(tenant.uuid()).fetch_optional(pool).await) })
             .await

@@ -61,12 +61,20 @@ const RESERVATIONS: &str = "DELETE FROM quota_reservations WHERE id IN \
 
 const ENDED_WEBHOOKS: &str = "DELETE FROM webhooks WHERE id IN (SELECT id FROM webhooks WHERE ended_at < $1 LIMIT $2)";
 
-/// No signature is as old, so nobody can bring one of them again.
 const PAYMENTS: &str =
     "DELETE FROM billing_events WHERE id IN (SELECT id FROM billing_events WHERE received_at < $1 LIMIT $2)";
 
+/// What months that are billed long since were billed by.
+const TIERS_HAD: &str = "DELETE FROM billing_tiers WHERE (tenant_id, until, tier) IN \
+     (SELECT tenant_id, until, tier FROM billing_tiers WHERE until < $1 LIMIT $2)";
+const TENANTS_LEFT: &str =
+    "DELETE FROM billing_left WHERE tenant_id IN (SELECT tenant_id FROM billing_left WHERE left_at < $1 LIMIT $2)";
+
 const USAGE_EVENTS: &str =
     "DELETE FROM usage_events WHERE id IN (SELECT id FROM usage_events WHERE counted_at < $1 LIMIT $2)";
+
+const USAGE_BATCHES: &str =
+    "DELETE FROM usage_batches WHERE id IN (SELECT id FROM usage_batches WHERE counted_at < $1 LIMIT $2)";
 
 /// By whole days, as they are written. What a month came to stays: bills are made of it.
 const USAGE_DAYS: &str = "DELETE FROM usage_days WHERE (tenant_id, day, account_id, key_id, route, service, model, request_type) IN \
@@ -104,9 +112,9 @@ impl Store {
         Ok(begun + self.forget(INVITATIONS, before).await? + self.forget(DELETED_MAILS, before).await?)
     }
 
-    /// Deletes events of usage that were counted before `before`; their totals stay. Says how many.
+    /// Deletes events of usage, and names of batches, that were counted before `before`; their totals stay. Says how many.
     pub async fn forget_usage(&self, before: DateTime<Utc>) -> Result<u64, StoreError> {
-        self.forget(USAGE_EVENTS, before).await
+        Ok(self.forget(USAGE_EVENTS, before).await? + self.forget(USAGE_BATCHES, before).await?)
     }
 
     /// Deletes totals of days before that of `before`; says how many.
@@ -114,9 +122,19 @@ impl Store {
         self.forget_by(USAGE_DAYS, &before.format("%Y-%m-%d").to_string(), before).await
     }
 
-    /// Deletes reservations of quotas that came to nothing, and names of events of payments that were heard, before `before`; says how many.
+    /// Deletes reservations of quotas that came to nothing before `before`; says how many.
     pub async fn forget_quotas(&self, before: DateTime<Utc>) -> Result<u64, StoreError> {
-        Ok(self.forget(RESERVATIONS, before).await? + self.forget(PAYMENTS, before).await?)
+        self.forget(RESERVATIONS, before).await
+    }
+
+    /// Deletes names of events of payments that were heard before `before`; says how many.
+    pub async fn forget_payments(&self, before: DateTime<Utc>) -> Result<u64, StoreError> {
+        self.forget(PAYMENTS, before).await
+    }
+
+    /// Deletes what was remembered of tiers that ended, and of tenants that were deleted, before `before`; says how many.
+    pub async fn forget_billed(&self, before: DateTime<Utc>) -> Result<u64, StoreError> {
+        Ok(self.forget(TIERS_HAD, before).await? + self.forget(TENANTS_LEFT, before).await?)
     }
 
     async fn forget(&self, statement: &'static str, before: DateTime<Utc>) -> Result<u64, StoreError> {

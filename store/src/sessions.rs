@@ -8,8 +8,9 @@ use sqlx::FromRow;
 use uuid::Uuid;
 
 use crate::{
-    Account, CookieTerms, Status, Store, StoreError, Subject,
+    Account, CookieTerms, Groups, Status, Store, StoreError, Subject,
     db::{Tx, later, on, on_tx, stored},
+    groups::{GroupsRow, groups_columns},
 };
 
 /// A session to be opened.
@@ -65,8 +66,8 @@ pub struct Origin<'a> {
     pub amr: Option<&'a str>,
     /// When.
     pub seen: crate::Seen,
-    /// The administrator who acts as the account's owner.
-    pub actor: Option<AccountId>,
+    /// The administrator who acts as the account's owner, as they were when their right to it was weighed.
+    pub actor: Option<&'a Account>,
 }
 
 /// A session as its owner sees it.
@@ -108,6 +109,8 @@ pub enum RefreshOutcome {
         account: Account,
         /// Which session.
         session: SessionId,
+        /// Of which generation its access tokens are.
+        generation: u32,
     },
     /// The token had been used before: somebody has a copy. The session is ended (RFC 9700 §4.14.2).
     Reused,
@@ -129,18 +132,28 @@ struct Shown {
     used_at: Option<DateTime<Utc>>,
     created_at: DateTime<Utc>,
     ended_at: Option<DateTime<Utc>>,
+    generation: i64,
+}
+
+macro_rules! begin_session {
+    () => {
+        "INSERT INTO sessions (id, account_id, created_at, address, network, device, user_agent, method, last_seen_at, auth_time, amr, tenant_id, \
+         actor_id) SELECT $1, id, $3, $4, $5, $6, $7, $8, $3, $11, $10, $12, $13 FROM accounts \
+         WHERE id = $2 AND status = 'active' AND updated_at = $9"
+    };
 }
 
 // === impl Store ===
 
 impl Store {
     /// Opens a session; [`StoreError::Conflict`] if the account has changed since its owner was checked. Else a log-in with
-    /// an old password could outlive the change that ends all others.
-    pub async fn open_session(&self, new: NewSession<'_>) -> Result<(), StoreError> {
+    /// an old password could outlive the change that ends all others. Gives the groups of the account, that nobody need ask for them.
+    pub async fn open_session(&self, new: NewSession<'_>) -> Result<Groups, StoreError> {
         self.bounded(async {
             let mut tx = self.begin().await?;
-            tx.insert_session(&new).await?;
-            self.commit(tx, &[], new.now).await
+            let groups = tx.insert_session(&new).await?;
+            self.commit(tx, &[], new.now).await?;
+            Ok::<_, StoreError>(groups)
         })
         .await
     }
@@ -250,7 +263,8 @@ impl Store {
             tx.mark_seen(session, now).await?;
             tx.add_refresh_token(session, &next, now, later(now, terms.ttl).min(end)).await?;
             self.commit(tx, &[], now).await?;
-            Ok::<_, StoreError>(RefreshOutcome::Rotated { account, session })
+            let generation = u32::try_from(shown.generation).unwrap_or(u32::MAX);
+            Ok::<_, StoreError>(RefreshOutcome::Rotated { account, session, generation })
         })
         .await
     }
@@ -260,18 +274,18 @@ impl Store {
 
 impl Tx {
     /// Begins a session, if the account is still what it was when its owner was checked, and will be until the commit: on Postgres
-    /// the row is held, SQLite's transaction is alone anyway.
-    pub(crate) async fn insert_session(&mut self, new: &NewSession<'_>) -> Result<(), StoreError> {
-        const LITE: &str = "INSERT INTO sessions (id, account_id, created_at, address, network, device, user_agent, method, last_seen_at, auth_time, amr, tenant_id, actor_id) \
-                            SELECT $1, id, $3, $4, $5, $6, $7, $8, $3, $11, $10, $12, $13 FROM accounts \
-                            WHERE id = $2 AND status = 'active' AND updated_at = $9";
-        const PG: &str = "INSERT INTO sessions (id, account_id, created_at, address, network, device, user_agent, method, last_seen_at, auth_time, amr, tenant_id, actor_id) \
-                          SELECT $1, id, $3, $4, $5, $6, $7, $8, $3, $11, $10, $12, $13 FROM accounts \
-                          WHERE id = $2 AND status = 'active' AND updated_at = $9 FOR SHARE";
+    /// the row is held, SQLite's transaction is alone anyway. Gives the groups of the account, read by the same statement: only for whoever
+    /// is in.
+    pub(crate) async fn insert_session(&mut self, new: &NewSession<'_>) -> Result<Groups, StoreError> {
+        const LITE: &str = concat!(begin_session!(), " RETURNING ", groups_columns!(sqlite, "$14", "$2"));
+        const PG: &str = concat!(begin_session!(), " FOR SHARE RETURNING ", groups_columns!(postgres, "$14", "$2"));
         let (origin, account) = (&new.origin, new.account);
         let statement = if matches!(self, Self::Pg(_)) { PG } else { LITE };
         let tenant = self.usable_tenant(account).await?;
-        let begun = on_tx!(&mut *self, |c| sqlx::query(statement)
+        if let Some(actor) = origin.actor {
+            self.hold_actor(actor).await?;
+        }
+        let begun: Option<GroupsRow> = on_tx!(&mut *self, |c| sqlx::query_as(statement)
             .bind(new.id.uuid())
             .bind(account.id.uuid())
             .bind(stored(new.now))
@@ -284,38 +298,19 @@ impl Tx {
             .bind(origin.amr)
             .bind(origin.seen.at(new.now).map(stored))
             .bind(tenant.map(|tenant| tenant.uuid()))
-            .bind(origin.actor.map(|actor| actor.uuid()))
-            .execute(c)
-            .await
-            .map(|done| done.rows_affected()))?;
-        if begun == 0 {
+            .bind(origin.actor.map(|actor| actor.id.uuid()))
+            .bind(account.tenant.map(|own| own.tenant.uuid()))
+            .fetch_optional(c)
+            .await)?;
+        let Some(groups) = begun else {
             self.account(account.id).await?.ok_or(StoreError::NotFound)?;
             return Err(StoreError::Conflict("the account was changed at the same moment; try again"));
-        }
+        };
         match &new.proof {
-            Proof::Refresh { token, expires_at } => self.add_refresh_token(new.id, token, new.now, *expires_at).await,
-            Proof::Cookie(terms) => self.add_cookie(new.id, terms).await,
+            Proof::Refresh { token, expires_at } => self.add_refresh_token(new.id, token, new.now, *expires_at).await?,
+            Proof::Cookie(terms) => self.add_cookie(new.id, terms).await?,
         }
-    }
-
-    pub(crate) async fn authenticate_session(
-        &mut self,
-        id: SessionId,
-        account: AccountId,
-        amr: &str,
-        now: DateTime<Utc>,
-    ) -> Result<(), StoreError> {
-        const Q: &str =
-            "UPDATE sessions SET auth_time = $3, amr = $4 WHERE id = $1 AND account_id = $2 AND ended_at IS NULL";
-        let found = on_tx!(self, |c| sqlx::query(Q)
-            .bind(id.uuid())
-            .bind(account.uuid())
-            .bind(stored(now))
-            .bind(amr)
-            .execute(c)
-            .await
-            .map(|done| done.rows_affected()))?;
-        if found == 0 { Err(StoreError::NotFound) } else { Ok(()) }
+        Ok(groups.into())
     }
 
     async fn mark_seen(&mut self, id: SessionId, now: DateTime<Utc>) -> Result<(), StoreError> {
@@ -331,29 +326,10 @@ impl Tx {
         Ok((ended > 0).then_some(Subject::Session(id)))
     }
 
-    /// Ends an account's sessions but perhaps one; gives those that it ended.
-    pub(crate) async fn end_sessions_of(
-        &mut self,
-        account: AccountId,
-        keep: Option<SessionId>,
-        now: DateTime<Utc>,
-    ) -> Result<Vec<SessionId>, StoreError> {
-        const Q: &str =
-            "UPDATE sessions SET ended_at = $3 WHERE account_id = $1 AND id <> $2 AND ended_at IS NULL RETURNING id";
-        let keep = keep.map_or(Uuid::nil(), |keep| keep.uuid());
-        let ended: Vec<Uuid> = on_tx!(self, |c| sqlx::query_scalar(Q)
-            .bind(account.uuid())
-            .bind(keep)
-            .bind(stored(now))
-            .fetch_all(c)
-            .await)?;
-        Ok(ended.into_iter().map(SessionId::new).collect())
-    }
-
     /// A refresh token with its session, locked until the commit so that two who race come one after the other; SQLite's
     /// transaction is alone anyway. On Postgres the lock comes first: what is read after it is what the other has left.
     async fn lock_refresh_token(&mut self, token: Uuid) -> Result<Option<Shown>, StoreError> {
-        const Q: &str = "SELECT t.session_id, s.tenant_id, s.account_id, t.digest, t.expires_at, t.used_at, s.created_at, s.ended_at \
+        const Q: &str = "SELECT t.session_id, s.tenant_id, s.account_id, t.digest, t.expires_at, t.used_at, s.created_at, s.ended_at, s.generation \
                          FROM refresh_tokens t JOIN sessions s ON s.id = t.session_id WHERE t.id = $1";
         if let Self::Pg(tx) = self {
             sqlx::query("SELECT 1 FROM refresh_tokens WHERE id = $1 FOR UPDATE")

@@ -206,6 +206,10 @@ impl Store {
             if accepts {
                 let tenant = invitation.tenant;
                 tx.pin_grants(account).await?;
+                if invitation.role == TenantRole::Owner {
+                    tx.note_tier(tenant, now).await?;
+                    heard.push(Subject::Tenant(tenant));
+                }
                 tx.insert_member(tenant, account, invitation.role, now).await?;
                 on_tx!(&mut tx, |c| sqlx::query(HOME)
                     .bind(account.uuid())

@@ -120,15 +120,20 @@ impl Store {
         now: DateTime<Utc>,
     ) -> Result<Tenant, StoreError> {
         const Q: &str = "UPDATE tenants SET name = COALESCE($2, name), tier = CASE WHEN $3 THEN $4 ELSE tier END, \
+                         tier_said_at = CASE WHEN $3 THEN $6 ELSE tier_said_at END, \
                          status = COALESCE($5, status) WHERE id = $1";
         self.bounded(async {
             let mut tx = self.begin().await?;
+            if change.tier.is_some() {
+                tx.note_tier(id, now).await?;
+            }
             on_tx!(&mut tx, |c| sqlx::query(Q)
                 .bind(id.uuid())
                 .bind(change.name)
                 .bind(change.tier.is_some())
                 .bind(change.tier.flatten())
                 .bind(change.status.map(Status::word))
+                .bind(now.timestamp())
                 .execute(c)
                 .await
                 .map(drop))?;
@@ -139,7 +144,7 @@ impl Store {
         .await
     }
 
-    /// Deletes a tenant with all that it owns. Whoever acted in it has to log in again, and keys that were made for it are worth nothing.
+    /// Deletes a tenant with all that it owns but what it owes. Whoever acted in it has to log in again, and keys that were made for it are worth nothing.
     pub async fn delete_tenant(&self, id: TenantId, now: DateTime<Utc>) -> Result<(), StoreError> {
         const HOMES: &str = "UPDATE accounts SET tenant_id = (SELECT other.tenant_id FROM tenant_members other \
                              WHERE other.account_id = accounts.id AND other.tenant_id <> $1 ORDER BY other.tenant_id LIMIT 1), \
@@ -151,6 +156,7 @@ impl Store {
             let mut tx = self.begin().await?;
             // Before anything of its members', as whoever sends one of them away does.
             tx.lock_tenant(id).await?;
+            tx.leave_bill(id, now).await?;
             for statement in [SESSIONS, KEYS, HOMES] {
                 on_tx!(&mut tx, |c| sqlx::query(statement)
                     .bind(id.uuid())

@@ -1,8 +1,9 @@
 //! What was used: events, each counted once, and the totals that questions are answered from.
 //!
 //! An event is added together with its share of the totals of its day and month, in one transaction. Whoever does not know whether that
-//! was done does it again: an id that is there counts nothing. The ids are kept for as long as the configuration says; what is
-//! brought later than that would be counted twice, so nobody keeps a spool for longer.
+//! was done does it again: an id that is there counts nothing. What the door itself has counted is no event but sums, many at once, and
+//! the batch has the id: a busy door would fill the table of events with what the totals say as well. The ids are kept for as long as
+//! the configuration says; what is brought later than that would be counted twice, so nobody keeps a spool for longer.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -25,11 +26,20 @@ pub use read::{UsageAsked, UsageBy, UsageTotal};
 /// Rows of one statement: SQLite takes 32,766 parameters, and a row has 13.
 const AT_ONCE: usize = 500;
 
-/// Something that was used.
+/// Something that was used, once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UsageEvent {
     /// Its id; of several with one id the first counts.
     pub id: Uuid,
+    /// What.
+    pub used: Used,
+    /// Does only a service say whose it was? Then that is looked up before it is counted, and it is not if that is not so.
+    pub is_claim: bool,
+}
+
+/// What was used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Used {
     /// In whose name, if there was a tenant.
     pub tenant: Option<TenantId>,
     /// By whom.
@@ -52,20 +62,21 @@ pub struct UsageEvent {
     pub tokens: i64,
     /// What it cost, in millionths.
     pub cost: i64,
-    /// Does only a service say whose it was? Then that is looked up before it is counted, and it is not if that is not so.
-    pub is_claim: bool,
 }
 
 /// What a total of a day is of.
 type Day = (Uuid, String, Uuid, Uuid, String, String, String, String);
+/// The same whoever it was by.
+type Kind = (Uuid, String, String, String, String, String);
 /// Requests, tokens, millionths, and how many of these are on a bill already.
 type Sum = [i64; 4];
 
-/// What events add to the totals of their days and months, in the order in which every node adds it: two that met halfway would wait
+/// What is added to the totals of days and months, in the order in which every node adds it: two that met halfway would wait
 /// for each other.
 #[derive(Default)]
 pub(crate) struct Sums {
     days: BTreeMap<Day, Sum>,
+    kinds: BTreeMap<Kind, Sum>,
     months: BTreeMap<(Uuid, String), Sum>,
 }
 
@@ -89,11 +100,12 @@ impl Store {
         if !event.is_claim {
             return Ok(Some(event.clone()));
         }
-        let tenant = self.place_usage(event).await?;
+        let tenant = self.place_usage(&event.used).await?;
         if let Err(misplaced) = tenant {
             tracing::warn!(event = %event.id, ?misplaced, "a service has said of somebody's use what is not so; it is not counted");
         }
-        Ok(tenant.ok().map(|tenant| UsageEvent { tenant, is_claim: false, ..event.clone() }))
+        let used = |tenant| Used { tenant, ..event.used.clone() };
+        Ok(tenant.ok().map(|tenant| UsageEvent { id: event.id, used: used(tenant), is_claim: false }))
     }
 
     async fn count_placed(&self, events: &[UsageEvent], now: DateTime<Utc>) -> Result<BTreeSet<Uuid>, StoreError> {
@@ -108,11 +120,27 @@ impl Store {
             }
             let (mut sums, mut left) = (Sums::default(), fresh.clone());
             for event in events.iter().filter(|event| left.remove(&event.id)) {
-                sums.add(event, false);
+                sums.add(&event.used, false);
             }
             tx.add_sums(sums).await?;
             self.commit(tx, &[], now).await?;
             Ok::<_, StoreError>(fresh)
+        })
+        .await
+    }
+
+    /// Counts what a batch says, unless a batch of this id was counted before; says if it was counted now. All of it or nothing.
+    pub async fn count_batch(&self, batch: Uuid, used: &[Used], now: DateTime<Utc>) -> Result<bool, StoreError> {
+        self.bounded(async {
+            let mut tx = self.begin().await?;
+            let is_new = tx.add_batch(batch, now).await?;
+            if is_new {
+                let mut sums = Sums::default();
+                used.iter().for_each(|used| sums.add(used, false));
+                tx.add_sums(sums).await?;
+            }
+            self.commit(tx, &[], now).await?;
+            Ok::<_, StoreError>(is_new)
         })
         .await
     }
@@ -121,12 +149,13 @@ impl Store {
 // === impl Sums ===
 
 impl Sums {
-    /// Adds an event that is not counted yet; `is_billed`: its cost is on no bill of ours.
-    pub(crate) fn add(&mut self, event: &UsageEvent, is_billed: bool) {
-        let more = [event.requests, event.tokens, event.cost, if is_billed { event.cost } else { 0 }];
-        let day = self.days.entry(event.day()).or_default();
-        let month = self.months.entry((event.tenant_or_none(), event.month())).or_default();
-        for sum in [day, month] {
+    /// Adds what is not counted yet; `is_billed`: its cost is on no bill of ours.
+    pub(crate) fn add(&mut self, used: &Used, is_billed: bool) {
+        let more = [used.requests, used.tokens, used.cost, if is_billed { used.cost } else { 0 }];
+        let day = self.days.entry(used.day()).or_default();
+        let kind = self.kinds.entry(used.kind()).or_default();
+        let month = self.months.entry((used.tenant_or_none(), used.month())).or_default();
+        for sum in [day, kind, month] {
             for (sum, more) in sum.iter_mut().zip(more) {
                 *sum = sum.saturating_add(more);
             }
@@ -143,29 +172,40 @@ impl Tx {
                 "INSERT INTO usage_events (id, tenant_id, account_id, key_id, happened_at, counted_at, route, service, model, \
                  request_type, requests, tokens, cost) ",
             );
-            insert.push_values(events, |mut row, event| {
-                row.push_bind(event.id)
-                    .push_bind(event.tenant_or_none())
-                    .push_bind(event.account.uuid())
-                    .push_bind(event.key_or_none())
-                    .push_bind(stored(event.at))
+            insert.push_values(events, |mut row, UsageEvent { id, used, .. }| {
+                row.push_bind(*id)
+                    .push_bind(used.tenant_or_none())
+                    .push_bind(used.account.uuid())
+                    .push_bind(used.key_or_none())
+                    .push_bind(stored(used.at))
                     .push_bind(stored(now))
-                    .push_bind(&event.route)
-                    .push_bind(&event.service)
-                    .push_bind(&event.model)
-                    .push_bind(&event.request_type)
-                    .push_bind(event.requests)
-                    .push_bind(event.tokens)
-                    .push_bind(event.cost);
+                    .push_bind(&used.route)
+                    .push_bind(&used.service)
+                    .push_bind(&used.model)
+                    .push_bind(&used.request_type)
+                    .push_bind(used.requests)
+                    .push_bind(used.tokens)
+                    .push_bind(used.cost);
             });
             insert.push(" ON CONFLICT (id) DO NOTHING RETURNING id");
             insert.build_query_scalar::<Uuid>().fetch_all(c).await
         })?)
     }
 
+    /// Is it new?
+    async fn add_batch(&mut self, batch: Uuid, now: DateTime<Utc>) -> Result<bool, StoreError> {
+        const INSERT: &str = "INSERT INTO usage_batches (id, counted_at) VALUES ($1, $2) ON CONFLICT (id) DO NOTHING";
+        Ok(on_tx!(self, |c| {
+            sqlx::query(INSERT).bind(batch).bind(stored(now)).execute(c).await.map(|done| done.rows_affected() > 0)
+        })?)
+    }
+
     pub(crate) async fn add_sums(&mut self, sums: Sums) -> Result<(), StoreError> {
         for some in sums.days.into_iter().collect::<Vec<_>>().chunks(AT_ONCE) {
             self.add_to_days(some).await?;
+        }
+        for some in sums.kinds.into_iter().collect::<Vec<_>>().chunks(AT_ONCE) {
+            self.add_to_kinds(some).await?;
         }
         for some in sums.months.into_iter().collect::<Vec<_>>().chunks(AT_ONCE) {
             self.add_to_months(some).await?;
@@ -195,6 +235,27 @@ impl Tx {
         })?)
     }
 
+    async fn add_to_kinds(&mut self, kinds: &[(Kind, Sum)]) -> Result<(), StoreError> {
+        Ok(on_tx!(self, |c| {
+            let mut upsert = QueryBuilder::new(
+                "INSERT INTO usage_sums (tenant_id, day, route, service, model, request_type, requests, tokens, cost) ",
+            );
+            upsert.push_values(kinds, |mut row, ((tenant, day, route, service, model, kind), sums)| {
+                row.push_bind(*tenant).push_bind(day);
+                row.push_bind(route).push_bind(service).push_bind(model).push_bind(kind);
+                for sum in &sums[..3] {
+                    row.push_bind(*sum);
+                }
+            });
+            upsert.push(
+                " ON CONFLICT (tenant_id, day, route, service, model, request_type) DO UPDATE SET \
+                 requests = usage_sums.requests + excluded.requests, tokens = usage_sums.tokens + excluded.tokens, \
+                 cost = usage_sums.cost + excluded.cost",
+            );
+            upsert.build().execute(c).await.map(drop)
+        })?)
+    }
+
     async fn add_to_months(&mut self, months: &[((Uuid, String), Sum)]) -> Result<(), StoreError> {
         Ok(on_tx!(self, |c| {
             let mut upsert =
@@ -215,9 +276,9 @@ impl Tx {
     }
 }
 
-// === impl UsageEvent ===
+// === impl Used ===
 
-impl UsageEvent {
+impl Used {
     fn tenant_or_none(&self) -> Uuid {
         self.tenant.map_or(Uuid::nil(), |tenant| tenant.uuid())
     }
@@ -227,12 +288,15 @@ impl UsageEvent {
     }
 
     fn day(&self) -> Day {
+        let (tenant, day, route, service, model, kind) = self.kind();
+        (tenant, day, self.account.uuid(), self.key_or_none(), route, service, model, kind)
+    }
+
+    fn kind(&self) -> Kind {
         let text = |text: &String| text.clone();
         (
             self.tenant_or_none(),
             self.at.format("%Y-%m-%d").to_string(),
-            self.account.uuid(),
-            self.key_or_none(),
             text(&self.route),
             text(&self.service),
             text(&self.model),

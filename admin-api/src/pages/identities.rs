@@ -10,10 +10,10 @@ use axum::{
 };
 
 use super::{
-    frame::{self, FormPage},
+    frame,
     link::IDENTITIES,
     posted::{Meant, SignedIn},
-    prove::{self, ProofForm},
+    prove::{self, Ask, ProofForm},
     sessions::Moment,
 };
 use crate::{
@@ -80,30 +80,15 @@ pub(super) async fn unlink(
     let caller = Caller(who.principal.clone());
     match oauth::unlink(&office, &visitor, &caller, &id, &form.proof()).await {
         Ok(()) => frame::go(IDENTITIES, HeaderMap::new()),
-        Err(error) if prove::is_asking(&error) => match prove_it(&office, &who, &id, &error).await {
-            Ok(page) => page,
-            Err(error) => frame::failed(&office, &error),
-        },
-        Err(error) => frame::failed(&office, &error),
+        Err(refused) => {
+            let action = format!("{IDENTITIES}/{id}/unlink");
+            let ask = Ask { action: &action, submit: "Unlink", back: (IDENTITIES, "Do not unlink") };
+            match prove::ask(&office, &who, &refused, ask).await {
+                Ok(page) => page,
+                Err(error) => frame::failed(&office, &error),
+            }
+        }
     }
-}
-
-/// Asks who has not been seen lately for what shows that they are the owner.
-async fn prove_it(office: &Office, who: &SignedIn, id: &str, refused: &ApiError) -> Result<Response, ApiError> {
-    let action = format!("{IDENTITIES}/{id}/unlink");
-    let page = FormPage {
-        title: "Show that it is you",
-        intro: Some(
-            "If you have nothing to show, sign out, have a link to sign in mailed to you, and come back within five minutes.",
-        ),
-        action: &action,
-        hidden: vec![("csrf", who.csrf())],
-        fields: prove::fields(office, who.principal.account, Some(refused)).await?,
-        submit: "Unlink",
-        links: vec![(IDENTITIES, "Do not unlink")],
-        ..FormPage::default()
-    };
-    Ok(page.again(office, refused))
 }
 
 // === impl Identity ===

@@ -1,9 +1,13 @@
 //! What a form asks for where it takes the owner: a password or a code, unless the owner has been seen just now.
 
+use axum::response::Response;
 use identity::SecretText;
 use serde::Deserialize;
 
-use super::frame::Field;
+use super::{
+    frame::{self, Field, FormPage},
+    posted::SignedIn,
+};
 use crate::{error::ApiError, office::Office, proof::Proof};
 
 /// Digits that an authenticator shows; a recovery code is longer.
@@ -28,6 +32,40 @@ impl ProofForm {
         };
         Proof { password: given(self.password), code, recovery_code, passkey: None }
     }
+}
+
+/// What the owner is asked for, and where it is shown.
+pub(super) struct Ask<'a> {
+    /// Where what is shown is posted.
+    pub(super) action: &'a str,
+    pub(super) submit: &'a str,
+    /// The way back.
+    pub(super) back: (&'static str, &'a str),
+}
+
+/// Asks whoever was refused because they have not been seen lately for what shows that they are the owner; says any other refusal.
+pub(super) async fn ask(
+    office: &Office,
+    who: &SignedIn,
+    refused: &ApiError,
+    Ask { action, submit, back }: Ask<'_>,
+) -> Result<Response, ApiError> {
+    if !is_asking(refused) {
+        return Ok(frame::failed(office, refused));
+    }
+    let page = FormPage {
+        title: "Show that it is you",
+        intro: Some(
+            "If you have nothing to show, sign out, have a link to sign in mailed to you, and come back within five minutes.",
+        ),
+        action,
+        hidden: vec![("csrf", who.csrf())],
+        fields: fields(office, who.principal.account, Some(refused)).await?,
+        submit,
+        links: vec![back],
+        ..FormPage::default()
+    };
+    Ok(page.again(office, refused))
 }
 
 /// What has to be filled in by whoever was refused with this.

@@ -14,12 +14,15 @@ use store::SessionRecord;
 use super::{
     frame,
     posted::{Meant, SignedIn},
-    sign_in::{HOME, Nothing},
+    prove::{self, Ask, ProofForm},
+    sign_in::HOME,
 };
 use crate::{
+    caller::Caller,
     error::ApiError,
     office::Office,
     routes::{end_other_sessions, end_session},
+    visitor::Visitor,
 };
 
 #[derive(Template)]
@@ -71,21 +74,34 @@ pub(super) async fn show(State(office): State<Arc<Office>>, who: SignedIn) -> Re
 pub(super) async fn end(
     State(office): State<Arc<Office>>,
     Path(id): Path<String>,
-    Meant { who, form: Nothing {} }: Meant<Nothing>,
+    Ok(visitor): Result<Visitor, std::convert::Infallible>,
+    Meant { who, form }: Meant<ProofForm>,
 ) -> Response {
-    match end_session::end(&office, &who.principal, &id).await {
-        Ok(()) => frame::go(HOME, HeaderMap::new()),
-        Err(error) => frame::failed(&office, &error),
-    }
+    let caller = Caller(who.principal.clone());
+    let ended = end_session::end(&office, &visitor, &caller, &id, &form.proof()).await;
+    said(&office, &who, ended, format!("{HOME}/{id}/end")).await
 }
 
 pub(super) async fn end_others(
     State(office): State<Arc<Office>>,
-    Meant { who, form: Nothing {} }: Meant<Nothing>,
+    Ok(visitor): Result<Visitor, std::convert::Infallible>,
+    Meant { who, form }: Meant<ProofForm>,
 ) -> Response {
-    match end_other_sessions::end_others(&office, &who.principal).await {
-        Ok(_) => frame::go(HOME, HeaderMap::new()),
-        Err(error) => frame::failed(&office, &error),
+    let caller = Caller(who.principal.clone());
+    let ended = end_other_sessions::end_others(&office, &visitor, &caller, &form.proof()).await.map(drop);
+    said(&office, &who, ended, format!("{HOME}/end-others")).await
+}
+
+/// Back to the list, or to what has to be shown first.
+async fn said(office: &Office, who: &SignedIn, ended: Result<(), ApiError>, action: String) -> Response {
+    let refused = match ended {
+        Ok(()) => return frame::go(HOME, HeaderMap::new()),
+        Err(error) => error,
+    };
+    let asked = prove::ask(office, who, &refused, Ask { action: &action, submit: "End", back: (HOME, "Do not end") });
+    match asked.await {
+        Ok(page) => page,
+        Err(error) => frame::failed(office, &error),
     }
 }
 

@@ -81,7 +81,7 @@ async fn open(
     let seed = SessionSeed { id: fresh.id, proof: fresh.proof(office, now), origin };
     let challenge = office.fresh_challenge(First::MagicLink, now);
     match office.store.log_in_by(&shown, office.confirmed(), seed, &challenge.seed, now).await? {
-        Some(LinkLogin::Opened(account)) => Ok(office.begun(account, fresh, now).await),
+        Some(LinkLogin::Opened(account, groups)) => Ok(office.begun(account, groups, fresh, now)),
         Some(LinkLogin::Challenged(account)) => Err(challenge.said(&office.store.factors(account.id).await?)),
         None => Err(ApiError::LinkRefused),
     }

@@ -33,7 +33,7 @@ pub(crate) struct CreateAgent {
     responses(
         (status = 201, description = "The agent", body = Agent),
         (status = 403, description = "`forbidden`: the caller may not make agents"),
-        (status = 409, description = "`quota_exceeded`: the tier has no room for more `agents`; `no_tenant`: the caller acts in no organisation"),
+        (status = 409, description = "`quota_exceeded`: the organisation's tier has no room for more `agents`; `no_tenant`: the caller acts in no organisation"),
     )
 )]
 pub(crate) async fn create_agent(
@@ -46,7 +46,7 @@ pub(crate) async fn create_agent(
     let description = form.description(request.description.as_deref().unwrap_or_default());
     let (name, description) = form.finish(name.zip(description))?;
     let (tenant, developer) = (caller.tenant()?, caller.0.account);
-    let most = quota(&office, &caller, "agents");
+    let most = quota(&office, tenant, "agents").await?;
     let new = NewAgent { tenant, developer, name, description, most, now: office.now() };
     let agent = office.store.create_agent(new).await?;
     trail::about(agent.id);

@@ -41,7 +41,7 @@ pub(crate) struct CreateInstance {
         (status = 201, description = "The instance", body = Instance),
         (status = 403, description = "`forbidden`: the caller may not have instances"),
         (status = 404, description = "`not_found`: the caller sees no such agent"),
-        (status = 409, description = "`quota_exceeded`: the tier has no room for more `instances`; `no_tenant`: the caller acts in no organisation"),
+        (status = 409, description = "`quota_exceeded`: the organisation's tier has no room for more `instances`; `no_tenant`: the caller acts in no organisation"),
     )
 )]
 pub(crate) async fn create_instance(
@@ -58,7 +58,7 @@ pub(crate) async fn create_instance(
     let sealed =
         office.seal_config(InstancePlace { id, tenant: tenant.uuid(), agent, account: account.uuid() }, &config);
     trail::about(id);
-    let most = quota(&office, &caller, "instances");
+    let most = quota(&office, tenant, "instances").await?;
     let new = NewInstance { id, tenant, agent, account, name, sealed, most, now: office.now() };
     let made = office.store.create_instance(new).await.map_err(missing("agent"))?;
     Ok((StatusCode::CREATED, Json(office.own_instance(tenant.uuid(), made)?)))

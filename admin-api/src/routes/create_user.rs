@@ -103,7 +103,7 @@ async fn invite(office: &Office, wanted: Wanted) -> Result<Account, ApiError> {
         tenant: Belonging::FoundsOwn,
         now: office.now(),
     };
-    let account = office.store.invite(new, &invitation.token(), &invitation.letter).await?;
+    let account = office.store.invite(new, &invitation.token(), Some(&invitation.letter)).await?;
     office.has_posted();
     office.metrics.registration("invited");
     Ok(account)

@@ -1,16 +1,18 @@
-//! `DELETE /auth/sessions`: every session of the caller's ends but the one that asks; an API key has none, so it ends all.
+//! `DELETE /auth/sessions`: every session of the caller's ends but the one that asks, whose owner shows that it is they.
 
 use std::sync::Arc;
 
 use axum::{Json, extract::State};
-use identity::Principal;
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::{
-    caller::{Allowed, ManageAccount},
+    body::BodyOrNothing,
+    caller::{Allowed, Caller, ManageAccount},
     error::ApiError,
     office::Office,
+    proof::Proof,
+    visitor::Visitor,
 };
 
 /// What has ended.
@@ -20,19 +22,32 @@ pub(crate) struct Ended {
     ended: usize,
 }
 
-/// Ends the caller's other sessions.
+/// Ends the caller's other sessions. Unless the session has begun within five minutes, something shows that it is the owner who asks.
 #[utoipa::path(
-    delete, path = "/auth/sessions", tag = "auth", security(("access_token" = []), ("api_key" = [])),
-    responses((status = 200, description = "They have ended", body = Ended))
+    delete, path = "/auth/sessions", tag = "auth", request_body = Proof, security(("access_token" = [])),
+    responses(
+        (status = 200, description = "They have ended", body = Ended),
+        (status = 401, description = "`insufficient_user_authentication`: the session is not fresh, and nothing was shown"),
+        (status = 403, description = "`wrong_proof`: the password or code is wrong; `session_required`: an API key cannot do this"),
+        (status = 429, description = "`login_locked`: too many wrong passwords or codes; see `Retry-After`"),
+    )
 )]
 pub(crate) async fn end_other_sessions(
     State(office): State<Arc<Office>>,
     Allowed { caller, .. }: Allowed<ManageAccount>,
+    Ok(visitor): Result<Visitor, std::convert::Infallible>,
+    BodyOrNothing(proof): BodyOrNothing<Proof>,
 ) -> Result<Json<Ended>, ApiError> {
-    Ok(Json(Ended { ended: end_others(&office, &caller.0).await? }))
+    Ok(Json(Ended { ended: end_others(&office, &visitor, &caller, &proof).await? }))
 }
 
 /// Ends the caller's other sessions; says how many.
-pub(crate) async fn end_others(office: &Office, caller: &Principal) -> Result<usize, ApiError> {
-    Ok(office.store.end_sessions_but(caller.account, caller.grant.session(), office.now()).await?)
+pub(crate) async fn end_others(
+    office: &Office,
+    visitor: &Visitor,
+    caller: &Caller,
+    proof: &Proof,
+) -> Result<usize, ApiError> {
+    let proved = proof.by(caller, visitor, office).await?;
+    Ok(office.store.end_sessions_but(proved.account.id, Some(proved.session), office.now()).await?)
 }

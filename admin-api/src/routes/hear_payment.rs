@@ -1,7 +1,8 @@
 //! `POST /billing/webhook`: what a payment provider says, in Stripe's words: a tenant's tier, and what is paid.
 //!
-//! Nobody but who knows the secret is believed, whatever a request says; what is signed counts once, by its event's id. The tenant stands in
-//! the metadata of the subscription (`tenant_id`, `tier`), the statement in those of the invoice (`statement_id`).
+//! Nobody but who knows the secret is believed, whatever a request says; what is signed counts once, by its event's id, and of a tenant's tier
+//! what was said last (`created`), since events come in any order. The tenant stands in the metadata of the subscription (`tenant_id`, `tier`), the
+//! statement in those of the invoice (`statement_id`).
 
 use std::sync::Arc;
 
@@ -30,6 +31,8 @@ const LONGEST_ID: usize = 255;
 pub(crate) struct PaymentEvent {
     id: String,
     r#type: String,
+    /// When it was said, in Unix seconds.
+    created: i64,
     #[schema(value_type = Object)]
     data: Data,
 }
@@ -67,12 +70,17 @@ pub(crate) async fn hear_payment(
     verify_stripe(signature(&headers)?, &body, secret, now.timestamp()).map_err(|_| ApiError::SignatureRefused)?;
     let event = read(&body)?;
     let payment = event.payment(&office.hooks.policy())?;
-    if let Payment::Tier(tenant, _) = &payment {
-        trail::about(tenant.uuid());
+    match &payment {
+        Payment::Tier(tenant, tier) => {
+            trail::about(tenant.uuid());
+            trail::detail("tier", tier.as_deref());
+        }
+        Payment::Paid(statement) => trail::about(*statement),
+        Payment::Nothing => {}
     }
     trail::detail("event", event.id.clone());
     trail::detail("type", event.r#type.clone());
-    let status = match office.store.hear_payment(&event.id, &payment, now).await? {
+    let status = match office.store.hear_payment(&event.id, event.created, &payment, now).await? {
         Heard::Done => "done",
         Heard::Again => "duplicate",
         Heard::Nothing => "ignored",
@@ -89,7 +97,7 @@ fn signature(headers: &HeaderMap) -> Result<&str, ApiError> {
 fn read(body: &Bytes) -> Result<PaymentEvent, ApiError> {
     let event = crate::json::parse(body)?;
     let event: PaymentEvent = serde_json::from_value(event)
-        .map_err(|_| ApiError::one_field("", "must be an event with `id`, `type` and `data.object`"))?;
+        .map_err(|_| ApiError::one_field("", "must be an event with `id`, `type`, `created` and `data.object`"))?;
     let is_plain = (1..=LONGEST_ID).contains(&event.id.len()) && event.id.bytes().all(|byte| byte.is_ascii_graphic());
     if is_plain { Ok(event) } else { Err(ApiError::one_field("id", "must be an event's id")) }
 }
@@ -103,7 +111,13 @@ impl PaymentEvent {
         let id = |name: &str| metadata(name).and_then(|text| Uuid::try_parse(text).ok());
         let tenant = id("tenant_id").map(TenantId::new);
         Ok(match (self.r#type.as_str(), tenant) {
-            ("customer.subscription.created" | "customer.subscription.updated", Some(tenant)) => {
+            (
+                "customer.subscription.created"
+                | "customer.subscription.updated"
+                | "customer.subscription.paused"
+                | "customer.subscription.resumed",
+                Some(tenant),
+            ) => {
                 match object["status"].as_str() {
                     Some("active" | "trialing") => {
                         let tier = metadata("tier").filter(|tier| policy.tiers.contains(tier));
@@ -112,7 +126,7 @@ impl PaymentEvent {
                         })?;
                         Payment::Tier(tenant, Some(tier.to_owned()))
                     }
-                    Some("canceled" | "unpaid" | "incomplete_expired") => Payment::Tier(tenant, None),
+                    Some("canceled" | "unpaid" | "incomplete_expired" | "paused") => Payment::Tier(tenant, None),
                     // Its time has not come, or not gone.
                     _ => Payment::Nothing,
                 }

@@ -20,7 +20,7 @@ use crate::{
     caller::{Allowed, ManageUsers},
     error::ApiError,
     form::Form,
-    issue::{Fresh, SessionKind},
+    issue::{Fresh, Of, SessionKind},
     office::Office,
     trail,
     user::User,
@@ -58,6 +58,7 @@ pub(crate) struct Impersonation {
         (status = 201, description = "A session as that account", body = Impersonation),
         (status = 403, description = "`forbidden`: the caller may not manage users, or the other may do what the caller may not; `own_account`; `account_disabled`; `session_required`: a key cannot, nor can whoever acts as somebody already"),
         (status = 404, description = "`not_found`: there is no such account"),
+        (status = 409, description = "`conflict`: one of the two accounts was changed at the same moment"),
     )
 )]
 pub(crate) async fn impersonate(
@@ -83,24 +84,24 @@ pub(crate) async fn impersonate(
     if account.status == Status::Disabled {
         return Err(ApiError::AccountDisabled);
     }
+    // The assertion may be some minutes old.
+    let own = office.store.account(caller.0.account).await?.filter(|own| own.role == *caller.0.role);
+    let own = own.ok_or(ApiError::Conflict("the account was changed at the same moment; try again"))?;
     trail::detail("reason", reason);
     tracing::warn!(by = %caller.0.account, account = %id, "an administrator acts as somebody");
     let now = office.now();
     let session = Fresh::new(SessionKind::Tokens).id;
+    trail::detail("session", session.to_string());
     // Nobody is given it, so that nobody goes on with the session.
     let refresh = RefreshToken::generate(Uuid::now_v7(), &mut rand::rng());
     let proof =
         Proof::Refresh { token: (refresh.id(), refresh.digest()), expires_at: now + office.settings.access_ttl };
     let device = visitor.known_device();
     // No person has shown who they are: what demands that is not to be had so.
-    let origin = Origin {
-        actor: Some(caller.0.account),
-        amr: None,
-        seen: store::Seen::Unknown,
-        ..visitor.origin(&device, "impersonation")
-    };
+    let origin =
+        Origin { actor: Some(&own), amr: None, seen: store::Seen::Unknown, ..visitor.origin(&device, "impersonation") };
     office.store.open_session(NewSession { id: session, account: &account, proof, now, origin }).await?;
-    let access_token = office.access_token(&account, session, now);
+    let access_token = office.access_token(&account, Of(session, 0), now);
     let expires_in = office.settings.access_ttl.as_secs();
     let user = account.into();
     Ok((StatusCode::CREATED, Json(Impersonation { access_token, token_type: "bearer", expires_in, user })))

@@ -52,7 +52,7 @@ pub(crate) async fn invite_user(
     let account = office.store.account(id).await?.ok_or(NO_ACCOUNT)?;
     let email = Email::parse(&account.email).map_err(|error| ApiError::Internal(error.to_string()))?;
     let invitation = Invitation::fresh(&office, id, &email);
-    office.store.invite_again(id, &invitation.token(), &invitation.letter, invitation.now).await?;
+    office.store.invite_again(id, &invitation.token(), Some(&invitation.letter), invitation.now).await?;
     office.has_posted();
     office.metrics.registration("invited");
     tracing::info!(by = %caller.0.account, account = %id, "somebody is invited again");

@@ -19,7 +19,7 @@ use uuid::Uuid;
 use crate::{
     body::receive_form,
     error::ApiError,
-    issue::{Fresh, SessionKind},
+    issue::{Fresh, Of, SessionKind},
     office::Office,
     trail::{self, Refused},
     visitor::Visitor,
@@ -108,7 +108,7 @@ pub(crate) async fn issue_token(
         opened => opened?,
     }
     let issued = Issued {
-        access_token: office.access_token_until(&account, session, now, until),
+        access_token: office.access_token_until(&account, Of(session, 0), now, until),
         token_type: "Bearer",
         expires_in: (until - now).num_seconds().unsigned_abs(),
     };

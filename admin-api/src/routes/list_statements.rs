@@ -15,7 +15,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::{
-    caller::{Allowed, ReadUsage},
+    caller::{Allowed, Caller, ReadUsage},
     error::ApiError,
     office::Office,
     reach::{READ_ANY, Reach},
@@ -34,18 +34,28 @@ pub(crate) struct Bills {
     next_cursor: Option<String>,
 }
 
+/// Stands for everybody, those among them that are gone.
+const ALL: &str = "all";
+
+/// Whose are asked for.
+#[derive(Clone, Copy)]
+enum Whose {
+    Tenant(TenantId),
+    Everybody,
+}
+
 #[derive(Default)]
 struct Wanted {
-    tenant: Option<TenantId>,
+    whose: Option<Whose>,
     after: Option<Cursor>,
     limit: Option<u32>,
 }
 
-/// Lists the statements of a tenant, for those who administer it, or the platform.
+/// Lists the statements of a tenant, for those who administer it, or the platform. Who acts in no tenant sees their own.
 #[utoipa::path(
     get, path = "/billing/statements", tag = "billing", security(("access_token" = []), ("api_key" = [])),
     params(
-        ("tenant_id" = Option<String>, Query, description = "Of this tenant; by default the one in which the caller acts"),
+        ("tenant_id" = Option<String>, Query, description = "Of this tenant; by default the one in which the caller acts. `all`: of everybody, those among them that are gone, for administrators of the platform"),
         ("cursor" = Option<String>, Query, description = "Where the page before this one ended: its `next_cursor`"),
         ("limit" = Option<u32>, Query, description = "Statements on the page, 1 to 200; 50 by default", minimum = 1, maximum = 200),
     ),
@@ -62,18 +72,29 @@ pub(crate) async fn list_statements(
     uri: Uri,
 ) -> Result<Json<Bills>, ApiError> {
     let wanted = Wanted::read(&uri)?;
-    let reach = Reach::of(&caller, &office.hooks.policy());
-    let (Some(tenant), None) = reach.narrow(wanted.tenant, None)? else {
-        // Who sees only themselves sees nobody's money.
-        caller.tenant()?;
-        caller.demand_tenant_admin()?;
-        return Err(ApiError::Forbidden(READ_ANY.to_owned()));
+    let tenant = match (Reach::of(&caller, &office.hooks.policy()), wanted.whose) {
+        (Reach::Platform(_), Some(Whose::Everybody)) => None,
+        (_, Some(Whose::Everybody)) => return Err(ApiError::Forbidden(READ_ANY.to_owned())),
+        // Who acts in no tenant owes what they use themselves.
+        (Reach::Own(account, None), None) => Some(TenantId::new(account.uuid())),
+        (reach, Some(Whose::Tenant(tenant))) => Some(narrowed(&caller, reach, Some(tenant))?),
+        (reach, None) => Some(narrowed(&caller, reach, None)?),
     };
     let page = office.store.list_statements(tenant, wanted.after, wanted.limit.unwrap_or(LIMIT)).await?;
     Ok(Json(Bills {
         items: page.items.into_iter().map(Bill::from).collect(),
         next_cursor: page.next.map(|cursor| cursor.to_string()),
     }))
+}
+
+fn narrowed(caller: &Caller, reach: Reach, wanted: Option<TenantId>) -> Result<TenantId, ApiError> {
+    let (Some(tenant), None) = reach.narrow(wanted, None)? else {
+        // Who sees only themselves sees nobody's money.
+        caller.tenant()?;
+        caller.demand_tenant_admin()?;
+        return Err(ApiError::Forbidden(READ_ANY.to_owned()));
+    };
+    Ok(tenant)
 }
 
 // === impl Wanted ===
@@ -90,8 +111,12 @@ impl Wanted {
         for (name, value) in pairs {
             let given_before = match name.as_str() {
                 "tenant_id" => {
-                    let id = Uuid::try_parse(&value).map_err(|_| wrong(&name, "must be an id"))?;
-                    wanted.tenant.replace(id.into()).is_some()
+                    let whose = match Uuid::try_parse(&value) {
+                        Ok(id) => Whose::Tenant(id.into()),
+                        Err(_) if value == ALL => Whose::Everybody,
+                        Err(_) => return Err(wrong(&name, "must be an id, or `all`")),
+                    };
+                    wanted.whose.replace(whose).is_some()
                 }
                 "cursor" => {
                     let after = value.parse().map_err(|_| wrong(&name, "must be a `next_cursor` of ours"))?;

@@ -1,7 +1,7 @@
 //! `POST /auth/login`: a password buys a session.
 //!
 //! Nobody learns here whether an account exists: an unknown address, a wrong password and a disabled account with a wrong
-//! password get the same words after the same work (two look-ups, one password check, one count), and are locked alike. Only
+//! password get the same words after the same work (one look-up, one password check, one count), and are locked alike. Only
 //! who knows the password is told that the account is disabled, or its address not confirmed.
 
 use std::sync::Arc;
@@ -80,7 +80,7 @@ async fn check(office: &Office, visitor: &Visitor, email: &Email, password: Pass
         }
     })?;
     let (account, hash) = attempt.facts.as_ref().map(|facts| (facts.account.clone(), facts.hash.clone())).unzip();
-    let verdict = office.hashing.verify(&password, hash).await?;
+    let verdict = office.hashing.check(&password, hash, attempt.dearest).await?;
     let Some(account) = account.filter(|_| verdict != Verdict::Mismatch) else {
         office.metrics.login("refused");
         office.stuffing.failed(visitor, email, &password, &office.metrics, office.now());

@@ -91,8 +91,7 @@ async fn open(
     let (now, fresh) = (office.now(), Fresh::new(request.session));
     let origin = Origin { amr: Some(AMR), ..visitor.origin(device, METHOD) };
     let seed = SessionSeed { id: fresh.id, proof: fresh.proof(office, now), origin };
-    if !office.store.log_in_with_passkey(&account, &proof, seed, now).await? {
-        return Err(NoProof::Counter.told());
-    }
-    Ok(office.begun(account, fresh, now).await)
+    let opened = office.store.log_in_with_passkey(&account, &proof, seed, now).await?;
+    let groups = opened.ok_or_else(|| NoProof::Counter.told())?;
+    Ok(office.begun(account, groups, fresh, now))
 }

@@ -6,6 +6,7 @@ use axum::{
     Json,
     extract::{Path, State},
 };
+use identity::TenantId;
 use uuid::Uuid;
 
 use crate::{
@@ -34,7 +35,9 @@ pub(crate) async fn read_statement(
     let tenant = match Reach::of(&caller, &office.hooks.policy()) {
         Reach::Platform(_) => None,
         Reach::Tenant(tenant) => Some(tenant),
-        Reach::Own(..) => return Err(ApiError::NotFound("statement")),
+        // Who acts in no tenant owes what they use themselves.
+        Reach::Own(account, None) => Some(TenantId::new(account.uuid())),
+        Reach::Own(_, Some(_)) => return Err(ApiError::NotFound("statement")),
     };
     let statement = office.store.statement(id, tenant).await?;
     statement.map(|statement| Json(statement.into())).ok_or(ApiError::NotFound("statement"))

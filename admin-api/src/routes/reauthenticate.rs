@@ -1,6 +1,7 @@
 //! `POST /auth/reauthenticate`: whoever is logged in shows anew that it is they, for routes that demand it (`max_auth_age`, `acr`; RFC 9470).
 //!
-//! The session stays the same one. The answer's access token is a new one, so that no gateway has anything in its cache about it.
+//! The session stays the same one. The answer's access token is a new one, and those before it end: whoever has a copy of one is not to be
+//! raised with its owner.
 
 use std::sync::Arc;
 
@@ -11,7 +12,7 @@ use serde::Serialize;
 use store::StoreError;
 use utoipa::ToSchema;
 
-use crate::{body::Body, caller::Caller, error::ApiError, office::Office, proof::Proof, visitor::Visitor};
+use crate::{body::Body, caller::Caller, error::ApiError, issue::Of, office::Office, proof::Proof, visitor::Visitor};
 
 /// A session whose owner has been seen.
 #[derive(Serialize, ToSchema)]
@@ -34,7 +35,7 @@ pub(crate) struct Reauthenticated {
 #[utoipa::path(
     post, path = "/auth/reauthenticate", tag = "auth", request_body = Proof, security(("access_token" = [])),
     responses(
-        (status = 200, description = "The same session, a new access token", body = Reauthenticated),
+        (status = 200, description = "The same session, a new access token; the ones before it have ended", body = Reauthenticated),
         (status = 403, description = "`wrong_proof`: the password or code is wrong; `session_required`: an API key cannot do this"),
         (status = 429, description = "`login_locked`: too many wrong passwords or codes; see `Retry-After`"),
         (status = 503, description = "`busy`: too many passwords are being checked; see `Retry-After`"),
@@ -60,14 +61,14 @@ pub(crate) async fn anew(
     let is_token = matches!(caller.0.grant, Grant::Session(_));
     let proved = proof.anew(caller, visitor, office).await?;
     let now = office.now();
-    match office.store.reauthenticate(proved.account.id, proved.session, &proved.amr, now).await {
+    let generation = match office.store.reauthenticate(proved.account.id, proved.session, &proved.amr, now).await {
         Err(StoreError::NotFound) => return Err(ApiError::SessionEnded),
         done => done?,
-    }
+    };
     // Whoever has a copy of the cookie is not to be raised with its owner.
     let cookies = office.another_cookie(caller.0.grant).await?;
     let done = Reauthenticated {
-        access_token: is_token.then(|| office.access_token(&proved.account, proved.session, now)),
+        access_token: is_token.then(|| office.access_token(&proved.account, Of(proved.session, generation), now)),
         token_type: "bearer",
         expires_in: office.settings.access_ttl.as_secs(),
         auth_time: now,

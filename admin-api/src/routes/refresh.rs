@@ -14,7 +14,7 @@ use utoipa::ToSchema;
 use crate::{
     body::Body,
     error::ApiError,
-    issue::{TokenPair, fresh_refresh_token},
+    issue::{Of, TokenPair, fresh_refresh_token},
     office::Office,
     trail,
 };
@@ -56,10 +56,11 @@ async fn exchange(office: &Office, shown: &str) -> Result<TokenPair, ApiError> {
         .rotate_refresh(used.id(), &used.digest(), (next.id(), next.digest()), now, office.settings.refresh_terms)
         .await?;
     match outcome {
-        RefreshOutcome::Rotated { session, account } => {
+        RefreshOutcome::Rotated { session, account, generation } => {
             trail::by(account.id.uuid());
             trail::about(session.uuid());
-            Ok(office.pair(account, session, &next, now).await)
+            let access = office.access_token(&account, Of(session, generation), now);
+            Ok(office.pair(access, &next, office.user_in_session(account).await))
         }
         RefreshOutcome::Reused => Err(ApiError::RefreshReused),
         RefreshOutcome::Unknown => Err(ApiError::RefreshRefused),

@@ -11,7 +11,7 @@ use identity::{AccountId, ExternalId, KeyId, Principal, TenantId};
 use policies::Micros;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use store::{Misplaced, StoreError, UsageEvent};
+use store::{Misplaced, StoreError, UsageEvent, Used};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
@@ -87,9 +87,9 @@ pub(crate) async fn report_usage(
     let event_id = report.event_id.unwrap_or_else(Uuid::now_v7);
     let mut event = report.parse(&caller, event_id, office.now())?;
     if event.is_claim {
-        match office.store.place_usage(&event).await {
+        match office.store.place_usage(&event.used).await {
             Ok(placed) => {
-                event.tenant = placed.map_err(described)?;
+                event.used.tenant = placed.map_err(described)?;
                 event.is_claim = false;
             }
             // Looked up when it is counted.
@@ -134,12 +134,9 @@ impl ReportedUsage {
         let account = self.account_id.map_or(caller.account, AccountId::new);
         // Of its own use it says nothing that the door has not said of it already.
         let is_own = account == caller.account && self.key_id.is_none() && self.tenant_id.is_none();
-        form.finish(parsed.map(|(((service, model), request_type), cost)| UsageEvent {
-            // Each service has ids of its own: none uses up another one's.
-            id: ExternalId::of(&caller.account.to_string(), &event_id.to_string()).uuid(),
+        let used = form.finish(parsed.map(|(((service, model), request_type), cost)| Used {
             tenant: if is_own { caller.tenant } else { self.tenant_id.map(TenantId::new) },
             account,
-            is_claim: !is_own,
             key: self.key_id.map(KeyId::new),
             at,
             route: String::new(),
@@ -150,7 +147,10 @@ impl ReportedUsage {
             requests: 0,
             tokens,
             cost,
-        }))
+        }))?;
+        // Each service has ids of its own: none uses up another one's.
+        let id = ExternalId::of(&caller.account.to_string(), &event_id.to_string()).uuid();
+        Ok(UsageEvent { id, used, is_claim: !is_own })
     }
 }
 

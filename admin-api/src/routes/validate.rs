@@ -46,9 +46,9 @@ pub(crate) async fn validate(
     Body(request): Body<Validate>,
 ) -> Result<Json<Verdict>, ApiError> {
     let shown = request.token.expose();
-    let facts =
+    let found =
         if shown.starts_with(KEY_PREFIX) { of_key(&office, shown).await? } else { of_token(&office, shown).await? };
-    let verdict = facts.and_then(|facts| match facts.standing(office.now()) {
+    let verdict = found.and_then(|(facts, standing)| match standing {
         Standing::Live => Ok(facts),
         Standing::Ended => Err("revoked"),
         Standing::Expired => Err("expired"),
@@ -63,7 +63,7 @@ pub(crate) async fn validate(
     }))
 }
 
-type Found = Result<GrantFacts, &'static str>;
+type Found = Result<(GrantFacts, Standing), &'static str>;
 
 async fn of_token(office: &Office, shown: &str) -> Result<Found, ApiError> {
     let claims: AccessClaims =
@@ -73,11 +73,21 @@ async fn of_token(office: &Office, shown: &str) -> Result<Found, ApiError> {
             Err(_) => return Ok(Err("invalid_token")),
         };
     let facts = office.store.session_grant(claims.sid).await?;
-    Ok(facts.filter(|facts| facts.account.id == claims.sub).ok_or("invalid_token"))
+    let facts = facts.filter(|facts| facts.account.id == claims.sub);
+    let judged = facts.map(|facts| {
+        let standing = facts.standing_of_token(claims.generation, office.now());
+        (facts, standing)
+    });
+    Ok(judged.ok_or("invalid_token"))
 }
 
 async fn of_key(office: &Office, shown: &str) -> Result<Found, ApiError> {
     let Ok(key) = ApiKey::parse(shown) else { return Ok(Err("invalid_token")) };
     let facts = office.store.key_grant(key.id()).await?;
-    Ok(facts.filter(|facts| facts.digest.as_ref() == Some(&key.digest())).ok_or("invalid_token"))
+    let facts = facts.filter(|facts| facts.digest.as_ref() == Some(&key.digest()));
+    let judged = facts.map(|facts| {
+        let standing = facts.standing(office.now());
+        (facts, standing)
+    });
+    Ok(judged.ok_or("invalid_token"))
 }

@@ -107,15 +107,16 @@ async fn open(
     let amr = first.amr_with_code().replace("otp", factor.method());
     let origin = Origin { amr: Some(&amr), ..visitor.origin(device, first.method()) };
     let seed = SessionSeed { id: fresh.id, proof: fresh.proof(office, now), origin };
-    match office.store.log_in_with_factor(&shown, &account, &proof, seed, now).await? {
-        FactorLogin::Opened => attempt.succeeded(office).await,
+    let groups = match office.store.log_in_with_factor(&shown, &account, &proof, seed, now).await? {
+        FactorLogin::Opened(groups) => groups,
         FactorLogin::Used => {
             attempt.failed(office).await?;
             return Err(factor.used());
         }
         FactorLogin::TokenGone => return Err(ApiError::MfaTokenRefused),
-    }
-    Ok(office.begun(account, fresh, now).await)
+    };
+    attempt.succeeded(office).await;
+    Ok(office.begun(account, groups, fresh, now))
 }
 
 /// Could whoever has this token show a passkey?

@@ -197,7 +197,26 @@ async fn sessions_show_where_they_began_and_are_ended_by_their_owner() {
         house.call("DELETE", &format!("/auth/sessions/{id}"), shown, json!(null)).await
     };
     assert_eq!(end(other, bob.shown()).await.refusal(), "404 not_found", "it is somebody else's");
-    assert_eq!(end(other, ada.shown()).await.status, 204);
+    // Whoever finds a session open throws nobody out of another one, but may leave their own.
+    house.advance(Duration::from_mins(6));
+    assert_eq!(end(other, ada.shown()).await.refusal(), "401 insufficient_user_authentication");
+    let others = house.call("DELETE", "/auth/sessions", ada.shown(), json!(null)).await;
+    assert_eq!(others.refusal(), "401 insufficient_user_authentication");
+    let key = house.make_key(&house.login("ada@example.com").await, json!({ "name": "CI" })).await;
+    let by_key =
+        house.call("DELETE", "/auth/sessions", Shown::Credential(key["key"].as_str().unwrap()), json!(null)).await;
+    assert_eq!(by_key.refusal(), "403 session_required");
+    let shown = |password: &str| json!({ "password": password });
+    let path = format!("/auth/sessions/{other}");
+    assert_eq!(house.call("DELETE", &path, ada.shown(), shown("not it")).await.refusal(), "403 wrong_proof");
+    assert_eq!(house.call("DELETE", &path, ada.shown(), shown(PASSWORD)).await.status, 204);
+    let left = house.login("ada@example.com").await;
+    house.advance(Duration::from_mins(6));
+    let listed = house.get("/auth/sessions", left.shown()).await;
+    let own = listed.body["items"][0]["id"].as_str().unwrap().to_owned();
+    assert_eq!(end(&own, left.shown()).await.status, 204, "as to log out");
+    let ada = house.login("ada@example.com").await;
+    house.call("DELETE", "/auth/sessions", ada.shown(), json!(null)).await;
     assert_eq!(end(other, ada.shown()).await.refusal(), "404 not_found");
 
     let third = house.login("ada@example.com").await;

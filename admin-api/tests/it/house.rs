@@ -214,10 +214,10 @@ impl House {
 
     /// What the door does with a credential: checks it, asks the store, and asserts whom it found.
     async fn ask_door(&self, credential: &str) -> Result<String, Option<Standing>> {
-        let (grant, facts) = if credential.starts_with("pck_") {
+        let (grant, facts, generation) = if credential.starts_with("pck_") {
             let key = ApiKey::parse(credential).unwrap();
             let facts = self.store.key_grant(key.id()).await.unwrap();
-            (Grant::Key(key.id()), facts.filter(|facts| facts.digest.as_ref() == Some(&key.digest())))
+            (Grant::Key(key.id()), facts.filter(|facts| facts.digest.as_ref() == Some(&key.digest())), 0)
         } else {
             let rules = TokenRules {
                 issuer: ISSUER.into(),
@@ -227,10 +227,10 @@ impl House {
             };
             let claims: AccessClaims =
                 identity::verify(credential, &self.keys.load().access.keys, &rules, self.now()).map_err(|_| None)?;
-            (Grant::Session(claims.sid), self.store.session_grant(claims.sid).await.unwrap())
+            (Grant::Session(claims.sid), self.store.session_grant(claims.sid).await.unwrap(), claims.generation)
         };
         let facts = facts.ok_or(None)?;
-        match facts.standing(self.now()) {
+        match facts.standing_of_token(generation, self.now()) {
             Standing::Live => Ok(self.assert(&facts.principal(grant), "admin-api")),
             standing => Err(Some(standing)),
         }
@@ -507,6 +507,7 @@ fn settings(transport: MailTransport) -> Settings {
         },
         lockout: Lockout { account: rules, network: LockRules { attempts: 50, ..rules } },
         mfa_issuer: "Portcullis".to_owned(),
+        totp_skew: 1,
         mail: MailSettings {
             from: "Portcullis <no-reply@door.test>".to_owned(),
             product: "Portcullis".to_owned(),

@@ -43,12 +43,22 @@ async fn things(house: &House, ada: &Person) -> Things {
     let instance = made(house, ada, "/agent-instances", instance).await;
     let integration = json!({ "service": "openai", "api_key": "sk-0123456789abcdef0123" });
     let integration = made(house, ada, "/integrations", integration).await;
+    let charge = store::Charge {
+        tenant: tenant.parse().unwrap(),
+        name: None,
+        month: "2026-01".to_owned(),
+        tier: "free".to_owned(),
+        currency: "USD".to_owned(),
+        price: 1,
+        due_at: house.now(),
+        now: house.now(),
+    };
+    let statement = house.store.bill(&charge, |_| None).await.unwrap().unwrap().id.to_string();
     vec![
         ("/agents/", vec![text(&agent["id"])]),
         ("/agent-instances/", vec![text(&instance["id"])]),
         ("/integrations/", vec![text(&integration["id"])]),
-        // A month has to be over before there is one: gateway/tests/door/billing.rs.
-        ("/billing/statements/", vec![ABSENT.to_owned()]),
+        ("/billing/statements/", vec![statement]),
         ("/auth/api-keys/", vec![text(&key["id"])]),
         ("/auth/mfa/", vec![factor]),
         ("/auth/identities/", vec![text(&identity["items"][0]["id"])]),
@@ -74,6 +84,7 @@ fn body(operation: &str, somebody: &str) -> Value {
         | "PATCH /integrations/{id}" => json!({ "name": "Eve's" }),
         "POST /teams/{id}/members" => json!({ "account_id": somebody, "role": "member" }),
         "POST /domains/{id}/members" => json!({ "account_id": somebody }),
+        "PATCH /billing/statements/{id}" => json!({ "payment_status": "paid" }),
         "PATCH /teams/{id}/members/{account_id}" => json!({ "role": "owner" }),
         _ => json!({}),
     }
@@ -192,6 +203,7 @@ async fn seen(house: &House, ada: &Person, things: &Things) -> BTreeMap<String, 
         "/agents",
         "/agent-instances",
         "/integrations",
+        "/billing/statements",
     ];
     let mut paths: Vec<String> = lists.iter().map(|path| (*path).to_owned()).collect();
     for (prefix, ids) in things {

@@ -403,14 +403,27 @@ async fn what_is_shown_in_a_session_adds_up() {
     let before = house.login_with(&ada).await;
     house.advance(Duration::from_mins(20));
     let renew = async |body: Value| house.post("/auth/reauthenticate", before.shown(), body).await;
+    let me = async |token: &str| house.get("/auth/me", Shown::Credential(token)).await;
+    let valid = async |token: &str| {
+        let answer = house.post("/auth/validate", Shown::Nothing, json!({ "token": token })).await;
+        (answer.body["valid"].clone(), answer.body["error"].clone())
+    };
     assert_eq!(renew(json!({})).await.status, 422);
     assert_eq!(renew(json!({ "code": "000000" })).await.refusal(), "403 wrong_proof");
     assert_eq!(renew(json!({ "password": PASSWORD })).await.status, 422);
     let code = ada.code(&house);
     let renewed = renew(json!({ "code": code })).await;
     assert_eq!((renewed.status.as_u16(), renewed.text("acr")), (200, "mfa"));
-    assert_eq!(house.get("/auth/me", Shown::Credential(renewed.text("access_token"))).await.status, 200);
-    assert_eq!(renew(json!({ "code": code })).await.refusal(), "403 wrong_proof", "a code serves once here too");
+    // Whoever has a copy of the token that she had is not raised with her: it ends, and the session does not.
+    let renewed = renewed.text("access_token").to_owned();
+    assert_eq!(me(&before.access).await.refusal(), "401 door:revoked");
+    assert_eq!(valid(&before.access).await, (json!(false), json!("revoked")));
+    assert_eq!((me(&renewed).await.status.as_u16(), valid(&renewed).await), (200, (json!(true), Value::Null)));
+    let refreshed = house.post("/auth/refresh", Shown::Nothing, json!({ "refresh_token": before.refresh })).await;
+    assert_eq!(me(refreshed.text("access_token")).await.status, 200);
+    assert_eq!(me(&renewed).await.status, 200);
+    let again = house.post("/auth/reauthenticate", Shown::Credential(&renewed), json!({ "code": code })).await;
+    assert_eq!(again.refusal(), "403 wrong_proof", "a code serves once here too");
     let eve = house.register("eve@example.com").await;
     let single = house.post("/auth/reauthenticate", eve.shown(), json!({ "password": PASSWORD })).await;
     assert_eq!(single.text("acr"), "single");

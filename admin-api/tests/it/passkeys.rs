@@ -379,6 +379,7 @@ async fn a_passkey_shows_anew_who_sits_there_in_the_session_in_which_it_was_aske
     let signed = ada.device.sign(&question.body["options"]);
     let done = anew(&ada.person, &challenge, &signed).await;
     assert_eq!((done.status.as_u16(), done.body["acr"].as_str()), (200, Some("phr")), "{}", done.body);
+    ada.person.access = done.text("access_token").to_owned();
     assert_eq!(anew(&ada.person, &challenge, &signed).await.refusal(), "403 wrong_proof", "once");
     // It removes itself.
     let id = house.get("/auth/mfa", ada.person.shown()).await.body["items"][0]["id"].as_str().unwrap().to_owned();
@@ -496,7 +497,8 @@ async fn what_was_begun_is_shown_again_and_confirmed_only_while_the_session_is_f
     assert_eq!(refused.refusal(), "401 insufficient_user_authentication");
     let code = json!({ "code": "000000", "proof": { "password": PASSWORD } });
     assert_eq!(house.post("/auth/mfa/totp/confirm", person.shown(), code).await.refusal(), "403 wrong_proof");
-    assert_eq!(house.post("/auth/reauthenticate", person.shown(), json!({ "password": PASSWORD })).await.status, 200);
+    let renewed = house.post("/auth/reauthenticate", person.shown(), json!({ "password": PASSWORD })).await;
+    let person = Person { access: renewed.text("access_token").to_owned(), ..person };
     let code = json!({ "code": "000000" });
     assert_eq!(house.post("/auth/mfa/totp/confirm", person.shown(), code).await.refusal(), "403 wrong_proof");
     assert_eq!(confirm(&house, &person, &made).await.status, 200);

@@ -286,7 +286,15 @@ async fn an_administrator_who_acts_as_somebody_is_named_and_takes_nothing_over()
             "{method} {path}"
         );
     }
+    // What was tried is the administrator's doing.
+    let trail = house.get("/admin/audit?event=create_tenant", root.shown()).await.body;
+    let tried = &trail["items"][0];
+    assert_eq!((&tried["outcome"], &tried["actor"]), (&json!("impersonated"), &json!(root.id.to_string())));
+    assert_eq!(tried["details"]["as"], json!(ada.id.to_string()));
+    let begun = house.get("/admin/audit?event=impersonate", root.shown()).await.body["items"][0].clone();
     let sessions = house.get(&format!("/admin/sessions?account_id={}", ada.id), root.shown()).await;
+    let acting = sessions.body["items"].as_array().unwrap().iter().find(|one| one["impersonated_by"].is_string());
+    assert_eq!(begun["details"], json!({ "reason": "ticket 7", "session": acting.unwrap()["id"] }));
     let by: Vec<_> =
         sessions.body["items"].as_array().unwrap().iter().map(|one| one["impersonated_by"].clone()).collect();
     assert!(by.contains(&json!(root.id.to_string())), "{by:?}");

@@ -7,14 +7,15 @@ mod post;
 use std::{sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
-use chrono::{DateTime, Datelike, Months, NaiveDate, TimeDelta, Utc};
+use chrono::{DateTime, Datelike, Months, NaiveDate, NaiveTime, TimeDelta, Utc};
 use policies::{Tiers, money::MICROS, tiers::Period};
 use serde_json::json;
-use store::{Charge, Statement, Store, StoreError, Unbilled};
+use store::{Audit, AuditEvent, BillingMonth, Charge, Statement, Store, StoreError, Unbilled};
 use tokio::time::{MissedTickBehavior, interval};
+use uuid::Uuid;
 
 use self::post::Post;
-use crate::{config::BillingSettings, snapshot::Snapshot};
+use crate::{config::BillingSettings, foundation::of_command, office::DEFAULT_TIER, snapshot::Snapshot};
 
 /// How often somebody looks whether a month is over.
 const EVERY: Duration = Duration::from_mins(10);
@@ -24,11 +25,10 @@ const BACK: u32 = 3;
 const AT_ONCE: u32 = 100;
 /// Millionths in a hundredth.
 const CENT: i64 = MICROS / 100;
-/// The tier of tenants that have none: that of whoever registers.
-const DEFAULT_TIER: &str = "free";
 
 pub(crate) struct Billing {
     store: Store,
+    audit: Arc<Audit>,
     rules: Arc<ArcSwap<Snapshot>>,
     settings: BillingSettings,
 }
@@ -36,8 +36,9 @@ pub(crate) struct Billing {
 // === impl Billing ===
 
 impl Billing {
-    pub(crate) fn new(store: &Store, rules: &Arc<ArcSwap<Snapshot>>, settings: &BillingSettings) -> Self {
-        Self { store: store.clone(), rules: Arc::clone(rules), settings: settings.clone() }
+    pub(crate) fn new(audit: &Arc<Audit>, rules: &Arc<ArcSwap<Snapshot>>, settings: &BillingSettings) -> Self {
+        let store = audit.store().clone();
+        Self { store, audit: Arc::clone(audit), rules: Arc::clone(rules), settings: settings.clone() }
     }
 
     /// For as long as the process lives.
@@ -68,54 +69,104 @@ impl Billing {
     /// Every month that is over and has had its time of grace, the oldest first.
     async fn bill_once(&self, now: DateTime<Utc>) -> Result<(), StoreError> {
         let this = now.date_naive().with_day(1).unwrap_or_default();
+        if let Err(error) = self.store.charge_accounts(now).await {
+            tracing::warn!(%error, "what was used in no tenant's name is not billed yet");
+        }
         for back in (1..=BACK).rev() {
-            let Some((first, end)) = month(this, back) else { continue };
-            if now - end < TimeDelta::from_std(self.settings.grace).unwrap_or(TimeDelta::MAX) {
+            let Some((first, month)) = month(this, back) else { continue };
+            if now - month.ends < TimeDelta::from_std(self.settings.grace).unwrap_or(TimeDelta::MAX) {
                 continue;
             }
-            loop {
-                let unbilled = self.store.unbilled(&name(first), end, AT_ONCE).await?;
-                for tenant in &unbilled {
-                    self.bill_tenant(tenant, first, now).await?;
-                }
-                if unbilled.len() < AT_ONCE as usize {
-                    break;
-                }
+            for are_gone in [false, true] {
+                self.bill_month(first, &month, are_gone, now).await?;
             }
         }
-        self.store.note_overdue(now).await.map(drop)
+        for id in self.store.note_overdue(now).await? {
+            self.write_down(of_command("mark_overdue", Some(id))).await;
+        }
+        Ok(())
     }
 
-    async fn bill_tenant(&self, tenant: &Unbilled, first: NaiveDate, now: DateTime<Utc>) -> Result<(), StoreError> {
-        let tier = tenant.tier.as_deref().unwrap_or(DEFAULT_TIER);
+    /// Bills all of those that are there, or are not, some at a time; whom it fails for is found again at the next tick.
+    async fn bill_month(
+        &self,
+        first: NaiveDate,
+        month: &BillingMonth,
+        are_gone: bool,
+        now: DateTime<Utc>,
+    ) -> Result<(), StoreError> {
+        let mut after = Uuid::nil();
+        loop {
+            let unbilled = if are_gone {
+                self.store.unbilled_gone(month, after, AT_ONCE).await?
+            } else {
+                self.store.unbilled(month, after, AT_ONCE).await?
+            };
+            for one in &unbilled {
+                if let Err(error) = self.bill_tenant(one, first, month, now).await {
+                    tracing::warn!(%error, tenant = %one.tenant_id, month = month.name, "a statement could not be made");
+                }
+                after = one.tenant_id;
+            }
+            if unbilled.len() < AT_ONCE as usize {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn bill_tenant(
+        &self,
+        unbilled: &Unbilled,
+        first: NaiveDate,
+        month: &BillingMonth,
+        now: DateTime<Utc>,
+    ) -> Result<(), StoreError> {
+        let tenant = unbilled.tenant_id.into();
+        let had = self.store.tiers_within(tenant, month).await?;
+        let (tier, price) = dearest(&self.rules.load().policy.tiers, &had, first);
         let due = TimeDelta::from_std(self.settings.due).unwrap_or_default();
         let charge = Charge {
-            tenant: tenant.tenant_id.into(),
-            month: name(first),
-            tier: tier.to_owned(),
+            tenant,
+            name: unbilled.name.clone(),
+            month: month.name.clone(),
+            tier,
             currency: self.settings.currency.clone(),
-            price: if tenant.was_there { price(&self.rules.load().policy.tiers, tier, first) } else { 0 },
+            price: if unbilled.was_there { price } else { 0 },
             due_at: now + due,
             now,
         };
         let is_told = self.settings.webhook.is_some();
         let tell = |statement: &Statement| is_told.then(|| told("billing.statement.closed", statement));
-        if let Some(statement) = self.store.bill(&charge, tell).await? {
-            tracing::info!(tenant = %statement.tenant_id, month = statement.month, "a statement was made");
+        let Some(statement) = self.store.bill(&charge, tell).await? else { return Ok(()) };
+        tracing::info!(tenant = %statement.tenant_id, month = statement.month, "a statement was made");
+        if statement.status == "open" {
+            let details = json!({ "tenant_id": statement.tenant_id, "month": statement.month }).to_string();
+            let event = of_command("make_statement", Some(statement.id));
+            self.write_down(AuditEvent { details: Some(details), ..event }).await;
         }
         Ok(())
     }
+
+    async fn write_down(&self, event: AuditEvent) {
+        if let Err(error) = self.audit.add(event).await {
+            tracing::error!(%error, "an event is missing in the audit trail");
+        }
+    }
 }
 
-/// The month so many before `this`, by its first day, and when it ended.
-fn month(this: NaiveDate, back: u32) -> Option<(NaiveDate, DateTime<Utc>)> {
+/// The month so many before `this`, and its first day.
+fn month(this: NaiveDate, back: u32) -> Option<(NaiveDate, BillingMonth)> {
     let first = this.checked_sub_months(Months::new(back))?;
-    let end = first.checked_add_months(Months::new(1))?.and_hms_opt(0, 0, 0)?;
-    Some((first, end.and_utc()))
+    let end = first.checked_add_months(Months::new(1))?;
+    let [begins, ends] = [first, end].map(|day| day.and_time(NaiveTime::MIN).and_utc());
+    Some((first, BillingMonth { name: first.format("%Y-%m").to_string(), begins, ends }))
 }
 
-fn name(first: NaiveDate) -> String {
-    first.format("%Y-%m").to_string()
+/// Of the tiers that a tenant had in a month the dearest, and what it costs: whoever moves on its last day has had it.
+fn dearest(tiers: &Tiers, had: &[String], first: NaiveDate) -> (String, i64) {
+    let named = had.iter().map(|tier| if tier.is_empty() { DEFAULT_TIER } else { tier.as_str() });
+    let priced = named.map(|tier| (tier.to_owned(), price(tiers, tier, first)));
+    priced.max_by_key(|(_, price)| *price).unwrap_or_else(|| (DEFAULT_TIER.to_owned(), 0))
 }
 
 /// What a tier costs in a month, in millionths. A year's price is shared out so that its months add up to it exactly.
@@ -139,6 +190,7 @@ fn told(kind: &str, statement: &Statement) -> String {
         "data": {
             "statement_id": statement.id,
             "tenant_id": statement.tenant_id,
+            "tenant_name": statement.tenant_name,
             "month": statement.month,
             "tier": statement.tier,
             "currency": statement.currency,
@@ -177,8 +229,25 @@ mod tests {
 
     #[test]
     fn a_month_ends_where_the_next_begins() {
-        let (january, end) = month(first(3), 2).unwrap();
-        assert_eq!((name(january), end.to_rfc3339()), ("2026-01".to_owned(), "2026-02-01T00:00:00+00:00".to_owned()));
-        assert_eq!(name(month(first(1), 1).unwrap().0), "2025-12");
+        let (day, january) = month(first(3), 2).unwrap();
+        assert_eq!((day, &*january.name), (first(1), "2026-01"));
+        let [begins, ends] = [january.begins, january.ends].map(|time| time.to_rfc3339());
+        assert_eq!([&*begins, &*ends], ["2026-01-01T00:00:00+00:00", "2026-02-01T00:00:00+00:00"]);
+        assert_eq!(month(first(1), 1).unwrap().1.name, "2025-12");
+    }
+
+    #[test]
+    fn of_the_tiers_of_a_month_the_dearest_is_billed() {
+        let tier =
+            |name: &str, price: &str| Tier { name: name.into(), price: Price::parse(price).ok(), ..Tier::default() };
+        let tiers = Tiers::new([tier("free", ""), tier("pro", "29 USD/month"), tier("basic", "9 USD/month")]);
+        let billed = |had: &[&str]| {
+            let had: Vec<String> = had.iter().map(|tier| (*tier).to_owned()).collect();
+            dearest(&tiers, &had, first(1))
+        };
+        assert_eq!(billed(&["basic", "pro", "free"]), ("pro".to_owned(), 29_000_000));
+        assert_eq!(billed(&["", "gone"]).1, 0);
+        assert_eq!(billed(&[]), ("free".to_owned(), 0));
+        assert_eq!(billed(&[""]), ("free".to_owned(), 0), "of none it is that of whoever registers");
     }
 }

@@ -1,74 +1,126 @@
-//! `portcullis create-admin`: the first administrator, made by whoever can reach the database.
+//! `portcullis create-admin`: the first administrator, made by whoever can reach the database. Without a password a link is printed that
+//! serves once: what stands on a screen and in its history is never anybody's password for long (OWASP ASVS 6.4.1).
 
 use std::io::BufRead;
 
 use anyhow::Context;
-use chrono::Utc;
-use identity::{AccountId, Email, Hasher, Password};
-use rand::Rng;
-use store::{AccountChange, AccountKind, Belonging, NewAccount, StoreError};
+use chrono::{DateTime, Utc};
+use identity::{AccountId, Email, Hasher, OneTimePurpose, OneTimeToken, Password, PasswordHash};
+use store::{AccountChange, AccountKind, Belonging, NewAccount, NewOneTime, StoreError};
 use uuid::Uuid;
 
 use super::{block_on, open, rng, say};
 use crate::{
     cli::{CreateAdmin, Failure},
+    config::Config,
     foundation::Foundation,
 };
 
 /// The role that administers; `config/roles.toml` says what it may do.
 const ROLE: &str = "admin";
 const TIER: &str = "enterprise";
-/// Characters of a made-up password: 24 of 32 letters are 120 bits.
-const LENGTH: usize = 24;
+const SECONDS_A_DAY: u64 = 86_400;
 
 pub(crate) fn run(create: &CreateAdmin) -> Result<(), Failure> {
     let email = Email::parse(&create.email).context("the address cannot be used")?;
-    let mut rng = rng()?;
-    let (given, made) = if let Some(given) = password_given(create)? {
-        (given, None)
-    } else {
-        let made = make_password(&mut rng);
-        (made.clone(), Some(made))
-    };
-    let password = Password::new(given).context("the password cannot be used")?;
+    let given = password_given(create)?.map(Password::new).transpose().context("the password cannot be used")?;
     block_on(1, async {
         let (config, foundation) = open(&create.place).await?;
-        let passwords = &config.settings.passwords;
-        let rules = &passwords.rules;
-        let strong =
-            rules.check(&password, &[email.as_str()]).and_then(|()| rules.estimate(&password, &[email.as_str()]));
-        strong.context("the password is too weak")?;
-        let hash = Hasher::new(passwords.argon2).context("Argon2 parameters")?.hash(&password, &mut rng);
-        let now = Utc::now();
-        let account = NewAccount {
-            id: AccountId::new(Uuid::now_v7()),
-            email: &email,
-            password_hash: hash,
-            name: None,
-            role: ROLE,
-            tier: TIER,
-            has_own_tier: true,
-            kind: AccountKind::Person,
-            tenant: Belonging::FoundsOwn,
-            now,
-        };
-        match foundation.store.create_account(account).await {
-            Ok(account) => {
-                // Whoever can reach the database needs no mail to be believed.
-                let confirmed = foundation.store.confirm_account(account.id, now).await;
-                confirmed.context("the account was made, but its address could not be confirmed")?;
-                foundation.write_down("create_admin", Some(account.id.uuid())).await?;
-                say(&format!("created administrator {} ({})", account.email, account.id));
-                if let Some(made) = made {
-                    say(&format!("password: {made}"));
-                    say("It is shown this once; change it by POST /auth/change-password.");
-                }
-            }
-            Err(StoreError::EmailTaken) => promote(&foundation, &email).await?,
-            Err(error) => return Err(Failure::Other(error.into())),
+        match given {
+            Some(password) => with_password(&config, &foundation, &email, &password).await,
+            None => with_link(&config, &foundation, &email).await,
         }
-        Ok(())
     })
+}
+
+/// Somebody who knows the password already.
+async fn with_password(
+    config: &Config,
+    foundation: &Foundation,
+    email: &Email,
+    password: &Password,
+) -> Result<(), Failure> {
+    let passwords = &config.settings.passwords;
+    let (rules, about) = (&passwords.rules, [email.as_str()]);
+    let strong = rules.check(password, &about).and_then(|()| rules.estimate(password, &about));
+    strong.context("the password is too weak")?;
+    let hash = Hasher::new(passwords.argon2).context("Argon2 parameters")?.hash(password, &mut rng()?);
+    let now = Utc::now();
+    match foundation.store.create_account(administrator(email, hash, now)).await {
+        Ok(account) => {
+            // Whoever can reach the database needs no mail to be believed.
+            let confirmed = foundation.store.confirm_account(account.id, now).await;
+            confirmed.context("the account was made, but its address could not be confirmed")?;
+            made(foundation, email, account.id).await
+        }
+        Err(StoreError::EmailTaken) => Ok(promote(foundation, email).await?),
+        Err(error) => Err(Failure::Other(error.into())),
+    }
+}
+
+/// Whoever has the link, once and for a while, takes the account over and chooses its password.
+async fn with_link(config: &Config, foundation: &Foundation, email: &Email) -> Result<(), Failure> {
+    let (store, accounts, now) = (&foundation.store, &config.settings.accounts, Utc::now());
+    let (secret, ttl) = (OneTimeToken::generate(Uuid::now_v7(), &mut rng()?), accounts.settings.invitation_ttl);
+    let token = |account| NewOneTime {
+        id: secret.id(),
+        purpose: OneTimePurpose::Invite,
+        account: Some(account),
+        address: email.normalised(),
+        digest: secret.digest_for(OneTimePurpose::Invite),
+        binding: None,
+        sealed: None,
+        now,
+        expires_at: now + ttl,
+    };
+    let hasher = Hasher::new(config.settings.passwords.argon2).context("Argon2 parameters")?;
+    let new = administrator(email, hasher.decoy().clone(), now);
+    let id = new.id;
+    let id = match store.invite(new, &token(id), None).await {
+        Ok(account) => account.id,
+        Err(StoreError::EmailTaken) => {
+            let (account, _) =
+                store.login_by_email(email).await.context("looking for the account")?.context("the account is gone")?;
+            match store.invite_again(account.id, &token(account.id), None, now).await {
+                Ok(()) => {}
+                // Nobody is waited for: its owner has a password.
+                Err(StoreError::Conflict(_)) => return Ok(promote(foundation, email).await?),
+                Err(error) => return Err(Failure::Other(error.into())),
+            }
+            let change = AccountChange { role: Some(ROLE.to_owned()), ..AccountChange::default() };
+            store.change_account(account.id, change, now).await.context("making an administrator of it")?;
+            account.id
+        }
+        Err(error) => return Err(Failure::Other(error.into())),
+    };
+    made(foundation, email, id).await?;
+    say(&format!("choose a password: {}/account/accept-invite?token={}", accounts.public_url, secret.expose()));
+    say(&format!(
+        "The link serves once, for {} days; so does its token with POST /auth/accept-invite.",
+        ttl.as_secs().div_ceil(SECONDS_A_DAY)
+    ));
+    Ok(())
+}
+
+fn administrator(email: &Email, password_hash: PasswordHash, now: DateTime<Utc>) -> NewAccount<'_> {
+    NewAccount {
+        id: AccountId::new(Uuid::now_v7()),
+        email,
+        password_hash,
+        name: None,
+        role: ROLE,
+        tier: TIER,
+        has_own_tier: true,
+        kind: AccountKind::Person,
+        tenant: Belonging::FoundsOwn,
+        now,
+    }
+}
+
+async fn made(foundation: &Foundation, email: &Email, id: AccountId) -> Result<(), Failure> {
+    foundation.write_down("create_admin", Some(id.uuid())).await?;
+    say(&format!("created administrator {} ({id})", email.as_str()));
+    Ok(())
 }
 
 /// The address has an account already: it gets the role and keeps its password.
@@ -90,10 +142,4 @@ fn password_given(create: &CreateAdmin) -> Result<Option<String>, Failure> {
     let mut line = String::new();
     std::io::stdin().lock().read_line(&mut line).context("the password cannot be read")?;
     Ok(Some(line.trim_end_matches(['\r', '\n']).to_owned()))
-}
-
-fn make_password(rng: &mut impl Rng) -> String {
-    // No letter that could be taken for another.
-    const LETTERS: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
-    (0..LENGTH).map(|_| char::from(LETTERS[(rng.next_u32() % 32) as usize])).collect()
 }

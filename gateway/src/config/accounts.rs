@@ -14,6 +14,8 @@ pub struct Accounts {
     pub product: String,
     /// What authenticators call it.
     pub mfa_issuer: String,
+    /// Half minutes for which a code of theirs serves before and after its own.
+    pub totp_skew: u8,
     /// The roles in which a person needs a second factor.
     pub guarded_roles: Vec<String>,
     /// How accounts are made and confirmed.

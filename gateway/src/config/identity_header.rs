@@ -70,7 +70,7 @@ impl IdentityHeader {
     /// Does it tell what is not part of what is known of every caller?
     #[must_use]
     pub const fn is_about_groups(self) -> bool {
-        matches!(self, Self::XUserTeams | Self::XUserDomains)
+        matches!(self, Self::XUserTeams | Self::XUserDomains | Self::XTenantQuotas)
     }
 
     /// What an upstream is told when it does not say what it wants.

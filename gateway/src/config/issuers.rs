@@ -4,7 +4,7 @@ use std::{net::IpAddr, time::Duration};
 
 use chrono::{DateTime, Utc};
 use http::Uri;
-use identity::{Algorithm, SecretText};
+use identity::{Algorithm, ForeignRules, SecretText};
 use policies::Quota;
 
 /// Who else is believed.
@@ -27,6 +27,8 @@ pub struct ExternalIssuer {
     pub audience_claim: String,
     /// Claims that must have this value.
     pub require: Vec<(String, String)>,
+    /// Are its ID tokens believed too?
+    pub id_tokens: bool,
     /// Where its keys are; `None`: it says so itself.
     pub jwks_url: Option<String>,
     /// Who may have signed its certificate: PEM.
@@ -53,6 +55,8 @@ pub struct ExternalIssuer {
     pub roles: Option<Mapping>,
     /// What the tier is said by.
     pub tiers: Option<Mapping>,
+    /// What the permissions are said by to which a token is limited; `None`: it may what its account may.
+    pub scopes: Option<Mapping>,
 }
 
 /// Where somebody's keys are, and how they are kept.
@@ -127,6 +131,21 @@ pub enum LegacySubject {
     Email,
     /// The id that the account had there.
     Id,
+}
+
+// === impl ForeignRules ===
+
+impl From<&ExternalIssuer> for ForeignRules {
+    fn from(issuer: &ExternalIssuer) -> Self {
+        let text = |(claim, value): &(String, String)| (claim.as_str().into(), value.as_str().into());
+        Self {
+            issuer: Some(issuer.issuer.as_str().into()),
+            audience: Some((issuer.audience_claim.as_str().into(), issuer.audience.as_str().into())),
+            required: issuer.require.iter().map(text).collect(),
+            id_tokens: issuer.id_tokens,
+            leeway: issuer.leeway,
+        }
+    }
 }
 
 // === impl KeySource ===

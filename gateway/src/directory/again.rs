@@ -73,7 +73,12 @@ impl Directory {
         })?;
         let facts = facts.ok_or(Refusal::Revoked)?;
         match facts.standing(now) {
-            Standing::Live | Standing::Expired => Ok(self.with_shared_words(facts.principal(principal.grant))),
+            Standing::Live | Standing::Expired => {
+                let now = facts.principal(principal.grant);
+                // What an issuer's token is limited to stands in the token alone, which does not change.
+                let scopes = now.scopes.or_else(|| principal.scopes.clone());
+                Ok(self.with_shared_words(Principal { scopes, ..now }))
+            }
             Standing::Ended => Err(Refusal::Revoked),
             Standing::AccountDisabled => Err(Refusal::AccountDisabled),
             Standing::TenantDisabled => Err(Refusal::TenantDisabled),

@@ -91,16 +91,8 @@ impl Outside {
             let (limiter, outcomes) = (Arc::clone(limiter), outcomes.clone());
             let jwks = JwksClient::new(&issuer.into(), Arc::clone(&everybody), limiter, outcomes);
             let jwks = Arc::new(jwks.with_context(|| format!("the issuer {}", issuer.issuer))?);
-            let audience = Some((issuer.audience_claim.as_str().into(), issuer.audience.as_str().into()));
-            let text = |(claim, value): &(String, String)| (claim.as_str().into(), value.as_str().into());
-            let rules = ForeignRules {
-                issuer: Some(issuer.issuer.as_str().into()),
-                audience,
-                required: issuer.require.iter().map(text).collect(),
-                leeway: issuer.leeway,
-            };
             let mark = ExternalId::of(&issuer.issuer, "").uuid();
-            anyhow::Ok(Arc::new(Issuer { number, mark, settings: issuer.clone(), rules, jwks }))
+            anyhow::Ok(Arc::new(Issuer { number, mark, settings: issuer.clone(), rules: issuer.into(), jwks }))
         });
         let issuers: Vec<_> = issuers.collect::<anyhow::Result<_>>()?;
         let may_create = |issuer: &Arc<Issuer>| issuer.settings.accounts != NewAccounts::Existing;
@@ -167,7 +159,7 @@ impl Outside {
                 None => self.first_seen(store, limiter, issuer, claims, (client, now)).await?,
             },
         };
-        Ok(account.map(GrantFacts::of_account))
+        Ok(account.map(|account| GrantFacts { scopes: vouched.scopes(), ..GrantFacts::of_account(account) }))
     }
 
     /// A subject whom nobody here has seen: linked or made, as the configuration allows; else none.
@@ -296,6 +288,14 @@ impl Vouched {
     /// Which external issuer's keys have proved it; 0: none of theirs.
     pub(super) fn issuer(&self) -> u16 {
         if let Whose::Subject(issuer, _) = &self.whose { issuer.number } else { 0 }
+    }
+
+    /// To which permissions the token is limited, where its issuer says it.
+    fn scopes(&self) -> Option<Vec<String>> {
+        let Whose::Subject(issuer, claims) = &self.whose else { return None };
+        let Mapping { claim, values } = issuer.settings.scopes.as_ref()?;
+        let given = values.iter().filter(|(value, _)| claims.names(claim, value));
+        Some(given.map(|(_, here)| here.clone()).collect())
     }
 }
 

@@ -10,7 +10,7 @@ use store::StoreError;
 use uuid::Uuid;
 
 use super::{Directory, REFUSALS, TRIES};
-use crate::stamps::Moment;
+use crate::{office::DEFAULT_TIER, stamps::Moment};
 
 /// Bytes of a header with teams or domains; what does not fit is left out, which gives nobody more.
 const LONGEST: usize = 8192;
@@ -18,13 +18,15 @@ const LONGEST: usize = 8192;
 /// What was looked up, and when.
 pub(super) struct Guarded<K, V>(Cache<K, (V, Moment)>);
 
-/// The teams and domains in use to which a caller belongs, as upstreams are told of them.
+/// The teams and domains in use to which a caller belongs, as upstreams are told of them, and its tenant's tier.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct GroupHeaders {
     /// Names of teams, separated by commas.
     pub(crate) teams: Box<str>,
     /// Keys of domains, separated by commas.
     pub(crate) domains: Box<str>,
+    /// That whose quotas are the tenant's; whatever the caller's own is.
+    pub(crate) tier: Box<str>,
 }
 
 /// Whose a thing is, and what it took to know.
@@ -83,7 +85,7 @@ impl<K: Hash + Eq + Clone + Send + Sync + 'static, V: Clone + Send + Sync + 'sta
 // === impl Directory ===
 
 impl Directory {
-    /// The teams and domains of a caller, for an upstream that asks for them; `None`: it acts in no tenant.
+    /// The teams and domains of a caller and its tenant's tier, for an upstream that asks for them; `None`: it acts in no tenant.
     pub(crate) async fn groups(&self, principal: &Principal) -> Result<Option<Arc<GroupHeaders>>, Refusal> {
         let Some(tenant) = principal.tenant else { return Ok(None) };
         let key = (principal.account, tenant);
@@ -91,7 +93,12 @@ impl Directory {
         if let Some(known) = self.groups.held(self, &key, about).await {
             return Ok(Some(known));
         }
-        let load = || async move { self.store.groups_of(key.1, key.0).await.map(|groups| Arc::new(groups.into())) };
+        let load = || async move {
+            let groups = GroupHeaders::from(self.store.groups_of(key.1, key.0).await?);
+            let tier = self.store.tier_of_tenant(key.1).await?.flatten();
+            let tier = tier.map_or_else(|| DEFAULT_TIER.into(), String::into_boxed_str);
+            Ok(Arc::new(GroupHeaders { tier, ..groups }))
+        };
         self.groups.load(self, key, about, load).await.map(Some)
     }
 
@@ -149,7 +156,7 @@ impl From<store::Groups> for GroupHeaders {
     fn from(groups: store::Groups) -> Self {
         let teams = groups.teams.iter().filter(|team| team.is_active).map(|team| team.name.as_str());
         let domains = groups.domains.iter().filter(|domain| domain.is_active).map(|domain| domain.key.as_str());
-        Self { teams: joined(teams), domains: joined(domains) }
+        Self { teams: joined(teams), domains: joined(domains), tier: Box::default() }
     }
 }
 

@@ -126,6 +126,7 @@ impl House {
             iat: now().timestamp(),
             exp: later(60).timestamp(),
             jti: Uuid::nil(),
+            generation: 0,
         };
         self.keys.load().access.current.sign(TokenType::Access, &claims)
     }

@@ -36,7 +36,11 @@ impl Wanted {
     ) -> Result<GrantFacts, (Refusal, [Uuid; 3])> {
         let grant = self.grant().uuid();
         let facts = facts.filter(|facts| self.is_proved_by(facts)).ok_or((self.unknown(), [grant; 3]))?;
-        let refusal = match facts.standing(now) {
+        let standing = match self {
+            Self::Session(claims) => facts.standing_of_token(claims.generation, now),
+            Self::Key(_) | Self::Cookie(_) | Self::Vouched(_) => facts.standing(now),
+        };
+        let refusal = match standing {
             Standing::Live => return Ok(facts),
             Standing::Ended => Refusal::Revoked,
             Standing::Expired => Refusal::Expired,

@@ -77,6 +77,7 @@ impl Oidc {
                 issuer: Some(provider.issuer.as_str().into()),
                 audience: Some(("aud".into(), provider.client_id.as_str().into())),
                 required: Box::default(),
+                id_tokens: true,
                 leeway: LEEWAY,
             },
             keys,

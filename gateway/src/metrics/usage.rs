@@ -29,13 +29,13 @@ impl UsageMetrics {
             )?,
             carried: counter(
                 r,
-                "portcullis_usage_events_total",
-                "Events of usage that this process has counted in SQL.",
+                "portcullis_usage_sums_total",
+                "Sums of usage that this process has added to the totals in SQL.",
             )?,
             repeated: counter(
                 r,
-                "portcullis_usage_events_repeated_total",
-                "Events of usage brought to SQL that were there already.",
+                "portcullis_usage_sums_repeated_total",
+                "Sums of usage brought to SQL that were there already.",
             )?,
             torn: counter(
                 r,

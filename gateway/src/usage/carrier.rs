@@ -1,7 +1,7 @@
-//! Carries finished segments of the spool to SQL, and deletes each once its events are committed.
+//! Carries finished segments of the spool to SQL, and deletes each once what it says is committed.
 //!
-//! Between the commit and the deletion the process may die: whoever comes next carries the segment again, and the ids of its events
-//! count nothing. While SQL is away everything stays where it is.
+//! Between the commit and the deletion the process may die: whoever comes next carries the segment again, and its batches, which have
+//! the segment's id and a number, count nothing. While SQL is away everything stays where it is.
 
 use std::{
     fs, io,
@@ -19,7 +19,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use super::spool::{Finished, REFUSED, segments};
 use crate::metrics::UsageMetrics;
 
-/// Events of one transaction.
+/// Sums of one transaction.
 const AT_ONCE: usize = 2000;
 
 #[derive(Clone)]
@@ -83,25 +83,18 @@ impl Carrier {
 
     /// Is SQL there to take the next one?
     async fn carry_segment(&self, finished: Finished) -> bool {
+        for (number, used) in (0..).zip(finished.used.chunks(AT_ONCE)) {
+            let counted = self.store.count_batch(finished.batch(number), used, store::clock::now()).await;
+            if let Some(ended) =
+                self.ended(counted.map(|is_new| if is_new { used.len() } else { 0 }), used.len(), &finished).await
+            {
+                return ended;
+            }
+        }
         for events in finished.events.chunks(AT_ONCE) {
-            match self.store.count_usage(events, store::clock::now()).await {
-                Ok(fresh) => {
-                    self.metrics.carried.inc_by(fresh.len() as u64);
-                    self.metrics.repeated.inc_by((events.len() - fresh.len()) as u64);
-                }
-                Err(StoreError::Unavailable(error) | StoreError::Forbidden(error)) => {
-                    self.metrics.failures.with_label_values(&["carry"]).inc();
-                    tracing::warn!(%error, "usage cannot be carried to the database; it stays in the spool");
-                    return false;
-                }
-                Err(error) => {
-                    // Tried again it would fail again, and nothing behind it would ever be carried. It is kept for whoever can mend it.
-                    self.metrics.failures.with_label_values(&["refused"]).inc();
-                    tracing::error!(%error, segment = %finished.path.display(), "the database refuses a segment of usage; it is set aside");
-                    let path = finished.path.clone();
-                    let _ = self.at_the_disk(move || fs::rename(&path, path.with_extension(REFUSED))).await;
-                    return true;
-                }
+            let counted = self.store.count_usage(events, store::clock::now()).await;
+            if let Some(ended) = self.ended(counted.map(|fresh| fresh.len()), events.len(), &finished).await {
+                return ended;
             }
         }
         let path = finished.path.clone();
@@ -109,6 +102,30 @@ impl Carrier {
         // Only now may another process have it.
         drop(finished);
         true
+    }
+
+    /// Notes how many of `all` were new. When they were not taken: is SQL there to take the next segment?
+    async fn ended(&self, new: Result<usize, StoreError>, all: usize, finished: &Finished) -> Option<bool> {
+        match new {
+            Ok(new) => {
+                self.metrics.carried.inc_by(new as u64);
+                self.metrics.repeated.inc_by((all - new) as u64);
+                None
+            }
+            Err(StoreError::Unavailable(error) | StoreError::Forbidden(error)) => {
+                self.metrics.failures.with_label_values(&["carry"]).inc();
+                tracing::warn!(%error, "usage cannot be carried to the database; it stays in the spool");
+                Some(false)
+            }
+            Err(error) => {
+                // Tried again it would fail again, and nothing behind it would ever be carried. It is kept for whoever can mend it.
+                self.metrics.failures.with_label_values(&["refused"]).inc();
+                tracing::error!(%error, segment = %finished.path.display(), "the database refuses a segment of usage; it is set aside");
+                let path = finished.path.clone();
+                let _ = self.at_the_disk(move || fs::rename(&path, path.with_extension(REFUSED))).await;
+                Some(true)
+            }
+        }
     }
 
     /// Does what may take long off the threads of the run time.

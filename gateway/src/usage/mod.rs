@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! request ──► Journey::record ──► hand-over ──► writer.rs, a thread ──► spool.rs ──► carrier.rs, a task ──► SQL
-//!                                 (a vector)    adds up, every 50 ms    on the disk   in batches, by event id
+//!                                 (a vector)    adds up, every 50 ms    on the disk   in batches, each with an id
 //! POST /usage ──► admin-api ──► reports.rs ─────┘ answered once it is on the disk
 //! ```
 //!
@@ -18,6 +18,7 @@ mod carrier;
 pub(crate) mod meter;
 mod reports;
 mod spool;
+mod sums;
 #[cfg(test)]
 mod tests;
 mod writer;

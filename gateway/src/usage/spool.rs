@@ -1,12 +1,17 @@
 //! The spool: files of one process each, only ever added to, in the data folder.
 //!
-//! A *segment* begins with [`MAGIC`]; then come records, each a length and a checksum (CRC-32, little-endian) and an event as JSON. A
+//! A *segment* begins with [`MAGIC`]; then come records, each a length and a checksum (CRC-32, little-endian), a letter that says what it
+//! is, and that: a kind of use as JSON ([`KIND`]), which takes the next number of its segment, sums ([`SUMS`]), each of a number and what is
+//! to be added to that kind, or an event that a service reports ([`EVENT`]), as JSON. So a caller is named once in a segment, however often it calls: a busy door writes a few bytes for it twenty
+//! times a second. A
 //! process that dies in the middle of a record leaves a torn tail, which is found by either and dropped. A segment that is written has a
 //! lock on it (`flock`), which goes with its process: whoever gets the lock may carry the segment on, so that what a dead process
 //! left behind is carried by whoever comes next, and what a living one writes by nobody.
 
 use std::{
+    collections::HashMap,
     fs::{self, File, OpenOptions},
+    hash::{BuildHasher, RandomState},
     io::{self, Read, Write},
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
@@ -14,25 +19,35 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
-use store::UsageEvent;
+use store::{UsageEvent, Used};
 use uuid::Uuid;
 
+use super::sums::{Kind, Sum, Sums};
 use crate::metrics::UsageMetrics;
 
 /// What kind of file it is, and which version.
-const MAGIC: &[u8; 8] = b"PCUSAGE1";
+const MAGIC: &[u8; 8] = b"PCUSAGE2";
+/// What a record is.
+const KIND: u8 = b'k';
+const SUMS: u8 = b's';
+const EVENT: u8 = b'e';
+/// The number of a kind, and requests, tokens and millionths.
+const SUM_BYTES: usize = 4 + 3 * 8;
 /// What segments are called, and what one is called that the database will never take.
 pub(super) const SEGMENT: &str = "spool";
 pub(super) const REFUSED: &str = "refused";
-/// Nothing that we write is as long; whatever says so is torn.
-const LONGEST_RECORD: usize = 16 * 1024;
 /// A segment that is longer is followed by another one.
 const LONGEST_SEGMENT: u64 = 4 * 1024 * 1024;
+/// Kinds of one segment: their digests are kept in memory while it is written, 4 MB of them.
+const MOST_KINDS: usize = 100_000;
+/// Each kind keeps its segment open for longer, up to a bound: SQL has to add some 200 kinds a second, however many call.
+const EACH_KIND: Duration = Duration::from_millis(5);
+const LONGEST_OPEN: Duration = Duration::from_secs(30);
 /// While so many wait, none is closed early: SQL is away, and small files would only become many.
 const MANY: usize = 16;
 
@@ -50,38 +65,46 @@ struct Segment {
     file: Arc<File>,
     length: u64,
     began: Instant,
+    /// Of the kinds that it names, by their digest: they themselves would take four times the room.
+    numbers: HashMap<[u64; 2], u32>,
+    /// What digests are made with (SipHash, keyed by chance): that two of 100,000 have the same is as likely as guessing 94 bits.
+    keys: [RandomState; 2],
 }
 
-/// An event as it is written; names are short, for there are many.
+/// A kind as it is written.
 #[derive(Serialize, Deserialize)]
-struct Record {
-    i: Uuid,
-    t: DateTime<Utc>,
+struct Named {
+    account: Uuid,
     #[serde(skip_serializing_if = "Option::is_none", default)]
-    n: Option<Uuid>,
-    a: Uuid,
+    key: Option<Uuid>,
     #[serde(skip_serializing_if = "Option::is_none", default)]
-    k: Option<Uuid>,
-    #[serde(skip_serializing_if = "String::is_empty", default)]
-    r: String,
-    #[serde(skip_serializing_if = "String::is_empty", default)]
-    s: String,
-    #[serde(skip_serializing_if = "String::is_empty", default)]
-    m: String,
-    #[serde(skip_serializing_if = "String::is_empty", default)]
-    y: String,
-    q: i64,
-    #[serde(skip_serializing_if = "is_nothing", default)]
-    o: i64,
-    #[serde(skip_serializing_if = "is_nothing", default)]
-    c: i64,
-    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
-    u: bool,
+    tenant: Option<Uuid>,
+    day: i64,
+    route: Arc<str>,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    service: Option<Box<str>>,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    model: Option<Box<str>>,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    request_type: Option<Box<str>>,
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
-fn is_nothing(number: &i64) -> bool {
-    *number == 0
+/// An event as it is written.
+#[derive(Serialize, Deserialize)]
+struct Reported {
+    id: Uuid,
+    is_claim: bool,
+    tenant: Option<Uuid>,
+    account: Uuid,
+    key: Option<Uuid>,
+    at: DateTime<Utc>,
+    route: String,
+    service: String,
+    model: String,
+    request_type: String,
+    requests: i64,
+    tokens: i64,
+    cost: i64,
 }
 
 // === impl Spool ===
@@ -96,32 +119,35 @@ impl Spool {
         Arc::clone(&self.backlog)
     }
 
-    /// Adds records and gives the file that has to be synced. After a failure nobody knows what of them was written: the next ones go to
-    /// another segment, and the same records may be added again, since they are known by their ids.
-    pub(super) fn add(&mut self, events: &[UsageEvent]) -> io::Result<Arc<File>> {
-        let mut text = Vec::with_capacity(events.len() * 256);
-        for event in events {
-            frame(&Record::from(event), &mut text)?;
-        }
-        let segment = match self.segment.take() {
+    /// Adds sums and gives the file that has to be synced. After a failure they are not there: they are one record, which is whole or
+    /// counts for nothing. The next ones go to another segment.
+    pub(super) fn add(&mut self, sums: &Sums, events: &[UsageEvent]) -> io::Result<Arc<File>> {
+        let mut segment = match self.segment.take() {
             Some(segment) => segment,
             None => Segment::begin(&self.folder)?,
         };
+        let mut text = Vec::new();
+        for event in events {
+            frame(&reported(event)?, &mut text);
+        }
+        segment.tell(sums, &mut text)?;
         // Not put back unless everything is written.
         (&*segment.file).write_all(&text)?;
+        segment.length += text.len() as u64;
         let file = Arc::clone(&segment.file);
-        self.segment = Some(Segment { length: segment.length + text.len() as u64, ..segment });
-        self.metrics.spooled.inc_by(events.iter().map(|event| event.requests.unsigned_abs()).sum());
+        self.segment = Some(segment);
+        self.metrics.spooled.inc_by(sums.values().map(|sum| sum.requests.unsigned_abs()).sum());
         Ok(file)
     }
 
     /// Lets the carrier have the segment, if it is old or long enough.
-    pub(super) fn close_if_due(&mut self, carry: std::time::Duration) {
+    pub(super) fn close_if_due(&mut self, carry: Duration) {
         let waits = self.backlog.load(Ordering::Relaxed) >= MANY;
-        let is_due = |segment: &Segment| {
-            segment.length >= LONGEST_SEGMENT || (!waits && segment.length > 0 && segment.began.elapsed() >= carry)
-        };
-        self.segment.take_if(|segment| is_due(segment));
+        self.segment.take_if(|segment| {
+            segment.length >= LONGEST_SEGMENT
+                || segment.numbers.len() >= MOST_KINDS
+                || (!waits && segment.length > 0 && segment.began.elapsed() >= segment.patience(carry))
+        });
     }
 
     /// Lets the carrier have the segment.
@@ -148,7 +174,41 @@ impl Segment {
             drop(fs::remove_file(&draft));
             return Err(error);
         }
-        Ok(Self { file: Arc::new(file), length: 0, began: Instant::now() })
+        Ok(Self {
+            file: Arc::new(file),
+            length: 0,
+            began: Instant::now(),
+            numbers: HashMap::new(),
+            keys: Default::default(),
+        })
+    }
+
+    /// How long it is kept open.
+    fn patience(&self, carry: Duration) -> Duration {
+        carry + EACH_KIND.saturating_mul(self.numbers.len() as u32).min(LONGEST_OPEN)
+    }
+
+    /// The sums as they are written, after the kinds that are new here.
+    fn tell(&mut self, sums: &Sums, text: &mut Vec<u8>) -> io::Result<()> {
+        if sums.is_empty() {
+            return Ok(());
+        }
+        let mut record = Vec::with_capacity(1 + sums.len() * SUM_BYTES);
+        record.push(SUMS);
+        for (kind, sum) in sums {
+            let digest = self.keys.each_ref().map(|key| key.hash_one(kind));
+            let next = u32::try_from(self.numbers.len()).map_err(io::Error::other)?;
+            let number = *self.numbers.entry(digest).or_insert(next);
+            if number == next {
+                frame(&named(kind)?, text);
+            }
+            record.extend_from_slice(&number.to_le_bytes());
+            for part in [sum.requests, sum.tokens, sum.cost] {
+                record.extend_from_slice(&part.to_le_bytes());
+            }
+        }
+        frame(&record, text);
+        Ok(())
     }
 }
 
@@ -156,6 +216,9 @@ impl Segment {
 pub(super) struct Finished {
     pub(super) path: PathBuf,
     _locked: File,
+    /// What requests used, kind by kind.
+    pub(super) used: Vec<Used>,
+    /// What services reported.
     pub(super) events: Vec<UsageEvent>,
     /// Is something at its end that cannot be read?
     pub(super) is_torn: bool,
@@ -196,79 +259,135 @@ impl Finished {
         }
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes)?;
-        let (events, is_torn) = read(&bytes);
-        Ok(Some(Self { path, _locked: file, events, is_torn }))
+        let (used, events, is_torn) = read(&bytes);
+        Ok(Some(Self { path, _locked: file, used, events, is_torn }))
+    }
+
+    /// The id of what is carried at once as number `number`: the same whoever carries it.
+    pub(super) fn batch(&self, number: u32) -> Uuid {
+        let name = self.path.file_stem().unwrap_or_default().as_encoded_bytes();
+        Uuid::new_v5(&Uuid::NAMESPACE_OID, &[name, &number.to_le_bytes()].concat())
     }
 }
 
-fn frame(record: &Record, into: &mut Vec<u8>) -> io::Result<()> {
-    let text = serde_json::to_vec(record)?;
-    into.extend_from_slice(&(text.len() as u32).to_le_bytes());
-    into.extend_from_slice(&crc32fast::hash(&text).to_le_bytes());
-    into.extend_from_slice(&text);
-    Ok(())
+fn frame(record: &[u8], into: &mut Vec<u8>) {
+    into.extend_from_slice(&(record.len() as u32).to_le_bytes());
+    into.extend_from_slice(&crc32fast::hash(record).to_le_bytes());
+    into.extend_from_slice(record);
+}
+
+fn named(kind: &Kind) -> io::Result<Vec<u8>> {
+    let Kind { account, key, tenant, route, day, service, model, request_type } = kind.clone();
+    let mut record = vec![KIND];
+    serde_json::to_writer(&mut record, &Named { account, key, tenant, day, route, service, model, request_type })?;
+    Ok(record)
+}
+
+fn reported(event: &UsageEvent) -> io::Result<Vec<u8>> {
+    let UsageEvent { id, used, is_claim } = event.clone();
+    let Used { tenant, account, key, at, route, service, model, request_type, requests, tokens, cost } = used;
+    let (tenant, key) = (tenant.map(|tenant| tenant.uuid()), key.map(|key| key.uuid()));
+    let account = account.uuid();
+    let event = Reported {
+        id,
+        is_claim,
+        tenant,
+        account,
+        key,
+        at,
+        route,
+        service,
+        model,
+        request_type,
+        requests,
+        tokens,
+        cost,
+    };
+    let mut record = vec![EVENT];
+    serde_json::to_writer(&mut record, &event)?;
+    Ok(record)
 }
 
 /// Every whole record from the beginning on, and whether something else follows.
-fn read(bytes: &[u8]) -> (Vec<UsageEvent>, bool) {
-    let mut events = Vec::new();
-    let Some(mut rest) = bytes.strip_prefix(MAGIC) else { return (events, !bytes.is_empty()) };
-    while let Some((event, after)) = next(rest) {
-        events.push(event);
+fn read(bytes: &[u8]) -> (Vec<Used>, Vec<UsageEvent>, bool) {
+    let (mut used, mut events) = (Vec::new(), Vec::new());
+    let Some(mut rest) = bytes.strip_prefix(MAGIC) else { return (used, events, !bytes.is_empty()) };
+    while let Some((record, after)) = next(rest)
+        && understood(record, &mut used, &mut events).is_some()
+    {
         rest = after;
     }
-    (events, !rest.is_empty())
+    used.retain(|used| (used.requests, used.tokens, used.cost) != (0, 0, 0));
+    (used, events, !rest.is_empty())
 }
 
-fn next(bytes: &[u8]) -> Option<(UsageEvent, &[u8])> {
+fn next(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let (length, rest) = bytes.split_first_chunk::<4>()?;
     let (checksum, rest) = rest.split_first_chunk::<4>()?;
-    let length = u32::from_le_bytes(*length) as usize;
-    let (text, rest) = rest.split_at_checked(length).filter(|_| length <= LONGEST_RECORD)?;
-    if crc32fast::hash(text) != u32::from_le_bytes(*checksum) {
-        return None;
-    }
-    serde_json::from_slice::<Record>(text).ok().map(|record| (record.into(), rest))
+    let (record, rest) = rest.split_at_checked(u32::from_le_bytes(*length) as usize)?;
+    (crc32fast::hash(record) == u32::from_le_bytes(*checksum)).then_some((record, rest))
 }
 
-// === impl Record ===
+/// Adds what a record says to the kinds that were named before it.
+fn understood(record: &[u8], used: &mut Vec<Used>, events: &mut Vec<UsageEvent>) -> Option<()> {
+    match record.split_first()? {
+        (&KIND, text) => used.push(serde_json::from_slice::<Named>(text).ok()?.into()),
+        (&SUMS, sums) => {
+            for sum in sums.chunks(SUM_BYTES) {
+                let (number, sum) = sum.split_first_chunk::<4>()?;
+                let mut parts = sum.chunks(8).map(|part| part.try_into().ok().map(i64::from_le_bytes));
+                let sum = Sum { requests: parts.next()??, tokens: parts.next()??, cost: parts.next()?? };
+                sum.add_to(used.get_mut(u32::from_le_bytes(*number) as usize)?);
+            }
+        }
+        (&EVENT, text) => events.push(serde_json::from_slice::<Reported>(text).ok()?.into()),
+        _ => return None,
+    }
+    Some(())
+}
 
-impl From<&UsageEvent> for Record {
-    fn from(event: &UsageEvent) -> Self {
+// === impl Named ===
+
+impl From<Named> for Used {
+    fn from(named: Named) -> Self {
+        let text = |name: Option<Box<str>>| name.map(String::from).unwrap_or_default();
         Self {
-            i: event.id,
-            t: event.at,
-            n: event.tenant.map(|tenant| tenant.uuid()),
-            a: event.account.uuid(),
-            k: event.key.map(|key| key.uuid()),
-            r: event.route.clone(),
-            s: event.service.clone(),
-            m: event.model.clone(),
-            y: event.request_type.clone(),
-            q: event.requests,
-            o: event.tokens,
-            c: event.cost,
-            u: event.is_claim,
+            tenant: named.tenant.map(Into::into),
+            account: named.account.into(),
+            key: named.key.map(Into::into),
+            at: Kind::at(named.day),
+            route: named.route.to_string(),
+            service: text(named.service),
+            model: text(named.model),
+            request_type: text(named.request_type),
+            requests: 0,
+            tokens: 0,
+            cost: 0,
         }
     }
 }
 
-impl From<Record> for UsageEvent {
-    fn from(record: Record) -> Self {
-        Self {
-            id: record.i,
-            tenant: record.n.map(Into::into),
-            account: record.a.into(),
-            key: record.k.map(Into::into),
-            at: record.t,
-            route: record.r,
-            service: record.s,
-            model: record.m,
-            request_type: record.y,
-            requests: record.q,
-            tokens: record.o,
-            cost: record.c,
-            is_claim: record.u,
-        }
+// === impl Reported ===
+
+impl From<Reported> for UsageEvent {
+    fn from(event: Reported) -> Self {
+        let Reported {
+            id,
+            is_claim,
+            tenant,
+            account,
+            key,
+            at,
+            route,
+            service,
+            model,
+            request_type,
+            requests,
+            tokens,
+            cost,
+        } = event;
+        let (tenant, account, key) = (tenant.map(Into::into), account.into(), key.map(Into::into));
+        let used = Used { tenant, account, key, at, route, service, model, request_type, requests, tokens, cost };
+        Self { id, used, is_claim }
     }
 }

@@ -1,34 +1,43 @@
 //! The spool: what was written is read, what was cut off is dropped, and nobody takes what somebody else writes.
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
-use std::{
-    fs::{self, OpenOptions},
-    time::Duration,
-};
+use std::{fs, time::Duration};
 
-use chrono::DateTime;
-use store::UsageEvent;
+use store::Used;
 use uuid::Uuid;
 
-use super::spool::{Finished, Spool, segments};
+use super::{
+    spool::{Finished, Spool, segments},
+    sums::{Kind, Sum, Sums},
+};
 use crate::metrics::Metrics;
 
-fn event(requests: i64) -> UsageEvent {
-    UsageEvent {
-        id: Uuid::now_v7(),
-        tenant: Some(Uuid::from_u128(1).into()),
-        account: Uuid::from_u128(2).into(),
+fn kind(account: u128) -> Kind {
+    Kind {
+        account: Uuid::from_u128(account),
         key: None,
-        at: DateTime::from_timestamp(1_800_000_000, 0).unwrap(),
-        route: "demo".to_owned(),
-        service: "claude".to_owned(),
-        model: String::new(),
-        request_type: String::new(),
-        requests,
-        tokens: 7,
-        cost: 12_500,
-        is_claim: false,
+        tenant: Some(Uuid::from_u128(1)),
+        route: "demo".into(),
+        day: 20_833,
+        service: Some("claude".into()),
+        model: None,
+        request_type: None,
     }
+}
+
+/// What callers have used: of each how many requests.
+fn sums(of: &[(u128, i64)]) -> Sums {
+    of.iter()
+        .map(|(account, requests)| (kind(*account), Sum { requests: *requests, tokens: 7, cost: 12_500 }))
+        .collect()
+}
+
+/// What is read of it: account by account the requests and tokens.
+fn read(used: &[Used]) -> Vec<(u128, i64, i64)> {
+    let mut read: Vec<_> =
+        used.iter().map(|used| (used.account.uuid().as_u128(), used.requests, used.tokens)).collect();
+    read.sort_unstable();
+    read
 }
 
 fn spool(folder: &std::path::Path) -> Spool {
@@ -39,19 +48,28 @@ fn spool(folder: &std::path::Path) -> Spool {
 fn what_is_written_is_read_once_it_is_nobody_elses() {
     let folder = tempfile::tempdir().unwrap();
     let mut spool = spool(folder.path());
-    let events: Vec<_> = (0..3).map(event).collect();
-    drop(spool.add(&events[..2]).unwrap());
-    drop(spool.add(&events[2..]).unwrap());
+    drop(spool.add(&sums(&[(2, 1), (3, 1)]), &[]).unwrap());
+    drop(spool.add(&sums(&[(3, 4), (4, 1)]), &[]).unwrap());
     let [path] = &segments(folder.path()).unwrap()[..] else { panic!("one segment") };
     assert!(Finished::open(path.clone()).unwrap().is_none(), "it is still written");
     spool.close_if_due(Duration::from_hours(1));
     assert!(Finished::open(path.clone()).unwrap().is_none(), "it is neither old nor long");
     spool.close();
     let finished = Finished::open(path.clone()).unwrap().unwrap();
-    assert_eq!((&finished.events, finished.is_torn), (&events, false));
+    assert_eq!((read(&finished.used), finished.is_torn), (vec![(2, 1, 7), (3, 5, 14), (4, 1, 7)], false));
+    let of_three = finished.used.iter().find(|used| used.requests == 5).unwrap();
+    let (at, cost) = (of_three.at.to_rfc3339(), of_three.cost);
+    assert_eq!(
+        (&*at, &*of_three.route, &*of_three.service, cost),
+        ("2027-01-15T00:00:00+00:00", "demo", "claude", 25_000)
+    );
+    let batches = [0, 1].map(|number| finished.batch(number));
+    assert_ne!(batches[0], batches[1]);
     assert!(Finished::open(path.clone()).unwrap().is_none(), "somebody carries it");
     drop(finished);
-    drop(spool.add(&events).unwrap());
+    let again = Finished::open(path.clone()).unwrap().unwrap();
+    assert_eq!([0, 1].map(|number| again.batch(number)), batches, "the same, whoever carries it");
+    drop(spool.add(&sums(&[(2, 1)]), &[]).unwrap());
     assert_eq!(segments(folder.path()).unwrap().len(), 2, "another one follows");
 }
 
@@ -59,32 +77,48 @@ fn what_is_written_is_read_once_it_is_nobody_elses() {
 fn whatever_the_moment_of_its_death_a_process_leaves_whole_records_and_a_tail_that_is_dropped() {
     let folder = tempfile::tempdir().unwrap();
     let mut spool = spool(folder.path());
-    let events: Vec<_> = (0..3).map(event).collect();
-    drop(spool.add(&events).unwrap());
+    let mut whole_ones = vec![vec![]];
+    for requests in 1..=3 {
+        drop(spool.add(&sums(&[(2, requests), (2 + requests as u128, 1)]), &[]).unwrap());
+        let [path] = &segments(folder.path()).unwrap()[..] else { panic!("one segment") };
+        let copy = folder.path().join("copy");
+        fs::copy(path, &copy).unwrap();
+        whole_ones.push(read(&Finished::open(copy).unwrap().unwrap().used));
+    }
     spool.close();
     let path = segments(folder.path()).unwrap().remove(0);
     let whole = fs::read(&path).unwrap();
-    let mut found = Vec::new();
+    let mut last = 0;
     for length in 0..=whole.len() {
-        OpenOptions::new().write(true).open(&path).unwrap().set_len(length as u64).unwrap();
         fs::write(&path, &whole[..length]).unwrap();
         let finished = Finished::open(path.clone()).unwrap().unwrap();
-        assert_eq!(finished.events, events[..finished.events.len()], "cut off at {length}");
-        found.push((finished.events.len(), finished.is_torn));
+        let found = whole_ones.iter().position(|sums| *sums == read(&finished.used));
+        assert!(found >= Some(last), "cut off at {length}: {:?}", read(&finished.used));
+        last = found.unwrap();
+        assert!(!finished.is_torn || length < whole.len(), "{length}");
     }
-    assert_eq!(
-        found.iter().filter(|(_, is_torn)| !is_torn).count(),
-        5,
-        "nothing at all, the beginning, and each record's end"
-    );
-    assert_eq!(found.last(), Some(&(3, false)));
+    assert_eq!(last, 3);
     // Nor is anything believed of which one bit is wrong.
     for position in 8..whole.len() {
         let mut wrong = whole.clone();
         wrong[position] ^= 1;
         fs::write(&path, &wrong).unwrap();
         let finished = Finished::open(path.clone()).unwrap().unwrap();
-        assert!(finished.is_torn && finished.events == events[..finished.events.len()], "wrong at {position}");
+        let found = whole_ones.iter().position(|sums| *sums == read(&finished.used));
+        assert!(finished.is_torn && found < Some(3), "wrong at {position}");
+    }
+}
+
+#[test]
+fn the_more_callers_a_segment_names_the_longer_it_is_open_and_it_does_not_name_any_number() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut spool = spool(folder.path());
+    for (callers, is_open) in [(1_000, true), (100_000, false)] {
+        let many: Vec<_> = (0..callers).map(|account| (account, 1)).collect();
+        drop(spool.add(&sums(&many), &[]).unwrap());
+        spool.close_if_due(Duration::ZERO);
+        let path = segments(folder.path()).unwrap().remove(0);
+        assert_eq!(Finished::open(path).unwrap().is_none(), is_open, "{callers}");
     }
 }
 

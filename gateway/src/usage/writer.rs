@@ -3,49 +3,23 @@
 //! Two threads, so that a slow disk holds nothing up: one writes at every interval, after which a process that is killed loses nothing
 //! of it; the other asks the disk to keep what is written, after which a machine that loses its power does not either.
 //!
-//! When the disk takes nothing, what requests have used is kept here and added up until it does. Records that may have been written in
-//! part keep their ids, so that writing them again counts nothing twice. What a service has reported is not kept: it hears so.
+//! When the disk takes nothing, what requests have used is kept here and added up until it does. What a service has reported is not kept: it
+//! hears so.
 
 use std::{
-    collections::HashMap,
     fs::File,
-    mem,
     sync::{Arc, mpsc},
     thread,
     time::{Duration, Instant},
 };
 
-use chrono::DateTime;
-use identity::Grant;
-use store::UsageEvent;
-use uuid::Uuid;
-
-use super::{Counted, Usage, meter::Metered, reports::Kept, spool::Spool};
+use super::{
+    Counted, Usage,
+    reports::Kept,
+    spool::Spool,
+    sums::{Kind, Sums},
+};
 use crate::{config::UsageSettings, metrics::UsageMetrics};
-
-/// Seconds of a day.
-const DAY: i64 = 86_400;
-
-/// What is counted as one: one caller, route, day and kind of answer.
-#[derive(PartialEq, Eq, Hash)]
-struct Kind {
-    account: Uuid,
-    key: Option<Uuid>,
-    tenant: Option<Uuid>,
-    route: Arc<str>,
-    day: i64,
-    service: Option<Box<str>>,
-    model: Option<Box<str>>,
-    request_type: Option<Box<str>>,
-}
-
-/// How much of it there was, and since when.
-struct Sum {
-    at: i64,
-    requests: i64,
-    tokens: i64,
-    cost: i64,
-}
 
 /// What was written, and who waits for the disk to keep it.
 struct Written {
@@ -61,9 +35,8 @@ pub(super) struct Writer {
     metrics: UsageMetrics,
     /// What is taken from each thread; empty in between.
     hands: Vec<Vec<Counted>>,
-    sums: HashMap<Kind, Sum>,
-    /// What has an id and is not known to be written.
-    pending: Vec<UsageEvent>,
+    /// What is not known to be written.
+    sums: Sums,
 }
 
 // === impl Writer ===
@@ -71,7 +44,7 @@ pub(super) struct Writer {
 impl Writer {
     pub(super) fn new(usage: Arc<Usage>, spool: Spool, settings: &UsageSettings, metrics: UsageMetrics) -> Self {
         let (flush, carry) = (settings.flush, settings.carry);
-        Self { usage, spool, flush, carry, metrics, hands: Vec::new(), sums: HashMap::new(), pending: Vec::new() }
+        Self { usage, spool, flush, carry, metrics, hands: Vec::new(), sums: Sums::new() }
     }
 
     /// Writes until everything is closed, and then what is left.
@@ -100,24 +73,17 @@ impl Writer {
     /// One interval's work; gives the file if something was written.
     fn write_once(&mut self) -> Option<Written> {
         self.add_up();
-        // What could not be written before comes first, and alone: it may be there already.
-        if self.pending.is_empty() {
-            self.pending = mem::take(&mut self.sums).into_iter().map(|(kind, sum)| event(&kind, &sum)).collect();
-        }
         let (reports, waiting) = self.usage.reports.take();
-        let own = self.pending.len();
-        self.pending.extend(reports);
-        if self.pending.is_empty() {
+        if self.sums.is_empty() && reports.is_empty() {
             return None;
         }
-        match self.spool.add(&self.pending) {
+        match self.spool.add(&self.sums, &reports) {
             Ok(file) => {
-                self.pending.clear();
+                self.sums.clear();
                 self.metrics.stuck.set(0);
                 Some(Written { file, waiting })
             }
             Err(error) => {
-                self.pending.truncate(own);
                 if self.metrics.stuck.get() == 0 {
                     tracing::error!(%error, "usage cannot be written into its spool; it is kept in memory and tried again");
                 }
@@ -135,50 +101,9 @@ impl Writer {
                 self.metrics.malformed.inc_by(faults.into());
                 tracing::warn!(route = %one.route.name, faults, "a backend reports usage that cannot be counted");
             }
-            let (kind, sum) = taken_apart(one);
-            let sums = self.sums.entry(kind).or_insert(Sum { at: sum.at, requests: 0, tokens: 0, cost: 0 });
-            sums.requests += sum.requests;
-            // What one answer may say is bounded, so this takes nine million of them within an interval.
-            sums.tokens = sums.tokens.saturating_add(sum.tokens);
-            sums.cost = sums.cost.saturating_add(sum.cost);
+            let (kind, sum) = Kind::of(one);
+            self.sums.entry(kind).or_default().add(sum);
         }
-    }
-}
-
-fn taken_apart(counted: Counted) -> (Kind, Sum) {
-    let Metered { tokens, cost, model, service, request_type, .. } =
-        counted.metered.map(|metered| *metered).unwrap_or_default();
-    let (tokens, cost) = (tokens.unwrap_or(0), cost.unwrap_or(0));
-    let principal = &counted.known.principal;
-    let kind = Kind {
-        account: principal.account.uuid(),
-        key: if let Grant::Key(key) = principal.grant { Some(key.uuid()) } else { None },
-        tenant: principal.tenant.map(|tenant| tenant.uuid()),
-        route: Arc::clone(&counted.route.name),
-        day: counted.at.div_euclid(DAY),
-        service,
-        model,
-        request_type,
-    };
-    (kind, Sum { at: counted.at, requests: 1, tokens, cost })
-}
-
-fn event(kind: &Kind, sum: &Sum) -> UsageEvent {
-    let text = |name: &Option<Box<str>>| name.as_deref().unwrap_or_default().to_owned();
-    UsageEvent {
-        id: Uuid::now_v7(),
-        tenant: kind.tenant.map(Into::into),
-        account: kind.account.into(),
-        key: kind.key.map(Into::into),
-        at: DateTime::from_timestamp(sum.at, 0).unwrap_or_default(),
-        route: kind.route.to_string(),
-        service: text(&kind.service),
-        model: text(&kind.model),
-        request_type: text(&kind.request_type),
-        requests: sum.requests,
-        tokens: sum.tokens,
-        cost: sum.cost,
-        is_claim: false,
     }
 }
 

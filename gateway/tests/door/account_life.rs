@@ -106,6 +106,32 @@ fn whoever_an_administrator_invites_takes_the_account_over() {
 
 /// What python-jose and `PyJWT` check who were told a secret and an algorithm, and nothing else: an `aud` that they do not expect they refuse.
 #[test]
+fn the_first_administrator_chooses_a_password_by_a_link_that_serves_once() {
+    let platform = Platform::start();
+    let weak = platform.create_admin(Some("short"));
+    assert!(!weak.status.success() && String::from_utf8_lossy(&weak.stderr).contains("too weak"), "{weak:?}");
+    let link = || {
+        let made = platform.create_admin(None);
+        assert!(made.status.success(), "{made:?}");
+        let said = String::from_utf8(made.stdout).unwrap();
+        assert!(!said.contains("password: pc") && said.contains("/account/accept-invite?token="), "{said}");
+        said.split("token=").nth(1).unwrap().split_whitespace().next().unwrap().to_owned()
+    };
+    let (lost, token) = (link(), link());
+    let take = |token: &str| {
+        platform.post("/auth/accept-invite", None, &json!({ "token": token, "password": crate::platform::PASSWORD }))
+    };
+    assert_eq!(take(&lost).code(), "invalid_link", "the one before is worth nothing");
+    assert_eq!(take(&token).status, 200);
+    assert_eq!(take(&token).code(), "invalid_link");
+    let root = platform.login("root@example.com");
+    assert_eq!(platform.get("/admin/users", &root).status, 200);
+    // Whoever has a password keeps it.
+    let again = String::from_utf8(platform.create_admin(None).stdout).unwrap();
+    assert!(again.contains("password unchanged") && !again.contains("token="), "{again}");
+}
+
+#[test]
 fn services_that_know_people_by_their_addresses_verify_our_tokens_themselves() {
     use aws_lc_rs::hmac;
     use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD as B64};

@@ -86,6 +86,11 @@ fn a_month_that_is_over_is_billed_and_seen_by_those_whom_it_concerns() {
     );
     let path = format!("/billing/statements/{}", statement["id"].as_str().unwrap());
     assert_eq!(platform.get(&path, &ada).json(), statement);
+    assert_eq!(statement["tenant_name"], "Acme");
+    eventually("that it was made to be in the trail", || {
+        let trail = platform.get("/admin/audit?event=make_statement", &admin).json();
+        trail["items"].as_array().unwrap().iter().any(|event| event["subject"] == statement["id"])
+    });
     // To Bob, who owns another tenant, there is no such thing.
     let theirs = platform.get(&path, &bob);
     let nothing = platform.get("/billing/statements/0190a5a0-0000-7000-8000-000000000000", &bob);
@@ -193,8 +198,10 @@ fn a_payment_provider_moves_a_tenant_between_tiers_if_it_is_the_one() {
     let ada = token_of(&register(&platform, "ada@example.com", "Acme"));
     let tenant = tenant_of(&platform, &ada);
     let subscription = |event: &str, kind: &str, tier: &str, status: &str| {
+        // Their numbers are the order in which they were said.
+        let created: i64 = event.trim_start_matches("evt_").parse().unwrap();
         json!({
-            "id": event, "object": "event", "type": kind, "created": 1,
+            "id": event, "object": "event", "type": kind, "created": created,
             "data": { "object": { "status": status, "metadata": { "tenant_id": tenant, "tier": tier } } },
         })
         .to_string()
@@ -223,6 +230,17 @@ fn a_payment_provider_moves_a_tenant_between_tiers_if_it_is_the_one() {
     let other = subscription("evt_4", "customer.created", "pro", "active");
     assert_eq!(status(&signed(&platform, &other, SECRET, 0)), "ignored");
     assert_eq!(signed(&platform, "{\"id\":\"evt_5\"}", SECRET, 0).status, 422);
+    // What is paused is paid for no longer; what was said before that and comes late changes nothing.
+    let active = subscription("evt_6", "customer.subscription.resumed", "pro", "active");
+    assert_eq!((status(&signed(&platform, &active, SECRET, 0)), tier()), ("done".to_owned(), "pro".to_owned()));
+    let paused = subscription("evt_8", "customer.subscription.updated", "pro", "paused");
+    assert_eq!((status(&signed(&platform, &paused, SECRET, 0)), tier()), ("done".to_owned(), "free".to_owned()));
+    let late = subscription("evt_7", "customer.subscription.updated", "pro", "active");
+    assert_eq!(status(&signed(&platform, &late, SECRET, 0)), "ignored");
+    let trail = platform.get("/admin/audit?event=hear_payment", &platform.admin()).json();
+    let events = trail["items"].as_array().unwrap();
+    let heard = events.iter().find(|event| event["details"]["event"] == "evt_6").unwrap();
+    assert_eq!((&heard["subject"], &heard["details"]["tier"]), (&json!(tenant), &json!("pro")));
     assert_eq!(signed(&platform, "[]", SECRET, 0).status, 422);
     assert_eq!(signed(&platform, "nonsense", SECRET, 0).code(), "malformed_json");
     assert_eq!(tier(), "free");

@@ -485,6 +485,27 @@ fn cognito_says_for_whom_a_token_is_in_a_claim_of_its_own() {
 }
 
 #[test]
+fn an_id_token_opens_no_door_and_scopes_limit_what_a_token_may() {
+    let (issuer, key) = (Issuer::start(), key(Algorithm::Rs256, "k"));
+    issuer.publish(&[&key]);
+    let scopes = "scope_claim = \"scope\"\nscopes = [{ value = \"keys\", permission = \"account:manage\" }]";
+    let platform = issuer.setup(scopes).start();
+    let token = |more: Value| {
+        let mut claims = issuer.claims("ada");
+        claims.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        key.sign(TokenType::Access, &claims)
+    };
+    for id_token in [json!({ "nonce": "n" }), json!({ "at_hash": "h" }), json!({ "typ": "ID" })] {
+        assert_eq!(said(&platform, &token(id_token.clone())), refused(401, "invalid_token"), "{id_token}");
+    }
+    let keys = |scope: Value| platform.get("/auth/api-keys", &token(json!({ "scope": scope }))).status;
+    assert_eq!(said(&platform, &token(json!({ "scope": "openid" }))), let_in());
+    assert_eq!((keys(json!("openid keys")), keys(json!(["keys"]))), (200, 200));
+    // What is given for something else is given for nothing here.
+    assert_eq!((keys(json!("openid")), keys(json!("keyss")), keys(json!(1))), (403, 403, 403));
+}
+
+#[test]
 fn an_issuer_that_speaks_for_another_one_is_not_heard() {
     let (issuer, key) = (Issuer::start(), key(Algorithm::EdDsa, "k"));
     issuer.publish(&[&key]);

@@ -285,17 +285,22 @@ impl Platform {
         answer.json()
     }
 
-    /// Makes the first administrator with the binary's own command, and logs in.
-    pub(crate) fn admin(&self) -> String {
-        let made = Command::new(PORTCULLIS)
+    /// Makes the first administrator with the binary's own command.
+    pub(crate) fn create_admin(&self, password: Option<&str>) -> std::process::Output {
+        Command::new(PORTCULLIS)
             .args(["create-admin", "--email", "root@example.com", "--config"])
             .arg(self.folder.path().join("config"))
             .arg("--data")
             .arg(self.folder.path().join("data"))
             .envs(self.env.iter().map(|(name, value)| (name, value)))
-            .env("PORTCULLIS_ADMIN_PASSWORD", PASSWORD)
+            .envs(password.map(|password| ("PORTCULLIS_ADMIN_PASSWORD", password)))
             .output()
-            .unwrap();
+            .unwrap()
+    }
+
+    /// The first administrator, logged in.
+    pub(crate) fn admin(&self) -> String {
+        let made = self.create_admin(Some(PASSWORD));
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
         self.login("root@example.com")
     }

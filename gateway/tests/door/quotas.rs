@@ -28,6 +28,23 @@ fn a_backend_that_asks_is_told_what_the_tier_includes() {
     let headers = [("Authorization", &*format!("Bearer {ada}")), ("X-Tenant-Quotas", "storage_gb=unlimited")];
     let seen = platform.send("GET", "/demo/x", &headers, "");
     assert_eq!(seen.received("x-tenant-quotas"), ["agents=5, instances=20, storage_gb=10, workbenches=3"]);
+    // They are the organisation's: a tier of the caller's own changes nothing, one of the organisation's does at once.
+    let admin = platform.admin();
+    let set = |path: &str, tier: Value| {
+        let changed = platform.json("PATCH", path, Some(&admin), &json!({ "tier": tier }));
+        assert_eq!(changed.status, 200, "{changed:?}");
+    };
+    let me = platform.get("/auth/me", &ada).json();
+    let (account, tenant) = (me["id"].as_str().unwrap(), me["tenant_id"].as_str().unwrap());
+    set(&format!("/admin/tenants/{tenant}"), json!("enterprise"));
+    let enterprise = platform.send("GET", "/demo/x", &headers, "").received("x-tenant-quotas");
+    assert_ne!(enterprise, seen.received("x-tenant-quotas"));
+    set(&format!("/admin/users/{account}"), json!("free"));
+    assert_eq!(platform.send("GET", "/demo/x", &headers, "").received("x-tenant-quotas"), enterprise);
+    // Without one it has its owner's.
+    set(&format!("/admin/tenants/{tenant}"), Value::Null);
+    set(&format!("/admin/users/{account}"), json!("enterprise"));
+    assert_eq!(platform.send("GET", "/demo/x", &headers, "").received("x-tenant-quotas"), enterprise);
     let public = platform.send("GET", "/demo/public/x", &headers[1..], "");
     assert_eq!(public.received("x-tenant-quotas"), Vec::<String>::new());
 }

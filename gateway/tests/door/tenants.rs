@@ -3,7 +3,7 @@
 use base64::{Engine, prelude::BASE64_STANDARD};
 use serde_json::json;
 
-use crate::platform::{Platform, Setup};
+use crate::platform::{Answer, Platform, Setup};
 
 const FORM: (&str, &str) = ("Content-Type", "application/x-www-form-urlencoded");
 
@@ -106,4 +106,30 @@ fn a_machine_acts_by_its_key_and_by_tokens_that_the_key_buys() {
     assert_eq!(platform.get("/demo/pro/x", &token).code(), "revoked");
     assert_eq!(platform.send("GET", "/demo/pro/x", &[("X-API-Key", &secret)], "").code(), "revoked");
     assert_eq!(buy(&good, &[]).status, 401);
+}
+
+#[test]
+fn whoever_acts_as_somebody_is_named_in_the_log_and_acts_no_longer_than_their_own_sessions_go_on() {
+    let mut platform = Platform::start();
+    let registered = platform.register("ada@example.com");
+    let root = platform.admin();
+    let path = format!("/admin/users/{}/impersonate", registered["user"]["id"].as_str().unwrap());
+    let acting = platform.post(&path, Some(&root), &json!({ "reason": "ticket 7" }));
+    assert_eq!(acting.status, 201, "{acting:?}");
+    let acting = acting.json()["access_token"].as_str().unwrap().to_owned();
+    let (seen, own) = (platform.get("/demo/x", &acting), platform.get("/demo/x", &root));
+    assert_eq!(seen.status, 200);
+    let by = platform.get("/auth/me", &root).json()["id"].clone();
+    assert_eq!(platform.json("DELETE", "/auth/sessions", Some(&root), &json!({})).status, 200);
+    assert_eq!(platform.get("/demo/x", &acting).code(), "revoked");
+    assert_eq!(platform.get("/demo/x", &root).status, 200);
+    platform.gateway().signal("TERM");
+    assert_eq!(platform.gateway().wait(), Some(0));
+    let log = platform.log();
+    let line = |answer: &Answer| -> serde_json::Value {
+        let id = answer.header("x-request-id").unwrap();
+        serde_json::from_str(log.lines().find(|line| line.contains(id)).unwrap()).unwrap()
+    };
+    assert_eq!((&line(&seen)["actor"], &line(&seen)["account"]), (&by, &registered["user"]["id"]));
+    assert_eq!((&line(&own)["actor"], &line(&own)["account"]), (&serde_json::Value::Null, &by));
 }

@@ -443,7 +443,7 @@ fn a_gateway_that_is_killed_a_hundred_times_counts_nothing_twice_and_loses_but_t
             last += burst(door, &format!("/demo/b{round}"), &token, REQUESTS);
         }
         sent.push(last as u64);
-        repeated += metric(&gateway, "portcullis_usage_events_repeated_total");
+        repeated += metric(&gateway, "portcullis_usage_sums_repeated_total");
         assert!(report(door, &service, &ada, &format!("r{round}")));
         gateway.signal("KILL");
         gateway.wait();

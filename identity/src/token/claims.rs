@@ -48,6 +48,8 @@ pub struct AccessClaims {
     pub exp: i64,
     /// The token's own id.
     pub jti: Uuid,
+    /// How often the person behind the login had shown anew who they are. A token of an earlier time is worth nothing.
+    pub generation: u32,
 }
 
 /// An access token as it is written. Whose it is says `uid`, if it is there, and else `sub`.
@@ -62,6 +64,13 @@ struct WrittenClaims {
     iat: i64,
     exp: i64,
     jti: Uuid,
+    #[serde(rename = "gen", skip_serializing_if = "is_first", default)]
+    generation: u32,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
+const fn is_first(generation: &u32) -> bool {
+    *generation == 0
 }
 
 #[derive(Serialize, Deserialize)]
@@ -213,23 +222,23 @@ pub(super) fn whole_seconds(claims: &mut Map<String, Value>) -> Result<(), Token
 
 impl From<AccessClaims> for WrittenClaims {
     fn from(claims: AccessClaims) -> Self {
-        let AccessClaims { iss, aud, sub, email, sid, iat, exp, jti } = claims;
+        let AccessClaims { iss, aud, sub, email, sid, iat, exp, jti, generation } = claims;
         let whose = match email {
             Some(email) => Whose::Address { sub: email, uid: sub },
             None => Whose::Account { sub },
         };
-        Self { iss, aud, whose, sid, iat, exp, jti }
+        Self { iss, aud, whose, sid, iat, exp, jti, generation }
     }
 }
 
 impl From<WrittenClaims> for AccessClaims {
     fn from(claims: WrittenClaims) -> Self {
-        let WrittenClaims { iss, aud, whose, sid, iat, exp, jti } = claims;
+        let WrittenClaims { iss, aud, whose, sid, iat, exp, jti, generation } = claims;
         let (sub, email) = match whose {
             Whose::Address { sub, uid } => (uid, Some(sub)),
             Whose::Account { sub } => (sub, None),
         };
-        Self { iss, aud, sub, email, sid, iat, exp, jti }
+        Self { iss, aud, sub, email, sid, iat, exp, jti, generation }
     }
 }
 

@@ -40,6 +40,8 @@ pub struct ForeignRules {
     pub audience: Option<(Box<str>, Box<str>)>,
     /// Claims that must have this very value, such as Cognito's `token_use`.
     pub required: Box<[(Box<str>, Box<str>)]>,
+    /// Is what plainly is an ID token accepted? It says to a client who has logged in there, and opens no door by itself.
+    pub id_tokens: bool,
     /// How far clocks may differ for `nbf` and `iat`. `exp` is taken at its word.
     pub leeway: Duration,
 }
@@ -96,8 +98,18 @@ impl ForeignClaims {
         }
         check_times(&claims, rules.leeway, now)?;
         let claims = Self(claims);
+        if !rules.id_tokens && claims.are_an_id_tokens() {
+            return Err(TokenError::Type);
+        }
         let has = |(claim, wanted): &(Box<str>, Box<str>)| claims.text(claim) == Some(wanted);
         if rules.required.iter().all(has) { Ok(claims) } else { Err(TokenError::Type) }
+    }
+
+    /// What stands in ID tokens alone (OpenID Connect Core §2, §3.3.2.11), and by what Keycloak and Cognito tell theirs.
+    fn are_an_id_tokens(&self) -> bool {
+        ["nonce", "at_hash", "c_hash"].iter().any(|name| self.0.contains_key(*name))
+            || self.text("typ").is_some_and(|typ| typ.eq_ignore_ascii_case("ID"))
+            || self.text("token_use") == Some("id")
     }
 
     /// `sub`.

@@ -95,6 +95,19 @@ fn a_route_without_auth_is_told_of_no_caller() {
 }
 
 #[test]
+fn a_route_for_certificates_is_told_of_nobody_without_one() {
+    let route = route(|route| route.auth = Auth::Mtls);
+    let by = |grant| Arc::new(Principal { grant, ..Arc::unwrap_or_clone(caller("admin", "free", None)) });
+    let id = Uuid::nil();
+    assert_eq!(answer(&route, by(Grant::Certificate(id.into()))), "permit");
+    for other in [Grant::Session(id.into()), Grant::Cookie(id.into()), Grant::Key(id.into()), Grant::Machine(id.into())]
+    {
+        assert_eq!(answer(&route, by(other)), "missing_credential", "{other:?}");
+    }
+    assert_eq!(stranger(&route), "missing_credential");
+}
+
+#[test]
 fn a_stranger_meets_no_demand() {
     for auth in [Auth::Optional, Auth::None] {
         for change in [
@@ -298,6 +311,11 @@ fn what_is_somebody_elses_is_not_there() {
         };
         assert_eq!(answer(admins, somebody(2, Some(10), &by_key), Some(whose)), "not_found");
     }
+    let whose_it_is = |route: Arc<Route>| {
+        decide_about(&policy(), &route, Some(somebody(1, Some(10), &plain)), Some(whose), 0).unwrap().whose()
+    };
+    assert_eq!(whose_it_is(owned(false)), Some(whose));
+    assert_eq!(whose_it_is(route(|_| ())), None, "nobody asked");
     // Who decides without asking whose it is lets nobody in.
     assert_eq!(outcome(&owned(true), Some(somebody(1, Some(10), &plain))), "not_found");
 }

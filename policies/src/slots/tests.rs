@@ -250,7 +250,30 @@ fn who_is_told_that_all_are_in_use_asks_no_more_for_a_moment() {
     assert_eq!(hand.take(0, at(13)), Take::Short, "one of its own is free");
     hand.ask(4, 0, 1, at(13));
     hand.answered(at(13), at(14), &Answer { granted: 0, absent: 5_000_000 });
-    assert_eq!(hand.take(0, at(5000)), Take::Absent);
+    assert_eq!((hand.take(0, at(5013)), hand.take(0, at(5014))), (Take::Absent, Take::Short));
+}
+
+#[test]
+fn who_was_given_what_it_needs_may_ask_for_more_at_once_and_by_a_later_word() {
+    let (mut hand, at) = (Hand::default(), Duration::from_millis);
+    let first = hand.ask(4, 0, 1, at(1));
+    hand.answered(at(1), at(1), &Answer { granted: 1, absent: 0 });
+    assert_eq!((hand.take(0, at(1)), hand.take(1, at(1))), (Take::Taken, Take::Short));
+    assert_eq!(hand.ask(4, 1, 1, at(1)).number, first.number + 1);
+    assert!(!hand.is_idle(0, at(8001)), "an answer is awaited");
+    hand.unanswered();
+    assert!(hand.is_idle(0, at(8001)));
+}
+
+#[test]
+fn what_a_node_holds_counts_for_as_long_as_the_ledger_keeps_it() {
+    // Eight seconds, and by how much clocks may differ meanwhile.
+    assert_eq!(keep(), 8_007_813);
+    let (mut ledger, now) = (Ledger::old(), 2 * keep());
+    let needs = |number, need| Ask { number, need, ..Ask::default() };
+    assert_eq!(ledger.answer(4, 1, now, &needs(1, 4)).granted, 4);
+    assert_eq!(ledger.answer(4, 2, now + keep() - 1, &needs(1, 4)).granted, 0);
+    assert_eq!(ledger.answer(4, 2, now + keep(), &needs(2, 4)).granted, 4);
 }
 
 #[test]

@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// Every table but sqlx's, each after those that it refers to; a test finds the one that is missing.
-pub(super) const TABLES: [&str; 35] = [
+pub(super) const TABLES: [&str; 39] = [
     "tenants",
     "accounts",
     "sessions",
@@ -42,13 +42,17 @@ pub(super) const TABLES: [&str; 35] = [
     "integrations",
     "seal_nodes",
     "usage_events",
+    "usage_batches",
     "usage_days",
+    "usage_sums",
     "usage_months",
     "imported_usage",
     "quota_totals",
     "quota_reservations",
     "billing_statements",
     "billing_events",
+    "billing_left",
+    "billing_tiers",
     "webhooks",
 ];
 

@@ -120,9 +120,12 @@ impl Pg {
         )
     }
 
-    /// Binds a transaction to the tenant, if there is one. An id is hexadecimal digits and hyphens, which need no quoting.
+    /// Binds a transaction to the tenant, if there is one. An id is hexadecimal digits and hyphens, which need no quoting. Statements are
+    /// planned for this tenant, each time: a plan for the average one reads all that a large one has to find a page of it.
     fn scope(&self) -> String {
-        self.tenant.map(|tenant| format!("; SET LOCAL {TENANT} = '{tenant}'")).unwrap_or_default()
+        let scope =
+            |tenant| format!("; SET LOCAL {TENANT} = '{tenant}'; SET LOCAL plan_cache_mode = force_custom_plan");
+        self.tenant.map(scope).unwrap_or_default()
     }
 
     /// Does a statement need a transaction of its own, because its connection cannot remember what it is bound to?

@@ -7,7 +7,7 @@ use uuid::{Builder, Uuid};
 
 use super::things::{Batch, Done, imported_id, unless};
 use crate::{
-    StoreError, UsageEvent,
+    StoreError, Used,
     db::{Tx, on_tx, stored},
 };
 
@@ -90,8 +90,7 @@ impl Tx {
         let account = self.imported_account(new.user).await?;
         let made = on_tx!(self, |c| sqlx::query(Q).bind(new.id).execute(c).await.map(|done| done.rows_affected()))?;
         if made > 0 {
-            let event = UsageEvent {
-                id: new.id,
+            let used = Used {
                 tenant: Some(new.tenant),
                 account,
                 key: None,
@@ -103,10 +102,9 @@ impl Tx {
                 requests: 1,
                 tokens: new.tokens,
                 cost: new.cost,
-                is_claim: false,
             };
             let is_over = (at.year(), at.month()) < (batch.now.year(), batch.now.month());
-            batch.used.add(&event, is_over);
+            batch.used.add(&used, is_over);
         }
         Ok(unless(made == 0, "it stands twice in the file"))
     }
@@ -117,7 +115,8 @@ impl Tx {
         at: DateTime<Utc>,
     ) -> Result<Done, StoreError> {
         const Q: &str = "INSERT INTO billing_statements (id, tenant_id, month, tier, currency, price, usage, requests, tokens, status, \
-                         closed_at, due_at, paid_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) ON CONFLICT DO NOTHING";
+                         closed_at, due_at, paid_at, tenant_name) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, \
+                         (SELECT name FROM tenants WHERE id = $2)) ON CONFLICT DO NOTHING";
         let made = on_tx!(self, |c| sqlx::query(Q)
             .bind(new.id)
             .bind(new.tenant.uuid())

@@ -203,12 +203,12 @@ impl Tx {
         let at = stored(new.created_at);
         match &new.thing {
             Thing::Tenant { id, name, tier, is_active } => {
-                self.import_tenant(*id, name, tier.as_deref(), *is_active, at).await
+                self.import_tenant(*id, name, tier.as_deref(), *is_active, (at, batch.now)).await
             }
             Thing::Member { tenant, user, role } => {
                 let account = self.imported_account(*user).await?;
                 batch.heard.push(Subject::Account(account));
-                self.import_member(*tenant, account, *role, at).await
+                self.import_member(*tenant, account, *role, (at, batch.now)).await
             }
             Thing::Team { tenant, id, team } => self.import_team(*tenant, *id, team, at).await,
             Thing::Domain { tenant, id, domain } => self.import_domain(*tenant, *id, domain, at).await,
@@ -247,9 +247,11 @@ impl Tx {
         name: &str,
         tier: Option<&str>,
         is_active: bool,
-        at: DateTime<Utc>,
+        (at, now): (DateTime<Utc>, DateTime<Utc>),
     ) -> Result<Done, StoreError> {
-        const Q: &str = "INSERT INTO tenants (id, name, tier, status, created_at) VALUES ($1, $2, $3, $4, $5)";
+        // What it owes for the time before is the older system's.
+        const Q: &str =
+            "INSERT INTO tenants (id, name, tier, status, created_at, billed_from) VALUES ($1, $2, $3, $4, $5, $6)";
         let status = if is_active { "active" } else { "disabled" };
         on_tx!(self, |c| sqlx::query(Q)
             .bind(id.uuid())
@@ -257,6 +259,7 @@ impl Tx {
             .bind(tier)
             .bind(status)
             .bind(at)
+            .bind(stored(now))
             .execute(c)
             .await
             .map(drop))?;
@@ -268,10 +271,13 @@ impl Tx {
         tenant: TenantId,
         account: AccountId,
         role: TenantRole,
-        at: DateTime<Utc>,
+        (at, now): (DateTime<Utc>, DateTime<Utc>),
     ) -> Result<Done, StoreError> {
         const HOME: &str = "UPDATE accounts SET tenant_id = COALESCE(tenant_id, $2) WHERE id = $1";
         self.pin_grants(account).await?;
+        if role == TenantRole::Owner {
+            self.note_tier(tenant, now).await?;
+        }
         self.insert_member(tenant, account, role, at).await?;
         on_tx!(self, |c| sqlx::query(HOME).bind(account.uuid()).bind(tenant.uuid()).execute(c).await.map(drop))?;
         Ok(Ok(()))

@@ -4,7 +4,7 @@
 use identity::{AccountId, TenantId};
 use uuid::Uuid;
 
-use super::UsageEvent;
+use super::Used;
 use crate::{Store, StoreError, db::on};
 
 /// What of an event is not so.
@@ -21,26 +21,26 @@ pub enum Misplaced {
 // === impl Store ===
 
 impl Store {
-    /// In whose name something was used: the key's tenant; else the one that the event names, if the account belongs or has belonged to it; else
+    /// In whose name something was used: the key's tenant; else the one that is named, if the account belongs or has belonged to it; else
     /// the account's own.
-    pub async fn place_usage(&self, event: &UsageEvent) -> Result<Result<Option<TenantId>, Misplaced>, StoreError> {
-        let account = self.account(event.account).await?;
+    pub async fn place_usage(&self, used: &Used) -> Result<Result<Option<TenantId>, Misplaced>, StoreError> {
+        let account = self.account(used.account).await?;
         let home = account.as_ref().and_then(|account| account.tenant).map(|membership| membership.tenant);
         // The keys of a deleted account are gone with it.
-        if let (Some(key), true) = (event.key, account.is_some()) {
-            let Some(own) = self.tenant_of_key(key.uuid(), event.account).await? else {
+        if let (Some(key), true) = (used.key, account.is_some()) {
+            let Some(own) = self.tenant_of_key(key.uuid(), used.account).await? else {
                 return Ok(Err(Misplaced::Key));
             };
             let own = own.map(TenantId::new).or(home);
-            let is_told_apart = event.tenant.is_some() && event.tenant != own;
+            let is_told_apart = used.tenant.is_some() && used.tenant != own;
             return Ok(if is_told_apart { Err(Misplaced::Tenant) } else { Ok(own) });
         }
-        if event.tenant.is_none() && account.is_some() {
+        if used.tenant.is_none() && account.is_some() {
             return Ok(Ok(home));
         }
-        let has_belonged = self.has_belonged(event.account, event.tenant).await?;
+        let has_belonged = self.has_belonged(used.account, used.tenant).await?;
         Ok(match (has_belonged, account) {
-            (true, _) => Ok(event.tenant),
+            (true, _) => Ok(used.tenant),
             (false, Some(_)) => Err(Misplaced::Tenant),
             (false, None) => Err(Misplaced::Account),
         })

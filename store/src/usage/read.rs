@@ -6,6 +6,9 @@ use uuid::Uuid;
 
 use crate::{Store, StoreError, db::on};
 
+/// Characters of `2026-01`.
+const MONTH: usize = 7;
+
 /// What totals are of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UsageBy {
@@ -60,17 +63,17 @@ pub struct UsageTotal {
 impl Store {
     /// Adds up what was used, in the order of what it is asked by. One more than `limit` if there is more.
     pub async fn usage(&self, asked: &UsageAsked) -> Result<Vec<UsageTotal>, StoreError> {
-        let tenant = asked.tenant.unwrap_or_else(|| TenantId::new(Uuid::nil()));
-        let scoped = self.of_tenant(tenant);
+        let scoped = self.of_tenant(TenantId::new(asked.tenant_or_none()));
         self.bounded(async {
+            let table =
+                if asked.is_of_kinds() && scoped.sums_are_whole(asked).await? { "usage_sums" } else { "usage_days" };
             on!(scoped, |pool| {
                 let mut query = QueryBuilder::new("SELECT ");
                 let names = asked.by.iter().map(|by| by.column()).collect::<Vec<_>>().join(", ");
                 query.push(&names).push(
-                    ", CAST(SUM(requests) AS bigint), CAST(SUM(tokens) AS bigint), CAST(SUM(cost) AS bigint) \
-                     FROM usage_days WHERE tenant_id = ",
+                    ", CAST(SUM(requests) AS bigint), CAST(SUM(tokens) AS bigint), CAST(SUM(cost) AS bigint) FROM ",
                 );
-                query.push_bind(tenant.uuid());
+                query.push(table).push(" WHERE tenant_id = ").push_bind(asked.tenant_or_none());
                 query.push(" AND day >= ").push_bind(&asked.days.0).push(" AND day <= ").push_bind(&asked.days.1);
                 if let Some(account) = asked.account {
                     query.push(" AND account_id = ").push_bind(account.uuid());
@@ -96,6 +99,26 @@ impl Store {
         })
         .await
     }
+
+    /// Has every gateway that counted in the months of the question added to their sums?
+    async fn sums_are_whole(&self, asked: &UsageAsked) -> Result<bool, sqlx::Error> {
+        const Q: &str = "SELECT COUNT(*) FROM usage_months m LEFT JOIN (SELECT SUBSTR(day, 1, 7) AS month, SUM(requests) AS requests, \
+                         SUM(tokens) AS tokens, SUM(cost) AS cost FROM usage_sums WHERE tenant_id = $1 AND day >= $2 AND day <= $4 \
+                         GROUP BY SUBSTR(day, 1, 7)) s ON s.month = m.month \
+                         WHERE m.tenant_id = $1 AND m.month >= $2 AND m.month <= $3 \
+                         AND (s.month IS NULL OR s.requests <> m.requests OR s.tokens <> m.tokens OR s.cost <> m.cost)";
+        let month = |day: &str| day.get(..MONTH).unwrap_or(day).to_owned();
+        let (first, last) = (month(&asked.days.0), month(&asked.days.1));
+        let end = format!("{last}-99");
+        let lacking: i64 = on!(self, |pool| sqlx::query_scalar(Q)
+            .bind(asked.tenant_or_none())
+            .bind(first)
+            .bind(last)
+            .bind(end)
+            .fetch_one(pool)
+            .await)?;
+        Ok(lacking == 0)
+    }
 }
 
 /// What cannot be read stands before everything.
@@ -119,6 +142,19 @@ where
     let of = of.collect::<Result<Vec<String>, _>>()?;
     let sum = |position: usize| row.try_get::<i64, _>(by.len() + position);
     Ok(UsageTotal { of, requests: sum(0)?, tokens: sum(1)?, cost: sum(2)? })
+}
+
+// === impl UsageAsked ===
+
+impl UsageAsked {
+    fn tenant_or_none(&self) -> Uuid {
+        self.tenant.map_or(Uuid::nil(), |tenant| tenant.uuid())
+    }
+
+    /// Does it not matter who it was by?
+    fn is_of_kinds(&self) -> bool {
+        self.account.is_none() && !self.by.iter().any(|by| by.is_id())
+    }
 }
 
 // === impl UsageBy ===

@@ -1,7 +1,10 @@
 //! Bills: one for each tenant and month whoever makes them, nothing on two of them, and what is heard of payments counts once.
 
 use identity::{AccountId, TenantId};
-use store::{Charge, Heard, Payment, Statement, Store, StoreError, UsageEvent};
+use store::{
+    AccountChange, BillingMonth, Charge, Heard, ImportedThing, NewTier, Payment, Statement, Store, StoreError,
+    TenantChange, Thing, UsageEvent, Used,
+};
 use uuid::Uuid;
 
 use crate::engines::{Database, at, heard, on_both_engines, person, settings};
@@ -11,8 +14,14 @@ on_both_engines!(
     what_comes_late_is_on_the_next_statement_and_the_first_one_stays,
     a_tenant_is_billed_for_a_month_in_which_it_was_there_or_used_something,
     what_is_heard_of_payments_counts_once,
+    of_what_is_said_of_a_tier_the_latest_counts,
     what_is_paid_is_not_voided_and_what_is_not_paid_in_time_is_overdue,
     a_webhook_is_one_nodes_until_it_is_due_again,
+    who_deletes_a_tenant_deletes_nothing_that_it_owes,
+    a_month_has_the_tiers_that_were_had_in_it,
+    whatever_moves_a_tenant_s_tier_leaves_a_trace_of_the_one_before,
+    a_tenant_is_billed_from_when_it_came_here,
+    what_is_used_in_no_tenant_s_name_is_its_account_s_to_pay,
 );
 
 async fn tenant(store: &Store) -> TenantId {
@@ -23,6 +32,7 @@ async fn tenant(store: &Store) -> TenantId {
 fn charge(tenant: TenantId, month: &str) -> Charge {
     Charge {
         tenant,
+        name: Some("Acme".to_owned()),
         month: month.to_owned(),
         tier: "pro".to_owned(),
         currency: "USD".to_owned(),
@@ -33,10 +43,13 @@ fn charge(tenant: TenantId, month: &str) -> Charge {
 }
 
 async fn used(store: &Store, tenant: TenantId, cost: i64) {
-    let event = UsageEvent {
-        id: Uuid::now_v7(),
-        tenant: Some(tenant),
-        account: AccountId::new(Uuid::from_u128(1)),
+    used_by(store, Some(tenant), AccountId::new(Uuid::from_u128(1)), cost).await;
+}
+
+async fn used_by(store: &Store, tenant: Option<TenantId>, account: AccountId, cost: i64) {
+    let used = Used {
+        tenant,
+        account,
         key: None,
         at: at(0),
         route: String::new(),
@@ -46,8 +59,8 @@ async fn used(store: &Store, tenant: TenantId, cost: i64) {
         requests: 1,
         tokens: 5,
         cost,
-        is_claim: false,
     };
+    let event = UsageEvent { id: Uuid::now_v7(), used, is_claim: false };
     assert_eq!(store.count_usage(&[event], at(1)).await.unwrap().len(), 1);
 }
 
@@ -59,6 +72,30 @@ async fn bill(store: &Store, charge: &Charge) -> Option<Statement> {
 fn month(later: u32) -> String {
     let first = at(0).date_naive().checked_add_months(chrono::Months::new(later)).unwrap();
     first.format("%Y-%m").to_string()
+}
+
+/// A month between these seconds, by the name of that of `at(0)`.
+fn between(begins: i64, ends: i64) -> BillingMonth {
+    BillingMonth { name: month(0), begins: at(begins), ends: at(ends) }
+}
+
+async fn tiers(store: &Store, tenant: TenantId, begins: i64, ends: i64) -> Vec<String> {
+    let mut tiers = store.tiers_within(tenant, &between(begins, ends)).await.unwrap();
+    tiers.sort();
+    tiers
+}
+
+async fn set_tier(store: &Store, tenant: TenantId, tier: Option<&str>, second: i64) {
+    let change = TenantChange { tier: Some(tier.map(str::to_owned)), ..TenantChange::default() };
+    store.change_tenant(tenant, change, at(second)).await.unwrap();
+}
+
+/// Who is billed for a month that ends at this second: those that are there, and those that are not.
+async fn unbilled(store: &Store, begins: i64, ends: i64) -> Vec<(Uuid, Option<String>, bool)> {
+    let month = between(begins, ends);
+    let mut found = store.unbilled(&month, Uuid::nil(), 10).await.unwrap();
+    found.extend(store.unbilled_gone(&month, Uuid::nil(), 10).await.unwrap());
+    found.into_iter().map(|one| (one.tenant_id, one.name, one.was_there)).collect()
 }
 
 async fn of_many_nodes_one_makes_the_statement_and_all_of_its_webhook(database: &Database) {
@@ -80,7 +117,7 @@ async fn of_many_nodes_one_makes_the_statement_and_all_of_its_webhook(database: 
         made.extend(node.await.unwrap());
     }
     assert_eq!(made, [(99_000_000, 250, 1, 5)]);
-    let page = store.list_statements(tenant, None, 10).await.unwrap();
+    let page = store.list_statements(Some(tenant), None, 10).await.unwrap();
     assert_eq!((page.items.len(), page.items[0].status.as_str()), (1, "open"));
     let told = store.claim_webhook(at(20), at(80)).await.unwrap().unwrap();
     assert_eq!(told.body, page.items[0].id.to_string());
@@ -101,24 +138,148 @@ async fn what_comes_late_is_on_the_next_statement_and_the_first_one_stays(databa
     assert_eq!((third.usage, third.status.as_str(), third.paid_at), (0, "paid", Some(at(10))), "nothing is owed");
     let other = TenantId::new(Uuid::from_u128(7));
     assert_eq!(store.statement(first.id, Some(other)).await.unwrap(), None);
-    assert!(matches!(store.bill(&charge(other, &month(0)), |_| None).await, Err(StoreError::NotFound)));
 }
 
 async fn a_tenant_is_billed_for_a_month_in_which_it_was_there_or_used_something(database: &Database) {
     let store = database.open().await;
     let tenant = tenant(&store).await;
+    let acme = Some("Acme".to_owned());
     // Made in the month, so there at its end; not there at its beginning.
-    let unbilled = async |month: &str, end: i64| {
-        let found = store.unbilled(month, at(end), 10).await.unwrap();
-        found.into_iter().map(|one| (one.tenant_id, one.tier, one.was_there)).collect::<Vec<_>>()
-    };
-    let free = Some("free".to_owned());
-    assert_eq!(unbilled(&month(0), 1).await, [(tenant.uuid(), free.clone(), true)]);
-    assert_eq!(unbilled(&month(0), -1).await, []);
+    assert_eq!(unbilled(&store, -9, 1).await, [(tenant.uuid(), acme.clone(), true)]);
+    assert_eq!(unbilled(&store, -9, -1).await, []);
     used(&store, tenant, 5).await;
-    assert_eq!(unbilled(&month(0), -1).await, [(tenant.uuid(), free, false)]);
+    assert_eq!(unbilled(&store, -9, -1).await, [(tenant.uuid(), acme, false)]);
+    assert_eq!(store.unbilled(&between(-9, 1), tenant.uuid(), 10).await.unwrap(), [], "it is passed by already");
     bill(&store, &charge(tenant, &month(0))).await.unwrap();
-    assert_eq!(unbilled(&month(0), 1).await, []);
+    assert_eq!(unbilled(&store, -9, 1).await, []);
+}
+
+async fn who_deletes_a_tenant_deletes_nothing_that_it_owes(database: &Database) {
+    let store = database.open().await;
+    let owner = person(&store, "owner@example.com").await;
+    let made = async || store.create_tenant("Acme", owner.id, 10, at(0)).await.unwrap().id;
+    let (deleted, left) = (made().await, made().await);
+    set_tier(&store, deleted, Some("pro"), 1).await;
+    let old = bill(&store, &charge(deleted, "2020-01")).await.unwrap();
+    for tenant in [deleted, left] {
+        used(&store, tenant, 250).await;
+    }
+    store.delete_tenant(deleted, at(10)).await.unwrap();
+    // The other one goes with the account whose alone it is.
+    store.delete_account(owner.id, at(20)).await.unwrap();
+    assert_eq!(store.statement(old.id, None).await.unwrap(), Some(old.clone()));
+    assert_eq!(store.list_statements(None, None, 10).await.unwrap().items, [old]);
+    let acme = Some("Acme".to_owned());
+    assert_eq!(
+        unbilled(&store, 5, 30).await,
+        [(deleted.uuid(), acme.clone(), true), (left.uuid(), acme.clone(), true)]
+    );
+    assert_eq!(tiers(&store, deleted, 5, 30).await, ["pro"]);
+    assert_eq!(tiers(&store, left, 5, 30).await, ["free"]);
+    // In a month in which it was there no longer it is billed for what it has used, and for nothing else.
+    let gone = unbilled(&store, 15, 30).await;
+    assert_eq!(gone, [(deleted.uuid(), acme.clone(), false), (left.uuid(), acme, true)]);
+    let closing = bill(&store, &charge(deleted, &month(0))).await.unwrap();
+    assert_eq!((closing.usage, closing.tenant_name.as_deref(), &*closing.status), (250, Some("Acme"), "open"));
+    assert_eq!(unbilled(&store, 15, 30).await.len(), 1);
+    // What a spool brings after that is billed as well, also when nothing else is remembered.
+    used(&store, left, 1).await;
+    assert_eq!(store.forget_billed(at(11)).await.unwrap(), 3);
+    assert_eq!(store.forget_billed(at(21)).await.unwrap(), 2);
+    assert_eq!(unbilled(&store, 5, 30).await, [(left.uuid(), None, false)]);
+}
+
+async fn a_month_has_the_tiers_that_were_had_in_it(database: &Database) {
+    let store = database.open().await;
+    let tenant = tenant(&store).await;
+    let none: [&str; 0] = [];
+    assert_eq!(tiers(&store, tenant, 0, 100).await, ["free"]);
+    set_tier(&store, tenant, Some("pro"), 100).await;
+    set_tier(&store, tenant, Some("enterprise"), 250).await;
+    set_tier(&store, tenant, None, 260).await;
+    // Up to 100 free, to 250 pro, to 260 enterprise, then free again.
+    for (begins, ends, had) in [
+        (0, 100, &["free"][..]),
+        (0, 101, &["free", "pro"]),
+        (100, 200, &["pro"]),
+        (200, 300, &["enterprise", "free", "pro"]),
+        (255, 257, &["enterprise"]),
+        (260, 300, &["free"]),
+        (300, 400, &["free"]),
+    ] {
+        assert_eq!(tiers(&store, tenant, begins, ends).await, had, "from {begins} to {ends}");
+    }
+    assert_eq!(tiers(&store, TenantId::new(Uuid::from_u128(7)), 0, 100).await, none);
+}
+
+async fn whatever_moves_a_tenant_s_tier_leaves_a_trace_of_the_one_before(database: &Database) {
+    let store = database.open().await;
+    let (owner, other) = (person(&store, "owner@example.com").await, person(&store, "other@example.com").await);
+    let tenant = store.create_tenant("Acme", owner.id, 10, at(0)).await.unwrap().id;
+    let own = async |account: AccountId, tier: &str, second: i64| {
+        let change = AccountChange { tier: Some(NewTier::Own(tier.to_owned())), ..AccountChange::default() };
+        store.change_account(account, change, at(second)).await.unwrap();
+    };
+    // An administrator, an owner's tier, a payment, an issuer.
+    own(owner.id, "pro", 10).await;
+    assert_eq!(tiers(&store, tenant, 0, 10).await, ["free"]);
+    let subject = store::ExternalSubject { issuer: "https://acme.test", subject: "owner", claims_at: None };
+    store.link_external(owner.id, subject, at(11)).await.unwrap();
+    let id = identity::ExternalId::of(subject.issuer, subject.subject);
+    assert!(store.follow_issuer(id, 1, Some((None, Some("team"))), at(20)).await.unwrap());
+    assert_eq!(tiers(&store, tenant, 10, 20).await, ["pro"]);
+    store.hear_payment("evt_1", 1, &Payment::Tier(tenant, Some("enterprise".to_owned())), at(30)).await.unwrap();
+    assert_eq!(tiers(&store, tenant, 20, 30).await, ["team"]);
+    set_tier(&store, tenant, None, 40).await;
+    assert_eq!(tiers(&store, tenant, 30, 40).await, ["enterprise"]);
+    // Somebody who belongs to it since longer ago begins to answer for it, and leaves.
+    let by = format!(
+        "INSERT INTO tenant_members (tenant_id, account_id, role, created_at) \
+                      SELECT id, '{}', 'member', '2020-01-01T00:00:00+00:00' FROM tenants",
+        other.id
+    );
+    let lite = by.replace(&format!("'{}'", other.id), &format!("X'{}'", other.id.uuid().simple()));
+    database.execute(by.leak(), lite.leak()).await;
+    own(other.id, "basic", 41).await;
+    store.change_member(tenant, other.id, identity::TenantRole::Owner, None, at(50)).await.unwrap();
+    assert_eq!(tiers(&store, tenant, 42, 50).await, ["team"]);
+    store.remove_member(tenant, other.id, None, at(60)).await.unwrap();
+    assert_eq!(tiers(&store, tenant, 50, 60).await, ["basic"]);
+    assert_eq!(tiers(&store, tenant, 60, 70).await, ["team"]);
+}
+
+async fn a_tenant_is_billed_from_when_it_came_here(database: &Database) {
+    let store = database.open().await;
+    let seal = identity::SealKeys::new(identity::MasterKey::generate(&mut rand::rng()), Vec::new());
+    let id = TenantId::new(Uuid::from_u128(9));
+    let thing = Thing::Tenant { id, name: "Acme".to_owned(), tier: Some("pro".to_owned()), is_active: true };
+    store.import_things(&seal, &[ImportedThing { thing, created_at: at(-1_000_000) }], at(100)).await.unwrap();
+    assert_eq!(unbilled(&store, 0, 100).await, []);
+    assert_eq!(unbilled(&store, 100, 200).await, [(id.uuid(), Some("Acme".to_owned()), true)]);
+    store.delete_tenant(id, at(300)).await.unwrap();
+    assert_eq!(unbilled(&store, 0, 100).await, [], "nor is it when it is gone");
+    assert_eq!(unbilled(&store, 250, 400).await.len(), 1);
+}
+
+async fn what_is_used_in_no_tenant_s_name_is_its_account_s_to_pay(database: &Database) {
+    let store = database.open().await;
+    let [ada, bob, eve] = [1, 2, 3].map(|id| AccountId::new(Uuid::from_u128(id)));
+    for (account, cost) in [(ada, 100), (bob, 7), (ada, 20), (eve, 0)] {
+        used_by(&store, None, account, cost).await;
+    }
+    assert_eq!(unbilled(&store, 0, 10).await, []);
+    for _ in 0..2 {
+        store.charge_accounts(at(20)).await.unwrap();
+        let found = unbilled(&store, 0, 10).await;
+        assert_eq!(found, [(ada.uuid(), None, false), (bob.uuid(), None, false)]);
+    }
+    let charge = Charge { name: None, price: 0, ..charge(TenantId::new(ada.uuid()), &month(0)) };
+    let statement = bill(&store, &charge).await.unwrap();
+    assert_eq!((statement.usage, statement.requests, statement.tokens), (120, 2, 10));
+    used_by(&store, None, ada, 5).await;
+    store.charge_accounts(at(21)).await.unwrap();
+    let next = bill(&store, &Charge { month: month(1), ..charge }).await.unwrap();
+    assert_eq!(next.usage, 5, "once");
 }
 
 async fn what_is_heard_of_payments_counts_once(database: &Database) {
@@ -126,24 +287,46 @@ async fn what_is_heard_of_payments_counts_once(database: &Database) {
     let tenant = tenant(&store).await;
     heard(&store).await;
     let pro = Payment::Tier(tenant, Some("pro".to_owned()));
-    assert_eq!(store.hear_payment("evt_1", &pro, at(20)).await.unwrap(), Heard::Done);
+    assert_eq!(store.hear_payment("evt_1", 5, &pro, at(20)).await.unwrap(), Heard::Done);
     assert_eq!(store.tenant(tenant).await.unwrap().unwrap().tier.as_deref(), Some("pro"));
     assert!(heard(&store).await.contains(&store::Subject::Tenant(tenant)), "the door hears of it");
-    assert_eq!(store.hear_payment("evt_2", &Payment::Tier(tenant, None), at(21)).await.unwrap(), Heard::Done);
+    assert_eq!(store.hear_payment("evt_2", 6, &Payment::Tier(tenant, None), at(21)).await.unwrap(), Heard::Done);
     // An old one that is brought again changes nothing any more.
-    assert_eq!(store.hear_payment("evt_1", &pro, at(22)).await.unwrap(), Heard::Again);
+    assert_eq!(store.hear_payment("evt_1", 5, &pro, at(22)).await.unwrap(), Heard::Again);
     assert_eq!(store.tenant(tenant).await.unwrap().unwrap().tier, None);
     let statement = bill(&store, &charge(tenant, &month(0))).await.unwrap();
-    assert_eq!(store.hear_payment("evt_3", &Payment::Paid(statement.id), at(23)).await.unwrap(), Heard::Done);
+    assert_eq!(store.hear_payment("evt_3", 7, &Payment::Paid(statement.id), at(23)).await.unwrap(), Heard::Done);
     let paid = store.statement(statement.id, None).await.unwrap().unwrap();
     assert_eq!((paid.status.as_str(), paid.paid_at), ("paid", Some(at(23))));
     let nobody = Payment::Tier(TenantId::new(Uuid::from_u128(7)), None);
     for (event, payment) in
         [("evt_4", nobody), ("evt_5", Payment::Nothing), ("evt_6", Payment::Paid(Uuid::from_u128(7)))]
     {
-        assert_eq!(store.hear_payment(event, &payment, at(24)).await.unwrap(), Heard::Nothing);
-        assert_eq!(store.hear_payment(event, &payment, at(24)).await.unwrap(), Heard::Again);
+        assert_eq!(store.hear_payment(event, 8, &payment, at(24)).await.unwrap(), Heard::Nothing);
+        assert_eq!(store.hear_payment(event, 8, &payment, at(24)).await.unwrap(), Heard::Again);
     }
+}
+
+async fn of_what_is_said_of_a_tier_the_latest_counts(database: &Database) {
+    let store = database.open().await;
+    let tenant = tenant(&store).await;
+    let say = async |event: &str, said_at: i64, tier: Option<&str>| {
+        let payment = Payment::Tier(tenant, tier.map(str::to_owned));
+        let heard = store.hear_payment(event, said_at, &payment, at(20)).await.unwrap();
+        (heard, store.tenant(tenant).await.unwrap().unwrap().tier)
+    };
+    let pro = Some("pro".to_owned());
+    assert_eq!(say("evt_1", 100, Some("pro")).await, (Heard::Done, pro.clone()));
+    assert_eq!(say("evt_2", 99, None).await, (Heard::Nothing, pro.clone()), "it was said before");
+    assert_eq!(say("evt_3", 100, Some("team")).await, (Heard::Done, Some("team".to_owned())));
+    assert_eq!(say("evt_4", 101, None).await, (Heard::Done, None));
+    // When an event's name is forgotten, what it said is old all the same.
+    assert_eq!(store.forget_payments(at(21)).await.unwrap(), 4);
+    assert_eq!(say("evt_1", 100, Some("pro")).await, (Heard::Nothing, None));
+    // What an administrator decides is said as well.
+    set_tier(&store, tenant, pro.as_deref(), 50).await;
+    assert_eq!(say("evt_5", at(49).timestamp(), None).await, (Heard::Nothing, pro));
+    assert_eq!(say("evt_6", at(51).timestamp(), None).await, (Heard::Done, None));
 }
 
 async fn what_is_paid_is_not_voided_and_what_is_not_paid_in_time_is_overdue(database: &Database) {
@@ -159,8 +342,8 @@ async fn what_is_paid_is_not_voided_and_what_is_not_paid_in_time_is_overdue(data
     assert!(matches!(store.settle(paid, "void", at(51)).await, Err(StoreError::Conflict(_))));
     assert!(matches!(store.settle(void, "paid", at(51)).await, Err(StoreError::Conflict(_))));
     assert!(matches!(store.settle(Uuid::from_u128(7), "paid", at(51)).await, Err(StoreError::NotFound)));
-    assert_eq!(store.note_overdue(at(1000)).await.unwrap(), 0);
-    assert_eq!(store.note_overdue(at(1001)).await.unwrap(), 1);
+    assert!(store.note_overdue(at(1000)).await.unwrap().is_empty());
+    assert_eq!(store.note_overdue(at(1001)).await.unwrap(), [late]);
     assert_eq!(store.statement(late, None).await.unwrap().unwrap().status, "overdue");
     assert_eq!(store.settle(late, "paid", at(1002)).await.unwrap().status, "paid");
 }

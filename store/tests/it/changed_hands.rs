@@ -134,9 +134,9 @@ async fn an_account_is_taken_over_once_and_by_the_last_invitation(database: &Dat
     let purpose = OneTimePurpose::Invite;
     let (first, second) = (token(), token());
     let of = |token: &OneTimeToken| one_time(token, purpose, id, "ada@example.com");
-    let made = store.invite(new, &of(&first), &mail("ada@example.com", false)).await.unwrap();
+    let made = store.invite(new, &of(&first), Some(&mail("ada@example.com", false))).await.unwrap();
     assert_eq!((made.status, made.is_verified), (Status::Disabled, false));
-    store.invite_again(id, &of(&second), &mail("ada@example.com", false), at(1)).await.unwrap();
+    store.invite_again(id, &of(&second), Some(&mail("ada@example.com", false)), at(1)).await.unwrap();
     let accept = async |token: &OneTimeToken, now: DateTime<Utc>| {
         store.accept_invitation(&shown(token, purpose), hash("own"), None, now).await.unwrap()
     };
@@ -146,13 +146,13 @@ async fn an_account_is_taken_over_once_and_by_the_last_invitation(database: &Dat
     assert_eq!((taken.status, taken.is_verified, taken.name.as_deref()), (Status::Active, true, Some("Ada")));
     assert!(heard(&store).await.contains(&Subject::Account(id)));
     assert_eq!(accept(&second, at(4)).await, None, "once");
-    let again = store.invite_again(id, &of(&token()), &mail("ada@example.com", false), at(5)).await;
+    let again = store.invite_again(id, &of(&token()), Some(&mail("ada@example.com", false)), at(5)).await;
     assert!(matches!(again, Err(StoreError::Conflict(_))), "{again:?}");
     // One who is sent home is not waited for.
     let change = AccountChange { role: Some("admin".to_owned()), ..AccountChange::default() };
     assert_eq!(store.change_account(id, change, at(6)).await.unwrap().role, "admin");
     let ada = person(&store, "eve@example.com").await;
-    let again = store.invite_again(ada.id, &of(&token()), &mail("eve@example.com", false), at(5)).await;
+    let again = store.invite_again(ada.id, &of(&token()), Some(&mail("eve@example.com", false)), at(5)).await;
     assert!(matches!(again, Err(StoreError::Conflict(_))), "{again:?}");
 }
 

@@ -2,8 +2,8 @@
 
 use identity::{AccountId, FactorId, OneTimePurpose, OneTimeToken, SecretDigest, SessionId};
 use store::{
-    Account, ChallengeSeed, Confirmation, FactorKind, FactorLogin, FactorProof, NewFactor, NewMail, Origin, Proof,
-    SessionSeed, ShownOneTime, Store, StoreError, Subject,
+    Account, ChallengeSeed, Confirmation, FactorKind, FactorLogin, FactorProof, Groups, NewFactor, NewMail, Origin,
+    Proof, SessionSeed, ShownOneTime, Store, StoreError, Subject,
 };
 use uuid::Uuid;
 
@@ -160,10 +160,18 @@ async fn a_log_in_uses_token_and_code_or_neither(database: &Database) {
     let shown = challenge(&store, &ada).await;
     let code = |step| FactorProof::Code { factor, step };
     assert_eq!(log_in(&store, &shown, &ada, code(100)).await, FactorLogin::Used);
-    assert_eq!(log_in(&store, &shown, &ada, code(101)).await, FactorLogin::Opened, "the token was not used up");
+    assert_eq!(
+        log_in(&store, &shown, &ada, code(101)).await,
+        FactorLogin::Opened(Groups::default()),
+        "the token was not used up"
+    );
     assert_eq!(log_in(&store, &shown, &ada, code(102)).await, FactorLogin::TokenGone);
     let shown = challenge(&store, &ada).await;
-    assert_eq!(log_in(&store, &shown, &ada, code(102)).await, FactorLogin::Opened, "nor was the code");
+    assert_eq!(
+        log_in(&store, &shown, &ada, code(102)).await,
+        FactorLogin::Opened(Groups::default()),
+        "nor was the code"
+    );
     // Somebody else's token buys nothing with one's own code.
     let (eve, hers) = armed(&store, "eve@example.com").await;
     let shown = challenge(&store, &ada).await;
@@ -174,7 +182,7 @@ async fn a_log_in_uses_token_and_code_or_neither(database: &Database) {
     store.renew_recovery_codes(ada.id, &codes(), &notice(), at(9)).await.unwrap();
     let fresh = store.account(ada.id).await.unwrap().unwrap();
     assert_ne!(fresh.updated_at, ada.updated_at);
-    assert_eq!(seed(&fresh).await, FactorLogin::Opened);
+    assert_eq!(seed(&fresh).await, FactorLogin::Opened(Groups::default()));
 }
 
 async fn a_token_bears_so_many_attempts_and_no_more(database: &Database) {

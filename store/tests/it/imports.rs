@@ -3,6 +3,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use identity::{Email, ExternalId, IntegrationId, MasterKey, ProviderKey, SealKeys, SecretText, TenantId, TenantRole};
 use store::{
+    BillingMonth,
     ImportOutcome::{Made, Missing, Present, Refused},
     Imported, ImportedAccount, ImportedAgent, ImportedInstance, ImportedIntegration, ImportedStatement, ImportedThing,
     ImportedUsage, NewDomain, NewTeam, Rehearsal, Thing, UsageAsked, UsageBy, end_of_month, imported_id, statement_id,
@@ -209,12 +210,13 @@ async fn what_was_used_and_billed_there_is_not_billed_again(database: &Database)
         .await;
     assert_eq!(months, [("2026-08".to_owned(), 30_000, 30_000), ("2026-09".to_owned(), 15_000, 0)]);
     // The month has its statement, which stays what it is; the one before has none.
-    let august = end_of_month("2026-08").unwrap();
-    assert_eq!(store.unbilled("2026-08", august, 9).await.unwrap(), []);
+    let ends = end_of_month("2026-08").unwrap();
+    let august = BillingMonth { name: "2026-08".to_owned(), begins: end_of_month("2026-07").unwrap(), ends };
+    assert_eq!(store.unbilled(&august, Uuid::nil(), 9).await.unwrap(), []);
     let other = [statement("2", "acme", "2026-08"), statement("0", "acme", "2026-07")];
     let outcomes = store.import_things(&seal, &other, at(1)).await.unwrap();
     assert_eq!(outcomes, [Refused("the tenant has another statement of this month"), Made]);
-    let page = store.list_statements(tenant("acme"), None, 9).await.unwrap();
+    let page = store.list_statements(Some(tenant("acme")), None, 9).await.unwrap();
     let listed: Vec<_> = page.items.iter().map(|statement| (&*statement.month, &*statement.status)).collect();
     assert_eq!(listed, [("2026-07", "paid"), ("2026-08", "paid")], "in the order in which they were closed");
 }

@@ -2,8 +2,8 @@
 
 use std::{net::IpAddr, time::Duration};
 
-use identity::{Email, LockRules, SecretDigest, SessionId};
-use store::{Aim, NewMail, NewSession, Origin, Store};
+use identity::{Email, LockRules, SecretDigest, SessionId, Tally};
+use store::{Aim, Claim, NewMail, NewSession, Origin, Store};
 use uuid::Uuid;
 
 use crate::engines::{Database, at, on_both_engines, person, token};
@@ -32,6 +32,16 @@ fn network() -> Aim {
     Aim::anywhere(SecretDigest::of(b"network"))
 }
 
+fn claim<'a>(email: &'a Email, device: Option<&'a SecretDigest>, network: Option<&'a str>) -> Claim<'a> {
+    let network = (network, SecretDigest::of(b"a network of hers"));
+    Claim { email, device, network, subject: ada().subject, from: self::network() }
+}
+
+/// What whoever comes from nowhere in particular finds counted, at the account and from the network.
+async fn tallies(store: &Store) -> [Tally; 2] {
+    store.claim(claim(&Email::parse("nobody@example.com").unwrap(), None, None)).await.unwrap().tallies
+}
+
 async fn fail(store: &Store, second: i64) -> [bool; 2] {
     let notice = |_| NewMail {
         id: Uuid::now_v7(),
@@ -52,15 +62,13 @@ async fn the_fifth_failure_locks_whoever_counts_it_and_is_told_of_once(database:
     assert_eq!(store.mails_waiting().await.unwrap(), 0);
     assert_eq!(fail(&store, 4).await, [true, false]);
     assert_eq!(store.mails_waiting().await.unwrap(), 1);
-    let [of_ada, of_network] = store.tallies([ada(), network()]).await.unwrap();
+    let [of_ada, of_network] = tallies(&store).await;
     assert_eq!((of_ada.locked(at(5)), of_ada.locks), (Some(at(4 + 1800)), 1));
     assert_eq!((of_network.failures, of_network.locks), (5, 0));
     // Who was let in before the lock and fails after it makes it no longer, and nobody is told again.
     assert_eq!(fail(&store, 5).await, [false, false]);
-    let [of_ada, _] = store.tallies([ada(), network()]).await.unwrap();
+    let [of_ada, _] = tallies(&store).await;
     assert_eq!((of_ada.locked(at(6)), store.mails_waiting().await.unwrap()), (Some(at(4 + 1800)), 1));
-    let [other, _] = store.tallies([Aim { source: SecretDigest::of(b"home"), ..ada() }, network()]).await.unwrap();
-    assert_eq!(other, identity::Tally::default(), "another place is another tally");
 }
 
 async fn nodes_count_together_and_lose_none(database: &Database) {
@@ -77,39 +85,16 @@ async fn nodes_count_together_and_lose_none(database: &Database) {
     for task in tasks {
         task.await.unwrap();
     }
-    let [_, of_network] = database.connect().await.tallies([ada(), network()]).await.unwrap();
+    let [_, of_network] = tallies(&database.connect().await).await;
     assert_eq!(of_network.failures, 30);
 }
 
-async fn what_is_counted_is_forgiven_by_place_or_altogether(database: &Database) {
-    let store = database.open().await;
-    let home = Aim { source: SecretDigest::of(b"home"), ..ada() };
-    let notice = |_| NewMail {
-        id: Uuid::now_v7(),
-        template: "x",
-        address: String::new(),
-        is_wish: true,
-        sealed: None,
-        now: at(0),
-    };
-    for aim in [ada(), home] {
-        store.count_failure([(aim, RULES), (network(), NEVER)], notice, at(0)).await.unwrap();
-    }
-    store.forgive(home, at(1)).await.unwrap();
-    assert_eq!(store.tallies([ada(), home]).await.unwrap().map(|tally| tally.failures), [1, 0]);
-    assert!(store.unlock(&ada().subject, at(1)).await.unwrap());
-    assert!(!store.unlock(&ada().subject, at(1)).await.unwrap());
-    assert_eq!(store.tallies([ada(), network()]).await.unwrap().map(|tally| tally.failures), [0, 2]);
-}
-
-async fn a_login_knows_the_browser_and_the_network_of_earlier_sessions(database: &Database) {
-    let store = database.open().await;
-    let (account, other) = (person(&store, "ada@example.com").await, person(&store, "bob@example.com").await);
-    let device = SecretDigest::of(b"device");
+/// A session of hers in a browser and a network that are familiar from then on.
+async fn at_home(store: &Store, account: &store::Account, device: SecretDigest) {
     let refresh = token();
     let new = NewSession {
         id: SessionId::new(Uuid::now_v7()),
-        account: &account,
+        account,
         proof: store::Proof::Refresh { token: (refresh.id(), refresh.digest()), expires_at: at(100) },
         now: at(0),
         origin: Origin {
@@ -123,17 +108,59 @@ async fn a_login_knows_the_browser_and_the_network_of_earlier_sessions(database:
         },
     };
     store.open_session(new).await.unwrap();
-    let knows = async |email: &str, device: Option<&SecretDigest>, network: Option<&str>| {
-        let facts = store.login_facts(&Email::parse(email).unwrap(), device, network).await.unwrap().unwrap();
-        (facts.knows_device, facts.knows_network)
+}
+
+async fn what_is_counted_is_forgiven_by_place_or_altogether(database: &Database) {
+    let store = database.open().await;
+    let (account, device) = (person(&store, "ada@example.com").await, SecretDigest::of(b"device"));
+    at_home(&store, &account, device).await;
+    let email = Email::parse("ada@example.com").unwrap();
+    let home = async || {
+        let claimed = store.claim(claim(&email, Some(&device), None)).await.unwrap();
+        (claimed.at, claimed.tallies[0].failures)
     };
-    assert_eq!(knows("ada@example.com", None, None).await, (false, false));
-    assert_eq!(knows("ada@example.com", Some(&device), Some("2001:db8:1:2::/64")).await, (true, true));
-    assert_eq!(
-        knows("ada@example.com", Some(&SecretDigest::of(b"x")), Some("2001:db8:1:3::/64")).await,
-        (false, false)
-    );
-    assert_eq!(knows(&other.email, Some(&device), Some("2001:db8:1:2::/64")).await, (false, false));
+    let notice = |_| NewMail {
+        id: Uuid::now_v7(),
+        template: "x",
+        address: String::new(),
+        is_wish: true,
+        sealed: None,
+        now: at(0),
+    };
+    let (at_home, _) = home().await;
+    assert_ne!(at_home, ada());
+    store.count_failure([(ada(), RULES), (network(), NEVER)], notice, at(0)).await.unwrap();
+    assert_eq!(home().await, (at_home, 0), "another place is another tally");
+    store.count_failure([(at_home, RULES), (network(), NEVER)], notice, at(0)).await.unwrap();
+    assert_eq!(home().await, (at_home, 1));
+    store.forgive(at_home, at(1)).await.unwrap();
+    assert_eq!((home().await.1, tallies(&store).await[0].failures), (0, 1));
+    assert!(store.unlock(&ada().subject, at(1)).await.unwrap());
+    assert!(!store.unlock(&ada().subject, at(1)).await.unwrap());
+    assert_eq!(tallies(&store).await.map(|tally| tally.failures), [0, 2]);
+}
+
+async fn a_login_knows_the_browser_and_the_network_of_earlier_sessions(database: &Database) {
+    let store = database.open().await;
+    let (account, other) = (person(&store, "ada@example.com").await, person(&store, "bob@example.com").await);
+    let device = SecretDigest::of(b"device");
+    at_home(&store, &account, device).await;
+    let place = async |email: &str, device: Option<&SecretDigest>, network: Option<&str>| {
+        let claimed = store.claim(claim(&Email::parse(email).unwrap(), device, network)).await.unwrap();
+        assert_eq!(
+            claimed.facts.is_some_and(|facts| facts.knows_device),
+            claimed.at.source == SecretDigest::of(b"device")
+        );
+        claimed.at.source
+    };
+    let (anywhere, familiar) = (ada().source, SecretDigest::of(b"a network of hers"));
+    assert_eq!(place("ada@example.com", None, None).await, anywhere);
+    assert_eq!(place("ada@example.com", Some(&device), Some("2001:db8:1:2::/64")).await, device);
+    let stranger = SecretDigest::of(b"x");
+    assert_eq!(place("ada@example.com", Some(&stranger), Some("2001:db8:1:2::/64")).await, familiar);
+    assert_eq!(place("ada@example.com", Some(&stranger), Some("2001:db8:1:3::/64")).await, anywhere);
+    assert_eq!(place(&other.email, Some(&device), Some("2001:db8:1:2::/64")).await, anywhere);
+    assert_eq!(place("nobody@example.com", Some(&device), Some("2001:db8:1:2::/64")).await, anywhere);
     let listed = store.list_sessions(account.id, at(1)).await.unwrap();
     assert_eq!(listed[0].address.as_deref(), Some("2001:db8:1:2::9"));
 }

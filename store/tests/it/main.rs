@@ -16,6 +16,7 @@ mod imports;
 mod integrations;
 mod keys;
 mod killed;
+mod lists;
 mod lockout;
 mod one_time;
 mod outbox;

@@ -96,7 +96,7 @@ async fn log_in(store: &Store, shown: &ShownOneTime) -> Option<Account> {
         expires_at: at(300),
     };
     match store.log_in_by(shown, terms(), seed, &challenge, at(10)).await.unwrap()? {
-        LinkLogin::Opened(account) => Some(account),
+        LinkLogin::Opened(account, _) => Some(account),
         LinkLogin::Challenged(_) => panic!("nobody here has a second factor"),
     }
 }

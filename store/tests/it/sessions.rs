@@ -6,7 +6,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 use identity::{AccountId, Grant, RefreshToken, SecretDigest, SessionId};
 use sqlx::{Connection, Executor};
 use store::{
-    Account, AccountChange, NewSession, RefreshOutcome, RefreshTerms, Standing, Status, Store, StoreError, Subject,
+    Account, AccountChange, NewSession, Origin, Proof, RefreshOutcome, RefreshTerms, Standing, Status, Store,
+    StoreError, Subject,
 };
 use uuid::Uuid;
 
@@ -27,6 +28,8 @@ on_both_engines!(
     a_session_needs_the_account_that_was_checked,
     a_session_makes_its_accounts_principal,
     sessions_are_listed_and_ended_by_their_owner_alone,
+    who_acts_as_somebody_does_so_no_longer_than_their_own_sessions_go_on,
+    nobody_begins_to_act_as_somebody_by_a_right_that_is_taken_away_meanwhile,
 );
 
 const GRACE: Duration = Duration::from_secs(10);
@@ -51,7 +54,7 @@ async fn a_token_buys_the_next_and_that_the_next_after_it(database: &Database) {
     let (id, mut shown) = session(&store, &ada).await;
     for n in 0..5 {
         let (outcome, next) = refresh(&store, &shown, at(60 * n)).await;
-        assert_eq!(outcome, RefreshOutcome::Rotated { account: ada.clone(), session: id });
+        assert_eq!(outcome, RefreshOutcome::Rotated { account: ada.clone(), session: id, generation: 0 });
         shown = next;
     }
     assert_eq!(heard(&store).await, [], "a refresh changes nothing that the door has cached");
@@ -213,7 +216,7 @@ async fn try_session(store: &Store, checked: &Account) -> Result<(), StoreError>
         now: at(0),
         origin: store::Origin::default(),
     };
-    store.open_session(new).await
+    store.open_session(new).await.map(drop)
 }
 
 async fn a_session_needs_the_account_that_was_checked(database: &Database) {
@@ -291,4 +294,52 @@ async fn sessions_are_listed_and_ended_by_their_owner_alone(database: &Database)
     assert_eq!(heard(&store).await, [Subject::Session(second), Subject::Session(third)]);
     assert_eq!(listed(80).await.len(), 1);
     assert_eq!(store.list_sessions(bob.id, at(80)).await.unwrap().len(), 1);
+}
+
+/// Begins to act as somebody, by what an administrator's account was when its right was weighed.
+async fn act(store: &Store, actor: &Account, account: &Account) -> Result<SessionId, StoreError> {
+    let (id, refresh) = (SessionId::new(Uuid::now_v7()), token());
+    let new = NewSession {
+        id,
+        account,
+        proof: Proof::Refresh { token: (refresh.id(), refresh.digest()), expires_at: at(86_400) },
+        now: at(0),
+        origin: Origin { actor: Some(actor), ..Origin::default() },
+    };
+    store.open_session(new).await.map(|_| id)
+}
+
+async fn who_acts_as_somebody_does_so_no_longer_than_their_own_sessions_go_on(database: &Database) {
+    let store = database.open().await;
+    let (desk, ada) = (person(&store, "desk@example.com").await, person(&store, "ada@example.com").await);
+    let (own, _) = session(&store, &desk).await;
+    let (hers, _) = session(&store, &ada).await;
+    let acting = act(&store, &desk, &ada).await.unwrap();
+    let has_ended = async |id: SessionId| store.session_grant(id).await.unwrap().unwrap().ended_at.is_some();
+    assert_eq!(store.end_sessions_but(desk.id, Some(own), at(5)).await.unwrap(), 1);
+    assert!(has_ended(acting).await);
+    assert!(heard(&store).await.contains(&Subject::Session(acting)));
+    assert!(!has_ended(own).await && !has_ended(hers).await);
+}
+
+async fn nobody_begins_to_act_as_somebody_by_a_right_that_is_taken_away_meanwhile(database: &Database) {
+    let store = database.open().await;
+    let ada = person(&store, "ada@example.com").await;
+    let demoted = AccountChange { role: Some("nobody".to_owned()), ..AccountChange::default() };
+    for round in 0..12 {
+        let desk = person(&store, &format!("desk{round}@example.com")).await;
+        let change = store.change_account(desk.id, demoted.clone(), at(1));
+        // Now the one is first, now the other.
+        let (begun, changed) = if round % 2 == 0 {
+            tokio::join!(act(&store, &desk, &ada), change)
+        } else {
+            let (changed, begun) = tokio::join!(change, act(&store, &desk, &ada));
+            (begun, changed)
+        };
+        changed.unwrap();
+        if let Ok(acting) = begun {
+            assert!(store.session_grant(acting).await.unwrap().unwrap().ended_at.is_some(), "round {round}");
+        }
+        assert!(matches!(act(&store, &desk, &ada).await, Err(StoreError::Conflict(_))), "it was weighed before");
+    }
 }

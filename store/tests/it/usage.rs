@@ -6,6 +6,7 @@ use chrono::TimeDelta;
 use identity::{AccountId, ApiKey, Email, KeyId, TenantId};
 use store::{
     Account, AccountKind, Belonging, Misplaced, NewAccount, NewKey, Store, UsageAsked, UsageBy, UsageEvent, UsageTotal,
+    Used,
 };
 use uuid::Uuid;
 
@@ -15,13 +16,18 @@ on_both_engines!(
     what_several_nodes_bring_again_and_again_is_counted_once,
     totals_are_of_what_is_asked_and_come_a_page_at_a_time,
     forgotten_events_stay_in_the_totals,
+    a_batch_is_counted_once_and_as_a_whole,
+    what_a_gateway_of_the_version_before_counts_is_in_the_totals,
     totals_of_days_go_when_they_are_old_and_those_of_months_stay,
     what_was_used_is_its_tenants_whatever_has_become_of_key_member_and_account,
 );
 
 fn event(tenant: u128, account: u128, model: &str) -> UsageEvent {
-    UsageEvent {
-        id: Uuid::now_v7(),
+    UsageEvent { id: Uuid::now_v7(), used: used(tenant, account, model), is_claim: false }
+}
+
+fn used(tenant: u128, account: u128, model: &str) -> Used {
+    Used {
         tenant: Some(TenantId::new(Uuid::from_u128(tenant))),
         account: AccountId::new(Uuid::from_u128(account)),
         key: None,
@@ -33,7 +39,6 @@ fn event(tenant: u128, account: u128, model: &str) -> UsageEvent {
         requests: 1,
         tokens: 10,
         cost: 3,
-        is_claim: false,
     }
 }
 
@@ -85,7 +90,8 @@ async fn totals_are_of_what_is_asked_and_come_a_page_at_a_time(database: &Databa
     let store = database.open().await;
     let mut events: Vec<_> = (0..5).map(|n| event(1, 2, &format!("m{n}"))).collect();
     events.push(event(9, 2, "theirs"));
-    events.push(UsageEvent { at: at(0) + TimeDelta::days(1), ..event(1, 3, "m0") });
+    let later = Used { at: at(0) + TimeDelta::days(1), ..used(1, 3, "m0") };
+    events.push(UsageEvent { used: later, ..event(0, 0, "") });
     store.count_usage(&events, at(1)).await.unwrap();
     let by_account = totals(&store, &asked(1, &[UsageBy::Account])).await;
     let id = |n| Uuid::from_u128(n).to_string();
@@ -123,11 +129,53 @@ async fn forgotten_events_stay_in_the_totals(database: &Database) {
     assert_eq!(store.count_usage(&[old], at(101)).await.unwrap().len(), 1);
 }
 
+async fn a_batch_is_counted_once_and_as_a_whole(database: &Database) {
+    let store = database.open().await;
+    let (first, second) = (Uuid::from_u128(1), Uuid::from_u128(2));
+    // More than a statement takes, some of them of one total.
+    let many: Vec<_> = (0..1200).map(|n| used(1, n % 700, "m")).collect();
+    let nodes: Vec<_> = (0..4)
+        .map(|_| {
+            let (url, many) = (database.url.clone(), many.clone());
+            tokio::spawn(async move {
+                let store = Store::connect(&url, crate::engines::settings()).await.unwrap();
+                store.count_batch(first, &many, at(1)).await.unwrap()
+            })
+        })
+        .collect();
+    let mut new = 0;
+    for node in nodes {
+        new += usize::from(node.await.unwrap());
+    }
+    assert_eq!(new, 1);
+    assert!(store.count_batch(second, &many[..3], at(1)).await.unwrap());
+    assert!(!store.count_batch(first, &many, at(2)).await.unwrap());
+    assert_eq!(totals(&store, &asked(1, &[UsageBy::Service])).await, [("claude".to_owned(), 1203, 12_030, 3609)]);
+    assert_eq!(store.forget_usage(at(2)).await.unwrap(), 2);
+    assert!(store.count_batch(first, &many, at(3)).await.unwrap(), "its id is forgotten");
+}
+
+async fn what_a_gateway_of_the_version_before_counts_is_in_the_totals(database: &Database) {
+    const POSTGRES: &str = "INSERT INTO portcullis.usage_days \
+        SELECT tenant_id, day, account_id, key_id, route, service, 'other', request_type, 1, 1, 1 FROM portcullis.usage_days; \
+        UPDATE portcullis.usage_months SET requests = requests + 1, tokens = tokens + 1, cost = cost + 1";
+    const SQLITE: &str = "INSERT INTO usage_days \
+        SELECT tenant_id, day, account_id, key_id, route, service, 'other', request_type, 1, 1, 1 FROM usage_days; \
+        UPDATE usage_months SET requests = requests + 1, tokens = tokens + 1, cost = cost + 1";
+    let store = database.open().await;
+    store.count_usage(&[event(1, 2, "m")], at(1)).await.unwrap();
+    let by_service = asked(1, &[UsageBy::Service]);
+    assert_eq!(totals(&store, &by_service).await, [("claude".to_owned(), 1, 10, 3)]);
+    database.execute(POSTGRES, SQLITE).await;
+    assert_eq!(totals(&store, &by_service).await, [("claude".to_owned(), 2, 11, 4)]);
+}
+
 async fn totals_of_days_go_when_they_are_old_and_those_of_months_stay(database: &Database) {
     let store = database.open().await;
     let next = at(0) + TimeDelta::days(1);
     let mut events: Vec<_> = (0..1001).map(|n| event(1, 2 + n, "old")).collect();
-    events.push(UsageEvent { at: next, ..event(1, 2, "young") });
+    let young = Used { at: next, ..used(1, 2, "young") };
+    events.push(UsageEvent { used: young, ..event(0, 0, "") });
     store.count_usage(&events, at(1)).await.unwrap();
     assert_eq!(store.forget_usage_days(at(0)).await.unwrap(), 0, "a day is kept as long as anything of it is");
     assert_eq!(store.forget_usage_days(next).await.unwrap(), 1001);
@@ -182,9 +230,12 @@ async fn what_was_used_is_its_tenants_whatever_has_become_of_key_member_and_acco
     let home = store.create_tenant("Home", ada.id, 9, at(0)).await.unwrap().id;
     let (login, _) = session(&store, &ada).await;
     store.switch_tenant(login, ada.id, home, at(0)).await.unwrap();
-    let said =
-        |account: AccountId, key, tenant| UsageEvent { account, key, tenant, is_claim: true, ..event(0, 0, "m") };
-    let place = async |account, key, tenant| store.place_usage(&said(account, key, tenant)).await.unwrap();
+    let said = |account: AccountId, key, tenant| UsageEvent {
+        used: Used { account, key, tenant, ..used(0, 0, "m") },
+        is_claim: true,
+        ..event(0, 0, "")
+    };
+    let place = async |account, key, tenant| store.place_usage(&said(account, key, tenant).used).await.unwrap();
     assert_eq!(place(ada.id, None, None).await, Ok(Some(home)));
     assert_eq!(place(ada.id, Some(key), None).await, Ok(Some(work)), "the key's, whatever her own is");
     assert_eq!(place(ada.id, Some(key), Some(home)).await, Err(Misplaced::Tenant));

@@ -4,7 +4,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use admin_api::{AccountSettings, Lockout, MailTransport, Registration, Security, SmtpSettings, Templates};
 use http::Uri;
-use identity::{Argon2Params, Hasher, LockRules, PasswordRules};
+use identity::{Argon2Params, Hasher, LockRules, MOST_SKEW, PasswordRules};
 use policies::config::{Placed, Surroundings as _};
 
 use super::{ConfigFolder, Reader, check_memory};
@@ -50,12 +50,19 @@ impl Reader<'_, '_> {
         if let Some(given) = raw.magic_link_ttl.as_ref().filter(|_| settings.magic_link_ttl > LONGEST_LINK) {
             self.document.note(given.span(), "a link that logs in lives ten minutes at most (OWASP ASVS 6.5.5)");
         }
-        let (mfa_issuer, guarded_roles) = self.mfa(&product);
-        Accounts { public_url, product, mfa_issuer, guarded_roles, settings }
+        let (mfa_issuer, totp_skew, guarded_roles) = self.mfa(&product);
+        Accounts { public_url, product, mfa_issuer, totp_skew, guarded_roles, settings }
     }
 
-    fn mfa(&mut self, product: &str) -> (String, Vec<String>) {
+    fn mfa(&mut self, product: &str) -> (String, u8, Vec<String>) {
         let raw: raw::Mfa = self.document.section("mfa").unwrap_or_default();
+        let skew = u8::try_from(self.count(raw.totp_skew.as_ref(), 1, 0)).unwrap_or(u8::MAX);
+        if let Some(given) = raw.totp_skew.as_ref().filter(|_| skew > MOST_SKEW) {
+            self.document.note(
+                given.span(),
+                "a code serves for one half minute before and after its own at most (RFC 6238 §5.2)",
+            );
+        }
         let guarded = raw.required_roles.iter().map(|role| String::clone(role)).collect();
         self.named.roles.extend(raw.required_roles);
         let issuer = self.text(raw.issuer.as_ref(), product);
@@ -65,7 +72,7 @@ impl Reader<'_, '_> {
         if let Some(given) = raw.issuer.as_ref().filter(|_| !is_name) {
             self.document.note(given.span(), "a name that authenticators show is one line of text without a colon");
         }
-        (issuer, guarded)
+        (issuer, skew, guarded)
     }
 
     pub(super) fn passwords(&mut self) -> Passwords {

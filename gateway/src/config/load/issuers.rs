@@ -7,6 +7,7 @@ use identity::Algorithm;
 use policies::{
     Policy, Quota,
     config::{Document, Placed, Surroundings as _, Value},
+    roles::Permissions,
 };
 
 use super::Reader;
@@ -101,6 +102,7 @@ impl Reader<'_, '_> {
             audience,
             audience_claim: or(raw.audience_claim, "aud"),
             require: raw.require.into_iter().collect(),
+            id_tokens: raw.id_tokens.unwrap_or(false),
             ca: raw.ca.and_then(|path| self.authority(&path)),
             algorithms: self.algorithms(raw.algorithms),
             leeway: self.duration(raw.leeway.as_ref(), 30),
@@ -115,6 +117,7 @@ impl Reader<'_, '_> {
             },
             roles: self.mapping(raw.role_claim, roles, |named| &mut named.people),
             tiers: self.mapping(raw.tier_claim, tiers, |named| &mut named.tiers),
+            scopes: self.scopes(raw.scope_claim, raw.scopes),
             issuer,
             jwks_url,
             role,
@@ -134,6 +137,19 @@ impl Reader<'_, '_> {
         let means = values.iter().map(|(value, here)| (value.clone(), String::clone(here))).collect();
         named(&mut self.named).extend(values.into_iter().map(|(_, here)| here));
         claim.map(|claim| Mapping { claim, values: means })
+    }
+
+    fn scopes(&mut self, claim: Option<String>, values: Vec<raw::ScopeOf>) -> Option<Mapping> {
+        if let (None, Some(first)) = (&claim, values.first()) {
+            self.document.note(first.permission.span(), "which claim has these values? Give `scope_claim`");
+        }
+        for of in &values {
+            if let Err(error) = Permissions::parse([of.permission.as_str()]) {
+                self.document.note(of.permission.span(), error.to_string());
+            }
+        }
+        let values = values.into_iter().map(|of| (of.value, of.permission.into_inner())).collect();
+        claim.map(|claim| Mapping { claim, values })
     }
 
     fn new_accounts(

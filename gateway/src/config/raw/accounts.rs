@@ -73,6 +73,8 @@ pub(in crate::config) struct Passwords {
 pub(in crate::config) struct Mfa {
     /// What authenticators call us; the product's name by default.
     pub(in crate::config) issuer: Given<String>,
+    /// Half minutes for which an authenticator's code serves before and after its own (RFC 6238 §5.2): 0 or 1; 1 by default.
+    pub(in crate::config) totp_skew: Given<u64>,
     /// Roles in which a person may only add a second factor until they have shown one; none by default.
     #[serde(default)]
     pub(in crate::config) required_roles: Vec<Placed<String>>,

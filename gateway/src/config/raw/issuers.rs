@@ -22,6 +22,8 @@ pub(in crate::config) struct Issuer {
     /// Claims that must have this very text, such as { `token_use` = "access" }; none by default.
     #[serde(default)]
     pub(in crate::config) require: BTreeMap<String, String>,
+    /// Is what plainly is an ID token (it has a nonce, or says so) believed too? false by default.
+    pub(in crate::config) id_tokens: Option<bool>,
     /// Where the keys are, over HTTPS (or HTTP on this machine). By default the issuer says so, at
     /// /.well-known/openid-configuration.
     pub(in crate::config) jwks_url: Given<String>,
@@ -63,6 +65,11 @@ pub(in crate::config) struct Issuer {
     /// What its values mean here; the first that fits counts.
     #[serde(default)]
     pub(in crate::config) tiers: Vec<TierOf>,
+    /// The claim with what a token was given for: scope, or scp. By default a token may whatever its account may.
+    pub(in crate::config) scope_claim: Option<String>,
+    /// To which permissions its values limit a token; to none those that are not here.
+    #[serde(default)]
+    pub(in crate::config) scopes: Vec<ScopeOf>,
 }
 
 /// A value of the issuer's and a role here.
@@ -73,6 +80,16 @@ pub(in crate::config) struct RoleOf {
     pub(in crate::config) value: String,
     /// Here.
     pub(in crate::config) role: Placed<String>,
+}
+
+/// A value of the issuer's and what it permits here.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::config) struct ScopeOf {
+    /// There.
+    pub(in crate::config) value: String,
+    /// Here, as in roles.toml.
+    pub(in crate::config) permission: Placed<String>,
 }
 
 /// A value of the issuer's and a tier here.

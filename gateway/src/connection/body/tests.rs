@@ -31,12 +31,22 @@ fn a_chunked_body_ends_after_its_trailers() {
         "0\r\n\r\n",
         "3\r\nabc\r\n0\r\n\r\n",
         "00A\r\n0123456789\r\n0\r\n\r\n",
+        "10\r\n0123456789abcdef\r\n0\r\n\r\n",
         "3;name=value\r\nabc\r\n0;x\r\n\r\n",
         "3 ; name=\"v\"\r\nabc\r\n0\r\nX-Sum: 1\r\n\r\n",
     ] {
         assert_eq!(chunked(&format!("{text}GET /next")), Ok(Some(text.len())), "{text:?}");
     }
     assert_eq!(chunked("3\r\nabc\r\n0\r\n"), Ok(None));
+}
+
+#[test]
+fn size_lines_and_trailers_are_bounded() {
+    let sized = |line: usize| chunked(&format!("0;{}\r\n\r\n", "a".repeat(line - 4)));
+    assert_eq!((sized(256).is_ok(), sized(257).is_ok()), (true, false));
+    // Six bytes each, and the two that end them.
+    let trailed = |count: usize| chunked(&format!("0\r\n{}\r\n", "A: b\r\n".repeat(count)));
+    assert_eq!((trailed(1365).is_ok(), trailed(1366).is_ok()), (true, false));
 }
 
 #[test]

@@ -63,6 +63,7 @@ fn a_request_line_is_three_plain_words() {
 fn a_field_is_a_name_a_colon_and_a_value() {
     for field in [
         "no colon",
+        "A: \u{1}\u{1} two of a kind",
         ": no name",
         "Name : space before the colon",
         "Na me: space in the name",
@@ -112,6 +113,37 @@ fn the_length_of_a_body_is_said_once_and_in_one_way() {
     }
     assert!(read("POST /a HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n").is_err());
     assert_eq!(framing("content-length: 123456789012345678\r\n"), Ok(Framing::Length(123_456_789_012_345_678)));
+}
+
+#[test]
+fn a_length_of_nothing_is_one_digit() {
+    assert_eq!(framing("Content-Length: 0\r\n"), Ok(Framing::Length(0)));
+    assert!(framing("Content-Length: 00\r\n").is_err() && framing("Content-Length: 01\r\n").is_err());
+}
+
+#[test]
+fn a_client_may_wait_for_a_hundred_and_for_nothing_else() {
+    assert!(framing("Expect: 100-Continue\r\n").is_ok());
+    assert_eq!(framing("Expect: 200-ok\r\n"), Err(Refusal::ExpectationFailed));
+}
+
+#[test]
+fn a_field_as_long_as_one_that_counts_does_not_count() {
+    let head = read(
+        "GET / HTTP/1.1\r\nHost: x\r\nDate: a@b\r\nCookie: c\r\nReferer: d\r\nIf-None-Match: e\r\nIf-None-Match: f\r\n\
+         Content-L_ngth: g\r\nIf-Modified-Since: h\r\n\r\n",
+    );
+    let head = head.unwrap().unwrap();
+    assert_eq!((head.framing, head.asks_upgrade), (Framing::Length(0), false));
+}
+
+#[test]
+fn a_target_holds_what_a_uri_may() {
+    for (target, is_one) in
+        [("/a?b=`", true), ("/a`", false), ("/\"", false), ("/a?\"", false), ("/<", false), ("/a?b>", false)]
+    {
+        assert_eq!(read(&format!("GET {target} HTTP/1.1\r\nHost: x\r\n\r\n")).is_ok(), is_one, "{target}");
+    }
 }
 
 #[test]

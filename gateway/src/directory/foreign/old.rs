@@ -29,6 +29,8 @@ impl OldSystem {
             issuer: settings.issuer.as_deref().map(Into::into),
             audience: settings.audience.as_deref().map(|audience| ("aud".into(), audience.into())),
             required: Box::default(),
+            // They know no others.
+            id_tokens: true,
             leeway: crate::LEEWAY,
         };
         // A token without an id may match this key only if the configuration gives it none.

@@ -10,6 +10,7 @@ fn rules() -> ForeignRules {
         issuer: Some("us".into()),
         audience: Some(("aud".into(), "door".into())),
         required: [("use".into(), "access".into())].into(),
+        id_tokens: false,
         leeway: std::time::Duration::from_secs(30),
     }
 }
@@ -40,6 +41,29 @@ fn a_type_is_none_or_one_that_says_access() {
     ] {
         let header = format!(r#"{{"alg":"HS256","kid":"k"{typ}}}"#);
         assert_eq!(judged(&header, &theirs(), &rules()).is_ok(), good, "{typ}");
+    }
+}
+
+#[test]
+fn what_plainly_is_an_id_token_is_none_that_opens_a_door() {
+    let accepting = ForeignRules { id_tokens: true, ..rules() };
+    for (name, value) in [
+        ("nonce", json!("n")),
+        ("at_hash", json!("h")),
+        ("c_hash", json!("h")),
+        ("typ", json!("ID")),
+        ("typ", json!("id")),
+        ("token_use", json!("id")),
+    ] {
+        let mut claims = theirs();
+        claims[name] = value;
+        assert_eq!(judged(HEADER, &claims, &rules()).err(), Some(TokenError::Type), "{name}");
+        assert!(judged(HEADER, &claims, &accepting).is_ok(), "{name}");
+    }
+    for (name, value) in [("typ", json!("Bearer")), ("token_use", json!("access")), ("azp", json!("a client"))] {
+        let mut claims = theirs();
+        claims[name] = value;
+        assert!(judged(HEADER, &claims, &rules()).is_ok(), "{name}");
     }
 }
 

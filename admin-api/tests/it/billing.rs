@@ -1,0 +1,107 @@
+//! Bills as those see them whom they concern, and what is heard of payments.
+
+use identity::TenantId;
+use serde_json::{Value, json};
+use store::Charge;
+use uuid::Uuid;
+
+use crate::house::{House, Person, Shown};
+
+async fn bill(house: &House, tenant: Uuid) -> String {
+    let charge = Charge {
+        tenant: TenantId::new(tenant),
+        name: Some("Acme".to_owned()),
+        month: "2026-01".to_owned(),
+        tier: "pro".to_owned(),
+        currency: "USD".to_owned(),
+        price: 99_000_000,
+        due_at: house.now(),
+        now: house.now(),
+    };
+    house.store.bill(&charge, |_| None).await.unwrap().unwrap().id.to_string()
+}
+
+async fn tenant_of(house: &House, person: &Person) -> String {
+    house.get("/auth/me", person.shown()).await.text("tenant_id").to_owned()
+}
+
+/// The ids of the statements that somebody is shown, or why they are shown none.
+async fn listed(house: &House, person: &Person, query: &str) -> Vec<String> {
+    let answer = house.get(&format!("/billing/statements{query}"), person.shown()).await;
+    let Some(items) = answer.body["items"].as_array() else { return vec![answer.refusal()] };
+    items.iter().map(|item| item["id"].as_str().unwrap().to_owned()).collect()
+}
+
+#[tokio::test]
+async fn what_a_deleted_organisation_owes_is_still_owed_and_seen_by_the_platform_s_administrators() {
+    let house = House::open().await;
+    let root = house.administrator("root@example.com").await;
+    let (ada, eve) = (house.register("ada@example.com").await, house.register("eve@example.com").await);
+    let tenant = tenant_of(&house, &ada).await;
+    let statement = bill(&house, tenant.parse().unwrap()).await;
+    assert_eq!(listed(&house, &ada, "").await, [&*statement]);
+    assert_eq!(house.call("DELETE", &format!("/tenants/{tenant}"), ada.shown(), Value::Null).await.status, 204);
+    let path = format!("/billing/statements/{statement}");
+    let seen = house.get(&path, root.shown()).await;
+    assert_eq!(
+        [seen.text("tenant_name"), seen.text("total"), seen.text("payment_status")],
+        ["Acme", "99.00", "open"],
+        "{}",
+        seen.body
+    );
+    assert_eq!(listed(&house, &root, "?tenant_id=all").await, [&*statement]);
+    assert_eq!(listed(&house, &root, &format!("?tenant_id={tenant}")).await, [&*statement]);
+    for person in [&house.login("ada@example.com").await, &eve] {
+        assert_eq!(listed(&house, person, "?tenant_id=all").await, ["403 forbidden"]);
+        assert_eq!(listed(&house, person, &format!("?tenant_id={tenant}")).await, ["404 not_found"]);
+        assert_eq!(house.get(&path, person.shown()).await.refusal(), "404 not_found");
+    }
+    assert_eq!(
+        listed(&house, &root, "?tenant_id=everybody").await,
+        ["400 invalid_query\n  tenant_id: must be an id, or `all`"]
+    );
+}
+
+#[tokio::test]
+async fn who_acts_in_no_organisation_sees_what_they_owe_themselves() {
+    let house = House::open().await;
+    let ada = house.register("ada@example.com").await;
+    let tenant = tenant_of(&house, &ada).await;
+    house.call("DELETE", &format!("/tenants/{tenant}"), ada.shown(), Value::Null).await;
+    let ada = house.login("ada@example.com").await;
+    assert_eq!(listed(&house, &ada, "").await, [""; 0]);
+    let statement = bill(&house, ada.id.uuid()).await;
+    let other = bill(&house, Uuid::from_u128(7)).await;
+    assert_eq!(listed(&house, &ada, "").await, [&*statement]);
+    assert_eq!(house.get(&format!("/billing/statements/{statement}"), ada.shown()).await.status, 200);
+    assert_eq!(house.get(&format!("/billing/statements/{other}"), ada.shown()).await.refusal(), "404 not_found");
+}
+
+#[tokio::test]
+async fn where_no_secret_is_configured_anybody_s_word_of_payments_is_no_event() {
+    let house = House::open_with(|settings| settings.payment_secret = None).await;
+    let root = house.administrator("root@example.com").await;
+    let heard = house.post("/billing/webhook", Shown::Nothing, json!({ "id": "evt_1" })).await;
+    assert_eq!(heard.refusal(), "404 no_route");
+    let trail = house.get("/admin/audit?event=hear_payment", root.shown()).await;
+    assert_eq!(trail.body["items"], json!([]));
+}
+
+#[tokio::test]
+async fn how_many_agents_an_organisation_has_room_for_is_its_own_tier_s_to_say() {
+    let house = House::open().await;
+    let ada = house.register("ada@example.com").await;
+    let developer = store::AccountChange {
+        role: Some("developer".to_owned()),
+        tier: Some(store::NewTier::Own("pro".to_owned())),
+        status: None,
+    };
+    house.change(&ada, developer).await;
+    let tenant: TenantId = tenant_of(&house, &ada).await.parse().unwrap();
+    let change = |tier: &str| store::TenantChange { tier: Some(Some(tier.to_owned())), ..Default::default() };
+    house.store.change_tenant(tenant, change("gone"), house.now()).await.unwrap();
+    let make = async |name: &str| house.post("/agents", ada.shown(), json!({ "name": name })).await.refusal_or_status();
+    assert_eq!(make("one").await, "409 quota_exceeded", "nobody knows of that tier");
+    house.store.change_tenant(tenant, change("free"), house.now()).await.unwrap();
+    assert_eq!(make("one").await, "201 Created");
+}

@@ -1,0 +1,165 @@
+//! What a login costs, counted where it is spent: statements as the database's driver runs them, and computations of hashes.
+
+use std::{
+    fmt::Debug,
+    sync::{Mutex, PoisonError},
+};
+
+use serde_json::json;
+use store::{NewDomain, NewTeam};
+use tracing::{
+    Event, Metadata, Subscriber,
+    field::{Field, Visit},
+    span,
+};
+
+use crate::house::{House, PASSWORD, Shown};
+
+/// Every statement of this process: each test has one of its own (nextest).
+static STATEMENTS: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+/// Hears of each statement that sqlx has run, on whatever thread. That a transaction begins or ends is none.
+struct Counting;
+
+/// The statement that an event is about.
+struct Summary<'a>(&'a mut String);
+
+impl Subscriber for Counting {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.target() == "sqlx::query"
+    }
+    fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
+        span::Id::from_u64(1)
+    }
+    fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
+    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
+    fn event(&self, event: &Event<'_>) {
+        let mut text = String::new();
+        event.record(&mut Summary(&mut text));
+        STATEMENTS.lock().unwrap_or_else(PoisonError::into_inner).push(text);
+    }
+    fn enter(&self, _: &span::Id) {}
+    fn exit(&self, _: &span::Id) {}
+}
+
+impl Visit for Summary<'_> {
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        if field.name() == "summary" {
+            *self.0 = format!("{value:?}");
+        }
+    }
+}
+
+/// What has been run since it was last asked. SQLite tells of a statement from a thread of its own, perhaps after whoever asked has gone on: so
+/// this waits for the event of the audit trail, with which every login ends.
+async fn statements() -> Vec<String> {
+    let told = || STATEMENTS.lock().unwrap().iter().any(|run| run.contains("INSERT INTO audit_events"));
+    while !told() {
+        tokio::task::yield_now().await;
+    }
+    let mut run = std::mem::take(&mut *STATEMENTS.lock().unwrap());
+    run.retain(|run| !["BEGIN", "COMMIT"].iter().any(|word| run.contains(word)));
+    run
+}
+
+async fn house_on(url: &str) -> House {
+    tracing::subscriber::set_global_default(Counting).unwrap();
+    House::open_on(url, tempfile::tempdir().unwrap()).await
+}
+
+#[tokio::test]
+async fn a_login_costs_one_argon2_and_four_statements_on_sqlite() {
+    let folder = tempfile::tempdir().unwrap();
+    let url = format!("sqlite:{}", folder.path().join("cost.db").display());
+    a_login_costs_one_argon2_and_four_statements(&house_on(&url).await).await;
+}
+
+#[tokio::test]
+async fn a_login_costs_one_argon2_and_four_statements_on_postgres() {
+    let database = crate::postgres::Database::create().await;
+    a_login_costs_one_argon2_and_four_statements(&house_on(database.url()).await).await;
+}
+
+/// Of an account with teams and domains; the event of the audit trail is counted too.
+async fn a_login_costs_one_argon2_and_four_statements(house: &House) {
+    let ada = house.register("ada@example.com").await;
+    statements().await;
+    let tenant = house.store.account(ada.id).await.unwrap().unwrap().tenant.unwrap().tenant;
+    for name in ["Lab", "Office"] {
+        let new = NewTeam { name: name.to_owned(), external_ref: Some(name.to_lowercase()), is_active: name == "Lab" };
+        let team = house.store.create_team(tenant, new, house.now()).await.unwrap();
+        house.store.add_team_member(tenant, team.id, ada.id, "member", house.now()).await.unwrap();
+    }
+    let mut parent = None;
+    for key in ["it", "web"] {
+        let new = NewDomain { key: key.to_owned(), name: key.to_uppercase(), parent, is_active: true };
+        let domain = house.store.create_domain(tenant, new, house.now()).await.unwrap();
+        house.store.add_domain_member(tenant, domain.id, ada.id, house.now()).await.unwrap();
+        parent = Some(domain.id);
+    }
+    house.login("ada@example.com").await;
+    statements().await;
+    let hashes = house.metric("portcullis_password_hashes_total");
+    let login = json!({ "email": "ada@example.com", "password": PASSWORD });
+    let answer = house.post("/auth/login", Shown::Nothing, login).await;
+    let run = statements().await;
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    assert_eq!(run.len(), 4, "{run:#?}");
+    assert_eq!(house.metric("portcullis_password_hashes_total") - hashes, 1);
+    // A wrong password takes as many as an address that nobody has.
+    let mut counts = Vec::new();
+    for email in ["ada@example.com", "nobody@example.com"] {
+        let wrong = json!({ "email": email, "password": "wrong horse battery" });
+        let answer = house.post("/auth/login", Shown::Nothing, wrong).await;
+        assert_eq!(answer.status, 401);
+        counts.push(statements().await.len());
+    }
+    assert_eq!(counts[0], counts[1]);
+
+    // And it tells all that it had to read.
+    let me = house.get("/auth/me", Shown::Credential(answer.text("access_token"))).await.body;
+    assert_eq!(answer.body["user"], me);
+    let told = |list: &str| me[list].as_array().unwrap().iter().map(|one| one["name"].clone()).collect::<Vec<_>>();
+    assert_eq!(
+        (told("teams"), told("domains")),
+        (vec![json!("Lab"), json!("Office")], vec![json!("IT"), json!("WEB")])
+    );
+    assert_eq!(me["teams"][1]["is_active"], json!(false));
+    assert_eq!(me["domains"][1]["parent_domain_id"], json!(parent_of(&me)));
+}
+
+fn parent_of(me: &serde_json::Value) -> String {
+    me["domains"][0]["id"].as_str().unwrap().to_owned()
+}
+
+/// Argon2 computations and rounds of bcrypt of a login.
+async fn work_of(house: &House, email: &str, password: &str) -> (u16, i64, i64) {
+    let spent = || {
+        ["portcullis_login_argon2_checks_total", "portcullis_login_bcrypt_rounds_total"].map(|name| house.metric(name))
+    };
+    let before = spent();
+    let answer = house.post("/auth/login", Shown::Nothing, json!({ "email": email, "password": password })).await;
+    let after = spent();
+    (answer.status.as_u16(), after[0] - before[0], after[1] - before[1])
+}
+
+#[tokio::test]
+async fn while_hashes_of_older_systems_are_left_every_failed_login_costs_as_much_as_the_dearest() {
+    let house = House::open().await;
+    for email in ["ada@example.com", "bob@example.com", "old@example.com"] {
+        house.register(email).await;
+    }
+    assert_eq!(work_of(&house, "ada@example.com", "wrong").await, (401, 1, 0));
+    house.run("UPDATE accounts SET password_hash = '$2b$06$abcdefghijklmnopqrstuu50eFBEC8vQwBnuFXMHE45jBnqvQ8xz.' WHERE email = 'bob@example.com'").await;
+    house.run("UPDATE accounts SET password_hash = '$2b$04$abcdefghijklmnopqrstuuqREtd3VJD2QVZbuFskFSLk6eRIrQoOS' WHERE email = 'old@example.com'").await;
+    for email in ["nobody@example.com", "ada@example.com", "bob@example.com", "old@example.com"] {
+        assert_eq!(work_of(&house, email, "wrong").await, (401, 1, 64), "{email}");
+    }
+    // Each login of an owner leaves one fewer, and after the last there is nothing to hide.
+    assert_eq!(work_of(&house, "bob@example.com", PASSWORD).await, (200, 0, 64));
+    assert_eq!(work_of(&house, "nobody@example.com", "wrong").await, (401, 1, 16));
+    assert_eq!(work_of(&house, "old@example.com", PASSWORD).await, (200, 0, 16));
+    for email in ["nobody@example.com", "ada@example.com", "bob@example.com", "old@example.com"] {
+        assert_eq!(work_of(&house, email, "wrong").await, (401, 1, 0), "{email}");
+    }
+}

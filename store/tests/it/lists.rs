@@ -1,0 +1,110 @@
+//! What Postgres reads for a page of a large tenant's is a page, also where row-level security holds whoever asks.
+
+use std::time::Duration;
+
+use identity::{AccountId, TenantId};
+use store::{AgentsWanted, Belonging, Cursor, PoolSettings, Store, UsageAsked, UsageBy};
+
+use crate::{
+    agents::account,
+    engines::{Database, settings},
+};
+
+/// A tenant that has twenty thousand of everything, and somebody in a hundred of its groups, among two thousand that have three each: a plan for the average one would do for none of
+/// the large one's.
+const ROWS: &str = "INSERT INTO tenants (id, name, created_at) SELECT gen_random_uuid(), n::text, now() FROM generate_series(1, 2000) n; \
+    CREATE TEMPORARY TABLE many AS SELECT t.id AS tenant_id, n FROM tenants t, generate_series(1, 3) n WHERE t.name <> 'large' \
+    UNION ALL SELECT t.id, n FROM tenants t, generate_series(1, 20000) n WHERE t.name = 'large'; \
+    INSERT INTO agents (id, tenant_id, name, description, is_published, created_at, updated_at) \
+    SELECT gen_random_uuid(), tenant_id, n::text, '', TRUE, now(), now() FROM many; \
+    INSERT INTO teams (tenant_id, id, name, name_folded, is_active, created_at) \
+    SELECT tenant_id, gen_random_uuid(), n::text, n::text, TRUE, now() FROM many; \
+    INSERT INTO team_memberships (tenant_id, team_id, account_id, role, created_at) \
+    SELECT t.tenant_id, t.id, m.account_id, 'member', now() FROM teams t JOIN tenant_members m ON m.tenant_id = t.tenant_id WHERE t.name::bigint <= 100; \
+    INSERT INTO domains (tenant_id, id, key, key_folded, name, is_active, created_at) \
+    SELECT tenant_id, gen_random_uuid(), n::text, n::text, n::text, TRUE, now() FROM many; \
+    INSERT INTO account_domains (tenant_id, domain_id, account_id, created_at) \
+    SELECT d.tenant_id, d.id, m.account_id, now() FROM domains d JOIN tenant_members m ON m.tenant_id = d.tenant_id WHERE d.name::bigint <= 100; \
+    INSERT INTO usage_days (tenant_id, day, account_id, key_id, route, service, model, request_type, requests, tokens, cost) \
+    SELECT tenant_id, '2026-01-' || 10 + n % 10, md5((n / 10)::text)::uuid, md5('')::uuid, 'demo', '', '', '', 1, 1, 1 FROM many; \
+    INSERT INTO usage_sums (tenant_id, day, route, service, model, request_type, requests, tokens, cost) \
+    SELECT tenant_id, day, route, service, model, request_type, SUM(requests), SUM(tokens), SUM(cost) FROM usage_days GROUP BY 1, 2, 3, 4, 5, 6; \
+    INSERT INTO usage_months (tenant_id, month, requests, tokens, cost) \
+    SELECT tenant_id, '2026-01', SUM(requests), SUM(tokens), SUM(cost) FROM usage_days GROUP BY 1; ANALYZE";
+/// A table, the rows that were read of it, and in how many scans.
+type Read = (String, i64, i64);
+const READ: &str = "SELECT relname::text, (seq_tup_read + COALESCE(idx_tup_fetch, 0))::bigint, (seq_scan + COALESCE(idx_scan, 0))::bigint \
+    FROM pg_stat_user_tables WHERE relname IN ('agents', 'teams', 'team_memberships', 'domains', 'account_domains', 'usage_days', 'usage_sums') \
+    ORDER BY relname";
+const LIMIT: u32 = 50;
+/// Postgres plans a named statement anew five times before it thinks of a plan for all.
+const TIMES: i64 = 8;
+
+/// A database of such tenants, and the large one with somebody in it.
+async fn large_tenant() -> (Database, TenantId, AccountId) {
+    let database = Database::postgres().await;
+    let store = database.open().await;
+    let (ada, tenant) = account(&store, "ada@example.com", Belonging::FoundsOwn).await;
+    database.run_beside(&format!("UPDATE tenants SET name = 'large' WHERE id = '{tenant}'; {ROWS}")).await;
+    (database, tenant, ada)
+}
+
+/// A node whom row-level security holds, as it does not hold the tests' administrator; of one connection, since each has plans of its own.
+async fn held(database: &Database) -> Store {
+    let role = format!("held_{}", database.url.rsplit_once('/').unwrap().1);
+    let grants = format!(
+        "GRANT USAGE ON SCHEMA portcullis TO {role}; GRANT SELECT ON ALL TABLES IN SCHEMA portcullis TO {role}"
+    );
+    database.run_beside(&format!("CREATE ROLE {role} LOGIN; {grants}")).await;
+    let pool = PoolSettings { max_connections: 1, ..settings() };
+    Store::connect(&database.url.replace("tester@", &format!("{role}@")), pool).await.unwrap()
+}
+
+async fn read(database: &Database) -> Vec<Read> {
+    database.rows(READ, "").await
+}
+
+async fn ask(store: &Store, tenant: TenantId, ada: AccountId) {
+    let middle: Option<Cursor> = Some("80000000000000000000000000000000".parse().unwrap());
+    let full = LIMIT as usize;
+    for wanted in [AgentsWanted::All, AgentsWanted::SeenBy(ada)] {
+        assert_eq!(store.list_agents(tenant, wanted, middle, LIMIT).await.unwrap().items.len(), full);
+    }
+    assert_eq!(store.list_teams(tenant, ada, middle, LIMIT).await.unwrap().items.len(), full);
+    assert_eq!(store.teams_of(tenant, ada, None, LIMIT).await.unwrap().items.len(), full);
+    assert_eq!(store.list_domains(tenant, middle, LIMIT).await.unwrap().items.len(), full);
+    assert_eq!(store.domains_of(tenant, ada, None, LIMIT).await.unwrap().items.len(), full);
+    for (by, lines) in [(UsageBy::Day, 10), (UsageBy::Account, full + 1)] {
+        let days = ("2026-01-01".to_owned(), "2026-01-30".to_owned());
+        let asked = UsageAsked { tenant: Some(tenant), account: None, days, by: vec![by], after: None, limit: LIMIT };
+        assert_eq!(store.usage(&asked).await.unwrap().len(), lines);
+    }
+}
+
+#[tokio::test]
+async fn a_page_of_a_large_tenants_reads_a_page() {
+    let (database, tenant, ada) = large_tenant().await;
+    // Of what was written here, and told late, nothing counts.
+    let before = read(&database).await;
+    let store = held(&database).await;
+    for _ in 0..TIMES {
+        ask(&store, tenant, ada).await;
+    }
+    // A connection tells what it has read when it goes.
+    drop(store);
+    let mut after = Vec::new();
+    let told = async {
+        while after.is_empty()
+            || after.iter().zip(&before).any(|(after, before): (&Read, &Read)| after.2 - before.2 < TIMES)
+        {
+            after = read(&database).await;
+        }
+    };
+    let told = tokio::time::timeout(Duration::from_secs(20), told).await;
+    assert!(told.is_ok(), "of what was read nothing is told: {before:?} {after:?}");
+    for ((table, after, _), (_, before, _)) in after.iter().zip(&before) {
+        // Of usage a page of accounts has ten days of each.
+        let most = TIMES * if table == "usage_days" { 11 } else { 4 } * i64::from(LIMIT + 1);
+        assert!(after - before <= most, "{table}: {} rows were read, {most} at most", after - before);
+    }
+}
