@@ -3,7 +3,6 @@
 //! One cache, keyed by the SHA-256 of the whole credential. An entry holds what the signature proves and what the account
 //! is, and counts only while nothing about its session, key or account has changed since before it was loaded
 //! ([`Stamps`]); so a hit costs one look-up, checks no signature, does no SQL and holds no lock across an await.
-//! A changed role counts at once, since the change voids the entry and the next request loads the account anew.
 //! What a caller may do is decided in `policies`; who hears of changes is [`crate::feed`].
 
 mod again;

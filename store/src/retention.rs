@@ -79,6 +79,8 @@ const USAGE_BATCHES: &str =
 /// By whole days, as they are written. What a month came to stays: bills are made of it.
 const USAGE_DAYS: &str = "DELETE FROM usage_days WHERE (tenant_id, day, account_id, key_id, route, service, model, request_type) IN \
      (SELECT tenant_id, day, account_id, key_id, route, service, model, request_type FROM usage_days WHERE day < $1 LIMIT $2)";
+const USAGE_SUMS: &str = "DELETE FROM usage_sums WHERE (tenant_id, day, route, service, model, request_type) IN \
+     (SELECT tenant_id, day, route, service, model, request_type FROM usage_sums WHERE day < $1 LIMIT $2)";
 
 // === impl Store ===
 
@@ -119,7 +121,8 @@ impl Store {
 
     /// Deletes totals of days before that of `before`; says how many.
     pub async fn forget_usage_days(&self, before: DateTime<Utc>) -> Result<u64, StoreError> {
-        self.forget_by(USAGE_DAYS, &before.format("%Y-%m-%d").to_string(), before).await
+        let day = before.format("%Y-%m-%d").to_string();
+        Ok(self.forget_by(USAGE_DAYS, &day, before).await? + self.forget_by(USAGE_SUMS, &day, before).await?)
     }
 
     /// Deletes reservations of quotas that came to nothing before `before`; says how many.

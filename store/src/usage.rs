@@ -136,7 +136,9 @@ impl Store {
             let is_new = tx.add_batch(batch, now).await?;
             if is_new {
                 let mut sums = Sums::default();
-                used.iter().for_each(|used| sums.add(used, false));
+                for used in used {
+                    sums.add(used, false);
+                }
                 tx.add_sums(sums).await?;
             }
             self.commit(tx, &[], now).await?;

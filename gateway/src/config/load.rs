@@ -271,7 +271,7 @@ impl Reader<'_, '_> {
             mails: at_least_a_day(&raw.mails, 30 * 86_400),
             attempts: at_least_a_day(&raw.attempts, 7 * 86_400),
             audit: at_least_a_day(&raw.audit, 365 * 86_400),
-            usage: self.kept_usage(&raw.usage),
+            usage: self.kept_usage(raw.usage.as_ref()),
         }
     }
 

@@ -149,7 +149,7 @@ mod tests {
 
     #[test]
     fn trailers_have_the_last_word_of_what_they_say_and_none_of_what_they_do_not() {
-        let fields = || take(&mut of(&[("x-usage-cost", "0.5"), ("x-usage-tokens", "1"), ("x-usage-model", "-\t")]));
+        let fields = || take(&mut of(&[("x-usage-cost", "0.5"), ("x-usage-tokens", "1"), ("x-usage-model", "")]));
         let trailers = || take(&mut of(&[("x-usage-tokens", "0"), ("x-usage-service", "claude")]));
         let both = merged(fields(), trailers()).unwrap();
         assert_eq!((both.tokens, both.cost, both.faults), (Some(0), Some(500_000), 1));

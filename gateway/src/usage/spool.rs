@@ -67,7 +67,7 @@ struct Segment {
     began: Instant,
     /// Of the kinds that it names, by their digest: they themselves would take four times the room.
     numbers: HashMap<[u64; 2], u32>,
-    /// What digests are made with (SipHash, keyed by chance): that two of 100,000 have the same is as likely as guessing 94 bits.
+    /// What digests are made with (`SipHash`, keyed by chance): that two of 100,000 have the same is as likely as guessing 94 bits.
     keys: [RandomState; 2],
 }
 

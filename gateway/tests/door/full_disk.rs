@@ -62,8 +62,7 @@ fn without_room_the_door_serves_refuses_writes_with_503_loses_nothing_and_recove
 #[test]
 fn a_report_of_usage_is_kept_or_refused_and_nothing_that_was_taken_is_lost() {
     let platform = Setup::default().disk("24m").edit("tiers.toml", "\"100/minute\"", "\"100000/minute\"").start();
-    platform.admin();
-    let (_, service) = platform.service_account("meter");
+    let (_, service) = platform.service_account_on_its_disk("meter");
     let registered = platform.register("ada@example.com");
     let (ada, token) = (&registered["user"]["id"], registered["access_token"].as_str().unwrap());
     let report = |event: usize| {
@@ -75,14 +74,14 @@ fn a_report_of_usage_is_kept_or_refused_and_nothing_that_was_taken_is_lost() {
         )
     };
     assert_eq!(report(0).status, 202);
-    let mut taken = 1;
+    let mut accepted = 1;
     for _ in 0..3 {
         fill(&platform);
         let mut refused = None;
         eventually("a report to be refused", || {
-            let answer = report(taken);
+            let answer = report(accepted);
             if answer.status == 202 {
-                taken += 1;
+                accepted += 1;
                 fill(&platform);
                 return false;
             }
@@ -93,9 +92,9 @@ fn a_report_of_usage_is_kept_or_refused_and_nothing_that_was_taken_is_lost() {
         assert_eq!((refused.status, refused.code().as_str()), (503, "directory_unavailable"), "{refused:?}");
         fs::remove_file(platform.disk().join("fill")).unwrap();
         // Again by the same id, as whoever is refused does.
-        eventually("a report to be taken", || report(taken).status == 202);
-        taken += 1;
+        eventually("a report to be taken", || report(accepted).status == 202);
+        accepted += 1;
     }
     let counted = || platform.get("/usage?group_by=service", token).json()["items"][0]["tokens_used"].clone();
-    eventually("all that was taken, once", || counted() == json!(taken));
+    eventually("all that was taken, once", || counted() == json!(accepted));
 }

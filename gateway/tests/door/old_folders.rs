@@ -139,6 +139,7 @@ fn teams_domains_and_who_belongs_to_them_come_with_their_people_and_come_once() 
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one folder, from its files to what came of each")]
 fn tenants_keep_apart_and_each_line_that_cannot_be_is_told_with_its_file() {
     let platform = Setup::default().start();
     let user = |id: u64, email: &str| json!({ "id": id, "email": email, "password_hash": hash() });
@@ -358,6 +359,7 @@ fn agents_and_instances_come_with_configurations_that_their_owners_alone_read() 
 
 /// As 002 has it: what was used and billed. Of API keys nothing can be taken.
 #[test]
+#[expect(clippy::too_many_lines, reason = "one folder, from its files to what came of each")]
 fn usage_and_statements_come_once_and_keys_do_not() {
     let platform = Setup::default().start();
     let users = [json!({ "id": 1, "email": "ada@example.com", "password_hash": hash() })];

@@ -310,6 +310,13 @@ impl Platform {
         service_account(self.folder.path(), &self.env, name)
     }
 
+    /// The same where the gateway's data is on a disk of its own, which only what shares its mounts sees.
+    pub(crate) fn service_account_on_its_disk(&self, name: &str) -> (String, String) {
+        let mut command = Command::new("nsenter");
+        command.arg(format!("--mount=/proc/{}/ns/mnt", self.gateway.pid())).arg(PORTCULLIS);
+        service_account_by(command, self.folder.path(), &self.env, name)
+    }
+
     pub(crate) fn login(&self, email: &str) -> String {
         let answer = self.post("/auth/login", None, &json!({ "email": email, "password": PASSWORD }));
         assert_eq!(answer.status, 200, "{answer:?}");
@@ -352,7 +359,11 @@ pub(crate) fn exchange(to: SocketAddr, bytes: &[u8]) -> Vec<u8> {
 
 /// Makes a machine's account on the data of a folder; its id, and the key that is its secret.
 pub(crate) fn service_account(folder: &Path, env: &[(String, String)], name: &str) -> (String, String) {
-    let made = Command::new(PORTCULLIS)
+    service_account_by(Command::new(PORTCULLIS), folder, env, name)
+}
+
+fn service_account_by(mut command: Command, folder: &Path, env: &[(String, String)], name: &str) -> (String, String) {
+    let made = command
         .args(["service-account", "create", name, "--tier", "enterprise", "--config"])
         .arg(folder.join("config"))
         .arg("--data")

@@ -392,14 +392,14 @@ fn counts(door: SocketAddr, token: &str, column: usize) -> BTreeMap<String, u64>
 }
 
 /// Reports one use of a model by a service; says whether it was taken.
-fn report(door: SocketAddr, service: &str, account: &Value, model: &str) -> bool {
+fn report(door: SocketAddr, service: &str, account: &Value, model: &str) -> Answer {
     let body = json!({ "service": "claude", "tokens_used": 1, "model_name": model, "account_id": account }).to_string();
     let request = format!(
         "POST /usage HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: Bearer {service}\r\n\
          Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
         body.len()
     );
-    Answer::parse(&exchange(door, request.as_bytes())).status == 202
+    Answer::parse(&exchange(door, request.as_bytes()))
 }
 
 /// Each round is a process that dies by SIGKILL, a hundred milliseconds after a burst, in the middle of others, and at once after it has
@@ -421,7 +421,7 @@ fn a_gateway_that_is_killed_a_hundred_times_counts_nothing_twice_and_loses_but_t
     let log = folder.path().join("gateway.log");
     let start = || Running::start(&mut setup.command(folder.path(), backend.address), Some(&log));
     let (mut token, mut service, mut ada) = (String::new(), String::new(), Value::Null);
-    let (mut sent, mut repeated) = (Vec::new(), 0);
+    let (mut sent, mut acknowledged, mut repeated) = (Vec::new(), Vec::new(), 0);
     for round in 0..ROUNDS {
         let mut gateway = start();
         let door = gateway.address("http");
@@ -444,7 +444,10 @@ fn a_gateway_that_is_killed_a_hundred_times_counts_nothing_twice_and_loses_but_t
         }
         sent.push(last as u64);
         repeated += metric(&gateway, "portcullis_usage_sums_repeated_total");
-        assert!(report(door, &service, &ada, &format!("r{round}")));
+        let reported = report(door, &service, &ada, &format!("r{round}"));
+        // A machine that is busy elsewhere may be too slow for the database's deadline; then it says so.
+        assert!(matches!(reported.status, 202 | 503), "{round}: {reported:?}");
+        acknowledged.push(reported.status == 202);
         gateway.signal("KILL");
         gateway.wait();
     }
@@ -460,8 +463,13 @@ fn a_gateway_that_is_killed_a_hundred_times_counts_nothing_twice_and_loses_but_t
         assert_eq!(of("a"), REQUESTS as u64, "what is older than {MOMENT:?} is counted, once: {requests:?}");
         assert!(of("b") <= *sent, "{requests:?}");
         lost += sent - of("b");
-        assert_eq!(tokens.get(&format!("r{round}")), Some(&1), "what was acknowledged is counted, once: {tokens:?}");
+        let counted = tokens.get(&format!("r{round}")).copied().unwrap_or(0);
+        assert!(
+            counted == 1 || !acknowledged[round] && counted == 0,
+            "what was acknowledged is counted, once: {tokens:?}"
+        );
     }
+    assert!(acknowledged.iter().filter(|is| **is).count() > ROUNDS / 2, "{acknowledged:?}");
     let log = fs::read_to_string(&log).unwrap();
     assert!(!log.contains("it is set aside"), "{log}");
     eprintln!(

@@ -105,7 +105,7 @@ impl ForeignClaims {
         if rules.required.iter().all(has) { Ok(claims) } else { Err(TokenError::Type) }
     }
 
-    /// What stands in ID tokens alone (OpenID Connect Core §2, §3.3.2.11), and by what Keycloak and Cognito tell theirs.
+    /// What stands in ID tokens alone (`OpenID` Connect Core §2, §3.3.2.11), and by what Keycloak and Cognito tell theirs.
     fn are_an_id_tokens(&self) -> bool {
         ["nonce", "at_hash", "c_hash"].iter().any(|name| self.0.contains_key(*name))
             || self.text("typ").is_some_and(|typ| typ.eq_ignore_ascii_case("ID"))

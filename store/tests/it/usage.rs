@@ -178,7 +178,7 @@ async fn totals_of_days_go_when_they_are_old_and_those_of_months_stay(database: 
     events.push(UsageEvent { used: young, ..event(0, 0, "") });
     store.count_usage(&events, at(1)).await.unwrap();
     assert_eq!(store.forget_usage_days(at(0)).await.unwrap(), 0, "a day is kept as long as anything of it is");
-    assert_eq!(store.forget_usage_days(next).await.unwrap(), 1001);
+    assert_eq!(store.forget_usage_days(next).await.unwrap(), 1001 + 1, "of each account, and of all");
     let left = totals(&store, &asked(1, &[UsageBy::Model])).await;
     assert_eq!(left, [("young".to_owned(), 1, 10, 3)]);
     let months: Vec<(i64,)> =

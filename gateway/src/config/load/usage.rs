@@ -2,13 +2,10 @@
 
 use std::time::Duration;
 
-use policies::config::DurationText;
+use policies::config::{DurationText, Placed, Value};
 
 use super::Reader;
-use crate::config::{
-    UsageSettings,
-    raw::{self, Given},
-};
+use crate::config::{UsageSettings, raw};
 
 /// DESIGN §5: a killed process loses no more than this.
 const LONGEST_FLUSH: Duration = Duration::from_millis(100);
@@ -44,9 +41,9 @@ impl Reader<'_, '_> {
     }
 
     /// `[retention] usage`.
-    pub(super) fn kept_usage(&mut self, given: &Given<DurationText>) -> Duration {
-        let kept = self.duration(given.as_ref(), TOTALS);
-        if let Some(given) = given.as_ref().filter(|_| kept < SHORTEST_TOTALS) {
+    pub(super) fn kept_usage(&mut self, given: Option<&Placed<Value<DurationText>>>) -> Duration {
+        let kept = self.duration(given, TOTALS);
+        if let Some(given) = given.filter(|_| kept < SHORTEST_TOTALS) {
             self.document.note(given.span(), "must not be shorter than \"400d\": people ask for a year");
         }
         kept
