@@ -82,21 +82,23 @@ use crate::trail::{Trail, written_down};
 
 /// Every endpoint of the office.
 pub fn router(office: Arc<Office>) -> Router {
-    let (endpoints, document) = described();
-    let trail = Arc::new(Trail::new(Arc::clone(&office), &document));
+    let (endpoints, outline) = described();
+    let trail = Arc::new(Trail::new(Arc::clone(&office), &outline));
     let endpoints = endpoints.merge(pages::router()).with_state(office).layer(from_fn_with_state(trail, written_down));
-    answer::around(endpoints.merge(routes::docs::router(&document)))
+    answer::around(endpoints.merge(routes::docs::router()))
 }
 
 /// The API's `OpenAPI` document, which `GET /openapi.json` answers with.
 #[must_use]
 pub fn document() -> utoipa::openapi::OpenApi {
-    described().1
+    let (_, mut document) = described();
+    openapi::complete(&mut document);
+    document
 }
 
-/// A new endpoint is one line here; its file says method, path and words.
+/// A new endpoint is one line here; its file says method, path and words. The document is not complete yet.
 fn described() -> (Router<Arc<Office>>, utoipa::openapi::OpenApi) {
-    let (endpoints, mut document) = OpenApiRouter::with_openapi(openapi::Outline::openapi())
+    OpenApiRouter::with_openapi(openapi::Outline::openapi())
         .routes(routes!(routes::register::register))
         .routes(routes!(routes::login::login))
         .routes(routes!(routes::refresh::refresh))
@@ -168,9 +170,7 @@ fn described() -> (Router<Arc<Office>>, utoipa::openapi::OpenApi) {
         .routes(routes!(routes::change_integration::change_integration))
         .routes(routes!(routes::delete_integration::delete_integration))
         .merge(of_usage())
-        .split_for_parts();
-    openapi::complete(&mut document);
-    (endpoints, document)
+        .split_for_parts()
 }
 
 /// What is used, and what it costs.

@@ -13,7 +13,7 @@ use axum::{
 };
 use serde_json::{Map, Value};
 use store::AuditEvent;
-use utoipa::openapi::OpenApi;
+use utoipa::openapi::{OpenApi, PathItem};
 use uuid::Uuid;
 
 use crate::{answer::REQUEST_ID, error::ApiError, office::Office, pages, visitor::CLIENT};
@@ -66,12 +66,11 @@ fn note(act: impl FnOnce(&mut Noted)) {
 
 impl Trail {
     pub(crate) fn new(office: Arc<Office>, document: &OpenApi) -> Self {
-        let document = serde_json::to_value(document).expect("the document is JSON, and is served as such");
-        let paths = document["paths"].as_object().into_iter().flatten();
-        let operations = paths.flat_map(|(path, item)| {
-            item.as_object().into_iter().flatten().filter_map(|(method, operation)| {
-                let method = method.to_uppercase().parse().ok()?;
-                Some(((method, path.clone()), operation["operationId"].as_str()?.to_owned()))
+        let operations = document.paths.paths.iter().flat_map(|(path, item)| {
+            let PathItem { get, put, post, delete, patch, .. } = item;
+            let methods = [Method::GET, Method::PUT, Method::POST, Method::DELETE, Method::PATCH];
+            methods.into_iter().zip([get, put, post, delete, patch]).filter_map(|(method, operation)| {
+                Some(((method, path.clone()), operation.as_ref()?.operation_id.clone()?))
             })
         });
         let pages = pages::OPERATIONS.map(|(path, operation)| ((Method::POST, path.to_owned()), operation.to_owned()));

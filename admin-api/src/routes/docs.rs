@@ -2,16 +2,16 @@
 //!
 //! The page's files are inside the binary and the browser is told to load nothing else; what they say is [`crate::openapi`]'s.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use axum::{
     Router,
+    body::Bytes,
     extract::Path,
-    http::{HeaderValue, header},
+    http::{HeaderName, HeaderValue, header},
     response::{IntoResponse, Redirect, Response},
     routing::get,
 };
-use utoipa::openapi::OpenApi;
 use utoipa_swagger_ui::Config;
 
 use crate::error::ApiError;
@@ -22,11 +22,14 @@ const POLICY: HeaderValue = HeaderValue::from_static(
 );
 const SHORT: HeaderValue = HeaderValue::from_static("public, max-age=300");
 
+const JSON: [(HeaderName, HeaderValue); 2] =
+    [(header::CONTENT_TYPE, HeaderValue::from_static("application/json")), (header::CACHE_CONTROL, SHORT)];
+/// Made when somebody asks for the first time: making it takes megabytes, which are none of a start's.
+static DOCUMENT: LazyLock<Bytes> =
+    LazyLock::new(|| crate::document().to_json().expect("a document is strings and maps with string keys").into());
+
 /// The document and the page. Addresses in the page are relative, so that both may stand below any prefix.
-pub(crate) fn router(document: &OpenApi) -> Router {
-    let json = document.to_json().expect("a document is strings and maps with string keys");
-    let document =
-        ([(header::CONTENT_TYPE, HeaderValue::from_static("application/json")), (header::CACHE_CONTROL, SHORT)], json);
+pub(crate) fn router() -> Router {
     // Without this the page has a service elsewhere check the document and shows its badge.
     let config = Arc::new(Config::from("../openapi.json").validator_url("none"));
     let asset = {
@@ -34,7 +37,7 @@ pub(crate) fn router(document: &OpenApi) -> Router {
         move |Path(file): Path<String>| async move { serve(&file, config) }
     };
     Router::new()
-        .route("/openapi.json", get(|| async { document }))
+        .route("/openapi.json", get(|| async { (JSON, DOCUMENT.clone()) }))
         // The page's own links are relative to the folder.
         .route("/docs", get(|| async { Redirect::permanent("docs/") }))
         .route("/docs/", get(|| async { serve("", config) }))
