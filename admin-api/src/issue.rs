@@ -130,8 +130,6 @@ impl Office {
         kind: SessionKind,
         now: DateTime<Utc>,
     ) -> Result<(HeaderMap, Begun), ApiError> {
-        trail::by(account.id.uuid());
-        trail::about(account.id.uuid());
         let fresh = Fresh::new(kind);
         let new = NewSession { id: fresh.id, account: &account, proof: fresh.proof(self, now), now, origin };
         let groups = self.store.open_session(new).await?;
@@ -146,6 +144,8 @@ impl Office {
         fresh: Fresh,
         now: DateTime<Utc>,
     ) -> (HeaderMap, Begun) {
+        trail::by(account.id.uuid());
+        trail::about(account.id.uuid());
         match fresh.proof {
             FreshProof::Refresh(token) => {
                 let access = self.access_token(&account, Of(fresh.id, 0), now);

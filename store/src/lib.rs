@@ -101,7 +101,9 @@ pub use reseal::{Resealed, SEALED, SealedColumn};
 pub use seal_nodes::SealNode;
 pub use seed::{DomainSeed, TeamSeed, TenantSeed};
 pub use seen::Seen;
-pub use sessions::{NewSession, Origin, Proof, RefreshOutcome, RefreshTerms, SessionRecord, SessionSeed};
+pub use sessions::{
+    NewSession, Origin, Proof, RefreshOutcome, RefreshRefusal, RefreshTerms, SessionRecord, SessionSeed,
+};
 pub use signing::{Purpose, ensure_keys, rotate};
 pub use teams::{NewTeam, Team, TeamChange, TeamMember};
 pub use tenant_invitations::{Invitation, NewInvitation};

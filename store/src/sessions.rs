@@ -113,10 +113,26 @@ pub enum RefreshOutcome {
         /// Of which generation its access tokens are.
         generation: u32,
     },
-    /// The token had been used before: somebody has a copy. The session is ended (RFC 9700 §4.14.2).
-    Reused,
     /// No such token.
     Unknown,
+    /// It is known, and buys nothing.
+    Refused {
+        /// Whose session.
+        account: AccountId,
+        /// Which session.
+        session: SessionId,
+        /// Why not.
+        why: RefreshRefusal,
+    },
+}
+
+/// Why a known refresh token buys nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RefreshRefusal {
+    /// The token had been used before: somebody has a copy. The session is ended (RFC 9700 §4.14.2).
+    Reused,
+    /// Its id with another secret: an id is seen nowhere but in its token, so somebody has a part of it. The session is ended.
+    Forged,
     /// Its time is over.
     Expired,
     /// Its session has ended, or its account is disabled.
@@ -242,23 +258,28 @@ impl Store {
         self.bounded(async {
             let mut tx = self.begin().await?;
             let Some(shown) = tx.lock_refresh_token(token).await? else { return Ok(RefreshOutcome::Unknown) };
-            if SecretDigest::from_slice(&shown.digest).as_ref() != Some(digest) {
-                return Ok(RefreshOutcome::Unknown);
-            }
             let session = SessionId::new(shown.session_id);
+            let refused = |why| Ok(RefreshOutcome::Refused { account: shown.account_id.into(), session, why });
+            if SecretDigest::from_slice(&shown.digest).as_ref() != Some(digest) {
+                let ended = tx.end_session(session, now).await?;
+                self.commit(tx, ended.as_slice(), now).await?;
+                return refused(RefreshRefusal::Forged);
+            }
             let account = tx.account_in(shown.account_id.into(), shown.tenant_id.map(TenantId::new)).await?;
             let account = account.filter(|account| {
                 account.status == Status::Active && (shown.tenant_id.is_none() || account.tenant.is_some())
             });
-            let (None, Some(account)) = (shown.ended_at, account) else { return Ok(RefreshOutcome::Ended) };
+            let (None, Some(account)) = (shown.ended_at, account) else {
+                return refused(RefreshRefusal::Ended);
+            };
             if shown.used_at.is_some_and(|used| now > later(used, terms.grace)) {
                 let ended = tx.end_session(session, now).await?;
                 self.commit(tx, ended.as_slice(), now).await?;
-                return Ok(RefreshOutcome::Reused);
+                return refused(RefreshRefusal::Reused);
             }
             let end = later(shown.created_at, terms.session_life);
             if now >= shown.expires_at.min(end) {
-                return Ok(RefreshOutcome::Expired);
+                return refused(RefreshRefusal::Expired);
             }
             tx.mark_used(token, now).await?;
             tx.mark_seen(session, now).await?;

@@ -18,6 +18,7 @@ use crate::{
     issue::{Begun, Fresh, SessionKind},
     office::Office,
     second_factor::First,
+    trail,
     visitor::{Device, Visitor},
 };
 
@@ -82,7 +83,10 @@ async fn open(
     let challenge = office.fresh_challenge(First::MagicLink, now);
     match office.store.log_in_by(&shown, office.confirmed(), seed, &challenge.seed, now).await? {
         Some(LinkLogin::Opened(account, groups)) => Ok(office.begun(account, groups, fresh, now)),
-        Some(LinkLogin::Challenged(account)) => Err(challenge.said(&office.store.factors(account.id).await?)),
+        Some(LinkLogin::Challenged(account)) => {
+            trail::about(account.id.uuid());
+            Err(challenge.said(&office.store.factors(account.id).await?))
+        }
         None => Err(ApiError::LinkRefused),
     }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use axum::{Json, extract::State};
 use identity::{RefreshToken, SecretText};
 use serde::Deserialize;
-use store::RefreshOutcome;
+use store::{RefreshOutcome, RefreshRefusal};
 use utoipa::ToSchema;
 
 use crate::{
@@ -62,9 +62,20 @@ async fn exchange(office: &Office, shown: &str) -> Result<TokenPair, ApiError> {
             let access = office.access_token(&account, Of(session, generation), now);
             Ok(office.pair(access, &next, office.user_in_session(account).await))
         }
-        RefreshOutcome::Reused => Err(ApiError::RefreshReused),
+        // Who shows it is not known, only whose it is.
+        RefreshOutcome::Refused { account, session, why } => {
+            trail::about(account.uuid());
+            trail::detail("session", session.to_string());
+            Err(match why {
+                RefreshRefusal::Reused => ApiError::RefreshReused,
+                RefreshRefusal::Forged => {
+                    trail::detail("forged", true);
+                    ApiError::RefreshRefused
+                }
+                RefreshRefusal::Expired => ApiError::RefreshExpired,
+                RefreshRefusal::Ended => ApiError::SessionEnded,
+            })
+        }
         RefreshOutcome::Unknown => Err(ApiError::RefreshRefused),
-        RefreshOutcome::Expired => Err(ApiError::RefreshExpired),
-        RefreshOutcome::Ended => Err(ApiError::SessionEnded),
     }
 }

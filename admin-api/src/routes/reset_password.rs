@@ -12,7 +12,7 @@ use serde::Deserialize;
 use utoipa::ToSchema;
 
 use super::{logout::Done, verify_email::shown};
-use crate::{attempt::subject_of, body::Body, error::ApiError, form::Form, mail::Letter, office::Office};
+use crate::{attempt::subject_of, body::Body, error::ApiError, form::Form, mail::Letter, office::Office, trail};
 
 /// The token from the mail and the new password.
 #[derive(Deserialize, ToSchema)]
@@ -67,6 +67,8 @@ async fn reset(office: &Office, request: &ResetPassword) -> Result<Done, ApiErro
     let notice = office.notice(Letter::PasswordChanged, &account, &found.address);
     let changed = office.store.reset_password(&shown, hash, office.confirmed(), &notice, now).await?;
     changed.ok_or(ApiError::LinkRefused)?;
+    trail::by(account.id.uuid());
+    trail::about(account.id.uuid());
     office.has_posted();
     // Whoever reads the mail is no guesser at passwords, and may be one at codes.
     if !office.store.factors(account.id).await?.is_empty() {

@@ -12,7 +12,7 @@ use store::{Account, AccountKind, Belonging, NewAccount, ShownOneTime, StoreErro
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::{body::Body, error::ApiError, office::Office, user::User};
+use crate::{body::Body, error::ApiError, office::Office, trail, user::User};
 
 /// The token from the mail.
 #[derive(Deserialize, ToSchema)]
@@ -48,6 +48,10 @@ pub(crate) async fn verify_email(
 pub(crate) async fn confirm(office: &Office, token: &str) -> Result<Account, ApiError> {
     let confirmed = try_confirm(office, token).await;
     office.metrics.verification(if confirmed.is_ok() { "ok" } else { "refused" });
+    if let Ok(account) = &confirmed {
+        trail::by(account.id.uuid());
+        trail::about(account.id.uuid());
+    }
     confirmed
 }
 

@@ -1,8 +1,10 @@
 //! The audit trail: what changes something is in it with who, what and from where, and what only reads is not.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
-use crate::house::{House, PASSWORD, Shown};
+use crate::house::{House, PASSWORD, Place, Shown};
 
 /// Every event so far, the oldest first: what, how it ended, by whom and to whom.
 async fn events(house: &House, administrator: &Shown<'_>) -> Vec<Value> {
@@ -63,6 +65,41 @@ async fn what_changes_something_is_written_down_and_what_reads_is_not() {
     }
     let report = house.audit.verify().await.unwrap();
     assert_eq!((report.faults.len(), report.events), (0, u64::try_from(before + events.len()).unwrap()));
+}
+
+#[tokio::test]
+async fn whose_account_a_mail_or_a_stolen_token_has_opened_is_said() {
+    let house = House::open().await;
+    let administrator = house.administrator("root@example.com").await;
+    house.mails().await;
+    let ada = house.register("ada@example.com").await;
+    let browser = |cookie| Place { address: "203.0.113.7", cookie };
+    let confirm = json!({ "token": house.mail().await.token() });
+    let before = events(&house, &administrator.shown()).await.len();
+    house.post("/auth/verify-email", Shown::Nothing, confirm).await;
+    let asked = house.visit(&browser(None), "/auth/magic-link", json!({ "email": "ada@example.com" })).await;
+    let cookie = asked.cookie().unwrap();
+    let token = json!({ "token": house.mail().await.token() });
+    assert_eq!(house.visit(&browser(Some(&cookie)), "/auth/magic-link/consume", token).await.status, 200);
+    let refresh = json!({ "refresh_token": ada.refresh });
+    house.post("/auth/refresh", Shown::Nothing, refresh.clone()).await;
+    house.advance(Duration::from_secs(11));
+    assert_eq!(house.post("/auth/refresh", Shown::Nothing, refresh).await.refusal(), "401 token_reused");
+    house.post("/auth/request-password-reset", Shown::Nothing, json!({ "email": "ada@example.com" })).await;
+    let reset = json!({ "token": house.mail().await.token(), "new_password": "another horse battery" });
+    assert_eq!(house.post("/auth/reset-password", Shown::Nothing, reset).await.status, 200);
+    let events = events(&house, &administrator.shown()).await.split_off(before);
+    let id = json!(ada.id.to_string());
+    for (event, outcome, actor) in [
+        ("verify_email", "ok", &id),
+        ("consume_magic_link", "ok", &id),
+        ("refresh", "token_reused", &Value::Null),
+        ("reset_password", "ok", &id),
+    ] {
+        let found = events.iter().find(|found| told(found) == (event, outcome));
+        let found = found.unwrap_or_else(|| panic!("{event}: {events:?}"));
+        assert_eq!((&found["actor"], &found["subject"]), (actor, &id), "{found}");
+    }
 }
 
 #[tokio::test]

@@ -6,8 +6,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 use identity::{AccountId, Grant, RefreshToken, SecretDigest, SessionId};
 use sqlx::{Connection, Executor};
 use store::{
-    Account, AccountChange, NewSession, Origin, Proof, RefreshOutcome, RefreshTerms, Standing, Status, Store,
-    StoreError, Subject,
+    Account, AccountChange, NewSession, Origin, Proof, RefreshOutcome, RefreshRefusal, RefreshTerms, Standing, Status,
+    Store, StoreError, Subject,
 };
 use uuid::Uuid;
 
@@ -19,7 +19,7 @@ on_both_engines!(
     a_token_used_after_the_grace_ends_its_session,
     the_grace_begins_with_the_first_use_and_ends_for_all,
     of_twenty_thieves_one_ends_the_session_and_none_gets_in,
-    a_wrong_secret_neither_serves_nor_uses_up_the_token,
+    a_wrong_secret_serves_nobody_and_ends_the_session_of_its_token,
     an_expired_token_is_refused,
     a_session_is_over_at_the_end_of_its_life_however_often_it_is_refreshed,
     a_session_that_has_ended_is_not_refreshed,
@@ -42,6 +42,14 @@ async fn refresh(store: &Store, shown: &RefreshToken, now: DateTime<Utc>) -> (Re
     let outcome =
         store.rotate_refresh(shown.id(), &shown.digest(), (next.id(), next.digest()), now, TERMS).await.unwrap();
     (outcome, next)
+}
+
+/// Why a token that is known bought nothing.
+fn refusal(outcome: (RefreshOutcome, RefreshToken)) -> Option<RefreshRefusal> {
+    match outcome.0 {
+        RefreshOutcome::Refused { why, .. } => Some(why),
+        _ => None,
+    }
 }
 
 fn rotated(outcome: &RefreshOutcome) -> bool {
@@ -87,12 +95,12 @@ async fn a_token_used_after_the_grace_ends_its_session(database: &Database) {
     let (other, _) = session(&store, &ada).await;
     let (outcome, second) = refresh(&store, &first, at(100)).await;
     assert!(rotated(&outcome));
-    assert_eq!(refresh(&store, &first, at(111)).await.0, RefreshOutcome::Reused);
+    assert_eq!(refusal(refresh(&store, &first, at(111)).await), Some(RefreshRefusal::Reused));
     assert_eq!(heard(&store).await, [Subject::Session(id)]);
     assert_eq!(store.session_grant(id).await.unwrap().unwrap().ended_at, Some(at(111)));
     assert_eq!(
-        refresh(&store, &second, at(112)).await.0,
-        RefreshOutcome::Ended,
+        refusal(refresh(&store, &second, at(112)).await),
+        Some(RefreshRefusal::Ended),
         "neither the thief nor the owner goes on"
     );
     assert_eq!(store.session_grant(other).await.unwrap().unwrap().ended_at, None, "other sessions are not touched");
@@ -106,7 +114,7 @@ async fn the_grace_begins_with_the_first_use_and_ends_for_all(database: &Databas
     assert!(rotated(&refresh(&store, &shown, at(109)).await.0));
     assert!(rotated(&refresh(&store, &shown, at(110)).await.0), "the last moment of the grace");
     let after = at(110) + TimeDelta::microseconds(1);
-    assert_eq!(refresh(&store, &shown, after).await.0, RefreshOutcome::Reused);
+    assert_eq!(refusal(refresh(&store, &shown, after).await), Some(RefreshRefusal::Reused));
 }
 
 async fn of_twenty_thieves_one_ends_the_session_and_none_gets_in(database: &Database) {
@@ -124,8 +132,12 @@ async fn of_twenty_thieves_one_ends_the_session_and_none_gets_in(database: &Data
     let mut reused = 0;
     for thief in thieves {
         match thief.await.unwrap() {
-            RefreshOutcome::Reused => reused += 1,
-            outcome => assert_eq!(outcome, RefreshOutcome::Ended),
+            RefreshOutcome::Refused { why: RefreshRefusal::Reused, account, session } if session == id => {
+                assert_eq!(account, ada.id);
+                reused += 1;
+            }
+            RefreshOutcome::Refused { why, .. } => assert_eq!(why, RefreshRefusal::Ended),
+            outcome => panic!("{outcome:?}"),
         }
     }
     assert_eq!((reused, heard(&store).await), (1, vec![Subject::Session(id)]));
@@ -142,33 +154,35 @@ async fn a_session_is_over_at_the_end_of_its_life_however_often_it_is_refreshed(
     }
     // The last was bought at second 84,000 and would live until 87,600 by itself.
     assert!(store.list_sessions(ada.id, at(86_400)).await.unwrap().is_empty());
-    assert_eq!(refresh(&store, &shown, at(86_400)).await.0, RefreshOutcome::Expired);
+    assert_eq!(refusal(refresh(&store, &shown, at(86_400)).await), Some(RefreshRefusal::Expired));
 }
 
-async fn a_wrong_secret_neither_serves_nor_uses_up_the_token(database: &Database) {
+async fn a_wrong_secret_serves_nobody_and_ends_the_session_of_its_token(database: &Database) {
     let store = database.open().await;
     let ada = person(&store, "ada@example.com").await;
-    let (_, shown) = session(&store, &ada).await;
-    let next = token();
-    for id in [shown.id(), Uuid::now_v7()] {
-        let guess = SecretDigest::of(b"a guess");
-        let outcome = store.rotate_refresh(id, &guess, (next.id(), next.digest()), at(1), TERMS).await.unwrap();
-        assert_eq!(outcome, RefreshOutcome::Unknown);
-    }
-    assert_eq!(refresh(&store, &next, at(2)).await.0, RefreshOutcome::Unknown, "nothing was put in force");
-    assert!(rotated(&refresh(&store, &shown, at(1000)).await.0));
+    let (session, shown) = session(&store, &ada).await;
+    let (next, guess) = (token(), SecretDigest::of(b"a guess"));
+    let forged =
+        async |id, time| store.rotate_refresh(id, &guess, (next.id(), next.digest()), at(time), TERMS).await.unwrap();
+    assert_eq!(forged(Uuid::now_v7(), 1).await, RefreshOutcome::Unknown);
+    assert!(rotated(&refresh(&store, &shown, at(2)).await.0), "whoever guesses ids ends nothing");
+    let refused = RefreshOutcome::Refused { account: ada.id, session, why: RefreshRefusal::Forged };
+    assert_eq!(forged(shown.id(), 3).await, refused);
+    assert_eq!(heard(&store).await, [Subject::Session(session)]);
+    assert_eq!(refresh(&store, &next, at(4)).await.0, RefreshOutcome::Unknown, "nothing was put in force");
+    assert_eq!(refusal(refresh(&store, &shown, at(4)).await), Some(RefreshRefusal::Ended));
 }
 
 async fn an_expired_token_is_refused(database: &Database) {
     let store = database.open().await;
     let ada = person(&store, "ada@example.com").await;
     let (_, shown) = session(&store, &ada).await;
-    assert_eq!(refresh(&store, &shown, at(86_400)).await.0, RefreshOutcome::Expired);
+    assert_eq!(refusal(refresh(&store, &shown, at(86_400)).await), Some(RefreshRefusal::Expired));
     let (outcome, next) = refresh(&store, &shown, at(86_399)).await;
     assert!(rotated(&outcome), "its last second");
     assert_eq!(
-        refresh(&store, &next, at(86_399 + 3600)).await.0,
-        RefreshOutcome::Expired,
+        refusal(refresh(&store, &next, at(86_399 + 3600)).await),
+        Some(RefreshRefusal::Expired),
         "the next lives for the time to live"
     );
 }
@@ -178,7 +192,7 @@ async fn a_session_that_has_ended_is_not_refreshed(database: &Database) {
     let ada = person(&store, "ada@example.com").await;
     let (id, shown) = session(&store, &ada).await;
     store.end_session(id, at(1)).await.unwrap();
-    assert_eq!(refresh(&store, &shown, at(2)).await.0, RefreshOutcome::Ended);
+    assert_eq!(refusal(refresh(&store, &shown, at(2)).await), Some(RefreshRefusal::Ended));
 }
 
 async fn a_disabled_account_is_not_refreshed(database: &Database) {
@@ -188,7 +202,7 @@ async fn a_disabled_account_is_not_refreshed(database: &Database) {
     // Past the store, so that the session is not ended with it.
     let disable = "UPDATE accounts SET status = 'disabled'";
     database.execute(disable, disable).await;
-    assert_eq!(refresh(&store, &shown, at(2)).await.0, RefreshOutcome::Ended);
+    assert_eq!(refusal(refresh(&store, &shown, at(2)).await), Some(RefreshRefusal::Ended));
     let enable = AccountChange { status: Some(Status::Active), ..AccountChange::default() };
     store.change_account(ada.id, enable, at(3)).await.unwrap();
     assert!(rotated(&refresh(&store, &shown, at(4)).await.0));
