@@ -16,9 +16,9 @@ use crate::{error::ApiError, office::Office, trail::Refused};
 const POLICY: HeaderValue = HeaderValue::from_static(
     "default-src 'none'; style-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
 );
-/// An address that holds a token from a mail is nobody else's to read.
-const NO_REFERRER: HeaderValue = HeaderValue::from_static("no-referrer");
-/// Elsewhere `Origin` is to be said in forms to ourselves, which it is not without any referrer (Fetch §3.2).
+/// An address that holds a token from a mail is nobody's to read. Without any referrer browsers would write `Origin: null` into forms to
+/// ourselves (Fetch §3.2), and those that say no `Sec-Fetch-Site` could not send one.
+const STRICT_ORIGIN: HeaderValue = HeaderValue::from_static("strict-origin");
 const SAME_ORIGIN: HeaderValue = HeaderValue::from_static("same-origin");
 const HTML: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
 
@@ -142,7 +142,7 @@ impl<'a> FormPage<'a> {
             allow_script(office, &mut response);
         }
         if holds_token {
-            response.headers_mut().insert(header::REFERRER_POLICY, NO_REFERRER);
+            response.headers_mut().insert(header::REFERRER_POLICY, STRICT_ORIGIN);
         }
         response
     }
@@ -211,5 +211,5 @@ pub(super) fn failed(office: &Office, error: &ApiError) -> Response {
 /// On to another page, with what the browser is given on the way.
 pub(super) fn go(to: &str, cookies: HeaderMap) -> Response {
     let to = HeaderValue::try_from(to).unwrap_or(HeaderValue::from_static("/account/sessions"));
-    (StatusCode::SEE_OTHER, cookies, [(header::LOCATION, to), (header::REFERRER_POLICY, NO_REFERRER)]).into_response()
+    (StatusCode::SEE_OTHER, cookies, [(header::LOCATION, to), (header::REFERRER_POLICY, STRICT_ORIGIN)]).into_response()
 }

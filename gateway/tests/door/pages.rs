@@ -114,7 +114,7 @@ fn whoever_has_an_authenticator_is_asked_for_its_code_on_a_page_of_its_own() {
     let platform = Platform::start();
     let (ada, visitor) = (arm(&platform), Visitor::default());
     let asked = visitor.post(&platform, "/account/sign-in", &(credentials("ada@example.com") + "&return_to=/demo/x"));
-    assert_eq!((asked.status, asked.header("referrer-policy")), (200, Some("no-referrer")), "{asked:?}");
+    assert_eq!((asked.status, asked.header("referrer-policy")), (200, Some("strict-origin")), "{asked:?}");
     assert!(asked.body.contains("autocomplete=\"one-time-code\""), "{}", asked.body);
     assert_eq!(visitor.get(&platform, "/demo/x").status, 303, "a password alone is no session");
     let step = |token: &str, code: &str| {
@@ -152,7 +152,7 @@ fn a_page_runs_nothing_and_is_shown_in_no_frame() {
         let with_token = platform.send("GET", &format!("/account/{path}?token=x"), &[], "");
         let shows_token = with_token.body.contains("name=\"token\"");
         assert_eq!(shows_token, ["reset-password", "verify-email", "magic-link"].contains(&path), "{path}");
-        let policy = if shows_token { "no-referrer" } else { "same-origin" };
+        let policy = if shows_token { "strict-origin" } else { "same-origin" };
         assert_eq!(with_token.header("referrer-policy"), Some(policy), "{path}");
         assert_eq!(page.header("cache-control"), Some("no-store"), "{path}");
         assert!(page.body.contains("A &#38; &#60;b&#62;") && !page.body.contains("<b>"), "{}", page.body);
