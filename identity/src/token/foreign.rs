@@ -21,6 +21,12 @@ use crate::json;
 /// own, such as a logout token, is for another purpose (RFC 8725 §3.12).
 const TYPES: [&str; 2] = ["jwt", "at+jwt"];
 
+/// Where tokens say what they are for.
+const PURPOSE_CLAIMS: [&str; 5] = ["typ", "type", "token_type", "token_use", "purpose"];
+/// What opens no door, by a part of its name.
+const OTHER_PURPOSES: [&str; 9] =
+    ["refresh", "offline", "logout", "reset", "verif", "confirm", "activat", "invit", "magic"];
+
 /// What a token says of itself before anybody has looked at its signature.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unverified {
@@ -98,11 +104,20 @@ impl ForeignClaims {
         }
         check_times(&claims, rules.leeway, now)?;
         let claims = Self(claims);
-        if !rules.id_tokens && claims.are_an_id_tokens() {
+        if claims.are_for_another_purpose() || (!rules.id_tokens && claims.are_an_id_tokens()) {
             return Err(TokenError::Type);
         }
         let has = |(claim, wanted): &(Box<str>, Box<str>)| claims.text(claim) == Some(wanted);
         if rules.required.iter().all(has) { Ok(claims) } else { Err(TokenError::Type) }
+    }
+
+    /// Does the token say that it is for something else? Old systems sign refresh tokens and links in mails with the one secret that they have,
+    /// and tell them apart by a claim; Keycloak calls its own `Refresh` and `Offline` (RFC 8725 §3.12).
+    fn are_for_another_purpose(&self) -> bool {
+        PURPOSE_CLAIMS.iter().filter_map(|name| self.0.get(*name)?.as_str()).any(|purpose| {
+            let purpose = purpose.to_ascii_lowercase();
+            OTHER_PURPOSES.iter().any(|other| purpose.contains(other))
+        })
     }
 
     /// What stands in ID tokens alone (`OpenID` Connect Core §2, §3.3.2.11), and by what Keycloak and Cognito tell theirs.

@@ -68,6 +68,30 @@ fn what_plainly_is_an_id_token_is_none_that_opens_a_door() {
 }
 
 #[test]
+fn a_token_for_another_purpose_opens_no_door_whatever_signed_it() {
+    let accepting = ForeignRules { id_tokens: true, ..rules() };
+    let said = |name: &str, value: &str| {
+        let mut claims = theirs();
+        claims[name] = json!(value);
+        judged(HEADER, &claims, &accepting)
+    };
+    for (name, value) in [
+        ("type", "refresh"),
+        ("token_type", "Refresh"),
+        ("typ", "Offline"),
+        ("token_use", "refresh_token"),
+        ("purpose", "password-reset"),
+        ("type", "email_verification"),
+        ("type", "MAGIC_LINK"),
+    ] {
+        assert_eq!(said(name, value).err(), Some(TokenError::Type), "{name}: {value}");
+    }
+    for (name, value) in [("type", "access"), ("token_type", "bearer"), ("type", "user"), ("purpose", "api")] {
+        assert!(said(name, value).is_ok(), "{name}: {value}");
+    }
+}
+
+#[test]
 fn whatever_is_demanded_and_missing_refuses() {
     assert!(judged(HEADER, &theirs(), &rules()).is_ok());
     for name in ["iss", "aud", "sub", "exp", "use"] {
