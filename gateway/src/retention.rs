@@ -35,9 +35,7 @@ async fn delete((retention, usage): (Retention, Duration), audit: &Audit, metric
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        if let Err(error) = forget(&retention, usage, audit, &metrics).await {
-            tracing::warn!(%error, "what is over could not be deleted; it is tried again in an hour");
-        }
+        forget(&retention, usage, audit, &metrics).await;
     }
 }
 
@@ -52,26 +50,23 @@ async fn seal(audit: &Audit) {
     }
 }
 
-async fn forget(retention: &Retention, usage: Duration, audit: &Audit, metrics: &Metrics) -> Result<(), StoreError> {
+/// Each kind by itself: what one of them fails at keeps none of the others.
+async fn forget(retention: &Retention, usage: Duration, audit: &Audit, metrics: &Metrics) {
     let store = audit.store();
     let before = |kept| store::clock::now() - TimeDelta::from_std(kept).unwrap_or(TimeDelta::MAX);
-    let changes = store.forget_changes(before(retention.changes)).await?;
-    metrics.store.forgotten.with_label_values(&["changes"]).inc_by(changes);
-    let sessions = store.forget_sessions(before(retention.sessions)).await?;
-    metrics.store.forgotten.with_label_values(&["sessions"]).inc_by(sessions);
-    let mails = store.forget_mails(before(retention.mails)).await?;
-    metrics.store.forgotten.with_label_values(&["mails"]).inc_by(mails);
-    let begun = store.forget_begun(before(BEGUN_KEPT.min(retention.attempts))).await?;
-    let attempts = begun + store.forget_attempts(before(retention.attempts)).await?;
-    metrics.store.forgotten.with_label_values(&["attempts"]).inc_by(attempts);
-    let events = audit.forget(before(retention.audit)).await?;
-    metrics.store.forgotten.with_label_values(&["audit"]).inc_by(events);
-    let attempts = store.forget_quotas(before(retention.attempts)).await?;
-    metrics.store.forgotten.with_label_values(&["reservations"]).inc_by(attempts);
-    let billed = store.forget_payments(before(PAYMENTS_KEPT)).await? + store.forget_billed(before(BILLED_KEPT)).await?;
-    metrics.store.forgotten.with_label_values(&["billing"]).inc_by(billed);
-    let events = store.forget_usage(before(usage)).await?;
-    let totals = store.forget_usage_days(before(retention.usage)).await?;
-    metrics.store.forgotten.with_label_values(&["usage"]).inc_by(events + totals);
-    Ok(())
+    let counted = |what: &str, forgotten: Result<u64, StoreError>| match forgotten {
+        Ok(forgotten) => metrics.store.forgotten.with_label_values(&[what]).inc_by(forgotten),
+        Err(error) => tracing::warn!(what, %error, "what is over could not be deleted; it is tried again in an hour"),
+    };
+    counted("changes", store.forget_changes(before(retention.changes)).await);
+    counted("sessions", store.forget_sessions(before(retention.sessions)).await);
+    counted("mails", store.forget_mails(before(retention.mails)).await);
+    counted("attempts", store.forget_begun(before(BEGUN_KEPT.min(retention.attempts))).await);
+    counted("attempts", store.forget_attempts(before(retention.attempts)).await);
+    counted("audit", audit.forget(before(retention.audit)).await);
+    counted("reservations", store.forget_quotas(before(retention.attempts)).await);
+    counted("billing", store.forget_payments(before(PAYMENTS_KEPT)).await);
+    counted("billing", store.forget_billed(before(BILLED_KEPT)).await);
+    counted("usage", store.forget_usage(before(usage)).await);
+    counted("usage", store.forget_usage_days(before(retention.usage)).await);
 }

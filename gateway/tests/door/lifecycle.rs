@@ -60,6 +60,33 @@ fn another_master_key_cannot_open_the_signing_keys_and_the_start_says_so() {
     assert!(String::from_utf8_lossy(&output.stderr).contains("is this the master key"), "{output:?}");
 }
 
+/// What cannot be deleted, and what would be deleted after it.
+const STUCK: &str = "import sqlite3, sys
+database = sqlite3.connect(sys.argv[1])
+if sys.argv[2] == 'lay':
+    database.execute(\"CREATE TRIGGER stuck BEFORE DELETE ON login_failures BEGIN SELECT RAISE(ABORT, 'stuck'); END\")
+    long_ago = '2020-01-01T00:00:00.000000Z'
+    database.execute('INSERT INTO login_failures (subject, source, failures, locks, last_at) VALUES (?, ?, 1, 0, ?)', (b's', b'p', long_ago))
+    database.execute('INSERT INTO billing_events VALUES (?, ?)', ('evt', long_ago))
+    database.commit()
+print(database.execute('SELECT (SELECT COUNT(*) FROM billing_events), (SELECT COUNT(*) FROM login_failures)').fetchone())";
+
+#[test]
+fn what_cannot_be_deleted_keeps_nothing_else() {
+    let setup = Setup::default();
+    let folder = setup.folder();
+    drop(Running::start(&mut setup.command(folder.path(), nowhere()), None));
+    let database = folder.path().join("data/portcullis.db");
+    let ask = |what: &str| {
+        let done = Command::new("python3").args(["-c", STUCK]).arg(&database).arg(what).output().unwrap();
+        assert!(done.status.success(), "{done:?}");
+        String::from_utf8(done.stdout).unwrap().trim().to_owned()
+    };
+    assert_eq!(ask("lay"), "(1, 1)");
+    let _serving = Running::start(&mut setup.command(folder.path(), nowhere()), None);
+    eventually("what comes after to be deleted", || ask("look") == "(0, 1)");
+}
+
 #[test]
 fn a_port_in_use_is_one_line_and_exit_code_69() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
