@@ -28,8 +28,8 @@ use tokio::{
 
 use crate::{cli::Failure, serving::Sockets};
 
-/// How long a new process may take from the sockets to being ready: more than its database may.
-const START: Duration = Duration::from_mins(2);
+/// How long the process that serves may take to hand over; another one may be taking over just now.
+const PATIENCE: Duration = Duration::from_mins(2);
 /// Between two that try.
 const PAUSE: Duration = Duration::from_secs(1);
 /// HTTP, HTTPS and the operators'.
@@ -89,7 +89,7 @@ impl Taken {
 }
 
 fn receive(from: &UnixStream) -> io::Result<Vec<TcpListener>> {
-    from.set_read_timeout(Some(START))?;
+    from.set_read_timeout(Some(PATIENCE))?;
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST_SOCKETS))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let mut byte = [0];
@@ -107,9 +107,15 @@ fn receive(from: &UnixStream) -> io::Result<Vec<TcpListener>> {
 // === impl Offer ===
 
 impl Offer {
-    /// Waits at the data folder, in place of whoever waited there before. `None` if the folder has no room for a socket.
-    pub(crate) fn make(sockets: &Sockets, data: &Path) -> Option<Self> {
-        Self::at(sockets, &place(data))
+    /// Waits at the data folder, in place of whoever was `taken` over there. `None` if somebody else waits there, or the folder has no
+    /// room for a socket.
+    pub(crate) fn make(sockets: &Sockets, data: &Path, taken: &Taken) -> Option<Self> {
+        let place = place(data);
+        if taken.from.is_none() && UnixStream::connect(&place).is_ok() {
+            tracing::warn!("another process serves this data folder, and is the one that can be taken over");
+            return None;
+        }
+        Self::at(sockets, &place)
             .inspect_err(|error| tracing::warn!(%error, "no other process can take the sockets over"))
             .ok()
     }
@@ -143,7 +149,8 @@ impl Offer {
         let (mut to, _) = self.at.accept().await?;
         tracing::info!("another process takes the sockets over");
         to.async_io(Interest::WRITABLE, || self.send(&to)).await?;
-        match tokio::time::timeout(START, to.read_u8()).await?? {
+        // For as long as it lives: its migrations take as long as they take, and two that serve for ever would count everything twice.
+        match to.read_u8().await? {
             READY => Ok(()),
             _ => Err(io::ErrorKind::InvalidData.into()),
         }
@@ -156,5 +163,41 @@ impl Offer {
         control.push(SendAncillaryMessage::ScmRights(&sockets));
         rustix::net::sendmsg(to, &[IoSlice::new(b"S")], &mut control, SendFlags::empty())?;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+mod tests {
+    use super::*;
+
+    fn offer(data: &Path, taken: &Taken) -> Option<Offer> {
+        let socket = || TcpListener::bind("127.0.0.1:0").unwrap();
+        let bound = |socket: TcpListener| (socket, SocketAddr::from(([127, 0, 0, 1], 0)));
+        Offer::make(&Sockets { http: bound(socket()), https: None, operators: bound(socket()) }, data, taken)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_process_that_takes_its_time_is_waited_for() {
+        let data = tempfile::tempdir().unwrap();
+        let offer = offer(data.path(), &Taken::default()).unwrap();
+        let taken = tokio::spawn(offer.taken());
+        let at = data.path().to_owned();
+        let next = tokio::task::spawn_blocking(move || Taken::ask(&at)).await.unwrap().ok().unwrap();
+        assert_eq!(next.sockets.len(), 2);
+        // Migrations of a large table, or a lock that another node holds.
+        tokio::time::sleep(Duration::from_hours(3)).await;
+        assert!(!taken.is_finished());
+        next.are_ours();
+        taken.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_second_process_on_the_folder_leaves_the_first_one_to_be_taken_over() {
+        let data = tempfile::tempdir().unwrap();
+        let first = offer(data.path(), &Taken::default()).unwrap();
+        assert!(offer(data.path(), &Taken::default()).is_none());
+        drop(first);
+        assert!(offer(data.path(), &Taken::default()).is_some(), "nobody waits there any more");
     }
 }

@@ -204,7 +204,7 @@ pub async fn build(folder: ConfigFolder, config: Config, data: &Path, take_over:
     background.extend(issuers.into_iter().map(|issuer| serving::in_background("issuer's keys", issuer.refresh())));
     background.extend(nudges.map(|nudges| serving::in_background("nudges", nudges.carry())));
     background.extend(leases.map(|leases| serving::in_background("shared limits", leases.watch())));
-    let offer = Offer::make(&sockets, data);
+    let offer = Offer::make(&sockets, data, &taken);
     let door = serving::serve_door(door, sockets, &settings, &stopping).context("the listeners")?;
     taken.are_ours();
     let Server { drain, drain_delay, .. } = settings.server;

@@ -4,7 +4,11 @@
 
 use std::{
     fs,
-    os::unix::fs::{DirBuilderExt, PermissionsExt},
+    io::ErrorKind,
+    os::unix::{
+        fs::{DirBuilderExt, PermissionsExt},
+        net::UnixStream,
+    },
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -30,6 +34,8 @@ use crate::{
 
 /// The longest path that fits into a socket's address, less its final NUL (unix(7)).
 const LONGEST_PATH: usize = 107;
+/// A socket that is younger is left alone whether or not somebody listens.
+const YOUNG: Duration = Duration::from_secs(60);
 /// Two tabs of one browser may race for a refresh within this time.
 const REFRESH_GRACE: Duration = Duration::from_secs(10);
 
@@ -118,16 +124,13 @@ pub(crate) struct Socket {
 // === impl Socket ===
 
 impl Socket {
-    /// Binds `admin-PID.sock`, so that two processes on one data folder do not meet.
+    /// Binds `admin-RANDOM.sock`, so that two processes on one data folder do not meet: in containers both may be number 1.
     pub(crate) fn bind(data: &Path) -> Result<Self, Failure> {
-        let name = format!("admin-{}.sock", std::process::id());
+        remove_the_dead(data);
+        let name = format!("admin-{:016x}.sock", fastrand::u64(..));
         let path = data.join(&name);
         let private = (path.as_os_str().len() > LONGEST_PATH).then(private_folder).transpose()?;
         let path = private.as_ref().map_or(path, |private| private.join(&name));
-        // What a process of the same number left behind.
-        if path.exists() {
-            fs::remove_file(&path).with_context(|| format!("{} cannot be removed", path.display()))?;
-        }
         let listener =
             UnixListener::bind(&path).with_context(|| format!("the socket {} cannot be made", path.display()))?;
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).context("the socket cannot be made private")?;
@@ -164,8 +167,51 @@ impl Drop for Removed {
     }
 }
 
+/// Takes away what killed processes left behind: sockets at which nobody listens. A young one may be between its making and its listener.
+fn remove_the_dead(data: &Path) {
+    for entry in fs::read_dir(data).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let is_ours = name.to_str().is_some_and(|name| name.starts_with("admin-") && name.ends_with(".sock"));
+        let age = entry.metadata().and_then(|data| data.modified()).ok().and_then(|made| made.elapsed().ok());
+        if is_ours
+            && age.is_some_and(|age| age > YOUNG)
+            && UnixStream::connect(entry.path()).is_err_and(|error| error.kind() == ErrorKind::ConnectionRefused)
+        {
+            drop(fs::remove_file(entry.path()));
+        }
+    }
+}
+
 fn private_folder() -> Result<PathBuf, Failure> {
     let path = std::env::temp_dir().join(format!("portcullis-{:016x}", fastrand::u64(..)));
     fs::DirBuilder::new().mode(0o700).create(&path).with_context(|| format!("{} cannot be made", path.display()))?;
     Ok(path)
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn two_gateways_on_one_folder_leave_each_other_their_socket_and_take_away_those_of_the_dead() {
+        let folder = tempfile::tempdir().unwrap();
+        let dead = ["admin-1.sock", "admin-2.sock"].map(|name| folder.path().join(name));
+        for path in &dead {
+            drop(std::os::unix::net::UnixListener::bind(path).unwrap());
+        }
+        assert!(Command::new("touch").args(["-d", "2 minutes ago"]).arg(&dead[0]).status().unwrap().success());
+        let [one, other] = [(); 2].map(|()| Socket::bind(folder.path()).unwrap());
+        assert!(!dead[0].exists() && dead[1].exists(), "what is young may be about to listen");
+        let (first, second) = (one.path().to_owned(), other.path().to_owned());
+        assert_ne!(first, second);
+        let served = tokio::spawn(one.serve(axum::Router::new()));
+        tokio::task::yield_now().await;
+        served.abort();
+        drop(served.await);
+        assert!(!first.exists());
+        UnixStream::connect(second).unwrap();
+    }
 }
