@@ -166,8 +166,7 @@ fn url_within(url: &str, data: &Path) -> String {
 
 /// The master key from the environment, else from its file, else a fresh one in that file.
 fn master_keys(source: &MasterKeySource, data: &Path, rng: &mut impl CryptoRng) -> anyhow::Result<Vec<MasterKey>> {
-    if let Ok(text) = std::env::var(&source.env) {
-        let text = SecretText::from(text);
+    if let Some(text) = source.in_environment() {
         return MasterKey::parse_all(text.expose())
             .with_context(|| format!("the variable {} holds no master key", source.env));
     }

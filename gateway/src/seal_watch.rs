@@ -48,7 +48,7 @@ impl SealWatch {
     ) -> Self {
         let source = &settings.master_key;
         Self {
-            file: std::env::var_os(&source.env).is_none().then(|| data.join(&source.file)),
+            file: source.in_environment().is_none().then(|| data.join(&source.file)),
             node: Uuid::now_v7(),
             store: store.clone(),
             seal: Arc::clone(seal),

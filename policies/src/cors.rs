@@ -50,9 +50,9 @@ pub enum CorsError {
     NoOrigin,
 }
 
-/// What scripts may read of our own fields.
-const EXPOSED: &str = "ratelimit, ratelimit-policy, retry-after, x-ratelimit-limit, x-ratelimit-remaining, x-ratelimit-reset, \
-                       x-request-id";
+/// What scripts may read of our own fields: where a list goes on, what a file is called, and the limits.
+const EXPOSED: &str = "content-disposition, link, ratelimit, ratelimit-policy, retry-after, x-ratelimit-limit, \
+                       x-ratelimit-remaining, x-ratelimit-reset, x-request-id";
 
 // === impl Cors ===
 

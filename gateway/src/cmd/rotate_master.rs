@@ -38,8 +38,8 @@ pub(crate) fn run(place: &Place) -> Result<(), Failure> {
         let (config, foundation) = open(place).await?;
         let source = &config.settings.master_key;
         let _lock;
-        let old = if let Ok(text) = std::env::var(&source.env) {
-            in_environment(source, &SecretText::from(text), &foundation).await?
+        let old = if let Some(text) = source.in_environment() {
+            in_environment(source, &text, &foundation).await?
         } else {
             let path = place.data.join(&source.file);
             _lock = alone(&path)?;

@@ -288,6 +288,7 @@ impl Reader<'_, '_> {
             None => self.secret_of_old(algorithm, raw.algorithm.as_ref()),
             given => (algorithm, self.shared_secret(given.as_ref())),
         };
+        let refresh_ttl = self.duration(raw.refresh_ttl.as_ref(), 7 * 86_400);
         Tokens {
             issuer: self.text(raw.issuer.as_ref(), "portcullis"),
             audience: self.text(raw.audience.as_ref(), "portcullis"),
@@ -297,8 +298,9 @@ impl Reader<'_, '_> {
             },
             algorithm,
             access_ttl: self.duration(raw.access_ttl.as_ref(), 30 * 60),
-            refresh_ttl: self.duration(raw.refresh_ttl.as_ref(), 7 * 86_400),
-            session_life: self.duration(raw.session_life.as_ref(), 30 * 86_400),
+            refresh_ttl,
+            // A token that lives longer than its session would end without having been told to.
+            session_life: self.duration(raw.session_life.as_ref(), 30 * 86_400).max(refresh_ttl),
             assertion_ttl,
             shared_secret,
         }

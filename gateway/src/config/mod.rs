@@ -278,6 +278,13 @@ pub struct MasterKeySource {
     pub file: PathBuf,
 }
 
+impl MasterKeySource {
+    /// What the variable holds. Set to nothing it counts as not set, like every other.
+    pub(crate) fn in_environment(&self) -> Option<SecretText> {
+        std::env::var(&self.env).ok().filter(|text| !text.is_empty()).map(SecretText::from)
+    }
+}
+
 /// `[log]`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Log {

@@ -3,7 +3,9 @@
 
 use std::{fs, path::Path};
 
-use super::{ConfigFolder, load, schema};
+use policies::config::Diagnostic;
+
+use super::{Config, ConfigFolder, load, schema};
 
 fn shipped() -> std::path::PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../config")
@@ -11,6 +13,12 @@ fn shipped() -> std::path::PathBuf {
 
 /// What is said of the shipped folder with one change in `gateway.toml`.
 fn said(from: &str, to: &str) -> String {
+    let wrong = changed(from, to).err().unwrap_or_default();
+    wrong.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+}
+
+/// The shipped folder with one change in `gateway.toml`.
+fn changed(from: &str, to: &str) -> Result<Config, Vec<Diagnostic>> {
     let folder = tempfile::tempdir().unwrap();
     for name in ["gateway.toml", "routes.toml", "roles.toml", "tiers.toml", "cases.toml"] {
         fs::copy(shipped().join(name), folder.path().join(name)).unwrap();
@@ -19,8 +27,13 @@ fn said(from: &str, to: &str) -> String {
     let text = fs::read_to_string(&path).unwrap();
     assert!(text.contains(from), "{from}");
     fs::write(&path, text.replace(from, to)).unwrap();
-    let wrong = load(&ConfigFolder::Path(folder.path().to_owned())).err().unwrap_or_default();
-    wrong.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+    load(&ConfigFolder::Path(folder.path().to_owned()))
+}
+
+#[test]
+fn a_session_lives_as_long_as_its_tokens() {
+    let tokens = changed("session_life = \"30d\"", "session_life = \"1d\"").unwrap().settings.tokens;
+    assert_eq!(tokens.session_life, tokens.refresh_ttl);
 }
 
 #[test]
@@ -43,7 +56,7 @@ fn the_schema_beside_the_file_is_that_of_this_version() {
 #[test]
 fn every_mistake_is_told_with_its_place_and_what_was_meant() {
     insta::assert_snapshot!(said("max_uri_bytes = 8192", "max_url_bytes = 8192"), @"gateway.toml:61:1: unknown key `max_url_bytes`; did you mean `max_uri_bytes`?");
-    insta::assert_snapshot!(said("keepalive = \"60s\"", "keepalive = \"60 seconds\""), @r#"gateway.toml:63:13: "60 seconds" is not a length of time: a whole number and ms, s, m, h or d, such as "250ms" or "30s""#);
+    insta::assert_snapshot!(said("keepalive = \"60s\"", "keepalive = \"60 seconds\""), @r#"gateway.toml:63:13: "60 seconds" is not a length of time: a whole number and ms, s, m, h or d, such as "250ms" or "30s", and a hundred years at most"#);
     insta::assert_snapshot!(said("refusals = \"120/minute\"", "refusals = \"-5/minute\""), @r#"gateway.toml:76:12: a quota cannot be negative: "-5""#);
     insta::assert_snapshot!(said("algorithm = { env = \"AUTH_JWT_ALGORITHM\", default = \"EdDSA\" }", "algorithm = \"none\""), @r#"gateway.toml:136:13: "none" is not an algorithm that we sign with: EdDSA, ES256, RS256 or HS256"#);
     insta::assert_snapshot!(said("[upstreams.demo]", "[upstreams.demos]"), @r#"

@@ -27,9 +27,10 @@ pub(crate) struct Metered {
     pub(crate) faults: u32,
 }
 
-/// Is it a field of this kind? Asked for every field of every answer.
+/// Is it a field of this kind, however it is spelt (`X_Usage_Cost`)? Asked for every field of every answer.
 pub(crate) fn is_usage(name: &HeaderName) -> bool {
-    name.as_str().starts_with(PREFIX)
+    let folded = |(byte, of_ours)| byte == of_ours || (of_ours == b'-' && matches!(byte, b'_' | b'.'));
+    name.as_str().len() >= PREFIX.len() && name.as_str().bytes().zip(PREFIX.bytes()).all(folded)
 }
 
 /// The names of those that are there.
@@ -145,6 +146,8 @@ mod tests {
         };
         assert_eq!((*metered, headers.len()), (expected, 1));
         assert_eq!(take(&mut headers), None);
+        let mut aliases = of(&[("x_usage_tokens", "1"), ("x-usage.cost", "1"), ("x-usages", "1"), ("x-usage", "1")]);
+        assert!(take(&mut aliases).is_some() && aliases.len() == 2, "{aliases:?}");
     }
 
     #[test]

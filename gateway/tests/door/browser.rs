@@ -209,7 +209,7 @@ fn only_listed_origins_may_read_and_caches_are_told_so() {
     insta::assert_snapshot!(origins(&ask(Some(APP.1))), @r"
     access-control-allow-credentials: true
     access-control-allow-origin: https://app.example.com
-    access-control-expose-headers: ratelimit, ratelimit-policy, retry-after, x-ratelimit-limit, x-ratelimit-remaining, x-ratelimit-reset, x-request-id
+    access-control-expose-headers: content-disposition, link, ratelimit, ratelimit-policy, retry-after, x-ratelimit-limit, x-ratelimit-remaining, x-ratelimit-reset, x-request-id
     vary: Accept-Encoding
     vary: origin
     ");

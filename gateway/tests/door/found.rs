@@ -105,17 +105,32 @@ fn over_tls_the_servers_certificate_is_verified_and_a_strange_authority_is_told_
     assert!(said.contains("certificate") && said.contains("UnknownIssuer"), "{said}");
 }
 
+/// What a start on this database says when it is refused with exit code 77.
+fn refused_with(url: &str) -> String {
+    let setup = Setup::default().env("DATABASE_URL", url);
+    let folder = setup.folder();
+    let refused = setup.command(folder.path(), "127.0.0.1:1".parse().unwrap()).output().unwrap();
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert_eq!(refused.status.code(), Some(77), "{said}");
+    said
+}
+
 #[test]
 fn a_role_without_rights_is_told_which_and_exit_code_77() {
     let database = Database::new("rights");
     let role = format!("clerk_{}", std::process::id());
     database.run(&format!("CREATE ROLE {role} LOGIN"));
-    let setup = Setup::default().env("DATABASE_URL", &database.url.replace("tester@", &format!("{role}@")));
-    let folder = setup.folder();
-    let refused = setup.command(folder.path(), "127.0.0.1:1".parse().unwrap()).output().unwrap();
-    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
-    assert_eq!(refused.status.code(), Some(77), "{said}");
+    let said = refused_with(&database.url.replace("tester@", &format!("{role}@")));
     assert!(said.contains("GRANT CREATE ON DATABASE") && said.contains(&role), "{said}");
+}
+
+#[test]
+fn a_database_that_cannot_hold_every_name_is_refused() {
+    let database = Database::new("utf");
+    let name = format!("latin_{}", std::process::id());
+    database.run(&format!("CREATE DATABASE {name} ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0"));
+    let said = refused_with(&format!("{}/{name}", database.url.rsplit_once('/').unwrap().0));
+    assert!(said.contains("encoding is LATIN1") && said.contains("ENCODING 'UTF8'"), "{said}");
 }
 
 /// A command on a platform's configuration, data and database.

@@ -153,6 +153,14 @@ fn a_short_secret_a_wrong_day_and_two_systems_that_look_alike_are_refused_at_the
     assert!(refused_start(&twice, &[]).contains("cannot be told from another's"));
 }
 
+#[test]
+fn two_secrets_that_disagree_are_refused_whatever_signs_and_an_empty_master_key_is_none() {
+    let two = Setup::default().env("JWT_SECRET_KEY", &"a".repeat(32)).env("AUTH_JWT_SECRET_KEY", &"b".repeat(32));
+    let said = refused_start(&two.env("AUTH_JWT_ALGORITHM", "RS256"), &[]);
+    assert!(said.contains("JWT_SECRET_KEY") && !said.contains("bbbb"), "{said}");
+    Setup::default().env("MASTER_ENCRYPTION_KEY", "").start().register("ada@example.com");
+}
+
 // --- dev headers
 
 fn dev() -> Setup {

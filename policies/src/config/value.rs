@@ -111,9 +111,14 @@ pub struct DurationText(
     pub Duration,
 );
 
+/// The longest that is taken: a hundred years, which every calendar holds.
+const LONGEST_MILLIS: u64 = 36_500 * 86_400_000;
+
 /// Why a text is not a length of time.
 #[derive(Debug, Clone, PartialEq, Eq, ThisError)]
-#[error("\"{0}\" is not a length of time: a whole number and ms, s, m, h or d, such as \"250ms\" or \"30s\"")]
+#[error(
+    "\"{0}\" is not a length of time: a whole number and ms, s, m, h or d, such as \"250ms\" or \"30s\", and a hundred years at most"
+)]
 pub struct DurationError(Box<str>);
 
 // === impl Value ===
@@ -342,6 +347,7 @@ impl FromStr for DurationText {
             "d" => number.and_then(|number| number.checked_mul(86_400_000)),
             _ => None,
         };
+        let millis = millis.filter(|millis| *millis <= LONGEST_MILLIS);
         millis.map(|millis| Self(Duration::from_millis(millis))).ok_or_else(|| DurationError(text.into()))
     }
 }

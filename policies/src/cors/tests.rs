@@ -56,7 +56,7 @@ fn a_response_can_be_read_by_listed_origins_alone() {
     insta::assert_snapshot!(text(cors.response_fields(Some(APP))), @r"
     access-control-allow-origin: https://app.example.com
     access-control-allow-credentials: true
-    access-control-expose-headers: ratelimit, ratelimit-policy, retry-after, x-ratelimit-limit, x-ratelimit-remaining, x-ratelimit-reset, x-request-id
+    access-control-expose-headers: content-disposition, link, ratelimit, ratelimit-policy, retry-after, x-ratelimit-limit, x-ratelimit-remaining, x-ratelimit-reset, x-request-id
     vary: origin
     ");
     for origin in [None, Some("https://evil.org"), Some("null")] {

@@ -77,7 +77,7 @@ impl Pg {
             MARK,
         ]);
         let silent = |_| StoreError::Unavailable(format!("no answer within {patience:?}"));
-        let is_lent = !timeout(patience, is_ours_alone(&own)).await.map_err(silent)??;
+        let is_lent = !timeout(patience, is_ours_alone(&own, &plain)).await.map_err(silent)??;
         let pool = PgPoolOptions::new()
             .max_connections(settings.max_connections)
             .acquire_timeout(settings.acquire_timeout)
@@ -145,20 +145,28 @@ impl Pg {
     }
 }
 
-/// Does the server know of a connection what we have told it? A pooler in between refuses such settings, or drops them.
-async fn is_ours_alone(options: &PgConnectOptions) -> Result<bool, sqlx::Error> {
-    let mut connection = match PgConnection::connect_with(options).await {
+/// Does the server know of a connection what we have told it? A pooler in between refuses such settings, or drops them. A database that
+/// cannot hold every name is refused.
+async fn is_ours_alone(own: &PgConnectOptions, plain: &PgConnectOptions) -> Result<bool, StoreError> {
+    let mut connection = match PgConnection::connect_with(own).await {
         // Protocol violation (PgBouncer), or not supported (other poolers).
         Err(sqlx::Error::Database(refusal)) if matches!(refusal.code().as_deref(), Some("08P01" | "0A000")) => {
-            return Ok(false);
+            PgConnection::connect_with(plain).await?
         }
         connected => connected?,
     };
     // As one message without a parameter, which any pooler passes on whole.
-    let asked = sqlx::raw_sql("SELECT current_setting('portcullis.connection', true)");
-    let answer = asked.fetch_one(&mut connection).await?.try_get::<Option<String>, _>(0)?;
+    let asked =
+        sqlx::raw_sql("SELECT current_setting('portcullis.connection', true), current_setting('server_encoding')");
+    let answer = asked.fetch_one(&mut connection).await?;
     drop(connection.close().await);
-    Ok(answer.as_deref() == Some(MARK.1))
+    let (mark, encoding): (Option<String>, String) = (answer.try_get(0)?, answer.try_get(1)?);
+    if encoding != "UTF8" {
+        return Err(StoreError::Forbidden(format!(
+            "its encoding is {encoding}, which cannot hold every name: CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0"
+        )));
+    }
+    Ok(mark.as_deref() == Some(MARK.1))
 }
 
 /// Is the other end still there? The pool asks for itself too, but would wait for as long as TCP tries, a quarter of an

@@ -31,10 +31,11 @@ impl Reader<'_, '_> {
     ) -> (Algorithm, Option<SecretText>) {
         let is_unsaid = !self.is_said(given) && !self.document.has("legacy_issuers");
         let place = given.map_or(0..0, Placed::span);
-        if algorithm != Algorithm::Hs256 && !is_unsaid {
+        // Asked for first: two that disagree are a mistake also where we sign otherwise.
+        let secret = self.variable(&several(SECRETS), place.clone());
+        let Some((name, secret)) = secret.filter(|_| algorithm == Algorithm::Hs256 || is_unsaid) else {
             return (algorithm, None);
-        }
-        let Some((name, secret)) = self.variable(&several(SECRETS), place.clone()) else { return (algorithm, None) };
+        };
         if secret.len() < 32 {
             let message = format!("{name} has under 32 bytes and can be guessed; `portcullis keys generate` makes one");
             self.document.note(place, message);

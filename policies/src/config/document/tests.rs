@@ -134,7 +134,7 @@ x = 1.5
     some.toml:5:8: invalid type: integer `80`, expected a string
     some.toml:6:11: invalid type: string "many", expected u32
     some.toml:7:1: unknown key `colour`; known are http, backlog, nested
-    some.toml:8:19: "soon" is not a length of time: a whole number and ms, s, m, h or d, such as "250ms" or "30s"
+    some.toml:8:19: "soon" is not a length of time: a whole number and ms, s, m, h or d, such as "250ms" or "30s", and a hundred years at most
     some.toml:8:53: unknown key `z`; known are x, y
     some.toml:8:62: `x` is missing
     some.toml:8:79: invalid type: string "ß", expected i64

@@ -126,7 +126,7 @@ fn cross_origin_rules_that_cannot_be_are_reported() {
     insta::assert_snapshot!(cors("origins = [\"https://a.example\"], headers = [\"o k\"], methods = [\"GET\"]"), @r#"routes.toml:5:54: "o k" is not a header name"#);
     insta::assert_snapshot!(cors("origins = [], max_age = \"long\""), @r#"
     routes.toml:5:20: without origins nothing is allowed; leave the cors table out instead
-    routes.toml:5:34: "long" is not a length of time: a whole number and ms, s, m, h or d, such as "250ms" or "30s"
+    routes.toml:5:34: "long" is not a length of time: a whole number and ms, s, m, h or d, such as "250ms" or "30s", and a hundred years at most
     "#);
     insta::assert_snapshot!(cors("origins = [], methods = [\"LIST\"]"), @r#"routes.toml:5:35: "LIST" is not a method: choose from GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS (in capitals)"#);
     insta::assert_snapshot!(cors("headers = []"), @"routes.toml:5:8: `origins` is missing");
@@ -136,7 +136,7 @@ fn cross_origin_rules_that_cannot_be_are_reported() {
 fn timeouts_that_cannot_be_are_reported() {
     insta::assert_snapshot!(wrong_route("timeouts = { connect = \"0s\", response = \"5 minutes\", idel = \"5s\" }"), @r#"
     routes.toml:5:24: a timeout of nothing would end every request
-    routes.toml:5:41: "5 minutes" is not a length of time: a whole number and ms, s, m, h or d, such as "250ms" or "30s"
+    routes.toml:5:41: "5 minutes" is not a length of time: a whole number and ms, s, m, h or d, such as "250ms" or "30s", and a hundred years at most
     routes.toml:5:54: unknown key `idel`; did you mean `idle`?
     "#);
 }

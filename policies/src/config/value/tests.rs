@@ -145,6 +145,7 @@ fn a_length_of_time_is_read_as_it_is_written() {
         "5s5",
         "99999999999999999999s",
         "9999999999999999999d",
+        "36501d",
     ] {
         assert_eq!(text.parse::<DurationText>(), Err(DurationError(text.into())));
     }
