@@ -184,10 +184,20 @@ async fn send(session: &mut Session, mut response: ResponseHeader, body: Bytes) 
     Ok(())
 }
 
-/// Takes from an answer that only informs what it may not say: a length, since it has no body (RFC 9110 §8.6), and the software.
+/// Takes from an answer that only informs all but what it is for, links (RFC 8297): a cookie, a word of the CORS rules or a length would pass
+/// by the rules of the final answer.
 pub(crate) fn inform(response: &mut ResponseHeader) {
-    response.remove_header(&header::CONTENT_LENGTH);
-    response.remove_header(&header::SERVER);
+    // As good as nobody informs, so the list costs as good as nothing.
+    let others: Vec<HeaderName> = response.headers.keys().filter(|name| **name != header::LINK).cloned().collect();
+    for name in others {
+        response.remove_header(&name);
+    }
+}
+
+/// Takes from an answer's trailers what its head may not say either: our own word to the upstream, and cookies.
+pub(crate) fn strip_trailers(trailers: &mut HeaderMap) {
+    trailers.remove(ASSERTION);
+    trailers.remove(header::SET_COOKIE);
 }
 
 /// What every answer carries: the request's id, the state of the tightest limit, and the security headers, and what a page

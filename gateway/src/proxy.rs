@@ -259,7 +259,7 @@ impl ProxyHttp for Door {
         journey.check_deadline().map(|()| None)
     }
 
-    /// gRPC may say only here what an answer cost.
+    /// respond: gRPC may say only here what an answer cost.
     fn upstream_response_trailer_filter(
         &self,
         _: &mut Session,
@@ -267,6 +267,7 @@ impl ProxyHttp for Door {
         journey: &mut Self::CTX,
     ) -> Result<()> {
         journey.metered = meter::merged(journey.metered.take(), meter::take(trailers));
+        answer::strip_trailers(trailers);
         Ok(())
     }
 

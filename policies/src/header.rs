@@ -6,34 +6,48 @@
 
 use thiserror::Error;
 
-/// What only the door may set, or what would change the meaning of what was decided (client address, method, path). A last `-*`
+/// What only the door may set, or what would change the meaning of what was decided (client address and certificate, scheme,
+/// method, path), in the words of proxies that backends know. A last `-*`
 /// reserves the name before it and everything below.
-pub(crate) const RESERVED: [&str; 25] = [
+pub(crate) const RESERVED: [&str; 38] = [
     "cf-connecting-ip",
     "client-cert",
+    "fastly-client-ip",
     "forwarded",
+    "forwarded-for",
+    "front-end-https",
     "proxy", // becomes HTTP_PROXY under CGI (httpoxy, CVE-2016-5385)
     "remote-user",
+    "ssl-client-*",
     "true-client-ip",
     "x-api-key",
+    "x-arr-*",
     "x-auth-*",
     "x-client-cert",
     "x-client-ip",
+    "x-cluster-client-ip",
+    "x-envoy-*",
     "x-forwarded-*",
     "x-gateway-*",
+    "x-host",
     "x-http-method",
     "x-http-method-override",
     "x-key-*",
     "x-method-override",
     "x-original-*",
+    "x-proxyuser-ip",
     "x-real-ip",
     "x-remote-*",
     "x-request-id",
     "x-rewrite-*",
+    "x-scheme",
     "x-session-*",
+    "x-ssl-*",
     "x-tenant-*",
+    "x-url-scheme",
     "x-usage-*",
     "x-user-*",
+    "x-webauth-*",
 ];
 
 /// The names that are dropped from what a client sends.

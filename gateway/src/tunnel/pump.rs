@@ -25,7 +25,7 @@ use super::frames::{Ending, Frames};
 /// Bytes read at once.
 const CHUNK: usize = 16 * 1024;
 /// How long the rest of a frame may take to arrive, and how long either side may take to hear that it is over.
-const LAST_WORDS: Duration = Duration::from_secs(1);
+const LAST_WORDS: Duration = Duration::from_millis(500);
 /// How long we wait for the other end to close first, so that it reads our last frame and not a reset.
 const LINGER: Duration = Duration::from_secs(1);
 
@@ -127,6 +127,8 @@ impl Pump {
             let words = AWAY.to_server(fastrand::u32(..).to_be_bytes());
             let _ = timeout(LAST_WORDS, self.up.flush_with(&mut self.server, &words)).await;
         }
+        // The backend's side is over within the two seconds of a revocation, however long the client lingers.
+        let _ = timeout(LAST_WORDS, AsyncWriteExt::shutdown(&mut self.server)).await;
         let _ = timeout(LINGER, async {
             AsyncWriteExt::shutdown(&mut self.client).await?;
             let mut ignored = [0; 1024];

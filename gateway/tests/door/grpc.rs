@@ -162,7 +162,12 @@ async fn echo(
             return;
         }
     }
-    let trailers = [("grpc-status", "0"), ("x-usage-tokens", "12")];
+    let trailers = [
+        ("grpc-status", "0"),
+        ("x-usage-tokens", "12"),
+        ("x-gateway-assertion", "told back"),
+        ("set-cookie", "__Host-portcullis=theirs"),
+    ];
     let trailers = trailers.map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()));
     let trailers = HeaderMap::from_iter(trailers);
     drop(stream.send_trailers(trailers));
@@ -198,7 +203,11 @@ fn a_call_passes_end_to_end_message_by_message_with_its_trailers() {
         assert_eq!(answer.data().await.unwrap().unwrap(), &b"\0\0\0\0\x01b"[..]);
         assert!(answer.data().await.is_none());
         let trailers = answer.trailers().await.unwrap().unwrap();
-        assert_eq!((text(&trailers, "grpc-status"), trailers.len()), ("0", 1), "what it cost is nobody's business");
+        assert_eq!(
+            (text(&trailers, "grpc-status"), trailers.len()),
+            ("0", 1),
+            "what it cost is nobody's business, nor what we told it"
+        );
         eventually("what it cost to be counted", || {
             let used = platform.get("/usage?group_by=route", token).json();
             used["items"][0]["tokens_used"] == 12
