@@ -170,6 +170,20 @@ fn a_client_came_by_https_if_it_did_or_if_a_trusted_proxy_says_so() {
 }
 
 #[test]
+fn whoever_comes_by_ipv4_to_a_listener_of_both_is_known_by_that_address() {
+    let authority = Authority::new();
+    authority.sign("one", &["one.test"], None);
+    let mut platform = with_tls(&authority.section(&["one"]))
+        .edit("gateway.toml", "https = \"127.0.0.1:0\"", "https = \"[::]:0\"")
+        .edit("gateway.toml", "trusted_proxies = []", "trusted_proxies = [\"127.0.0.0/8\"]")
+        .start();
+    let to = SocketAddr::from(([127, 0, 0, 1], https(&mut platform).port()));
+    let request = GET.replace("Host:", "X-Forwarded-For: 203.0.113.9\r\nHost:");
+    let answer = authority.exchange(to, "one.test", None, &request).unwrap();
+    assert_eq!(answer.received("x-forwarded-for"), ["203.0.113.9, 127.0.0.1"]);
+}
+
+#[test]
 fn http2_is_spoken_over_tls_and_by_prior_knowledge() {
     let authority = Authority::new();
     authority.sign("one", &["one.test"], None);
