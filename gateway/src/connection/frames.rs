@@ -169,6 +169,47 @@ mod tests {
     }
 
     #[test]
+    fn data_and_the_ends_of_streams_are_no_flood_however_many() {
+        for frames in [frame(DATA, 0, 1), frame(DATA, END_STREAM, 1), frame(DATA, END_STREAM, 0)] {
+            assert_eq!(read(&vec![frames; 50], 4096), Ok(0));
+        }
+    }
+
+    #[test]
+    fn what_follows_a_long_frame_is_counted() {
+        for payload in [255, 256, 65_535, 65_536, 1 << 20] {
+            let frames = [vec![frame(DATA, 0, payload)], vec![frame(RST_STREAM, 0, 4); 4]].concat();
+            assert_eq!(read(&frames, 16_384), Err(Flood::Resets), "{payload}");
+        }
+    }
+
+    #[test]
+    fn a_head_is_owed_until_its_block_has_ended() {
+        let mut reader = Frames::default();
+        let mut owes_after = |bytes: &[u8]| {
+            reader.read(bytes, LIMITS, Duration::ZERO).expect("no flood");
+            reader.owes_head()
+        };
+        assert!(owes_after(PREFACE) && owes_after(&frame(SETTINGS, 0, 0)), "none has begun yet");
+        assert!(!owes_after(&frame(HEADERS, END_HEADERS, 30)));
+        for (kind, flags, owes_payload, owes_more) in [
+            (DATA, 0, false, false),
+            (HEADERS, END_HEADERS, true, false),
+            (HEADERS, 0, true, true),
+            (CONTINUATION, 0, true, true),
+            (CONTINUATION, END_HEADERS, true, false),
+            // Trailers are a head too.
+            (HEADERS, END_HEADERS | END_STREAM, true, false),
+        ] {
+            let frame = frame(kind, flags, 5);
+            assert!(owes_after(&frame[..1]) && owes_after(&frame[1..8]), "{kind} {flags}: which frame is it?");
+            assert_eq!(owes_after(&frame[8..9]), owes_payload, "{kind} {flags}");
+            assert_eq!(owes_after(&frame[9..13]), owes_payload, "{kind} {flags}");
+            assert_eq!(owes_after(&frame[13..]), owes_more, "{kind} {flags}");
+        }
+    }
+
+    #[test]
     fn a_flood_is_named() {
         assert_eq!(read(&vec![frame(RST_STREAM, 0, 4); 4], 5), Err(Flood::Resets));
         for kind in [PING, GOAWAY, SETTINGS, PRIORITY, CONTINUATION, DATA, UNKNOWN, 0x42, 0xff] {

@@ -194,6 +194,23 @@ mod tests {
     }
 
     #[test]
+    fn requests_that_came_together_are_taken_one_after_the_other() {
+        let mut http1 = http1();
+        assert_eq!(http1.judge(&[GET, GET].concat()), Ok(GET.len()));
+        assert!(http1.next_request(true));
+        assert_eq!(http1.judge(GET), Ok(GET.len()));
+    }
+
+    #[test]
+    fn an_answer_is_owed_to_whoever_has_asked_all() {
+        let mut http1 = http1();
+        assert!(!http1.is_owed());
+        assert!(http1.judge(&[POST, b"3\r\nab"].concat()).is_ok() && !http1.is_owed());
+        assert!(http1.judge(b"c\r\n0\r\n\r\n").is_ok() && http1.is_owed());
+        assert!(http1.next_request(false) && !http1.is_owed());
+    }
+
+    #[test]
     fn what_is_wrong_in_a_body_is_said_to_be() {
         let misread = http1().judge(&[POST, b"3\nabc"].concat()).expect_err("a bare LF");
         assert!(misread.in_body);
@@ -204,10 +221,13 @@ mod tests {
         let mut http1 = http1();
         let early = [WEBSOCKET, GET].concat();
         assert_eq!(http1.judge(&early), Ok(WEBSOCKET.len()));
+        assert_eq!((http1.awaits(), http1.is_tunnel()), (Awaited::Nothing, false));
+        http1.sees_written(b"");
         http1.sees_written(b"HTTP/1.1 103 Early Hints\r\n\r\n");
         assert_eq!(http1.judge(GET), Ok(0));
         http1.sees_written(b"HTTP/1.1 101 Switching Protocols\r\n\r\n");
         assert_eq!(http1.judge(b"\x81\x00"), Ok(2));
+        assert_eq!((http1.awaits(), http1.is_tunnel()), (Awaited::Nothing, true));
         assert!(!http1.next_request(false), "there is no request after a tunnel");
     }
 

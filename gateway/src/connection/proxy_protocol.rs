@@ -145,6 +145,37 @@ mod tests {
     }
 
     #[test]
+    fn as_much_is_read_at_once_as_the_header_has_at_least() {
+        let rest = [0; 12];
+        let header = version_2(0x21, 0x11, &rest);
+        for (came, more) in [(0, 12), (11, 1), (12, 4), (15, 1), (16, 12), (27, 1)] {
+            assert_eq!(missing(&header[..came]), more, "{came}");
+        }
+        assert_eq!((missing(b"PROXY TCP4 1"), missing(b"PROXY UNKNOWN\r")), (1, 1));
+    }
+
+    #[test]
+    fn a_header_is_as_long_as_it_may_be_and_no_longer() {
+        let line = |len: usize| format!("PROXY UNKNOWN {}\r\n", "a".repeat(len - 16)).into_bytes();
+        assert_eq!(client(&line(107)), Ok(Some(announced(None, 107))));
+        assert_eq!(read(&line(108)), Err(NotProxied));
+        assert_eq!((read(&line(200)[..106]), read(&line(200)[..107])), (Ok(None), Err(NotProxied)));
+        assert_eq!(client(&version_2(0x20, 0, &[0; 1024])), Ok(Some(announced(None, 1040))));
+        // Addresses and nothing after them.
+        let rest = [192, 0, 2, 1, 198, 51, 100, 1, 0xdc, 0x04, 1, 187];
+        assert_eq!(client(&version_2(0x21, 0x11, &rest)), Ok(Some(announced(Some("192.0.2.1:56324"), 28))));
+    }
+
+    #[test]
+    fn an_address_of_another_family_is_none_and_a_mapped_one_is_what_it_stands_for() {
+        let mapped = [&[0; 10][..], &[0xff, 0xff, 192, 0, 2, 1], &[0; 16], &[0, 80, 1, 187]].concat();
+        assert_eq!(client(&version_2(0x21, 0x21, &mapped)), Ok(Some(announced(Some("192.0.2.1:80"), 52))));
+        for (command, family) in [(0x21, 0x31), (0x21, 0x01), (0x20, 0x11)] {
+            assert_eq!(client(&version_2(command, family, &[0; 12])), Ok(Some(announced(None, 28))), "{family}");
+        }
+    }
+
+    #[test]
     fn what_is_not_the_protocol_is_refused() {
         for bytes in [
             &b"GET / HTTP/1.1\r\n"[..],

@@ -92,6 +92,48 @@ fn what_belongs_to_the_upstream_s_connection_or_to_us_stays_there() {
 }
 
 #[test]
+fn each_field_of_the_upstream_s_connection_is_taken_away_by_itself() {
+    for (said, name) in [
+        ("Keep-Alive: timeout=5", "keep-alive"),
+        ("Upgrade: h2c", "upgrade"),
+        ("Proxy-Connection: keep-alive", "proxy-connection"),
+        ("Proxy-Authenticate: Basic", "proxy-authenticate"),
+        ("Connection: x-other, X-Secret\r\nX-Secret: 1", "x-secret"),
+    ] {
+        let backend = Backend::start(move |_, stream| {
+            drop(write!(stream, "HTTP/1.1 200 OK\r\n{said}\r\nX-Told: yes\r\nContent-Length: 2\r\n\r\nok"));
+            After::Keep
+        });
+        let platform = pool(&[backend.address], "").start();
+        let answer = platform.send("GET", "/pool/x", &[], "");
+        assert_eq!(
+            (answer.status, answer.header(name), answer.header("x-told")),
+            (200, None, Some("yes")),
+            "{answer:?}"
+        );
+    }
+}
+
+#[test]
+fn no_connection_option_takes_away_how_an_answer_is_framed() {
+    for (framing, body) in [("Content-Length: 2", "ok"), ("Transfer-Encoding: chunked", "2\r\nok\r\n0\r\n\r\n")] {
+        let backend = Backend::start(move |_, stream| {
+            let options = "Connection: content-length, transfer-encoding";
+            drop(write!(stream, "HTTP/1.1 200 OK\r\n{options}\r\n{framing}\r\n\r\n{body}"));
+            After::Keep
+        });
+        let platform = pool(&[backend.address], "").start();
+        // Whoever may send another request has to know where the answer ends.
+        let request =
+            b"GET /pool/x HTTP/1.1\r\nHost: x\r\n\r\nGET /pool/x HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+        let answers = String::from_utf8(exchange(platform.http, request)).unwrap().to_lowercase();
+        assert_eq!(answers.matches("http/1.1 200").count(), 2, "{answers}");
+        assert_eq!(answers.matches(&framing.to_lowercase()).count(), 2, "{answers}");
+        assert_eq!(answers.matches(&format!("\r\n\r\n{body}")).count(), 2, "{answers}");
+    }
+}
+
+#[test]
 fn a_refused_websocket_is_answered_as_strictly_as_any_request() {
     for lying in [
         "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\nok",

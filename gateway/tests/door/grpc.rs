@@ -218,6 +218,7 @@ fn a_call_passes_end_to_end_message_by_message_with_its_trailers() {
             received.headers.get_all("x-user-id").iter().collect::<Vec<_>>(),
             [registered["user"]["id"].as_str().unwrap()]
         );
+        assert_eq!(text(&received.headers, "x-forwarded-host"), "door.test", "HTTP/2 names the host beside the fields");
         assert!(!received.headers.contains_key("authorization"));
     });
 }

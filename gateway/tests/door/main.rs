@@ -55,6 +55,7 @@ mod shared_slots;
 mod streams;
 mod tenants;
 mod tls;
+mod told;
 mod usage;
 mod websockets;
 mod wire;

@@ -146,6 +146,44 @@ fn the_certificate_is_the_one_for_the_name_that_is_asked_for() {
 }
 
 #[test]
+fn a_client_came_by_https_if_it_did_or_if_a_trusted_proxy_says_so() {
+    let authority = Authority::new();
+    authority.sign("one", &["one.test"], None);
+    let setup = || with_tls(&authority.section(&["one"]));
+    let (mut strict_door, mut trusting_door) = (
+        setup().start(),
+        setup().edit("gateway.toml", "trusted_proxies = []", "trusted_proxies = [\"127.0.0.0/8\"]").start(),
+    );
+    let (strict, trusting) = (https(&mut strict_door), https(&mut trusting_door));
+    for (to, said, proto) in [
+        (strict, "X-Forwarded-Proto: http\r\n", "https"),
+        (trusting, "", "https"),
+        (trusting, "X-Forwarded-Proto: http\r\n", "http"),
+        (trusting, "Forwarded: proto=http\r\n", "http"),
+    ] {
+        let request = GET.replace("Host:", &format!("{said}Host:"));
+        let answer = authority.exchange(to, "one.test", None, &request).unwrap();
+        assert_eq!(answer.received("x-forwarded-proto"), [proto], "{said:?}");
+        // Browsers are told to come back by TLS only where they came by it.
+        assert_eq!(answer.header("strict-transport-security").is_some(), proto == "https", "{said:?}");
+    }
+}
+
+#[test]
+fn whoever_comes_by_ipv4_to_a_listener_of_both_is_known_by_that_address() {
+    let authority = Authority::new();
+    authority.sign("one", &["one.test"], None);
+    let mut platform = with_tls(&authority.section(&["one"]))
+        .edit("gateway.toml", "https = \"127.0.0.1:0\"", "https = \"[::]:0\"")
+        .edit("gateway.toml", "trusted_proxies = []", "trusted_proxies = [\"127.0.0.0/8\"]")
+        .start();
+    let to = SocketAddr::from(([127, 0, 0, 1], https(&mut platform).port()));
+    let request = GET.replace("Host:", "X-Forwarded-For: 203.0.113.9\r\nHost:");
+    let answer = authority.exchange(to, "one.test", None, &request).unwrap();
+    assert_eq!(answer.received("x-forwarded-for"), ["203.0.113.9, 127.0.0.1"]);
+}
+
+#[test]
 fn http2_is_spoken_over_tls_and_by_prior_knowledge() {
     let authority = Authority::new();
     authority.sign("one", &["one.test"], None);
