@@ -185,7 +185,7 @@ impl Store {
             if let Which::First(Some(most)) = which {
                 query.push(format!(" ORDER BY {order} LIMIT ")).push_bind(i64::from(*most) + 1);
             }
-            query.push(format!(") some GROUP BY {order} ORDER BY {order} LIMIT "));
+            query.push(format!(") piece GROUP BY {order} ORDER BY {order} LIMIT "));
             query.push_bind(i64::from(asked.limit) + 1);
             let rows = query.build().fetch_all(pool).await?;
             rows.iter().map(|row| Ok((total(&asked.by, row)?, row.try_get(asked.by.len() + 3)?))).collect()
@@ -275,9 +275,9 @@ impl Part {
             Self::Sums => "usage_sums",
             Self::Keyed | Self::Days => "usage_days",
             Self::Keyless if is_postgres => {
-                "(SELECT *, CAST('00000000-0000-0000-0000-000000000000' AS uuid) AS key_id FROM usage_keyless) none"
+                "(SELECT *, CAST('00000000-0000-0000-0000-000000000000' AS uuid) AS key_id FROM usage_keyless) keyless"
             }
-            Self::Keyless => "(SELECT *, X'00000000000000000000000000000000' AS key_id FROM usage_keyless) none",
+            Self::Keyless => "(SELECT *, X'00000000000000000000000000000000' AS key_id FROM usage_keyless) keyless",
         }
     }
 }
