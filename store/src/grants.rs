@@ -40,6 +40,9 @@ pub struct GrantFacts {
     pub generation: u32,
 }
 
+/// Seconds between the clocks of two gateways: each goes by its own while it is less than 2 s off the database's (docs/decisions/0011).
+const CLOCKS_APART: i64 = 4;
+
 /// May it be used now?
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Standing {
@@ -230,11 +233,15 @@ impl GrantFacts {
         }
     }
 
-    /// The same for an access token of this generation: whoever has shown anew who they are has another one since, and this has ended.
+    /// The same for an access token of this generation, made at `iat` (Unix seconds): whoever has shown anew who they are has another one
+    /// since, and this has ended. A gateway of a version that knows no generations names none; what it makes after that moment is as
+    /// good as what any other makes, since it took the refresh token too.
     #[must_use]
-    pub fn standing_of_token(&self, generation: u32, now: DateTime<Utc>) -> Standing {
+    pub fn standing_of_token(&self, generation: u32, iat: i64, now: DateTime<Utc>) -> Standing {
+        let renewed_at = self.authentication.map(|authentication| authentication.at.saturating_add(CLOCKS_APART));
+        let is_since = generation == 0 && renewed_at.is_some_and(|renewed_at| iat > renewed_at);
         match self.standing(now) {
-            Standing::Live if generation != self.generation => Standing::Ended,
+            Standing::Live if generation != self.generation && !is_since => Standing::Ended,
             standing => standing,
         }
     }

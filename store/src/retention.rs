@@ -65,6 +65,10 @@ const ENDED_WEBHOOKS: &str = "DELETE FROM webhooks WHERE id IN (SELECT id FROM w
 const PAYMENTS: &str =
     "DELETE FROM billing_events WHERE id IN (SELECT id FROM billing_events WHERE received_at < $1 LIMIT $2)";
 
+/// Of subscriptions that are over what was said last: older events, which nobody repeats for so long, count for nothing till then.
+const SUBSCRIPTIONS: &str = "DELETE FROM billing_subscriptions WHERE (tenant_id, id) IN \
+     (SELECT tenant_id, id FROM billing_subscriptions WHERE tier IS NULL AND said_at < $1 LIMIT $2)";
+
 /// What months that are billed long since were billed by.
 const TIERS_HAD: &str = "DELETE FROM billing_tiers WHERE (tenant_id, until, tier) IN \
      (SELECT tenant_id, until, tier FROM billing_tiers WHERE until < $1 LIMIT $2)";
@@ -82,6 +86,8 @@ const USAGE_DAYS: &str = "DELETE FROM usage_days WHERE (tenant_id, day, account_
      (SELECT tenant_id, day, account_id, key_id, route, service, model, request_type FROM usage_days WHERE day < $1 LIMIT $2)";
 const USAGE_SUMS: &str = "DELETE FROM usage_sums WHERE (tenant_id, day, route, service, model, request_type) IN \
      (SELECT tenant_id, day, route, service, model, request_type FROM usage_sums WHERE day < $1 LIMIT $2)";
+const USAGE_KEYLESS: &str = "DELETE FROM usage_keyless WHERE (tenant_id, day, route, service, model, request_type) IN \
+     (SELECT tenant_id, day, route, service, model, request_type FROM usage_keyless WHERE day < $1 LIMIT $2)";
 
 // === impl Store ===
 
@@ -124,7 +130,9 @@ impl Store {
     /// Deletes totals of days before that of `before`; says how many.
     pub async fn forget_usage_days(&self, before: DateTime<Utc>) -> Result<u64, StoreError> {
         let day = before.format("%Y-%m-%d").to_string();
-        Ok(self.forget_by(USAGE_DAYS, &day, before).await? + self.forget_by(USAGE_SUMS, &day, before).await?)
+        let days = self.forget_by(USAGE_DAYS, &day, before).await?;
+        let sums = self.forget_by(USAGE_SUMS, &day, before).await?;
+        Ok(days + sums + self.forget_by(USAGE_KEYLESS, &day, before).await?)
     }
 
     /// Deletes reservations of quotas that came to nothing before `before`; says how many.
@@ -132,9 +140,10 @@ impl Store {
         self.forget(RESERVATIONS, before).await
     }
 
-    /// Deletes names of events of payments that were heard before `before`; says how many.
+    /// Deletes names of events of payments that were heard, and subscriptions that were over, before `before`; says how many.
     pub async fn forget_payments(&self, before: DateTime<Utc>) -> Result<u64, StoreError> {
-        self.forget(PAYMENTS, before).await
+        let heard = self.forget(PAYMENTS, before).await?;
+        Ok(heard + self.forget_by(SUBSCRIPTIONS, before.timestamp(), before).await?)
     }
 
     /// Deletes what was remembered of tiers that ended, and of tenants that were deleted, before `before`; says how many.

@@ -120,7 +120,7 @@ impl Store {
         now: DateTime<Utc>,
     ) -> Result<Tenant, StoreError> {
         const Q: &str = "UPDATE tenants SET name = COALESCE($2, name), tier = CASE WHEN $3 THEN $4 ELSE tier END, \
-                         tier_said_at = CASE WHEN $3 THEN $6 ELSE tier_said_at END, \
+                         tier_said_at = CASE WHEN $3 THEN $6 ELSE tier_said_at END, tier_from = CASE WHEN $3 THEN NULL ELSE tier_from END, \
                          status = COALESCE($5, status) WHERE id = $1";
         self.bounded(async {
             let mut tx = self.begin().await?;

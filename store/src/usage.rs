@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use identity::{AccountId, KeyId, TenantId};
+use serde::{Deserialize, Serialize};
 use sqlx::QueryBuilder;
 use uuid::Uuid;
 
@@ -21,24 +22,25 @@ mod claim;
 mod read;
 
 pub use claim::Misplaced;
-pub use read::{UsageAsked, UsageBy, UsageTotal};
+pub use read::{UsageAsked, UsageBy, UsagePage, UsageTotal};
 
 /// Rows of one statement: SQLite takes 32,766 parameters, and a row has 13.
 const AT_ONCE: usize = 500;
 
 /// Something that was used, once.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UsageEvent {
     /// Its id; of several with one id the first counts.
     pub id: Uuid,
     /// What.
+    #[serde(flatten)]
     pub used: Used,
     /// Does only a service say whose it was? Then that is looked up before it is counted, and it is not if that is not so.
     pub is_claim: bool,
 }
 
 /// What was used.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Used {
     /// In whose name, if there was a tenant.
     pub tenant: Option<TenantId>,
@@ -77,6 +79,8 @@ type Sum = [i64; 4];
 pub(crate) struct Sums {
     days: BTreeMap<Day, Sum>,
     kinds: BTreeMap<Kind, Sum>,
+    /// Of these what came by no key.
+    keyless: BTreeMap<Kind, Sum>,
     months: BTreeMap<(Uuid, String), Sum>,
 }
 
@@ -157,7 +161,8 @@ impl Sums {
         let day = self.days.entry(used.day()).or_default();
         let kind = self.kinds.entry(used.kind()).or_default();
         let month = self.months.entry((used.tenant_or_none(), used.month())).or_default();
-        for sum in [day, kind, month] {
+        let keyless = used.key.is_none().then(|| self.keyless.entry(used.kind()).or_default());
+        for sum in [day, kind, month].into_iter().chain(keyless) {
             for (sum, more) in sum.iter_mut().zip(more) {
                 *sum = sum.saturating_add(more);
             }
@@ -206,8 +211,10 @@ impl Tx {
         for some in sums.days.into_iter().collect::<Vec<_>>().chunks(AT_ONCE) {
             self.add_to_days(some).await?;
         }
-        for some in sums.kinds.into_iter().collect::<Vec<_>>().chunks(AT_ONCE) {
-            self.add_to_kinds(some).await?;
+        for (table, sums) in [("usage_sums", sums.kinds), ("usage_keyless", sums.keyless)] {
+            for some in sums.into_iter().collect::<Vec<_>>().chunks(AT_ONCE) {
+                self.add_to_kinds(table, some).await?;
+            }
         }
         for some in sums.months.into_iter().collect::<Vec<_>>().chunks(AT_ONCE) {
             self.add_to_months(some).await?;
@@ -237,11 +244,12 @@ impl Tx {
         })?)
     }
 
-    async fn add_to_kinds(&mut self, kinds: &[(Kind, Sum)]) -> Result<(), StoreError> {
+    async fn add_to_kinds(&mut self, table: &'static str, kinds: &[(Kind, Sum)]) -> Result<(), StoreError> {
+        let insert = format!(
+            "INSERT INTO {table} AS held (tenant_id, day, route, service, model, request_type, requests, tokens, cost) "
+        );
         Ok(on_tx!(self, |c| {
-            let mut upsert = QueryBuilder::new(
-                "INSERT INTO usage_sums (tenant_id, day, route, service, model, request_type, requests, tokens, cost) ",
-            );
+            let mut upsert = QueryBuilder::new(insert);
             upsert.push_values(kinds, |mut row, ((tenant, day, route, service, model, kind), sums)| {
                 row.push_bind(*tenant).push_bind(day);
                 row.push_bind(route).push_bind(service).push_bind(model).push_bind(kind);
@@ -251,8 +259,8 @@ impl Tx {
             });
             upsert.push(
                 " ON CONFLICT (tenant_id, day, route, service, model, request_type) DO UPDATE SET \
-                 requests = usage_sums.requests + excluded.requests, tokens = usage_sums.tokens + excluded.tokens, \
-                 cost = usage_sums.cost + excluded.cost",
+                 requests = held.requests + excluded.requests, tokens = held.tokens + excluded.tokens, \
+                 cost = held.cost + excluded.cost",
             );
             upsert.build().execute(c).await.map(drop)
         })?)
@@ -260,18 +268,23 @@ impl Tx {
 
     async fn add_to_months(&mut self, months: &[((Uuid, String), Sum)]) -> Result<(), StoreError> {
         Ok(on_tx!(self, |c| {
-            let mut upsert =
-                QueryBuilder::new("INSERT INTO usage_months (tenant_id, month, requests, tokens, cost, billed) ");
+            let mut upsert = QueryBuilder::new(
+                "INSERT INTO usage_months (tenant_id, month, requests, tokens, cost, billed, \
+                 summed_requests, summed_tokens, summed_cost) ",
+            );
             upsert.push_values(months, |mut row, ((tenant, month), sums)| {
                 row.push_bind(*tenant).push_bind(month);
-                for sum in sums {
+                for sum in sums.iter().chain(&sums[..3]) {
                     row.push_bind(*sum);
                 }
             });
             upsert.push(
                 " ON CONFLICT (tenant_id, month) DO UPDATE SET requests = usage_months.requests + excluded.requests, \
                  tokens = usage_months.tokens + excluded.tokens, cost = usage_months.cost + excluded.cost, \
-                 billed = usage_months.billed + excluded.billed",
+                 billed = usage_months.billed + excluded.billed, \
+                 summed_requests = usage_months.summed_requests + excluded.summed_requests, \
+                 summed_tokens = usage_months.summed_tokens + excluded.summed_tokens, \
+                 summed_cost = usage_months.summed_cost + excluded.summed_cost",
             );
             upsert.build().execute(c).await.map(drop)
         })?)

@@ -1,8 +1,8 @@
 //! `POST /billing/webhook`: what a payment provider says, in Stripe's words: a tenant's tier, and what is paid.
 //!
-//! Nobody but who knows the secret is believed, whatever a request says; what is signed counts once, by its event's id, and of a tenant's tier
-//! what was said last (`created`), since events come in any order. The tenant stands in the metadata of the subscription (`tenant_id`, `tier`), the
-//! statement in those of the invoice (`statement_id`).
+//! Nobody but who knows the secret is believed, whatever a request says; what is signed counts once, by its event's id, and of a subscription
+//! what was said last (`created`), since events come in any order. Of a tenant's subscriptions that are paid the latest says its tier. The tenant
+//! stands in the metadata of the subscription (`tenant_id`, `tier`), the statement in those of the invoice (`statement_id`).
 
 use std::sync::Arc;
 
@@ -16,14 +16,14 @@ use identity::{TenantId, verify_stripe};
 use policies::Policy;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use store::{Heard, Payment};
+use store::{Heard, Payment, Subscription};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::{body, error::ApiError, office::Office, trail};
 
 const SIGNATURE: &str = "stripe-signature";
-/// Bytes of an event's id.
+/// Bytes of the id of an event or a subscription.
 const LONGEST_ID: usize = 255;
 
 /// An event, as far as we read it: those who send them add members as they like.
@@ -71,9 +71,10 @@ pub(crate) async fn hear_payment(
     let event = read(&body)?;
     let payment = event.payment(&office.hooks.policy())?;
     match &payment {
-        Payment::Tier(tenant, tier) => {
-            trail::about(tenant.uuid());
-            trail::detail("tier", tier.as_deref());
+        Payment::Subscribed(said) => {
+            trail::about(said.tenant.uuid());
+            trail::detail("tier", said.tier.as_deref());
+            trail::detail("subscription", said.id.clone());
         }
         Payment::Paid(statement) => trail::about(*statement),
         Payment::Nothing => {}
@@ -98,8 +99,11 @@ fn read(body: &Bytes) -> Result<PaymentEvent, ApiError> {
     let event = crate::json::parse(body)?;
     let event: PaymentEvent = serde_json::from_value(event)
         .map_err(|_| ApiError::one_field("", "must be an event with `id`, `type`, `created` and `data.object`"))?;
-    let is_plain = (1..=LONGEST_ID).contains(&event.id.len()) && event.id.bytes().all(|byte| byte.is_ascii_graphic());
-    if is_plain { Ok(event) } else { Err(ApiError::one_field("id", "must be an event's id")) }
+    if is_plain(&event.id) { Ok(event) } else { Err(ApiError::one_field("id", "must be an event's id")) }
+}
+
+fn is_plain(id: &str) -> bool {
+    (1..=LONGEST_ID).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
 // === impl PaymentEvent ===
@@ -124,18 +128,30 @@ impl PaymentEvent {
                         let tier = tier.ok_or_else(|| {
                             ApiError::one_field("data.object.metadata.tier", "must be a tier of tiers.toml")
                         })?;
-                        Payment::Tier(tenant, Some(tier.to_owned()))
+                        self.subscribed(tenant, Some(tier.to_owned()))?
                     }
-                    Some("canceled" | "unpaid" | "incomplete_expired" | "paused") => Payment::Tier(tenant, None),
+                    Some("canceled" | "unpaid" | "incomplete_expired" | "paused") => self.subscribed(tenant, None)?,
                     // Its time has not come, or not gone.
                     _ => Payment::Nothing,
                 }
             }
-            ("customer.subscription.deleted", Some(tenant)) => Payment::Tier(tenant, None),
+            ("customer.subscription.deleted", Some(tenant)) => self.subscribed(tenant, None)?,
             ("invoice.paid" | "invoice.payment_succeeded", _) => {
                 id("statement_id").map_or(Payment::Nothing, Payment::Paid)
             }
             _ => Payment::Nothing,
         })
+    }
+
+    /// What becomes of the subscription that the event is about.
+    fn subscribed(&self, tenant: TenantId, tier: Option<String>) -> Result<Payment, ApiError> {
+        let object = &self.data.object;
+        let (id, began_at) = (object["id"].as_str(), object["created"].as_i64());
+        let id = id
+            .filter(|id| is_plain(id))
+            .ok_or_else(|| ApiError::one_field("data.object.id", "must be a subscription's id"))?;
+        let began_at =
+            began_at.ok_or_else(|| ApiError::one_field("data.object.created", "must be a time in Unix seconds"))?;
+        Ok(Payment::Subscribed(Subscription { tenant, id: id.to_owned(), tier, began_at }))
     }
 }

@@ -75,7 +75,7 @@ async fn of_token(office: &Office, shown: &str) -> Result<Found, ApiError> {
     let facts = office.store.session_grant(claims.sid).await?;
     let facts = facts.filter(|facts| facts.account.id == claims.sub);
     let judged = facts.map(|facts| {
-        let standing = facts.standing_of_token(claims.generation, office.now());
+        let standing = facts.standing_of_token(claims.generation, claims.iat, office.now());
         (facts, standing)
     });
     Ok(judged.ok_or("invalid_token"))

@@ -214,10 +214,10 @@ impl House {
 
     /// What the door does with a credential: checks it, asks the store, and asserts whom it found.
     async fn ask_door(&self, credential: &str) -> Result<String, Option<Standing>> {
-        let (grant, facts, generation) = if credential.starts_with("pck_") {
+        let (grant, facts, (generation, iat)) = if credential.starts_with("pck_") {
             let key = ApiKey::parse(credential).unwrap();
             let facts = self.store.key_grant(key.id()).await.unwrap();
-            (Grant::Key(key.id()), facts.filter(|facts| facts.digest.as_ref() == Some(&key.digest())), 0)
+            (Grant::Key(key.id()), facts.filter(|facts| facts.digest.as_ref() == Some(&key.digest())), (0, 0))
         } else {
             let rules = TokenRules {
                 issuer: ISSUER.into(),
@@ -227,10 +227,11 @@ impl House {
             };
             let claims: AccessClaims =
                 identity::verify(credential, &self.keys.load().access.keys, &rules, self.now()).map_err(|_| None)?;
-            (Grant::Session(claims.sid), self.store.session_grant(claims.sid).await.unwrap(), claims.generation)
+            let facts = self.store.session_grant(claims.sid).await.unwrap();
+            (Grant::Session(claims.sid), facts, (claims.generation, claims.iat))
         };
         let facts = facts.ok_or(None)?;
-        match facts.standing_of_token(generation, self.now()) {
+        match facts.standing_of_token(generation, iat, self.now()) {
             Standing::Live => Ok(self.assert(&facts.principal(grant), "admin-api")),
             standing => Err(Some(standing)),
         }

@@ -37,7 +37,7 @@ impl Wanted {
         let grant = self.grant().uuid();
         let facts = facts.filter(|facts| self.is_proved_by(facts)).ok_or((self.unknown(), [grant; 3]))?;
         let standing = match self {
-            Self::Session(claims) => facts.standing_of_token(claims.generation, now),
+            Self::Session(claims) => facts.standing_of_token(claims.generation, claims.iat, now),
             Self::Key(_) | Self::Cookie(_) | Self::Vouched(_) => facts.standing(now),
         };
         let refusal = match standing {

@@ -22,7 +22,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use store::{UsageEvent, Used};
 use uuid::Uuid;
@@ -87,24 +86,6 @@ struct Named {
     model: Option<Box<str>>,
     #[serde(skip_serializing_if = "Option::is_none", default)]
     request_type: Option<Box<str>>,
-}
-
-/// An event as it is written.
-#[derive(Serialize, Deserialize)]
-struct Reported {
-    id: Uuid,
-    is_claim: bool,
-    tenant: Option<Uuid>,
-    account: Uuid,
-    key: Option<Uuid>,
-    at: DateTime<Utc>,
-    route: String,
-    service: String,
-    model: String,
-    request_type: String,
-    requests: i64,
-    tokens: i64,
-    cost: i64,
 }
 
 // === impl Spool ===
@@ -284,27 +265,8 @@ fn named(kind: &Kind) -> io::Result<Vec<u8>> {
 }
 
 fn reported(event: &UsageEvent) -> io::Result<Vec<u8>> {
-    let UsageEvent { id, used, is_claim } = event.clone();
-    let Used { tenant, account, key, at, route, service, model, request_type, requests, tokens, cost } = used;
-    let (tenant, key) = (tenant.map(|tenant| tenant.uuid()), key.map(|key| key.uuid()));
-    let account = account.uuid();
-    let event = Reported {
-        id,
-        is_claim,
-        tenant,
-        account,
-        key,
-        at,
-        route,
-        service,
-        model,
-        request_type,
-        requests,
-        tokens,
-        cost,
-    };
     let mut record = vec![EVENT];
-    serde_json::to_writer(&mut record, &event)?;
+    serde_json::to_writer(&mut record, event)?;
     Ok(record)
 }
 
@@ -340,7 +302,7 @@ fn understood(record: &[u8], used: &mut Vec<Used>, events: &mut Vec<UsageEvent>)
                 sum.add_to(used.get_mut(u32::from_le_bytes(*number) as usize)?);
             }
         }
-        (&EVENT, text) => events.push(serde_json::from_slice::<Reported>(text).ok()?.into()),
+        (&EVENT, text) => events.push(serde_json::from_slice(text).ok()?),
         _ => return None,
     }
     Some(())
@@ -364,30 +326,5 @@ impl From<Named> for Used {
             tokens: 0,
             cost: 0,
         }
-    }
-}
-
-// === impl Reported ===
-
-impl From<Reported> for UsageEvent {
-    fn from(event: Reported) -> Self {
-        let Reported {
-            id,
-            is_claim,
-            tenant,
-            account,
-            key,
-            at,
-            route,
-            service,
-            model,
-            request_type,
-            requests,
-            tokens,
-            cost,
-        } = event;
-        let (tenant, account, key) = (tenant.map(Into::into), account.into(), key.map(Into::into));
-        let used = Used { tenant, account, key, at, route, service, model, request_type, requests, tokens, cost };
-        Self { id, used, is_claim }
     }
 }

@@ -109,6 +109,24 @@ fn whatever_the_moment_of_its_death_a_process_leaves_whole_records_and_a_tail_th
     }
 }
 
+/// As the version before has written it, which may have died with it.
+#[test]
+fn a_report_is_written_in_the_same_words_as_ever_and_read_as_it_was() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = r#"{"id":"00000000-0000-0000-0000-000000000009","is_claim":true,"tenant":null,"account":"00000000-0000-0000-0000-000000000002","key":"00000000-0000-0000-0000-000000000003","at":"2027-01-15T08:30:00.000001Z","route":"","service":"claude","model":"opus","request_type":"","requests":1,"tokens":7,"cost":12500}"#;
+    let event: store::UsageEvent = serde_json::from_str(text).unwrap();
+    assert_eq!((event.used.key.map(|key| key.uuid().as_u128()), event.used.tenant), (Some(3), None));
+    let mut spool = spool(folder.path());
+    drop(spool.add(&Sums::new(), std::slice::from_ref(&event)).unwrap());
+    spool.close();
+    let path = segments(folder.path()).unwrap().remove(0);
+    let written = fs::read(&path).unwrap();
+    let (_, written) = written.split_at(8 + 4 + 4 + 1);
+    let same = |bytes: &[u8]| serde_json::from_slice::<serde_json::Value>(bytes).unwrap();
+    assert_eq!(same(written), same(text.as_bytes()));
+    assert_eq!(Finished::open(path).unwrap().unwrap().events, [event]);
+}
+
 #[test]
 fn the_more_callers_a_segment_names_the_longer_it_is_open_and_it_does_not_name_any_number() {
     let folder = tempfile::tempdir().unwrap();

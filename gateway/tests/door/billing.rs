@@ -197,15 +197,17 @@ fn a_payment_provider_moves_a_tenant_between_tiers_if_it_is_the_one() {
     let platform = setup().start();
     let ada = token_of(&register(&platform, "ada@example.com", "Acme"));
     let tenant = tenant_of(&platform, &ada);
-    let subscription = |event: &str, kind: &str, tier: &str, status: &str| {
-        // Their numbers are the order in which they were said.
+    let of = |number: i64, event: &str, kind: &str, tier: &str, status: &str| {
+        // Their numbers are the order in which they were said, and those of subscriptions when they began.
         let created: i64 = event.trim_start_matches("evt_").parse().unwrap();
+        let metadata = json!({ "tenant_id": tenant, "tier": tier });
         json!({
             "id": event, "object": "event", "type": kind, "created": created,
-            "data": { "object": { "status": status, "metadata": { "tenant_id": tenant, "tier": tier } } },
+            "data": { "object": { "id": format!("sub_{number}"), "created": number, "status": status, "metadata": metadata } },
         })
         .to_string()
     };
+    let subscription = |event: &str, kind: &str, tier: &str, status: &str| of(1, event, kind, tier, status);
     let tier = || platform.get("/quota", &ada).json()["tier"].as_str().unwrap().to_owned();
     let updated = subscription("evt_1", "customer.subscription.updated", "pro", "active");
     for (secret, ago) in [("whsec_another-secret-of-tests", 0), (SECRET, 400), (SECRET, -400)] {
@@ -237,6 +239,19 @@ fn a_payment_provider_moves_a_tenant_between_tiers_if_it_is_the_one() {
     assert_eq!((status(&signed(&platform, &paused, SECRET, 0)), tier()), ("done".to_owned(), "free".to_owned()));
     let late = subscription("evt_7", "customer.subscription.updated", "pro", "active");
     assert_eq!(status(&signed(&platform, &late, SECRET, 0)), "ignored");
+    // Of two the later one counts, and what becomes of the older one does not.
+    let second = of(2, "evt_9", "customer.subscription.created", "pro", "active");
+    assert_eq!((status(&signed(&platform, &second, SECRET, 0)), tier()), ("done".to_owned(), "pro".to_owned()));
+    let first = subscription("evt_10", "customer.subscription.deleted", "pro", "canceled");
+    assert_eq!((status(&signed(&platform, &first, SECRET, 0)), tier()), ("ignored".to_owned(), "pro".to_owned()));
+    let second = of(2, "evt_11", "customer.subscription.deleted", "pro", "canceled");
+    assert_eq!((status(&signed(&platform, &second, SECRET, 0)), tier()), ("done".to_owned(), "free".to_owned()));
+    for path in ["id", "created"] {
+        let mut nameless: Value = serde_json::from_str(&second).unwrap();
+        nameless["id"] = json!("evt_12");
+        nameless["data"]["object"][path] = Value::Null;
+        assert_eq!(signed(&platform, &nameless.to_string(), SECRET, 0).status, 422, "{path}");
+    }
     let trail = platform.get("/admin/audit?event=hear_payment", &platform.admin()).json();
     let events = trail["items"].as_array().unwrap();
     let heard = events.iter().find(|event| event["details"]["event"] == "evt_6").unwrap();

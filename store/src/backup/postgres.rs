@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// Every table but sqlx's, each after those that it refers to; a test finds the one that is missing.
-pub(super) const TABLES: [&str; 39] = [
+pub(super) const TABLES: [&str; 41] = [
     "tenants",
     "accounts",
     "sessions",
@@ -45,6 +45,7 @@ pub(super) const TABLES: [&str; 39] = [
     "usage_batches",
     "usage_days",
     "usage_sums",
+    "usage_keyless",
     "usage_months",
     "imported_usage",
     "quota_totals",
@@ -53,6 +54,7 @@ pub(super) const TABLES: [&str; 39] = [
     "billing_events",
     "billing_left",
     "billing_tiers",
+    "billing_subscriptions",
     "webhooks",
 ];
 

@@ -1,10 +1,18 @@
 //! What was used, added up as somebody asks for it.
+//!
+//! No question reads the more the more people there are: what is of no account and no key is read of the sums over all of them
+//! (`usage_sums`), of the lines by key that of no key of the sums over those who had none (`usage_keyless`), and the others of the piece of an
+//! index of which the page is made. So lines stand in the order of that index: by account first, by key where no account is asked for,
+//! then by day; and a page ends where it has read enough.
 
 use identity::{AccountId, TenantId};
 use sqlx::{QueryBuilder, Row};
 use uuid::Uuid;
 
-use crate::{Store, StoreError, db::on};
+use crate::{
+    Store, StoreError,
+    db::{Db, on},
+};
 
 /// Characters of `2026-01`.
 const MONTH: usize = 7;
@@ -41,8 +49,19 @@ pub struct UsageAsked {
     pub by: Vec<UsageBy>,
     /// After the total of these, in the order of `by`.
     pub after: Option<Vec<String>>,
-    /// So many totals, and one more if there are more.
+    /// So many totals at most.
     pub limit: u32,
+    /// So many rows are read for them at most, where there is an index of their order; but all of the first total's.
+    pub most_rows: u32,
+}
+
+/// A piece of an answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UsagePage {
+    /// Its lines; one at least if there are any.
+    pub totals: Vec<UsageTotal>,
+    /// Is there more after the last one?
+    pub has_more: bool,
 }
 
 /// An answer's line.
@@ -58,67 +77,139 @@ pub struct UsageTotal {
     pub cost: i64,
 }
 
+/// Where totals are read from.
+#[derive(Clone, Copy)]
+enum Part {
+    /// Days added up over accounts and keys.
+    Sums,
+    /// Those of no key added up over accounts.
+    Keyless,
+    /// Days, of keys alone.
+    Keyed,
+    /// Days.
+    Days,
+}
+
+/// Which totals of a part.
+enum Which<'a> {
+    /// The first ones, of so many rows at most, if that is said.
+    First(Option<u32>),
+    /// The one of these.
+    Of(&'a [String]),
+}
+
 // === impl Store ===
 
 impl Store {
-    /// Adds up what was used, in the order of what it is asked by. One more than `limit` if there is more.
-    pub async fn usage(&self, asked: &UsageAsked) -> Result<Vec<UsageTotal>, StoreError> {
+    /// Adds up what was used. By account first, by key first where no account is asked for, then by day, then in the order of what it
+    /// is asked by.
+    pub async fn usage(&self, asked: &UsageAsked) -> Result<UsagePage, StoreError> {
         let scoped = self.of_tenant(TenantId::new(asked.tenant_or_none()));
         self.bounded(async {
-            let table =
-                if asked.is_of_kinds() && scoped.sums_are_whole(asked).await? { "usage_sums" } else { "usage_days" };
-            on!(scoped, |pool| {
-                let mut query = QueryBuilder::new("SELECT ");
-                let names = asked.by.iter().map(|by| by.column()).collect::<Vec<_>>().join(", ");
-                query.push(&names).push(
-                    ", CAST(SUM(requests) AS bigint), CAST(SUM(tokens) AS bigint), CAST(SUM(cost) AS bigint) FROM ",
-                );
-                query.push(table).push(" WHERE tenant_id = ").push_bind(asked.tenant_or_none());
-                query.push(" AND day >= ").push_bind(&asked.days.0).push(" AND day <= ").push_bind(&asked.days.1);
-                if let Some(account) = asked.account {
-                    query.push(" AND account_id = ").push_bind(account.uuid());
-                }
-                if let Some(after) = &asked.after {
-                    query.push(format!(" AND ({names}) > ("));
-                    for (position, (by, value)) in asked.by.iter().zip(after).enumerate() {
-                        query.push(if position == 0 { "" } else { ", " });
-                        if by.is_id() {
-                            query.push_bind(id_of(value));
-                        } else {
-                            query.push_bind(value);
-                        }
-                    }
-                    query.push(")");
-                }
-                query.push(format!(" GROUP BY {names} ORDER BY {names} LIMIT "));
-                query.push_bind(i64::from(asked.limit) + 1);
-                let rows = query.build().fetch_all(pool).await?;
-                let total = |row| total(&asked.by, row);
-                rows.iter().map(total).collect::<Result<Vec<UsageTotal>, sqlx::Error>>()
-            })
+            let has_account = asked.account.is_some() || asked.by.contains(&UsageBy::Account);
+            if has_account || !scoped.sums_are_whole(asked).await? {
+                // Where sums are not whole a page that ends early reads the days of everybody for each of its few lines.
+                return scoped.usage_of(asked, Part::Days, has_account).await;
+            }
+            if !asked.by.contains(&UsageBy::Key) {
+                return scoped.usage_of(asked, Part::Sums, true).await;
+            }
+            let mut page = scoped.usage_of(asked, Part::Keyless, true).await?;
+            if !page.has_more {
+                let limit = asked.limit.saturating_sub(page.totals.len() as u32);
+                let rest = scoped.usage_of(&UsageAsked { limit, ..asked.clone() }, Part::Keyed, true).await?;
+                page.totals.extend(rest.totals);
+                page.has_more = rest.has_more;
+            }
+            Ok(page)
         })
         .await
     }
 
+    /// A page of one part; `may_end_early`: of as many rows as are asked for.
+    async fn usage_of(&self, asked: &UsageAsked, part: Part, may_end_early: bool) -> Result<UsagePage, sqlx::Error> {
+        let most = Some(asked.most_rows).filter(|_| may_end_early && asked.is_in_order());
+        let lines = self.usage_lines(asked, part, &Which::First(most)).await?;
+        let read: i64 = lines.iter().map(|(_, rows)| rows).sum();
+        let is_cut = most.is_some_and(|most| read > i64::from(most));
+        let has_more = is_cut || lines.len() > asked.limit as usize;
+        let mut totals: Vec<UsageTotal> = lines.into_iter().map(|(total, _)| total).collect();
+        // Of the last one there may be more than was read.
+        let last = totals.pop_if(|_| is_cut);
+        totals.truncate(asked.limit as usize);
+        if let (true, Some(last)) = (totals.is_empty() && asked.limit > 0, last) {
+            let whole = self.usage_lines(asked, part, &Which::Of(&last.of)).await?;
+            totals.extend(whole.into_iter().map(|(total, _)| total));
+        }
+        Ok(UsagePage { totals, has_more })
+    }
+
+    /// Totals, one more than the limit if there are more, and of how many rows each of them is.
+    async fn usage_lines(
+        &self,
+        asked: &UsageAsked,
+        part: Part,
+        which: &Which<'_>,
+    ) -> Result<Vec<(UsageTotal, i64)>, sqlx::Error> {
+        let names = names(&asked.by);
+        let order = asked.order().map(|position| asked.by[position].column()).collect::<Vec<_>>().join(", ");
+        let from = part.table(matches!(self.db, Db::Pg(_)));
+        on!(self, |pool| {
+            let mut query = QueryBuilder::new(format!(
+                "SELECT {names}, CAST(SUM(requests) AS bigint), CAST(SUM(tokens) AS bigint), CAST(SUM(cost) AS bigint), COUNT(*) FROM \
+                 (SELECT {names}, requests, tokens, cost FROM {from} WHERE tenant_id = "
+            ));
+            query.push_bind(asked.tenant_or_none());
+            query.push(" AND day >= ").push_bind(&asked.days.0).push(" AND day <= ").push_bind(&asked.days.1);
+            if let Some(account) = asked.account {
+                query.push(" AND account_id = ").push_bind(account.uuid());
+            }
+            if matches!(part, Part::Keyed) {
+                query.push(" AND key_id > ").push_bind(Uuid::nil());
+            }
+            let place = match which {
+                Which::First(_) => asked.after.as_deref().map(|after| (">", after)),
+                Which::Of(of) => Some(("=", *of)),
+            };
+            if let Some((sign, place)) = place {
+                query.push(format!(" AND ({order}) {sign} ("));
+                for (number, position) in asked.order().enumerate() {
+                    query.push(if number == 0 { "" } else { ", " });
+                    match (asked.by[position].is_id(), &place[position]) {
+                        (true, id) => query.push_bind(id_of(id)),
+                        (false, text) => query.push_bind(text),
+                    };
+                }
+                query.push(")");
+            }
+            if let Which::First(Some(most)) = which {
+                query.push(format!(" ORDER BY {order} LIMIT ")).push_bind(i64::from(*most) + 1);
+            }
+            query.push(format!(") piece GROUP BY {order} ORDER BY {order} LIMIT "));
+            query.push_bind(i64::from(asked.limit) + 1);
+            // Planned for what is asked each time: a plan for any range expects so few rows that to sort all of a tenant's seems cheap.
+            let rows = query.build().persistent(false).fetch_all(pool).await?;
+            rows.iter().map(|row| Ok((total(&asked.by, row)?, row.try_get(asked.by.len() + 3)?))).collect()
+        })
+    }
+
     /// Has every gateway that counted in the months of the question added to their sums?
     async fn sums_are_whole(&self, asked: &UsageAsked) -> Result<bool, sqlx::Error> {
-        const Q: &str = "SELECT COUNT(*) FROM usage_months m LEFT JOIN (SELECT SUBSTR(day, 1, 7) AS month, SUM(requests) AS requests, \
-                         SUM(tokens) AS tokens, SUM(cost) AS cost FROM usage_sums WHERE tenant_id = $1 AND day >= $2 AND day <= $4 \
-                         GROUP BY SUBSTR(day, 1, 7)) s ON s.month = m.month \
-                         WHERE m.tenant_id = $1 AND m.month >= $2 AND m.month <= $3 \
-                         AND (s.month IS NULL OR s.requests <> m.requests OR s.tokens <> m.tokens OR s.cost <> m.cost)";
+        const Q: &str = "SELECT COUNT(*) FROM usage_months WHERE tenant_id = $1 AND month >= $2 AND month <= $3 \
+                         AND (summed_requests <> requests OR summed_tokens <> tokens OR summed_cost <> cost)";
         let month = |day: &str| day.get(..MONTH).unwrap_or(day).to_owned();
-        let (first, last) = (month(&asked.days.0), month(&asked.days.1));
-        let end = format!("{last}-99");
         let lacking: i64 = on!(self, |pool| sqlx::query_scalar(Q)
             .bind(asked.tenant_or_none())
-            .bind(first)
-            .bind(last)
-            .bind(end)
+            .bind(month(&asked.days.0))
+            .bind(month(&asked.days.1))
             .fetch_one(pool)
             .await)?;
         Ok(lacking == 0)
     }
+}
+
+fn names(by: &[UsageBy]) -> String {
+    by.iter().map(|by| by.column()).collect::<Vec<_>>().join(", ")
 }
 
 /// What cannot be read stands before everything.
@@ -151,9 +242,44 @@ impl UsageAsked {
         self.tenant.map_or(Uuid::nil(), |tenant| tenant.uuid())
     }
 
-    /// Does it not matter who it was by?
-    fn is_of_kinds(&self) -> bool {
-        self.account.is_none() && !self.by.iter().any(|by| by.is_id())
+    /// Where in `by` it stands what lines are put in order by, first, second and so on.
+    fn order(&self) -> impl Iterator<Item = usize> {
+        let is_by_account = self.account.is_some() || self.by.contains(&UsageBy::Account);
+        let rank = |by: &UsageBy| match by {
+            UsageBy::Account => 0,
+            UsageBy::Key if !is_by_account => 0,
+            UsageBy::Day => 1,
+            UsageBy::Key => 2,
+            UsageBy::Route | UsageBy::Service | UsageBy::Model | UsageBy::RequestType => 3,
+        };
+        let mut positions: Vec<usize> = (0..self.by.len()).collect();
+        positions.sort_by_key(|position| rank(&self.by[*position]));
+        positions.into_iter()
+    }
+
+    /// Is there an index of the order of its lines?
+    fn is_in_order(&self) -> bool {
+        match self.order().next().map(|position| self.by[position]) {
+            Some(UsageBy::Account | UsageBy::Day) => true,
+            Some(UsageBy::Key) => self.account.is_none(),
+            _ => false,
+        }
+    }
+}
+
+// === impl Part ===
+
+impl Part {
+    /// The table, with a key for what came by none.
+    const fn table(self, is_postgres: bool) -> &'static str {
+        match self {
+            Self::Sums => "usage_sums",
+            Self::Keyed | Self::Days => "usage_days",
+            Self::Keyless if is_postgres => {
+                "(SELECT *, CAST('00000000-0000-0000-0000-000000000000' AS uuid) AS key_id FROM usage_keyless) keyless"
+            }
+            Self::Keyless => "(SELECT *, X'00000000000000000000000000000000' AS key_id FROM usage_keyless) keyless",
+        }
     }
 }
 

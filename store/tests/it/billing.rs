@@ -1,9 +1,10 @@
 //! Bills: one for each tenant and month whoever makes them, nothing on two of them, and what is heard of payments counts once.
 
+use chrono::DateTime;
 use identity::{AccountId, TenantId};
 use store::{
     AccountChange, BillingMonth, Charge, Heard, ImportedThing, NewTier, Payment, Statement, Store, StoreError,
-    TenantChange, Thing, UsageEvent, Used,
+    Subscription, TenantChange, Thing, UsageEvent, Used,
 };
 use uuid::Uuid;
 
@@ -15,6 +16,7 @@ on_both_engines!(
     a_tenant_is_billed_for_a_month_in_which_it_was_there_or_used_something,
     what_is_heard_of_payments_counts_once,
     of_what_is_said_of_a_tier_the_latest_counts,
+    of_several_subscriptions_the_latest_that_is_paid_says_the_tier,
     what_is_paid_is_not_voided_and_what_is_not_paid_in_time_is_overdue,
     a_webhook_is_one_nodes_until_it_is_due_again,
     who_deletes_a_tenant_deletes_nothing_that_it_owes,
@@ -228,7 +230,7 @@ async fn whatever_moves_a_tenant_s_tier_leaves_a_trace_of_the_one_before(databas
     let id = identity::ExternalId::of(subject.issuer, subject.subject);
     assert!(store.follow_issuer(id, 1, Some((None, Some("team"))), at(20)).await.unwrap());
     assert_eq!(tiers(&store, tenant, 10, 20).await, ["pro"]);
-    store.hear_payment("evt_1", 1, &Payment::Tier(tenant, Some("enterprise".to_owned())), at(30)).await.unwrap();
+    store.hear_payment("evt_1", 1, &subscribed(tenant, "sub_1", 1, Some("enterprise")), at(30)).await.unwrap();
     assert_eq!(tiers(&store, tenant, 20, 30).await, ["team"]);
     set_tier(&store, tenant, None, 40).await;
     assert_eq!(tiers(&store, tenant, 30, 40).await, ["enterprise"]);
@@ -286,11 +288,12 @@ async fn what_is_heard_of_payments_counts_once(database: &Database) {
     let store = database.open().await;
     let tenant = tenant(&store).await;
     heard(&store).await;
-    let pro = Payment::Tier(tenant, Some("pro".to_owned()));
+    let pro = subscribed(tenant, "sub_1", 1, Some("pro"));
     assert_eq!(store.hear_payment("evt_1", 5, &pro, at(20)).await.unwrap(), Heard::Done);
     assert_eq!(store.tenant(tenant).await.unwrap().unwrap().tier.as_deref(), Some("pro"));
     assert!(heard(&store).await.contains(&store::Subject::Tenant(tenant)), "the door hears of it");
-    assert_eq!(store.hear_payment("evt_2", 6, &Payment::Tier(tenant, None), at(21)).await.unwrap(), Heard::Done);
+    let none = subscribed(tenant, "sub_1", 1, None);
+    assert_eq!(store.hear_payment("evt_2", 6, &none, at(21)).await.unwrap(), Heard::Done);
     // An old one that is brought again changes nothing any more.
     assert_eq!(store.hear_payment("evt_1", 5, &pro, at(22)).await.unwrap(), Heard::Again);
     assert_eq!(store.tenant(tenant).await.unwrap().unwrap().tier, None);
@@ -298,7 +301,7 @@ async fn what_is_heard_of_payments_counts_once(database: &Database) {
     assert_eq!(store.hear_payment("evt_3", 7, &Payment::Paid(statement.id), at(23)).await.unwrap(), Heard::Done);
     let paid = store.statement(statement.id, None).await.unwrap().unwrap();
     assert_eq!((paid.status.as_str(), paid.paid_at), ("paid", Some(at(23))));
-    let nobody = Payment::Tier(TenantId::new(Uuid::from_u128(7)), None);
+    let nobody = subscribed(TenantId::new(Uuid::from_u128(7)), "sub_1", 1, None);
     for (event, payment) in
         [("evt_4", nobody), ("evt_5", Payment::Nothing), ("evt_6", Payment::Paid(Uuid::from_u128(7)))]
     {
@@ -307,11 +310,50 @@ async fn what_is_heard_of_payments_counts_once(database: &Database) {
     }
 }
 
+fn subscribed(tenant: TenantId, id: &str, began_at: i64, tier: Option<&str>) -> Payment {
+    Payment::Subscribed(Subscription { tenant, id: id.to_owned(), tier: tier.map(str::to_owned), began_at })
+}
+
+async fn of_several_subscriptions_the_latest_that_is_paid_says_the_tier(database: &Database) {
+    let store = database.open().await;
+    let tenant = tenant(&store).await;
+    let event = std::cell::Cell::new(0);
+    let say = async |id: &str, began_at: i64, said_at: i64, tier: Option<&str>| {
+        event.set(event.get() + 1);
+        let payment = subscribed(tenant, id, began_at, tier);
+        let heard = store.hear_payment(&format!("evt_{}", event.get()), said_at, &payment, at(20)).await.unwrap();
+        (heard, store.tenant(tenant).await.unwrap().unwrap().tier)
+    };
+    let [pro, team] = ["pro", "team"].map(|tier| Some(tier.to_owned()));
+    assert_eq!(say("old", 10, 10, Some("pro")).await, (Heard::Done, pro.clone()));
+    assert_eq!(say("new", 50, 50, Some("team")).await, (Heard::Done, team.clone()));
+    // The older one is renewed, and ends.
+    assert_eq!(say("old", 10, 60, Some("pro")).await, (Heard::Nothing, team.clone()));
+    assert_eq!(say("old", 10, 70, None).await, (Heard::Nothing, team.clone()));
+    // It is paid again, and now the later one ends: what is still paid counts, also if that was said before.
+    assert_eq!(say("old", 10, 80, Some("pro")).await, (Heard::Nothing, team.clone()));
+    assert_eq!(say("new", 50, 90, None).await, (Heard::Done, pro.clone()));
+    assert_eq!(say("late", 40, 85, Some("team")).await, (Heard::Done, team.clone()), "it comes late, and is paid");
+    assert_eq!(say("late", 40, 95, None).await, (Heard::Done, pro));
+    assert_eq!(say("old", 10, 96, None).await, (Heard::Done, None));
+    assert_eq!(say("new", 50, 50, Some("team")).await, (Heard::Nothing, None), "it has ended since");
+    // What an administrator gives is not taken by the end of what was not in force.
+    assert_eq!(say("old", 10, 100, Some("pro")).await.0, Heard::Done);
+    assert_eq!(say("new", 50, 101, Some("pro")).await.0, Heard::Done);
+    set_tier(&store, tenant, Some("team"), 50).await;
+    let later = at(60).timestamp();
+    assert_eq!(say("old", 10, later, None).await, (Heard::Nothing, team.clone()));
+    assert_eq!(say("new", 50, at(40).timestamp(), None).await, (Heard::Nothing, team), "said before");
+    assert_eq!(say("newest", 70, later, Some("pro")).await, (Heard::Done, Some("pro".to_owned())));
+    // Those that are over are forgotten.
+    assert_eq!(store.forget_payments(at(61)).await.unwrap(), event.get() + 3);
+}
+
 async fn of_what_is_said_of_a_tier_the_latest_counts(database: &Database) {
     let store = database.open().await;
     let tenant = tenant(&store).await;
     let say = async |event: &str, said_at: i64, tier: Option<&str>| {
-        let payment = Payment::Tier(tenant, tier.map(str::to_owned));
+        let payment = subscribed(tenant, "sub_1", 1, tier);
         let heard = store.hear_payment(event, said_at, &payment, at(20)).await.unwrap();
         (heard, store.tenant(tenant).await.unwrap().unwrap().tier)
     };
@@ -321,7 +363,8 @@ async fn of_what_is_said_of_a_tier_the_latest_counts(database: &Database) {
     assert_eq!(say("evt_3", 100, Some("team")).await, (Heard::Done, Some("team".to_owned())));
     assert_eq!(say("evt_4", 101, None).await, (Heard::Done, None));
     // When an event's name is forgotten, what it said is old all the same.
-    assert_eq!(store.forget_payments(at(21)).await.unwrap(), 4);
+    assert_eq!(store.forget_payments(DateTime::UNIX_EPOCH).await.unwrap(), 0);
+    database.execute("DELETE FROM portcullis.billing_events", "DELETE FROM billing_events").await;
     assert_eq!(say("evt_1", 100, Some("pro")).await, (Heard::Nothing, None));
     // What an administrator decides is said as well.
     set_tier(&store, tenant, pro.as_deref(), 50).await;

@@ -197,8 +197,9 @@ async fn what_was_used_and_billed_there_is_not_billed_again(database: &Database)
         by: vec![UsageBy::Service, UsageBy::Model, UsageBy::RequestType],
         after: None,
         limit: 9,
+        most_rows: 100,
     };
-    let totals = store.usage(&asked).await.unwrap();
+    let totals = store.usage(&asked).await.unwrap().totals;
     assert_eq!(totals.len(), 1);
     assert_eq!(totals[0].of, ["claude", "claude-3-opus", "completion"]);
     assert_eq!((totals[0].requests, totals[0].tokens, totals[0].cost), (3, 4500, 45_000));

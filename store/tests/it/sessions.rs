@@ -30,6 +30,7 @@ on_both_engines!(
     sessions_are_listed_and_ended_by_their_owner_alone,
     who_acts_as_somebody_does_so_no_longer_than_their_own_sessions_go_on,
     nobody_begins_to_act_as_somebody_by_a_right_that_is_taken_away_meanwhile,
+    a_token_that_names_no_generation_is_good_if_it_was_made_after_its_owner_has_shown_anew_who_they_are,
 );
 
 const GRACE: Duration = Duration::from_secs(10);
@@ -356,4 +357,35 @@ async fn nobody_begins_to_act_as_somebody_by_a_right_that_is_taken_away_meanwhil
         }
         assert!(matches!(act(&store, &desk, &ada).await, Err(StoreError::Conflict(_))), "it was weighed before");
     }
+}
+
+/// As a gateway of a version that knows no generations makes it while a platform is updated.
+async fn a_token_that_names_no_generation_is_good_if_it_was_made_after_its_owner_has_shown_anew_who_they_are(
+    database: &Database,
+) {
+    let store = database.open().await;
+    let ada = person(&store, "ada@example.com").await;
+    let (id, _) = session(&store, &ada).await;
+    let standing = async |generation: u32, made: i64| {
+        let facts = store.session_grant(id).await.unwrap().unwrap();
+        facts.standing_of_token(generation, at(made).timestamp(), at(300))
+    };
+    assert_eq!(standing(0, 5).await, Standing::Live);
+    assert_eq!(store.reauthenticate(ada.id, id, "pwd", at(100)).await.unwrap(), 1);
+    for (generation, made, expected) in [
+        (1, 100, Standing::Live),
+        (0, 5, Standing::Ended),
+        (0, 100, Standing::Ended),
+        // The clock of whoever made it may be ahead of that of whoever heard it.
+        (0, 104, Standing::Ended),
+        (0, 105, Standing::Live),
+        (2, 105, Standing::Ended),
+    ] {
+        assert_eq!(standing(generation, made).await, expected, "{generation} {made}");
+    }
+    assert_eq!(store.reauthenticate(ada.id, id, "pwd", at(200)).await.unwrap(), 2);
+    assert_eq!(standing(0, 105).await, Standing::Ended);
+    assert_eq!(standing(1, 250).await, Standing::Ended, "who names one means it");
+    store.end_session(id, at(260)).await.unwrap();
+    assert_eq!(standing(0, 270).await, Standing::Ended);
 }

@@ -15,6 +15,7 @@ use crate::engines::{Database, at, hash, on_both_engines, person, session};
 on_both_engines!(
     what_several_nodes_bring_again_and_again_is_counted_once,
     totals_are_of_what_is_asked_and_come_a_page_at_a_time,
+    every_question_is_answered_the_same_in_pages_of_any_length,
     forgotten_events_stay_in_the_totals,
     a_batch_is_counted_once_and_as_a_whole,
     what_a_gateway_of_the_version_before_counts_is_in_the_totals,
@@ -50,12 +51,17 @@ fn asked(tenant: u128, by: &[UsageBy]) -> UsageAsked {
         by: by.to_vec(),
         after: None,
         limit: 100,
+        most_rows: 10_000,
     }
 }
 
 async fn totals(store: &Store, asked: &UsageAsked) -> Vec<(String, i64, i64, i64)> {
-    let totals = store.usage(asked).await.unwrap();
-    totals.into_iter().map(|UsageTotal { of, requests, tokens, cost }| (of.join(" "), requests, tokens, cost)).collect()
+    let page = store.usage(asked).await.unwrap();
+    assert!(!page.has_more);
+    page.totals
+        .into_iter()
+        .map(|UsageTotal { of, requests, tokens, cost }| (of.join(" "), requests, tokens, cost))
+        .collect()
 }
 
 async fn what_several_nodes_bring_again_and_again_is_counted_once(database: &Database) {
@@ -102,19 +108,76 @@ async fn totals_are_of_what_is_asked_and_come_a_page_at_a_time(database: &Databa
     let first_day = at(0).format("%Y-%m-%d").to_string();
     let day = UsageAsked { days: (first_day.clone(), first_day), ..asked(1, &[UsageBy::Day]) };
     assert_eq!(totals(&store, &day).await.len(), 1);
-    let (mut after, mut paged) = (None, Vec::new());
+    let models: Vec<_> = paged(&store, &asked(1, &[UsageBy::Account, UsageBy::Model]), 2, 10_000).await;
+    let models: Vec<_> = models.into_iter().map(|mut total| total.of.remove(1)).collect();
+    assert_eq!(models, ["m0", "m1", "m2", "m3", "m4", "m0"]);
+}
+
+/// All lines, asked for a page of so many lines and rows at a time.
+async fn paged(store: &Store, asked: &UsageAsked, limit: u32, most_rows: u32) -> Vec<UsageTotal> {
+    let (mut after, mut all) = (None, Vec::new());
     loop {
-        let page = UsageAsked { after, limit: 2, ..asked(1, &[UsageBy::Account, UsageBy::Model]) };
-        let mut totals = store.usage(&page).await.unwrap();
-        let more = totals.len() > 2;
-        totals.truncate(2);
-        after = totals.last().map(|total| total.of.clone());
-        paged.extend(totals.into_iter().map(|total| total.of[1].clone()));
-        if !more {
-            break;
+        let page = store.usage(&UsageAsked { after, limit, most_rows, ..asked.clone() }).await.unwrap();
+        assert!(page.totals.len() <= limit as usize && !(page.has_more && page.totals.is_empty()), "{page:?}");
+        after = page.totals.last().map(|total| total.of.clone());
+        all.extend(page.totals);
+        if !page.has_more {
+            return all;
         }
     }
-    assert_eq!(paged, ["m0", "m1", "m2", "m3", "m4", "m0"]);
+}
+
+/// However it is asked and wherever its pages end an answer is what is added up by hand.
+async fn every_question_is_answered_the_same_in_pages_of_any_length(database: &Database) {
+    let store = database.open().await;
+    let mut events = Vec::new();
+    for n in 0..120_u128 {
+        // Each key is one account's; accounts 2 and 5 have none.
+        let key = (n % 4 > 0 && n % 2 == 0).then(|| KeyId::new(Uuid::from_u128(900 + n % 8)));
+        let at = at(0) + TimeDelta::days((n % 3) as i64 * 17);
+        let used = Used { key, at, tokens: n as i64, ..used(1, 2 + n % 8, &format!("m{}", n % 5)) };
+        events.push(UsageEvent { used, ..event(0, 0, "") });
+    }
+    store.count_usage(&events, at(1)).await.unwrap();
+    let of = |event: &UsageEvent, by: UsageBy| match by {
+        UsageBy::Day => event.used.at.format("%Y-%m-%d").to_string(),
+        UsageBy::Account => event.used.account.to_string(),
+        UsageBy::Key => event.used.key.map(|key| key.to_string()).unwrap_or_default(),
+        UsageBy::Route => event.used.route.clone(),
+        UsageBy::Service => event.used.service.clone(),
+        UsageBy::Model => event.used.model.clone(),
+        UsageBy::RequestType => event.used.request_type.clone(),
+    };
+    let questions = [
+        vec![UsageBy::Day],
+        vec![UsageBy::Key],
+        vec![UsageBy::Account],
+        vec![UsageBy::Model],
+        vec![UsageBy::Day, UsageBy::Key],
+        vec![UsageBy::Model, UsageBy::Key],
+        vec![UsageBy::Key, UsageBy::Account],
+        vec![UsageBy::Model, UsageBy::Day, UsageBy::Account],
+        vec![UsageBy::RequestType, UsageBy::Day],
+        UsageBy::ALL.to_vec(),
+    ];
+    for (by, account) in questions.iter().flat_map(|by| [(by, None), (by, Some(AccountId::new(Uuid::from_u128(4))))]) {
+        let mut expected = std::collections::BTreeMap::<Vec<String>, (i64, i64)>::new();
+        for event in events.iter().filter(|event| account.is_none_or(|account| event.used.account == account)) {
+            let line = expected.entry(by.iter().map(|by| of(event, *by)).collect()).or_default();
+            *line = (line.0 + 1, line.1 + event.used.tokens);
+        }
+        let question = UsageAsked { account, ..asked(1, by) };
+        let whole = paged(&store, &question, 200, 10_000).await;
+        let found = whole.iter().map(|total| (total.of.clone(), (total.requests, total.tokens))).collect();
+        assert_eq!(expected, found, "{by:?} {account:?}");
+        for (limit, most_rows) in [(1, 10_000), (3, 10_000), (200, 1), (200, 7), (2, 3)] {
+            let pages = paged(&store, &question, limit, most_rows).await;
+            assert_eq!(whole, pages, "{by:?} {account:?} {limit} {most_rows}");
+        }
+    }
+    // Lines by key begin with what came by none.
+    let by_key = totals(&store, &asked(1, &[UsageBy::Key])).await;
+    assert_eq!(by_key[0].0, "");
 }
 
 async fn forgotten_events_stay_in_the_totals(database: &Database) {
@@ -165,9 +228,25 @@ async fn what_a_gateway_of_the_version_before_counts_is_in_the_totals(database: 
     let store = database.open().await;
     store.count_usage(&[event(1, 2, "m")], at(1)).await.unwrap();
     let by_service = asked(1, &[UsageBy::Service]);
+    let by_key = asked(1, &[UsageBy::Key]);
     assert_eq!(totals(&store, &by_service).await, [("claude".to_owned(), 1, 10, 3)]);
+    assert_eq!(totals(&store, &by_key).await, [(String::new(), 1, 10, 3)]);
     database.execute(POSTGRES, SQLITE).await;
     assert_eq!(totals(&store, &by_service).await, [("claude".to_owned(), 2, 11, 4)]);
+    assert_eq!(totals(&store, &by_key).await, [(String::new(), 2, 11, 4)]);
+    // What is counted since by this version does not hide what is lacking.
+    store.count_usage(&[event(1, 2, "m")], at(2)).await.unwrap();
+    assert_eq!(totals(&store, &by_service).await, [("claude".to_owned(), 3, 21, 7)]);
+    // To go through the step again puts it into the sums.
+    while store.migrations_status().await.unwrap().iter().any(|step| step.version >= 27 && step.applied_at.is_some()) {
+        store.revert_last().await.unwrap();
+    }
+    store.migrate().await.unwrap();
+    assert_eq!(totals(&store, &by_service).await, [("claude".to_owned(), 3, 21, 7)]);
+    assert_eq!(totals(&store, &by_key).await, [(String::new(), 3, 21, 7)]);
+    database.execute("DELETE FROM portcullis.usage_days", "DELETE FROM usage_days").await;
+    assert_eq!(totals(&store, &by_service).await, [("claude".to_owned(), 3, 21, 7)], "of the sums");
+    assert_eq!(totals(&store, &by_key).await, [(String::new(), 3, 21, 7)], "of the sums");
 }
 
 async fn totals_of_days_go_when_they_are_old_and_those_of_months_stay(database: &Database) {
@@ -178,7 +257,11 @@ async fn totals_of_days_go_when_they_are_old_and_those_of_months_stay(database: 
     events.push(UsageEvent { used: young, ..event(0, 0, "") });
     store.count_usage(&events, at(1)).await.unwrap();
     assert_eq!(store.forget_usage_days(at(0)).await.unwrap(), 0, "a day is kept as long as anything of it is");
-    assert_eq!(store.forget_usage_days(next).await.unwrap(), 1001 + 1, "of each account, and of all");
+    assert_eq!(
+        store.forget_usage_days(next).await.unwrap(),
+        1001 + 2,
+        "of each account, of all, and of all without keys"
+    );
     let left = totals(&store, &asked(1, &[UsageBy::Model])).await;
     assert_eq!(left, [("young".to_owned(), 1, 10, 3)]);
     let months: Vec<(i64,)> =
