@@ -30,6 +30,7 @@ mod agent;
 mod answer;
 mod attempt;
 mod body;
+mod breached;
 mod caller;
 mod cookie;
 mod csv;
@@ -66,6 +67,8 @@ mod visitor;
 use std::sync::Arc;
 
 use axum::{Router, middleware::from_fn_with_state};
+pub use breached::Breached;
+use identity::CookieNames;
 pub use kept_usage::UsageSpool;
 pub use mail::{
     MailError, MailSettings, MailTransport, Mailer, Security, SmtpSettings, TemplateFault, Templates, is_sender,
@@ -82,7 +85,7 @@ use crate::trail::{Trail, written_down};
 
 /// Every endpoint of the office.
 pub fn router(office: Arc<Office>) -> Router {
-    let (endpoints, document) = described();
+    let (endpoints, document) = described(office.cookie_names());
     let trail = Arc::new(Trail::new(Arc::clone(&office), &document));
     let endpoints = endpoints.merge(pages::router()).with_state(office).layer(from_fn_with_state(trail, written_down));
     answer::around(endpoints.merge(routes::docs::router(&document)))
@@ -91,11 +94,11 @@ pub fn router(office: Arc<Office>) -> Router {
 /// The API's `OpenAPI` document, which `GET /openapi.json` answers with.
 #[must_use]
 pub fn document() -> utoipa::openapi::OpenApi {
-    described().1
+    described(CookieNames::of(true)).1
 }
 
 /// A new endpoint is one line here; its file says method, path and words.
-fn described() -> (Router<Arc<Office>>, utoipa::openapi::OpenApi) {
+fn described(cookies: CookieNames) -> (Router<Arc<Office>>, utoipa::openapi::OpenApi) {
     let (endpoints, mut document) = OpenApiRouter::with_openapi(openapi::Outline::openapi())
         .routes(routes!(routes::register::register))
         .routes(routes!(routes::login::login))
@@ -126,7 +129,7 @@ fn described() -> (Router<Arc<Office>>, utoipa::openapi::OpenApi) {
         .routes(routes!(routes::passkey_login::passkey_login))
         .routes(routes!(routes::ask_own_passkey::ask_own_passkey))
         .routes(routes!(routes::renew_recovery_codes::renew_recovery_codes))
-        .routes(routes!(routes::remove_factor::remove_factor))
+        .routes(routes!(routes::remove_factor::remove_factor, routes::rename_factor::rename_factor))
         .routes(routes!(routes::reauthenticate::reauthenticate))
         .routes(routes!(routes::oauth_start::oauth_start))
         .routes(routes!(routes::oauth_callback::oauth_callback))
@@ -169,7 +172,7 @@ fn described() -> (Router<Arc<Office>>, utoipa::openapi::OpenApi) {
         .routes(routes!(routes::delete_integration::delete_integration))
         .merge(of_usage())
         .split_for_parts();
-    openapi::complete(&mut document);
+    openapi::complete(&mut document, cookies);
     (endpoints, document)
 }
 

@@ -6,6 +6,7 @@
 //! What a caller may do is decided in `policies`; who hears of changes is [`crate::feed`].
 
 mod again;
+mod asked_about;
 mod digest;
 mod foreign;
 mod guarded;

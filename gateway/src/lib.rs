@@ -166,7 +166,8 @@ pub async fn build(folder: ConfigFolder, config: Config, data: &Path, take_over:
     let (stop, stopping) = watch::channel(false);
     // Until it is listened to, SIGHUP ends the process.
     let hangup = signal(SignalKind::hangup()).context("signals cannot be heard")?;
-    let process = (office::Process::new(&reloader, &rules, &readiness), Arc::new(logins) as _, counting.spool());
+    let process =
+        (office::Process::new(&reloader, &rules, &readiness, &directory), Arc::new(logins) as _, counting.spool());
     let seal_watch = SealWatch::new(&settings, data, (&foundation.store, &foundation.seal), &readiness, &metrics);
     let sealed = (Arc::clone(&keys), foundation.seal, Arc::clone(&foundation.audit));
     let (office, mailer) = office::open(&settings, foundation.store.clone(), sealed, process, &metrics.registry, data)?;

@@ -258,7 +258,7 @@ pub(super) struct RawCaller {
     pub(super) tier: Placed<String>,
     /// It shows an API key that is restricted to these permissions. Left out: whatever the account may do.
     pub(super) scopes: Option<Words>,
-    /// "mfa": its owner has shown two factors; "phr": a passkey. Left out: one.
+    /// "mfa": its owner has shown two factors; "phr": a passkey; "single": one. Left out: two if its role needs two ([mfa] of gateway.toml), else one.
     pub(super) acr: Option<Placed<RawAcr>>,
     /// How long ago its owner has shown who they are, such as "10m". Left out: just now.
     pub(super) auth_age: Option<Placed<DurationText>>,
