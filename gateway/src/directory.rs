@@ -6,7 +6,6 @@
 //! What a caller may do is decided in `policies`; who hears of changes is [`crate::feed`].
 
 mod again;
-mod asked_about;
 mod digest;
 mod foreign;
 mod guarded;
