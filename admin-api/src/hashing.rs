@@ -4,12 +4,12 @@
 //! settings say and lets a bounded number wait; who comes after that is told to come back (503), not queued for longer
 //! than a client would wait. The algorithm is `identity`'s.
 
-use std::{sync::Arc, thread};
+use std::{io, sync::Arc, thread};
 
 use identity::{Argon2Params, Hasher, Password, PasswordError, PasswordHash, PasswordRules, Verdict};
 use tokio::sync::{Semaphore, oneshot};
 
-use crate::{error::ApiError, metrics::OfficeMetrics, office::OfficeError};
+use crate::{breached::Breached, error::ApiError, metrics::OfficeMetrics, office::OfficeError};
 
 /// Computations that may wait for each one that runs. At 16 ms each (19 MiB, 2 passes, measured) the last waits a second.
 /// Whoever is refused comes again, and to be asked again and again costs more than a place in the queue.
@@ -51,18 +51,23 @@ impl Hashing {
         self.compute(move |hasher| hasher.hash(&password, &mut rand::rng())).await
     }
 
-    /// Hashes a new password, if it is strong enough.
+    /// Hashes a new password, if it is strong enough and none that was stolen.
     pub(crate) async fn hash_new(
         &self,
         password: Password,
-        rules: PasswordRules,
+        (rules, breached): (PasswordRules, Option<Breached>),
         about: Vec<String>,
     ) -> Result<Result<PasswordHash, PasswordError>, ApiError> {
-        self.compute(move |hasher| {
+        let hashed = self.compute(move |hasher| {
             let about: Vec<&str> = about.iter().map(String::as_str).collect();
-            rules.estimate(&password, &about).map(|()| hasher.hash(&password, &mut rand::rng()))
-        })
-        .await
+            let is_good = match (rules.estimate(&password, &about), breached) {
+                (Ok(()), Some(breached)) => breached.check(&password)?,
+                (is_good, _) => is_good,
+            };
+            io::Result::Ok(is_good.map(|()| hasher.hash(&password, &mut rand::rng())))
+        });
+        // Nobody gets a password that could not be looked up.
+        hashed.await?.map_err(|error| ApiError::Internal(format!("the file of stolen passwords: {error}")))
     }
 
     /// A hash that nobody's password has.

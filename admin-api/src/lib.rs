@@ -30,6 +30,7 @@ mod agent;
 mod answer;
 mod attempt;
 mod body;
+mod breached;
 mod caller;
 mod cookie;
 mod csv;
@@ -66,6 +67,8 @@ mod visitor;
 use std::sync::Arc;
 
 use axum::{Router, middleware::from_fn_with_state};
+pub use breached::Breached;
+use identity::CookieNames;
 pub use kept_usage::UsageSpool;
 pub use mail::{
     MailError, MailSettings, MailTransport, Mailer, Security, SmtpSettings, TemplateFault, Templates, is_sender,
@@ -84,15 +87,20 @@ use crate::trail::{Trail, written_down};
 pub fn router(office: Arc<Office>) -> Router {
     let (endpoints, outline) = described();
     let trail = Arc::new(Trail::new(Arc::clone(&office), &outline));
+    let cookies = office.cookie_names();
     let endpoints = endpoints.merge(pages::router()).with_state(office).layer(from_fn_with_state(trail, written_down));
-    answer::around(endpoints.merge(routes::docs::router()))
+    answer::around(endpoints.merge(routes::docs::router(cookies)))
 }
 
 /// The API's `OpenAPI` document, which `GET /openapi.json` answers with.
 #[must_use]
 pub fn document() -> utoipa::openapi::OpenApi {
+    written(CookieNames::of(true))
+}
+
+fn written(cookies: CookieNames) -> utoipa::openapi::OpenApi {
     let (_, mut document) = described();
-    openapi::complete(&mut document);
+    openapi::complete(&mut document, cookies);
     document
 }
 
@@ -128,7 +136,7 @@ fn described() -> (Router<Arc<Office>>, utoipa::openapi::OpenApi) {
         .routes(routes!(routes::passkey_login::passkey_login))
         .routes(routes!(routes::ask_own_passkey::ask_own_passkey))
         .routes(routes!(routes::renew_recovery_codes::renew_recovery_codes))
-        .routes(routes!(routes::remove_factor::remove_factor))
+        .routes(routes!(routes::remove_factor::remove_factor, routes::rename_factor::rename_factor))
         .routes(routes!(routes::reauthenticate::reauthenticate))
         .routes(routes!(routes::oauth_start::oauth_start))
         .routes(routes!(routes::oauth_callback::oauth_callback))

@@ -1,6 +1,6 @@
 //! What every handler needs: the store, the keys, the settings, the clock, and the hooks into the process that runs us.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, net::IpAddr, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
@@ -8,12 +8,13 @@ use chrono::{DateTime, Utc};
 use identity::{
     Argon2Params, LockRules, Password, PasswordHash, PasswordRules, SealKeys, SecretText, TokenRules, TokenType,
 };
-use policies::Policy;
+use policies::{Policy, Refusal};
 use prometheus::Registry;
-use store::{Audit, Confirmed, Keyring, RefreshTerms, Store};
+use store::{Audit, Confirmed, GrantFacts, Keyring, RefreshTerms, Store};
 
 use crate::{
     attempt::Turns,
+    breached::Breached,
     error::ApiError,
     hashing::Hashing,
     kept_usage::UsageSpool,
@@ -46,6 +47,8 @@ pub struct Settings {
     pub refresh_terms: RefreshTerms,
     /// What a new password has to be.
     pub password_rules: PasswordRules,
+    /// What it must not be; `None`: no such file is here.
+    pub breached: Option<Breached>,
     /// The cost of a password hash.
     pub argon2: Argon2Params,
     /// Password hashes computed at once; 0 means one per core.
@@ -124,6 +127,10 @@ pub trait Hooks: Send + Sync {
 
     /// The policy in force: which roles and tiers exist and what they hold.
     fn policy(&self) -> Arc<Policy>;
+
+    /// What a token that says that somebody else has signed it is worth at the door, which may make the account as the configuration has
+    /// it; `None`: it does not say so. `client`: who asks.
+    async fn vouched(&self, token: &str, client: IpAddr) -> Option<Result<GrantFacts, Refusal>>;
 
     /// What does not work as it should, a word each; empty when all is well. Strangers can read it.
     fn status(&self) -> Vec<&'static str>;
@@ -237,7 +244,10 @@ impl Office {
         about: &[&str],
     ) -> Result<PasswordHash, ApiError> {
         let about = about.iter().map(|word| (*word).to_owned()).collect();
-        let hashed = self.hashing.hash_new(password, self.settings.password_rules.clone(), about).await?;
+        let hashed = self
+            .hashing
+            .hash_new(password, (self.settings.password_rules.clone(), self.settings.breached.clone()), about)
+            .await?;
         hashed.map_err(|error| ApiError::one_field(field, error.to_string()))
     }
 

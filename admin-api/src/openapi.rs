@@ -3,15 +3,21 @@
 //! Endpoints name only the refusals that are theirs; here each refusal gets its body and each operation the refusals that
 //! every operation of its kind has, so that no file repeats them.
 
+use identity::CookieNames;
 use serde::Serialize;
 use utoipa::{
     OpenApi, ToSchema,
     openapi::{
         Components, Content, OpenApi as Document, Ref, RefOr, Response,
         path::{Operation, PathItem},
-        security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme},
+        security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme},
     },
 };
+
+/// By what callers are known, as the endpoints name it.
+const TOKEN: &str = "access_token";
+const COOKIE: &str = "session_cookie";
+const CSRF: &str = "csrf_token";
 
 /// Why a request was not served (RFC 9457); what `policies::problem` writes, which knows nothing of this document.
 #[derive(Serialize, ToSchema)]
@@ -64,9 +70,14 @@ pub(crate) struct FieldShape {
 pub(crate) struct Outline;
 
 /// Adds to every operation what its own file does not say.
-pub(crate) fn complete(document: &mut Document) {
-    add_schemes(document.components.get_or_insert_with(Components::new));
+pub(crate) fn complete(document: &mut Document, cookies: CookieNames) {
+    add_schemes(document.components.get_or_insert_with(Components::new), cookies);
     for item in document.paths.paths.values_mut() {
+        item.get.iter_mut().for_each(|operation| also_by_cookie(operation, &[COOKIE]));
+        // As with a token, if the page that asks shows what only a page of this host can read.
+        for operation in operations(item).filter(|operation| operation.security.is_some()) {
+            also_by_cookie(operation, &[COOKIE, CSRF]);
+        }
         operations(item).for_each(complete_operation);
     }
 }
@@ -77,10 +88,31 @@ pub(crate) fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Opera
     [get, put, post, delete, patch].into_iter().flatten()
 }
 
-fn add_schemes(components: &mut Components) {
+fn add_schemes(components: &mut Components, cookies: CookieNames) {
+    let cookie = ApiKeyValue::with_description(
+        cookies.session,
+        "Of whoever has logged in with `session` = `cookie`, or on a page",
+    );
+    components.add_security_scheme(COOKIE, SecurityScheme::ApiKey(ApiKey::Cookie(cookie)));
+    let csrf = ApiKeyValue::with_description(
+        "X-CSRF-Token",
+        "What the cookie beside it holds, which scripts of this host can read",
+    );
+    components.add_security_scheme(CSRF, SecurityScheme::ApiKey(ApiKey::Header(csrf)));
     let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).bearer_format("JWT").build();
-    components.add_security_scheme("access_token", SecurityScheme::Http(bearer));
+    components.add_security_scheme(TOKEN, SecurityScheme::Http(bearer));
     components.add_security_scheme("api_key", SecurityScheme::ApiKey(ApiKey::Header(ApiKeyValue::new("X-API-Key"))));
+}
+
+/// Whoever may show an access token may show a session's cookie.
+fn also_by_cookie(operation: &mut Operation, schemes: &[&str]) {
+    let Some(shown) = &mut operation.security else { return };
+    let holds =
+        |one: &SecurityRequirement, name: &str| serde_json::to_value(one).is_ok_and(|one| one.get(name).is_some());
+    if shown.iter().any(|one| holds(one, TOKEN)) && !shown.iter().any(|one| holds(one, COOKIE)) {
+        let none = || Vec::<String>::new();
+        shown.push(schemes.iter().fold(SecurityRequirement::default(), |all, name| all.add(*name, none())));
+    }
 }
 
 fn complete_operation(operation: &mut Operation) {

@@ -142,7 +142,7 @@ pub async fn build(folder: ConfigFolder, config: Config, data: &Path, take_over:
 
     let directory = directory(&settings, (&foundation.store, &foundation.seal), &keys, &limiter, &metrics)?;
     directory.hear_own_changes(&foundation.store);
-    let logins = Logins::new(&settings.login_providers, &limiter, &metrics.jwks_fetches)?;
+    let logins = Arc::new(Logins::new(&settings.login_providers, &limiter, &metrics.jwks_fetches)?);
     let issuers: Vec<_> = directory.hear_issuers().into_iter().chain(logins.clients()).collect();
     let feed = Feed {
         store: foundation.store.clone(),
@@ -166,7 +166,7 @@ pub async fn build(folder: ConfigFolder, config: Config, data: &Path, take_over:
     let (stop, stopping) = watch::channel(false);
     // Until it is listened to, SIGHUP ends the process.
     let hangup = signal(SignalKind::hangup()).context("signals cannot be heard")?;
-    let process = (office::Process::new(&reloader, &rules, &readiness), Arc::new(logins) as _, counting.spool());
+    let process = (office::Process::new(&reloader, &rules, &readiness, &directory), logins as _, counting.spool());
     let seal_watch = SealWatch::new(&settings, data, (&foundation.store, &foundation.seal), &readiness, &metrics);
     let sealed = (Arc::clone(&keys), foundation.seal, Arc::clone(&foundation.audit));
     let (office, mailer) = office::open(&settings, foundation.store.clone(), sealed, process, &metrics.registry, data)?;

@@ -5,6 +5,7 @@
 use std::{
     fs,
     io::ErrorKind,
+    net::IpAddr,
     os::unix::{
         fs::{DirBuilderExt, PermissionsExt},
         net::UnixStream,
@@ -19,14 +20,15 @@ use anyhow::Context;
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use identity::SealKeys;
-use policies::Policy;
+use policies::{Policy, Refusal};
 use prometheus::Registry;
-use store::{Audit, Keyring, RefreshTerms, Store};
+use store::{Audit, GrantFacts, Keyring, RefreshTerms, Store};
 use tokio::net::UnixListener;
 
 use crate::{
     cli::Failure,
     config::Settings,
+    directory::Directory,
     readiness::Readiness,
     reload::Reloader,
     snapshot::{ADMIN_API, Snapshot},
@@ -47,11 +49,22 @@ pub(crate) struct Process {
     reloader: Arc<Reloader>,
     rules: Arc<ArcSwap<Snapshot>>,
     readiness: Arc<Readiness>,
+    directory: Arc<Directory>,
 }
 
 impl Process {
-    pub(crate) fn new(reloader: &Arc<Reloader>, rules: &Arc<ArcSwap<Snapshot>>, readiness: &Arc<Readiness>) -> Self {
-        Self { reloader: Arc::clone(reloader), rules: Arc::clone(rules), readiness: Arc::clone(readiness) }
+    pub(crate) fn new(
+        reloader: &Arc<Reloader>,
+        rules: &Arc<ArcSwap<Snapshot>>,
+        readiness: &Arc<Readiness>,
+        directory: &Arc<Directory>,
+    ) -> Self {
+        Self {
+            reloader: Arc::clone(reloader),
+            rules: Arc::clone(rules),
+            readiness: Arc::clone(readiness),
+            directory: Arc::clone(directory),
+        }
     }
 }
 
@@ -77,6 +90,7 @@ pub(crate) fn open(
             session_life: tokens.session_life,
         },
         password_rules: passwords.rules.clone(),
+        breached: passwords.breached.clone(),
         argon2: passwords.argon2,
         hash_concurrency: passwords.concurrency,
         default_role: "user".to_owned(),
@@ -102,6 +116,10 @@ impl Hooks for Process {
         let applied = self.reloader.reload().await?;
         let needs_restart = applied.needs_restart.into_iter().map(str::to_owned).collect();
         Ok(ReloadReport { generation: applied.generation, needs_restart })
+    }
+
+    async fn vouched(&self, token: &str, client: IpAddr) -> Option<Result<GrantFacts, Refusal>> {
+        self.directory.vouched(token, client, store::clock::now()).await
     }
 
     fn policy(&self) -> Arc<Policy> {

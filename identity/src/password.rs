@@ -3,6 +3,7 @@
 //! Hashing costs tens of milliseconds and 19 MiB; running it off the async threads, a few at a time, is the caller's part.
 
 use argon2::{Algorithm, Argon2, Params, PasswordHasher, PasswordVerifier, Version, password_hash::phc};
+use aws_lc_rs::digest;
 use base64::{Engine, prelude::BASE64_STANDARD_NO_PAD};
 use rand::CryptoRng;
 use zeroize::Zeroizing;
@@ -59,6 +60,9 @@ pub enum PasswordError {
     /// Among those that everybody tries first.
     #[error("the password is one of those that are guessed first")]
     Common,
+    /// Among those that were stolen from others.
+    #[error("the password was stolen somewhere, together with others, and is known to whoever guesses")]
+    Breached,
     /// Little more than what others know of its owner.
     #[error("the password is little more than a word that others know of you or of this platform")]
     Context,
@@ -107,6 +111,18 @@ impl Password {
         let keyed = Zeroizing::new([key.as_slice(), self.0.as_bytes()].concat());
         let [a, b, c, ..] = *crate::SecretDigest::of(&keyed).as_bytes();
         u32::from_be_bytes([0, a, b, c])
+    }
+
+    /// Its SHA-1 in upper-case hexadecimal digits, which is how lists of stolen passwords name it. For nothing else: it is soon guessed.
+    #[must_use]
+    pub fn sha1(&self) -> [u8; 40] {
+        let hex = b"0123456789ABCDEF";
+        let digest = digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, self.0.as_bytes());
+        let mut digits = [0; 40];
+        for (pair, byte) in digits.chunks_exact_mut(2).zip(digest.as_ref()) {
+            pair.copy_from_slice(&[hex[usize::from(byte >> 4)], hex[usize::from(byte & 15)]]);
+        }
+        digits
     }
 
     /// Takes a password as it was typed: nothing is trimmed, folded or cut off.

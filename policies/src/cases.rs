@@ -44,8 +44,8 @@ pub struct Caller {
     pub tier: Arc<str>,
     /// What its credential is restricted to; `None`: nothing.
     pub scopes: Option<Box<[Box<str>]>>,
-    /// How sure the door is of its owner, unless it shows a key …
-    pub acr: Assurance,
+    /// How sure the door is of its owner, unless it shows a key (`None`: as sure as its role needs it) …
+    pub acr: Option<Assurance>,
     /// … and how long ago its owner has shown who they are.
     pub auth_age: Duration,
     /// Is what the path names its own?
@@ -107,7 +107,7 @@ impl Case {
         let path = normalise(&self.path)?;
         let route = policy.routes.find(&self.host, &self.method, &path)?;
         let whose = self.caller.as_ref().and_then(Caller::possession);
-        decide_about(policy, route, self.caller.as_ref().map(|caller| caller.principal(route)), whose, NOW)
+        decide_about(policy, route, self.caller.as_ref().map(|caller| caller.principal(policy, route)), whose, NOW)
     }
 
     /// What is otherwise than expected about a permit that was expected.
@@ -132,7 +132,8 @@ impl Caller {
     }
 
     /// Somebody who is nobody, with this role and tier, who shows what the route asks for.
-    pub(crate) fn principal(&self, route: &Route) -> Arc<Principal> {
+    pub(crate) fn principal(&self, policy: &Policy, route: &Route) -> Arc<Principal> {
+        let needed = if policy.roles.is_guarded(&self.role) { Assurance::Multi } else { Assurance::Single };
         Arc::new(Principal {
             account: AccountId::new(Uuid::nil()),
             role: Arc::clone(&self.role),
@@ -149,7 +150,7 @@ impl Caller {
             scopes: self.scopes.clone(),
             authentication: (self.scopes.is_none() && route.auth != Auth::Mtls).then(|| Authentication {
                 at: NOW - i64::try_from(self.auth_age.as_secs()).unwrap_or(i64::MAX),
-                assurance: self.acr,
+                assurance: self.acr.unwrap_or(needed),
             }),
         })
     }
@@ -158,8 +159,8 @@ impl Caller {
 impl fmt::Display for Caller {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "role {}, tier {}", self.role, self.tier)?;
-        if self.acr > Assurance::Single {
-            write!(f, ", acr {}", self.acr.word())?;
+        if let Some(acr) = self.acr {
+            write!(f, ", acr {}", acr.word())?;
         }
         if !self.auth_age.is_zero() {
             write!(f, ", seen {} s ago", self.auth_age.as_secs())?;

@@ -48,7 +48,7 @@ fn columns_of(policy: &Policy, role: &str) -> Vec<Column> {
     let mut columns: Vec<Column> = Vec::new();
     for tier in policy.tiers.names() {
         // Who has just shown all there is: the table tells who may, not how they log in.
-        let (acr, auth_age) = (Assurance::PhishingResistant, Duration::ZERO);
+        let (acr, auth_age) = (Some(Assurance::PhishingResistant), Duration::ZERO);
         let caller = Caller { role: role.into(), tier: tier.into(), scopes: None, acr, auth_age, owns: true };
         let answers = answers(policy, Some(&caller));
         match columns.iter_mut().find(|column| column.answers == answers) {
@@ -68,7 +68,8 @@ fn answers(policy: &Policy, caller: Option<&Caller>) -> Vec<&'static str> {
 }
 
 fn answer(policy: &Policy, route: &Arc<Route>, caller: Option<&Caller>) -> &'static str {
-    let (principal, whose) = (caller.map(|caller| caller.principal(route)), caller.and_then(Caller::possession));
+    let (principal, whose) =
+        (caller.map(|caller| caller.principal(policy, route)), caller.and_then(Caller::possession));
     match decide_about(policy, route, principal, whose, NOW).map_err(|refusal| refusal.status()) {
         Ok(_) => "yes",
         Err(401) => "401",

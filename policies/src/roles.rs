@@ -20,8 +20,16 @@ pub struct Permissions(Box<[Box<str>]>);
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Roles {
     held: BTreeMap<Box<str>, Permissions>,
-    /// Whose holders have to show a second factor.
-    guarded: BTreeSet<Box<str>>,
+    guarded: Guarded,
+}
+
+/// Whose holders have to show a second factor.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Guarded {
+    /// Those of these roles.
+    These(BTreeSet<Box<str>>),
+    /// Every person's, whatever the role.
+    Every,
 }
 
 /// What service accounts alone may: what is counted and billed comes from machines.
@@ -120,19 +128,22 @@ impl Roles {
     /// Names that come twice keep the last.
     #[must_use]
     pub fn new(roles: impl IntoIterator<Item = (Box<str>, Permissions)>) -> Self {
-        Self { held: roles.into_iter().collect(), guarded: BTreeSet::new() }
+        Self { held: roles.into_iter().collect(), guarded: Guarded::default() }
     }
 
     /// The same roles, where a person needs a second factor to act in one of `guarded`.
     #[must_use]
-    pub fn guarded(self, guarded: impl IntoIterator<Item = Box<str>>) -> Self {
-        Self { guarded: guarded.into_iter().collect(), ..self }
+    pub fn guarded(self, guarded: Guarded) -> Self {
+        Self { guarded, ..self }
     }
 
     /// Has a person to show a second factor to act in this role?
     #[must_use]
     pub fn is_guarded(&self, role: &str) -> bool {
-        self.guarded.contains(role)
+        match &self.guarded {
+            Guarded::These(roles) => roles.contains(role),
+            Guarded::Every => true,
+        }
     }
 
     /// What the role holds; `None` when there is no such role.
@@ -191,6 +202,14 @@ impl Roles {
         narrowed.sort_unstable();
         narrowed.dedup();
         narrowed
+    }
+}
+
+// === impl Guarded ===
+
+impl Default for Guarded {
+    fn default() -> Self {
+        Self::These(BTreeSet::new())
     }
 }
 

@@ -9,6 +9,7 @@ use sqlx::FromRow;
 use uuid::Uuid;
 
 mod kind;
+mod name;
 
 pub use self::kind::FactorKind;
 use crate::{

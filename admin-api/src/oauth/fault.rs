@@ -53,6 +53,7 @@ impl OauthFault {
             Self::Provider(ProviderFault::Refused) => (502, "provider_refused", "Refused by the provider"),
             Self::Provider(ProviderFault::CodeRefused) => (400, "code_refused", "Sign-in over"),
             Self::Provider(ProviderFault::WrongIssuer) => (400, "wrong_issuer", "Another's answer"),
+            Self::Provider(ProviderFault::TooLongAgo) => (403, "provider_login_too_old", "Signed in too long ago"),
             Self::Provider(ProviderFault::IdToken) => (502, "invalid_id_token", "Provider not believed"),
             Self::EmailUnverified => (403, "provider_email_unverified", "Address not confirmed there"),
             Self::SignUpClosed => (403, "sign_up_closed", "No account"),
@@ -82,6 +83,9 @@ impl OauthFault {
             Self::Provider(ProviderFault::CodeRefused) => "The provider knows nothing of this sign-in; begin again.",
             Self::Provider(ProviderFault::WrongIssuer) => {
                 "The answer is from another provider than the one that was asked; begin again."
+            }
+            Self::Provider(ProviderFault::TooLongAgo) => {
+                "You have signed in at the provider too long ago to be let in by it; sign in there anew."
             }
             Self::Provider(ProviderFault::IdToken) => {
                 "What the provider says of who you are cannot be believed; begin again, or sign in another way."

@@ -140,6 +140,7 @@ async fn arrive(
         return Err(OauthFault::said(error).into());
     }
     let code = answer.code.ok_or(ApiError::BodyBroken)?;
+    *back = begun.return_to.as_deref().and_then(ReturnTo::parse);
     let answered = Answered {
         code: &code,
         issuer: answer.iss.as_deref(),
@@ -154,7 +155,6 @@ async fn arrive(
         tracing::warn!(provider = provider.id, "a provider names somebody in a way that is no name");
         return Err(OauthFault::Provider(ProviderFault::Broken).into());
     }
-    *back = begun.return_to.as_deref().and_then(ReturnTo::parse);
     if let Some(account) = begun.link.map(AccountId::new) {
         // Whoever signs in meanwhile has not begun it.
         if office.signed_in(visitor).await? != Some(account) {

@@ -86,6 +86,9 @@ pub enum ProviderFault {
     /// The answer is another's.
     #[error("the answer is not the provider's")]
     WrongIssuer,
+    /// Whoever comes back has logged in there longer ago than is allowed.
+    #[error("somebody has logged in at the provider too long ago")]
+    TooLongAgo,
     /// The ID token proves nothing.
     #[error("the ID token proves nothing")]
     IdToken,

@@ -22,6 +22,7 @@ mod passkey;
 mod password;
 mod posted;
 mod prove;
+mod qr;
 mod script;
 mod second_factor;
 mod security;
@@ -39,7 +40,10 @@ use axum::{
 };
 
 pub use self::accent::{Accent, NoColour};
-pub(crate) use self::{onward::onward, sign_in::HOME};
+pub(crate) use self::{
+    onward::{ask_to_begin, onward, takes_html, too_long_ago},
+    sign_in::HOME,
+};
 use crate::office::Office;
 
 /// What browsers get; from the configuration.
@@ -54,7 +58,7 @@ pub struct PageSettings {
 }
 
 /// What is asked for by what a page sends, as the API's operations are named.
-pub(crate) const OPERATIONS: [(&str, &str); 30] = [
+pub(crate) const OPERATIONS: [(&str, &str); 31] = [
     ("/account/sign-in", "login"),
     ("/account/sign-in/code", "verify_factor"),
     ("/account/sign-in/passkey", "passkey_login"),
@@ -66,6 +70,7 @@ pub(crate) const OPERATIONS: [(&str, &str); 30] = [
     ("/account/security/passkeys", "confirm_passkey"),
     ("/account/security/recovery-codes", "renew_recovery_codes"),
     ("/account/security/{id}/remove", "remove_factor"),
+    ("/account/security/{id}/rename", "rename_factor"),
     ("/account/sign-up", "register"),
     ("/account/forgot-password", "request_password_reset"),
     ("/account/reset-password", "reset_password"),

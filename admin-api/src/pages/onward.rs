@@ -6,8 +6,15 @@ use axum::{
 };
 use policies::ReturnTo;
 
-use super::{frame, second_factor};
-use crate::{error::ApiError, office::Office};
+use super::{
+    frame::{self, FormPage},
+    second_factor,
+};
+use crate::{
+    error::ApiError,
+    oauth::{Beginning, OauthFault},
+    office::Office,
+};
 
 /// Sends a browser on, or says why not: on a page to whoever goes to pages, else as a problem.
 pub(crate) fn onward(
@@ -24,7 +31,50 @@ pub(crate) fn onward(
     }
 }
 
-fn takes_html(headers: &HeaderMap) -> bool {
+/// Whoever was sent to a provider by a page of somebody else's goes on by a button of ours, or not at all.
+pub(crate) fn ask_to_begin(office: &Office, headers: &HeaderMap, wanted: &Beginning<'_>) -> Response {
+    if !takes_html(headers) {
+        return ApiError::from(OauthFault::ForeignStart).into_response();
+    }
+    let provider = match office.provider(wanted.provider) {
+        Ok(provider) => provider,
+        Err(error) => return frame::failed(office, &error),
+    };
+    let fields = [
+        wanted.return_to.as_ref().map(|back| format!("return_to={}", back.encoded())),
+        wanted.is_link.then(|| "link=1".to_owned()),
+        wanted.is_fresh.then(|| "fresh=1".to_owned()),
+    ];
+    let query = fields.into_iter().flatten().collect::<Vec<_>>().join("&");
+    let mark = if query.is_empty() { "" } else { "?" };
+    let intro = "Another site has sent you here to sign in. If that is not what you want, leave this page: nothing has happened.";
+    FormPage {
+        title: "Sign in?",
+        intro: Some(intro),
+        elsewhere: vec![(format!("/auth/oauth/{}{mark}{query}", provider.id), &*provider.label)],
+        links: vec![("/account/sign-in", "Sign in in another way")],
+        ..FormPage::default()
+    }
+    .show(office)
+}
+
+/// Whoever has signed in at a provider too long ago is shown the way to sign in there anew.
+pub(crate) fn too_long_ago(office: &Office, provider: &str, back: Option<&ReturnTo>, error: &ApiError) -> Response {
+    let back = back.map(|back| format!("return_to={}&", back.encoded())).unwrap_or_default();
+    let provider = office.provider(provider).ok();
+    FormPage {
+        title: "Sign in anew",
+        elsewhere: provider
+            .map(|one| (format!("/auth/oauth/{}?{back}fresh=1", one.id), &*one.label))
+            .into_iter()
+            .collect(),
+        links: vec![("/account/sign-in", "Sign in in another way")],
+        ..FormPage::default()
+    }
+    .again(office, error)
+}
+
+pub(crate) fn takes_html(headers: &HeaderMap) -> bool {
     let accepted = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
     accepted
         .flat_map(|value| value.split(','))

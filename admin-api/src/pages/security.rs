@@ -21,6 +21,7 @@ use super::{
     frame::{self, PasskeyForm, said_of},
     passkey,
     posted::{Meant, SignedIn},
+    qr::QrCode,
     second_factor::is_code,
     sessions::Moment,
     sign_in::Nothing,
@@ -33,7 +34,7 @@ use crate::{
     proof::Proof,
     routes::{
         confirm_passkey::{self, ConfirmPasskey},
-        confirm_totp, enrol_totp, reauthenticate, remove_factor, renew_recovery_codes,
+        confirm_totp, enrol_totp, reauthenticate, remove_factor, rename_factor, renew_recovery_codes,
     },
     trail::Refused,
     visitor::Visitor,
@@ -72,12 +73,16 @@ struct Factor {
 struct Enrolment {
     secret: String,
     uri: String,
+    /// The same as a picture.
+    code: Option<QrCode>,
 }
 
 /// What has come of what was sent.
 #[derive(Default)]
 struct Outcome {
     error: Option<ApiError>,
+    /// Is it wrong with another name of a factor, and not with that of a new one?
+    renames: bool,
     codes: Vec<String>,
     enrolment: Option<Enrolment>,
     cookies: HeaderMap,
@@ -95,7 +100,7 @@ struct AnewByPasskey {
 }
 
 #[derive(Deserialize)]
-struct NewTotp {
+struct NewName {
     name: String,
 }
 
@@ -120,6 +125,7 @@ pub(super) fn router() -> Router<Arc<Office>> {
         .route("/account/security/passkeys", post(add_passkey))
         .route("/account/security/recovery-codes", post(renew))
         .route("/account/security/{id}/remove", post(remove))
+        .route("/account/security/{id}/rename", post(rename))
 }
 
 async fn show(
@@ -172,12 +178,12 @@ async fn confirmed(office: &Office, who: &SignedIn, visitor: &Visitor, proof: &P
 async fn begin_totp(
     State(office): State<Arc<Office>>,
     Ok(visitor): Result<Visitor, std::convert::Infallible>,
-    Meant { who, form: NewTotp { name } }: Meant<NewTotp>,
+    Meant { who, form: NewName { name } }: Meant<NewName>,
 ) -> Response {
     let begun = enrol_totp::begin(&office, &caller(&who), &visitor, given(&name), &Proof::default()).await;
     let outcome = match begun {
         Ok(begun) => {
-            let enrolment = Enrolment { secret: begun.secret, uri: begun.otpauth_uri };
+            let enrolment = Enrolment::new(begun.secret, begun.otpauth_uri);
             Outcome { enrolment: Some(enrolment), ..Outcome::default() }
         }
         Err(error) => Outcome::refused(error),
@@ -242,6 +248,18 @@ async fn remove(
     }
 }
 
+async fn rename(
+    State(office): State<Arc<Office>>,
+    Path(id): Path<String>,
+    Ok(visitor): Result<Visitor, std::convert::Infallible>,
+    Meant { who, form: NewName { name } }: Meant<NewName>,
+) -> Response {
+    match rename_factor::rename(&office, &caller(&who), &id, given(&name)).await {
+        Ok(()) => frame::go(HERE, HeaderMap::new()),
+        Err(error) => page(&office, &who, &visitor, Outcome { renames: true, ..Outcome::refused(error) }).await,
+    }
+}
+
 fn caller(who: &SignedIn) -> Caller {
     Caller(who.principal.clone())
 }
@@ -256,7 +274,7 @@ async fn pending(office: &Office, who: &SignedIn) -> Option<Enrolment> {
     let account = office.store.account(who.principal.account).await.ok()??;
     let secret = office.open_totp(&begun).ok()?;
     let uri = secret.uri(&office.settings.mfa_issuer, &account.email).to_string();
-    Some(Enrolment { secret: secret.base32().to_string(), uri })
+    Some(Enrolment::new(secret.base32().to_string(), uri))
 }
 
 /// A page without anything that is shown once is gone to, so that to load it anew sends nothing again.
@@ -300,7 +318,8 @@ async fn read<'a>(
     };
     let csrf = office.csrf_given(&outcome.cookies).unwrap_or_else(|| who.csrf());
     let fields = outcome.error.as_ref().map(ApiError::fields).unwrap_or_default();
-    let name_error = said_of(&fields, "name");
+    let said = said_of(&fields, "name");
+    let (name_error, new_name) = if outcome.renames { (None, said) } else { (said, None) };
     // That it was not fresh is what the page says anyway.
     let error = outcome.error.as_ref().filter(|error| name_error.is_none() && !matches!(error, ApiError::NotFresh(_)));
     let has_passkey = records.iter().any(|record| record.kind == FactorKind::Passkey);
@@ -316,7 +335,7 @@ async fn read<'a>(
         codes: outcome.codes.clone(),
         // The secret is for who may begin one, and for nobody who comes by later.
         enrolment: outcome.enrolment.as_ref().filter(|_| is_fresh).map(Enrolment::copy),
-        alert: error.map(|error| error.detail().into_owned()),
+        alert: new_name.map(|said| format!("Name {said}.")).or_else(|| error.map(|error| error.detail().into_owned())),
         name_error,
         csrf,
     })
@@ -343,8 +362,12 @@ impl Outcome {
 // === impl Enrolment ===
 
 impl Enrolment {
+    fn new(secret: String, uri: String) -> Self {
+        Self { code: QrCode::of(&uri), secret, uri }
+    }
+
     fn copy(&self) -> Self {
-        Self { secret: self.secret.clone(), uri: self.uri.clone() }
+        Self::new(self.secret.clone(), self.uri.clone())
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::{Json, extract::State, http::StatusCode};
 use chrono::{DateTime, TimeDelta, Utc};
-use identity::{ApiKey, Email, Grant, KeyId, SecretText, Voucher};
+use identity::{ApiKey, Email, KeyId, SecretText};
 use serde::Deserialize;
 use store::{KeyRecord, NewKey};
 use utoipa::ToSchema;
@@ -34,7 +34,7 @@ pub(crate) struct CreateKey {
     /// For the person who manages keys; 100 characters at most.
     pub(crate) name: String,
     /// Permissions that the key is limited to, such as `agents:publish`, `agents:*` or `*`. Left out: whatever the
-    /// account's role may do, or the scopes of the key that makes this one.
+    /// account's role may do, or, where a service's key makes this one, the scopes of that.
     pub(crate) scopes: Option<Vec<String>>,
     /// 1 to 3650. Left out: until it is deleted.
     #[schema(minimum = 1, maximum = 3650)]
@@ -61,7 +61,7 @@ struct Wanted {
     responses(
         (status = 201, description = "The key", body = NewlyMade),
         (status = 401, description = "`insufficient_user_authentication`: the session is not fresh, and nothing was shown"),
-        (status = 403, description = "`forbidden`: a scope reaches beyond the caller's own; `wrong_proof`: the password or code is wrong"),
+        (status = 403, description = "`forbidden`: a scope reaches beyond the caller's own; `wrong_proof`: the password or code is wrong; `session_required`: a person's key, or another issuer's token, makes no keys"),
         (status = 409, description = "`too_many_keys`: an account may have as many as its tier says (`api_keys`), else 100"),
         (status = 429, description = "`login_locked`: too many wrong passwords or codes; see `Retry-After`"),
     )
@@ -92,17 +92,19 @@ pub(crate) async fn make(
     let now = office.now();
     let (most, ends) =
         (most_keys(&office.hooks.policy(), &caller.0.tier), wanted.lifetime.map(|lifetime| now + lifetime));
-    let (key, new) = fresh_key(caller, wanted.name, scopes, ends, most, now)?;
+    let (key, new) = fresh_key(caller, wanted.name, scopes, ends, most, now);
     trail::about(new.id.uuid());
     let record = office.store.create_key_and_tell(new, &notice).await.map_err(|error| refused(error, most))?;
     office.has_posted();
     Ok((key, record))
 }
 
-/// A key outlives the session in which it is made, and another password: whoever has no more than the session is not to have one. What a
-/// key makes reaches no further than itself, as its owner meant it to.
+/// A key outlives the session in which it is made, and another password: whoever has no more than the session is not to have one, nor who
+/// has a key or another issuer's token, which would outlive itself (OWASP ASVS 7.5.1, 7.6.1). A service has no owner who could be asked;
+/// what its key makes reaches no further than itself.
 pub(crate) async fn prove(office: &Office, caller: &Caller, visitor: &Visitor, proof: &Proof) -> Result<(), ApiError> {
-    if caller.0.grant.session().is_some() {
+    let is_asked = !(caller.0.is_service && caller.0.grant.is_of_a_program());
+    if is_asked {
         proof.by(caller, visitor, office).await?;
     }
     Ok(())
@@ -116,11 +118,7 @@ pub(crate) fn fresh_key(
     expires_at: Option<DateTime<Utc>>,
     most: u32,
     now: DateTime<Utc>,
-) -> Result<(ApiKey, NewKey), ApiError> {
-    // What ends with an old system, or with a developer's afternoon, must not leave behind what does not.
-    if matches!(caller.0.grant, Grant::External(_, Voucher::Legacy | Voucher::Developer)) {
-        return Err(ApiError::SessionNeeded);
-    }
+) -> (ApiKey, NewKey) {
     let id = KeyId::new(Uuid::now_v7());
     let key = ApiKey::generate(id, &mut rand::rng());
     let new = NewKey {
@@ -135,7 +133,7 @@ pub(crate) fn fresh_key(
         most,
         now,
     };
-    Ok((key, new))
+    (key, new)
 }
 
 // === impl CreateKey ===

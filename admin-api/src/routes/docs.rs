@@ -12,6 +12,7 @@ use axum::{
     response::{IntoResponse, Redirect, Response},
     routing::get,
 };
+use identity::CookieNames;
 use utoipa_swagger_ui::Config;
 
 use crate::error::ApiError;
@@ -24,12 +25,10 @@ const SHORT: HeaderValue = HeaderValue::from_static("public, max-age=300");
 
 const JSON: [(HeaderName, HeaderValue); 2] =
     [(header::CONTENT_TYPE, HeaderValue::from_static("application/json")), (header::CACHE_CONTROL, SHORT)];
-/// Made when somebody asks for the first time: making it takes megabytes, which are none of a start's.
-static DOCUMENT: LazyLock<Bytes> =
-    LazyLock::new(|| crate::document().to_json().expect("a document is strings and maps with string keys").into());
-
 /// The document and the page. Addresses in the page are relative, so that both may stand below any prefix.
-pub(crate) fn router() -> Router {
+pub(crate) fn router(cookies: CookieNames) -> Router {
+    // Made when somebody asks for the first time: making it takes megabytes, which are none of a start's.
+    let document = Arc::new(LazyLock::new(move || text(cookies)));
     // Without this the page has a service elsewhere check the document and shows its badge.
     let config = Arc::new(Config::from("../openapi.json").validator_url("none"));
     let asset = {
@@ -37,11 +36,15 @@ pub(crate) fn router() -> Router {
         move |Path(file): Path<String>| async move { serve(&file, config) }
     };
     Router::new()
-        .route("/openapi.json", get(|| async { (JSON, DOCUMENT.clone()) }))
+        .route("/openapi.json", get(|| async move { (JSON, Bytes::clone(&document)) }))
         // The page's own links are relative to the folder.
         .route("/docs", get(|| async { Redirect::permanent("docs/") }))
         .route("/docs/", get(|| async { serve("", config) }))
         .route("/docs/{*file}", get(asset))
+}
+
+fn text(cookies: CookieNames) -> Bytes {
+    crate::written(cookies).to_json().expect("a document is strings and maps with string keys").into()
 }
 
 fn serve(file: &str, config: Arc<Config<'static>>) -> Result<Response, ApiError> {

@@ -101,6 +101,7 @@ pub(crate) mod remove_domain_member;
 pub(crate) mod remove_factor;
 pub(crate) mod remove_member;
 pub(crate) mod remove_team_member;
+pub(crate) mod rename_factor;
 pub(crate) mod renew_recovery_codes;
 pub(crate) mod report_usage;
 pub(crate) mod request_password_reset;

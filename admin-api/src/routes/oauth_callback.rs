@@ -10,7 +10,7 @@ use axum::{
 
 use crate::{
     error::ApiError,
-    oauth::{self, Answer},
+    oauth::{self, Answer, OauthFault, ProviderFault},
     office::Office,
     pages,
     visitor::Visitor,
@@ -29,7 +29,7 @@ use crate::{
     responses(
         (status = 303, description = "Logged in, or on to `/account/link`"),
         (status = 400, description = "`invalid_state`, `code_refused` or `wrong_issuer`; `malformed`: no code, or something twice"),
-        (status = 403, description = "`provider_denied`, `provider_email_unverified`, `sign_up_closed`, `account_disabled` or `email_unverified`; `mfa_required` as at `POST /auth/login`"),
+        (status = 403, description = "`provider_denied`, `provider_login_too_old`, `provider_email_unverified`, `sign_up_closed`, `account_disabled` or `email_unverified`; `mfa_required` as at `POST /auth/login`"),
         (status = 404, description = "`not_found`: there is no such provider"),
         (status = 502, description = "`provider_broken`, `provider_refused` or `invalid_id_token`"),
         (status = 503, description = "`provider_unavailable`; see `Retry-After`"),
@@ -47,5 +47,14 @@ pub(crate) async fn oauth_callback(
         // Something is given twice, or is no text.
         Err(_) => (None, Err(ApiError::BodyBroken)),
     };
-    pages::onward(&office, &headers, back.as_ref(), came)
+    match came {
+        Err(error) if pages::takes_html(&headers) && is_too_old(&error) => {
+            pages::too_long_ago(&office, &provider, back.as_ref(), &error)
+        }
+        came => pages::onward(&office, &headers, back.as_ref(), came),
+    }
+}
+
+const fn is_too_old(error: &ApiError) -> bool {
+    matches!(error, ApiError::Oauth(OauthFault::Provider(ProviderFault::TooLongAgo)))
 }

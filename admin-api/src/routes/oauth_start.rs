@@ -11,7 +11,7 @@ use policies::ReturnTo;
 use serde::Deserialize;
 
 use crate::{
-    oauth::{self, Beginning, OauthFault},
+    oauth::{self, Beginning},
     office::Office,
     pages,
     visitor::Visitor,
@@ -38,7 +38,8 @@ pub(crate) struct Wanted {
     ),
     responses(
         (status = 303, description = "To the provider; a browser that is not known yet is given a cookie"),
-        (status = 403, description = "`foreign_start`: a page of another site has sent the browser"),
+        (status = 200, description = "A page of another site, or of another host of this one, has sent the browser: here is a button", content_type = "text/html"),
+        (status = 403, description = "`foreign_start`: the same, for whoever does not accept HTML"),
         (status = 404, description = "`not_found`: there is no such provider"),
         (status = 502, description = "`provider_broken`"),
         (status = 503, description = "`provider_unavailable`; see `Retry-After`"),
@@ -59,9 +60,11 @@ pub(crate) async fn oauth_start(
         is_link: link.as_deref() == Some("1"),
         is_fresh: fresh.as_deref() == Some("1"),
     };
-    // Else any page could have its visitors signed in here, as whom they are at the provider, without a word.
-    let is_foreign = headers.get_all(SEC_FETCH_SITE).iter().any(|site| site == "cross-site");
-    let begun =
-        if is_foreign { Err(OauthFault::ForeignStart.into()) } else { oauth::begin(&office, &visitor, wanted).await };
+    // Else any page could have its visitors signed in here, as whom they are at the provider, without a word (OWASP ASVS 7.6.2).
+    let is_foreign = headers.get_all(SEC_FETCH_SITE).iter().any(|site| site == "cross-site" || site == "same-site");
+    if is_foreign {
+        return pages::ask_to_begin(&office, &headers, &wanted);
+    }
+    let begun = oauth::begin(&office, &visitor, wanted).await;
     pages::onward(&office, &headers, None, begun)
 }

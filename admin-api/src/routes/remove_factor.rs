@@ -20,7 +20,7 @@ use crate::{
     visitor::Visitor,
 };
 
-const NO_FACTOR: ApiError = ApiError::NotFound("second factor");
+pub(crate) const NO_FACTOR: ApiError = ApiError::NotFound("second factor");
 
 /// Removes a second factor. Unless the session has begun within five minutes, something shows that it is the owner who asks.
 #[utoipa::path(

@@ -57,7 +57,7 @@ pub(crate) struct RotateKey {
     responses(
         (status = 201, description = "The new key", body = NewlyMade),
         (status = 401, description = "`insufficient_user_authentication`: the session is not fresh, and nothing was shown"),
-        (status = 403, description = "`forbidden`: the key's scopes reach beyond the caller's own; `wrong_proof`: the password or code is wrong"),
+        (status = 403, description = "`forbidden`: the key's scopes reach beyond the caller's own; `wrong_proof`: the password or code is wrong; `session_required`: a person's key, or another issuer's token, rotates no keys"),
         (status = 409, description = "`too_many_keys`: an account may have 100, the old one in its grace among them"),
         (status = 404, description = "`not_found`: the caller has no such key in use"),
     )
@@ -80,7 +80,7 @@ pub(crate) async fn rotate_key(
     prove(&office, &caller, &visitor, &request.proof()).await?;
     let expires_at = old.expires_at.map(|expires_at| now + (expires_at - old.created_at));
     let most = most_keys(&office.hooks.policy(), &caller.0.tier);
-    let (key, new) = fresh_key(&caller, old.name, old.scopes, expires_at, most, now)?;
+    let (key, new) = fresh_key(&caller, old.name, old.scopes, expires_at, most, now);
     // Its successor acts where it acts, wherever its owner does now.
     let new = NewKey { tenant: old.tenant, ..new };
     let record = office.store.rotate_key(caller.0.account, id, new, grace, now).await;

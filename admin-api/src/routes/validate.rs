@@ -2,7 +2,10 @@
 //! themselves. The answer is what the door would find: the signature, and then what the database says of the session or
 //! key and of the account.
 
-use std::sync::Arc;
+use std::{
+    net::{IpAddr, Ipv6Addr},
+    sync::Arc,
+};
 
 use axum::{Json, extract::State};
 use identity::{AccessClaims, ApiKey, SecretText, TokenError};
@@ -10,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use store::{GrantFacts, Standing};
 use utoipa::ToSchema;
 
-use crate::{body::Body, error::ApiError, office::Office, user::User};
+use crate::{body::Body, error::ApiError, office::Office, user::User, visitor::Visitor};
 
 /// How every API key begins.
 const KEY_PREFIX: &str = "pck_";
@@ -19,7 +22,7 @@ const KEY_PREFIX: &str = "pck_";
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Validate {
-    /// An access token or an API key.
+    /// An access token, an API key, or a token of an issuer that the door believes.
     #[schema(value_type = String, format = Password)]
     token: SecretText,
 }
@@ -32,7 +35,8 @@ pub(crate) struct Verdict {
     user: Option<User>,
     /// The permissions that the credential is limited to; `null`: whatever the user's role may do.
     scopes: Option<Vec<String>>,
-    /// If it is not valid: `invalid_token`, `expired`, `revoked`, `account_disabled` or `tenant_disabled`.
+    /// If it is not valid: `invalid_token`, `expired`, `revoked`, `account_disabled`, `tenant_disabled`, or
+    /// `unknown_account`: an issuer's token is good, and nobody here is meant by it.
     error: Option<&'static str>,
 }
 
@@ -43,9 +47,13 @@ pub(crate) struct Verdict {
 )]
 pub(crate) async fn validate(
     State(office): State<Arc<Office>>,
+    Ok(visitor): Result<Visitor, std::convert::Infallible>,
     Body(request): Body<Validate>,
 ) -> Result<Json<Verdict>, ApiError> {
     let shown = request.token.expose();
+    if let Some(verdict) = of_somebody_else(&office, &visitor, shown).await? {
+        return Ok(Json(verdict));
+    }
     let found =
         if shown.starts_with(KEY_PREFIX) { of_key(&office, shown).await? } else { of_token(&office, shown).await? };
     let verdict = found.and_then(|(facts, standing)| match standing {
@@ -56,11 +64,33 @@ pub(crate) async fn validate(
         Standing::TenantDisabled => Err("tenant_disabled"),
     });
     Ok(Json(match verdict {
-        Ok(GrantFacts { account, scopes, .. }) => {
-            Verdict { valid: true, user: Some(office.user(account).await?), scopes, error: None }
-        }
-        Err(error) => Verdict { valid: false, user: None, scopes: None, error: Some(error) },
+        Ok(facts) => Verdict::good(&office, facts).await?,
+        Err(error) => Verdict::bad(error),
     }))
+}
+
+/// A token of an external issuer or of an old system; `None`: it says of itself that it is no such thing.
+async fn of_somebody_else(office: &Office, visitor: &Visitor, shown: &str) -> Result<Option<Verdict>, ApiError> {
+    let client = visitor.address.unwrap_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED));
+    match office.hooks.vouched(shown, client).await {
+        None => Ok(None),
+        Some(Ok(facts)) => Verdict::good(office, facts).await.map(Some),
+        Some(Err(refusal)) if matches!(refusal.status(), 401 | 403) => Ok(Some(Verdict::bad(refusal.code()))),
+        // Nobody knows, which is not to say that it is bad.
+        Some(Err(refusal)) => Err(ApiError::StoreAway(refusal.detail())),
+    }
+}
+
+// === impl Verdict ===
+
+impl Verdict {
+    async fn good(office: &Office, facts: GrantFacts) -> Result<Self, ApiError> {
+        Ok(Self { valid: true, user: Some(office.user(facts.account).await?), scopes: facts.scopes, error: None })
+    }
+
+    const fn bad(error: &'static str) -> Self {
+        Self { valid: false, user: None, scopes: None, error: Some(error) }
+    }
 }
 
 type Found = Result<(GrantFacts, Standing), &'static str>;

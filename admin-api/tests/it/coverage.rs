@@ -22,7 +22,7 @@ enum Who {
 }
 use Who::{Account, Administrator, Anyone, Permitted, Service};
 
-const ENDPOINTS: [(&str, &str, Who); 125] = [
+const ENDPOINTS: [(&str, &str, Who); 126] = [
     ("GET", "/.well-known/jwks.json", Anyone),
     ("POST", "/admin/config/reload", Administrator),
     ("GET", "/admin/audit", Administrator),
@@ -43,6 +43,7 @@ const ENDPOINTS: [(&str, &str, Who); 125] = [
     ("DELETE", "/admin/users/{id}/mfa", Administrator),
     ("GET", "/auth/mfa", Account),
     ("DELETE", "/auth/mfa/{id}", Account),
+    ("PATCH", "/auth/mfa/{id}", Account),
     ("POST", "/auth/mfa/recovery-codes", Account),
     ("POST", "/auth/mfa/totp", Account),
     ("POST", "/auth/mfa/totp/confirm", Account),
@@ -177,6 +178,27 @@ async fn every_endpoint_is_listed_and_documented_as_what_it_is() {
     let house = House::open().await;
     let listed = ENDPOINTS.map(|(method, path, who)| (method.to_owned(), path.to_owned(), who != Anyone));
     assert_eq!(documented(&house).await, BTreeSet::from(listed));
+}
+
+#[tokio::test]
+async fn whatever_takes_a_token_takes_a_cookie_and_what_changes_something_a_csrf_token_beside_it() {
+    let house = House::open().await;
+    let document = house.get("/openapi.json", Shown::Nothing).await.body;
+    let scheme = |name: &str| document["components"]["securitySchemes"][name].clone();
+    let place = |name: &str| (scheme(name)["in"].clone(), scheme(name)["name"].clone());
+    assert_eq!(place("session_cookie"), (json!("cookie"), json!("__Host-portcullis")));
+    assert_eq!(place("csrf_token"), (json!("header"), json!("X-CSRF-Token")));
+    for (method, path, who) in ENDPOINTS {
+        let shown = &document["paths"][path][method.to_lowercase()]["security"];
+        let by = |schemes: Value| shown.as_array().is_some_and(|all| all.contains(&schemes));
+        let by_cookie = if method == "GET" {
+            by(json!({ "session_cookie": [] }))
+        } else {
+            by(json!({ "csrf_token": [], "session_cookie": [] }))
+        };
+        assert_eq!(by_cookie, by(json!({ "access_token": [] })), "{method} {path}: {shown}");
+        assert!(who == Anyone || !shown.is_null(), "{method} {path}");
+    }
 }
 
 #[tokio::test]

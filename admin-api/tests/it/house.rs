@@ -449,6 +449,11 @@ impl Hooks for TestHooks {
         self.reload.lock().unwrap().clone()
     }
 
+    /// Nobody else is believed here; that is the door's (`gateway::door issuers`).
+    async fn vouched(&self, _: &str, _: std::net::IpAddr) -> Option<Result<store::GrantFacts, policies::Refusal>> {
+        None
+    }
+
     fn policy(&self) -> Arc<Policy> {
         Arc::clone(&self.policy)
     }
@@ -492,6 +497,7 @@ fn settings(transport: MailTransport) -> Settings {
             session_life: Duration::from_hours(720),
         },
         password_rules: PasswordRules { min_chars: 8, ..PasswordRules::default() },
+        breached: None,
         // Cheap: what is tested is who hashes when, not how strongly.
         argon2: Argon2Params { memory_kib: 64, iterations: 1, parallelism: 1 },
         hash_concurrency: 2,

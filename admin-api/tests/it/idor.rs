@@ -81,7 +81,8 @@ fn body(operation: &str, somebody: &str) -> Value {
         | "PATCH /domains/{id}"
         | "PATCH /agents/{id}"
         | "PATCH /agent-instances/{id}"
-        | "PATCH /integrations/{id}" => json!({ "name": "Eve's" }),
+        | "PATCH /integrations/{id}"
+        | "PATCH /auth/mfa/{id}" => json!({ "name": "Eve's" }),
         "POST /teams/{id}/members" => json!({ "account_id": somebody, "role": "member" }),
         "POST /domains/{id}/members" => json!({ "account_id": somebody }),
         "PATCH /billing/statements/{id}" => json!({ "payment_status": "paid" }),

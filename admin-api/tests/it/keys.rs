@@ -151,6 +151,8 @@ async fn a_scoped_key_hands_out_no_more_than_it_has() {
     for answer in refused {
         assert_eq!(answer.refusal(), "403 forbidden");
     }
+    // A service's key makes keys, within its own.
+    house.run("UPDATE accounts SET kind = 'service' WHERE email = 'ada@example.com'").await;
     let within = house.post("/auth/api-keys", manager, json!({ "name": "x", "scopes": ["agents:publish"] })).await;
     assert_eq!(within.body["scopes"], json!(["agents:publish"]));
     let unnamed = house.post("/auth/api-keys", manager, json!({ "name": "y" })).await;
@@ -198,9 +200,29 @@ async fn a_key_is_made_by_who_is_there_and_its_owner_is_told() {
     assert_eq!(house.mails().await.len(), 0);
     let shown = json!({ "name": "second", "password": PASSWORD });
     assert_eq!(make(ada.shown(), shown).await.status, 201);
-    // A program goes on making what its owner made it for.
-    let program = Shown::Credential(text(&first, "key"));
-    assert_eq!(make(program, json!({ "name": "third" })).await.status, 201);
-    assert_eq!(house.mails().await.len(), 2);
+    assert_eq!(house.mails().await.len(), 1);
     assert_eq!(house.post(&rotate, ada.shown(), json!({ "password": PASSWORD })).await.status, 201);
+}
+
+#[tokio::test]
+async fn a_persons_key_makes_and_rotates_no_keys_and_a_services_does() {
+    let house = House::open().await;
+    let ada = house.register("ada@example.com").await;
+    let key = house.make_key(&ada, json!({ "name": "key" })).await;
+    let other = house.make_key(&ada, json!({ "name": "other" })).await;
+    let by_key = Shown::Credential(text(&key, "key"));
+    // Whoever has found it would have what outlives it; and not even with the password beside it.
+    for body in [json!({ "name": "x" }), json!({ "name": "x", "password": PASSWORD })] {
+        assert_eq!(house.post("/auth/api-keys", by_key, body).await.refusal(), "403 session_required");
+    }
+    for rotated in [&key, &other] {
+        assert_eq!(house.post(&path(rotated, "/rotate"), by_key, Value::Null).await.refusal(), "403 session_required");
+    }
+    assert_eq!(listed(&house, &ada).await, ["key", "other"]);
+    assert!(works(&house, &key).await && works(&house, &other).await);
+
+    house.run("UPDATE accounts SET kind = 'service' WHERE email = 'ada@example.com'").await;
+    assert_eq!(house.post("/auth/api-keys", by_key, json!({ "name": "x" })).await.status, 201);
+    assert_eq!(house.post(&path(&other, "/rotate"), by_key, Value::Null).await.status, 201);
+    assert!(!works(&house, &other).await);
 }

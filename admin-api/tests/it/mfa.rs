@@ -482,3 +482,32 @@ async fn whoever_registers_a_strangers_address_is_out_when_its_owner_comes_by_ma
         assert_eq!(house.post("/auth/validate", Shown::Nothing, shown).await.body["valid"], false);
     }
 }
+
+#[tokio::test]
+async fn a_factor_is_named_by_its_owner_in_a_session() {
+    let house = House::open().await;
+    let (ada, eve) = (arm(&house, ADA).await, house.register("eve@example.com").await);
+    let key = house.make_key(&ada.person, json!({ "name": "CI" })).await;
+    let listed = async || house.get("/auth/mfa", ada.person.shown()).await.body["items"][0].clone();
+    let factor = listed().await;
+    let path = format!("/auth/mfa/{}", factor["id"].as_str().unwrap());
+    let name = async |shown: Shown<'_>, name: Value| house.call("PATCH", &path, shown, json!({ "name": name })).await;
+    // Nobody has to show anew who they are for it.
+    house.advance(Duration::from_mins(10));
+    assert_eq!(name(ada.person.shown(), json!(" Old phone ")).await.status, 204);
+    assert_eq!(listed().await["name"], "Old phone");
+    for (shown, why) in
+        [(eve.shown(), "404 not_found"), (Shown::Credential(key["key"].as_str().unwrap()), "403 session_required")]
+    {
+        assert_eq!(name(shown, json!("Mine")).await.refusal(), why);
+    }
+    for wrong in [json!(""), json!("x".repeat(101)), json!("a\nb"), json!(7)] {
+        assert_eq!(name(ada.person.shown(), wrong.clone()).await.refusal(), "422 invalid_fields", "{wrong}");
+    }
+    let nothing = house.call("PATCH", &path, ada.person.shown(), json!({})).await;
+    assert_eq!(nothing.refusal(), "422 invalid_fields");
+    assert_eq!(listed().await["name"], "Old phone");
+    assert_eq!(name(ada.person.shown(), Value::Null).await.status, 204);
+    assert!(listed().await["name"].is_null());
+    house.mails().await;
+}

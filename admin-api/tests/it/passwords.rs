@@ -113,3 +113,24 @@ async fn logins_are_counted_by_outcome() {
         [r#"portcullis_logins_total{outcome="ok"} 1"#, r#"portcullis_logins_total{outcome="refused"} 1"#]
     );
 }
+
+#[tokio::test]
+async fn a_stolen_password_is_chosen_by_nobody() {
+    const STOLEN: &str = "nine stolen trumpets";
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("stolen");
+    let hash = identity::Password::new(STOLEN.to_owned()).unwrap().sha1();
+    std::fs::write(&file, format!("{}:17\r\n", String::from_utf8_lossy(&hash))).unwrap();
+    let house = House::open_with(|settings| settings.breached = Some(admin_api::Breached::open(&file).unwrap())).await;
+    let register = json!({ "email": "ada@example.com", "password": STOLEN });
+    let refused = house.post("/auth/register", Shown::Nothing, register).await;
+    assert_eq!(refused.refusal(), "422 invalid_fields");
+    assert!(refused.body.to_string().contains("was stolen somewhere"), "{}", refused.body);
+    let person = house.register("ada@example.com").await;
+    assert_eq!(change_password(&house, person.shown(), PASSWORD, STOLEN).await.refusal(), "422 invalid_fields");
+    assert_eq!(change_password(&house, person.shown(), PASSWORD, "ten stolen trumpets").await.status, 200);
+    // What cannot be looked up is nobody's password either.
+    std::fs::write(&file, "no such file any more").unwrap();
+    let lost = change_password(&house, person.shown(), "ten stolen trumpets", "eleven stolen trumpets").await;
+    assert_eq!(lost.status, 500, "{}", lost.body);
+}

@@ -44,6 +44,10 @@ async fn with_password(
     let (rules, about) = (&passwords.rules, [email.as_str()]);
     let strong = rules.check(password, &about).and_then(|()| rules.estimate(password, &about));
     strong.context("the password is too weak")?;
+    if let Some(breached) = &passwords.breached {
+        let looked_up = breached.check(password).context("the file of stolen passwords")?;
+        looked_up.context("the password cannot be used")?;
+    }
     let hash = Hasher::new(passwords.argon2).context("Argon2 parameters")?.hash(password, &mut rng()?);
     let now = Utc::now();
     match foundation.store.create_account(administrator(email, hash, now)).await {

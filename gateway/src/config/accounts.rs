@@ -2,8 +2,9 @@
 
 use std::{path::Path, time::Duration};
 
-use admin_api::{AccountSettings, Lockout, MailSettings, MailTransport, Templates};
+use admin_api::{AccountSettings, Breached, Lockout, MailSettings, MailTransport, Templates};
 use identity::{Argon2Params, PasswordRules};
+use policies::roles::Guarded;
 
 /// `[accounts]`.
 #[derive(Clone, PartialEq, Eq)]
@@ -17,7 +18,7 @@ pub struct Accounts {
     /// Half minutes for which a code of theirs serves before and after its own.
     pub totp_skew: u8,
     /// The roles in which a person needs a second factor.
-    pub guarded_roles: Vec<String>,
+    pub guarded: Guarded,
     /// How accounts are made and confirmed.
     pub settings: AccountSettings,
 }
@@ -27,6 +28,8 @@ pub struct Accounts {
 pub struct Passwords {
     /// What a new one has to be.
     pub rules: PasswordRules,
+    /// What it must not be.
+    pub breached: Option<Breached>,
     /// Cost of a hash.
     pub argon2: Argon2Params,
     /// Hashes at once.

@@ -67,8 +67,7 @@ pub fn load(folder: &ConfigFolder) -> Result<Config, Vec<Diagnostic>> {
     let known = document.is_readable().then_some(&upstreams);
     let mut policy = policies::config::load(&Sources { routes, roles, tiers, cases }, known);
     if let Ok(loaded) = &mut policy {
-        let guarded = settings.accounts.guarded_roles.iter().map(|role| role.as_str().into());
-        loaded.policy.roles = std::mem::take(&mut loaded.policy.roles).guarded(guarded);
+        loaded.policy.roles = std::mem::take(&mut loaded.policy.roles).guarded(settings.accounts.guarded.clone());
     }
     let no_role = no_such_role(&settings, policy.as_ref().ok().map(|loaded| &loaded.policy));
     let taken = policy.as_ref().map_or_else(|_| Vec::new(), |loaded| reserved_for_us(&settings, &loaded.policy));

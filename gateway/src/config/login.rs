@@ -25,6 +25,10 @@ pub struct LoginProvider {
     pub scope: String,
     /// Do people whom nobody here knows get an account?
     pub sign_up: bool,
+    /// How long ago somebody may have logged in there.
+    pub max_age: Duration,
+    /// Is nobody let in of whom it does not say when that was?
+    pub says_when: bool,
     /// Who may have signed its certificate: PEM.
     pub ca: Option<String>,
 }

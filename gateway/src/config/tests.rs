@@ -70,8 +70,8 @@ fn every_mistake_is_told_with_its_place_and_what_was_meant() {
     insta::assert_snapshot!(said("assertion_ttl = \"5m\"", "assertion_ttl = \"6m\""), @"gateway.toml:140:17: an assertion lives at most 5m");
     insta::assert_snapshot!(said("# shared_secret = { env = \"AUTH_JWT_SECRET_KEY\" }   # or JWT_SECRET_KEY", "shared_secret = \"in clear, and long enough to be one\""), @r#"gateway.toml:143:17: a secret is not written in clear; use { env = "NAME" } or { file = "path" }"#);
     insta::assert_snapshot!(said("trusted_proxies = []", "trusted_proxies = [\"10.0.0.0/99\"]"), @r#"gateway.toml:68:20: "10.0.0.0/99" is not a network such as 10.0.0.0/8"#);
-    insta::assert_snapshot!(said("issuer = \"Portcullis\"", "issuer = \"Ex:ample\""), @"gateway.toml:319:10: a name that authenticators show is one line of text without a colon");
-    insta::assert_snapshot!(said("[log]", "[log"), @"gateway.toml:256:5: unclosed table, expected `]`");
+    insta::assert_snapshot!(said("issuer = \"Portcullis\"", "issuer = \"Ex:ample\""), @"gateway.toml:321:10: a name that authenticators show is one line of text without a colon");
+    insta::assert_snapshot!(said("[log]", "[log"), @"gateway.toml:258:5: unclosed table, expected `]`");
     insta::assert_snapshot!(said("default = \"127.0.0.1:8080\" }", "default = \"localhost\" }"), @r#"gateway.toml:20:8: "localhost" is not an address such as 127.0.0.1:8080"#);
 }
 
@@ -123,19 +123,19 @@ fn a_missing_folder_is_told_file_by_file() {
 fn what_browsers_would_not_understand_is_refused_with_what_they_would() {
     let frames = |to: &str| said("frame_ancestors = \"'none'\"", &format!("frame_ancestors = \"{to}\""));
     let place =
-        "gateway.toml:267:19: write \"'none'\", or \"'self'\" and origins such as https://app.example.com; or \"off\"";
+        "gateway.toml:269:19: write \"'none'\", or \"'self'\" and origins such as https://app.example.com; or \"off\"";
     for wrong in ["none", "'none' 'self'", "", "https://a.test; script-src *", "https://a.test, x", "'unsafe-inline'"] {
         assert_eq!(frames(wrong), place, "{wrong}");
     }
     for good in ["'self'", "off", "https://a.test https://*.b.test:8443", "*"] {
         assert_eq!(frames(good), "", "{good}");
     }
-    insta::assert_snapshot!(frames("'self'\\nSet-Cookie: x=y"), @r#"gateway.toml:267:19: a field's value is one line of ASCII; or "off""#);
-    insta::assert_snapshot!(said("\"max-age=31536000\"", "\"1 year\""), @r#"gateway.toml:265:29: write "max-age=SECONDS", perhaps with "; includeSubDomains" and "; preload"; or "off""#);
+    insta::assert_snapshot!(frames("'self'\\nSet-Cookie: x=y"), @r#"gateway.toml:269:19: a field's value is one line of ASCII; or "off""#);
+    insta::assert_snapshot!(said("\"max-age=31536000\"", "\"1 year\""), @r#"gateway.toml:267:29: write "max-age=SECONDS", perhaps with "; includeSubDomains" and "; preload"; or "off""#);
     assert_eq!(said("\"max-age=31536000\"", "\"max-age=63072000; includeSubDomains; preload\""), "");
-    insta::assert_snapshot!(said("content_type_options = \"nosniff\"", "content_type_options = \"sniff\""), @r#"gateway.toml:266:24: there is one value, "nosniff"; or "off""#);
-    insta::assert_snapshot!(said("\"strict-origin-when-cross-origin\"", "\"never\""), @r#"gateway.toml:268:19: choose from no-referrer, no-referrer-when-downgrade, same-origin, origin, strict-origin, origin-when-cross-origin, strict-origin-when-cross-origin and unsafe-url; or "off""#);
-    insta::assert_snapshot!(said("\"camera=(), geolocation=(), microphone=()\"", "\"camera 'none'\""), @r#"gateway.toml:269:22: write features such as "camera=(), fullscreen=(self)"; or "off""#);
+    insta::assert_snapshot!(said("content_type_options = \"nosniff\"", "content_type_options = \"sniff\""), @r#"gateway.toml:268:24: there is one value, "nosniff"; or "off""#);
+    insta::assert_snapshot!(said("\"strict-origin-when-cross-origin\"", "\"never\""), @r#"gateway.toml:270:19: choose from no-referrer, no-referrer-when-downgrade, same-origin, origin, strict-origin, origin-when-cross-origin, strict-origin-when-cross-origin and unsafe-url; or "off""#);
+    insta::assert_snapshot!(said("\"camera=(), geolocation=(), microphone=()\"", "\"camera 'none'\""), @r#"gateway.toml:271:22: write features such as "camera=(), fullscreen=(self)"; or "off""#);
 }
 
 /// What is said of one more upstream.
@@ -149,42 +149,42 @@ fn said_of_upstream(keys: &str) -> String {
 #[test]
 fn an_upstream_that_cannot_be_is_told_with_its_place() {
     insta::assert_snapshot!(said_of_upstream("servers = [\"localhost\", \"unix:relative\", \":80\", \"[::1]:0\", \"host:99999\"]"), @r#"
-    gateway.toml:277:12: "localhost" is not a server: write host:port
-    gateway.toml:277:25: "unix:relative" is not a socket: write unix:/path, with an absolute path of 107 bytes at most
-    gateway.toml:277:42: ":80" is not a server: write host:port
-    gateway.toml:277:49: "[::1]:0" is not a server: write host:port
-    gateway.toml:277:60: "host:99999" is not a server: write host:port
+    gateway.toml:279:12: "localhost" is not a server: write host:port
+    gateway.toml:279:25: "unix:relative" is not a socket: write unix:/path, with an absolute path of 107 bytes at most
+    gateway.toml:279:42: ":80" is not a server: write host:port
+    gateway.toml:279:49: "[::1]:0" is not a server: write host:port
+    gateway.toml:279:60: "host:99999" is not a server: write host:port
     "#);
-    insta::assert_snapshot!(said_of_upstream("servers = [\"a:1\"]\nprotocol = \"h2\""), @"gateway.toml:278:12: h2 is HTTP/2 over TLS: give the upstream a `tls` table, or write h2c");
-    insta::assert_snapshot!(said_of_upstream("servers = [\"a:1\"]\nprotocol = \"h2c\"\ntls = { sni = \"a\" }"), @"gateway.toml:278:12: h2c is HTTP/2 without TLS: write h2");
-    insta::assert_snapshot!(said_of_upstream("servers = [\"a:1\"]\ntls = {}"), @"gateway.toml:278:7: `sni` is missing");
+    insta::assert_snapshot!(said_of_upstream("servers = [\"a:1\"]\nprotocol = \"h2\""), @"gateway.toml:280:12: h2 is HTTP/2 over TLS: give the upstream a `tls` table, or write h2c");
+    insta::assert_snapshot!(said_of_upstream("servers = [\"a:1\"]\nprotocol = \"h2c\"\ntls = { sni = \"a\" }"), @"gateway.toml:280:12: h2c is HTTP/2 without TLS: write h2");
+    insta::assert_snapshot!(said_of_upstream("servers = [\"a:1\"]\ntls = {}"), @"gateway.toml:280:7: `sni` is missing");
     insta::assert_snapshot!(said_of_upstream("servers = [\"a:1\"]\ntls = { sni = \"\", verify = false }"), @r#"
-    gateway.toml:278:15: "" is not a name that a certificate could be for, such as backend.internal
-    gateway.toml:278:19: unknown key `verify`; known are sni, ca, client_certificate, client_key
+    gateway.toml:280:15: "" is not a name that a certificate could be for, such as backend.internal
+    gateway.toml:280:19: unknown key `verify`; known are sni, ca, client_certificate, client_key
     "#);
     insta::assert_snapshot!(said_of_upstream("servers = [\"a:1\"]\ntls = { sni = \"a b\", ca = \"none.pem\", client_key = \"gateway.toml\" }"), @r#"
-    gateway.toml:278:15: "a b" is not a name that a certificate could be for, such as backend.internal
-    gateway.toml:278:27: the file "none.pem" cannot be read: No such file or directory (os error 2)
-    gateway.toml:278:52: a certificate and its key go together: `client_certificate`, `client_key`
-    gateway.toml:278:52: the file "gateway.toml" holds no private key in PEM
+    gateway.toml:280:15: "a b" is not a name that a certificate could be for, such as backend.internal
+    gateway.toml:280:27: the file "none.pem" cannot be read: No such file or directory (os error 2)
+    gateway.toml:280:52: a certificate and its key go together: `client_certificate`, `client_key`
+    gateway.toml:280:52: the file "gateway.toml" holds no private key in PEM
     "#);
     insta::assert_snapshot!(said_of_upstream("servers = [\"a:1\"]\ntls = { sni = \"a\", ca = \"routes.toml\", client_certificate = \"tiers.toml\", client_key = \"roles.toml\" }"), @r#"
-    gateway.toml:278:25: the file "routes.toml" holds no certificate in PEM
-    gateway.toml:278:61: the file "tiers.toml" holds no certificate in PEM
-    gateway.toml:278:88: the file "roles.toml" holds no private key in PEM
+    gateway.toml:280:25: the file "routes.toml" holds no certificate in PEM
+    gateway.toml:280:61: the file "tiers.toml" holds no certificate in PEM
+    gateway.toml:280:88: the file "roles.toml" holds no private key in PEM
     "#);
     insta::assert_snapshot!(said_of_upstream("servers = [\"a:1\"]\nhealth = { path = \"healthz\", interval = \"0s\", healthy_after = 0 }"), @r#"
-    gateway.toml:278:19: "healthz" is not a path such as /healthz
-    gateway.toml:278:41: must be longer than nothing
-    gateway.toml:278:63: must be at least 1
+    gateway.toml:280:19: "healthz" is not a path such as /healthz
+    gateway.toml:280:41: must be longer than nothing
+    gateway.toml:280:63: must be at least 1
     "#);
     insta::assert_snapshot!(said_of_upstream("servers = [\"a:1\"]\nbalance = \"random\"\nejection = { time = \"9s\", max_time = \"1s\" }\nretry = { tries = 4, percent = 101 }\ntotal_timeout = \"0s\"\nfirst_byte_timeout = \"0s\""), @r#"
-    gateway.toml:278:11: unknown value `random`; known are round_robin, least_connections, consistent_hash
-    gateway.toml:279:38: must not be shorter than `time`
-    gateway.toml:280:19: a request is tried 3 times at most
-    gateway.toml:280:32: more retries than requests would finish off a service that struggles
-    gateway.toml:281:17: must be longer than nothing
-    gateway.toml:282:22: must be longer than nothing
+    gateway.toml:280:11: unknown value `random`; known are round_robin, least_connections, consistent_hash
+    gateway.toml:281:38: must not be shorter than `time`
+    gateway.toml:282:19: a request is tried 3 times at most
+    gateway.toml:282:32: more retries than requests would finish off a service that struggles
+    gateway.toml:283:17: must be longer than nothing
+    gateway.toml:284:22: must be longer than nothing
     "#);
 }
 
@@ -195,15 +195,15 @@ fn what_is_said_of_accounts_and_mail_that_cannot_be_is_told_with_its_place() {
     insta::assert_snapshot!(accounts("registration = \"immediate\"", "registration = \"maybe\""), @"gateway.toml:200:16: unknown value `maybe`; known are immediate, verified");
     insta::assert_snapshot!(accounts("# unverified_role = \"newcomer\"", "unverified_role = \"newcomer\""), @"gateway.toml:1:1: accounts.unverified_role: there is no role `newcomer` in roles.toml");
     insta::assert_snapshot!(accounts("# unverified_role = \"newcomer\"", "unverified_role = \"service\""), @"gateway.toml:1:1: accounts.unverified_role: `service` is a role of service accounts, and no person has one");
-    insta::assert_snapshot!(accounts("required_roles = []", "required_roles = [\"admin\", \"boss\"]"), @"gateway.toml:321:28: there is no role `boss` in roles.toml");
-    insta::assert_snapshot!(accounts("totp_skew = 1", "totp_skew = 2"), @"gateway.toml:320:13: a code serves for one half minute before and after its own at most (RFC 6238 §5.2)");
+    insta::assert_snapshot!(accounts("required_roles = []", "required_roles = [\"admin\", \"boss\"]"), @"gateway.toml:324:28: there is no role `boss` in roles.toml");
+    insta::assert_snapshot!(accounts("totp_skew = 1", "totp_skew = 2"), @"gateway.toml:322:13: a code serves for one half minute before and after its own at most (RFC 6238 §5.2)");
     insta::assert_snapshot!(accounts("magic_link_ttl = \"10m\"", "magic_link_ttl = \"11m\""), @"gateway.toml:207:18: a link that logs in lives ten minutes at most (OWASP ASVS 6.5.5)");
     insta::assert_snapshot!(accounts("min_strength = 0", "min_strength = 5"), @"gateway.toml:214:16: a strength is 0, 1, 2, 3 or 4");
     insta::assert_snapshot!(accounts("# blocklist = \"passwords.txt\"", "blocklist = \"none.txt\""), @"gateway.toml:217:13: the file cannot be read: No such file or directory (os error 2)");
-    insta::assert_snapshot!(accounts("from = \"Portcullis <no-reply@localhost>\"", "from = \"nobody\""), @r#"gateway.toml:243:8: write who sends, such as "Example <no-reply@example.com>""#);
-    insta::assert_snapshot!(accounts("transport = \"file\"", "transport = \"smtp\""), @r#"gateway.toml:235:13: mail with transport = "smtp" needs server = "host:port""#);
-    insta::assert_snapshot!(accounts("transport = \"file\"", "transport = \"smtp\"\nserver = \"a:25\"\nsecurity = \"none\"\nusername = \"x\"\npassword = { file = \"gateway.toml\" }"), @"gateway.toml:239:12: without TLS the password could be read by whoever carries it");
-    insta::assert_snapshot!(accounts("# templates = \"mail\"", "templates = \"none\""), @"gateway.toml:246:13: none: No such file or directory (os error 2)");
+    insta::assert_snapshot!(accounts("from = \"Portcullis <no-reply@localhost>\"", "from = \"nobody\""), @r#"gateway.toml:245:8: write who sends, such as "Example <no-reply@example.com>""#);
+    insta::assert_snapshot!(accounts("transport = \"file\"", "transport = \"smtp\""), @r#"gateway.toml:237:13: mail with transport = "smtp" needs server = "host:port""#);
+    insta::assert_snapshot!(accounts("transport = \"file\"", "transport = \"smtp\"\nserver = \"a:25\"\nsecurity = \"none\"\nusername = \"x\"\npassword = { file = \"gateway.toml\" }"), @"gateway.toml:241:12: without TLS the password could be read by whoever carries it");
+    insta::assert_snapshot!(accounts("# templates = \"mail\"", "templates = \"none\""), @"gateway.toml:248:13: none: No such file or directory (os error 2)");
 }
 
 #[test]

@@ -1,4 +1,7 @@
-//! What a credential proves by itself, and what the record behind it has to say.
+//! What a credential proves by itself, and what the record behind it has to say; also of a token of somebody else's that a service was handed
+//! and asks about (`POST /auth/validate`).
+
+use std::net::IpAddr;
 
 use chrono::{DateTime, Utc};
 use identity::{AccessClaims, ApiKey, Grant, SessionCookie};
@@ -6,7 +9,10 @@ use policies::Refusal;
 use store::{GrantFacts, Standing};
 use uuid::Uuid;
 
-use super::foreign::Vouched;
+use super::{
+    Directory,
+    foreign::{Failed, Vouched},
+};
 
 /// A credential whose own proof holds, and which record has to stand behind it.
 pub(super) enum Wanted {
@@ -82,5 +88,26 @@ impl Wanted {
             Self::Key(_) | Self::Cookie(_) => facts.expires_at.map_or(i64::MAX, |at| at.timestamp()),
             Self::Vouched(vouched) => vouched.expires_at,
         }
+    }
+}
+
+// === impl Directory ===
+
+impl Directory {
+    /// Whose it is, if its issuer has signed it and there is an account for its subject, which may be made now as at the door; `None`: it
+    /// does not say that it is somebody else's. `client`: who asks.
+    pub(crate) async fn vouched(
+        &self,
+        token: &str,
+        client: IpAddr,
+        now: DateTime<Utc>,
+    ) -> Option<Result<GrantFacts, Refusal>> {
+        let vouched = match self.outside.prove(token, client, now).await? {
+            Ok(vouched) => vouched,
+            Err(refusal) => return Some(Err(refusal)),
+        };
+        let facts = self.outside.facts(&self.store, &self.limiter, &vouched, client, now).await;
+        let judged = facts.map_err(|Failed(refusal)| refusal);
+        Some(judged.and_then(|facts| Wanted::Vouched(vouched).judge(facts, now).map_err(|(refusal, _)| refusal)))
     }
 }

@@ -31,9 +31,6 @@ const STALE: Duration = Duration::from_hours(24);
 const PAUSE: Duration = Duration::from_secs(1);
 /// How old an ID token may be: it was made a moment ago, for us.
 const OLDEST: i64 = 5 * 60;
-/// How long ago somebody may have logged in there, in seconds: as long as a session of ours lasts. Who is asked for it has to say in the ID
-/// token when it was (Core §3.1.2.1).
-const MAX_AGE: &str = "43200";
 /// Clocks that differ (DESIGN §3).
 const LEEWAY: Duration = Duration::from_secs(30);
 
@@ -41,6 +38,9 @@ pub(super) struct Oidc {
     wire: Wire,
     issuer: String,
     scope: String,
+    /// Seconds for which a login there is good. Who is asked for it has to say in the ID token when it was (Core §3.1.2.1); not all do.
+    max_age: i64,
+    says_when: bool,
     rules: ForeignRules,
     keys: Arc<JwksClient>,
     metadata: ArcSwapOption<Known>,
@@ -73,6 +73,8 @@ impl Oidc {
             wire: Wire::new(provider)?,
             issuer: provider.issuer.clone(),
             scope: provider.scope.clone(),
+            max_age: i64::try_from(provider.max_age.as_secs()).unwrap_or(i64::MAX),
+            says_when: provider.says_when,
             rules: ForeignRules {
                 issuer: Some(provider.issuer.as_str().into()),
                 audience: Some(("aud".into(), provider.client_id.as_str().into())),
@@ -92,6 +94,7 @@ impl Oidc {
 
     pub(super) async fn begin(&self, asked: Asked<'_>) -> Result<String, Failed> {
         let known = self.known().await?;
+        let max_age = if asked.is_fresh { "0".to_owned() } else { self.max_age.to_string() };
         let mut query = vec![
             ("response_type", "code"),
             ("client_id", self.wire.client_id()),
@@ -101,7 +104,7 @@ impl Oidc {
             ("nonce", asked.nonce),
             ("code_challenge", asked.challenge),
             ("code_challenge_method", "S256"),
-            ("max_age", if asked.is_fresh { "0" } else { MAX_AGE }),
+            ("max_age", &max_age),
         ];
         if asked.is_fresh {
             query.push(("prompt", "login"));
@@ -181,7 +184,19 @@ impl Oidc {
         if age.is_none_or(|age| age > OLDEST) {
             return Err(Failed::untrue("the ID token is too old, or does not say how old it is"));
         }
-        Ok(())
+        // Not every provider heeds what it was asked (Core §3.1.3.7, 12).
+        match claims.authenticated_at() {
+            Some(at)
+                if answered.now.timestamp().saturating_sub(at)
+                    > self.max_age.saturating_add(LEEWAY.as_secs() as i64) =>
+            {
+                Err(Failed::new(ProviderFault::TooLongAgo, "somebody has logged in there longer ago than `max_age`"))
+            }
+            None if self.says_when => {
+                Err(Failed::untrue("the ID token does not say when somebody has logged in there"))
+            }
+            _ => Ok(()),
+        }
     }
 
     async fn userinfo(

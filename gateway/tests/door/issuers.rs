@@ -506,6 +506,59 @@ fn an_id_token_opens_no_door_and_scopes_limit_what_a_token_may() {
 }
 
 #[test]
+fn a_token_of_an_issuer_makes_no_key() {
+    let (issuer, key) = (Issuer::start(), key(Algorithm::EdDsa, "k"));
+    issuer.publish(&[&key]);
+    let platform = issuer.setup("").start();
+    let token = issuer.token(&key, "ada");
+    assert_eq!(said(&platform, &token), let_in());
+    let made = platform.post("/auth/api-keys", Some(&token), &json!({ "name": "for ever" }));
+    assert_eq!((made.status, &*made.code()), (403, "session_required"), "{made:?}");
+    assert_eq!(platform.get("/auth/api-keys", &token).json()["items"], json!([]));
+}
+
+#[test]
+fn a_service_may_ask_what_a_token_of_an_issuer_is_worth() {
+    let (issuer, key, other) = (Issuer::start(), key(Algorithm::EdDsa, "k"), key(Algorithm::EdDsa, "k"));
+    issuer.publish(&[&key]);
+    let scopes = "scope_claim = \"scope\"\nscopes = [{ value = \"keys\", permission = \"account:manage\" }]";
+    let platform = issuer.setup(scopes).start();
+    let worth = |token: &str| {
+        let answer = platform.post("/auth/validate", None, &json!({ "token": token }));
+        assert_eq!(answer.status, 200, "{answer:?}");
+        answer.json()
+    };
+    let mut claims = issuer.claims("ada");
+    claims["scope"] = json!("openid keys");
+    let good = key.sign(TokenType::Access, &claims);
+    let said_of = worth(&good);
+    assert_eq!((&said_of["valid"], &said_of["scopes"]), (&json!(true), &json!(["account:manage"])), "{said_of}");
+    // Whom the door knows by it, too.
+    let me = platform.get("/auth/me", &good).json();
+    assert_eq!(said_of["user"]["id"], me["id"], "{me}");
+    for (changed, why) in [("exp", "expired"), ("aud", "invalid_token")] {
+        let mut claims = claims.clone();
+        claims[changed] = if changed == "exp" { json!(now() - 1) } else { json!("others") };
+        assert_eq!(worth(&key.sign(TokenType::Access, &claims))["error"], why, "{changed}");
+    }
+    let forged = worth(&other.sign(TokenType::Access, &claims));
+    assert_eq!(
+        (&forged["valid"], &forged["error"], &forged["user"]),
+        (&json!(false), &json!("invalid_token"), &Value::Null)
+    );
+    let off = json!({ "status": "disabled" });
+    let path = format!("/admin/users/{}", me["id"].as_str().unwrap());
+    assert_eq!(platform.json("PATCH", &path, Some(&platform.admin()), &off).status, 200);
+    assert_eq!(worth(&good)["error"], "account_disabled");
+    // While nobody knows, it is not said to be bad.
+    let (away, unheard) = (Issuer::start(), crate::issuers::key(Algorithm::EdDsa, "k"));
+    away.answer(500, "", "");
+    let platform = away.setup("").start();
+    let answer = platform.post("/auth/validate", None, &json!({ "token": away.token(&unheard, "ada") }));
+    assert_eq!((answer.status, &*answer.code()), (503, "directory_unavailable"), "{answer:?}");
+}
+
+#[test]
 fn an_issuer_that_speaks_for_another_one_is_not_heard() {
     let (issuer, key) = (Issuer::start(), key(Algorithm::EdDsa, "k"));
     issuer.publish(&[&key]);

@@ -2,7 +2,7 @@
 //! account that hangs on it.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeSet, HashSet},
     fs,
     net::TcpListener,
     path::{Path, PathBuf},
@@ -258,6 +258,11 @@ fn the_production_example_is_good_and_its_passwords_are_of_fifteen_characters() 
         .unwrap();
     assert!(check.status.success(), "{}", String::from_utf8_lossy(&check.stderr));
 
+    // The 3000 commonest that are long enough (OWASP ASVS 6.2.4), each of which counts.
+    let listed = fs::read_to_string(shipped("config/examples/production/passwords.txt")).unwrap();
+    let listed: HashSet<_> = listed.lines().filter(|line| !line.starts_with('#')).map(str::to_lowercase).collect();
+    assert!(listed.len() >= 3000 && listed.iter().all(|one| one.chars().count() >= 15), "{}", listed.len());
+
     // Its rules and its way to register, on what a test has.
     let text = fs::read_to_string(shipped("config/examples/production/gateway.toml")).unwrap();
     let section = |name: &str| {
@@ -288,6 +293,8 @@ fn the_production_example_is_good_and_its_passwords_are_of_fifteen_characters() 
         ("Correct Horse Battery Staple", "guessed first"),
         ("ada.lovelace@example", "little more than"),
         ("aaaaaaaaaaaaaaaaaaaaaaa1", "too easy to guess"),
+        // Which zxcvbn would let pass.
+        ("MomsAnAladventure", "guessed first"),
     ] {
         let answer = register("ada.lovelace@example.com", weak);
         assert_eq!(answer.status, 422, "{weak}: {answer:?}");

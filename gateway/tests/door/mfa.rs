@@ -4,7 +4,10 @@ use chrono::{DateTime, TimeDelta, Utc};
 use identity::TotpSecret;
 use serde_json::{Value, json};
 
-use crate::platform::{PASSWORD, Platform, Setup};
+use crate::{
+    pages::Visitor,
+    platform::{PASSWORD, Platform, Setup},
+};
 
 const SENSITIVE: &str = "\n[[route]]\nname = \"sensitive\"\npaths = [\"/demo/sensitive/*\"]\nupstream = \"demo\"\nacr = \"mfa\"\nmax_auth_age = \"5m\"\n";
 const RECENT: &str =
@@ -152,4 +155,27 @@ fn a_session_grows_too_old_for_a_route_and_is_renewed_in_place() {
     assert_eq!(platform.get("/demo/recent/x", &ada).code(), "revoked");
     assert_eq!(platform.get("/demo/x", &ada).code(), "revoked");
     assert_eq!(platform.get("/demo/recent/x", &text(&renewed.json(), "access_token")).status, 200);
+}
+
+#[test]
+fn where_everybody_needs_a_second_factor_nobody_gets_in_with_one() {
+    let platform = Setup::default().edit("gateway.toml", "required = false", "required = true").start();
+    let access = text(&platform.register("ada@example.com"), "access_token");
+    for path in ["/demo/x", "/auth/api-keys", "/auth/me/export"] {
+        assert_eq!(platform.get(path, &access).code(), "insufficient_user_authentication", "{path}");
+    }
+    // A browser is sent to where one is added, by whatever page it wanted, and may be there.
+    let visitor = Visitor::signed_in(&platform, "ada@example.com");
+    let wanted = visitor.get(&platform, "/demo/x?a=b");
+    assert_eq!((wanted.status, wanted.header("location")), (303, Some("/account/security")), "{wanted:?}");
+    assert_eq!(visitor.get(&platform, "/account/security").status, 200);
+    // A program is not, whatever it accepts.
+    let page = [("Authorization", &*format!("Bearer {access}")), ("Accept", "text/html")];
+    assert_eq!(platform.send("GET", "/demo/x", &page, "").status, 401);
+
+    let begun = platform.post("/auth/mfa/totp", Some(&access), &json!({}));
+    let (secret, since) = (from_base32(&text(&begun.json(), "secret")), Utc::now());
+    let confirmed = platform.post("/auth/mfa/totp/confirm", Some(&access), &json!({ "code": secret.code_at(since) }));
+    assert_eq!(confirmed.status, 200, "{confirmed:?}");
+    assert_eq!(platform.get("/demo/x", &access).status, 200);
 }

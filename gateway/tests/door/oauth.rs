@@ -556,6 +556,31 @@ fn a_login_is_as_old_as_the_provider_says() {
 }
 
 #[test]
+fn who_has_logged_in_at_the_provider_too_long_ago_does_so_anew() {
+    let provider = Provider::start();
+    let ago = |seconds: i64| move |claims: &mut Value| claims["auth_time"] = json!(now() - seconds);
+    let silent = |claims: &mut Value| drop(claims.as_object_mut().unwrap().remove("auth_time"));
+    let platform = provider.setup().start();
+    let visitor = Visitor::default();
+    // Whatever the provider makes of what it is asked: twelve hours, and thirty seconds for clocks.
+    assert_eq!(goes_to(&log_in(&platform, &provider, &Visitor::default(), ago(12 * 3600))), "/demo/x?a=b");
+    let refused = log_in(&platform, &provider, &visitor, ago(12 * 3600 + 40));
+    assert_eq!(refused.status, 403, "{refused:?}");
+    let anew = "href=\"/auth/oauth/acme?return_to=/demo/x%3Fa%3Db&#38;fresh=1\" rel=\"nofollow\">Sign in with ACME</a>";
+    assert!(refused.body.contains("too long ago") && refused.body.contains(anew), "{}", refused.body);
+    assert!(!is_in(&platform, &visitor));
+    assert_eq!(goes_to(&log_in(&platform, &provider, &Visitor::default(), silent)), "/demo/x?a=b");
+
+    // Where the operator says how long, a provider has to say when it was.
+    let strict = provider.beside(Setup::default(), "acme", "max_age = \"1h\"\n").start();
+    let sent = Visitor::default().get(&strict, "/auth/oauth/acme");
+    assert_eq!(query_of(&sent)["max_age"], "3600");
+    assert_eq!(goes_to(&log_in(&strict, &provider, &Visitor::default(), ago(3590))), "/demo/x?a=b");
+    assert_eq!(log_in(&strict, &provider, &Visitor::default(), ago(3640)).status, 403);
+    assert_eq!(log_in(&strict, &provider, &Visitor::default(), silent).status, 502);
+}
+
+#[test]
 fn what_waits_for_one_owner_is_nothing_to_another() {
     let provider = Provider::start();
     let platform = provider.setup().start();
@@ -599,10 +624,26 @@ fn what_waits_for_one_owner_is_nothing_to_another() {
 fn no_page_of_another_site_begins_a_login() {
     let provider = Provider::start();
     let platform = provider.setup().start();
-    let begun = |site: &str| platform.send("GET", "/auth/oauth/acme", &[("Sec-Fetch-Site", site)], "");
-    assert_eq!(begun("cross-site").code(), "foreign_start");
-    for site in ["none", "same-origin", "same-site"] {
-        assert_eq!(begun(site).status, 303, "{site}");
+    let path = "/auth/oauth/acme?return_to=/demo/x%3Fa%3Db&fresh=1";
+    let begun =
+        |site: &str, accept: &str| platform.send("GET", path, &[("Sec-Fetch-Site", site), ("Accept", accept)], "");
+    for site in ["none", "same-origin"] {
+        assert_eq!(begun(site, "text/html").status, 303, "{site}");
+    }
+    for site in ["cross-site", "same-site"] {
+        assert_eq!((begun(site, "*/*").status, &*begun(site, "*/*").code()), (403, "foreign_start"), "{site}");
+        // Whoever means it goes on by a button of ours, to where they wanted to go; nothing has begun before.
+        let asked = begun(site, "text/html,*/*;q=0.8");
+        assert_eq!(
+            (asked.status, asked.header("location"), asked.header("set-cookie")),
+            (200, None, None),
+            "{asked:?}"
+        );
+        let button =
+            "href=\"/auth/oauth/acme?return_to=/demo/x%3Fa%3Db&#38;fresh=1\" rel=\"nofollow\">Sign in with ACME</a>";
+        assert!(asked.body.contains(button), "{}", asked.body);
+        let nobody = platform.send("GET", "/auth/oauth/x", &[("Sec-Fetch-Site", site), ("Accept", "text/html")], "");
+        assert_eq!(nobody.status, 404, "{nobody:?}");
     }
 }
 

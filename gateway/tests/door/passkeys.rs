@@ -143,6 +143,9 @@ fn second_factors_are_added_and_taken_away_on_a_page_without_a_script() {
     let begun = ada.post(&platform, "/account/security/totp", &format!("{csrf}&name=%3Ci%3E"));
     assert_eq!((begun.status, begun.header("cache-control")), (200, Some("no-store")), "{begun:?}");
     assert!(begun.body.contains("href=\"otpauth://totp/"), "{}", begun.body);
+    // The code to be read by a telephone stands in the page, whose policy allows no more for it.
+    assert!(begun.body.contains("<svg class=\"qr\"") && !begun.body.contains("style="), "{}", begun.body);
+    assert_eq!(begun.header("content-security-policy"), page.header("content-security-policy"));
     let secret = from_base32(begun.body.split("id=\"secret\">").nth(1).unwrap().split('<').next().unwrap());
     let wrong = ada.post(&platform, "/account/security/totp/confirm", &format!("{csrf}&code=000000"));
     assert!(wrong.status == 403 && wrong.body.contains("id=\"secret\""), "{wrong:?}");
@@ -160,8 +163,18 @@ fn second_factors_are_added_and_taken_away_on_a_page_without_a_script() {
         "{}",
         list.body
     );
+    assert!(!list.body.contains("<svg"), "{}", list.body);
     let at = list.body.find("/account/security/0").unwrap();
     let path = list.body[at..].split('"').next().unwrap();
+    assert!(path.ends_with("/rename"), "{path}");
+    let long = ada.post(&platform, path, &format!("{csrf}&name={}", "x".repeat(101)));
+    assert!(long.status == 422 && long.body.contains("role=\"alert\">Name must have 100 characters"), "{long:?}");
+    assert_eq!(
+        ada.post(&platform, path, &format!("{csrf}&name=Old%20phone")).header("location"),
+        Some("/account/security")
+    );
+    assert!(ada.get(&platform, "/account/security").body.contains("Authenticator: Old phone"));
+    let path = &path.replace("/rename", "/remove");
     assert_eq!(ada.post(&platform, path, &csrf).header("location"), Some("/account/security"));
     let login = platform.post("/auth/login", None, &json!({ "email": "ada@example.com", "password": PASSWORD }));
     assert_eq!(login.status, 200, "nothing more is asked for: {login:?}");

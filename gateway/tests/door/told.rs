@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::{
     backends::{After, Backend, pool},
-    platform::{Answer, PASSWORD, Platform, Setup},
+    platform::{Answer, PASSWORD, Setup},
 };
 
 /// Every field that an upstream can ask for.

@@ -41,9 +41,20 @@ fn by(role: &str, scopes: Option<&str>) -> Caller {
         role: role.into(),
         tier: "free".into(),
         scopes: scopes.map(|scope| [scope.into()].into()),
-        acr: identity::Assurance::Single,
+        acr: None,
         auth_age: std::time::Duration::ZERO,
     }
+}
+
+#[test]
+fn a_caller_has_shown_what_its_role_needs_unless_the_case_says_less() {
+    let guarded = Policy { roles: policy().roles.guarded(crate::roles::Guarded::Every), ..policy() };
+    let less = Caller { acr: Some(identity::Assurance::Single), ..by("admin", None) };
+    let cases = [
+        Case { caller: Some(by("admin", None)), ..case("GET /closed", "permit") },
+        Case { caller: Some(less), ..case("GET /closed", "insufficient_user_authentication") },
+    ];
+    assert_eq!(run(&guarded, &cases), []);
 }
 
 #[test]

@@ -3,8 +3,6 @@
 use std::collections::BTreeSet;
 use std::ops::Range;
 
-use identity::Assurance;
-
 use super::diagnostic::Placed;
 use super::document::Document;
 use super::known::{self, Known};
@@ -83,7 +81,7 @@ fn caller(file: &mut Document<'_>, known: &Known, raw: &RawCaller) -> Caller {
         role: raw.role.as_str().into(),
         tier: raw.tier.as_str().into(),
         scopes: scopes.map(|scopes| scopes.iter().map(Into::into).collect()),
-        acr: raw.acr.as_deref().map_or(Assurance::Single, |acr| (*acr).into()),
+        acr: raw.acr.as_deref().map(|acr| (*acr).into()),
         auth_age: raw.auth_age.as_ref().map(|age| age.0).unwrap_or_default(),
         owns: raw.owns.unwrap_or_default(),
     }

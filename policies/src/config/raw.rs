@@ -99,6 +99,18 @@ pub(super) enum RawAcr {
     Phr,
 }
 
+/// How sure the door is of a caller that a case invents.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum RawShownAcr {
+    /// One factor.
+    Single,
+    /// Two factors.
+    Mfa,
+    /// A passkey.
+    Phr,
+}
+
 /// Whether a caller must be known.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
@@ -258,8 +270,9 @@ pub(super) struct RawCaller {
     pub(super) tier: Placed<String>,
     /// It shows an API key that is restricted to these permissions. Left out: whatever the account may do.
     pub(super) scopes: Option<Words>,
-    /// "mfa": its owner has shown two factors; "phr": a passkey. Left out: one.
-    pub(super) acr: Option<Placed<RawAcr>>,
+    /// "mfa": its owner has shown two factors; "phr": a passkey; "single": one. Left out: two if its role needs two (`[mfa]` of
+    /// gateway.toml), else one.
+    pub(super) acr: Option<Placed<RawShownAcr>>,
     /// How long ago its owner has shown who they are, such as "10m". Left out: just now.
     pub(super) auth_age: Option<Placed<DurationText>>,
     /// Whether what the path names is its own, where a route demands that. Left out: false.
@@ -325,13 +338,23 @@ impl JsonSchema for Texts {
     }
 }
 
-// === impl RawAuth, RawAcr, RawPer ===
+// === impl RawAuth, RawAcr, RawShownAcr, RawPer ===
 
 impl From<RawAcr> for Assurance {
     fn from(raw: RawAcr) -> Self {
         match raw {
             RawAcr::Mfa => Self::Multi,
             RawAcr::Phr => Self::PhishingResistant,
+        }
+    }
+}
+
+impl From<RawShownAcr> for Assurance {
+    fn from(raw: RawShownAcr) -> Self {
+        match raw {
+            RawShownAcr::Single => Self::Single,
+            RawShownAcr::Mfa => Self::Multi,
+            RawShownAcr::Phr => Self::PhishingResistant,
         }
     }
 }

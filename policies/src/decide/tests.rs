@@ -7,7 +7,7 @@ use identity::{AccountId, Assurance, Authentication, Grant, SessionId};
 use uuid::Uuid;
 
 use super::*;
-use crate::{Demand, Kind, Owner, PathPattern, Per, Permissions, Quota, StepUp};
+use crate::{Demand, Kind, Owner, PathPattern, Per, Permissions, Quota, StepUp, roles::Guarded};
 
 fn limit(owner: Owner<'_>, quota: &str) -> Limit {
     Limit::new(owner, Per::User, Kind::Requests(Quota::parse(quota).unwrap().unwrap()))
@@ -210,13 +210,15 @@ fn a_permit_names_the_limits_to_spend() {
 
 #[test]
 fn in_a_guarded_role_a_person_who_has_shown_one_factor_may_only_add_another() {
-    let policy = Policy { roles: policy().roles.guarded(["admin".into()]), ..policy() };
-    let said = |role, grant, assurance, before| {
+    let of = |guarded| Policy { roles: policy().roles.guarded(guarded), ..policy() };
+    let (admins, every) = (of(Guarded::These(["admin".into()].into())), of(Guarded::Every));
+    let said_by = |policy: &Policy, role, grant, assurance, before| {
         let route = route(|route| route.before_second_factor = before);
         let authentication = Some(Authentication { at: 0, assurance });
         let principal = Principal { authentication, grant, ..Arc::unwrap_or_clone(caller(role, "free", None)) };
-        decide(&policy, &route, Some(Arc::new(principal)), 1_000_000).map(drop)
+        decide(policy, &route, Some(Arc::new(principal)), 1_000_000).map(drop)
     };
+    let said = |role, grant, assurance, before| said_by(&admins, role, grant, assurance, before);
     let wanted = StepUp { acr: Some(Assurance::Multi), max_age: None };
     let (id, session) = (uuid::Uuid::nil(), Grant::Session(uuid::Uuid::nil().into()));
     let persons = [session, Grant::Cookie(id.into()), Grant::External(id.into(), identity::Voucher::Legacy)];
@@ -226,6 +228,12 @@ fn in_a_guarded_role_a_person_who_has_shown_one_factor_may_only_add_another() {
         assert_eq!(said("admin", person, Assurance::Single, true), Ok(()));
         assert_eq!(said("admin", person, Assurance::Multi, false), Ok(()));
         assert_eq!(said("user", person, Assurance::Single, false), Ok(()));
+        // Where everybody needs one, so does who has a role that nobody knows.
+        for role in ["admin", "user", "nobody"] {
+            let refused = said_by(&every, role, person, Assurance::Single, false);
+            assert_eq!(refused, Err(Refusal::InsufficientAuthentication(wanted)), "{role} {person:?}");
+            assert_eq!(said_by(&every, role, person, Assurance::Multi, false), Ok(()));
+        }
     }
     assert_eq!(said("admin", Grant::Key(id.into()), Assurance::Single, false), Ok(()));
 }

@@ -203,6 +203,12 @@ async fn the_last_factor_takes_the_recovery_codes_with_it(database: &Database) {
     let store = database.open().await;
     let (ada, factor) = armed(&store, "ada@example.com").await;
     let (eve, nobody) = (person(&store, "eve@example.com").await, SessionId::new(Uuid::now_v7()));
+    // Nor does anybody else call it anything.
+    assert!(is_missing(&store.rename_factor(eve.id, factor, Some("Eve's")).await));
+    for name in [Some("Phone"), None] {
+        store.rename_factor(ada.id, factor, name).await.unwrap();
+        assert_eq!(store.factors(ada.id).await.unwrap()[0].name.as_deref(), name);
+    }
     assert!(is_missing(&store.remove_factor(eve.id, factor, nobody, &notice(), at(6)).await));
     store.remove_factor(ada.id, factor, nobody, &notice(), at(6)).await.unwrap();
     assert_eq!(store.recovery_codes_left(ada.id).await.unwrap(), 0);

@@ -1,11 +1,18 @@
 //! The sections `[accounts]`, `[passwords]`, `[lockout]` and `[mail]`.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
-use admin_api::{AccountSettings, Lockout, MailTransport, Registration, Security, SmtpSettings, Templates};
+use admin_api::{AccountSettings, Breached, Lockout, MailTransport, Registration, Security, SmtpSettings, Templates};
 use http::Uri;
 use identity::{Argon2Params, Hasher, LockRules, MOST_SKEW, PasswordRules};
-use policies::config::{Placed, Surroundings as _};
+use policies::{
+    config::{Placed, Surroundings as _},
+    roles::Guarded,
+};
 
 use super::{ConfigFolder, Reader, check_memory};
 use crate::config::{
@@ -50,11 +57,11 @@ impl Reader<'_, '_> {
         if let Some(given) = raw.magic_link_ttl.as_ref().filter(|_| settings.magic_link_ttl > LONGEST_LINK) {
             self.document.note(given.span(), "a link that logs in lives ten minutes at most (OWASP ASVS 6.5.5)");
         }
-        let (mfa_issuer, totp_skew, guarded_roles) = self.mfa(&product);
-        Accounts { public_url, product, mfa_issuer, totp_skew, guarded_roles, settings }
+        let (mfa_issuer, totp_skew, guarded) = self.mfa(&product);
+        Accounts { public_url, product, mfa_issuer, totp_skew, guarded, settings }
     }
 
-    fn mfa(&mut self, product: &str) -> (String, u8, Vec<String>) {
+    fn mfa(&mut self, product: &str) -> (String, u8, Guarded) {
         let raw: raw::Mfa = self.document.section("mfa").unwrap_or_default();
         let skew = u8::try_from(self.count(raw.totp_skew.as_ref(), 1, 0)).unwrap_or(u8::MAX);
         if let Some(given) = raw.totp_skew.as_ref().filter(|_| skew > MOST_SKEW) {
@@ -63,7 +70,8 @@ impl Reader<'_, '_> {
                 "a code serves for one half minute before and after its own at most (RFC 6238 §5.2)",
             );
         }
-        let guarded = raw.required_roles.iter().map(|role| String::clone(role)).collect();
+        let roles = raw.required_roles.iter().map(|role| role.as_str().into()).collect();
+        let guarded = if raw.required.unwrap_or(false) { Guarded::Every } else { Guarded::These(roles) };
         self.named.roles.extend(raw.required_roles);
         let issuer = self.text(raw.issuer.as_ref(), product);
         // Authenticators show what is before the first colon.
@@ -101,7 +109,14 @@ impl Reader<'_, '_> {
             context: raw.context.unwrap_or(false).then(|| Arc::from(words)),
             blocklist: Arc::new(self.lines(raw.blocklist.as_ref()).map(|line| line.to_lowercase()).collect()),
         };
-        Passwords { rules, argon2, concurrency: self.count(raw.concurrency.as_ref(), 0, 0) }
+        let breached = raw.breached.and_then(|path| self.breached(&path));
+        Passwords { rules, breached, argon2, concurrency: self.count(raw.concurrency.as_ref(), 0, 0) }
+    }
+
+    fn breached(&mut self, given: &Placed<String>) -> Option<Breached> {
+        let folder = self.folder.path().unwrap_or(Path::new(""));
+        let opened = Breached::open(&folder.join(given.as_str()));
+        opened.map_err(|error| self.document.note(given.span(), format!("the file cannot be used: {error}"))).ok()
     }
 
     pub(super) fn lockout(&mut self) -> Lockout {

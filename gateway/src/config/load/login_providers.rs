@@ -13,6 +13,8 @@ use crate::config::{
 const LONGEST_ID: usize = 32;
 /// The longest label: it stands on a button.
 const LONGEST_LABEL: usize = 40;
+/// Seconds: as long as the cookie of a session lasts by default, so that no session follows another without somebody showing who they are.
+const MAX_AGE: u64 = 12 * 3600;
 const GOOGLE: &str = "https://accounts.google.com";
 const GITHUB: &str = "https://github.com";
 
@@ -62,6 +64,9 @@ impl Reader<'_, '_> {
             let place = raw.client_id.as_ref().map_or(raw.id.span(), Placed::span);
             self.document.note(place, "`client_id` is missing: what this platform is called there");
         }
+        if let Some(given) = raw.max_age.as_ref().filter(|_| speaks == Speaks::Github) {
+            self.document.note(given.span(), "GitHub does not say when somebody has logged in there");
+        }
         let client_secret = self.document.resolve_secret(&raw.client_secret, self.folder)?;
         let scopes = raw.scopes.unwrap_or_else(|| scopes.iter().map(|&scope| scope.to_owned()).collect());
         let lacks_openid = speaks == Speaks::Oidc && !scopes.iter().any(|scope| scope == "openid");
@@ -75,6 +80,8 @@ impl Reader<'_, '_> {
             // Without it there is no ID token.
             scope: openid.into_iter().chain(scopes).collect::<Vec<_>>().join(" "),
             sign_up: raw.sign_up.unwrap_or(true),
+            says_when: raw.max_age.is_some(),
+            max_age: self.duration(raw.max_age.as_ref(), MAX_AGE),
             ca: raw.ca.and_then(|path| self.authority(&path)),
             id: raw.id.into_inner(),
         })

@@ -57,6 +57,9 @@ pub(in crate::config) struct Passwords {
     pub(in crate::config) words: Vec<String>,
     /// A file of passwords that nobody may have, one a line, relative to this folder; none by default.
     pub(in crate::config) blocklist: Option<Placed<String>>,
+    /// A file of the SHA-1s of stolen passwords, in order, one a line, as Pwned Passwords is downloaded; relative to this folder. None by
+    /// default.
+    pub(in crate::config) breached: Option<Placed<String>>,
     /// KiB; 19456 by default.
     pub(in crate::config) argon2_memory_kib: Given<u64>,
     /// Passes; 2 by default.
@@ -75,6 +78,8 @@ pub(in crate::config) struct Mfa {
     pub(in crate::config) issuer: Given<String>,
     /// Half minutes for which an authenticator's code serves before and after its own (RFC 6238 §5.2): 0 or 1; 1 by default.
     pub(in crate::config) totp_skew: Given<u64>,
+    /// Is a second factor needed of every person, whatever the role? false by default.
+    pub(in crate::config) required: Option<bool>,
     /// Roles in which a person may only add a second factor until they have shown one; none by default.
     #[serde(default)]
     pub(in crate::config) required_roles: Vec<Placed<String>>,

@@ -1,6 +1,6 @@
 //! `[[login_providers]]` as they are written.
 
-use policies::config::{Placed, Secret};
+use policies::config::{DurationText, Placed, Secret};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -28,6 +28,9 @@ pub(in crate::config) struct LoginProvider {
     pub(in crate::config) scopes: Option<Vec<String>>,
     /// Do people whom nobody here knows get an account? true by default; their address has to be verified there.
     pub(in crate::config) sign_up: Option<bool>,
+    /// How long ago somebody may have logged in there, 12h by default, as long as a session of a browser lasts here. Where it is given, a
+    /// provider that does not say when that was (`auth_time`) lets in nobody; by default it is believed all the same.
+    pub(in crate::config) max_age: Given<DurationText>,
     /// A PEM file of the authority that signed its certificate, relative to this folder; the system's by default.
     pub(in crate::config) ca: Option<Placed<String>>,
 }
