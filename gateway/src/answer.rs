@@ -125,12 +125,12 @@ pub(crate) async fn give(session: &mut Session, answer: &LocalAnswer, journey: &
 /// Writes a refusal. Pingora closes the connection itself when a body was left unread, so that what remains of it is
 /// never taken for the next request (SECURITY §3, CVE-2025-4366).
 pub(crate) async fn refuse(session: &mut Session, refusal: &Refusal, journey: &Journey) -> Result<()> {
-    if grpc::is_call(&session.req_header().headers) {
-        return grpc::refuse(session, refusal, journey).await;
-    }
     if matches!(refusal, Refusal::Malformed(_)) {
         // Who cannot be read once is not read again (RFC 9112 §9.3: what follows may be anything).
         session.set_keepalive(None);
+    }
+    if grpc::is_call(session.req_header()) {
+        return grpc::refuse(session, refusal, journey).await;
     }
     let problem = Problem { request_id: journey.request_id().map(str::to_owned), ..Problem::from(refusal) };
     let mut response = ResponseHeader::build(refusal.status(), Some(12))?;
@@ -159,7 +159,7 @@ pub(crate) async fn refuse(session: &mut Session, refusal: &Refusal, journey: &J
 pub(crate) async fn end(session: &mut Session, refusal: &Refusal, journey: &Journey) -> Result<()> {
     if !is_begun(session) {
         refuse(session, refusal, journey).await
-    } else if grpc::is_call(&session.req_header().headers) {
+    } else if grpc::is_call(session.req_header()) {
         grpc::end(session, refusal).await
     } else {
         Ok(())

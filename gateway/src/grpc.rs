@@ -6,8 +6,13 @@
 
 use std::fmt::Write;
 
-use http::{HeaderMap, HeaderName, HeaderValue, header};
-use pingora::{Result, http::ResponseHeader, protocols::http::HttpTask, proxy::Session};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Version, header};
+use pingora::{
+    Result,
+    http::{RequestHeader, ResponseHeader},
+    protocols::http::HttpTask,
+    proxy::Session,
+};
 use policies::Refusal;
 
 use crate::{answer, journey::Journey};
@@ -29,9 +34,13 @@ enum Status {
     Unauthenticated = 16,
 }
 
-/// Is this a call by gRPC itself? `application/grpc-web` is plain HTTP, and reads plain answers.
-pub(crate) fn is_call(headers: &HeaderMap) -> bool {
-    let kind = headers.get(header::CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
+/// Is this a call by gRPC itself? That is a POST over HTTP/2 and nothing else, whatever its type says: who speaks HTTP/1 reads
+/// a status. `application/grpc-web` is plain HTTP, and reads plain answers.
+pub(crate) fn is_call(request: &RequestHeader) -> bool {
+    if request.version != Version::HTTP_2 || request.method != Method::POST {
+        return false;
+    }
+    let kind = request.headers.get(header::CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
     kind.split_at_checked(16).is_some_and(|(grpc, rest)| {
         grpc.eq_ignore_ascii_case(b"application/grpc") && matches!(rest.first(), None | Some(b'+' | b';' | b' '))
     })
@@ -41,9 +50,7 @@ pub(crate) fn is_call(headers: &HeaderMap) -> bool {
 pub(crate) async fn refuse(session: &mut Session, refusal: &Refusal, journey: &Journey) -> Result<()> {
     let mut response = ResponseHeader::build(200, Some(12))?;
     response.insert_header(header::CONTENT_TYPE, "application/grpc")?;
-    if session.as_http1().is_some() {
-        response.insert_header(header::CONTENT_LENGTH, "0")?;
-    }
+    response.insert_header(header::CACHE_CONTROL, "no-store")?;
     for (name, value) in told(refusal) {
         response.insert_header(name, value)?;
     }
@@ -128,6 +135,13 @@ fn percent_encoded(text: &str) -> String {
 mod tests {
     use super::*;
 
+    fn asking(method: Method, version: Version, kind: &str) -> RequestHeader {
+        let mut request = RequestHeader::build(method, b"/", None).expect("a request");
+        request.set_version(version);
+        request.insert_header(header::CONTENT_TYPE, kind).expect("a type");
+        request
+    }
+
     #[test]
     fn only_grpc_itself_is_a_call() {
         for (kind, is) in [
@@ -139,10 +153,13 @@ mod tests {
             ("application/grpcx", false),
             ("application/json", false),
         ] {
-            let headers = HeaderMap::from_iter([(header::CONTENT_TYPE, HeaderValue::from_static(kind))]);
-            assert_eq!(is_call(&headers), is, "{kind}");
+            let mut request = asking(Method::POST, Version::HTTP_2, kind);
+            assert_eq!(is_call(&request), is, "{kind}");
+            request.remove_header(&header::CONTENT_TYPE);
+            assert!(!is_call(&request));
         }
-        assert!(!is_call(&HeaderMap::new()));
+        assert!(!is_call(&asking(Method::GET, Version::HTTP_2, "application/grpc")));
+        assert!(!is_call(&asking(Method::POST, Version::HTTP_11, "application/grpc")));
     }
 
     #[test]

@@ -43,6 +43,18 @@ pub(crate) struct ReadLimits {
     pub(crate) trusted_proxies: Box<[IpNet]>,
 }
 
+/// What is told of a request that is refused because it cannot be read.
+pub(crate) struct Unread {
+    pub(crate) request_id: RequestId,
+    pub(crate) client: Option<IpAddr>,
+    pub(crate) method: Method,
+    /// As it came, without the query; what is very long is not told whole.
+    pub(crate) path: Box<str>,
+}
+
+/// Bytes of a path that was not understood.
+const MOST_TOLD: usize = 256;
+
 /// 128 random bits in lower-case hex: the request's name in logs, answers and upstreams, and the trace id of a trace
 /// that begins here (W3C Trace Context §3.2.2.3).
 #[derive(Clone, Copy)]
@@ -67,17 +79,11 @@ impl Inbound {
         }
         let raw_path = target.split_once('?').map_or(target, |(path, _query)| path);
         let path = path::normalise(raw_path).map_err(|error| Refusal::Malformed(error.reason()))?;
-        let peer =
-            session.client_addr().and_then(|address| address.as_inet()).map(|address| address.ip().to_canonical());
-        let peer = peer.ok_or(Refusal::Malformed("the client has no address"))?;
-        let via_trusted_proxy = limits.trusted_proxies.iter().any(|net| net.contains(&peer));
+        let peer = peer(session).ok_or(Refusal::Malformed("the client has no address"))?;
+        let via_trusted_proxy = limits.is_trusted(peer);
         Ok(Self {
             request_id: RequestId::random(),
-            client: if via_trusted_proxy {
-                forwarded_client(&request.headers, &limits.trusted_proxies).unwrap_or(peer)
-            } else {
-                peer
-            },
+            client: limits.client(peer, via_trusted_proxy, &request.headers),
             peer,
             is_secure: is_secure(session, &request.headers, via_trusted_proxy),
             via_trusted_proxy,
@@ -124,6 +130,11 @@ impl Inbound {
     pub(crate) fn declared_length(headers: &HeaderMap) -> Option<u64> {
         headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
     }
+}
+
+/// The other end of the connection.
+fn peer(session: &Session) -> Option<IpAddr> {
+    Some(session.client_addr()?.as_inet()?.ip().to_canonical())
 }
 
 /// How the client came: a trusted proxy that says it is believed, else our own connection counts.
@@ -206,6 +217,33 @@ fn node(text: &str) -> Option<IpAddr> {
     let bracketed = || text.strip_prefix('[')?.strip_suffix(']')?.parse().ok().map(IpAddr::V6);
     let with_port = || text.parse().ok().map(|address: SocketAddr| address.ip());
     text.parse().ok().or_else(with_port).or_else(bracketed).map(|address| address.to_canonical())
+}
+
+// === impl ReadLimits ===
+
+impl ReadLimits {
+    fn is_trusted(&self, peer: IpAddr) -> bool {
+        self.trusted_proxies.iter().any(|net| net.contains(&peer))
+    }
+
+    fn client(&self, peer: IpAddr, via_trusted_proxy: bool, headers: &HeaderMap) -> IpAddr {
+        let said = if via_trusted_proxy { forwarded_client(headers, &self.trusted_proxies) } else { None };
+        said.unwrap_or(peer)
+    }
+}
+
+// === impl Unread ===
+
+impl Unread {
+    /// Out of line: an honest client's requests can be read.
+    #[cold]
+    pub(crate) fn of(session: &Session, limits: &ReadLimits) -> Box<Self> {
+        let request = session.req_header();
+        let client = peer(session).map(|peer| limits.client(peer, limits.is_trusted(peer), &request.headers));
+        let path = request.raw_path().split(|byte| *byte == b'?').next().unwrap_or_default();
+        let path = String::from_utf8_lossy(&path[..path.len().min(MOST_TOLD)]).into();
+        Box::new(Self { request_id: RequestId::random(), client, method: request.method.clone(), path })
+    }
 }
 
 // === impl RequestId ===

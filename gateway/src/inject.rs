@@ -22,7 +22,7 @@ use uuid::Uuid;
 
 use crate::{
     assertions::Minter,
-    config::IdentityHeader,
+    config::{IdentityHeader, Protocol},
     cookies,
     directory::{GroupHeaders, Known, nothing},
     fields::Fields,
@@ -133,10 +133,15 @@ fn quotas(tier: &Tier, out: &mut Fields) -> std::fmt::Result {
 // === impl Injection ===
 
 impl Injection<'_> {
-    /// What was matched is what is sent: the normalised path, with the route's prefix rewritten.
+    /// What was matched is what is sent: the normalised path, with the route's prefix rewritten; and the scheme is what is spoken to the
+    /// server, since frameworks take it for the truth, and a client may say in `:scheme` what it likes.
     fn target(&self, parts: &mut Parts) -> Result<()> {
         let path = self.permit.route().forward_path(&self.inbound.path);
-        if !self.inbound.path_changed && *path == *self.inbound.path {
+        let scheme = self.upstream.scheme();
+        // Servers of HTTP/1 are told of none.
+        let is_forged =
+            self.upstream.protocol() != Protocol::Http1 && parts.uri.scheme().is_some_and(|said| said != scheme);
+        if !is_forged && !self.inbound.path_changed && *path == *self.inbound.path {
             return Ok(());
         }
         let target = match parts.uri.query() {
@@ -147,6 +152,7 @@ impl Injection<'_> {
         // HTTP/2 names the host here.
         let mut uri = std::mem::take(&mut parts.uri).into_parts();
         uri.path_and_query = Some(target);
+        uri.scheme = uri.scheme.map(|_| scheme.clone());
         parts.uri = Uri::from_parts(uri).or_err(ErrorType::InternalError, "a path with its host is a target")?;
         Ok(())
     }

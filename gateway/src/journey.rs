@@ -7,7 +7,7 @@ use std::{
 };
 
 use chrono::{DateTime, Utc};
-use http::header;
+use http::{Method, header};
 use pingora::{Error, ErrorType, Result, http::RequestHeader, proxy::Session, upstreams::peer::HttpPeer};
 use policies::{Permit, Refusal, Route};
 use prometheus::IntGauge;
@@ -17,11 +17,12 @@ use crate::{
     config::Protocol,
     directory::{GroupHeaders, Known, Provided},
     door::Door,
-    inbound::Inbound,
+    grpc,
+    inbound::{Inbound, RequestId, Unread},
     limiter::{Receipt, Standing},
     record::Event,
     snapshot::{ADMIN_API, Snapshot},
-    streams::{Ticket, cut, guard::Guard},
+    streams::{Ticket, cut, guard::Guard, pace::Pace},
     tunnel::Carried,
     upstream::{Attempt, Break, Failure, Tries, Upstream},
     usage::{Usage, meter::Metered},
@@ -47,6 +48,8 @@ pub(crate) struct Journey {
     /// The configuration it began under; it finishes under the same (DESIGN §4).
     pub(crate) rules: Arc<Snapshot>,
     pub(crate) inbound: Option<Inbound>,
+    /// What could not be read.
+    pub(crate) unread: Option<Box<Unread>>,
     pub(crate) route: Option<Arc<Route>>,
     pub(crate) known: Option<Arc<Known>>,
     /// The caller's teams and domains, where the upstream asks for them.
@@ -78,8 +81,6 @@ pub(crate) struct Journey {
     in_flight: IntGauge,
 }
 
-/// Before the speed of an HTTP/2 body is measured; on HTTP/1 it is measured over as long a time.
-const BODY_GRACE: Duration = Duration::from_secs(10);
 /// A server sends a 100, perhaps a 102 now and then, and a few 103.
 const MOST_INFORMATIONAL: u8 = 16;
 
@@ -96,6 +97,7 @@ impl Journey {
             decided: None,
             rules,
             inbound: None,
+            unread: None,
             route: None,
             known: None,
             groups: None,
@@ -148,7 +150,8 @@ impl Journey {
     }
 
     pub(crate) fn request_id(&self) -> Option<&str> {
-        self.inbound.as_ref().map(|inbound| inbound.request_id.as_str())
+        let read = self.inbound.as_ref().map(|inbound| &inbound.request_id);
+        read.or(self.unread.as_ref().map(|unread| &unread.request_id)).map(RequestId::as_str)
     }
 
     /// Who may read the answer, on a route that has rules for it.
@@ -182,13 +185,11 @@ impl Journey {
         if self.body_bytes > most { Err(self.fail(Refusal::BodyTooLarge { limit: most })) } else { Ok(()) }
     }
 
-    /// A body has to bring so many bytes in the time that it has taken, after a time of grace.
-    pub(crate) fn check_body_rate(&mut self) -> Result<()> {
-        let since = self.began.elapsed();
-        if since > BODY_GRACE && self.body_bytes < since.as_secs() * self.rules.min_body_rate {
-            return Err(self.fail(Refusal::RequestTimeout));
-        }
-        Ok(())
+    /// How fast the body has to come, where the connection does not see to that. A gRPC call may be silent, where there is gRPC.
+    pub(crate) fn pace(&self, session: &Session) -> Pace {
+        let may_be_silent = || grpc::is_call(session.req_header()) && self.upstream_speaks(Protocol::Http2);
+        let is_ours = session.is_http2() && !may_be_silent();
+        if is_ours { Pace::of(self.rules.min_body_rate) } else { Pace::default() }
     }
 
     /// Picks a server for the next attempt.
@@ -297,16 +298,25 @@ impl Journey {
         self.count(&recorder.usage);
     }
 
+    /// What was asked and by whom, as far as it could be read.
+    fn asked(&mut self) -> (Option<RequestId>, Option<IpAddr>, Method, Box<str>) {
+        match (self.inbound.take(), self.unread.take()) {
+            (Some(read), _) => (Some(read.request_id), Some(read.client), read.method, read.path),
+            (None, Some(unread)) => (Some(unread.request_id), unread.client, unread.method, unread.path),
+            (None, None) => (None, None, Method::default(), Box::default()),
+        }
+    }
+
     /// What there is to tell, with what was read moved into it: this is the end of the journey.
     fn event(&mut self, status: u16, sent_bytes: usize, took: Duration) -> Event {
-        let inbound = self.inbound.take();
+        let (request_id, client, method, path) = self.asked();
         let principal = self.known.as_ref().map(|known| &known.principal);
         Event {
             at: self.now,
-            request_id: inbound.as_ref().map(|inbound| inbound.request_id),
-            client: inbound.as_ref().map(|inbound| inbound.client),
-            method: inbound.as_ref().map(|inbound| inbound.method.clone()).unwrap_or_default(),
-            path: inbound.map(|inbound| inbound.path).unwrap_or_default(),
+            request_id,
+            client,
+            method,
+            path,
             route: self.route.as_ref().map(|route| Arc::clone(&route.name)),
             account: principal.map(|principal| principal.account.uuid()),
             actor: principal.and_then(|principal| principal.actor.as_ref()).map(|actor| actor.uuid()),

@@ -51,7 +51,7 @@ fn is_navigation(request: &RequestHeader) -> bool {
         && !headers.contains_key(header::AUTHORIZATION)
         && !headers.contains_key("x-api-key")
         && !headers.contains_key(header::UPGRADE)
-        && !grpc::is_call(headers)
+        && !grpc::is_call(request)
         && takes_html(headers)
 }
 

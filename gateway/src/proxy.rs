@@ -32,13 +32,12 @@ use crate::{
     connection::Facts,
     cookies, developer,
     door::Door,
-    grpc,
-    inbound::Inbound,
+    inbound::{Inbound, Unread},
     inject,
     journey::{Admission, Journey},
     limiter::Stopped,
     navigation,
-    streams::{self, cut, guard::Guard},
+    streams::{self, cut, guard::Guard, pace::Pace},
     tunnel,
     upstream::{Break, Failure},
     usage::meter,
@@ -52,7 +51,9 @@ impl Door {
         let headers = &session.req_header().headers;
 
         // read
-        let inbound = journey.inbound.insert(Inbound::read(session, &rules.read_limits)?);
+        let read = Inbound::read(session, &rules.read_limits);
+        let read = read.inspect_err(|_| journey.unread = Some(Unread::of(session, &rules.read_limits)))?;
+        let inbound = journey.inbound.insert(read);
         if let Some(answer) = self.readiness.probe(&inbound.path) {
             return Ok(Admission::Answer(answer));
         }
@@ -203,16 +204,19 @@ impl ProxyHttp for Door {
         request: &mut RequestHeader,
         journey: &mut Self::CTX,
     ) -> Result<()> {
-        if streams::takes_long(session) {
+        // Most requests have no body, and are asked no more.
+        let has_body = !session.is_body_done();
+        if has_body && streams::takes_long(session.req_header()) {
             self.watch(session, journey);
         }
         // On HTTP/1 the connection hears that the time of its request is over. A stream of HTTP/2 needs somebody to hear it.
         if journey.guard.is_none() && session.is_http2() {
-            journey.guard = Some(Guard::post(session, None));
+            let pace = if has_body { journey.pace(session) } else { Pace::default() };
+            journey.guard = Some(Guard::post(session, None, pace));
         }
         // On HTTP/2 no end of a body is told of when there is none.
         if !journey.upstream_speaks(Protocol::Http1)
-            && session.is_body_done()
+            && !has_body
             && let Some(attempt) = &journey.attempt
         {
             attempt.is_sent();
@@ -225,7 +229,7 @@ impl ProxyHttp for Door {
 
     async fn request_body_filter(
         &self,
-        session: &mut Session,
+        _: &mut Session,
         body: &mut Option<Bytes>,
         end: bool,
         journey: &mut Self::CTX,
@@ -239,13 +243,7 @@ impl ProxyHttp for Door {
         if let Some(attempt) = journey.attempt.as_ref().filter(|_| end) {
             attempt.is_sent();
         }
-        // On HTTP/1 the connection's guard does this, with the time that the server takes left out. A gRPC call may be silent,
-        // where there is gRPC.
-        let may_be_silent = || grpc::is_call(&session.req_header().headers) && journey.upstream_speaks(Protocol::Http2);
-        if end || session.as_http1().is_some() || may_be_silent() {
-            return Ok(());
-        }
-        journey.check_body_rate()
+        Ok(())
     }
 
     fn upstream_response_body_filter(
@@ -294,7 +292,7 @@ impl ProxyHttp for Door {
         }
         if session.req_header().version == Version::HTTP_10 && !response.headers.contains_key(header::CONTENT_LENGTH) {
             session.set_keepalive(None);
-            journey.guard.get_or_insert_with(|| Guard::post(session, None));
+            journey.guard.get_or_insert_with(|| Guard::post(session, None, Pace::default()));
         }
         if streams::answers_long(session, response) {
             self.watch(session, journey);

@@ -3,19 +3,25 @@
 //! Three things ask for it: a change in the folder, SIGHUP, and `POST /admin/config/reload`. Requests in flight finish
 //! under the rules they began with; sections that need a restart are reported and otherwise ignored.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use arc_swap::ArcSwap;
-use notify::{RecursiveMode, Watcher};
+use notify::{RecommendedWatcher, RecursiveMode, Watcher};
 use policies::cases;
 use store::{Audit, Store};
 use tokio::{
     signal::unix::Signal,
     sync::{Mutex, mpsc},
+    time::MissedTickBehavior,
 };
 
 use crate::{
-    config::{ConfigFolder, Settings, load},
+    config::{Config, ConfigFolder, Server, Settings, load},
     foundation::of_command,
     metrics::Metrics,
     snapshot::Snapshot,
@@ -23,6 +29,9 @@ use crate::{
 
 /// Editors and orchestrators write several files in a row; what arrives within this time is one change.
 const SETTLE: Duration = Duration::from_millis(200);
+/// How often it is looked whether another folder has been put in the place of the one that is watched, by renaming or by a link: who
+/// watches a folder does not hear of that.
+const REPLACED_EVERY: Duration = Duration::from_secs(1);
 
 /// Puts configurations in force, one after another.
 pub(crate) struct Reloader {
@@ -85,6 +94,7 @@ impl Reloader {
         let started_with = self.started_with.lock().await;
         let config = load(&self.folder).map_err(|wrong| wrong.iter().map(ToString::to_string).collect::<Vec<_>>())?;
         let needs_restart = restart_sections(&started_with, &config.settings);
+        let config = Config { settings: in_force(&started_with, config.settings), ..config };
         let (cases, seed) = (config.cases.clone(), config.seed.clone());
         let generation = self.rules.load().generation + 1;
         let before = self.rules.load_full();
@@ -111,20 +121,24 @@ impl Reloader {
     /// Reloads whenever the folder changes or SIGHUP comes, for as long as the process lives.
     pub(crate) async fn watch(self: Arc<Self>, mut hangup: Signal, audit: Arc<Audit>) {
         let (notice, mut changes) = mpsc::channel(1);
-        let watcher = match &self.folder {
+        let mut watched = match &self.folder {
             ConfigFolder::Embedded => None,
-            ConfigFolder::Path(path) => watch_folder(path, notice)
-                .inspect_err(|error| tracing::error!(%error, "the configuration folder cannot be watched"))
-                .ok(),
+            ConfigFolder::Path(path) => Some(Watched::new(path, notice)),
         };
+        let mut ticks = tokio::time::interval(REPLACED_EVERY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 _ = hangup.recv() => {}
-                Some(()) = changes.recv(), if watcher.is_some() => {
+                Some(()) = changes.recv(), if watched.is_some() => {
                     tokio::time::sleep(SETTLE).await;
                     // What came meanwhile is part of the same change.
                     while changes.try_recv().is_ok() {}
                 }
+                _ = ticks.tick(), if watched.is_some() => match &mut watched {
+                    Some(watched) if watched.is_replaced() => watched.begin(),
+                    _ => continue,
+                },
             }
             // The outcome is in the log and the metrics.
             if self.reload().await.is_ok()
@@ -136,8 +150,45 @@ impl Reloader {
     }
 }
 
-/// Watches the folder and not its files: orchestrators and editors replace them by renaming.
-fn watch_folder(path: &std::path::Path, changed: mpsc::Sender<()>) -> notify::Result<notify::RecommendedWatcher> {
+/// A folder that is watched, and not its files: orchestrators and editors replace them by renaming.
+struct Watched<'a> {
+    path: &'a Path,
+    notice: mpsc::Sender<()>,
+    /// Which folder that was, by device and number: another one may have been put in its place.
+    folder: Option<(u64, u64)>,
+    watcher: Option<RecommendedWatcher>,
+}
+
+// === impl Watched ===
+
+impl<'a> Watched<'a> {
+    fn new(path: &'a Path, notice: mpsc::Sender<()>) -> Self {
+        let mut watched = Self { path, notice, folder: None, watcher: None };
+        watched.begin();
+        watched
+    }
+
+    /// Watches the folder that is there now.
+    fn begin(&mut self) {
+        self.folder = self.there();
+        let watcher = watch_folder(self.path, self.notice.clone());
+        self.watcher =
+            watcher.inspect_err(|error| tracing::error!(%error, "the configuration folder cannot be watched")).ok();
+    }
+
+    /// Is there another folder than the one that is watched? Between two there may be none for a moment.
+    fn is_replaced(&self) -> bool {
+        let there = self.there();
+        there.is_some() && there != self.folder
+    }
+
+    fn there(&self) -> Option<(u64, u64)> {
+        let folder = std::fs::metadata(self.path).ok()?;
+        Some((folder.dev(), folder.ino()))
+    }
+}
+
+fn watch_folder(path: &Path, changed: mpsc::Sender<()>) -> notify::Result<RecommendedWatcher> {
     let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
         if event.is_ok_and(|event| !event.kind.is_access()) {
             // A change that is waiting already stands for this one too.
@@ -148,30 +199,84 @@ fn watch_folder(path: &std::path::Path, changed: mpsc::Sender<()>) -> notify::Re
     Ok(watcher)
 }
 
+/// What of a new file counts in a process that started with `started`: nothing of what is marked (restart), so that none of it
+/// takes effect by halves.
+fn in_force(started: &Settings, file: Settings) -> Settings {
+    let Server { max_uri_bytes, max_body_bytes, keepalive, trusted_proxies, .. } = file.server;
+    let Server { underscore_headers, reserved_headers, .. } = file.server;
+    let server = Server {
+        max_uri_bytes,
+        max_body_bytes,
+        keepalive,
+        trusted_proxies,
+        underscore_headers,
+        reserved_headers,
+        ..started.server.clone()
+    };
+    Settings { server, listen: started.listen.clone(), ..file }
+}
+
+/// Names the fields that differ. Whoever adds one has to say whether it matters here.
+macro_rules! differing {
+    ($before:expr, $after:expr, $Type:ident { $($field:ident: $name:literal,)* } but { $($other:ident,)* }) => {{
+        let ($Type { $($field,)* $($other: _,)* }, after) = ($before, $after);
+        [$(($name, *$field != after.$field),)*].into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name)
+    }};
+}
+
 /// The sections marked (restart) that differ.
 fn restart_sections(before: &Settings, after: &Settings) -> Vec<&'static str> {
-    let differ = [
-        ("listen", before.listen != after.listen),
-        ("server.worker_threads", before.server.worker_threads != after.server.worker_threads),
-        ("server.limiter_capacity", before.server.limiter_capacity != after.server.limiter_capacity),
-        ("server.refusals", before.server.refusals != after.server.refusals),
-        ("server.drain", before.server.drain != after.server.drain),
-        ("store", before.store != after.store),
-        ("cache", before.cache != after.cache),
-        ("retention", before.retention != after.retention),
-        ("shared", before.shared != after.shared),
-        ("tokens", before.tokens != after.tokens),
-        ("issuers", before.issuers != after.issuers),
-        ("login_providers", before.login_providers != after.login_providers),
-        ("accounts", before.accounts != after.accounts),
-        ("lockout", before.lockout != after.lockout),
-        ("mail", before.mail != after.mail),
-        ("pages", before.pages != after.pages),
-        ("passwords", before.passwords != after.passwords),
-        ("secrets", before.master_key != after.master_key),
-        ("log", before.log != after.log),
-        ("usage", before.usage != after.usage),
-        ("billing", before.billing != after.billing),
-    ];
-    differ.into_iter().filter(|(_, differs)| *differs).map(|(section, _)| section).collect()
+    let mut after = after.clone();
+    if before.listen.by_command {
+        (after.listen.http, after.listen.by_command) = (before.listen.http, true);
+    }
+    let sections = differing!(before, &after, Settings {
+        listen: "listen",
+        tls: "tls",
+        store: "store",
+        cache: "cache",
+        retention: "retention",
+        shared: "shared",
+        tokens: "tokens",
+        issuers: "issuers",
+        login_providers: "login_providers",
+        accounts: "accounts",
+        lockout: "lockout",
+        mail: "mail",
+        pages: "pages",
+        passwords: "passwords",
+        master_key: "secrets",
+        log: "log",
+        usage: "usage",
+        billing: "billing",
+    } but { server, browser, foreign_pages, upstreams, });
+    // Connections of HTTP/2 are idle for as long as the start says.
+    let keepalive = (before.server.keepalive != after.server.keepalive).then_some("server.keepalive");
+    // Which balancers announce whose connection it is, each connection has been told for good.
+    let announcers = before.listen.proxy_protocol && before.server.trusted_proxies != after.server.trusted_proxies;
+    let announcers = announcers.then_some("server.trusted_proxies");
+    sections.chain(server_fields(&before.server, &after.server)).chain(keepalive).chain(announcers).collect()
+}
+
+fn server_fields(before: &Server, after: &Server) -> impl Iterator<Item = &'static str> {
+    differing!(before, after, Server {
+        worker_threads: "server.worker_threads",
+        max_header_bytes: "server.max_header_bytes",
+        max_header_fields: "server.max_header_fields",
+        header_timeout: "server.header_timeout",
+        min_body_rate: "server.min_body_rate",
+        write_timeout: "server.write_timeout",
+        max_connections: "server.max_connections",
+        max_connections_per_address: "server.max_connections_per_address",
+        max_requests: "server.max_requests",
+        max_requests_per_connection: "server.max_requests_per_connection",
+        http2_max_streams: "server.http2_max_streams",
+        http2_max_resets: "server.http2_max_resets",
+        http2_max_control_frames: "server.http2_max_control_frames",
+        memory_limit: "server.memory_limit",
+        drain_delay: "server.drain_delay",
+        drain: "server.drain",
+        refusals: "server.refusals",
+        limiter_capacity: "server.limiter_capacity",
+    } but { max_uri_bytes, max_body_bytes, keepalive, trusted_proxies, underscore_headers, reserved_headers, })
 }

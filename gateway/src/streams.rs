@@ -8,6 +8,7 @@
 pub(crate) mod cut;
 mod ground;
 pub(crate) mod guard;
+pub(crate) mod pace;
 
 use std::{
     collections::HashMap,
@@ -25,7 +26,10 @@ use chrono::{DateTime, Utc};
 use http::{Method, StatusCode};
 use identity::Principal;
 use parking_lot::Mutex;
-use pingora::{http::ResponseHeader, proxy::Session};
+use pingora::{
+    http::{RequestHeader, ResponseHeader},
+    proxy::Session,
+};
 use policies::{Permit, Possession, Refusal, Route, decide_about};
 use tokio::sync::oneshot;
 use uuid::Uuid;
@@ -136,13 +140,9 @@ pub(crate) fn watch_later(streams: &Arc<Streams>, journey: &Journey) {
     }
 }
 
-/// May the request take long to be sent, or its answer long to begin? A gRPC call, or a body of great or unknown length.
-pub(crate) fn takes_long(session: &mut Session) -> bool {
-    // Most requests have no body, and are asked no more.
-    !session.is_body_done() && {
-        let headers = &session.req_header().headers;
-        Inbound::declared_length(headers).is_none_or(|length| length > LARGE) || grpc::is_call(headers)
-    }
+/// May a request with a body take long to be sent, or its answer long to begin? A gRPC call, or a body of great or unknown length.
+pub(crate) fn takes_long(request: &RequestHeader) -> bool {
+    Inbound::declared_length(&request.headers).is_none_or(|length| length > LARGE) || grpc::is_call(request)
 }
 
 /// May the answer take long? One of great or unknown length.
@@ -211,7 +211,8 @@ impl Door {
             // One that only knows the time is replaced.
             journey.relieve(session);
             let ended = watch(&self.streams, journey, cut::handle());
-            journey.guard = Some(guard::Guard::post(session, ended));
+            let pace = journey.pace(session);
+            journey.guard = Some(guard::Guard::post(session, ended, pace));
         }
     }
 }

@@ -24,6 +24,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
+use http::uri::Scheme;
 use parking_lot::Mutex;
 use pingora::upstreams::peer::HttpPeer;
 use policies::{Permit, Refusal};
@@ -258,6 +259,12 @@ impl Upstream {
 
     pub(crate) fn protocol(&self) -> Protocol {
         self.settings.protocol
+    }
+
+    /// What is spoken to its servers.
+    pub(crate) fn scheme(&self) -> &'static Scheme {
+        static SCHEMES: [Scheme; 2] = [Scheme::HTTP, Scheme::HTTPS];
+        &SCHEMES[usize::from(self.settings.tls.is_some())]
     }
 
     /// Brings the gauges up to date, after a change.

@@ -120,7 +120,7 @@ pub enum Refusal {
         /// Until it is tried again.
         retry_after: Duration,
     },
-    /// The gateway is short of memory and sheds what it can.
+    /// The gateway has as many requests under way as it may, or is short of memory, and sheds what it can.
     Overloaded,
     /// The gateway is going down and takes nothing new.
     ShuttingDown,
@@ -323,7 +323,7 @@ impl Refusal {
             Self::UpstreamCircuitOpen { .. } => {
                 return format!("The service behind this path has failed too often; {}.", self.try_again());
             }
-            Self::Overloaded => "This gateway is short of memory; try again.",
+            Self::Overloaded => "This gateway is too busy; try again.",
             Self::ShuttingDown => "This gateway is shutting down; try again.",
             Self::Internal => "Something went wrong here; the request id helps to find it.",
         };

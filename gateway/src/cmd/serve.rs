@@ -13,6 +13,7 @@ pub(crate) fn run(serve: &Serve) -> Result<(), Failure> {
     let mut config = read_config(&serve.place)?;
     if let Some(listen) = serve.listen {
         config.settings.listen.http = listen;
+        config.settings.listen.by_command = true;
     }
     refuse_open_dev_headers(&config.settings.listen)?;
     let dev_headers = config.settings.listen.dev_headers;

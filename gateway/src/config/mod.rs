@@ -122,6 +122,8 @@ pub struct Retention {
 pub struct Listen {
     /// Where clients connect.
     pub http: SocketAddr,
+    /// Does the command line say so? Then what the file says counts for nothing.
+    pub by_command: bool,
     /// Where clients connect with TLS.
     pub https: Option<SocketAddr>,
     /// Are requests without TLS sent to the HTTPS listener?

@@ -11,7 +11,7 @@ use std::time::Duration;
 pub(crate) struct FrameLimits {
     /// `RST_STREAM` in any [`WINDOW`].
     pub(crate) resets: u32,
-    /// PING, SETTINGS, PRIORITY, CONTINUATION, empty DATA and types that nobody knows in any [`WINDOW`]; of `WINDOW_UPDATE` a
+    /// SETTINGS, PRIORITY, CONTINUATION, empty DATA and types that nobody knows in any [`WINDOW`]; of `WINDOW_UPDATE` and of PING a
     /// hundred times as many.
     pub(crate) control: u32,
 }
@@ -42,6 +42,7 @@ pub(crate) struct Frames {
     resets: u32,
     control: u32,
     updates: u32,
+    pings: u32,
     opened: u32,
     /// Is a block of header fields begun and not ended?
     in_block: bool,
@@ -63,8 +64,10 @@ const CONTINUATION: u8 = 0x9;
 /// Types that nobody has agreed on (RFC 9113 §5.5): ignored, but not for ever.
 const UNKNOWN: u8 = 0xa;
 const END_HEADERS: u8 = 0x4;
-/// `WINDOW_UPDATE` for each other control frame: whoever takes in a gigabyte in ten seconds sends some 30,000.
-const UPDATES: u32 = 100;
+/// `WINDOW_UPDATE` for each other control frame: whoever takes in a gigabyte in ten seconds sends some 30,000. And PING: clients of gRPC
+/// measure the line by one for each piece of an answer (`bdp_estimator` of grpc-go, `adaptive_window` of hyper). One is answered before
+/// the next is read, so that many of them cost no memory.
+const FREQUENT: u32 = 100;
 const END_STREAM: u8 = 0x1;
 
 // === impl Frames ===
@@ -92,8 +95,9 @@ impl Frames {
         if self.resets > limits.resets {
             return Err(Flood::Resets);
         }
-        let updates = limits.control.saturating_mul(UPDATES);
-        if self.control > limits.control || self.updates > updates { Err(Flood::Control) } else { Ok(()) }
+        let frequent = limits.control.saturating_mul(FREQUENT);
+        let is_flood = self.control > limits.control || self.updates > frequent || self.pings > frequent;
+        if is_flood { Err(Flood::Control) } else { Ok(()) }
     }
 
     /// Streams that the client has opened.
@@ -110,7 +114,7 @@ impl Frames {
     fn turn_to(&mut self, now: Duration) {
         let window = now.as_millis() / WINDOW.as_millis();
         if window != self.window {
-            (self.window, self.resets, self.control, self.updates) = (window, 0, 0, 0);
+            (self.window, self.resets, self.control, self.updates, self.pings) = (window, 0, 0, 0, 0);
         }
     }
 
@@ -128,7 +132,8 @@ impl Frames {
                 self.in_block &= flags & END_HEADERS == 0;
             }
             WINDOW_UPDATE => self.updates += 1,
-            PING | GOAWAY | SETTINGS | PRIORITY | UNKNOWN.. => self.control += 1,
+            PING => self.pings += 1,
+            GOAWAY | SETTINGS | PRIORITY | UNKNOWN.. => self.control += 1,
             DATA if self.missing == 0 && flags & END_STREAM == 0 => self.control += 1,
             _ => {}
         }
@@ -212,15 +217,18 @@ mod tests {
     #[test]
     fn a_flood_is_named() {
         assert_eq!(read(&vec![frame(RST_STREAM, 0, 4); 4], 5), Err(Flood::Resets));
-        for kind in [PING, GOAWAY, SETTINGS, PRIORITY, CONTINUATION, DATA, UNKNOWN, 0x42, 0xff] {
+        for kind in [GOAWAY, SETTINGS, PRIORITY, CONTINUATION, DATA, UNKNOWN, 0x42, 0xff] {
             assert_eq!(read(&vec![frame(kind, 0, 0); 6], 5), Err(Flood::Control), "{kind}");
             assert!(read(&vec![frame(kind, 0, 0); 5], 5).is_ok(), "{kind}");
         }
         // A hundred times as many, since whoever takes in much sends many.
-        assert_eq!(read(&vec![frame(WINDOW_UPDATE, 0, 4); 501], 4096), Err(Flood::Control));
-        assert!(read(&vec![frame(WINDOW_UPDATE, 0, 4); 500], 4096).is_ok());
-        let both = [vec![frame(WINDOW_UPDATE, 0, 4); 500], vec![frame(PING, 0, 8); 5]].concat();
-        assert!(read(&both, 4096).is_ok(), "each has a limit of its own");
+        for (kind, payload) in [(WINDOW_UPDATE, 4), (PING, 8)] {
+            assert_eq!(read(&vec![frame(kind, 0, payload); 501], 4096), Err(Flood::Control), "{kind}");
+            assert!(read(&vec![frame(kind, 0, payload); 500], 4096).is_ok(), "{kind}");
+        }
+        let all = [(WINDOW_UPDATE, 4, 500), (PING, 8, 500), (SETTINGS, 0, 5)];
+        let all = all.map(|(kind, payload, number)| vec![frame(kind, 0, payload); number]).concat();
+        assert!(read(&all, 4096).is_ok(), "each has a limit of its own");
     }
 
     #[test]

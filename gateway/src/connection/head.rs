@@ -61,7 +61,7 @@ impl HeadReader {
         while let Some(found) = memchr::memchr(b'\n', &bytes[self.searched..]) {
             let end = self.searched + found;
             if end >= limits.bytes {
-                return Err(Refusal::HeadersTooLarge);
+                return Err(self.too_large());
             }
             let line = bytes[self.line..end].strip_suffix(b"\r").ok_or(Refusal::Malformed("a line ends without CR"))?;
             (self.line, self.searched) = (end + 1, end + 1);
@@ -70,7 +70,12 @@ impl HeadReader {
             }
         }
         self.searched = bytes.len();
-        if bytes.len() > limits.bytes { Err(Refusal::HeadersTooLarge) } else { Ok(None) }
+        if bytes.len() > limits.bytes { Err(self.too_large()) } else { Ok(None) }
+    }
+
+    /// As long as the request line has not ended, it is the target that is too long (RFC 9112 §3).
+    fn too_large(&self) -> Refusal {
+        if self.has_request_line { Refusal::HeadersTooLarge } else { Refusal::UriTooLong }
     }
 
     /// Takes one line; says whether it was the empty line that ends the head.

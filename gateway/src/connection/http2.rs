@@ -4,25 +4,36 @@
 //! (RFC 9113 §8.3.1), lengths that contradict each other. Those get its bare 400 or a reset, since their stream is already answered
 //! when it is handed out; here they are counted, logged, and bounded.
 
-use std::{pin::pin, sync::Arc, time::Duration};
+use std::{future::poll_fn, pin::pin, sync::Arc, time::Duration};
 
+use bytes::Bytes;
+use h2::{Reason, server::Connection};
 use pingora::{
     apps::HttpServerApp,
     protocols::{
-        Digest, GetProxyDigest, GetSocketDigest, GetTimingDigest, Ssl,
+        Digest, GetProxyDigest, GetSocketDigest, GetTimingDigest, Ssl, Stream,
         http::{
             ServerSession,
             v2::server::{H2Accept, HttpSession, handshake},
         },
     },
 };
-use tokio::{sync::watch, task::JoinSet, time::sleep};
+use tokio::{
+    sync::watch,
+    task::JoinSet,
+    time::{sleep, timeout},
+};
 
 use super::{Limits, guarded::Guarded};
 use crate::metrics::ConnectionMetrics;
 
 /// Heads that a connection may have refused; an honest client has none.
 const MOST_REFUSED: u32 = 100;
+/// How long a client that was told to go (GOAWAY) may begin requests: until it has heard it. h2 refuses them only once it has said that
+/// it has (RFC 9113 §6.8), and who says nothing would stay for ever.
+const LEAVE: Duration = Duration::from_secs(10);
+/// How long a client that is sent away may take to hear why.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// Serves the requests of one connection. `stop`: no new ones; those under way are finished.
 pub(crate) async fn converse<A: HttpServerApp + Send + Sync + 'static>(
@@ -42,6 +53,8 @@ pub(crate) async fn converse<A: HttpServerApp + Send + Sync + 'static>(
     let idle = app.server_options().and_then(|options| options.h2_idle_timeout).unwrap_or(Duration::MAX);
     let Ok(mut connection) = handshake(Box::new(guarded), app.h2_options()).await else { return };
     let mut ending = pin!(ended(retired, stop.clone()));
+    // Its time begins when it is first asked for.
+    let mut overstays = pin!(async { sleep(LEAVE).await });
     let (mut requests, mut is_ending, mut refused) = (JoinSet::new(), false, 0);
     loop {
         tokio::select! {
@@ -50,6 +63,7 @@ pub(crate) async fn converse<A: HttpServerApp + Send + Sync + 'static>(
                 connection.graceful_shutdown();
                 is_ending = true;
             }
+            () = &mut overstays, if is_ending => return finish(connection, requests, metrics).await,
             Some(_) = requests.join_next() => {}
             accepted = HttpSession::from_h2_conn(&mut connection, Arc::clone(&digest)) => match accepted {
                 Ok(Some(H2Accept::Session(session))) => {
@@ -66,7 +80,11 @@ pub(crate) async fn converse<A: HttpServerApp + Send + Sync + 'static>(
                     metrics.refused("http2_head");
                     tracing::info!(client, "the head of an HTTP/2 request was refused");
                 }
-                Ok(Some(H2Accept::Rejected) | None) | Err(_) => break,
+                Ok(Some(H2Accept::Rejected)) => {
+                    requests.detach_all();
+                    return dismiss(connection, Reason::ENHANCE_YOUR_CALM).await;
+                }
+                Ok(None) | Err(_) => break,
             },
             // Also of a client that was told to go and says nothing.
             () = sleep(idle), if requests.is_empty() => break,
@@ -74,6 +92,36 @@ pub(crate) async fn converse<A: HttpServerApp + Send + Sync + 'static>(
     }
     // Whoever has left is still recorded.
     requests.detach_all();
+}
+
+/// Lets the requests under way end, of a client that was told to go and makes others all the same: those are refused as not begun
+/// (RFC 9113 §8.7).
+async fn finish(mut connection: Connection<Stream, Bytes>, mut requests: JoinSet<()>, metrics: &ConnectionMetrics) {
+    let (mut refused, mut said) = (0, pin!(async { sleep(LEAVE).await }));
+    while refused < MOST_REFUSED {
+        tokio::select! {
+            Some(_) = requests.join_next() => {}
+            accepted = connection.accept() => match accepted {
+                Some(Ok((_, mut answer))) => {
+                    refused += 1;
+                    metrics.refused("http2_overstayed");
+                    answer.send_reset(Reason::REFUSED_STREAM);
+                }
+                Some(Err(_)) | None => break,
+            },
+            // What has been answered may still be on its way.
+            () = &mut said, if requests.is_empty() => break,
+        }
+    }
+    requests.detach_all();
+    dismiss(connection, if refused < MOST_REFUSED { Reason::NO_ERROR } else { Reason::ENHANCE_YOUR_CALM }).await;
+}
+
+/// Ends the connection, and says why.
+async fn dismiss(mut connection: Connection<Stream, Bytes>, why: Reason) {
+    connection.abrupt_shutdown(why);
+    // Whoever takes nothing will not hear it.
+    drop(timeout(LAST_WORDS, poll_fn(|cx| connection.poll_closed(cx))).await);
 }
 
 /// When no new requests are to come: the connection has had enough of them, or the gateway stops.

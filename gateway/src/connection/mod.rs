@@ -31,7 +31,7 @@ mod writing;
 
 use pingora::{http::ResponseHeader, protocols::raw_connect::ProxyDigest, proxy::Session};
 
-pub(crate) use self::{client_certificate::ClientCertificate, guarded::Patience};
+pub(crate) use self::{client_certificate::ClientCertificate, guarded::Patience, waiting::BODY_WINDOW};
 
 /// What a connection may do.
 #[derive(Clone, Copy, Debug)]

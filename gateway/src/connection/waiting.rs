@@ -16,7 +16,7 @@ use super::{
 use crate::streams::cut;
 
 /// Over which time a body's speed is measured. Kestrel measures 240 bytes per second after 5 s of grace.
-const BODY_WINDOW: Duration = Duration::from_secs(10);
+pub(crate) const BODY_WINDOW: Duration = Duration::from_secs(10);
 
 impl Guarded {
     /// The client keeps us waiting: for how long may it?

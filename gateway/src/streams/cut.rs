@@ -1,8 +1,9 @@
 //! The last resort: a request that does not hear that it is over is cut off. And the time by which it must be over.
 //!
 //! Pingora has one time-out, for each read by itself: a server that sends a byte now and then keeps its request for ever.
-//! So each request carries a time for the whole, and one for what its server does next ([`answer_by`], [`heard`]); and a
-//! connection one for its next request ([`await_request`]), since this alarm costs less than Pingora's timers. When one of them has passed, the request is polled and [`is_over`]: whoever reads from the client, or stands guard before it,
+//! So each request carries a time for the whole, one for what its server does next ([`answer_by`], [`heard`]), and over HTTP/2
+//! one for its client's body ([`await_body`]); and a connection one for its next request ([`await_request`]), since this alarm
+//! costs less than Pingora's timers. When one of them has passed, the request is polled and [`is_over`]: whoever reads from the client, or stands guard before it,
 //! reports an error, and the client is told. That takes no write to be possible; what is not heard within [`GRACE`] is
 //! dropped: its connection is closed, or its stream of HTTP/2 reset. So is a request whose caller has lost the right to
 //! it, and which waits for nothing but a backend that takes no more of an upload.
@@ -56,6 +57,8 @@ struct Running {
     /// The server's time does not run: it is the client who takes nothing.
     is_excused: Cell<bool>,
     is_over: Cell<bool>,
+    /// When the client must have sent more of its body.
+    body: Cell<Option<Instant>>,
     /// How long the connection may lie idle between two requests.
     idle: Cell<Duration>,
     /// When the next request must have begun.
@@ -175,6 +178,11 @@ pub(crate) fn resume() {
     });
 }
 
+/// The client must have sent enough of its body then; with none, it is not the client who is waited for.
+pub(crate) fn await_body(until: Option<Instant>) {
+    with(|running| running.body.set(until));
+}
+
 /// After this request the connection may lie idle for so long.
 pub(crate) fn stay(idle: Duration) {
     with(|running| running.idle.set(idle));
@@ -217,6 +225,7 @@ impl Running {
         self.silence.set(None);
         self.is_excused.set(false);
         self.is_over.set(false);
+        self.body.set(None);
         self.request.set(None);
         self.unwatch();
         *self.why.borrow_mut() = None;
@@ -243,12 +252,15 @@ impl Running {
             }
             let is_over = self.is_over.get();
             let lasts = if is_over { None } else { self.lasts.get() };
-            let ends = [self.whole.get(), self.next.get(), self.request.get(), lasts];
+            let ends = [self.whole.get(), self.next.get(), self.body.get(), self.request.get(), lasts];
             let Some(until) = ends.into_iter().flatten().min() else { return Poll::Pending };
             ready!(self.alarm.borrow_mut().poll(if is_over { until + GRACE } else { until }, cx));
             if lasts == Some(until) {
                 self.watch();
                 continue;
+            }
+            if !is_over && self.body.get() == Some(until) {
+                *self.why.borrow_mut() = Some(Refusal::RequestTimeout);
             }
             self.is_over.set(true);
             return Poll::Ready(if is_over { End::Cut } else { End::Over });

@@ -30,7 +30,7 @@ use pingora::{
 };
 use policies::Refusal;
 
-use super::{Ended, cut, over};
+use super::{Ended, cut, over, pace::Pace};
 
 /// What a journey keeps of the session that stands guard.
 #[derive(Clone, Default)]
@@ -47,17 +47,18 @@ struct Shared {
 struct Guarded {
     inner: ServerSession,
     ended: Ended,
+    pace: Pace,
     shared: Arc<Shared>,
 }
 
 // === impl Guard ===
 
 impl Guard {
-    /// Puts a guard before the client's session.
-    pub(crate) fn post(session: &mut Session, ended: Ended) -> Self {
+    /// Puts a guard before the client's session, whose body has to come at this pace.
+    pub(crate) fn post(session: &mut Session, ended: Ended, pace: Pace) -> Self {
         let guard = Self::default();
         let inner = std::mem::replace(&mut *session.downstream_session, nobody());
-        let guarded = Guarded { inner, ended, shared: Arc::clone(&guard.0) };
+        let guarded = Guarded { inner, ended, pace, shared: Arc::clone(&guard.0) };
         *session.downstream_session = ServerSession::new_custom(Box::new(guarded));
         guard
     }
@@ -82,6 +83,7 @@ fn nobody() -> ServerSession {
 
 impl Drop for Guarded {
     fn drop(&mut self) {
+        self.pace.pause();
         *self.shared.back.lock() = Some(std::mem::replace(&mut self.inner, nobody()));
     }
 }
@@ -93,6 +95,19 @@ impl Guarded {
         // The first reason is the reason.
         let _ = self.shared.why.set(why);
         error.into_down()
+    }
+
+    fn wait_for_body(&mut self) {
+        if self.pace.is_set() && !self.inner.is_body_done() {
+            self.pace.wait();
+        }
+    }
+
+    fn came(&mut self, read: Result<Option<Bytes>>) -> Result<Option<Bytes>> {
+        if let Ok(piece) = &read {
+            self.pace.came(piece.as_ref().map_or(0, Bytes::len));
+        }
+        read
     }
 
     fn check(&self) -> Result<()> {
@@ -112,28 +127,34 @@ fn without_chunks(task: &mut HttpTask) {
 macro_rules! unless_ended {
     ($guarded:ident, $does:expr) => {{
         $guarded.check()?;
-        let why = tokio::select! {
+        tokio::select! {
             biased;
-            why = over(&mut $guarded.ended) => why,
-            done = $does => return done,
-        };
-        Err($guarded.end(why))
+            why = over(&mut $guarded.ended) => Err($guarded.end(why)),
+            done = $does => done,
+        }
     }};
 }
 
 #[async_trait]
 impl CustomSession for Guarded {
     async fn read_body_bytes(&mut self) -> Result<Option<Bytes>> {
-        unless_ended!(self, self.inner.read_request_body())
+        self.wait_for_body();
+        let read = unless_ended!(self, self.inner.read_request_body());
+        self.came(read)
     }
 
     async fn read_body_or_idle(&mut self, no_body_expected: bool) -> Result<Option<Bytes>> {
         cut::resume();
-        unless_ended!(self, self.inner.read_body_or_idle(no_body_expected))
+        if !no_body_expected {
+            self.wait_for_body();
+        }
+        let read = unless_ended!(self, self.inner.read_body_or_idle(no_body_expected));
+        self.came(read)
     }
 
     async fn response_duplex_vec(&mut self, mut tasks: Vec<HttpTask>) -> Result<bool> {
         cut::excuse();
+        self.pace.pause();
         if self.inner.req_header().version == Version::HTTP_10 {
             tasks.iter_mut().for_each(without_chunks);
         }
@@ -141,6 +162,7 @@ impl CustomSession for Guarded {
     }
 
     async fn write_body(&mut self, data: Bytes, end: bool) -> Result<()> {
+        self.pace.pause();
         unless_ended!(self, self.inner.write_response_body(data, end))
     }
 

@@ -45,7 +45,12 @@ fn max_overshoot(file: &mut Document<'_>, raw: &RawLimit) -> u32 {
 /// Each with the place it is written at.
 fn kinds(file: &mut Document<'_>, raw: RawLimit) -> Vec<(Range<usize>, Kind)> {
     let mut kinds = Vec::new();
-    for text in raw.requests.map(Placed::into_words).unwrap_or_default() {
+    let list = raw.requests.map(|requests| (requests.span(), requests.into_words()));
+    let (span, words) = list.unwrap_or_default();
+    if words.is_empty() && !span.is_empty() {
+        file.note(span, "an empty list limits nothing: write \"unlimited\", or leave it out");
+    }
+    for text in words {
         match Quota::parse(&text) {
             Ok(quota) => kinds.extend(quota.map(|quota| (text.span(), Kind::Requests(quota)))),
             Err(error) => file.note(text.span(), error.to_string()),

@@ -111,7 +111,7 @@ fn every_refusal_says_what_it_says() {
     502 upstream_invalid | Invalid upstream response | The service behind this path sent an answer that is not valid HTTP.
     503 upstream_unavailable | Upstream unavailable | The service behind this path is not healthy right now. [retry after 2]
     503 upstream_circuit_open | Upstream left alone | The service behind this path has failed too often; try again in 2 seconds. [retry after 2]
-    503 overloaded | Overloaded | This gateway is short of memory; try again. [retry after 1]
+    503 overloaded | Overloaded | This gateway is too busy; try again. [retry after 1]
     503 shutting_down | Shutting down | This gateway is shutting down; try again. [retry after 1]
     500 internal | Internal error | Something went wrong here; the request id helps to find it.
     ");

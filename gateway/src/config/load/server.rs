@@ -48,6 +48,7 @@ impl Reader<'_, '_> {
         Listen {
             dev_headers: dev_headers.unwrap_or(false),
             http,
+            by_command: false,
             https,
             redirect_to_https: raw.redirect_to_https.unwrap_or(false),
             proxy_protocol: raw.proxy_protocol.as_ref().is_some_and(|given| **given),

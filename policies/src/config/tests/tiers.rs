@@ -25,6 +25,7 @@ fn rates_that_cannot_be_are_reported() {
     { requests = "5/minute" },
     { per = "key", requests = ["5/minute", "6/60s"] },
     { per = "user", concurrent = 7, max_overshoot = -1 },
+    { per = "tenant", concurrent = 7, requests = [] },
 ]"#;
     insta::assert_snapshot!(wrong_route(limits), @r#"
     routes.toml:6:30: a quota cannot be negative: "-5"
@@ -41,6 +42,7 @@ fn rates_that_cannot_be_are_reported() {
     routes.toml:13:44: there is another limit of the same kind and length per key
     routes.toml:14:53: only `requests` can be overshot
     routes.toml:14:53: not a whole number of requests from 0 to 4294967295
+    routes.toml:15:50: an empty list limits nothing: write "unlimited", or leave it out
     "#);
 }
 

@@ -1,0 +1,240 @@
+//! Clients of HTTP/2 that do not behave, or that behave and look as if they did not.
+
+use std::{
+    io::{Read, Write},
+    net::{SocketAddr, TcpStream},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use h2::{RecvStream, client::SendRequest};
+use http::{Request, Response};
+
+use crate::{
+    grpc::{connect, run, service},
+    platform::{Platform, Setup, eventually},
+};
+
+const DATA: u8 = 0;
+const HEADERS: u8 = 1;
+const RST_STREAM: u8 = 3;
+const PING: u8 = 6;
+const GOAWAY: u8 = 7;
+const REFUSED_STREAM: u32 = 7;
+const ENHANCE_YOUR_CALM: u32 = 11;
+/// `GET` `http` `/demo/public/x` (RFC 7541 appendix A).
+const GET: &[u8] = b"\x82\x86\x04\x0e/demo/public/x";
+
+/// A connection whose frames the test writes and reads itself, so that nothing is acknowledged.
+struct Raw(TcpStream);
+
+/// A frame as it came.
+struct Frame {
+    kind: u8,
+    flags: u8,
+    payload: Vec<u8>,
+}
+
+// === impl Raw ===
+
+impl Raw {
+    fn open(door: SocketAddr) -> Self {
+        let stream = TcpStream::connect(door).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        stream.set_nodelay(true).unwrap();
+        let mut raw = Self(stream);
+        raw.0.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").unwrap();
+        raw.write(4, 0, 0, &[]);
+        raw
+    }
+
+    fn write(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
+        let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+        let frame = [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat();
+        // It may have been closed just now; what was sent before that is read.
+        drop(self.0.write_all(&frame));
+    }
+
+    /// A request without a body.
+    fn ask(&mut self, stream: u32, head: &[u8]) {
+        self.write(HEADERS, 0x5, stream, head);
+    }
+
+    fn read(&mut self) -> Option<Frame> {
+        let mut head = [0; 9];
+        self.0.read_exact(&mut head).ok()?;
+        let [high, middle, low, kind, flags, ..] = head;
+        let mut payload = vec![0; usize::from(high) << 16 | usize::from(middle) << 8 | usize::from(low)];
+        self.0.read_exact(&mut payload).ok()?;
+        Some(Frame { kind, flags, payload })
+    }
+
+    /// The frames up to the end of an answer, or of its stream.
+    fn read_answer(&mut self) -> Option<Frame> {
+        loop {
+            let frame = self.read()?;
+            let is_last = matches!(frame.kind, HEADERS | DATA) && frame.flags & 1 == 1;
+            if is_last || frame.kind == RST_STREAM {
+                return Some(frame);
+            }
+        }
+    }
+}
+
+// === impl Frame ===
+
+impl Frame {
+    /// The four bytes that say why, of a frame that says so there.
+    fn reason(&self, at: usize) -> u32 {
+        u32::from_be_bytes(self.payload[at..at + 4].try_into().unwrap())
+    }
+}
+
+async fn ready(client: &SendRequest<Bytes>) -> SendRequest<Bytes> {
+    client.clone().ready().await.unwrap()
+}
+
+async fn read(answer: Response<RecvStream>) -> (u16, String) {
+    let (status, mut body, mut whole) = (answer.status().as_u16(), answer.into_body(), Vec::new());
+    while let Some(piece) = body.data().await {
+        whole.extend_from_slice(&piece.unwrap());
+    }
+    (status, String::from_utf8(whole).unwrap())
+}
+
+#[test]
+fn a_body_that_stays_silent_is_refused_over_http_2_as_well() {
+    run(async {
+        let (upstream, _told) = service().await;
+        let platform = Setup::default()
+            .append("gateway.toml", &format!("\n[upstreams.calls]\nservers = [\"{upstream}\"]\nprotocol = \"h2c\"\n"))
+            .append(
+                "routes.toml",
+                "\n[[route]]\nname = \"calls\"\npaths = [\"/calls/*\"]\nupstream = \"calls\"\nauth = \"none\"\n",
+            )
+            .start();
+        let client = connect(&platform).await;
+        let post = |path: &str| Request::post(format!("http://door.test{path}"));
+        let mut held = Vec::new();
+        // Nothing at all, a little, and some more where the answer has begun.
+        for (path, bytes) in [("/demo/public/x", 0), ("/demo/public/y", 3), ("/calls/z", 1000)] {
+            let request = post(path).body(()).unwrap();
+            let (answer, mut body) = ready(&client).await.send_request(request, false).unwrap();
+            if bytes > 0 {
+                body.send_data(vec![b'x'; bytes].into(), false).unwrap();
+            }
+            held.push((answer, body));
+        }
+        // A call may be silent, where there is gRPC.
+        let request = post("/calls/talk").header("content-type", "application/grpc").body(()).unwrap();
+        let (call, mut talk) = ready(&client).await.send_request(request, false).unwrap();
+        let mut call = call.await.unwrap().into_body();
+        // One who sends enough, if slowly.
+        let (slow, mut drip) =
+            ready(&client).await.send_request(post("/demo/public/slow").body(()).unwrap(), false).unwrap();
+        let dripping = tokio::spawn(async move {
+            for _ in 0..24 {
+                drip.send_data(vec![b'x'; 400].into(), false).unwrap();
+                tokio::time::sleep(Duration::from_millis(500)).await;
+            }
+            drip.send_data(Bytes::new(), true).unwrap();
+        });
+        for (place, (answer, _body)) in held.into_iter().enumerate() {
+            let answer = answer.await.unwrap();
+            if place < 2 {
+                let (status, text) = read(answer).await;
+                assert!(status == 408 && text.contains("request_timeout"), "{place}: {status} {text}");
+                continue;
+            }
+            // Its answer had begun: it is cut off, and does not look like a whole one.
+            let (mut echo, mut is_cut) = (answer.into_body(), false);
+            while let Some(piece) = echo.data().await {
+                is_cut = piece.is_err();
+                if is_cut {
+                    break;
+                }
+            }
+            assert!(is_cut);
+        }
+        talk.send_data(Bytes::from_static(b"still"), true).unwrap();
+        assert_eq!(call.data().await.unwrap().unwrap(), &b"still"[..]);
+        dripping.await.unwrap();
+        assert_eq!(slow.await.unwrap().status(), 200);
+        eventually("every place to be given back", || platform.metric("portcullis_requests_in_flight") == 0);
+        assert_eq!(platform.metric("portcullis_upstream_failures_total{kind=\"timeout\",upstream=\"demo\"}"), 0);
+    });
+}
+
+#[test]
+fn who_ignores_that_a_connection_has_been_used_enough_makes_no_more_requests_there() {
+    let platform = Setup::default()
+        .edit("gateway.toml", "max_requests_per_connection = 100000", "max_requests_per_connection = 5")
+        .start();
+    let mut raw = Raw::open(platform.http);
+    let refused = (1..400).step_by(2).find_map(|stream| {
+        raw.ask(stream, &[GET, b"\x41\x01x"].concat());
+        let end = raw.read_answer().expect("an answer, or a word why not");
+        if end.kind == RST_STREAM {
+            return Some(end.reason(0));
+        }
+        std::thread::park_timeout(Duration::from_millis(100));
+        None
+    });
+    assert_eq!(refused, Some(REFUSED_STREAM));
+    assert!(platform.metric(r#"portcullis_connections_refused_total{reason="http2_overstayed"}"#) >= 1);
+}
+
+#[test]
+fn a_connection_of_bad_heads_ends_with_a_word() {
+    let platform = Platform::start();
+    let mut raw = Raw::open(platform.http);
+    // Without a host.
+    for number in 0..100 {
+        raw.ask(2 * number + 1, GET);
+        raw.read_answer().expect("a bare 400");
+    }
+    raw.ask(201, GET);
+    let mut last = None;
+    while let Some(frame) = raw.read() {
+        last = Some(frame).filter(|frame| frame.kind == GOAWAY).or(last);
+    }
+    assert_eq!(last.map(|goaway| goaway.reason(4)), Some(ENHANCE_YOUR_CALM));
+}
+
+#[test]
+fn who_measures_the_line_by_pings_is_not_taken_for_a_flood() {
+    let platform = Platform::start();
+    let mut raw = Raw::open(platform.http);
+    // As grpc-go does, if for fewer answers.
+    for number in 0..1500_u64 {
+        raw.write(PING, 0, 0, &number.to_be_bytes());
+        while raw.read().expect("the connection goes on").kind != PING {}
+    }
+    raw.ask(1, &[GET, b"\x41\x01x"].concat());
+    assert_ne!(raw.read_answer().unwrap().kind, RST_STREAM);
+}
+
+#[test]
+fn the_scheme_that_a_server_hears_is_not_the_client_s_word() {
+    run(async {
+        let (upstream, mut told) = service().await;
+        let platform = Setup::default()
+            .append("gateway.toml", &format!("\n[upstreams.calls]\nservers = [\"{upstream}\"]\nprotocol = \"h2c\"\n"))
+            .append(
+                "routes.toml",
+                "\n[[route]]\nname = \"calls\"\npaths = [\"/calls/*\"]\nupstream = \"calls\"\nauth = \"none\"\n\
+                 \n[[route]]\nname = \"moved\"\npaths = [\"/moved/*\"]\nupstream = \"calls\"\nauth = \"none\"\nrewrite = { \"/moved\" = \"/\" }\n",
+            )
+            .start();
+        let client = connect(&platform).await;
+        for path in ["/calls/x", "/moved/x"] {
+            let request = Request::get(format!("https://door.test{path}")).body(()).unwrap();
+            let answer = ready(&client).await.send_request(request, true).unwrap().0.await.unwrap();
+            assert_eq!(answer.status(), 200);
+            let received = told.recv().await.unwrap();
+            assert_eq!(received.uri.scheme_str(), Some("http"), "{path}");
+            assert_eq!(received.uri.authority().unwrap(), "door.test");
+            assert_eq!(received.headers["x-forwarded-proto"], "http");
+        }
+    });
+}

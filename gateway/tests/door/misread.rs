@@ -1,0 +1,51 @@
+//! What becomes of requests that cannot be read, or are not what they say.
+
+use std::io::Write;
+
+use serde_json::Value;
+
+use crate::platform::{Answer, Platform, eventually, exchange};
+
+#[test]
+fn a_refusal_over_http_1_is_a_refusal_whatever_type_the_request_claims() {
+    let platform = Platform::start();
+    let answer = platform.send("GET", "/demo/hello", &[("Content-Type", "application/grpc")], "");
+    assert_eq!((answer.status, answer.code().as_str()), (401, "missing_credential"), "{answer:?}");
+    assert_eq!(answer.header("cache-control"), Some("no-store"));
+    let claim = "Host: x\r\nContent-Type: application/grpc\r\n\r\n";
+    let two = format!("GET /demo/public/../x HTTP/1.1\r\n{claim}GET /demo/public/x HTTP/1.1\r\n{claim}");
+    let answers = String::from_utf8(exchange(platform.http, two.as_bytes())).unwrap();
+    assert!(answers.starts_with("HTTP/1.1 400") && answers.matches("HTTP/1.1 ").count() == 1, "{answers}");
+}
+
+#[test]
+fn who_sends_what_cannot_be_read_is_named_in_the_log() {
+    let platform = Platform::start();
+    let answer = platform.send("PUT", "/demo/public/../x?secret=1", &[], "");
+    assert_eq!((answer.status, answer.code().as_str()), (400, "malformed"));
+    let id = answer.header("x-request-id").expect("an id").to_owned();
+    assert_eq!(answer.json()["request_id"], *id);
+    let lines = || platform.log().lines().filter_map(|line| serde_json::from_str(line).ok()).collect::<Vec<Value>>();
+    let mut found = Value::Null;
+    eventually("it to be logged", || {
+        found = lines().into_iter().find(|line| line["request_id"] == *id).unwrap_or_default();
+        !found.is_null()
+    });
+    assert_eq!(
+        (&found["client"], &found["method"], &found["path"], &found["refusal"]),
+        (&"127.0.0.1".into(), &"PUT".into(), &"/demo/public/../x".into(), &"malformed".into()),
+        "{found}"
+    );
+}
+
+#[test]
+fn a_target_longer_than_a_head_may_be_is_too_long_and_not_too_many_headers() {
+    let platform = Platform::start();
+    for rest in [" HTTP/1.1\r\nHost: x\r\n\r\n", ""] {
+        let mut request = b"GET /demo/public/".to_vec();
+        request.resize(40_000, b'x');
+        request.write_all(rest.as_bytes()).unwrap();
+        let answer = Answer::parse(&exchange(platform.http, &request));
+        assert_eq!((answer.status, answer.code().as_str()), (414, "uri_too_long"), "{rest:?}: {answer:?}");
+    }
+}

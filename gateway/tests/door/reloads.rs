@@ -1,0 +1,85 @@
+//! What a new configuration changes in a running gateway, and what it says that it does not.
+
+use std::{fmt::Write, fs};
+
+use serde_json::{Value, json};
+
+use crate::platform::{Answer, Platform, Setup, eventually, exchange};
+
+fn reload(platform: &Platform, admin: &str) -> Value {
+    let answer = platform.post("/admin/config/reload", Some(admin), &json!({}));
+    assert_eq!(answer.status, 200, "{answer:?}");
+    answer.json()["needs_restart"].clone()
+}
+
+#[test]
+fn every_setting_that_needs_a_restart_is_named_and_none_takes_effect_by_halves() {
+    let platform = Platform::start();
+    let admin = platform.admin();
+    // The command line names the listener.
+    assert_eq!(reload(&platform, &admin), json!([]));
+    let file = platform.folder.path().join("config/gateway.toml");
+    let shipped = fs::read_to_string(&file).unwrap();
+    for (section, from, to) in [
+        ("server.max_header_bytes", "max_header_bytes = 32768", "max_header_bytes = 4096"),
+        ("server.max_header_fields", "max_header_fields = 100", "max_header_fields = 10"),
+        ("server.header_timeout", "header_timeout = \"10s\"", "header_timeout = \"11s\""),
+        ("server.min_body_rate", "min_body_rate = 240", "min_body_rate = 241"),
+        ("server.write_timeout", "write_timeout = \"60s\"", "write_timeout = \"61s\""),
+        ("server.max_connections", "max_connections = 20000", "max_connections = 20001"),
+        (
+            "server.max_connections_per_address",
+            "max_connections_per_address = 10000",
+            "max_connections_per_address = 9999",
+        ),
+        ("server.max_requests", "max_requests = 20000", "max_requests = 20001"),
+        (
+            "server.max_requests_per_connection",
+            "max_requests_per_connection = 100000",
+            "max_requests_per_connection = 9",
+        ),
+        ("server.http2_max_streams", "http2_max_streams = 100", "http2_max_streams = 101"),
+        ("server.http2_max_resets", "http2_max_resets = 200", "http2_max_resets = 201"),
+        ("server.http2_max_control_frames", "http2_max_control_frames = 1000", "http2_max_control_frames = 1001"),
+        ("server.memory_limit", "memory_limit = 0", "memory_limit = 1"),
+        ("server.drain_delay", "default = \"0s\"", "default = \"1s\""),
+        ("server.drain", "drain = \"30s\"", "drain = \"31s\""),
+        ("server.refusals", "refusals = \"120/minute\"", "refusals = \"121/minute\""),
+        ("server.keepalive", "keepalive = \"60s\"", "keepalive = \"61s\""),
+        ("listen", "proxy_protocol = false", "proxy_protocol = true"),
+        ("tls", "client_required = false", "client_required = true"),
+    ] {
+        assert!(shipped.contains(from), "{from}");
+        fs::write(&file, shipped.replacen(from, to, 1)).unwrap();
+        assert_eq!(reload(&platform, &admin), json!([section]), "{to}");
+    }
+    // As many fields as the start allows, though the file that is in force says 10.
+    fs::write(&file, shipped.replacen("max_header_fields = 100", "max_header_fields = 10", 1)).unwrap();
+    reload(&platform, &admin);
+    let mut request = "GET /demo/public/x HTTP/1.1\r\nHost: x\r\nConnection: close\r\n".to_owned();
+    (0..30).for_each(|number| write!(request, "X-{number}: y\r\n").unwrap());
+    let answer = Answer::parse(&exchange(platform.http, format!("{request}\r\n").as_bytes()));
+    assert_eq!(answer.status, 200, "{answer:?}");
+    // What may change while it runs does so without a word.
+    fs::write(&file, shipped.replacen("max_uri_bytes = 8192", "max_uri_bytes = 20", 1)).unwrap();
+    assert_eq!(reload(&platform, &admin), json!([]));
+    assert_eq!(platform.send("GET", "/demo/public/longer-than-that", &[], "").status, 414);
+}
+
+const ADDED: &str = "\n[[route]]\nname = \"added\"\npaths = [\"/added\"]\nupstream = \"demo\"\nauth = \"none\"\n";
+
+#[test]
+fn a_folder_that_is_put_in_the_place_of_another_is_read_and_watched() {
+    let platform = Setup::default().start();
+    let (config, next) = (platform.folder.path().join("config"), platform.folder.path().join("next"));
+    crate::platform::copy_config(&next);
+    let routes = fs::read_to_string(next.join("routes.toml")).unwrap();
+    fs::write(next.join("routes.toml"), format!("{routes}{ADDED}")).unwrap();
+    fs::rename(&config, platform.folder.path().join("old")).unwrap();
+    fs::rename(&next, &config).unwrap();
+    let status = || platform.send("GET", "/added", &[], "").status;
+    eventually("the new folder to be read", || status() == 200);
+    // And what is changed in it.
+    fs::write(config.join("routes.toml"), routes).unwrap();
+    eventually("the change to be read", || status() == 404);
+}
