@@ -184,20 +184,14 @@ async fn send(session: &mut Session, mut response: ResponseHeader, body: Bytes) 
     Ok(())
 }
 
-/// Takes from an answer that only informs all but what it is for, links (RFC 8297): a cookie, a word of the CORS rules or a length would pass
-/// by the rules of the final answer.
+/// Leaves to an answer that only informs what it is for: the links of a 103 (RFC 8297), and nothing of the others. What it says beside
+/// them would pass by all that an answer is freed of: cookies of ours, other origins, the software.
 pub(crate) fn inform(response: &mut ResponseHeader) {
-    // As good as nobody informs, so the list costs as good as nothing.
-    let others: Vec<HeaderName> = response.headers.keys().filter(|name| **name != header::LINK).cloned().collect();
-    for name in others {
+    let hints = response.status == 103;
+    let dropped = response.headers.keys().filter(|name| !(hints && **name == header::LINK));
+    for name in dropped.cloned().collect::<Vec<_>>() {
         response.remove_header(&name);
     }
-}
-
-/// Takes from an answer's trailers what its head may not say either: our own word to the upstream, and cookies.
-pub(crate) fn strip_trailers(trailers: &mut HeaderMap) {
-    trailers.remove(ASSERTION);
-    trailers.remove(header::SET_COOKIE);
 }
 
 /// What every answer carries: the request's id, the state of the tightest limit, and the security headers, and what a page
@@ -314,6 +308,12 @@ pub(crate) fn check(response: &mut ResponseHeader) -> Result<Option<Box<Metered>
         connection_fields(response);
     }
     Ok(if of_usage { metered(response) } else { None })
+}
+
+/// Removes from trailers what would pass by the checks of a head: our own word to the upstream, and cookies.
+pub(crate) fn check_trailers(trailers: &mut HeaderMap) {
+    trailers.remove(&ASSERTION);
+    trailers.remove(header::SET_COOKIE);
 }
 
 /// Out of line: hardly any answer has such fields.

@@ -75,7 +75,8 @@ impl Door {
         // preflight: for the route of the method that is asked about
         if let Some(preflight) = Preflight::read(&inbound.method, headers)
             && let Ok(route) = find(preflight.method)
-            && let Some(answer) = LocalAnswer::preflight(route, &preflight)?
+            && let Some(answer) = LocalAnswer::preflight(route, &preflight)
+                .inspect_err(|_| journey.route = Some(Arc::clone(route)))?
         {
             journey.route = Some(Arc::clone(route));
             return Ok(Admission::Answer(answer));
@@ -265,7 +266,7 @@ impl ProxyHttp for Door {
         journey: &mut Self::CTX,
     ) -> Result<()> {
         journey.metered = meter::merged(journey.metered.take(), meter::take(trailers));
-        answer::strip_trailers(trailers);
+        answer::check_trailers(trailers);
         Ok(())
     }
 

@@ -76,6 +76,17 @@ fn every_mistake_is_told_with_its_place_and_what_was_meant() {
 }
 
 #[test]
+fn a_subject_whose_comma_could_be_another_s_is_reported() {
+    let with = |subject: &str| {
+        let client = format!("client_ca = \"ca.pem\"\n[[tls.clients]]\nsubject = '{subject}'\nrole = \"user\"\ntier = \"free\"\n");
+        said("# client_ca = \"tls/clients.pem\"\nclient_required = false       # true: nobody connects without a certificate\n", &client)
+    };
+    assert_eq!(with("O=Acme, CN=orders"), "");
+    assert_eq!(with(r"O=Acme\, Inc., CN=orders"), "");
+    insta::assert_snapshot!(with("O=Acme, Inc., CN=orders"), @r"gateway.toml:40:11: not a distinguished name; a comma inside a value is written \, (in 'single quotes')");
+}
+
+#[test]
 fn a_redis_needs_a_word_for_its_outage() {
     let redis =
         |more: &str| said("# redis = { env = \"REDIS_URL\" }", &format!("redis = \"redis://127.0.0.1:1\"\n{more}"));

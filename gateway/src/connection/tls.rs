@@ -24,19 +24,16 @@ use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
 use crate::config::Tls;
 
-/// What is shown to clients, and how it is kept up to date.
+/// What is shown to clients and whose certificates are taken, and how it is kept up to date.
 pub(crate) struct TlsServer {
     settings: Tls,
-    certificates: Arc<Certificates>,
-    acceptor: TlsAcceptor,
+    /// Replaced whole, so that no session that began under an authority that is gone can be resumed.
+    config: ArcSwap<ServerConfig>,
     /// How the files looked when they were last read.
     seen: parking_lot::Mutex<Vec<Option<(SystemTime, u64)>>>,
 }
 
 /// The certificates in force.
-#[derive(Debug)]
-struct Certificates(ArcSwap<ByName>);
-
 #[derive(Debug)]
 struct ByName {
     exact: HashMap<Box<str>, Arc<CertifiedKey>>,
@@ -50,45 +47,48 @@ struct ByName {
 
 impl TlsServer {
     pub(crate) fn new(settings: &Tls) -> anyhow::Result<Self> {
-        let certificates = Arc::new(Certificates(ArcSwap::from_pointee(read_all(settings)?)));
-        let resolver: Arc<dyn ResolvesServerCert> = certificates.clone();
-        let builder = ServerConfig::builder();
-        let builder = match &settings.client_ca {
-            None => builder.with_no_client_auth(),
-            Some(path) => {
-                let roots = Arc::new(read_roots(path)?);
-                let verifier = WebPkiClientVerifier::builder(roots);
-                let verifier = if settings.client_required { verifier } else { verifier.allow_unauthenticated() };
-                builder.with_client_cert_verifier(verifier.build().context("client_ca cannot be used")?)
-            }
-        };
-        let mut config = builder.with_cert_resolver(resolver);
-        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        let acceptor = TlsAcceptor::from(Arc::new(config));
         let seen = parking_lot::Mutex::new(looks(settings));
-        Ok(Self { settings: settings.clone(), certificates, acceptor, seen })
+        let config = ArcSwap::new(server_config(settings)?);
+        Ok(Self { settings: settings.clone(), config, seen })
     }
 
-    pub(crate) fn acceptor(&self) -> &TlsAcceptor {
-        &self.acceptor
+    /// What the next connection begins with.
+    pub(crate) fn acceptor(&self) -> TlsAcceptor {
+        self.config.load_full().into()
     }
 
-    /// Reads the certificates again if their files look different. Those in force stay when the new ones cannot be used. Says
+    /// Reads the files again if one of them looks different. What is in force stays when the new ones cannot be used. Says
     /// whether new ones are in force; `None` if nothing has changed.
     pub(crate) fn refresh(&self) -> Option<anyhow::Result<()>> {
         let looks = looks(&self.settings);
         if *self.seen.lock() == looks {
             return None;
         }
-        let read = read_all(&self.settings).map(|read| self.certificates.0.store(Arc::new(read)));
+        let read = server_config(&self.settings).map(|config| self.config.store(config));
         // Files that are being written are read again when they look different again.
         *self.seen.lock() = looks;
         Some(read)
     }
 }
 
+fn server_config(settings: &Tls) -> anyhow::Result<Arc<ServerConfig>> {
+    let certificates = Arc::new(read_all(settings)?);
+    let builder = ServerConfig::builder();
+    let builder = match &settings.client_ca {
+        None => builder.with_no_client_auth(),
+        Some(path) => {
+            let verifier = WebPkiClientVerifier::builder(Arc::new(read_roots(path)?));
+            let verifier = if settings.client_required { verifier } else { verifier.allow_unauthenticated() };
+            builder.with_client_cert_verifier(verifier.build().context("client_ca cannot be used")?)
+        }
+    };
+    let mut config = builder.with_cert_resolver(certificates);
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(Arc::new(config))
+}
+
 fn looks(settings: &Tls) -> Vec<Option<(SystemTime, u64)>> {
-    let files = settings.certificates.iter().flat_map(|pair| [&pair.certificate, &pair.key]);
+    let files = settings.certificates.iter().flat_map(|pair| [&pair.certificate, &pair.key]).chain(&settings.client_ca);
     let look = |path: &PathBuf| fs::metadata(path).and_then(|file| Ok((file.modified()?, file.len()))).ok();
     files.map(look).collect()
 }
@@ -152,16 +152,15 @@ fn names_of(certificate: &CertificateDer<'_>) -> io::Result<Vec<String>> {
         .collect())
 }
 
-// === impl Certificates ===
+// === impl ByName ===
 
-impl ResolvesServerCert for Certificates {
+impl ResolvesServerCert for ByName {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        let known = self.0.load();
         let named = hello.server_name().and_then(|name| {
             let name = name.to_ascii_lowercase();
-            let parent = || name.split_once('.').and_then(|(_, parent)| known.wildcard.get(parent));
-            known.exact.get(&*name).or_else(parent)
+            let parent = || name.split_once('.').and_then(|(_, parent)| self.wildcard.get(parent));
+            self.exact.get(&*name).or_else(parent)
         });
-        Some(Arc::clone(named.unwrap_or(&known.first)))
+        Some(Arc::clone(named.unwrap_or(&self.first)))
     }
 }

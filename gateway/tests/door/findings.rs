@@ -75,7 +75,7 @@ fn cookies_that_come_apart_over_http_2_are_one_field_behind_the_door() {
 fn what_belongs_to_the_upstream_s_connection_or_to_us_stays_there() {
     let backend = Backend::start(|_, stream| {
         drop(stream.write_all(
-            b"HTTP/1.1 103 Early Hints\r\nContent-Length: 10\r\n\r\n\
+            b"HTTP/1.1 103 Early Hints\r\nContent-Length: 10\r\nLink: </x>\r\nSet-Cookie: portcullis=evil\r\n\r\n\
               HTTP/1.1 200 OK\r\nKeep-Alive: timeout=5\r\nUpgrade: h2c\r\nProxy-Connection: keep-alive\r\nProxy-Authenticate: Basic\r\n\
               RateLimit: \"x\";r=1;t=1\r\nX-RateLimit-Limit: 7\r\nX-RateLimit-Remaining: 7\r\nContent-Length: 2\r\n\r\nok",
         ));
@@ -85,7 +85,8 @@ fn what_belongs_to_the_upstream_s_connection_or_to_us_stays_there() {
     let request = b"GET /pool/x HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
     let answer = String::from_utf8(exchange(platform.http, request)).unwrap().to_lowercase();
     let (hints, last) = answer.split_once("\r\n\r\n").unwrap();
-    assert!(hints.starts_with("http/1.1 103") && !hints.contains("content-length"), "{hints}");
+    assert!(hints.starts_with("http/1.1 103") && hints.contains("link: </x>"), "{hints}");
+    assert!(!hints.contains("content-length") && !hints.contains("set-cookie"), "{hints}");
     for theirs in ["keep-alive", "upgrade", "proxy-", "ratelimit"] {
         assert!(!last.contains(theirs), "{theirs}: {last}");
     }

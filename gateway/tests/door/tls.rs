@@ -58,6 +58,17 @@ impl Authority {
         fs::write(self.path(&format!("{name}.pem")), certificate.pem()).unwrap();
     }
 
+    /// Writes `NAME.pem` and `NAME.key` for a client of this organisation and nothing else.
+    fn sign_organisation(&self, name: &str, organisation: &str) {
+        let mut params = CertificateParams::default();
+        params.distinguished_name = rcgen::DistinguishedName::new();
+        params.distinguished_name.push(DnType::OrganizationName, organisation);
+        let key = KeyPair::generate().unwrap();
+        let certificate = params.signed_by(&key, &self.issuer).unwrap();
+        fs::write(self.path(&format!("{name}.key")), key.serialize_pem()).unwrap();
+        fs::write(self.path(&format!("{name}.pem")), certificate.pem()).unwrap();
+    }
+
     /// The section `[tls]` with these pairs.
     fn section(&self, names: &[&str]) -> String {
         let pair = |name: &&str| {
@@ -251,6 +262,8 @@ fn a_client_certificate_makes_its_holder_known_on_routes_that_ask_for_one() {
     authority.sign("one", &["one.test"], None);
     authority.sign("orders", &[], Some("orders"));
     authority.sign("stranger", &[], Some("stranger"));
+    // Written as it is, this name would look like that of `orders`.
+    authority.sign_organisation("comma", "Acme, CN=orders");
     let other = Authority::new();
     other.sign("orders", &[], Some("orders"));
     fs::copy(other.path("orders.pem"), authority.path("forged.pem")).unwrap();
@@ -274,7 +287,7 @@ fn a_client_certificate_makes_its_holder_known_on_routes_that_ask_for_one() {
     assert_eq!(answer.received("x-auth-method"), ["mtls"]);
     assert_eq!(answer.received("x-user-tier"), ["enterprise"]);
     assert_eq!(answer.received("x-gateway-assertion").len(), 1);
-    for with in [None, Some("stranger")] {
+    for with in [None, Some("stranger"), Some("comma")] {
         let answer = authority.exchange(to, "one.test", with, &machines).unwrap();
         assert_eq!((answer.status, &*answer.code()), (401, "missing_credential"), "{with:?}");
     }
@@ -284,6 +297,34 @@ fn a_client_certificate_makes_its_holder_known_on_routes_that_ask_for_one() {
     assert_eq!(platform.get("/demo/machines/x", &token).status, 401);
     let private = GET.replace("/demo/public/x", "/demo/x");
     assert_eq!(authority.exchange(to, "one.test", Some("orders"), &private).unwrap().status, 401);
+}
+
+#[test]
+fn an_authority_that_is_replaced_lets_nobody_in_any_more() {
+    let authority = Authority::new();
+    authority.sign("one", &["one.test"], None);
+    authority.sign("orders", &[], Some("orders"));
+    let clients = authority.path("clients.pem");
+    fs::copy(authority.path("ca.pem"), &clients).unwrap();
+    let mut platform = with_tls(&authority.section(&["one"]))
+        .edit("gateway.toml", "# client_ca = \"tls/clients.pem\"", &format!("client_ca = \"{}\"", clients.display()))
+        .edit("gateway.toml", "client_required = false", "client_required = true")
+        .start();
+    let to = https(&mut platform);
+    let (name, config) = (ServerName::try_from("one.test").unwrap(), Arc::new(authority.client(Some("orders"))));
+    // With one store of sessions, so that the second would be resumed.
+    let ask = || {
+        let client = ClientConnection::new(Arc::clone(&config), name.clone()).unwrap();
+        let socket = TcpStream::connect(to).unwrap();
+        socket.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        let mut stream = StreamOwned::new(client, socket);
+        let mut answer = Vec::new();
+        drop(stream.write_all(GET.as_bytes()).and_then(|()| stream.read_to_end(&mut answer)));
+        Answer::parse(&answer).status
+    };
+    assert_eq!(ask(), 200);
+    fs::copy(Authority::new().path("ca.pem"), &clients).unwrap();
+    eventually("the old authority to be forgotten", || ask() == 0);
 }
 
 #[test]
@@ -325,7 +366,7 @@ fn a_flood_of_http2_frames_ends_the_connection() {
         .edit("gateway.toml", "http2_max_control_frames = 1000", "http2_max_control_frames = 20")
         .edit("gateway.toml", "http2_max_resets = 200", "http2_max_resets = 5")
         .start();
-    let ping = frame(6, 0, &[0; 8]);
+    let (settings, ping) = (frame(4, 0, &[]), frame(6, 0, &[0; 8]));
     // HEADERS of a whole request in static HPACK: GET, http, /, and a host; each is reset at once.
     let mut resets = Vec::new();
     for stream in (1_u8..60).step_by(2) {
@@ -333,7 +374,8 @@ fn a_flood_of_http2_frames_ends_the_connection() {
         headers[4] = 0x5;
         resets.extend([headers, frame(3, stream, &[0, 0, 0, 8])].concat());
     }
-    for (flood, reason) in [(ping.repeat(100), "http2_control"), (resets, "http2_resets")] {
+    let floods = [(settings.repeat(100), "http2_control", 1), (ping.repeat(4000), "http2_control", 2)];
+    for (flood, reason, times) in floods.into_iter().chain([(resets, "http2_resets", 1)]) {
         let mut stream = TcpStream::connect(platform.http).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
         let begin = [&b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"[..], &frame(4, 0, &[])].concat();
@@ -341,7 +383,7 @@ fn a_flood_of_http2_frames_ends_the_connection() {
         let mut rest = Vec::new();
         drop(stream.read_to_end(&mut rest));
         let counted = format!("portcullis_connections_refused_total{{reason=\"{reason}\"}}");
-        eventually("the flood is counted", || platform.metric(&counted) == 1);
+        eventually("the flood is counted", || platform.metric(&counted) == times);
     }
     assert_eq!(platform.send("GET", "/demo/public/x", &[], "").status, 200);
 }

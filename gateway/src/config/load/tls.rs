@@ -14,6 +14,10 @@ impl Reader<'_, '_> {
             if clients.insert(client.subject.to_string(), known).is_some() {
                 self.document.note(client.subject.span(), format!("`{}` is named twice", *client.subject));
             }
+            if !is_name(&client.subject) {
+                let message = r"not a distinguished name; a comma inside a value is written \, (in 'single quotes')";
+                self.document.note(client.subject.span(), message);
+            }
         }
         if let (Some(first), None) = (raw.clients.first(), &raw.client_ca) {
             self.document.note(first.span(), "without client_ca no client certificate is accepted");
@@ -29,6 +33,12 @@ impl Reader<'_, '_> {
             clients,
         }
     }
+}
+
+/// Has every part a type?
+fn is_name(subject: &str) -> bool {
+    let plain = subject.replace(r"\\", "").replace(r"\,", "");
+    plain.split(',').all(|part| part.contains('='))
 }
 
 impl ConfigFolder {
