@@ -75,8 +75,7 @@ impl Door {
         // preflight: for the route of the method that is asked about
         if let Some(preflight) = Preflight::read(&inbound.method, headers)
             && let Ok(route) = find(preflight.method)
-            && let Some(answer) = LocalAnswer::preflight(route, &preflight)
-                .inspect_err(|_| journey.route = Some(Arc::clone(route)))?
+            && let Some(answer) = LocalAnswer::preflight(route, &preflight)?
         {
             journey.route = Some(Arc::clone(route));
             return Ok(Admission::Answer(answer));
