@@ -58,6 +58,10 @@ impl HeadReader {
     /// Looks at the head as far as it has come; `bytes` begins where it begins and grows from call to call. `None` until it is
     /// whole.
     pub(crate) fn read(&mut self, bytes: &[u8], limits: &HeadLimits) -> Result<Option<Head>, Refusal> {
+        // TLS and whatever else is no HTTP has no reason ever to send the end of a line.
+        if !self.has_request_line && bytes.first().is_some_and(|first| !is_token(*first)) {
+            return Err(Refusal::Malformed("the request line does not begin with a method"));
+        }
         while let Some(found) = memchr::memchr(b'\n', &bytes[self.searched..]) {
             let end = self.searched + found;
             if end >= limits.bytes {

@@ -39,6 +39,14 @@ fn who_sends_what_cannot_be_read_is_named_in_the_log() {
 }
 
 #[test]
+fn what_is_no_http_is_not_waited_for() {
+    // The deadline for a head would make it a 408.
+    let platform = Platform::start();
+    let answer = Answer::parse(&exchange(platform.http, b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"));
+    assert_eq!((answer.status, answer.code().as_str()), (400, "malformed"), "{answer:?}");
+}
+
+#[test]
 fn a_target_longer_than_a_head_may_be_is_too_long_and_not_too_many_headers() {
     let platform = Platform::start();
     for rest in [" HTTP/1.1\r\nHost: x\r\n\r\n", ""] {

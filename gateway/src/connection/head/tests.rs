@@ -171,8 +171,8 @@ fn a_head_is_bounded_before_it_is_whole() {
     assert!(framing(&fields(7)).is_ok());
     assert_eq!(framing(&fields(8)), Err(Refusal::HeadersTooLarge));
     let long = format!("GET /{} HTTP/1.1\r\n", "a".repeat(LIMITS.bytes));
-    assert_eq!(read(&long), Err(Refusal::HeadersTooLarge));
-    assert_eq!(read(&"a".repeat(LIMITS.bytes + 1)), Err(Refusal::HeadersTooLarge));
+    assert_eq!(read(&long), Err(Refusal::UriTooLong));
+    assert_eq!(read(&"a".repeat(LIMITS.bytes + 1)), Err(Refusal::UriTooLong));
     assert_eq!(read(&"a".repeat(LIMITS.bytes)), Ok(None));
 }
 
