@@ -131,9 +131,9 @@ async fn paged(store: &Store, asked: &UsageAsked, limit: u32, most_rows: u32) ->
 async fn every_question_is_answered_the_same_in_pages_of_any_length(database: &Database) {
     let store = database.open().await;
     let mut events = Vec::new();
-    for n in 0..120_u128 {
-        // Each key is one account's; accounts 2 and 5 have none.
-        let key = (n % 4 > 0 && n % 2 == 0).then(|| KeyId::new(Uuid::from_u128(900 + n % 8)));
+    for n in 0..48_u128 {
+        // Each key is one account's, who goes without it as well.
+        let key = (n % 3 > 0 && n % 2 == 0).then(|| KeyId::new(Uuid::from_u128(900 + n % 8)));
         let at = at(0) + TimeDelta::days((n % 3) as i64 * 17);
         let used = Used { key, at, tokens: n as i64, ..used(1, 2 + n % 8, &format!("m{}", n % 5)) };
         events.push(UsageEvent { used, ..event(0, 0, "") });
@@ -170,7 +170,7 @@ async fn every_question_is_answered_the_same_in_pages_of_any_length(database: &D
         let whole = paged(&store, &question, 200, 10_000).await;
         let found = whole.iter().map(|total| (total.of.clone(), (total.requests, total.tokens))).collect();
         assert_eq!(expected, found, "{by:?} {account:?}");
-        for (limit, most_rows) in [(1, 10_000), (3, 10_000), (200, 1), (200, 7), (2, 3)] {
+        for (limit, most_rows) in [(3, 10_000), (200, 1), (2, 7)] {
             let pages = paged(&store, &question, limit, most_rows).await;
             assert_eq!(whole, pages, "{by:?} {account:?} {limit} {most_rows}");
         }
