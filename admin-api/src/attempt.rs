@@ -1,8 +1,9 @@
-//! How often somebody has guessed a password, and whether anybody is listened to: docs/decisions/0008-lockout.md.
+//! How often somebody has guessed a password or a code, and whether anybody is listened to: docs/decisions/0008-lockout.md.
 //!
 //! What is counted together: failures at one account from one familiar place (a browser in which, or a network from which, its owner
 //! has logged in); failures at one account from everywhere else; failures from one network at whatever accounts. An address
-//! without an account is counted as one with, so that a lock tells nothing.
+//! without an account is counted as one with, so that a lock tells nothing. Codes have a count of their own, which none can fill but who has
+//! shown the first factor: else any stranger's wrong passwords would keep the owner from showing theirs.
 
 use std::sync::Arc;
 
@@ -24,6 +25,13 @@ const TURNS: usize = 1024;
 
 /// Lets those who guess at one account come one after the other: else a hundred at once would all find it unlocked.
 pub(crate) struct Turns(Box<[Arc<Mutex<()>>]>);
+
+/// What is guessed at an account.
+#[derive(Clone, Copy)]
+enum Guessed {
+    Password,
+    Code,
+}
 
 /// Somebody who says an account is theirs.
 pub(crate) struct Attempt {
@@ -55,9 +63,18 @@ impl Turns {
 // === impl Attempt ===
 
 impl Attempt {
-    /// Looks before anything is computed: one question, whoever it is. Refuses if nobody is listened to.
+    /// Looks before a password is computed: one question, whoever it is. Refuses if nobody is listened to.
     pub(crate) async fn begin(office: &Office, visitor: &Visitor, email: &Email) -> Result<Self, ApiError> {
-        let subject = subject_of(email.normalised());
+        Self::at(office, visitor, email, Guessed::Password).await
+    }
+
+    /// Looks before a code is: for somebody who has shown the first factor, or is in a session.
+    pub(crate) async fn at_code(office: &Office, visitor: &Visitor, email: &Email) -> Result<Self, ApiError> {
+        Self::at(office, visitor, email, Guessed::Code).await
+    }
+
+    async fn at(office: &Office, visitor: &Visitor, email: &Email, guessed: Guessed) -> Result<Self, ApiError> {
+        let subject = guessed.subject(email.normalised());
         let turn = office.turns.of(&subject).await;
         let (device, network) = (visitor.device(), visitor.address.map(network_of));
         let named = network.as_deref().unwrap_or_default();
@@ -75,7 +92,9 @@ impl Attempt {
         let of_network = if knows_device { LockRules { attempts: 0, ..lockout.network } } else { lockout.network };
         let now = office.now();
         let [of_account, of_source] = tallies.map(|tally| tally.locked(now));
-        let until = of_account.max(of_source.filter(|_| !knows_device));
+        // Nor are those of whoever has shown the first factor.
+        let heeds_network = matches!(guessed, Guessed::Password) && !knows_device;
+        let until = of_account.max(of_source.filter(|_| heeds_network));
         if let Some(until) = until {
             return Err(ApiError::Locked(seconds_until(until, now)));
         }
@@ -89,7 +108,7 @@ impl Attempt {
         })
     }
 
-    /// The password was wrong, or there is no such account.
+    /// What was shown is wrong, or there is no such account.
     pub(crate) async fn failed(self, office: &Office) -> Result<(), ApiError> {
         let now = office.now();
         let notice = |until: DateTime<Utc>| {
@@ -107,7 +126,7 @@ impl Attempt {
         Ok(())
     }
 
-    /// The password was right: what was counted there before was its owner.
+    /// What was shown is right: what was counted there before was its owner.
     pub(crate) async fn succeeded(self, office: &Office) {
         if !self.has_failed {
             return;
@@ -118,9 +137,26 @@ impl Attempt {
     }
 }
 
-/// Under what failures at an account are counted, whether there is one or not.
+/// Under what wrong passwords of an account are counted, whether there is one or not.
 pub(crate) fn subject_of(normalised: &str) -> SecretDigest {
-    SecretDigest::of(format!("account\0{normalised}").as_bytes())
+    Guessed::Password.subject(normalised)
+}
+
+/// Everything under which failures at an account are counted.
+pub(crate) fn subjects_of(normalised: &str) -> [SecretDigest; 2] {
+    [Guessed::Password, Guessed::Code].map(|guessed| guessed.subject(normalised))
+}
+
+// === impl Guessed ===
+
+impl Guessed {
+    fn subject(self, normalised: &str) -> SecretDigest {
+        let word = match self {
+            Self::Password => "account",
+            Self::Code => "codes",
+        };
+        SecretDigest::of(format!("{word}\0{normalised}").as_bytes())
+    }
 }
 
 /// Whole seconds, and never none: who comes back then is listened to.

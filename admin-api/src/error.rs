@@ -231,7 +231,9 @@ impl ApiError {
             Self::WrongPassword => "`old_password` is not the account's password.",
             Self::AccountDisabled => "This account has been disabled; ask an administrator.",
             Self::EmailUnverified => "Confirm the address first: a mail says how, and can be sent again.",
-            Self::Locked(_) => "Too many failed logins; try again later, or ask for a new password or a link by mail.",
+            Self::Locked(_) => {
+                "Too many wrong passwords or codes; try again later. A lock of passwords holds for no link and no new password by mail."
+            }
             Self::MfaRequired(_) => {
                 "Show `mfa_token` to POST /auth/mfa/verify with a code of the authenticator or a recovery code."
             }

@@ -120,27 +120,31 @@ pub(crate) async fn check(
     shown: Shown<'_>,
 ) -> Result<&'static str, ApiError> {
     let email = Email::parse(&account.email).map_err(|error| ApiError::Internal(error.to_string()))?;
-    let attempt = Attempt::begin(office, visitor, &email).await?;
-    let facts = attempt.facts.as_ref().filter(|facts| facts.account.id == account.id).ok_or(ApiError::CallerGone)?;
-    let (hash, has_factor) = (facts.hash.clone(), facts.has_factor);
-    let (is_right, method) = match shown {
+    let (attempt, is_right, method) = match shown {
         Shown::Password(text) => {
+            let attempt = Attempt::begin(office, visitor, &email).await?;
+            let facts = attempt.facts.as_ref().filter(|facts| facts.account.id == account.id);
+            let hash = facts.ok_or(ApiError::CallerGone)?.hash.clone();
             let mut form = Form::default();
             let password = form.password("password", text);
             let password = form.finish(password)?;
-            (office.hashing.verify(&password, hash).await? != Verdict::Mismatch, "pwd")
+            (attempt, office.hashing.verify(&password, hash).await? != Verdict::Mismatch, "pwd")
         }
-        Shown::Factor(shown) => (use_factor(office, account, shown).await?, "otp"),
-        Shown::Passkey(shown, session) => (use_passkey(office, account, session, shown).await?, "hwk"),
+        Shown::Factor(shown) => {
+            let attempt = Attempt::at_code(office, visitor, &email).await?;
+            (attempt, use_factor(office, account, shown).await?, "otp")
+        }
+        // Nobody guesses what it signs: there is nothing to count.
+        Shown::Passkey(shown, session) => {
+            let is_right = use_passkey(office, account, session, shown).await?;
+            return if is_right { Ok("hwk") } else { Err(ApiError::WrongProof) };
+        }
     };
     if !is_right {
         attempt.failed(office).await?;
         return Err(ApiError::WrongProof);
     }
-    // A password alone forgives no wrong codes.
-    if method != "pwd" || !has_factor {
-        attempt.succeeded(office).await;
-    }
+    attempt.succeeded(office).await;
     Ok(method)
 }
 

@@ -1,8 +1,9 @@
 //! The second factor: how somebody is asked for it, and whether what is shown is one.
 //!
 //! A right password (or link) of an account that has one buys no session but a token, `mfa_token`, which serves once, for five minutes and
-//! five attempts, and buys nothing without a code. Wrong codes are counted where wrong passwords are (docs/decisions/0008-lockout.md), and
-//! what was counted is forgiven to none but who has shown both: else whoever has the password could wipe out the count of their guesses.
+//! five attempts, and buys nothing without a code. Wrong codes are counted as wrong passwords are, in a tally of their own
+//! (docs/decisions/0008-lockout.md), and forgiven to none but who has shown both: else whoever has the password could wipe out the count of
+//! their guesses.
 
 use std::time::Duration;
 

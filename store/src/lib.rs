@@ -53,6 +53,7 @@ mod seed;
 mod seen;
 mod sessions;
 mod signing;
+mod takeover;
 mod teams;
 mod tenant_invitations;
 mod tenants;
@@ -105,6 +106,7 @@ pub use sessions::{
     NewSession, Origin, Proof, RefreshOutcome, RefreshRefusal, RefreshTerms, SessionRecord, SessionSeed,
 };
 pub use signing::{Purpose, ensure_keys, rotate};
+pub use takeover::WayIn;
 pub use teams::{NewTeam, Team, TeamChange, TeamMember};
 pub use tenant_invitations::{Invitation, NewInvitation};
 pub use tenants::{Tenant, TenantChange};

@@ -151,19 +151,24 @@ impl Store {
         .await
     }
 
-    /// Uses a token to confirm the address it was sent to; `None` if it is no good.
+    /// Uses a token to confirm the address it was sent to; `None` if it is no good. Where nobody had confirmed it, and it is not done in a
+    /// browser (`device`) in which a session of the account has begun, somebody else may have registered it: what opens it but for the
+    /// password ends. Says whether anything did.
     pub async fn confirm_email(
         &self,
         shown: &ShownOneTime,
+        device: Option<&SecretDigest>,
         confirmed: Confirmed<'_>,
         now: DateTime<Utc>,
-    ) -> Result<Option<Account>, StoreError> {
+    ) -> Result<Option<(Account, bool)>, StoreError> {
         self.bounded(async {
             let mut tx = self.begin().await?;
             let Some(token) = tx.use_one_time(shown, now).await? else { return Ok(None) };
+            let is_owner = tx.is_confirmed(token.account()).await? || tx.is_known_in(token.account(), device).await?;
             let Some(account) = tx.confirm(&token, confirmed, now).await? else { return Ok(None) };
+            let ended = !is_owner && tx.end_other_ways_in(account.id, now).await?;
             self.commit(tx, &[Subject::Account(account.id)], now).await?;
-            Ok::<_, StoreError>(Some(account))
+            Ok::<_, StoreError>(Some((account, ended)))
         })
         .await
     }
@@ -324,22 +329,15 @@ impl Tx {
         now: DateTime<Utc>,
     ) -> Result<Option<Account>, StoreError> {
         const PASSWORD: &str = "UPDATE accounts SET password_hash = $2 WHERE id = $1";
-        const KEYS: &str = "UPDATE api_keys SET revoked_at = $2 WHERE account_id = $1 AND revoked_at IS NULL";
-        const FACTORS: &str = "DELETE FROM factors WHERE account_id = $1";
-        const CODES: &str = "DELETE FROM recovery_codes WHERE account_id = $1";
-        const LINKS: &str = "DELETE FROM external_identities WHERE account_id = $1";
         let Some(id) = token.account_id.map(AccountId::new) else { return Ok(None) };
-        let was_confirmed = self.account(id).await?.is_some_and(|account| account.is_verified);
+        let was_confirmed = self.is_confirmed(Some(id)).await?;
         let account = self.confirm(token, confirmed, now).await?;
         if was_confirmed || account.is_none() {
             return Ok(account);
         }
         let none = confirmed.no_password.as_str();
-        on_tx!(self, |c| sqlx::query(PASSWORD).bind(id.uuid()).bind(none).execute(c).await.map(drop))?;
-        on_tx!(self, |c| sqlx::query(KEYS).bind(id.uuid()).bind(stored(now)).execute(c).await.map(drop))?;
-        for statement in [FACTORS, CODES, LINKS] {
-            on_tx!(self, |c| sqlx::query(statement).bind(id.uuid()).execute(c).await.map(drop))?;
-        }
+        on_tx!(&mut *self, |c| sqlx::query(PASSWORD).bind(id.uuid()).bind(none).execute(c).await.map(drop))?;
+        self.end_other_ways_in(id, now).await?;
         // The account itself is heard of, and so all of its sessions.
         self.end_sessions_of(id, None, now).await?;
         Ok(account)

@@ -44,8 +44,12 @@ pub(super) async fn show_verify(
     }
 }
 
-pub(super) async fn post_verify(State(office): State<Arc<Office>>, Posted(shown): Posted<WithToken>) -> Response {
-    match verify_email::confirm(&office, shown.token.expose()).await {
+pub(super) async fn post_verify(
+    State(office): State<Arc<Office>>,
+    Ok(visitor): Result<Visitor, std::convert::Infallible>,
+    Posted(shown): Posted<WithToken>,
+) -> Response {
+    match verify_email::confirm(&office, &visitor, shown.token.expose()).await {
         Ok(_) => frame::go("/account/sign-in?notice=confirmed", HeaderMap::new()),
         Err(error) => verify(&shown.token).again(&office, &error),
     }
@@ -96,10 +100,16 @@ pub(super) fn no_token(office: &Office, ask: &str) -> Response {
 fn verify<'a>(token: &SecretText) -> FormPage<'a> {
     FormPage {
         title: "Confirm your address",
+        intro: Some(
+            "Somebody has chosen a password for it. If that was not you, do not confirm: ask for a new password.",
+        ),
         action: "/account/verify-email",
         hidden: vec![("token", token.expose().to_owned())],
         submit: "Confirm",
-        links: vec![("/account/sign-in", "Sign in")],
+        links: vec![
+            ("/account/sign-in", "Sign in"),
+            ("/account/forgot-password", "It was not me: ask for a new password"),
+        ],
         ..FormPage::default()
     }
 }

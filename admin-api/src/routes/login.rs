@@ -87,11 +87,9 @@ async fn check(office: &Office, visitor: &Visitor, email: &Email, password: Pass
         attempt.failed(office).await?;
         return Err(ApiError::InvalidCredentials);
     };
-    // Whoever has a second factor is not in yet: that a password is right forgives no wrong codes.
     let has_factor = attempt.facts.as_ref().is_some_and(|facts| facts.has_factor);
-    if !has_factor {
-        attempt.succeeded(office).await;
-    }
+    // It forgives no wrong codes: those are counted elsewhere.
+    attempt.succeeded(office).await;
     if account.status == Status::Disabled {
         office.metrics.login("disabled");
         return Err(ApiError::AccountDisabled);

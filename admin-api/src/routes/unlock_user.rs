@@ -9,7 +9,7 @@ use axum::{
 use identity::{AccountId, Email};
 
 use crate::{
-    attempt::subject_of,
+    attempt::subjects_of,
     caller::{Allowed, ManageUsers},
     error::ApiError,
     office::Office,
@@ -35,7 +35,10 @@ pub(crate) async fn unlock_user(
     let id: AccountId = id.parse().map_err(|_| NO_ACCOUNT)?;
     let account = office.store.account(id).await?.ok_or(NO_ACCOUNT)?;
     let email = Email::parse(&account.email).map_err(|error| ApiError::Internal(error.to_string()))?;
-    let was_counted = office.store.unlock(&subject_of(email.normalised()), office.now()).await?;
+    let mut was_counted = false;
+    for subject in subjects_of(email.normalised()) {
+        was_counted |= office.store.unlock(&subject, office.now()).await?;
+    }
     tracing::info!(by = %caller.0.account, account = %id, was_counted, "an account is unlocked");
     Ok(StatusCode::NO_CONTENT)
 }

@@ -1,6 +1,7 @@
 //! `POST /auth/mfa/verify`: the token of a login that asked for a second factor, and a code, buy the session.
 //!
-//! An attempt is counted before the code is looked at, for the token and, if it was wrong, where wrong passwords are counted.
+//! An attempt is counted before the code is looked at, for the token and, if it was wrong, for the account. Nobody guesses what a passkey
+//! signs: that is counted for the token alone, and heeds no lock.
 
 use std::sync::Arc;
 
@@ -19,6 +20,7 @@ use crate::{
     issue::{Begun, Fresh, SessionKind},
     office::Office,
     second_factor::{MOST_ATTEMPTS, ShownFactor},
+    trail,
     visitor::{Device, Visitor},
 };
 
@@ -49,7 +51,7 @@ pub(crate) struct VerifyFactor {
         (status = 200, description = "A session", body = Begun),
         (status = 401, description = "`invalid_code`: wrong, or used before; `invalid_passkey`: not accepted; `invalid_mfa_token`: unknown, used, expired, or tried too often: log in again"),
         (status = 403, description = "`account_disabled`"),
-        (status = 429, description = "`login_locked`: too many wrong passwords or codes; see `Retry-After`"),
+        (status = 429, description = "`login_locked`: too many wrong codes; see `Retry-After`"),
     )
 )]
 pub(crate) async fn verify_factor(
@@ -90,14 +92,21 @@ async fn open(
     let (shown, now) = (shown(&token, OneTimePurpose::SecondFactor), office.now());
     let found = office.store.look_at(&shown, now).await?.ok_or(ApiError::MfaTokenRefused)?;
     let email = Email::parse(&found.address).map_err(|error| ApiError::Internal(error.to_string()))?;
-    let attempt = Attempt::begin(office, visitor, &email).await?;
+    let attempt = match factor {
+        ShownFactor::Passkey(_) => None,
+        ShownFactor::Code(_) | ShownFactor::Recovery(_) => Some(Attempt::at_code(office, visitor, &email).await?),
+    };
     let used = office.store.take_attempt(&shown, MOST_ATTEMPTS, now).await?.ok_or(ApiError::MfaTokenRefused)?;
-    let account = attempt.facts.as_ref().map(|facts| facts.account.clone());
+    let account = match &attempt {
+        Some(attempt) => attempt.facts.as_ref().map(|facts| facts.account.clone()),
+        None => office.store.account_by_email(&email).await?,
+    };
     let account = account.filter(|account| used.account() == Some(account.id)).ok_or(ApiError::MfaTokenRefused)?;
+    trail::about(account.id.uuid());
     let first = office.first_of(token.id(), used.sealed.as_deref())?;
     let beside = used.sealed.as_deref().map(|sealed| (token.id(), sealed));
     let Some(proof) = office.proof_of(account.id, factor, beside).await? else {
-        attempt.failed(office).await?;
+        failed(office, attempt).await?;
         return Err(factor.refused());
     };
     if account.status == Status::Disabled {
@@ -110,13 +119,22 @@ async fn open(
     let groups = match office.store.log_in_with_factor(&shown, &account, &proof, seed, now).await? {
         FactorLogin::Opened(groups) => groups,
         FactorLogin::Used => {
-            attempt.failed(office).await?;
+            failed(office, attempt).await?;
             return Err(factor.used());
         }
         FactorLogin::TokenGone => return Err(ApiError::MfaTokenRefused),
     };
-    attempt.succeeded(office).await;
+    if let Some(attempt) = attempt {
+        attempt.succeeded(office).await;
+    }
     Ok(office.begun(account, groups, fresh, now))
+}
+
+async fn failed(office: &Office, attempt: Option<Attempt>) -> Result<(), ApiError> {
+    match attempt {
+        Some(attempt) => attempt.failed(office).await,
+        None => Ok(()),
+    }
 }
 
 /// Could whoever has this token show a passkey?

@@ -233,7 +233,7 @@ async fn a_token_bears_five_attempts_even_where_nothing_locks() {
 }
 
 #[tokio::test]
-async fn wrong_codes_lock_as_wrong_passwords_do_and_a_right_password_forgives_none() {
+async fn wrong_codes_lock_codes_alone_and_a_right_password_forgives_none() {
     let house = House::open().await;
     let ada = arm(&house, ADA).await;
     let code = next_code(&house, &ada);
@@ -242,8 +242,12 @@ async fn wrong_codes_lock_as_wrong_passwords_do_and_a_right_password_forgives_no
         let token = challenged(&house, &FAR).await;
         assert_eq!(verify(&house, &FAR, &token, &wrong(&code)).await.refusal(), "401 invalid_code", "guess {n}");
     }
-    assert_eq!(password(&house, &FAR, ADA).await.refusal(), "429 login_locked");
+    let token = challenged(&house, &FAR).await;
+    assert_eq!(verify(&house, &FAR, &token, &code).await.refusal(), "429 login_locked");
     assert!(house.mail().await.subject.contains("guessing"));
+    // At home she is in.
+    let token = challenged(&house, &HOME).await;
+    assert_eq!(verify(&house, &HOME, &token, &code).await.status, 200);
     // Who has both forgives what was counted.
     house.advance(Duration::from_mins(31));
     let token = challenged(&house, &FAR).await;
@@ -253,6 +257,60 @@ async fn wrong_codes_lock_as_wrong_passwords_do_and_a_right_password_forgives_no
         assert_eq!(verify(&house, &FAR, &token, "x").await.refusal(), "401 invalid_code");
     }
     challenged(&house, &FAR).await;
+}
+
+#[tokio::test]
+async fn what_strangers_have_locked_keeps_nobody_from_showing_a_second_factor_after_a_mail() {
+    let house = House::open_with(|settings| settings.lockout.network.attempts = 5).await;
+    let ada = arm(&house, ADA).await;
+    let lock = async |from: &Place<'_>| {
+        for _ in 0..5 {
+            let body = json!({ "email": ADA, "password": "not the password" });
+            house.visit(from, "/auth/login", body).await;
+        }
+        assert_eq!(password(&house, from, ADA).await.refusal(), "429 login_locked");
+        house.mails().await;
+    };
+    // On the road, behind one address with the stranger: a link, then a code.
+    lock(&FAR).await;
+    let cookie = house.visit(&FAR, "/auth/magic-link", json!({ "email": ADA })).await.cookie().unwrap();
+    let (browser, link) = (Place { cookie: Some(&cookie), ..FAR }, house.mail().await.token());
+    let asked = house.visit(&browser, "/auth/magic-link/consume", json!({ "token": link })).await;
+    assert_eq!(asked.refusal(), "403 mfa_required");
+    let code = next_code(&house, &ada);
+    assert_eq!(verify(&house, &browser, asked.text("mfa_token"), &code).await.status, 200);
+
+    // A new password by mail opens the login itself, and forgives no codes.
+    let elsewhere = Place { address: "203.0.113.9", cookie: None };
+    let code = next_code(&house, &ada);
+    for _ in 0..4 {
+        let token = challenged(&house, &HOME).await;
+        let body = json!({ "mfa_token": token, "code": wrong(&code) });
+        assert_eq!(house.visit(&elsewhere, "/auth/mfa/verify", body).await.refusal(), "401 invalid_code");
+    }
+    house.visit(&elsewhere, "/auth/request-password-reset", json!({ "email": ADA })).await;
+    let reset = json!({ "token": house.mail().await.token(), "new_password": PASSWORD });
+    assert_eq!(house.visit(&elsewhere, "/auth/reset-password", reset).await.status, 200);
+    let token = challenged(&house, &elsewhere).await;
+    assert_eq!(verify(&house, &elsewhere, &token, &wrong(&code)).await.refusal(), "401 invalid_code");
+    assert_eq!(verify(&house, &elsewhere, &token, &code).await.refusal(), "429 login_locked", "the fifth counts");
+}
+
+#[tokio::test]
+async fn an_administrator_unlocks_codes_too() {
+    let house = House::open().await;
+    let ada = arm(&house, ADA).await;
+    let root = house.administrator("root@example.com").await;
+    let code = next_code(&house, &ada);
+    let token = challenged(&house, &FAR).await;
+    for _ in 0..5 {
+        assert_eq!(verify(&house, &FAR, &token, &wrong(&code)).await.refusal(), "401 invalid_code");
+    }
+    let token = challenged(&house, &FAR).await;
+    assert_eq!(verify(&house, &FAR, &token, &code).await.refusal(), "429 login_locked");
+    let path = format!("/admin/users/{}/unlock", ada.person.id);
+    assert_eq!(house.post(&path, root.shown(), json!(null)).await.status, 204);
+    assert_eq!(verify(&house, &FAR, &token, &code).await.status, 200);
 }
 
 #[tokio::test]
@@ -456,6 +514,28 @@ async fn a_session_that_was_begun_without_it_is_over_when_a_factor_is_added() {
     armed(&house, ada).await;
     let refresh = house.post("/auth/refresh", Shown::Nothing, json!({ "refresh_token": thief.refresh })).await;
     assert_eq!(refresh.refusal(), "401 revoked");
+}
+
+#[tokio::test]
+async fn nothing_but_the_password_is_left_of_who_registered_when_another_browser_confirms() {
+    for own_browser in [false, true] {
+        let house = House::open().await;
+        let registered = house.visit(&FAR, "/auth/register", json!({ "email": ADA, "password": PASSWORD })).await;
+        let (browser, confirmation) = (registered.cookie().unwrap(), house.mail().await.token());
+        let thief = Person::of(&registered);
+        let key = house.make_key(&thief, json!({ "name": "later" })).await;
+        armed(&house, thief).await;
+        let cookie = own_browser.then_some(&*browser);
+        let from = Place { address: HOME.address, cookie };
+        assert_eq!(house.visit(&from, "/auth/verify-email", json!({ "token": confirmation })).await.status, 200);
+        let is_left = house.post("/auth/validate", Shown::Nothing, json!({ "token": key["key"] })).await;
+        assert_eq!(is_left.body["valid"], own_browser, "{}", is_left.body);
+        let login = password(&house, &HOME, ADA).await;
+        assert_eq!(login.status == 200, !own_browser, "she is asked for nobody's code: {}", login.body);
+        let root = house.administrator("root@example.com").await;
+        let events = house.get("/admin/audit?event=verify_email", root.shown()).await.body;
+        assert_eq!(events["items"][0]["details"]["ended"].is_string(), !own_browser, "{events}");
+    }
 }
 
 #[tokio::test]

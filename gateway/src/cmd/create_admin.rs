@@ -1,12 +1,15 @@
 //! `portcullis create-admin`: the first administrator, made by whoever can reach the database. Without a password a link is printed that
 //! serves once: what stands on a screen and in its history is never anybody's password for long (OWASP ASVS 6.4.1).
+//!
+//! The address may have an account. If that is confirmed its owner gets the role and keeps the password; if it is not, anybody may have
+//! registered it: then it is taken over, and what was made of it opens nothing any more.
 
 use std::io::BufRead;
 
 use anyhow::Context;
 use chrono::{DateTime, Utc};
 use identity::{AccountId, Email, Hasher, OneTimePurpose, OneTimeToken, Password, PasswordHash};
-use store::{AccountChange, AccountKind, Belonging, NewAccount, NewOneTime, StoreError};
+use store::{Account, AccountChange, AccountKind, Belonging, NewAccount, NewOneTime, StoreError, WayIn};
 use uuid::Uuid;
 
 use super::{block_on, open, rng, say};
@@ -50,14 +53,22 @@ async fn with_password(
     }
     let hash = Hasher::new(passwords.argon2).context("Argon2 parameters")?.hash(password, &mut rng()?);
     let now = Utc::now();
-    match foundation.store.create_account(administrator(email, hash, now)).await {
+    match foundation.store.create_account(administrator(email, hash.clone(), now)).await {
         Ok(account) => {
             // Whoever can reach the database needs no mail to be believed.
             let confirmed = foundation.store.confirm_account(account.id, now).await;
             confirmed.context("the account was made, but its address could not be confirmed")?;
             made(foundation, email, account.id).await
         }
-        Err(StoreError::EmailTaken) => Ok(promote(foundation, email).await?),
+        Err(StoreError::EmailTaken) => {
+            if take_over(foundation, email, |_| WayIn::Password(hash)).await? {
+                say("The password is the one given.");
+                return Ok(());
+            }
+            promote(foundation, email).await?;
+            say("The password given was not used.");
+            Ok(())
+        }
         Err(error) => Err(Failure::Other(error.into())),
     }
 }
@@ -80,24 +91,16 @@ async fn with_link(config: &Config, foundation: &Foundation, email: &Email) -> R
     let hasher = Hasher::new(config.settings.passwords.argon2).context("Argon2 parameters")?;
     let new = administrator(email, hasher.decoy().clone(), now);
     let id = new.id;
-    let id = match store.invite(new, &token(id), None).await {
-        Ok(account) => account.id,
+    match store.invite(new, &token(id), None).await {
+        Ok(account) => made(foundation, email, account.id).await?,
         Err(StoreError::EmailTaken) => {
-            let (account, _) =
-                store.login_by_email(email).await.context("looking for the account")?.context("the account is gone")?;
-            match store.invite_again(account.id, &token(account.id), None, now).await {
-                Ok(()) => {}
-                // Nobody is waited for: its owner has a password.
-                Err(StoreError::Conflict(_)) => return Ok(promote(foundation, email).await?),
-                Err(error) => return Err(Failure::Other(error.into())),
+            let link = |account| WayIn::Link(token(account), hasher.decoy().clone());
+            if !take_over(foundation, email, link).await? {
+                return Ok(promote(foundation, email).await?);
             }
-            let change = AccountChange { role: Some(ROLE.to_owned()), ..AccountChange::default() };
-            store.change_account(account.id, change, now).await.context("making an administrator of it")?;
-            account.id
         }
         Err(error) => return Err(Failure::Other(error.into())),
-    };
-    made(foundation, email, id).await?;
+    }
     say(&format!("choose a password: {}/account/accept-invite?token={}", accounts.public_url, secret.expose()));
     say(&format!(
         "The link serves once, for {} days; so does its token with POST /auth/accept-invite.",
@@ -127,13 +130,39 @@ async fn made(foundation: &Foundation, email: &Email, id: AccountId) -> Result<(
     Ok(())
 }
 
+/// The address has an account that nobody has confirmed, or that waits to be taken over: it becomes an administrator's, in by this way
+/// alone. Says whether it was so.
+async fn take_over<'a>(
+    foundation: &Foundation,
+    email: &Email,
+    way: impl FnOnce(AccountId) -> WayIn<'a>,
+) -> anyhow::Result<bool> {
+    let account = owner_of(foundation, email).await?;
+    if !foundation.store.take_over_unconfirmed(account.id, way(account.id), ROLE, Utc::now()).await? {
+        return Ok(false);
+    }
+    foundation.write_down("create_admin", Some(account.id.uuid())).await?;
+    say(&format!(
+        "{} was there already, and nobody had confirmed it: made administrator ({})",
+        account.email, account.id
+    ));
+    say(
+        "What was made of it opens nothing any more: its password, sessions, API keys, second factors and subjects of others.",
+    );
+    Ok(true)
+}
+
+async fn owner_of(foundation: &Foundation, email: &Email) -> anyhow::Result<Account> {
+    let found = foundation.store.login_by_email(email).await.context("looking for the account")?;
+    Ok(found.context("the account is gone")?.0)
+}
+
 /// The address has an account already: it gets the role and keeps its password.
 async fn promote(foundation: &Foundation, email: &Email) -> anyhow::Result<()> {
     let store = &foundation.store;
-    let (account, _) = store.login_by_email(email).await?.context("the account is gone")?;
+    let account = owner_of(foundation, email).await?;
     let change = AccountChange { role: Some(ROLE.to_owned()), ..AccountChange::default() };
     store.change_account(account.id, change, Utc::now()).await?;
-    store.confirm_account(account.id, Utc::now()).await?;
     foundation.write_down("create_admin", Some(account.id.uuid())).await?;
     say(&format!("{} exists already: made administrator, password unchanged", account.email));
     Ok(())

@@ -61,7 +61,7 @@ fn escaped(value: &str) -> String {
             _ => false,
         };
         if sign.is_ascii_control() {
-            drop(write!(out, "\\{:02X}", u32::from(sign)));
+            write!(out, "\\{:02X}", u32::from(sign)).ok();
         } else {
             out.extend(is_special.then_some('\\').into_iter().chain([sign]));
         }

@@ -129,6 +129,38 @@ fn the_first_administrator_chooses_a_password_by_a_link_that_serves_once() {
     // Whoever has a password keeps it.
     let again = String::from_utf8(platform.create_admin(None).stdout).unwrap();
     assert!(again.contains("password unchanged") && !again.contains("token="), "{again}");
+    let again = String::from_utf8(platform.create_admin(Some("another good password")).stdout).unwrap();
+    assert!(again.contains("password unchanged") && again.contains("was not used"), "{again}");
+}
+
+#[test]
+fn whoever_registers_the_first_administrators_address_before_them_gets_nothing() {
+    const CHOSEN: &str = "another good password";
+    for password in [None, Some(CHOSEN)] {
+        let platform = Platform::start();
+        let stranger = platform.register("root@example.com");
+        let access = text(&stranger, "access_token");
+        let key = platform.post("/auth/api-keys", Some(&access), &json!({ "name": "later" }));
+        assert_eq!(key.status, 201, "{key:?}");
+        let made = platform.create_admin(password);
+        assert!(made.status.success(), "{made:?}");
+        let said = String::from_utf8(made.stdout).unwrap();
+        assert!(said.contains("nobody had confirmed it"), "{said}");
+        crate::platform::eventually("the session has ended", || platform.get("/auth/me", &access).status == 401);
+        assert_eq!(platform.get("/demo/x", &text(&key.json(), "key")).status, 401);
+        let log_in = |password: &str| {
+            platform.post("/auth/login", None, &json!({ "email": "root@example.com", "password": password }))
+        };
+        assert_ne!(log_in(crate::platform::PASSWORD).status, 200, "the stranger's");
+        if password.is_none() {
+            let token = said.split("token=").nth(1).unwrap().split_whitespace().next().unwrap();
+            let taken = json!({ "token": token, "password": CHOSEN });
+            assert_eq!(platform.post("/auth/accept-invite", None, &taken).status, 200);
+        }
+        let root = text(&log_in(CHOSEN).json(), "access_token");
+        assert_eq!(platform.get("/admin/users", &root).status, 200);
+        assert_eq!(platform.get("/auth/me", &root).json()["is_verified"], true);
+    }
 }
 
 #[test]
