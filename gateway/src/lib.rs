@@ -67,7 +67,7 @@ use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use arc_swap::ArcSwap;
-use identity::{CookieNames, SealKeys, TokenRules, TokenType};
+use identity::{CookieNames, TokenRules, TokenType};
 use pingora::connectors::TransportConnector;
 use store::{Keyring, Store};
 use tokio::{
@@ -140,7 +140,7 @@ pub async fn build(folder: ConfigFolder, config: Config, data: &Path, take_over:
     let keys = Arc::new(ArcSwap::from_pointee(foundation.keyring));
     let has_admin = foundation.store.has_account_with_role("admin").await.context("the accounts cannot be read")?;
 
-    let directory = directory(&settings, (&foundation.store, &foundation.seal), &keys, &limiter, &metrics)?;
+    let directory = directory(&settings, &foundation, &keys, &limiter, &metrics)?;
     directory.hear_own_changes(&foundation.store);
     let logins = Arc::new(Logins::new(&settings.login_providers, &limiter, &metrics.jwks_fetches)?);
     let issuers: Vec<_> = directory.hear_issuers().into_iter().chain(logins.clients()).collect();
@@ -358,13 +358,13 @@ fn refuse_failing_cases(config: &Config) -> Result<(), Failure> {
 /// Whoever is believed, and how.
 fn directory(
     settings: &Settings,
-    (store, seal): (&Store, &Arc<SealKeys>),
+    Foundation { store, seal, audit, .. }: &Foundation,
     keys: &Arc<ArcSwap<Keyring>>,
     limiter: &Arc<Limiter>,
     metrics: &Metrics,
 ) -> anyhow::Result<Arc<Directory>> {
     let (dev_headers, passwords) = (settings.listen.dev_headers, settings.passwords.argon2);
-    let outside = Outside::new(&settings.issuers, dev_headers, passwords, limiter, metrics)?;
+    let outside = Outside::new(&settings.issuers, dev_headers, passwords, limiter, metrics)?.recorded_in(audit);
     let (keys, limiter) = (Arc::clone(keys), Arc::clone(limiter));
     let directory = Directory::new(store.clone(), keys, limiter, directory_settings(settings), metrics);
     let provider_keys = ProviderKeys::new(store.clone(), Arc::clone(seal), settings.cache.credentials);

@@ -4,7 +4,9 @@
 //! with the keys of that one. What the account is and may do is ours: an issuer says a role only where the configuration gives
 //! its words a meaning, and what it says is written down, so that everybody hears of it as of any other change.
 
+mod developer;
 mod old;
+mod trail;
 
 use std::{net::IpAddr, sync::Arc};
 
@@ -15,10 +17,13 @@ use identity::{
     Unverified, Voucher,
 };
 use policies::{Quota, Refusal};
-use store::{Account, AccountKind, Belonging, ExternalSubject, GrantFacts, NewAccount, Store, StoreError};
+use store::{Account, AccountKind, Audit, Belonging, ExternalSubject, GrantFacts, NewAccount, Store, StoreError};
 use uuid::Uuid;
 
-use self::old::OldSystem;
+use self::{
+    old::OldSystem,
+    trail::{Happened, Trail},
+};
 use super::refusal_of;
 use crate::{
     config::issuers::{ExternalIssuer, Issuers, Mapping, NewAccounts},
@@ -31,10 +36,6 @@ use crate::{
 const CREATED: u64 = u64::from_be_bytes(*b"accounts");
 /// Where accounts are that have no address, or none that their issuer has verified: no mail ever gets there (RFC 2606 §2).
 const NOWHERE: &str = "no-address.invalid";
-/// What a developer is on first sight.
-/// The role that administers.
-const ADMIN: &str = "admin";
-const NEWCOMER: (&str, &str) = ("user", "free");
 
 /// Everybody else who is believed.
 #[derive(Default)]
@@ -43,6 +44,8 @@ pub(crate) struct Outside {
     old: Vec<OldSystem>,
     /// The hash of no password: it takes as long to check as any other, so that nobody learns who comes from elsewhere.
     no_password: Option<PasswordHash>,
+    /// Where it stands what they have done.
+    trail: Trail,
 }
 
 /// An external issuer.
@@ -100,7 +103,12 @@ impl Outside {
             .then(|| Hasher::new(passwords).map(|hasher| hasher.decoy().clone()))
             .transpose()?;
         let old = settings.legacy.iter().map(OldSystem::new).collect::<anyhow::Result<_>>()?;
-        Ok(Self { issuers, old, no_password })
+        Ok(Self { issuers, old, no_password, trail: Trail::default() })
+    }
+
+    /// Writes down what they do to accounts.
+    pub(crate) fn recorded_in(self, audit: &Arc<Audit>) -> Self {
+        Self { trail: Trail::kept_in(Arc::clone(audit)), ..self }
     }
 
     /// The keys of every issuer, and what changes when one of them is withdrawn.
@@ -131,17 +139,6 @@ impl Outside {
         Some(system.prove(token, now))
     }
 
-    /// A caller whom a developer names.
-    pub(super) fn named_by_developer(email: &str, name: Option<&str>) -> Result<Vouched, Refusal> {
-        let email = Email::parse(email).map_err(|_| Refusal::InvalidToken)?;
-        Ok(Vouched {
-            id: ExternalId::of("dev_headers", email.normalised()),
-            by: Voucher::Developer,
-            expires_at: i64::MAX,
-            whose: Whose::AnyAddress(email, name.map(str::to_owned)),
-        })
-    }
-
     /// The account of somebody who is vouched for.
     pub(super) async fn facts(
         &self,
@@ -153,9 +150,16 @@ impl Outside {
     ) -> Result<Option<GrantFacts>, Failed> {
         let account = match &vouched.whose {
             Whose::Imported => return Ok(store.external_grant(vouched.id).await?),
-            Whose::AnyAddress(email, name) => Some(self.developed(store, email, name.clone(), now).await?),
+            Whose::AnyAddress(email, name) => Some(self.developed(store, email, name.clone(), (client, now)).await?),
             Whose::Subject(issuer, claims) => match store.external_account(vouched.id).await? {
-                Some(known) => Some(issuer.follow(store, vouched.id, known, claims, now).await?),
+                Some(known) => {
+                    let before = known.0.clone();
+                    let account = issuer.follow(store, vouched.id, known, claims, now).await?;
+                    if account != before {
+                        self.trail.tell(Happened::Changed, &issuer.settings.issuer, &account, (client, now)).await;
+                    }
+                    Some(account)
+                }
                 None => self.first_seen(store, limiter, issuer, claims, (client, now)).await?,
             },
         };
@@ -192,6 +196,9 @@ impl Outside {
                 return Ok(None);
             }
             let linked = store.link_external(owner.id, ExternalSubject { claims_at: None, ..subject }, now).await;
+            if linked.is_ok() {
+                self.trail.tell(Happened::Linked, &settings.issuer, &owner, (client, now)).await;
+            }
             return after_race(store, subject, linked.map(|()| owner)).await;
         }
         let NewAccounts::Create(quota) = settings.accounts else { return Ok(None) };
@@ -215,38 +222,11 @@ impl Outside {
             tenant: Belonging::FoundsOwn,
             now,
         };
-        after_race(store, subject, store.create_external(new, is_verified, subject).await).await
-    }
-
-    /// The account of the address that a developer names.
-    async fn developed(
-        &self,
-        store: &Store,
-        email: &Email,
-        name: Option<String>,
-        now: DateTime<Utc>,
-    ) -> Result<Account, Failed> {
-        if let Some(account) = store.account_by_email(email).await? {
-            // A header is no proof: what comes of a wrong configuration must not be the whole platform.
-            return if account.role == ADMIN { Err(Failed(Refusal::UnknownAccount)) } else { Ok(account) };
+        let made = store.create_external(new, is_verified, subject).await;
+        if let Ok(account) = &made {
+            self.trail.tell(Happened::Made, &settings.issuer, account, (client, now)).await;
         }
-        let (role, tier) = NEWCOMER;
-        let new = NewAccount {
-            id: AccountId::new(Uuid::now_v7()),
-            email,
-            password_hash: self.no_password(),
-            name: name.as_deref().and_then(plain_name),
-            role,
-            tier,
-            has_own_tier: false,
-            kind: AccountKind::Person,
-            tenant: Belonging::FoundsOwn,
-            now,
-        };
-        match store.create_account(new).await {
-            Err(StoreError::EmailTaken) => Ok(store.account_by_email(email).await?.ok_or(StoreError::NotFound)?),
-            made => Ok(made?),
-        }
+        after_race(store, subject, made).await
     }
 
     fn no_password(&self) -> PasswordHash {

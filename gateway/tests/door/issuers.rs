@@ -464,6 +464,45 @@ fn a_role_is_what_the_table_makes_of_the_issuers_word_and_an_older_word_counts_n
 }
 
 #[test]
+fn what_an_issuer_does_to_accounts_is_in_the_audit_trail() {
+    let (issuer, key) = (Issuer::start(), key(Algorithm::EdDsa, "k"));
+    issuer.publish(&[&key]);
+    let platform = issuer
+        .setup("role_claim = \"groups\"\nroles = [{ value = \"ops\", role = \"admin\" }]")
+        .edit("gateway.toml", "link_verified_email = false", "link_verified_email = true")
+        .start();
+    let token = |subject: &str, email: &str, groups: Value, issued_at: i64| {
+        let mut claims = issuer.claims(subject);
+        claims["groups"] = groups;
+        claims["iat"] = json!(issued_at);
+        claims["email"] = json!(email);
+        claims["email_verified"] = json!(true);
+        key.sign(TokenType::Access, &claims)
+    };
+    let root = platform.admin();
+    let newcomer = |groups: Value, issued_at: i64| {
+        demo(&platform, &token("ada", "ada@example.com", groups, issued_at)).received("x-user-id").concat()
+    };
+    let ada = newcomer(json!([]), now() - 50);
+    assert_eq!(newcomer(json!(["ops"]), now() - 40), ada);
+    // What changes nothing is no event.
+    assert_eq!(newcomer(json!(["ops"]), now() - 30), ada);
+    let linked = demo(&platform, &token("root-there", "root@example.com", json!(["ops"]), now() - 20));
+    let events = |subject: &str| {
+        let listed = platform.get(&format!("/admin/audit?subject={subject}"), &root).json();
+        let items = listed["items"].as_array().unwrap().iter();
+        let told = items.filter(|event| event["event"].as_str().unwrap().starts_with("issuer_")).map(|event| {
+            assert_eq!((&event["actor"], &event["address"]), (&json!(subject), &json!("127.0.0.1")), "{event}");
+            assert_eq!(event["details"]["issuer"], json!(issuer.name()), "{event}");
+            format!("{} {}", event["event"].as_str().unwrap(), event["details"]["role"].as_str().unwrap())
+        });
+        told.collect::<Vec<_>>()
+    };
+    assert_eq!(events(&ada), ["issuer_role admin", "issuer_account_made user"]);
+    assert_eq!(events(&linked.received("x-user-id").concat()), ["issuer_linked admin"]);
+}
+
+#[test]
 fn cognito_says_for_whom_a_token_is_in_a_claim_of_its_own() {
     let (issuer, key) = (Issuer::start(), key(Algorithm::Rs256, "k"));
     // And publishes no algorithm, as Entra ID.

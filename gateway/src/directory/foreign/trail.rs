@@ -1,0 +1,71 @@
+//! What the word of others does to accounts, written down as what people do is: accounts that it makes, links and changes.
+//!
+//! There is no request to the account service that could be the event: it happens on the way to any service.
+
+use std::{net::IpAddr, sync::Arc};
+
+use chrono::{DateTime, Utc};
+use serde_json::json;
+use store::{Account, Audit, AuditEvent};
+use uuid::Uuid;
+
+/// What has happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Happened {
+    /// Somebody who was not known has an account.
+    Made,
+    /// Somebody who was not known is let into an account that was there.
+    Linked,
+    /// An account's role or tier is another.
+    Changed,
+}
+
+/// Where it is written down; nowhere, unless somebody has said where.
+#[derive(Default)]
+pub(super) struct Trail(Option<Arc<Audit>>);
+
+// === impl Happened ===
+
+impl Happened {
+    const fn event(self) -> &'static str {
+        match self {
+            Self::Made => "issuer_account_made",
+            Self::Linked => "issuer_linked",
+            Self::Changed => "issuer_role",
+        }
+    }
+}
+
+// === impl Trail ===
+
+impl Trail {
+    pub(super) fn kept_in(audit: Arc<Audit>) -> Self {
+        Self(Some(audit))
+    }
+
+    /// Writes down what `issuer` has done to an account, as it is now. It is done, whatever becomes of this.
+    pub(super) async fn tell(
+        &self,
+        happened: Happened,
+        issuer: &str,
+        account: &Account,
+        (client, now): (IpAddr, DateTime<Utc>),
+    ) {
+        let Some(audit) = &self.0 else { return };
+        let details = json!({ "issuer": issuer, "role": account.role, "tier": account.tier });
+        let event = AuditEvent {
+            id: Uuid::now_v7(),
+            at: now,
+            event: happened.event().to_owned(),
+            outcome: "ok".to_owned(),
+            actor: Some(account.id.uuid()),
+            subject: Some(account.id.uuid()),
+            address: Some(client.to_string()),
+            request_id: None,
+            details: Some(details.to_string()),
+        };
+        if let Err(error) = audit.add(event).await {
+            tracing::error!(%error, account = %account.id, "an event is missing in the audit trail");
+        }
+    }
+}
