@@ -6,7 +6,7 @@ use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use identity::{
-    Argon2Params, LockRules, Password, PasswordHash, PasswordRules, SealKeys, SecretText, TokenRules, TokenType,
+    Argon2Params, Grant, LockRules, Password, PasswordHash, PasswordRules, SealKeys, SecretText, TokenRules, TokenType,
 };
 use policies::{Policy, Refusal};
 use prometheus::Registry;
@@ -130,7 +130,7 @@ pub trait Hooks: Send + Sync {
 
     /// What a token that says that somebody else has signed it is worth at the door, which may make the account as the configuration has
     /// it; `None`: it does not say so. `client`: who asks.
-    async fn vouched(&self, token: &str, client: IpAddr) -> Option<Result<GrantFacts, Refusal>>;
+    async fn vouched(&self, token: &str, client: IpAddr) -> Option<Result<(Grant, GrantFacts), Refusal>>;
 
     /// What does not work as it should, a word each; empty when all is well. Strangers can read it.
     fn status(&self) -> Vec<&'static str>;

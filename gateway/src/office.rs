@@ -19,7 +19,7 @@ use admin_api::{Clock, Hooks, Mailer, Office, Providers, ReloadReport, UsageSpoo
 use anyhow::Context;
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
-use identity::SealKeys;
+use identity::{Grant, SealKeys};
 use policies::{Policy, Refusal};
 use prometheus::Registry;
 use store::{Audit, GrantFacts, Keyring, RefreshTerms, Store};
@@ -118,7 +118,7 @@ impl Hooks for Process {
         Ok(ReloadReport { generation: applied.generation, needs_restart })
     }
 
-    async fn vouched(&self, token: &str, client: IpAddr) -> Option<Result<GrantFacts, Refusal>> {
+    async fn vouched(&self, token: &str, client: IpAddr) -> Option<Result<(Grant, GrantFacts), Refusal>> {
         self.directory.vouched(token, client, store::clock::now()).await
     }
 

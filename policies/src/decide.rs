@@ -23,6 +23,17 @@ pub struct Policy {
     pub tiers: Tiers,
 }
 
+// === impl Policy ===
+
+impl Policy {
+    /// Has somebody yet to show the second factor that their role needs? Until then the door lets them do nothing but add one
+    /// (`before_second_factor` of a route).
+    #[must_use]
+    pub fn wants_second_factor(&self, principal: &Principal, now: i64) -> bool {
+        Caller { roles: &self.roles, principal, tier: None, now }.has_shown_what_its_role_needs().is_err()
+    }
+}
+
 /// The word that this caller may use this route, if what the path names is its own: enough to spend its limits, before anybody looks for
 /// the thing. Made by [`eligible()`] alone.
 #[derive(Debug)]

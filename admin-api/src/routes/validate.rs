@@ -8,7 +8,8 @@ use std::{
 };
 
 use axum::{Json, extract::State};
-use identity::{AccessClaims, ApiKey, SecretText, TokenError};
+use chrono::{DateTime, Utc};
+use identity::{AccessClaims, ApiKey, Grant, SecretText, TokenError};
 use serde::{Deserialize, Serialize};
 use store::{GrantFacts, Standing};
 use utoipa::ToSchema;
@@ -17,6 +18,8 @@ use crate::{body::Body, error::ApiError, office::Office, user::User, visitor::Vi
 
 /// How every API key begins.
 const KEY_PREFIX: &str = "pck_";
+/// What the door says, too, of a role that needs a second factor (RFC 9470 §3).
+const ONE_FACTOR: &str = "insufficient_user_authentication";
 
 /// A credential to be looked at.
 #[derive(Deserialize, ToSchema)]
@@ -35,8 +38,12 @@ pub(crate) struct Verdict {
     user: Option<User>,
     /// The permissions that the credential is limited to; `null`: whatever the user's role may do.
     scopes: Option<Vec<String>>,
-    /// If it is not valid: `invalid_token`, `expired`, `revoked`, `account_disabled`, `tenant_disabled`, or
-    /// `unknown_account`: an issuer's token is good, and nobody here is meant by it.
+    /// How sure it is who shows it: `single`, `mfa` or `phr`. `null`: of a key, or not known.
+    acr: Option<&'static str>,
+    /// When its owner last showed who they are. `null`: of a key, or not known.
+    auth_time: Option<DateTime<Utc>>,
+    /// If it is not valid: `invalid_token`, `expired`, `revoked`, `account_disabled`, `tenant_disabled`, `insufficient_user_authentication` (the
+    /// user's role needs a second factor, and none was shown), or `unknown_account` (an issuer's token is good, and nobody here is meant by it).
     error: Option<&'static str>,
 }
 
@@ -56,7 +63,8 @@ pub(crate) async fn validate(
     }
     let found =
         if shown.starts_with(KEY_PREFIX) { of_key(&office, shown).await? } else { of_token(&office, shown).await? };
-    let verdict = found.and_then(|(facts, standing)| match standing {
+    let verdict = found.and_then(|(grant, facts, standing)| match standing {
+        Standing::Live if office.wants_second_factor(&facts, grant) => Err(ONE_FACTOR),
         Standing::Live => Ok(facts),
         Standing::Ended => Err("revoked"),
         Standing::Expired => Err("expired"),
@@ -74,7 +82,8 @@ async fn of_somebody_else(office: &Office, visitor: &Visitor, shown: &str) -> Re
     let client = visitor.address.unwrap_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED));
     match office.hooks.vouched(shown, client).await {
         None => Ok(None),
-        Some(Ok(facts)) => Verdict::good(office, facts).await.map(Some),
+        Some(Ok((grant, facts))) if office.wants_second_factor(&facts, grant) => Ok(Some(Verdict::bad(ONE_FACTOR))),
+        Some(Ok((_, facts))) => Verdict::good(office, facts).await.map(Some),
         Some(Err(refusal)) if matches!(refusal.status(), 401 | 403) => Ok(Some(Verdict::bad(refusal.code()))),
         // Nobody knows, which is not to say that it is bad.
         Some(Err(refusal)) => Err(ApiError::StoreAway(refusal.detail())),
@@ -85,15 +94,31 @@ async fn of_somebody_else(office: &Office, visitor: &Visitor, shown: &str) -> Re
 
 impl Verdict {
     async fn good(office: &Office, facts: GrantFacts) -> Result<Self, ApiError> {
-        Ok(Self { valid: true, user: Some(office.user(facts.account).await?), scopes: facts.scopes, error: None })
+        let GrantFacts { account, scopes, authentication, .. } = facts;
+        Ok(Self {
+            valid: true,
+            user: Some(office.user(account).await?),
+            scopes,
+            acr: authentication.map(|shown| shown.assurance.word()),
+            auth_time: authentication.and_then(|shown| DateTime::from_timestamp(shown.at, 0)),
+            error: None,
+        })
     }
 
     const fn bad(error: &'static str) -> Self {
-        Self { valid: false, user: None, scopes: None, error: Some(error) }
+        Self { valid: false, user: None, scopes: None, acr: None, auth_time: None, error: Some(error) }
     }
 }
 
-type Found = Result<(GrantFacts, Standing), &'static str>;
+type Found = Result<(Grant, GrantFacts, Standing), &'static str>;
+
+// === impl Office ===
+
+impl Office {
+    fn wants_second_factor(&self, facts: &GrantFacts, grant: Grant) -> bool {
+        self.hooks.policy().wants_second_factor(&facts.principal(grant), self.now().timestamp())
+    }
+}
 
 async fn of_token(office: &Office, shown: &str) -> Result<Found, ApiError> {
     let claims: AccessClaims =
@@ -106,7 +131,7 @@ async fn of_token(office: &Office, shown: &str) -> Result<Found, ApiError> {
     let facts = facts.filter(|facts| facts.account.id == claims.sub);
     let judged = facts.map(|facts| {
         let standing = facts.standing_of_token(claims.generation, claims.iat, office.now());
-        (facts, standing)
+        (Grant::Session(claims.sid), facts, standing)
     });
     Ok(judged.ok_or("invalid_token"))
 }
@@ -117,7 +142,7 @@ async fn of_key(office: &Office, shown: &str) -> Result<Found, ApiError> {
     let facts = facts.filter(|facts| facts.digest.as_ref() == Some(&key.digest()));
     let judged = facts.map(|facts| {
         let standing = facts.standing(office.now());
-        (facts, standing)
+        (Grant::Key(key.id()), facts, standing)
     });
     Ok(judged.ok_or("invalid_token"))
 }

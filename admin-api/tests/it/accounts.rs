@@ -82,13 +82,18 @@ async fn a_good_credential_validates_as_its_person() {
     let house = House::open().await;
     let person = house.register("ada@example.com").await;
     let me = house.get("/auth/me", person.shown()).await.body;
+    let mut answer = validate(&house, &person.access).await.body;
+    assert!(answer["auth_time"].take().is_string(), "{answer}");
     assert_eq!(
-        validate(&house, &person.access).await.body,
-        json!({ "valid": true, "user": me, "scopes": null, "error": null })
+        answer,
+        json!({ "valid": true, "user": me, "scopes": null, "acr": "single", "auth_time": null, "error": null })
     );
     let key = house.make_key(&person, json!({ "name": "ci", "scopes": ["agents:read"] })).await;
     let answer = validate(&house, key["key"].as_str().unwrap()).await;
-    assert_eq!(answer.body, json!({ "valid": true, "user": me, "scopes": ["agents:read"], "error": null }));
+    assert_eq!(
+        answer.body,
+        json!({ "valid": true, "user": me, "scopes": ["agents:read"], "acr": null, "auth_time": null, "error": null })
+    );
 }
 
 #[tokio::test]
@@ -98,7 +103,7 @@ async fn a_bad_credential_is_an_answer_and_not_an_error() {
     let key = house.make_key(&person, json!({ "name": "ci" })).await;
     let key = key["key"].as_str().unwrap();
     let verdict = |answer: crate::house::Answer| format!("{} {}", answer.status.as_u16(), answer.body);
-    assert_snapshot!(verdict(validate(&house, "").await), @r#"200 {"error":"invalid_token","scopes":null,"user":null,"valid":false}"#);
+    assert_snapshot!(verdict(validate(&house, "").await), @r#"200 {"acr":null,"auth_time":null,"error":"invalid_token","scopes":null,"user":null,"valid":false}"#);
     let last = if key.ends_with('0') { "1" } else { "0" };
     let tampered = format!("{}{last}", &key[..key.len() - 1]);
     // Well-formed and of a key that exists, but not its secret.

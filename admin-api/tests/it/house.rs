@@ -450,7 +450,11 @@ impl Hooks for TestHooks {
     }
 
     /// Nobody else is believed here; that is the door's (`gateway::door issuers`).
-    async fn vouched(&self, _: &str, _: std::net::IpAddr) -> Option<Result<store::GrantFacts, policies::Refusal>> {
+    async fn vouched(
+        &self,
+        _: &str,
+        _: std::net::IpAddr,
+    ) -> Option<Result<(identity::Grant, store::GrantFacts), policies::Refusal>> {
         None
     }
 

@@ -78,8 +78,13 @@ fn every_mistake_is_told_with_its_place_and_what_was_meant() {
 #[test]
 fn a_subject_whose_comma_could_be_another_s_is_reported() {
     let with = |subject: &str| {
-        let client = format!("client_ca = \"ca.pem\"\n[[tls.clients]]\nsubject = '{subject}'\nrole = \"user\"\ntier = \"free\"\n");
-        said("# client_ca = \"tls/clients.pem\"\nclient_required = false       # true: nobody connects without a certificate\n", &client)
+        let client = format!(
+            "client_ca = \"ca.pem\"\n[[tls.clients]]\nsubject = '{subject}'\nrole = \"user\"\ntier = \"free\"\n"
+        );
+        said(
+            "# client_ca = \"tls/clients.pem\"\nclient_required = false       # true: nobody connects without a certificate\n",
+            &client,
+        )
     };
     assert_eq!(with("O=Acme, CN=orders"), "");
     assert_eq!(with(r"O=Acme\, Inc., CN=orders"), "");

@@ -101,13 +101,15 @@ impl Directory {
         token: &str,
         client: IpAddr,
         now: DateTime<Utc>,
-    ) -> Option<Result<GrantFacts, Refusal>> {
+    ) -> Option<Result<(Grant, GrantFacts), Refusal>> {
         let vouched = match self.outside.prove(token, client, now).await? {
             Ok(vouched) => vouched,
             Err(refusal) => return Some(Err(refusal)),
         };
         let facts = self.outside.facts(&self.store, &self.limiter, &vouched, client, now).await;
         let judged = facts.map_err(|Failed(refusal)| refusal);
-        Some(judged.and_then(|facts| Wanted::Vouched(vouched).judge(facts, now).map_err(|(refusal, _)| refusal)))
+        let wanted = Wanted::Vouched(vouched);
+        let judged = judged.and_then(|facts| wanted.judge(facts, now).map_err(|(refusal, _)| refusal));
+        Some(judged.map(|facts| (wanted.grant(), facts)))
     }
 }
