@@ -3,9 +3,9 @@
 
 use axum::http::HeaderMap;
 use chrono::{DateTime, Utc};
-use identity::{AccessClaims, RefreshToken, SessionCookie, SessionId, TokenType};
+use identity::{AccessClaims, Grant, RefreshToken, SessionCookie, SessionId, TokenType};
 use serde::{Deserialize, Serialize};
-use store::{Account, Groups, NewSession, Origin, Proof};
+use store::{Account, Groups, NewSession, Origin, Proof, Renewal};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
@@ -161,6 +161,16 @@ impl Office {
                 (self.give_cookie(&cookie), Begun::Cookie(session))
             }
         }
+    }
+
+    /// The refresh token that a session of tokens is gone on with once its owner has shown more; none where a browser has a cookie.
+    pub(crate) fn next_refresh(grant: Grant) -> Option<RefreshToken> {
+        matches!(grant, Grant::Session(_)).then(fresh_refresh_token)
+    }
+
+    /// What the store is told of it.
+    pub(crate) fn renewal(&self, next: Option<&RefreshToken>) -> Renewal {
+        Renewal { refresh: next.map(|token| (token.id(), token.digest())), terms: self.settings.refresh_terms }
     }
 
     /// The pair that belongs to a refresh token which the store has taken in.

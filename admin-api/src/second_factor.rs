@@ -15,11 +15,13 @@ use identity::{
 use serde::{Deserialize, Serialize, de::IgnoredAny};
 use serde_json::Value;
 use store::{Account, ChallengeSeed, Confirmation, FactorKind, FactorProof, FactorRecord, NewPasskey};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::{
     caller::Caller,
     error::ApiError,
+    issue::Of,
     mail::Letter,
     office::Office,
     passkey::NoProof,
@@ -65,6 +67,22 @@ pub(crate) struct MfaRequired<'a> {
     methods: &'a [&'static str],
     /// Seconds until it is over.
     expires_in: u64,
+}
+
+/// A factor that counts. The tokens that the session had before it have ended.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Counting {
+    /// To be written down: shown this once. Empty if the account has some already.
+    pub(crate) recovery_codes: Vec<String>,
+    /// Show it as `Authorization: Bearer …` from now on. Not where the session is a cookie, which is replaced.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    access_token: Option<String>,
+    /// Buys the next pair. Not where the session had none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refresh_token: Option<String>,
+    /// Seconds until the access token expires.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires_in: Option<u64>,
 }
 
 /// A token that is about to be written down.
@@ -177,16 +195,17 @@ impl Office {
         secret.ok_or_else(|| ApiError::Internal(format!("the second factor {} cannot be read", factor.id())))
     }
 
-    /// Lets a factor count from now on, whose owner is told by mail. Gives the recovery codes to be shown, none if there are some already.
+    /// Lets a factor count from now on, whose owner is told by mail.
     pub(crate) async fn confirm_factor(
         &self,
         caller: &Caller,
         confirmed: Confirmed<'_>,
-    ) -> Result<(HeaderMap, Vec<String>), ApiError> {
+    ) -> Result<(HeaderMap, Counting), ApiError> {
         let (account, session, now) = (confirmed.account, session_of(caller)?, self.now());
         let email = Email::parse(&account.email).map_err(|error| ApiError::Internal(error.to_string()))?;
         let (_, amr) = self.store.authentication(session).await?.unwrap_or_default();
         let (shown, digests) = fresh_recovery_codes(account.id);
+        let next = Self::next_refresh(caller.0.grant);
         let confirmation = Confirmation {
             factor: confirmed.factor,
             account: account.id,
@@ -194,14 +213,22 @@ impl Office {
             passkey: confirmed.passkey,
             recovery: &digests,
             session: (session, &with_method(&amr, confirmed.method)),
+            renewal: self.renewal(next.as_ref()),
             notice: &self.notice(Letter::FactorAdded, account, email.normalised()),
             now,
         };
-        let kept = self.store.confirm_factor(confirmation).await?;
+        let (kept, renewed) = self.store.confirm_factor(confirmation).await?;
         self.has_posted();
-        // Whoever has a copy of the cookie is not to be raised with its owner.
+        // Whoever has a copy of the cookie, or of a token, is not to be raised with its owner.
         let cookies = self.another_cookie(caller.0.grant).await?;
-        Ok((cookies, if kept { shown } else { Vec::new() }))
+        let access_token = next.as_ref().map(|_| self.access_token(account, Of(session, renewed.generation), now));
+        let counting = Counting {
+            recovery_codes: if kept { shown } else { Vec::new() },
+            expires_in: next.as_ref().map(|_| self.settings.access_ttl.as_secs()),
+            access_token,
+            refresh_token: next.filter(|_| renewed.refreshes).map(|token| token.expose().to_owned()),
+        };
+        Ok((cookies, counting))
     }
 
     /// The factor that a code, a recovery code or a passkey is of, as far as can be told before it is used. `token`: the one of a login, with

@@ -6,9 +6,9 @@ use identity::{AccountId, OneTimePurpose, SecretDigest, SessionId};
 use uuid::Uuid;
 
 use crate::{
-    Account, FactorProof, Groups, NewOneTime, NewSession, OneTime, SessionSeed, ShownOneTime, Store, StoreError,
-    Subject,
-    db::{Tx, on, on_tx, stored},
+    Account, FactorProof, Groups, NewOneTime, NewSession, OneTime, RefreshTerms, SessionSeed, ShownOneTime, Store,
+    StoreError, Subject,
+    db::{Tx, later, on, on_tx, stored},
 };
 
 /// A token for whoever has yet to show a second factor.
@@ -22,6 +22,25 @@ pub struct ChallengeSeed {
     pub sealed: Vec<u8>,
     /// When it is over.
     pub expires_at: DateTime<Utc>,
+}
+
+/// What a session is to be gone on with once its owner has shown more: whoever has a copy of what it was gone on with before is not to be
+/// raised with them.
+#[derive(Clone, Copy, Debug)]
+pub struct Renewal {
+    /// Id and digest of the next refresh token, where there may be one.
+    pub refresh: Option<(Uuid, SecretDigest)>,
+    /// How long it serves.
+    pub terms: RefreshTerms,
+}
+
+/// What it is gone on with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Renewed {
+    /// The generation of the access tokens to come.
+    pub generation: u32,
+    /// Is the next refresh token in force? Not in a session that had none.
+    pub refreshes: bool,
 }
 
 /// What came of a second factor.
@@ -38,22 +57,22 @@ pub enum FactorLogin {
 // === impl Store ===
 
 impl Store {
-    /// Notes that the person behind a session has shown anew who they are, and how. Its access tokens end with that, since a copy of one
-    /// is not to be raised with its owner; gives the generation of those to come. Whoever keeps what is known of the session hears of it;
-    /// [`StoreError::NotFound`] if it is not this account's, or has ended.
+    /// Notes that the person behind a session has shown anew who they are, and how. Its access and refresh tokens end with that. Whoever keeps
+    /// what is known of the session hears of it; [`StoreError::NotFound`] if it is not this account's, or has ended.
     pub async fn reauthenticate(
         &self,
         account: AccountId,
         id: SessionId,
         amr: &str,
+        renewal: Renewal,
         now: DateTime<Utc>,
-    ) -> Result<u32, StoreError> {
+    ) -> Result<Renewed, StoreError> {
         self.bounded(async {
             let mut tx = self.begin().await?;
             tx.authenticate_session(id, account, amr, now).await?;
-            let generation = tx.next_generation(id).await?;
+            let renewed = tx.renew(id, renewal, now).await?;
             self.commit(tx, &[Subject::Session(id)], now).await?;
-            Ok::<_, StoreError>(generation)
+            Ok::<_, StoreError>(renewed)
         })
         .await
     }
@@ -161,11 +180,32 @@ impl Tx {
         if found == 0 { Err(StoreError::NotFound) } else { Ok(()) }
     }
 
-    /// Ends the access tokens of a session; gives the generation of those to come.
-    pub(crate) async fn next_generation(&mut self, id: SessionId) -> Result<u32, StoreError> {
-        const Q: &str = "UPDATE sessions SET generation = generation + 1 WHERE id = $1 RETURNING generation";
-        let next: i64 = on_tx!(self, |c| sqlx::query_scalar(Q).bind(id.uuid()).fetch_one(c).await)?;
-        Ok(u32::try_from(next).unwrap_or(u32::MAX))
+    /// Ends the tokens of a session, and puts the next refresh token in force if it had one. The session is held, as by whoever refreshes it:
+    /// what that has put in force ends too.
+    pub(crate) async fn renew(
+        &mut self,
+        id: SessionId,
+        renewal: Renewal,
+        now: DateTime<Utc>,
+    ) -> Result<Renewed, StoreError> {
+        const NEXT: &str =
+            "UPDATE sessions SET generation = generation + 1 WHERE id = $1 RETURNING generation, created_at";
+        const END: &str = "UPDATE refresh_tokens SET expires_at = $2 WHERE session_id = $1 AND expires_at > $2";
+        let (generation, since): (i64, DateTime<Utc>) =
+            on_tx!(&mut *self, |c| sqlx::query_as(NEXT).bind(id.uuid()).fetch_one(c).await)?;
+        let ended = on_tx!(&mut *self, |c| sqlx::query(END)
+            .bind(id.uuid())
+            .bind(stored(now))
+            .execute(c)
+            .await
+            .map(|done| done.rows_affected()))?;
+        let next = renewal.refresh.filter(|_| ended > 0);
+        if let Some(next) = &next {
+            let RefreshTerms { ttl, session_life, .. } = renewal.terms;
+            let until = later(now, ttl).min(later(since, session_life));
+            self.add_refresh_token(id, next, now, until).await?;
+        }
+        Ok(Renewed { generation: u32::try_from(generation).unwrap_or(u32::MAX), refreshes: next.is_some() })
     }
 
     /// What a factor has shown that is none any more counts no longer in a session.

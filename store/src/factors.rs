@@ -13,7 +13,7 @@ mod name;
 
 pub use self::kind::FactorKind;
 use crate::{
-    NewMail, NewPasskey, Store, StoreError, Subject,
+    NewMail, NewPasskey, Renewal, Renewed, Store, StoreError, Subject,
     db::{Tx, on, on_tx, stored},
 };
 
@@ -88,6 +88,8 @@ pub struct Confirmation<'a> {
     pub recovery: &'a [SecretDigest],
     /// The session in which it was shown, and by which methods its owner is known in it now.
     pub session: (SessionId, &'a str),
+    /// What the session is gone on with.
+    pub renewal: Renewal,
     /// What its owner is told.
     pub notice: &'a NewMail,
     /// The time.
@@ -146,13 +148,13 @@ impl Store {
         .await
     }
 
-    /// Makes a factor one that counts, and with it a session one that has shown it. Says whether the recovery codes were kept;
-    /// [`StoreError::NotFound`] if there is nothing to confirm.
-    pub async fn confirm_factor(&self, confirmation: Confirmation<'_>) -> Result<bool, StoreError> {
+    /// Makes a factor one that counts, and with it a session one that has shown it, whose tokens of before end. Says whether the recovery codes
+    /// were kept; [`StoreError::NotFound`] if there is nothing to confirm.
+    pub async fn confirm_factor(&self, confirmation: Confirmation<'_>) -> Result<(bool, Renewed), StoreError> {
         const Q: &str = "UPDATE factors SET confirmed_at = $4, last_used_at = $4, counter = $3, credential = $5, \
                          sealed = COALESCE($6, sealed), name = COALESCE($7, name) \
                          WHERE id = $1 AND account_id = $2 AND confirmed_at IS NULL";
-        let Confirmation { factor, account, step, passkey, recovery, session, notice, now } = confirmation;
+        let Confirmation { factor, account, step, passkey, recovery, session, renewal, notice, now } = confirmation;
         self.bounded(async {
             let mut tx = self.begin().await?;
             // The account is held: of two who confirm at once, the second finds the codes of the first.
@@ -176,11 +178,12 @@ impl Store {
                 tx.set_recovery_codes(account, recovery, now).await?;
             }
             tx.authenticate_session(session.0, account, session.1, now).await?;
+            let renewed = tx.renew(session.0, renewal, now).await?;
             tx.post(notice).await?;
             // Sessions that were begun without it may be somebody's who should be kept out by it. All of the account's are heard of.
             tx.end_sessions_of(account, Some(session.0), now).await?;
             self.commit(tx, &[Subject::Account(account)], now).await?;
-            Ok::<_, StoreError>(keeps)
+            Ok::<_, StoreError>((keeps, renewed))
         })
         .await
     }

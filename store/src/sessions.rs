@@ -348,16 +348,15 @@ impl Tx {
         Ok((ended > 0).then_some(Subject::Session(id)))
     }
 
-    /// A refresh token with its session, locked until the commit so that two who race come one after the other; SQLite's
+    /// A refresh token with its session, which is held until the commit so that two who race come one after the other; SQLite's
     /// transaction is alone anyway. On Postgres the lock comes first: what is read after it is what the other has left.
     async fn lock_refresh_token(&mut self, token: Uuid) -> Result<Option<Shown>, StoreError> {
         const Q: &str = "SELECT t.session_id, s.tenant_id, s.account_id, t.digest, t.expires_at, t.used_at, s.created_at, s.ended_at, s.generation \
                          FROM refresh_tokens t JOIN sessions s ON s.id = t.session_id WHERE t.id = $1";
         if let Self::Pg(tx) = self {
-            sqlx::query("SELECT 1 FROM refresh_tokens WHERE id = $1 FOR UPDATE")
-                .bind(token)
-                .execute(tx.within())
-                .await?;
+            const HOLD: &str =
+                "SELECT 1 FROM refresh_tokens t JOIN sessions s ON s.id = t.session_id WHERE t.id = $1 FOR UPDATE OF s";
+            sqlx::query(HOLD).bind(token).execute(tx.within()).await?;
         }
         Ok(on_tx!(self, |c| sqlx::query_as(Q).bind(token).fetch_optional(c).await)?)
     }
@@ -368,7 +367,7 @@ impl Tx {
         Ok(on_tx!(self, |c| sqlx::query(Q).bind(token).bind(stored(now)).execute(c).await.map(drop))?)
     }
 
-    async fn add_refresh_token(
+    pub(crate) async fn add_refresh_token(
         &mut self,
         session: SessionId,
         (id, digest): &(Uuid, SecretDigest),

@@ -197,7 +197,7 @@ async fn confirm_totp(
     Meant { who, form: FirstCode { code } }: Meant<FirstCode>,
 ) -> Response {
     let outcome = match confirm_totp::confirm(&office, &caller(&who), &visitor, &code, &Proof::default()).await {
-        Ok((cookies, codes)) => Outcome { codes, cookies, ..Outcome::default() },
+        Ok((cookies, counting)) => Outcome { codes: counting.recovery_codes, cookies, ..Outcome::default() },
         // Once more, with what the authenticator was told before.
         Err(error) => Outcome { enrolment: pending(&office, &who).await, ..Outcome::refused(error) },
     };
@@ -218,7 +218,7 @@ async fn add_passkey(
         Err(error) => Err(error),
     };
     let outcome = match added {
-        Ok((cookies, codes)) => Outcome { codes, cookies, ..Outcome::default() },
+        Ok((cookies, counting)) => Outcome { codes: counting.recovery_codes, cookies, ..Outcome::default() },
         Err(error) => Outcome::refused(error),
     };
     answer(&office, &who, &visitor, outcome).await

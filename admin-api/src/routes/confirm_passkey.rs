@@ -8,7 +8,6 @@ use serde_json::Value;
 use store::{FactorKind, NewPasskey};
 use utoipa::ToSchema;
 
-use super::confirm_totp::Confirmed;
 use crate::{
     body::Body,
     caller::{Allowed, Caller, ManageAccount},
@@ -16,7 +15,7 @@ use crate::{
     form::Form,
     office::Office,
     proof::{Proof, session_of},
-    second_factor::{self, PATIENCE},
+    second_factor::{self, Counting, PATIENCE},
     visitor::Visitor,
 };
 
@@ -40,7 +39,7 @@ pub(crate) struct ConfirmPasskey {
 #[utoipa::path(
     post, path = "/auth/mfa/passkeys/confirm", tag = "auth", request_body = ConfirmPasskey, security(("access_token" = [])),
     responses(
-        (status = 200, description = "It counts", body = Confirmed),
+        (status = 200, description = "It counts; the tokens of before have ended", body = Counting),
         (status = 401, description = "`insufficient_user_authentication`: the session is not fresh, and nothing was shown"),
         (status = 403, description = "`wrong_proof`: the password or code is wrong; `session_required`: an API key cannot do this"),
         (status = 404, description = "`not_found`: no passkey has been begun within five minutes"),
@@ -52,9 +51,9 @@ pub(crate) async fn confirm_passkey(
     Allowed { caller, .. }: Allowed<ManageAccount>,
     Ok(visitor): Result<Visitor, std::convert::Infallible>,
     Body(request): Body<ConfirmPasskey>,
-) -> Result<(HeaderMap, Json<Confirmed>), ApiError> {
-    let (cookies, recovery_codes) = confirm(&office, &caller, &visitor, request).await?;
-    Ok((cookies, Json(Confirmed { recovery_codes })))
+) -> Result<(HeaderMap, Json<Counting>), ApiError> {
+    let (cookies, counting) = confirm(&office, &caller, &visitor, request).await?;
+    Ok((cookies, Json(counting)))
 }
 
 /// Confirms, for programs and for the page alike.
@@ -63,7 +62,7 @@ pub(crate) async fn confirm(
     caller: &Caller,
     visitor: &Visitor,
     request: ConfirmPasskey,
-) -> Result<(HeaderMap, Vec<String>), ApiError> {
+) -> Result<(HeaderMap, Counting), ApiError> {
     let mut form = Form::default();
     let name = request.name.as_deref().and_then(|name| form.name("name", name));
     form.finish(Some(()))?;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::{Json, extract::State, http::HeaderMap};
 use chrono::TimeDelta;
 use identity::{Email, SecretText};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use store::FactorKind;
 use utoipa::ToSchema;
 
@@ -16,7 +16,7 @@ use crate::{
     error::ApiError,
     office::Office,
     proof::{Proof, session_of},
-    second_factor,
+    second_factor::{self, Counting},
     visitor::Visitor,
 };
 
@@ -33,18 +33,11 @@ pub(crate) struct ConfirmTotp {
     proof: Proof,
 }
 
-/// An authenticator that counts.
-#[derive(Serialize, ToSchema)]
-pub(crate) struct Confirmed {
-    /// To be written down: shown this once. Empty if the account has some already.
-    pub(super) recovery_codes: Vec<String>,
-}
-
 /// Adds the authenticator. From now on a login asks for its code.
 #[utoipa::path(
     post, path = "/auth/mfa/totp/confirm", tag = "auth", request_body = ConfirmTotp, security(("access_token" = [])),
     responses(
-        (status = 200, description = "It counts", body = Confirmed),
+        (status = 200, description = "It counts; the tokens of before have ended", body = Counting),
         (status = 401, description = "`insufficient_user_authentication`: the session is not fresh, and nothing was shown"),
         (status = 403, description = "`wrong_proof`: this is not what the authenticator shows now; `session_required`: an API key cannot do this"),
         (status = 404, description = "`not_found`: no authenticator has been begun within the hour"),
@@ -56,9 +49,9 @@ pub(crate) async fn confirm_totp(
     Allowed { caller, .. }: Allowed<ManageAccount>,
     Ok(visitor): Result<Visitor, std::convert::Infallible>,
     Body(request): Body<ConfirmTotp>,
-) -> Result<(HeaderMap, Json<Confirmed>), ApiError> {
-    let (cookies, recovery_codes) = confirm(&office, &caller, &visitor, &request.code, &request.proof).await?;
-    Ok((cookies, Json(Confirmed { recovery_codes })))
+) -> Result<(HeaderMap, Json<Counting>), ApiError> {
+    let (cookies, counting) = confirm(&office, &caller, &visitor, &request.code, &request.proof).await?;
+    Ok((cookies, Json(counting)))
 }
 
 /// Confirms, for programs and for the page alike.
@@ -68,7 +61,7 @@ pub(crate) async fn confirm(
     visitor: &Visitor,
     code: &SecretText,
     proof: &Proof,
-) -> Result<(HeaderMap, Vec<String>), ApiError> {
+) -> Result<(HeaderMap, Counting), ApiError> {
     let (id, now) = (caller.0.account, office.now());
     session_of(caller)?;
     let pending = office.store.pending_factor(id, FactorKind::Totp, now - TimeDelta::hours(1)).await?;

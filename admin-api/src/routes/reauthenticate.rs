@@ -1,6 +1,6 @@
 //! `POST /auth/reauthenticate`: whoever is logged in shows anew that it is they, for routes that demand it (`max_auth_age`, `acr`; RFC 9470).
 //!
-//! The session stays the same one. The answer's access token is a new one, and those before it end: whoever has a copy of one is not to be
+//! The session stays the same one. The answer's tokens are new ones, and those before them end: whoever has a copy of one is not to be
 //! raised with its owner.
 
 use std::sync::Arc;
@@ -21,6 +21,9 @@ pub(crate) struct Reauthenticated {
     /// Not where the session is a cookie, which goes on as it is.
     #[serde(skip_serializing_if = "Option::is_none")]
     access_token: Option<String>,
+    /// Buys the next pair; those before it have ended. Not where the session had none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refresh_token: Option<String>,
     /// Always `bearer`.
     token_type: &'static str,
     /// Seconds until the access token expires.
@@ -35,7 +38,7 @@ pub(crate) struct Reauthenticated {
 #[utoipa::path(
     post, path = "/auth/reauthenticate", tag = "auth", request_body = Proof, security(("access_token" = [])),
     responses(
-        (status = 200, description = "The same session, a new access token; the ones before it have ended", body = Reauthenticated),
+        (status = 200, description = "The same session, new tokens; the ones before them have ended", body = Reauthenticated),
         (status = 403, description = "`wrong_proof`: the password or code is wrong; `session_required`: an API key cannot do this"),
         (status = 429, description = "`login_locked`: too many wrong passwords or codes; see `Retry-After`"),
         (status = 503, description = "`busy`: too many passwords are being checked; see `Retry-After`"),
@@ -61,14 +64,18 @@ pub(crate) async fn anew(
     let is_token = matches!(caller.0.grant, Grant::Session(_));
     let proved = proof.anew(caller, visitor, office).await?;
     let now = office.now();
-    let generation = match office.store.reauthenticate(proved.account.id, proved.session, &proved.amr, now).await {
+    let next = Office::next_refresh(caller.0.grant);
+    let renewal = office.renewal(next.as_ref());
+    let (of, session) = (proved.account.id, proved.session);
+    let renewed = match office.store.reauthenticate(of, session, &proved.amr, renewal, now).await {
         Err(StoreError::NotFound) => return Err(ApiError::SessionEnded),
         done => done?,
     };
     // Whoever has a copy of the cookie is not to be raised with its owner.
     let cookies = office.another_cookie(caller.0.grant).await?;
     let done = Reauthenticated {
-        access_token: is_token.then(|| office.access_token(&proved.account, Of(proved.session, generation), now)),
+        access_token: is_token.then(|| office.access_token(&proved.account, Of(session, renewed.generation), now)),
+        refresh_token: next.filter(|_| renewed.refreshes).map(|token| token.expose().to_owned()),
         token_type: "bearer",
         expires_in: office.settings.access_ttl.as_secs(),
         auth_time: now,

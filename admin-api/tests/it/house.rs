@@ -436,6 +436,12 @@ impl Person {
         }
     }
 
+    /// With the tokens of an answer, if it has any: those of before have ended then.
+    pub(crate) fn going_on_with(self, answer: &Answer) -> Self {
+        let given = |field: &str, had: String| answer.body[field].as_str().map_or(had, str::to_owned);
+        Self { id: self.id, access: given("access_token", self.access), refresh: given("refresh_token", self.refresh) }
+    }
+
     pub(crate) fn shown(&self) -> Shown<'_> {
         Shown::Credential(&self.access)
     }

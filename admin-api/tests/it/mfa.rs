@@ -66,7 +66,7 @@ async fn armed(house: &House, person: Person) -> Armed {
     let codes = confirmed.body["recovery_codes"].as_array().unwrap();
     let recovery = codes.iter().map(|code| code.as_str().unwrap().to_owned()).collect();
     house.mails().await;
-    Armed { person, secret, recovery }
+    Armed { person: person.going_on_with(&confirmed), secret, recovery }
 }
 
 async fn password(house: &House, from: &Place<'_>, email: &str) -> Answer {
@@ -473,11 +473,14 @@ async fn what_is_shown_in_a_session_adds_up() {
     let renewed = renew(json!({ "code": code })).await;
     assert_eq!((renewed.status.as_u16(), renewed.text("acr")), (200, "mfa"));
     // Whoever has a copy of the token that she had is not raised with her: it ends, and the session does not.
-    let renewed = renewed.text("access_token").to_owned();
+    let (renewed, next) = (renewed.text("access_token").to_owned(), renewed.text("refresh_token").to_owned());
     assert_eq!(me(&before.access).await.refusal(), "401 door:revoked");
     assert_eq!(valid(&before.access).await, (json!(false), json!("revoked")));
     assert_eq!((me(&renewed).await.status.as_u16(), valid(&renewed).await), (200, (json!(true), Value::Null)));
-    let refreshed = house.post("/auth/refresh", Shown::Nothing, json!({ "refresh_token": before.refresh })).await;
+    let refresh =
+        async |token: &str| house.post("/auth/refresh", Shown::Nothing, json!({ "refresh_token": token })).await;
+    assert_eq!(refresh(&before.refresh).await.refusal(), "401 expired", "nor is who has a copy of what buys the next");
+    let refreshed = refresh(&next).await;
     assert_eq!(me(refreshed.text("access_token")).await.status, 200);
     assert_eq!(me(&renewed).await.status, 200);
     let again = house.post("/auth/reauthenticate", Shown::Credential(&renewed), json!({ "code": code })).await;
@@ -485,6 +488,21 @@ async fn what_is_shown_in_a_session_adds_up() {
     let eve = house.register("eve@example.com").await;
     let single = house.post("/auth/reauthenticate", eve.shown(), json!({ "password": PASSWORD })).await;
     assert_eq!(single.text("acr"), "single");
+}
+
+#[tokio::test]
+async fn whoever_has_a_copy_of_a_token_is_not_raised_with_who_adds_a_factor() {
+    let house = House::open().await;
+    let copy = house.register(ADA).await;
+    let ada = armed(&house, Person { id: copy.id, access: copy.access.clone(), refresh: copy.refresh.clone() }).await;
+    let listed = house.get("/auth/mfa", ada.person.shown()).await.body;
+    let path = format!("/auth/mfa/{}", listed["items"][0]["id"].as_str().unwrap());
+    assert_eq!(house.call("DELETE", &path, copy.shown(), Value::Null).await.refusal(), "401 door:revoked");
+    let refresh =
+        async |token: &str| house.post("/auth/refresh", Shown::Nothing, json!({ "refresh_token": token })).await;
+    assert_eq!(refresh(&copy.refresh).await.refusal(), "401 expired");
+    let next = Person::of(&refresh(&ada.person.refresh).await);
+    assert_eq!(house.call("DELETE", &path, next.shown(), Value::Null).await.status, 204);
 }
 
 #[tokio::test]

@@ -43,7 +43,7 @@ async fn keyed(house: &House, email: &str) -> Keyed {
     let codes = confirmed.body["recovery_codes"].as_array().unwrap();
     let recovery = codes.iter().map(|code| code.as_str().unwrap().to_owned()).collect();
     house.mails().await;
-    Keyed { person, device, recovery }
+    Keyed { person: person.going_on_with(&confirmed), device, recovery }
 }
 
 /// What a passkey is to sign to log in, and what names it.
@@ -115,6 +115,7 @@ async fn a_passkey_is_asked_for_and_made_and_its_owner_told() {
     assert_eq!(confirmed.body["recovery_codes"].as_array().unwrap().len(), 10, "{}", confirmed.body);
     let mail = house.mail().await;
     assert!(mail.to == ADA && mail.subject.contains("was added"), "{mail:?}");
+    let person = person.going_on_with(&confirmed);
     assert_eq!(methods(&house, &person).await.1, "pwd hwk mfa", "it was shown in this session");
     let listed = house.get("/auth/mfa", person.shown()).await.body;
     assert_eq!((&listed["items"][0]["kind"], &listed["items"][0]["name"]), (&json!("passkey"), &json!("Laptop")));
@@ -338,7 +339,9 @@ async fn only_its_owner_adds_a_passkey_and_only_the_one_that_was_asked_for() {
     let eve = house.register("eve@example.com").await;
     assert_eq!(confirm(&house, &eve, &device.make(&options)).await.refusal(), "404 not_found");
     let made = device.make(&options);
-    assert_eq!(confirm(&house, &person, &made).await.status, 200);
+    let confirmed = confirm(&house, &person, &made).await;
+    assert_eq!(confirmed.status, 200);
+    let person = person.going_on_with(&confirmed);
     assert_eq!(confirm(&house, &person, &made).await.refusal(), "404 not_found", "once");
     let options = begin(&house, &eve).await;
     assert_eq!(confirm(&house, &eve, &device.make(&options)).await.refusal(), "409 conflict", "it is ada's");

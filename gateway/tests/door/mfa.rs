@@ -42,6 +42,9 @@ pub(crate) fn arm(platform: &Platform) -> Armed {
     let body = json!({ "code": secret.code_at(since) });
     let confirmed = platform.post("/auth/mfa/totp/confirm", Some(&access), &body);
     assert_eq!(confirmed.status, 200, "{confirmed:?}");
+    // Whoever has a copy of the token that it was shown with is not raised with its owner.
+    assert_eq!(platform.get("/auth/me", &access).code(), "revoked");
+    let access = text(&confirmed.json(), "access_token");
     let recovery = confirmed.json()["recovery_codes"].as_array().unwrap().clone();
     let recovery = recovery.iter().map(|code| code.as_str().unwrap().to_owned()).collect();
     Armed { access, secret, since, recovery }
@@ -122,18 +125,29 @@ fn whose_role_needs_a_second_factor_may_only_add_one_until_they_have_shown_it() 
     refused(&platform.post("/auth/api-keys", Some(&admin), &json!({ "name": "a way around" })));
     refused(&platform.json("PATCH", "/auth/me", Some(&admin), &json!({ "name": "Root" })));
     assert_eq!(platform.get("/auth/me", &admin).status, 200);
+    // A service that asks is told what the door says.
+    let validated = |token: &str| platform.post("/auth/validate", None, &json!({ "token": token })).json();
+    let verdict = validated(&admin);
+    assert_eq!(
+        (&verdict["valid"], &verdict["error"], &verdict["user"]),
+        (&json!(false), &json!("insufficient_user_authentication"), &json!(null))
+    );
     // Others are as they were.
     let eve = text(&platform.register("eve@example.com"), "access_token");
     assert_eq!(platform.get("/demo/x", &eve).status, 200);
+    assert_eq!((&validated(&eve)["valid"], &validated(&eve)["acr"]), (&json!(true), &json!("single")));
 
     let begun = platform.post("/auth/mfa/totp", Some(&admin), &json!({}));
     let (secret, since) = (from_base32(&text(&begun.json(), "secret")), Utc::now());
     let confirmed = platform.post("/auth/mfa/totp/confirm", Some(&admin), &json!({ "code": secret.code_at(since) }));
     assert_eq!(confirmed.status, 200, "{confirmed:?}");
+    let admin = text(&confirmed.json(), "access_token");
     assert_eq!(platform.get("/admin/users", &admin).status, 200);
+    assert_eq!((&validated(&admin)["valid"], &validated(&admin)["acr"]), (&json!(true), &json!("mfa")));
     // A key is made by who has shown it, and is a program's.
     let key = platform.post("/auth/api-keys", Some(&admin), &json!({ "name": "CI" })).json();
     assert_eq!(platform.get("/admin/users", &text(&key, "key")).status, 200);
+    assert_eq!(validated(&text(&key, "key"))["valid"], true);
     let login = platform.post("/auth/login", None, &json!({ "email": "root@example.com", "password": PASSWORD }));
     assert_eq!(login.code(), "mfa_required");
 }
@@ -155,6 +169,8 @@ fn a_session_grows_too_old_for_a_route_and_is_renewed_in_place() {
     assert_eq!(platform.get("/demo/recent/x", &ada).code(), "revoked");
     assert_eq!(platform.get("/demo/x", &ada).code(), "revoked");
     assert_eq!(platform.get("/demo/recent/x", &text(&renewed.json(), "access_token")).status, 200);
+    let next = json!({ "refresh_token": text(&renewed.json(), "refresh_token") });
+    assert_eq!(platform.post("/auth/refresh", None, &next).status, 200);
 }
 
 #[test]

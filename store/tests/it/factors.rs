@@ -1,9 +1,12 @@
 //! Second factors: confirmed before they count, each code once, on whichever node; recovery codes; what a log-in buys with them.
 
+use std::time::Duration;
+
 use identity::{AccountId, FactorId, OneTimePurpose, OneTimeToken, SecretDigest, SessionId};
 use store::{
     Account, ChallengeSeed, Confirmation, FactorKind, FactorLogin, FactorProof, Groups, NewFactor, NewMail, Origin,
-    Proof, SessionSeed, ShownOneTime, Store, StoreError, Subject,
+    Proof, RefreshOutcome, RefreshRefusal, RefreshTerms, Renewal, Renewed, SessionSeed, ShownOneTime, Store,
+    StoreError, Subject,
 };
 use uuid::Uuid;
 
@@ -18,7 +21,14 @@ on_both_engines!(
     the_last_factor_takes_the_recovery_codes_with_it,
     a_factor_that_is_removed_takes_with_it_what_was_begun_by_it,
     a_session_remembers_how_its_owner_was_seen,
+    what_a_session_had_before_its_owner_showed_more_buys_nothing,
 );
+
+const TERMS: RefreshTerms = RefreshTerms {
+    grace: Duration::from_secs(10),
+    ttl: Duration::from_secs(200),
+    session_life: Duration::from_secs(250),
+};
 
 pub(crate) fn is_missing<T>(answer: &Result<T, StoreError>) -> bool {
     matches!(answer, Err(StoreError::NotFound))
@@ -53,10 +63,17 @@ async fn confirm(
             passkey: None,
             recovery,
             session,
+            renewal: nothing_more(),
             notice: &notice,
             now: at(5),
         })
         .await
+        .map(|(kept, _)| kept)
+}
+
+/// No refresh token comes after those that end.
+pub(crate) fn nothing_more() -> Renewal {
+    Renewal { refresh: None, terms: TERMS }
 }
 
 /// An account with a factor whose last step is 100, and two recovery codes.
@@ -223,7 +240,7 @@ async fn a_factor_that_is_removed_takes_with_it_what_was_begun_by_it(database: &
     let store = database.open().await;
     let (ada, factor) = armed(&store, "ada@example.com").await;
     let ((here, _), (there, _)) = (session(&store, &ada).await, session(&store, &ada).await);
-    store.reauthenticate(ada.id, here, "pwd otp mfa", at(5)).await.unwrap();
+    store.reauthenticate(ada.id, here, "pwd otp mfa", nothing_more(), at(5)).await.unwrap();
     let before = heard(&store).await.len();
     store.remove_factor(ada.id, factor, here, &notice(), at(6)).await.unwrap();
     assert_eq!(heard(&store).await[before..], [Subject::Account(ada.id)]);
@@ -247,11 +264,56 @@ async fn a_session_remembers_how_its_owner_was_seen(database: &Database) {
     let (id, _) = session(&store, &ada).await;
     let seen = async || store.session_grant(id).await.unwrap().unwrap().authentication.unwrap();
     assert_eq!((seen().await.at, seen().await.assurance.word()), (at(0).timestamp(), "single"));
-    store.reauthenticate(ada.id, id, "pwd otp mfa", at(60)).await.unwrap();
+    store.reauthenticate(ada.id, id, "pwd otp mfa", nothing_more(), at(60)).await.unwrap();
     assert_eq!((seen().await.at, seen().await.assurance.word()), (at(60).timestamp(), "mfa"));
     assert_eq!(heard(&store).await.last(), Some(&Subject::Session(id)));
     let eve = person(&store, "eve@example.com").await;
-    assert!(is_missing(&store.reauthenticate(eve.id, id, "pwd", at(70)).await));
+    assert!(is_missing(&store.reauthenticate(eve.id, id, "pwd", nothing_more(), at(70)).await));
     store.end_session(id, at(80)).await.unwrap();
-    assert!(is_missing(&store.reauthenticate(ada.id, id, "pwd", at(90)).await));
+    assert!(is_missing(&store.reauthenticate(ada.id, id, "pwd", nothing_more(), at(90)).await));
+}
+
+async fn what_a_session_had_before_its_owner_showed_more_buys_nothing(database: &Database) {
+    let store = database.open().await;
+    let ada = person(&store, "ada@example.com").await;
+    let ((id, first), (other, others)) = (session(&store, &ada).await, session(&store, &ada).await);
+    let rotate = async |shown: &identity::RefreshToken, now: i64| {
+        let next = token();
+        let outcome = store
+            .rotate_refresh(shown.id(), &shown.digest(), (next.id(), next.digest()), at(now), TERMS)
+            .await
+            .unwrap();
+        (outcome, next)
+    };
+    let refused = |outcome: RefreshOutcome| match outcome {
+        RefreshOutcome::Refused { why, .. } => why,
+        other => panic!("{other:?}"),
+    };
+    let (rotated, second) = rotate(&first, 1).await;
+    assert!(matches!(rotated, RefreshOutcome::Rotated { generation: 0, .. }));
+    let next = token();
+    let renewal = Renewal { refresh: Some((next.id(), next.digest())), ..nothing_more() };
+    let renewed = store.reauthenticate(ada.id, id, "pwd otp mfa", renewal, at(2)).await.unwrap();
+    assert_eq!(renewed, Renewed { generation: 1, refreshes: true });
+    // Neither what was in force nor what was still within its grace; and nobody is thrown out for it.
+    for before in [&first, &second] {
+        assert_eq!(refused(rotate(before, 3).await.0), RefreshRefusal::Expired);
+    }
+    let (rotated, last) = rotate(&next, 4).await;
+    assert!(matches!(rotated, RefreshOutcome::Rotated { generation: 1, .. }), "{rotated:?}");
+    // What was used long before is reused, as ever.
+    assert_eq!(refused(rotate(&first, 20).await.0), RefreshRefusal::Reused);
+    assert_eq!(refused(rotate(&last, 21).await.0), RefreshRefusal::Ended);
+    assert!(matches!(rotate(&others, 5).await.0, RefreshOutcome::Rotated { session, .. } if session == other));
+
+    // A session lives no longer for it, and one that had no refresh token gets none.
+    let (id, _) = session(&store, &ada).await;
+    let (next, later) = (token(), token());
+    let renewal = Renewal { refresh: Some((next.id(), next.digest())), ..nothing_more() };
+    store.reauthenticate(ada.id, id, "pwd", renewal, at(100)).await.unwrap();
+    assert_eq!(refused(rotate(&next, 250).await.0), RefreshRefusal::Expired);
+    let renewal = Renewal { refresh: Some((later.id(), later.digest())), ..nothing_more() };
+    let renewed = store.reauthenticate(ada.id, id, "pwd", renewal, at(260)).await.unwrap();
+    assert_eq!(renewed, Renewed { generation: 2, refreshes: false });
+    assert_eq!(rotate(&later, 261).await.0, RefreshOutcome::Unknown);
 }

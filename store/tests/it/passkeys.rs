@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use crate::{
     engines::{Database, at, on_both_engines, person, session, token},
-    factors::{challenge, notice},
+    factors::{challenge, nothing_more, notice},
 };
 
 on_both_engines!(
@@ -36,10 +36,11 @@ async fn confirm(store: &Store, account: &Account, factor: FactorId, credential:
         passkey: Some(passkey),
         recovery: &[],
         session: (session, "hwk mfa"),
+        renewal: nothing_more(),
         notice: &notice(),
         now: at(5),
     };
-    store.confirm_factor(confirmation).await
+    store.confirm_factor(confirmation).await.map(|(kept, _)| kept)
 }
 
 async fn keyed(store: &Store, email: &str, credential: &[u8]) -> (Account, FactorId) {
