@@ -67,9 +67,9 @@ use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use arc_swap::ArcSwap;
-use identity::{CookieNames, TokenRules, TokenType};
+use identity::{CookieNames, SealKeys, TokenRules, TokenType};
 use pingora::connectors::TransportConnector;
-use store::{Keyring, Store};
+use store::{Audit, Keyring, Store};
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::watch,
@@ -140,7 +140,8 @@ pub async fn build(folder: ConfigFolder, config: Config, data: &Path, take_over:
     let keys = Arc::new(ArcSwap::from_pointee(foundation.keyring));
     let has_admin = foundation.store.has_account_with_role("admin").await.context("the accounts cannot be read")?;
 
-    let directory = directory(&settings, &foundation, &keys, &limiter, &metrics)?;
+    let directory =
+        directory(&settings, (&foundation.store, &foundation.seal, &foundation.audit), &keys, &limiter, &metrics)?;
     directory.hear_own_changes(&foundation.store);
     let logins = Arc::new(Logins::new(&settings.login_providers, &limiter, &metrics.jwks_fetches)?);
     let issuers: Vec<_> = directory.hear_issuers().into_iter().chain(logins.clients()).collect();
@@ -358,7 +359,7 @@ fn refuse_failing_cases(config: &Config) -> Result<(), Failure> {
 /// Whoever is believed, and how.
 fn directory(
     settings: &Settings,
-    Foundation { store, seal, audit, .. }: &Foundation,
+    (store, seal, audit): (&Store, &Arc<SealKeys>, &Arc<Audit>),
     keys: &Arc<ArcSwap<Keyring>>,
     limiter: &Arc<Limiter>,
     metrics: &Metrics,

@@ -6,7 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use identity::{AccountId, Grant, RefreshToken, SecretDigest, SessionId};
 use sqlx::{Connection, Executor};
 use store::{
-    Account, AccountChange, NewSession, Origin, Proof, RefreshOutcome, RefreshRefusal, RefreshTerms, Standing, Status,
+    Account, AccountChange, NewSession, Origin, Proof, RefreshOutcome, RefreshRefusal, RefreshTerms, Renewal, Standing, Status,
     Store, StoreError, Subject,
 };
 use uuid::Uuid;
@@ -370,8 +370,9 @@ async fn a_token_that_names_no_generation_is_good_if_it_was_made_after_its_owner
         let facts = store.session_grant(id).await.unwrap().unwrap();
         facts.standing_of_token(generation, at(made).timestamp(), at(300))
     };
+    let again = Renewal { refresh: None, terms: TERMS };
     assert_eq!(standing(0, 5).await, Standing::Live);
-    assert_eq!(store.reauthenticate(ada.id, id, "pwd", at(100)).await.unwrap(), 1);
+    assert_eq!(store.reauthenticate(ada.id, id, "pwd", again, at(100)).await.unwrap().generation, 1);
     for (generation, made, expected) in [
         (1, 100, Standing::Live),
         (0, 5, Standing::Ended),
@@ -383,7 +384,7 @@ async fn a_token_that_names_no_generation_is_good_if_it_was_made_after_its_owner
     ] {
         assert_eq!(standing(generation, made).await, expected, "{generation} {made}");
     }
-    assert_eq!(store.reauthenticate(ada.id, id, "pwd", at(200)).await.unwrap(), 2);
+    assert_eq!(store.reauthenticate(ada.id, id, "pwd", again, at(200)).await.unwrap().generation, 2);
     assert_eq!(standing(0, 105).await, Standing::Ended);
     assert_eq!(standing(1, 250).await, Standing::Ended, "who names one means it");
     store.end_session(id, at(260)).await.unwrap();
