@@ -600,10 +600,11 @@ async fn a_factor_is_named_by_its_owner_in_a_session() {
         assert_eq!(name(shown, json!("Mine")).await.refusal(), why);
     }
     for wrong in [json!(""), json!("x".repeat(101)), json!("a\nb"), json!(7)] {
-        assert_eq!(name(ada.person.shown(), wrong.clone()).await.refusal(), "422 invalid_fields", "{wrong}");
+        let refused = name(ada.person.shown(), wrong.clone()).await.refusal();
+        assert!(refused.starts_with("422 invalid_fields\n  name: "), "{wrong}: {refused}");
     }
     let nothing = house.call("PATCH", &path, ada.person.shown(), json!({})).await;
-    assert_eq!(nothing.refusal(), "422 invalid_fields");
+    assert!(nothing.refusal().starts_with("422 invalid_fields\n  name: "), "{}", nothing.refusal());
     assert_eq!(listed().await["name"], "Old phone");
     assert_eq!(name(ada.person.shown(), Value::Null).await.status, 204);
     assert!(listed().await["name"].is_null());
