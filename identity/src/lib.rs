@@ -8,6 +8,7 @@
 //! This crate is pure: time and randomness are arguments, and nothing here reads a file, a socket or a clock. (aws-lc draws
 //! its own randomness for RSA and ECDSA.) Secrets are types with no way out: no `Debug`, `Display` or `Serialize` of the text.
 
+mod chain_key;
 mod cookie;
 mod credential;
 mod crowd;
@@ -32,6 +33,7 @@ mod token;
 mod totp;
 mod webhook;
 
+pub use chain_key::ChainKey;
 pub use cookie::{CookieNames, SessionCookie, cookie_pairs};
 pub use credential::{Credential, CredentialError, bearer_protocol, protocols};
 pub use crowd::{CrowdRules, Crowds};

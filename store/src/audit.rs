@@ -1,28 +1,29 @@
 //! The audit trail: what happened to accounts, keys, sessions and the configuration, and who did it.
 //!
-//! Events are only added. Each holds the digest of the one before it, so that none can be altered or taken out of the middle
-//! unnoticed, and how far a chain has come is sealed with the master key each second, so that none can be taken off its end.
-//! Every process has a chain of its own, that nobody waits for another's; each names the one before it. What this cannot show is
-//! that a whole database was replaced by an older copy of itself: for that keep what `portcullis audit verify` prints.
+//! Events are only added. Each holds the digest of itself and of the one before it, made with a key that lies sealed beside its chain, so
+//! that whoever has not the master key adds none, alters none and takes none out of the middle; how far a chain has come is sealed each
+//! second, so that none can be taken off its end. Every process has a chain of its own, that nobody waits for another's; each names how far all
+//! others had come when it began. What this cannot show is that the youngest of them were cut off at a place where they once were, or the whole
+//! database was replaced by an older copy of itself: for that keep what `portcullis audit verify` prints.
 //!
-//! Ids are kept, and no addresses of mail: when an account is deleted, what it did stays.
+//! How a chain is written down is in `chain`, how it is looked at again in `verify`. Ids are kept, and no addresses of mail: when an account is
+//! deleted, what it did stays.
 
-use std::{
-    fmt::{self, Write},
-    sync::Arc,
-};
+use std::{fmt, sync::Arc};
 
 use chrono::{DateTime, Utc};
-use identity::{RecordId, SealKeys, SecretDigest};
+use identity::{ChainKey, SealKeys};
 use sqlx::FromRow;
 use tokio::sync::Mutex;
 use uuid::Uuid;
 
-use crate::{Store, StoreError, db::stored};
+use self::chain::{Base, Kind, Mark};
+use crate::{Store, StoreError};
 
+mod chain;
 mod rows;
+mod verify;
 
-const TABLE: &str = "audit_chains";
 /// Rows that a verification holds in memory.
 const AT_ONCE: i64 = 1000;
 
@@ -73,18 +74,12 @@ pub struct Audit {
     chain: Mutex<Option<Chain>>,
 }
 
+/// The chain of this process.
 struct Chain {
     id: Uuid,
-    after: Uuid,
+    kind: Kind,
     at: Mark,
     is_sealed: bool,
-}
-
-/// A place in a chain: how many events there are up to it, and the digest of the last of them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Mark {
-    position: i64,
-    digest: [u8; 32],
 }
 
 /// What is wrong with a chain.
@@ -103,6 +98,8 @@ pub struct AuditFault {
 pub struct AuditReport {
     /// Chains that were looked at.
     pub chains: u64,
+    /// Those among them that an older release wrote, whose digests anybody can compute.
+    pub unkeyed: u64,
     /// Events that were looked at.
     pub events: u64,
     /// The digest of all that was found, to be kept somewhere else: only an older copy of everything has an earlier one.
@@ -111,11 +108,14 @@ pub struct AuditReport {
     pub faults: Vec<AuditFault>,
 }
 
+/// A chain, and the first and the last position of the events that there are of it.
 #[derive(FromRow)]
 struct ChainRow {
     id: Uuid,
     base: Vec<u8>,
     head: Vec<u8>,
+    first: Option<i64>,
+    last: Option<i64>,
 }
 
 #[derive(FromRow)]
@@ -151,7 +151,7 @@ impl Audit {
                 None => this.begin(event.at).await?,
             };
             // Whether an event was added when the database did not say so is not known: then another chain is begun.
-            let at = own.at.after(own.id, &event);
+            let at = own.at.after(&own.kind, own.id, &event);
             this.store.add_event(own.id, at, &event).await?;
             (own.at, own.is_sealed) = (at, false);
             *chain = Some(own);
@@ -164,136 +164,23 @@ impl Audit {
     pub async fn seal(&self) -> Result<(), StoreError> {
         let mut chain = self.chain.lock().await;
         let Some(own) = chain.as_mut().filter(|own| !own.is_sealed) else { return Ok(()) };
-        let head = self.sealed("head", own.id, &head(own.after, own.at));
+        let head = self.sealed("head", own.id, &own.at.bytes());
         self.store.seal_chain(own.id, "UPDATE audit_chains SET head = $2 WHERE id = $1", &head).await?;
         own.is_sealed = true;
         Ok(())
     }
 
-    /// Deletes events from before then, from the beginning of each chain on; says how many.
-    pub async fn forget(&self, before: DateTime<Utc>) -> Result<u64, StoreError> {
-        let mut forgotten = 0;
-        for row in self.store.chains().await? {
-            let Some(last) = self.store.last_event_before(row.id, before).await? else { continue };
-            let base = self.sealed("base", row.id, &last.bytes());
-            forgotten += self.store.forget_events(row.id, last.position, &base).await?;
-        }
-        Ok(forgotten)
-    }
-
-    /// Looks at every event of every chain.
-    pub async fn verify(&self) -> Result<AuditReport, StoreError> {
-        let rows = self.store.chains().await?;
-        let (mut report, mut all) = (AuditReport::default(), Vec::new());
-        for row in &rows {
-            report.chains += 1;
-            let Ok(base) = self.opened("base", row.id, &row.base).and_then(|bytes| Mark::read(&bytes).ok_or(())) else {
-                report.fault(row.id, 0, "where it begins was altered");
-                continue;
-            };
-            let head = self.opened("head", row.id, &row.head).ok().and_then(|bytes| read_head(&bytes));
-            let Some((after, head)) = head else {
-                report.fault(row.id, 0, "how far it has come was altered");
-                continue;
-            };
-            if !after.is_nil() && !rows.iter().any(|row| row.id == after) {
-                report.fault(after, 0, "all of it is missing");
-            }
-            let end = self.walk(row.id, base, head, &mut report).await?;
-            all.extend(end.bytes());
-        }
-        for byte in SecretDigest::of(&all).as_bytes() {
-            // A string takes whatever is written to it.
-            let _ = write!(report.digest, "{byte:02x}");
-        }
-        Ok(report)
-    }
-
-    async fn walk(&self, chain: Uuid, base: Mark, head: Mark, report: &mut AuditReport) -> Result<Mark, StoreError> {
-        let mut at = base;
-        loop {
-            let rows = self.store.events_after(chain, at.position).await?;
-            let is_last = rows.len() < AT_ONCE as usize;
-            for row in rows {
-                report.events += 1;
-                let next = at.after(chain, &row.event);
-                if row.position != next.position {
-                    report.fault(chain, next.position, "is missing");
-                    return Ok(at);
-                }
-                if row.digest != next.digest || (next.position == head.position && next != head) {
-                    report.fault(chain, next.position, "was altered");
-                    return Ok(at);
-                }
-                at = next;
-            }
-            if is_last {
-                break;
-            }
-        }
-        if at.position < head.position {
-            report.fault(chain, at.position + 1, "is missing");
-        }
-        Ok(at)
-    }
-
+    /// Begins a chain of this process, which says how far all others have come.
     async fn begin(&self, now: DateTime<Utc>) -> Result<Chain, StoreError> {
-        let (id, at) = (Uuid::now_v7(), Mark { position: 0, digest: [0; 32] });
-        let after = self.store.chains().await?.last().map_or(Uuid::nil(), |row| row.id);
-        let (base, head) = (self.sealed("base", id, &at.bytes()), self.sealed("head", id, &head(after, at)));
-        self.store.begin_chain(id, &base, &head, now).await?;
-        Ok(Chain { id, after, at, is_sealed: true })
-    }
-
-    fn sealed(&self, column: &'static str, chain: Uuid, plain: &[u8]) -> Vec<u8> {
-        self.seal.seal(plain, &record(column, chain), &mut rand::rng())
-    }
-
-    fn opened(&self, column: &'static str, chain: Uuid, sealed: &[u8]) -> Result<Vec<u8>, ()> {
-        self.seal.open(sealed, &record(column, chain)).map(|plain| plain.to_vec()).map_err(|_| ())
+        let (id, at, key) = (Uuid::now_v7(), Mark::BEGINNING, ChainKey::generate(&mut rand::rng()));
+        let base = Base { at, kind: Kind::Keyed(key), names: self.unnamed().await? };
+        let (sealed, head) = (self.sealed("base", id, &base.bytes()), self.sealed("head", id, &at.bytes()));
+        self.store.begin_chain(id, &sealed, &head, now).await?;
+        Ok(Chain { id, kind: base.kind, at, is_sealed: true })
     }
 }
 
-// === impl Mark ===
-
-impl Mark {
-    /// The place of the event that comes next. Every field is written with its length, so that no two events are written alike.
-    fn after(self, chain: Uuid, event: &AuditEvent) -> Self {
-        let position = self.position + 1;
-        let mut bytes = [&self.digest[..], chain.as_bytes(), &position.to_be_bytes(), event.id.as_bytes()].concat();
-        bytes.extend(stored(event.at).timestamp_micros().to_be_bytes());
-        let ids = [event.actor, event.subject].map(|id| id.map(|id| id.to_string()));
-        let texts = [&event.address, &event.request_id, &event.details];
-        let some = [&event.event, &event.outcome].map(|text| Some(text.as_str()));
-        for text in some.into_iter().chain(ids.iter().map(Option::as_deref)).chain(texts.map(Option::as_deref)) {
-            match text {
-                Some(text) => {
-                    bytes.extend((text.len() as u64 + 1).to_be_bytes());
-                    bytes.extend(text.as_bytes());
-                }
-                None => bytes.extend(0_u64.to_be_bytes()),
-            }
-        }
-        Self { position, digest: *SecretDigest::of(&bytes).as_bytes() }
-    }
-
-    fn bytes(self) -> Vec<u8> {
-        [&self.position.to_be_bytes()[..], &self.digest].concat()
-    }
-
-    fn read(bytes: &[u8]) -> Option<Self> {
-        let (position, digest) = bytes.split_first_chunk()?;
-        Some(Self { position: i64::from_be_bytes(*position), digest: digest.try_into().ok()? })
-    }
-}
-
-// === impl AuditReport ===
-
-impl AuditReport {
-    fn fault(&mut self, chain: Uuid, position: i64, wrong: &'static str) {
-        self.faults.push(AuditFault { chain, position, wrong });
-    }
-}
+// === impl AuditFault ===
 
 impl fmt::Display for AuditFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -302,17 +189,4 @@ impl fmt::Display for AuditFault {
             position => write!(f, "chain {}: event {position} {}", self.chain, self.wrong),
         }
     }
-}
-
-fn record(column: &'static str, chain: Uuid) -> RecordId {
-    RecordId { table: TABLE, column, row: chain.to_string() }
-}
-
-fn head(after: Uuid, at: Mark) -> Vec<u8> {
-    [&after.as_bytes()[..], &at.bytes()].concat()
-}
-
-fn read_head(bytes: &[u8]) -> Option<(Uuid, Mark)> {
-    let (after, at) = bytes.split_first_chunk()?;
-    Some((Uuid::from_bytes(*after), Mark::read(at)?))
 }

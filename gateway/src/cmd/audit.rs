@@ -13,7 +13,11 @@ pub(crate) fn verify(place: &Place) -> Result<(), Failure> {
         for fault in &report.faults {
             say_error(&fault.to_string());
         }
-        say(&format!("{} events in {} chains, digest {}", report.events, report.chains, report.digest));
+        let of_old = match report.unkeyed {
+            0 => String::new(),
+            some => format!(" ({some} by an older release, without a key)"),
+        };
+        say(&format!("{} events in {} chains{of_old}, digest {}", report.events, report.chains, report.digest));
         match report.faults.len() {
             0 => Ok(()),
             wrong => Err(Failure::Other(anyhow!("the audit trail has {wrong} faults"))),

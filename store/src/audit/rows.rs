@@ -44,7 +44,10 @@ impl Store {
     }
 
     pub(super) async fn chains(&self) -> Result<Vec<ChainRow>, StoreError> {
-        const Q: &str = "SELECT id, base, head FROM audit_chains ORDER BY began_at, id";
+        const Q: &str = "SELECT c.id, c.base, c.head, \
+             (SELECT MIN(e.position) FROM audit_events e WHERE e.chain = c.id) AS first, \
+             (SELECT MAX(e.position) FROM audit_events e WHERE e.chain = c.id) AS last \
+             FROM audit_chains c ORDER BY c.began_at, c.id";
         self.bounded(async { on!(self, |pool| sqlx::query_as(Q).fetch_all(pool).await) }).await
     }
 
@@ -116,30 +119,44 @@ impl Store {
         .await
     }
 
+    /// The next chain, in the order of ids, that there are events of: one step of an index for each chain, where a comparison of the two tables would
+    /// read all events.
+    pub(super) async fn chain_with_events_after(&self, after: Uuid) -> Result<Option<Uuid>, StoreError> {
+        const Q: &str = "SELECT chain FROM audit_events WHERE chain > $1 ORDER BY chain LIMIT 1";
+        self.bounded(async { on!(self, |pool| sqlx::query_scalar(Q).bind(after).fetch_optional(pool).await) }).await
+    }
+
+    /// The position of the last event that says it is older.
     pub(super) async fn last_event_before(
         &self,
         chain: Uuid,
         before: DateTime<Utc>,
-    ) -> Result<Option<Mark>, StoreError> {
-        const Q: &str =
-            "SELECT position, digest FROM audit_events WHERE chain = $1 AND at < $2 ORDER BY position DESC LIMIT 1";
-        let found: Option<(i64, Vec<u8>)> = self
-            .bounded(async {
-                on!(self, |pool| sqlx::query_as(Q).bind(chain).bind(stored(before)).fetch_optional(pool).await)
-            })
-            .await?;
-        Ok(found.and_then(|(position, digest)| Some(Mark { position, digest: digest.try_into().ok()? })))
+    ) -> Result<Option<i64>, StoreError> {
+        const Q: &str = "SELECT position FROM audit_events WHERE chain = $1 AND at < $2 ORDER BY position DESC LIMIT 1";
+        self.bounded(async {
+            on!(self, |pool| sqlx::query_scalar(Q).bind(chain).bind(stored(before)).fetch_optional(pool).await)
+        })
+        .await
     }
 
-    /// In one transaction: a chain begins where its first event is, or it is broken.
-    pub(super) async fn forget_events(&self, chain: Uuid, up_to: i64, base: &[u8]) -> Result<u64, StoreError> {
-        const BASE: &str = "UPDATE audit_chains SET base = $2 WHERE id = $1";
+    /// In one transaction: a chain begins where its first event is, or it is broken. Nothing happens where another node was here first.
+    pub(super) async fn forget_events(&self, row: &ChainRow, up_to: i64, base: &[u8]) -> Result<u64, StoreError> {
+        const BASE: &str = "UPDATE audit_chains SET base = $2 WHERE id = $1 AND base = $3";
         const EVENTS: &str = "DELETE FROM audit_events WHERE chain = $1 AND position <= $2";
         self.bounded(async {
             let mut tx = self.begin().await?;
-            on_tx!(&mut tx, |c| sqlx::query(BASE).bind(chain).bind(base).execute(c).await.map(drop))?;
+            let moved = on_tx!(&mut tx, |c| sqlx::query(BASE)
+                .bind(row.id)
+                .bind(base)
+                .bind(&row.base)
+                .execute(c)
+                .await
+                .map(|done| done.rows_affected()))?;
+            if moved == 0 {
+                return Ok(0);
+            }
             let forgotten = on_tx!(&mut tx, |c| sqlx::query(EVENTS)
-                .bind(chain)
+                .bind(row.id)
                 .bind(up_to)
                 .execute(c)
                 .await

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use identity::{MasterKey, SealKeys};
+use identity::{MasterKey, RecordId, SealKeys, SecretDigest};
 use store::{Audit, AuditEvent, AuditFilter, Store};
 use uuid::Uuid;
 
@@ -15,6 +15,11 @@ on_both_engines!(
     what_is_old_goes_and_the_rest_is_whole,
     after_a_write_that_failed_another_chain_is_begun,
     events_are_found_by_what_they_are,
+    who_has_no_master_key_adds_nothing_to_any_chain,
+    an_older_head_is_found_out_by_the_next_process,
+    of_two_chains_begun_at_once_neither_can_go,
+    retention_takes_no_strangers_word_for_how_old_an_event_is,
+    a_chain_of_an_older_release_verifies_and_is_closed_by_the_next,
 );
 
 /// All that opens what is sealed.
@@ -155,4 +160,165 @@ async fn events_are_found_by_what_they_are(database: &Database) {
     let last = store.list_audit(&AuditFilter::default(), first.next, 3).await.unwrap();
     assert_eq!((last.items.len(), last.next), (1, None));
     assert_eq!(last.items[0].at, at(0));
+}
+
+/// An event put after the last one of the chain that has the most, by the rule of older releases: SHA-256 that anybody can compute.
+async fn add_by_hand(database: &Database, outcome: &str) {
+    const Q: &str = "SELECT chain, position, digest, at FROM audit_events ORDER BY position DESC LIMIT 1";
+    let rows: Vec<(Uuid, i64, Vec<u8>, chrono::DateTime<chrono::Utc>)> = database.rows(Q, Q).await;
+    let (chain, position, before, at) = rows.into_iter().next().unwrap();
+    let added = AuditEvent { at, outcome: outcome.to_owned(), ..event(0) };
+    let digest = plain_digest(&before, chain, position + 1, &added);
+    insert(database, chain, position + 1, &added, &digest).await;
+}
+
+/// What an older release wrote as an event's digest.
+fn plain_digest(before: &[u8], chain: Uuid, position: i64, event: &AuditEvent) -> Vec<u8> {
+    let mut bytes = [before, chain.as_bytes(), &position.to_be_bytes(), event.id.as_bytes()].concat();
+    bytes.extend(event.at.timestamp_micros().to_be_bytes());
+    let ids = [event.actor, event.subject].map(|id| id.map(|id| id.to_string()));
+    let [actor, subject] = &ids;
+    for text in [
+        &Some(event.event.clone()),
+        &Some(event.outcome.clone()),
+        actor,
+        subject,
+        &event.address,
+        &event.request_id,
+        &event.details,
+    ] {
+        bytes.extend(text.as_ref().map_or(0, |text| text.len() as u64 + 1).to_be_bytes());
+        bytes.extend(text.iter().flat_map(|text| text.as_bytes()));
+    }
+    SecretDigest::of(&bytes).as_bytes().to_vec()
+}
+
+/// Past the store, as somebody does who can write to the database.
+async fn insert(database: &Database, chain: Uuid, position: i64, event: &AuditEvent, digest: &[u8]) {
+    const COLUMNS: &str =
+        "id, chain, position, at, event, outcome, actor, subject, address, request_id, details, digest";
+    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat();
+    let bytes =
+        |bytes: &[u8]| if database.is_sqlite() { format!("x'{}'", hex(bytes)) } else { format!("'\\x{}'", hex(bytes)) };
+    let id = |id: Uuid| if database.is_sqlite() { bytes(id.as_bytes()) } else { format!("'{id}'") };
+    let (own, chain, digest, at) = (id(event.id), id(chain), bytes(digest), event.at.to_rfc3339());
+    let (what, outcome) = (&event.event, &event.outcome);
+    let actor = event.actor.map_or("NULL".to_owned(), id);
+    let values = format!(
+        "{own}, {chain}, {position}, '{at}', '{what}', '{outcome}', {actor}, NULL, '203.0.113.7', NULL, '{{}}', {digest}"
+    );
+    database.execute_text(&format!("INSERT INTO audit_events ({COLUMNS}) VALUES ({values})")).await;
+}
+
+async fn who_has_no_master_key_adds_nothing_to_any_chain(database: &Database) {
+    let (store, seal) = (database.open().await, seal());
+    let audit = chain(&store, &seal, 5).await;
+    add_by_hand(database, "forged").await;
+    assert_eq!(faults(&audit).await, [(6, "was altered")]);
+    database.execute_text("DELETE FROM audit_events WHERE outcome = 'forged'").await;
+    assert!(faults(&audit).await.is_empty());
+    // Nor where nobody looks: before a chain's beginning, or in a chain that nobody has begun.
+    audit.forget(at(3)).await.unwrap();
+    insert(database, first_chain(database).await, 2, &event(1), &[0; 32]).await;
+    assert_eq!(faults(&audit).await, [(2, "was added before the beginning")]);
+    database.execute_text("DELETE FROM audit_events WHERE position = 2").await;
+    insert(database, Uuid::from_u128(9), 1, &event(1), &[0; 32]).await;
+    assert_eq!(faults(&audit).await, [(0, "is no chain that was begun, and has events")]);
+}
+
+async fn first_chain(database: &Database) -> Uuid {
+    const Q: &str = "SELECT id FROM audit_chains ORDER BY began_at, id LIMIT 1";
+    let rows: Vec<(Uuid,)> = database.rows(Q, Q).await;
+    rows[0].0
+}
+
+async fn an_older_head_is_found_out_by_the_next_process(database: &Database) {
+    let (store, seal) = (database.open().await, seal());
+    let audit = chain(&store, &seal, 3).await;
+    database.execute_text("CREATE TABLE kept AS SELECT id, head FROM audit_chains").await;
+    audit.add(event(3)).await.unwrap();
+    audit.add(event(4)).await.unwrap();
+    audit.seal().await.unwrap();
+    let next = chain(&database.connect().await, &seal, 1).await;
+    assert!(faults(&next).await.is_empty());
+    let cut = "DELETE FROM audit_events WHERE position > 3";
+    database.execute_text(cut).await;
+    database.execute_text("UPDATE audit_chains SET head = (SELECT head FROM kept WHERE kept.id = audit_chains.id) WHERE id IN (SELECT id FROM kept)").await;
+    assert_eq!(faults(&next).await, [(4, "is missing")]);
+    // What was put in their place does not pass either.
+    add_by_hand(database, "forged").await;
+    assert_eq!(faults(&next).await, [(4, "was altered")]);
+}
+
+async fn of_two_chains_begun_at_once_neither_can_go(database: &Database) {
+    let (store, seal) = (database.open().await, seal());
+    let (one, other) = tokio::join!(chain(&store, &seal, 2), async {
+        let store = database.connect().await;
+        chain(&store, &seal, 2).await
+    });
+    // Whether they met or not, the next one names both.
+    let next = chain(&database.connect().await, &seal, 1).await;
+    assert!(faults(&next).await.is_empty());
+    drop((one, other));
+    let chains: Vec<(Uuid,)> = {
+        const Q: &str = "SELECT id FROM audit_chains ORDER BY began_at, id";
+        database.rows(Q, Q).await
+    };
+    let id = |id: Uuid| if database.is_sqlite() { format!("x'{}'", id.simple()) } else { format!("'{id}'") };
+    for (gone, (chain,)) in chains.iter().take(2).enumerate() {
+        database.execute_text(&format!("DELETE FROM audit_events WHERE chain = {}", id(*chain))).await;
+        database.execute_text(&format!("DELETE FROM audit_chains WHERE id = {}", id(*chain))).await;
+        assert_eq!(faults(&next).await, vec![(0, "all of it is missing"); gone + 1]);
+    }
+}
+
+/// An event that says it is older than it is would else take all before it along, and `verify` would say that all is well.
+async fn retention_takes_no_strangers_word_for_how_old_an_event_is(database: &Database) {
+    let (store, seal) = (database.open().await, seal());
+    let audit = chain(&store, &seal, 5).await;
+    let old = "UPDATE audit_events SET at = '2001-01-01T00:00:00+00:00' WHERE position = 5";
+    database.execute_text(old).await;
+    assert_eq!(audit.forget(at(-1000)).await.unwrap(), 0);
+    assert_eq!(faults(&audit).await, [(5, "was altered")]);
+}
+
+/// A chain as releases before keyed digests left it, of two events; says which one.
+async fn older_chain(database: &Database, seal: &SealKeys) -> Uuid {
+    let (id, mut digest) = (Uuid::now_v7(), vec![0; 32]);
+    let mark = |position: i64, digest: &[u8]| [&position.to_be_bytes()[..], digest].concat();
+    let sealed = |column: &'static str, plain: &[u8]| {
+        let record = RecordId { table: "audit_chains", column, row: id.to_string() };
+        seal.seal(plain, &record, &mut rng())
+    };
+    let base = sealed("base", &mark(0, &digest));
+    for position in 1..=2 {
+        let event = event(position);
+        digest = plain_digest(&digest, id, position, &event);
+        insert(database, id, position, &event, &digest).await;
+    }
+    let head = sealed("head", &[&Uuid::nil().as_bytes()[..], &mark(2, &digest)].concat());
+    let hex = |bytes: &[u8]| {
+        let hex = bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat();
+        if database.is_sqlite() { format!("x'{hex}'") } else { format!("'\\x{hex}'") }
+    };
+    let row = if database.is_sqlite() { hex(id.as_bytes()) } else { format!("'{id}'") };
+    let values = format!("{row}, '{}', {}, {}", at(0).to_rfc3339(), hex(&base), hex(&head));
+    database.execute_text(&format!("INSERT INTO audit_chains (id, began_at, base, head) VALUES ({values})")).await;
+    id
+}
+
+async fn a_chain_of_an_older_release_verifies_and_is_closed_by_the_next(database: &Database) {
+    let (store, seal) = (database.open().await, seal());
+    older_chain(database, &seal).await;
+    let alone = Audit::new(store.clone(), Arc::clone(&seal)).verify().await.unwrap();
+    assert_eq!((alone.chains, alone.unkeyed, alone.events, alone.faults.len()), (1, 1, 2, 0));
+    let next = chain(&store, &seal, 1).await;
+    let both = next.verify().await.unwrap();
+    assert_eq!((both.chains, both.unkeyed, both.events, both.faults.len()), (2, 1, 3, 0));
+    // Anybody can compute what comes after its end; but there comes nothing any more.
+    add_by_hand(database, "forged").await;
+    assert_eq!(faults(&next).await, [(3, "was added after the end")]);
+    // And no process that begins later takes it for one of its own.
+    let later = chain(&database.connect().await, &seal, 1).await;
+    assert_eq!(faults(&later).await, [(3, "was added after the end")]);
 }

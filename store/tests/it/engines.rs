@@ -123,6 +123,16 @@ impl Database {
         }
     }
 
+    /// Runs a statement of the test's making past the store, in words that both engines understand.
+    pub(crate) async fn execute_text(&self, statement: &str) {
+        let statement = AssertSqlSafe(statement.to_owned());
+        if self.is_sqlite() {
+            SqliteConnection::connect(&self.url).await.unwrap().execute(statement).await.unwrap();
+        } else {
+            self.beside().await.execute(statement).await.unwrap();
+        }
+    }
+
     /// Reads past the store.
     pub(crate) async fn rows<T>(&self, postgres: &'static str, sqlite: &'static str) -> Vec<T>
     where
