@@ -12,6 +12,9 @@ use crate::{
     db::{Tx, later, on, on_tx, stored},
 };
 
+const HAS_SUCCESSOR: &str =
+    "The key was rotated already and is in its grace: rotate its successor, or make another key.";
+
 /// A key to be issued.
 pub struct NewKey {
     /// Its id.
@@ -127,7 +130,8 @@ impl Store {
         .await
     }
 
-    /// Issues `new` in the place of a key, which ends after `grace`, or is revoked if there is none.
+    /// Issues `new` in the place of a key, which ends after `grace`, or is revoked if there is none. [`StoreError::Conflict`] if it has a
+    /// successor already.
     pub async fn rotate_key(
         &self,
         account: AccountId,
@@ -137,8 +141,9 @@ impl Store {
         now: DateTime<Utc>,
     ) -> Result<KeyRecord, StoreError> {
         // A key that would have ended before the grace is over does not live longer for it.
-        const Q: &str = "UPDATE api_keys SET expires_at = CASE WHEN expires_at < $3 THEN expires_at ELSE $3 END, revoked_at = $4 \
-                         WHERE id = $1 AND account_id = $2 AND revoked_at IS NULL";
+        const Q: &str = "UPDATE api_keys SET expires_at = CASE WHEN expires_at < $3 THEN expires_at ELSE $3 END, revoked_at = $4, \
+                         rotated_at = $5 WHERE id = $1 AND account_id = $2 AND revoked_at IS NULL AND rotated_at IS NULL";
+        const ROTATED: &str = "SELECT COUNT(*) FROM api_keys WHERE id = $1 AND account_id = $2 AND revoked_at IS NULL";
         self.bounded(async {
             let mut tx = self.begin().await?;
             let found = on_tx!(&mut tx, |c| sqlx::query(Q)
@@ -146,11 +151,17 @@ impl Store {
                 .bind(account.uuid())
                 .bind(stored(later(now, grace)))
                 .bind(grace.is_zero().then(|| stored(now)))
+                .bind(stored(now))
                 .execute(c)
                 .await
                 .map(|done| done.rows_affected()))?;
             if found == 0 {
-                return Err(StoreError::NotFound);
+                let in_grace: i64 = on_tx!(&mut tx, |c| sqlx::query_scalar(ROTATED)
+                    .bind(old.uuid())
+                    .bind(account.uuid())
+                    .fetch_one(c)
+                    .await)?;
+                return Err(if in_grace > 0 { StoreError::Conflict(HAS_SUCCESSOR) } else { StoreError::NotFound });
             }
             tx.insert_key(&new).await?;
             let mut heard = if grace.is_zero() { tx.end_bought_with_keys(account, now).await? } else { Vec::new() };

@@ -116,6 +116,9 @@ async fn within_the_grace_both_keys_work() {
     let person = house.register("ada@example.com").await;
     let old = house.make_key(&person, json!({ "name": "ci" })).await;
     let new = house.post(&path(&old, "/rotate"), person.shown(), json!({ "grace": 3600 })).await.body;
+    assert_eq!(new["expires_at"], Value::Null);
+    let again = house.post(&path(&old, "/rotate"), person.shown(), json!({ "grace": 60 })).await;
+    assert_eq!(again.refusal(), "409 conflict", "a script that runs twice finds its first successor");
     house.advance(Duration::from_secs(3599));
     assert!(works(&house, &old).await && works(&house, &new).await);
     house.advance(Duration::from_secs(2));

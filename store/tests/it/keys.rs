@@ -17,6 +17,7 @@ on_both_engines!(
     rotating_makes_no_key_live_longer,
     a_rotation_that_fails_changes_nothing,
     only_a_live_key_is_rotated,
+    a_key_is_rotated_once,
     a_key_needs_an_account,
     keys_of_a_disabled_account_come_back_with_it,
     the_last_use_counts_whatever_the_order,
@@ -87,6 +88,21 @@ async fn a_key_is_revoked_by_its_owner_alone(database: &Database) {
     assert!(matches!(rotated, Err(StoreError::NotFound)), "{rotated:?}");
     assert_eq!(store.key_grant(id).await.unwrap().unwrap().standing(at(1)), Standing::Live);
     assert_eq!(store.list_keys(eve.id).await.unwrap(), []);
+}
+
+/// A second rotation would measure the successor's life by what the first one has left of the key's.
+async fn a_key_is_rotated_once(database: &Database) {
+    let store = database.open().await;
+    let ada = person(&store, "ada@example.com").await;
+    let old = store.create_key(key(&ada, "key").0).await.unwrap().id;
+    let rotate = async |grace| store.rotate_key(ada.id, old, key(&ada, "key").0, grace, at(10)).await;
+    let new = rotate(Duration::from_mins(1)).await.unwrap().id;
+    for grace in [Duration::from_mins(1), Duration::ZERO] {
+        assert!(matches!(rotate(grace).await, Err(StoreError::Conflict(_))));
+    }
+    assert_eq!(store.list_keys(ada.id).await.unwrap().len(), 2);
+    let next = store.rotate_key(ada.id, new, key(&ada, "key").0, Duration::ZERO, at(10)).await;
+    assert!(next.is_ok(), "its successor is another key");
 }
 
 async fn a_rotated_key_serves_for_the_grace(database: &Database) {
