@@ -9,6 +9,7 @@ use crate::{
     Account, AccountKind, Cursor, Page, Status, Store, StoreError, Subject,
     account::{AccountRow, account_columns, account_where, its_tenant},
     db::{Tx, on, on_tx, stored},
+    outbox::counted_address,
 };
 
 /// An account to be made.
@@ -225,26 +226,31 @@ impl Store {
     }
 
     /// Deletes an account with everything that is its owner's, and mail to its address that is on its way or over; that there were letters
-    /// within the hour is kept, or whoever makes and deletes accounts could flood a mailbox.
+    /// within the hour is kept under a digest of the address, or whoever makes and deletes accounts could flood a mailbox.
     ///
-    /// Organisations that are its alone go with it; [`StoreError::LastOwner`] if others would be left in one for which nobody answers.
+    /// Organisations that are its alone go with it, and one that is named after its address is named by its id from then on; [`StoreError::LastOwner`] if others would be left in one for which nobody answers.
     /// [`StoreError::NotFound`] if there is none.
     pub async fn delete_account(&self, id: AccountId, now: DateTime<Utc>) -> Result<(), StoreError> {
         const MAILS: &str = "DELETE FROM outbox WHERE address = (SELECT email_normalised FROM accounts WHERE id = $1) \
                              AND (is_wish OR created_at <= $2)";
-        const COUNTED: &str = "UPDATE outbox SET ended_at = $2, outcome = 'deleted', sealed = NULL \
-                               WHERE address = (SELECT email_normalised FROM accounts WHERE id = $1)";
+        const ADDRESS: &str = "SELECT email_normalised FROM accounts WHERE id = $1";
+        const COUNTED: &str =
+            "UPDATE outbox SET ended_at = $2, outcome = 'deleted', sealed = NULL, address = $3 WHERE address = $1";
         const Q: &str = "DELETE FROM accounts WHERE id = $1";
         self.bounded(async {
             let mut tx = self.begin().await?;
-            for (statement, time) in [(MAILS, now - TimeDelta::hours(1)), (COUNTED, now)] {
-                on_tx!(&mut tx, |c| sqlx::query(statement)
-                    .bind(id.uuid())
-                    .bind(stored(time))
-                    .execute(c)
-                    .await
-                    .map(drop))?;
-            }
+            let hour_ago = stored(now - TimeDelta::hours(1));
+            on_tx!(&mut tx, |c| sqlx::query(MAILS).bind(id.uuid()).bind(hour_ago).execute(c).await.map(drop))?;
+            let address: Option<String> =
+                on_tx!(&mut tx, |c| sqlx::query_scalar(ADDRESS).bind(id.uuid()).fetch_optional(c).await)?;
+            let address = address.ok_or(StoreError::NotFound)?;
+            on_tx!(&mut tx, |c| sqlx::query(COUNTED)
+                .bind(&address)
+                .bind(stored(now))
+                .bind(counted_address(&address))
+                .execute(c)
+                .await
+                .map(drop))?;
             let ended = tx.end_impersonations(id, now).await?;
             let left = tx.leave_tenants(id, now).await?;
             let deleted =

@@ -282,6 +282,7 @@ impl Tx {
                 .bind(account.uuid())
                 .fetch_all(c)
                 .await)?;
+            self.unname(*tenant, account, others.is_empty()).await?;
             if others.is_empty() {
                 self.leave_bill(*tenant, now).await?;
                 on_tx!(&mut *self, |c| sqlx::query(ALONE).bind(tenant.uuid()).execute(c).await.map(drop))?;
@@ -290,6 +291,21 @@ impl Tx {
             }
         }
         Ok(mine.into_iter().filter_map(|(tenant, is_owner)| is_owner.then_some(tenant)).collect())
+    }
+
+    /// Whoever names no organisation founds one that is named after their address (in `insert_account`): with the account the address goes. Of
+    /// one that is theirs alone it may also be an address that was theirs before.
+    async fn unname(&mut self, tenant: TenantId, account: AccountId, is_alone: bool) -> Result<(), StoreError> {
+        const Q: &str = "UPDATE tenants SET name = $3 WHERE id = $1 AND (name = (SELECT email FROM accounts WHERE id = $2) \
+                         OR ($4 AND name LIKE '%_@_%' AND name NOT LIKE '% %'))";
+        Ok(on_tx!(self, |c| sqlx::query(Q)
+            .bind(tenant.uuid())
+            .bind(account.uuid())
+            .bind(tenant.to_string())
+            .bind(is_alone)
+            .execute(c)
+            .await
+            .map(drop))?)
     }
 
     /// Owners are changed by owners, others by administrators too. Asked again while nobody else changes them.

@@ -3,12 +3,15 @@
 use chrono::DateTime;
 use identity::{AccountId, TenantId};
 use store::{
-    AccountChange, BillingMonth, Charge, Heard, ImportedThing, NewTier, Payment, Statement, Store, StoreError,
-    Subscription, TenantChange, Thing, UsageEvent, Used,
+    AccountChange, Belonging, BillingMonth, Charge, Heard, ImportedThing, NewTier, Payment, Statement, Store,
+    StoreError, Subscription, TenantChange, Thing, UsageEvent, Used,
 };
 use uuid::Uuid;
 
-use crate::engines::{Database, at, heard, on_both_engines, person, settings};
+use crate::{
+    agents::account,
+    engines::{Database, at, heard, on_both_engines, person, settings},
+};
 
 on_both_engines!(
     of_many_nodes_one_makes_the_statement_and_all_of_its_webhook,
@@ -20,6 +23,7 @@ on_both_engines!(
     what_is_paid_is_not_voided_and_what_is_not_paid_in_time_is_overdue,
     a_webhook_is_one_nodes_until_it_is_due_again,
     who_deletes_a_tenant_deletes_nothing_that_it_owes,
+    what_a_deleted_account_owes_is_not_kept_by_its_address,
     a_month_has_the_tiers_that_were_had_in_it,
     whatever_moves_a_tenant_s_tier_leaves_a_trace_of_the_one_before,
     a_tenant_is_billed_from_when_it_came_here,
@@ -154,6 +158,30 @@ async fn a_tenant_is_billed_for_a_month_in_which_it_was_there_or_used_something(
     assert_eq!(store.unbilled(&between(-9, 1), tenant.uuid(), 10).await.unwrap(), [], "it is passed by already");
     bill(&store, &charge(tenant, &month(0))).await.unwrap();
     assert_eq!(unbilled(&store, -9, 1).await, []);
+}
+
+/// A person who has named no organisation has one by the name of their address.
+async fn what_a_deleted_account_owes_is_not_kept_by_its_address(database: &Database) {
+    const NAMES: &str = "SELECT name FROM billing_left UNION ALL SELECT name FROM tenants";
+    const LEFT: &str = "SELECT name FROM billing_left";
+    let store = database.open().await;
+    let (ada, adas) = account(&store, "ada@example.com", Belonging::FoundsOwn).await;
+    let (bob, bobs) = account(&store, "bob@example.com", Belonging::FoundsOwn).await;
+    store.create_tenant("Acme @ Work", ada, 10, at(0)).await.unwrap();
+    // Everybody in everything: one that others are left in goes on under its id, and what is named after others stays so.
+    let all = "INSERT INTO tenant_members (tenant_id, account_id, role, created_at) \
+               SELECT t.id, a.id, 'owner', a.created_at FROM tenants t, accounts a WHERE t.name LIKE '%@example.com' \
+               ON CONFLICT DO NOTHING";
+    database.execute(all, all).await;
+    store.delete_account(ada, at(20)).await.unwrap();
+    let mut names: Vec<(String,)> = database.rows(NAMES, NAMES).await;
+    names.sort();
+    let mut expected = [adas.to_string(), "Acme @ Work".to_owned(), "bob@example.com".to_owned()];
+    expected.sort();
+    assert_eq!(names.into_iter().map(|(name,)| name).collect::<Vec<_>>(), expected);
+    store.delete_account(bob, at(30)).await.unwrap();
+    let left: Vec<(String,)> = database.rows(LEFT, LEFT).await;
+    assert!(left.contains(&(bobs.to_string(),)) && !left.iter().any(|(name,)| name.contains("@example")), "{left:?}");
 }
 
 async fn who_deletes_a_tenant_deletes_nothing_that_it_owes(database: &Database) {

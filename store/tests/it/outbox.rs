@@ -98,6 +98,7 @@ async fn what_is_over_is_wiped_kept_for_a_while_and_forgotten(database: &Databas
 
 async fn letters_to_an_account_that_is_deleted_are_counted_for_an_hour(database: &Database) {
     const LEFT: &str = "SELECT sealed, outcome FROM outbox";
+    const ADDRESSES: &str = "SELECT COUNT(*) FROM outbox WHERE address LIKE '%@%'";
     let store = database.open().await;
     let ada = person(&store, "ada@example.com").await;
     for (is_wish, seconds) in [(true, 5000), (false, 10), (false, 5000)] {
@@ -107,6 +108,10 @@ async fn letters_to_an_account_that_is_deleted_are_counted_for_an_hour(database:
     let left: Vec<(Option<Vec<u8>>, Option<String>)> = database.rows(LEFT, LEFT).await;
     assert_eq!(left, [(None, Some("deleted".to_owned()))]);
     assert_eq!(store.mails_waiting().await.unwrap(), 0, "nothing is sent any more");
+    let addresses: Vec<(i64,)> = database.rows(ADDRESSES, ADDRESSES).await;
+    assert_eq!(addresses, [(0,)], "they are counted by a digest");
+    assert_eq!(store.letters_since("ada@example.com", "reset_password", at(4000)).await.unwrap(), 1);
+    assert_eq!(store.letters_since("bob@example.com", "reset_password", at(4000)).await.unwrap(), 0);
     assert_eq!(store.forget_begun(at(5010)).await.unwrap(), 0);
     assert_eq!(store.forget_begun(at(5011)).await.unwrap(), 1);
 }
