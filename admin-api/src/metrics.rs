@@ -37,7 +37,7 @@ impl OfficeMetrics {
             registrations: outcomes(
                 r,
                 "portcullis_registrations_total",
-                "Registrations by outcome (begun, invited, ok, taken).",
+                "Registrations by outcome (begun, invited, ok, taken), those at login providers among them; an issuer's tokens register nobody.",
             )?,
             refreshes: outcomes(
                 r,

@@ -49,6 +49,18 @@ impl Store {
         Ok(row.map(|row| GrantFacts::of_account(row.into())))
     }
 
+    /// May a subject come in by a browser? Its account was made for it, or its owner has agreed. Where an issuer was allowed to link the two on
+    /// its own word (`link_verified_email`), that is for programs that bring its tokens, and no way in until the owner agrees.
+    pub async fn is_agreed(&self, id: ExternalId) -> Result<bool, StoreError> {
+        // What was made for it is as old as it is: both are written at one moment.
+        const Q: &str = "SELECT COUNT(*) FROM external_identities e JOIN accounts a ON a.id = e.account_id \
+                         WHERE e.id = $1 AND (e.consented_at IS NOT NULL OR e.created_at = a.created_at)";
+        let agreed: i64 = self
+            .bounded(async { on!(self, |pool| sqlx::query_scalar(Q).bind(id.uuid()).fetch_one(pool).await) })
+            .await?;
+        Ok(agreed > 0)
+    }
+
     /// The account of a subject, and when what its issuer has last said of it was said, in Unix seconds.
     pub async fn external_account(&self, id: ExternalId) -> Result<Option<(Account, Option<i64>)>, StoreError> {
         const Q: &str = concat!(

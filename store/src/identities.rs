@@ -208,10 +208,19 @@ impl Tx {
         now: DateTime<Utc>,
     ) -> Result<Subject, StoreError> {
         const Q: &str = "UPDATE external_identities SET email = $2, consented_at = $3 WHERE id = $1";
+        const LINKED: &str =
+            "SELECT COUNT(*) FROM external_identities WHERE id = $1 AND account_id = $2 AND consented_at IS NULL";
         let NewIdentity { issuer, subject, email } = identity;
-        let heard = self.insert_external(account, ExternalSubject { issuer, subject, claims_at: None }, now).await?;
+        let id = ExternalId::of(issuer, subject);
+        // The owner agrees to what an issuer was allowed to do without.
+        let linked: i64 =
+            on_tx!(&mut *self, |c| sqlx::query_scalar(LINKED).bind(id.uuid()).bind(account.uuid()).fetch_one(c).await)?;
+        let heard = match linked {
+            0 => self.insert_external(account, ExternalSubject { issuer, subject, claims_at: None }, now).await?,
+            _ => Subject::External(id),
+        };
         on_tx!(self, |c| sqlx::query(Q)
-            .bind(ExternalId::of(issuer, subject).uuid())
+            .bind(id.uuid())
             .bind(email)
             .bind(consented_at.map(stored))
             .execute(c)

@@ -163,13 +163,14 @@ async fn arrive(
         let cookies = keep_pending(office, visitor, provider, &identified, account).await?;
         return Ok((cookies, LINK_PAGE.to_owned()));
     }
-    let Some(account) = known_or_new(office, provider, &identified).await? else {
-        // The owner of the account has to sign in and agree, whoever this is.
-        trail::detail("asked_to_link", true);
-        let email = identified.verified_email.as_ref().ok_or(OauthFault::EmailUnverified)?;
-        let owner = office.store.account_by_email(email).await?.ok_or(OauthFault::NothingToLink)?;
-        let cookies = keep_pending(office, visitor, provider, &identified, owner.id).await?;
-        return Ok((cookies, LINK_PAGE.to_owned()));
+    let account = match known_or_new(office, provider, &identified).await? {
+        Whose::Theirs(account) => account,
+        Whose::Asked(owner) => {
+            // The owner of the account has to sign in and agree, whoever this is.
+            trail::detail("asked_to_link", true);
+            let cookies = keep_pending(office, visitor, provider, &identified, owner).await?;
+            return Ok((cookies, LINK_PAGE.to_owned()));
+        }
     };
     let cookies = log_in(office, visitor, account, identified.seen_at).await?;
     Ok((cookies, back.as_ref().map_or(HOME, ReturnTo::as_str).to_owned()))
@@ -198,20 +199,26 @@ async fn begun_by(
     if begun.provider == provider.id { Ok(begun) } else { Err(OauthFault::State.into()) }
 }
 
-/// Whose account it is; `None`: there is one with the same address, and its owner has not agreed.
-async fn known_or_new(
-    office: &Office,
-    provider: &Provider,
-    identified: &Identified,
-) -> Result<Option<Account>, ApiError> {
+/// Whose account it is that somebody at a provider asks for.
+enum Whose {
+    /// Theirs.
+    Theirs(Account),
+    /// One whose owner has not agreed: it has the same address, or an issuer's tokens may use it.
+    Asked(AccountId),
+}
+
+/// Finds the account, or makes it.
+async fn known_or_new(office: &Office, provider: &Provider, identified: &Identified) -> Result<Whose, ApiError> {
     let (id, now) = (ExternalId::of(&provider.issuer, &identified.subject), office.now());
-    if let Some(facts) = office.store.external_grant(id).await? {
-        office.store.identity_used(id, identified.verified_email.as_ref().map(Email::as_str), now).await?;
-        return Ok(Some(facts.account));
+    if let Some(known) = known(office, id).await? {
+        if matches!(known, Whose::Theirs(_)) {
+            office.store.identity_used(id, identified.verified_email.as_ref().map(Email::as_str), now).await?;
+        }
+        return Ok(known);
     }
     let email = identified.verified_email.as_ref().ok_or(OauthFault::EmailUnverified)?;
-    if office.store.account_by_email(email).await?.is_some() {
-        return Ok(None);
+    if let Some(owner) = office.store.account_by_email(email).await? {
+        return Ok(Whose::Asked(owner.id));
     }
     if !provider.sign_up {
         return Err(OauthFault::SignUpClosed.into());
@@ -229,18 +236,31 @@ async fn known_or_new(
         now,
     };
     let identity = NewIdentity { issuer: &provider.issuer, subject: &identified.subject, email: email.as_str() };
+    // Begun and completed at once: whoever counts the ones by the others finds these among both.
+    office.metrics.registration("begun");
     match office.store.create_with_identity(new, identity).await {
         Ok(account) => {
             office.metrics.registration("ok");
             trail::detail("account_made", true);
-            Ok(Some(account))
+            Ok(Whose::Theirs(account))
         }
         // Of two who come at once one comes second, and finds what the first one has made.
         Err(StoreError::EmailTaken | StoreError::Conflict(_)) => {
-            Ok(office.store.external_grant(id).await?.map(|facts| facts.account))
+            let found = match known(office, id).await? {
+                Some(known) => Some(known),
+                None => office.store.account_by_email(email).await?.map(|owner| Whose::Asked(owner.id)),
+            };
+            found.ok_or_else(|| OauthFault::NothingToLink.into())
         }
         Err(error) => Err(error.into()),
     }
+}
+
+/// The account that a subject has.
+async fn known(office: &Office, id: ExternalId) -> Result<Option<Whose>, ApiError> {
+    let Some(facts) = office.store.external_grant(id).await? else { return Ok(None) };
+    let is_agreed = office.store.is_agreed(id).await?;
+    Ok(Some(if is_agreed { Whose::Theirs(facts.account) } else { Whose::Asked(facts.account.id) }))
 }
 
 /// Logs somebody in by a cookie, as whoever has shown a password is logged in, but seen when the provider says: it may have asked nobody

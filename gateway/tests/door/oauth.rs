@@ -261,6 +261,10 @@ fn a_newcomer_gets_an_account_and_comes_back_to_it() {
         (&json!("ada@example.com"), &json!("Ada There"), &json!(true), &json!("user"))
     );
     assert!(visitor.get(&platform, "/account/sessions").body.contains("another provider"));
+    for outcome in ["begun", "ok"] {
+        let counted = platform.metric(&format!("portcullis_registrations_total{{outcome=\"{outcome}\"}}"));
+        assert_eq!(counted, 1, "{outcome}: what is completed was begun");
+    }
 
     // Whatever address is theirs there later on, they are who they are; and elsewhere.
     let other = Visitor::default();
@@ -659,4 +663,34 @@ fn an_issuer_is_not_linked_to_an_account_that_a_provider_has_let_in() {
     claims["email_verified"] = json!(true);
     let answer = platform.get("/demo/private/x", &key.sign(TokenType::Access, &claims));
     assert_eq!((answer.status, &*answer.code()), (403, "unknown_account"), "{answer:?}");
+}
+
+#[test]
+fn what_an_issuer_has_linked_is_no_way_in_by_a_browser_until_the_owner_agrees() {
+    let provider = Provider::start();
+    let linking = Setup::default().env("AUTH_OIDC_ISSUER", &provider.name()).env("AUTH_OIDC_AUDIENCE", "door").edit(
+        "gateway.toml",
+        "link_verified_email = false",
+        "link_verified_email = true",
+    );
+    let platform = provider.beside(linking, "acme", "").start();
+    confirmed(&platform, "ada@example.com");
+    let token = provider.state.lock().unwrap().key.sign(TokenType::Access, &provider.claims("none"));
+    let answer = platform.get("/demo/private/x", &token);
+    assert_eq!(answer.status, 200, "the operator allows it to programs: {answer:?}");
+    let visitor = Visitor::default();
+    for claims in [json!("ada@example.com"), json!("new@example.com")] {
+        let back = log_in(&platform, &provider, &visitor, |said| said["email"] = claims);
+        assert_eq!(goes_to(&back), "/account/link");
+        assert!(!is_in(&platform, &visitor), "nobody is signed in by it");
+    }
+    let body = credentials("ada@example.com") + "&return_to=/account/link";
+    assert_eq!(goes_to(&visitor.post(&platform, "/account/sign-in", &body)), "/account/link");
+    let csrf = hidden(&visitor.get(&platform, "/account/link"), "csrf");
+    let agreed = visitor.post(&platform, "/account/link", &format!("csrf={csrf}"));
+    assert_eq!(goes_to(&agreed), "/account/identities", "{}", platform.log());
+    next_mail(&platform, "Another way into your account");
+    let other = Visitor::default();
+    assert_eq!(goes_to(&log_in(&platform, &provider, &other, |_| ())), "/demo/x?a=b");
+    assert!(is_in(&platform, &other));
 }

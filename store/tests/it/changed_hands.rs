@@ -22,6 +22,7 @@ on_both_engines!(
     what_an_issuer_has_said_last_counts_also_if_it_changes_nothing,
     nobody_links_whose_session_has_ended_or_whose_account_is_disabled,
     who_is_let_go_of_brings_no_second_factor_any_more,
+    who_was_linked_without_being_asked_may_agree_later,
     what_an_owner_finds_in_the_account_of_others_is_gone,
     a_session_is_as_old_as_it_is_said_to_be_and_never_younger_than_now,
 );
@@ -199,6 +200,38 @@ async fn nobody_links_whose_session_has_ended_or_whose_account_is_disabled(datab
     let (lasts, _) = session(&store, &store.account(ada.id).await.unwrap().unwrap()).await;
     assert!(link(lasts).await, "nothing of this has used the token up");
     assert!(!link(lasts).await, "once");
+}
+
+/// What an issuer was allowed to link on its own word is no way in by a browser until the owner agrees; what was made for it is.
+async fn who_was_linked_without_being_asked_may_agree_later(database: &Database) {
+    let store = database.open().await;
+    let ada = person(&store, "ada@example.com").await;
+    let (here, _) = session(&store, &ada).await;
+    let id = ExternalId::of(THERE.issuer, THERE.subject);
+    let subject = ExternalSubject { issuer: THERE.issuer, subject: THERE.subject, claims_at: None };
+    store.link_external(ada.id, subject, at(5)).await.unwrap();
+    assert!(!store.is_agreed(id).await.unwrap());
+    let (token, notice) = (token(), mail("ada@example.com", false));
+    store.keep_one_time(&one_time(&token, OneTimePurpose::LinkIdentity, ada.id, "")).await.unwrap();
+    let shown = shown(&token, OneTimePurpose::LinkIdentity);
+    assert!(store.link_identity(&shown, (ada.id, here), THERE, &notice, at(6)).await.unwrap());
+    assert!(store.is_agreed(id).await.unwrap());
+    let made = ExternalSubject { subject: "eve", ..subject };
+    let eve = Email::parse("eve@example.com").unwrap();
+    let new = NewAccount {
+        id: AccountId::new(Uuid::now_v7()),
+        email: &eve,
+        password_hash: hash("none"),
+        name: None,
+        role: "user",
+        tier: "free",
+        has_own_tier: false,
+        kind: store::AccountKind::Person,
+        tenant: store::Belonging::FoundsOwn,
+        now: at(5),
+    };
+    store.create_external(new, true, made).await.unwrap();
+    assert!(store.is_agreed(ExternalId::of(THERE.issuer, "eve")).await.unwrap());
 }
 
 async fn who_is_let_go_of_brings_no_second_factor_any_more(database: &Database) {
