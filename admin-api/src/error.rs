@@ -351,6 +351,10 @@ impl From<StoreError> for ApiError {
             StoreError::LastOwner => Self::LastOwner,
             StoreError::QuotaReached(what) => Self::QuotaReached(what),
             StoreError::Conflict(what) => Self::Conflict(what),
+            StoreError::Unfit(cause) => {
+                tracing::info!(cause, "a text that the database cannot hold was refused");
+                Self::one_field("", "a text holds characters that cannot be kept".to_owned())
+            }
             StoreError::Corrupt(what) => Self::Internal(what),
             StoreError::Unavailable(cause) | StoreError::Forbidden(cause) => Self::StoreAway(cause),
         }

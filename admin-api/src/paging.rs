@@ -10,6 +10,9 @@ use crate::error::ApiError;
 const LIMIT: u32 = 50;
 const MAX_LIMIT: u32 = 200;
 
+/// No text that is kept has any, and not every database takes them (Postgres: NUL).
+pub(crate) const NO_CONTROLS: &str = "must hold no control characters";
+
 /// Which page.
 pub(crate) struct Paging {
     pub(crate) after: Option<Cursor>,
@@ -38,6 +41,9 @@ impl Paging {
             Query::<Vec<(String, String)>>::try_from_uri(uri).map_err(|_| wrong("", "cannot be decoded"))?;
         let (mut after, mut limit, mut values) = (None, None, vec![None; filters.len()]);
         for (name, value) in pairs {
+            if value.chars().any(char::is_control) {
+                return Err(wrong(&name, NO_CONTROLS));
+            }
             let given_before = match name.as_str() {
                 "cursor" => after
                     .replace(value.parse::<Cursor>().map_err(|_| wrong(&name, "must be a `next_cursor` of ours"))?)

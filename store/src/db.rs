@@ -5,6 +5,7 @@
 
 use std::{
     future::Future,
+    os::unix::fs::OpenOptionsExt,
     path::PathBuf,
     str::FromStr,
     sync::{Arc, OnceLock},
@@ -272,6 +273,11 @@ fn open_sqlite(url: &str, settings: &PoolSettings) -> Result<Db, StoreError> {
         .pragma("cache_size", "-512")
         .busy_timeout(settings.statement_timeout);
     let file = (!memory).then(|| options.get_filename().to_path_buf());
+    if let Some(file) = &file {
+        // Nobody else's to read, wherever it is copied; SQLite gives what it keeps beside the file the same rights. Who may not make it is told
+        // by the first connection.
+        let _ = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(file);
+    }
     let pool = SqlitePoolOptions::new()
         .acquire_timeout(settings.acquire_timeout)
         .after_release(|connection, _| Box::pin(is_sound(connection)));

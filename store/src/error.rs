@@ -35,6 +35,9 @@ pub enum StoreError {
     /// The role with which we log in to the database lacks a right (503). Whoever runs it has to give it.
     #[error("the database refuses it: {0}")]
     Forbidden(String),
+    /// A text that the database cannot hold: a NUL on Postgres, or what its encoding has no place for (400).
+    #[error("the database cannot hold a text: {0}")]
+    Unfit(String),
     /// What is stored makes no sense, or a query does not fit the tables: a defect (500).
     #[error("the database holds what it should not: {0}")]
     Corrupt(String),
@@ -68,6 +71,10 @@ fn refused(error: &dyn DatabaseError) -> Option<StoreError> {
         ErrorKind::ForeignKeyViolation => Some(StoreError::NotFound),
         // Postgres' insufficient_privilege.
         _ if error.code().as_deref() == Some("42501") => Some(StoreError::Forbidden(error.message().to_owned())),
+        // Postgres' character_not_in_repertoire and untranslatable_character: the value's fault, wherever it was not looked at before.
+        _ if matches!(error.code().as_deref(), Some("22021" | "22P05")) => {
+            Some(StoreError::Unfit(error.message().to_owned()))
+        }
         _ => passing(error.code().as_deref().unwrap_or_default()).then(|| StoreError::Unavailable(error.to_string())),
     }
 }

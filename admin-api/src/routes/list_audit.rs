@@ -19,6 +19,7 @@ use crate::{
     caller::{Allowed, ReadAudit},
     error::ApiError,
     office::Office,
+    paging::NO_CONTROLS,
 };
 
 /// Events on a page when nobody says how many, and at most.
@@ -118,6 +119,9 @@ impl Wanted {
                 let time = DateTime::parse_from_rfc3339(&value).map(|time| time.to_utc());
                 time.map_err(|_| wrong(&name, "must be a time of RFC 3339, such as 2026-01-31T12:00:00Z"))
             };
+            if value.chars().any(char::is_control) {
+                return Err(wrong(&name, NO_CONTROLS));
+            }
             let given_before = match name.as_str() {
                 "event" => filter.event.replace(value).is_some(),
                 "outcome" => filter.outcome.replace(value).is_some(),

@@ -143,6 +143,14 @@ async fn every_account_is_on_exactly_one_page() {
 async fn query_parameters_are_read_strictly() {
     let house = House::open().await;
     let root = house.administrator("root@example.com").await;
+    for (path, field) in [
+        ("/admin/audit?event=%00", "event"),
+        ("/admin/audit?outcome=a%00b", "outcome"),
+        ("/admin/sessions?account_id=%0a", "account_id"),
+    ] {
+        let expected = format!("400 invalid_query\n  {field}: must hold no control characters");
+        assert_eq!(house.get(path, root.shown()).await.refusal(), expected, "{path}");
+    }
     let mut answers = Vec::new();
     for query in [
         "limit=0",

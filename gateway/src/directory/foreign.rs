@@ -6,6 +6,7 @@
 
 mod developer;
 mod old;
+mod plain;
 mod trail;
 
 use std::{net::IpAddr, sync::Arc};
@@ -22,6 +23,7 @@ use uuid::Uuid;
 
 use self::{
     old::OldSystem,
+    plain::{is_plain_subject, plain_name},
     trail::{Happened, Trail},
 };
 use super::refusal_of;
@@ -258,12 +260,6 @@ fn spend(limiter: &Limiter, quota: &Quota, client: IpAddr) -> Result<(), Failed>
     Ok(())
 }
 
-/// One line of a bounded length, as a name at registration.
-fn plain_name(text: &str) -> Option<String> {
-    let text = text.trim();
-    (!text.is_empty() && text.chars().count() <= 200 && !text.chars().any(char::is_control)).then(|| text.to_owned())
-}
-
 impl Vouched {
     /// Which external issuer's keys have proved it; 0: none of theirs.
     pub(super) fn issuer(&self) -> u16 {
@@ -315,7 +311,7 @@ impl Issuer {
         };
         let claims = claims.map_err(|error| refusal_of(&error))?;
         // Of two words about a role the later one counts; one that has no time could be the older.
-        if self.has_a_say() && claims.issued_at().is_none() {
+        if !is_plain_subject(claims.subject()) || self.has_a_say() && claims.issued_at().is_none() {
             return Err(Refusal::InvalidToken);
         }
         Ok(Vouched {

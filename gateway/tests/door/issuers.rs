@@ -393,6 +393,10 @@ fn accounts_are_made_within_a_budget_for_each_address() {
         assert_eq!(said(&platform, &issuer.token(&key, &number.to_string())), let_in());
     }
     assert_eq!(said(&platform, &issuer.token(&key, "one too many")), refused(429, "rate_limited"));
+    // What is no name is none, before anything is kept or counted (Postgres takes no NUL).
+    for subject in ["a\0b", "a\nb", "", &"x".repeat(256)] {
+        assert_eq!(said(&platform, &issuer.token(&key, subject)), refused(401, "invalid_token"), "{subject:?}");
+    }
     assert_eq!(said(&platform, &issuer.token(&key, "1")), let_in(), "who has one needs none");
 }
 

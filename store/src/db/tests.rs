@@ -115,3 +115,17 @@ async fn on_behalf_of_a_tenant_nothing_of_another_one_is_there_whatever_a_query_
     assert_eq!(members(&store).await, 2);
     assert_eq!(store.role_in(other.tenant.unwrap().tenant, other.id).await.unwrap(), Some(identity::TenantRole::Owner));
 }
+
+#[tokio::test]
+async fn a_database_that_is_made_is_nobody_elses_to_read() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    let url = format!("sqlite:{}", folder.path().join("test.db").display());
+    let store = Store::connect(&url, settings()).await.unwrap();
+    store.migrate().await.unwrap();
+    register(&store, 1).await.unwrap();
+    for name in ["test.db", "test.db-wal", "test.db-shm"] {
+        let mode = std::fs::metadata(folder.path().join(name)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{name}");
+    }
+}
