@@ -253,7 +253,7 @@ impl Office {
         };
         let mut proof = None;
         for factor in self.store.factors(account).await?.iter().filter(|factor| factor.kind == FactorKind::Totp) {
-            if let Some(step) = self.open_totp(factor)?.step_of(code.trim(), self.settings.totp_skew, self.now()) {
+            if let Some(step) = self.open_totp(factor)?.step_of(code, self.settings.totp_skew, self.now()) {
                 proof = Some(FactorProof::Code { factor: factor.id(), step });
             }
         }

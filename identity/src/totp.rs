@@ -70,11 +70,14 @@ impl TotpSecret {
         ))
     }
 
-    /// The step in which `code` is shown, or up to `skew` steps ago or from now, [`MOST_SKEW`] at most; `None`: it is no code for now.
+    /// The step in which `code` is shown, or up to `skew` steps ago or from now, [`MOST_SKEW`] at most; `None`: it is no code for now. Blanks are
+    /// no part of it: authenticators show it as `123 456`.
     #[must_use]
     pub fn step_of(&self, code: &str, skew: u8, now: DateTime<Utc>) -> Option<i64> {
         let (current, skew) = (now.timestamp().div_euclid(PERIOD), i64::from(skew.min(MOST_SKEW)));
         let steps = current - skew..=current + skew;
+        let digits = code.chars().filter(|typed| !typed.is_whitespace()).collect::<String>();
+        let code = Zeroizing::new(digits);
         // All of them are computed, so that the time tells nothing.
         steps.fold(None, |found, step| {
             let is_it = bool::from(self.code(step).as_bytes().ct_eq(code.as_bytes()));
@@ -124,6 +127,16 @@ mod tests {
 
     fn secret() -> TotpSecret {
         TotpSecret::from_slice(b"12345678901234567890").unwrap()
+    }
+
+    #[test]
+    fn a_code_is_typed_as_it_is_shown() {
+        for typed in ["287 082", " 287082\n", "28 70 82", "287\u{a0}082"] {
+            assert_eq!(secret().step_of(typed, 0, at(59)), Some(1), "{typed:?}");
+        }
+        for typed in ["287-082", "2870820", "28708", ""] {
+            assert_eq!(secret().step_of(typed, 0, at(59)), None, "{typed:?}");
+        }
     }
 
     /// RFC 6238 appendix B, the last six of its eight digits.

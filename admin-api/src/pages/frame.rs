@@ -126,7 +126,11 @@ impl<'a> FormPage<'a> {
             field.error = said_of(&of_fields, field.name).map(|said| sentence(field.label, &said));
         }
         if self.fields.iter().all(|field| field.error.is_none()) {
-            self.alert = Some(error.detail().into_owned());
+            self.alert = Some(match of_fields.first() {
+                // A field that the page does not have, or that did not come.
+                Some(FieldError { field, message }) if !field.is_empty() => format!("The field {field} {message}."),
+                _ => error.detail().into_owned(),
+            });
         }
         self.has_error = true;
         let mut response = self.with_status(office, status_of(error));

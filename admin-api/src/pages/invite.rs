@@ -25,6 +25,7 @@ use crate::{
 pub(super) struct Taken {
     token: SecretText,
     password: SecretText,
+    #[serde(default)]
     name: String,
 }
 

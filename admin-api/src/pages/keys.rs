@@ -62,6 +62,7 @@ struct Made {
 #[derive(Deserialize)]
 pub(super) struct NewKey {
     name: String,
+    #[serde(default)]
     expires_in_days: String,
 }
 

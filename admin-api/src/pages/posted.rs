@@ -121,7 +121,15 @@ impl<T: DeserializeOwned> FromRequest<Arc<Office>> for Meant<T> {
 
 /// A field that is missing, or given twice, is told by its name at most.
 fn form<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
-    serde_urlencoded::from_bytes(bytes).map_err(|_| ApiError::BodyBroken)
+    serde_urlencoded::from_bytes(bytes).map_err(|error| {
+        let said = error.to_string();
+        let named = |kind: &str| said.strip_prefix(kind).and_then(|rest| rest.split('`').next()).map(str::to_owned);
+        match (named("missing field `"), named("duplicate field `")) {
+            (Some(field), _) => ApiError::one_field(&field, "is missing"),
+            (_, Some(field)) => ApiError::one_field(&field, "is given twice"),
+            _ => ApiError::one_field("", "the form cannot be read"),
+        }
+    })
 }
 
 fn is_from_here(headers: &HeaderMap) -> bool {

@@ -101,6 +101,7 @@ struct AnewByPasskey {
 
 #[derive(Deserialize)]
 struct NewName {
+    #[serde(default)]
     name: String,
 }
 
@@ -112,6 +113,7 @@ struct FirstCode {
 #[derive(Deserialize)]
 struct NewPasskey {
     credential: String,
+    #[serde(default)]
     name: String,
 }
 

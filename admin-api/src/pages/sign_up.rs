@@ -24,6 +24,7 @@ pub(super) const CHECK_MAIL: &str = "/account/check-mail";
 pub(super) struct SignUp {
     email: String,
     password: SecretText,
+    #[serde(default)]
     name: String,
 }
 

@@ -71,7 +71,7 @@ pub(crate) async fn confirm(
     let email = Email::parse(&account.email).map_err(|error| ApiError::Internal(error.to_string()))?;
     // The secret may have been shown to another session than this one, which then guesses.
     let attempt = Attempt::begin(office, visitor, &email).await?;
-    let Some(step) = office.open_totp(&pending)?.step_of(code.expose().trim(), office.settings.totp_skew, now) else {
+    let Some(step) = office.open_totp(&pending)?.step_of(code.expose(), office.settings.totp_skew, now) else {
         attempt.failed(office).await?;
         return Err(ApiError::WrongProof);
     };

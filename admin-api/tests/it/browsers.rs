@@ -99,3 +99,17 @@ async fn what_a_session_is_gone_on_with_is_tokens_or_a_cookie() {
         assert_eq!(login(wrong.clone()).await.status, 422, "{wrong}");
     }
 }
+
+#[tokio::test]
+async fn a_form_may_leave_out_what_may_be_empty_and_says_what_else_is_missing() {
+    let house = House::open().await;
+    let here = [("Sec-Fetch-Site", "same-origin")];
+    let sign_up = async |form: &str| send(&house, "POST", "/account/sign-up", &here, form).await;
+    let short = sign_up("email=ada%40example.com").await;
+    assert_eq!(short.status, 422);
+    assert!(short.body.as_str().unwrap().contains("The field password is missing."), "{}", short.body);
+    let twice = sign_up("email=a&email=b&password=x").await;
+    assert!(twice.body.as_str().unwrap().contains("The field email is given twice."), "{}", twice.body);
+    let whole = sign_up(&format!("email=ada%40example.com&password={}", PASSWORD.replace(' ', "+"))).await;
+    assert_eq!(whole.status, 303, "without a name: {}", whole.body);
+}

@@ -19,6 +19,8 @@ use crate::{
 
 /// The longest line, in bytes.
 const LONGEST: u64 = 64 * 1024;
+/// UTF-8's byte order mark.
+const MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// A file's lines.
 pub(super) struct Lines<R> {
@@ -74,6 +76,10 @@ impl<R: BufRead> Lines<R> {
             }
             self.number += 1;
             self.bar.inc(read as u64);
+            // A mark of the encoding, as some editors and exports write it, is no part of what the first line says.
+            if self.number == 1 && text.starts_with(MARK) {
+                text.drain(..MARK.len());
+            }
             if !text.ends_with(b"\n") && read as u64 == LONGEST {
                 self.bar.inc(skip_line(&mut self.file)?);
                 let text = Err(format!("the line is longer than {LONGEST} bytes"));
@@ -199,5 +205,26 @@ pub(super) fn tell(file: &str, is_dry: bool, made: u64, present: u64, rejected: 
         say(&format!("{file}: {good} lines are good, {rejected} rejected; nothing was stored (--dry-run)"));
     } else {
         say(&format!("{file}: {made} made, {present} were here already, {rejected} lines rejected"));
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_byte_order_mark_is_no_part_of_the_first_line() {
+        let read = |text: &'static [u8]| {
+            let mut lines = Lines { file: text, number: 0, bar: progress(0) };
+            let mut all = Vec::new();
+            while let Ok(Some(line)) = lines.next() {
+                all.push((line.number, line.text.unwrap()));
+            }
+            all
+        };
+        let two = [(1, b"{}\n".to_vec()), (2, b"\xef\xbb\xbf{}".to_vec())];
+        assert_eq!(read(b"\xef\xbb\xbf{}\n\xef\xbb\xbf{}"), two, "elsewhere it is what is in the file");
+        assert_eq!(read(b"\xef\xbb\xbf\n{}"), [(2, b"{}".to_vec())]);
     }
 }
