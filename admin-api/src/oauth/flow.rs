@@ -164,7 +164,7 @@ async fn arrive(
         return Ok((cookies, LINK_PAGE.to_owned()));
     }
     let account = match known_or_new(office, provider, &identified).await? {
-        Whose::Theirs(account) => account,
+        Whose::Theirs(account) => *account,
         Whose::Asked(owner) => {
             // The owner of the account has to sign in and agree, whoever this is.
             trail::detail("asked_to_link", true);
@@ -202,7 +202,7 @@ async fn begun_by(
 /// Whose account it is that somebody at a provider asks for.
 enum Whose {
     /// Theirs.
-    Theirs(Account),
+    Theirs(Box<Account>),
     /// One whose owner has not agreed: it has the same address, or an issuer's tokens may use it.
     Asked(AccountId),
 }
@@ -242,7 +242,7 @@ async fn known_or_new(office: &Office, provider: &Provider, identified: &Identif
         Ok(account) => {
             office.metrics.registration("ok");
             trail::detail("account_made", true);
-            Ok(Whose::Theirs(account))
+            Ok(Whose::Theirs(Box::new(account)))
         }
         // Of two who come at once one comes second, and finds what the first one has made.
         Err(StoreError::EmailTaken | StoreError::Conflict(_)) => {
@@ -260,7 +260,7 @@ async fn known_or_new(office: &Office, provider: &Provider, identified: &Identif
 async fn known(office: &Office, id: ExternalId) -> Result<Option<Whose>, ApiError> {
     let Some(facts) = office.store.external_grant(id).await? else { return Ok(None) };
     let is_agreed = office.store.is_agreed(id).await?;
-    Ok(Some(if is_agreed { Whose::Theirs(facts.account) } else { Whose::Asked(facts.account.id) }))
+    Ok(Some(if is_agreed { Whose::Theirs(Box::new(facts.account)) } else { Whose::Asked(facts.account.id) }))
 }
 
 /// Logs somebody in by a cookie, as whoever has shown a password is logged in, but seen when the provider says: it may have asked nobody
