@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use identity::{AccountId, TenantId};
 use policies::{Amount, Tier};
 use serde::Serialize;
-use serde_json::{Map, Value};
+use serde_json::value::RawValue;
 use store::InstancePlace;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
@@ -79,10 +79,10 @@ pub(crate) struct Instance {
     /// The account whose it is.
     account_id: Uuid,
     name: String,
-    /// What it is configured with. Left out in lists, and for everybody but its owner.
+    /// What it is configured with, to the letter as it was given. Left out in lists, and for everybody but its owner.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false, value_type = Option<Object>)]
-    config: Option<Value>,
+    config: Option<Box<RawValue>>,
     created_at: DateTime<Utc>,
     updated_at: DateTime<Utc>,
 }
@@ -114,6 +114,20 @@ pub(crate) fn oversees(caller: &Caller) -> bool {
     caller.demand_tenant_admin().is_ok() && caller.demand_scopes(None).is_ok()
 }
 
+/// Does the caller administer the platform? Then it sees and ends what there is in any tenant.
+fn oversees_all(caller: &Caller) -> bool {
+    caller.administers_platform() && caller.demand_scopes(None).is_ok()
+}
+
+/// The tenant that a list is asked about: the one in which the caller acts, or any for whoever administers the platform.
+pub(crate) fn tenant_asked(caller: &Caller, asked: Option<TenantId>) -> Result<Option<TenantId>, ApiError> {
+    match asked {
+        None => Ok(caller.0.tenant),
+        Some(_) if asked == caller.0.tenant || oversees_all(caller) => Ok(asked),
+        Some(_) => Err(ApiError::NotFound("tenant")),
+    }
+}
+
 /// How many of these the tier of a tenant has room for; `None`: any number, also where the tier says nothing of them.
 pub(crate) async fn quota(office: &Office, tenant: TenantId, what: &str) -> Result<Option<u64>, ApiError> {
     let (_, tier) = tier_of(office, tenant).await?;
@@ -132,10 +146,27 @@ fn room(tier: Option<&Tier>, what: &str) -> Option<u64> {
 // === impl Office ===
 
 impl Office {
+    /// In which tenant an agent is looked for that a path names: the caller's, or, for who administers the platform, wherever it is.
+    pub(crate) async fn tenant_of_agent(&self, caller: &Caller, id: Uuid) -> Result<TenantId, ApiError> {
+        const NONE: ApiError = ApiError::NotFound("agent");
+        if oversees_all(caller) {
+            return self.store.owner_of_agent(id).await?.map(|(_, tenant)| tenant).ok_or(NONE);
+        }
+        caller.0.tenant.ok_or(NONE)
+    }
+
+    /// The same of an instance.
+    pub(crate) async fn tenant_of_instance(&self, caller: &Caller, id: Uuid) -> Result<TenantId, ApiError> {
+        const NONE: ApiError = ApiError::NotFound("instance");
+        if oversees_all(caller) {
+            return self.store.owner_of_instance(id).await?.map(|(_, tenant)| tenant).ok_or(NONE);
+        }
+        caller.0.tenant.ok_or(NONE)
+    }
+
     /// Seals a configuration for one instance of one owner.
-    pub(crate) fn seal_config(&self, place: InstancePlace, config: &Map<String, Value>) -> Vec<u8> {
-        let plain = zeroize::Zeroizing::new(serde_json::to_vec(config).expect("JSON is written as JSON"));
-        self.seal_at(&place.record(), &plain)
+    pub(crate) fn seal_config(&self, place: InstancePlace, config: &RawValue) -> Vec<u8> {
+        self.seal_at(&place.record(), config.get().as_bytes())
     }
 
     /// An instance as its owner sees it.
@@ -182,13 +213,17 @@ impl Form {
         None
     }
 
-    /// What an instance is configured with.
-    pub(crate) fn config(&mut self, config: Map<String, Value>) -> Option<Map<String, Value>> {
-        if serde_json::to_vec(&config).is_ok_and(|text| text.len() <= MAX_CONFIG) {
-            return Some(config);
+    /// What an instance is configured with: it is not understood here, and comes back as it was given, numbers of twenty digits too.
+    pub(crate) fn config(&mut self, config: Box<RawValue>) -> Option<Box<RawValue>> {
+        if !config.get().starts_with('{') {
+            self.fault("config", "must be an object");
+            return None;
         }
-        self.fault("config", format!("must have {MAX_CONFIG} bytes at most"));
-        None
+        if config.get().len() > MAX_CONFIG {
+            self.fault("config", format!("must have {MAX_CONFIG} bytes at most"));
+            return None;
+        }
+        Some(config)
     }
 }
 

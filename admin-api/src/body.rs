@@ -2,7 +2,7 @@
 //!
 //! | what is wrong | answer |
 //! |---|---|
-//! | `Content-Type` is not JSON | 415 |
+//! | `Content-Type` is not JSON, or missing where a browser may have sent it | 415 |
 //! | more than [`MAX_BODY`] bytes | 413 |
 //! | not sent within [`DEADLINE`] | 408 |
 //! | not JSON, nested too deeply, a member twice | 400 |
@@ -19,7 +19,7 @@ use axum::{
     http::{HeaderMap, StatusCode, header},
 };
 use policies::problem::FieldError;
-use serde::{Deserializer, de::DeserializeOwned};
+use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 
 use crate::{error::ApiError, json};
 
@@ -107,7 +107,8 @@ pub(crate) async fn receive<S: Send + Sync>(request: Request, state: &S) -> Resu
 
 /// `application/json`, perhaps with a charset, which can only be UTF-8 (RFC 8259 §8.1).
 fn is_json(headers: &HeaderMap) -> bool {
-    let Some(value) = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()) else { return false };
+    let Some(value) = headers.get(header::CONTENT_TYPE) else { return came_by_program(headers) };
+    let Ok(value) = value.to_str() else { return false };
     let mut parts = value.split(';').map(str::trim);
     let is_media_type = parts.next().is_some_and(|media| media.eq_ignore_ascii_case("application/json"));
     is_media_type
@@ -117,6 +118,13 @@ fn is_json(headers: &HeaderMap) -> bool {
             }
             _ => true,
         })
+}
+
+/// Old clients say nothing of what they send. A page could do so too without asking anybody first (a `fetch` of a `Blob` is a "simple" request),
+/// but its browser names where it comes from with every such request (Fetch §3.2, Fetch Metadata §2), and adds cookies of itself.
+fn came_by_program(headers: &HeaderMap) -> bool {
+    const OF_BROWSERS: [&str; 5] = ["cookie", "origin", "referer", "sec-fetch-site", "sec-fetch-mode"];
+    !OF_BROWSERS.iter().any(|name| headers.contains_key(*name))
 }
 
 fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
@@ -133,6 +141,11 @@ fn shape<'de, T: DeserializeOwned, D: Deserializer<'de, Error = serde_json::Erro
         let field = error.path().to_string();
         ApiError::Fields(vec![describe(field, &error.into_inner().to_string())])
     })
+}
+
+/// For a field that may be left out, and is not `null`: that is no way to say that something shall be gone.
+pub(crate) fn given<'de, T: Deserialize<'de>, D: Deserializer<'de>>(from: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(from).map(Some)
 }
 
 /// Turns `serde`'s words into ours. They begin with what was sent and end with what was expected; words without that are

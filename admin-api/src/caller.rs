@@ -65,6 +65,8 @@ pub(crate) enum ManageIntegrations {}
 pub(crate) enum ReadUsage {}
 /// To say what others have used. For services.
 pub(crate) enum ReportUsage {}
+/// To read the bills of one's organisation; who administers it is [`crate::reach`]'s.
+pub(crate) enum ReadBilling {}
 /// To say whether a bill is paid.
 pub(crate) enum ManageBilling {}
 /// To take from tenants' quotas. For services.
@@ -108,6 +110,11 @@ impl Need for ReportUsage {
 impl Need for ReserveQuota {
     const PERMISSION: &'static str = "quota:reserve";
     const OF_EVERYBODY: bool = false;
+}
+
+impl Need for ReadBilling {
+    const PERMISSION: &'static str = "billing:read";
+    const OF_EVERYBODY: bool = true;
 }
 
 impl Need for ManageBilling {

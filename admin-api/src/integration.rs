@@ -1,8 +1,10 @@
 //! An integration as answers show it, and whose it may be.
 
+use std::sync::Arc;
+
 use chrono::{DateTime, Utc};
 use identity::{AccountId, IntegrationId, TenantId};
-use policies::Amount;
+use policies::{Amount, Tier};
 use serde::{Deserialize, Serialize};
 use store::{IntegrationOwner, IntegrationRecord};
 use utoipa::ToSchema;
@@ -94,9 +96,8 @@ impl Office {
     }
 
     /// Integrations that one owner of this tier may have.
-    pub(crate) fn most_integrations(&self, tier: &str) -> u32 {
-        let policy = self.hooks.policy();
-        match policy.tiers.get(tier).and_then(|tier| tier.quotas.get("integrations")) {
+    pub(crate) fn most_integrations(tier: Option<&Arc<Tier>>) -> u32 {
+        match tier.and_then(|tier| tier.quotas.get("integrations")) {
             Some(Amount::Finite(most)) => u32::try_from(*most).unwrap_or(u32::MAX),
             Some(Amount::Unlimited) => u32::MAX,
             None => MOST,

@@ -5,6 +5,7 @@ use axum::{
     extract::Query,
     http::{HeaderMap, HeaderValue, Uri, header},
 };
+use identity::TenantId;
 use policies::problem::FieldError;
 use serde::Serialize;
 use store::{Cursor, Page};
@@ -22,6 +23,8 @@ pub(crate) struct Wanted {
     pub(crate) limit: u32,
     /// The flag that the list knows besides, if it is `true`.
     pub(crate) flag: bool,
+    /// Of which tenant, where the list can be asked that.
+    pub(crate) tenant: Option<TenantId>,
 }
 
 /// A page as a plain array, and where the next one is.
@@ -32,7 +35,16 @@ pub(crate) type Linked<T> = (HeaderMap, Json<Vec<T>>);
 impl Wanted {
     /// A parameter that we do not know or that is given twice is refused: it may be a filter somebody counts on.
     pub(crate) fn read(uri: &Uri, flag: Option<&str>) -> Result<Self, ApiError> {
-        let (mut after, mut limit, mut flagged) = (None, None, None);
+        Self::read_with(uri, flag, false)
+    }
+
+    /// The same of a list that can be asked of which tenant it shall be: `tenant_id`.
+    pub(crate) fn read_of_tenant(uri: &Uri, flag: &str) -> Result<Self, ApiError> {
+        Self::read_with(uri, Some(flag), true)
+    }
+
+    fn read_with(uri: &Uri, flag: Option<&str>, of_tenant: bool) -> Result<Self, ApiError> {
+        let (mut after, mut limit, mut flagged, mut tenant) = (None, None, None, None);
         for (name, value) in pairs(uri)? {
             let given_before = match name.as_str() {
                 "cursor" => {
@@ -43,6 +55,9 @@ impl Wanted {
                     let value = value.parse().ok().filter(|value| (1..=MAX_LIMIT).contains(value));
                     limit.replace(value.ok_or_else(|| wrong(&name, "must be a number between 1 and 200"))?).is_some()
                 }
+                "tenant_id" if of_tenant => {
+                    tenant.replace(value.parse().map_err(|_| wrong(&name, "must be an id"))?).is_some()
+                }
                 known if Some(known) == flag => flagged.replace(truth(&name, &value)?).is_some(),
                 _ => return Err(wrong(&name, "is not a parameter here")),
             };
@@ -50,7 +65,7 @@ impl Wanted {
                 return Err(wrong(&name, "is given twice"));
             }
         }
-        Ok(Self { after, limit: limit.unwrap_or(LIMIT), flag: flagged.unwrap_or_default() })
+        Ok(Self { after, limit: limit.unwrap_or(LIMIT), flag: flagged.unwrap_or_default(), tenant })
     }
 
     /// The page for whoever asked for it at `uri`.
@@ -123,6 +138,7 @@ mod tests {
             "cursor=x",
             "mine=1",
             "other=1",
+            "tenant_id=0190a5a0-0000-7000-8000-000000000001",
             "limit=1&limit=1",
             "mine=true&mine=true",
         ] {

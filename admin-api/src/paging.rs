@@ -1,5 +1,7 @@
 //! Which page of a list is asked for: `cursor` and `limit`, and whatever else a list can be asked by.
 
+use std::str::FromStr;
+
 use axum::{extract::Query, http::Uri};
 use identity::AccountId;
 use policies::problem::FieldError;
@@ -66,6 +68,22 @@ impl Paging {
         }
         Ok((Self { after, limit: limit.unwrap_or(LIMIT) }, values))
     }
+}
+
+/// The one parameter of a query that may say nothing else.
+pub(crate) fn only<T: FromStr>(uri: &Uri, name: &str) -> Result<Option<T>, ApiError> {
+    let Query(pairs) = Query::<Vec<(String, String)>>::try_from_uri(uri).map_err(|_| wrong("", "cannot be decoded"))?;
+    let mut said = None;
+    for (given, value) in pairs {
+        if given != name {
+            return Err(wrong(&given, &format!("is not a parameter here; expected {name}")));
+        }
+        let value = value.parse().map_err(|_| wrong(name, "must be an id"))?;
+        if said.replace(value).is_some() {
+            return Err(wrong(name, "is given twice"));
+        }
+    }
+    Ok(said)
 }
 
 /// A parameter that cannot be used.

@@ -5,10 +5,14 @@ use std::sync::Arc;
 use identity::TenantId;
 use policies::{Amount, Tier};
 use serde::{Deserialize, Serialize};
+use store::CountedHere;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::{error::ApiError, office::Office};
+
+/// Quotas of what is counted where it is kept: nobody reserves them.
+pub(crate) const COUNTED_HERE: [&str; 4] = ["agents", "api_keys", "instances", "integrations"];
 
 /// Names a reservation.
 #[derive(Deserialize, ToSchema)]
@@ -23,6 +27,12 @@ pub(crate) struct OfReservation {
 pub(crate) enum Limit {
     Finite(u64),
     Unlimited(&'static str),
+}
+
+/// How much of a quota there is; `None`: it is not counted here.
+pub(crate) fn counted_here(there: &CountedHere, quota: &str) -> Option<i64> {
+    let counts = [there.agents, there.api_keys, there.instances, there.integrations];
+    COUNTED_HERE.iter().zip(counts).find_map(|(name, count)| (*name == quota).then_some(count))
 }
 
 // === impl Limit ===

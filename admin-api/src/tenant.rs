@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use identity::{TenantId, TenantRole};
+use identity::{AccountId, TenantId, TenantRole};
 use serde::Serialize;
-use store::{Status, Tenant};
+use store::{AccountKind, Status, Tenant};
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
@@ -112,5 +112,17 @@ impl Office {
             return Err(ApiError::TenantDisabled);
         }
         Ok((tenant, Some(role)))
+    }
+
+    /// Machines are the platform's, also those that work within a tenant: whoever ended one would end the metering of their own use.
+    pub(crate) async fn demand_rule_over(&self, caller: &Caller, member: AccountId) -> Result<(), ApiError> {
+        if caller.administers_platform() {
+            return Ok(());
+        }
+        let account = self.store.account(member).await?;
+        match account.map(|account| account.kind) {
+            Some(AccountKind::Service) => Err(ApiError::Forbidden("platform admin".to_owned())),
+            _ => Ok(()),
+        }
     }
 }

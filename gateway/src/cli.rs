@@ -99,7 +99,7 @@ enum Command {
 pub(crate) struct Folder {
     /// The folder with gateway.toml, routes.toml, roles.toml, tiers.toml and cases.toml. Without it the defaults that
     /// are built in are used.
-    #[arg(long, value_name = "DIR", env = "PORTCULLIS_CONFIG")]
+    #[arg(long, value_name = "DIR", env = "PORTCULLIS_CONFIG", global = true)]
     config: Option<PathBuf>,
 }
 
@@ -109,7 +109,7 @@ pub(crate) struct Place {
     #[command(flatten)]
     pub(crate) folder: Folder,
     /// The folder for the database file and the master key; made if it is missing.
-    #[arg(long, value_name = "DIR", env = "PORTCULLIS_DATA", default_value = "data")]
+    #[arg(long, value_name = "DIR", env = "PORTCULLIS_DATA", default_value = "data", global = true)]
     pub(crate) data: PathBuf,
 }
 
@@ -189,6 +189,13 @@ pub(crate) enum ServiceAccountStep {
     ///
     /// The secret is an API key (X-API-Key), and buys access tokens at POST /auth/token (RFC 6749, `client_credentials`).
     Create(CreateServiceAccount),
+    /// Give one a new secret, and print it once. Those it had are worth nothing from then on, with all that was bought with them.
+    Key {
+        /// Its id.
+        id: uuid::Uuid,
+        #[command(flatten)]
+        place: Place,
+    },
 }
 
 #[derive(Args, Clone)]
@@ -259,6 +266,9 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
         Command::Check(folder) => cmd::check::run(&folder),
         Command::CreateAdmin(create) => cmd::create_admin::run(&create),
         Command::ServiceAccount { step: ServiceAccountStep::Create(create) } => cmd::service_account::create(&create),
+        Command::ServiceAccount { step: ServiceAccountStep::Key { id, place } } => {
+            cmd::service_account::replace_key(id, &place)
+        }
         Command::Migrate { step, place } => cmd::migrate::run(step, &place),
         Command::Backup { to, place } => cmd::backup::save(&to, &place),
         Command::Restore { from, place } => cmd::backup::restore(&from, &place),

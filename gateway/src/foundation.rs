@@ -43,7 +43,8 @@ impl Foundation {
         store.migrate().await.map_err(|error| failure(&error))?;
         store::clock::learn(&store).await.map_err(|error| failure(&error))?;
         let mut rng = crate::cmd::rng()?;
-        let seal = Arc::new(sealing(master_keys(&settings.master_key, data, &mut rng)?));
+        let is_used = store.has_signing_keys().await.map_err(|error| failure(&error))?;
+        let seal = Arc::new(sealing(master_keys(&settings.master_key, data, is_used, &mut rng)?));
         let tokens = &settings.tokens;
         store::ensure_keys(
             &store,
@@ -137,6 +138,13 @@ pub(crate) fn address(settings: &StoreSettings, data: &Path) -> Result<(String, 
     Ok((url_within(&settings.url, data), pool))
 }
 
+/// Where a SQLite database should be that only what is there can be read from; `None`: it is of another kind, or in memory.
+pub(crate) fn file_of_database(settings: &StoreSettings, data: &Path) -> Option<PathBuf> {
+    let url = url_within(&settings.url, data);
+    let name = url.strip_prefix("sqlite:").filter(|name| *name != ":memory:")?;
+    Some(name.strip_prefix("//").unwrap_or(name).into())
+}
+
 /// What the shell is told of a database that does not do what it should.
 pub(crate) fn failure(error: &StoreError) -> Failure {
     match error {
@@ -164,8 +172,14 @@ fn url_within(url: &str, data: &Path) -> String {
     }
 }
 
-/// The master key from the environment, else from its file, else a fresh one in that file.
-fn master_keys(source: &MasterKeySource, data: &Path, rng: &mut impl CryptoRng) -> anyhow::Result<Vec<MasterKey>> {
+/// The master key from the environment, else from its file, else a fresh one in that file: not beside a database that holds what another
+/// one has sealed, such as one that was restored.
+fn master_keys(
+    source: &MasterKeySource,
+    data: &Path,
+    is_used: bool,
+    rng: &mut impl CryptoRng,
+) -> anyhow::Result<Vec<MasterKey>> {
     if let Some(text) = source.in_environment() {
         return MasterKey::parse_all(text.expose())
             .with_context(|| format!("the variable {} holds no master key", source.env));
@@ -173,6 +187,11 @@ fn master_keys(source: &MasterKeySource, data: &Path, rng: &mut impl CryptoRng) 
     let path = data.join(&source.file);
     match fs::read_to_string(&path) {
         Ok(text) => read_master_keys(&path, &SecretText::from(text)),
+        Err(error) if error.kind() == ErrorKind::NotFound && is_used => Err(anyhow!(
+            "the database holds what a master key has sealed, and there is none: put it back into {} or {}",
+            path.display(),
+            source.env
+        )),
         Err(error) if error.kind() == ErrorKind::NotFound => make_master_key(&path, rng),
         Err(error) => Err(error).with_context(|| format!("the master key {} cannot be read", path.display())),
     }

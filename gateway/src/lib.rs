@@ -140,8 +140,8 @@ pub async fn build(folder: ConfigFolder, config: Config, data: &Path, take_over:
     let keys = Arc::new(ArcSwap::from_pointee(foundation.keyring));
     let has_admin = foundation.store.has_account_with_role("admin").await.context("the accounts cannot be read")?;
 
-    let directory =
-        directory(&settings, (&foundation.store, &foundation.seal, &foundation.audit), &keys, &limiter, &metrics)?;
+    let sealed = (&foundation.store, &foundation.seal, &foundation.audit);
+    let directory = known(&settings, sealed, &keys, &limiter, (&metrics, &readiness))?;
     directory.hear_own_changes(&foundation.store);
     let logins = Arc::new(Logins::new(&settings.login_providers, &limiter, &metrics.jwks_fetches)?);
     let issuers: Vec<_> = directory.hear_issuers().into_iter().chain(logins.clients()).collect();
@@ -357,18 +357,18 @@ fn refuse_failing_cases(config: &Config) -> Result<(), Failure> {
 }
 
 /// Whoever is believed, and how.
-fn directory(
+fn known(
     settings: &Settings,
     (store, seal, audit): (&Store, &Arc<SealKeys>, &Arc<Audit>),
     keys: &Arc<ArcSwap<Keyring>>,
     limiter: &Arc<Limiter>,
-    metrics: &Metrics,
+    (metrics, readiness): (&Metrics, &Arc<Readiness>),
 ) -> anyhow::Result<Arc<Directory>> {
     let (dev_headers, passwords) = (settings.listen.dev_headers, settings.passwords.argon2);
     let outside = Outside::new(&settings.issuers, dev_headers, passwords, limiter, metrics)?.recorded_in(audit);
     let (keys, limiter) = (Arc::clone(keys), Arc::clone(limiter));
     let directory = Directory::new(store.clone(), keys, limiter, directory_settings(settings), metrics);
-    let provider_keys = ProviderKeys::new(store.clone(), Arc::clone(seal), settings.cache.credentials);
+    let provider_keys = ProviderKeys::new(store.clone(), Arc::clone(seal), readiness, settings.cache.credentials);
     Ok(Arc::new(directory.believing(outside).with_provider_keys(provider_keys)))
 }
 

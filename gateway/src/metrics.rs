@@ -278,7 +278,8 @@ impl Drop for Open {
 impl StoreMetrics {
     fn new(r: &Registry) -> Result<Self, prometheus::Error> {
         let failures = "Look-ups that the database did not answer.";
-        let unreadable = "Sealed values that do not open, by table; counted at the start and each hour.";
+        let unreadable =
+            "Sealed values that do not open, by table; counted at the start, each hour, and when the door meets one.";
         let forgotten = "Rows deleted since they are kept no longer.";
         Ok(Self {
             failures: counter(r, "portcullis_store_failures_total", failures)?,

@@ -43,6 +43,8 @@ const REFRESH_GRACE: Duration = Duration::from_secs(10);
 
 /// The tier of whoever registers, and of tenants that have none.
 pub(crate) const DEFAULT_TIER: &str = "free";
+/// And the role.
+pub(crate) const DEFAULT_ROLE: &str = "user";
 
 /// What the account service asks of the process.
 pub(crate) struct Process {
@@ -93,7 +95,7 @@ pub(crate) fn open(
         breached: passwords.breached.clone(),
         argon2: passwords.argon2,
         hash_concurrency: passwords.concurrency,
-        default_role: "user".to_owned(),
+        default_role: DEFAULT_ROLE.to_owned(),
         default_tier: DEFAULT_TIER.to_owned(),
         accounts: accounts.settings.clone(),
         lockout: settings.lockout,

@@ -5,6 +5,8 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use tokio::sync::Notify;
+
 use crate::answer::LocalAnswer;
 
 /// What stands in the way of serving. Set by those who notice, read by the probes.
@@ -20,6 +22,8 @@ pub(crate) struct Readiness {
     pub(crate) limits_away: AtomicBool,
     /// Something that is sealed does not open.
     pub(crate) unreadable: AtomicBool,
+    /// Wakes whoever counts what does not open.
+    pub(crate) recount: Notify,
     /// Memory is short: requests are shed.
     pub(crate) short_of_memory: AtomicBool,
 }
@@ -27,6 +31,12 @@ pub(crate) struct Readiness {
 // === impl Readiness ===
 
 impl Readiness {
+    /// Somebody has met a value that does not open: it is said at once, and all of them are counted.
+    pub(crate) fn found_unreadable(&self) {
+        self.unreadable.store(true, Ordering::Relaxed);
+        self.recount.notify_one();
+    }
+
     /// The answer to a probe, if the path is one.
     pub(crate) fn probe(&self, path: &str) -> Option<LocalAnswer> {
         match path {

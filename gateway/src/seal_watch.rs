@@ -23,6 +23,9 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 const TELL_EVERY: Duration = Duration::from_secs(10);
 /// How often everything that is sealed is opened once, and the pause between a few rows and the next: a million take some ten minutes.
 const COUNT_EVERY: Duration = Duration::from_hours(1);
+/// While something does not open: others may mend it. What this process changes itself is looked at after a moment.
+const RECOUNT_EVERY: Duration = Duration::from_mins(1);
+const AFTER_A_CHANGE: Duration = Duration::from_secs(1);
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// Looks after the master keys of one gateway.
@@ -102,14 +105,25 @@ impl SealWatch {
     }
 
     async fn count(&self) {
-        let mut ticks = interval(COUNT_EVERY);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut changes = self.store.nudges();
         loop {
-            ticks.tick().await;
             match self.store.unreadable(&self.seal, PAUSE).await {
                 Ok(unreadable) => self.tell(&unreadable),
                 Err(error) => tracing::warn!(%error, "what does not open could not be counted"),
             }
+            let is_degraded = self.readiness.unreadable.load(Ordering::Relaxed);
+            let mended = async {
+                let changed = is_degraded && changes.changed().await.is_ok();
+                if !changed {
+                    std::future::pending::<()>().await;
+                }
+            };
+            tokio::select! {
+                () = tokio::time::sleep(if is_degraded { RECOUNT_EVERY } else { COUNT_EVERY }) => {}
+                () = self.readiness.recount.notified() => {}
+                () = mended => {}
+            }
+            tokio::time::sleep(AFTER_A_CHANGE).await;
         }
     }
 

@@ -12,6 +12,9 @@ use identity::{Assurance, Grant, Principal};
 use crate::roles::in_scope;
 use crate::{Auth, Condition, Limit, Permission, Possession, Refusal, Roles, Route, RouteTable, StepUp, Tier, Tiers};
 
+/// What scopes have to say of a credential by which its owner's key at a provider is used.
+const USE_INTEGRATIONS: &str = "integrations:use";
+
 /// Everything that decides, as it was at one moment: requests finish under the snapshot they began with.
 #[derive(Debug, Clone, Default)]
 pub struct Policy {
@@ -94,6 +97,7 @@ pub fn eligible(
     let tier = policy.tiers.get(&principal.tier).cloned();
     let caller = Caller { roles: &policy.roles, principal: &principal, tier: tier.as_deref(), now };
     route.demand.conditions().try_for_each(|condition| caller.meets(condition))?;
+    caller.may_spend_its_owners_key(route)?;
     // Last: who may not at all is not sent to look for an authenticator.
     if !route.before_second_factor {
         caller.has_shown_what_its_role_needs()?;
@@ -145,6 +149,14 @@ impl Caller<'_> {
             }
         };
         if is_met { Ok(()) } else { Err(Refusal::InsufficientAuthentication(WANTED)) }
+    }
+
+    /// Whoever has limited a credential has not lent their key at a provider with it, unless they say so.
+    fn may_spend_its_owners_key(&self, route: &Route) -> Result<(), Refusal> {
+        if route.inject_credential.is_none() || in_scope(self.principal, USE_INTEGRATIONS) {
+            return Ok(());
+        }
+        Err(forbidden(format!("permission {USE_INTEGRATIONS} among the credential's scopes")))
     }
 
     fn has_role(&self, roles: &[Box<str>]) -> Result<(), Refusal> {

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use policies::config::{self, Loaded, Source, Sources, Upstreams};
-use policies::{Amount, Kind, cases, matrix};
+use policies::{Amount, Auth, Kind, cases, matrix};
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../config")
@@ -48,6 +48,14 @@ fn every_shipped_route_permits_somebody_in_some_case() {
             policy.routes.find(&case.host, &case.method, &path).is_ok_and(|found| found.name == route.name)
         });
         assert!(is_tried, "no case of cases.toml is permitted by {}", route.name);
+    }
+}
+
+/// 000: "Rate limiting on all endpoints". Where nobody is known there is no tier, and only the route can limit.
+#[test]
+fn every_shipped_route_that_ignores_who_asks_has_a_limit_of_its_own() {
+    for route in shipped().policy.routes.routes().iter().filter(|route| route.auth == Auth::None) {
+        assert!(!route.limits.is_empty(), "{} can be asked without end", route.name);
     }
 }
 

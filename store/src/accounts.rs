@@ -43,6 +43,8 @@ pub enum Belonging<'a> {
     Founds(&'a str),
     /// It founds one that has its own name.
     FoundsOwn,
+    /// It founds one that has its own name and this tier, whatever the account's is.
+    FoundsAt(&'a str),
     /// It joins one as a member.
     Joins(TenantId),
     /// To none.
@@ -303,6 +305,11 @@ impl Tx {
         let tenant = match new.tenant {
             Belonging::Founds(name) => Some((self.insert_tenant(name, new.now).await?, TenantRole::Owner)),
             Belonging::FoundsOwn => Some((self.insert_tenant(name, new.now).await?, TenantRole::Owner)),
+            Belonging::FoundsAt(tier) => {
+                let tenant = self.insert_tenant(name, new.now).await?;
+                self.begin_with_tier(tenant, tier).await?;
+                Some((tenant, TenantRole::Owner))
+            }
             Belonging::Joins(tenant) => Some((tenant, TenantRole::Member)),
             Belonging::Nowhere => None,
         };

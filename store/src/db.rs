@@ -16,6 +16,7 @@ use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 use identity::TenantId;
 use sqlx::{
     Connection, QueryBuilder, Sqlite, SqliteConnection, SqlitePool, Transaction,
+    postgres::PgConnectOptions,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 use tokio::{
@@ -262,8 +263,7 @@ const SQLITE_CONNECTIONS: u32 = 4;
 
 fn open_sqlite(url: &str, settings: &PoolSettings) -> Result<Db, StoreError> {
     let memory = url.contains(":memory:");
-    let options = SqliteConnectOptions::from_str(url)
-        .map_err(|_| BAD_ADDRESS)?
+    let options = sqlite_options(url)?
         .create_if_missing(true)
         .foreign_keys(true)
         .journal_mode(SqliteJournalMode::Wal)
@@ -288,6 +288,27 @@ fn open_sqlite(url: &str, settings: &PoolSettings) -> Result<Db, StoreError> {
         pool.max_connections(settings.max_connections.min(SQLITE_CONNECTIONS))
     };
     Ok(Db::Lite { pool: pool.connect_lazy_with(options), file, writer: Arc::new(Semaphore::new(1)) })
+}
+
+/// What follows `sqlite:` is a file's name as the system has it, and no URL: `%41` and `?` in it stand for themselves.
+pub(crate) fn sqlite_options(url: &str) -> Result<SqliteConnectOptions, StoreError> {
+    let name = url.strip_prefix("sqlite:").ok_or(BAD_ADDRESS)?;
+    if name == ":memory:" {
+        return SqliteConnectOptions::from_str(url).map_err(|_| BAD_ADDRESS);
+    }
+    let name = name.strip_prefix("//").unwrap_or(name);
+    if name.is_empty() { Err(BAD_ADDRESS) } else { Ok(SqliteConnectOptions::new().filename(name)) }
+}
+
+/// What of an address of Postgres cannot be read. Nothing of it is repeated, since it holds a password.
+pub fn fault_of_address(url: &str) -> Option<&'static str> {
+    let fault = PgConnectOptions::from_str(url).err()?;
+    let is_about_tls = fault.to_string().contains("ssl_mode");
+    Some(if is_about_tls {
+        "`sslmode` is disable, allow, prefer, require, verify-ca or verify-full"
+    } else {
+        "the address cannot be read: write \"postgres://user:password@host:5432/database\", with what is not a letter or digit in a password as %XX"
+    })
 }
 
 /// Which engine an address is of, if it is one.

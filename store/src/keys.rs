@@ -172,6 +172,25 @@ impl Store {
         .await
     }
 
+    /// Issues `new` in the place of all keys of an account, which are revoked.
+    pub async fn replace_keys(&self, new: NewKey) -> Result<KeyRecord, StoreError> {
+        const Q: &str = "UPDATE api_keys SET revoked_at = $2 WHERE account_id = $1 AND revoked_at IS NULL RETURNING id";
+        self.bounded(async {
+            let mut tx = self.begin().await?;
+            let old: Vec<Uuid> = on_tx!(&mut tx, |c| sqlx::query_scalar(Q)
+                .bind(new.account.uuid())
+                .bind(stored(new.now))
+                .fetch_all(c)
+                .await)?;
+            tx.insert_key(&new).await?;
+            let mut heard = tx.end_bought_with_keys(new.account, new.now).await?;
+            heard.extend(old.into_iter().map(KeyId::new).chain([new.id]).map(Subject::Key));
+            self.commit(tx, &heard, new.now).await?;
+            Ok::<_, StoreError>(new.into())
+        })
+        .await
+    }
+
     /// Notes when keys were last used, many at once.
     pub async fn touch_keys(&self, used: &[(KeyId, DateTime<Utc>)]) -> Result<(), StoreError> {
         const Q: &str =

@@ -64,7 +64,7 @@ impl Store {
         }
         match &self.db {
             Db::Pg(pg) => {
-                let mut tx = pg.begin_patiently("").await?;
+                let mut tx = pg.begin_patiently(None).await?;
                 lock(&mut tx).await?;
                 down(&mut tx, last).await.map_err(broken)?;
                 finish(&mut tx).await?;
@@ -172,7 +172,7 @@ fn beside_newer(mut steps: Migrator) -> Migrator {
 /// All steps in one transaction, which holds the lock: behind a pooler nothing lasts longer than a transaction.
 async fn apply(pg: &Pg) -> Result<(), StoreError> {
     let applied = async {
-        let mut tx = pg.begin_patiently("").await?;
+        let mut tx = pg.begin_patiently(None).await?;
         lock(&mut tx).await?;
         make_schema(&mut tx).await?;
         up(&mut tx, i64::MAX).await.map_err(broken)?;

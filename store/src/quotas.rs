@@ -26,7 +26,7 @@ pub struct NewReservation {
     pub amount: i64,
     /// How much there is; `None`: without end.
     pub limit: Option<i64>,
-    /// The service that asks; only it may commit and release.
+    /// The service that asks; while its account is there only it may commit, and no other service release.
     pub service: AccountId,
     /// Until when it has to be committed.
     pub expires_at: DateTime<Utc>,
@@ -43,6 +43,28 @@ pub struct QuotaUse {
     pub used: i64,
     /// Asked for and not yet given.
     pub reserved: i64,
+}
+
+/// Who commits or gives back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum QuotaKeeper {
+    /// A service: what it has reserved itself, and what one has whose account is gone; of this tenant alone, if it acts in one.
+    Service(AccountId, Option<TenantId>),
+    /// Who administers the platform: whatever anybody has reserved.
+    Platform,
+}
+
+/// How much a tenant has of what is counted here: nobody reserves it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromRow)]
+pub struct CountedHere {
+    /// Agents of the tenant's.
+    pub agents: i64,
+    /// Its people's instances of agents.
+    pub instances: i64,
+    /// Keys at providers that are the tenant's own.
+    pub integrations: i64,
+    /// API keys of the account that asks, which are limited for each account.
+    pub api_keys: i64,
 }
 
 /// What became of an attempt to reserve.
@@ -108,10 +130,10 @@ impl Store {
     }
 
     /// Gives what a service has reserved. Again is as once; what was not committed in time is a conflict.
-    pub async fn commit_quota(&self, id: Uuid, service: AccountId, now: DateTime<Utc>) -> Result<(), StoreError> {
+    pub async fn commit_quota(&self, id: Uuid, by: QuotaKeeper, now: DateTime<Utc>) -> Result<(), StoreError> {
         self.bounded(async {
             let mut tx = self.begin().await?;
-            let row = tx.lock_reservation(id, service).await?;
+            let row = tx.lock_reservation(id, by).await?;
             match row.state.as_str() {
                 "committed" => return Ok(()),
                 "reserved" if row.expires_at > now => {}
@@ -125,10 +147,10 @@ impl Store {
     }
 
     /// Gives back what a service has reserved or been given. Again is as once.
-    pub async fn release_quota(&self, id: Uuid, service: AccountId, now: DateTime<Utc>) -> Result<(), StoreError> {
+    pub async fn release_quota(&self, id: Uuid, by: QuotaKeeper, now: DateTime<Utc>) -> Result<(), StoreError> {
         self.bounded(async {
             let mut tx = self.begin().await?;
-            let row = tx.lock_reservation(id, service).await?;
+            let row = tx.lock_reservation(id, by).await?;
             if row.state == "released" {
                 return Ok(());
             }
@@ -149,6 +171,18 @@ impl Store {
         let scoped = self.of_tenant(tenant);
         self.bounded(async {
             on!(scoped, |pool| sqlx::query_as(Q).bind(tenant.uuid()).bind(stored(now)).fetch_all(pool).await)
+        })
+        .await
+    }
+
+    /// How much a tenant has of what is counted where it is kept.
+    pub async fn counted_here(&self, tenant: TenantId, account: AccountId) -> Result<CountedHere, StoreError> {
+        const Q: &str = "SELECT (SELECT COUNT(*) FROM agents WHERE tenant_id = $1) AS agents, \
+                         (SELECT COUNT(*) FROM agent_instances WHERE tenant_id = $1) AS instances, \
+                         (SELECT COUNT(*) FROM integrations WHERE tenant_id = $1) AS integrations, \
+                         (SELECT COUNT(*) FROM api_keys WHERE account_id = $2 AND revoked_at IS NULL) AS api_keys";
+        self.bounded(async {
+            on!(self, |pool| sqlx::query_as(Q).bind(tenant.uuid()).bind(account.uuid()).fetch_one(pool).await)
         })
         .await
     }
@@ -178,12 +212,24 @@ impl Tx {
         Ok(on_tx!(self, |c| sqlx::query_scalar(Q).bind(tenant).bind(resource).bind(stored(now)).fetch_one(c).await)?)
     }
 
-    /// A service's reservation. The quota is locked before the reservation is read, in the order in which who reserves does it.
-    async fn lock_reservation(&mut self, id: Uuid, service: AccountId) -> Result<Row, StoreError> {
-        const Q: &str = "SELECT tenant_id, resource, amount, state, expires_at FROM quota_reservations \
-                         WHERE id = $1 AND account_id = $2";
+    /// A reservation that `by` may end. The quota is locked before the reservation is read, in the order in which who reserves does it.
+    async fn lock_reservation(&mut self, id: Uuid, by: QuotaKeeper) -> Result<Row, StoreError> {
+        const Q: &str = "SELECT tenant_id, resource, amount, state, expires_at FROM quota_reservations WHERE id = $1 AND (account_id = $2 \
+             OR ($3 AND ($4 OR tenant_id = $5) AND NOT EXISTS (SELECT 1 FROM accounts WHERE accounts.id = quota_reservations.account_id)) \
+             OR NOT $3)";
+        let (service, bound) = match by {
+            QuotaKeeper::Service(service, bound) => (Some(service.uuid()), bound.map(|tenant| tenant.uuid())),
+            QuotaKeeper::Platform => (None, None),
+        };
         let read = async |tx: &mut Self| -> Result<Option<Row>, StoreError> {
-            Ok(on_tx!(tx, |c| sqlx::query_as(Q).bind(id).bind(service.uuid()).fetch_optional(c).await)?)
+            Ok(on_tx!(tx, |c| sqlx::query_as(Q)
+                .bind(id)
+                .bind(service)
+                .bind(service.is_some())
+                .bind(bound.is_none())
+                .bind(bound)
+                .fetch_optional(c)
+                .await)?)
         };
         let row = read(self).await?.ok_or(StoreError::NotFound)?;
         self.lock_quota(row.tenant_id, &row.resource).await?;

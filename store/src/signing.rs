@@ -38,6 +38,15 @@ const AFTER_A_CHANGE: Duration = Duration::from_hours(24);
 const ROWS: &str =
     "SELECT kid, algorithm, sealed, state, retires_at FROM signing_keys WHERE purpose = $1 ORDER BY created_at, kid";
 
+impl Store {
+    /// Has a platform signed with this database? Then it holds what a master key has sealed.
+    pub async fn has_signing_keys(&self) -> Result<bool, StoreError> {
+        const Q: &str = "SELECT COUNT(*) FROM (SELECT 1 FROM signing_keys LIMIT 1) AS found";
+        let found: i64 = self.bounded(async { on!(self, |pool| sqlx::query_scalar(Q).fetch_one(pool).await) }).await?;
+        Ok(found > 0)
+    }
+}
+
 /// Makes the keys that are missing: a current and a next one for each purpose, of the configured algorithm. Nodes that start
 /// at once agree on what the first of them made. With HS256 the secret may be given, and is then the only key.
 pub async fn ensure_keys<R: CryptoRng>(

@@ -190,6 +190,12 @@ impl Tx {
         Ok(TenantId::new(id))
     }
 
+    /// A tier of its own from its first moment on: it has never had another one.
+    pub(crate) async fn begin_with_tier(&mut self, tenant: TenantId, tier: &str) -> Result<(), StoreError> {
+        const Q: &str = "UPDATE tenants SET tier = $2 WHERE id = $1";
+        Ok(on_tx!(self, |c| sqlx::query(Q).bind(tenant.uuid()).bind(tier).execute(c).await.map(drop))?)
+    }
+
     pub(crate) async fn tenant(&mut self, id: TenantId) -> Result<Option<Tenant>, StoreError> {
         let row: Option<TenantRow> = on_tx!(self, |c| sqlx::query_as(BY_ID).bind(id.uuid()).fetch_optional(c).await)?;
         Ok(row.map(Tenant::from))

@@ -116,10 +116,6 @@ impl Doors {
                 _ => body += line,
             }
         }
-        // Document 002 leaves it out, and its Flask would not read the body without.
-        if !body.is_empty() && !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-type")) {
-            headers.push(("Content-Type", "application/json"));
-        }
         self.send(method, path, &headers, body.trim())
     }
 

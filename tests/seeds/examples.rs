@@ -203,7 +203,7 @@ fn service(folder: TempDir, keys: &str, program: &str, words: &[&str], port: u16
 }
 
 /// Sets the stage with a service of these words; `{port}` is where it listens.
-fn plays(name: &'static str, folder: TempDir, program: &str, words: &[&str]) {
+fn plays(name: &'static str, folder: TempDir, program: &str, words: &[&str]) -> (Stage, Service) {
     let (hand_over, take) = mpsc::channel();
     let stage = Stage::set(name, |at, keys| {
         let words: Vec<_> = words.iter().map(|word| word.replace("{port}", &at.port().to_string())).collect();
@@ -213,6 +213,7 @@ fn plays(name: &'static str, folder: TempDir, program: &str, words: &[&str]) {
     let service = take.recv().unwrap();
     stage.believes_the_door_alone();
     assert!(service.folder.path().exists());
+    (stage, service)
 }
 
 #[test]
@@ -222,7 +223,11 @@ fn fastapi_believes_the_door_alone() {
 
 #[test]
 fn flask_believes_the_door_alone() {
-    plays("flask", python("flask"), "venv/bin/python", &["-m", "flask", "run", "--port", "{port}"]);
+    let words = ["-m", "flask", "run", "--port", "{port}"];
+    let (stage, _service) = plays("flask", python("flask"), "venv/bin/python", &words);
+    // As document 002 writes a view: `user = g.current_user`.
+    let token = stage.platform.login("ada@example.com");
+    assert_eq!(stage.platform.get("/flask/hello", &token).body, "Hello ada@example.com!");
 }
 
 #[test]

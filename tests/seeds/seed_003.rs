@@ -192,7 +192,6 @@ fn an_identity_provider_is_believed_by_its_keys() {
         .env("AUTH_OIDC_ISSUER", &issuer)
         .env("AUTH_OIDC_AUDIENCE", "client-id")
         .env("AUTH_OIDC_JWKS_URL", &format!("{issuer}/.well-known/jwks.json"))
-        .env("AUTH_OIDC_ACCOUNTS", "create")
         .start();
     let now = chrono::Utc::now().timestamp();
     let claims = |issuer: &str, audience: &str| json!({ "iss": issuer, "aud": audience, "sub": "7", "email": "user@example.com", "iat": now, "exp": now + 600 });

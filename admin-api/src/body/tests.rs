@@ -106,7 +106,7 @@ async fn only_json_is_taken_for_json() {
         assert!(send("/order", Some(good), r#"{"name":"x"}"#).await.starts_with('{'), "{good}");
     }
     let bad = [
-        None,
+        Some(""),
         Some("text/plain"),
         Some("application/jsonx"),
         Some("application/json; charset=utf-16"),
@@ -117,11 +117,26 @@ async fn only_json_is_taken_for_json() {
     }
 }
 
+/// A page can send a body without a type to whom it likes, and its browser asks nobody before.
+#[tokio::test]
+async fn a_body_of_no_type_is_json_only_where_no_browser_can_have_sent_it() {
+    let sent = async |name: Option<&'static str>| {
+        let request = Request::post("/order");
+        let request = name.into_iter().fold(request, |request, name| request.header(name, "x"));
+        counter().oneshot(request.body(Bytes::from(r#"{"name":"x"}"#)).unwrap()).await.unwrap().status()
+    };
+    assert_eq!(sent(None).await, StatusCode::OK);
+    for name in ["cookie", "origin", "referer", "sec-fetch-site", "sec-fetch-mode"] {
+        assert_eq!(sent(Some(name)).await, StatusCode::UNSUPPORTED_MEDIA_TYPE, "{name}");
+    }
+}
+
 #[tokio::test]
 async fn where_a_body_may_be_left_out_nothing_means_the_defaults() {
     assert_snapshot!(send("/wish", None, "").await, @r#"{"grace":null}"#);
     assert_snapshot!(send("/wish", Some("application/json"), "").await, @r#"{"grace":null}"#);
     assert_snapshot!(send("/wish", Some("application/json"), r#"{"grace":5}"#).await, @r#"{"grace":5}"#);
-    assert_snapshot!(send("/wish", None, r#"{"grace":5}"#).await, @"415 unsupported_media_type");
+    assert_snapshot!(send("/wish", Some("text/plain"), r#"{"grace":5}"#).await, @"415 unsupported_media_type");
+    assert_snapshot!(send("/wish", None, r#"{"grace":5}"#).await, @r#"{"grace":5}"#);
     assert_snapshot!(send("/wish", Some("application/json"), r#"{"grace":"5"}"#).await, @r#"422 invalid_fields; "grace" must be a whole number"#);
 }

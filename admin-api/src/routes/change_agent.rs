@@ -24,7 +24,11 @@ use crate::{
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ChangeAgent {
+    #[serde(default, deserialize_with = "crate::body::given")]
+    #[schema(nullable = false)]
     name: Option<String>,
+    #[serde(default, deserialize_with = "crate::body::given")]
+    #[schema(nullable = false)]
     description: Option<String>,
 }
 
@@ -46,6 +50,9 @@ pub(crate) async fn change_agent(
 ) -> Result<Json<Agent>, ApiError> {
     let id = id_in_path("agent", &id)?;
     let mut form = Form::default();
+    if request.name.is_none() && request.description.is_none() {
+        form.fault("", "give a name or a description");
+    }
     let name = request.name.and_then(|name| form.name("name", &name));
     let description = request.description.and_then(|text| form.description(&text));
     let change = form.finish(Some(AgentChange { name, description, is_published: None }))?;

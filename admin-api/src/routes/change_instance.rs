@@ -7,13 +7,13 @@ use axum::{
     extract::{Path, State},
 };
 use serde::Deserialize;
-use serde_json::{Map, Value};
+use serde_json::value::RawValue;
 use store::{InstanceChange, InstancePlace};
 use utoipa::ToSchema;
 
 use crate::{
     agent::{Instance, ManageInstances},
-    body::Body,
+    body::Exact,
     caller::Allowed,
     error::ApiError,
     form::Form,
@@ -25,10 +25,13 @@ use crate::{
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ChangeInstance {
+    #[serde(default, deserialize_with = "crate::body::given")]
+    #[schema(nullable = false)]
     name: Option<String>,
-    /// A whole new configuration.
-    #[schema(value_type = Option<Object>)]
-    config: Option<Map<String, Value>>,
+    /// A whole new configuration; `{}` wipes the old one.
+    #[serde(default, deserialize_with = "crate::body::given")]
+    #[schema(nullable = false, value_type = Option<Object>)]
+    config: Option<Box<RawValue>>,
 }
 
 /// Changes an instance of the caller's. Nobody else does, administrators neither.
@@ -46,11 +49,14 @@ pub(crate) async fn change_instance(
     State(office): State<Arc<Office>>,
     Allowed { caller, .. }: Allowed<ManageInstances>,
     Path(id): Path<String>,
-    Body(request): Body<ChangeInstance>,
+    Exact(request): Exact<ChangeInstance>,
 ) -> Result<Json<Instance>, ApiError> {
     const NONE: ApiError = ApiError::NotFound("instance");
     let id = id_in_path("instance", &id)?;
     let mut form = Form::default();
+    if request.name.is_none() && request.config.is_none() {
+        form.fault("", "give a name or a config");
+    }
     let name = request.name.and_then(|name| form.name("name", &name));
     let config = request.config.and_then(|config| form.config(config));
     let (name, config) = form.finish(Some((name, config)))?;

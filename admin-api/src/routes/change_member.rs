@@ -41,7 +41,7 @@ pub(crate) struct ChangeMember {
     ),
     responses(
         (status = 204, description = "It is so"),
-        (status = 403, description = "`forbidden`: the caller may not; `tenant_disabled`"),
+        (status = 403, description = "`forbidden`: the caller may not, as with machines, which are the platform's; `tenant_disabled`"),
         (status = 404, description = "`not_found`: no such organisation of the caller's, or no such member"),
         (status = 409, description = "`last_owner`: nobody would answer for it"),
     )
@@ -58,6 +58,7 @@ pub(crate) async fn change_member(
     let account: AccountId = account.parse().map_err(|_| NO_MEMBER)?;
     let (tenant, _) = office.tenant_named(&caller, &id, Reach::Administer).await?;
     let is = office.store.role_in(tenant.id, account).await?.ok_or(NO_MEMBER)?;
+    office.demand_rule_over(&caller, account).await?;
     if is.max(role) == TenantRole::Owner {
         office.tenant_named(&caller, &id, Reach::Own).await?;
     }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use axum::{extract::State, http::StatusCode};
+use store::QuotaKeeper;
 
 use crate::{
     body::Body,
@@ -29,6 +30,7 @@ pub(crate) async fn commit_quota(
     Body(OfReservation { reservation_id }): Body<OfReservation>,
 ) -> Result<StatusCode, ApiError> {
     trail::about(reservation_id);
-    office.store.commit_quota(reservation_id, caller.0.account, office.now()).await?;
+    let by = QuotaKeeper::Service(caller.0.account, caller.0.tenant);
+    office.store.commit_quota(reservation_id, by, office.now()).await?;
     Ok(StatusCode::NO_CONTENT)
 }

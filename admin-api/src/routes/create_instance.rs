@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use axum::{Json, extract::State, http::StatusCode};
 use serde::Deserialize;
-use serde_json::{Map, Value};
+use serde_json::value::RawValue;
 use store::{InstancePlace, NewInstance};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::{
     agent::{Instance, ManageInstances, quota},
-    body::Body,
+    body::Exact,
     caller::Allowed,
     error::ApiError,
     form::Form,
@@ -29,9 +29,9 @@ pub(crate) struct CreateInstance {
     /// 100 characters at most.
     name: String,
     /// What it is configured with: an object of 16 KiB at most, which nobody but the caller is shown. Left out: nothing.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "crate::body::given")]
     #[schema(value_type = Object)]
-    config: Map<String, Value>,
+    config: Option<Box<RawValue>>,
 }
 
 /// Makes an instance of an agent for the caller.
@@ -47,12 +47,12 @@ pub(crate) struct CreateInstance {
 pub(crate) async fn create_instance(
     State(office): State<Arc<Office>>,
     Allowed { caller, .. }: Allowed<ManageInstances>,
-    Body(request): Body<CreateInstance>,
+    Exact(request): Exact<CreateInstance>,
 ) -> Result<(StatusCode, Json<Instance>), ApiError> {
     let mut form = Form::default();
     let agent = form.id("agent_id", &request.agent_id);
     let name = form.name("name", &request.name);
-    let config = form.config(request.config);
+    let config = form.config(request.config.unwrap_or_else(nothing));
     let ((agent, name), config) = form.finish(agent.zip(name).zip(config))?;
     let (tenant, account, id) = (caller.tenant()?, caller.0.account, Uuid::now_v7());
     let sealed =
@@ -62,4 +62,8 @@ pub(crate) async fn create_instance(
     let new = NewInstance { id, tenant, agent, account, name, sealed, most, now: office.now() };
     let made = office.store.create_instance(new).await.map_err(missing("agent"))?;
     Ok((StatusCode::CREATED, Json(office.own_instance(tenant.uuid(), made)?)))
+}
+
+fn nothing() -> Box<RawValue> {
+    RawValue::from_string("{}".to_owned()).expect("this is JSON")
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::{Json, extract::State, http::StatusCode};
 use identity::{IntegrationId, ProviderKey, SecretText, is_service};
 use serde::Deserialize;
-use store::{MadeIntegration, NewIntegration};
+use store::{IntegrationOwner, MadeIntegration, NewIntegration};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
@@ -16,6 +16,7 @@ use crate::{
     form::Form,
     integration::{Integration, Owner},
     office::Office,
+    quota::tier_of,
     trail,
 };
 
@@ -58,7 +59,12 @@ pub(crate) async fn create_integration(
 ) -> Result<(StatusCode, Json<Integration>), ApiError> {
     let owner = request.owner.of(&caller)?;
     let wanted = request.parse()?;
-    let (id, most) = (IntegrationId::new(Uuid::now_v7()), office.most_integrations(&caller.0.tier));
+    let most = match owner {
+        IntegrationOwner::Account(_) => Office::most_integrations(office.hooks.policy().tiers.get(&caller.0.tier)),
+        // What is a tenant's is bounded by what it has bought, whoever gives it.
+        IntegrationOwner::Tenant(tenant) => Office::most_integrations(tier_of(&office, tenant).await?.1.as_ref()),
+    };
+    let id = IntegrationId::new(Uuid::now_v7());
     trail::about(id.uuid());
     trail::detail("service", wanted.service.as_str());
     let new = NewIntegration {

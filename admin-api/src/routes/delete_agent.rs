@@ -15,7 +15,7 @@ use crate::{
     office::Office,
 };
 
-/// Deletes an agent: the caller's own; for administrators of the organisation any.
+/// Deletes an agent: the caller's own; for administrators of the organisation, and of the platform, any.
 #[utoipa::path(
     delete, path = "/agents/{id}", tag = "agents", security(("access_token" = []), ("api_key" = [])),
     params(("id" = String, Path, description = "The agent's id")),
@@ -32,7 +32,8 @@ pub(crate) async fn delete_agent(
     Path(id): Path<String>,
 ) -> Result<StatusCode, ApiError> {
     let id = id_in_path("agent", &id)?;
-    let deleted = office.store.delete_agent(caller.tenant()?, id, within_reach(&caller), office.now()).await;
+    let tenant = office.tenant_of_agent(&caller, id).await?;
+    let deleted = office.store.delete_agent(tenant, id, within_reach(&caller), office.now()).await;
     deleted.map_err(missing("agent"))?;
     Ok(StatusCode::NO_CONTENT)
 }

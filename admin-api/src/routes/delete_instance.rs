@@ -15,7 +15,7 @@ use crate::{
     office::Office,
 };
 
-/// Deletes an instance: the caller's own; for administrators of the organisation any.
+/// Deletes an instance: the caller's own; for administrators of the organisation, and of the platform, any.
 #[utoipa::path(
     delete, path = "/agent-instances/{id}", tag = "agents", security(("access_token" = []), ("api_key" = [])),
     params(("id" = String, Path, description = "The instance's id")),
@@ -31,7 +31,8 @@ pub(crate) async fn delete_instance(
     Path(id): Path<String>,
 ) -> Result<StatusCode, ApiError> {
     let id = id_in_path("instance", &id)?;
-    let deleted = office.store.delete_instance(caller.tenant()?, id, within_reach(&caller), office.now()).await;
+    let tenant = office.tenant_of_instance(&caller, id).await?;
+    let deleted = office.store.delete_instance(tenant, id, within_reach(&caller), office.now()).await;
     deleted.map_err(missing("instance"))?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -8,7 +8,7 @@ use store::AgentsWanted;
 use utoipa::ToSchema;
 
 use crate::{
-    agent::{Agent, ReadAgents, oversees},
+    agent::{Agent, ReadAgents, oversees, tenant_asked},
     caller::Allowed,
     error::ApiError,
     office::Office,
@@ -31,10 +31,12 @@ pub(crate) struct Agents {
         ("cursor" = Option<String>, Query, description = "Where the page before this one ended: its `next_cursor`"),
         ("limit" = Option<u32>, Query, description = "Items on the page, 1 to 200; 50 by default", minimum = 1, maximum = 200),
         ("mine" = Option<bool>, Query, description = "`true`: only those that the caller has made"),
+        ("tenant_id" = Option<String>, Query, description = "Of this organisation, for administrators of the platform; by default of the one in which the caller acts"),
     ),
     responses(
         (status = 200, description = "A page", body = Agents),
         (status = 403, description = "`forbidden`: the caller may not see agents"),
+        (status = 404, description = "`not_found`: another organisation, and the caller does not administer the platform"),
     )
 )]
 pub(crate) async fn list_agents(
@@ -42,9 +44,11 @@ pub(crate) async fn list_agents(
     Allowed { caller, .. }: Allowed<ReadAgents>,
     uri: Uri,
 ) -> Result<Json<Agents>, ApiError> {
-    let wanted = Wanted::read(&uri, Some("mine"))?;
+    let wanted = Wanted::read_of_tenant(&uri, "mine")?;
     // Who acts in no organisation sees none.
-    let Some(tenant) = caller.0.tenant else { return Ok(Json(Agents { items: Vec::new(), next_cursor: None })) };
+    let Some(tenant) = tenant_asked(&caller, wanted.tenant)? else {
+        return Ok(Json(Agents { items: Vec::new(), next_cursor: None }));
+    };
     let account = caller.0.account;
     let which = match (wanted.flag, oversees(&caller)) {
         (true, _) => AgentsWanted::Of(account),

@@ -7,7 +7,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::{
-    agent::{Instance, ManageInstances, oversees},
+    agent::{Instance, ManageInstances, oversees, tenant_asked},
     caller::Allowed,
     error::ApiError,
     office::Office,
@@ -29,10 +29,12 @@ pub(crate) struct Instances {
         ("cursor" = Option<String>, Query, description = "Where the page before this one ended: its `next_cursor`"),
         ("limit" = Option<u32>, Query, description = "Items on the page, 1 to 200; 50 by default", minimum = 1, maximum = 200),
         ("all" = Option<bool>, Query, description = "`true`: those of everybody in the organisation, for its administrators"),
+        ("tenant_id" = Option<String>, Query, description = "Of this organisation, for administrators of the platform; by default of the one in which the caller acts"),
     ),
     responses(
         (status = 200, description = "A page", body = Instances),
         (status = 403, description = "`forbidden`: the caller may not have instances, or not see those of others"),
+        (status = 404, description = "`not_found`: another organisation, and the caller does not administer the platform"),
     )
 )]
 pub(crate) async fn list_instances(
@@ -40,12 +42,14 @@ pub(crate) async fn list_instances(
     Allowed { caller, .. }: Allowed<ManageInstances>,
     uri: Uri,
 ) -> Result<Json<Instances>, ApiError> {
-    let wanted = Wanted::read(&uri, Some("all"))?;
+    let wanted = Wanted::read_of_tenant(&uri, "all")?;
     if wanted.flag && !oversees(&caller) {
         return Err(ApiError::Forbidden("tenant admin".to_owned()));
     }
     // Who acts in no organisation has none.
-    let Some(tenant) = caller.0.tenant else { return Ok(Json(Instances { items: Vec::new(), next_cursor: None })) };
+    let Some(tenant) = tenant_asked(&caller, wanted.tenant)? else {
+        return Ok(Json(Instances { items: Vec::new(), next_cursor: None }));
+    };
     let account = (!wanted.flag).then_some(caller.0.account);
     let page = office.store.list_instances(tenant, account, wanted.after, wanted.limit).await?;
     Ok(Json(Instances {

@@ -2,7 +2,8 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use axum::{Json, extract::State};
+use axum::{Json, extract::State, http::Uri};
+use identity::TenantId;
 use policies::Amount;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -12,7 +13,9 @@ use crate::{
     caller::{Allowed, ReadUsage},
     error::ApiError,
     office::Office,
-    quota::{Limit, tier_of},
+    paging::only,
+    quota::{Limit, counted_here, tier_of},
+    reach::Reach,
 };
 
 /// What there is of everything.
@@ -33,27 +36,33 @@ pub(crate) struct Quota {
     /// A number, or `unlimited`.
     #[schema(value_type = Object)]
     limit: Limit,
-    /// Given.
+    /// Given; of `agents`, `instances` and `integrations` (the tenant's own) what there is, of `api_keys` the caller's.
     used: i64,
     /// Asked for by a service, and not yet given.
     reserved: i64,
 }
 
-/// The quotas of the tenant in which the caller acts.
+/// The quotas of the tenant in which the caller acts; for administrators of the platform of any.
 #[utoipa::path(
     get, path = "/quota", tag = "usage", security(("access_token" = []), ("api_key" = [])),
+    params(("tenant_id" = Option<String>, Query, description = "Of this tenant; by default of the one in which the caller acts")),
     responses(
         (status = 200, description = "All of them", body = Quotas),
+        (status = 404, description = "`not_found`: no such tenant, or the caller may not see it"),
         (status = 409, description = "`no_tenant`: the caller acts in no tenant"),
     )
 )]
 pub(crate) async fn list_quotas(
     State(office): State<Arc<Office>>,
     Allowed { caller, .. }: Allowed<ReadUsage>,
+    uri: Uri,
 ) -> Result<Json<Quotas>, ApiError> {
-    let tenant = caller.tenant()?;
+    let asked: Option<TenantId> = only(&uri, "tenant_id")?;
+    let (tenant, _) = Reach::of(&caller, &office.hooks.policy()).narrow(asked, None)?;
+    let tenant = tenant.ok_or(ApiError::NoTenant)?;
     let (name, tier) = tier_of(&office, tenant).await?;
     let uses = office.store.quota_use(tenant, office.now()).await?;
+    let there = office.store.counted_here(tenant, caller.0.account).await?;
     let of_tier = tier.iter().flat_map(|tier| tier.quotas.iter().map(|(name, amount)| (name.to_string(), *amount)));
     // What is held of something that the tier includes no longer is still held.
     let held = uses.iter().map(|used| (used.resource.clone(), Amount::Finite(0)));
@@ -61,6 +70,7 @@ pub(crate) async fn list_quotas(
     let items = all.into_iter().map(|(resource, amount)| {
         let spoken_for = uses.iter().find(|used| used.resource == resource);
         let (given, asked) = spoken_for.map_or((0, 0), |found| (found.used, found.reserved));
+        let (given, asked) = counted_here(&there, &resource).map_or((given, asked), |count| (count, 0));
         Quota { resource, limit: amount.into(), used: given, reserved: asked }
     });
     Ok(Json(Quotas { tenant_id: tenant.uuid(), tier: name, items: items.collect(), next_cursor: None }))

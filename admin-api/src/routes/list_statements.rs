@@ -15,7 +15,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::{
-    caller::{Allowed, Caller, ReadUsage},
+    caller::{Allowed, Caller, ReadBilling},
     error::ApiError,
     office::Office,
     reach::{READ_ANY, Reach},
@@ -68,7 +68,7 @@ struct Wanted {
 )]
 pub(crate) async fn list_statements(
     State(office): State<Arc<Office>>,
-    Allowed { caller, .. }: Allowed<ReadUsage>,
+    Allowed { caller, .. }: Allowed<ReadBilling>,
     uri: Uri,
 ) -> Result<Json<Bills>, ApiError> {
     let wanted = Wanted::read(&uri)?;

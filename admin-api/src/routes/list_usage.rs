@@ -94,7 +94,7 @@ struct Wanted {
     get, path = "/usage", tag = "usage", security(("access_token" = []), ("api_key" = [])),
     params(
         ("from" = Option<String>, Query, description = "The first day (UTC), such as 2026-01-01; by default 29 days before `to`"),
-        ("to" = Option<String>, Query, description = "The last day; today by default, 366 days after `from` at most"),
+        ("to" = Option<String>, Query, description = "The last day, 366 days after `from` at most; by default today, or the last that `from` allows"),
         ("group_by" = Option<String>, Query, description = "What each line is of: `day` (the default), `account`, `key`, `route`, `service`, `model`, `request_type`, or several with commas between"),
         ("account_id" = Option<String>, Query, description = "By this account alone"),
         ("tenant_id" = Option<String>, Query, description = "In the name of this tenant; by default the one in which the caller acts"),
@@ -154,9 +154,18 @@ pub(crate) async fn all_of(
 
 fn wants_table(headers: &HeaderMap) -> bool {
     let accepted = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    accepted
-        .split(',')
-        .any(|kind| kind.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("text/csv")))
+    // Of two that are liked as well JSON is sent; a quality of 0 is a refusal (RFC 9110 §12.4.2, §12.5.1).
+    let liked = |wanted: &str| {
+        let kinds = accepted.split(',').map(|kind| {
+            let (kind, parameters) = kind.split_once(';').unwrap_or((kind, ""));
+            let quality = parameters.split(';').find_map(|parameter| parameter.trim().strip_prefix("q="));
+            (kind.trim(), quality.map_or(Some(1.0), |quality| quality.trim().parse::<f32>().ok()).unwrap_or(0.0))
+        });
+        let mut kinds = kinds.filter(|(kind, _)| kind.eq_ignore_ascii_case(wanted));
+        kinds.next().map_or(0.0, |(_, quality)| quality)
+    };
+    let table = liked("text/csv");
+    table > 0.0 && table > liked("application/json")
 }
 
 fn table(by: &[UsageBy], totals: &[UsageTotal], next: Option<String>) -> Response {
@@ -281,7 +290,8 @@ impl Wanted {
     }
 
     fn days(&self, today: NaiveDate) -> Result<(NaiveDate, NaiveDate), ApiError> {
-        let to = self.to.unwrap_or_else(|| self.from.map_or(today, |from| from.max(today)));
+        let last = |from: NaiveDate| from.checked_add_signed(TimeDelta::days(MOST_DAYS - 1)).unwrap_or(from);
+        let to = self.to.unwrap_or_else(|| self.from.map_or(today, |from| last(from).min(from.max(today))));
         let from = self.from.or_else(|| to.checked_sub_signed(TimeDelta::days(DAYS - 1))).unwrap_or(to);
         match (to - from).num_days() {
             0..MOST_DAYS => Ok((from, to)),

@@ -43,6 +43,7 @@ pub(super) async fn set_published(
 ) -> Result<Json<Agent>, ApiError> {
     let id = id_in_path("agent", id)?;
     let change = AgentChange { is_published: Some(is_published), ..AgentChange::default() };
-    let changed = office.store.change_agent(caller.tenant()?, id, within_reach(caller), change, office.now()).await;
+    let tenant = office.tenant_of_agent(caller, id).await?;
+    let changed = office.store.change_agent(tenant, id, within_reach(caller), change, office.now()).await;
     Ok(Json(changed.map_err(missing("agent"))?.into()))
 }

@@ -16,6 +16,7 @@ use crate::{
 };
 
 /// An agent of the organisation in which the caller acts: one that is published, or the caller's own; for its administrators any.
+/// Administrators of the platform see those of every organisation.
 #[utoipa::path(
     get, path = "/agents/{id}", tag = "agents", security(("access_token" = []), ("api_key" = [])),
     params(("id" = String, Path, description = "The agent's id")),
@@ -30,7 +31,8 @@ pub(crate) async fn read_agent(
     Allowed { caller, .. }: Allowed<ReadAgents>,
     Path(id): Path<String>,
 ) -> Result<Json<Agent>, ApiError> {
-    let (id, tenant) = (id_in_path("agent", &id)?, caller.0.tenant.ok_or(ApiError::NotFound("agent"))?);
+    let id = id_in_path("agent", &id)?;
+    let tenant = office.tenant_of_agent(&caller, id).await?;
     let own = Some(caller.0.account.uuid());
     let agent = office.store.agent(tenant, id).await?;
     let seen = agent.filter(|agent| agent.is_published || agent.developer_id == own || oversees(&caller));

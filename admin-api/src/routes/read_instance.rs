@@ -16,7 +16,7 @@ use crate::{
     office::Office,
 };
 
-/// An instance of the caller's in the organisation in which it acts.
+/// An instance of the caller's in the organisation in which it acts; for administrators, also of the platform, anybody's, without `config`.
 #[utoipa::path(
     get, path = "/agent-instances/{id}", tag = "agents", security(("access_token" = []), ("api_key" = [])),
     params(("id" = String, Path, description = "The instance's id")),
@@ -33,7 +33,8 @@ pub(crate) async fn read_instance(
     Path(id): Path<String>,
 ) -> Result<Json<Instance>, ApiError> {
     const NONE: ApiError = ApiError::NotFound("instance");
-    let (id, tenant) = (id_in_path("instance", &id)?, caller.0.tenant.ok_or(NONE)?);
+    let id = id_in_path("instance", &id)?;
+    let tenant = office.tenant_of_instance(&caller, id).await?;
     let instance = office.store.instance(tenant, id).await?.ok_or(NONE)?;
     if instance.account_id == caller.0.account.uuid() {
         // What it is configured with may open other doors to whoever acts as its owner.

@@ -10,7 +10,7 @@ use identity::TenantId;
 use uuid::Uuid;
 
 use crate::{
-    caller::{Allowed, ReadUsage},
+    caller::{Allowed, ReadBilling},
     error::ApiError,
     office::Office,
     reach::Reach,
@@ -28,7 +28,7 @@ use crate::{
 )]
 pub(crate) async fn read_statement(
     State(office): State<Arc<Office>>,
-    Allowed { caller, .. }: Allowed<ReadUsage>,
+    Allowed { caller, .. }: Allowed<ReadBilling>,
     Path(id): Path<String>,
 ) -> Result<Json<Bill>, ApiError> {
     let id = Uuid::try_parse(&id).map_err(|_| ApiError::NotFound("statement"))?;

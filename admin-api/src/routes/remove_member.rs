@@ -28,7 +28,7 @@ use crate::{
     ),
     responses(
         (status = 204, description = "They belong to it no more; their sessions and keys in it have ended"),
-        (status = 403, description = "`forbidden`: the caller may not; `tenant_disabled`"),
+        (status = 403, description = "`forbidden`: the caller may not, as with machines, which are the platform's; `tenant_disabled`"),
         (status = 404, description = "`not_found`: no such organisation of the caller's, or no such member"),
         (status = 409, description = "`last_owner`: nobody would answer for it"),
     )
@@ -43,6 +43,7 @@ pub(crate) async fn remove_member(
     let reach = if leaves { Reach::See } else { Reach::Administer };
     let (tenant, _) = office.tenant_named(&caller, &id, reach).await?;
     let is = office.store.role_in(tenant.id, account).await?.ok_or(NO_MEMBER)?;
+    office.demand_rule_over(&caller, account).await?;
     if is == TenantRole::Owner && !leaves {
         office.tenant_named(&caller, &id, Reach::Own).await?;
     }

@@ -50,12 +50,12 @@ pub(crate) struct ReportedUsage {
     request_type: Option<String>,
     /// The service's own name of it, so that a report that is sent again counts once. Left out: every report counts.
     event_id: Option<Uuid>,
-    /// Whose use it was. Left out: the service's own.
+    /// Whose use it was. Left out: the service's own. A service that acts in a tenant names only who belongs or has belonged to it.
     account_id: Option<Uuid>,
     /// The account's key with which it was used, revoked or not; then it was used in the key's tenant.
     key_id: Option<Uuid>,
     /// In whose name it was used, as services are told by `X-Tenant-Id`; the account belongs to it, or has. Left out: in that of the tenant
-    /// in which the account acts when it begins a session.
+    /// in which the account acts when it begins a session. A service that acts in a tenant names no other one.
     tenant_id: Option<Uuid>,
     /// When; 31 days ago at most. Left out: now.
     occurred_at: Option<DateTime<Utc>>,
@@ -89,7 +89,7 @@ pub(crate) async fn report_usage(
     if event.is_claim {
         match office.store.place_usage(&event.used).await {
             Ok(placed) => {
-                event.used.tenant = placed.map_err(described)?;
+                event.used.tenant = placed.map_err(|misplaced| described(misplaced, caller.tenant))?;
                 event.is_claim = false;
             }
             // Looked up when it is counted.
@@ -101,8 +101,13 @@ pub(crate) async fn report_usage(
     Ok((StatusCode::ACCEPTED, Json(Reported { event_id, status: "accepted" })))
 }
 
-fn described(misplaced: Misplaced) -> ApiError {
+/// A machine of one organisation is told the same of whoever has nothing to do with it, there or not.
+fn described(misplaced: Misplaced, bound: Option<TenantId>) -> ApiError {
     match misplaced {
+        _ if bound.is_some() => ApiError::one_field(
+            "account_id",
+            "must be of an account that belongs or has belonged to the service's tenant, and `key_id` of one of its keys there",
+        ),
         Misplaced::Account => ApiError::one_field("account_id", "must be an account's id"),
         Misplaced::Key => ApiError::one_field("key_id", "must be the id of a key of the account"),
         Misplaced::Tenant => {
@@ -130,12 +135,17 @@ impl ReportedUsage {
         } else if at < now - OLDEST {
             form.fault("occurred_at", format!("must not be more than {} days ago", OLDEST.num_days()));
         }
+        let named = self.tenant_id.map(TenantId::new);
+        if caller.tenant.is_some() && named.is_some_and(|named| Some(named) != caller.tenant) {
+            form.fault("tenant_id", "must be the service's own");
+        }
         let parsed = service.zip(model).zip(request_type).zip(cost);
         let account = self.account_id.map_or(caller.account, AccountId::new);
         // Of its own use it says nothing that the door has not said of it already.
         let is_own = account == caller.account && self.key_id.is_none() && self.tenant_id.is_none();
         let used = form.finish(parsed.map(|(((service, model), request_type), cost)| Used {
-            tenant: if is_own { caller.tenant } else { self.tenant_id.map(TenantId::new) },
+            // A machine of one organisation speaks of what was used there, and of nothing else.
+            tenant: caller.tenant.or(named),
             account,
             key: self.key_id.map(KeyId::new),
             at,

@@ -7,17 +7,17 @@ use chrono::{DateTime, TimeDelta, Utc};
 use identity::TenantId;
 use policies::Amount;
 use serde::{Deserialize, Serialize};
-use store::{NewReservation, Reserved};
+use store::{NewReservation, Reserved, Status};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::{
     body::Body,
-    caller::{ReserveQuota, Service},
+    caller::{Caller, ReserveQuota, Service},
     error::ApiError,
     form::Form,
     office::Office,
-    quota::tier_of,
+    quota::{COUNTED_HERE, tier_of},
     trail,
 };
 
@@ -31,12 +31,13 @@ const LONGEST_TTL: i64 = 86_400;
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct WantedQuota {
-    /// A quota of tiers.toml, such as `workbenches`.
+    /// A quota of tiers.toml, such as `workbenches`; none of `agents`, `api_keys`, `instances` and `integrations`, which are counted where
+    /// they are made.
     resource: String,
     /// 1 to 1000000000000, in the unit that the quota's name says.
     #[schema(minimum = 1)]
     amount: i64,
-    /// Of which tenant. Left out: the service's own.
+    /// Of which tenant. Left out: the service's own. A service that acts in a tenant reserves for no other one.
     tenant_id: Option<Uuid>,
     /// For how long it is held until it has to be committed, 1 to 86400; 300 by default.
     #[schema(minimum = 1, maximum = 86400)]
@@ -55,8 +56,8 @@ pub(crate) struct Reservation {
     post, path = "/quota/reserve", tag = "usage", request_body = WantedQuota, security(("access_token" = []), ("api_key" = [])),
     responses(
         (status = 201, description = "It is held until then", body = Reservation),
-        (status = 403, description = "`forbidden`: the caller is no service that may reserve"),
-        (status = 404, description = "`not_found`: there is no such tenant"),
+        (status = 403, description = "`forbidden`: the caller is no service that may reserve; `tenant_disabled`: nothing is given to a tenant that is disabled"),
+        (status = 404, description = "`not_found`: there is no such tenant, or the service acts in another one"),
         (status = 409, description = "`quota_exceeded`: it is more than what is left"),
     )
 )]
@@ -66,7 +67,11 @@ pub(crate) async fn reserve_quota(
     Body(wanted): Body<WantedQuota>,
 ) -> Result<(StatusCode, Json<Reservation>), ApiError> {
     wanted.check(&office)?;
-    let tenant = wanted.tenant_id.map_or_else(|| caller.tenant(), |id| Ok(TenantId::new(id)))?;
+    let tenant = wanted.tenant_of(&caller)?;
+    let known = office.store.tenant(tenant).await?.ok_or(ApiError::NotFound("tenant"))?;
+    if known.status == Status::Disabled {
+        return Err(ApiError::TenantDisabled);
+    }
     let (_, tier) = tier_of(&office, tenant).await?;
     // What a tier does not speak of it does not include.
     let amount = tier.and_then(|tier| tier.quotas.get(&*wanted.resource).copied()).unwrap_or(Amount::Finite(0));
@@ -104,10 +109,21 @@ pub(crate) async fn reserve_quota(
 // === impl WantedQuota ===
 
 impl WantedQuota {
+    /// A machine of one organisation takes from that one alone; one of the platform's from any.
+    fn tenant_of(&self, caller: &Caller) -> Result<TenantId, ApiError> {
+        match (self.tenant_id.map(TenantId::new), caller.0.tenant) {
+            (Some(named), Some(own)) if named != own => Err(ApiError::NotFound("tenant")),
+            (Some(named), _) => Ok(named),
+            (None, _) => caller.tenant(),
+        }
+    }
+
     fn check(&self, office: &Office) -> Result<(), ApiError> {
         let mut form = Form::default();
         if !office.hooks.policy().tiers.iter().any(|tier| tier.quotas.contains_key(&*self.resource)) {
             form.fault("resource", "must be a quota of tiers.toml");
+        } else if COUNTED_HERE.contains(&&*self.resource) {
+            form.fault("resource", "must be a quota of what a service owns; these are counted where they are made");
         }
         if !(1..=MOST).contains(&self.amount) {
             form.fault("amount", format!("must be between 1 and {MOST}"));

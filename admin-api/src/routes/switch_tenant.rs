@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use axum::{Json, extract::State};
-use identity::TenantId;
+use identity::{Grant, TenantId};
 use serde::Deserialize;
 use store::{Account, Status, StoreError};
 use utoipa::ToSchema;
@@ -27,7 +27,7 @@ pub(crate) struct SwitchTenant {
     tenant_id: String,
 }
 
-/// Acts in another organisation.
+/// Acts in another organisation. Whoever comes by tokens of another issuer, and so has no session here, does so with all of them.
 #[utoipa::path(
     post, path = "/auth/switch-tenant", tag = "tenants", request_body = SwitchTenant, security(("access_token" = [])),
     responses(
@@ -47,7 +47,12 @@ pub(crate) async fn switch_tenant(
 
 /// Acts in another organisation, for programs and for the page alike.
 pub(crate) async fn switch(office: &Office, caller: &Caller, id: &str) -> Result<Account, ApiError> {
-    let session = caller.0.grant.session().ok_or(ApiError::SessionNeeded)?;
+    let session = match &caller.0.grant {
+        Grant::Session(session) | Grant::Cookie(session) => Some(*session),
+        // Others vouch for whoever has no session here: they act where their account does.
+        Grant::External(..) => None,
+        Grant::Key(_) | Grant::Machine(_) | Grant::Certificate(_) => return Err(ApiError::SessionNeeded),
+    };
     let (account, id) = (caller.0.account, id.parse::<TenantId>().map_err(|_| NO_TENANT)?);
     office.store.role_in(id, account).await?.ok_or(NO_TENANT)?;
     let tenant = office.store.tenant(id).await?.ok_or(NO_TENANT)?;
@@ -56,7 +61,11 @@ pub(crate) async fn switch(office: &Office, caller: &Caller, id: &str) -> Result
     }
     trail::about(account.uuid());
     trail::detail("tenant", id.to_string());
-    office.store.switch_tenant(session, account, id, office.now()).await.map_err(|error| match error {
+    let switched = match session {
+        Some(session) => office.store.switch_tenant(session, account, id, office.now()).await,
+        None => office.store.move_home(account, id, office.now()).await,
+    };
+    switched.map_err(|error| match error {
         StoreError::NotFound => NO_TENANT,
         other => other.into(),
     })?;

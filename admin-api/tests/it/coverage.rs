@@ -15,7 +15,7 @@ enum Who {
     Account,
     /// Whoever has an account whose role may do just that; which roles may, the tests through the door say.
     Permitted,
-    /// Whoever may manage users or the configuration.
+    /// Whoever may manage users or the configuration, or give back what a service cannot any more.
     Administrator,
     /// Service accounts alone.
     Service,
@@ -144,7 +144,7 @@ const ENDPOINTS: [(&str, &str, Who); 126] = [
     ("GET", "/quota", Account),
     ("POST", "/quota/reserve", Service),
     ("POST", "/quota/commit", Service),
-    ("POST", "/quota/release", Service),
+    ("POST", "/quota/release", Administrator),
     ("GET", "/billing/statements", Account),
     ("GET", "/billing/statements/{id}", Account),
     ("PATCH", "/billing/statements/{id}", Administrator),

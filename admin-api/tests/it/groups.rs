@@ -3,6 +3,7 @@
 use identity::{AccountId, Email, Grant, PasswordHash, Principal, SessionId, TenantId, TenantRole};
 use serde_json::{Value, json};
 use store::{AccountKind, Belonging, NewAccount};
+use tower::ServiceExt as _;
 use uuid::Uuid;
 
 use crate::house::{House, Person, Shown};
@@ -192,4 +193,98 @@ async fn a_configuration_that_was_altered_or_moved_does_not_open() {
     let anew = house.call("PATCH", &paths[0], ada.shown(), json!({ "config": { "token": "new" } })).await;
     assert_eq!(anew.body["config"], json!({ "token": "new" }), "{}", anew.body);
     assert_eq!(house.call("DELETE", &paths[2], ada.shown(), Value::Null).await.status, 204);
+}
+
+/// Who administers the platform sees what there is anywhere, without what it is configured with, and ends it; nobody else asks about others.
+#[tokio::test]
+async fn administrators_of_the_platform_oversee_agents_and_instances_of_every_tenant() {
+    let house = House::open().await;
+    let ada = house.register("ada@example.com").await;
+    house.change(&ada, store::AccountChange { role: Some("developer".to_owned()), ..Default::default() }).await;
+    let root = house.administrator("root@example.com").await;
+    let tenant = tenant_of(&house, &ada).await;
+    let agent = made(&house, "/agents", ada.shown(), json!({ "name": "Hers" })).await;
+    let config = json!({ "agent_id": agent, "name": "Hers", "config": { "key": "secret" } });
+    let instance = made(&house, "/agent-instances", ada.shown(), config).await;
+    for (list, id) in [("/agents?", &agent), ("/agent-instances?all=true&", &instance)] {
+        let path = format!("{list}tenant_id={tenant}");
+        let seen = house.get(&path, root.shown()).await.body;
+        assert_eq!((&seen["items"][0]["id"], &seen["items"][0]["config"]), (&json!(id), &Value::Null), "{seen}");
+        let own = house.get(list, root.shown()).await.body;
+        assert_eq!(own["items"], json!([]), "its own by default");
+        let foreign = format!("{list}tenant_id={}", tenant_of(&house, &root).await);
+        assert_eq!(house.get(&foreign, ada.shown()).await.refusal(), "404 not_found");
+        assert_eq!(house.get(&path, ada.shown()).await.status, 200, "her own by its name");
+    }
+    // A key with scopes does not stand for an administrator.
+    let key = house.make_key(&root, json!({ "name": "key", "scopes": ["agents:*", "instances:*"] })).await;
+    let scoped = Shown::Credential(key["key"].as_str().unwrap());
+    assert_eq!(house.get(&format!("/agents/{agent}"), scoped).await.refusal(), "404 not_found");
+    for path in [format!("/agent-instances/{instance}"), format!("/agents/{agent}")] {
+        let seen = house.get(&path, root.shown()).await;
+        assert_eq!((seen.status.as_u16(), &seen.body["config"]), (200, &Value::Null), "{}", seen.body);
+        assert_eq!(house.call("DELETE", &path, root.shown(), Value::Null).await.status, 204);
+        assert_eq!(house.get(&path, ada.shown()).await.refusal(), "404 not_found");
+    }
+}
+
+/// It is sealed as it is written: the platform does not understand it, and changes nothing of it.
+#[tokio::test]
+async fn a_configuration_comes_back_to_the_letter_and_null_is_no_way_to_wipe_it() {
+    let house = House::open().await;
+    let ada = house.register("ada@example.com").await;
+    house.change(&ada, store::AccountChange { role: Some("developer".to_owned()), ..Default::default() }).await;
+    let agent = made(&house, "/agents", ada.shown(), json!({ "name": "Hers" })).await;
+    let assertion = house.assertion_of(&ada).await;
+    let raw = async |method: &str, path: &str, body: String| {
+        let request = axum::http::Request::builder().method(method).uri(path);
+        let request = request.header("X-Gateway-Assertion", &assertion).header("Content-Type", "application/json");
+        let answer = house.router.clone().oneshot(request.body(axum::body::Body::from(body)).unwrap()).await.unwrap();
+        let status = answer.status().as_u16();
+        let body = axum::body::to_bytes(answer.into_body(), usize::MAX).await.unwrap();
+        (status, String::from_utf8(body.to_vec()).unwrap())
+    };
+    let config = r#"{"z":12345678901234567890123,"a":1.10,"b":[1e2,"x"]}"#;
+    let (status, said) =
+        raw("POST", "/agent-instances", format!(r#"{{"agent_id":"{agent}","name":"Hers","config":{config}}}"#)).await;
+    assert!(status == 201 && said.contains(&format!(r#""config":{config}"#)), "{said}");
+    let id = serde_json::from_str::<Value>(&said).unwrap()["id"].as_str().unwrap().to_owned();
+    let path = format!("/agent-instances/{id}");
+    assert!(raw("GET", &path, String::new()).await.1.contains(config));
+    for (path, body) in [
+        (&path, r#"{"config":null}"#),
+        (&path, r#"{"name":null}"#),
+        (&path, r#"{"config":[1]}"#),
+        (&path, "{}"),
+        (&format!("/agents/{agent}"), "{}"),
+        (&format!("/agents/{agent}"), r#"{"description":null}"#),
+    ] {
+        assert_eq!(raw("PATCH", path, body.to_owned()).await.0, 422, "{path} {body}");
+    }
+    assert!(raw("GET", &path, String::new()).await.1.contains(config), "nothing of that has changed it");
+    assert!(raw("PATCH", &path, r#"{"config":{}}"#.to_owned()).await.1.contains(r#""config":{}"#));
+}
+
+/// Where a spreadsheet is refused none is sent, and a year that is asked for by its first day is answered.
+#[tokio::test]
+async fn usage_is_a_table_where_that_is_liked_better_and_begins_where_it_is_asked_to() {
+    let house = House::open().await;
+    let ada = house.register("ada@example.com").await;
+    let assertion = house.assertion_of(&ada).await;
+    for (accept, is_table) in [
+        ("text/csv", true),
+        ("application/json, text/csv;q=0", false),
+        ("text/csv;q=0.5, application/json", false),
+        ("application/json;q=0.5, text/csv", true),
+        ("text/csv, application/json", false),
+        ("*/*", false),
+    ] {
+        let request = axum::http::Request::get("/usage").header("X-Gateway-Assertion", &assertion);
+        let request = request.header("Accept", accept).body(axum::body::Body::empty()).unwrap();
+        let answer = house.send(request).await;
+        let kind = answer.headers["content-type"].to_str().unwrap();
+        assert_eq!(kind.starts_with("text/csv"), is_table, "{accept}: {kind}");
+    }
+    let year = house.get("/usage?from=2024-01-01", ada.shown()).await.body;
+    assert_eq!((&year["from"], &year["to"]), (&json!("2024-01-01"), &json!("2024-12-31")));
 }

@@ -48,7 +48,7 @@ pub(crate) struct House {
     pub(crate) registry: Registry,
     mailer: Mailer,
     hooks: Arc<TestHooks>,
-    router: Router,
+    pub(crate) router: Router,
     /// Microseconds by which the clock is ahead.
     ahead: Arc<AtomicI64>,
     folder: tempfile::TempDir,
@@ -306,6 +306,56 @@ impl House {
         answer.body
     }
 
+    /// A machine's account, which acts in a tenant or in none, and its key.
+    pub(crate) async fn service(&self, tenant: Option<identity::TenantId>) -> (AccountId, String) {
+        let belongs = tenant.map_or(store::Belonging::Nowhere, store::Belonging::Joins);
+        self.account_with_key(store::AccountKind::Service, "service", belongs, tenant).await
+    }
+
+    /// Somebody who belongs to no tenant, and their key.
+    pub(crate) async fn loner(&self) -> (AccountId, String) {
+        self.account_with_key(store::AccountKind::Person, "developer", store::Belonging::Nowhere, None).await
+    }
+
+    async fn account_with_key(
+        &self,
+        kind: store::AccountKind,
+        role: &str,
+        belongs: store::Belonging<'_>,
+        tenant: Option<identity::TenantId>,
+    ) -> (AccountId, String) {
+        let id = AccountId::new(uuid::Uuid::now_v7());
+        let email = identity::Email::parse(&format!("{}@service.invalid", id.uuid().simple())).unwrap();
+        let new = store::NewAccount {
+            id,
+            email: &email,
+            password_hash: identity::PasswordHash::from(String::new()),
+            name: None,
+            role,
+            tier: "free",
+            has_own_tier: false,
+            kind,
+            tenant: belongs,
+            now: self.now(),
+        };
+        self.store.create_account(new).await.unwrap();
+        let key = ApiKey::generate(identity::KeyId::new(uuid::Uuid::now_v7()), &mut rand::rng());
+        let new = store::NewKey {
+            id: key.id(),
+            account: id,
+            tenant,
+            name: "a key".to_owned(),
+            prefix: key.prefix(),
+            digest: key.digest(),
+            scopes: None,
+            expires_at: None,
+            most: 1,
+            now: self.now(),
+        };
+        self.store.create_key(new).await.unwrap();
+        (id, key.expose().to_owned())
+    }
+
     /// Carries the mail and takes all of it out of the folder, the oldest first.
     pub(crate) async fn mails(&self) -> Vec<Mail> {
         self.mailer.carry_due().await.unwrap();
@@ -483,8 +533,12 @@ fn policy() -> Policy {
             role("helpdesk", &["account:manage", "users:manage"]),
             role("user", &["account:manage", "agents:read", "integrations:*"]),
             role("developer", &["agents:*", "instances:*", "integrations:*"]),
+            role("service", &["usage:report", "quota:reserve"]),
         ]),
-        tiers: Tiers::new([tier("free"), tier("pro")]),
+        tiers: Tiers::new([
+            Tier { quotas: [("workbenches".into(), policies::Amount::Finite(3))].into(), ..tier("free") },
+            tier("pro"),
+        ]),
     }
 }
 

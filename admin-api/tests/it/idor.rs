@@ -2,7 +2,7 @@
 //! nothing of what they name. Foreign and absent are answered alike, and nothing changes. An operation that is added fails here until it
 //! is listed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
@@ -91,14 +91,106 @@ fn body(operation: &str, somebody: &str) -> Value {
     }
 }
 
-/// Ids of others in bodies and queries.
-fn named(things: &Things) -> Vec<(&'static str, &'static str, &'static str, Value)> {
-    let of = |path: &str| things.iter().find(|(prefix, _)| *prefix == path).map_or(ABSENT, |(_, ids)| &*ids[0]);
+/// How an id of somebody else's is tried where it is no part of a path.
+enum Ask {
+    /// At this path, in whose query it is.
+    Query(&'static str),
+    /// In this body, at the path that follows, where `{own team}` and `{own domain}` are the caller's.
+    Body(&'static str, Value),
+    /// Nobody's thing is named: why.
+    No(&'static str),
+}
+
+/// Every parameter of a query and every member of a body that is an id, by operation and name; whose it is; and how it is asked.
+fn named() -> Vec<(&'static str, &'static str, &'static str, Ask)> {
+    use Ask::{Body, No, Query};
+    let report = || json!({ "service": "claude", "cost": 1 });
     vec![
-        ("POST", "/auth/switch-tenant", "tenant_id", json!({ "tenant_id": of("/tenants/") })),
-        ("POST", "/agent-instances", "agent_id", json!({ "agent_id": of("/agents/"), "name": "Eve's" })),
-        ("POST", "/domains", "parent_domain_id", json!({ "key": "eves", "parent_domain_id": of("/domains/") })),
+        ("POST /auth/switch-tenant", "tenant_id", "tenant", Body("/auth/switch-tenant", json!({}))),
+        ("POST /agent-instances", "agent_id", "agent", Body("/agent-instances", json!({ "name": "Eve's" }))),
+        ("POST /domains", "parent_domain_id", "domain", Body("/domains", json!({ "key": "eves" }))),
+        ("PATCH /domains/{id}", "parent_domain_id", "domain", Body("/domains/{own domain}", json!({}))),
+        (
+            "POST /teams/{id}/members",
+            "account_id",
+            "account",
+            Body("/teams/{own team}/members", json!({ "role": "member" })),
+        ),
+        ("POST /domains/{id}/members", "account_id", "account", Body("/domains/{own domain}/members", json!({}))),
+        ("GET /agents", "tenant_id", "tenant", Query("/agents")),
+        ("GET /agent-instances", "tenant_id", "tenant", Query("/agent-instances?all=true")),
+        ("GET /usage", "account_id", "account", Query("/usage")),
+        ("GET /usage", "tenant_id", "tenant", Query("/usage")),
+        ("POST /usage", "account_id", "account", Body("/usage", report())),
+        ("POST /usage", "key_id", "key", Body("/usage", report())),
+        ("POST /usage", "tenant_id", "tenant", Body("/usage", report())),
+        ("POST /usage", "event_id", "", No("each service's own: those of others are others")),
+        ("GET /quota", "tenant_id", "tenant", Query("/quota")),
+        (
+            "POST /quota/reserve",
+            "tenant_id",
+            "tenant",
+            Body("/quota/reserve", json!({ "resource": "workbenches", "amount": 1 })),
+        ),
+        ("POST /quota/commit", "reservation_id", "reservation", Body("/quota/commit", json!({}))),
+        ("POST /quota/release", "reservation_id", "reservation", Body("/quota/release", json!({}))),
+        ("GET /billing/statements", "tenant_id", "tenant", Query("/billing/statements")),
+        ("GET /admin/keys", "account_id", "account", Query("/admin/keys")),
+        ("GET /admin/sessions", "account_id", "account", Query("/admin/sessions")),
+        ("POST /auth/token", "client_id", "", No("a credential, with its secret beside it")),
     ]
+}
+
+/// Every id of the document that stands in a query or a body: the operation and the id's name.
+async fn documented_ids(house: &House) -> BTreeSet<(String, String)> {
+    let document = house.get("/openapi.json", Shown::Nothing).await.body;
+    let mut found = BTreeSet::new();
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for (method, operation) in item.as_object().unwrap() {
+            let name = format!("{} {path}", method.to_uppercase());
+            let in_query = operation["parameters"].as_array().into_iter().flatten();
+            let in_query = in_query.filter(|parameter| parameter["in"] == "query");
+            let mut ids: Vec<String> = in_query
+                .filter(|parameter| is_id(&text(&parameter["name"]), &parameter["schema"]))
+                .map(|parameter| text(&parameter["name"]))
+                .collect();
+            for (_, content) in operation["requestBody"]["content"].as_object().into_iter().flatten() {
+                collect_ids(&document, &content["schema"], &mut ids, 0);
+            }
+            found.extend(ids.into_iter().map(|id| (name.clone(), id)));
+        }
+    }
+    found
+}
+
+fn is_id(name: &str, schema: &Value) -> bool {
+    name.ends_with("_id") || name.ends_with("_ids") || schema["format"] == "uuid"
+}
+
+/// The ids among a schema's properties, and those within them.
+fn collect_ids(document: &Value, schema: &Value, ids: &mut Vec<String>, depth: usize) {
+    assert!(depth < 20, "a schema that holds itself");
+    if let Some(place) = schema["$ref"].as_str() {
+        return collect_ids(document, document.pointer(place.trim_start_matches('#')).unwrap(), ids, depth + 1);
+    }
+    for word in ["allOf", "oneOf", "anyOf"] {
+        for part in schema[word].as_array().into_iter().flatten() {
+            collect_ids(document, part, ids, depth + 1);
+        }
+    }
+    collect_ids_of_items(document, schema, ids, depth);
+    for (name, property) in schema["properties"].as_object().into_iter().flatten() {
+        if is_id(name, property) {
+            ids.push(name.clone());
+        }
+        collect_ids(document, property, ids, depth + 1);
+    }
+}
+
+fn collect_ids_of_items(document: &Value, schema: &Value, ids: &mut Vec<String>, depth: usize) {
+    if schema["items"].is_object() {
+        collect_ids(document, &schema["items"], ids, depth + 1);
+    }
 }
 
 fn filled(template: &str, ids: &[String]) -> String {
@@ -145,12 +237,20 @@ async fn an_id_of_somebody_else_s_is_answered_as_one_that_nobody_has_and_opens_n
     made(&house, &mallory, &format!("/auth/invitations/{}/accept", text(&asked["id"])), Value::Null).await;
     made(&house, &mallory, "/auth/switch-tenant", json!({ "tenant_id": hers })).await;
     let key = text(&house.make_key(&eve, json!({ "name": "eve's" })).await["key"]);
+    let scopes = json!(["agents:*", "instances:*", "usage:read", "billing:read", "tenants:manage"]);
+    let scoped = text(&house.make_key(&eve, json!({ "name": "eve's", "scopes": scopes })).await["key"]);
+    let (_, machine) = house.service(Some(hers.parse().unwrap())).await;
+    let (_, loner) = house.loner().await;
     let callers = [
         ("an owner elsewhere", eve.shown()),
         ("a member elsewhere", mallory.shown()),
         ("a key", Shown::Credential(&key)),
+        ("a key with scopes", Shown::Credential(&scoped)),
+        ("a machine of another tenant's", Shown::Credential(&machine)),
+        ("somebody of no tenant", Shown::Credential(&loner)),
     ];
 
+    let others = others(&house, &ada, &things).await;
     let before = seen(&house, &ada, &things).await;
     let mut tried = 0;
     for (method, template) in operations(&house).await {
@@ -172,23 +272,72 @@ async fn an_id_of_somebody_else_s_is_answered_as_one_that_nobody_has_and_opens_n
         }
     }
     assert!(tried > 80, "{tried}");
-    for (method, path, field, body) in named(&things) {
-        let mut absent = body.clone();
-        absent[field] = json!(ABSENT);
+    let own = |made: &Value| text(&made["id"]);
+    let own = [
+        ("{own team}", own(&made(&house, &eve, "/teams", json!({ "name": "Eve's" })).await)),
+        ("{own domain}", own(&made(&house, &eve, "/domains", json!({ "key": "eves-own" })).await)),
+    ];
+    let listed: BTreeSet<_> = named().iter().map(|(of, id, ..)| ((*of).to_owned(), (*id).to_owned())).collect();
+    assert_eq!(
+        documented_ids(&house).await,
+        listed,
+        "an id in a query or a body that is not listed in `named`, or is no more"
+    );
+    for (operation, field, whose, ask) in named() {
+        let hers = others.iter().find(|(name, _)| *name == whose).map_or(ABSENT, |(_, id)| id);
         for (who, shown) in callers {
-            let (foreign, absent) = (
-                house.call(method, path, shown, body.clone()).await,
-                house.call(method, path, shown, absent.clone()).await,
-            );
-            assert_eq!(
-                (foreign.status, &foreign.body["code"]),
-                (absent.status, &absent.body["code"]),
-                "{who}: {method} {path}"
-            );
-            assert!(foreign.status.is_client_error(), "{who}: {method} {path} is answered {}", foreign.status);
+            let ask = async |id: &str| match &ask {
+                Ask::No(why) => {
+                    assert!(!why.is_empty(), "{operation}: {field}");
+                    None
+                }
+                Ask::Query(path) => {
+                    let joint = if path.contains('?') { '&' } else { '?' };
+                    Some(house.get(&format!("{path}{joint}{field}={id}"), shown).await)
+                }
+                Ask::Body(path, body) => {
+                    let path = own.iter().fold((*path).to_owned(), |path, (name, id)| path.replace(name, id));
+                    let mut body = body.clone();
+                    body[field] = json!(id);
+                    Some(house.call(operation.split(' ').next().unwrap(), &path, shown, body).await)
+                }
+            };
+            let (Some(foreign), Some(absent)) = (ask(hers).await, ask(ABSENT).await) else { continue };
+            let face = |answer: &crate::house::Answer| {
+                if answer.status.is_success() {
+                    return (answer.status, answer.body.clone());
+                }
+                let body = &answer.body;
+                (answer.status, json!([body["code"], body["detail"], body["errors"]]))
+            };
+            assert_eq!(face(&foreign), face(&absent), "{who} can tell by {field} of {operation}");
+            // A question may have an empty answer.
+            let is_empty = foreign.body["items"].as_array().is_some_and(Vec::is_empty);
+            assert!(foreign.status.is_client_error() || is_empty, "{who}: {field} of {operation}: {}", foreign.body);
         }
     }
     assert_eq!(seen(&house, &ada, &things).await, before, "something of hers has changed");
+}
+
+/// The victim's ids by what they are of.
+async fn others(house: &House, ada: &Person, things: &Things) -> Vec<(&'static str, String)> {
+    let of = |path: &str| things.iter().find(|(prefix, _)| *prefix == path).unwrap().1[0].clone();
+    let tenant = of("/tenants/");
+    let (_, platform) = house.service(None).await;
+    let wanted = json!({ "resource": "workbenches", "amount": 1, "tenant_id": tenant, "ttl_seconds": 3600 });
+    let reserved = house.post("/quota/reserve", Shown::Credential(&platform), wanted).await;
+    assert_eq!(reserved.status, 201, "a machine of the platform reserves for any tenant: {}", reserved.body);
+    let used = json!({ "service": "claude", "cost": 1, "account_id": ada.id.to_string() });
+    let reported = house.post("/usage", Shown::Credential(&platform), used).await;
+    assert_eq!(reported.status, 202, "and says what anybody has used: {}", reported.body);
+    vec![
+        ("tenant", tenant),
+        ("account", ada.id.to_string()),
+        ("agent", of("/agents/")),
+        ("domain", of("/domains/")),
+        ("key", of("/auth/api-keys/")),
+        ("reservation", text(&reserved.body["reservation_id"])),
+    ]
 }
 
 /// What the victim sees of all that she has.
@@ -205,6 +354,8 @@ async fn seen(house: &House, ada: &Person, things: &Things) -> BTreeMap<String, 
         "/agent-instances",
         "/integrations",
         "/billing/statements",
+        "/usage",
+        "/quota",
     ];
     let mut paths: Vec<String> = lists.iter().map(|path| (*path).to_owned()).collect();
     for (prefix, ids) in things {

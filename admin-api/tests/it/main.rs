@@ -24,6 +24,7 @@ mod idor;
 mod integrations;
 mod invitations;
 mod keys;
+mod machines;
 mod mails;
 mod mfa;
 mod outage;

@@ -17,6 +17,7 @@ use crate::{
     cli::{CreateAdmin, Failure},
     config::Config,
     foundation::Foundation,
+    office::DEFAULT_TIER,
 };
 
 /// The role that administers; `config/roles.toml` says what it may do.
@@ -119,7 +120,8 @@ fn administrator(email: &Email, password_hash: PasswordHash, now: DateTime<Utc>)
         tier: TIER,
         has_own_tier: true,
         kind: AccountKind::Person,
-        tenant: Belonging::FoundsOwn,
+        // Its own tier bounds it; its organisation buys nothing, and is not billed for that.
+        tenant: Belonging::FoundsAt(DEFAULT_TIER),
         now,
     }
 }

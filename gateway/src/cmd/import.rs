@@ -8,6 +8,7 @@ mod folder;
 mod lines;
 mod old_keys;
 mod rows;
+mod when;
 
 use std::{
     io::BufRead,
@@ -23,7 +24,8 @@ use store::{Imported, ImportedAccount, Rehearsal, Store};
 
 use self::{
     lines::{Lines, Report, parsed},
-    rows::Id,
+    rows::{Id, in_our_letters},
+    when::When,
 };
 use super::{block_on, open, say};
 use crate::cli::{Failure, Import};
@@ -43,7 +45,7 @@ struct Line {
     role: Option<String>,
     tier: Option<String>,
     is_verified: Option<bool>,
-    created_at: Option<DateTime<Utc>>,
+    created_at: Option<When>,
     /// The id there; needs `--system`.
     id: Option<Id>,
     /// Of which tenant there; read again when its members are (see [`folder`]).
@@ -141,6 +143,7 @@ impl Run<'_> {
             None => self.no_password.clone(),
         };
         let role = line.role.unwrap_or_else(|| "user".to_owned());
+        let role = in_our_letters(role, |role| self.policy.roles.contains(role));
         if !self.policy.roles.contains(&role) {
             return Err("`role` is none of roles.toml".to_owned());
         }
@@ -148,6 +151,7 @@ impl Run<'_> {
             return Err("`role` is one of service accounts, and no person's".to_owned());
         }
         let tier = line.tier.unwrap_or_else(|| "free".to_owned());
+        let tier = in_our_letters(tier, |tier| self.policy.tiers.contains(tier));
         if !self.policy.tiers.contains(&tier) {
             return Err("`tier` is none of tiers.toml".to_owned());
         }
@@ -162,7 +166,7 @@ impl Run<'_> {
             role,
             tier,
             is_verified: line.is_verified.unwrap_or(false),
-            created_at: line.created_at.unwrap_or(self.now).min(self.now),
+            created_at: line.created_at.map_or(self.now, |when| when.0.min(self.now)),
             there: line.id.map(|id| self.there(id)).transpose()?,
             system: self.import.system.clone(),
             address: line.email,

@@ -1,4 +1,4 @@
-//! `portcullis service-account create`: an account for a machine, with a key that is shown once.
+//! `portcullis service-account create` and `key`: an account for a machine, and its key, which is shown once.
 
 use anyhow::Context;
 use chrono::Utc;
@@ -7,7 +7,7 @@ use store::{AccountKind, Belonging, NewAccount, NewKey};
 use uuid::Uuid;
 
 use super::{block_on, open, rng, say};
-use crate::cli::{CreateServiceAccount, Failure};
+use crate::cli::{CreateServiceAccount, Failure, Place};
 
 /// Below this name there is no mail (RFC 6761 §6.4): a machine has no address, and accounts are told apart by theirs.
 const NOWHERE: &str = "service.invalid";
@@ -46,27 +46,56 @@ pub(crate) fn create(create: &CreateServiceAccount) -> Result<(), Failure> {
             now,
         };
         foundation.store.create_account(account).await.context("the account cannot be made")?;
-        let key = ApiKey::generate(KeyId::new(Uuid::now_v7()), &mut rng()?);
-        let new = NewKey {
-            id: key.id(),
-            account: id,
-            tenant,
-            name: name.to_owned(),
-            prefix: key.prefix(),
-            digest: key.digest(),
-            scopes: None,
-            expires_at: None,
-            most: 1,
-            now,
-        };
+        let (new, secret) = fresh_key(id, tenant, name.to_owned())?;
         foundation.store.create_key(new).await.context("the account's key cannot be made")?;
         foundation.write_down("create_service_account", Some(id.uuid())).await?;
         say(&format!("created service account {name} ({id}) with the role {}", create.role));
-        say(&format!("client_id: {id}"));
-        say(&format!("client_secret: {}", key.expose()));
-        say("The secret is shown this once. It is an API key (X-API-Key), and buys access tokens at POST /auth/token.");
+        show(id, &secret);
         Ok(())
     })
+}
+
+/// A secret that has leaked or is lost makes no new account necessary: what the service has reserved is still its own.
+pub(crate) fn replace_key(id: Uuid, place: &Place) -> Result<(), Failure> {
+    block_on(1, async {
+        let (_, foundation) = open(place).await?;
+        let account = foundation.store.account(AccountId::new(id)).await.context("the account cannot be looked up")?;
+        let account = account.filter(|account| account.kind == AccountKind::Service);
+        let account = account.ok_or_else(|| Failure::Data(format!("there is no service account {id}")))?;
+        let name = account.name.clone().unwrap_or_else(|| "service".to_owned());
+        let tenant = account.tenant.map(|membership| membership.tenant);
+        let (new, secret) = fresh_key(account.id, tenant, name.clone())?;
+        foundation.store.replace_keys(new).await.context("the account's key cannot be made")?;
+        foundation.write_down("replace_service_key", Some(id)).await?;
+        let place = tenant.map_or_else(|| "in no tenant".to_owned(), |tenant| format!("in tenant {tenant}"));
+        say(&format!("{name} ({id}) acts {place} by a new secret, and no more by those it had"));
+        show(account.id, &secret);
+        Ok(())
+    })
+}
+
+/// A key that acts where its account does.
+fn fresh_key(account: AccountId, tenant: Option<TenantId>, name: String) -> Result<(NewKey, ApiKey), Failure> {
+    let key = ApiKey::generate(KeyId::new(Uuid::now_v7()), &mut rng()?);
+    let new = NewKey {
+        id: key.id(),
+        account,
+        tenant,
+        name,
+        prefix: key.prefix(),
+        digest: key.digest(),
+        scopes: None,
+        expires_at: None,
+        most: 1,
+        now: Utc::now(),
+    };
+    Ok((new, key))
+}
+
+fn show(id: AccountId, secret: &ApiKey) {
+    say(&format!("client_id: {id}"));
+    say(&format!("client_secret: {}", secret.expose()));
+    say("The secret is shown this once. It is an API key (X-API-Key), and buys access tokens at POST /auth/token.");
 }
 
 async fn known_tenant(store: &store::Store, id: TenantId) -> Result<TenantId, Failure> {

@@ -5,6 +5,7 @@ mod billing;
 mod browser;
 mod issuers;
 mod login_providers;
+mod newcomers;
 mod pages;
 mod server;
 mod shared;
@@ -27,7 +28,10 @@ use identity::{Algorithm, Argon2Params};
 use policies::Policy;
 use policies::config::{Diagnostic, Document, DurationText, Placed, Source, Sources, Surroundings, Upstreams, Value};
 
-use self::issuers::Named;
+use self::{
+    issuers::Named,
+    newcomers::{no_such_role, nothing_for_newcomers},
+};
 use super::{
     AccessLog, CacheSettings, Config, Log, Protocol, Retention, Settings, StoreSettings, Tokens, UpstreamSettings,
     raw::{self, Given},
@@ -76,6 +80,7 @@ pub fn load(folder: &ConfigFolder) -> Result<Config, Vec<Diagnostic>> {
     }
     let mut wrong = document.finish();
     wrong.extend(no_role.into_iter().chain(taken));
+    wrong.extend(policy.as_ref().ok().into_iter().flat_map(|loaded| nothing_for_newcomers(&loaded.policy)));
     wrong.extend(billing::other_currency(&settings.billing, policy.as_ref().ok().map(|loaded| &loaded.policy)));
     let seed = seed::load(folder.path());
     match (wrong, policy, seed) {
@@ -88,19 +93,6 @@ pub fn load(folder: &ConfigFolder) -> Result<Config, Vec<Diagnostic>> {
             Err(wrong)
         }
     }
-}
-
-/// The role of accounts whose address is not confirmed has to be one.
-fn no_such_role(settings: &Settings, policy: Option<&Policy>) -> Option<Diagnostic> {
-    let (role, roles) = (settings.accounts.settings.unverified_role.as_deref()?, &policy?.roles);
-    let fault = if !roles.contains(role) {
-        format!("there is no role `{role}` in roles.toml")
-    } else if roles.is_of_services(role) {
-        format!("`{role}` is a role of service accounts, and no person has one")
-    } else {
-        return None;
-    };
-    Some(Diagnostic::at(FILES[0], "", 0, format!("accounts.unverified_role: {fault}"), None))
 }
 
 /// A header that nobody but the door sets carries no provider's key; which ones those are is the operator's to say too.
@@ -232,6 +224,11 @@ impl Reader<'_, '_> {
         {
             self.document
                 .note(given.span(), "a database is \"sqlite:FILE\" or \"postgres://user:password@host/database\"");
+        }
+        if url.starts_with("postgres")
+            && let Some(fault) = store::fault_of_address(&url)
+        {
+            self.document.note(raw.url.as_ref().map_or(0..0, Placed::span), fault);
         }
         StoreSettings {
             url,

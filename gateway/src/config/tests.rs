@@ -233,3 +233,33 @@ fn what_was_used_is_kept_for_as_long_as_somebody_may_ask_or_bring_it_again() {
     let issuer = place(said("[retention]", &format!("{role}\n[retention]")));
     insta::assert_snapshot!(issuer, @"`service` is a role of service accounts, and no person has one");
 }
+
+/// Whoever registers would have them, and be let in nowhere.
+#[test]
+fn a_configuration_without_the_role_and_the_tier_of_newcomers_is_refused() {
+    let without = |file: &str, from: &str, to: &str| {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["gateway.toml", "routes.toml", "roles.toml", "tiers.toml"] {
+            let text = fs::read_to_string(shipped().join(name)).unwrap();
+            let text = if name == file { text.replace(from, to) } else { text };
+            fs::write(folder.path().join(name), text).unwrap();
+        }
+        fs::write(folder.path().join("cases.toml"), "").unwrap();
+        let wrong = load(&ConfigFolder::Path(folder.path().to_owned())).err().unwrap_or_default();
+        wrong.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+    };
+    insta::assert_snapshot!(without("tiers.toml", "[tier.free]", "[tier.starter]"), @"tiers.toml:1:1: there is no tier `free`, which whoever registers gets");
+    insta::assert_snapshot!(without("roles.toml", "[role.user]", "[role.guest]"), @"roles.toml:1:1: there is no role `user`, which whoever registers gets");
+}
+
+#[test]
+fn an_address_of_a_database_that_cannot_be_read_is_told_with_its_place_and_not_repeated() {
+    let url = |url: &str| {
+        said("url = { env = \"DATABASE_URL\", default = \"sqlite:portcullis.db\" }", &format!("url = \"{url}\""))
+    };
+    let wrong = url("postgres://me:secret@db/x?sslmode=verify-ful");
+    assert!(wrong.contains("`sslmode` is disable, allow") && wrong.starts_with("gateway.toml:"), "{wrong}");
+    let wrong = url("postgres://me:sec/ret@db:port/x");
+    assert!(wrong.contains("cannot be read") && !wrong.contains("ret@"), "{wrong}");
+    assert_eq!(url("postgres://me:secret@db/x?sslmode=verify-full"), "");
+}

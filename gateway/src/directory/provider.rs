@@ -18,7 +18,10 @@ use policies::{Injection, Refusal};
 use store::{FoundIntegration, Store, Subject};
 
 use super::{Directory, TRIES};
-use crate::stamps::{Moment, Stamps};
+use crate::{
+    readiness::Readiness,
+    stamps::{Moment, Stamps},
+};
 
 /// A key that nobody has used for so long is closed again.
 const OPEN_FOR: Duration = Duration::from_mins(10);
@@ -27,6 +30,7 @@ const OPEN_FOR: Duration = Duration::from_mins(10);
 pub(crate) struct ProviderKeys {
     store: Store,
     seal: Arc<SealKeys>,
+    readiness: Arc<Readiness>,
     found: Cache<Wanted, Arc<Found>>,
     stamps: Stamps,
 }
@@ -54,9 +58,9 @@ pub(crate) struct Provided(Arc<Found>);
 
 impl ProviderKeys {
     /// For callers and services `most` of whose keys are open at once, some 300 bytes each.
-    pub(crate) fn new(store: Store, seal: Arc<SealKeys>, most: u64) -> Self {
+    pub(crate) fn new(store: Store, seal: Arc<SealKeys>, readiness: &Arc<Readiness>, most: u64) -> Self {
         let found = Cache::builder().max_capacity(most).time_to_idle(OPEN_FOR).build();
-        Self { store, seal, found, stamps: Stamps::new() }
+        Self { store, seal, readiness: Arc::clone(readiness), found, stamps: Stamps::new() }
     }
 
     /// Voids what was learnt about those whose integrations changed. With an account or a tenant its own go.
@@ -84,6 +88,7 @@ impl ProviderKeys {
         })?;
         if matches!(what, FoundIntegration::Unreadable) {
             tracing::error!(account = %wanted.account, service = &*wanted.service, "an integration does not open");
+            self.readiness.found_unreadable();
         } else {
             tried = Vec::new();
         }

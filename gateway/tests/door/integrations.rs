@@ -234,10 +234,14 @@ fn what_does_not_open_is_never_shown_and_without_the_database_only_what_is_known
     assert_eq!((answer.status, answer.code().as_str()), (503, "integration_unreadable"));
     let listed = platform.get(&format!("/integrations/{id}"), &ada).json();
     assert_eq!(listed["status"], "unreadable");
+    // Health says it at once, and not at the next count in an hour.
+    let health = || platform.get("/readyz", &ada).json();
+    assert_eq!(health()["reasons"], json!(["sealed_values_unreadable"]));
     // The owner gives it again, and all is well.
     let again = json!({ "api_key": "sk-ant-again" });
     assert_eq!(platform.json("PATCH", &format!("/integrations/{id}"), Some(&ada), &again).json()["status"], "active");
     assert_eq!(shown(&platform, &ada, "/claude/x", "x-api-key"), "sk-ant-again");
+    eventually("health to hear of it", || health()["status"] == "ready");
 
     assert_eq!(shown(&platform, &ada, "/openai/x", "authorization"), "Bearer sk-openai-of-ada");
     assert_eq!(platform.get("/demo/x", &eve).status, 200);
@@ -345,4 +349,47 @@ fn for_whoever_is_over_a_limit_no_key_is_looked_up() {
     let ada = token(&platform, "ada@example.com");
     assert_eq!(shown(&platform, &ada, "/limited", "authorization"), "403 integration_missing");
     assert_eq!(shown(&platform, &ada, "/limited", "authorization"), "429 rate_limited");
+}
+
+/// What is a tenant's is bounded by what the tenant has bought, and what a person's is by their own tier.
+#[test]
+fn a_tenants_keys_are_as_many_as_the_tenants_tier_says_whoever_gives_them() {
+    let free = "quotas = { storage_gb = 10, workbenches = 3, agents = 5, instances = 20 }";
+    let bounded = "quotas = { storage_gb = 10, workbenches = 3, agents = 5, instances = 20, integrations = 1 }";
+    let platform = setup().edit("tiers.toml", free, bounded).start();
+    let root = platform.admin();
+    let registered = platform.register("ada@example.com");
+    let (ada, account) = (registered["access_token"].as_str().unwrap(), registered["user"]["id"].as_str().unwrap());
+    let tenant = registered["user"]["tenant_id"].as_str().unwrap();
+    let give = |service: &str, owner: &str| {
+        let body = json!({ "service": service, "api_key": "sk-0123456789", "owner": owner });
+        platform.post("/integrations", Some(ada), &body)
+    };
+    let set = |path: String, tier: &str| {
+        assert_eq!(platform.json("PATCH", &path, Some(&root), &json!({ "tier": tier })).status, 200);
+    };
+    set(format!("/admin/users/{account}"), "free");
+    set(format!("/admin/tenants/{tenant}"), "pro");
+    for service in ["openai", "claude", "gemini"] {
+        assert_eq!(give(service, "tenant").status, 201, "{service}");
+    }
+    assert_eq!((give("openai", "account").status, give("claude", "account").status), (201, 409));
+    set(format!("/admin/users/{account}"), "pro");
+    set(format!("/admin/tenants/{tenant}"), "free");
+    assert_eq!(give("mistral", "tenant").code(), "too_many_integrations");
+    assert_eq!(give("mistral", "account").status, 201);
+}
+
+#[test]
+fn a_key_of_the_platform_with_scopes_shows_its_owners_key_only_if_it_may_use_integrations() {
+    let platform = setup().start();
+    let ada = token(&platform, "ada@example.com");
+    give(&platform, &ada, "openai", "sk-openai-of-ada");
+    let by = |scopes: serde_json::Value| {
+        let key = platform.post("/auth/api-keys", Some(&ada), &json!({ "name": "key", "scopes": scopes })).json();
+        platform.send("GET", "/openai/x", &[("X-API-Key", key["key"].as_str().unwrap())], "")
+    };
+    let refused = by(json!(["usage:read"]));
+    assert_eq!((refused.status, refused.code().as_str()), (403, "forbidden"), "{refused:?}");
+    assert_eq!(by(json!(["integrations:use"])).received("authorization"), ["Bearer sk-openai-of-ada"]);
 }

@@ -376,9 +376,22 @@ fn a_flood_of_unknown_keys_asks_the_issuer_a_few_times_and_keeps_nobody_else_out
 fn without_being_told_to_nobody_gets_an_account() {
     let (issuer, key) = (Issuer::start(), key(Algorithm::EdDsa, "k"));
     issuer.publish(&[&key]);
-    let platform = issuer.setup("").env("AUTH_OIDC_ACCOUNTS", "existing").start();
-    assert_eq!(said(&platform, &issuer.token(&key, "ada")), refused(403, "unknown_account"));
-    assert_eq!(platform.get("/auth/me", &issuer.token(&key, "ada")).status, 403);
+    // By the word of the operator, or because the file names the issuer and says no more.
+    let from = "issuer = { env = \"AUTH_OIDC_ISSUER\", default = \"\" }";
+    let named = issuer.setup("").edit("gateway.toml", from, &format!("issuer = \"{}\"", issuer.name()));
+    for setup in [issuer.setup("").env("AUTH_OIDC_ACCOUNTS", "existing"), named.env("AUTH_OIDC_ACCOUNTS", "")] {
+        let platform = setup.start();
+        assert_eq!(said(&platform, &issuer.token(&key, "ada")), refused(403, "unknown_account"));
+        assert_eq!(platform.get("/auth/me", &issuer.token(&key, "ada")).status, 403);
+    }
+}
+
+#[test]
+fn an_issuer_that_variables_alone_name_lets_its_people_in() {
+    let (issuer, key) = (Issuer::start(), key(Algorithm::EdDsa, "k"));
+    issuer.publish(&[&key]);
+    let platform = issuer.setup("").env("AUTH_OIDC_ACCOUNTS", "").start();
+    assert_eq!(said(&platform, &issuer.token(&key, "ada")), let_in());
 }
 
 #[test]

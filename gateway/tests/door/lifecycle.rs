@@ -5,6 +5,7 @@ use std::{
     io::{Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
     os::unix::fs::PermissionsExt,
+    path::Path,
     process::Command,
     sync::{
         Arc,
@@ -54,10 +55,59 @@ fn another_master_key_cannot_open_the_signing_keys_and_the_start_says_so() {
     let setup = Setup::default();
     let folder = setup.folder();
     drop(Running::start(&mut setup.command(folder.path(), nowhere()), None));
-    fs::remove_file(folder.path().join("data/master.key")).unwrap();
+    let file = folder.path().join("data/master.key");
+    let other = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
+    fs::write(&file, other).unwrap();
     let output = setup.command(folder.path(), nowhere()).output().unwrap();
     assert_eq!(output.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&output.stderr).contains("is this the master key"), "{output:?}");
+    // Where there is none, as with a database that was restored, none is made beside it: the right one would be looked for elsewhere.
+    fs::remove_file(&file).unwrap();
+    let output = setup.command(folder.path(), nowhere()).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        said.contains("put it back") && said.contains("master.key") && said.contains("MASTER_ENCRYPTION_KEY"),
+        "{said}"
+    );
+    assert!(!file.exists());
+}
+
+/// The platform does not bill itself: what its administrator may is their account's, and their organisation has bought nothing.
+#[test]
+fn the_first_administrators_organisation_has_a_tier_without_a_price_from_its_first_moment() {
+    let platform = Platform::start();
+    let root = platform.admin();
+    assert_eq!(platform.get("/auth/me", &root).json()["tier"], "enterprise");
+    assert_eq!(platform.get("/tenants", &root).json()["items"][0]["tier"], "free");
+}
+
+/// A folder's name is no URL.
+#[test]
+fn a_data_folder_may_have_any_name_and_options_stand_where_one_puts_them() {
+    let setup = Setup::default();
+    let folder = setup.folder();
+    let data = folder.path().join("100%41 what?x=1");
+    let up = |data: &Path| {
+        let mut command = Command::new(PORTCULLIS);
+        command.args(["migrate", "up", "--config"]).arg(folder.path().join("config")).arg("--data").arg(data);
+        command.output().unwrap()
+    };
+    let output = up(&data);
+    assert!(output.status.success(), "{output:?}");
+    assert!(data.join("portcullis.db").is_file());
+    // What is not there is not backed up, nor made for it.
+    let nowhere = folder.path().join("misspelt");
+    let mut command = Command::new(PORTCULLIS);
+    command
+        .arg("backup")
+        .arg(folder.path())
+        .arg("--config")
+        .arg(folder.path().join("config"))
+        .arg("--data")
+        .arg(&nowhere);
+    assert_eq!(command.output().unwrap().status.code(), Some(69));
+    assert!(!nowhere.exists());
 }
 
 /// What cannot be deleted, and what would be deleted after it.

@@ -138,6 +138,39 @@ fn teams_domains_and_who_belongs_to_them_come_with_their_people_and_come_once() 
     assert_eq!(names(&platform.get("/teams", &ada).json(), "name"), ["Engineering"], "nobody is given who is here");
 }
 
+/// As Prisma's and `SQLAlchemy`'s exports write them: times without a zone, enumerations in capitals.
+#[test]
+fn times_without_a_zone_and_words_in_capitals_are_read_and_files_of_other_names_are_not_passed_over() {
+    let platform = Setup::default().start();
+    let user = json!({
+        "id": "u1", "email": "ada@example.com", "password_hash": hash(), "role": "DEVELOPER", "tier": "PRO",
+        "created_at": "2024-05-06T07:08:09.123",
+    });
+    let tenant = json!({ "id": "x", "name": "Acme", "tier": "ENTERPRISE", "created_at": "2024-05-06 07:08:09" });
+    let member = json!({ "tenant_id": "x", "user_id": "u1", "role": "OWNER", "created_at": "2024-05-06T07:08:09" });
+    let files: [(&str, &[Value]); 3] =
+        [("tenants.jsonl", &[tenant]), ("users.jsonl", &[user]), ("members.jsonl", &[member])];
+    let misspelt: Vec<_> = files.into_iter().chain([("team_members.jsonl", &[] as &[Value])]).collect();
+    write(&platform, &misspelt);
+    let refused = import(platform.folder.path(), &["--system", "old"]);
+    let words = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert_eq!((refused.status.code(), told(&refused)), (Some(65), Vec::new()), "{words}");
+    assert!(words.contains("team_members.jsonl") && words.contains("team_memberships.jsonl"), "{words}");
+
+    write(&platform, &files);
+    let done = import(platform.folder.path(), &["--system", "old"]);
+    assert!(done.status.success(), "{done:?}");
+    let me = platform.get("/auth/me", &platform.login("ada@example.com")).json();
+    assert_eq!((&me["role"], &me["tier"]), (&json!("developer"), &json!("pro")), "{me}");
+    assert!(me["created_at"].as_str().unwrap().starts_with("2024-05-06T07:08:09"), "{me}");
+    let tenants = platform.get("/tenants", &platform.login("ada@example.com")).json();
+    assert_eq!(
+        (&tenants["items"][0]["tier"], &tenants["items"][0]["role"]),
+        (&json!("enterprise"), &json!("owner")),
+        "{tenants}"
+    );
+}
+
 #[test]
 #[expect(clippy::too_many_lines, reason = "one folder, from its files to what came of each")]
 fn tenants_keep_apart_and_each_line_that_cannot_be_is_told_with_its_file() {

@@ -80,8 +80,19 @@ fn a_service_reserves_gives_and_gives_back_and_never_more_than_there_is() {
     }
     for who in [&ada, &admin] {
         assert_eq!(reserve(who, 1).code(), "forbidden");
-        assert_eq!(platform.post("/quota/release", Some(who), &of(&two)).code(), "forbidden");
+        assert_eq!(platform.post("/quota/commit", Some(who), &of(&two)).code(), "forbidden");
     }
+    assert_eq!(platform.post("/quota/release", Some(&ada), &of(&two)).code(), "forbidden");
+    // Whoever administers the platform sees anybody's, and gives back for a service that cannot.
+    let asked =
+        |who: &str, tenant: &Value| platform.get(&format!("/quota?tenant_id={}", tenant.as_str().unwrap()), who);
+    assert_eq!(asked(&admin, &tenant).json()["tenant_id"], tenant);
+    let of_admin = platform.get("/auth/me", &admin).json()["tenant_id"].clone();
+    assert_eq!(asked(&ada, &of_admin).status, 404);
+    assert_eq!(platform.get("/quota?tenant=1", &ada).code(), "invalid_query");
+    let one = reserve(&benches, 1);
+    assert_eq!(platform.post("/quota/release", Some(&admin), &of(&one)).status, 204);
+    assert_eq!(left(), "2 of 3, 0 asked for");
     for _ in 0..2 {
         assert_eq!(platform.post("/quota/release", Some(&benches), &of(&two)).status, 204);
         assert_eq!(left(), "0 of 3, 0 asked for");
@@ -92,6 +103,8 @@ fn a_service_reserves_gives_and_gives_back_and_never_more_than_there_is() {
         (json!({ "resource": "workbenches", "amount": 0, "tenant_id": tenant }), 422),
         (json!({ "resource": "workbenches", "amount": -1, "tenant_id": tenant }), 422),
         (json!({ "resource": "castles", "amount": 1, "tenant_id": tenant }), 422),
+        (json!({ "resource": "agents", "amount": 1, "tenant_id": tenant }), 422),
+        (json!({ "resource": "instances", "amount": 1, "tenant_id": tenant }), 422),
         (json!({ "resource": "workbenches", "amount": 1, "ttl_seconds": 0, "tenant_id": tenant }), 422),
         (json!({ "resource": "workbenches", "amount": 1, "tenant_id": "0190a5a0-0000-7000-8000-000000000001" }), 404),
         (json!({ "resource": "workbenches", "amount": 1, "tenant_id": tenant, "limit": 9 }), 422),
@@ -99,6 +112,31 @@ fn a_service_reserves_gives_and_gives_back_and_never_more_than_there_is() {
         assert_eq!(platform.post("/quota/reserve", Some(&benches), &wanted).status, status, "{wanted}");
     }
     assert_eq!(left(), "0 of 3, 0 asked for");
+}
+
+/// What is counted where it is made is told as it is, and a disabled organisation is given nothing.
+#[test]
+fn agents_and_keys_are_counted_where_they_are_made_and_a_disabled_tenant_is_given_nothing() {
+    let platform = Platform::start();
+    let admin = platform.admin();
+    let registered = register(&platform, "ada@example.com", "Acme");
+    let (ada, account) = (token_of(&registered), registered["user"]["id"].as_str().unwrap().to_owned());
+    let change = json!({ "role": "developer" });
+    assert_eq!(platform.json("PATCH", &format!("/admin/users/{account}"), Some(&admin), &change).status, 200);
+    let agent = platform.post("/agents", Some(&ada), &json!({ "name": "Helper" })).json()["id"].clone();
+    let instance = json!({ "agent_id": agent, "name": "Mine" });
+    assert_eq!(platform.post("/agent-instances", Some(&ada), &instance).status, 201);
+    let quotas = platform.get("/quota", &ada).json();
+    let used = |name: &str| quotas["items"].as_array().unwrap().iter().find(|item| item["resource"] == name).cloned();
+    assert_eq!(used("agents").unwrap(), json!({ "resource": "agents", "limit": 5, "used": 1, "reserved": 0 }));
+    assert_eq!(used("instances").unwrap()["used"], 1);
+
+    let service = platform.service_account("benches").1;
+    let tenant = platform.get("/auth/me", &ada).json()["tenant_id"].as_str().unwrap().to_owned();
+    let status = json!({ "status": "disabled" });
+    assert_eq!(platform.json("PATCH", &format!("/admin/tenants/{tenant}"), Some(&admin), &status).status, 200);
+    let wanted = json!({ "resource": "workbenches", "amount": 1, "tenant_id": tenant });
+    assert_eq!(platform.post("/quota/reserve", Some(&service), &wanted).code(), "tenant_disabled");
 }
 
 #[test]

@@ -1,9 +1,11 @@
 //! Organisations through the door: what upstreams are told of them, at once; and machines, which act by themselves.
 
+use std::process::Command;
+
 use base64::{Engine, prelude::BASE64_STANDARD};
 use serde_json::json;
 
-use crate::platform::{Answer, Platform, Setup};
+use crate::platform::{Answer, PORTCULLIS, Platform, Setup, eventually};
 
 const FORM: (&str, &str) = ("Content-Type", "application/x-www-form-urlencoded");
 
@@ -106,6 +108,37 @@ fn a_machine_acts_by_its_key_and_by_tokens_that_the_key_buys() {
     assert_eq!(platform.get("/demo/pro/x", &token).code(), "revoked");
     assert_eq!(platform.send("GET", "/demo/pro/x", &[("X-API-Key", &secret)], "").code(), "revoked");
     assert_eq!(buy(&good, &[]).status, 401);
+}
+
+/// A secret that is lost or has leaked is replaced, and nothing else of the account changes.
+#[test]
+fn a_machines_secret_is_replaced_and_the_old_one_is_worth_nothing_at_once() {
+    let platform = Platform::start();
+    let (id, secret) = platform.service_account("reporter");
+    let buy = |secret: &str| {
+        let form = format!("grant_type=client_credentials&client_id={id}&client_secret={secret}");
+        platform.send("POST", "/auth/token", &[FORM], &form)
+    };
+    let token = buy(&secret).json()["access_token"].as_str().unwrap().to_owned();
+    assert_eq!(platform.get("/demo/pro/x", &token).status, 200);
+    let command = |id: &str| {
+        let mut command = Command::new(PORTCULLIS);
+        command.args(["service-account", "key", id, "--config"]).arg(platform.folder.path().join("config"));
+        command.arg("--data").arg(platform.folder.path().join("data")).output().unwrap()
+    };
+    let made = command(&id);
+    let said = String::from_utf8(made.stdout).unwrap();
+    let fresh = said.lines().find_map(|line| line.strip_prefix("client_secret: ")).unwrap().to_owned();
+    assert!(said.contains(&format!("client_id: {id}")) && fresh != secret, "{said}");
+    let by = |secret: &str| platform.send("GET", "/demo/pro/x", &[("X-API-Key", secret)], "");
+    eventually("the old secret to be refused", || by(&secret).code() == "revoked");
+    eventually("what it has bought to end", || platform.get("/demo/pro/x", &token).code() == "revoked");
+    assert_eq!((by(&fresh).status, buy(&fresh).status, buy(&secret).status), (200, 200, 401));
+    // Of people, and of nobody, there is no such secret.
+    let person = platform.register("ada@example.com")["user"]["id"].as_str().unwrap().to_owned();
+    for id in [&*person, "0190a5a0-0000-7000-8000-000000000001"] {
+        assert_eq!(command(id).status.code(), Some(65), "{id}");
+    }
 }
 
 #[test]

@@ -192,6 +192,26 @@ fn an_unknown_tier_is_not_an_unlimited_one() {
 }
 
 #[test]
+fn a_limited_credential_lends_its_owners_key_at_a_provider_only_if_it_says_so() {
+    let injecting = route(|route| {
+        let injection = crate::Injection::parse("openai", "Authorization", "Bearer {key}").unwrap();
+        route.inject_credential = Some(Box::new(injection));
+    });
+    let missing = "permission integrations:use among the credential's scopes";
+    for (scopes, said) in [
+        (None, "permit"),
+        (Some(&["usage:read"][..]), missing),
+        (Some(&["integrations:manage"]), missing),
+        (Some(&["integrations:use"]), "permit"),
+        (Some(&["usage:read", "integrations:*"]), "permit"),
+        (Some(&["*"]), "permit"),
+    ] {
+        assert_eq!(answer(&injecting, caller("user", "free", scopes)), said, "{scopes:?}");
+    }
+    assert_eq!(answer(&route(|_| ()), caller("user", "free", Some(&["usage:read"]))), "permit");
+}
+
+#[test]
 fn a_permit_names_the_limits_to_spend() {
     let limited = |tier_limits| {
         route(|route| {

@@ -59,7 +59,8 @@ pub(super) const TABLES: [&str; 41] = [
 ];
 
 pub(super) async fn save(pg: &Pg, archive: &mut Writer) -> Result<(), BackupError> {
-    let mut tx = pg.begin_patiently("ISOLATION LEVEL REPEATABLE READ, READ ONLY").await.map_err(StoreError::from)?;
+    let mut tx =
+        pg.begin_patiently(Some("ISOLATION LEVEL REPEATABLE READ, READ ONLY")).await.map_err(StoreError::from)?;
     for table in TABLES {
         let section = columns(&mut tx, table).await?;
         archive.begin(&section)?;
@@ -78,7 +79,7 @@ pub(super) async fn restore(url: &str, settings: &PoolSettings, archive: &mut Re
     const GO_ON: &str = "SELECT setval(pg_get_serial_sequence('changes', 'position'), COALESCE(MAX(position), 0) + 1, false) FROM changes";
     let patience = settings.acquire_timeout.saturating_add(settings.statement_timeout);
     let pg = Pg::open(url, settings, patience).await?;
-    let mut tx = pg.begin_patiently("").await.map_err(StoreError::from)?;
+    let mut tx = pg.begin_patiently(None).await.map_err(StoreError::from)?;
     make_tables(&pg, &mut tx, archive).await?;
     hold_owner(&mut tx, false).await?;
     while let Some(section) = archive.section()? {

@@ -4,7 +4,6 @@ use std::{
     fs::{self, File},
     io::{self, Read, Write},
     path::{Path, PathBuf},
-    str::FromStr,
 };
 
 use sqlx::{ConnectOptions, SqlitePool, sqlite::SqliteConnectOptions};
@@ -13,7 +12,7 @@ use super::{
     BackupError,
     archive::{Reader, Writer, beside, new_private_file, sync_folder},
 };
-use crate::{StoreError, db::BAD_ADDRESS, migrate::lock_beside};
+use crate::{StoreError, db::sqlite_options, migrate::lock_beside};
 
 const SECTION: &str = "database";
 
@@ -39,7 +38,7 @@ pub(super) async fn save(pool: &SqlitePool, archive: &mut Writer) -> Result<(), 
 
 /// Writes the file beside its place, looks whether SQLite finds it good, and puts it there.
 pub(super) async fn restore(url: &str, archive: &mut Reader) -> Result<(), BackupError> {
-    let options = SqliteConnectOptions::from_str(url).map_err(|_| BAD_ADDRESS)?;
+    let options = sqlite_options(url)?;
     let place = options.get_filename().to_path_buf();
     if url.contains(":memory:") {
         return Err(BackupError::NotEmpty("a database in memory is gone when this command is".to_owned()));

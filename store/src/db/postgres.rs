@@ -25,6 +25,9 @@ use crate::{StoreError, seed::SharedSeed};
 pub(crate) const SCHEMA: &str = "portcullis";
 /// `pg_temp` is named, since otherwise it is looked through first: nobody's temporary table stands before ours.
 const SEARCH_PATH: &str = "portcullis,pg_temp";
+/// Whoever locks and then counts has to see what was committed while it waited, whatever the database's own default is; a stricter level
+/// would answer writes that meet with an error (40001) that nobody waits for.
+const ISOLATION: &str = "read committed";
 /// What the policies of row-level security compare with.
 const TENANT: &str = "portcullis.tenant";
 /// What a server has been told of a connection that is ours alone, and says again when it is asked.
@@ -70,6 +73,7 @@ impl Pg {
         let plain = PgConnectOptions::from_str(url).map_err(|_| BAD_ADDRESS)?.extra_float_digits(None);
         let own = plain.clone().options([
             ("search_path", SEARCH_PATH),
+            ("default_transaction_isolation", ISOLATION),
             ("statement_timeout", &one),
             ("lock_timeout", &one),
             // A node that is stopped within a transaction must not hold up the others.
@@ -93,7 +97,7 @@ impl Pg {
 
     pub(crate) async fn begin(&self) -> Result<PgTx, sqlx::Error> {
         let tx = if self.is_lent {
-            self.pool.begin_with(AssertSqlSafe(self.opening("", self.bounds[0]))).await?
+            self.pool.begin_with(AssertSqlSafe(self.opening(None, self.bounds[0]))).await?
         } else if self.tenant.is_some() {
             self.pool.begin_with(AssertSqlSafe(format!("BEGIN{}", self.scope()))).await?
         } else {
@@ -103,15 +107,19 @@ impl Pg {
     }
 
     /// A connection beside the pool with a transaction on it whose statements take as long as they take; `kind` is what Postgres
-    /// is told of the transaction.
-    pub(crate) async fn begin_patiently(&self, kind: &str) -> Result<Transaction<'static, Postgres>, sqlx::Error> {
+    /// is told of the transaction where it is none like all others.
+    pub(crate) async fn begin_patiently(
+        &self,
+        kind: Option<&str>,
+    ) -> Result<Transaction<'static, Postgres>, sqlx::Error> {
         let pool = PgPoolOptions::new().max_connections(1).acquire_timeout(self.bounds[1]);
         let pool = pool.connect_lazy_with(self.pool.connect_options().as_ref().clone());
         pool.begin_with(AssertSqlSafe(self.opening(kind, Duration::ZERO))).await
     }
 
     /// Begins a transaction and binds it to our schema and its bounds, in one message. 0 is no bound.
-    fn opening(&self, kind: &str, statement: Duration) -> String {
+    fn opening(&self, kind: Option<&str>, statement: Duration) -> String {
+        let kind = kind.map_or_else(|| format!("ISOLATION LEVEL {ISOLATION}"), str::to_owned);
         let (one, idle) = (statement.as_millis(), self.bounds[1].as_millis().max(1));
         format!(
             "BEGIN {kind}; SET LOCAL search_path = {SEARCH_PATH}; SET LOCAL statement_timeout = {one}; \

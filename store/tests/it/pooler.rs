@@ -8,12 +8,14 @@ use std::{
     time::Duration,
 };
 
+use identity::{AccountId, ApiKey, KeyId};
 use sqlx::{Connection, PgConnection, Row, postgres::PgConnectOptions};
-use store::Store;
+use store::{NewKey, Store, StoreError};
 use tempfile::TempDir;
 use tokio::net::TcpStream;
+use uuid::Uuid;
 
-use crate::engines::{Database, person, settings};
+use crate::engines::{Database, at, person, settings};
 
 /// A pooler of one test's own.
 pub(crate) struct Pooler {
@@ -66,6 +68,66 @@ impl Drop for Pooler {
     fn drop(&mut self) {
         drop(self.process.kill());
         drop(self.process.wait());
+    }
+}
+
+/// "Postgres as it is found": whoever counts under a lock sees what was committed while it waited, and no write that meets another is an
+/// error, whatever level the database's owner has made the default.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_with_a_stricter_default_of_isolation_is_used_as_any_other() {
+    for (level, pooled) in [("repeatable read", false), ("serializable", false), ("serializable", true)] {
+        let database = Database::postgres().await;
+        let (_, name) = database.url.rsplit_once('/').unwrap();
+        database.run_beside(&format!("ALTER DATABASE {name} SET default_transaction_isolation = '{level}'")).await;
+        let (_pooler, url) = if pooled {
+            let (pooler, url) = Pooler::before(&database.url).await;
+            (Some(pooler), url)
+        } else {
+            (None, database.url.clone())
+        };
+        // Several nodes may start at once.
+        let node = || {
+            let url = url.clone();
+            tokio::spawn(async move {
+                let store = Store::connect(&url, settings()).await.unwrap();
+                store.migrate().await.map(|_| store)
+            })
+        };
+        let mut nodes = Vec::new();
+        for starting in [node(), node(), node(), node()] {
+            nodes.push(starting.await.unwrap().unwrap_or_else(|error| panic!("at {level}: {error}")));
+        }
+        let ada = person(&nodes[0], "ada@example.com").await;
+        let issued = (0..12).map(|n| {
+            let (store, new) = (nodes[n % 4].clone(), few_keys(ada.id));
+            tokio::spawn(async move { store.create_key(new).await.map(drop) })
+        });
+        let mut made = 0;
+        for outcome in issued.collect::<Vec<_>>() {
+            match outcome.await.unwrap() {
+                Ok(()) => made += 1,
+                Err(StoreError::TooManyKeys) => {}
+                Err(error) => panic!("at {level}: {error}"),
+            }
+        }
+        assert_eq!(made, 3, "at {level}");
+    }
+}
+
+/// A key of an account that may have three.
+fn few_keys(account: AccountId) -> NewKey {
+    let key = ApiKey::generate(KeyId::new(Uuid::now_v7()), &mut rand::rng());
+    NewKey {
+        id: key.id(),
+        account,
+        tenant: None,
+        name: "a key".to_owned(),
+        prefix: key.prefix(),
+        digest: key.digest(),
+        scopes: None,
+        expires_at: None,
+        most: 3,
+        now: at(0),
     }
 }
 

@@ -6,8 +6,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 use identity::{AccountId, Grant, RefreshToken, SecretDigest, SessionId};
 use sqlx::{Connection, Executor};
 use store::{
-    Account, AccountChange, NewSession, Origin, Proof, RefreshOutcome, RefreshRefusal, RefreshTerms, Renewal, Standing, Status,
-    Store, StoreError, Subject,
+    Account, AccountChange, NewSession, Origin, Proof, RefreshOutcome, RefreshRefusal, RefreshTerms, Renewal, Standing,
+    Status, Store, StoreError, Subject,
 };
 use uuid::Uuid;
 

@@ -1,7 +1,8 @@
 //! `portcullis import DIR`: files of known names, in the order in which what they hold refers to each other.
 
-use std::path::Path;
+use std::{fs, io, path::Path};
 
+use anyhow::Context;
 use identity::SealKeys;
 use store::{ImportOutcome, ImportedThing, Rehearsal, Store};
 
@@ -58,6 +59,12 @@ pub(super) async fn read(mut run: Run<'_>, foundation: &Foundation) -> Result<()
         let names = FILES.map(|(file, _)| file).join(", ");
         return Err(Failure::Data(format!("{} holds none of {names}", shown(folder))));
     }
+    let strange = strange_files(folder).with_context(|| format!("{} cannot be read", shown(folder)))?;
+    if !strange.is_empty() {
+        let known = FILES.map(|(file, _)| file).join(", ");
+        let strange = strange.join(", ");
+        return Err(Failure::Data(format!("nobody knows what {strange} in {} is; known are {known}", shown(folder))));
+    }
     let Some(system) = run.import.system.as_deref() else {
         return Err(Failure::Data("a folder needs --system, the name of where it is from: ids are kept by it".into()));
     };
@@ -103,6 +110,20 @@ pub(super) async fn read(mut run: Run<'_>, foundation: &Foundation) -> Result<()
         tell(name, is_dry, made, present, run.report.rejected() - before);
     }
     Ok(())
+}
+
+/// Files of lines whose names say nothing: one that is misspelt would be passed over with all that is in it.
+fn strange_files(folder: &Path) -> io::Result<Vec<String>> {
+    let mut strange = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let name = entry?.file_name().to_string_lossy().into_owned();
+        let is_known = FILES.iter().any(|(file, _)| *file == name);
+        if name.ends_with(".jsonl") && !name.ends_with(".rejected.jsonl") && !is_known {
+            strange.push(name);
+        }
+    }
+    strange.sort();
+    Ok(strange)
 }
 
 fn unavailable(file: &str, first: u64, last: u64, error: &store::StoreError) -> Failure {

@@ -6,13 +6,13 @@ use chrono::{DateTime, Utc};
 use identity::{ExternalId, IntegrationId, SecretText, TenantId, TenantRole, is_service};
 use policies::Policy;
 use serde::{Deserialize, de::IgnoredAny};
-use serde_json::{Map, Value};
+use serde_json::value::RawValue;
 use store::{
     ImportedAgent, ImportedInstance, ImportedIntegration, ImportedThing, NewDomain, NewTeam, Thing, imported_id,
 };
 use uuid::Uuid;
 
-use super::{lines::parsed, old_keys::OldKeys};
+use super::{lines::parsed, old_keys::OldKeys, when::When};
 
 const LONGEST_ID: usize = 255;
 /// As admin-api has it.
@@ -71,7 +71,7 @@ struct TenantLine {
     name: String,
     tier: Option<String>,
     is_active: Option<bool>,
-    created_at: Option<DateTime<Utc>>,
+    created_at: Option<When>,
 }
 
 /// The rest was read with the account.
@@ -89,7 +89,7 @@ struct MemberLine {
     tenant_id: Option<Id>,
     user_id: Id,
     role: Option<String>,
-    created_at: Option<DateTime<Utc>>,
+    created_at: Option<When>,
 }
 
 #[derive(Deserialize)]
@@ -100,7 +100,7 @@ struct TeamLine {
     name: String,
     external_ref: Option<String>,
     is_active: Option<bool>,
-    created_at: Option<DateTime<Utc>>,
+    created_at: Option<When>,
 }
 
 #[derive(Deserialize)]
@@ -112,7 +112,7 @@ struct TeamMemberLine {
     team_id: Id,
     user_id: Id,
     role: Option<String>,
-    created_at: Option<DateTime<Utc>>,
+    created_at: Option<When>,
 }
 
 #[derive(Deserialize)]
@@ -124,7 +124,7 @@ struct DomainLine {
     name: Option<String>,
     parent_domain_id: Option<Id>,
     is_active: Option<bool>,
-    created_at: Option<DateTime<Utc>>,
+    created_at: Option<When>,
 }
 
 #[derive(Deserialize)]
@@ -135,7 +135,7 @@ struct DomainMemberLine {
     tenant_id: Option<Id>,
     domain_id: Id,
     user_id: Id,
-    created_at: Option<DateTime<Utc>>,
+    created_at: Option<When>,
 }
 
 #[derive(Deserialize)]
@@ -147,7 +147,7 @@ struct AgentLine {
     name: String,
     description: Option<String>,
     is_published: Option<bool>,
-    created_at: Option<DateTime<Utc>>,
+    created_at: Option<When>,
 }
 
 #[derive(Deserialize)]
@@ -158,8 +158,8 @@ struct InstanceLine {
     agent_id: Id,
     user_id: Id,
     name: String,
-    config: Option<Map<String, Value>>,
-    created_at: Option<DateTime<Utc>>,
+    config: Option<Box<RawValue>>,
+    created_at: Option<When>,
 }
 
 #[derive(Deserialize)]
@@ -172,11 +172,11 @@ struct IntegrationLine {
     name: Option<String>,
     api_key_encrypted: String,
     status: Option<String>,
-    created_at: Option<DateTime<Utc>>,
+    created_at: Option<When>,
 }
 
 /// What a line holds, and when it was made there.
-type Read = (Thing, Option<DateTime<Utc>>);
+type Read = (Thing, Option<When>);
 
 // === impl Id ===
 
@@ -222,7 +222,7 @@ impl Reader<'_> {
             Kind::Keys => return Err(history::NO_KEYS.to_owned()),
         };
         let (thing, created_at) = read?;
-        Ok(Some(ImportedThing { thing, created_at: created_at.unwrap_or(self.now).min(self.now) }))
+        Ok(Some(ImportedThing { thing, created_at: created_at.map_or(self.now, |when| when.0.min(self.now)) }))
     }
 
     fn id(&self, kind: &str, id: Id) -> Result<Uuid, String> {
@@ -242,12 +242,13 @@ impl Reader<'_> {
     }
 
     fn tenant(&self, line: TenantLine) -> Result<Read, String> {
-        if line.tier.as_deref().is_some_and(|tier| !self.policy.tiers.contains(tier)) {
+        let tier = line.tier.map(|tier| in_our_letters(tier, |tier| self.policy.tiers.contains(tier)));
+        if tier.as_deref().is_some_and(|tier| !self.policy.tiers.contains(tier)) {
             return Err("`tier` is none of tiers.toml".to_owned());
         }
         let id = TenantId::new(self.id(TENANTS, line.id)?);
         let (name, is_active) = (name(&line.name)?, line.is_active.unwrap_or(true));
-        Ok((Thing::Tenant { id, name, tier: line.tier, is_active }, line.created_at))
+        Ok((Thing::Tenant { id, name, tier, is_active }, line.created_at))
     }
 
     fn user(&self, line: UserLine) -> Result<Option<ImportedThing>, String> {
@@ -261,7 +262,8 @@ impl Reader<'_> {
     }
 
     fn member(&self, line: MemberLine) -> Result<Read, String> {
-        let role = line.role.as_deref().map_or(Some(TenantRole::Member), TenantRole::read);
+        let role = line.role.map(|role| role.to_lowercase());
+        let role = role.as_deref().map_or(Some(TenantRole::Member), TenantRole::read);
         let role = role.ok_or("`role` is `owner`, `admin` or `member`")?;
         let (tenant, user) = (self.owner(line.tenant_id)?, self.who(line.user_id)?);
         Ok((Thing::Member { tenant, user, role }, line.created_at))
@@ -322,7 +324,11 @@ impl Reader<'_> {
     }
 
     fn instance(&self, line: InstanceLine) -> Result<Read, String> {
-        let config = serde_json::to_string(&line.config.unwrap_or_default()).map_err(|_| "`config` is no JSON")?;
+        // To the letter: numbers of twenty digits stay what they are.
+        let config = line.config.map_or_else(|| "{}".to_owned(), |config| String::from(Box::<str>::from(config)));
+        if !config.starts_with('{') {
+            return Err("a `config` is an object".to_owned());
+        }
         let config = SecretText::from(config);
         if config.expose().len() > MAX_CONFIG {
             return Err(format!("a `config` has {MAX_CONFIG} bytes at most"));
@@ -359,6 +365,11 @@ impl Reader<'_> {
         };
         Ok((Thing::Integration(integration), line.created_at))
     }
+}
+
+/// A word of a configuration as that writes it: enumerations of older systems are written in capitals.
+pub(super) fn in_our_letters(word: String, is_known: impl Fn(&str) -> bool) -> String {
+    if is_known(&word) { word } else { word.to_lowercase() }
 }
 
 /// As people read it: one line, not too long.

@@ -90,7 +90,10 @@ impl Reader<'_, '_> {
         }
         let (shortest, longest) =
             (self.duration(raw.refresh_min.as_ref(), 60), self.duration(raw.refresh_max.as_ref(), 600));
-        let accounts = self.new_accounts(raw.accounts.as_ref(), raw.accounts_per_address.as_ref());
+        // 003 knows one issuer, by variables, and its people have no other accounts than the issuer's.
+        let is_of_variable = matches!(&*raw.issuer, Value::Env { .. }) && self.is_said(Some(&raw.issuer));
+        let unsaid = if is_of_variable { "create" } else { "existing" };
+        let accounts = self.new_accounts(raw.accounts.as_ref(), unsaid, raw.accounts_per_address.as_ref());
         let or = |given: Option<String>, default: &str| given.unwrap_or_else(|| default.to_owned());
         let [role, tier] = [(&raw.role, "user"), (&raw.tier, "free")]
             .map(|(given, default)| given.as_ref().map_or_else(|| default.to_owned(), |given| String::clone(given)));
@@ -155,6 +158,7 @@ impl Reader<'_, '_> {
     fn new_accounts(
         &mut self,
         accounts: Option<&Placed<Value<String>>>,
+        unsaid: &str,
         per_address: Option<&Placed<Value<String>>>,
     ) -> NewAccounts {
         let created = per_address.map_or(CREATED, |given| {
@@ -165,7 +169,8 @@ impl Reader<'_, '_> {
             self.document.note(given.span(), message);
             CREATED
         });
-        match self.text(accounts, "existing").as_str() {
+        let said = self.text(accounts, unsaid);
+        match if said.is_empty() { unsaid } else { &said } {
             "create" => return NewAccounts::Create(created),
             "existing" => {}
             other => {

@@ -44,7 +44,7 @@ impl Reader<'_, '_> {
     }
 
     /// Is a value more than the default of a variable that is not set?
-    fn is_said(&self, given: Option<&Placed<Value<String>>>) -> bool {
+    pub(super) fn is_said(&self, given: Option<&Placed<Value<String>>>) -> bool {
         match given.map(|given| &**given) {
             None => false,
             Some(Value::Env { env, .. }) => env.ask(self.folder, None).is_ok_and(|set| set.is_some()),

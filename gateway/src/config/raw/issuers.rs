@@ -39,7 +39,8 @@ pub(in crate::config) struct Issuer {
     pub(in crate::config) refresh_max: Given<DurationText>,
     /// How long keys are good that cannot be fetched anew; 24h by default.
     pub(in crate::config) max_stale: Given<DurationText>,
-    /// What becomes of somebody without an account here: `existing` (the default) refuses, `create` makes one.
+    /// What becomes of somebody without an account here: `existing` refuses, `create` makes one. Empty or left out: `create` where `issuer`
+    /// is what an environment variable says, else `existing`.
     pub(in crate::config) accounts: Given<String>,
     /// Accounts made for callers from one IPv4 address or IPv6 /64; 20/hour by default.
     pub(in crate::config) accounts_per_address: Given<String>,

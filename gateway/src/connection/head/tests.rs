@@ -171,8 +171,9 @@ fn a_head_is_bounded_before_it_is_whole() {
     assert!(framing(&fields(7)).is_ok());
     assert_eq!(framing(&fields(8)), Err(Refusal::HeadersTooLarge));
     let long = format!("GET /{} HTTP/1.1\r\n", "a".repeat(LIMITS.bytes));
-    assert_eq!(read(&long), Err(Refusal::UriTooLong));
+    assert_eq!(read(&long), Err(Refusal::UriTooLong), "of a request line its target is what is too long");
     assert_eq!(read(&"a".repeat(LIMITS.bytes + 1)), Err(Refusal::UriTooLong));
+    assert_eq!(framing(&format!("A: {}\r\n", "b".repeat(LIMITS.bytes))), Err(Refusal::HeadersTooLarge));
     assert_eq!(read(&"a".repeat(LIMITS.bytes)), Ok(None));
 }
 

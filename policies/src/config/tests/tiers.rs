@@ -80,3 +80,14 @@ features = "swarm-agents"
     tiers.toml:8:12: invalid type: string "swarm-agents", expected a sequence
     "#);
 }
+
+/// A template whose list came out empty would open the door.
+#[test]
+fn an_empty_list_of_requests_is_no_way_to_say_unlimited() {
+    let tiers = |requests: &str| {
+        let tiers = format!("[tier.free]\nlimits = [{{ per = \"user\", requests = {requests}, concurrent = 20 }}]\n");
+        read("", "", &tiers, "").map(drop)
+    };
+    insta::assert_snapshot!(tiers("[]").unwrap_err(), @r#"tiers.toml:2:37: an empty list limits nothing: write "unlimited" if that is meant"#);
+    assert!(tiers("\"unlimited\"").is_ok() && tiers("[\"100/minute\"]").is_ok());
+}

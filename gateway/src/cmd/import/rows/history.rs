@@ -1,12 +1,12 @@
 //! What people used of an older system, and what they were billed for it.
 
-use chrono::{DateTime, Utc};
 use policies::Micros;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use store::{ImportedStatement, ImportedUsage, Thing, end_of_month, statement_id};
 
-use super::{Id, Read, Reader};
+use super::{Id, Read, Reader, in_our_letters};
+use crate::cmd::import::when::When;
 
 /// Why no key of an older system comes.
 pub(super) const NO_KEYS: &str = "a key of an older system says nothing of whose it is, so that the door would have to look up whatever \
@@ -29,7 +29,7 @@ pub(super) struct UsageLine {
     model_name: Option<String>,
     request_type: Option<String>,
     #[serde(alias = "timestamp")]
-    created_at: DateTime<Utc>,
+    created_at: When,
 }
 
 #[derive(Deserialize)]
@@ -46,16 +46,16 @@ pub(super) struct StatementLine {
     tokens_used: Option<i64>,
     payment_status: String,
     #[serde(alias = "created_at")]
-    closed_at: Option<DateTime<Utc>>,
-    due_at: Option<DateTime<Utc>>,
-    paid_at: Option<DateTime<Utc>>,
+    closed_at: Option<When>,
+    due_at: Option<When>,
+    paid_at: Option<When>,
 }
 
 // === impl Reader ===
 
 impl Reader<'_> {
     pub(super) fn usage(&self, line: UsageLine) -> Result<Read, String> {
-        if line.created_at > self.now {
+        if line.created_at.0 > self.now {
             return Err("`created_at` is in the future".to_owned());
         }
         let usage = ImportedUsage {
@@ -78,6 +78,7 @@ impl Reader<'_> {
             return Err("a `month` that is not over has no statement".to_owned());
         }
         let tier = line.tier.unwrap_or_else(|| DEFAULT_TIER.to_owned());
+        let tier = in_our_letters(tier, |tier| self.policy.tiers.contains(tier));
         if !self.policy.tiers.contains(&tier) {
             return Err("`tier` is none of tiers.toml".to_owned());
         }
@@ -88,7 +89,7 @@ impl Reader<'_> {
         if !["open", "paid", "overdue", "void"].contains(&&*status) {
             return Err("a `payment_status` is `open`, `paid`, `overdue` or `void`".to_owned());
         }
-        let closed_at = line.closed_at.unwrap_or(end).clamp(end, self.now);
+        let closed_at = line.closed_at.map_or(end, |when| when.0).clamp(end, self.now);
         let statement = ImportedStatement {
             tenant: self.owner(line.tenant_id)?,
             id: statement_id(self.system, &line.id.text()?, closed_at),
@@ -99,11 +100,11 @@ impl Reader<'_> {
             usage: money("usage", line.usage.as_deref())?,
             requests: count("requests", line.requests)?,
             tokens: count("tokens_used", line.tokens_used)?,
-            due_at: line.due_at.unwrap_or(closed_at),
-            paid_at: (status == "paid").then(|| line.paid_at.unwrap_or(closed_at)),
+            due_at: line.due_at.map_or(closed_at, |when| when.0),
+            paid_at: (status == "paid").then(|| line.paid_at.map_or(closed_at, |when| when.0)),
             status,
         };
-        Ok((Thing::Statement(statement), Some(closed_at)))
+        Ok((Thing::Statement(statement), Some(When(closed_at))))
     }
 }
 

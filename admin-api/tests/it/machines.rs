@@ -1,0 +1,76 @@
+//! Machines of one organisation and of the platform: what each may say and take, and who rules over them.
+
+use identity::TenantId;
+use serde_json::{Value, json};
+
+use crate::house::{Answer, House, Person, Shown};
+
+async fn tenant_of(house: &House, person: &Person) -> TenantId {
+    house.get("/auth/me", person.shown()).await.text("tenant_id").parse().unwrap()
+}
+
+fn fields(answer: &Answer) -> Vec<String> {
+    let named = answer.body["errors"].as_array().into_iter().flatten();
+    named.map(|one| one["field"].as_str().unwrap().to_owned()).collect()
+}
+
+#[tokio::test]
+async fn a_machine_of_one_tenant_bills_no_other_one_and_takes_none_of_its_quotas() {
+    let house = House::open().await;
+    let (ada, eve) = (house.register("ada@example.com").await, house.register("eve@example.com").await);
+    let (theirs, other) = (tenant_of(&house, &ada).await, tenant_of(&house, &eve).await);
+    let (_, bound) = house.service(Some(theirs)).await;
+    let (_, free) = house.service(None).await;
+    let report = async |by: &str, named: Value| {
+        let mut report = json!({ "service": "claude", "cost": 1 });
+        report.as_object_mut().unwrap().extend(named.as_object().unwrap().clone());
+        house.post("/usage", Shown::Credential(by), report).await
+    };
+    let (ada_s, eve_s) = (ada.id.to_string(), eve.id.to_string());
+    for (named, field) in [
+        (json!({ "account_id": eve_s }), "account_id"),
+        (json!({ "account_id": eve_s, "tenant_id": other.to_string() }), "tenant_id"),
+        (json!({ "account_id": ada_s, "tenant_id": other.to_string() }), "tenant_id"),
+        (json!({ "tenant_id": other.to_string() }), "tenant_id"),
+    ] {
+        let refused = report(&bound, named.clone()).await;
+        assert_eq!((refused.status.as_u16(), fields(&refused)), (422, vec![field.to_owned()]), "{named}");
+        assert_eq!(report(&free, named.clone()).await.status == 202, named["account_id"] == *eve_s, "{named}");
+    }
+    for named in
+        [json!({ "account_id": ada_s }), json!({ "account_id": ada_s, "tenant_id": theirs.to_string() }), json!({})]
+    {
+        assert_eq!(report(&bound, named.clone()).await.status, 202, "{named}");
+    }
+    let seen = house.get("/usage?group_by=service", eve.shown()).await.body;
+    assert_eq!(seen["items"][0]["cost"], "2.00", "what the platform's machine has said: {seen}");
+    let reserve = async |by: &str, tenant: TenantId| {
+        let wanted = json!({ "resource": "workbenches", "amount": 1, "tenant_id": tenant.to_string() });
+        house.post("/quota/reserve", Shown::Credential(by), wanted).await
+    };
+    assert_eq!(reserve(&bound, other).await.refusal(), "404 not_found");
+    assert_eq!(
+        (reserve(&bound, theirs).await.status.as_u16(), reserve(&free, other).await.status.as_u16()),
+        (201, 201)
+    );
+}
+
+#[tokio::test]
+async fn a_machine_within_a_tenant_is_the_platforms_to_end_and_to_change() {
+    let house = House::open().await;
+    let (ada, root) = (house.register("ada@example.com").await, house.administrator("root@example.com").await);
+    let tenant = tenant_of(&house, &ada).await;
+    let (machine, key) = house.service(Some(tenant)).await;
+    let path = format!("/tenants/{tenant}/members/{machine}");
+    let owner = json!({ "role": "owner" });
+    for by in [ada.shown(), Shown::Credential(&key)] {
+        for (method, body) in [("PATCH", owner.clone()), ("DELETE", Value::Null)] {
+            assert_eq!(house.call(method, &path, by, body).await.refusal(), "403 forbidden", "{method}");
+        }
+    }
+    let listed = house.get(&format!("/tenants/{tenant}/members"), ada.shown()).await.body;
+    let is_there = |item: &Value| item["account_id"] == machine.to_string() && item["role"] == "member";
+    assert!(listed["items"].as_array().unwrap().iter().any(is_there), "it is seen: {listed}");
+    assert_eq!(house.call("PATCH", &path, root.shown(), json!({ "role": "admin" })).await.status, 204);
+    assert_eq!(house.call("DELETE", &path, root.shown(), Value::Null).await.status, 204);
+}
