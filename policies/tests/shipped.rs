@@ -155,7 +155,7 @@ fn the_table_of_the_shipped_policy_says_who_may_call_what() {
                                                            /api/auth/mfa/passkeys/options
                                                            /api/v2/auth/mfa/verify
                                                            /api/v2/auth/mfa/passkeys/options
-    auth-mfa                     GET, POST, DELETE         /auth/mfa/*                                       401       yes        yes         yes        yes
+    auth-mfa                     GET, POST, PATCH, DELETE  /auth/mfa/*                                       401       yes        yes         yes        yes
                                                            /api/auth/mfa/*
                                                            /api/v2/auth/mfa/*
     auth-reauthenticate          POST                      /auth/reauthenticate                              401       yes        yes         yes        yes
@@ -351,7 +351,7 @@ fn the_table_of_the_shipped_policy_says_who_may_call_what() {
                                                            /api/auth/mfa/passkeys/options
                                                            /api/v2/auth/mfa/verify
                                                            /api/v2/auth/mfa/passkeys/options
-    auth-mfa                     GET, POST, DELETE         /auth/mfa/*                                       403        403         yes        yes
+    auth-mfa                     GET, POST, PATCH, DELETE  /auth/mfa/*                                       403        403         yes        yes
                                                            /api/auth/mfa/*
                                                            /api/v2/auth/mfa/*
     auth-reauthenticate          POST                      /auth/reauthenticate                              yes        yes         yes        yes

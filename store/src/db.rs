@@ -290,14 +290,19 @@ fn open_sqlite(url: &str, settings: &PoolSettings) -> Result<Db, StoreError> {
     Ok(Db::Lite { pool: pool.connect_lazy_with(options), file, writer: Arc::new(Semaphore::new(1)) })
 }
 
-/// What follows `sqlite:` is a file's name as the system has it, and no URL: `%41` and `?` in it stand for themselves.
+/// What follows `sqlite:` is a file's name as the system has it, and no URL: `%41` and `?` in it stand for themselves, but for `?mode=ro` at
+/// its end.
 pub(crate) fn sqlite_options(url: &str) -> Result<SqliteConnectOptions, StoreError> {
     let name = url.strip_prefix("sqlite:").ok_or(BAD_ADDRESS)?;
     if name == ":memory:" {
         return SqliteConnectOptions::from_str(url).map_err(|_| BAD_ADDRESS);
     }
     let name = name.strip_prefix("//").unwrap_or(name);
-    if name.is_empty() { Err(BAD_ADDRESS) } else { Ok(SqliteConnectOptions::new().filename(name)) }
+    let (name, is_read_only) = name.strip_suffix("?mode=ro").map_or((name, false), |name| (name, true));
+    if name.is_empty() {
+        return Err(BAD_ADDRESS);
+    }
+    Ok(SqliteConnectOptions::new().filename(name).read_only(is_read_only))
 }
 
 /// What of an address of Postgres cannot be read. Nothing of it is repeated, since it holds a password.

@@ -151,24 +151,19 @@ impl Store {
         .await
     }
 
-    /// Uses a token to confirm the address it was sent to; `None` if it is no good. Where nobody had confirmed it, and it is not done in a
-    /// browser (`device`) in which a session of the account has begun, somebody else may have registered it: what opens it but for the
-    /// password ends. Says whether anything did.
+    /// Uses a token to confirm the address it was sent to; `None` if it is no good.
     pub async fn confirm_email(
         &self,
         shown: &ShownOneTime,
-        device: Option<&SecretDigest>,
         confirmed: Confirmed<'_>,
         now: DateTime<Utc>,
-    ) -> Result<Option<(Account, bool)>, StoreError> {
+    ) -> Result<Option<Account>, StoreError> {
         self.bounded(async {
             let mut tx = self.begin().await?;
             let Some(token) = tx.use_one_time(shown, now).await? else { return Ok(None) };
-            let is_owner = tx.is_confirmed(token.account()).await? || tx.is_known_in(token.account(), device).await?;
             let Some(account) = tx.confirm(&token, confirmed, now).await? else { return Ok(None) };
-            let ended = !is_owner && tx.end_other_ways_in(account.id, now).await?;
             self.commit(tx, &[Subject::Account(account.id)], now).await?;
-            Ok::<_, StoreError>(Some((account, ended)))
+            Ok::<_, StoreError>(Some(account))
         })
         .await
     }

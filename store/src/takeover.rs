@@ -77,42 +77,16 @@ impl Tx {
         Ok(self.account(id).await?.is_some_and(|account| account.is_verified))
     }
 
-    /// Has a session of the account begun in this browser?
-    pub(crate) async fn is_known_in(
-        &mut self,
-        id: Option<AccountId>,
-        device: Option<&SecretDigest>,
-    ) -> Result<bool, StoreError> {
-        const Q: &str = "SELECT COUNT(*) FROM sessions WHERE account_id = $1 AND device = $2 AND actor_id IS NULL";
-        let (Some(id), Some(device)) = (id, device) else { return Ok(false) };
-        let begun: i64 = on_tx!(self, |c| sqlx::query_scalar(Q)
-            .bind(id.uuid())
-            .bind(device.as_bytes().as_slice())
-            .fetch_one(c)
-            .await)?;
-        Ok(begun > 0)
-    }
-
-    /// Ends whatever of an account opens it but its password and its sessions: keys, factors, and the subjects of others, linked or imported. Says
-    /// whether there was any.
-    pub(crate) async fn end_other_ways_in(&mut self, id: AccountId, now: DateTime<Utc>) -> Result<bool, StoreError> {
+    /// Ends whatever of an account opens it but its password and its sessions: keys, factors, and the subjects of others, linked or imported.
+    pub(crate) async fn end_other_ways_in(&mut self, id: AccountId, now: DateTime<Utc>) -> Result<(), StoreError> {
         const KEYS: &str = "UPDATE api_keys SET revoked_at = $2 WHERE account_id = $1 AND revoked_at IS NULL";
         const FACTORS: &str = "DELETE FROM factors WHERE account_id = $1";
         const CODES: &str = "DELETE FROM recovery_codes WHERE account_id = $1";
         const LINKS: &str = "DELETE FROM external_identities WHERE account_id = $1";
-        let mut ended = on_tx!(&mut *self, |c| sqlx::query(KEYS)
-            .bind(id.uuid())
-            .bind(stored(now))
-            .execute(c)
-            .await
-            .map(|done| done.rows_affected()))?;
+        on_tx!(&mut *self, |c| sqlx::query(KEYS).bind(id.uuid()).bind(stored(now)).execute(c).await.map(drop))?;
         for statement in [FACTORS, CODES, LINKS] {
-            ended += on_tx!(&mut *self, |c| sqlx::query(statement)
-                .bind(id.uuid())
-                .execute(c)
-                .await
-                .map(|done| done.rows_affected()))?;
+            on_tx!(&mut *self, |c| sqlx::query(statement).bind(id.uuid()).execute(c).await.map(drop))?;
         }
-        Ok(ended > 0)
+        Ok(())
     }
 }

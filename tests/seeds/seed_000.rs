@@ -38,7 +38,9 @@ fn a_user_confirms_the_address_and_logs_in_by_a_magic_link(doors: &Doors) {
     assert_eq!(asked.status, 202, "{asked:?}");
     let cookie = asked.header("set-cookie").unwrap().split(';').next().unwrap().to_owned();
     let mailed = doors.token_in_mail("Your link to log in");
-    let consume = format!("POST /auth/magic-link/consume\nCookie: {cookie}\n{{\"token\": \"{mailed}\"}}");
+    let consume = format!(
+        "POST /auth/magic-link/consume\nContent-Type: application/json\nCookie: {cookie}\n{{\"token\": \"{mailed}\"}}"
+    );
     let session = doors.call(&consume);
     is_person(&session.json()["user"], "user@example.com");
     assert_ne!(doors.call(&consume).status, 200, "it serves once");

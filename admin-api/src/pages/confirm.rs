@@ -44,12 +44,8 @@ pub(super) async fn show_verify(
     }
 }
 
-pub(super) async fn post_verify(
-    State(office): State<Arc<Office>>,
-    Ok(visitor): Result<Visitor, std::convert::Infallible>,
-    Posted(shown): Posted<WithToken>,
-) -> Response {
-    match verify_email::confirm(&office, &visitor, shown.token.expose()).await {
+pub(super) async fn post_verify(State(office): State<Arc<Office>>, Posted(shown): Posted<WithToken>) -> Response {
+    match verify_email::confirm(&office, shown.token.expose()).await {
         Ok(_) => frame::go("/account/sign-in?notice=confirmed", HeaderMap::new()),
         Err(error) => verify(&shown.token).again(&office, &error),
     }

@@ -20,6 +20,8 @@ const POLICY: HeaderValue = HeaderValue::from_static(
 /// ourselves (Fetch §3.2), and those that say no `Sec-Fetch-Site` could not send one.
 const STRICT_ORIGIN: HeaderValue = HeaderValue::from_static("strict-origin");
 const SAME_ORIGIN: HeaderValue = HeaderValue::from_static("same-origin");
+/// Whoever is sent on, to a login provider for one, is not told from where.
+const NO_REFERRER: HeaderValue = HeaderValue::from_static("no-referrer");
 const HTML: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
 
 /// A form, or a page that only says something.
@@ -215,5 +217,5 @@ pub(super) fn failed(office: &Office, error: &ApiError) -> Response {
 /// On to another page, with what the browser is given on the way.
 pub(super) fn go(to: &str, cookies: HeaderMap) -> Response {
     let to = HeaderValue::try_from(to).unwrap_or(HeaderValue::from_static("/account/sessions"));
-    (StatusCode::SEE_OTHER, cookies, [(header::LOCATION, to), (header::REFERRER_POLICY, STRICT_ORIGIN)]).into_response()
+    (StatusCode::SEE_OTHER, cookies, [(header::LOCATION, to), (header::REFERRER_POLICY, NO_REFERRER)]).into_response()
 }

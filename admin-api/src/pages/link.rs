@@ -33,10 +33,13 @@ pub(super) async fn show(
         let pending = oauth::pending(&office, &visitor, &headers, who.principal.account).await?;
         let already = office.store.external_grant(pending.id()).await?;
         if let Some(facts) = already {
-            if facts.account.id == who.principal.account {
+            if facts.account.id != who.principal.account {
+                return Err(OauthFault::IdentityTaken.into());
+            }
+            // What an issuer has linked on its own word is still to be agreed to.
+            if office.store.is_agreed(pending.id()).await? {
                 return Ok(frame::go(IDENTITIES, HeaderMap::new()));
             }
-            return Err(OauthFault::IdentityTaken.into());
         }
         let fresh = ProofForm::default().proof().by(&Caller(who.principal.clone()), &visitor, &office).await;
         form(&office, &who, &pending, fresh.as_ref().err(), false).await

@@ -1,8 +1,7 @@
 //! `POST /auth/verify-email`: whoever shows the token from the mail has confirmed the address that it was sent to.
 //!
 //! The token is of an account whose address is to be confirmed, or of one that was registered and is made now. It logs nobody in:
-//! mail is read by scanners too. Who shows it in a browser that has never been logged in may not be who has registered: then nothing that was
-//! made of the account before opens it but the password.
+//! mail is read by scanners too.
 
 use std::sync::Arc;
 
@@ -13,7 +12,7 @@ use store::{Account, AccountKind, Belonging, NewAccount, ShownOneTime, StoreErro
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::{body::Body, error::ApiError, office::Office, trail, user::User, visitor::Visitor};
+use crate::{body::Body, error::ApiError, office::Office, trail, user::User};
 
 /// The token from the mail.
 #[derive(Deserialize, ToSchema)]
@@ -29,8 +28,7 @@ pub(crate) struct Verified {
     user: User,
 }
 
-/// Confirms an address. Serves once. API keys, second factors and linked subjects that were made before end, unless it is done in a browser in
-/// which somebody has been logged in to the account: whoever registered the address may not be its owner.
+/// Confirms an address. Serves once.
 #[utoipa::path(
     post, path = "/auth/verify-email", tag = "auth", request_body = VerifyEmail,
     responses(
@@ -40,16 +38,15 @@ pub(crate) struct Verified {
 )]
 pub(crate) async fn verify_email(
     State(office): State<Arc<Office>>,
-    Ok(visitor): Result<Visitor, std::convert::Infallible>,
     Body(request): Body<VerifyEmail>,
 ) -> Result<Json<Verified>, ApiError> {
-    let account = confirm(&office, &visitor, request.token.expose()).await?;
+    let account = confirm(&office, request.token.expose()).await?;
     Ok(Json(Verified { user: office.user_in_session(account).await }))
 }
 
 /// Confirms, for programs and for the page alike.
-pub(crate) async fn confirm(office: &Office, visitor: &Visitor, token: &str) -> Result<Account, ApiError> {
-    let confirmed = try_confirm(office, visitor, token).await;
+pub(crate) async fn confirm(office: &Office, token: &str) -> Result<Account, ApiError> {
+    let confirmed = try_confirm(office, token).await;
     office.metrics.verification(if confirmed.is_ok() { "ok" } else { "refused" });
     if let Ok(account) = &confirmed {
         trail::by(account.id.uuid());
@@ -58,15 +55,10 @@ pub(crate) async fn confirm(office: &Office, visitor: &Visitor, token: &str) -> 
     confirmed
 }
 
-async fn try_confirm(office: &Office, visitor: &Visitor, token: &str) -> Result<Account, ApiError> {
+async fn try_confirm(office: &Office, token: &str) -> Result<Account, ApiError> {
     let token = OneTimeToken::parse(token).map_err(|_| ApiError::LinkRefused)?;
     let of_account = shown(&token, OneTimePurpose::VerifyEmail);
-    let device = visitor.device();
-    let confirmed = office.store.confirm_email(&of_account, device.as_ref(), office.confirmed(), office.now()).await?;
-    if let Some((account, has_ended)) = confirmed {
-        if has_ended {
-            trail::detail("ended", "keys, factors and linked subjects of before");
-        }
+    if let Some(account) = office.store.confirm_email(&of_account, office.confirmed(), office.now()).await? {
         return Ok(account);
     }
     make_account(office, &token).await?.ok_or(ApiError::LinkRefused)

@@ -538,28 +538,6 @@ async fn a_session_that_was_begun_without_it_is_over_when_a_factor_is_added() {
 }
 
 #[tokio::test]
-async fn nothing_but_the_password_is_left_of_who_registered_when_another_browser_confirms() {
-    for own_browser in [false, true] {
-        let house = House::open().await;
-        let registered = house.visit(&FAR, "/auth/register", json!({ "email": ADA, "password": PASSWORD })).await;
-        let (browser, confirmation) = (registered.cookie().unwrap(), house.mail().await.token());
-        let thief = Person::of(&registered);
-        let key = house.make_key(&thief, json!({ "name": "later" })).await;
-        armed(&house, thief).await;
-        let cookie = own_browser.then_some(&*browser);
-        let from = Place { address: HOME.address, cookie };
-        assert_eq!(house.visit(&from, "/auth/verify-email", json!({ "token": confirmation })).await.status, 200);
-        let is_left = house.post("/auth/validate", Shown::Nothing, json!({ "token": key["key"] })).await;
-        assert_eq!(is_left.body["valid"], own_browser, "{}", is_left.body);
-        let login = password(&house, &HOME, ADA).await;
-        assert_eq!(login.status == 200, !own_browser, "she is asked for nobody's code: {}", login.body);
-        let root = house.administrator("root@example.com").await;
-        let events = house.get("/admin/audit?event=verify_email", root.shown()).await.body;
-        assert_eq!(events["items"][0]["details"]["ended"].is_string(), !own_browser, "{events}");
-    }
-}
-
-#[tokio::test]
 async fn whoever_registers_a_strangers_address_is_out_when_its_owner_comes_by_mail() {
     for link in [false, true] {
         let house = House::open().await;

@@ -197,12 +197,18 @@ fn an_instance_is_reached_by_its_owner_alone_and_is_gone_at_once() {
     let (instance, path) = (id(&made), format!("/agent-instances/{}", id(&made)));
     assert_eq!(ada.get(&path).json()["config"], config);
     assert!(ada.get("/agent-instances").json()["items"][0]["config"].is_null());
+    let said = [path.clone(), format!("/agent-instances/{NOBODYS}")].map(|path| eve.get(&path));
+    assert_eq!(
+        said.each_ref().map(|answer| (answer.status, answer.code())),
+        [(); 2].map(|()| (404, "not_found".to_owned()))
+    );
+    let overseen = root.get(&path).json();
+    assert_eq!(
+        (&overseen["id"], &overseen["config"]),
+        (&json!(instance), &json!(null)),
+        "not what its owner has sealed"
+    );
     for stranger in [&eve, &root] {
-        let said = [path.clone(), format!("/agent-instances/{NOBODYS}")].map(|path| stranger.get(&path));
-        assert_eq!(
-            said.each_ref().map(|answer| (answer.status, answer.code())),
-            [(); 2].map(|()| (404, "not_found".to_owned()))
-        );
         let foreign = stranger.call("POST", "/agent-instances", json!({ "agent_id": agent, "name": "Theirs" }));
         assert_eq!(foreign.status, 404, "{foreign:?}");
     }

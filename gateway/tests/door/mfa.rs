@@ -193,5 +193,5 @@ fn where_everybody_needs_a_second_factor_nobody_gets_in_with_one() {
     let (secret, since) = (from_base32(&text(&begun.json(), "secret")), Utc::now());
     let confirmed = platform.post("/auth/mfa/totp/confirm", Some(&access), &json!({ "code": secret.code_at(since) }));
     assert_eq!(confirmed.status, 200, "{confirmed:?}");
-    assert_eq!(platform.get("/demo/x", &access).status, 200);
+    assert_eq!(platform.get("/demo/x", &text(&confirmed.json(), "access_token")).status, 200);
 }

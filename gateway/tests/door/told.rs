@@ -85,7 +85,7 @@ fn an_upstream_that_asks_for_everything_is_told_what_there_is_of_each_caller_and
     x-user-email: ada@example.com
     x-user-id: Ada's
     x-user-name: Ada Ü
-    x-user-permissions: account:manage,agents:read,code:generate,instances:*,integrations:*,tenants:manage,usage:read
+    x-user-permissions: account:manage,agents:read,billing:read,code:generate,instances:*,integrations:*,tenants:manage,usage:read
     x-user-role: user
     x-user-teams: General
     x-user-tier: free

@@ -164,20 +164,20 @@ async fn to_confirm_an_address_makes_a_full_account_once(database: &Database) {
     store.change_account(ada.id, role.clone(), at(0)).await.unwrap();
     let before = heard(&store).await.len();
     let sent = send_to(&store, OneTimePurpose::VerifyEmail, &ada).await;
-    let (confirmed, _) = store.confirm_email(&sent.shown(), None, terms(), at(1)).await.unwrap().unwrap();
+    let confirmed = store.confirm_email(&sent.shown(), terms(), at(1)).await.unwrap().unwrap();
     assert_eq!((confirmed.is_verified, &*confirmed.role), (true, "user"));
     assert_eq!(heard(&store).await[before..], [Subject::Account(ada.id)], "the new role counts at once");
     // Whoever gets that role afterwards keeps it.
     store.change_account(ada.id, role, at(2)).await.unwrap();
     let again = send_to(&store, OneTimePurpose::VerifyEmail, &ada).await;
-    assert_eq!(store.confirm_email(&again.shown(), None, terms(), at(3)).await.unwrap().unwrap().0.role, "unverified");
+    assert_eq!(store.confirm_email(&again.shown(), terms(), at(3)).await.unwrap().unwrap().role, "unverified");
 }
 
 async fn a_token_for_an_address_that_the_account_has_left_confirms_nothing(database: &Database) {
     let store = database.open().await;
     let ada = person(&store, "new@example.com").await;
     let sent = send_to(&store, OneTimePurpose::VerifyEmail, &ada).await;
-    assert_eq!(store.confirm_email(&sent.shown(), None, terms(), at(1)).await.unwrap(), None);
+    assert_eq!(store.confirm_email(&sent.shown(), terms(), at(1)).await.unwrap(), None);
     assert!(!store.account(ada.id).await.unwrap().unwrap().is_verified);
     let sent = send_to(&store, OneTimePurpose::ResetPassword, &ada).await;
     assert_eq!(reset(&store, &sent.shown(), at(1)).await, None);

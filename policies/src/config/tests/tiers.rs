@@ -88,6 +88,6 @@ fn an_empty_list_of_requests_is_no_way_to_say_unlimited() {
         let tiers = format!("[tier.free]\nlimits = [{{ per = \"user\", requests = {requests}, concurrent = 20 }}]\n");
         read("", "", &tiers, "").map(drop)
     };
-    insta::assert_snapshot!(tiers("[]").unwrap_err(), @r#"tiers.toml:2:37: an empty list limits nothing: write "unlimited" if that is meant"#);
+    insta::assert_snapshot!(tiers("[]").unwrap_err(), @r#"tiers.toml:2:38: an empty list limits nothing: write "unlimited", or leave it out"#);
     assert!(tiers("\"unlimited\"").is_ok() && tiers("[\"100/minute\"]").is_ok());
 }
