@@ -237,12 +237,12 @@ impl ReadLimits {
 impl Unread {
     /// Out of line: an honest client's requests can be read.
     #[cold]
-    pub(crate) fn of(session: &Session, limits: &ReadLimits) -> Box<Self> {
+    pub(crate) fn of(session: &Session, limits: &ReadLimits) -> Self {
         let request = session.req_header();
         let client = peer(session).map(|peer| limits.client(peer, limits.is_trusted(peer), &request.headers));
         let path = request.raw_path().split(|byte| *byte == b'?').next().unwrap_or_default();
         let path = String::from_utf8_lossy(&path[..path.len().min(MOST_TOLD)]).into();
-        Box::new(Self { request_id: RequestId::random(), client, method: request.method.clone(), path })
+        Self { request_id: RequestId::random(), client, method: request.method.clone(), path }
     }
 }
 

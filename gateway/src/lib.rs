@@ -139,10 +139,8 @@ pub async fn build(folder: ConfigFolder, config: Config, data: &Path, take_over:
     let (limiter, leases) = limiter(&settings, &readiness, &metrics).await;
     let keys = Arc::new(ArcSwap::from_pointee(foundation.keyring));
     let has_admin = foundation.store.has_account_with_role("admin").await.context("the accounts cannot be read")?;
-
     let sealed = (&foundation.store, &foundation.seal, &foundation.audit);
     let directory = known(&settings, sealed, &keys, &limiter, (&metrics, &readiness))?;
-    directory.hear_own_changes(&foundation.store);
     let logins = Arc::new(Logins::new(&settings.login_providers, &limiter, &metrics.jwks_fetches)?);
     let issuers: Vec<_> = directory.hear_issuers().into_iter().chain(logins.clients()).collect();
     let feed = Feed {
@@ -158,7 +156,6 @@ pub async fn build(folder: ConfigFolder, config: Config, data: &Path, take_over:
         told: Arc::default(),
     };
     let nudges = Nudges::new(&settings.shared, foundation.store.nudges(), &feed);
-
     let socket = office::Socket::bind(data)?;
     let rules = Arc::new(ArcSwap::from_pointee(first_rules(config, socket.path(), &metrics, &recorder).await?));
     let reloader = Reloader::new(folder, socket.path().into(), Arc::clone(&rules), metrics.clone(), settings.clone());
@@ -369,7 +366,9 @@ fn known(
     let (keys, limiter) = (Arc::clone(keys), Arc::clone(limiter));
     let directory = Directory::new(store.clone(), keys, limiter, directory_settings(settings), metrics);
     let provider_keys = ProviderKeys::new(store.clone(), Arc::clone(seal), readiness, settings.cache.credentials);
-    Ok(Arc::new(directory.believing(outside).with_provider_keys(provider_keys)))
+    let directory = Arc::new(directory.believing(outside).with_provider_keys(provider_keys));
+    directory.hear_own_changes(store);
+    Ok(directory)
 }
 
 fn directory_settings(settings: &config::Settings) -> DirectorySettings {

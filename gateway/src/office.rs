@@ -37,7 +37,7 @@ use crate::{
 /// The longest path that fits into a socket's address, less its final NUL (unix(7)).
 const LONGEST_PATH: usize = 107;
 /// A socket that is younger is left alone whether or not somebody listens.
-const YOUNG: Duration = Duration::from_secs(60);
+const YOUNG: Duration = Duration::from_mins(1);
 /// Two tabs of one browser may race for a refresh within this time.
 const REFRESH_GRACE: Duration = Duration::from_secs(10);
 
@@ -190,14 +190,15 @@ impl Drop for Removed {
 /// Takes away what killed processes left behind: sockets at which nobody listens. A young one may be between its making and its listener.
 fn remove_the_dead(data: &Path) {
     for entry in fs::read_dir(data).into_iter().flatten().flatten() {
-        let name = entry.file_name();
-        let is_ours = name.to_str().is_some_and(|name| name.starts_with("admin-") && name.ends_with(".sock"));
+        let path = entry.path();
+        let is_ours = path.extension().is_some_and(|kind| kind == "sock")
+            && entry.file_name().to_str().is_some_and(|name| name.starts_with("admin-"));
         let age = entry.metadata().and_then(|data| data.modified()).ok().and_then(|made| made.elapsed().ok());
         if is_ours
             && age.is_some_and(|age| age > YOUNG)
-            && UnixStream::connect(entry.path()).is_err_and(|error| error.kind() == ErrorKind::ConnectionRefused)
+            && UnixStream::connect(&path).is_err_and(|error| error.kind() == ErrorKind::ConnectionRefused)
         {
-            drop(fs::remove_file(entry.path()));
+            drop(fs::remove_file(path));
         }
     }
 }

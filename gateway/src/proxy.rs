@@ -52,7 +52,7 @@ impl Door {
 
         // read
         let read = Inbound::read(session, &rules.read_limits);
-        let read = read.inspect_err(|_| journey.unread = Some(Unread::of(session, &rules.read_limits)))?;
+        let read = read.inspect_err(|_| journey.unread = Some(Box::new(Unread::of(session, &rules.read_limits))))?;
         let inbound = journey.inbound.insert(read);
         if let Some(answer) = self.readiness.probe(&inbound.path) {
             return Ok(Admission::Answer(answer));

@@ -113,8 +113,8 @@ impl SealWatch {
             }
             let is_degraded = self.readiness.unreadable.load(Ordering::Relaxed);
             let mended = async {
-                let changed = is_degraded && changes.changed().await.is_ok();
-                if !changed {
+                let may_be = is_degraded && changes.changed().await.is_ok();
+                if !may_be {
                     std::future::pending::<()>().await;
                 }
             };

@@ -306,6 +306,7 @@ pub(crate) fn sqlite_options(url: &str) -> Result<SqliteConnectOptions, StoreErr
 }
 
 /// What of an address of Postgres cannot be read. Nothing of it is repeated, since it holds a password.
+#[must_use]
 pub fn fault_of_address(url: &str) -> Option<&'static str> {
     let fault = PgConnectOptions::from_str(url).err()?;
     let is_about_tls = fault.to_string().contains("ssl_mode");

@@ -158,28 +158,6 @@ impl Store {
         .await
     }
 
-    /// Lets an account whose owner has no session here, since others vouch for them, act in another tenant of theirs from now on;
-    /// [`StoreError::NotFound`] if it does not belong to it. Its sessions and keys stay where they are.
-    pub async fn move_home(&self, account: AccountId, tenant: TenantId, now: DateTime<Utc>) -> Result<(), StoreError> {
-        const Q: &str = "UPDATE accounts SET tenant_id = $2 WHERE id = $1 \
-                         AND EXISTS (SELECT 1 FROM tenant_members WHERE account_id = $1 AND tenant_id = $2)";
-        self.bounded(async {
-            let mut tx = self.begin().await?;
-            tx.pin_grants(account).await?;
-            let moved = on_tx!(&mut tx, |c| sqlx::query(Q)
-                .bind(account.uuid())
-                .bind(tenant.uuid())
-                .execute(c)
-                .await
-                .map(|done| done.rows_affected()))?;
-            if moved == 0 {
-                return Err(StoreError::NotFound);
-            }
-            self.commit(tx, &[Subject::Account(account)], now).await
-        })
-        .await
-    }
-
     /// Lets a session act in another tenant of its account's; [`StoreError::NotFound`] if the account does not belong to it, or the
     /// session has ended. The next login begins there.
     pub async fn switch_tenant(

@@ -102,7 +102,6 @@ pub struct RefreshTerms {
 
 /// What came of a refresh.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[expect(clippy::large_enum_variant, reason = "nearly every one is of this kind, and none is kept")]
 pub enum RefreshOutcome {
     /// The next token is in force.
     Rotated {

@@ -2,7 +2,7 @@
 //! for anybody else.
 
 use chrono::{DateTime, Utc};
-use identity::{AccountId, PasswordHash, SecretDigest};
+use identity::{AccountId, PasswordHash};
 
 use crate::{
     NewOneTime, Store, StoreError, Subject,

@@ -217,6 +217,7 @@ async fn operations(house: &House) -> Vec<(String, String)> {
 }
 
 #[tokio::test]
+#[expect(clippy::too_many_lines, reason = "one house, and everything that is asked of it")]
 async fn an_id_of_somebody_else_s_is_answered_as_one_that_nobody_has_and_opens_nothing() {
     let house = House::open().await;
     let ada = house.register("ada@example.com").await;
@@ -238,14 +239,14 @@ async fn an_id_of_somebody_else_s_is_answered_as_one_that_nobody_has_and_opens_n
     made(&house, &mallory, "/auth/switch-tenant", json!({ "tenant_id": hers })).await;
     let key = text(&house.make_key(&eve, json!({ "name": "eve's" })).await["key"]);
     let scopes = json!(["agents:*", "instances:*", "usage:read", "billing:read", "tenants:manage"]);
-    let scoped = text(&house.make_key(&eve, json!({ "name": "eve's", "scopes": scopes })).await["key"]);
+    let narrow = text(&house.make_key(&eve, json!({ "name": "eve's", "scopes": scopes })).await["key"]);
     let (_, machine) = house.service(Some(hers.parse().unwrap())).await;
     let (_, loner) = house.loner().await;
     let callers = [
         ("an owner elsewhere", eve.shown()),
         ("a member elsewhere", mallory.shown()),
         ("a key", Shown::Credential(&key)),
-        ("a key with scopes", Shown::Credential(&scoped)),
+        ("a key with scopes", Shown::Credential(&narrow)),
         ("a machine of another tenant's", Shown::Credential(&machine)),
         ("somebody of no tenant", Shown::Credential(&loner)),
     ];

@@ -119,6 +119,7 @@ pub struct Retention {
 
 /// `[listen]`.
 #[derive(Clone, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is one key of its section, or the command line's word")]
 pub struct Listen {
     /// Where clients connect.
     pub http: SocketAddr,

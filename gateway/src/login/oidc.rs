@@ -188,7 +188,7 @@ impl Oidc {
         match claims.authenticated_at() {
             Some(at)
                 if answered.now.timestamp().saturating_sub(at)
-                    > self.max_age.saturating_add(LEEWAY.as_secs() as i64) =>
+                    > self.max_age.saturating_add(LEEWAY.as_secs().cast_signed()) =>
             {
                 Err(Failed::new(ProviderFault::TooLongAgo, "somebody has logged in there longer ago than `max_age`"))
             }

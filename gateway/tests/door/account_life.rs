@@ -158,8 +158,8 @@ fn whoever_registers_the_first_administrators_address_before_them_gets_nothing()
         assert_ne!(log_in(crate::platform::PASSWORD).status, 200, "the stranger's");
         if password.is_none() {
             let token = said.split("token=").nth(1).unwrap().split_whitespace().next().unwrap();
-            let taken = json!({ "token": token, "password": CHOSEN });
-            assert_eq!(platform.post("/auth/accept-invite", None, &taken).status, 200);
+            let chosen = json!({ "token": token, "password": CHOSEN });
+            assert_eq!(platform.post("/auth/accept-invite", None, &chosen).status, 200);
         }
         let root = text(&log_in(CHOSEN).json(), "access_token");
         assert_eq!(platform.get("/admin/users", &root).status, 200);

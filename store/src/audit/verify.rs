@@ -81,7 +81,7 @@ impl Audit {
     /// How far each chain has come, where no other has named that yet.
     pub(super) async fn unnamed(&self) -> Result<Vec<(Uuid, Mark)>, StoreError> {
         let chains: Vec<_> = self.store.chains().await?.iter().filter_map(|row| self.opened(row).ok()).collect();
-        let (named, mut names) = (Named::by(&chains), Vec::new());
+        let (named, mut to_name) = (Named::by(&chains), Vec::new());
         for chain in &chains {
             let (known, marked) = (chain.known(&named), named.last_of(chain.id));
             // What follows the end of an older release's chain anybody can have put there, once somebody has named that.
@@ -93,10 +93,10 @@ impl Audit {
                 _ => known,
             };
             if marked.is_none_or(|marked| marked.position < end.position) {
-                names.push((chain.id, end));
+                to_name.push((chain.id, end));
             }
         }
-        Ok(names)
+        Ok(to_name)
     }
 
     /// Everything of one chain; says how far it is whole.

@@ -188,7 +188,7 @@ fn plain_digest(before: &[u8], chain: Uuid, position: i64, event: &AuditEvent) -
         &event.details,
     ] {
         bytes.extend(text.as_ref().map_or(0, |text| text.len() as u64 + 1).to_be_bytes());
-        bytes.extend(text.iter().flat_map(|text| text.as_bytes()));
+        bytes.extend(text.iter().flat_map(String::as_bytes));
     }
     SecretDigest::of(&bytes).as_bytes().to_vec()
 }

@@ -95,8 +95,11 @@ async fn ask(store: &Store, tenant: TenantId, ada: AccountId) {
     }
 }
 
-/// One of each kind: whose, added up by what, and after which line.
-fn questions(ada: AccountId) -> Vec<(Option<AccountId>, Vec<UsageBy>, Option<Vec<String>>)> {
+/// Whose, added up by what, and after which line.
+type Question = (Option<AccountId>, Vec<UsageBy>, Option<Vec<String>>);
+
+/// One of each kind.
+fn questions(ada: AccountId) -> Vec<Question> {
     let middle = || "80000000-0000-0000-0000-000000000000".to_owned();
     vec![
         (None, vec![UsageBy::Day], None),
@@ -140,7 +143,7 @@ async fn a_page_of_a_large_tenants_reads_a_page() {
         // Of usage a page has up to ten days of each line.
         let most = TIMES
             * match table.as_str() {
-                "usage_days" => questions(ada).len() as i64 * i64::from(MOST_ROWS + 1),
+                "usage_days" => i64::try_from(questions(ada).len()).unwrap() * i64::from(MOST_ROWS + 1),
                 _ => 4 * i64::from(LIMIT + 1),
             };
         assert!(after - before <= most, "{table}: {} rows were read, {most} at most", after - before);

@@ -90,7 +90,7 @@ async fn a_database_with_a_stricter_default_of_isolation_is_used_as_any_other() 
             let url = url.clone();
             tokio::spawn(async move {
                 let store = Store::connect(&url, settings()).await.unwrap();
-                store.migrate().await.map(|_| store)
+                store.migrate().await.map(|()| store)
             })
         };
         let mut nodes = Vec::new();

@@ -46,9 +46,9 @@ async fn refresh(store: &Store, shown: &RefreshToken, now: DateTime<Utc>) -> (Re
 }
 
 /// Why a token that is known bought nothing.
-fn refusal(outcome: (RefreshOutcome, RefreshToken)) -> Option<RefreshRefusal> {
-    match outcome.0 {
-        RefreshOutcome::Refused { why, .. } => Some(why),
+fn refusal((outcome, _): &(RefreshOutcome, RefreshToken)) -> Option<RefreshRefusal> {
+    match outcome {
+        RefreshOutcome::Refused { why, .. } => Some(*why),
         _ => None,
     }
 }
@@ -96,11 +96,11 @@ async fn a_token_used_after_the_grace_ends_its_session(database: &Database) {
     let (other, _) = session(&store, &ada).await;
     let (outcome, second) = refresh(&store, &first, at(100)).await;
     assert!(rotated(&outcome));
-    assert_eq!(refusal(refresh(&store, &first, at(111)).await), Some(RefreshRefusal::Reused));
+    assert_eq!(refusal(&refresh(&store, &first, at(111)).await), Some(RefreshRefusal::Reused));
     assert_eq!(heard(&store).await, [Subject::Session(id)]);
     assert_eq!(store.session_grant(id).await.unwrap().unwrap().ended_at, Some(at(111)));
     assert_eq!(
-        refusal(refresh(&store, &second, at(112)).await),
+        refusal(&refresh(&store, &second, at(112)).await),
         Some(RefreshRefusal::Ended),
         "neither the thief nor the owner goes on"
     );
@@ -115,7 +115,7 @@ async fn the_grace_begins_with_the_first_use_and_ends_for_all(database: &Databas
     assert!(rotated(&refresh(&store, &shown, at(109)).await.0));
     assert!(rotated(&refresh(&store, &shown, at(110)).await.0), "the last moment of the grace");
     let after = at(110) + TimeDelta::microseconds(1);
-    assert_eq!(refusal(refresh(&store, &shown, after).await), Some(RefreshRefusal::Reused));
+    assert_eq!(refusal(&refresh(&store, &shown, after).await), Some(RefreshRefusal::Reused));
 }
 
 async fn of_twenty_thieves_one_ends_the_session_and_none_gets_in(database: &Database) {
@@ -155,7 +155,7 @@ async fn a_session_is_over_at_the_end_of_its_life_however_often_it_is_refreshed(
     }
     // The last was bought at second 84,000 and would live until 87,600 by itself.
     assert!(store.list_sessions(ada.id, at(86_400)).await.unwrap().is_empty());
-    assert_eq!(refusal(refresh(&store, &shown, at(86_400)).await), Some(RefreshRefusal::Expired));
+    assert_eq!(refusal(&refresh(&store, &shown, at(86_400)).await), Some(RefreshRefusal::Expired));
 }
 
 async fn a_wrong_secret_serves_nobody_and_ends_the_session_of_its_token(database: &Database) {
@@ -171,18 +171,18 @@ async fn a_wrong_secret_serves_nobody_and_ends_the_session_of_its_token(database
     assert_eq!(forged(shown.id(), 3).await, refused);
     assert_eq!(heard(&store).await, [Subject::Session(session)]);
     assert_eq!(refresh(&store, &next, at(4)).await.0, RefreshOutcome::Unknown, "nothing was put in force");
-    assert_eq!(refusal(refresh(&store, &shown, at(4)).await), Some(RefreshRefusal::Ended));
+    assert_eq!(refusal(&refresh(&store, &shown, at(4)).await), Some(RefreshRefusal::Ended));
 }
 
 async fn an_expired_token_is_refused(database: &Database) {
     let store = database.open().await;
     let ada = person(&store, "ada@example.com").await;
     let (_, shown) = session(&store, &ada).await;
-    assert_eq!(refusal(refresh(&store, &shown, at(86_400)).await), Some(RefreshRefusal::Expired));
+    assert_eq!(refusal(&refresh(&store, &shown, at(86_400)).await), Some(RefreshRefusal::Expired));
     let (outcome, next) = refresh(&store, &shown, at(86_399)).await;
     assert!(rotated(&outcome), "its last second");
     assert_eq!(
-        refusal(refresh(&store, &next, at(86_399 + 3600)).await),
+        refusal(&refresh(&store, &next, at(86_399 + 3600)).await),
         Some(RefreshRefusal::Expired),
         "the next lives for the time to live"
     );
@@ -193,7 +193,7 @@ async fn a_session_that_has_ended_is_not_refreshed(database: &Database) {
     let ada = person(&store, "ada@example.com").await;
     let (id, shown) = session(&store, &ada).await;
     store.end_session(id, at(1)).await.unwrap();
-    assert_eq!(refusal(refresh(&store, &shown, at(2)).await), Some(RefreshRefusal::Ended));
+    assert_eq!(refusal(&refresh(&store, &shown, at(2)).await), Some(RefreshRefusal::Ended));
 }
 
 async fn a_disabled_account_is_not_refreshed(database: &Database) {
@@ -203,7 +203,7 @@ async fn a_disabled_account_is_not_refreshed(database: &Database) {
     // Past the store, so that the session is not ended with it.
     let disable = "UPDATE accounts SET status = 'disabled'";
     database.execute(disable, disable).await;
-    assert_eq!(refusal(refresh(&store, &shown, at(2)).await), Some(RefreshRefusal::Ended));
+    assert_eq!(refusal(&refresh(&store, &shown, at(2)).await), Some(RefreshRefusal::Ended));
     let enable = AccountChange { status: Some(Status::Active), ..AccountChange::default() };
     store.change_account(ada.id, enable, at(3)).await.unwrap();
     assert!(rotated(&refresh(&store, &shown, at(4)).await.0));

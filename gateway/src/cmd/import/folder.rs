@@ -118,7 +118,8 @@ fn strange_files(folder: &Path) -> io::Result<Vec<String>> {
     for entry in fs::read_dir(folder)? {
         let name = entry?.file_name().to_string_lossy().into_owned();
         let is_known = FILES.iter().any(|(file, _)| *file == name);
-        if name.ends_with(".jsonl") && !name.ends_with(".rejected.jsonl") && !is_known {
+        let is_rejects = name.contains(".rejected.");
+        if Path::new(&name).extension().is_some_and(|kind| kind == "jsonl") && !is_rejects && !is_known {
             strange.push(name);
         }
     }
