@@ -97,6 +97,25 @@ fn a_browser_is_given_a_cookie_and_no_tokens_and_the_door_opens_to_it_without_th
 }
 
 #[test]
+fn what_a_browser_is_known_by_goes_to_the_account_service_and_to_nobody_else() {
+    let platform = Setup::default()
+        .append("routes.toml", "\n[[route]]\nname = \"given\"\npaths = [\"/given\"]\nupstream = \"demo\"\nauth = \"none\"\nforward_credential = true\n")
+        .start();
+    let sent = "a=1; portcullis=c; portcullis-device=d; __Host-portcullis-device=e; portcullis-link=f; b=2";
+    let received = |path: &str| platform.send("GET", path, &[("Cookie", sent)], "").received("cookie");
+    assert_eq!(received("/demo/public/x"), ["a=1; b=2"]);
+    assert_eq!(received("/given"), ["a=1; portcullis=c; b=2"], "a route may be given the session, and that alone");
+    // Whoever comes again with it is given no other.
+    platform.register("ada@example.com");
+    let (first, _) = log_in(&platform, "ada@example.com");
+    let device = cookies(&first).into_iter().find(|cookie| cookie.starts_with("portcullis-device=")).unwrap();
+    let known = [("Cookie", device.split(';').next().unwrap()), ("Content-Type", "application/json")];
+    let body = json!({ "email": "ada@example.com", "password": PASSWORD, "session": "cookie" });
+    let again = platform.send("POST", "/auth/login", &known, &body.to_string());
+    assert!(again.status == 200 && !cookies(&again).iter().any(|cookie| cookie.contains("-device=")), "{again:?}");
+}
+
+#[test]
 fn over_https_the_cookie_is_this_hosts_alone_and_no_other_name_is_one() {
     let platform = Setup::default().env("PORTCULLIS_PUBLIC_URL", "https://door.test").start();
     platform.register("ada@example.com");

@@ -53,6 +53,7 @@ fn an_informational_answer_passes_with_its_links_and_the_final_one_is_dressed() 
     let (hints, rest) = answer.split_once("\r\n\r\n").unwrap();
     assert_eq!(hints, "http/1.1 103 early hints\r\nlink: </style.css>; rel=preload", "{answer}");
     let (last, _) = rest.split_once("\r\n\r\n").unwrap();
+    assert!(!hints.contains("server:"), "{hints}");
     assert!(last.starts_with("http/1.1 200"), "{answer}");
     for ours in ["x-request-id", "ratelimit", "x-content-type-options"] {
         assert!(!hints.contains(ours) && last.contains(ours), "{ours}: {answer}");
