@@ -112,6 +112,17 @@ fn a_refusal_says_what_its_status_asks_for_and_may_not_be_stored() {
 }
 
 #[test]
+fn who_could_not_be_read_once_is_not_read_again() {
+    let platform = Platform::start();
+    let two = |path: &str| {
+        let next = "GET /demo/public/x HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+        let answers = whole(&platform, &format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n{next}"));
+        answers.matches("HTTP/1.1 ").count()
+    };
+    assert_eq!((two("/demo/public/x"), two("/demo/x"), two("/demo/public/%2e%2e/x")), (2, 2, 1));
+}
+
+#[test]
 fn a_body_of_exactly_what_its_route_takes_passes_and_one_byte_more_does_not() {
     let platform = Setup::default()
         .append("routes.toml", "\n[[route]]\nname = \"small\"\npaths = [\"/small\"]\nupstream = \"demo\"\nauth = \"none\"\nmax_body_bytes = 10\n")
