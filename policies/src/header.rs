@@ -86,7 +86,9 @@ pub enum Verdict {
 
 /// Why a text cannot reserve a name.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("\"{0}\" is not a header name: letters, digits and `-`, perhaps ending in `-*`, such as \"x-team-*\"")]
+#[error(
+    "\"{0}\" is not a header name: at most 63 letters, digits and `-`, perhaps ending in `-*`, such as \"x-team-*\""
+)]
 pub struct ReservedError(Box<str>);
 
 /// The name as the most forgiving backend reads it: lower case, and `-` for every character outside `a-z0-9`.
@@ -116,7 +118,14 @@ impl Reserved {
     #[must_use]
     pub fn is_reserved(&self, name: &str) -> bool {
         let Some(initial) = name.chars().next().map(fold_char) else { return false };
-        self.initials >> initial & 1 == 1 && self.names.iter().any(|reserved| reserved.matches(name))
+        if self.initials >> initial & 1 == 0 {
+            return false;
+        }
+        // Folded once for all of them, and no further than any of them goes.
+        let mut folded = [0; Name::LONGEST + 1];
+        let folds = folded.iter_mut().zip(name.chars()).map(|(place, character)| *place = fold_char(character));
+        let length = folds.count();
+        self.names.iter().any(|reserved| reserved.matches(&folded[..length]))
     }
 
     /// What becomes of a header that a client sent.
@@ -128,24 +137,24 @@ impl Reserved {
 }
 
 impl Name {
+    /// Bytes of the longest name that can be reserved.
+    const LONGEST: usize = 63;
+
     fn parse(text: &str) -> Result<Self, ReservedError> {
         let name = text.strip_suffix("-*");
         let (name, is_prefix) = (name.unwrap_or(text), name.is_some());
         let is_name = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
-        if name.is_empty() || !is_name {
+        if name.is_empty() || name.len() > Self::LONGEST || !is_name {
             return Err(ReservedError(text.into()));
         }
         Ok(Self { folded: fold(name).into(), is_prefix })
     }
 
-    fn matches(&self, name: &str) -> bool {
-        let mut folded = name.chars().map(fold_char);
-        let begins = self.folded.bytes().all(|byte| folded.next() == Some(byte));
-        begins
-            && match folded.next() {
-                None => true,
-                Some(next) => self.is_prefix && next == b'-',
-            }
+    fn matches(&self, folded: &[u8]) -> bool {
+        folded.strip_prefix(self.folded.as_bytes()).is_some_and(|rest| match rest.first() {
+            None => true,
+            Some(next) => self.is_prefix && *next == b'-',
+        })
     }
 }
 

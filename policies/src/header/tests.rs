@@ -105,6 +105,18 @@ fn only_a_name_can_be_reserved() {
     }
 }
 
+#[test]
+fn the_longest_name_that_can_be_reserved_is_compared_as_a_whole() {
+    let longest = "x".repeat(63);
+    let (below, longer) = (format!("{longest}-y"), format!("{longest}x"));
+    for (text, is_below) in [(longest.clone(), Verdict::Keep), (format!("{longest}-*"), Verdict::Drop)] {
+        let reserved = Reserved::new([&*text], Folding::Drop).unwrap();
+        let verdicts = [&longest, &below, &longer].map(|name| reserved.verdict(name));
+        assert_eq!(verdicts, [Verdict::Drop, is_below, Verdict::Keep], "{text}");
+    }
+    assert_eq!(Reserved::new([&*longer], Folding::Drop).unwrap_err(), ReservedError(longer.into()));
+}
+
 /// A name that is reserved, with something of its own where the pattern leaves it open.
 fn name() -> impl Strategy<Value = String> {
     (proptest::sample::select(&RESERVED[..]), "[a-z0-9-]{0,8}").prop_map(|(name, own)| name.replace('*', &own))
