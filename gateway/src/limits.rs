@@ -3,7 +3,7 @@
 //! Connections are capped below half of the descriptors, since each may need another one to an upstream. Of memory the kernel
 //! takes back by killing; before it does, requests are shed.
 
-use std::{fs, future::Future, path::Path, sync::Arc, sync::atomic::Ordering, time::Duration};
+use std::{fs, future::Future, sync::Arc, sync::atomic::Ordering, time::Duration};
 
 use prometheus::IntGauge;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -78,15 +78,18 @@ fn available() -> u64 {
 }
 
 fn total() -> Option<u64> {
-    let text = fs::read_to_string("/proc/meminfo").ok()?;
-    let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
-    Some(line.split_whitespace().next()?.parse::<u64>().ok()? * 1024)
+    bytes_of("/proc/meminfo", "MemTotal:")
 }
 
 fn resident() -> Option<u64> {
-    let text = fs::read_to_string(Path::new("/proc/self/statm")).ok()?;
-    let pages: u64 = text.split_whitespace().nth(1)?.parse().ok()?;
-    Some(pages * rustix::param::page_size() as u64)
+    bytes_of("/proc/self/status", "VmRSS:")
+}
+
+/// What a file of the kernel's says in KiB.
+fn bytes_of(file: &str, what: &str) -> Option<u64> {
+    let text = fs::read_to_string(file).ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix(what))?;
+    Some(line.split_whitespace().next()?.parse::<u64>().ok()? * 1024)
 }
 
 #[cfg(test)]
