@@ -7,6 +7,9 @@
 use std::{io, sync::Arc, thread};
 
 use identity::{Argon2Params, Hasher, Password, PasswordError, PasswordHash, PasswordRules, Verdict};
+use thread_priority::{
+    NormalThreadSchedulePolicy, ThreadPriority, ThreadSchedulePolicy, set_thread_priority_and_policy, thread_native_id,
+};
 use tokio::sync::{Semaphore, oneshot};
 
 use crate::{breached::Breached, error::ApiError, metrics::OfficeMetrics, office::OfficeError};
@@ -14,9 +17,6 @@ use crate::{breached::Breached, error::ApiError, metrics::OfficeMetrics, office:
 /// Computations that may wait for each one that runs. At 16 ms each (19 MiB, 2 passes, measured) the last waits a second.
 /// Whoever is refused comes again, and to be asked again and again costs more than a place in the queue.
 const WAITING_PER_SLOT: usize = 64;
-
-/// The least share of a core that is short (sched(7)). Beside 2,000 requests a second on one core it leaves room for 48 logins.
-const NICE: i32 = 19;
 
 /// Runs password computations.
 pub(crate) struct Hashing {
@@ -126,10 +126,12 @@ impl Hashing {
     }
 }
 
-/// Requests come before passwords: a crowd that logs in must not slow down everybody who has. On Linux a priority is a
-/// thread's own, so each computation has one; to begin it costs a thousandth of the work.
+/// Requests come before passwords: a crowd that logs in must not slow down everybody who has. Whatever the share of a thread (nice 19
+/// has 15 of 1,039), Linux lets it go on for some milliseconds before another one that wakes gets its core; `SCHED_IDLE` alone is put aside
+/// at once (sched(7)). A policy is a thread's own, so each computation has one; to begin it costs a thousandth of the work.
 fn give_way() {
-    if let Err(error) = rustix::process::nice(NICE) {
+    let idle = ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Idle);
+    if let Err(error) = set_thread_priority_and_policy(thread_native_id(), ThreadPriority::Min, idle) {
         tracing::debug!(%error, "passwords are computed at the priority of requests");
     }
 }
@@ -154,6 +156,7 @@ impl Drop for Waiting<'_> {
 mod tests {
     use std::sync::mpsc;
 
+    use thread_priority::thread_schedule_policy;
     use tokio::task::{JoinSet, yield_now};
 
     use super::*;
@@ -214,10 +217,11 @@ mod tests {
 
     #[tokio::test]
     async fn who_computes_comes_after_everybody_else() {
-        let priority = || rustix::process::getpriority_process(None).unwrap();
-        let before = priority();
-        let during = one_at_a_time().compute(move |_| priority()).await.unwrap();
-        assert_eq!((during, priority()), ((before + NICE).min(19), before));
+        let policy = || thread_schedule_policy().unwrap();
+        let before = policy();
+        let during = one_at_a_time().compute(move |_| policy()).await.unwrap();
+        assert_eq!(during, ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Idle));
+        assert!(policy() == before && before != during);
     }
 
     #[tokio::test]
