@@ -19,7 +19,7 @@ pub(crate) struct Minter {
     keys: Arc<ArcSwap<Keyring>>,
     issuer: Box<str>,
     /// How long an assertion is good for; at most five minutes (DESIGN §2).
-    ttl: Duration,
+    ttl: TimeDelta,
     /// The header of the last assertion. All those of one signing key have the same and share it.
     header: Mutex<Arc<str>>,
 }
@@ -28,23 +28,23 @@ pub(crate) struct Minter {
 #[derive(Default)]
 pub(crate) struct Assertions(Mutex<SmallVec<[Minted; 1]>>);
 
-/// An assertion, kept for as long as its caller is: hence as bytes, in a box of their exact size. It is written out as base64url
-/// when it is sent; for callers who send many requests, once for all of them.
+/// An assertion, kept for as long as its caller is: hence its signature alone, since what was signed follows from the caller and the
+/// time. It is written out when it is sent; for callers who send many requests, once for all of them.
 struct Minted {
     upstream: Arc<str>,
+    /// Unix seconds, which fit until 2106.
+    issued_at: u32,
     /// Unix seconds at which half of its life is over.
-    fresh_until: i64,
+    fresh_until: u32,
     /// The header of the compact JWS (RFC 7515 §7.1), as it is written.
     header: Arc<str>,
-    /// The payload, and after it the signature.
-    rest: Box<[u8]>,
-    payload: usize,
+    signature: Box<[u8]>,
     sent: u8,
     /// Boxed, since most are never kept so.
     written: Option<Box<HeaderValue>>,
 }
 
-/// How often an assertion is sent before it is kept as it is written. That takes twice the memory, and most callers are
+/// How often an assertion is sent before it is kept as it is written. That takes half a kilobyte more, and most callers are
 /// quiet: it is gone when half of its life is over.
 const BUSY: u8 = 8;
 
@@ -63,7 +63,7 @@ impl Assertions {
     ) -> Option<HeaderValue> {
         let mut kept = self.0.lock();
         let at = match kept.iter().position(|one| one.upstream == *upstream) {
-            Some(at) if now.timestamp() < kept[at].fresh_until => at,
+            Some(at) if kept[at].is_fresh(now) => at,
             Some(at) => {
                 kept[at] = minter.mint(principal, upstream, now);
                 at
@@ -73,23 +73,27 @@ impl Assertions {
                 kept.len() - 1
             }
         };
-        kept[at].value()
+        kept[at].value(minter, principal)
     }
 
     /// Forgets what would be minted anew anyway: they are the larger half of a cached caller, and most callers are quiet.
     pub(crate) fn forget_stale(&self, now: DateTime<Utc>) {
-        self.0.lock().retain(|one| now.timestamp() < one.fresh_until);
+        self.0.lock().retain(|one| one.is_fresh(now));
     }
 }
 
 // === impl Minted ===
 
 impl Minted {
-    fn value(&mut self) -> Option<HeaderValue> {
+    fn is_fresh(&self, now: DateTime<Utc>) -> bool {
+        now.timestamp() < self.fresh_until.into()
+    }
+
+    fn value(&mut self, minter: &Minter, principal: &Principal) -> Option<HeaderValue> {
         if let Some(written) = &self.written {
             return Some(HeaderValue::clone(written));
         }
-        let value = self.write();
+        let value = self.write(&minter.claims(principal, &self.upstream, self.issued_at));
         self.sent += 1;
         if self.sent == BUSY {
             self.written = value.clone().map(Box::new);
@@ -97,12 +101,13 @@ impl Minted {
         value
     }
 
-    /// The compact JWS. Base64url and dots are always a header's value.
-    fn write(&self) -> Option<HeaderValue> {
-        let (payload, signature) = self.rest.split_at(self.payload);
-        let mut text = String::with_capacity(self.header.len() + (self.rest.len() + 4).div_ceil(3) * 4);
+    /// The compact JWS of these claims, which are those that were signed. Base64url and dots are always a header's value.
+    fn write(&self, claims: &AssertionClaims) -> Option<HeaderValue> {
+        let payload = serde_json::to_vec(claims).ok()?;
+        let mut text =
+            String::with_capacity(self.header.len() + (payload.len() + self.signature.len() + 4).div_ceil(3) * 4);
         text.push_str(&self.header);
-        for part in [payload, signature] {
+        for part in [&*payload, &*self.signature] {
             text.push('.');
             BASE64_URL_SAFE_NO_PAD.encode_string(part, &mut text);
         }
@@ -114,26 +119,31 @@ impl Minted {
 
 impl Minter {
     pub(crate) fn new(keys: Arc<ArcSwap<Keyring>>, issuer: &str, ttl: Duration) -> Self {
+        let ttl = TimeDelta::from_std(ttl).unwrap_or(TimeDelta::minutes(1));
         Self { keys, issuer: issuer.into(), ttl, header: Mutex::new(Arc::default()) }
     }
 
     fn mint(&self, principal: &Principal, upstream: &Arc<str>, now: DateTime<Utc>) -> Minted {
-        let ttl = TimeDelta::from_std(self.ttl).unwrap_or(TimeDelta::minutes(1));
-        let claims = AssertionClaims::of(principal, &self.issuer, upstream, now, ttl);
+        let issued_at = u32::try_from(now.timestamp()).unwrap_or_default();
+        let claims = self.claims(principal, upstream, issued_at);
         let text = self.keys.load().assertion.current.sign(TokenType::Assertion, &claims);
-        let mut parts = text.split('.');
-        let header = self.shared(parts.next().unwrap_or_default());
-        let mut bytes = || parts.next().and_then(|part| BASE64_URL_SAFE_NO_PAD.decode(part).ok()).unwrap_or_default();
-        let (payload, signature) = (bytes(), bytes());
+        let (signed, signature) = text.rsplit_once('.').unwrap_or_default();
+        let (header, _) = signed.split_once('.').unwrap_or_default();
         Minted {
             upstream: Arc::clone(upstream),
-            fresh_until: (now + ttl / 2).timestamp(),
-            header,
-            payload: payload.len(),
-            rest: [payload, signature].concat().into(),
+            issued_at,
+            fresh_until: issued_at.saturating_add(u32::try_from((self.ttl / 2).num_seconds()).unwrap_or_default()),
+            header: self.shared(header),
+            signature: BASE64_URL_SAFE_NO_PAD.decode(signature).unwrap_or_default().into(),
             sent: 0,
             written: None,
         }
+    }
+
+    /// What is said, the same for the same caller and second: whoever asks again gets what has been signed.
+    fn claims(&self, principal: &Principal, upstream: &str, issued_at: u32) -> AssertionClaims {
+        let issued_at = DateTime::from_timestamp(issued_at.into(), 0).unwrap_or_default();
+        AssertionClaims::of(principal, &self.issuer, upstream, issued_at, self.ttl)
     }
 
     fn shared(&self, header: &str) -> Arc<str> {

@@ -338,13 +338,16 @@ impl Directory {
         match wanted.judge(facts, now) {
             Ok(facts) => Ok(Arc::new(Known {
                 expires_at: wanted.expires_at(&facts),
-                name: facts.account.name.as_deref().map(Into::into),
                 learnt,
                 // Until it is, it is no use of long ago.
                 used_at: u32::try_from(now.timestamp()).unwrap_or_default().into(),
                 idle: if matches!(wanted, Wanted::Cookie(_)) { self.cookie_idle } else { 0 },
                 issuer: wanted.issuer(),
-                ..Known::of(self.with_shared_words(facts.principal(wanted.grant())), &facts.account.email)
+                ..Known::of(
+                    self.with_shared_words(facts.principal(wanted.grant())),
+                    &facts.account.email,
+                    facts.account.name.as_deref(),
+                )
             })),
             Err((refusal, about)) => {
                 self.refused.insert(digest, Denied { refusal: refusal.clone(), about, learnt }).await;

@@ -206,6 +206,11 @@ impl Injection<'_> {
     /// One header about the caller, if there is something to say.
     fn field(&self, wanted: IdentityHeader, known: &Known, fields: &mut Fields) {
         let (name, principal) = (wanted.name(), &known.principal);
+        let said = |text: &str, fields: &mut Fields| {
+            if !text.is_empty() {
+                fields.text(name.clone(), text);
+            }
+        };
         let mut id = |name, id: Uuid| fields.text(name, id.hyphenated().encode_lower(&mut Uuid::encode_buffer()));
         match wanted {
             IdentityHeader::XUserId => id(name, principal.account.uuid()),
@@ -230,16 +235,8 @@ impl Injection<'_> {
                 // There is neither; the certificate's holder is the account, and a login elsewhere is none of ours.
                 Grant::Certificate(_) | Grant::External(..) => {}
             },
-            IdentityHeader::XUserEmail => {
-                if !known.email.is_empty() {
-                    fields.text(name, &*known.email);
-                }
-            }
-            IdentityHeader::XUserName => {
-                if let Some(text) = &known.name {
-                    fields.text(name, &**text);
-                }
-            }
+            IdentityHeader::XUserEmail => said(known.email(), fields),
+            IdentityHeader::XUserName => said(known.name(), fields),
             IdentityHeader::XUserRole => fields.text(name, &*principal.role),
             IdentityHeader::XUserPermissions => fields.text(name, self.roles.held_by(principal).join(",")),
             IdentityHeader::XUserTier => fields.text(name, &*principal.tier),

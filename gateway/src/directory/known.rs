@@ -18,10 +18,8 @@ const IDLE_ERROR: u32 = 60;
 /// A caller who has been verified.
 pub(crate) struct Known {
     pub(crate) principal: Arc<Principal>,
-    /// The account's address, as its owner writes it.
-    pub(crate) email: Box<str>,
-    /// The account's name.
-    pub(crate) name: Option<Box<str>>,
+    /// The account's address and after it its name, in one piece: callers are kept by the million.
+    pub(super) called: Box<str>,
     /// Assertions minted for this principal; they go when the facts they were made from go.
     pub(crate) assertions: Assertions,
     /// What the account has spent, at hand.
@@ -37,19 +35,24 @@ pub(crate) struct Known {
     pub(super) written_at: AtomicU32,
     /// Seconds for which it is good when it is not used, if it is a cookie's; else 0.
     pub(super) idle: u32,
+    /// Bytes of `called` that are the address; it has at most 254. Fits where nothing else would.
+    pub(super) address: u16,
     /// Which external issuer's keys it was verified with; 0: with none of theirs. Fits where nothing else would.
     pub(super) issuer: u16,
 }
 
+// With the counts of its `Arc` it fills a block of 192 bytes of the allocator; the next is one of 224.
+const _: () = assert!(size_of::<Known>() <= 176, "a cached caller has grown");
+
 // === impl Known ===
 
 impl Known {
-    /// A caller of whom nothing is known that could change.
-    pub(super) fn of(principal: Principal, email: &str) -> Self {
+    /// A caller with this address and name, of whom nothing else is known that could change.
+    pub(super) fn of(principal: Principal, email: &str, name: Option<&str>) -> Self {
         Self {
             principal: Arc::new(principal),
-            email: email.into(),
-            name: None,
+            called: [email, name.unwrap_or_default()].concat().into(),
+            address: u16::try_from(email.len()).unwrap_or_default(),
             assertions: Assertions::default(),
             meters: Own::default(),
             expires_at: i64::MAX,
@@ -64,7 +67,17 @@ impl Known {
 
     /// The holder of a client certificate, who has no account and so no address.
     pub(crate) fn certified(principal: Principal, subject: &str) -> Self {
-        Self { name: Some(subject.into()), ..Self::of(principal, "") }
+        Self::of(principal, "", Some(subject))
+    }
+
+    /// The account's address, as its owner writes it; empty for whoever has none.
+    pub(crate) fn email(&self) -> &str {
+        &self.called[..self.address.into()]
+    }
+
+    /// The account's name; empty for whoever has none.
+    pub(crate) fn name(&self) -> &str {
+        &self.called[self.address.into()..]
     }
 
     /// An entry outlives its expiry until the next tidying, and the clock may step: what counts is the time now.
