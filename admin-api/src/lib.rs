@@ -77,7 +77,7 @@ pub use oauth::{Answered, Asked, Identified, Provider, ProviderFault, Providers}
 pub use office::{
     AccountSettings, Clock, Hooks, Lockout, Office, OfficeError, Registration, ReloadReport, Settings, TokenSubject,
 };
-pub use pages::{Accent, NoColour, PageSettings};
+pub use pages::{Accent, NoColour, PageSettings, refused_page};
 use utoipa::OpenApi as _;
 use utoipa_axum::{router::OpenApiRouter, routes};
 

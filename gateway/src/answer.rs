@@ -1,4 +1,4 @@
-//! What the door answers by itself: refusals as `application/problem+json` (RFC 9457), preflights, probes; and the fields
+//! What the door answers by itself: refusals as `application/problem+json` (RFC 9457) or as a page, preflights, probes; and the fields
 //! that every answer carries, whoever wrote it.
 
 use std::borrow::Cow;
@@ -20,6 +20,7 @@ use crate::{
     inbound::Inbound,
     journey::Journey,
     limiter::Standing,
+    navigation,
     upstream::Failure,
     usage::meter::{self, Metered},
 };
@@ -134,7 +135,7 @@ pub(crate) async fn refuse(session: &mut Session, refusal: &Refusal, journey: &J
     }
     let problem = Problem { request_id: journey.request_id().map(str::to_owned), ..Problem::from(refusal) };
     let mut response = ResponseHeader::build(refusal.status(), Some(12))?;
-    response.insert_header(header::CONTENT_TYPE, "application/problem+json")?;
+    let body = navigation::write(&problem, session.req_header(), journey, &mut response)?;
     response.insert_header(header::CACHE_CONTROL, "no-store")?;
     if let Some(challenge) = challenge(refusal) {
         response.insert_header(header::WWW_AUTHENTICATE, &*challenge)?;
@@ -151,7 +152,7 @@ pub(crate) async fn refuse(session: &mut Session, refusal: &Refusal, journey: &J
         response.insert_header(header::RETRY_AFTER, seconds.to_string())?;
     }
     dress(&mut response, journey.readers(session.req_header()), journey);
-    send(session, response, serde_json::to_vec(&problem).unwrap_or_default().into()).await
+    send(session, response, body).await
 }
 
 /// Tells the client of a failure, if it can still be told: nothing may follow an answer that has begun, but the trailers of

@@ -1,8 +1,13 @@
-//! Somebody who goes to a page and has to log in first is sent to where they can, and back from there; programs get their 401.
+//! Somebody who goes to a page and has to log in first is sent to where they can, and back from there; who is refused it otherwise is
+//! told so on a page. Programs get their problem.
 
+use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
-use pingora::http::RequestHeader;
-use policies::{Refusal, ReturnTo, StepUp};
+use pingora::{
+    Result,
+    http::{RequestHeader, ResponseHeader},
+};
+use policies::{Problem, Refusal, ReturnTo, StepUp, problem};
 
 use crate::{answer::LocalAnswer, grpc, journey::Journey};
 
@@ -10,6 +15,8 @@ use crate::{answer::LocalAnswer, grpc, journey::Journey};
 const SIGN_IN: &str = "/account/sign-in";
 /// Where they add a second factor.
 const SECURITY: &str = "/account/security";
+/// What people meet who went to the right place: they may not, not now, or what is behind it is away.
+const TOLD_ON_A_PAGE: [u16; 5] = [403, 429, 502, 503, 504];
 const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
 
 /// The way to the sign-in page, for a browser that shows pages and whose user has to log in to see this one.
@@ -37,6 +44,26 @@ pub(crate) fn to_sign_in(request: &RequestHeader, journey: &Journey, refusal: &R
     let back = ReturnTo::parse(&to).filter(|_| is_seen_again);
     let back = back.map_or_else(String::new, |back| format!("?return_to={}", back.encoded()));
     HeaderValue::try_from(format!("{SIGN_IN}{back}")).ok().map(LocalAnswer::see_other)
+}
+
+/// Gives the body that says a problem, and says in `response` what it is: a page for a browser that goes to one.
+pub(crate) fn write(
+    problem: &Problem,
+    request: &RequestHeader,
+    journey: &Journey,
+    response: &mut ResponseHeader,
+) -> Result<Bytes> {
+    let is_page = TOLD_ON_A_PAGE.contains(&problem.status) && is_navigation(request);
+    match is_page.then(|| admin_api::refused_page(&journey.rules.product, problem)).flatten() {
+        Some((fields, html)) => {
+            fields.into_iter().try_for_each(|(name, value)| response.insert_header(name, value))?;
+            Ok(html.into())
+        }
+        None => {
+            response.insert_header(header::CONTENT_TYPE, problem::MEDIA_TYPE)?;
+            Ok(serde_json::to_vec(problem).unwrap_or_default().into())
+        }
+    }
 }
 
 /// Does a browser go to a page? It says so itself; of those that do not, GET for HTML is taken for it. Who shows a

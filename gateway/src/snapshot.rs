@@ -41,6 +41,8 @@ pub(crate) struct Snapshot {
     pub(crate) write_timeout: Duration,
     pub(crate) redirect_to_https: bool,
     pub(crate) browser: Browser,
+    /// What pages call the platform.
+    pub(crate) product: String,
     /// For requests that are dropped before anybody could record them.
     pub(crate) recorder: Arc<Recorder>,
     max_body: u64,
@@ -83,6 +85,7 @@ impl Snapshot {
             write_timeout: server.write_timeout,
             redirect_to_https: settings.listen.redirect_to_https,
             browser: settings.browser,
+            product: settings.accounts.product,
             recorder,
             max_body: server.max_body_bytes,
             read_limits: read_limits(server),

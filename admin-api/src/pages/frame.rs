@@ -5,7 +5,7 @@
 use askama::Template;
 use axum::{
     body::Body,
-    http::{HeaderMap, HeaderValue, StatusCode, header},
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use policies::{ReturnTo, problem::FieldError};
@@ -175,17 +175,15 @@ pub(super) fn status_of(error: &ApiError) -> StatusCode {
     }
 }
 
+/// What every page says of itself.
+pub(super) const fn fields() -> [(HeaderName, HeaderValue); 3] {
+    [(header::CONTENT_TYPE, HTML), (header::CONTENT_SECURITY_POLICY, POLICY), (header::REFERRER_POLICY, SAME_ORIGIN)]
+}
+
 /// A page as browsers get it.
 pub(super) fn page(status: StatusCode, template: &impl Template) -> Response {
     match template.render() {
-        Ok(html) => {
-            let headers = [
-                (header::CONTENT_TYPE, HTML),
-                (header::CONTENT_SECURITY_POLICY, POLICY),
-                (header::REFERRER_POLICY, SAME_ORIGIN),
-            ];
-            (status, headers, Body::from(html)).into_response()
-        }
+        Ok(html) => (status, fields(), Body::from(html)).into_response(),
         Err(error) => ApiError::Internal(error.to_string()).into_response(),
     }
 }

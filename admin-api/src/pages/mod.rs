@@ -23,6 +23,7 @@ mod password;
 mod posted;
 mod prove;
 mod qr;
+mod refused;
 mod script;
 mod second_factor;
 mod security;
@@ -39,7 +40,10 @@ use axum::{
     routing::{get, post},
 };
 
-pub use self::accent::{Accent, NoColour};
+pub use self::{
+    accent::{Accent, NoColour},
+    refused::refused_page,
+};
 pub(crate) use self::{
     onward::{ask_to_begin, onward, takes_html, too_long_ago},
     sign_in::HOME,

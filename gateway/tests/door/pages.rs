@@ -1,6 +1,6 @@
 //! The pages through the door, as a browser without scripts sees them; in Chromium itself they are seen by `chromium`.
 
-use std::{cell::RefCell, collections::BTreeMap};
+use std::{cell::RefCell, collections::BTreeMap, net::TcpListener};
 
 use serde_json::json;
 
@@ -107,6 +107,48 @@ fn who_goes_to_a_page_is_sent_to_sign_in_and_programs_are_refused() {
     );
     let without = without.edit("cases.toml", "\"GET /account/sign-in\", ", "");
     assert_eq!(without.start().send("GET", "/demo/x", &[HTML], "").status, 401, "no page, no way to it");
+}
+
+#[test]
+fn who_is_refused_a_page_is_told_so_on_one_and_programs_get_their_problem() {
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let once = "auth = \"none\"\nlimits = [{ per = \"ip\", requests = \"1/minute\" }]\n\n[[route]]\nname = \"demo\"\n";
+    let platform = Setup::default()
+        .edit("gateway.toml", "product = \"Portcullis\"", "product = \"A & <b>\"")
+        .edit("routes.toml", "auth = \"none\"\n\n[[route]]\nname = \"demo\"\n", once)
+        .upstream(nobody)
+        .start();
+    platform.register("ada@example.com");
+    let ada = Visitor::signed_in(&platform, "ada@example.com");
+    let navigate = ("Sec-Fetch-Mode", "navigate");
+    assert_eq!(ada.get(&platform, "/demo/public/x").status, 502);
+    for (path, status, code, title, detail) in [
+        ("/demo/admin", 403, "forbidden", "Forbidden", "This needs role admin."),
+        ("/demo/public/x", 429, "rate_limited", "Too many requests", "is used up; try again in"),
+        ("/demo/x", 502, "upstream_unreachable", "Upstream unreachable", "cannot be reached."),
+    ] {
+        let page = ada.send(&platform, "GET", path, &[navigate], "");
+        assert_eq!((page.status, page.header("content-type")), (status, Some("text/html; charset=utf-8")), "{page:?}");
+        let policy =
+            "default-src 'none'; style-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
+        assert_eq!(page.header("content-security-policy"), Some(policy), "{path}");
+        assert_eq!(page.header("referrer-policy"), Some("same-origin"), "{path}");
+        assert_eq!(page.header("cache-control"), Some("no-store"), "{path}");
+        assert_eq!(page.header("retry-after").is_some(), status == 429, "{page:?}");
+        let id = page.header("x-request-id").unwrap();
+        for said in
+            [&format!("<h1>{title}</h1>"), detail, &format!("<code>{code}</code>"), &format!("<code>{id}</code>")]
+        {
+            assert!(page.body.contains(said), "{said}: {}", page.body);
+        }
+        assert!(page.body.contains("A &#38; &#60;b&#62;") && !page.body.contains("<b>"), "{}", page.body);
+        assert!(!page.body.contains("<script") && !page.body.contains("style="), "{}", page.body);
+        let problem = ada.send(&platform, "GET", path, &[("Sec-Fetch-Mode", "cors")], "");
+        assert_eq!((problem.status, &*problem.code()), (status, code), "{problem:?}");
+        assert_eq!(problem.header("content-type"), Some("application/problem+json"), "{problem:?}");
+        assert_eq!(problem.header("content-security-policy"), Some("frame-ancestors 'none'"), "{problem:?}");
+    }
+    assert_eq!(ada.send(&platform, "GET", "/nowhere", &[navigate], "").code(), "no_route");
 }
 
 #[test]
