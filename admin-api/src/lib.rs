@@ -72,6 +72,7 @@ use identity::CookieNames;
 pub use kept_usage::UsageSpool;
 pub use mail::{
     MailError, MailSettings, MailTransport, Mailer, Security, SmtpSettings, TemplateFault, Templates, is_sender,
+    wish_to_tell_of_link,
 };
 pub use oauth::{Answered, Asked, Identified, Provider, ProviderFault, Providers};
 pub use office::{

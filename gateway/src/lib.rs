@@ -362,7 +362,7 @@ fn known(
     (metrics, readiness): (&Metrics, &Arc<Readiness>),
 ) -> anyhow::Result<Arc<Directory>> {
     let (dev_headers, passwords) = (settings.listen.dev_headers, settings.passwords.argon2);
-    let outside = Outside::new(&settings.issuers, dev_headers, passwords, limiter, metrics)?.recorded_in(audit);
+    let outside = Outside::new(&settings.issuers, dev_headers, passwords, limiter, metrics)?.recorded_in(audit, seal);
     let (keys, limiter) = (Arc::clone(keys), Arc::clone(limiter));
     let directory = Directory::new(store.clone(), keys, limiter, directory_settings(settings), metrics);
     let provider_keys = ProviderKeys::new(store.clone(), Arc::clone(seal), readiness, settings.cache.credentials);

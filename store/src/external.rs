@@ -8,7 +8,7 @@ use identity::{AccountId, Email, ExternalId};
 use sqlx::FromRow;
 
 use crate::{
-    Account, GrantFacts, NewAccount, Store, StoreError, Subject,
+    Account, GrantFacts, NewAccount, NewMail, Store, StoreError, Subject,
     account::{AccountRow, account_columns, its_tenant},
     db::{Tx, on, on_tx, stored},
 };
@@ -116,16 +116,20 @@ impl Store {
         .await
     }
 
-    /// Lets a subject be an account that there is; [`StoreError::Conflict`] if it is one already.
+    /// Lets a subject be an account that there is, and posts what tells its owner; [`StoreError::Conflict`] if it is one already.
     pub async fn link_external(
         &self,
         account: AccountId,
         subject: ExternalSubject<'_>,
+        notice: Option<&NewMail>,
         now: DateTime<Utc>,
     ) -> Result<(), StoreError> {
         self.bounded(async {
             let mut tx = self.begin().await?;
             let heard = tx.insert_external(account, subject, now).await?;
+            if let Some(notice) = notice {
+                tx.post(notice).await?;
+            }
             self.commit(tx, &[heard], now).await
         })
         .await

@@ -17,7 +17,7 @@ mod wishes;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use identity::{RecordId, SealKeys, SecretDigest};
+use identity::{Email, RecordId, SealKeys, SecretDigest};
 use lettre::message::Mailbox;
 use serde::{Deserialize, Serialize};
 use store::NewMail;
@@ -125,8 +125,7 @@ impl Mail {
     }
 
     fn seal(&self, table: &'static str, id: Uuid, said: &impl Serialize) -> Vec<u8> {
-        let text = serde_json::to_vec(said).expect("texts and numbers in maps with string keys");
-        self.seal.seal(&text, &record(table, id), &mut rand::rng())
+        sealed(&self.seal, table, id, said)
     }
 
     fn open<T: for<'a> Deserialize<'a>>(&self, table: &'static str, id: Uuid, sealed: &[u8]) -> Option<T> {
@@ -144,6 +143,20 @@ impl Mail {
     fn page(&self, letter: Letter) -> String {
         format!("{}/{}", self.settings.public_url, letter.page())
     }
+}
+
+/// The wish that the owner of an address be told of somebody else whose word opens their account from now on; for the door, which has no
+/// office.
+#[must_use]
+pub fn wish_to_tell_of_link(seal: &SealKeys, email: &Email, now: DateTime<Utc>) -> NewMail {
+    let (id, address) = (Uuid::now_v7(), email.normalised().to_owned());
+    let sealed = Some(sealed(seal, OUTBOX, id, &Said::default()));
+    NewMail { id, template: Letter::IdentityLinked.word(), address, is_wish: true, sealed, now }
+}
+
+fn sealed(seal: &SealKeys, table: &'static str, id: Uuid, said: &impl Serialize) -> Vec<u8> {
+    let text = serde_json::to_vec(said).expect("texts and numbers in maps with string keys");
+    seal.seal(&text, &record(table, id), &mut rand::rng())
 }
 
 /// Can mail be written by them?

@@ -106,6 +106,7 @@ impl Office {
             (Letter::AccountLocked, _) => {
                 active.map(|account| Granted { minutes: said.minutes, ..Granted::to(account, wanted, None) })
             }
+            (Letter::IdentityLinked, _) => active.map(|account| Granted::to(account, wanted, None)),
             (Letter::TenantInvite, Some(account)) => Some(Granted::to(account, wanted, None)),
             (Letter::TenantInvite, None) => {
                 Some(Granted { letter: wanted, to: address.to_owned(), account: None, minutes: None, ticket: None })
@@ -120,7 +121,6 @@ impl Office {
                 | Letter::EmailChangeAsked
                 | Letter::EmailChanged
                 | Letter::Invite
-                | Letter::IdentityLinked
                 | Letter::IdentityUnlinked
                 | Letter::KeyMade,
                 _,

@@ -222,7 +222,7 @@ async fn an_id_of_somebody_else_s_is_answered_as_one_that_nobody_has_and_opens_n
     let house = House::open().await;
     let ada = house.register("ada@example.com").await;
     let subject = store::ExternalSubject { issuer: "https://acme.test", subject: "ada", claims_at: None };
-    house.store.link_external(ada.id, subject, house.now()).await.unwrap();
+    house.store.link_external(ada.id, subject, None, house.now()).await.unwrap();
     house.change(&ada, store::AccountChange { role: Some("admin".to_owned()), ..Default::default() }).await;
     let things = things(&house, &ada).await;
     // An owner of another tenant, a member of that one, and a key.

@@ -14,8 +14,8 @@ use std::{net::IpAddr, sync::Arc};
 use anyhow::Context;
 use chrono::{DateTime, Utc};
 use identity::{
-    AccountId, Argon2Params, Email, ExternalId, ForeignClaims, ForeignRules, Hasher, PasswordHash, TokenError,
-    Unverified, Voucher,
+    AccountId, Argon2Params, Email, ExternalId, ForeignClaims, ForeignRules, Hasher, PasswordHash, SealKeys,
+    TokenError, Unverified, Voucher,
 };
 use policies::{Quota, Refusal};
 use store::{Account, AccountKind, Audit, Belonging, ExternalSubject, GrantFacts, NewAccount, Store, StoreError};
@@ -108,9 +108,9 @@ impl Outside {
         Ok(Self { issuers, old, no_password, trail: Trail::default() })
     }
 
-    /// Writes down what they do to accounts.
-    pub(crate) fn recorded_in(self, audit: &Arc<Audit>) -> Self {
-        Self { trail: Trail::kept_in(Arc::clone(audit)), ..self }
+    /// Writes down what they do to accounts, and tells their owners by mail that `seal` seals.
+    pub(crate) fn recorded_in(self, audit: &Arc<Audit>, seal: &Arc<SealKeys>) -> Self {
+        Self { trail: Trail::kept_in(Arc::clone(audit), Arc::clone(seal)), ..self }
     }
 
     /// The keys of every issuer, and what changes when one of them is withdrawn.
@@ -197,7 +197,9 @@ impl Outside {
             if store.is_of_another_issuer(owner.id, &settings.issuer).await? {
                 return Ok(None);
             }
-            let linked = store.link_external(owner.id, ExternalSubject { claims_at: None, ..subject }, now).await;
+            let notice = email.as_ref().and_then(|email| self.trail.notice_of_link(email, now));
+            let subject_alone = ExternalSubject { claims_at: None, ..subject };
+            let linked = store.link_external(owner.id, subject_alone, notice.as_ref(), now).await;
             if linked.is_ok() {
                 self.trail.tell(Happened::Linked, &settings.issuer, &owner, (client, now)).await;
             }

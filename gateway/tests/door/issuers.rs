@@ -12,6 +12,7 @@ use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use identity::{Algorithm, SigningKey, TokenType};
 use serde_json::{Value, json};
 
+use crate::mail::next_mail;
 use crate::platform::{Answer, Platform, Setup, eventually};
 
 /// An issuer on this machine.
@@ -517,6 +518,9 @@ fn what_an_issuer_does_to_accounts_is_in_the_audit_trail() {
     };
     assert_eq!(events(&ada), ["issuer_role admin", "issuer_account_made user"]);
     assert_eq!(events(&linked.received("x-user-id").concat()), ["issuer_linked admin"]);
+    // And its owner is told.
+    let mail = next_mail(&platform, "Another way into");
+    assert!(mail.contains("To: root@example.com") && mail.contains("/account/forgot-password"), "{mail}");
 }
 
 #[test]

@@ -5,8 +5,9 @@
 use std::{net::IpAddr, sync::Arc};
 
 use chrono::{DateTime, Utc};
+use identity::{Email, SealKeys};
 use serde_json::json;
-use store::{Account, Audit, AuditEvent};
+use store::{Account, Audit, AuditEvent, NewMail};
 use uuid::Uuid;
 
 /// What has happened.
@@ -20,9 +21,9 @@ pub(super) enum Happened {
     Changed,
 }
 
-/// Where it is written down; nowhere, unless somebody has said where.
+/// Where it is written down, and what seals the mail to an owner; nowhere, unless somebody has said where.
 #[derive(Default)]
-pub(super) struct Trail(Option<Arc<Audit>>);
+pub(super) struct Trail(Option<(Arc<Audit>, Arc<SealKeys>)>);
 
 // === impl Happened ===
 
@@ -39,8 +40,14 @@ impl Happened {
 // === impl Trail ===
 
 impl Trail {
-    pub(super) fn kept_in(audit: Arc<Audit>) -> Self {
-        Self(Some(audit))
+    pub(super) fn kept_in(audit: Arc<Audit>, seal: Arc<SealKeys>) -> Self {
+        Self(Some((audit, seal)))
+    }
+
+    /// What tells the owner of an address that somebody else's word opens their account from now on, for whoever carries the mail.
+    pub(super) fn notice_of_link(&self, email: &Email, now: DateTime<Utc>) -> Option<NewMail> {
+        let (_, seal) = self.0.as_ref()?;
+        Some(admin_api::wish_to_tell_of_link(seal, email, now))
     }
 
     /// Writes down what `issuer` has done to an account, as it is now. It is done, whatever becomes of this.
@@ -51,7 +58,7 @@ impl Trail {
         account: &Account,
         (client, now): (IpAddr, DateTime<Utc>),
     ) {
-        let Some(audit) = &self.0 else { return };
+        let Some((audit, _)) = &self.0 else { return };
         let details = json!({ "issuer": issuer, "role": account.role, "tier": account.tier });
         let event = AuditEvent {
             id: Uuid::now_v7(),
