@@ -55,6 +55,8 @@ pub struct ExternalIssuer {
     pub roles: Option<Mapping>,
     /// What the tier is said by.
     pub tiers: Option<Mapping>,
+    /// Claims that must have these values for a token to be of somebody who has shown two factors there; none: no token is.
+    pub second_factor: Vec<(String, String)>,
     /// What the permissions are said by to which a token is limited; `None`: it may what its account may.
     pub scopes: Option<Mapping>,
 }

@@ -75,9 +75,10 @@ impl Directory {
         match facts.standing(now) {
             Standing::Live | Standing::Expired => {
                 let now = facts.principal(principal.grant);
-                // What an issuer's token is limited to stands in the token alone, which does not change.
+                // What an issuer's token is limited to, and by what its owner was seen, stands in the token alone, which does not change.
                 let scopes = now.scopes.or_else(|| principal.scopes.clone());
-                Ok(self.with_shared_words(Principal { scopes, ..now }))
+                let authentication = now.authentication.or(principal.authentication);
+                Ok(self.with_shared_words(Principal { scopes, authentication, ..now }))
             }
             Standing::Ended => Err(Refusal::Revoked),
             Standing::AccountDisabled => Err(Refusal::AccountDisabled),

@@ -14,8 +14,8 @@ use std::{net::IpAddr, sync::Arc};
 use anyhow::Context;
 use chrono::{DateTime, Utc};
 use identity::{
-    AccountId, Argon2Params, Email, ExternalId, ForeignClaims, ForeignRules, Hasher, PasswordHash, SealKeys,
-    TokenError, Unverified, Voucher,
+    AccountId, Argon2Params, Assurance, Authentication, Email, ExternalId, ForeignClaims, ForeignRules, Hasher,
+    PasswordHash, SealKeys, TokenError, Unverified, Voucher,
 };
 use policies::{Quota, Refusal};
 use store::{Account, AccountKind, Audit, Belonging, ExternalSubject, GrantFacts, NewAccount, Store, StoreError};
@@ -165,7 +165,10 @@ impl Outside {
                 None => self.first_seen(store, limiter, issuer, claims, (client, now)).await?,
             },
         };
-        Ok(account.map(|account| GrantFacts { scopes: vouched.scopes(), ..GrantFacts::of_account(account) }))
+        let authentication = vouched.authentication();
+        let facts =
+            |account| GrantFacts { scopes: vouched.scopes(), authentication, ..GrantFacts::of_account(account) };
+        Ok(account.map(facts))
     }
 
     /// A subject whom nobody here has seen: linked or made, as the configuration allows; else none.
@@ -266,6 +269,15 @@ impl Vouched {
     /// Which external issuer's keys have proved it; 0: none of theirs.
     pub(super) fn issuer(&self) -> u16 {
         if let Whose::Subject(issuer, _) = &self.whose { issuer.number } else { 0 }
+    }
+
+    /// That two factors were shown to its issuer, where that is taken at its word; without `auth_time`, nobody knows how long ago.
+    fn authentication(&self) -> Option<Authentication> {
+        let Whose::Subject(issuer, claims) = &self.whose else { return None };
+        let wanted = &issuer.settings.second_factor;
+        let is_shown = !wanted.is_empty() && wanted.iter().all(|(claim, value)| claims.names(claim, value));
+        let at = claims.authenticated_at().unwrap_or(i64::MIN);
+        is_shown.then_some(Authentication { at, assurance: Assurance::Multi })
     }
 
     /// To which permissions the token is limited, where its issuer says it.

@@ -524,6 +524,61 @@ fn what_an_issuer_does_to_accounts_is_in_the_audit_trail() {
 }
 
 #[test]
+fn where_everybody_needs_a_second_factor_an_issuer_answers_for_one_only_as_it_is_told_to() {
+    let (issuer, key) = (Issuer::start(), key(Algorithm::EdDsa, "k"));
+    issuer.publish(&[&key]);
+    let needing = |more: &str| issuer.setup(more).edit("gateway.toml", "required = false", "required = true").start();
+    let token = |shown: Value| {
+        let mut claims = issuer.claims("ada");
+        claims.as_object_mut().unwrap().extend(shown.as_object().unwrap().clone());
+        key.sign(TokenType::Access, &claims)
+    };
+    let (two, one) = (token(json!({ "amr": ["pwd", "mfa"] })), token(json!({ "amr": ["pwd"], "acr": "mfa" })));
+    let wanted = refused(401, "insufficient_user_authentication");
+
+    let platform = needing("");
+    assert_eq!(said(&platform, &two), wanted, "nobody has said that it answers for that");
+
+    let platform = needing("second_factor = { amr = \"mfa\" }");
+    assert_eq!((said(&platform, &two), said(&platform, &one)), (let_in(), wanted.clone()));
+    for amr in [json!("pwd"), json!("mfaa"), json!(true), json!({ "mfa": 1 }), json!(null)] {
+        assert_eq!(said(&platform, &token(json!({ "amr": amr }))), wanted, "{amr}");
+    }
+    let worth = platform.post("/auth/validate", None, &json!({ "token": two })).json();
+    assert_eq!((&worth["valid"], &worth["acr"], &worth["auth_time"]), (&json!(true), &json!("mfa"), &Value::Null));
+
+    let platform = needing("second_factor = { amr = \"mfa\", tenant = \"here\" }");
+    assert_eq!(said(&platform, &two), wanted, "all of them");
+    assert_eq!(said(&platform, &token(json!({ "amr": "pwd mfa", "tenant": "here" }))), let_in());
+}
+
+#[test]
+fn how_long_ago_an_issuer_has_seen_somebody_is_what_it_says_and_nothing_if_it_does_not() {
+    let (issuer, key) = (Issuer::start(), key(Algorithm::EdDsa, "k"));
+    issuer.publish(&[&key]);
+    let lately =
+        "paths = [\"/demo/private/*\"]\nupstream = \"demo\"\nmax_auth_age = \"5m\"\n\n[[route]]\nname = \"demo\"\n";
+    let platform = issuer
+        .setup("second_factor = { amr = \"mfa\" }")
+        .edit("routes.toml", "[[route]]\nname = \"demo\"\n", &format!("[[route]]\nname = \"lately\"\n{lately}"))
+        .start();
+    let seen = |shown: Value| {
+        let mut claims = issuer.claims("ada");
+        claims.as_object_mut().unwrap().extend(shown.as_object().unwrap().clone());
+        said(&platform, &key.sign(TokenType::Access, &claims))
+    };
+    let wanted = refused(401, "insufficient_user_authentication");
+    assert_eq!(seen(json!({ "amr": "mfa", "auth_time": now() - 10 })), let_in());
+    for unseen in [
+        json!({ "amr": "mfa" }),
+        json!({ "amr": "mfa", "auth_time": now() - 400 }),
+        json!({ "amr": "pwd", "auth_time": now() - 10 }),
+    ] {
+        assert_eq!(seen(unseen.clone()), wanted, "{unseen}");
+    }
+}
+
+#[test]
 fn cognito_says_for_whom_a_token_is_in_a_claim_of_its_own() {
     let (issuer, key) = (Issuer::start(), key(Algorithm::Rs256, "k"));
     // And publishes no algorithm, as Entra ID.

@@ -2,9 +2,11 @@
 
 use std::{io::Write, time::Instant};
 
+use identity::{Algorithm, TokenType};
 use serde_json::json;
 
 use crate::{
+    issuers::{Issuer, key},
     platform::{Platform, Setup, eventually},
     wire::{self, Wire, backend, by_hand, echo},
 };
@@ -117,6 +119,31 @@ fn a_change_ends_a_stream_only_if_it_takes_the_right_to_it() {
         platform.json("PATCH", &format!("/admin/users/{id}"), Some(&admin), &json!({ "status": "disabled" }));
     assert_eq!(disabled.status, 200, "{disabled:?}");
     assert_eq!(idle.close(), (4401, "account_disabled".to_owned()));
+}
+
+#[test]
+fn what_an_issuer_answers_for_is_not_forgotten_while_a_stream_goes_on() {
+    let (issuer, key) = (Issuer::start(), key(Algorithm::EdDsa, "k"));
+    issuer.publish(&[&key]);
+    let platform = issuer
+        .setup("second_factor = { amr = \"mfa\" }")
+        .edit("gateway.toml", "required_roles = []", "required_roles = [\"user\"]")
+        .append("routes.toml", ROUTES)
+        .upstream(backend(echo))
+        .start();
+    let mut claims = issuer.claims("ada");
+    claims["amr"] = json!(["mfa"]);
+    let (admin, token) = (platform.admin(), key.sign(TokenType::Access, &claims));
+    let me = platform.get("/auth/me", &token).json();
+    let mut open = wire::open(platform.http, "/streams/x", &token);
+    let path = format!("/admin/users/{}", me["id"].as_str().unwrap());
+    let changed = platform.json("PATCH", &path, Some(&admin), &json!({ "tier": "pro" }));
+    assert_eq!(changed.status, 200, "{changed:?}");
+    // Whoever is ended by a later change was looked at after the earlier one.
+    let mut witness = wire::open(platform.http, "/streams/x", &admin);
+    log_out(&platform, &admin);
+    assert_eq!(witness.close().0, 4401);
+    open.echoes("still two factors");
 }
 
 #[test]

@@ -105,6 +105,7 @@ impl Reader<'_, '_> {
             audience,
             audience_claim: or(raw.audience_claim, "aud"),
             require: raw.require.into_iter().collect(),
+            second_factor: raw.second_factor.into_iter().collect(),
             id_tokens: raw.id_tokens.unwrap_or(false),
             ca: raw.ca.and_then(|path| self.authority(&path)),
             algorithms: self.algorithms(raw.algorithms),

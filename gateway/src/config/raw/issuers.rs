@@ -66,6 +66,10 @@ pub(in crate::config) struct Issuer {
     /// What its values mean here; the first that fits counts.
     #[serde(default)]
     pub(in crate::config) tiers: Vec<TierOf>,
+    /// Claims whose values say that somebody has shown two factors there, all of them, such as { amr = "mfa" }; by default the issuer is
+    /// not taken at its word for that, whatever its tokens say.
+    #[serde(default)]
+    pub(in crate::config) second_factor: BTreeMap<String, String>,
     /// The claim with what a token was given for: scope, or scp. By default a token may whatever its account may.
     pub(in crate::config) scope_claim: Option<String>,
     /// To which permissions its values limit a token; to none those that are not here.
