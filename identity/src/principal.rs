@@ -29,7 +29,7 @@ pub struct Principal {
     pub grant: Grant,
     /// What an API key is restricted to; `None`: whatever the account may do.
     pub scopes: Option<Box<[Box<str>]>>,
-    /// How and when the person has last shown who they are; `None`: no person has, as with an API key.
+    /// How and when the person has last shown who they are: of an API key, whoever has made it; `None`: no person has.
     pub authentication: Option<Authentication>,
 }
 

@@ -7,7 +7,7 @@ use std::fmt::Write;
 use std::ops::Deref;
 use std::sync::Arc;
 
-use identity::{Assurance, Grant, Principal};
+use identity::{Assurance, Authentication, Grant, Principal};
 
 use crate::roles::in_scope;
 use crate::{Auth, Condition, Limit, Permission, Possession, Refusal, Roles, Route, RouteTable, StepUp, Tier, Tiers};
@@ -133,17 +133,23 @@ impl Caller<'_> {
             Condition::Permission(permission) => self.has_permission(permission),
             Condition::Tier(tiers) => self.has_tier(tiers),
             Condition::Feature(feature) => self.has_feature(feature),
-            Condition::StepUp(wanted) if wanted.is_met_by(self.principal.authentication, self.now) => Ok(()),
+            Condition::StepUp(wanted) if wanted.is_met_by(self.seen(), self.now) => Ok(()),
             Condition::StepUp(wanted) => Err(Refusal::InsufficientAuthentication(wanted)),
         }
     }
 
-    /// A program cannot, and its key was made by who did.
+    /// How the person who is there has shown who they are: behind a key nobody is, whoever has made it.
+    fn seen(&self) -> Option<Authentication> {
+        self.principal.authentication.filter(|_| !self.principal.grant.is_of_a_program())
+    }
+
+    /// A program cannot, but its key is made by who has: one that was made before its owner had to is as good as their password alone.
     fn has_shown_what_its_role_needs(&self) -> Result<(), Refusal> {
         const WANTED: StepUp = StepUp { acr: Some(Assurance::Multi), max_age: None };
         let is_met = match self.principal.grant {
-            Grant::Key(_) | Grant::Machine(_) | Grant::Certificate(_) => true,
-            Grant::Session(_) | Grant::Cookie(_) | Grant::External(..) => {
+            Grant::Machine(_) | Grant::Certificate(_) => true,
+            Grant::Key(_) if self.principal.is_service => true,
+            Grant::Key(_) | Grant::Session(_) | Grant::Cookie(_) | Grant::External(..) => {
                 !self.roles.is_guarded(&self.principal.role)
                     || WANTED.is_met_by(self.principal.authentication, self.now)
             }

@@ -30,6 +30,8 @@ pub struct GrantFacts {
     pub scopes: Option<Vec<String>>,
     /// How and when the person behind a session has last shown who they are.
     pub authentication: Option<Authentication>,
+    /// The same of whoever has made the key.
+    pub made_by: Option<Authentication>,
     /// Was it made for a tenant to which its account does not belong any more?
     pub has_left: bool,
     /// The administrator who acts as the account's owner.
@@ -94,6 +96,8 @@ struct KeyRow {
     expires_at: Option<DateTime<Utc>>,
     digest: Vec<u8>,
     scopes: Option<Json<Vec<String>>>,
+    made_at: DateTime<Utc>,
+    had_factor: bool,
 }
 
 // === impl Store ===
@@ -122,6 +126,7 @@ impl Store {
                 digest: None,
                 scopes: None,
                 authentication: authentication(row.auth_time, row.amr.as_deref()),
+                made_by: None,
                 actor: row.actor_id.map(AccountId::new),
                 is_machine: row.method.as_deref() == Some(MACHINE),
                 generation: u32::try_from(row.generation).unwrap_or(u32::MAX),
@@ -153,6 +158,7 @@ impl Store {
                 digest: SecretDigest::from_slice(&row.digest),
                 scopes: None,
                 authentication: authentication(row.auth_time, row.amr.as_deref()),
+                made_by: None,
                 actor: row.actor_id.map(AccountId::new),
                 is_machine: false,
                 generation: 0,
@@ -165,7 +171,8 @@ impl Store {
         const Q: &str = concat!(
             "SELECT ",
             account_columns!(),
-            ", k.tenant_id AS bound_to, k.revoked_at, k.expires_at, k.digest, k.scopes FROM api_keys k JOIN accounts a ON a.id = k.account_id",
+            ", k.tenant_id AS bound_to, k.revoked_at, k.expires_at, k.digest, k.scopes, k.created_at AS made_at, k.had_factor \
+             FROM api_keys k JOIN accounts a ON a.id = k.account_id",
             its_tenant!("COALESCE(k.tenant_id, a.tenant_id)"),
             "WHERE k.id = $1"
         );
@@ -183,6 +190,11 @@ impl Store {
                 digest: SecretDigest::from_slice(&row.digest),
                 scopes: row.scopes.map(|scopes| scopes.0),
                 authentication: None,
+                made_by: Some(Authentication {
+                    at: row.made_at.timestamp(),
+                    // Whoever has a second factor makes no key without it.
+                    assurance: if row.had_factor { Assurance::Multi } else { Assurance::Single },
+                }),
                 actor: None,
                 is_machine: false,
                 generation: 0,
@@ -210,6 +222,7 @@ impl GrantFacts {
             digest: None,
             scopes: None,
             authentication: None,
+            made_by: None,
             has_left: false,
             actor: None,
             is_machine: false,
@@ -264,7 +277,7 @@ impl GrantFacts {
             is_service: account.kind == AccountKind::Service,
             grant,
             scopes: self.scopes.as_ref().map(|scopes| scopes.iter().map(|scope| scope.as_str().into()).collect()),
-            authentication: self.authentication,
+            authentication: self.authentication.or(self.made_by),
         }
     }
 }

@@ -153,6 +153,40 @@ fn whose_role_needs_a_second_factor_may_only_add_one_until_they_have_shown_it() 
 }
 
 #[test]
+fn a_key_made_before_its_owner_needed_a_second_factor_opens_nothing_until_it_is_rotated() {
+    let guarded = "required_roles = [\"developer\"]";
+    let platform = Setup::default().edit("gateway.toml", "required_roles = []", guarded).start();
+    let ada = platform.register("ada@example.com");
+    let access = text(&ada, "access_token");
+    let made = platform.post("/auth/api-keys", Some(&access), &json!({ "name": "CI" })).json();
+    let key = text(&made, "key");
+    assert_eq!(platform.get("/demo/x", &key).status, 200);
+    let path = format!("/admin/users/{}", text(&ada["user"], "id"));
+    let promoted = platform.json("PATCH", &path, Some(&platform.admin()), &json!({ "role": "developer" }));
+    assert_eq!(promoted.status, 200, "{promoted:?}");
+    let refused = |key: &str| {
+        let answer = platform.get("/demo/x", key);
+        assert_eq!((answer.status, answer.code().as_str()), (401, "insufficient_user_authentication"), "{answer:?}");
+        let verdict = platform.post("/auth/validate", None, &json!({ "token": key })).json();
+        assert_eq!(verdict["error"], "insufficient_user_authentication", "{verdict}");
+    };
+    refused(&key);
+
+    let begun = platform.post("/auth/mfa/totp", Some(&access), &json!({}));
+    let (secret, since) = (from_base32(&text(&begun.json(), "secret")), Utc::now());
+    let confirmed = platform.post("/auth/mfa/totp/confirm", Some(&access), &json!({ "code": secret.code_at(since) }));
+    assert_eq!(confirmed.status, 200, "{confirmed:?}");
+    refused(&key);
+    let rotate = format!("/auth/api-keys/{}/rotate", text(&made, "id"));
+    let rotated = platform.post(&rotate, Some(&text(&confirmed.json(), "access_token")), &json!({}));
+    assert!(rotated.status < 300, "{rotated:?}");
+    let next = text(&rotated.json(), "key");
+    assert_eq!(platform.get("/demo/x", &next).status, 200);
+    let verdict = platform.post("/auth/validate", None, &json!({ "token": next })).json();
+    assert_eq!((&verdict["valid"], &verdict["acr"]), (&json!(true), &Value::Null), "{verdict}");
+}
+
+#[test]
 fn a_session_grows_too_old_for_a_route_and_is_renewed_in_place() {
     let often = Setup::default().edit("tiers.toml", "\"100/minute\"", "\"100000/minute\"");
     let platform = often.append("routes.toml", RECENT).start();

@@ -255,7 +255,28 @@ fn in_a_guarded_role_a_person_who_has_shown_one_factor_may_only_add_another() {
             assert_eq!(said_by(&every, role, person, Assurance::Multi, false), Ok(()));
         }
     }
-    assert_eq!(said("admin", Grant::Key(id.into()), Assurance::Single, false), Ok(()));
+}
+
+#[test]
+fn a_key_that_a_person_in_a_guarded_role_made_without_a_second_factor_opens_nothing() {
+    let guarded = policy().roles.guarded(Guarded::These(["admin".into()].into()));
+    let policy = Policy { roles: guarded, ..policy() };
+    let (plain, step_up) = (route(|_| ()), StepUp { acr: Some(Assurance::Multi), max_age: None });
+    let said = |route: &Arc<Route>, role, assurance, is_service| {
+        let authentication = Some(Authentication { at: 0, assurance });
+        let grant = Grant::Key(uuid::Uuid::nil().into());
+        let caller = Arc::unwrap_or_clone(caller(role, "free", None));
+        let principal = Principal { authentication, grant, is_service, ..caller };
+        decide(&policy, route, Some(Arc::new(principal)), 0).map(drop)
+    };
+    let refused = Err(Refusal::InsufficientAuthentication(step_up));
+    assert_eq!(said(&plain, "admin", Assurance::Single, false), refused);
+    assert_eq!(said(&plain, "admin", Assurance::Multi, false), Ok(()));
+    assert_eq!(said(&plain, "user", Assurance::Single, false), Ok(()));
+    assert_eq!(said(&plain, "admin", Assurance::Single, true), Ok(()), "a service has nobody to ask");
+    // Who has made it is not there when a route asks for somebody.
+    let asking = demanding(|demand| demand.step_up = Some(step_up));
+    assert_eq!(said(&asking, "user", Assurance::Multi, false), refused);
 }
 
 #[test]
