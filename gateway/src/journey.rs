@@ -15,6 +15,7 @@ use prometheus::IntGauge;
 use crate::{
     answer::{LocalAnswer, Readers},
     config::Protocol,
+    connection::Facts,
     directory::{GroupHeaders, Known, Provided},
     door::Door,
     grpc,
@@ -188,8 +189,10 @@ impl Journey {
     /// How fast the body has to come, where the connection does not see to that. A gRPC call may be silent, where there is gRPC.
     pub(crate) fn pace(&self, session: &Session) -> Pace {
         let may_be_silent = || grpc::is_call(session.req_header()) && self.upstream_speaks(Protocol::Http2);
-        let is_ours = session.is_http2() && !may_be_silent();
-        if is_ours { Pace::of(self.rules.min_body_rate) } else { Pace::default() }
+        if !session.is_http2() || may_be_silent() {
+            return Pace::default();
+        }
+        Pace::of(self.rules.min_body_rate, Facts::of(session).map(|facts| Arc::clone(&facts.room)))
     }
 
     /// Picks a server for the next attempt.

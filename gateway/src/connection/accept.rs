@@ -119,8 +119,9 @@ impl<A: HttpServerApp + Send + Sync + 'static> Listener<A> {
         // Whom a balancer announces is the client for everybody after this. The cell is new, so it can be set.
         drop(socket.peer_addr.set(Some(socket::SocketAddr::Inet(client))));
         let (transport, tls, client_certificate) = self.in_time(self.secured(stream)).await?;
-        let digests =
-            Digests { socket: Arc::new(socket), tls, facts: Arc::new(Facts { client_certificate }.into_digest()) };
+        let room = Arc::default();
+        let facts = Facts { client_certificate, room: Arc::clone(&room) };
+        let digests = Digests { socket: Arc::new(socket), tls, facts: Arc::new(facts.into_digest()), room };
         let guarded = Guarded::begin(transport, digests, &self.limits, &self.metrics).await?;
         Ok((guarded, entered))
     }

@@ -1,4 +1,5 @@
-//! The last words to a client whose request was refused before Pingora knew of it: a problem (RFC 9457), then the end.
+//! The last words to a client whose request was refused before Pingora knew of it: a problem (RFC 9457), then the end. And to one that
+//! floods HTTP/2: why (RFC 9113 §6.8).
 //!
 //! After the answer we listen for a moment: closing while bytes of the client are unread makes the kernel reset the connection,
 //! and the answer is lost (RFC 9112 §9.6).
@@ -36,7 +37,16 @@ pub(crate) struct Farewell {
 
 impl Farewell {
     pub(crate) fn of(refusal: &Refusal) -> Self {
-        Self { answer: answer(refusal), is_said: false, ignored: 0, ends: Box::pin(tokio::time::sleep(LONGEST)) }
+        Self::saying(answer(refusal))
+    }
+
+    /// To whoever floods HTTP/2. Requests under way may have been worked on, whatever their number.
+    pub(crate) fn of_flood() -> Self {
+        Self::saying(Bytes::from_static(b"\0\0\x08\x07\0\0\0\0\0\x7f\xff\xff\xff\0\0\0\x0b"))
+    }
+
+    fn saying(answer: Bytes) -> Self {
+        Self { answer, is_said: false, ignored: 0, ends: Box::pin(tokio::time::sleep(LONGEST)) }
     }
 
     /// Ready, without any bytes read, when the connection may be dropped.

@@ -44,6 +44,8 @@ pub(crate) struct Frames {
     updates: u32,
     pings: u32,
     opened: u32,
+    /// Bytes of DATA so far, with those announced.
+    data: u64,
     /// Is a block of header fields begun and not ended?
     in_block: bool,
 }
@@ -105,6 +107,11 @@ impl Frames {
         self.opened
     }
 
+    /// Bytes of DATA that the client has sent, or begun to.
+    pub(crate) fn data(&self) -> u64 {
+        self.data
+    }
+
     /// Does the client owe the rest of a head: has it begun one and not ended it, or not begun any yet?
     pub(crate) fn owes_head(&self) -> bool {
         let in_frame = self.filled > 0 || (self.missing > 0 && matches!(self.head[3], HEADERS | CONTINUATION));
@@ -121,6 +128,9 @@ impl Frames {
     fn count(&mut self) {
         let [high, middle, low, kind, flags, ..] = self.head;
         self.missing = usize::from(high) << 16 | usize::from(middle) << 8 | usize::from(low);
+        if kind == DATA {
+            self.data += self.missing as u64;
+        }
         match kind {
             RST_STREAM => self.resets += 1,
             HEADERS => {

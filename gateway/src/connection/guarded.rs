@@ -29,6 +29,7 @@ use super::{
     fault::Unreadable,
     frames::{Flood, FrameLimits, Frames, PREFACE},
     http1::{Http1, Misread},
+    room::{Room, Sent},
     transport::Transport,
 };
 use crate::{metrics::ConnectionMetrics, streams::cut};
@@ -81,7 +82,7 @@ pub(crate) struct Guarded {
 /// What is spoken.
 pub(super) enum Protocol {
     Http1(Http1),
-    Http2(Frames, FrameLimits),
+    Http2(Frames, FrameLimits, Sent),
 }
 
 /// What Pingora and later steps are told of the connection.
@@ -90,6 +91,7 @@ pub(crate) struct Digests {
     pub(crate) tls: Option<Arc<SslDigest>>,
     /// Carries our own facts; Pingora has no other place for them.
     pub(crate) facts: Arc<ProxyDigest>,
+    pub(crate) room: Arc<Room>,
 }
 
 // === impl Guarded ===
@@ -110,7 +112,7 @@ impl Guarded {
             tokio::time::timeout(limits.patience.header, first).await??
         };
         let speaks = if is_http2 {
-            Protocol::Http2(Frames::default(), limits.frames)
+            Protocol::Http2(Frames::default(), limits.frames, Sent::default())
         } else {
             Protocol::Http1(Http1::new(limits.head))
         };
@@ -156,10 +158,10 @@ impl Guarded {
     fn judge_stash(&mut self) -> io::Result<()> {
         let fresh = &self.stash[self.judged..];
         match &mut self.speaks {
-            Protocol::Http2(frames, limits) => {
+            Protocol::Http2(frames, limits, _) => {
                 let verdict = frames.read(fresh, *limits, self.began.elapsed());
                 self.judged = self.stash.len();
-                verdict.map_err(|flood| self.end_flood(flood))?;
+                self.heed(verdict)?;
             }
             Protocol::Http1(http1) => match http1.judge(fresh) {
                 Ok(passed) => self.judged += passed,
@@ -216,11 +218,12 @@ impl Guarded {
             return Poll::Ready(Ok(()));
         }
         match &mut self.speaks {
-            Protocol::Http2(frames, limits) => {
+            Protocol::Http2(frames, limits, _) => {
                 let verdict = frames.read(&into.filled()[before..], *limits, self.began.elapsed());
-                let opened = frames.opened();
-                verdict.map_err(|flood| self.end_flood(flood))?;
-                self.retire_after(opened);
+                if verdict.is_err() {
+                    into.set_filled(before);
+                }
+                self.heed(verdict)?;
             }
             // Most requests come in one piece and stay where they are.
             Protocol::Http1(http1) => match http1.judge(&into.filled()[before..]) {
@@ -241,22 +244,27 @@ impl Guarded {
         }
     }
 
-    /// A client that has opened as many streams as one connection may is told to make another one (GOAWAY).
-    fn retire_after(&self, opened: u32) {
-        if opened >= self.most_streams && !*self.retire.borrow() {
+    /// What follows from the frames that have come.
+    fn heed(&mut self, verdict: Result<(), Flood>) -> io::Result<()> {
+        let Protocol::Http2(frames, _, sent) = &self.speaks else { return Ok(()) };
+        self.digests.room.set(sent.allowed() > frames.data());
+        // A client that has opened as many streams as one connection may is told to make another one (GOAWAY).
+        if frames.opened() >= self.most_streams && !*self.retire.borrow() {
             self.metrics.reached("requests");
             // Nobody listens when the connection is ending already.
             let _ = self.retire.send(true);
         }
-    }
-
-    fn end_flood(&mut self, flood: Flood) -> io::Error {
+        let Err(flood) = verdict else { return Ok(()) };
         self.metrics.refused(match flood {
             Flood::Resets => "http2_resets",
             Flood::Control => "http2_control",
         });
         tracing::info!(client = self.client(), ?flood, "an HTTP/2 connection was ended");
-        io::Error::new(ErrorKind::ConnectionAborted, "too many HTTP/2 frames that carry nothing")
+        if !sent.is_between_frames() {
+            return Err(io::Error::new(ErrorKind::ConnectionAborted, "too many HTTP/2 frames that carry nothing"));
+        }
+        self.farewell = Some(Farewell::of_flood());
+        Ok(())
     }
 
     /// Reads on while nothing may be passed: the rest of a head, or bytes before their turn.

@@ -3,7 +3,7 @@
 //! ```text
 //! accept ──► gate ──► proxy_protocol ──► tls ──► guarded ──► Pingora
 //!            caps     whose connection           │ http1 (head, body): HTTP/1 read strictly, one request at a time
-//!                                                │ http2: requests side by side; frames: counted
+//!                                                │ http2: requests side by side; frames: counted; room
 //!                                                └ deadlines; farewell: the answer to what cannot be read
 //! ```
 //!
@@ -23,15 +23,23 @@ pub(crate) mod head;
 pub(crate) mod http1;
 mod http2;
 pub(crate) mod proxy_protocol;
+mod room;
 mod stream;
 pub(crate) mod tls;
 mod transport;
 mod waiting;
 mod writing;
 
+use std::sync::Arc;
+
 use pingora::{http::ResponseHeader, protocols::raw_connect::ProxyDigest, proxy::Session};
 
-pub(crate) use self::{client_certificate::ClientCertificate, guarded::Patience, waiting::BODY_WINDOW};
+pub(crate) use self::{
+    client_certificate::ClientCertificate,
+    guarded::Patience,
+    room::Room,
+    waiting::{BODY_WINDOW, enough},
+};
 
 /// What a connection may do.
 #[derive(Clone, Copy, Debug)]
@@ -48,6 +56,8 @@ pub(crate) struct Limits {
 /// What is known of a connection beside its addresses.
 pub(crate) struct Facts {
     pub(crate) client_certificate: Option<ClientCertificate>,
+    /// Has an HTTP/2 client any for bodies?
+    pub(crate) room: Arc<Room>,
 }
 
 // === impl Facts ===

@@ -18,6 +18,11 @@ use crate::streams::cut;
 /// Over which time a body's speed is measured. Kestrel measures 240 bytes per second after 5 s of grace.
 pub(crate) const BODY_WINDOW: Duration = Duration::from_secs(10);
 
+/// Bytes of a body in each [`BODY_WINDOW`], at so many per second.
+pub(crate) fn enough(rate: u64) -> u64 {
+    rate.saturating_mul(BODY_WINDOW.as_secs())
+}
+
 impl Guarded {
     /// The client keeps us waiting: for how long may it?
     pub(super) fn wait(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -33,7 +38,7 @@ impl Guarded {
                 Awaited::Body if self.patience.body_rate == 0 => Awaited::Nothing,
                 awaited => awaited,
             },
-            Protocol::Http2(frames, _) if frames.owes_head() => Awaited::Head,
+            Protocol::Http2(frames, ..) if frames.owes_head() => Awaited::Head,
             Protocol::Http2(..) => Awaited::Nothing,
         };
         let (within, enough) = match awaited {
@@ -42,7 +47,7 @@ impl Guarded {
                 return Poll::Pending;
             }
             Awaited::Head => (self.patience.header, u64::MAX),
-            Awaited::Body => (BODY_WINDOW, self.patience.body_rate * BODY_WINDOW.as_secs()),
+            Awaited::Body => (BODY_WINDOW, enough(self.patience.body_rate)),
         };
         ready!(self.reading.poll(awaited, within, enough, cx));
         match awaited {

@@ -21,7 +21,8 @@ impl AsyncWrite for Guarded {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         if this.farewell.is_some() {
-            return Poll::Ready(Err(ErrorKind::BrokenPipe.into()));
+            // h2 would end the connection at once, with the client's bytes unread.
+            return Poll::Ready(if this.is_http2() { Ok(bytes.len()) } else { Err(ErrorKind::BrokenPipe.into()) });
         }
         this.wrote_to_half_closed();
         if this.gathers() && this.gathered.len() + bytes.len() <= GATHERED {
@@ -67,8 +68,12 @@ impl Guarded {
     }
 
     fn sees_written(&mut self, bytes: &[u8]) {
-        if let Protocol::Http1(http1) = &mut self.speaks {
-            http1.sees_written(bytes);
+        match &mut self.speaks {
+            Protocol::Http1(http1) => http1.sees_written(bytes),
+            Protocol::Http2(frames, _, sent) => {
+                sent.follow(bytes);
+                self.digests.room.set(sent.allowed() > frames.data());
+            }
         }
     }
 

@@ -33,6 +33,7 @@ use tokio::{
 };
 
 use super::{Candidate, GRACE, Ticket};
+use crate::connection::{BODY_WINDOW, Room};
 
 /// How long a request may take before it is a stream.
 const LASTS: Duration = Duration::from_secs(1);
@@ -59,6 +60,8 @@ struct Running {
     is_over: Cell<bool>,
     /// When the client must have sent more of its body.
     body: Cell<Option<Instant>>,
+    /// What it shares with others: while there is none it can send nothing.
+    room: RefCell<Option<Arc<Room>>>,
     /// How long the connection may lie idle between two requests.
     idle: Cell<Duration>,
     /// When the next request must have begun.
@@ -183,6 +186,11 @@ pub(crate) fn await_body(until: Option<Instant>) {
     with(|running| running.body.set(until));
 }
 
+/// The client's body shares its connection's room with others.
+pub(crate) fn share(room: Arc<Room>) {
+    with(|running| *running.room.borrow_mut() = Some(room));
+}
+
 /// After this request the connection may lie idle for so long.
 pub(crate) fn stay(idle: Duration) {
     with(|running| running.idle.set(idle));
@@ -260,6 +268,11 @@ impl Running {
                 continue;
             }
             if !is_over && self.body.get() == Some(until) {
+                let due = self.room.borrow().as_ref().map_or(until, |room| room.due(until, BODY_WINDOW));
+                if due > until {
+                    self.body.set(Some(due));
+                    continue;
+                }
                 *self.why.borrow_mut() = Some(Refusal::RequestTimeout);
             }
             self.is_over.set(true);

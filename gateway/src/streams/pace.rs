@@ -2,12 +2,16 @@
 //!
 //! On HTTP/1 the connection's guard sees to that (`connection::waiting`), since there is one body at a time. A connection of
 //! HTTP/2 carries many, so each stream counts its own, and lets the alarm of its request ([`cut`]) ring: the client is heard when
-//! it says nothing at all too. Only the time counts in which the client is waited for, and not the server that takes its body.
+//! it says nothing at all too. Only the time counts in which the client is waited for, and not the server that takes its body, nor other
+//! streams that leave it no [`Room`].
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use super::cut;
-use crate::connection::BODY_WINDOW;
+use crate::connection::{self, BODY_WINDOW, Room};
 
 /// What a client has to send, and has sent. Requests without a body ask nothing of it.
 #[derive(Default)]
@@ -20,14 +24,16 @@ pub(crate) struct Pace {
     until: Option<Instant>,
     /// Since when it is somebody else who makes us wait.
     paused: Option<Instant>,
+    /// That of its connection, until whoever keeps the time is told.
+    room: Option<Arc<Room>>,
 }
 
 // === impl Pace ===
 
 impl Pace {
     /// So many bytes per second.
-    pub(crate) fn of(rate: u64) -> Self {
-        Self { enough: rate * BODY_WINDOW.as_secs(), ..Self::default() }
+    pub(crate) fn of(rate: u64, room: Option<Arc<Room>>) -> Self {
+        Self { enough: connection::enough(rate), room, ..Self::default() }
     }
 
     /// Does the client have to send anything in time?
@@ -37,6 +43,9 @@ impl Pace {
 
     /// The client is waited for, by whom a pace is kept.
     pub(super) fn wait(&mut self) {
+        if let Some(room) = self.room.take() {
+            cut::share(room);
+        }
         cut::await_body(Some(self.wait_at(Instant::now())));
     }
 
@@ -75,8 +84,14 @@ mod tests {
     use super::*;
 
     #[test]
+    fn whatever_is_configured_is_a_number_of_bytes() {
+        assert_eq!(Pace::of(u64::MAX / 2, None).enough, u64::MAX);
+        assert!(!Pace::of(0, None).is_set());
+    }
+
+    #[test]
     fn only_enough_begins_a_new_window_and_only_the_client_s_time_counts() {
-        let (mut pace, began) = (Pace::of(240), Instant::now());
+        let (mut pace, began) = (Pace::of(240, None), Instant::now());
         let after = |seconds| began + Duration::from_secs(seconds);
         assert_eq!(pace.wait_at(began), after(10));
         // Waited for again, and then with too little of it.

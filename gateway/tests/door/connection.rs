@@ -227,7 +227,8 @@ fn an_idle_connection_is_closed_in_time_and_one_whose_head_has_begun_is_not() {
 
 #[test]
 fn a_body_that_drips_is_refused() {
-    let platform = Setup::default().edit("gateway.toml", "min_body_rate = 240", "min_body_rate = 1000000").start();
+    let platform =
+        Setup::default().edit("gateway.toml", "min_body_rate = 240", "min_body_rate = 9000000000000000000").start();
     let mut stream = open(platform.http);
     stream.write_all(b"POST /demo/public/x HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\nhello").unwrap();
     let answer = rest(stream);

@@ -1,16 +1,18 @@
 //! Clients of HTTP/2 that do not behave, or that behave and look as if they did not.
 
 use std::{
+    future::poll_fn,
     io::{Read, Write},
-    net::{SocketAddr, TcpStream},
+    net::{SocketAddr, TcpListener, TcpStream},
     time::Duration,
 };
 
 use bytes::Bytes;
-use h2::{RecvStream, client::SendRequest};
+use h2::{RecvStream, SendStream, client::SendRequest};
 use http::{Request, Response};
 
 use crate::{
+    backends::pool,
     grpc::{connect, run, service},
     platform::{Platform, Setup, eventually},
 };
@@ -162,6 +164,47 @@ fn a_body_that_stays_silent_is_refused_over_http_2_as_well() {
         assert_eq!(slow.await.unwrap().status(), 200);
         eventually("every place to be given back", || platform.metric("portcullis_requests_in_flight") == 0);
         assert_eq!(platform.metric("portcullis_upstream_failures_total{kind=\"timeout\",upstream=\"demo\"}"), 0);
+    });
+}
+
+/// Sends until nothing more may be sent.
+async fn fill(mut upload: SendStream<Bytes>) -> SendStream<Bytes> {
+    loop {
+        upload.reserve_capacity(64 * 1024);
+        let may = tokio::time::timeout(Duration::from_secs(3), poll_fn(|cx| upload.poll_capacity(cx))).await;
+        let Ok(Some(Ok(bytes))) = may else { break };
+        upload.send_data(vec![b'x'; bytes].into(), false).unwrap();
+    }
+    // What the others may send is not kept from them.
+    upload.reserve_capacity(0);
+    upload
+}
+
+#[test]
+fn whoever_may_send_nothing_for_other_uploads_is_not_taken_for_slow() {
+    // Connections are made with it, and nothing is read there.
+    let stuck = TcpListener::bind("127.0.0.1:0").unwrap();
+    let platform = pool(&[stuck.local_addr().unwrap()], "").start();
+    run(async {
+        let client = connect(&platform).await;
+        let post = |path: &str| Request::post(format!("http://door.test{path}")).body(()).unwrap();
+        let mut held = Vec::new();
+        for _ in 0..5 {
+            let (answer, upload) = ready(&client).await.send_request(post("/pool/x"), false).unwrap();
+            held.push((answer, tokio::spawn(fill(upload))));
+        }
+        let mut uploads = Vec::new();
+        for (answer, filling) in held {
+            uploads.push((answer, filling.await.unwrap()));
+        }
+        let (mut answer, mut honest) = ready(&client).await.send_request(post("/demo/public/x"), false).unwrap();
+        honest.send_data(vec![b'x'; 400].into(), true).unwrap();
+        // Longer than a client has to send anything.
+        let answered = tokio::time::timeout(Duration::from_secs(13), &mut answer).await;
+        assert!(answered.is_err(), "{answered:?}");
+        drop(stuck);
+        assert_eq!(answer.await.unwrap().status(), 200);
+        drop(uploads);
     });
 }
 

@@ -382,6 +382,9 @@ fn a_flood_of_http2_frames_ends_the_connection() {
         drop(stream.write_all(&[begin, flood].concat()));
         let mut rest = Vec::new();
         drop(stream.read_to_end(&mut rest));
+        // GOAWAY, ENHANCE_YOUR_CALM.
+        let word = [&[0, 0, 8, 7, 0, 0, 0, 0, 0, 0x7f, 0xff, 0xff, 0xff][..], &11_u32.to_be_bytes()].concat();
+        assert!(rest.ends_with(&word), "{reason}: {:?}", &rest[rest.len().saturating_sub(40)..]);
         let counted = format!("portcullis_connections_refused_total{{reason=\"{reason}\"}}");
         eventually("the flood is counted", || platform.metric(&counted) == times);
     }
