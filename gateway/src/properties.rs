@@ -118,6 +118,8 @@ fn read_connection(bytes: &[u8], piece: usize) -> (Option<usize>, Option<Refusal
     let mut http1 = Http1::new(HeadLimits { bytes: 1024, fields: 16 });
     let (mut passed, mut answered, mut arrived) = (0, 0, 0);
     loop {
+        let skipped = http1.skip(&bytes[passed..arrived]);
+        (passed, answered) = (passed + skipped, answered + skipped);
         match http1.judge(&bytes[passed..arrived]) {
             Err(misread) => return ((!misread.in_body).then_some(passed + misread.passed), Some(misread.refusal)),
             Ok(0) if arrived < bytes.len() => arrived = bytes.len().min(arrived + piece),

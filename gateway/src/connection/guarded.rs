@@ -156,6 +156,10 @@ impl Guarded {
 
     /// Judges what is stashed.
     fn judge_stash(&mut self) -> io::Result<()> {
+        if let Protocol::Http1(http1) = &mut self.speaks {
+            let skipped = http1.skip(&self.stash);
+            self.forget(skipped);
+        }
         let fresh = &self.stash[self.judged..];
         match &mut self.speaks {
             Protocol::Http2(frames, limits, _) => {
@@ -200,8 +204,12 @@ impl Guarded {
     fn pass(&mut self, into: &mut ReadBuf<'_>) {
         let passed = self.judged.min(into.remaining());
         into.put_slice(&self.stash[..passed]);
-        self.stash.advance(passed);
         self.judged -= passed;
+        self.forget(passed);
+    }
+
+    fn forget(&mut self, bytes: usize) {
+        self.stash.advance(bytes);
         if self.stash.is_empty() {
             // An idle connection holds no memory for what it may send one day.
             self.stash = BytesMut::new();
@@ -225,6 +233,7 @@ impl Guarded {
                 }
                 self.heed(verdict)?;
             }
+            Protocol::Http1(http1) if http1.may_skip(&into.filled()[before..]) => self.take_back(into, before),
             // Most requests come in one piece and stay where they are.
             Protocol::Http1(http1) => match http1.judge(&into.filled()[before..]) {
                 Ok(passed) => self.take_back(into, before + passed),

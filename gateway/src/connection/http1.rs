@@ -22,6 +22,8 @@ pub(crate) struct Http1 {
     asked_upgrade: bool,
     /// Until it is known whether that is granted.
     awaits_upgrade: bool,
+    /// May an empty line come before the next request?
+    may_skip: bool,
 }
 
 #[derive(Debug)]
@@ -65,7 +67,21 @@ impl Http1 {
             in_flight: false,
             asked_upgrade: false,
             awaits_upgrade: false,
+            may_skip: false,
         }
+    }
+
+    /// How many of `bytes` are an empty line that nobody is to see: old clients end a body with one that its length does not count,
+    /// so one may stand between two requests (RFC 9112 §2.2). To be asked before they are judged.
+    pub(crate) fn skip(&mut self, bytes: &[u8]) -> usize {
+        let is_empty_line = self.may_skip && bytes.starts_with(b"\r\n");
+        self.may_skip &= !is_empty_line;
+        if is_empty_line { 2 } else { 0 }
+    }
+
+    /// Could `bytes` begin with one?
+    pub(crate) fn may_skip(&self, bytes: &[u8]) -> bool {
+        self.may_skip && bytes.first() == Some(&b'\r')
     }
 
     /// How many of `bytes` may be passed on. Those that may not are shown again, with what comes after them.
@@ -76,11 +92,12 @@ impl Http1 {
             match &mut self.state {
                 State::Tunnel => return Ok(bytes.len()),
                 State::Head(_) if self.in_flight => return Ok(passed),
+                State::Head(_) if self.may_skip && rest == b"\r" => return Ok(passed),
                 State::Head(reader) => match reader.read(rest, &self.limits) {
                     Ok(None) => return Ok(passed),
                     Ok(Some(head)) => {
                         passed += head.len;
-                        self.in_flight = true;
+                        (self.in_flight, self.may_skip) = (true, false);
                         (self.asked_upgrade, self.awaits_upgrade) = (head.asks_upgrade, head.asks_upgrade);
                         self.state = State::Body(head.framing.into());
                     }
@@ -112,7 +129,7 @@ impl Http1 {
             }
             self.state = State::Head(HeadReader::default());
         }
-        (self.in_flight, self.awaits_upgrade) = (false, false);
+        (self.in_flight, self.awaits_upgrade, self.may_skip) = (false, false, true);
         !matches!(self.state, State::Tunnel)
     }
 
@@ -180,6 +197,36 @@ mod tests {
         assert!(http1.next_request(false));
         let misread = http1.judge(BAD).expect_err("a bare LF");
         assert_eq!((misread.passed, misread.in_body), (0, false));
+    }
+
+    #[test]
+    fn one_empty_line_between_two_requests_is_skipped_and_none_elsewhere() {
+        let mut http1 = http1();
+        let empty_line = b"\r\n";
+        assert_eq!(http1.skip(empty_line), 0, "before the first request");
+        assert!(http1.judge(empty_line).is_err());
+        let mut http1 = self::http1();
+        assert_eq!(http1.judge(&[POST, b"3\r\nabc"].concat()), Ok(POST.len() + 6));
+        assert_eq!(http1.skip(empty_line), 0, "in a body");
+        assert_eq!(http1.judge(b"\r\n0\r\n\r\n\r\n"), Ok(7));
+        assert_eq!((http1.skip(empty_line), http1.judge(empty_line)), (0, Ok(0)), "before the answer");
+        assert!(http1.next_request(true));
+        assert_eq!((http1.skip(b"\r"), http1.judge(b"\r")), (0, Ok(0)), "it may be one");
+        assert_eq!((http1.skip(empty_line), http1.skip(empty_line)), (2, 0), "one");
+        assert!(http1.judge(b"\r").is_err());
+    }
+
+    #[test]
+    fn what_only_looks_like_an_empty_line_is_refused() {
+        for bytes in [&b"\n"[..], b"\r\r\n", b"\rGET", b" \r\n"] {
+            let mut http1 = http1();
+            assert!(http1.judge(GET).is_ok() && http1.next_request(true));
+            assert!(http1.skip(bytes) == 0 && http1.judge(bytes).is_err(), "{bytes:?}");
+        }
+        let mut http1 = http1();
+        assert!(http1.judge(GET).is_ok() && http1.next_request(false));
+        assert_eq!((http1.judge(&GET[..5]), http1.judge(GET)), (Ok(0), Ok(GET.len())));
+        assert_eq!(http1.skip(b"\r\n"), 0, "a request has begun");
     }
 
     #[test]

@@ -10,7 +10,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::platform::{Answer, PORTCULLIS, Platform, Running, Setup, eventually, exchange};
+use crate::{
+    backends::{After, Backend, pool},
+    platform::{Answer, PORTCULLIS, Platform, Running, Setup, eventually, exchange},
+};
 
 const HONEST: &str = "GET /demo/public/x HTTP/1.1\r\nHost: door.test\r\nConnection: close\r\n\r\n";
 
@@ -114,6 +117,51 @@ fn a_chunk_that_could_be_read_in_two_ways_ends_the_request() {
         assert_eq!((answer.status, &*answer.code()), (400, "malformed"), "{body:?}: {answer:?}");
         let received: Vec<String> = told.try_iter().collect();
         assert!(received.iter().all(|request| !request.contains("GET")), "{body:?}: {received:?}");
+    }
+}
+
+#[test]
+fn one_empty_line_behind_a_request_is_skipped_and_nothing_else_is() {
+    let backend = Backend::start(|_, stream| {
+        drop(stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"));
+        After::Keep
+    });
+    let platform = pool(&[backend.address], "").start();
+    let first = "POST /pool/first HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello";
+    let second = "GET /pool/second HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+    let arrived =
+        || [backend.count("POST /pool/first HTTP/1.1\r\n"), backend.count("GET /pool/second "), backend.count("")];
+    for (before, between, answers) in [
+        ("", "\r\n", &[200, 200][..]),
+        ("", "\r\n\r\n", &[200, 400]),
+        ("", "\n", &[200, 400]),
+        ("", "\r", &[200, 400]),
+        ("", "\r\r\n", &[200, 400]),
+        ("", "\r\n ", &[200, 400]),
+        ("\r\n", "", &[400]),
+    ] {
+        let [firsts, seconds, all] = arrived();
+        let bytes = exchange(platform.http, format!("{before}{first}{between}{second}").as_bytes());
+        let text = String::from_utf8_lossy(&bytes);
+        let statuses: Vec<u16> = text.split("HTTP/1.1 ").skip(1).map(|answer| answer[..3].parse().unwrap()).collect();
+        assert_eq!(statuses, answers, "{before:?} {between:?}: {text}");
+        let (one, two) = (usize::from(answers[0] == 200), usize::from(answers.last() == Some(&200)));
+        assert_eq!(arrived(), [firsts + one, seconds + two, all + one + two], "{before:?} {between:?}");
+    }
+    // However it comes; and a body that begins like one is whole.
+    let third = first.replace("hello", "\r\nhey");
+    let (head, body) = third.split_at(third.len() - 5);
+    let (begin, end) = second.split_at(3);
+    for pieces in [&[first, "\r", "\n", begin, end][..], &[first, head, body, begin, end]] {
+        let mut stream = open(platform.http);
+        for piece in pieces {
+            stream.write_all(piece.as_bytes()).unwrap();
+            thread::park_timeout(Duration::from_millis(100));
+        }
+        let mut answers = String::new();
+        stream.read_to_string(&mut answers).unwrap();
+        let whole = pieces.iter().filter(|piece| [first, body, end].contains(piece)).count();
+        assert_eq!(answers.matches("HTTP/1.1 200").count(), whole, "{answers}");
     }
 }
 
