@@ -390,6 +390,48 @@ fn agents_and_instances_come_with_configurations_that_their_owners_alone_read() 
     assert!(!disk.windows(6).any(|bytes| bytes == b"s3cret"), "sealed");
 }
 
+#[test]
+fn no_line_takes_an_id_of_another_tenant() {
+    let platform = Setup::default().start();
+    let user = |id: &str| json!({ "id": id, "email": format!("{id}@example.com"), "password_hash": hash() });
+    let member = |tenant: u64, user: &str| json!({ "tenant_id": tenant, "user_id": user });
+    let agent = |tenant: u64, id: &str| json!({ "tenant_id": tenant, "id": id, "name": "Helper" });
+    let instance = |tenant: u64, id: &str, agent: &str, user: &str| json!({ "tenant_id": tenant, "id": id, "agent_id": agent, "user_id": user, "name": "Own" });
+    write(
+        &platform,
+        &[
+            ("tenants.jsonl", &[json!({ "id": 1, "name": "Acme" }), json!({ "id": 2, "name": "Bolt" })]),
+            ("users.jsonl", &[user("ada"), user("bob")]),
+            ("members.jsonl", &[member(1, "ada"), member(2, "bob")]),
+            ("agents.jsonl", &[agent(1, "a1"), agent(2, "a1"), agent(2, "a2")]),
+            (
+                "agent_instances.jsonl",
+                &[
+                    instance(1, "i1", "a1", "ada"),
+                    instance(2, "i1", "a2", "bob"),
+                    instance(2, "i2", "a1", "bob"),
+                    instance(2, "i3", "a2", "bob"),
+                ],
+            ),
+        ],
+    );
+    let output = import(platform.folder.path(), &["--system", "agents"]);
+    assert_eq!(output.status.code(), Some(65), "{output:?}");
+    let mut told: Vec<_> = rejected(&platform)
+        .iter()
+        .map(|told| format!("{} {} {}", told["file"], told["line"], told["reason"].as_str().unwrap()))
+        .collect();
+    told.sort_unstable();
+    assert_eq!(
+        told,
+        [
+            "\"agent_instances.jsonl\" 2 another tenant has an instance of this id",
+            "\"agent_instances.jsonl\" 3 its agent is not here",
+            "\"agents.jsonl\" 2 another tenant has an agent of this id",
+        ]
+    );
+}
+
 /// As 002 has it: what was used and billed. Of API keys nothing can be taken.
 #[test]
 #[expect(clippy::too_many_lines, reason = "one folder, from its files to what came of each")]
