@@ -23,7 +23,7 @@ use axum::{
 use chrono::{DateTime, Utc};
 use identity::{
     AccessClaims, AccountId, Algorithm, ApiKey, Argon2Params, AssertionClaims, Grant, LockRules, MasterKey,
-    PasswordRules, Principal, SealKeys, TokenRules, TokenType,
+    PasswordRules, Principal, SealKeys, SessionCookie, TokenRules, TokenType,
 };
 use policies::{
     Policy, RouteTable,
@@ -218,6 +218,9 @@ impl House {
             let key = ApiKey::parse(credential).unwrap();
             let facts = self.store.key_grant(key.id()).await.unwrap();
             (Grant::Key(key.id()), facts.filter(|facts| facts.digest.as_ref() == Some(&key.digest())), (0, 0))
+        } else if let Ok(cookie) = SessionCookie::parse(credential) {
+            let facts = self.store.cookie_grant(cookie.id()).await.unwrap();
+            (Grant::Cookie(cookie.id()), facts.filter(|facts| facts.digest.as_ref() == Some(&cookie.digest())), (0, 0))
         } else {
             let rules = TokenRules {
                 issuer: ISSUER.into(),

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
-use crate::house::{House, Person, Shown};
+use crate::house::{House, PASSWORD, Person, Shown};
 
 /// What nobody has.
 const ABSENT: &str = "0190a5a0-0000-7000-8000-00000000000f";
@@ -242,8 +242,17 @@ async fn an_id_of_somebody_else_s_is_answered_as_one_that_nobody_has_and_opens_n
     let narrow = text(&house.make_key(&eve, json!({ "name": "eve's", "scopes": scopes })).await["key"]);
     let (_, machine) = house.service(Some(hers.parse().unwrap())).await;
     let (_, loner) = house.loner().await;
+    let browser = json!({ "email": "eve@example.com", "password": PASSWORD, "session": "cookie" });
+    let browser = house.post("/auth/login", Shown::Nothing, browser).await.cookie().unwrap();
+    let (_, cookie) = browser.split_once('=').unwrap();
+    // An administrator, who could do all of it as themselves.
+    let root = house.administrator("root@example.com").await;
+    let acting = format!("/admin/users/{}/impersonate", eve.id);
+    let acting = text(&made(&house, &root, &acting, json!({ "reason": "ticket 7" })).await["access_token"]);
     let callers = [
         ("an owner elsewhere", eve.shown()),
+        ("an owner elsewhere, in a browser", Shown::Credential(cookie)),
+        ("whoever acts as an owner elsewhere", Shown::Credential(&acting)),
         ("a member elsewhere", mallory.shown()),
         ("a key", Shown::Credential(&key)),
         ("a key with scopes", Shown::Credential(&narrow)),
