@@ -46,7 +46,7 @@ pub(crate) struct Export {
     integrations: Vec<Integration>,
     /// What was done to the account, by whomever; the latest 2,000 events.
     events: Vec<Entry>,
-    /// What was used, by day.
+    /// What was used in the organisation in which the caller acts, by day.
     usage: Vec<UsageItem>,
 }
 

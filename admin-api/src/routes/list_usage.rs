@@ -147,9 +147,16 @@ pub(crate) async fn all_of(
     let by = vec![UsageBy::Day, UsageBy::Key, UsageBy::Route, UsageBy::Service, UsageBy::Model, UsageBy::RequestType];
     let days = ("0000-00-00".to_owned(), "9999-99-99".to_owned());
     let (limit, most_rows) = (TABLE_LIMIT, TABLE_ROWS);
-    let asked = UsageAsked { tenant, account: Some(account), days, by, after: None, limit, most_rows };
-    let page = office.store.usage(&asked).await?;
-    Ok(page.totals.into_iter().map(|total| UsageItem::of(&asked.by, total)).collect())
+    let mut asked = UsageAsked { tenant, account: Some(account), days, by, after: None, limit, most_rows };
+    let mut items = Vec::new();
+    loop {
+        let UsagePage { totals, has_more } = office.store.usage(&asked).await?;
+        asked.after = totals.last().filter(|_| has_more).map(|last| last.of.clone());
+        items.extend(totals.into_iter().map(|total| UsageItem::of(&asked.by, total)));
+        if asked.after.is_none() {
+            return Ok(items);
+        }
+    }
 }
 
 fn wants_table(headers: &HeaderMap) -> bool {

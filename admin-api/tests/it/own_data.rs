@@ -1,5 +1,7 @@
 //! One's own data: all of it can be had, and all of it can be deleted but what happened.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 
 use crate::house::{House, PASSWORD, Shown};
@@ -20,6 +22,34 @@ async fn a_person_gets_everything_that_is_kept_of_them_and_no_secret() {
     for hidden in ["bob@", "argon2", key["key"].as_str().unwrap(), &ada.refresh] {
         assert!(!text.contains(hidden), "{text}");
     }
+}
+
+#[tokio::test]
+async fn of_what_a_person_has_used_no_line_is_left_out_however_many_there_are() {
+    const LINES: usize = 10_050;
+    let house = House::open().await;
+    let ada = house.register("ada@example.com").await;
+    let me = house.get("/auth/me", ada.shown()).await.body;
+    let used = |number| store::Used {
+        tenant: Some(me["tenant_id"].as_str().unwrap().parse().unwrap()),
+        account: ada.id,
+        key: None,
+        at: house.now(),
+        route: format!("route-{number}"),
+        service: String::new(),
+        model: String::new(),
+        request_type: String::new(),
+        requests: 1,
+        tokens: 0,
+        cost: 0,
+    };
+    let all: Vec<_> = (0..LINES).map(used).collect();
+    for some in all.chunks(1_000) {
+        assert!(house.store.count_batch(uuid::Uuid::now_v7(), some, house.now()).await.unwrap());
+    }
+    let export = house.get("/auth/me/export", ada.shown()).await.body;
+    let routes: BTreeSet<_> = export["usage"].as_array().unwrap().iter().map(|line| line["route"].as_str()).collect();
+    assert_eq!((export["usage"].as_array().unwrap().len(), routes.len()), (LINES, LINES));
 }
 
 #[tokio::test]
