@@ -37,7 +37,6 @@ use uuid::Uuid;
 
 use self::{
     digest::{Digest, FirstBytes, digest_of},
-    foreign::Failed,
     guarded::{Guarded, groups_of, integrations_of},
     wanted::Wanted,
 };
@@ -323,32 +322,8 @@ impl Directory {
         learnt: Moment,
         (client, now): (IpAddr, DateTime<Utc>),
     ) -> Result<Arc<Known>, Refusal> {
-        let facts = match wanted {
-            Wanted::Session(claims) => self.store.session_grant(claims.sid).await.map_err(Failed::from),
-            Wanted::Key(key) => self.store.key_grant(key.id()).await.map_err(Failed::from),
-            Wanted::Cookie(cookie) => self.store.cookie_grant(cookie.id()).await.map_err(Failed::from),
-            Wanted::Vouched(vouched) => self.outside.facts(&self.store, &self.limiter, vouched, client, now).await,
-        };
-        let facts = facts.map_err(|Failed(refusal)| {
-            if refusal == Refusal::DirectoryUnavailable {
-                self.store_failures.inc();
-            }
-            refusal
-        })?;
-        match wanted.judge(facts, now) {
-            Ok(facts) => Ok(Arc::new(Known {
-                expires_at: wanted.expires_at(&facts),
-                learnt,
-                // Until it is, it is no use of long ago.
-                used_at: u32::try_from(now.timestamp()).unwrap_or_default().into(),
-                idle: if matches!(wanted, Wanted::Cookie(_)) { self.cookie_idle } else { 0 },
-                issuer: wanted.issuer(),
-                ..Known::of(
-                    self.with_shared_words(facts.principal(wanted.grant())),
-                    &facts.account.email,
-                    facts.account.name.as_deref(),
-                )
-            })),
+        match wanted.judge(self.facts_behind(wanted, client, now).await?, now) {
+            Ok(facts) => Ok(self.known_by(wanted, &facts, learnt, now)),
             Err((refusal, about)) => {
                 self.refused.insert(digest, Denied { refusal: refusal.clone(), about, learnt }).await;
                 Err(refusal)

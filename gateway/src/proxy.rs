@@ -1,11 +1,10 @@
 //! The hot path: what a request goes through, top to bottom (DESIGN §2). Nothing else decides.
 //!
-//! Each step takes what the step before it returned and gives the next type or a [`Refusal`]. After [`Door::admit`] a
-//! request has a [`Permit`]; everything that talks to an upstream takes it. The steps live in files of their own:
-//! [`crate::inbound`] reads, [`crate::directory`] authenticates, `policies` decides, [`crate::limiter`] spends,
-//! [`crate::inject`] tells the upstream, [`crate::answer`] refuses, [`crate::journey`] remembers and records. A request for a
-//! WebSocket takes the same steps to its permit and then a way of its own, [`crate::tunnel`]; what lasts is entered in
-//! [`crate::streams`].
+//! Each step takes what the one before it returned and gives the next type or a [`Refusal`]. After [`Door::admit`] a request
+//! has a [`Permit`]; everything that talks to an upstream takes it. The steps live in files of their own: [`crate::inbound`]
+//! reads, [`crate::directory`] authenticates, `policies` decides, [`crate::limiter`] spends, [`crate::inject`] tells the
+//! upstream, [`crate::answer`] refuses, [`crate::journey`] remembers and records. A request for a WebSocket takes the same
+//! steps to its permit and then a way of its own, [`crate::tunnel`]; what lasts is entered in [`crate::streams`].
 
 use std::{
     sync::{Arc, atomic::Ordering},
@@ -96,7 +95,10 @@ impl Door {
 
         // authenticate
         if let Some(credential) = credential {
-            journey.known = Some(self.directory.authenticate(credential, inbound.client, journey.now).await?);
+            let known = self.directory.authenticate(credential, inbound.client, journey.now).await;
+            let may_leave = route.in_disabled_tenant && matches!(known, Err(Refusal::TenantDisabled));
+            let known = if may_leave { self.leaving(credential, inbound, journey.now).await } else { known };
+            journey.known = Some(known?);
             // CSRF
             if let Credential::Cookie(cookie) = credential {
                 cookies::check(session.req_header(), inbound, route, handshake.is_some(), cookie)?;

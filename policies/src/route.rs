@@ -40,6 +40,8 @@ pub struct Route {
     pub tier_limits: bool,
     /// Whether those whose role needs a second factor may use it before they have shown one.
     pub before_second_factor: bool,
+    /// Whether people of a disabled organisation may use it, by the session in which they act there.
+    pub in_disabled_tenant: bool,
     /// Whether the upstream sees the credential.
     pub forward_credential: bool,
     /// The key at a provider's that the upstream is shown in its place. Boxed, since few routes have one.
@@ -183,6 +185,7 @@ impl Route {
             limits: Vec::new(),
             tier_limits: true,
             before_second_factor: false,
+            in_disabled_tenant: false,
             forward_credential: false,
             inject_credential: None,
             max_body: None,

@@ -226,8 +226,8 @@ fn the_table_of_the_shipped_policy_says_who_may_call_what() {
                                                            /account/sessions
                                                            /account/sessions/{id}/end
                                                            /account/sessions/end-others
-                                                           /account/sign-out
                                                            /account/security/*
+    account-sign-out             POST                      /account/sign-out                                 401       yes        yes         yes        yes
     account-lasting              GET, HEAD, POST           /account/keys                                     401       yes        yes         yes        yes
                                                            /account/keys/{id}/delete
                                                            /account/link
@@ -422,8 +422,8 @@ fn the_table_of_the_shipped_policy_says_who_may_call_what() {
                                                            /account/sessions
                                                            /account/sessions/{id}/end
                                                            /account/sessions/end-others
-                                                           /account/sign-out
                                                            /account/security/*
+    account-sign-out             POST                      /account/sign-out                                 403        403         yes        yes
     account-lasting              GET, HEAD, POST           /account/keys                                     403        403         yes        yes
                                                            /account/keys/{id}/delete
                                                            /account/link

@@ -1,18 +1,19 @@
 //! What a credential proves by itself, and what the record behind it has to say; also of a token of somebody else's that a service was handed
 //! and asks about (`POST /auth/validate`).
 
-use std::net::IpAddr;
+use std::{net::IpAddr, sync::Arc};
 
 use chrono::{DateTime, Utc};
-use identity::{AccessClaims, ApiKey, Grant, SessionCookie};
+use identity::{AccessClaims, ApiKey, Credential, Grant, SessionCookie};
 use policies::Refusal;
-use store::{GrantFacts, Standing};
+use store::{GrantFacts, Standing, Status};
 use uuid::Uuid;
 
 use super::{
-    Directory,
+    Directory, Known,
     foreign::{Failed, Vouched},
 };
+use crate::{door::Door, inbound::Inbound, stamps::Moment};
 
 /// A credential whose own proof holds, and which record has to stand behind it.
 pub(super) enum Wanted {
@@ -94,6 +95,67 @@ impl Wanted {
 // === impl Directory ===
 
 impl Directory {
+    /// What is kept of the credential, and of whom it is of.
+    pub(super) async fn facts_behind(
+        &self,
+        wanted: &Wanted,
+        client: IpAddr,
+        now: DateTime<Utc>,
+    ) -> Result<Option<GrantFacts>, Refusal> {
+        let facts = match wanted {
+            Wanted::Session(claims) => self.store.session_grant(claims.sid).await.map_err(Failed::from),
+            Wanted::Key(key) => self.store.key_grant(key.id()).await.map_err(Failed::from),
+            Wanted::Cookie(cookie) => self.store.cookie_grant(cookie.id()).await.map_err(Failed::from),
+            Wanted::Vouched(vouched) => self.outside.facts(&self.store, &self.limiter, vouched, client, now).await,
+        };
+        facts.map_err(|Failed(refusal)| {
+            if refusal == Refusal::DirectoryUnavailable {
+                self.store_failures.inc();
+            }
+            refusal
+        })
+    }
+
+    pub(super) fn known_by(
+        &self,
+        wanted: &Wanted,
+        facts: &GrantFacts,
+        learnt: Moment,
+        now: DateTime<Utc>,
+    ) -> Arc<Known> {
+        Arc::new(Known {
+            expires_at: wanted.expires_at(facts),
+            learnt,
+            // Until it is, it is no use of long ago.
+            used_at: u32::try_from(now.timestamp()).unwrap_or_default().into(),
+            idle: if matches!(wanted, Wanted::Cookie(_)) { self.cookie_idle } else { 0 },
+            issuer: wanted.issuer(),
+            ..Known::of(
+                self.with_shared_words(facts.principal(wanted.grant())),
+                &facts.account.email,
+                facts.account.name.as_deref(),
+            )
+        })
+    }
+
+    /// What [`Door::leaving`] says.
+    async fn leaving(
+        &self,
+        credential: Credential<'_>,
+        client: IpAddr,
+        now: DateTime<Utc>,
+    ) -> Result<Arc<Known>, Refusal> {
+        let learnt = self.stamps.now();
+        let wanted = self.prove(credential, client, now).await?;
+        wanted.grant().session().ok_or(Refusal::TenantDisabled)?;
+        let mut facts = self.facts_behind(&wanted, client, now).await?;
+        if let Some(tenant) = facts.as_mut().and_then(|facts| facts.account.tenant.as_mut()) {
+            tenant.status = Status::Active;
+        }
+        let facts = wanted.judge(facts, now).map_err(|(refusal, _)| refusal)?;
+        self.known_by(&wanted, &facts, learnt, now).unless_expired(now)
+    }
+
     /// Whose it is, if its issuer has signed it and there is an account for its subject, which may be made now as at the door; `None`: it
     /// does not say that it is somebody else's. `client`: who asks.
     pub(crate) async fn vouched(
@@ -111,5 +173,21 @@ impl Directory {
         let wanted = Wanted::Vouched(vouched);
         let judged = judged.and_then(|facts| wanted.judge(facts, now).map_err(|(refusal, _)| refusal));
         Some(judged.map(|facts| (wanted.grant(), facts)))
+    }
+}
+
+// === impl Door ===
+
+impl Door {
+    /// Whoever acts in a disabled organisation, and only by a login, which there is to end. All else has to hold of it, and nothing is kept: it is
+    /// let in nowhere else.
+    pub(crate) async fn leaving(
+        &self,
+        credential: Credential<'_>,
+        inbound: &Inbound,
+        now: DateTime<Utc>,
+    ) -> Result<Arc<Known>, Refusal> {
+        // Boxed, so that other requests do not carry room for it.
+        Box::pin(self.directory.leaving(credential, inbound.client, now)).await
     }
 }

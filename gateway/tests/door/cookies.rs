@@ -216,6 +216,34 @@ fn a_route_whose_upstream_checks_its_own_forms_asks_for_no_token_but_for_a_page_
 }
 
 #[test]
+fn a_browser_of_a_disabled_organisation_signs_out_and_does_nothing_else() {
+    let platform = Platform::start();
+    let tenant = platform.register("ada@example.com")["user"]["tenant_id"].as_str().unwrap().to_owned();
+    let [(_, program), (_, page)] = [0, 1].map(|_| log_in(&platform, "ada@example.com"));
+    let disabled = json!({ "status": "disabled" });
+    let path = format!("/admin/tenants/{tenant}");
+    assert_eq!(platform.json("PATCH", &path, Some(&platform.admin()), &disabled).status, 200);
+    assert_eq!(program.get(&platform), "tenant_disabled");
+    assert_eq!(page.send(&platform, "GET", "/account/sessions", &[HERE]).code(), "tenant_disabled");
+    // It is asked for as much as ever.
+    assert_eq!(program.send(&platform, "POST", "/auth/logout", &[HERE]).code(), "csrf");
+    let out = program.post(&platform, "/auth/logout", &json!({}));
+    assert_eq!(out.status, 200, "{out:?}");
+    assert!(cookies(&out).iter().any(|cookie| cookie.starts_with("portcullis=;")), "{out:?}");
+    let form = ("Content-Type", "application/x-www-form-urlencoded");
+    let sent = |csrf: &str| {
+        let headers = [("Cookie", &*page.cookie), HERE, form];
+        platform.send("POST", "/account/sign-out", &headers, &format!("csrf={csrf}"))
+    };
+    assert_eq!(sent("another").status, 403);
+    let out = sent(&page.csrf);
+    assert_eq!((out.status, out.header("location")), (303, Some("/account/sign-in?notice=signed_out")), "{out:?}");
+    for browser in [program, page] {
+        assert_eq!(browser.get(&platform), "revoked");
+    }
+}
+
+#[test]
 fn who_logs_out_leaves_no_cookie_and_the_one_that_was_is_refused_at_once() {
     let platform = Platform::start();
     platform.register("ada@example.com");

@@ -53,6 +53,41 @@ fn a_disabled_organisation_is_refused_at_once_and_served_again_as_soon() {
 }
 
 #[test]
+fn people_of_a_disabled_organisation_end_their_session_and_do_nothing_else() {
+    let platform = Platform::start();
+    let (root, (ada, home)) = (platform.admin(), registered(&platform, "ada@example.com"));
+    let other = platform.login("ada@example.com");
+    let key = platform.post("/auth/api-keys", Some(&ada), &json!({ "name": "key" })).json()["key"].clone();
+    let set = |status: &str| {
+        let path = format!("/admin/tenants/{home}");
+        assert_eq!(platform.json("PATCH", &path, Some(&root), &json!({ "status": status })).status, 200);
+    };
+    set("disabled");
+    for (method, path) in [
+        ("GET", "/demo/x"),
+        ("GET", "/auth/me"),
+        ("DELETE", "/auth/sessions"),
+        ("POST", "/auth/switch-tenant"),
+        ("POST", "/auth/api-keys"),
+        ("GET", "/tenants"),
+    ] {
+        let refused = platform.json(method, path, Some(&ada), &json!({}));
+        assert_eq!((refused.status, &*refused.code()), (403, "tenant_disabled"), "{method} {path}");
+    }
+    let out = |token: &str| platform.post("/api/v2/auth/logout", Some(token), &json!({}));
+    assert_eq!(out(key.as_str().unwrap()).code(), "tenant_disabled", "a key has nothing to end");
+    assert_eq!(out(&ada).status, 200);
+    // It is not kept that it was let in, nor does it end twice.
+    assert_eq!((out(&ada).code(), platform.get("/demo/x", &ada).code()), ("revoked".to_owned(), "revoked".to_owned()));
+    assert_eq!(platform.get("/demo/x", &other).code(), "tenant_disabled");
+    set("active");
+    assert_eq!(
+        (platform.get("/demo/x", &ada).code(), platform.get("/demo/x", &other).status),
+        ("revoked".to_owned(), 200)
+    );
+}
+
+#[test]
 fn a_machine_acts_by_its_key_and_by_tokens_that_the_key_buys() {
     let platform = Platform::start();
     let (id, secret) = platform.service_account("reporter");

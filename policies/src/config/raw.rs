@@ -57,6 +57,9 @@ pub(super) struct RawRoute {
     /// Whether those whose role needs a second factor (`[mfa] required_roles` of gateway.toml) may use it before they have shown one, to add one.
     #[serde(default)]
     pub(super) before_second_factor: bool,
+    /// Whether people of a disabled organisation may use it, as nothing else, with the session by which they act there: to end it.
+    #[serde(default)]
+    pub(super) in_disabled_tenant: bool,
     /// Path prefixes and what replaces them on the way to the upstream; the longest that matches is used.
     #[serde(default)]
     pub(super) rewrite: BTreeMap<Placed<String>, Placed<String>>,

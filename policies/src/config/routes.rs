@@ -91,6 +91,7 @@ fn route(file: &mut Document<'_>, known: &Known, raw: RawRoute) -> Option<Route>
         limits,
         tier_limits: raw.tier_limits,
         before_second_factor: raw.before_second_factor,
+        in_disabled_tenant: raw.in_disabled_tenant,
         forward_credential: raw.forward_credential,
         inject_credential: inject.map(Box::new),
         max_body: raw.max_body_bytes,

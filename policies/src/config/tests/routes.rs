@@ -22,6 +22,7 @@ fn a_route_is_what_is_written() {
         rewrite = { "/api" = "/" }
         limits = [{ per = "ip", requests = ["20/second", "500/minute"] }, { per = "key", concurrent = 5 }]
         tier_limits = false
+        in_disabled_tenant = true
         forward_credential = true
         max_body_bytes = 0
         timeouts = { response = "5m", first_byte = "10m", total = "1h" }
@@ -45,7 +46,7 @@ fn a_route_is_what_is_written() {
     assert_eq!((route.timeouts.connect, route.timeouts.response), (None, Some(Duration::from_mins(5))));
     assert_eq!(route.timeouts.first_byte, Some(Duration::from_mins(10)));
     assert_eq!(route.timeouts.total, Some(Duration::from_hours(1)));
-    assert!(route.websocket);
+    assert!(route.websocket && route.in_disabled_tenant);
     assert_eq!((route.websocket_idle, route.expiry_grace), (Duration::from_hours(2), Duration::ZERO));
     let cors = route.cors.as_ref().unwrap();
     assert!(cors.preflight("https://app.example.com", "PATCH", None).is_ok());
@@ -59,7 +60,7 @@ fn what_a_route_leaves_out_has_the_safest_default() {
     let route = &policy.routes.routes()[0];
     assert_eq!((route.auth, route.methods, route.tier_limits), (Auth::Required, Methods::ALL, true));
     assert!(!route.forward_credential && route.cors.is_none() && route.demand.is_empty() && route.hosts.is_empty());
-    assert!(route.limits.is_empty() && route.max_body.is_none());
+    assert!(route.limits.is_empty() && route.max_body.is_none() && !route.in_disabled_tenant);
 }
 
 #[test]
