@@ -56,6 +56,8 @@ pub(crate) enum ApiError {
     AccountDisabled,
     #[error("the address is not confirmed")]
     EmailUnverified,
+    #[error("the caller's address is not confirmed")]
+    AddressUnconfirmed,
     /// Seconds until somebody is listened to again.
     #[error("too many failed logins; locked for {0} s")]
     Locked(u64),
@@ -167,7 +169,7 @@ impl ApiError {
             Self::InvalidCredentials => (401, "invalid_credentials", "Invalid credentials"),
             Self::WrongPassword => (403, "wrong_password", "Wrong password"),
             Self::AccountDisabled => (403, "account_disabled", "Account disabled"),
-            Self::EmailUnverified => (403, "email_unverified", "Address not confirmed"),
+            Self::EmailUnverified | Self::AddressUnconfirmed => (403, "email_unverified", "Address not confirmed"),
             Self::Locked(_) => (429, "login_locked", "Too many failed logins"),
             Self::MfaRequired(_) => (403, "mfa_required", "Second factor required"),
             Self::MfaTokenRefused => (401, "invalid_mfa_token", "Invalid token"),
@@ -231,6 +233,9 @@ impl ApiError {
             Self::WrongPassword => "`old_password` is not the account's password.",
             Self::AccountDisabled => "This account has been disabled; ask an administrator.",
             Self::EmailUnverified => "Confirm the address first: a mail says how, and can be sent again.",
+            Self::AddressUnconfirmed => {
+                "An invitation is for an address that its owner has confirmed here, by a mail that can be asked for; what another issuer says of it does not count."
+            }
             Self::Locked(_) => {
                 "Too many wrong passwords or codes; try again later. A lock of passwords holds for no link and no new password by mail."
             }

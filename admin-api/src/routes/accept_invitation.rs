@@ -25,8 +25,8 @@ use crate::{
     params(("id" = String, Path, description = "The invitation's id")),
     responses(
         (status = 200, description = "The caller belongs to it; `POST /auth/switch-tenant` acts in it", body = InvitationShape),
-        (status = 403, description = "`session_required`: a key cannot"),
-        (status = 404, description = "`not_found`: none of that id is for the caller's confirmed address, or it is over"),
+        (status = 403, description = "`session_required`: a key cannot; `email_unverified`: the caller's address is not confirmed here"),
+        (status = 404, description = "`not_found`: none of that id is for the caller's address, or it is over"),
     )
 )]
 pub(crate) async fn accept_invitation(
@@ -43,8 +43,8 @@ pub(crate) async fn accept_invitation(
     params(("id" = String, Path, description = "The invitation's id")),
     responses(
         (status = 204, description = "The invitation is gone"),
-        (status = 403, description = "`session_required`: a key cannot"),
-        (status = 404, description = "`not_found`: none of that id is for the caller's confirmed address, or it is over"),
+        (status = 403, description = "`session_required`: a key cannot; `email_unverified`: the caller's address is not confirmed here"),
+        (status = 404, description = "`not_found`: none of that id is for the caller's address, or it is over"),
     )
 )]
 pub(crate) async fn decline_invitation(
@@ -61,12 +61,17 @@ pub(crate) async fn answer(office: &Office, caller: &Caller, id: &str, accepts: 
         return Err(ApiError::SessionNeeded);
     }
     let id: Uuid = id.parse().map_err(|_| NO_INVITATION)?;
-    let answered = office.store.answer_invitation(caller.0.account, id, accepts, office.now()).await;
-    let invitation = answered.map_err(|error| match error {
-        StoreError::NotFound => NO_INVITATION,
-        other => other.into(),
-    })?;
+    let invitation = match office.store.answer_invitation(caller.0.account, id, accepts, office.now()).await {
+        Err(StoreError::NotFound) => return Err(why_none(office, caller).await?),
+        answered => answered?,
+    };
     trail::about(caller.0.account.uuid());
     trail::detail("tenant", invitation.tenant.to_string());
     Ok(invitation)
+}
+
+/// Who has not confirmed an address is told so, whatever there is for it: for all that is known it is somebody else's.
+async fn why_none(office: &Office, caller: &Caller) -> Result<ApiError, ApiError> {
+    let account = office.store.account(caller.0.account).await?.ok_or(ApiError::CallerGone)?;
+    Ok(if account.is_verified { NO_INVITATION } else { ApiError::AddressUnconfirmed })
 }

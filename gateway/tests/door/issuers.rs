@@ -395,6 +395,38 @@ fn an_issuer_that_variables_alone_name_lets_its_people_in() {
     assert_eq!(said(&platform, &issuer.token(&key, "ada")), let_in());
 }
 
+/// An invitation goes by the address, so an issuer whose word for addresses is not believed opens no organisation.
+#[test]
+fn whom_an_issuer_names_accepts_invitations_where_its_word_for_addresses_is_believed() {
+    let (issuer, key) = (Issuer::start(), key(Algorithm::EdDsa, "k"));
+    issuer.publish(&[&key]);
+    for (is_believed, status) in [(false, 403), (true, 200)] {
+        let yes = format!("link_verified_email = {is_believed}");
+        let platform = issuer.setup("").edit("gateway.toml", "link_verified_email = false", &yes).start();
+        let owner = platform.register("owner@example.com");
+        let (owner, tenant) = (owner["access_token"].as_str().unwrap(), owner["user"]["tenant_id"].as_str().unwrap());
+        let mut claims = issuer.claims("ada");
+        claims["email"] = json!("ada@example.com");
+        claims["email_verified"] = json!(true);
+        let ada = key.sign(TokenType::Access, &claims);
+        assert_eq!(said(&platform, &ada), let_in());
+        let asked = json!({ "email": "ada@example.com", "role": "member" });
+        let asked = platform.post(&format!("/tenants/{tenant}/members"), Some(owner), &asked);
+        assert_eq!(asked.status / 100, 2, "{asked:?}");
+        let path = format!("/auth/invitations/{}/accept", asked.json()["id"].as_str().unwrap());
+        let answered = platform.post(&path, Some(&ada), &json!({}));
+        assert_eq!(answered.status, status, "{answered:?}");
+        if is_believed {
+            let switched = platform.post("/auth/switch-tenant", Some(&ada), &json!({ "tenant_id": tenant }));
+            assert_eq!(switched.status, 200, "{switched:?}");
+            assert_eq!(platform.get("/demo/x", &ada).received("x-tenant-id"), [tenant]);
+        } else {
+            let detail = answered.json()["detail"].as_str().unwrap().to_owned();
+            assert!(answered.code() == "email_unverified" && detail.contains("another issuer"), "{answered:?}");
+        }
+    }
+}
+
 #[test]
 fn accounts_are_made_within_a_budget_for_each_address() {
     let (issuer, key) = (Issuer::start(), key(Algorithm::EdDsa, "k"));
