@@ -7,7 +7,10 @@ use std::{
 
 use serde_json::json;
 
-use crate::platform::{Answer, PASSWORD, Platform, Setup, eventually};
+use crate::{
+    platform::{Answer, PASSWORD, Platform, Setup, eventually},
+    servers::Postgres,
+};
 
 /// Takes all the room there is; gives it back by [`fs::remove_file`].
 fn fill(platform: &Platform) {
@@ -97,4 +100,42 @@ fn a_report_of_usage_is_kept_or_refused_and_nothing_that_was_taken_is_lost() {
     }
     let counted = || platform.get("/usage?group_by=service", token).json()["items"][0]["tokens_used"].clone();
     eventually("all that was taken, once", || counted() == json!(accepted));
+}
+
+/// Nothing is left to write to: neither the database, to which uses are brought, nor the disk, where they wait for it.
+#[test]
+fn what_is_used_without_database_and_without_room_is_counted_once_when_both_are_back() {
+    let mut postgres = Postgres::start();
+    let database = postgres.database();
+    let platform = Setup::default()
+        .disk("24m")
+        .env("DATABASE_URL", &database.url)
+        .edit("gateway.toml", "acquire_timeout = \"2s\"", "acquire_timeout = \"500ms\"")
+        .edit("tiers.toml", "\"100/minute\"", "\"100000/minute\"")
+        .start();
+    let registered = platform.register("ada@example.com");
+    let token = registered["access_token"].as_str().unwrap();
+    let mut used = 0;
+    let mut use_some = || {
+        for _ in 0..20 {
+            assert_eq!(platform.get("/demo/x", token).status, 200);
+            used += 1;
+        }
+        used
+    };
+    use_some();
+    postgres.stop();
+    use_some();
+    eventually("the disk to hold what waits", || platform.metric("portcullis_usage_segments_waiting") > 0);
+    fill(&platform);
+    eventually("the disk to take nothing", || {
+        use_some();
+        platform.metric("portcullis_usage_stuck") == 1
+    });
+    let used = use_some();
+    fs::remove_file(platform.disk().join("fill")).unwrap();
+    eventually("the disk to take it", || platform.metric("portcullis_usage_stuck") == 0);
+    postgres.serve();
+    let counted = || platform.get("/usage?group_by=route", token).json()["items"][0]["requests"].clone();
+    eventually("all that was used, once", || counted() == json!(used));
 }
