@@ -11,6 +11,7 @@ use crate::{
     grpc,
     platform::{PORTCULLIS, Platform, Setup, eventually},
     servers::Postgres,
+    streams::events_of,
     wire::{self, Wire, backend, by_hand, echo, handshake},
 };
 
@@ -296,6 +297,21 @@ fn an_open_websocket_ends_when_the_key_that_it_was_shown_goes() {
     assert_eq!(call("DELETE", &path, &json!({})), 204);
     assert_eq!(stream.close().0 / 100, 44);
     others.echoes("mine is there");
+}
+
+#[test]
+fn events_that_a_provider_sends_end_when_the_key_that_it_was_shown_is_deleted() {
+    let (upstream, connections) = by_hand();
+    let platform = setup().upstream(upstream).start();
+    let [ada, eve] = ["ada@example.com", "eve@example.com"].map(|email| token(&platform, email));
+    let [hers, _] = [&ada, &eve].map(|token| give(&platform, token, "claude", "sk-claude-key-of-one"));
+    let (mut ended, mut ended_upstream) = events_of(&platform, "/claude/events", &ada, &connections);
+    let (mut alive, mut alive_upstream) = events_of(&platform, "/claude/events", &eve, &connections);
+    assert_eq!(platform.json("DELETE", &format!("/integrations/{hers}"), Some(&ada), &json!({})).status, 204);
+    assert_eq!(ended.rest(), b"", "cut off, not finished: there is no last chunk");
+    assert_eq!(ended_upstream.rest(), b"");
+    alive_upstream.write("9\r\ndata: 2\n\n\r\n0\r\n\r\n");
+    assert_eq!(alive.read(19), b"9\r\ndata: 2\n\n\r\n0\r\n\r\n");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Streams end with their caller's right to them, though no byte flows; and only then.
 
-use std::{io::Write, time::Instant};
+use std::{io::Write, sync::mpsc::Receiver, time::Instant};
 
 use identity::{Algorithm, TokenType};
 use serde_json::json;
@@ -157,9 +157,13 @@ fn a_stream_outlives_its_token_by_the_grace_of_its_route() {
 }
 
 /// A request whose answer has begun and does not end.
-fn events(platform: &Platform, token: &str, connections: &std::sync::mpsc::Receiver<Wire>) -> (Wire, Wire) {
+fn events(platform: &Platform, token: &str, connections: &Receiver<Wire>) -> (Wire, Wire) {
+    events_of(platform, "/streams/events", token, connections)
+}
+
+pub(crate) fn events_of(platform: &Platform, path: &str, token: &str, connections: &Receiver<Wire>) -> (Wire, Wire) {
     let mut client = Wire::connect(platform.http);
-    client.write(format!("GET /streams/events HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n\r\n"));
+    client.write(format!("GET {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n\r\n"));
     let mut upstream = connections.recv().unwrap();
     upstream.head();
     upstream.write(
