@@ -86,9 +86,10 @@ pub(super) struct Server {
     pub(super) drain_delay: Given<DurationText>,
     /// How long requests in flight may take after that; 30s by default.
     pub(super) drain: Given<DurationText>,
-    /// Networks of the balancers in front: only from them is X-Forwarded-For, or else Forwarded, believed.
+    /// Networks of the balancers in front: only from them is X-Forwarded-For, or else Forwarded, believed. Each text may be several, with
+    /// commas between.
     #[serde(default)]
-    pub(super) trusted_proxies: Vec<Placed<String>>,
+    pub(super) trusted_proxies: Vec<Placed<Value<String>>>,
     /// `drop` (the default) or `allow`.
     pub(super) underscore_headers: Option<Underscore>,
     /// More header names that only the door may set; `x-team-*` reserves a prefix.

@@ -69,7 +69,7 @@ fn every_mistake_is_told_with_its_place_and_what_was_meant() {
     "#);
     insta::assert_snapshot!(said("assertion_ttl = \"5m\"", "assertion_ttl = \"6m\""), @"gateway.toml:140:17: an assertion lives at most 5m");
     insta::assert_snapshot!(said("# shared_secret = { env = \"AUTH_JWT_SECRET_KEY\" }   # or JWT_SECRET_KEY", "shared_secret = \"in clear, and long enough to be one\""), @r#"gateway.toml:143:17: a secret is not written in clear; use { env = "NAME" } or { file = "path" }"#);
-    insta::assert_snapshot!(said("trusted_proxies = []", "trusted_proxies = [\"10.0.0.0/99\"]"), @r#"gateway.toml:68:20: "10.0.0.0/99" is not a network such as 10.0.0.0/8"#);
+    insta::assert_snapshot!(said("trusted_proxies = [{ env = \"PORTCULLIS_TRUSTED_PROXIES\", default = \"\" }]", "trusted_proxies = [\"10.0.0.0/99\"]"), @r#"gateway.toml:68:20: "10.0.0.0/99" is not a network such as 10.0.0.0/8"#);
     insta::assert_snapshot!(said("issuer = \"Portcullis\"", "issuer = \"Ex:ample\""), @"gateway.toml:321:10: a name that authenticators show is one line of text without a colon");
     insta::assert_snapshot!(said("[log]", "[log"), @"gateway.toml:258:5: unclosed table, expected `]`");
     insta::assert_snapshot!(said("default = \"127.0.0.1:8080\" }", "default = \"localhost\" }"), @r#"gateway.toml:20:8: "localhost" is not an address such as 127.0.0.1:8080"#);

@@ -229,8 +229,7 @@ fn a_secret_that_can_be_guessed_signs_nothing() {
 
 #[test]
 fn who_tries_passwords_at_everybody_is_seen_though_no_lock_is_reached() {
-    let platform =
-        Setup::default().edit("gateway.toml", "trusted_proxies = []", "trusted_proxies = [\"127.0.0.1/32\"]").start();
+    let platform = Setup::default().env("PORTCULLIS_TRUSTED_PROXIES", "127.0.0.1/32").start();
     let fail = |from: &str, email: &str, password: &str| {
         let headers = [("Content-Type", "application/json"), ("X-Forwarded-For", from)];
         let body = json!({ "email": email, "password": password }).to_string();

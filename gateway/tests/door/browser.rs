@@ -93,10 +93,7 @@ fn hsts_is_said_to_those_who_came_by_https() {
         let answer = platform.send("GET", "/demo/public/x", headers, "");
         all(&answer, "strict-transport-security").join("|")
     };
-    let trusting = Setup::default()
-        .edit("gateway.toml", "trusted_proxies = []", "trusted_proxies = [\"127.0.0.0/8\"]")
-        .upstream(saying(said))
-        .start();
+    let trusting = Setup::default().env("PORTCULLIS_TRUSTED_PROXIES", "127.0.0.0/8").upstream(saying(said)).start();
     assert_eq!(hsts(&trusting, &https), "max-age=31536000", "one upstream cannot take it back for the host");
     assert_eq!(hsts(&trusting, &[("X-Forwarded-Proto", "http")]), "", "nobody may say it there (RFC 6797 §7.2)");
     // Refusals too.

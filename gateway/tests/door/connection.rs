@@ -382,7 +382,7 @@ fn an_oversized_head_is_refused_before_it_is_whole() {
 fn the_proxy_protocol_names_the_client_and_nobody_may_leave_it_out() {
     let platform = Setup::default()
         .edit("gateway.toml", "proxy_protocol = false", "proxy_protocol = true")
-        .edit("gateway.toml", "trusted_proxies = []", "trusted_proxies = [\"127.0.0.1\"]")
+        .env("PORTCULLIS_TRUSTED_PROXIES", "127.0.0.1")
         .start();
     let announced = format!("PROXY TCP4 192.0.2.7 127.0.0.1 4711 80\r\n{HONEST}");
     let answer = Answer::parse(&exchange(platform.http, announced.as_bytes()));

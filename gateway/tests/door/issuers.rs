@@ -618,9 +618,9 @@ fn cognito_says_for_whom_a_token_is_in_a_claim_of_its_own() {
     jwk.as_object_mut().unwrap().remove("alg");
     issuer.publish_raw(&json!({ "keys": [jwk] }));
     let platform = issuer
-        .setup("require = { token_use = \"access\" }")
+        .setup("")
         .env("AUTH_OIDC_JWKS_URL", &format!("{}/keys", issuer.name()))
-        .edit("gateway.toml", "audience_claim = \"aud\"", "audience_claim = \"client_id\"")
+        .env("AUTH_OIDC_AUDIENCE_CLAIM", "client_id")
         .start();
     let token = |client: &str, usage: &str| {
         let claims = json!({ "iss": issuer.name(), "sub": "ada", "exp": now() + 60, "iat": now(), "client_id": client, "token_use": usage });
@@ -629,6 +629,24 @@ fn cognito_says_for_whom_a_token_is_in_a_claim_of_its_own() {
     assert_eq!(said(&platform, &token("door", "access")), let_in());
     assert_eq!(said(&platform, &token("others", "access")), refused(401, "invalid_token"));
     assert_eq!(said(&platform, &token("door", "id")), refused(401, "invalid_token"));
+    // As they are: without that claim.
+    let id_token = key.sign(TokenType::Access, &issuer.claims("ada"));
+    assert_eq!(said(&platform, &id_token), refused(401, "invalid_token"));
+}
+
+/// Of what says something else in a claim that has to say this.
+#[test]
+fn a_token_is_refused_whose_claims_do_not_say_what_is_required() {
+    let (issuer, key) = (Issuer::start(), key(Algorithm::EdDsa, "k"));
+    issuer.publish(&[&key]);
+    let platform = issuer.setup("require = { typ = \"Bearer\" }").start();
+    let token = |typ: &str| {
+        let mut claims = issuer.claims("ada");
+        claims["typ"] = json!(typ);
+        key.sign(TokenType::Access, &claims)
+    };
+    assert_eq!(said(&platform, &token("Bearer")), let_in());
+    assert_eq!(said(&platform, &token("Refresh")), refused(401, "invalid_token"));
 }
 
 #[test]

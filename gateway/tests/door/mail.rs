@@ -202,7 +202,7 @@ fn guesses_lock_by_the_address_that_the_door_sees_and_no_other() {
     let platform = Setup::default()
         .env("MAX_LOGIN_ATTEMPTS", "3")
         .env("LOCKOUT_DURATION_MINUTES", "7")
-        .edit("gateway.toml", "trusted_proxies = []", "trusted_proxies = [\"127.0.0.1/32\"]")
+        .env("PORTCULLIS_TRUSTED_PROXIES", "127.0.0.1/32")
         .start();
     let log_in = |from: &str, password: &str| {
         let headers = [

@@ -18,7 +18,7 @@ fn a_forwarded_address_is_believed_from_a_trusted_proxy_only() {
     assert_eq!(answer.received("x-forwarded-host"), ["door.test"]);
 
     let trusting = Setup::default()
-        .edit("gateway.toml", "trusted_proxies = []", "trusted_proxies = [\"127.0.0.0/8\"]")
+        .env("PORTCULLIS_TRUSTED_PROXIES", "127.0.0.0/8")
         .append("routes.toml", "\n[[route]]\nname = \"once\"\npaths = [\"/once\"]\nupstream = \"demo\"\nauth = \"none\"\nlimits = [{ per = \"ip\", requests = \"1/hour\" }]\n")
         .start();
     let answer = trusting.send("GET", "/demo/public/x", &headers, "");

@@ -161,10 +161,8 @@ fn a_client_came_by_https_if_it_did_or_if_a_trusted_proxy_says_so() {
     let authority = Authority::new();
     authority.sign("one", &["one.test"], None);
     let setup = || with_tls(&authority.section(&["one"]));
-    let (mut strict_door, mut trusting_door) = (
-        setup().start(),
-        setup().edit("gateway.toml", "trusted_proxies = []", "trusted_proxies = [\"127.0.0.0/8\"]").start(),
-    );
+    let (mut strict_door, mut trusting_door) =
+        (setup().start(), setup().env("PORTCULLIS_TRUSTED_PROXIES", "127.0.0.0/8").start());
     let (strict, trusting) = (https(&mut strict_door), https(&mut trusting_door));
     for (to, said, proto) in [
         (strict, "X-Forwarded-Proto: http\r\n", "https"),
@@ -186,7 +184,7 @@ fn whoever_comes_by_ipv4_to_a_listener_of_both_is_known_by_that_address() {
     authority.sign("one", &["one.test"], None);
     let mut platform = with_tls(&authority.section(&["one"]))
         .edit("gateway.toml", "https = \"127.0.0.1:0\"", "https = \"[::]:0\"")
-        .edit("gateway.toml", "trusted_proxies = []", "trusted_proxies = [\"127.0.0.0/8\"]")
+        .env("PORTCULLIS_TRUSTED_PROXIES", "127.0.0.0/8")
         .start();
     let to = SocketAddr::from(([127, 0, 0, 1], https(&mut platform).port()));
     let request = GET.replace("Host:", "X-Forwarded-For: 203.0.113.9\r\nHost:");

@@ -25,7 +25,7 @@ fn telling(headers: &str) -> Setup {
 }
 
 fn trusting(setup: Setup) -> Setup {
-    setup.edit("gateway.toml", "trusted_proxies = []", "trusted_proxies = [\"127.0.0.0/8\", \"10.0.0.0/8\"]")
+    setup.env("PORTCULLIS_TRUSTED_PROXIES", "127.0.0.0/8, 10.0.0.0/8")
 }
 
 fn text(value: &Value) -> String {

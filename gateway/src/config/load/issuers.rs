@@ -103,7 +103,7 @@ impl Reader<'_, '_> {
         let tiers = raw.tiers.into_iter().map(|of| (of.value, of.tier)).collect();
         ExternalIssuer {
             audience,
-            audience_claim: or(raw.audience_claim, "aud"),
+            audience_claim: self.text(raw.audience_claim.as_ref(), "aud"),
             require: raw.require.into_iter().collect(),
             second_factor: raw.second_factor.into_iter().collect(),
             id_tokens: raw.id_tokens.unwrap_or(false),

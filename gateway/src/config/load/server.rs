@@ -1,6 +1,9 @@
 //! The sections `[listen]` and `[server]`: where the door listens, and what it takes from clients.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
 
 use ipnet::IpNet;
 use policies::{
@@ -60,6 +63,20 @@ impl Reader<'_, '_> {
         }
     }
 
+    /// One network, or several with commas between; an address is a network of its own.
+    fn networks(&mut self, given: &Placed<Value<String>>) -> Vec<IpNet> {
+        let texts = self.text(Some(given), "");
+        let texts = texts.split(',').map(str::trim).filter(|text| !text.is_empty());
+        let networks = texts.filter_map(|text| {
+            let network = text.parse().or_else(|_| text.parse::<IpAddr>().map(Into::into));
+            if network.is_err() {
+                self.document.note(given.span(), format!("\"{text}\" is not a network such as 10.0.0.0/8"));
+            }
+            network.ok()
+        });
+        networks.collect()
+    }
+
     pub(super) fn server(&mut self) -> Server {
         let raw: raw::Server = self.document.section("server").unwrap_or_default();
         let folding = match raw.underscore_headers {
@@ -72,18 +89,7 @@ impl Reader<'_, '_> {
         {
             self.document.note(first.span(), error.to_string());
         }
-        let trusted: Vec<IpNet> = raw
-            .trusted_proxies
-            .iter()
-            .filter_map(|text| {
-                let network = text.parse().or_else(|_| text.parse::<std::net::IpAddr>().map(Into::into));
-                network
-                    .map_err(|_| {
-                        self.document.note(text.span(), format!("\"{}\" is not a network such as 10.0.0.0/8", **text));
-                    })
-                    .ok()
-            })
-            .collect();
+        let trusted: Box<[IpNet]> = raw.trusted_proxies.iter().flat_map(|given| self.networks(given)).collect();
         let max_connections = self.count(raw.max_connections.as_ref(), 20_000, 1);
         let mut small =
             |given: Given<u64>, default| u32::try_from(self.count(given.as_ref(), default, 1)).unwrap_or(u32::MAX);
@@ -110,7 +116,7 @@ impl Reader<'_, '_> {
             http2_max_resets,
             http2_max_control_frames,
             memory_limit: self.count(raw.memory_limit.as_ref(), 0, 0) as u64,
-            trusted_proxies: trusted.into(),
+            trusted_proxies: trusted,
             worker_threads: self.count(raw.worker_threads.as_ref(), 0, 0),
             max_header_bytes: self.count(raw.max_header_bytes.as_ref(), 32 * 1024, 1024),
             max_uri_bytes: self.count(raw.max_uri_bytes.as_ref(), 8 * 1024, 64),

@@ -18,7 +18,7 @@ pub(in crate::config) struct Issuer {
     /// For whom tokens must be: this platform's id there. Required.
     pub(in crate::config) audience: Given<String>,
     /// The claim that says so; aud by default. Access tokens of Cognito have `client_id`.
-    pub(in crate::config) audience_claim: Option<String>,
+    pub(in crate::config) audience_claim: Given<String>,
     /// Claims that must have this very text, such as { `token_use` = "access" }; none by default.
     #[serde(default)]
     pub(in crate::config) require: BTreeMap<String, String>,
