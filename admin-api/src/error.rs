@@ -233,9 +233,7 @@ impl ApiError {
             Self::WrongPassword => "`old_password` is not the account's password.",
             Self::AccountDisabled => "This account has been disabled; ask an administrator.",
             Self::EmailUnverified => "Confirm the address first: a mail says how, and can be sent again.",
-            Self::AddressUnconfirmed => {
-                "An invitation is for an address that its owner has confirmed here, by a mail that can be asked for; what another issuer says of it does not count."
-            }
+            Self::AddressUnconfirmed => "Confirm the address by our mail; the word of another issuer does not count.",
             Self::Locked(_) => {
                 "Too many wrong passwords or codes; try again later. A lock of passwords holds for no link and no new password by mail."
             }
