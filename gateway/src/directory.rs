@@ -266,7 +266,10 @@ impl Directory {
         }
         match self.refused.get(digest).await {
             Some(denied) if self.stamps.unchanged_since(denied.learnt, denied.about) => {
-                self.limiter.spend_address(REFUSALS, &self.refusals, client);
+                // As when it was refused first: whoever proved who they are guesses nothing.
+                if denied.refusal.status() == 401 {
+                    self.limiter.spend_address(REFUSALS, &self.refusals, client);
+                }
                 Err(denied.refusal)
             }
             _ => Ok(()),

@@ -54,16 +54,12 @@ pub(crate) fn write(
     response: &mut ResponseHeader,
 ) -> Result<Bytes> {
     let is_page = TOLD_ON_A_PAGE.contains(&problem.status) && is_navigation(request);
-    match is_page.then(|| admin_api::refused_page(&journey.rules.product, problem)).flatten() {
-        Some((fields, html)) => {
-            fields.into_iter().try_for_each(|(name, value)| response.insert_header(name, value))?;
-            Ok(html.into())
-        }
-        None => {
-            response.insert_header(header::CONTENT_TYPE, problem::MEDIA_TYPE)?;
-            Ok(serde_json::to_vec(problem).unwrap_or_default().into())
-        }
+    if is_page && let Some((fields, html)) = admin_api::refused_page(&journey.rules.product, problem) {
+        fields.into_iter().try_for_each(|(name, value)| response.insert_header(name, value))?;
+        return Ok(html.into());
     }
+    response.insert_header(header::CONTENT_TYPE, problem::MEDIA_TYPE)?;
+    Ok(serde_json::to_vec(problem).unwrap_or_default().into())
 }
 
 /// Does a browser go to a page? It says so itself; of those that do not, GET for HTML is taken for it. Who shows a

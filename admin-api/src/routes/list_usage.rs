@@ -146,7 +146,7 @@ pub(crate) async fn all_of(
 ) -> Result<Vec<UsageItem>, ApiError> {
     let by = vec![UsageBy::Day, UsageBy::Key, UsageBy::Route, UsageBy::Service, UsageBy::Model, UsageBy::RequestType];
     let days = ("0000-00-00".to_owned(), "9999-99-99".to_owned());
-    let (limit, most_rows) = (TABLE_LIMIT, TABLE_ROWS);
+    let (limit, most_rows) = (TABLE_LIMIT, TABLE_LIMIT);
     let mut asked = UsageAsked { tenant, account: Some(account), days, by, after: None, limit, most_rows };
     let mut items = Vec::new();
     loop {

@@ -13,6 +13,7 @@ use super::{
 
 /// Follows one connection.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is one thing that is awaited or not")]
 pub(crate) struct Http1 {
     limits: HeadLimits,
     state: State,

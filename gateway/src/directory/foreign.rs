@@ -165,7 +165,7 @@ impl Outside {
                 None => self.first_seen(store, limiter, issuer, claims, (client, now)).await?,
             },
         };
-        let authentication = vouched.authentication();
+        let authentication = vouched.authentication(now);
         let facts =
             |account| GrantFacts { scopes: vouched.scopes(), authentication, ..GrantFacts::of_account(account) };
         Ok(account.map(facts))
@@ -271,12 +271,14 @@ impl Vouched {
         if let Whose::Subject(issuer, _) = &self.whose { issuer.number } else { 0 }
     }
 
-    /// That two factors were shown to its issuer, where that is taken at its word; without `auth_time`, nobody knows how long ago.
-    fn authentication(&self) -> Option<Authentication> {
+    /// That two factors were shown to its issuer, where that is taken at its word; without an `auth_time` that can be, nobody knows how
+    /// long ago.
+    fn authentication(&self, now: DateTime<Utc>) -> Option<Authentication> {
         let Whose::Subject(issuer, claims) = &self.whose else { return None };
         let wanted = &issuer.settings.second_factor;
         let is_shown = !wanted.is_empty() && wanted.iter().all(|(claim, value)| claims.names(claim, value));
-        let at = claims.authenticated_at().unwrap_or(i64::MIN);
+        let latest = (now + issuer.settings.leeway).timestamp();
+        let at = claims.authenticated_at().filter(|at| *at <= latest).unwrap_or(i64::MIN);
         is_shown.then_some(Authentication { at, assurance: Assurance::Multi })
     }
 

@@ -147,13 +147,14 @@ impl Directory {
     ) -> Result<Arc<Known>, Refusal> {
         let learnt = self.stamps.now();
         let wanted = self.prove(credential, client, now).await?;
-        wanted.grant().session().ok_or(Refusal::TenantDisabled)?;
         let mut facts = self.facts_behind(&wanted, client, now).await?;
         if let Some(tenant) = facts.as_mut().and_then(|facts| facts.account.tenant.as_mut()) {
             tenant.status = Status::Active;
         }
         let facts = wanted.judge(facts, now).map_err(|(refusal, _)| refusal)?;
-        self.known_by(&wanted, &facts, learnt, now).unless_expired(now)
+        let known = self.known_by(&wanted, &facts, learnt, now);
+        known.principal.grant.session().ok_or(Refusal::TenantDisabled)?;
+        known.unless_expired(now)
     }
 
     /// Whose it is, if its issuer has signed it and there is an account for its subject, which may be made now as at the door; `None`: it

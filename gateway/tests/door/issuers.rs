@@ -605,6 +605,9 @@ fn how_long_ago_an_issuer_has_seen_somebody_is_what_it_says_and_nothing_if_it_do
         json!({ "amr": "mfa" }),
         json!({ "amr": "mfa", "auth_time": now() - 400 }),
         json!({ "amr": "pwd", "auth_time": now() - 10 }),
+        // Nobody was seen in the future, as milliseconds would have it.
+        json!({ "amr": "mfa", "auth_time": now() * 1000 }),
+        json!({ "amr": "mfa", "auth_time": now() + 400 }),
     ] {
         assert_eq!(seen(unseen.clone()), wanted, "{unseen}");
     }

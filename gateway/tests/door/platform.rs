@@ -310,11 +310,17 @@ impl Platform {
         service_account(self.folder.path(), &self.env, name)
     }
 
+    /// One that acts in a tenant.
+    pub(crate) fn service_account_in(&self, tenant: &str) -> (String, String) {
+        let machine = ["machine", "--tenant", tenant];
+        service_account_by(Command::new(PORTCULLIS), self.folder.path(), &self.env, &machine)
+    }
+
     /// The same where the gateway's data is on a disk of its own, which only what shares its mounts sees.
     pub(crate) fn service_account_on_its_disk(&self, name: &str) -> (String, String) {
         let mut command = Command::new("nsenter");
         command.arg(format!("--mount=/proc/{}/ns/mnt", self.gateway.pid())).arg(PORTCULLIS);
-        service_account_by(command, self.folder.path(), &self.env, name)
+        service_account_by(command, self.folder.path(), &self.env, &[name])
     }
 
     pub(crate) fn login(&self, email: &str) -> String {
@@ -359,12 +365,19 @@ pub(crate) fn exchange(to: SocketAddr, bytes: &[u8]) -> Vec<u8> {
 
 /// Makes a machine's account on the data of a folder; its id, and the key that is its secret.
 pub(crate) fn service_account(folder: &Path, env: &[(String, String)], name: &str) -> (String, String) {
-    service_account_by(Command::new(PORTCULLIS), folder, env, name)
+    service_account_by(Command::new(PORTCULLIS), folder, env, &[name])
 }
 
-fn service_account_by(mut command: Command, folder: &Path, env: &[(String, String)], name: &str) -> (String, String) {
+fn service_account_by(
+    mut command: Command,
+    folder: &Path,
+    env: &[(String, String)],
+    named: &[&str],
+) -> (String, String) {
     let made = command
-        .args(["service-account", "create", name, "--tier", "enterprise", "--config"])
+        .args(["service-account", "create"])
+        .args(named)
+        .args(["--tier", "enterprise", "--config"])
         .arg(folder.join("config"))
         .arg("--data")
         .arg(folder.join("data"))

@@ -58,6 +58,9 @@ fn people_of_a_disabled_organisation_end_their_session_and_do_nothing_else() {
     let (root, (ada, home)) = (platform.admin(), registered(&platform, "ada@example.com"));
     let other = platform.login("ada@example.com");
     let key = platform.post("/auth/api-keys", Some(&ada), &json!({ "name": "key" })).json()["key"].clone();
+    let (id, secret) = platform.service_account_in(&home);
+    let bought = format!("grant_type=client_credentials&client_id={id}&client_secret={secret}");
+    let bought = platform.send("POST", "/auth/token", &[FORM], &bought).json()["access_token"].clone();
     let set = |status: &str| {
         let path = format!("/admin/tenants/{home}");
         assert_eq!(platform.json("PATCH", &path, Some(&root), &json!({ "status": status })).status, 200);
@@ -76,6 +79,7 @@ fn people_of_a_disabled_organisation_end_their_session_and_do_nothing_else() {
     }
     let out = |token: &str| platform.post("/api/v2/auth/logout", Some(token), &json!({}));
     assert_eq!(out(key.as_str().unwrap()).code(), "tenant_disabled", "a key has nothing to end");
+    assert_eq!(out(bought.as_str().unwrap()).code(), "tenant_disabled", "nor has a machine");
     assert_eq!(out(&ada).status, 200);
     // It is not kept that it was let in, nor does it end twice.
     assert_eq!((out(&ada).code(), platform.get("/demo/x", &ada).code()), ("revoked".to_owned(), "revoked".to_owned()));

@@ -23,6 +23,7 @@ pub(super) type Words = Vec<Placed<String>>;
 /// What is exposed, to whom, and to which upstream.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a word of routes.toml")]
 pub(super) struct RawRoute {
     /// Unique; a label of metrics and the access log.
     pub(super) name: Placed<String>,

@@ -94,6 +94,12 @@ impl Reader<'_, '_> {
         let is_of_variable = matches!(&*raw.issuer, Value::Env { .. }) && self.is_said(Some(&raw.issuer));
         let unsaid = if is_of_variable { "create" } else { "existing" };
         let accounts = self.new_accounts(raw.accounts.as_ref(), unsaid, raw.accounts_per_address.as_ref());
+        if raw.second_factor.iter().any(|(claim, value)| claim.is_empty() || value.trim().is_empty()) {
+            self.document.note(
+                raw.issuer.span(),
+                "`second_factor` names a claim and what it says: nothing would be said by all",
+            );
+        }
         let or = |given: Option<String>, default: &str| given.unwrap_or_else(|| default.to_owned());
         let [role, tier] = [(&raw.role, "user"), (&raw.tier, "free")]
             .map(|(given, default)| given.as_ref().map_or_else(|| default.to_owned(), |given| String::clone(given)));
