@@ -128,10 +128,12 @@ impl Hashing {
 
 /// Requests come before passwords: a crowd that logs in must not slow down everybody who has. Whatever the share of a thread (nice 19
 /// has 15 of 1,039), Linux lets it go on for some milliseconds before another one that wakes gets its core; `SCHED_IDLE` alone is put aside
-/// at once (sched(7)). A policy is a thread's own, so each computation has one; to begin it costs a thousandth of the work.
+/// at once (sched(7)); where that is forbidden, the least share it is. A policy is a thread's own, so each computation has one; to begin it costs a thousandth of the work.
 fn give_way() {
     let idle = ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Idle);
-    if let Err(error) = set_thread_priority_and_policy(thread_native_id(), ThreadPriority::Min, idle) {
+    if set_thread_priority_and_policy(thread_native_id(), ThreadPriority::Min, idle).is_err()
+        && let Err(error) = rustix::process::nice(19)
+    {
         tracing::debug!(%error, "passwords are computed at the priority of requests");
     }
 }

@@ -159,6 +159,10 @@ impl Guarded {
         if let Protocol::Http1(http1) = &mut self.speaks {
             let skipped = http1.skip(&self.stash);
             self.forget(skipped);
+            if skipped > 0 && self.stash.is_empty() {
+                // Nothing of a request has come.
+                self.reading.end();
+            }
         }
         let fresh = &self.stash[self.judged..];
         match &mut self.speaks {

@@ -20,9 +20,14 @@ const GATHERED: usize = 4096;
 impl AsyncWrite for Guarded {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        if this.farewell.is_some() {
-            // h2 would end the connection at once, with the client's bytes unread.
-            return Poll::Ready(if this.is_http2() { Ok(bytes.len()) } else { Err(ErrorKind::BrokenPipe.into()) });
+        let is_http2 = this.is_http2();
+        if let Some(farewell) = &mut this.farewell {
+            // h2 would end the connection at once, with the client's bytes unread; so it waits until all is said. If what it writes were
+            // taken meanwhile, it would ask servers for more of it.
+            if is_http2 {
+                ready!(farewell.poll(&mut this.transport, cx))?;
+            }
+            return Poll::Ready(Err(ErrorKind::BrokenPipe.into()));
         }
         this.wrote_to_half_closed();
         if this.gathers() && this.gathered.len() + bytes.len() <= GATHERED {

@@ -35,6 +35,8 @@ use tokio::{
 use super::{Candidate, GRACE, Ticket};
 use crate::connection::{BODY_WINDOW, Room};
 
+/// How much longer the client has for its body while it shares no room for it: its own uploads may be what fills it.
+const LONGEST_WITHOUT_ROOM: Duration = Duration::from_mins(1);
 /// How long a request may take before it is a stream.
 const LASTS: Duration = Duration::from_secs(1);
 
@@ -62,6 +64,8 @@ struct Running {
     body: Cell<Option<Instant>>,
     /// What it shares with others: while there is none it can send nothing.
     room: RefCell<Option<Arc<Room>>>,
+    /// Until when that was waited for, and until when it will be at the latest.
+    waited: Cell<Option<(Instant, Instant)>>,
     /// How long the connection may lie idle between two requests.
     idle: Cell<Duration>,
     /// When the next request must have begun.
@@ -269,8 +273,12 @@ impl Running {
             }
             if !is_over && self.body.get() == Some(until) {
                 let due = self.room.borrow().as_ref().map_or(until, |room| room.due(until, BODY_WINDOW));
+                let latest = self.waited.get().filter(|(at, _)| *at == until);
+                let latest = latest.map_or(until + LONGEST_WITHOUT_ROOM, |(_, latest)| latest);
+                let due = due.min(latest);
                 if due > until {
                     self.body.set(Some(due));
+                    self.waited.set(Some((due, latest)));
                     continue;
                 }
                 *self.why.borrow_mut() = Some(Refusal::RequestTimeout);

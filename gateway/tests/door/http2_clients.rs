@@ -4,6 +4,8 @@ use std::{
     future::poll_fn,
     io::{Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
+    sync::mpsc,
+    thread,
     time::Duration,
 };
 
@@ -17,11 +19,16 @@ use crate::{
     platform::{Platform, Setup, eventually},
 };
 
+/// More than all that lies between a server and its client.
+const MUCH: usize = 32 * 1024 * 1024;
 const DATA: u8 = 0;
 const HEADERS: u8 = 1;
+const PRIORITY: u8 = 2;
 const RST_STREAM: u8 = 3;
+const SETTINGS: u8 = 4;
 const PING: u8 = 6;
 const GOAWAY: u8 = 7;
+const WINDOW_UPDATE: u8 = 8;
 const REFUSED_STREAM: u32 = 7;
 const ENHANCE_YOUR_CALM: u32 = 11;
 /// `GET` `http` `/demo/public/x` (RFC 7541 appendix A).
@@ -46,7 +53,7 @@ impl Raw {
         stream.set_nodelay(true).unwrap();
         let mut raw = Self(stream);
         raw.0.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").unwrap();
-        raw.write(4, 0, 0, &[]);
+        raw.write(SETTINGS, 0, 0, &[]);
         raw
     }
 
@@ -255,6 +262,42 @@ fn who_measures_the_line_by_pings_is_not_taken_for_a_flood() {
     }
     raw.ask(1, &[GET, b"\x41\x01x"].concat());
     assert_ne!(raw.read_answer().unwrap().kind, RST_STREAM);
+}
+
+#[test]
+fn what_whoever_floods_has_asked_for_is_fetched_no_more() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let platform = pool(&[listener.local_addr().unwrap()], "").start();
+    let (arrived, arrival) = mpsc::channel();
+    let (go, gate) = mpsc::channel::<()>();
+    let served = thread::spawn(move || {
+        let mut server = listener.accept().unwrap().0;
+        server.set_write_timeout(Some(Duration::from_secs(1))).unwrap();
+        assert!(server.read(&mut [0; 4096]).unwrap() > 0);
+        arrived.send(()).unwrap();
+        gate.recv().unwrap();
+        server.write_all(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", 10 * MUCH).as_bytes()).unwrap();
+        let mut sent = 0;
+        while sent < 9 * MUCH
+            && let Ok(taken) = server.write(&[b'x'; 16_000])
+        {
+            sent += taken;
+        }
+        sent
+    });
+    let mut raw = Raw::open(platform.http);
+    // It could take two gigabytes.
+    raw.write(SETTINGS, 0, 0, &[0, 4, 0x7f, 0xff, 0xff, 0xff]);
+    raw.write(WINDOW_UPDATE, 0, 0, &0x7fff_0000_u32.to_be_bytes());
+    raw.ask(1, b"\x82\x86\x04\x07/pool/x\x41\x01x");
+    arrival.recv().unwrap();
+    for _ in 0..1100 {
+        raw.write(PRIORITY, 0, 1, &[0; 5]);
+    }
+    while raw.read().expect("a word why").kind != GOAWAY {}
+    go.send(()).unwrap();
+    let sent = served.join().unwrap();
+    assert!(sent < MUCH, "{sent} bytes were fetched for nobody");
 }
 
 #[test]
