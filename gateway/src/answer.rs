@@ -8,6 +8,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Version, header, response
 use pingora::{
     Error, ErrorSource, ErrorType, Result,
     http::{RequestHeader, ResponseHeader},
+    protocols::http::{HttpTask, ServerSession},
     proxy::Session,
 };
 use policies::{Cors, Problem, Refusal, Route, ratelimit_fields, ratelimit_fields::Reading};
@@ -168,8 +169,30 @@ pub(crate) async fn end(session: &mut Session, refusal: &Refusal, journey: &Jour
 }
 
 /// Has the answer begun? What only informs comes before it.
-pub(crate) fn is_begun(session: &Session) -> bool {
+pub(crate) fn is_begun(session: &ServerSession) -> bool {
     session.response_written().is_some_and(|answer| answer.status == 101 || !answer.status.is_informational())
+}
+
+/// Says why to a client whose request was dropped, and its journey with it, so that nothing else is known of it.
+pub(crate) async fn say_last(session: &mut ServerSession, refusal: &Refusal) -> Result<()> {
+    session.set_keepalive(None);
+    if grpc::is_call(session.req_header()) {
+        let whole = HttpTask::Header(Box::new(grpc::refused(refusal)?), true);
+        return session.response_duplex_vec(vec![whole]).await.map(drop);
+    }
+    let body = Bytes::from(serde_json::to_vec(&Problem::from(refusal)).unwrap_or_default());
+    let mut response = ResponseHeader::build(refusal.status(), Some(6))?;
+    response.insert_header(header::CONTENT_TYPE, "application/problem+json")?;
+    response.insert_header(header::CONTENT_LENGTH, body.len().to_string())?;
+    response.insert_header(header::CACHE_CONTROL, "no-store")?;
+    response.insert_header(header::X_CONTENT_TYPE_OPTIONS, "nosniff")?;
+    if let Some(challenge) = challenge(refusal) {
+        response.insert_header(header::WWW_AUTHENTICATE, &*challenge)?;
+    }
+    let without_body = session.req_header().method == Method::HEAD;
+    let head = HttpTask::Header(Box::new(response), without_body);
+    let body = (!without_body).then_some(HttpTask::Body(Some(body), true));
+    session.response_duplex_vec(std::iter::once(head).chain(body).collect()).await.map(drop)
 }
 
 async fn send(session: &mut Session, mut response: ResponseHeader, body: Bytes) -> Result<()> {

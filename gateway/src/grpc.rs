@@ -48,16 +48,22 @@ pub(crate) fn is_call(request: &RequestHeader) -> bool {
 
 /// Answers a call with a refusal and nothing else.
 pub(crate) async fn refuse(session: &mut Session, refusal: &Refusal, journey: &Journey) -> Result<()> {
+    let mut response = refused(refusal)?;
+    answer::dress(&mut response, journey.readers(session.req_header()), journey);
+    // Only as a task can a header be the last of a stream.
+    let whole = vec![HttpTask::Header(Box::new(response), true)];
+    session.downstream_session.response_duplex_vec(whole).await.map(drop)
+}
+
+/// The answer that is a refusal and nothing else.
+pub(crate) fn refused(refusal: &Refusal) -> Result<ResponseHeader> {
     let mut response = ResponseHeader::build(200, Some(12))?;
     response.insert_header(header::CONTENT_TYPE, "application/grpc")?;
     response.insert_header(header::CACHE_CONTROL, "no-store")?;
     for (name, value) in told(refusal) {
         response.insert_header(name, value)?;
     }
-    answer::dress(&mut response, journey.readers(session.req_header()), journey);
-    // Only as a task can a header be the last of a stream.
-    let whole = vec![HttpTask::Header(Box::new(response), true)];
-    session.downstream_session.response_duplex_vec(whole).await.map(drop)
+    Ok(response)
 }
 
 /// Ends a call that has been answered in part.

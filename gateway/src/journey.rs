@@ -219,14 +219,17 @@ impl Journey {
         may_send_again && self.destination().is_ok_and(|(upstream, _)| upstream.may_retry(&self.tries, broke))
     }
 
-    /// The request is over: for its caller's sake, or else for its time. Whose fault is that, if its body `is_whole`?
+    /// The request is over: for its caller's sake, or else for its time. That is its server's fault if its body `is_whole`, or the server
+    /// does not take it.
     pub(crate) fn over(&mut self, is_whole: bool) {
         if let Some(why) = cut::why() {
             self.refusal.get_or_insert(why);
             return;
         }
         self.refusal.get_or_insert(Refusal::UpstreamTimeout);
-        if is_whole && let Some(attempt) = &mut self.attempt {
+        if (is_whole || cut::must_take())
+            && let Some(attempt) = &mut self.attempt
+        {
             attempt.failed(Failure::Timeout);
         }
     }

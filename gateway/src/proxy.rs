@@ -211,8 +211,10 @@ impl ProxyHttp for Door {
         if has_body && streams::takes_long(session.req_header()) {
             self.watch(session, journey);
         }
-        // On HTTP/1 the connection hears that the time of its request is over. A stream of HTTP/2 needs somebody to hear it.
-        if journey.guard.is_none() && session.is_http2() {
+        // On HTTP/1 the connection hears that the time of its request is over, unless its server is stuck. A stream of HTTP/2 needs
+        // somebody to hear it.
+        let may_be_stuck = has_body && streams::may_be_stuck(session.req_header());
+        if journey.guard.is_none() && (session.is_http2() || may_be_stuck) {
             let pace = if has_body { journey.pace(session) } else { Pace::default() };
             journey.guard = Some(Guard::post(session, None, pace));
         }
@@ -242,8 +244,8 @@ impl ProxyHttp for Door {
         }
         journey.check_deadline()?;
         journey.count_body(body.as_ref().map_or(0, Bytes::len))?;
-        if let Some(attempt) = journey.attempt.as_ref().filter(|_| end) {
-            attempt.is_sent();
+        if let Some(attempt) = &journey.attempt {
+            if end { attempt.is_sent() } else { attempt.is_sending() }
         }
         Ok(())
     }

@@ -40,7 +40,7 @@ use crate::{
     limits,
     metrics::Metrics,
     readiness::Readiness,
-    streams::cut::Cancellable,
+    streams::cancellable::Cancellable,
 };
 
 /// How often a stop looks whether the last request has ended.

@@ -5,6 +5,7 @@
 //! its credential's time over? A change is looked into before it ends anything: a new name is none of a stream's business,
 //! a lost role may be. One who is ended hears why; what it tells its client is its own affair.
 
+pub(crate) mod cancellable;
 pub(crate) mod cut;
 mod ground;
 pub(crate) mod guard;
@@ -55,6 +56,8 @@ const SHARDS: usize = 16;
 const GRACE: Duration = Duration::from_secs(1);
 /// Bytes above which a body is a stream.
 const LARGE: u64 = 1024 * 1024;
+/// Bytes of a body that are sent even if the server takes none: what sockets and Pingora's pipe hold at the least.
+const SMALL: u64 = 64 * 1024;
 
 /// Every open stream of a known caller, and every tunnel.
 pub(crate) struct Streams {
@@ -80,8 +83,8 @@ struct Open {
     told: Told,
     end: Option<oneshot::Sender<Refusal>>,
     /// Since when and why it is over, though it has not ended yet.
-    over: Option<(Instant, &'static str)>,
-    cut: Option<oneshot::Sender<()>>,
+    over: Option<(Instant, Refusal)>,
+    cut: Option<oneshot::Sender<Refusal>>,
 }
 
 /// What was known when it was let in.
@@ -126,7 +129,7 @@ pub(crate) struct Candidate {
 pub(crate) type Ended = Option<oneshot::Receiver<Refusal>>;
 
 /// Enters a permitted request as a stream, until the journey ends. `cut` ends it if it does not hear.
-pub(crate) fn watch(streams: &Arc<Streams>, journey: &mut Journey, cut: Option<oneshot::Sender<()>>) -> Ended {
+pub(crate) fn watch(streams: &Arc<Streams>, journey: &mut Journey, cut: Option<oneshot::Sender<Refusal>>) -> Ended {
     cut::unwatch();
     let (ticket, ended) = Candidate::of(streams, journey)?.enter(cut);
     journey.ticket = Some(ticket);
@@ -143,6 +146,11 @@ pub(crate) fn watch_later(streams: &Arc<Streams>, journey: &Journey) {
 /// May a request with a body take long to be sent, or its answer long to begin? A gRPC call, or a body of great or unknown length.
 pub(crate) fn takes_long(request: &RequestHeader) -> bool {
     Inbound::declared_length(&request.headers).is_none_or(|length| length > LARGE) || grpc::is_call(request)
+}
+
+/// May it take long until a server that is stuck has a request with a body, so that it has to be heard that it will not take it?
+pub(crate) fn may_be_stuck(request: &RequestHeader) -> bool {
+    Inbound::declared_length(&request.headers).is_none_or(|length| length > SMALL)
 }
 
 /// May the answer take long? One of great or unknown length.
@@ -193,7 +201,7 @@ impl Candidate {
         })
     }
 
-    fn enter(self, cut: Option<oneshot::Sender<()>>) -> (Ticket, oneshot::Receiver<Refusal>) {
+    fn enter(self, cut: Option<oneshot::Sender<Refusal>>) -> (Ticket, oneshot::Receiver<Refusal>) {
         let (end, ended) = oneshot::channel();
         let Self { streams, caller, begun_at, ends_at, rules, route, told } = self;
         let (held_at, end) = (u64::MAX, Some(end));
@@ -341,7 +349,7 @@ impl Streams {
     fn end(&self, open: &mut Open, why: Refusal) {
         if let Some(end) = open.end.take() {
             self.metrics.ended(&why);
-            open.over = Some((Instant::now(), why.code()));
+            open.over = Some((Instant::now(), why.clone()));
             // One that ends by itself at this very moment need not hear it.
             let _ = end.send(why);
         }
@@ -363,11 +371,12 @@ impl Streams {
 
 impl Open {
     fn cut_if_deaf(&mut self) {
-        if self.over.is_some_and(|(since, _)| since.elapsed() > GRACE)
+        if let Some((since, why)) = &self.over
+            && since.elapsed() > GRACE
             && let Some(cut) = self.cut.take()
         {
             // It may have ended just now.
-            let _ = cut.send(());
+            let _ = cut.send(why.clone());
         }
     }
 }
@@ -377,7 +386,7 @@ impl Open {
 impl Ticket {
     /// Why the stream is over, if it was told to end.
     pub(crate) fn why(&self) -> Option<&'static str> {
-        self.streams.shard(self.id).lock().get(&self.id)?.over.map(|(_, why)| why)
+        self.streams.shard(self.id).lock().get(&self.id)?.over.as_ref().map(|(_, why)| why.code())
     }
 }
 

@@ -169,7 +169,7 @@ impl<A: HttpServerApp + Send + Sync + 'static> Listener<A> {
         if guarded.is_http2() {
             return http2::converse(&self.app, guarded, &self.limits, &self.stop, &self.metrics).await;
         }
-        cut::one_by_one(self.converse_http1(guarded)).await;
+        cut::scope(self.converse_http1(guarded)).await;
     }
 
     async fn converse_http1(&self, guarded: Guarded) {

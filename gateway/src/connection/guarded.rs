@@ -357,7 +357,7 @@ impl AsyncRead for Guarded {
             cut::request_begun();
         }
         if judged.is_pending() {
-            cut::resume();
+            cut::await_client();
             // Whoever waits for the client has nothing more to say for now: what is gathered waits for nothing.
             if !this.gathered.is_empty()
                 && let Poll::Ready(Err(error)) = this.send_gathered(cx)

@@ -1,12 +1,13 @@
 //! The last resort: a request that does not hear that it is over is cut off. And the time by which it must be over.
 //!
 //! Pingora has one time-out, for each read by itself: a server that sends a byte now and then keeps its request for ever.
-//! So each request carries a time for the whole, one for what its server does next ([`answer_by`], [`heard`]), and over HTTP/2
-//! one for its client's body ([`await_body`]); and a connection one for its next request ([`await_request`]), since this alarm
+//! So each request carries a time for the whole, one for what its server does next ([`take_by`], [`answer_by`], [`heard`]), and over
+//! HTTP/2 one for its client's body ([`await_body`]); and a connection one for its next request ([`await_request`]), since this alarm
 //! costs less than Pingora's timers. When one of them has passed, the request is polled and [`is_over`]: whoever reads from the client, or stands guard before it,
 //! reports an error, and the client is told. That takes no write to be possible; what is not heard within [`GRACE`] is
-//! dropped: its connection is closed, or its stream of HTTP/2 reset. So is a request whose caller has lost the right to
-//! it, and which waits for nothing but a backend that takes no more of an upload.
+//! dropped: its connection is closed, or its stream of HTTP/2 reset, after [`cancellable`](super::cancellable) has told the client why
+//! if it can still be told. So is a request that waits for nothing but a server that takes no more of an upload, when that has lasted too
+//! long or its caller has lost the right to it.
 //!
 //! By the same way a request hears that its caller has lost the right to it, if nothing about it promised that it would last:
 //! it becomes a stream when it has lasted for [`LASTS`], so that those that do not pay nothing for it.
@@ -20,19 +21,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use async_trait::async_trait;
-use pingora::{
-    apps::{HttpServerApp, HttpServerOptions, ReusedHttpStream},
-    protocols::http::{ServerSession, v2::server::H2Options},
-    server::ShutdownWatch,
-};
 use policies::Refusal;
 use tokio::{
     sync::oneshot,
     time::{Sleep, sleep_until},
 };
 
-use super::{Candidate, GRACE, Ticket};
+use super::{Candidate, GRACE, Ticket, guard::Guard};
 use crate::connection::{BODY_WINDOW, Room};
 
 /// How much longer the client has for its body while it shares no room for it: its own uploads may be what fills it.
@@ -48,12 +43,16 @@ tokio::task_local! {
 /// What can end a request beside itself.
 #[derive(Default)]
 struct Running {
-    /// Where it hears that it is cut off, if it can be.
-    cut: RefCell<Option<oneshot::Receiver<()>>>,
+    /// Where it hears that it is cut off, and why, if it can be.
+    cut: RefCell<Option<oneshot::Receiver<Refusal>>>,
+    /// Who has the client's session if the request is dropped.
+    guard: RefCell<Option<Guard>>,
     /// When all of it must be over.
     whole: Cell<Option<Instant>>,
     /// When the server must have done the next thing.
     next: Cell<Option<Instant>>,
+    /// It is some of the client's body that the server must have taken.
+    must_take: Cell<bool>,
     has_begun: Cell<bool>,
     /// How long the server may be silent, once its answer has begun.
     silence: Cell<Option<Duration>>,
@@ -92,22 +91,16 @@ enum End {
     Cut,
 }
 
-/// An application whose requests can be cut off.
-///
-/// It costs each request a few nanoseconds each time it is polled; there is no other place from which a request can be
-/// reached that waits for its backend alone.
-pub(crate) struct Cancellable<A>(Arc<A>);
-
 /// Runs a request until it ends or is cut off.
-struct Until<F>(F);
+pub(super) struct Until<F>(pub(super) F);
 
-/// Runs the requests of one connection of HTTP/1, one after the other.
-pub(crate) async fn one_by_one<F: Future>(requests: F) -> F::Output {
+/// Runs one request of HTTP/2, or those of a connection of HTTP/1 one after the other.
+pub(crate) async fn scope<F: Future>(requests: F) -> F::Output {
     RUNNING.scope(Running::default(), requests).await
 }
 
 /// Lets the request that runs here be cut off.
-pub(crate) fn handle() -> Option<oneshot::Sender<()>> {
+pub(crate) fn handle() -> Option<oneshot::Sender<Refusal>> {
     RUNNING
         .try_with(|running| {
             let (cut, heard) = oneshot::channel();
@@ -135,7 +128,19 @@ pub(crate) fn end_by(whole: Option<Instant>) {
     with(|running| {
         running.whole.set(whole);
         running.next.set(None);
+        running.must_take.set(false);
         running.has_begun.set(false);
+    });
+}
+
+/// Some of the client's body has been passed on: the server must have taken it then, or the client be waited for
+/// ([`await_client`]).
+pub(crate) fn take_by(until: Instant) {
+    with(|running| {
+        if !running.has_begun.get() {
+            running.next.set(Some(until));
+            running.must_take.set(true);
+        }
     });
 }
 
@@ -144,6 +149,7 @@ pub(crate) fn answer_by(head: Instant) {
     with(|running| {
         if !running.has_begun.get() {
             running.next.set(Some(head));
+            running.must_take.set(false);
         }
     });
 }
@@ -152,6 +158,7 @@ pub(crate) fn answer_by(head: Instant) {
 pub(crate) fn answer_begun(silence: Duration) {
     with(|running| {
         running.has_begun.set(true);
+        running.must_take.set(false);
         running.silence.set(Some(silence));
         running.expect_more();
     });
@@ -166,7 +173,7 @@ pub(crate) fn heard() {
     });
 }
 
-/// The client is sent something, and may be slow to take it: the server's time does not run until [`resume`].
+/// The client is sent something, and may be slow to take it: the server's time does not run until [`await_client`].
 pub(crate) fn excuse() {
     with(|running| {
         if running.silence.get().is_some() {
@@ -176,11 +183,14 @@ pub(crate) fn excuse() {
     });
 }
 
-/// The client is waited for again, and the server with it.
-pub(crate) fn resume() {
+/// The client is waited for: it has taken what it was sent, and the server's time runs again; or there is room for more of its body, and
+/// the server need not take any.
+pub(crate) fn await_client() {
     with(|running| {
         if running.is_excused.get() {
             running.expect_more();
+        } else if running.must_take.replace(false) {
+            running.next.set(None);
         }
     });
 }
@@ -215,6 +225,30 @@ pub(crate) fn is_over() -> bool {
     RUNNING.try_with(|running| running.is_over.get()).unwrap_or(false)
 }
 
+/// Is it over, or nearly, since the server takes nothing?
+pub(crate) fn must_take() -> bool {
+    RUNNING.try_with(|running| running.must_take.get()).unwrap_or(false)
+}
+
+/// Whoever stands guard gives the client's session back if the request is dropped.
+pub(super) fn entrust(guard: Option<Guard>) {
+    with(|running| *running.guard.borrow_mut() = guard);
+}
+
+/// Who has the session of the request that has been dropped, and why that was; there is time to say so.
+pub(super) fn dropped() -> Option<(Guard, Refusal)> {
+    let dropped = |running: &Running| {
+        running.is_over.set(false);
+        Some((running.guard.take()?, running.why.take().unwrap_or(Refusal::UpstreamTimeout)))
+    };
+    RUNNING.try_with(dropped).ok().flatten()
+}
+
+/// The next request of a connection of HTTP/1 begins. Does it run in such a connection's task, and not in one of its own?
+pub(super) fn begin() -> bool {
+    RUNNING.try_with(Running::begin).is_ok()
+}
+
 /// Why is it over, if it was not its time that passed?
 pub(crate) fn why() -> Option<Refusal> {
     RUNNING.try_with(|running| running.why.borrow().clone()).ok().flatten()
@@ -231,8 +265,10 @@ impl Running {
     /// For the next request of a connection.
     fn begin(&self) {
         *self.cut.borrow_mut() = None;
+        *self.guard.borrow_mut() = None;
         self.whole.set(None);
         self.next.set(None);
+        self.must_take.set(false);
         self.has_begun.set(false);
         self.silence.set(None);
         self.is_excused.set(false);
@@ -315,9 +351,11 @@ impl Running {
     fn is_cut(&self, cx: &mut Context<'_>) -> bool {
         let mut cut = self.cut.borrow_mut();
         let Some(Poll::Ready(heard)) = cut.as_mut().map(|cut| Pin::new(cut).poll(cx)) else { return false };
-        // An error: nobody will cut it off any more.
         *cut = None;
-        heard.is_ok()
+        // An error: nobody will cut it off any more.
+        let Ok(why) = heard else { return false };
+        self.why.borrow_mut().get_or_insert(why);
+        true
     }
 }
 
@@ -356,39 +394,5 @@ impl<F: Future + Unpin> Future for Until<F> {
                 Ok(Poll::Pending) | Err(_) => return Poll::Pending,
             }
         }
-    }
-}
-
-// === impl Cancellable ===
-
-impl<A> Cancellable<A> {
-    pub(crate) fn new(app: A) -> Self {
-        Self(Arc::new(app))
-    }
-}
-
-#[async_trait]
-impl<A: HttpServerApp + Send + Sync + 'static> HttpServerApp for Cancellable<A> {
-    async fn process_new_http(
-        self: &Arc<Self>,
-        session: ServerSession,
-        shutdown: &ShutdownWatch,
-    ) -> Option<ReusedHttpStream> {
-        // Requests of HTTP/2 run in tasks of their own, those of HTTP/1 in their connection's.
-        let in_connection = RUNNING.try_with(Running::begin).is_ok();
-        let until = Until(self.0.process_new_http(session, shutdown));
-        if in_connection { until.await } else { RUNNING.scope(Running::default(), until).await }.flatten()
-    }
-
-    fn h2_options(&self) -> Option<H2Options> {
-        self.0.h2_options()
-    }
-
-    fn server_options(&self) -> Option<&HttpServerOptions> {
-        self.0.server_options()
-    }
-
-    async fn http_cleanup(&self) {
-        self.0.http_cleanup().await;
     }
 }

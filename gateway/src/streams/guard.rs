@@ -60,6 +60,7 @@ impl Guard {
         let inner = std::mem::replace(&mut *session.downstream_session, nobody());
         let guarded = Guarded { inner, ended, pace, shared: Arc::clone(&guard.0) };
         *session.downstream_session = ServerSession::new_custom(Box::new(guarded));
+        cut::entrust(Some(guard.clone()));
         guard
     }
 
@@ -67,10 +68,16 @@ impl Guard {
     pub(crate) fn relieve(self, session: &mut Session) -> Option<Refusal> {
         // The guard gives it back as it is dropped.
         *session.downstream_session = nobody();
-        if let Some(inner) = self.0.back.lock().take() {
+        cut::entrust(None);
+        if let Some(inner) = self.given_back() {
             *session.downstream_session = inner;
         }
         self.0.why.get().cloned()
+    }
+
+    /// The client's own session, after the one that stood guard has been dropped.
+    pub(super) fn given_back(&self) -> Option<ServerSession> {
+        self.0.back.lock().take()
     }
 }
 
@@ -144,7 +151,7 @@ impl CustomSession for Guarded {
     }
 
     async fn read_body_or_idle(&mut self, no_body_expected: bool) -> Result<Option<Bytes>> {
-        cut::resume();
+        cut::await_client();
         if !no_body_expected {
             self.wait_for_body();
         }

@@ -76,6 +76,11 @@ impl Attempt {
         self.patience.head.max(self.patience.silence)
     }
 
+    /// Some of the body has been passed on, and must be taken.
+    pub(crate) fn is_sending(&self) {
+        cut::take_by(Instant::now() + self.patience.silence);
+    }
+
     /// The request has been sent, so the head of the answer must come, all of it.
     pub(crate) fn is_sent(&self) {
         cut::answer_by(Instant::now() + self.patience.head);

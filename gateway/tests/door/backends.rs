@@ -71,7 +71,7 @@ impl Backend {
     }
 
     /// One that answers with its name.
-    fn named(name: &'static str) -> Self {
+    pub(crate) fn named(name: &'static str) -> Self {
         Self::start(move |_, stream| {
             drop(write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{name}", name.len()));
             After::Keep

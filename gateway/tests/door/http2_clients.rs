@@ -99,11 +99,11 @@ impl Frame {
     }
 }
 
-async fn ready(client: &SendRequest<Bytes>) -> SendRequest<Bytes> {
+pub(crate) async fn ready(client: &SendRequest<Bytes>) -> SendRequest<Bytes> {
     client.clone().ready().await.unwrap()
 }
 
-async fn read(answer: Response<RecvStream>) -> (u16, String) {
+pub(crate) async fn read(answer: Response<RecvStream>) -> (u16, String) {
     let (status, mut body, mut whole) = (answer.status().as_u16(), answer.into_body(), Vec::new());
     while let Some(piece) = body.data().await {
         whole.extend_from_slice(&piece.unwrap());

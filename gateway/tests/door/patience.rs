@@ -3,14 +3,18 @@
 
 use std::{
     io::{Read, Write},
-    net::{SocketAddr, TcpStream},
+    net::{SocketAddr, TcpListener, TcpStream},
     thread,
     time::{Duration, Instant},
 };
 
+use bytes::Bytes;
+
 use crate::{
     backends::{After, Backend, pool, pools},
-    platform::{Answer, Platform, Setup, exchange},
+    grpc::{connect, run},
+    http2_clients::{read, ready},
+    platform::{Answer, Platform, Setup, eventually, exchange},
     wire::{self, Wire},
 };
 
@@ -161,6 +165,78 @@ fn an_upload_may_take_longer_than_the_answer_may_take_to_begin() {
     let mut answer = Vec::new();
     client.read_to_end(&mut answer).unwrap();
     assert_eq!(Answer::parse(&answer).body, "ok");
+}
+
+#[test]
+fn an_upload_may_come_slower_than_its_server_may_be_silent() {
+    let backend = Backend::named("taken");
+    let platform = pool(&[backend.address], &format!("{PATIENT}\nresponse_timeout = \"300ms\"")).start();
+    let length = 80_000;
+    let mut client = Wire::connect(platform.http);
+    client.write(format!("POST /pool/x HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n"));
+    for _ in 0..4 {
+        client.write(vec![b'x'; length / 4]);
+        thread::park_timeout(Duration::from_millis(700));
+    }
+    let answer = Answer::parse(&client.rest());
+    assert_eq!((answer.status, answer.body.as_str()), (200, "taken"));
+    run(async {
+        let client = connect(&platform).await;
+        let post = http::Request::post("http://door.test/pool/x").header("content-length", length).body(()).unwrap();
+        let (answer, mut upload) = ready(&client).await.send_request(post, false).unwrap();
+        for sent in 1..=4 {
+            upload.send_data(vec![b'x'; length / 4].into(), sent == 4).unwrap();
+            tokio::time::sleep(Duration::from_millis(700)).await;
+        }
+        assert_eq!(read(answer.await.unwrap()).await, (200, "taken".to_owned()));
+    });
+}
+
+#[test]
+fn whoever_uploads_to_a_server_that_takes_nothing_is_told_so_in_time() {
+    // Connections are made with it, and nothing is read there.
+    let stuck = TcpListener::bind("127.0.0.1:0").unwrap();
+    let servers = vec![stuck.local_addr().unwrap().to_string()];
+    let http2 = format!("{PATIENT}\nresponse_timeout = \"300ms\"\nprotocol = \"h2c\"");
+    let http1 = format!("{PATIENT}\nresponse_timeout = \"300ms\"");
+    let platform = pools(&[("http1", servers.clone(), &http1), ("http2", servers, &http2)]).start();
+    let began = Instant::now();
+    for path in ["/http1/x", "/http2/x"] {
+        for framing in ["Transfer-Encoding: chunked", "Content-Length: 9437184"] {
+            let mut client = Wire::connect(platform.http);
+            client.write(format!("POST {path} HTTP/1.1\r\nHost: x\r\n{framing}\r\n\r\n"));
+            let mut sender = client.stream.try_clone().unwrap();
+            let chunk = if framing.starts_with('T') { "10000\r\n" } else { "" };
+            let piece = [chunk.as_bytes(), &vec![b'x'; 65536], if chunk.is_empty() { b"" } else { b"\r\n" }].concat();
+            // As long as it is taken; what was answered is not read on for ever.
+            let sending = thread::spawn(move || while sender.write_all(&piece).is_ok() {});
+            let answer = Answer::parse(&client.rest());
+            assert_eq!((answer.status, answer.code().as_str()), (504, "upstream_timeout"), "{path} {framing}");
+            sending.join().unwrap();
+        }
+    }
+    run(async {
+        for (path, grpc) in [("/http1/x", false), ("/http2/x", false), ("/http2/call", true)] {
+            let client = connect(&platform).await;
+            let kind = if grpc { "application/grpc" } else { "application/octet-stream" };
+            let post = http::Request::post(format!("http://door.test{path}")).header("content-type", kind);
+            let (answer, mut upload) = ready(&client).await.send_request(post.body(()).unwrap(), false).unwrap();
+            upload.send_data(Bytes::from(vec![b'x'; 32 * 1024 * 1024]), false).unwrap();
+            let answer = answer.await.unwrap();
+            if grpc {
+                assert_eq!(answer.headers()["grpc-status"], "14", "{answer:?}");
+                continue;
+            }
+            let (status, text) = read(answer).await;
+            assert!(status == 504 && text.contains("upstream_timeout"), "{path}: {status} {text}");
+        }
+    });
+    assert!(began.elapsed() < LONG, "{:?}", began.elapsed());
+    eventually("every place to be given back", || platform.metric("portcullis_requests_in_flight") == 0);
+    for (upstream, failures) in [("http1", 3), ("http2", 4)] {
+        let name = format!("portcullis_upstream_failures_total{{kind=\"timeout\",upstream=\"{upstream}\"}}");
+        assert_eq!(platform.metric(&name), failures, "{upstream}: it is the server's fault");
+    }
 }
 
 #[test]

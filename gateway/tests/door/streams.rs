@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::{
     issuers::{Issuer, key},
-    platform::{Platform, Setup, eventually},
+    platform::{Answer, Platform, Setup, eventually},
     wire::{self, Wire, backend, by_hand, echo},
 };
 
@@ -209,7 +209,7 @@ fn an_upload_that_has_stopped_ends_with_a_refusal() {
     upstream.head();
     assert_eq!(upstream.read(10), b"5\r\nfirst\r\n");
     log_out(&platform, &token);
-    let answer = crate::platform::Answer::parse(&client.rest());
+    let answer = Answer::parse(&client.rest());
     assert_eq!((answer.status, answer.code().as_str()), (401, "revoked"), "{answer:?}");
     assert_eq!(upstream.rest(), b"");
 }
@@ -241,7 +241,7 @@ fn what_did_not_look_like_a_stream_ends_like_one_when_it_lasts() {
     up.head();
     log_out(&platform, &token);
     for (what, client) in [("waiting", &mut waiting), ("sending", &mut sending)] {
-        let answer = crate::platform::Answer::parse(&client.rest());
+        let answer = Answer::parse(&client.rest());
         assert_eq!((answer.status, answer.code().as_str()), (401, "revoked"), "{what}: {answer:?}");
     }
     assert_eq!(reading.rest(), b"", "cut off");
@@ -303,7 +303,7 @@ fn a_stop_says_goodbye_to_tunnels_of_strangers_too() {
 }
 
 #[test]
-fn an_upload_that_its_backend_does_not_take_is_cut_off() {
+fn whoever_uploads_to_a_backend_that_takes_nothing_hears_that_its_right_to_it_is_lost() {
     let (upstream, connections) = by_hand();
     let platform = setup().upstream(upstream).start();
     let token = token(&platform, "stuck@example.com");
@@ -318,7 +318,8 @@ fn an_upload_that_its_backend_does_not_take_is_cut_off() {
     let chunk = [&b"10000\r\n"[..], &vec![b'x'; 65536], b"\r\n"].concat();
     while client.stream.write_all(&chunk).is_ok() {}
     log_out(&platform, &token);
-    client.rest();
+    let answer = Answer::parse(&client.rest());
+    assert_eq!((answer.status, answer.code().as_str()), (401, "revoked"));
     eventually("the request to end", || platform.metric("portcullis_requests_in_flight") == 0);
     eventually("the access log", || platform.log().contains("\"ended\":\"revoked\""));
     assert_eq!(platform.log().matches("\"path\":\"/streams/up\"").count(), 1, "it is recorded once");
