@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Version, header, response
 use pingora::{
     Error, ErrorSource, ErrorType, Result,
     http::{RequestHeader, ResponseHeader},
-    protocols::http::{HttpTask, ServerSession},
+    protocols::http::ServerSession,
     proxy::Session,
 };
 use policies::{Cors, Problem, Refusal, Route, ratelimit_fields, ratelimit_fields::Reading};
@@ -132,11 +132,21 @@ pub(crate) async fn refuse(session: &mut Session, refusal: &Refusal, journey: &J
         session.set_keepalive(None);
     }
     if grpc::is_call(session.req_header()) {
-        return grpc::refuse(session, refusal, journey).await;
+        return grpc::refuse(&mut session.downstream_session, refusal, journey).await;
     }
+    let (response, body) = refused(session.req_header(), refusal, journey)?;
+    send(session, response, body).await
+}
+
+/// The answer that a refusal is, and its body.
+pub(crate) fn refused(
+    request: &RequestHeader,
+    refusal: &Refusal,
+    journey: &Journey,
+) -> Result<(ResponseHeader, Bytes)> {
     let problem = Problem { request_id: journey.request_id().map(str::to_owned), ..Problem::from(refusal) };
     let mut response = ResponseHeader::build(refusal.status(), Some(12))?;
-    let body = navigation::write(&problem, session.req_header(), journey, &mut response)?;
+    let body = navigation::write(&problem, request, journey, &mut response)?;
     response.insert_header(header::CACHE_CONTROL, "no-store")?;
     if let Some(challenge) = challenge(refusal) {
         response.insert_header(header::WWW_AUTHENTICATE, &*challenge)?;
@@ -152,8 +162,8 @@ pub(crate) async fn refuse(session: &mut Session, refusal: &Refusal, journey: &J
     if let Some(seconds) = refusal.retry_after() {
         response.insert_header(header::RETRY_AFTER, seconds.to_string())?;
     }
-    dress(&mut response, journey.readers(session.req_header()), journey);
-    send(session, response, body).await
+    dress(&mut response, journey.readers(request), journey);
+    Ok((response, body))
 }
 
 /// Tells the client of a failure, if it can still be told: nothing may follow an answer that has begun, but the trailers of
@@ -171,28 +181,6 @@ pub(crate) async fn end(session: &mut Session, refusal: &Refusal, journey: &Jour
 /// Has the answer begun? What only informs comes before it.
 pub(crate) fn is_begun(session: &ServerSession) -> bool {
     session.response_written().is_some_and(|answer| answer.status == 101 || !answer.status.is_informational())
-}
-
-/// Says why to a client whose request was dropped, and its journey with it, so that nothing else is known of it.
-pub(crate) async fn say_last(session: &mut ServerSession, refusal: &Refusal) -> Result<()> {
-    session.set_keepalive(None);
-    if grpc::is_call(session.req_header()) {
-        let whole = HttpTask::Header(Box::new(grpc::refused(refusal)?), true);
-        return session.response_duplex_vec(vec![whole]).await.map(drop);
-    }
-    let body = Bytes::from(serde_json::to_vec(&Problem::from(refusal)).unwrap_or_default());
-    let mut response = ResponseHeader::build(refusal.status(), Some(6))?;
-    response.insert_header(header::CONTENT_TYPE, "application/problem+json")?;
-    response.insert_header(header::CONTENT_LENGTH, body.len().to_string())?;
-    response.insert_header(header::CACHE_CONTROL, "no-store")?;
-    response.insert_header(header::X_CONTENT_TYPE_OPTIONS, "nosniff")?;
-    if let Some(challenge) = challenge(refusal) {
-        response.insert_header(header::WWW_AUTHENTICATE, &*challenge)?;
-    }
-    let without_body = session.req_header().method == Method::HEAD;
-    let head = HttpTask::Header(Box::new(response), without_body);
-    let body = (!without_body).then_some(HttpTask::Body(Some(body), true));
-    session.response_duplex_vec(std::iter::once(head).chain(body).collect()).await.map(drop)
 }
 
 async fn send(session: &mut Session, mut response: ResponseHeader, body: Bytes) -> Result<()> {
@@ -392,7 +380,8 @@ pub(crate) fn refusal_of(error: &Error) -> Option<Refusal> {
             | ErrorType::WriteTimedout
             | ErrorType::ReadError
             | ErrorType::WriteError
-            | ErrorType::ConnectionClosed,
+            | ErrorType::ConnectionClosed
+            | ErrorType::H2Error,
         ) => None,
         (ErrorSource::Downstream, _) => Some(Refusal::Malformed("the request cannot be read")),
         (_, ErrorType::HTTPStatus(400)) => Some(Refusal::Malformed("the request cannot be forwarded as it is")),

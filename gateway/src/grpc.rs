@@ -10,7 +10,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Version, header};
 use pingora::{
     Result,
     http::{RequestHeader, ResponseHeader},
-    protocols::http::HttpTask,
+    protocols::http::{HttpTask, ServerSession},
     proxy::Session,
 };
 use policies::Refusal;
@@ -47,23 +47,17 @@ pub(crate) fn is_call(request: &RequestHeader) -> bool {
 }
 
 /// Answers a call with a refusal and nothing else.
-pub(crate) async fn refuse(session: &mut Session, refusal: &Refusal, journey: &Journey) -> Result<()> {
-    let mut response = refused(refusal)?;
-    answer::dress(&mut response, journey.readers(session.req_header()), journey);
-    // Only as a task can a header be the last of a stream.
-    let whole = vec![HttpTask::Header(Box::new(response), true)];
-    session.downstream_session.response_duplex_vec(whole).await.map(drop)
-}
-
-/// The answer that is a refusal and nothing else.
-pub(crate) fn refused(refusal: &Refusal) -> Result<ResponseHeader> {
+pub(crate) async fn refuse(session: &mut ServerSession, refusal: &Refusal, journey: &Journey) -> Result<()> {
     let mut response = ResponseHeader::build(200, Some(12))?;
     response.insert_header(header::CONTENT_TYPE, "application/grpc")?;
     response.insert_header(header::CACHE_CONTROL, "no-store")?;
     for (name, value) in told(refusal) {
         response.insert_header(name, value)?;
     }
-    Ok(response)
+    answer::dress(&mut response, journey.readers(session.req_header()), journey);
+    // Only as a task can a header be the last of a stream.
+    let whole = vec![HttpTask::Header(Box::new(response), true)];
+    session.response_duplex_vec(whole).await.map(drop)
 }
 
 /// Ends a call that has been answered in part.

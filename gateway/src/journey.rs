@@ -75,6 +75,7 @@ pub(crate) struct Journey {
     /// What the backend says that its answer cost.
     pub(crate) metered: Option<Box<Metered>>,
     is_recorded: bool,
+    is_told: bool,
     tries: Tries,
     body_bytes: u64,
     /// Answers of one try that only inform (1xx).
@@ -114,6 +115,7 @@ impl Journey {
             tunnel: None,
             metered: None,
             is_recorded: false,
+            is_told: false,
             tries: Tries::since(began),
             body_bytes: 0,
             informed: 0,
@@ -179,11 +181,12 @@ impl Journey {
         self.guard.take()?.relieve(session)
     }
 
-    /// Counts what the client sends; more than the route takes ends the request.
-    pub(crate) fn count_body(&mut self, bytes: usize) -> Result<()> {
+    /// Counts what the client sends; more than the route takes ends the request. Is it the first of it?
+    pub(crate) fn count_body(&mut self, bytes: usize) -> Result<bool> {
+        let is_first = self.body_bytes == 0;
         self.body_bytes += bytes as u64;
         let most = self.route.as_ref().map_or(0, |route| self.rules.max_body(route));
-        if self.body_bytes > most { Err(self.fail(Refusal::BodyTooLarge { limit: most })) } else { Ok(()) }
+        if self.body_bytes > most { Err(self.fail(Refusal::BodyTooLarge { limit: most })) } else { Ok(is_first) }
     }
 
     /// How fast the body has to come, where the connection does not see to that. A gRPC call may be silent, where there is gRPC.
@@ -255,7 +258,8 @@ impl Journey {
         self.is_recorded = true;
         let route = self.route.as_deref();
         match (&self.refusal, route) {
-            (Some(refusal), route) => door.metrics.refused(route.map(|route| &*route.name), refusal),
+            (Some(refusal), None) => door.metrics.refused(refusal),
+            (Some(refusal), Some(route)) => self.rules.metrics(route).refused(refusal),
             (None, Some(route)) => self.rules.metrics(route).answered(status, took),
             (None, None) => {}
         }
@@ -283,21 +287,28 @@ impl Journey {
         }
     }
 
+    /// The client of the request that was cut off has been told so after all.
+    pub(crate) fn told(&mut self, why: Refusal) {
+        self.is_told = true;
+        self.refusal = Some(why);
+    }
+
     /// What is dropped before Pingora logs it was cut off: by [`crate::streams`], or with the process.
     fn record_cut(&mut self) {
         let took = self.began.elapsed();
-        let is_over = cut::is_over();
-        if is_over {
-            self.over(false);
+        let told = self.refusal.as_ref().filter(|_| self.is_told);
+        let status = told.map_or(0, Refusal::status);
+        match (told, self.route.as_deref()) {
+            (Some(refusal), Some(route)) => self.rules.metrics(route).refused(refusal),
+            (None, Some(route)) => self.rules.metrics(route).answered(0, took),
+            (_, None) => {}
         }
-        if let Some(route) = self.route.as_deref() {
-            self.rules.metrics(route).answered(0, took);
+        if !self.is_told {
+            let why = self.ticket.as_ref().and_then(Ticket::why);
+            self.ended = why.or(self.refusal.as_ref().map(Refusal::code)).or(Some("cut_off"));
         }
-        let why = self.ticket.as_ref().and_then(Ticket::why);
-        let why = why.or_else(|| cut::why().as_ref().map(Refusal::code));
-        self.ended = why.or(is_over.then_some(Refusal::UpstreamTimeout.code())).or(Some("cut_off"));
         if self.rules.recorder.is_on() {
-            let event = self.event(0, 0, took);
+            let event = self.event(status, 0, took);
             self.rules.recorder.record(event);
         }
         let recorder = Arc::clone(&self.rules.recorder);
@@ -348,7 +359,17 @@ impl Journey {
 impl Drop for Journey {
     fn drop(&mut self) {
         self.in_flight.dec();
-        if !self.is_recorded && (self.ticket.is_some() || self.attempt.is_some()) {
+        if self.is_recorded || (self.ticket.is_none() && self.attempt.is_none()) {
+            return;
+        }
+        if cut::is_over() || cut::why().is_some() {
+            self.over(false);
+        }
+        if cut::can_be_told() {
+            let mut nothing = Self::begin(Arc::clone(&self.rules), &self.in_flight);
+            nothing.is_recorded = true;
+            cut::leave(Box::new(std::mem::replace(self, nothing)));
+        } else {
             self.record_cut();
         }
     }

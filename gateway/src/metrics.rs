@@ -105,6 +105,8 @@ pub(crate) struct StreamMetrics {
 pub(crate) struct RouteMetrics {
     answers: [IntCounter; 6],
     duration: Histogram,
+    requests: IntCounterVec,
+    name: Arc<str>,
 }
 
 // === impl Metrics ===
@@ -194,12 +196,14 @@ impl Metrics {
         RouteMetrics {
             answers: CLASSES.map(|class| self.requests.with_label_values(&[name, "permit", class])),
             duration: self.duration.with_label_values(&[name]),
+            requests: self.requests.clone(),
+            name: name.into(),
         }
     }
 
-    /// A refusal, by the route it happened on, if it got that far.
-    pub(crate) fn refused(&self, route: Option<&str>, refusal: &Refusal) {
-        self.requests.with_label_values(&[route.unwrap_or(NO_ROUTE), "refused", refusal.code()]).inc();
+    /// What went to no route was refused.
+    pub(crate) fn refused(&self, refusal: &Refusal) {
+        self.requests.with_label_values(&[NO_ROUTE, "refused", refusal.code()]).inc();
     }
 
     /// These routes are in force.
@@ -229,6 +233,10 @@ impl RouteMetrics {
     pub(crate) fn answered(&self, status: u16, took: Duration) {
         self.answers[usize::from(status / 100).min(5)].inc();
         self.duration.observe(took.as_secs_f64());
+    }
+
+    pub(crate) fn refused(&self, refusal: &Refusal) {
+        self.requests.with_label_values(&[&*self.name, "refused", refusal.code()]).inc();
     }
 }
 

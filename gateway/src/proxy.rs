@@ -211,10 +211,8 @@ impl ProxyHttp for Door {
         if has_body && streams::takes_long(session.req_header()) {
             self.watch(session, journey);
         }
-        // On HTTP/1 the connection hears that the time of its request is over, unless its server is stuck. A stream of HTTP/2 needs
-        // somebody to hear it.
-        let may_be_stuck = has_body && streams::may_be_stuck(session.req_header());
-        if journey.guard.is_none() && (session.is_http2() || may_be_stuck) {
+        // On HTTP/1 the connection hears that the time of its request is over. A stream of HTTP/2 needs somebody to hear it.
+        if journey.guard.is_none() && session.is_http2() {
             let pace = if has_body { journey.pace(session) } else { Pace::default() };
             journey.guard = Some(Guard::post(session, None, pace));
         }
@@ -233,7 +231,7 @@ impl ProxyHttp for Door {
 
     async fn request_body_filter(
         &self,
-        _: &mut Session,
+        session: &mut Session,
         body: &mut Option<Bytes>,
         end: bool,
         journey: &mut Self::CTX,
@@ -243,10 +241,8 @@ impl ProxyHttp for Door {
             *body = None;
         }
         journey.check_deadline()?;
-        journey.count_body(body.as_ref().map_or(0, Bytes::len))?;
-        if let Some(attempt) = &journey.attempt {
-            if end { attempt.is_sent() } else { attempt.is_sending() }
-        }
+        let is_first = journey.count_body(body.as_ref().map_or(0, Bytes::len))?;
+        streams::passed_on(session, journey, is_first, end).await;
         Ok(())
     }
 
@@ -254,10 +250,10 @@ impl ProxyHttp for Door {
         &self,
         _: &mut Session,
         _: &mut Option<Bytes>,
-        _: bool,
+        end: bool,
         journey: &mut Self::CTX,
     ) -> Result<Option<Duration>> {
-        cut::heard();
+        cut::heard(end);
         journey.check_deadline().map(|()| None)
     }
 
@@ -284,14 +280,12 @@ impl ProxyHttp for Door {
         Self::CTX: Send + Sync,
     {
         journey.metered = answer::check(response).map_err(|refusal| journey.fail(refusal))?;
-        if let Some(attempt) = &mut journey.attempt {
-            attempt.succeeded();
-        }
         if response.status.is_informational() {
             answer::inform(response);
             return journey.count_informational();
         }
         if let Some(attempt) = &mut journey.attempt {
+            attempt.succeeded();
             attempt.has_begun();
         }
         if session.req_header().version == Version::HTTP_10 && !response.headers.contains_key(header::CONTENT_LENGTH) {
@@ -365,11 +359,15 @@ impl ProxyHttp for Door {
             journey.ended = ended.as_ref().map(Refusal::code);
         }
         let refusal = ended.or_else(|| journey.refusal.take()).or_else(|| answer::refusal_of(error));
+        // Pingora goes on with no connection after this, and the client has to know it (RFC 9112 §9.6).
+        session.set_keepalive(None);
         let error_code = refusal.as_ref().map_or(0, Refusal::status);
         if let Some(refusal) = &refusal
             && let Err(gone) = answer::end(session, refusal, journey).await
         {
             tracing::debug!(%gone, "the client left before it could be told");
+        } else if !answered && !session.is_http2() {
+            session.downstream_session.shutdown().await;
         }
         // What was ended after it had been answered was not refused.
         journey.refusal = refusal.filter(|_| journey.ended.is_none());

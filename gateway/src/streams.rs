@@ -5,6 +5,7 @@
 //! its credential's time over? A change is looked into before it ends anything: a new name is none of a stream's business,
 //! a lost role may be. One who is ended hears why; what it tells its client is its own affair.
 
+mod alarm;
 pub(crate) mod cancellable;
 pub(crate) mod cut;
 mod ground;
@@ -35,7 +36,7 @@ use policies::{Permit, Possession, Refusal, Route, decide_about};
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
-use self::ground::Ground;
+use self::{ground::Ground, pace::Pace};
 use crate::{
     directory::{Directory, GroupHeaders},
     door::Door,
@@ -56,8 +57,6 @@ const SHARDS: usize = 16;
 const GRACE: Duration = Duration::from_secs(1);
 /// Bytes above which a body is a stream.
 const LARGE: u64 = 1024 * 1024;
-/// Bytes of a body that are sent even if the server takes none: what sockets and Pingora's pipe hold at the least.
-const SMALL: u64 = 64 * 1024;
 
 /// Every open stream of a known caller, and every tunnel.
 pub(crate) struct Streams {
@@ -148,9 +147,19 @@ pub(crate) fn takes_long(request: &RequestHeader) -> bool {
     Inbound::declared_length(&request.headers).is_none_or(|length| length > LARGE) || grpc::is_call(request)
 }
 
-/// May it take long until a server that is stuck has a request with a body, so that it has to be heard that it will not take it?
-pub(crate) fn may_be_stuck(request: &RequestHeader) -> bool {
-    Inbound::declared_length(&request.headers).is_none_or(|length| length > SMALL)
+/// A piece of the client's body is passed on.
+pub(crate) async fn passed_on(session: &mut Session, journey: &mut Journey, is_first: bool, end: bool) {
+    if let Some(attempt) = &journey.attempt {
+        if end { attempt.is_sent() } else { attempt.is_sending() }
+    }
+    if !end && journey.guard.is_none() {
+        // There will be more, its server may get stuck, and then nobody else hears that it is over.
+        journey.guard = Some(guard::Guard::post(session, None, Pace::default()));
+    }
+    if end && !is_first {
+        // Pingora's pipe has room for a few pieces, and while it is full nobody listens to the client. So the server takes them first.
+        tokio::task::yield_now().await;
+    }
 }
 
 /// May the answer take long? One of great or unknown length.

@@ -1,5 +1,5 @@
-//! The last words to a client whose request was refused before Pingora knew of it: a problem (RFC 9457), then the end. And to one that
-//! floods HTTP/2: why (RFC 9113 §6.8).
+//! The last words to a client whose request was refused before Pingora knew of it: a problem (RFC 9457), then the end. To one that
+//! floods HTTP/2: why (RFC 9113 §6.8). And to one that was answered before it had sent its body: none.
 //!
 //! After the answer we listen for a moment: closing while bytes of the client are unread makes the kernel reset the connection,
 //! and the answer is lost (RFC 9112 §9.6).
@@ -23,7 +23,7 @@ use super::transport::Transport;
 
 /// How long a farewell may take, and what the client may still send meanwhile.
 const LONGEST: Duration = Duration::from_secs(2);
-const MOST_IGNORED: usize = 256 * 1024;
+const MOST_IGNORED: usize = 16 * 1024 * 1024;
 
 /// An answer on its way out.
 pub(crate) struct Farewell {
@@ -43,6 +43,11 @@ impl Farewell {
     /// To whoever floods HTTP/2. Requests under way may have been worked on, whatever their number.
     pub(crate) fn of_flood() -> Self {
         Self::saying(Bytes::from_static(b"\0\0\x08\x07\0\0\0\0\0\x7f\xff\xff\xff\0\0\0\x0b"))
+    }
+
+    /// All has been said, but the client is still sending.
+    pub(crate) fn of_silence() -> Self {
+        Self::saying(Bytes::new())
     }
 
     fn saying(answer: Bytes) -> Self {

@@ -9,6 +9,7 @@ use std::{
 use tokio::io::AsyncWrite;
 
 use super::{
+    farewell::Farewell,
     guarded::{Guarded, Protocol},
     http1::Awaited,
 };
@@ -61,7 +62,14 @@ impl AsyncWrite for Guarded {
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         ready!(this.send_gathered(cx))?;
-        Pin::new(&mut this.transport).poll_shutdown(cx)
+        if this.farewell.is_none() && this.is_owed_a_body() {
+            // It has not read yet what it was told.
+            this.farewell = Some(Farewell::of_silence());
+        }
+        match &mut this.farewell {
+            Some(farewell) => farewell.poll(&mut this.transport, cx),
+            None => Pin::new(&mut this.transport).poll_shutdown(cx),
+        }
     }
 }
 
@@ -70,6 +78,11 @@ impl Guarded {
     /// the kernel. HTTP/2 gathers its frames itself; a tunnel waits for nothing.
     fn gathers(&self) -> bool {
         matches!(&self.speaks, Protocol::Http1(http1) if !http1.is_tunnel())
+    }
+
+    /// Does the client of an HTTP/1 connection still send a body?
+    fn is_owed_a_body(&self) -> bool {
+        matches!(&self.speaks, Protocol::Http1(http1) if http1.awaits() == Awaited::Body)
     }
 
     fn sees_written(&mut self, bytes: &[u8]) {

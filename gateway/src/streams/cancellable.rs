@@ -1,26 +1,36 @@
 //! The application of a connection, each of whose requests can be ended from outside ([`cut`]), and whose clients are told.
 
-use std::{future::Future, sync::Arc};
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
 
 use async_trait::async_trait;
+use http::{Method, header};
 use pingora::{
+    Result,
     apps::{HttpServerApp, HttpServerOptions, ReusedHttpStream},
-    protocols::http::{ServerSession, v2::server::H2Options},
+    protocols::http::{HttpTask, ServerSession, v2::server::H2Options},
     server::ShutdownWatch,
 };
 use policies::Refusal;
 
 use super::{
     GRACE,
-    cut::{self, Until},
+    cut::{self, End},
 };
-use crate::answer;
+use crate::{answer, grpc, journey::Journey};
 
 /// An application whose requests can be cut off.
 ///
 /// It costs each request a few nanoseconds each time it is polled; there is no other place from which a request can be
 /// reached that waits for its backend alone.
 pub(crate) struct Cancellable<A>(Arc<A>);
+
+/// Runs a request until it ends or is cut off.
+struct Until<F>(F);
 
 // === impl Cancellable ===
 
@@ -60,17 +70,57 @@ impl<A: HttpServerApp + Send + Sync + 'static> HttpServerApp for Cancellable<A> 
 async fn told_if_dropped<F: Future + Unpin>(request: Until<F>) -> Option<F::Output> {
     let done = request.await;
     if done.is_none()
-        && let Some((guard, why)) = cut::dropped()
+        && let Some((guard, journey)) = cut::dropped()
         && let Some(session) = guard.given_back().filter(|session| !answer::is_begun(session))
     {
         // Boxed, so that other requests do not carry room for it.
-        Box::pin(tell(session, &why)).await;
+        Box::pin(tell(session, journey)).await;
     }
     done
 }
 
-async fn tell(mut session: ServerSession, why: &Refusal) {
-    if let Ok(Err(error)) = tokio::time::timeout(GRACE, answer::say_last(&mut session, why)).await {
-        tracing::debug!(%error, "the client left before it could be told");
+async fn tell(mut session: ServerSession, mut journey: Box<Journey>) {
+    let why = journey.refusal.clone().unwrap_or(Refusal::UpstreamTimeout);
+    match tokio::time::timeout(GRACE, say(&mut session, &why, &journey)).await {
+        Ok(Ok(())) => journey.told(why),
+        Ok(Err(error)) => tracing::debug!(%error, "the client left before it could be told"),
+        Err(_) => tracing::debug!("the client does not take what it is told"),
+    }
+    // It is over, whatever the client still sends; on HTTP/1 so is its connection.
+    drop(journey);
+    if !session.is_http2() {
+        session.shutdown().await;
+    }
+}
+
+async fn say(session: &mut ServerSession, refusal: &Refusal, journey: &Journey) -> Result<()> {
+    session.set_keepalive(None);
+    if grpc::is_call(session.req_header()) {
+        return grpc::refuse(session, refusal, journey).await;
+    }
+    let (mut response, body) = answer::refused(session.req_header(), refusal, journey)?;
+    response.insert_header(header::CONTENT_LENGTH, body.len().to_string())?;
+    let without_body = session.req_header().method == Method::HEAD;
+    let head = HttpTask::Header(Box::new(response), without_body);
+    let body = (!without_body).then_some(HttpTask::Body(Some(body), true));
+    session.response_duplex_vec(std::iter::once(head).chain(body).collect()).await.map(drop)
+}
+
+// === impl Until ===
+
+impl<F: Future + Unpin> Future for Until<F> {
+    type Output = Option<F::Output>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        loop {
+            // The request first: it may only now ask to be heard, and whose time is over hears it so.
+            if let Poll::Ready(done) = Pin::new(&mut self.0).poll(cx) {
+                return Poll::Ready(Some(done));
+            }
+            match ready!(cut::poll_end(cx)) {
+                End::Over => {}
+                End::Cut => return Poll::Ready(None),
+            }
+        }
     }
 }

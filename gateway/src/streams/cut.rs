@@ -22,13 +22,13 @@ use std::{
 };
 
 use policies::Refusal;
-use tokio::{
-    sync::oneshot,
-    time::{Sleep, sleep_until},
-};
+use tokio::sync::oneshot;
 
-use super::{Candidate, GRACE, Ticket, guard::Guard};
-use crate::connection::{BODY_WINDOW, Room};
+use super::{Candidate, GRACE, Ticket, alarm::Alarm, guard::Guard};
+use crate::{
+    connection::{BODY_WINDOW, Room},
+    journey::Journey,
+};
 
 /// How much longer the client has for its body while it shares no room for it: its own uploads may be what fills it.
 const LONGEST_WITHOUT_ROOM: Duration = Duration::from_mins(1);
@@ -47,13 +47,15 @@ struct Running {
     cut: RefCell<Option<oneshot::Receiver<Refusal>>>,
     /// Who has the client's session if the request is dropped.
     guard: RefCell<Option<Guard>>,
+    /// What was known of the request, if it has been dropped before it was answered.
+    left: RefCell<Option<Box<Journey>>>,
     /// When all of it must be over.
     whole: Cell<Option<Instant>>,
     /// When the server must have done the next thing.
     next: Cell<Option<Instant>>,
     /// It is some of the client's body that the server must have taken.
     must_take: Cell<bool>,
-    has_begun: Cell<bool>,
+    answer: Cell<Answer>,
     /// How long the server may be silent, once its answer has begun.
     silence: Cell<Option<Duration>>,
     /// The server's time does not run: it is the client who takes nothing.
@@ -78,21 +80,23 @@ struct Running {
     alarm: RefCell<Alarm>,
 }
 
-/// Wakes its task. Setting a timer takes longer than to be woken once in a while for nothing, so one that rings too early is
-/// left as it is: a connection of HTTP/1 sets it for one request in thousands.
-#[derive(Default)]
-struct Alarm(Option<Pin<Box<Sleep>>>);
+/// How far the server's answer is.
+#[derive(Clone, Copy, Default, PartialEq)]
+enum Answer {
+    #[default]
+    Awaited,
+    Begun,
+    /// Though the client may still be sending.
+    Ended,
+}
 
 /// How a request ends that does not end by itself.
-enum End {
+pub(super) enum End {
     /// It has to hear that its time is over.
     Over,
     /// It is dropped.
     Cut,
 }
-
-/// Runs a request until it ends or is cut off.
-pub(super) struct Until<F>(pub(super) F);
 
 /// Runs one request of HTTP/2, or those of a connection of HTTP/1 one after the other.
 pub(crate) async fn scope<F: Future>(requests: F) -> F::Output {
@@ -129,15 +133,17 @@ pub(crate) fn end_by(whole: Option<Instant>) {
         running.whole.set(whole);
         running.next.set(None);
         running.must_take.set(false);
-        running.has_begun.set(false);
+        running.answer.set(Answer::Awaited);
     });
 }
 
 /// Some of the client's body has been passed on: the server must have taken it then, or the client be waited for
-/// ([`await_client`]).
+/// ([`await_client`]). While it answers, to take is as good as to say something.
 pub(crate) fn take_by(until: Instant) {
     with(|running| {
-        if !running.has_begun.get() {
+        if running.answer.get() == Answer::Begun {
+            running.expect_more();
+        } else {
             running.next.set(Some(until));
             running.must_take.set(true);
         }
@@ -147,9 +153,11 @@ pub(crate) fn take_by(until: Instant) {
 /// The request has been sent: the head of its answer must be there then, if it is not there already.
 pub(crate) fn answer_by(head: Instant) {
     with(|running| {
-        if !running.has_begun.get() {
-            running.next.set(Some(head));
-            running.must_take.set(false);
+        running.must_take.set(false);
+        match running.answer.get() {
+            Answer::Awaited => running.next.set(Some(head)),
+            Answer::Begun => {}
+            Answer::Ended => running.next.set(None),
         }
     });
 }
@@ -157,17 +165,22 @@ pub(crate) fn answer_by(head: Instant) {
 /// The answer has begun; from here on the server may be silent for so long.
 pub(crate) fn answer_begun(silence: Duration) {
     with(|running| {
-        running.has_begun.set(true);
+        running.answer.set(Answer::Begun);
         running.must_take.set(false);
         running.silence.set(Some(silence));
         running.expect_more();
     });
 }
 
-/// The server has said something.
-pub(crate) fn heard() {
+/// The server has said something, which `is_last` or is not.
+pub(crate) fn heard(is_last: bool) {
     with(|running| {
-        if running.silence.get().is_some() {
+        if is_last {
+            running.silence.set(None);
+            running.is_excused.set(false);
+            running.next.set(None);
+            running.answer.set(Answer::Ended);
+        } else if running.silence.get().is_some() {
             running.expect_more();
         }
     });
@@ -235,11 +248,22 @@ pub(super) fn entrust(guard: Option<Guard>) {
     with(|running| *running.guard.borrow_mut() = guard);
 }
 
-/// Who has the session of the request that has been dropped, and why that was; there is time to say so.
-pub(super) fn dropped() -> Option<(Guard, Refusal)> {
+/// Can the client of a request that is dropped be told why?
+pub(crate) fn can_be_told() -> bool {
+    let can = |running: &Running| running.guard.borrow().is_some() && running.answer.get() == Answer::Awaited;
+    RUNNING.try_with(can).unwrap_or(false)
+}
+
+/// What was known of a request that has been dropped and [`can_be_told`].
+pub(crate) fn leave(journey: Box<Journey>) {
+    with(|running| *running.left.borrow_mut() = Some(journey));
+}
+
+/// Who has the session of the request that has been dropped, and what was known of it; there is time to tell its client.
+pub(super) fn dropped() -> Option<(Guard, Box<Journey>)> {
     let dropped = |running: &Running| {
         running.is_over.set(false);
-        Some((running.guard.take()?, running.why.take().unwrap_or(Refusal::UpstreamTimeout)))
+        Some((running.guard.take()?, running.left.take()?))
     };
     RUNNING.try_with(dropped).ok().flatten()
 }
@@ -254,6 +278,11 @@ pub(crate) fn why() -> Option<Refusal> {
     RUNNING.try_with(|running| running.why.borrow().clone()).ok().flatten()
 }
 
+/// Is the request that runs here at its end? Asked whenever it has been polled.
+pub(super) fn poll_end(cx: &mut Context<'_>) -> Poll<End> {
+    RUNNING.try_with(|running| running.poll_end(cx)).unwrap_or(Poll::Pending)
+}
+
 fn with(change: impl FnOnce(&Running)) {
     // Elsewhere, as in a test of one part, there is nothing to end.
     let _ = RUNNING.try_with(change);
@@ -266,10 +295,11 @@ impl Running {
     fn begin(&self) {
         *self.cut.borrow_mut() = None;
         *self.guard.borrow_mut() = None;
+        *self.left.borrow_mut() = None;
         self.whole.set(None);
         self.next.set(None);
         self.must_take.set(false);
-        self.has_begun.set(false);
+        self.answer.set(Answer::Awaited);
         self.silence.set(None);
         self.is_excused.set(false);
         self.is_over.set(false);
@@ -356,43 +386,5 @@ impl Running {
         let Ok(why) = heard else { return false };
         self.why.borrow_mut().get_or_insert(why);
         true
-    }
-}
-
-// === impl Alarm ===
-
-impl Alarm {
-    fn poll(&mut self, until: Instant, cx: &mut Context<'_>) -> Poll<()> {
-        let until = until.into();
-        let sleep = self.0.get_or_insert_with(|| Box::pin(sleep_until(until)));
-        loop {
-            if sleep.is_elapsed() || sleep.deadline() > until {
-                sleep.as_mut().reset(until);
-            }
-            ready!(sleep.as_mut().poll(cx));
-            if sleep.deadline() == until {
-                return Poll::Ready(());
-            }
-        }
-    }
-}
-
-// === impl Until ===
-
-impl<F: Future + Unpin> Future for Until<F> {
-    type Output = Option<F::Output>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        loop {
-            // The request first: it may only now ask to be heard, and whose time is over hears it so.
-            if let Poll::Ready(done) = Pin::new(&mut self.0).poll(cx) {
-                return Poll::Ready(Some(done));
-            }
-            match RUNNING.try_with(|running| running.poll_end(cx)) {
-                Ok(Poll::Ready(End::Over)) => {}
-                Ok(Poll::Ready(End::Cut)) => return Poll::Ready(None),
-                Ok(Poll::Pending) | Err(_) => return Poll::Pending,
-            }
-        }
     }
 }

@@ -4,6 +4,8 @@
 use std::{
     io::{Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
+    os::unix::net::UnixListener,
+    sync::mpsc,
     thread,
     time::{Duration, Instant},
 };
@@ -212,6 +214,12 @@ fn whoever_uploads_to_a_server_that_takes_nothing_is_told_so_in_time() {
             let sending = thread::spawn(move || while sender.write_all(&piece).is_ok() {});
             let answer = Answer::parse(&client.rest());
             assert_eq!((answer.status, answer.code().as_str()), (504, "upstream_timeout"), "{path} {framing}");
+            assert_eq!(answer.header("connection"), Some("close"), "{path} {framing}");
+            let request_id = answer.header("x-request-id").expect("what to look for in the log");
+            let recorded = format!("\"request_id\":\"{request_id}\"");
+            eventually("the access log", || platform.log().contains(&recorded));
+            let line = platform.log().lines().find(|line| line.contains(&recorded)).unwrap().to_owned();
+            assert!(line.contains("\"refusal\":\"upstream_timeout\",\"status\":504"), "{line}");
             sending.join().unwrap();
         }
     }
@@ -236,7 +244,124 @@ fn whoever_uploads_to_a_server_that_takes_nothing_is_told_so_in_time() {
     for (upstream, failures) in [("http1", 3), ("http2", 4)] {
         let name = format!("portcullis_upstream_failures_total{{kind=\"timeout\",upstream=\"{upstream}\"}}");
         assert_eq!(platform.metric(&name), failures, "{upstream}: it is the server's fault");
+        let refused = format!("code=\"upstream_timeout\",outcome=\"refused\",route=\"{upstream}\"");
+        assert_eq!(platform.metric(&format!("portcullis_requests_total{{{refused}}}")), failures, "{upstream}");
     }
+}
+
+#[test]
+fn who_reads_nothing_before_all_is_sent_hears_a_refusal_too() {
+    const SIZE: usize = 9 * 1024 * 1024;
+    let platform = Setup::default().start();
+    for (path, length, status) in
+        [("/demo/x", SIZE, 401), ("/demo/public/x", SIZE + 10 * SIZE, 413), ("/none", SIZE, 404)]
+    {
+        let mut client = Wire::connect(platform.http);
+        client.write(format!("POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n"));
+        client.write(vec![b'x'; SIZE]);
+        assert_eq!(Answer::parse(&client.rest()).status, status, "{path}");
+    }
+    let mut client = Wire::connect(platform.http);
+    client.write("POST /demo/public/x HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n");
+    client.write([&b"B00000\r\n"[..], &vec![b'x'; 0xB0_0000], b"\r\n0\r\n\r\n"].concat());
+    assert_eq!(Answer::parse(&client.rest()).status, 413, "after more than the route takes");
+}
+
+#[test]
+fn a_stuck_socket_is_told_of_however_small_the_pieces_of_a_body_are() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("stuck.sock");
+    let _stuck = UnixListener::bind(&path).unwrap();
+    let server = format!("unix:{}", path.display());
+    let platform = pools(&[("pool", vec![server], &format!("{PATIENT}\nresponse_timeout = \"300ms\""))]).start();
+    let mut client = Wire::connect(platform.http);
+    client.write("POST /pool/x HTTP/1.1\r\nHost: x\r\nContent-Length: 65000\r\n\r\n");
+    client.stream.set_nodelay(true).unwrap();
+    let mut sender = client.stream.try_clone().unwrap();
+    // Each takes as much of the socket's room as a page would.
+    let sending = thread::spawn(move || {
+        for _ in 0..650 {
+            if sender.write_all(&[b'x'; 100]).is_err() {
+                break;
+            }
+            thread::park_timeout(Duration::from_millis(1));
+        }
+    });
+    let answer = Answer::parse(&client.rest());
+    assert_eq!((answer.status, answer.code().as_str()), (504, "upstream_timeout"));
+    sending.join().unwrap();
+}
+
+#[test]
+fn who_cancels_after_a_body_in_pieces_is_heard_and_blamed_for_nothing() {
+    let backend = Backend::start(|_, stream| {
+        silent(stream);
+        After::Close
+    });
+    let platform = pool(&[backend.address], PATIENT).start();
+    run(async {
+        let client = connect(&platform).await;
+        for bytes in [0, 100, 60_000] {
+            let post = http::Request::post("http://door.test/pool/x").header("content-length", bytes).body(()).unwrap();
+            let (answer, mut upload) = ready(&client).await.send_request(post, false).unwrap();
+            for piece in vec![b'x'; bytes].chunks(16_000) {
+                upload.send_data(piece.to_vec().into(), false).unwrap();
+            }
+            upload.send_data(Bytes::new(), true).unwrap();
+            let asked = || backend.count("POST") > 0;
+            eventually("the server to have it", || asked() && platform.metric("portcullis_requests_in_flight") == 1);
+            upload.send_reset(h2::Reason::CANCEL);
+            drop(answer);
+            eventually("the place to be given back", || platform.metric("portcullis_requests_in_flight") == 0);
+        }
+    });
+    let left = "\"decision\":\"permit\",\"status\":0";
+    eventually("the access log", || platform.log().matches(left).count() == 3);
+}
+
+#[test]
+fn an_upload_goes_on_after_its_answer_has_been_given() {
+    let (told, received) = mpsc::channel();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let (mut bytes, mut buffer, mut has_answered) = (0, [0; 16384], false);
+        while bytes < 80_000 {
+            bytes += stream.read(&mut buffer).ok().filter(|came| *came > 0).expect("all of it");
+            if !has_answered {
+                has_answered = true;
+                stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nearly").unwrap();
+            }
+        }
+        told.send(()).unwrap();
+    });
+    let platform = pool(&[address], &format!("{PATIENT}\nresponse_timeout = \"300ms\"")).start();
+    let mut client = Wire::connect(platform.http);
+    client.write("POST /pool/x HTTP/1.1\r\nHost: x\r\nContent-Length: 80000\r\nConnection: close\r\n\r\n");
+    for _ in 0..4 {
+        client.write(vec![b'x'; 20_000]);
+        thread::park_timeout(Duration::from_millis(500));
+    }
+    assert_eq!(Answer::parse(&client.rest()).body, "early");
+    received.recv().expect("the server to have got all of it");
+}
+
+#[test]
+fn who_only_promises_to_go_on_has_not_answered() {
+    let backend = Backend::start(|_, stream| {
+        drop(stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n"));
+        silent(stream);
+        After::Close
+    });
+    let platform = pool(&[backend.address], &format!("{PATIENT}\nfirst_byte_timeout = \"300ms\"")).start();
+    let request = b"POST /pool/x HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc";
+    let answers = String::from_utf8(exchange(platform.http, request)).unwrap();
+    let (informs, answer) = answers.split_once("\r\n\r\n").unwrap();
+    assert!(informs.starts_with("HTTP/1.1 100 "), "{answers}");
+    let answer = Answer::parse(answer.as_bytes());
+    assert_eq!((answer.status, answer.header("connection")), (504, Some("close")));
+    assert_eq!(platform.metric("portcullis_upstream_failures_total{kind=\"timeout\",upstream=\"pool\"}"), 1);
 }
 
 #[test]

@@ -321,6 +321,6 @@ fn whoever_uploads_to_a_backend_that_takes_nothing_hears_that_its_right_to_it_is
     let answer = Answer::parse(&client.rest());
     assert_eq!((answer.status, answer.code().as_str()), (401, "revoked"));
     eventually("the request to end", || platform.metric("portcullis_requests_in_flight") == 0);
-    eventually("the access log", || platform.log().contains("\"ended\":\"revoked\""));
+    eventually("the access log", || platform.log().contains("\"refusal\":\"revoked\",\"status\":401"));
     assert_eq!(platform.log().matches("\"path\":\"/streams/up\"").count(), 1, "it is recorded once");
 }
