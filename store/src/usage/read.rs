@@ -56,7 +56,7 @@ pub struct UsageAsked {
 }
 
 /// A piece of an answer.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct UsagePage {
     /// Its lines; one at least if there are any.
     pub totals: Vec<UsageTotal>,
@@ -114,7 +114,10 @@ impl Store {
             if !asked.by.contains(&UsageBy::Key) {
                 return scoped.usage_of(asked, Part::Sums, true).await;
             }
-            let mut page = scoped.usage_of(asked, Part::Keyless, true).await?;
+            let mut page = match asked.is_among_keys() {
+                true => UsagePage::default(),
+                false => scoped.usage_of(asked, Part::Keyless, true).await?,
+            };
             if !page.has_more {
                 let limit = asked.limit.saturating_sub(page.totals.len() as u32);
                 let rest = scoped.usage_of(&UsageAsked { limit, ..asked.clone() }, Part::Keyed, true).await?;
@@ -255,6 +258,12 @@ impl UsageAsked {
         let mut positions: Vec<usize> = (0..self.by.len()).collect();
         positions.sort_by_key(|position| rank(&self.by[*position]));
         positions.into_iter()
+    }
+
+    /// Does it begin after a line of a key, so that those of none are over?
+    fn is_among_keys(&self) -> bool {
+        let begins = self.order().next().zip(self.after.as_ref());
+        begins.is_some_and(|(first, after)| self.by[first] == UsageBy::Key && !id_of(&after[first]).is_nil())
     }
 
     /// Is there an index of the order of its lines?
