@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use identity::{AccountId, PasswordHash, SessionId};
 
 use crate::{
-    Account, Store, StoreError, Subject,
+    Account, NewMail, Store, StoreError, Subject,
     db::{on, on_tx, stored},
 };
 
@@ -33,7 +33,7 @@ impl Store {
         .await
     }
 
-    /// Stores a new password and ends the account's sessions, all but one perhaps, and what was sent to
+    /// Stores a new password, tells its owner by mail, and ends the account's sessions, all but one perhaps, and what was sent to
     /// buy another password; [`StoreError::Conflict`] if the password
     /// is no longer the one that was checked: of two who change it at once, one knows the old one no more.
     pub async fn set_password(
@@ -42,6 +42,7 @@ impl Store {
         checked: &PasswordHash,
         hash: PasswordHash,
         keep: Option<SessionId>,
+        notice: &NewMail,
         now: DateTime<Utc>,
     ) -> Result<(), StoreError> {
         const Q: &str = "UPDATE accounts SET password_hash = $2, updated_at = $3 WHERE id = $1 AND password_hash = $4";
@@ -60,6 +61,7 @@ impl Store {
                 return Err(StoreError::Conflict("the password was changed at the same moment; try again"));
             }
             tx.void_one_time_tokens(id, now).await?;
+            tx.post(notice).await?;
             let mut heard = vec![Subject::Account(id)];
             heard.extend(tx.end_sessions_of(id, keep, now).await?.into_iter().map(Subject::Session));
             self.commit(tx, &heard, now).await

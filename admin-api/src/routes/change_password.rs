@@ -1,12 +1,12 @@
 //! `POST /auth/change-password`: a new password for who knows the old one. Every other session of the account ends
-//! (OWASP ASVS 7.4.3); API keys stay, they were never made from the password.
+//! (OWASP ASVS 7.4.3); API keys stay, they were never made from the password. Its owner is told by mail: it may have been somebody else.
 //!
 //! A wrong old one is counted as at a login. Where the account has a second factor that is shown too.
 
 use std::sync::Arc;
 
 use axum::{Json, extract::State, http::HeaderMap};
-use identity::{Password, SecretText};
+use identity::{Email, Password, SecretText};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
@@ -16,6 +16,7 @@ use crate::{
     caller::{Allowed, ManageAccount},
     error::ApiError,
     form::Form,
+    mail::Letter,
     office::{Office, Settings},
     passkey::ShownPasskey,
     proof::{self, Proof, Shown},
@@ -74,7 +75,10 @@ pub(crate) async fn change_password(
     }
     let hash = office.hash_new("new_password", new, &about).await?;
     let keep = caller.0.grant.session();
-    office.store.set_password(account.id, &checked, hash, keep, office.now()).await?;
+    let email = Email::parse(&account.email).map_err(|error| ApiError::Internal(error.to_string()))?;
+    let notice = office.notice(Letter::PasswordChanged, &account, email.normalised());
+    office.store.set_password(account.id, &checked, hash, keep, &notice, office.now()).await?;
+    office.has_posted();
     let cookies = office.another_cookie(caller.0.grant).await?;
     Ok((cookies, Json(Done { message: "password changed; all other sessions have ended" })))
 }

@@ -62,8 +62,14 @@ async fn a_changed_password_ends_every_other_session_and_no_key() {
     let person = house.register("ada@example.com").await;
     let other = house.login("ada@example.com").await;
     let key = house.make_key(&person, json!({ "name": "ci" })).await;
+    house.mails().await;
+    assert_eq!(change_password(&house, person.shown(), "wrong", "another good one").await.status, 403);
+    assert!(house.mails().await.is_empty(), "nothing has changed");
     let answer = change_password(&house, person.shown(), PASSWORD, "another good one").await;
     assert_eq!(answer.status, 200, "{}", answer.body);
+    let told = house.mail().await;
+    assert_eq!(told.to, "ada@example.com");
+    assert!(told.subject.contains("has changed") && told.text.contains("/account/forgot-password"), "{}", told.text);
     assert_eq!(house.get("/auth/me", person.shown()).await.status, 200);
     assert_eq!(house.get("/auth/me", other.shown()).await.refusal(), "401 door:revoked");
     assert_eq!(house.get("/auth/me", Shown::Credential(key["key"].as_str().unwrap())).await.status, 200);

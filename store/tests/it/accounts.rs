@@ -5,7 +5,7 @@ use identity::{AccountId, Email};
 use store::{AccountChange, Cursor, NewAccount, ProfileChange, Standing, Status, StoreError, Subject};
 use uuid::Uuid;
 
-use crate::engines::{Database, at, hash, heard, on_both_engines, person, session, try_person};
+use crate::engines::{Database, at, hash, heard, notice, on_both_engines, person, session, try_person};
 
 on_both_engines!(
     an_account_is_read_back_as_it_was_made,
@@ -119,7 +119,7 @@ async fn to_change_an_account_that_is_not_there_changes_nothing(database: &Datab
     let nobody = AccountId::new(Uuid::now_v7());
     let profile = store.update_profile(nobody, ProfileChange::default(), at(1)).await;
     let account = store.change_account(nobody, disable(), at(1)).await;
-    let password = store.set_password(nobody, &hash("a hash"), hash("new"), None, at(1)).await;
+    let password = store.set_password(nobody, &hash("a hash"), hash("new"), None, &notice(), at(1)).await;
     assert!(matches!(profile, Err(StoreError::NotFound)), "{profile:?}");
     assert!(matches!(account, Err(StoreError::NotFound)), "{account:?}");
     assert!(matches!(password, Err(StoreError::NotFound)), "{password:?}");
@@ -132,13 +132,13 @@ async fn a_new_password_ends_every_other_session(database: &Database) {
     let (kept, _) = session(&store, &ada).await;
     let (other, _) = session(&store, &ada).await;
     let (bobs, _) = session(&store, &bob).await;
-    store.set_password(ada.id, &hash("a hash"), hash("new"), Some(kept), at(1)).await.unwrap();
+    store.set_password(ada.id, &hash("a hash"), hash("new"), Some(kept), &notice(), at(1)).await.unwrap();
     assert_eq!(store.password_hash(ada.id).await.unwrap().unwrap().as_str(), "new");
     assert_eq!(heard(&store).await, [Subject::Account(ada.id), Subject::Session(other)]);
     for (id, ended) in [(kept, None), (other, Some(at(1))), (bobs, None)] {
         assert_eq!(store.session_grant(id).await.unwrap().unwrap().ended_at, ended);
     }
-    store.set_password(ada.id, &hash("new"), hash("newer"), None, at(2)).await.unwrap();
+    store.set_password(ada.id, &hash("new"), hash("newer"), None, &notice(), at(2)).await.unwrap();
     assert_eq!(store.session_grant(kept).await.unwrap().unwrap().ended_at, Some(at(2)));
     assert_eq!(store.session_grant(other).await.unwrap().unwrap().ended_at, Some(at(1)), "it ends once");
 }
@@ -148,7 +148,7 @@ async fn of_two_new_passwords_at_once_one_is_refused(database: &Database) {
     let ada = person(&store, "ada@example.com").await;
     let changing = ["one", "two"].map(|new| {
         let (store, id) = (store.clone(), ada.id);
-        tokio::spawn(async move { store.set_password(id, &hash("a hash"), hash(new), None, at(1)).await })
+        tokio::spawn(async move { store.set_password(id, &hash("a hash"), hash(new), None, &notice(), at(1)).await })
     });
     let mut refused = 0;
     for outcome in changing {
@@ -172,7 +172,7 @@ async fn thousands_of_sessions_end_in_one_transaction(database: &Database) {
              INSERT INTO sessions (id, account_id, created_at) SELECT randomblob(16), id, created_at FROM accounts, n",
         )
         .await;
-    store.set_password(ada.id, &hash("a hash"), hash("new"), None, at(1)).await.unwrap();
+    store.set_password(ada.id, &hash("a hash"), hash("new"), None, &notice(), at(1)).await.unwrap();
     assert_eq!(store.changes_since(0, 50_000).await.unwrap().len(), 22_001);
     assert_eq!(heard(&store).await[0], Subject::Account(ada.id));
 }
@@ -185,7 +185,7 @@ async fn a_password_hashed_anew_is_no_change_and_undoes_none(database: &Database
     assert_eq!(store.account(ada.id).await.unwrap().unwrap(), ada);
     assert_eq!(heard(&store).await, []);
     // The old one was checked, the new one came, and only now is the old one stored anew.
-    store.set_password(ada.id, &hash("anew"), hash("new"), None, at(1)).await.unwrap();
+    store.set_password(ada.id, &hash("anew"), hash("new"), None, &notice(), at(1)).await.unwrap();
     store.rehash_password(&ada, hash("the old one anew")).await.unwrap();
     assert_eq!(store.password_hash(ada.id).await.unwrap().unwrap().as_str(), "new");
 }

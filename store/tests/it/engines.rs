@@ -8,7 +8,7 @@ use rand::{SeedableRng, rngs::StdRng};
 use sqlx::{
     AssertSqlSafe, Connection, Executor, FromRow, PgConnection, SqliteConnection, postgres::PgRow, sqlite::SqliteRow,
 };
-use store::{Account, NewAccount, NewSession, PoolSettings, Store, Subject};
+use store::{Account, NewAccount, NewMail, NewSession, PoolSettings, Store, Subject};
 use tempfile::TempDir;
 use uuid::Uuid;
 
@@ -195,6 +195,12 @@ async fn create(store: &Store, email: &str, name: Option<String>) -> Result<Acco
         now: at(0),
     };
     store.create_account(new).await
+}
+
+/// What tells somebody that their password has changed.
+pub(crate) fn notice() -> NewMail {
+    let address = "ada@example.com".to_owned();
+    NewMail { id: Uuid::now_v7(), template: "password_changed", address, is_wish: false, sealed: None, now: at(0) }
 }
 
 /// Randomness that may wait at an `await` of a spawned task, unlike the thread's own.

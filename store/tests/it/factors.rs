@@ -212,7 +212,10 @@ async fn a_token_bears_so_many_attempts_and_no_more(database: &Database) {
     // A new password voids it.
     let shown = challenge(&store, &ada).await;
     let before = store.password_hash(ada.id).await.unwrap().unwrap();
-    store.set_password(ada.id, &before, crate::engines::hash("new"), None, at(2)).await.unwrap();
+    store
+        .set_password(ada.id, &before, crate::engines::hash("new"), None, &crate::engines::notice(), at(2))
+        .await
+        .unwrap();
     assert!(store.take_attempt(&shown, 2, at(3)).await.unwrap().is_none());
 }
 

@@ -236,7 +236,7 @@ async fn a_new_password_ends_every_session_and_every_other_token(database: &Data
     }
     // So does a password that is changed by who knows the old one.
     let waiting = send_to(&store, OneTimePurpose::ResetPassword, &ada).await;
-    store.set_password(ada.id, &hash("new"), hash("newer"), None, at(3)).await.unwrap();
+    store.set_password(ada.id, &hash("new"), hash("newer"), None, &crate::engines::notice(), at(3)).await.unwrap();
     assert!(store.look_at(&waiting.shown(), at(4)).await.unwrap().is_none());
 
     let late = send_to(&store, OneTimePurpose::ResetPassword, &ada).await;

@@ -11,7 +11,7 @@ use store::{
 };
 use uuid::Uuid;
 
-use crate::engines::{Database, at, hash, heard, on_both_engines, person, session, token};
+use crate::engines::{Database, at, hash, heard, notice, on_both_engines, person, session, token};
 
 on_both_engines!(
     a_token_buys_the_next_and_that_the_next_after_it,
@@ -240,7 +240,7 @@ async fn a_session_needs_the_account_that_was_checked(database: &Database) {
     let nobody = Account { id: AccountId::new(Uuid::now_v7()), ..ada.clone() };
     assert!(matches!(try_session(&store, &nobody).await, Err(StoreError::NotFound)));
     try_session(&store, &ada).await.unwrap();
-    store.set_password(ada.id, &hash("a hash"), hash("new"), None, at(1)).await.unwrap();
+    store.set_password(ada.id, &hash("a hash"), hash("new"), None, &notice(), at(1)).await.unwrap();
     assert!(matches!(try_session(&store, &ada).await, Err(StoreError::Conflict(_))), "the old password was checked");
     let disable = AccountChange { status: Some(Status::Disabled), ..AccountChange::default() };
     let disabled = store.change_account(ada.id, disable, at(2)).await.unwrap();
