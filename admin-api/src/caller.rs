@@ -181,6 +181,7 @@ impl FromRequestParts<Arc<Office>> for Caller {
         let principal = Principal::try_from(claims).map_err(|error| ApiError::BadAssertion(error.to_string()))?;
         // Whoever acts as somebody has done it, and not whom they act as.
         trail::by(principal.actor.as_deref().unwrap_or(&principal.account).uuid());
+        trail::called_by(principal.account.uuid());
         if principal.actor.is_some() {
             trail::detail("as", principal.account.to_string());
         }

@@ -24,6 +24,9 @@ const CHANGING: &str = "oauth_callback";
 /// down: they prove nothing about a person.
 const UNWRITTEN: [&str; 5] = ["validate", "report_usage", "ask_passkey", "ask_second_passkey", "ask_own_passkey"];
 
+/// Below these somebody acts on their own account, for programs and on pages.
+const OWN: [&str; 2] = ["/auth/", "/account/"];
+
 tokio::task_local! {
     static NOTED: RefCell<Noted>;
 }
@@ -32,6 +35,7 @@ tokio::task_local! {
 #[derive(Default)]
 struct Noted {
     actor: Option<Uuid>,
+    caller: Option<Uuid>,
     subject: Option<Uuid>,
     details: Map<String, Value>,
 }
@@ -50,6 +54,11 @@ pub(crate) fn about(subject: Uuid) {
 /// This account does it.
 pub(crate) fn by(actor: Uuid) {
     note(|noted| noted.actor = Some(actor));
+}
+
+/// This account is calling: whatever under a path of its own names nothing else is done to it.
+pub(crate) fn called_by(account: Uuid) {
+    note(|noted| noted.caller = Some(account));
 }
 
 /// What else there is to know. Nothing that opens anything, and no address of mail.
@@ -99,7 +108,9 @@ pub(crate) async fn written_down(State(trail): State<Arc<Trail>>, request: Reque
 async fn serve(trail: Arc<Trail>, event: String, request: Request, next: Next) -> Response {
     let text = |headers: &HeaderMap, name| headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
     let (address, request_id) = (text(request.headers(), CLIENT), text(request.headers(), REQUEST_ID));
-    let named = request.uri().path().split('/').find_map(|segment| Uuid::try_parse(segment).ok());
+    let path = request.uri().path();
+    let named = path.split('/').find_map(|segment| Uuid::try_parse(segment).ok());
+    let is_own = OWN.iter().any(|prefix| path.starts_with(prefix));
     let (response, noted) = NOTED
         .scope(RefCell::default(), async {
             let response = next.run(request).await;
@@ -113,7 +124,7 @@ async fn serve(trail: Arc<Trail>, event: String, request: Request, next: Next) -
         event,
         outcome,
         actor: noted.actor,
-        subject: noted.subject.or(named),
+        subject: noted.subject.or(named).or(noted.caller.filter(|_| is_own)),
         address,
         request_id,
         details: (!noted.details.is_empty()).then(|| Value::Object(noted.details).to_string()),

@@ -67,6 +67,8 @@ pub(crate) async fn answer(office: &Office, caller: &Caller, id: &str, accepts: 
     };
     trail::about(caller.0.account.uuid());
     trail::detail("tenant", invitation.tenant.to_string());
+    trail::detail("role", invitation.role.word());
+    trail::detail("invitation", invitation.id.to_string());
     Ok(invitation)
 }
 

@@ -93,7 +93,9 @@ pub(crate) async fn make(
     let (most, ends) =
         (most_keys(&office.hooks.policy(), &caller.0.tier), wanted.lifetime.map(|lifetime| now + lifetime));
     let (key, new) = fresh_key(caller, wanted.name, scopes, ends, most, now);
-    trail::about(new.id.uuid());
+    trail::about(new.account.uuid());
+    trail::detail("key", new.id.to_string());
+    trail::detail("scopes", new.scopes.clone());
     let record = office.store.create_key_and_tell(new, &notice).await.map_err(|error| refused(error, most))?;
     office.has_posted();
     Ok((key, record))

@@ -23,6 +23,7 @@ use crate::{
     mail::{Letter, Said},
     office::Office,
     tenant::Reach,
+    trail,
 };
 
 /// Invitations that an organisation may have out.
@@ -91,7 +92,9 @@ pub(crate) async fn invite_member(
         now,
         expires_at: now + office.settings.accounts.invitation_ttl,
     };
+    trail::detail("role", role.word());
     let invitation = office.store.invite_member(new).await?;
+    trail::detail("invitation", invitation.id.to_string());
     office.wish(Letter::TenantInvite, email.normalised(), &Said::default()).await?;
     Ok((StatusCode::ACCEPTED, Json(invitation.into())))
 }

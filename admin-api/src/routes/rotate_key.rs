@@ -26,6 +26,7 @@ use crate::{
     office::Office,
     passkey::ShownPasskey,
     proof::Proof,
+    trail,
     visitor::Visitor,
 };
 
@@ -83,6 +84,7 @@ pub(crate) async fn rotate_key(
     let (key, new) = fresh_key(&caller, old.name, old.scopes, expires_at, most, now);
     // Its successor acts where it acts, wherever its owner does now.
     let new = NewKey { tenant: old.tenant, ..new };
+    trail::detail("successor", new.id.to_string());
     let record = office.store.rotate_key(caller.0.account, id, new, grace, now).await;
     let record = record
         .map_err(|error| if matches!(error, StoreError::TooManyKeys) { refused(error, most) } else { no_key(error) })?;

@@ -56,7 +56,8 @@ async fn what_changes_something_is_written_down_and_what_reads_is_not() {
     // It was aimed at her, and nobody knows by whom; at an address without an account there is nobody to name.
     assert_eq!(who(1), (Value::Null, ada.clone()));
     assert_eq!(who(2), (Value::Null, Value::Null));
-    assert_eq!(who(4), (ada.clone(), key["id"].clone()));
+    assert_eq!(who(4), (ada.clone(), ada.clone()));
+    assert_eq!(events[4]["details"], json!({ "key": key["id"], "scopes": null }));
     assert_eq!(who(5), (root, ada.clone()));
     assert_eq!(events[5]["details"], json!({ "role": "helpdesk", "status": "active" }));
     let text = serde_json::to_string(&events).unwrap();
@@ -65,6 +66,52 @@ async fn what_changes_something_is_written_down_and_what_reads_is_not() {
     }
     let report = house.audit.verify().await.unwrap();
     assert_eq!((report.faults.len(), report.events), (0, u64::try_from(before + events.len()).unwrap()));
+}
+
+#[tokio::test]
+async fn what_somebody_does_to_their_own_account_is_found_by_its_id() {
+    let house = House::open().await;
+    let administrator = house.administrator("root@example.com").await;
+    let ada = house.register("ada@example.com").await;
+    let proof = json!({ "password": PASSWORD });
+    house.call("PATCH", "/auth/me", ada.shown(), json!({ "name": "Ada" })).await;
+    house.post("/auth/mfa/totp", ada.shown(), proof.clone()).await;
+    house.post("/auth/mfa/recovery-codes", ada.shown(), proof.clone()).await;
+    house.call("DELETE", "/auth/sessions", ada.shown(), proof).await;
+    let scoped = json!({ "name": "ci", "scopes": ["agents:read"] });
+    let key = house.make_key(&ada, scoped).await;
+    house.post("/auth/logout", ada.shown(), Value::Null).await;
+    // Whoever is named by the path is whom it is done to, and what is nobody's is done to nobody.
+    house.post("/admin/config/reload", administrator.shown(), Value::Null).await;
+    let all = events(&house, &administrator.shown()).await;
+    let of =
+        |event: &str| all.iter().find(|found| found["event"] == event).unwrap_or_else(|| panic!("{event}: {all:?}"));
+    for event in ["update_me", "enrol_totp", "renew_recovery_codes", "end_other_sessions", "create_key", "logout"] {
+        assert_eq!(of(event)["subject"], json!(ada.id.to_string()), "{event}");
+    }
+    assert_eq!(of("create_key")["details"], json!({ "key": key["id"], "scopes": ["agents:read"] }));
+    assert_eq!(of("reload_config")["subject"], Value::Null);
+}
+
+#[tokio::test]
+async fn as_what_somebody_was_invited_and_has_accepted_is_written_down() {
+    let house = House::open().await;
+    let administrator = house.administrator("root@example.com").await;
+    let (ada, bob) = (house.register("ada@example.com").await, house.register("bob@example.com").await);
+    house.store.confirm_account(bob.id, house.now()).await.unwrap();
+    let tenant = house.get("/auth/me", ada.shown()).await.text("tenant_id").to_owned();
+    let asked = json!({ "email": "bob@example.com", "role": "admin" });
+    let asked = house.post(&format!("/tenants/{tenant}/members"), ada.shown(), asked).await;
+    let id = asked.text("id");
+    house.post(&format!("/auth/invitations/{id}/accept"), bob.shown(), Value::Null).await;
+    let all = events(&house, &administrator.shown()).await;
+    let [.., invited, accepted] = &all[..] else { panic!("{all:?}") };
+    assert_eq!((told(invited).0, told(accepted).0), ("invite_member", "accept_invitation"));
+    assert_eq!(
+        (&invited["subject"], &invited["details"]),
+        (&json!(tenant), &json!({ "role": "admin", "invitation": id }))
+    );
+    assert_eq!(accepted["details"], json!({ "tenant": tenant, "role": "admin", "invitation": id }));
 }
 
 #[tokio::test]

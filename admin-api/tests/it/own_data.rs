@@ -17,7 +17,7 @@ async fn a_person_gets_everything_that_is_kept_of_them_and_no_secret() {
     assert_eq!(export["account"]["email"], "ada@example.com");
     assert_eq!((&export["sessions"][0]["current"], &export["api_keys"][0]["name"]), (&json!(true), &json!("ci")));
     let events: Vec<_> = export["events"].as_array().unwrap().iter().map(|event| &event["event"]).collect();
-    assert_eq!(events, ["login", "register"]);
+    assert_eq!(events, ["create_key", "login", "register"]);
     let text = export.to_string();
     for hidden in ["bob@", "argon2", key["key"].as_str().unwrap(), &ada.refresh] {
         assert!(!text.contains(hidden), "{text}");
