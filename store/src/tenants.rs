@@ -78,7 +78,7 @@ impl Store {
         .await
     }
 
-    /// Makes a tenant that an account answers for; [`StoreError::TooManyTenants`] if the account answers for `most` already.
+    /// Makes a tenant that an account answers for, and acts in from now on if it acts in none; [`StoreError::TooManyTenants`] if the account answers for `most` already.
     pub async fn create_tenant(
         &self,
         name: &str,
@@ -86,6 +86,7 @@ impl Store {
         most: u32,
         now: DateTime<Utc>,
     ) -> Result<Tenant, StoreError> {
+        const HOME: &str = "UPDATE accounts SET tenant_id = $2 WHERE id = $1 AND tenant_id IS NULL";
         const OWNED: &str = "SELECT COUNT(*) FROM tenant_members WHERE account_id = $1 AND role = 'owner'";
         self.bounded(async {
             let mut tx = self.begin().await?;
@@ -98,7 +99,14 @@ impl Store {
             tx.insert_member(id, owner, TenantRole::Owner, now).await?;
             tx.join_first_team(id, owner, now).await?;
             let tenant = tx.tenant(id).await?.ok_or(StoreError::NotFound)?;
-            self.commit(tx, &[], now).await?;
+            let moved = on_tx!(&mut tx, |c| sqlx::query(HOME)
+                .bind(owner.uuid())
+                .bind(id.uuid())
+                .execute(c)
+                .await
+                .map(|done| done.rows_affected()))?;
+            let heard = if moved > 0 { vec![Subject::Account(owner)] } else { Vec::new() };
+            self.commit(tx, &heard, now).await?;
             Ok(tenant)
         })
         .await

@@ -33,7 +33,7 @@ pub(crate) struct CreateTenant {
 #[utoipa::path(
     post, path = "/tenants", tag = "tenants", request_body = CreateTenant, security(("access_token" = [])),
     responses(
-        (status = 201, description = "The organisation; `POST /auth/switch-tenant` acts in it", body = TenantShape),
+        (status = 201, description = "The organisation; `POST /auth/switch-tenant` acts in it, and whoever acts in none does so at once", body = TenantShape),
         (status = 403, description = "`session_required`: a key acts in its own organisation and founds none"),
         (status = 409, description = "`too_many_tenants`: an account may answer for 20"),
     )

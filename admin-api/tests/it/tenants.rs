@@ -85,6 +85,24 @@ async fn who_is_asked_joins_and_acts_there_and_with_keys_stays_where_the_keys_we
     assert_eq!(tenant_of(&house, &again).await, tenant, "the next login begins there");
 }
 
+#[tokio::test]
+async fn who_acts_in_none_acts_in_the_one_that_they_found_and_who_acts_in_one_stays_there() {
+    let house = House::open().await;
+    let ada = house.register("ada@example.com").await;
+    let first = tenant_of(&house, &ada).await;
+    let second = house.post("/tenants", ada.shown(), json!({ "name": "Second" })).await.text("id").to_owned();
+    assert_eq!(tenant_of(&house, &ada).await, first, "to found is not to move");
+    for tenant in [&second, &first] {
+        let gone = house.call("DELETE", &format!("/tenants/{tenant}"), ada.shown(), Value::Null).await;
+        assert_eq!(gone.status, 204, "{}", gone.body);
+    }
+    let ada = house.login("ada@example.com").await;
+    assert_eq!(house.get("/auth/me", ada.shown()).await.body["tenant_id"], Value::Null);
+    let third = house.post("/tenants", ada.shown(), json!({ "name": "Third" })).await.text("id").to_owned();
+    assert_eq!(tenant_of(&house, &ada).await, third);
+    assert_eq!(tenant_of(&house, &house.login("ada@example.com").await).await, third);
+}
+
 async fn switch_by_key(house: &House, key: &str, tenant: &str) -> String {
     house.post("/auth/switch-tenant", Shown::Credential(key), json!({ "tenant_id": tenant })).await.refusal()
 }
