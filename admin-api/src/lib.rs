@@ -154,6 +154,7 @@ fn described() -> (Router<Arc<Office>>, utoipa::openapi::OpenApi) {
         .routes(routes!(routes::list_users::list_users))
         .routes(routes!(routes::create_user::create_user))
         .routes(routes!(routes::invite_user::invite_user))
+        .routes(routes!(routes::read_user::read_user))
         .routes(routes!(routes::change_user::change_user))
         .routes(routes!(routes::delete_user::delete_user))
         .routes(routes!(routes::unlock_user::unlock_user))

@@ -61,6 +61,7 @@ pub(crate) fn endpoints() -> OpenApiRouter<Arc<Office>> {
         .routes(routes!(crate::routes::accept_invitation::decline_invitation))
         .routes(routes!(crate::routes::switch_tenant::switch_tenant))
         .routes(routes!(crate::routes::list_all_tenants::list_all_tenants))
+        .routes(routes!(crate::routes::see_tenant::see_tenant))
         .routes(routes!(crate::routes::govern_tenant::govern_tenant))
 }
 

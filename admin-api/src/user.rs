@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use identity::TenantRole;
 use serde::Serialize;
-use store::{Account, Groups};
+use store::{Account, Groups, Status};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
@@ -42,6 +42,15 @@ pub(crate) struct User {
     created_at: DateTime<Utc>,
 }
 
+/// An account as those who manage accounts see it.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct ManagedUser {
+    #[serde(flatten)]
+    user: User,
+    /// `active`, or `disabled`: nothing that belongs to it opens the door.
+    status: &'static str,
+}
+
 // === impl Office ===
 
 impl Office {
@@ -63,6 +72,27 @@ impl Office {
                 account.into()
             }
         }
+    }
+
+    /// The same for those who manage accounts.
+    pub(crate) async fn managed_user(&self, account: Account) -> ManagedUser {
+        let status = account.status;
+        ManagedUser::new(self.user_in_session(account).await, status)
+    }
+}
+
+// === impl ManagedUser ===
+
+impl ManagedUser {
+    pub(crate) fn new(user: User, status: Status) -> Self {
+        Self { user, status: status.word() }
+    }
+}
+
+impl From<Account> for ManagedUser {
+    fn from(account: Account) -> Self {
+        let status = account.status;
+        Self::new(account.into(), status)
     }
 }
 

@@ -23,7 +23,7 @@ use crate::{
     form::Form,
     office::Office,
     trail,
-    user::User,
+    user::ManagedUser,
 };
 
 const NO_ACCOUNT: ApiError = ApiError::NotFound("account");
@@ -68,7 +68,7 @@ pub(crate) async fn change_user(
     Allowed { caller, .. }: Allowed<ManageUsers>,
     Path(id): Path<String>,
     Body(request): Body<ChangeUser>,
-) -> Result<Json<User>, ApiError> {
+) -> Result<Json<ManagedUser>, ApiError> {
     let id: AccountId = id.parse().map_err(|_| NO_ACCOUNT)?;
     if id == caller.0.account {
         return Err(ApiError::OwnAccount);
@@ -90,7 +90,7 @@ pub(crate) async fn change_user(
         trail::detail("status", status.word());
     }
     match office.store.change_account(id, change, office.now()).await {
-        Ok(account) => Ok(Json(office.user_in_session(account).await)),
+        Ok(account) => Ok(Json(office.managed_user(account).await)),
         Err(StoreError::NotFound) => Err(NO_ACCOUNT),
         Err(error) => Err(error.into()),
     }

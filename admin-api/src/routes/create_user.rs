@@ -23,7 +23,7 @@ use crate::{
     mail::{Letter, Said},
     office::{Office, Settings},
     trail,
-    user::User,
+    user::ManagedUser,
 };
 
 /// Who gets an account. Either `invite` or `password`.
@@ -59,7 +59,7 @@ struct Wanted {
     post, path = "/admin/users", tag = "administration", request_body = CreateUser,
     security(("access_token" = []), ("api_key" = [])),
     responses(
-        (status = 201, description = "The account", body = User),
+        (status = 201, description = "The account", body = ManagedUser),
         (status = 403, description = "`forbidden`: the caller may not manage users, or the role may do what the caller may not"),
         (status = 409, description = "`email_taken`: there is an account with this address"),
         (status = 503, description = "`busy`: too many passwords are being hashed; see `Retry-After`"),
@@ -69,7 +69,7 @@ pub(crate) async fn create_user(
     State(office): State<Arc<Office>>,
     Allowed { caller, .. }: Allowed<ManageUsers>,
     Body(request): Body<CreateUser>,
-) -> Result<(StatusCode, Json<User>), ApiError> {
+) -> Result<(StatusCode, Json<ManagedUser>), ApiError> {
     let wanted = request.parse(&office.settings, &office.hooks.policy())?;
     let role = wanted.role.as_deref().unwrap_or(&office.settings.default_role);
     caller.demand_all_of(&office.hooks.policy(), role)?;
@@ -85,7 +85,7 @@ pub(crate) async fn create_user(
     };
     trail::about(account.id.uuid());
     tracing::info!(by = %caller.0.account, account = %account.id, "an account is made for somebody");
-    Ok((StatusCode::CREATED, Json(office.user_in_session(account).await)))
+    Ok((StatusCode::CREATED, Json(office.managed_user(account).await)))
 }
 
 async fn invite(office: &Office, wanted: Wanted) -> Result<Account, ApiError> {

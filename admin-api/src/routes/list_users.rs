@@ -1,8 +1,9 @@
-//! `GET /admin/users`: every account, a page at a time, in the order in which they were made.
+//! `GET /admin/users`: every account, a page at a time, in the order in which they were made; or the one of an address.
 
 use std::sync::Arc;
 
 use axum::{Json, extract::State, http::Uri};
+use identity::Email;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -10,14 +11,14 @@ use crate::{
     caller::{Allowed, ManageUsers},
     error::ApiError,
     office::Office,
-    paging::Paging,
-    user::User,
+    paging::{Paging, wrong},
+    user::ManagedUser,
 };
 
 /// One page.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Users {
-    items: Vec<User>,
+    items: Vec<ManagedUser>,
     /// Give it as `cursor` for the next page; `null` on the last.
     next_cursor: Option<String>,
 }
@@ -27,6 +28,7 @@ pub(crate) struct Users {
     get, path = "/admin/users", tag = "administration", security(("access_token" = []), ("api_key" = [])),
     params(
         ("cursor" = Option<String>, Query, description = "Where the page before this one ended: its `next_cursor`"),
+        ("email" = Option<String>, Query, description = "Only the account of this address, however it is spelt"),
         ("limit" = Option<u32>, Query, description = "Accounts on the page, 1 to 200; 50 by default", minimum = 1, maximum = 200),
     ),
     responses(
@@ -39,10 +41,15 @@ pub(crate) async fn list_users(
     _: Allowed<ManageUsers>,
     uri: Uri,
 ) -> Result<Json<Users>, ApiError> {
-    let paging = Paging::read(&uri)?;
+    let (paging, filters) = Paging::read_with(&uri, &["email"])?;
+    if let Some(address) = filters.into_iter().flatten().next() {
+        let email = Email::parse(&address).map_err(|_| wrong("email", "must be an address of mail"))?;
+        let account = office.store.account_by_address(email.normalised()).await?;
+        return Ok(Json(Users { items: account.into_iter().map(ManagedUser::from).collect(), next_cursor: None }));
+    }
     let page = office.store.list_accounts(paging.after, paging.limit).await?;
     Ok(Json(Users {
-        items: page.items.into_iter().map(User::from).collect(),
+        items: page.items.into_iter().map(ManagedUser::from).collect(),
         next_cursor: page.next.map(|cursor| cursor.to_string()),
     }))
 }

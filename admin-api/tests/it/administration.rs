@@ -26,6 +26,37 @@ async fn role_tier_and_status_count_at_once() {
 }
 
 #[tokio::test]
+async fn who_is_disabled_is_seen_and_one_account_is_found_by_its_id_or_address() {
+    let house = House::open().await;
+    let (root, ada) = (house.administrator("root@example.com").await, house.register("ada@example.com").await);
+    let disabled = change(&house, &root, &ada, json!({ "status": "disabled" })).await;
+    assert_eq!((disabled.text("status"), disabled.text("email")), ("disabled", "ada@example.com"));
+    let get = async |path: &str| house.get(path, root.shown()).await;
+    let listed = get("/admin/users").await.body;
+    let standing: Vec<_> = listed["items"].as_array().unwrap().iter().map(|one| one["status"].clone()).collect();
+    assert_eq!(standing, ["active", "disabled"]);
+    let found = get("/admin/users?email=ADA%40Example.com").await.body;
+    assert_eq!((&found["items"], &found["next_cursor"]), (&json!([listed["items"][1]]), &Value::Null));
+    assert_eq!(get("/admin/users?email=nobody@example.com").await.body["items"], json!([]));
+    for wrong in ["email=nobody", "email=", "email=a@b.c&email=a@b.c", "e-mail=a@b.c"] {
+        assert_eq!(get(&format!("/admin/users?{wrong}")).await.status, 400, "{wrong}");
+    }
+    let one = get(&format!("/admin/users/{}", ada.id)).await;
+    assert_eq!((one.text("status"), one.text("tenant_role")), ("disabled", "owner"));
+    assert_eq!(one.body["teams"].as_array().map(Vec::len), Some(0));
+    for nobody in ["0190a5a0-0000-7000-8000-000000000000", "nonsense"] {
+        assert_eq!(get(&format!("/admin/users/{nobody}")).await.refusal(), "404 not_found");
+        assert_eq!(get(&format!("/admin/tenants/{nobody}")).await.refusal(), "404 not_found");
+    }
+    let tenant = get(&format!("/admin/tenants/{}", one.text("tenant_id"))).await;
+    assert_eq!((tenant.text("name"), tenant.text("status"), &tenant.body["role"]), ("Ada", "active", &Value::Null));
+    assert!(
+        house.get("/auth/me", root.shown()).await.body["status"].is_null(),
+        "that is for those who manage accounts"
+    );
+}
+
+#[tokio::test]
 async fn what_does_not_exist_is_not_given() {
     let house = House::open().await;
     let (root, person) = (house.administrator("root@example.com").await, house.register("ada@example.com").await);
@@ -182,7 +213,7 @@ async fn query_parameters_are_read_strictly() {
     cursor=nonsense: 400 invalid_query
       cursor: must be a `next_cursor` of ours
     role=admin: 400 invalid_query
-      role: is not a parameter here; expected one of cursor, limit
+      role: is not a parameter here; expected one of cursor, limit, email
     limit=%ff: 400 invalid_query
       limit: must be a number between 1 and 200
     ");

@@ -22,13 +22,14 @@ enum Who {
 }
 use Who::{Account, Administrator, Anyone, Permitted, Service};
 
-const ENDPOINTS: [(&str, &str, Who); 126] = [
+const ENDPOINTS: [(&str, &str, Who); 128] = [
     ("GET", "/.well-known/jwks.json", Anyone),
     ("POST", "/admin/config/reload", Administrator),
     ("GET", "/admin/audit", Administrator),
     ("GET", "/admin/users", Administrator),
     ("POST", "/admin/users", Administrator),
     ("POST", "/admin/users/{id}/invite", Administrator),
+    ("GET", "/admin/users/{id}", Administrator),
     ("PATCH", "/admin/users/{id}", Administrator),
     ("DELETE", "/admin/users/{id}", Administrator),
     ("GET", "/auth/api-keys", Account),
@@ -95,6 +96,7 @@ const ENDPOINTS: [(&str, &str, Who); 126] = [
     ("DELETE", "/auth/invitations/{id}", Account),
     ("POST", "/auth/switch-tenant", Account),
     ("GET", "/admin/tenants", Administrator),
+    ("GET", "/admin/tenants/{id}", Administrator),
     ("PATCH", "/admin/tenants/{id}", Administrator),
     ("POST", "/admin/users/{id}/impersonate", Administrator),
     ("GET", "/admin/keys", Administrator),
