@@ -13,6 +13,7 @@ use identity::{AccessClaims, ApiKey, Grant, SecretText, TokenError};
 use serde::{Deserialize, Serialize};
 use store::{GrantFacts, Standing};
 use utoipa::ToSchema;
+use uuid::Uuid;
 
 use crate::{body::Body, error::ApiError, office::Office, user::User, visitor::Visitor};
 
@@ -42,9 +43,20 @@ pub(crate) struct Verdict {
     acr: Option<&'static str>,
     /// When its owner last showed who they are. `null`: of a key, or not known.
     auth_time: Option<DateTime<Utc>>,
+    /// Who acts as the user, if it is an administrator (RFC 8693 §4.1).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    act: Option<Actor>,
     /// If it is not valid: `invalid_token`, `expired`, `revoked`, `account_disabled`, `tenant_disabled`, `insufficient_user_authentication` (the
     /// user's role needs a second factor, and none was shown), or `unknown_account` (an issuer's token is good, and nobody here is meant by it).
     error: Option<&'static str>,
+}
+
+/// Who acts as somebody else.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Actor {
+    /// The account's id.
+    sub: Uuid,
 }
 
 /// Looks at a credential. Always 200 for a readable body; `valid` is the answer.
@@ -94,19 +106,20 @@ async fn of_somebody_else(office: &Office, visitor: &Visitor, shown: &str) -> Re
 
 impl Verdict {
     async fn good(office: &Office, facts: GrantFacts) -> Result<Self, ApiError> {
-        let GrantFacts { account, scopes, authentication, .. } = facts;
+        let GrantFacts { account, scopes, authentication, actor, .. } = facts;
         Ok(Self {
             valid: true,
             user: Some(office.user(account).await?),
             scopes,
             acr: authentication.map(|shown| shown.assurance.word()),
             auth_time: authentication.and_then(|shown| DateTime::from_timestamp(shown.at, 0)),
+            act: actor.map(|actor| Actor { sub: actor.uuid() }),
             error: None,
         })
     }
 
     const fn bad(error: &'static str) -> Self {
-        Self { valid: false, user: None, scopes: None, acr: None, auth_time: None, error: Some(error) }
+        Self { valid: false, user: None, scopes: None, acr: None, auth_time: None, act: None, error: Some(error) }
     }
 }
 

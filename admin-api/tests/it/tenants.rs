@@ -295,6 +295,10 @@ async fn an_administrator_who_acts_as_somebody_is_named_and_takes_nothing_over()
         serde_json::from_slice(&base64::Engine::decode(&base64::prelude::BASE64_URL_SAFE_NO_PAD, claims).unwrap())
             .unwrap();
     assert_eq!(claims["act"]["sub"], root.id.to_string());
+    let worth = async |token: &str| house.post("/auth/validate", Shown::Nothing, json!({ "token": token })).await.body;
+    let verdict = worth(&as_ada.access).await;
+    assert_eq!((&verdict["user"]["email"], &verdict["act"]), (&json!("ada@example.com"), &claims["act"]));
+    assert_eq!(worth(&ada.access).await.get("act"), None);
     for (method, path, body) in [
         ("PATCH", "/auth/me", json!({ "name": "Eve" })),
         ("POST", "/auth/api-keys", json!({ "name": "Eve" })),
