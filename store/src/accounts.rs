@@ -80,6 +80,16 @@ pub enum NewTier {
     TenantsOr(String),
 }
 
+/// The lock under which administrators are sent away on Postgres: "admins" in ASCII.
+const ADMINISTRATORS_LOCK: i64 = i64::from_be_bytes(*b"\0\0admins");
+
+/// Whoever administers the platform now, for a condition to follow.
+macro_rules! administrators {
+    () => {
+        "SELECT 1 FROM accounts WHERE role = 'admin' AND status = 'active' AND kind = 'person'"
+    };
+}
+
 /// $2: the tenant in which it acts, if that is not its own.
 const BY_ID: &str = concat!(
     "SELECT ",
@@ -173,6 +183,7 @@ impl Store {
 
     /// Changes what an administrator may change. Disabling an account ends its sessions: they do not come back with it. Another
     /// role ends those that have cookies: what a browser was given for one role does not serve for another (ASVS 7.2.4).
+    /// [`StoreError::Conflict`] if nobody would administer the platform any more.
     pub async fn change_account(
         &self,
         id: AccountId,
@@ -187,6 +198,9 @@ impl Store {
             NewTier::TenantsOr(tier) => (tier, false),
         });
         self.change(id, now, async |tx| {
+            if change.status == Some(Status::Disabled) || change.role.as_deref().is_some_and(|role| role != "admin") {
+                tx.demand_another_administrator(id).await?;
+            }
             let tenants = if tier.is_some() { tx.note_tiers_by(id, now).await? } else { Vec::new() };
             let changed = on_tx!(&mut *tx, |c| sqlx::query(Q)
                 .bind(id.uuid())
@@ -238,7 +252,7 @@ impl Store {
     /// within the hour is kept under a digest of the address, or whoever makes and deletes accounts could flood a mailbox.
     ///
     /// Organisations that are its alone go with it, and one that is named after its address is named by its id from then on; [`StoreError::LastOwner`] if others would be left in one for which nobody answers.
-    /// [`StoreError::NotFound`] if there is none.
+    /// [`StoreError::NotFound`] if there is none, and [`StoreError::Conflict`] if nobody would administer the platform any more.
     pub async fn delete_account(&self, id: AccountId, now: DateTime<Utc>) -> Result<(), StoreError> {
         const MAILS: &str = "DELETE FROM outbox WHERE address = (SELECT email_normalised FROM accounts WHERE id = $1) \
                              AND (is_wish OR created_at <= $2)";
@@ -248,6 +262,7 @@ impl Store {
         const Q: &str = "DELETE FROM accounts WHERE id = $1";
         self.bounded(async {
             let mut tx = self.begin().await?;
+            tx.demand_another_administrator(id).await?;
             let hour_ago = stored(now - TimeDelta::hours(1));
             on_tx!(&mut tx, |c| sqlx::query(MAILS).bind(id.uuid()).bind(hour_ago).execute(c).await.map(drop))?;
             let address: Option<String> =
@@ -343,6 +358,26 @@ impl Tx {
             }
             None => Ok(()),
         }
+    }
+
+    /// Of two administrators who send each other away at once one stays. Asked before anything else is locked; whoever asks next waits for the
+    /// commit.
+    async fn demand_another_administrator(&mut self, besides: AccountId) -> Result<(), StoreError> {
+        const IS_ONE: &str = concat!(administrators!(), " AND id = $1");
+        const OTHERS: &str = concat!(administrators!(), " AND id <> $1 LIMIT 1");
+        let is_one: Option<i32> =
+            on_tx!(&mut *self, |c| sqlx::query_scalar(IS_ONE).bind(besides.uuid()).fetch_optional(c).await)?;
+        if is_one.is_none() {
+            return Ok(());
+        }
+        if let Self::Pg(tx) = &mut *self {
+            sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(ADMINISTRATORS_LOCK).execute(tx.within()).await?;
+        }
+        let other: Option<i32> =
+            on_tx!(self, |c| sqlx::query_scalar(OTHERS).bind(besides.uuid()).fetch_optional(c).await)?;
+        other.map(drop).ok_or(StoreError::Conflict(
+            "nobody else administers the platform; make somebody else an administrator first",
+        ))
     }
 
     pub(crate) async fn account(&mut self, id: AccountId) -> Result<Option<Account>, StoreError> {

@@ -58,9 +58,10 @@ pub(crate) enum NewStatus {
     security(("access_token" = []), ("api_key" = [])),
     params(("id" = String, Path, description = "The account's id")),
     responses(
-        (status = 200, description = "The account as it is now", body = User),
+        (status = 200, description = "The account as it is now", body = ManagedUser),
         (status = 403, description = "`forbidden`: the caller may not manage users, or a role may do what the caller may not; `own_account`: it is the caller's own"),
         (status = 404, description = "`not_found`: there is no such account"),
+        (status = 409, description = "`conflict`: nobody else would administer the platform"),
     )
 )]
 pub(crate) async fn change_user(

@@ -21,6 +21,8 @@ on_both_engines!(
     sessions_of_a_disabled_account_do_not_come_back_with_it,
     pages_hold_every_account_once_in_order,
     a_role_is_held_by_active_accounts_alone,
+    of_administrators_who_send_each_other_away_at_once_one_stays,
+    the_last_administrator_stays_one_whatever_else_changes,
 );
 
 fn disable() -> AccountChange {
@@ -227,10 +229,66 @@ async fn pages_hold_every_account_once_in_order(database: &Database) {
 async fn a_role_is_held_by_active_accounts_alone(database: &Database) {
     let store = database.open().await;
     let root = person(&store, "root@example.com").await;
-    assert!(!store.has_account_with_role("admin").await.unwrap());
-    let promote = AccountChange { role: Some("admin".to_owned()), ..AccountChange::default() };
+    assert!(!store.has_account_with_role("developer").await.unwrap());
+    let promote = AccountChange { role: Some("developer".to_owned()), ..AccountChange::default() };
     store.change_account(root.id, promote, at(1)).await.unwrap();
-    assert!(store.has_account_with_role("admin").await.unwrap());
+    assert!(store.has_account_with_role("developer").await.unwrap());
     store.change_account(root.id, disable(), at(2)).await.unwrap();
-    assert!(!store.has_account_with_role("admin").await.unwrap());
+    assert!(!store.has_account_with_role("developer").await.unwrap());
+}
+
+fn becomes(role: &str) -> AccountChange {
+    AccountChange { role: Some(role.to_owned()), ..AccountChange::default() }
+}
+
+async fn of_administrators_who_send_each_other_away_at_once_one_stays(database: &Database) {
+    const MANY: usize = 6;
+    let store = database.open().await;
+    let mut all = Vec::new();
+    for number in 0..MANY {
+        let one = person(&store, &format!("root{number}@example.com")).await;
+        all.push(store.change_account(one.id, becomes("admin"), at(1)).await.unwrap().id);
+    }
+    let going = all.iter().enumerate().map(|(number, id)| {
+        let (store, id) = (store.clone(), *id);
+        tokio::spawn(async move {
+            match number % 3 {
+                0 => store.change_account(id, becomes("user"), at(2)).await.map(drop),
+                1 => store.change_account(id, disable(), at(2)).await.map(drop),
+                _ => store.delete_account(id, at(2)).await,
+            }
+        })
+    });
+    let going: Vec<_> = going.collect();
+    let mut refused = 0;
+    for gone in going {
+        if let Err(error) = gone.await.unwrap() {
+            assert!(matches!(error, StoreError::Conflict(_)), "{error:?}");
+            refused += 1;
+        }
+    }
+    assert_eq!(refused, 1);
+    assert!(store.has_account_with_role("admin").await.unwrap());
+}
+
+async fn the_last_administrator_stays_one_whatever_else_changes(database: &Database) {
+    let store = database.open().await;
+    let (root, ada) = (person(&store, "root@example.com").await.id, person(&store, "ada@example.com").await.id);
+    store.change_account(root, becomes("admin"), at(1)).await.unwrap();
+    for change in [becomes("user"), disable()] {
+        assert!(matches!(store.change_account(root, change, at(2)).await, Err(StoreError::Conflict(_))));
+    }
+    assert!(matches!(store.delete_account(root, at(2)).await, Err(StoreError::Conflict(_))));
+    store.change_account(root, becomes("admin"), at(3)).await.unwrap();
+    // Whoever cannot be used administers nothing.
+    store
+        .change_account(ada, AccountChange { status: Some(Status::Disabled), ..becomes("admin") }, at(3))
+        .await
+        .unwrap();
+    assert!(matches!(store.delete_account(root, at(4)).await, Err(StoreError::Conflict(_))));
+    store
+        .change_account(ada, AccountChange { status: Some(Status::Active), ..AccountChange::default() }, at(5))
+        .await
+        .unwrap();
+    store.delete_account(root, at(6)).await.unwrap();
 }
