@@ -246,6 +246,10 @@ fn the_table_of_the_shipped_policy_says_who_may_call_what() {
                                                            /api/v2/auth/switch-tenant
                                                            /api/v2/auth/invitations/*
     admin                        any                       /admin/*                                          401       yes        yes         403        403
+    admin-users                  any                       /admin/users/*                                    401       yes        yes         403        403
+                                                           /admin/keys/*
+                                                           /admin/sessions/*
+    admin-audit                  GET, HEAD                 /admin/audit                                      401       yes        yes         403        403
     health                       GET, HEAD                 /health                                           yes       yes        yes         yes        yes
     docs                         GET, HEAD                 /docs/*                                           yes       yes        yes         yes        yes
                                                            /openapi.json
@@ -442,6 +446,10 @@ fn the_table_of_the_shipped_policy_says_who_may_call_what() {
                                                            /api/v2/auth/switch-tenant
                                                            /api/v2/auth/invitations/*
     admin                        any                       /admin/*                                          403        403         403        403
+    admin-users                  any                       /admin/users/*                                    403        403         403        403
+                                                           /admin/keys/*
+                                                           /admin/sessions/*
+    admin-audit                  GET, HEAD                 /admin/audit                                      403        403         403        403
     health                       GET, HEAD                 /health                                           yes        yes         yes        yes
     docs                         GET, HEAD                 /docs/*                                           yes        yes         yes        yes
                                                            /openapi.json

@@ -50,6 +50,7 @@ pub(crate) async fn invite_user(
 ) -> Result<(StatusCode, Json<Done>), ApiError> {
     let id: AccountId = id.parse().map_err(|_| NO_ACCOUNT)?;
     let account = office.store.account(id).await?.ok_or(NO_ACCOUNT)?;
+    caller.demand_all_of(&office.hooks.policy(), &account.role)?;
     let email = Email::parse(&account.email).map_err(|error| ApiError::Internal(error.to_string()))?;
     let invitation = Invitation::fresh(&office, id, &email);
     office.store.invite_again(id, &invitation.token(), Some(&invitation.letter), invitation.now).await?;

@@ -34,6 +34,7 @@ pub(crate) async fn unlock_user(
 ) -> Result<StatusCode, ApiError> {
     let id: AccountId = id.parse().map_err(|_| NO_ACCOUNT)?;
     let account = office.store.account(id).await?.ok_or(NO_ACCOUNT)?;
+    caller.demand_all_of(&office.hooks.policy(), &account.role)?;
     let email = Email::parse(&account.email).map_err(|error| ApiError::Internal(error.to_string()))?;
     let mut was_counted = false;
     for subject in subjects_of(email.normalised()) {

@@ -11,6 +11,37 @@ const ALTER: &str = "import sqlite3, sys
 with sqlite3.connect(sys.argv[1]) as database:
     database.execute(\"UPDATE audit_events SET address = '203.0.113.9' WHERE event = 'logout'\")";
 
+#[test]
+fn a_help_desk_and_an_auditor_reach_what_is_theirs_of_administration_and_no_more() {
+    let platform = Platform::start();
+    let ada = platform.register("ada@example.com");
+    let (root, id) = (platform.admin(), ada["user"]["id"].as_str().unwrap());
+    let key = |scopes: [&str; 2]| {
+        let made = platform.post("/auth/api-keys", Some(&root), &json!({ "name": "desk", "scopes": scopes }));
+        made.json()["key"].as_str().unwrap().to_owned()
+    };
+    let (desk, auditor) = (key(["users:manage", "account:manage"]), key(["audit:read", "account:manage"]));
+    let user = format!("/admin/users/{id}");
+    for (by, path, status) in [
+        (&desk, "/admin/users?email=ada@example.com", 200),
+        (&desk, &*user, 200),
+        (&desk, "/admin/sessions", 200),
+        (&desk, "/admin/audit", 403),
+        (&desk, "/admin/tenants", 403),
+        (&desk, "/admin/status", 403),
+        (&auditor, "/admin/audit", 200),
+        (&auditor, &*user, 403),
+        (&auditor, "/admin/keys", 403),
+    ] {
+        assert_eq!(platform.get(path, by).status, status, "{path}");
+    }
+    // Whose role may do what the key may not is beyond it, and so is every administrator.
+    let disabled = json!({ "status": "disabled" });
+    assert_eq!(platform.json("PATCH", &user, Some(&desk), &disabled).code(), "forbidden");
+    assert_eq!(platform.json("PATCH", &user, Some(&root), &disabled).json()["status"], "disabled");
+    assert_eq!(platform.post("/admin/config/reload", Some(&desk), &json!({})).code(), "forbidden");
+}
+
 fn verify(platform: &Platform) -> Output {
     Command::new(PORTCULLIS)
         .args(["audit", "verify", "--config"])
