@@ -90,7 +90,7 @@ pub(crate) async fn receive_form<S: Send + Sync>(request: Request, state: &S) ->
     let kind = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let media = kind.split(';').next().unwrap_or_default().trim();
     if !media.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
-        return Err(ApiError::ContentType);
+        return Err(ApiError::NotAForm);
     }
     receive(request, state).await
 }

@@ -27,6 +27,8 @@ const COME_AGAIN: u64 = 2;
 pub(crate) enum ApiError {
     #[error("the content type is not JSON")]
     ContentType,
+    #[error("the content type is not that of a form")]
+    NotAForm,
     #[error("the body is too large")]
     BodyTooLarge,
     #[error("the body did not arrive in time")]
@@ -155,7 +157,7 @@ impl ApiError {
     /// Status, stable code, and a few words.
     pub(crate) fn face(&self) -> Face {
         let (status, code, title) = match self {
-            Self::ContentType => (415, "unsupported_media_type", "Unsupported media type"),
+            Self::ContentType | Self::NotAForm => (415, "unsupported_media_type", "Unsupported media type"),
             Self::BodyTooLarge => (413, "body_too_large", "Body too large"),
             Self::BodyTimeout => (408, "body_timeout", "Body too slow"),
             Self::BodyBroken => (400, "malformed", "Malformed request"),
@@ -215,6 +217,7 @@ impl ApiError {
     pub(crate) fn detail(&self) -> Cow<'static, str> {
         let words = match self {
             Self::ContentType => "Send the body as `Content-Type: application/json`.",
+            Self::NotAForm => "Send the body as `Content-Type: application/x-www-form-urlencoded`.",
             Self::BodyTooLarge => return format!("A body may have {} bytes at most.", crate::body::MAX_BODY).into(),
             Self::BodyTimeout => "The body did not arrive in time.",
             Self::BodyBroken => "The body ended before it was complete.",

@@ -74,7 +74,12 @@ pub(crate) async fn issue_token(
     request: Request,
 ) -> Result<Response, ApiError> {
     let headers = request.headers().clone();
-    let bytes = receive_form(request, &office).await?;
+    let bytes = match receive_form(request, &office).await {
+        Err(ApiError::NotAForm) => {
+            return Ok(refuse("invalid_request", "send the parameters as application/x-www-form-urlencoded"));
+        }
+        received => received?,
+    };
     let Ok(asked) = serde_urlencoded::from_bytes::<TokenRequest>(&bytes) else {
         return Ok(refuse("invalid_request", "a parameter is missing, or given twice"));
     };
@@ -115,14 +120,17 @@ pub(crate) async fn issue_token(
     Ok((StatusCode::OK, no_store(), Json(issued)).into_response())
 }
 
-/// Id and secret, in one of two places and not in both.
+/// Id and secret, in one of two places: the secret not in both. Whoever has named itself in one may do so again in the other (RFC 6749
+/// §3.2.1), and what is empty is left out (§3.2).
 fn shown(headers: &HeaderMap, asked: TokenRequest) -> Result<(String, SecretText), Box<Response>> {
     let basic = headers.get(header::AUTHORIZATION).map(|value| basic(value.as_bytes()));
-    match (basic, asked.client_id, asked.client_secret) {
+    let id = asked.client_id.filter(|id| !id.is_empty());
+    let secret = asked.client_secret.filter(|secret| !secret.expose().is_empty());
+    match (basic, id, secret) {
         (None, Some(id), Some(secret)) => Ok((id, secret)),
-        (Some(Some(basic)), None, None) => Ok(basic),
+        (Some(Some(basic)), id, None) if id.as_ref().is_none_or(|id| *id == basic.0) => Ok(basic),
         (Some(_), Some(_), _) | (Some(_), _, Some(_)) => {
-            Err(Box::new(refuse("invalid_request", "show the client's id and secret in one place")))
+            Err(Box::new(refuse("invalid_request", "show one client's id, and its secret in one place")))
         }
         _ => Err(Box::new(unknown_client())),
     }

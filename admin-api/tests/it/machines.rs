@@ -1,9 +1,13 @@
 //! Machines of one organisation and of the platform: what each may say and take, and who rules over them.
 
+use base64::{Engine as _, prelude::BASE64_STANDARD};
 use identity::TenantId;
 use serde_json::{Value, json};
 
-use crate::house::{Answer, House, Person, Shown};
+use crate::{
+    browsers::send,
+    house::{Answer, House, Person, Shown},
+};
 
 async fn tenant_of(house: &House, person: &Person) -> TenantId {
     house.get("/auth/me", person.shown()).await.text("tenant_id").parse().unwrap()
@@ -12,6 +16,44 @@ async fn tenant_of(house: &House, person: &Person) -> TenantId {
 fn fields(answer: &Answer) -> Vec<String> {
     let named = answer.body["errors"].as_array().into_iter().flatten();
     named.map(|one| one["field"].as_str().unwrap().to_owned()).collect()
+}
+
+#[tokio::test]
+async fn a_machine_may_name_itself_twice_and_leave_empty_what_it_shows_elsewhere() {
+    let house = House::open().await;
+    let (machine, key) = house.service(None).await;
+    let (other, _) = house.service(None).await;
+    let basic = format!("Basic {}", BASE64_STANDARD.encode(format!("{machine}:{key}")));
+    let buy = async |fields: &[(&str, &str)], more: &str| {
+        let form = format!("grant_type=client_credentials{more}");
+        let answer = send(&house, "POST", "/auth/token", fields, &form).await;
+        let word = answer.body["error"].as_str().unwrap_or("bought").to_owned();
+        (answer.status.as_u16(), word)
+    };
+    let header = [("Authorization", &*basic)];
+    for more in
+        ["", &format!("&client_id={machine}"), "&client_secret=", &format!("&client_id={machine}&client_secret=")]
+    {
+        assert_eq!(buy(&header, more).await, (200, "bought".to_owned()), "{more}");
+    }
+    for more in [&format!("&client_id={other}"), &format!("&client_id={machine}&client_secret={key}")] {
+        assert_eq!(buy(&header, more).await, (400, "invalid_request".to_owned()), "{more}");
+    }
+    assert_eq!(buy(&[], &format!("&client_id={machine}&client_secret={key}")).await, (200, "bought".to_owned()));
+    for more in ["", &format!("&client_id={machine}&client_secret=")] {
+        assert_eq!(buy(&[], more).await, (401, "invalid_client".to_owned()), "{more}");
+    }
+}
+
+#[tokio::test]
+async fn who_sends_no_form_is_told_so_in_the_words_of_the_rfc_and_on_pages_in_ours() {
+    let house = House::open().await;
+    let asked = house.post("/auth/token", Shown::Nothing, json!({ "grant_type": "client_credentials" })).await;
+    assert_eq!((asked.status.as_u16(), asked.text("error")), (400, "invalid_request"));
+    assert!(asked.text("error_description").contains("application/x-www-form-urlencoded"), "{}", asked.body);
+    let page = house.post("/account/sign-in", Shown::Header("sec-fetch-site", "same-origin"), json!({})).await;
+    let page = page.body.as_str().unwrap();
+    assert!(page.contains("application/x-www-form-urlencoded") && !page.contains("application/json"), "{page}");
 }
 
 #[tokio::test]
