@@ -103,6 +103,6 @@ pub(crate) async fn impersonate(
     office.store.open_session(NewSession { id: session, account: &account, proof, now, origin }).await?;
     let access_token = office.access_token(&account, Of(session, 0), now);
     let expires_in = office.settings.access_ttl.as_secs();
-    let user = account.into();
+    let user = office.user_in_session(account).await;
     Ok((StatusCode::CREATED, Json(Impersonation { access_token, token_type: "bearer", expires_in, user })))
 }

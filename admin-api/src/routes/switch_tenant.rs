@@ -42,7 +42,7 @@ pub(crate) async fn switch_tenant(
     Body(request): Body<SwitchTenant>,
 ) -> Result<Json<User>, ApiError> {
     let account = switch(&office, &caller, &request.tenant_id).await?;
-    Ok(Json(account.into()))
+    Ok(Json(office.user_in_session(account).await))
 }
 
 /// Acts in another organisation, for programs and for the page alike.

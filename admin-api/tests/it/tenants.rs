@@ -77,6 +77,7 @@ async fn who_is_asked_joins_and_acts_there_and_with_keys_stays_where_the_keys_we
         (switched.status.as_u16(), switched.text("tenant_id"), switched.text("tenant_role")),
         (200, &*tenant, "member")
     );
+    assert_eq!((&switched.body["teams"], &switched.body["domains"]), (&json!([]), &json!([])));
     assert_eq!(tenant_of(&house, &bob).await, tenant);
     let by_key = house.get("/auth/me", Shown::Credential(&key)).await;
     assert_eq!(by_key.text("tenant_id"), home);
@@ -286,7 +287,7 @@ async fn an_administrator_who_acts_as_somebody_is_named_and_takes_nothing_over()
     assert_eq!(house.post(&path, root.shown(), json!({})).await.status, 422);
     let acting = house.post(&path, root.shown(), json!({ "reason": "ticket 7" })).await;
     assert_eq!(acting.status, 201, "{}", acting.body);
-    assert_eq!(acting.body.get("refresh_token"), None);
+    assert_eq!((acting.body.get("refresh_token"), &acting.body["user"]["teams"]), (None, &json!([])));
     let as_ada = Person { id: ada.id, access: acting.text("access_token").to_owned(), refresh: String::new() };
     assert_eq!(house.get("/auth/me", as_ada.shown()).await.text("email"), "ada@example.com");
     let claims = house.assertion_of(&as_ada).await;
