@@ -7,10 +7,9 @@ use std::sync::Arc;
 
 use axum::{Json, extract::State, http::HeaderMap};
 use identity::{Email, Password, SecretText};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::logout::Done;
 use crate::{
     body::Body,
     caller::{Allowed, ManageAccount},
@@ -41,12 +40,21 @@ pub(crate) struct ChangePassword {
     passkey: Option<ShownPasskey>,
 }
 
+/// It is done.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct PasswordChanged {
+    message: &'static str,
+    /// Show it as `X-CSRF-Token: …` from now on, where the session is a cookie: with the old cookie the old one has ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    csrf_token: Option<String>,
+}
+
 /// Changes the caller's password and ends the account's other sessions.
 #[utoipa::path(
     post, path = "/auth/change-password", tag = "auth", request_body = ChangePassword,
     security(("access_token" = []), ("api_key" = [])),
     responses(
-        (status = 200, description = "The password has changed", body = Done),
+        (status = 200, description = "The password has changed", body = PasswordChanged),
         (status = 401, description = "`insufficient_user_authentication`: the account has a second factor, and it was not shown"),
         (status = 403, description = "`wrong_password`: the old password is wrong; `wrong_proof`: the code is; `session_required`: an API key cannot do this where there is a second factor"),
         (status = 429, description = "`login_locked`: too many wrong passwords; see `Retry-After`"),
@@ -59,7 +67,7 @@ pub(crate) async fn change_password(
     Allowed { caller, .. }: Allowed<ManageAccount>,
     Ok(visitor): Result<Visitor, std::convert::Infallible>,
     Body(request): Body<ChangePassword>,
-) -> Result<(HeaderMap, Json<Done>), ApiError> {
+) -> Result<(HeaderMap, Json<PasswordChanged>), ApiError> {
     let account = office.store.account(caller.0.account).await?.ok_or(ApiError::CallerGone)?;
     let about = [account.email.as_str(), account.name.as_deref().unwrap_or_default()];
     let new = request.parse(&office.settings, &about)?;
@@ -80,7 +88,8 @@ pub(crate) async fn change_password(
     office.store.set_password(account.id, &checked, hash, keep, &notice, office.now()).await?;
     office.has_posted();
     let cookies = office.another_cookie(caller.0.grant).await?;
-    Ok((cookies, Json(Done { message: "password changed; all other sessions have ended" })))
+    let csrf_token = office.csrf_given(&cookies);
+    Ok((cookies, Json(PasswordChanged { message: "password changed; all other sessions have ended", csrf_token })))
 }
 
 // === impl ChangePassword ===

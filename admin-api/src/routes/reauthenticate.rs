@@ -18,7 +18,7 @@ use crate::{body::Body, caller::Caller, error::ApiError, issue::Of, office::Offi
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Reauthenticated {
     /// Show it as `Authorization: Bearer …`.
-    /// Not where the session is a cookie, which goes on as it is.
+    /// Not where the session is a cookie: the browser is given another one.
     #[serde(skip_serializing_if = "Option::is_none")]
     access_token: Option<String>,
     /// Buys the next pair; those before it have ended. Not where the session had none.
@@ -26,7 +26,10 @@ pub(crate) struct Reauthenticated {
     refresh_token: Option<String>,
     /// Always `bearer`.
     token_type: &'static str,
-    /// Seconds until the access token expires.
+    /// Show it as `X-CSRF-Token: …` from now on, where the session is a cookie: with the old cookie the old one has ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    csrf_token: Option<String>,
+    /// Seconds until the access token expires; the cookie, where the session is one.
     expires_in: u64,
     /// When its owner was seen: now.
     auth_time: DateTime<Utc>,
@@ -73,11 +76,13 @@ pub(crate) async fn anew(
     };
     // Whoever has a copy of the cookie is not to be raised with its owner.
     let cookies = office.another_cookie(caller.0.grant).await?;
+    let life = if is_token { office.settings.access_ttl } else { office.settings.pages.cookie_life };
     let done = Reauthenticated {
         access_token: is_token.then(|| office.access_token(&proved.account, Of(session, renewed.generation), now)),
         refresh_token: next.filter(|_| renewed.refreshes).map(|token| token.expose().to_owned()),
         token_type: "bearer",
-        expires_in: office.settings.access_ttl.as_secs(),
+        csrf_token: office.csrf_given(&cookies),
+        expires_in: life.as_secs(),
         auth_time: now,
         acr: Assurance::of_methods(&proved.amr).word(),
     };

@@ -101,6 +101,34 @@ async fn what_a_session_is_gone_on_with_is_tokens_or_a_cookie() {
 }
 
 #[tokio::test]
+async fn whoever_is_given_another_cookie_is_told_what_goes_with_it() {
+    let house = House::open().await;
+    house.register("ada@example.com").await;
+    let body = json!({ "email": "ada@example.com", "password": PASSWORD, "session": "cookie" });
+    let begun = house.post("/auth/login", Shown::Nothing, body).await;
+    let value = |answer: &Answer| answer.cookie().unwrap().split_once('=').unwrap().1.to_owned();
+    let (mut cookie, mut csrf) = (value(&begun), begun.text("csrf_token").to_owned());
+    let life = begun.body["expires_in"].clone();
+    let other = "another good one";
+    for (path, body) in [
+        ("/auth/reauthenticate", json!({ "password": PASSWORD })),
+        ("/auth/change-password", json!({ "old_password": PASSWORD, "new_password": other })),
+        ("/auth/reauthenticate", json!({ "password": other })),
+    ] {
+        let answer = house.post(path, Shown::Credential(&cookie), body).await;
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        cookie = value(&answer);
+        assert_eq!(answer.text("csrf_token"), SessionCookie::parse(&cookie).unwrap().csrf_token());
+        assert_ne!(answer.text("csrf_token"), csrf, "{path}");
+        csrf = answer.text("csrf_token").to_owned();
+        assert!(answer.body["expires_in"].is_null() || answer.body["expires_in"] == life, "{}", answer.body);
+    }
+    let tokens = house.login_by("ada@example.com", other).await;
+    let answer = house.post("/auth/reauthenticate", tokens.shown(), json!({ "password": other })).await;
+    assert_eq!((answer.status.as_u16(), answer.body.get("csrf_token")), (200, None));
+}
+
+#[tokio::test]
 async fn a_form_may_leave_out_what_may_be_empty_and_says_what_else_is_missing() {
     let house = House::open().await;
     let here = [("Sec-Fetch-Site", "same-origin")];

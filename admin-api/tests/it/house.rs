@@ -268,7 +268,11 @@ impl House {
     }
 
     pub(crate) async fn login(&self, email: &str) -> Person {
-        let answer = self.post("/auth/login", Shown::Nothing, json!({ "email": email, "password": PASSWORD })).await;
+        self.login_by(email, PASSWORD).await
+    }
+
+    pub(crate) async fn login_by(&self, email: &str, password: &str) -> Person {
+        let answer = self.post("/auth/login", Shown::Nothing, json!({ "email": email, "password": password })).await;
         assert_eq!(answer.status, 200, "{}", answer.body);
         Person::of(&answer)
     }
