@@ -5,7 +5,7 @@ use axum::http::HeaderMap;
 use chrono::{DateTime, Utc};
 use identity::{AccessClaims, Grant, RefreshToken, SessionCookie, SessionId, TokenType};
 use serde::{Deserialize, Serialize};
-use store::{Account, Groups, NewSession, Origin, Proof, Renewal};
+use store::{Account, Groups, NewSession, Origin, Proof, Renewal, StoreError};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
@@ -132,7 +132,11 @@ impl Office {
     ) -> Result<(HeaderMap, Begun), ApiError> {
         let fresh = Fresh::new(kind);
         let new = NewSession { id: fresh.id, account: &account, proof: fresh.proof(self, now), now, origin };
-        let groups = self.store.open_session(new).await?;
+        let groups = self.store.open_session(new).await.map_err(|error| match error {
+            // It was deleted since its password was checked: whoever comes a moment later hears no more.
+            StoreError::NotFound => ApiError::InvalidCredentials,
+            error => error.into(),
+        })?;
         Ok(self.begun(account, groups, fresh, now))
     }
 

@@ -3,6 +3,7 @@
 //! Time is not measured. What takes the time is the password computation, and those are counted.
 
 use serde_json::{Value, json};
+use sqlx::Executor as _;
 
 use crate::house::{House, PASSWORD, Shown};
 
@@ -41,6 +42,19 @@ async fn only_who_knows_the_password_learns_that_the_account_is_disabled() {
     house.change(&person, store::AccountChange { status: Some(store::Status::Disabled), ..Default::default() }).await;
     assert_eq!(login(&house, "ada@example.com", PASSWORD).await.refusal(), "403 account_disabled");
     assert_eq!(login(&house, "ada@example.com", "wrong password").await.refusal(), "401 invalid_credentials");
+}
+
+#[tokio::test]
+async fn an_account_that_goes_while_its_password_is_checked_is_none() {
+    let house = House::open().await;
+    house.register("ada@example.com").await;
+    assert_eq!(login(&house, "ada@example.com", "wrong password").await.status, 401);
+    // What was counted is forgiven between the check and the session.
+    let mut beside = house.block_writes().await;
+    let gone = "CREATE TRIGGER gone AFTER DELETE ON login_failures BEGIN DELETE FROM accounts; END; COMMIT";
+    beside.execute(gone).await.unwrap();
+    assert_eq!(login(&house, "ada@example.com", PASSWORD).await.refusal(), "401 invalid_credentials");
+    assert_eq!(login(&house, "ada@example.com", PASSWORD).await.refusal(), "401 invalid_credentials");
 }
 
 #[tokio::test]
