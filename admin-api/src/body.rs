@@ -151,6 +151,10 @@ pub(crate) fn given<'de, T: Deserialize<'de>, D: Deserializer<'de>>(from: D) -> 
 /// Turns `serde`'s words into ours. They begin with what was sent and end with what was expected; words without that are
 /// our own already, from a type that reads itself.
 fn describe(path: String, words: &str) -> FieldError {
+    let words = without_place(words);
+    if words.starts_with("UUID parsing failed") {
+        return FieldError { field: path, message: "must be an id".to_owned() };
+    }
     if let Some(name) = words.strip_prefix("missing field `").and_then(|rest| rest.strip_suffix('`')) {
         let field = if path == "." { name.to_owned() } else { format!("{path}.{name}") };
         return FieldError { field, message: "is required".to_owned() };
@@ -169,6 +173,20 @@ fn describe(path: String, words: &str) -> FieldError {
         format!("must be {kind}")
     };
     FieldError { field: path, message }
+}
+
+/// Where a text is read itself, `serde` ends with the place, which is no use beside the field. Only what it writes itself: what was sent may hold
+/// such words too.
+fn without_place(words: &str) -> &str {
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    match words.rsplit_once(" at line ") {
+        Some((rest, place))
+            if place.split_once(" column ").is_some_and(|(line, column)| is_number(line) && is_number(column)) =>
+        {
+            rest
+        }
+        _ => words,
+    }
 }
 
 #[cfg(test)]

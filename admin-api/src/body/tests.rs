@@ -31,6 +31,13 @@ struct Place {
     town: String,
 }
 
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Parcel {
+    order: Option<uuid::Uuid>,
+    pieces: Option<i64>,
+}
+
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Wish {
@@ -40,7 +47,9 @@ struct Wish {
 fn counter() -> Router {
     let order = |Body(order): Body<Order>| async { Json(order) };
     let wish = |BodyOrNothing(wish): BodyOrNothing<Wish>| async { Json(wish) };
-    crate::answer::around(Router::new().route("/order", post(order)).route("/wish", post(wish)))
+    let parcel = |Exact(parcel): Exact<Parcel>| async { Json(parcel) };
+    let router = Router::new().route("/order", post(order)).route("/wish", post(wish)).route("/parcel", post(parcel));
+    crate::answer::around(router)
 }
 
 async fn send(path: &str, content_type: Option<&str>, body: impl Into<Bytes>) -> String {
@@ -139,4 +148,12 @@ async fn where_a_body_may_be_left_out_nothing_means_the_defaults() {
     assert_snapshot!(send("/wish", Some("text/plain"), r#"{"grace":5}"#).await, @"415 unsupported_media_type");
     assert_snapshot!(send("/wish", None, r#"{"grace":5}"#).await, @r#"{"grace":5}"#);
     assert_snapshot!(send("/wish", Some("application/json"), r#"{"grace":"5"}"#).await, @r#"422 invalid_fields; "grace" must be a whole number"#);
+}
+
+#[tokio::test]
+async fn what_is_wrong_is_said_in_our_words_without_places_or_what_was_sent() {
+    let parcel = async |body: &str| send("/parcel", Some("application/json"), body.to_owned()).await;
+    assert_snapshot!(parcel(r#"{"order": "7"}"#).await, @r#"422 invalid_fields; "order" must be an id"#);
+    assert_snapshot!(parcel(r#"{"pieces": "7 at line 1 column 2"}"#).await, @r#"422 invalid_fields; "pieces" must be a whole number"#);
+    assert_snapshot!(parcel(r#"{"at line 1 column 2": 1}"#).await, @r#"422 invalid_fields; "at line 1 column 2" is not a field here; expected order or pieces"#);
 }
