@@ -12,6 +12,7 @@ use axum::{
     extract::{Request, State},
     http::HeaderMap,
 };
+use chrono::{DateTime, Utc};
 use identity::{TenantId, verify_stripe};
 use policies::Policy;
 use serde::{Deserialize, Serialize};
@@ -25,6 +26,8 @@ use crate::{body, error::ApiError, office::Office, trail};
 const SIGNATURE: &str = "stripe-signature";
 /// Bytes of the id of an event or a subscription.
 const LONGEST_ID: usize = 255;
+/// Seconds by which clocks may differ. What was said later counts, so of what says to have been said in some far future all else would be late.
+const FUTURE: i64 = 24 * 60 * 60;
 
 /// An event, as far as we read it: those who send them add members as they like.
 #[derive(Deserialize, ToSchema)]
@@ -69,9 +72,11 @@ pub(crate) async fn hear_payment(
     let now = office.now();
     verify_stripe(signature(&headers)?, &body, secret, now.timestamp()).map_err(|_| ApiError::SignatureRefused)?;
     let event = read(&body)?;
+    demand_past("created", event.created, now)?;
     let payment = event.payment(&office.hooks.policy())?;
     match &payment {
         Payment::Subscribed(said) => {
+            demand_past("data.object.created", said.began_at, now)?;
             trail::about(said.tenant.uuid());
             trail::detail("tier", said.tier.as_deref());
             trail::detail("subscription", said.id.clone());
@@ -100,6 +105,11 @@ fn read(body: &Bytes) -> Result<PaymentEvent, ApiError> {
     let event: PaymentEvent = serde_json::from_value(event)
         .map_err(|_| ApiError::one_field("", "must be an event with `id`, `type`, `created` and `data.object`"))?;
     if is_plain(&event.id) { Ok(event) } else { Err(ApiError::one_field("id", "must be an event's id")) }
+}
+
+fn demand_past(field: &str, seconds: i64, now: DateTime<Utc>) -> Result<(), ApiError> {
+    let is_past = seconds <= now.timestamp() + FUTURE;
+    if is_past { Ok(()) } else { Err(ApiError::one_field(field, "must not lie in the future")) }
 }
 
 fn is_plain(id: &str) -> bool {

@@ -252,6 +252,13 @@ fn a_payment_provider_moves_a_tenant_between_tiers_if_it_is_the_one() {
         nameless["data"]["object"][path] = Value::Null;
         assert_eq!(signed(&platform, &nameless.to_string(), SECRET, 0).status, 422, "{path}");
     }
+    // Else whatever is said of it afterwards would be late.
+    for path in ["/created", "/data/object/created"] {
+        let mut future: Value = serde_json::from_str(&second).unwrap();
+        future["id"] = json!("evt_12");
+        *future.pointer_mut(path).unwrap() = json!(1_000_000_000_000_000_000_i64);
+        assert_eq!(signed(&platform, &future.to_string(), SECRET, 0).status, 422, "{path}");
+    }
     let trail = platform.get("/admin/audit?event=hear_payment", &platform.admin()).json();
     let events = trail["items"].as_array().unwrap();
     let heard = events.iter().find(|event| event["details"]["event"] == "evt_6").unwrap();
