@@ -94,7 +94,7 @@ pub use members::Member;
 pub use migrate::MigrationStatus;
 pub use one_time::{Confirmed, LinkLogin, NewOneTime, OneTime, ShownOneTime};
 pub use outbox::{DueMail, MailOutcome, NewMail};
-pub use oversight::{SeenKey, SeenSession};
+pub use oversight::{SeenKey, SeenSession, SessionRecord};
 pub use paging::{Cursor, CursorError, Page};
 pub use passkeys::NewPasskey;
 pub use quotas::{CountedHere, NewReservation, QuotaKeeper, QuotaUse, Reserved};
@@ -102,9 +102,7 @@ pub use reseal::{Resealed, SEALED, SealedColumn};
 pub use seal_nodes::SealNode;
 pub use seed::{DomainSeed, TeamSeed, TenantSeed};
 pub use seen::Seen;
-pub use sessions::{
-    NewSession, Origin, Proof, RefreshOutcome, RefreshRefusal, RefreshTerms, SessionRecord, SessionSeed,
-};
+pub use sessions::{NewSession, Origin, Proof, RefreshOutcome, RefreshRefusal, RefreshTerms, SessionSeed};
 pub use signing::{Purpose, ensure_keys, rotate};
 pub use takeover::WayIn;
 pub use teams::{NewTeam, Team, TeamChange, TeamMember};

@@ -1,4 +1,4 @@
-//! What administrators see of everybody's keys and sessions, page by page, and how they end one.
+//! What people see of their own sessions, and administrators of everybody's keys and sessions, page by page; and how the latter end one.
 
 use chrono::{DateTime, Utc};
 use identity::{AccountId, KeyId, SessionId};
@@ -54,6 +54,25 @@ pub struct SeenSession {
     pub last_seen_at: Option<DateTime<Utc>>,
 }
 
+/// A session as its owner sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionRecord {
+    /// Its id.
+    pub id: SessionId,
+    /// When it began.
+    pub created_at: DateTime<Utc>,
+    /// When it was last refreshed or used, as far as is known.
+    pub last_seen_at: Option<DateTime<Utc>>,
+    /// The address it began at.
+    pub address: Option<String>,
+    /// What the client says it is.
+    pub user_agent: Option<String>,
+    /// By what somebody has logged in.
+    pub method: Option<String>,
+}
+
+type Row = (Uuid, DateTime<Utc>, Option<DateTime<Utc>>, Option<String>, Option<String>, Option<String>);
+
 /// The records after $1, of everybody or of one account; `$2` is how many.
 macro_rules! listed {
     ($columns:literal, $table:literal, $live:literal) => {
@@ -99,6 +118,34 @@ const SESSIONS: [&str; 2] = listed!(
 // === impl Store ===
 
 impl Store {
+    /// A page of an account's sessions that can be gone on with, the newest first.
+    pub async fn list_sessions(
+        &self,
+        account: AccountId,
+        now: DateTime<Utc>,
+        after: Option<Cursor>,
+        limit: u32,
+    ) -> Result<Page<SessionRecord>, StoreError> {
+        const Q: &str = "SELECT id, created_at, last_seen_at, address, user_agent, method FROM sessions \
+                         WHERE account_id = $1 AND ended_at IS NULL AND id < $3 AND EXISTS \
+                         (SELECT 1 FROM refresh_tokens WHERE session_id = sessions.id AND expires_at > $2 UNION ALL \
+                         SELECT 1 FROM session_cookies WHERE session_id = sessions.id AND idle_until > $2 AND ends_at > $2) \
+                         ORDER BY id DESC LIMIT $4";
+        let after = after.map_or(Uuid::max(), Cursor::uuid);
+        let rows: Vec<Row> = self
+            .bounded(async {
+                on!(self, |pool| sqlx::query_as(Q)
+                    .bind(account.uuid())
+                    .bind(stored(now))
+                    .bind(after)
+                    .bind(i64::from(limit) + 1)
+                    .fetch_all(pool)
+                    .await)
+            })
+            .await?;
+        Ok(Page::cut(rows.into_iter().map(SessionRecord::from).collect(), limit, |session| session.id.uuid()))
+    }
+
     /// A page of keys that are not revoked, in the order of their making; of one account if it is named.
     pub async fn see_keys(
         &self,
@@ -149,5 +196,13 @@ impl Store {
             self.commit(tx, &[Subject::Session(id)], now).await
         })
         .await
+    }
+}
+
+// === impl SessionRecord ===
+
+impl From<Row> for SessionRecord {
+    fn from((id, created_at, last_seen_at, address, user_agent, method): Row) -> Self {
+        Self { id: SessionId::new(id), created_at, last_seen_at, address, user_agent, method }
     }
 }

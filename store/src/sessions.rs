@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use crate::{
     Account, CookieTerms, Groups, Status, Store, StoreError, Subject,
-    db::{Tx, later, on, on_tx, stored},
+    db::{Tx, later, on_tx, stored},
     groups::{GroupsRow, groups_columns},
 };
 
@@ -69,25 +69,6 @@ pub struct Origin<'a> {
     /// The administrator who acts as the account's owner, as they were when their right to it was weighed.
     pub actor: Option<&'a Account>,
 }
-
-/// A session as its owner sees it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SessionRecord {
-    /// Its id.
-    pub id: SessionId,
-    /// When it began.
-    pub created_at: DateTime<Utc>,
-    /// When it was last refreshed or used, as far as is known.
-    pub last_seen_at: Option<DateTime<Utc>>,
-    /// The address it began at.
-    pub address: Option<String>,
-    /// What the client says it is.
-    pub user_agent: Option<String>,
-    /// By what somebody has logged in.
-    pub method: Option<String>,
-}
-
-type Row = (Uuid, DateTime<Utc>, Option<DateTime<Utc>>, Option<String>, Option<String>, Option<String>);
 
 /// How long what a session is gone on with serves.
 #[derive(Clone, Copy, Debug)]
@@ -182,24 +163,6 @@ impl Store {
             self.commit(tx, ended.as_slice(), now).await
         })
         .await
-    }
-
-    /// An account's sessions that can be gone on with, the newest first.
-    pub async fn list_sessions(
-        &self,
-        account: AccountId,
-        now: DateTime<Utc>,
-    ) -> Result<Vec<SessionRecord>, StoreError> {
-        const Q: &str = "SELECT id, created_at, last_seen_at, address, user_agent, method FROM sessions \
-                         WHERE account_id = $1 AND ended_at IS NULL AND EXISTS \
-                         (SELECT 1 FROM refresh_tokens WHERE session_id = sessions.id AND expires_at > $2 UNION ALL \
-                         SELECT 1 FROM session_cookies WHERE session_id = sessions.id AND idle_until > $2 AND ends_at > $2) ORDER BY id DESC";
-        let rows: Vec<Row> = self
-            .bounded(async {
-                on!(self, |pool| sqlx::query_as(Q).bind(account.uuid()).bind(stored(now)).fetch_all(pool).await)
-            })
-            .await?;
-        Ok(rows.into_iter().map(SessionRecord::from).collect())
     }
 
     /// Ends one of an account's sessions; [`StoreError::NotFound`] if it is not this account's, or has ended.
@@ -384,13 +347,5 @@ impl Tx {
             .execute(c)
             .await
             .map(drop))?)
-    }
-}
-
-// === impl SessionRecord ===
-
-impl From<Row> for SessionRecord {
-    fn from((id, created_at, last_seen_at, address, user_agent, method): Row) -> Self {
-        Self { id: SessionId::new(id), created_at, last_seen_at, address, user_agent, method }
     }
 }

@@ -45,6 +45,9 @@ struct Session {
     seen: Option<Moment>,
 }
 
+/// Sessions on the page, the latest: whoever has more ends some first.
+const MOST: u32 = 200;
+
 /// A time, for machines and for people.
 pub(super) struct Moment {
     pub(super) machine: String,
@@ -54,9 +57,9 @@ pub(super) struct Moment {
 pub(super) async fn show(State(office): State<Arc<Office>>, who: SignedIn) -> Response {
     let shown = async {
         let account = office.store.account(who.principal.account).await?.ok_or(ApiError::CallerGone)?;
-        let records = office.store.list_sessions(who.principal.account, office.now()).await?;
+        let records = office.store.list_sessions(who.principal.account, office.now(), None, MOST).await?;
         let own = who.principal.grant.session();
-        let sessions = records.into_iter().map(|record| Session::of(record, own)).collect();
+        let sessions = records.items.into_iter().map(|record| Session::of(record, own)).collect();
         Ok(SessionsPage {
             product: &office.mail.settings.product,
             here: "sessions",

@@ -3,12 +3,14 @@
 use std::sync::Arc;
 
 use axum::{Json, extract::State};
+use identity::{TenantId, TenantRole};
 use serde::Serialize;
-use store::{AuditEvent, AuditFilter};
+use store::{AgentsWanted, AuditEvent, AuditFilter, Tenant};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::{
+    invite_member::InvitationShape,
     list_audit::Entry,
     list_factors::Factor,
     list_identities::{LinkedIdentity, linked},
@@ -16,19 +18,22 @@ use super::{
     list_usage::{UsageItem, all_of},
 };
 use crate::{
-    caller::{Allowed, ManageAccount},
+    agent::{Agent, Instance, ManageInstances},
+    caller::{Allowed, Caller, ManageAccount, Need},
     error::ApiError,
+    group::{Domain, Team},
     integration::Integration,
     key::Key,
     office::Office,
+    tenant::TenantShape,
     user::User,
 };
 
-/// Events on one page of the audit trail, and pages at most: the latest 2,000.
+/// Agents, instances and events that are read at once; of events so many pages at most: the latest 2,000.
 const AT_ONCE: u32 = 200;
 const PAGES: usize = 10;
-/// More than any account has.
-const MOST_INTEGRATIONS: u32 = 10_000;
+/// More integrations than any account has, and the latest of whoever has more sessions.
+const MOST: u32 = 10_000;
 
 /// Everything.
 #[derive(Serialize, ToSchema)]
@@ -46,8 +51,25 @@ pub(crate) struct Export {
     integrations: Vec<Integration>,
     /// What was done to the account, by whomever; the latest 2,000 events.
     events: Vec<Entry>,
-    /// What was used in the organisation in which the caller acts, by day.
+    /// What was used, by day, in every organisation of the caller's and in none; a key sees its own organisation's alone.
     usage: Vec<UsageItem>,
+    /// To which the caller belongs, with what is the caller's in each; a key sees its own alone.
+    organisations: Vec<Belongings>,
+    /// Into organisations, which the caller can accept.
+    invitations: Vec<InvitationShape>,
+}
+
+/// An organisation, and what is the caller's in it.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Belongings {
+    #[serde(flatten)]
+    organisation: TenantShape,
+    teams: Vec<Team>,
+    domains: Vec<Domain>,
+    /// That the caller has made.
+    agents: Vec<Agent>,
+    /// With what they are configured with, if whoever asks may read that one by one.
+    instances: Vec<Instance>,
 }
 
 /// Who else it was, and from where, is theirs.
@@ -69,8 +91,8 @@ pub(crate) async fn export_me(
 ) -> Result<Json<Export>, ApiError> {
     let id = caller.0.account;
     let account = office.store.account_in(id, caller.0.tenant).await?.ok_or(ApiError::CallerGone)?;
-    let sessions = office.store.list_sessions(id, office.now()).await?;
-    let integrations = office.store.list_integrations(office.seal(), (id, None), None, MOST_INTEGRATIONS).await?;
+    let sessions = office.store.list_sessions(id, office.now(), None, MOST).await?;
+    let integrations = office.store.list_integrations(office.seal(), (id, None), None, MOST).await?;
     let filter = AuditFilter { subject: Some(id.uuid()), ..AuditFilter::default() };
     let (mut events, mut after) = (Vec::new(), None);
     for _ in 0..PAGES {
@@ -81,14 +103,80 @@ pub(crate) async fn export_me(
             break;
         }
     }
+    let mut tenants = office.store.tenants_of(id).await?;
+    let mut usage = Vec::new();
+    if caller.0.grant.is_of_a_program() {
+        tenants.retain(|(tenant, _)| Some(tenant.id) == caller.0.tenant);
+        usage.extend(all_of(&office, caller.0.tenant, id).await?);
+    } else {
+        for tenant in tenants.iter().map(|(tenant, _)| Some(tenant.id)).chain([None]) {
+            usage.extend(all_of(&office, tenant, id).await?);
+        }
+    }
+    let mut organisations = Vec::new();
+    for (tenant, role) in tenants {
+        organisations.push(office.belongings(&caller, tenant, role).await?);
+    }
+    let invitations = office.store.invitations_for(id, office.now()).await?;
     Ok(Json(Export {
         account: office.user(account).await?,
-        sessions: sessions.into_iter().map(|session| Session::of(session, &caller)).collect(),
+        sessions: sessions.items.into_iter().map(|session| Session::of(session, &caller)).collect(),
         api_keys: office.store.list_keys(id).await?.into_iter().map(Key::from).collect(),
         identities: linked(&office, id).await?,
         second_factors: office.store.factors(id).await?.into_iter().map(Factor::from).collect(),
         integrations: integrations.items.into_iter().map(Integration::from).collect(),
         events,
-        usage: all_of(&office, caller.0.tenant, id).await?,
+        usage,
+        organisations,
+        invitations: invitations.into_iter().map(InvitationShape::from).collect(),
     }))
+}
+
+// === impl Office ===
+
+impl Office {
+    async fn belongings(&self, caller: &Caller, tenant: Tenant, role: TenantRole) -> Result<Belongings, ApiError> {
+        let groups = self.store.groups_of(tenant.id, caller.0.account).await?;
+        Ok(Belongings {
+            teams: groups.teams.into_iter().map(Team::from).collect(),
+            domains: groups.domains.into_iter().map(Domain::from).collect(),
+            agents: self.own_agents(caller, tenant.id).await?,
+            instances: self.own_instances(caller, tenant.id).await?,
+            organisation: TenantShape::of(tenant, Some(role)),
+        })
+    }
+
+    async fn own_agents(&self, caller: &Caller, tenant: TenantId) -> Result<Vec<Agent>, ApiError> {
+        let (mut agents, mut after) = (Vec::new(), None);
+        loop {
+            let page = self.store.list_agents(tenant, AgentsWanted::Of(caller.0.account), after, AT_ONCE).await?;
+            agents.extend(page.items.into_iter().map(Agent::from));
+            after = page.next;
+            if after.is_none() {
+                return Ok(agents);
+            }
+        }
+    }
+
+    /// Neither a key that may not have instances nor whoever acts as their owner is told what they are configured with.
+    async fn own_instances(&self, caller: &Caller, tenant: TenantId) -> Result<Vec<Instance>, ApiError> {
+        let reaches = caller.demand_scopes(Some(&[ManageInstances::PERMISSION.to_owned()])).is_ok();
+        let may_open = reaches && caller.0.actor.is_none();
+        let shown = |instance: store::Instance| {
+            if !may_open {
+                return instance.into();
+            }
+            // One that cannot be read keeps nobody from the rest.
+            self.own_instance(tenant.uuid(), instance.clone()).unwrap_or_else(|_| instance.into())
+        };
+        let (mut instances, mut after) = (Vec::new(), None);
+        loop {
+            let page = self.store.list_instances(tenant, Some(caller.0.account), after, AT_ONCE).await?;
+            instances.extend(page.items.into_iter().map(shown));
+            after = page.next;
+            if after.is_none() {
+                return Ok(instances);
+            }
+        }
+    }
 }

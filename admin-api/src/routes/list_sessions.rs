@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::{Json, extract::State};
+use axum::{Json, extract::State, http::Uri};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use store::SessionRecord;
@@ -13,6 +13,7 @@ use crate::{
     caller::{Allowed, Caller, ManageAccount},
     error::ApiError,
     office::Office,
+    paging::Paging,
 };
 
 /// One login.
@@ -32,23 +33,34 @@ pub(crate) struct Session {
     last_seen_at: Option<DateTime<Utc>>,
 }
 
-/// All of them.
+/// One page.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Sessions {
     items: Vec<Session>,
+    /// Give it as `cursor` for the next page; `null` on the last.
+    next_cursor: Option<String>,
 }
 
 /// The caller's sessions, the newest first.
 #[utoipa::path(
     get, path = "/auth/sessions", tag = "auth", security(("access_token" = []), ("api_key" = [])),
+    params(
+        ("cursor" = Option<String>, Query, description = "Where the page before this one ended: its `next_cursor`"),
+        ("limit" = Option<u32>, Query, description = "Sessions on the page, 1 to 200; 50 by default", minimum = 1, maximum = 200),
+    ),
     responses((status = 200, description = "Sessions that can be gone on with", body = Sessions))
 )]
 pub(crate) async fn list_sessions(
     State(office): State<Arc<Office>>,
     Allowed { caller, .. }: Allowed<ManageAccount>,
+    uri: Uri,
 ) -> Result<Json<Sessions>, ApiError> {
-    let records = office.store.list_sessions(caller.0.account, office.now()).await?;
-    Ok(Json(Sessions { items: records.into_iter().map(|record| Session::of(record, &caller)).collect() }))
+    let paging = Paging::read(&uri)?;
+    let page = office.store.list_sessions(caller.0.account, office.now(), paging.after, paging.limit).await?;
+    Ok(Json(Sessions {
+        items: page.items.into_iter().map(|record| Session::of(record, &caller)).collect(),
+        next_cursor: page.next.map(|cursor| cursor.to_string()),
+    }))
 }
 
 // === impl Session ===

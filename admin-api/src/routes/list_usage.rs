@@ -51,6 +51,10 @@ pub(crate) struct UsageReport {
 /// What was used of one kind. Of `day`, `account_id` … there are those that were asked for by `group_by`; `null` is none.
 #[derive(Default, Serialize, ToSchema)]
 pub(crate) struct UsageItem {
+    /// Where several organisations' stand in one list; left out: of none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    tenant_id: Option<Uuid>,
     #[serde(skip_serializing_if = "Option::is_none")]
     day: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -138,7 +142,7 @@ pub(crate) async fn list_usage(
     Ok(Json(UsageReport { from: days.0, to: days.1, items, next_cursor: next }).into_response())
 }
 
-/// Everything that an account has used, in the tenant in which it acts, by day; for who asks for all of their data.
+/// Everything that an account has used in a tenant, by day; for who asks for all of their data.
 pub(crate) async fn all_of(
     office: &Office,
     tenant: Option<TenantId>,
@@ -152,7 +156,8 @@ pub(crate) async fn all_of(
     loop {
         let UsagePage { totals, has_more } = office.store.usage(&asked).await?;
         asked.after = totals.last().filter(|_| has_more).map(|last| last.of.clone());
-        items.extend(totals.into_iter().map(|total| UsageItem::of(&asked.by, total)));
+        let tenant_id = tenant.map(|tenant| tenant.uuid());
+        items.extend(totals.into_iter().map(|total| UsageItem { tenant_id, ..UsageItem::of(&asked.by, total) }));
         if asked.after.is_none() {
             return Ok(items);
         }

@@ -191,6 +191,14 @@ async fn sessions_show_where_they_began_and_are_ended_by_their_owner() {
             (json!(false), json!("192.0.2.1"), json!("test"), json!("registration")),
         ]
     );
+    let page = house.get("/auth/sessions?limit=1", ada.shown()).await.body;
+    let next = format!("/auth/sessions?limit=1&cursor={}", page["next_cursor"].as_str().unwrap());
+    let last = house.get(&next, ada.shown()).await.body;
+    assert_eq!((&page["items"][0], &last["items"][0], &last["next_cursor"]), (&items[0], &items[1], &json!(null)));
+    assert_eq!(
+        house.get("/auth/sessions?device=test", ada.shown()).await.refusal_or_status(),
+        "400 invalid_query\n  device: is not a parameter here; expected one of cursor, limit"
+    );
     let bob = house.register("bob@example.com").await;
     let other = items[1]["id"].as_str().unwrap();
     let end = async |id: &str, shown: Shown<'_>| {

@@ -25,6 +25,59 @@ async fn a_person_gets_everything_that_is_kept_of_them_and_no_secret() {
 }
 
 #[tokio::test]
+async fn what_is_a_persons_in_each_of_their_organisations_is_theirs_to_have() {
+    let house = House::open().await;
+    let (ada, bob) = (house.register("ada@example.com").await, house.register("bob@example.com").await);
+    let developer = store::AccountChange { role: Some("developer".to_owned()), ..Default::default() };
+    house.change(&ada, developer.clone()).await;
+    house.change(&bob, developer).await;
+    house.store.confirm_account(ada.id, house.now()).await.unwrap();
+    let made = async |path: &str, shown, body| {
+        let answer = house.post(path, shown, body).await;
+        assert!(answer.status.is_success(), "{path}: {}", answer.body);
+        answer.body
+    };
+    let theirs = house.get("/auth/me", bob.shown()).await.text("tenant_id").to_owned();
+    made(&format!("/tenants/{theirs}/members"), bob.shown(), json!({ "email": "ada@example.com" })).await;
+    let agent = made("/agents", ada.shown(), json!({ "name": "Hers" })).await;
+    made("/agents", bob.shown(), json!({ "name": "His" })).await;
+    let config = json!({ "agent_id": agent["id"], "name": "Mine", "config": { "endpoint": "confidential" } });
+    made("/agent-instances", ada.shown(), config).await;
+    let team = made("/teams", ada.shown(), json!({ "name": "Engines" })).await;
+    let joins = json!({ "account_id": ada.id.to_string(), "role": "member" });
+    made(&format!("/teams/{}/members", team["id"].as_str().unwrap()), ada.shown(), joins).await;
+    let second = made("/tenants", ada.shown(), json!({ "name": "Second" })).await;
+    let used = store::Used {
+        tenant: Some(second["id"].as_str().unwrap().parse().unwrap()),
+        account: ada.id,
+        key: None,
+        at: house.now(),
+        route: "elsewhere".to_owned(),
+        service: String::new(),
+        model: String::new(),
+        request_type: String::new(),
+        requests: 1,
+        tokens: 0,
+        cost: 0,
+    };
+    assert!(house.store.count_batch(uuid::Uuid::now_v7(), &[used], house.now()).await.unwrap());
+    let export = house.get("/auth/me/export", ada.shown()).await.body;
+    let [first, other] = export["organisations"].as_array().unwrap().as_slice() else { panic!("{export}") };
+    assert_eq!((&first["role"], &other["id"]), (&json!("owner"), &second["id"]));
+    assert_eq!((&first["agents"][0]["name"], first["agents"].as_array().unwrap().len()), (&json!("Hers"), 1));
+    assert_eq!(first["instances"][0]["config"], json!({ "endpoint": "confidential" }));
+    assert_eq!((&first["teams"][0]["name"], &other["teams"]), (&json!("Engines"), &json!([])));
+    assert_eq!((&export["usage"][0]["tenant_id"], &export["usage"][0]["route"]), (&second["id"], &json!("elsewhere")));
+    assert_eq!(export["invitations"][0]["tenant_id"], json!(theirs));
+    // A key that may read no instance reads none so, nor what is another organisation's.
+    let key = house.make_key(&ada, json!({ "name": "ci", "scopes": ["account:manage"] })).await;
+    let export = house.get("/auth/me/export", Shown::Credential(key["key"].as_str().unwrap())).await.body;
+    let [only] = export["organisations"].as_array().unwrap().as_slice() else { panic!("{export}") };
+    assert_eq!((&only["id"], &only["instances"][0]["name"]), (&first["id"], &json!("Mine")));
+    assert!(!export.to_string().contains("confidential") && export["usage"] == json!([]), "{export}");
+}
+
+#[tokio::test]
 async fn of_what_a_person_has_used_no_line_is_left_out_however_many_there_are() {
     const LINES: usize = 10_050;
     let house = House::open().await;

@@ -161,7 +161,7 @@ async fn a_login_knows_the_browser_and_the_network_of_earlier_sessions(database:
     assert_eq!(place("ada@example.com", Some(&stranger), Some("2001:db8:1:3::/64")).await, anywhere);
     assert_eq!(place(&other.email, Some(&device), Some("2001:db8:1:2::/64")).await, anywhere);
     assert_eq!(place("nobody@example.com", Some(&device), Some("2001:db8:1:2::/64")).await, anywhere);
-    let listed = store.list_sessions(account.id, at(1)).await.unwrap();
+    let listed = store.list_sessions(account.id, at(1), None, 200).await.unwrap().items;
     assert_eq!(listed[0].address.as_deref(), Some("2001:db8:1:2::9"));
 }
 

@@ -154,7 +154,7 @@ async fn a_session_is_over_at_the_end_of_its_life_however_often_it_is_refreshed(
         shown = next;
     }
     // The last was bought at second 84,000 and would live until 87,600 by itself.
-    assert!(store.list_sessions(ada.id, at(86_400)).await.unwrap().is_empty());
+    assert!(store.list_sessions(ada.id, at(86_400), None, 200).await.unwrap().items.is_empty());
     assert_eq!(refusal(&refresh(&store, &shown, at(86_400)).await), Some(RefreshRefusal::Expired));
 }
 
@@ -293,7 +293,7 @@ async fn sessions_are_listed_and_ended_by_their_owner_alone(database: &Database)
     let (third, _) = session(&store, &ada).await;
     let (theirs, _) = session(&store, &bob).await;
     let listed = async |second| {
-        let records = store.list_sessions(ada.id, at(second)).await.unwrap();
+        let records = store.list_sessions(ada.id, at(second), None, 200).await.unwrap().items;
         records.into_iter().map(|record| (record.id, record.last_seen_at)).collect::<Vec<_>>()
     };
     assert_eq!(listed(1).await, [(third, Some(at(0))), (second, Some(at(0))), (first, Some(at(0)))]);
@@ -301,6 +301,10 @@ async fn sessions_are_listed_and_ended_by_their_owner_alone(database: &Database)
     let terms = RefreshTerms { ttl: Duration::from_hours(24), session_life: Duration::from_hours(48), ..TERMS };
     store.rotate_refresh(refresh.id(), &refresh.digest(), (next.id(), next.digest()), at(50), terms).await.unwrap();
     assert_eq!(listed(86_401).await, [(first, Some(at(50)))], "what cannot be gone on with is no session");
+    let page = store.list_sessions(ada.id, at(1), None, 2).await.unwrap();
+    assert_eq!(page.items.iter().map(|record| record.id).collect::<Vec<_>>(), [third, second]);
+    let page = store.list_sessions(ada.id, at(1), page.next, 2).await.unwrap();
+    assert_eq!((page.items.len(), page.items[0].id, page.next), (1, first, None));
 
     assert!(matches!(store.end_session_of(ada.id, theirs, at(60)).await, Err(StoreError::NotFound)));
     store.end_session_of(ada.id, second, at(60)).await.unwrap();
@@ -308,7 +312,7 @@ async fn sessions_are_listed_and_ended_by_their_owner_alone(database: &Database)
     assert_eq!(store.end_sessions_but(ada.id, Some(first), at(70)).await.unwrap(), 1);
     assert_eq!(heard(&store).await, [Subject::Session(second), Subject::Session(third)]);
     assert_eq!(listed(80).await.len(), 1);
-    assert_eq!(store.list_sessions(bob.id, at(80)).await.unwrap().len(), 1);
+    assert_eq!(store.list_sessions(bob.id, at(80), None, 200).await.unwrap().items.len(), 1);
 }
 
 /// Begins to act as somebody, by what an administrator's account was when its right was weighed.
