@@ -258,9 +258,7 @@ impl ApiError {
             Self::SessionEnded => "The session has been ended; log in again.",
             Self::CallerGone => "The account behind this credential does not exist any more.",
             Self::NoSession => "An API key has no session to end; delete the key instead.",
-            Self::OwnAccount => {
-                "Role, tier, status and second factors are never set here by the person they belong to."
-            }
+            Self::OwnAccount => "Role, tier, status and second factors are never set here by whose they are.",
             Self::TooManyKeys(limit) => {
                 return format!("An account may have {limit} keys, expired ones included; delete one first.").into();
             }
