@@ -126,6 +126,7 @@ fn upstreams_of(settings: &Settings) -> Upstreams {
         in_clear: such(UpstreamSettings::is_in_clear),
         names: settings.upstreams.keys().cloned().chain([ADMIN_API.to_owned()]).collect(),
         foreign_pages: settings.foreign_pages.clone(),
+        without_client_ca: settings.tls.client_ca.is_none(),
     }
 }
 
@@ -189,12 +190,13 @@ struct Reader<'d, 'i> {
 impl Reader<'_, '_> {
     fn settings(&mut self) -> Settings {
         let tokens = self.tokens();
-        let listen = self.listen();
+        let tls = self.tls();
+        let listen = self.listen(&tls);
         Settings {
             issuers: self.issuers(&tokens.issuer),
             foreign_pages: self.foreign_pages(listen.dev_headers),
             listen,
-            tls: self.tls(),
+            tls,
             server: self.server(),
             store: self.store(),
             cache: self.cache(),

@@ -32,7 +32,7 @@ pub(super) struct Listen {
     /// Where clients connect with TLS; nowhere by default. Needs `[tls]`.
     pub(super) https: Given<String>,
     /// Are requests without TLS sent to the HTTPS listener (308)? false by default.
-    pub(super) redirect_to_https: Option<bool>,
+    pub(super) redirect_to_https: Option<Placed<bool>>,
     /// Does every connection begin with the PROXY protocol, versions 1 or 2? Then only `trusted_proxies` may connect.
     pub(super) proxy_protocol: Option<Placed<bool>>,
     /// May X-User-Email and X-User-Name say who is calling, for whoever develops on this machine? false by default, and refused
@@ -111,7 +111,7 @@ pub(super) struct Tls {
     /// A PEM file of authorities whose client certificates are accepted.
     pub(super) client_ca: Option<Placed<String>>,
     /// Must every client have a certificate? false by default.
-    pub(super) client_required: Option<bool>,
+    pub(super) client_required: Option<Placed<bool>>,
     /// Who the holders of client certificates are, for routes with auth = "mtls".
     #[serde(default)]
     pub(super) clients: Vec<Placed<Client>>,
@@ -122,9 +122,9 @@ pub(super) struct Tls {
 #[serde(deny_unknown_fields)]
 pub(super) struct CertificatePair {
     /// The chain, the server's own certificate first.
-    pub(super) certificate: String,
+    pub(super) certificate: Placed<String>,
     /// Its private key.
-    pub(super) key: String,
+    pub(super) key: Placed<String>,
 }
 
 /// The holder of a client certificate.

@@ -20,6 +20,9 @@ fn every_setting_that_needs_a_restart_is_named_and_none_takes_effect_by_halves()
     assert_eq!(reload(&platform, &admin), json!([]));
     let file = platform.folder.path().join("config/gateway.toml");
     let shipped = fs::read_to_string(&file).unwrap();
+    let authority = platform.folder.path().join("ca.pem");
+    fs::write(&authority, rcgen::generate_simple_self_signed(["ca.test".to_owned()]).unwrap().cert.pem()).unwrap();
+    let client_ca = format!("client_ca = \"{}\"", authority.display());
     for (section, from, to) in [
         ("server.max_header_bytes", "max_header_bytes = 32768", "max_header_bytes = 4096"),
         ("server.max_header_fields", "max_header_fields = 100", "max_header_fields = 10"),
@@ -47,7 +50,7 @@ fn every_setting_that_needs_a_restart_is_named_and_none_takes_effect_by_halves()
         ("server.refusals", "refusals = \"120/minute\"", "refusals = \"121/minute\""),
         ("server.keepalive", "keepalive = \"60s\"", "keepalive = \"61s\""),
         ("listen", "proxy_protocol = false", "proxy_protocol = true"),
-        ("tls", "client_required = false", "client_required = true"),
+        ("tls", "# client_ca = \"tls/clients.pem\"", &client_ca),
     ] {
         assert!(shipped.contains(from), "{from}");
         fs::write(&file, shipped.replacen(from, to, 1)).unwrap();

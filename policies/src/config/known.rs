@@ -23,6 +23,8 @@ pub struct Upstreams {
     pub in_clear: BTreeSet<String>,
     /// Which foreign pages may call routes to one of them that have no `cors` of their own.
     pub foreign_pages: Option<ForeignPages>,
+    /// No client certificate is accepted, for want of an authority.
+    pub without_client_ca: bool,
 }
 
 /// Rules for pages of other origins, never with credentials that browsers send by themselves.

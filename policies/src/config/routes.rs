@@ -50,6 +50,10 @@ fn check_twice(file: &mut Document<'_>, elements: &[Element<RawRoute>]) {
 fn route(file: &mut Document<'_>, known: &Known, raw: RawRoute) -> Option<Route> {
     let demand = demand(file, known, &raw);
     known::check(file, known.upstreams.as_ref().map(|known| &known.names), &raw.upstream, "upstream");
+    if raw.auth == RawAuth::Mtls && known.upstreams.as_ref().is_some_and(|known| known.without_client_ca) {
+        let message = "auth = \"mtls\" lets nobody in: [tls] of gateway.toml names no client_ca";
+        file.note(raw.name.span(), message);
+    }
     if raw.auth == RawAuth::None {
         limits::check_strangers(file, &raw.limits);
     }

@@ -14,12 +14,12 @@ use policies::{
 
 use super::Reader;
 use crate::config::{
-    Listen, Server,
+    Listen, Server, Tls,
     raw::{self, Given},
 };
 
 impl Reader<'_, '_> {
-    pub(super) fn listen(&mut self) -> Listen {
+    pub(super) fn listen(&mut self, tls: &Tls) -> Listen {
         let raw: raw::Listen = self.document.section("listen").unwrap_or_default();
         let https = raw.https.as_ref().map(|_| {
             self.parsed(
@@ -28,6 +28,13 @@ impl Reader<'_, '_> {
                 "an address such as 127.0.0.1:8443",
             )
         });
+        if let Some(given) = raw.https.as_ref().filter(|_| tls.certificates.is_empty()) {
+            self.document.note(given.span(), "https needs a certificate to show: give `certificates` in [tls]");
+        }
+        let redirect_to_https = raw.redirect_to_https.as_ref().is_some_and(|given| **given);
+        if let (Some(given), true, None) = (&raw.redirect_to_https, redirect_to_https, https) {
+            self.document.note(given.span(), "there is no HTTPS listener to send anybody to: give `https`");
+        }
         let dev_headers = raw.dev_headers.as_ref().and_then(|given| self.document.resolve(given, self.folder));
         let http = self.parsed(
             raw.http.as_ref(),
@@ -53,7 +60,7 @@ impl Reader<'_, '_> {
             http,
             by_command: false,
             https,
-            redirect_to_https: raw.redirect_to_https.unwrap_or(false),
+            redirect_to_https,
             proxy_protocol: raw.proxy_protocol.as_ref().is_some_and(|given| **given),
             metrics: self.parsed(
                 raw.metrics.as_ref(),

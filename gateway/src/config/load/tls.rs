@@ -1,8 +1,12 @@
-//! The section `[tls]`: certificates, and whom they make known. The files themselves are read when the listener is made.
+//! The section `[tls]`: certificates, and whom they make known. The files are read here too, while there is somebody to tell; those
+//! that are shown are read when the listener is made, and when they change.
 
 use std::{collections::BTreeMap, path::PathBuf};
 
-use super::{ConfigFolder, Reader};
+use super::{
+    ConfigFolder, Reader,
+    upstream_tls::{authorities, certificates, private_key},
+};
 use crate::config::{CertificatePair, CertifiedClient, Tls, raw};
 
 impl Reader<'_, '_> {
@@ -22,16 +26,30 @@ impl Reader<'_, '_> {
         if let (Some(first), None) = (raw.clients.first(), &raw.client_ca) {
             self.document.note(first.span(), "without client_ca no client certificate is accepted");
         }
-        let certificates = raw.certificates.iter().map(|pair| CertificatePair {
-            certificate: self.folder.within(&pair.certificate),
-            key: self.folder.within(&pair.key),
-        });
+        let client_required = raw.client_required.as_ref().is_some_and(|given| **given);
+        if let (Some(given), true, None) = (&raw.client_required, client_required, &raw.client_ca) {
+            // Else everybody would be let in where nobody without a certificate was meant to be.
+            self.document.note(given.span(), "without client_ca there is no certificate that could be required");
+        }
+        if let Some(path) = &raw.client_ca {
+            self.pem_at(path.span(), path, authorities);
+        }
         Tls {
-            certificates: certificates.collect(),
+            certificates: raw.certificates.iter().map(|pair| self.pair(pair)).collect(),
             client_ca: raw.client_ca.as_ref().map(|path| self.folder.within(path)),
-            client_required: raw.client_required.unwrap_or(false),
+            client_required,
             clients,
         }
+    }
+
+    fn pair(&mut self, pair: &raw::CertificatePair) -> CertificatePair {
+        let raw::CertificatePair { certificate, key } = pair;
+        let chain = self.pem_at(certificate.span(), certificate, certificates);
+        let private = self.pem_at(key.span(), key, private_key);
+        if let (Some(chain), Some(private)) = (chain, private) {
+            self.check_pair(key.span(), &chain, &private);
+        }
+        CertificatePair { certificate: self.folder.within(certificate), key: self.folder.within(key) }
     }
 }
 

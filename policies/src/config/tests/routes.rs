@@ -199,6 +199,18 @@ upstream = "demo"
 }
 
 #[test]
+fn a_route_for_client_certificates_needs_an_authority_that_signs_them() {
+    let read = |without_client_ca: bool| {
+        let names = BTreeSet::from(["demo".to_owned()]);
+        let upstreams = Upstreams { names, without_client_ca, ..Upstreams::default() };
+        let text = "[[route]]\nname = \"a\"\npaths = [\"/a\"]\nupstream = \"demo\"\nauth = \"mtls\"\n";
+        read_knowing(&upstreams, text, ROLES, TIERS, "")
+    };
+    insta::assert_snapshot!(read(true).unwrap_err(), @r#"routes.toml:2:8: auth = "mtls" lets nobody in: [tls] of gateway.toml names no client_ca"#);
+    assert!(read(false).is_ok());
+}
+
+#[test]
 fn a_websocket_to_a_pool_that_speaks_http_2_only_is_refused() {
     let calls = || BTreeSet::from(["calls".to_owned()]);
     let names = [calls(), BTreeSet::from(["demo".to_owned()])].into_iter().flatten().collect();
