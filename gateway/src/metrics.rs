@@ -3,6 +3,7 @@
 //! Children of label vectors that the hot path touches are resolved when a configuration is loaded ([`RouteMetrics`]),
 //! so that a request costs atomic adds and no hash of labels.
 
+mod connections;
 mod leases;
 mod upstreams;
 mod usage;
@@ -15,6 +16,7 @@ use prometheus::{
 };
 
 pub(crate) use self::{
+    connections::ConnectionMetrics,
     leases::LeaseMetrics,
     upstreams::{UpstreamMetrics, UpstreamsMetrics},
     usage::UsageMetrics,
@@ -72,17 +74,6 @@ pub(crate) struct FeedMetrics {
     /// By how many seconds the database's clock is ahead of the machine's, and followed.
     pub(crate) clock_ahead: IntGauge,
 }
-
-/// Connections of clients, and why some of them were ended unheard.
-#[derive(Clone)]
-pub(crate) struct ConnectionMetrics {
-    pub(crate) open: IntGauge,
-    refused: IntCounterVec,
-    reached: IntCounterVec,
-}
-
-/// A connection that is counted while it lives.
-pub(crate) struct Open(IntGauge);
 
 /// Hits, misses and size of the cache of verified credentials.
 #[derive(Clone)]
@@ -162,13 +153,13 @@ impl Metrics {
             feed: FeedMetrics::new(r)?,
             routes: routes(r)?,
             config_generation: gauge(r, "portcullis_config_generation", "Configurations put in force so far.")?,
-            reloads: counter_vec(
+            reloads: counter_by(
                 r,
                 "portcullis_config_reloads_total",
                 "Reloads by outcome (applied, refused).",
                 &["outcome"],
             )?,
-            certificate_reloads: counter_vec(
+            certificate_reloads: counter_by(
                 r,
                 "portcullis_certificate_reloads_total",
                 "Certificates read again, by outcome (applied, refused).",
@@ -237,47 +228,6 @@ impl RouteMetrics {
 
     pub(crate) fn refused(&self, refusal: &Refusal) {
         self.requests.with_label_values(&[&*self.name, "refused", refusal.code()]).inc();
-    }
-}
-
-// === impl ConnectionMetrics ===
-
-impl ConnectionMetrics {
-    fn new(r: &Registry) -> Result<Self, prometheus::Error> {
-        Ok(Self {
-            open: gauge(r, "portcullis_connections", "Open connections of clients.")?,
-            refused: counter_vec(
-                r,
-                "portcullis_connections_refused_total",
-                "Connections ended, and requests refused unread, by reason.",
-                &["reason"],
-            )?,
-            reached: counter_vec(
-                r,
-                "portcullis_connection_bounds_total",
-                "How often a connection had as many requests as it may (requests), or at once (http2_streams).",
-                &["bound"],
-            )?,
-        })
-    }
-
-    pub(crate) fn opened(&self) -> Open {
-        self.open.inc();
-        Open(self.open.clone())
-    }
-
-    pub(crate) fn reached(&self, bound: &str) {
-        self.reached.with_label_values(&[bound]).inc();
-    }
-
-    pub(crate) fn refused(&self, reason: &str) {
-        self.refused.with_label_values(&[reason]).inc();
-    }
-}
-
-impl Drop for Open {
-    fn drop(&mut self) {
-        self.0.dec();
     }
 }
 
@@ -381,6 +331,17 @@ fn counter(r: &Registry, name: &str, help: &str) -> Result<IntCounter, prometheu
 fn counter_vec(r: &Registry, name: &str, help: &str, labels: &[&str]) -> Result<IntCounterVec, prometheus::Error> {
     let metric = IntCounterVec::new(Opts::new(name, help), labels)?;
     r.register(Box::new(metric.clone())).map(|()| metric)
+}
+
+/// A counter by one label, whose words stand in brackets in its help. What has not happened yet is 0 and not absent: else its first
+/// time would be no increase, and no alert.
+fn counter_by(r: &Registry, name: &str, help: &str, label: &[&str; 1]) -> Result<IntCounterVec, prometheus::Error> {
+    let metric = counter_vec(r, name, help, label)?;
+    let words = help.split_once('(').and_then(|(_, rest)| rest.split_once(')')).map_or("", |(words, _)| words);
+    for word in words.split(", ").filter(|word| !word.is_empty()) {
+        metric.with_label_values(&[word]);
+    }
+    Ok(metric)
 }
 
 fn gauge(r: &Registry, name: &str, help: &str) -> Result<IntGauge, prometheus::Error> {

@@ -2,7 +2,7 @@
 
 use prometheus::{IntCounter, IntCounterVec, IntGauge, Registry};
 
-use super::{counter, counter_vec, gauge};
+use super::{counter, counter_by, gauge};
 
 /// Of all callers together.
 #[derive(Clone)]
@@ -47,10 +47,10 @@ impl UsageMetrics {
                 "portcullis_usage_malformed_total",
                 "Fields of answers (X-Usage-…) that say nothing that can be counted.",
             )?,
-            failures: counter_vec(
+            failures: counter_by(
                 r,
                 "portcullis_usage_failures_total",
-                "Failures by what could not be done: write or sync the spool, read it, carry it to SQL; refused: SQL will never take it.",
+                "Failures by what could not be done to the spool or with what it holds; refused: SQL will never take it (write, sync, read, carry, refused).",
                 &["what"],
             )?,
             waiting: gauge(r, "portcullis_usage_segments_waiting", "Segments of the spool that wait for SQL.")?,

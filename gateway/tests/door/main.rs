@@ -4,6 +4,7 @@
 
 mod account_life;
 mod agents;
+mod alerts;
 mod attack;
 mod audit;
 mod backends;

@@ -1,0 +1,54 @@
+//! What `deploy/alerts.yml` looks at is there from the start. Whether it is there at all is for `scripts/check-alerts` to say.
+
+use std::{collections::BTreeSet, fs};
+
+use crate::platform::{Answer, Platform, exchange, shipped};
+
+fn metrics(platform: &Platform) -> String {
+    let answer = exchange(platform.metrics, b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    Answer::parse(&answer).body
+}
+
+/// A counter that begins with its first event shows no increase then, and its alert misses it.
+#[test]
+fn every_series_that_an_alert_waits_for_is_there_before_anything_has_happened() {
+    let text = metrics(&Platform::start());
+    let rules = fs::read_to_string(shipped("deploy/alerts.yml")).unwrap();
+    // By their rate, of many requests at once: there the first one is none to speak of. And what only a listener with TLS has.
+    let excepted = ["portcullis_requests_total", "portcullis_certificate_expiry_timestamp_seconds"];
+    let mut missing = BTreeSet::new();
+    // What is told to people in words is no series.
+    for line in rules.lines().filter(|line| !line.contains("description:") && !line.trim_start().starts_with('#')) {
+        for used in line.split("portcullis_").skip(1) {
+            let name: String =
+                used.chars().take_while(|letter| letter.is_ascii_lowercase() || *letter == '_').collect();
+            let rest = &used[name.len()..];
+            let name = format!("portcullis_{name}");
+            if excepted.contains(&name.as_str()) {
+                continue;
+            }
+            for label in labels(rest) {
+                let is_there = |line: &str| {
+                    line.strip_prefix(&name).is_some_and(|rest| rest.starts_with(['{', ' ']) && rest.contains(&label))
+                };
+                if !text.lines().any(is_there) {
+                    missing.insert(format!("{name}{{{label}}}"));
+                }
+            }
+        }
+    }
+    assert!(missing.is_empty(), "{missing:#?}");
+}
+
+/// `outcome="a"` and `outcome="b"` of `{outcome=~"a|b"}…`; nothing in particular of what has no label.
+fn labels(rest: &str) -> Vec<String> {
+    let Some((inside, _)) = rest.strip_prefix('{').and_then(|rest| rest.split_once('}')) else {
+        return vec![String::new()];
+    };
+    let of_one = |matcher: &str| -> Vec<String> {
+        let (label, words) = matcher.split_once('=').unwrap();
+        let words = words.trim_start_matches('~').trim_matches('"');
+        words.split('|').map(|word| format!("{}=\"{word}\"", label.trim())).collect()
+    };
+    inside.split(',').flat_map(|matcher| of_one(matcher.trim())).collect()
+}
