@@ -106,7 +106,7 @@ fn status_of(refusal: &Refusal) -> Status {
         Refusal::DirectoryUnavailable
         | Refusal::IssuerUnavailable
         | Refusal::IntegrationUnreadable { .. }
-        | Refusal::LimiterUnavailable
+        | Refusal::LimiterUnavailable { .. }
         | Refusal::UpstreamConnect
         | Refusal::UpstreamTimeout
         | Refusal::UpstreamClosed

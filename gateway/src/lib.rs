@@ -136,7 +136,7 @@ pub async fn build(folder: ConfigFolder, config: Config, data: &Path, take_over:
     let metrics = Metrics::new().context("the metrics cannot be registered")?;
     let readiness = Arc::new(Readiness::default());
     let (recorder, counting) = recorder(&settings, data, &foundation.store, &metrics)?;
-    let (limiter, leases) = limiter(&settings, &readiness, &metrics).await;
+    let (limiter, leases) = limiter(&settings, config.policy.longest_window(), &readiness, &metrics).await;
     let keys = Arc::new(ArcSwap::from_pointee(foundation.keyring));
     let has_admin = foundation.store.has_account_with_role("admin").await.context("the accounts cannot be read")?;
     let sealed = (&foundation.store, &foundation.seal, &foundation.audit);
@@ -160,7 +160,6 @@ pub async fn build(folder: ConfigFolder, config: Config, data: &Path, take_over:
     let rules = Arc::new(ArcSwap::from_pointee(first_rules(config, socket.path(), &metrics, &recorder).await?));
     let reloader = Reloader::new(folder, socket.path().into(), Arc::clone(&rules), metrics.clone(), settings.clone());
     let reloader = Arc::new(reloader.seeding(foundation.store.clone()));
-
     let (stop, stopping) = watch::channel(false);
     // Until it is listened to, SIGHUP ends the process.
     let hangup = signal(SignalKind::hangup()).context("signals cannot be heard")?;
@@ -322,10 +321,11 @@ fn recorder(
 /// What counts limits, and what of them is shared with other gateways.
 async fn limiter(
     settings: &Settings,
+    longest: Duration,
     readiness: &Arc<Readiness>,
     metrics: &Metrics,
 ) -> (Arc<Limiter>, Option<Arc<Leases>>) {
-    let leases = Leases::new(&settings.shared, readiness, &metrics.leases);
+    let leases = Leases::new(&settings.shared, longest, readiness, &metrics.leases);
     if let Some(leases) = &leases {
         leases.connect().await;
     }

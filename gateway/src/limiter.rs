@@ -9,6 +9,7 @@ mod leases;
 mod lender;
 mod meters;
 mod table;
+mod youth;
 
 use std::{
     net::IpAddr,
@@ -238,9 +239,10 @@ impl Limiter {
         match drawn {
             Drawn::Spent(spend, end) => Ok((meters, spend, end)),
             Drawn::Short(answered) => Err(Stopped::Short(Short::new(answered, meters, limit.id))),
-            Drawn::Unavailable => {
-                Err(Stopped::Exceeded(Exceeded { refusal: Refusal::LimiterUnavailable, standing: None }))
-            }
+            Drawn::Unavailable { retry_after } => Err(Stopped::Exceeded(Exceeded {
+                refusal: Refusal::LimiterUnavailable { retry_after },
+                standing: None,
+            })),
         }
     }
 
@@ -266,7 +268,7 @@ impl Limiter {
             }
             Taking::Short(answered) => return Err(Stopped::Short(Short::new(answered, meters, limit.id))),
             Taking::Full => Refusal::TooManyConcurrent { limit: Arc::clone(&limit.name) },
-            Taking::Unavailable => Refusal::LimiterUnavailable,
+            Taking::Unavailable => Refusal::LimiterUnavailable { retry_after: None },
         };
         Err(Stopped::Exceeded(Exceeded { refusal, standing: None }))
     }

@@ -20,6 +20,8 @@ pub(crate) struct Readiness {
     pub(crate) shared_away: AtomicBool,
     /// Limits that gateways share cannot be asked for: `on_outage` is in force.
     pub(crate) limits_away: AtomicBool,
+    /// The Redis that counts them is younger than the longest window: `on_outage` is in force for those over a longer time.
+    pub(crate) limits_young: AtomicBool,
     /// Something that is sealed does not open.
     pub(crate) unreadable: AtomicBool,
     /// Wakes whoever counts what does not open.
@@ -64,6 +66,7 @@ impl Readiness {
             (&self.store_away, "store_unavailable"),
             (&self.shared_away, "redis_unavailable"),
             (&self.limits_away, "shared_limits_unavailable"),
+            (&self.limits_young, "shared_limits_without_memory"),
             (&self.short_of_memory, "short_of_memory"),
             (&self.unreadable, "sealed_values_unreadable"),
         ];

@@ -6,11 +6,14 @@
 use std::fmt::Write;
 use std::ops::Deref;
 use std::sync::Arc;
+use std::time::Duration;
 
 use identity::{Assurance, Authentication, Grant, Principal};
 
 use crate::roles::in_scope;
-use crate::{Auth, Condition, Limit, Permission, Possession, Refusal, Roles, Route, RouteTable, StepUp, Tier, Tiers};
+use crate::{
+    Auth, Condition, Kind, Limit, Permission, Possession, Refusal, Roles, Route, RouteTable, StepUp, Tier, Tiers,
+};
 
 /// What scopes have to say of a credential by which its owner's key at a provider is used.
 const USE_INTEGRATIONS: &str = "integrations:use";
@@ -29,6 +32,18 @@ pub struct Policy {
 // === impl Policy ===
 
 impl Policy {
+    /// The longest window of all limits on requests; nothing without such a limit.
+    #[must_use]
+    pub fn longest_window(&self) -> Duration {
+        let limits = self.routes.routes().iter().flat_map(|route| &route.limits);
+        let limits = limits.chain(self.tiers.iter().flat_map(|tier| &tier.limits));
+        let windows = limits.filter_map(|limit| match &limit.kind {
+            Kind::Requests(quota) => Some(quota.window),
+            Kind::Concurrent(_) => None,
+        });
+        windows.max().unwrap_or_default()
+    }
+
     /// Has somebody yet to show the second factor that their role needs? Until then the door lets them do nothing but add one
     /// (`before_second_factor` of a route).
     #[must_use]

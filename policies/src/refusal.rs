@@ -104,7 +104,10 @@ pub enum Refusal {
         limit: Arc<str>,
     },
     /// The limits cannot be counted, and the operator chose to refuse then.
-    LimiterUnavailable,
+    LimiterUnavailable {
+        /// Until they will be counted again, if that is known.
+        retry_after: Option<Duration>,
+    },
     /// No server of the upstream could be reached.
     UpstreamConnect,
     /// The upstream did not answer in time.
@@ -237,7 +240,7 @@ impl Refusal {
             Self::IntegrationUnreadable { .. } => (503, "integration_unreadable", "Integration unreadable"),
             Self::RateLimited { .. } => (429, "rate_limited", "Too many requests"),
             Self::TooManyConcurrent { .. } => (429, "concurrency_limited", "Too many concurrent requests"),
-            Self::LimiterUnavailable => (503, "limiter_unavailable", "Limits unavailable"),
+            Self::LimiterUnavailable { .. } => (503, "limiter_unavailable", "Limits unavailable"),
             Self::UpstreamConnect => (502, "upstream_unreachable", "Upstream unreachable"),
             Self::UpstreamTimeout => (504, "upstream_timeout", "Upstream timed out"),
             Self::UpstreamClosed => (502, "upstream_closed", "Upstream closed the connection"),
@@ -314,7 +317,7 @@ impl Refusal {
             Self::IssuerUnavailable => {
                 "The issuer of this credential cannot be asked for its keys right now; nothing is wrong with the credential."
             }
-            Self::LimiterUnavailable => "Quotas cannot be counted right now.",
+            Self::LimiterUnavailable { .. } => "Quotas cannot be counted right now.",
             Self::UpstreamConnect => "The service behind this path cannot be reached.",
             Self::UpstreamTimeout => "The service behind this path did not answer in time.",
             Self::UpstreamClosed => "The service behind this path closed the connection before it answered.",
@@ -346,7 +349,8 @@ impl Refusal {
             | Self::UpstreamCircuitOpen { retry_after } => *retry_after,
             Self::TooManyConcurrent { .. } | Self::Overloaded | Self::ShuttingDown => BUSY,
             Self::UpstreamUnavailable => SICK,
-            Self::DirectoryUnavailable | Self::IssuerUnavailable | Self::LimiterUnavailable => OUTAGE,
+            Self::LimiterUnavailable { retry_after } => retry_after.unwrap_or(OUTAGE),
+            Self::DirectoryUnavailable | Self::IssuerUnavailable => OUTAGE,
             Self::Malformed(_)
             | Self::UriTooLong
             | Self::HeadersTooLarge

@@ -61,7 +61,10 @@ pub(super) enum Drawn {
     /// It has to wait for this.
     Short(OwnedNotified),
     /// There is nobody to ask, and the operator chose to refuse then.
-    Unavailable,
+    Unavailable {
+        /// Until there will be, if that is known.
+        retry_after: Option<Duration>,
+    },
 }
 
 /// A request that waits for an answer, and is counted while it does.
@@ -85,9 +88,14 @@ pub(super) struct Errand {
 // === impl Leases ===
 
 impl Leases {
-    /// `None` when nothing is shared.
-    pub(crate) fn new(shared: &Shared, readiness: &Arc<Readiness>, metrics: &LeaseMetrics) -> Option<Arc<Self>> {
-        let lender = Lender::new(shared, readiness, metrics)?;
+    /// `None` when nothing is shared. `longest` is the longest window of a limit.
+    pub(crate) fn new(
+        shared: &Shared,
+        longest: Duration,
+        readiness: &Arc<Readiness>,
+        metrics: &LeaseMetrics,
+    ) -> Option<Arc<Self>> {
+        let lender = Lender::new(shared, longest, readiness, metrics)?;
         let Shared { outage, nodes, .. } = *shared;
         Some(Arc::new(Self { lender, outage, nodes, epoch: Instant::now(), metrics: metrics.clone() }))
     }
@@ -125,7 +133,7 @@ impl Leases {
         let Measured { window, leased, .. } = counts.measured(limit.id, quota);
         if is_common {
             // Nobody knows whose units these would be.
-            return (self.outage_rule(|share| window.spend(share, now, 1), quota), None);
+            return (self.outage_rule(|share| window.spend(share, now, 1), quota, None), None);
         }
         let leased = leased.get_or_insert_with(|| Box::new(Leased::new(*quota)));
         leased.follow(quota);
@@ -149,8 +157,9 @@ impl Leases {
                 let ask = (!leased.hand.is_asking()).then(|| leased.hand.ask(leased.terms, now, leased.waiting));
                 (Drawn::Short(answered), ask)
             }
-            Draw::Short | Draw::Absent => {
-                let drawn = self.outage_rule(|share| window.spend(share, now, 1), quota);
+            draw @ (Draw::Short | Draw::Absent { .. }) => {
+                let until = if let Draw::Absent { retry_after } = draw { Some(retry_after) } else { None };
+                let drawn = self.outage_rule(|share| window.spend(share, now, 1), quota, until);
                 if matches!(drawn, Drawn::Spent(Spend::Admitted { .. }, _)) {
                     leased.hand.owe(now);
                     self.metrics.alone.inc();
@@ -166,9 +175,9 @@ impl Leases {
     }
 
     /// What each node does by itself. What it let through before counts too, leased or not.
-    fn outage_rule(&self, spend: impl FnOnce(Quota) -> Spend, quota: &Quota) -> Drawn {
+    fn outage_rule(&self, spend: impl FnOnce(Quota) -> Spend, quota: &Quota, retry_after: Option<Duration>) -> Drawn {
         match self.outage {
-            Outage::Refuse => Drawn::Unavailable,
+            Outage::Refuse => Drawn::Unavailable { retry_after },
             Outage::Local { nodes } => Drawn::Spent(spend(Quota { units: quota.units / nodes.max(1), ..*quota }), None),
         }
     }

@@ -28,7 +28,7 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-use super::table::Key;
+use super::{table::Key, youth::Youth};
 use crate::{
     config::Shared,
     metrics::LeaseMetrics,
@@ -76,6 +76,7 @@ pub(super) struct Lender {
     gone_at: Mutex<Instant>,
     /// It is back after so long that others are still telling it what they hold.
     settling: AtomicBool,
+    youth: Youth,
     readiness: Arc<Readiness>,
     metrics: LeaseMetrics,
 }
@@ -101,7 +102,12 @@ impl Place {
 
 impl Lender {
     /// `None` when nothing is shared.
-    pub(super) fn new(shared: &Shared, readiness: &Arc<Readiness>, metrics: &LeaseMetrics) -> Option<Self> {
+    pub(super) fn new(
+        shared: &Shared,
+        longest: Duration,
+        readiness: &Arc<Readiness>,
+        metrics: &LeaseMetrics,
+    ) -> Option<Self> {
         // The parser has read the address already.
         let way = Way::new(shared.redis.as_ref()?).ok()?;
         Some(Self {
@@ -118,6 +124,7 @@ impl Lender {
             back: Notify::new(),
             gone_at: Mutex::new(Instant::now()),
             settling: AtomicBool::new(false),
+            youth: Youth::new(longest, readiness, metrics),
             readiness: Arc::clone(readiness),
             metrics: metrics.clone(),
         })
@@ -135,7 +142,11 @@ impl Lender {
 
     /// Asks for a lease. The caller sees to how long it waits.
     pub(super) async fn answer(&self, place: &Place, terms: Terms, ask: &Ask) -> Result<Answer, RedisError> {
-        self.put(place.tag, with_lease(self.question(&self.leases, place), terms, ask)).await.map(read)
+        let answer = self.put(place.tag, with_lease(self.question(&self.leases, place), terms, ask)).await.map(read)?;
+        if answer.absent > 0 {
+            self.youth.learn(terms, answer.absent);
+        }
+        Ok(answer)
     }
 
     /// Asks for slots of `most`. The caller sees to how long it waits.
@@ -186,7 +197,9 @@ impl Lender {
                     () = sleep(LOOK_EVERY) => {}
                 }
             }
-            match self.look().await {
+            let looked = self.look().await;
+            self.youth.look();
+            match looked {
                 Ok(()) => {
                     failures = 0;
                     if self.is_away() {
@@ -237,6 +250,10 @@ impl Lender {
         let all = timeout(LATEST, join_all((1..TAGS).map(question))).await;
         let all = all.map_err(|_| format!("no answer within {LATEST:?}"))?;
         all.into_iter().collect::<Result<Vec<_>, _>>().map_err(|error| why(&error))?;
+        let (terms, ask) = self.youth.question();
+        let age = async |tag| self.answer(&Place { tag, name: "age".to_owned() }, terms, &ask).await;
+        // One that is not heard of here will be when it refuses to lend.
+        drop(timeout(LATEST, join_all((0..TAGS).map(age))).await);
         self.is_new.store(false, Ordering::Relaxed);
         Ok(())
     }

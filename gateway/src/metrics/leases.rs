@@ -29,6 +29,8 @@ pub(crate) struct LeaseMetrics {
     overshoot: IntCounter,
     pub(crate) seconds: Histogram,
     pub(crate) away: IntGauge,
+    /// Seconds until Redis has counted for the longest window.
+    pub(crate) young: IntGauge,
 }
 
 // === impl LeaseMetrics ===
@@ -76,6 +78,11 @@ impl LeaseMetrics {
                 "Units let through alone that turned out to be beyond a quota when Redis was told of them.",
             )?,
             seconds,
+            young: gauge(
+                r,
+                "portcullis_limits_young_seconds",
+                "Until Redis has counted for the longest window of a limit; meanwhile on_outage decides about limits over a longer time than it has.",
+            )?,
             away: gauge(r, "portcullis_limits_away", "1 while on_outage decides, since Redis cannot be asked.")?,
         })
     }

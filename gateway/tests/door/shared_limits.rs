@@ -150,6 +150,39 @@ fn a_declared_overshoot_is_spent_without_waiting_and_is_never_exceeded() {
 }
 
 #[test]
+fn an_empty_redis_is_told_of_with_the_time_when_it_will_have_counted_for_every_window() {
+    let (database, redis) = (Database::new("young"), Redis::start());
+    let [node] = some(|| refusing(&database, &redis));
+    let ready = || node.send("GET", "/readyz", &[], "");
+    eventually("the memory to be looked at", || ready().body.contains("shared_limits_without_memory"));
+    assert_eq!(ready().status, 200);
+    let left = node.metric("portcullis_limits_young_seconds");
+    assert!((3500..=3700).contains(&left), "the longest window of the shipped routes is an hour: {left}");
+    // What is limited by the hour, and may be by nobody's word before.
+    let reset = || node.post("/auth/request-password-reset", None, &serde_json::json!({ "email": "ada@example.com" }));
+    let wait = |answer: &Answer| answer.header("retry-after").and_then(|wait| wait.parse().ok()).unwrap_or(0_u64);
+    eventually("the refusal of an hour", || {
+        let answer = reset();
+        answer.code() == "limiter_unavailable" && wait(&answer) > 30
+    });
+    assert_eq!(node.log().matches("Redis does not know what was spent before").count(), 1, "{}", node.log());
+}
+
+#[test]
+fn a_redis_that_has_counted_for_every_window_is_as_good_as_any() {
+    let (database, redis) = (Database::new("grown"), Redis::start());
+    let short = || {
+        let setup = refusing(&database, &redis).edit("routes.toml", "/hour\"", "/2s\"");
+        setup.edit("routes.toml", "/minute\"", "/second\"").edit("tiers.toml", "/minute\"", "/second\"")
+    };
+    let [node] = some(short);
+    let ready = || node.send("GET", "/readyz", &[], "").body;
+    eventually("it to be told of", || node.log().contains("Redis does not know what was spent before"));
+    eventually("its window to be over", || ready().contains("\"ready\""));
+    assert_eq!(node.metric("portcullis_limits_young_seconds"), 0);
+}
+
+#[test]
 fn without_redis_each_gateway_lets_through_its_share() {
     let (database, mut redis) = (Database::new("share"), Redis::start());
     redis.is_old();

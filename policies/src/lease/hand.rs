@@ -42,8 +42,8 @@ struct Told {
     left: u32,
     /// None is left; one comes back at the second time, and it is asked again at the first.
     exhausted: Option<(Duration, Duration)>,
-    /// It has forgotten; it is asked again then.
-    absent: Option<Duration>,
+    /// It has forgotten; it lends again at the second time, and it is asked again at the first.
+    absent: Option<(Duration, Duration)>,
 }
 
 /// What became of a wish to spend one unit.
@@ -59,7 +59,10 @@ pub enum Draw {
         retry_after: Duration,
     },
     /// The ledger has forgotten what was spent, and cannot be asked yet.
-    Absent,
+    Absent {
+        /// Until it lends again.
+        retry_after: Duration,
+    },
 }
 
 /// Below this many units a lease is not worth renewing before it is spent: its caller comes now and then.
@@ -81,7 +84,7 @@ impl Hand {
             self.leases.pop_front();
         }
         match (self.told.absent, self.told.exhausted) {
-            (Some(until), _) if now < until => Draw::Absent,
+            (Some((until, back)), _) if now < until => Draw::Absent { retry_after: back.saturating_sub(now) },
             (_, Some((until, back))) if now < until => Draw::Exhausted { retry_after: back.saturating_sub(now) },
             _ => Draw::Short,
         }
@@ -138,7 +141,7 @@ impl Hand {
         self.told = Told {
             left: answer.left,
             exhausted: (answer.left == 0).then(|| (end.min(then(answer.wait)), then(answer.wait))),
-            absent: (answer.absent > 0).then(|| end.min(then(answer.absent))),
+            absent: (answer.absent > 0).then(|| (end.min(then(answer.absent)), then(answer.absent))),
         };
         self.size = answer.granted;
         if answer.granted == 0 {

@@ -44,8 +44,8 @@ fn after(refusal: &Refusal) -> Option<Refusal> {
         Refusal::IntegrationMissing { .. } => Refusal::IntegrationUnreadable { service: "openai".into() },
         Refusal::IntegrationUnreadable { .. } => Refusal::RateLimited { limit: free(), retry_after: Duration::ZERO },
         Refusal::RateLimited { .. } => Refusal::TooManyConcurrent { limit: free() },
-        Refusal::TooManyConcurrent { .. } => Refusal::LimiterUnavailable,
-        Refusal::LimiterUnavailable => Refusal::UpstreamConnect,
+        Refusal::TooManyConcurrent { .. } => Refusal::LimiterUnavailable { retry_after: None },
+        Refusal::LimiterUnavailable { .. } => Refusal::UpstreamConnect,
         Refusal::UpstreamConnect => Refusal::UpstreamTimeout,
         Refusal::UpstreamTimeout => Refusal::UpstreamClosed,
         Refusal::UpstreamClosed => Refusal::UpstreamInvalid,
@@ -60,6 +60,13 @@ fn after(refusal: &Refusal) -> Option<Refusal> {
 
 fn every() -> impl Iterator<Item = Refusal> {
     std::iter::successors(Some(Refusal::Malformed("the path holds a `;`")), after)
+}
+
+#[test]
+fn who_comes_before_the_limits_are_counted_again_is_told_when_they_will_be() {
+    let refusal = |retry_after| Refusal::LimiterUnavailable { retry_after }.retry_after();
+    assert_eq!(refusal(Some(Duration::from_millis(3_600_001))), Some(3601));
+    assert_eq!(refusal(None), Some(5));
 }
 
 #[test]

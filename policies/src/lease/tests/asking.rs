@@ -39,7 +39,7 @@ fn who_is_told_that_none_is_left_asks_again_when_one_is_back_or_a_life_has_passe
     assert_eq!(late.draw(at(999)), Draw::Exhausted { retry_after: at(4011) });
     assert_eq!(late.draw(at(1000)), Draw::Short);
     let mut young = told(0, 5_000_000);
-    assert_eq!((young.draw(at(999)), young.draw(at(1000))), (Draw::Absent, Draw::Short));
+    assert_eq!((young.draw(at(999)), young.draw(at(1000))), (Draw::Absent { retry_after: at(4011) }, Draw::Short));
     assert_eq!(told(0, 100_000).draw(at(110)), Draw::Short);
 }
 

@@ -251,7 +251,7 @@ impl World {
                 }
             }
             Draw::Exhausted { .. } => self.refused += 1,
-            Draw::Absent => self.nobody_to_ask(node),
+            Draw::Absent { .. } => self.nobody_to_ask(node),
         }
     }
 
