@@ -145,6 +145,14 @@ pub(crate) fn file_of_database(settings: &StoreSettings, data: &Path) -> Option<
     Some(name.strip_prefix("//").unwrap_or(name).into())
 }
 
+/// Refuses a database that connecting would make.
+pub(crate) fn must_exist(settings: &StoreSettings, data: &Path) -> Result<(), Failure> {
+    match file_of_database(settings, data).filter(|file| !file.is_file()) {
+        Some(file) => Err(Failure::Unavailable(format!("there is no database {}", file.display()))),
+        None => Ok(()),
+    }
+}
+
 /// What the shell is told of a database that does not do what it should.
 pub(crate) fn failure(error: &StoreError) -> Failure {
     match error {

@@ -2,13 +2,13 @@
 
 use anyhow::anyhow;
 
-use super::{block_on, open, say, say_error};
+use super::{block_on, open_existing, say, say_error};
 use crate::cli::{Failure, Place};
 
 /// Looks at every event, and says what is wrong.
 pub(crate) fn verify(place: &Place) -> Result<(), Failure> {
     block_on(1, async {
-        let (_, foundation) = open(place).await?;
+        let (_, foundation) = open_existing(place).await?;
         let report = foundation.audit.verify().await.map_err(|error| Failure::Other(error.into()))?;
         for fault in &report.faults {
             say_error(&fault.to_string());

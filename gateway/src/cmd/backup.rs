@@ -14,10 +14,7 @@ use crate::{
 
 pub(crate) fn save(to: &Path, place: &Place) -> Result<(), Failure> {
     let settings = read_config(place)?.settings;
-    // Connecting would make one.
-    if let Some(file) = foundation::file_of_database(&settings.store, &place.data).filter(|file| !file.is_file()) {
-        return Err(Failure::Unavailable(format!("there is no database {}", shown(&file))));
-    }
+    foundation::must_exist(&settings.store, &place.data)?;
     block_on(1, async {
         let store = foundation::connect(&settings.store, &place.data).await?;
         let file = if to.is_dir() { to.join(name()) } else { to.to_owned() };

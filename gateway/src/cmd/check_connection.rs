@@ -40,6 +40,7 @@ pub(crate) fn run(place: &Place) -> Result<(), Failure> {
 
 /// At once, and not for as long as a start would wait.
 async fn database(config: &Config, place: &Place) -> Result<(), String> {
+    foundation::must_exist(&config.settings.store, &place.data).map_err(|error| error.to_string())?;
     let (url, pool) = foundation::address(&config.settings.store, &place.data).map_err(|error| error.to_string())?;
     store::Store::connect(&url, pool).await.map(drop).map_err(|error| error.to_string())
 }

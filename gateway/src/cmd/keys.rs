@@ -3,7 +3,7 @@
 use chrono::TimeDelta;
 use identity::MasterKey;
 
-use super::{block_on, open, rng, say};
+use super::{block_on, open_existing, rng, say};
 use crate::cli::{Failure, Place};
 
 /// Prints fresh secrets as environment lines; nothing is stored.
@@ -19,7 +19,7 @@ pub(crate) fn generate() -> Result<(), Failure> {
 /// Puts the next signing keys in force; running gateways follow within a second.
 pub(crate) fn rotate(place: &Place) -> Result<(), Failure> {
     block_on(1, async {
-        let (config, foundation) = open(place).await?;
+        let (config, foundation) = open_existing(place).await?;
         let mut rng = rng()?;
         // A token signed a moment ago must be verifiable until it expires, on clocks that differ.
         let retire_after = TimeDelta::from_std(config.settings.tokens.access_ttl).unwrap_or(TimeDelta::days(1))

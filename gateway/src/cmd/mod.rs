@@ -22,7 +22,7 @@ use rand::{SeedableRng, rngs::StdRng};
 use crate::{
     cli::{Failure, Place},
     config::{Config, load},
-    foundation::Foundation,
+    foundation::{self, Foundation},
 };
 
 /// Says a line to whoever typed the command.
@@ -56,6 +56,13 @@ pub(crate) async fn open(place: &Place) -> Result<(Config, Foundation), Failure>
     let foundation = Foundation::open(&config.settings, &place.data).await?;
     foundation.store.seed_new_tenants(config.seed.clone());
     Ok((config, foundation))
+}
+
+/// The same for commands that look at what is there, or change it: whoever mistypes the data folder is not to be told that all is well
+/// in a database made for them.
+pub(crate) async fn open_existing(place: &Place) -> Result<(Config, Foundation), Failure> {
+    foundation::must_exist(&read_config(place)?.settings.store, &place.data)?;
+    open(place).await
 }
 
 /// A generator for keys and passwords, seeded by the system.

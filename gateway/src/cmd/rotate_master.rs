@@ -22,7 +22,7 @@ use identity::{MasterKey, SecretText};
 use indicatif::{ProgressBar, ProgressStyle};
 use store::SealNode;
 
-use super::{block_on, open, rng, say, shown};
+use super::{block_on, open_existing, rng, say, shown};
 use crate::{
     cli::{Failure, Place},
     config::MasterKeySource,
@@ -35,7 +35,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 pub(crate) fn run(place: &Place) -> Result<(), Failure> {
     block_on(1, async {
-        let (config, foundation) = open(place).await?;
+        let (config, foundation) = open_existing(place).await?;
         let source = &config.settings.master_key;
         let _lock;
         let old = if let Some(text) = source.in_environment() {

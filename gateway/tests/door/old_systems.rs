@@ -386,6 +386,7 @@ fn command(folder: &Path, arguments: &[&str]) -> Output {
 #[test]
 fn what_can_be_reached_is_told_line_by_line() {
     let good = Setup::default().folder();
+    assert!(command(good.path(), &["migrate", "up"]).status.success());
     let output = command(good.path(), &["check-connection"]);
     assert!(output.status.success(), "{output:?}");
     assert_eq!(told(&output), "database  ok\nredis     not configured\nmail      into files");
@@ -405,11 +406,24 @@ fn what_can_be_reached_is_told_line_by_line() {
     assert_eq!(output.status.code(), Some(69), "{output:?}");
     let told = told(&output);
     let lines: Vec<&str> = told.lines().collect();
-    assert_eq!(lines[0], "database  ok");
+    assert!(lines[0].starts_with("database  not to be had: there is no database "), "{told}");
     assert!(
         lines[1].starts_with("redis     not to be had: ") && lines[2].starts_with("mail      not to be had: "),
         "{told}"
     );
+}
+
+/// What there is not cannot be in order, and is not made by looking for it.
+#[test]
+fn who_mistypes_the_data_folder_is_told_so_and_nothing_is_made() {
+    for words in [&["audit", "verify"][..], &["keys", "rotate"], &["keys", "rotate-master"], &["check-connection"]] {
+        let folder = Setup::default().folder();
+        let output = command(folder.path(), words);
+        let said = told(&output) + &String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(69), "{words:?}: {said}");
+        assert!(said.contains("there is no database "), "{words:?}: {said}");
+        assert!(!folder.path().join("data").exists(), "{words:?}");
+    }
 }
 
 #[test]
