@@ -259,7 +259,7 @@ impl Journey {
         let route = self.route.as_deref();
         match (&self.refusal, route) {
             (Some(refusal), None) => door.metrics.refused(refusal),
-            (Some(refusal), Some(route)) => self.rules.metrics(route).refused(refusal),
+            (Some(refusal), Some(route)) => self.rules.metrics(route).refused(refusal, self.permit.is_some()),
             (None, Some(route)) => self.rules.metrics(route).answered(status, took),
             (None, None) => {}
         }
@@ -299,7 +299,7 @@ impl Journey {
         let told = self.refusal.as_ref().filter(|_| self.is_told);
         let status = told.map_or(0, Refusal::status);
         match (told, self.route.as_deref()) {
-            (Some(refusal), Some(route)) => self.rules.metrics(route).refused(refusal),
+            (Some(refusal), Some(route)) => self.rules.metrics(route).refused(refusal, self.permit.is_some()),
             (None, Some(route)) => self.rules.metrics(route).answered(0, took),
             (_, None) => {}
         }

@@ -114,7 +114,7 @@ impl Metrics {
             requests: counter_vec(
                 r,
                 "portcullis_requests_total",
-                "Requests by route, outcome (permit, refused) and code (class of the answer's status, or the refusal's code).",
+                "Requests by route, outcome (permit, refused, failed: permitted, but the upstream gave no answer) and code (class of the answer's status, or the code of the refusal or failure).",
                 &["route", "outcome", "code"],
             )?,
             duration: histogram_vec(
@@ -226,8 +226,10 @@ impl RouteMetrics {
         self.duration.observe(took.as_secs_f64());
     }
 
-    pub(crate) fn refused(&self, refusal: &Refusal) {
-        self.requests.with_label_values(&[&*self.name, "refused", refusal.code()]).inc();
+    /// It came to nothing. Once permitted it was its upstream that failed, as the access log has it.
+    pub(crate) fn refused(&self, refusal: &Refusal, is_permitted: bool) {
+        let outcome = if is_permitted && refusal.status() >= 500 { "failed" } else { "refused" };
+        self.requests.with_label_values(&[&*self.name, outcome, refusal.code()]).inc();
     }
 }
 

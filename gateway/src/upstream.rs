@@ -37,7 +37,7 @@ pub(crate) use self::{
 use self::{
     circuit::Circuit,
     peer::Mould,
-    resolve::{Book, System, Target},
+    resolve::{Book, System, Target, Told},
     retry::Budget,
     server::{Server, Vitals, now},
 };
@@ -236,15 +236,16 @@ impl Upstream {
 
     /// Asks for names, again and again.
     async fn follow_names(self: Arc<Self>) {
-        let interval = self.settings.resolve_interval;
+        let (interval, mut told) = (self.settings.resolve_interval, Told::default());
         loop {
             let has_gaps = self.book.lock().await.has_gaps();
             tokio::time::sleep(if has_gaps { SOON.min(interval) } else { interval }).await;
             let mut book = self.book.lock().await;
             let before = book.targets();
-            for (name, error) in book.refresh(&System).await {
-                self.metrics.unresolved.inc();
-                tracing::warn!(upstream = &*self.name, name, %error, "a name cannot be resolved; the last good answer stays");
+            let failed = book.refresh(&System).await;
+            self.metrics.unresolved.inc_by(failed.len() as u64);
+            for (name, error) in told.news(&failed, Instant::now()) {
+                tracing::warn!(upstream = &*self.name, name, %error, "a name cannot be resolved; what was known of it stays");
             }
             let targets = book.targets();
             if targets == before {

@@ -1,12 +1,20 @@
 //! Names into addresses, again and again and never while a request waits. The last good answer stays until there is a
 //! better one.
 
-use std::{fmt, io, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{
+    collections::HashMap,
+    fmt, io,
+    net::SocketAddr,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
 
 use crate::config::Endpoint;
 
 /// How long one look-up may take.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How often a failure that lasts is told of again.
+const AGAIN: Duration = Duration::from_mins(5);
 
 /// Where one server is.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -25,6 +33,11 @@ pub(super) struct System;
 
 /// The endpoints of an upstream, and what was last known of each.
 pub(super) struct Book(Vec<(Endpoint, Vec<Target>)>);
+
+/// Failures that have been told of, by name: why, and when. Names that were never found are asked for each second, and the log is for
+/// what is new.
+#[derive(Default)]
+pub(super) struct Told(HashMap<String, (String, Instant)>);
 
 // === impl Target ===
 
@@ -95,6 +108,24 @@ impl Book {
     }
 }
 
+// === impl Told ===
+
+impl Told {
+    /// What of these failures is to be told now. A name that is not among them has been found.
+    pub(super) fn news<'f>(&mut self, failed: &'f [(String, io::Error)], now: Instant) -> Vec<&'f (String, io::Error)> {
+        self.0.retain(|name, _| failed.iter().any(|(other, _)| other == name));
+        let is_new = |(name, error): &&(String, io::Error)| {
+            let why = error.to_string();
+            let is_old = self.0.get(name).is_some_and(|(before, at)| *before == why && now < *at + AGAIN);
+            if !is_old {
+                self.0.insert(name.clone(), (why, now));
+            }
+            !is_old
+        };
+        failed.iter().filter(is_new).collect()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::{collections::HashMap, sync::Mutex};
@@ -142,6 +173,19 @@ mod tests {
         assert_eq!(book.refresh(&names).await.len(), 1);
         assert_eq!(texts(&book), ["10.0.0.2:80", "10.0.0.3:80", "10.0.0.9:80"]);
         assert!(!book.has_gaps());
+    }
+
+    #[test]
+    fn a_failure_is_told_when_it_begins_or_changes_and_then_every_five_minutes() {
+        let failed = |why: &str| vec![("a:80".to_owned(), io::Error::other(why.to_owned()))];
+        let (mut told, began) = (Told::default(), Instant::now());
+        let mut news =
+            |failed: &[(String, io::Error)], seconds| told.news(failed, began + Duration::from_secs(seconds)).len();
+        assert_eq!([0, 1, 2, 299].map(|at| news(&failed("no such name"), at)), [1, 0, 0, 0]);
+        assert_eq!([300, 301].map(|at| news(&failed("no such name"), at)), [1, 0]);
+        assert_eq!([302, 303].map(|at| news(&failed("no answer in time"), at)), [1, 0]);
+        // Found, and lost again.
+        assert_eq!((news(&[], 304), news(&failed("no answer in time"), 305)), (0, 1));
     }
 
     #[tokio::test]

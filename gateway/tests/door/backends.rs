@@ -431,7 +431,12 @@ fn a_name_that_is_not_there_yet_keeps_nobody_out_but_does_not_get_in_by_a_reload
     assert_eq!(get(&platform, "/there/x").body, "named");
     let lost = get(&platform, "/lost/x");
     assert_eq!((lost.status, lost.code().as_str()), (502, "upstream_unreachable"));
-    eventually("another try", || platform.metric("portcullis_upstream_resolve_failures_total{upstream=\"lost\"}") >= 1);
+    // As the access log has it.
+    let failed = "portcullis_requests_total{code=\"upstream_unreachable\",outcome=\"failed\",route=\"lost\"}";
+    eventually("the failure to be counted", || platform.metric(failed) == 1);
+    let tries = || platform.metric("portcullis_upstream_resolve_failures_total{upstream=\"lost\"}");
+    eventually("a third try", || tries() >= 3);
+    assert_eq!(platform.log().matches("what was known of it stays").count(), 1, "{}", platform.log());
     let path = platform.folder.path().join("config/gateway.toml");
     let text = std::fs::read_to_string(&path).unwrap();
     std::fs::write(&path, format!("{text}\n[upstreams.new]\nservers = [\"typo.invalid:80\"]\n")).unwrap();

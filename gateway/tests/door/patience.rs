@@ -244,8 +244,8 @@ fn whoever_uploads_to_a_server_that_takes_nothing_is_told_so_in_time() {
     for (upstream, failures) in [("http1", 3), ("http2", 4)] {
         let name = format!("portcullis_upstream_failures_total{{kind=\"timeout\",upstream=\"{upstream}\"}}");
         assert_eq!(platform.metric(&name), failures, "{upstream}: it is the server's fault");
-        let refused = format!("code=\"upstream_timeout\",outcome=\"refused\",route=\"{upstream}\"");
-        assert_eq!(platform.metric(&format!("portcullis_requests_total{{{refused}}}")), failures, "{upstream}");
+        let failed = format!("code=\"upstream_timeout\",outcome=\"failed\",route=\"{upstream}\"");
+        assert_eq!(platform.metric(&format!("portcullis_requests_total{{{failed}}}")), failures, "{upstream}");
     }
 }
 
