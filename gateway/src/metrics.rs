@@ -51,6 +51,7 @@ pub(crate) struct Metrics {
     routes: IntGaugeVec,
     pub(crate) reloads: IntCounterVec,
     pub(crate) certificate_reloads: IntCounterVec,
+    pub(crate) certificate_expiry: IntGaugeVec,
     pub(crate) log_dropped: IntCounter,
     pub(crate) upstreams: UpstreamsMetrics,
     pub(crate) jwks_fetches: IntCounterVec,
@@ -165,6 +166,7 @@ impl Metrics {
                 "Certificates read again, by outcome (applied, refused).",
                 &["outcome"],
             )?,
+            certificate_expiry: certificate_expiry(r)?,
             log_dropped: counter(
                 r,
                 "portcullis_access_log_dropped_total",
@@ -314,6 +316,15 @@ impl CacheMetrics {
             entries: gauge(r, "portcullis_credential_cache_entries", "Credentials in the cache.")?,
         })
     }
+}
+
+fn certificate_expiry(r: &Registry) -> Result<IntGaugeVec, prometheus::Error> {
+    gauge_vec(
+        r,
+        "portcullis_certificate_expiry_timestamp_seconds",
+        "When a certificate that is shown to clients ends, by its file.",
+        &["file"],
+    )
 }
 
 fn routes(r: &Registry) -> Result<IntGaugeVec, prometheus::Error> {

@@ -7,6 +7,7 @@ use std::{
     future::Future,
     io,
     net::{SocketAddr, TcpListener},
+    path::PathBuf,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -23,6 +24,7 @@ use pingora::{
     proxy::HttpProxy,
     server::configuration::ServerConf,
 };
+use prometheus::IntGaugeVec;
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::watch,
@@ -33,7 +35,12 @@ use crate::{
     cli::Failure,
     config::{Server, Settings, UpstreamSettings},
     connection::{
-        Limits, Patience, accept::Listener, frames::FrameLimits, gate::Gate, head::HeadLimits, tls::TlsServer,
+        Limits, Patience,
+        accept::Listener,
+        frames::FrameLimits,
+        gate::Gate,
+        head::HeadLimits,
+        tls::{Ends, TlsServer},
     },
     door::Door,
     handover::Taken,
@@ -130,13 +137,19 @@ impl Sockets {
 /// Reads certificates again when their files change, for as long as the process lives.
 pub(crate) fn watch_certificates(sockets: &Sockets, metrics: &Metrics) -> impl Future<Output = ()> + use<> {
     let tls = sockets.https.as_ref().map(|(_, _, tls)| Arc::clone(tls));
-    let reloads = metrics.certificate_reloads.clone();
+    let (reloads, expiry) = (metrics.certificate_reloads.clone(), metrics.certificate_expiry.clone());
+    let mut told = Vec::new();
     async move {
         let Some(tls) = tls else { return };
         let mut ticks = tokio::time::interval(CERTIFICATES_EVERY);
         loop {
             ticks.tick().await;
-            match tls.refresh() {
+            let read = tls.refresh();
+            if matches!(read, Some(Ok(()))) {
+                told.clear();
+            }
+            watch_expiry(&tls.ends(), &expiry, &mut told);
+            match read {
                 None => {}
                 Some(Ok(())) => {
                     reloads.with_label_values(&["applied"]).inc();
@@ -147,6 +160,19 @@ pub(crate) fn watch_certificates(sockets: &Sockets, metrics: &Metrics) -> impl F
                     tracing::error!(error = format!("{error:#}"), "the certificates cannot be read; the old ones stay");
                 }
             }
+        }
+    }
+}
+
+/// Shows when the certificates end, and tells once of each that is over: clients refuse it, and nothing else says why.
+fn watch_expiry(ends: &Ends, expiry: &IntGaugeVec, told: &mut Vec<PathBuf>) {
+    let now = store::clock::now().timestamp();
+    for (file, end) in ends {
+        let name = file.display().to_string();
+        expiry.with_label_values(&[&name]).set(*end);
+        if *end <= now && !told.contains(file) {
+            tracing::warn!(file = name, "the certificate has expired; no client that looks at it connects");
+            told.push(file.clone());
         }
     }
 }

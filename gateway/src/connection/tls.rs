@@ -29,9 +29,14 @@ pub(crate) struct TlsServer {
     settings: Tls,
     /// Replaced whole, so that no session that began under an authority that is gone can be resumed.
     config: ArcSwap<ServerConfig>,
+    /// When each certificate ends, by its file, in Unix seconds.
+    ends: parking_lot::Mutex<Ends>,
     /// How the files looked when they were last read.
     seen: parking_lot::Mutex<Vec<Option<(SystemTime, u64)>>>,
 }
+
+/// Files of certificates, and until when what is in them is good.
+pub(crate) type Ends = Vec<(PathBuf, i64)>;
 
 /// The certificates in force.
 #[derive(Debug)]
@@ -48,8 +53,9 @@ struct ByName {
 impl TlsServer {
     pub(crate) fn new(settings: &Tls) -> anyhow::Result<Self> {
         let seen = parking_lot::Mutex::new(looks(settings));
-        let config = ArcSwap::new(server_config(settings)?);
-        Ok(Self { settings: settings.clone(), config, seen })
+        let (config, ends) = server_config(settings)?;
+        let (config, ends) = (ArcSwap::new(config), parking_lot::Mutex::new(ends));
+        Ok(Self { settings: settings.clone(), config, ends, seen })
     }
 
     /// What the next connection begins with.
@@ -64,15 +70,24 @@ impl TlsServer {
         if *self.seen.lock() == looks {
             return None;
         }
-        let read = server_config(&self.settings).map(|config| self.config.store(config));
+        let read = server_config(&self.settings).map(|(config, ends)| {
+            self.config.store(config);
+            *self.ends.lock() = ends;
+        });
         // Files that are being written are read again when they look different again.
         *self.seen.lock() = looks;
         Some(read)
     }
+
+    /// Until when the certificates in force are good.
+    pub(crate) fn ends(&self) -> Ends {
+        self.ends.lock().clone()
+    }
 }
 
-fn server_config(settings: &Tls) -> anyhow::Result<Arc<ServerConfig>> {
-    let certificates = Arc::new(read_all(settings)?);
+fn server_config(settings: &Tls) -> anyhow::Result<(Arc<ServerConfig>, Ends)> {
+    let (certificates, ends) = read_all(settings)?;
+    let certificates = Arc::new(certificates);
     let builder = ServerConfig::builder();
     let builder = match &settings.client_ca {
         None => builder.with_no_client_auth(),
@@ -84,7 +99,7 @@ fn server_config(settings: &Tls) -> anyhow::Result<Arc<ServerConfig>> {
     };
     let mut config = builder.with_cert_resolver(certificates);
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok(Arc::new(config))
+    Ok((Arc::new(config), ends))
 }
 
 fn looks(settings: &Tls) -> Vec<Option<(SystemTime, u64)>> {
@@ -93,10 +108,12 @@ fn looks(settings: &Tls) -> Vec<Option<(SystemTime, u64)>> {
     files.map(look).collect()
 }
 
-fn read_all(settings: &Tls) -> anyhow::Result<ByName> {
-    let mut keys = Vec::new();
+fn read_all(settings: &Tls) -> anyhow::Result<(ByName, Ends)> {
+    let (mut keys, mut ends) = (Vec::new(), Ends::new());
     for pair in &settings.certificates {
-        keys.push(read_pair(&pair.certificate, &pair.key)?);
+        let (names, end, key) = read_pair(&pair.certificate, &pair.key)?;
+        ends.push((pair.certificate.clone(), end));
+        keys.push((names, key));
     }
     let first = keys.first().map(|(_, key)| Arc::clone(key)).ok_or_else(|| anyhow!("there is no certificate"))?;
     let mut found = ByName { exact: HashMap::new(), wildcard: HashMap::new(), first };
@@ -110,17 +127,17 @@ fn read_all(settings: &Tls) -> anyhow::Result<ByName> {
             map.entry(name.into()).or_insert_with(|| Arc::clone(&key));
         }
     }
-    Ok(found)
+    Ok((found, ends))
 }
 
-fn read_pair(certificate: &Path, key: &Path) -> anyhow::Result<(Vec<String>, Arc<CertifiedKey>)> {
+fn read_pair(certificate: &Path, key: &Path) -> anyhow::Result<(Vec<String>, i64, Arc<CertifiedKey>)> {
     let chain = read_chain(certificate)?;
     let private = PrivateKeyDer::from_pem_file(key).map_err(|error| anyhow!("{}: {error}", key.display()))?;
-    let names = names_of(&chain[0]).with_context(|| format!("{}", certificate.display()))?;
+    let (names, end) = facts_of(&chain[0]).with_context(|| format!("{}", certificate.display()))?;
     let provider = CryptoProvider::get_default().ok_or_else(|| anyhow!("there is no cryptography provider"))?;
     let pair = CertifiedKey::from_der(chain, private, provider)
         .with_context(|| format!("{} and {} do not belong together", certificate.display(), key.display()))?;
-    Ok((names, Arc::new(pair)))
+    Ok((names, end, Arc::new(pair)))
 }
 
 /// At least one certificate.
@@ -141,15 +158,16 @@ fn read_roots(path: &Path) -> anyhow::Result<RootCertStore> {
     Ok(roots)
 }
 
-/// The names that a certificate is for (RFC 9525 §6.3: those of `subjectAltName` alone).
-fn names_of(certificate: &CertificateDer<'_>) -> io::Result<Vec<String>> {
+/// The names that a certificate is for (RFC 9525 §6.3: those of `subjectAltName` alone), and its end.
+fn facts_of(certificate: &CertificateDer<'_>) -> io::Result<(Vec<String>, i64)> {
     let invalid = |_| io::Error::new(io::ErrorKind::InvalidData, "not a certificate");
     let (_, certificate) = X509Certificate::from_der(certificate).map_err(invalid)?;
     let names = certificate.subject_alternative_name().ok().flatten();
     let names = names.iter().flat_map(|names| &names.value.general_names);
-    Ok(names
+    let names = names
         .filter_map(|name| if let GeneralName::DNSName(name) = name { Some(name.to_lowercase()) } else { None })
-        .collect())
+        .collect();
+    Ok((names, certificate.validity().not_after.timestamp()))
 }
 
 // === impl ByName ===

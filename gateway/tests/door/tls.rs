@@ -58,6 +58,16 @@ impl Authority {
         fs::write(self.path(&format!("{name}.pem")), certificate.pem()).unwrap();
     }
 
+    /// Writes `NAME.pem` and `NAME.key` for a host, good until this year begins.
+    fn sign_until(&self, name: &str, host: &str, year: i32) {
+        let mut params = CertificateParams::new(vec![host.to_owned()]).unwrap();
+        (params.not_before, params.not_after) = (rcgen::date_time_ymd(2010, 1, 1), rcgen::date_time_ymd(year, 1, 1));
+        let key = KeyPair::generate().unwrap();
+        let certificate = params.signed_by(&key, &self.issuer).unwrap();
+        fs::write(self.path(&format!("{name}.key")), key.serialize_pem()).unwrap();
+        fs::write(self.path(&format!("{name}.pem")), certificate.pem()).unwrap();
+    }
+
     /// Writes `NAME.pem` and `NAME.key` for a client of this organisation and nothing else.
     fn sign_organisation(&self, name: &str, organisation: &str) {
         let mut params = CertificateParams::default();
@@ -338,6 +348,23 @@ fn plain_requests_are_sent_to_the_https_listener_if_so_configured() {
     assert_eq!(answer.header("location"), Some(&*format!("https://door.test:{}/demo/public/~x?q=1", to.port())));
     assert_eq!(authority.exchange(to, "one.test", None, GET).unwrap().status, 200);
     assert_eq!(platform.send("GET", "/healthz", &[], "").status, 200);
+}
+
+#[test]
+fn a_certificate_that_has_expired_is_told_of_once_and_counted_and_so_is_the_next_one() {
+    let authority = Authority::new();
+    authority.sign("one", &["one.test"], None);
+    let file = authority.path("one.pem");
+    let gauge = format!("portcullis_certificate_expiry_timestamp_seconds{{file=\"{}\"}}", file.display());
+    let good = with_tls(&authority.section(&["one"])).start();
+    eventually("its end to be shown", || good.metric(&gauge) > 4_000_000_000);
+    assert!(!good.log().contains("has expired"), "{}", good.log());
+    // Files that are replaced by old ones.
+    authority.sign_until("one", "one.test", 2020);
+    eventually("the end of the next one", || good.metric(&gauge) == 1_577_836_800);
+    eventually("it to be told of", || good.log().matches("the certificate has expired").count() == 1);
+    let expired = with_tls(&authority.section(&["one"])).start();
+    eventually("it to be told of at a start", || expired.log().matches("the certificate has expired").count() == 1);
 }
 
 #[test]
