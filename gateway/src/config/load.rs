@@ -28,10 +28,7 @@ use identity::{Algorithm, Argon2Params};
 use policies::Policy;
 use policies::config::{Diagnostic, Document, DurationText, Placed, Source, Sources, Surroundings, Upstreams, Value};
 
-use self::{
-    issuers::Named,
-    newcomers::{no_such_role, nothing_for_newcomers},
-};
+use self::{issuers::Named, newcomers::nothing_for_newcomers};
 use super::{
     AccessLog, CacheSettings, Config, Log, Protocol, Retention, Settings, StoreSettings, Tokens, UpstreamSettings,
     raw::{self, Given},
@@ -73,15 +70,15 @@ pub fn load(folder: &ConfigFolder) -> Result<Config, Vec<Diagnostic>> {
     if let Ok(loaded) = &mut policy {
         loaded.policy.roles = std::mem::take(&mut loaded.policy.roles).guarded(settings.accounts.guarded.clone());
     }
-    let no_role = no_such_role(&settings, policy.as_ref().ok().map(|loaded| &loaded.policy));
     let taken = policy.as_ref().map_or_else(|_| Vec::new(), |loaded| reserved_for_us(&settings, &loaded.policy));
     if let Ok(loaded) = &policy {
         named.check(&loaded.policy, &mut document);
     }
     let mut wrong = document.finish();
-    wrong.extend(no_role.into_iter().chain(taken));
-    wrong.extend(policy.as_ref().ok().into_iter().flat_map(|loaded| nothing_for_newcomers(&loaded.policy)));
-    wrong.extend(billing::other_currency(&settings.billing, policy.as_ref().ok().map(|loaded| &loaded.policy)));
+    wrong.extend(taken);
+    wrong.extend(policy.as_ref().ok().into_iter().flat_map(|loaded| nothing_for_newcomers(&loaded.policy, &texts[2])));
+    let known = policy.as_ref().ok().map(|loaded| &loaded.policy);
+    wrong.extend(billing::other_currency(&settings.billing, known, &texts[3]));
     let seed = seed::load(folder.path());
     match (wrong, policy, seed) {
         (wrong, Ok(loaded), Ok(seed)) if wrong.is_empty() => {
@@ -113,6 +110,14 @@ fn reserved_for_us(settings: &Settings, policy: &Policy) -> Vec<Diagnostic> {
         Diagnostic::at(FILES[0], "", 0, message, None)
     });
     told.collect()
+}
+
+/// Where `key` stands below `header`; the header, or the file's beginning, where that cannot be told so simply.
+fn place_of(text: &str, header: &str, key: &str) -> usize {
+    let Some(begin) = text.find(header) else { return 0 };
+    let section = &text[begin + header.len()..];
+    let section = &section[..section.find("\n[").unwrap_or(section.len())];
+    section.find(&format!("\n{key}")).map_or(begin, |at| begin + header.len() + at + 1)
 }
 
 /// What routes may send to.

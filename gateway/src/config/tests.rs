@@ -256,8 +256,8 @@ fn what_is_said_of_accounts_and_mail_that_cannot_be_is_told_with_its_place() {
     let accounts = |from: &str, to: &str| said(from, to);
     insta::assert_snapshot!(accounts("default = \"http://127.0.0.1:8080\" }", "default = \"example.com/?x\" }"), @r#"gateway.toml:196:14: write where people reach the platform, such as "https://example.com""#);
     insta::assert_snapshot!(accounts("registration = \"immediate\"", "registration = \"maybe\""), @"gateway.toml:200:16: unknown value `maybe`; known are immediate, verified");
-    insta::assert_snapshot!(accounts("# unverified_role = \"newcomer\"", "unverified_role = \"newcomer\""), @"gateway.toml:1:1: accounts.unverified_role: there is no role `newcomer` in roles.toml");
-    insta::assert_snapshot!(accounts("# unverified_role = \"newcomer\"", "unverified_role = \"service\""), @"gateway.toml:1:1: accounts.unverified_role: `service` is a role of service accounts, and no person has one");
+    insta::assert_snapshot!(accounts("# unverified_role = \"newcomer\"", "unverified_role = \"newcomer\""), @"gateway.toml:203:19: there is no role `newcomer` in roles.toml");
+    insta::assert_snapshot!(accounts("# unverified_role = \"newcomer\"", "unverified_role = \"service\""), @"gateway.toml:203:19: `service` is a role of service accounts, and no person has one");
     insta::assert_snapshot!(accounts("required_roles = []", "required_roles = [\"admin\", \"boss\"]"), @"gateway.toml:324:28: there is no role `boss` in roles.toml");
     insta::assert_snapshot!(accounts("totp_skew = 1", "totp_skew = 2"), @"gateway.toml:322:13: a code serves for one half minute before and after its own at most (RFC 6238 §5.2)");
     insta::assert_snapshot!(accounts("magic_link_ttl = \"10m\"", "magic_link_ttl = \"11m\""), @"gateway.toml:207:18: a link that logs in lives ten minutes at most (OWASP ASVS 6.5.5)");
@@ -296,7 +296,29 @@ fn a_configuration_without_the_role_and_the_tier_of_newcomers_is_refused() {
         wrong.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
     };
     insta::assert_snapshot!(without("tiers.toml", "[tier.free]", "[tier.starter]"), @"tiers.toml:1:1: there is no tier `free`, which whoever registers gets");
+    let reports = "[role.user]\npermissions = [\"usage:report\", \"";
+    let shipped = "[role.user]\npermissions = [\"";
+    insta::assert_snapshot!(without("roles.toml", shipped, reports), @"roles.toml:36:1: `user` is a role of service accounts, and whoever registers gets it");
+    let (usd, eur) = ("price = \"29 USD/month\"", "price = \"29 EUR/month\"");
+    insta::assert_snapshot!(without("tiers.toml", usd, eur), @"tiers.toml:40:1: tier.developer: `price` is not in USD, which `[billing]` of gateway.toml names");
     insta::assert_snapshot!(without("roles.toml", "[role.user]", "[role.guest]"), @"roles.toml:1:1: there is no role `user`, which whoever registers gets");
+}
+
+/// gateway.toml says so of every secret.
+#[test]
+fn an_address_with_a_password_is_not_written_in_clear_and_not_repeated() {
+    let store = |url: &str| said("default = \"sqlite:portcullis.db\" }", &format!("default = \"{url}\" }}"));
+    insta::assert_snapshot!(store("postgres://me:secretpw@db/x"), @r#"gateway.toml:85:7: an address with a password is not written in clear; use { env = "NAME" } or { file = "path" }"#);
+    assert!(store("postgres://db/x?user=me&password=secretpw").contains("is not written in clear"));
+    assert_eq!(store("postgres://me@db/x"), "");
+    let redis = |more: &str| said("# redis = { env = \"REDIS_URL\" }", &format!("on_outage = \"refuse\"\n{more}"));
+    let told = "gateway.toml:119:9: an address with a password is not written in clear; use { env = \"NAME\" } or { file = \"path\" }";
+    assert_eq!(redis("redis = \"redis://:pw@a\""), told);
+    assert_eq!(redis("redis = \"redis://a,redis://me:pw@b\"\ncluster = true"), told);
+    assert!(
+        redis("redis = \"redis://one/0\"\nsentinels = \"redis://:pw@b:26379\"").contains(":120:13: an address with")
+    );
+    assert_eq!(redis("redis = \"redis://me@a\""), "");
 }
 
 #[test]

@@ -47,7 +47,7 @@ impl Reader<'_, '_> {
         };
         let settings = AccountSettings {
             registration,
-            unverified_role: raw.unverified_role.map(Placed::into_inner),
+            unverified_role: raw.unverified_role.map(|role| self.of_people(role)),
             unverified_may_log_in: raw.unverified_may_log_in.unwrap_or(true),
             verification_ttl: self.duration(raw.verification_ttl.as_ref(), 86_400),
             reset_ttl: self.duration(raw.reset_ttl.as_ref(), 30 * 60),

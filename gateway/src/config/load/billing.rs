@@ -7,7 +7,7 @@ use policies::{
 };
 use reqwest::Url;
 
-use super::{FILES, Reader};
+use super::{FILES, Reader, place_of};
 use crate::config::{BillingSettings, WebhookSettings, raw};
 
 impl Reader<'_, '_> {
@@ -65,7 +65,7 @@ impl Reader<'_, '_> {
 }
 
 /// A statement has one currency.
-pub(super) fn other_currency(billing: &BillingSettings, policy: Option<&Policy>) -> Vec<Diagnostic> {
+pub(super) fn other_currency(billing: &BillingSettings, policy: Option<&Policy>, tiers: &str) -> Vec<Diagnostic> {
     let prices = policy.into_iter().flat_map(|policy| policy.tiers.iter());
     let other = prices.filter(|tier| tier.price.as_ref().is_some_and(|price| *price.currency != *billing.currency));
     let said = other.map(|tier| {
@@ -73,7 +73,7 @@ pub(super) fn other_currency(billing: &BillingSettings, policy: Option<&Policy>)
             "tier.{}: `price` is not in {}, which `[billing]` of {} names",
             tier.name, billing.currency, FILES[0]
         );
-        Diagnostic::at(FILES[3], "", 0, message, None)
+        Diagnostic::at(FILES[3], tiers, place_of(tiers, &format!("[tier.{}]", tier.name), "price"), message, None)
     });
     if billing.enabled { said.collect() } else { Vec::new() }
 }

@@ -50,6 +50,13 @@ impl Named {
 // === impl Reader ===
 
 impl Reader<'_, '_> {
+    /// A role that people get, to be looked for once it is known which there are.
+    pub(super) fn of_people(&mut self, role: Placed<String>) -> String {
+        let name = String::clone(&role);
+        self.named.people.push(role);
+        name
+    }
+
     pub(super) fn issuers(&mut self, own: &str) -> Issuers {
         let mut external: Vec<ExternalIssuer> = Vec::new();
         for element in self.document.elements::<raw::Issuer>("issuers") {

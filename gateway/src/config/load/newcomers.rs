@@ -2,14 +2,11 @@
 
 use policies::{Policy, config::Diagnostic};
 
-use super::FILES;
-use crate::{
-    config::Settings,
-    office::{DEFAULT_ROLE, DEFAULT_TIER},
-};
+use super::{FILES, place_of};
+use crate::office::{DEFAULT_ROLE, DEFAULT_TIER};
 
 /// Whoever registers gets a role and a tier of these names. Without them every newcomer would be let in nowhere, and no request tells why.
-pub(super) fn nothing_for_newcomers(policy: &Policy) -> Vec<Diagnostic> {
+pub(super) fn nothing_for_newcomers(policy: &Policy, roles: &str) -> Vec<Diagnostic> {
     let role = (!policy.roles.contains(DEFAULT_ROLE)).then(|| {
         let message = format!("there is no role `{DEFAULT_ROLE}`, which whoever registers gets");
         Diagnostic::at(FILES[2], "", 0, message, None)
@@ -18,18 +15,16 @@ pub(super) fn nothing_for_newcomers(policy: &Policy) -> Vec<Diagnostic> {
         let message = format!("there is no tier `{DEFAULT_TIER}`, which whoever registers gets");
         Diagnostic::at(FILES[3], "", 0, message, None)
     });
-    role.into_iter().chain(tier).collect()
-}
-
-/// The role of accounts whose address is not confirmed has to be one.
-pub(super) fn no_such_role(settings: &Settings, policy: Option<&Policy>) -> Option<Diagnostic> {
-    let (role, roles) = (settings.accounts.settings.unverified_role.as_deref()?, &policy?.roles);
-    let fault = if !roles.contains(role) {
-        format!("there is no role `{role}` in roles.toml")
-    } else if roles.is_of_services(role) {
-        format!("`{role}` is a role of service accounts, and no person has one")
-    } else {
-        return None;
-    };
-    Some(Diagnostic::at(FILES[0], "", 0, format!("accounts.unverified_role: {fault}"), None))
+    // Nobody may be made who reports what others have used, or stands for them.
+    let machine = policy.roles.is_of_services(DEFAULT_ROLE).then(|| {
+        let message = format!("`{DEFAULT_ROLE}` is a role of service accounts, and whoever registers gets it");
+        Diagnostic::at(
+            FILES[2],
+            roles,
+            place_of(roles, &format!("[role.{DEFAULT_ROLE}]"), "permissions"),
+            message,
+            None,
+        )
+    });
+    role.into_iter().chain(tier).chain(machine).collect()
 }
