@@ -237,6 +237,7 @@ impl Reader<'_, '_> {
         {
             self.document.note(raw.url.as_ref().map_or(0..0, Placed::span), fault);
         }
+        self.refuse_password(raw.url.as_ref());
         StoreSettings {
             url,
             max_connections: u32::try_from(self.count(raw.max_connections.as_ref(), 16, 1)).unwrap_or(u32::MAX),

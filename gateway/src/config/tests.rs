@@ -157,9 +157,18 @@ fn a_redis_needs_a_word_for_its_outage() {
 fn a_redis_of_another_shape_is_told_of_with_what_it_lacks() {
     let one = "# redis = { env = \"REDIS_URL\" }";
     let redis = |text: &str| said(one, &format!("on_outage = \"refuse\"\n{text}"));
+    let folder = tempfile::tempdir().unwrap();
+    let secret = |name: &str, text: &str| {
+        fs::write(folder.path().join(name), text).unwrap();
+        format!("{{ file = \"{}\" }}", folder.path().join(name).display())
+    };
+    let one_of_its_own = format!("redis = {}", secret("one", "rediss://user:p,w@host:6379/0"));
+    let (master, sentinels) =
+        (secret("master", "redis://:secret@master_1/0"), secret("sentinels", "redis://a:26379,rediss://:pw@b:26379"));
+    let watched = format!("redis = {master}\nsentinels = {sentinels}");
     for good in [
-        "redis = \"rediss://user:p,w@host:6379/0\"",
-        "redis = \"redis://:secret@master_1/0\"\nsentinels = \"redis://a:26379,rediss://:pw@b:26379\"",
+        one_of_its_own.as_str(),
+        &watched,
         "redis = \"redis://a:1,redis://b:2\"\ncluster = true",
         "redis = \"redis://a\"\ncluster = false",
     ] {
@@ -324,7 +333,9 @@ fn an_address_with_a_password_is_not_written_in_clear_and_not_repeated() {
 #[test]
 fn an_address_of_a_database_that_cannot_be_read_is_told_with_its_place_and_not_repeated() {
     let url = |url: &str| {
-        said("url = { env = \"DATABASE_URL\", default = \"sqlite:portcullis.db\" }", &format!("url = \"{url}\""))
+        fs::write(written.path(), url).unwrap();
+        let from = format!("url = {{ file = \"{}\" }}", written.path().display());
+        said("url = { env = \"DATABASE_URL\", default = \"sqlite:portcullis.db\" }", &from)
     };
     let wrong = url("postgres://me:secret@db/x?sslmode=verify-ful");
     assert!(wrong.contains("`sslmode` is disable, allow") && wrong.starts_with("gateway.toml:"), "{wrong}");

@@ -12,6 +12,8 @@ impl Reader<'_, '_> {
     pub(super) fn shared(&mut self) -> Shared {
         let raw: raw::Shared = self.document.section("shared").unwrap_or_default();
         let redis = self.redis(&raw);
+        self.refuse_password(raw.redis.as_ref());
+        self.refuse_password(raw.sentinels.as_ref());
         if let (Some(given), None) = (&raw.redis, &raw.on_outage) {
             self.document.note(
                 given.span(),
@@ -55,6 +57,20 @@ impl Reader<'_, '_> {
         Some(redis)
     }
 
+    /// An address may come with a password, and then it is a secret as a whole.
+    pub(super) fn refuse_password(&mut self, given: Option<&Placed<Value<String>>>) {
+        let Some(given) = given else { return };
+        let written = match &**given {
+            Value::Plain(text) | Value::Env { default: Some(text), .. } => text,
+            Value::Env { default: None, .. } | Value::File { .. } => return,
+        };
+        if holds_password(written) {
+            let message =
+                "an address with a password is not written in clear; use { env = \"NAME\" } or { file = \"path\" }";
+            self.document.note(given.span(), message);
+        }
+    }
+
     /// Braces would make a hash tag of their own, and all keys live on one node of a cluster.
     fn prefix(&mut self, given: Option<&Placed<Value<String>>>) -> String {
         let prefix = self.text(given, "portcullis");
@@ -79,6 +95,15 @@ impl Reader<'_, '_> {
             _ => Outage::Refuse,
         }
     }
+}
+
+/// Is there a password in an address, or in one of several: `scheme://user:password@host`, or `?password=`?
+fn holds_password(text: &str) -> bool {
+    let is_said = |address: &str| {
+        let before_path = address.split(['/', '?']).next().unwrap_or_default();
+        before_path.rsplit_once('@').is_some_and(|(user, _)| user.contains(':'))
+    };
+    text.split("://").skip(1).any(is_said) || text.contains("password=")
 }
 
 /// Addresses are separated by commas. A password may have some, too.
