@@ -307,7 +307,7 @@ impl Directory {
                 Some(vouched) => vouched.map(Wanted::Vouched),
                 None => identity::verify(token, &self.keys.load().access.keys, &self.rules, now)
                     .map(Wanted::Session)
-                    .map_err(|error| refusal_of(&error)),
+                    .map_err(|error| refusal_of(&error, "none of [[issuers]]")),
             },
             Credential::ApiKey(text) => ApiKey::parse(text).map(Wanted::Key).map_err(|_| Refusal::InvalidToken),
             Credential::Developer { email, name } => Outside::named_by_developer(email, name).map(Wanted::Vouched),
@@ -372,7 +372,9 @@ fn ids_of(principal: &Principal) -> [Uuid; 4] {
     [principal.grant.uuid(), account, tenant, principal.actor.as_ref().map_or(account, |actor| actor.uuid())]
 }
 
-fn refusal_of(error: &TokenError) -> Refusal {
+/// Who shows a token is not told what is wrong with it; whoever looks for the reason turns `log.level` to `debug`.
+fn refusal_of(error: &TokenError, issuer: &str) -> Refusal {
+    tracing::debug!(%error, issuer, "a token is refused");
     match error {
         TokenError::Expired => Refusal::Expired,
         _ => Refusal::InvalidToken,

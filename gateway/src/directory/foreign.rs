@@ -316,7 +316,7 @@ impl Issuer {
         let claims = match (checked, kid) {
             (Some(Err(TokenError::UnknownKey)) | None, Some(kid)) => {
                 self.jwks.look_for(&kid, client).await.map_err(|none| match none {
-                    NoKey::Unknown => Refusal::InvalidToken,
+                    NoKey::Unknown => refusal_of(&TokenError::UnknownKey, &self.settings.issuer),
                     NoKey::Unavailable => Refusal::IssuerUnavailable,
                 })?;
                 self.check(token, now).ok_or(Refusal::IssuerUnavailable)?
@@ -325,10 +325,10 @@ impl Issuer {
             // None of its keys is known, so nobody knows.
             (None, None) => return Err(Refusal::IssuerUnavailable),
         };
-        let claims = claims.map_err(|error| refusal_of(&error))?;
+        let claims = claims.map_err(|error| refusal_of(&error, &self.settings.issuer))?;
         // Of two words about a role the later one counts; one that has no time could be the older.
         if !is_plain_subject(claims.subject()) || self.has_a_say() && claims.issued_at().is_none() {
-            return Err(Refusal::InvalidToken);
+            return Err(refusal_of(&TokenError::MissingClaim("sub or iat"), &self.settings.issuer));
         }
         Ok(Vouched {
             id: ExternalId::of(&self.settings.issuer, claims.subject()),

@@ -182,7 +182,7 @@ fn what_an_issuer_did_not_say_is_refused() {
     let issuer = Issuer::start();
     let (rsa, other) = (key(Algorithm::Rs256, "rsa"), key(Algorithm::Rs256, "rsa"));
     issuer.publish(&[&rsa]);
-    let platform = issuer.setup("").start();
+    let platform = issuer.setup("").edit("gateway.toml", "level = \"info\"", "level = \"debug\"").start();
     let with = |change: fn(&mut Value)| {
         let mut claims = issuer.claims("eve");
         change(&mut claims);
@@ -203,6 +203,10 @@ fn what_an_issuer_did_not_say_is_refused() {
     ] {
         assert_eq!(said(&platform, &token), refused(401, code), "{why}");
     }
+    // Why, is for the log alone.
+    let line = format!("\"error\":\"the token is meant for somebody else\",\"issuer\":\"{}\"", issuer.name());
+    eventually("the reason to be in the log", || platform.log().contains(&line));
+    assert!(platform.log().contains("\"issuer\":\"none of [[issuers]]\""), "{}", platform.log());
 }
 
 #[test]

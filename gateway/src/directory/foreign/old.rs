@@ -49,7 +49,8 @@ impl OldSystem {
         if now >= settings.until {
             return Err(Refusal::Expired);
         }
-        let claims = ForeignClaims::verify(token, &self.keys, &self.rules, now).map_err(|error| refusal_of(&error))?;
+        let claims = ForeignClaims::verify(token, &self.keys, &self.rules, now)
+            .map_err(|error| refusal_of(&error, &settings.name))?;
         let id = match settings.subject {
             LegacySubject::Id => ExternalId::of(&settings.name, claims.subject()),
             LegacySubject::Email => ExternalId::of(&settings.name, &store::by_address(claims.subject())),
