@@ -8,7 +8,7 @@ use std::time::Duration;
 use identity::Assurance;
 
 use crate::cases::{Caller, NOW};
-use crate::{Methods, Policy, Route, decide_about};
+use crate::{Auth, Methods, Policy, Refusal, Route, decide_about};
 
 /// Characters in a line, unless a single column needs more.
 const WIDTH: usize = 160;
@@ -22,7 +22,17 @@ struct Column {
     answers: Vec<&'static str>,
 }
 
-/// The whole table: `yes`, or the status that the caller gets.
+/// What it takes beside the role and the tier, as the table has it, and in words.
+const MORE: [(&str, &str); 4] = [
+    ("mfa", "with a second factor"),
+    ("phr", "with a passkey"),
+    ("fresh", "whoever has shown lately who they are"),
+    ("cert", "by a client certificate"),
+];
+/// Longer ago than any route allows.
+const LONG_AGO: Duration = Duration::from_hours(24 * 3650);
+
+/// The whole table: `yes`, what it takes besides, or the status that the caller gets.
 #[must_use]
 pub fn table(policy: &Policy) -> String {
     let columns = columns(policy);
@@ -35,7 +45,10 @@ pub fn table(policy: &Policy) -> String {
         text = text + parting + &rows.with(fitting);
         rest = others;
     }
-    text
+    let is_there = |word: &str| columns.iter().any(|column| column.answers.contains(&word));
+    let told = MORE.iter().filter(|(word, _)| is_there(word)).map(|(word, meaning)| format!("{word}: {meaning}"));
+    let told = told.collect::<Vec<_>>().join("; ");
+    if told.is_empty() { text } else { format!("{text}\n{told}\n") }
 }
 
 fn columns(policy: &Policy) -> Vec<Column> {
@@ -68,10 +81,25 @@ fn answers(policy: &Policy, caller: Option<&Caller>) -> Vec<&'static str> {
 }
 
 fn answer(policy: &Policy, route: &Arc<Route>, caller: Option<&Caller>) -> &'static str {
-    let (principal, whose) =
-        (caller.map(|caller| caller.principal(policy, route)), caller.and_then(Caller::possession));
-    match decide_about(policy, route, principal, whose, NOW).map_err(|refusal| refusal.status()) {
-        Ok(_) => "yes",
+    let decided = |caller: Option<&Caller>| {
+        let whose = caller.and_then(Caller::possession);
+        decide_about(policy, route, caller.map(|caller| caller.principal(policy, route)), whose, NOW)
+    };
+    match decided(caller).map_err(|refusal| refusal.status()) {
+        Ok(_) if route.auth == Auth::Mtls => "cert",
+        Ok(_) => {
+            // By a password, long ago.
+            let bare =
+                caller.cloned().map(|caller| Caller { acr: Some(Assurance::Single), auth_age: LONG_AGO, ..caller });
+            match decided(bare.as_ref()) {
+                Err(Refusal::InsufficientAuthentication(wanted)) => match wanted.acr {
+                    Some(Assurance::PhishingResistant) => "phr",
+                    Some(Assurance::Multi) => "mfa",
+                    Some(Assurance::Single) | None => "fresh",
+                },
+                _ => "yes",
+            }
+        }
         Err(401) => "401",
         Err(403) => "403",
         Err(_) => "no",
@@ -82,7 +110,8 @@ fn answer(policy: &Policy, route: &Arc<Route>, caller: Option<&Caller>) -> &'sta
 
 impl Column {
     fn width(&self) -> usize {
-        self.heading.iter().map(String::len).max().unwrap_or_default()
+        let answers = self.answers.iter().map(|answer| answer.len());
+        self.heading.iter().map(String::len).chain(answers).max().unwrap_or_default()
     }
 }
 

@@ -2,7 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 use super::*;
-use crate::{Auth, HostPattern, PathPattern, Permissions, Roles, RouteTable, Tier, Tiers};
+use crate::{Auth, HostPattern, PathPattern, Permissions, Roles, RouteTable, StepUp, Tier, Tiers};
 
 fn policy(roles: &[&str], tiers: &[&str]) -> Policy {
     let path = |text| PathPattern::parse(text).unwrap();
@@ -32,6 +32,36 @@ fn tiers_that_make_no_difference_share_a_column() {
     closed  GET  a.example/closed    401       yes    yes    403   403
                  *.b.example/closed
     paid    any  /paid               401       403    yes    403   yes
+    "#);
+}
+
+#[test]
+fn what_it_takes_beside_the_role_is_told_where_somebody_may() {
+    let path = |text: &str| PathPattern::parse(text).unwrap();
+    let step_up = |name: &str, acr, seconds: Option<u64>| {
+        let mut route = Route::new(name, "demo", vec![path(&format!("/{name}"))]);
+        route.demand.step_up = Some(StepUp { acr, max_age: seconds.map(Duration::from_secs) });
+        route
+    };
+    let mut closed = step_up("closed", Some(Assurance::Multi), None);
+    closed.demand.roles.push("admin".into());
+    let routes = vec![
+        step_up("passkeys", Some(Assurance::PhishingResistant), None),
+        step_up("both", Some(Assurance::Multi), Some(60)),
+        step_up("lately", None, Some(60)),
+        Route { auth: Auth::Mtls, ..Route::new("machines", "demo", vec![path("/machines")]) },
+        closed,
+    ];
+    let policy = Policy { routes: RouteTable::build(routes).unwrap(), ..policy(&["admin", "user"], &["free"]) };
+    insta::assert_snapshot!(table(&policy), @r#"
+                              stranger  admin  user
+    passkeys  any  /passkeys  401       phr    phr
+    both      any  /both      401       mfa    mfa
+    lately    any  /lately    401       fresh  fresh
+    machines  any  /machines  401       cert   cert
+    closed    any  /closed    401       mfa    403
+
+    mfa: with a second factor; phr: with a passkey; fresh: whoever has shown lately who they are; cert: by a client certificate
     "#);
 }
 
