@@ -44,7 +44,9 @@ impl Foundation {
         store::clock::learn(&store).await.map_err(|error| failure(&error))?;
         let mut rng = crate::cmd::rng()?;
         let is_used = store.has_signing_keys().await.map_err(|error| failure(&error))?;
-        let seal = Arc::new(sealing(master_keys(&settings.master_key, data, is_used, &mut rng)?));
+        let keys = master_keys(&settings.master_key, data, is_used, &mut rng);
+        let keys = keys.map_err(|error| Failure::Config(vec![format!("{error:#}")]))?;
+        let seal = Arc::new(sealing(keys));
         let tokens = &settings.tokens;
         store::ensure_keys(
             &store,
@@ -57,11 +59,11 @@ impl Foundation {
         .await
         .map_err(|error| Failure::Other(anyhow!(error).context("the signing keys cannot be made ready")))?;
         let last_change = store.last_change().await.map_err(|error| failure(&error))?;
-        let keyring = Keyring::load(&store, &seal).await.map_err(|error| {
-            Failure::Other(
-                anyhow!(error)
-                    .context("the signing keys cannot be opened; is this the master key they were sealed with?"),
-            )
+        let keyring = Keyring::load(&store, &seal).await.map_err(|error| match error {
+            StoreError::Unavailable(_) | StoreError::Forbidden(_) => failure(&error),
+            other => Failure::Config(vec![format!(
+                "the signing keys cannot be opened; is this the master key they were sealed with? {other}"
+            )]),
         })?;
         let audit = Arc::new(Audit::new(store.clone(), Arc::clone(&seal)));
         Ok(Self { store, seal, audit, keyring, last_change })
@@ -166,8 +168,7 @@ fn make_data_folder(data: &Path) -> Result<(), Failure> {
         .recursive(true)
         .mode(0o700)
         .create(data)
-        .with_context(|| format!("the data folder {} cannot be made", data.display()))?;
-    Ok(())
+        .map_err(|error| Failure::Config(vec![format!("the data folder {} cannot be made: {error}", data.display())]))
 }
 
 /// A SQLite file is named relative to the data folder.

@@ -310,8 +310,8 @@ fn recorder(
     data: &Path,
     store: &Store,
     metrics: &Metrics,
-) -> anyhow::Result<(Arc<Recorder>, Counting)> {
-    let sink = logging::access_sink(&settings.log.access).context("the access log cannot be opened")?;
+) -> Result<(Arc<Recorder>, Counting), Failure> {
+    let sink = logging::access_sink(&settings.log.access)?;
     let counting = Usage::start(&settings.usage, data, store, &metrics.usage);
     let counting = counting.context("the spool of usage cannot be opened")?;
     let recorder = Recorder::start(sink, metrics.log_dropped.clone()).counting(&counting.usage);

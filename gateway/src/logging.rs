@@ -7,7 +7,10 @@ use std::{
 
 use tracing_subscriber::{EnvFilter, fmt, util::SubscriberInitExt};
 
-use crate::config::{AccessLog, Log};
+use crate::{
+    cli::Failure,
+    config::{AccessLog, Log},
+};
 
 /// Starts the log. `RUST_LOG` overrides the configured level. A second start in one process changes nothing.
 pub(crate) fn start(log: &Log) {
@@ -20,11 +23,18 @@ pub(crate) fn start(log: &Log) {
 }
 
 /// Where access events go.
-pub(crate) fn access_sink(access: &AccessLog) -> io::Result<Option<Box<dyn Write + Send>>> {
+pub(crate) fn access_sink(access: &AccessLog) -> Result<Option<Box<dyn Write + Send>>, Failure> {
     Ok(match access {
         AccessLog::Off => None,
         AccessLog::Stderr => Some(Box::new(io::stderr())),
         AccessLog::Stdout => Some(Box::new(io::stdout())),
-        AccessLog::File(path) => Some(Box::new(OpenOptions::new().create(true).append(true).open(path)?)),
+        AccessLog::File(path) => {
+            let file = OpenOptions::new().create(true).append(true).open(path);
+            let file = file.map_err(|error| {
+                let path = path.display();
+                Failure::Config(vec![format!("gateway.toml: [log]: access = \"{path}\" cannot be opened: {error}")])
+            });
+            Some(Box::new(file?))
+        }
     })
 }

@@ -46,8 +46,27 @@ fn a_master_key_that_others_can_read_is_refused() {
     drop(Running::start(&mut setup.command(folder.path(), nowhere()), None));
     fs::set_permissions(folder.path().join("data/master.key"), fs::Permissions::from_mode(0o644)).unwrap();
     let output = setup.command(folder.path(), nowhere()).output().unwrap();
-    assert!(!output.status.success());
+    assert_eq!(output.status.code(), Some(78));
     assert!(String::from_utf8_lossy(&output.stderr).contains("chmod 600"), "{output:?}");
+}
+
+#[test]
+fn what_cannot_be_made_or_opened_at_a_start_is_named_and_is_a_fault_of_the_configuration() {
+    let refused = |setup: &Setup, make: fn(&Path)| {
+        let folder = setup.folder();
+        make(folder.path());
+        let output = setup.command(folder.path(), nowhere()).output().unwrap();
+        assert_eq!(output.status.code(), Some(78), "{output:?}");
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    let said = refused(
+        &Setup::default().edit("gateway.toml", "access = \"stderr\"", "access = \"/nowhere/access.log\""),
+        |_| {},
+    );
+    assert!(said.contains("[log]: access = \"/nowhere/access.log\" cannot be opened"), "{said}");
+    // A file stands where the folder should.
+    let said = refused(&Setup::default(), |folder| fs::write(folder.join("data"), "").unwrap());
+    assert!(said.contains("the data folder ") && said.contains("cannot be made"), "{said}");
 }
 
 #[test]
@@ -59,12 +78,12 @@ fn another_master_key_cannot_open_the_signing_keys_and_the_start_says_so() {
     let other = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
     fs::write(&file, other).unwrap();
     let output = setup.command(folder.path(), nowhere()).output().unwrap();
-    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(output.status.code(), Some(78));
     assert!(String::from_utf8_lossy(&output.stderr).contains("is this the master key"), "{output:?}");
     // Where there is none, as with a database that was restored, none is made beside it: the right one would be looked for elsewhere.
     fs::remove_file(&file).unwrap();
     let output = setup.command(folder.path(), nowhere()).output().unwrap();
-    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(output.status.code(), Some(78));
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(
         said.contains("put it back") && said.contains("master.key") && said.contains("MASTER_ENCRYPTION_KEY"),
