@@ -274,7 +274,7 @@ fn what_is_said_of_accounts_and_mail_that_cannot_be_is_told_with_its_place() {
     insta::assert_snapshot!(accounts("# blocklist = \"passwords.txt\"", "blocklist = \"none.txt\""), @"gateway.toml:217:13: the file cannot be read: No such file or directory (os error 2)");
     insta::assert_snapshot!(accounts("from = \"Portcullis <no-reply@localhost>\"", "from = \"nobody\""), @r#"gateway.toml:245:8: write who sends, such as "Example <no-reply@example.com>""#);
     insta::assert_snapshot!(accounts("transport = \"file\"", "transport = \"smtp\""), @r#"gateway.toml:237:13: mail with transport = "smtp" needs server = "host:port""#);
-    insta::assert_snapshot!(accounts("transport = \"file\"", "transport = \"smtp\"\nserver = \"a:25\"\nsecurity = \"none\"\nusername = \"x\"\npassword = { file = \"gateway.toml\" }"), @"gateway.toml:241:12: without TLS the password could be read by whoever carries it");
+    insta::assert_snapshot!(accounts("transport = \"file\"", "transport = \"smtp\"\nserver = \"a:25\"\nsecurity = \"none\"\nusername = \"x\"\npassword = { file = \"gateway.toml\" }"), @r#"gateway.toml:241:12: without TLS the password could be read by whoever carries it (from the file "gateway.toml")"#);
     insta::assert_snapshot!(accounts("# templates = \"mail\"", "templates = \"none\""), @"gateway.toml:248:13: none: No such file or directory (os error 2)");
 }
 
@@ -332,6 +332,7 @@ fn an_address_with_a_password_is_not_written_in_clear_and_not_repeated() {
 
 #[test]
 fn an_address_of_a_database_that_cannot_be_read_is_told_with_its_place_and_not_repeated() {
+    let written = tempfile::NamedTempFile::new().unwrap();
     let url = |url: &str| {
         fs::write(written.path(), url).unwrap();
         let from = format!("url = {{ file = \"{}\" }}", written.path().display());

@@ -29,6 +29,8 @@ pub struct Document<'i> {
     /// Sections that nobody has asked for yet.
     table: DeTable<'i>,
     asked: Vec<&'static str>,
+    /// Where values come from that do not stand in the file, by where they would.
+    origins: Vec<(Range<usize>, String)>,
     wrong: Vec<Diagnostic>,
     is_readable: bool,
 }
@@ -60,7 +62,8 @@ impl<'i> Document<'i> {
         let (table, errors) = DeTable::parse_recoverable(text);
         let is_readable = errors.is_empty();
         let table = if is_readable { table.into_inner() } else { DeTable::new() };
-        let mut document = Self { name, text, table, asked: Vec::new(), wrong: Vec::new(), is_readable };
+        let mut document =
+            Self { name, text, table, asked: Vec::new(), origins: Vec::new(), wrong: Vec::new(), is_readable };
         for error in errors {
             document.note(error.span().unwrap_or(text.len()..text.len()), error.message());
         }
@@ -139,7 +142,10 @@ impl<'i> Document<'i> {
         T: Clone + FromStr,
         T::Err: Display,
     {
-        value.resolve(surroundings).map_err(|error| self.note(value.span(), error.to_string())).ok()
+        let resolved = value.resolve(surroundings);
+        let resolved = resolved.map_err(|error| self.note(value.span(), error.to_string())).ok()?;
+        self.origins.extend(value.origin(surroundings).map(|origin| (value.span(), origin)));
+        Some(resolved)
     }
 
     /// The secret, once the environment or the file it stands in has been asked.
@@ -148,12 +154,19 @@ impl<'i> Document<'i> {
         secret: &Placed<Secret>,
         surroundings: &impl Surroundings,
     ) -> Option<identity::SecretText> {
-        secret.resolve(surroundings).map_err(|error| self.note(secret.span(), error.to_string())).ok()
+        let resolved = secret.resolve(surroundings);
+        let resolved = resolved.map_err(|error| self.note(secret.span(), error.to_string())).ok()?;
+        self.origins.extend(secret.origin(surroundings).map(|origin| (secret.span(), origin)));
+        Some(resolved)
     }
 
-    /// Something is wrong there. The message is a clause without a full stop.
+    /// Something is wrong there. The message is a clause without a full stop; what does not stand there is named too.
     pub fn note(&mut self, span: Range<usize>, message: impl Into<String>) {
-        self.wrong.push(Diagnostic::at(self.name, self.text, span.start, message.into(), None));
+        let mut message = message.into();
+        if let Some((_, origin)) = self.origins.iter().find(|(place, _)| *place == span) {
+            message = format!("{message} (from {origin})");
+        }
+        self.wrong.push(Diagnostic::at(self.name, self.text, span.start, message, None));
     }
 
     /// A word that is not one of `known`: with the nearest of them.

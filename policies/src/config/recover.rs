@@ -190,8 +190,29 @@ fn reword(message: &str) -> (String, Option<String>) {
     }
     match of("unknown variant `") {
         Some((word, known)) => unknown("value", word, &known),
-        None => (message.to_owned(), None),
+        None => (in_words_of_toml(message), None),
     }
+}
+
+/// What was found and what is wanted there, without the names that our code has for it.
+fn in_words_of_toml(message: &str) -> String {
+    let Some((found, expected)) = message.split_once(", expected ") else { return message.to_owned() };
+    let found = match found {
+        "invalid type: sequence" => "invalid type: list",
+        "invalid type: map" => "invalid type: table",
+        // A list is read as the keys of a table, one after another.
+        found if found.starts_with("invalid length ") && expected.starts_with("struct ") => "invalid type: list",
+        found => found,
+    };
+    let expected = match expected {
+        "u8" | "u16" | "u32" | "u64" | "usize" => "a whole number that is not negative",
+        "i64" => "a whole number",
+        "f64" => "a number",
+        "a sequence" => "a list",
+        expected if expected.starts_with("struct ") => "a table: { key = value }",
+        expected => expected,
+    };
+    format!("{found}, expected {expected}")
 }
 
 /// The message about a word that is none of the `known`, and what was probably meant; if that is not clear, all of them.

@@ -108,8 +108,8 @@ features = ["swarm-agents"]
     let roles = "[role.user]\npermissions = 5\n";
     let tiers = "[tier.free]\nfeatures = 5\n";
     insta::assert_snapshot!(read(routes, roles, tiers, cases).unwrap_err(), @"
-    roles.toml:2:15: invalid type: integer `5`, expected a sequence
-    tiers.toml:2:12: invalid type: integer `5`, expected a sequence
+    roles.toml:2:15: invalid type: integer `5`, expected a list
+    tiers.toml:2:12: invalid type: integer `5`, expected a list
     ");
 }
 

@@ -140,6 +140,15 @@ impl<T> Value<T> {
             Self::File { file } => fit(&content(surroundings, file)?, || format!("the file \"{file}\"")),
         }
     }
+
+    /// Where it comes from, if it does not stand in the file itself.
+    pub(super) fn origin(&self, surroundings: &impl Surroundings) -> Option<String> {
+        match self {
+            Self::Plain(_) => None,
+            Self::Env { env, .. } => env.origin(surroundings),
+            Self::File { file } => Some(format!("the file \"{file}\"")),
+        }
+    }
 }
 
 fn fit<T>(text: &str, place: impl Fn() -> String) -> Result<T, ValueError>
@@ -254,6 +263,12 @@ impl Names {
         self.all().next().unwrap_or_default()
     }
 
+    /// The one that is set, as it is spoken of.
+    fn origin(&self, surroundings: &impl Surroundings) -> Option<String> {
+        let name = self.all().find(|name| variable(surroundings, name).is_some())?;
+        Some(format!("the environment variable {name}"))
+    }
+
     fn all(&self) -> impl Iterator<Item = &str> {
         let names = match self {
             Self::One(name) => std::slice::from_ref(name),
@@ -282,6 +297,14 @@ impl Secret {
             },
         };
         Ok(SecretText::from(text))
+    }
+
+    /// Where it comes from.
+    pub(super) fn origin(&self, surroundings: &impl Surroundings) -> Option<String> {
+        match self {
+            Self::Env { env } => env.origin(surroundings),
+            Self::File { file } => Some(format!("the file \"{file}\"")),
+        }
     }
 }
 

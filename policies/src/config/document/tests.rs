@@ -132,19 +132,19 @@ x = 1.5
     some.toml:2:1: unknown key `colour`; known are listen, cache, pools, rule
     some.toml:4:1: unknown key `htpp`; did you mean `http`?
     some.toml:5:8: invalid type: integer `80`, expected a string
-    some.toml:6:11: invalid type: string "many", expected u32
+    some.toml:6:11: invalid type: string "many", expected a whole number that is not negative
     some.toml:7:1: unknown key `colour`; known are http, backlog, nested
     some.toml:8:19: "soon" is not a length of time: a whole number and ms, s, m, h or d, such as "250ms" or "30s", and a hundred years at most
     some.toml:8:53: unknown key `z`; known are x, y
     some.toml:8:62: `x` is missing
-    some.toml:8:79: invalid type: string "ß", expected i64
+    some.toml:8:79: invalid type: string "ß", expected a whole number
     some.toml:8:84: unknown key `yy`; did you mean `y`?
-    some.toml:8:98: invalid type: boolean `true`, expected i64
+    some.toml:8:98: invalid type: boolean `true`, expected a whole number
     some.toml:9:2: unknown section `cash`; known are listen, cache, pools, rule
     some.toml:11:1: unknown key `siez`; did you mean `size`?
-    some.toml:13:8: invalid value: integer `-1`, expected u32
+    some.toml:13:8: invalid value: integer `-1`, expected a whole number that is not negative
     some.toml:14:1: `y` is missing
-    some.toml:15:5: invalid type: floating point `1.5`, expected i64
+    some.toml:15:5: invalid type: floating point `1.5`, expected a whole number
     "#);
 }
 
@@ -224,6 +224,42 @@ fn a_value_that_is_not_to_be_had_is_reported_where_it_is_asked_for() {
     some.toml:3:10: the file "key" cannot be read: no such file
     some.toml:5:8: the environment variable PORTS is not set
     "#);
+}
+
+#[test]
+fn what_is_wrong_with_a_value_that_stands_elsewhere_says_where() {
+    let mut file = Document::parse("some.toml", "port = { env = \"PORT\" }\nother = \"80\"\n");
+    for (from, to) in [(7, 23), (32, 36)] {
+        let value = if from == 7 {
+            Value::Env {
+                env: crate::config::Names::Several(vec!["PORTS".to_owned(), "PORT".to_owned()]),
+                unit: None,
+                default: None,
+            }
+        } else {
+            Value::Plain("80".to_owned())
+        };
+        let value = Placed::new(from..to, value);
+        assert!(file.resolve::<String>(&value, &Nowhere).is_some());
+        file.note(value.span(), "no port");
+    }
+    let told = file.wrong.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
+    insta::assert_snapshot!(told, @r"
+    some.toml:1:8: no port (from the environment variable PORT)
+    some.toml:2:9: no port
+    ");
+}
+
+/// Whoever writes it knows TOML, and not what we are written in.
+#[test]
+fn what_does_not_fit_is_told_in_words_of_the_file() {
+    insta::assert_snapshot!(wrong("listen = { http = \"a\" }\ncache = { size = [1] }\n[[rule]]\nx = { y = 1 }\ny = 1\n"), @r"
+    some.toml:2:18: invalid type: list, expected a whole number that is not negative
+    some.toml:4:5: invalid type: table, expected a whole number
+    ");
+    let nested = |nested: &str| wrong(&format!("[listen]\nhttp = \"a\"\nnested = {nested}\n"));
+    insta::assert_snapshot!(nested("[]"), @"some.toml:3:10: invalid type: list, expected a table: { key = value }");
+    insta::assert_snapshot!(nested("{ points = [\"a\"] }"), @r#"some.toml:3:22: invalid type: string "a", expected a table: { key = value }"#);
 }
 
 #[test]

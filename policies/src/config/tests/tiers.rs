@@ -77,7 +77,7 @@ features = "swarm-agents"
     tiers.toml:5:43: "many" is not an amount: a whole number, or "unlimited"
     tiers.toml:5:59: invalid type: floating point `1.5`, expected a whole number or "unlimited"
     tiers.toml:7:1: unknown key `limit`; did you mean `limits`?
-    tiers.toml:8:12: invalid type: string "swarm-agents", expected a sequence
+    tiers.toml:8:12: invalid type: string "swarm-agents", expected a list
     "#);
 }
 
