@@ -73,3 +73,28 @@ impl Readiness {
         reasons.into_iter().filter(|(is_so, _)| is_so.load(Ordering::Relaxed)).map(|(_, word)| word).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_reference_for_operators_has_every_reason() {
+        let everything = Readiness::default();
+        for is_so in [
+            &everything.store_away,
+            &everything.shared_away,
+            &everything.limits_away,
+            &everything.limits_young,
+            &everything.unreadable,
+            &everything.short_of_memory,
+        ] {
+            is_so.store(true, Ordering::Relaxed);
+        }
+        let (reasons, text) = (everything.degraded(), include_str!("../../docs/reference.md"));
+        assert_eq!(reasons.len(), 6);
+        for reason in reasons {
+            assert!(text.contains(&format!("\n| `{reason}` | ")), "{reason}");
+        }
+    }
+}

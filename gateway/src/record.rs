@@ -223,6 +223,26 @@ mod tests {
     }
 
     #[test]
+    fn the_reference_for_operators_has_every_field() {
+        let whole = Event {
+            client: Some([127, 0, 0, 1].into()),
+            route: Some("r".into()),
+            account: Some(Uuid::nil()),
+            actor: Some(Uuid::nil()),
+            auth: Some("jwt"),
+            upstream: Some("u".into()),
+            received_bytes: 1,
+            ended: Some("cut_off"),
+            ..event("/")
+        };
+        let fields = serde_json::to_value(whole).unwrap();
+        let text = include_str!("../../docs/reference.md");
+        for field in fields.as_object().unwrap().keys() {
+            assert!(text.contains(&format!("\n| `{field}` | ")), "{field}");
+        }
+    }
+
+    #[test]
     fn a_writer_that_falls_behind_costs_events_and_not_memory() {
         let dropped = IntCounter::new("d", "d").unwrap();
         let recorder = Recorder {

@@ -1,4 +1,5 @@
-//! What `deploy/alerts.yml` looks at is there from the start. Whether it is there at all is for `scripts/check-alerts` to say.
+//! What `deploy/alerts.yml` looks at is there from the start, and docs/reference.md tells of every metric. Whether what alerts look at is
+//! there at all is for `scripts/check-alerts` to say.
 
 use std::{collections::BTreeSet, fs};
 
@@ -7,6 +8,30 @@ use crate::platform::{Answer, Platform, exchange, shipped};
 fn metrics(platform: &Platform) -> String {
     let answer = exchange(platform.metrics, b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
     Answer::parse(&answer).body
+}
+
+#[test]
+fn the_reference_for_operators_has_every_metric_with_its_type_labels_and_meaning() {
+    let platform = Platform::start();
+    platform.register("ada@example.com");
+    platform.send("GET", "/demo/x", &[], "");
+    let (text, reference) = (metrics(&platform), fs::read_to_string(shipped("docs/reference.md")).unwrap());
+    let after = |line: &str, word: &str| line.strip_prefix(word).map(|rest| rest.trim().to_owned());
+    let ours = text.lines().filter_map(|line| after(line, "# HELP ")).filter(|line| line.starts_with("portcullis_"));
+    let mut seen = 0;
+    for help in ours {
+        let (name, meaning) = help.split_once(' ').unwrap();
+        let kind = text.lines().find_map(|line| after(line, &format!("# TYPE {name} "))).unwrap();
+        let row = reference.lines().find(|line| line.starts_with(&format!("| `{name}` | {kind} | ")));
+        let row = row.unwrap_or_else(|| panic!("docs/reference.md has no {kind} {name}"));
+        assert!(row.ends_with(&format!("| {meaning} |")), "{name} means: {meaning}");
+        let series = text.lines().find(|line| line.starts_with(&format!("{name}{{"))).unwrap_or_default();
+        for label in labels(series.trim_start_matches(name)).iter().filter_map(|label| label.split_once('=')) {
+            assert!(row.contains(&format!("`{}`", label.0)), "{name} has the label {}", label.0);
+        }
+        seen += 1;
+    }
+    assert!(seen > 60, "{seen} metrics");
 }
 
 /// A counter that begins with its first event shows no increase then, and its alert misses it.
