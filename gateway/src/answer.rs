@@ -1,6 +1,8 @@
 //! What the door answers by itself: refusals as `application/problem+json` (RFC 9457) or as a page, preflights, probes; and the fields
 //! that every answer carries, whoever wrote it.
 
+mod preflight;
+
 use std::borrow::Cow;
 
 use bytes::Bytes;
@@ -13,6 +15,7 @@ use pingora::{
 };
 use policies::{Cors, Problem, Refusal, Route, ratelimit_fields, ratelimit_fields::Reading};
 
+pub(crate) use self::preflight::Preflight;
 use crate::{
     connection::fault,
     cookies,
@@ -33,35 +36,10 @@ pub(crate) struct LocalAnswer {
     body: Bytes,
 }
 
-/// What a browser asks on behalf of a page of another origin, before it sends the request itself (Fetch §3.2.2).
-pub(crate) struct Preflight<'a> {
-    origin: &'a str,
-    /// The method that the page wants to use: the one whose route has to be found.
-    pub(crate) method: &'a str,
-    headers: Option<&'a str>,
-}
-
 /// Which foreign pages may read an answer, and which one asks.
 pub(crate) struct Readers<'a> {
     pub(crate) cors: &'a Cors,
     pub(crate) origin: Option<&'a str>,
-}
-
-// === impl Preflight ===
-
-impl<'a> Preflight<'a> {
-    /// Is the request a preflight?
-    pub(crate) fn read(method: &Method, headers: &'a HeaderMap) -> Option<Self> {
-        if method != Method::OPTIONS {
-            return None;
-        }
-        let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
-        Some(Self {
-            origin: text(header::ORIGIN)?,
-            method: text(header::ACCESS_CONTROL_REQUEST_METHOD)?,
-            headers: text(header::ACCESS_CONTROL_REQUEST_HEADERS),
-        })
-    }
 }
 
 // === impl LocalAnswer ===

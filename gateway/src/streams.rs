@@ -36,7 +36,8 @@ use policies::{Permit, Possession, Refusal, Route, decide_about};
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
-use self::{ground::Ground, pace::Pace};
+use self::ground::Ground;
+pub(crate) use self::guard::passed_on;
 use crate::{
     directory::{Directory, GroupHeaders},
     door::Door,
@@ -145,21 +146,6 @@ pub(crate) fn watch_later(streams: &Arc<Streams>, journey: &Journey) {
 /// May a request with a body take long to be sent, or its answer long to begin? A gRPC call, or a body of great or unknown length.
 pub(crate) fn takes_long(request: &RequestHeader) -> bool {
     Inbound::declared_length(&request.headers).is_none_or(|length| length > LARGE) || grpc::is_call(request)
-}
-
-/// A piece of the client's body is passed on.
-pub(crate) async fn passed_on(session: &mut Session, journey: &mut Journey, is_first: bool, end: bool) {
-    if let Some(attempt) = &journey.attempt {
-        if end { attempt.is_sent() } else { attempt.is_sending() }
-    }
-    if !end && journey.guard.is_none() {
-        // There will be more, its server may get stuck, and then nobody else hears that it is over.
-        journey.guard = Some(guard::Guard::post(session, None, Pace::default()));
-    }
-    if end && !is_first {
-        // Pingora's pipe has room for a few pieces, and while it is full nobody listens to the client. So the server takes them first.
-        tokio::task::yield_now().await;
-    }
 }
 
 /// May the answer take long? One of great or unknown length.

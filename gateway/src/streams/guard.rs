@@ -31,6 +31,7 @@ use pingora::{
 use policies::Refusal;
 
 use super::{Ended, cut, over, pace::Pace};
+use crate::journey::Journey;
 
 /// What a journey keeps of the session that stands guard.
 #[derive(Clone, Default)]
@@ -78,6 +79,21 @@ impl Guard {
     /// The client's own session, after the one that stood guard has been dropped.
     pub(super) fn given_back(&self) -> Option<ServerSession> {
         self.0.back.lock().take()
+    }
+}
+
+/// A piece of the client's body is passed on.
+pub(crate) async fn passed_on(session: &mut Session, journey: &mut Journey, is_first: bool, end: bool) {
+    if let Some(attempt) = &journey.attempt {
+        if end { attempt.is_sent() } else { attempt.is_sending() }
+    }
+    if !end && journey.guard.is_none() {
+        // There will be more, its server may get stuck, and then nobody else hears that it is over.
+        journey.guard = Some(Guard::post(session, None, Pace::default()));
+    }
+    if end && !is_first {
+        // Pingora's pipe has room for a few pieces, and while it is full nobody listens to the client. So the server takes them first.
+        tokio::task::yield_now().await;
     }
 }
 

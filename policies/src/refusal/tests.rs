@@ -133,7 +133,7 @@ fn the_codes_are_all_listed() {
 #[test]
 fn the_reference_for_operators_has_every_code_with_its_status() {
     let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/reference.md");
-    let text = std::fs::read_to_string(path).unwrap();
+    let text = std::fs::read_to_string(path).expect("the reference");
     for refusal in every() {
         let row = format!("\n| `{}` | {} | ", refusal.code(), refusal.status());
         assert_eq!(text.matches(&row).count(), 1, "{row}");

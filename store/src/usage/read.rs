@@ -114,9 +114,10 @@ impl Store {
             if !asked.by.contains(&UsageBy::Key) {
                 return scoped.usage_of(asked, Part::Sums, true).await;
             }
-            let mut page = match asked.is_among_keys() {
-                true => UsagePage::default(),
-                false => scoped.usage_of(asked, Part::Keyless, true).await?,
+            let mut page = if asked.is_among_keys() {
+                UsagePage::default()
+            } else {
+                scoped.usage_of(asked, Part::Keyless, true).await?
             };
             if !page.has_more {
                 let limit = asked.limit.saturating_sub(page.totals.len() as u32);
