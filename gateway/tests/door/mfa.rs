@@ -209,7 +209,7 @@ fn a_session_grows_too_old_for_a_route_and_is_renewed_in_place() {
 
 #[test]
 fn where_everybody_needs_a_second_factor_nobody_gets_in_with_one() {
-    let platform = Setup::default().edit("gateway.toml", "required = false", "required = true").start();
+    let platform = Setup::default().edit("gateway.toml", "\nrequired = false", "\nrequired = true").start();
     let access = text(&platform.register("ada@example.com"), "access_token");
     for path in ["/demo/x", "/auth/api-keys", "/auth/me/export"] {
         assert_eq!(platform.get(path, &access).code(), "insufficient_user_authentication", "{path}");
