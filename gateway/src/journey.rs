@@ -274,6 +274,13 @@ impl Journey {
             door.recorder.record(event);
         }
         self.count(&door.recorder.usage);
+        self.give_back();
+    }
+
+    /// It is over for everybody else, though its client may still be sending.
+    fn give_back(&mut self) {
+        (self.receipt, self.attempt, self.ticket) = (Receipt::default(), None, None);
+        self.in_flight.dec();
     }
 
     /// The very last step of what was forwarded for a known caller: its references are handed over, not copied.
@@ -358,8 +365,11 @@ impl Journey {
 
 impl Drop for Journey {
     fn drop(&mut self) {
-        self.in_flight.dec();
-        if self.is_recorded || (self.ticket.is_none() && self.attempt.is_none()) {
+        if self.is_recorded {
+            return;
+        }
+        if self.ticket.is_none() && self.attempt.is_none() {
+            self.give_back();
             return;
         }
         if cut::is_over() || cut::why().is_some() {
@@ -368,9 +378,11 @@ impl Drop for Journey {
         if cut::can_be_told() {
             let mut nothing = Self::begin(Arc::clone(&self.rules), &self.in_flight);
             nothing.is_recorded = true;
+            nothing.give_back();
             cut::leave(Box::new(std::mem::replace(self, nothing)));
         } else {
             self.record_cut();
+            self.give_back();
         }
     }
 }

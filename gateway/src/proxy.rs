@@ -362,16 +362,16 @@ impl ProxyHttp for Door {
         // Pingora goes on with no connection after this, and the client has to know it (RFC 9112 §9.6).
         session.set_keepalive(None);
         let error_code = refusal.as_ref().map_or(0, Refusal::status);
-        if let Some(refusal) = &refusal
-            && let Err(gone) = answer::end(session, refusal, journey).await
-        {
-            tracing::debug!(%gone, "the client left before it could be told");
-        } else if !answered && !session.is_http2() {
-            session.downstream_session.shutdown().await;
-        }
+        let is_told = if let Some(refusal) = &refusal {
+            let told = answer::end(session, refusal, journey).await;
+            told.inspect_err(|gone| tracing::debug!(%gone, "the client left before it could be told")).is_ok()
+        } else {
+            false
+        };
         // What was ended after it had been answered was not refused.
         journey.refusal = refusal.filter(|_| journey.ended.is_none());
-        FailToProxy { error_code, can_reuse_downstream: false }
+        // What is to be closed is not reused, but ended as after any answer, so that whoever is still sending hears it.
+        FailToProxy { error_code, can_reuse_downstream: is_told && !answered && !session.is_http2() }
     }
 
     /// Failures are in the access log and the metrics; Pingora need not tell them again.

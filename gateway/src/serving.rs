@@ -33,7 +33,7 @@ use tokio::{
 
 use crate::{
     cli::Failure,
-    config::{Server, Settings, UpstreamSettings},
+    config::{Server, Settings, Tls, UpstreamSettings},
     connection::{
         Limits, Patience,
         accept::Listener,
@@ -124,14 +124,18 @@ impl Sockets {
         let listen = &settings.listen;
         let http = bind("listen.http", listen.http, taken)?;
         let https = listen.https.map(|address| -> Result<_, Failure> {
-            let tls = TlsServer::new(&settings.tls);
-            let tls = tls.map_err(|error| Failure::Config(vec![format!("gateway.toml: [tls]: {error:#}")]))?;
+            let tls = tls_server(&settings.tls)?;
             let (socket, address) = bind("listen.https", address, taken)?;
             Ok((socket, address, Arc::new(tls)))
         });
         // In the order in which they are handed over, since port 0 fits any.
         Ok(Self { http, https: https.transpose()?, operators: bind("listen.metrics", listen.metrics, taken)? })
     }
+}
+
+/// What certificates are shown by, and asked for.
+pub(crate) fn tls_server(tls: &Tls) -> Result<TlsServer, Failure> {
+    TlsServer::new(tls).map_err(|error| Failure::Config(vec![format!("gateway.toml: [tls]: {error:#}")]))
 }
 
 /// Reads certificates again when their files change, for as long as the process lives.

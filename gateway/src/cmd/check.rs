@@ -1,4 +1,4 @@
-//! `portcullis check`: every error with its place, then the cases, then the table of who may call what.
+//! `portcullis check`: every error with its place, then certificates that could not be shown, then the cases, then the table of who may call what.
 
 use policies::{cases, matrix};
 
@@ -6,11 +6,15 @@ use super::{say, shown};
 use crate::{
     cli::{Failure, Folder},
     config::{ConfigFolder, load},
+    serving::tls_server,
 };
 
 pub(crate) fn run(folder: &Folder) -> Result<(), Failure> {
     let folder = folder.open();
     let config = load(&folder).map_err(|wrong| Failure::Config(wrong.iter().map(ToString::to_string).collect()))?;
+    if config.settings.listen.https.is_some() {
+        tls_server(&config.settings.tls)?;
+    }
     let failures = cases::run(&config.policy, &config.cases);
     if !failures.is_empty() {
         return Err(Failure::Config(failures.iter().map(ToString::to_string).collect()));

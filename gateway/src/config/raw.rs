@@ -122,9 +122,9 @@ pub(super) struct Tls {
 #[serde(deny_unknown_fields)]
 pub(super) struct CertificatePair {
     /// The chain, the server's own certificate first.
-    pub(super) certificate: Placed<String>,
+    pub(super) certificate: String,
     /// Its private key.
-    pub(super) key: Placed<String>,
+    pub(super) key: String,
 }
 
 /// The holder of a client certificate.

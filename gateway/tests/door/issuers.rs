@@ -563,7 +563,8 @@ fn what_an_issuer_does_to_accounts_is_in_the_audit_trail() {
 fn where_everybody_needs_a_second_factor_an_issuer_answers_for_one_only_as_it_is_told_to() {
     let (issuer, key) = (Issuer::start(), key(Algorithm::EdDsa, "k"));
     issuer.publish(&[&key]);
-    let needing = |more: &str| issuer.setup(more).edit("gateway.toml", "\nrequired = false", "\nrequired = true").start();
+    let needing =
+        |more: &str| issuer.setup(more).edit("gateway.toml", "\nrequired = false", "\nrequired = true").start();
     let token = |shown: Value| {
         let mut claims = issuer.claims("ada");
         claims.as_object_mut().unwrap().extend(shown.as_object().unwrap().clone());

@@ -268,6 +268,31 @@ fn who_reads_nothing_before_all_is_sent_hears_a_refusal_too() {
 }
 
 #[test]
+fn what_is_over_is_given_back_and_recorded_while_its_client_still_sends() {
+    let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let stuck = TcpListener::bind("127.0.0.1:0").unwrap();
+    let alone = "limits = [{ per = \"ip\", concurrent = 1 }]\n";
+    let platform = pools(&[
+        ("stuck", vec![stuck.local_addr().unwrap().to_string()], &format!("{PATIENT}\ntotal_timeout = \"300ms\"")),
+        ("gone", vec![gone.to_string()], PATIENT),
+    ])
+    .append("routes.toml", alone)
+    .start();
+    let begin = |path: &str| {
+        let mut client = Wire::connect(platform.http);
+        client.write(format!("POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 9000\r\n\r\nabc"));
+        client
+    };
+    let mut first = begin("/gone/x");
+    assert!(first.head().starts_with("HTTP/1.1 502 "));
+    assert_eq!(get(&platform, "/gone/x").status, 502, "its place is free");
+    let mut late = begin("/stuck/x");
+    assert!(late.head().starts_with("HTTP/1.1 504 "));
+    eventually("the access log", || platform.log().contains("\"refusal\":\"upstream_timeout\",\"status\":504"));
+    assert_eq!(platform.metric("portcullis_requests_in_flight"), 0);
+}
+
+#[test]
 fn a_stuck_socket_is_told_of_however_small_the_pieces_of_a_body_are() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("stuck.sock");

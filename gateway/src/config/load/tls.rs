@@ -1,12 +1,9 @@
-//! The section `[tls]`: certificates, and whom they make known. The files are read here too, while there is somebody to tell; those
-//! that are shown are read when the listener is made, and when they change.
+//! The section `[tls]`: certificates, and whom they make known. The files are read when the listener is made, and when they change: a
+//! pair that is being exchanged keeps no other change from coming in force.
 
 use std::{collections::BTreeMap, path::PathBuf};
 
-use super::{
-    ConfigFolder, Reader,
-    upstream_tls::{authorities, certificates, private_key},
-};
+use super::{ConfigFolder, Reader};
 use crate::config::{CertificatePair, CertifiedClient, Tls, raw};
 
 impl Reader<'_, '_> {
@@ -31,25 +28,19 @@ impl Reader<'_, '_> {
             // Else everybody would be let in where nobody without a certificate was meant to be.
             self.document.note(given.span(), "without client_ca there is no certificate that could be required");
         }
-        if let Some(path) = &raw.client_ca {
-            self.pem_at(path.span(), path, authorities);
-        }
         Tls {
-            certificates: raw.certificates.iter().map(|pair| self.pair(pair)).collect(),
+            certificates: raw
+                .certificates
+                .iter()
+                .map(|pair| CertificatePair {
+                    certificate: self.folder.within(&pair.certificate),
+                    key: self.folder.within(&pair.key),
+                })
+                .collect(),
             client_ca: raw.client_ca.as_ref().map(|path| self.folder.within(path)),
             client_required,
             clients,
         }
-    }
-
-    fn pair(&mut self, pair: &raw::CertificatePair) -> CertificatePair {
-        let raw::CertificatePair { certificate, key } = pair;
-        let chain = self.pem_at(certificate.span(), certificate, certificates);
-        let private = self.pem_at(key.span(), key, private_key);
-        if let (Some(chain), Some(private)) = (chain, private) {
-            self.check_pair(key.span(), &chain, &private);
-        }
-        CertificatePair { certificate: self.folder.within(certificate), key: self.folder.within(key) }
     }
 }
 

@@ -3,8 +3,6 @@
 //! Pingora takes what it is given on trust: it panics on a certificate or key that it cannot parse and verifies nothing
 //! when the name is empty (DEPENDENCIES §1.8). So both are refused here.
 
-use std::ops::Range;
-
 use rustls::{
     RootCertStore,
     crypto::aws_lc_rs,
@@ -36,16 +34,12 @@ impl Reader<'_, '_> {
         let chain = self.pem(raw.client_certificate.as_ref(), certificates);
         let key = self.pem(raw.client_key.as_ref(), private_key);
         let (chain, key) = (chain?, key?);
-        self.check_pair(raw.client_key.as_ref().map_or(0..0, policies::config::Placed::span), &chain, &key);
-        Some(ClientCertificate { chain, key: key.secret_der().to_vec() })
-    }
-
-    /// Is the key that of the first certificate?
-    pub(super) fn check_pair(&mut self, place: Range<usize>, chain: &[Vec<u8>], key: &PrivateKeyDer<'static>) {
         let der = chain.iter().cloned().map(CertificateDer::from).collect();
         if let Err(error) = CertifiedKey::from_der(der, key.clone_key(), &aws_lc_rs::default_provider()) {
-            self.document.note(place, format!("certificate and key do not fit each other: {error}"));
+            let span = raw.client_key.as_ref().map_or(0..0, policies::config::Placed::span);
+            self.document.note(span, format!("certificate and key do not fit each other: {error}"));
         }
+        Some(ClientCertificate { chain, key: key.secret_der().to_vec() })
     }
 }
 
@@ -60,7 +54,7 @@ pub(super) fn authorities(pem: &[u8]) -> Result<Vec<Vec<u8>>, String> {
     Ok(found)
 }
 
-pub(super) fn certificates(pem: &[u8]) -> Result<Vec<Vec<u8>>, String> {
+fn certificates(pem: &[u8]) -> Result<Vec<Vec<u8>>, String> {
     let found = CertificateDer::pem_slice_iter(pem)
         .collect::<Result<Vec<_>, _>>()
         .map_err(|error| format!("is not PEM: {error}"))?;
@@ -76,6 +70,6 @@ pub(super) fn certificates(pem: &[u8]) -> Result<Vec<Vec<u8>>, String> {
 }
 
 /// What is wrong with a key is said without any of it.
-pub(super) fn private_key(pem: &[u8]) -> Result<PrivateKeyDer<'static>, String> {
+fn private_key(pem: &[u8]) -> Result<PrivateKeyDer<'static>, String> {
     PrivateKeyDer::from_pem_slice(pem).map_err(|_| "holds no private key in PEM".to_owned())
 }

@@ -3,7 +3,6 @@
 use std::{
     collections::BTreeMap,
     net::SocketAddr,
-    ops::Range,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -176,19 +175,9 @@ impl Reader<'_, '_> {
     ) -> Option<T> {
         let given = given?;
         let path = self.document.resolve(given, self.folder)?;
-        self.pem_at(given.span(), &path, read)
-    }
-
-    /// The same of a file that is named as it is.
-    pub(super) fn pem_at<T>(
-        &mut self,
-        place: Range<usize>,
-        path: &str,
-        read: impl Fn(&[u8]) -> Result<T, String>,
-    ) -> Option<T> {
-        let text = self.folder.file(path).map_err(|reason| format!("the file \"{path}\" cannot be read: {reason}"));
+        let text = self.folder.file(&path).map_err(|reason| format!("the file \"{path}\" cannot be read: {reason}"));
         text.and_then(|text| read(text.as_bytes()).map_err(|reason| format!("the file \"{path}\" {reason}")))
-            .map_err(|reason| self.document.note(place, reason))
+            .map_err(|reason| self.document.note(given.span(), reason))
             .ok()
     }
 }
