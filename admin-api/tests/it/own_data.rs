@@ -2,9 +2,27 @@
 
 use std::collections::BTreeSet;
 
+use identity::AccountId;
 use serde_json::{Value, json};
 
 use crate::house::{House, PASSWORD, Shown};
+
+/// A request in this organisation.
+fn one_request(house: &House, tenant: &Value, account: AccountId, route: String) -> store::Used {
+    store::Used {
+        tenant: Some(tenant.as_str().unwrap().parse().unwrap()),
+        account,
+        key: None,
+        at: house.now(),
+        route,
+        service: String::new(),
+        model: String::new(),
+        request_type: String::new(),
+        requests: 1,
+        tokens: 0,
+        cost: 0,
+    }
+}
 
 #[tokio::test]
 async fn a_person_gets_everything_that_is_kept_of_them_and_no_secret() {
@@ -47,19 +65,7 @@ async fn what_is_a_persons_in_each_of_their_organisations_is_theirs_to_have() {
     let joins = json!({ "account_id": ada.id.to_string(), "role": "member" });
     made(&format!("/teams/{}/members", team["id"].as_str().unwrap()), ada.shown(), joins).await;
     let second = made("/tenants", ada.shown(), json!({ "name": "Second" })).await;
-    let used = store::Used {
-        tenant: Some(second["id"].as_str().unwrap().parse().unwrap()),
-        account: ada.id,
-        key: None,
-        at: house.now(),
-        route: "elsewhere".to_owned(),
-        service: String::new(),
-        model: String::new(),
-        request_type: String::new(),
-        requests: 1,
-        tokens: 0,
-        cost: 0,
-    };
+    let used = one_request(&house, &second["id"], ada.id, "elsewhere".to_owned());
     assert!(house.store.count_batch(uuid::Uuid::now_v7(), &[used], house.now()).await.unwrap());
     let export = house.get("/auth/me/export", ada.shown()).await.body;
     let [first, other] = export["organisations"].as_array().unwrap().as_slice() else { panic!("{export}") };
@@ -83,19 +89,7 @@ async fn of_what_a_person_has_used_no_line_is_left_out_however_many_there_are() 
     let house = House::open().await;
     let ada = house.register("ada@example.com").await;
     let me = house.get("/auth/me", ada.shown()).await.body;
-    let used = |number| store::Used {
-        tenant: Some(me["tenant_id"].as_str().unwrap().parse().unwrap()),
-        account: ada.id,
-        key: None,
-        at: house.now(),
-        route: format!("route-{number}"),
-        service: String::new(),
-        model: String::new(),
-        request_type: String::new(),
-        requests: 1,
-        tokens: 0,
-        cost: 0,
-    };
+    let used = |number| one_request(&house, &me["tenant_id"], ada.id, format!("route-{number}"));
     let all: Vec<_> = (0..LINES).map(used).collect();
     for some in all.chunks(1_000) {
         assert!(house.store.count_batch(uuid::Uuid::now_v7(), some, house.now()).await.unwrap());
