@@ -377,7 +377,7 @@ pub(crate) fn refusal_of(error: &Error) -> Option<Refusal> {
 /// RFC 6750 §3: no error code when no credential was shown.
 fn challenge(refusal: &Refusal) -> Option<Cow<'static, str>> {
     match (refusal.status(), refusal) {
-        (401, Refusal::MissingCredential) => Some("Bearer realm=\"portcullis\"".into()),
+        (401, Refusal::MissingCredential(_)) => Some("Bearer realm=\"portcullis\"".into()),
         (401, Refusal::InsufficientAuthentication(wanted)) => Some(wanted.challenge("portcullis").into()),
         (401, _) => Some("Bearer realm=\"portcullis\", error=\"invalid_token\"".into()),
         _ => None,

@@ -85,7 +85,7 @@ fn status_of(refusal: &Refusal) -> Status {
         | Refusal::AmbiguousCredentials => Status::InvalidArgument,
         Refusal::NoRoute | Refusal::MethodNotAllowed { .. } => Status::Unimplemented,
         Refusal::NotFound => Status::NotFound,
-        Refusal::MissingCredential
+        Refusal::MissingCredential(_)
         | Refusal::UnsupportedCredential
         | Refusal::InvalidToken
         | Refusal::Expired
@@ -133,6 +133,8 @@ fn percent_encoded(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use policies::Auth;
+
     use super::*;
 
     fn asking(method: Method, version: Version, kind: &str) -> RequestHeader {
@@ -176,7 +178,7 @@ mod tests {
         assert_eq!(told["grpc-message"], "The quota free is used up; try again in 2 seconds.");
         assert_eq!(told["retry-after"], "2");
         for (refusal, status) in [
-            (Refusal::MissingCredential, 16),
+            (Refusal::MissingCredential(Auth::Required), 16),
             (Refusal::Forbidden { missing: String::new() }, 7),
             (Refusal::UpstreamConnect, 14),
             (Refusal::NoRoute, 12),

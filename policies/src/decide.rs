@@ -126,7 +126,7 @@ pub fn eligible(
 
 fn decide_stranger(route: &Arc<Route>) -> Result<Eligible, Refusal> {
     if matches!(route.auth, Auth::Required | Auth::Mtls) || !route.demand.is_empty() {
-        return Err(Refusal::MissingCredential);
+        return Err(Refusal::MissingCredential(route.auth));
     }
     Ok(Eligible { route: Arc::clone(route), principal: None, tier: None })
 }

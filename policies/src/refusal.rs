@@ -8,7 +8,7 @@ mod parts;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::{Methods, StepUp};
+use crate::{Auth, Methods, StepUp};
 
 pub use parts::{CorsPart, CsrfPart};
 
@@ -49,8 +49,8 @@ pub enum Refusal {
     WebSocketVersion,
     /// More than one credential.
     AmbiguousCredentials,
-    /// The route demands a caller and nothing was shown.
-    MissingCredential,
+    /// The route demands a caller, in this way, and nothing was shown that counts there.
+    MissingCredential(Auth),
     /// An `Authorization` of a scheme that is not ours.
     UnsupportedCredential,
     /// A credential that is not, or no longer, good.
@@ -221,7 +221,7 @@ impl Refusal {
             Self::UpgradeNotAllowed => (403, "upgrade_not_allowed", "Upgrade not allowed"),
             Self::WebSocketVersion => (426, "websocket_version", "WebSocket version not supported"),
             Self::AmbiguousCredentials => (400, "ambiguous_credentials", "Ambiguous credentials"),
-            Self::MissingCredential => (401, "missing_credential", "Credential required"),
+            Self::MissingCredential(_) => (401, "missing_credential", "Credential required"),
             Self::UnsupportedCredential => (401, "unsupported_credential", "Unsupported credential"),
             Self::InvalidToken => (401, "invalid_token", "Invalid credential"),
             Self::Expired => (401, "expired", "Expired credential"),
@@ -297,7 +297,10 @@ impl Refusal {
             Self::AmbiguousCredentials => {
                 "Send exactly one credential: Authorization, X-API-Key, the session cookie or the WebSocket protocol `bearer.<token>`, once."
             }
-            Self::MissingCredential => {
+            Self::MissingCredential(Auth::Mtls) => {
+                "Show a client certificate that this gateway knows; nothing else counts here."
+            }
+            Self::MissingCredential(_) => {
                 "Send `Authorization: Bearer <access token or API key>` or `X-API-Key: <API key>`."
             }
             Self::UnsupportedCredential => "The Authorization scheme is not supported; use Bearer.",
@@ -365,7 +368,7 @@ impl Refusal {
             | Self::UpgradeNotAllowed
             | Self::WebSocketVersion
             | Self::AmbiguousCredentials
-            | Self::MissingCredential
+            | Self::MissingCredential(_)
             | Self::UnsupportedCredential
             | Self::InvalidToken
             | Self::Expired

@@ -298,6 +298,8 @@ fn a_client_certificate_makes_its_holder_known_on_routes_that_ask_for_one() {
     for with in [None, Some("stranger"), Some("comma")] {
         let answer = authority.exchange(to, "one.test", with, &machines).unwrap();
         assert_eq!((answer.status, &*answer.code()), (401, "missing_credential"), "{with:?}");
+        let told = answer.json()["detail"].to_string();
+        assert!(told.contains("client certificate"), "who has another credential is not told to send it: {told}");
     }
     assert!(authority.exchange(to, "one.test", Some("forged"), &machines).is_err(), "another authority's certificate");
     // A token is no certificate, and a certificate no token.

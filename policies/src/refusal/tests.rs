@@ -27,8 +27,9 @@ fn after(refusal: &Refusal) -> Option<Refusal> {
         Refusal::Csrf(CsrfPart::Token) => Refusal::UpgradeNotAllowed,
         Refusal::UpgradeNotAllowed => Refusal::WebSocketVersion,
         Refusal::WebSocketVersion => Refusal::AmbiguousCredentials,
-        Refusal::AmbiguousCredentials => Refusal::MissingCredential,
-        Refusal::MissingCredential => Refusal::UnsupportedCredential,
+        Refusal::AmbiguousCredentials => Refusal::MissingCredential(Auth::Required),
+        Refusal::MissingCredential(Auth::Required) => Refusal::MissingCredential(Auth::Mtls),
+        Refusal::MissingCredential(_) => Refusal::UnsupportedCredential,
         Refusal::UnsupportedCredential => Refusal::InvalidToken,
         Refusal::InvalidToken => Refusal::Expired,
         Refusal::Expired => Refusal::Revoked,
@@ -95,6 +96,7 @@ fn every_refusal_says_what_it_says() {
     426 websocket_version | WebSocket version not supported | Only version 13 of the WebSocket protocol is spoken here.
     400 ambiguous_credentials | Ambiguous credentials | Send exactly one credential: Authorization, X-API-Key, the session cookie or the WebSocket protocol `bearer.<token>`, once.
     401 missing_credential | Credential required | Send `Authorization: Bearer <access token or API key>` or `X-API-Key: <API key>`.
+    401 missing_credential | Credential required | Show a client certificate that this gateway knows; nothing else counts here.
     401 unsupported_credential | Unsupported credential | The Authorization scheme is not supported; use Bearer.
     401 invalid_token | Invalid credential | The credential is not valid here; log in again or check the API key.
     401 expired | Expired credential | The credential has expired; refresh it or log in again.
