@@ -34,7 +34,7 @@ use crate::{
     metrics::Metrics,
 };
 
-/// Accounts made for an address are counted by themselves.
+/// Accounts made for an address are counted by themselves, and each issuer's by themselves: quotas differ.
 const CREATED: u64 = u64::from_be_bytes(*b"accounts");
 /// Where accounts are that have no address, or none that their issuer has verified: no mail ever gets there (RFC 2606 §2).
 const NOWHERE: &str = "no-address.invalid";
@@ -209,7 +209,7 @@ impl Outside {
             return after_race(store, subject, linked.map(|()| owner)).await;
         }
         let NewAccounts::Create(quota) = settings.accounts else { return Ok(None) };
-        spend(limiter, &quota, client)?;
+        spend(limiter, CREATED ^ u64::from(issuer.number), &quota, client)?;
         let id = AccountId::new(Uuid::now_v7());
         // What one issuer has seen is no reason for another to link to the account, unless this one may link too.
         let is_verified = email.is_some() && settings.link_verified_email;
@@ -257,11 +257,11 @@ async fn after_race(
     }
 }
 
-fn spend(limiter: &Limiter, quota: &Quota, client: IpAddr) -> Result<(), Failed> {
-    if let Some(retry_after) = limiter.address_exhausted(CREATED, quota, client) {
+fn spend(limiter: &Limiter, created: u64, quota: &Quota, client: IpAddr) -> Result<(), Failed> {
+    if let Some(retry_after) = limiter.address_exhausted(created, quota, client) {
         return Err(Failed(Refusal::RateLimited { limit: "new-accounts".into(), retry_after }));
     }
-    limiter.spend_address(CREATED, quota, client);
+    limiter.spend_address(created, quota, client);
     Ok(())
 }
 

@@ -451,6 +451,26 @@ fn accounts_are_made_within_a_budget_for_each_address() {
 }
 
 #[test]
+fn the_budgets_of_two_issuers_are_two() {
+    let (one, other, key) = (Issuer::start(), Issuer::start(), key(Algorithm::EdDsa, "k"));
+    one.publish(&[&key]);
+    other.publish(&[&key]);
+    let section = "\n[[issuers]]\naudience = \"door\"\naccounts = \"create\"\naccounts_per_address = \"2/day\"\n";
+    let platform = one
+        .setup("")
+        .edit("gateway.toml", "accounts_per_address = \"20/hour\"", "accounts_per_address = \"3/hour\"")
+        .append("gateway.toml", &format!("{section}issuer = \"{}\"\n", other.name()))
+        .start();
+    for issuer in [&one, &one, &one, &other, &other] {
+        let subject = uuid::Uuid::now_v7().to_string();
+        assert_eq!(said(&platform, &issuer.token(&key, &subject)), let_in());
+    }
+    for issuer in [&one, &other] {
+        assert_eq!(said(&platform, &issuer.token(&key, "one too many")), refused(429, "rate_limited"));
+    }
+}
+
+#[test]
 fn an_address_leads_to_an_account_only_if_both_sides_have_seen_that_it_is_its_owners() {
     let (issuer, key) = (Issuer::start(), key(Algorithm::EdDsa, "k"));
     issuer.publish(&[&key]);
