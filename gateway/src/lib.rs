@@ -340,17 +340,12 @@ async fn first_rules(
     metrics: &Metrics,
     recorder: &Arc<Recorder>,
 ) -> Result<Snapshot, Failure> {
-    refuse_failing_cases(&config)?;
+    config.try_cases().map_err(Failure::Config)?;
     metrics.config_generation.set(1);
     let made = Snapshot::make(1, config, office, metrics, Arc::clone(recorder), None).await;
     made.inspect(Snapshot::begin)
         .inspect(|first| metrics.in_force(first.policy.routes.routes()))
         .map_err(|error| Failure::Config(vec![error.to_string()]))
-}
-
-fn refuse_failing_cases(config: &Config) -> Result<(), Failure> {
-    let failures = policies::cases::run(&config.policy, &config.cases);
-    if failures.is_empty() { Ok(()) } else { Err(Failure::Config(failures.iter().map(ToString::to_string).collect())) }
 }
 
 /// Whoever is believed, and how.

@@ -12,7 +12,6 @@ use std::{
 
 use arc_swap::ArcSwap;
 use notify::{RecommendedWatcher, RecursiveMode, Watcher};
-use policies::cases;
 use store::{Audit, Store};
 use tokio::{
     signal::unix::Signal,
@@ -95,17 +94,15 @@ impl Reloader {
         let config = load(&self.folder).map_err(|wrong| wrong.iter().map(ToString::to_string).collect::<Vec<_>>())?;
         let needs_restart = restart_sections(&started_with, &config.settings);
         let config = Config { settings: in_force(&started_with, config.settings), ..config };
-        let (cases, seed) = (config.cases.clone(), config.seed.clone());
+        // Before anything is made: what a pool learns it shares with the one that stays if this is refused.
+        config.try_cases()?;
+        let seed = config.seed.clone();
         let generation = self.rules.load().generation + 1;
         let before = self.rules.load_full();
         let recorder = Arc::clone(&before.recorder);
         let snapshot = Snapshot::make(generation, config, &self.office, &self.metrics, recorder, Some(&before))
             .await
             .map_err(|error| vec![error.to_string()])?;
-        let failures = cases::run(&snapshot.policy, &cases);
-        if !failures.is_empty() {
-            return Err(failures.iter().map(ToString::to_string).collect());
-        }
         let snapshot = Arc::new(snapshot);
         self.metrics.in_force(snapshot.policy.routes.routes());
         self.rules.store(Arc::clone(&snapshot));
@@ -213,7 +210,13 @@ fn in_force(started: &Settings, file: Settings) -> Settings {
         reserved_headers,
         ..started.server.clone()
     };
-    Settings { server, listen: started.listen.clone(), ..file }
+    Settings {
+        server,
+        browser: file.browser,
+        foreign_pages: file.foreign_pages,
+        upstreams: file.upstreams,
+        ..started.clone()
+    }
 }
 
 /// Names the fields that differ. Whoever adds one has to say whether it matters here.

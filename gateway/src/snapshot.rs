@@ -5,6 +5,7 @@
 
 use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
 
+use futures_util::future::try_join_all;
 use http::HeaderMap;
 use policies::{Permit, Policy, Refusal, Route, header::Reserved};
 
@@ -66,12 +67,14 @@ impl Snapshot {
         before: Option<&Self>,
     ) -> Result<Self, SnapshotError> {
         let Config { settings, policy, .. } = config;
-        let mut pools = BTreeMap::new();
-        for (name, settings) in settings.upstreams.iter().chain([(&ADMIN_API.to_owned(), &office_settings(office))]) {
+        let (own, office) = (ADMIN_API.to_owned(), office_settings(office));
+        // At once, since each may have to wait for names.
+        let pools = settings.upstreams.iter().chain([(&own, &office)]).map(async |(name, settings)| {
             let same = before.and_then(|before| before.pools.get(name));
             let pool = Upstream::make(name, settings, same, before.is_none(), metrics.upstreams.of(name)).await?;
-            pools.insert(name.clone(), pool);
-        }
+            Ok::<_, UpstreamError>((name.clone(), pool))
+        });
+        let pools: BTreeMap<_, _> = try_join_all(pools).await?.into_iter().collect();
         let routes = policy.routes.routes();
         // The parser has refused routes to upstreams that do not exist.
         let upstreams = routes.iter().filter_map(|route| pools.get(&*route.upstream).cloned()).collect();

@@ -139,8 +139,13 @@ impl Upstream {
         Ok(Arc::new(upstream))
     }
 
-    /// Begins to look after servers and names, once.
+    /// It is in force: begins to look after servers and names, once.
     pub(crate) fn begin(self: &Arc<Self>) {
+        if self.settings.health.is_none() {
+            // Nobody would ever find out that one is well again.
+            self.servers.load().iter().for_each(|server| server.vitals.forget_checks());
+        }
+        self.count_well();
         let mut tasks = self.tasks.lock();
         if !tasks.is_empty() {
             return;
@@ -218,9 +223,6 @@ impl Upstream {
         let server = |target: Target| {
             let before = known.iter().find(|server| server.target == target);
             let vitals = before.map_or_else(|| Arc::new(Vitals::new()), |before| Arc::clone(&before.vitals));
-            if self.settings.health.is_none() {
-                vitals.forget_checks();
-            }
             let peer = self.mould.cast(&target).map_err(|error| UpstreamError::Server {
                 upstream: Arc::clone(&self.name),
                 server: target.to_string(),
@@ -230,7 +232,6 @@ impl Upstream {
         };
         let servers = targets.into_iter().map(server).collect::<Result<Box<[_]>, _>>()?;
         self.servers.store(Arc::new(servers));
-        self.count_well();
         Ok(())
     }
 
@@ -252,8 +253,9 @@ impl Upstream {
                 continue;
             }
             tracing::info!(upstream = &*self.name, servers = ?targets, "names have changed");
-            if let Err(error) = self.set_servers(targets, &self.servers.load_full()) {
-                tracing::error!(%error, "the servers stay as they were");
+            match self.set_servers(targets, &self.servers.load_full()) {
+                Ok(()) => self.count_well(),
+                Err(error) => tracing::error!(%error, "the servers stay as they were"),
             }
         }
     }

@@ -1,6 +1,6 @@
 //! `portcullis check`: every error with its place, then certificates that could not be shown, then the cases, then the table of who may call what.
 
-use policies::{cases, matrix};
+use policies::matrix;
 
 use super::{say, shown};
 use crate::{
@@ -15,10 +15,7 @@ pub(crate) fn run(folder: &Folder) -> Result<(), Failure> {
     if config.settings.listen.https.is_some() {
         tls_server(&config.settings.tls)?;
     }
-    let failures = cases::run(&config.policy, &config.cases);
-    if !failures.is_empty() {
-        return Err(Failure::Config(failures.iter().map(ToString::to_string).collect()));
-    }
+    config.try_cases().map_err(Failure::Config)?;
     say(&matrix::table(&config.policy));
     let name = match &folder {
         ConfigFolder::Embedded => "the built-in configuration".to_owned(),

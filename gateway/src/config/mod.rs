@@ -51,6 +51,16 @@ pub struct Config {
     pub seed: store::TenantSeed,
 }
 
+// === impl Config ===
+
+impl Config {
+    /// Runs its own cases; what each one says that fails.
+    pub(crate) fn try_cases(&self) -> Result<(), Vec<String>> {
+        let failures = policies::cases::run(&self.policy, &self.cases);
+        if failures.is_empty() { Ok(()) } else { Err(failures.iter().map(ToString::to_string).collect()) }
+    }
+}
+
 /// `gateway.toml`.
 #[derive(Clone, PartialEq)]
 pub struct Settings {

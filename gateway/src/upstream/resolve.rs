@@ -9,6 +9,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use futures_util::future::join_all;
+
 use crate::config::Endpoint;
 
 /// How long one look-up may take.
@@ -73,12 +75,17 @@ impl Book {
         Self(endpoints.iter().map(|endpoint| (endpoint.clone(), known(endpoint))).collect())
     }
 
-    /// Asks for every name. Gives the names without an answer and why.
+    /// Asks for every name, for all at once: each may take its time. Gives the names without an answer and why.
     pub(super) async fn refresh(&mut self, lookup: &impl Lookup) -> Vec<(String, io::Error)> {
+        let ask = async |endpoint: &Endpoint| match endpoint {
+            Endpoint::Name(host, port) => Some(lookup.look_up(host, *port).await),
+            Endpoint::Address(_) | Endpoint::Unix(_) => None,
+        };
+        let answers = join_all(self.0.iter().map(|(endpoint, _)| ask(endpoint))).await;
         let mut failed = Vec::new();
-        for (endpoint, known) in &mut self.0 {
-            let Endpoint::Name(host, port) = endpoint else { continue };
-            match lookup.look_up(host, *port).await {
+        for ((endpoint, known), answer) in self.0.iter_mut().zip(answers) {
+            let (Endpoint::Name(host, port), Some(answer)) = (endpoint, answer) else { continue };
+            match answer {
                 Ok(mut found) if !found.is_empty() => {
                     // Answers come in any order, and another order is no change.
                     found.sort_unstable();

@@ -217,11 +217,12 @@ async fn what_is_known_of_a_server_survives_a_reload() {
     let headers = [IdentityHeader::XUserId].into();
     let after = made(&UpstreamSettings { ejection, headers, ..settings(3) }, Some(&before)).await;
     assert_eq!(picked(&after), [TWO.to_owned(), "10.0.0.3:80".to_owned()].into());
+    after.begin();
     assert_eq!(after.metrics.usable.get(), 2);
 }
 
 #[tokio::test]
-async fn health_checks_that_are_no_longer_made_leave_nobody_out() {
+async fn health_checks_that_are_no_longer_made_leave_nobody_out_from_the_moment_they_are_not() {
     let health = HealthSettings::shipped();
     let before = made(&UpstreamSettings { health: Some(health.clone()), ..settings(1) }, None).await;
     let vitals = Arc::clone(&before.servers.load()[0].vitals);
@@ -232,6 +233,9 @@ async fn health_checks_that_are_no_longer_made_leave_nobody_out() {
     assert!(vitals.checked(true, &health), "two good ones in a row are");
     assert!(!vitals.checked(false, &health) && vitals.checked(false, &health));
     let after = made(&settings(1), Some(&before)).await;
+    // Until it is in force it changes nothing: the reload may be refused yet.
+    assert_eq!(pick(&before).err().unwrap(), Refusal::UpstreamUnavailable);
+    after.begin();
     assert!(pick(&after).is_ok());
 }
 

@@ -51,11 +51,19 @@ fn every_setting_that_needs_a_restart_is_named_and_none_takes_effect_by_halves()
         ("server.keepalive", "keepalive = \"60s\"", "keepalive = \"61s\""),
         ("listen", "proxy_protocol = false", "proxy_protocol = true"),
         ("tls", "# client_ca = \"tls/clients.pem\"", &client_ca),
+        ("accounts", "product = \"Portcullis\"", "product = \"Elsewhere\""),
     ] {
         assert!(shipped.contains(from), "{from}");
         fs::write(&file, shipped.replacen(from, to, 1)).unwrap();
         assert_eq!(reload(&platform, &admin), json!([section]), "{to}");
     }
+    // The pages of the door are called what those of the account service are: for both it is what it was at the start.
+    let demo = shipped.lines().find(|line| line.starts_with("servers = ")).unwrap();
+    let renamed = shipped.replacen("product = \"Portcullis\"", "product = \"Elsewhere\"", 1);
+    fs::write(&file, renamed.replacen(demo, "servers = [\"127.0.0.1:1\"]", 1)).unwrap();
+    assert_eq!(reload(&platform, &admin), json!(["accounts"]));
+    let page = platform.send("GET", "/demo/public/x", &[("Accept", "text/html")], "");
+    assert!(page.body.contains("Portcullis") && !page.body.contains("Elsewhere"), "{page:?}");
     // As many fields as the start allows, though the file that is in force says 10.
     fs::write(&file, shipped.replacen("max_header_fields = 100", "max_header_fields = 10", 1)).unwrap();
     reload(&platform, &admin);
