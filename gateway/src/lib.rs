@@ -39,6 +39,7 @@ mod limiter;
 mod limits;
 mod logging;
 mod login;
+mod looks;
 mod metrics;
 mod navigation;
 mod nudges;

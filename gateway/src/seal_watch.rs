@@ -7,7 +7,7 @@ use std::{
     fs,
     path::{Path, PathBuf},
     sync::{Arc, atomic::Ordering},
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
 use identity::{MasterKey, SealKeys, SecretText};
@@ -15,7 +15,13 @@ use store::Store;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use uuid::Uuid;
 
-use crate::{config::Settings, foundation::read_master_keys, metrics::Metrics, readiness::Readiness};
+use crate::{
+    config::Settings,
+    foundation::read_master_keys,
+    looks::{Looks, looks},
+    metrics::Metrics,
+    readiness::Readiness,
+};
 
 /// How often the file is looked at; a rotation waits for this twice.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -68,7 +74,7 @@ impl SealWatch {
     async fn keep_to_the_file(&self) {
         let mut ticks = interval(LOOK_EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let (mut seen, mut told): (Option<SystemTime>, Option<(Instant, Vec<String>)>) = (None, None);
+        let (mut seen, mut told): (Option<Looks>, Option<(Instant, Vec<String>)>) = (None, None);
         loop {
             ticks.tick().await;
             if let Some(file) = &self.file {
@@ -86,9 +92,9 @@ impl SealWatch {
     }
 
     /// Takes up the keys of a file that has changed. One that cannot be read changes nothing: what is sealed has to open.
-    fn read(&self, file: &Path, seen: &mut Option<SystemTime>) {
-        let changed = fs::metadata(file).and_then(|metadata| metadata.modified()).ok();
-        if changed.is_none() || changed == *seen {
+    fn read(&self, file: &Path, seen: &mut Option<Looks>) {
+        let now = looks(file);
+        if now.is_none() || now == *seen {
             return;
         }
         let read = fs::read_to_string(file).map_err(anyhow::Error::from);
@@ -101,7 +107,7 @@ impl SealWatch {
             Ok(_) => {}
             Err(error) => tracing::error!(%error, "the master keys cannot be read; the old ones stay"),
         }
-        *seen = changed;
+        *seen = now;
     }
 
     async fn count(&self) {

@@ -4,10 +4,9 @@
 
 use std::{
     collections::HashMap,
-    fs, io,
+    io,
     path::{Path, PathBuf},
     sync::Arc,
-    time::SystemTime,
 };
 
 use anyhow::{Context, anyhow};
@@ -22,7 +21,10 @@ use rustls::{
 use tokio_rustls::TlsAcceptor;
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
-use crate::config::Tls;
+use crate::{
+    config::Tls,
+    looks::{Looks, looks},
+};
 
 /// What is shown to clients and whose certificates are taken, and how it is kept up to date.
 pub(crate) struct TlsServer {
@@ -32,7 +34,7 @@ pub(crate) struct TlsServer {
     /// When each certificate ends, by its file, in Unix seconds.
     ends: parking_lot::Mutex<Ends>,
     /// How the files looked when they were last read.
-    seen: parking_lot::Mutex<Vec<Option<(SystemTime, u64)>>>,
+    seen: parking_lot::Mutex<Vec<Option<Looks>>>,
 }
 
 /// Files of certificates, and until when what is in them is good.
@@ -52,7 +54,7 @@ struct ByName {
 
 impl TlsServer {
     pub(crate) fn new(settings: &Tls) -> anyhow::Result<Self> {
-        let seen = parking_lot::Mutex::new(looks(settings));
+        let seen = parking_lot::Mutex::new(looks_of(settings));
         let (config, ends) = server_config(settings)?;
         let (config, ends) = (ArcSwap::new(config), parking_lot::Mutex::new(ends));
         Ok(Self { settings: settings.clone(), config, ends, seen })
@@ -66,7 +68,7 @@ impl TlsServer {
     /// Reads the files again if one of them looks different. What is in force stays when the new ones cannot be used. Says
     /// whether new ones are in force; `None` if nothing has changed.
     pub(crate) fn refresh(&self) -> Option<anyhow::Result<()>> {
-        let looks = looks(&self.settings);
+        let looks = looks_of(&self.settings);
         if *self.seen.lock() == looks {
             return None;
         }
@@ -102,10 +104,9 @@ fn server_config(settings: &Tls) -> anyhow::Result<(Arc<ServerConfig>, Ends)> {
     Ok((Arc::new(config), ends))
 }
 
-fn looks(settings: &Tls) -> Vec<Option<(SystemTime, u64)>> {
+fn looks_of(settings: &Tls) -> Vec<Option<Looks>> {
     let files = settings.certificates.iter().flat_map(|pair| [&pair.certificate, &pair.key]).chain(&settings.client_ca);
-    let look = |path: &PathBuf| fs::metadata(path).and_then(|file| Ok((file.modified()?, file.len()))).ok();
-    files.map(look).collect()
+    files.map(|path| looks(path)).collect()
 }
 
 fn read_all(settings: &Tls) -> anyhow::Result<(ByName, Ends)> {
