@@ -55,6 +55,8 @@ use crate::{
 
 /// The budget of refusals is a limit like any other and needs an id of its own.
 const REFUSALS: u64 = u64::from_be_bytes(*b"refusals");
+/// Entries that are looked at before others have their turn at the worker: it serves requests too.
+const TIDIED_AT_ONCE: usize = 1024;
 /// Loads that a change may overtake before the request gives up. Two in a row is already rare.
 const TRIES: usize = 3;
 
@@ -234,7 +236,10 @@ impl Directory {
     pub(crate) async fn tidy(&self, now: DateTime<Utc>) {
         let mut used: Vec<(KeyId, DateTime<Utc>)> = Vec::new();
         let mut cookies: Vec<(SessionId, DateTime<Utc>)> = Vec::new();
-        for (digest, known) in &self.known {
+        for (nth, (digest, known)) in self.known.iter().enumerate() {
+            if nth % TIDIED_AT_ONCE == 0 {
+                tokio::task::yield_now().await;
+            }
             used.extend(known.unwritten_use());
             cookies.extend(known.unwritten_idle(now));
             known.assertions.forget_stale(now);

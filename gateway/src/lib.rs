@@ -389,7 +389,7 @@ async fn housekeeping(limiter: Arc<Limiter>, directory: Arc<Directory>, metrics:
     loop {
         ticks.tick().await;
         directory.tidy(store::clock::now()).await;
-        limiter.sweep();
+        limiter.sweep().await;
         metrics.limiter_entries.set(i64::try_from(limiter.len()).unwrap_or(i64::MAX));
         metrics.cache.entries.set(i64::try_from(directory.len()).unwrap_or(i64::MAX));
     }

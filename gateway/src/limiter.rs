@@ -178,10 +178,10 @@ impl Limiter {
     }
 
     /// Forgets what no longer counts anything. Called now and then by a background task.
-    pub(crate) fn sweep(&self) {
+    pub(crate) async fn sweep(&self) {
         let now = self.epoch.elapsed();
-        self.people.sweep(now);
-        self.addresses.sweep(now);
+        self.people.sweep(now).await;
+        self.addresses.sweep(now).await;
     }
 
     /// People and addresses that are counted.

@@ -75,13 +75,16 @@ impl Table {
         Arc::clone(shard.own.get(&key).unwrap_or(&shard.shared))
     }
 
-    /// Forgets what is idle.
-    pub(super) fn sweep(&self, now: Duration) {
+    /// Forgets what is idle, a part at a time: a worker that serves requests does this between them.
+    pub(super) async fn sweep(&self, now: Duration) {
         for shard in &self.shards {
-            let mut shard = shard.lock();
-            shard.sweep(now);
-            let room = shard.own.len() * 2;
-            shard.own.shrink_to(room);
+            {
+                let mut shard = shard.lock();
+                shard.sweep(now);
+                let room = shard.own.len() * 2;
+                shard.own.shrink_to(room);
+            }
+            tokio::task::yield_now().await;
         }
     }
 
@@ -199,27 +202,27 @@ mod tests {
         assert!(matches!(take(&table, newcomer, 72), Some(Found::Own(_))));
     }
 
-    #[test]
-    fn meters_that_were_forgotten_say_so() {
+    #[tokio::test]
+    async fn meters_that_were_forgotten_say_so() {
         let table = table(SHARDS);
         assert_eq!(spend(&table, [7; 16], 1), (true, false));
         let meters = table.look([7; 16]);
-        table.sweep(Duration::from_secs(30));
+        table.sweep(Duration::from_secs(30)).await;
         assert!(meters.lock().is_some(), "what counts is kept");
-        table.sweep(Duration::from_mins(5));
+        table.sweep(Duration::from_mins(5)).await;
         assert!(meters.lock().is_none());
         assert_eq!(table.len(), 0);
         assert_eq!(spend(&table, [7; 16], 300), (true, false));
     }
-    #[test]
-    fn a_quota_that_has_become_longer_is_remembered_for_longer() {
+    #[tokio::test]
+    async fn a_quota_that_has_become_longer_is_remembered_for_longer() {
         let table = table(SHARDS);
         assert_eq!(spend(&table, [7; 16], 1), (true, false));
         let longer = Quota { units: 2, window: Duration::from_hours(1) };
         let at = Duration::from_secs(2);
         let (_, spend) = table.with([7; 16], at, |counts| counts.spend(LIMIT, &longer, at));
         assert!(matches!(spend, Spend::Admitted { .. }));
-        table.sweep(Duration::from_mins(5));
+        table.sweep(Duration::from_mins(5)).await;
         assert_eq!(table.len(), 1);
     }
 }

@@ -82,8 +82,8 @@ fn a_request_that_one_limit_refuses_spends_nothing_of_the_others() {
     assert!(limiter.spend(&hourly, HOME, None).is_err());
 }
 
-#[test]
-fn a_slot_comes_back_when_its_request_ends() {
+#[tokio::test]
+async fn a_slot_comes_back_when_its_request_ends() {
     let (limiter, permit) = (limiter(1000), permit(&[(Per::Ip, Kind::Concurrent(2))]));
     let first = limiter.spend(&permit, HOME, None).ok().unwrap();
     let second = limiter.spend(&permit, HOME, None).ok().unwrap();
@@ -91,7 +91,7 @@ fn a_slot_comes_back_when_its_request_ends() {
     drop(first);
     let third = limiter.spend(&permit, HOME, None).ok().unwrap();
     drop((second, third));
-    limiter.sweep();
+    limiter.sweep().await;
     assert_eq!(limiter.len(), 0, "nothing is kept of who has nothing in flight");
 }
 
@@ -124,15 +124,15 @@ fn a_full_table_admits_nobody_beyond_a_quota_and_does_not_grow() {
     }
 }
 
-#[test]
-fn a_concurrency_limit_holds_in_a_full_table_too() {
+#[tokio::test]
+async fn a_concurrency_limit_holds_in_a_full_table_too() {
     let limiter = limiter(1);
     let permit = permit(&[(Per::Ip, Kind::Concurrent(1))]);
     let receipts: Vec<_> = (0..1000).map(|n| limiter.spend(&permit, address(n), None)).collect();
     let held = receipts.iter().filter(|receipt| receipt.is_ok()).count();
     assert!(held <= SHARDS * 2, "{held}");
     drop(receipts);
-    limiter.sweep();
+    limiter.sweep().await;
     assert_eq!(limiter.len(), 0);
 }
 
@@ -217,12 +217,12 @@ fn meters_that_are_shared_are_not_kept_at_hand() {
     assert_eq!(kept, limiter.len(), "only what is one's own");
 }
 
-#[test]
-fn meters_that_were_forgotten_are_not_spent_from_any_more() {
+#[tokio::test]
+async fn meters_that_were_forgotten_are_not_spent_from_any_more() {
     let (limiter, own) = (limiter(1000), Own::default());
     let ada = permit_of(Some(person(1, None, 11)), &[(Per::User, Kind::Requests(quota("1/hour")))]);
     assert!(limiter.spend(&ada, HOME, Some(&own)).is_ok());
-    limiter.people.sweep(Duration::from_hours(3));
+    limiter.people.sweep(Duration::from_hours(3)).await;
     assert!(limiter.spend(&ada, HOME, Some(&own)).is_ok(), "the hour is long over");
     assert!(limiter.spend(&ada, HOME, None).is_err(), "her other credential spends from the same meters");
 }
