@@ -1,5 +1,6 @@
 # Everything a newcomer types. Each target works from nothing on a fresh Debian machine with Rust, as root or with sudo.
-# Variables: PROFILE=dev runs and builds unoptimised (target/debug); LISTEN, DEMO_LISTEN, DATA and CONFIG are for `make run`.
+# Variables: PROFILE=dev runs and builds unoptimised (target/debug); LISTEN, DEMO_LISTEN, DATA and CONFIG are for `make run`,
+# TEST_THREADS for `make test`.
 
 PROFILE ?= release
 CONFIG ?= config
@@ -13,6 +14,11 @@ TARGET := target/debug
 else
 TARGET := target/$(PROFILE)
 endif
+
+# Tests wait more than they compute: for what times out, is started, killed or comes back.
+TEST_THREADS ?= $(shell echo $$((2 * $$(nproc))))
+test seeds: export RUST_TEST_THREADS := $(TEST_THREADS)
+test seeds: export NEXTEST_TEST_THREADS := $(TEST_THREADS)
 
 # Where what is no Debian package is put for `make bench`.
 PEERS := $(or $(CARGO_TARGET_DIR),target)/bench-peers
