@@ -44,11 +44,23 @@ pub(crate) struct Feed {
     pub(crate) told: Arc<Notify>,
 }
 
+/// While this is held changes are heard. Whoever hears none any more, for whatever reason, believes nothing that is cached.
+struct Deaf(Arc<Directory>);
+
+// === impl Deaf ===
+
+impl Drop for Deaf {
+    fn drop(&mut self) {
+        self.0.too_stale.store(true, Ordering::Release);
+    }
+}
+
 // === impl Feed ===
 
 impl Feed {
     /// Follows the feed until the process ends.
     pub(crate) async fn follow(mut self) {
+        let _deaf = Deaf(Arc::clone(&self.directory));
         let mut nudged = self.store.nudges();
         let mut ticks = interval(POLL_EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -70,9 +82,8 @@ impl Feed {
                         self.metrics.feed.clock_ahead.set(ahead);
                         clock_read = Some(Instant::now());
                     }
-                    if keys_loaded.elapsed() > self.keys_every {
-                        // Keys that have retired meanwhile are trusted no longer. What they signed has expired before.
-                        self.reload_keys().await;
+                    // Keys that have retired meanwhile are trusted no longer. What they signed has expired before.
+                    if keys_loaded.elapsed() > self.keys_every && self.reload_keys().await.is_ok() {
                         keys_loaded = Instant::now();
                     }
                 }
@@ -99,7 +110,7 @@ impl Feed {
             let mut subjects = changes.iter().map(|change| change.subject);
             self.directory.hear(changes.iter().map(|change| change.subject));
             if subjects.any(|subject| subject == Subject::SigningKeys) {
-                self.reload_keys().await;
+                self.reload_keys().await?;
                 // What a withdrawn key has signed must be verified again.
                 self.directory.forget_all();
             }
@@ -112,7 +123,7 @@ impl Feed {
     async fn begin_anew(&mut self) -> Result<(), StoreError> {
         tracing::warn!(position = self.position(), "changes may have been missed; everything is learnt anew");
         let last = self.store.last_change().await?;
-        self.reload_keys().await;
+        self.reload_keys().await?;
         self.directory.forget_all();
         self.stand_on(last);
         Ok(())
@@ -127,14 +138,15 @@ impl Feed {
         self.metrics.feed.position.set(self.position());
     }
 
-    /// Loads the signing keys anew. When they cannot be opened the old ones stay: revocations must go on being heard.
-    async fn reload_keys(&self) {
+    /// Loads the signing keys anew. When they cannot be opened the old ones stay: revocations must go on being heard. When they
+    /// cannot be read, what is to be heard about them has not been.
+    async fn reload_keys(&self) -> Result<(), StoreError> {
         match Keyring::load(&self.store, &self.seal).await {
-            Ok(keyring) => {
-                self.keys.store(Arc::new(keyring));
-            }
+            Ok(keyring) => self.keys.store(Arc::new(keyring)),
+            Err(error @ (StoreError::Unavailable(_) | StoreError::Forbidden(_))) => return Err(error),
             Err(error) => tracing::error!(%error, "the signing keys cannot be loaded; the old ones stay"),
         }
+        Ok(())
     }
 
     fn tell(&self, healthy: bool, too_stale: bool) {
@@ -198,6 +210,22 @@ mod tests {
         };
         tokio::time::timeout(Duration::from_secs(30), dropped).await.expect("the old key is trusted for ever");
         following.abort();
+    }
+
+    #[tokio::test]
+    async fn who_hears_no_changes_any_more_believes_nothing_it_has_learnt() {
+        let house = House::open().await;
+        let following = tokio::spawn(feed(&house, KEYS_EVERY).await.follow());
+        let heard = async {
+            while house.metrics.feed.healthy.get() == 0 {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(30), heard).await.expect("nothing is ever heard");
+        assert!(!house.directory.is_too_stale());
+        following.abort();
+        assert!(following.await.unwrap_err().is_cancelled());
+        assert!(house.directory.is_too_stale());
     }
 
     #[tokio::test]

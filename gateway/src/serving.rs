@@ -7,6 +7,7 @@ use std::{
     future::Future,
     io,
     net::{SocketAddr, TcpListener},
+    panic::AssertUnwindSafe,
     path::PathBuf,
     sync::Arc,
     time::{Duration, Instant},
@@ -18,6 +19,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
+use futures_util::FutureExt;
 use pingora::{
     apps::{HttpServerApp, HttpServerOptions},
     protocols::http::v2::server::default_h2_options,
@@ -299,7 +301,10 @@ pub(crate) async fn until_idle(deadline: Duration, idle: impl Fn() -> bool) -> b
 /// Runs `work` in the background; the process outlives its failure, and the log tells of it.
 pub(crate) fn in_background(what: &'static str, work: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
     tokio::spawn(async move {
-        work.await;
-        tracing::debug!(what, "a background task has ended");
+        // What it has left half done nobody looks at any more.
+        match AssertUnwindSafe(work).catch_unwind().await {
+            Ok(()) => tracing::debug!(what, "a background task has ended"),
+            Err(_) => tracing::error!(what, "a background task has failed; only another start begins it again"),
+        }
     })
 }

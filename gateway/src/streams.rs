@@ -8,6 +8,7 @@
 mod alarm;
 pub(crate) mod cancellable;
 pub(crate) mod cut;
+mod doubt;
 mod ground;
 pub(crate) mod guard;
 pub(crate) mod pace;
@@ -24,7 +25,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use chrono::{DateTime, Utc};
+use futures_util::future::{Fuse, FusedFuture, FutureExt};
 use http::{Method, StatusCode};
 use identity::Principal;
 use parking_lot::Mutex;
@@ -32,9 +33,8 @@ use pingora::{
     http::{RequestHeader, ResponseHeader},
     proxy::Session,
 };
-use policies::{Permit, Possession, Refusal, Route, decide_about};
+use policies::{Permit, Possession, Refusal, Route};
 use tokio::sync::oneshot;
-use uuid::Uuid;
 
 use self::ground::Ground;
 pub(crate) use self::guard::passed_on;
@@ -94,17 +94,6 @@ struct Told {
     /// To which teams and domains the caller belongs, if the upstream was told.
     groups: Option<Arc<GroupHeaders>>,
     /// On what else it stands.
-    ground: Option<Arc<Ground>>,
-}
-
-/// What a later look at a caller has found: who it is, and to which teams and domains it belongs if an upstream was told.
-type Verdict = Result<(Principal, Option<Arc<GroupHeaders>>), Refusal>;
-
-/// A stream about whose caller, or ground, something has changed.
-struct Doubt {
-    id: u64,
-    principal: Arc<Principal>,
-    is_about_groups: bool,
     ground: Option<Arc<Ground>>,
 }
 
@@ -231,9 +220,19 @@ impl Streams {
     pub(crate) async fn watch_over(self: Arc<Self>) {
         let mut ticks = tokio::time::interval(LOOK_EVERY);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut looking = pin!(Fuse::terminated());
         loop {
-            ticks.tick().await;
-            self.look(store::clock::now()).await;
+            tokio::select! {
+                _ = ticks.tick() => {
+                    let now = store::clock::now();
+                    // What is over ends on time, however long the database takes to say who else has no right any more.
+                    let doubtful = self.doubtful(now);
+                    if looking.is_terminated() {
+                        looking.set(self.look_into(doubtful, now).fuse());
+                    }
+                }
+                () = &mut looking => {}
+            }
         }
     }
 
@@ -243,101 +242,6 @@ impl Streams {
             for open in shard.lock().values_mut() {
                 self.end(open, Refusal::ShuttingDown);
             }
-        }
-    }
-
-    /// Looks at every stream once.
-    async fn look(&self, now: DateTime<Utc>) {
-        let mut doubtful: HashMap<Uuid, Vec<Doubt>> = HashMap::new();
-        for doubt in self.doubtful(now) {
-            doubtful.entry(doubt.principal.grant.uuid()).or_default().push(doubt);
-        }
-        for streams in doubtful.values() {
-            let Some(Doubt { principal, .. }) = streams.first() else { continue };
-            let learnt = self.directory.moment();
-            let verdict = self.judge(principal, streams.iter().any(|doubt| doubt.is_about_groups), now).await;
-            if verdict == Err(Refusal::DirectoryUnavailable) {
-                // Nobody is ended for want of a database, and the others need not wait for it too.
-                return;
-            }
-            for doubt in streams {
-                match self.judge_ground(doubt, &verdict).await {
-                    Err(Refusal::DirectoryUnavailable) => return,
-                    Err(why) => self.apply(doubt.id, learnt, &Err(why)),
-                    Ok(()) => self.apply(doubt.id, learnt, &verdict),
-                }
-            }
-        }
-    }
-
-    async fn judge(&self, principal: &Principal, also_groups: bool, now: DateTime<Utc>) -> Verdict {
-        let principal = self.directory.look_again(principal, now).await?;
-        let groups = if also_groups { self.directory.groups(&principal).await? } else { None };
-        Ok((principal, groups))
-    }
-
-    async fn judge_ground(&self, doubt: &Doubt, verdict: &Verdict) -> Result<(), Refusal> {
-        match (&doubt.ground, verdict) {
-            (Some(ground), Ok((principal, _))) => ground.look_again(&self.directory, principal).await,
-            _ => Ok(()),
-        }
-    }
-
-    /// Ends what has expired, and cuts off what was told to end and has not; gives those about whom something has changed.
-    fn doubtful(&self, now: DateTime<Utc>) -> Vec<Doubt> {
-        let (now, changes, too_stale) = (now.timestamp(), self.directory.changes(), self.directory.is_too_stale());
-        let mut doubtful = Vec::new();
-        for shard in &self.shards {
-            for (id, open) in &mut *shard.lock() {
-                if open.over.is_some() {
-                    open.cut_if_deaf();
-                } else if now >= open.ends_at {
-                    self.end(open, Refusal::Expired);
-                } else if too_stale && open.caller.is_some() {
-                    self.end(open, Refusal::DirectoryUnavailable);
-                } else if open.held_at != changes
-                    && let Some((principal, learnt)) = &open.caller
-                {
-                    let is_about_groups = open.told.groups.is_some();
-                    let is_firm = |ground: &&Arc<Ground>| ground.is_unchanged(&self.directory, principal, *learnt);
-                    let shaken = open.told.ground.as_ref().filter(|ground| !is_firm(ground));
-                    if self.directory.is_unchanged(principal, *learnt)
-                        && shaken.is_none()
-                        && (!is_about_groups || self.directory.are_groups_unchanged(principal, *learnt))
-                    {
-                        open.held_at = changes;
-                    } else {
-                        let (principal, ground) = (Arc::clone(principal), shaken.cloned());
-                        doubtful.push(Doubt { id: *id, principal, is_about_groups, ground });
-                    }
-                }
-            }
-        }
-        doubtful
-    }
-
-    /// What was found out about a stream's caller at `learnt`.
-    fn apply(&self, id: u64, learnt: Moment, verdict: &Verdict) {
-        let mut streams = self.shard(id).lock();
-        let Some(open) = streams.get_mut(&id) else { return };
-        let was = open.caller.as_ref().map(|(principal, _)| (principal.tenant, principal.tenant_role));
-        let judged = verdict.clone().and_then(|(principal, groups)| {
-            // The upstream was told in which tenant it is, and as what, and perhaps to which teams it belongs.
-            let told_groups = open.told.groups.as_ref();
-            if was.is_some_and(|was| was != (principal.tenant, principal.tenant_role))
-                || told_groups.is_some_and(|told| groups.as_ref() != Some(told))
-            {
-                return Err(Refusal::Revoked);
-            }
-            let principal = Arc::new(principal);
-            // Who was seen lately enough to open a stream need not be seen again while it is open.
-            let whose = open.told.whose.as_deref().copied();
-            decide_about(&open.rules.policy, &open.route, Some(Arc::clone(&principal)), whose, open.begun_at)
-                .map(|_permit| principal)
-        });
-        match judged {
-            Ok(principal) => open.caller = Some((principal, learnt)),
-            Err(why) => self.end(open, why),
         }
     }
 

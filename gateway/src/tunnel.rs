@@ -96,7 +96,8 @@ pub(crate) async fn open(
 fn closing(why: &Refusal) -> Ending {
     let code = match why {
         Refusal::ShuttingDown => 1001,
-        Refusal::DirectoryUnavailable => 1013,
+        // Nothing is wrong with the credential: it may come back with it (1013, RFC 6455 §7.4.2 and its registry).
+        why if why.status() >= 500 => 1013,
         _ => 4401,
     };
     Ending { code, reason: why.code() }
@@ -224,4 +225,23 @@ fn response_with(answer: &ResponseHeader, change: impl FnOnce(&mut http::HeaderM
     change(&mut parts.headers);
     parts.version = http::Version::HTTP_11;
     ResponseHeader::from(parts)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_lost_a_stream_by_no_fault_of_theirs_is_not_sent_to_log_in() {
+        for (why, code) in [
+            (Refusal::Revoked, 4401),
+            (Refusal::Expired, 4401),
+            (Refusal::ShuttingDown, 1001),
+            (Refusal::DirectoryUnavailable, 1013),
+            (Refusal::IntegrationUnreadable { service: "openai".into() }, 1013),
+            (Refusal::Internal, 1013),
+        ] {
+            assert_eq!((closing(&why).code, closing(&why).reason), (code, why.code()));
+        }
+    }
 }

@@ -13,7 +13,8 @@ use serde_json::json;
 
 use crate::{
     database::Database,
-    platform::{Answer, Platform, Setup, eventually, exchange},
+    platform::{Answer, PORTCULLIS, Platform, Setup, eventually, exchange},
+    wire::{self, backend, echo},
 };
 
 /// Holds back every look-up of sessions for as long as it lives, after the look-up has decided what it reads.
@@ -192,4 +193,58 @@ fn who_is_known_is_served_without_the_feed_for_so_long_and_no_longer_until_it_is
     database.run("ALTER TABLE changes_away RENAME TO changes");
     eventually("the feed to be back", || platform.get("/demo/x", &token).status == 200);
     eventually("the door to be ready", || platform.send("GET", "/readyz", &[], "").body.contains("\"ready\""));
+}
+
+const STREAMS: &str = "
+[[route]]
+name = \"streams\"
+paths = [\"/streams/*\"]
+upstream = \"demo\"
+websocket = true
+expiry_grace = \"1s\"
+";
+
+#[test]
+fn a_stream_whose_time_is_over_does_not_wait_for_what_is_looked_up_of_others() {
+    let database = Database::new("changes");
+    let platform = Setup::default()
+        .env("DATABASE_URL", &database.url)
+        .edit("gateway.toml", "statement_timeout = \"5s\"", "statement_timeout = \"60s\"")
+        .edit("gateway.toml", "default = \"30m\"", "default = \"15s\"")
+        .append("routes.toml", STREAMS)
+        .upstream(backend(echo))
+        .start();
+    let [doubtful, expiring] = ["doubt@example.com", "over@example.com"].map(|email| platform.register(email));
+    let open = |whose: &serde_json::Value| {
+        wire::open(platform.http, "/streams/x", whose["access_token"].as_str().unwrap())
+    };
+    let (_doubtful, mut expiring) = (open(&doubtful), open(&expiring));
+    database.make_sessions_wait();
+    let hold = database.hold();
+    let account = doubtful["user"]["id"].as_str().unwrap();
+    database.change(&platform, "UPDATE accounts SET role = 'developer'", "account", &format!("'{account}'"));
+    database.wait_until_one_is_held();
+    assert_eq!(expiring.close(), (4401, "expired".to_owned()));
+    drop(hold);
+}
+
+#[test]
+fn signing_keys_that_cannot_be_read_when_they_change_are_read_as_soon_as_they_can() {
+    let database = Database::new("keeper");
+    let (server, name) = database.url.rsplit_once('/').unwrap();
+    database.run(&format!("CREATE ROLE {name} LOGIN; GRANT CREATE ON DATABASE {name} TO {name}"));
+    let url = format!("{}/{name}", server.replace("tester@", &format!("{name}@")));
+    let platform = Setup::default().env("DATABASE_URL", &url).start();
+    let published = || platform.send("GET", "/.well-known/jwks.json", &[], "").body.matches("\"kid\"").count();
+    let before = published();
+    database.run(&format!("REVOKE SELECT ON signing_keys FROM {name}"));
+    let folder = platform.folder.path();
+    let mut rotate = Command::new(PORTCULLIS);
+    rotate.args(["keys", "rotate", "--config"]).arg(folder.join("config")).arg("--data").arg(folder.join("data"));
+    let rotated = rotate.env("DATABASE_URL", &database.url).output().unwrap();
+    assert!(rotated.status.success(), "{rotated:?}");
+    eventually("the change to be met", || platform.log().contains("the change feed cannot be read"));
+    assert_eq!(published(), before);
+    database.run(&format!("GRANT SELECT ON signing_keys TO {name}"));
+    eventually("the new keys", || published() > before);
 }

@@ -1,0 +1,130 @@
+//! Streams about whose callers something has changed: which those are, and what becomes of them.
+
+use std::{collections::HashMap, sync::Arc};
+
+use chrono::{DateTime, Utc};
+use futures_util::{StreamExt, TryStreamExt, stream};
+use identity::Principal;
+use policies::{Refusal, decide_about};
+use uuid::Uuid;
+
+use super::{Streams, ground::Ground};
+use crate::{directory::GroupHeaders, stamps::Moment};
+
+/// Callers who are looked up at once: after a change that concerns everybody, one after the other would take too long.
+const AT_ONCE: usize = 16;
+
+/// What a later look at a caller has found: who it is, and to which teams and domains it belongs if an upstream was told.
+type Verdict = Result<(Principal, Option<Arc<GroupHeaders>>), Refusal>;
+
+/// A stream about whose caller, or ground, something has changed.
+pub(super) struct Doubt {
+    id: u64,
+    principal: Arc<Principal>,
+    is_about_groups: bool,
+    ground: Option<Arc<Ground>>,
+}
+
+// === impl Streams ===
+
+impl Streams {
+    /// Ends what has expired, and cuts off what was told to end and has not; gives those about whom something has changed.
+    pub(super) fn doubtful(&self, now: DateTime<Utc>) -> Vec<Doubt> {
+        let (now, changes, too_stale) = (now.timestamp(), self.directory.changes(), self.directory.is_too_stale());
+        let mut doubtful = Vec::new();
+        for shard in &self.shards {
+            for (id, open) in &mut *shard.lock() {
+                if open.over.is_some() {
+                    open.cut_if_deaf();
+                } else if now >= open.ends_at {
+                    self.end(open, Refusal::Expired);
+                } else if too_stale && open.caller.is_some() {
+                    self.end(open, Refusal::DirectoryUnavailable);
+                } else if open.held_at != changes
+                    && let Some((principal, learnt)) = &open.caller
+                {
+                    let is_about_groups = open.told.groups.is_some();
+                    let is_firm = |ground: &&Arc<Ground>| ground.is_unchanged(&self.directory, principal, *learnt);
+                    let shaken = open.told.ground.as_ref().filter(|ground| !is_firm(ground));
+                    if self.directory.is_unchanged(principal, *learnt)
+                        && shaken.is_none()
+                        && (!is_about_groups || self.directory.are_groups_unchanged(principal, *learnt))
+                    {
+                        open.held_at = changes;
+                    } else {
+                        let (principal, ground) = (Arc::clone(principal), shaken.cloned());
+                        doubtful.push(Doubt { id: *id, principal, is_about_groups, ground });
+                    }
+                }
+            }
+        }
+        doubtful
+    }
+
+    /// Finds out what has changed, and ends those whose callers have no right to them any more.
+    pub(super) async fn look_into(&self, doubtful: Vec<Doubt>, now: DateTime<Utc>) {
+        let mut of_each: HashMap<Uuid, Vec<Doubt>> = HashMap::new();
+        for doubt in doubtful {
+            of_each.entry(doubt.principal.grant.uuid()).or_default().push(doubt);
+        }
+        let looks = stream::iter(of_each.into_values()).map(|streams| self.look_at_one(streams, now));
+        // Nobody is ended for want of a database, and the others need not wait for it too.
+        let _ = looks.buffer_unordered(AT_ONCE).try_collect::<()>().await;
+    }
+
+    /// At one caller's. Fails if the database cannot be asked.
+    async fn look_at_one(&self, streams: Vec<Doubt>, now: DateTime<Utc>) -> Result<(), Refusal> {
+        let Some(Doubt { principal, .. }) = streams.first() else { return Ok(()) };
+        let learnt = self.directory.moment();
+        let verdict = self.judge(principal, streams.iter().any(|doubt| doubt.is_about_groups), now).await;
+        if verdict == Err(Refusal::DirectoryUnavailable) {
+            return Err(Refusal::DirectoryUnavailable);
+        }
+        for doubt in &streams {
+            match self.judge_ground(doubt, &verdict).await {
+                Err(Refusal::DirectoryUnavailable) => return Err(Refusal::DirectoryUnavailable),
+                Err(why) => self.apply(doubt.id, learnt, &Err(why)),
+                Ok(()) => self.apply(doubt.id, learnt, &verdict),
+            }
+        }
+        Ok(())
+    }
+
+    async fn judge(&self, principal: &Principal, also_groups: bool, now: DateTime<Utc>) -> Verdict {
+        let principal = self.directory.look_again(principal, now).await?;
+        let groups = if also_groups { self.directory.groups(&principal).await? } else { None };
+        Ok((principal, groups))
+    }
+
+    async fn judge_ground(&self, doubt: &Doubt, verdict: &Verdict) -> Result<(), Refusal> {
+        match (&doubt.ground, verdict) {
+            (Some(ground), Ok((principal, _))) => ground.look_again(&self.directory, principal).await,
+            _ => Ok(()),
+        }
+    }
+
+    /// What was found out about a stream's caller at `learnt`.
+    fn apply(&self, id: u64, learnt: Moment, verdict: &Verdict) {
+        let mut streams = self.shard(id).lock();
+        let Some(open) = streams.get_mut(&id) else { return };
+        let was = open.caller.as_ref().map(|(principal, _)| (principal.tenant, principal.tenant_role));
+        let judged = verdict.clone().and_then(|(principal, groups)| {
+            // The upstream was told in which tenant it is, and as what, and perhaps to which teams it belongs.
+            let told_groups = open.told.groups.as_ref();
+            if was.is_some_and(|was| was != (principal.tenant, principal.tenant_role))
+                || told_groups.is_some_and(|told| groups.as_ref() != Some(told))
+            {
+                return Err(Refusal::Revoked);
+            }
+            let principal = Arc::new(principal);
+            // Who was seen lately enough to open a stream need not be seen again while it is open.
+            let whose = open.told.whose.as_deref().copied();
+            decide_about(&open.rules.policy, &open.route, Some(Arc::clone(&principal)), whose, open.begun_at)
+                .map(|_permit| principal)
+        });
+        match judged {
+            Ok(principal) => open.caller = Some((principal, learnt)),
+            Err(why) => self.end(open, why),
+        }
+    }
+}
