@@ -11,7 +11,10 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use notify::{RecommendedWatcher, RecursiveMode, Watcher};
+use notify::{
+    EventKind, RecommendedWatcher, RecursiveMode, Watcher,
+    event::{AccessKind, AccessMode, ModifyKind},
+};
 use store::{Audit, Store};
 use tokio::{
     signal::unix::Signal,
@@ -187,13 +190,22 @@ impl<'a> Watched<'a> {
 
 fn watch_folder(path: &Path, changed: mpsc::Sender<()>) -> notify::Result<RecommendedWatcher> {
     let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-        if event.is_ok_and(|event| !event.kind.is_access()) {
+        if event.is_ok_and(|event| is_whole(event.kind)) {
             // A change that is waiting already stands for this one too.
             let _ = changed.try_send(());
         }
     })?;
     watcher.watch(path, RecursiveMode::NonRecursive)?;
     Ok(watcher)
+}
+
+/// Is there something to read? Half a file may be a valid one that demands less. On Linux it is told when who has written it closes it.
+fn is_whole(change: EventKind) -> bool {
+    match change {
+        EventKind::Access(access) => access == AccessKind::Close(AccessMode::Write),
+        EventKind::Modify(ModifyKind::Data(_)) => !cfg!(target_os = "linux"),
+        _ => true,
+    }
 }
 
 /// What of a new file counts in a process that started with `started`: nothing of what is marked (restart), so that none of it
@@ -230,6 +242,8 @@ macro_rules! differing {
 /// The sections marked (restart) that differ.
 fn restart_sections(before: &Settings, after: &Settings) -> Vec<&'static str> {
     let mut after = after.clone();
+    // Whom it concerns is a part of the policy, and in force at once.
+    after.accounts.guarded = before.accounts.guarded.clone();
     if before.listen.by_command {
         (after.listen.http, after.listen.by_command) = (before.listen.http, true);
     }

@@ -67,6 +67,8 @@ impl Snapshot {
         before: Option<&Self>,
     ) -> Result<Self, SnapshotError> {
         let Config { settings, policy, .. } = config;
+        let server = settings.server;
+        let reserved = Reserved::new(server.reserved_headers.iter().map(String::as_str), server.underscore_headers)?;
         let (own, office) = (ADMIN_API.to_owned(), office_settings(office));
         // At once, since each may have to wait for names.
         let pools = settings.upstreams.iter().chain([(&own, &office)]).map(async |(name, settings)| {
@@ -74,15 +76,21 @@ impl Snapshot {
             let pool = Upstream::make(name, settings, same, before.is_none(), metrics.upstreams.of(name)).await?;
             Ok::<_, UpstreamError>((name.clone(), pool))
         });
-        let pools: BTreeMap<_, _> = try_join_all(pools).await?.into_iter().collect();
+        let pools = try_join_all(pools).await;
+        if let (Err(_), Some(before)) = (&pools, before) {
+            settings.upstreams.keys().filter(|name| !before.pools.contains_key(*name)).for_each(|name| {
+                // It was counted, and does not come in force.
+                metrics.upstreams.forget(name);
+            });
+        }
+        let pools: BTreeMap<_, _> = pools?.into_iter().collect();
         let routes = policy.routes.routes();
         // The parser has refused routes to upstreams that do not exist.
         let upstreams = routes.iter().filter_map(|route| pools.get(&*route.upstream).cloned()).collect();
         let metrics = routes.iter().map(|route| metrics.route(&route.name)).collect();
-        let server = settings.server;
         Ok(Self {
             generation,
-            reserved: Reserved::new(server.reserved_headers.iter().map(String::as_str), server.underscore_headers)?,
+            reserved,
             keepalive: server.keepalive,
             min_body_rate: server.min_body_rate,
             write_timeout: server.write_timeout,
