@@ -171,6 +171,12 @@ impl Roles {
         })
     }
 
+    /// May whoever has the role manage the accounts of others?
+    #[must_use]
+    pub fn administers(&self, role: &str) -> bool {
+        self.get(role).is_some_and(|held| held.iter().any(|held| covers(held, "users:manage")))
+    }
+
     /// Whether the role holds the permission. An unknown role holds none.
     #[must_use]
     pub fn granted(&self, role: &str, permission: &Permission) -> bool {

@@ -10,6 +10,7 @@ mod pages;
 mod server;
 mod shared;
 mod tls;
+mod tokens;
 mod upstream_tls;
 mod upstreams;
 mod usage;
@@ -23,14 +24,13 @@ use std::{
     time::Duration,
 };
 
-use admin_api::TokenSubject;
-use identity::{Algorithm, Argon2Params};
+use identity::Argon2Params;
 use policies::Policy;
 use policies::config::{Diagnostic, Document, DurationText, Placed, Source, Sources, Surroundings, Upstreams, Value};
 
 use self::{issuers::Named, newcomers::nothing_for_newcomers};
 use super::{
-    AccessLog, CacheSettings, Config, Log, Protocol, Retention, Settings, StoreSettings, Tokens, UpstreamSettings,
+    AccessLog, CacheSettings, Config, Log, Protocol, Retention, Settings, StoreSettings, UpstreamSettings,
     raw::{self, Given},
     seed,
 };
@@ -45,8 +45,8 @@ pub enum ConfigFolder {
     Path(PathBuf),
 }
 
-/// An assertion is a word for the moment (DESIGN §2).
-const LONGEST_ASSERTION: Duration = Duration::from_mins(5);
+/// More threads, hashes or connections to a database at once than any machine has room for.
+const MOST_AT_ONCE: usize = 10_000;
 const FILES: [&str; 5] = ["gateway.toml", "routes.toml", "roles.toml", "tiers.toml", "cases.toml"];
 const EMBEDDED: [&str; 5] = [
     include_str!("../../../config/gateway.toml"),
@@ -240,7 +240,7 @@ impl Reader<'_, '_> {
         self.refuse_password(raw.url.as_ref());
         StoreSettings {
             url,
-            max_connections: u32::try_from(self.count(raw.max_connections.as_ref(), 16, 1)).unwrap_or(u32::MAX),
+            max_connections: u32::try_from(self.few(raw.max_connections.as_ref(), 16, 1)).unwrap_or(u32::MAX),
             acquire_timeout: self.duration(raw.acquire_timeout.as_ref(), 2),
             statement_timeout: self.duration(raw.statement_timeout.as_ref(), 5),
             start_timeout: self.duration(raw.start_timeout.as_ref(), 30),
@@ -279,58 +279,6 @@ impl Reader<'_, '_> {
         }
     }
 
-    fn tokens(&mut self) -> Tokens {
-        let raw: raw::Tokens = self.document.section("tokens").unwrap_or_default();
-        let assertion_ttl = self.duration(raw.assertion_ttl.as_ref(), 300);
-        if let Some(given) = &raw.assertion_ttl
-            && assertion_ttl > LONGEST_ASSERTION
-        {
-            self.document.note(given.span(), "an assertion lives at most 5m");
-        }
-        let algorithm = self.algorithm(raw.algorithm.as_ref());
-        let (algorithm, shared_secret) = match &raw.shared_secret {
-            None => self.secret_of_old(algorithm, raw.algorithm.as_ref()),
-            given => (algorithm, self.shared_secret(given.as_ref())),
-        };
-        let refresh_ttl = self.duration(raw.refresh_ttl.as_ref(), 7 * 86_400);
-        Tokens {
-            issuer: self.text(raw.issuer.as_ref(), "portcullis"),
-            audience: self.text(raw.audience.as_ref(), "portcullis"),
-            subject: match raw.subject.as_deref() {
-                None | Some(raw::Subject::Id) => TokenSubject::Id,
-                Some(raw::Subject::Email) => TokenSubject::Email,
-            },
-            algorithm,
-            access_ttl: self.duration(raw.access_ttl.as_ref(), 30 * 60),
-            refresh_ttl,
-            // A token that lives longer than its session would end without having been told to.
-            session_life: self.duration(raw.session_life.as_ref(), 30 * 86_400).max(refresh_ttl),
-            assertion_ttl,
-            shared_secret,
-        }
-    }
-
-    fn algorithm(&mut self, given: Option<&Placed<Value<String>>>) -> Algorithm {
-        let name = self.text(given, "EdDSA");
-        Algorithm::from_name(&name).unwrap_or_else(|| {
-            let message = format!("\"{name}\" is not an algorithm that we sign with: EdDSA, ES256, RS256 or HS256");
-            self.document.note(given.map_or(0..0, Placed::span), message);
-            Algorithm::EdDsa
-        })
-    }
-
-    fn shared_secret(&mut self, given: Option<&Placed<policies::config::Secret>>) -> Option<identity::SecretText> {
-        let given = given?;
-        let secret = self.document.resolve_secret(given, self.folder)?;
-        if secret.expose().len() < 32 {
-            self.document.note(
-                given.span(),
-                "a shared secret under 32 bytes can be guessed; `portcullis keys generate` makes one",
-            );
-        }
-        Some(secret)
-    }
-
     fn log(&mut self) -> Log {
         let raw: raw::Log = self.document.section("log").unwrap_or_default();
         let level = self.text(raw.level.as_ref(), "info");
@@ -344,7 +292,13 @@ impl Reader<'_, '_> {
             "off" => AccessLog::Off,
             "stderr" => AccessLog::Stderr,
             "stdout" => AccessLog::Stdout,
-            path => AccessLog::File(path.into()),
+            path => {
+                if let Some(given) = raw.access.as_ref().filter(|_| !path.contains(['/', '.'])) {
+                    let message = format!("\"{path}\" is neither off, stderr, stdout nor a file (\"access.log\")");
+                    self.document.note(given.span(), message);
+                }
+                AccessLog::File(path.into())
+            }
         };
         Log { level, access }
     }
@@ -373,6 +327,24 @@ impl Reader<'_, '_> {
             self.document.note(given.span(), format!("must be at least {least}"));
         }
         usize::try_from(count).unwrap_or(usize::MAX)
+    }
+
+    /// A number of threads or connections, each of which takes memory.
+    fn few(&mut self, given: Option<&Placed<Value<u64>>>, default: u64, least: u64) -> usize {
+        let count = self.count(given, default, least);
+        if let Some(given) = given.filter(|_| count > MOST_AT_ONCE) {
+            self.document.note(given.span(), format!("must be at most {MOST_AT_ONCE}"));
+        }
+        count.min(MOST_AT_ONCE)
+    }
+
+    /// A length of time of which the seconds are counted.
+    fn seconds(&mut self, given: Option<&Placed<Value<DurationText>>>, default_seconds: u64) -> Duration {
+        let duration = self.duration(given, default_seconds);
+        if let Some(given) = given.filter(|_| !duration.is_zero() && duration < Duration::from_secs(1)) {
+            self.document.note(given.span(), "must be at least \"1s\"");
+        }
+        duration
     }
 
     fn duration(&mut self, given: Option<&Placed<Value<DurationText>>>, default_seconds: u64) -> Duration {

@@ -134,9 +134,9 @@ pub(super) struct Client {
     /// The subject's distinguished name, such as "C=DE, O=Acme, CN=orders".
     pub(super) subject: Placed<String>,
     /// Its role.
-    pub(super) role: String,
+    pub(super) role: Placed<String>,
     /// Its tier.
-    pub(super) tier: String,
+    pub(super) tier: Placed<String>,
 }
 
 /// What becomes of header names with `_`.

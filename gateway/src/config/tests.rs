@@ -71,22 +71,32 @@ fn every_mistake_is_told_with_its_place_and_what_was_meant() {
     insta::assert_snapshot!(said("# shared_secret = { env = \"AUTH_JWT_SECRET_KEY\" }   # or JWT_SECRET_KEY", "shared_secret = \"in clear, and long enough to be one\""), @r#"gateway.toml:143:17: a secret is not written in clear; use { env = "NAME" } or { file = "path" }"#);
     insta::assert_snapshot!(said("trusted_proxies = [{ env = \"PORTCULLIS_TRUSTED_PROXIES\", default = \"\" }]", "trusted_proxies = [\"10.0.0.0/99\"]"), @r#"gateway.toml:68:20: "10.0.0.0/99" is not a network such as 10.0.0.0/8"#);
     insta::assert_snapshot!(said("issuer = \"Portcullis\"", "issuer = \"Ex:ample\""), @"gateway.toml:321:10: a name that authenticators show is one line of text without a colon");
+    for (from, to, told) in [
+        ("assertion_ttl = \"5m\"", "assertion_ttl = \"1ms\"", "must be at least \"1s\""),
+        ("max_connections = 16", "max_connections = 9223372036854775807", "must be at most 10000"),
+        ("worker_threads = 0", "worker_threads = 1000000", "must be at most 10000"),
+        ("access = \"stderr\"", "access = \"none\"", "neither off, stderr, stdout nor a file"),
+    ] {
+        assert!(said(from, to).contains(told), "{to}: {}", said(from, to));
+    }
     insta::assert_snapshot!(said("[log]", "[log"), @"gateway.toml:258:5: unclosed table, expected `]`");
     insta::assert_snapshot!(said("default = \"127.0.0.1:8080\" }", "default = \"localhost\" }"), @r#"gateway.toml:20:8: "localhost" is not an address such as 127.0.0.1:8080"#);
 }
 
 #[test]
 fn a_subject_whose_comma_could_be_another_s_is_reported() {
-    let with = |subject: &str| {
+    let with_role = |subject: &str, role: &str| {
         let client = format!(
-            "client_ca = \"ca.pem\"\n[[tls.clients]]\nsubject = '{subject}'\nrole = \"user\"\ntier = \"free\"\n"
+            "client_ca = \"ca.pem\"\n[[tls.clients]]\nsubject = '{subject}'\nrole = \"{role}\"\ntier = \"free\"\n"
         );
         said(
             "# client_ca = \"tls/clients.pem\"\nclient_required = false       # true: nobody connects without a certificate\n",
             &client,
         )
     };
+    let with = |subject: &str| with_role(subject, "user");
     assert_eq!(with("O=Acme, CN=orders"), "");
+    insta::assert_snapshot!(with_role("O=Acme, CN=orders", "usr"), @"gateway.toml:41:8: there is no role `usr` in roles.toml; did you mean `user`?");
     assert_eq!(with(r"O=Acme\, Inc., CN=orders"), "");
     insta::assert_snapshot!(with("O=Acme, Inc., CN=orders"), @r"gateway.toml:40:11: not a distinguished name; a comma inside a value is written \, (in 'single quotes')");
 }
@@ -233,6 +243,7 @@ fn what_is_said_of_accounts_and_mail_that_cannot_be_is_told_with_its_place() {
     insta::assert_snapshot!(accounts("registration = \"immediate\"", "registration = \"maybe\""), @"gateway.toml:200:16: unknown value `maybe`; known are immediate, verified");
     insta::assert_snapshot!(accounts("# unverified_role = \"newcomer\"", "unverified_role = \"newcomer\""), @"gateway.toml:203:19: there is no role `newcomer` in roles.toml");
     insta::assert_snapshot!(accounts("# unverified_role = \"newcomer\"", "unverified_role = \"service\""), @"gateway.toml:203:19: `service` is a role of service accounts, and no person has one");
+    insta::assert_snapshot!(accounts("# unverified_role = \"newcomer\"", "unverified_role = \"admin\""), @"gateway.toml:203:19: `admin` may manage accounts, and whoever comes for the first time would get it");
     insta::assert_snapshot!(accounts("required_roles = []", "required_roles = [\"admin\", \"boss\"]"), @"gateway.toml:324:28: there is no role `boss` in roles.toml");
     insta::assert_snapshot!(accounts("totp_skew = 1", "totp_skew = 2"), @"gateway.toml:322:13: a code serves for one half minute before and after its own at most (RFC 6238 §5.2)");
     insta::assert_snapshot!(accounts("magic_link_ttl = \"10m\"", "magic_link_ttl = \"11m\""), @"gateway.toml:207:18: a link that logs in lives ten minutes at most (OWASP ASVS 6.5.5)");
@@ -274,6 +285,8 @@ fn a_configuration_without_the_role_and_the_tier_of_newcomers_is_refused() {
     let reports = "[role.user]\npermissions = [\"usage:report\", \"";
     let shipped = "[role.user]\npermissions = [\"";
     insta::assert_snapshot!(without("roles.toml", shipped, reports), @"roles.toml:36:1: `user` is a role of service accounts, and whoever registers gets it");
+    let manages = "[role.user]\npermissions = [\"users:*\", \"";
+    insta::assert_snapshot!(without("roles.toml", shipped, manages), @"roles.toml:36:1: `user` may manage accounts, and whoever registers gets it");
     let (usd, eur) = ("price = \"29 USD/month\"", "price = \"29 EUR/month\"");
     insta::assert_snapshot!(without("tiers.toml", usd, eur), @"tiers.toml:40:1: tier.developer: `price` is not in USD, which `[billing]` of gateway.toml names");
     insta::assert_snapshot!(without("roles.toml", "[role.user]", "[role.guest]"), @"roles.toml:1:1: there is no role `user`, which whoever registers gets");

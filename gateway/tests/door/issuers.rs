@@ -790,6 +790,8 @@ fn an_issuer_that_cannot_be_is_told_with_its_place() {
     );
     let said = wrong(good().edit("gateway.toml", "role = \"user\" ", "role = \"usr\" "));
     assert!(said.contains("there is no role `usr` in roles.toml"), "{said}");
+    let said = wrong(good().edit("gateway.toml", "role = \"user\" ", "role = \"admin\" "));
+    assert!(said.contains("`admin` may manage accounts, and whoever comes for the first time would get it"), "{said}");
     let said = wrong(good().edit(
         "gateway.toml",
         "accounts_per_address = \"20/hour\"",

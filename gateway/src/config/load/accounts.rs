@@ -47,7 +47,7 @@ impl Reader<'_, '_> {
         };
         let settings = AccountSettings {
             registration,
-            unverified_role: raw.unverified_role.map(|role| self.of_people(role)),
+            unverified_role: raw.unverified_role.map(|role| self.of_newcomers(role)),
             unverified_may_log_in: raw.unverified_may_log_in.unwrap_or(true),
             verification_ttl: self.duration(raw.verification_ttl.as_ref(), 86_400),
             reset_ttl: self.duration(raw.reset_ttl.as_ref(), 30 * 60),
@@ -110,7 +110,7 @@ impl Reader<'_, '_> {
             blocklist: Arc::new(self.lines(raw.blocklist.as_ref()).map(|line| line.to_lowercase()).collect()),
         };
         let breached = raw.breached.and_then(|path| self.breached(&path));
-        Passwords { rules, breached, argon2, concurrency: self.count(raw.concurrency.as_ref(), 0, 0) }
+        Passwords { rules, breached, argon2, concurrency: self.few(raw.concurrency.as_ref(), 0, 0) }
     }
 
     fn breached(&mut self, given: &Placed<String>) -> Option<Breached> {

@@ -11,9 +11,12 @@ use policies::{
 };
 
 use super::Reader;
-use crate::config::{
-    issuers::{ClaimNames, ExternalIssuer, Issuers, LegacyIssuer, LegacySubject, Mapping, NewAccounts, is_safe_url},
-    raw,
+use crate::{
+    config::{
+        issuers::{ClaimNames, ExternalIssuer, Issuers, LegacyIssuer, LegacySubject, Mapping, NewAccounts, is_safe_url},
+        raw,
+    },
+    office::{DEFAULT_ROLE, DEFAULT_TIER},
 };
 
 /// Accounts made for one address.
@@ -27,7 +30,9 @@ pub(super) struct Named {
     pub(super) roles: Vec<Placed<String>>,
     /// Those of people.
     pub(super) people: Vec<Placed<String>>,
-    tiers: Vec<Placed<String>>,
+    pub(super) tiers: Vec<Placed<String>>,
+    /// Those that whoever comes for the first time gets.
+    newcomers: Vec<Placed<String>>,
 }
 
 // === impl Named ===
@@ -41,6 +46,10 @@ impl Named {
         for role in self.people.iter().filter(|role| policy.roles.is_of_services(role)) {
             document.note(role.span(), format!("`{}` is a role of service accounts, and no person has one", **role));
         }
+        for role in self.newcomers.iter().filter(|role| policy.roles.administers(role)) {
+            let message = format!("`{}` may manage accounts, and whoever comes for the first time would get it", **role);
+            document.note(role.span(), message);
+        }
         for tier in self.tiers.iter().filter(|tier| !policy.tiers.contains(tier)) {
             document.note_unknown(tier, format!("there is no tier `{}` in tiers.toml", **tier), policy.tiers.names());
         }
@@ -50,9 +59,10 @@ impl Named {
 // === impl Reader ===
 
 impl Reader<'_, '_> {
-    /// A role that people get, to be looked for once it is known which there are.
-    pub(super) fn of_people(&mut self, role: Placed<String>) -> String {
+    /// A role that people get who come for the first time, to be looked for once it is known which there are.
+    pub(super) fn of_newcomers(&mut self, role: Placed<String>) -> String {
         let name = String::clone(&role);
+        self.named.newcomers.push(role.clone());
         self.named.people.push(role);
         name
     }
@@ -108,9 +118,8 @@ impl Reader<'_, '_> {
             );
         }
         let or = |given: Option<String>, default: &str| given.unwrap_or_else(|| default.to_owned());
-        let [role, tier] = [(&raw.role, "user"), (&raw.tier, "free")]
-            .map(|(given, default)| given.as_ref().map_or_else(|| default.to_owned(), |given| String::clone(given)));
-        self.named.people.extend(raw.role);
+        let role = raw.role.map_or_else(|| DEFAULT_ROLE.to_owned(), |role| self.of_newcomers(role));
+        let tier = raw.tier.as_ref().map_or(DEFAULT_TIER, |tier| tier.as_str()).to_owned();
         self.named.tiers.extend(raw.tier);
         let roles = raw.roles.into_iter().map(|of| (of.value, of.role)).collect();
         let tiers = raw.tiers.into_iter().map(|of| (of.value, of.tier)).collect();

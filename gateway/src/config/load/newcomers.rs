@@ -15,16 +15,15 @@ pub(super) fn nothing_for_newcomers(policy: &Policy, roles: &str) -> Vec<Diagnos
         let message = format!("there is no tier `{DEFAULT_TIER}`, which whoever registers gets");
         Diagnostic::at(FILES[3], "", 0, message, None)
     });
-    // Nobody may be made who reports what others have used, or stands for them.
-    let machine = policy.roles.is_of_services(DEFAULT_ROLE).then(|| {
-        let message = format!("`{DEFAULT_ROLE}` is a role of service accounts, and whoever registers gets it");
-        Diagnostic::at(
-            FILES[2],
-            roles,
-            place_of(roles, &format!("[role.{DEFAULT_ROLE}]"), "permissions"),
-            message,
-            None,
-        )
+    // Nobody may be made who reports what others have used, stands for them, or manages them.
+    let is = match &policy.roles {
+        held if held.is_of_services(DEFAULT_ROLE) => Some("is a role of service accounts"),
+        held if held.administers(DEFAULT_ROLE) => Some("may manage accounts"),
+        _ => None,
+    };
+    let unfit = is.map(|is| {
+        let place = place_of(roles, &format!("[role.{DEFAULT_ROLE}]"), "permissions");
+        Diagnostic::at(FILES[2], roles, place, format!("`{DEFAULT_ROLE}` {is}, and whoever registers gets it"), None)
     });
-    role.into_iter().chain(tier).chain(machine).collect()
+    role.into_iter().chain(tier).chain(unfit).collect()
 }

@@ -124,7 +124,7 @@ impl Reader<'_, '_> {
             http2_max_control_frames,
             memory_limit: self.count(raw.memory_limit.as_ref(), 0, 0) as u64,
             trusted_proxies: trusted,
-            worker_threads: self.count(raw.worker_threads.as_ref(), 0, 0),
+            worker_threads: self.few(raw.worker_threads.as_ref(), 0, 0),
             max_header_bytes: self.count(raw.max_header_bytes.as_ref(), 32 * 1024, 1024),
             max_uri_bytes: self.count(raw.max_uri_bytes.as_ref(), 8 * 1024, 64),
             max_body_bytes: self.count(raw.max_body_bytes.as_ref(), 10 * 1024 * 1024, 0) as u64,

@@ -11,7 +11,9 @@ impl Reader<'_, '_> {
         let raw: raw::Tls = self.document.section("tls").unwrap_or_default();
         let mut clients = BTreeMap::new();
         for client in &raw.clients {
-            let known = CertifiedClient { role: client.role.clone(), tier: client.tier.clone() };
+            let known = CertifiedClient { role: client.role.to_string(), tier: client.tier.to_string() };
+            self.named.roles.push(client.role.clone());
+            self.named.tiers.push(client.tier.clone());
             if clients.insert(client.subject.to_string(), known).is_some() {
                 self.document.note(client.subject.span(), format!("`{}` is named twice", *client.subject));
             }
