@@ -129,6 +129,8 @@ pub struct Running {
 /// command line's choice. `take_over`: from the process that serves this data folder.
 pub async fn build(folder: ConfigFolder, config: Config, data: &Path, take_over: bool) -> Result<Running, Failure> {
     let settings = config.settings.clone();
+    // Until it is listened to, SIGHUP ends the process, and the database may have to be waited for.
+    let hangup = signal(SignalKind::hangup()).context("signals cannot be heard")?;
     let mut taken = if take_over { Taken::ask(data)? } else { Taken::default() };
     let sockets = Sockets::bind(&settings, &mut taken)?;
     let at = sockets.addresses();
@@ -162,8 +164,6 @@ pub async fn build(folder: ConfigFolder, config: Config, data: &Path, take_over:
     let reloader = Reloader::new(folder, socket.path().into(), Arc::clone(&rules), metrics.clone(), settings.clone());
     let reloader = Arc::new(reloader.seeding(foundation.store.clone()));
     let (stop, stopping) = watch::channel(false);
-    // Until it is listened to, SIGHUP ends the process.
-    let hangup = signal(SignalKind::hangup()).context("signals cannot be heard")?;
     let process = (office::Process::new(&reloader, &rules, &readiness, &directory), logins as _, counting.spool());
     let seal_watch = SealWatch::new(&settings, data, (&foundation.store, &foundation.seal), &readiness, &metrics);
     let sealed = (Arc::clone(&keys), foundation.seal, Arc::clone(&foundation.audit));
@@ -264,8 +264,9 @@ impl Running {
         )
     }
 
-    /// Serves until it is told to stop by a signal, or another process has taken over; then ends.
-    pub(crate) async fn serve(mut self, stop: Stop) {
+    /// Serves until it is told to stop by a signal, or another process has taken over; then ends. Who tells it twice does not wait for what is
+    /// in flight.
+    pub(crate) async fn serve(mut self, mut stop: Stop) {
         let taken = async {
             match self.offer.take() {
                 Some(offer) => offer.taken().await,
@@ -278,25 +279,32 @@ impl Running {
         };
         self.readiness.draining.store(true, std::sync::atomic::Ordering::Relaxed);
         tracing::info!("told to stop; finishing what is in flight");
-        tokio::time::sleep(delay).await;
-        self.stop().await;
+        let is_idle = tokio::select! {
+            is_idle = self.drain(delay) => is_idle,
+            () = stop.told() => false,
+        };
+        if !is_idle {
+            tracing::warn!(in_flight = self.metrics.in_flight.get(), "what is still in flight is cut off");
+        }
+        self.end().await;
     }
 
-    /// Accepts no more connections, lets requests in flight finish within the deadline, and ends everything.
-    async fn stop(mut self) {
+    /// Accepts no more connections after a while, and lets requests in flight finish within the deadline. Have they all?
+    async fn drain(&mut self, delay: Duration) -> bool {
+        tokio::time::sleep(delay).await;
         // Nobody listening any more is what we want.
         let _ = self.stop.send(true);
         let _ = (&mut self.door).await;
         let in_flight = self.metrics.in_flight.clone();
         let is_idle = || in_flight.get() == 0;
-        let idle = serving::until_idle(self.drain, is_idle).await || {
+        serving::until_idle(self.drain, is_idle).await || {
             // Streams need not be cut off without a word.
             self.streams.end_all();
             serving::until_idle(LAST_WORDS, is_idle).await
-        };
-        if !idle {
-            tracing::warn!(in_flight = in_flight.get(), "the deadline has passed; what is in flight is cut off");
         }
+    }
+
+    async fn end(self) {
         for task in &self.background {
             task.abort();
         }

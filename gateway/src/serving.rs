@@ -80,7 +80,7 @@ impl Stop {
     }
 
     /// Waits for either.
-    pub(crate) async fn told(mut self) {
+    pub(crate) async fn told(&mut self) {
         tokio::select! {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}

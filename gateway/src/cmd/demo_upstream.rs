@@ -20,9 +20,9 @@ pub(crate) fn run(listen: SocketAddr) -> Result<(), Failure> {
             .await
             .map_err(|error| Failure::Unavailable(format!("cannot listen on {listen}: {error}")))?;
         let address = listener.local_addr().context("the listener has no address")?;
-        let stop = Stop::listen().context("signals cannot be heard")?;
+        let mut stop = Stop::listen().context("signals cannot be heard")?;
         say(&json!({ "ready": true, "http": format!("http://{address}") }).to_string());
-        axum::serve(listener, router()).with_graceful_shutdown(stop.told()).await.context("the server failed")?;
+        axum::serve(listener, router()).with_graceful_shutdown(async move { stop.told().await }).await.context("the server failed")?;
         Ok(())
     })
 }

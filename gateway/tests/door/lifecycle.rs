@@ -273,6 +273,22 @@ fn a_request_in_flight_is_answered_before_the_process_ends() {
 }
 
 #[test]
+fn who_tells_it_to_stop_twice_does_not_wait_for_what_is_in_flight() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut platform = Setup::default()
+        .upstream(listener.local_addr().unwrap())
+        .edit("gateway.toml", "drain = \"30s\"", "drain = \"1h\"")
+        .start();
+    let mut client = TcpStream::connect(platform.http).unwrap();
+    client.write_all(b"GET /demo/public/slow HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    let _never_answered = listener.accept().unwrap();
+    platform.gateway().signal("TERM");
+    eventually("the door to close", || TcpStream::connect(platform.http).is_err());
+    platform.gateway().signal("INT");
+    assert_eq!(platform.gateway().wait(), Some(0));
+}
+
+#[test]
 fn an_upstream_that_is_away_slow_or_lying_is_told_in_time_and_strangers_learn_nothing_of_it() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
