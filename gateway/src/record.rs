@@ -37,6 +37,7 @@ pub(crate) struct Event {
     pub(crate) client: Option<std::net::IpAddr>,
     #[serde(serialize_with = "method_as_text")]
     pub(crate) method: Method,
+    #[serde(serialize_with = "path_without_credentials")]
     pub(crate) path: Box<str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) route: Option<Arc<str>>,
@@ -74,6 +75,21 @@ fn is_nothing(bytes: &u64) -> bool {
 
 fn method_as_text<S: Serializer>(method: &Method, to: S) -> Result<S::Ok, S::Error> {
     to.serialize_str(method.as_str())
+}
+
+/// A credential that stands in a path, by mistake or since some interface wants it there, is no less secret for that.
+fn path_without_credentials<S: Serializer>(path: &str, to: S) -> Result<S::Ok, S::Error> {
+    if !path.split('/').any(is_like_a_credential) {
+        return to.serialize_str(path);
+    }
+    let told: Vec<_> = path.split('/').map(|part| if is_like_a_credential(part) { "***" } else { part }).collect();
+    to.serialize_str(&told.join("/"))
+}
+
+/// One of ours (`pck_…`, `pco_…`), or a JWT.
+fn is_like_a_credential(part: &str) -> bool {
+    matches!(part.as_bytes(), [b'p', b'c', _, b'_', _, ..])
+        || part.starts_with("eyJ") && part.bytes().filter(|byte| *byte == b'.').count() == 2
 }
 
 /// Takes events and writes them, in order.
@@ -220,6 +236,18 @@ mod tests {
         let text = String::from_utf8(sink.0.lock().clone()).unwrap();
         assert_eq!(text.lines().count(), 1000);
         insta::assert_snapshot!(text.lines().next().unwrap(), @r#"{"at":"1970-01-01T00:00:00Z","request_id":"00000000000000000000000000000007","client":null,"method":"GET","path":"/0\n\"","decision":"refused","refusal":"no_route","status":404,"decided_us":1,"total_us":2,"sent_bytes":3}"#);
+    }
+
+    #[test]
+    fn a_credential_in_a_path_is_not_written() {
+        let key = ["pck_Zm9vYmFy", "abc"].join("_");
+        for (path, told) in [
+            (format!("/bot/{key}/send"), "/bot/***/send"),
+            ("/v/eyJhbGciOiJub25lIn0.e30.".to_owned(), "/v/***"),
+            ("/eyJ/a.b.c/pck_/pack_it".to_owned(), "/eyJ/a.b.c/pck_/pack_it"),
+        ] {
+            assert_eq!(serde_json::to_value(event(&path)).unwrap()["path"], told);
+        }
     }
 
     #[test]
