@@ -52,6 +52,7 @@ mod record;
 mod redis_line;
 mod reload;
 mod retention;
+mod running;
 mod seal_watch;
 mod serving;
 mod snapshot;
@@ -64,7 +65,7 @@ mod websocket;
 #[cfg(feature = "yardstick")]
 pub mod yardstick;
 
-use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use arc_swap::ArcSwap;
@@ -77,6 +78,7 @@ use tokio::{
     task::JoinHandle,
 };
 
+pub use self::running::Running;
 use crate::{
     assertions::Minter,
     billing::Billing,
@@ -96,34 +98,14 @@ use crate::{
     record::Recorder,
     reload::Reloader,
     seal_watch::SealWatch,
-    serving::{Addresses, Sockets, Stop},
+    serving::Sockets,
     snapshot::Snapshot,
     streams::Streams,
-    usage::{Counting, LastOrders, Usage},
+    usage::{Counting, Usage},
 };
 
 /// Leeway for clocks that differ (DESIGN §3).
 const LEEWAY: Duration = Duration::from_secs(30);
-
-/// How long streams may take to say that they are over, at the end of a stop.
-const LAST_WORDS: Duration = Duration::from_secs(2);
-
-/// A gateway that serves.
-pub struct Running {
-    at: Addresses,
-    has_admin: bool,
-    drain: Duration,
-    drain_delay: Duration,
-    /// `None` where the data folder has no room for a socket.
-    offer: Option<Offer>,
-    stop: watch::Sender<bool>,
-    door: JoinHandle<()>,
-    background: Vec<JoinHandle<()>>,
-    readiness: Arc<Readiness>,
-    streams: Arc<Streams>,
-    metrics: Metrics,
-    usage: LastOrders,
-}
 
 /// Wires every part together and begins to serve. `config` is what `folder` says, perhaps with a listener of the
 /// command line's choice. `take_over`: from the process that serves this data folder.
@@ -230,87 +212,6 @@ fn keep_house(
         serving::in_background("mail", mail),
         serving::in_background("housekeeping", tidying),
     ]
-}
-
-// === impl Running ===
-
-impl Running {
-    /// Where clients connect.
-    #[must_use]
-    pub fn http(&self) -> SocketAddr {
-        self.at.http
-    }
-
-    /// Where operators look.
-    #[must_use]
-    pub fn metrics(&self) -> SocketAddr {
-        self.at.operators
-    }
-
-    /// Is there nobody yet who may administer?
-    #[must_use]
-    pub fn needs_administrator(&self) -> bool {
-        !self.has_admin
-    }
-
-    /// The line that says where everything is.
-    #[must_use]
-    pub fn ready_line(&self) -> String {
-        // Addresses need no escaping, and readers like the keys in this order.
-        let https = self.at.https.map_or_else(|| "null".to_owned(), |https| format!(r#""https://{https}""#));
-        format!(
-            r#"{{"ready":true,"http":"http://{}","https":{https},"metrics":"http://{}"}}"#,
-            self.at.http, self.at.operators
-        )
-    }
-
-    /// Serves until it is told to stop by a signal, or another process has taken over; then ends. Who tells it twice does not wait for what is
-    /// in flight.
-    pub(crate) async fn serve(mut self, mut stop: Stop) {
-        let taken = async {
-            match self.offer.take() {
-                Some(offer) => offer.taken().await,
-                None => std::future::pending().await,
-            }
-        };
-        let delay = tokio::select! {
-            () = stop.told() => self.drain_delay,
-            () = taken => Duration::ZERO,
-        };
-        self.readiness.draining.store(true, std::sync::atomic::Ordering::Relaxed);
-        tracing::info!("told to stop; finishing what is in flight");
-        let is_idle = tokio::select! {
-            is_idle = self.drain(delay) => is_idle,
-            () = stop.told() => false,
-        };
-        if !is_idle {
-            tracing::warn!(in_flight = self.metrics.in_flight.get(), "what is still in flight is cut off");
-        }
-        self.end().await;
-    }
-
-    /// Accepts no more connections after a while, and lets requests in flight finish within the deadline. Have they all?
-    async fn drain(&mut self, delay: Duration) -> bool {
-        tokio::time::sleep(delay).await;
-        // Nobody listening any more is what we want.
-        let _ = self.stop.send(true);
-        let _ = (&mut self.door).await;
-        let in_flight = self.metrics.in_flight.clone();
-        let is_idle = || in_flight.get() == 0;
-        serving::until_idle(self.drain, is_idle).await || {
-            // Streams need not be cut off without a word.
-            self.streams.end_all();
-            serving::until_idle(LAST_WORDS, is_idle).await
-        }
-    }
-
-    async fn end(self) {
-        for task in &self.background {
-            task.abort();
-        }
-        self.usage.finish().await;
-        tracing::info!("stopped");
-    }
 }
 
 /// What writes down each request, and what carries on what it has used.

@@ -22,7 +22,10 @@ pub(crate) fn run(listen: SocketAddr) -> Result<(), Failure> {
         let address = listener.local_addr().context("the listener has no address")?;
         let mut stop = Stop::listen().context("signals cannot be heard")?;
         say(&json!({ "ready": true, "http": format!("http://{address}") }).to_string());
-        axum::serve(listener, router()).with_graceful_shutdown(async move { stop.told().await }).await.context("the server failed")?;
+        axum::serve(listener, router())
+            .with_graceful_shutdown(async move { stop.told().await })
+            .await
+            .context("the server failed")?;
         Ok(())
     })
 }

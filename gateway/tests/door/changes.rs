@@ -215,9 +215,8 @@ fn a_stream_whose_time_is_over_does_not_wait_for_what_is_looked_up_of_others() {
         .upstream(backend(echo))
         .start();
     let [doubtful, expiring] = ["doubt@example.com", "over@example.com"].map(|email| platform.register(email));
-    let open = |whose: &serde_json::Value| {
-        wire::open(platform.http, "/streams/x", whose["access_token"].as_str().unwrap())
-    };
+    let open =
+        |whose: &serde_json::Value| wire::open(platform.http, "/streams/x", whose["access_token"].as_str().unwrap());
     let (_doubtful, mut expiring) = (open(&doubtful), open(&expiring));
     database.make_sessions_wait();
     let hold = database.hold();

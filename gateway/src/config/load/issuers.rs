@@ -13,7 +13,9 @@ use policies::{
 use super::Reader;
 use crate::{
     config::{
-        issuers::{ClaimNames, ExternalIssuer, Issuers, LegacyIssuer, LegacySubject, Mapping, NewAccounts, is_safe_url},
+        issuers::{
+            ClaimNames, ExternalIssuer, Issuers, LegacyIssuer, LegacySubject, Mapping, NewAccounts, is_safe_url,
+        },
         raw,
     },
     office::{DEFAULT_ROLE, DEFAULT_TIER},
@@ -47,7 +49,8 @@ impl Named {
             document.note(role.span(), format!("`{}` is a role of service accounts, and no person has one", **role));
         }
         for role in self.newcomers.iter().filter(|role| policy.roles.administers(role)) {
-            let message = format!("`{}` may manage accounts, and whoever comes for the first time would get it", **role);
+            let message =
+                format!("`{}` may manage accounts, and whoever comes for the first time would get it", **role);
             document.note(role.span(), message);
         }
         for tier in self.tiers.iter().filter(|tier| !policy.tiers.contains(tier)) {

@@ -53,7 +53,10 @@ impl Reader<'_, '_> {
         })
     }
 
-    pub(super) fn shared_secret(&mut self, given: Option<&Placed<policies::config::Secret>>) -> Option<identity::SecretText> {
+    pub(super) fn shared_secret(
+        &mut self,
+        given: Option<&Placed<policies::config::Secret>>,
+    ) -> Option<identity::SecretText> {
         let given = given?;
         let secret = self.document.resolve_secret(given, self.folder)?;
         if secret.expose().len() < 32 {
