@@ -14,13 +14,18 @@ use crate::{
     inbound::Inbound,
 };
 
+/// What is a credential and nothing else: read here, shown by no browser that goes to a page, and not sent on.
+pub(crate) static CREDENTIALS: [HeaderName; Credential::HEADERS.len()] = {
+    let [authorization, x_api_key] = Credential::HEADERS;
+    [HeaderName::from_static(authorization), HeaderName::from_static(x_api_key)]
+};
+
 /// What the caller shows.
 pub(crate) fn shown(headers: &HeaderMap, names: CookieNames) -> Result<Option<Credential<'_>>, Refusal> {
-    let values = |name: HeaderName| headers.get_all(name).iter().map(HeaderValue::as_bytes);
+    let values = |name: &HeaderName| headers.get_all(name).iter().map(HeaderValue::as_bytes);
     Credential::read(
-        values(header::AUTHORIZATION),
-        values(HeaderName::from_static("x-api-key")),
-        values(header::SEC_WEBSOCKET_PROTOCOL),
+        CREDENTIALS.each_ref().map(values),
+        values(&header::SEC_WEBSOCKET_PROTOCOL),
         cookies::shown(headers, names),
     )
     .map_err(|error| match error {

@@ -21,6 +21,7 @@ use smallvec::SmallVec;
 use uuid::Uuid;
 
 use crate::{
+    asked::CREDENTIALS,
     assertions::Minter,
     config::{IdentityHeader, Protocol},
     cookies,
@@ -84,7 +85,6 @@ pub(crate) fn rewrite(
     Ok(())
 }
 
-const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
@@ -92,9 +92,8 @@ const X_KEY_ID: HeaderName = HeaderName::from_static("x-key-id");
 
 /// Removes every header that a client might speak in our name with, and the credential that was meant for us.
 pub(crate) fn strip(headers: &mut HeaderMap, reserved: &Reserved, forward_credential: bool, is_for_office: bool) {
-    let is_credential = |name: &HeaderName| *name == header::AUTHORIZATION || *name == X_API_KEY;
     let is_dropped = |name: &&HeaderName| {
-        if is_credential(name) { !forward_credential } else { reserved.verdict(name.as_str()) == Verdict::Drop }
+        if CREDENTIALS.contains(name) { !forward_credential } else { reserved.verdict(name.as_str()) == Verdict::Drop }
     };
     // Inline, since hardly anybody sends more than a credential that is dropped.
     let dropped: SmallVec<[HeaderName; 2]> = headers.keys().filter(is_dropped).cloned().collect();
@@ -299,6 +298,18 @@ mod tests {
             "x-api-key: f",
         ];
         assert_eq!(left(true), forwarded);
+    }
+
+    #[test]
+    fn every_header_that_is_a_credential_is_taken_out() {
+        let reserved = Reserved::new([], Folding::Allow).unwrap();
+        for name in identity::Credential::HEADERS {
+            let mut headers = HeaderMap::from_iter([(HeaderName::from_static(name), HeaderValue::from_static("a"))]);
+            strip(&mut headers, &reserved, true, false);
+            assert!(headers.contains_key(name), "{name}");
+            strip(&mut headers, &reserved, false, false);
+            assert!(headers.is_empty(), "{name}");
+        }
     }
 
     #[test]

@@ -9,7 +9,7 @@ use pingora::{
 };
 use policies::{Problem, Refusal, ReturnTo, StepUp, problem};
 
-use crate::{answer::LocalAnswer, grpc, journey::Journey};
+use crate::{answer::LocalAnswer, asked::CREDENTIALS, grpc, journey::Journey};
 
 /// Where people log in: a page of the account service's, if `routes.toml` exposes it.
 const SIGN_IN: &str = "/account/sign-in";
@@ -71,8 +71,7 @@ fn is_navigation(request: &RequestHeader) -> bool {
         None => request.method == Method::GET,
     };
     navigates
-        && !headers.contains_key(header::AUTHORIZATION)
-        && !headers.contains_key("x-api-key")
+        && !CREDENTIALS.iter().any(|name| headers.contains_key(name))
         && !headers.contains_key(header::UPGRADE)
         && !grpc::is_call(request)
         && takes_html(headers)
@@ -122,11 +121,12 @@ mod tests {
             ("GET", &[HTML, ("sec-fetch-mode", "cors")]),
             ("POST", &[HTML]),
             ("HEAD", &[HTML]),
-            ("GET", &[HTML, ("authorization", "Bearer x")]),
-            ("GET", &[HTML, ("x-api-key", "pck_x")]),
             ("GET", &[HTML, ("upgrade", "websocket")]),
         ] {
             assert!(!asks(method, fields), "{method} {fields:?}");
+        }
+        for name in identity::Credential::HEADERS {
+            assert!(!asks("GET", &[HTML, (name, "Bearer x")]), "{name}");
         }
     }
 }

@@ -8,8 +8,8 @@
 //! Cookie: __Host-portcullis=pcs_…                a browser's session (`cookie`)
 //! ```
 //!
-//! A new type of credential is a variant of [`Credential`]; the compiler shows every place that has to know it. Whether a
-//! credential is good is found out later.
+//! A new type of credential is a variant of [`Credential`], and a header that is nothing else stands in [`Credential::HEADERS`]; the compiler
+//! shows every place that has to know them. Whether a credential is good is found out later.
 
 use crate::opaque::{ApiKeyKind, Kind};
 
@@ -49,10 +49,13 @@ pub enum CredentialError {
 // === impl Credential ===
 
 impl<'a> Credential<'a> {
-    /// Reads the values of the headers `Authorization`, `X-API-Key` and `Sec-WebSocket-Protocol`, and of the session cookie.
-    pub fn read(
-        authorization: impl Iterator<Item = &'a [u8]>,
-        x_api_key: impl Iterator<Item = &'a [u8]>,
+    /// The headers that are a credential and nothing else, in lower case: none of them goes on to an upstream that has not asked for it. Of
+    /// `Sec-WebSocket-Protocol` and `Cookie` only a part is.
+    pub const HEADERS: [&'static str; 2] = ["authorization", "x-api-key"];
+
+    /// Reads the values of [`Self::HEADERS`], one after the other, and of `Sec-WebSocket-Protocol` and the session cookie.
+    pub fn read<V: Iterator<Item = &'a [u8]>>(
+        [authorization, x_api_key]: [V; 2],
         websocket_protocol: impl Iterator<Item = &'a [u8]>,
         cookie: impl Iterator<Item = &'a [u8]>,
     ) -> Result<Option<Self>, CredentialError> {
@@ -157,7 +160,7 @@ mod tests {
     ) -> Result<Option<(bool, String)>, CredentialError> {
         let [authorization, key, protocols] =
             [authorization, key, protocols].map(|values| values.iter().map(|text| text.as_bytes()));
-        Credential::read(authorization, key, protocols, std::iter::empty()).map(|found| {
+        Credential::read([authorization, key], protocols, std::iter::empty()).map(|found| {
             found.map(|credential| match credential {
                 Credential::Jwt(text) => (false, text.to_owned()),
                 Credential::ApiKey(text) => (true, text.to_owned()),
@@ -237,10 +240,9 @@ mod tests {
     #[test]
     fn a_cookie_is_the_one_credential_or_one_too_many() {
         let read = |authorization: &[&'static str], cookie: &[&'static str]| {
-            let [authorization, cookie] =
-                [authorization, cookie].map(|values| values.iter().map(|text| text.as_bytes()));
-            let none = std::iter::empty;
-            let read = Credential::read(authorization, none(), none(), cookie);
+            let [authorization, none, cookie] =
+                [authorization, &[], cookie].map(|values| values.iter().map(|text| text.as_bytes()));
+            let read = Credential::read([authorization, none], std::iter::empty(), cookie);
             read.map(|found| found.is_some_and(|found| matches!(found, Credential::Cookie("pcs_x"))))
         };
         assert_eq!(read(&[], &["pcs_x"]), Ok(true));
@@ -260,7 +262,7 @@ mod tests {
         fn whatever_is_sent_what_is_read_is_one_plain_word_of_it(value: Vec<u8>, bearer: bool) {
             let value = if bearer { [b"Bearer ".as_slice(), &value].concat() } else { value };
             let none = std::iter::empty;
-            let read = Credential::read(std::iter::once(value.as_slice()), none(), none(), none());
+            let read = Credential::read([Some(value.as_slice()), None].map(Option::into_iter), none(), none());
             if let Ok(Some(Credential::Jwt(word) | Credential::ApiKey(word))) = read {
                 prop_assert!(value.ends_with(word.as_bytes()));
                 prop_assert!(word.bytes().all(|byte| byte.is_ascii_graphic() && !b",;\"".contains(&byte)));

@@ -4,15 +4,13 @@
 
 use std::sync::Arc;
 
-use identity::is_service;
+use identity::{Credential, is_service};
 use thiserror::Error;
 
 use crate::header::{Folding, Reserved, fold};
 
 /// What stands for the key in a format.
 const KEY: &str = "{key}";
-/// Reserved, since the door reads its own credential there; providers read theirs there too.
-const CREDENTIAL: &str = "x-api-key";
 /// What says where a request goes, how long it is, or belongs to one connection (RFC 9110 §7.6.1). A last `-` stands for all that begin so.
 const FRAMING: [&str; 13] = [
     "connection",
@@ -105,7 +103,8 @@ fn check_name(name: &str) -> Result<Box<str>, InjectionError> {
         FRAMING.iter().any(|framing| name == *framing || (framing.ends_with('-') && name.starts_with(framing)));
     // Without names of the operator's, which the gateway knows, nothing can be wrong with it.
     let is_reserved = Reserved::new([], Folding::Drop).is_ok_and(|reserved| reserved.is_reserved(&name));
-    if is_framing || (is_reserved && name != CREDENTIAL) {
+    // Where the door reads its own credential, providers read theirs too.
+    if is_framing || (is_reserved && !Credential::HEADERS.contains(&&*name)) {
         return Err(InjectionError::Reserved);
     }
     Ok(name.into())

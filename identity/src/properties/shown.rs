@@ -9,9 +9,11 @@ use crate::{Credential, CredentialError};
 pub fn authorization(data: &[u8]) {
     let lines: Vec<&[u8]> =
         if data.is_empty() { Vec::new() } else { data.split(|byte| *byte == b'\n').take(8).collect() };
-    let keys = || lines.iter().filter_map(|line| line.strip_prefix(b"K:"));
-    let others = || lines.iter().copied().filter(|line| !line.starts_with(b"K:"));
-    let read = Credential::read(others(), keys(), std::iter::empty(), std::iter::empty());
+    let of = |is_key| {
+        let lines = lines.iter().filter(move |line| line.starts_with(b"K:") == is_key);
+        lines.map(|line| line.strip_prefix(b"K:").unwrap_or(line))
+    };
+    let read = Credential::read([of(false), of(true)], std::iter::empty(), std::iter::empty());
     match (&lines[..], read) {
         ([], read) => assert!(matches!(read, Ok(None))),
         ([_, _, ..], read) => assert!(matches!(read, Err(CredentialError::Ambiguous)), "several were read"),
