@@ -193,6 +193,8 @@ impl Directory {
         let outcome = Box::pin(self.verify(credential, digest, client, now)).await;
         if outcome.as_ref().is_err_and(|refusal| refusal.status() == 401) {
             self.limiter.spend_address(REFUSALS, &self.refusals, client);
+            // What proves nothing any more is a stranger's: else it would be verified each time, however often it has been refused.
+            self.known.invalidate(&digest).await;
         }
         outcome
     }

@@ -271,6 +271,20 @@ async fn who_is_known_is_no_stranger_after_a_change_although_its_address_has_bee
 }
 
 #[tokio::test]
+async fn who_was_known_is_a_stranger_once_its_token_proves_nothing() {
+    let house = House::open().await;
+    let token = house.new_token().await;
+    assert_eq!(house.code_of(&token).await, "ok");
+    // Its key is withdrawn.
+    house.keys.store(Arc::new(Keyring { access: set(), assertion: set() }));
+    house.directory.forget_all();
+    for _ in 0..3 {
+        assert_eq!(house.code_of(&token).await, "invalid_token");
+    }
+    assert_eq!(house.code_of(&token).await, "too_many_refusals");
+}
+
+#[tokio::test]
 async fn tidying_drops_what_has_expired_and_writes_down_when_keys_were_used() {
     let house = House::open().await;
     let ada = house.person("ada@example.com").await;
