@@ -26,9 +26,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 use chrono::{DateTime, Utc};
-use identity::{
-    AccountId, ApiKey, Credential, KeyId, Principal, SessionCookie, SessionId, TenantId, TokenError, TokenRules,
-};
+use identity::{AccountId, ApiKey, Credential, Principal, SessionCookie, TenantId, TokenError, TokenRules};
 use moka::future::Cache;
 use parking_lot::Mutex;
 use policies::{Possession, Quota, Refusal, ResourceKind};
@@ -38,6 +36,7 @@ use uuid::Uuid;
 use self::{
     digest::{Digest, FirstBytes, digest_of},
     guarded::{Guarded, groups_of, integrations_of},
+    known::Uses,
     wanted::Wanted,
 };
 pub(crate) use self::{
@@ -233,31 +232,26 @@ impl Directory {
         }
     }
 
-    /// Drops what has expired (an expiry per entry would cost each of them a timer), and writes down when API keys were
-    /// last used, all of them in one transaction.
+    /// Drops what has expired (an expiry per entry would cost each of them a timer), and writes down when API keys and cookies were
+    /// last used, all of them in one transaction. What the database does not take is offered to it again the next time.
     pub(crate) async fn tidy(&self, now: DateTime<Utc>) {
-        let mut used: Vec<(KeyId, DateTime<Utc>)> = Vec::new();
-        let mut cookies: Vec<(SessionId, DateTime<Utc>)> = Vec::new();
+        let (mut keys, mut cookies) = (Uses::none(), Uses::none());
         for (nth, (digest, known)) in self.known.iter().enumerate() {
             if nth % TIDIED_AT_ONCE == 0 {
                 tokio::task::yield_now().await;
             }
-            used.extend(known.unwritten_use());
-            cookies.extend(known.unwritten_idle(now));
+            keys.add(known.unwritten_use(), &known);
+            cookies.add(known.unwritten_idle(now), &known);
             known.assertions.forget_stale(now);
             if known.expires_at <= now.timestamp() {
                 self.known.invalidate(&*digest).await;
             }
         }
-        if !used.is_empty()
-            && let Err(error) = self.store.touch_keys(&used).await
-        {
-            tracing::warn!(%error, keys = used.len(), "the last use of API keys could not be written down");
+        if !keys.at.is_empty() {
+            keys.are_written(self.store.touch_keys(&keys.at).await, "API keys");
         }
-        if !cookies.is_empty()
-            && let Err(error) = self.store.touch_cookies(&cookies, now).await
-        {
-            tracing::warn!(%error, cookies = cookies.len(), "the last use of cookies could not be written down");
+        if !cookies.at.is_empty() {
+            cookies.are_written(self.store.touch_cookies(&cookies.at, now).await, "cookies");
         }
     }
 

@@ -8,6 +8,7 @@ use std::sync::{
 use chrono::{DateTime, Utc};
 use identity::{Grant, KeyId, Principal, SessionId};
 use policies::Refusal;
+use store::StoreError;
 
 use crate::{assertions::Assertions, limiter::Own, stamps::Moment};
 
@@ -39,6 +40,12 @@ pub(crate) struct Known {
     pub(super) address: u16,
     /// Which external issuer's keys it was verified with; 0: with none of theirs. Fits where nothing else would.
     pub(super) issuer: u16,
+}
+
+/// Uses of keys or cookies that are to be written down.
+pub(super) struct Uses<I> {
+    pub(super) at: Vec<(I, DateTime<Utc>)>,
+    by: Vec<Arc<Known>>,
 }
 
 // With the counts of its `Arc` it fills a block of 192 bytes of the allocator; the next is one of 224.
@@ -95,23 +102,29 @@ impl Known {
         self.idle != 0 && now.timestamp() >= i64::from(self.used_at.load(Ordering::Relaxed)) + i64::from(self.idle)
     }
 
-    /// Until when a cookie is good if it is not used again, if nobody has written that down.
+    /// Until when a cookie is good if it is not used again, if nobody has written that down ([`Self::is_written`]).
     pub(super) fn unwritten_idle(&self, now: DateTime<Utc>) -> Option<(SessionId, DateTime<Utc>)> {
         let Grant::Cookie(id) = self.principal.grant else { return None };
         let used_at = self.used_at.load(Ordering::Relaxed);
         if self.is_idle(now) || used_at < self.written_at.load(Ordering::Relaxed).saturating_add(IDLE_ERROR) {
             return None;
         }
-        self.written_at.store(used_at, Ordering::Relaxed);
         DateTime::from_timestamp(i64::from(used_at) + i64::from(self.idle), 0).map(|until| (id, until))
     }
 
-    /// The last use of an API key, if it has not been written down.
+    /// The last use of an API key, if it has not been written down ([`Self::is_written`]).
     pub(super) fn unwritten_use(&self) -> Option<(KeyId, DateTime<Utc>)> {
         let Grant::Key(id) = self.principal.grant else { return None };
         let used_at = self.used_at.load(Ordering::Relaxed);
-        let written = self.written_at.swap(used_at, Ordering::Relaxed) == used_at;
+        let written = self.written_at.load(Ordering::Relaxed) == used_at;
         DateTime::from_timestamp(used_at.into(), 0).filter(|_| !written).map(|at| (id, at))
+    }
+
+    /// It is written down when a key was used, or until when a cookie is good: to be said only once it is, and of a time that was given here, since
+    /// there may have been another use meanwhile.
+    pub(super) fn is_written(&self, at: DateTime<Utc>) {
+        let used_at = u32::try_from(at.timestamp() - i64::from(self.idle)).unwrap_or_default();
+        self.written_at.store(used_at, Ordering::Relaxed);
     }
 
     /// Unix seconds after which the credential is worth nothing.
@@ -121,5 +134,30 @@ impl Known {
 
     pub(crate) fn learnt(&self) -> Moment {
         self.learnt
+    }
+}
+
+// === impl Uses ===
+
+impl<I> Uses<I> {
+    pub(super) fn none() -> Self {
+        Self { at: Vec::new(), by: Vec::new() }
+    }
+
+    pub(super) fn add(&mut self, used: Option<(I, DateTime<Utc>)>, known: &Arc<Known>) {
+        if let Some(used) = used {
+            self.at.push(used);
+            self.by.push(Arc::clone(known));
+        }
+    }
+
+    /// They are written down, unless they could not be.
+    pub(super) fn are_written(&self, written: Result<(), StoreError>, what: &str) {
+        match written {
+            Ok(()) => self.by.iter().zip(&self.at).for_each(|(known, (_, at))| known.is_written(*at)),
+            Err(error) => {
+                tracing::warn!(%error, uses = self.at.len(), "the last use of {what} could not be written down");
+            }
+        }
     }
 }
