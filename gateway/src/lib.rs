@@ -183,7 +183,7 @@ pub async fn build(folder: ConfigFolder, config: Config, data: &Path, take_over:
     background.push(serve_operators(&sockets, &metrics, &readiness)?);
     background.extend(issuers.into_iter().map(|issuer| serving::in_background("issuer's keys", issuer.refresh())));
     background.extend(nudges.map(|nudges| serving::in_background("nudges", nudges.carry())));
-    background.extend(leases.map(|leases| serving::in_background("shared limits", leases.watch())));
+    background.extend(leases.map(|leases| serving::in_background("shared limits", leases.watch(&door.rules))));
     let offer = Offer::make(&sockets, data, &taken);
     let door = serving::serve_door(door, sockets, &settings, &stopping).context("the listeners")?;
     taken.are_ours();

@@ -12,6 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use arc_swap::ArcSwap;
 use policies::{
     Limit, Quota, Spend, Window,
     lease::{Answer, Ask, Draw, Hand, Terms},
@@ -30,6 +31,7 @@ use crate::{
     metrics::LeaseMetrics,
     readiness::Readiness,
     redis_line::why,
+    snapshot::Snapshot,
 };
 
 /// Limits that other gateways count too.
@@ -88,7 +90,7 @@ pub(super) struct Errand {
 // === impl Leases ===
 
 impl Leases {
-    /// `None` when nothing is shared. `longest` is the longest window of a limit.
+    /// `None` when nothing is shared. `longest` is the longest window of a limit, until `Self::watch` reads what is in force.
     pub(crate) fn new(
         shared: &Shared,
         longest: Duration,
@@ -106,8 +108,9 @@ impl Leases {
     }
 
     /// Notices when Redis is back, for as long as the process lives.
-    pub(crate) async fn watch(self: Arc<Self>) {
-        self.lender.watch().await;
+    pub(crate) fn watch(self: Arc<Self>, rules: &Arc<ArcSwap<Snapshot>>) -> impl Future<Output = ()> + use<> {
+        let rules = Arc::clone(rules);
+        async move { self.lender.watch(|| rules.load().policy.longest_window()).await }
     }
 
     /// Whether nobody is to wait for Redis now.

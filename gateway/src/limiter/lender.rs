@@ -65,7 +65,7 @@ pub(super) struct Lender {
     slots: Script,
     memory: Script,
     line: Mutex<Option<Line>>,
-    /// Not every mark has been looked at since there is this connection.
+    /// Not every mark has been looked at since there is this connection, or a limit of so long a window.
     is_new: AtomicBool,
     /// Nobody is to wait for it.
     away: AtomicBool,
@@ -187,8 +187,8 @@ impl Lender {
     }
 
     /// Notices when it is back, for as long as the process lives; and when it has gone while nobody asks for anything, since how
-    /// long it was away decides whether others are waited for.
-    pub(super) async fn watch(&self) {
+    /// long it was away decides whether others are waited for. `longest` gives the longest window of the limits in force.
+    pub(super) async fn watch(&self, longest: impl Fn() -> Duration) {
         let (mut failures, mut last) = (0, String::new());
         loop {
             if failures == 0 && !self.is_away() {
@@ -196,6 +196,9 @@ impl Lender {
                     () = self.gone.notified() => {}
                     () = sleep(LOOK_EVERY) => {}
                 }
+            }
+            if self.youth.follow(longest()) {
+                self.is_new.store(true, Ordering::Relaxed);
             }
             let looked = self.look().await;
             self.youth.look();

@@ -1,6 +1,7 @@
 //! Several gateways, one limit: a caller who hammers all of them gets what one would let through, whatever goes wrong.
 
 use std::{
+    fs,
     sync::{
         Mutex,
         atomic::{AtomicBool, Ordering},
@@ -180,6 +181,28 @@ fn a_redis_that_has_counted_for_every_window_is_as_good_as_any() {
     eventually("it to be told of", || node.log().contains("Redis does not know what was spent before"));
     eventually("its window to be over", || ready().contains("\"ready\""));
     assert_eq!(node.metric("portcullis_limits_young_seconds"), 0);
+}
+
+#[test]
+fn a_redis_that_has_counted_for_every_window_has_not_for_a_longer_one_that_comes_with_a_reload() {
+    let (database, redis) = (Database::new("longer"), Redis::start());
+    let short = || {
+        let setup = refusing(&database, &redis).edit("routes.toml", "/hour\"", "/2s\"");
+        setup.edit("routes.toml", "/minute\"", "/second\"").edit("tiers.toml", "/minute\"", "/second\"")
+    };
+    let [node] = some(short);
+    let ready = || node.send("GET", "/readyz", &[], "").body;
+    eventually("its window to be over", || {
+        node.log().contains("Redis does not know what was spent before") && ready().contains("\"ready\"")
+    });
+    let tiers = node.folder.path().join("config/tiers.toml");
+    let text = fs::read_to_string(&tiers).unwrap();
+    fs::write(&tiers, text.replace("\"30/3s\"", "\"30/hour\"")).unwrap();
+    eventually("it to be too young", || ready().contains("shared_limits_without_memory"));
+    let left = node.metric("portcullis_limits_young_seconds");
+    assert!((3400..=3700).contains(&left), "{left}");
+    fs::write(&tiers, text).unwrap();
+    eventually("it to be old enough", || ready().contains("\"ready\""));
 }
 
 #[test]
