@@ -62,15 +62,19 @@ impl Readiness {
 
     /// What does not work as it should, a word each.
     pub(crate) fn degraded(&self) -> Vec<&'static str> {
-        let reasons = [
+        let so = self.reasons().into_iter().filter(|(is_so, _)| is_so.load(Ordering::Relaxed));
+        so.map(|(_, word)| word).collect()
+    }
+
+    fn reasons(&self) -> [(&AtomicBool, &'static str); 6] {
+        [
             (&self.store_away, "store_unavailable"),
             (&self.shared_away, "redis_unavailable"),
             (&self.limits_away, "shared_limits_unavailable"),
             (&self.limits_young, "shared_limits_without_memory"),
             (&self.short_of_memory, "short_of_memory"),
             (&self.unreadable, "sealed_values_unreadable"),
-        ];
-        reasons.into_iter().filter(|(is_so, _)| is_so.load(Ordering::Relaxed)).map(|(_, word)| word).collect()
+        ]
     }
 }
 
@@ -80,21 +84,13 @@ mod tests {
 
     #[test]
     fn the_reference_for_operators_has_every_reason() {
-        let everything = Readiness::default();
-        for is_so in [
-            &everything.store_away,
-            &everything.shared_away,
-            &everything.limits_away,
-            &everything.limits_young,
-            &everything.unreadable,
-            &everything.short_of_memory,
-        ] {
-            is_so.store(true, Ordering::Relaxed);
-        }
-        let (reasons, text) = (everything.degraded(), include_str!("../../docs/reference.md"));
-        assert_eq!(reasons.len(), 6);
-        for reason in reasons {
+        let (readiness, text) = (Readiness::default(), include_str!("../../docs/reference.md"));
+        for (is_so, reason) in readiness.reasons() {
             assert!(text.contains(&format!("\n| `{reason}` | ")), "{reason}");
+            assert!(readiness.degraded().is_empty(), "before {reason}");
+            is_so.store(true, Ordering::Relaxed);
+            assert_eq!(readiness.degraded(), [reason]);
+            is_so.store(false, Ordering::Relaxed);
         }
     }
 }
