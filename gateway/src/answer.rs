@@ -27,6 +27,7 @@ use crate::{
     navigation,
     upstream::Failure,
     usage::meter::{self, Metered},
+    websocket::{is_of_connection, of_connection},
 };
 
 /// An answer that needs no upstream.
@@ -323,28 +324,12 @@ pub(crate) const ASSERTION: HeaderName = HeaderName::from_static("x-gateway-asse
 
 /// Removes what `Connection` names and what else belongs to one connection (RFC 9110 §7.6.1), but for how the body is framed.
 fn connection_fields(response: &mut ResponseHeader) {
-    let named = response.headers.get_all(header::CONNECTION).iter().filter_map(|value| value.to_str().ok());
-    let named: Vec<HeaderName> =
-        named.flat_map(|names| names.split(',')).filter_map(|name| name.trim().parse().ok()).collect();
-    let own: Vec<HeaderName> = response.headers.keys().filter(|name| is_of_connection(name)).cloned().collect();
-    for name in named.into_iter().chain(own) {
+    for name in of_connection(&response.headers) {
         if name != header::TRANSFER_ENCODING && name != header::CONTENT_LENGTH {
             response.remove_header(&name);
         }
     }
 }
-
-/// Does the field belong to one connection and not to the message?
-fn is_of_connection(name: &HeaderName) -> bool {
-    *name == header::CONNECTION
-        || *name == header::UPGRADE
-        || *name == header::PROXY_AUTHENTICATE
-        || *name == KEEP_ALIVE
-        || *name == PROXY_CONNECTION
-}
-
-const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
-const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 
 /// What went wrong between us and the upstream, if it was not the client who left.
 pub(crate) fn refusal_of(error: &Error) -> Option<Refusal> {

@@ -5,9 +5,11 @@
 use aws_lc_rs::digest;
 use base64::{Engine, prelude::BASE64_STANDARD};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Version, header};
-use identity::{bearer_protocol, protocols};
+use identity::{bearer_protocol, list_members};
 use pingora::http::RequestHeader;
 use policies::{Refusal, Route};
+
+use crate::connection::head::is_token;
 
 /// What the key is hashed with (RFC 6455 §1.3): nobody answers a handshake by accident.
 const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
@@ -99,32 +101,39 @@ impl Handshake {
     }
 }
 
-/// Removes what is said of one connection and not of the message: the fields that `Connection` names, then the known ones
-/// (RFC 9110 §7.6.1).
+/// What is said of one connection and not of the message (RFC 9110 §7.6.1), beside how a body is framed.
+static OF_CONNECTION: [HeaderName; 8] = [
+    header::CONNECTION,
+    header::UPGRADE,
+    header::TE,
+    header::PROXY_AUTHENTICATE,
+    header::PROXY_AUTHORIZATION,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    HeaderName::from_static("http2-settings"),
+];
+
+/// Is the field known to belong to one connection?
+pub(crate) fn is_of_connection(name: &HeaderName) -> bool {
+    OF_CONNECTION.contains(name)
+}
+
+/// The fields that belong to one connection: those that `Connection` names, and the known ones.
+pub(crate) fn of_connection(headers: &HeaderMap) -> Vec<HeaderName> {
+    let named = nominated(headers).filter_map(|name| HeaderName::from_bytes(name).ok());
+    named.chain(OF_CONNECTION.iter().cloned()).collect()
+}
+
+/// Removes what belongs to one connection, and how a body is framed on it.
 pub(crate) fn hop_by_hop(headers: &mut HeaderMap) {
-    let named: Vec<HeaderName> = nominated(headers).filter_map(|name| HeaderName::from_bytes(name).ok()).collect();
-    for name in named {
-        headers.remove(name);
-    }
-    for name in [
-        header::CONNECTION,
-        header::UPGRADE,
-        header::TE,
-        header::TRAILER,
-        header::TRANSFER_ENCODING,
-        header::PROXY_AUTHENTICATE,
-        header::PROXY_AUTHORIZATION,
-        HeaderName::from_static("keep-alive"),
-        HeaderName::from_static("proxy-connection"),
-        HeaderName::from_static("http2-settings"),
-    ] {
+    for name in of_connection(headers).into_iter().chain([header::TRAILER, header::TRANSFER_ENCODING]) {
         headers.remove(name);
     }
 }
 
 /// Leaves of the protocols that a request offers those that are protocols, and no credential.
 pub(crate) fn without_bearer(headers: &mut HeaderMap) {
-    let offered = headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).iter().flat_map(|value| protocols(value.as_bytes()));
+    let offered = members(headers, &header::SEC_WEBSOCKET_PROTOCOL);
     let kept: Vec<&[u8]> = offered.filter(|member| is_token(member) && bearer_protocol(member).is_none()).collect();
     match HeaderValue::from_bytes(&kept.join(&b", "[..])) {
         Ok(kept) if !kept.is_empty() => drop(headers.insert(header::SEC_WEBSOCKET_PROTOCOL, kept)),
@@ -137,7 +146,7 @@ type Offers = (Vec<Box<[u8]>>, Option<HeaderValue>);
 /// The protocols that are offered, and the credential among them. That there is one credential at most has been seen to.
 fn offers(headers: &HeaderMap) -> Result<Offers, Refusal> {
     let (mut offered, mut bearer) = (Vec::<Box<[u8]>>::new(), None);
-    for member in headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).iter().flat_map(|value| protocols(value.as_bytes())) {
+    for member in members(headers, &header::SEC_WEBSOCKET_PROTOCOL) {
         if !is_token(member) || offered.iter().any(|other| **other == *member) {
             return Err(Refusal::Malformed("Sec-WebSocket-Protocol is not a list of different names"));
         }
@@ -157,7 +166,11 @@ fn is_upgrade(headers: &HeaderMap) -> bool {
 }
 
 fn nominated(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
-    headers.get_all(header::CONNECTION).iter().flat_map(|value| protocols(value.as_bytes()))
+    members(headers, &header::CONNECTION)
+}
+
+fn members<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+    headers.get_all(name).iter().flat_map(|value| list_members(value.as_bytes()))
 }
 
 /// The value of a field that must stand there once.
@@ -179,11 +192,6 @@ fn accept_of(key: &[u8]) -> String {
     hash.update(key);
     hash.update(GUID);
     BASE64_STANDARD.encode(hash.finish())
-}
-
-/// RFC 9110 §5.6.2.
-fn is_token(member: &[u8]) -> bool {
-    !member.is_empty() && member.iter().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte))
 }
 
 #[cfg(test)]

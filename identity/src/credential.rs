@@ -62,7 +62,7 @@ impl<'a> Credential<'a> {
         let mut shown = authorization
             .map(Header::Authorization)
             .chain(x_api_key.map(Header::ApiKey))
-            .chain(websocket_protocol.flat_map(protocols).filter_map(bearer_protocol).map(Header::Protocol))
+            .chain(websocket_protocol.flat_map(list_members).filter_map(bearer_protocol).map(Header::Protocol))
             .chain(cookie.map(Header::Cookie));
         let Some(first) = shown.next() else { return Ok(None) };
         if shown.next().is_some() {
@@ -93,8 +93,8 @@ enum Header<'a> {
     Cookie(&'a [u8]),
 }
 
-/// The members of one `Sec-WebSocket-Protocol` (RFC 6455 §11.3.4), without the blanks around them.
-pub fn protocols(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+/// The members of a field that is a list (RFC 9110 §5.6.1), such as `Sec-WebSocket-Protocol` or `Connection`, without the blanks around them.
+pub fn list_members(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii)
 }
 

@@ -35,7 +35,7 @@ mod webhook;
 
 pub use chain_key::ChainKey;
 pub use cookie::{CookieNames, SessionCookie, cookie_pairs};
-pub use credential::{Credential, CredentialError, bearer_protocol, protocols};
+pub use credential::{Credential, CredentialError, bearer_protocol, list_members};
 pub use crowd::{CrowdRules, Crowds};
 pub use email::{Email, EmailError, folded};
 pub use fernet::{FernetError, FernetKey};

@@ -59,7 +59,7 @@ impl HeadReader {
     /// whole.
     pub(crate) fn read(&mut self, bytes: &[u8], limits: &HeadLimits) -> Result<Option<Head>, Refusal> {
         // TLS and whatever else is no HTTP has no reason ever to send the end of a line.
-        if !self.has_request_line && bytes.first().is_some_and(|first| !is_token(*first)) {
+        if !self.has_request_line && bytes.first().is_some_and(|first| !is_of_token(*first)) {
             return Err(Refusal::Malformed("the request line does not begin with a method"));
         }
         while let Some(found) = memchr::memchr(b'\n', &bytes[self.searched..]) {
@@ -108,7 +108,7 @@ fn request_line(line: &[u8]) -> Result<bool, Refusal> {
     else {
         return Err(Refusal::Malformed("the request line is not three words"));
     };
-    if method.is_empty() || !method.iter().copied().all(is_token) {
+    if !is_token(method) {
         return Err(Refusal::Malformed("the method is not a word"));
     }
     check_target(target)?;
@@ -143,7 +143,7 @@ pub(super) fn field(line: &[u8]) -> Result<(&[u8], &[u8]), Refusal> {
     }
     let colon = memchr::memchr(b':', line).ok_or(Refusal::Malformed("a header has no colon"))?;
     let (name, value) = (&line[..colon], &line[colon + 1..]);
-    if name.is_empty() || !name.iter().copied().all(is_token) {
+    if !is_token(name) {
         return Err(Refusal::Malformed("a header's name is not a word"));
     }
     // Without a branch for each byte a processor looks at sixteen at a time, and credentials are long.
@@ -172,7 +172,11 @@ const TOKEN: [bool; 256] = {
 };
 
 /// RFC 9110 §5.6.2.
-fn is_token(byte: u8) -> bool {
+pub(crate) fn is_token(text: &[u8]) -> bool {
+    !text.is_empty() && text.iter().copied().all(is_of_token)
+}
+
+fn is_of_token(byte: u8) -> bool {
     TOKEN[usize::from(byte)]
 }
 

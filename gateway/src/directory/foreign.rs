@@ -29,7 +29,7 @@ use self::{
 use super::refusal_of;
 use crate::{
     config::issuers::{ExternalIssuer, Issuers, Mapping, NewAccounts},
-    jwks_client::{Bucket, JwksClient, NoKey},
+    jwks_client::{Bucket, JwksClient},
     limiter::Limiter,
     metrics::Metrics,
 };
@@ -135,7 +135,7 @@ impl Outside {
         }
         let said = Unverified::read(token)?;
         if let Some(issuer) = self.issuers.iter().find(|one| said.issuer.as_ref() == Some(&one.settings.issuer)) {
-            return Some(issuer.prove(token, said.kid, client, now).await);
+            return Some(issuer.prove(token, said.kid.as_deref(), client, now).await);
         }
         let system = self.old.iter().find(|one| one.signs(&said))?;
         Some(system.prove(token, now))
@@ -304,28 +304,16 @@ impl From<StoreError> for Failed {
 // === impl Issuer ===
 
 impl Issuer {
-    /// Checks a token with the issuer's keys, once more if one has to be fetched for it.
+    /// Checks a token with the issuer's keys.
     async fn prove(
         self: &Arc<Self>,
         token: &str,
-        kid: Option<String>,
+        kid: Option<&str>,
         client: IpAddr,
         now: DateTime<Utc>,
     ) -> Result<Vouched, Refusal> {
-        let checked = self.check(token, now);
-        let claims = match (checked, kid) {
-            (Some(Err(TokenError::UnknownKey)) | None, Some(kid)) => {
-                self.jwks.look_for(&kid, client).await.map_err(|none| match none {
-                    NoKey::Unknown => refusal_of(&TokenError::UnknownKey, &self.settings.issuer),
-                    NoKey::Unavailable => Refusal::IssuerUnavailable,
-                })?;
-                self.check(token, now).ok_or(Refusal::IssuerUnavailable)?
-            }
-            (Some(checked), _) => checked,
-            // None of its keys is known, so nobody knows.
-            (None, None) => return Err(Refusal::IssuerUnavailable),
-        };
-        let claims = claims.map_err(|error| refusal_of(&error, &self.settings.issuer))?;
+        let checked = self.jwks.verify(token, kid, &self.rules, client, now).await.ok_or(Refusal::IssuerUnavailable)?;
+        let claims = checked.map_err(|error| refusal_of(&error, &self.settings.issuer))?;
         // Of two words about a role the later one counts; one that has no time could be the older.
         if !is_plain_subject(claims.subject()) || self.has_a_say() && claims.issued_at().is_none() {
             return Err(refusal_of(&TokenError::MissingClaim("sub or iat"), &self.settings.issuer));
@@ -336,10 +324,6 @@ impl Issuer {
             expires_at: claims.expires_at(),
             whose: Whose::Subject(Arc::clone(self), claims),
         })
-    }
-
-    fn check(&self, token: &str, now: DateTime<Utc>) -> Option<Result<ForeignClaims, TokenError>> {
-        self.jwks.with_keys(|keys| ForeignClaims::verify(token, keys, &self.rules, now))
     }
 
     /// The role and tier that the claims say; what no value fits is that of newcomers: who is taken out of a group there loses

@@ -18,7 +18,8 @@ use std::{
 };
 
 use arc_swap::ArcSwapOption;
-use identity::KeySet;
+use chrono::{DateTime, Utc};
+use identity::{ForeignClaims, ForeignRules, KeySet, TokenError};
 use moka::sync::Cache;
 use prometheus::IntCounterVec;
 use tokio::{
@@ -77,8 +78,7 @@ struct Last {
 }
 
 /// Why a key is not to be had.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum NoKey {
+enum NoKey {
     /// The issuer has none of that id.
     Unknown,
     /// It cannot be asked now.
@@ -115,14 +115,38 @@ impl JwksClient {
         drop(self.withdrawn.set(Box::new(hear)));
     }
 
+    /// Checks a token whose header names this key, once more if the key has to be fetched for it. `None`: its keys cannot be had now, so nobody
+    /// knows.
+    pub(crate) async fn verify(
+        &self,
+        token: &str,
+        kid: Option<&str>,
+        rules: &ForeignRules,
+        client: IpAddr,
+        now: DateTime<Utc>,
+    ) -> Option<Result<ForeignClaims, TokenError>> {
+        let check = || self.with_keys(|keys| ForeignClaims::verify(token, keys, rules, now));
+        let checked = check();
+        match kid {
+            Some(kid) if matches!(checked, None | Some(Err(TokenError::UnknownKey))) => {
+                match self.look_for(kid, client).await {
+                    Ok(()) => check(),
+                    Err(NoKey::Unknown) => Some(Err(TokenError::UnknownKey)),
+                    Err(NoKey::Unavailable) => None,
+                }
+            }
+            _ => checked,
+        }
+    }
+
     /// The keys that are trusted now; none before the first fetch, and none that have not been confirmed for too long.
-    pub(crate) fn with_keys<T>(&self, read: impl FnOnce(&KeySet) -> T) -> Option<T> {
+    fn with_keys<T>(&self, read: impl FnOnce(&KeySet) -> T) -> Option<T> {
         let held = self.keys.load();
         held.as_deref().filter(|held| held.confirmed.elapsed() <= self.max_stale).map(|held| read(&held.set))
     }
 
     /// Looks for a key that is not among those held: one fetch for all who wait, if the budgets allow one.
-    pub(crate) async fn look_for(&self, kid: &str, client: IpAddr) -> Result<(), NoKey> {
+    async fn look_for(&self, kid: &str, client: IpAddr) -> Result<(), NoKey> {
         if kid.len() > LONGEST_ID || self.absent.contains_key(kid) {
             return Err(NoKey::Unknown);
         }

@@ -14,14 +14,14 @@ use anyhow::ensure;
 use arc_swap::ArcSwapOption;
 use chrono::DateTime;
 use http::Uri;
-use identity::{Email, ForeignClaims, ForeignRules, SecretText, TokenError, Unverified};
+use identity::{Email, ForeignClaims, ForeignRules, SecretText, Unverified};
 use serde::Deserialize;
 use tokio::{sync::Mutex, time::Instant};
 
 use super::wire::{ClientProof, Failed, Said, Wire, way_to};
 use crate::{
     config::{issuers::is_safe_url, login::LoginProvider},
-    jwks_client::{JwksClient, NoKey},
+    jwks_client::JwksClient,
 };
 
 /// How long metadata are good, and how long those that cannot be had anew.
@@ -151,23 +151,12 @@ impl Oidc {
         }
     }
 
-    /// Checks an ID token's signature and what every token says, once more if one of its keys has to be fetched for it.
+    /// Checks an ID token's signature and what every token says.
     async fn prove(&self, token: &str, answered: &Answered<'_>) -> Result<ForeignClaims, Failed> {
-        let check = || self.keys.with_keys(|keys| ForeignClaims::verify(token, keys, &self.rules, answered.now));
-        let checked = match check() {
-            Some(Err(TokenError::UnknownKey)) | None => {
-                let kid = Unverified::read(token).and_then(|said| said.kid);
-                let kid = kid.ok_or_else(|| Failed::untrue("the ID token names no key"))?;
-                let client = answered.client.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
-                self.keys.look_for(&kid, client).await.map_err(|none| match none {
-                    NoKey::Unknown => Failed::untrue("the ID token's key is not the provider's"),
-                    NoKey::Unavailable => Failed::away("its keys cannot be fetched"),
-                })?;
-                check().ok_or_else(|| Failed::away("its keys cannot be fetched"))?
-            }
-            Some(checked) => checked,
-        };
-        checked.map_err(Failed::untrue)
+        let kid = Unverified::read(token).and_then(|said| said.kid);
+        let client = answered.client.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+        let checked = self.keys.verify(token, kid.as_deref(), &self.rules, client, answered.now).await;
+        checked.ok_or_else(|| Failed::away("its keys cannot be fetched"))?.map_err(Failed::untrue)
     }
 
     /// What only an ID token says (Core §3.1.3.7).

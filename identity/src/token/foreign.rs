@@ -12,6 +12,7 @@ use serde_json::{Map, Value};
 use super::{
     TokenError,
     claims::{audience, check_times, whole_seconds},
+    is_type,
     jws::{LONGEST, open},
     keys::KeySet,
 };
@@ -186,13 +187,4 @@ impl ForeignClaims {
             _ => false,
         }
     }
-}
-
-/// Media types may carry `application/` and any case (RFC 7515 §4.1.9).
-fn is_type(typ: &str, known: &str) -> bool {
-    let typ = match typ.get(..12) {
-        Some(prefix) if prefix.eq_ignore_ascii_case("application/") => &typ[12..],
-        _ => typ,
-    };
-    typ.eq_ignore_ascii_case(known)
 }

@@ -125,14 +125,18 @@ impl TokenType {
         }
     }
 
-    /// Media types may carry `application/` and any case (RFC 7515 §4.1.9).
     pub(crate) fn is(self, typ: &str) -> bool {
-        let typ = match typ.get(..12) {
-            Some(prefix) if prefix.eq_ignore_ascii_case("application/") => &typ[12..],
-            _ => typ,
-        };
-        typ.eq_ignore_ascii_case(self.name())
+        is_type(typ, self.name())
     }
+}
+
+/// Media types may carry `application/` and any case (RFC 7515 §4.1.9).
+fn is_type(typ: &str, known: &str) -> bool {
+    let typ = match typ.get(..12) {
+        Some(prefix) if prefix.eq_ignore_ascii_case("application/") => &typ[12..],
+        _ => typ,
+    };
+    typ.eq_ignore_ascii_case(known)
 }
 
 // === impl TokenError ===
