@@ -16,7 +16,7 @@ use prometheus::{
 };
 
 pub(crate) use self::{
-    connections::ConnectionMetrics,
+    connections::{ConnectionMetrics, Unheard},
     leases::LeaseMetrics,
     upstreams::{UpstreamMetrics, UpstreamsMetrics},
     usage::UsageMetrics,
@@ -157,14 +157,16 @@ impl Metrics {
             reloads: counter_by(
                 r,
                 "portcullis_config_reloads_total",
-                "Reloads by outcome (applied, refused).",
-                &["outcome"],
+                "Reloads by outcome",
+                "outcome",
+                &["applied", "refused"],
             )?,
             certificate_reloads: counter_by(
                 r,
                 "portcullis_certificate_reloads_total",
-                "Certificates read again, by outcome (applied, refused).",
-                &["outcome"],
+                "Certificates read again, by outcome",
+                "outcome",
+                &["applied", "refused"],
             )?,
             certificate_expiry: certificate_expiry(r)?,
             log_dropped: counter(
@@ -346,13 +348,18 @@ fn counter_vec(r: &Registry, name: &str, help: &str, labels: &[&str]) -> Result<
     r.register(Box::new(metric.clone())).map(|()| metric)
 }
 
-/// A counter by one label, whose words stand in brackets in its help. What has not happened yet is 0 and not absent: else its first
-/// time would be no increase, and no alert.
-fn counter_by(r: &Registry, name: &str, help: &str, label: &[&str; 1]) -> Result<IntCounterVec, prometheus::Error> {
-    let metric = counter_vec(r, name, help, label)?;
-    let words = help.split_once('(').and_then(|(_, rest)| rest.split_once(')')).map_or("", |(words, _)| words);
-    for word in words.split(", ").filter(|word| !word.is_empty()) {
-        metric.with_label_values(&[word]);
+/// A counter by one label, of these words. What has not happened yet is 0 and not absent: else its first time would be no increase, and
+/// no alert.
+fn counter_by(
+    r: &Registry,
+    name: &str,
+    help: &str,
+    label: &str,
+    words: &[&str],
+) -> Result<IntCounterVec, prometheus::Error> {
+    let metric = counter_vec(r, name, &format!("{help} ({}).", words.join(", ")), &[label])?;
+    for word in words {
+        metric.with_label_values(&[*word]);
     }
     Ok(metric)
 }

@@ -27,7 +27,10 @@ use super::{
     tls::TlsServer,
     transport::Transport,
 };
-use crate::{metrics::ConnectionMetrics, streams::cut};
+use crate::{
+    metrics::{ConnectionMetrics, Unheard},
+    streams::cut,
+};
 
 /// How long to wait when the system gives no more descriptors: others will end meanwhile.
 const NO_DESCRIPTORS: Duration = Duration::from_millis(50);
@@ -48,7 +51,7 @@ pub(crate) struct Listener<A> {
 /// Why a connection ended before its first request.
 enum Ended {
     /// Counted under this reason.
-    Refused(&'static str),
+    Refused(Unheard),
     /// The client left.
     Gone,
 }
@@ -57,7 +60,7 @@ enum Ended {
 
 impl From<io::Error> for Ended {
     fn from(error: io::Error) -> Self {
-        if error.kind() == io::ErrorKind::TimedOut { Self::Refused("idle") } else { Self::Gone }
+        if error.kind() == io::ErrorKind::TimedOut { Self::Refused(Unheard::Idle) } else { Self::Gone }
     }
 }
 
@@ -77,7 +80,7 @@ impl<A: HttpServerApp + Send + Sync + 'static> Listener<A> {
                 Ok((stream, peer)) => this.admit(stream, peer),
                 Err(error) => {
                     if !matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset) {
-                        this.metrics.refused("no_descriptors");
+                        this.metrics.unheard(Unheard::NoDescriptors);
                         tracing::warn!(%error, "a connection cannot be accepted");
                         tokio::time::sleep(NO_DESCRIPTORS).await;
                     }
@@ -88,7 +91,7 @@ impl<A: HttpServerApp + Send + Sync + 'static> Listener<A> {
 
     fn admit(self: &Arc<Self>, stream: TcpStream, peer: SocketAddr) {
         let Some(entered) = self.gate.enter() else {
-            self.metrics.refused("too_many_connections");
+            self.metrics.unheard(Unheard::TooManyConnections);
             return;
         };
         let this = Arc::clone(self);
@@ -97,7 +100,7 @@ impl<A: HttpServerApp + Send + Sync + 'static> Listener<A> {
             match this.prepare(stream, peer, entered).await {
                 // The place is given back when the connection ends.
                 Ok((guarded, _entered)) => this.converse(guarded).await,
-                Err(Ended::Refused(reason)) => this.metrics.refused(reason),
+                Err(Ended::Refused(reason)) => this.metrics.unheard(reason),
                 Err(Ended::Gone) => {}
             }
         });
@@ -113,7 +116,7 @@ impl<A: HttpServerApp + Send + Sync + 'static> Listener<A> {
         drop(stream.set_nodelay(true));
         let client = self.in_time(self.announced(&mut stream, peer)).await?;
         if !entered.count_for(client.ip()) {
-            return Err(Ended::Refused("too_many_connections_of_address"));
+            return Err(Ended::Refused(Unheard::TooManyConnectionsOfAddress));
         }
         let socket = SocketDigest::from_raw_fd(stream.as_raw_fd());
         // Whom a balancer announces is the client for everybody after this. The cell is new, so it can be set.
@@ -127,14 +130,14 @@ impl<A: HttpServerApp + Send + Sync + 'static> Listener<A> {
     }
 
     async fn in_time<T>(&self, step: impl Future<Output = Result<T, Ended>>) -> Result<T, Ended> {
-        tokio::time::timeout(self.limits.patience.header, step).await.unwrap_or(Err(Ended::Refused("idle")))
+        tokio::time::timeout(self.limits.patience.header, step).await.unwrap_or(Err(Ended::Refused(Unheard::Idle)))
     }
 
     /// Who is connecting: the peer, or whom a balancer announces.
     async fn announced(&self, stream: &mut TcpStream, peer: SocketAddr) -> Result<SocketAddr, Ended> {
         let Some(announcers) = &self.announcers else { return Ok(peer) };
         if !announcers.iter().any(|network| network.contains(&peer.ip().to_canonical())) {
-            return Err(Ended::Refused("not_a_trusted_proxy"));
+            return Err(Ended::Refused(Unheard::NotATrustedProxy));
         }
         let mut header = Vec::new();
         loop {
@@ -145,7 +148,7 @@ impl<A: HttpServerApp + Send + Sync + 'static> Listener<A> {
                     header.resize(begin + proxy_protocol::missing(&header), 0);
                     stream.read_exact(&mut header[begin..]).await.map_err(|_| Ended::Gone)?;
                 }
-                Err(NotProxied) => return Err(Ended::Refused("no_proxy_protocol")),
+                Err(NotProxied) => return Err(Ended::Refused(Unheard::NoProxyProtocol)),
             }
         }
     }
@@ -154,7 +157,7 @@ impl<A: HttpServerApp + Send + Sync + 'static> Listener<A> {
         let Some(tls) = &self.tls else { return Ok((Transport::Plain(stream), None, None)) };
         let stream = tls.acceptor().accept(stream).await.map_err(|error| {
             tracing::debug!(%error, "a TLS handshake failed");
-            Ended::Refused("tls_handshake")
+            Ended::Refused(Unheard::TlsHandshake)
         })?;
         let session = stream.get_ref().1;
         let certificate = session.peer_certificates().and_then(<[_]>::first).and_then(ClientCertificate::read);
@@ -191,7 +194,7 @@ impl<A: HttpServerApp + Send + Sync + 'static> Listener<A> {
             requests += 1;
         }
         if requests >= self.limits.requests {
-            self.metrics.reached("requests");
+            self.metrics.had_most_requests.inc();
         }
     }
 }

@@ -32,7 +32,10 @@ use super::{
     room::{Room, Sent},
     transport::Transport,
 };
-use crate::{metrics::ConnectionMetrics, streams::cut};
+use crate::{
+    metrics::{ConnectionMetrics, Unheard},
+    streams::cut,
+};
 
 /// What a client may take its time for.
 #[derive(Clone, Copy, Debug)]
@@ -186,7 +189,7 @@ impl Guarded {
     /// else will see.
     fn misread(&mut self, misread: Misread) {
         if misread.in_body {
-            self.metrics.refused(misread.refusal.code());
+            self.metrics.unread(&misread.refusal);
             self.unreadable = Some(misread.refusal);
         } else {
             self.refuse(&misread.refusal);
@@ -199,7 +202,7 @@ impl Guarded {
 
     /// From here on there is only the refusal to be sent.
     pub(super) fn refuse(&mut self, refusal: &Refusal) {
-        self.metrics.refused(refusal.code());
+        self.metrics.unread(refusal);
         tracing::info!(client = self.client(), code = refusal.code(), "a request was refused unread");
         self.farewell = Some(Farewell::of(refusal));
     }
@@ -263,14 +266,14 @@ impl Guarded {
         self.digests.room.set(sent.allowed() > frames.data());
         // A client that has opened as many streams as one connection may is told to make another one (GOAWAY).
         if frames.opened() >= self.most_streams && !*self.retire.borrow() {
-            self.metrics.reached("requests");
+            self.metrics.had_most_requests.inc();
             // Nobody listens when the connection is ending already.
             let _ = self.retire.send(true);
         }
         let Err(flood) = verdict else { return Ok(()) };
-        self.metrics.refused(match flood {
-            Flood::Resets => "http2_resets",
-            Flood::Control => "http2_control",
+        self.metrics.unheard(match flood {
+            Flood::Resets => Unheard::Http2Resets,
+            Flood::Control => Unheard::Http2Control,
         });
         tracing::info!(client = self.client(), ?flood, "an HTTP/2 connection was ended");
         if !sent.is_between_frames() {

@@ -25,7 +25,7 @@ use tokio::{
 };
 
 use super::{Limits, guarded::Guarded};
-use crate::metrics::ConnectionMetrics;
+use crate::metrics::{ConnectionMetrics, Unheard};
 
 /// Heads that a connection may have refused; an honest client has none.
 const MOST_REFUSED: u32 = 100;
@@ -72,12 +72,12 @@ pub(crate) async fn converse<A: HttpServerApp + Send + Sync + 'static>(
                         app.process_new_http(ServerSession::new_http2(session), &stop).await;
                     });
                     if requests.len() >= limits.streams {
-                        metrics.reached("http2_streams");
+                        metrics.had_most_streams.inc();
                     }
                 }
                 Ok(Some(H2Accept::Rejected)) if refused < MOST_REFUSED => {
                     refused += 1;
-                    metrics.refused("http2_head");
+                    metrics.unheard(Unheard::Http2Head);
                     tracing::info!(client, "the head of an HTTP/2 request was refused");
                 }
                 Ok(Some(H2Accept::Rejected)) => {
@@ -104,7 +104,7 @@ async fn finish(mut connection: Connection<Stream, Bytes>, mut requests: JoinSet
             accepted = connection.accept() => match accepted {
                 Some(Ok((_, mut answer))) => {
                     refused += 1;
-                    metrics.refused("http2_overstayed");
+                    metrics.unheard(Unheard::Http2Overstayed);
                     answer.send_reset(Reason::REFUSED_STREAM);
                 }
                 Some(Err(_)) | None => break,

@@ -13,7 +13,7 @@ use super::{
     guarded::{Guarded, Protocol},
     http1::Awaited,
 };
-use crate::streams::cut;
+use crate::{metrics::Unheard, streams::cut};
 
 /// Over which time a body's speed is measured. Kestrel measures 240 bytes per second after 5 s of grace.
 pub(crate) const BODY_WINDOW: Duration = Duration::from_secs(10);
@@ -53,11 +53,11 @@ impl Guarded {
         match awaited {
             Awaited::Body => Poll::Ready(Err(io::Error::new(ErrorKind::TimedOut, TooSlow))),
             _ if self.is_http2() => {
-                self.metrics.refused(Refusal::RequestTimeout.code());
+                self.metrics.unread(&Refusal::RequestTimeout);
                 Poll::Ready(Err(ErrorKind::TimedOut.into()))
             }
             Awaited::Nothing | Awaited::Head if self.stash.is_empty() => {
-                self.metrics.refused("idle");
+                self.metrics.unheard(Unheard::Idle);
                 Poll::Ready(Ok(()))
             }
             Awaited::Nothing | Awaited::Head => {

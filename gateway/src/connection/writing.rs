@@ -13,7 +13,7 @@ use super::{
     guarded::{Guarded, Protocol},
     http1::Awaited,
 };
-use crate::streams::cut;
+use crate::{metrics::Unheard, streams::cut};
 
 /// Bytes of an answer that are gathered; a head with a small body.
 const GATHERED: usize = 4096;
@@ -137,7 +137,7 @@ impl Guarded {
         }
         cut::excuse();
         ready!(self.writing.poll(Awaited::Nothing, self.patience.write, u64::MAX, cx));
-        self.metrics.refused("slow_reader");
+        self.metrics.unheard(Unheard::SlowReader);
         Poll::Ready(io::Error::new(ErrorKind::TimedOut, "the client takes nothing of its answer"))
     }
 }

@@ -1,6 +1,7 @@
 //! Metrics of clients' connections, labelled with words of our own.
 
-use prometheus::{IntCounterVec, IntGauge, Registry};
+use policies::Refusal;
+use prometheus::{IntCounter, IntCounterVec, IntGauge, Registry};
 
 use super::{counter_by, gauge};
 
@@ -9,30 +10,91 @@ use super::{counter_by, gauge};
 pub(crate) struct ConnectionMetrics {
     pub(crate) open: IntGauge,
     refused: IntCounterVec,
-    reached: IntCounterVec,
+    /// Connections that had as many requests as they may, in all.
+    pub(crate) had_most_requests: IntCounter,
+    /// And at once.
+    pub(crate) had_most_streams: IntCounter,
 }
 
 /// A connection that is counted while it lives.
 pub(crate) struct Open(IntGauge);
 
+/// The reasons and their words in one list, so that each is counted from 0 on.
+macro_rules! reasons {
+    ($($(#[$doc:meta])* $name:ident: $word:literal,)*) => {
+        /// Why a connection, or a request on it, was ended unheard by whoever counts the door's answers.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub(crate) enum Unheard { $($(#[$doc])* $name,)* }
+
+        impl Unheard {
+            const WORDS: &[&str] = &[$($word),*];
+
+            const fn word(self) -> &'static str {
+                match self { $(Self::$name => $word,)* }
+            }
+        }
+    };
+}
+
+reasons! {
+    /// It said nothing for too long.
+    Idle: "idle",
+    /// It took nothing of its answer.
+    SlowReader: "slow_reader",
+    /// The system had none left.
+    NoDescriptors: "no_descriptors",
+    /// Of all clients.
+    TooManyConnections: "too_many_connections",
+    /// Of its own.
+    TooManyConnectionsOfAddress: "too_many_connections_of_address",
+    /// Who should announce clients is none of the proxies that may.
+    NotATrustedProxy: "not_a_trusted_proxy",
+    /// Who should announce a client did not.
+    NoProxyProtocol: "no_proxy_protocol",
+    /// It failed.
+    TlsHandshake: "tls_handshake",
+    /// The head of a request on it could not be read.
+    Http2Head: "http2_head",
+    /// It was told to go and made requests all the same.
+    Http2Overstayed: "http2_overstayed",
+    /// Streams were opened to be reset.
+    Http2Resets: "http2_resets",
+    /// Too many frames carried nothing.
+    Http2Control: "http2_control",
+}
+
+/// Refusals of what is not read any further.
+const UNREAD: [&str; 6] = [
+    "malformed",
+    "ambiguous_credentials",
+    "uri_too_long",
+    "headers_too_large",
+    "request_timeout",
+    "expectation_failed",
+];
+
 // === impl ConnectionMetrics ===
 
 impl ConnectionMetrics {
     pub(super) fn new(r: &Registry) -> Result<Self, prometheus::Error> {
+        let bounds = counter_by(
+            r,
+            "portcullis_connection_bounds_total",
+            "How often a connection had as many requests as it may, in all or at once",
+            "bound",
+            &["requests", "http2_streams"],
+        )?;
         Ok(Self {
             open: gauge(r, "portcullis_connections", "Open connections of clients.")?,
             refused: counter_by(
                 r,
                 "portcullis_connections_refused_total",
-                "Connections ended, and requests refused unread, by reason (idle, slow_reader, no_descriptors, too_many_connections, too_many_connections_of_address, not_a_trusted_proxy, no_proxy_protocol, tls_handshake, http2_head, http2_overstayed, http2_resets, http2_control, malformed, ambiguous_credentials, uri_too_long, headers_too_large, request_timeout, expectation_failed).",
-                &["reason"],
+                "Connections ended, and requests refused unread, by reason",
+                "reason",
+                &[Unheard::WORDS, &UNREAD].concat(),
             )?,
-            reached: counter_by(
-                r,
-                "portcullis_connection_bounds_total",
-                "How often a connection had as many requests as it may, in all or at once (requests, http2_streams).",
-                &["bound"],
-            )?,
+            had_most_requests: bounds.with_label_values(&["requests"]),
+            had_most_streams: bounds.with_label_values(&["http2_streams"]),
         })
     }
 
@@ -41,12 +103,12 @@ impl ConnectionMetrics {
         Open(self.open.clone())
     }
 
-    pub(crate) fn reached(&self, bound: &str) {
-        self.reached.with_label_values(&[bound]).inc();
+    pub(crate) fn unheard(&self, why: Unheard) {
+        self.refused.with_label_values(&[why.word()]).inc();
     }
 
-    pub(crate) fn refused(&self, reason: &str) {
-        self.refused.with_label_values(&[reason]).inc();
+    pub(crate) fn unread(&self, refusal: &Refusal) {
+        self.refused.with_label_values(&[refusal.code()]).inc();
     }
 }
 

@@ -50,8 +50,9 @@ impl UsageMetrics {
             failures: counter_by(
                 r,
                 "portcullis_usage_failures_total",
-                "Failures by what could not be done to the spool or with what it holds; refused: SQL will never take it (write, sync, read, carry, refused).",
-                &["what"],
+                "Failures by what could not be done to the spool or with what it holds; refused: SQL will never take it",
+                "what",
+                &["write", "sync", "read", "carry", "refused"],
             )?,
             waiting: gauge(r, "portcullis_usage_segments_waiting", "Segments of the spool that wait for SQL.")?,
             stuck: gauge(
