@@ -69,8 +69,9 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use arc_swap::ArcSwap;
-use identity::{CookieNames, SealKeys, TokenRules, TokenType};
+use identity::{CookieNames, LEEWAY, SealKeys, TokenRules, TokenType};
 use pingora::connectors::TransportConnector;
+use policies::roles::ADMIN;
 use store::{Audit, Keyring, Store};
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -104,9 +105,6 @@ use crate::{
     usage::{Counting, Usage},
 };
 
-/// Leeway for clocks that differ (DESIGN §3).
-const LEEWAY: Duration = Duration::from_secs(30);
-
 /// Wires every part together and begins to serve. `config` is what `folder` says, perhaps with a listener of the
 /// command line's choice. `take_over`: from the process that serves this data folder.
 pub async fn build(folder: ConfigFolder, config: Config, data: &Path, take_over: bool) -> Result<Running, Failure> {
@@ -123,7 +121,7 @@ pub async fn build(folder: ConfigFolder, config: Config, data: &Path, take_over:
     let (recorder, counting) = recorder(&settings, data, &foundation.store, &metrics)?;
     let (limiter, leases) = limiter(&settings, config.policy.longest_window(), &readiness, &metrics).await;
     let keys = Arc::new(ArcSwap::from_pointee(foundation.keyring));
-    let has_admin = foundation.store.has_account_with_role("admin").await.context("the accounts cannot be read")?;
+    let has_admin = foundation.store.has_account_with_role(ADMIN).await.context("the accounts cannot be read")?;
     let sealed = (&foundation.store, &foundation.seal, &foundation.audit);
     let directory = known(&settings, sealed, &keys, &limiter, (&metrics, &readiness))?;
     let logins = Arc::new(Logins::new(&settings.login_providers, &limiter, &metrics.jwks_fetches)?);

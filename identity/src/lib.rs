@@ -53,7 +53,7 @@ pub use seal::{MasterKey, MasterKeyError, RecordId, SealError, SealKeys};
 pub use secret::SecretText;
 pub use token::{
     Algorithm, TokenError, TokenType,
-    claims::{AccessClaims, AssertionClaims, TokenRules, verify},
+    claims::{AccessClaims, AssertionClaims, LEEWAY, TokenRules, verify},
     foreign::{ForeignClaims, ForeignRules, Unverified},
     jwks::JwksError,
     jws::verify_jws,

@@ -5,10 +5,8 @@
 use identity::{AccountId, Principal, TenantId, TenantRole};
 use uuid::Uuid;
 
-use crate::roles::in_scope;
+use crate::roles::{ADMIN, in_scope};
 
-/// The role that administers the platform.
-const ADMIN: &str = "admin";
 /// An id as everybody writes it; in another form a service behind might take it for another one.
 const ID_LEN: usize = 36;
 

@@ -32,6 +32,8 @@ pub enum Guarded {
     Every,
 }
 
+/// The role that administers the platform, whatever it holds by `roles.toml`.
+pub const ADMIN: &str = "admin";
 /// What service accounts alone may: what is counted and billed comes from machines.
 const OF_SERVICES: [&str; 2] = ["usage:report", "quota:reserve"];
 

@@ -14,7 +14,7 @@ use anyhow::ensure;
 use arc_swap::ArcSwapOption;
 use chrono::DateTime;
 use http::Uri;
-use identity::{Email, ForeignClaims, ForeignRules, SecretText, Unverified};
+use identity::{Email, ForeignClaims, ForeignRules, LEEWAY, SecretText, Unverified};
 use serde::Deserialize;
 use tokio::{sync::Mutex, time::Instant};
 
@@ -31,8 +31,6 @@ const STALE: Duration = Duration::from_hours(24);
 const PAUSE: Duration = Duration::from_secs(1);
 /// How old an ID token may be: it was made a moment ago, for us.
 const OLDEST: i64 = 5 * 60;
-/// Clocks that differ (DESIGN §3).
-const LEEWAY: Duration = Duration::from_secs(30);
 
 pub(super) struct Oidc {
     wire: Wire,

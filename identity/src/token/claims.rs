@@ -15,6 +15,9 @@ use crate::{
 /// The last second of the year 9999, where RFC 3339 ends.
 const LAST: i64 = 253_402_300_799;
 
+/// How far the clocks of those who sign and of those who read may differ (DESIGN §3).
+pub const LEEWAY: Duration = Duration::from_secs(30);
+
 /// What a token must be to be accepted.
 #[derive(Clone, Debug)]
 pub struct TokenRules {

@@ -3,7 +3,7 @@
 use std::{collections::HashSet, time::Duration};
 
 use chrono::{Days, NaiveDate, NaiveTime};
-use identity::Algorithm;
+use identity::{Algorithm, LEEWAY};
 use policies::{
     Policy, Quota,
     config::{Document, Placed, Surroundings as _, Value},
@@ -134,7 +134,7 @@ impl Reader<'_, '_> {
             id_tokens: raw.id_tokens.unwrap_or(false),
             ca: raw.ca.and_then(|path| self.authority(&path)),
             algorithms: self.algorithms(raw.algorithms),
-            leeway: self.duration(raw.leeway.as_ref(), 30),
+            leeway: self.duration(raw.leeway.as_ref(), LEEWAY.as_secs()),
             refresh: (shortest, longest.max(shortest)),
             max_stale: self.duration(raw.max_stale.as_ref(), 86_400),
             accounts,

@@ -4,18 +4,15 @@ use std::net::IpAddr;
 
 use chrono::{DateTime, Utc};
 use identity::{AccountId, Email, ExternalId, Voucher};
-use policies::Refusal;
+use policies::{Refusal, roles::ADMIN};
 use store::{Account, AccountKind, Belonging, NewAccount, Store, StoreError};
 use uuid::Uuid;
 
 use super::{Failed, Outside, Vouched, Whose, plain_name, trail::Happened};
+use crate::office::{DEFAULT_ROLE, DEFAULT_TIER};
 
 /// By whom such callers are known.
 const ISSUER: &str = "dev_headers";
-/// The role that administers.
-const ADMIN: &str = "admin";
-/// What a developer is on first sight.
-const NEWCOMER: (&str, &str) = ("user", "free");
 
 // === impl Outside ===
 
@@ -43,14 +40,13 @@ impl Outside {
             // A header is no proof: what comes of a wrong configuration must not be the whole platform.
             return if account.role == ADMIN { Err(Failed(Refusal::UnknownAccount)) } else { Ok(account) };
         }
-        let (role, tier) = NEWCOMER;
         let new = NewAccount {
             id: AccountId::new(Uuid::now_v7()),
             email,
             password_hash: self.no_password(),
             name: name.as_deref().and_then(plain_name),
-            role,
-            tier,
+            role: DEFAULT_ROLE,
+            tier: DEFAULT_TIER,
             has_own_tier: false,
             kind: AccountKind::Person,
             tenant: Belonging::FoundsOwn,
