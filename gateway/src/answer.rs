@@ -61,11 +61,8 @@ impl LocalAnswer {
         Ok(Some(Self { status: 204, headers: own(fields), body: Bytes::new() }))
     }
 
-    /// Sends the client to the same place by TLS (308, RFC 9110 §15.4.9: the method stays).
+    /// Sends the client to the same place, whose host is known, by TLS (308, RFC 9110 §15.4.9: the method stays).
     pub(crate) fn redirect_to_https(request: &RequestHeader, inbound: &Inbound, port: u16) -> Result<Self, Refusal> {
-        if inbound.host.is_empty() {
-            return Err(Refusal::Malformed("there is no Host"));
-        }
         let port = if port == 443 { String::new() } else { format!(":{port}") };
         let query = request.uri.query().map_or_else(String::new, |query| format!("?{query}"));
         let to = format!("https://{}{port}{}{query}", inbound.host, inbound.path);

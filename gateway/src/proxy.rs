@@ -53,25 +53,28 @@ impl Door {
         let read = Inbound::read(session, &rules.read_limits);
         let read = read.inspect_err(|_| journey.unread = Some(Box::new(Unread::of(session, &rules.read_limits))))?;
         let inbound = journey.inbound.insert(read);
+
+        // probe: whoever asks whether requests would be served is told so however many there are
         if let Some(answer) = self.readiness.probe(&inbound.path) {
             return Ok(Admission::Answer(answer));
         }
-        // Requests of HTTP/2 are more than connections, and each may need one to an upstream.
+
+        // shed: requests of HTTP/2 are more than connections, and each may need one to an upstream
         let too_many = self.metrics.in_flight.get() > self.most_in_flight;
         if too_many || self.readiness.short_of_memory.load(Ordering::Relaxed) {
             return Err(Refusal::Overloaded);
+        }
+
+        // redirect. Where to, the host says; what is sent on is HTTP/1.1, which has to name one too (RFC 9112 §3.2).
+        if inbound.host.is_empty() {
+            return Err(Refusal::Malformed("there is no Host"));
         }
         if let Some(https) = self.https.filter(|_| rules.redirect_to_https && !inbound.is_secure) {
             return Ok(Admission::Answer(LocalAnswer::redirect_to_https(session.req_header(), inbound, https)?));
         }
 
-        // route. What is sent on is HTTP/1.1, which has to name a host (RFC 9112 §3.2); only probes can do without.
-        if inbound.host.is_empty() {
-            return Err(Refusal::Malformed("there is no Host"));
-        }
-        let find = |method| rules.policy.routes.find(&inbound.host, method, &inbound.path);
-
         // preflight: for the route of the method that is asked about
+        let find = |method| rules.policy.routes.find(&inbound.host, method, &inbound.path);
         if let Some(preflight) = Preflight::read(&inbound.method, headers)
             && let Ok(route) = find(preflight.method)
             && let Some(answer) = LocalAnswer::preflight(route, &preflight)?
@@ -79,6 +82,8 @@ impl Door {
             journey.route = Some(Arc::clone(route));
             return Ok(Admission::Answer(answer));
         }
+
+        // route
         let route = find(inbound.method.as_str())?;
         journey.route = Some(Arc::clone(route));
         rules.check_declared_length(route, headers)?;
@@ -95,10 +100,8 @@ impl Door {
 
         // authenticate
         if let Some(credential) = credential {
-            let known = self.directory.authenticate(credential, inbound.client, journey.now).await;
-            let may_leave = route.in_disabled_tenant && matches!(known, Err(Refusal::TenantDisabled));
-            let known = if may_leave { self.leaving(credential, inbound, journey.now).await } else { known };
-            journey.known = Some(known?);
+            let known = self.directory.authenticate_on(route, credential, inbound.client, journey.now).await?;
+            journey.known = Some(known);
             // CSRF
             if let Credential::Cookie(cookie) = credential {
                 cookies::check(session.req_header(), inbound, route, handshake.is_some(), cookie)?;
@@ -386,12 +389,9 @@ impl ProxyHttp for Door {
         Self::CTX: Send + Sync,
     {
         journey.relieve(session);
-        let (status, sent) = if let Some(carried) = journey.tunnel {
-            (101, carried.sent as usize)
-        } else {
-            let status = session.response_written().map_or(0, |response| response.status.as_u16());
-            (status, session.body_bytes_sent())
-        };
+        let status = || session.response_written().map_or(0, |answer| answer.status.as_u16());
+        let answered = || (status(), session.body_bytes_sent());
+        let (status, sent) = journey.tunnel.map_or_else(answered, |carried| (101, carried.sent as usize));
         if error.is_some_and(|error| *error.etype() == ErrorType::InternalError) {
             tracing::error!(?error, "an internal error");
         }

@@ -5,7 +5,7 @@ use std::{net::IpAddr, sync::Arc};
 
 use chrono::{DateTime, Utc};
 use identity::{AccessClaims, ApiKey, Credential, Grant, SessionCookie};
-use policies::Refusal;
+use policies::{Refusal, Route};
 use store::{GrantFacts, Standing, Status};
 use uuid::Uuid;
 
@@ -13,7 +13,7 @@ use super::{
     Directory, Known,
     foreign::{Failed, Vouched},
 };
-use crate::{door::Door, inbound::Inbound, stamps::Moment};
+use crate::stamps::Moment;
 
 /// A credential whose own proof holds, and which record has to stand behind it.
 pub(super) enum Wanted {
@@ -138,7 +138,25 @@ impl Directory {
         })
     }
 
-    /// What [`Door::leaving`] says.
+    /// As [`Self::authenticate`]; of routes that serve also whoever acts in a disabled organisation they are let in.
+    pub(crate) async fn authenticate_on(
+        &self,
+        route: &Route,
+        credential: Credential<'_>,
+        client: IpAddr,
+        now: DateTime<Utc>,
+    ) -> Result<Arc<Known>, Refusal> {
+        match self.authenticate(credential, client, now).await {
+            // Boxed, so that other requests do not carry room for it.
+            Err(Refusal::TenantDisabled) if route.in_disabled_tenant => {
+                Box::pin(self.leaving(credential, client, now)).await
+            }
+            known => known,
+        }
+    }
+
+    /// Whoever acts in a disabled organisation, and only by a login, which there is to end. All else has to hold of it, and nothing is kept: it is
+    /// let in nowhere else.
     async fn leaving(
         &self,
         credential: Credential<'_>,
@@ -174,21 +192,5 @@ impl Directory {
         let wanted = Wanted::Vouched(vouched);
         let judged = judged.and_then(|facts| wanted.judge(facts, now).map_err(|(refusal, _)| refusal));
         Some(judged.map(|facts| (wanted.grant(), facts)))
-    }
-}
-
-// === impl Door ===
-
-impl Door {
-    /// Whoever acts in a disabled organisation, and only by a login, which there is to end. All else has to hold of it, and nothing is kept: it is
-    /// let in nowhere else.
-    pub(crate) async fn leaving(
-        &self,
-        credential: Credential<'_>,
-        inbound: &Inbound,
-        now: DateTime<Utc>,
-    ) -> Result<Arc<Known>, Refusal> {
-        // Boxed, so that other requests do not carry room for it.
-        Box::pin(self.directory.leaving(credential, inbound.client, now)).await
     }
 }
