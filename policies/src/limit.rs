@@ -78,8 +78,8 @@ pub enum QuotaError {
     /// Zero units.
     #[error("a quota of 0 would refuse everybody; demand a role or a tier instead, or leave the route out")]
     Zero,
-    /// Calendar months need calendar arithmetic, which the sliding window has not.
-    #[error("a quota per calendar month is not supported yet; the longest window is \"31d\"")]
+    /// A month has an edge, which a sliding window has not (docs/decisions/0015).
+    #[error("a quota per calendar month is not supported; the longest window is \"31d\"")]
     Month,
     /// The part after the `/` is not a window.
     #[error(
@@ -272,7 +272,7 @@ mod tests {
         for window in ["", "s", "0s", "-1s", "32d", "fortnight", "5 m m", "1ms", "5é", "99999999999999999999d"] {
             assert_eq!(refused(&format!("5/{window}")), QuotaError::Window(window.into()), "{window}");
         }
-        assert!(refused("10/month").to_string().contains("not supported yet"));
+        assert!(refused("10/month").to_string().contains("not supported;"));
     }
 
     #[test]

@@ -30,7 +30,7 @@ fn rates_that_cannot_be_are_reported() {
     insta::assert_snapshot!(wrong_route(limits), @r#"
     routes.toml:6:30: a quota cannot be negative: "-5"
     routes.toml:7:31: a quota of 0 would refuse everybody; demand a role or a tier instead, or leave the route out
-    routes.toml:7:43: a quota per calendar month is not supported yet; the longest window is "31d"
+    routes.toml:7:43: a quota per calendar month is not supported; the longest window is "31d"
     routes.toml:7:54: a quota is written as "100/minute", "5/30s" or "unlimited"; "5 per minute" has no window
     routes.toml:7:70: "fortnight" is not a window: write second, minute, hour, day, or a length such as 30s, 5m, 2h, 1d (at most 31d)
     routes.toml:7:85: invalid type: integer `5`, expected a string
