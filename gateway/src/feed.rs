@@ -75,6 +75,7 @@ impl Feed {
             match self.catch_up().await {
                 Ok(()) => {
                     heard = Instant::now();
+                    self.metrics.feed.heard();
                     self.tell(true, false);
                     if clock_read.is_none_or(|at| at.elapsed() > CLOCK_EVERY)
                         && let Ok(ahead) = store::clock::learn(&self.store).await

@@ -4,6 +4,7 @@
 //! so that a request costs atomic adds and no hash of labels.
 
 mod connections;
+mod feed;
 mod leases;
 mod upstreams;
 mod usage;
@@ -17,6 +18,7 @@ use prometheus::{
 
 pub(crate) use self::{
     connections::{ConnectionMetrics, Unheard},
+    feed::FeedMetrics,
     leases::LeaseMetrics,
     upstreams::{UpstreamMetrics, UpstreamsMetrics},
     usage::UsageMetrics,
@@ -64,16 +66,6 @@ pub(crate) struct StoreMetrics {
     pub(crate) failures: IntCounter,
     pub(crate) forgotten: IntCounterVec,
     pub(crate) unreadable: IntGaugeVec,
-}
-
-/// How this process hears of changes.
-#[derive(Clone)]
-pub(crate) struct FeedMetrics {
-    pub(crate) position: IntGauge,
-    pub(crate) healthy: IntGauge,
-    pub(crate) redis_healthy: IntGauge,
-    /// By how many seconds the database's clock is ahead of the machine's, and followed.
-    pub(crate) clock_ahead: IntGauge,
 }
 
 /// Hits, misses and size of the cache of verified credentials.
@@ -213,6 +205,7 @@ impl Metrics {
 
     /// The text exposition format that Prometheus scrapes.
     pub(crate) fn render(&self) -> String {
+        self.feed.look();
         let mut text = String::new();
         if let Err(error) = prometheus::TextEncoder::new().encode_utf8(&self.registry.gather(), &mut text) {
             tracing::error!(%error, "metrics could not be rendered");
@@ -249,23 +242,6 @@ impl StoreMetrics {
             failures: counter(r, "portcullis_store_failures_total", failures)?,
             forgotten: counter_vec(r, "portcullis_forgotten_total", forgotten, &["kind"])?,
             unreadable: gauge_vec(r, "portcullis_sealed_unreadable", unreadable, &["table"])?,
-        })
-    }
-}
-
-// === impl FeedMetrics ===
-
-impl FeedMetrics {
-    fn new(r: &Registry) -> Result<Self, prometheus::Error> {
-        Ok(Self {
-            position: gauge(r, "portcullis_feed_position", "The last change applied.")?,
-            healthy: gauge(r, "portcullis_feed_healthy", "1 while the change feed can be read.")?,
-            clock_ahead: gauge(
-                r,
-                "portcullis_clock_ahead_seconds",
-                "By how much the database's clock, which is followed, is ahead of this machine's; 0 below 2.",
-            )?,
-            redis_healthy: gauge(r, "portcullis_redis_healthy", "1 while Redis answers; 0 without one.")?,
         })
     }
 }

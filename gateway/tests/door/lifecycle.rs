@@ -490,9 +490,11 @@ fn without_its_database_the_door_serves_known_callers_and_answers_503_to_others_
         &json!({ "email": "known@example.com", "password": crate::platform::PASSWORD }),
     );
     assert_eq!(login.status, 503, "{login:?}");
+    eventually("the silence to be told", || platform.metric("portcullis_feed_silent_seconds") >= 2);
 
     link.cut.store(false, Ordering::SeqCst);
     eventually("the recovery", || platform.get("/demo/x", &unseen).status == 200);
+    eventually("changes to be heard again", || platform.metric("portcullis_feed_silent_seconds") == 0);
 }
 
 #[test]
