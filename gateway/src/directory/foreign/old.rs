@@ -2,7 +2,7 @@
 
 use anyhow::Context;
 use chrono::{DateTime, Utc};
-use identity::{Algorithm, ExternalId, ForeignClaims, ForeignRules, KeySet, SigningKey, Unverified, Voucher};
+use identity::{Algorithm, ExternalId, ForeignClaims, ForeignRules, KeySet, LEEWAY, SigningKey, Unverified, Voucher};
 use policies::Refusal;
 
 use super::{Vouched, Whose};
@@ -31,7 +31,7 @@ impl OldSystem {
             required: Box::default(),
             // They know no others.
             id_tokens: true,
-            leeway: crate::LEEWAY,
+            leeway: LEEWAY,
         };
         // A token without an id may match this key only if the configuration gives it none.
         let kidless = settings.kid.is_none().then_some(kid.as_str());
