@@ -401,7 +401,10 @@ fn the_proxy_protocol_is_taken_from_trusted_proxies_alone() {
     let platform = Setup::default().edit("gateway.toml", "proxy_protocol = false", "proxy_protocol = true").start();
     let announced = format!("PROXY TCP4 192.0.2.7 127.0.0.1 4711 80\r\n{HONEST}");
     assert_eq!(Answer::parse(&exchange(platform.http, announced.as_bytes())).status, 0);
-    assert_eq!(platform.metric(r#"portcullis_connections_refused_total{reason="not_a_trusted_proxy"}"#), 1);
+    // It is closed first, and then counted.
+    eventually("it to be counted", || {
+        platform.metric(r#"portcullis_connections_refused_total{reason="not_a_trusted_proxy"}"#) == 1
+    });
 }
 
 #[test]
