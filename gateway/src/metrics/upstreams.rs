@@ -3,9 +3,7 @@
 use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry};
 
 use super::{counter_vec, gauge_vec};
-
-/// Why an attempt failed, as a label.
-const FAILURES: [&str; 4] = ["connect", "timeout", "closed", "invalid"];
+use crate::upstream::Failure;
 
 /// Every upstream's.
 #[derive(Clone)]
@@ -26,7 +24,10 @@ pub(crate) struct UpstreamsMetrics {
 pub(crate) struct UpstreamMetrics {
     pub(crate) servers: IntGauge,
     pub(crate) usable: IntGauge,
-    failures: [IntCounter; 4],
+    failed_connect: IntCounter,
+    failed_timeout: IntCounter,
+    failed_closed: IntCounter,
+    failed_invalid: IntCounter,
     pub(crate) ejections: IntCounter,
     pub(crate) circuit_open: IntGauge,
     pub(crate) circuit_opened: IntCounter,
@@ -73,10 +74,14 @@ impl UpstreamsMetrics {
 
     /// The children of one upstream.
     pub(crate) fn of(&self, name: &str) -> UpstreamMetrics {
+        let failed = |kind| self.failures.with_label_values(&[name, kind]);
         UpstreamMetrics {
             servers: self.servers.with_label_values(&[name]),
             usable: self.usable.with_label_values(&[name]),
-            failures: FAILURES.map(|kind| self.failures.with_label_values(&[name, kind])),
+            failed_connect: failed("connect"),
+            failed_timeout: failed("timeout"),
+            failed_closed: failed("closed"),
+            failed_invalid: failed("invalid"),
             ejections: self.ejections.with_label_values(&[name]),
             circuit_open: self.circuit_open.with_label_values(&[name]),
             circuit_opened: self.circuit_opened.with_label_values(&[name]),
@@ -98,10 +103,13 @@ impl UpstreamsMetrics {
 // === impl UpstreamMetrics ===
 
 impl UpstreamMetrics {
-    /// An attempt failed; `kind` is its place in [`FAILURES`].
-    pub(crate) fn failed(&self, kind: usize) {
-        if let Some(counter) = self.failures.get(kind) {
-            counter.inc();
-        }
+    pub(crate) fn failed(&self, failure: Failure) {
+        let counter = match failure {
+            Failure::Connect => &self.failed_connect,
+            Failure::Timeout => &self.failed_timeout,
+            Failure::Closed => &self.failed_closed,
+            Failure::Invalid => &self.failed_invalid,
+        };
+        counter.inc();
     }
 }

@@ -109,7 +109,7 @@ impl Attempt {
             return;
         }
         let upstream = &self.upstream;
-        upstream.metrics.failed(failure as usize);
+        upstream.metrics.failed(failure);
         if self.trial || self.server.vitals.failed(upstream.settings.ejection) {
             upstream.eject(&self.server, self.trial);
             upstream.count_well();
