@@ -108,6 +108,7 @@ impl Store {
         let account = new.account.uuid();
         self.bounded(async {
             let mut tx = self.begin().await?;
+            tx.lock_account(new.account).await?;
             on_tx!(&mut tx, |c| sqlx::query(FORGET).bind(account).bind(new.kind.word()).execute(c).await.map(drop))?;
             let count: i64 = on_tx!(&mut tx, |c| sqlx::query_scalar(COUNT).bind(account).fetch_one(c).await)?;
             if count >= MOST {

@@ -14,6 +14,7 @@ use crate::engines::{Database, at, heard, on_both_engines, person, session, toke
 
 on_both_engines!(
     a_factor_counts_once_it_is_confirmed,
+    of_many_who_begin_factors_at_once_one_waits_and_none_is_one_too_many,
     a_code_serves_once_also_to_two_who_show_it_at_once,
     a_recovery_code_serves_once_for_its_account,
     a_log_in_uses_token_and_code_or_neither,
@@ -40,10 +41,13 @@ pub(crate) fn notice() -> NewMail {
 }
 
 async fn begin(store: &Store, account: AccountId) -> FactorId {
+    try_begin(store, account, FactorKind::Totp).await.unwrap()
+}
+
+async fn try_begin(store: &Store, account: AccountId, kind: FactorKind) -> Result<FactorId, StoreError> {
     let id = FactorId::new(Uuid::now_v7());
-    let new = NewFactor { id, account, kind: FactorKind::Totp, name: None, sealed: b"sealed".to_vec(), now: at(0) };
-    store.begin_factor(&new).await.unwrap();
-    id
+    let new = NewFactor { id, account, kind, name: None, sealed: b"sealed".to_vec(), now: at(0) };
+    store.begin_factor(&new).await.map(|()| id)
 }
 
 async fn confirm(
@@ -128,6 +132,34 @@ async fn a_factor_counts_once_it_is_confirmed(database: &Database) {
     let second = begin(&store, ada.id).await;
     assert!(!confirm(&store, ada.id, second, session, &[SecretDigest::of(b"x")]).await.unwrap());
     assert_eq!(store.recovery_codes_left(ada.id).await.unwrap(), 2);
+}
+
+async fn of_many_who_begin_factors_at_once_one_waits_and_none_is_one_too_many(database: &Database) {
+    let store = database.open().await;
+    let ada = person(&store, "ada@example.com").await;
+    let at_once = async |kinds: [FactorKind; 2]| {
+        let tries: Vec<_> = (0..8)
+            .map(|number| {
+                let (store, account, kind) = (store.clone(), ada.id, kinds[number % 2]);
+                tokio::spawn(async move { try_begin(&store, account, kind).await })
+            })
+            .collect();
+        for tried in tries {
+            if let Err(error) = tried.await.unwrap() {
+                assert!(matches!(error, StoreError::Conflict(_)), "{error:?}");
+            }
+        }
+        let factors = "SELECT COUNT(*) FROM factors";
+        let [(count,)] = database.rows::<(i64,)>(factors, factors).await[..] else { panic!("one row is counted") };
+        count
+    };
+    assert_eq!(at_once([FactorKind::Totp; 2]).await, 1, "each took the place of the one before");
+    let (session, _) = session(&store, &ada).await;
+    for _ in 0..9 {
+        let factor = begin(&store, ada.id).await;
+        confirm(&store, ada.id, factor, session, &[]).await.unwrap();
+    }
+    assert_eq!(at_once([FactorKind::Totp, FactorKind::Passkey]).await, 10, "there was room for one");
 }
 
 async fn a_code_serves_once_also_to_two_who_show_it_at_once(database: &Database) {
