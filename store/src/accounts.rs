@@ -69,6 +69,8 @@ pub struct AccountChange {
     pub tier: Option<NewTier>,
     /// A new status.
     pub status: Option<Status>,
+    /// Only of an account that has this role still: whoever changes it was weighed against that.
+    pub of_role: Option<String>,
 }
 
 /// What an account's tier becomes.
@@ -80,15 +82,9 @@ pub enum NewTier {
     TenantsOr(String),
 }
 
-/// The lock under which administrators are sent away on Postgres: "admins" in ASCII.
-const ADMINISTRATORS_LOCK: i64 = i64::from_be_bytes(*b"\0\0admins");
-
-/// Whoever administers the platform now, for a condition to follow.
-macro_rules! administrators {
-    () => {
-        "SELECT 1 FROM accounts WHERE role = 'admin' AND status = 'active' AND kind = 'person'"
-    };
-}
+/// Who has seen an account before may look again.
+pub(crate) const CHANGED_MEANWHILE: StoreError =
+    StoreError::Conflict("the account was changed at the same moment; try again");
 
 /// $2: the tenant in which it acts, if that is not its own.
 const BY_ID: &str = concat!(
@@ -183,7 +179,7 @@ impl Store {
 
     /// Changes what an administrator may change. Disabling an account ends its sessions: they do not come back with it. Another
     /// role ends those that have cookies: what a browser was given for one role does not serve for another (ASVS 7.2.4).
-    /// [`StoreError::Conflict`] if nobody would administer the platform any more.
+    /// [`StoreError::Conflict`] if nobody would administer the platform any more, or the account has another role than was weighed.
     pub async fn change_account(
         &self,
         id: AccountId,
@@ -192,7 +188,7 @@ impl Store {
     ) -> Result<Account, StoreError> {
         const Q: &str = "UPDATE accounts SET role = COALESCE($2, role), tier = COALESCE($3, tier), status = COALESCE($4, status), \
                          invited_at = CASE WHEN $4 IS NULL THEN invited_at ELSE NULL END, updated_at = $5, \
-                         has_own_tier = COALESCE($6, has_own_tier) WHERE id = $1";
+                         has_own_tier = COALESCE($6, has_own_tier) WHERE id = $1 AND role = COALESCE($7, role)";
         let tier = change.tier.as_ref().map(|tier| match tier {
             NewTier::Own(tier) => (tier, true),
             NewTier::TenantsOr(tier) => (tier, false),
@@ -209,6 +205,7 @@ impl Store {
                 .bind(change.status.map(Status::word))
                 .bind(stored(now))
                 .bind(tier.map(|(_, is_own)| is_own))
+                .bind(&change.of_role)
                 .execute(c)
                 .await?
                 .rows_affected());
@@ -252,14 +249,20 @@ impl Store {
     /// within the hour is kept under a digest of the address, or whoever makes and deletes accounts could flood a mailbox.
     ///
     /// Organisations that are its alone go with it, and one that is named after its address is named by its id from then on; [`StoreError::LastOwner`] if others would be left in one for which nobody answers.
-    /// [`StoreError::NotFound`] if there is none, and [`StoreError::Conflict`] if nobody would administer the platform any more.
-    pub async fn delete_account(&self, id: AccountId, now: DateTime<Utc>) -> Result<(), StoreError> {
+    /// [`StoreError::NotFound`] if there is none, and [`StoreError::Conflict`] if nobody would administer the platform any more, or it has
+    /// another role than `of_role`, against which whoever deletes it was weighed.
+    pub async fn delete_account(
+        &self,
+        id: AccountId,
+        of_role: Option<&str>,
+        now: DateTime<Utc>,
+    ) -> Result<(), StoreError> {
         const MAILS: &str = "DELETE FROM outbox WHERE address = (SELECT email_normalised FROM accounts WHERE id = $1) \
                              AND (is_wish OR created_at <= $2)";
         const ADDRESS: &str = "SELECT email_normalised FROM accounts WHERE id = $1";
         const COUNTED: &str =
             "UPDATE outbox SET ended_at = $2, outcome = 'deleted', sealed = NULL, address = $3 WHERE address = $1";
-        const Q: &str = "DELETE FROM accounts WHERE id = $1";
+        const Q: &str = "DELETE FROM accounts WHERE id = $1 AND role = COALESCE($2, role)";
         self.bounded(async {
             let mut tx = self.begin().await?;
             tx.demand_another_administrator(id).await?;
@@ -277,10 +280,14 @@ impl Store {
                 .map(drop))?;
             let ended = tx.end_impersonations(id, now).await?;
             let left = tx.leave_tenants(id, now).await?;
-            let deleted =
-                on_tx!(&mut tx, |c| sqlx::query(Q).bind(id.uuid()).execute(c).await.map(|done| done.rows_affected()))?;
+            let deleted = on_tx!(&mut tx, |c| sqlx::query(Q)
+                .bind(id.uuid())
+                .bind(of_role)
+                .execute(c)
+                .await
+                .map(|done| done.rows_affected()))?;
             if deleted == 0 {
-                return Err(StoreError::NotFound);
+                return Err(tx.changed_meanwhile(id).await?);
             }
             let ended = ended.into_iter().map(Subject::Session);
             let heard: Vec<Subject> =
@@ -300,7 +307,10 @@ impl Store {
         self.bounded(async {
             let mut tx = self.begin().await?;
             let (changed, others) = update(&mut tx).await?;
-            let account = tx.account(id).await?.filter(|_| changed > 0).ok_or(StoreError::NotFound)?;
+            if changed == 0 {
+                return Err(tx.changed_meanwhile(id).await?);
+            }
+            let account = tx.account(id).await?.ok_or(StoreError::NotFound)?;
             let heard: Vec<Subject> = [Subject::Account(id)].into_iter().chain(others).collect();
             self.commit(tx, &heard, now).await?;
             Ok::<_, StoreError>(account)
@@ -360,24 +370,10 @@ impl Tx {
         }
     }
 
-    /// Of two administrators who send each other away at once one stays. Asked before anything else is locked; whoever asks next waits for the
-    /// commit.
-    async fn demand_another_administrator(&mut self, besides: AccountId) -> Result<(), StoreError> {
-        const IS_ONE: &str = concat!(administrators!(), " AND id = $1");
-        const OTHERS: &str = concat!(administrators!(), " AND id <> $1 LIMIT 1");
-        let is_one: Option<i32> =
-            on_tx!(&mut *self, |c| sqlx::query_scalar(IS_ONE).bind(besides.uuid()).fetch_optional(c).await)?;
-        if is_one.is_none() {
-            return Ok(());
-        }
-        if let Self::Pg(tx) = &mut *self {
-            sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(ADMINISTRATORS_LOCK).execute(tx.within()).await?;
-        }
-        let other: Option<i32> =
-            on_tx!(self, |c| sqlx::query_scalar(OTHERS).bind(besides.uuid()).fetch_optional(c).await)?;
-        other.map(drop).ok_or(StoreError::Conflict(
-            "nobody else administers the platform; make somebody else an administrator first",
-        ))
+    /// Why a statement does not find an account that was there: it is gone, or no more what it was when it was looked at.
+    pub(crate) async fn changed_meanwhile(&mut self, id: AccountId) -> Result<StoreError, StoreError> {
+        let there = self.account(id).await?;
+        Ok(there.map_or(StoreError::NotFound, |_| CHANGED_MEANWHILE))
     }
 
     pub(crate) async fn account(&mut self, id: AccountId) -> Result<Option<Account>, StoreError> {

@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use crate::{
     Account, NewSession, Store, StoreError, Subject,
+    accounts::CHANGED_MEANWHILE,
     db::{Tx, on_tx, stored},
 };
 
@@ -67,7 +68,7 @@ impl Tx {
             .bind(stored(actor.updated_at))
             .fetch_optional(c)
             .await)?;
-        held.map(drop).ok_or(StoreError::Conflict("the account was changed at the same moment; try again"))
+        held.map(drop).ok_or(CHANGED_MEANWHILE)
     }
 
     /// Ends the sessions in which somebody acts as others, and those in which others act as them: the rights of both were weighed when they

@@ -13,6 +13,7 @@
 mod account;
 mod accounts;
 mod acting;
+mod administrators;
 mod agents;
 mod audit;
 mod backup;

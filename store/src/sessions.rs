@@ -287,8 +287,7 @@ impl Tx {
             .fetch_optional(c)
             .await)?;
         let Some(groups) = begun else {
-            self.account(account.id).await?.ok_or(StoreError::NotFound)?;
-            return Err(StoreError::Conflict("the account was changed at the same moment; try again"));
+            return Err(self.changed_meanwhile(account.id).await?);
         };
         match &new.proof {
             Proof::Refresh { token, expires_at } => self.add_refresh_token(new.id, token, new.now, *expires_at).await?,

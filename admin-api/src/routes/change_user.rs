@@ -13,7 +13,7 @@ use axum::{
 use identity::AccountId;
 use policies::Policy;
 use serde::Deserialize;
-use store::{AccountChange, AccountKind, NewTier, Status, StoreError};
+use store::{Account, AccountChange, NewTier, Status, StoreError};
 use utoipa::ToSchema;
 
 use crate::{
@@ -61,7 +61,7 @@ pub(crate) enum NewStatus {
         (status = 200, description = "The account as it is now", body = ManagedUser),
         (status = 403, description = "`forbidden`: the caller may not manage users, or a role may do what the caller may not; `own_account`: it is the caller's own"),
         (status = 404, description = "`not_found`: there is no such account"),
-        (status = 409, description = "`conflict`: nobody else would administer the platform"),
+        (status = 409, description = "`conflict`: nobody else would administer the platform, or the account was changed at the same moment"),
     )
 )]
 pub(crate) async fn change_user(
@@ -76,7 +76,7 @@ pub(crate) async fn change_user(
     }
     let account = office.store.account(id).await?.ok_or(NO_ACCOUNT)?;
     caller.demand_all_of(&office.hooks.policy(), &account.role)?;
-    let change = request.parse(&office.hooks.policy(), &office.settings.default_tier, account.kind)?;
+    let change = request.parse(&office.hooks.policy(), &office.settings.default_tier, account)?;
     if let Some(role) = &change.role {
         caller.demand_all_of(&office.hooks.policy(), role)?;
     }
@@ -124,10 +124,10 @@ impl From<NewStatus> for Status {
 // === impl ChangeUser ===
 
 impl ChangeUser {
-    fn parse(self, policy: &Policy, default_tier: &str, kind: AccountKind) -> Result<AccountChange, ApiError> {
+    fn parse(self, policy: &Policy, default_tier: &str, whose: Account) -> Result<AccountChange, ApiError> {
         let mut form = Form::default();
         if let Some(role) = &self.role {
-            form.role(role, policy, kind);
+            form.role(role, policy, whose.kind);
         }
         if let Some(tier) = self.tier.iter().flatten().find(|tier| !policy.tiers.contains(tier)) {
             form.fault("tier", format!("there is no tier `{tier}`"));
@@ -140,6 +140,6 @@ impl ChangeUser {
             Some(tier) => NewTier::Own(tier),
             None => NewTier::TenantsOr(default_tier.to_owned()),
         });
-        form.finish(Some(AccountChange { role: self.role, tier, status }))
+        form.finish(Some(AccountChange { role: self.role, tier, status, of_role: Some(whose.role) }))
     }
 }

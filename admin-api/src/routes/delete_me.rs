@@ -31,6 +31,6 @@ pub(crate) async fn delete_me(
     BodyOrNothing(proof): BodyOrNothing<Proof>,
 ) -> Result<StatusCode, ApiError> {
     let account = proof.by(&caller, &visitor, &office).await?.account;
-    office.store.delete_account(account.id, office.now()).await?;
+    office.store.delete_account(account.id, None, office.now()).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -25,6 +25,7 @@ const NO_ACCOUNT: ApiError = ApiError::NotFound("account");
         (status = 204, description = "It is gone, and so are its sessions and keys"),
         (status = 403, description = "`forbidden`: the caller may not manage users, or a role may do what the caller may not; `own_account`: it is the caller's own"),
         (status = 404, description = "`not_found`: there is no such account"),
+        (status = 409, description = "`conflict`: nobody else would administer the platform, or the account was changed at the same moment; `last_owner`: nobody would answer for an organisation of others"),
     )
 )]
 pub(crate) async fn delete_user(
@@ -38,7 +39,7 @@ pub(crate) async fn delete_user(
     }
     let account = office.store.account(id).await?.ok_or(NO_ACCOUNT)?;
     caller.demand_all_of(&office.hooks.policy(), &account.role)?;
-    match office.store.delete_account(id, office.now()).await {
+    match office.store.delete_account(id, Some(&account.role), office.now()).await {
         Ok(()) => Ok(StatusCode::NO_CONTENT),
         Err(StoreError::NotFound) => Err(NO_ACCOUNT),
         Err(error) => Err(error.into()),

@@ -94,7 +94,7 @@ async fn how_many_agents_an_organisation_has_room_for_is_its_own_tier_s_to_say()
     let developer = store::AccountChange {
         role: Some("developer".to_owned()),
         tier: Some(store::NewTier::Own("pro".to_owned())),
-        status: None,
+        ..Default::default()
     };
     house.change(&ada, developer).await;
     let tenant: TenantId = tenant_of(&house, &ada).await.parse().unwrap();

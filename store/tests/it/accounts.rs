@@ -23,6 +23,7 @@ on_both_engines!(
     a_role_is_held_by_active_accounts_alone,
     of_administrators_who_send_each_other_away_at_once_one_stays,
     the_last_administrator_stays_one_whatever_else_changes,
+    who_was_weighed_in_another_role_is_neither_changed_nor_deleted,
 );
 
 fn disable() -> AccountChange {
@@ -109,7 +110,7 @@ async fn a_profile_changes_only_in_what_is_named(database: &Database) {
 async fn an_administrators_change_is_heard_of(database: &Database) {
     let store = database.open().await;
     let ada = person(&store, "ada@example.com").await;
-    let change = AccountChange { role: Some("developer".to_owned()), tier: None, status: None };
+    let change = becomes("developer");
     let changed = store.change_account(ada.id, change, at(1)).await.unwrap();
     assert_eq!((changed.role.as_str(), changed.tier.as_str(), changed.status), ("developer", "free", Status::Active));
     assert_eq!(store.account(ada.id).await.unwrap().unwrap(), changed);
@@ -255,7 +256,7 @@ async fn of_administrators_who_send_each_other_away_at_once_one_stays(database: 
             match number % 3 {
                 0 => store.change_account(id, becomes("user"), at(2)).await.map(drop),
                 1 => store.change_account(id, disable(), at(2)).await.map(drop),
-                _ => store.delete_account(id, at(2)).await,
+                _ => store.delete_account(id, None, at(2)).await,
             }
         })
     });
@@ -278,17 +279,38 @@ async fn the_last_administrator_stays_one_whatever_else_changes(database: &Datab
     for change in [becomes("user"), disable()] {
         assert!(matches!(store.change_account(root, change, at(2)).await, Err(StoreError::Conflict(_))));
     }
-    assert!(matches!(store.delete_account(root, at(2)).await, Err(StoreError::Conflict(_))));
+    assert!(matches!(store.delete_account(root, None, at(2)).await, Err(StoreError::Conflict(_))));
     store.change_account(root, becomes("admin"), at(3)).await.unwrap();
     // Whoever cannot be used administers nothing.
     store
         .change_account(ada, AccountChange { status: Some(Status::Disabled), ..becomes("admin") }, at(3))
         .await
         .unwrap();
-    assert!(matches!(store.delete_account(root, at(4)).await, Err(StoreError::Conflict(_))));
+    assert!(matches!(store.delete_account(root, None, at(4)).await, Err(StoreError::Conflict(_))));
     store
         .change_account(ada, AccountChange { status: Some(Status::Active), ..AccountChange::default() }, at(5))
         .await
         .unwrap();
-    store.delete_account(root, at(6)).await.unwrap();
+    store.delete_account(root, None, at(6)).await.unwrap();
+}
+
+async fn who_was_weighed_in_another_role_is_neither_changed_nor_deleted(database: &Database) {
+    let store = database.open().await;
+    let (root, ada) = (person(&store, "root@example.com").await.id, person(&store, "ada@example.com").await.id);
+    for id in [root, ada] {
+        store.change_account(id, becomes("admin"), at(1)).await.unwrap();
+    }
+    let of_role = |role: &str| AccountChange { of_role: Some(role.to_owned()), ..disable() };
+    let before = (store.account(ada).await.unwrap(), heard(&store).await);
+    let refused = "the account was changed at the same moment; try again";
+    let changed = store.change_account(ada, of_role("user"), at(2)).await;
+    assert!(matches!(changed, Err(StoreError::Conflict(why)) if why == refused), "{changed:?}");
+    let deleted = store.delete_account(ada, Some("user"), at(2)).await;
+    assert!(matches!(deleted, Err(StoreError::Conflict(why)) if why == refused), "{deleted:?}");
+    assert_eq!((store.account(ada).await.unwrap(), heard(&store).await), before);
+    store.change_account(ada, of_role("admin"), at(3)).await.unwrap();
+    store.delete_account(ada, Some("admin"), at(4)).await.unwrap();
+    let gone = store.change_account(ada, of_role("admin"), at(5)).await;
+    assert!(matches!(gone, Err(StoreError::NotFound)), "{gone:?}");
+    assert!(matches!(store.delete_account(ada, Some("admin"), at(5)).await, Err(StoreError::NotFound)));
 }

@@ -120,7 +120,7 @@ async fn an_agent_in_use_stays_and_outlives_its_developer(database: &Database) {
     let used = store.create_instance(instance(tenant, made, ada, None)).await.unwrap().id;
     let kept = store.delete_agent(tenant, made, Some(bob), at(2)).await;
     assert!(matches!(kept, Err(StoreError::Conflict(_))), "{kept:?}");
-    store.delete_account(bob, at(3)).await.unwrap();
+    store.delete_account(bob, None, at(3)).await.unwrap();
     assert_eq!(store.agent(tenant, made).await.unwrap().unwrap().developer_id, None);
     store.delete_instance(tenant, used, Some(ada), at(4)).await.unwrap();
     // It is nobody's now, so it takes who may change all of them.

@@ -173,13 +173,13 @@ async fn what_a_deleted_account_owes_is_not_kept_by_its_address(database: &Datab
                SELECT t.id, a.id, 'owner', a.created_at FROM tenants t, accounts a WHERE t.name LIKE '%@example.com' \
                ON CONFLICT DO NOTHING";
     database.execute(all, all).await;
-    store.delete_account(ada, at(20)).await.unwrap();
+    store.delete_account(ada, None, at(20)).await.unwrap();
     let mut names: Vec<(String,)> = database.rows(NAMES, NAMES).await;
     names.sort();
     let mut expected = [adas.to_string(), "Acme @ Work".to_owned(), "bob@example.com".to_owned()];
     expected.sort();
     assert_eq!(names.into_iter().map(|(name,)| name).collect::<Vec<_>>(), expected);
-    store.delete_account(bob, at(30)).await.unwrap();
+    store.delete_account(bob, None, at(30)).await.unwrap();
     let left: Vec<(String,)> = database.rows(LEFT, LEFT).await;
     assert!(left.contains(&(bobs.to_string(),)) && !left.iter().any(|(name,)| name.contains("@example")), "{left:?}");
 }
@@ -196,7 +196,7 @@ async fn who_deletes_a_tenant_deletes_nothing_that_it_owes(database: &Database) 
     }
     store.delete_tenant(deleted, at(10)).await.unwrap();
     // The other one goes with the account whose alone it is.
-    store.delete_account(owner.id, at(20)).await.unwrap();
+    store.delete_account(owner.id, None, at(20)).await.unwrap();
     assert_eq!(store.statement(old.id, None).await.unwrap(), Some(old.clone()));
     assert_eq!(store.list_statements(None, None, 10).await.unwrap().items, [old]);
     let acme = Some("Acme".to_owned());

@@ -111,7 +111,7 @@ async fn an_address_that_was_taken_meanwhile_changes_nothing_and_uses_no_token_u
     let shown = asked(&store, &ada, "new@example.com").await;
     let bob = person(&store, "new@example.com").await;
     assert!(matches!(change(&store, &shown, "new@example.com", here).await, Err(StoreError::EmailTaken)));
-    store.delete_account(bob.id, at(5)).await.unwrap();
+    store.delete_account(bob.id, None, at(5)).await.unwrap();
     assert!(change(&store, &shown, "other@example.com", here).await.unwrap().is_none(), "not where it was sent");
     assert!(change(&store, &shown, "new@example.com", SessionId::new(Uuid::now_v7())).await.unwrap().is_none());
     assert!(change(&store, &shown, "new@example.com", here).await.unwrap().is_some());

@@ -104,7 +104,7 @@ async fn letters_to_an_account_that_is_deleted_are_counted_for_an_hour(database:
     for (is_wish, seconds) in [(true, 5000), (false, 10), (false, 5000)] {
         post(&store, "ada@example.com", is_wish, seconds).await;
     }
-    store.delete_account(ada.id, at(5010)).await.unwrap();
+    store.delete_account(ada.id, None, at(5010)).await.unwrap();
     let left: Vec<(Option<Vec<u8>>, Option<String>)> = database.rows(LEFT, LEFT).await;
     assert_eq!(left, [(None, Some("deleted".to_owned()))]);
     assert_eq!(store.mails_waiting().await.unwrap(), 0, "nothing is sent any more");

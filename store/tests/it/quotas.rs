@@ -138,7 +138,7 @@ async fn what_a_service_held_that_is_gone_is_given_back_by_another_or_by_the_pla
         store.reserve_quota(&new).await.unwrap();
         store.commit_quota(new.id, held_by(service), at(20)).await.unwrap();
         assert!(matches!(store.release_quota(new.id, held_by(other), at(21)).await, Err(StoreError::NotFound)));
-        store.delete_account(service, at(22)).await.unwrap();
+        store.delete_account(service, None, at(22)).await.unwrap();
         let foreign = store.release_quota(new.id, bound(elsewhere), at(23)).await;
         assert!(matches!(foreign, Err(StoreError::NotFound)), "a machine of another tenant's: {foreign:?}");
         assert_eq!(spoken_for(&store, tenant, 23).await, (2, 0));

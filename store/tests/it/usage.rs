@@ -335,7 +335,7 @@ async fn what_was_used_is_its_tenants_whatever_has_become_of_key_member_and_acco
     assert_eq!(place(ada.id, Some(key), None).await, Ok(Some(work)), "its key is revoked now");
     assert_eq!(place(ada.id, None, Some(work)).await, Ok(Some(work)));
     // Her account goes, and her key with it: what is named counts.
-    store.delete_account(ada.id, at(3)).await.unwrap();
+    store.delete_account(ada.id, None, at(3)).await.unwrap();
     assert_eq!(place(ada.id, Some(key), Some(work)).await, Ok(Some(work)));
     assert_eq!(place(ada.id, None, Some(other)).await, Err(Misplaced::Account));
     let wrong = [said(nobody, None, None), said(ada.id, None, Some(work))];
