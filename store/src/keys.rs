@@ -8,7 +8,7 @@ use sqlx::{FromRow, types::Json};
 use uuid::Uuid;
 
 use crate::{
-    NewMail, Store, StoreError, Subject,
+    NewAccount, NewMail, Store, StoreError, Subject,
     db::{Tx, later, on, on_tx, stored},
 };
 
@@ -83,6 +83,17 @@ impl Store {
     /// The same, and its owner is told.
     pub async fn create_key_and_tell(&self, new: NewKey, notice: &NewMail) -> Result<KeyRecord, StoreError> {
         self.issue_key(new, Some(notice)).await
+    }
+
+    /// Makes an account together with its first key, or neither: an account without one is nobody's who was told nothing of it.
+    pub async fn create_account_with_key(&self, account: NewAccount<'_>, key: &NewKey) -> Result<(), StoreError> {
+        self.bounded(async {
+            let mut tx = self.begin().await?;
+            tx.insert_account(account).await?;
+            tx.insert_key(key).await?;
+            self.commit(tx, &[Subject::Key(key.id)], key.now).await
+        })
+        .await
     }
 
     async fn issue_key(&self, new: NewKey, notice: Option<&NewMail>) -> Result<KeyRecord, StoreError> {

@@ -9,7 +9,7 @@ use std::io::BufRead;
 use anyhow::Context;
 use chrono::{DateTime, Utc};
 use identity::{AccountId, Email, Hasher, OneTimePurpose, OneTimeToken, Password, PasswordHash};
-use store::{Account, AccountChange, AccountKind, Belonging, NewAccount, NewOneTime, StoreError, WayIn};
+use store::{Account, AccountChange, AccountKind, Belonging, NewAccount, NewOneTime, StoreError, WayIn, clock};
 use uuid::Uuid;
 
 use super::{block_on, open, rng, say};
@@ -53,7 +53,7 @@ async fn with_password(
         looked_up.context("the password cannot be used")?;
     }
     let hash = Hasher::new(passwords.argon2).context("Argon2 parameters")?.hash(password, &mut rng()?);
-    let now = Utc::now();
+    let now = clock::now();
     match foundation.store.create_account(administrator(email, hash.clone(), now)).await {
         Ok(account) => {
             // Whoever can reach the database needs no mail to be believed.
@@ -76,7 +76,7 @@ async fn with_password(
 
 /// Whoever has the link, once and for a while, takes the account over and chooses its password.
 async fn with_link(config: &Config, foundation: &Foundation, email: &Email) -> Result<(), Failure> {
-    let (store, accounts, now) = (&foundation.store, &config.settings.accounts, Utc::now());
+    let (store, accounts, now) = (&foundation.store, &config.settings.accounts, clock::now());
     let (secret, ttl) = (OneTimeToken::generate(Uuid::now_v7(), &mut rng()?), accounts.settings.invitation_ttl);
     let token = |account| NewOneTime {
         id: secret.id(),
@@ -140,7 +140,7 @@ async fn take_over<'a>(
     way: impl FnOnce(AccountId) -> WayIn<'a>,
 ) -> anyhow::Result<bool> {
     let account = owner_of(foundation, email).await?;
-    if !foundation.store.take_over_unconfirmed(account.id, way(account.id), ROLE, Utc::now()).await? {
+    if !foundation.store.take_over_unconfirmed(account.id, way(account.id), ROLE, clock::now()).await? {
         return Ok(false);
     }
     foundation.write_down("create_admin", Some(account.id.uuid())).await?;
@@ -164,7 +164,7 @@ async fn promote(foundation: &Foundation, email: &Email) -> anyhow::Result<()> {
     let store = &foundation.store;
     let account = owner_of(foundation, email).await?;
     let change = AccountChange { role: Some(ROLE.to_owned()), ..AccountChange::default() };
-    store.change_account(account.id, change, Utc::now()).await?;
+    store.change_account(account.id, change, clock::now()).await?;
     foundation.write_down("create_admin", Some(account.id.uuid())).await?;
     say(&format!("{} exists already: made administrator, password unchanged", account.email));
     Ok(())

@@ -1,7 +1,6 @@
 //! `portcullis service-account create` and `key`: an account for a machine, and its key, which is shown once.
 
 use anyhow::Context;
-use chrono::Utc;
 use identity::{AccountId, ApiKey, Email, KeyId, PasswordHash, TenantId};
 use store::{AccountKind, Belonging, NewAccount, NewKey};
 use uuid::Uuid;
@@ -30,7 +29,7 @@ pub(crate) fn create(create: &CreateServiceAccount) -> Result<(), Failure> {
             Some(id) => Some(known_tenant(&foundation.store, TenantId::new(id)).await?),
             None => None,
         };
-        let (id, now) = (AccountId::new(Uuid::now_v7()), Utc::now());
+        let (id, now) = (AccountId::new(Uuid::now_v7()), store::clock::now());
         let email = Email::parse(&format!("{}@{NOWHERE}", id.uuid().simple())).context("the account's own name")?;
         let account = NewAccount {
             id,
@@ -45,9 +44,8 @@ pub(crate) fn create(create: &CreateServiceAccount) -> Result<(), Failure> {
             tenant: tenant.map_or(Belonging::Nowhere, Belonging::Joins),
             now,
         };
-        foundation.store.create_account(account).await.context("the account cannot be made")?;
-        let (new, secret) = fresh_key(id, tenant, name.to_owned())?;
-        foundation.store.create_key(new).await.context("the account's key cannot be made")?;
+        let (key, secret) = fresh_key(id, tenant, name.to_owned())?;
+        foundation.store.create_account_with_key(account, &key).await.context("the account cannot be made")?;
         foundation.write_down("create_service_account", Some(id.uuid())).await?;
         say(&format!("created service account {name} ({id}) with the role {}", create.role));
         show(id, &secret);
@@ -87,7 +85,7 @@ fn fresh_key(account: AccountId, tenant: Option<TenantId>, name: String) -> Resu
         scopes: None,
         expires_at: None,
         most: 1,
-        now: Utc::now(),
+        now: store::clock::now(),
     };
     Ok((new, key))
 }

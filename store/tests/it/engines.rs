@@ -181,20 +181,23 @@ pub(crate) async fn named(store: &Store, email: &str, name: &str) -> Account {
 }
 
 async fn create(store: &Store, email: &str, name: Option<String>) -> Result<Account, store::StoreError> {
-    let email = Email::parse(email).unwrap();
-    let new = NewAccount {
+    store.create_account(NewAccount { name, ..newcomer(&Email::parse(email).unwrap()) }).await
+}
+
+/// An account that is not made yet.
+pub(crate) fn newcomer(email: &Email) -> NewAccount<'_> {
+    NewAccount {
         id: AccountId::new(Uuid::now_v7()),
-        email: &email,
+        email,
         password_hash: hash("a hash"),
-        name,
+        name: None,
         role: "user",
         tier: "free",
         has_own_tier: false,
         kind: store::AccountKind::Person,
         tenant: store::Belonging::Nowhere,
         now: at(0),
-    };
-    store.create_account(new).await
+    }
 }
 
 /// What tells somebody that their password has changed.

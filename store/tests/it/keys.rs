@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use identity::{AccountId, ApiKey, Grant, KeyId};
+use identity::{AccountId, ApiKey, Email, Grant, KeyId};
 use store::{Account, AccountChange, NewKey, ProfileChange, Standing, Status, StoreError, Subject};
 use uuid::Uuid;
 
-use crate::engines::{Database, at, heard, on_both_engines, person};
+use crate::engines::{Database, at, heard, newcomer, on_both_engines, person};
 
 on_both_engines!(
     a_key_is_listed_and_found_as_it_was_issued,
@@ -19,6 +19,7 @@ on_both_engines!(
     only_a_live_key_is_rotated,
     a_key_is_rotated_once,
     a_key_needs_an_account,
+    an_account_is_made_with_its_key_or_not_at_all,
     keys_of_a_disabled_account_come_back_with_it,
     the_last_use_counts_whatever_the_order,
     a_grace_without_end_is_no_panic,
@@ -154,6 +155,24 @@ async fn a_key_needs_an_account(database: &Database) {
     let made = store.create_key(nobodys).await;
     assert!(matches!(made, Err(StoreError::NotFound)), "{made:?}");
     assert_eq!(heard(&store).await, []);
+}
+
+async fn an_account_is_made_with_its_key_or_not_at_all(database: &Database) {
+    let store = database.open().await;
+    let ada = person(&store, "ada@example.com").await;
+    let email = Email::parse("machine@example.com").unwrap();
+    let with_key = async |most: u32| {
+        let account = newcomer(&email);
+        let key = NewKey { account: account.id, most, ..key(&ada, "machine").0 };
+        store.create_account_with_key(account, &key).await.map(|()| key.id)
+    };
+    let refused = with_key(0).await;
+    assert!(matches!(refused, Err(StoreError::TooManyKeys)), "{refused:?}");
+    assert_eq!((store.account_by_email(&email).await.unwrap(), heard(&store).await), (None, vec![]));
+    let id = with_key(1).await.unwrap();
+    let account = store.account_by_email(&email).await.unwrap().unwrap();
+    assert_eq!(store.list_keys(account.id).await.unwrap().iter().map(|key| key.id).collect::<Vec<_>>(), [id]);
+    assert_eq!(heard(&store).await, [Subject::Key(id)]);
 }
 
 async fn keys_of_a_disabled_account_come_back_with_it(database: &Database) {
