@@ -12,7 +12,7 @@ use identity::{AccountId, Email, Hasher, OneTimePurpose, OneTimeToken, Password,
 use store::{Account, AccountChange, AccountKind, Belonging, NewAccount, NewOneTime, StoreError, WayIn, clock};
 use uuid::Uuid;
 
-use super::{block_on, open, rng, say};
+use super::{block_on, must_know, open, rng, say};
 use crate::{
     cli::{CreateAdmin, Failure},
     config::Config,
@@ -30,6 +30,7 @@ pub(crate) fn run(create: &CreateAdmin) -> Result<(), Failure> {
     let given = password_given(create)?.map(Password::new).transpose().context("the password cannot be used")?;
     block_on(1, async {
         let (config, foundation) = open(&create.place).await?;
+        must_know(&config.policy, ROLE, TIER)?;
         match given {
             Some(password) => with_password(&config, &foundation, &email, &password).await,
             None => with_link(&config, &foundation, &email).await,

@@ -17,6 +17,7 @@ pub(crate) mod service_account;
 use std::{future::Future, io::Write, path::Path};
 
 use anyhow::Context;
+use policies::Policy;
 use rand::{SeedableRng, rngs::StdRng};
 
 use crate::{
@@ -63,6 +64,17 @@ pub(crate) async fn open(place: &Place) -> Result<(Config, Foundation), Failure>
 pub(crate) async fn open_existing(place: &Place) -> Result<(Config, Foundation), Failure> {
     foundation::must_exist(&read_config(place)?.settings.store, &place.data)?;
     open(place).await
+}
+
+/// Refuses to make an account that nothing knows what to do with.
+pub(crate) fn must_know(policy: &Policy, role: &str, tier: &str) -> Result<(), Failure> {
+    if !policy.roles.contains(role) {
+        return Err(Failure::Data(format!("roles.toml has no role `{role}`")));
+    }
+    if !policy.tiers.contains(tier) {
+        return Err(Failure::Data(format!("tiers.toml has no tier `{tier}`")));
+    }
+    Ok(())
 }
 
 /// A generator for keys and passwords, seeded by the system.

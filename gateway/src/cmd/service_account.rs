@@ -5,8 +5,11 @@ use identity::{AccountId, ApiKey, Email, KeyId, PasswordHash, TenantId};
 use store::{AccountKind, Belonging, NewAccount, NewKey};
 use uuid::Uuid;
 
-use super::{block_on, open, rng, say};
-use crate::cli::{CreateServiceAccount, Failure, Place};
+use super::{block_on, must_know, open, rng, say};
+use crate::{
+    cli::{CreateServiceAccount, Failure, Place},
+    office::DEFAULT_TIER,
+};
 
 /// Below this name there is no mail (RFC 6761 §6.4): a machine has no address, and accounts are told apart by theirs.
 const NOWHERE: &str = "service.invalid";
@@ -18,13 +21,8 @@ pub(crate) fn create(create: &CreateServiceAccount) -> Result<(), Failure> {
     }
     block_on(1, async {
         let (config, foundation) = open(&create.place).await?;
-        let (roles, tiers) = (&config.policy.roles, &config.policy.tiers);
-        if !roles.contains(&create.role) {
-            return Err(Failure::Data(format!("roles.toml has no role `{}`", create.role)));
-        }
-        if let Some(tier) = create.tier.as_deref().filter(|tier| !tiers.contains(tier)) {
-            return Err(Failure::Data(format!("tiers.toml has no tier `{tier}`")));
-        }
+        let tier = create.tier.as_deref().unwrap_or(DEFAULT_TIER);
+        must_know(&config.policy, &create.role, tier)?;
         let tenant = match create.tenant {
             Some(id) => Some(known_tenant(&foundation.store, TenantId::new(id)).await?),
             None => None,
@@ -38,7 +36,7 @@ pub(crate) fn create(create: &CreateServiceAccount) -> Result<(), Failure> {
             password_hash: PasswordHash::from(String::new()),
             name: Some(name.to_owned()),
             role: &create.role,
-            tier: create.tier.as_deref().unwrap_or("free"),
+            tier,
             has_own_tier: create.tier.is_some(),
             kind: AccountKind::Service,
             tenant: tenant.map_or(Belonging::Nowhere, Belonging::Joins),

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::{
     mail::{next_mail, token_in},
-    platform::{Answer, PASSWORD, Platform, Setup},
+    platform::{Answer, PASSWORD, PORTCULLIS, Platform, Setup},
 };
 
 const HERE: [(&str, &str); 3] =
@@ -131,6 +131,34 @@ fn the_first_administrator_chooses_a_password_by_a_link_that_serves_once() {
     assert!(again.contains("password unchanged") && !again.contains("token="), "{again}");
     let again = String::from_utf8(platform.create_admin(Some("another good password")).stdout).unwrap();
     assert!(again.contains("password unchanged") && again.contains("was not used"), "{again}");
+}
+
+/// The files may name roles and tiers as they like; the command makes no account whose role or tier is none of theirs.
+#[test]
+fn no_administrator_is_made_of_a_role_or_tier_that_the_configuration_has_not() {
+    let renamed = |file: &'static str, kind: &str, name: &str| {
+        let setup = Setup::default().edit(file, &format!("[{kind}.{name}]"), &format!("[{kind}.other]"));
+        let folder = setup.edit("routes.toml", &format!("\"{name}\""), "\"other\"").folder();
+        std::fs::write(folder.path().join("config/cases.toml"), "").unwrap();
+        let made = std::process::Command::new(PORTCULLIS)
+            .args(["create-admin", "--email", "root@example.com", "--config"])
+            .arg(folder.path().join("config"))
+            .arg("--data")
+            .arg(folder.path().join("data"))
+            .env_remove("DATABASE_URL")
+            .output()
+            .unwrap();
+        format!(
+            "{:?} {}{}",
+            made.status.code().unwrap(),
+            String::from_utf8_lossy(&made.stdout),
+            String::from_utf8_lossy(&made.stderr).lines().last().unwrap_or_default()
+        )
+    };
+    let role = renamed("roles.toml", "role", "admin");
+    assert!(role.starts_with("65 ") && role.ends_with("roles.toml has no role `admin`"), "{role}");
+    let tier = renamed("tiers.toml", "tier", "enterprise");
+    assert!(tier.starts_with("65 ") && tier.ends_with("tiers.toml has no tier `enterprise`"), "{tier}");
 }
 
 #[test]
