@@ -4,7 +4,7 @@
 
 mod post;
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use chrono::{DateTime, Datelike, Months, NaiveDate, NaiveTime, TimeDelta, Utc};
@@ -31,6 +31,8 @@ pub(crate) struct Billing {
     audit: Arc<Audit>,
     rules: Arc<ArcSwap<Snapshot>>,
     settings: BillingSettings,
+    /// Tiers that tenants have had and tiers.toml has not: somebody was warned of these.
+    unpriced: BTreeSet<String>,
 }
 
 // === impl Billing ===
@@ -38,11 +40,17 @@ pub(crate) struct Billing {
 impl Billing {
     pub(crate) fn new(audit: &Arc<Audit>, rules: &Arc<ArcSwap<Snapshot>>, settings: &BillingSettings) -> Self {
         let store = audit.store().clone();
-        Self { store, audit: Arc::clone(audit), rules: Arc::clone(rules), settings: settings.clone() }
+        Self {
+            store,
+            audit: Arc::clone(audit),
+            rules: Arc::clone(rules),
+            settings: settings.clone(),
+            unpriced: BTreeSet::new(),
+        }
     }
 
     /// For as long as the process lives.
-    pub(crate) async fn keep(self) {
+    pub(crate) async fn keep(mut self) {
         if !self.settings.enabled {
             return;
         }
@@ -55,7 +63,7 @@ impl Billing {
         tokio::join!(self.bill(), posting);
     }
 
-    async fn bill(&self) {
+    async fn bill(&mut self) {
         let mut ticks = interval(EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -67,7 +75,7 @@ impl Billing {
     }
 
     /// Every month that is over and has had its time of grace, the oldest first.
-    async fn bill_once(&self, now: DateTime<Utc>) -> Result<(), StoreError> {
+    async fn bill_once(&mut self, now: DateTime<Utc>) -> Result<(), StoreError> {
         let this = now.date_naive().with_day(1).unwrap_or_default();
         if let Err(error) = self.store.charge_accounts(now).await {
             tracing::warn!(%error, "what was used in no tenant's name is not billed yet");
@@ -89,7 +97,7 @@ impl Billing {
 
     /// Bills all of those that are there, or are not, some at a time; whom it fails for is found again at the next tick.
     async fn bill_month(
-        &self,
+        &mut self,
         first: NaiveDate,
         month: &BillingMonth,
         are_gone: bool,
@@ -115,7 +123,7 @@ impl Billing {
     }
 
     async fn bill_tenant(
-        &self,
+        &mut self,
         unbilled: &Unbilled,
         first: NaiveDate,
         month: &BillingMonth,
@@ -123,7 +131,18 @@ impl Billing {
     ) -> Result<(), StoreError> {
         let tenant = unbilled.tenant_id.into();
         let had = self.store.tiers_within(tenant, month).await?;
-        let (tier, price) = dearest(&self.rules.load().policy.tiers, &had, first);
+        let (tier, price) = match dearest(&self.rules.load().policy.tiers, &had, first) {
+            Ok(dearest) => dearest,
+            Err(unpriced) => {
+                if self.unpriced.insert(unpriced.to_owned()) {
+                    tracing::warn!(
+                        tier = unpriced,
+                        "tiers.toml has no such tier: who has had it is not billed until it has"
+                    );
+                }
+                return Ok(());
+            }
+        };
         let due = TimeDelta::from_std(self.settings.due).unwrap_or_default();
         let charge = Charge {
             tenant,
@@ -162,24 +181,27 @@ fn month(this: NaiveDate, back: u32) -> Option<(NaiveDate, BillingMonth)> {
     Some((first, BillingMonth { name: first.format("%Y-%m").to_string(), begins, ends }))
 }
 
-/// Of the tiers that a tenant had in a month the dearest, and what it costs: whoever moves on its last day has had it.
-fn dearest(tiers: &Tiers, had: &[String], first: NaiveDate) -> (String, i64) {
+/// Of the tiers that a tenant had in a month the dearest, and what it costs: whoever moves on its last day has had it. Or the one of which
+/// nobody can say what it costs.
+fn dearest<'a>(tiers: &Tiers, had: &'a [String], first: NaiveDate) -> Result<(String, i64), &'a str> {
     let named = had.iter().map(|tier| if tier.is_empty() { DEFAULT_TIER } else { tier.as_str() });
-    let priced = named.map(|tier| (tier.to_owned(), price(tiers, tier, first)));
-    priced.max_by_key(|(_, price)| *price).unwrap_or_else(|| (DEFAULT_TIER.to_owned(), 0))
+    let priced = named.map(|tier| price(tiers, tier, first).map(|price| (tier.to_owned(), price)).ok_or(tier));
+    let priced = priced.collect::<Result<Vec<_>, _>>()?;
+    Ok(priced.into_iter().max_by_key(|(_, price)| *price).unwrap_or_else(|| (DEFAULT_TIER.to_owned(), 0)))
 }
 
-/// What a tier costs in a month, in millionths. A year's price is shared out so that its months add up to it exactly.
-fn price(tiers: &Tiers, tier: &str, first: NaiveDate) -> i64 {
-    let Some(price) = tiers.get(tier).and_then(|tier| tier.price.clone()) else { return 0 };
+/// What a tier costs in a month, in millionths; `None`: there is no such tier. A year's price is shared out so that its months add up to it
+/// exactly.
+fn price(tiers: &Tiers, tier: &str, first: NaiveDate) -> Option<i64> {
+    let Some(price) = &tiers.get(tier)?.price else { return Some(0) };
     let micros = i64::try_from(price.cents).unwrap_or(i64::MAX).saturating_mul(CENT);
-    match price.period {
+    Some(match price.period {
         Period::Month => micros,
         Period::Year => {
             let until = |month: u32| i128::from(micros) * i128::from(month) / 12;
             (until(first.month()) - until(first.month0())) as i64
         }
-    }
+    })
 }
 
 /// What others hear.
@@ -220,11 +242,10 @@ mod tests {
         let tier =
             |name: &str, price: &str| Tier { name: name.into(), price: Price::parse(price).ok(), ..Tier::default() };
         let tiers = Tiers::new([tier("a", "299.90 USD/year"), tier("b", "29 USD/month"), tier("c", "")]);
-        let months = (1..=12).map(|month| price(&tiers, "a", first(month)));
+        let months = (1..=12).filter_map(|month| price(&tiers, "a", first(month)));
         assert_eq!(months.clone().sum::<i64>(), 299_900_000);
         assert!(months.clone().max().unwrap() - months.min().unwrap() <= 1);
-        assert_eq!(price(&tiers, "b", first(2)), 29_000_000);
-        assert_eq!((price(&tiers, "c", first(2)), price(&tiers, "d", first(2))), (0, 0));
+        assert_eq!(["b", "c", "d"].map(|tier| price(&tiers, tier, first(2))), [Some(29_000_000), Some(0), None]);
     }
 
     #[test]
@@ -243,11 +264,12 @@ mod tests {
         let tiers = Tiers::new([tier("free", ""), tier("pro", "29 USD/month"), tier("basic", "9 USD/month")]);
         let billed = |had: &[&str]| {
             let had: Vec<String> = had.iter().map(|tier| (*tier).to_owned()).collect();
-            dearest(&tiers, &had, first(1))
+            dearest(&tiers, &had, first(1)).map_err(str::to_owned)
         };
-        assert_eq!(billed(&["basic", "pro", "free"]), ("pro".to_owned(), 29_000_000));
-        assert_eq!(billed(&["", "gone"]).1, 0);
-        assert_eq!(billed(&[]), ("free".to_owned(), 0));
-        assert_eq!(billed(&[""]), ("free".to_owned(), 0), "of none it is that of whoever registers");
+        let free = Ok(("free".to_owned(), 0));
+        assert_eq!(billed(&["basic", "pro", "free"]), Ok(("pro".to_owned(), 29_000_000)));
+        assert_eq!(billed(&["", "pro", "gone"]), Err("gone".to_owned()), "it may have been dearer");
+        assert_eq!(billed(&[]), free);
+        assert_eq!(billed(&[""]), free, "of none it is that of whoever registers");
     }
 }
