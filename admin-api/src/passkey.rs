@@ -206,7 +206,7 @@ impl Office {
     ) -> Result<Option<(Option<AccountId>, DiscoverableAuthentication)>, ApiError> {
         let Ok(token) = OneTimeToken::parse(challenge.expose()) else { return Ok(None) };
         let shown = ShownOneTime { binding: session.map(bound_to), ..shown(&token, purpose) };
-        let Some(asked) = self.store.take_passkey_answer(&shown, self.now()).await? else { return Ok(None) };
+        let Some(asked) = self.store.take_one_time(&shown, self.now()).await? else { return Ok(None) };
         let state = asked.sealed.as_deref().and_then(|sealed| self.open_in(TOKENS, token.id(), sealed));
         let state = state.and_then(|state| serde_json::from_slice(&state).ok());
         Ok(state.map(|state| (asked.account(), state)))
@@ -280,7 +280,7 @@ impl Office {
             now,
             expires_at: now + PATIENCE,
         };
-        self.store.ask_for_passkey(&written).await?;
+        self.store.keep_one_time(&written).await?;
         Ok(PasskeyRequest { challenge: Some(token.expose().to_owned()), options })
     }
 }

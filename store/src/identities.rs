@@ -8,7 +8,7 @@ use sqlx::FromRow;
 use uuid::Uuid;
 
 use crate::{
-    Account, ExternalSubject, NewAccount, NewMail, NewOneTime, OneTime, ShownOneTime, Store, StoreError, Subject,
+    Account, ExternalSubject, NewAccount, NewMail, ShownOneTime, Store, StoreError, Subject,
     db::{Tx, on, on_tx, stored},
 };
 
@@ -56,27 +56,6 @@ impl Store {
         const Q: &str = "SELECT id, issuer, subject, email, created_at, last_used_at FROM external_identities \
                          WHERE account_id = $1 ORDER BY created_at, id";
         self.bounded(async { on!(self, |pool| sqlx::query_as(Q).bind(account.uuid()).fetch_all(pool).await) }).await
-    }
-
-    /// Keeps a one-time token that no mail is sent with.
-    pub async fn keep_one_time(&self, token: &NewOneTime<'_>) -> Result<(), StoreError> {
-        self.bounded(async {
-            let mut tx = self.begin().await?;
-            tx.add_one_time(token).await?;
-            self.commit(tx, &[], token.now).await
-        })
-        .await
-    }
-
-    /// Uses a one-time token that buys nothing by itself; `None` if it is no good.
-    pub async fn take_one_time(&self, shown: &ShownOneTime, now: DateTime<Utc>) -> Result<Option<OneTime>, StoreError> {
-        self.bounded(async {
-            let mut tx = self.begin().await?;
-            let Some(token) = tx.use_one_time(shown, now).await? else { return Ok(None) };
-            self.commit(tx, &[], now).await?;
-            Ok::<_, StoreError>(Some(token))
-        })
-        .await
     }
 
     /// Notes that somebody has logged in so.

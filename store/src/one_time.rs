@@ -119,6 +119,27 @@ impl Store {
         .await
     }
 
+    /// Keeps a one-time token that no mail is sent with.
+    pub async fn keep_one_time(&self, token: &NewOneTime<'_>) -> Result<(), StoreError> {
+        self.bounded(async {
+            let mut tx = self.begin().await?;
+            tx.add_one_time(token).await?;
+            self.commit(tx, &[], token.now).await
+        })
+        .await
+    }
+
+    /// Uses a one-time token that buys nothing by itself; `None` if it is no good.
+    pub async fn take_one_time(&self, shown: &ShownOneTime, now: DateTime<Utc>) -> Result<Option<OneTime>, StoreError> {
+        self.bounded(async {
+            let mut tx = self.begin().await?;
+            let Some(token) = tx.use_one_time(shown, now).await? else { return Ok(None) };
+            self.commit(tx, &[], now).await?;
+            Ok::<_, StoreError>(Some(token))
+        })
+        .await
+    }
+
     /// What a token stands for, if it could be used now. It is not used.
     pub async fn look_at(&self, shown: &ShownOneTime, now: DateTime<Utc>) -> Result<Option<OneTime>, StoreError> {
         const Q: &str = "SELECT account_id, address, sealed, binding FROM one_time_tokens \
@@ -302,7 +323,7 @@ impl Tx {
     }
 
     /// Notes that the owner of a token's account reads its mail; `None` if the account is disabled, or has another address now.
-    async fn confirm(
+    pub(crate) async fn confirm(
         &mut self,
         token: &OneTime,
         confirmed: Confirmed<'_>,
@@ -313,29 +334,6 @@ impl Tx {
             return Ok(None);
         }
         Ok(self.account(id).await?.filter(|account| account.status == Status::Active))
-    }
-
-    /// The same for whoever comes by a mail and shows nothing else. Until then somebody else may have registered the address: what they have made
-    /// of the account opens nothing any more, neither password, session, key, factor nor anybody else's subject, linked or imported.
-    async fn confirm_owner(
-        &mut self,
-        token: &OneTime,
-        confirmed: Confirmed<'_>,
-        now: DateTime<Utc>,
-    ) -> Result<Option<Account>, StoreError> {
-        const PASSWORD: &str = "UPDATE accounts SET password_hash = $2 WHERE id = $1";
-        let Some(id) = token.account_id.map(AccountId::new) else { return Ok(None) };
-        let was_confirmed = self.is_confirmed(Some(id)).await?;
-        let account = self.confirm(token, confirmed, now).await?;
-        if was_confirmed || account.is_none() {
-            return Ok(account);
-        }
-        let none = confirmed.no_password.as_str();
-        on_tx!(&mut *self, |c| sqlx::query(PASSWORD).bind(id.uuid()).bind(none).execute(c).await.map(drop))?;
-        self.end_other_ways_in(id, now).await?;
-        // The account itself is heard of, and so all of its sessions.
-        self.end_sessions_of(id, None, now).await?;
-        Ok(account)
     }
 
     async fn set_confirmed(

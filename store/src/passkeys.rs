@@ -9,8 +9,7 @@ use sqlx::FromRow;
 use uuid::Uuid;
 
 use crate::{
-    Account, FactorProof, FactorRecord, Groups, NewOneTime, NewSession, OneTime, SessionSeed, ShownOneTime, Store,
-    StoreError,
+    Account, FactorProof, FactorRecord, Groups, NewSession, SessionSeed, ShownOneTime, Store, StoreError,
     db::{Tx, on, on_tx, stored},
 };
 
@@ -45,18 +44,8 @@ impl Store {
         Ok(row.map(|row| (AccountId::new(row.account_id), row.record)))
     }
 
-    /// Writes down what an authenticator has to sign.
-    pub async fn ask_for_passkey(&self, token: &NewOneTime<'_>) -> Result<(), StoreError> {
-        self.bounded(async {
-            let mut tx = self.begin().await?;
-            tx.add_one_time(token).await?;
-            self.commit(tx, &[], token.now).await
-        })
-        .await
-    }
-
-    /// The same beside the token of a login that has shown its first factor, in the place of what stood there; says whether the token
-    /// is good, and has been shown less than `most` times.
+    /// Writes down what an authenticator has to sign beside the token of a login that has shown its first factor, in the place of what stood
+    /// there; says whether the token is good, and has been shown less than `most` times.
     pub async fn ask_beside(
         &self,
         shown: &ShownOneTime,
@@ -80,21 +69,6 @@ impl Store {
                 .map(|done| done.rows_affected()))?;
             self.commit(tx, &[], now).await?;
             Ok::<_, StoreError>(found > 0)
-        })
-        .await
-    }
-
-    /// Uses up what an authenticator had to sign; `None` if it is no good, or was used before.
-    pub async fn take_passkey_answer(
-        &self,
-        shown: &ShownOneTime,
-        now: DateTime<Utc>,
-    ) -> Result<Option<OneTime>, StoreError> {
-        self.bounded(async {
-            let mut tx = self.begin().await?;
-            let Some(token) = tx.use_one_time(shown, now).await? else { return Ok(None) };
-            self.commit(tx, &[], now).await?;
-            Ok::<_, StoreError>(Some(token))
         })
         .await
     }

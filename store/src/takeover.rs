@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use identity::{AccountId, PasswordHash};
 
 use crate::{
-    NewOneTime, Store, StoreError, Subject,
+    Account, Confirmed, NewOneTime, OneTime, Store, StoreError, Subject,
     db::{Tx, on_tx, stored},
 };
 
@@ -75,6 +75,30 @@ impl Tx {
     pub(crate) async fn is_confirmed(&mut self, id: Option<AccountId>) -> Result<bool, StoreError> {
         let Some(id) = id else { return Ok(false) };
         Ok(self.account(id).await?.is_some_and(|account| account.is_verified))
+    }
+
+    /// Notes that the owner of a token's account reads its mail, for whoever comes by a mail and shows nothing else. Until then somebody else may
+    /// have registered the address: what they have made of the account opens nothing any more, neither password, session, key, factor nor
+    /// anybody else's subject, linked or imported.
+    pub(crate) async fn confirm_owner(
+        &mut self,
+        token: &OneTime,
+        confirmed: Confirmed<'_>,
+        now: DateTime<Utc>,
+    ) -> Result<Option<Account>, StoreError> {
+        const PASSWORD: &str = "UPDATE accounts SET password_hash = $2 WHERE id = $1";
+        let Some(id) = token.account() else { return Ok(None) };
+        let was_confirmed = self.is_confirmed(Some(id)).await?;
+        let account = self.confirm(token, confirmed, now).await?;
+        if was_confirmed || account.is_none() {
+            return Ok(account);
+        }
+        let none = confirmed.no_password.as_str();
+        on_tx!(&mut *self, |c| sqlx::query(PASSWORD).bind(id.uuid()).bind(none).execute(c).await.map(drop))?;
+        self.end_other_ways_in(id, now).await?;
+        // The account itself is heard of, and so all of its sessions.
+        self.end_sessions_of(id, None, now).await?;
+        Ok(account)
     }
 
     /// Ends whatever of an account opens it but its password and its sessions: keys, factors, and the subjects of others, linked or imported.

@@ -127,11 +127,11 @@ async fn what_a_passkey_was_asked_is_taken_once_and_for_its_purpose(database: &D
         now: at(0),
         expires_at: at(300),
     };
-    store.ask_for_passkey(&written).await.unwrap();
+    store.keep_one_time(&written).await.unwrap();
     let shown = |purpose, binding| ShownOneTime { id: token.id(), purpose, digest: token.digest_for(purpose), binding };
     let right = shown(OneTimePurpose::PasskeyProof, binding);
     let take = async |shown: &ShownOneTime, now| {
-        let asked = store.take_passkey_answer(shown, now).await.unwrap();
+        let asked = store.take_one_time(shown, now).await.unwrap();
         asked.map(|asked| (asked.account(), asked.sealed))
     };
     assert_eq!(take(&shown(OneTimePurpose::PasskeyLogin, binding), at(1)).await, None);
