@@ -137,6 +137,7 @@ async fn log_in(store: &Store, key: &SigningKey, settings: &Settings) -> anyhow:
             role: "user",
             tier: "free",
             has_own_tier: false,
+            is_verified: false,
             kind: store::AccountKind::Person,
             tenant: store::Belonging::Nowhere,
             now,

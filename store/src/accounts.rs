@@ -28,6 +28,8 @@ pub struct NewAccount<'a> {
     pub tier: &'a str,
     /// Is that its own, or only what it has while its tenant has none?
     pub has_own_tier: bool,
+    /// Is its address confirmed?
+    pub is_verified: bool,
     /// Who has it.
     pub kind: AccountKind,
     /// To which tenant it belongs.
@@ -354,7 +356,7 @@ impl Tx {
             .bind(new.role)
             .bind(new.tier)
             .bind(tenant.map(|(tenant, _)| tenant.uuid()))
-            .bind(false)
+            .bind(new.is_verified)
             .bind(stored(new.now))
             .bind(new.has_own_tier)
             .bind(new.kind.word())

@@ -97,10 +97,4 @@ impl Tx {
             .await
             .map(|done| done.rows_affected()))?)
     }
-
-    /// All of them went to an address that is the account's no more, or were begun by what went there.
-    async fn void_all_one_time_tokens(&mut self, id: AccountId, now: DateTime<Utc>) -> Result<(), StoreError> {
-        const Q: &str = "UPDATE one_time_tokens SET used_at = $2 WHERE account_id = $1 AND used_at IS NULL";
-        Ok(on_tx!(self, |c| sqlx::query(Q).bind(id.uuid()).bind(stored(now)).execute(c).await.map(drop))?)
-    }
 }

@@ -94,20 +94,16 @@ impl Store {
     }
 
     /// Makes an account for a subject that has none; [`StoreError::EmailTaken`] if its address has one, and
-    /// [`StoreError::Conflict`] if somebody else has just done the same. `is_verified`: the issuer has seen that the address is
-    /// the subject's.
+    /// [`StoreError::Conflict`] if somebody else has just done the same.
     pub async fn create_external(
         &self,
         new: NewAccount<'_>,
-        is_verified: bool,
         subject: ExternalSubject<'_>,
     ) -> Result<Account, StoreError> {
-        const Q: &str = "UPDATE accounts SET is_verified = $2 WHERE id = $1";
         self.bounded(async {
             let (id, now) = (new.id, new.now);
             let mut tx = self.begin().await?;
             tx.insert_account(new).await?;
-            on_tx!(&mut tx, |c| sqlx::query(Q).bind(id.uuid()).bind(is_verified).execute(c).await.map(drop))?;
             let heard = tx.insert_external(id, subject, now).await?;
             let account = tx.account(id).await?.ok_or(StoreError::NotFound)?;
             self.commit(tx, &[heard], now).await?;

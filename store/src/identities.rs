@@ -80,19 +80,17 @@ impl Store {
         .await
     }
 
-    /// Makes an account for a subject that has none, its address confirmed by the provider's word; [`StoreError::EmailTaken`] if the
+    /// Makes an account for a subject that has none; [`StoreError::EmailTaken`] if the
     /// address has one, and [`StoreError::Conflict`] if somebody else has just done the same.
     pub async fn create_with_identity(
         &self,
         new: NewAccount<'_>,
         identity: NewIdentity<'_>,
     ) -> Result<Account, StoreError> {
-        const Q: &str = "UPDATE accounts SET is_verified = $2 WHERE id = $1";
         self.bounded(async {
             let (id, now) = (new.id, new.now);
             let mut tx = self.begin().await?;
             tx.insert_account(new).await?;
-            on_tx!(&mut tx, |c| sqlx::query(Q).bind(id.uuid()).bind(true).execute(c).await.map(drop))?;
             let heard = tx.insert_identity(id, identity, None, now).await?;
             let account = tx.account(id).await?.ok_or(StoreError::NotFound)?;
             self.commit(tx, &[heard], now).await?;

@@ -295,15 +295,12 @@ impl Store {
 // === impl Tx ===
 
 impl Tx {
-    /// Counted under a lock of the owner, which SQLite's transaction does not need: of two at once the second one sees the first one's.
+    /// Counted under a lock of the owner: of two at once the second one sees the first one's.
     async fn has_room(&mut self, owner: IntegrationOwner, most: u32) -> Result<bool, StoreError> {
         const COUNT: &str = "SELECT COUNT(*) FROM integrations WHERE account_id = $1 OR tenant_id = $2";
-        let lock = match owner {
-            IntegrationOwner::Account(_) => "SELECT 1 FROM accounts WHERE id = $1 FOR NO KEY UPDATE",
-            IntegrationOwner::Tenant(_) => "SELECT 1 FROM tenants WHERE id = $1 FOR NO KEY UPDATE",
-        };
-        if let Self::Pg(tx) = self {
-            sqlx::query(lock).bind(owner.uuid()).execute(tx.within()).await?;
+        match owner {
+            IntegrationOwner::Account(account) => self.lock_account(account).await?,
+            IntegrationOwner::Tenant(tenant) => self.lock_tenant(tenant).await?,
         }
         let (account, tenant) = owner.columns();
         let has: i64 = on_tx!(self, |c| sqlx::query_scalar(COUNT).bind(account).bind(tenant).fetch_one(c).await)?;

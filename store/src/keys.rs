@@ -223,18 +223,14 @@ impl Store {
 // === impl Tx ===
 
 impl Tx {
-    /// Counted under a lock of the account, which SQLite's transaction does not need: of two at once the second one sees the
-    /// first one's key.
+    /// Counted under a lock of the account: of two at once the second one sees the first one's key.
     async fn insert_key(&mut self, new: &NewKey) -> Result<(), StoreError> {
         const COUNT: &str = "SELECT COUNT(*) FROM api_keys WHERE account_id = $1 AND revoked_at IS NULL";
         const Q: &str = "INSERT INTO api_keys (id, account_id, name, prefix, digest, scopes, created_at, expires_at, tenant_id, had_factor) \
                          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, \
                          EXISTS (SELECT 1 FROM factors WHERE account_id = $2 AND confirmed_at IS NOT NULL))";
         let account = new.account.uuid();
-        if let Self::Pg(tx) = self {
-            let lock = sqlx::query("SELECT 1 FROM accounts WHERE id = $1 FOR NO KEY UPDATE");
-            lock.bind(account).execute(tx.within()).await?;
-        }
+        self.lock_account(new.account).await?;
         let has: i64 = on_tx!(&mut *self, |c| sqlx::query_scalar(COUNT).bind(account).fetch_one(c).await)?;
         if has >= i64::from(new.most) {
             return Err(StoreError::TooManyKeys);

@@ -206,7 +206,7 @@ impl Store {
         .await
     }
 
-    /// Uses a token to make the account that it was sent for, its address confirmed; `None` if it is no good, and
+    /// Uses a token to make the account that it was sent for; `None` if it is no good, and
     /// [`StoreError::EmailTaken`] if there is one meanwhile.
     pub async fn confirm_registration(
         &self,
@@ -216,10 +216,12 @@ impl Store {
         let now = new.now;
         self.bounded(async {
             let mut tx = self.begin().await?;
-            let Some(token) = tx.use_one_time(shown, now).await? else { return Ok(None) };
+            let token = tx.use_one_time(shown, now).await?;
+            if token.is_none_or(|token| token.address != new.email.normalised()) {
+                return Ok(None);
+            }
             let id = new.id;
             tx.insert_account(new).await?;
-            tx.set_confirmed(id, &token.address, None, now).await?;
             let account = tx.account(id).await?.ok_or(StoreError::NotFound)?;
             self.commit(tx, &[], now).await?;
             Ok::<_, StoreError>(Some(account))
@@ -329,33 +331,24 @@ impl Tx {
         confirmed: Confirmed<'_>,
         now: DateTime<Utc>,
     ) -> Result<Option<Account>, StoreError> {
-        let Some(id) = token.account_id.map(AccountId::new) else { return Ok(None) };
-        if self.set_confirmed(id, &token.address, Some(confirmed), now).await? == 0 {
-            return Ok(None);
-        }
-        Ok(self.account(id).await?.filter(|account| account.status == Status::Active))
-    }
-
-    async fn set_confirmed(
-        &mut self,
-        id: AccountId,
-        address: &str,
-        confirmed: Option<Confirmed<'_>>,
-        now: DateTime<Utc>,
-    ) -> Result<u64, StoreError> {
         // Only who was unconfirmed gets the role of those who are: an administrator may have given that role on purpose.
         const Q: &str = "UPDATE accounts SET role = CASE WHEN role = $3 AND NOT is_verified THEN $4 ELSE role END, \
                          is_verified = $5, updated_at = $6 WHERE id = $1 AND email_normalised = $2";
-        Ok(on_tx!(self, |c| sqlx::query(Q)
+        let Some(id) = token.account() else { return Ok(None) };
+        let found = on_tx!(&mut *self, |c| sqlx::query(Q)
             .bind(id.uuid())
-            .bind(address)
-            .bind(confirmed.map(|confirmed| confirmed.from_role))
-            .bind(confirmed.map(|confirmed| confirmed.to_role))
+            .bind(&token.address)
+            .bind(confirmed.from_role)
+            .bind(confirmed.to_role)
             .bind(true)
             .bind(stored(now))
             .execute(c)
             .await
-            .map(|done| done.rows_affected()))?)
+            .map(|done| done.rows_affected()))?;
+        if found == 0 {
+            return Ok(None);
+        }
+        Ok(self.account(id).await?.filter(|account| account.status == Status::Active))
     }
 
     /// What was sent to buy a password, a session or another address buys nothing any more.
@@ -367,6 +360,16 @@ impl Tx {
         const Q: &str = "UPDATE one_time_tokens SET used_at = $2 WHERE account_id = $1 AND used_at IS NULL \
                          AND purpose IN ('reset_password', 'magic_link', 'second_factor', 'change_email')";
         Ok(on_tx!(self, |c| sqlx::query(Q).bind(account.uuid()).bind(stored(now)).execute(c).await.map(drop))?)
+    }
+
+    /// The same of whatever waits: it went to an address that is the account's no more or was never its owner's, or was begun by what went there.
+    pub(crate) async fn void_all_one_time_tokens(
+        &mut self,
+        id: AccountId,
+        now: DateTime<Utc>,
+    ) -> Result<(), StoreError> {
+        const Q: &str = "UPDATE one_time_tokens SET used_at = $2 WHERE account_id = $1 AND used_at IS NULL";
+        Ok(on_tx!(self, |c| sqlx::query(Q).bind(id.uuid()).bind(stored(now)).execute(c).await.map(drop))?)
     }
 }
 

@@ -33,7 +33,6 @@ impl Store {
     ) -> Result<bool, StoreError> {
         const Q: &str = "UPDATE accounts SET password_hash = $2, role = $3, status = $4, is_verified = $5, invited_at = $6, updated_at = $7 \
                          WHERE id = $1 AND NOT is_verified";
-        const VOID: &str = "UPDATE one_time_tokens SET used_at = $2 WHERE account_id = $1 AND used_at IS NULL";
         let (hash, link) = match way {
             WayIn::Password(hash) => (hash, None),
             WayIn::Link(token, no_password) => (no_password, Some(token)),
@@ -55,7 +54,7 @@ impl Store {
                 return Ok(false);
             }
             tx.end_other_ways_in(id, now).await?;
-            on_tx!(&mut tx, |c| sqlx::query(VOID).bind(id.uuid()).bind(stored(now)).execute(c).await.map(drop))?;
+            tx.void_all_one_time_tokens(id, now).await?;
             if let Some(token) = link {
                 tx.add_one_time(&token).await?;
             }

@@ -231,6 +231,7 @@ async fn known_or_new(office: &Office, provider: &Provider, identified: &Identif
         role: &office.settings.default_role,
         tier: &office.settings.default_tier,
         has_own_tier: false,
+        is_verified: true,
         kind: AccountKind::Person,
         tenant: Belonging::FoundsOwn,
         now,

@@ -129,6 +129,7 @@ async fn make_account(office: &Office, newcomer: Newcomer) -> Result<Account, Ap
         role: settings.accounts.unverified_role.as_deref().unwrap_or(&settings.default_role),
         tier: &settings.default_tier,
         has_own_tier: false,
+        is_verified: false,
         kind: AccountKind::Person,
         tenant: newcomer.tenant_name.as_deref().map_or(Belonging::FoundsOwn, Belonging::Founds),
         now: office.now(),

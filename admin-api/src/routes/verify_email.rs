@@ -80,6 +80,7 @@ async fn make_account(office: &Office, token: &OneTimeToken) -> Result<Option<Ac
         role: &office.settings.default_role,
         tier: &office.settings.default_tier,
         has_own_tier: false,
+        is_verified: true,
         kind: AccountKind::Person,
         tenant: registration.tenant_name.as_deref().map_or(Belonging::FoundsOwn, Belonging::Founds),
         now,

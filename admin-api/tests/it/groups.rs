@@ -20,6 +20,7 @@ async fn joined(house: &House, person: &Person, email: &str) -> (AccountId, Stri
         role: "developer",
         tier: "free",
         has_own_tier: false,
+        is_verified: false,
         kind: AccountKind::Person,
         tenant: Belonging::Joins(tenant),
         now: house.now(),

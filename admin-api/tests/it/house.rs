@@ -341,6 +341,7 @@ impl House {
             role,
             tier: "free",
             has_own_tier: false,
+            is_verified: false,
             kind,
             tenant: belongs,
             now: self.now(),

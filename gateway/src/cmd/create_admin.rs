@@ -54,14 +54,10 @@ async fn with_password(
         looked_up.context("the password cannot be used")?;
     }
     let hash = Hasher::new(passwords.argon2).context("Argon2 parameters")?.hash(password, &mut rng()?);
-    let now = clock::now();
-    match foundation.store.create_account(administrator(email, hash.clone(), now)).await {
-        Ok(account) => {
-            // Whoever can reach the database needs no mail to be believed.
-            let confirmed = foundation.store.confirm_account(account.id, now).await;
-            confirmed.context("the account was made, but its address could not be confirmed")?;
-            made(foundation, email, account.id).await
-        }
+    // Whoever can reach the database needs no mail to be believed.
+    let new = NewAccount { is_verified: true, ..administrator(email, hash.clone(), clock::now()) };
+    match foundation.store.create_account(new).await {
+        Ok(account) => made(foundation, email, account.id).await,
         Err(StoreError::EmailTaken) => {
             if take_over(foundation, email, |_| WayIn::Password(hash)).await? {
                 say("The password is the one given.");
@@ -120,6 +116,7 @@ fn administrator(email: &Email, password_hash: PasswordHash, now: DateTime<Utc>)
         role: ROLE,
         tier: TIER,
         has_own_tier: true,
+        is_verified: false,
         kind: AccountKind::Person,
         // Its own tier bounds it; its organisation buys nothing, and is not billed for that.
         tenant: Belonging::FoundsAt(DEFAULT_TIER),

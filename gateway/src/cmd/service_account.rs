@@ -38,6 +38,7 @@ pub(crate) fn create(create: &CreateServiceAccount) -> Result<(), Failure> {
             role: &create.role,
             tier,
             has_own_tier: create.tier.is_some(),
+            is_verified: false,
             kind: AccountKind::Service,
             tenant: tenant.map_or(Belonging::Nowhere, Belonging::Joins),
             now,

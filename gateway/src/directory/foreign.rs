@@ -225,11 +225,12 @@ impl Outside {
             role: role.unwrap_or(&settings.role),
             tier: tier.unwrap_or(&settings.tier),
             has_own_tier: tier.is_some(),
+            is_verified,
             kind: AccountKind::Person,
             tenant: Belonging::FoundsOwn,
             now,
         };
-        let made = store.create_external(new, is_verified, subject).await;
+        let made = store.create_external(new, subject).await;
         if let Ok(account) = &made {
             self.trail.tell(Happened::Made, &settings.issuer, account, (client, now)).await;
         }

@@ -81,6 +81,7 @@ impl House {
             role: "user",
             tier: "free",
             has_own_tier: false,
+            is_verified: false,
             kind: store::AccountKind::Person,
             tenant: store::Belonging::Nowhere,
             now: now(),

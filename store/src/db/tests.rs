@@ -41,6 +41,7 @@ async fn register(store: &Store, n: usize) -> Result<Account, StoreError> {
         role: "user",
         tier: "free",
         has_own_tier: false,
+        is_verified: false,
         kind: crate::AccountKind::Person,
         tenant: crate::Belonging::Founds("a tenant that is made in the same transaction"),
         now: Utc::now(),

@@ -43,6 +43,7 @@ async fn an_account_is_read_back_as_it_was_made(database: &Database) {
             role: "user",
             tier: "free",
             has_own_tier: false,
+            is_verified: false,
             kind: store::AccountKind::Person,
             tenant: store::Belonging::Founds("Analytical Engines"),
             now,

@@ -25,6 +25,7 @@ pub(crate) async fn account(store: &Store, email: &str, tenant: Belonging<'_>) -
         role: "user",
         tier: "free",
         has_own_tier: false,
+        is_verified: false,
         kind: store::AccountKind::Person,
         tenant,
         now: at(0),

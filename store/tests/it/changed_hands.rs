@@ -128,6 +128,7 @@ async fn an_account_is_taken_over_once_and_by_the_last_invitation(database: &Dat
         role: "user",
         tier: "free",
         has_own_tier: false,
+        is_verified: false,
         kind: store::AccountKind::Person,
         tenant: store::Belonging::Nowhere,
         now: at(0),
@@ -226,11 +227,12 @@ async fn who_was_linked_without_being_asked_may_agree_later(database: &Database)
         role: "user",
         tier: "free",
         has_own_tier: false,
+        is_verified: true,
         kind: store::AccountKind::Person,
         tenant: store::Belonging::FoundsOwn,
         now: at(5),
     };
-    store.create_external(new, true, made).await.unwrap();
+    store.create_external(new, made).await.unwrap();
     assert!(store.is_agreed(ExternalId::of(THERE.issuer, "eve")).await.unwrap());
 }
 

@@ -194,6 +194,7 @@ pub(crate) fn newcomer(email: &Email) -> NewAccount<'_> {
         role: "user",
         tier: "free",
         has_own_tier: false,
+        is_verified: false,
         kind: store::AccountKind::Person,
         tenant: store::Belonging::Nowhere,
         now: at(0),

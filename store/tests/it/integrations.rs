@@ -66,6 +66,7 @@ async fn member(store: &Store, email: &str, tenant: &str) -> (AccountId, TenantI
         role: "user",
         tier: "free",
         has_own_tier: false,
+        is_verified: false,
         kind: store::AccountKind::Person,
         tenant: store::Belonging::Founds(tenant),
         now: at(0),

@@ -194,6 +194,7 @@ async fn a_registration_becomes_an_account_when_it_is_confirmed(database: &Datab
         role: "user",
         tier: "free",
         has_own_tier: false,
+        is_verified: true,
         kind: store::AccountKind::Person,
         tenant: store::Belonging::Nowhere,
         now: at(5),

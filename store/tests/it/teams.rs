@@ -30,6 +30,7 @@ async fn of(store: &Store, email: &str, tenant: Belonging<'_>) -> Account {
         role: "user",
         tier: "free",
         has_own_tier: false,
+        is_verified: false,
         kind: store::AccountKind::Person,
         tenant,
         now: at(0),

@@ -279,6 +279,7 @@ async fn joined(store: &Store, email: &str, tenant: TenantId) -> Account {
         role: "user",
         tier: "free",
         has_own_tier: false,
+        is_verified: false,
         kind: AccountKind::Person,
         tenant: Belonging::Joins(tenant),
         now: at(0),

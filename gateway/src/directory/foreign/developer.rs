@@ -48,6 +48,7 @@ impl Outside {
             role: DEFAULT_ROLE,
             tier: DEFAULT_TIER,
             has_own_tier: false,
+            is_verified: false,
             kind: AccountKind::Person,
             tenant: Belonging::FoundsOwn,
             now,

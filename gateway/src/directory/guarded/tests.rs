@@ -32,6 +32,7 @@ async fn founder(house: &House, email: &str) -> (AccountId, TenantId) {
         role: "user",
         tier: "free",
         has_own_tier: false,
+        is_verified: false,
         kind: AccountKind::Person,
         tenant: Belonging::FoundsOwn,
         now: now(),
