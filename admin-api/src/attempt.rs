@@ -131,7 +131,7 @@ impl Attempt {
         if !self.has_failed {
             return;
         }
-        if let Err(error) = office.store.forgive(self.aims[0].0, office.now()).await {
+        if let Err(error) = office.store.forgive(self.aims[0].0).await {
             tracing::warn!(%error, "failed logins could not be forgiven");
         }
     }

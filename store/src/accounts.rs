@@ -103,11 +103,11 @@ impl Store {
     /// Makes an account; [`StoreError::EmailTaken`] if its address has one.
     pub async fn create_account(&self, new: NewAccount<'_>) -> Result<Account, StoreError> {
         self.bounded(async {
-            let (id, now) = (new.id, new.now);
+            let id = new.id;
             let mut tx = self.begin().await?;
             tx.insert_account(new).await?;
             let account = tx.account(id).await?.ok_or(StoreError::NotFound)?;
-            self.commit(tx, &[], now).await?;
+            self.commit(tx).await?;
             Ok::<_, StoreError>(account)
         })
         .await
@@ -294,7 +294,7 @@ impl Store {
             let ended = ended.into_iter().map(Subject::Session);
             let heard: Vec<Subject> =
                 ended.chain(left.into_iter().map(Subject::Tenant)).chain([Subject::Account(id)]).collect();
-            self.commit(tx, &heard, now).await
+            self.commit_and_tell(tx, &heard, now).await
         })
         .await
     }
@@ -314,7 +314,7 @@ impl Store {
             }
             let account = tx.account(id).await?.ok_or(StoreError::NotFound)?;
             let heard: Vec<Subject> = [Subject::Account(id)].into_iter().chain(others).collect();
-            self.commit(tx, &heard, now).await?;
+            self.commit_and_tell(tx, &heard, now).await?;
             Ok::<_, StoreError>(account)
         })
         .await

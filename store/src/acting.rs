@@ -29,7 +29,7 @@ impl Store {
                 on_tx!(&mut tx, |c| sqlx::query_scalar(statement).bind(key.uuid()).fetch_optional(c).await)?;
             key.ok_or(StoreError::NotFound)?;
             tx.insert_session(&new).await?;
-            self.commit(tx, &[], new.now).await
+            self.commit(tx).await
         })
         .await
     }

@@ -150,7 +150,7 @@ impl Store {
                 .await
                 .map(drop))?;
             // That there is none of this id may be known somewhere.
-            self.commit(tx, &[Subject::Resource(id)], now).await
+            self.commit_and_tell(tx, &[Subject::Resource(id)], now).await
         })
         .await?;
         let NewAgent { name, description, developer, .. } = new;
@@ -186,7 +186,7 @@ impl Store {
                 .fetch_optional(c)
                 .await)?;
             let changed = changed.ok_or(StoreError::NotFound)?;
-            self.commit(tx, &[], now).await?;
+            self.commit(tx).await?;
             Ok::<_, StoreError>(changed)
         })
         .await
@@ -224,7 +224,7 @@ impl Store {
                 ));
             }
             on_tx!(&mut tx, |c| sqlx::query(Q).bind(tenant.uuid()).bind(id).execute(c).await.map(drop))?;
-            self.commit(tx, &[Subject::Resource(id)], now).await
+            self.commit_and_tell(tx, &[Subject::Resource(id)], now).await
         })
         .await
     }

@@ -116,7 +116,7 @@ impl Store {
                 if let Some(body) = tell(&statement) {
                     tx.post_webhook(&body, charge.now).await?;
                 }
-                scoped.commit(tx, &[], charge.now).await?;
+                scoped.commit(tx).await?;
                 Ok::<_, StoreError>(Some(statement))
             })
             .await
@@ -161,7 +161,7 @@ impl Store {
         self.bounded(async {
             let mut tx = self.begin().await?;
             tx.settle(id, status, now).await?;
-            self.commit(tx, &[], now).await
+            self.commit(tx).await
         })
         .await?;
         let statement = self.statement(id, None).await?.ok_or(StoreError::NotFound)?;
@@ -178,7 +178,7 @@ impl Store {
         self.bounded(async {
             let mut tx = self.begin().await?;
             let noted: Vec<Uuid> = on_tx!(&mut tx, |c| sqlx::query_scalar(Q).bind(stored(now)).fetch_all(c).await)?;
-            self.commit(tx, &[], now).await?;
+            self.commit(tx).await?;
             Ok::<_, StoreError>(noted)
         })
         .await

@@ -71,7 +71,7 @@ impl Store {
             let mut tx = self.begin().await?;
             tx.authenticate_session(id, account, amr, now).await?;
             let renewed = tx.renew(id, renewal, now).await?;
-            self.commit(tx, &[Subject::Session(id)], now).await?;
+            self.commit_and_tell(tx, &[Subject::Session(id)], now).await?;
             Ok::<_, StoreError>(renewed)
         })
         .await
@@ -97,7 +97,7 @@ impl Store {
         self.bounded(async {
             let mut tx = self.begin().await?;
             tx.challenge(account, address, seed, now).await?;
-            self.commit(tx, &[], now).await
+            self.commit(tx).await
         })
         .await
     }
@@ -122,7 +122,7 @@ impl Store {
                 .bind(most)
                 .fetch_optional(c)
                 .await)?;
-            self.commit(tx, &[], now).await?;
+            self.commit(tx).await?;
             Ok::<_, StoreError>(found)
         })
         .await
@@ -149,7 +149,7 @@ impl Store {
             if !tx.use_factor(account.id, proof, now).await? {
                 return Ok(FactorLogin::Used);
             }
-            self.commit(tx, &[], now).await?;
+            self.commit(tx).await?;
             Ok::<_, StoreError>(FactorLogin::Opened(groups))
         })
         .await

@@ -46,7 +46,7 @@ impl Store {
             if changed == 0 {
                 return Err(StoreError::NotFound);
             }
-            self.commit(tx, &[Subject::Session(session)], now).await
+            self.commit_and_tell(tx, &[Subject::Session(session)], now).await
         })
         .await
     }
@@ -70,7 +70,7 @@ impl Store {
                 .await
                 .map(|done| done.rows_affected()))?;
             let heard = (ended > 0).then_some(Subject::Session(session));
-            self.commit(tx, heard.as_slice(), now).await
+            self.commit_and_tell(tx, heard.as_slice(), now).await
         })
         .await
     }
@@ -92,7 +92,7 @@ impl Store {
                 on_tx!(&mut tx, |c| sqlx::query(Q).bind(id.uuid()).bind(stored(*until)).execute(c).await.map(drop))?;
                 on_tx!(&mut tx, |c| sqlx::query(SEEN).bind(id.uuid()).bind(stored(now)).execute(c).await.map(drop))?;
             }
-            self.commit(tx, &[], now).await
+            self.commit(tx).await
         })
         .await
     }

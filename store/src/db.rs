@@ -191,13 +191,24 @@ impl Store {
         })
     }
 
-    /// Commits what was written together with what the gateways must hear of it, and nudges those in this process.
-    pub(crate) async fn commit(&self, mut tx: Tx, changed: &[Subject], now: DateTime<Utc>) -> Result<(), StoreError> {
-        tx.append(changed, now).await?;
+    /// Commits what was written, of which no gateway has to hear.
+    pub(crate) async fn commit(&self, tx: Tx) -> Result<(), StoreError> {
         match tx {
             Tx::Pg(tx) => tx.commit().await?,
             Tx::Lite { tx, .. } => tx.commit().await?,
         }
+        Ok(())
+    }
+
+    /// Commits what was written together with what the gateways must hear of it, and nudges those in this process.
+    pub(crate) async fn commit_and_tell(
+        &self,
+        mut tx: Tx,
+        changed: &[Subject],
+        now: DateTime<Utc>,
+    ) -> Result<(), StoreError> {
+        tx.append(changed, now).await?;
+        self.commit(tx).await?;
         if !changed.is_empty() {
             if let Some(listener) = self.listener.get() {
                 listener(changed);

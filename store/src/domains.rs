@@ -165,7 +165,7 @@ impl Store {
                 Err(StoreError::NotFound) => return Err(NO_PARENT),
                 made => drop(made?),
             }
-            self.commit(tx, &[], now).await
+            self.commit(tx).await
         })
         .await?;
         Ok(Domain { id, key, name, parent_domain_id: parent, is_active })
@@ -219,7 +219,7 @@ impl Store {
                 return Err(StoreError::NotFound);
             }
             // Upstreams are told its key.
-            self.commit(tx, &[Subject::Groups(tenant)], now).await
+            self.commit_and_tell(tx, &[Subject::Groups(tenant)], now).await
         })
         .await
     }
@@ -268,7 +268,7 @@ impl Store {
                 _ => {}
             }
             on_tx!(&mut tx, |c| sqlx::query(Q).bind(tenant.uuid()).bind(id).execute(c).await.map(drop))?;
-            self.commit(tx, &[Subject::Groups(tenant)], now).await
+            self.commit_and_tell(tx, &[Subject::Groups(tenant)], now).await
         })
         .await
     }
@@ -341,7 +341,7 @@ impl Store {
             if added == 0 {
                 return Err(StoreError::Conflict("the account is assigned to the domain already"));
             }
-            self.commit(tx, &[Subject::Account(account)], now).await
+            self.commit_and_tell(tx, &[Subject::Account(account)], now).await
         })
         .await
     }
@@ -368,7 +368,7 @@ impl Store {
             if gone == 0 {
                 return Err(StoreError::NotFound);
             }
-            self.commit(tx, &[Subject::Account(account)], now).await
+            self.commit_and_tell(tx, &[Subject::Account(account)], now).await
         })
         .await
     }

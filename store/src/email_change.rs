@@ -19,7 +19,7 @@ impl Store {
             tx.void_email_changes(account, wish.now).await?;
             tx.post(wish).await?;
             tx.post(notice).await?;
-            self.commit(tx, &[], wish.now).await
+            self.commit(tx).await
         })
         .await
     }
@@ -48,7 +48,7 @@ impl Store {
             let account = tx.account(id).await?.ok_or(StoreError::NotFound)?;
             let mut heard = vec![Subject::Account(id)];
             heard.extend(tx.end_sessions_of(id, Some(session), now).await?.into_iter().map(Subject::Session));
-            self.commit(tx, &heard, now).await?;
+            self.commit_and_tell(tx, &heard, now).await?;
             Ok::<_, StoreError>(Some(account))
         })
         .await

@@ -106,7 +106,7 @@ impl Store {
             tx.insert_account(new).await?;
             let heard = tx.insert_external(id, subject, now).await?;
             let account = tx.account(id).await?.ok_or(StoreError::NotFound)?;
-            self.commit(tx, &[heard], now).await?;
+            self.commit_and_tell(tx, &[heard], now).await?;
             Ok::<_, StoreError>(account)
         })
         .await
@@ -126,7 +126,7 @@ impl Store {
             if let Some(notice) = notice {
                 tx.post(notice).await?;
             }
-            self.commit(tx, &[heard], now).await
+            self.commit_and_tell(tx, &[heard], now).await
         })
         .await
     }
@@ -156,7 +156,7 @@ impl Store {
                 on_tx!(&mut tx, |c| sqlx::query_scalar(HEAR).bind(id.uuid()).bind(said_at).fetch_optional(c).await)?;
             let Some(account) = account else { return Ok(false) };
             let Some((role, tier)) = change else {
-                self.commit(tx, &[], now).await?;
+                self.commit(tx).await?;
                 return Ok(true);
             };
             on_tx!(&mut tx, |c| sqlx::query(FOLLOW)
@@ -169,7 +169,7 @@ impl Store {
                 .await
                 .map(drop))?;
             heard.push(Subject::Account(account.into()));
-            self.commit(tx, &heard, now).await?;
+            self.commit_and_tell(tx, &heard, now).await?;
             Ok::<_, StoreError>(true)
         })
         .await

@@ -124,7 +124,7 @@ impl Store {
                 .execute(c)
                 .await
                 .map(drop))?;
-            self.commit(tx, &[], new.now).await
+            self.commit(tx).await
         })
         .await
     }
@@ -183,7 +183,7 @@ impl Store {
             tx.post(notice).await?;
             // Sessions that were begun without it may be somebody's who should be kept out by it. All of the account's are heard of.
             tx.end_sessions_of(account, Some(session.0), now).await?;
-            self.commit(tx, &[Subject::Account(account)], now).await?;
+            self.commit_and_tell(tx, &[Subject::Account(account)], now).await?;
             Ok::<_, StoreError>((keeps, renewed))
         })
         .await
@@ -221,7 +221,7 @@ impl Store {
             }
             tx.set_recovery_codes(account, digests, now).await?;
             tx.post(notice).await?;
-            self.commit(tx, &[], now).await
+            self.commit(tx).await
         })
         .await
     }
@@ -256,7 +256,7 @@ impl Store {
             tx.post(notice).await?;
             // What was begun with it may be whose it was. All of the account's sessions are heard of.
             tx.end_sessions_of(account, Some(keep), now).await?;
-            self.commit(tx, &[Subject::Account(account)], now).await
+            self.commit_and_tell(tx, &[Subject::Account(account)], now).await
         })
         .await
     }
@@ -279,7 +279,7 @@ impl Store {
                 tx.post(notice).await?;
                 tx.end_sessions_of(account, None, now).await?;
             }
-            self.commit(tx, &[Subject::Account(account)], now).await?;
+            self.commit_and_tell(tx, &[Subject::Account(account)], now).await?;
             Ok::<_, StoreError>(had)
         })
         .await
@@ -295,7 +295,7 @@ impl Store {
         self.bounded(async {
             let mut tx = self.begin().await?;
             let used = tx.use_factor(account, proof, now).await?;
-            self.commit(tx, &[], now).await?;
+            self.commit(tx).await?;
             Ok::<_, StoreError>(used)
         })
         .await

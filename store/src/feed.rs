@@ -1,6 +1,6 @@
 //! The change feed: what the gateways must hear of, in the order in which it was committed (DESIGN §5).
 //!
-//! Writing to it is part of every transaction that matters to the door (`Store::commit`). Applying a change twice is harmless.
+//! Writing to it is part of every transaction that matters to the door (`Store::commit_and_tell`). Applying a change twice is harmless.
 
 use chrono::{DateTime, Utc};
 use identity::{AccountId, ExternalId, KeyId, SessionId, TenantId};

@@ -75,7 +75,7 @@ impl Store {
                 .execute(c)
                 .await
                 .map(drop))?;
-            self.commit(tx, &[], now).await
+            self.commit(tx).await
         })
         .await
     }
@@ -93,7 +93,7 @@ impl Store {
             tx.insert_account(new).await?;
             let heard = tx.insert_identity(id, identity, None, now).await?;
             let account = tx.account(id).await?.ok_or(StoreError::NotFound)?;
-            self.commit(tx, &[heard], now).await?;
+            self.commit_and_tell(tx, &[heard], now).await?;
             Ok::<_, StoreError>(account)
         })
         .await
@@ -118,7 +118,7 @@ impl Store {
             }
             let heard = tx.insert_identity(account, identity, Some(now), now).await?;
             tx.post(notice).await?;
-            self.commit(tx, &[heard], now).await?;
+            self.commit_and_tell(tx, &[heard], now).await?;
             Ok::<_, StoreError>(true)
         })
         .await
@@ -158,7 +158,7 @@ impl Store {
             tx.end_sessions_of(account, Some(session), now).await?;
             // Who has come that way may be about to show a second factor.
             tx.void_one_time_tokens(account, now).await?;
-            self.commit(tx, &[Subject::External(id), Subject::Account(account)], now).await?;
+            self.commit_and_tell(tx, &[Subject::External(id), Subject::Account(account)], now).await?;
             Ok::<_, StoreError>(Unlinked::Done)
         })
         .await

@@ -73,7 +73,7 @@ impl Store {
             for account in accounts {
                 outcomes.push(tx.import(account, now, &mut heard).await?);
             }
-            self.commit(tx, &heard, now).await?;
+            self.commit_and_tell(tx, &heard, now).await?;
             Ok::<_, StoreError>(outcomes)
         })
         .await

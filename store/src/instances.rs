@@ -168,7 +168,7 @@ impl Store {
                 .await
                 .map(drop))?;
             // That there is none of this id may be known somewhere.
-            self.commit(tx, &[Subject::Resource(new.id)], now).await
+            self.commit_and_tell(tx, &[Subject::Resource(new.id)], now).await
         })
         .await?;
         let NewInstance { id, agent, account, name, sealed, .. } = new;
@@ -201,7 +201,7 @@ impl Store {
                 .fetch_optional(c)
                 .await)?;
             let changed = changed.ok_or(StoreError::NotFound)?;
-            self.commit(tx, &[], now).await?;
+            self.commit(tx).await?;
             Ok::<_, StoreError>(changed)
         })
         .await
@@ -230,7 +230,7 @@ impl Store {
             if gone == 0 {
                 return Err(StoreError::NotFound);
             }
-            self.commit(tx, &[Subject::Resource(id)], now).await
+            self.commit_and_tell(tx, &[Subject::Resource(id)], now).await
         })
         .await
     }

@@ -151,7 +151,7 @@ impl Store {
             if !tx.insert_integration(&new, &sealed).await? {
                 return Ok(MadeIntegration::Taken);
             }
-            this.commit(tx, &[Subject::Integrations(new.owner.uuid())], new.now).await?;
+            this.commit_and_tell(tx, &[Subject::Integrations(new.owner.uuid())], new.now).await?;
             Ok::<_, StoreError>(MadeIntegration::Made(new.record()))
         })
         .await
@@ -232,7 +232,7 @@ impl Store {
             }
             row.updated_at = stored(now);
             tx.update_integration(&row).await?;
-            this.commit(tx, &[Subject::Integrations(owner.uuid())], now).await?;
+            this.commit_and_tell(tx, &[Subject::Integrations(owner.uuid())], now).await?;
             row.seen(seal)
         })
         .await
@@ -260,7 +260,7 @@ impl Store {
             if gone == 0 {
                 return Err(StoreError::NotFound);
             }
-            this.commit(tx, &[Subject::Integrations(owner.uuid())], now).await
+            this.commit_and_tell(tx, &[Subject::Integrations(owner.uuid())], now).await
         })
         .await
     }

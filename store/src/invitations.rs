@@ -33,7 +33,7 @@ impl Store {
                 tx.post(letter).await?;
             }
             let account = tx.account(id).await?.ok_or(StoreError::NotFound)?;
-            self.commit(tx, &[], now).await?;
+            self.commit(tx).await?;
             Ok::<_, StoreError>(account)
         })
         .await
@@ -66,7 +66,7 @@ impl Store {
             if let Some(letter) = letter {
                 tx.post(letter).await?;
             }
-            self.commit(tx, &[], now).await
+            self.commit(tx).await
         })
         .await
     }
@@ -88,7 +88,7 @@ impl Store {
                 return Ok(None);
             }
             let account = tx.account(id).await?.ok_or(StoreError::NotFound)?;
-            self.commit(tx, &[Subject::Account(id)], now).await?;
+            self.commit_and_tell(tx, &[Subject::Account(id)], now).await?;
             Ok::<_, StoreError>(Some(account))
         })
         .await

@@ -91,7 +91,7 @@ impl Store {
             let mut tx = self.begin().await?;
             tx.insert_account(account).await?;
             tx.insert_key(key).await?;
-            self.commit(tx, &[Subject::Key(key.id)], key.now).await
+            self.commit_and_tell(tx, &[Subject::Key(key.id)], key.now).await
         })
         .await
     }
@@ -103,7 +103,7 @@ impl Store {
             if let Some(notice) = notice {
                 tx.post(notice).await?;
             }
-            self.commit(tx, &[Subject::Key(new.id)], new.now).await?;
+            self.commit_and_tell(tx, &[Subject::Key(new.id)], new.now).await?;
             Ok::<_, StoreError>(new.into())
         })
         .await
@@ -136,7 +136,7 @@ impl Store {
             }
             let mut heard = tx.end_bought_with_keys(account, now).await?;
             heard.push(Subject::Key(id));
-            self.commit(tx, &heard, now).await
+            self.commit_and_tell(tx, &heard, now).await
         })
         .await
     }
@@ -177,7 +177,7 @@ impl Store {
             tx.insert_key(&new).await?;
             let mut heard = if grace.is_zero() { tx.end_bought_with_keys(account, now).await? } else { Vec::new() };
             heard.extend([Subject::Key(old), Subject::Key(new.id)]);
-            self.commit(tx, &heard, now).await?;
+            self.commit_and_tell(tx, &heard, now).await?;
             Ok(new.into())
         })
         .await
@@ -196,7 +196,7 @@ impl Store {
             tx.insert_key(&new).await?;
             let mut heard = tx.end_bought_with_keys(new.account, new.now).await?;
             heard.extend(old.into_iter().map(KeyId::new).chain([new.id]).map(Subject::Key));
-            self.commit(tx, &heard, new.now).await?;
+            self.commit_and_tell(tx, &heard, new.now).await?;
             Ok::<_, StoreError>(new.into())
         })
         .await
@@ -214,7 +214,7 @@ impl Store {
             for (id, at) in &used {
                 on_tx!(&mut tx, |c| sqlx::query(Q).bind(id.uuid()).bind(stored(*at)).execute(c).await.map(drop))?;
             }
-            self.commit(tx, &[], Utc::now()).await
+            self.commit(tx).await
         })
         .await
     }

@@ -156,14 +156,14 @@ impl Store {
             if let Some(until) = told {
                 tx.post(&notice(until)).await?;
             }
-            self.commit(tx, &[], now).await?;
+            self.commit(tx).await?;
             Ok::<_, StoreError>(locked)
         })
         .await
     }
 
     /// Forgets what was counted under an aim: somebody has shown the right password.
-    pub async fn forgive(&self, aim: Aim, now: DateTime<Utc>) -> Result<(), StoreError> {
+    pub async fn forgive(&self, aim: Aim) -> Result<(), StoreError> {
         const Q: &str = "DELETE FROM login_failures WHERE subject = $1 AND source = $2";
         self.bounded(async {
             let mut tx = self.begin().await?;
@@ -173,13 +173,13 @@ impl Store {
                 .execute(c)
                 .await
                 .map(drop))?;
-            self.commit(tx, &[], now).await
+            self.commit(tx).await
         })
         .await
     }
 
     /// Forgets all that was counted against somebody, from wherever; says whether there was anything.
-    pub async fn unlock(&self, subject: &SecretDigest, now: DateTime<Utc>) -> Result<bool, StoreError> {
+    pub async fn unlock(&self, subject: &SecretDigest) -> Result<bool, StoreError> {
         const Q: &str = "DELETE FROM login_failures WHERE subject = $1";
         self.bounded(async {
             let mut tx = self.begin().await?;
@@ -188,7 +188,7 @@ impl Store {
                 .execute(c)
                 .await
                 .map(|done| done.rows_affected()))?;
-            self.commit(tx, &[], now).await?;
+            self.commit(tx).await?;
             Ok::<_, StoreError>(found > 0)
         })
         .await

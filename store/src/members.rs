@@ -112,7 +112,7 @@ impl Store {
                 .execute(c)
                 .await
                 .map(drop))?;
-            self.commit(tx, &heard, now).await
+            self.commit_and_tell(tx, &heard, now).await
         })
         .await
     }
@@ -153,7 +153,7 @@ impl Store {
             if is == TenantRole::Owner {
                 heard.push(Subject::Tenant(tenant));
             }
-            self.commit(tx, &heard, now).await
+            self.commit_and_tell(tx, &heard, now).await
         })
         .await
     }
@@ -184,7 +184,7 @@ impl Store {
                 return Err(StoreError::NotFound);
             }
             on_tx!(&mut tx, |c| sqlx::query(HOME).bind(account.uuid()).bind(tenant.uuid()).execute(c).await.map(drop))?;
-            self.commit(tx, &[Subject::Session(session), Subject::Account(account)], now).await
+            self.commit_and_tell(tx, &[Subject::Session(session), Subject::Account(account)], now).await
         })
         .await
     }

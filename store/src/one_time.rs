@@ -114,7 +114,7 @@ impl Store {
                 tx.void_email_changes(account, token.now).await?;
             }
             tx.add_one_time(token).await?;
-            self.commit(tx, &[], letter.now).await
+            self.commit(tx).await
         })
         .await
     }
@@ -124,7 +124,7 @@ impl Store {
         self.bounded(async {
             let mut tx = self.begin().await?;
             tx.add_one_time(token).await?;
-            self.commit(tx, &[], token.now).await
+            self.commit(tx).await
         })
         .await
     }
@@ -134,7 +134,7 @@ impl Store {
         self.bounded(async {
             let mut tx = self.begin().await?;
             let Some(token) = tx.use_one_time(shown, now).await? else { return Ok(None) };
-            self.commit(tx, &[], now).await?;
+            self.commit(tx).await?;
             Ok::<_, StoreError>(Some(token))
         })
         .await
@@ -183,7 +183,7 @@ impl Store {
             let mut tx = self.begin().await?;
             let Some(token) = tx.use_one_time(shown, now).await? else { return Ok(None) };
             let Some(account) = tx.confirm(&token, confirmed, now).await? else { return Ok(None) };
-            self.commit(tx, &[Subject::Account(account.id)], now).await?;
+            self.commit_and_tell(tx, &[Subject::Account(account.id)], now).await?;
             Ok::<_, StoreError>(Some(account))
         })
         .await
@@ -201,7 +201,7 @@ impl Store {
                 .execute(c)
                 .await
                 .map(drop))?;
-            self.commit(tx, &[Subject::Account(id)], now).await
+            self.commit_and_tell(tx, &[Subject::Account(id)], now).await
         })
         .await
     }
@@ -223,7 +223,7 @@ impl Store {
             let id = new.id;
             tx.insert_account(new).await?;
             let account = tx.account(id).await?.ok_or(StoreError::NotFound)?;
-            self.commit(tx, &[], now).await?;
+            self.commit(tx).await?;
             Ok::<_, StoreError>(Some(account))
         })
         .await
@@ -249,7 +249,7 @@ impl Store {
             tx.post(notice).await?;
             let mut heard = vec![Subject::Account(account.id)];
             heard.extend(tx.end_sessions_of(account.id, None, now).await?.into_iter().map(Subject::Session));
-            self.commit(tx, &heard, now).await?;
+            self.commit_and_tell(tx, &heard, now).await?;
             Ok::<_, StoreError>(Some(account))
         })
         .await
@@ -271,13 +271,13 @@ impl Store {
             let Some(account) = tx.confirm_owner(&token, confirmed, now).await? else { return Ok(None) };
             if tx.has_factor(account.id).await? {
                 tx.challenge(account.id, &token.address, challenge, now).await?;
-                self.commit(tx, &[Subject::Account(account.id)], now).await?;
+                self.commit_and_tell(tx, &[Subject::Account(account.id)], now).await?;
                 return Ok(Some(LinkLogin::Challenged(account)));
             }
             let SessionSeed { id, proof, origin } = seed;
             let session = NewSession { id, account: &account, proof, now, origin };
             let groups = tx.insert_session(&session).await?;
-            self.commit(tx, &[Subject::Account(account.id)], now).await?;
+            self.commit_and_tell(tx, &[Subject::Account(account.id)], now).await?;
             Ok::<_, StoreError>(Some(LinkLogin::Opened(account, groups)))
         })
         .await

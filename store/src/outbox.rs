@@ -69,7 +69,7 @@ impl Store {
         self.bounded(async {
             let mut tx = self.begin().await?;
             tx.post(mail).await?;
-            self.commit(tx, &[], mail.now).await
+            self.commit(tx).await
         })
         .await
     }
@@ -85,7 +85,7 @@ impl Store {
             let mut tx = self.begin().await?;
             let due =
                 on_tx!(&mut tx, |c| sqlx::query_as(Q).bind(stored(now)).bind(stored(until)).fetch_optional(c).await)?;
-            self.commit(tx, &[], now).await?;
+            self.commit(tx).await?;
             Ok::<_, StoreError>(due)
         })
         .await
@@ -134,7 +134,7 @@ impl Store {
                 .execute(c)
                 .await
                 .map(drop))?;
-            self.commit(tx, &[], now).await
+            self.commit(tx).await
         })
         .await
     }
@@ -145,17 +145,17 @@ impl Store {
         self.bounded(async {
             let mut tx = self.begin().await?;
             on_tx!(&mut tx, |c| sqlx::query(Q).bind(id).bind(stored(at)).execute(c).await.map(drop))?;
-            self.commit(tx, &[], at).await
+            self.commit(tx).await
         })
         .await
     }
 
     /// A wish that nothing comes of.
-    pub async fn drop_wish(&self, id: Uuid, now: DateTime<Utc>) -> Result<(), StoreError> {
+    pub async fn drop_wish(&self, id: Uuid) -> Result<(), StoreError> {
         self.bounded(async {
             let mut tx = self.begin().await?;
             tx.drop_wish(id).await?;
-            self.commit(tx, &[], now).await
+            self.commit(tx).await
         })
         .await
     }
@@ -165,7 +165,7 @@ impl Store {
         self.bounded(async {
             let mut tx = self.begin().await?;
             tx.grant_wish(wish, letter).await?;
-            self.commit(tx, &[], letter.now).await
+            self.commit(tx).await
         })
         .await
     }

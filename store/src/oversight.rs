@@ -193,7 +193,7 @@ impl Store {
             if ended == 0 {
                 return Err(StoreError::NotFound);
             }
-            self.commit(tx, &[Subject::Session(id)], now).await
+            self.commit_and_tell(tx, &[Subject::Session(id)], now).await
         })
         .await
     }

@@ -67,7 +67,7 @@ impl Store {
                 .execute(c)
                 .await
                 .map(|done| done.rows_affected()))?;
-            self.commit(tx, &[], now).await?;
+            self.commit(tx).await?;
             Ok::<_, StoreError>(found > 0)
         })
         .await
@@ -89,7 +89,7 @@ impl Store {
             if !tx.use_factor(account.id, proof, now).await? {
                 return Ok(None);
             }
-            self.commit(tx, &[], now).await?;
+            self.commit(tx).await?;
             Ok::<_, StoreError>(Some(groups))
         })
         .await

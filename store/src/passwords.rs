@@ -28,7 +28,7 @@ impl Store {
         self.bounded(async {
             let mut tx = self.begin().await?;
             on_tx!(&mut tx, |c| sqlx::query(Q).bind(id).bind(hash.as_str()).bind(seen).execute(c).await.map(drop))?;
-            self.commit(tx, &[], Utc::now()).await
+            self.commit(tx).await
         })
         .await
     }
@@ -64,7 +64,7 @@ impl Store {
             tx.post(notice).await?;
             let mut heard = vec![Subject::Account(id)];
             heard.extend(tx.end_sessions_of(id, keep, now).await?.into_iter().map(Subject::Session));
-            self.commit(tx, &heard, now).await
+            self.commit_and_tell(tx, &heard, now).await
         })
         .await
     }

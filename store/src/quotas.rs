@@ -123,7 +123,7 @@ impl Store {
                     .execute(c)
                     .await
                     .map(drop))?;
-                scoped.commit(tx, &[], new.now).await?;
+                scoped.commit(tx).await?;
                 Ok::<_, StoreError>(Reserved::Yes)
             })
             .await
@@ -141,13 +141,13 @@ impl Store {
             }
             tx.add_to_quota(row.tenant_id, &row.resource, row.amount).await?;
             tx.mark_reservation(id, "committed").await?;
-            self.commit(tx, &[], now).await
+            self.commit(tx).await
         })
         .await
     }
 
     /// Gives back what a service has reserved or been given. Again is as once.
-    pub async fn release_quota(&self, id: Uuid, by: QuotaKeeper, now: DateTime<Utc>) -> Result<(), StoreError> {
+    pub async fn release_quota(&self, id: Uuid, by: QuotaKeeper) -> Result<(), StoreError> {
         self.bounded(async {
             let mut tx = self.begin().await?;
             let row = tx.lock_reservation(id, by).await?;
@@ -158,7 +158,7 @@ impl Store {
                 tx.add_to_quota(row.tenant_id, &row.resource, -row.amount).await?;
             }
             tx.mark_reservation(id, "released").await?;
-            self.commit(tx, &[], now).await
+            self.commit(tx).await
         })
         .await
     }

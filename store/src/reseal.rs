@@ -10,7 +10,7 @@ use sqlx::AssertSqlSafe;
 use uuid::Uuid;
 
 use crate::{
-    InstancePlace, IntegrationOwner, Store, StoreError, clock,
+    InstancePlace, IntegrationOwner, Store, StoreError,
     db::{on, on_tx},
     integrations::integration_record,
 };
@@ -225,7 +225,7 @@ impl Store {
                     update.bind(sealed).bind(new).execute(c).await.map(|done| done.rows_affected())
                 })?;
             }
-            self.commit(tx, &[], clock::now()).await?;
+            self.commit(tx).await?;
             Ok::<_, StoreError>(done)
         })
         .await

@@ -130,9 +130,9 @@ impl Store {
     /// Deletes totals of days before that of `before`; says how many.
     pub async fn forget_usage_days(&self, before: DateTime<Utc>) -> Result<u64, StoreError> {
         let day = before.format("%Y-%m-%d").to_string();
-        let days = self.forget_by(USAGE_DAYS, &day, before).await?;
-        let sums = self.forget_by(USAGE_SUMS, &day, before).await?;
-        Ok(days + sums + self.forget_by(USAGE_KEYLESS, &day, before).await?)
+        let days = self.forget_by(USAGE_DAYS, &day).await?;
+        let sums = self.forget_by(USAGE_SUMS, &day).await?;
+        Ok(days + sums + self.forget_by(USAGE_KEYLESS, &day).await?)
     }
 
     /// Deletes reservations of quotas that came to nothing before `before`; says how many.
@@ -143,7 +143,7 @@ impl Store {
     /// Deletes names of events of payments that were heard, and subscriptions that were over, before `before`; says how many.
     pub async fn forget_payments(&self, before: DateTime<Utc>) -> Result<u64, StoreError> {
         let heard = self.forget(PAYMENTS, before).await?;
-        Ok(heard + self.forget_by(SUBSCRIPTIONS, before.timestamp(), before).await?)
+        Ok(heard + self.forget_by(SUBSCRIPTIONS, before.timestamp()).await?)
     }
 
     /// Deletes what was remembered of tiers that ended, and of tenants that were deleted, before `before`; says how many.
@@ -152,11 +152,11 @@ impl Store {
     }
 
     async fn forget(&self, statement: &'static str, before: DateTime<Utc>) -> Result<u64, StoreError> {
-        self.forget_by(statement, stored(before), before).await
+        self.forget_by(statement, stored(before)).await
     }
 
     /// Deletes what a statement finds by `mark`, a batch at a time.
-    async fn forget_by<M>(&self, statement: &'static str, mark: M, before: DateTime<Utc>) -> Result<u64, StoreError>
+    async fn forget_by<M>(&self, statement: &'static str, mark: M) -> Result<u64, StoreError>
     where
         M: Copy + Send,
         for<'q> M: sqlx::Encode<'q, sqlx::Postgres> + sqlx::Type<sqlx::Postgres>,
@@ -173,7 +173,7 @@ impl Store {
                         .execute(c)
                         .await
                         .map(|done| done.rows_affected()))?;
-                    self.commit(tx, &[], before).await?;
+                    self.commit(tx).await?;
                     Ok::<_, StoreError>(deleted)
                 })
                 .await?;

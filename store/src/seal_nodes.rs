@@ -44,7 +44,7 @@ impl Store {
                 .await
                 .map(drop))?;
             on_tx!(&mut tx, |c| sqlx::query(OLD).bind(stored(now - FORGOTTEN)).execute(c).await.map(drop))?;
-            self.commit(tx, &[], now).await
+            self.commit(tx).await
         })
         .await
     }

@@ -149,7 +149,7 @@ impl Store {
         self.bounded(async {
             let mut tx = self.begin().await?;
             let groups = tx.insert_session(&new).await?;
-            self.commit(tx, &[], new.now).await?;
+            self.commit(tx).await?;
             Ok::<_, StoreError>(groups)
         })
         .await
@@ -160,7 +160,7 @@ impl Store {
         self.bounded(async {
             let mut tx = self.begin().await?;
             let ended = tx.end_session(id, now).await?;
-            self.commit(tx, ended.as_slice(), now).await
+            self.commit_and_tell(tx, ended.as_slice(), now).await
         })
         .await
     }
@@ -185,7 +185,7 @@ impl Store {
             if ended == 0 {
                 return Err(StoreError::NotFound);
             }
-            self.commit(tx, &[Subject::Session(id)], now).await
+            self.commit_and_tell(tx, &[Subject::Session(id)], now).await
         })
         .await
     }
@@ -201,7 +201,7 @@ impl Store {
             let mut tx = self.begin().await?;
             let ended = tx.end_sessions_of(account, keep, now).await?;
             let heard: Vec<Subject> = ended.into_iter().map(Subject::Session).collect();
-            self.commit(tx, &heard, now).await?;
+            self.commit_and_tell(tx, &heard, now).await?;
             Ok::<_, StoreError>(heard.len())
         })
         .await
@@ -224,7 +224,7 @@ impl Store {
             let refused = |why| Ok(RefreshOutcome::Refused { account: shown.account_id.into(), session, why });
             if SecretDigest::from_slice(&shown.digest).as_ref() != Some(digest) {
                 let ended = tx.end_session(session, now).await?;
-                self.commit(tx, ended.as_slice(), now).await?;
+                self.commit_and_tell(tx, ended.as_slice(), now).await?;
                 return refused(RefreshRefusal::Forged);
             }
             let account = tx.account_in(shown.account_id.into(), shown.tenant_id.map(TenantId::new)).await?;
@@ -236,7 +236,7 @@ impl Store {
             };
             if shown.used_at.is_some_and(|used| now > later(used, terms.grace)) {
                 let ended = tx.end_session(session, now).await?;
-                self.commit(tx, ended.as_slice(), now).await?;
+                self.commit_and_tell(tx, ended.as_slice(), now).await?;
                 return refused(RefreshRefusal::Reused);
             }
             let end = later(shown.created_at, terms.session_life);
@@ -246,7 +246,7 @@ impl Store {
             tx.mark_used(token, now).await?;
             tx.mark_seen(session, now).await?;
             tx.add_refresh_token(session, &next, now, later(now, terms.ttl).min(end)).await?;
-            self.commit(tx, &[], now).await?;
+            self.commit(tx).await?;
             let generation = u32::try_from(shown.generation).unwrap_or(u32::MAX);
             Ok::<_, StoreError>(RefreshOutcome::Rotated { account, session, generation })
         })

@@ -95,7 +95,7 @@ pub async fn rotate<R: CryptoRng>(
             tx.retire_current(purpose, later(now, retire_after.to_std().unwrap_or_default())).await?;
             tx.promote(&next.kid).await?;
             tx.insert_signing_key(seal, purpose, "next", &after_next, rng, now).await?;
-            store.commit(tx, &[Subject::SigningKeys], now).await
+            store.commit_and_tell(tx, &[Subject::SigningKeys], now).await
         })
         .await
 }
@@ -132,7 +132,7 @@ impl Store {
             if let Some(next) = next {
                 tx.insert_signing_key(seal, purpose, "next", next, rng, now).await?;
             }
-            self.commit(tx, &[Subject::SigningKeys], now).await
+            self.commit_and_tell(tx, &[Subject::SigningKeys], now).await
         })
         .await
     }

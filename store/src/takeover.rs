@@ -60,7 +60,7 @@ impl Store {
             }
             let mut heard = vec![Subject::Account(id)];
             heard.extend(tx.end_sessions_of(id, None, now).await?.into_iter().map(Subject::Session));
-            self.commit(tx, &heard, now).await?;
+            self.commit_and_tell(tx, &heard, now).await?;
             Ok::<_, StoreError>(true)
         })
         .await

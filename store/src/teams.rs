@@ -159,7 +159,7 @@ impl Store {
             if made == 0 {
                 return Err(NAME_TAKEN);
             }
-            self.commit(tx, &[], now).await
+            self.commit(tx).await
         })
         .await?;
         Ok(Team { id, name, external_ref, is_active, role: None })
@@ -208,7 +208,7 @@ impl Store {
                 return Err(StoreError::NotFound);
             }
             // Upstreams are told its name.
-            self.commit(tx, &[Subject::Groups(tenant)], now).await
+            self.commit_and_tell(tx, &[Subject::Groups(tenant)], now).await
         })
         .await
     }
@@ -242,7 +242,7 @@ impl Store {
             }
             on_tx!(&mut tx, |c| sqlx::query(Q).bind(tenant.uuid()).bind(id).execute(c).await.map(drop))?;
             let heard = if members > 0 { &[Subject::Groups(tenant)][..] } else { &[] };
-            self.commit(tx, heard, now).await
+            self.commit_and_tell(tx, heard, now).await
         })
         .await
     }
@@ -317,7 +317,7 @@ impl Store {
             if added == 0 {
                 return Err(StoreError::Conflict("the account belongs to the team already"));
             }
-            self.commit(tx, &[Subject::Account(account)], now).await
+            self.commit_and_tell(tx, &[Subject::Account(account)], now).await
         })
         .await
     }
@@ -347,7 +347,7 @@ impl Store {
             if changed == 0 {
                 return Err(StoreError::NotFound);
             }
-            self.commit(tx, &[Subject::Account(account)], now).await
+            self.commit_and_tell(tx, &[Subject::Account(account)], now).await
         })
         .await
     }
@@ -374,7 +374,7 @@ impl Store {
             if gone == 0 {
                 return Err(StoreError::NotFound);
             }
-            self.commit(tx, &[Subject::Account(account)], now).await
+            self.commit_and_tell(tx, &[Subject::Account(account)], now).await
         })
         .await
     }

@@ -119,7 +119,7 @@ impl Store {
                 .await
                 .map(drop))?;
             let made = tx.invitation(id).await?.ok_or(StoreError::NotFound)?;
-            self.commit(tx, &[], new.now).await?;
+            self.commit(tx).await?;
             Ok(made)
         })
         .await
@@ -154,7 +154,7 @@ impl Store {
     }
 
     /// Takes an invitation back; [`StoreError::NotFound`] if the tenant has none of that id.
-    pub async fn withdraw_invitation(&self, tenant: TenantId, id: Uuid, now: DateTime<Utc>) -> Result<(), StoreError> {
+    pub async fn withdraw_invitation(&self, tenant: TenantId, id: Uuid) -> Result<(), StoreError> {
         const Q: &str = "DELETE FROM tenant_invitations WHERE tenant_id = $1 AND id = $2";
         let scoped = self.of_tenant(tenant);
         self.bounded(async {
@@ -168,7 +168,7 @@ impl Store {
             if gone == 0 {
                 return Err(StoreError::NotFound);
             }
-            self.commit(tx, &[], now).await
+            self.commit(tx).await
         })
         .await
     }
@@ -219,7 +219,7 @@ impl Store {
                     .map(drop))?;
                 heard.push(Subject::Account(account));
             }
-            self.commit(tx, &heard, now).await?;
+            self.commit_and_tell(tx, &heard, now).await?;
             Ok(invitation)
         })
         .await

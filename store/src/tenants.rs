@@ -73,7 +73,7 @@ impl Store {
             if moved == 0 {
                 return Err(StoreError::NotFound);
             }
-            self.commit(tx, &[Subject::Account(account)], now).await
+            self.commit_and_tell(tx, &[Subject::Account(account)], now).await
         })
         .await
     }
@@ -106,7 +106,7 @@ impl Store {
                 .await
                 .map(|done| done.rows_affected()))?;
             let heard = if moved > 0 { vec![Subject::Account(owner)] } else { Vec::new() };
-            self.commit(tx, &heard, now).await?;
+            self.commit_and_tell(tx, &heard, now).await?;
             Ok(tenant)
         })
         .await
@@ -168,7 +168,7 @@ impl Store {
                 .await
                 .map(drop))?;
             let tenant = tx.tenant(id).await?.ok_or(StoreError::NotFound)?;
-            self.commit(tx, &[Subject::Tenant(id)], now).await?;
+            self.commit_and_tell(tx, &[Subject::Tenant(id)], now).await?;
             Ok::<_, StoreError>(tenant)
         })
         .await
@@ -200,7 +200,7 @@ impl Store {
             if deleted == 0 {
                 return Err(StoreError::NotFound);
             }
-            self.commit(tx, &[Subject::Tenant(id)], now).await
+            self.commit_and_tell(tx, &[Subject::Tenant(id)], now).await
         })
         .await
     }

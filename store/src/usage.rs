@@ -127,7 +127,7 @@ impl Store {
                 sums.add(&event.used, false);
             }
             tx.add_sums(sums).await?;
-            self.commit(tx, &[], now).await?;
+            self.commit(tx).await?;
             Ok::<_, StoreError>(fresh)
         })
         .await
@@ -145,7 +145,7 @@ impl Store {
                 }
                 tx.add_sums(sums).await?;
             }
-            self.commit(tx, &[], now).await?;
+            self.commit(tx).await?;
             Ok::<_, StoreError>(is_new)
         })
         .await

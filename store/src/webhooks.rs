@@ -39,7 +39,7 @@ impl Store {
             let mut tx = self.begin().await?;
             let due =
                 on_tx!(&mut tx, |c| sqlx::query_as(Q).bind(stored(now)).bind(stored(until)).fetch_optional(c).await)?;
-            self.commit(tx, &[], now).await?;
+            self.commit(tx).await?;
             Ok::<_, StoreError>(due)
         })
         .await
@@ -51,7 +51,7 @@ impl Store {
         self.bounded(async {
             let mut tx = self.begin().await?;
             on_tx!(&mut tx, |c| sqlx::query(Q).bind(id).bind(stored(now)).bind(outcome).execute(c).await.map(drop))?;
-            self.commit(tx, &[], now).await
+            self.commit(tx).await
         })
         .await
     }
@@ -62,7 +62,7 @@ impl Store {
         self.bounded(async {
             let mut tx = self.begin().await?;
             on_tx!(&mut tx, |c| sqlx::query(Q).bind(id).bind(stored(at)).execute(c).await.map(drop))?;
-            self.commit(tx, &[], at).await
+            self.commit(tx).await
         })
         .await
     }

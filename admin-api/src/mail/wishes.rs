@@ -52,18 +52,18 @@ impl Office {
             return self.store.end_mail(due.id, MailOutcome::Failed, now).await;
         };
         let granted = self.decide(wanted, address, said).await?;
-        let Some(granted) = granted else { return self.store.drop_wish(due.id, now).await };
+        let Some(granted) = granted else { return self.store.drop_wish(due.id).await };
         let since = now - TimeDelta::hours(1);
         if self.store.letters_since(address, granted.letter.word(), since).await? >= MOST_AN_HOUR {
             tracing::warn!(template = due.template, "somebody asks for too many mails to one address");
             self.metrics.mail("too_many");
-            return self.store.drop_wish(due.id, now).await;
+            return self.store.drop_wish(due.id).await;
         }
         match self.write(due.id, address, granted).await {
             // Another node was faster.
             Err(StoreError::Conflict(_)) => Ok(()),
             // The account has been deleted meanwhile.
-            Err(StoreError::NotFound) => self.store.drop_wish(due.id, now).await,
+            Err(StoreError::NotFound) => self.store.drop_wish(due.id).await,
             other => other,
         }
     }

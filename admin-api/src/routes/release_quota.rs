@@ -36,6 +36,6 @@ pub(crate) async fn release_quota(
         _ if caller.administers_platform() => QuotaKeeper::Platform,
         _ => return Err(ApiError::Forbidden("a service account".to_owned())),
     };
-    office.store.release_quota(reservation_id, by, office.now()).await?;
+    office.store.release_quota(reservation_id, by).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -71,7 +71,7 @@ async fn reset(office: &Office, request: &ResetPassword) -> Result<Done, ApiErro
     trail::about(account.id.uuid());
     office.has_posted();
     // Whoever reads the mail is no guesser at passwords. They may be one at codes, which are counted elsewhere.
-    if let Err(error) = office.store.unlock(&subject_of(&found.address), now).await {
+    if let Err(error) = office.store.unlock(&subject_of(&found.address)).await {
         tracing::warn!(%error, account = %account.id, "failed logins could not be forgiven");
     }
     Ok(Done { message: DONE })

@@ -38,7 +38,7 @@ pub(crate) async fn unlock_user(
     let email = Email::parse(&account.email).map_err(|error| ApiError::Internal(error.to_string()))?;
     let mut was_counted = false;
     for subject in subjects_of(email.normalised()) {
-        was_counted |= office.store.unlock(&subject, office.now()).await?;
+        was_counted |= office.store.unlock(&subject).await?;
     }
     tracing::info!(by = %caller.0.account, account = %id, was_counted, "an account is unlocked");
     Ok(StatusCode::NO_CONTENT)

@@ -41,7 +41,7 @@ pub(crate) async fn withdraw_invitation(
     let (tenant, _) = office.tenant_named(&caller, &id, Reach::Administer).await?;
     let invitation: Uuid = invitation.parse().map_err(|_| NO_INVITATION)?;
     trail::about(invitation);
-    match office.store.withdraw_invitation(tenant.id, invitation, office.now()).await {
+    match office.store.withdraw_invitation(tenant.id, invitation).await {
         Err(StoreError::NotFound) => Err(NO_INVITATION),
         done => Ok(done.map(|()| StatusCode::NO_CONTENT)?),
     }

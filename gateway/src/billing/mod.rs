@@ -77,7 +77,7 @@ impl Billing {
     /// Every month that is over and has had its time of grace, the oldest first.
     async fn bill_once(&mut self, now: DateTime<Utc>) -> Result<(), StoreError> {
         let this = now.date_naive().with_day(1).unwrap_or_default();
-        if let Err(error) = self.store.charge_accounts(now).await {
+        if let Err(error) = self.store.charge_accounts().await {
             tracing::warn!(%error, "what was used in no tenant's name is not billed yet");
         }
         for back in (1..=BACK).rev() {

@@ -69,7 +69,7 @@ impl Store {
                 .execute(c)
                 .await
                 .map(drop))?;
-            self.commit(tx, &[], now).await
+            self.commit(tx).await
         })
         .await
     }
@@ -78,7 +78,7 @@ impl Store {
         self.bounded(async {
             let mut tx = self.begin().await?;
             on_tx!(&mut tx, |c| sqlx::query(statement).bind(id).bind(sealed).execute(c).await.map(drop))?;
-            self.commit(tx, &[], crate::clock::now()).await
+            self.commit(tx).await
         })
         .await
     }
@@ -105,7 +105,7 @@ impl Store {
                 .execute(c)
                 .await
                 .map(drop))?;
-            self.commit(tx, &[], event.at).await
+            self.commit(tx).await
         })
         .await
     }
@@ -161,7 +161,7 @@ impl Store {
                 .execute(c)
                 .await
                 .map(|done| done.rows_affected()))?;
-            self.commit(tx, &[], crate::clock::now()).await?;
+            self.commit(tx).await?;
             Ok::<_, StoreError>(forgotten)
         })
         .await

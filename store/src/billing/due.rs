@@ -108,7 +108,7 @@ impl Store {
 
     /// Puts what was used in no tenant's name down to its accounts, as if each were a tenant: else whoever leaves their tenants would use
     /// for nothing what others pay for.
-    pub async fn charge_accounts(&self, now: DateTime<Utc>) -> Result<(), StoreError> {
+    pub async fn charge_accounts(&self) -> Result<(), StoreError> {
         const LITE: &str = "SELECT month FROM usage_months WHERE tenant_id = $1 AND billed < cost ORDER BY month";
         const PG: &str =
             "SELECT month FROM usage_months WHERE tenant_id = $1 AND billed < cost ORDER BY month FOR UPDATE";
@@ -135,7 +135,7 @@ impl Store {
                         .map(drop))?;
                 }
             }
-            self.commit(tx, &[], now).await
+            self.commit(tx).await
         })
         .await
     }

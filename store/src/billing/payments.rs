@@ -77,7 +77,7 @@ impl Store {
                 Payment::Paid(statement) => (tx.settle(*statement, "paid", now).await?, Vec::new()),
                 Payment::Nothing => (0, Vec::new()),
             };
-            self.commit(tx, if done == 0 { &[] } else { &changed }, now).await?;
+            self.commit_and_tell(tx, if done == 0 { &[] } else { &changed }, now).await?;
             Ok::<_, StoreError>(if done == 0 { Heard::Nothing } else { Heard::Done })
         })
         .await

@@ -2,7 +2,7 @@
 
 use identity::{AccountId, FactorId};
 
-use crate::{Store, StoreError, clock, db::on_tx};
+use crate::{Store, StoreError, db::on_tx};
 
 impl Store {
     /// Calls a factor something else, or nothing; [`StoreError::NotFound`] if the account has no such factor.
@@ -20,7 +20,7 @@ impl Store {
             if named == 0 {
                 return Err(StoreError::NotFound);
             }
-            self.commit(tx, &[], clock::now()).await
+            self.commit(tx).await
         })
         .await
     }

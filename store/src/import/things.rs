@@ -154,7 +154,7 @@ impl Store {
                 });
             }
             tx.add_sums(batch.used).await?;
-            self.commit(tx, &batch.heard, now).await?;
+            self.commit_and_tell(tx, &batch.heard, now).await?;
             Ok::<_, StoreError>(outcomes)
         })
         .await

@@ -299,7 +299,7 @@ async fn what_is_used_in_no_tenant_s_name_is_its_account_s_to_pay(database: &Dat
     }
     assert_eq!(unbilled(&store, 0, 10).await, []);
     for _ in 0..2 {
-        store.charge_accounts(at(20)).await.unwrap();
+        store.charge_accounts().await.unwrap();
         let found = unbilled(&store, 0, 10).await;
         assert_eq!(found, [(ada.uuid(), None, false), (bob.uuid(), None, false)]);
     }
@@ -307,7 +307,7 @@ async fn what_is_used_in_no_tenant_s_name_is_its_account_s_to_pay(database: &Dat
     let statement = bill(&store, &charge).await.unwrap();
     assert_eq!((statement.usage, statement.requests, statement.tokens), (120, 2, 10));
     used_by(&store, None, ada, 5).await;
-    store.charge_accounts(at(21)).await.unwrap();
+    store.charge_accounts().await.unwrap();
     let next = bill(&store, &Charge { month: month(1), ..charge }).await.unwrap();
     assert_eq!(next.usage, 5, "once");
 }

@@ -133,10 +133,10 @@ async fn what_is_counted_is_forgiven_by_place_or_altogether(database: &Database)
     assert_eq!(home().await, (at_home, 0), "another place is another tally");
     store.count_failure([(at_home, RULES), (network(), NEVER)], notice, at(0)).await.unwrap();
     assert_eq!(home().await, (at_home, 1));
-    store.forgive(at_home, at(1)).await.unwrap();
+    store.forgive(at_home).await.unwrap();
     assert_eq!((home().await.1, tallies(&store).await[0].failures), (0, 1));
-    assert!(store.unlock(&ada().subject, at(1)).await.unwrap());
-    assert!(!store.unlock(&ada().subject, at(1)).await.unwrap());
+    assert!(store.unlock(&ada().subject).await.unwrap());
+    assert!(!store.unlock(&ada().subject).await.unwrap());
     assert_eq!(tallies(&store).await.map(|tally| tally.failures), [0, 2]);
 }
 

@@ -126,10 +126,10 @@ async fn a_wish_is_granted_once(database: &Database) {
     assert_eq!(store.claim_mail(at(5), at(100)).await.unwrap().unwrap().id, letter.id);
     assert_eq!(store.claim_mail(at(5), at(100)).await.unwrap(), None);
     let dropped = post(&store, "nobody@example.com", true, 0).await;
-    store.drop_wish(dropped, at(1)).await.unwrap();
+    store.drop_wish(dropped).await.unwrap();
     assert_eq!(store.mails_waiting().await.unwrap(), 1);
     // A letter is no wish.
-    store.drop_wish(letter.id, at(1)).await.unwrap();
+    store.drop_wish(letter.id).await.unwrap();
     assert_eq!(store.mails_waiting().await.unwrap(), 1);
 }
 

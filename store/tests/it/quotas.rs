@@ -89,7 +89,7 @@ async fn what_is_reserved_is_given_once_and_given_back_once(database: &Database)
     }
     assert_eq!(spoken_for(&store, tenant, 1000).await, (4, 0), "what is given does not expire");
     for _ in 0..2 {
-        store.release_quota(new.id, held_by(new.service), at(30)).await.unwrap();
+        store.release_quota(new.id, held_by(new.service)).await.unwrap();
         assert_eq!(spoken_for(&store, tenant, 30).await, (0, 0));
     }
     assert!(matches!(store.commit_quota(new.id, held_by(new.service), at(31)).await, Err(StoreError::Conflict(_))));
@@ -107,8 +107,8 @@ async fn what_is_not_committed_in_time_is_free_again(database: &Database) {
     assert_eq!(spoken_for(&store, tenant, 101).await, (0, 4));
     store.commit_quota(late.id, held_by(late.service), at(101)).await.unwrap();
     assert_eq!(store.forget_quotas(at(1000)).await.unwrap(), 1, "the one that came to nothing");
-    assert!(matches!(store.release_quota(new.id, held_by(new.service), at(1000)).await, Err(StoreError::NotFound)));
-    store.release_quota(late.id, held_by(late.service), at(1000)).await.unwrap();
+    assert!(matches!(store.release_quota(new.id, held_by(new.service)).await, Err(StoreError::NotFound)));
+    store.release_quota(late.id, held_by(late.service)).await.unwrap();
 }
 
 async fn a_reservation_is_its_services_alone(database: &Database) {
@@ -119,7 +119,7 @@ async fn a_reservation_is_its_services_alone(database: &Database) {
     store.reserve_quota(&new).await.unwrap();
     let other = AccountId::new(Uuid::from_u128(2));
     assert!(matches!(store.commit_quota(new.id, held_by(other), at(20)).await, Err(StoreError::NotFound)));
-    assert!(matches!(store.release_quota(new.id, held_by(other), at(20)).await, Err(StoreError::NotFound)));
+    assert!(matches!(store.release_quota(new.id, held_by(other)).await, Err(StoreError::NotFound)));
     assert!(matches!(
         store.reserve_quota(&wanted(TenantId::new(Uuid::from_u128(7)), 1, None)).await,
         Err(StoreError::NotFound)
@@ -137,22 +137,22 @@ async fn what_a_service_held_that_is_gone_is_given_back_by_another_or_by_the_pla
         let new = NewReservation { service, ..wanted(tenant, 2, None) };
         store.reserve_quota(&new).await.unwrap();
         store.commit_quota(new.id, held_by(service), at(20)).await.unwrap();
-        assert!(matches!(store.release_quota(new.id, held_by(other), at(21)).await, Err(StoreError::NotFound)));
+        assert!(matches!(store.release_quota(new.id, held_by(other)).await, Err(StoreError::NotFound)));
         store.delete_account(service, None, at(22)).await.unwrap();
-        let foreign = store.release_quota(new.id, bound(elsewhere), at(23)).await;
+        let foreign = store.release_quota(new.id, bound(elsewhere)).await;
         assert!(matches!(foreign, Err(StoreError::NotFound)), "a machine of another tenant's: {foreign:?}");
         assert_eq!(spoken_for(&store, tenant, 23).await, (2, 0));
-        store.release_quota(new.id, keeper, at(24)).await.unwrap();
+        store.release_quota(new.id, keeper).await.unwrap();
         assert_eq!(spoken_for(&store, tenant, 24).await, (0, 0), "{keeper:?}");
         last = Some(new.id);
     }
-    store.release_quota(last.unwrap(), QuotaKeeper::Platform, at(25)).await.unwrap();
+    store.release_quota(last.unwrap(), QuotaKeeper::Platform).await.unwrap();
     assert_eq!(spoken_for(&store, tenant, 25).await, (0, 0), "again is as once");
     // The platform does it for a service that is there, too.
     let service = person(&store, "there@example.com").await.id;
     let new = NewReservation { service, ..wanted(tenant, 1, None) };
     store.reserve_quota(&new).await.unwrap();
-    store.release_quota(new.id, QuotaKeeper::Platform, at(26)).await.unwrap();
+    store.release_quota(new.id, QuotaKeeper::Platform).await.unwrap();
     assert_eq!(spoken_for(&store, tenant, 26).await, (0, 0));
 }
 
