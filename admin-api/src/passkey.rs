@@ -18,9 +18,10 @@ use webauthn_rs::prelude::{
 
 use crate::{
     error::ApiError,
+    mail::TOKENS,
     office::Office,
     routes::verify_email::shown,
-    second_factor::{First, PATIENCE, TOKENS},
+    second_factor::{First, PATIENCE},
     trail,
 };
 

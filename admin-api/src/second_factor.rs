@@ -22,7 +22,7 @@ use crate::{
     caller::Caller,
     error::ApiError,
     issue::Of,
-    mail::Letter,
+    mail::{Letter, TOKENS},
     office::Office,
     passkey::NoProof,
     proof::{session_of, with_method},
@@ -35,9 +35,8 @@ pub(crate) const MOST_ATTEMPTS: i64 = 5;
 /// Recovery codes made at once.
 const CODES: usize = 10;
 
-/// The tables that something sealed stands in.
+/// The table that something sealed stands in.
 const FACTORS: &str = "factors";
-pub(crate) const TOKENS: &str = "one_time_tokens";
 
 /// By what somebody has been known before the second factor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -103,21 +102,12 @@ impl First {
         }
     }
 
-    /// In words of RFC 8176, which has none for the word of somebody else.
-    pub(crate) fn amr_of(method: &str) -> &'static str {
-        match method {
-            _ if method == Self::MagicLink.method() => "email",
-            _ if method == Self::Provider.method() => "fed",
-            _ => "pwd",
-        }
-    }
-
-    /// In words of RFC 8176, with a code.
-    pub(crate) const fn amr_with_code(self) -> &'static str {
+    /// In a word of RFC 8176, which has none for the word of somebody else.
+    pub(crate) const fn amr(self) -> &'static str {
         match self {
-            Self::Password => "pwd otp mfa",
-            Self::MagicLink => "email otp mfa",
-            Self::Provider => "fed otp mfa",
+            Self::Password => "pwd",
+            Self::MagicLink => "email",
+            Self::Provider => "fed",
         }
     }
 }

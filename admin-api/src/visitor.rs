@@ -78,17 +78,22 @@ impl Visitor {
         Device { digest: token.digest(), cookie: HeaderValue::try_from(cookie).ok() }
     }
 
-    /// Where a session begins.
-    pub(crate) fn origin(&self, device: &Device, method: &'static str) -> Origin<'_> {
+    /// Where a session begins, by what (a word that is shown among sessions), and what that is in words of RFC 8176, if it is any.
+    pub(crate) fn origin<'a>(&'a self, device: &Device, method: &'static str, amr: Option<&'a str>) -> Origin<'a> {
         Origin {
             actor: None,
             address: self.address,
             device: Some(device.digest),
             user_agent: self.user_agent.as_deref(),
             method: Some(method),
-            amr: Some(First::amr_of(method)),
+            amr,
             seen: Seen::Now,
         }
+    }
+
+    /// The same where one factor is enough.
+    pub(crate) fn origin_of(&self, device: &Device, first: First) -> Origin<'_> {
+        self.origin(device, first.method(), Some(first.amr()))
     }
 }
 

@@ -113,7 +113,7 @@ pub(crate) struct EmailChange {
 
 /// The tables that something sealed stands in.
 const OUTBOX: &str = "outbox";
-const TOKENS: &str = "one_time_tokens";
+pub(crate) const TOKENS: &str = "one_time_tokens";
 
 // === impl Mail ===
 

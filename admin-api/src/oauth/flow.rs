@@ -21,16 +21,14 @@ use super::{
     link::{LINK_PAGE, keep_pending},
 };
 use crate::{
-    error::ApiError, form::Form, issue::SessionKind, office::Office, pages::HOME, second_factor::First, trail,
-    visitor::Visitor,
+    error::ApiError, form::Form, issue::SessionKind, mail::TOKENS, office::Office, pages::HOME, second_factor::First,
+    trail, visitor::Visitor,
 };
 
 /// How long somebody may take at the provider's.
 const PATIENCE: Duration = Duration::from_mins(10);
 /// Where whoever wants to link begins who is not signed in.
 const SIGN_IN_FIRST: &str = "/account/sign-in?return_to=/account/identities";
-/// The table that something sealed stands in.
-pub(super) const TOKENS: &str = "one_time_tokens";
 
 /// What somebody wants who begins.
 pub(crate) struct Beginning<'a> {
@@ -285,7 +283,7 @@ async fn log_in(
     }
     let device = visitor.known_device();
     let seen = seen_at.map_or(Seen::Unknown, Seen::At);
-    let origin = Origin { seen, ..visitor.origin(&device, First::Provider.method()) };
+    let origin = Origin { seen, ..visitor.origin_of(&device, First::Provider) };
     let (cookies, _) = office.open_session(account, origin, SessionKind::Cookie, office.now()).await?;
     office.leave_behind(visitor).await;
     office.metrics.login("provider");

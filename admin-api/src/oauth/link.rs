@@ -11,8 +11,16 @@ use serde::{Deserialize, Serialize};
 use store::{NewIdentity, NewOneTime, ShownOneTime, StoreError, Unlinked};
 use uuid::Uuid;
 
-use super::{Identified, OauthFault, Provider, flow::TOKENS};
-use crate::{caller::Caller, error::ApiError, mail::Letter, office::Office, proof::Proof, trail, visitor::Visitor};
+use super::{Identified, OauthFault, Provider};
+use crate::{
+    caller::Caller,
+    error::ApiError,
+    mail::{Letter, TOKENS},
+    office::Office,
+    proof::Proof,
+    trail,
+    visitor::Visitor,
+};
 
 /// Where the owner agrees.
 pub(crate) const LINK_PAGE: &str = "/account/link";

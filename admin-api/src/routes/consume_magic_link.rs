@@ -78,7 +78,7 @@ async fn open(
     let binding = visitor.device().ok_or(ApiError::LinkRefused)?;
     let shown = ShownOneTime { binding: Some(binding), ..shown(&token, OneTimePurpose::MagicLink) };
     let (now, fresh) = (office.now(), Fresh::new(kind));
-    let origin = visitor.origin(device, "magic_link");
+    let origin = visitor.origin_of(device, First::MagicLink);
     let seed = SessionSeed { id: fresh.id, proof: fresh.proof(office, now), origin };
     let challenge = office.fresh_challenge(First::MagicLink, now);
     match office.store.log_in_by(&shown, office.confirmed(), seed, &challenge.seed, now).await? {

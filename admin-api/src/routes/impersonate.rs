@@ -98,8 +98,8 @@ pub(crate) async fn impersonate(
         Proof::Refresh { token: (refresh.id(), refresh.digest()), expires_at: now + office.settings.access_ttl };
     let device = visitor.known_device();
     // No person has shown who they are: what demands that is not to be had so.
-    let origin =
-        Origin { actor: Some(&own), amr: None, seen: store::Seen::Unknown, ..visitor.origin(&device, "impersonation") };
+    let origin = visitor.origin(&device, "impersonation", None);
+    let origin = Origin { actor: Some(&own), seen: store::Seen::Unknown, ..origin };
     office.store.open_session(NewSession { id: session, account: &account, proof, now, origin }).await?;
     let access_token = office.access_token(&account, Of(session, 0), now);
     let expires_in = office.settings.access_ttl.as_secs();

@@ -103,7 +103,7 @@ pub(crate) async fn issue_token(
     let refresh = RefreshToken::generate(Uuid::now_v7(), &mut rand::rng());
     let proof = Proof::Refresh { token: (refresh.id(), refresh.digest()), expires_at: until };
     let device = visitor.known_device();
-    let origin = Origin { amr: None, seen: Seen::Unknown, ..visitor.origin(&device, METHOD) };
+    let origin = Origin { seen: Seen::Unknown, ..visitor.origin(&device, METHOD, None) };
     let account = facts.account;
     trail::by(account.id.uuid());
     trail::about(account.id.uuid());

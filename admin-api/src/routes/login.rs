@@ -65,7 +65,7 @@ pub(crate) async fn log_in(
     let (email, password) = request.parse()?;
     let account = check(office, visitor, &email, password).await?;
     let device = visitor.known_device();
-    let origin = visitor.origin(&device, "password");
+    let origin = visitor.origin_of(&device, First::Password);
     let (cookies, begun) = office.open_session(account, origin, request.session, office.now()).await?;
     office.leave_behind(visitor).await;
     office.metrics.login("ok");

@@ -10,7 +10,7 @@ use axum::{Json, extract::State, http::HeaderMap};
 use identity::{OneTimePurpose, SecretText};
 use serde::Deserialize;
 use serde_json::Value;
-use store::{Origin, SessionSeed, Status};
+use store::{SessionSeed, Status};
 use utoipa::ToSchema;
 
 use crate::{
@@ -89,7 +89,7 @@ async fn open(
         return Err(ApiError::EmailUnverified);
     }
     let (now, fresh) = (office.now(), Fresh::new(request.session));
-    let origin = Origin { amr: Some(AMR), ..visitor.origin(device, METHOD) };
+    let origin = visitor.origin(device, METHOD, Some(AMR));
     let seed = SessionSeed { id: fresh.id, proof: fresh.proof(office, now), origin };
     let opened = office.store.log_in_with_passkey(&account, &proof, seed, now).await?;
     let groups = opened.ok_or_else(|| NoProof::Counter.told())?;

@@ -27,6 +27,7 @@ use crate::{
     issue::{Begun, SessionKind},
     mail::{self, Letter, Said},
     office::{Office, Registration, Settings},
+    second_factor::First,
     visitor::Visitor,
 };
 
@@ -112,7 +113,7 @@ async fn at_once(
         return Ok(Registered::OnItsWay);
     }
     let device = visitor.known_device();
-    let origin = visitor.origin(&device, "registration");
+    let origin = visitor.origin(&device, "registration", Some(First::Password.amr()));
     let (cookies, begun) = office.open_session(account, origin, kind, now).await?;
     office.leave_behind(visitor).await;
     Ok(Registered::LoggedIn(device.beside(cookies), Box::new(begun)))

@@ -9,7 +9,7 @@ use axum::{Json, extract::State, http::HeaderMap};
 use identity::{Email, OneTimePurpose, OneTimeToken, SecretText};
 use serde::Deserialize;
 use serde_json::Value;
-use store::{FactorKind, FactorLogin, Origin, SessionSeed, Status};
+use store::{FactorKind, FactorLogin, SessionSeed, Status};
 use utoipa::ToSchema;
 
 use super::verify_email::shown;
@@ -113,8 +113,8 @@ async fn open(
         return Err(ApiError::AccountDisabled);
     }
     let fresh = Fresh::new(request.session);
-    let amr = first.amr_with_code().replace("otp", factor.method());
-    let origin = Origin { amr: Some(&amr), ..visitor.origin(device, first.method()) };
+    let amr = format!("{} {} mfa", first.amr(), factor.method());
+    let origin = visitor.origin(device, first.method(), Some(&amr));
     let seed = SessionSeed { id: fresh.id, proof: fresh.proof(office, now), origin };
     let groups = match office.store.log_in_with_factor(&shown, &account, &proof, seed, now).await? {
         FactorLogin::Opened(groups) => groups,
