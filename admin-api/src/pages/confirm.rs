@@ -64,7 +64,7 @@ pub(super) async fn show_link(
 
 pub(super) async fn post_link(
     State(office): State<Arc<Office>>,
-    Ok(visitor): Result<Visitor, std::convert::Infallible>,
+    visitor: Visitor,
     Posted(request): Posted<ForAddress>,
 ) -> Response {
     match magic_link::ask(&office, &visitor, &request).await {
@@ -75,7 +75,7 @@ pub(super) async fn post_link(
 
 pub(super) async fn consume_link(
     State(office): State<Arc<Office>>,
-    Ok(visitor): Result<Visitor, std::convert::Infallible>,
+    visitor: Visitor,
     headers: HeaderMap,
     Posted(shown): Posted<WithToken>,
 ) -> Response {

@@ -37,11 +37,7 @@ pub(super) struct Wanted {
     proof: ProofForm,
 }
 
-pub(super) async fn show(
-    State(office): State<Arc<Office>>,
-    Ok(visitor): Result<Visitor, std::convert::Infallible>,
-    who: SignedIn,
-) -> Response {
+pub(super) async fn show(State(office): State<Arc<Office>>, visitor: Visitor, who: SignedIn) -> Response {
     match form(&office, &who, &visitor, "", None).await {
         Ok(page) => page.show(&office),
         Err(error) => frame::failed(&office, &error),
@@ -50,7 +46,7 @@ pub(super) async fn show(
 
 pub(super) async fn ask(
     State(office): State<Arc<Office>>,
-    Ok(visitor): Result<Visitor, std::convert::Infallible>,
+    visitor: Visitor,
     Meant { who, form: Wanted { new_email, proof } }: Meant<Wanted>,
 ) -> Response {
     let written = new_email.clone();

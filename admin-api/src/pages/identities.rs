@@ -74,7 +74,7 @@ pub(super) async fn show(State(office): State<Arc<Office>>, RawQuery(query): Raw
 pub(super) async fn unlink(
     State(office): State<Arc<Office>>,
     Path(id): Path<String>,
-    Ok(visitor): Result<Visitor, std::convert::Infallible>,
+    visitor: Visitor,
     Meant { who, form }: Meant<ProofForm>,
 ) -> Response {
     let caller = Caller(who.principal.clone());

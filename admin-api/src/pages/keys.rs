@@ -72,7 +72,7 @@ pub(super) async fn show(State(office): State<Arc<Office>>, who: SignedIn) -> Re
 
 pub(super) async fn create(
     State(office): State<Arc<Office>>,
-    Ok(visitor): Result<Visitor, std::convert::Infallible>,
+    visitor: Visitor,
     Meant { who, form }: Meant<NewKey>,
 ) -> Response {
     let days = form.expires_in_days.trim();

@@ -25,7 +25,7 @@ const DECLINED: &str = "/account/identities?declined";
 
 pub(super) async fn show(
     State(office): State<Arc<Office>>,
-    Ok(visitor): Result<Visitor, std::convert::Infallible>,
+    visitor: Visitor,
     headers: HeaderMap,
     who: SignedIn,
 ) -> Response {
@@ -49,7 +49,7 @@ pub(super) async fn show(
 
 pub(super) async fn agree(
     State(office): State<Arc<Office>>,
-    Ok(visitor): Result<Visitor, std::convert::Infallible>,
+    visitor: Visitor,
     headers: HeaderMap,
     Meant { who, form: shown }: Meant<ProofForm>,
 ) -> Response {

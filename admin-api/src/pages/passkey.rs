@@ -42,7 +42,7 @@ pub(super) struct Second {
 
 pub(super) async fn sign_in(
     State(office): State<Arc<Office>>,
-    Ok(visitor): Result<Visitor, std::convert::Infallible>,
+    visitor: Visitor,
     Posted(Alone { challenge, credential, return_to }): Posted<Alone>,
 ) -> Response {
     let done = match read(&credential) {
@@ -60,7 +60,7 @@ pub(super) async fn sign_in(
 
 pub(super) async fn second_step(
     State(office): State<Arc<Office>>,
-    Ok(visitor): Result<Visitor, std::convert::Infallible>,
+    visitor: Visitor,
     Posted(Second { token, credential, return_to }): Posted<Second>,
 ) -> Response {
     let credential = match read(&credential) {

@@ -48,7 +48,7 @@ pub(super) fn is_code(shown: &SecretText) -> bool {
 
 pub(super) async fn post(
     State(office): State<Arc<Office>>,
-    Ok(visitor): Result<Visitor, std::convert::Infallible>,
+    visitor: Visitor,
     Posted(request): Posted<SecondStep>,
 ) -> Response {
     let SecondStep { token, code, return_to } = request;

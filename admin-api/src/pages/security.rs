@@ -130,17 +130,13 @@ pub(super) fn router() -> Router<Arc<Office>> {
         .route("/account/security/{id}/rename", post(rename))
 }
 
-async fn show(
-    State(office): State<Arc<Office>>,
-    Ok(visitor): Result<Visitor, std::convert::Infallible>,
-    who: SignedIn,
-) -> Response {
+async fn show(State(office): State<Arc<Office>>, visitor: Visitor, who: SignedIn) -> Response {
     page(&office, &who, &visitor, Outcome::default()).await
 }
 
 async fn confirm(
     State(office): State<Arc<Office>>,
-    Ok(visitor): Result<Visitor, std::convert::Infallible>,
+    visitor: Visitor,
     Meant { who, form: Anew { proof } }: Meant<Anew>,
 ) -> Response {
     let factors = match office.store.factors(who.principal.account).await {
@@ -158,7 +154,7 @@ async fn confirm(
 
 async fn confirm_by_passkey(
     State(office): State<Arc<Office>>,
-    Ok(visitor): Result<Visitor, std::convert::Infallible>,
+    visitor: Visitor,
     Meant { who, form: AnewByPasskey { challenge, credential } }: Meant<AnewByPasskey>,
 ) -> Response {
     match passkey::read(&credential) {
@@ -179,7 +175,7 @@ async fn confirmed(office: &Office, who: &SignedIn, visitor: &Visitor, proof: &P
 
 async fn begin_totp(
     State(office): State<Arc<Office>>,
-    Ok(visitor): Result<Visitor, std::convert::Infallible>,
+    visitor: Visitor,
     Meant { who, form: NewName { name } }: Meant<NewName>,
 ) -> Response {
     let begun = enrol_totp::begin(&office, &caller(&who), &visitor, given(&name), &Proof::default()).await;
@@ -195,7 +191,7 @@ async fn begin_totp(
 
 async fn confirm_totp(
     State(office): State<Arc<Office>>,
-    Ok(visitor): Result<Visitor, std::convert::Infallible>,
+    visitor: Visitor,
     Meant { who, form: FirstCode { code } }: Meant<FirstCode>,
 ) -> Response {
     let outcome = match confirm_totp::confirm(&office, &caller(&who), &visitor, &code, &Proof::default()).await {
@@ -208,7 +204,7 @@ async fn confirm_totp(
 
 async fn add_passkey(
     State(office): State<Arc<Office>>,
-    Ok(visitor): Result<Visitor, std::convert::Infallible>,
+    visitor: Visitor,
     Meant { who, form: NewPasskey { credential, name } }: Meant<NewPasskey>,
 ) -> Response {
     let added = match passkey::read(&credential) {
@@ -228,7 +224,7 @@ async fn add_passkey(
 
 async fn renew(
     State(office): State<Arc<Office>>,
-    Ok(visitor): Result<Visitor, std::convert::Infallible>,
+    visitor: Visitor,
     Meant { who, form: Nothing {} }: Meant<Nothing>,
 ) -> Response {
     let outcome = match renew_recovery_codes::renew(&office, &caller(&who), &visitor, &Proof::default()).await {
@@ -241,7 +237,7 @@ async fn renew(
 async fn remove(
     State(office): State<Arc<Office>>,
     Path(id): Path<String>,
-    Ok(visitor): Result<Visitor, std::convert::Infallible>,
+    visitor: Visitor,
     Meant { who, form: Nothing {} }: Meant<Nothing>,
 ) -> Response {
     match remove_factor::remove(&office, &caller(&who), &visitor, &id, &Proof::default()).await {
@@ -253,7 +249,7 @@ async fn remove(
 async fn rename(
     State(office): State<Arc<Office>>,
     Path(id): Path<String>,
-    Ok(visitor): Result<Visitor, std::convert::Infallible>,
+    visitor: Visitor,
     Meant { who, form: NewName { name } }: Meant<NewName>,
 ) -> Response {
     match rename_factor::rename(&office, &caller(&who), &id, given(&name)).await {

@@ -77,7 +77,7 @@ pub(super) async fn show(State(office): State<Arc<Office>>, who: SignedIn) -> Re
 pub(super) async fn end(
     State(office): State<Arc<Office>>,
     Path(id): Path<String>,
-    Ok(visitor): Result<Visitor, std::convert::Infallible>,
+    visitor: Visitor,
     Meant { who, form }: Meant<ProofForm>,
 ) -> Response {
     let caller = Caller(who.principal.clone());
@@ -87,7 +87,7 @@ pub(super) async fn end(
 
 pub(super) async fn end_others(
     State(office): State<Arc<Office>>,
-    Ok(visitor): Result<Visitor, std::convert::Infallible>,
+    visitor: Visitor,
     Meant { who, form }: Meant<ProofForm>,
 ) -> Response {
     let caller = Caller(who.principal.clone());

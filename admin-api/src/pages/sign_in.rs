@@ -64,7 +64,7 @@ pub(super) async fn show(State(office): State<Arc<Office>>, asked: Result<Query<
 
 pub(super) async fn post(
     State(office): State<Arc<Office>>,
-    Ok(visitor): Result<Visitor, std::convert::Infallible>,
+    visitor: Visitor,
     Posted(request): Posted<SignIn>,
 ) -> Response {
     let SignIn { email, password, return_to } = request;

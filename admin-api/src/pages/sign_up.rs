@@ -34,7 +34,7 @@ pub(super) async fn show(State(office): State<Arc<Office>>) -> Response {
 
 pub(super) async fn post(
     State(office): State<Arc<Office>>,
-    Ok(visitor): Result<Visitor, std::convert::Infallible>,
+    visitor: Visitor,
     Posted(SignUp { email, password, name }): Posted<SignUp>,
 ) -> Response {
     let register = Register {

@@ -56,7 +56,7 @@ pub(crate) struct ChangeEmail {
 pub(crate) async fn change_email(
     State(office): State<Arc<Office>>,
     Allowed { caller, .. }: Allowed<ManageAccount>,
-    Ok(visitor): Result<Visitor, std::convert::Infallible>,
+    visitor: Visitor,
     Body(request): Body<ChangeEmail>,
 ) -> Result<(StatusCode, Json<Done>), ApiError> {
     ask(&office, &caller, &visitor, request).await?;

@@ -65,7 +65,7 @@ pub(crate) struct PasswordChanged {
 pub(crate) async fn change_password(
     State(office): State<Arc<Office>>,
     Allowed { caller, .. }: Allowed<ManageAccount>,
-    Ok(visitor): Result<Visitor, std::convert::Infallible>,
+    visitor: Visitor,
     Body(request): Body<ChangePassword>,
 ) -> Result<(HeaderMap, Json<PasswordChanged>), ApiError> {
     let account = office.store.account(caller.0.account).await?.ok_or(ApiError::CallerGone)?;

@@ -49,7 +49,7 @@ pub(crate) struct ConfirmPasskey {
 pub(crate) async fn confirm_passkey(
     State(office): State<Arc<Office>>,
     Allowed { caller, .. }: Allowed<ManageAccount>,
-    Ok(visitor): Result<Visitor, std::convert::Infallible>,
+    visitor: Visitor,
     Body(request): Body<ConfirmPasskey>,
 ) -> Result<(HeaderMap, Json<Counting>), ApiError> {
     let (cookies, counting) = confirm(&office, &caller, &visitor, request).await?;

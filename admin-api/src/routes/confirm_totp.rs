@@ -47,7 +47,7 @@ pub(crate) struct ConfirmTotp {
 pub(crate) async fn confirm_totp(
     State(office): State<Arc<Office>>,
     Allowed { caller, .. }: Allowed<ManageAccount>,
-    Ok(visitor): Result<Visitor, std::convert::Infallible>,
+    visitor: Visitor,
     Body(request): Body<ConfirmTotp>,
 ) -> Result<(HeaderMap, Json<Counting>), ApiError> {
     let (cookies, counting) = confirm(&office, &caller, &visitor, &request.code, &request.proof).await?;

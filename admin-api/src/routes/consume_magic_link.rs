@@ -44,7 +44,7 @@ pub(crate) struct ConsumeLink {
 )]
 pub(crate) async fn consume_magic_link(
     State(office): State<Arc<Office>>,
-    Ok(visitor): Result<Visitor, std::convert::Infallible>,
+    visitor: Visitor,
     Body(request): Body<ConsumeLink>,
 ) -> Result<(HeaderMap, Json<Begun>), ApiError> {
     let (cookies, begun) = log_in(&office, &visitor, request.token.expose(), request.session).await?;

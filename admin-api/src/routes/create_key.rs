@@ -69,7 +69,7 @@ struct Wanted {
 pub(crate) async fn create_key(
     State(office): State<Arc<Office>>,
     Allowed { caller, .. }: Allowed<ManageAccount>,
-    Ok(visitor): Result<Visitor, std::convert::Infallible>,
+    visitor: Visitor,
     Body(request): Body<CreateKey>,
 ) -> Result<(StatusCode, Json<NewlyMade>), ApiError> {
     let (key, record) = make(&office, &caller, &visitor, request).await?;

@@ -27,7 +27,7 @@ use crate::{
 pub(crate) async fn delete_me(
     State(office): State<Arc<Office>>,
     Allowed { caller, .. }: Allowed<ManageAccount>,
-    Ok(visitor): Result<Visitor, std::convert::Infallible>,
+    visitor: Visitor,
     BodyOrNothing(proof): BodyOrNothing<Proof>,
 ) -> Result<StatusCode, ApiError> {
     let account = proof.by(&caller, &visitor, &office).await?.account;

@@ -32,7 +32,7 @@ pub(crate) async fn delete_tenant(
     State(office): State<Arc<Office>>,
     Allowed { caller, .. }: Allowed<ManageTenants>,
     Path(id): Path<String>,
-    Ok(visitor): Result<Visitor, std::convert::Infallible>,
+    visitor: Visitor,
     BodyOrNothing(proof): BodyOrNothing<Proof>,
 ) -> Result<StatusCode, ApiError> {
     let (tenant, _) = office.tenant_named(&caller, &id, Reach::Own).await?;

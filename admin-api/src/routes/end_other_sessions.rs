@@ -35,7 +35,7 @@ pub(crate) struct Ended {
 pub(crate) async fn end_other_sessions(
     State(office): State<Arc<Office>>,
     Allowed { caller, .. }: Allowed<ManageAccount>,
-    Ok(visitor): Result<Visitor, std::convert::Infallible>,
+    visitor: Visitor,
     BodyOrNothing(proof): BodyOrNothing<Proof>,
 ) -> Result<Json<Ended>, ApiError> {
     Ok(Json(Ended { ended: end_others(&office, &visitor, &caller, &proof).await? }))

@@ -38,7 +38,7 @@ pub(crate) async fn end_session(
     State(office): State<Arc<Office>>,
     Allowed { caller, .. }: Allowed<ManageAccount>,
     Path(id): Path<String>,
-    Ok(visitor): Result<Visitor, std::convert::Infallible>,
+    visitor: Visitor,
     BodyOrNothing(proof): BodyOrNothing<Proof>,
 ) -> Result<StatusCode, ApiError> {
     end(&office, &visitor, &caller, &id, &proof).await.map(|()| StatusCode::NO_CONTENT)

@@ -42,7 +42,7 @@ pub(crate) struct PasskeyEnrolment {
 pub(crate) async fn enrol_passkey(
     State(office): State<Arc<Office>>,
     Allowed { caller, .. }: Allowed<ManageAccount>,
-    Ok(visitor): Result<Visitor, std::convert::Infallible>,
+    visitor: Visitor,
     BodyOrNothing(proof): BodyOrNothing<Proof>,
 ) -> Result<(StatusCode, Json<PasskeyEnrolment>), ApiError> {
     let account = proof.by(&caller, &visitor, &office).await?.account;

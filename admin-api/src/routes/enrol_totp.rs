@@ -60,7 +60,7 @@ pub(crate) struct TotpEnrolment {
 pub(crate) async fn enrol_totp(
     State(office): State<Arc<Office>>,
     Allowed { caller, .. }: Allowed<ManageAccount>,
-    Ok(visitor): Result<Visitor, std::convert::Infallible>,
+    visitor: Visitor,
     BodyOrNothing(request): BodyOrNothing<EnrolTotp>,
 ) -> Result<(StatusCode, Json<TotpEnrolment>), ApiError> {
     let proof = Proof {

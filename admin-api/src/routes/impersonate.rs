@@ -64,7 +64,7 @@ pub(crate) struct Impersonation {
 pub(crate) async fn impersonate(
     State(office): State<Arc<Office>>,
     Allowed { caller, .. }: Allowed<ManageUsers>,
-    Ok(visitor): Result<Visitor, std::convert::Infallible>,
+    visitor: Visitor,
     Path(id): Path<String>,
     Body(request): Body<Impersonate>,
 ) -> Result<(StatusCode, Json<Impersonation>), ApiError> {

@@ -70,7 +70,7 @@ pub(crate) struct TokenError {
 )]
 pub(crate) async fn issue_token(
     State(office): State<Arc<Office>>,
-    Ok(visitor): Result<Visitor, std::convert::Infallible>,
+    visitor: Visitor,
     request: Request,
 ) -> Result<Response, ApiError> {
     let headers = request.headers().clone();

@@ -49,7 +49,7 @@ pub(crate) struct Login {
 )]
 pub(crate) async fn login(
     State(office): State<Arc<Office>>,
-    Ok(visitor): Result<Visitor, std::convert::Infallible>,
+    visitor: Visitor,
     Body(request): Body<Login>,
 ) -> Result<(HeaderMap, Json<Begun>), ApiError> {
     let (cookies, begun) = log_in(&office, &visitor, &request).await?;

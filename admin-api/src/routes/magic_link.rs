@@ -27,7 +27,7 @@ use crate::{
 )]
 pub(crate) async fn magic_link(
     State(office): State<Arc<Office>>,
-    Ok(visitor): Result<Visitor, std::convert::Infallible>,
+    visitor: Visitor,
     Body(request): Body<ForAddress>,
 ) -> Result<(StatusCode, HeaderMap, Json<Done>), ApiError> {
     let cookies = ask(&office, &visitor, &request).await?;

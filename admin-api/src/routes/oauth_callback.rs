@@ -37,7 +37,7 @@ use crate::{
 )]
 pub(crate) async fn oauth_callback(
     State(office): State<Arc<Office>>,
-    Ok(visitor): Result<Visitor, std::convert::Infallible>,
+    visitor: Visitor,
     Path(provider): Path<String>,
     answer: Result<Query<Answer>, QueryRejection>,
     headers: HeaderMap,

@@ -47,7 +47,7 @@ pub(crate) struct Wanted {
 )]
 pub(crate) async fn oauth_start(
     State(office): State<Arc<Office>>,
-    Ok(visitor): Result<Visitor, std::convert::Infallible>,
+    visitor: Visitor,
     Path(provider): Path<String>,
     wanted: Result<Query<Wanted>, QueryRejection>,
     headers: HeaderMap,

@@ -49,7 +49,7 @@ pub(crate) struct PasskeyLogin {
 )]
 pub(crate) async fn passkey_login(
     State(office): State<Arc<Office>>,
-    Ok(visitor): Result<Visitor, std::convert::Infallible>,
+    visitor: Visitor,
     Body(request): Body<PasskeyLogin>,
 ) -> Result<(HeaderMap, Json<Begun>), ApiError> {
     let (cookies, begun) = log_in(&office, &visitor, &request).await?;

@@ -50,7 +50,7 @@ pub(crate) struct Reauthenticated {
 pub(crate) async fn reauthenticate(
     State(office): State<Arc<Office>>,
     caller: Caller,
-    Ok(visitor): Result<Visitor, std::convert::Infallible>,
+    visitor: Visitor,
     Body(proof): Body<Proof>,
 ) -> Result<(HeaderMap, Json<Reauthenticated>), ApiError> {
     let (cookies, done) = anew(&office, &caller, &visitor, &proof).await?;

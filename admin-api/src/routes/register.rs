@@ -78,7 +78,7 @@ struct Newcomer {
 )]
 pub(crate) async fn register(
     State(office): State<Arc<Office>>,
-    Ok(visitor): Result<Visitor, std::convert::Infallible>,
+    visitor: Visitor,
     Body(request): Body<Register>,
 ) -> Result<Response, ApiError> {
     Ok(match take_in(&office, &visitor, request).await? {

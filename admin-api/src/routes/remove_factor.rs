@@ -38,7 +38,7 @@ pub(crate) async fn remove_factor(
     State(office): State<Arc<Office>>,
     Allowed { caller, .. }: Allowed<ManageAccount>,
     Path(id): Path<String>,
-    Ok(visitor): Result<Visitor, std::convert::Infallible>,
+    visitor: Visitor,
     BodyOrNothing(proof): BodyOrNothing<Proof>,
 ) -> Result<StatusCode, ApiError> {
     remove(&office, &caller, &visitor, &id, &proof).await?;

@@ -40,7 +40,7 @@ pub(crate) struct RecoveryCodes {
 pub(crate) async fn renew_recovery_codes(
     State(office): State<Arc<Office>>,
     Allowed { caller, .. }: Allowed<ManageAccount>,
-    Ok(visitor): Result<Visitor, std::convert::Infallible>,
+    visitor: Visitor,
     BodyOrNothing(proof): BodyOrNothing<Proof>,
 ) -> Result<Json<RecoveryCodes>, ApiError> {
     Ok(Json(RecoveryCodes { recovery_codes: renew(&office, &caller, &visitor, &proof).await? }))

@@ -59,7 +59,7 @@ pub(crate) async fn reset_factors(
     State(office): State<Arc<Office>>,
     Allowed { caller, .. }: Allowed<ManageUsers>,
     Path(id): Path<String>,
-    Ok(visitor): Result<Visitor, std::convert::Infallible>,
+    visitor: Visitor,
     BodyOrNothing(request): BodyOrNothing<ResetFactors>,
 ) -> Result<StatusCode, ApiError> {
     let id: AccountId = id.parse().map_err(|_| NO_ACCOUNT)?;

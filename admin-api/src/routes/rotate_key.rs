@@ -67,7 +67,7 @@ pub(crate) async fn rotate_key(
     State(office): State<Arc<Office>>,
     Allowed { caller, .. }: Allowed<ManageAccount>,
     Path(id): Path<String>,
-    Ok(visitor): Result<Visitor, std::convert::Infallible>,
+    visitor: Visitor,
     BodyOrNothing(request): BodyOrNothing<RotateKey>,
 ) -> Result<(StatusCode, Json<NewlyMade>), ApiError> {
     let grace = request.parse()?;

@@ -34,7 +34,7 @@ pub(crate) async fn unlink_identity(
     State(office): State<Arc<Office>>,
     Allowed { caller, .. }: Allowed<ManageAccount>,
     Path(id): Path<String>,
-    Ok(visitor): Result<Visitor, std::convert::Infallible>,
+    visitor: Visitor,
     BodyOrNothing(proof): BodyOrNothing<Proof>,
 ) -> Result<StatusCode, ApiError> {
     oauth::unlink(&office, &visitor, &caller, &id, &proof).await.map(|()| StatusCode::NO_CONTENT)

@@ -66,7 +66,7 @@ pub(crate) struct Actor {
 )]
 pub(crate) async fn validate(
     State(office): State<Arc<Office>>,
-    Ok(visitor): Result<Visitor, std::convert::Infallible>,
+    visitor: Visitor,
     Body(request): Body<Validate>,
 ) -> Result<Json<Verdict>, ApiError> {
     let shown = request.token.expose();

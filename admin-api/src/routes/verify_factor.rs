@@ -56,7 +56,7 @@ pub(crate) struct VerifyFactor {
 )]
 pub(crate) async fn verify_factor(
     State(office): State<Arc<Office>>,
-    Ok(visitor): Result<Visitor, std::convert::Infallible>,
+    visitor: Visitor,
     Body(request): Body<VerifyFactor>,
 ) -> Result<(HeaderMap, Json<Begun>), ApiError> {
     let (cookies, begun) = log_in(&office, &visitor, &request).await?;
