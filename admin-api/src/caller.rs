@@ -10,11 +10,12 @@ use axum::{
     extract::FromRequestParts,
     http::{Method, request::Parts},
 };
-use identity::{AssertionClaims, Principal, TenantId, TenantRole};
+use identity::{AccountId, AssertionClaims, Principal, TenantId, TenantRole};
 use policies::{
     Policy,
     roles::{Permission, covers},
 };
+use store::Account;
 
 use crate::{error::ApiError, office::Office, trail};
 
@@ -245,6 +246,21 @@ impl Caller {
             self.demand_scope(held)?;
             if has(held) { Ok(()) } else { Err(ApiError::Forbidden(held.to_owned())) }
         })
+    }
+
+    /// The account that a path names, for whoever may do all that it may.
+    pub(crate) async fn managed(&self, office: &Office, id: &str) -> Result<Account, ApiError> {
+        let account = office.account_named(id).await?;
+        self.demand_all_of(&office.hooks.policy(), &account.role)?;
+        Ok(account)
+    }
+
+    /// The same, and not the caller's own.
+    pub(crate) async fn managed_other(&self, office: &Office, id: &str) -> Result<Account, ApiError> {
+        if id.parse().is_ok_and(|id: AccountId| id == self.0.account) {
+            return Err(ApiError::OwnAccount);
+        }
+        self.managed(office, id).await
     }
 
     /// The scopes of a key that the caller makes: those asked for if they do not reach beyond the caller's own, else the

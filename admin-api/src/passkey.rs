@@ -268,8 +268,7 @@ impl Office {
         state: &DiscoverableAuthentication,
     ) -> Result<PasskeyRequest, ApiError> {
         let (token, now) = (OneTimeToken::generate(Uuid::now_v7(), &mut rand::rng()), self.now());
-        let address = account.map(|account| Email::parse(&account.email)).transpose();
-        let address = address.map_err(|error| ApiError::Internal(error.to_string()))?;
+        let address = account.map(Account::address).transpose()?;
         let written = NewOneTime {
             id: token.id(),
             purpose,

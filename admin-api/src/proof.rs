@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use identity::{Assurance, Email, OneTimePurpose, SecretText, SessionId, Verdict};
+use identity::{Assurance, OneTimePurpose, SecretText, SessionId, Verdict};
 use serde::Deserialize;
 use store::{Account, FactorProof};
 use utoipa::ToSchema;
@@ -119,7 +119,7 @@ pub(crate) async fn check(
     account: &Account,
     shown: Shown<'_>,
 ) -> Result<&'static str, ApiError> {
-    let email = Email::parse(&account.email).map_err(|error| ApiError::Internal(error.to_string()))?;
+    let email = account.address()?;
     let (attempt, is_right, method) = match shown {
         Shown::Password(text) => {
             let attempt = Attempt::begin(office, visitor, &email).await?;

@@ -9,9 +9,7 @@ use std::time::Duration;
 
 use axum::http::HeaderMap;
 use chrono::{DateTime, Utc};
-use identity::{
-    AccountId, Email, FactorId, OneTimePurpose, OneTimeToken, RecoveryCode, SecretDigest, SecretText, TotpSecret,
-};
+use identity::{AccountId, FactorId, OneTimePurpose, OneTimeToken, RecoveryCode, SecretDigest, SecretText, TotpSecret};
 use serde::{Deserialize, Serialize, de::IgnoredAny};
 use serde_json::Value;
 use store::{Account, ChallengeSeed, Confirmation, FactorKind, FactorProof, FactorRecord, NewPasskey};
@@ -192,7 +190,7 @@ impl Office {
         confirmed: Confirmed<'_>,
     ) -> Result<(HeaderMap, Counting), ApiError> {
         let (account, session, now) = (confirmed.account, session_of(caller)?, self.now());
-        let email = Email::parse(&account.email).map_err(|error| ApiError::Internal(error.to_string()))?;
+        let email = account.address()?;
         let (_, amr) = self.store.authentication(session).await?.unwrap_or_default();
         let (shown, digests) = fresh_recovery_codes(account.id);
         let next = Self::next_refresh(caller.0.grant);

@@ -13,6 +13,8 @@ use crate::{
     office::Office,
 };
 
+pub(crate) const NO_ACCOUNT: ApiError = ApiError::NotFound("account");
+
 /// A person's account.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct User {
@@ -54,6 +56,12 @@ pub(crate) struct ManagedUser {
 // === impl Office ===
 
 impl Office {
+    /// The account that a path names.
+    pub(crate) async fn account_named(&self, id: &str) -> Result<Account, ApiError> {
+        let id = id.parse().map_err(|_| NO_ACCOUNT)?;
+        self.store.account(id).await?.ok_or(NO_ACCOUNT)
+    }
+
     /// An account with its teams and domains in the tenant in which it acts.
     pub(crate) async fn user(&self, account: Account) -> Result<User, ApiError> {
         let groups = match account.tenant {

@@ -1,7 +1,7 @@
 //! The record of an account as it is read, with the tenant in which it acts: which columns it is made of, and what they mean.
 
 use chrono::{DateTime, Utc};
-use identity::{AccountId, TenantId, TenantRole};
+use identity::{AccountId, Email, TenantId, TenantRole};
 use sqlx::FromRow;
 use uuid::Uuid;
 
@@ -150,6 +150,15 @@ impl From<AccountRow> for Account {
 fn membership(tenant: Option<Uuid>, role: Option<&str>, status: Option<String>) -> Option<Membership> {
     let (tenant, role) = (TenantId::new(tenant?), TenantRole::read(role?)?);
     Some(Membership { tenant, role, status: status?.try_into().ok()? })
+}
+
+// === impl Account ===
+
+impl Account {
+    /// Its address; [`StoreError::Corrupt`] if what is stored is none.
+    pub fn address(&self) -> Result<Email, StoreError> {
+        Email::parse(&self.email).map_err(|error| StoreError::Corrupt(error.to_string()))
+    }
 }
 
 // === impl AccountKind ===

@@ -278,7 +278,7 @@ async fn log_in(
         return Err(ApiError::EmailUnverified);
     }
     if !office.store.factors(account.id).await?.is_empty() {
-        let email = Email::parse(&account.email).map_err(|error| ApiError::Internal(error.to_string()))?;
+        let email = account.address()?;
         return Err(office.challenge(First::Provider, &account, email.normalised()).await?);
     }
     let device = visitor.known_device();

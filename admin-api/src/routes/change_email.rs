@@ -76,7 +76,7 @@ pub(crate) async fn ask(
     let email = form.finish(email)?;
     let proved = Proof { password, code, recovery_code, passkey }.by(caller, visitor, office).await?;
     let account = proved.account;
-    let present = Email::parse(&account.email).map_err(|error| ApiError::Internal(error.to_string()))?;
+    let present = account.address()?;
     let change =
         EmailChange { account: account.id.uuid(), email: email.as_str().to_owned(), session: proved.session.uuid() };
     let wish = office.wish_later(Letter::ChangeEmail, email.normalised(), &Said::change(change), office.now());

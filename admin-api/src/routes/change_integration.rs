@@ -8,14 +8,14 @@ use axum::{
 };
 use identity::{ProviderKey, SecretText};
 use serde::Deserialize;
-use store::{IntegrationChange, StoreError};
+use store::IntegrationChange;
 use utoipa::ToSchema;
 
 use super::change_user::NewStatus;
 use crate::{
     body::Body,
     caller::{Allowed, ManageIntegrations},
-    error::ApiError,
+    error::{ApiError, OrMissing},
     form::Form,
     integration::{Integration, NO_INTEGRATION},
     office::Office,
@@ -60,11 +60,7 @@ pub(crate) async fn change_integration(
         trail::detail("status", if is_active { "active" } else { "disabled" });
     }
     let changed = office.store.change_integration(office.seal(), found.owner, found.id, &change, office.now()).await;
-    match changed {
-        Ok(record) => Ok(Json(record.into())),
-        Err(StoreError::NotFound) => Err(NO_INTEGRATION),
-        Err(error) => Err(error.into()),
-    }
+    Ok(Json(changed.or_missing(NO_INTEGRATION)?.into()))
 }
 
 // === impl ChangeIntegration ===

@@ -8,13 +8,12 @@ use axum::{
 };
 use identity::{AccountId, TenantRole};
 use serde::Deserialize;
-use store::StoreError;
 use utoipa::ToSchema;
 
 use crate::{
     body::Body,
     caller::{Allowed, ManageTenants},
-    error::ApiError,
+    error::{ApiError, OrMissing},
     form::Form,
     office::Office,
     tenant::Reach,
@@ -66,8 +65,6 @@ pub(crate) async fn change_member(
     trail::about(account.uuid());
     trail::detail("tenant", tenant.id.to_string());
     trail::detail("role", role.word());
-    match office.store.change_member(tenant.id, account, role, by, office.now()).await {
-        Err(StoreError::NotFound) => Err(NO_MEMBER),
-        done => Ok(done.map(|()| StatusCode::NO_CONTENT)?),
-    }
+    office.store.change_member(tenant.id, account, role, by, office.now()).await.or_missing(NO_MEMBER)?;
+    Ok(StatusCode::NO_CONTENT)
 }

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use axum::{Json, extract::State, http::HeaderMap};
-use identity::{Email, Password, SecretText};
+use identity::{Password, SecretText};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -83,7 +83,7 @@ pub(crate) async fn change_password(
     }
     let hash = office.hash_new("new_password", new, &about).await?;
     let keep = caller.0.grant.session();
-    let email = Email::parse(&account.email).map_err(|error| ApiError::Internal(error.to_string()))?;
+    let email = account.address()?;
     let notice = office.notice(Letter::PasswordChanged, &account, email.normalised());
     office.store.set_password(account.id, &checked, hash, keep, &notice, office.now()).await?;
     office.has_posted();

@@ -10,23 +10,20 @@ use axum::{
     Json,
     extract::{Path, State},
 };
-use identity::AccountId;
 use policies::Policy;
 use serde::Deserialize;
-use store::{Account, AccountChange, NewTier, Status, StoreError};
+use store::{Account, AccountChange, NewTier, Status};
 use utoipa::ToSchema;
 
 use crate::{
     body::Body,
     caller::{Allowed, ManageUsers},
-    error::ApiError,
+    error::{ApiError, OrMissing},
     form::Form,
     office::Office,
     trail,
-    user::ManagedUser,
+    user::{ManagedUser, NO_ACCOUNT},
 };
-
-const NO_ACCOUNT: ApiError = ApiError::NotFound("account");
 
 /// What shall change; at least one of them.
 #[derive(Deserialize, ToSchema)]
@@ -70,12 +67,8 @@ pub(crate) async fn change_user(
     Path(id): Path<String>,
     Body(request): Body<ChangeUser>,
 ) -> Result<Json<ManagedUser>, ApiError> {
-    let id: AccountId = id.parse().map_err(|_| NO_ACCOUNT)?;
-    if id == caller.0.account {
-        return Err(ApiError::OwnAccount);
-    }
-    let account = office.store.account(id).await?.ok_or(NO_ACCOUNT)?;
-    caller.demand_all_of(&office.hooks.policy(), &account.role)?;
+    let account = caller.managed_other(&office, &id).await?;
+    let id = account.id;
     let change = request.parse(&office.hooks.policy(), &office.settings.default_tier, account)?;
     if let Some(role) = &change.role {
         caller.demand_all_of(&office.hooks.policy(), role)?;
@@ -90,11 +83,8 @@ pub(crate) async fn change_user(
     if let Some(status) = change.status {
         trail::detail("status", status.word());
     }
-    match office.store.change_account(id, change, office.now()).await {
-        Ok(account) => Ok(Json(office.managed_user(account).await)),
-        Err(StoreError::NotFound) => Err(NO_ACCOUNT),
-        Err(error) => Err(error.into()),
-    }
+    let account = office.store.change_account(id, change, office.now()).await.or_missing(NO_ACCOUNT)?;
+    Ok(Json(office.managed_user(account).await))
 }
 
 // === impl NewStatus ===

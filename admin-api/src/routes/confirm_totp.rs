@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::{Json, extract::State, http::HeaderMap};
 use chrono::TimeDelta;
-use identity::{Email, SecretText};
+use identity::SecretText;
 use serde::Deserialize;
 use store::FactorKind;
 use utoipa::ToSchema;
@@ -68,7 +68,7 @@ pub(crate) async fn confirm(
     let pending = pending.ok_or(NOTHING_BEGUN)?;
     // As at the beginning: whoever has found the session open adds nothing by which to come back.
     let account = proof.by(caller, visitor, office).await?.account;
-    let email = Email::parse(&account.email).map_err(|error| ApiError::Internal(error.to_string()))?;
+    let email = account.address()?;
     // The secret may have been shown to another session than this one, which then guesses.
     let attempt = Attempt::begin(office, visitor, &email).await?;
     let Some(step) = office.open_totp(&pending)?.step_of(code.expose(), office.settings.totp_skew, now) else {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::{Json, extract::State, http::StatusCode};
 use chrono::{DateTime, TimeDelta, Utc};
-use identity::{ApiKey, Email, KeyId, SecretText};
+use identity::{ApiKey, KeyId, SecretText};
 use serde::Deserialize;
 use store::{KeyRecord, NewKey};
 use utoipa::ToSchema;
@@ -87,7 +87,7 @@ pub(crate) async fn make(
     let scopes = caller.hand_out(wanted.scopes)?;
     prove(office, caller, visitor, &proof).await?;
     let account = office.store.account(caller.0.account).await?.ok_or(ApiError::CallerGone)?;
-    let email = Email::parse(&account.email).map_err(|error| ApiError::Internal(error.to_string()))?;
+    let email = account.address()?;
     let notice = office.notice(Letter::KeyMade, &account, email.normalised());
     let now = office.now();
     let (most, ends) =

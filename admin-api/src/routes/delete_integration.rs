@@ -6,11 +6,10 @@ use axum::{
     extract::{Path, State},
     http::StatusCode,
 };
-use store::StoreError;
 
 use crate::{
     caller::{Allowed, ManageIntegrations},
-    error::ApiError,
+    error::{ApiError, OrMissing},
     integration::NO_INTEGRATION,
     office::Office,
     trail,
@@ -33,9 +32,6 @@ pub(crate) async fn delete_integration(
 ) -> Result<StatusCode, ApiError> {
     let found = office.integration_of(&caller, &id).await?;
     trail::detail("service", found.service.as_str());
-    match office.store.delete_integration(found.owner, found.id, office.now()).await {
-        Ok(()) => Ok(StatusCode::NO_CONTENT),
-        Err(StoreError::NotFound) => Err(NO_INTEGRATION),
-        Err(error) => Err(error.into()),
-    }
+    office.store.delete_integration(found.owner, found.id, office.now()).await.or_missing(NO_INTEGRATION)?;
+    Ok(StatusCode::NO_CONTENT)
 }

@@ -6,16 +6,13 @@ use axum::{
     extract::{Path, State},
     http::StatusCode,
 };
-use identity::AccountId;
-use store::StoreError;
 
 use crate::{
     caller::{Allowed, ManageUsers},
-    error::ApiError,
+    error::{ApiError, OrMissing},
     office::Office,
+    user::NO_ACCOUNT,
 };
-
-const NO_ACCOUNT: ApiError = ApiError::NotFound("account");
 
 /// Deletes somebody's account. Nothing of it can be brought back. For administrators.
 #[utoipa::path(
@@ -33,15 +30,8 @@ pub(crate) async fn delete_user(
     Allowed { caller, .. }: Allowed<ManageUsers>,
     Path(id): Path<String>,
 ) -> Result<StatusCode, ApiError> {
-    let id: AccountId = id.parse().map_err(|_| NO_ACCOUNT)?;
-    if id == caller.0.account {
-        return Err(ApiError::OwnAccount);
-    }
-    let account = office.store.account(id).await?.ok_or(NO_ACCOUNT)?;
-    caller.demand_all_of(&office.hooks.policy(), &account.role)?;
-    match office.store.delete_account(id, Some(&account.role), office.now()).await {
-        Ok(()) => Ok(StatusCode::NO_CONTENT),
-        Err(StoreError::NotFound) => Err(NO_ACCOUNT),
-        Err(error) => Err(error.into()),
-    }
+    let account = caller.managed_other(&office, &id).await?;
+    let deleted = office.store.delete_account(account.id, Some(&account.role), office.now()).await;
+    deleted.or_missing(NO_ACCOUNT)?;
+    Ok(StatusCode::NO_CONTENT)
 }

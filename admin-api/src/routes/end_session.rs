@@ -8,12 +8,11 @@ use axum::{
     http::StatusCode,
 };
 use identity::SessionId;
-use store::StoreError;
 
 use crate::{
     body::BodyOrNothing,
     caller::{Allowed, Caller, ManageAccount},
-    error::ApiError,
+    error::{ApiError, OrMissing},
     office::Office,
     proof::Proof,
     visitor::Visitor,
@@ -56,10 +55,6 @@ pub(crate) async fn end(
     if caller.0.grant.session() != Some(id) {
         proof.by(caller, visitor, office).await?;
     }
-    match office.store.end_session_of(caller.0.account, id, office.now()).await {
-        Ok(()) => Ok(()),
-        // Somebody else's session is no session.
-        Err(StoreError::NotFound) => Err(NO_SESSION),
-        Err(error) => Err(error.into()),
-    }
+    // Somebody else's session is no session.
+    office.store.end_session_of(caller.0.account, id, office.now()).await.or_missing(NO_SESSION)
 }

@@ -9,14 +9,14 @@ use axum::{
 use identity::TenantId;
 use policies::Policy;
 use serde::Deserialize;
-use store::{Status, StoreError, TenantChange};
+use store::{Status, TenantChange};
 use utoipa::ToSchema;
 
 use super::{change_user::NewStatus, update_me::present};
 use crate::{
     body::Body,
     caller::{Allowed, GovernTenants},
-    error::ApiError,
+    error::{ApiError, OrMissing},
     form::Form,
     office::Office,
     tenant::{NO_TENANT, TenantShape},
@@ -70,11 +70,8 @@ pub(crate) async fn govern_tenant(
     if let Some(status) = change.status {
         trail::detail("status", status.word());
     }
-    match office.store.change_tenant(id, change, office.now()).await {
-        Ok(tenant) => Ok(Json(TenantShape::of(tenant, None))),
-        Err(StoreError::NotFound) => Err(NO_TENANT),
-        Err(error) => Err(error.into()),
-    }
+    let tenant = office.store.change_tenant(id, change, office.now()).await.or_missing(NO_TENANT)?;
+    Ok(Json(TenantShape::of(tenant, None)))
 }
 
 // === impl GovernTenant ===

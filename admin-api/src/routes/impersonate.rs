@@ -9,7 +9,7 @@ use axum::{
     extract::{Path, State},
     http::StatusCode,
 };
-use identity::{AccountId, RefreshToken};
+use identity::RefreshToken;
 use serde::{Deserialize, Serialize};
 use store::{AccountKind, NewSession, Origin, Proof, Status};
 use utoipa::ToSchema;
@@ -23,11 +23,9 @@ use crate::{
     issue::{Fresh, Of, SessionKind},
     office::Office,
     trail,
-    user::User,
+    user::{NO_ACCOUNT, User},
     visitor::Visitor,
 };
-
-const NO_ACCOUNT: ApiError = ApiError::NotFound("account");
 
 /// Why.
 #[derive(Deserialize, ToSchema)]
@@ -71,16 +69,13 @@ pub(crate) async fn impersonate(
     let mut form = Form::default();
     let reason = form.name("reason", &request.reason);
     let reason = form.finish(reason)?;
-    let id: AccountId = id.parse().map_err(|_| NO_ACCOUNT)?;
-    if id == caller.0.account {
-        return Err(ApiError::OwnAccount);
-    }
     if caller.0.grant.session().is_none() || caller.0.actor.is_some() {
         return Err(ApiError::SessionNeeded);
     }
-    let account = office.store.account(id).await?.filter(|account| account.kind == AccountKind::Person);
-    let account = account.ok_or(NO_ACCOUNT)?;
-    caller.demand_all_of(&office.hooks.policy(), &account.role)?;
+    let account = caller.managed_other(&office, &id).await?;
+    if account.kind != AccountKind::Person {
+        return Err(NO_ACCOUNT);
+    }
     if account.status == Status::Disabled {
         return Err(ApiError::AccountDisabled);
     }
@@ -88,7 +83,7 @@ pub(crate) async fn impersonate(
     let own = office.store.account(caller.0.account).await?.filter(|own| own.role == *caller.0.role);
     let own = own.ok_or(ApiError::Conflict("the account was changed at the same moment; try again"))?;
     trail::detail("reason", reason);
-    tracing::warn!(by = %caller.0.account, account = %id, "an administrator acts as somebody");
+    tracing::warn!(by = %caller.0.account, account = %account.id, "an administrator acts as somebody");
     let now = office.now();
     let session = Fresh::new(SessionKind::Tokens).id;
     trail::detail("session", session.to_string());

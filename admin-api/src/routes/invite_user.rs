@@ -20,8 +20,6 @@ use crate::{
     office::Office,
 };
 
-const NO_ACCOUNT: ApiError = ApiError::NotFound("account");
-
 /// A token to take an account over, and the letter that holds it.
 pub(super) struct Invitation<'a> {
     pub(super) letter: NewMail,
@@ -48,15 +46,13 @@ pub(crate) async fn invite_user(
     Allowed { caller, .. }: Allowed<ManageUsers>,
     Path(id): Path<String>,
 ) -> Result<(StatusCode, Json<Done>), ApiError> {
-    let id: AccountId = id.parse().map_err(|_| NO_ACCOUNT)?;
-    let account = office.store.account(id).await?.ok_or(NO_ACCOUNT)?;
-    caller.demand_all_of(&office.hooks.policy(), &account.role)?;
-    let email = Email::parse(&account.email).map_err(|error| ApiError::Internal(error.to_string()))?;
-    let invitation = Invitation::fresh(&office, id, &email);
-    office.store.invite_again(id, &invitation.token(), Some(&invitation.letter), invitation.now).await?;
+    let account = caller.managed(&office, &id).await?;
+    let email = account.address()?;
+    let invitation = Invitation::fresh(&office, account.id, &email);
+    office.store.invite_again(account.id, &invitation.token(), Some(&invitation.letter), invitation.now).await?;
     office.has_posted();
     office.metrics.registration("invited");
-    tracing::info!(by = %caller.0.account, account = %id, "somebody is invited again");
+    tracing::info!(by = %caller.0.account, account = %account.id, "somebody is invited again");
     Ok((StatusCode::ACCEPTED, Json(Done { message: "a mail is on its way" })))
 }
 

@@ -6,7 +6,6 @@ use axum::{
     Json,
     extract::{Path, State},
 };
-use identity::AccountId;
 
 use crate::{
     caller::{Allowed, ManageUsers},
@@ -30,9 +29,7 @@ pub(crate) async fn read_user(
     _: Allowed<ManageUsers>,
     Path(id): Path<String>,
 ) -> Result<Json<ManagedUser>, ApiError> {
-    const NO_ACCOUNT: ApiError = ApiError::NotFound("account");
-    let id: AccountId = id.parse().map_err(|_| NO_ACCOUNT)?;
-    let account = office.store.account(id).await?.ok_or(NO_ACCOUNT)?;
+    let account = office.account_named(&id).await?;
     let status = account.status;
     Ok(Json(ManagedUser::new(office.user(account).await?, status)))
 }

@@ -9,10 +9,17 @@ use axum::{Json, extract::State, http::HeaderMap};
 use chrono::{DateTime, Utc};
 use identity::{Assurance, Grant};
 use serde::Serialize;
-use store::StoreError;
 use utoipa::ToSchema;
 
-use crate::{body::Body, caller::Caller, error::ApiError, issue::Of, office::Office, proof::Proof, visitor::Visitor};
+use crate::{
+    body::Body,
+    caller::Caller,
+    error::{ApiError, OrMissing},
+    issue::Of,
+    office::Office,
+    proof::Proof,
+    visitor::Visitor,
+};
 
 /// A session whose owner has been seen.
 #[derive(Serialize, ToSchema)]
@@ -70,10 +77,8 @@ pub(crate) async fn anew(
     let next = Office::next_refresh(caller.0.grant);
     let renewal = office.renewal(next.as_ref());
     let (of, session) = (proved.account.id, proved.session);
-    let renewed = match office.store.reauthenticate(of, session, &proved.amr, renewal, now).await {
-        Err(StoreError::NotFound) => return Err(ApiError::SessionEnded),
-        done => done?,
-    };
+    let renewed = office.store.reauthenticate(of, session, &proved.amr, renewal, now).await;
+    let renewed = renewed.or_missing(ApiError::SessionEnded)?;
     // Whoever has a copy of the cookie is not to be raised with its owner.
     let cookies = office.another_cookie(caller.0.grant).await?;
     let life = if is_token { office.settings.access_ttl } else { office.settings.pages.cookie_life };

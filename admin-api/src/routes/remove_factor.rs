@@ -7,13 +7,12 @@ use axum::{
     extract::{Path, State},
     http::StatusCode,
 };
-use identity::{Email, FactorId};
-use store::StoreError;
+use identity::FactorId;
 
 use crate::{
     body::BodyOrNothing,
     caller::{Allowed, Caller, ManageAccount},
-    error::ApiError,
+    error::{ApiError, OrMissing},
     mail::Letter,
     office::Office,
     proof::{Proof, Proved},
@@ -55,15 +54,10 @@ pub(crate) async fn remove(
 ) -> Result<(), ApiError> {
     let id: FactorId = id.parse().map_err(|_| NO_FACTOR)?;
     let Proved { account, session, .. } = proof.by(caller, visitor, office).await?;
-    let email = Email::parse(&account.email).map_err(|error| ApiError::Internal(error.to_string()))?;
+    let email = account.address()?;
     let notice = office.notice(Letter::FactorRemoved, &account, email.normalised());
-    match office.store.remove_factor(account.id, id, session, &notice, office.now()).await {
-        Ok(()) => {
-            office.has_posted();
-            Ok(())
-        }
-        // Somebody else's factor is no factor.
-        Err(StoreError::NotFound) => Err(NO_FACTOR),
-        Err(error) => Err(error.into()),
-    }
+    // Somebody else's factor is no factor.
+    office.store.remove_factor(account.id, id, session, &notice, office.now()).await.or_missing(NO_FACTOR)?;
+    office.has_posted();
+    Ok(())
 }

@@ -7,12 +7,11 @@ use axum::{
     http::StatusCode,
 };
 use identity::{AccountId, TenantRole};
-use store::StoreError;
 
 use super::change_member::NO_MEMBER;
 use crate::{
     caller::{Allowed, ManageTenants},
-    error::ApiError,
+    error::{ApiError, OrMissing},
     office::Office,
     tenant::Reach,
     trail,
@@ -50,8 +49,6 @@ pub(crate) async fn remove_member(
     let by = (!leaves && !caller.administers_platform()).then_some(caller.0.account);
     trail::about(account.uuid());
     trail::detail("tenant", tenant.id.to_string());
-    match office.store.remove_member(tenant.id, account, by, office.now()).await {
-        Err(StoreError::NotFound) => Err(NO_MEMBER),
-        done => Ok(done.map(|()| StatusCode::NO_CONTENT)?),
-    }
+    office.store.remove_member(tenant.id, account, by, office.now()).await.or_missing(NO_MEMBER)?;
+    Ok(StatusCode::NO_CONTENT)
 }

@@ -3,15 +3,13 @@
 use std::sync::Arc;
 
 use axum::{Json, extract::State};
-use identity::Email;
 use serde::Serialize;
-use store::StoreError;
 use utoipa::ToSchema;
 
 use crate::{
     body::BodyOrNothing,
     caller::{Allowed, Caller, ManageAccount},
-    error::ApiError,
+    error::{ApiError, OrMissing},
     mail::Letter,
     office::Office,
     proof::Proof,
@@ -54,15 +52,11 @@ pub(crate) async fn renew(
     proof: &Proof,
 ) -> Result<Vec<String>, ApiError> {
     let account = proof.by(caller, visitor, office).await?.account;
-    let email = Email::parse(&account.email).map_err(|error| ApiError::Internal(error.to_string()))?;
+    let email = account.address()?;
     let (recovery_codes, digests) = fresh_recovery_codes(account.id);
     let notice = office.notice(Letter::RecoveryCodesRenewed, &account, email.normalised());
-    match office.store.renew_recovery_codes(account.id, &digests, &notice, office.now()).await {
-        Ok(()) => {
-            office.has_posted();
-            Ok(recovery_codes)
-        }
-        Err(StoreError::NotFound) => Err(ApiError::NotFound("second factor")),
-        Err(error) => Err(error.into()),
-    }
+    let renewed = office.store.renew_recovery_codes(account.id, &digests, &notice, office.now()).await;
+    renewed.or_missing(ApiError::NotFound("second factor"))?;
+    office.has_posted();
+    Ok(recovery_codes)
 }

@@ -8,7 +8,7 @@ use axum::{
     extract::{Path, State},
     http::StatusCode,
 };
-use identity::{AccountId, Email, SecretText};
+use identity::SecretText;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
@@ -24,8 +24,6 @@ use crate::{
     trail,
     visitor::Visitor,
 };
-
-const NO_ACCOUNT: ApiError = ApiError::NotFound("account");
 
 /// Why, and, unless the session has begun within five minutes, one of the others, which shows who asks.
 #[derive(Default, Deserialize, ToSchema)]
@@ -62,20 +60,15 @@ pub(crate) async fn reset_factors(
     visitor: Visitor,
     BodyOrNothing(request): BodyOrNothing<ResetFactors>,
 ) -> Result<StatusCode, ApiError> {
-    let id: AccountId = id.parse().map_err(|_| NO_ACCOUNT)?;
-    if id == caller.0.account {
-        return Err(ApiError::OwnAccount);
-    }
-    let account = office.store.account(id).await?.ok_or(NO_ACCOUNT)?;
-    caller.demand_all_of(&office.hooks.policy(), &account.role)?;
+    let account = caller.managed_other(&office, &id).await?;
     let (reason, proof) = request.parse()?;
     proof.by(&caller, &visitor, &office).await?;
     trail::detail("reason", reason);
-    let email = Email::parse(&account.email).map_err(|error| ApiError::Internal(error.to_string()))?;
+    let email = account.address()?;
     let notice = office.notice(Letter::FactorRemoved, &account, email.normalised());
-    let had = office.store.remove_factors(id, &notice, office.now()).await?;
+    let had = office.store.remove_factors(account.id, &notice, office.now()).await?;
     office.has_posted();
-    tracing::info!(by = %caller.0.account, account = %id, had, "second factors are removed");
+    tracing::info!(by = %caller.0.account, account = %account.id, had, "second factors are removed");
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -10,13 +10,13 @@ use axum::{
 use chrono::{DateTime, Utc};
 use identity::KeyId;
 use serde::Serialize;
-use store::{SeenKey, StoreError};
+use store::SeenKey;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::{
     caller::{Allowed, ManageUsers},
-    error::ApiError,
+    error::{ApiError, OrMissing},
     office::Office,
     paging::Paging,
 };
@@ -90,10 +90,8 @@ pub(crate) async fn end_key(
     let id: KeyId = id.parse().map_err(|_| NO_KEY)?;
     let owner = office.store.key_grant(id).await?.ok_or(NO_KEY)?.account;
     caller.demand_all_of(&office.hooks.policy(), &owner.role)?;
-    match office.store.end_any_key(id, office.now()).await {
-        Err(StoreError::NotFound) => Err(NO_KEY),
-        done => Ok(done.map(|()| StatusCode::NO_CONTENT)?),
-    }
+    office.store.end_any_key(id, office.now()).await.or_missing(NO_KEY)?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 // === impl AnyKey ===

@@ -10,13 +10,13 @@ use axum::{
 use chrono::{DateTime, Utc};
 use identity::SessionId;
 use serde::Serialize;
-use store::{SeenSession, StoreError};
+use store::SeenSession;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::{
     caller::{Allowed, ManageUsers},
-    error::ApiError,
+    error::{ApiError, OrMissing},
     office::Office,
     paging::Paging,
 };
@@ -92,10 +92,8 @@ pub(crate) async fn end_any_session(
     let id: SessionId = id.parse().map_err(|_| NO_SESSION)?;
     let owner = office.store.session_grant(id).await?.ok_or(NO_SESSION)?.account;
     caller.demand_all_of(&office.hooks.policy(), &owner.role)?;
-    match office.store.end_any_session(id, office.now()).await {
-        Err(StoreError::NotFound) => Err(NO_SESSION),
-        done => Ok(done.map(|()| StatusCode::NO_CONTENT)?),
-    }
+    office.store.end_any_session(id, office.now()).await.or_missing(NO_SESSION)?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 // === impl AnySession ===

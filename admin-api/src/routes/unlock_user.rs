@@ -6,7 +6,6 @@ use axum::{
     extract::{Path, State},
     http::StatusCode,
 };
-use identity::{AccountId, Email};
 
 use crate::{
     attempt::subjects_of,
@@ -14,8 +13,6 @@ use crate::{
     error::ApiError,
     office::Office,
 };
-
-const NO_ACCOUNT: ApiError = ApiError::NotFound("account");
 
 /// Unlocks somebody's account. For administrators. Needs no body.
 #[utoipa::path(
@@ -32,14 +29,12 @@ pub(crate) async fn unlock_user(
     Allowed { caller, .. }: Allowed<ManageUsers>,
     Path(id): Path<String>,
 ) -> Result<StatusCode, ApiError> {
-    let id: AccountId = id.parse().map_err(|_| NO_ACCOUNT)?;
-    let account = office.store.account(id).await?.ok_or(NO_ACCOUNT)?;
-    caller.demand_all_of(&office.hooks.policy(), &account.role)?;
-    let email = Email::parse(&account.email).map_err(|error| ApiError::Internal(error.to_string()))?;
+    let account = caller.managed(&office, &id).await?;
+    let email = account.address()?;
     let mut was_counted = false;
     for subject in subjects_of(email.normalised()) {
         was_counted |= office.store.unlock(&subject).await?;
     }
-    tracing::info!(by = %caller.0.account, account = %id, was_counted, "an account is unlocked");
+    tracing::info!(by = %caller.0.account, account = %account.id, was_counted, "an account is unlocked");
     Ok(StatusCode::NO_CONTENT)
 }

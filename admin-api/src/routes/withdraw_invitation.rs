@@ -6,12 +6,11 @@ use axum::{
     extract::{Path, State},
     http::StatusCode,
 };
-use store::StoreError;
 use uuid::Uuid;
 
 use crate::{
     caller::{Allowed, ManageTenants},
-    error::ApiError,
+    error::{ApiError, OrMissing},
     office::Office,
     tenant::Reach,
     trail,
@@ -41,8 +40,6 @@ pub(crate) async fn withdraw_invitation(
     let (tenant, _) = office.tenant_named(&caller, &id, Reach::Administer).await?;
     let invitation: Uuid = invitation.parse().map_err(|_| NO_INVITATION)?;
     trail::about(invitation);
-    match office.store.withdraw_invitation(tenant.id, invitation).await {
-        Err(StoreError::NotFound) => Err(NO_INVITATION),
-        done => Ok(done.map(|()| StatusCode::NO_CONTENT)?),
-    }
+    office.store.withdraw_invitation(tenant.id, invitation).await.or_missing(NO_INVITATION)?;
+    Ok(StatusCode::NO_CONTENT)
 }
