@@ -58,7 +58,7 @@ pub(crate) fn endpoints() -> OpenApiRouter<Arc<Office>> {
         .routes(routes!(crate::routes::withdraw_invitation::withdraw_invitation))
         .routes(routes!(crate::routes::list_invitations::list_invitations))
         .routes(routes!(crate::routes::accept_invitation::accept_invitation))
-        .routes(routes!(crate::routes::accept_invitation::decline_invitation))
+        .routes(routes!(crate::routes::decline_invitation::decline_invitation))
         .routes(routes!(crate::routes::switch_tenant::switch_tenant))
         .routes(routes!(crate::routes::list_all_tenants::list_all_tenants))
         .routes(routes!(crate::routes::see_tenant::see_tenant))

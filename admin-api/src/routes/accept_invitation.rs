@@ -1,12 +1,11 @@
-//! `POST /auth/invitations/{id}/accept` and `DELETE /auth/invitations/{id}`: somebody who was asked to belong to an organisation says yes or
-//! no. Only whoever has the address that was asked, confirmed, and is logged in; no key can.
+//! `POST /auth/invitations/{id}/accept`: somebody who was asked to belong to an organisation says yes. Only whoever has the address that was
+//! asked, confirmed, and is logged in; no key can.
 
 use std::sync::Arc;
 
 use axum::{
     Json,
     extract::{Path, State},
-    http::StatusCode,
 };
 use store::{Invitation, StoreError};
 use uuid::Uuid;
@@ -35,24 +34,6 @@ pub(crate) async fn accept_invitation(
     Path(id): Path<String>,
 ) -> Result<Json<InvitationShape>, ApiError> {
     answer(&office, &caller, &id, true).await.map(|invitation| Json(invitation.into()))
-}
-
-/// Says no.
-#[utoipa::path(
-    delete, path = "/auth/invitations/{id}", tag = "tenants", security(("access_token" = [])),
-    params(("id" = String, Path, description = "The invitation's id")),
-    responses(
-        (status = 204, description = "The invitation is gone"),
-        (status = 403, description = "`session_required`: a key cannot; `email_unverified`: the caller's address is not confirmed here"),
-        (status = 404, description = "`not_found`: none of that id is for the caller's address, or it is over"),
-    )
-)]
-pub(crate) async fn decline_invitation(
-    State(office): State<Arc<Office>>,
-    Allowed { caller, .. }: Allowed<ManageTenants>,
-    Path(id): Path<String>,
-) -> Result<StatusCode, ApiError> {
-    answer(&office, &caller, &id, false).await.map(|_| StatusCode::NO_CONTENT)
 }
 
 /// Says yes or no, for programs and for the page alike.

@@ -36,7 +36,7 @@ pub(super) struct Invitation<'a> {
     params(("id" = String, Path, description = "The account's id")),
     responses(
         (status = 202, description = "A mail is on its way; the link of the one before is good no more", body = Done),
-        (status = 403, description = "`forbidden`: the caller may not manage users"),
+        (status = 403, description = "`forbidden`: the caller may not manage users, or a role may do what the caller may not"),
         (status = 404, description = "`not_found`: there is no such account"),
         (status = 409, description = "`conflict`: it does not wait to be taken over"),
     )

@@ -1,14 +1,9 @@
-//! `GET /admin/keys` and `DELETE /admin/keys/{id}`: everybody's API keys, for administrators.
+//! `GET /admin/keys`: everybody's API keys, for administrators.
 
 use std::sync::Arc;
 
-use axum::{
-    Json,
-    extract::{Path, State},
-    http::{StatusCode, Uri},
-};
+use axum::{Json, extract::State, http::Uri};
 use chrono::{DateTime, Utc};
-use identity::KeyId;
 use serde::Serialize;
 use store::SeenKey;
 use utoipa::ToSchema;
@@ -16,12 +11,10 @@ use uuid::Uuid;
 
 use crate::{
     caller::{Allowed, ManageUsers},
-    error::{ApiError, OrMissing},
+    error::ApiError,
     office::Office,
     paging::Paging,
 };
-
-const NO_KEY: ApiError = ApiError::NotFound("key");
 
 /// A key, without what opens anything.
 #[derive(Serialize, ToSchema)]
@@ -70,28 +63,6 @@ pub(crate) async fn see_keys(
         items: page.items.into_iter().map(AnyKey::from).collect(),
         next_cursor: page.next.map(|cursor| cursor.to_string()),
     }))
-}
-
-/// Deletes anybody's key. For administrators.
-#[utoipa::path(
-    delete, path = "/admin/keys/{id}", tag = "administration", security(("access_token" = []), ("api_key" = [])),
-    params(("id" = String, Path, description = "The key's id")),
-    responses(
-        (status = 204, description = "It opens nothing any more"),
-        (status = 403, description = "`forbidden`: the caller may not manage users"),
-        (status = 404, description = "`not_found`: there is none of that id"),
-    )
-)]
-pub(crate) async fn end_key(
-    State(office): State<Arc<Office>>,
-    Allowed { caller, .. }: Allowed<ManageUsers>,
-    Path(id): Path<String>,
-) -> Result<StatusCode, ApiError> {
-    let id: KeyId = id.parse().map_err(|_| NO_KEY)?;
-    let owner = office.store.key_grant(id).await?.ok_or(NO_KEY)?.account;
-    caller.demand_all_of(&office.hooks.policy(), &owner.role)?;
-    office.store.end_any_key(id, office.now()).await.or_missing(NO_KEY)?;
-    Ok(StatusCode::NO_CONTENT)
 }
 
 // === impl AnyKey ===

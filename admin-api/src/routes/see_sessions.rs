@@ -1,14 +1,9 @@
-//! `GET /admin/sessions` and `DELETE /admin/sessions/{id}`: everybody's sessions, for administrators.
+//! `GET /admin/sessions`: everybody's sessions, for administrators.
 
 use std::sync::Arc;
 
-use axum::{
-    Json,
-    extract::{Path, State},
-    http::{StatusCode, Uri},
-};
+use axum::{Json, extract::State, http::Uri};
 use chrono::{DateTime, Utc};
-use identity::SessionId;
 use serde::Serialize;
 use store::SeenSession;
 use utoipa::ToSchema;
@@ -16,12 +11,10 @@ use uuid::Uuid;
 
 use crate::{
     caller::{Allowed, ManageUsers},
-    error::{ApiError, OrMissing},
+    error::ApiError,
     office::Office,
     paging::Paging,
 };
-
-const NO_SESSION: ApiError = ApiError::NotFound("session");
 
 /// A session that nobody has ended.
 #[derive(Serialize, ToSchema)]
@@ -72,28 +65,6 @@ pub(crate) async fn see_sessions(
         items: page.items.into_iter().map(AnySession::from).collect(),
         next_cursor: page.next.map(|cursor| cursor.to_string()),
     }))
-}
-
-/// Ends anybody's session. For administrators.
-#[utoipa::path(
-    delete, path = "/admin/sessions/{id}", tag = "administration", security(("access_token" = []), ("api_key" = [])),
-    params(("id" = String, Path, description = "The session's id")),
-    responses(
-        (status = 204, description = "It has ended"),
-        (status = 403, description = "`forbidden`: the caller may not manage users"),
-        (status = 404, description = "`not_found`: there is none of that id"),
-    )
-)]
-pub(crate) async fn end_any_session(
-    State(office): State<Arc<Office>>,
-    Allowed { caller, .. }: Allowed<ManageUsers>,
-    Path(id): Path<String>,
-) -> Result<StatusCode, ApiError> {
-    let id: SessionId = id.parse().map_err(|_| NO_SESSION)?;
-    let owner = office.store.session_grant(id).await?.ok_or(NO_SESSION)?.account;
-    caller.demand_all_of(&office.hooks.policy(), &owner.role)?;
-    office.store.end_any_session(id, office.now()).await.or_missing(NO_SESSION)?;
-    Ok(StatusCode::NO_CONTENT)
 }
 
 // === impl AnySession ===

@@ -1,9 +1,8 @@
-//! `GET /admin/status` and `GET /admin/limits`: what this gateway is, what does not work as it should, and which limits are in force.
+//! `GET /admin/status`: what this gateway is, and what does not work as it should.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use axum::{Json, extract::State};
-use policies::{Kind, Limit};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -23,28 +22,6 @@ pub(crate) struct SystemStatus {
     version: &'static str,
 }
 
-/// The limits in force.
-#[derive(Serialize, ToSchema)]
-pub(crate) struct Limits {
-    /// By tier.
-    tiers: BTreeMap<String, Vec<LimitShape>>,
-    /// By route, beside the tier's where the route says so.
-    routes: BTreeMap<String, Vec<LimitShape>>,
-}
-
-/// How much, and whose use is added up.
-#[derive(Serialize, ToSchema)]
-pub(crate) struct LimitShape {
-    /// As `RateLimit-Policy` calls it.
-    name: String,
-    /// `user`, `tenant`, `key` or `ip`.
-    per: String,
-    /// Such as `100/1m`: never more in any interval of that length.
-    requests: Option<String>,
-    /// Requests in flight at one moment.
-    concurrent: Option<u32>,
-}
-
 /// How the gateway that answers is. For administrators.
 #[utoipa::path(
     get, path = "/admin/status", tag = "administration", security(("access_token" = []), ("api_key" = [])),
@@ -60,36 +37,4 @@ pub(crate) async fn see_status(
     let degraded = office.hooks.status();
     let status = if degraded.is_empty() { "ok" } else { "degraded" };
     Ok(Json(SystemStatus { status, degraded, version: env!("CARGO_PKG_VERSION") }))
-}
-
-/// The limits in force, as the configuration says them. For administrators.
-#[utoipa::path(
-    get, path = "/admin/limits", tag = "administration", security(("access_token" = []), ("api_key" = [])),
-    responses(
-        (status = 200, description = "All of them", body = Limits),
-        (status = 403, description = "`forbidden`: the caller may not manage the configuration"),
-    )
-)]
-pub(crate) async fn see_limits(
-    State(office): State<Arc<Office>>,
-    _: Allowed<ReloadConfig>,
-) -> Result<Json<Limits>, ApiError> {
-    let policy = office.hooks.policy();
-    let words = |limits: &[Limit]| limits.iter().map(LimitShape::from).collect();
-    Ok(Json(Limits {
-        tiers: policy.tiers.iter().map(|tier| (tier.name.to_string(), words(&tier.limits))).collect(),
-        routes: policy.routes.routes().iter().map(|route| (route.name.to_string(), words(&route.limits))).collect(),
-    }))
-}
-
-// === impl LimitShape ===
-
-impl From<&Limit> for LimitShape {
-    fn from(limit: &Limit) -> Self {
-        let (requests, concurrent) = match limit.kind {
-            Kind::Requests(quota) => (Some(quota.to_string()), None),
-            Kind::Concurrent(most) => (None, Some(most)),
-        };
-        Self { name: limit.name.to_string(), per: limit.per.to_string(), requests, concurrent }
-    }
 }

@@ -20,7 +20,7 @@ use crate::{
     params(("id" = String, Path, description = "The account's id")),
     responses(
         (status = 204, description = "Nothing is counted against it"),
-        (status = 403, description = "`forbidden`: the caller may not manage users"),
+        (status = 403, description = "`forbidden`: the caller may not manage users, or a role may do what the caller may not"),
         (status = 404, description = "`not_found`: there is no such account"),
     )
 )]

@@ -182,6 +182,20 @@ async fn every_endpoint_is_listed_and_documented_as_what_it_is() {
     assert_eq!(documented(&house).await, BTreeSet::from(listed));
 }
 
+/// Whoever looks for an endpoint finds it by its file's name.
+#[test]
+fn each_endpoint_has_a_file_of_its_own() {
+    for file in std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/src/routes")).unwrap() {
+        let path = file.unwrap().path();
+        let name = path.file_stem().unwrap().to_str().unwrap();
+        let text = std::fs::read_to_string(&path).unwrap();
+        // The document does not document itself.
+        let endpoints = usize::from(!["mod", "docs"].contains(&name));
+        assert_eq!(text.matches("#[utoipa::path(").count(), endpoints, "{name}");
+        assert_eq!(text.matches(&format!("pub(crate) async fn {name}(")).count(), endpoints, "{name}");
+    }
+}
+
 #[tokio::test]
 async fn whatever_takes_a_token_takes_a_cookie_and_what_changes_something_a_csrf_token_beside_it() {
     let house = House::open().await;
