@@ -1,12 +1,17 @@
 //! What we remember: accounts, sessions, keys and what changed, in SQL, on SQLite for one node and Postgres for many.
 //!
 //! [`Store`] is the way in. Each query is one text that serves both engines (`db`); each file holds the questions about one
-//! kind of record: `accounts`, `sessions`, `keys`, `signing`, `outbox`,
-//! `one_time`, `factors`, `passkeys`, `challenges`, `external`, `identities`, `lockout`, `audit`, `integrations`. `reseal` is the list of all that is sealed. Every write that matters to the door appends to the
-//! `one_time`, `factors`, `passkeys`, `challenges`, `external`, `identities`, `lockout`, `audit`, `usage`, `quotas`, `billing`, `webhooks`. Every write that matters to the door appends to the
-//! change feed (`feed`) in its own transaction. `grants` are the door's look-ups, one query each; `retention`
-//! deletes what is over, `backup` saves and restores everything. [`Keyring`] opens the
-//! signing keys.
+//! kind of record:
+//!
+//! - who somebody is, and by what: `accounts`, `passwords`, `factors`, `passkeys`, `identities`, `external`, `one_time`,
+//!   `challenges`, `lockout`, `takeover`, `administrators`
+//! - with what they come: `sessions`, `cookies`, `keys`, `acting`; `grants` are the door's look-ups, one query each
+//! - with whom they are: `tenants`, `members`, `tenant_invitations`, `teams`, `domains`, `groups`
+//! - what they have: `agents`, `instances`, `integrations`, `usage`, `quotas`, `billing`, `webhooks`
+//! - what is kept beside: `signing`, `audit`, `outbox`
+//!
+//! Every write that matters to the door appends to the change feed (`feed`) in its own transaction. `retention` deletes what is
+//! over, `reseal` is the list of all that is sealed, `backup` saves and restores everything. [`Keyring`] opens the signing keys.
 //!
 //! Left to others: what may be done (`policies`), what a credential proves (`identity`), caching (`gateway`).
 
