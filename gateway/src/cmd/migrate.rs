@@ -10,6 +10,9 @@ use crate::{
 
 pub(crate) fn run(step: MigrateStep, place: &Place) -> Result<(), Failure> {
     let config = read_config(place)?;
+    if !matches!(step, MigrateStep::Up) {
+        foundation::must_exist(&config.settings.store, &place.data)?;
+    }
     block_on(1, async {
         let store = foundation::connect(&config.settings.store, &place.data).await?;
         match step {

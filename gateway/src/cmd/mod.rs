@@ -59,8 +59,8 @@ pub(crate) async fn open(place: &Place) -> Result<(Config, Foundation), Failure>
     Ok((config, foundation))
 }
 
-/// The same for commands that look at what is there, or change it: whoever mistypes the data folder is not to be told that all is well
-/// in a database made for them.
+/// The same for commands that look at what is there, change it or add to it: whoever mistypes the data folder is not to be told that all is
+/// well in a database made for them.
 pub(crate) async fn open_existing(place: &Place) -> Result<(Config, Foundation), Failure> {
     foundation::must_exist(&read_config(place)?.settings.store, &place.data)?;
     open(place).await

@@ -15,6 +15,7 @@ const WORDS: [&str; 2] = ["yes", "delete everything"];
 
 pub(crate) fn run(reset: &Reset) -> Result<(), Failure> {
     let config = read_config(&reset.place)?;
+    foundation::must_exist(&config.settings.store, &reset.place.data)?;
     if !reset.yes_really {
         ask()?;
     }

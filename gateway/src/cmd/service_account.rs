@@ -5,7 +5,7 @@ use identity::{AccountId, ApiKey, Email, KeyId, PasswordHash, TenantId};
 use store::{AccountKind, Belonging, NewAccount, NewKey};
 use uuid::Uuid;
 
-use super::{block_on, must_know, open, rng, say};
+use super::{block_on, must_know, open_existing, rng, say};
 use crate::{
     cli::{CreateServiceAccount, Failure, Place},
     office::DEFAULT_TIER,
@@ -20,7 +20,7 @@ pub(crate) fn create(create: &CreateServiceAccount) -> Result<(), Failure> {
         return Err(Failure::Data("a service account's name has 1 to 100 characters and no control characters".into()));
     }
     block_on(1, async {
-        let (config, foundation) = open(&create.place).await?;
+        let (config, foundation) = open_existing(&create.place).await?;
         let tier = create.tier.as_deref().unwrap_or(DEFAULT_TIER);
         must_know(&config.policy, &create.role, tier)?;
         let tenant = match create.tenant {
@@ -55,7 +55,7 @@ pub(crate) fn create(create: &CreateServiceAccount) -> Result<(), Failure> {
 /// A secret that has leaked or is lost makes no new account necessary: what the service has reserved is still its own.
 pub(crate) fn replace_key(id: Uuid, place: &Place) -> Result<(), Failure> {
     block_on(1, async {
-        let (_, foundation) = open(place).await?;
+        let (_, foundation) = open_existing(place).await?;
         let account = foundation.store.account(AccountId::new(id)).await.context("the account cannot be looked up")?;
         let account = account.filter(|account| account.kind == AccountKind::Service);
         let account = account.ok_or_else(|| Failure::Data(format!("there is no service account {id}")))?;

@@ -416,7 +416,17 @@ fn what_can_be_reached_is_told_line_by_line() {
 /// What there is not cannot be in order, and is not made by looking for it.
 #[test]
 fn who_mistypes_the_data_folder_is_told_so_and_nothing_is_made() {
-    for words in [&["audit", "verify"][..], &["keys", "rotate"], &["keys", "rotate-master"], &["check-connection"]] {
+    for words in [
+        &["audit", "verify"][..],
+        &["keys", "rotate"],
+        &["keys", "rotate-master"],
+        &["check-connection"],
+        &["migrate", "status"],
+        &["migrate", "revert"],
+        &["reset", "--yes-really"],
+        &["service-account", "create", "meter"],
+        &["service-account", "key", "0190a5a0-0000-7000-8000-000000000000"],
+    ] {
         let folder = Setup::default().folder();
         let output = command(folder.path(), words);
         let said = told(&output) + &String::from_utf8_lossy(&output.stderr);
