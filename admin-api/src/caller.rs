@@ -13,7 +13,7 @@ use axum::{
 use identity::{AccountId, AssertionClaims, Principal, TenantId, TenantRole};
 use policies::{
     Policy,
-    roles::{Permission, covers},
+    roles::{ADMIN, Permission, covers},
 };
 use store::Account;
 
@@ -21,8 +21,6 @@ use crate::{error::ApiError, office::Office, trail};
 
 /// Our signed word (DESIGN §2).
 pub(crate) const ASSERTION: &str = "x-gateway-assertion";
-/// The role that administers whatever `roles.toml` says of it, so that no mistake there locks administrators out.
-const ADMIN: &str = "admin";
 
 /// A caller whom the door vouches for.
 pub(crate) struct Caller(pub(crate) Principal);

@@ -6,7 +6,8 @@ use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use identity::{
-    Argon2Params, Grant, LockRules, Password, PasswordHash, PasswordRules, SealKeys, SecretText, TokenRules, TokenType,
+    Argon2Params, Grant, LEEWAY, LockRules, Password, PasswordHash, PasswordRules, SealKeys, SecretText, TokenRules,
+    TokenType,
 };
 use policies::{Policy, Refusal};
 use prometheus::Registry;
@@ -25,9 +26,6 @@ use crate::{
     passkey::Passkeys,
     stuffing::Stuffing,
 };
-
-/// Clocks that differ (DESIGN §3).
-const LEEWAY: Duration = Duration::from_secs(30);
 
 /// What the office does and how; from the configuration.
 #[derive(Clone)]

@@ -302,9 +302,10 @@ pub(crate) async fn until_idle(deadline: Duration, idle: impl Fn() -> bool) -> b
 pub(crate) fn in_background(what: &'static str, work: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
     tokio::spawn(async move {
         // What it has left half done nobody looks at any more.
-        match AssertUnwindSafe(work).catch_unwind().await {
-            Ok(()) => tracing::debug!(what, "a background task has ended"),
-            Err(_) => tracing::error!(what, "a background task has failed; only another start begins it again"),
+        if AssertUnwindSafe(work).catch_unwind().await.is_ok() {
+            tracing::debug!(what, "a background task has ended");
+        } else {
+            tracing::error!(what, "a background task has failed; only another start begins it again");
         }
     })
 }

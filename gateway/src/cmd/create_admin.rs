@@ -9,6 +9,7 @@ use std::io::BufRead;
 use anyhow::Context;
 use chrono::{DateTime, Utc};
 use identity::{AccountId, Email, Hasher, OneTimePurpose, OneTimeToken, Password, PasswordHash};
+use policies::roles::ADMIN;
 use store::{Account, AccountChange, AccountKind, Belonging, NewAccount, NewOneTime, StoreError, WayIn, clock};
 use uuid::Uuid;
 
@@ -20,8 +21,6 @@ use crate::{
     office::DEFAULT_TIER,
 };
 
-/// The role that administers; `config/roles.toml` says what it may do.
-const ROLE: &str = "admin";
 const TIER: &str = "enterprise";
 const SECONDS_A_DAY: u64 = 86_400;
 
@@ -30,7 +29,7 @@ pub(crate) fn run(create: &CreateAdmin) -> Result<(), Failure> {
     let given = password_given(create)?.map(Password::new).transpose().context("the password cannot be used")?;
     block_on(1, async {
         let (config, foundation) = open(&create.place).await?;
-        must_know(&config.policy, ROLE, TIER)?;
+        must_know(&config.policy, ADMIN, TIER)?;
         match given {
             Some(password) => with_password(&config, &foundation, &email, &password).await,
             None => with_link(&config, &foundation, &email).await,
@@ -113,7 +112,7 @@ fn administrator(email: &Email, password_hash: PasswordHash, now: DateTime<Utc>)
         email,
         password_hash,
         name: None,
-        role: ROLE,
+        role: ADMIN,
         tier: TIER,
         has_own_tier: true,
         is_verified: false,
@@ -138,7 +137,7 @@ async fn take_over<'a>(
     way: impl FnOnce(AccountId) -> WayIn<'a>,
 ) -> anyhow::Result<bool> {
     let account = owner_of(foundation, email).await?;
-    if !foundation.store.take_over_unconfirmed(account.id, way(account.id), ROLE, clock::now()).await? {
+    if !foundation.store.take_over_unconfirmed(account.id, way(account.id), ADMIN, clock::now()).await? {
         return Ok(false);
     }
     foundation.write_down("create_admin", Some(account.id.uuid())).await?;
@@ -161,7 +160,7 @@ async fn owner_of(foundation: &Foundation, email: &Email) -> anyhow::Result<Acco
 async fn promote(foundation: &Foundation, email: &Email) -> anyhow::Result<()> {
     let store = &foundation.store;
     let account = owner_of(foundation, email).await?;
-    let change = AccountChange { role: Some(ROLE.to_owned()), ..AccountChange::default() };
+    let change = AccountChange { role: Some(ADMIN.to_owned()), ..AccountChange::default() };
     store.change_account(account.id, change, clock::now()).await?;
     foundation.write_down("create_admin", Some(account.id.uuid())).await?;
     say(&format!("{} exists already: made administrator, password unchanged", account.email));
