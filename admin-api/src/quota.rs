@@ -6,7 +6,10 @@ use identity::TenantId;
 use policies::{Amount, Tier};
 use serde::{Deserialize, Serialize};
 use store::CountedHere;
-use utoipa::ToSchema;
+use utoipa::{
+    PartialSchema, ToSchema,
+    openapi::{KnownFormat, ObjectBuilder, OneOfBuilder, RefOr, Schema, SchemaFormat, schema::Type},
+};
 use uuid::Uuid;
 
 use crate::{error::ApiError, office::Office};
@@ -21,8 +24,11 @@ pub(crate) struct OfReservation {
     pub(crate) reservation_id: Uuid,
 }
 
+/// How much there is of what has no end.
+const UNLIMITED: &str = "unlimited";
+
 /// How much there is: a number, or the word `unlimited`.
-#[derive(Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[derive(Debug, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
 pub(crate) enum Limit {
     Finite(u64),
@@ -41,10 +47,25 @@ impl From<Amount> for Limit {
     fn from(amount: Amount) -> Self {
         match amount {
             Amount::Finite(amount) => Self::Finite(amount),
-            Amount::Unlimited => Self::Unlimited("unlimited"),
+            Amount::Unlimited => Self::Unlimited(UNLIMITED),
         }
     }
 }
+
+/// By hand: what is derived takes any word for `unlimited`.
+impl PartialSchema for Limit {
+    fn schema() -> RefOr<Schema> {
+        let number = ObjectBuilder::new()
+            .schema_type(Type::Integer)
+            .format(Some(SchemaFormat::KnownFormat(KnownFormat::Int64)))
+            .minimum(Some(0));
+        let word = ObjectBuilder::new().schema_type(Type::String).enum_values(Some([UNLIMITED]));
+        let either = OneOfBuilder::new().item(number).item(word);
+        either.description(Some("How much there is: a number, or `unlimited`.")).into()
+    }
+}
+
+impl ToSchema for Limit {}
 
 /// The tier of a tenant: its own, else its first owner's, else that of whoever registers. A tier that tiers.toml has not includes nothing.
 pub(crate) async fn tier_of(office: &Office, tenant: TenantId) -> Result<(String, Option<Arc<Tier>>), ApiError> {

@@ -33,8 +33,6 @@ pub(crate) struct Quotas {
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Quota {
     resource: String,
-    /// A number, or `unlimited`.
-    #[schema(value_type = Object)]
     limit: Limit,
     /// Given; of `agents`, `instances` and `integrations` (the tenant's own) what there is, of `api_keys` the caller's.
     used: i64,

@@ -14,6 +14,7 @@ mod billing;
 mod browsers;
 mod cost;
 mod coverage;
+mod document;
 mod email_change;
 mod forgery;
 mod groups;
