@@ -9,7 +9,7 @@ use utoipa::{
     OpenApi, ToSchema,
     openapi::{
         Components, Content, OpenApi as Document, Ref, RefOr, Response,
-        path::{Operation, PathItem},
+        path::{Operation, ParameterIn, PathItem},
         security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme},
     },
 };
@@ -18,6 +18,54 @@ use utoipa::{
 const TOKEN: &str = "access_token";
 const COOKIE: &str = "session_cookie";
 const CSRF: &str = "csrf_token";
+
+/// A refusal that operations of a kind have in common.
+#[derive(Clone, Copy)]
+struct Common {
+    status: &'static str,
+    code: &'static str,
+    words: &'static str,
+}
+
+const fn common(status: &'static str, code: &'static str, words: &'static str) -> Common {
+    Common { status, code, words }
+}
+
+const OF_EVERY_ONE: [Common; 4] = [
+    common("400", "malformed", "not a request that has one meaning"),
+    common("429", "rate_limited", "a quota of requests is spent; see `Retry-After`"),
+    common("503", "directory_unavailable", "accounts cannot be reached; see `Retry-After`"),
+    common("503", "overloaded", "there is too much to do; see `Retry-After`"),
+];
+const WITH_A_BODY: [Common; 2] =
+    [common("408", "body_timeout", "it did not arrive in time"), common("413", "body_too_large", "")];
+const WITH_JSON: [Common; 3] = [
+    common("400", "malformed_json", "not JSON, nested too deeply, or a member given twice"),
+    common("415", "unsupported_media_type", "send `application/json`"),
+    common("422", "invalid_fields", "`errors` names each field that is missing, unknown or wrong"),
+];
+const WITH_A_QUERY: Common = common("400", "invalid_query", "`errors` names each parameter that is unknown or wrong");
+const WITH_A_CALLER: [Common; 11] = [
+    common("400", "ambiguous_credentials", "more than one was shown"),
+    common("401", "missing_credential", ""),
+    common("401", "unsupported_credential", ""),
+    common("401", "invalid_token", ""),
+    common("401", "expired", ""),
+    common("401", "revoked", ""),
+    common(
+        "401",
+        "insufficient_user_authentication",
+        "the caller's role, or the route, wants a second factor or a fresh one",
+    ),
+    common("403", "forbidden", "the caller's role, or the scopes of its key, do not reach as far"),
+    common("403", "account_disabled", ""),
+    common("403", "tenant_disabled", "that in which the caller acts"),
+    common("429", "too_many_refusals", "this address has shown too many bad credentials; see `Retry-After`"),
+];
+const BY_COOKIE: Common = common("403", "csrf", "a cookie came along, and nothing shows that its user meant it");
+/// What whoever acts as somebody else may do besides reading: end that, and ask for what they cannot sign.
+const ALSO_ACTING: [&str; 2] = ["logout", "ask_own_passkey"];
+const BY_THE_OWNER: Common = common("403", "impersonated", "whoever acts as somebody else changes nothing");
 
 /// Why a request was not served (RFC 9457); what `policies::problem` writes, which knows nothing of this document.
 #[derive(Serialize, ToSchema)]
@@ -104,11 +152,13 @@ fn add_schemes(components: &mut Components, cookies: CookieNames) {
     components.add_security_scheme("api_key", SecurityScheme::ApiKey(ApiKey::Header(ApiKeyValue::new("X-API-Key"))));
 }
 
+fn holds(one: &SecurityRequirement, scheme: &str) -> bool {
+    serde_json::to_value(one).is_ok_and(|one| one.get(scheme).is_some())
+}
+
 /// Whoever may show an access token may show a session's cookie.
 fn also_by_cookie(operation: &mut Operation, schemes: &[&str]) {
     let Some(shown) = &mut operation.security else { return };
-    let holds =
-        |one: &SecurityRequirement, name: &str| serde_json::to_value(one).is_ok_and(|one| one.get(name).is_some());
     if shown.iter().any(|one| holds(one, TOKEN)) && !shown.iter().any(|one| holds(one, COOKIE)) {
         let none = || Vec::<String>::new();
         shown.push(schemes.iter().fold(SecurityRequirement::default(), |all, name| all.add(*name, none())));
@@ -116,20 +166,19 @@ fn also_by_cookie(operation: &mut Operation, schemes: &[&str]) {
 }
 
 fn complete_operation(operation: &mut Operation) {
-    let takes_a_body = operation.request_body.is_some();
-    let mut common = vec![("503", "`directory_unavailable`: accounts cannot be reached; see `Retry-After`")];
-    if takes_a_body {
-        common.push(("400", "`malformed_json`: not JSON, nested too deeply, or a member given twice"));
-        common.push(("413", "`body_too_large`"));
-        common.push(("415", "`unsupported_media_type`: send `application/json`"));
-        common.push(("422", "`invalid_fields`: `errors` names each field that is missing, unknown or wrong"));
-    }
-    if operation.security.is_some() {
-        common.push(("401", "`missing_credential`, `invalid_token`, `expired` or `revoked`"));
-    }
+    let common = common_to(operation);
     let responses = &mut operation.responses.responses;
-    for (status, description) in common {
-        responses.entry(status.to_owned()).or_insert_with(|| Response::new(description).into());
+    for Common { status, code, words } in common {
+        let code = format!("`{code}`");
+        let said = if words.is_empty() { code.clone() } else { format!("{code}: {words}") };
+        match responses.entry(status.to_owned()).or_insert_with(|| Response::new("").into()) {
+            RefOr::T(response) if response.description.is_empty() => response.description = said,
+            RefOr::T(response) if !response.description.contains(&code) => {
+                response.description = format!("{}; {said}", response.description);
+            }
+            // Its own words for the same, which say more.
+            _ => {}
+        }
     }
     for (status, response) in responses.iter_mut() {
         if let (RefOr::T(response), true) = (response, status.starts_with(['4', '5'])) {
@@ -140,4 +189,31 @@ fn complete_operation(operation: &mut Operation) {
                 .or_insert_with(|| Content::new(Some(schema)).into());
         }
     }
+}
+
+/// Every refusal that comes of what an operation takes, whatever it does.
+fn common_to(operation: &Operation) -> Vec<Common> {
+    let has = |place: &ParameterIn| {
+        operation.parameters.iter().flatten().any(|one| matches!(one, RefOr::T(one) if one.parameter_in == *place))
+    };
+    let body =
+        operation.request_body.as_ref().and_then(|body| if let RefOr::T(body) = body { Some(body) } else { None });
+    let security = operation.security.as_deref();
+    let mut common = OF_EVERY_ONE.to_vec();
+    if let Some(body) = body {
+        common.extend(WITH_A_BODY);
+        // A form is answered by the words of RFC 6749, which its own file says.
+        common.extend(body.content.contains_key("application/json").then_some(WITH_JSON).into_iter().flatten());
+    }
+    if let Some(shown) = security {
+        common.extend(WITH_A_CALLER);
+        // Where none is needed, providers send browsers back with parameters of all kinds; what nobody knows is ignored there.
+        common.extend(has(&ParameterIn::Query).then_some(WITH_A_QUERY));
+        if shown.iter().any(|one| holds(one, CSRF)) {
+            common.push(BY_COOKIE);
+            let by_owner = !operation.operation_id.as_deref().is_some_and(|id| ALSO_ACTING.contains(&id));
+            common.extend(by_owner.then_some(BY_THE_OWNER));
+        }
+    }
+    common
 }

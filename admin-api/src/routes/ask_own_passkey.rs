@@ -13,6 +13,7 @@ use crate::{caller::Caller, error::ApiError, office::Office, passkey::PasskeyReq
         (status = 200, description = "What to ask the authenticator", body = PasskeyRequest),
         (status = 403, description = "`session_required`: an API key cannot do this"),
         (status = 404, description = "`not_found`: the caller has no passkey"),
+        (status = 409, description = "`conflict`: the public address is none that browsers have passkeys for"),
     )
 )]
 pub(crate) async fn ask_own_passkey(

@@ -58,7 +58,7 @@ pub(crate) struct Reservation {
         (status = 201, description = "It is held until then", body = Reservation),
         (status = 403, description = "`forbidden`: the caller is no service that may reserve; `tenant_disabled`: nothing is given to a tenant that is disabled"),
         (status = 404, description = "`not_found`: there is no such tenant, or the service acts in another one"),
-        (status = 409, description = "`quota_exceeded`: it is more than what is left"),
+        (status = 409, description = "`quota_exceeded`: it is more than what is left; `no_tenant`: no tenant is named, and the service acts in none"),
     )
 )]
 pub(crate) async fn reserve_quota(
