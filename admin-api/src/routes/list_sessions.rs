@@ -26,7 +26,7 @@ pub(crate) struct Session {
     device: Option<String>,
     /// Where it began.
     address: Option<String>,
-    /// By what: `password`, `magic_link` or `registration`.
+    /// By what: `password`, `magic_link`, `passkey`, `provider`, `registration`, `impersonation`, or a machine's `client_credentials`.
     method: Option<String>,
     created_at: DateTime<Utc>,
     /// When its tokens were last refreshed.

@@ -100,7 +100,7 @@ struct Wanted {
         ("from" = Option<String>, Query, description = "The first day (UTC), such as 2026-01-01; by default 29 days before `to`"),
         ("to" = Option<String>, Query, description = "The last day, 366 days after `from` at most; by default today, or the last that `from` allows"),
         ("group_by" = Option<String>, Query, description = "What each line is of: `day` (the default), `account`, `key`, `route`, `service`, `model`, `request_type`, or several with commas between"),
-        ("account_id" = Option<String>, Query, description = "By this account alone"),
+        ("account_id" = Option<String>, Query, description = "By this account alone; of one that has used nothing the page is empty"),
         ("tenant_id" = Option<String>, Query, description = "In the name of this tenant; by default the one in which the caller acts"),
         ("format" = Option<String>, Query, description = "`csv` or `json`; by default as `Accept` says (`text/csv`)"),
         ("cursor" = Option<String>, Query, description = "Where the page before this one ended: its `next_cursor`"),
@@ -108,7 +108,7 @@ struct Wanted {
     ),
     responses(
         (status = 200, description = "A page, by account first, by key first where no account is asked for, then by day; of a table the next one is in `Link`. It may be shorter than `limit` though there are more", body = UsageReport),
-        (status = 404, description = "`not_found`: no such account or tenant, or the caller may not see it"),
+        (status = 404, description = "`not_found`: the tenant is none that the caller sees, or the account somebody else's where they see their own alone. Who sees all of a tenant learns of no account whether it exists: of one that has used nothing there the page is empty"),
     )
 )]
 pub(crate) async fn list_usage(
