@@ -21,6 +21,7 @@ pub(crate) struct AcceptInvite {
     #[schema(value_type = String, format = Password, max_length = 1024)]
     pub(crate) password: SecretText,
     /// The person's name, 100 characters at most; left out, it stays as the administrator has written it.
+    #[schema(max_length = 100)]
     pub(crate) name: Option<String>,
 }
 

@@ -25,10 +25,10 @@ use crate::{
 #[serde(deny_unknown_fields)]
 pub(crate) struct ChangeAgent {
     #[serde(default, deserialize_with = "crate::body::given")]
-    #[schema(nullable = false)]
+    #[schema(nullable = false, max_length = 100)]
     name: Option<String>,
     #[serde(default, deserialize_with = "crate::body::given")]
-    #[schema(nullable = false)]
+    #[schema(nullable = false, max_length = 2000)]
     description: Option<String>,
 }
 

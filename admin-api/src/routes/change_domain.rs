@@ -23,7 +23,9 @@ use crate::{
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ChangeDomain {
+    #[schema(max_length = 64)]
     key: Option<String>,
+    #[schema(max_length = 100)]
     name: Option<String>,
     /// The domain in which it lies from now on, never itself or one within it; `null`: in none.
     #[serde(default, deserialize_with = "super::update_me::present")]

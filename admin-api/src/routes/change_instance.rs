@@ -26,7 +26,7 @@ use crate::{
 #[serde(deny_unknown_fields)]
 pub(crate) struct ChangeInstance {
     #[serde(default, deserialize_with = "crate::body::given")]
-    #[schema(nullable = false)]
+    #[schema(nullable = false, max_length = 100)]
     name: Option<String>,
     /// A whole new configuration; `{}` wipes the old one.
     #[serde(default, deserialize_with = "crate::body::given")]

@@ -30,6 +30,7 @@ pub(crate) struct ChangeIntegration {
     #[schema(value_type = Option<String>, format = Password, min_length = 8, max_length = 4096)]
     api_key: Option<SecretText>,
     /// For people; 100 characters at most.
+    #[schema(max_length = 100)]
     name: Option<String>,
     /// `disabled`: it is kept, and the door does not use it.
     status: Option<NewStatus>,

@@ -23,10 +23,11 @@ use crate::{
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ChangeTeam {
+    #[schema(max_length = 100)]
     name: Option<String>,
     /// `null` removes it.
     #[serde(default, deserialize_with = "super::update_me::present")]
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<String>, max_length = 100)]
     #[expect(clippy::option_option, reason = "left out is not the same as null")]
     external_ref: Option<Option<String>>,
     is_active: Option<bool>,

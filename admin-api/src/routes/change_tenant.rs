@@ -24,6 +24,7 @@ use crate::{
 #[serde(deny_unknown_fields)]
 pub(crate) struct ChangeTenant {
     /// 100 characters at most.
+    #[schema(max_length = 100)]
     name: String,
 }
 

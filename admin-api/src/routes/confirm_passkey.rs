@@ -29,6 +29,7 @@ pub(crate) struct ConfirmPasskey {
     #[schema(value_type = Object)]
     pub(crate) credential: Value,
     /// What its owner calls it; 100 characters at most.
+    #[schema(max_length = 100)]
     pub(crate) name: Option<String>,
     /// Shows that it is the owner, unless the session has begun within five minutes.
     #[serde(default)]

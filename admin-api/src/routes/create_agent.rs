@@ -22,8 +22,10 @@ use crate::{
 #[serde(deny_unknown_fields)]
 pub(crate) struct CreateAgent {
     /// 100 characters at most.
+    #[schema(max_length = 100)]
     name: String,
     /// What it is for; 2000 characters at most. Left out: nothing.
+    #[schema(max_length = 2000)]
     description: Option<String>,
 }
 

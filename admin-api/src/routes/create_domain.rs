@@ -22,8 +22,10 @@ use crate::{
 #[serde(deny_unknown_fields)]
 pub(crate) struct CreateDomain {
     /// The organisation's own: no other of its domains has it, however it is written. 64 letters, digits, `_`, `-` and `.` at most.
+    #[schema(max_length = 64)]
     key: String,
     /// 100 characters at most. Left out: the key.
+    #[schema(max_length = 100)]
     name: Option<String>,
     /// The domain in which it lies.
     parent_domain_id: Option<String>,

@@ -27,6 +27,7 @@ pub(crate) struct CreateInstance {
     /// An agent that the caller sees.
     agent_id: String,
     /// 100 characters at most.
+    #[schema(max_length = 100)]
     name: String,
     /// What it is configured with: an object of 16 KiB at most, which nobody but the caller is shown. Left out: nothing.
     #[serde(default, deserialize_with = "crate::body::given")]

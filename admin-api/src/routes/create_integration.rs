@@ -31,6 +31,7 @@ pub(crate) struct CreateIntegration {
     #[schema(value_type = String, format = Password, min_length = 8, max_length = 4096)]
     api_key: SecretText,
     /// For people; 100 characters at most.
+    #[schema(max_length = 100)]
     name: Option<String>,
     /// `account` by default. `tenant`: for everybody in it who has none of their own; for its administrators to give.
     #[serde(default)]

@@ -32,6 +32,7 @@ const DAYS: std::ops::RangeInclusive<i64> = 1..=3650;
 #[serde(deny_unknown_fields)]
 pub(crate) struct CreateKey {
     /// For the person who manages keys; 100 characters at most.
+    #[schema(max_length = 100)]
     pub(crate) name: String,
     /// Permissions that the key is limited to, such as `agents:publish`, `agents:*` or `*`. Left out: whatever the
     /// account's role may do, or, where a service's key makes this one, the scopes of that.

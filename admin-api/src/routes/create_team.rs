@@ -22,8 +22,10 @@ use crate::{
 #[serde(deny_unknown_fields)]
 pub(crate) struct CreateTeam {
     /// The organisation's own: no other of its teams has it, however it is written. 100 characters at most.
+    #[schema(max_length = 100)]
     name: String,
     /// What another system calls it.
+    #[schema(max_length = 100)]
     external_ref: Option<String>,
     /// `true` by default.
     is_active: Option<bool>,

@@ -26,6 +26,7 @@ const MOST: u32 = 20;
 #[serde(deny_unknown_fields)]
 pub(crate) struct CreateTenant {
     /// 100 characters at most.
+    #[schema(max_length = 100)]
     name: String,
 }
 

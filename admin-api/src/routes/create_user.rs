@@ -33,6 +33,7 @@ pub(crate) struct CreateUser {
     #[schema(format = Email, example = "user@example.com")]
     email: String,
     /// The person's name, 100 characters at most.
+    #[schema(max_length = 100)]
     name: Option<String>,
     /// A role of the configuration; by default that of newcomers.
     role: Option<String>,

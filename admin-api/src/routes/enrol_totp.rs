@@ -26,6 +26,7 @@ use crate::{
 #[serde(deny_unknown_fields)]
 pub(crate) struct EnrolTotp {
     /// What its owner calls it; 100 characters at most.
+    #[schema(max_length = 100)]
     name: Option<String>,
     #[schema(value_type = Option<String>, format = Password, max_length = 1024)]
     password: Option<SecretText>,

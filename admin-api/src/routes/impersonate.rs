@@ -32,6 +32,7 @@ use crate::{
 #[serde(deny_unknown_fields)]
 pub(crate) struct Impersonate {
     /// For the audit trail; 100 characters at most.
+    #[schema(max_length = 100)]
     reason: String,
 }
 

@@ -41,10 +41,13 @@ pub(crate) struct Register {
     #[schema(value_type = String, format = Password, max_length = 1024)]
     pub(crate) password: SecretText,
     /// The person's name, 100 characters at most.
+    #[schema(max_length = 100)]
     pub(crate) name: Option<String>,
     /// Another word for `name`.
+    #[schema(max_length = 100)]
     pub(crate) full_name: Option<String>,
     /// The organisation that the account founds, 100 characters at most.
+    #[schema(max_length = 100)]
     pub(crate) tenant_name: Option<String>,
     /// `cookie`: the answer gives the browser a cookie, and no tokens.
     #[serde(default)]

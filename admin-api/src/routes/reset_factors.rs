@@ -30,7 +30,7 @@ use crate::{
 #[serde(deny_unknown_fields)]
 pub(crate) struct ResetFactors {
     /// How the owner has shown who they are; 100 characters at most. For the audit trail: no address, and nothing secret.
-    #[schema(required = true, value_type = String)]
+    #[schema(required = true, value_type = String, max_length = 100)]
     reason: Option<String>,
     #[schema(value_type = Option<String>, format = Password, max_length = 1024)]
     password: Option<SecretText>,

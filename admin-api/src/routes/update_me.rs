@@ -24,11 +24,11 @@ use crate::{
 pub(crate) struct UpdateMe {
     /// 100 characters at most; `null` removes the name.
     #[serde(default, deserialize_with = "present")]
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<String>, max_length = 100)]
     name: Option<Option<String>>,
     /// Another word for `name`.
     #[serde(default, deserialize_with = "present")]
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<String>, max_length = 100)]
     full_name: Option<Option<String>>,
     /// An http or https address; `null` removes the picture.
     #[serde(default, deserialize_with = "present")]

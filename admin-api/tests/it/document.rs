@@ -78,3 +78,26 @@ async fn what_is_left_of_a_quota_is_a_number_or_one_word() {
         json!([{ "type": "integer", "format": "int64", "minimum": 0 }, { "type": "string", "enum": ["unlimited"] }])
     );
 }
+
+#[tokio::test]
+async fn names_and_descriptions_say_how_long_they_may_be() {
+    let document = document().await;
+    let most = |property: &str| match property {
+        "name" | "full_name" | "tenant_name" | "external_ref" | "reason" => Some(100),
+        "description" => Some(2000),
+        _ => None,
+    };
+    let mut told = 0;
+    for (method, path, operation) in operations(&document) {
+        let schema = &operation["requestBody"]["content"]["application/json"]["schema"];
+        let Some(name) = schema["$ref"].as_str().and_then(|name| name.rsplit('/').next()) else { continue };
+        let properties = document["components"]["schemas"][name]["properties"].as_object().into_iter().flatten();
+        for (property, schema) in properties {
+            if let Some(most) = most(property) {
+                assert_eq!(schema["maxLength"], most, "{method} {path}: {property} of {name}");
+                told += 1;
+            }
+        }
+    }
+    assert!(told > 20, "{told}");
+}
