@@ -390,3 +390,6 @@ fn words_for(fault: &JsonFault) -> Cow<'static, str> {
         JsonFault::Duplicate(_) => "The body names a member twice.".into(),
     }
 }
+
+#[cfg(test)]
+mod tests;
