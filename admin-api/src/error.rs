@@ -283,7 +283,7 @@ impl ApiError {
                 return format!("The tenant's tier has {left} of `{resource}` left.").into();
             }
             Self::NotFound(what) => return format!("There is no such {what}.").into(),
-            Self::Conflict(what) => what,
+            Self::Conflict(what) => return sentence(what).into(),
             Self::NoSuchPath => "There is nothing at this path.",
             Self::MethodNotAllowed => "This path does not take this method; `Allow` names those it takes.",
             Self::ConfigRefused(_) => "The configuration has errors; the old one stays in force.",
@@ -381,6 +381,14 @@ impl From<JsonFault> for ApiError {
     fn from(fault: JsonFault) -> Self {
         Self::Json(fault)
     }
+}
+
+/// A clause of the store's or of ours as callers read it.
+fn sentence(clause: &str) -> String {
+    let mut letters = clause.chars();
+    let first = letters.next().map(|first| first.to_uppercase().to_string()).unwrap_or_default();
+    let end = if clause.ends_with('.') { "" } else { "." };
+    format!("{first}{}{end}", letters.as_str())
 }
 
 fn words_for(fault: &JsonFault) -> Cow<'static, str> {

@@ -1,4 +1,4 @@
-//! That operators can look up every code.
+//! That operators can look up every code, and callers read sentences.
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 use std::collections::BTreeSet;
@@ -36,4 +36,12 @@ fn the_reference_for_operators_has_every_code_with_its_status_once() {
     for (status, code) in rows() {
         assert!(faces.contains(&(&*status, &*code)), "nothing is refused with {status} {code}");
     }
+}
+
+#[test]
+fn conflicts_are_told_in_sentences() {
+    let told = |clause| ApiError::from(StoreError::Conflict(clause)).detail().into_owned();
+    assert_eq!(told("another team has this name"), "Another team has this name.");
+    assert_eq!(told("What is paid is not voided."), "What is paid is not voided.");
+    assert_eq!(told("`key` is taken; choose another"), "`key` is taken; choose another.");
 }
