@@ -140,7 +140,7 @@ impl<N: Need> FromRequestParts<Arc<Office>> for Allowed<N> {
         let caller = Caller::from_request_parts(parts, office).await?;
         caller.demand_scope(N::PERMISSION)?;
         // Whoever acts as somebody sees what they see, and takes nothing of theirs over.
-        if caller.0.actor.is_some() && parts.method != Method::GET {
+        if caller.0.actor.is_some() && ![Method::GET, Method::HEAD].contains(&parts.method) {
             return Err(ApiError::Impersonated);
         }
         if !N::OF_EVERYBODY {

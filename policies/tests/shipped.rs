@@ -62,6 +62,16 @@ fn every_shipped_route_that_ignores_who_asks_has_a_limit_of_its_own() {
     }
 }
 
+/// HEAD is GET without the content (RFC 9110 §9.3.2). At a provider a sign-in begins and ends by GET, which nobody looks at first.
+#[test]
+fn whatever_of_ours_can_be_read_answers_head_too() {
+    let policy = shipped().policy;
+    let ours = policy.routes.routes().iter().filter(|route| &*route.upstream == "admin-api");
+    for route in ours.filter(|route| route.methods.contains("GET")) {
+        assert_eq!(route.methods.contains("HEAD"), &*route.name != "auth-oauth", "{}", route.name);
+    }
+}
+
 #[test]
 fn the_shipped_tiers_are_those_of_the_price_list() {
     let Loaded { policy, .. } = shipped();
@@ -116,13 +126,13 @@ fn the_table_of_the_shipped_policy_says_who_may_call_what() {
     auth-logout                  POST                      /auth/logout                                      401       yes        yes         yes        yes
                                                            /api/auth/logout
                                                            /api/v2/auth/logout
-    auth-me                      GET                       /auth/me                                          401       yes        yes         yes        yes
+    auth-me                      GET, HEAD                 /auth/me                                          401       yes        yes         yes        yes
                                                            /api/auth/me
                                                            /api/v2/auth/me
     auth-me-change               PATCH, DELETE             /auth/me                                          401       yes        yes         yes        yes
                                                            /api/auth/me
                                                            /api/v2/auth/me
-    auth-me-export               GET                       /auth/me/export                                   401       yes        yes         yes        yes
+    auth-me-export               GET, HEAD                 /auth/me/export                                   401       yes        yes         yes        yes
                                                            /api/auth/me/export
                                                            /api/v2/auth/me/export
     auth-change-password         POST                      /auth/change-password                             401       yes        yes         yes        yes
@@ -158,7 +168,7 @@ fn the_table_of_the_shipped_policy_says_who_may_call_what() {
                                                            /api/auth/mfa/passkeys/options
                                                            /api/v2/auth/mfa/verify
                                                            /api/v2/auth/mfa/passkeys/options
-    auth-mfa                     GET, POST, PATCH, DELETE  /auth/mfa/*                                       401       yes        yes         yes        yes
+    auth-mfa                     any but PUT, OPTIONS      /auth/mfa/*                                       401       yes        yes         yes        yes
                                                            /api/auth/mfa/*
                                                            /api/v2/auth/mfa/*
     auth-reauthenticate          POST                      /auth/reauthenticate                              401       yes        yes         yes        yes
@@ -178,19 +188,19 @@ fn the_table_of_the_shipped_policy_says_who_may_call_what() {
                                                            /api/v2/auth/accept-invite
     auth-oauth                   GET                       /auth/oauth/{provider}                            yes       yes        yes         yes        yes
                                                            /auth/oauth/{provider}/callback
-    auth-identities              GET                       /auth/identities                                  401       yes        yes         yes        yes
+    auth-identities              GET, HEAD                 /auth/identities                                  401       yes        yes         yes        yes
                                                            /api/auth/identities
                                                            /api/v2/auth/identities
     auth-identity                DELETE                    /auth/identities/{id}                             401       yes        yes         yes        yes
                                                            /api/auth/identities/{id}
                                                            /api/v2/auth/identities/{id}
-    auth-sessions                GET, DELETE               /auth/sessions                                    401       yes        yes         yes        yes
+    auth-sessions                GET, HEAD, DELETE         /auth/sessions                                    401       yes        yes         yes        yes
                                                            /api/auth/sessions
                                                            /api/v2/auth/sessions
     auth-session                 DELETE                    /auth/sessions/{id}                               401       yes        yes         yes        yes
                                                            /api/auth/sessions/{id}
                                                            /api/v2/auth/sessions/{id}
-    auth-api-keys                GET, POST                 /auth/api-keys                                    401       yes        yes         yes        yes
+    auth-api-keys                GET, HEAD, POST           /auth/api-keys                                    401       yes        yes         yes        yes
                                                            /api/auth/api-keys
                                                            /api/v2/auth/api-keys
     auth-api-key                 DELETE                    /auth/api-keys/{id}                               401       yes        yes         yes        yes
@@ -238,7 +248,7 @@ fn the_table_of_the_shipped_policy_says_who_may_call_what() {
                                                            /account/organisations/{id}/switch
                                                            /account/invitations/{id}/accept
                                                            /account/invitations/{id}/decline
-    tenants                      GET, POST, PATCH, DELETE  /tenants/*                                        401       yes        yes         yes        yes
+    tenants                      any but PUT, OPTIONS      /tenants/*                                        401       yes        yes         yes        yes
                                                            /auth/switch-tenant
                                                            /auth/invitations/*
                                                            /api/auth/switch-tenant
@@ -254,7 +264,7 @@ fn the_table_of_the_shipped_policy_says_who_may_call_what() {
     docs                         GET, HEAD                 /docs/*                                           yes       yes        yes         yes        yes
                                                            /openapi.json
     jwks                         GET, HEAD                 /.well-known/jwks.json                            yes       yes        yes         yes        yes
-    teams                        GET                       /teams                                            401       yes        yes         yes        yes
+    teams                        GET, HEAD                 /teams                                            401       yes        yes         yes        yes
                                                            /teams/all
                                                            /teams/{id}
                                                            /domains
@@ -264,21 +274,21 @@ fn the_table_of_the_shipped_policy_says_who_may_call_what() {
                                                            /teams/{id}
                                                            /domains
                                                            /domains/{id}
-    teams-members                GET, POST, PATCH, DELETE  /teams/{id}/members                               401       yes        yes         yes        yes
+    teams-members                any but PUT, OPTIONS      /teams/{id}/members                               401       yes        yes         yes        yes
                                                            /teams/{id}/members/{account_id}
                                                            /domains/{id}/members
                                                            /domains/{id}/members/{account_id}
-    agents                       GET                       /agents                                           401       yes        yes         yes        yes
+    agents                       GET, HEAD                 /agents                                           401       yes        yes         yes        yes
                                                            /agents/{id}
     agents-make                  POST, PATCH, DELETE       /agents                                           401       yes        yes         yes        yes
                                                            /agents/{id}
     agents-publish               POST                      /agents/{id}/publish                              401       yes        yes         yes        yes
                                                            /agents/{id}/unpublish
-    agent-instances              GET, POST, PATCH, DELETE  /agent-instances                                  401       yes        yes         yes        yes
+    agent-instances              any but PUT, OPTIONS      /agent-instances                                  401       yes        yes         yes        yes
                                                            /agent-instances/{id}
     demo-instances               any                       /demo/instances/{id}/* (own agent_instance:{id})  401       yes        yes         yes        yes
-    integrations                 GET, POST                 /integrations                                     401       yes        yes         yes        yes
-    integration                  GET, PATCH, DELETE        /integrations/{id}                                401       yes        yes         yes        yes
+    integrations                 GET, HEAD, POST           /integrations                                     401       yes        yes         yes        yes
+    integration                  GET, HEAD, PATCH, DELETE  /integrations/{id}                                401       yes        yes         yes        yes
     usage                        GET, HEAD                 /usage                                            401       yes        yes         yes        yes
     usage-report                 POST                      /usage                                            401       yes        yes         403        403
     quota                        GET, HEAD                 /quota                                            401       yes        yes         yes        yes
@@ -316,13 +326,13 @@ fn the_table_of_the_shipped_policy_says_who_may_call_what() {
     auth-logout                  POST                      /auth/logout                                      yes        yes         yes        yes
                                                            /api/auth/logout
                                                            /api/v2/auth/logout
-    auth-me                      GET                       /auth/me                                          yes        yes         yes        yes
+    auth-me                      GET, HEAD                 /auth/me                                          yes        yes         yes        yes
                                                            /api/auth/me
                                                            /api/v2/auth/me
     auth-me-change               PATCH, DELETE             /auth/me                                          403        403         yes        yes
                                                            /api/auth/me
                                                            /api/v2/auth/me
-    auth-me-export               GET                       /auth/me/export                                   403        403         yes        yes
+    auth-me-export               GET, HEAD                 /auth/me/export                                   403        403         yes        yes
                                                            /api/auth/me/export
                                                            /api/v2/auth/me/export
     auth-change-password         POST                      /auth/change-password                             403        403         yes        yes
@@ -358,7 +368,7 @@ fn the_table_of_the_shipped_policy_says_who_may_call_what() {
                                                            /api/auth/mfa/passkeys/options
                                                            /api/v2/auth/mfa/verify
                                                            /api/v2/auth/mfa/passkeys/options
-    auth-mfa                     GET, POST, PATCH, DELETE  /auth/mfa/*                                       403        403         yes        yes
+    auth-mfa                     any but PUT, OPTIONS      /auth/mfa/*                                       403        403         yes        yes
                                                            /api/auth/mfa/*
                                                            /api/v2/auth/mfa/*
     auth-reauthenticate          POST                      /auth/reauthenticate                              yes        yes         yes        yes
@@ -378,19 +388,19 @@ fn the_table_of_the_shipped_policy_says_who_may_call_what() {
                                                            /api/v2/auth/accept-invite
     auth-oauth                   GET                       /auth/oauth/{provider}                            yes        yes         yes        yes
                                                            /auth/oauth/{provider}/callback
-    auth-identities              GET                       /auth/identities                                  403        403         yes        yes
+    auth-identities              GET, HEAD                 /auth/identities                                  403        403         yes        yes
                                                            /api/auth/identities
                                                            /api/v2/auth/identities
     auth-identity                DELETE                    /auth/identities/{id}                             403        403         yes        yes
                                                            /api/auth/identities/{id}
                                                            /api/v2/auth/identities/{id}
-    auth-sessions                GET, DELETE               /auth/sessions                                    403        403         yes        yes
+    auth-sessions                GET, HEAD, DELETE         /auth/sessions                                    403        403         yes        yes
                                                            /api/auth/sessions
                                                            /api/v2/auth/sessions
     auth-session                 DELETE                    /auth/sessions/{id}                               403        403         yes        yes
                                                            /api/auth/sessions/{id}
                                                            /api/v2/auth/sessions/{id}
-    auth-api-keys                GET, POST                 /auth/api-keys                                    403        403         yes        yes
+    auth-api-keys                GET, HEAD, POST           /auth/api-keys                                    403        403         yes        yes
                                                            /api/auth/api-keys
                                                            /api/v2/auth/api-keys
     auth-api-key                 DELETE                    /auth/api-keys/{id}                               403        403         yes        yes
@@ -438,7 +448,7 @@ fn the_table_of_the_shipped_policy_says_who_may_call_what() {
                                                            /account/organisations/{id}/switch
                                                            /account/invitations/{id}/accept
                                                            /account/invitations/{id}/decline
-    tenants                      GET, POST, PATCH, DELETE  /tenants/*                                        403        403         yes        yes
+    tenants                      any but PUT, OPTIONS      /tenants/*                                        403        403         yes        yes
                                                            /auth/switch-tenant
                                                            /auth/invitations/*
                                                            /api/auth/switch-tenant
@@ -454,7 +464,7 @@ fn the_table_of_the_shipped_policy_says_who_may_call_what() {
     docs                         GET, HEAD                 /docs/*                                           yes        yes         yes        yes
                                                            /openapi.json
     jwks                         GET, HEAD                 /.well-known/jwks.json                            yes        yes         yes        yes
-    teams                        GET                       /teams                                            yes        yes         yes        yes
+    teams                        GET, HEAD                 /teams                                            yes        yes         yes        yes
                                                            /teams/all
                                                            /teams/{id}
                                                            /domains
@@ -464,21 +474,21 @@ fn the_table_of_the_shipped_policy_says_who_may_call_what() {
                                                            /teams/{id}
                                                            /domains
                                                            /domains/{id}
-    teams-members                GET, POST, PATCH, DELETE  /teams/{id}/members                               yes        yes         yes        yes
+    teams-members                any but PUT, OPTIONS      /teams/{id}/members                               yes        yes         yes        yes
                                                            /teams/{id}/members/{account_id}
                                                            /domains/{id}/members
                                                            /domains/{id}/members/{account_id}
-    agents                       GET                       /agents                                           403        403         yes        yes
+    agents                       GET, HEAD                 /agents                                           403        403         yes        yes
                                                            /agents/{id}
     agents-make                  POST, PATCH, DELETE       /agents                                           403        403         403        403
                                                            /agents/{id}
     agents-publish               POST                      /agents/{id}/publish                              403        403         403        403
                                                            /agents/{id}/unpublish
-    agent-instances              GET, POST, PATCH, DELETE  /agent-instances                                  403        403         yes        yes
+    agent-instances              any but PUT, OPTIONS      /agent-instances                                  403        403         yes        yes
                                                            /agent-instances/{id}
     demo-instances               any                       /demo/instances/{id}/* (own agent_instance:{id})  403        403         yes        yes
-    integrations                 GET, POST                 /integrations                                     403        403         yes        yes
-    integration                  GET, PATCH, DELETE        /integrations/{id}                                403        403         yes        yes
+    integrations                 GET, HEAD, POST           /integrations                                     403        403         yes        yes
+    integration                  GET, HEAD, PATCH, DELETE  /integrations/{id}                                403        403         yes        yes
     usage                        GET, HEAD                 /usage                                            403        403         yes        yes
     usage-report                 POST                      /usage                                            yes        yes         403        403
     quota                        GET, HEAD                 /quota                                            403        403         yes        yes

@@ -314,6 +314,9 @@ async fn an_administrator_who_acts_as_somebody_is_named_and_takes_nothing_over()
             "{method} {path}"
         );
     }
+    for method in ["GET", "HEAD"] {
+        assert_eq!(house.call(method, "/auth/sessions", as_ada.shown(), Value::Null).await.status, 200, "{method}");
+    }
     // What was tried is the administrator's doing.
     let trail = house.get("/admin/audit?event=create_tenant", root.shown()).await.body;
     let tried = &trail["items"][0];
