@@ -3,6 +3,8 @@
 //! Three audiences, three texts (STYLE): the caller reads the face, the operator reads the log with the cause, a test
 //! reads the variant. A cause never reaches the caller. [`crate::answer`] renders it.
 
+mod missing;
+
 use std::{borrow::Cow, sync::Arc};
 
 use axum::{
@@ -12,6 +14,7 @@ use axum::{
 use policies::problem::FieldError;
 use store::StoreError;
 
+pub(crate) use self::missing::OrMissing;
 use crate::{
     json::{JsonFault, MAX_DEPTH},
     key::MAX_KEYS,
@@ -362,18 +365,6 @@ impl From<StoreError> for ApiError {
             StoreError::Corrupt(what) => Self::Internal(what),
             StoreError::Unavailable(cause) | StoreError::Forbidden(cause) => Self::StoreAway(cause),
         }
-    }
-}
-
-/// Says what is missing, where the store only says that something is.
-pub(crate) trait OrMissing<T> {
-    /// What was found, or `missing`.
-    fn or_missing(self, missing: ApiError) -> Result<T, ApiError>;
-}
-
-impl<T> OrMissing<T> for Result<T, StoreError> {
-    fn or_missing(self, missing: ApiError) -> Result<T, ApiError> {
-        self.map_err(|error| if matches!(error, StoreError::NotFound) { missing } else { error.into() })
     }
 }
 
