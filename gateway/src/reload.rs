@@ -297,3 +297,42 @@ fn server_fields(before: &Server, after: &Server) -> impl Iterator<Item = &'stat
         limiter_capacity: "server.limiter_capacity",
     } but { max_uri_bytes, max_body_bytes, keepalive, trusted_proxies, underscore_headers, reserved_headers, })
 }
+
+#[cfg(all(test, target_os = "linux"))]
+#[expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+mod tests {
+    use std::{fs::File, io::Write};
+
+    use super::*;
+
+    /// What the system tells of the folder, up to the end of what is done in it.
+    fn told(done: impl FnOnce(&Path)) -> Vec<EventKind> {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("gateway.toml"), "begin").unwrap();
+        let (sender, events) = std::sync::mpsc::channel();
+        let mut watcher = notify::recommended_watcher(move |event| drop(sender.send(event))).unwrap();
+        watcher.watch(folder.path(), RecursiveMode::NonRecursive).unwrap();
+        done(folder.path());
+        std::fs::create_dir(folder.path().join("end")).unwrap();
+        let kinds = events.iter().map(|event: notify::Result<notify::Event>| event.unwrap());
+        kinds
+            .take_while(|event| !event.paths.iter().any(|path| path.ends_with("end")))
+            .map(|event| event.kind)
+            .collect()
+    }
+
+    #[test]
+    fn a_file_is_whole_when_its_writer_closes_it_or_another_takes_its_place() {
+        let half = told(|folder| {
+            let mut file = File::options().write(true).truncate(true).open(folder.join("gateway.toml")).unwrap();
+            file.write_all(b"half").unwrap();
+            // Its writer goes on after the test.
+            std::mem::forget(file);
+        });
+        assert!(!half.is_empty() && !half.iter().any(|kind| is_whole(*kind)), "{half:?}");
+        let written = told(|folder| std::fs::write(folder.join("gateway.toml"), "whole").unwrap());
+        assert_eq!(written.iter().filter(|kind| is_whole(**kind)).count(), 1, "{written:?}");
+        let renamed = told(|folder| std::fs::rename(folder.join("gateway.toml"), folder.join("other.toml")).unwrap());
+        assert!(renamed.iter().any(|kind| is_whole(*kind)), "{renamed:?}");
+    }
+}
