@@ -104,7 +104,6 @@ fn whoever_an_administrator_invites_takes_the_account_over() {
     assert_eq!(stranger.code(), "forbidden");
 }
 
-/// What python-jose and `PyJWT` check who were told a secret and an algorithm, and nothing else: an `aud` that they do not expect they refuse.
 #[test]
 fn the_first_administrator_chooses_a_password_by_a_link_that_serves_once() {
     let platform = Platform::start();
@@ -195,6 +194,7 @@ fn whoever_registers_the_first_administrators_address_before_them_gets_nothing()
     }
 }
 
+/// What python-jose and `PyJWT` check who were told a secret and an algorithm, and nothing else: an `aud` that they do not expect they refuse.
 #[test]
 fn services_that_know_people_by_their_addresses_verify_our_tokens_themselves() {
     use aws_lc_rs::hmac;
