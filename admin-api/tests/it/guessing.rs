@@ -20,6 +20,12 @@ async fn guess(house: &House, from: &Place<'_>, email: &str, times: usize) {
     }
 }
 
+/// Locks so far, of accounts and of networks: an alert rests on both.
+fn locks(house: &House) -> (i64, i64) {
+    let of = |what| house.outcome("portcullis_lockouts_total", what);
+    (of("account"), of("network"))
+}
+
 /// Registered at home, and so known there.
 async fn at_home(house: &House) -> String {
     let body = json!({ "email": "ada@example.com", "password": PASSWORD });
@@ -35,8 +41,11 @@ async fn at_home(house: &House) -> String {
 async fn the_fifth_wrong_password_locks_everywhere_but_at_home_and_the_owner_is_told() {
     let house = House::open().await;
     let cookie = at_home(&house).await;
-    guess(&house, &FAR, "ada@example.com", 5).await;
+    guess(&house, &FAR, "ada@example.com", 4).await;
+    assert_eq!(locks(&house), (0, 0));
+    guess(&house, &FAR, "ada@example.com", 1).await;
     let locked = log_in(&house, &FAR, "ada@example.com", PASSWORD).await;
+    assert_eq!(locks(&house), (1, 0), "what is tried while it lasts makes no more of them");
     assert_eq!(
         (locked.refusal().as_str(), locked.headers["retry-after"].to_str().unwrap()),
         ("429 login_locked", "1800")
@@ -128,8 +137,10 @@ async fn a_network_that_guesses_at_many_accounts_is_stopped_and_nobody_else_is()
     let house = House::open_with(|settings| settings.lockout.network.attempts = 8).await;
     let cookie = at_home(&house).await;
     for n in 0..8 {
+        assert_eq!(locks(&house), (0, 0));
         guess(&house, &FAR, &format!("person{n}@example.com"), 1).await;
     }
+    assert_eq!(locks(&house), (0, 1));
     assert_eq!(log_in(&house, &FAR, "fresh@example.com", PASSWORD).await.refusal(), "429 login_locked");
     assert_eq!(log_in(&house, &FAR, "ada@example.com", PASSWORD).await.refusal(), "429 login_locked");
     assert_eq!(log_in(&house, &HOME, "ada@example.com", PASSWORD).await.status, 200);

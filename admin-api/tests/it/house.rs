@@ -415,6 +415,15 @@ impl House {
         let metrics = family.map(prometheus::proto::MetricFamily::get_metric).into_iter().flatten();
         metrics.map(|metric| metric.get_counter().get_value() as i64).sum()
     }
+
+    /// The same of one outcome.
+    pub(crate) fn outcome(&self, name: &str, outcome: &str) -> i64 {
+        let families = self.registry.gather();
+        let family = families.iter().find(|family| family.name() == name).unwrap_or_else(|| panic!("no {name}"));
+        let is_it =
+            |metric: &&prometheus::proto::Metric| metric.get_label().iter().any(|label| label.value() == outcome);
+        family.get_metric().iter().filter(is_it).map(|metric| metric.get_counter().get_value() as i64).sum()
+    }
 }
 
 /// Where somebody is.

@@ -291,3 +291,29 @@ fn who_tries_passwords_at_everybody_is_seen_though_no_lock_is_reached() {
     assert!(platform.metric("portcullis_routes{auth=\"none\"}") > 10);
     assert!(platform.metric("portcullis_routes{auth=\"required\"}") > 10);
 }
+
+#[test]
+fn resets_and_confirmations_are_counted_for_alerts_as_they_are_asked_for_and_answered() {
+    let platform = Platform::start();
+    platform.register("ada@example.com");
+    let token = token_in(&next_mail(&platform, "Confirm your address"));
+    let counted = |of: &str| {
+        let outcome = |outcome| platform.metric(&format!("portcullis_{of}_total{{outcome=\"{outcome}\"}}"));
+        ["asked", "ok", "refused"].map(outcome)
+    };
+    let address = json!({ "email": "ada@example.com" });
+    let statuses = |path: &str, body: &Value, times: usize| {
+        (0..times).map(|_| platform.post(path, None, body).status).collect::<Vec<_>>()
+    };
+    // Each outcome another number of times.
+    assert_eq!(statuses("/auth/resend-verification", &address, 2), [202, 202]);
+    assert_eq!(statuses("/auth/verify-email", &json!({ "token": token }), 4), [200, 400, 400, 400]);
+    assert_eq!((counted("verifications"), counted("password_resets")), ([2, 1, 3], [0, 0, 0]));
+
+    assert_eq!(statuses("/auth/request-password-reset", &address, 1), [202]);
+    let token = token_in(&next_mail(&platform, "A new password for"));
+    let body = json!({ "token": token, "new_password": "another good password" });
+    assert_eq!(statuses("/auth/reset-password", &body, 3), [200, 400, 400]);
+    assert_eq!(statuses("/auth/request-password-reset", &address, 2), [202, 202]);
+    assert_eq!((counted("verifications"), counted("password_resets")), ([2, 1, 3], [3, 1, 2]));
+}
