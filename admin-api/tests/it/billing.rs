@@ -1,11 +1,13 @@
 //! Bills as those see them whom they concern, and what is heard of payments.
 
+use aws_lc_rs::hmac;
+use axum::{body::Body, http::Request};
 use identity::TenantId;
 use serde_json::{Value, json};
 use store::Charge;
 use uuid::Uuid;
 
-use crate::house::{House, Person, Shown};
+use crate::house::{House, Person, SECRET_OF_PAYMENTS, Shown};
 
 async fn bill(house: &House, tenant: Uuid) -> String {
     let charge = Charge {
@@ -85,6 +87,60 @@ async fn where_no_secret_is_configured_anybody_s_word_of_payments_is_no_event() 
     assert_eq!(heard.refusal(), "404 no_route");
     let trail = house.get("/admin/audit?event=hear_payment", root.shown()).await;
     assert_eq!(trail.body["items"], json!([]));
+}
+
+/// An event of an invoice, signed as Stripe signs; what became of it.
+async fn invoice(house: &House, event: &str, kind: &str, metadata: Value) -> String {
+    let body = json!({
+        "id": event, "object": "event", "type": kind, "created": house.now().timestamp(),
+        "data": { "object": { "id": "in_1", "object": "invoice", "status": "paid", "metadata": metadata } },
+    });
+    let (body, at) = (body.to_string(), house.now().timestamp());
+    let key = hmac::Key::new(hmac::HMAC_SHA256, SECRET_OF_PAYMENTS.as_bytes());
+    let tag = hmac::sign(&key, format!("{at}.{body}").as_bytes());
+    let hex = tag.as_ref().iter().fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"));
+    let request = Request::post("/billing/webhook").header("Content-Type", "application/json");
+    let request = request.header("Stripe-Signature", format!("t={at},v1={hex}")).body(Body::from(body));
+    let heard = house.send(request.unwrap()).await;
+    assert_eq!(heard.status, 200, "{}", heard.body);
+    heard.text("status").to_owned()
+}
+
+#[tokio::test]
+async fn an_invoice_that_is_paid_pays_the_statement_that_it_names_and_no_other() {
+    for kind in ["invoice.paid", "invoice.payment_succeeded"] {
+        let house = House::open().await;
+        let root = house.administrator("root@example.com").await;
+        let (ada, eve) = (house.register("ada@example.com").await, house.register("eve@example.com").await);
+        let (hers, others) = (
+            bill(&house, tenant_of(&house, &ada).await.parse().unwrap()).await,
+            bill(&house, tenant_of(&house, &eve).await.parse().unwrap()).await,
+        );
+        let status = async |id: &str| {
+            let seen = house.get(&format!("/billing/statements/{id}"), root.shown()).await;
+            seen.text("payment_status").to_owned()
+        };
+        let both = async || [status(&hers).await, status(&others).await];
+        let names = |statement: &str| json!({ "statement_id": statement });
+        // What says nothing of a payment, or names no statement of ours, pays nothing.
+        for (event, kind, metadata) in [
+            ("evt_1", "invoice.payment_failed", names(&hers)),
+            ("evt_2", "invoice.created", names(&hers)),
+            ("evt_3", kind, json!({})),
+            ("evt_4", kind, names("all")),
+            ("evt_5", kind, names(&Uuid::from_u128(7).to_string())),
+        ] {
+            assert_eq!(invoice(&house, event, kind, metadata).await, "ignored", "{event} {kind}");
+        }
+        assert_eq!(both().await, ["open", "open"], "{kind}");
+        assert_eq!(invoice(&house, "evt_6", kind, names(&hers)).await, "done", "{kind}");
+        assert_eq!(both().await, ["paid", "open"], "{kind}");
+        assert_eq!(invoice(&house, "evt_6", kind, names(&others)).await, "duplicate", "{kind}: it was heard before");
+        assert_eq!(both().await, ["paid", "open"], "{kind}");
+        let trail = house.get("/admin/audit?event=hear_payment&limit=200", root.shown()).await.body;
+        let heard = trail["items"].as_array().unwrap().iter().find(|one| one["details"]["event"] == "evt_6").unwrap();
+        assert_eq!((&heard["subject"], &heard["details"]["type"]), (&json!(others), &json!(kind)), "the later of two");
+    }
 }
 
 #[tokio::test]

@@ -39,6 +39,8 @@ use tower::ServiceExt as _;
 pub(crate) const ISSUER: &str = "https://door.test";
 pub(crate) const AUDIENCE: &str = "platform";
 pub(crate) const PASSWORD: &str = "correct horse battery";
+/// By which whoever takes payments signs what they say.
+pub(crate) const SECRET_OF_PAYMENTS: &str = "whsec_of-the-tests-alone";
 
 /// An office that serves nobody but one test.
 pub(crate) struct House {
@@ -609,7 +611,7 @@ fn settings(transport: MailTransport) -> Settings {
             cookie_life: Duration::from_hours(12),
             accent: Accent::default(),
         },
-        payment_secret: Some("whsec_of-the-tests-alone".to_owned().into()),
+        payment_secret: Some(SECRET_OF_PAYMENTS.to_owned().into()),
     }
 }
 
