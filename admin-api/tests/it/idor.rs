@@ -6,7 +6,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
-use crate::house::{House, PASSWORD, Person, Shown};
+use crate::{
+    house::{House, PASSWORD, Person, Shown},
+    mfa::armed,
+};
 
 /// What nobody has.
 const ABSENT: &str = "0190a5a0-0000-7000-8000-00000000000f";
@@ -30,7 +33,7 @@ async fn things(house: &House, ada: &Person) -> Things {
     let (account, tenant) = (text(&me["id"]), text(&me["tenant_id"]));
     let key = made(house, ada, "/auth/api-keys", json!({ "name": "key" })).await;
     let factor = house.get("/auth/mfa", ada.shown()).await.body;
-    let factor = factor["items"][0]["id"].as_str().unwrap_or(ABSENT).to_owned();
+    let factor = text(&factor["items"][0]["id"]);
     let identity = house.get("/auth/identities", ada.shown()).await.body;
     let session = house.get("/auth/sessions", ada.shown()).await.body;
     let asked = format!("/tenants/{tenant}/members");
@@ -216,27 +219,64 @@ async fn operations(house: &House) -> Vec<(String, String)> {
     operations.collect()
 }
 
+/// The victim: she has an authenticator, and comes from elsewhere too.
+async fn victim(house: &House, role: &str) -> Person {
+    let ada = house.register("ada@example.com").await;
+    let subject = store::ExternalSubject { issuer: "https://acme.test", subject: "ada", claims_at: None };
+    house.store.link_external(ada.id, subject, None, house.now()).await.unwrap();
+    house.change(&ada, store::AccountChange { role: Some(role.to_owned()), ..Default::default() }).await;
+    armed(house, ada).await.person
+}
+
+/// Somebody of a tenant that its owner has asked to join it, acts in it.
+pub(crate) async fn joined(house: &House, owner: &Person, tenant: &str, email: &str) -> Person {
+    let person = house.register(email).await;
+    house.change(&person, store::AccountChange { role: Some("developer".to_owned()), ..Default::default() }).await;
+    house.store.confirm_account(person.id, house.now()).await.unwrap();
+    let asked = made(house, owner, &format!("/tenants/{tenant}/members"), json!({ "email": email })).await;
+    made(house, &person, &format!("/auth/invitations/{}/accept", text(&asked["id"])), Value::Null).await;
+    made(house, &person, "/auth/switch-tenant", json!({ "tenant_id": tenant })).await;
+    person
+}
+
+/// The victim's thing is answered as one that nobody has, and that not because the request was not understood: then nobody has asked
+/// whose it is.
+async fn is_as_good_as_none(
+    house: &House,
+    (who, shown): (&str, Shown<'_>),
+    (method, template): (&str, &str),
+    ids: &[String],
+    somebody: &str,
+) {
+    let absent = vec![ABSENT.to_owned(); template.matches('{').count()];
+    let body = body(&format!("{method} {template}"), somebody);
+    let foreign = house.call(method, &filled(template, ids), shown, body.clone()).await;
+    let absent = house.call(method, &filled(template, &absent), shown, body).await;
+    assert_eq!(
+        (foreign.status, &foreign.body["code"], &foreign.body["detail"]),
+        (absent.status, &absent.body["code"], &absent.body["detail"]),
+        "{who} can tell whether {method} {template} is somebody's"
+    );
+    let is_understood = ![400, 415, 422].contains(&foreign.status.as_u16());
+    assert!(
+        foreign.status.is_client_error() && is_understood,
+        "{who}: {method} {template} is answered {} {}",
+        foreign.status,
+        foreign.body
+    );
+}
+
 #[tokio::test]
 #[expect(clippy::too_many_lines, reason = "one house, and everything that is asked of it")]
 async fn an_id_of_somebody_else_s_is_answered_as_one_that_nobody_has_and_opens_nothing() {
     let house = House::open().await;
-    let ada = house.register("ada@example.com").await;
-    let subject = store::ExternalSubject { issuer: "https://acme.test", subject: "ada", claims_at: None };
-    house.store.link_external(ada.id, subject, None, house.now()).await.unwrap();
-    house.change(&ada, store::AccountChange { role: Some("admin".to_owned()), ..Default::default() }).await;
+    let ada = victim(&house, "admin").await;
     let things = things(&house, &ada).await;
     // An owner of another tenant, a member of that one, and a key.
     let eve = house.register("eve@example.com").await;
-    let mallory = house.register("mallory@example.com").await;
-    for person in [&eve, &mallory] {
-        house.change(person, store::AccountChange { role: Some("developer".to_owned()), ..Default::default() }).await;
-    }
-    house.store.confirm_account(mallory.id, house.now()).await.unwrap();
+    house.change(&eve, store::AccountChange { role: Some("developer".to_owned()), ..Default::default() }).await;
     let hers = text(&house.get("/auth/me", eve.shown()).await.body["tenant_id"]);
-    let asked =
-        made(&house, &eve, &format!("/tenants/{hers}/members"), json!({ "email": "mallory@example.com" })).await;
-    made(&house, &mallory, &format!("/auth/invitations/{}/accept", text(&asked["id"])), Value::Null).await;
-    made(&house, &mallory, "/auth/switch-tenant", json!({ "tenant_id": hers })).await;
+    let mallory = joined(&house, &eve, &hers, "mallory@example.com").await;
     let key = text(&house.make_key(&eve, json!({ "name": "eve's" })).await["key"]);
     let scopes = json!(["agents:*", "instances:*", "usage:read", "billing:read", "tenants:manage"]);
     let narrow = text(&house.make_key(&eve, json!({ "name": "eve's", "scopes": scopes })).await["key"]);
@@ -266,18 +306,8 @@ async fn an_id_of_somebody_else_s_is_answered_as_one_that_nobody_has_and_opens_n
     for (method, template) in operations(&house).await {
         let listed = things.iter().find(|(prefix, _)| template.starts_with(prefix));
         let Some((_, ids)) = listed else { panic!("{method} {template} is new: list whose its ids are") };
-        let parameters = template.matches('{').count();
-        let (path, nobodys) = (filled(&template, ids), filled(&template, &vec![ABSENT.to_owned(); parameters]));
-        let body = body(&format!("{method} {template}"), &eve.id.to_string());
-        for (who, shown) in callers {
-            let foreign = house.call(&method, &path, shown, body.clone()).await;
-            let absent = house.call(&method, &nobodys, shown, body.clone()).await;
-            assert_eq!(
-                (foreign.status, &foreign.body["code"], &foreign.body["detail"]),
-                (absent.status, &absent.body["code"], &absent.body["detail"]),
-                "{who} can tell whether {method} {template} is somebody's"
-            );
-            assert!(foreign.status.is_client_error(), "{who}: {method} {path} is answered {}", foreign.status);
+        for caller in callers {
+            is_as_good_as_none(&house, caller, (&method, &template), ids, &eve.id.to_string()).await;
             tried += 1;
         }
     }
@@ -329,6 +359,77 @@ async fn an_id_of_somebody_else_s_is_answered_as_one_that_nobody_has_and_opens_n
     assert_eq!(seen(&house, &ada, &things).await, before, "something of hers has changed");
 }
 
+/// What is one person's own within an organisation, by the beginnings of paths.
+const PERSONAL: [&str; 7] = [
+    "/agent-instances/",
+    "/auth/api-keys/",
+    "/auth/identities/",
+    "/auth/invitations/",
+    "/auth/mfa/",
+    "/auth/sessions/",
+    "/integrations/",
+];
+
+#[tokio::test]
+async fn what_is_one_person_s_own_no_colleague_of_theirs_reaches() {
+    let house = House::open().await;
+    let ada = victim(&house, "developer").await;
+    let tenant = text(&house.get("/auth/me", ada.shown()).await.body["tenant_id"]);
+    let bob = joined(&house, &ada, &tenant, "bob@example.com").await;
+    let dora = joined(&house, &ada, &tenant, "dora@example.com").await;
+    let to = format!("/tenants/{tenant}/members/{}", dora.id);
+    assert_eq!(house.call("PATCH", &to, ada.shown(), json!({ "role": "admin" })).await.status, 204);
+    let key = text(&house.make_key(&bob, json!({ "name": "bob's" })).await["key"]);
+    let (_, machine) = house.service(Some(tenant.parse().unwrap())).await;
+    let callers = [
+        ("a colleague", bob.shown()),
+        ("a colleague's key", Shown::Credential(&key)),
+        ("a machine of the organisation's", Shown::Credential(&machine)),
+        ("an administrator of the organisation", dora.shown()),
+    ];
+    let things = things(&house, &ada).await;
+    let others = others(&house, &ada, &things).await;
+    let before = seen(&house, &ada, &things).await;
+    let mut tried = 0;
+    for (method, template) in operations(&house).await {
+        if !PERSONAL.iter().any(|prefix| template.starts_with(prefix)) {
+            continue;
+        }
+        let (prefix, ids) = things.iter().find(|(prefix, _)| template.starts_with(prefix)).unwrap();
+        for caller in callers {
+            // An administrator sees and ends instances, whatever they are configured with.
+            if *prefix == "/agent-instances/" && caller.0.starts_with("an administrator") {
+                continue;
+            }
+            is_as_good_as_none(&house, caller, (&method, &template), ids, &bob.id.to_string()).await;
+            tried += 1;
+        }
+    }
+    assert!(tried > 40, "{tried}");
+    let hers: Vec<&String> =
+        PERSONAL.iter().flat_map(|of| &things.iter().find(|(prefix, _)| prefix == of).unwrap().1).collect();
+    for (who, shown) in callers {
+        for list in
+            ["/auth/api-keys", "/auth/identities", "/auth/invitations", "/auth/mfa", "/auth/sessions", "/integrations"]
+        {
+            let listed = house.get(list, shown).await.body.to_string();
+            assert!(!hers.iter().any(|id| listed.contains(*id)), "{who} finds hers in {list}: {listed}");
+        }
+    }
+    // What she has used is seen by whoever administers the organisation, and by no other colleague.
+    let account = others.iter().find(|(name, _)| *name == "account").map(|(_, id)| id).unwrap();
+    for (who, shown) in &callers[..3] {
+        let asked = |of: &str| format!("/usage?account_id={of}");
+        let (foreign, absent) = (house.get(&asked(account), *shown).await, house.get(&asked(ABSENT), *shown).await);
+        assert_eq!((foreign.refusal(), &*absent.refusal()), (absent.refusal(), "404 not_found"), "{who}");
+        let all = house.get("/usage?group_by=account", *shown).await;
+        assert!(all.status == 200 && !all.body.to_string().contains(account.as_str()), "{who}: {}", all.body);
+    }
+    let all = house.get("/usage?group_by=account", dora.shown()).await.body;
+    assert_eq!(all["items"][0]["account_id"], json!(account), "{all}");
+    assert_eq!(seen(&house, &ada, &things).await, before, "something of hers has changed");
+}
+
 /// The victim's ids by what they are of.
 async fn others(house: &House, ada: &Person, things: &Things) -> Vec<(&'static str, String)> {
     let of = |path: &str| things.iter().find(|(prefix, _)| *prefix == path).unwrap().1[0].clone();
@@ -355,6 +456,7 @@ async fn seen(house: &House, ada: &Person, things: &Things) -> BTreeMap<String, 
     let mut seen = BTreeMap::new();
     let lists = [
         "/auth/api-keys",
+        "/auth/mfa",
         "/auth/sessions",
         "/auth/identities",
         "/tenants",

@@ -12,8 +12,8 @@ const FAR: Place<'_> = Place { address: "198.51.100.7", cookie: None };
 const ADA: &str = "ada@example.com";
 
 /// Somebody with an authenticator.
-struct Armed {
-    person: Person,
+pub(crate) struct Armed {
+    pub(crate) person: Person,
     secret: TotpSecret,
     recovery: Vec<String>,
 }
@@ -58,7 +58,7 @@ async fn arm(house: &House, email: &str) -> Armed {
     armed(house, person).await
 }
 
-async fn armed(house: &House, person: Person) -> Armed {
+pub(crate) async fn armed(house: &House, person: Person) -> Armed {
     let secret = enrol(house, &person).await;
     let code = secret.code_at(house.now());
     let confirmed = house.post("/auth/mfa/totp/confirm", person.shown(), json!({ "code": code })).await;
