@@ -3,9 +3,10 @@
 
 use std::{fs, path::Path};
 
+use identity::Algorithm;
 use policies::config::Diagnostic;
 
-use super::{Config, ConfigFolder, load, schema};
+use super::{Config, ConfigFolder, load, login::Speaks, schema};
 
 fn shipped() -> std::path::PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../config")
@@ -322,4 +323,34 @@ fn an_address_of_a_database_that_cannot_be_read_is_told_with_its_place_and_not_r
     let wrong = url("postgres://me:sec/ret@db:port/x");
     assert!(wrong.contains("cannot be read") && !wrong.contains("ret@"), "{wrong}");
     assert_eq!(url("postgres://me:secret@db/x?sslmode=verify-full"), "");
+}
+
+#[test]
+fn what_is_known_of_google_and_github_need_not_be_said() {
+    let section = |id: &str, more: &str| {
+        // What is a secret is another test's matter: any file will do.
+        let secret = "client_secret = { file = \"roles.toml\" }";
+        format!(
+            "\n[[login_providers]]\nid = \"{id}\"\npreset = \"{id}\"\nclient_id = \"x\"\n{secret}\n{more}\n\n[log]\n"
+        )
+    };
+    let one = |text: &str| changed("\n[log]\n", text).unwrap().settings.login_providers.remove(0);
+    let google = one(&section("google", ""));
+    assert_eq!(
+        (google.speaks, &*google.issuer, &*google.label, &*google.scope),
+        (Speaks::Oidc, "https://accounts.google.com", "Google", "openid email profile")
+    );
+    assert!(google.sign_up && !google.says_when, "Google says no `auth_time` unless it is asked by `max_age`");
+    assert_eq!(google.keys().algorithms.first(), Some(&Algorithm::Rs256), "which is how Google signs");
+    let github = one(&section("github", ""));
+    assert_eq!(
+        (github.speaks, &*github.issuer, &*github.label, &*github.scope),
+        (Speaks::Github, "https://github.com", "GitHub", "read:user user:email")
+    );
+    // What is said all the same counts.
+    let other = one(&section("google", "label = \"Work\"\nscopes = [\"email\"]\nsign_up = false"));
+    assert_eq!((&*other.label, &*other.scope, other.sign_up), ("Work", "openid email", false));
+    let two = format!("{}{}", section("google", "").trim_end_matches("\n[log]\n"), section("google", ""));
+    let told = changed("\n[log]\n", &two).err().unwrap_or_default();
+    assert!(told.iter().any(|one| one.to_string().contains("of this issuer, already")), "{told:?}");
 }
