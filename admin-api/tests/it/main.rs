@@ -31,6 +31,7 @@ mod mfa;
 mod outage;
 mod own_data;
 mod pages;
+mod paging;
 mod passkeys;
 mod passwords;
 mod postgres;
