@@ -201,6 +201,23 @@ fn foreign_pages_may_call_from_the_origins_of_auth_api_cors_origins_and_never_as
 }
 
 #[test]
+fn auth_allow_dev_headers_false_believes_no_header() {
+    // As the replay of 003 asks where it is true.
+    let me = "GET /auth/me HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nX-User-Email: user@example.com\r\n\r\n";
+    let platform = with(&[("AUTH_ALLOW_DEV_HEADERS", "false")]).start();
+    assert_eq!(platform.raw(me.as_bytes()).code(), "missing_credential");
+    assert!(!platform.log().contains("dev_headers"), "{}", platform.log());
+    // So others may reach it; the command line has the last word on where it listens.
+    let open = with(&[("AUTH_ALLOW_DEV_HEADERS", "false"), ("PORTCULLIS_LISTEN", "0.0.0.0:0")]).start();
+    assert_eq!(open.raw(me.as_bytes()).code(), "missing_credential");
+    let believing = with(&[("AUTH_ALLOW_DEV_HEADERS", "true")]).start();
+    assert_eq!(believing.raw(me.as_bytes()).status, 200);
+    let folder = Setup::default().folder();
+    let (code, said) = refused(&with(&[("AUTH_ALLOW_DEV_HEADERS", "never")]), folder.path());
+    assert!(code == Some(78) && said.contains("gateway.toml:"), "neither: {said}");
+}
+
+#[test]
 fn two_names_for_one_thing_that_do_not_agree_end_the_start() {
     let folder = Setup::default().folder();
     for (one, other, values) in [

@@ -5,7 +5,10 @@ use std::process::Command;
 use base64::{Engine, prelude::BASE64_STANDARD};
 use serde_json::json;
 
-use crate::platform::{Answer, PORTCULLIS, Platform, Setup, eventually};
+use crate::{
+    mail::{next_mail, token_in},
+    platform::{Answer, PORTCULLIS, Platform, Setup, eventually},
+};
 
 const FORM: (&str, &str) = ("Content-Type", "application/x-www-form-urlencoded");
 
@@ -204,4 +207,37 @@ fn whoever_acts_as_somebody_is_named_in_the_log_and_acts_no_longer_than_their_ow
     };
     assert_eq!((&line(&seen)["actor"], &line(&seen)["account"]), (&by, &registered["user"]["id"]));
     assert_eq!((&line(&own)["actor"], &line(&own)["account"]), (&serde_json::Value::Null, &by));
+}
+
+#[test]
+fn what_an_organisation_may_do_together_is_counted_together_and_of_no_other() {
+    let route = "[[route]]\nname = \"together\"\npaths = [\"/together\"]\nupstream = \"demo\"\nauth = \"required\"\n\
+                 limits = [{ per = \"tenant\", requests = \"3/hour\" }]\ntier_limits = false\n";
+    let platform = Setup::default().append("routes.toml", &format!("\n{route}")).start();
+    let ((ada, home), (eve, _)) = (registered(&platform, "ada@example.com"), registered(&platform, "eve@example.com"));
+    let (bob, own) = registered(&platform, "bob@example.com");
+    let token = token_in(&next_mail(&platform, "To: bob@example.com"));
+    assert_eq!(platform.post("/auth/verify-email", None, &json!({ "token": token })).status, 200);
+    let asked = platform.post(&format!("/tenants/{home}/members"), Some(&ada), &json!({ "email": "bob@example.com" }));
+    let accept = format!("/auth/invitations/{}/accept", asked.json()["id"].as_str().unwrap());
+    assert!(platform.post(&accept, Some(&bob), &json!({})).status < 300);
+    let act_in = |tenant: &str| {
+        assert_eq!(platform.post("/auth/switch-tenant", Some(&bob), &json!({ "tenant_id": tenant })).status, 200);
+        assert_eq!(platform.get("/demo/x", &bob).received("x-tenant-id"), [tenant]);
+    };
+    act_in(&home);
+    let key = platform.post("/auth/api-keys", Some(&ada), &json!({ "name": "hers" })).json();
+    let key = key["key"].as_str().unwrap();
+    let (_, machine) = platform.service_account_in(&home);
+    // A person, another one of them, and a key each take one.
+    for by in [&*ada, &*bob, key] {
+        assert_eq!(platform.get("/together", by).status, 200);
+    }
+    for by in [&*ada, &*bob, key, &*machine] {
+        let refused = platform.get("/together", by);
+        assert_eq!((refused.status, &*refused.code()), (429, "rate_limited"), "{refused:?}");
+    }
+    assert_eq!(platform.get("/together", &eve).status, 200, "who belongs to another one");
+    act_in(&own);
+    assert_eq!(platform.get("/together", &bob).status, 200, "and who acts in another one");
 }
