@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::{
     doors::{Document, Doors, is_person, on_one_and_three, token},
-    platform::{Answer, Setup},
+    platform::Answer,
 };
 
 const SECRET: &str = "J8sXv2qLw9Zr4Tn6Yb1Kc3Mf5Hd7Gp0A";
@@ -164,43 +164,90 @@ fn health_and_documentation_answer(doors: &Doors) {
     assert!(docs.status == 200 && docs.body.contains("<html"), "{docs:?}");
 }
 
-/// "OIDC Mode (Enterprise)": one that publishes this key, and nothing else. It lives as long as the test.
-fn identity_provider(key: &SigningKey) -> String {
-    let keys = json!({ "keys": [key.verifying_key().jwk().unwrap()] }).to_string();
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let here = format!("http://{}", listener.local_addr().unwrap());
-    thread::spawn(move || {
-        for stream in listener.incoming() {
-            let mut stream = stream.unwrap();
-            let head = BufReader::new(stream.try_clone().unwrap()).lines();
-            drop(head.map_while(Result::ok).take_while(|line| !line.is_empty()).last());
-            drop(write!(
-                stream,
-                "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{keys}",
-                keys.len()
-            ));
-        }
-    });
-    here
-}
+/// "OIDC Mode (Enterprise)".
+mod oidc {
+    use std::sync::LazyLock;
 
-#[test]
-fn an_identity_provider_is_believed_by_its_keys() {
-    let key = SigningKey::generate(Algorithm::Rs256, "theirs".to_owned(), &mut rand::rng()).unwrap();
-    let issuer = identity_provider(&key);
-    let platform = Setup::default()
-        .env("AUTH_OIDC_ISSUER", &issuer)
-        .env("AUTH_OIDC_AUDIENCE", "client-id")
-        .env("AUTH_OIDC_JWKS_URL", &format!("{issuer}/.well-known/jwks.json"))
-        .start();
-    let now = chrono::Utc::now().timestamp();
-    let claims = |issuer: &str, audience: &str| json!({ "iss": issuer, "aud": audience, "sub": "7", "email": "user@example.com", "iat": now, "exp": now + 600 });
-    let said = |key: &SigningKey, claims: &Value| platform.get("/auth/me", &key.sign(TokenType::Access, claims)).status;
-    assert_eq!(said(&key, &claims(&issuer, "client-id")), 200, "{}", platform.log());
-    assert_eq!(said(&key, &claims(&issuer, "another-client")), 401);
-    assert_eq!(said(&key, &claims("https://elsewhere.example", "client-id")), 401);
-    let other = SigningKey::generate(Algorithm::Rs256, "theirs".to_owned(), &mut rand::rng()).unwrap();
-    assert_eq!(said(&other, &claims(&issuer, "client-id")), 401);
+    use super::*;
+    use crate::doors::Environment;
+
+    /// One that publishes this key, and nothing else. It lives as long as the tests.
+    struct Provider {
+        issuer: String,
+        key: SigningKey,
+    }
+
+    static PROVIDER: LazyLock<Provider> = LazyLock::new(|| {
+        let key = fresh_key();
+        Provider { issuer: serve(&key), key }
+    });
+
+    on_one_and_three!(
+        super::document();
+        an_identity_provider_is_believed_by_its_keys,
+    );
+
+    /// "Optional: OIDC for Production", of a provider that is there.
+    fn document() -> Document {
+        let issuer = PROVIDER.issuer.as_str();
+        let env: Vec<(&'static str, &'static str)> = vec![
+            ("AUTH_OIDC_ISSUER", issuer),
+            ("AUTH_OIDC_AUDIENCE", "client-id"),
+            ("AUTH_OIDC_JWKS_URL", format!("{issuer}/.well-known/jwks.json").leak()),
+        ];
+        let env: Environment = env.leak();
+        Document { env, routes: "" }
+    }
+
+    fn fresh_key() -> SigningKey {
+        SigningKey::generate(Algorithm::Rs256, "theirs".to_owned(), &mut rand::rng()).unwrap()
+    }
+
+    fn serve(key: &SigningKey) -> String {
+        let keys = json!({ "keys": [key.verifying_key().jwk().unwrap()] }).to_string();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let here = format!("http://{}", listener.local_addr().unwrap());
+        thread::spawn(move || {
+            for stream in listener.incoming() {
+                let mut stream = stream.unwrap();
+                let head = BufReader::new(stream.try_clone().unwrap()).lines();
+                drop(head.map_while(Result::ok).take_while(|line| !line.is_empty()).last());
+                drop(write!(
+                    stream,
+                    "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{keys}",
+                    keys.len()
+                ));
+            }
+        });
+        here
+    }
+
+    fn an_identity_provider_is_believed_by_its_keys(doors: &Doors) {
+        let Provider { issuer, key } = &*PROVIDER;
+        let now = chrono::Utc::now().timestamp();
+        let claims = |issuer: &str, audience: &str| json!({ "iss": issuer, "aud": audience, "sub": "7", "email": "user@example.com", "iat": now, "exp": now + 600 });
+        let me = |key: &SigningKey, claims: &Value| {
+            let token = key.sign(TokenType::Access, claims);
+            doors.call(&format!("GET /auth/me\nAuthorization: Bearer {token}"))
+        };
+        let first = me(key, &claims(issuer, "client-id"));
+        assert_eq!(first.status, 200, "{first:?}");
+        let other = fresh_key();
+        // Where there are three, each at each of them.
+        for _ in 0..3 {
+            let again = me(key, &claims(issuer, "client-id"));
+            assert_eq!((again.status, &again.json()["id"]), (200, &first.json()["id"]), "one account: {again:?}");
+        }
+        for _ in 0..3 {
+            assert_eq!(me(key, &claims(issuer, "another-client")).status, 401);
+        }
+        for _ in 0..3 {
+            assert_eq!(me(key, &claims("https://elsewhere.example", "client-id")).status, 401);
+        }
+        for _ in 0..3 {
+            assert_eq!(me(&other, &claims(issuer, "client-id")).status, 401);
+        }
+    }
 }
 
 fn list(doors: &Doors, path: &str, token: &str) -> Vec<Value> {
