@@ -436,6 +436,50 @@ fn who_mistypes_the_data_folder_is_told_so_and_nothing_is_made() {
     }
 }
 
+/// Runs a command at a terminal, where each line is typed once the command asks for one; says all that stood there.
+const TERMINAL: &str = "import os, pty, sys
+typed, command = sys.argv[1].split('|'), sys.argv[2:]
+child, terminal = pty.fork()
+if child == 0:
+    os.execv(command[0], command)
+said = b''
+try:
+    while some := os.read(terminal, 4096):
+        said += some
+        if said.endswith(b'to go on:\\r\\n'):
+            os.write(terminal, typed.pop(0).encode() + b'\\n' if typed else b'\\x04')
+except OSError:
+    pass
+print(said.decode())
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))";
+
+#[test]
+fn a_reset_asks_whoever_sits_there_twice() {
+    let platform = Platform::start();
+    platform.register("ada@example.com");
+    let folder = platform.folder.path();
+    let reset = |typed: &str| {
+        let mut terminal = Command::new("python3");
+        terminal.args(["-c", TERMINAL, typed, PORTCULLIS, "reset", "--config"]).arg(folder.join("config"));
+        let output = terminal.arg("--data").arg(folder.join("data")).output().unwrap();
+        let said = told(&output);
+        (output.status.code(), said.matches("to go on:").count(), said)
+    };
+    for (typed, asked) in
+        [("no", 1), ("y", 1), ("delete everything", 1), ("yes|yes", 2), ("yes|delete everything else", 2)]
+    {
+        let (code, times, said) = reset(typed);
+        assert_eq!((code, times), (Some(1), asked), "{typed}: {said}");
+        assert!(said.contains("nothing was deleted"), "{typed}: {said}");
+        platform.login("ada@example.com");
+    }
+    let (code, times, said) = reset("yes|delete everything");
+    assert_eq!((code, times), (Some(0), 2), "{said}");
+    assert!(said.contains("There is no way back") && said.contains("Everything is deleted"), "{said}");
+    let login = platform.post("/auth/login", None, &json!({ "email": "ada@example.com", "password": PASSWORD }));
+    assert_ne!(login.status, 200, "{login:?}");
+}
+
 #[test]
 fn a_reset_needs_somebody_who_means_it() {
     let platform = Platform::start();
