@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::{
+    mail::{next_mail, token_in},
     platform::{Answer, PASSWORD, Platform, eventually},
     wire::Wire,
 };
@@ -156,6 +157,90 @@ impl Chromium {
     pub(crate) fn url(&self) -> String {
         self.say("url").as_str().unwrap().to_owned()
     }
+
+    /// What a script returns that is run in the page from outside, as a developer's console runs one: no policy of the page's concerns it.
+    fn run(&self, script: &str) -> Value {
+        self.tell("execute/sync", &json!({ "script": script, "args": [] }))
+    }
+
+    fn press_tab(&self) {
+        let keys = json!([{ "type": "keyDown", "value": "\u{e004}" }, { "type": "keyUp", "value": "\u{e004}" }]);
+        self.tell("actions", &json!({ "actions": [{ "type": "key", "id": "keyboard", "actions": keys }] }));
+    }
+
+    fn prefers(&self, scheme: &str) {
+        let wanted = json!({ "features": [{ "name": "prefers-color-scheme", "value": scheme }] });
+        self.tell("goog/cdp/execute", &json!({ "cmd": "Emulation.setEmulatedMedia", "params": wanted }));
+    }
+}
+
+/// What is to be read and differs too little from what is behind it (WCAG 2.2 §1.4.3: 4.5 to 1), and fields whose edge does (§1.4.11: 3 to 1).
+const PALE: &str = "
+const parts = colour => colour.match(/[\\d.]+/g).map(Number);
+const linear = part => (part /= 255) <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4;
+const light = ([red, green, blue]) => 0.2126 * linear(red) + 0.7152 * linear(green) + 0.0722 * linear(blue) + 0.05;
+const ratio = (one, other) => Math.max(light(one) / light(other), light(other) / light(one));
+const behind = element => {
+    for (; element; element = element.parentElement) {
+        const colour = parts(getComputedStyle(element).backgroundColor);
+        if (colour.length === 3 || colour[3] === 1) return colour;
+    }
+    throw new Error('nothing is behind it');
+};
+const named = element => `${element.tagName} ${element.className} ${element.textContent.trim().slice(0, 30)}`;
+const pale = [];
+let read = 0;
+for (const element of document.body.querySelectorAll('*')) {
+    const style = getComputedStyle(element);
+    if (style.display === 'none' || !element.getClientRects().length) continue;
+    const is_field = element.tagName === 'INPUT';
+    const says = [...element.childNodes].some(node => node.nodeType === Node.TEXT_NODE && node.data.trim());
+    if (!says && !is_field) continue;
+    read += 1;
+    const text = ratio(parts(style.color), behind(element));
+    if (text < 4.5) pale.push(`${named(element)}: ${text}`);
+    const edge = ratio(parts(style.borderTopColor), behind(element.parentElement));
+    if (is_field && edge < 3) pale.push(`${named(element)}: its edge ${edge}`);
+}
+return { read, pale };
+";
+
+/// What the keyboard can reach, in the order in which it stands on the page.
+const REACHABLE: &str = "
+window.all = [...document.querySelectorAll('a[href], button, input:not([type=hidden])')].filter(element => element.getClientRects().length);
+document.activeElement.blur();
+return window.all.length;
+";
+
+/// Which of these has the focus, and whether that is seen.
+const FOCUSED: &str = "
+const style = getComputedStyle(document.activeElement);
+const is_seen = style.outlineStyle === 'solid' && parseFloat(style.outlineWidth) >= 2 && document.activeElement.getBoundingClientRect().left >= 0;
+return [window.all.indexOf(document.activeElement), is_seen];
+";
+
+/// A page can be read, by day and by night, and gone through by the keyboard alone.
+fn is_accessible(browser: &Chromium, page: &str) {
+    is_legible(browser, page);
+    is_reached_by_the_keyboard(browser, page);
+}
+
+fn is_legible(browser: &Chromium, page: &str) {
+    for scheme in ["light", "dark"] {
+        browser.prefers(scheme);
+        let found = browser.run(PALE);
+        assert!(found["read"].as_u64().unwrap() >= 5, "{page}: {found}");
+        assert_eq!(found["pale"], json!([]), "{page}, {scheme}");
+    }
+}
+
+fn is_reached_by_the_keyboard(browser: &Chromium, page: &str) {
+    let count = browser.run(REACHABLE).as_u64().unwrap();
+    assert!(count >= 3, "{page} has {count}");
+    for number in 0..count {
+        browser.press_tab();
+        assert_eq!(browser.run(FOCUSED), json!([number, true]), "{page}: what the key leads to, and is it seen");
+    }
 }
 
 impl Drop for Chromium {
@@ -183,12 +268,12 @@ fn somebody_signs_up_makes_a_key_signs_out_and_comes_back_in_chromium() {
     assert_eq!(browser.url(), format!("{here}/account/sign-in?return_to=/demo/x%3Fa%3Db"));
     assert_eq!(browser.style("button", "background-color"), "rgba(31, 95, 191, 1)", "the style sheet counts");
     assert_eq!(browser.style("body", "background-color"), "rgba(255, 255, 255, 1)");
-    let dark = json!({ "features": [{ "name": "prefers-color-scheme", "value": "dark" }] });
-    browser.tell("goog/cdp/execute", &json!({ "cmd": "Emulation.setEmulatedMedia", "params": dark }));
+    browser.prefers("dark");
     assert_eq!(browser.style("body", "background-color"), "rgba(23, 24, 28, 1)");
 
     browser.click("a[href='/account/sign-up']");
     browser.is_at("Make an account");
+    is_reached_by_the_keyboard(&browser, "sign-up");
     browser.fill("#email", "ada@example.com");
     browser.fill("#password", "short");
     browser.fill("#name", "Ada\u{e007}");
@@ -217,6 +302,59 @@ fn somebody_signs_up_makes_a_key_signs_out_and_comes_back_in_chromium() {
     browser.is_at("API keys");
     assert_eq!(browser.url(), format!("{here}/account/keys"), "back where it was going");
 
+    let logged = browser.tell("se/log", &json!({ "type": "browser" })).to_string();
+    assert!(!logged.contains("Content Security Policy"), "{logged}");
+}
+
+#[test]
+fn somebody_confirms_the_address_and_takes_a_new_password_by_mail_in_chromium() {
+    let platform = Platform::start();
+    let here = format!("http://{}/account", platform.http);
+    let browser = Chromium::start();
+    platform.register("ada@example.com");
+    let link = |subject: &str, page: &str| format!("{here}/{page}?token={}", token_in(&next_mail(&platform, subject)));
+
+    let confirm = link("Confirm your address", "verify-email");
+    browser.go(&confirm);
+    browser.is_at("Confirm your address");
+    is_accessible(&browser, "verify-email");
+    // A link alone changes nothing: programs open it too.
+    assert_eq!(platform.metric("portcullis_verifications_total{outcome=\"ok\"}"), 0);
+    browser.click("form button");
+    browser.is_at("Sign in");
+    assert!(browser.text(".notice").contains("confirmed"), "{}", browser.text(".notice"));
+    browser.go(&confirm);
+    browser.click("form button");
+    browser.is_at("Error: Confirm your address");
+    is_accessible(&browser, "verify-email, again");
+
+    browser.go(&format!("{here}/sign-in"));
+    browser.is_at("Sign in");
+    is_accessible(&browser, "sign-in");
+    browser.click("a[href='/account/forgot-password']");
+    browser.is_at("Choose a new password");
+    is_accessible(&browser, "forgot-password");
+    browser.fill("#email", "ada@example.com\u{e007}");
+    browser.is_at("Look into your mail");
+    let reset = link("A new password for", "reset-password");
+    browser.go(&reset);
+    browser.is_at("Choose a new password");
+    browser.fill("#new_password", "short\u{e007}");
+    browser.is_at("Error: Choose a new password");
+    is_accessible(&browser, "reset-password, too short");
+    browser.fill("#new_password", "Another-Horse-8\u{e007}");
+    browser.is_at("Sign in");
+    assert!(browser.text(".notice").contains("password"), "{}", browser.text(".notice"));
+
+    browser.fill("#email", "ada@example.com");
+    browser.fill("#password", &format!("{PASSWORD}\u{e007}"));
+    browser.is_at("Error: Sign in");
+    browser.fill("#password", "Another-Horse-8\u{e007}");
+    browser.is_at("Sessions");
+    for page in ["sessions", "security", "keys", "identities", "organisations", "email"] {
+        browser.go(&format!("{here}/{page}"));
+        is_accessible(&browser, page);
+    }
     let logged = browser.tell("se/log", &json!({ "type": "browser" })).to_string();
     assert!(!logged.contains("Content Security Policy"), "{logged}");
 }
