@@ -261,16 +261,18 @@ impl Store {
         .await
     }
 
-    /// Removes whatever second factors an account has; says whether there were any that counted. Then all of its sessions end.
+    /// Removes whatever second factors an account of this role has; says whether there were any that counted. Then all of its sessions end.
     pub async fn remove_factors(
         &self,
         account: AccountId,
+        of_role: &str,
         notice: &NewMail,
         now: DateTime<Utc>,
     ) -> Result<bool, StoreError> {
         const Q: &str = "DELETE FROM factors WHERE account_id = $1";
         self.bounded(async {
             let mut tx = self.begin().await?;
+            tx.hold_role(account, of_role).await?;
             tx.touch_account(account, now).await?;
             let had = tx.has_factor(account).await?;
             on_tx!(&mut tx, |c| sqlx::query(Q).bind(account.uuid()).execute(c).await.map(drop))?;

@@ -39,10 +39,12 @@ impl Store {
         .await
     }
 
-    /// Posts another letter, if any, whose token replaces those before; [`StoreError::Conflict`] if nobody is waited for.
+    /// Posts another letter, if any, whose token replaces those before; [`StoreError::Conflict`] if nobody is waited for, or the account has
+    /// another role than `of_role`.
     pub async fn invite_again(
         &self,
         id: AccountId,
+        of_role: &str,
         token: &NewOneTime<'_>,
         letter: Option<&NewMail>,
         now: DateTime<Utc>,
@@ -52,6 +54,7 @@ impl Store {
             "UPDATE one_time_tokens SET used_at = $2 WHERE account_id = $1 AND used_at IS NULL AND purpose = 'invite'";
         self.bounded(async {
             let mut tx = self.begin().await?;
+            tx.hold_role(id, of_role).await?;
             let waits = on_tx!(&mut tx, |c| sqlx::query(Q)
                 .bind(id.uuid())
                 .bind(stored(now))

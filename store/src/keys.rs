@@ -121,21 +121,9 @@ impl Store {
 
     /// Revokes a key; [`StoreError::NotFound`] if it is not this account's or revoked already.
     pub async fn revoke_key(&self, account: AccountId, id: KeyId, now: DateTime<Utc>) -> Result<(), StoreError> {
-        const Q: &str = "UPDATE api_keys SET revoked_at = $3 WHERE id = $1 AND account_id = $2 AND revoked_at IS NULL";
         self.bounded(async {
             let mut tx = self.begin().await?;
-            let revoked = on_tx!(&mut tx, |c| sqlx::query(Q)
-                .bind(id.uuid())
-                .bind(account.uuid())
-                .bind(stored(now))
-                .execute(c)
-                .await
-                .map(|done| done.rows_affected()))?;
-            if revoked == 0 {
-                return Err(StoreError::NotFound);
-            }
-            let mut heard = tx.end_bought_with_keys(account, now).await?;
-            heard.push(Subject::Key(id));
+            let heard = tx.revoke_key(account, id, now).await?;
             self.commit_and_tell(tx, &heard, now).await
         })
         .await
@@ -157,6 +145,8 @@ impl Store {
         const ROTATED: &str = "SELECT COUNT(*) FROM api_keys WHERE id = $1 AND account_id = $2 AND revoked_at IS NULL";
         self.bounded(async {
             let mut tx = self.begin().await?;
+            // The account before its keys, as whoever revokes one that is somebody else's takes them.
+            tx.lock_account(account).await?;
             let found = on_tx!(&mut tx, |c| sqlx::query(Q)
                 .bind(old.uuid())
                 .bind(account.uuid())
@@ -188,6 +178,7 @@ impl Store {
         const Q: &str = "UPDATE api_keys SET revoked_at = $2 WHERE account_id = $1 AND revoked_at IS NULL RETURNING id";
         self.bounded(async {
             let mut tx = self.begin().await?;
+            tx.lock_account(new.account).await?;
             let old: Vec<Uuid> = on_tx!(&mut tx, |c| sqlx::query_scalar(Q)
                 .bind(new.account.uuid())
                 .bind(stored(new.now))
@@ -223,6 +214,29 @@ impl Store {
 // === impl Tx ===
 
 impl Tx {
+    /// Revokes a key of an account's; gives what is to be heard of it.
+    pub(crate) async fn revoke_key(
+        &mut self,
+        account: AccountId,
+        id: KeyId,
+        now: DateTime<Utc>,
+    ) -> Result<Vec<Subject>, StoreError> {
+        const Q: &str = "UPDATE api_keys SET revoked_at = $3 WHERE id = $1 AND account_id = $2 AND revoked_at IS NULL";
+        let revoked = on_tx!(&mut *self, |c| sqlx::query(Q)
+            .bind(id.uuid())
+            .bind(account.uuid())
+            .bind(stored(now))
+            .execute(c)
+            .await
+            .map(|done| done.rows_affected()))?;
+        if revoked == 0 {
+            return Err(StoreError::NotFound);
+        }
+        let mut heard = self.end_bought_with_keys(account, now).await?;
+        heard.push(Subject::Key(id));
+        Ok(heard)
+    }
+
     /// Counted under a lock of the account: of two at once the second one sees the first one's key.
     async fn insert_key(&mut self, new: &NewKey) -> Result<(), StoreError> {
         const COUNT: &str = "SELECT COUNT(*) FROM api_keys WHERE account_id = $1 AND revoked_at IS NULL";

@@ -65,6 +65,7 @@ mod tenant_invitations;
 mod tenants;
 mod usage;
 mod webhooks;
+mod weighed;
 
 pub use account::{Account, AccountKind, Membership, Status};
 pub use accounts::{AccountChange, Belonging, NewAccount, NewTier, ProfileChange};

@@ -4,7 +4,7 @@
 //! difference here. How a tally grows is `identity`'s.
 
 use chrono::{DateTime, Utc};
-use identity::{Email, LockRules, PasswordHash, SecretDigest, Tally};
+use identity::{AccountId, Email, LockRules, PasswordHash, SecretDigest, Tally};
 use sqlx::{ColumnIndex, Decode, FromRow, Type};
 use uuid::Uuid;
 
@@ -180,14 +180,29 @@ impl Store {
 
     /// Forgets all that was counted against somebody, from wherever; says whether there was anything.
     pub async fn unlock(&self, subject: &SecretDigest) -> Result<bool, StoreError> {
-        const Q: &str = "DELETE FROM login_failures WHERE subject = $1";
         self.bounded(async {
             let mut tx = self.begin().await?;
-            let found = on_tx!(&mut tx, |c| sqlx::query(Q)
-                .bind(subject.as_bytes().as_slice())
-                .execute(c)
-                .await
-                .map(|done| done.rows_affected()))?;
+            let found = tx.forget_failures(subject).await?;
+            self.commit(tx).await?;
+            Ok::<_, StoreError>(found > 0)
+        })
+        .await
+    }
+
+    /// The same of an account of this role, whose failures are counted under these subjects.
+    pub async fn unlock_account(
+        &self,
+        id: AccountId,
+        of_role: &str,
+        subjects: &[SecretDigest],
+    ) -> Result<bool, StoreError> {
+        self.bounded(async {
+            let mut tx = self.begin().await?;
+            tx.hold_role(id, of_role).await?;
+            let mut found = 0;
+            for subject in subjects {
+                found += tx.forget_failures(subject).await?;
+            }
             self.commit(tx).await?;
             Ok::<_, StoreError>(found > 0)
         })
@@ -218,6 +233,15 @@ impl Tx {
         }
         let row: Row = on_tx!(self, |c| sqlx::query_as(READ).bind(subject).bind(source).fetch_one(c).await)?;
         Ok(row.tally())
+    }
+
+    async fn forget_failures(&mut self, subject: &SecretDigest) -> Result<u64, StoreError> {
+        const Q: &str = "DELETE FROM login_failures WHERE subject = $1";
+        Ok(on_tx!(self, |c| sqlx::query(Q)
+            .bind(subject.as_bytes().as_slice())
+            .execute(c)
+            .await
+            .map(|done| done.rows_affected()))?)
     }
 
     async fn set_tally(&mut self, aim: Aim, tally: Tally, now: DateTime<Utc>) -> Result<(), StoreError> {

@@ -172,6 +172,8 @@ impl Store {
         const HOME: &str = "UPDATE accounts SET tenant_id = $2 WHERE id = $1";
         self.bounded(async {
             let mut tx = self.begin().await?;
+            // The account before its sessions, as whoever ends one that is somebody else's takes them.
+            tx.lock_account(account).await?;
             tx.pin_grants(account).await?;
             let switched = on_tx!(&mut tx, |c| sqlx::query(Q)
                 .bind(session.uuid())

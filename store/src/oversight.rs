@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use crate::{
     Cursor, Page, Store, StoreError, Subject,
-    db::{on, on_tx, stored},
+    db::{on, stored},
 };
 
 /// A key that is not revoked, and whose it is.
@@ -170,29 +170,33 @@ impl Store {
         Ok(Page::cut(rows, limit, |session: &SeenSession| session.id))
     }
 
-    /// Revokes anybody's key; [`StoreError::NotFound`] if there is none that is in force.
-    pub async fn end_any_key(&self, id: KeyId, now: DateTime<Utc>) -> Result<(), StoreError> {
-        const OWNER: &str = "SELECT account_id FROM api_keys WHERE id = $1";
-        let owner: Option<Uuid> = self
-            .bounded(async { on!(self, |pool| sqlx::query_scalar(OWNER).bind(id.uuid()).fetch_optional(pool).await) })
-            .await?;
-        self.revoke_key(owner.ok_or(StoreError::NotFound)?.into(), id, now).await
-    }
-
-    /// Ends anybody's session; [`StoreError::NotFound`] if there is none that is in force.
-    pub async fn end_any_session(&self, id: SessionId, now: DateTime<Utc>) -> Result<(), StoreError> {
-        const Q: &str = "UPDATE sessions SET ended_at = $2 WHERE id = $1 AND ended_at IS NULL";
+    /// Revokes a key of somebody's who has this role; [`StoreError::NotFound`] if there is none of theirs that is in force.
+    pub async fn end_any_key(
+        &self,
+        id: KeyId,
+        (owner, of_role): (AccountId, &str),
+        now: DateTime<Utc>,
+    ) -> Result<(), StoreError> {
         self.bounded(async {
             let mut tx = self.begin().await?;
-            let ended = on_tx!(&mut tx, |c| sqlx::query(Q)
-                .bind(id.uuid())
-                .bind(stored(now))
-                .execute(c)
-                .await
-                .map(|done| done.rows_affected()))?;
-            if ended == 0 {
-                return Err(StoreError::NotFound);
-            }
+            tx.hold_role(owner, of_role).await?;
+            let heard = tx.revoke_key(owner, id, now).await?;
+            self.commit_and_tell(tx, &heard, now).await
+        })
+        .await
+    }
+
+    /// Ends a session of somebody's who has this role; [`StoreError::NotFound`] if there is none of theirs that is in force.
+    pub async fn end_any_session(
+        &self,
+        id: SessionId,
+        (owner, of_role): (AccountId, &str),
+        now: DateTime<Utc>,
+    ) -> Result<(), StoreError> {
+        self.bounded(async {
+            let mut tx = self.begin().await?;
+            tx.hold_role(owner, of_role).await?;
+            tx.end_own_session(owner, id, now).await?;
             self.commit_and_tell(tx, &[Subject::Session(id)], now).await
         })
         .await

@@ -172,19 +172,9 @@ impl Store {
         id: SessionId,
         now: DateTime<Utc>,
     ) -> Result<(), StoreError> {
-        const Q: &str = "UPDATE sessions SET ended_at = $3 WHERE id = $1 AND account_id = $2 AND ended_at IS NULL";
         self.bounded(async {
             let mut tx = self.begin().await?;
-            let ended = on_tx!(&mut tx, |c| sqlx::query(Q)
-                .bind(id.uuid())
-                .bind(account.uuid())
-                .bind(stored(now))
-                .execute(c)
-                .await
-                .map(|done| done.rows_affected()))?;
-            if ended == 0 {
-                return Err(StoreError::NotFound);
-            }
+            tx.end_own_session(account, id, now).await?;
             self.commit_and_tell(tx, &[Subject::Session(id)], now).await
         })
         .await
@@ -307,6 +297,24 @@ impl Tx {
         let ended =
             on_tx!(self, |c| sqlx::query(Q).bind(id.uuid()).bind(stored(now)).execute(c).await?.rows_affected());
         Ok((ended > 0).then_some(Subject::Session(id)))
+    }
+
+    /// Ends one of an account's sessions; [`StoreError::NotFound`] if it is not this account's, or has ended.
+    pub(crate) async fn end_own_session(
+        &mut self,
+        account: AccountId,
+        id: SessionId,
+        now: DateTime<Utc>,
+    ) -> Result<(), StoreError> {
+        const Q: &str = "UPDATE sessions SET ended_at = $3 WHERE id = $1 AND account_id = $2 AND ended_at IS NULL";
+        let ended = on_tx!(self, |c| sqlx::query(Q)
+            .bind(id.uuid())
+            .bind(account.uuid())
+            .bind(stored(now))
+            .execute(c)
+            .await
+            .map(|done| done.rows_affected()))?;
+        if ended == 0 { Err(StoreError::NotFound) } else { Ok(()) }
     }
 
     /// A refresh token with its session, which is held until the commit so that two who race come one after the other; SQLite's

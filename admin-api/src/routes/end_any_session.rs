@@ -24,6 +24,7 @@ const NO_SESSION: ApiError = ApiError::NotFound("session");
         (status = 204, description = "It has ended"),
         (status = 403, description = "`forbidden`: the caller may not manage users, or a role may do what the caller may not"),
         (status = 404, description = "`not_found`: there is none of that id"),
+        (status = 409, description = "`conflict`: its owner's account was changed at the same moment"),
     )
 )]
 pub(crate) async fn end_any_session(
@@ -34,6 +35,6 @@ pub(crate) async fn end_any_session(
     let id: SessionId = id.parse().map_err(|_| NO_SESSION)?;
     let owner = office.store.session_grant(id).await?.ok_or(NO_SESSION)?.account;
     caller.demand_all_of(&office.hooks.policy(), &owner.role)?;
-    office.store.end_any_session(id, office.now()).await.or_missing(NO_SESSION)?;
+    office.store.end_any_session(id, (owner.id, &owner.role), office.now()).await.or_missing(NO_SESSION)?;
     Ok(StatusCode::NO_CONTENT)
 }

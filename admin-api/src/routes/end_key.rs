@@ -24,6 +24,7 @@ const NO_KEY: ApiError = ApiError::NotFound("key");
         (status = 204, description = "It opens nothing any more"),
         (status = 403, description = "`forbidden`: the caller may not manage users, or a role may do what the caller may not"),
         (status = 404, description = "`not_found`: there is none of that id"),
+        (status = 409, description = "`conflict`: its owner's account was changed at the same moment"),
     )
 )]
 pub(crate) async fn end_key(
@@ -34,6 +35,6 @@ pub(crate) async fn end_key(
     let id: KeyId = id.parse().map_err(|_| NO_KEY)?;
     let owner = office.store.key_grant(id).await?.ok_or(NO_KEY)?.account;
     caller.demand_all_of(&office.hooks.policy(), &owner.role)?;
-    office.store.end_any_key(id, office.now()).await.or_missing(NO_KEY)?;
+    office.store.end_any_key(id, (owner.id, &owner.role), office.now()).await.or_missing(NO_KEY)?;
     Ok(StatusCode::NO_CONTENT)
 }

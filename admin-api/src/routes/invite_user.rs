@@ -15,9 +15,10 @@ use uuid::Uuid;
 use super::logout::Done;
 use crate::{
     caller::{Allowed, ManageUsers},
-    error::ApiError,
+    error::{ApiError, OrMissing},
     mail::Letter,
     office::Office,
+    user::NO_ACCOUNT,
 };
 
 /// A token to take an account over, and the letter that holds it.
@@ -38,7 +39,7 @@ pub(super) struct Invitation<'a> {
         (status = 202, description = "A mail is on its way; the link of the one before is good no more", body = Done),
         (status = 403, description = "`forbidden`: the caller may not manage users, or a role may do what the caller may not"),
         (status = 404, description = "`not_found`: there is no such account"),
-        (status = 409, description = "`conflict`: it does not wait to be taken over"),
+        (status = 409, description = "`conflict`: it does not wait to be taken over, or was changed at the same moment"),
     )
 )]
 pub(crate) async fn invite_user(
@@ -49,7 +50,9 @@ pub(crate) async fn invite_user(
     let account = caller.managed(&office, &id).await?;
     let email = account.address()?;
     let invitation = Invitation::fresh(&office, account.id, &email);
-    office.store.invite_again(account.id, &invitation.token(), Some(&invitation.letter), invitation.now).await?;
+    let (token, letter) = (invitation.token(), Some(&invitation.letter));
+    let invited = office.store.invite_again(account.id, &account.role, &token, letter, invitation.now).await;
+    invited.or_missing(NO_ACCOUNT)?;
     office.has_posted();
     office.metrics.registration("invited");
     tracing::info!(by = %caller.0.account, account = %account.id, "somebody is invited again");

@@ -15,13 +15,14 @@ use utoipa::ToSchema;
 use crate::{
     body::BodyOrNothing,
     caller::{Allowed, ManageUsers},
-    error::ApiError,
+    error::{ApiError, OrMissing},
     form::Form,
     mail::Letter,
     office::Office,
     passkey::ShownPasskey,
     proof::Proof,
     trail,
+    user::NO_ACCOUNT,
     visitor::Visitor,
 };
 
@@ -50,6 +51,7 @@ pub(crate) struct ResetFactors {
         (status = 401, description = "`insufficient_user_authentication`: the session is not fresh, and nothing was shown"),
         (status = 403, description = "`forbidden`: the caller may not manage users, or a role may do what the caller may not; `own_account`: it is the caller's own; `wrong_proof`: the password or code is wrong; `session_required`: an API key cannot do this"),
         (status = 404, description = "`not_found`: there is no such account"),
+        (status = 409, description = "`conflict`: the account was changed at the same moment"),
         (status = 429, description = "`login_locked`: too many wrong passwords or codes; see `Retry-After`"),
     )
 )]
@@ -66,7 +68,8 @@ pub(crate) async fn reset_factors(
     trail::detail("reason", reason);
     let email = account.address()?;
     let notice = office.notice(Letter::FactorRemoved, &account, email.normalised());
-    let had = office.store.remove_factors(account.id, &notice, office.now()).await?;
+    let had = office.store.remove_factors(account.id, &account.role, &notice, office.now()).await;
+    let had = had.or_missing(NO_ACCOUNT)?;
     office.has_posted();
     tracing::info!(by = %caller.0.account, account = %account.id, had, "second factors are removed");
     Ok(StatusCode::NO_CONTENT)

@@ -10,8 +10,9 @@ use axum::{
 use crate::{
     attempt::subjects_of,
     caller::{Allowed, ManageUsers},
-    error::ApiError,
+    error::{ApiError, OrMissing},
     office::Office,
+    user::NO_ACCOUNT,
 };
 
 /// Unlocks somebody's account. For administrators. Needs no body.
@@ -22,6 +23,7 @@ use crate::{
         (status = 204, description = "Nothing is counted against it"),
         (status = 403, description = "`forbidden`: the caller may not manage users, or a role may do what the caller may not"),
         (status = 404, description = "`not_found`: there is no such account"),
+        (status = 409, description = "`conflict`: the account was changed at the same moment"),
     )
 )]
 pub(crate) async fn unlock_user(
@@ -31,10 +33,8 @@ pub(crate) async fn unlock_user(
 ) -> Result<StatusCode, ApiError> {
     let account = caller.managed(&office, &id).await?;
     let email = account.address()?;
-    let mut was_counted = false;
-    for subject in subjects_of(email.normalised()) {
-        was_counted |= office.store.unlock(&subject).await?;
-    }
+    let unlocked = office.store.unlock_account(account.id, &account.role, &subjects_of(email.normalised())).await;
+    let was_counted = unlocked.or_missing(NO_ACCOUNT)?;
     tracing::info!(by = %caller.0.account, account = %account.id, was_counted, "an account is unlocked");
     Ok(StatusCode::NO_CONTENT)
 }

@@ -37,3 +37,4 @@ mod passwords;
 mod postgres;
 mod sessions;
 mod tenants;
+mod weighed;

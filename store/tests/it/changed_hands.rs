@@ -31,7 +31,12 @@ fn mail(address: &str, is_wish: bool) -> NewMail {
     NewMail { id: Uuid::now_v7(), template: "x", address: address.to_owned(), is_wish, sealed: None, now: at(0) }
 }
 
-fn one_time<'a>(token: &OneTimeToken, purpose: OneTimePurpose, account: AccountId, address: &'a str) -> NewOneTime<'a> {
+pub(crate) fn one_time<'a>(
+    token: &OneTimeToken,
+    purpose: OneTimePurpose,
+    account: AccountId,
+    address: &'a str,
+) -> NewOneTime<'a> {
     NewOneTime {
         id: token.id(),
         purpose,
@@ -49,7 +54,7 @@ fn shown(token: &OneTimeToken, purpose: OneTimePurpose) -> ShownOneTime {
     ShownOneTime { id: token.id(), purpose, digest: token.digest_for(purpose), binding: None }
 }
 
-fn token() -> OneTimeToken {
+pub(crate) fn token() -> OneTimeToken {
     OneTimeToken::generate(Uuid::now_v7(), &mut rand::rng())
 }
 
@@ -138,7 +143,7 @@ async fn an_account_is_taken_over_once_and_by_the_last_invitation(database: &Dat
     let of = |token: &OneTimeToken| one_time(token, purpose, id, "ada@example.com");
     let made = store.invite(new, &of(&first), Some(&mail("ada@example.com", false))).await.unwrap();
     assert_eq!((made.status, made.is_verified), (Status::Disabled, false));
-    store.invite_again(id, &of(&second), Some(&mail("ada@example.com", false)), at(1)).await.unwrap();
+    store.invite_again(id, "user", &of(&second), Some(&mail("ada@example.com", false)), at(1)).await.unwrap();
     let accept = async |token: &OneTimeToken, now: DateTime<Utc>| {
         store.accept_invitation(&shown(token, purpose), hash("own"), None, now).await.unwrap()
     };
@@ -148,13 +153,13 @@ async fn an_account_is_taken_over_once_and_by_the_last_invitation(database: &Dat
     assert_eq!((taken.status, taken.is_verified, taken.name.as_deref()), (Status::Active, true, Some("Ada")));
     assert!(heard(&store).await.contains(&Subject::Account(id)));
     assert_eq!(accept(&second, at(4)).await, None, "once");
-    let again = store.invite_again(id, &of(&token()), Some(&mail("ada@example.com", false)), at(5)).await;
+    let again = store.invite_again(id, "user", &of(&token()), Some(&mail("ada@example.com", false)), at(5)).await;
     assert!(matches!(again, Err(StoreError::Conflict(_))), "{again:?}");
     // One who is sent home is not waited for.
     let change = AccountChange { role: Some("admin".to_owned()), ..AccountChange::default() };
     assert_eq!(store.change_account(id, change, at(6)).await.unwrap().role, "admin");
     let ada = person(&store, "eve@example.com").await;
-    let again = store.invite_again(ada.id, &of(&token()), Some(&mail("eve@example.com", false)), at(5)).await;
+    let again = store.invite_again(ada.id, "user", &of(&token()), Some(&mail("eve@example.com", false)), at(5)).await;
     assert!(matches!(again, Err(StoreError::Conflict(_))), "{again:?}");
 }
 

@@ -81,7 +81,7 @@ pub(crate) fn nothing_more() -> Renewal {
 }
 
 /// An account with a factor whose last step is 100, and two recovery codes.
-async fn armed(store: &Store, email: &str) -> (Account, FactorId) {
+pub(crate) async fn armed(store: &Store, email: &str) -> (Account, FactorId) {
     let ada = person(store, email).await;
     let (session, _) = session(store, &ada).await;
     let factor = begin(store, ada.id).await;
@@ -264,9 +264,9 @@ async fn the_last_factor_takes_the_recovery_codes_with_it(database: &Database) {
     assert!(is_missing(&store.remove_factor(eve.id, factor, nobody, &notice(), at(6)).await));
     store.remove_factor(ada.id, factor, nobody, &notice(), at(6)).await.unwrap();
     assert_eq!(store.recovery_codes_left(ada.id).await.unwrap(), 0);
-    assert!(!store.remove_factors(ada.id, &notice(), at(7)).await.unwrap());
+    assert!(!store.remove_factors(ada.id, "user", &notice(), at(7)).await.unwrap());
     let (bob, _) = armed(&store, "bob@example.com").await;
-    assert!(store.remove_factors(bob.id, &notice(), at(7)).await.unwrap());
+    assert!(store.remove_factors(bob.id, "user", &notice(), at(7)).await.unwrap());
     assert!(store.factors(bob.id).await.unwrap().is_empty());
     assert_eq!(store.recovery_codes_left(bob.id).await.unwrap(), 0);
 }
@@ -288,7 +288,7 @@ async fn a_factor_that_is_removed_takes_with_it_what_was_begun_by_it(database: &
     let (bob, _) = armed(&store, "bob@example.com").await;
     let (his, _) = session(&store, &bob).await;
     let before = heard(&store).await.len();
-    assert!(store.remove_factors(bob.id, &notice(), at(7)).await.unwrap());
+    assert!(store.remove_factors(bob.id, "user", &notice(), at(7)).await.unwrap());
     assert_eq!(heard(&store).await[before..], [Subject::Account(bob.id)]);
     assert_eq!(grant(his).await.ended_at, Some(at(7)));
 }

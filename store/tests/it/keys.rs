@@ -28,7 +28,7 @@ on_both_engines!(
     a_key_is_worth_nothing_where_its_account_does_not_belong,
 );
 
-fn key(account: &Account, name: &str) -> (NewKey, ApiKey) {
+pub(crate) fn key(account: &Account, name: &str) -> (NewKey, ApiKey) {
     let id = KeyId::new(Uuid::now_v7());
     let secret = ApiKey::generate(id, &mut rand::rng());
     let new = NewKey {

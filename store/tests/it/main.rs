@@ -32,3 +32,4 @@ mod sessions;
 mod signing;
 mod teams;
 mod usage;
+mod weighed;

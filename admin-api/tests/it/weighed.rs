@@ -1,0 +1,72 @@
+//! Somebody becomes an administrator between the moment at which a right over them is weighed and the one at which it is used.
+
+use serde_json::{Value, json};
+use sqlx::{Connection as _, Executor as _, PgConnection};
+
+use crate::house::{House, Person, Shown};
+
+/// Method, path and body of everything that is done to somebody, and to whom has been invited.
+async fn deeds(house: &House, root: &Person, whom: &Person) -> Vec<(&'static str, String, Value)> {
+    let key = house.make_key(whom, json!({ "name": "key" })).await;
+    let session = house.get("/auth/sessions", whom.shown()).await.body["items"][0]["id"].as_str().unwrap().to_owned();
+    let invited = json!({ "email": "invited@example.com", "role": "helpdesk", "invite": true });
+    let invited = house.post("/admin/users", root.shown(), invited).await;
+    let of = |id: &str, rest: &str| format!("/admin/users/{id}{rest}");
+    let whom = whom.id.to_string();
+    vec![
+        ("DELETE", of(&whom, "/mfa"), json!({ "reason": "ticket 7" })),
+        ("POST", of(invited.text("id"), "/invite"), Value::Null),
+        ("POST", of(&whom, "/unlock"), Value::Null),
+        ("DELETE", format!("/admin/keys/{}", key["id"].as_str().unwrap()), Value::Null),
+        ("DELETE", format!("/admin/sessions/{session}"), Value::Null),
+        ("PATCH", of(&whom, ""), json!({ "tier": "pro" })),
+        ("DELETE", of(&whom, ""), Value::Null),
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_done_to_who_becomes_an_administrator_meanwhile() {
+    const WAITING: &str =
+        "SELECT COUNT(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    let database = crate::postgres::Database::create().await;
+    let house = House::open_on(database.url(), tempfile::tempdir().unwrap()).await;
+    let root = house.administrator("root@example.com").await;
+    let (help, peer) = (house.register("help@example.com").await, house.register("peer@example.com").await);
+    for person in [&help, &peer] {
+        let role = json!({ "role": "helpdesk" });
+        let path = format!("/admin/users/{}", person.id);
+        assert_eq!(house.call("PATCH", &path, root.shown(), role).await.status, 200);
+    }
+    let deeds = deeds(&house, &root, &peer).await;
+    let assertion = house.assertion_of(&help).await;
+    let by = Shown::Header("X-Gateway-Assertion", &assertion);
+    let mut other = PgConnection::connect(database.url()).await.unwrap();
+    let mut watcher = PgConnection::connect(database.url()).await.unwrap();
+    for (method, path, body) in &deeds {
+        let mut tx = other.begin().await.unwrap();
+        tx.execute("UPDATE portcullis.accounts SET role = 'admin' WHERE email_normalised <> 'help@example.com'")
+            .await
+            .unwrap();
+        let mut doing = std::pin::pin!(house.call(method, path, by, body.clone()));
+        loop {
+            tokio::select! {
+                answer = &mut doing => panic!("{method} {path} did not wait: {}", answer.status),
+                waiting = sqlx::query_scalar::<_, i64>(WAITING).fetch_one(&mut watcher) => {
+                    if waiting.unwrap() > 0 { break }
+                }
+            }
+        }
+        tx.commit().await.unwrap();
+        let answer = doing.await;
+        assert_eq!(answer.refusal(), "409 conflict", "{method} {path}");
+        watcher
+            .execute("UPDATE portcullis.accounts SET role = 'helpdesk' WHERE email_normalised <> 'root@example.com'")
+            .await
+            .unwrap();
+    }
+    // All of it was there to be done.
+    for (method, path, body) in &deeds {
+        let answer = house.call(method, path, by, body.clone()).await;
+        assert!(answer.status.is_success(), "{method} {path}: {}", answer.body);
+    }
+}
