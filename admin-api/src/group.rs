@@ -3,20 +3,14 @@
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use identity::AccountId;
+use identity::{AccountId, MAX_NAME};
 use serde::Serialize;
 use store::StoreError;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use uuid::Uuid;
 
-use crate::{
-    caller::Need,
-    error::ApiError,
-    form::{Form, MAX_NAME},
-    office::Office,
-    routes,
-};
+use crate::{caller::Need, error::ApiError, form::Form, office::Office, routes};
 
 /// Characters of a domain's key, and of what somebody is in a team.
 const MAX_WORD: usize = 64;

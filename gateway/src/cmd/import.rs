@@ -17,7 +17,7 @@ use std::{
 
 use anyhow::Context;
 use chrono::{DateTime, Utc};
-use identity::{Email, Hasher, PasswordHash};
+use identity::{Email, Hasher, NameFault, PasswordHash, readable_name_of};
 use policies::Policy;
 use serde::Deserialize;
 use store::{Imported, ImportedAccount, Rehearsal, Store};
@@ -155,10 +155,10 @@ impl Run<'_> {
         if !self.policy.tiers.contains(&tier) {
             return Err("`tier` is none of tiers.toml".to_owned());
         }
-        let name = line.name.map(|name| name.trim().to_owned()).filter(|name| !name.is_empty());
-        if name.as_ref().is_some_and(|name| name.chars().count() > LONGEST_NAME || name.chars().any(char::is_control)) {
-            return Err(format!("a name is one line of {LONGEST_NAME} characters at most"));
-        }
+        let name = match line.name.as_deref().map(|name| readable_name_of(name, LONGEST_NAME)) {
+            None | Some(Err(NameFault::Empty)) => None,
+            Some(name) => Some(name.map_err(|fault| format!("a name {fault}"))?.to_owned()),
+        };
         Ok(ImportedAccount {
             email,
             password_hash,

@@ -1,7 +1,7 @@
 //! `portcullis service-account create` and `key`: an account for a machine, and its key, which is shown once.
 
 use anyhow::Context;
-use identity::{AccountId, ApiKey, Email, KeyId, PasswordHash, TenantId};
+use identity::{AccountId, ApiKey, Email, KeyId, PasswordHash, TenantId, readable_name};
 use store::{AccountKind, Belonging, NewAccount, NewKey};
 use uuid::Uuid;
 
@@ -15,10 +15,9 @@ use crate::{
 const NOWHERE: &str = "service.invalid";
 
 pub(crate) fn create(create: &CreateServiceAccount) -> Result<(), Failure> {
-    let name = create.name.trim();
-    if name.is_empty() || name.chars().count() > 100 || name.chars().any(char::is_control) {
-        return Err(Failure::Data("a service account's name has 1 to 100 characters and no control characters".into()));
-    }
+    // As everybody's: it is read on pages and in logs beside those of people.
+    let name = readable_name(&create.name);
+    let name = name.map_err(|fault| Failure::Data(format!("a service account's name {fault}")))?;
     block_on(1, async {
         let (config, foundation) = open_existing(&create.place).await?;
         let tier = create.tier.as_deref().unwrap_or(DEFAULT_TIER);

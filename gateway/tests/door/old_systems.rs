@@ -319,6 +319,7 @@ fn a_line_that_cannot_be_is_told_with_its_number_and_the_rest_is_imported() {
         json!({ "email": "f@example.com", "id": 7 }).to_string(),
         json!({ "email": "g@example.com", "is_admin": true }).to_string(),
         json!({ "email": "h@example.com", "name": "x".repeat(70_000) }).to_string(),
+        json!({ "email": "i@example.com", "name": "\u{202e}ada" }).to_string(),
         String::new(),
         json!({ "email": "last@example.com" }).to_string(),
     ];
@@ -326,18 +327,18 @@ fn a_line_that_cannot_be_is_told_with_its_number_and_the_rest_is_imported() {
     assert_eq!(output.status.code(), Some(65), "{output:?}");
     let mode = fs::metadata(&report).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600, "what is said of people is nobody else's to read");
-    assert_eq!(told(&output), "2 lines are good, 10 rejected; nothing was stored (--dry-run)");
+    assert_eq!(told(&output), "2 lines are good, 11 rejected; nothing was stored (--dry-run)");
     let (output, _) = import(folder.path(), &lines, &[]);
     assert_eq!(output.status.code(), Some(65), "{output:?}");
     assert_eq!(
         told(&output),
-        "2 accounts made, 0 were here already, 10 lines rejected",
+        "2 accounts made, 0 were here already, 11 lines rejected",
         "the dry run has stored nothing"
     );
     let report = fs::read_to_string(report).unwrap();
     let rejected: Vec<Value> = report.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let numbers: Vec<u64> = rejected.iter().map(|line| line["line"].as_u64().unwrap()).collect();
-    assert_eq!(numbers, [2, 3, 4, 5, 6, 7, 8, 9, 10, 11]);
+    assert_eq!(numbers, [2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12]);
     for (reason, part) in rejected.iter().zip([
         "it is no JSON object",
         "one @",
@@ -349,6 +350,7 @@ fn a_line_that_cannot_be_is_told_with_its_number_and_the_rest_is_imported() {
         "--system",
         "a field that is not known here",
         "longer than",
+        "a name must not contain characters that turn the direction",
     ]) {
         assert!(reason["reason"].as_str().unwrap().contains(part), "{reason} {part}");
     }

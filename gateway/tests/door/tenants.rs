@@ -152,6 +152,30 @@ fn a_machine_acts_by_its_key_and_by_tokens_that_the_key_buys() {
     assert_eq!(buy(&good, &[]).status, 401);
 }
 
+/// A machine's name stands beside those of people, on pages and in logs.
+#[test]
+fn a_machine_has_a_name_that_people_can_read_or_is_not_made() {
+    let folder = Setup::default().folder();
+    let create = |name: &str| {
+        let mut command = Command::new(PORTCULLIS);
+        command.args(["service-account", "create", name, "--config"]).arg(folder.path().join("config"));
+        let made = command.arg("--data").arg(folder.path().join("data")).output().unwrap();
+        (made.status.code(), String::from_utf8_lossy(&made.stderr).into_owned())
+    };
+    for (name, why) in [
+        (" ", "must not be empty"),
+        ("meter\u{9b}31m", "must not contain control characters"),
+        ("\u{202e}retem", "must not contain characters that turn the direction of writing"),
+        (&"x".repeat(101), "must have 100 characters at most"),
+    ] {
+        let (code, said) = create(name);
+        assert_eq!(code, Some(65), "{name:?}: {said}");
+        assert!(said.contains(&format!("a service account's name {why}")), "{name:?}: {said}");
+    }
+    // Of one that can be read the database is what is missing.
+    assert_eq!(create("ünï meter").0, Some(69));
+}
+
 /// A secret that is lost or has leaked is replaced, and nothing else of the account changes.
 #[test]
 fn a_machines_secret_is_replaced_and_the_old_one_is_worth_nothing_at_once() {

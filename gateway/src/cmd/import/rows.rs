@@ -3,7 +3,7 @@
 mod history;
 
 use chrono::{DateTime, Utc};
-use identity::{ExternalId, IntegrationId, SecretText, TenantId, TenantRole, is_service};
+use identity::{ExternalId, IntegrationId, SecretText, TenantId, TenantRole, is_service, readable_name};
 use policies::Policy;
 use serde::{Deserialize, de::IgnoredAny};
 use serde_json::value::RawValue;
@@ -16,7 +16,6 @@ use super::{lines::parsed, old_keys::OldKeys, when::When};
 
 const LONGEST_ID: usize = 255;
 /// As admin-api has it.
-const MAX_NAME: usize = 100;
 const MAX_WORD: usize = 64;
 const MAX_DESCRIPTION: usize = 2000;
 const MAX_CONFIG: usize = 16 * 1024;
@@ -273,7 +272,7 @@ impl Reader<'_> {
         let (tenant, id) = (self.owner(line.tenant_id)?, self.id(TEAMS, line.id)?);
         let external_ref = line.external_ref.filter(|text| !text.is_empty());
         if let Some(text) = &external_ref {
-            name(text).map_err(|_| format!("an `external_ref` has {MAX_NAME} characters at most, on one line"))?;
+            readable_name(text).map_err(|fault| format!("an `external_ref` {fault}"))?;
         }
         let team = NewTeam { name: name(&line.name)?, external_ref, is_active: line.is_active.unwrap_or(true) };
         Ok((Thing::Team { tenant, id, team }, line.created_at))
@@ -372,11 +371,7 @@ pub(super) fn in_our_letters(word: String, is_known: impl Fn(&str) -> bool) -> S
     if is_known(&word) { word } else { word.to_lowercase() }
 }
 
-/// As people read it: one line, not too long.
+/// As people read it.
 fn name(text: &str) -> Result<String, String> {
-    let text = text.trim();
-    if (1..=MAX_NAME).contains(&text.chars().count()) && !text.chars().any(char::is_control) {
-        return Ok(text.to_owned());
-    }
-    Err(format!("a `name` is one line of 1 to {MAX_NAME} characters"))
+    readable_name(text).map(str::to_owned).map_err(|fault| format!("a `name` {fault}"))
 }

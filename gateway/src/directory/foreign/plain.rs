@@ -1,5 +1,7 @@
 //! What others say of somebody, as far as it may be kept and shown.
 
+use identity::readable_name_of;
+
 /// Bytes of a subject at most.
 const LONGEST_SUBJECT: usize = 255;
 
@@ -8,10 +10,12 @@ pub(super) fn is_plain_subject(subject: &str) -> bool {
     !subject.is_empty() && subject.len() <= LONGEST_SUBJECT && !subject.chars().any(char::is_control)
 }
 
+/// Characters of a name at most.
+const LONGEST_NAME: usize = 200;
+
 /// One line of a bounded length, as a name at registration.
 pub(super) fn plain_name(text: &str) -> Option<String> {
-    let text = text.trim();
-    (!text.is_empty() && text.chars().count() <= 200 && !text.chars().any(char::is_control)).then(|| text.to_owned())
+    readable_name_of(text, LONGEST_NAME).ok().map(str::to_owned)
 }
 
 #[cfg(test)]
@@ -25,6 +29,16 @@ mod tests {
             [("ada", true), (&longest, true), (&longer, false), ("", false), ("a\0b", false), ("a\nb", false)]
         {
             assert_eq!(is_plain_subject(subject), is_plain, "{subject:?}");
+        }
+    }
+
+    #[test]
+    fn who_is_called_what_nobody_can_read_has_no_name() {
+        let (longest, longer) = ("ä".repeat(200), "ä".repeat(201));
+        assert_eq!(plain_name("  Ada\u{200d} ").as_deref(), Some("Ada\u{200d}"));
+        assert_eq!(plain_name(&longest), Some(longest.clone()));
+        for text in ["", " ", "a\nb", "\u{202e}ada", &longer] {
+            assert_eq!(plain_name(text), None, "{text:?}");
         }
     }
 }
