@@ -29,6 +29,11 @@ impl Paging {
         Self::read_with(uri, &[]).map(|(paging, _)| paging)
     }
 
+    /// Of a list that was whole before it had pages: whoever asks for none of them gets as much of it as one may have.
+    pub(crate) fn read_of_whole(uri: &Uri) -> Result<Self, ApiError> {
+        Self::read_by(uri, &[], MAX_LIMIT).map(|(paging, _)| paging)
+    }
+
     /// Of everybody's, or of one account's: `account_id`.
     pub(crate) fn read_of_account(uri: &Uri) -> Result<(Self, Option<AccountId>), ApiError> {
         let (paging, values) = Self::read_with(uri, &["account_id"])?;
@@ -39,6 +44,10 @@ impl Paging {
     /// And the values of its filters, in the order of their names. A parameter that we do not know or that is given twice is refused: it
     /// may be a filter somebody counts on.
     pub(crate) fn read_with(uri: &Uri, filters: &[&str]) -> Result<(Self, Vec<Option<String>>), ApiError> {
+        Self::read_by(uri, filters, LIMIT)
+    }
+
+    fn read_by(uri: &Uri, filters: &[&str], by_default: u32) -> Result<(Self, Vec<Option<String>>), ApiError> {
         let Query(pairs) =
             Query::<Vec<(String, String)>>::try_from_uri(uri).map_err(|_| wrong("", "cannot be decoded"))?;
         let (mut after, mut limit, mut values) = (None, None, vec![None; filters.len()]);
@@ -66,7 +75,7 @@ impl Paging {
                 return Err(wrong(&name, "is given twice"));
             }
         }
-        Ok((Self { after, limit: limit.unwrap_or(LIMIT) }, values))
+        Ok((Self { after, limit: limit.unwrap_or(by_default) }, values))
     }
 }
 

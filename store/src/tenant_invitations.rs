@@ -7,7 +7,7 @@ use sqlx::FromRow;
 use uuid::Uuid;
 
 use crate::{
-    Status, Store, StoreError, Subject,
+    Cursor, Page, Status, Store, StoreError, Subject,
     db::{Tx, on, on_tx, stored},
 };
 
@@ -125,32 +125,59 @@ impl Store {
         .await
     }
 
-    /// A tenant's invitations that can be accepted, the newest first.
-    pub async fn invitations_of(&self, tenant: TenantId, now: DateTime<Utc>) -> Result<Vec<Invitation>, StoreError> {
-        const Q: &str = concat!(invitations_where!("i.tenant_id = $1 AND i.expires_at > $2"), " ORDER BY i.id DESC");
-        let scoped = self.of_tenant(tenant);
-        let rows: Vec<Row> = self
-            .bounded(async {
-                on!(scoped, |pool| sqlx::query_as(Q).bind(tenant.uuid()).bind(stored(now)).fetch_all(pool).await)
-            })
-            .await?;
-        Ok(rows.into_iter().filter_map(Invitation::read).collect())
+    /// A page of a tenant's invitations that can be accepted, the newest first.
+    pub async fn invitations_of(
+        &self,
+        tenant: TenantId,
+        now: DateTime<Utc>,
+        after: Option<Cursor>,
+        limit: u32,
+    ) -> Result<Page<Invitation>, StoreError> {
+        const Q: &str = concat!(
+            invitations_where!("i.tenant_id = $1 AND i.expires_at > $2 AND i.id < $3"),
+            " ORDER BY i.id DESC LIMIT $4"
+        );
+        self.of_tenant(tenant).page_of_invitations(Q, tenant.uuid(), now, after, limit).await
     }
 
-    /// The invitations that an account can accept: those for its address, which has to be confirmed.
-    pub async fn invitations_for(&self, account: AccountId, now: DateTime<Utc>) -> Result<Vec<Invitation>, StoreError> {
+    /// A page of the invitations that an account can accept, the newest first: those for its address, which has to be confirmed.
+    pub async fn invitations_for(
+        &self,
+        account: AccountId,
+        now: DateTime<Utc>,
+        after: Option<Cursor>,
+        limit: u32,
+    ) -> Result<Page<Invitation>, StoreError> {
         const Q: &str = concat!(
             invitations_where!(
-                "i.address = (SELECT email_normalised FROM accounts WHERE id = $1 AND is_verified) AND i.expires_at > $2"
+                "i.address = (SELECT email_normalised FROM accounts WHERE id = $1 AND is_verified) AND i.expires_at > $2 \
+                 AND i.id < $3"
             ),
-            " ORDER BY i.id DESC"
+            " ORDER BY i.id DESC LIMIT $4"
         );
+        self.page_of_invitations(Q, account.uuid(), now, after, limit).await
+    }
+
+    async fn page_of_invitations(
+        &self,
+        statement: &'static str,
+        whose: Uuid,
+        now: DateTime<Utc>,
+        after: Option<Cursor>,
+        limit: u32,
+    ) -> Result<Page<Invitation>, StoreError> {
         let rows: Vec<Row> = self
             .bounded(async {
-                on!(self, |pool| sqlx::query_as(Q).bind(account.uuid()).bind(stored(now)).fetch_all(pool).await)
+                on!(self, |pool| sqlx::query_as(statement)
+                    .bind(whose)
+                    .bind(stored(now))
+                    .bind(after.map_or(Uuid::max(), Cursor::uuid))
+                    .bind(i64::from(limit) + 1)
+                    .fetch_all(pool)
+                    .await)
             })
             .await?;
-        Ok(rows.into_iter().filter_map(Invitation::read).collect())
+        Ok(Page::cut(rows, limit, |row| row.id).filter_map(Invitation::read))
     }
 
     /// Takes an invitation back; [`StoreError::NotFound`] if the tenant has none of that id.

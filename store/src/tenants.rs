@@ -130,6 +130,32 @@ impl Store {
         Ok(rows.into_iter().filter_map(|own| Some((own.tenant.into(), TenantRole::read(&own.role)?))).collect())
     }
 
+    /// A page of the tenants to which an account belongs, and as what, the oldest first; of one alone if it is named.
+    pub async fn list_tenants_of(
+        &self,
+        account: AccountId,
+        only: Option<TenantId>,
+        after: Option<Cursor>,
+        limit: u32,
+    ) -> Result<Page<(Tenant, TenantRole)>, StoreError> {
+        const Q: &str = "SELECT t.id, t.name, t.tier, t.status, t.created_at, m.role FROM tenant_members m \
+                         JOIN tenants t ON t.id = m.tenant_id WHERE m.account_id = $1 AND t.id > $2 AND t.id = COALESCE($3, t.id) \
+                         ORDER BY t.id LIMIT $4";
+        let rows: Vec<Own> = self
+            .bounded(async {
+                on!(self, |pool| sqlx::query_as(Q)
+                    .bind(account.uuid())
+                    .bind(after.map_or(Uuid::nil(), Cursor::uuid))
+                    .bind(only.map(|only| only.uuid()))
+                    .bind(i64::from(limit) + 1)
+                    .fetch_all(pool)
+                    .await)
+            })
+            .await?;
+        let page = Page::cut(rows, limit, |own| own.tenant.id);
+        Ok(page.filter_map(|own| Some((own.tenant.into(), TenantRole::read(&own.role)?))))
+    }
+
     /// A page of all tenants in the order of their making.
     pub async fn list_tenants(&self, after: Option<Cursor>, limit: u32) -> Result<Page<Tenant>, StoreError> {
         const Q: &str = "SELECT id, name, tier, status, created_at FROM tenants WHERE id > $1 ORDER BY id LIMIT $2";

@@ -43,6 +43,9 @@ struct Asked {
     by: String,
 }
 
+/// Invitations on the page: the latest. Whoever has answered those sees the ones before.
+const SHOWN: u32 = 200;
+
 /// A button without anything else.
 #[derive(Deserialize)]
 pub(super) struct Pressed {}
@@ -59,7 +62,7 @@ pub(super) async fn show(State(office): State<Arc<Office>>, who: SignedIn) -> Re
         });
         let organisations = organisations.collect();
         let mut invitations = Vec::new();
-        for invitation in office.store.invitations_for(account.id, now).await? {
+        for invitation in office.store.invitations_for(account.id, now, None, SHOWN).await?.items {
             let by = match invitation.by {
                 Some(by) => office.store.account(by).await?.map(|account| account.email),
                 None => None,

@@ -32,7 +32,7 @@ use crate::{
 /// Agents, instances and events that are read at once; of events so many pages at most: the latest 2,000.
 const AT_ONCE: u32 = 200;
 const PAGES: usize = 10;
-/// More integrations than any account has, and the latest of whoever has more sessions.
+/// More integrations than any account has, and the latest of whoever has more sessions or invitations.
 const MOST: u32 = 10_000;
 
 /// Everything.
@@ -117,7 +117,7 @@ pub(crate) async fn export_me(
     for (tenant, role) in tenants {
         organisations.push(office.belongings(&caller, tenant, role).await?);
     }
-    let invitations = office.store.invitations_for(id, office.now()).await?;
+    let invitations = office.store.invitations_for(id, office.now(), None, MOST).await?;
     Ok(Json(Export {
         account: office.user(account).await?,
         sessions: sessions.items.into_iter().map(|session| Session::of(session, &caller)).collect(),
@@ -128,7 +128,7 @@ pub(crate) async fn export_me(
         events,
         usage,
         organisations,
-        invitations: invitations.into_iter().map(InvitationShape::from).collect(),
+        invitations: invitations.items.into_iter().map(InvitationShape::from).collect(),
     }))
 }
 

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use axum::{Json, extract::State};
+use axum::{Json, extract::State, http::Uri};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
-use store::FactorRecord;
+use store::{FactorRecord, Page};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
@@ -13,6 +13,7 @@ use crate::{
     caller::{Allowed, ManageAccount},
     error::ApiError,
     office::Office,
+    paging::Paging,
 };
 
 /// A second factor.
@@ -27,10 +28,12 @@ pub(crate) struct Factor {
     last_used_at: Option<DateTime<Utc>>,
 }
 
-/// All of them.
+/// A page, which has all of them unless it is asked to be smaller: an account has ten at most.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Factors {
     items: Vec<Factor>,
+    /// Give it as `cursor` for the next page; `null` on the last.
+    next_cursor: Option<String>,
     /// Recovery codes that can still be used.
     recovery_codes_left: i64,
 }
@@ -38,15 +41,26 @@ pub(crate) struct Factors {
 /// The caller's second factors, the oldest first.
 #[utoipa::path(
     get, path = "/auth/mfa", tag = "auth", security(("access_token" = []), ("api_key" = [])),
+    params(
+        ("cursor" = Option<String>, Query, description = "Where the page before this one ended: its `next_cursor`"),
+        ("limit" = Option<u32>, Query, description = "Factors on the page, 1 to 200; 200 by default", minimum = 1, maximum = 200),
+    ),
     responses((status = 200, description = "Second factors, and how many recovery codes are left", body = Factors))
 )]
 pub(crate) async fn list_factors(
     State(office): State<Arc<Office>>,
     Allowed { caller, .. }: Allowed<ManageAccount>,
+    uri: Uri,
 ) -> Result<Json<Factors>, ApiError> {
+    let Paging { after, limit } = Paging::read_of_whole(&uri)?;
     let factors = office.store.factors(caller.0.account).await?;
+    let page = Page::of_whole(factors, after, limit, |factor| factor.id().uuid());
     let recovery_codes_left = office.store.recovery_codes_left(caller.0.account).await?;
-    Ok(Json(Factors { items: factors.into_iter().map(Factor::from).collect(), recovery_codes_left }))
+    Ok(Json(Factors {
+        items: page.items.into_iter().map(Factor::from).collect(),
+        next_cursor: page.next.map(|cursor| cursor.to_string()),
+        recovery_codes_left,
+    }))
 }
 
 // === impl Factor ===

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use axum::{Json, extract::State};
+use axum::{Json, extract::State, http::Uri};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
-use store::IdentityRecord;
+use store::{IdentityRecord, Page};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
@@ -13,6 +13,7 @@ use crate::{
     caller::{Allowed, ManageAccount},
     error::ApiError,
     office::Office,
+    paging::Paging,
 };
 
 /// Somebody at a login provider who is let in to the account.
@@ -29,23 +30,36 @@ pub(crate) struct LinkedIdentity {
     pub(crate) last_used_at: Option<DateTime<Utc>>,
 }
 
-/// All of them.
+/// A page, which has all of them unless it is asked to be smaller or there are very many.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Identities {
     items: Vec<LinkedIdentity>,
+    /// Give it as `cursor` for the next page; `null` on the last.
+    next_cursor: Option<String>,
 }
 
 /// Who at login providers is let in to the caller's account, the oldest first.
 #[utoipa::path(
     get, path = "/auth/identities", tag = "auth", security(("access_token" = []), ("api_key" = [])),
+    params(
+        ("cursor" = Option<String>, Query, description = "Where the page before this one ended: its `next_cursor`"),
+        ("limit" = Option<u32>, Query, description = "Identities on the page, 1 to 200; 200 by default", minimum = 1, maximum = 200),
+    ),
     responses((status = 200, description = "Linked identities", body = Identities))
 )]
 pub(crate) async fn list_identities(
     State(office): State<Arc<Office>>,
     Allowed { caller, .. }: Allowed<ManageAccount>,
+    uri: Uri,
 ) -> Result<Json<Identities>, ApiError> {
-    let items = linked(&office, caller.0.account).await?;
-    Ok(Json(Identities { items }))
+    let Paging { after, limit } = Paging::read_of_whole(&uri)?;
+    let mut items = linked(&office, caller.0.account).await?;
+    // Their ids are in no order. Where the last one is gone meanwhile it begins anew: better shown twice than not at all.
+    let after = after.map(|after| after.to_string());
+    let seen = after.and_then(|after| items.iter().position(|one| one.id.simple().to_string() == after));
+    items.drain(..seen.map_or(0, |last| last + 1));
+    let page = Page::of_whole(items, None, limit, |one| one.id);
+    Ok(Json(Identities { items: page.items, next_cursor: page.next.map(|cursor| cursor.to_string()) }))
 }
 
 /// Those of providers that people can log in at now.

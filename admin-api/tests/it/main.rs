@@ -25,6 +25,7 @@ mod idor;
 mod integrations;
 mod invitations;
 mod keys;
+mod lists;
 mod machines;
 mod mails;
 mod mfa;

@@ -353,7 +353,7 @@ fn a_link_by_mail_leads_to_the_agreement_too_and_leaves_nothing_to_whoever_took_
     let csrf = hidden(&mallory.get(&platform, "/account/identities"), "csrf");
     let refused = mallory.post(&platform, "/account/link", &format!("csrf={csrf}"));
     assert!(refused.status == 403 && refused.body.contains("Confirm the address first"), "{refused:?}");
-    assert_eq!(mallory.get(&platform, "/auth/identities").json(), json!({ "items": [] }));
+    assert_eq!(mallory.get(&platform, "/auth/identities").json(), json!({ "items": [], "next_cursor": null }));
     // Ada comes by the provider, and has no password: a link by mail shows who she is.
     let ada = Visitor::default();
     assert_eq!(goes_to(&log_in(&platform, &provider, &ada, |_| ())), "/account/link");
