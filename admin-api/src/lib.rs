@@ -143,6 +143,7 @@ fn described() -> (Router<Arc<Office>>, utoipa::openapi::OpenApi) {
         .routes(routes!(routes::oauth_callback::oauth_callback))
         .routes(routes!(routes::list_identities::list_identities))
         .routes(routes!(routes::unlink_identity::unlink_identity))
+        .routes(routes!(routes::allow_issuer::allow_issuer))
         .routes(routes!(routes::list_sessions::list_sessions))
         .routes(routes!(routes::end_session::end_session))
         .routes(routes!(routes::end_other_sessions::end_other_sessions))

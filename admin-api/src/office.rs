@@ -67,6 +67,8 @@ pub struct Settings {
     pub mail: MailSettings,
     /// What browsers get.
     pub pages: PageSettings,
+    /// `iss` of others whose tokens the door believes.
+    pub believed_issuers: Vec<String>,
     /// With what payment providers sign; `None`: nobody is believed.
     pub payment_secret: Option<SecretText>,
 }

@@ -103,6 +103,7 @@ pub(crate) fn open(
         totp_skew: accounts.totp_skew,
         mail: settings.mail.settings(accounts, data),
         pages: settings.pages.clone(),
+        believed_issuers: settings.issuers.external.iter().map(|one| one.issuer.clone()).collect(),
         payment_secret: settings.billing.payment_secret.clone(),
     };
     let office = Office::new(store, keys, seal, audit, settings, Arc::new(process), registry);

@@ -194,6 +194,9 @@ fn the_table_of_the_shipped_policy_says_who_may_call_what() {
     auth-identity                DELETE                    /auth/identities/{id}                             401       yes        yes         yes        yes
                                                            /api/auth/identities/{id}
                                                            /api/v2/auth/identities/{id}
+    auth-identity-allow          POST                      /auth/identities/{id}/allow                       401       yes        yes         yes        yes
+                                                           /api/auth/identities/{id}/allow
+                                                           /api/v2/auth/identities/{id}/allow
     auth-sessions                GET, HEAD, DELETE         /auth/sessions                                    401       yes        yes         yes        yes
                                                            /api/auth/sessions
                                                            /api/v2/auth/sessions
@@ -243,6 +246,7 @@ fn the_table_of_the_shipped_policy_says_who_may_call_what() {
                                                            /account/link
                                                            /account/identities
                                                            /account/identities/{id}/unlink
+                                                           /account/identities/{id}/allow
                                                            /account/email
                                                            /account/organisations
                                                            /account/organisations/{id}/switch
@@ -394,6 +398,9 @@ fn the_table_of_the_shipped_policy_says_who_may_call_what() {
     auth-identity                DELETE                    /auth/identities/{id}                             403        403         yes        yes
                                                            /api/auth/identities/{id}
                                                            /api/v2/auth/identities/{id}
+    auth-identity-allow          POST                      /auth/identities/{id}/allow                       403        403         yes        yes
+                                                           /api/auth/identities/{id}/allow
+                                                           /api/v2/auth/identities/{id}/allow
     auth-sessions                GET, HEAD, DELETE         /auth/sessions                                    403        403         yes        yes
                                                            /api/auth/sessions
                                                            /api/v2/auth/sessions
@@ -443,6 +450,7 @@ fn the_table_of_the_shipped_policy_says_who_may_call_what() {
                                                            /account/link
                                                            /account/identities
                                                            /account/identities/{id}/unlink
+                                                           /account/identities/{id}/allow
                                                            /account/email
                                                            /account/organisations
                                                            /account/organisations/{id}/switch

@@ -39,6 +39,15 @@ pub struct NewIdentity<'a> {
     pub email: &'a str,
 }
 
+/// By whose word people come in: the issuers of the providers at which they log in, and those whose tokens are believed.
+#[derive(Clone, Copy, Debug)]
+pub struct Believed<'a> {
+    /// `iss` of login providers.
+    pub providers: &'a [&'a str],
+    /// `iss` of those who sign tokens.
+    pub issuers: &'a [&'a str],
+}
+
 /// What has come of unlinking.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unlinked {
@@ -117,6 +126,8 @@ impl Store {
                 return Ok(false);
             }
             let heard = tx.insert_identity(account, identity, Some(now), now).await?;
+            // Who agrees has thought better of it.
+            tx.allow_issuer(account, identity.issuer).await?;
             tx.post(notice).await?;
             self.commit_and_tell(tx, &[heard], now).await?;
             Ok::<_, StoreError>(true)
@@ -124,13 +135,14 @@ impl Store {
         .await
     }
 
-    /// Takes a subject away from an account, tells the owner, and ends every other session: whoever is that subject may sit in one. Of
-    /// an account without a password the last subject of `issuers` stays. [`StoreError::NotFound`] if the account has no such one.
+    /// Takes a subject away from an account, tells the owner, and ends every other session: whoever is that subject may sit in one. An issuer
+    /// whose tokens are believed is refused from then on: else its next token could link the two again. Of an account without a password
+    /// the last provider's stays, and whatever is the last of them all. [`StoreError::NotFound`] if the account has no such one.
     pub async fn unlink_identity(
         &self,
         (account, session): (AccountId, SessionId),
         id: ExternalId,
-        issuers: &[&str],
+        believed: Believed<'_>,
         notice: &NewMail,
         now: DateTime<Utc>,
     ) -> Result<Unlinked, StoreError> {
@@ -143,17 +155,16 @@ impl Store {
             tx.touch_account(account, now).await?;
             let linked: Vec<(Uuid, String)> =
                 on_tx!(&mut tx, |c| sqlx::query_as(LINKED).bind(account.uuid()).fetch_all(c).await)?;
-            let ways: Vec<Uuid> =
-                linked.into_iter().filter(|(_, issuer)| issuers.contains(&&**issuer)).map(|(id, _)| id).collect();
-            if !ways.contains(&id.uuid()) {
-                return Err(StoreError::NotFound);
-            }
+            let (ways, of_issuer) = believed.ways_beside(&linked, id).ok_or(StoreError::NotFound)?;
             let hash: String =
                 on_tx!(&mut tx, |c| sqlx::query_scalar(PASSWORD).bind(account.uuid()).fetch_one(c).await)?;
-            if ways.len() == 1 && PasswordHash::from(hash).is_of_nothing() {
+            if ways == 0 && PasswordHash::from(hash).is_of_nothing() {
                 return Ok(Unlinked::LastWayIn);
             }
             on_tx!(&mut tx, |c| sqlx::query(Q).bind(id.uuid()).bind(account.uuid()).execute(c).await.map(drop))?;
+            if let Some(issuer) = of_issuer {
+                tx.refuse_issuer(account, (issuer, id), now).await?;
+            }
             tx.post(notice).await?;
             tx.end_sessions_of(account, Some(session), now).await?;
             // Who has come that way may be about to show a second factor.
@@ -204,6 +215,23 @@ impl Tx {
             .await
             .map(drop))?;
         Ok(heard)
+    }
+}
+
+// === impl Believed ===
+
+impl<'a> Believed<'a> {
+    /// How many of an account's subjects are ways in besides this one, and by which issuer's tokens it comes itself, if it does; `None` if it
+    /// is none. Who comes by tokens alone is no match for who logs in at a provider: the last one of those may be all that opens the pages.
+    fn ways_beside(&self, linked: &'a [(Uuid, String)], id: ExternalId) -> Option<(usize, Option<&'a str>)> {
+        let (_, issuer) = linked.iter().find(|(own, _)| *own == id.uuid())?;
+        let (by_login, by_token) = (self.providers.contains(&&**issuer), self.issuers.contains(&&**issuer));
+        if !by_login && !by_token {
+            return None;
+        }
+        let counts = |other: &str| self.providers.contains(&other) || !by_login && self.issuers.contains(&other);
+        let beside = linked.iter().filter(|(own, other)| *own != id.uuid() && counts(other)).count();
+        Some((beside, by_token.then_some(&**issuer)))
     }
 }
 

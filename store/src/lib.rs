@@ -52,6 +52,7 @@ mod paging;
 mod passkeys;
 mod passwords;
 mod quotas;
+mod refused_issuers;
 mod reseal;
 mod retention;
 mod seal_nodes;
@@ -84,7 +85,7 @@ pub use factors::{Confirmation, FactorKind, FactorProof, FactorRecord, NewFactor
 pub use feed::{Change, Subject};
 pub use grants::{GrantFacts, Standing};
 pub use groups::Groups;
-pub use identities::{IdentityRecord, NewIdentity, Unlinked};
+pub use identities::{Believed, IdentityRecord, NewIdentity, Unlinked};
 pub use import::{
     ImportOutcome, Imported, ImportedAccount, ImportedAgent, ImportedInstance, ImportedIntegration, ImportedStatement,
     ImportedThing, ImportedUsage, Rehearsal, Thing, by_address, end_of_month, imported_id, statement_id,
@@ -105,6 +106,7 @@ pub use oversight::{SeenKey, SeenSession, SessionRecord};
 pub use paging::{Cursor, CursorError, Page};
 pub use passkeys::NewPasskey;
 pub use quotas::{CountedHere, NewReservation, QuotaKeeper, QuotaUse, Reserved};
+pub use refused_issuers::RefusedIssuer;
 pub use reseal::{Resealed, SEALED, SealedColumn};
 pub use seal_nodes::SealNode;
 pub use seed::{DomainSeed, TeamSeed, TenantSeed};

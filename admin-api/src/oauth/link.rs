@@ -8,13 +8,13 @@ use std::time::Duration;
 use axum::http::{HeaderMap, HeaderValue, header};
 use identity::{AccountId, Email, ExternalId, OneTimePurpose, OneTimeToken, cookie_pairs};
 use serde::{Deserialize, Serialize};
-use store::{NewIdentity, NewOneTime, ShownOneTime, StoreError, Unlinked};
+use store::{Believed, NewIdentity, NewOneTime, ShownOneTime, StoreError, Unlinked};
 use uuid::Uuid;
 
 use super::{Identified, OauthFault, Provider};
 use crate::{
     caller::Caller,
-    error::ApiError,
+    error::{ApiError, OrMissing},
     mail::{Letter, TOKENS},
     office::Office,
     proof::Proof,
@@ -151,9 +151,11 @@ pub(crate) async fn unlink(
     trail::detail("identity", id.uuid().to_string());
     let proved = proof.by(caller, visitor, office).await?;
     let notice = office.notice(Letter::IdentityUnlinked, &proved.account, &normalised(&proved.account.email)?);
-    let issuers: Vec<&str> = office.providers.list().iter().map(|provider| &*provider.issuer).collect();
+    let providers: Vec<&str> = office.providers.list().iter().map(|provider| &*provider.issuer).collect();
+    let issuers: Vec<&str> = office.settings.believed_issuers.iter().map(|issuer| &**issuer).collect();
+    let believed = Believed { providers: &providers, issuers: &issuers };
     let whose = (proved.account.id, proved.session);
-    match office.store.unlink_identity(whose, id, &issuers, &notice, office.now()).await {
+    match office.store.unlink_identity(whose, id, believed, &notice, office.now()).await {
         Ok(Unlinked::Done) => {
             office.has_posted();
             Ok(())
@@ -163,6 +165,21 @@ pub(crate) async fn unlink(
         Err(StoreError::NotFound) => Err(NO_IDENTITY),
         Err(error) => Err(error.into()),
     }
+}
+
+/// What an issuer says of addresses counts for the account again.
+pub(crate) async fn allow(
+    office: &Office,
+    visitor: &Visitor,
+    caller: &Caller,
+    id: &str,
+    proof: &Proof,
+) -> Result<(), ApiError> {
+    trail::about(caller.0.account.uuid());
+    let id: ExternalId = id.parse().map_err(|_| NO_IDENTITY)?;
+    trail::detail("identity", id.uuid().to_string());
+    let proved = proof.by(caller, visitor, office).await?;
+    office.store.allow_issuer(proved.account.id, id, office.now()).await.or_missing(NO_IDENTITY)
 }
 
 fn normalised(email: &str) -> Result<String, ApiError> {

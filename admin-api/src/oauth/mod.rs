@@ -18,6 +18,6 @@ pub use self::provider::{Answered, Asked, Identified, Provider, ProviderFault, P
 pub(crate) use self::{
     fault::OauthFault,
     flow::{Answer, Beginning, begin, come_back},
-    link::{LINK_PAGE, Pending, has_pending, link, pending, unlink},
+    link::{LINK_PAGE, Pending, allow, has_pending, link, pending, unlink},
     provider::NoProviders,
 };

@@ -62,7 +62,7 @@ pub struct PageSettings {
 }
 
 /// What is asked for by what a page sends, as the API's operations are named.
-pub(crate) const OPERATIONS: [(&str, &str); 31] = [
+pub(crate) const OPERATIONS: [(&str, &str); 32] = [
     ("/account/sign-in", "login"),
     ("/account/sign-in/code", "verify_factor"),
     ("/account/sign-in/passkey", "passkey_login"),
@@ -87,6 +87,7 @@ pub(crate) const OPERATIONS: [(&str, &str); 31] = [
     ("/account/keys/{id}/delete", "delete_key"),
     ("/account/link", "link_identity"),
     ("/account/identities/{id}/unlink", "unlink_identity"),
+    ("/account/identities/{id}/allow", "allow_issuer"),
     ("/account/sign-out", "logout"),
     ("/account/email", "change_email"),
     ("/account/confirm-email", "confirm_email"),
@@ -122,6 +123,7 @@ pub(crate) fn router() -> Router<Arc<Office>> {
         .route("/account/link", get(link::show).post(link::agree))
         .route("/account/identities", get(identities::show))
         .route("/account/identities/{id}/unlink", post(identities::unlink))
+        .route("/account/identities/{id}/allow", post(identities::allow))
         .route("/account/sign-out", post(sign_in::sign_out))
         .route("/account/email", get(email::show).post(email::ask))
         .route("/account/confirm-email", get(email::show_confirm).post(email::post_confirm))

@@ -4,6 +4,7 @@ pub(crate) mod accept_invitation;
 pub(crate) mod accept_invite;
 pub(crate) mod add_domain_member;
 pub(crate) mod add_team_member;
+pub(crate) mod allow_issuer;
 pub(crate) mod ask_own_passkey;
 pub(crate) mod ask_passkey;
 pub(crate) mod ask_second_passkey;

@@ -22,7 +22,7 @@ enum Who {
 }
 use Who::{Account, Administrator, Anyone, Permitted, Service};
 
-const ENDPOINTS: [(&str, &str, Who); 128] = [
+const ENDPOINTS: [(&str, &str, Who); 129] = [
     ("GET", "/.well-known/jwks.json", Anyone),
     ("POST", "/admin/config/reload", Administrator),
     ("GET", "/admin/audit", Administrator),
@@ -53,6 +53,7 @@ const ENDPOINTS: [(&str, &str, Who); 128] = [
     ("GET", "/auth/oauth/{provider}/callback", Anyone),
     ("GET", "/auth/identities", Account),
     ("DELETE", "/auth/identities/{id}", Account),
+    ("POST", "/auth/identities/{id}/allow", Account),
     ("POST", "/auth/mfa/passkeys", Account),
     ("POST", "/auth/mfa/passkeys/confirm", Account),
     ("POST", "/auth/mfa/passkeys/options", Anyone),

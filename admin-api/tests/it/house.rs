@@ -37,6 +37,8 @@ use store::{AccountChange, Audit, Keyring, PoolSettings, RefreshTerms, Standing,
 use tower::ServiceExt as _;
 
 pub(crate) const ISSUER: &str = "https://door.test";
+/// Whose tokens the door would believe.
+pub(crate) const BELIEVED: &str = "https://tokens.test";
 pub(crate) const AUDIENCE: &str = "platform";
 pub(crate) const PASSWORD: &str = "correct horse battery";
 /// By which whoever takes payments signs what they say.
@@ -611,6 +613,7 @@ fn settings(transport: MailTransport) -> Settings {
             cookie_life: Duration::from_hours(12),
             accent: Accent::default(),
         },
+        believed_issuers: vec![BELIEVED.to_owned()],
         payment_secret: Some(SECRET_OF_PAYMENTS.to_owned().into()),
     }
 }

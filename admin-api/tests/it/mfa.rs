@@ -394,7 +394,10 @@ async fn a_factor_is_added_and_taken_away_by_whoever_shows_that_they_are_the_own
     assert_eq!(gone.status, 204, "{}", gone.body);
     let mail = house.mail().await;
     assert!(mail.to == ADA && mail.subject.contains("was removed"), "{mail:?}");
-    assert_eq!(house.get("/auth/mfa", again.shown()).await.body, json!({ "items": [], "next_cursor": null, "recovery_codes_left": 0 }));
+    assert_eq!(
+        house.get("/auth/mfa", again.shown()).await.body,
+        json!({ "items": [], "next_cursor": null, "recovery_codes_left": 0 })
+    );
     assert_eq!(password(&house, &HOME, ADA).await.status, 200);
 }
 

@@ -200,6 +200,10 @@ impl Outside {
             if store.is_of_another_issuer(owner.id, &settings.issuer).await? {
                 return Ok(None);
             }
+            // Nor does its word count where the owner has taken its link away.
+            if store.refuses_issuer(owner.id, &settings.issuer).await? {
+                return Ok(None);
+            }
             let notice = email.as_ref().and_then(|email| self.trail.notice_of_link(email, now));
             let subject_alone = ExternalSubject { claims_at: None, ..subject };
             let linked = store.link_external(owner.id, subject_alone, notice.as_ref(), now).await;

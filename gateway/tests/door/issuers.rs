@@ -507,6 +507,53 @@ fn an_address_leads_to_an_account_only_if_both_sides_have_seen_that_it_is_its_ow
 }
 
 #[test]
+fn an_owner_takes_a_link_away_and_the_issuers_word_brings_it_back_only_if_they_allow_it() {
+    let (issuer, key) = (Issuer::start(), key(Algorithm::EdDsa, "k"));
+    issuer.publish(&[&key]);
+    let platform =
+        issuer.setup("").edit("gateway.toml", "link_verified_email = false", "link_verified_email = true").start();
+    platform.admin();
+    let token = |subject: &str, email: &str| {
+        let mut claims = issuer.claims(subject);
+        (claims["email"], claims["email_verified"]) = (json!(email), json!(true));
+        key.sign(TokenType::Access, &claims)
+    };
+    let theirs = token("a", "root@example.com");
+    assert_eq!(said(&platform, &theirs), let_in());
+    next_mail(&platform, "Another way into your account");
+    // With a token of the issuer's nobody takes anything away.
+    let own = platform.login("root@example.com");
+    let listed = |own: &str| platform.get("/auth/identities", own).json()["items"].clone();
+    let link = listed(&own)[0].clone();
+    assert_eq!(
+        (&link["label"], &link["provider"], &link["refused_at"]),
+        (&json!(issuer.name()), &json!(null), &json!(null))
+    );
+    let path = format!("/auth/identities/{}", link["id"].as_str().unwrap());
+    let by_token = platform.json("DELETE", &path, Some(&theirs), &json!({}));
+    assert_eq!(by_token.code(), "session_required", "{by_token:?}");
+    assert_eq!(platform.json("DELETE", &path, Some(&own), &json!({})).status, 204);
+    next_mail(&platform, "One way less into your account");
+    // Neither the token that was let in a moment ago, nor the next one, nor somebody else of that address.
+    for shut_out in [theirs.clone(), token("a", "ROOT@example.com"), token("b", "root@example.com")] {
+        assert_eq!(said(&platform, &shut_out), refused(403, "unknown_account"));
+    }
+    let refusal = listed(&own)[0].clone();
+    assert_eq!((&refusal["id"], refusal["refused_at"].is_string()), (&link["id"], true), "{refusal}");
+    assert_eq!(platform.json("DELETE", &path, Some(&own), &json!({})).status, 404);
+    // Who is somebody else is who they were.
+    assert_eq!(said(&platform, &token("c", "other@example.com")), let_in());
+
+    assert_eq!(platform.json("POST", &format!("{path}/allow"), Some(&own), &json!({})).status, 204);
+    assert_eq!(listed(&own), json!([]), "nothing is linked by that");
+    assert_eq!(said(&platform, &theirs), let_in());
+    next_mail(&platform, "Another way into your account");
+    assert_eq!(listed(&own)[0]["id"], link["id"]);
+    let events = platform.get("/admin/audit?event=allow_issuer", &own).json();
+    assert_eq!(events["items"][0]["outcome"], "ok", "{events}");
+}
+
+#[test]
 fn a_role_is_what_the_table_makes_of_the_issuers_word_and_an_older_word_counts_no_more() {
     let (issuer, key) = (Issuer::start(), key(Algorithm::EdDsa, "k"));
     issuer.publish(&[&key]);

@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// Every table but sqlx's, each after those that it refers to; a test finds the one that is missing.
-pub(super) const TABLES: [&str; 41] = [
+pub(super) const TABLES: [&str; 42] = [
     "tenants",
     "accounts",
     "sessions",
@@ -31,6 +31,7 @@ pub(super) const TABLES: [&str; 41] = [
     "factors",
     "recovery_codes",
     "external_identities",
+    "refused_issuers",
     "tenant_members",
     "tenant_invitations",
     "teams",

@@ -5,8 +5,8 @@ use std::sync::LazyLock;
 use chrono::{DateTime, Utc};
 use identity::{AccountId, Email, ExternalId, OneTimePurpose, OneTimeToken, PasswordHash, RefreshToken, SessionId};
 use store::{
-    Account, AccountChange, Confirmed, ExternalSubject, NewAccount, NewIdentity, NewMail, NewOneTime, NewSession,
-    Origin, Proof, Seen, ShownOneTime, Status, Store, StoreError, Subject,
+    Account, AccountChange, Believed, Confirmed, ExternalSubject, NewAccount, NewIdentity, NewMail, NewOneTime,
+    NewSession, Origin, Proof, Seen, ShownOneTime, Status, Store, StoreError, Subject,
 };
 use uuid::Uuid;
 
@@ -50,7 +50,7 @@ pub(crate) fn one_time<'a>(
     }
 }
 
-fn shown(token: &OneTimeToken, purpose: OneTimePurpose) -> ShownOneTime {
+pub(crate) fn shown(token: &OneTimeToken, purpose: OneTimePurpose) -> ShownOneTime {
     ShownOneTime { id: token.id(), purpose, digest: token.digest_for(purpose), binding: None }
 }
 
@@ -252,7 +252,8 @@ async fn who_is_let_go_of_brings_no_second_factor_any_more(database: &Database) 
     let shown = shown(&token, OneTimePurpose::SecondFactor);
     assert!(store.look_at(&shown, at(1)).await.unwrap().is_some());
     let (id, notice) = (ExternalId::of(THERE.issuer, THERE.subject), mail("ada@example.com", false));
-    store.unlink_identity((ada.id, here), id, &[THERE.issuer], &notice, at(1)).await.unwrap();
+    let believed = Believed { providers: &[THERE.issuer], issuers: &[] };
+    store.unlink_identity((ada.id, here), id, believed, &notice, at(1)).await.unwrap();
     assert!(store.look_at(&shown, at(1)).await.unwrap().is_none());
 }
 

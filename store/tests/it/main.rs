@@ -31,5 +31,6 @@ mod schema;
 mod sessions;
 mod signing;
 mod teams;
+mod unlinking;
 mod usage;
 mod weighed;
