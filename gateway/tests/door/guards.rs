@@ -111,6 +111,26 @@ fn a_refusal_says_what_its_status_asks_for_and_may_not_be_stored() {
     assert_eq!(bad.header("www-authenticate"), Some("Bearer realm=\"portcullis\", error=\"invalid_token\""));
 }
 
+/// Of a path under `*` the account service knows which methods it takes; the door tells what it says.
+#[test]
+fn who_uses_a_wrong_method_is_told_those_of_the_endpoint_and_not_of_its_route() {
+    let platform = Platform::start();
+    let root = platform.admin();
+    for (method, path, allowed) in [
+        ("DELETE", "/tenants", "GET, HEAD, POST"),
+        ("PATCH", "/tenants/7/invitations", "GET, HEAD"),
+        ("POST", "/auth/mfa", "GET, HEAD"),
+        ("GET", "/api/v2/auth/mfa/totp/confirm", "POST"),
+        ("PUT", "/admin/users", "GET, HEAD, POST"),
+        ("GET", "/admin/users/7/unlock", "POST"),
+        ("DELETE", "/admin/keys", "GET, HEAD"),
+    ] {
+        let wrong = platform.json(method, path, Some(&root), &json!({}));
+        let told: Vec<_> = wrong.header("allow").unwrap_or_default().split(',').map(str::trim).collect();
+        assert_eq!((wrong.status, told.join(", ").as_str()), (405, allowed), "{method} {path}: {wrong:?}");
+    }
+}
+
 #[test]
 fn who_could_not_be_read_once_is_not_read_again() {
     let platform = Platform::start();
