@@ -35,6 +35,7 @@ mod caller;
 mod cookie;
 mod csv;
 mod error;
+mod export;
 mod form;
 mod group;
 mod hashing;

@@ -127,6 +127,7 @@ impl Store {
         now: DateTime<Utc>,
     ) -> Result<(), StoreError> {
         const Q: &str = "DELETE FROM tenant_members WHERE tenant_id = $1 AND account_id = $2";
+        const LEFT: &str = "INSERT INTO left_tenants (tenant_id, account_id) VALUES ($1, $2) ON CONFLICT (account_id, tenant_id) DO NOTHING";
         // Whose own tenant it was gets another one of theirs, or none.
         const HOME: &str = "UPDATE accounts SET tenant_id = (SELECT tenant_id FROM tenant_members WHERE account_id = $2 \
                             ORDER BY tenant_id LIMIT 1) WHERE id = $2 AND tenant_id = $1";
@@ -141,7 +142,7 @@ impl Store {
             tx.withdraw_invitations_by(tenant, account).await?;
             tx.pin_grants(account).await?;
             let mut heard = tx.end_grants_in(tenant, account, now).await?;
-            for statement in [Q, HOME] {
+            for statement in [Q, LEFT, HOME] {
                 on_tx!(&mut tx, |c| sqlx::query(statement)
                     .bind(tenant.uuid())
                     .bind(account.uuid())

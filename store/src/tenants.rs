@@ -156,6 +156,16 @@ impl Store {
         Ok(page.filter_map(|own| Some((own.tenant.into(), TenantRole::read(&own.role)?))))
     }
 
+    /// The tenants to which an account has belonged and belongs no more; they may be gone.
+    pub async fn tenants_left(&self, account: AccountId) -> Result<Vec<TenantId>, StoreError> {
+        const Q: &str = "SELECT tenant_id FROM left_tenants l WHERE account_id = $1 AND NOT EXISTS \
+                         (SELECT 1 FROM tenant_members m WHERE m.tenant_id = l.tenant_id AND m.account_id = $1) ORDER BY tenant_id";
+        let ids: Vec<Uuid> = self
+            .bounded(async { on!(self, |pool| sqlx::query_scalar(Q).bind(account.uuid()).fetch_all(pool).await) })
+            .await?;
+        Ok(ids.into_iter().map(TenantId::new).collect())
+    }
+
     /// A page of all tenants in the order of their making.
     pub async fn list_tenants(&self, after: Option<Cursor>, limit: u32) -> Result<Page<Tenant>, StoreError> {
         const Q: &str = "SELECT id, name, tier, status, created_at FROM tenants WHERE id > $1 ORDER BY id LIMIT $2";
@@ -207,6 +217,8 @@ impl Store {
                              updated_at = $2 WHERE tenant_id = $1";
         const KEYS: &str = "UPDATE api_keys SET revoked_at = $2 WHERE tenant_id = $1 AND revoked_at IS NULL";
         const SESSIONS: &str = "UPDATE sessions SET ended_at = $2 WHERE tenant_id = $1 AND ended_at IS NULL";
+        const LEFT: &str = "INSERT INTO left_tenants (tenant_id, account_id) SELECT tenant_id, account_id FROM tenant_members \
+                            WHERE tenant_id = $1 ON CONFLICT (account_id, tenant_id) DO NOTHING";
         const Q: &str = "DELETE FROM tenants WHERE id = $1";
         self.bounded(async {
             let mut tx = self.begin().await?;
@@ -221,6 +233,7 @@ impl Store {
                     .await
                     .map(drop))?;
             }
+            on_tx!(&mut tx, |c| sqlx::query(LEFT).bind(id.uuid()).execute(c).await.map(drop))?;
             let deleted =
                 on_tx!(&mut tx, |c| sqlx::query(Q).bind(id.uuid()).execute(c).await.map(|done| done.rows_affected()))?;
             if deleted == 0 {

@@ -2,7 +2,12 @@
 
 use std::sync::Arc;
 
-use axum::{Json, extract::State};
+use axum::{
+    body::Body,
+    extract::State,
+    http::header,
+    response::{IntoResponse, Response},
+};
 use identity::{TenantId, TenantRole};
 use serde::Serialize;
 use store::{AgentsWanted, AuditEvent, AuditFilter, Tenant};
@@ -15,12 +20,13 @@ use super::{
     list_factors::Factor,
     list_identities::{LinkedIdentity, linked},
     list_sessions::Session,
-    list_usage::{UsageItem, all_of},
+    list_usage::UsageItem,
 };
 use crate::{
     agent::{Agent, Instance, ManageInstances},
     caller::{Allowed, Caller, ManageAccount, Need},
     error::ApiError,
+    export::written,
     group::{Domain, Team},
     integration::Integration,
     key::Key,
@@ -41,7 +47,7 @@ pub(crate) struct Export {
     account: User,
     /// Logins that can be gone on with.
     sessions: Vec<Session>,
-    /// Without their secrets, which nobody has but whoever was given them.
+    /// Without their secrets, which nobody has but whoever was given them; a key sees those of its own organisation alone.
     api_keys: Vec<Key>,
     /// Who at login providers is let in.
     identities: Vec<LinkedIdentity>,
@@ -51,12 +57,14 @@ pub(crate) struct Export {
     integrations: Vec<Integration>,
     /// What was done to the account, by whomever; the latest 2,000 events.
     events: Vec<Entry>,
-    /// What was used, by day, in every organisation of the caller's and in none; a key sees its own organisation's alone.
-    usage: Vec<UsageItem>,
     /// To which the caller belongs, with what is the caller's in each; a key sees its own alone.
     organisations: Vec<Belongings>,
     /// Into organisations, which the caller can accept.
     invitations: Vec<InvitationShape>,
+    /// What was used, by day, in every organisation to which the caller belongs or has belonged and in none; a key sees its own organisation's
+    /// alone.
+    // The last one, which is written by itself.
+    usage: Vec<UsageItem>,
 }
 
 /// An organisation, and what is the caller's in it.
@@ -88,7 +96,7 @@ fn seen_by(own: Uuid, event: AuditEvent) -> AuditEvent {
 pub(crate) async fn export_me(
     State(office): State<Arc<Office>>,
     Allowed { caller, .. }: Allowed<ManageAccount>,
-) -> Result<Json<Export>, ApiError> {
+) -> Result<Response, ApiError> {
     let id = caller.0.account;
     let account = office.store.account_in(id, caller.0.tenant).await?.ok_or(ApiError::CallerGone)?;
     let sessions = office.store.list_sessions(id, office.now(), None, MOST).await?;
@@ -104,32 +112,32 @@ pub(crate) async fn export_me(
         }
     }
     let mut tenants = office.store.tenants_of(id).await?;
-    let mut usage = Vec::new();
-    if caller.0.grant.is_of_a_program() {
+    let used_in: Vec<Option<TenantId>> = if caller.0.grant.is_of_a_program() {
         tenants.retain(|(tenant, _)| Some(tenant.id) == caller.0.tenant);
-        usage.extend(all_of(&office, caller.0.tenant, id).await?);
+        vec![caller.0.tenant]
     } else {
-        for tenant in tenants.iter().map(|(tenant, _)| Some(tenant.id)).chain([None]) {
-            usage.extend(all_of(&office, tenant, id).await?);
-        }
-    }
+        let left = office.store.tenants_left(id).await?;
+        tenants.iter().map(|(tenant, _)| tenant.id).chain(left).map(Some).chain([None]).collect()
+    };
     let mut organisations = Vec::new();
     for (tenant, role) in tenants {
         organisations.push(office.belongings(&caller, tenant, role).await?);
     }
     let invitations = office.store.invitations_for(id, office.now(), None, MOST).await?;
-    Ok(Json(Export {
+    let export = Export {
         account: office.user(account).await?,
         sessions: sessions.items.into_iter().map(|session| Session::of(session, &caller)).collect(),
-        api_keys: office.store.list_keys(id).await?.into_iter().map(Key::from).collect(),
+        api_keys: office.keys_of(&caller).await?.into_iter().map(Key::from).collect(),
         identities: linked(&office, id).await?,
         second_factors: office.store.factors(id).await?.into_iter().map(Factor::from).collect(),
         integrations: integrations.items.into_iter().map(Integration::from).collect(),
         events,
-        usage,
         organisations,
         invitations: invitations.items.into_iter().map(InvitationShape::from).collect(),
-    }))
+        usage: Vec::new(),
+    };
+    let body = Body::from_stream(written(Arc::clone(&office), &export, id, used_in)?);
+    Ok(([(header::CONTENT_TYPE, "application/json")], body).into_response())
 }
 
 // === impl Office ===

@@ -33,6 +33,8 @@ const TABLE_LIMIT: u32 = 10_000;
 /// Rows that are read for a page at most, which may make it shorter; of a table some ten times as many, which take a tenth of a second.
 const MOST_ROWS: u32 = 5_000;
 const TABLE_ROWS: u32 = 50_000;
+/// Lines of everything that somebody has used, which are sent before the next ones are read.
+const ALL_AT_ONCE: u32 = 1_000;
 /// Days when nobody says which, and at most.
 const DAYS: i64 = 30;
 const MOST_DAYS: i64 = 366;
@@ -142,26 +144,25 @@ pub(crate) async fn list_usage(
     Ok(Json(UsageReport { from: days.0, to: days.1, items, next_cursor: next }).into_response())
 }
 
-/// Everything that an account has used in a tenant, by day; for who asks for all of their data.
-pub(crate) async fn all_of(
-    office: &Office,
-    tenant: Option<TenantId>,
-    account: AccountId,
-) -> Result<Vec<UsageItem>, ApiError> {
+/// Asks for everything that an account has used in a tenant, by day, some lines at a time; for who asks for all of their data.
+pub(crate) fn all_of(tenant: Option<TenantId>, account: AccountId) -> UsageAsked {
     let by = vec![UsageBy::Day, UsageBy::Key, UsageBy::Route, UsageBy::Service, UsageBy::Model, UsageBy::RequestType];
     let days = ("0000-00-00".to_owned(), "9999-99-99".to_owned());
-    let (limit, most_rows) = (TABLE_LIMIT, TABLE_LIMIT);
-    let mut asked = UsageAsked { tenant, account: Some(account), days, by, after: None, limit, most_rows };
-    let mut items = Vec::new();
-    loop {
-        let UsagePage { totals, has_more } = office.store.usage(&asked).await?;
-        asked.after = totals.last().filter(|_| has_more).map(|last| last.of.clone());
-        let tenant_id = tenant.map(|tenant| tenant.uuid());
-        items.extend(totals.into_iter().map(|total| UsageItem { tenant_id, ..UsageItem::of(&asked.by, total) }));
-        if asked.after.is_none() {
-            return Ok(items);
-        }
-    }
+    let (limit, most_rows) = (ALL_AT_ONCE, ALL_AT_ONCE);
+    UsageAsked { tenant, account: Some(account), days, by, after: None, limit, most_rows }
+}
+
+/// The next lines of what is asked for; where more follow they are what is asked for next.
+pub(crate) async fn next_of(
+    office: &Office,
+    mut asked: UsageAsked,
+) -> Result<(Vec<UsageItem>, Option<UsageAsked>), ApiError> {
+    let UsagePage { totals, has_more } = office.store.usage(&asked).await?;
+    let tenant_id = asked.tenant.map(|tenant| tenant.uuid());
+    let after = totals.last().filter(|_| has_more).map(|last| last.of.clone());
+    let items = totals.into_iter().map(|total| UsageItem { tenant_id, ..UsageItem::of(&asked.by, total) }).collect();
+    asked.after = after;
+    Ok((items, Some(asked).filter(|asked| asked.after.is_some())))
 }
 
 fn wants_table(headers: &HeaderMap) -> bool {

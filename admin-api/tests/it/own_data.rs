@@ -84,6 +84,69 @@ async fn what_is_a_persons_in_each_of_their_organisations_is_theirs_to_have() {
 }
 
 #[tokio::test]
+async fn what_somebody_has_used_in_an_organisation_is_theirs_to_have_after_they_have_left_it() {
+    let house = House::open().await;
+    let (ada, bob) = (house.register("ada@example.com").await, house.register("bob@example.com").await);
+    house.store.confirm_account(ada.id, house.now()).await.unwrap();
+    let mut tenants = Vec::new();
+    for name in ["Left", "Ended"] {
+        let made = house.post("/tenants", bob.shown(), json!({ "name": name })).await.body;
+        let members = format!("/tenants/{}/members", made["id"].as_str().unwrap());
+        let asked = house.post(&members, bob.shown(), json!({ "email": "ada@example.com" })).await;
+        let accept = format!("/auth/invitations/{}/accept", asked.text("id"));
+        assert_eq!(house.post(&accept, ada.shown(), Value::Null).await.status, 200);
+        for (whose, account) in [("hers", ada.id), ("his", bob.id)] {
+            let used = one_request(&house, &made["id"], account, format!("{whose}-{name}"));
+            assert!(house.store.count_batch(uuid::Uuid::now_v7(), &[used], house.now()).await.unwrap());
+        }
+        tenants.push(made["id"].clone());
+    }
+    let of = |export: &Value| -> BTreeSet<(String, String)> {
+        let lines = export["usage"].as_array().unwrap().iter();
+        let text = |value: &Value| value.as_str().unwrap().to_owned();
+        lines.map(|line| (text(&line["tenant_id"]), text(&line["route"]))).collect()
+    };
+    let before = of(&house.get("/auth/me/export", ada.shown()).await.body);
+    let [left, ended] = [0, 1].map(|number| tenants[number].as_str().unwrap().to_owned());
+    assert_eq!(before, [(left.clone(), "hers-Left".to_owned()), (ended.clone(), "hers-Ended".to_owned())].into());
+    let away = format!("/tenants/{left}/members/{}", ada.id);
+    assert_eq!(house.call("DELETE", &away, bob.shown(), Value::Null).await.status, 204);
+    assert_eq!(house.call("DELETE", &format!("/tenants/{ended}"), bob.shown(), Value::Null).await.status, 204);
+    let export = house.get("/auth/me/export", ada.shown()).await;
+    assert_eq!(export.headers["content-type"], "application/json");
+    assert_eq!(of(&export.body), before);
+    assert_eq!(export.body["organisations"].as_array().unwrap().len(), 1, "of the organisations themselves nothing");
+    assert!(!export.body.to_string().contains("his-"), "{}", export.body);
+    // A key has its own organisation's, as before.
+    let key = house.make_key(&ada, json!({ "name": "ci" })).await;
+    let by_key = house.get("/auth/me/export", Shown::Credential(key["key"].as_str().unwrap())).await.body;
+    assert_eq!(by_key["usage"], json!([]));
+    // Whoever comes back has it once.
+    let asked =
+        house.post(&format!("/tenants/{left}/members"), bob.shown(), json!({ "email": "ada@example.com" })).await;
+    let accept = format!("/auth/invitations/{}/accept", asked.text("id"));
+    assert_eq!(house.post(&accept, ada.shown(), Value::Null).await.status, 200);
+    let export = house.get("/auth/me/export", ada.shown()).await.body;
+    assert_eq!((export["usage"].as_array().unwrap().len(), of(&export)), (2, before));
+}
+
+/// What was sent so far is no document that a program could take for the whole.
+#[tokio::test]
+async fn an_export_that_cannot_go_on_breaks_off() {
+    let house = House::open().await;
+    let ada = house.register("ada@example.com").await;
+    house.run("INSERT INTO usage_days SELECT tenant_id, '2026-01-01', account_id, x'00', '', '', '', '', 1, 1, 1 FROM tenant_members").await;
+    let assertion = house.assertion_of(&ada).await;
+    let request = axum::http::Request::builder().uri("/auth/me/export").header("X-Gateway-Assertion", assertion);
+    let answer =
+        tower::ServiceExt::oneshot(house.router.clone(), request.body(axum::body::Body::empty()).unwrap()).await;
+    let answer = answer.unwrap();
+    assert_eq!(answer.status(), 200);
+    let whole = axum::body::to_bytes(answer.into_body(), usize::MAX).await;
+    assert!(whole.is_err(), "{whole:?}");
+}
+
+#[tokio::test]
 async fn of_what_a_person_has_used_no_line_is_left_out_however_many_there_are() {
     const LINES: usize = 10_050;
     let house = House::open().await;

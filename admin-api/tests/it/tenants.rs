@@ -474,6 +474,7 @@ async fn a_program_sees_and_replaces_the_keys_of_its_own_tenant_alone() {
     let shown = Shown::Credential(there["key"].as_str().unwrap());
     let listed = house.get("/auth/api-keys", shown).await;
     assert_eq!((listed.body["items"].as_array().unwrap().len(), &listed.body["items"][0]["id"]), (1, &there["id"]));
+    assert_eq!(house.get("/auth/me/export", shown).await.body["api_keys"], listed.body["items"]);
     let rotate = format!("/auth/api-keys/{}/rotate", here["id"].as_str().unwrap());
     assert_eq!(house.post(&rotate, shown, Value::Null).await.refusal(), "404 not_found");
     let next = house.post(&rotate, ada.shown(), Value::Null).await;

@@ -21,6 +21,7 @@ on_both_engines!(
     what_a_gateway_of_the_version_before_counts_is_in_the_totals,
     totals_of_days_go_when_they_are_old_and_those_of_months_stay,
     what_was_used_is_its_tenants_whatever_has_become_of_key_member_and_account,
+    the_tenants_that_somebody_has_left_are_known,
 );
 
 fn event(tenant: u128, account: u128, model: &str) -> UsageEvent {
@@ -342,4 +343,34 @@ async fn what_was_used_is_its_tenants_whatever_has_become_of_key_member_and_acco
     let wrong = [said(nobody, None, None), said(ada.id, None, Some(work))];
     let fresh = store.count_usage(&wrong, at(4)).await.unwrap();
     assert_eq!(fresh, BTreeSet::from([wrong[1].id]), "what is not so is not counted, and holds up nothing");
+}
+
+async fn the_tenants_that_somebody_has_left_are_known(database: &Database) {
+    const NOTED_SINCE: i64 = 42;
+    let store = database.open().await;
+    let boss = person(&store, "boss@example.com").await;
+    let work = store.create_tenant("Work", boss.id, 9, at(0)).await.unwrap().id;
+    let gone = store.create_tenant("Gone", boss.id, 9, at(0)).await.unwrap().id;
+    let ada = joined(&store, "ada@example.com", work).await;
+    let bob = joined(&store, "bob@example.com", gone).await;
+    let left = async |account| store.tenants_left(account).await.unwrap();
+    for id in [ada.id, bob.id, boss.id] {
+        assert_eq!(left(id).await, []);
+    }
+    store.remove_member(work, ada.id, None, at(1)).await.unwrap();
+    store.delete_tenant(gone, at(1)).await.unwrap();
+    assert_eq!((left(ada.id).await, left(bob.id).await, left(boss.id).await), (vec![work], vec![gone], vec![gone]));
+    // What was used by members is no reason, and what was used of no tenant's neither.
+    for (account, tenant) in [(ada.id, Some(work)), (boss.id, Some(work)), (bob.id, None), (bob.id, Some(gone))] {
+        let used = Used { account, tenant, ..used(0, 0, "m") };
+        store.count_usage(&[UsageEvent { used, ..event(0, 0, "") }], at(2)).await.unwrap();
+    }
+    let steps = store.migrations_status().await.unwrap();
+    for _ in steps.iter().filter(|step| step.version >= NOTED_SINCE) {
+        store.revert_last().await.unwrap();
+    }
+    store.migrate().await.unwrap();
+    assert_eq!((left(ada.id).await, left(bob.id).await, left(boss.id).await), (vec![work], vec![gone], vec![]));
+    store.delete_account(ada.id, None, at(3)).await.unwrap();
+    assert_eq!(left(ada.id).await, []);
 }

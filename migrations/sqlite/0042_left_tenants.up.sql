@@ -1,0 +1,11 @@
+-- To which tenants an account has belonged: what it has used in their names is its owner's to have. Of those that were left before, the ones
+-- in which it has used something.
+CREATE TABLE left_tenants (
+    account_id BLOB NOT NULL REFERENCES accounts (id) ON DELETE CASCADE,
+    tenant_id  BLOB NOT NULL,
+    PRIMARY KEY (account_id, tenant_id)
+) STRICT;
+INSERT INTO left_tenants (account_id, tenant_id)
+SELECT DISTINCT u.account_id, u.tenant_id FROM usage_days u JOIN accounts a ON a.id = u.account_id
+WHERE u.tenant_id <> X'00000000000000000000000000000000'
+AND NOT EXISTS (SELECT 1 FROM tenant_members m WHERE m.tenant_id = u.tenant_id AND m.account_id = u.account_id);
