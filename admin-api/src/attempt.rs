@@ -8,7 +8,7 @@
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use identity::{Email, LockRules, SecretDigest, network_of};
+use identity::{Email, LockRules, SecretDigest};
 use store::{Aim, Claim, Claimed, LoginFacts};
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
@@ -76,7 +76,7 @@ impl Attempt {
     async fn at(office: &Office, visitor: &Visitor, email: &Email, guessed: Guessed) -> Result<Self, ApiError> {
         let subject = guessed.subject(email.normalised());
         let turn = office.turns.of(&subject).await;
-        let (device, network) = (visitor.device(), visitor.address.map(network_of));
+        let (device, network) = (visitor.device(), visitor.network());
         let named = network.as_deref().unwrap_or_default();
         let familiar = SecretDigest::of(format!("network\0{named}").as_bytes());
         let from = Aim::anywhere(SecretDigest::of(format!("from\0{named}").as_bytes()));

@@ -12,7 +12,7 @@ use std::{
 };
 
 use chrono::{DateTime, Utc};
-use identity::{CrowdRules, Crowds, Email, Password, SecretDigest, network_of};
+use identity::{CrowdRules, Crowds, Email, Password, SecretDigest};
 use rand::Rng as _;
 use zeroize::Zeroizing;
 
@@ -50,7 +50,7 @@ impl Stuffing {
         now: DateTime<Utc>,
     ) {
         let account = first_bytes(&subject_of(email.normalised())) as u32;
-        let network = visitor.address.map(network_of).unwrap_or_default();
+        let network = visitor.network().unwrap_or_default();
         let network = first_bytes(&SecretDigest::of(network.as_bytes()));
         let mark = u64::from(password.mark(&self.key));
         let [of_network, of_password] = &mut *self.crowds.lock().unwrap_or_else(PoisonError::into_inner);

@@ -10,11 +10,11 @@ use axum::{
     extract::FromRequestParts,
     http::{HeaderMap, HeaderValue, header, request::Parts},
 };
-use identity::{CookieNames, DeviceToken, SecretDigest, SessionCookie};
+use identity::{CookieNames, DeviceToken, SecretDigest, SessionCookie, network_of};
 use store::{Origin, Seen};
 use uuid::Uuid;
 
-use crate::{office::Office, second_factor::First};
+use crate::{mail::Source, office::Office, second_factor::First};
 
 /// Set by the door; nobody else can.
 pub(crate) const CLIENT: &str = "x-gateway-client";
@@ -58,6 +58,16 @@ impl FromRequestParts<Arc<Office>> for Visitor {
 }
 
 impl Visitor {
+    /// The network, for what is counted by it.
+    pub(crate) fn network(&self) -> Option<String> {
+        self.address.map(network_of)
+    }
+
+    /// From where a letter is asked for.
+    pub(crate) fn source(&self) -> Option<Source> {
+        self.network().map(Source::Network)
+    }
+
     /// What the browser is known by, if it is.
     pub(crate) fn device(&self) -> Option<SecretDigest> {
         self.device

@@ -262,8 +262,7 @@ impl Store {
         const MAILS: &str = "DELETE FROM outbox WHERE address = (SELECT email_normalised FROM accounts WHERE id = $1) \
                              AND (is_wish OR created_at <= $2)";
         const ADDRESS: &str = "SELECT email_normalised FROM accounts WHERE id = $1";
-        const COUNTED: &str =
-            "UPDATE outbox SET ended_at = $2, outcome = 'deleted', sealed = NULL, address = $3 WHERE address = $1";
+        const COUNTED: &str = "UPDATE outbox SET ended_at = $2, outcome = 'deleted', sealed = NULL, address = $3, place = NULL WHERE address = $1";
         const Q: &str = "DELETE FROM accounts WHERE id = $1 AND role = COALESCE($2, role)";
         self.bounded(async {
             let mut tx = self.begin().await?;

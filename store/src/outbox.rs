@@ -7,7 +7,7 @@
 //! A node claims what is due by moving the moment at which it is due: what a node takes with it when it dies is due again.
 
 use chrono::{DateTime, Utc};
-use identity::SecretDigest;
+use identity::{AccountId, SecretDigest};
 use sqlx::FromRow;
 use uuid::Uuid;
 
@@ -29,8 +29,30 @@ pub struct NewMail {
     pub is_wish: bool,
     /// What it says.
     pub sealed: Option<Vec<u8>>,
+    /// Who asked for it, where letters are counted by that.
+    pub asker: Option<Asker>,
     /// The time.
     pub now: DateTime<Utc>,
+}
+
+/// Who asks for a letter to an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Asker {
+    /// From where; salted with the address, so that it tells nothing of who writes to others.
+    pub place: SecretDigest,
+    /// Is it one from which the owner of the address has logged in?
+    pub is_familiar: bool,
+}
+
+/// How many letters of one kind have been made for an address.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Letters {
+    /// Whoever asked.
+    pub all: u64,
+    /// At the asking of places that are not familiar.
+    pub of_strangers: u64,
+    /// At the asking of that one place.
+    pub of_place: u64,
 }
 
 /// Something that is due, claimed by whoever holds this.
@@ -106,20 +128,52 @@ impl Store {
     }
 
     /// How many letters of one kind have been made for an address since then, also while it was another account's.
-    pub async fn letters_since(&self, address: &str, template: &str, since: DateTime<Utc>) -> Result<u64, StoreError> {
-        const Q: &str = "SELECT COUNT(*) FROM outbox WHERE address IN ($1, $4) AND template = $2 AND NOT is_wish AND created_at > $3";
-        let made: i64 = self
+    pub async fn letters_since(
+        &self,
+        address: &str,
+        template: &str,
+        place: Option<&SecretDigest>,
+        since: DateTime<Utc>,
+    ) -> Result<Letters, StoreError> {
+        const Q: &str = "SELECT COUNT(*), COUNT(CASE WHEN NOT is_familiar THEN 1 END), COUNT(CASE WHEN place = $5 THEN 1 END) \
+                         FROM outbox WHERE address IN ($1, $4) AND template = $2 AND NOT is_wish AND created_at > $3";
+        let (all, of_strangers, of_place): (i64, i64, i64) = self
             .bounded(async {
-                on!(self, |pool| sqlx::query_scalar(Q)
+                on!(self, |pool| sqlx::query_as(Q)
                     .bind(address)
                     .bind(template)
                     .bind(stored(since))
                     .bind(counted_address(address))
+                    .bind(place.map(|place| place.as_bytes().as_slice()))
                     .fetch_one(pool)
                     .await)
             })
             .await?;
-        Ok(u64::try_from(made).unwrap_or_default())
+        let [all, of_strangers, of_place] =
+            [all, of_strangers, of_place].map(|count| u64::try_from(count).unwrap_or_default());
+        Ok(Letters { all, of_strangers, of_place })
+    }
+
+    /// Has a session of that account begun in this browser, and has one from this network?
+    pub async fn knows(
+        &self,
+        account: AccountId,
+        device: Option<&SecretDigest>,
+        network: &str,
+    ) -> Result<[bool; 2], StoreError> {
+        const Q: &str = "SELECT EXISTS (SELECT 1 FROM sessions WHERE account_id = $1 AND device = $2 AND actor_id IS NULL), \
+                         EXISTS (SELECT 1 FROM sessions WHERE account_id = $1 AND network = $3 AND actor_id IS NULL)";
+        let (knows_device, knows_network) = self
+            .bounded(async {
+                on!(self, |pool| sqlx::query_as(Q)
+                    .bind(account.uuid())
+                    .bind(device.map(|device| device.as_bytes().as_slice()))
+                    .bind(network)
+                    .fetch_one(pool)
+                    .await)
+            })
+            .await?;
+        Ok([knows_device, knows_network])
     }
 
     /// It is over: what it said is wiped.
@@ -175,8 +229,8 @@ impl Store {
 
 impl Tx {
     pub(crate) async fn post(&mut self, mail: &NewMail) -> Result<(), StoreError> {
-        const Q: &str = "INSERT INTO outbox (id, template, address, is_wish, sealed, created_at, due_at, attempts) \
-                         VALUES ($1, $2, $3, $4, $5, $6, $6, 0)";
+        const Q: &str = "INSERT INTO outbox (id, template, address, is_wish, sealed, created_at, due_at, attempts, place, is_familiar) \
+                         VALUES ($1, $2, $3, $4, $5, $6, $6, 0, $7, $8)";
         Ok(on_tx!(self, |c| sqlx::query(Q)
             .bind(mail.id)
             .bind(mail.template)
@@ -184,6 +238,8 @@ impl Tx {
             .bind(mail.is_wish)
             .bind(mail.sealed.as_deref())
             .bind(stored(mail.now))
+            .bind(mail.asker.map(|asker| asker.place.as_bytes().to_vec()))
+            .bind(mail.asker.is_some_and(|asker| asker.is_familiar))
             .execute(c)
             .await
             .map(drop))?)

@@ -2,12 +2,14 @@
 //!
 //! ```text
 //! handler ──► wish, letter ──► outbox (SQL) ──► carrier ──► wishes.rs: who is it, may it be said? ──► letter + token
+//!                                                  │         allowance.rs: has the address had enough of them?
 //!                                                  └──────► letter.rs, template.rs: the message ──► transport.rs
 //! ```
 //!
 //! A handler that must not tell whether an account exists posts a *wish*, which looks nothing up and costs the same whatever
 //! becomes of it. What is written down is sealed, so that the database alone opens no account.
 
+mod allowance;
 mod carrier;
 mod letter;
 mod template;
@@ -24,7 +26,7 @@ use store::NewMail;
 use tokio::sync::Notify;
 use uuid::Uuid;
 
-pub(crate) use self::letter::Letter;
+pub(crate) use self::{allowance::Source, letter::Letter};
 pub use self::{
     carrier::Mailer,
     template::{TemplateFault, Templates},
@@ -81,6 +83,9 @@ pub(crate) struct Said {
     /// What the browser is known by that asked for a link.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     binding: Option<Vec<u8>>,
+    /// From where it is asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    source: Option<Source>,
     /// Who wants an account.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     registration: Option<Registration>,
@@ -136,7 +141,8 @@ impl Mail {
     /// Something to be put into the outbox.
     fn mail(&self, letter: Letter, address: &str, is_wish: bool, said: &Said, now: DateTime<Utc>) -> NewMail {
         let (id, address) = (Uuid::now_v7(), address.to_owned());
-        NewMail { id, template: letter.word(), address, is_wish, sealed: Some(self.seal(OUTBOX, id, said)), now }
+        let sealed = Some(self.seal(OUTBOX, id, said));
+        NewMail { id, template: letter.word(), address, is_wish, sealed, asker: None, now }
     }
 
     /// The page that a letter's link leads to.
@@ -151,7 +157,7 @@ impl Mail {
 pub fn wish_to_tell_of_link(seal: &SealKeys, email: &Email, now: DateTime<Utc>) -> NewMail {
     let (id, address) = (Uuid::now_v7(), email.normalised().to_owned());
     let sealed = Some(sealed(seal, OUTBOX, id, &Said::default()));
-    NewMail { id, template: Letter::IdentityLinked.word(), address, is_wish: true, sealed, now }
+    NewMail { id, template: Letter::IdentityLinked.word(), address, is_wish: true, sealed, asker: None, now }
 }
 
 fn sealed(seal: &SealKeys, table: &'static str, id: Uuid, said: &impl Serialize) -> Vec<u8> {
@@ -182,6 +188,11 @@ impl Said {
 
     pub(crate) fn minutes(minutes: i64) -> Self {
         Self { minutes: Some(minutes), ..Self::default() }
+    }
+
+    /// The same, asked for from there.
+    pub(crate) fn from(self, source: Option<Source>) -> Self {
+        Self { source, ..self }
     }
 }
 

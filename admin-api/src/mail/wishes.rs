@@ -4,17 +4,13 @@
 
 use std::time::Duration;
 
-use chrono::TimeDelta;
 use identity::{AccountId, Email, OneTimePurpose, OneTimeToken, SecretDigest};
 use serde::Serialize;
-use store::{Account, DueMail, MailOutcome, NewMail, NewOneTime, Status, StoreError};
+use store::{Account, Asker, DueMail, MailOutcome, NewMail, NewOneTime, Status, StoreError};
 use uuid::Uuid;
 
-use super::{EmailChange, Letter, OUTBOX, Registration, Said, TOKENS, template::Values};
+use super::{EmailChange, Letter, OUTBOX, Registration, Said, TOKENS, allowance::Weighed, template::Values};
 use crate::office::Office;
-
-/// Letters of one kind to one address in an hour: whoever asks on for somebody else floods no mailbox.
-const MOST_AN_HOUR: u64 = 5;
 
 /// A letter that may be written.
 struct Granted {
@@ -51,15 +47,24 @@ impl Office {
             tracing::error!(mail = %due.id, template = due.template, "a wish cannot be read, and is given up");
             return self.store.end_mail(due.id, MailOutcome::Failed, now).await;
         };
+        let source = said.source.clone();
         let granted = self.decide(wanted, address, said).await?;
         let Some(granted) = granted else { return self.store.drop_wish(due.id).await };
-        let since = now - TimeDelta::hours(1);
-        if self.store.letters_since(address, granted.letter.word(), since).await? >= MOST_AN_HOUR {
+        let weighed = Weighed {
+            letter: granted.letter,
+            address,
+            account: granted.account,
+            device: granted.ticket.as_ref().and_then(|ticket| ticket.binding),
+            source,
+            ttl: granted.ticket.as_ref().map(|ticket| ticket.ttl),
+        };
+        let asker = self.asker(&weighed).await?;
+        if !self.may_write(&weighed, asker.as_ref(), now).await? {
             tracing::warn!(template = due.template, "somebody asks for too many mails to one address");
             self.metrics.mail("too_many");
             return self.store.drop_wish(due.id).await;
         }
-        match self.write(due.id, address, granted).await {
+        match self.write(due.id, address, granted, asker).await {
             // Another node was faster.
             Err(StoreError::Conflict(_)) => Ok(()),
             // The account has been deleted meanwhile.
@@ -159,16 +164,17 @@ impl Office {
     }
 
     /// Puts the letter, and what is kept of its token, in the wish's place.
-    async fn write(&self, wish: Uuid, address: &str, granted: Granted) -> Result<(), StoreError> {
+    async fn write(&self, wish: Uuid, address: &str, granted: Granted, asker: Option<Asker>) -> Result<(), StoreError> {
         let now = self.now();
         let Some(ticket) = granted.ticket else {
             let said = self.say(granted.letter, &granted.to, None, granted.minutes);
-            return self.store.grant_wish(wish, &self.mail.mail(granted.letter, address, false, &said, now)).await;
+            let letter = self.mail.mail(granted.letter, address, false, &said, now);
+            return self.store.grant_wish(wish, &NewMail { asker, ..letter }).await;
         };
         let token = OneTimeToken::generate(Uuid::now_v7(), &mut rand::rng());
         let minutes = i64::try_from(ticket.ttl.as_secs() / 60).unwrap_or(i64::MAX);
         let said = self.say(granted.letter, &granted.to, Some(&token), Some(minutes));
-        let letter = self.mail.mail(granted.letter, address, false, &said, now);
+        let letter = NewMail { asker, ..self.mail.mail(granted.letter, address, false, &said, now) };
         let sealed = ticket.content.map(|content| self.mail.seal(TOKENS, token.id(), &content));
         let new = NewOneTime {
             id: token.id(),

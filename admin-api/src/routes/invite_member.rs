@@ -20,7 +20,7 @@ use crate::{
     caller::{Allowed, ManageTenants},
     error::ApiError,
     form::Form,
-    mail::{Letter, Said},
+    mail::{Letter, Said, Source},
     office::Office,
     tenant::Reach,
     trail,
@@ -95,7 +95,8 @@ pub(crate) async fn invite_member(
     trail::detail("role", role.word());
     let invitation = office.store.invite_member(new).await?;
     trail::detail("invitation", invitation.id.to_string());
-    office.wish(Letter::TenantInvite, email.normalised(), &Said::default()).await?;
+    let said = Said::default().from(Some(Source::Tenant(tenant.id.uuid())));
+    office.wish(Letter::TenantInvite, email.normalised(), &said).await?;
     Ok((StatusCode::ACCEPTED, Json(invitation.into())))
 }
 

@@ -39,6 +39,6 @@ pub(crate) async fn magic_link(
 pub(crate) async fn ask(office: &Office, visitor: &Visitor, request: &ForAddress) -> Result<HeaderMap, ApiError> {
     let address = request.address()?;
     let device = visitor.known_device();
-    office.wish(Letter::MagicLink, &address, &Said::bound_to(device.digest)).await?;
+    office.wish(Letter::MagicLink, &address, &Said::bound_to(device.digest).from(visitor.source())).await?;
     Ok(device.headers())
 }

@@ -100,7 +100,7 @@ pub(crate) async fn take_in(office: &Office, visitor: &Visitor, request: Registe
     office.metrics.registration("begun");
     match office.settings.accounts.registration {
         Registration::Immediate => at_once(office, visitor, newcomer, kind).await,
-        Registration::Verified => when_confirmed(office, newcomer).await,
+        Registration::Verified => when_confirmed(office, visitor, newcomer).await,
     }
 }
 
@@ -153,7 +153,7 @@ async fn make_account(office: &Office, newcomer: Newcomer) -> Result<Account, Ap
 }
 
 /// Looks nothing up.
-async fn when_confirmed(office: &Office, newcomer: Newcomer) -> Result<Registered, ApiError> {
+async fn when_confirmed(office: &Office, visitor: &Visitor, newcomer: Newcomer) -> Result<Registered, ApiError> {
     let password_hash = newcomer.hash(office).await?;
     let registration = mail::Registration {
         email: newcomer.email.as_str().to_owned(),
@@ -161,7 +161,8 @@ async fn when_confirmed(office: &Office, newcomer: Newcomer) -> Result<Registere
         name: newcomer.name,
         tenant_name: newcomer.tenant_name,
     };
-    office.wish(Letter::Register, newcomer.email.normalised(), &Said::registration(registration)).await?;
+    let said = Said::registration(registration).from(visitor.source());
+    office.wish(Letter::Register, newcomer.email.normalised(), &said).await?;
     Ok(Registered::OnItsWay)
 }
 

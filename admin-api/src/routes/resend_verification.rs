@@ -15,6 +15,7 @@ use crate::{
     form::Form,
     mail::{Letter, Said},
     office::Office,
+    visitor::Visitor,
 };
 
 /// Whose address.
@@ -32,10 +33,11 @@ pub(crate) struct ForAddress {
 )]
 pub(crate) async fn resend_verification(
     State(office): State<Arc<Office>>,
+    visitor: Visitor,
     Body(request): Body<ForAddress>,
 ) -> Result<(StatusCode, Json<Done>), ApiError> {
     let address = request.address()?;
-    office.wish(Letter::VerifyEmail, &address, &Said::default()).await?;
+    office.wish(Letter::VerifyEmail, &address, &Said::default().from(visitor.source())).await?;
     office.metrics.verification("asked");
     Ok((StatusCode::ACCEPTED, Json(Done { message: "if the address waits to be confirmed, a mail is on its way" })))
 }

@@ -7,6 +7,7 @@
 
 mod accounts;
 mod administration;
+mod askers;
 mod audit;
 mod authenticator;
 mod bad_input;

@@ -28,7 +28,8 @@ on_both_engines!(
 );
 
 fn mail(address: &str, is_wish: bool) -> NewMail {
-    NewMail { id: Uuid::now_v7(), template: "x", address: address.to_owned(), is_wish, sealed: None, now: at(0) }
+    let (id, address) = (Uuid::now_v7(), address.to_owned());
+    NewMail { id, template: "x", address, is_wish, sealed: None, asker: None, now: at(0) }
 }
 
 pub(crate) fn one_time<'a>(

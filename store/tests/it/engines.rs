@@ -204,7 +204,8 @@ pub(crate) fn newcomer(email: &Email) -> NewAccount<'_> {
 /// What tells somebody that their password has changed.
 pub(crate) fn notice() -> NewMail {
     let address = "ada@example.com".to_owned();
-    NewMail { id: Uuid::now_v7(), template: "password_changed", address, is_wish: false, sealed: None, now: at(0) }
+    let id = Uuid::now_v7();
+    NewMail { id, template: "password_changed", address, is_wish: false, sealed: None, asker: None, now: at(0) }
 }
 
 /// Randomness that may wait at an `await` of a spawned task, unlike the thread's own.

@@ -37,7 +37,8 @@ pub(crate) fn is_missing<T>(answer: &Result<T, StoreError>) -> bool {
 
 pub(crate) fn notice() -> NewMail {
     let address = "ada@example.com".to_owned();
-    NewMail { id: Uuid::now_v7(), template: "factor_added", address, is_wish: false, sealed: None, now: at(0) }
+    let id = Uuid::now_v7();
+    NewMail { id, template: "factor_added", address, is_wish: false, sealed: None, asker: None, now: at(0) }
 }
 
 async fn begin(store: &Store, account: AccountId) -> FactorId {

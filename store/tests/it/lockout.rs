@@ -49,6 +49,7 @@ async fn fail(store: &Store, second: i64) -> [bool; 2] {
         address: "ada@example.com".to_owned(),
         is_wish: true,
         sealed: None,
+        asker: None,
         now: at(second),
     };
     store.count_failure([(ada(), RULES), (network(), NEVER)], notice, at(second)).await.unwrap()
@@ -125,6 +126,7 @@ async fn what_is_counted_is_forgiven_by_place_or_altogether(database: &Database)
         address: String::new(),
         is_wish: true,
         sealed: None,
+        asker: None,
         now: at(0),
     };
     let (at_home, _) = home().await;

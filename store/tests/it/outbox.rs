@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use store::{MailOutcome, NewMail, Store, StoreError};
+use identity::SecretDigest;
+use store::{Asker, Letters, MailOutcome, NewMail, Store, StoreError};
 use uuid::Uuid;
 
 use crate::engines::{Database, at, on_both_engines, person};
@@ -14,6 +15,7 @@ on_both_engines!(
     letters_to_an_account_that_is_deleted_are_counted_for_an_hour,
     a_wish_is_granted_once,
     letters_are_counted_by_address_and_kind_and_wishes_are_not,
+    letters_are_counted_by_who_asked_for_them,
 );
 
 async fn post(store: &Store, address: &str, is_wish: bool, second: i64) -> Uuid {
@@ -23,8 +25,8 @@ async fn post(store: &Store, address: &str, is_wish: bool, second: i64) -> Uuid 
 }
 
 fn mail(id: Uuid, address: &str, is_wish: bool, second: i64) -> NewMail {
-    let address = address.to_owned();
-    NewMail { id, template: "reset_password", address, is_wish, sealed: Some(b"sealed".to_vec()), now: at(second) }
+    let (address, sealed, now) = (address.to_owned(), Some(b"sealed".to_vec()), at(second));
+    NewMail { id, template: "reset_password", address, is_wish, sealed, asker: None, now }
 }
 
 async fn nodes_that_look_at_once_never_take_the_same_mail(database: &Database) {
@@ -110,8 +112,8 @@ async fn letters_to_an_account_that_is_deleted_are_counted_for_an_hour(database:
     assert_eq!(store.mails_waiting().await.unwrap(), 0, "nothing is sent any more");
     let addresses: Vec<(i64,)> = database.rows(ADDRESSES, ADDRESSES).await;
     assert_eq!(addresses, [(0,)], "they are counted by a digest");
-    assert_eq!(store.letters_since("ada@example.com", "reset_password", at(4000)).await.unwrap(), 1);
-    assert_eq!(store.letters_since("bob@example.com", "reset_password", at(4000)).await.unwrap(), 0);
+    let count = async |address| store.letters_since(address, "reset_password", None, at(4000)).await.unwrap().all;
+    assert_eq!((count("ada@example.com").await, count("bob@example.com").await), (1, 0));
     assert_eq!(store.forget_begun(at(5010)).await.unwrap(), 0);
     assert_eq!(store.forget_begun(at(5011)).await.unwrap(), 1);
 }
@@ -140,7 +142,32 @@ async fn letters_are_counted_by_address_and_kind_and_wishes_are_not(database: &D
     }
     post(&store, "ada@example.com", true, 20).await;
     post(&store, "bob@example.com", false, 20).await;
-    let count = async |template, since| store.letters_since("ada@example.com", template, at(since)).await.unwrap();
+    let count =
+        async |template, since| store.letters_since("ada@example.com", template, None, at(since)).await.unwrap().all;
     assert_eq!((count("reset_password", -1).await, count("reset_password", 10).await), (3, 1));
     assert_eq!(count("magic_link", -1).await, 0);
+}
+
+async fn letters_are_counted_by_who_asked_for_them(database: &Database) {
+    const PLACES: &str = "SELECT COUNT(*) FROM outbox WHERE place IS NOT NULL";
+    let store = database.open().await;
+    let ada = person(&store, "ada@example.com").await;
+    let [home, far] = ["home", "far"].map(|place| SecretDigest::of(place.as_bytes()));
+    let asked = [(Some(home), true), (Some(far), false), (Some(far), false), (None, false)];
+    for (place, is_familiar) in asked {
+        let wish = post(&store, "ada@example.com", true, 0).await;
+        let asker = place.map(|place| Asker { place, is_familiar });
+        let letter = NewMail { asker, ..mail(Uuid::now_v7(), "ada@example.com", false, 1) };
+        store.grant_wish(wish, &letter).await.unwrap();
+    }
+    let count = async |place: Option<&SecretDigest>| {
+        store.letters_since("ada@example.com", "reset_password", place, at(0)).await.unwrap()
+    };
+    assert_eq!(count(Some(&home)).await, Letters { all: 4, of_strangers: 3, of_place: 1 });
+    assert_eq!(count(Some(&far)).await, Letters { all: 4, of_strangers: 3, of_place: 2 });
+    assert_eq!(count(None).await, Letters { all: 4, of_strangers: 3, of_place: 0 });
+    // Of somebody who is deleted it is not kept where they were.
+    store.delete_account(ada.id, None, at(10)).await.unwrap();
+    let places: Vec<(i64,)> = database.rows(PLACES, PLACES).await;
+    assert_eq!((places, count(Some(&far)).await.of_strangers), (vec![(0,)], 3));
 }

@@ -52,7 +52,7 @@ async fn furnish(store: &Store, seal: &Arc<SealKeys>) -> (store::Account, Factor
         let sealed = Some(seal.seal(b"a letter", &record("outbox", id), &mut rng()));
         let address = format!("person{n}@example.com");
         store
-            .post(&NewMail { id, template: "verify_email", address, is_wish: false, sealed, now: at(0) })
+            .post(&NewMail { id, template: "verify_email", address, is_wish: false, sealed, asker: None, now: at(0) })
             .await
             .unwrap();
     }
@@ -151,7 +151,7 @@ async fn gateways_say_which_keys_they_have(database: &Database) {
 /// Who adds a column of bytes has to say whether it is sealed, or what it is.
 #[tokio::test]
 async fn every_sealed_column_is_on_the_list() {
-    const PLAIN: [(&str, &str); 10] = [
+    const PLAIN: [(&str, &str); 11] = [
         ("refresh_tokens", "digest"),
         ("api_keys", "digest"),
         ("one_time_tokens", "digest"),
@@ -162,6 +162,7 @@ async fn every_sealed_column_is_on_the_list() {
         ("factors", "credential"),
         ("recovery_codes", "digest"),
         ("session_cookies", "digest"),
+        ("outbox", "place"),
     ];
     const Q: &str = "SELECT table_name::text, column_name::text FROM information_schema.columns \
                      WHERE table_schema = 'portcullis' AND data_type = 'bytea' AND table_name <> '_sqlx_migrations'";

@@ -1,0 +1,167 @@
+//! How many letters an address gets, and at whose asking.
+//!
+//! Of most kinds one letter serves whoever reads it, so it is one count, and nobody goes without who has five already. But some letters serve
+//! only who has asked for them: a link to log in its browser, a registration whoever chose its password. With one count a
+//! stranger who asks five times would leave nothing for the owner; with a count for each place alone, one who has many would flood the
+//! mailbox (docs/decisions/0008-lockout.md).
+
+use std::{net::Ipv6Addr, time::Duration};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use identity::{AccountId, SecretDigest};
+use serde::{Deserialize, Serialize};
+use store::{Asker, Letters, StoreError};
+
+use super::Letter;
+use crate::office::Office;
+
+/// Letters of one kind to one address in an hour; of a kind that serves who asked alone, for one place.
+const MOST: u64 = 5;
+/// Up to so many letters at strangers' asking each place has its five; then each has one …
+const AT_EASE: u64 = 10;
+/// … and after so many none, until the hour is over.
+const OF_STRANGERS: u64 = 20;
+
+/// From where somebody asks.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) enum Source {
+    /// From a network.
+    #[serde(rename = "network")]
+    Network(String),
+    /// For a tenant.
+    #[serde(rename = "tenant")]
+    Tenant(uuid::Uuid),
+}
+
+/// A letter that is weighed.
+pub(super) struct Weighed<'a> {
+    pub(super) letter: Letter,
+    /// The normalised address that it goes to.
+    pub(super) address: &'a str,
+    /// Whose account it is about.
+    pub(super) account: Option<AccountId>,
+    /// The browser in which alone it serves.
+    pub(super) device: Option<SecretDigest>,
+    pub(super) source: Option<Source>,
+    /// For how long it serves.
+    pub(super) ttl: Option<Duration>,
+}
+
+// === impl Office ===
+
+impl Office {
+    /// At whose asking a letter is made; nobody in particular where any serves whoever reads it.
+    pub(super) async fn asker(&self, weighed: &Weighed<'_>) -> Result<Option<Asker>, StoreError> {
+        let address = weighed.address;
+        let stranger = |kind, name: &[u8]| Some(Asker { place: place(address, kind, name), is_familiar: false });
+        let network = match &weighed.source {
+            Some(Source::Network(network)) => network.as_str(),
+            Some(Source::Tenant(_)) | None => "",
+        };
+        Ok(match (weighed.letter, weighed.account, weighed.device, &weighed.source) {
+            (Letter::MagicLink, Some(account), Some(device), _) => {
+                let familiar = |kind, name: &[u8]| Some(Asker { place: place(address, kind, name), is_familiar: true });
+                match self.store.knows(account, Some(&device), network).await? {
+                    [true, _] => familiar("device", device.as_bytes()),
+                    [_, true] => familiar("network", network.as_bytes()),
+                    _ => stranger("site", site_of(network).as_bytes()),
+                }
+            }
+            (Letter::Register, ..) => stranger("site", site_of(network).as_bytes()),
+            (Letter::ChangeEmail, Some(account), ..) => stranger("account", account.uuid().as_bytes()),
+            (Letter::TenantInvite, _, _, Some(Source::Tenant(tenant))) => stranger("tenant", tenant.as_bytes()),
+            _ => None,
+        })
+    }
+
+    /// May one more be written?
+    pub(super) async fn may_write(
+        &self,
+        weighed: &Weighed<'_>,
+        asker: Option<&Asker>,
+        now: DateTime<Utc>,
+    ) -> Result<bool, StoreError> {
+        let (address, kind, place) = (weighed.address, weighed.letter.word(), asker.map(|asker| &asker.place));
+        let made = self.store.letters_since(address, kind, place, now - TimeDelta::hours(1)).await?;
+        if has_room(made, asker) {
+            return Ok(true);
+        }
+        // Whoever reads the mail has one that still serves for half of its time, or is sent another.
+        let (None, Some(ttl)) = (asker, weighed.ttl) else { return Ok(false) };
+        let half = TimeDelta::from_std(ttl / 2).unwrap_or(TimeDelta::MAX).min(TimeDelta::hours(1));
+        Ok(self.store.letters_since(address, kind, None, now - half).await?.all == 0)
+    }
+}
+
+fn has_room(made: Letters, asker: Option<&Asker>) -> bool {
+    match asker {
+        None => made.all < MOST,
+        // No stranger makes a place familiar, so nobody but the owner, and whoever sits beside them, is written to for it.
+        Some(Asker { is_familiar: true, .. }) => made.of_place < MOST,
+        Some(_) if made.of_strangers < AT_EASE => made.of_place < MOST,
+        Some(_) => made.of_place == 0 && made.of_strangers < OF_STRANGERS,
+    }
+}
+
+/// What one customer of a provider may have at most: of IPv6 a /56 as a rule (RIPE-690 §4.2), which is 256 of our networks.
+fn site_of(network: &str) -> String {
+    match network.strip_suffix("/64").and_then(|network| network.parse::<Ipv6Addr>().ok()) {
+        Some(network) => {
+            let [a, b, c, d, ..] = network.segments();
+            format!("{}/56", Ipv6Addr::new(a, b, c, d & 0xff00, 0, 0, 0, 0))
+        }
+        None => network.to_owned(),
+    }
+}
+
+/// Salted: one place is another for each address.
+fn place(address: &str, kind: &str, name: &[u8]) -> SecretDigest {
+    SecretDigest::of(&[kind.as_bytes(), b"\0", address.as_bytes(), b"\0", name].concat())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// So many letters are made when each place asks so often, one after the other.
+    fn made(places: u64, times: u64) -> u64 {
+        let asker = Asker { place: place("ada@example.com", "network", b"x"), is_familiar: false };
+        (0..places).fold(0, |of_strangers, _| {
+            (0..times)
+                .fold((of_strangers, 0), |(of_strangers, of_place), _| {
+                    let more = u64::from(has_room(Letters { all: of_strangers, of_strangers, of_place }, Some(&asker)));
+                    (of_strangers + more, of_place + more)
+                })
+                .0
+        })
+    }
+
+    #[test]
+    fn strangers_share_what_is_left_and_whoever_is_many_floods_nobody() {
+        assert_eq!([made(1, 9), made(2, 9), made(3, 9), made(7, 9)], [5, 10, 11, 15]);
+        assert_eq!([made(12, 1), made(12, 9), made(1000, 9)], [12, 20, 20]);
+    }
+
+    #[test]
+    fn who_is_at_home_has_a_count_that_no_stranger_fills() {
+        let home = Asker { place: place("ada@example.com", "device", b"x"), is_familiar: true };
+        let flooded = |of_place| Letters { all: 99, of_strangers: 99, of_place };
+        assert!(has_room(flooded(4), Some(&home)));
+        assert!(!has_room(flooded(5), Some(&home)));
+    }
+
+    #[test]
+    fn a_home_with_many_networks_is_one_place() {
+        let of = |address: &str| site_of(&identity::network_of(address.parse().expect("an address")));
+        assert_eq!(of("2001:db8:1:2ab::9"), "2001:db8:1:200::/56");
+        assert_eq!((of("2001:db8:1:2ff::1"), of("192.0.2.1")), (of("2001:db8:1:2ab::9"), "192.0.2.1".to_owned()));
+        assert_ne!(of("2001:db8:1:300::1"), of("2001:db8:1:2ff::1"));
+    }
+
+    #[test]
+    fn a_place_is_another_for_each_address_and_kind() {
+        let one = place("ada@example.com", "network", b"192.0.2.1");
+        assert_ne!(one, place("bob@example.com", "network", b"192.0.2.1"));
+        assert_ne!(one, place("ada@example.com", "device", b"192.0.2.1"));
+    }
+}

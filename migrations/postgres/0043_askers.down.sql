@@ -1,0 +1,2 @@
+ALTER TABLE outbox DROP COLUMN is_familiar;
+ALTER TABLE outbox DROP COLUMN place;
