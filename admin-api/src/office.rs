@@ -143,6 +143,8 @@ pub struct ReloadReport {
     pub generation: u64,
     /// Sections that changed and take effect at the next start only.
     pub needs_restart: Vec<String>,
+    /// Which one it is, for the audit trail.
+    pub digest: Option<String>,
 }
 
 /// Tells the time. Tests bring their own, so that a week passes at once.

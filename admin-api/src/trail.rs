@@ -12,7 +12,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde_json::{Map, Value};
-use store::AuditEvent;
+use store::{AuditEvent, noticing_writes};
 use utoipa::openapi::{OpenApi, PathItem};
 use uuid::Uuid;
 
@@ -111,13 +111,12 @@ async fn serve(trail: Arc<Trail>, event: String, request: Request, next: Next) -
     let path = request.uri().path();
     let named = path.split('/').find_map(|segment| Uuid::try_parse(segment).ok());
     let is_own = OWN.iter().any(|prefix| path.starts_with(prefix));
-    let (response, noted) = NOTED
-        .scope(RefCell::default(), async {
-            let response = next.run(request).await;
-            (response, NOTED.with(RefCell::take))
-        })
-        .await;
-    let Some(outcome) = outcome(&response) else { return response };
+    let done = NOTED.scope(RefCell::default(), async {
+        let response = next.run(request).await;
+        (response, NOTED.with(RefCell::take))
+    });
+    let ((response, mut noted), has_written) = noticing_writes(done).await;
+    let Some(outcome) = outcome(&response, has_written, &mut noted.details) else { return response };
     let event = AuditEvent {
         id: Uuid::now_v7(),
         at: trail.office.now(),
@@ -141,6 +140,7 @@ async fn serve(trail: Arc<Trail>, event: String, request: Request, next: Next) -
 pub(crate) struct Refused {
     code: &'static str,
     is_event: bool,
+    is_failure: bool,
 }
 
 // === impl Refused ===
@@ -158,16 +158,22 @@ impl Refused {
         // Where nothing is configured anybody finds nothing, and nothing happens.
         let is_refusal = is_refusal.contains(&face.status) && !matches!(error, ApiError::NoSuchPath);
         let is_event = is_refusal || matches!(error, ApiError::LinkRefused | ApiError::Oauth(_));
-        Self { code: face.code, is_event }
+        Self { code: face.code, is_event, is_failure: face.status.is_server_error() }
     }
 }
 
-/// `ok`, or why not; `None` where nothing happened that anybody would ask for.
-fn outcome(response: &Response) -> Option<String> {
+/// `ok`, or why not; `None` where nothing happened that anybody would ask for. What failed after something of it was written is `failed`,
+/// and why stands in the details: it may be done.
+fn outcome(response: &Response, has_written: bool, details: &mut Map<String, Value>) -> Option<String> {
     let of_error = response.extensions().get::<Arc<ApiError>>().map(|error| Refused::by(error));
     let status = response.status();
     match of_error.or_else(|| response.extensions().get().copied()) {
-        Some(Refused { code, is_event }) => is_event.then(|| code.to_owned()),
+        Some(Refused { code, is_event: true, .. }) => Some(code.to_owned()),
+        Some(Refused { code, is_failure, .. }) => (is_failure && has_written).then(|| {
+            details.insert("code".to_owned(), code.into());
+            "failed".to_owned()
+        }),
+        None if status.is_server_error() && has_written => Some("failed".to_owned()),
         None => (status.is_success() || status.is_redirection()).then(|| "ok".to_owned()),
     }
 }

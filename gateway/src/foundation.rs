@@ -13,6 +13,7 @@ use anyhow::{Context, anyhow};
 use chrono::{DateTime, TimeDelta, Utc};
 use identity::{MasterKey, SealKeys, SecretText};
 use rand::CryptoRng;
+use serde_json::json;
 use store::{Audit, AuditEvent, Change, Keyring, PoolSettings, Purpose, Store, StoreError};
 use uuid::Uuid;
 
@@ -84,7 +85,11 @@ impl Foundation {
 
     /// Writes down what a command has done, to whom, and that it was a command: whoever can type it needs no account.
     pub(crate) async fn write_down(&self, event: &str, subject: Option<Uuid>) -> anyhow::Result<()> {
-        self.audit.add(of_command(event, subject)).await.context("it is done, but could not be written down")?;
+        self.write_event(of_command(event, subject)).await.context("it is done, but could not be written down")
+    }
+
+    pub(crate) async fn write_event(&self, event: AuditEvent) -> anyhow::Result<()> {
+        self.audit.add(event).await?;
         Ok(self.audit.seal().await?)
     }
 
@@ -111,6 +116,12 @@ pub(crate) fn of_command(event: &str, subject: Option<Uuid>) -> AuditEvent {
         request_id: None,
         details: None,
     }
+}
+
+/// The same, which tells of a configuration that is in force from then on.
+pub(crate) fn of_configuration(event: &str, digest: Option<String>) -> AuditEvent {
+    let details = digest.map(|digest| json!({ "config": digest }).to_string());
+    AuditEvent { details, ..of_command(event, None) }
 }
 
 /// Connects, trying again for as long as the configuration says while the database cannot be reached.

@@ -118,7 +118,7 @@ impl Hooks for Process {
     async fn reload(&self) -> Result<ReloadReport, Vec<String>> {
         let applied = self.reloader.reload().await?;
         let needs_restart = applied.needs_restart.into_iter().map(str::to_owned).collect();
-        Ok(ReloadReport { generation: applied.generation, needs_restart })
+        Ok(ReloadReport { generation: applied.generation, needs_restart, digest: self.reloader.digest() })
     }
 
     async fn vouched(&self, token: &str, client: IpAddr) -> Option<Result<(Grant, GrantFacts), Refusal>> {

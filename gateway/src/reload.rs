@@ -15,7 +15,7 @@ use notify::{
     EventKind, RecommendedWatcher, RecursiveMode, Watcher,
     event::{AccessKind, AccessMode, ModifyKind},
 };
-use store::{Audit, Store};
+use store::{Audit, AuditEvent, Store};
 use tokio::{
     signal::unix::Signal,
     sync::{Mutex, mpsc},
@@ -24,7 +24,7 @@ use tokio::{
 
 use crate::{
     config::{Config, ConfigFolder, Server, Settings, load},
-    foundation::of_command,
+    foundation::of_configuration,
     metrics::Metrics,
     snapshot::Snapshot,
 };
@@ -38,6 +38,8 @@ const REPLACED_EVERY: Duration = Duration::from_secs(1);
 /// Puts configurations in force, one after another.
 pub(crate) struct Reloader {
     folder: ConfigFolder,
+    /// Of the files that the process started with.
+    began_with: Option<String>,
     office: PathBuf,
     rules: Arc<ArcSwap<Snapshot>>,
     metrics: Metrics,
@@ -66,7 +68,8 @@ impl Reloader {
         metrics: Metrics,
         settings: Settings,
     ) -> Self {
-        Self { folder, office, rules, metrics, store: None, started_with: Mutex::new(settings) }
+        let began_with = folder.digest();
+        Self { folder, began_with, office, rules, metrics, store: None, started_with: Mutex::new(settings) }
     }
 
     /// Tells the store too what new organisations begin with.
@@ -90,6 +93,11 @@ impl Reloader {
             }
         }
         outcome
+    }
+
+    /// Which configuration it is, as far as its files say: see [`ConfigFolder::digest`].
+    pub(crate) fn digest(&self) -> Option<String> {
+        self.folder.digest()
     }
 
     async fn try_reload(&self) -> Result<Applied, Vec<String>> {
@@ -125,6 +133,7 @@ impl Reloader {
             ConfigFolder::Embedded => None,
             ConfigFolder::Path(path) => Some(Watched::new(path, notice)),
         };
+        tell(&audit, of_configuration("start", self.began_with.clone())).await;
         let mut ticks = tokio::time::interval(REPLACED_EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -141,12 +150,16 @@ impl Reloader {
                 },
             }
             // The outcome is in the log and the metrics.
-            if self.reload().await.is_ok()
-                && let Err(error) = audit.add(of_command("reload_config", None)).await
-            {
-                tracing::error!(%error, "an event is missing in the audit trail");
+            if self.reload().await.is_ok() {
+                tell(&audit, of_configuration("reload_config", self.digest())).await;
             }
         }
+    }
+}
+
+async fn tell(audit: &Arc<Audit>, event: AuditEvent) {
+    if let Err(error) = audit.add(event).await {
+        tracing::error!(%error, "an event is missing in the audit trail");
     }
 }
 

@@ -24,7 +24,7 @@ use tokio::{
     time::timeout,
 };
 
-use crate::{StoreError, Subject, TenantSeed, seed::SharedSeed};
+use crate::{StoreError, Subject, TenantSeed, seed::SharedSeed, written};
 
 mod postgres;
 
@@ -193,6 +193,7 @@ impl Store {
 
     /// Commits what was written, of which no gateway has to hear.
     pub(crate) async fn commit(&self, tx: Tx) -> Result<(), StoreError> {
+        written::writing();
         match tx {
             Tx::Pg(tx) => tx.commit().await?,
             Tx::Lite { tx, .. } => tx.commit().await?,

@@ -25,6 +25,8 @@ use crate::{
 /// An account of an older system.
 #[derive(Clone, Debug)]
 pub struct ImportedAccount {
+    /// The id that it gets, unless it is here already.
+    pub id: AccountId,
     /// Its address.
     pub email: Email,
     /// The hash of its password.
@@ -182,9 +184,8 @@ impl Tx {
         const Q: &str = "INSERT INTO accounts (id, email, email_normalised, password_hash, name, role, tier, status, is_verified, \
                          created_at, updated_at, has_own_tier) VALUES ($1, $2, $3, $4, $5, $6, $7, 'active', $8, $9, $9, $7 <> 'free') \
                          ON CONFLICT (email_normalised) DO NOTHING";
-        let id = Uuid::now_v7();
         let made = on_tx!(self, |c| sqlx::query(Q)
-            .bind(id)
+            .bind(new.id.uuid())
             .bind(new.email.as_str())
             .bind(new.email.normalised())
             .bind(new.password_hash.as_str())
@@ -196,7 +197,7 @@ impl Tx {
             .execute(c)
             .await
             .map(|done| done.rows_affected()))?;
-        Ok((made > 0).then_some(AccountId::new(id)))
+        Ok((made > 0).then_some(new.id))
     }
 
     async fn drop_imported(&mut self, id: AccountId) -> Result<(), StoreError> {

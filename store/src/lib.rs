@@ -9,6 +9,7 @@
 //! - with whom they are: `tenants`, `members`, `tenant_invitations`, `teams`, `domains`, `groups`
 //! - what they have: `agents`, `instances`, `integrations`, `usage`, `quotas`, `billing`, `webhooks`
 //! - what is kept beside: `signing`, `audit`, `outbox`
+//! - whether what was asked has written anything: `written`
 //!
 //! Every write that matters to the door appends to the change feed (`feed`) in its own transaction. `retention` deletes what is
 //! over, `reseal` is the list of all that is sealed, `backup` saves and restores everything. [`Keyring`] opens the signing keys.
@@ -67,6 +68,7 @@ mod tenants;
 mod usage;
 mod webhooks;
 mod weighed;
+mod written;
 
 pub use account::{Account, AccountKind, Membership, Status};
 pub use accounts::{AccountChange, Belonging, NewAccount, NewTier, ProfileChange};
@@ -119,3 +121,4 @@ pub use tenant_invitations::{Invitation, NewInvitation};
 pub use tenants::{Tenant, TenantChange};
 pub use usage::{Misplaced, UsageAsked, UsageBy, UsageEvent, UsagePage, UsageTotal, Used};
 pub use webhooks::DueWebhook;
+pub use written::noticing_writes;

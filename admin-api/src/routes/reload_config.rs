@@ -10,6 +10,7 @@ use crate::{
     caller::{Allowed, ReloadConfig},
     error::ApiError,
     office::Office,
+    trail,
 };
 
 /// A configuration in force.
@@ -34,6 +35,9 @@ pub(crate) async fn reload_config(
     Allowed { caller, .. }: Allowed<ReloadConfig>,
 ) -> Result<Json<Reloaded>, ApiError> {
     let report = office.hooks.reload().await.map_err(ApiError::ConfigRefused)?;
+    if let Some(digest) = report.digest {
+        trail::detail("config", digest);
+    }
     tracing::info!(by = %caller.0.account, generation = report.generation, "configuration reloaded");
     Ok(Json(Reloaded { generation: report.generation, needs_restart: report.needs_restart }))
 }

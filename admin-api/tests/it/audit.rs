@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use sqlx::Executor as _;
 
 use crate::house::{House, PASSWORD, Place, Shown};
 
@@ -191,4 +192,28 @@ async fn events_are_found_page_by_page_and_by_what_they_are() {
         assert_eq!(get(wrong).await.status, 400, "{wrong}");
     }
     assert_eq!(house.get("/admin/audit", ada.shown()).await.status, 403);
+}
+
+#[tokio::test]
+async fn what_fails_after_it_was_written_is_an_event_and_what_was_never_begun_is_none() {
+    // From the last statement before the commit on the account cannot be read.
+    const BREAK: &str = "CREATE TRIGGER breaks AFTER INSERT ON changes WHEN EXISTS \
+        (SELECT 1 FROM accounts WHERE name = 'Broken') BEGIN UPDATE accounts SET created_at = 'x' WHERE name = 'Broken'; END; COMMIT";
+    let house = House::open().await;
+    let administrator = house.administrator("root@example.com").await;
+    let ada = house.register("ada@example.com").await;
+    let assertion = house.assertion_of(&ada).await;
+    let shown = Shown::Header("X-Gateway-Assertion", &assertion);
+    let mut lock = house.block_writes().await;
+    let refused = house.call("PATCH", "/auth/me", shown, json!({ "name": "Ada" })).await;
+    assert_eq!(refused.refusal(), "503 directory_unavailable");
+    assert_eq!(house.metric("portcullis_audit_failures_total"), 0, "nobody has tried to write an event either");
+    lock.execute(BREAK).await.unwrap();
+    let broken = house.call("PATCH", "/auth/me", shown, json!({ "name": "Broken" })).await;
+    assert!(broken.status.is_server_error(), "{}", broken.body);
+    let events = events(&house, &administrator.shown()).await;
+    let changes: Vec<_> = events.iter().filter(|event| event["event"] == "update_me").collect();
+    assert_eq!(changes.iter().map(|event| told(event)).collect::<Vec<_>>(), [("update_me", "failed")]);
+    assert_eq!(changes[0]["subject"], json!(ada.id.to_string()));
+    assert_eq!(changes[0]["details"]["code"], broken.body["code"]);
 }

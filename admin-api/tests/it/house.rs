@@ -162,7 +162,7 @@ impl House {
             let ahead = Arc::clone(&ahead);
             Clock::new(move || Utc::now() + chrono::TimeDelta::microseconds(ahead.load(Ordering::SeqCst)))
         };
-        let reload = Ok(ReloadReport { generation: 2, needs_restart: vec!["tokens".to_owned()] });
+        let reload = Ok(ReloadReport { generation: 2, needs_restart: vec!["tokens".to_owned()], digest: None });
         let hooks =
             Arc::new(TestHooks { policy: Arc::new(policy()), reload: Mutex::new(reload), status: Mutex::default() });
         let mut settings = settings(MailTransport::File(folder.path().join("outbox")));

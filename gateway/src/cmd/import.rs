@@ -8,6 +8,7 @@ mod folder;
 mod lines;
 mod old_keys;
 mod rows;
+mod trail;
 mod when;
 
 use std::{
@@ -17,14 +18,16 @@ use std::{
 
 use anyhow::Context;
 use chrono::{DateTime, Utc};
-use identity::{Email, Hasher, NameFault, PasswordHash, readable_name_of};
+use identity::{AccountId, Email, Hasher, NameFault, PasswordHash, readable_name_of};
 use policies::Policy;
 use serde::Deserialize;
 use store::{Imported, ImportedAccount, Rehearsal, Store};
+use uuid::Uuid;
 
 use self::{
     lines::{Lines, Report, parsed},
     rows::{Id, in_our_letters},
+    trail::Trail,
     when::When,
 };
 use super::{block_on, open, say};
@@ -59,6 +62,8 @@ struct Run<'a> {
     no_password: PasswordHash,
     now: DateTime<Utc>,
     report: &'a mut Report,
+    /// `None` of a run that only tries.
+    trail: Option<&'a Trail<'a>>,
     in_folder: bool,
     /// Of a run that only tries.
     rehearsal: Rehearsal,
@@ -74,25 +79,34 @@ pub(crate) fn run(import: &Import) -> Result<(), Failure> {
         let (config, foundation) = open(&import.place).await?;
         let hasher = Hasher::new(config.settings.passwords.argon2).context("Argon2 parameters")?;
         let mut report = Report::new(import.report.clone().unwrap_or_else(|| beside(&import.file)));
+        let trail = Trail { foundation: &foundation, system: import.system.as_deref() };
+        let trail = (!import.dry_run).then_some(&trail);
+        if let Some(trail) = trail {
+            trail.begin().await.context("nothing was stored, since it could not be written down")?;
+        }
         let run = Run {
             import,
             policy: &config.policy,
             no_password: hasher.decoy().clone(),
             now: store::clock::now(),
             report: &mut report,
+            trail,
             in_folder,
             rehearsal: Rehearsal::default(),
             batch: Vec::with_capacity(BATCH),
             made: 0,
             present: 0,
         };
-        match lines {
-            Some(lines) => run.all(&foundation.store, lines).await?,
-            None => folder::read(run, &foundation).await?,
-        }
-        if !import.dry_run {
-            foundation.write_down("import", None).await?;
-        }
+        let read = match lines {
+            Some(lines) => run.all(&foundation.store, lines).await,
+            None => folder::read(run, &foundation).await,
+        };
+        let written = match trail {
+            Some(trail) => trail.end(&report, read.is_ok()).await,
+            None => Ok(()),
+        };
+        read?;
+        written.context("it is done, but could not be written down")?;
         report.tell()
     })
 }
@@ -160,6 +174,7 @@ impl Run<'_> {
             Some(name) => Some(name.map_err(|fault| format!("a name {fault}"))?.to_owned()),
         };
         Ok(ImportedAccount {
+            id: AccountId::new(Uuid::now_v7()),
             email,
             password_hash,
             name,
@@ -184,6 +199,10 @@ impl Run<'_> {
             return Ok(());
         }
         let (numbers, accounts): (Vec<u64>, Vec<ImportedAccount>) = batch.into_iter().unzip();
+        if let Some(trail) = self.trail {
+            let managing = self.who_manage(accounts.iter());
+            trail.will_make(&managing).await.context("it could not be written down whom it makes")?;
+        }
         let outcomes = if self.import.dry_run {
             store.rehearse_accounts(&accounts, &mut self.rehearsal).await
         } else {
@@ -196,6 +215,12 @@ impl Run<'_> {
                 numbers.last().unwrap_or(&0)
             ))
         })?;
+        let (made, present) = (self.made, self.present);
+        if let Some(trail) = self.trail {
+            let made = accounts.iter().zip(&outcomes).filter(|(_, outcome)| **outcome == Imported::Made);
+            let made = self.who_manage(made.map(|(account, _)| account));
+            trail.have_made(&made).await.context("accounts were made, but that could not be written down")?;
+        }
         for (number, outcome) in numbers.into_iter().zip(outcomes) {
             match outcome {
                 Imported::Made => self.made += 1,
@@ -205,6 +230,13 @@ impl Run<'_> {
                 }
             }
         }
+        self.report.stored(self.made - made, self.present - present);
         Ok(())
+    }
+
+    /// Those whose role manages others, and what it is.
+    fn who_manage<'b>(&self, accounts: impl Iterator<Item = &'b ImportedAccount>) -> Vec<(AccountId, String)> {
+        let managing = accounts.filter(|account| self.policy.roles.administers(&account.role));
+        managing.map(|account| (account.id, account.role.clone())).collect()
     }
 }

@@ -3,6 +3,7 @@
 mod accounts;
 mod billing;
 mod browser;
+mod digest;
 mod issuers;
 mod login_providers;
 mod newcomers;

@@ -9,8 +9,8 @@ use serde::Deserialize;
 use store::{DomainSeed, TeamSeed, TenantSeed};
 
 /// As diagnostics call it.
-const FILE: &str = "seed.toml";
-const EMBEDDED: &str = include_str!("../../../config/seed.toml");
+pub(super) const FILE: &str = "seed.toml";
+pub(super) const EMBEDDED: &str = include_str!("../../../config/seed.toml");
 /// Teams, and domains, that an organisation can begin with: each is a row that every registration writes.
 const MOST: usize = 100;
 /// Characters of a name; as the account service takes them.

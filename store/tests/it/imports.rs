@@ -1,7 +1,9 @@
 //! What comes from older systems: everything once, what it refers to before it, and a rehearsal foretells what becomes of each.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use identity::{Email, ExternalId, IntegrationId, MasterKey, ProviderKey, SealKeys, SecretText, TenantId, TenantRole};
+use identity::{
+    AccountId, Email, ExternalId, IntegrationId, MasterKey, ProviderKey, SealKeys, SecretText, TenantId, TenantRole,
+};
 use store::{
     BillingMonth,
     ImportOutcome::{Made, Missing, Present, Refused},
@@ -24,6 +26,7 @@ fn seal() -> SealKeys {
 
 fn account(email: &str, id: &str) -> ImportedAccount {
     ImportedAccount {
+        id: AccountId::new(Uuid::now_v7()),
         email: Email::parse(email).unwrap(),
         password_hash: hash("a hash"),
         name: None,

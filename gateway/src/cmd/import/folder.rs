@@ -184,6 +184,7 @@ impl Pass<'_> {
         let outcomes = outcomes.map_err(|error| {
             unavailable(name, *numbers.first().unwrap_or(&0), *numbers.last().unwrap_or(&0), &error)
         })?;
+        let (made, present) = (self.made, self.present);
         for (numbered, outcome) in numbers.into_iter().zip(things).zip(outcomes) {
             match outcome {
                 ImportOutcome::Made => self.made += 1,
@@ -194,6 +195,7 @@ impl Pass<'_> {
                 }
             }
         }
+        self.report.stored(self.made - made, self.present - present);
         Ok(())
     }
 }

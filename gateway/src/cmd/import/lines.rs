@@ -41,6 +41,8 @@ pub(super) struct Report {
     path: PathBuf,
     file: Option<File>,
     rejected: u64,
+    made: u64,
+    present: u64,
     /// Which file's lines are told of, where there are several, and which ones were.
     of: Option<&'static str>,
     numbers: HashSet<u64>,
@@ -118,13 +120,24 @@ fn skip_line(file: &mut impl BufRead) -> Result<u64, Failure> {
 
 impl Report {
     pub(super) fn new(path: PathBuf) -> Self {
-        Self { path, file: None, rejected: 0, of: None, numbers: HashSet::new() }
+        Self { path, file: None, rejected: 0, made: 0, present: 0, of: None, numbers: HashSet::new() }
     }
 
     /// From now on lines of this file are told of.
     pub(super) fn turn_to(&mut self, file: &'static str) {
         self.of = Some(file);
         self.numbers.clear();
+    }
+
+    /// Of all files so far: made, here already, rejected.
+    pub(super) const fn counts(&self) -> [u64; 3] {
+        [self.made, self.present, self.rejected]
+    }
+
+    /// So many more are here by now, and so many were already.
+    pub(super) const fn stored(&mut self, made: u64, present: u64) {
+        self.made += made;
+        self.present += present;
     }
 
     pub(super) const fn rejected(&self) -> u64 {
