@@ -2,8 +2,9 @@
 //!
 //! What is published is seen within the organisation that made it, and nowhere else.
 
-use std::sync::Arc;
+use std::{marker::PhantomData, sync::Arc};
 
+use axum::{extract::FromRequestParts, http::request::Parts};
 use chrono::{DateTime, Utc};
 use identity::{AccountId, TenantId};
 use policies::{Amount, Tier};
@@ -15,7 +16,7 @@ use utoipa_axum::router::OpenApiRouter;
 use uuid::Uuid;
 
 use crate::{
-    caller::{Caller, Need},
+    caller::{Allowed, Caller, Need},
     error::ApiError,
     form::Form,
     office::Office,
@@ -37,6 +38,13 @@ pub(crate) enum PublishAgents {}
 /// To have instances of agents.
 pub(crate) enum ManageInstances {}
 
+/// A caller who may do what `N` says to their own agents, or administers the tenant: what others have left there is theirs to look
+/// after, whatever their role of the platform is.
+pub(crate) struct Keeper<N> {
+    pub(crate) caller: Caller,
+    need: PhantomData<N>,
+}
+
 impl Need for ReadAgents {
     const PERMISSION: &'static str = "agents:read";
     const OF_EVERYBODY: bool = false;
@@ -55,6 +63,21 @@ impl Need for PublishAgents {
 impl Need for ManageInstances {
     const PERMISSION: &'static str = "instances:manage";
     const OF_EVERYBODY: bool = false;
+}
+
+// === impl Keeper ===
+
+impl<N: Need> FromRequestParts<Arc<Office>> for Keeper<N> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, office: &Arc<Office>) -> Result<Self, ApiError> {
+        let caller = Caller::from_request_parts(parts, office).await?;
+        if oversees(&caller) && caller.0.actor.is_none() {
+            return Ok(Self { caller, need: PhantomData });
+        }
+        let Allowed { caller, .. } = Allowed::<N>::from_request_parts(parts, office).await?;
+        Ok(Self { caller, need: PhantomData })
+    }
 }
 
 /// An agent.

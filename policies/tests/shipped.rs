@@ -284,10 +284,10 @@ fn the_table_of_the_shipped_policy_says_who_may_call_what() {
                                                            /domains/{id}/members/{account_id}
     agents                       GET, HEAD                 /agents                                           401       yes        yes         yes        yes
                                                            /agents/{id}
-    agents-make                  POST, PATCH, DELETE       /agents                                           401       yes        yes         yes        yes
-                                                           /agents/{id}
+    agents-make                  POST                      /agents                                           401       yes        yes         yes        yes
+    agents-change                PATCH, DELETE             /agents/{id}                                      401       yes        yes         yes        yes
+    agents-unpublish             POST                      /agents/{id}/unpublish                            401       yes        yes         yes        yes
     agents-publish               POST                      /agents/{id}/publish                              401       yes        yes         yes        yes
-                                                           /agents/{id}/unpublish
     agent-instances              any but PUT, OPTIONS      /agent-instances                                  401       yes        yes         yes        yes
                                                            /agent-instances/{id}
     demo-instances               any                       /demo/instances/{id}/* (own agent_instance:{id})  401       yes        yes         yes        yes
@@ -488,10 +488,10 @@ fn the_table_of_the_shipped_policy_says_who_may_call_what() {
                                                            /domains/{id}/members/{account_id}
     agents                       GET, HEAD                 /agents                                           403        403         yes        yes
                                                            /agents/{id}
-    agents-make                  POST, PATCH, DELETE       /agents                                           403        403         403        403
-                                                           /agents/{id}
+    agents-make                  POST                      /agents                                           403        403         403        403
+    agents-change                PATCH, DELETE             /agents/{id}                                      403        403         yes        yes
+    agents-unpublish             POST                      /agents/{id}/unpublish                            403        403         yes        yes
     agents-publish               POST                      /agents/{id}/publish                              403        403         403        403
-                                                           /agents/{id}/unpublish
     agent-instances              any but PUT, OPTIONS      /agent-instances                                  403        403         yes        yes
                                                            /agent-instances/{id}
     demo-instances               any                       /demo/instances/{id}/* (own agent_instance:{id})  403        403         yes        yes

@@ -11,9 +11,8 @@ use store::AgentChange;
 use utoipa::ToSchema;
 
 use crate::{
-    agent::{Agent, CreateAgents, within_reach},
+    agent::{Agent, CreateAgents, Keeper, within_reach},
     body::Body,
-    caller::Allowed,
     error::ApiError,
     form::Form,
     group::{id_in_path, missing},
@@ -38,13 +37,13 @@ pub(crate) struct ChangeAgent {
     params(("id" = String, Path, description = "The agent's id")),
     responses(
         (status = 200, description = "The agent as it is now", body = Agent),
-        (status = 403, description = "`forbidden`: the caller may not make agents"),
+        (status = 403, description = "`forbidden`: the caller may not make agents, and does not administer the organisation"),
         (status = 404, description = "`not_found`: the caller has no such agent"),
     )
 )]
 pub(crate) async fn change_agent(
     State(office): State<Arc<Office>>,
-    Allowed { caller, .. }: Allowed<CreateAgents>,
+    Keeper { caller, .. }: Keeper<CreateAgents>,
     Path(id): Path<String>,
     Body(request): Body<ChangeAgent>,
 ) -> Result<Json<Agent>, ApiError> {

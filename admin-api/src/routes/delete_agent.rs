@@ -8,8 +8,7 @@ use axum::{
 };
 
 use crate::{
-    agent::{CreateAgents, within_reach},
-    caller::Allowed,
+    agent::{CreateAgents, Keeper, within_reach},
     error::ApiError,
     group::{id_in_path, missing},
     office::Office,
@@ -21,14 +20,14 @@ use crate::{
     params(("id" = String, Path, description = "The agent's id")),
     responses(
         (status = 204, description = "Deleted"),
-        (status = 403, description = "`forbidden`: the caller may not make agents"),
+        (status = 403, description = "`forbidden`: the caller may not make agents, and does not administer the organisation"),
         (status = 404, description = "`not_found`: the caller has no such agent"),
         (status = 409, description = "`conflict`: somebody has an instance of it"),
     )
 )]
 pub(crate) async fn delete_agent(
     State(office): State<Arc<Office>>,
-    Allowed { caller, .. }: Allowed<CreateAgents>,
+    Keeper { caller, .. }: Keeper<CreateAgents>,
     Path(id): Path<String>,
 ) -> Result<StatusCode, ApiError> {
     let id = id_in_path("agent", &id)?;

@@ -9,8 +9,7 @@ use axum::{
 
 use super::publish_agent::set_published;
 use crate::{
-    agent::{Agent, PublishAgents},
-    caller::Allowed,
+    agent::{Agent, Keeper, PublishAgents},
     error::ApiError,
     office::Office,
 };
@@ -21,13 +20,13 @@ use crate::{
     params(("id" = String, Path, description = "The agent's id")),
     responses(
         (status = 200, description = "The agent as it is now", body = Agent),
-        (status = 403, description = "`forbidden`: the caller may not publish agents"),
+        (status = 403, description = "`forbidden`: the caller may not publish agents, and does not administer the organisation"),
         (status = 404, description = "`not_found`: the caller has no such agent"),
     )
 )]
 pub(crate) async fn unpublish_agent(
     State(office): State<Arc<Office>>,
-    Allowed { caller, .. }: Allowed<PublishAgents>,
+    Keeper { caller, .. }: Keeper<PublishAgents>,
     Path(id): Path<String>,
 ) -> Result<Json<Agent>, ApiError> {
     set_published(&office, &caller, &id, false).await

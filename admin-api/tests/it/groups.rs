@@ -172,6 +172,37 @@ async fn administrators_oversee_agents_and_instances_without_their_configuration
 }
 
 #[tokio::test]
+async fn who_administers_an_organisation_looks_after_what_others_have_left_whatever_their_role_is() {
+    let house = House::open().await;
+    let ada = house.register("ada@example.com").await;
+    let (bob, key) = joined(&house, &ada, "bob@example.com").await;
+    let (cyd, other) = joined(&house, &ada, "cyd@example.com").await;
+    let change = store::AccountChange { role: Some("user".to_owned()), ..store::AccountChange::default() };
+    house.store.change_account(cyd, change, house.now()).await.unwrap();
+    let agent = made(&house, "/agents", Shown::Credential(&key), json!({ "name": "Left" })).await;
+    let path = format!("/agents/{agent}");
+    assert_eq!(house.post(&format!("{path}/publish"), Shown::Credential(&key), json!({})).await.status, 200);
+    house.store.delete_account(bob, None, house.now()).await.unwrap();
+    let scoped = house.make_key(&ada, json!({ "name": "x", "scopes": ["agents:read", "account:manage"] })).await;
+    let scoped = Shown::Credential(scoped["key"].as_str().unwrap());
+    for nobody in [Shown::Credential(&other), scoped] {
+        for (method, path) in [("PATCH", &path), ("DELETE", &path), ("POST", &format!("{path}/unpublish"))] {
+            let answer = house.call(method, path, nobody, json!({ "name": "Mine" })).await;
+            assert_eq!(answer.refusal(), "403 forbidden", "{method} {path}");
+        }
+    }
+    // She is its owner, and a `user` of the platform, who makes and publishes none.
+    assert_eq!(house.get("/auth/me", ada.shown()).await.body["role"], "user");
+    assert_eq!(house.post("/agents", ada.shown(), json!({ "name": "A" })).await.refusal(), "403 forbidden");
+    assert_eq!(house.post(&format!("{path}/publish"), ada.shown(), json!({})).await.refusal(), "403 forbidden");
+    let changed = house.call("PATCH", &path, ada.shown(), json!({ "name": "Ours" })).await;
+    assert_eq!((changed.status.as_u16(), &changed.body["developer_id"]), (200, &Value::Null));
+    let back = house.post(&format!("{path}/unpublish"), ada.shown(), json!({})).await;
+    assert_eq!((back.status.as_u16(), &back.body["is_published"]), (200, &json!(false)));
+    assert_eq!(house.call("DELETE", &path, ada.shown(), Value::Null).await.status, 204);
+}
+
+#[tokio::test]
 async fn a_configuration_that_was_altered_or_moved_does_not_open() {
     let house = House::open().await;
     let ada = house.administrator("ada@example.com").await;

@@ -66,7 +66,7 @@ fn every_mistake_is_told_with_its_place_and_what_was_meant() {
     routes.toml:89:12: there is no upstream `demo`; did you mean `demos`?
     routes.toml:95:12: there is no upstream `demo`; did you mean `demos`?
     routes.toml:101:12: there is no upstream `demo`; did you mean `demos`?
-    routes.toml:681:12: there is no upstream `demo`; did you mean `demos`?
+    routes.toml:703:12: there is no upstream `demo`; did you mean `demos`?
     "#);
     insta::assert_snapshot!(said("assertion_ttl = \"5m\"", "assertion_ttl = \"6m\""), @"gateway.toml:140:17: an assertion lives at most 5m");
     insta::assert_snapshot!(said("# shared_secret = { env = \"AUTH_JWT_SECRET_KEY\" }   # or JWT_SECRET_KEY", "shared_secret = \"in clear, and long enough to be one\""), @r#"gateway.toml:143:17: a secret is not written in clear; use { env = "NAME" } or { file = "path" }"#);
