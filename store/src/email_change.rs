@@ -1,7 +1,8 @@
 //! An account's address replaced by another, which its owner has shown to read.
 
 use chrono::{DateTime, Utc};
-use identity::{AccountId, Email, OneTimePurpose, SessionId};
+use identity::{AccountId, Email, OneTimePurpose, SessionId, TenantId};
+use uuid::Uuid;
 
 use crate::{
     Account, Confirmed, NewMail, ShownOneTime, Store, StoreError, Subject,
@@ -40,6 +41,7 @@ impl Store {
             let mut tx = self.begin().await?;
             let Some(token) = tx.use_one_time(shown, now).await? else { return Ok(None) };
             let Some(id) = token.account().filter(|_| token.address == email.normalised()) else { return Ok(None) };
+            let renamed = tx.rename_after(id, email).await?;
             if tx.set_email(id, email, session, confirmed, now).await? == 0 {
                 return Ok(None);
             }
@@ -47,6 +49,7 @@ impl Store {
             tx.post(notice).await?;
             let account = tx.account(id).await?.ok_or(StoreError::NotFound)?;
             let mut heard = vec![Subject::Account(id)];
+            heard.extend(renamed.into_iter().map(Subject::Tenant));
             heard.extend(tx.end_sessions_of(id, Some(session), now).await?.into_iter().map(Subject::Session));
             self.commit_and_tell(tx, &heard, now).await?;
             Ok::<_, StoreError>(Some(account))
@@ -70,6 +73,16 @@ impl Tx {
             .execute(c)
             .await
             .map(drop))?)
+    }
+
+    /// Organisations of theirs that are named after the address are named after the next one: else the one before would stay when the
+    /// account is deleted, at others. Before anything of the account's, as whoever deletes it does.
+    async fn rename_after(&mut self, id: AccountId, email: &Email) -> Result<Vec<TenantId>, StoreError> {
+        const Q: &str = "UPDATE tenants SET name = $2 WHERE name = (SELECT email FROM accounts WHERE id = $1) \
+                         AND id IN (SELECT tenant_id FROM tenant_members WHERE account_id = $1) RETURNING id";
+        let renamed: Vec<Uuid> =
+            on_tx!(self, |c| sqlx::query_scalar(Q).bind(id.uuid()).bind(email.as_str()).fetch_all(c).await)?;
+        Ok(renamed.into_iter().map(TenantId::new).collect())
     }
 
     async fn set_email(

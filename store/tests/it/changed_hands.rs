@@ -3,19 +3,22 @@
 use std::sync::LazyLock;
 
 use chrono::{DateTime, Utc};
-use identity::{AccountId, Email, ExternalId, OneTimePurpose, OneTimeToken, PasswordHash, RefreshToken, SessionId};
+use identity::{
+    AccountId, Email, ExternalId, OneTimePurpose, OneTimeToken, PasswordHash, RefreshToken, SessionId, TenantRole,
+};
 use store::{
-    Account, AccountChange, Believed, Confirmed, ExternalSubject, NewAccount, NewIdentity, NewMail, NewOneTime,
+    Account, AccountChange, Believed, Belonging, Confirmed, ExternalSubject, NewAccount, NewIdentity, NewMail, NewOneTime,
     NewSession, Origin, Proof, Seen, ShownOneTime, Status, Store, StoreError, Subject,
 };
 use uuid::Uuid;
 
-use crate::engines::{Database, at, hash, heard, on_both_engines, person, session};
+use crate::engines::{Database, at, hash, heard, newcomer, on_both_engines, person, session};
 
 static NO_PASSWORD: LazyLock<PasswordHash> = LazyLock::new(|| PasswordHash::from("none".to_owned()));
 
 on_both_engines!(
     an_address_is_changed_once_by_whoever_of_two_is_first,
+    an_organisation_that_is_named_after_an_address_keeps_none_that_is_gone,
     another_change_that_is_asked_for_voids_the_one_before_at_once,
     an_address_that_was_taken_meanwhile_changes_nothing_and_uses_no_token_up,
     an_account_is_taken_over_once_and_by_the_last_invitation,
@@ -98,6 +101,28 @@ async fn an_address_is_changed_once_by_whoever_of_two_is_first(database: &Databa
     assert!(!heard.contains(&Subject::Session(here)), "{heard:?}");
     assert_eq!(store.account_by_address("new@example.com").await.unwrap().unwrap().id, ada.id);
     assert_eq!(store.account_by_address("ada@example.com").await.unwrap(), None);
+}
+
+async fn an_organisation_that_is_named_after_an_address_keeps_none_that_is_gone(database: &Database) {
+    const NAMES: &str = "SELECT name FROM tenants";
+    let store = database.open().await;
+    let address = Email::parse("ada@example.com").unwrap();
+    let founder = NewAccount { tenant: Belonging::FoundsOwn, ..newcomer(&address) };
+    let ada = store.create_account(founder).await.unwrap();
+    let tenant = ada.tenant.as_ref().unwrap().tenant;
+    let other = Email::parse("bob@example.com").unwrap();
+    let bob = NewAccount { tenant: Belonging::Joins(tenant), ..newcomer(&other) };
+    let bob = store.create_account(bob).await.unwrap();
+    store.change_member(tenant, bob.id, TenantRole::Owner, None, at(1)).await.unwrap();
+    let (here, _) = session(&store, &ada).await;
+    let shown = asked(&store, &ada, "new@example.com").await;
+    change(&store, &shown, "New@example.com", here).await.unwrap().unwrap();
+    assert!(heard(&store).await.contains(&Subject::Tenant(tenant)));
+    assert_eq!(store.tenant(tenant).await.unwrap().unwrap().name, "New@example.com");
+    // With the account goes its address, and not the organisation of others.
+    store.delete_account(ada.id, None, at(20)).await.unwrap();
+    let names: Vec<(String,)> = database.rows(NAMES, NAMES).await;
+    assert_eq!(names, [(tenant.to_string(),)]);
 }
 
 async fn another_change_that_is_asked_for_voids_the_one_before_at_once(database: &Database) {
