@@ -8,7 +8,7 @@ use policies::{
 use reqwest::Url;
 
 use super::{FILES, Reader, place_of};
-use crate::config::{BillingSettings, WebhookSettings, raw};
+use crate::config::{BillingSettings, WebhookSettings, issuers::is_safe_url, raw};
 
 impl Reader<'_, '_> {
     pub(super) fn billing(&mut self) -> BillingSettings {
@@ -37,9 +37,9 @@ impl Reader<'_, '_> {
         if url.is_empty() {
             return None;
         }
-        let is_url = Url::parse(&url).is_ok_and(|url| matches!(url.scheme(), "https" | "http") && url.has_host());
-        if !is_url {
-            self.document.note(given.span(), "a webhook goes to an address such as https://example.com/hooks");
+        // What a statement says is for nobody on the way.
+        if !is_safe_url(&url) || Url::parse(&url).is_err() {
+            self.document.note(given.span(), "a webhook goes to an address over https, or over http on this machine");
         }
         match &raw.webhook_secret {
             None => self.document.note(given.span(), "`webhook_secret` is missing, by which the receiver knows us"),
