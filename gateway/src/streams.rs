@@ -287,6 +287,13 @@ impl Ticket {
     pub(crate) fn why(&self) -> Option<&'static str> {
         self.streams.shard(self.id).lock().get(&self.id)?.over.as_ref().map(|(_, why)| why.code())
     }
+
+    /// From here on `cut` ends the stream if it does not hear that it is over.
+    pub(crate) fn cut_off_by(&self, cut: Option<oneshot::Sender<Refusal>>) {
+        if let Some(open) = self.streams.shard(self.id).lock().get_mut(&self.id) {
+            open.cut = cut;
+        }
+    }
 }
 
 impl Drop for Ticket {

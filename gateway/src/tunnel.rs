@@ -2,7 +2,7 @@
 //!
 //! After the permit: a connection of its own to the backend, the handshake, and only after a 101 that answers it the tunnel
 //! ([`pump`]); any other answer is an answer like others. Nothing that the client sends before the 101 reaches the backend
-//! before it. The tunnel ends with the caller's right to it ([`crate::streams`]).
+//! before it. The tunnel ends with the caller's right to it ([`crate::streams`]), and so does that other answer.
 
 mod frames;
 mod pump;
@@ -29,8 +29,8 @@ use crate::{
     door::Door,
     inject,
     journey::Journey,
-    streams::{self, cut},
-    upstream::{Attempt, Break},
+    streams::{self, Ended, cut, guard::Guard, pace::Pace},
+    upstream::{Attempt, Break, Failure},
     usage::meter,
     websocket::{self, Handshake},
 };
@@ -69,10 +69,11 @@ pub(crate) async fn open(
     })?;
     let Some(answer) = backend.resp_header() else { return Err(journey.fail(Refusal::UpstreamInvalid)) };
     if answer.status != StatusCode::SWITCHING_PROTOCOLS {
-        if let Some(attempt) = &mut journey.attempt {
-            attempt.has_begun();
+        let relayed = relay(session, journey, backend, ended).await;
+        if relayed.is_err() && cut::is_over() {
+            journey.over(true);
         }
-        return relay(session, journey, backend).await;
+        return relayed;
     }
     if !handshake.is_accepted_by(&answer.headers) {
         return Err(journey.fail(Refusal::UpstreamInvalid));
@@ -116,9 +117,24 @@ fn outgoing(door: &Door, session: &Session, journey: &Journey) -> Result<Request
     Ok(RequestHeader::from(parts))
 }
 
-/// Connects, asks, and reads the header of the answer.
+/// Connects, asks, and reads the header of the answer; of another server if one hangs up, since nothing has been passed on by then and a
+/// handshake is a GET.
 async fn ask(door: &Door, journey: &mut Journey, request: RequestHeader) -> Result<Backend> {
-    let mut backend = connect(&door.tunnels, journey).await?;
+    loop {
+        let backend = connect(&door.tunnels, journey).await?;
+        match ask_of(backend, journey, request.clone()).await {
+            Ok(backend) => return Ok(backend),
+            Err(error) => {
+                let may_ask_again = Failure::of(&error) == Some(Failure::Closed);
+                if !journey.attempt_broke(&error, may_ask_again, Break::Failure) {
+                    return Err(error);
+                }
+            }
+        }
+    }
+}
+
+async fn ask_of(mut backend: Backend, journey: &mut Journey, request: RequestHeader) -> Result<Backend> {
     backend.write_request_header(Box::new(request)).await.map_err(Error::into_up)?;
     if let Some(attempt) = &journey.attempt {
         attempt.is_sent();
@@ -155,8 +171,16 @@ async fn connect(connector: &TransportConnector, journey: &mut Journey) -> Resul
     }
 }
 
-/// Hands on an answer that agrees to nothing, with its body.
-async fn relay(session: &mut Session, journey: &mut Journey, mut backend: Backend) -> Result<()> {
+/// Hands on an answer that agrees to nothing, with its body. From here on it is heard by a guard, as for any other stream, when it is
+/// over.
+async fn relay(session: &mut Session, journey: &mut Journey, mut backend: Backend, ended: Ended) -> Result<()> {
+    if let Some(attempt) = &mut journey.attempt {
+        attempt.has_begun();
+    }
+    if let Some(ticket) = &journey.ticket {
+        ticket.cut_off_by(cut::handle());
+    }
+    journey.guard = Some(Guard::post(session, ended, Pace::default()));
     let Some(answer) = backend.resp_header() else { return Ok(()) };
     let mut answer = answer.clone();
     journey.metered = answer::check(&mut answer).map_err(|refusal| journey.fail(refusal))?;
@@ -169,10 +193,25 @@ async fn relay(session: &mut Session, journey: &mut Journey, mut backend: Backen
     });
     answer::dress(&mut answer, journey.readers(session.req_header()), journey);
     session.write_response_header(Box::new(answer), !has_body).await?;
-    while has_body && let Some(bytes) = backend.read_body_bytes().await.map_err(Error::into_up)? {
+    while has_body && let Some(bytes) = next_piece(session, &mut backend).await? {
         session.write_response_body(Some(bytes), false).await?;
     }
     session.write_response_body(None, true).await
+}
+
+/// The next piece of an answer's body, unless its client leaves or it is over.
+async fn next_piece(session: &mut Session, backend: &mut Backend) -> Result<Option<Bytes>> {
+    let piece = tokio::select! {
+        biased;
+        piece = backend.read_body_bytes() => piece.map_err(Error::into_up)?,
+        // Nothing can come from a client that waits for its answer.
+        left = session.downstream_session.read_body_or_idle(true) => {
+            let gone = || Error::explain(ErrorType::ConnectionClosed, "the client has left");
+            return Err(left.err().unwrap_or_else(gone).into_down());
+        }
+    };
+    cut::heard(piece.is_none());
+    Ok(piece)
 }
 
 /// Writes the 101.

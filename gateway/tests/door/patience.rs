@@ -93,6 +93,31 @@ fn a_head_that_drips_is_not_waited_for_longer_than_for_its_first_byte() {
 }
 
 #[test]
+fn an_answer_in_place_of_a_websocket_lasts_for_as_long_as_it_flows() {
+    let backend = Backend::start(|_, stream| {
+        drop(stream.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"));
+        for _ in 0..120 {
+            drop(stream.write_all(b"4\r\ntick\r\n"));
+            thread::park_timeout(Duration::from_millis(20));
+        }
+        silent(stream);
+        After::Close
+    });
+    let platform = pool(&[backend.address], &format!("{PATIENT}\nresponse_timeout = \"400ms\""))
+        .append("routes.toml", "websocket = true\n")
+        .start();
+    let mut client = Wire::connect(platform.http);
+    client.write(wire::handshake("/pool/x", &[]));
+    assert!(client.head().starts_with("HTTP/1.1 200"));
+    let began = Instant::now();
+    let flowed = String::from_utf8(client.rest()).unwrap();
+    assert_eq!(flowed.matches("tick").count(), 120, "cut off when it had become silent, and not before");
+    assert!(!flowed.ends_with("0\r\n\r\n"), "{flowed}");
+    assert!(began.elapsed() < LONG, "{:?}", began.elapsed());
+    eventually("the log", || platform.log().contains("\"ended\":\"upstream_timeout\""));
+}
+
+#[test]
 fn the_first_byte_may_be_expected_sooner_than_silence_ends() {
     let backend = Backend::start(|_, stream| {
         silent(stream);

@@ -196,6 +196,53 @@ fn idle_events_end_when_their_caller_logs_out_and_others_live_on() {
     assert_eq!(alive.read(2), b"ok");
 }
 
+/// A handshake that is answered as if it were none, by events of which one has come.
+fn events_in_place_of_a_websocket(platform: &Platform, token: &str, connections: &Receiver<Wire>) -> (Wire, Wire) {
+    let mut client = Wire::connect(platform.http);
+    client.write(wire::handshake("/streams/x", &[("Authorization", &format!("Bearer {token}"))]));
+    let mut upstream = connections.recv().unwrap();
+    upstream.head();
+    upstream.write("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n9\r\ndata: 1\n\n\r\n");
+    assert!(client.head().starts_with("HTTP/1.1 200"));
+    assert_eq!(client.read(14), b"9\r\ndata: 1\n\n\r\n");
+    (client, upstream)
+}
+
+#[test]
+fn an_answer_in_place_of_a_websocket_ends_like_any_other() {
+    let (upstream, connections) = by_hand();
+    let mut platform = setup().edit("gateway.toml", "drain = \"30s\"", "drain = \"200ms\"").upstream(upstream).start();
+    let (gone, here) = (token(&platform, "gone@example.com"), token(&platform, "here@example.com"));
+    let (mut idle, mut idle_upstream) = events_in_place_of_a_websocket(&platform, &gone, &connections);
+    let (mut busy, mut busy_upstream) = events_in_place_of_a_websocket(&platform, &gone, &connections);
+    let (left, mut left_upstream) = events_in_place_of_a_websocket(&platform, &here, &connections);
+    let (mut alive, mut alive_upstream) = events_in_place_of_a_websocket(&platform, &here, &connections);
+    let mut events = busy_upstream.stream.try_clone().unwrap();
+    let flowing = std::thread::spawn(move || {
+        while events.write_all(b"5\r\ntick\n\r\n").is_ok() {
+            std::thread::park_timeout(std::time::Duration::from_millis(20));
+        }
+    });
+    log_out(&platform, &gone);
+    assert_eq!((idle.rest(), idle_upstream.rest()), (vec![], vec![]), "cut off: there is no last chunk");
+    let more = busy.rest();
+    assert!(!more.ends_with(b"0\r\n\r\n"), "{more:?}");
+    assert_eq!(busy_upstream.rest(), b"");
+    flowing.join().unwrap();
+    // Who leaves with something unread is known at once to have left.
+    left_upstream.write("9\r\ndata: 2\n\n\r\n");
+    left.stream.peek(&mut [0]).unwrap();
+    drop(left);
+    assert_eq!(left_upstream.rest(), b"", "nobody is left to answer");
+    alive_upstream.write("9\r\ndata: 2\n\n\r\n");
+    assert_eq!(alive.read(14), b"9\r\ndata: 2\n\n\r\n");
+    eventually("the log", || platform.log().matches("\"ended\":\"revoked\"").count() == 2);
+    eventually("they have gone from the table", || platform.metric("portcullis_streams") == 1);
+    platform.gateway().signal("TERM");
+    assert_eq!((alive.rest(), alive_upstream.rest()), (vec![], vec![]));
+    assert_eq!(platform.gateway().wait(), Some(0));
+}
+
 #[test]
 fn an_upload_that_has_stopped_ends_with_a_refusal() {
     let (upstream, connections) = by_hand();

@@ -10,6 +10,7 @@ use std::{
 };
 
 use crate::{
+    backends::{After, Backend, pool},
     platform::{Answer, Platform, Setup, eventually},
     wire::{self, Wire, agreed, backend, by_hand, echo, frame, handshake, masked},
 };
@@ -363,6 +364,21 @@ fn an_open_websocket_is_a_request_in_flight() {
     assert!(third().starts_with("HTTP/1.1 429"));
     drop(first);
     eventually("the slot to come free", || third().starts_with("HTTP/1.1 101"));
+}
+
+#[test]
+fn a_server_that_breaks_handshakes_is_left_out_and_costs_none() {
+    let good = backend(echo);
+    let bad = Backend::start(|_, _| After::Close);
+    let platform = pool(&[bad.address, good], "ejection = { time = \"1m\", max_time = \"1m\" }")
+        .append("routes.toml", "websocket = true\n")
+        .start();
+    for _ in 0..30 {
+        wire::open(platform.http, "/pool/x", "none");
+    }
+    assert_eq!(platform.metric("portcullis_upstream_failures_total{kind=\"closed\",upstream=\"pool\"}"), 5);
+    assert_eq!(platform.metric("portcullis_upstream_servers_healthy{upstream=\"pool\"}"), 1);
+    assert_eq!(bad.count("GET"), 5, "it is left out");
 }
 
 #[test]
