@@ -195,9 +195,13 @@ impl Upstream {
         let mut peer = Box::new(server.peer.clone());
         let patience = self.mould.patience(timeouts);
         peer::adapt(&mut peer.options, timeouts, left);
+        let generation = server.vitals.generation();
+        if self.settings.protocol != Protocol::Http1 {
+            peer.group_key = peer.group_key.wrapping_add(generation);
+        }
         cut::end_by(deadline);
-        let server = Arc::clone(server);
-        Ok((peer, Attempt { upstream: Arc::clone(self), server, probe, trial, told: false, deadline, patience }))
+        let (upstream, server) = (Arc::clone(self), Arc::clone(server));
+        Ok((peer, Attempt { upstream, server, probe, trial, told: false, generation, deadline, patience }))
     }
 
     /// May a request be tried once more, at a server that has not failed it? Spends from the budget if so; a connection that was

@@ -20,6 +20,8 @@ pub(crate) struct Attempt {
     /// Does the server's return wait to hear of it?
     pub(super) trial: bool,
     pub(super) told: bool,
+    /// Of the connections of HTTP/2 that it may share.
+    pub(super) generation: u64,
     /// When the whole request must be over.
     pub(super) deadline: Option<Instant>,
     pub(super) patience: Patience,
@@ -110,6 +112,9 @@ impl Attempt {
         }
         let upstream = &self.upstream;
         upstream.metrics.failed(failure);
+        if failure == Failure::Timeout {
+            self.server.vitals.give_up(self.generation);
+        }
         if self.trial || self.server.vitals.failed(upstream.settings.ejection) {
             upstream.eject(&self.server, self.trial);
             upstream.count_well();

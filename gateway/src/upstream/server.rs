@@ -42,6 +42,8 @@ pub(super) struct Vitals {
     times_out: AtomicU32,
     /// Is the one request under way that finds out whether it is back?
     on_trial: AtomicBool,
+    /// How often its connections of HTTP/2 were given up.
+    generation: AtomicU64,
 }
 
 /// Milliseconds since this process first asked. Never 0, which stands for never.
@@ -74,7 +76,20 @@ impl Vitals {
             out_until: AtomicU64::new(0),
             times_out: AtomicU32::new(0),
             on_trial: AtomicBool::new(false),
+            generation: AtomicU64::new(0),
         }
+    }
+
+    /// Which of its connections of HTTP/2 new requests share.
+    pub(super) fn generation(&self) -> u64 {
+        self.generation.load(Relaxed)
+    }
+
+    /// A request of that generation waited in vain: new ones get other connections, since the old ones may be hung. Each generation is given
+    /// up once, however many wait in it, so that a service that is only slow costs one connection for each time that it is waited for.
+    pub(super) fn give_up(&self, generation: u64) {
+        // An error: it has been.
+        let _ = self.generation.compare_exchange(generation, generation + 1, Relaxed, Relaxed);
     }
 
     /// Could a request go there?

@@ -3,6 +3,7 @@
 
 use std::{collections::BTreeSet, net::Ipv4Addr};
 
+use pingora::upstreams::peer::Peer;
 use policies::{Auth, PathPattern, Policy, Route, decide};
 use proptest::prelude::*;
 
@@ -275,5 +276,29 @@ proptest! {
         // Each server has its share, give or take half of it.
         let share = 2000 / u32::from(servers);
         prop_assert!((share / 2..=share * 3 / 2 + 1).contains(&moved), "{} of 2000 with {} servers", moved, servers);
+    }
+}
+
+#[tokio::test]
+async fn whoever_waits_in_vain_gives_up_the_connections_of_http_2_that_others_would_share() {
+    for (protocol, are_shared) in [(Protocol::Http2, true), (Protocol::Negotiated, true), (Protocol::Http1, false)] {
+        let pool = made(&UpstreamSettings { protocol, ..settings(1) }, None).await;
+        let pick = || pool.pick(&permit(), IpAddr::V4(Ipv4Addr::LOCALHOST), &mut tries()).unwrap();
+        let key = || pick().0.reuse_hash();
+        let first = key();
+        for failure in [Failure::Connect, Failure::Closed, Failure::Invalid] {
+            pick().1.failed(failure);
+        }
+        assert_eq!(key(), first);
+        let waiting: Vec<Attempt> = (0..3).map(|_| pick().1).collect();
+        let mut waiting = waiting.into_iter();
+        waiting.next().unwrap().failed(Failure::Timeout);
+        let second = key();
+        assert_eq!(second != first, are_shared, "{protocol:?}");
+        // The others waited on the connections that have been given up.
+        waiting.for_each(|mut attempt| attempt.failed(Failure::Timeout));
+        assert_eq!(key(), second);
+        pick().1.failed(Failure::Timeout);
+        assert_eq!(key() != second, are_shared, "{protocol:?}");
     }
 }

@@ -222,6 +222,44 @@ fn what_a_server_has_refused_to_begin_is_tried_again() {
 }
 
 #[test]
+fn a_connection_on_which_nothing_is_answered_any_more_is_given_up() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let more = "protocol = \"h2c\"\nresponse_timeout = \"300ms\"";
+    let platform = pool(&[listener.local_addr().unwrap()], more).start();
+    let connections = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&connections);
+    thread::spawn(move || {
+        Builder::new_current_thread().enable_all().build().unwrap().block_on(async move {
+            listener.set_nonblocking(true).unwrap();
+            let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+            while let Ok((stream, _)) = listener.accept().await {
+                let is_first = count.fetch_add(1, Ordering::Relaxed) == 0;
+                tokio::spawn(async move {
+                    let (mut server, mut held) = (h2::server::handshake(stream).await.unwrap(), Vec::new());
+                    while let Some(Ok((request, respond))) = server.accept().await {
+                        match request.uri().path() {
+                            "/pool/x" if is_first => held.push((request, respond)),
+                            "/pool/slow" => held.push((request, respond)),
+                            _ => say(respond, "answered"),
+                        }
+                    }
+                });
+            }
+        });
+    });
+    let ask = |path: &str| platform.send("GET", path, &[], "").status;
+    assert_eq!(["/pool/before", "/pool/x", "/pool/x", "/pool/x"].map(ask), [200, 504, 200, 200]);
+    assert_eq!(connections.load(Ordering::Relaxed), 2);
+    // Of those who wait in vain together the first one gives it up.
+    thread::scope(|scope| {
+        let slow: Vec<_> = (0..4).map(|_| scope.spawn(|| ask("/pool/slow"))).collect();
+        assert!(slow.into_iter().all(|slow| slow.join().unwrap() == 504));
+    });
+    assert_eq!(ask("/pool/x"), 200);
+    assert_eq!(connections.load(Ordering::Relaxed), 3);
+}
+
+#[test]
 fn a_server_that_goes_away_costs_no_request() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let platform = pool(&[listener.local_addr().unwrap()], "protocol = \"h2c\"").start();
