@@ -159,6 +159,12 @@ pub(crate) fn is_begun(session: &ServerSession) -> bool {
     session.response_written().is_some_and(|answer| answer.status == 101 || !answer.status.is_informational())
 }
 
+/// Lets a client send its body that waits for leave to (RFC 9110 §10.1.1): what a server of HTTP/2 says of it gets no further than Pingora.
+/// A client of HTTP/2 is told nothing before the answer.
+pub(crate) async fn go_on(session: &mut Session) -> Result<()> {
+    session.downstream_session.write_continue_response().await.map_err(Error::into_down)
+}
+
 async fn send(session: &mut Session, mut response: ResponseHeader, body: Bytes) -> Result<()> {
     // RFC 9110 §8.6: none beside a 204.
     if response.status != 204 {

@@ -211,14 +211,10 @@ impl ProxyHttp for Door {
     ) -> Result<()> {
         // Most requests have no body, and are asked no more.
         let has_body = !session.is_body_done();
-        if has_body && streams::takes_long(session.req_header()) {
-            self.watch(session, journey);
+        if has_body && request.version == Version::HTTP_2 && request.remove_header(&header::EXPECT).is_some() {
+            Box::pin(answer::go_on(session)).await?;
         }
-        // On HTTP/1 the connection hears that the time of its request is over. A stream of HTTP/2 needs somebody to hear it.
-        if journey.guard.is_none() && session.is_http2() {
-            let pace = if has_body { journey.pace(session) } else { Pace::default() };
-            journey.guard = Some(Guard::post(session, None, pace));
-        }
+        self.stand_by(session, journey, has_body);
         // On HTTP/2 no end of a body is told of when there is none.
         if !journey.upstream_speaks(Protocol::Http1)
             && !has_body

@@ -133,7 +133,7 @@ pub(crate) fn watch_later(streams: &Arc<Streams>, journey: &Journey) {
 }
 
 /// May a request with a body take long to be sent, or its answer long to begin? A gRPC call, or a body of great or unknown length.
-pub(crate) fn takes_long(request: &RequestHeader) -> bool {
+fn takes_long(request: &RequestHeader) -> bool {
     Inbound::declared_length(&request.headers).is_none_or(|length| length > LARGE) || grpc::is_call(request)
 }
 
@@ -197,6 +197,18 @@ impl Candidate {
 // === impl Door ===
 
 impl Door {
+    /// Posts whoever has to hear that a request is over that is about to be sent.
+    pub(crate) fn stand_by(&self, session: &mut Session, journey: &mut Journey, has_body: bool) {
+        if has_body && takes_long(session.req_header()) {
+            self.watch(session, journey);
+        }
+        // On HTTP/1 the connection hears that the time of its request is over. A stream of HTTP/2 needs somebody to hear it.
+        if journey.guard.is_none() && session.is_http2() {
+            let pace = if has_body { journey.pace(session) } else { pace::Pace::default() };
+            journey.guard = Some(guard::Guard::post(session, None, pace));
+        }
+    }
+
     /// Lets the end of the caller's right to it end a request too.
     pub(crate) fn watch(&self, session: &mut Session, journey: &mut Journey) {
         if journey.known.is_some() && (journey.guard.is_none() || journey.ticket.is_none()) {

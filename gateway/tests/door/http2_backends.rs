@@ -21,6 +21,7 @@ use tokio::runtime::Builder;
 use crate::{
     backends::pool,
     platform::{Answer, Platform, eventually, exchange},
+    wire::Wire,
 };
 
 /// Bytes of the great answer: more than all windows and buffers on the way together.
@@ -219,6 +220,31 @@ fn what_a_server_has_refused_to_begin_is_tried_again() {
     let answer = platform.send("POST", "/pool/x", &[], "order");
     assert_eq!((answer.status, &*answer.body), (200, "again"));
     assert_eq!(platform.metric("portcullis_upstream_failures_total{kind=\"closed\",upstream=\"pool\"}"), 0);
+}
+
+#[test]
+fn a_client_that_waits_for_leave_to_send_its_body_is_given_it() {
+    let platform = platform(|request, respond, _| {
+        let expects = request.headers().contains_key("expect");
+        tokio::spawn(async move {
+            let mut body = request.into_body();
+            while body.data().await.is_some() {}
+            say(respond, if expects { "asked for leave" } else { "whole" });
+        });
+    });
+    let ask = |bytes: u64| {
+        let mut client = Wire::connect(platform.http);
+        client.write(format!(
+            "POST /pool/x HTTP/1.1\r\nHost: x\r\nConnection: close\r\nExpect: 100-continue\r\nContent-Length: {bytes}\r\n\r\n"
+        ));
+        client
+    };
+    let mut client = ask(5);
+    assert_eq!(client.head(), "HTTP/1.1 100 Continue\r\n\r\n");
+    client.write("order");
+    let answer = Answer::parse(&client.rest());
+    assert_eq!((answer.status, &*answer.body), (200, "whole"));
+    assert_eq!(Answer::parse(&ask(1 << 40).rest()).status, 413, "who is refused is not given it");
 }
 
 #[test]
