@@ -287,8 +287,13 @@ impl ProxyHttp for Door {
             attempt.succeeded();
             attempt.has_begun();
         }
-        if session.req_header().version == Version::HTTP_10 && !response.headers.contains_key(header::CONTENT_LENGTH) {
+        let ends_by_closing =
+            session.req_header().version == Version::HTTP_10 && !response.headers.contains_key(header::CONTENT_LENGTH);
+        if ends_by_closing {
             session.set_keepalive(None);
+        }
+        // That it has ended, though its client still sends, only a guard hears of an answer without a body.
+        if ends_by_closing || !session.is_body_done() {
             journey.guard.get_or_insert_with(|| Guard::post(session, None, Pace::default()));
         }
         if streams::answers_long(session, response) {
@@ -361,12 +366,11 @@ impl ProxyHttp for Door {
         // Pingora goes on with no connection after this, and the client has to know it (RFC 9112 §9.6).
         session.set_keepalive(None);
         let error_code = refusal.as_ref().map_or(0, Refusal::status);
-        let is_told = if let Some(refusal) = &refusal {
+        let mut is_told = false;
+        if let Some(refusal) = &refusal {
             let told = answer::end(session, refusal, journey).await;
-            told.inspect_err(|gone| tracing::debug!(%gone, "the client left before it could be told")).is_ok()
-        } else {
-            false
-        };
+            is_told = told.inspect_err(|gone| tracing::debug!(%gone, "the client left before it was told")).is_ok();
+        }
         // What was ended after it had been answered was not refused.
         journey.refusal = refusal.filter(|_| journey.ended.is_none());
         // What is to be closed is not reused, but ended as after any answer, so that whoever is still sending hears it.

@@ -248,6 +248,40 @@ fn a_client_that_waits_for_leave_to_send_its_body_is_given_it() {
 }
 
 #[test]
+fn who_is_answered_early_may_finish_its_upload() {
+    let platform = pool(
+        &[serve(|request, mut respond, _| {
+            // The answer is a head and nothing else, or ends with trailers, and the body is taken after it.
+            let is_head_alone = request.uri().path() == "/pool/head";
+            let mut send = respond.send_response(Response::new(()), is_head_alone).unwrap();
+            if !is_head_alone {
+                send.send_data("early".into(), false).unwrap();
+                send.send_trailers(http::HeaderMap::new()).unwrap();
+            }
+            tokio::spawn(async move {
+                let mut body = request.into_body();
+                while body.data().await.is_some() {}
+            });
+        })],
+        "protocol = \"h2c\"\nresponse_timeout = \"300ms\"",
+    )
+    .start();
+    for (path, begun) in [("/pool/head", ""), ("/pool/head", "beg"), ("/pool/trailers", "beg")] {
+        let mut client = Wire::connect(platform.http);
+        client.write(format!("POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n{begun}"));
+        assert!(client.head().starts_with("HTTP/1.1 200"), "{path}");
+        // For much longer than the server may be silent while it answers.
+        thread::park_timeout(Duration::from_millis(1200));
+        client.write(&"begun"[begun.len()..]);
+        let rest = if path == "/pool/head" { "0\r\n\r\n" } else { "5\r\nearly\r\n0\r\n\r\n" };
+        assert_eq!(client.read(rest.len()), rest.as_bytes(), "{path} after {begun:?}");
+        eventually("the request to end", || platform.metric("portcullis_requests_in_flight") == 0);
+        eventually("the log", || platform.log().contains("\"received_bytes\":5"));
+        assert!(!platform.log().contains("\"ended\""), "{path} after {begun:?}: {}", platform.log());
+    }
+}
+
+#[test]
 fn a_connection_on_which_nothing_is_answered_any_more_is_given_up() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let more = "protocol = \"h2c\"\nresponse_timeout = \"300ms\"";
