@@ -286,7 +286,9 @@ pub(crate) fn check(response: &mut ResponseHeader) -> Result<Option<Box<Metered>
         response.set_version(Version::HTTP_11);
     }
     if response.status == 204 {
+        // RFC 9110 §8.6, RFC 9112 §6.1.
         response.remove_header(&header::CONTENT_LENGTH);
+        response.remove_header(&header::TRANSFER_ENCODING);
     }
     response.remove_header(&ASSERTION);
     let (mut bytes, mut of_connection, mut of_usage) = (0, false, false);

@@ -205,7 +205,8 @@ impl Journey {
         let picked = self.rules.upstream(permit).pick(permit, client, &mut self.tries);
         let (peer, attempt) = picked.map_err(|refusal| self.fail(refusal))?;
         self.attempt = Some(attempt);
-        self.informed = 0;
+        // What has been sent already is sent, and counted, once more.
+        (self.informed, self.body_bytes) = (0, 0);
         Ok(peer)
     }
 

@@ -152,7 +152,13 @@ impl Http1 {
 
     /// Has the client asked all that it asks, and is owed the answer?
     pub(crate) fn is_owed(&self) -> bool {
-        self.in_flight && matches!(self.state, State::Head(_))
+        self.in_flight
+            && match &self.state {
+                State::Head(_) => true,
+                // It asked for another protocol, and has not heard whether it may.
+                State::Body(body) => body.is_done(),
+                State::Tunnel => false,
+            }
     }
 
     /// What the client owes us.
@@ -256,6 +262,9 @@ mod tests {
         assert!(http1.judge(&[POST, b"3\r\nab"].concat()).is_ok() && !http1.is_owed());
         assert!(http1.judge(b"c\r\n0\r\n\r\n").is_ok() && http1.is_owed());
         assert!(http1.next_request(false) && !http1.is_owed());
+        assert!(http1.judge(WEBSOCKET).is_ok() && http1.is_owed());
+        http1.sees_written(b"HTTP/1.1 101 Switching Protocols\r\n\r\n");
+        assert!(!http1.is_owed());
     }
 
     #[test]

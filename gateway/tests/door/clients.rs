@@ -51,6 +51,7 @@ fn who_says_no_more_once_it_has_asked_is_answered() {
         ("POST /pool/x HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nbody", 1),
         ("GET /pool/x HTTP/1.1\r\nHost: x\r\n\r\nGET /pool/x HTTP/1.1\r\nHost: x\r\n\r\n", 2),
         ("GET /pool/events HTTP/1.1\r\nHost: x\r\n\r\n", 1),
+        ("GET /pool/x HTTP/1.1\r\nHost: x\r\nConnection: upgrade\r\nUpgrade: h2c\r\n\r\n", 1),
     ] {
         let answer = half_closing(platform.http, request);
         assert_eq!(answer.matches(" 200 OK").count(), answers, "{request:?}: {answer:?}");

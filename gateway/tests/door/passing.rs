@@ -6,7 +6,11 @@ use std::{
     thread,
 };
 
-use crate::platform::{Answer, Platform, Setup};
+use crate::{
+    backends::{After, Backend, pool},
+    platform::{Answer, Platform, Setup, eventually},
+    wire::Wire,
+};
 
 #[test]
 fn a_forwarded_address_is_believed_from_a_trusted_proxy_only() {
@@ -27,6 +31,37 @@ fn a_forwarded_address_is_believed_from_a_trusted_proxy_only() {
     // Limits count the last address that no trusted proxy could have made up.
     let once = |chain: &str| trusting.send("GET", "/once", &[("X-Forwarded-For", chain)], "").status;
     assert_eq!((once("1.1.1.1, 203.0.113.9"), once("2.2.2.2, 203.0.113.9"), once("203.0.113.10")), (200, 429, 200));
+}
+
+#[test]
+fn a_body_that_is_sent_again_is_counted_once() {
+    let backend = Backend::named("good");
+    let broken = Backend::start(|_, _| After::Close);
+    let platform = pool(&[backend.address, broken.address], "ejection = { failures = 1000 }")
+        .append("routes.toml", "max_body_bytes = 65536\n")
+        .start();
+    // Every other one comes to the server that reads it all and hangs up.
+    let body = "x".repeat(40_000);
+    for _ in 0..4 {
+        assert_eq!(platform.send("PUT", "/pool/x", &[], &body).status, 200);
+    }
+    assert!(broken.count("PUT") >= 2);
+    eventually("the log", || platform.log().matches("\"received_bytes\":40000").count() == 4);
+}
+
+#[test]
+fn an_answer_without_a_body_frames_none() {
+    let backend = Backend::start(|_, stream| {
+        drop(stream.write_all(b"HTTP/1.1 204 No Content\r\nTransfer-Encoding: chunked\r\n\r\n"));
+        After::Close
+    });
+    let platform = pool(&[backend.address], "").start();
+    let mut client = Wire::connect(platform.http);
+    for _ in 0..2 {
+        client.write("GET /pool/x HTTP/1.1\r\nHost: x\r\n\r\n");
+        let head = client.head().to_lowercase();
+        assert!(head.starts_with("http/1.1 204") && !head.contains("transfer-encoding"), "{head}");
+    }
 }
 
 #[test]
