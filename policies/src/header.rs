@@ -6,35 +6,57 @@
 
 use thiserror::Error;
 
-/// What only the door may set, or what would change the meaning of what was decided (client address and certificate, scheme,
-/// method, path), in the words of proxies that backends know. A last `-*`
-/// reserves the name before it and everything below.
-pub(crate) const RESERVED: [&str; 38] = [
+/// What only the door may set, or what would change the meaning of what was decided (who is calling, client address and certificate,
+/// scheme, host, method, path), in the words of proxies that backends know; and what belongs to one connection, and passes Pingora from
+/// HTTP/2 to HTTP/2. A last `-*` reserves the name before it and everything below.
+pub(crate) const RESERVED: [&str; 60] = [
+    "auth-user",
+    "cf-access-*",
     "cf-connecting-ip",
-    "client-cert",
+    "client-cert-*", // RFC 9440
+    "client-ip",
+    "cluster-client-ip",
     "fastly-client-ip",
     "forwarded",
     "forwarded-for",
     "front-end-https",
+    "http2-settings",
     "proxy", // becomes HTTP_PROXY under CGI (httpoxy, CVE-2016-5385)
+    "proxy-authorization",
+    "proxy-client-ip",
     "remote-user",
     "ssl-client-*",
+    "trailer",
     "true-client-ip",
+    "wl-proxy-*",
+    "x-amzn-oidc-*",
     "x-api-key",
     "x-arr-*",
     "x-auth-*",
-    "x-client-cert",
+    "x-azure-clientip",
+    "x-azure-socketip",
+    "x-client-cert-*",
+    "x-client-dn",
     "x-client-ip",
+    "x-client-verify",
     "x-cluster-client-ip",
+    "x-consumer-*",
+    "x-custom-ip-authorization",
     "x-envoy-*",
+    "x-forward-for",
     "x-forwarded-*",
     "x-gateway-*",
+    "x-goog-authenticated-user-*",
+    "x-goog-iap-jwt-assertion",
     "x-host",
+    "x-http-host-override",
     "x-http-method",
     "x-http-method-override",
     "x-key-*",
     "x-method-override",
+    "x-ms-client-principal-*",
     "x-original-*",
+    "x-originating-ip",
     "x-proxyuser-ip",
     "x-real-ip",
     "x-remote-*",
@@ -53,9 +75,10 @@ pub(crate) const RESERVED: [&str; 38] = [
 /// The names that are dropped from what a client sends.
 #[derive(Debug, Clone)]
 pub struct Reserved {
+    /// By their [`place`]s.
     names: Box<[Name]>,
-    /// A bit for each (ASCII) first byte of a name: most headers begin with none of them.
-    initials: u128,
+    /// Where the names of each place begin, and the last ones end: most headers share theirs with none of ours, the others with few.
+    begins: Box<[usize]>,
     folding: Folding,
 }
 
@@ -109,30 +132,68 @@ const fn fold_char(character: char) -> u8 {
 impl Reserved {
     /// What is reserved always, and `more` of the operator's.
     pub fn new<'a>(more: impl IntoIterator<Item = &'a str>, folding: Folding) -> Result<Self, ReservedError> {
-        let names = RESERVED.into_iter().chain(more).map(Name::parse).collect::<Result<Box<[Name]>, _>>()?;
-        let initials = names.iter().fold(0, |bits, name| bits | 1 << name.folded.as_bytes()[0]);
-        Ok(Self { names, initials, folding })
+        let mut by_place = vec![Vec::new(); LETTERS * LETTERS];
+        for name in RESERVED.into_iter().chain(more) {
+            let name = Name::parse(name)?;
+            name.places().into_iter().for_each(|place| by_place[place].push(name.clone()));
+        }
+        let ends = by_place.iter().scan(0, |end, names| {
+            *end += names.len();
+            Some(*end)
+        });
+        let begins = std::iter::once(0).chain(ends).collect();
+        Ok(Self { begins, names: by_place.into_iter().flatten().collect(), folding })
+    }
+
+    /// Those that begin as a name does.
+    fn beginning(&self, first: Option<u8>, third: Option<u8>) -> &[Name] {
+        let place = place(first, third);
+        &self.names[self.begins[place]..self.begins[place + 1]]
     }
 
     /// Whether the name, in any case and any alias, is one that only the door may set.
     #[must_use]
     pub fn is_reserved(&self, name: &str) -> bool {
-        let Some(initial) = name.chars().next().map(fold_char) else { return false };
-        if self.initials >> initial & 1 == 0 {
+        let mut letters = name.chars().map(fold_char);
+        let alike = self.beginning(letters.next(), letters.nth(1));
+        if alike.is_empty() {
             return false;
         }
         // Folded once for all of them, and no further than any of them goes.
         let mut folded = [0; Name::LONGEST + 1];
         let folds = folded.iter_mut().zip(name.chars()).map(|(place, character)| *place = fold_char(character));
         let length = folds.count();
-        self.names.iter().any(|reserved| reserved.matches(&folded[..length]))
+        alike.iter().any(|reserved| reserved.matches(&folded[..length]))
     }
 
     /// What becomes of a header that a client sent.
     #[must_use]
     pub fn verdict(&self, name: &str) -> Verdict {
         let folds = || name.bytes().any(|byte| !byte.is_ascii_alphanumeric() && byte != b'-');
-        if self.is_reserved(name) || (self.folding == Folding::Drop && folds()) { Verdict::Drop } else { Verdict::Keep }
+        let is_dropped = || folds() && (self.folding == Folding::Drop || frames_a_body(name));
+        if self.is_reserved(name) || is_dropped() { Verdict::Drop } else { Verdict::Keep }
+    }
+}
+
+/// Would a backend that folds it take it for the length of a body? In HTTP/1 the reader refuses such a name.
+fn frames_a_body(name: &str) -> bool {
+    ["content-length", "transfer-encoding"].iter().any(|framing| name.chars().map(fold_char).eq(framing.bytes()))
+}
+
+/// Letters, digits, `-`, and none.
+const LETTERS: usize = 38;
+
+/// By the first and the third of the letters of a folded name: by these names differ most, since many begin with `x-`.
+fn place(first: Option<u8>, third: Option<u8>) -> usize {
+    letter(first) * LETTERS + letter(third)
+}
+
+fn letter(folded: Option<u8>) -> usize {
+    match folded {
+        None => 0,
+        Some(letter @ b'a'..=b'z') => usize::from(letter - b'a') + 1,
+        Some(digit @ b'0'..=b'9') => usize::from(digit - b'0') + 27,
+        Some(_) => 37,
     }
 }
 
@@ -148,6 +209,17 @@ impl Name {
             return Err(ReservedError(text.into()));
         }
         Ok(Self { folded: fold(name).into(), is_prefix })
+    }
+
+    /// Those of all names that are this one or below it.
+    fn places(&self) -> Vec<usize> {
+        let folded = self.folded.as_bytes();
+        let first = folded.first().copied();
+        match folded {
+            [_] if self.is_prefix => (0..LETTERS).map(|third| letter(first) * LETTERS + third).collect(),
+            [_, _] if self.is_prefix => vec![place(first, None), place(first, Some(b'-'))],
+            _ => vec![place(first, folded.get(2).copied())],
+        }
     }
 
     fn matches(&self, folded: &[u8]) -> bool {

@@ -20,6 +20,7 @@ use tokio::runtime::Builder;
 
 use crate::{
     backends::pool,
+    http2_clients::read,
     platform::{Answer, Platform, eventually, exchange},
     wire::Wire,
 };
@@ -278,6 +279,37 @@ fn who_is_answered_early_may_finish_its_upload() {
         eventually("the request to end", || platform.metric("portcullis_requests_in_flight") == 0);
         eventually("the log", || platform.log().contains("\"received_bytes\":5"));
         assert!(!platform.log().contains("\"ended\""), "{path} after {begun:?}: {}", platform.log());
+    }
+}
+
+#[test]
+fn what_belongs_to_one_connection_or_frames_a_body_goes_no_further() {
+    let platform = pool(
+        &[serve(|request, respond, _| {
+            let names: Vec<_> = request.headers().keys().map(http::HeaderName::as_str).collect();
+            say(respond, names.join(" ").leak());
+        })],
+        "protocol = \"h2c\"",
+    )
+    .edit("gateway.toml", "underscore_headers = \"drop\"", "underscore_headers = \"allow\"")
+    .start();
+    let names = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap().block_on(async {
+        let mut client = client(platform.http, 65_535).await;
+        let request = Request::get("http://x/pool/x")
+            .header("te", "trailers")
+            .header("x_custom", "yes")
+            .header("proxy-authorization", "Basic c2VjcmV0")
+            .header("http2-settings", "AAAA")
+            .header("trailer", "x")
+            .header("content_length", "5")
+            .header("transfer_encoding", "chunked");
+        let answer = client.send_request(request.body(()).unwrap(), true).unwrap().0.await.unwrap();
+        read(answer).await.1
+    });
+    let names: Vec<_> = names.split(' ').collect();
+    assert!(names.contains(&"te") && names.contains(&"x_custom"), "{names:?}");
+    for gone in ["proxy-authorization", "http2-settings", "trailer", "content_length", "transfer_encoding"] {
+        assert!(!names.contains(&gone), "{gone}: {names:?}");
     }
 }
 

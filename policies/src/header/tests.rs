@@ -52,6 +52,26 @@ fn what_the_door_sets_is_reserved() {
         "X-Envoy-External-Address",
         "X-WebAuth-User",
         "Proxy",
+        "Proxy-Authorization",
+        "Proxy-Client-IP",
+        "WL-Proxy-Client-Cert",
+        "HTTP2-Settings",
+        "Trailer",
+        "Auth-User",
+        "Client-IP",
+        "Client-Cert-Chain",
+        "X-Client-Cert-Chain",
+        "X-Client-DN",
+        "X-Client-Verify",
+        "X-Originating-IP",
+        "X-Forward-For",
+        "X-HTTP-Host-Override",
+        "CF-Access-Jwt-Assertion",
+        "X-Amzn-Oidc-Data",
+        "X-MS-Client-Principal",
+        "X-MS-Client-Principal-Name",
+        "X-Goog-Authenticated-User-Email",
+        "X-Consumer-Custom-Id",
         "X-Team-Red",
         "X-Plan",
         "X_User_Id",
@@ -63,6 +83,11 @@ fn what_the_door_sets_is_reserved() {
     ] {
         assert_eq!(reserved.verdict(name), Verdict::Drop, "{name}");
     }
+}
+
+#[test]
+fn what_only_looks_like_it_is_not() {
+    let reserved = reserved(Folding::Allow);
     for name in [
         "Host",
         "Accept",
@@ -76,7 +101,10 @@ fn what_the_door_sets_is_reserved() {
         "x",
         "X-",
         "Traceparent",
-        "Proxy-Authorization",
+        "TE",
+        "Clients-Ip",
+        "X-Goog-Api-Key",
+        "X-MS-Client-Request-Id",
         "X-Plan-B",
         "Forwarded-Form",
         "x-api-keys",
@@ -96,6 +124,32 @@ fn a_name_that_folds_is_dropped_unless_it_is_allowed() {
         assert_eq!(reserved(Folding::Allow).verdict(name), Verdict::Keep, "{name}");
     }
     assert_eq!(reserved(Folding::Drop).verdict("Content-Type"), Verdict::Keep);
+}
+
+#[test]
+fn no_name_that_some_backend_takes_for_the_length_of_a_body_is_allowed() {
+    for name in ["content_length", "Content.Length", "transfer_encoding", "TRANSFER\u{e9}ENCODING"] {
+        assert_eq!(reserved(Folding::Allow).verdict(name), Verdict::Drop, "{name}");
+    }
+    for name in ["Content-Length", "Transfer-Encoding", "content_lengths"] {
+        assert_eq!(reserved(Folding::Allow).verdict(name), Verdict::Keep, "{name}");
+    }
+}
+
+#[test]
+fn a_name_may_be_as_short_as_a_letter() {
+    for (text, names, other) in [
+        ("a", &["a", "A"][..], &["a-", "a-b", "ab"][..]),
+        ("a-*", &["a", "a-", "a_b", "a-bc", "a--"], &["ab", "ab-", "b-a"]),
+        ("7x", &["7x", "7X"], &["7x-", "7x-y", "7xy"]),
+        ("7x-*", &["7x", "7x-", "7x-y", "7X.y"], &["7xy", "7"]),
+        ("a-b-*", &["a-b", "a_b_", "a-b-c"], &["a-bc", "a-c"]),
+        ("---", &["---", "_._"], &["--", "----"]),
+    ] {
+        let reserved = Reserved::new([text], Folding::Allow).unwrap();
+        assert!(names.iter().all(|name| reserved.is_reserved(name)), "{text}");
+        assert!(!other.iter().any(|name| reserved.is_reserved(name)), "{text}");
+    }
 }
 
 #[test]
