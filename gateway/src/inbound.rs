@@ -14,7 +14,10 @@ use pingora::{http::RequestHeader, proxy::Session};
 use policies::{Refusal, path};
 use serde::{Serialize, Serializer};
 
-use crate::{connection::head, fields::Fields};
+use crate::{
+    connection::{Facts, head},
+    fields::Fields,
+};
 
 /// What later steps know of the request.
 pub(crate) struct Inbound {
@@ -80,7 +83,7 @@ impl Inbound {
         let raw_path = target.split_once('?').map_or(target, |(path, _query)| path);
         let path = path::normalise(raw_path).map_err(|error| Refusal::Malformed(error.reason()))?;
         let peer = peer(session).ok_or(Refusal::Malformed("the client has no address"))?;
-        let via_trusted_proxy = limits.is_trusted(peer);
+        let via_trusted_proxy = limits.is_trusted(session, peer);
         Ok(Self {
             request_id: RequestId::random(),
             client: limits.client(peer, via_trusted_proxy, &request.headers),
@@ -222,8 +225,9 @@ fn node(text: &str) -> Option<IpAddr> {
 // === impl ReadLimits ===
 
 impl ReadLimits {
-    fn is_trusted(&self, peer: IpAddr) -> bool {
+    fn is_trusted(&self, session: &Session, peer: IpAddr) -> bool {
         self.trusted_proxies.iter().any(|net| net.contains(&peer))
+            && !Facts::of(session).is_some_and(|facts| facts.is_of_stranger)
     }
 
     fn client(&self, peer: IpAddr, via_trusted_proxy: bool, headers: &HeaderMap) -> IpAddr {
@@ -239,7 +243,7 @@ impl Unread {
     #[cold]
     pub(crate) fn of(session: &Session, limits: &ReadLimits) -> Self {
         let request = session.req_header();
-        let client = peer(session).map(|peer| limits.client(peer, limits.is_trusted(peer), &request.headers));
+        let client = peer(session).map(|peer| limits.client(peer, limits.is_trusted(session, peer), &request.headers));
         let path = request.raw_path().split(|byte| *byte == b'?').next().unwrap_or_default();
         let path = String::from_utf8_lossy(&path[..path.len().min(MOST_TOLD)]).into();
         Self { request_id: RequestId::random(), client, method: request.method.clone(), path }

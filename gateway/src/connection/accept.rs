@@ -22,7 +22,7 @@ use super::{
     gate::{Entered, Gate},
     guarded::{Digests, Guarded},
     http2,
-    proxy_protocol::{self, NotProxied},
+    proxy_protocol::{self, Announced, NotProxied},
     stream,
     tls::TlsServer,
     transport::Transport,
@@ -114,7 +114,7 @@ impl<A: HttpServerApp + Send + Sync + 'static> Listener<A> {
     ) -> Result<(Guarded, Entered), Ended> {
         // An answer is written at once and whole; waiting for more would only delay it.
         drop(stream.set_nodelay(true));
-        let client = self.in_time(self.announced(&mut stream, peer)).await?;
+        let (client, is_of_stranger) = self.in_time(self.announced(&mut stream, peer)).await?;
         if !entered.count_for(client.ip()) {
             return Err(Ended::Refused(Unheard::TooManyConnectionsOfAddress));
         }
@@ -123,7 +123,7 @@ impl<A: HttpServerApp + Send + Sync + 'static> Listener<A> {
         drop(socket.peer_addr.set(Some(socket::SocketAddr::Inet(client))));
         let (transport, tls, client_certificate) = self.in_time(self.secured(stream)).await?;
         let room = Arc::default();
-        let facts = Facts { client_certificate, room: Arc::clone(&room) };
+        let facts = Facts { client_certificate, is_of_stranger, room: Arc::clone(&room) };
         let digests = Digests { socket: Arc::new(socket), tls, facts: Arc::new(facts.into_digest()), room };
         let guarded = Guarded::begin(transport, digests, &self.limits, &self.metrics).await?;
         Ok((guarded, entered))
@@ -133,16 +133,18 @@ impl<A: HttpServerApp + Send + Sync + 'static> Listener<A> {
         tokio::time::timeout(self.limits.patience.header, step).await.unwrap_or(Err(Ended::Refused(Unheard::Idle)))
     }
 
-    /// Who is connecting: the peer, or whom a balancer announces.
-    async fn announced(&self, stream: &mut TcpStream, peer: SocketAddr) -> Result<SocketAddr, Ended> {
-        let Some(announcers) = &self.announcers else { return Ok(peer) };
+    /// Who is connecting: the peer, or whom a balancer announces. Is it somebody of whom the balancer knows no address?
+    async fn announced(&self, stream: &mut TcpStream, peer: SocketAddr) -> Result<(SocketAddr, bool), Ended> {
+        let Some(announcers) = &self.announcers else { return Ok((peer, false)) };
         if !announcers.iter().any(|network| network.contains(&peer.ip().to_canonical())) {
             return Err(Ended::Refused(Unheard::NotATrustedProxy));
         }
         let mut header = Vec::new();
         loop {
             match proxy_protocol::read(&header) {
-                Ok(Some(announced)) => return Ok(announced.client.unwrap_or(peer)),
+                Ok(Some(Announced { client, is_relayed, .. })) => {
+                    return Ok((client.unwrap_or(peer), is_relayed && client.is_none()));
+                }
                 Ok(None) => {
                     let begin = header.len();
                     header.resize(begin + proxy_protocol::missing(&header), 0);

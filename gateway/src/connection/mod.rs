@@ -56,6 +56,9 @@ pub(crate) struct Limits {
 /// What is known of a connection beside its addresses.
 pub(crate) struct Facts {
     pub(crate) client_certificate: Option<ClientCertificate>,
+    /// A balancer has passed on the connection of somebody whom it does not name, and the peer's address is its own: what is said here is not
+    /// its word.
+    pub(crate) is_of_stranger: bool,
     /// Has an HTTP/2 client any for bodies?
     pub(crate) room: Arc<Room>,
 }

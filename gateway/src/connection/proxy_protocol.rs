@@ -8,8 +8,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 /// What a connection begins with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Announced {
-    /// The client's address; `None` when the balancer speaks for itself (health checks).
+    /// The client's address; `None` when the balancer speaks for itself (health checks), or does not know it.
     pub(crate) client: Option<SocketAddr>,
+    /// Does the balancer pass on what somebody else says?
+    pub(crate) is_relayed: bool,
     /// Bytes of the header.
     pub(crate) len: usize,
 }
@@ -62,7 +64,7 @@ fn version_1(bytes: &[u8]) -> Result<Option<Announced>, NotProxied> {
         }
         _ => return Err(NotProxied),
     };
-    Ok(Some(Announced { client, len: end + 1 }))
+    Ok(Some(Announced { client, is_relayed: true, len: end + 1 }))
 }
 
 /// Digits alone: `parse` would take a sign.
@@ -85,7 +87,7 @@ fn version_2(bytes: &[u8]) -> Result<Option<Announced>, NotProxied> {
         // LOCAL, or a family without an address of the Internet.
         _ => None,
     };
-    Ok(Some(Announced { client, len }))
+    Ok(Some(Announced { client, is_relayed: command & 0xf == 1, len }))
 }
 
 fn inet(rest: &[u8]) -> Option<SocketAddr> {
@@ -118,7 +120,12 @@ mod tests {
     }
 
     fn announced(client: Option<&str>, len: usize) -> Announced {
-        Announced { client: client.map(|client| client.parse().expect("an address")), len }
+        Announced { client: client.map(|client| client.parse().expect("an address")), is_relayed: true, len }
+    }
+
+    /// By a balancer that speaks for itself.
+    fn local(len: usize) -> Announced {
+        Announced { is_relayed: false, ..announced(None, len) }
     }
 
     fn version_2(command: u8, family: u8, rest: &[u8]) -> Vec<u8> {
@@ -141,7 +148,7 @@ mod tests {
         assert_eq!(client(&version_2(0x21, 0x11, &rest)), Ok(Some(announced(Some("192.0.2.1:56324"), 32))));
         let rest = [&[0x20, 1, 0xd, 0xb8][..], &[0; 27], &[1, 0, 80, 1, 187]].concat();
         assert_eq!(client(&version_2(0x21, 0x21, &rest)), Ok(Some(announced(Some("[2001:db8::]:80"), 52))));
-        assert_eq!(client(&version_2(0x20, 0, &[])), Ok(Some(announced(None, 16))));
+        assert_eq!(client(&version_2(0x20, 0, &[])), Ok(Some(local(16))));
     }
 
     #[test]
@@ -160,7 +167,7 @@ mod tests {
         assert_eq!(client(&line(107)), Ok(Some(announced(None, 107))));
         assert_eq!(read(&line(108)), Err(NotProxied));
         assert_eq!((read(&line(200)[..106]), read(&line(200)[..107])), (Ok(None), Err(NotProxied)));
-        assert_eq!(client(&version_2(0x20, 0, &[0; 1024])), Ok(Some(announced(None, 1040))));
+        assert_eq!(client(&version_2(0x20, 0, &[0; 1024])), Ok(Some(local(1040))));
         // Addresses and nothing after them.
         let rest = [192, 0, 2, 1, 198, 51, 100, 1, 0xdc, 0x04, 1, 187];
         assert_eq!(client(&version_2(0x21, 0x11, &rest)), Ok(Some(announced(Some("192.0.2.1:56324"), 28))));
@@ -170,9 +177,10 @@ mod tests {
     fn an_address_of_another_family_is_none_and_a_mapped_one_is_what_it_stands_for() {
         let mapped = [&[0; 10][..], &[0xff, 0xff, 192, 0, 2, 1], &[0; 16], &[0, 80, 1, 187]].concat();
         assert_eq!(client(&version_2(0x21, 0x21, &mapped)), Ok(Some(announced(Some("192.0.2.1:80"), 52))));
-        for (command, family) in [(0x21, 0x31), (0x21, 0x01), (0x20, 0x11)] {
-            assert_eq!(client(&version_2(command, family, &[0; 12])), Ok(Some(announced(None, 28))), "{family}");
+        for family in [0x31, 0x01] {
+            assert_eq!(client(&version_2(0x21, family, &[0; 12])), Ok(Some(announced(None, 28))), "{family}");
         }
+        assert_eq!(client(&version_2(0x20, 0x11, &[0; 12])), Ok(Some(local(28))));
     }
 
     #[test]

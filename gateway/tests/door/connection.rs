@@ -390,6 +390,15 @@ fn the_proxy_protocol_names_the_client_and_nobody_may_leave_it_out() {
     // Whom the balancer announces is no balancer: what it says of others counts for nothing.
     let lying = announced.replace("Host:", "X-Forwarded-For: 6.6.6.6\r\nHost:");
     assert_eq!(Answer::parse(&exchange(platform.http, lying.as_bytes())).received("x-forwarded-for"), ["192.0.2.7"]);
+    // Nor is somebody whom it passes on without an address, while it is believed when it speaks for itself.
+    let of_nobody = lying.replace("TCP4 192.0.2.7 127.0.0.1 4711 80", "UNKNOWN");
+    let of_socket = [b"\r\n\r\n\0\r\nQUIT\n\x21\x31\0\0", lying.split_once("80\r\n").unwrap().1.as_bytes()].concat();
+    let of_itself = [b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0", lying.split_once("80\r\n").unwrap().1.as_bytes()].concat();
+    for (bytes, told) in
+        [(of_nobody.into_bytes(), "127.0.0.1"), (of_socket, "127.0.0.1"), (of_itself, "6.6.6.6, 127.0.0.1")]
+    {
+        assert_eq!(Answer::parse(&exchange(platform.http, &bytes)).received("x-forwarded-for"), [told]);
+    }
     assert_eq!(Answer::parse(&exchange(platform.http, HONEST.as_bytes())).status, 0);
     eventually("it to be counted", || {
         platform.metric(r#"portcullis_connections_refused_total{reason="no_proxy_protocol"}"#) == 1
