@@ -197,13 +197,14 @@ impl Reader<'_, '_> {
     fn settings(&mut self) -> Settings {
         let tokens = self.tokens();
         let tls = self.tls();
-        let listen = self.listen(&tls);
+        let server = self.server();
+        let listen = self.listen(&tls, &server);
         Settings {
             issuers: self.issuers(&tokens.issuer),
             foreign_pages: self.foreign_pages(listen.dev_headers),
             listen,
             tls,
-            server: self.server(),
+            server,
             store: self.store(),
             cache: self.cache(),
             retention: self.retention(),

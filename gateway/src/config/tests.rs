@@ -14,26 +14,34 @@ fn shipped() -> std::path::PathBuf {
 
 /// What is said of the shipped folder with one change in `gateway.toml`.
 fn said(from: &str, to: &str) -> String {
-    let wrong = changed(from, to).err().unwrap_or_default();
+    said_of(&[(from, to)])
+}
+
+/// The same with several changes.
+fn said_of(changes: &[(&str, &str)]) -> String {
+    let wrong = changed(changes).err().unwrap_or_default();
     wrong.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
 }
 
-/// The shipped folder with one change in `gateway.toml`.
-fn changed(from: &str, to: &str) -> Result<Config, Vec<Diagnostic>> {
+/// The shipped folder with these changes in `gateway.toml`.
+fn changed(changes: &[(&str, &str)]) -> Result<Config, Vec<Diagnostic>> {
     let folder = tempfile::tempdir().unwrap();
     for name in ["gateway.toml", "routes.toml", "roles.toml", "tiers.toml", "cases.toml"] {
         fs::copy(shipped().join(name), folder.path().join(name)).unwrap();
     }
     let path = folder.path().join("gateway.toml");
-    let text = fs::read_to_string(&path).unwrap();
-    assert!(text.contains(from), "{from}");
-    fs::write(&path, text.replace(from, to)).unwrap();
+    let mut text = fs::read_to_string(&path).unwrap();
+    for (from, to) in changes {
+        assert!(text.contains(from), "{from}");
+        text = text.replace(from, to);
+    }
+    fs::write(&path, text).unwrap();
     load(&ConfigFolder::Path(folder.path().to_owned()))
 }
 
 #[test]
 fn a_session_lives_as_long_as_its_tokens() {
-    let tokens = changed("session_life = \"30d\"", "session_life = \"1d\"").unwrap().settings.tokens;
+    let tokens = changed(&[("session_life = \"30d\"", "session_life = \"1d\"")]).unwrap().settings.tokens;
     assert_eq!(tokens.session_life, tokens.refresh_ttl);
 }
 
@@ -106,6 +114,15 @@ fn a_subject_whose_comma_could_be_another_s_is_reported() {
 fn a_listener_with_tls_that_could_not_be_is_told_before_it_is_begun() {
     insta::assert_snapshot!(said("# https = \"0.0.0.0:443\"", "https = \"0.0.0.0:443\""), @"gateway.toml:22:9: https needs a certificate to show: give `certificates` in [tls]");
     insta::assert_snapshot!(said("redirect_to_https = false", "redirect_to_https = true"), @"gateway.toml:23:21: there is no HTTPS listener to send anybody to: give `https`");
+}
+
+/// Nobody at all could connect.
+#[test]
+fn a_door_behind_balancers_knows_some() {
+    let (without, with) = ("proxy_protocol = false", "proxy_protocol = true");
+    insta::assert_snapshot!(said(without, with), @"gateway.toml:25:18: with proxy_protocol nobody connects but `trusted_proxies` in [server], and there are none");
+    let shipped = "trusted_proxies = [{ env = \"PORTCULLIS_TRUSTED_PROXIES\", default = \"\" }]";
+    assert_eq!(said_of(&[(without, with), (shipped, "trusted_proxies = [\"192.0.2.0/24\"]")]), "");
 }
 
 /// It would let everybody in where nobody without a certificate was meant to be.

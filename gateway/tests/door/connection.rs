@@ -407,7 +407,10 @@ fn the_proxy_protocol_names_the_client_and_nobody_may_leave_it_out() {
 
 #[test]
 fn the_proxy_protocol_is_taken_from_trusted_proxies_alone() {
-    let platform = Setup::default().edit("gateway.toml", "proxy_protocol = false", "proxy_protocol = true").start();
+    let platform = Setup::default()
+        .edit("gateway.toml", "proxy_protocol = false", "proxy_protocol = true")
+        .env("PORTCULLIS_TRUSTED_PROXIES", "192.0.2.1")
+        .start();
     let announced = format!("PROXY TCP4 192.0.2.7 127.0.0.1 4711 80\r\n{HONEST}");
     assert_eq!(Answer::parse(&exchange(platform.http, announced.as_bytes())).status, 0);
     // It is closed first, and then counted.

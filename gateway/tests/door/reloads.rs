@@ -14,7 +14,7 @@ fn reload(platform: &Platform, admin: &str) -> Value {
 
 #[test]
 fn every_setting_that_needs_a_restart_is_named_and_none_takes_effect_by_halves() {
-    let platform = Platform::start();
+    let platform = Setup::default().env("PORTCULLIS_TRUSTED_PROXIES", "192.0.2.1").start();
     let admin = platform.admin();
     // The command line names the listener.
     assert_eq!(reload(&platform, &admin), json!([]));

@@ -19,7 +19,7 @@ use crate::config::{
 };
 
 impl Reader<'_, '_> {
-    pub(super) fn listen(&mut self, tls: &Tls) -> Listen {
+    pub(super) fn listen(&mut self, tls: &Tls, server: &Server) -> Listen {
         let raw: raw::Listen = self.document.section("listen").unwrap_or_default();
         let https = raw.https.as_ref().map(|_| {
             self.parsed(
@@ -34,6 +34,10 @@ impl Reader<'_, '_> {
         let redirect_to_https = raw.redirect_to_https.as_ref().is_some_and(|given| **given);
         if let (Some(given), true, None) = (&raw.redirect_to_https, redirect_to_https, https) {
             self.document.note(given.span(), "there is no HTTPS listener to send anybody to: give `https`");
+        }
+        if let Some(given) = raw.proxy_protocol.as_ref().filter(|given| ***given && server.trusted_proxies.is_empty()) {
+            let message = "with proxy_protocol nobody connects but `trusted_proxies` in [server], and there are none";
+            self.document.note(given.span(), message);
         }
         let dev_headers = raw.dev_headers.as_ref().and_then(|given| self.document.resolve(given, self.folder));
         let http = self.parsed(
