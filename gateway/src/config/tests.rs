@@ -170,7 +170,15 @@ fn a_redis_of_another_shape_is_told_of_with_what_it_lacks() {
     }
     insta::assert_snapshot!(redis("redis = \"http://a\""), @r#"gateway.toml:119:9: a Redis is "redis://user:password@host:6379/0", or "rediss://…" with TLS"#);
     insta::assert_snapshot!(redis("redis = \"redis://a:1,redis://b:2\""), @r#"gateway.toml:119:9: a Redis is "redis://user:password@host:6379/0", or "rediss://…" with TLS"#);
-    insta::assert_snapshot!(redis("sentinels = \"redis://a:26379\""), @"gateway.toml:119:13: `redis` is missing, which this is about");
+    insta::assert_snapshot!(said(one, "sentinels = \"redis://a:26379\"\nredis_ca = \"ca.pem\"\ncluster = true\non_outage = \"local\"\nnodes = 3"), @r#"
+    gateway.toml:118:13: `redis` is missing, which this is about
+    gateway.toml:119:12: the file "ca.pem" cannot be read: No such file or directory (os error 2)
+    gateway.toml:119:12: `redis` is missing, which this is about
+    gateway.toml:120:11: `redis` is missing, which this is about
+    gateway.toml:121:13: `redis` is missing, which this is about
+    gateway.toml:122:9: `redis` is missing, which this is about
+    "#);
+    assert_eq!(said(one, "cluster = false"), "");
     insta::assert_snapshot!(redis("redis = \"redis://a\"\nsentinels = \"a:26379\""), @r#"gateway.toml:119:9: a Redis is "redis://user:password@host:6379/0", or "rediss://…" with TLS"#);
     insta::assert_snapshot!(redis("redis = \"unix:/run/redis\"\nsentinels = \"redis://a:26379\""), @r#"gateway.toml:119:9: with Sentinels a Redis is "redis://user:password@name-of-the-master/0""#);
     insta::assert_snapshot!(redis("redis = \"redis://a\"\nsentinels = \"redis://b:26379\"\ncluster = true"), @"gateway.toml:121:11: a Redis Cluster has no Sentinels");

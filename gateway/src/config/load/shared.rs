@@ -31,10 +31,9 @@ impl Reader<'_, '_> {
             self.pem(raw.redis_ca.as_ref(), |pem| super::upstream_tls::authorities(pem).map(|_| pem.to_vec()));
         let sentinels = raw.sentinels.as_ref().map(|given| addresses(&self.text(Some(given), "")));
         let Some(given) = &raw.redis else {
-            if let Some(alone) = raw.sentinels.as_ref().or(raw.redis_ca.as_ref()) {
-                self.document.note(alone.span(), "`redis` is missing, which this is about");
-            }
-            return self.redis_of_old().map(|url| SharedRedis { servers: RedisServers::One(url), authorities: None });
+            let old = self.redis_of_old();
+            self.refuse_without_redis(raw, old.is_some());
+            return old.map(|url| SharedRedis { servers: RedisServers::One(url), authorities: None });
         };
         let text = self.text(Some(given), "");
         if sentinels.is_none() && raw.cluster.as_deref() != Some(&true) {
@@ -55,6 +54,19 @@ impl Reader<'_, '_> {
             self.document.note(given.span(), wrong);
         }
         Some(redis)
+    }
+
+    /// Notes what is said of a Redis that there is not. One of `REDIS_HOST` has an outage, too, and no other shape.
+    fn refuse_without_redis(&mut self, raw: &raw::Shared, has_old: bool) {
+        let shape = [
+            raw.sentinels.as_ref().map(Placed::span),
+            raw.cluster.as_ref().filter(|given| ***given).map(Placed::span),
+            raw.redis_ca.as_ref().map(Placed::span),
+        ];
+        let outage = [raw.on_outage.as_ref().map(Placed::span), raw.nodes.as_ref().map(Placed::span)];
+        for alone in shape.into_iter().chain(outage.into_iter().filter(|_| !has_old)).flatten() {
+            self.document.note(alone, "`redis` is missing, which this is about");
+        }
     }
 
     /// An address may come with a password, and then it is a secret as a whole.
