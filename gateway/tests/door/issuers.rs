@@ -830,6 +830,11 @@ fn an_issuer_that_cannot_be_is_told_with_its_place() {
     assert!(wrong(issuer("https://id.example.com")).contains("`audience` is missing"));
     assert!(wrong(issuer("http://id.example.com").env("AUTH_OIDC_AUDIENCE", "door")).contains("over https"));
     assert!(wrong(issuer("portcullis").env("AUTH_OIDC_AUDIENCE", "door")).contains("such an issuer already"));
+    for name in ["AUTH_OIDC_AUDIENCE", "AUTH_OIDC_JWKS_URL", "AUTH_OIDC_AUDIENCE_CLAIM", "AUTH_OIDC_ACCOUNTS"] {
+        let said = wrong(Setup::default().env(name, "create"));
+        let told = format!("`issuer` is empty, which this is about (from the environment variable {name})");
+        assert!(said.contains("gateway.toml:") && said.contains(&told), "{said}");
+    }
     let said = wrong(good().edit("gateway.toml", "algorithms = [\"RS256\"", "algorithms = [\"HS256\""));
     assert!(
         said.contains("gateway.toml:") && said.contains("\"HS256\" is not an algorithm of published keys"),

@@ -76,6 +76,7 @@ impl Reader<'_, '_> {
             let Some(raw) = element.value else { continue };
             let issuer = self.document.resolve(&raw.issuer, self.folder).unwrap_or_default();
             if issuer.is_empty() {
+                self.refuse_without_issuer(&raw);
                 continue;
             }
             if issuer == own || external.iter().any(|other| other.issuer == issuer) {
@@ -97,6 +98,19 @@ impl Reader<'_, '_> {
         Issuers { external, legacy: legacy.into_iter().map(|(_, issuer)| issuer).collect() }
     }
 
+    /// Notes what variables say of an issuer that none names: whoever has set them means somebody to be believed. What stands in the file
+    /// waits for its issuer.
+    fn refuse_without_issuer(&mut self, raw: &raw::Issuer) {
+        let said = [&raw.audience, &raw.jwks_url, &raw.audience_claim, &raw.accounts].into_iter().flatten();
+        for given in said {
+            if self.is_of_variable(Some(given)) {
+                // Asked for, so that the variable is named.
+                self.text(Some(given), "");
+                self.document.note(given.span(), "`issuer` is empty, which this is about");
+            }
+        }
+    }
+
     fn external(&mut self, raw: raw::Issuer, issuer: String) -> ExternalIssuer {
         let audience = self.text(raw.audience.as_ref(), "");
         if audience.is_empty() {
@@ -111,8 +125,7 @@ impl Reader<'_, '_> {
         let (shortest, longest) =
             (self.duration(raw.refresh_min.as_ref(), 60), self.duration(raw.refresh_max.as_ref(), 600));
         // 003 knows one issuer, by variables, and its people have no other accounts than the issuer's.
-        let is_of_variable = matches!(&*raw.issuer, Value::Env { .. }) && self.is_said(Some(&raw.issuer));
-        let unsaid = if is_of_variable { "create" } else { "existing" };
+        let unsaid = if self.is_of_variable(Some(&raw.issuer)) { "create" } else { "existing" };
         let accounts = self.new_accounts(raw.accounts.as_ref(), unsaid, raw.accounts_per_address.as_ref());
         if raw.second_factor.iter().any(|(claim, value)| claim.is_empty() || value.trim().is_empty()) {
             self.document.note(

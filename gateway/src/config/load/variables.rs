@@ -44,11 +44,15 @@ impl Reader<'_, '_> {
     }
 
     /// Is a value more than the default of a variable that is not set?
-    pub(super) fn is_said(&self, given: Option<&Placed<Value<String>>>) -> bool {
+    fn is_said(&self, given: Option<&Placed<Value<String>>>) -> bool {
+        given.is_some_and(|value| !matches!(**value, Value::Env { .. })) || self.is_of_variable(given)
+    }
+
+    /// Is it what a variable is set to?
+    pub(super) fn is_of_variable<T>(&self, given: Option<&Placed<Value<T>>>) -> bool {
         match given.map(|given| &**given) {
-            None => false,
             Some(Value::Env { env, .. }) => env.ask(self.folder, None).is_ok_and(|set| set.is_some()),
-            Some(_) => true,
+            _ => false,
         }
     }
 
