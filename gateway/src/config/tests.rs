@@ -45,6 +45,27 @@ fn a_session_lives_as_long_as_its_tokens() {
     assert_eq!(tokens.session_life, tokens.refresh_ttl);
 }
 
+/// It would open the door when its session is over, and in no list.
+#[test]
+fn an_access_token_does_not_outlive_its_session() {
+    let access = "access_ttl = { env = [\"ACCESS_TOKEN_EXPIRE_MINUTES\", \"AUTH_JWT_ACCESS_TOKEN_EXPIRE_MINUTES\"], unit = \"m\", default = \"30m\" }";
+    insta::assert_snapshot!(said(access, "access_ttl = \"8d\""), @"gateway.toml:137:14: an access token must not outlive its session: `access_ttl` is longer than `refresh_ttl`");
+    assert_eq!(said(access, "access_ttl = \"7d\""), "");
+}
+
+#[test]
+fn the_longest_lock_is_not_shorter_than_the_first() {
+    insta::assert_snapshot!(said("longest = \"24h\"", "longest = \"29m\""), @"gateway.toml:231:11: must not be shorter than the first lock (`minutes`)");
+    assert_eq!(said("longest = \"24h\"", "longest = \"30m\""), "");
+}
+
+#[test]
+fn the_keys_of_an_issuer_are_fetched_no_less_often_than_no_more_often() {
+    let there =
+        "[[issuers]]\nissuer = \"https://id.example.com\"\naudience = \"door\"\nrefresh_max = \"59s\"\n\n[retention]";
+    insta::assert_snapshot!(said("[retention]", there), @"gateway.toml:102:15: must not be shorter than `refresh_min`");
+}
+
 #[test]
 fn the_embedded_defaults_are_the_shipped_files() {
     let (embedded, read) = (load(&ConfigFolder::Embedded).unwrap(), load(&ConfigFolder::Path(shipped())).unwrap());

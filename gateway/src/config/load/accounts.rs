@@ -123,7 +123,14 @@ impl Reader<'_, '_> {
         let raw: raw::Lockout = self.document.section("lockout").unwrap_or_default();
         let minutes = self.count(raw.minutes.as_ref(), 30, 1) as u64;
         let duration = Duration::from_secs(minutes.saturating_mul(60));
-        let longest = self.duration(raw.longest.as_ref(), 86_400).max(duration);
+        let longest = self.duration(raw.longest.as_ref(), 86_400);
+        // Not what an old system's variable says: it was never told how long the longest is.
+        if let Some(given) =
+            raw.longest.as_ref().filter(|_| longest < duration && !self.is_of_variable(raw.minutes.as_ref()))
+        {
+            self.document.note(given.span(), "must not be shorter than the first lock (`minutes`)");
+        }
+        let longest = longest.max(duration);
         let mut rules = |given: Given<u64>, default| LockRules {
             attempts: u32::try_from(self.count(given.as_ref(), default, 0)).unwrap_or(u32::MAX),
             duration,

@@ -124,6 +124,9 @@ impl Reader<'_, '_> {
         }
         let (shortest, longest) =
             (self.duration(raw.refresh_min.as_ref(), 60), self.duration(raw.refresh_max.as_ref(), 600));
+        if let Some(given) = raw.refresh_max.as_ref().filter(|_| longest < shortest) {
+            self.document.note(given.span(), "must not be shorter than `refresh_min`");
+        }
         // 003 knows one issuer, by variables, and its people have no other accounts than the issuer's.
         let unsaid = if self.is_of_variable(Some(&raw.issuer)) { "create" } else { "existing" };
         let accounts = self.new_accounts(raw.accounts.as_ref(), unsaid, raw.accounts_per_address.as_ref());

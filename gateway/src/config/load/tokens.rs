@@ -26,7 +26,15 @@ impl Reader<'_, '_> {
             None => self.secret_of_old(algorithm, raw.algorithm.as_ref()),
             given => (algorithm, self.shared_secret(given.as_ref())),
         };
+        let access_ttl = self.seconds(raw.access_ttl.as_ref(), 30 * 60);
         let refresh_ttl = self.seconds(raw.refresh_ttl.as_ref(), 7 * 86_400);
+        if let Some(given) = raw.access_ttl.as_ref().or(raw.refresh_ttl.as_ref()).filter(|_| access_ttl > refresh_ttl) {
+            // Its session would be over, and in no list, and it would still open the door.
+            self.document.note(
+                given.span(),
+                "an access token must not outlive its session: `access_ttl` is longer than `refresh_ttl`",
+            );
+        }
         Tokens {
             issuer: self.text(raw.issuer.as_ref(), "portcullis"),
             audience: self.text(raw.audience.as_ref(), "portcullis"),
@@ -35,7 +43,7 @@ impl Reader<'_, '_> {
                 Some(raw::Subject::Email) => TokenSubject::Email,
             },
             algorithm,
-            access_ttl: self.seconds(raw.access_ttl.as_ref(), 30 * 60),
+            access_ttl,
             refresh_ttl,
             // A token that lives longer than its session would end without having been told to.
             session_life: self.seconds(raw.session_life.as_ref(), 30 * 86_400).max(refresh_ttl),
