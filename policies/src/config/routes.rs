@@ -85,7 +85,11 @@ fn route(file: &mut Document<'_>, known: &Known, raw: RawRoute) -> Option<Route>
             file.note(word.span(), message);
         }
     }
+    let websocket = raw.websocket.is_some_and(Placed::into_inner);
     let websocket_idle = length(file, raw.websocket_idle.as_ref(), "a WebSocket that may not be silent cannot be");
+    if let Some(idle) = raw.websocket_idle.as_ref().filter(|_| !websocket) {
+        file.note(idle.span(), "a route without websocket = true has no WebSockets to close");
+    }
     Some(Route {
         hosts,
         methods,
@@ -108,7 +112,7 @@ fn route(file: &mut Document<'_>, known: &Known, raw: RawRoute) -> Option<Route>
             RawCsrf::Token => Csrf::Token,
             RawCsrf::Origin => Csrf::Origin,
         },
-        websocket: raw.websocket.is_some_and(Placed::into_inner),
+        websocket,
         websocket_idle: websocket_idle.unwrap_or(WEBSOCKET_IDLE),
         expiry_grace: raw.expiry_grace.map_or(EXPIRY_GRACE, |grace| grace.0),
         ..Route::new(&raw.name, &raw.upstream, paths)

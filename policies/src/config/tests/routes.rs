@@ -211,6 +211,12 @@ fn a_route_for_client_certificates_needs_an_authority_that_signs_them() {
 }
 
 #[test]
+fn what_is_said_of_websockets_needs_them() {
+    insta::assert_snapshot!(wrong_route("websocket_idle = \"1h\""), @"routes.toml:5:18: a route without websocket = true has no WebSockets to close");
+    insta::assert_snapshot!(wrong_route("websocket = false\nwebsocket_idle = \"1h\""), @"routes.toml:6:18: a route without websocket = true has no WebSockets to close");
+}
+
+#[test]
 fn a_websocket_to_a_pool_that_speaks_http_2_only_is_refused() {
     let calls = || BTreeSet::from(["calls".to_owned()]);
     let names = [calls(), BTreeSet::from(["demo".to_owned()])].into_iter().flatten().collect();
