@@ -17,7 +17,7 @@ use uuid::Uuid;
 /// What is shipped: 13 routes.
 #[expect(clippy::expect_used, reason = "there is nothing to count without a policy")]
 fn shipped() -> Policy {
-    let source = |name, text| Source { name, text };
+    let source = |name, text| Source { name, text: Ok(text) };
     let sources = Sources {
         routes: source("routes.toml", include_str!("../../config/routes.toml")),
         roles: source("roles.toml", include_str!("../../config/roles.toml")),

@@ -41,8 +41,8 @@ pub use known::{ForeignPages, Upstreams};
 pub struct Source<'a> {
     /// As diagnostics call it, such as `routes.toml`.
     pub name: &'a str,
-    /// What it holds.
-    pub text: &'a str,
+    /// What it holds, or why it cannot be read.
+    pub text: Result<&'a str, &'a str>,
 }
 
 /// The four files of a policy.
@@ -68,8 +68,10 @@ pub struct Loaded {
 }
 
 impl<'a> Source<'a> {
-    fn parse(self) -> Document<'a> {
-        Document::parse(self.name, self.text)
+    /// A file that cannot be read says that and nothing else.
+    #[must_use]
+    pub fn parse(self) -> Document<'a> {
+        self.text.map_or_else(|why| Document::unread(self.name, why), |text| Document::parse(self.name, text))
     }
 }
 

@@ -19,10 +19,10 @@ fn text(name: &str) -> String {
 fn shipped() -> Loaded {
     let [routes, roles, tiers, cases] = ["routes.toml", "roles.toml", "tiers.toml", "cases.toml"].map(text);
     let sources = Sources {
-        routes: Source { name: "routes.toml", text: &routes },
-        roles: Source { name: "roles.toml", text: &roles },
-        tiers: Source { name: "tiers.toml", text: &tiers },
-        cases: Source { name: "cases.toml", text: &cases },
+        routes: Source { name: "routes.toml", text: Ok(&routes) },
+        roles: Source { name: "roles.toml", text: Ok(&roles) },
+        tiers: Source { name: "tiers.toml", text: Ok(&tiers) },
+        cases: Source { name: "cases.toml", text: Ok(&cases) },
     };
     let names = BTreeSet::from(["admin-api".to_owned(), "demo".to_owned()]);
     let upstreams = Upstreams { names, ..Upstreams::default() };

@@ -59,14 +59,17 @@ const EMBEDDED: [&str; 5] = [
 
 /// Reads the folder. Environment variables and files are looked up as the files ask for them.
 pub fn load(folder: &ConfigFolder) -> Result<Config, Vec<Diagnostic>> {
-    let texts = folder.read()?;
-    let [gateway, routes, roles, tiers, cases] =
-        std::array::from_fn(|index| Source { name: FILES[index], text: &texts[index] });
-    let mut document = Document::parse(gateway.name, gateway.text);
+    let texts = folder.read();
+    let [gateway, routes, roles, tiers, cases] = std::array::from_fn(|index| Source {
+        name: FILES[index],
+        text: texts[index].as_deref().map_err(String::as_str),
+    });
+    let mut document = gateway.parse();
     let mut reader = Reader { document: &mut document, folder, named: Named::default() };
     let (settings, named) = (reader.settings(), reader.named);
     let upstreams = upstreams_of(&settings);
-    let known = document.is_readable().then_some(&upstreams);
+    let is_readable = document.is_readable();
+    let known = is_readable.then_some(&upstreams);
     let mut policy = policies::config::load(&Sources { routes, roles, tiers, cases }, known);
     if let Ok(loaded) = &mut policy {
         loaded.policy.roles = std::mem::take(&mut loaded.policy.roles).guarded(settings.accounts.guarded.clone());
@@ -77,9 +80,10 @@ pub fn load(folder: &ConfigFolder) -> Result<Config, Vec<Diagnostic>> {
     }
     let mut wrong = document.finish();
     wrong.extend(taken);
-    wrong.extend(policy.as_ref().ok().into_iter().flat_map(|loaded| nothing_for_newcomers(&loaded.policy, &texts[2])));
     let known = policy.as_ref().ok().map(|loaded| &loaded.policy);
-    wrong.extend(billing::other_currency(&settings.billing, known, &texts[3]));
+    let [roles, tiers] = [roles, tiers].map(|file| file.text.unwrap_or_default());
+    wrong.extend(known.into_iter().flat_map(|policy| nothing_for_newcomers(policy, roles)));
+    wrong.extend(billing::other_currency(&settings.billing, known.filter(|_| is_readable), tiers));
     let seed = seed::load(folder.path());
     match (wrong, policy, seed) {
         (wrong, Ok(loaded), Ok(seed)) if wrong.is_empty() => {
@@ -155,17 +159,13 @@ impl ConfigFolder {
         }
     }
 
-    fn read(&self) -> Result<[String; 5], Vec<Diagnostic>> {
-        let Self::Path(folder) = self else { return Ok(EMBEDDED.map(str::to_owned)) };
-        let mut wrong = Vec::new();
-        let texts = FILES.map(|name| {
-            fs::read_to_string(folder.join(name)).unwrap_or_else(|error| {
-                let message = format!("{} cannot be read: {error}", folder.join(name).display());
-                wrong.push(Diagnostic::at(name, "", 0, message, None));
-                String::new()
-            })
-        });
-        if wrong.is_empty() { Ok(texts) } else { Err(wrong) }
+    /// What each file holds, or why it cannot be read.
+    fn read(&self) -> [Result<String, String>; 5] {
+        let Self::Path(folder) = self else { return EMBEDDED.map(|text| Ok(text.to_owned())) };
+        FILES.map(|name| {
+            let file = folder.join(name);
+            fs::read_to_string(&file).map_err(|error| format!("{} cannot be read: {error}", file.display()))
+        })
     }
 }
 

@@ -215,6 +215,26 @@ fn a_missing_folder_is_told_file_by_file() {
 }
 
 #[test]
+fn a_missing_file_hides_nothing_of_the_others() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["routes.toml", "tiers.toml", "cases.toml", "seed.toml"] {
+        let begin = if matches!(name, "tiers.toml" | "seed.toml") { "x = 1\n" } else { "" };
+        let text = fs::read_to_string(shipped().join(name)).unwrap();
+        fs::write(folder.path().join(name), format!("{begin}{text}")).unwrap();
+    }
+    let gateway = "[log]\nlevel = \"loud\"\n[upstreams.demo]\nservers = [\"127.0.0.1:1\"]\n";
+    fs::write(folder.path().join("gateway.toml"), gateway).unwrap();
+    let wrong = load(&ConfigFolder::Path(folder.path().to_owned())).err().unwrap_or_default();
+    let said = wrong.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
+    insta::assert_snapshot!(said.replace(&folder.path().display().to_string(), ""), @r#"
+    gateway.toml:2:9: "loud" is not a level: error, warn, info, debug or trace
+    roles.toml:1:1: /roles.toml cannot be read: No such file or directory (os error 2)
+    tiers.toml:1:1: unknown key `x`; known are tier
+    seed.toml:1:1: unknown key `x`; known are team, domain
+    "#);
+}
+
+#[test]
 fn what_browsers_would_not_understand_is_refused_with_what_they_would() {
     let frames = |to: &str| said("frame_ancestors = \"'none'\"", &format!("frame_ancestors = \"{to}\""));
     let place =

@@ -70,6 +70,13 @@ impl<'i> Document<'i> {
         document
     }
 
+    /// A file of which nothing is known but why.
+    pub(super) fn unread(name: &'i str, why: &str) -> Self {
+        let mut document = Self { is_readable: false, ..Self::parse(name, "") };
+        document.note(0..0, why);
+        document
+    }
+
     /// Whether the file is TOML at all. If not, all sections seem empty, and what others miss in it means nothing.
     #[must_use]
     pub const fn is_readable(&self) -> bool {

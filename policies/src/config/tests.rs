@@ -33,10 +33,10 @@ fn read(routes: &str, roles: &str, tiers: &str, cases: &str) -> Result<Loaded, S
 
 fn read_knowing(upstreams: &Upstreams, routes: &str, roles: &str, tiers: &str, cases: &str) -> Result<Loaded, String> {
     let sources = Sources {
-        routes: Source { name: "routes.toml", text: routes },
-        roles: Source { name: "roles.toml", text: roles },
-        tiers: Source { name: "tiers.toml", text: tiers },
-        cases: Source { name: "cases.toml", text: cases },
+        routes: Source { name: "routes.toml", text: Ok(routes) },
+        roles: Source { name: "roles.toml", text: Ok(roles) },
+        tiers: Source { name: "tiers.toml", text: Ok(tiers) },
+        cases: Source { name: "cases.toml", text: Ok(cases) },
     };
     let told = |wrong: Vec<Diagnostic>| wrong.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
     load(&sources, Some(upstreams)).map_err(told)
@@ -114,9 +114,27 @@ features = ["swarm-agents"]
 }
 
 #[test]
+fn a_file_that_is_not_there_hides_nothing_of_the_others() {
+    let text = "[[route]]\nname = \"a\"\npaths = [\"/a\"]\nupstream = \"demo\"\nroles = [\"user\"]\nmetods = []\n";
+    let sources = Sources {
+        routes: Source { name: "routes.toml", text: Ok(text) },
+        roles: Source { name: "roles.toml", text: Err("it is not there") },
+        tiers: Source { name: "tiers.toml", text: Ok("x = 1\n") },
+        cases: Source { name: "cases.toml", text: Err("nor is it") },
+    };
+    let wrong = load(&sources, None).unwrap_err();
+    insta::assert_snapshot!(wrong.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"), @"
+    routes.toml:6:1: unknown key `metods`; did you mean `methods`?
+    roles.toml:1:1: it is not there
+    tiers.toml:1:1: unknown key `x`; known are tier
+    cases.toml:1:1: nor is it
+    ");
+}
+
+#[test]
 fn upstreams_that_cannot_be_known_are_not_complained_about() {
     let text = "[[route]]\nname = \"a\"\npaths = [\"/a\"]\nupstream = \"anything\"\n";
-    let source = |name, text| Source { name, text };
+    let source = |name, text| Source { name, text: Ok(text) };
     let sources = Sources {
         routes: source("routes.toml", text),
         roles: source("roles.toml", ""),

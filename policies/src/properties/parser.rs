@@ -13,7 +13,7 @@ use crate::matrix;
 pub fn policy_files(data: &[u8]) {
     let Ok(text) = str::from_utf8(data) else { return };
     let mut files = text.split("\n=====\n");
-    let mut next = |name| Source { name, text: files.next().unwrap_or_default() };
+    let mut next = |name| Source { name, text: Ok(files.next().unwrap_or_default()) };
     let (routes, roles, tiers, cases) = (next("routes"), next("roles"), next("tiers"), next("cases"));
     let sources = Sources { routes, roles, tiers, cases };
     let upstreams = Upstreams { names: BTreeSet::from(["demo".to_owned()]), ..Upstreams::default() };
@@ -28,7 +28,7 @@ pub fn policy_files(data: &[u8]) {
                 assert!(!wrong.is_empty(), "refused without a reason");
                 for told in &wrong {
                     let file = [routes, roles, tiers, cases].into_iter().find(|file| *file.name == *told.file);
-                    let lines = file.map_or(0, |file| file.text.matches('\n').count() + 1);
+                    let lines = file.map_or(0, |file| file.text.unwrap_or_default().matches('\n').count() + 1);
                     assert!((1..=lines).contains(&told.line) && told.column >= 1, "{told}");
                     assert!(!told.message.is_empty(), "{told}");
                 }
