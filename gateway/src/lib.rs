@@ -105,7 +105,7 @@ use crate::{
     usage::{Counting, Usage},
 };
 
-/// Wires every part together and begins to serve. `config` is what `folder` says, perhaps with a listener of the
+/// Wires every part together and begins to serve. `config` is what `folder` says and holds, perhaps with a listener of the
 /// command line's choice. `take_over`: from the process that serves this data folder.
 pub async fn build(folder: ConfigFolder, config: Config, data: &Path, take_over: bool) -> Result<Running, Failure> {
     let settings = config.settings.clone();
@@ -248,7 +248,6 @@ async fn first_rules(
     metrics: &Metrics,
     recorder: &Arc<Recorder>,
 ) -> Result<Snapshot, Failure> {
-    config.try_cases().map_err(Failure::Config)?;
     metrics.config_generation.set(1);
     let made = Snapshot::make(1, config, office, metrics, Arc::clone(recorder), None).await;
     made.inspect(Snapshot::begin)

@@ -35,7 +35,7 @@ use tokio::{
 
 use crate::{
     cli::Failure,
-    config::{Server, Settings, Tls, UpstreamSettings},
+    config::{Config, Server, Settings, Tls, UpstreamSettings},
     connection::{
         Limits, Patience,
         accept::Listener,
@@ -126,7 +126,7 @@ impl Sockets {
         let listen = &settings.listen;
         let http = bind("listen.http", listen.http, taken)?;
         let https = listen.https.map(|address| -> Result<_, Failure> {
-            let tls = tls_server(&settings.tls)?;
+            let tls = tls_server(&settings.tls).map_err(|wrong| Failure::Config(vec![wrong]))?;
             let (socket, address) = bind("listen.https", address, taken)?;
             Ok((socket, address, Arc::new(tls)))
         });
@@ -136,8 +136,16 @@ impl Sockets {
 }
 
 /// What certificates are shown by, and asked for.
-pub(crate) fn tls_server(tls: &Tls) -> Result<TlsServer, Failure> {
-    TlsServer::new(tls).map_err(|error| Failure::Config(vec![format!("gateway.toml: [tls]: {error:#}")]))
+fn tls_server(tls: &Tls) -> Result<TlsServer, String> {
+    TlsServer::new(tls).map_err(|error| format!("gateway.toml: [tls]: {error:#}"))
+}
+
+/// Refuses what could be read and does not hold all the same: certificates that could not be shown, and cases that fail.
+pub(crate) fn must_hold(config: &Config) -> Result<(), Failure> {
+    let Settings { listen, tls, .. } = &config.settings;
+    let tls = listen.https.and_then(|_| tls_server(tls).err());
+    let wrong: Vec<_> = tls.into_iter().chain(config.try_cases().err().unwrap_or_default()).collect();
+    if wrong.is_empty() { Ok(()) } else { Err(Failure::Config(wrong)) }
 }
 
 /// Reads certificates again when their files change, for as long as the process lives.

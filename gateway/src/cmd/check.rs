@@ -1,4 +1,4 @@
-//! `portcullis check`: every error with its place, then certificates that could not be shown, then the cases, then the table of who may call what.
+//! `portcullis check`: every error with its place; then certificates that could not be shown and cases that fail; then the table of who may call what.
 
 use policies::matrix;
 
@@ -6,16 +6,13 @@ use super::{say, shown};
 use crate::{
     cli::{Failure, Folder},
     config::{ConfigFolder, load},
-    serving::tls_server,
+    serving::must_hold,
 };
 
 pub(crate) fn run(folder: &Folder) -> Result<(), Failure> {
     let folder = folder.open();
     let config = load(&folder).map_err(|wrong| Failure::Config(wrong.iter().map(ToString::to_string).collect()))?;
-    if config.settings.listen.https.is_some() {
-        tls_server(&config.settings.tls)?;
-    }
-    config.try_cases().map_err(Failure::Config)?;
+    must_hold(&config)?;
     say(&matrix::table(&config.policy));
     let name = match &folder {
         ConfigFolder::Embedded => "the built-in configuration".to_owned(),

@@ -6,7 +6,7 @@ use crate::{
     cli::{Failure, Serve},
     config::Listen,
     logging,
-    serving::Stop,
+    serving::{Stop, must_hold},
 };
 
 pub(crate) fn run(serve: &Serve) -> Result<(), Failure> {
@@ -16,6 +16,7 @@ pub(crate) fn run(serve: &Serve) -> Result<(), Failure> {
         config.settings.listen.by_command = true;
     }
     refuse_open_dev_headers(&config.settings.listen)?;
+    must_hold(&config)?;
     let dev_headers = config.settings.listen.dev_headers;
     logging::start(&config.settings.log);
     block_on(config.settings.server.worker_threads, async {

@@ -189,6 +189,25 @@ fn a_wrong_configuration_is_refused_with_every_place_and_exit_code_78() {
 }
 
 #[test]
+fn certificates_that_cannot_be_shown_hide_no_case_that_fails() {
+    let setup = Setup::default()
+        .edit("gateway.toml", "# https = \"0.0.0.0:443\"", "https = \"127.0.0.1:0\"")
+        .edit("gateway.toml", "certificates = []", "certificates = [{ certificate = \"no.pem\", key = \"no.key\" }]")
+        .append(
+            "cases.toml",
+            "\n[[case]]\nname = \"a door for all\"\nrequest = \"GET /demo/x\"\nanswer = \"permit\"\n",
+        );
+    let folder = setup.folder();
+    let checked =
+        Command::new(PORTCULLIS).arg("check").arg("--config").arg(folder.path().join("config")).output().unwrap();
+    for output in [checked, setup.command(folder.path(), nowhere()).output().unwrap()] {
+        assert_eq!(output.status.code(), Some(78), "{output:?}");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(said.contains("[tls]") && said.contains("no.pem") && said.contains("a door for all"), "{said}");
+    }
+}
+
+#[test]
 fn check_finds_the_shipped_configuration_good_and_shows_who_may_call_what() {
     let output = Command::new(PORTCULLIS).arg("check").arg("--config").arg(shipped("config")).output().unwrap();
     assert!(output.status.success(), "{output:?}");
