@@ -157,7 +157,8 @@ impl Refused {
         ];
         // Where nothing is configured anybody finds nothing, and nothing happens.
         let is_refusal = is_refusal.contains(&face.status) && !matches!(error, ApiError::NoSuchPath);
-        let is_event = is_refusal || matches!(error, ApiError::LinkRefused | ApiError::Oauth(_));
+        let others = matches!(error, ApiError::LinkRefused | ApiError::Oauth(_) | ApiError::ConfigRefused(_));
+        let is_event = is_refusal || others;
         Self { code: face.code, is_event, is_failure: face.status.is_server_error() }
     }
 }

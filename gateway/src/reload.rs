@@ -149,9 +149,10 @@ impl Reloader {
                     _ => continue,
                 },
             }
-            // The outcome is in the log and the metrics.
-            if self.reload().await.is_ok() {
-                tell(&audit, of_configuration("reload_config", self.digest())).await;
+            // Why it is refused is in the log.
+            let outcome = self.reload().await.map_or("config_refused", |_| "ok").to_owned();
+            let event = AuditEvent { outcome, ..of_configuration("reload_config", self.digest()) };
+            tell(&audit, event).await;
             }
         }
     }

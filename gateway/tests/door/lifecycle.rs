@@ -233,6 +233,7 @@ fn an_unreachable_database_is_retried_and_then_exit_code_69() {
 #[test]
 fn a_good_configuration_takes_effect_without_a_restart_and_a_bad_one_changes_nothing() {
     let platform = Platform::start();
+    let admin = platform.admin();
     let routes = platform.folder.path().join("config/routes.toml");
     let shipped = fs::read_to_string(&routes).unwrap();
     fs::write(
@@ -247,6 +248,14 @@ fn a_good_configuration_takes_effect_without_a_restart_and_a_bad_one_changes_not
     eventually("the refusal", || platform.metric("portcullis_config_reloads_total{outcome=\"refused\"}") >= 1);
     assert_eq!(platform.send("GET", "/added", &[], "").status, 200, "the old one stays");
     assert!(platform.log().contains("nowhere"), "the log names what is wrong");
+    let refused = platform.post("/admin/config/reload", Some(&admin), &json!({}));
+    assert_eq!((refused.status, refused.code().as_str()), (422, "config_refused"), "{refused:?}");
+    let refused = || platform.get("/admin/audit?event=reload_config&outcome=config_refused", &admin).json();
+    eventually("both to be written down", || {
+        let told = refused();
+        let events = told["items"].as_array().unwrap();
+        (events.len(), events.iter().filter(|event| event["actor"].is_null()).count()) == (2, 1)
+    });
 }
 
 #[test]
