@@ -4,6 +4,7 @@
 //! under the rules they began with; sections that need a restart are reported and otherwise ignored.
 
 use std::{
+    collections::BTreeSet,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::Arc,
@@ -23,7 +24,7 @@ use tokio::{
 };
 
 use crate::{
-    config::{Config, ConfigFolder, Server, Settings, load},
+    config::{Config, ConfigFolder, Server, Settings, files_of, load},
     foundation::of_configuration,
     metrics::Metrics,
     snapshot::Snapshot,
@@ -31,8 +32,8 @@ use crate::{
 
 /// Editors and orchestrators write several files in a row; what arrives within this time is one change.
 const SETTLE: Duration = Duration::from_millis(200);
-/// How often it is looked whether another folder has been put in the place of the one that is watched, by renaming or by a link: who
-/// watches a folder does not hear of that.
+/// How often it is looked whether another folder or file has been put in the place of one that is watched, by renaming or by a link
+/// anywhere on the way to it: who watches a folder does not hear of that.
 const REPLACED_EVERY: Duration = Duration::from_secs(1);
 
 /// Puts configurations in force, one after another.
@@ -139,21 +140,22 @@ impl Reloader {
         loop {
             tokio::select! {
                 _ = hangup.recv() => {}
-                Some(()) = changes.recv(), if watched.is_some() => {
-                    tokio::time::sleep(SETTLE).await;
-                    // What came meanwhile is part of the same change.
-                    while changes.try_recv().is_ok() {}
-                }
-                _ = ticks.tick(), if watched.is_some() => match &mut watched {
-                    Some(watched) if watched.is_replaced() => watched.begin(),
+                Some(()) = changes.recv(), if watched.is_some() => {}
+                _ = ticks.tick(), if watched.is_some() => match &watched {
+                    Some(watched) if watched.is_replaced() => {}
                     _ => continue,
                 },
+            }
+            tokio::time::sleep(SETTLE).await;
+            // What came meanwhile is part of the same change; what comes from here on is another one.
+            while changes.try_recv().is_ok() {}
+            if let Some(watched) = &mut watched {
+                watched.begin();
             }
             // Why it is refused is in the log.
             let outcome = self.reload().await.map_or("config_refused", |_| "ok").to_owned();
             let event = AuditEvent { outcome, ..of_configuration("reload_config", self.digest()) };
             tell(&audit, event).await;
-            }
         }
     }
 }
@@ -164,52 +166,82 @@ async fn tell(audit: &Arc<Audit>, event: AuditEvent) {
     }
 }
 
-/// A folder that is watched, and not its files: orchestrators and editors replace them by renaming.
+/// A folder that is watched, and files to which links in it lead: their folders, since orchestrators and editors replace files by renaming.
 struct Watched<'a> {
     path: &'a Path,
     notice: mpsc::Sender<()>,
-    /// Which folder that was, by device and number: another one may have been put in its place.
-    folder: Option<(u64, u64)>,
+    /// The folder and its files, as they were.
+    there: Vec<Option<There>>,
     watcher: Option<RecommendedWatcher>,
+}
+
+/// Where something is, wherever links lead, and which one that is, by device and number.
+#[derive(PartialEq, Eq)]
+struct There {
+    path: PathBuf,
+    number: (u64, u64),
 }
 
 // === impl Watched ===
 
 impl<'a> Watched<'a> {
     fn new(path: &'a Path, notice: mpsc::Sender<()>) -> Self {
-        let mut watched = Self { path, notice, folder: None, watcher: None };
+        let mut watched = Self { path, notice, there: Vec::new(), watcher: None };
         watched.begin();
         watched
     }
 
-    /// Watches the folder that is there now.
+    /// Watches what is there now. What was watched before is let go only then: between them nothing is missed.
     fn begin(&mut self) {
-        self.folder = self.there();
-        let watcher = watch_folder(self.path, self.notice.clone());
+        self.there = self.look();
+        let paths = self.there.iter().flatten().map(|there| there.path.clone()).collect();
+        let watcher = watch(paths, self.notice.clone());
         self.watcher =
             watcher.inspect_err(|error| tracing::error!(%error, "the configuration folder cannot be watched")).ok();
     }
 
-    /// Is there another folder than the one that is watched? Between two there may be none for a moment.
+    /// Is there another folder or file than what is watched? Between two there may be none for a moment.
     fn is_replaced(&self) -> bool {
-        let there = self.there();
-        there.is_some() && there != self.folder
+        self.look().iter().zip(&self.there).any(|(now, before)| now.is_some() && now != before)
     }
 
-    fn there(&self) -> Option<(u64, u64)> {
-        let folder = std::fs::metadata(self.path).ok()?;
-        Some((folder.dev(), folder.ino()))
+    fn look(&self) -> Vec<Option<There>> {
+        [self.path.to_owned()].into_iter().chain(files_of(self.path)).map(|path| There::at(&path)).collect()
     }
 }
 
-fn watch_folder(path: &Path, changed: mpsc::Sender<()>) -> notify::Result<RecommendedWatcher> {
+// === impl There ===
+
+impl There {
+    fn at(path: &Path) -> Option<Self> {
+        let path = path.canonicalize().ok()?;
+        let found = path.metadata().ok()?;
+        Some(Self { path, number: (found.dev(), found.ino()) })
+    }
+}
+
+/// Watches a folder, the first of these, with all that is in it, and of what is elsewhere these files alone.
+fn watch(paths: Vec<PathBuf>, changed: mpsc::Sender<()>) -> notify::Result<RecommendedWatcher> {
+    let folder = paths.first().cloned().ok_or_else(notify::Error::path_not_found)?;
+    let linked: BTreeSet<PathBuf> = paths.iter().skip(1).filter_map(|file| Some(file.parent()?.to_owned())).collect();
+    let is_ours = {
+        let folder = folder.clone();
+        move |path: &PathBuf| path.parent() == Some(folder.as_path()) || paths.contains(path)
+    };
     let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-        if event.is_ok_and(|event| is_whole(event.kind)) {
+        // An event of no path: some were lost.
+        let is_ours = |event: &notify::Event| event.paths.is_empty() || event.paths.iter().any(&is_ours);
+        if event.is_ok_and(|event| is_whole(event.kind) && is_ours(&event)) {
             // A change that is waiting already stands for this one too.
             let _ = changed.try_send(());
         }
     })?;
-    watcher.watch(path, RecursiveMode::NonRecursive)?;
+    watcher.watch(&folder, RecursiveMode::NonRecursive)?;
+    for linked in linked.iter().filter(|linked| **linked != folder) {
+        if let Err(error) = watcher.watch(linked, RecursiveMode::NonRecursive) {
+            tracing::error!(%error, "a folder that links of the configuration lead to cannot be watched");
+        }
+    }
     Ok(watcher)
 }
 

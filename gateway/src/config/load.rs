@@ -97,6 +97,11 @@ pub fn load(folder: &ConfigFolder) -> Result<Config, Vec<Diagnostic>> {
     }
 }
 
+/// The files that are read of a folder, where they are there.
+pub(crate) fn files_of(folder: &Path) -> impl Iterator<Item = PathBuf> {
+    FILES.into_iter().chain([seed::FILE]).map(|name| folder.join(name))
+}
+
 /// A header that nobody but the door sets carries no provider's key; which ones those are is the operator's to say too.
 fn reserved_for_us(settings: &Settings, policy: &Policy) -> Vec<Diagnostic> {
     let own = settings.server.reserved_headers.iter().map(|name| name.trim_end_matches("-*"));

@@ -25,6 +25,7 @@ use identity::{Algorithm, SecretText};
 pub use identity_header::IdentityHeader;
 use ipnet::IpNet;
 pub use issuers::Issuers;
+pub(crate) use load::files_of;
 #[cfg(any(test, feature = "properties"))]
 pub(crate) use load::read;
 pub use load::{ConfigFolder, load};

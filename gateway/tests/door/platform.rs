@@ -137,7 +137,8 @@ impl Setup {
         self.start_in(folder)
     }
 
-    fn start_in(self, folder: TempDir) -> Platform {
+    /// Serves a folder that the test has made its own.
+    pub(crate) fn start_in(self, folder: TempDir) -> Platform {
         let own = self
             .upstream
             .is_none()

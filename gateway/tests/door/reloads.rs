@@ -1,6 +1,6 @@
 //! What a new configuration changes in a running gateway, and what it says that it does not.
 
-use std::{fmt::Write, fs};
+use std::{fmt::Write, fs, os::unix::fs::symlink, path::Path};
 
 use serde_json::{Value, json};
 
@@ -98,9 +98,8 @@ const ADDED: &str = "\n[[route]]\nname = \"added\"\npaths = [\"/added\"]\nupstre
 fn a_folder_that_is_put_in_the_place_of_another_is_read_and_watched() {
     let platform = Setup::default().start();
     let (config, next) = (platform.folder.path().join("config"), platform.folder.path().join("next"));
-    crate::platform::copy_config(&next);
-    let routes = fs::read_to_string(next.join("routes.toml")).unwrap();
-    fs::write(next.join("routes.toml"), format!("{routes}{ADDED}")).unwrap();
+    let routes = fs::read_to_string(config.join("routes.toml")).unwrap();
+    copy_with(&next, ADDED);
     fs::rename(&config, platform.folder.path().join("old")).unwrap();
     fs::rename(&next, &config).unwrap();
     let status = || platform.send("GET", "/added", &[], "").status;
@@ -108,4 +107,59 @@ fn a_folder_that_is_put_in_the_place_of_another_is_read_and_watched() {
     // And what is changed in it.
     fs::write(config.join("routes.toml"), routes).unwrap();
     eventually("the change to be read", || status() == 404);
+}
+
+/// Makes the link, or leads one that there is elsewhere: at every moment there is one.
+fn lead(link: &Path, to: &str) {
+    let made = link.with_file_name("made");
+    symlink(to, &made).unwrap();
+    fs::rename(made, link).unwrap();
+}
+
+/// A copy of the shipped configuration with these routes besides.
+fn copy_with(to: &Path, more: &str) {
+    crate::platform::copy_config(to);
+    let routes = fs::read_to_string(to.join("routes.toml")).unwrap();
+    fs::write(to.join("routes.toml"), format!("{routes}{more}")).unwrap();
+}
+
+/// As Kubernetes mounts a `ConfigMap`: each file is a link by way of `..data`, which is led to another folder at once.
+#[test]
+fn a_folder_whose_files_are_exchanged_at_once_by_a_link_is_read_anew() {
+    let setup = Setup::default();
+    let folder = setup.folder();
+    let config = folder.path().join("config");
+    fs::remove_dir_all(&config).unwrap();
+    copy_with(&config.join("..1"), "");
+    lead(&config.join("..data"), "..1");
+    for entry in fs::read_dir(config.join("..1")).unwrap() {
+        let name = entry.unwrap().file_name();
+        symlink(Path::new("..data").join(&name), config.join(&name)).unwrap();
+    }
+    let platform = setup.start_in(folder);
+    let status = || platform.send("GET", "/added", &[], "").status;
+    for (before, next, more, answer) in [("..1", "..2", ADDED, 200), ("..2", "..3", "", 404)] {
+        copy_with(&config.join(next), more);
+        lead(&config.join("..data"), next);
+        fs::remove_dir_all(config.join(before)).unwrap();
+        eventually("the new files to be read", || status() == answer);
+    }
+}
+
+#[test]
+fn a_file_that_is_a_link_is_read_anew_when_it_leads_elsewhere_or_changes_there() {
+    let setup = Setup::default();
+    let folder = setup.folder();
+    let (routes, elsewhere) = (folder.path().join("config/routes.toml"), folder.path().join("elsewhere"));
+    copy_with(&elsewhere.join("1"), "");
+    copy_with(&elsewhere.join("2"), ADDED);
+    lead(&elsewhere.join("now"), "1");
+    lead(&routes, "../elsewhere/now/routes.toml");
+    let platform = setup.start_in(folder);
+    let status = || platform.send("GET", "/added", &[], "").status;
+    assert_eq!(status(), 404);
+    lead(&elsewhere.join("now"), "2");
+    eventually("what the link leads to now", || status() == 200);
+    fs::copy(elsewhere.join("1/routes.toml"), elsewhere.join("2/routes.toml")).unwrap();
+    eventually("the change there", || status() == 404);
 }
