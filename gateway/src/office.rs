@@ -79,7 +79,7 @@ pub(crate) fn open(
     registry: &Registry,
     data: &Path,
 ) -> Result<(axum::Router, Mailer), Failure> {
-    let Settings { tokens, passwords, accounts, .. } = settings;
+    let Settings { tokens, passwords, accounts, mfa, .. } = settings;
     let settings = admin_api::Settings {
         issuer: tokens.issuer.clone(),
         audience: tokens.audience.clone(),
@@ -99,8 +99,8 @@ pub(crate) fn open(
         default_tier: DEFAULT_TIER.to_owned(),
         accounts: accounts.settings.clone(),
         lockout: settings.lockout,
-        mfa_issuer: accounts.mfa_issuer.clone(),
-        totp_skew: accounts.totp_skew,
+        mfa_issuer: mfa.issuer.clone(),
+        totp_skew: mfa.totp_skew,
         mail: settings.mail.settings(accounts, data),
         pages: settings.pages.clone(),
         believed_issuers: settings.issuers.external.iter().map(|one| one.issuer.clone()).collect(),

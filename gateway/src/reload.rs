@@ -24,7 +24,7 @@ use tokio::{
 };
 
 use crate::{
-    config::{Config, ConfigFolder, Server, Settings, files_of, load},
+    config::{Config, ConfigFolder, Issuers, Server, Settings, files_of, load},
     foundation::of_configuration,
     metrics::Metrics,
     snapshot::Snapshot,
@@ -289,7 +289,7 @@ macro_rules! differing {
 fn restart_sections(before: &Settings, after: &Settings) -> Vec<&'static str> {
     let mut after = after.clone();
     // Whom it concerns is a part of the policy, and in force at once.
-    after.accounts.guarded = before.accounts.guarded.clone();
+    after.mfa.guarded = before.mfa.guarded.clone();
     if before.listen.by_command {
         (after.listen.http, after.listen.by_command) = (before.listen.http, true);
     }
@@ -301,9 +301,9 @@ fn restart_sections(before: &Settings, after: &Settings) -> Vec<&'static str> {
         retention: "retention",
         shared: "shared",
         tokens: "tokens",
-        issuers: "issuers",
         login_providers: "login_providers",
         accounts: "accounts",
+        mfa: "mfa",
         lockout: "lockout",
         mail: "mail",
         pages: "pages",
@@ -312,13 +312,18 @@ fn restart_sections(before: &Settings, after: &Settings) -> Vec<&'static str> {
         log: "log",
         usage: "usage",
         billing: "billing",
-    } but { server, browser, foreign_pages, upstreams, });
+    } but { server, browser, foreign_pages, upstreams, issuers, });
+    let issuers = differing!(&before.issuers, &after.issuers, Issuers {
+        external: "issuers",
+        legacy: "legacy_issuers",
+    } but {});
     // Connections of HTTP/2 are idle for as long as the start says.
     let keepalive = (before.server.keepalive != after.server.keepalive).then_some("server.keepalive");
     // Which balancers announce whose connection it is, each connection has been told for good.
     let announcers = before.listen.proxy_protocol && before.server.trusted_proxies != after.server.trusted_proxies;
     let announcers = announcers.then_some("server.trusted_proxies");
-    sections.chain(server_fields(&before.server, &after.server)).chain(keepalive).chain(announcers).collect()
+    let server = server_fields(&before.server, &after.server).chain(keepalive).chain(announcers);
+    sections.chain(issuers).chain(server).collect()
 }
 
 fn server_fields(before: &Server, after: &Server) -> impl Iterator<Item = &'static str> {

@@ -13,14 +13,19 @@ pub struct Accounts {
     pub public_url: String,
     /// What it is called.
     pub product: String,
-    /// What authenticators call it.
-    pub mfa_issuer: String,
+    /// How accounts are made and confirmed.
+    pub settings: AccountSettings,
+}
+
+/// `[mfa]`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Mfa {
+    /// What authenticators call the platform.
+    pub issuer: String,
     /// Half minutes for which a code of theirs serves before and after its own.
     pub totp_skew: u8,
     /// The roles in which a person needs a second factor.
     pub guarded: Guarded,
-    /// How accounts are made and confirmed.
-    pub settings: AccountSettings,
 }
 
 /// `[passwords]`.

@@ -72,7 +72,7 @@ pub fn load(folder: &ConfigFolder) -> Result<Config, Vec<Diagnostic>> {
     let known = is_readable.then_some(&upstreams);
     let mut policy = policies::config::load(&Sources { routes, roles, tiers, cases }, known);
     if let Ok(loaded) = &mut policy {
-        loaded.policy.roles = std::mem::take(&mut loaded.policy.roles).guarded(settings.accounts.guarded.clone());
+        loaded.policy.roles = std::mem::take(&mut loaded.policy.roles).guarded(settings.mfa.guarded.clone());
     }
     let taken = policy.as_ref().map_or_else(|_| Vec::new(), |loaded| reserved_for_us(&settings, &loaded.policy));
     if let Ok(loaded) = &policy {
@@ -204,6 +204,7 @@ impl Reader<'_, '_> {
         let tls = self.tls();
         let server = self.server();
         let listen = self.listen(&tls, &server);
+        let accounts = self.accounts();
         Settings {
             issuers: self.issuers(&tokens.issuer),
             foreign_pages: self.foreign_pages(listen.dev_headers),
@@ -215,7 +216,8 @@ impl Reader<'_, '_> {
             retention: self.retention(),
             shared: self.shared(),
             tokens,
-            accounts: self.accounts(),
+            mfa: self.mfa(&accounts.product),
+            accounts,
             passwords: self.passwords(),
             lockout: self.lockout(),
             mail: self.mail(),

@@ -17,7 +17,7 @@ mod usage;
 
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
 
-pub use accounts::{Accounts, LockoutSettings, Mail, Passwords};
+pub use accounts::{Accounts, LockoutSettings, Mail, Mfa, Passwords};
 use admin_api::TokenSubject;
 pub use billing::{BillingSettings, WebhookSettings};
 use http::HeaderValue;
@@ -85,6 +85,8 @@ pub struct Settings {
     pub issuers: Issuers,
     /// How accounts are made and confirmed.
     pub accounts: Accounts,
+    /// Second factors, and who needs one.
+    pub mfa: Mfa,
     /// Rules for passwords and the cost of checking them.
     pub passwords: Passwords,
     /// How many wrong passwords are too many.

@@ -22,6 +22,8 @@ fn every_setting_that_needs_a_restart_is_named_and_none_takes_effect_by_halves()
     let shipped = fs::read_to_string(&file).unwrap();
     let authority = platform.folder.path().join("ca.pem");
     fs::write(&authority, rcgen::generate_simple_self_signed(["ca.test".to_owned()]).unwrap().cert.pem()).unwrap();
+    fs::write(platform.folder.path().join("secret"), "a secret of thirty-two bytes, or of more").unwrap();
+    let legacy = "[[legacy_issuers]]\nname = \"old\"\nsecret = { file = \"../secret\" }\nuntil = \"2099-12-31\"";
     let client_ca = format!("client_ca = \"{}\"", authority.display());
     for (section, from, to) in [
         ("server.max_header_bytes", "max_header_bytes = 32768", "max_header_bytes = 4096"),
@@ -52,6 +54,9 @@ fn every_setting_that_needs_a_restart_is_named_and_none_takes_effect_by_halves()
         ("listen", "proxy_protocol = false", "proxy_protocol = true"),
         ("tls", "# client_ca = \"tls/clients.pem\"", &client_ca),
         ("accounts", "product = \"Portcullis\"", "product = \"Elsewhere\""),
+        ("mfa", "totp_skew = 1", "totp_skew = 0"),
+        ("mfa", "issuer = \"Portcullis\"", "issuer = \"Elsewhere\""),
+        ("legacy_issuers", "# [[legacy_issuers]]", legacy),
     ] {
         assert!(shipped.contains(from), "{from}");
         fs::write(&file, shipped.replacen(from, to, 1)).unwrap();

@@ -16,7 +16,7 @@ use policies::{
 
 use super::{ConfigFolder, Reader, check_memory};
 use crate::config::{
-    accounts::{Accounts, Mail, Passwords},
+    accounts::{Accounts, Mail, Mfa, Passwords},
     raw::{self, Given},
 };
 
@@ -57,14 +57,13 @@ impl Reader<'_, '_> {
         if let Some(given) = raw.magic_link_ttl.as_ref().filter(|_| settings.magic_link_ttl > LONGEST_LINK) {
             self.document.note(given.span(), "a link that logs in lives ten minutes at most (OWASP ASVS 6.5.5)");
         }
-        let (mfa_issuer, totp_skew, guarded) = self.mfa(&product);
-        Accounts { public_url, product, mfa_issuer, totp_skew, guarded, settings }
+        Accounts { public_url, product, settings }
     }
 
-    fn mfa(&mut self, product: &str) -> (String, u8, Guarded) {
+    pub(super) fn mfa(&mut self, product: &str) -> Mfa {
         let raw: raw::Mfa = self.document.section("mfa").unwrap_or_default();
-        let skew = u8::try_from(self.count(raw.totp_skew.as_ref(), 1, 0)).unwrap_or(u8::MAX);
-        if let Some(given) = raw.totp_skew.as_ref().filter(|_| skew > MOST_SKEW) {
+        let totp_skew = u8::try_from(self.count(raw.totp_skew.as_ref(), 1, 0)).unwrap_or(u8::MAX);
+        if let Some(given) = raw.totp_skew.as_ref().filter(|_| totp_skew > MOST_SKEW) {
             self.document.note(
                 given.span(),
                 "a code serves for one half minute before and after its own at most (RFC 6238 §5.2)",
@@ -80,7 +79,7 @@ impl Reader<'_, '_> {
         if let Some(given) = raw.issuer.as_ref().filter(|_| !is_name) {
             self.document.note(given.span(), "a name that authenticators show is one line of text without a colon");
         }
-        (issuer, skew, guarded)
+        Mfa { issuer, totp_skew, guarded }
     }
 
     pub(super) fn passwords(&mut self) -> Passwords {
