@@ -97,8 +97,8 @@ enum Command {
 /// Which configuration.
 #[derive(Args, Clone)]
 pub(crate) struct Folder {
-    /// The folder with gateway.toml, routes.toml, roles.toml, tiers.toml and cases.toml. Without it the defaults that
-    /// are built in are used.
+    /// The folder with gateway.toml, routes.toml, roles.toml, tiers.toml, cases.toml and, if new organisations begin with anything,
+    /// seed.toml. Without it the defaults that are built in are used.
     #[arg(long, value_name = "DIR", env = "PORTCULLIS_CONFIG", global = true)]
     config: Option<PathBuf>,
 }
