@@ -56,8 +56,8 @@ enum Command {
     },
     /// Restore a backup where nothing is: a Postgres without the schema portcullis, or no database file.
     ///
-    /// Refuses any other place, a file that is damaged, of the other engine, or of a newer version. The master key of that time has
-    /// to be put into its place by hand.
+    /// Refuses any other place, a file that is damaged, of the other engine, or of a newer version (exit code 65). The master key of
+    /// that time has to be put into its place by hand.
     Restore {
         /// The file.
         from: PathBuf,
@@ -73,7 +73,7 @@ enum Command {
     /// has, from files of known names (docs/import.md).
     ///
     /// What is here already stays as it is, so an import that was broken off is simply run again. Lines that cannot be are told in a
-    /// report, with number and reason. Exit code 65 if there are any.
+    /// report, with number and reason. Exit code 65 if there are any, 69 if the file is not to be had.
     Import(Import),
     /// Is the database there, and Redis, and the mail server? A line each; exit code 69 if one is not.
     CheckConnection(Place),
@@ -245,7 +245,7 @@ pub enum Failure {
     /// The configuration is wrong; each line says where. Exit code 78.
     #[error("{}", .0.join("\n"))]
     Config(Vec<String>),
-    /// The database or a port is not to be had. Exit code 69.
+    /// The database, a port or a file is not to be had. Exit code 69.
     #[error("{0}")]
     Unavailable(String),
     /// The database's role lacks a right. Exit code 77.

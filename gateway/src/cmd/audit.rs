@@ -3,13 +3,16 @@
 use anyhow::anyhow;
 
 use super::{block_on, open_existing, say, say_error};
-use crate::cli::{Failure, Place};
+use crate::{
+    cli::{Failure, Place},
+    foundation,
+};
 
 /// Looks at every event, and says what is wrong.
 pub(crate) fn verify(place: &Place) -> Result<(), Failure> {
     block_on(1, async {
-        let (_, foundation) = open_existing(place).await?;
-        let report = foundation.audit.verify().await.map_err(|error| Failure::Other(error.into()))?;
+        let (_, opened) = open_existing(place).await?;
+        let report = opened.audit.verify().await.map_err(|error| foundation::failure(&error))?;
         for fault in &report.faults {
             say_error(&fault.to_string());
         }

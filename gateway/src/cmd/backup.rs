@@ -60,6 +60,9 @@ fn master_key(settings: &Settings, data: &Path) -> String {
 fn failure(error: BackupError) -> Failure {
     match error {
         BackupError::Store(error) => foundation::failure(&error),
-        other => Failure::Other(other.into()),
+        BackupError::File { .. } => Failure::Unavailable(error.to_string()),
+        BackupError::Damaged { .. } | BackupError::OtherVersion(_) | BackupError::NotEmpty(_) => {
+            Failure::Data(error.to_string())
+        }
     }
 }

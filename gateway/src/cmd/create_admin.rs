@@ -4,7 +4,7 @@
 //! The address may have an account. If that is confirmed its owner gets the role and keeps the password; if it is not, anybody may have
 //! registered it: then it is taken over, and what was made of it opens nothing any more.
 
-use std::io::BufRead;
+use std::{fmt::Display, io::BufRead};
 
 use anyhow::Context;
 use chrono::{DateTime, Utc};
@@ -25,8 +25,8 @@ const TIER: &str = "enterprise";
 const SECONDS_A_DAY: u64 = 86_400;
 
 pub(crate) fn run(create: &CreateAdmin) -> Result<(), Failure> {
-    let email = Email::parse(&create.email).context("the address cannot be used")?;
-    let given = password_given(create)?.map(Password::new).transpose().context("the password cannot be used")?;
+    let email = Email::parse(&create.email).map_err(unfit("the address cannot be used"))?;
+    let given = password_given(create)?.map(Password::new).transpose().map_err(unfit("the password cannot be used"))?;
     block_on(1, async {
         let (config, foundation) = open(&create.place).await?;
         must_know(&config.policy, ADMIN, TIER)?;
@@ -35,6 +35,11 @@ pub(crate) fn run(create: &CreateAdmin) -> Result<(), Failure> {
             None => with_link(&config, &foundation, &email).await,
         }
     })
+}
+
+/// What was given is not what it should be.
+fn unfit<E: Display>(what: &str) -> impl Fn(E) -> Failure {
+    move |error| Failure::Data(format!("{what}: {error}"))
 }
 
 /// Somebody who knows the password already.
@@ -47,10 +52,10 @@ async fn with_password(
     let passwords = &config.settings.passwords;
     let (rules, about) = (&passwords.rules, [email.as_str()]);
     let strong = rules.check(password, &about).and_then(|()| rules.estimate(password, &about));
-    strong.context("the password is too weak")?;
+    strong.map_err(unfit("the password is too weak"))?;
     if let Some(breached) = &passwords.breached {
         let looked_up = breached.check(password).context("the file of stolen passwords")?;
-        looked_up.context("the password cannot be used")?;
+        looked_up.map_err(unfit("the password cannot be used"))?;
     }
     let hash = Hasher::new(passwords.argon2).context("Argon2 parameters")?.hash(password, &mut rng()?);
     // Whoever can reach the database needs no mail to be believed.

@@ -32,7 +32,7 @@ pub(crate) fn run(step: MigrateStep, place: &Place) -> Result<(), Failure> {
 
 fn refused(error: StoreError) -> Failure {
     match error {
-        StoreError::Forbidden(_) => foundation::failure(&error),
+        StoreError::Forbidden(_) | StoreError::Unavailable(_) => foundation::failure(&error),
         other => Failure::Other(other.into()),
     }
 }

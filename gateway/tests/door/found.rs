@@ -157,7 +157,7 @@ fn save_and_restore(url: Option<&str>, empty_url: Option<&str>) {
     assert!(!String::from_utf8_lossy(&fs::read(&file).unwrap()).contains(key.trim()));
 
     let full = command(&["restore"], &file, &config, &data, url);
-    assert_eq!(full.status.code(), Some(1), "{full:?}");
+    assert_eq!(full.status.code(), Some(65), "{full:?}");
     assert!(String::from_utf8_lossy(&full.stderr).contains("empty place only"), "{full:?}");
     assert_eq!(platform.get("/demo/x", &token).status, 200);
 

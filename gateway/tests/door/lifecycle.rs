@@ -218,6 +218,28 @@ fn check_finds_the_shipped_configuration_good_and_shows_who_may_call_what() {
 }
 
 #[test]
+fn what_was_given_and_does_not_fit_is_exit_code_65_and_a_file_that_is_not_there_69() {
+    let place = tempfile::tempdir().unwrap();
+    let (data, junk) = (place.path().join("data"), place.path().join("junk"));
+    fs::write(&junk, "no backup\n").unwrap();
+    let (junk, nothing) = (junk.to_str().unwrap(), place.path().join("nothing"));
+    let nothing = nothing.to_str().unwrap();
+    for (words, code, told) in [
+        (vec!["create-admin", "--email", "nobody"], 65, "the address cannot be used"),
+        (vec!["create-admin", "--email", "a@example.com", "--password", "short"], 65, "the password is too weak"),
+        (vec!["restore", junk], 65, "this is no backup"),
+        (vec!["restore", nothing], 69, "No such file"),
+        (vec!["import", junk], 65, "lines were rejected"),
+        (vec!["import", nothing], 69, "cannot be read: No such file"),
+    ] {
+        let output = Command::new(PORTCULLIS).args(&words).arg("--data").arg(&data).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(code), "{words:?}: {said}");
+        assert!(said.contains(told), "{words:?}: {said}");
+    }
+}
+
+#[test]
 fn an_unreachable_database_is_retried_and_then_exit_code_69() {
     let setup = Setup::default()
         .edit("gateway.toml", "start_timeout = \"30s\"", "start_timeout = \"2s\"")

@@ -2,7 +2,6 @@
 
 use std::{fs, io, path::Path};
 
-use anyhow::Context;
 use identity::SealKeys;
 use store::{ImportOutcome, ImportedThing, Rehearsal, Store};
 
@@ -59,7 +58,8 @@ pub(super) async fn read(mut run: Run<'_>, foundation: &Foundation) -> Result<()
         let names = FILES.map(|(file, _)| file).join(", ");
         return Err(Failure::Data(format!("{} holds none of {names}", shown(folder))));
     }
-    let strange = strange_files(folder).with_context(|| format!("{} cannot be read", shown(folder)))?;
+    let strange = strange_files(folder)
+        .map_err(|error| Failure::Unavailable(format!("{} cannot be read: {error}", shown(folder))))?;
     if !strange.is_empty() {
         let known = FILES.map(|(file, _)| file).join(", ");
         let strange = strange.join(", ");

@@ -3,7 +3,7 @@
 use std::{
     collections::HashSet,
     fs::{self, File, OpenOptions, Permissions},
-    io::{BufRead, BufReader, Read, Write},
+    io::{self, BufRead, BufReader, Read, Write},
     os::unix::fs::{OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
 };
@@ -60,7 +60,8 @@ struct Rejected<'a> {
 
 impl Lines<BufReader<File>> {
     pub(super) fn open(path: &Path) -> Result<Self, Failure> {
-        let file = File::open(path).with_context(|| format!("{} cannot be read", shown(path)))?;
+        let file = File::open(path);
+        let file = file.map_err(|error| Failure::Unavailable(format!("{} cannot be read: {error}", shown(path))))?;
         let length = file.metadata().map_or(0, |metadata| metadata.len());
         Ok(Self { file: BufReader::new(file), number: 0, bar: progress(length) })
     }
@@ -71,7 +72,7 @@ impl<R: BufRead> Lines<R> {
         loop {
             let mut text = Vec::new();
             let file = self.file.by_ref();
-            let read = file.take(LONGEST).read_until(b'\n', &mut text).context("the file cannot be read")?;
+            let read = file.take(LONGEST).read_until(b'\n', &mut text).map_err(|error| broken(&error))?;
             if read == 0 {
                 self.bar.finish_and_clear();
                 return Ok(None);
@@ -101,11 +102,15 @@ fn progress(length: u64) -> ProgressBar {
     if let Ok(style) = style { bar.with_style(style) } else { bar }
 }
 
+fn broken(error: &io::Error) -> Failure {
+    Failure::Unavailable(format!("the file cannot be read: {error}"))
+}
+
 /// Reads to the line's end and keeps nothing of it; says how much that was.
 fn skip_line(file: &mut impl BufRead) -> Result<u64, Failure> {
     let mut skipped = 0;
     loop {
-        let piece = file.fill_buf().context("the file cannot be read")?;
+        let piece = file.fill_buf().map_err(|error| broken(&error))?;
         let end = piece.iter().position(|byte| *byte == b'\n');
         let taken = end.map_or(piece.len(), |end| end + 1);
         file.consume(taken);
