@@ -18,6 +18,15 @@ const MAX_URL: usize = 2048;
 /// Why no person has a role that names what services alone may.
 const FOR_SERVICES: &str = "is a role of service accounts, and this is a person's";
 
+/// May this be the address of a picture, for browsers to load? Says what it must be.
+pub fn check_picture(text: &str) -> Result<(), String> {
+    let is_web = |uri: &Uri| {
+        matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some_and(|host| !host.is_empty())
+    };
+    let is_picture = text.len() <= MAX_URL && text.parse::<Uri>().is_ok_and(|uri| is_web(&uri));
+    if is_picture { Ok(()) } else { Err(format!("must be an http or https address of {MAX_URL} bytes at most")) }
+}
+
 /// The faults found so far.
 #[derive(Default)]
 pub(crate) struct Form(Vec<FieldError>);
@@ -94,14 +103,7 @@ impl Form {
 
     /// The address of a picture, for browsers to load.
     pub(crate) fn picture(&mut self, field: &str, text: &str) -> Option<String> {
-        let is_web = |uri: &Uri| {
-            matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some_and(|host| !host.is_empty())
-        };
-        if text.len() <= MAX_URL && text.parse::<Uri>().is_ok_and(|uri| is_web(&uri)) {
-            return Some(text.to_owned());
-        }
-        self.fault(field, format!("must be an http or https address of {MAX_URL} bytes at most"));
-        None
+        self.parsed(field, check_picture(text)).map(|()| text.to_owned())
     }
 
     /// What a key is limited to: permissions or patterns of them, as in `roles.toml`. Sorted, none twice.

@@ -33,6 +33,8 @@ pub struct ImportedAccount {
     pub password_hash: PasswordHash,
     /// Its name.
     pub name: Option<String>,
+    /// Where its picture is.
+    pub avatar_url: Option<String>,
     /// Its role here.
     pub role: String,
     /// Its tier here.
@@ -182,7 +184,7 @@ impl Tx {
     /// The new account's id; `None` if the address has one already.
     async fn insert_imported(&mut self, new: &ImportedAccount) -> Result<Option<AccountId>, StoreError> {
         const Q: &str = "INSERT INTO accounts (id, email, email_normalised, password_hash, name, role, tier, status, is_verified, \
-                         created_at, updated_at, has_own_tier) VALUES ($1, $2, $3, $4, $5, $6, $7, 'active', $8, $9, $9, $7 <> 'free') \
+                         created_at, updated_at, has_own_tier, avatar_url) VALUES ($1, $2, $3, $4, $5, $6, $7, 'active', $8, $9, $9, $7 <> 'free', $10) \
                          ON CONFLICT (email_normalised) DO NOTHING";
         let made = on_tx!(self, |c| sqlx::query(Q)
             .bind(new.id.uuid())
@@ -194,6 +196,7 @@ impl Tx {
             .bind(&new.tier)
             .bind(new.is_verified)
             .bind(stored(new.created_at))
+            .bind(&new.avatar_url)
             .execute(c)
             .await
             .map(|done| done.rows_affected()))?;

@@ -16,6 +16,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use admin_api::check_picture;
 use anyhow::Context;
 use chrono::{DateTime, Utc};
 use identity::{AccountId, Email, Hasher, NameFault, PasswordHash, readable_name_of};
@@ -48,6 +49,8 @@ struct Line {
     role: Option<String>,
     tier: Option<String>,
     is_verified: Option<bool>,
+    /// Where a picture is, for browsers to load; empty: nowhere.
+    avatar_url: Option<String>,
     created_at: Option<When>,
     /// The id there; needs `--system`.
     id: Option<Id>,
@@ -173,11 +176,16 @@ impl Run<'_> {
             None | Some(Err(NameFault::Empty)) => None,
             Some(name) => Some(name.map_err(|fault| format!("a name {fault}"))?.to_owned()),
         };
+        let avatar_url = line.avatar_url.filter(|url| !url.is_empty());
+        if let Some(url) = &avatar_url {
+            check_picture(url).map_err(|fault| format!("`avatar_url` {fault}"))?;
+        }
         Ok(ImportedAccount {
             id: AccountId::new(Uuid::now_v7()),
             email,
             password_hash,
             name,
+            avatar_url,
             role,
             tier,
             is_verified: line.is_verified.unwrap_or(false),

@@ -269,7 +269,8 @@ fn people_of_an_old_system_log_in_with_their_old_passwords_and_their_old_tokens(
         .enumerate()
         .map(|(number, version)| {
             json!({ "email": format!("old{number}@example.com"), "name": "Old", "password_hash": bcrypt(version), "id": number,
-                    "role": "developer", "tier": "pro", "is_verified": true, "created_at": "2020-01-02T03:04:05Z" })
+                    "role": "developer", "tier": "pro", "is_verified": true, "created_at": "2020-01-02T03:04:05Z",
+                    "avatar_url": format!("https://old.example/{number}.png") })
             .to_string()
         })
         .collect();
@@ -288,6 +289,7 @@ fn people_of_an_old_system_log_in_with_their_old_passwords_and_their_old_tokens(
                 (&json!("developer"), &json!("pro"), &json!(true))
             );
             assert!(me["created_at"].as_str().unwrap().starts_with("2020-01-02"), "{me}");
+            assert_eq!(me["avatar_url"], format!("https://old.example/{number}.png"));
         }
     }
     let by_id = |id: &str| said(&platform, &plain(&json!({ "sub": id, "exp": now() + 60 })));
@@ -320,6 +322,7 @@ fn a_line_that_cannot_be_is_told_with_its_number_and_the_rest_is_imported() {
         json!({ "email": "g@example.com", "is_admin": true }).to_string(),
         json!({ "email": "h@example.com", "name": "x".repeat(70_000) }).to_string(),
         json!({ "email": "i@example.com", "name": "\u{202e}ada" }).to_string(),
+        json!({ "email": "j@example.com", "avatar_url": "javascript:alert(1)" }).to_string(),
         String::new(),
         json!({ "email": "last@example.com" }).to_string(),
     ];
@@ -327,18 +330,18 @@ fn a_line_that_cannot_be_is_told_with_its_number_and_the_rest_is_imported() {
     assert_eq!(output.status.code(), Some(65), "{output:?}");
     let mode = fs::metadata(&report).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600, "what is said of people is nobody else's to read");
-    assert_eq!(told(&output), "2 lines are good, 11 rejected; nothing was stored (--dry-run)");
+    assert_eq!(told(&output), "2 lines are good, 12 rejected; nothing was stored (--dry-run)");
     let (output, _) = import(folder.path(), &lines, &[]);
     assert_eq!(output.status.code(), Some(65), "{output:?}");
     assert_eq!(
         told(&output),
-        "2 accounts made, 0 were here already, 11 lines rejected",
+        "2 accounts made, 0 were here already, 12 lines rejected",
         "the dry run has stored nothing"
     );
     let report = fs::read_to_string(report).unwrap();
     let rejected: Vec<Value> = report.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let numbers: Vec<u64> = rejected.iter().map(|line| line["line"].as_u64().unwrap()).collect();
-    assert_eq!(numbers, [2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12]);
+    assert_eq!(numbers, [2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13]);
     for (reason, part) in rejected.iter().zip([
         "it is no JSON object",
         "one @",
@@ -351,6 +354,7 @@ fn a_line_that_cannot_be_is_told_with_its_number_and_the_rest_is_imported() {
         "a field that is not known here",
         "longer than",
         "a name must not contain characters that turn the direction",
+        "`avatar_url` must be an http",
     ]) {
         assert!(reason["reason"].as_str().unwrap().contains(part), "{reason} {part}");
     }

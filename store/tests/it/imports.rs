@@ -30,6 +30,7 @@ fn account(email: &str, id: &str) -> ImportedAccount {
         email: Email::parse(email).unwrap(),
         password_hash: hash("a hash"),
         name: None,
+        avatar_url: None,
         role: "user".to_owned(),
         tier: "free".to_owned(),
         is_verified: true,
