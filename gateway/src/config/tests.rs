@@ -95,7 +95,7 @@ fn every_mistake_is_told_with_its_place_and_what_was_meant() {
     routes.toml:89:12: there is no upstream `demo`; did you mean `demos`?
     routes.toml:95:12: there is no upstream `demo`; did you mean `demos`?
     routes.toml:101:12: there is no upstream `demo`; did you mean `demos`?
-    routes.toml:703:12: there is no upstream `demo`; did you mean `demos`?
+    routes.toml:714:12: there is no upstream `demo`; did you mean `demos`?
     "#);
     insta::assert_snapshot!(said("assertion_ttl = \"5m\"", "assertion_ttl = \"6m\""), @"gateway.toml:140:17: an assertion lives at most 5m");
     insta::assert_snapshot!(said("# shared_secret = { env = \"AUTH_JWT_SECRET_KEY\" }   # or JWT_SECRET_KEY", "shared_secret = \"in clear, and long enough to be one\""), @r#"gateway.toml:143:17: a secret is not written in clear; use { env = "NAME" } or { file = "path" }"#);
@@ -421,7 +421,7 @@ fn what_is_known_of_google_and_github_need_not_be_said() {
             "\n[[login_providers]]\nid = \"{id}\"\npreset = \"{id}\"\nclient_id = \"x\"\n{secret}\n{more}\n\n[log]\n"
         )
     };
-    let one = |text: &str| changed("\n[log]\n", text).unwrap().settings.login_providers.remove(0);
+    let one = |text: &str| changed(&[("\n[log]\n", text)]).unwrap().settings.login_providers.remove(0);
     let google = one(&section("google", ""));
     assert_eq!(
         (google.speaks, &*google.issuer, &*google.label, &*google.scope),
@@ -438,6 +438,6 @@ fn what_is_known_of_google_and_github_need_not_be_said() {
     let other = one(&section("google", "label = \"Work\"\nscopes = [\"email\"]\nsign_up = false"));
     assert_eq!((&*other.label, &*other.scope, other.sign_up), ("Work", "openid email", false));
     let two = format!("{}{}", section("google", "").trim_end_matches("\n[log]\n"), section("google", ""));
-    let told = changed("\n[log]\n", &two).err().unwrap_or_default();
+    let told = changed(&[("\n[log]\n", &two)]).err().unwrap_or_default();
     assert!(told.iter().any(|one| one.to_string().contains("of this issuer, already")), "{told:?}");
 }

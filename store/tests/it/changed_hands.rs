@@ -7,8 +7,8 @@ use identity::{
     AccountId, Email, ExternalId, OneTimePurpose, OneTimeToken, PasswordHash, RefreshToken, SessionId, TenantRole,
 };
 use store::{
-    Account, AccountChange, Believed, Belonging, Confirmed, ExternalSubject, NewAccount, NewIdentity, NewMail, NewOneTime,
-    NewSession, Origin, Proof, Seen, ShownOneTime, Status, Store, StoreError, Subject,
+    Account, AccountChange, Believed, Belonging, Confirmed, ExternalSubject, NewAccount, NewIdentity, NewMail,
+    NewOneTime, NewSession, Origin, Proof, Seen, ShownOneTime, Status, Store, StoreError, Subject,
 };
 use uuid::Uuid;
 
