@@ -116,7 +116,7 @@ fn which_configuration_is_in_force_is_told_also_of_one_that_was_changed_while_no
     };
     let platform = Setup::default().start_on(data.path());
     let first = digest_of(&platform);
-    assert_eq!(configs(&platform, "start", 1), [first.clone()]);
+    assert_eq!(configs(&platform, "start", 1), std::slice::from_ref(&first));
     let cases = platform.folder.path().join("config/cases.toml");
     fs::OpenOptions::new().append(true).open(cases).unwrap().write_all(b"\n# changed\n").unwrap();
     assert_eq!(configs(&platform, "reload_config", 1), [digest_of(&platform)]);

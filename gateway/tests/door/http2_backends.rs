@@ -316,7 +316,7 @@ fn what_belongs_to_one_connection_or_frames_a_body_goes_no_further() {
 #[test]
 fn a_connection_on_which_nothing_is_answered_any_more_is_given_up() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let more = "protocol = \"h2c\"\nresponse_timeout = \"300ms\"";
+    let more = "protocol = \"h2c\"\nresponse_timeout = \"1s\"";
     let platform = pool(&[listener.local_addr().unwrap()], more).start();
     let connections = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&connections);
@@ -331,7 +331,6 @@ fn a_connection_on_which_nothing_is_answered_any_more_is_given_up() {
                     while let Some(Ok((request, respond))) = server.accept().await {
                         match request.uri().path() {
                             "/pool/x" if is_first => held.push((request, respond)),
-                            "/pool/slow" => held.push((request, respond)),
                             _ => say(respond, "answered"),
                         }
                     }
@@ -342,13 +341,6 @@ fn a_connection_on_which_nothing_is_answered_any_more_is_given_up() {
     let ask = |path: &str| platform.send("GET", path, &[], "").status;
     assert_eq!(["/pool/before", "/pool/x", "/pool/x", "/pool/x"].map(ask), [200, 504, 200, 200]);
     assert_eq!(connections.load(Ordering::Relaxed), 2);
-    // Of those who wait in vain together the first one gives it up.
-    thread::scope(|scope| {
-        let slow: Vec<_> = (0..4).map(|_| scope.spawn(|| ask("/pool/slow"))).collect();
-        assert!(slow.into_iter().all(|slow| slow.join().unwrap() == 504));
-    });
-    assert_eq!(ask("/pool/x"), 200);
-    assert_eq!(connections.load(Ordering::Relaxed), 3);
 }
 
 #[test]

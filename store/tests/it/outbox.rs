@@ -156,8 +156,10 @@ async fn letters_are_counted_by_who_asked_for_them(database: &Database) {
     let asked = [(Some(home), true), (Some(far), false), (Some(far), false), (None, false)];
     for (place, is_familiar) in asked {
         let wish = post(&store, "ada@example.com", true, 0).await;
-        let asker = place.map(|place| Asker { place, is_familiar });
-        let letter = NewMail { asker, ..mail(Uuid::now_v7(), "ada@example.com", false, 1) };
+        let letter = NewMail {
+            asker: place.map(|place| Asker { place, is_familiar }),
+            ..mail(Uuid::now_v7(), "ada@example.com", false, 1)
+        };
         store.grant_wish(wish, &letter).await.unwrap();
     }
     let count = async |place: Option<&SecretDigest>| {
