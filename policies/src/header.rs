@@ -9,10 +9,11 @@ use thiserror::Error;
 /// What only the door may set, or what would change the meaning of what was decided (who is calling, client address and certificate,
 /// scheme, host, method, path), in the words of proxies that backends know; and what belongs to one connection, and passes Pingora from
 /// HTTP/2 to HTTP/2. A last `-*` reserves the name before it and everything below.
-pub(crate) const RESERVED: [&str; 60] = [
+pub(crate) const RESERVED: [&str; 69] = [
     "auth-user",
     "cf-access-*",
     "cf-connecting-ip",
+    "cf-connecting-ipv6",
     "client-cert-*", // RFC 9440
     "client-ip",
     "cluster-client-ip",
@@ -29,10 +30,15 @@ pub(crate) const RESERVED: [&str; 60] = [
     "trailer",
     "true-client-ip",
     "wl-proxy-*",
+    "x-amzn-mtls-*",
     "x-amzn-oidc-*",
+    "x-anonymous-consumer",
     "x-api-key",
+    "x-apigateway-api-userinfo",
+    "x-appengine-user-*",
     "x-arr-*",
     "x-auth-*",
+    "x-authenticated-*",
     "x-azure-clientip",
     "x-azure-socketip",
     "x-client-cert-*",
@@ -41,7 +47,9 @@ pub(crate) const RESERVED: [&str; 60] = [
     "x-client-verify",
     "x-cluster-client-ip",
     "x-consumer-*",
+    "x-credential-*",
     "x-custom-ip-authorization",
+    "x-endpoint-api-userinfo",
     "x-envoy-*",
     "x-forward-for",
     "x-forwarded-*",
@@ -69,6 +77,7 @@ pub(crate) const RESERVED: [&str; 60] = [
     "x-url-scheme",
     "x-usage-*",
     "x-user-*",
+    "x-userinfo",
     "x-webauth-*",
 ];
 
