@@ -162,7 +162,15 @@ pub(crate) fn is_begun(session: &ServerSession) -> bool {
 /// Lets a client send its body that waits for leave to (RFC 9110 §10.1.1): what a server of HTTP/2 says of it gets no further than Pingora.
 /// A client of HTTP/2 is told nothing before the answer.
 pub(crate) async fn go_on(session: &mut Session) -> Result<()> {
-    session.downstream_session.write_continue_response().await.map_err(Error::into_down)
+    if session.response_written().is_some() {
+        // It has been told before an earlier try.
+        return Ok(());
+    }
+    let keepalive = session.get_keepalive();
+    session.downstream_session.write_continue_response().await.map_err(Error::into_down)?;
+    // Pingora takes it for an answer before whose end the whole request had not come, after which a connection ends.
+    session.set_keepalive(keepalive);
+    Ok(())
 }
 
 async fn send(session: &mut Session, mut response: ResponseHeader, body: Bytes) -> Result<()> {

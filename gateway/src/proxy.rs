@@ -27,7 +27,6 @@ use policies::{Auth, Refusal, eligible};
 use crate::{
     answer::{self, LocalAnswer, Preflight},
     asked::shown,
-    config::Protocol,
     connection::Facts,
     cookies, developer,
     door::Door,
@@ -211,16 +210,15 @@ impl ProxyHttp for Door {
     ) -> Result<()> {
         // Most requests have no body, and are asked no more.
         let has_body = !session.is_body_done();
-        if has_body && request.version == Version::HTTP_2 && request.remove_header(&header::EXPECT).is_some() {
+        if request.version == Version::HTTP_2 && request.remove_header(&header::EXPECT).is_some() && has_body {
             Box::pin(answer::go_on(session)).await?;
         }
         self.stand_by(session, journey, has_body);
-        // On HTTP/2 no end of a body is told of when there is none.
-        if !journey.upstream_speaks(Protocol::Http1)
-            && !has_body
-            && let Some(attempt) = &journey.attempt
+        if request.version == Version::HTTP_2
+            && let Some(attempt) = &mut journey.attempt
         {
-            attempt.is_sent();
+            // No end of a body is told of there when there is none.
+            attempt.shares_connection(!has_body);
         }
         inject::rewrite(request, journey, &self.minter, journey.now)?;
         // Whoever came together is sent together: a service that sleeps is woken once for them all (docs/performance.md).
@@ -345,7 +343,7 @@ impl ProxyHttp for Door {
             _ => Break::Failure,
         };
         let may_send_again = Failure::of(&error) == Some(Failure::Closed)
-            && session.response_written().is_none()
+            && !answer::is_begun(session)
             && (broke == Break::Declined || session.req_header().method.is_idempotent())
             && !session.as_ref().retry_buffer_truncated();
         let retry = journey.attempt_broke(&error, may_send_again, broke);

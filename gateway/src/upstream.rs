@@ -201,7 +201,10 @@ impl Upstream {
         }
         cut::end_by(deadline);
         let (upstream, server) = (Arc::clone(self), Arc::clone(server));
-        Ok((peer, Attempt { upstream, server, probe, trial, told: false, generation, deadline, patience }))
+        Ok((
+            peer,
+            Attempt { upstream, server, probe, trial, told: false, generation, shares: false, deadline, patience },
+        ))
     }
 
     /// May a request be tried once more, at a server that has not failed it? Spends from the budget if so; a connection that was

@@ -22,6 +22,8 @@ pub(crate) struct Attempt {
     pub(super) told: bool,
     /// Of the connections of HTTP/2 that it may share.
     pub(super) generation: u64,
+    /// Has it been given one of them?
+    pub(super) shares: bool,
     /// When the whole request must be over.
     pub(super) deadline: Option<Instant>,
     pub(super) patience: Patience,
@@ -78,6 +80,14 @@ impl Attempt {
         self.patience.head.max(self.patience.silence)
     }
 
+    /// It goes over a connection of HTTP/2, as others may; has all of it been sent with its header?
+    pub(crate) fn shares_connection(&mut self, is_sent: bool) {
+        self.shares = true;
+        if is_sent {
+            self.is_sent();
+        }
+    }
+
     /// Some of the body has been passed on, and must be taken.
     pub(crate) fn is_sending(&self) {
         cut::take_by(Instant::now() + self.patience.silence);
@@ -112,7 +122,7 @@ impl Attempt {
         }
         let upstream = &self.upstream;
         upstream.metrics.failed(failure);
-        if failure == Failure::Timeout {
+        if failure == Failure::Timeout && self.shares {
             self.server.vitals.give_up(self.generation);
         }
         if self.trial || self.server.vitals.failed(upstream.settings.ejection) {

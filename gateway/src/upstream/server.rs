@@ -85,7 +85,7 @@ impl Vitals {
         self.generation.load(Relaxed)
     }
 
-    /// A request of that generation waited in vain: new ones get other connections, since the old ones may be hung. Each generation is given
+    /// A request waited there in vain: new ones get other connections, since the old ones may be hung. Each generation is given
     /// up once, however many wait in it, so that a service that is only slow costs one connection for each time that it is waited for.
     pub(super) fn give_up(&self, generation: u64) {
         // An error: it has been.

@@ -284,13 +284,20 @@ async fn whoever_waits_in_vain_gives_up_the_connections_of_http_2_that_others_wo
     for (protocol, are_shared) in [(Protocol::Http2, true), (Protocol::Negotiated, true), (Protocol::Http1, false)] {
         let pool = made(&UpstreamSettings { protocol, ..settings(1) }, None).await;
         let pick = || pool.pick(&permit(), IpAddr::V4(Ipv4Addr::LOCALHOST), &mut tries()).unwrap();
+        let shared = || {
+            let mut attempt = pick().1;
+            attempt.shares_connection(true);
+            attempt
+        };
         let key = || pick().0.reuse_hash();
         let first = key();
         for failure in [Failure::Connect, Failure::Closed, Failure::Invalid] {
-            pick().1.failed(failure);
+            shared().failed(failure);
         }
+        // Who could not connect has waited on none of them.
+        pick().1.failed(Failure::Timeout);
         assert_eq!(key(), first);
-        let waiting: Vec<Attempt> = (0..3).map(|_| pick().1).collect();
+        let waiting: Vec<Attempt> = (0..3).map(|_| shared()).collect();
         let mut waiting = waiting.into_iter();
         waiting.next().unwrap().failed(Failure::Timeout);
         let second = key();
@@ -298,7 +305,7 @@ async fn whoever_waits_in_vain_gives_up_the_connections_of_http_2_that_others_wo
         // The others waited on the connections that have been given up.
         waiting.for_each(|mut attempt| attempt.failed(Failure::Timeout));
         assert_eq!(key(), second);
-        pick().1.failed(Failure::Timeout);
+        shared().failed(Failure::Timeout);
         assert_eq!(key() != second, are_shared, "{protocol:?}");
     }
 }
