@@ -108,7 +108,7 @@ use crate::{
 /// Wires every part together and begins to serve. `config` is what `folder` says and holds, perhaps with a listener of the
 /// command line's choice. `take_over`: from the process that serves this data folder.
 pub async fn build(folder: ConfigFolder, config: Config, data: &Path, take_over: bool) -> Result<Running, Failure> {
-    let settings = config.settings.clone();
+    let (settings, read) = (config.settings.clone(), (folder, config.digest.clone()));
     // Until it is listened to, SIGHUP ends the process, and the database may have to be waited for.
     let hangup = signal(SignalKind::hangup()).context("signals cannot be heard")?;
     let mut taken = if take_over { Taken::ask(data)? } else { Taken::default() };
@@ -141,7 +141,7 @@ pub async fn build(folder: ConfigFolder, config: Config, data: &Path, take_over:
     let nudges = Nudges::new(&settings.shared, foundation.store.nudges(), &feed);
     let socket = office::Socket::bind(data)?;
     let rules = Arc::new(ArcSwap::from_pointee(first_rules(config, socket.path(), &metrics, &recorder).await?));
-    let reloader = Reloader::new(folder, socket.path().into(), Arc::clone(&rules), metrics.clone(), settings.clone());
+    let reloader = Reloader::new(read, socket.path().into(), Arc::clone(&rules), metrics.clone(), &settings);
     let reloader = Arc::new(reloader.seeding(foundation.store.clone()));
     let (stop, stopping) = watch::channel(false);
     let process = (office::Process::new(&reloader, &rules, &readiness, &directory), logins as _, counting.spool());

@@ -116,9 +116,9 @@ pub(crate) fn open(
 #[async_trait]
 impl Hooks for Process {
     async fn reload(&self) -> Result<ReloadReport, Vec<String>> {
-        let applied = self.reloader.reload().await?;
+        let applied = self.reloader.reload().await.map_err(|refused| refused.errors)?;
         let needs_restart = applied.needs_restart.into_iter().map(str::to_owned).collect();
-        Ok(ReloadReport { generation: applied.generation, needs_restart, digest: self.reloader.digest() })
+        Ok(ReloadReport { generation: applied.generation, needs_restart, digest: applied.digest })
     }
 
     async fn vouched(&self, token: &str, client: IpAddr) -> Option<Result<(Grant, GrantFacts), Refusal>> {

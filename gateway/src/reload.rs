@@ -3,19 +3,11 @@
 //! Three things ask for it: a change in the folder, SIGHUP, and `POST /admin/config/reload`. Requests in flight finish
 //! under the rules they began with; sections that need a restart are reported and otherwise ignored.
 
-use std::{
-    collections::BTreeSet,
-    os::unix::fs::MetadataExt,
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
-};
+mod watched;
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
-use notify::{
-    EventKind, RecommendedWatcher, RecursiveMode, Watcher,
-    event::{AccessKind, AccessMode, ModifyKind},
-};
 use store::{Audit, AuditEvent, Store};
 use tokio::{
     signal::unix::Signal,
@@ -23,8 +15,9 @@ use tokio::{
     time::MissedTickBehavior,
 };
 
+use self::watched::Watched;
 use crate::{
-    config::{Config, ConfigFolder, Issuers, Server, Settings, files_of, load},
+    config::{Config, ConfigFolder, Issuers, Server, Settings, Texts, parse},
     foundation::of_configuration,
     metrics::Metrics,
     snapshot::Snapshot,
@@ -39,7 +32,7 @@ const REPLACED_EVERY: Duration = Duration::from_secs(1);
 /// Puts configurations in force, one after another.
 pub(crate) struct Reloader {
     folder: ConfigFolder,
-    /// Of the files that the process started with.
+    /// Of the files that the process started with: [`Config::digest`].
     began_with: Option<String>,
     office: PathBuf,
     rules: Arc<ArcSwap<Snapshot>>,
@@ -57,20 +50,30 @@ pub(crate) struct Applied {
     pub(crate) generation: u64,
     /// Sections that changed and take effect at the next start only.
     pub(crate) needs_restart: Vec<&'static str>,
+    /// See [`Config::digest`].
+    pub(crate) digest: Option<String>,
+}
+
+/// What a reload did not put in force, and all that is wrong with it.
+#[derive(Debug)]
+pub(crate) struct Refused {
+    pub(crate) errors: Vec<String>,
+    /// See [`Config::digest`].
+    pub(crate) digest: Option<String>,
 }
 
 // === impl Reloader ===
 
 impl Reloader {
+    /// `began_with`: the [`Config::digest`] of what is in force.
     pub(crate) fn new(
-        folder: ConfigFolder,
+        (folder, began_with): (ConfigFolder, Option<String>),
         office: PathBuf,
         rules: Arc<ArcSwap<Snapshot>>,
         metrics: Metrics,
-        settings: Settings,
+        settings: &Settings,
     ) -> Self {
-        let began_with = folder.digest();
-        Self { folder, began_with, office, rules, metrics, store: None, started_with: Mutex::new(settings) }
+        Self { folder, began_with, office, rules, metrics, store: None, started_with: Mutex::new(settings.clone()) }
     }
 
     /// Tells the store too what new organisations begin with.
@@ -79,16 +82,19 @@ impl Reloader {
     }
 
     /// Reads the folder and puts it in force; every error, if there is one, and then the old one stays.
-    pub(crate) async fn reload(&self) -> Result<Applied, Vec<String>> {
-        let outcome = self.try_reload().await;
+    pub(crate) async fn reload(&self) -> Result<Applied, Refused> {
+        let started_with = self.started_with.lock().await;
+        let texts = self.folder.read();
+        let outcome = self.put_in_force(&started_with, &texts).await;
+        let outcome = outcome.map_err(|errors| Refused { errors, digest: texts.digest() });
         match &outcome {
             Ok(applied) => {
                 self.metrics.reloads.with_label_values(&["applied"]).inc();
                 tracing::info!(generation = applied.generation, needs_restart = ?applied.needs_restart, "configuration applied");
             }
-            Err(errors) => {
+            Err(refused) => {
                 self.metrics.reloads.with_label_values(&["refused"]).inc();
-                for error in errors {
+                for error in &refused.errors {
                     tracing::error!(%error, "configuration refused; the old one stays");
                 }
             }
@@ -96,19 +102,14 @@ impl Reloader {
         outcome
     }
 
-    /// Which configuration it is, as far as its files say: see [`ConfigFolder::digest`].
-    pub(crate) fn digest(&self) -> Option<String> {
-        self.folder.digest()
-    }
-
-    async fn try_reload(&self) -> Result<Applied, Vec<String>> {
-        let started_with = self.started_with.lock().await;
-        let config = load(&self.folder).map_err(|wrong| wrong.iter().map(ToString::to_string).collect::<Vec<_>>())?;
-        let needs_restart = restart_sections(&started_with, &config.settings);
-        let config = Config { settings: in_force(&started_with, config.settings), ..config };
+    async fn put_in_force(&self, started_with: &Settings, texts: &Texts) -> Result<Applied, Vec<String>> {
+        let config =
+            parse(&self.folder, texts).map_err(|wrong| wrong.iter().map(ToString::to_string).collect::<Vec<_>>())?;
+        let needs_restart = restart_sections(started_with, &config.settings);
+        let config = Config { settings: in_force(started_with, config.settings), ..config };
         // Before anything is made: what a pool learns it shares with the one that stays if this is refused.
         config.try_cases()?;
-        let seed = config.seed.clone();
+        let (seed, digest) = (config.seed.clone(), config.digest.clone());
         let generation = self.rules.load().generation + 1;
         let before = self.rules.load_full();
         let recorder = Arc::clone(&before.recorder);
@@ -124,7 +125,7 @@ impl Reloader {
             store.seed_new_tenants(seed);
         }
         self.metrics.config_generation.set(i64::try_from(generation).unwrap_or(i64::MAX));
-        Ok(Applied { generation, needs_restart })
+        Ok(Applied { generation, needs_restart, digest })
     }
 
     /// Reloads whenever the folder changes or SIGHUP comes, for as long as the process lives.
@@ -135,17 +136,21 @@ impl Reloader {
             ConfigFolder::Path(path) => Some(Watched::new(path, notice)),
         };
         tell(&audit, of_configuration("start", self.began_with.clone())).await;
+        // The database or names may have been waited for since the files were read, and nobody listened.
+        let mut is_late = self.folder.read().digest() != self.began_with;
         let mut ticks = tokio::time::interval(REPLACED_EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 _ = hangup.recv() => {}
                 Some(()) = changes.recv(), if watched.is_some() => {}
-                _ = ticks.tick(), if watched.is_some() => match &watched {
-                    Some(watched) if watched.is_replaced() => {}
-                    _ => continue,
-                },
+                _ = ticks.tick(), if watched.is_some() => {
+                    if !is_late && !watched.as_mut().is_some_and(|watched| watched.is_replaced() || watched.hears_again()) {
+                        continue;
+                    }
+                }
             }
+            is_late = false;
             tokio::time::sleep(SETTLE).await;
             // What came meanwhile is part of the same change; what comes from here on is another one.
             while changes.try_recv().is_ok() {}
@@ -153,8 +158,11 @@ impl Reloader {
                 watched.begin();
             }
             // Why it is refused is in the log.
-            let outcome = self.reload().await.map_or("config_refused", |_| "ok").to_owned();
-            let event = AuditEvent { outcome, ..of_configuration("reload_config", self.digest()) };
+            let (outcome, digest) = match self.reload().await {
+                Ok(applied) => ("ok", applied.digest),
+                Err(refused) => ("config_refused", refused.digest),
+            };
+            let event = AuditEvent { outcome: outcome.to_owned(), ..of_configuration("reload_config", digest) };
             tell(&audit, event).await;
         }
     }
@@ -163,94 +171,6 @@ impl Reloader {
 async fn tell(audit: &Arc<Audit>, event: AuditEvent) {
     if let Err(error) = audit.add(event).await {
         tracing::error!(%error, "an event is missing in the audit trail");
-    }
-}
-
-/// A folder that is watched, and files to which links in it lead: their folders, since orchestrators and editors replace files by renaming.
-struct Watched<'a> {
-    path: &'a Path,
-    notice: mpsc::Sender<()>,
-    /// The folder and its files, as they were.
-    there: Vec<Option<There>>,
-    watcher: Option<RecommendedWatcher>,
-}
-
-/// Where something is, wherever links lead, and which one that is, by device and number.
-#[derive(PartialEq, Eq)]
-struct There {
-    path: PathBuf,
-    number: (u64, u64),
-}
-
-// === impl Watched ===
-
-impl<'a> Watched<'a> {
-    fn new(path: &'a Path, notice: mpsc::Sender<()>) -> Self {
-        let mut watched = Self { path, notice, there: Vec::new(), watcher: None };
-        watched.begin();
-        watched
-    }
-
-    /// Watches what is there now. What was watched before is let go only then: between them nothing is missed.
-    fn begin(&mut self) {
-        self.there = self.look();
-        let paths = self.there.iter().flatten().map(|there| there.path.clone()).collect();
-        let watcher = watch(paths, self.notice.clone());
-        self.watcher =
-            watcher.inspect_err(|error| tracing::error!(%error, "the configuration folder cannot be watched")).ok();
-    }
-
-    /// Is there another folder or file than what is watched? Between two there may be none for a moment.
-    fn is_replaced(&self) -> bool {
-        self.look().iter().zip(&self.there).any(|(now, before)| now.is_some() && now != before)
-    }
-
-    fn look(&self) -> Vec<Option<There>> {
-        [self.path.to_owned()].into_iter().chain(files_of(self.path)).map(|path| There::at(&path)).collect()
-    }
-}
-
-// === impl There ===
-
-impl There {
-    fn at(path: &Path) -> Option<Self> {
-        let path = path.canonicalize().ok()?;
-        let found = path.metadata().ok()?;
-        Some(Self { path, number: (found.dev(), found.ino()) })
-    }
-}
-
-/// Watches a folder, the first of these, with all that is in it, and of what is elsewhere these files alone.
-fn watch(paths: Vec<PathBuf>, changed: mpsc::Sender<()>) -> notify::Result<RecommendedWatcher> {
-    let folder = paths.first().cloned().ok_or_else(notify::Error::path_not_found)?;
-    let linked: BTreeSet<PathBuf> = paths.iter().skip(1).filter_map(|file| Some(file.parent()?.to_owned())).collect();
-    let is_ours = {
-        let folder = folder.clone();
-        move |path: &PathBuf| path.parent() == Some(folder.as_path()) || paths.contains(path)
-    };
-    let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-        // An event of no path: some were lost.
-        let is_ours = |event: &notify::Event| event.paths.is_empty() || event.paths.iter().any(&is_ours);
-        if event.is_ok_and(|event| is_whole(event.kind) && is_ours(&event)) {
-            // A change that is waiting already stands for this one too.
-            let _ = changed.try_send(());
-        }
-    })?;
-    watcher.watch(&folder, RecursiveMode::NonRecursive)?;
-    for linked in linked.iter().filter(|linked| **linked != folder) {
-        if let Err(error) = watcher.watch(linked, RecursiveMode::NonRecursive) {
-            tracing::error!(%error, "a folder that links of the configuration lead to cannot be watched");
-        }
-    }
-    Ok(watcher)
-}
-
-/// Is there something to read? Half a file may be a valid one that demands less. On Linux it is told when who has written it closes it.
-fn is_whole(change: EventKind) -> bool {
-    match change {
-        EventKind::Access(access) => access == AccessKind::Close(AccessMode::Write),
-        EventKind::Modify(ModifyKind::Data(_)) => !cfg!(target_os = "linux"),
-        _ => true,
     }
 }
 
@@ -347,43 +267,4 @@ fn server_fields(before: &Server, after: &Server) -> impl Iterator<Item = &'stat
         refusals: "server.refusals",
         limiter_capacity: "server.limiter_capacity",
     } but { max_uri_bytes, max_body_bytes, keepalive, trusted_proxies, underscore_headers, reserved_headers, })
-}
-
-#[cfg(all(test, target_os = "linux"))]
-#[expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
-mod tests {
-    use std::{fs::File, io::Write};
-
-    use super::*;
-
-    /// What the system tells of the folder, up to the end of what is done in it.
-    fn told(done: impl FnOnce(&Path)) -> Vec<EventKind> {
-        let folder = tempfile::tempdir().unwrap();
-        std::fs::write(folder.path().join("gateway.toml"), "begin").unwrap();
-        let (sender, events) = std::sync::mpsc::channel();
-        let mut watcher = notify::recommended_watcher(move |event| drop(sender.send(event))).unwrap();
-        watcher.watch(folder.path(), RecursiveMode::NonRecursive).unwrap();
-        done(folder.path());
-        std::fs::create_dir(folder.path().join("end")).unwrap();
-        let kinds = events.iter().map(|event: notify::Result<notify::Event>| event.unwrap());
-        kinds
-            .take_while(|event| !event.paths.iter().any(|path| path.ends_with("end")))
-            .map(|event| event.kind)
-            .collect()
-    }
-
-    #[test]
-    fn a_file_is_whole_when_its_writer_closes_it_or_another_takes_its_place() {
-        let half = told(|folder| {
-            let mut file = File::options().write(true).truncate(true).open(folder.join("gateway.toml")).unwrap();
-            file.write_all(b"half").unwrap();
-            // Its writer goes on after the test.
-            std::mem::forget(file);
-        });
-        assert!(!half.is_empty() && !half.iter().any(|kind| is_whole(*kind)), "{half:?}");
-        let written = told(|folder| std::fs::write(folder.join("gateway.toml"), "whole").unwrap());
-        assert_eq!(written.iter().filter(|kind| is_whole(**kind)).count(), 1, "{written:?}");
-        let renamed = told(|folder| std::fs::rename(folder.join("gateway.toml"), folder.join("other.toml")).unwrap());
-        assert!(renamed.iter().any(|kind| is_whole(*kind)), "{renamed:?}");
-    }
 }

@@ -3,13 +3,13 @@
 mod accounts;
 mod billing;
 mod browser;
-mod digest;
 mod issuers;
 mod login_providers;
 mod newcomers;
 mod pages;
 mod server;
 mod shared;
+mod texts;
 mod tls;
 mod tokens;
 mod upstream_tls;
@@ -29,6 +29,7 @@ use identity::Argon2Params;
 use policies::Policy;
 use policies::config::{Diagnostic, Document, DurationText, Placed, Source, Sources, Surroundings, Upstreams, Value};
 
+pub(crate) use self::texts::Texts;
 use self::{issuers::Named, newcomers::nothing_for_newcomers};
 use super::{
     AccessLog, CacheSettings, Config, Log, Protocol, Retention, Settings, StoreSettings, UpstreamSettings,
@@ -59,10 +60,14 @@ const EMBEDDED: [&str; 5] = [
 
 /// Reads the folder. Environment variables and files are looked up as the files ask for them.
 pub fn load(folder: &ConfigFolder) -> Result<Config, Vec<Diagnostic>> {
-    let texts = folder.read();
+    parse(folder, &folder.read())
+}
+
+/// What has been read of the folder.
+pub(crate) fn parse(folder: &ConfigFolder, texts: &Texts) -> Result<Config, Vec<Diagnostic>> {
     let [gateway, routes, roles, tiers, cases] = std::array::from_fn(|index| Source {
         name: FILES[index],
-        text: texts[index].as_deref().map_err(String::as_str),
+        text: texts.files[index].as_deref().map_err(String::as_str),
     });
     let mut document = gateway.parse();
     let mut reader = Reader { document: &mut document, folder, named: Named::default() };
@@ -84,10 +89,11 @@ pub fn load(folder: &ConfigFolder) -> Result<Config, Vec<Diagnostic>> {
     let [roles, tiers] = [roles, tiers].map(|file| file.text.unwrap_or_default());
     wrong.extend(known.into_iter().flat_map(|policy| nothing_for_newcomers(policy, roles)));
     wrong.extend(billing::other_currency(&settings.billing, known.filter(|_| is_readable), tiers));
-    let seed = seed::load(folder.path());
+    let seed = seed::load(texts.seed.as_ref());
     match (wrong, policy, seed) {
         (wrong, Ok(loaded), Ok(seed)) if wrong.is_empty() => {
-            Ok(Config { settings, policy: loaded.policy, cases: loaded.cases, seed })
+            let digest = texts.digest();
+            Ok(Config { settings, policy: loaded.policy, cases: loaded.cases, seed, digest })
         }
         (mut wrong, policy, seed) => {
             wrong.extend(policy.err().unwrap_or_default());
@@ -162,15 +168,6 @@ impl ConfigFolder {
             Self::Embedded => None,
             Self::Path(folder) => Some(folder),
         }
-    }
-
-    /// What each file holds, or why it cannot be read.
-    fn read(&self) -> [Result<String, String>; 5] {
-        let Self::Path(folder) = self else { return EMBEDDED.map(|text| Ok(text.to_owned())) };
-        FILES.map(|name| {
-            let file = folder.join(name);
-            fs::read_to_string(&file).map_err(|error| format!("{} cannot be read: {error}", file.display()))
-        })
     }
 }
 

@@ -25,10 +25,10 @@ use identity::{Algorithm, SecretText};
 pub use identity_header::IdentityHeader;
 use ipnet::IpNet;
 pub use issuers::Issuers;
-pub(crate) use load::files_of;
 #[cfg(any(test, feature = "properties"))]
 pub(crate) use load::read;
 pub use load::{ConfigFolder, load};
+pub(crate) use load::{Texts, files_of, parse};
 pub use login::LoginProvider;
 use policies::{Policy, Quota, cases::Case, config::ForeignPages, header::Folding};
 pub use raw::schema;
@@ -50,6 +50,8 @@ pub struct Config {
     pub cases: Vec<Case>,
     /// `seed.toml`.
     pub seed: store::TenantSeed,
+    /// Which one it is, as far as its files say: see `Texts::digest`.
+    pub digest: Option<String>,
 }
 
 // === impl Config ===

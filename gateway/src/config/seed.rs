@@ -1,6 +1,6 @@
 //! `seed.toml`: what each new organisation begins with. The file may be missing; then that is nothing.
 
-use std::{collections::BTreeMap, fs, io::ErrorKind, path::Path};
+use std::collections::BTreeMap;
 
 use identity::folded;
 use policies::config::{Diagnostic, Document, Element, FileSchema, Placed};
@@ -40,16 +40,12 @@ struct RawDomain {
     parent: Option<Placed<String>>,
 }
 
-/// Reads the file of a folder; `None`: the one that is built in.
-pub(super) fn load(folder: Option<&Path>) -> Result<TenantSeed, Vec<Diagnostic>> {
-    let Some(folder) = folder else { return read(EMBEDDED) };
-    match fs::read_to_string(folder.join(FILE)) {
-        Ok(text) => read(&text),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(TenantSeed::default()),
-        Err(error) => {
-            let message = format!("{} cannot be read: {error}", folder.join(FILE).display());
-            Err(vec![Diagnostic::at(FILE, "", 0, message, None)])
-        }
+/// Parses what the file holds; why it cannot be read, if that is so.
+pub(super) fn load(text: Option<&Result<String, String>>) -> Result<TenantSeed, Vec<Diagnostic>> {
+    match text {
+        None => Ok(TenantSeed::default()),
+        Some(Ok(text)) => read(text),
+        Some(Err(why)) => Err(vec![Diagnostic::at(FILE, "", 0, why.clone(), None)]),
     }
 }
 
@@ -141,7 +137,10 @@ fn too_many<T>(document: &mut Document<'_>, elements: &[Element<T>]) {
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 mod tests {
+    use std::{fs, path::Path};
+
     use super::*;
+    use crate::config::ConfigFolder;
 
     fn said(text: &str) -> String {
         let wrong = read(text).err().unwrap_or_default();
@@ -150,7 +149,7 @@ mod tests {
 
     #[test]
     fn the_shipped_seed_is_that_of_the_old_system() {
-        let seed = load(None).unwrap();
+        let seed = load(ConfigFolder::Embedded.read().seed.as_ref()).unwrap();
         let teams: Vec<_> = seed.teams.iter().map(|team| team.name.as_str()).collect();
         let domains: Vec<_> = seed.domains.iter().map(|domain| domain.key.as_str()).collect();
         assert_eq!(teams, ["General", "Engineering", "Product", "Design"]);
@@ -176,7 +175,8 @@ mod tests {
     #[test]
     fn a_folder_without_the_file_begins_with_nothing() {
         let folder = tempfile::tempdir().unwrap();
-        assert_eq!(load(Some(folder.path())).unwrap(), TenantSeed::default());
+        let texts = ConfigFolder::Path(folder.path().into()).read();
+        assert_eq!(load(texts.seed.as_ref()).unwrap(), TenantSeed::default());
     }
 
     #[test]

@@ -124,7 +124,7 @@ impl Reader<'_, '_> {
         }
         let (shortest, longest) =
             (self.duration(raw.refresh_min.as_ref(), 60), self.duration(raw.refresh_max.as_ref(), 600));
-        if let Some(given) = raw.refresh_max.as_ref().filter(|_| longest < shortest) {
+        if let Some(given) = raw.refresh_max.as_ref().or(raw.refresh_min.as_ref()).filter(|_| longest < shortest) {
             self.document.note(given.span(), "must not be shorter than `refresh_min`");
         }
         // 003 knows one issuer, by variables, and its people have no other accounts than the issuer's.
