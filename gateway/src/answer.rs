@@ -24,7 +24,7 @@ use crate::{
     inbound::Inbound,
     journey::Journey,
     limiter::Standing,
-    navigation,
+    navigation, panics,
     upstream::Failure,
     usage::meter::{self, Metered},
     websocket::{is_of_connection, of_connection},
@@ -278,6 +278,7 @@ fn own<'a>(fields: impl Iterator<Item = (&'static str, &'a str)>) -> Vec<(Header
 /// What it says of usage is taken out too, whoever asked, and returned.
 pub(crate) fn check(response: &mut ResponseHeader) -> Result<Option<Box<Metered>>, Refusal> {
     let headers = &response.headers;
+    panics::rehearse("respond", headers);
     let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
     let is_chunked = codings.next().map(|coding| coding.as_bytes().eq_ignore_ascii_case(b"chunked"));
     let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();

@@ -17,6 +17,7 @@ use serde::{Serialize, Serializer};
 use crate::{
     connection::{Facts, head},
     fields::Fields,
+    panics,
 };
 
 /// What later steps know of the request.
@@ -69,6 +70,7 @@ impl Inbound {
     /// Reads the header of `session`, which has been parsed but not judged.
     pub(crate) fn read(session: &Session, limits: &ReadLimits) -> Result<Self, Refusal> {
         let request = session.req_header();
+        panics::rehearse("admit", &request.headers);
         if request.headers.len() > limits.max_header_fields {
             return Err(Refusal::HeadersTooLarge);
         }

@@ -29,6 +29,7 @@ use crate::{
     fields::Fields,
     inbound::Inbound,
     journey::Journey,
+    panics,
     upstream::Upstream,
     websocket,
 };
@@ -56,6 +57,7 @@ pub(crate) fn rewrite(
     minter: &Minter,
     now: DateTime<Utc>,
 ) -> Result<()> {
+    panics::rehearse("forward", &request.headers);
     let (upstream, permit) = journey.destination()?;
     let inbound =
         journey.inbound.as_ref().ok_or_else(|| Error::explain(ErrorType::InternalError, "nothing was read"))?;

@@ -44,6 +44,7 @@ mod metrics;
 mod navigation;
 mod nudges;
 mod office;
+mod panics;
 #[cfg(any(test, feature = "properties"))]
 pub mod properties;
 mod proxy;

@@ -23,6 +23,7 @@ pub(crate) use self::{
     upstreams::{UpstreamMetrics, UpstreamsMetrics},
     usage::UsageMetrics,
 };
+use crate::panics;
 
 /// Seconds. The door itself answers in tens of microseconds; upstreams take milliseconds to minutes.
 const SECONDS: [f64; 14] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0];
@@ -100,9 +101,7 @@ impl Metrics {
     pub(crate) fn new() -> Result<Self, prometheus::Error> {
         let registry = Registry::new();
         let r = &registry;
-        let build = gauge_vec(r, "portcullis_build_info", "The running build; always 1.", &["version"])?;
-        build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
-        r.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
+        of_the_process(r)?;
         Ok(Self {
             requests: counter_vec(
                 r,
@@ -303,6 +302,16 @@ fn certificate_expiry(r: &Registry) -> Result<IntGaugeVec, prometheus::Error> {
         "When a certificate that is shown to clients ends, by its file.",
         &["file"],
     )
+}
+
+/// The build, what the system knows of the process, and how often it has failed.
+fn of_the_process(r: &Registry) -> Result<(), prometheus::Error> {
+    let build = gauge_vec(r, "portcullis_build_info", "The running build; always 1.", &["version"])?;
+    build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+    let panics =
+        "Faults of the gateway itself; each has cost its request, its connection or its task, and is in the log.";
+    panics::count(counter(r, "portcullis_panics_total", panics)?);
+    r.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))
 }
 
 fn routes(r: &Registry) -> Result<IntGaugeVec, prometheus::Error> {

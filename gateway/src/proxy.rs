@@ -34,7 +34,7 @@ use crate::{
     inject,
     journey::{Admission, Journey},
     limiter::Stopped,
-    navigation,
+    navigation, panics,
     streams::{self, cut, guard::Guard, pace::Pace},
     tunnel,
     upstream::{Break, Failure},
@@ -159,7 +159,7 @@ impl ProxyHttp for Door {
             session.set_ignore_info_resp(true);
             session.req_header_mut().remove_header(&header::EXPECT);
         }
-        let admission = self.admit(session, journey).await;
+        let admission = panics::caught(self.admit(session, journey)).await;
         if session.is_http2() {
             // On HTTP/1 the connection sees to that.
             session.set_write_timeout(Some(journey.rules.write_timeout));
@@ -220,7 +220,7 @@ impl ProxyHttp for Door {
             // No end of a body is told of there when there is none.
             attempt.shares_connection(!has_body);
         }
-        inject::rewrite(request, journey, &self.minter, journey.now)?;
+        panics::caught_in(|| inject::rewrite(request, journey, &self.minter, journey.now))??;
         // Whoever came together is sent together: a service that sleeps is woken once for them all (docs/performance.md).
         tokio::task::yield_now().await;
         Ok(())
@@ -276,7 +276,7 @@ impl ProxyHttp for Door {
     where
         Self::CTX: Send + Sync,
     {
-        journey.metered = answer::check(response).map_err(|refusal| journey.fail(refusal))?;
+        journey.metered = panics::caught_in(|| answer::check(response))?.map_err(|refusal| journey.fail(refusal))?;
         if response.status.is_informational() {
             answer::inform(response);
             return journey.count_informational();
@@ -297,8 +297,7 @@ impl ProxyHttp for Door {
         if streams::answers_long(session, response) {
             self.watch(session, journey);
         }
-        answer::dress(response, journey.readers(session.req_header()), journey);
-        Ok(())
+        panics::caught_in(|| answer::dress(response, journey.readers(session.req_header()), journey))
     }
 
     /// Nothing has been sent when a connection fails, so any method may be tried on the next server.

@@ -41,6 +41,7 @@ mod oidc;
 mod old_folders;
 mod old_systems;
 mod pages;
+mod panics;
 mod passing;
 mod passkeys;
 mod patience;

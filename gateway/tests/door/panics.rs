@@ -1,0 +1,28 @@
+//! A fault of the gateway's own, met where requests are let in, passed on and answered.
+
+use std::io::Write;
+
+use crate::{
+    backends::{After, Backend, pool},
+    platform::eventually,
+};
+
+#[test]
+fn a_panic_costs_the_request_that_meets_it_and_nothing_else() {
+    let backend = Backend::start(|head, stream| {
+        let wish = if head.starts_with("GET /pool/respond") { "test-panic: respond\r\n" } else { "" };
+        write!(stream, "HTTP/1.1 200 OK\r\n{wish}Content-Length: 4\r\n\r\nwell").unwrap();
+        After::Keep
+    });
+    let platform = pool(&[backend.address], "").env("PORTCULLIS_TEST_PANIC", "1").start();
+    let ask = |path: &str, wish: &str| platform.send("GET", path, &[("test-panic", wish)], "");
+    for (met, (path, wish)) in
+        [("/pool/x", "admit"), ("/pool/x", "forward"), ("/pool/respond", "none")].into_iter().enumerate()
+    {
+        let answer = ask(path, wish);
+        assert_eq!((answer.status, answer.code()), (500, "internal".to_owned()), "{wish}: {answer:?}");
+        assert_eq!(platform.metric("portcullis_panics_total"), met as u64 + 1, "{wish}");
+        assert_eq!(ask("/pool/x", "none").status, 200);
+        eventually("nothing of it is left", || platform.metric("portcullis_requests_in_flight") == 0);
+    }
+}
