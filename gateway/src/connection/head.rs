@@ -17,6 +17,11 @@ pub(crate) struct HeadLimits {
     pub(crate) fields: usize,
 }
 
+/// Fields that `Connection` may name. Pingora takes no more, but finds that out when a server has been connected to.
+const MOST_OPTIONS: usize = 9;
+/// What no hop may drop because a client says so: whoever believes it would see another host, or another client.
+const NO_OPTIONS: [&[u8]; 4] = [b"host", b"x-forwarded-for", b"x-forwarded-host", b"x-forwarded-proto"];
+
 /// A head that is whole and plain.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Head {
@@ -50,6 +55,8 @@ struct Facts {
     length: Option<u64>,
     is_chunked: bool,
     asks_upgrade: bool,
+    /// What `Connection` names.
+    options: usize,
 }
 
 // === impl HeadReader ===
@@ -198,6 +205,7 @@ impl Facts {
                 return Err(Refusal::ExpectationFailed);
             }
             7 if name.eq_ignore_ascii_case(b"upgrade") => self.asks_upgrade = true,
+            10 if name.eq_ignore_ascii_case(b"connection") => self.take_options(value)?,
             13 if name.eq_ignore_ascii_case(b"authorization") => {
                 once(&mut self.has_authorization, Refusal::AmbiguousCredentials)?;
             }
@@ -224,6 +232,18 @@ impl Facts {
             return Err(Refusal::Malformed("Transfer-Encoding is not chunked and nothing else"));
         }
         once(&mut self.is_chunked, Refusal::Malformed("Transfer-Encoding is given more than once"))
+    }
+
+    /// RFC 9110 §7.6.1; empty elements are none (§5.6.1).
+    fn take_options(&mut self, value: &[u8]) -> Result<(), Refusal> {
+        let options = value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii).filter(|option| !option.is_empty());
+        for option in options {
+            self.options += 1;
+            if !is_token(option) || NO_OPTIONS.iter().any(|name| option.eq_ignore_ascii_case(name)) {
+                return Err(Refusal::Malformed("Connection names what is not of one connection"));
+            }
+        }
+        if self.options > MOST_OPTIONS { Err(Refusal::Malformed("Connection names too much")) } else { Ok(()) }
     }
 
     /// The head that these facts make.

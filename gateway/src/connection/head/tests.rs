@@ -60,6 +60,27 @@ fn a_request_line_is_three_plain_words() {
 }
 
 #[test]
+fn connection_names_a_few_fields_that_are_of_one_connection() {
+    for plain in ["close", "Keep-Alive, Upgrade", "", ", close ,,", "x-user-id", "a,b,c,d,e,f,g,h,i"] {
+        assert!(framing(&format!("Connection: {plain}\r\n")).is_ok(), "{plain:?}");
+    }
+    for odd in [
+        "Host",
+        "close, x-forwarded-FOR",
+        "X-Forwarded-Host",
+        "x-forwarded-proto",
+        ":authority",
+        "a b",
+        "\"close\"",
+        "a,b,c,d,e,f,g,h,i,j",
+    ] {
+        assert!(framing(&format!("Connection: {odd}\r\n")).is_err(), "{odd:?}");
+    }
+    assert!(framing("Connection: a,b,c,d,e\r\nConnection: f,g,h,i\r\n").is_ok());
+    assert!(framing("Connection: a,b,c,d,e\r\nConnection: f,g,h,i,j\r\n").is_err());
+}
+
+#[test]
 fn a_field_is_a_name_a_colon_and_a_value() {
     for field in [
         "no colon",
