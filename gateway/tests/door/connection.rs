@@ -313,18 +313,25 @@ fn requests_under_way_are_capped() {
 
 #[test]
 fn connections_are_capped_in_all_and_per_address() {
-    let platform = Setup::default()
-        .edit("gateway.toml", "max_connections = 20000", "max_connections = 8")
-        .edit("gateway.toml", "max_connections_per_address = 10000", "max_connections_per_address = 5")
-        .start();
-    let held: Vec<TcpStream> = (0..5).map(|_| open(platform.http)).collect();
-    eventually("five are counted", || platform.metric("portcullis_connections ") == 5);
-    let refused = r#"portcullis_connections_refused_total{reason="too_many_connections_of_address"}"#;
-    eventually("a sixth connection is refused", || {
-        Answer::parse(&exchange(platform.http, HONEST.as_bytes())).status == 0 && platform.metric(refused) > 0
-    });
-    drop(held);
-    eventually("there is room again", || Answer::parse(&exchange(platform.http, HONEST.as_bytes())).status == 200);
+    for (in_all, per_address, reason) in [(8, 5, "too_many_connections_of_address"), (5, 10000, "too_many_connections")]
+    {
+        let platform = Setup::default()
+            .edit("gateway.toml", "max_connections = 20000", &format!("max_connections = {in_all}"))
+            .edit(
+                "gateway.toml",
+                "max_connections_per_address = 10000",
+                &format!("max_connections_per_address = {per_address}"),
+            )
+            .start();
+        let held: Vec<TcpStream> = (0..5).map(|_| open(platform.http)).collect();
+        eventually("five are counted", || platform.metric("portcullis_connections ") == 5);
+        let refused = format!("portcullis_connections_refused_total{{reason=\"{reason}\"}}");
+        eventually("a sixth connection is refused", || {
+            Answer::parse(&exchange(platform.http, HONEST.as_bytes())).status == 0 && platform.metric(&refused) > 0
+        });
+        drop(held);
+        eventually("there is room again", || Answer::parse(&exchange(platform.http, HONEST.as_bytes())).status == 200);
+    }
 }
 
 #[test]

@@ -19,6 +19,7 @@ mod connection;
 mod cookies;
 mod database;
 mod differential;
+mod endured;
 mod findings;
 mod found;
 mod full_disk;

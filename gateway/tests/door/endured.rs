@@ -1,0 +1,118 @@
+//! What a gateway has to bear beside its work: to be stopped for a while, floods of what proves nothing, crowds that log in, and a log
+//! that cannot be written.
+
+use std::{
+    fmt::Write as _,
+    fs,
+    io::Write,
+    net::TcpStream,
+    thread,
+    time::{Duration, Instant},
+};
+
+use serde_json::json;
+
+use crate::platform::{Answer, PASSWORD, Platform, Setup, eventually, exchange};
+
+#[test]
+fn a_token_that_expires_while_the_gateway_is_stopped_is_not_taken_afterwards() {
+    let mut platform = Setup::default().env("ACCESS_TOKEN_EXPIRE_MINUTES", "5s").start();
+    let token = platform.register("ada@example.com")["access_token"].as_str().unwrap().to_owned();
+    assert_eq!(platform.get("/demo/x", &token).status, 200);
+    platform.gateway().signal("STOP");
+    // It waits where the system keeps connections that nobody has taken yet.
+    let mut waiting = TcpStream::connect(platform.http).unwrap();
+    write!(waiting, "GET /demo/x HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\nConnection: close\r\n\r\n")
+        .unwrap();
+    thread::sleep(Duration::from_secs(10));
+    platform.gateway().signal("CONT");
+    let mut answer = String::new();
+    std::io::Read::read_to_string(&mut waiting, &mut answer).unwrap();
+    let answer = Answer::parse(answer.as_bytes());
+    assert_eq!((answer.status, answer.code()), (401, "expired".to_owned()), "{answer:?}");
+    assert_eq!(platform.get("/demo/x", &platform.login("ada@example.com")).status, 200);
+}
+
+/// Resident memory of the gateway, in KiB.
+fn resident(platform: &mut Platform) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{}/status", platform.gateway().pid())).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse().unwrap()
+}
+
+#[test]
+fn floods_of_what_proves_nothing_are_forgotten() {
+    let mut platform = Setup::default()
+        .edit("gateway.toml", "refusals = \"120/minute\"", "refusals = \"1000000/minute\"")
+        .edit("gateway.toml", "access = \"stderr\"", "access = \"off\"")
+        .start();
+    let token = platform.register("ada@example.com")["access_token"].as_str().unwrap().to_owned();
+    let (head, signature) = token.rsplit_once('.').unwrap();
+    let mut flood = |from: usize, credential: &dyn Fn(usize) -> String| {
+        let mut asked = String::new();
+        for number in from..from + 1000 {
+            write!(asked, "GET /demo/x HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\n\r\n", credential(number))
+                .unwrap();
+        }
+        asked.push_str("GET /demo/x HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+        let answers = String::from_utf8(exchange(platform.http, asked.as_bytes())).unwrap();
+        assert_eq!(answers.matches("HTTP/1.1 401 ").count(), 1001);
+        resident(&mut platform)
+    };
+    let key = |number: usize| {
+        let mut random = rand::SeedableRng::seed_from_u64(number as u64);
+        let random: &mut rand::rngs::StdRng = &mut random;
+        identity::ApiKey::generate(identity::KeyId::new(uuid::Uuid::from_u128(number as u128)), random)
+            .expose()
+            .to_owned()
+    };
+    // Its signature is another each time, as is the key that it says it is signed with.
+    let forged = |number: usize| format!("{head}.{number:04}{}", &signature[4..]);
+    let begun = flood(0, &key).max(flood(0, &forged));
+    let mut most = 0;
+    for thousand in 1..3 {
+        most = most.max(flood(thousand * 1000, &key)).max(flood(thousand * 1000, &forged));
+        most = most.max(flood((thousand + 2) * 1000, &key));
+    }
+    assert!(most < begun + 16 * 1024, "{begun} KiB after the first thousands, {most} KiB after the others");
+}
+
+#[test]
+fn forty_who_log_in_at_once_slow_nobody_down() {
+    let platform = Setup::default()
+        .edit("routes.toml", "30/minute", "100000/minute")
+        .edit("tiers.toml", "\"100/minute\"", "\"100000/minute\"")
+        .start();
+    let token = platform.register("ada@example.com")["access_token"].as_str().unwrap().to_owned();
+    let login = || {
+        let asked = json!({ "email": "ada@example.com", "password": PASSWORD });
+        platform.post("/auth/login", None, &asked).status
+    };
+    let slowest = thread::scope(|scope| {
+        let crowd: Vec<_> = (0..40).map(|_| scope.spawn(login)).collect();
+        let mut slowest = Duration::ZERO;
+        while crowd.iter().any(|login| !login.is_finished()) {
+            let began = Instant::now();
+            assert_eq!(platform.get("/demo/x", &token).status, 200);
+            slowest = slowest.max(began.elapsed());
+        }
+        // Passwords wait for whoever else wants the processor, and on a machine that others use not all of them have their turn.
+        let statuses: Vec<u16> = crowd.into_iter().map(|login| login.join().unwrap()).collect();
+        assert!(
+            statuses.contains(&200) && statuses.iter().all(|status| [200, 429, 503, 504].contains(status)),
+            "{statuses:?}"
+        );
+        slowest
+    });
+    // The promise of SECURITY §4.
+    assert!(slowest < Duration::from_secs(2), "{slowest:?}");
+}
+
+#[test]
+fn an_access_log_for_which_there_is_no_room_stops_no_request_and_is_told() {
+    let platform = Setup::default().edit("gateway.toml", "access = \"stderr\"", "access = \"/dev/full\"").start();
+    for _ in 0..20 {
+        assert_eq!(platform.get("/demo/public/x", "").status, 200);
+    }
+    eventually("what is lost is counted", || platform.metric("portcullis_access_log_dropped_total") >= 20);
+}
