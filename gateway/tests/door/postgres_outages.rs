@@ -23,11 +23,15 @@ const ACQUIRE: Duration = Duration::from_secs(2);
 const STATEMENT: Duration = Duration::from_secs(3);
 /// Far more than that, and far less than for ever: a busy machine is slow.
 const BOUNDED: Duration = Duration::from_secs(20);
+/// What somebody may in an hour who is known and limited.
+const QUOTA: usize = 30;
 
-/// Three gateways, somebody whom all of them know, and for each of them tokens that it has not seen.
+/// Three gateways, somebody whom all of them know, somebody else who has a limit and has asked each of them once, and for each of them
+/// tokens that it has not seen.
 struct Cluster {
     nodes: Vec<Platform>,
     known: String,
+    limited: String,
     unseen: Vec<String>,
 }
 
@@ -40,7 +44,8 @@ impl Cluster {
                 .edit("gateway.toml", "# on_outage = \"local\"", "on_outage = \"local\"")
                 .edit("gateway.toml", "# nodes = 3", "nodes = 3")
                 .edit("gateway.toml", "statement_timeout = \"5s\"", "statement_timeout = \"3s\"")
-                .edit("tiers.toml", "\"100/minute\"", "\"1000000/minute\"");
+                .edit("tiers.toml", "\"100/minute\"", "\"1000000/minute\"")
+                .edit("tiers.toml", "\"500/minute\", concurrent = 50", &format!("\"{QUOTA}/hour\""));
             setup.start()
         };
         let nodes: Vec<_> = (0..3).map(|_| start()).collect();
@@ -50,10 +55,15 @@ impl Cluster {
         nodes[0].register("ada@example.com");
         let known = nodes[0].login("ada@example.com");
         let unseen = (0..6).map(|_| nodes[0].login("ada@example.com")).collect();
+        nodes[0].register("bob@example.com");
+        postgres.database().run("UPDATE accounts SET tier = 'developer' WHERE email = 'bob@example.com'");
+        let limited = nodes[0].login("bob@example.com");
         for node in &nodes {
-            eventually("somebody to be known", || node.get("/demo/x", &known).status == 200);
+            for token in [&known, &limited] {
+                eventually("somebody to be known", || node.get("/demo/x", token).status == 200);
+            }
         }
-        Self { nodes, known, unseen }
+        Self { nodes, known, limited, unseen }
     }
 
     /// Uses every node as the one whom they know while `act` does what it does: none of that may fail or wait for the database.
@@ -107,6 +117,35 @@ impl Cluster {
         });
     }
 
+    /// Whoever has a limit asks every node until all refuse. Gives how many requests each has let through, since they met.
+    fn use_up(&self) -> [usize; 3] {
+        let mut admitted = [1; 3];
+        eventually("the limit to be met everywhere", || {
+            let answers: Vec<_> = self.nodes.iter().map(|node| node.get("/demo/x", &self.limited)).collect();
+            for (admitted, answer) in admitted.iter_mut().zip(&answers) {
+                match (answer.status, answer.code().as_str()) {
+                    (200, _) => *admitted += 1,
+                    (429, "rate_limited") => (),
+                    _ => panic!("{answer:?}"),
+                }
+            }
+            answers.iter().all(|answer| answer.status == 429)
+        });
+        admitted
+    }
+
+    /// All nodes together let through the quota, and not much less: where Redis is there, they count by it, whatever else is gone.
+    fn count_together(&self) {
+        let units = |fate: &str| {
+            let name = format!("portcullis_lease_units_total{{fate=\"{fate}\"}}");
+            self.nodes.iter().map(|node| node.metric(&name)).sum::<u64>() as usize
+        };
+        let admitted: usize = self.use_up().iter().sum();
+        // On a busy machine Redis may seem to be away for a moment.
+        assert!(admitted <= QUOTA + units("alone"), "{admitted}");
+        assert!(admitted + units("lost") >= QUOTA * 9 / 10, "{admitted}");
+    }
+
     /// Everything works again on every node, and what one changes the others hear.
     fn recovers(&self, round: usize) {
         for (number, node) in self.nodes.iter().enumerate() {
@@ -139,6 +178,7 @@ fn a_postgres_that_freezes_and_one_that_stops_cost_those_who_are_known_nothing()
     cluster.under_load(|| {
         postgres.freeze();
         cluster.refuse_strangers(0);
+        cluster.count_together();
         postgres.thaw();
         cluster.recovers(0);
     });
@@ -162,11 +202,16 @@ fn with_both_redis_and_postgres_gone_those_who_are_known_are_served_and_both_com
         for node in &cluster.nodes {
             eventually("Redis to be missed", || reasons(node).contains("redis_unavailable"));
         }
+        assert_eq!(cluster.use_up(), [QUOTA / 3; 3], "each lets through its share");
         redis.serve();
         postgres.serve();
         cluster.recovers(0);
         for node in &cluster.nodes {
             eventually("Redis to be found again", || !reasons(node).contains("redis_unavailable"));
+        }
+        // It has forgotten everything, which nobody is let through for.
+        for node in &cluster.nodes {
+            assert_eq!(node.get("/demo/x", &cluster.limited).status, 429);
         }
     });
 }
