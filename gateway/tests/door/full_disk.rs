@@ -8,7 +8,10 @@ use std::{
 use serde_json::json;
 
 use crate::{
+    cluster::Redis,
+    database::Database,
     platform::{Answer, PASSWORD, Platform, Setup, eventually},
+    postgres_outages::Cluster,
     servers::Postgres,
 };
 
@@ -138,4 +141,53 @@ fn what_is_used_without_database_and_without_room_is_counted_once_when_both_are_
     postgres.serve();
     let counted = || platform.get("/usage?group_by=route", token).json()["items"][0]["requests"].clone();
     eventually("all that was used, once", || counted() == json!(used));
+}
+
+/// With the database elsewhere it is what was used that a gateway keeps on its disk.
+#[test]
+fn one_of_three_gateways_without_room_serves_on_and_counts_all_that_is_used_once() {
+    let (database, redis) = (Database::new("room"), Redis::start());
+    redis.is_old();
+    let cluster = Cluster::with(&database, &redis, |number, setup| if number == 0 { setup.disk("24m") } else { setup });
+    let (full, other) = (&cluster.nodes[0], &cluster.nodes[1]);
+    let (_, service) = other.service_account("meter");
+    let registered = full.register("cid@example.com");
+    let (cid, token) = (&registered["user"]["id"], registered["access_token"].as_str().unwrap());
+    let report = |node: &Platform, event: usize| {
+        let id = format!("0190a5a0-0000-7000-8000-{event:012}");
+        let report = json!({ "service": "claude", "tokens_used": 1, "event_id": id, "account_id": cid });
+        node.post("/usage", Some(&service), &report)
+    };
+    for node in [full, other] {
+        eventually("the service to be known", || report(node, 0).status == 202);
+    }
+    let (mut used, mut reported) = (0, 1);
+    cluster.under_load(|| {
+        eventually("a report to be refused", || {
+            fill(full);
+            for _ in 0..20 {
+                assert_eq!(full.get("/demo/x", token).status, 200);
+                used += 1;
+            }
+            let answer = report(full, reported);
+            if answer.status == 202 {
+                reported += 1;
+                return false;
+            }
+            assert_eq!((answer.status, answer.code().as_str()), (503, "directory_unavailable"), "{answer:?}");
+            true
+        });
+        // What is written elsewhere has room.
+        full.register("dan@example.com");
+        // By the same id, as whoever is refused does.
+        assert_eq!(report(other, reported).status, 202);
+        reported += 1;
+        fs::remove_file(full.disk().join("fill")).unwrap();
+        eventually("the disk to take it", || full.metric("portcullis_usage_stuck") == 0);
+    });
+    let counted = || {
+        let items = full.get("/usage?group_by=service", token).json()["items"].clone();
+        (items[0]["requests"].clone(), items[1]["tokens_used"].clone())
+    };
+    eventually("all that was used and reported, once", || counted() == (json!(used), json!(reported)));
 }

@@ -7,15 +7,15 @@ use std::{
     os::unix::fs::PermissionsExt,
     path::Path,
     process::Command,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
     thread,
     time::{Duration, Instant},
 };
 
-use crate::platform::{Answer, PORTCULLIS, Platform, Running, Setup, eventually, exchange, shipped};
+use crate::{
+    database::Database,
+    platform::{Answer, PORTCULLIS, Platform, Running, Setup, eventually, exchange, shipped},
+    servers::Link,
+};
 use serde_json::json;
 
 fn nowhere() -> SocketAddr {
@@ -460,69 +460,18 @@ fn a_shared_secret_under_32_bytes_is_refused_at_start() {
     assert!(!String::from_utf8_lossy(&output.stderr).contains("short\""), "the secret is not shown");
 }
 
-/// A link to the database that the test can cut.
-struct Link {
-    address: SocketAddr,
-    cut: Arc<AtomicBool>,
-}
-
-impl Link {
-    fn to(target: SocketAddr) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let (address, cut) = (listener.local_addr().unwrap(), Arc::new(AtomicBool::new(false)));
-        let severed = Arc::clone(&cut);
-        thread::spawn(move || {
-            for near in listener.incoming() {
-                let near = near.unwrap();
-                if severed.load(Ordering::SeqCst) {
-                    continue;
-                }
-                let far = TcpStream::connect(target).unwrap();
-                for (mut from, mut to) in [(near.try_clone().unwrap(), far.try_clone().unwrap()), (far, near)] {
-                    let severed = Arc::clone(&severed);
-                    thread::spawn(move || {
-                        from.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
-                        let mut buffer = vec![0; 65536];
-                        while !severed.load(Ordering::SeqCst) {
-                            match from.read(&mut buffer) {
-                                Ok(0) => break,
-                                Ok(read) => {
-                                    if to.write_all(&buffer[..read]).is_err() {
-                                        break;
-                                    }
-                                }
-                                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
-                                Err(_) => break,
-                            }
-                        }
-                        drop(to.shutdown(std::net::Shutdown::Both));
-                    });
-                }
-            }
-        });
-        Self { address, cut }
-    }
-}
-
 #[test]
 fn without_its_database_the_door_serves_known_callers_and_answers_503_to_others_and_recovers_by_itself() {
-    let admin = std::env::var("PORTCULLIS_TEST_POSTGRES").expect("a Postgres to test with: run through `make test`");
-    let (base, _) = admin.rsplit_once('/').unwrap();
-    let server = base.rsplit('@').next().unwrap().trim_start_matches("postgres://");
-    let link = Link::to(server.parse().unwrap());
-    let database = format!("door_{}", std::process::id());
-    let made = Command::new("psql").args([&admin, "-qc", &format!("CREATE DATABASE {database}")]).status().unwrap();
-    assert!(made.success());
-    let url = format!("{}/{database}", base.replace(server, &link.address.to_string()));
+    let (link, database) = Link::before(&Database::new("door"));
     let platform = Setup::default()
-        .env("DATABASE_URL", &url)
+        .env("DATABASE_URL", &database.url)
         .edit("gateway.toml", "acquire_timeout = \"2s\"", "acquire_timeout = \"500ms\"")
         .start();
     let known = platform.register("known@example.com")["access_token"].as_str().unwrap().to_owned();
     let unseen = platform.login("known@example.com");
     assert_eq!(platform.get("/demo/x", &known).status, 200);
 
-    link.cut.store(true, Ordering::SeqCst);
+    link.cut();
     eventually("the outage to be noticed", || {
         platform.send("GET", "/readyz", &[], "").body.contains("store_unavailable")
     });
@@ -542,7 +491,7 @@ fn without_its_database_the_door_serves_known_callers_and_answers_503_to_others_
     assert_eq!(login.status, 503, "{login:?}");
     eventually("the silence to be told", || platform.metric("portcullis_feed_silent_seconds") >= 2);
 
-    link.cut.store(false, Ordering::SeqCst);
+    link.mend();
     eventually("the recovery", || platform.get("/demo/x", &unseen).status == 200);
     eventually("changes to be heard again", || platform.metric("portcullis_feed_silent_seconds") == 0);
 }

@@ -1,4 +1,4 @@
-//! Postgres frozen and stopped, alone and together with Redis, under three gateways that are being used.
+//! Postgres cut off, frozen and stopped, alone and together with Redis, under three gateways that are being used.
 
 use std::{
     sync::{
@@ -14,8 +14,8 @@ use serde_json::json;
 use crate::{
     cluster::{Redis, member},
     database::Database,
-    platform::{Answer, PASSWORD, Platform, eventually},
-    servers::Postgres,
+    platform::{Answer, PASSWORD, Platform, Setup, eventually},
+    servers::{Link, Postgres},
 };
 
 /// What the gateways wait for at most: for a connection, and for one answer.
@@ -28,8 +28,8 @@ const QUOTA: usize = 30;
 
 /// Three gateways, somebody whom all of them know, somebody else who has a limit and has asked each of them once, and for each of them
 /// tokens that it has not seen.
-struct Cluster {
-    nodes: Vec<Platform>,
+pub(crate) struct Cluster {
+    pub(crate) nodes: Vec<Platform>,
     known: String,
     limited: String,
     unseen: Vec<String>,
@@ -38,17 +38,22 @@ struct Cluster {
 // === impl Cluster ===
 
 impl Cluster {
-    fn start(postgres: &Postgres, redis: &Redis) -> Self {
-        let start = || {
-            let setup = member(&postgres.database(), redis)
+    fn start(database: &Database, redis: &Redis) -> Self {
+        Self::with(database, redis, |_, setup| setup)
+    }
+
+    /// `more` is said of each gateway, by its number.
+    pub(crate) fn with(database: &Database, redis: &Redis, more: impl Fn(usize, Setup) -> Setup) -> Self {
+        let start = |number| {
+            let setup = member(database, redis)
                 .edit("gateway.toml", "# on_outage = \"local\"", "on_outage = \"local\"")
                 .edit("gateway.toml", "# nodes = 3", "nodes = 3")
                 .edit("gateway.toml", "statement_timeout = \"5s\"", "statement_timeout = \"3s\"")
                 .edit("tiers.toml", "\"100/minute\"", "\"1000000/minute\"")
                 .edit("tiers.toml", "\"500/minute\", concurrent = 50", &format!("\"{QUOTA}/hour\""));
-            setup.start()
+            more(number, setup).start()
         };
-        let nodes: Vec<_> = (0..3).map(|_| start()).collect();
+        let nodes: Vec<_> = (0..3).map(start).collect();
         for node in &nodes {
             eventually("Redis to be found", || node.metric("portcullis_limits_away") == 0);
         }
@@ -56,7 +61,7 @@ impl Cluster {
         let known = nodes[0].login("ada@example.com");
         let unseen = (0..6).map(|_| nodes[0].login("ada@example.com")).collect();
         nodes[0].register("bob@example.com");
-        postgres.database().run("UPDATE accounts SET tier = 'developer' WHERE email = 'bob@example.com'");
+        database.run("UPDATE accounts SET tier = 'developer' WHERE email = 'bob@example.com'");
         let limited = nodes[0].login("bob@example.com");
         for node in &nodes {
             for token in [&known, &limited] {
@@ -67,7 +72,7 @@ impl Cluster {
     }
 
     /// Uses every node as the one whom they know while `act` does what it does: none of that may fail or wait for the database.
-    fn under_load(&self, act: impl FnOnce()) {
+    pub(crate) fn under_load(&self, act: impl FnOnce()) {
         let (is_over, slowest) = (AtomicBool::new(false), Mutex::new(Duration::ZERO));
         thread::scope(|scope| {
             for node in &self.nodes {
@@ -171,10 +176,30 @@ fn reasons(node: &Platform) -> String {
 }
 
 #[test]
+fn a_postgres_that_is_cut_off_costs_those_who_are_known_nothing() {
+    let ((link, database), redis) = (Link::before(&Database::new("cut")), Redis::start());
+    redis.is_old();
+    let cluster = Cluster::start(&database, &redis);
+    cluster.under_load(|| {
+        link.cut();
+        cluster.refuse_strangers(0);
+        cluster.count_together();
+        for node in &cluster.nodes {
+            eventually("the silence to be told", || node.metric("portcullis_feed_silent_seconds") >= 2);
+        }
+        link.mend();
+        cluster.recovers(0);
+        for node in &cluster.nodes {
+            eventually("changes to be heard again", || node.metric("portcullis_feed_silent_seconds") == 0);
+        }
+    });
+}
+
+#[test]
 fn a_postgres_that_freezes_and_one_that_stops_cost_those_who_are_known_nothing() {
     let (mut postgres, redis) = (Postgres::start(), Redis::start());
     redis.is_old();
-    let cluster = Cluster::start(&postgres, &redis);
+    let cluster = Cluster::start(&postgres.database(), &redis);
     cluster.under_load(|| {
         postgres.freeze();
         cluster.refuse_strangers(0);
@@ -194,7 +219,7 @@ fn a_postgres_that_freezes_and_one_that_stops_cost_those_who_are_known_nothing()
 fn with_both_redis_and_postgres_gone_those_who_are_known_are_served_and_both_come_back_without_a_restart() {
     let (mut postgres, mut redis) = (Postgres::start(), Redis::start());
     redis.is_old();
-    let cluster = Cluster::start(&postgres, &redis);
+    let cluster = Cluster::start(&postgres.database(), &redis);
     cluster.under_load(|| {
         postgres.stop();
         redis.kill();
@@ -220,7 +245,7 @@ fn with_both_redis_and_postgres_gone_those_who_are_known_are_served_and_both_com
 fn a_standby_that_takes_over_is_asked_and_told_without_a_restart() {
     let (mut postgres, redis) = (Postgres::start(), Redis::start());
     redis.is_old();
-    let cluster = Cluster::start(&postgres, &redis);
+    let cluster = Cluster::start(&postgres.database(), &redis);
     let mut standby = postgres.standby();
     postgres.is_followed();
     cluster.under_load(|| {
@@ -242,7 +267,7 @@ fn a_standby_that_takes_over_is_asked_and_told_without_a_restart() {
 fn what_is_changed_after_a_standby_that_lagged_took_over_is_heard_everywhere() {
     let (mut postgres, redis) = (Postgres::start(), Redis::start());
     redis.is_old();
-    let cluster = Cluster::start(&postgres, &redis);
+    let cluster = Cluster::start(&postgres.database(), &redis);
     let position = |node: &Platform| node.metric("portcullis_feed_position");
     let mut standby = postgres.standby();
     postgres.is_followed();

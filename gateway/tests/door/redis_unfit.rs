@@ -12,7 +12,7 @@ use crate::{
     database::Database,
     platform::{Platform, Setup, eventually},
     redis_shapes::rights,
-    shared_limits::token,
+    shared_limits::{QUOTA, WINDOW, hammer, most_in_a_window, refusing, some, token, until_more},
 };
 
 /// A server of another kind, which answers whatever it is sent. Gives where it is.
@@ -114,15 +114,21 @@ fn a_redis_of_another_shape_than_was_said_is_told_so() {
 fn a_redis_that_runs_out_of_memory_counts_as_away_until_it_has_some_again() {
     let (database, redis) = (Database::new("memory"), Redis::with(&["--maxmemory-policy", "noeviction"]));
     redis.is_old();
-    let node = member(&database, &redis.url()).start();
-    eventually("Redis to be found", || node.metric("portcullis_limits_away") == 0);
-    let ada = token(&node, "ada@example.com");
-    eventually("a lease", || node.get("/demo/x", &ada).status == 200);
-    assert_eq!(redis.run(&["config", "set", "maxmemory", "1mb"]), "OK");
-    eventually("requests to be refused", || node.get("/demo/x", &ada).code() == "limiter_unavailable");
-    assert!(node.log().contains("OOM"), "{}", node.log());
-    assert_eq!(redis.run(&["config", "set", "maxmemory", "0"]), "OK");
-    eventually("leases again", || node.get("/demo/x", &ada).status == 200);
+    let nodes: [_; 3] = some(|| refusing(&database, &redis));
+    let ada = token(&nodes[0], "ada@example.com");
+    let admitted = hammer(&nodes, &ada, |admitted| {
+        until_more(admitted, 2 * QUOTA, "the quota to be used twice");
+        assert_eq!(redis.run(&["config", "set", "maxmemory", "1mb"]), "OK");
+        for node in &nodes {
+            eventually("requests to be refused", || node.get("/demo/x", &ada).code() == "limiter_unavailable");
+            eventually("it to be noticed", || node.metric("portcullis_limits_away") == 1);
+            assert!(node.log().contains("OOM"), "{}", node.log());
+        }
+        assert_eq!(redis.run(&["config", "set", "maxmemory", "0"]), "OK");
+        until_more(admitted, 2 * QUOTA, "leases again");
+    });
+    let most = most_in_a_window(admitted);
+    assert!(most <= QUOTA, "{most} in {WINDOW:?}");
 }
 
 #[test]

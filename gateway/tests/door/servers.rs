@@ -1,11 +1,18 @@
-//! Servers that a test may break: a Postgres of its own, and a pooler before one.
+//! Servers that a test may break: a Postgres of its own, and a pooler or a link that can be cut before one.
 
 use std::{
     fs,
-    net::{TcpListener, TcpStream},
+    io::{Read, Write},
+    net::{SocketAddr, TcpListener, TcpStream},
     os::unix::fs::{MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::Duration,
 };
 
 use tempfile::TempDir;
@@ -24,6 +31,9 @@ pub(crate) struct Pooler {
     server: Child,
     _folder: TempDir,
 }
+
+/// A link to a database that the test can cut.
+pub(crate) struct Link(Arc<AtomicBool>);
 
 // === impl Postgres ===
 
@@ -194,6 +204,63 @@ impl Drop for Pooler {
         drop(self.server.kill());
         drop(self.server.wait());
     }
+}
+
+// === impl Link ===
+
+impl Link {
+    /// Makes one before a database; gives that database as it is seen through the link.
+    pub(crate) fn before(database: &Database) -> (Self, Database) {
+        let (start, rest) = database.url.rsplit_once('@').unwrap();
+        let (server, name) = rest.split_once('/').unwrap();
+        let target: SocketAddr = server.parse().unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("{start}@{}/{name}", listener.local_addr().unwrap());
+        let cut = Arc::new(AtomicBool::new(false));
+        let severed = Arc::clone(&cut);
+        thread::spawn(move || {
+            for near in listener.incoming() {
+                let near = near.unwrap();
+                if severed.load(Ordering::SeqCst) {
+                    continue;
+                }
+                let far = TcpStream::connect(target).unwrap();
+                for (from, to) in [(near.try_clone().unwrap(), far.try_clone().unwrap()), (far, near)] {
+                    let severed = Arc::clone(&severed);
+                    thread::spawn(move || carry(from, to, &severed));
+                }
+            }
+        });
+        (Self(cut), Database { url })
+    }
+
+    /// Ends what goes over it, and lets nothing through.
+    pub(crate) fn cut(&self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+
+    pub(crate) fn mend(&self) {
+        self.0.store(false, Ordering::SeqCst);
+    }
+}
+
+/// One direction of a connection, until either side or the test ends it.
+fn carry(mut from: TcpStream, mut to: TcpStream, severed: &AtomicBool) {
+    from.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
+    let mut buffer = vec![0; 65536];
+    while !severed.load(Ordering::SeqCst) {
+        match from.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(read) => {
+                if to.write_all(&buffer[..read]).is_err() {
+                    break;
+                }
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+            Err(_) => break,
+        }
+    }
+    drop(to.shutdown(std::net::Shutdown::Both));
 }
 
 /// Neither server runs as root; the package of Postgres has made it a user.
