@@ -1,5 +1,5 @@
-//! What `deploy/alerts.yml` looks at is there from the start, and docs/reference.md tells of every metric. Whether what alerts look at is
-//! there at all is for `scripts/check-alerts` to say.
+//! What `deploy/alerts.yml` looks at is there from the start, and docs/reference.md tells of every metric. Whether what alerts and the
+//! dashboard look at is there at all is for `scripts/check-alerts` to say, which believes that page.
 
 use std::{collections::BTreeSet, fs};
 
@@ -63,6 +63,19 @@ fn every_series_that_an_alert_waits_for_is_there_before_anything_has_happened() 
         }
     }
     assert!(missing.is_empty(), "{missing:#?}");
+}
+
+/// Of these the sources say nothing: they are the client library's.
+#[test]
+fn what_the_dashboard_shows_of_processes_is_there() {
+    let text = metrics(&Platform::start());
+    let dashboard = fs::read_to_string(shipped("deploy/grafana/portcullis.json")).unwrap();
+    let rest = dashboard.split("process_").skip(1);
+    let names: BTreeSet<_> = rest.filter_map(|rest| rest.split_once('{')).map(|(name, _)| name).collect();
+    assert!(names.len() >= 4, "{names:?}");
+    for name in names {
+        assert!(text.lines().any(|line| line.starts_with(&format!("process_{name} "))), "there is no process_{name}");
+    }
 }
 
 /// `outcome="a"` and `outcome="b"` of `{outcome=~"a|b"}…`; nothing in particular of what has no label.

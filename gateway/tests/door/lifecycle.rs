@@ -540,3 +540,19 @@ fn a_container_starts_with_variables_alone() {
         200
     );
 }
+
+/// As Fargate does, inside the container, with what the image has.
+#[test]
+fn the_health_check_of_a_task_tells_a_gateway_from_none() {
+    let task = fs::read_to_string(shipped("deploy/ecs/task-definition.json")).unwrap();
+    let task: serde_json::Value = serde_json::from_str(&task).unwrap();
+    let words = task["containerDefinitions"][0]["healthCheck"]["command"].as_array().unwrap();
+    let words: Vec<_> = words.iter().map(|word| word.as_str().unwrap()).collect();
+    let [kind, shell, option, text] = words[..] else { panic!("{words:?}") };
+    let platform = Platform::start();
+    let says = |at: SocketAddr| {
+        let text = text.replace("/9464 ", &format!("/{} ", at.port()));
+        Command::new(shell).args([option, &text]).output().unwrap().status.success()
+    };
+    assert_eq!((kind, says(platform.metrics), says(nowhere())), ("CMD", true, false));
+}
