@@ -1,4 +1,4 @@
-//! The table: all or nothing, bounded, and never generous.
+//! The table: all or nothing, bounded, and never generous. What does not look into it is held on memory and on a real Redis.
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 use std::net::Ipv4Addr;
@@ -8,6 +8,10 @@ use policies::{Auth, Owner, PathPattern, Permit, Policy, Route, RouteTable, deci
 use uuid::Uuid;
 
 use super::{table::SHARDS, *};
+use crate::{
+    config::{Outage, RedisServers, Shared, SharedRedis},
+    metrics::{LeaseMetrics, Metrics},
+};
 
 const HOME: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
@@ -55,31 +59,89 @@ fn address(n: u32) -> IpAddr {
     Ipv4Addr::from_bits(n).into()
 }
 
-#[test]
-fn a_quota_is_spent_by_each_address_on_its_own() {
-    let (limiter, permit) = (limiter(1000), permit(&[(Per::Ip, Kind::Requests(quota("2/hour")))]));
-    for _ in 0..2 {
-        assert!(limiter.spend(&permit, HOME, None).is_ok());
+/// One that counts by a Redis with keys of its own; and how often that was too slow for it.
+async fn sharing() -> (Arc<Limiter>, LeaseMetrics) {
+    let url = std::env::var("PORTCULLIS_TEST_REDIS").expect("a Redis to test with: run through `make test`");
+    let prefix = format!("limiter:{:016x}", fastrand::u64(..));
+    // Memories that have been there for ever: limits are lent at once.
+    let mut marks = ::redis::cmd("MSET");
+    for tag in 0..255 {
+        marks.arg(format!("{prefix}:{{{tag}}}:mark")).arg("1:1");
     }
-    let Some(Stopped::Exceeded(exceeded)) = limiter.spend(&permit, HOME, None).err() else { panic!("let in") };
-    assert!(matches!(exceeded.refusal, Refusal::RateLimited { .. }));
-    assert_eq!(exceeded.standing.unwrap().remaining, 0);
-    assert!(limiter.spend(&permit, address(7), None).is_ok());
+    let mut line = ::redis::Client::open(url.as_str()).unwrap().get_multiplexed_async_connection().await.unwrap();
+    marks.query_async::<()>(&mut line).await.unwrap();
+    let redis = Some(SharedRedis { servers: RedisServers::One(url), authorities: None });
+    let shared = Shared { redis, prefix, outage: Outage::Refuse, nodes: None };
+    let metrics = Metrics::new().unwrap().leases;
+    let leases = Leases::new(&shared, Duration::from_hours(24), &Arc::default(), &metrics).unwrap();
+    while leases.is_away() {
+        leases.connect().await;
+    }
+    let limiter = Limiter::new(1000, &IntCounter::new("overflow", "overflow").unwrap());
+    (Arc::new(limiter.sharing(Some(leases))), metrics)
 }
 
-#[test]
-fn a_request_that_one_limit_refuses_spends_nothing_of_the_others() {
-    let limiter = limiter(1000);
+/// As the door does.
+async fn spend(limiter: &Limiter, permit: &Permit, client: IpAddr) -> Result<Receipt, Exceeded> {
+    match limiter.spend(permit, client, None) {
+        Ok(receipt) => Ok(receipt),
+        Err(Stopped::Exceeded(exceeded)) => Err(exceeded),
+        Err(Stopped::Short(short)) => limiter.spend_later(permit, client, None, short).await,
+    }
+}
+
+/// Runs each on a limiter that counts in memory, and on one that counts by Redis.
+macro_rules! on_memory_and_redis {
+    ($($name:ident),+ $(,)?) => {
+        mod memory {
+            $(#[tokio::test]
+            async fn $name() {
+                super::$name(super::limiter(1000)).await;
+            })+
+        }
+        mod redis {
+            $(#[tokio::test]
+            async fn $name() {
+                loop {
+                    let ((limiter, metrics), began) = (super::sharing().await, super::Instant::now());
+                    let Err(failed) = tokio::spawn(super::$name(limiter)).await else { break };
+                    // On a busy machine Redis may take longer than anybody waits for it, or a lease end before it is used.
+                    if metrics.failed.get() == 0 && began.elapsed() < super::Duration::from_millis(500) {
+                        std::panic::resume_unwind(failed.into_panic());
+                    }
+                }
+            })+
+        }
+    };
+}
+
+on_memory_and_redis!(
+    a_quota_is_spent_by_each_address_on_its_own,
+    a_request_that_one_limit_refuses_spends_nothing_of_the_others,
+);
+
+async fn a_quota_is_spent_by_each_address_on_its_own(limiter: Arc<Limiter>) {
+    let permit = permit(&[(Per::Ip, Kind::Requests(quota("2/hour")))]);
+    for _ in 0..2 {
+        assert!(spend(&limiter, &permit, HOME).await.is_ok());
+    }
+    let exceeded = spend(&limiter, &permit, HOME).await.err().expect("let in");
+    assert!(matches!(exceeded.refusal, Refusal::RateLimited { .. }));
+    assert_eq!(exceeded.standing.unwrap().remaining, 0);
+    assert!(spend(&limiter, &permit, address(7)).await.is_ok());
+}
+
+async fn a_request_that_one_limit_refuses_spends_nothing_of_the_others(limiter: Arc<Limiter>) {
     let both = permit(&[(Per::Ip, Kind::Requests(quota("5/hour"))), (Per::Ip, Kind::Requests(quota("1/day")))]);
-    assert!(limiter.spend(&both, HOME, None).is_ok());
+    assert!(spend(&limiter, &both, HOME).await.is_ok());
     for _ in 0..10 {
-        assert!(limiter.spend(&both, HOME, None).is_err());
+        assert!(spend(&limiter, &both, HOME).await.is_err());
     }
     let hourly = permit(&[(Per::Ip, Kind::Requests(quota("5/hour")))]);
     for _ in 0..4 {
-        assert!(limiter.spend(&hourly, HOME, None).is_ok(), "only the admitted request counts");
+        assert!(spend(&limiter, &hourly, HOME).await.is_ok(), "only the admitted request counts");
     }
-    assert!(limiter.spend(&hourly, HOME, None).is_err());
+    assert!(spend(&limiter, &hourly, HOME).await.is_err());
 }
 
 #[tokio::test]
