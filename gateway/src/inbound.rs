@@ -291,12 +291,11 @@ impl Serialize for RequestId {
     }
 }
 
-/// The low digits of a number in lower-case hex.
-fn hex<const DIGITS: usize>(mut bits: u128) -> [u8; DIGITS] {
+/// The low digits, an even number of them, of a number in lower-case hex.
+fn hex<const DIGITS: usize>(bits: u128) -> [u8; DIGITS] {
     let mut text = [0; DIGITS];
-    for digit in text.iter_mut().rev() {
-        *digit = b"0123456789abcdef"[(bits & 15) as usize];
-        bits >>= 4;
+    for (digits, byte) in text.chunks_exact_mut(2).rev().zip(bits.to_le_bytes()) {
+        digits.copy_from_slice(&[byte >> 4, byte & 15].map(|digit| b"0123456789abcdef"[usize::from(digit)]));
     }
     text
 }

@@ -175,18 +175,19 @@ impl ProxyHttp for Door {
         }
         match admission {
             Ok(Admission::Forward) => {
+                inject::forget_cases(session.req_header_mut());
                 streams::watch_later(&self.streams, journey);
                 Ok(false)
             }
-            // Boxed, so that other requests do not carry room for it: its future is copied with theirs (10,000 instructions).
+            // Boxed, here and below, so that other requests do not carry room for it: its future is copied with theirs (10,000 instructions).
             Ok(Admission::Tunnel(handshake)) => {
                 Box::pin(tunnel::open(self, session, journey, &handshake)).await.map(|()| true)
             }
-            Ok(Admission::Answer(local)) => answer::give(session, &local, journey).await.map(|()| true),
+            Ok(Admission::Answer(local)) => Box::pin(answer::give(session, &local, journey)).await.map(|()| true),
             Err(refusal) => {
                 match navigation::to_sign_in(session.req_header(), journey, &refusal) {
-                    Some(page) => answer::give(session, &page, journey).await?,
-                    None => answer::refuse(session, &refusal, journey).await?,
+                    Some(page) => Box::pin(answer::give(session, &page, journey)).await?,
+                    None => Box::pin(answer::refuse(session, &refusal, journey)).await?,
                 }
                 journey.refusal = Some(refusal);
                 Ok(true)

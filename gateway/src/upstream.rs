@@ -192,7 +192,7 @@ impl Upstream {
             self.budget.deposit();
         }
         tries.made += 1;
-        let mut peer = Box::new(server.peer.clone());
+        let mut peer = server.peer.clone();
         let patience = self.mould.patience(timeouts);
         peer::adapt(&mut peer.options, timeouts, left);
         let generation = server.vitals.generation();

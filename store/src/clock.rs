@@ -23,7 +23,10 @@ static AHEAD: AtomicI64 = AtomicI64::new(0);
 /// The time of day.
 #[must_use]
 pub fn now() -> DateTime<Utc> {
-    Utc::now() + TimeDelta::microseconds(AHEAD.load(Ordering::Relaxed))
+    match AHEAD.load(Ordering::Relaxed) {
+        0 => Utc::now(),
+        ahead => Utc::now() + TimeDelta::microseconds(ahead),
+    }
 }
 
 /// Asks the database, and says how many seconds its clock is ahead, as far as that is followed. On SQLite nobody else has to agree.

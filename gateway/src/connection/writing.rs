@@ -2,7 +2,7 @@
 
 use std::{
     io::{self, ErrorKind},
-    pin::{Pin, pin},
+    pin::Pin,
     task::{Context, Poll, Waker, ready},
 };
 
@@ -99,7 +99,12 @@ impl Guarded {
     /// client that the first one wakes is awake for the second (docs/performance.md).
     fn give_way(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.gave_way = !self.gave_way && !self.gathered.is_empty();
-        if self.gave_way { pin!(tokio::task::yield_now()).poll(cx) } else { Poll::Ready(()) }
+        if !self.gave_way {
+            return Poll::Ready(());
+        }
+        // Not `yield_now`, which would wake the task a second time if whoever brought the answer has woken it already.
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 
     pub(super) fn send_gathered(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -36,8 +36,8 @@ const LONGEST_WITHOUT_ROOM: Duration = Duration::from_mins(1);
 const LASTS: Duration = Duration::from_secs(1);
 
 tokio::task_local! {
-    /// The request that runs here.
-    static RUNNING: Running;
+    /// The request that runs here. Boxed: it goes in and out of its place whenever its task is polled.
+    static RUNNING: Box<Running>;
 }
 
 /// What can end a request beside itself.
@@ -100,7 +100,7 @@ pub(super) enum End {
 
 /// Runs one request of HTTP/2, or those of a connection of HTTP/1 one after the other.
 pub(crate) async fn scope<F: Future>(requests: F) -> F::Output {
-    RUNNING.scope(Running::default(), requests).await
+    RUNNING.scope(Box::default(), requests).await
 }
 
 /// Lets the request that runs here be cut off.
@@ -250,8 +250,9 @@ pub(super) fn entrust(guard: Option<Guard>) {
 
 /// Can the client of a request that is dropped be told why?
 pub(crate) fn can_be_told() -> bool {
-    let can = |running: &Running| running.guard.borrow().is_some() && running.answer.get() == Answer::Awaited;
-    RUNNING.try_with(can).unwrap_or(false)
+    RUNNING
+        .try_with(|running| running.guard.borrow().is_some() && running.answer.get() == Answer::Awaited)
+        .unwrap_or(false)
 }
 
 /// What was known of a request that has been dropped and [`can_be_told`].
@@ -261,16 +262,16 @@ pub(crate) fn leave(journey: Box<Journey>) {
 
 /// Who has the session of the request that has been dropped, and what was known of it; there is time to tell its client.
 pub(super) fn dropped() -> Option<(Guard, Box<Journey>)> {
-    let dropped = |running: &Running| {
+    let dropped = RUNNING.try_with(|running| {
         running.is_over.set(false);
         Some((running.guard.take()?, running.left.take()?))
-    };
-    RUNNING.try_with(dropped).ok().flatten()
+    });
+    dropped.ok().flatten()
 }
 
 /// The next request of a connection of HTTP/1 begins. Does it run in such a connection's task, and not in one of its own?
 pub(super) fn begin() -> bool {
-    RUNNING.try_with(Running::begin).is_ok()
+    RUNNING.try_with(|running| running.begin()).is_ok()
 }
 
 /// Why is it over, if it was not its time that passed?
@@ -285,7 +286,7 @@ pub(super) fn poll_end(cx: &mut Context<'_>) -> Poll<End> {
 
 fn with(change: impl FnOnce(&Running)) {
     // Elsewhere, as in a test of one part, there is nothing to end.
-    let _ = RUNNING.try_with(change);
+    let _ = RUNNING.try_with(|running| change(running));
 }
 
 // === impl Running ===

@@ -21,7 +21,7 @@ pub(super) struct Server {
     /// For consistent hashing.
     pub(super) hash: u64,
     /// Ready-made; a request clones it and sets its route's timeouts.
-    pub(super) peer: HttpPeer,
+    pub(super) peer: Box<HttpPeer>,
     pub(super) vitals: Arc<Vitals>,
 }
 
@@ -56,6 +56,7 @@ pub(super) fn now() -> u64 {
 
 impl Server {
     pub(super) fn new(target: Target, peer: HttpPeer, vitals: Arc<Vitals>) -> Self {
+        let peer = Box::new(peer);
         let name: Arc<str> = target.to_string().into();
         Self { hash: balance::hash(&name), target, name, peer, vitals }
     }
