@@ -19,7 +19,7 @@ mod payments;
 
 pub use self::{
     due::{BillingMonth, Unbilled},
-    payments::{Heard, Payment, Subscription},
+    payments::{Heard, Paid, Payment, Subscription},
 };
 
 /// What a tenant owes for a month. Money is in millionths.

@@ -76,7 +76,7 @@ pub use acting::MACHINE;
 pub use agents::{Agent, AgentChange, AgentsWanted, NewAgent};
 pub use audit::{Audit, AuditEvent, AuditFault, AuditFilter, AuditReport};
 pub use backup::{BackupError, Receipt, restore};
-pub use billing::{BillingMonth, Charge, Heard, Payment, Statement, Subscription, Unbilled};
+pub use billing::{BillingMonth, Charge, Heard, Paid, Payment, Statement, Subscription, Unbilled};
 pub use challenges::{ChallengeSeed, FactorLogin, Renewal, Renewed};
 pub use cookies::CookieTerms;
 pub use db::{PoolSettings, Store, fault_of_address};

@@ -2,7 +2,8 @@
 //!
 //! Nobody but who knows the secret is believed, whatever a request says; what is signed counts once, by its event's id, and of a subscription
 //! what was said last (`created`), since events come in any order. Of a tenant's subscriptions that are paid the latest says its tier. The tenant
-//! stands in the metadata of the subscription (`tenant_id`, `tier`), the statement in those of the invoice (`statement_id`).
+//! stands in the metadata of the subscription (`tenant_id`, `tier`), the statement in those of the invoice (`statement_id`). An invoice pays a
+//! statement if all that is owed was paid, in the statement's currency.
 
 use std::sync::Arc;
 
@@ -14,10 +15,10 @@ use axum::{
 };
 use chrono::{DateTime, Utc};
 use identity::{TenantId, verify_stripe};
-use policies::Policy;
+use policies::{Policy, money::MICROS};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use store::{Heard, Payment, Subscription};
+use store::{Heard, Paid, Payment, Subscription};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
@@ -81,7 +82,11 @@ pub(crate) async fn hear_payment(
             trail::detail("tier", said.tier.as_deref());
             trail::detail("subscription", said.id.clone());
         }
-        Payment::Paid(statement) => trail::about(*statement),
+        Payment::Paid(paid) => {
+            trail::about(paid.statement);
+            trail::detail("amount", event.data.object["amount_paid"].clone());
+            trail::detail("currency", paid.currency.clone());
+        }
         Payment::Nothing => {}
     }
     trail::detail("event", event.id.clone());
@@ -90,6 +95,14 @@ pub(crate) async fn hear_payment(
         Heard::Done => "done",
         Heard::Again => "duplicate",
         Heard::Nothing => "ignored",
+        Heard::Short => {
+            trail::detail("short", true);
+            tracing::warn!(
+                event = event.id,
+                "an invoice that is paid does not pay its statement: too little, or in another currency"
+            );
+            "ignored"
+        }
     };
     Ok(Json(HeardPayment { status }))
 }
@@ -110,6 +123,25 @@ fn read(body: &Bytes) -> Result<PaymentEvent, ApiError> {
 fn demand_past(field: &str, seconds: i64, now: DateTime<Utc>) -> Result<(), ApiError> {
     let is_past = seconds <= now.timestamp() + FUTURE;
     if is_past { Ok(()) } else { Err(ApiError::one_field(field, "must not lie in the future")) }
+}
+
+fn is_currency(text: &str) -> bool {
+    text.len() == 3 && text.bytes().all(|byte| byte.is_ascii_alphabetic())
+}
+
+/// The most millionths that round down to an amount in a currency's smallest unit, as Stripe counts it. ISK and UGX count as currencies of two
+/// decimals there, though they have none. `None`: it is below zero, or no amount.
+fn covered(amount: i64, currency: &str) -> Option<i64> {
+    if amount < 0 {
+        return None;
+    }
+    let unit = match currency {
+        "BIF" | "CLP" | "DJF" | "GNF" | "JPY" | "KMF" | "KRW" | "MGA" | "PYG" | "RWF" | "VND" | "VUV" | "XAF"
+        | "XOF" | "XPF" => MICROS,
+        "BHD" | "JOD" | "KWD" | "OMR" | "TND" => MICROS / 1_000,
+        _ => MICROS / 100,
+    };
+    amount.checked_add(1)?.checked_mul(unit)?.checked_sub(1)
 }
 
 fn is_plain(id: &str) -> bool {
@@ -147,10 +179,18 @@ impl PaymentEvent {
             }
             ("customer.subscription.deleted", Some(tenant)) => self.subscribed(tenant, None)?,
             ("invoice.paid" | "invoice.payment_succeeded", _) => {
-                id("statement_id").map_or(Payment::Nothing, Payment::Paid)
+                id("statement_id").and_then(|statement| self.paid(statement)).map_or(Payment::Nothing, Payment::Paid)
             }
             _ => Payment::Nothing,
         })
+    }
+
+    /// What the invoice has paid; `None`: it does not say how much.
+    fn paid(&self, statement: Uuid) -> Option<Paid> {
+        let object = &self.data.object;
+        let currency = object["currency"].as_str().filter(|currency| is_currency(currency))?.to_ascii_uppercase();
+        let covers = covered(object["amount_paid"].as_i64()?, &currency)?;
+        Some(Paid { statement, currency, covers })
     }
 
     /// What becomes of the subscription that the event is about.
@@ -163,5 +203,27 @@ impl PaymentEvent {
         let began_at =
             began_at.ok_or_else(|| ApiError::one_field("data.object.created", "must be a time in Unix seconds"))?;
         Ok(Payment::Subscribed(Subscription { tenant, id: id.to_owned(), tier, began_at }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_amount_covers_what_is_less_than_a_coin_above_it() {
+        for (amount, currency, covers) in [
+            (9_900, "USD", Some(99_009_999)),
+            (0, "EUR", Some(9_999)),
+            (500, "JPY", Some(500_999_999)),
+            (5_120, "KWD", Some(5_120_999)),
+            (500, "ISK", Some(5_009_999)),
+            (-1, "USD", None),
+            (i64::MAX, "USD", None),
+            (i64::MAX / 10_000, "USD", None),
+            (i64::MAX / 10_000 - 1, "USD", Some(i64::MAX / 10_000 * 10_000 - 1)),
+        ] {
+            assert_eq!(covered(amount, currency), covers, "{amount} {currency}");
+        }
     }
 }

@@ -89,11 +89,17 @@ async fn where_no_secret_is_configured_anybody_s_word_of_payments_is_no_event() 
     assert_eq!(trail.body["items"], json!([]));
 }
 
-/// An event of an invoice, signed as Stripe signs; what became of it.
+/// An event of an invoice over all of a statement, signed as Stripe signs; what became of it.
 async fn invoice(house: &House, event: &str, kind: &str, metadata: Value) -> String {
+    invoice_of(house, event, kind, json!({ "amount_paid": 9_900, "currency": "usd", "metadata": metadata })).await
+}
+
+async fn invoice_of(house: &House, event: &str, kind: &str, mut object: Value) -> String {
+    for (name, value) in [("id", "in_1"), ("object", "invoice"), ("status", "paid")] {
+        object[name] = json!(value);
+    }
     let body = json!({
-        "id": event, "object": "event", "type": kind, "created": house.now().timestamp(),
-        "data": { "object": { "id": "in_1", "object": "invoice", "status": "paid", "metadata": metadata } },
+        "id": event, "object": "event", "type": kind, "created": house.now().timestamp(), "data": { "object": object },
     });
     let (body, at) = (body.to_string(), house.now().timestamp());
     let key = hmac::Key::new(hmac::HMAC_SHA256, SECRET_OF_PAYMENTS.as_bytes());
@@ -141,6 +147,48 @@ async fn an_invoice_that_is_paid_pays_the_statement_that_it_names_and_no_other()
         let heard = trail["items"].as_array().unwrap().iter().find(|one| one["details"]["event"] == "evt_6").unwrap();
         assert_eq!((&heard["subject"], &heard["details"]["type"]), (&json!(others), &json!(kind)), "the later of two");
     }
+}
+
+#[tokio::test]
+async fn an_invoice_that_does_not_pay_all_of_a_statement_leaves_it_open_and_says_what_was_paid() {
+    let house = House::open().await;
+    let root = house.administrator("root@example.com").await;
+    let ada = house.register("ada@example.com").await;
+    let statement = bill(&house, tenant_of(&house, &ada).await.parse().unwrap()).await;
+    let path = format!("/billing/statements/{statement}");
+    let names = json!({ "statement_id": statement });
+    for (number, wrong) in [
+        json!({ "amount_paid": 9_899, "currency": "usd" }),
+        json!({ "amount_paid": 0, "currency": "usd" }),
+        json!({ "amount_paid": -9_900, "currency": "usd" }),
+        json!({ "amount_paid": 99_000_000_000_i64, "currency": "jpy" }),
+        // Of these nobody knows how much it is.
+        json!({ "amount_paid": "9900", "currency": "usd" }),
+        json!({ "amount_paid": 9_900.0, "currency": "usd" }),
+        json!({ "amount_paid": u64::MAX, "currency": "usd" }),
+        json!({ "amount_paid": 9_900, "currency": "dollars" }),
+        json!({ "amount_paid": 9_900 }),
+        json!({ "amount_due": 9_900, "total": 9_900, "currency": "usd" }),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let mut object = wrong.clone();
+        object["metadata"] = names.clone();
+        assert_eq!(invoice_of(&house, &format!("evt_{number}"), "invoice.paid", object).await, "ignored", "{wrong}");
+        assert_eq!(house.get(&path, root.shown()).await.text("payment_status"), "open", "{wrong}");
+    }
+    let trail = house.get("/admin/audit?event=hear_payment&limit=200", root.shown()).await.body;
+    let events = trail["items"].as_array().unwrap();
+    let heard = |event: &str| events.iter().find(|one| one["details"]["event"] == event).unwrap();
+    assert_eq!(heard("evt_0")["subject"], json!(statement));
+    assert_eq!(
+        heard("evt_0")["details"],
+        json!({ "event": "evt_0", "type": "invoice.paid", "amount": 9_899, "currency": "USD", "short": true })
+    );
+    // The whole of it is enough, and what is above it is no harm.
+    assert_eq!(invoice(&house, "evt_all", "invoice.paid", names).await, "done");
+    assert_eq!(house.get(&path, root.shown()).await.text("payment_status"), "paid");
 }
 
 #[tokio::test]

@@ -15,10 +15,21 @@ use crate::{
 pub enum Payment {
     /// What becomes of a subscription.
     Subscribed(Subscription),
-    /// This statement is paid.
-    Paid(Uuid),
+    /// A statement is paid.
+    Paid(Paid),
     /// Something that does not concern us.
     Nothing,
+}
+
+/// What was paid for a statement.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Paid {
+    /// Which one.
+    pub statement: Uuid,
+    /// In which currency (ISO 4217), in capitals or not.
+    pub currency: String,
+    /// The most that this pays, in millionths: what is less than a coin cannot be asked for.
+    pub covers: i64,
 }
 
 /// What a tenant pays for again and again.
@@ -43,6 +54,8 @@ pub enum Heard {
     Again,
     /// There is no such tenant or statement, something later was said, a later subscription counts, or there is nothing to do.
     Nothing,
+    /// The statement is still waited for: this is less than is owed, or another currency.
+    Short,
 }
 
 // === impl Store ===
@@ -69,16 +82,20 @@ impl Store {
             if is_new == 0 {
                 return Ok(Heard::Again);
             }
-            let (done, changed) = match payment {
+            let (heard, changed) = match payment {
                 Payment::Subscribed(said) => {
                     let is_followed = tx.follow_subscription(said, said_at, now).await?;
-                    (u64::from(is_followed), vec![Subject::Tenant(said.tenant)])
+                    if is_followed {
+                        (Heard::Done, vec![Subject::Tenant(said.tenant)])
+                    } else {
+                        (Heard::Nothing, vec![])
+                    }
                 }
-                Payment::Paid(statement) => (tx.settle(*statement, "paid", now).await?, Vec::new()),
-                Payment::Nothing => (0, Vec::new()),
+                Payment::Paid(paid) => (tx.take_payment(paid, now).await?, vec![]),
+                Payment::Nothing => (Heard::Nothing, vec![]),
             };
-            self.commit_and_tell(tx, if done == 0 { &[] } else { &changed }, now).await?;
-            Ok::<_, StoreError>(if done == 0 { Heard::Nothing } else { Heard::Done })
+            self.commit_and_tell(tx, &changed, now).await?;
+            Ok::<_, StoreError>(heard)
         })
         .await
     }
@@ -129,6 +146,27 @@ impl Tx {
             .execute(c)
             .await
             .map(|done| done.rows_affected() > 0))?)
+    }
+
+    /// Marks a statement paid if this pays all of it.
+    async fn take_payment(&mut self, paid: &Paid, now: DateTime<Utc>) -> Result<Heard, StoreError> {
+        // No sum that could be too large for either engine: neither side is below zero.
+        const PAY: &str = "UPDATE billing_statements SET status = 'paid', paid_at = $2 \
+                           WHERE id = $1 AND status IN ('open', 'overdue') AND LOWER(currency) = $3 AND price <= $4 - usage";
+        const OPEN: &str = "SELECT COUNT(*) FROM billing_statements WHERE id = $1 AND status IN ('open', 'overdue')";
+        let done = on_tx!(&mut *self, |c| sqlx::query(PAY)
+            .bind(paid.statement)
+            .bind(stored(now))
+            .bind(paid.currency.to_ascii_lowercase())
+            .bind(paid.covers)
+            .execute(c)
+            .await
+            .map(|done| done.rows_affected()))?;
+        if done > 0 {
+            return Ok(Heard::Done);
+        }
+        let open: i64 = on_tx!(self, |c| sqlx::query_scalar(OPEN).bind(paid.statement).fetch_one(c).await)?;
+        Ok(if open > 0 { Heard::Short } else { Heard::Nothing })
     }
 
     /// The latest subscription that a tenant pays for, and its tier.

@@ -3,7 +3,7 @@
 use chrono::DateTime;
 use identity::{AccountId, TenantId};
 use store::{
-    AccountChange, Belonging, BillingMonth, Charge, Heard, ImportedThing, NewTier, Payment, Statement, Store,
+    AccountChange, Belonging, BillingMonth, Charge, Heard, ImportedThing, NewTier, Paid, Payment, Statement, Store,
     StoreError, Subscription, TenantChange, Thing, UsageEvent, Used,
 };
 use uuid::Uuid;
@@ -18,6 +18,7 @@ on_both_engines!(
     what_comes_late_is_on_the_next_statement_and_the_first_one_stays,
     a_tenant_is_billed_for_a_month_in_which_it_was_there_or_used_something,
     what_is_heard_of_payments_counts_once,
+    only_what_pays_all_of_a_statement_in_its_currency_pays_it,
     of_what_is_said_of_a_tier_the_latest_counts,
     of_several_subscriptions_the_latest_that_is_paid_says_the_tier,
     what_is_paid_is_not_voided_and_what_is_not_paid_in_time_is_overdue,
@@ -326,16 +327,44 @@ async fn what_is_heard_of_payments_counts_once(database: &Database) {
     assert_eq!(store.hear_payment("evt_1", 5, &pro, at(22)).await.unwrap(), Heard::Again);
     assert_eq!(store.tenant(tenant).await.unwrap().unwrap().tier, None);
     let statement = bill(&store, &charge(tenant, &month(0))).await.unwrap();
-    assert_eq!(store.hear_payment("evt_3", 7, &Payment::Paid(statement.id), at(23)).await.unwrap(), Heard::Done);
-    let paid = store.statement(statement.id, None).await.unwrap().unwrap();
-    assert_eq!((paid.status.as_str(), paid.paid_at), ("paid", Some(at(23))));
+    assert_eq!(store.hear_payment("evt_3", 7, &paid(statement.id, 99_000_000), at(23)).await.unwrap(), Heard::Done);
+    let statement = store.statement(statement.id, None).await.unwrap().unwrap();
+    assert_eq!((statement.status.as_str(), statement.paid_at), ("paid", Some(at(23))));
     let nobody = subscribed(TenantId::new(Uuid::from_u128(7)), "sub_1", 1, None);
     for (event, payment) in
-        [("evt_4", nobody), ("evt_5", Payment::Nothing), ("evt_6", Payment::Paid(Uuid::from_u128(7)))]
+        [("evt_4", nobody), ("evt_5", Payment::Nothing), ("evt_6", paid(Uuid::from_u128(7), i64::MAX))]
     {
         assert_eq!(store.hear_payment(event, 8, &payment, at(24)).await.unwrap(), Heard::Nothing);
         assert_eq!(store.hear_payment(event, 8, &payment, at(24)).await.unwrap(), Heard::Again);
     }
+}
+
+fn paid(statement: Uuid, covers: i64) -> Payment {
+    Payment::Paid(Paid { statement, currency: "usd".to_owned(), covers })
+}
+
+async fn only_what_pays_all_of_a_statement_in_its_currency_pays_it(database: &Database) {
+    let store = database.open().await;
+    let tenant = tenant(&store).await;
+    used(&store, tenant, 250).await;
+    let statement = bill(&store, &charge(tenant, &month(0))).await.unwrap();
+    assert_eq!((statement.price, statement.usage), (99_000_000, 250));
+    let say = async |event: &str, payment: Payment| {
+        let heard = store.hear_payment(event, 7, &payment, at(2_000)).await.unwrap();
+        (heard, store.statement(statement.id, None).await.unwrap().unwrap().status)
+    };
+    let short = (Heard::Short, "open".to_owned());
+    assert_eq!(say("evt_1", paid(statement.id, 99_000_249)).await, short);
+    assert_eq!(say("evt_2", paid(statement.id, 0)).await, short);
+    let euros = Paid { statement: statement.id, currency: "EUR".to_owned(), covers: i64::MAX };
+    assert_eq!(say("evt_3", Payment::Paid(euros)).await, short);
+    assert_eq!(say("evt_1", paid(statement.id, i64::MAX)).await.0, Heard::Again);
+    // What is late is paid as well.
+    assert_eq!(store.note_overdue(at(1_001)).await.unwrap(), [statement.id]);
+    assert_eq!(say("evt_4", paid(statement.id, 99_000_249)).await, (Heard::Short, "overdue".to_owned()));
+    assert_eq!(say("evt_5", paid(statement.id, 99_000_250)).await, (Heard::Done, "paid".to_owned()));
+    // Nothing is missing where nothing is waited for.
+    assert_eq!(say("evt_6", paid(statement.id, 1)).await, (Heard::Nothing, "paid".to_owned()));
 }
 
 fn subscribed(tenant: TenantId, id: &str, began_at: i64, tier: Option<&str>) -> Payment {
