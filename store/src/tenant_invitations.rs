@@ -256,20 +256,19 @@ impl Store {
 // === impl Tx ===
 
 impl Tx {
-    /// Can its tenant be acted in, and may whoever asked still ask so much? They may have been sent away meanwhile.
+    /// Can its tenant be acted in, and may whoever asked still ask so much? They may have been sent away meanwhile, or disabled.
     async fn may_be_accepted(&mut self, invitation: &Invitation) -> Result<bool, StoreError> {
-        const PLATFORM: &str = "SELECT COUNT(*) FROM accounts WHERE id = $1 AND role = 'admin' AND status = 'active'";
+        const ACTIVE: &str = "SELECT role FROM accounts WHERE id = $1 AND status = 'active'";
         self.lock_tenant(invitation.tenant).await?;
         let tenant = self.tenant(invitation.tenant).await?;
         let (Some(by), true) = (invitation.by, tenant.is_some_and(|tenant| tenant.status == Status::Active)) else {
             return Ok(false);
         };
+        let role: Option<String> =
+            on_tx!(&mut *self, |c| sqlx::query_scalar(ACTIVE).bind(by.uuid()).fetch_optional(c).await)?;
+        let Some(role) = role else { return Ok(false) };
         let least = if invitation.role == TenantRole::Owner { TenantRole::Owner } else { TenantRole::Admin };
-        if self.role_in(invitation.tenant, by).await?.is_some_and(|role| role >= least) {
-            return Ok(true);
-        }
-        let platform: i64 = on_tx!(self, |c| sqlx::query_scalar(PLATFORM).bind(by.uuid()).fetch_one(c).await)?;
-        Ok(platform > 0)
+        Ok(role == "admin" || self.role_in(invitation.tenant, by).await?.is_some_and(|role| role >= least))
     }
 
     async fn invitation(&mut self, id: Uuid) -> Result<Option<Invitation>, StoreError> {

@@ -1,7 +1,7 @@
 //! Organisations: founded, joined by whoever is asked, left, and invisible to everybody else.
 
 use serde_json::{Value, json};
-use store::{Status, TenantChange};
+use store::{AccountChange, Status, TenantChange};
 
 use crate::house::{Answer, House, Person, Shown};
 
@@ -427,14 +427,20 @@ async fn an_invitation_is_worth_what_whoever_asked_may_still_ask() {
     let accept = format!("/auth/invitations/{restored}/accept");
     assert_eq!(house.post(&accept, eve.shown(), Value::Null).await.refusal(), "404 not_found");
     let asked = invite(&house, &ada, &tenant, "eve@example.com", "member").await;
-    let disable = |status| TenantChange { status: Some(status), ..TenantChange::default() };
-    house.store.change_tenant(tenant.parse().unwrap(), disable(Status::Disabled), house.now()).await.unwrap();
     let accept = format!("/auth/invitations/{}/accept", asked.text("id"));
-    assert_eq!(
-        house.post(&accept, eve.shown(), Value::Null).await.refusal(),
-        "404 not_found",
-        "nobody joins what is disabled"
-    );
+    let accept = async || house.post(&accept, eve.shown(), Value::Null).await;
+    let account = |status| AccountChange { status: Some(status), ..AccountChange::default() };
+    house.change(&ada, account(Status::Disabled)).await;
+    assert_eq!(accept().await.refusal(), "404 not_found", "nobody answers for it who is disabled");
+    house.change(&ada, account(Status::Active)).await;
+    let organisation = async |status| {
+        let change = TenantChange { status: Some(status), ..TenantChange::default() };
+        house.store.change_tenant(tenant.parse().unwrap(), change, house.now()).await.unwrap();
+    };
+    organisation(Status::Disabled).await;
+    assert_eq!(accept().await.refusal(), "404 not_found", "nobody joins what is disabled");
+    organisation(Status::Active).await;
+    assert_eq!(accept().await.status, 200);
 }
 
 #[tokio::test]
