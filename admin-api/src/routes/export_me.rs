@@ -10,7 +10,7 @@ use axum::{
 };
 use identity::{TenantId, TenantRole};
 use serde::Serialize;
-use store::{AgentsWanted, AuditEvent, AuditFilter, Tenant};
+use store::{AuditEvent, AuditFilter, Tenant};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
@@ -23,10 +23,10 @@ use super::{
     list_usage::UsageItem,
 };
 use crate::{
-    agent::{Agent, Instance, ManageInstances},
-    caller::{Allowed, Caller, ManageAccount, Need},
+    agent::{Agent, Instance},
+    caller::{Allowed, Caller, ManageAccount},
     error::ApiError,
-    export::written,
+    export::{Belonging, written},
     group::{Domain, Team},
     integration::Integration,
     key::Key,
@@ -35,7 +35,7 @@ use crate::{
     user::User,
 };
 
-/// Agents, instances and events that are read at once; of events so many pages at most: the latest 2,000.
+/// Events that are read at once, and so many pages of them at most: the latest 2,000.
 const AT_ONCE: u32 = 200;
 const PAGES: usize = 10;
 /// More integrations than any account has, and the latest of whoever has more sessions or invitations.
@@ -57,13 +57,13 @@ pub(crate) struct Export {
     integrations: Vec<Integration>,
     /// What was done to the account, by whomever; the latest 2,000 events.
     events: Vec<Entry>,
-    /// To which the caller belongs, with what is the caller's in each; a key sees its own alone.
-    organisations: Vec<Belongings>,
     /// Into organisations, which the caller can accept.
     invitations: Vec<InvitationShape>,
+    /// To which the caller belongs, with what is the caller's in each; a key sees its own alone.
+    // This one and the next are the last, which are written by themselves.
+    organisations: Vec<Belongings>,
     /// What was used, by day, in every organisation to which the caller belongs or has belonged and in none; a key sees its own organisation's
     /// alone.
-    // The last one, which is written by itself.
     usage: Vec<UsageItem>,
 }
 
@@ -75,6 +75,7 @@ pub(crate) struct Belongings {
     teams: Vec<Team>,
     domains: Vec<Domain>,
     /// That the caller has made.
+    // As above.
     agents: Vec<Agent>,
     /// With what they are configured with, if whoever asks may read that one by one.
     instances: Vec<Instance>,
@@ -119,10 +120,6 @@ pub(crate) async fn export_me(
         let left = office.store.tenants_left(id).await?;
         tenants.iter().map(|(tenant, _)| tenant.id).chain(left).map(Some).chain([None]).collect()
     };
-    let mut organisations = Vec::new();
-    for (tenant, role) in tenants {
-        organisations.push(office.belongings(&caller, tenant, role).await?);
-    }
     let invitations = office.store.invitations_for(id, office.now(), None, MOST).await?;
     let export = Export {
         account: office.user(account).await?,
@@ -132,59 +129,31 @@ pub(crate) async fn export_me(
         second_factors: office.store.factors(id).await?.into_iter().map(Factor::from).collect(),
         integrations: integrations.items.into_iter().map(Integration::from).collect(),
         events,
-        organisations,
         invitations: invitations.items.into_iter().map(InvitationShape::from).collect(),
+        organisations: Vec::new(),
         usage: Vec::new(),
     };
-    let body = Body::from_stream(written(Arc::clone(&office), &export, id, used_in)?);
+    let body = Body::from_stream(written(Arc::clone(&office), &export, caller, Belonging { tenants, used_in })?);
     Ok(([(header::CONTENT_TYPE, "application/json")], body).into_response())
 }
 
 // === impl Office ===
 
 impl Office {
-    async fn belongings(&self, caller: &Caller, tenant: Tenant, role: TenantRole) -> Result<Belongings, ApiError> {
+    /// Without agents and instances.
+    pub(crate) async fn belongings(
+        &self,
+        caller: &Caller,
+        tenant: Tenant,
+        role: TenantRole,
+    ) -> Result<Belongings, ApiError> {
         let groups = self.store.groups_of(tenant.id, caller.0.account).await?;
         Ok(Belongings {
             teams: groups.teams.into_iter().map(Team::from).collect(),
             domains: groups.domains.into_iter().map(Domain::from).collect(),
-            agents: self.own_agents(caller, tenant.id).await?,
-            instances: self.own_instances(caller, tenant.id).await?,
+            agents: Vec::new(),
+            instances: Vec::new(),
             organisation: TenantShape::of(tenant, Some(role)),
         })
-    }
-
-    async fn own_agents(&self, caller: &Caller, tenant: TenantId) -> Result<Vec<Agent>, ApiError> {
-        let (mut agents, mut after) = (Vec::new(), None);
-        loop {
-            let page = self.store.list_agents(tenant, AgentsWanted::Of(caller.0.account), after, AT_ONCE).await?;
-            agents.extend(page.items.into_iter().map(Agent::from));
-            after = page.next;
-            if after.is_none() {
-                return Ok(agents);
-            }
-        }
-    }
-
-    /// Neither a key that may not have instances nor whoever acts as their owner is told what they are configured with.
-    async fn own_instances(&self, caller: &Caller, tenant: TenantId) -> Result<Vec<Instance>, ApiError> {
-        let reaches = caller.demand_scopes(Some(&[ManageInstances::PERMISSION.to_owned()])).is_ok();
-        let may_open = reaches && caller.0.actor.is_none();
-        let shown = |instance: store::Instance| {
-            if !may_open {
-                return instance.into();
-            }
-            // One that cannot be read keeps nobody from the rest.
-            self.own_instance(tenant.uuid(), instance.clone()).unwrap_or_else(|_| instance.into())
-        };
-        let (mut instances, mut after) = (Vec::new(), None);
-        loop {
-            let page = self.store.list_instances(tenant, Some(caller.0.account), after, AT_ONCE).await?;
-            instances.extend(page.items.into_iter().map(shown));
-            after = page.next;
-            if after.is_none() {
-                return Ok(instances);
-            }
-        }
     }
 }

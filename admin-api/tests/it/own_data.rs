@@ -146,6 +146,44 @@ async fn an_export_that_cannot_go_on_breaks_off() {
     assert!(whole.is_err(), "{whole:?}");
 }
 
+/// Whoever asks slowly holds a page of them in memory and not all.
+#[tokio::test]
+async fn however_many_instances_somebody_has_an_export_carries_them_some_at_a_time() {
+    const MANY: usize = 120;
+    let house = House::open().await;
+    let ada = house.register("ada@example.com").await;
+    house.change(&ada, store::AccountChange { role: Some("developer".to_owned()), ..Default::default() }).await;
+    let tenant = house.get("/auth/me", ada.shown()).await.text("tenant_id").to_owned();
+    let agent = house.post("/agents", ada.shown(), json!({ "name": "Hers" })).await;
+    let agent: uuid::Uuid = agent.text("id").parse().unwrap();
+    let make = async |number: usize| {
+        let body = json!({ "agent_id": agent, "name": format!("i-{number}"), "config": { "number": number } });
+        let made = house.post("/agent-instances", ada.shown(), body).await;
+        assert_eq!(made.status, 201, "{}", made.body);
+    };
+    for number in 0..MANY {
+        make(number).await;
+    }
+    let second = house.post("/tenants", ada.shown(), json!({ "name": "Second" })).await;
+    let assertion = house.assertion_of(&ada).await;
+    let request = axum::http::Request::builder().uri("/auth/me/export").header("X-Gateway-Assertion", assertion);
+    let answer =
+        tower::ServiceExt::oneshot(house.router.clone(), request.body(axum::body::Body::empty()).unwrap()).await;
+    let (mut pieces, mut whole, mut most) = (answer.unwrap().into_body().into_data_stream(), Vec::new(), 0);
+    while let Some(piece) = futures_util::StreamExt::next(&mut pieces).await {
+        let piece = piece.unwrap();
+        most = most.max(String::from_utf8_lossy(&piece).matches("\"config\"").count());
+        whole.extend_from_slice(&piece);
+    }
+    assert_eq!(most, 50);
+    let export: Value = serde_json::from_slice(&whole).unwrap();
+    let [first, other] = export["organisations"].as_array().unwrap().as_slice() else { panic!("{export}") };
+    assert_eq!((&first["id"], &other["id"]), (&json!(tenant), &second.body["id"]));
+    let numbers = first["instances"].as_array().unwrap().iter().map(|instance| instance["config"]["number"].as_u64());
+    assert_eq!(numbers.collect::<Vec<_>>(), (0..MANY as u64).map(Some).collect::<Vec<_>>());
+    assert_eq!((first["agents"].as_array().unwrap().len(), &other["instances"]), (1, &json!([])));
+}
+
 #[tokio::test]
 async fn of_what_a_person_has_used_no_line_is_left_out_however_many_there_are() {
     const LINES: usize = 10_050;
