@@ -1,7 +1,8 @@
 //! What becomes an event of the audit trail: every request that could change something, by the operation it asked for.
 //!
 //! A new endpoint is written down without a word of its own. What only its handler knows (which account, which role) it adds by
-//! [`about`], [`by`] and [`detail`]. Requests that were not understood are no events; neither is what only reads.
+//! [`about`], [`by`] and [`detail`]. Requests that were not understood are no events, unless something of them was written before; neither is
+//! what only reads.
 
 use std::{cell::RefCell, collections::HashMap, sync::Arc};
 
@@ -140,7 +141,6 @@ async fn serve(trail: Arc<Trail>, event: String, request: Request, next: Next) -
 pub(crate) struct Refused {
     code: &'static str,
     is_event: bool,
-    is_failure: bool,
 }
 
 // === impl Refused ===
@@ -158,23 +158,22 @@ impl Refused {
         // Where nothing is configured anybody finds nothing, and nothing happens.
         let is_refusal = is_refusal.contains(&face.status) && !matches!(error, ApiError::NoSuchPath);
         let others = matches!(error, ApiError::LinkRefused | ApiError::Oauth(_) | ApiError::ConfigRefused(_));
-        let is_event = is_refusal || others;
-        Self { code: face.code, is_event, is_failure: face.status.is_server_error() }
+        Self { code: face.code, is_event: is_refusal || others }
     }
 }
 
-/// `ok`, or why not; `None` where nothing happened that anybody would ask for. What failed after something of it was written is `failed`,
-/// and why stands in the details: it may be done.
+/// `ok`, or why not; `None` where nothing happened that anybody would ask for. What failed after something of it was written, whosever fault
+/// it was, is `failed`, and why stands in the details: it may be done, or have used up what was shown.
 fn outcome(response: &Response, has_written: bool, details: &mut Map<String, Value>) -> Option<String> {
     let of_error = response.extensions().get::<Arc<ApiError>>().map(|error| Refused::by(error));
     let status = response.status();
     match of_error.or_else(|| response.extensions().get().copied()) {
-        Some(Refused { code, is_event: true, .. }) => Some(code.to_owned()),
-        Some(Refused { code, is_failure, .. }) => (is_failure && has_written).then(|| {
+        Some(Refused { code, is_event: true }) => Some(code.to_owned()),
+        Some(Refused { code, is_event: false }) => has_written.then(|| {
             details.insert("code".to_owned(), code.into());
             "failed".to_owned()
         }),
-        None if status.is_server_error() && has_written => Some("failed".to_owned()),
-        None => (status.is_success() || status.is_redirection()).then(|| "ok".to_owned()),
+        None if status.is_success() || status.is_redirection() => Some("ok".to_owned()),
+        None => has_written.then(|| "failed".to_owned()),
     }
 }

@@ -77,11 +77,12 @@ pub(crate) async fn change_password(
         Err(ApiError::WrongProof) => return Err(ApiError::WrongPassword),
         checked => drop(checked?),
     }
+    // Before anything is used up: a new password may be refused.
+    let hash = office.hash_new("new_password", new, &about).await?;
     // Whoever has the password alone is not to lock its owner out with it.
     if !office.store.factors(account.id).await?.is_empty() {
         request.second().by(&caller, &visitor, &office).await?;
     }
-    let hash = office.hash_new("new_password", new, &about).await?;
     let keep = caller.0.grant.session();
     let email = account.address()?;
     let notice = office.notice(Letter::PasswordChanged, &account, email.normalised());

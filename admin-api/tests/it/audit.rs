@@ -5,7 +5,10 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use sqlx::Executor as _;
 
-use crate::house::{House, PASSWORD, Place, Shown};
+use crate::{
+    house::{House, PASSWORD, Place, Shown},
+    passwords::{STOLEN, where_one_is_stolen},
+};
 
 /// Every event so far, the oldest first: what, how it ended, by whom and to whom.
 async fn events(house: &House, administrator: &Shown<'_>) -> Vec<Value> {
@@ -216,4 +219,25 @@ async fn what_fails_after_it_was_written_is_an_event_and_what_was_never_begun_is
     assert_eq!(changes.iter().map(|event| told(event)).collect::<Vec<_>>(), [("update_me", "failed")]);
     assert_eq!(changes[0]["subject"], json!(ada.id.to_string()));
     assert_eq!(changes[0]["details"]["code"], broken.body["code"]);
+}
+
+#[tokio::test]
+async fn what_is_refused_after_something_of_it_was_written_is_an_event() {
+    let house = where_one_is_stolen().await;
+    let administrator = house.administrator("root@example.com").await;
+    let ada = house.register("ada@example.com").await;
+    let change = async |old: &str| {
+        let body = json!({ "old_password": old, "new_password": STOLEN });
+        house.post("/auth/change-password", ada.shown(), body).await.status.as_u16()
+    };
+    // The right one forgives the wrong one, whatever becomes of the new one.
+    assert_eq!([change(PASSWORD).await, change("wrong horse").await, change(PASSWORD).await], [422, 403, 422]);
+    let events = events(&house, &administrator.shown()).await;
+    let changes: Vec<_> = events.iter().filter(|event| event["event"] == "change_password").collect();
+    let told = changes.iter().map(|event| told(event));
+    assert_eq!(told.collect::<Vec<_>>(), [("change_password", "wrong_password"), ("change_password", "failed")]);
+    assert_eq!(
+        (&changes[1]["subject"], &changes[1]["details"]["code"]),
+        (&json!(ada.id.to_string()), &json!("invalid_fields"))
+    );
 }

@@ -5,7 +5,10 @@ use std::time::Duration;
 use identity::TotpSecret;
 use serde_json::{Value, json};
 
-use crate::house::{Answer, House, PASSWORD, Person, Place, Shown};
+use crate::{
+    house::{Answer, House, PASSWORD, Person, Place, Shown},
+    passwords::{STOLEN, where_one_is_stolen},
+};
 
 const HOME: Place<'_> = Place { address: "192.0.2.1", cookie: None };
 const FAR: Place<'_> = Place { address: "198.51.100.7", cookie: None };
@@ -458,6 +461,21 @@ async fn another_password_takes_the_second_factor_too() {
     assert_eq!(change(session.shown(), json!({ "code": wrong(&code) })).await.refusal(), "403 wrong_proof");
     let changed = change(session.shown(), json!({ "code": code })).await;
     assert_eq!(changed.status, 200, "{}", changed.body);
+}
+
+#[tokio::test]
+async fn a_new_password_that_is_refused_uses_no_recovery_code_up() {
+    let house = where_one_is_stolen().await;
+    let ada = arm(&house, ADA).await;
+    let session = house.login_with(&ada).await;
+    house.advance(Duration::from_mins(6));
+    let change = async |new: &str| {
+        let body = json!({ "old_password": PASSWORD, "new_password": new, "recovery_code": ada.recovery[0] });
+        house.post("/auth/change-password", session.shown(), body).await.refusal_or_status()
+    };
+    let refused = change(STOLEN).await;
+    assert!(refused.starts_with("422 invalid_fields\n  new_password: "), "{refused}");
+    assert_eq!(change("another good one").await, "200 OK");
 }
 
 #[tokio::test]

@@ -134,13 +134,26 @@ async fn logins_are_counted_by_outcome() {
     );
 }
 
-#[tokio::test]
-async fn a_stolen_password_is_chosen_by_nobody() {
-    const STOLEN: &str = "nine stolen trumpets";
+/// A password that is known to be stolen in [`where_one_is_stolen`].
+pub(crate) const STOLEN: &str = "nine stolen trumpets";
+
+pub(crate) async fn where_one_is_stolen() -> House {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("stolen");
+    write_stolen(&file);
+    House::open_with(|settings| settings.breached = Some(admin_api::Breached::open(&file).unwrap())).await
+}
+
+fn write_stolen(file: &std::path::Path) {
     let hash = identity::Password::new(STOLEN.to_owned()).unwrap().sha1();
-    std::fs::write(&file, format!("{}:17\r\n", String::from_utf8_lossy(&hash))).unwrap();
+    std::fs::write(file, format!("{}:17\r\n", String::from_utf8_lossy(&hash))).unwrap();
+}
+
+#[tokio::test]
+async fn a_stolen_password_is_chosen_by_nobody() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("stolen");
+    write_stolen(&file);
     let house = House::open_with(|settings| settings.breached = Some(admin_api::Breached::open(&file).unwrap())).await;
     let register = json!({ "email": "ada@example.com", "password": STOLEN });
     let refused = house.post("/auth/register", Shown::Nothing, register).await;
