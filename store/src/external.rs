@@ -112,21 +112,30 @@ impl Store {
         .await
     }
 
-    /// Lets a subject be an account that there is, and posts what tells its owner; [`StoreError::Conflict`] if it is one already.
+    /// Lets a subject be an account that there is, and posts what tells its owner; [`StoreError::Conflict`] if it is one already. `by`: the
+    /// address by which its issuer means the account, where that is the issuer's word alone. Then it is `false`, and nothing is done, unless the
+    /// address is still the account's and confirmed, and its owner has let in nobody else so, nor refused the issuer.
     pub async fn link_external(
         &self,
         account: AccountId,
+        by: Option<&Email>,
         subject: ExternalSubject<'_>,
         notice: Option<&NewMail>,
         now: DateTime<Utc>,
-    ) -> Result<(), StoreError> {
+    ) -> Result<bool, StoreError> {
         self.bounded(async {
             let mut tx = self.begin().await?;
+            if let Some(address) = by
+                && !tx.may_be_linked(account, address, subject.issuer).await?
+            {
+                return Ok(false);
+            }
             let heard = tx.insert_external(account, subject, now).await?;
             if let Some(notice) = notice {
                 tx.post(notice).await?;
             }
-            self.commit_and_tell(tx, &[heard], now).await
+            self.commit_and_tell(tx, &[heard], now).await?;
+            Ok::<_, StoreError>(true)
         })
         .await
     }
@@ -179,6 +188,22 @@ impl Store {
 // === impl Tx ===
 
 impl Tx {
+    /// The account is held: its owner may be refusing the issuer at this moment, or giving the account another address.
+    async fn may_be_linked(&mut self, account: AccountId, address: &Email, issuer: &str) -> Result<bool, StoreError> {
+        const Q: &str = "SELECT COUNT(*) FROM accounts a WHERE a.id = $1 AND a.email_normalised = $2 AND a.is_verified \
+                         AND NOT EXISTS (SELECT 1 FROM external_identities e \
+                                         WHERE e.account_id = a.id AND e.issuer <> $3 AND e.consented_at IS NULL) \
+                         AND NOT EXISTS (SELECT 1 FROM refused_issuers r WHERE r.account_id = a.id AND r.issuer = $3)";
+        self.lock_account(account).await?;
+        let found: i64 = on_tx!(self, |c| sqlx::query_scalar(Q)
+            .bind(account.uuid())
+            .bind(address.normalised())
+            .bind(issuer)
+            .fetch_one(c)
+            .await)?;
+        Ok(found > 0)
+    }
+
     pub(crate) async fn insert_external(
         &mut self,
         account: AccountId,

@@ -39,7 +39,7 @@ async fn to_unlink_takes_the_owner() {
     let ada = house.register("ada@example.com").await;
     let identity = store::NewIdentity { issuer: "https://acme.test", subject: "ada-there", email: "ada@example.com" };
     let subject = store::ExternalSubject { issuer: identity.issuer, subject: identity.subject, claims_at: None };
-    house.store.link_external(ada.id, subject, None, house.now()).await.unwrap();
+    house.store.link_external(ada.id, None, subject, None, house.now()).await.unwrap();
     let listed = house.get("/auth/identities", ada.shown()).await.body;
     let path = format!("/auth/identities/{}", listed["items"][0]["id"].as_str().unwrap());
     house.advance(Duration::from_secs(301));

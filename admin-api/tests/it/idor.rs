@@ -223,7 +223,7 @@ async fn operations(house: &House) -> Vec<(String, String)> {
 async fn victim(house: &House, role: &str) -> Person {
     let ada = house.register("ada@example.com").await;
     let subject = store::ExternalSubject { issuer: "https://acme.test", subject: "ada", claims_at: None };
-    house.store.link_external(ada.id, subject, None, house.now()).await.unwrap();
+    house.store.link_external(ada.id, None, subject, None, house.now()).await.unwrap();
     house.change(&ada, store::AccountChange { role: Some(role.to_owned()), ..Default::default() }).await;
     armed(house, ada).await.person
 }

@@ -94,7 +94,7 @@ async fn lists_that_were_whole_before_they_had_pages_are_whole_for_who_asks_for_
         house.run(FACTOR).await;
         let subject = format!("ada-{number}");
         let subject = store::ExternalSubject { issuer: "https://acme.test", subject: &subject, claims_at: None };
-        house.store.link_external(ada.id, subject, None, house.now()).await.unwrap();
+        house.store.link_external(ada.id, None, subject, None, house.now()).await.unwrap();
     }
     for (path, by, many) in [
         ("/auth/api-keys", &ada, 60),

@@ -206,11 +206,14 @@ impl Outside {
             }
             let notice = email.as_ref().and_then(|email| self.trail.notice_of_link(email, now));
             let subject_alone = ExternalSubject { claims_at: None, ..subject };
-            let linked = store.link_external(owner.id, subject_alone, notice.as_ref(), now).await;
-            if linked.is_ok() {
-                self.trail.tell(Happened::Linked, &settings.issuer, &owner, (client, now)).await;
+            // All of this is asked once more where it is done: the owner may say so at this moment.
+            let linked = store.link_external(owner.id, email.as_ref(), subject_alone, notice.as_ref(), now).await;
+            match linked {
+                Ok(true) => self.trail.tell(Happened::Linked, &settings.issuer, &owner, (client, now)).await,
+                Ok(false) => return Ok(None),
+                Err(_) => {}
             }
-            return after_race(store, subject, linked.map(|()| owner)).await;
+            return after_race(store, subject, linked.map(|_| owner)).await;
         }
         let NewAccounts::Create(quota) = settings.accounts else { return Ok(None) };
         spend(limiter, CREATED ^ u64::from(issuer.number), &quota, client)?;

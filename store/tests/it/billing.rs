@@ -255,7 +255,7 @@ async fn whatever_moves_a_tenant_s_tier_leaves_a_trace_of_the_one_before(databas
     own(owner.id, "pro", 10).await;
     assert_eq!(tiers(&store, tenant, 0, 10).await, ["free"]);
     let subject = store::ExternalSubject { issuer: "https://acme.test", subject: "owner", claims_at: None };
-    store.link_external(owner.id, subject, None, at(11)).await.unwrap();
+    store.link_external(owner.id, None, subject, None, at(11)).await.unwrap();
     let id = identity::ExternalId::of(subject.issuer, subject.subject);
     assert!(store.follow_issuer(id, 1, Some((None, Some("team"))), at(20)).await.unwrap());
     assert_eq!(tiers(&store, tenant, 10, 20).await, ["pro"]);

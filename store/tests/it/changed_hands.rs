@@ -193,7 +193,7 @@ async fn what_an_issuer_has_said_last_counts_also_if_it_changes_nothing(database
     let store = database.open().await;
     let ada = person(&store, "ada@example.com").await;
     let subject = ExternalSubject { issuer: "them", subject: "ada", claims_at: None };
-    store.link_external(ada.id, subject, None, at(0)).await.unwrap();
+    store.link_external(ada.id, None, subject, None, at(0)).await.unwrap();
     let id = ExternalId::of("them", "ada");
     let heard_at = async || store.external_account(id).await.unwrap().unwrap().1;
     assert_eq!(heard_at().await, None);
@@ -241,7 +241,7 @@ async fn who_was_linked_without_being_asked_may_agree_later(database: &Database)
     let (here, _) = session(&store, &ada).await;
     let id = ExternalId::of(THERE.issuer, THERE.subject);
     let subject = ExternalSubject { issuer: THERE.issuer, subject: THERE.subject, claims_at: None };
-    store.link_external(ada.id, subject, None, at(5)).await.unwrap();
+    store.link_external(ada.id, None, subject, None, at(5)).await.unwrap();
     assert!(!store.is_agreed(id).await.unwrap());
     let (token, notice) = (token(), mail("ada@example.com", false));
     store.keep_one_time(&one_time(&token, OneTimePurpose::LinkIdentity, ada.id, "")).await.unwrap();
@@ -272,7 +272,7 @@ async fn who_is_let_go_of_brings_no_second_factor_any_more(database: &Database) 
     let ada = person(&store, "ada@example.com").await;
     let (here, _) = session(&store, &ada).await;
     let subject = ExternalSubject { issuer: THERE.issuer, subject: THERE.subject, claims_at: None };
-    store.link_external(ada.id, subject, None, at(0)).await.unwrap();
+    store.link_external(ada.id, None, subject, None, at(0)).await.unwrap();
     let token = token();
     store.keep_one_time(&one_time(&token, OneTimePurpose::SecondFactor, ada.id, "ada@example.com")).await.unwrap();
     let shown = shown(&token, OneTimePurpose::SecondFactor);
@@ -288,7 +288,7 @@ async fn what_an_owner_finds_in_the_account_of_others_is_gone(database: &Databas
     let ada = person(&store, "ada@example.com").await;
     assert!(!ada.is_verified);
     let subject = ExternalSubject { issuer: "them", subject: "mallory", claims_at: None };
-    store.link_external(ada.id, subject, None, at(0)).await.unwrap();
+    store.link_external(ada.id, None, subject, None, at(0)).await.unwrap();
     let (token, wish) = (token(), mail("ada@example.com", true));
     store.ask_for_email(ada.id, &wish, &mail("ada@example.com", false)).await.unwrap();
     let new = one_time(&token, OneTimePurpose::ResetPassword, ada.id, "ada@example.com");

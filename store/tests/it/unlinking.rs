@@ -1,6 +1,7 @@
 //! Links to others that an owner takes away: when that may be, and that an issuer is refused by it.
 
-use identity::{AccountId, ExternalId, OneTimePurpose, SessionId};
+use identity::{AccountId, Email, ExternalId, OneTimePurpose, SessionId};
+use sqlx::{Connection as _, Executor as _};
 use store::{Believed, ExternalSubject, NewIdentity, RefusedIssuer, Store, StoreError, Subject, Unlinked};
 
 use crate::{
@@ -11,7 +12,8 @@ use crate::{
 on_both_engines!(
     an_issuer_whose_link_is_taken_away_is_refused_until_its_owner_thinks_better_of_it,
     a_link_is_taken_away_by_its_owner_alone_and_an_old_systems_by_nobody,
-    of_who_has_no_password_the_last_way_in_stays
+    of_who_has_no_password_the_last_way_in_stays,
+    an_issuers_word_links_nothing_that_its_owner_has_refused_or_that_is_not_its_owners
 );
 
 const LOGIN: &str = "https://login.test";
@@ -22,7 +24,7 @@ const BELIEVED: Believed<'_> = Believed { providers: &[LOGIN, BOTH], issuers: &[
 
 async fn link(store: &Store, account: AccountId, issuer: &str) -> ExternalId {
     let subject = ExternalSubject { issuer, subject: "ada", claims_at: None };
-    store.link_external(account, subject, None, at(0)).await.unwrap();
+    store.link_external(account, None, subject, None, at(0)).await.unwrap();
     ExternalId::of(issuer, "ada")
 }
 
@@ -113,4 +115,55 @@ async fn of_who_has_no_password_the_last_way_in_stays(database: &Database) {
     let both = link(&store, ada.0, BOTH).await;
     assert_eq!(unlink(&store, ada, login).await.unwrap(), Unlinked::Done);
     assert_eq!(unlink(&store, ada, both).await.unwrap(), Unlinked::LastWayIn);
+}
+
+/// What an issuer may do that is believed for addresses.
+async fn link_by_word(store: &Store, account: AccountId, address: &str, issuer: &str) -> bool {
+    let subject = ExternalSubject { issuer, subject: "ada", claims_at: None };
+    let address = Email::parse(address).unwrap();
+    store.link_external(account, Some(&address), subject, None, at(9)).await.unwrap()
+}
+
+async fn an_issuers_word_links_nothing_that_its_owner_has_refused_or_that_is_not_its_owners(database: &Database) {
+    const ADA: &str = "ada@example.com";
+    let store = database.open().await;
+    let ada = somebody(&store, ADA, true).await;
+    assert!(!link_by_word(&store, ada.0, ADA, TOKENS).await, "nobody has confirmed the address");
+    store.confirm_account(ada.0, at(1)).await.unwrap();
+    assert!(!link_by_word(&store, ada.0, "ada@before.example", TOKENS).await, "it is another's by now");
+    let other = link(&store, ada.0, BOTH).await;
+    assert!(!link_by_word(&store, ada.0, ADA, TOKENS).await, "another was let in by its word alone");
+    assert_eq!(unlink(&store, ada, other).await.unwrap(), Unlinked::Done);
+    assert!(!link_by_word(&store, ada.0, ADA, BOTH).await, "its owner has refused it");
+    assert!(link_by_word(&store, ada.0, ADA, TOKENS).await);
+    let linked = store.identities(ada.0).await.unwrap();
+    assert_eq!(linked.iter().map(|one| &*one.issuer).collect::<Vec<_>>(), [TOKENS]);
+}
+
+/// The owner refuses it between the moment at which that is asked and the one at which it is linked.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn on_postgres_no_issuer_slips_through_while_its_owner_refuses_it() {
+    const WAITING: &str =
+        "SELECT COUNT(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    let database = Database::postgres().await;
+    let store = database.open().await;
+    let (ada, _) = somebody(&store, "ada@example.com", true).await;
+    store.confirm_account(ada, at(1)).await.unwrap();
+    let mut other = database.beside().await;
+    let mut tx = other.begin().await.unwrap();
+    tx.execute("UPDATE accounts SET updated_at = updated_at + INTERVAL '1 second'").await.unwrap();
+    let refuse = "INSERT INTO refused_issuers (account_id, issuer, identity, refused_at) \
+                  SELECT id, 'https://tokens.test', id, updated_at FROM accounts";
+    tx.execute(refuse).await.unwrap();
+    let linking = tokio::spawn({
+        let store = store.clone();
+        async move { link_by_word(&store, ada, "ada@example.com", TOKENS).await }
+    });
+    let mut watcher = database.beside().await;
+    while sqlx::query_scalar::<_, i64>(WAITING).fetch_one(&mut watcher).await.unwrap() == 0 {
+        assert!(!linking.is_finished(), "it did not wait");
+    }
+    tx.commit().await.unwrap();
+    assert!(!linking.await.unwrap());
+    assert_eq!(store.identities(ada).await.unwrap(), []);
 }
