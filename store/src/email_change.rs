@@ -25,8 +25,8 @@ impl Store {
         .await
     }
 
-    /// Uses a token to give its account the address that it was sent to, which is confirmed by it. Every session ends but the one in
-    /// which it was asked for, and so does whatever else was sent to the account. `None` if the token is no good, that session has ended
+    /// Uses a token to give its account the address that it was sent to, which is confirmed by it; gives the organisations too that are called
+    /// otherwise with it. Every session ends but the one in which it was asked for, and so does whatever else was sent to the account. `None` if the token is no good, that session has ended
     /// or the account is disabled; [`StoreError::EmailTaken`] if the address has an account meanwhile: then the token stays as it is.
     pub async fn change_email(
         &self,
@@ -36,7 +36,7 @@ impl Store {
         confirmed: Confirmed<'_>,
         notice: &NewMail,
         now: DateTime<Utc>,
-    ) -> Result<Option<Account>, StoreError> {
+    ) -> Result<Option<(Account, Vec<TenantId>)>, StoreError> {
         self.bounded(async {
             let mut tx = self.begin().await?;
             let Some(token) = tx.use_one_time(shown, now).await? else { return Ok(None) };
@@ -49,10 +49,10 @@ impl Store {
             tx.post(notice).await?;
             let account = tx.account(id).await?.ok_or(StoreError::NotFound)?;
             let mut heard = vec![Subject::Account(id)];
-            heard.extend(renamed.into_iter().map(Subject::Tenant));
+            heard.extend(renamed.iter().copied().map(Subject::Tenant));
             heard.extend(tx.end_sessions_of(id, Some(session), now).await?.into_iter().map(Subject::Session));
             self.commit_and_tell(tx, &heard, now).await?;
-            Ok::<_, StoreError>(Some(account))
+            Ok::<_, StoreError>(Some((account, renamed)))
         })
         .await
     }

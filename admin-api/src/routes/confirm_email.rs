@@ -74,9 +74,13 @@ async fn try_confirm(office: &Office, token: &str) -> Result<Account, ApiError> 
         Err(StoreError::EmailTaken) => None,
         other => other?,
     };
-    let account = account.ok_or(ApiError::LinkRefused)?;
+    let (account, renamed) = account.ok_or(ApiError::LinkRefused)?;
     trail::by(account.id.uuid());
     trail::about(account.id.uuid());
+    if !renamed.is_empty() {
+        // Others may belong to them.
+        trail::detail("renamed", renamed.iter().map(ToString::to_string).collect::<Vec<_>>());
+    }
     office.has_posted();
     Ok(account)
 }

@@ -66,6 +66,28 @@ async fn an_account_has_another_address_when_its_mail_is_answered_and_the_one_be
     house.register("ada@example.com").await;
 }
 
+/// Whoever belongs to one that is called otherwise all of a sudden finds out by whom.
+#[tokio::test]
+async fn which_organisations_are_called_otherwise_with_an_address_is_in_the_trail() {
+    let house = House::open().await;
+    let root = house.administrator("root@example.com").await;
+    let (ada, bob) = (person(&house, "ada@example.com").await, person(&house, "bob@example.com").await);
+    let tenant = house.get("/auth/me", ada.shown()).await.text("tenant_id").to_owned();
+    let named = json!({ "name": "ada@example.com" });
+    assert_eq!(house.call("PATCH", &format!("/tenants/{tenant}"), ada.shown(), named).await.status, 200);
+    for (who, email) in [(&ada, "ada@new.example"), (&bob, "bob@new.example")] {
+        let token = asked(&house, who, email).await;
+        assert_eq!(confirm(&house, &token).await.status, 200);
+    }
+    let trail = house.get("/admin/audit?event=confirm_email", root.shown()).await.body;
+    let details = |who: &Person| {
+        let of = |event: &&serde_json::Value| event["subject"] == json!(who.id.to_string());
+        trail["items"].as_array().unwrap().iter().find(of).unwrap()["details"].clone()
+    };
+    assert_eq!(details(&ada), json!({ "renamed": [tenant] }));
+    assert_eq!(details(&bob), json!(null));
+}
+
 #[tokio::test]
 async fn nobody_learns_whether_an_address_is_taken_but_its_owner() {
     let house = House::open().await;

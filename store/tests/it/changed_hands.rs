@@ -4,7 +4,8 @@ use std::sync::LazyLock;
 
 use chrono::{DateTime, Utc};
 use identity::{
-    AccountId, Email, ExternalId, OneTimePurpose, OneTimeToken, PasswordHash, RefreshToken, SessionId, TenantRole,
+    AccountId, Email, ExternalId, OneTimePurpose, OneTimeToken, PasswordHash, RefreshToken, SessionId, TenantId,
+    TenantRole,
 };
 use store::{
     Account, AccountChange, Believed, Belonging, Confirmed, ExternalSubject, NewAccount, NewIdentity, NewMail,
@@ -76,7 +77,7 @@ async fn change(
     shown: &ShownOneTime,
     email: &str,
     session: SessionId,
-) -> Result<Option<Account>, StoreError> {
+) -> Result<Option<(Account, Vec<TenantId>)>, StoreError> {
     let terms = Confirmed { from_role: "unverified", to_role: "user", no_password: &NO_PASSWORD };
     let email = Email::parse(email).unwrap();
     store.change_email(shown, &email, session, terms, &mail("ada@example.com", false), at(10)).await
@@ -95,7 +96,8 @@ async fn an_address_is_changed_once_by_whoever_of_two_is_first(database: &Databa
         changed.extend(tried.await.unwrap());
     }
     assert_eq!(changed.len(), 1, "of two who show it at once one succeeds");
-    assert_eq!((&*changed[0].email, changed[0].is_verified), ("New@example.com", true));
+    let (changed, renamed) = &changed[0];
+    assert_eq!((&*changed.email, changed.is_verified, &**renamed), ("New@example.com", true, &[][..]));
     let heard = heard(&store).await;
     assert!(heard.contains(&Subject::Account(ada.id)) && heard.contains(&Subject::Session(there)), "{heard:?}");
     assert!(!heard.contains(&Subject::Session(here)), "{heard:?}");
@@ -116,7 +118,8 @@ async fn an_organisation_that_is_named_after_an_address_keeps_none_that_is_gone(
     store.change_member(tenant, bob.id, TenantRole::Owner, None, at(1)).await.unwrap();
     let (here, _) = session(&store, &ada).await;
     let shown = asked(&store, &ada, "new@example.com").await;
-    change(&store, &shown, "New@example.com", here).await.unwrap().unwrap();
+    let (_, renamed) = change(&store, &shown, "New@example.com", here).await.unwrap().unwrap();
+    assert_eq!(renamed, [tenant]);
     assert!(heard(&store).await.contains(&Subject::Tenant(tenant)));
     assert_eq!(store.tenant(tenant).await.unwrap().unwrap().name, "New@example.com");
     // With the account goes its address, and not the organisation of others.
