@@ -129,8 +129,13 @@ pub trait Hooks: Send + Sync {
     fn policy(&self) -> Arc<Policy>;
 
     /// What a token that says that somebody else has signed it is worth at the door, which may make the account as the configuration has
-    /// it; `None`: it does not say so. `client`: who asks.
-    async fn vouched(&self, token: &str, client: IpAddr) -> Option<Result<(Grant, GrantFacts), Refusal>>;
+    /// it; `None`: it does not say so. `client` and `request`: who asks, and under which name that stands in the log.
+    async fn vouched(
+        &self,
+        token: &str,
+        client: IpAddr,
+        request: Option<&str>,
+    ) -> Option<Result<(Grant, GrantFacts), Refusal>>;
 
     /// What does not work as it should, a word each; empty when all is well. Strangers can read it.
     fn status(&self) -> Vec<&'static str>;

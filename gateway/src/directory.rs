@@ -6,6 +6,7 @@
 //! What a caller may do is decided in `policies`; who hears of changes is [`crate::feed`].
 
 mod again;
+mod asking;
 mod digest;
 mod foreign;
 mod guarded;
@@ -33,17 +34,18 @@ use policies::{Possession, Quota, Refusal, ResourceKind};
 use store::{Keyring, Store, Subject};
 use uuid::Uuid;
 
+pub(crate) use self::{
+    asking::Asking,
+    foreign::Outside,
+    guarded::GroupHeaders,
+    known::Known,
+    provider::{Provided, ProviderKeys, nothing},
+};
 use self::{
     digest::{Digest, FirstBytes, digest_of},
     guarded::{Guarded, groups_of, integrations_of},
     known::Uses,
     wanted::Wanted,
-};
-pub(crate) use self::{
-    foreign::Outside,
-    guarded::GroupHeaders,
-    known::Known,
-    provider::{Provided, ProviderKeys, nothing},
 };
 use crate::{
     jwks_client::JwksClient,
@@ -174,9 +176,9 @@ impl Directory {
     pub(crate) async fn authenticate(
         &self,
         credential: Credential<'_>,
-        client: IpAddr,
-        now: DateTime<Utc>,
+        asking: Asking<'_>,
     ) -> Result<Arc<Known>, Refusal> {
+        let Asking { client, now, .. } = asking;
         let digest = digest_of(&credential);
         match self.known.get(&digest).await {
             Some(known) if self.still_holds(&known) && !known.is_idle(now) => {
@@ -189,7 +191,7 @@ impl Directory {
         }
         self.metrics.misses.inc();
         // Boxed, so that a request that hits the cache does not carry room for a database query with it.
-        let outcome = Box::pin(self.verify(credential, digest, client, now)).await;
+        let outcome = Box::pin(self.verify(credential, digest, asking)).await;
         if outcome.as_ref().is_err_and(|refusal| refusal.status() == 401) {
             self.limiter.spend_address(REFUSALS, &self.refusals, client);
             // What proves nothing any more is a stranger's: else it would be verified each time, however often it has been refused.
@@ -283,16 +285,16 @@ impl Directory {
         &self,
         credential: Credential<'_>,
         digest: Digest,
-        client: IpAddr,
-        now: DateTime<Utc>,
+        asking: Asking<'_>,
     ) -> Result<Arc<Known>, Refusal> {
+        let now = asking.now;
         for _ in 0..TRIES {
             let begun = self.stamps.now();
-            let wanted = self.prove(credential, client, now).await?;
+            let wanted = self.prove(credential, asking).await?;
             if self.known.get(&digest).await.is_some_and(|known| !self.still_holds(&known) || known.is_idle(now)) {
                 self.known.invalidate(&digest).await;
             }
-            let known = self.known.try_get_with(digest, self.fetch(&wanted, digest, begun, (client, now))).await;
+            let known = self.known.try_get_with(digest, self.fetch(&wanted, digest, begun, asking)).await;
             let known = known.map_err(|refusal| (*refusal).clone())?;
             if self.still_holds(&known) {
                 return known.unless_expired(now);
@@ -302,7 +304,11 @@ impl Directory {
     }
 
     /// What the credential proves by itself, and which record has to stand behind it.
-    async fn prove(&self, credential: Credential<'_>, client: IpAddr, now: DateTime<Utc>) -> Result<Wanted, Refusal> {
+    async fn prove(
+        &self,
+        credential: Credential<'_>,
+        Asking { client, now, .. }: Asking<'_>,
+    ) -> Result<Wanted, Refusal> {
         match credential {
             Credential::Jwt(token) => match self.outside.prove(token, client, now).await {
                 Some(vouched) => vouched.map(Wanted::Vouched),
@@ -324,10 +330,10 @@ impl Directory {
         wanted: &Wanted,
         digest: Digest,
         learnt: Moment,
-        (client, now): (IpAddr, DateTime<Utc>),
+        asking: Asking<'_>,
     ) -> Result<Arc<Known>, Refusal> {
-        match wanted.judge(self.facts_behind(wanted, client, now).await?, now) {
-            Ok(facts) => Ok(self.known_by(wanted, &facts, learnt, now)),
+        match wanted.judge(self.facts_behind(wanted, asking).await?, asking.now) {
+            Ok(facts) => Ok(self.known_by(wanted, &facts, learnt, asking.now)),
             Err((refusal, about)) => {
                 self.refused.insert(digest, Denied { refusal: refusal.clone(), about, learnt }).await;
                 Err(refusal)

@@ -264,6 +264,12 @@ impl RequestId {
         Self(hex(bits))
     }
 
+    /// One that came back to us.
+    pub(crate) fn read(text: &str) -> Option<Self> {
+        let is_plain = text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        text.as_bytes().try_into().ok().filter(|_| is_plain).map(Self)
+    }
+
     pub(crate) fn as_str(&self) -> &str {
         std::str::from_utf8(&self.0).unwrap_or_default()
     }
@@ -465,6 +471,15 @@ mod tests {
         let declared = |fields| Inbound::declared_length(&headers(fields));
         assert_eq!(declared(&[("content-length", "12")]), Some(12));
         assert_eq!(declared(&[]).or(declared(&[("content-length", "x")])), None);
+    }
+
+    #[test]
+    fn a_requests_name_is_read_as_it_is_written_and_nothing_else_is_one() {
+        let id = RequestId::of(0xabc);
+        assert_eq!(RequestId::read(id.as_str()).map(|read| read.0), Some(id.0));
+        for text in ["", "abc", &"G".repeat(32), &"A".repeat(32), &"0".repeat(33), &"\u{e9}".repeat(16)] {
+            assert!(RequestId::read(text).is_none(), "{text}");
+        }
     }
 
     #[test]

@@ -28,7 +28,8 @@ use tokio::net::UnixListener;
 use crate::{
     cli::Failure,
     config::Settings,
-    directory::Directory,
+    directory::{Asking, Directory},
+    inbound::RequestId,
     readiness::Readiness,
     reload::Reloader,
     snapshot::{ADMIN_API, Snapshot},
@@ -121,8 +122,15 @@ impl Hooks for Process {
         Ok(ReloadReport { generation: applied.generation, needs_restart, digest: applied.digest })
     }
 
-    async fn vouched(&self, token: &str, client: IpAddr) -> Option<Result<(Grant, GrantFacts), Refusal>> {
-        self.directory.vouched(token, client, store::clock::now()).await
+    async fn vouched(
+        &self,
+        token: &str,
+        client: IpAddr,
+        request: Option<&str>,
+    ) -> Option<Result<(Grant, GrantFacts), Refusal>> {
+        let request = request.and_then(RequestId::read);
+        let asking = Asking { client, now: store::clock::now(), request: request.as_ref() };
+        self.directory.vouched(token, asking).await
     }
 
     fn policy(&self) -> Arc<Policy> {

@@ -99,7 +99,7 @@ impl Door {
 
         // authenticate
         if let Some(credential) = credential {
-            let known = self.directory.authenticate_on(route, credential, inbound.client, journey.now).await?;
+            let known = self.directory.authenticate_on(route, credential, inbound.asking(journey.now)).await?;
             journey.known = Some(known);
             // CSRF
             if let Credential::Cookie(cookie) = credential {

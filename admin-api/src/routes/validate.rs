@@ -7,7 +7,7 @@ use std::{
     sync::Arc,
 };
 
-use axum::{Json, extract::State};
+use axum::{Json, extract::State, http::HeaderMap};
 use chrono::{DateTime, Utc};
 use identity::{AccessClaims, ApiKey, Grant, SecretText, TokenError};
 use serde::{Deserialize, Serialize};
@@ -15,7 +15,7 @@ use store::{GrantFacts, Standing};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::{body::Body, error::ApiError, office::Office, user::User, visitor::Visitor};
+use crate::{answer::REQUEST_ID, body::Body, error::ApiError, office::Office, user::User, visitor::Visitor};
 
 /// How every API key begins.
 const KEY_PREFIX: &str = "pck_";
@@ -67,10 +67,11 @@ pub(crate) struct Actor {
 pub(crate) async fn validate(
     State(office): State<Arc<Office>>,
     visitor: Visitor,
+    headers: HeaderMap,
     Body(request): Body<Validate>,
 ) -> Result<Json<Verdict>, ApiError> {
     let shown = request.token.expose();
-    if let Some(verdict) = of_somebody_else(&office, &visitor, shown).await? {
+    if let Some(verdict) = of_somebody_else(&office, (&visitor, &headers), shown).await? {
         return Ok(Json(verdict));
     }
     let found =
@@ -90,9 +91,14 @@ pub(crate) async fn validate(
 }
 
 /// A token of an external issuer or of an old system; `None`: it says of itself that it is no such thing.
-async fn of_somebody_else(office: &Office, visitor: &Visitor, shown: &str) -> Result<Option<Verdict>, ApiError> {
+async fn of_somebody_else(
+    office: &Office,
+    (visitor, headers): (&Visitor, &HeaderMap),
+    shown: &str,
+) -> Result<Option<Verdict>, ApiError> {
     let client = visitor.address.unwrap_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED));
-    match office.hooks.vouched(shown, client).await {
+    let request = headers.get(REQUEST_ID).and_then(|id| id.to_str().ok());
+    match office.hooks.vouched(shown, client, request).await {
         None => Ok(None),
         Some(Ok((grant, facts))) if office.wants_second_factor(&facts, grant) => Ok(Some(Verdict::bad(ONE_FACTOR))),
         Some(Ok((_, facts))) => Verdict::good(office, facts).await.map(Some),

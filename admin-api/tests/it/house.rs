@@ -531,6 +531,7 @@ impl Hooks for TestHooks {
         &self,
         _: &str,
         _: std::net::IpAddr,
+        _: Option<&str>,
     ) -> Option<Result<(identity::Grant, store::GrantFacts), policies::Refusal>> {
         None
     }

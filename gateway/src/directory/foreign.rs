@@ -26,7 +26,7 @@ use self::{
     plain::{is_plain_subject, plain_name},
     trail::{Happened, Trail},
 };
-use super::refusal_of;
+use super::{Asking, refusal_of};
 use crate::{
     config::issuers::{ExternalIssuer, Issuers, Mapping, NewAccounts},
     jwks_client::{Bucket, JwksClient},
@@ -147,22 +147,22 @@ impl Outside {
         store: &Store,
         limiter: &Limiter,
         vouched: &Vouched,
-        client: IpAddr,
-        now: DateTime<Utc>,
+        asking: Asking<'_>,
     ) -> Result<Option<GrantFacts>, Failed> {
+        let now = asking.now;
         let account = match &vouched.whose {
             Whose::Imported => return Ok(store.external_grant(vouched.id).await?),
-            Whose::AnyAddress(email, name) => Some(self.developed(store, email, name.clone(), (client, now)).await?),
+            Whose::AnyAddress(email, name) => Some(self.developed(store, email, name.clone(), asking).await?),
             Whose::Subject(issuer, claims) => match store.external_account(vouched.id).await? {
                 Some(known) => {
                     let before = known.0.clone();
                     let account = issuer.follow(store, vouched.id, known, claims, now).await?;
                     if account != before {
-                        self.trail.tell(Happened::Changed, &issuer.settings.issuer, &account, (client, now)).await;
+                        self.trail.tell(Happened::Changed, &issuer.settings.issuer, &account, asking).await;
                     }
                     Some(account)
                 }
-                None => self.first_seen(store, limiter, issuer, claims, (client, now)).await?,
+                None => self.first_seen(store, limiter, issuer, claims, asking).await?,
             },
         };
         let authentication = vouched.authentication(now);
@@ -178,9 +178,9 @@ impl Outside {
         limiter: &Limiter,
         issuer: &Issuer,
         claims: &ForeignClaims,
-        (client, now): (IpAddr, DateTime<Utc>),
+        asking: Asking<'_>,
     ) -> Result<Option<Account>, Failed> {
-        let settings = &issuer.settings;
+        let (settings, now) = (&issuer.settings, asking.now);
         let subject =
             ExternalSubject { issuer: &settings.issuer, subject: claims.subject(), claims_at: claims.issued_at() };
         // An address that its issuer has not verified is anybody's: who lists it first would take it from its owner, or wait
@@ -209,14 +209,14 @@ impl Outside {
             // All of this is asked once more where it is done: the owner may say so at this moment.
             let linked = store.link_external(owner.id, email.as_ref(), subject_alone, notice.as_ref(), now).await;
             match linked {
-                Ok(true) => self.trail.tell(Happened::Linked, &settings.issuer, &owner, (client, now)).await,
+                Ok(true) => self.trail.tell(Happened::Linked, &settings.issuer, &owner, asking).await,
                 Ok(false) => return Ok(None),
                 Err(_) => {}
             }
             return after_race(store, subject, linked.map(|_| owner)).await;
         }
         let NewAccounts::Create(quota) = settings.accounts else { return Ok(None) };
-        spend(limiter, CREATED ^ u64::from(issuer.number), &quota, client)?;
+        spend(limiter, CREATED ^ u64::from(issuer.number), &quota, asking.client)?;
         let id = AccountId::new(Uuid::now_v7());
         // What one issuer has seen is no reason for another to link to the account, unless this one may link too.
         let is_verified = email.is_some() && settings.link_verified_email;
@@ -239,7 +239,7 @@ impl Outside {
         };
         let made = store.create_external(new, subject).await;
         if let Ok(account) = &made {
-            self.trail.tell(Happened::Made, &settings.issuer, account, (client, now)).await;
+            self.trail.tell(Happened::Made, &settings.issuer, account, asking).await;
         }
         after_race(store, subject, made).await
     }

@@ -149,7 +149,10 @@ impl House {
     }
 
     async fn shown(&self, credential: Credential<'_>, at: DateTime<Utc>) -> Result<Arc<Known>, &'static str> {
-        self.directory.authenticate(credential, HOME, at).await.map_err(|refusal| refusal.code())
+        self.directory
+            .authenticate(credential, Asking { client: HOME, now: at, request: None })
+            .await
+            .map_err(|refusal| refusal.code())
     }
 
     async fn code(&self, credential: Credential<'_>, at: DateTime<Utc>) -> &'static str {

@@ -1,7 +1,7 @@
 //! What a credential proves by itself, and what the record behind it has to say; also of a token of somebody else's that a service was handed
 //! and asks about (`POST /auth/validate`).
 
-use std::{net::IpAddr, sync::Arc};
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use identity::{AccessClaims, ApiKey, Credential, Grant, SessionCookie};
@@ -10,7 +10,7 @@ use store::{GrantFacts, Standing, Status};
 use uuid::Uuid;
 
 use super::{
-    Directory, Known,
+    Asking, Directory, Known,
     foreign::{Failed, Vouched},
 };
 use crate::stamps::Moment;
@@ -99,14 +99,13 @@ impl Directory {
     pub(super) async fn facts_behind(
         &self,
         wanted: &Wanted,
-        client: IpAddr,
-        now: DateTime<Utc>,
+        asking: Asking<'_>,
     ) -> Result<Option<GrantFacts>, Refusal> {
         let facts = match wanted {
             Wanted::Session(claims) => self.store.session_grant(claims.sid).await.map_err(Failed::from),
             Wanted::Key(key) => self.store.key_grant(key.id()).await.map_err(Failed::from),
             Wanted::Cookie(cookie) => self.store.cookie_grant(cookie.id()).await.map_err(Failed::from),
-            Wanted::Vouched(vouched) => self.outside.facts(&self.store, &self.limiter, vouched, client, now).await,
+            Wanted::Vouched(vouched) => self.outside.facts(&self.store, &self.limiter, vouched, asking).await,
         };
         facts.map_err(|Failed(refusal)| {
             if refusal == Refusal::DirectoryUnavailable {
@@ -143,13 +142,12 @@ impl Directory {
         &self,
         route: &Route,
         credential: Credential<'_>,
-        client: IpAddr,
-        now: DateTime<Utc>,
+        asking: Asking<'_>,
     ) -> Result<Arc<Known>, Refusal> {
-        match self.authenticate(credential, client, now).await {
+        match self.authenticate(credential, asking).await {
             // Boxed, so that other requests do not carry room for it.
             Err(Refusal::TenantDisabled) if route.in_disabled_tenant => {
-                Box::pin(self.leaving(credential, client, now)).await
+                Box::pin(self.leaving(credential, asking)).await
             }
             known => known,
         }
@@ -157,15 +155,10 @@ impl Directory {
 
     /// Whoever acts in a disabled organisation, and only by a login, which there is to end. All else has to hold of it, and nothing is kept: it is
     /// let in nowhere else.
-    async fn leaving(
-        &self,
-        credential: Credential<'_>,
-        client: IpAddr,
-        now: DateTime<Utc>,
-    ) -> Result<Arc<Known>, Refusal> {
-        let learnt = self.stamps.now();
-        let wanted = self.prove(credential, client, now).await?;
-        let mut facts = self.facts_behind(&wanted, client, now).await?;
+    async fn leaving(&self, credential: Credential<'_>, asking: Asking<'_>) -> Result<Arc<Known>, Refusal> {
+        let (learnt, now) = (self.stamps.now(), asking.now);
+        let wanted = self.prove(credential, asking).await?;
+        let mut facts = self.facts_behind(&wanted, asking).await?;
         if let Some(tenant) = facts.as_mut().and_then(|facts| facts.account.tenant.as_mut()) {
             tenant.status = Status::Active;
         }
@@ -176,18 +169,18 @@ impl Directory {
     }
 
     /// Whose it is, if its issuer has signed it and there is an account for its subject, which may be made now as at the door; `None`: it
-    /// does not say that it is somebody else's. `client`: who asks.
+    /// does not say that it is somebody else's. `asking`: who asks about it.
     pub(crate) async fn vouched(
         &self,
         token: &str,
-        client: IpAddr,
-        now: DateTime<Utc>,
+        asking: Asking<'_>,
     ) -> Option<Result<(Grant, GrantFacts), Refusal>> {
+        let Asking { client, now, .. } = asking;
         let vouched = match self.outside.prove(token, client, now).await? {
             Ok(vouched) => vouched,
             Err(refusal) => return Some(Err(refusal)),
         };
-        let facts = self.outside.facts(&self.store, &self.limiter, &vouched, client, now).await;
+        let facts = self.outside.facts(&self.store, &self.limiter, &vouched, asking).await;
         let judged = facts.map_err(|Failed(refusal)| refusal);
         let wanted = Wanted::Vouched(vouched);
         let judged = judged.and_then(|facts| wanted.judge(facts, now).map_err(|(refusal, _)| refusal));

@@ -31,6 +31,7 @@ impl Rig {
         let (door, session, rules) = (&self.door, &self.session, Arc::clone(&journey.rules));
         let inbound = journey.inbound.as_ref().context("it was read")?;
         let (host, path, client) = (&inbound.host, &inbound.path, inbound.client);
+        let asking = inbound.asking(journey.now);
         let route = journey.route.as_ref().context("it was matched")?;
         let known = journey.known.as_ref().context("the caller is known")?;
         let permit = journey.permit.as_ref().context("it was decided")?;
@@ -49,7 +50,7 @@ impl Rig {
                 "verify",
                 mean(&mut || {
                     let Ok(Some(shown)) = asked::shown(&request.headers, door.cookies) else { return };
-                    let known = pin!(door.directory.authenticate(shown, client, journey.now));
+                    let known = pin!(door.directory.authenticate(shown, asking));
                     let known = known.poll(&mut Context::from_waker(Waker::noop()));
                     assert!(matches!(black_box(known), Poll::Ready(Ok(_))), "it is cached");
                 }),

@@ -601,13 +601,15 @@ fn what_an_issuer_does_to_accounts_is_in_the_audit_trail() {
         key.sign(TokenType::Access, &claims)
     };
     let root = platform.admin();
+    // Whose it is, and under which name the request stands in the access log.
     let newcomer = |groups: Value, issued_at: i64| {
-        demo(&platform, &token("ada", "ada@example.com", groups, issued_at)).received("x-user-id").concat()
+        let answer = demo(&platform, &token("ada", "ada@example.com", groups, issued_at));
+        (answer.received("x-user-id").concat(), answer.header("x-request-id").unwrap().to_owned())
     };
-    let ada = newcomer(json!([]), now() - 50);
-    assert_eq!(newcomer(json!(["ops"]), now() - 40), ada);
+    let (ada, made) = newcomer(json!([]), now() - 50);
+    let (id, changed) = newcomer(json!(["ops"]), now() - 40);
     // What changes nothing is no event.
-    assert_eq!(newcomer(json!(["ops"]), now() - 30), ada);
+    assert_eq!((&newcomer(json!(["ops"]), now() - 30).0, &id), (&ada, &ada));
     let linked = demo(&platform, &token("root-there", "root@example.com", json!(["ops"]), now() - 20));
     let events = |subject: &str| {
         let listed = platform.get(&format!("/admin/audit?subject={subject}"), &root).json();
@@ -615,12 +617,20 @@ fn what_an_issuer_does_to_accounts_is_in_the_audit_trail() {
         let told = items.filter(|event| event["event"].as_str().unwrap().starts_with("issuer_")).map(|event| {
             assert_eq!((&event["actor"], &event["address"]), (&json!(subject), &json!("127.0.0.1")), "{event}");
             assert_eq!(event["details"]["issuer"], json!(issuer.name()), "{event}");
-            format!("{} {}", event["event"].as_str().unwrap(), event["details"]["role"].as_str().unwrap())
+            let [what, role, request] = [&event["event"], &event["details"]["role"], &event["request_id"]];
+            [what, role, request].map(|text| text.as_str().unwrap().to_owned()).join(" ")
         });
         told.collect::<Vec<_>>()
     };
-    assert_eq!(events(&ada), ["issuer_role admin", "issuer_account_made user"]);
-    assert_eq!(events(&linked.received("x-user-id").concat()), ["issuer_linked admin"]);
+    assert_eq!(events(&ada), [format!("issuer_role admin {changed}"), format!("issuer_account_made user {made}")]);
+    let request = linked.header("x-request-id").unwrap();
+    assert_eq!(events(&linked.received("x-user-id").concat()), [format!("issuer_linked admin {request}")]);
+    // Whoever is asked about is made as at the door, under the name of the question.
+    let eve = token("eve", "eve@example.com", json!([]), now() - 10);
+    let asked = platform.post("/auth/validate", None, &json!({ "token": eve }));
+    let (id, request) =
+        (asked.json()["user"]["id"].as_str().unwrap().to_owned(), asked.header("x-request-id").unwrap());
+    assert_eq!(events(&id), [format!("issuer_account_made user {request}")]);
     // And its owner is told.
     let mail = next_mail(&platform, "Another way into");
     assert!(mail.contains("To: root@example.com") && mail.contains("/account/forgot-password"), "{mail}");

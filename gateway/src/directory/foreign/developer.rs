@@ -1,14 +1,11 @@
 //! A caller whom a developer on this machine names in a header.
 
-use std::net::IpAddr;
-
-use chrono::{DateTime, Utc};
 use identity::{AccountId, Email, ExternalId, Voucher};
 use policies::{Refusal, roles::ADMIN};
 use store::{Account, AccountKind, Belonging, NewAccount, Store, StoreError};
 use uuid::Uuid;
 
-use super::{Failed, Outside, Vouched, Whose, plain_name, trail::Happened};
+use super::{Asking, Failed, Outside, Vouched, Whose, plain_name, trail::Happened};
 use crate::office::{DEFAULT_ROLE, DEFAULT_TIER};
 
 /// By whom such callers are known.
@@ -34,7 +31,7 @@ impl Outside {
         store: &Store,
         email: &Email,
         name: Option<String>,
-        (client, now): (IpAddr, DateTime<Utc>),
+        asking: Asking<'_>,
     ) -> Result<Account, Failed> {
         if let Some(account) = store.account_by_email(email).await? {
             // A header is no proof: what comes of a wrong configuration must not be the whole platform.
@@ -51,13 +48,13 @@ impl Outside {
             is_verified: false,
             kind: AccountKind::Person,
             tenant: Belonging::FoundsOwn,
-            now,
+            now: asking.now,
         };
         match store.create_account(new).await {
             Err(StoreError::EmailTaken) => Ok(store.account_by_email(email).await?.ok_or(StoreError::NotFound)?),
             made => {
                 let account = made?;
-                self.trail.tell(Happened::Made, ISSUER, &account, (client, now)).await;
+                self.trail.tell(Happened::Made, ISSUER, &account, asking).await;
                 Ok(account)
             }
         }

@@ -2,13 +2,16 @@
 //!
 //! There is no request to the account service that could be the event: it happens on the way to any service.
 
-use std::{net::IpAddr, sync::Arc};
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use identity::{Email, SealKeys};
 use serde_json::json;
 use store::{Account, Audit, AuditEvent, NewMail};
 use uuid::Uuid;
+
+use super::Asking;
+use crate::inbound::RequestId;
 
 /// What has happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,24 +54,18 @@ impl Trail {
     }
 
     /// Writes down what `issuer` has done to an account, as it is now. It is done, whatever becomes of this.
-    pub(super) async fn tell(
-        &self,
-        happened: Happened,
-        issuer: &str,
-        account: &Account,
-        (client, now): (IpAddr, DateTime<Utc>),
-    ) {
+    pub(super) async fn tell(&self, happened: Happened, issuer: &str, account: &Account, asking: Asking<'_>) {
         let Some((audit, _)) = &self.0 else { return };
         let details = json!({ "issuer": issuer, "role": account.role, "tier": account.tier });
         let event = AuditEvent {
             id: Uuid::now_v7(),
-            at: now,
+            at: asking.now,
             event: happened.event().to_owned(),
             outcome: "ok".to_owned(),
             actor: Some(account.id.uuid()),
             subject: Some(account.id.uuid()),
-            address: Some(client.to_string()),
-            request_id: None,
+            address: Some(asking.client.to_string()),
+            request_id: asking.request.map(RequestId::as_str).map(str::to_owned),
             details: Some(details.to_string()),
         };
         if let Err(error) = audit.add(event).await {
