@@ -1,5 +1,6 @@
 //! The tables: the same on both engines, made by whoever comes first, undone to nothing.
 
+use sqlx::{Connection as _, Executor as _, PgConnection};
 use store::{Store, StoreError};
 
 use crate::engines::{Database, on_both_engines, person, settings};
@@ -144,4 +145,55 @@ async fn a_node_starts_on_the_tables_of_a_newer_version_and_undoes_none_of_it(da
     person(&store, "ada@example.com").await;
     assert!(matches!(store.revert_last().await, Err(StoreError::Conflict(_))));
     assert!(store.migrations_status().await.unwrap().iter().all(|step| step.applied_at.is_some()));
+}
+
+/// Until somebody waits for a table.
+async fn wait_for(watcher: &mut PgConnection, table: &str) {
+    const WAITING: &str = "SELECT COUNT(*) FROM pg_locks WHERE NOT granted AND relation = $1::regclass";
+    let waiting = async {
+        while sqlx::query_scalar::<_, i64>(WAITING).bind(table).fetch_one(&mut *watcher).await.unwrap() == 0 {}
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(20), waiting).await.expect(table);
+}
+
+/// Steps are one transaction, and gateways of the version before serve meanwhile.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn while_years_of_usage_are_looked_through_accounts_are_written() {
+    const USED: &str = "INSERT INTO usage_days SELECT gen_random_uuid(), '2026-01-01', id, \
+                        '00000000-0000-0000-0000-000000000000', '', '', '', '', 1, 1, 1 FROM accounts";
+    const LEFT: &str = "SELECT a.email_normalised FROM left_tenants l LEFT JOIN accounts a ON a.id = l.account_id";
+    const REFERENCES: &str = "SELECT conrelid::regclass::text FROM pg_constraint WHERE contype = 'f' AND convalidated \
+                              AND conrelid IN ('refused_issuers'::regclass, 'left_tenants'::regclass) ORDER BY 1";
+    let database = Database::postgres().await;
+    let store = database.open().await;
+    let last = async || {
+        let steps = store.migrations_status().await.unwrap();
+        steps.iter().filter(|step| step.applied_at.is_some()).map(|step| step.version).max()
+    };
+    while last().await > Some(40) {
+        store.revert_last().await.unwrap();
+    }
+    person(&store, "ada@example.com").await;
+    person(&store, "bob@example.com").await;
+    database.run_beside(USED).await;
+    let (mut reader, mut writer, mut watcher) =
+        (database.beside().await, database.beside().await, database.beside().await);
+    let mut reading = reader.begin().await.unwrap();
+    reading.execute("LOCK TABLE usage_days IN ACCESS EXCLUSIVE MODE").await.unwrap();
+    let migrating = tokio::spawn({
+        let store = store.clone();
+        async move { store.migrate().await }
+    });
+    wait_for(&mut watcher, "usage_days").await;
+    database.run_beside("SET lock_timeout = '5s'; UPDATE accounts SET name = 'Ada'").await;
+    // Whoever deletes an account at that moment is waited for, and leaves nothing that would refuse the step.
+    let mut deleting = writer.begin().await.unwrap();
+    deleting.execute("DELETE FROM accounts WHERE email_normalised = 'bob@example.com'").await.unwrap();
+    reading.rollback().await.unwrap();
+    wait_for(&mut watcher, "accounts").await;
+    deleting.commit().await.unwrap();
+    migrating.await.unwrap().unwrap();
+    assert_eq!(database.rows::<(Option<String>,)>(LEFT, "").await, [(Some("ada@example.com".to_owned()),)]);
+    let references = database.rows::<(String,)>(REFERENCES, "").await;
+    assert_eq!(references, [("left_tenants".to_owned(),), ("refused_issuers".to_owned(),)]);
 }
