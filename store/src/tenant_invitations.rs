@@ -44,6 +44,8 @@ pub struct Invitation {
     pub role: TenantRole,
     /// Who asks, if that account is still there.
     pub by: Option<AccountId>,
+    /// And its address.
+    pub by_address: Option<String>,
     /// When it was made.
     pub created_at: DateTime<Utc>,
     /// Until when it can be accepted.
@@ -58,16 +60,17 @@ struct Row {
     address: String,
     role: String,
     invited_by: Option<Uuid>,
+    by_address: Option<String>,
     created_at: DateTime<Utc>,
     expires_at: DateTime<Utc>,
 }
 
-/// Invitations with what their tenants are called.
+/// Invitations with what their tenants are called, and by whom they are.
 macro_rules! invitations_where {
     ($condition:literal) => {
         concat!(
-            "SELECT i.id, i.tenant_id, t.name, i.address, i.role, i.invited_by, i.created_at, i.expires_at \
-             FROM tenant_invitations i JOIN tenants t ON t.id = i.tenant_id WHERE ",
+            "SELECT i.id, i.tenant_id, t.name, i.address, i.role, i.invited_by, a.email AS by_address, i.created_at, i.expires_at \
+             FROM tenant_invitations i JOIN tenants t ON t.id = i.tenant_id LEFT JOIN accounts a ON a.id = i.invited_by WHERE ",
             $condition
         )
     };
@@ -289,6 +292,7 @@ impl Invitation {
             address: row.address,
             role: TenantRole::read(&row.role)?,
             by: row.invited_by.map(AccountId::new),
+            by_address: row.by_address,
             created_at: row.created_at,
             expires_at: row.expires_at,
         })

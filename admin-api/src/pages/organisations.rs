@@ -61,26 +61,20 @@ pub(super) async fn show(State(office): State<Arc<Office>>, who: SignedIn) -> Re
             role: role.word(),
         });
         let organisations = organisations.collect();
-        let mut invitations = Vec::new();
-        for invitation in office.store.invitations_for(account.id, now, None, SHOWN).await?.items {
-            let by = match invitation.by {
-                Some(by) => office.store.account(by).await?.map(|account| account.email),
-                None => None,
-            };
-            invitations.push(Asked {
-                id: invitation.id.to_string(),
-                name: invitation.tenant_name,
-                role: invitation.role.word(),
-                by: by.unwrap_or_else(|| "somebody who is not here any more".to_owned()),
-            });
-        }
+        let invitations = office.store.invitations_for(account.id, now, None, SHOWN).await?.items;
+        let invitations = invitations.into_iter().map(|invitation| Asked {
+            id: invitation.id.to_string(),
+            name: invitation.tenant_name,
+            role: invitation.role.word(),
+            by: invitation.by_address.unwrap_or_else(|| "somebody who is not here any more".to_owned()),
+        });
         Ok(OrganisationsPage {
             product: &office.mail.settings.product,
             here: "organisations",
             csrf: who.csrf(),
             is_verified: account.is_verified,
             organisations,
-            invitations,
+            invitations: invitations.collect(),
         })
     };
     match shown.await {

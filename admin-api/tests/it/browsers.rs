@@ -84,6 +84,30 @@ async fn a_cookie_that_is_not_of_the_asserted_session_and_a_form_from_elsewhere_
 }
 
 #[tokio::test]
+async fn the_page_of_invitations_says_by_whom_each_is() {
+    let house = House::open().await;
+    let ada = house.register("ada@example.com").await;
+    house.store.confirm_account(ada.id, house.now()).await.unwrap();
+    for email in ["bob@example.com", "cleo@example.com"] {
+        let host = house.register(email).await;
+        let tenant = house.get("/auth/me", host.shown()).await.text("tenant_id").to_owned();
+        let asked = json!({ "email": "ada@example.com" });
+        assert_eq!(house.post(&format!("/tenants/{tenant}/members"), host.shown(), asked).await.status, 202);
+    }
+    let body = json!({ "email": "ada@example.com", "password": PASSWORD, "session": "cookie" });
+    let login = house.post("/auth/login", Shown::Nothing, body).await;
+    let pair = login.cookie().unwrap();
+    let cookie = SessionCookie::parse(pair.split_once('=').unwrap().1).unwrap();
+    let facts = house.store.cookie_grant(cookie.id()).await.unwrap().unwrap();
+    let assertion = house.assert(&facts.principal(Grant::Cookie(cookie.id())), "admin-api");
+    let fields = [("X-Gateway-Assertion", &*assertion), ("Cookie", &*pair)];
+    let page = send(&house, "GET", "/account/organisations", &fields, "").await;
+    let page = page.body.as_str().unwrap();
+    let by = |email: &str| page.find(&format!("<dt>Asked by</dt><dd>{email}</dd>"));
+    assert!(by("cleo@example.com") < by("bob@example.com") && by("cleo@example.com").is_some(), "{page}");
+}
+
+#[tokio::test]
 async fn what_a_session_is_gone_on_with_is_tokens_or_a_cookie() {
     let house = House::open().await;
     house.register("ada@example.com").await;
