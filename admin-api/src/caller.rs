@@ -60,11 +60,11 @@ pub(crate) enum ReadAudit {}
 pub(crate) enum ReloadConfig {}
 /// To manage keys at providers.
 pub(crate) enum ManageIntegrations {}
-/// To read what one has used oneself; who sees more is [`crate::reach`]'s.
+/// To read what one has used oneself; who sees more is [`crate::reach`]'s, which goes by the role in the tenant whatever a key's scopes are.
 pub(crate) enum ReadUsage {}
 /// To say what others have used. For services.
 pub(crate) enum ReportUsage {}
-/// To read the bills of one's organisation; who administers it is [`crate::reach`]'s.
+/// To read the bills of one's organisation; who administers it is [`crate::reach`]'s, with a key of theirs as without one.
 pub(crate) enum ReadBilling {}
 /// To say whether a bill is paid.
 pub(crate) enum ManageBilling {}

@@ -24,6 +24,7 @@ pub(crate) const READ_ANY: &str = "usage:read-any";
 // === impl Reach ===
 
 impl Reach {
+    /// A scope says what kind of thing a key is for, the role in the tenant how far.
     pub(crate) fn of(caller: &Caller, policy: &Arc<Policy>) -> Self {
         let principal = &caller.0;
         let holds =

@@ -79,6 +79,18 @@ async fn who_acts_in_no_organisation_sees_what_they_owe_themselves() {
     assert_eq!(house.get(&format!("/billing/statements/{other}"), ada.shown()).await.refusal(), "404 not_found");
 }
 
+/// A scope says what kind of thing a key is for; how far it reaches is its owner's role to say.
+#[tokio::test]
+async fn a_key_sees_what_its_scope_names_as_far_as_its_owner_does() {
+    let house = House::open().await;
+    let ada = house.register("ada@example.com").await;
+    let statement = bill(&house, tenant_of(&house, &ada).await.parse().unwrap()).await;
+    let key = house.make_key(&ada, json!({ "name": "books", "scopes": ["billing:read"] })).await;
+    let by_key = Shown::Credential(key["key"].as_str().unwrap());
+    assert_eq!(house.get("/billing/statements", by_key).await.body["items"][0]["id"], json!(statement));
+    assert_eq!(house.get("/usage", by_key).await.refusal(), "403 forbidden");
+}
+
 #[tokio::test]
 async fn where_no_secret_is_configured_anybody_s_word_of_payments_is_no_event() {
     let house = House::open_with(|settings| settings.payment_secret = None).await;
