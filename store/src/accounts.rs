@@ -279,8 +279,9 @@ impl Store {
                 .execute(c)
                 .await
                 .map(drop))?;
-            let ended = tx.end_impersonations(id, now).await?;
             let left = tx.leave_tenants(id, now).await?;
+            // After the account, which leaving holds.
+            let ended = tx.end_impersonations(id, now).await?;
             let deleted = on_tx!(&mut tx, |c| sqlx::query(Q)
                 .bind(id.uuid())
                 .bind(of_role)

@@ -24,11 +24,13 @@ impl Store {
         const PG: &str = "SELECT id FROM api_keys WHERE id = $1 AND revoked_at IS NULL FOR SHARE";
         self.bounded(async {
             let mut tx = self.begin().await?;
+            // The account before its keys, as whoever revokes one that is somebody else's takes them: a session that no key has bought is not
+            // committed.
+            tx.insert_session(&new).await?;
             let statement = if matches!(tx, Tx::Pg(_)) { PG } else { LITE };
             let key: Option<Uuid> =
                 on_tx!(&mut tx, |c| sqlx::query_scalar(statement).bind(key.uuid()).fetch_optional(c).await)?;
             key.ok_or(StoreError::NotFound)?;
-            tx.insert_session(&new).await?;
             self.commit(tx).await
         })
         .await

@@ -173,8 +173,6 @@ impl Store {
         const HOME: &str = "UPDATE accounts SET tenant_id = $2 WHERE id = $1";
         self.bounded(async {
             let mut tx = self.begin().await?;
-            // The account before its sessions, as whoever ends one that is somebody else's takes them.
-            tx.lock_account(account).await?;
             tx.pin_grants(account).await?;
             let switched = on_tx!(&mut tx, |c| sqlx::query(Q)
                 .bind(session.uuid())
@@ -199,13 +197,14 @@ const ROLE: &str = "SELECT role FROM tenant_members WHERE tenant_id = $1 AND acc
 
 impl Tx {
     /// Sessions and keys that say of no tenant act in the account's own: those of a node of the version before. They stay where they are
-    /// when that becomes another one.
+    /// when that becomes another one. Everybody takes the account first, then its keys, then its sessions, or two would wait for each other.
     pub(crate) async fn pin_grants(&mut self, account: AccountId) -> Result<(), StoreError> {
-        const SESSIONS: &str = "UPDATE sessions SET tenant_id = (SELECT tenant_id FROM accounts WHERE id = $1) \
-                                WHERE account_id = $1 AND tenant_id IS NULL AND ended_at IS NULL";
         const KEYS: &str = "UPDATE api_keys SET tenant_id = (SELECT tenant_id FROM accounts WHERE id = $1) \
                             WHERE account_id = $1 AND tenant_id IS NULL AND revoked_at IS NULL";
-        for statement in [SESSIONS, KEYS] {
+        const SESSIONS: &str = "UPDATE sessions SET tenant_id = (SELECT tenant_id FROM accounts WHERE id = $1) \
+                                WHERE account_id = $1 AND tenant_id IS NULL AND ended_at IS NULL";
+        self.lock_account(account).await?;
+        for statement in [KEYS, SESSIONS] {
             on_tx!(&mut *self, |c| sqlx::query(statement).bind(account.uuid()).execute(c).await.map(drop))?;
         }
         Ok(())
@@ -352,14 +351,14 @@ impl Tx {
         account: AccountId,
         now: DateTime<Utc>,
     ) -> Result<Vec<Subject>, StoreError> {
-        const SESSIONS: &str = "UPDATE sessions SET ended_at = $3 WHERE account_id = $1 AND ended_at IS NULL AND \
-                                COALESCE(tenant_id, (SELECT tenant_id FROM accounts WHERE id = $1)) = $2 RETURNING id";
         const KEYS: &str = "UPDATE api_keys SET revoked_at = $3 WHERE account_id = $1 AND revoked_at IS NULL AND \
                             COALESCE(tenant_id, (SELECT tenant_id FROM accounts WHERE id = $1)) = $2 RETURNING id";
+        const SESSIONS: &str = "UPDATE sessions SET ended_at = $3 WHERE account_id = $1 AND ended_at IS NULL AND \
+                                COALESCE(tenant_id, (SELECT tenant_id FROM accounts WHERE id = $1)) = $2 RETURNING id";
         let mut heard = Vec::new();
         for (statement, of) in [
-            (SESSIONS, (|id| Subject::Session(SessionId::new(id))) as fn(Uuid) -> Subject),
-            (KEYS, |id| Subject::Key(KeyId::new(id))),
+            (KEYS, (|id| Subject::Key(KeyId::new(id))) as fn(Uuid) -> Subject),
+            (SESSIONS, |id| Subject::Session(SessionId::new(id))),
         ] {
             let ended: Vec<Uuid> = on_tx!(&mut *self, |c| sqlx::query_scalar(statement)
                 .bind(account.uuid())

@@ -222,10 +222,11 @@ impl Store {
         const Q: &str = "DELETE FROM tenants WHERE id = $1";
         self.bounded(async {
             let mut tx = self.begin().await?;
-            // Before anything of its members', as whoever sends one of them away does.
+            // Before anything of its members', as whoever sends one of them away does; and those before their keys and sessions.
             tx.lock_tenant(id).await?;
+            tx.lock_members(id).await?;
             tx.leave_bill(id, now).await?;
-            for statement in [SESSIONS, KEYS, HOMES] {
+            for statement in [HOMES, KEYS, SESSIONS] {
                 on_tx!(&mut tx, |c| sqlx::query(statement)
                     .bind(id.uuid())
                     .bind(stored(now))
@@ -275,6 +276,16 @@ impl Tx {
         if let Self::Pg(tx) = self {
             let lock = sqlx::query("SELECT 1 FROM accounts WHERE id = $1 FOR NO KEY UPDATE");
             lock.bind(id.uuid()).execute(tx.within()).await?;
+        }
+        Ok(())
+    }
+
+    /// The same of everybody who belongs to a tenant. In one order: two tenants may have the same members.
+    async fn lock_members(&mut self, tenant: TenantId) -> Result<(), StoreError> {
+        const Q: &str = "SELECT 1 FROM accounts WHERE id IN (SELECT account_id FROM tenant_members WHERE tenant_id = $1) \
+                         ORDER BY id FOR NO KEY UPDATE";
+        if let Self::Pg(tx) = self {
+            sqlx::query(Q).bind(tenant.uuid()).execute(tx.within()).await?;
         }
         Ok(())
     }

@@ -17,6 +17,7 @@ mod integrations;
 mod keys;
 mod killed;
 mod lists;
+mod lock_order;
 mod lockout;
 mod one_time;
 mod outbox;

@@ -1,0 +1,169 @@
+//! Who changes the same account at once comes one after the other: nobody is rolled back since two have waited for each other. On Postgres,
+//! where rows are locked one by one.
+
+use identity::{AccountId, Email, KeyId, SessionId, TenantId};
+use store::{Account, Belonging, NewAccount, NewKey, NewSession, Origin, Proof, Store, StoreError};
+use tokio::task::JoinHandle;
+use uuid::Uuid;
+
+use crate::{
+    engines::{Database, at, newcomer, person, session, token},
+    keys::key,
+};
+
+/// So often each two meet, each time as others; of those who take their locks in another order some wait for each other then.
+const ROUNDS: usize = 60;
+
+async fn joined(store: &Store, email: &str, tenant: TenantId) -> Account {
+    let email = Email::parse(email).unwrap();
+    store.create_account(NewAccount { tenant: Belonging::Joins(tenant), ..newcomer(&email) }).await.unwrap()
+}
+
+/// Does something again and again beside others. Whoever finds nothing to do it to, or to somebody who is another one now, is answered so.
+fn again<D, F>(times: usize, deed: D) -> JoinHandle<()>
+where
+    D: Fn(usize) -> F + Send + Sync + 'static,
+    F: Future<Output = Result<(), StoreError>> + Send,
+{
+    tokio::spawn(async move {
+        for time in 0..times {
+            let done = deed(time).await;
+            assert!(matches!(done, Ok(()) | Err(StoreError::NotFound | StoreError::Conflict(_))), "{done:?}");
+        }
+    })
+}
+
+fn switching(store: &Store, session: SessionId, account: AccountId, tenants: [TenantId; 2]) -> JoinHandle<()> {
+    let store = store.clone();
+    again(6, move |time| {
+        let store = store.clone();
+        async move { store.switch_tenant(session, account, tenants[time % 2], at(1)).await }
+    })
+}
+
+fn revoking(store: &Store, account: AccountId, key: KeyId) -> JoinHandle<()> {
+    let store = store.clone();
+    again(1, move |_| {
+        let store = store.clone();
+        async move { store.revoke_key(account, key, at(1)).await }
+    })
+}
+
+fn replacing(store: &Store, account: &Account) -> JoinHandle<()> {
+    let (store, account) = (store.clone(), account.clone());
+    again(3, move |_| {
+        let (store, new) = (store.clone(), key(&account, "another").0);
+        async move { store.replace_keys(new).await.map(drop) }
+    })
+}
+
+/// Begins a session for whoever has shown a key, if any, or for whoever acts as somebody.
+async fn begin(
+    store: &Store,
+    account: &Account,
+    key: Option<KeyId>,
+    actor: Option<&Account>,
+) -> Result<SessionId, StoreError> {
+    let (id, refresh) = (SessionId::new(Uuid::now_v7()), token());
+    let proof = Proof::Refresh { token: (refresh.id(), refresh.digest()), expires_at: at(1000) };
+    let origin = Origin { method: key.map(|_| store::MACHINE), actor, ..Origin::default() };
+    let new = NewSession { id, account, proof, now: at(0), origin };
+    match key {
+        Some(key) => store.open_bought_session(new, key).await,
+        None => store.open_session(new).await.map(drop),
+    }
+    .map(|()| id)
+}
+
+async fn joins(others: impl IntoIterator<Item = JoinHandle<()>>) {
+    for other in others {
+        other.await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_is_revoked_however_often_sessions_are_bought_with_it_meanwhile() {
+    const LEFT: &str = "SELECT COUNT(*) FROM sessions WHERE ended_at IS NULL";
+    let database = Database::postgres().await;
+    let store = database.open().await;
+    let robot = person(&store, "robot@example.com").await;
+    for round in 0..ROUNDS {
+        let key = store.create_key(key(&robot, "secret").0).await.unwrap().id;
+        begin(&store, &robot, Some(key), None).await.unwrap();
+        let buying = [0; 3].map(|_| {
+            let (store, robot) = (store.clone(), robot.clone());
+            again(4, move |_| {
+                let (store, robot) = (store.clone(), robot.clone());
+                async move { begin(&store, &robot, Some(key), None).await.map(drop) }
+            })
+        });
+        store.end_any_key(key, (robot.id, "user"), at(1)).await.unwrap();
+        joins(buying).await;
+        let left: Vec<(i64,)> = database.rows(LEFT, LEFT).await;
+        assert_eq!(left, [(0,)], "round {round}: what it has bought ends with it");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_is_sent_away_whatever_they_do_meanwhile() {
+    let database = Database::postgres().await;
+    let store = database.open().await;
+    let boss = person(&store, "boss@example.com").await;
+    let work = store.create_tenant("Work", boss.id, 9, at(0)).await.unwrap().id;
+    for round in 0..ROUNDS {
+        let ada = joined(&store, &format!("ada{round}@example.com"), work).await;
+        let home = store.create_tenant("Home", ada.id, 9, at(0)).await.unwrap().id;
+        let (login, _) = session(&store, &ada).await;
+        let new = |name| NewKey { tenant: Some(work), ..key(&ada, name).0 };
+        let (first, second) = (store.create_key(new("1")).await.unwrap(), store.create_key(new("2")).await.unwrap());
+        begin(&store, &ada, Some(first.id), None).await.unwrap();
+        let meanwhile = [
+            switching(&store, login, ada.id, [home, work]),
+            revoking(&store, ada.id, first.id),
+            revoking(&store, ada.id, second.id),
+        ];
+        store.remove_member(work, ada.id, Some(boss.id), at(1)).await.unwrap();
+        joins(meanwhile).await;
+        assert_eq!(store.role_in(work, ada.id).await.unwrap(), None);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_organisation_is_deleted_whatever_its_members_do_meanwhile() {
+    let database = Database::postgres().await;
+    let store = database.open().await;
+    let boss = person(&store, "boss@example.com").await;
+    for round in 0..ROUNDS {
+        let work = store.create_tenant("Work", boss.id, 999, at(0)).await.unwrap().id;
+        let mut meanwhile = Vec::new();
+        for name in ["ada", "bob"] {
+            let member = joined(&store, &format!("{name}{round}@example.com"), work).await;
+            let home = store.create_tenant("Home", member.id, 9, at(0)).await.unwrap().id;
+            let (login, _) = session(&store, &member).await;
+            let new = NewKey { tenant: Some(work), ..key(&member, "work").0 };
+            let bought = store.create_key(new).await.unwrap().id;
+            begin(&store, &member, Some(bought), None).await.unwrap();
+            meanwhile.push(switching(&store, login, member.id, [home, work]));
+            meanwhile.push(replacing(&store, &member));
+        }
+        store.delete_tenant(work, at(1)).await.unwrap();
+        joins(meanwhile).await;
+        assert!(store.tenant(work).await.unwrap().is_none());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_account_is_deleted_whatever_who_acts_as_its_owner_does_meanwhile() {
+    let database = Database::postgres().await;
+    let store = database.open().await;
+    let desk = person(&store, "desk@example.com").await;
+    let work = store.create_tenant("Work", desk.id, 9, at(0)).await.unwrap().id;
+    for round in 0..ROUNDS {
+        let ada = joined(&store, &format!("ada{round}@example.com"), work).await;
+        let home = store.create_tenant("Home", ada.id, 9, at(0)).await.unwrap().id;
+        let acting = begin(&store, &ada, None, Some(&desk)).await.unwrap();
+        let meanwhile = switching(&store, acting, ada.id, [home, work]);
+        store.delete_account(ada.id, None, at(1)).await.unwrap();
+        joins([meanwhile]).await;
+    }
+}
