@@ -165,10 +165,10 @@ impl Store {
             if let Some(issuer) = of_issuer {
                 tx.refuse_issuer(account, (issuer, id), now).await?;
             }
-            tx.post(notice).await?;
-            tx.end_sessions_of(account, Some(session), now).await?;
             // Who has come that way may be about to show a second factor.
             tx.void_one_time_tokens(account, now).await?;
+            tx.post(notice).await?;
+            tx.end_sessions_of(account, Some(session), now).await?;
             self.commit_and_tell(tx, &[Subject::External(id), Subject::Account(account)], now).await?;
             Ok::<_, StoreError>(Unlinked::Done)
         })

@@ -103,7 +103,7 @@ pub use lockout::{Aim, Claim, Claimed, LoginFacts};
 pub use members::Member;
 pub use migrate::MigrationStatus;
 pub use one_time::{Confirmed, LinkLogin, NewOneTime, OneTime, ShownOneTime};
-pub use outbox::{Asker, DueMail, Letters, MailOutcome, NewMail};
+pub use outbox::{Allowance, Asker, DueMail, Letters, MailOutcome, Most, NewMail, WishOutcome};
 pub use oversight::{SeenKey, SeenSession, SessionRecord};
 pub use paging::{Cursor, CursorError, Page};
 pub use passkeys::NewPasskey;

@@ -9,7 +9,8 @@ use sqlx::FromRow;
 use uuid::Uuid;
 
 use crate::{
-    Account, ChallengeSeed, Groups, NewAccount, NewMail, NewSession, SessionSeed, Status, Store, StoreError, Subject,
+    Account, Allowance, ChallengeSeed, Groups, NewAccount, NewMail, NewSession, SessionSeed, Status, Store, StoreError,
+    Subject, WishOutcome,
     account::{AccountRow, account_where},
     db::{Tx, on, on_tx, stored},
 };
@@ -100,21 +101,25 @@ impl Store {
         Ok(row.map(Account::from))
     }
 
-    /// Puts a letter with a token in a wish's place.
+    /// Puts a letter with a token in a wish's place, if its address has room for it.
     pub async fn grant_wish_with(
         &self,
         wish: Uuid,
         letter: &NewMail,
+        allowance: Allowance<'_>,
         token: &NewOneTime<'_>,
-    ) -> Result<(), StoreError> {
+    ) -> Result<WishOutcome, StoreError> {
         self.bounded(async {
             let mut tx = self.begin().await?;
-            tx.grant_wish(wish, letter).await?;
-            if let Some(account) = token.account.filter(|_| token.purpose == OneTimePurpose::ChangeEmail) {
-                tx.void_email_changes(account, token.now).await?;
+            let outcome = tx.grant_wish(wish, letter, allowance).await?;
+            if outcome == WishOutcome::Written {
+                if let Some(account) = token.account.filter(|_| token.purpose == OneTimePurpose::ChangeEmail) {
+                    tx.void_email_changes(account, token.now).await?;
+                }
+                tx.add_one_time(token).await?;
             }
-            tx.add_one_time(token).await?;
-            self.commit(tx).await
+            self.commit(tx).await?;
+            Ok::<_, StoreError>(outcome)
         })
         .await
     }

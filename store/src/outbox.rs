@@ -4,11 +4,14 @@
 //! row whatever the answer will be, and only whoever carries the mail finds out. A *letter* is what is sent. What either says
 //! is sealed by the caller; once it is over it is wiped, and its row is kept for as long as the configuration says.
 //!
+//! How many letters there may be is asked within the transaction that writes one, and by one after the other: else all who ask at once would find
+//! room for one more.
+//!
 //! A node claims what is due by moving the moment at which it is due: what a node takes with it when it dies is due again.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use identity::{AccountId, SecretDigest};
-use sqlx::FromRow;
+use sqlx::{FromRow, QueryBuilder};
 use uuid::Uuid;
 
 use crate::{
@@ -31,6 +34,8 @@ pub struct NewMail {
     pub sealed: Option<Vec<u8>>,
     /// Who asked for it, where letters are counted by that.
     pub asker: Option<Asker>,
+    /// How many there may be, if nobody asks before it is posted: one too many is none.
+    pub most: Option<Most>,
     /// The time.
     pub now: DateTime<Utc>,
 }
@@ -44,7 +49,16 @@ pub struct Asker {
     pub is_familiar: bool,
 }
 
-/// How many letters of one kind have been made for an address.
+/// How many letters of some kinds together an address has in an hour.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Most {
+    /// So many.
+    pub letters: u64,
+    /// Of these kinds.
+    pub kinds: Vec<&'static str>,
+}
+
+/// How many letters of one kind have been made for an address within the hour, also while it was another account's.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Letters {
     /// Whoever asked.
@@ -53,6 +67,26 @@ pub struct Letters {
     pub of_strangers: u64,
     /// At the asking of that one place.
     pub of_place: u64,
+    /// Since the moment that the [`Allowance`] names.
+    pub of_late: u64,
+}
+
+/// Whether a wish may be granted.
+#[derive(Clone, Copy)]
+pub struct Allowance<'a> {
+    /// Since when letters are counted that are of late.
+    pub late: DateTime<Utc>,
+    /// Is there room for one more?
+    pub has_room: &'a (dyn Fn(Letters) -> bool + Send + Sync),
+}
+
+/// What has become of a wish.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WishOutcome {
+    /// There is a letter in its place.
+    Written,
+    /// It is gone: the address has had enough letters.
+    TooMany,
 }
 
 /// Something that is due, claimed by whoever holds this.
@@ -82,6 +116,11 @@ pub enum MailOutcome {
     /// It will never be.
     Failed,
 }
+
+/// Over which letters are counted.
+const HOUR: TimeDelta = TimeDelta::hours(1);
+/// What takes turns at an address: whatever is posted with a [`Most`], and each kind that is wished for.
+const NOTICES: &str = "notices";
 
 // === impl Store ===
 
@@ -125,33 +164,6 @@ impl Store {
         let waiting: i64 =
             self.bounded(async { on!(self, |pool| sqlx::query_scalar(Q).fetch_one(pool).await) }).await?;
         Ok(u64::try_from(waiting).unwrap_or_default())
-    }
-
-    /// How many letters of one kind have been made for an address since then, also while it was another account's.
-    pub async fn letters_since(
-        &self,
-        address: &str,
-        template: &str,
-        place: Option<&SecretDigest>,
-        since: DateTime<Utc>,
-    ) -> Result<Letters, StoreError> {
-        const Q: &str = "SELECT COUNT(*), COUNT(CASE WHEN NOT is_familiar THEN 1 END), COUNT(CASE WHEN place = $5 THEN 1 END) \
-                         FROM outbox WHERE address IN ($1, $4) AND template = $2 AND NOT is_wish AND created_at > $3";
-        let (all, of_strangers, of_place): (i64, i64, i64) = self
-            .bounded(async {
-                on!(self, |pool| sqlx::query_as(Q)
-                    .bind(address)
-                    .bind(template)
-                    .bind(stored(since))
-                    .bind(counted_address(address))
-                    .bind(place.map(|place| place.as_bytes().as_slice()))
-                    .fetch_one(pool)
-                    .await)
-            })
-            .await?;
-        let [all, of_strangers, of_place] =
-            [all, of_strangers, of_place].map(|count| u64::try_from(count).unwrap_or_default());
-        Ok(Letters { all, of_strangers, of_place })
     }
 
     /// Has a session of that account begun in this browser, and has one from this network?
@@ -214,12 +226,18 @@ impl Store {
         .await
     }
 
-    /// Puts a letter in a wish's place.
-    pub async fn grant_wish(&self, wish: Uuid, letter: &NewMail) -> Result<(), StoreError> {
+    /// Puts a letter in a wish's place, if its address has room for it.
+    pub async fn grant_wish(
+        &self,
+        wish: Uuid,
+        letter: &NewMail,
+        allowance: Allowance<'_>,
+    ) -> Result<WishOutcome, StoreError> {
         self.bounded(async {
             let mut tx = self.begin().await?;
-            tx.grant_wish(wish, letter).await?;
-            self.commit(tx).await
+            let outcome = tx.grant_wish(wish, letter, allowance).await?;
+            self.commit(tx).await?;
+            Ok::<_, StoreError>(outcome)
         })
         .await
     }
@@ -228,7 +246,22 @@ impl Store {
 // === impl Tx ===
 
 impl Tx {
+    /// Puts a mail into the outbox, or drops it if it is one too many: what it tells of is done all the same.
     pub(crate) async fn post(&mut self, mail: &NewMail) -> Result<(), StoreError> {
+        if let Some(most) = &mail.most {
+            self.take_turn(NOTICES, &mail.address).await?;
+            if self.count_letters(&mail.address, &most.kinds, mail.now - HOUR).await? >= most.letters {
+                tracing::warn!(
+                    template = mail.template,
+                    "an address has had enough letters, and is not told of one more"
+                );
+                return Ok(());
+            }
+        }
+        self.insert_mail(mail).await
+    }
+
+    async fn insert_mail(&mut self, mail: &NewMail) -> Result<(), StoreError> {
         const Q: &str = "INSERT INTO outbox (id, template, address, is_wish, sealed, created_at, due_at, attempts, place, is_familiar) \
                          VALUES ($1, $2, $3, $4, $5, $6, $6, 0, $7, $8)";
         Ok(on_tx!(self, |c| sqlx::query(Q)
@@ -251,11 +284,72 @@ impl Tx {
     }
 
     /// A wish that somebody else has granted meanwhile is granted once.
-    pub(crate) async fn grant_wish(&mut self, wish: Uuid, letter: &NewMail) -> Result<(), StoreError> {
+    pub(crate) async fn grant_wish(
+        &mut self,
+        wish: Uuid,
+        letter: &NewMail,
+        allowance: Allowance<'_>,
+    ) -> Result<WishOutcome, StoreError> {
         if self.drop_wish(wish).await? == 0 {
             return Err(StoreError::Conflict("another node has granted this wish"));
         }
-        self.post(letter).await
+        self.take_turn(letter.template, &letter.address).await?;
+        if !(allowance.has_room)(self.letters_before(letter, allowance.late).await?) {
+            return Ok(WishOutcome::TooMany);
+        }
+        self.insert_mail(letter).await?;
+        Ok(WishOutcome::Written)
+    }
+
+    /// Whoever counts the letters to an address, and adds to them, does so alone until the commit; SQLite's transaction is alone anyway. Nobody
+    /// who has this turn waits for somebody who waits for it: whatever they hold besides is taken before, or is nobody else's.
+    async fn take_turn(&mut self, kind: &str, address: &str) -> Result<(), StoreError> {
+        if let Self::Pg(tx) = self {
+            let name = format!("letters\0{kind}\0{address}");
+            let place = SecretDigest::of(name.as_bytes()).as_bytes().first_chunk().copied().unwrap_or_default();
+            let lock = sqlx::query("SELECT pg_advisory_xact_lock($1)");
+            lock.bind(i64::from_be_bytes(place)).execute(tx.within()).await?;
+        }
+        Ok(())
+    }
+
+    async fn count_letters(
+        &mut self,
+        address: &str,
+        kinds: &[&'static str],
+        since: DateTime<Utc>,
+    ) -> Result<u64, StoreError> {
+        let count: i64 = on_tx!(self, |c| {
+            let mut count = QueryBuilder::new("SELECT COUNT(*) FROM outbox WHERE NOT is_wish AND created_at > ");
+            count.push_bind(stored(since)).push(" AND address IN (").push_bind(address.to_owned());
+            count.push(", ").push_bind(counted_address(address)).push(") AND template IN (");
+            let mut listed = count.separated(", ");
+            for kind in kinds {
+                listed.push_bind(*kind);
+            }
+            count.push(")").build_query_scalar().fetch_one(c).await
+        })?;
+        Ok(u64::try_from(count).unwrap_or_default())
+    }
+
+    /// What has been made like this letter in the hour before it.
+    async fn letters_before(&mut self, letter: &NewMail, late: DateTime<Utc>) -> Result<Letters, StoreError> {
+        const Q: &str = "SELECT COUNT(*), COUNT(CASE WHEN NOT is_familiar THEN 1 END), COUNT(CASE WHEN place = $5 THEN 1 END), \
+                         COUNT(CASE WHEN created_at > $6 THEN 1 END) \
+                         FROM outbox WHERE address IN ($1, $4) AND template = $2 AND NOT is_wish AND created_at > $3";
+        let counts: (i64, i64, i64, i64) = on_tx!(self, |c| sqlx::query_as(Q)
+            .bind(&letter.address)
+            .bind(letter.template)
+            .bind(stored(letter.now - HOUR))
+            .bind(counted_address(&letter.address))
+            .bind(letter.asker.map(|asker| asker.place.as_bytes().to_vec()))
+            .bind(stored(late))
+            .fetch_one(c)
+            .await)?;
+        let (all, of_strangers, of_place, of_late) = counts;
+        let [all, of_strangers, of_place, of_late] =
+            [all, of_strangers, of_place, of_late].map(|count| u64::try_from(count).unwrap_or_default());
+        Ok(Letters { all, of_strangers, of_place, of_late })
     }
 }
 

@@ -1,4 +1,4 @@
-//! How many letters an address gets, and at whose asking.
+//! How many letters an address gets, and at whose asking. They are counted where they are written (`store::Allowance`, `store::Most`).
 //!
 //! Of most kinds one letter serves whoever reads it, so it is one count, and nobody goes without who has five already. But some letters serve
 //! only who has asked for them: a link to log in its browser, a registration whoever chose its password. With one count a
@@ -10,7 +10,7 @@ use std::{net::Ipv6Addr, time::Duration};
 use chrono::{DateTime, TimeDelta, Utc};
 use identity::{AccountId, SecretDigest};
 use serde::{Deserialize, Serialize};
-use store::{Asker, Letters, StoreError};
+use store::{Account, Asker, Letters, Most, StoreError};
 
 use super::Letter;
 use crate::office::Office;
@@ -21,6 +21,7 @@ const MOST: u64 = 5;
 const AT_EASE: u64 = 10;
 /// … and after so many none, until the hour is over.
 const OF_STRANGERS: u64 = 20;
+const HOUR: TimeDelta = TimeDelta::hours(1);
 
 /// From where somebody asks.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -43,8 +44,6 @@ pub(super) struct Weighed<'a> {
     /// The browser in which alone it serves.
     pub(super) device: Option<SecretDigest>,
     pub(super) source: Option<Source>,
-    /// For how long it serves.
-    pub(super) ttl: Option<Duration>,
 }
 
 // === impl Office ===
@@ -73,34 +72,30 @@ impl Office {
             _ => None,
         })
     }
-
-    /// May one more be written?
-    pub(super) async fn may_write(
-        &self,
-        weighed: &Weighed<'_>,
-        asker: Option<&Asker>,
-        now: DateTime<Utc>,
-    ) -> Result<bool, StoreError> {
-        let (address, kind, place) = (weighed.address, weighed.letter.word(), asker.map(|asker| &asker.place));
-        let made = self.store.letters_since(address, kind, place, now - TimeDelta::hours(1)).await?;
-        if has_room(made, asker) {
-            return Ok(true);
-        }
-        // Whoever reads the mail has one that still serves for half of its time, or is sent another.
-        let (None, Some(ttl)) = (asker, weighed.ttl) else { return Ok(false) };
-        let half = TimeDelta::from_std(ttl / 2).unwrap_or(TimeDelta::MAX).min(TimeDelta::hours(1));
-        Ok(self.store.letters_since(address, kind, None, now - half).await?.all == 0)
-    }
 }
 
-fn has_room(made: Letters, asker: Option<&Asker>) -> bool {
+/// Since when a letter is of late that serves for so long: whoever reads the mail has one then that still serves for half of its time.
+pub(super) fn late(ttl: Option<Duration>, now: DateTime<Utc>) -> DateTime<Utc> {
+    let half = ttl.and_then(|ttl| TimeDelta::from_std(ttl / 2).ok());
+    now - half.unwrap_or(HOUR).min(HOUR)
+}
+
+/// May one more be written?
+pub(super) fn has_room(made: Letters, asker: Option<&Asker>) -> bool {
     match asker {
-        None => made.all < MOST,
+        None => made.all < MOST || made.of_late == 0,
         // No stranger makes a place familiar, so nobody but the owner, and whoever sits beside them, is written to for it.
         Some(Asker { is_familiar: true, .. }) => made.of_place < MOST,
         Some(_) if made.of_strangers < AT_EASE => made.of_place < MOST,
         Some(_) => made.of_place == 0 && made.of_strangers < OF_STRANGERS,
     }
+}
+
+/// How many letters there may be that tell of what has happened to an account. While nobody has confirmed its address, whoever it is may be a
+/// stranger who has registered it, and all that they do is one kind.
+pub(super) fn most(letter: Letter, account: &Account) -> Most {
+    let kinds = if account.is_verified { vec![letter.word()] } else { Letter::NOTICES.map(Letter::word).to_vec() };
+    Most { letters: MOST, kinds }
 }
 
 /// What one customer of a provider may have at most: of IPv6 a /56 as a rule (RIPE-690 §4.2), which is 256 of our networks.
@@ -129,7 +124,8 @@ mod tests {
         (0..places).fold(0, |of_strangers, _| {
             (0..times)
                 .fold((of_strangers, 0), |(of_strangers, of_place), _| {
-                    let more = u64::from(has_room(Letters { all: of_strangers, of_strangers, of_place }, Some(&asker)));
+                    let made = Letters { all: of_strangers, of_strangers, of_place, of_late: of_strangers };
+                    let more = u64::from(has_room(made, Some(&asker)));
                     (of_strangers + more, of_place + more)
                 })
                 .0
@@ -145,9 +141,19 @@ mod tests {
     #[test]
     fn who_is_at_home_has_a_count_that_no_stranger_fills() {
         let home = Asker { place: place("ada@example.com", "device", b"x"), is_familiar: true };
-        let flooded = |of_place| Letters { all: 99, of_strangers: 99, of_place };
+        let flooded = |of_place| Letters { all: 99, of_strangers: 99, of_place, of_late: 0 };
         assert!(has_room(flooded(4), Some(&home)));
         assert!(!has_room(flooded(5), Some(&home)));
+    }
+
+    #[test]
+    fn what_serves_whoever_reads_it_is_written_again_when_none_is_of_late() {
+        let made = |all, of_late| Letters { all, of_late, ..Letters::default() };
+        assert_eq!([made(4, 4), made(5, 1), made(5, 0)].map(|made| has_room(made, None)), [true, false, true]);
+        let now = DateTime::from_timestamp(1_790_000_000, 0).expect("a moment");
+        for (ttl, seconds) in [(None, 3600), (Some(1800), 900), (Some(86_400), 3600), (Some(u64::MAX), 3600)] {
+            assert_eq!(now - late(ttl.map(Duration::from_secs), now), TimeDelta::seconds(seconds), "{ttl:?}");
+        }
     }
 
     #[test]

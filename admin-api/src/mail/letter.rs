@@ -104,6 +104,19 @@ impl Letter {
         Self::KeyMade,
     ];
 
+    /// Those that tell of what whoever is in an account has done to it, or an administrator.
+    pub(crate) const NOTICES: [Self; 9] = [
+        Self::PasswordChanged,
+        Self::FactorAdded,
+        Self::FactorRemoved,
+        Self::RecoveryCodesRenewed,
+        Self::EmailChangeAsked,
+        Self::EmailChanged,
+        Self::IdentityLinked,
+        Self::IdentityUnlinked,
+        Self::KeyMade,
+    ];
+
     /// As it is stored, and as its files are called.
     pub(crate) const fn word(self) -> &'static str {
         match self {

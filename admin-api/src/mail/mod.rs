@@ -142,7 +142,7 @@ impl Mail {
     fn mail(&self, letter: Letter, address: &str, is_wish: bool, said: &Said, now: DateTime<Utc>) -> NewMail {
         let (id, address) = (Uuid::now_v7(), address.to_owned());
         let sealed = Some(self.seal(OUTBOX, id, said));
-        NewMail { id, template: letter.word(), address, is_wish, sealed, asker: None, now }
+        NewMail { id, template: letter.word(), address, is_wish, sealed, asker: None, most: None, now }
     }
 
     /// The page that a letter's link leads to.
@@ -157,7 +157,16 @@ impl Mail {
 pub fn wish_to_tell_of_link(seal: &SealKeys, email: &Email, now: DateTime<Utc>) -> NewMail {
     let (id, address) = (Uuid::now_v7(), email.normalised().to_owned());
     let sealed = Some(sealed(seal, OUTBOX, id, &Said::default()));
-    NewMail { id, template: Letter::IdentityLinked.word(), address, is_wish: true, sealed, asker: None, now }
+    NewMail {
+        id,
+        template: Letter::IdentityLinked.word(),
+        address,
+        is_wish: true,
+        sealed,
+        asker: None,
+        most: None,
+        now,
+    }
 }
 
 fn sealed(seal: &SealKeys, table: &'static str, id: Uuid, said: &impl Serialize) -> Vec<u8> {

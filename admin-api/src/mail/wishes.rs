@@ -6,10 +6,14 @@ use std::time::Duration;
 
 use identity::{AccountId, Email, OneTimePurpose, OneTimeToken, SecretDigest};
 use serde::Serialize;
-use store::{Account, Asker, DueMail, MailOutcome, NewMail, NewOneTime, Status, StoreError};
+use store::{Account, Allowance, Asker, DueMail, MailOutcome, NewMail, NewOneTime, Status, StoreError, WishOutcome};
 use uuid::Uuid;
 
-use super::{EmailChange, Letter, OUTBOX, Registration, Said, TOKENS, allowance::Weighed, template::Values};
+use super::{
+    EmailChange, Letter, OUTBOX, Registration, Said, TOKENS,
+    allowance::{self, Weighed},
+    template::Values,
+};
 use crate::office::Office;
 
 /// A letter that may be written.
@@ -56,20 +60,19 @@ impl Office {
             account: granted.account,
             device: granted.ticket.as_ref().and_then(|ticket| ticket.binding),
             source,
-            ttl: granted.ticket.as_ref().map(|ticket| ticket.ttl),
         };
         let asker = self.asker(&weighed).await?;
-        if !self.may_write(&weighed, asker.as_ref(), now).await? {
-            tracing::warn!(template = due.template, "somebody asks for too many mails to one address");
-            self.metrics.mail("too_many");
-            return self.store.drop_wish(due.id).await;
-        }
         match self.write(due.id, address, granted, asker).await {
-            // Another node was faster.
-            Err(StoreError::Conflict(_)) => Ok(()),
+            Ok(WishOutcome::TooMany) => {
+                tracing::warn!(template = due.template, "somebody asks for too many mails to one address");
+                self.metrics.mail("too_many");
+                Ok(())
+            }
+            // Written by this node, or by another that was faster.
+            Ok(WishOutcome::Written) | Err(StoreError::Conflict(_)) => Ok(()),
             // The account has been deleted meanwhile.
             Err(StoreError::NotFound) => self.store.drop_wish(due.id).await,
-            other => other,
+            Err(error) => Err(error),
         }
     }
 
@@ -163,13 +166,22 @@ impl Office {
         }
     }
 
-    /// Puts the letter, and what is kept of its token, in the wish's place.
-    async fn write(&self, wish: Uuid, address: &str, granted: Granted, asker: Option<Asker>) -> Result<(), StoreError> {
+    /// Puts the letter, and what is kept of its token, in the wish's place, if the address has room for it.
+    async fn write(
+        &self,
+        wish: Uuid,
+        address: &str,
+        granted: Granted,
+        asker: Option<Asker>,
+    ) -> Result<WishOutcome, StoreError> {
         let now = self.now();
+        let late = allowance::late(granted.ticket.as_ref().map(|ticket| ticket.ttl), now);
+        let has_room = |made| allowance::has_room(made, asker.as_ref());
+        let allowance = Allowance { late, has_room: &has_room };
         let Some(ticket) = granted.ticket else {
             let said = self.say(granted.letter, &granted.to, None, granted.minutes);
             let letter = self.mail.mail(granted.letter, address, false, &said, now);
-            return self.store.grant_wish(wish, &NewMail { asker, ..letter }).await;
+            return self.store.grant_wish(wish, &NewMail { asker, ..letter }, allowance).await;
         };
         let token = OneTimeToken::generate(Uuid::now_v7(), &mut rand::rng());
         let minutes = i64::try_from(ticket.ttl.as_secs() / 60).unwrap_or(i64::MAX);
@@ -187,7 +199,7 @@ impl Office {
             now,
             expires_at: now + ticket.ttl,
         };
-        self.store.grant_wish_with(wish, &letter, &new).await
+        self.store.grant_wish_with(wish, &letter, allowance, &new).await
     }
 
     /// What a letter says.
@@ -214,10 +226,11 @@ impl Office {
         self.mail.mail(letter, email.normalised(), false, &said, self.now())
     }
 
-    /// A letter that tells somebody what has happened to their account.
+    /// A letter that tells somebody what has happened to their account, unless they have had enough of them.
     pub(crate) fn notice(&self, letter: Letter, account: &Account, address: &str) -> NewMail {
         let said = self.say(letter, &account.email, None, None);
-        self.mail.mail(letter, address, false, &said, self.now())
+        let most = Some(allowance::most(letter, account));
+        NewMail { most, ..self.mail.mail(letter, address, false, &said, self.now()) }
     }
 }
 

@@ -331,6 +331,43 @@ async fn nobody_floods_a_mailbox() {
     assert_eq!(house.mails().await.len(), 1);
 }
 
+/// Makes keys, and chooses passwords to and fro, so often; how many letters tell of either.
+async fn told_of(house: &House, person: &Person, keys: usize, passwords: usize) -> (usize, usize) {
+    for _ in 0..keys {
+        let key = house.make_key(person, json!({ "name": "another" })).await;
+        let path = format!("/auth/api-keys/{}", key["id"].as_str().unwrap());
+        assert!(house.call("DELETE", &path, person.shown(), Value::Null).await.status.is_success());
+    }
+    for time in 0..passwords {
+        let (old, new) = if time % 2 == 0 { (PASSWORD, NEW_PASSWORD) } else { (NEW_PASSWORD, PASSWORD) };
+        let body = json!({ "old_password": old, "new_password": new });
+        assert_eq!(house.post("/auth/change-password", person.shown(), body).await.status, 200);
+    }
+    let mails = house.mails().await;
+    let of = |what: &str| mails.iter().filter(|mail| mail.subject.contains(what)).count();
+    let told = (of("API key"), of("password"));
+    assert_eq!(told.0 + told.1, mails.len(), "{mails:?}");
+    told
+}
+
+#[tokio::test]
+async fn whoever_sits_in_an_account_floods_no_mailbox() {
+    let house = House::open().await;
+    // Perhaps it is somebody else's address: whatever is done there is one kind.
+    let mallory = person(&house, "ada@example.com").await;
+    assert_eq!(told_of(&house, &mallory, 3, 4).await, (3, 2));
+    assert_eq!(told_of(&house, &mallory, 3, 2).await, (0, 0));
+    house.advance(Duration::from_secs(3601));
+    let ada = house.login("ada@example.com").await;
+    house.store.confirm_account(ada.id, house.now()).await.unwrap();
+    assert_eq!(told_of(&house, &ada, 8, 2).await, (5, 2), "five of each kind");
+    assert_eq!(told_of(&house, &ada, 1, 4).await, (0, 3));
+    // Nor by making the account anew.
+    house.store.delete_account(ada.id, None, house.now()).await.unwrap();
+    let again = person(&house, "ada@example.com").await;
+    assert_eq!(told_of(&house, &again, 2, 2).await, (0, 0));
+}
+
 #[tokio::test]
 async fn what_is_kept_opens_no_account() {
     let house = House::open().await;

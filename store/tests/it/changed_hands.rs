@@ -13,7 +13,7 @@ use store::{
 };
 use uuid::Uuid;
 
-use crate::engines::{Database, at, hash, heard, newcomer, on_both_engines, person, session};
+use crate::engines::{Database, anyway, at, hash, heard, newcomer, on_both_engines, person, session};
 
 static NO_PASSWORD: LazyLock<PasswordHash> = LazyLock::new(|| PasswordHash::from("none".to_owned()));
 
@@ -33,7 +33,7 @@ on_both_engines!(
 
 fn mail(address: &str, is_wish: bool) -> NewMail {
     let (id, address) = (Uuid::now_v7(), address.to_owned());
-    NewMail { id, template: "x", address, is_wish, sealed: None, asker: None, now: at(0) }
+    NewMail { id, template: "x", address, is_wish, sealed: None, asker: None, most: None, now: at(0) }
 }
 
 pub(crate) fn one_time<'a>(
@@ -68,7 +68,7 @@ async fn asked(store: &Store, account: &Account, address: &str) -> ShownOneTime 
     let (wish, letter, token) = (mail(address, true), mail(address, false), token());
     store.ask_for_email(account.id, &wish, &mail(&account.email, false)).await.unwrap();
     let new = one_time(&token, OneTimePurpose::ChangeEmail, account.id, address);
-    store.grant_wish_with(wish.id, &letter, &new).await.unwrap();
+    store.grant_wish_with(wish.id, &letter, anyway(), &new).await.unwrap();
     shown(&token, OneTimePurpose::ChangeEmail)
 }
 
@@ -295,7 +295,7 @@ async fn what_an_owner_finds_in_the_account_of_others_is_gone(database: &Databas
     let (token, wish) = (token(), mail("ada@example.com", true));
     store.ask_for_email(ada.id, &wish, &mail("ada@example.com", false)).await.unwrap();
     let new = one_time(&token, OneTimePurpose::ResetPassword, ada.id, "ada@example.com");
-    store.grant_wish_with(wish.id, &mail("ada@example.com", false), &new).await.unwrap();
+    store.grant_wish_with(wish.id, &mail("ada@example.com", false), anyway(), &new).await.unwrap();
     let shown = shown(&token, OneTimePurpose::ResetPassword);
     let confirmed = Confirmed { from_role: "unverified", to_role: "user", no_password: &NO_PASSWORD };
     let notice = mail("ada@example.com", false);

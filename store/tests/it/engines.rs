@@ -8,7 +8,7 @@ use rand::{SeedableRng, rngs::StdRng};
 use sqlx::{
     AssertSqlSafe, Connection, Executor, FromRow, PgConnection, SqliteConnection, postgres::PgRow, sqlite::SqliteRow,
 };
-use store::{Account, NewAccount, NewMail, NewSession, PoolSettings, Store, Subject};
+use store::{Account, Allowance, NewAccount, NewMail, NewSession, PoolSettings, Store, Subject};
 use tempfile::TempDir;
 use uuid::Uuid;
 
@@ -205,7 +205,21 @@ pub(crate) fn newcomer(email: &Email) -> NewAccount<'_> {
 pub(crate) fn notice() -> NewMail {
     let address = "ada@example.com".to_owned();
     let id = Uuid::now_v7();
-    NewMail { id, template: "password_changed", address, is_wish: false, sealed: None, asker: None, now: at(0) }
+    NewMail {
+        id,
+        template: "password_changed",
+        address,
+        is_wish: false,
+        sealed: None,
+        asker: None,
+        most: None,
+        now: at(0),
+    }
+}
+
+/// Whatever has been written.
+pub(crate) fn anyway() -> Allowance<'static> {
+    Allowance { late: at(0), has_room: &|_| true }
 }
 
 /// Randomness that may wait at an `await` of a spawned task, unlike the thread's own.

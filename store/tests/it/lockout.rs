@@ -50,6 +50,7 @@ async fn fail(store: &Store, second: i64) -> [bool; 2] {
         is_wish: true,
         sealed: None,
         asker: None,
+        most: None,
         now: at(second),
     };
     store.count_failure([(ada(), RULES), (network(), NEVER)], notice, at(second)).await.unwrap()
@@ -127,6 +128,7 @@ async fn what_is_counted_is_forgiven_by_place_or_altogether(database: &Database)
         is_wish: true,
         sealed: None,
         asker: None,
+        most: None,
         now: at(0),
     };
     let (at_home, _) = home().await;

@@ -10,7 +10,7 @@ use store::{
 };
 use uuid::Uuid;
 
-use crate::engines::{Database, at, hash, heard, on_both_engines, person, session, token};
+use crate::engines::{Database, anyway, at, hash, heard, on_both_engines, person, session, token};
 
 static NO_PASSWORD: LazyLock<PasswordHash> = LazyLock::new(|| PasswordHash::from("none".to_owned()));
 
@@ -56,7 +56,7 @@ async fn send(
     let (wish, token) = (Uuid::now_v7(), OneTimeToken::generate(Uuid::now_v7(), &mut rand::rng()));
     let mail = |id, is_wish| {
         let address = address.to_owned();
-        NewMail { id, template: "x", address, is_wish, sealed: None, asker: None, now: at(0) }
+        NewMail { id, template: "x", address, is_wish, sealed: None, asker: None, most: None, now: at(0) }
     };
     store.post(&mail(wish, true)).await.unwrap();
     let new = NewOneTime {
@@ -70,7 +70,7 @@ async fn send(
         now: at(0),
         expires_at: at(100),
     };
-    store.grant_wish_with(wish, &mail(Uuid::now_v7(), false), &new).await.unwrap();
+    store.grant_wish_with(wish, &mail(Uuid::now_v7(), false), anyway(), &new).await.unwrap();
     Sent { token, purpose }
 }
 
@@ -81,7 +81,16 @@ async fn send_to(store: &Store, purpose: OneTimePurpose, account: &Account) -> S
 async fn reset(store: &Store, shown: &ShownOneTime, now: DateTime<Utc>) -> Option<Account> {
     let id = Uuid::now_v7();
     let address = "ada@example.com".to_owned();
-    let notice = NewMail { id, template: "password_changed", address, is_wish: false, sealed: None, asker: None, now };
+    let notice = NewMail {
+        id,
+        template: "password_changed",
+        address,
+        is_wish: false,
+        sealed: None,
+        asker: None,
+        most: None,
+        now,
+    };
     store.reset_password(shown, hash("new"), terms(), &notice, now).await.unwrap()
 }
 

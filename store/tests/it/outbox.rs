@@ -1,12 +1,12 @@
 //! The outbox: one node carries one mail, what fails is tried again, and what is over says nothing any more.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Mutex};
 
 use identity::SecretDigest;
-use store::{Asker, Letters, MailOutcome, NewMail, Store, StoreError};
+use store::{Allowance, Asker, Letters, MailOutcome, Most, NewMail, Store, StoreError, WishOutcome};
 use uuid::Uuid;
 
-use crate::engines::{Database, at, on_both_engines, person};
+use crate::engines::{Database, anyway, at, on_both_engines, person};
 
 on_both_engines!(
     nodes_that_look_at_once_never_take_the_same_mail,
@@ -16,6 +16,8 @@ on_both_engines!(
     a_wish_is_granted_once,
     letters_are_counted_by_address_and_kind_and_wishes_are_not,
     letters_are_counted_by_who_asked_for_them,
+    what_tells_of_one_thing_too_many_is_not_posted,
+    of_many_who_write_at_once_none_writes_one_too_many,
 );
 
 async fn post(store: &Store, address: &str, is_wish: bool, second: i64) -> Uuid {
@@ -26,7 +28,27 @@ async fn post(store: &Store, address: &str, is_wish: bool, second: i64) -> Uuid 
 
 fn mail(id: Uuid, address: &str, is_wish: bool, second: i64) -> NewMail {
     let (address, sealed, now) = (address.to_owned(), Some(b"sealed".to_vec()), at(second));
-    NewMail { id, template: "reset_password", address, is_wish, sealed, asker: None, now }
+    NewMail { id, template: "reset_password", address, is_wish, sealed, asker: None, most: None, now }
+}
+
+/// What whoever grants a wish at that second finds that was made before it.
+async fn made(
+    store: &Store,
+    template: &'static str,
+    (address, place): (&str, Option<SecretDigest>),
+    (second, late): (i64, i64),
+) -> Letters {
+    let wish = post(store, address, true, second).await;
+    let asker = place.map(|place| Asker { place, is_familiar: false });
+    let letter = NewMail { template, asker, ..mail(Uuid::now_v7(), address, false, second) };
+    let found = Mutex::new(None);
+    let has_room = |made| {
+        *found.lock().unwrap() = Some(made);
+        false
+    };
+    let outcome = store.grant_wish(wish, &letter, Allowance { late: at(late), has_room: &has_room }).await.unwrap();
+    assert_eq!(outcome, WishOutcome::TooMany);
+    found.into_inner().unwrap().unwrap()
 }
 
 async fn nodes_that_look_at_once_never_take_the_same_mail(database: &Database) {
@@ -112,7 +134,7 @@ async fn letters_to_an_account_that_is_deleted_are_counted_for_an_hour(database:
     assert_eq!(store.mails_waiting().await.unwrap(), 0, "nothing is sent any more");
     let addresses: Vec<(i64,)> = database.rows(ADDRESSES, ADDRESSES).await;
     assert_eq!(addresses, [(0,)], "they are counted by a digest");
-    let count = async |address| store.letters_since(address, "reset_password", None, at(4000)).await.unwrap().all;
+    let count = async |address| made(&store, "reset_password", (address, None), (7600, 7600)).await.all;
     assert_eq!((count("ada@example.com").await, count("bob@example.com").await), (1, 0));
     assert_eq!(store.forget_begun(at(5010)).await.unwrap(), 0);
     assert_eq!(store.forget_begun(at(5011)).await.unwrap(), 1);
@@ -122,9 +144,9 @@ async fn a_wish_is_granted_once(database: &Database) {
     let store = database.open().await;
     let wish = post(&store, "ada@example.com", true, 0).await;
     let letter = mail(Uuid::now_v7(), "ada@example.com", false, 1);
-    store.grant_wish(wish, &letter).await.unwrap();
+    assert_eq!(store.grant_wish(wish, &letter, anyway()).await.unwrap(), WishOutcome::Written);
     let again = mail(Uuid::now_v7(), "ada@example.com", false, 2);
-    assert!(matches!(store.grant_wish(wish, &again).await, Err(StoreError::Conflict(_))));
+    assert!(matches!(store.grant_wish(wish, &again, anyway()).await, Err(StoreError::Conflict(_))));
     assert_eq!(store.claim_mail(at(5), at(100)).await.unwrap().unwrap().id, letter.id);
     assert_eq!(store.claim_mail(at(5), at(100)).await.unwrap(), None);
     let dropped = post(&store, "nobody@example.com", true, 0).await;
@@ -132,6 +154,9 @@ async fn a_wish_is_granted_once(database: &Database) {
     assert_eq!(store.mails_waiting().await.unwrap(), 1);
     // A letter is no wish.
     store.drop_wish(letter.id).await.unwrap();
+    assert_eq!(store.mails_waiting().await.unwrap(), 1);
+    // One for which there is no room is gone all the same.
+    made(&store, "reset_password", ("ada@example.com", None), (2, 0)).await;
     assert_eq!(store.mails_waiting().await.unwrap(), 1);
 }
 
@@ -142,10 +167,13 @@ async fn letters_are_counted_by_address_and_kind_and_wishes_are_not(database: &D
     }
     post(&store, "ada@example.com", true, 20).await;
     post(&store, "bob@example.com", false, 20).await;
-    let count =
-        async |template, since| store.letters_since("ada@example.com", template, None, at(since)).await.unwrap().all;
-    assert_eq!((count("reset_password", -1).await, count("reset_password", 10).await), (3, 1));
-    assert_eq!(count("magic_link", -1).await, 0);
+    let count = async |template, second, late| {
+        let made = made(&store, template, ("ada@example.com", None), (second, late)).await;
+        (made.all, made.of_late)
+    };
+    assert_eq!(count("reset_password", 3599, 0).await, (3, 2), "within the hour, and after second 0");
+    assert_eq!(count("reset_password", 3610, 3600).await, (1, 0));
+    assert_eq!(count("magic_link", 3599, 0).await, (0, 0));
 }
 
 async fn letters_are_counted_by_who_asked_for_them(database: &Database) {
@@ -160,16 +188,70 @@ async fn letters_are_counted_by_who_asked_for_them(database: &Database) {
             asker: place.map(|place| Asker { place, is_familiar }),
             ..mail(Uuid::now_v7(), "ada@example.com", false, 1)
         };
-        store.grant_wish(wish, &letter).await.unwrap();
+        store.grant_wish(wish, &letter, anyway()).await.unwrap();
     }
-    let count = async |place: Option<&SecretDigest>| {
-        store.letters_since("ada@example.com", "reset_password", place, at(0)).await.unwrap()
-    };
-    assert_eq!(count(Some(&home)).await, Letters { all: 4, of_strangers: 3, of_place: 1 });
-    assert_eq!(count(Some(&far)).await, Letters { all: 4, of_strangers: 3, of_place: 2 });
-    assert_eq!(count(None).await, Letters { all: 4, of_strangers: 3, of_place: 0 });
+    let count = async |place| made(&store, "reset_password", ("ada@example.com", place), (2, 0)).await;
+    let found = Letters { all: 4, of_strangers: 3, of_place: 0, of_late: 4 };
+    assert_eq!(count(Some(home)).await, Letters { of_place: 1, ..found });
+    assert_eq!(count(Some(far)).await, Letters { of_place: 2, ..found });
+    assert_eq!(count(None).await, found);
     // Of somebody who is deleted it is not kept where they were.
     store.delete_account(ada.id, None, at(10)).await.unwrap();
     let places: Vec<(i64,)> = database.rows(PLACES, PLACES).await;
-    assert_eq!((places, count(Some(&far)).await.of_strangers), (vec![(0,)], 3));
+    assert_eq!((places, count(Some(far)).await.of_strangers), (vec![(0,)], 3));
+}
+
+async fn what_tells_of_one_thing_too_many_is_not_posted(database: &Database) {
+    let store = database.open().await;
+    let tell = async |template, address: &str, kinds: &[&'static str], second| {
+        let most = Some(Most { letters: 2, kinds: kinds.to_vec() });
+        store.post(&NewMail { template, most, ..mail(Uuid::now_v7(), address, false, second) }).await.unwrap();
+        store.mails_waiting().await.unwrap()
+    };
+    let ada = "ada@example.com";
+    let all: &[_] = &["key_made", "password_changed"];
+    assert_eq!(tell("key_made", ada, &["key_made"], 0).await, 1);
+    assert_eq!(tell("key_made", ada, &["key_made"], 1).await, 2);
+    assert_eq!(tell("key_made", ada, &["key_made"], 2).await, 2, "one too many");
+    assert_eq!(tell("password_changed", ada, all, 2).await, 2, "where kinds are one, all of them are counted");
+    assert_eq!(tell("password_changed", ada, &["password_changed"], 2).await, 3);
+    assert_eq!(tell("key_made", "bob@example.com", &["key_made"], 2).await, 4);
+    assert_eq!(tell("key_made", ada, &["key_made"], 3600).await, 5, "the first is as old as an hour");
+    // To make an account anew makes no room.
+    let account = person(&store, ada).await;
+    store.delete_account(account.id, None, at(3601)).await.unwrap();
+    assert_eq!(store.mails_waiting().await.unwrap(), 1, "none of hers is sent any more");
+    assert_eq!(tell("key_made", ada, &["key_made"], 3601).await, 2, "the second is no more within the hour");
+    assert_eq!(tell("key_made", ada, &["key_made"], 3602).await, 2);
+}
+
+async fn of_many_who_write_at_once_none_writes_one_too_many(database: &Database) {
+    const LETTERS: &str = "SELECT template, COUNT(*) FROM outbox GROUP BY template ORDER BY template";
+    let store = database.open().await;
+    let mut nodes = Vec::new();
+    for _ in 0..10 {
+        nodes.push(database.connect().await);
+    }
+    for round in 0..10 {
+        let mut writing = Vec::new();
+        for node in nodes.clone() {
+            let wish = post(&store, "ada@example.com", true, round * 10_000).await;
+            writing.push(async move {
+                let letter = mail(Uuid::now_v7(), "ada@example.com", false, round * 10_000);
+                let has_room = |made: Letters| made.all < 5;
+                let allowance = Allowance { late: at(0), has_room: &has_room };
+                node.grant_wish(wish, &letter, allowance).await.unwrap();
+                let most = Some(Most { letters: 5, kinds: vec!["key_made"] });
+                let id = Uuid::now_v7();
+                node.post(&NewMail { id, template: "key_made", most, ..letter }).await.unwrap();
+            });
+        }
+        let writing: Vec<_> = writing.into_iter().map(tokio::spawn).collect();
+        for done in writing {
+            done.await.unwrap();
+        }
+        let written: Vec<(String, i64)> = database.rows(LETTERS, LETTERS).await;
+        let most = 5 * (round + 1);
+        assert_eq!(written, [("key_made".to_owned(), most), ("reset_password".to_owned(), most)]);
+    }
 }

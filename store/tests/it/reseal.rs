@@ -52,7 +52,16 @@ async fn furnish(store: &Store, seal: &Arc<SealKeys>) -> (store::Account, Factor
         let sealed = Some(seal.seal(b"a letter", &record("outbox", id), &mut rng()));
         let address = format!("person{n}@example.com");
         store
-            .post(&NewMail { id, template: "verify_email", address, is_wish: false, sealed, asker: None, now: at(0) })
+            .post(&NewMail {
+                id,
+                template: "verify_email",
+                address,
+                is_wish: false,
+                sealed,
+                asker: None,
+                most: None,
+                now: at(0),
+            })
             .await
             .unwrap();
     }
