@@ -166,26 +166,28 @@ impl Store {
         Ok(u64::try_from(waiting).unwrap_or_default())
     }
 
-    /// Has a session of that account begun in this browser, and has one from this network?
+    /// Has a session of that account begun in this browser, and has one from this network? Of an account that nobody has confirmed nobody knows whose
+    /// they were.
     pub async fn knows(
         &self,
         account: AccountId,
         device: Option<&SecretDigest>,
         network: &str,
     ) -> Result<[bool; 2], StoreError> {
-        const Q: &str = "SELECT EXISTS (SELECT 1 FROM sessions WHERE account_id = $1 AND device = $2 AND actor_id IS NULL), \
-                         EXISTS (SELECT 1 FROM sessions WHERE account_id = $1 AND network = $3 AND actor_id IS NULL)";
-        let (knows_device, knows_network) = self
+        const Q: &str = "SELECT EXISTS (SELECT 1 FROM sessions WHERE account_id = a.id AND device = $2 AND actor_id IS NULL), \
+                         EXISTS (SELECT 1 FROM sessions WHERE account_id = a.id AND network = $3 AND actor_id IS NULL) \
+                         FROM accounts a WHERE a.id = $1 AND a.is_verified";
+        let known: Option<(bool, bool)> = self
             .bounded(async {
                 on!(self, |pool| sqlx::query_as(Q)
                     .bind(account.uuid())
                     .bind(device.map(|device| device.as_bytes().as_slice()))
                     .bind(network)
-                    .fetch_one(pool)
+                    .fetch_optional(pool)
                     .await)
             })
             .await?;
-        Ok([knows_device, knows_network])
+        Ok(known.unwrap_or_default().into())
     }
 
     /// It is over: what it said is wiped.

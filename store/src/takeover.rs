@@ -101,13 +101,15 @@ impl Tx {
     }
 
     /// Ends whatever of an account opens it but its password and its sessions: keys, factors, and the subjects of others, linked or imported.
+    /// Where sessions have begun is familiar no more: it was not the owner who was there.
     pub(crate) async fn end_other_ways_in(&mut self, id: AccountId, now: DateTime<Utc>) -> Result<(), StoreError> {
         const KEYS: &str = "UPDATE api_keys SET revoked_at = $2 WHERE account_id = $1 AND revoked_at IS NULL";
         const FACTORS: &str = "DELETE FROM factors WHERE account_id = $1";
         const CODES: &str = "DELETE FROM recovery_codes WHERE account_id = $1";
         const LINKS: &str = "DELETE FROM external_identities WHERE account_id = $1";
+        const PLACES: &str = "UPDATE sessions SET device = NULL, network = NULL WHERE account_id = $1";
         on_tx!(&mut *self, |c| sqlx::query(KEYS).bind(id.uuid()).bind(stored(now)).execute(c).await.map(drop))?;
-        for statement in [FACTORS, CODES, LINKS] {
+        for statement in [FACTORS, CODES, LINKS, PLACES] {
             on_tx!(&mut *self, |c| sqlx::query(statement).bind(id.uuid()).execute(c).await.map(drop))?;
         }
         Ok(())

@@ -171,3 +171,28 @@ async fn whoever_wants_somebody_elses_address_leaves_it_to_its_owner() {
     let body = json!({ "token": wants(&ada).await.pop().unwrap().token() });
     assert_eq!(house.post("/auth/confirm-email", Shown::Nothing, body).await.body["user"]["email"], ADA);
 }
+
+#[tokio::test]
+async fn whoever_registers_somebody_is_at_home_nowhere_there() {
+    let house = House::open().await;
+    let body = json!({ "email": ADA, "password": PASSWORD });
+    // In each network they log in before they ask, as often as they like.
+    let many_links = async || {
+        let answer = house.visit(&FAR, "/auth/register", body.clone()).await;
+        house.mails().await;
+        for last in 0..6 {
+            let address = format!("198.51.100.{last}");
+            let login = house.visit(&Place { address: &address, cookie: None }, "/auth/login", body.clone()).await;
+            for _ in 0..6 {
+                ask(&house, &Place { address: &address, cookie: login.cookie().as_deref() }, "magic-link").await;
+            }
+        }
+        (answer.body["user"]["id"].as_str().unwrap().parse().unwrap(), house.mails().await.len())
+    };
+    let (id, links) = many_links().await;
+    assert_eq!(links, 5 + 5 + 4, "as strangers have them");
+    // Nor by making the account anew.
+    house.store.delete_account(id, None, house.now()).await.unwrap();
+    let (_, links) = many_links().await;
+    assert_eq!(links, 20 - 14);
+}

@@ -245,3 +245,28 @@ async fn sessions_show_where_they_began_and_are_ended_by_their_owner() {
     assert_eq!(house.get("/auth/me", ada.shown()).await.status, 200);
     assert_eq!(house.get("/auth/me", bob.shown()).await.status, 200);
 }
+
+#[tokio::test]
+async fn whoever_was_there_before_the_owner_guesses_as_a_stranger() {
+    const NEW_PASSWORD: &str = "another horse battery";
+    let (house, email) = (House::open().await, "ada@example.com");
+    let body = json!({ "email": email, "password": PASSWORD });
+    house.visit(&FAR, "/auth/register", body.clone()).await;
+    let mut cookies = Vec::new();
+    for _ in 0..3 {
+        cookies.extend(log_in(&house, &FAR, email, PASSWORD).await.cookie());
+    }
+    house.mails().await;
+    house.visit(&HOME, "/auth/request-password-reset", json!({ "email": email })).await;
+    let reset = json!({ "token": house.mail().await.token(), "new_password": NEW_PASSWORD });
+    assert_eq!(house.visit(&HOME, "/auth/reset-password", reset).await.status, 200);
+    assert_eq!(log_in(&house, &HOME, email, NEW_PASSWORD).await.status, 200);
+    let places: Vec<_> = cookies.iter().map(|cookie| Place { cookie: Some(cookie), ..FAR }).collect();
+    for (place, times) in places.iter().zip([2, 2, 1]) {
+        guess(&house, place, email, times).await;
+    }
+    for place in &places {
+        assert_eq!(log_in(&house, place, email, NEW_PASSWORD).await.refusal(), "429 login_locked");
+    }
+    assert_eq!(log_in(&house, &HOME, email, NEW_PASSWORD).await.status, 200, "she is at home now");
+}

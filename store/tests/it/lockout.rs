@@ -2,17 +2,21 @@
 
 use std::{net::IpAddr, time::Duration};
 
-use identity::{Email, LockRules, SecretDigest, SessionId, Tally};
-use store::{Aim, Claim, NewMail, NewSession, Origin, Store};
+use identity::{Email, LockRules, OneTimePurpose, PasswordHash, SecretDigest, SessionId, Tally};
+use store::{Aim, Claim, Confirmed, NewMail, NewSession, Origin, Store};
 use uuid::Uuid;
 
-use crate::engines::{Database, at, on_both_engines, person, token};
+use crate::{
+    changed_hands::{one_time, shown},
+    engines::{Database, at, hash, on_both_engines, person, token},
+};
 
 on_both_engines!(
     the_fifth_failure_locks_whoever_counts_it_and_is_told_of_once,
     nodes_count_together_and_lose_none,
     what_is_counted_is_forgiven_by_place_or_altogether,
     a_login_knows_the_browser_and_the_network_of_earlier_sessions,
+    nowhere_is_familiar_where_whoever_was_there_before_the_owner_has_been,
     failures_are_forgotten_when_they_are_over,
 );
 
@@ -167,6 +171,31 @@ async fn a_login_knows_the_browser_and_the_network_of_earlier_sessions(database:
     assert_eq!(place("nobody@example.com", Some(&device), Some("2001:db8:1:2::/64")).await, anywhere);
     let listed = store.list_sessions(account.id, at(1), None, 200).await.unwrap().items;
     assert_eq!(listed[0].address.as_deref(), Some("2001:db8:1:2::9"));
+}
+
+async fn nowhere_is_familiar_where_whoever_was_there_before_the_owner_has_been(database: &Database) {
+    let store = database.open().await;
+    let email = Email::parse("ada@example.com").unwrap();
+    let (account, theirs) = (person(&store, "ada@example.com").await, SecretDigest::of(b"theirs"));
+    at_home(&store, &account, theirs).await;
+    let known = async |device: &SecretDigest| {
+        let claimed = store.claim(claim(&email, Some(device), Some("2001:db8:1:2::/64"))).await.unwrap();
+        let for_letters = store.knows(account.id, Some(device), "2001:db8:1:2::/64").await.unwrap();
+        (claimed.at.source == *device, claimed.at == ada(), for_letters)
+    };
+    // Nobody has confirmed the address: whoever is in guesses at nobody else's password, but whom the letters go to may be another.
+    assert_eq!(known(&theirs).await, (true, false, [false, false]));
+    let (token, notice) = (crate::changed_hands::token(), crate::engines::notice());
+    let none = PasswordHash::from("none".to_owned());
+    let confirmed = Confirmed { from_role: "unverified", to_role: "user", no_password: &none };
+    let purpose = OneTimePurpose::ResetPassword;
+    store.keep_one_time(&one_time(&token, purpose, account.id, "ada@example.com")).await.unwrap();
+    let hers = store.reset_password(&shown(&token, purpose), hash("new"), confirmed, &notice, at(1)).await.unwrap();
+    assert_eq!(known(&theirs).await, (false, true, [false, false]), "the browser and the network of somebody else");
+    let own = SecretDigest::of(b"hers");
+    at_home(&store, &hers.unwrap(), own).await;
+    assert_eq!(known(&own).await, (true, false, [true, true]));
+    assert_eq!(known(&theirs).await, (false, false, [false, true]), "they sit beside her");
 }
 
 async fn failures_are_forgotten_when_they_are_over(database: &Database) {
