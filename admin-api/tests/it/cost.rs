@@ -5,6 +5,7 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
+use identity::PasswordHash;
 use serde_json::json;
 use store::{NewDomain, NewTeam};
 use tracing::{
@@ -13,10 +14,13 @@ use tracing::{
     span,
 };
 
-use crate::house::{House, PASSWORD, Shown};
+use crate::house::{Answer, House, PASSWORD, Place, Shown};
 
 /// Every statement of this process: each test has one of its own (nextest).
 static STATEMENTS: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+/// The hash of the password as older systems have kept it.
+const OF_OLD: &str = "$2b$04$abcdefghijklmnopqrstuuqREtd3VJD2QVZbuFskFSLk6eRIrQoOS";
 
 /// Hears of each statement that sqlx has run, on whatever thread. That a transaction begins or ends is none.
 struct Counting;
@@ -71,17 +75,51 @@ async fn house_on(url: &str) -> House {
 async fn a_login_costs_one_argon2_and_four_statements_on_sqlite() {
     let folder = tempfile::tempdir().unwrap();
     let url = format!("sqlite:{}", folder.path().join("cost.db").display());
-    a_login_costs_one_argon2_and_four_statements(&house_on(&url).await).await;
+    a_login_costs_one_argon2_and_four_statements(&house_on(&url).await, 2).await;
 }
 
 #[tokio::test]
 async fn a_login_costs_one_argon2_and_four_statements_on_postgres() {
     let database = crate::postgres::Database::create().await;
-    a_login_costs_one_argon2_and_four_statements(&house_on(database.url()).await).await;
+    a_login_costs_one_argon2_and_four_statements(&house_on(database.url()).await, 3).await;
+}
+
+/// Logs in, with as many statements.
+async fn spends(house: &House, cookie: Option<&str>, kind: &str) -> (Answer, usize) {
+    let login = json!({ "email": "ada@example.com", "password": PASSWORD, "session": kind });
+    let answer = house.visit(&Place { address: "192.0.2.1", cookie }, "/auth/login", login).await;
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    (answer, statements().await.len())
+}
+
+/// What a login costs besides now and then: `to_end` statements end a session of which whoever listens must hear.
+async fn whatever_is_put_right_by_a_login_costs_more(house: &House, to_end: usize) {
+    let fails = async || {
+        let wrong = json!({ "email": "ada@example.com", "password": "wrong horse battery" });
+        house.visit(&Place { address: "192.0.2.1", cookie: None }, "/auth/login", wrong).await;
+        statements().await;
+    };
+    fails().await;
+    assert_eq!(spends(house, None, "tokens").await.1, 5, "a failure is forgiven");
+    let (before, spent) = spends(house, None, "cookie").await;
+    assert_eq!(spent, 4);
+    assert_eq!(spends(house, before.cookie().as_deref(), "tokens").await.1, 4 + to_end, "a session is left behind");
+    assert_eq!(spends(house, before.cookie().as_deref(), "tokens").await.1, 5, "it had ended already");
+    let account = house.store.account_by_address("ada@example.com").await.unwrap().unwrap();
+    house.store.rehash_password(&account, PasswordHash::from(OF_OLD.to_owned())).await.unwrap();
+    fails().await;
+    let hashes = house.metric("portcullis_password_hashes_total");
+    assert_eq!(spends(house, None, "tokens").await.1, 6, "and a hash of an older system is renewed");
+    assert_eq!(
+        house.metric("portcullis_password_hashes_total") - hashes,
+        2,
+        "the old one is checked, the new one made"
+    );
+    assert_eq!(spends(house, None, "tokens").await.1, 4);
 }
 
 /// Of an account with teams and domains; the event of the audit trail is counted too.
-async fn a_login_costs_one_argon2_and_four_statements(house: &House) {
+async fn a_login_costs_one_argon2_and_four_statements(house: &House, to_end: usize) {
     let ada = house.register("ada@example.com").await;
     statements().await;
     let tenant = house.store.account(ada.id).await.unwrap().unwrap().tenant.unwrap().tenant;
@@ -115,6 +153,7 @@ async fn a_login_costs_one_argon2_and_four_statements(house: &House) {
         counts.push(statements().await.len());
     }
     assert_eq!(counts[0], counts[1]);
+    whatever_is_put_right_by_a_login_costs_more(house, to_end).await;
 
     // And it tells all that it had to read.
     let me = house.get("/auth/me", Shown::Credential(answer.text("access_token"))).await.body;
