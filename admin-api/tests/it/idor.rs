@@ -1,6 +1,6 @@
-//! Nobody reaches what is somebody else's by its id: every operation of the API's document that takes an id, tried by callers who own
-//! nothing of what they name. Foreign and absent are answered alike, and nothing changes. An operation that is added fails here until it
-//! is listed.
+//! Nobody reaches what is somebody else's by its id: every operation of the API's document that takes an id (`operations`), tried by
+//! callers who own nothing of what they name. Foreign and absent are answered alike, and nothing changes. An operation that is added fails
+//! here until it is listed.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,6 +9,8 @@ use serde_json::{Value, json};
 use crate::{
     house::{House, PASSWORD, Person, Shown},
     mfa::armed,
+    operations::{Document, filled},
+    passkeys::Browser,
 };
 
 /// What nobody has.
@@ -70,7 +72,11 @@ async fn things(house: &House, ada: &Person) -> Things {
         ("/tenants/{id}/invitations/", vec![tenant.clone(), text(&asked["id"])]),
         ("/tenants/", vec![tenant, account.clone()]),
         ("/teams/", vec![text(&team["id"]), account.clone()]),
-        ("/domains/", vec![text(&domain["id"]), account]),
+        ("/domains/", vec![text(&domain["id"]), account.clone()]),
+        ("/admin/users/", vec![account]),
+        ("/admin/tenants/", vec![text(&me["tenant_id"])]),
+        ("/admin/keys/", vec![text(&key["id"])]),
+        ("/admin/sessions/", vec![text(&session["items"][0]["id"])]),
     ]
 }
 
@@ -90,6 +96,10 @@ fn body(operation: &str, somebody: &str) -> Value {
         "POST /domains/{id}/members" => json!({ "account_id": somebody }),
         "PATCH /billing/statements/{id}" => json!({ "payment_status": "paid" }),
         "PATCH /teams/{id}/members/{account_id}" => json!({ "role": "owner" }),
+        "PATCH /admin/users/{id}" => json!({ "role": "user" }),
+        "PATCH /admin/tenants/{id}" => json!({ "tier": "pro" }),
+        "POST /admin/users/{id}/impersonate" => json!({ "reason": "ticket 8" }),
+        "DELETE /admin/users/{id}/mfa" => json!({ "reason": "ticket 8", "password": PASSWORD }),
         _ => json!({}),
     }
 }
@@ -138,85 +148,12 @@ fn named() -> Vec<(&'static str, &'static str, &'static str, Ask)> {
         ("POST /quota/commit", "reservation_id", "reservation", Body("/quota/commit", json!({}))),
         ("POST /quota/release", "reservation_id", "reservation", Body("/quota/release", json!({}))),
         ("GET /billing/statements", "tenant_id", "tenant", Query("/billing/statements")),
+        ("GET /admin/audit", "actor", "account", Query("/admin/audit")),
+        ("GET /admin/audit", "subject", "account", Query("/admin/audit")),
         ("GET /admin/keys", "account_id", "account", Query("/admin/keys")),
         ("GET /admin/sessions", "account_id", "account", Query("/admin/sessions")),
         ("POST /auth/token", "client_id", "", No("a credential, with its secret beside it")),
     ]
-}
-
-/// Every id of the document that stands in a query or a body: the operation and the id's name.
-async fn documented_ids(house: &House) -> BTreeSet<(String, String)> {
-    let document = house.get("/openapi.json", Shown::Nothing).await.body;
-    let mut found = BTreeSet::new();
-    for (path, item) in document["paths"].as_object().unwrap() {
-        for (method, operation) in item.as_object().unwrap() {
-            let name = format!("{} {path}", method.to_uppercase());
-            let in_query = operation["parameters"].as_array().into_iter().flatten();
-            let in_query = in_query.filter(|parameter| parameter["in"] == "query");
-            let mut ids: Vec<String> = in_query
-                .filter(|parameter| is_id(&text(&parameter["name"]), &parameter["schema"]))
-                .map(|parameter| text(&parameter["name"]))
-                .collect();
-            for (_, content) in operation["requestBody"]["content"].as_object().into_iter().flatten() {
-                collect_ids(&document, &content["schema"], &mut ids, 0);
-            }
-            found.extend(ids.into_iter().map(|id| (name.clone(), id)));
-        }
-    }
-    found
-}
-
-fn is_id(name: &str, schema: &Value) -> bool {
-    name.ends_with("_id") || name.ends_with("_ids") || schema["format"] == "uuid"
-}
-
-/// The ids among a schema's properties, and those within them.
-fn collect_ids(document: &Value, schema: &Value, ids: &mut Vec<String>, depth: usize) {
-    assert!(depth < 20, "a schema that holds itself");
-    if let Some(place) = schema["$ref"].as_str() {
-        return collect_ids(document, document.pointer(place.trim_start_matches('#')).unwrap(), ids, depth + 1);
-    }
-    for word in ["allOf", "oneOf", "anyOf"] {
-        for part in schema[word].as_array().into_iter().flatten() {
-            collect_ids(document, part, ids, depth + 1);
-        }
-    }
-    collect_ids_of_items(document, schema, ids, depth);
-    for (name, property) in schema["properties"].as_object().into_iter().flatten() {
-        if is_id(name, property) {
-            ids.push(name.clone());
-        }
-        collect_ids(document, property, ids, depth + 1);
-    }
-}
-
-fn collect_ids_of_items(document: &Value, schema: &Value, ids: &mut Vec<String>, depth: usize) {
-    if schema["items"].is_object() {
-        collect_ids(document, &schema["items"], ids, depth + 1);
-    }
-}
-
-fn filled(template: &str, ids: &[String]) -> String {
-    let mut ids = ids.iter();
-    let segments = template.split('/').map(|segment| {
-        if !segment.starts_with('{') {
-            return segment.to_owned();
-        }
-        ids.next().unwrap_or_else(|| panic!("{template} has more ids than are listed")).clone()
-    });
-    segments.collect::<Vec<_>>().join("/")
-}
-
-/// Every operation of the document that takes an id and a credential.
-async fn operations(house: &House) -> Vec<(String, String)> {
-    let document = house.get("/openapi.json", Shown::Nothing).await.body;
-    let paths = document["paths"].as_object().unwrap();
-    let operations = paths.iter().filter(|(path, _)| path.contains('{') && !path.starts_with("/admin/"));
-    let operations = operations.flat_map(|(path, item)| {
-        let methods = item.as_object().unwrap().iter().filter(|(_, operation)| operation["security"].is_array());
-        methods.map(|(method, _)| (method.to_uppercase(), path.clone()))
-    });
-    operations.collect()
 }
 
 /// The victim: she has an authenticator, and comes from elsewhere too.
@@ -226,6 +163,31 @@ async fn victim(house: &House, role: &str) -> Person {
     house.store.link_external(ada.id, None, subject, None, house.now()).await.unwrap();
     house.change(&ada, store::AccountChange { role: Some(role.to_owned()), ..Default::default() }).await;
     armed(house, ada).await.person
+}
+
+/// What they show who have just logged in with a browser.
+async fn browser(house: &House, email: &str) -> String {
+    let login = json!({ "email": email, "password": PASSWORD, "session": "cookie" });
+    let cookie = house.post("/auth/login", Shown::Nothing, login).await.cookie().unwrap();
+    cookie.split_once('=').unwrap().1.to_owned()
+}
+
+/// What an administrator shows who acts as somebody.
+async fn acting_as(house: &House, administrator: &Person, whom: &Person) -> String {
+    let path = format!("/admin/users/{}/impersonate", whom.id);
+    text(&made(house, administrator, &path, json!({ "reason": "ticket 7" })).await["access_token"])
+}
+
+/// A key of somebody's that may do no more than these.
+async fn scoped(house: &House, person: &Person, scopes: Value) -> String {
+    text(&house.make_key(person, json!({ "name": "narrow", "scopes": scopes })).await["key"])
+}
+
+/// Whose the ids in a path are.
+fn ids_of<'a>(things: &'a Things, method: &str, template: &str) -> &'a [String] {
+    let listed = things.iter().find(|(prefix, _)| template.starts_with(prefix));
+    let Some((_, ids)) = listed else { panic!("{method} {template} is new: list whose its ids are") };
+    ids
 }
 
 /// Somebody of a tenant that its owner has asked to join it, acts in it.
@@ -274,24 +236,23 @@ async fn an_id_of_somebody_else_s_is_answered_as_one_that_nobody_has_and_opens_n
     let things = things(&house, &ada).await;
     // An owner of another tenant, a member of that one, and a key.
     let eve = house.register("eve@example.com").await;
+    house.store.confirm_account(eve.id, house.now()).await.unwrap();
     house.change(&eve, store::AccountChange { role: Some("developer".to_owned()), ..Default::default() }).await;
     let hers = text(&house.get("/auth/me", eve.shown()).await.body["tenant_id"]);
     let mallory = joined(&house, &eve, &hers, "mallory@example.com").await;
     let key = text(&house.make_key(&eve, json!({ "name": "eve's" })).await["key"]);
-    let scopes = json!(["agents:*", "instances:*", "usage:read", "billing:read", "tenants:manage"]);
-    let narrow = text(&house.make_key(&eve, json!({ "name": "eve's", "scopes": scopes })).await["key"]);
+    let scopes = json!(["agents:*", "instances:*", "usage:read", "billing:read", "tenants:manage", "users:manage"]);
+    let narrow = scoped(&house, &eve, scopes).await;
     let (_, machine) = house.service(Some(hers.parse().unwrap())).await;
     let (_, loner) = house.loner().await;
-    let browser = json!({ "email": "eve@example.com", "password": PASSWORD, "session": "cookie" });
-    let browser = house.post("/auth/login", Shown::Nothing, browser).await.cookie().unwrap();
-    let (_, cookie) = browser.split_once('=').unwrap();
+    let cookie = browser(&house, "eve@example.com").await;
     // An administrator, who could do all of it as themselves.
     let root = house.administrator("root@example.com").await;
-    let acting = format!("/admin/users/{}/impersonate", eve.id);
-    let acting = text(&made(&house, &root, &acting, json!({ "reason": "ticket 7" })).await["access_token"]);
+    let acting = acting_as(&house, &root, &eve).await;
     let callers = [
+        ("a stranger", Shown::Nothing),
         ("an owner elsewhere", eve.shown()),
-        ("an owner elsewhere, in a browser", Shown::Credential(cookie)),
+        ("an owner elsewhere, in a browser", Shown::Credential(&cookie)),
         ("whoever acts as an owner elsewhere", Shown::Credential(&acting)),
         ("a member elsewhere", mallory.shown()),
         ("a key", Shown::Credential(&key)),
@@ -300,29 +261,35 @@ async fn an_id_of_somebody_else_s_is_answered_as_one_that_nobody_has_and_opens_n
         ("somebody of no tenant", Shown::Credential(&loner)),
     ];
 
+    let document = Document::of(&house).await;
     let others = others(&house, &ada, &things).await;
     let before = seen(&house, &ada, &things).await;
+    // Before they have named anything themselves, which is theirs to see again.
+    let hers: Vec<&String> = things.iter().flat_map(|(_, ids)| ids).collect();
+    for path in document.lists() {
+        for (who, shown) in callers {
+            let answer = house.get(&path, shown).await;
+            let said = answer.body.to_string();
+            assert!(![400, 404, 422, 500].contains(&answer.status.as_u16()), "{who}: {path}: {said}");
+            assert!(!hers.iter().any(|id| said.contains(*id)), "{who} finds hers in {path}: {said}");
+        }
+    }
     let mut tried = 0;
-    for (method, template) in operations(&house).await {
-        let listed = things.iter().find(|(prefix, _)| template.starts_with(prefix));
-        let Some((_, ids)) = listed else { panic!("{method} {template} is new: list whose its ids are") };
+    for (method, template) in document.with_ids() {
+        let ids = ids_of(&things, &method, &template);
         for caller in callers {
             is_as_good_as_none(&house, caller, (&method, &template), ids, &eve.id.to_string()).await;
             tried += 1;
         }
     }
-    assert!(tried > 80, "{tried}");
+    assert!(tried > 400, "{tried}");
     let own = |made: &Value| text(&made["id"]);
     let own = [
         ("{own team}", own(&made(&house, &eve, "/teams", json!({ "name": "Eve's" })).await)),
         ("{own domain}", own(&made(&house, &eve, "/domains", json!({ "key": "eves-own" })).await)),
     ];
     let listed: BTreeSet<_> = named().iter().map(|(of, id, ..)| ((*of).to_owned(), (*id).to_owned())).collect();
-    assert_eq!(
-        documented_ids(&house).await,
-        listed,
-        "an id in a query or a body that is not listed in `named`, or is no more"
-    );
+    assert_eq!(document.named(), listed, "an id in a query or a body that is not listed in `named`, or is no more");
     for (operation, field, whose, ask) in named() {
         let hers = others.iter().find(|(name, _)| *name == whose).map_or(ABSENT, |(_, id)| id);
         for (who, shown) in callers {
@@ -359,6 +326,44 @@ async fn an_id_of_somebody_else_s_is_answered_as_one_that_nobody_has_and_opens_n
     assert_eq!(seen(&house, &ada, &things).await, before, "something of hers has changed");
 }
 
+/// The forms of pages that take an id, and under which path of the API its like are.
+const FORMS: [(&str, &str); 9] = [
+    ("/account/security/{id}/remove", "/auth/mfa/"),
+    ("/account/security/{id}/rename", "/auth/mfa/"),
+    ("/account/sessions/{id}/end", "/auth/sessions/"),
+    ("/account/keys/{id}/delete", "/auth/api-keys/"),
+    ("/account/identities/{id}/unlink", "/auth/identities/"),
+    ("/account/identities/{id}/allow", "/auth/identities/"),
+    ("/account/organisations/{id}/switch", "/tenants/"),
+    ("/account/invitations/{id}/accept", "/auth/invitations/"),
+    ("/account/invitations/{id}/decline", "/auth/invitations/"),
+];
+
+#[tokio::test]
+async fn a_form_opens_no_more_by_an_id_than_the_operation_behind_it() {
+    let routed = include_str!("../../src/pages/mod.rs").split('"').filter(|text| text.contains("{id}"));
+    let security = include_str!("../../src/pages/security.rs").split('"').filter(|text| text.contains("/{id}/"));
+    let routed: BTreeSet<&str> = routed.chain(security).collect();
+    assert_eq!(routed, FORMS.map(|(form, _)| form).into(), "list whose its id is");
+    let house = House::open().await;
+    let ada = victim(&house, "developer").await;
+    let things = things(&house, &ada).await;
+    let eve = house.register("eve@example.com").await;
+    house.store.confirm_account(eve.id, house.now()).await.unwrap();
+    let cookie = browser(&house, "eve@example.com").await;
+    let browser = Browser { house: &house, cookie: identity::SessionCookie::parse(&cookie).unwrap() };
+    let before = seen(&house, &ada, &things).await;
+    for (form, of) in FORMS {
+        let id = &ids_of(&things, "POST", of)[0];
+        let send = async |id: &str| browser.send("POST", &form.replace("{id}", id), &[("name", "Eve's")]).await;
+        let (foreign, absent) = (send(id).await, send(ABSENT).await);
+        assert!(foreign.status.is_client_error() && foreign.status != 422, "{form}: {}", foreign.body);
+        let said = foreign.body.to_string().replace(id, ABSENT);
+        assert_eq!((foreign.status, said), (absent.status, absent.body.to_string()), "{form}");
+    }
+    assert_eq!(seen(&house, &ada, &things).await, before, "something of hers has changed");
+}
+
 /// What is one person's own within an organisation, by the beginnings of paths.
 const PERSONAL: [&str; 7] = [
     "/agent-instances/",
@@ -380,10 +385,18 @@ async fn what_is_one_person_s_own_no_colleague_of_theirs_reaches() {
     let to = format!("/tenants/{tenant}/members/{}", dora.id);
     assert_eq!(house.call("PATCH", &to, ada.shown(), json!({ "role": "admin" })).await.status, 204);
     let key = text(&house.make_key(&bob, json!({ "name": "bob's" })).await["key"]);
+    let scopes = json!(["account:manage", "instances:*", "integrations:*", "usage:read", "users:manage"]);
+    let narrow = scoped(&house, &bob, scopes).await;
+    let cookie = browser(&house, "bob@example.com").await;
+    let root = house.administrator("root@example.com").await;
+    let acting = acting_as(&house, &root, &bob).await;
     let (_, machine) = house.service(Some(tenant.parse().unwrap())).await;
     let callers = [
         ("a colleague", bob.shown()),
+        ("a colleague in a browser", Shown::Credential(&cookie)),
+        ("whoever acts as a colleague", Shown::Credential(&acting)),
         ("a colleague's key", Shown::Credential(&key)),
+        ("a colleague's key with scopes", Shown::Credential(&narrow)),
         ("a machine of the organisation's", Shown::Credential(&machine)),
         ("an administrator of the organisation", dora.shown()),
     ];
@@ -391,21 +404,22 @@ async fn what_is_one_person_s_own_no_colleague_of_theirs_reaches() {
     let others = others(&house, &ada, &things).await;
     let before = seen(&house, &ada, &things).await;
     let mut tried = 0;
-    for (method, template) in operations(&house).await {
-        if !PERSONAL.iter().any(|prefix| template.starts_with(prefix)) {
+    for (method, template) in Document::of(&house).await.with_ids() {
+        // Who administers an organisation administers no platform.
+        if !PERSONAL.iter().chain(&["/admin/"]).any(|prefix| template.starts_with(prefix)) {
             continue;
         }
-        let (prefix, ids) = things.iter().find(|(prefix, _)| template.starts_with(prefix)).unwrap();
+        let ids = ids_of(&things, &method, &template);
         for caller in callers {
             // An administrator sees and ends instances, whatever they are configured with.
-            if *prefix == "/agent-instances/" && caller.0.starts_with("an administrator") {
+            if template.starts_with("/agent-instances/") && caller.0.starts_with("an administrator") {
                 continue;
             }
             is_as_good_as_none(&house, caller, (&method, &template), ids, &bob.id.to_string()).await;
             tried += 1;
         }
     }
-    assert!(tried > 40, "{tried}");
+    assert!(tried > 150, "{tried}");
     let hers: Vec<&String> =
         PERSONAL.iter().flat_map(|of| &things.iter().find(|(prefix, _)| prefix == of).unwrap().1).collect();
     for (who, shown) in callers {
@@ -418,7 +432,7 @@ async fn what_is_one_person_s_own_no_colleague_of_theirs_reaches() {
     }
     // What she has used is seen by whoever administers the organisation, and by no other colleague.
     let account = others.iter().find(|(name, _)| *name == "account").map(|(_, id)| id).unwrap();
-    for (who, shown) in &callers[..3] {
+    for (who, shown) in &callers[..callers.len() - 1] {
         let asked = |of: &str| format!("/usage?account_id={of}");
         let (foreign, absent) = (house.get(&asked(account), *shown).await, house.get(&asked(ABSENT), *shown).await);
         assert_eq!((foreign.refusal(), &*absent.refusal()), (absent.refusal(), "404 not_found"), "{who}");
@@ -427,6 +441,52 @@ async fn what_is_one_person_s_own_no_colleague_of_theirs_reaches() {
     }
     let all = house.get("/usage?group_by=account", dora.shown()).await.body;
     assert_eq!(all["items"][0]["account_id"], json!(account), "{all}");
+    assert_eq!(seen(&house, &ada, &things).await, before, "something of hers has changed");
+}
+
+/// Under which whoever manages users finds those of everybody.
+const OF_USERS: [&str; 3] = ["/admin/users/", "/admin/keys/", "/admin/sessions/"];
+
+#[tokio::test]
+async fn whoever_manages_users_reads_of_who_may_do_more_and_changes_nothing_of_theirs() {
+    let house = House::open().await;
+    let ada = victim(&house, "admin").await;
+    let things = things(&house, &ada).await;
+    let desk = house.register("desk@example.com").await;
+    house.change(&desk, store::AccountChange { role: Some("helpdesk".to_owned()), ..Default::default() }).await;
+    let key = text(&house.make_key(&desk, json!({ "name": "the desk's" })).await["key"]);
+    let narrow = scoped(&house, &desk, json!(["users:manage"])).await;
+    let cookie = browser(&house, "desk@example.com").await;
+    let root = house.administrator("root@example.com").await;
+    let of_root = scoped(&house, &root, json!(["users:manage"])).await;
+    let acting = acting_as(&house, &root, &desk).await;
+    let (_, platform) = house.service(None).await;
+    let callers = [
+        ("a help desk", desk.shown()),
+        ("a help desk in a browser", Shown::Credential(&cookie)),
+        ("whoever acts as a help desk", Shown::Credential(&acting)),
+        ("a help desk's key", Shown::Credential(&key)),
+        ("a help desk's key with scopes", Shown::Credential(&narrow)),
+        ("an administrator's key for users alone", Shown::Credential(&of_root)),
+        ("a machine of the platform", Shown::Credential(&platform)),
+    ];
+    let before = seen(&house, &ada, &things).await;
+    let mut tried = 0;
+    for (method, template) in Document::of(&house).await.with_ids() {
+        let ids = ids_of(&things, &method, &template);
+        for (who, shown) in callers {
+            tried += 1;
+            if who.starts_with("a machine") || !OF_USERS.iter().any(|prefix| template.starts_with(prefix)) {
+                is_as_good_as_none(&house, (who, shown), (&method, &template), ids, &desk.id.to_string()).await;
+                continue;
+            }
+            let body = body(&format!("{method} {template}"), &desk.id.to_string());
+            let answer = house.call(&method, &filled(&template, ids), shown, body).await;
+            let wanted = if method == "GET" { 200 } else { 403 };
+            assert_eq!(answer.status, wanted, "{who}: {method} {template} is answered {}", answer.body);
+        }
+    }
+    assert!(tried > 300, "{tried}");
     assert_eq!(seen(&house, &ada, &things).await, before, "something of hers has changed");
 }
 
@@ -455,6 +515,7 @@ async fn others(house: &House, ada: &Person, things: &Things) -> Vec<(&'static s
 async fn seen(house: &House, ada: &Person, things: &Things) -> BTreeMap<String, Value> {
     let mut seen = BTreeMap::new();
     let lists = [
+        "/auth/me",
         "/auth/api-keys",
         "/auth/mfa",
         "/auth/sessions",

@@ -30,6 +30,7 @@ mod lists;
 mod machines;
 mod mails;
 mod mfa;
+mod operations;
 mod outage;
 mod own_data;
 mod pages;

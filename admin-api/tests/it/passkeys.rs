@@ -393,13 +393,13 @@ async fn a_passkey_shows_anew_who_sits_there_in_the_session_in_which_it_was_aske
 }
 
 /// A browser in which somebody is signed in.
-struct Browser<'a> {
-    house: &'a House,
-    cookie: SessionCookie,
+pub(crate) struct Browser<'a> {
+    pub(crate) house: &'a House,
+    pub(crate) cookie: SessionCookie,
 }
 
 impl Browser<'_> {
-    async fn send(&self, method: &str, path: &str, form: &[(&str, &str)]) -> Answer {
+    pub(crate) async fn send(&self, method: &str, path: &str, form: &[(&str, &str)]) -> Answer {
         let facts = self.house.store.cookie_grant(self.cookie.id()).await.unwrap().unwrap();
         let assertion = self.house.assert(&facts.principal(Grant::Cookie(self.cookie.id())), "admin-api");
         let cookie = format!("__Host-portcullis={}", self.cookie.expose());
