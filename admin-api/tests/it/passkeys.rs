@@ -392,6 +392,15 @@ async fn a_passkey_shows_anew_who_sits_there_in_the_session_in_which_it_was_aske
     assert_eq!(log_in(&house, &mut ada.device).await.refusal(), "401 invalid_passkey");
 }
 
+/// Each field that is seen says what belongs in it, and each label has its field.
+fn has_labels(page: &str) {
+    let id = |after: &str| after.split('"').next().unwrap().to_owned();
+    let inputs = page.split("<input ").skip(1).filter(|input| !input.starts_with("type=\"hidden\""));
+    let fields: Vec<String> = inputs.map(|input| id(input.strip_prefix("id=\"").unwrap())).collect();
+    let labels: Vec<String> = page.split("<label for=\"").skip(1).map(id).collect();
+    assert_eq!(fields, labels, "{page}");
+}
+
 /// A browser in which somebody is signed in.
 pub(crate) struct Browser<'a> {
     pub(crate) house: &'a House,
@@ -413,7 +422,9 @@ impl Browser<'_> {
     async fn page(&self, method: &str, path: &str, form: &[(&str, &str)], status: u16) -> String {
         let answer = self.send(method, path, form).await;
         assert_eq!(answer.status, status, "{}", answer.body);
-        answer.body.as_str().unwrap().to_owned()
+        let page = answer.body.as_str().unwrap();
+        has_labels(page);
+        page.to_owned()
     }
 
     /// Takes the cookie that an answer gives.

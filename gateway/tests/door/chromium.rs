@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::{
+    accessible::is_accessible,
     mail::{next_mail, token_in},
     platform::{Answer, PASSWORD, Platform, eventually},
     wire::Wire,
@@ -159,87 +160,18 @@ impl Chromium {
     }
 
     /// What a script returns that is run in the page from outside, as a developer's console runs one: no policy of the page's concerns it.
-    fn run(&self, script: &str) -> Value {
+    pub(crate) fn run(&self, script: &str) -> Value {
         self.tell("execute/sync", &json!({ "script": script, "args": [] }))
     }
 
-    fn press_tab(&self) {
+    pub(crate) fn press_tab(&self) {
         let keys = json!([{ "type": "keyDown", "value": "\u{e004}" }, { "type": "keyUp", "value": "\u{e004}" }]);
         self.tell("actions", &json!({ "actions": [{ "type": "key", "id": "keyboard", "actions": keys }] }));
     }
 
-    fn prefers(&self, scheme: &str) {
+    pub(crate) fn prefers(&self, scheme: &str) {
         let wanted = json!({ "features": [{ "name": "prefers-color-scheme", "value": scheme }] });
         self.tell("goog/cdp/execute", &json!({ "cmd": "Emulation.setEmulatedMedia", "params": wanted }));
-    }
-}
-
-/// What is to be read and differs too little from what is behind it (WCAG 2.2 §1.4.3: 4.5 to 1), and fields whose edge does (§1.4.11: 3 to 1).
-const PALE: &str = "
-const parts = colour => colour.match(/[\\d.]+/g).map(Number);
-const linear = part => (part /= 255) <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4;
-const light = ([red, green, blue]) => 0.2126 * linear(red) + 0.7152 * linear(green) + 0.0722 * linear(blue) + 0.05;
-const ratio = (one, other) => Math.max(light(one) / light(other), light(other) / light(one));
-const behind = element => {
-    for (; element; element = element.parentElement) {
-        const colour = parts(getComputedStyle(element).backgroundColor);
-        if (colour.length === 3 || colour[3] === 1) return colour;
-    }
-    throw new Error('nothing is behind it');
-};
-const named = element => `${element.tagName} ${element.className} ${element.textContent.trim().slice(0, 30)}`;
-const pale = [];
-let read = 0;
-for (const element of document.body.querySelectorAll('*')) {
-    const style = getComputedStyle(element);
-    if (style.display === 'none' || !element.getClientRects().length) continue;
-    const is_field = element.tagName === 'INPUT';
-    const says = [...element.childNodes].some(node => node.nodeType === Node.TEXT_NODE && node.data.trim());
-    if (!says && !is_field) continue;
-    read += 1;
-    const text = ratio(parts(style.color), behind(element));
-    if (text < 4.5) pale.push(`${named(element)}: ${text}`);
-    const edge = ratio(parts(style.borderTopColor), behind(element.parentElement));
-    if (is_field && edge < 3) pale.push(`${named(element)}: its edge ${edge}`);
-}
-return { read, pale };
-";
-
-/// What the keyboard can reach, in the order in which it stands on the page.
-const REACHABLE: &str = "
-window.all = [...document.querySelectorAll('a[href], button, input:not([type=hidden])')].filter(element => element.getClientRects().length);
-document.activeElement.blur();
-return window.all.length;
-";
-
-/// Which of these has the focus, and whether that is seen.
-const FOCUSED: &str = "
-const style = getComputedStyle(document.activeElement);
-const is_seen = style.outlineStyle === 'solid' && parseFloat(style.outlineWidth) >= 2 && document.activeElement.getBoundingClientRect().left >= 0;
-return [window.all.indexOf(document.activeElement), is_seen];
-";
-
-/// A page can be read, by day and by night, and gone through by the keyboard alone.
-fn is_accessible(browser: &Chromium, page: &str) {
-    is_legible(browser, page);
-    is_reached_by_the_keyboard(browser, page);
-}
-
-fn is_legible(browser: &Chromium, page: &str) {
-    for scheme in ["light", "dark"] {
-        browser.prefers(scheme);
-        let found = browser.run(PALE);
-        assert!(found["read"].as_u64().unwrap() >= 5, "{page}: {found}");
-        assert_eq!(found["pale"], json!([]), "{page}, {scheme}");
-    }
-}
-
-fn is_reached_by_the_keyboard(browser: &Chromium, page: &str) {
-    let count = browser.run(REACHABLE).as_u64().unwrap();
-    assert!(count >= 3, "{page} has {count}");
-    for number in 0..count {
-        browser.press_tab();
-        assert_eq!(browser.run(FOCUSED), json!([number, true]), "{page}: what the key leads to, and is it seen");
     }
 }
 
@@ -273,11 +205,12 @@ fn somebody_signs_up_makes_a_key_signs_out_and_comes_back_in_chromium() {
 
     browser.click("a[href='/account/sign-up']");
     browser.is_at("Make an account");
-    is_reached_by_the_keyboard(&browser, "sign-up");
+    is_accessible(&browser, "sign-up");
     browser.fill("#email", "ada@example.com");
     browser.fill("#password", "short");
     browser.fill("#name", "Ada\u{e007}");
     browser.is_at("Error: Make an account");
+    is_accessible(&browser, "sign-up, too short");
     assert_eq!(browser.text("#password-error"), "The password needs at least 8 characters.");
     browser.fill("#password", &format!("{PASSWORD}\u{e007}"));
     browser.is_at("Sessions");
@@ -287,6 +220,7 @@ fn somebody_signs_up_makes_a_key_signs_out_and_comes_back_in_chromium() {
     browser.is_at("API keys");
     browser.fill("#name", "ci\u{e007}");
     eventually("the key", || browser.text("main").contains("Copy it now"));
+    is_accessible(&browser, "keys, a new one");
     assert_eq!(platform.get("/demo/x", &browser.text("#key")).status, 200);
 
     browser.click("nav button");
@@ -297,6 +231,7 @@ fn somebody_signs_up_makes_a_key_signs_out_and_comes_back_in_chromium() {
     browser.fill("#email", "ada@example.com");
     browser.fill("#password", "wrong\u{e007}");
     browser.is_at("Error: Sign in");
+    is_accessible(&browser, "sign-in, wrong");
     assert_eq!(browser.text("[role=alert]"), "Unknown account or wrong password.");
     browser.fill("#password", &format!("{PASSWORD}\u{e007}"));
     browser.is_at("API keys");
@@ -336,6 +271,7 @@ fn somebody_confirms_the_address_and_takes_a_new_password_by_mail_in_chromium() 
     is_accessible(&browser, "forgot-password");
     browser.fill("#email", "ada@example.com\u{e007}");
     browser.is_at("Look into your mail");
+    is_accessible(&browser, "check-mail");
     let reset = link("A new password for", "reset-password");
     browser.go(&reset);
     browser.is_at("Choose a new password");

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
+mod accessible;
 mod account_life;
 mod agents;
 mod alerts;

@@ -11,6 +11,7 @@ use serde_json::json;
 use tempfile::TempDir;
 
 use crate::{
+    accessible::is_accessible,
     chromium::Chromium,
     oauth::confirmed,
     platform::{PASSWORD, Platform, Running, Setup, eventually},
@@ -125,17 +126,22 @@ fn the_owner_of_an_account_links_a_real_provider_in_chromium() {
     confirmed(&stage.platform, "bob@example.com");
     let browser = Chromium::start();
     browser.go(&format!("{}/account/sign-in", stage.here));
+    browser.is_at("Sign in");
+    is_accessible(&browser, "sign-in, with a provider");
     browser.click(".elsewhere a");
     Stage::agree(&browser, "bob");
     browser.is_at("Sign in");
+    is_accessible(&browser, "sign-in, to link");
     assert!(browser.text(".notice").contains("Sign in to your account here first"), "{}", browser.text(".notice"));
     browser.fill("#email", "bob@example.com");
     browser.fill("#password", &format!("{PASSWORD}\u{e007}"));
     browser.is_at("Link Acme to your account");
     assert!(browser.text("main").contains("Acme says that you are bob@example.com"), "{}", browser.text("main"));
+    assert_eq!(is_accessible(&browser, "link"), 0);
     browser.click("main button");
     browser.is_at("Ways to sign in");
     assert!(browser.text("main").contains("bob@example.com"));
+    is_accessible(&browser, "identities, one");
     browser.click("main form button");
     eventually("the end of it", || browser.text("main").contains("There is nobody."));
     let root = stage.platform.admin();

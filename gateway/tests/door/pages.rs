@@ -34,6 +34,7 @@ impl Visitor {
             headers.push(("Cookie", &cookies));
         }
         let answer = platform.send(method, path, &headers, body);
+        has_labels(&answer);
         for (_, set) in answer.headers.iter().filter(|(name, _)| name == "set-cookie") {
             let (name, value) = set.split(';').next().unwrap().split_once('=').unwrap();
             if set.contains("Max-Age=0") {
@@ -71,6 +72,41 @@ pub(crate) fn hidden(page: &Answer, name: &str) -> String {
     let field = format!("name=\"{name}\" value=\"");
     let at = page.body.find(&field).unwrap_or_else(|| panic!("no {name} in {page:?}")) + field.len();
     page.body[at..].split('"').next().unwrap().to_owned()
+}
+
+/// The attributes of each field of a page that is seen.
+fn fields(page: &Answer) -> impl Iterator<Item = &str> {
+    let inputs = page.body.split("<input ").skip(1).map(|rest| rest.split('>').next().unwrap());
+    inputs.filter(|input| !input.contains("type=\"hidden\""))
+}
+
+/// Each field says what belongs in it, and each label has its field.
+fn has_labels(page: &Answer) {
+    let id = |after: &str| after.split('"').next().unwrap().to_owned();
+    let fields: Vec<String> = fields(page).map(|field| id(field.strip_prefix("id=\"").unwrap())).collect();
+    let labels: Vec<String> = page.body.split("<label for=\"").skip(1).map(id).collect();
+    assert_eq!(fields, labels, "{}", page.body);
+}
+
+#[test]
+fn what_is_typed_as_a_password_is_masked_and_left_to_whoever_keeps_passwords() {
+    let platform = Platform::start();
+    for (path, names) in [
+        ("sign-in", &["current-password"][..]),
+        ("sign-up", &["new-password"]),
+        ("reset-password?token=x", &["new-password"]),
+        ("accept-invite?token=x", &["new-password"]),
+        ("forgot-password", &[]),
+        ("magic-link", &[]),
+    ] {
+        let page = Visitor::default().get(&platform, &format!("/account/{path}"));
+        let passwords: Vec<&str> = fields(&page).filter(|field| field.contains("password")).collect();
+        assert_eq!(passwords.len(), names.len(), "{path}: {passwords:?}");
+        for (field, name) in passwords.iter().zip(names) {
+            assert!(field.contains("type=\"password\""), "{path}: {field}");
+            assert!(field.contains(&format!("autocomplete=\"{name}\"")), "{path}: {field}");
+        }
+    }
 }
 
 #[test]
@@ -184,8 +220,8 @@ fn whoever_has_an_authenticator_is_asked_for_its_code_on_a_page_of_its_own() {
 fn a_page_runs_nothing_and_is_shown_in_no_frame() {
     let platform = Setup::default().edit("gateway.toml", "accent = \"#1f5fbf\"", "accent = \"#ffcc00\"");
     let platform = platform.edit("gateway.toml", "product = \"Portcullis\"", "product = \"A & <b>\"").start();
-    for path in ["sign-in", "sign-up", "check-mail", "forgot-password", "reset-password", "verify-email", "magic-link"]
-    {
+    let by_mail = ["reset-password", "verify-email", "magic-link", "confirm-email", "accept-invite"];
+    for path in ["sign-in", "sign-up", "check-mail", "forgot-password"].into_iter().chain(by_mail) {
         let page = platform.send("GET", &format!("/account/{path}"), &[], "");
         let policy =
             "default-src 'none'; style-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
@@ -193,16 +229,14 @@ fn a_page_runs_nothing_and_is_shown_in_no_frame() {
         assert_eq!(page.header("referrer-policy"), Some("same-origin"), "{path}");
         let with_token = platform.send("GET", &format!("/account/{path}?token=x"), &[], "");
         let shows_token = with_token.body.contains("name=\"token\"");
-        assert_eq!(shows_token, ["reset-password", "verify-email", "magic-link"].contains(&path), "{path}");
+        assert_eq!(shows_token, by_mail.contains(&path), "{path}");
         let policy = if shows_token { "strict-origin" } else { "same-origin" };
         assert_eq!(with_token.header("referrer-policy"), Some(policy), "{path}");
         assert_eq!(page.header("cache-control"), Some("no-store"), "{path}");
         assert!(page.body.contains("A &#38; &#60;b&#62;") && !page.body.contains("<b>"), "{}", page.body);
         assert!(!page.body.contains("<script") && !page.body.contains("style="), "{}", page.body);
-        for label in page.body.split("<label for=\"").skip(1) {
-            let id = label.split('"').next().unwrap();
-            assert!(page.body.contains(&format!("<input id=\"{id}\"")), "{path}: {id}");
-        }
+        has_labels(&page);
+        has_labels(&with_token);
     }
     let style = platform.send("GET", "/account/style.css", &[], "");
     assert_eq!(style.header("content-type"), Some("text/css; charset=utf-8"));

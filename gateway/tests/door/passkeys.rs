@@ -5,6 +5,7 @@ use chrono::{TimeDelta, Utc};
 use serde_json::json;
 
 use crate::{
+    accessible::is_accessible,
     chromium::Chromium,
     mfa::from_base32,
     pages::{Visitor, hidden},
@@ -45,8 +46,10 @@ fn somebody_adds_a_passkey_and_signs_in_by_it_alone_and_besides_a_password_in_ch
     browser.is_at("Sessions");
     browser.click("a[href='/account/security']");
     browser.is_at("Security");
+    assert_eq!(is_accessible(&browser, "security, nothing yet"), 2, "a name for each kind");
     browser.fill("#passkey-name", "Laptop\u{e007}");
     eventually("the codes", || browser.text("main").contains("Your recovery codes"));
+    is_accessible(&browser, "security, with recovery codes");
     let recovery = browser.text(".codes li:first-child code");
     assert!(browser.text("main").contains("Passkey: Laptop"), "{}", browser.text("main"));
 
@@ -66,6 +69,7 @@ fn somebody_adds_a_passkey_and_signs_in_by_it_alone_and_besides_a_password_in_ch
     browser.is_at("Security");
     browser.fill("#name", "Phone\u{e007}");
     eventually("the secret", || browser.text("main").contains("Your new authenticator"));
+    is_accessible(&browser, "security, a new authenticator");
     let secret = from_base32(&browser.text("#secret"));
     browser.fill("#code", "000000\u{e007}");
     browser.is_at("Error: Security");
@@ -85,6 +89,7 @@ fn somebody_adds_a_passkey_and_signs_in_by_it_alone_and_besides_a_password_in_ch
         browser.fill("#email", "ada@example.com");
         browser.fill("#password", &format!("{PASSWORD}\u{e007}"));
         browser.is_at("Your second factor");
+        assert_eq!(is_accessible(&browser, "second factor"), 1);
         step();
         browser.is_at("Sessions");
     }
@@ -103,9 +108,11 @@ fn an_authenticator_that_has_none_or_gives_none_is_told_in_a_sentence_in_chromiu
     let browser = browser(&platform);
     browser.go("http://localhost/account/sign-in");
     browser.is_at("Sign in");
+    is_accessible(&browser, "sign-in, by a passkey");
     browser.click("form[data-ask] button");
     let told = "Your browser has given no passkey. Try again.";
     eventually("the sentence", || browser.text("form[data-ask] [role=alert]") == told);
+    is_accessible(&browser, "sign-in, without a passkey");
 }
 
 #[test]
