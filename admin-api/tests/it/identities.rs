@@ -18,11 +18,33 @@ fn goes_to(headers: &HeaderMap) -> &str {
 
 /// Goes to the provider, waits there, and comes back.
 async fn come_back(house: &House, after: Duration) -> Answer {
+    come_back_with(house, after, "").await
+}
+
+/// The same in a browser that has these cookies already.
+async fn come_back_with(house: &House, after: Duration, had: &str) -> Answer {
     let sent = house.get("/auth/oauth/acme", Shown::Nothing).await;
     let state = goes_to(&sent.headers).split_once("state=").unwrap().1.to_owned();
     house.advance(after);
-    let cookie = cookies(&sent);
-    house.get(&format!("/auth/oauth/acme/callback?state={state}&code=x"), Shown::Header("Cookie", &cookie)).await
+    let cookie = format!("{had}; {}", cookies(&sent));
+    let cookie = cookie.trim_start_matches("; ");
+    house.get(&format!("/auth/oauth/acme/callback?state={state}&code=x"), Shown::Header("Cookie", cookie)).await
+}
+
+#[tokio::test]
+async fn a_login_at_a_provider_leaves_the_session_behind_that_the_browser_had() {
+    let house = House::open().await;
+    let session = |answer: &Answer| answer.cookie().unwrap();
+    let me = async |pair: &str| {
+        let (_, cookie) = pair.split_once('=').unwrap();
+        house.get("/auth/me", Shown::Credential(cookie)).await.refusal_or_status()
+    };
+    let first = session(&come_back(&house, Duration::ZERO).await);
+    let elsewhere = session(&come_back(&house, Duration::ZERO).await);
+    assert_eq!(me(&first).await, "200 OK", "another browser has its own");
+    let second = session(&come_back_with(&house, Duration::ZERO, &first).await);
+    assert_eq!(me(&first).await, "401 door:revoked");
+    assert_eq!((me(&second).await, me(&elsewhere).await), ("200 OK".to_owned(), "200 OK".to_owned()));
 }
 
 #[tokio::test]

@@ -429,9 +429,64 @@ impl Browser<'_> {
 
     /// Takes the cookie that an answer gives.
     fn takes(&mut self, answer: &Answer) {
-        let cookie = answer.cookie().unwrap();
-        self.cookie = SessionCookie::parse(cookie.split_once('=').unwrap().1).unwrap();
+        self.cookie = session_of(answer);
     }
+}
+
+/// The cookie that an answer gives.
+fn session_of(answer: &Answer) -> SessionCookie {
+    let cookie = answer.cookie().unwrap();
+    SessionCookie::parse(cookie.split_once('=').unwrap().1).unwrap()
+}
+
+#[tokio::test]
+async fn a_login_by_a_passkey_leaves_the_session_behind_that_the_browser_had() {
+    let house = House::open().await;
+    let mut device = keyed(&house, ADA).await.device;
+    let mut sign_in = async |from: Place<'_>| {
+        let (challenge, options) = asked(&house).await;
+        let body = json!({ "challenge": challenge, "credential": device.sign(&options), "session": "cookie" });
+        house.visit(&from, "/auth/passkey/login", body).await
+    };
+    let first = sign_in(HOME).await;
+    let elsewhere = sign_in(HOME).await;
+    let pair = first.cookie().unwrap();
+    let second = sign_in(Place { cookie: Some(&pair), ..HOME }).await;
+    let me = async |answer: &Answer| {
+        house.get("/auth/me", Shown::Credential(session_of(answer).expose())).await.refusal_or_status()
+    };
+    assert_eq!(me(&first).await, "401 door:revoked");
+    assert_eq!((me(&second).await, me(&elsewhere).await), ("200 OK".to_owned(), "200 OK".to_owned()));
+}
+
+#[tokio::test]
+async fn other_sessions_are_ended_on_their_page_by_whoever_shows_that_they_are_theirs() {
+    let house = House::open().await;
+    let elsewhere = house.register(ADA).await;
+    let body = json!({ "email": ADA, "password": PASSWORD, "session": "cookie" });
+    let browser = Browser { house: &house, cookie: session_of(&house.visit(&HOME, "/auth/login", body).await) };
+    let page = browser.page("GET", "/account/sessions", &[], 200).await;
+    let one = page.split('"').find(|part| part.starts_with("/account/sessions/0")).unwrap();
+    let (one, others) = (one.to_owned(), "/account/sessions/end-others".to_owned());
+    house.advance(Duration::from_secs(301));
+    for path in [&one, &others] {
+        for form in [&[][..], &[("password", "wrong horse")]] {
+            let asked = browser.page("POST", path, form, 403).await;
+            let form = format!("<form method=\"post\" action=\"{path}\"");
+            assert!(asked.contains("Show that it is you") && asked.contains(&form), "{asked}");
+        }
+    }
+    let me = async |person: &Person| house.get("/auth/me", person.shown()).await.refusal_or_status();
+    assert_eq!(me(&elsewhere).await, "200 OK");
+    let ended = browser.send("POST", &one, &[("password", PASSWORD)]).await;
+    assert_eq!((ended.status.as_u16(), &ended.headers["location"]), (303, &"/account/sessions".parse().unwrap()));
+    assert_eq!(me(&elsewhere).await, "401 door:revoked");
+    let (second, third) = (house.login(ADA).await, house.login(ADA).await);
+    let ended = browser.send("POST", &others, &[("password", PASSWORD)]).await;
+    assert_eq!(ended.status, 303, "{}", ended.body);
+    assert_eq!((me(&second).await, me(&third).await), ("401 door:revoked".to_owned(), "401 door:revoked".to_owned()));
+    let page = browser.page("GET", "/account/sessions", &[], 200).await;
+    assert!(page.contains("This browser") && !page.contains("/end"), "{page}");
 }
 
 #[tokio::test]
@@ -441,9 +496,7 @@ async fn the_page_asks_who_sits_there_before_it_changes_anything() {
     let (challenge, options) = asked(&house).await;
     let body = json!({ "challenge": challenge, "credential": ada.device.sign(&options), "session": "cookie" });
     let begun = house.visit(&HOME, "/auth/passkey/login", body).await;
-    let cookie = begun.cookie().unwrap();
-    let cookie = SessionCookie::parse(cookie.split_once('=').unwrap().1).unwrap();
-    let mut browser = Browser { house: &house, cookie };
+    let mut browser = Browser { house: &house, cookie: session_of(&begun) };
     let fresh = browser.page("GET", "/account/security", &[], 200).await;
     assert!(fresh.contains("A new passkey") && fresh.contains("/remove\""), "{fresh}");
     house.advance(Duration::from_mins(6));
@@ -487,9 +540,7 @@ async fn what_was_begun_is_shown_again_and_confirmed_only_while_the_session_is_f
     let person = house.register(ADA).await;
     let body = json!({ "email": ADA, "password": PASSWORD, "session": "cookie" });
     let begun = house.visit(&HOME, "/auth/login", body).await;
-    let cookie = begun.cookie().unwrap();
-    let cookie = SessionCookie::parse(cookie.split_once('=').unwrap().1).unwrap();
-    let browser = Browser { house: &house, cookie };
+    let browser = Browser { house: &house, cookie: session_of(&begun) };
     let enrolment = browser.page("POST", "/account/security/totp", &[("name", "")], 200).await;
     let secret = enrolment.split("id=\"secret\">").nth(1).unwrap().split('<').next().unwrap();
     let wrong = browser.page("POST", "/account/security/totp/confirm", &[("code", "x")], 403).await;

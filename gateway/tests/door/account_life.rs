@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use crate::{
     mail::{next_mail, token_in},
+    pages::Visitor,
     platform::{Answer, PASSWORD, PORTCULLIS, Platform, Setup},
 };
 
@@ -316,4 +317,35 @@ fn resets_and_confirmations_are_counted_for_alerts_as_they_are_asked_for_and_ans
     assert_eq!(statuses("/auth/reset-password", &body, 3), [200, 400, 400]);
     assert_eq!(statuses("/auth/request-password-reset", &address, 2), [202, 202]);
     assert_eq!((counted("verifications"), counted("password_resets")), ([2, 1, 3], [3, 1, 2]));
+}
+
+#[test]
+fn whoever_is_deleted_is_out_at_once_with_all_that_the_door_knew_of_them() {
+    let platform = Platform::start();
+    let root = platform.admin();
+    for by_themselves in [true, false] {
+        let made = platform.register("ada@example.com");
+        let access = text(&made, "access_token");
+        let browser = Visitor::signed_in(&platform, "ada@example.com");
+        let key = platform.post("/auth/api-keys", Some(&access), &json!({ "name": "ci" }));
+        let key = text(&key.json(), "key");
+        for shown in [&access, &key] {
+            assert_eq!(platform.get("/demo/x", shown).status, 200);
+        }
+        assert_eq!(browser.get(&platform, "/demo/x").status, 200);
+        let (path, by) = if by_themselves {
+            ("/auth/me".to_owned(), &access)
+        } else {
+            (format!("/admin/users/{}", text(&made["user"], "id")), &root)
+        };
+        let gone = platform.json("DELETE", &path, Some(by), &json!({}));
+        assert_eq!(gone.status, 204, "{gone:?}");
+        for shown in [&access, &key] {
+            let refused = platform.get("/demo/x", shown);
+            assert_eq!(refused.status, 401, "{refused:?}");
+        }
+        assert_eq!(browser.get(&platform, "/demo/x").status, 303, "to sign in");
+        let refresh = json!({ "refresh_token": text(&made, "refresh_token") });
+        assert_eq!(platform.post("/auth/refresh", None, &refresh).status, 401);
+    }
 }
