@@ -203,7 +203,7 @@ impl Upstream {
         let (upstream, server) = (Arc::clone(self), Arc::clone(server));
         Ok((
             peer,
-            Attempt { upstream, server, probe, trial, told: false, generation, shares: false, deadline, patience },
+            Attempt { upstream, server, probe, trial, told: false, generation, shares: None, deadline, patience },
         ))
     }
 

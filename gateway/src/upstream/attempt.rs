@@ -22,8 +22,8 @@ pub(crate) struct Attempt {
     pub(super) told: bool,
     /// Of the connections of HTTP/2 that it may share.
     pub(super) generation: u64,
-    /// Has it been given one of them?
-    pub(super) shares: bool,
+    /// The same, once it has been given one of them.
+    pub(super) shares: Option<u64>,
     /// When the whole request must be over.
     pub(super) deadline: Option<Instant>,
     pub(super) patience: Patience,
@@ -82,7 +82,7 @@ impl Attempt {
 
     /// It goes over a connection of HTTP/2, as others may; has all of it been sent with its header?
     pub(crate) fn shares_connection(&mut self, is_sent: bool) {
-        self.shares = true;
+        self.shares = Some(self.generation);
         if is_sent {
             self.is_sent();
         }
@@ -122,8 +122,10 @@ impl Attempt {
         }
         let upstream = &self.upstream;
         upstream.metrics.failed(failure);
-        if failure == Failure::Timeout && self.shares {
-            self.server.vitals.give_up(self.generation);
+        if failure == Failure::Timeout
+            && let Some(generation) = self.shares
+        {
+            self.server.vitals.give_up(generation);
         }
         if self.trial || self.server.vitals.failed(upstream.settings.ejection) {
             upstream.eject(&self.server, self.trial);
