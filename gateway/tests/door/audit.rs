@@ -5,11 +5,16 @@ use std::{
     io::Write as _,
     path::Path,
     process::{Command, Output},
+    thread,
 };
 
 use serde_json::{Value, json};
 
-use crate::platform::{PORTCULLIS, Platform, Setup, eventually};
+use crate::{
+    database::Database,
+    platform::{PORTCULLIS, Platform, Setup, eventually},
+    servers::Link,
+};
 
 /// Changes a row past the gateway.
 const ALTER: &str = "import sqlite3, sys
@@ -93,11 +98,14 @@ fn found(platform: &Platform, root: &str, event: &str) -> Vec<Value> {
     answer["items"].as_array().unwrap_or_else(|| panic!("{answer}")).clone()
 }
 
-/// What docs/audit.md says that an operator can type.
 fn digest_of(platform: &Platform) -> String {
+    digest_in(platform.folder.path())
+}
+
+/// What docs/audit.md says that an operator can type.
+fn digest_in(folder: &Path) -> String {
     let typed = "sha256sum gateway.toml routes.toml roles.toml tiers.toml cases.toml seed.toml | sha256sum";
-    let folder = platform.folder.path().join("config");
-    let output = Command::new("sh").args(["-c", typed]).current_dir(folder).output().unwrap();
+    let output = Command::new("sh").args(["-c", typed]).current_dir(folder.join("config")).output().unwrap();
     String::from_utf8(output.stdout).unwrap().split(' ').next().unwrap().to_owned()
 }
 
@@ -131,6 +139,31 @@ fn which_configuration_is_in_force_is_told_also_of_one_that_was_changed_while_no
     let root = platform.admin();
     assert_eq!(platform.post("/admin/config/reload", Some(&root), &json!({})).status, 200);
     assert_eq!(found(&platform, &root, "reload_config")[0]["details"]["config"], digest_of(&platform));
+}
+
+#[test]
+fn a_change_while_a_start_waits_for_its_database_is_applied_and_nothing_is_told_that_was_not_in_force() {
+    let (link, database) = Link::before(&Database::new("late"));
+    link.cut();
+    let setup = Setup::default().env("DATABASE_URL", &database.url);
+    let folder = setup.folder();
+    let (log, config) = (folder.path().join("gateway.log"), folder.path().join("config"));
+    let began_with = digest_in(folder.path());
+    let meanwhile = thread::spawn(move || {
+        let waits = || fs::read_to_string(&log).is_ok_and(|log| log.contains("the database cannot be reached"));
+        eventually("the start to wait", waits);
+        let mut routes = fs::OpenOptions::new().append(true).open(config.join("routes.toml")).unwrap();
+        routes.write_all(b"\n# changed\n").unwrap();
+        link.mend();
+    });
+    let platform = setup.start_in(folder);
+    meanwhile.join().unwrap();
+    let root = platform.admin();
+    let told = |event: &str| {
+        eventually("it to be written down", || !found(&platform, &root, event).is_empty());
+        found(&platform, &root, event)[0]["details"]["config"].as_str().unwrap().to_owned()
+    };
+    assert_eq!((told("start"), told("reload_config")), (began_with, digest_of(&platform)));
 }
 
 fn import(folder: &Path, lines: &[Value], report: &Path) -> Output {
