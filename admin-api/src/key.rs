@@ -1,7 +1,7 @@
 //! An API key as answers show it, and the rule that no key reaches beyond whoever made it.
 
 use chrono::{DateTime, Utc};
-use identity::ApiKey;
+use identity::{ApiKey, Grant, Networks};
 use policies::{Amount, Policy};
 use serde::Serialize;
 use store::{KeyRecord, StoreError};
@@ -34,6 +34,15 @@ pub(crate) fn refused(error: StoreError, most: u32) -> ApiError {
     if matches!(error, StoreError::TooManyKeys) { ApiError::TooManyKeys(most) } else { error.into() }
 }
 
+/// Whoever may be seen in its own networks alone makes nothing that may be shown from elsewhere.
+pub(crate) fn reach(own: Option<&Networks>, networks: Option<&Networks>) -> Result<(), ApiError> {
+    if own.is_none_or(|own| networks.is_some_and(|networks| networks.are_within(own))) {
+        Ok(())
+    } else {
+        Err(ApiError::Forbidden("allowed_networks".to_owned()))
+    }
+}
+
 /// An API key, without its secret.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Key {
@@ -43,6 +52,9 @@ pub(crate) struct Key {
     prefix: String,
     /// The permissions that the key is limited to; `null`: whatever the account's role may do.
     scopes: Option<Vec<String>>,
+    /// The networks from which the key may be shown; `null`: from anywhere.
+    #[schema(value_type = Option<Vec<String>>)]
+    allowed_networks: Option<Networks>,
     created_at: DateTime<Utc>,
     /// `null`: until it is deleted.
     expires_at: Option<DateTime<Utc>>,
@@ -68,6 +80,7 @@ impl From<KeyRecord> for Key {
             name: record.name,
             prefix: record.prefix,
             scopes: record.scopes,
+            allowed_networks: record.networks,
             created_at: record.created_at,
             expires_at: record.expires_at,
             last_used_at: record.last_used_at,
@@ -93,5 +106,12 @@ impl Office {
             keys.retain(|key| key.tenant == caller.0.tenant);
         }
         Ok(keys)
+    }
+
+    /// From where a caller may be seen; `None`: from anywhere. What a key has bought is not bound, since a key that is buys nothing.
+    pub(crate) async fn networks_of(&self, caller: &Caller) -> Result<Option<Networks>, ApiError> {
+        let Grant::Key(id) = caller.0.grant else { return Ok(None) };
+        let facts = self.store.key_grant(id).await?.ok_or(ApiError::CallerGone)?;
+        Ok(facts.networks)
     }
 }

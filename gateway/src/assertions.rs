@@ -185,6 +185,7 @@ mod tests {
             is_service: false,
             grant: Grant::Session(SessionId::new(Uuid::from_u128(2))),
             scopes: None,
+            networks: None,
             authentication: None,
         }
     }

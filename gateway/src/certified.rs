@@ -45,6 +45,7 @@ fn holder(subject: &str, client: &CertifiedClient) -> Arc<Known> {
         is_service: false,
         grant: Grant::Certificate(CertificateId::new(id)),
         scopes: None,
+        networks: None,
         authentication: None,
     };
     Arc::new(Known::certified(principal, subject))

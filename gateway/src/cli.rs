@@ -194,8 +194,19 @@ pub(crate) enum ServiceAccountStep {
         /// Its id.
         id: uuid::Uuid,
         #[command(flatten)]
+        from: AllowedNetworks,
+        #[command(flatten)]
         place: Place,
     },
+}
+
+#[derive(Args, Clone)]
+pub(crate) struct AllowedNetworks {
+    /// A network such as 10.0.0.0/8, or an address, from which the secret may be shown; up to 16 times. Without any: from anywhere.
+    ///
+    /// A secret that is bound so buys no access tokens.
+    #[arg(long = "allowed-network", value_name = "NETWORK")]
+    pub(crate) allowed_networks: Vec<String>,
 }
 
 #[derive(Args, Clone)]
@@ -211,6 +222,8 @@ pub(crate) struct CreateServiceAccount {
     /// The id of the tenant to which it belongs; none by default.
     #[arg(long, value_name = "ID")]
     pub(crate) tenant: Option<uuid::Uuid>,
+    #[command(flatten)]
+    pub(crate) from: AllowedNetworks,
     #[command(flatten)]
     pub(crate) place: Place,
 }
@@ -266,8 +279,8 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
         Command::Check(folder) => cmd::check::run(&folder),
         Command::CreateAdmin(create) => cmd::create_admin::run(&create),
         Command::ServiceAccount { step: ServiceAccountStep::Create(create) } => cmd::service_account::create(&create),
-        Command::ServiceAccount { step: ServiceAccountStep::Key { id, place } } => {
-            cmd::service_account::replace_key(id, &place)
+        Command::ServiceAccount { step: ServiceAccountStep::Key { id, from, place } } => {
+            cmd::service_account::replace_key(id, &from, &place)
         }
         Command::Migrate { step, place } => cmd::migrate::run(step, &place),
         Command::Backup { to, place } => cmd::backup::save(&to, &place),

@@ -8,6 +8,7 @@
 mod again;
 mod asking;
 mod digest;
+mod elsewhere;
 mod foreign;
 mod guarded;
 mod known;
@@ -43,6 +44,7 @@ pub(crate) use self::{
 };
 use self::{
     digest::{Digest, FirstBytes, digest_of},
+    elsewhere::Denied,
     guarded::{Guarded, groups_of, integrations_of},
     known::Uses,
     wanted::Wanted,
@@ -88,14 +90,6 @@ pub(crate) struct Directory {
     cookie_idle: u32,
     metrics: CacheMetrics,
     store_failures: prometheus::IntCounter,
-}
-
-/// A refusal that the database gave cause for, and about whom it said so.
-#[derive(Clone)]
-struct Denied {
-    refusal: Refusal,
-    about: [Uuid; 3],
-    learnt: Moment,
 }
 
 /// What a directory needs to know of the configuration.
@@ -183,7 +177,11 @@ impl Directory {
         match self.known.get(&digest).await {
             Some(known) if self.still_holds(&known) && !known.is_idle(now) => {
                 self.metrics.hits.inc();
-                return known.unless_expired(now);
+                return if known.is_elsewhere(client) {
+                    Err(self.refuse_elsewhere(&known, client))
+                } else {
+                    known.unless_expired(now)
+                };
             }
             // Known a moment ago: a change of its account is no reason to count it among strangers.
             Some(_) => self.metrics.stale.inc(),
@@ -191,7 +189,10 @@ impl Directory {
         }
         self.metrics.misses.inc();
         // Boxed, so that a request that hits the cache does not carry room for a database query with it.
-        let outcome = Box::pin(self.verify(credential, digest, asking)).await;
+        let outcome = match Box::pin(self.verify(credential, digest, asking)).await {
+            Ok(known) if known.is_elsewhere(client) => return Err(self.refuse_elsewhere(&known, client)),
+            outcome => outcome.and_then(|known| known.unless_expired(now)),
+        };
         if outcome.as_ref().is_err_and(|refusal| refusal.status() == 401) {
             self.limiter.spend_address(REFUSALS, &self.refusals, client);
             // What proves nothing any more is a stranger's: else it would be verified each time, however often it has been refused.
@@ -269,11 +270,12 @@ impl Directory {
         }
         match self.refused.get(digest).await {
             Some(denied) if self.stamps.unchanged_since(denied.learnt, denied.about) => {
+                let refusal = denied.told(client);
                 // As when it was refused first: whoever proved who they are guesses nothing.
-                if denied.refusal.status() == 401 {
+                if refusal.status() == 401 {
                     self.limiter.spend_address(REFUSALS, &self.refusals, client);
                 }
-                Err(denied.refusal)
+                Err(refusal)
             }
             _ => Ok(()),
         }
@@ -295,9 +297,10 @@ impl Directory {
                 self.known.invalidate(&digest).await;
             }
             let known = self.known.try_get_with(digest, self.fetch(&wanted, digest, begun, asking)).await;
-            let known = known.map_err(|refusal| (*refusal).clone())?;
+            // Whoever waits for the same load may be somewhere else.
+            let known = known.map_err(|denied| denied.told(asking.client))?;
             if self.still_holds(&known) {
-                return known.unless_expired(now);
+                return Ok(known);
             }
         }
         Err(Refusal::DirectoryUnavailable)
@@ -331,12 +334,14 @@ impl Directory {
         digest: Digest,
         learnt: Moment,
         asking: Asking<'_>,
-    ) -> Result<Arc<Known>, Refusal> {
-        match wanted.judge(self.facts_behind(wanted, asking).await?, asking.now) {
+    ) -> Result<Arc<Known>, Denied> {
+        let facts = self.facts_behind(wanted, asking).await.map_err(Denied::passing)?;
+        match wanted.judge(facts, asking.now) {
             Ok(facts) => Ok(self.known_by(wanted, &facts, learnt, asking.now)),
-            Err((refusal, about)) => {
-                self.refused.insert(digest, Denied { refusal: refusal.clone(), about, learnt }).await;
-                Err(refusal)
+            Err((refusal, about, networks)) => {
+                let denied = Denied { refusal, about, learnt, networks };
+                self.refused.insert(digest, denied.clone()).await;
+                Err(denied)
             }
         }
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::{AccountId, CertificateId, ExternalId, KeyId, SessionId, TenantId};
+use crate::{AccountId, CertificateId, ExternalId, KeyId, Networks, SessionId, TenantId};
 
 /// A caller whose credential has been verified and whose account has been looked up: what decisions are made of, and what an
 /// assertion says.
@@ -29,6 +29,8 @@ pub struct Principal {
     pub grant: Grant,
     /// What an API key is restricted to; `None`: whatever the account may do.
     pub scopes: Option<Box<[Box<str>]>>,
+    /// From where an API key may be shown; `None`: from anywhere. No assertion says it. Boxed, since few have any.
+    pub networks: Option<Box<Networks>>,
     /// How and when the person has last shown who they are: of an API key, whoever has made it; `None`: no person has.
     pub authentication: Option<Authentication>,
 }

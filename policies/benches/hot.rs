@@ -38,6 +38,7 @@ fn caller() -> (Policy, Arc<Principal>) {
         is_service: false,
         grant: Grant::Session(SessionId::new(Uuid::from_u128(2))),
         scopes: None,
+        networks: None,
         authentication: None,
     };
     (shipped(), Arc::new(principal))

@@ -148,6 +148,7 @@ impl Caller {
                 (Auth::Required | Auth::Optional | Auth::None, None) => Grant::Session(SessionId::new(Uuid::nil())),
             },
             scopes: self.scopes.clone(),
+            networks: None,
             authentication: (route.auth != Auth::Mtls).then(|| Authentication {
                 at: NOW - i64::try_from(self.auth_age.as_secs()).unwrap_or(i64::MAX),
                 assurance: self.acr.unwrap_or(needed),

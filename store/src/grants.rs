@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use identity::{AccountId, Assurance, Authentication, Grant, KeyId, Principal, SecretDigest, SessionId};
+use identity::{AccountId, Assurance, Authentication, Grant, KeyId, Networks, Principal, SecretDigest, SessionId};
 use sqlx::{FromRow, types::Json};
 use uuid::Uuid;
 
@@ -28,6 +28,8 @@ pub struct GrantFacts {
     pub digest: Option<SecretDigest>,
     /// What the key is restricted to.
     pub scopes: Option<Vec<String>>,
+    /// From where the key may be shown; `None`: from anywhere.
+    pub networks: Option<Networks>,
     /// How and when the person behind a session has last shown who they are.
     pub authentication: Option<Authentication>,
     /// The same of whoever has made the key.
@@ -96,6 +98,7 @@ struct KeyRow {
     expires_at: Option<DateTime<Utc>>,
     digest: Vec<u8>,
     scopes: Option<Json<Vec<String>>>,
+    allowed_networks: Option<Json<Networks>>,
     made_at: DateTime<Utc>,
     had_factor: bool,
 }
@@ -125,6 +128,7 @@ impl Store {
                 idle_until: None,
                 digest: None,
                 scopes: None,
+                networks: None,
                 authentication: authentication(row.auth_time, row.amr.as_deref()),
                 made_by: None,
                 actor: row.actor_id.map(AccountId::new),
@@ -157,6 +161,7 @@ impl Store {
                 idle_until: Some(row.idle_until),
                 digest: SecretDigest::from_slice(&row.digest),
                 scopes: None,
+                networks: None,
                 authentication: authentication(row.auth_time, row.amr.as_deref()),
                 made_by: None,
                 actor: row.actor_id.map(AccountId::new),
@@ -171,7 +176,7 @@ impl Store {
         const Q: &str = concat!(
             "SELECT ",
             account_columns!(),
-            ", k.tenant_id AS bound_to, k.revoked_at, k.expires_at, k.digest, k.scopes, k.created_at AS made_at, k.had_factor \
+            ", k.tenant_id AS bound_to, k.revoked_at, k.expires_at, k.digest, k.scopes, k.allowed_networks, k.created_at AS made_at, k.had_factor \
              FROM api_keys k JOIN accounts a ON a.id = k.account_id",
             its_tenant!("COALESCE(k.tenant_id, a.tenant_id)"),
             "WHERE k.id = $1"
@@ -189,6 +194,7 @@ impl Store {
                 idle_until: None,
                 digest: SecretDigest::from_slice(&row.digest),
                 scopes: row.scopes.map(|scopes| scopes.0),
+                networks: row.allowed_networks.map(|networks| networks.0),
                 authentication: None,
                 made_by: Some(Authentication {
                     at: row.made_at.timestamp(),
@@ -221,6 +227,7 @@ impl GrantFacts {
             idle_until: None,
             digest: None,
             scopes: None,
+            networks: None,
             authentication: None,
             made_by: None,
             has_left: false,
@@ -277,6 +284,7 @@ impl GrantFacts {
             is_service: account.kind == AccountKind::Service,
             grant,
             scopes: self.scopes.as_ref().map(|scopes| scopes.iter().map(|scope| scope.as_str().into()).collect()),
+            networks: self.networks.clone().map(Box::new),
             authentication: self.authentication.or(self.made_by),
         }
     }

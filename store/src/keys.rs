@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use identity::{AccountId, KeyId, SecretDigest, TenantId};
+use identity::{AccountId, KeyId, Networks, SecretDigest, TenantId};
 use sqlx::{FromRow, types::Json};
 use uuid::Uuid;
 
@@ -16,6 +16,7 @@ const HAS_SUCCESSOR: &str =
     "The key was rotated already and is in its grace: rotate its successor, or make another key.";
 
 /// A key to be issued.
+#[derive(Clone)]
 pub struct NewKey {
     /// Its id.
     pub id: KeyId,
@@ -31,6 +32,8 @@ pub struct NewKey {
     pub digest: SecretDigest,
     /// What it is restricted to; `None`: whatever its owner may do.
     pub scopes: Option<Vec<String>>,
+    /// From where it may be shown; `None`: from anywhere.
+    pub networks: Option<Networks>,
     /// When it ends.
     pub expires_at: Option<DateTime<Utc>>,
     /// Keys that the account may have, this one and expired ones among them.
@@ -52,6 +55,8 @@ pub struct KeyRecord {
     pub tenant: Option<TenantId>,
     /// What it is restricted to.
     pub scopes: Option<Vec<String>>,
+    /// From where it may be shown; `None`: from anywhere.
+    pub networks: Option<Networks>,
     /// When it was issued.
     pub created_at: DateTime<Utc>,
     /// When it ends.
@@ -67,6 +72,7 @@ struct Row {
     prefix: String,
     tenant_id: Option<Uuid>,
     scopes: Option<Json<Vec<String>>>,
+    allowed_networks: Option<Json<Networks>>,
     created_at: DateTime<Utc>,
     expires_at: Option<DateTime<Utc>>,
     last_used_at: Option<DateTime<Utc>>,
@@ -111,8 +117,8 @@ impl Store {
 
     /// An account's keys that are not revoked, the oldest first.
     pub async fn list_keys(&self, account: AccountId) -> Result<Vec<KeyRecord>, StoreError> {
-        const Q: &str = "SELECT id, name, prefix, tenant_id, scopes, created_at, expires_at, last_used_at FROM api_keys \
-                         WHERE account_id = $1 AND revoked_at IS NULL ORDER BY id";
+        const Q: &str = "SELECT id, name, prefix, tenant_id, scopes, allowed_networks, created_at, expires_at, last_used_at \
+                         FROM api_keys WHERE account_id = $1 AND revoked_at IS NULL ORDER BY id";
         let rows: Vec<Row> = self
             .bounded(async { on!(self, |pool| sqlx::query_as(Q).bind(account.uuid()).fetch_all(pool).await) })
             .await?;
@@ -240,8 +246,8 @@ impl Tx {
     /// Counted under a lock of the account: of two at once the second one sees the first one's key.
     async fn insert_key(&mut self, new: &NewKey) -> Result<(), StoreError> {
         const COUNT: &str = "SELECT COUNT(*) FROM api_keys WHERE account_id = $1 AND revoked_at IS NULL";
-        const Q: &str = "INSERT INTO api_keys (id, account_id, name, prefix, digest, scopes, created_at, expires_at, tenant_id, had_factor) \
-                         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, \
+        const Q: &str = "INSERT INTO api_keys (id, account_id, name, prefix, digest, scopes, created_at, expires_at, tenant_id, \
+                         allowed_networks, had_factor) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, \
                          EXISTS (SELECT 1 FROM factors WHERE account_id = $2 AND confirmed_at IS NOT NULL))";
         let account = new.account.uuid();
         self.lock_account(new.account).await?;
@@ -259,6 +265,7 @@ impl Tx {
             .bind(stored(new.now))
             .bind(new.expires_at.map(stored))
             .bind(new.tenant.map(|tenant| tenant.uuid()))
+            .bind(new.networks.as_ref().map(Json))
             .execute(c)
             .await
             .map(drop))?)
@@ -275,6 +282,7 @@ impl From<NewKey> for KeyRecord {
             prefix: new.prefix,
             tenant: new.tenant,
             scopes: new.scopes,
+            networks: new.networks,
             created_at: stored(new.now),
             expires_at: new.expires_at.map(stored),
             last_used_at: None,
@@ -290,6 +298,7 @@ impl From<Row> for KeyRecord {
             prefix: row.prefix,
             tenant: row.tenant_id.map(TenantId::new),
             scopes: row.scopes.map(|scopes| scopes.0),
+            networks: row.allowed_networks.map(|networks| networks.0),
             created_at: row.created_at,
             expires_at: row.expires_at,
             last_used_at: row.last_used_at,

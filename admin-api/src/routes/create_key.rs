@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::{Json, extract::State, http::StatusCode};
 use chrono::{DateTime, TimeDelta, Utc};
-use identity::{ApiKey, KeyId, SecretText};
+use identity::{ApiKey, KeyId, Networks, SecretText};
 use serde::Deserialize;
 use store::{KeyRecord, NewKey};
 use utoipa::ToSchema;
@@ -15,7 +15,7 @@ use crate::{
     caller::{Allowed, Caller, ManageAccount},
     error::ApiError,
     form::Form,
-    key::{NewlyMade, most_keys, refused},
+    key::{NewlyMade, most_keys, reach, refused},
     mail::Letter,
     office::Office,
     passkey::ShownPasskey,
@@ -40,6 +40,9 @@ pub(crate) struct CreateKey {
     /// 1 to 3650. Left out: until it is deleted.
     #[schema(minimum = 1, maximum = 3650)]
     pub(crate) expires_in_days: Option<i64>,
+    /// From where the key may be shown: 1 to 16 networks such as `192.0.2.0/24` and `2001:db8::/32`, or single addresses. Left out: from
+    /// anywhere, or, where a service's key makes this one, from where that may be.
+    pub(crate) allowed_networks: Option<Vec<String>>,
     /// Unless the session has begun within five minutes, one of these shows that it is the owner who asks.
     #[schema(value_type = Option<String>, format = Password, max_length = 1024)]
     pub(crate) password: Option<SecretText>,
@@ -53,6 +56,7 @@ pub(crate) struct CreateKey {
 struct Wanted {
     name: String,
     scopes: Option<Vec<String>>,
+    networks: Option<Networks>,
     lifetime: Option<TimeDelta>,
 }
 
@@ -62,7 +66,7 @@ struct Wanted {
     responses(
         (status = 201, description = "The key", body = NewlyMade),
         (status = 401, description = "`insufficient_user_authentication`: the session is not fresh, and nothing was shown"),
-        (status = 403, description = "`forbidden`: a scope reaches beyond the caller's own; `wrong_proof`: the password or code is wrong; `session_required`: a person's key, or another issuer's token, makes no keys"),
+        (status = 403, description = "`forbidden`: a scope or network reaches beyond the caller's own; `wrong_proof`: the password or code is wrong; `session_required`: a person's key, or another issuer's token, makes no keys"),
         (status = 409, description = "`too_many_keys`: an account may have as many as its tier says (`api_keys`), else 100"),
         (status = 429, description = "`login_locked`: too many wrong passwords or codes; see `Retry-After`"),
     )
@@ -87,6 +91,9 @@ pub(crate) async fn make(
     let (wanted, proof) = request.parse()?;
     let scopes = caller.hand_out(wanted.scopes)?;
     prove(office, caller, visitor, &proof).await?;
+    let own = office.networks_of(caller).await?;
+    let networks = wanted.networks.or_else(|| own.clone());
+    reach(own.as_ref(), networks.as_ref())?;
     let account = office.store.account(caller.0.account).await?.ok_or(ApiError::CallerGone)?;
     let email = account.address()?;
     let notice = office.notice(Letter::KeyMade, &account, email.normalised());
@@ -94,9 +101,13 @@ pub(crate) async fn make(
     let (most, ends) =
         (most_keys(&office.hooks.policy(), &caller.0.tier), wanted.lifetime.map(|lifetime| now + lifetime));
     let (key, new) = fresh_key(caller, wanted.name, scopes, ends, most, now);
+    let new = NewKey { networks, ..new };
     trail::about(new.account.uuid());
     trail::detail("key", new.id.to_string());
     trail::detail("scopes", new.scopes.clone());
+    if let Some(networks) = &new.networks {
+        trail::detail("allowed_networks", networks.texts());
+    }
     let record = office.store.create_key_and_tell(new, &notice).await.map_err(|error| refused(error, most))?;
     office.has_posted();
     Ok((key, record))
@@ -132,6 +143,7 @@ pub(crate) fn fresh_key(
         prefix: key.prefix(),
         digest: key.digest(),
         scopes,
+        networks: None,
         expires_at,
         most,
         now,
@@ -146,12 +158,14 @@ impl CreateKey {
         let mut form = Form::default();
         let name = form.name("name", &self.name);
         let scopes = self.scopes.and_then(|scopes| form.scopes("scopes", &scopes));
+        let networks =
+            self.allowed_networks.and_then(|networks| form.parsed("allowed_networks", Networks::parse(&networks)));
         if self.expires_in_days.is_some_and(|days| !DAYS.contains(&days)) {
             form.fault("expires_in_days", format!("must be between {} and {}", DAYS.start(), DAYS.end()));
         }
         let lifetime = self.expires_in_days.and_then(TimeDelta::try_days);
         let Self { password, code, recovery_code, passkey, .. } = self;
         let proof = Proof { password, code, recovery_code, passkey };
-        form.finish(name.map(|name| (Wanted { name, scopes, lifetime }, proof)))
+        form.finish(name.map(|name| (Wanted { name, scopes, networks, lifetime }, proof)))
     }
 }

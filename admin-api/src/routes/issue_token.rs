@@ -146,8 +146,8 @@ fn basic(value: &[u8]) -> Option<(String, SecretText)> {
     scheme.eq_ignore_ascii_case(b"basic ").then(|| (id, SecretText::from(secret)))
 }
 
-/// The account behind an id and a secret, if it is a machine's and the secret is good. A key with scopes may do less than its account, and so
-/// buys nothing.
+/// The account behind an id and a secret, if it is a machine's and the secret is good. A key with scopes may do less than its account, and one
+/// with networks may not everywhere: what they bought could do more than they, so they buy nothing.
 async fn client(office: &Office, id: &str, secret: &SecretText) -> Result<Option<(KeyId, GrantFacts)>, ApiError> {
     let (Ok(id), Ok(key)) = (id.parse::<AccountId>(), ApiKey::parse(secret.expose())) else { return Ok(None) };
     let facts = office.store.key_grant(key.id()).await?;
@@ -157,6 +157,7 @@ async fn client(office: &Office, id: &str, secret: &SecretText) -> Result<Option
             && facts.account.kind == AccountKind::Service
             && facts.account.id == id
             && facts.scopes.is_none()
+            && facts.networks.is_none()
     });
     Ok(facts.map(|facts| (key.id(), facts)))
 }

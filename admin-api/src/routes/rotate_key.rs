@@ -1,4 +1,4 @@
-//! `POST /auth/api-keys/{id}/rotate`: a key makes way for a new one of the same name, scopes and length of life.
+//! `POST /auth/api-keys/{id}/rotate`: a key makes way for a new one of the same name, scopes, networks and length of life.
 //!
 //! The old one stays good for a grace period, so that programs can be moved over one by one.
 
@@ -22,7 +22,7 @@ use crate::{
     body::BodyOrNothing,
     caller::{Allowed, ManageAccount},
     error::ApiError,
-    key::{NewlyMade, most_keys, refused},
+    key::{NewlyMade, most_keys, reach, refused},
     office::Office,
     passkey::ShownPasskey,
     proof::Proof,
@@ -58,7 +58,7 @@ pub(crate) struct RotateKey {
     responses(
         (status = 201, description = "The new key", body = NewlyMade),
         (status = 401, description = "`insufficient_user_authentication`: the session is not fresh, and nothing was shown"),
-        (status = 403, description = "`forbidden`: the key's scopes reach beyond the caller's own; `wrong_proof`: the password or code is wrong; `session_required`: a person's key, or another issuer's token, rotates no keys"),
+        (status = 403, description = "`forbidden`: the key's scopes or networks reach beyond the caller's own; `wrong_proof`: the password or code is wrong; `session_required`: a person's key, or another issuer's token, rotates no keys"),
         (status = 409, description = "`too_many_keys`: an account may have 100, the old one in its grace among them; `conflict`: the key was rotated already and is in its grace"),
         (status = 404, description = "`not_found`: the caller has no such key in use"),
     )
@@ -79,11 +79,12 @@ pub(crate) async fn rotate_key(
     // Whoever rotates a key holds its successor.
     caller.demand_scopes(old.scopes.as_deref())?;
     prove(&office, &caller, &visitor, &request.proof()).await?;
+    reach(office.networks_of(&caller).await?.as_ref(), old.networks.as_ref())?;
     let expires_at = old.expires_at.map(|expires_at| now + (expires_at - old.created_at));
     let most = most_keys(&office.hooks.policy(), &caller.0.tier);
     let (key, new) = fresh_key(&caller, old.name, old.scopes, expires_at, most, now);
     // Its successor acts where it acts, wherever its owner does now.
-    let new = NewKey { tenant: old.tenant, ..new };
+    let new = NewKey { tenant: old.tenant, networks: old.networks, ..new };
     trail::detail("successor", new.id.to_string());
     let record = office.store.rotate_key(caller.0.account, id, new, grace, now).await;
     let record = record

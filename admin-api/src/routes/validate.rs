@@ -9,7 +9,7 @@ use std::{
 
 use axum::{Json, extract::State, http::HeaderMap};
 use chrono::{DateTime, Utc};
-use identity::{AccessClaims, ApiKey, Grant, SecretText, TokenError};
+use identity::{AccessClaims, ApiKey, Grant, Networks, SecretText, TokenError};
 use serde::{Deserialize, Serialize};
 use store::{GrantFacts, Standing};
 use utoipa::ToSchema;
@@ -26,7 +26,7 @@ const ONE_FACTOR: &str = "insufficient_user_authentication";
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Validate {
-    /// An access token, an API key, or a token of an issuer that the door believes.
+    /// An access token, an API key (one with `allowed_networks` is good only where it is asked about from there), or a token of an issuer that the door believes.
     #[schema(value_type = String, format = Password)]
     token: SecretText,
 }
@@ -74,8 +74,11 @@ pub(crate) async fn validate(
     if let Some(verdict) = of_somebody_else(&office, (&visitor, &headers), shown).await? {
         return Ok(Json(verdict));
     }
-    let found =
-        if shown.starts_with(KEY_PREFIX) { of_key(&office, shown).await? } else { of_token(&office, shown).await? };
+    let found = if shown.starts_with(KEY_PREFIX) {
+        of_key(&office, &visitor, shown).await?
+    } else {
+        of_token(&office, shown).await?
+    };
     let verdict = found.and_then(|(grant, facts, standing)| match standing {
         Standing::Live if office.wants_second_factor(&facts, grant) => Err(ONE_FACTOR),
         Standing::Live => Ok(facts),
@@ -155,10 +158,13 @@ async fn of_token(office: &Office, shown: &str) -> Result<Found, ApiError> {
     Ok(judged.ok_or("invalid_token"))
 }
 
-async fn of_key(office: &Office, shown: &str) -> Result<Found, ApiError> {
+/// A key that is bound to networks is worth something to those who ask from there: to all others it is nobody's, as at the door.
+async fn of_key(office: &Office, visitor: &Visitor, shown: &str) -> Result<Found, ApiError> {
     let Ok(key) = ApiKey::parse(shown) else { return Ok(Err("invalid_token")) };
     let facts = office.store.key_grant(key.id()).await?;
-    let facts = facts.filter(|facts| facts.digest.as_ref() == Some(&key.digest()));
+    let admits = |networks: &Networks| visitor.address.is_some_and(|address| networks.admit(address));
+    let facts = facts
+        .filter(|facts| facts.digest.as_ref() == Some(&key.digest()) && facts.networks.as_ref().is_none_or(admits));
     let judged = facts.map(|facts| {
         let standing = facts.standing(office.now());
         (Grant::Key(key.id()), facts, standing)

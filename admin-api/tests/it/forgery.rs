@@ -19,6 +19,7 @@ fn administrator(person: &Person) -> Principal {
         is_service: false,
         grant: Grant::Session(SessionId::new(Uuid::now_v7())),
         scopes: None,
+        networks: None,
         authentication: None,
     }
 }

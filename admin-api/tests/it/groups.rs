@@ -35,6 +35,7 @@ async fn joined(house: &House, person: &Person, email: &str) -> (AccountId, Stri
         prefix: key.prefix(),
         digest: key.digest(),
         scopes: None,
+        networks: None,
         expires_at: None,
         most: 10,
         now: house.now(),
@@ -150,6 +151,7 @@ async fn administrators_oversee_agents_and_instances_without_their_configuration
         is_service: false,
         grant: Grant::Session(SessionId::new(Uuid::now_v7())),
         scopes: None,
+        networks: None,
         authentication: None,
     };
     let acting = house.assert(&acting, "admin-api");

@@ -360,6 +360,7 @@ impl House {
             prefix: key.prefix(),
             digest: key.digest(),
             scopes: None,
+            networks: None,
             expires_at: None,
             most: 1,
             now: self.now(),

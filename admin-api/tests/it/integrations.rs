@@ -138,6 +138,7 @@ async fn a_tenants_integration_is_its_administrators_to_give() {
             is_service: false,
             grant: Grant::Session(SessionId::new(Uuid::now_v7())),
             scopes: scopes.map(|scope| [scope.into()].into()),
+            networks: None,
             authentication: None,
         };
         house.assert(&principal, "admin-api")

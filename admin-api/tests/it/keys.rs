@@ -5,7 +5,10 @@ use std::time::Duration;
 use insta::assert_json_snapshot;
 use serde_json::{Value, json};
 
-use crate::house::{House, PASSWORD, Person, Shown};
+use crate::{
+    browsers::send,
+    house::{House, PASSWORD, Person, Shown},
+};
 
 fn text<'a>(key: &'a Value, field: &str) -> &'a str {
     key[field].as_str().unwrap()
@@ -39,6 +42,7 @@ async fn a_key_is_shown_once_and_works() {
     assert_eq!((life + chrono::TimeDelta::minutes(1)).num_days(), 90);
     assert_json_snapshot!(key, { ".id" => "[uuid]", ".key" => "[key]", ".prefix" => "[prefix]", ".created_at" => "[time]", ".expires_at" => "[time]" }, @r#"
     {
+      "allowed_networks": null,
       "created_at": "[time]",
       "expires_at": "[time]",
       "id": "[uuid]",
@@ -228,4 +232,78 @@ async fn a_persons_key_makes_and_rotates_no_keys_and_a_services_does() {
     assert_eq!(house.post("/auth/api-keys", by_key, json!({ "name": "x" })).await.status, 201);
     assert_eq!(house.post(&path(&other, "/rotate"), by_key, Value::Null).await.status, 201);
     assert!(!works(&house, &other).await);
+}
+
+#[tokio::test]
+async fn a_key_is_bound_to_networks_and_so_is_its_successor() {
+    let house = House::open().await;
+    let ada = house.register("ada@example.com").await;
+    let given = json!(["192.0.2.7/24", "::ffff:10.0.0.1", "2001:DB8::1", "192.0.2.0/24"]);
+    let key = house.make_key(&ada, json!({ "name": "ci", "allowed_networks": given })).await;
+    let kept = json!(["192.0.2.0/24", "10.0.0.1/32", "2001:db8::1/128"]);
+    assert_eq!(key["allowed_networks"], kept);
+    let seen = async || house.get("/auth/api-keys", ada.shown()).await.body["items"][0].clone();
+    assert_eq!(seen().await["allowed_networks"], kept);
+    let next = house.post(&path(&key, "/rotate"), ada.shown(), Value::Null).await;
+    assert_eq!((next.status.as_u16(), &next.body["allowed_networks"]), (201, &kept));
+    assert_eq!((&seen().await["id"], &seen().await["allowed_networks"]), (&next.body["id"], &kept));
+    for nowhere in [json!({ "name": "free" }), json!({ "name": "free", "allowed_networks": null })] {
+        assert_eq!(house.make_key(&ada, nowhere).await["allowed_networks"], Value::Null);
+    }
+    let refused = async |networks: Value| {
+        let body = json!({ "name": "x", "allowed_networks": networks });
+        house.post("/auth/api-keys", ada.shown(), body).await.refusal()
+    };
+    let count = "must hold 1 to 16 networks; leave it out for a key that may be shown from anywhere";
+    let second =
+        "must hold networks such as 192.0.2.0/24 or 2001:db8::/32, or single addresses; the one at 1 is neither";
+    for (networks, why) in
+        [(json!([]), count), (json!(vec!["::1"; 17]), count), (json!(["::1", "10.0.0.0/33"]), second)]
+    {
+        assert_eq!(refused(networks).await, format!("422 invalid_fields\n  allowed_networks: {why}"));
+    }
+    for wrong in [json!(["office"]), json!([""]), json!([7]), json!("10.0.0.0/8"), json!({})] {
+        let said = refused(wrong.clone()).await;
+        assert!(said.starts_with("422 ") && said.contains("\n  allowed_networks"), "{wrong}: {said}");
+    }
+    assert_eq!(listed(&house, &ada).await, ["ci", "free", "free"]);
+}
+
+#[tokio::test]
+async fn a_bound_key_reaches_nothing_from_where_it_may_not_be_shown() {
+    let house = House::open().await;
+    let ada = house.register("ada@example.com").await;
+    let bound = json!({ "name": "bound", "allowed_networks": ["10.0.0.0/8"] });
+    let (bound, free) = (house.make_key(&ada, bound).await, house.make_key(&ada, json!({ "name": "free" })).await);
+    // To ask about it, one has to be there: to all others it is nobody's.
+    let worth = async |at: &str| {
+        let body = json!({ "token": text(&bound, "key") });
+        let body = house.post("/auth/validate", Shown::Header("x-gateway-client", at), body).await.body;
+        (body["valid"].as_bool().unwrap(), body["error"].as_str().unwrap_or("").to_owned())
+    };
+    assert_eq!(worth("10.1.2.3").await, (true, String::new()));
+    for elsewhere in ["192.0.2.7", "", "::a01:203"] {
+        assert_eq!(worth(elsewhere).await, (false, "invalid_token".to_owned()), "{elsewhere}");
+    }
+
+    house.run("UPDATE accounts SET kind = 'service' WHERE email = 'ada@example.com'").await;
+    let by_bound = Shown::Credential(text(&bound, "key"));
+    let make = async |networks: Value| {
+        house.post("/auth/api-keys", by_bound, json!({ "name": "x", "allowed_networks": networks })).await
+    };
+    for wider in [json!(["0.0.0.0/0"]), json!(["10.1.0.0/16", "192.0.2.7"]), json!(["::/0"])] {
+        assert_eq!(make(wider.clone()).await.refusal(), "403 forbidden", "{wider}");
+    }
+    assert_eq!(make(Value::Null).await.body["allowed_networks"], json!(["10.0.0.0/8"]), "no further than itself");
+    let narrow = make(json!(["10.1.0.0/16"])).await.body;
+    assert_eq!(narrow["allowed_networks"], json!(["10.1.0.0/16"]));
+    // Whoever rotates a key holds its successor.
+    assert_eq!(house.post(&path(&free, "/rotate"), by_bound, Value::Null).await.refusal(), "403 forbidden");
+    assert_eq!(house.post(&path(&narrow, "/rotate"), by_bound, Value::Null).await.status, 201);
+    // What it bought could be shown anywhere.
+    let buy = async |key: &Value| {
+        let form = format!("grant_type=client_credentials&client_id={}&client_secret={}", ada.id, text(key, "key"));
+        send(&house, "POST", "/auth/token", &[("x-gateway-client", "10.1.2.3")], &form).await.status.as_u16()
+    };
+    assert_eq!((buy(&bound).await, buy(&free).await), (401, 200));
 }

@@ -1,13 +1,13 @@
 //! `portcullis service-account create` and `key`: an account for a machine, and its key, which is shown once.
 
 use anyhow::Context;
-use identity::{AccountId, ApiKey, Email, KeyId, PasswordHash, TenantId, readable_name};
+use identity::{AccountId, ApiKey, Email, KeyId, Networks, PasswordHash, TenantId, readable_name};
 use store::{AccountKind, Belonging, NewAccount, NewKey};
 use uuid::Uuid;
 
 use super::{block_on, must_know, open_existing, rng, say};
 use crate::{
-    cli::{CreateServiceAccount, Failure, Place},
+    cli::{AllowedNetworks, CreateServiceAccount, Failure, Place},
     office::DEFAULT_TIER,
 };
 
@@ -18,6 +18,7 @@ pub(crate) fn create(create: &CreateServiceAccount) -> Result<(), Failure> {
     // As everybody's: it is read on pages and in logs beside those of people.
     let name = readable_name(&create.name);
     let name = name.map_err(|fault| Failure::Data(format!("a service account's name {fault}")))?;
+    let networks = create.from.read()?;
     block_on(1, async {
         let (config, foundation) = open_existing(&create.place).await?;
         let tier = create.tier.as_deref().unwrap_or(DEFAULT_TIER);
@@ -42,17 +43,18 @@ pub(crate) fn create(create: &CreateServiceAccount) -> Result<(), Failure> {
             tenant: tenant.map_or(Belonging::Nowhere, Belonging::Joins),
             now,
         };
-        let (key, secret) = fresh_key(id, tenant, name.to_owned())?;
+        let (key, secret) = fresh_key(id, tenant, name.to_owned(), networks)?;
         foundation.store.create_account_with_key(account, &key).await.context("the account cannot be made")?;
         foundation.write_down("create_service_account", Some(id.uuid())).await?;
         say(&format!("created service account {name} ({id}) with the role {}", create.role));
-        show(id, &secret);
+        show(&key, &secret);
         Ok(())
     })
 }
 
 /// A secret that has leaked or is lost makes no new account necessary: what the service has reserved is still its own.
-pub(crate) fn replace_key(id: Uuid, place: &Place) -> Result<(), Failure> {
+pub(crate) fn replace_key(id: Uuid, from: &AllowedNetworks, place: &Place) -> Result<(), Failure> {
+    let networks = from.read()?;
     block_on(1, async {
         let (_, foundation) = open_existing(place).await?;
         let account = foundation.store.account(AccountId::new(id)).await.context("the account cannot be looked up")?;
@@ -60,18 +62,23 @@ pub(crate) fn replace_key(id: Uuid, place: &Place) -> Result<(), Failure> {
         let account = account.ok_or_else(|| Failure::Data(format!("there is no service account {id}")))?;
         let name = account.name.clone().unwrap_or_else(|| "service".to_owned());
         let tenant = account.tenant.map(|membership| membership.tenant);
-        let (new, secret) = fresh_key(account.id, tenant, name.clone())?;
-        foundation.store.replace_keys(new).await.context("the account's key cannot be made")?;
+        let (new, secret) = fresh_key(account.id, tenant, name.clone(), networks)?;
+        foundation.store.replace_keys(new.clone()).await.context("the account's key cannot be made")?;
         foundation.write_down("replace_service_key", Some(id)).await?;
         let place = tenant.map_or_else(|| "in no tenant".to_owned(), |tenant| format!("in tenant {tenant}"));
         say(&format!("{name} ({id}) acts {place} by a new secret, and no more by those it had"));
-        show(account.id, &secret);
+        show(&new, &secret);
         Ok(())
     })
 }
 
 /// A key that acts where its account does.
-fn fresh_key(account: AccountId, tenant: Option<TenantId>, name: String) -> Result<(NewKey, ApiKey), Failure> {
+fn fresh_key(
+    account: AccountId,
+    tenant: Option<TenantId>,
+    name: String,
+    networks: Option<Networks>,
+) -> Result<(NewKey, ApiKey), Failure> {
     let key = ApiKey::generate(KeyId::new(Uuid::now_v7()), &mut rng()?);
     let new = NewKey {
         id: key.id(),
@@ -81,6 +88,7 @@ fn fresh_key(account: AccountId, tenant: Option<TenantId>, name: String) -> Resu
         prefix: key.prefix(),
         digest: key.digest(),
         scopes: None,
+        networks,
         expires_at: None,
         most: 1,
         now: store::clock::now(),
@@ -88,10 +96,30 @@ fn fresh_key(account: AccountId, tenant: Option<TenantId>, name: String) -> Resu
     Ok((new, key))
 }
 
-fn show(id: AccountId, secret: &ApiKey) {
-    say(&format!("client_id: {id}"));
+fn show(key: &NewKey, secret: &ApiKey) {
+    say(&format!("client_id: {}", key.account));
     say(&format!("client_secret: {}", secret.expose()));
-    say("The secret is shown this once. It is an API key (X-API-Key), and buys access tokens at POST /auth/token.");
+    match &key.networks {
+        None => say(
+            "The secret is shown this once. It is an API key (X-API-Key), and buys access tokens at POST /auth/token.",
+        ),
+        Some(networks) => say(&format!(
+            "The secret is shown this once. It is an API key (X-API-Key) for {} alone, and buys no access tokens.",
+            networks.texts().join(", ")
+        )),
+    }
+}
+
+// === impl AllowedNetworks ===
+
+impl AllowedNetworks {
+    fn read(&self) -> Result<Option<Networks>, Failure> {
+        if self.allowed_networks.is_empty() {
+            return Ok(None);
+        }
+        let networks = Networks::parse(&self.allowed_networks);
+        networks.map(Some).map_err(|fault| Failure::Data(format!("--allowed-network {fault}")))
+    }
 }
 
 async fn known_tenant(store: &store::Store, id: TenantId) -> Result<TenantId, Failure> {

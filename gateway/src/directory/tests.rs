@@ -1,8 +1,6 @@
 //! The cache of callers on a real store: what it believes, until when, and whom it stops listening to.
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
-use std::net::Ipv4Addr;
-
 use chrono::TimeDelta;
 use identity::{
     AccessClaims, AccountId, Algorithm, Email, KeyId, KeySet, PasswordHash, RefreshToken, SessionId, SigningKey,
@@ -13,7 +11,7 @@ use store::{Account, AccountChange, NewAccount, NewKey, NewSession, PoolSettings
 use super::*;
 use crate::metrics::Metrics;
 
-const HOME: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+const HOME: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
 
 /// A directory that hears of nothing by itself.
 pub(crate) struct House {
@@ -72,7 +70,7 @@ impl House {
         Self { store, keys, directory, metrics }
     }
 
-    async fn person(&self, email: &str) -> Account {
+    pub(super) async fn person(&self, email: &str) -> Account {
         let new = NewAccount {
             id: AccountId::new(Uuid::now_v7()),
             email: &Email::parse(email).unwrap(),
@@ -113,6 +111,7 @@ impl House {
             prefix: key.prefix(),
             digest: key.digest(),
             scopes: None,
+            networks: None,
             expires_at,
             most: 10,
             now: now(),

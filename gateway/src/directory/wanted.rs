@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use identity::{AccessClaims, ApiKey, Credential, Grant, SessionCookie};
+use identity::{AccessClaims, ApiKey, Credential, Grant, Networks, SessionCookie};
 use policies::{Refusal, Route};
 use store::{GrantFacts, Standing, Status};
 use uuid::Uuid;
@@ -23,6 +23,9 @@ pub(super) enum Wanted {
     Vouched(Vouched),
 }
 
+/// Why not, whose change could change that, and from where the credential may be shown: elsewhere it is not told.
+type Why = (Refusal, [Uuid; 3], Option<Box<Networks>>);
+
 // === impl Wanted ===
 
 impl Wanted {
@@ -35,14 +38,10 @@ impl Wanted {
         }
     }
 
-    /// The facts, if they bear the credential out; else why not, and the ids of all whose change could change that.
-    pub(super) fn judge(
-        &self,
-        facts: Option<GrantFacts>,
-        now: DateTime<Utc>,
-    ) -> Result<GrantFacts, (Refusal, [Uuid; 3])> {
+    /// The facts, if they bear the credential out; else why not.
+    pub(super) fn judge(&self, facts: Option<GrantFacts>, now: DateTime<Utc>) -> Result<GrantFacts, Why> {
         let grant = self.grant().uuid();
-        let facts = facts.filter(|facts| self.is_proved_by(facts)).ok_or((self.unknown(), [grant; 3]))?;
+        let facts = facts.filter(|facts| self.is_proved_by(facts)).ok_or((self.unknown(), [grant; 3], None))?;
         let standing = match self {
             Self::Session(claims) => facts.standing_of_token(claims.generation, claims.iat, now),
             Self::Key(_) | Self::Cookie(_) | Self::Vouched(_) => facts.standing(now),
@@ -55,7 +54,7 @@ impl Wanted {
             Standing::TenantDisabled => Refusal::TenantDisabled,
         };
         let tenant = facts.account.tenant.map_or(grant, |tenant| tenant.tenant.uuid());
-        Err((refusal, [grant, facts.account.id.uuid(), tenant]))
+        Err((refusal, [grant, facts.account.id.uuid(), tenant], facts.networks.map(Box::new)))
     }
 
     /// What is said when there is no record.
@@ -122,12 +121,13 @@ impl Directory {
         learnt: Moment,
         now: DateTime<Utc>,
     ) -> Arc<Known> {
+        let is_cookie = matches!(wanted, Wanted::Cookie(_));
         Arc::new(Known {
             expires_at: wanted.expires_at(facts),
             learnt,
-            // Until it is, it is no use of long ago.
-            used_at: u32::try_from(now.timestamp()).unwrap_or_default().into(),
-            idle: if matches!(wanted, Wanted::Cookie(_)) { self.cookie_idle } else { 0 },
+            // Until it is used, a cookie is not one of long ago. A key that is not used, from elsewhere perhaps, is not to be written down.
+            used_at: if is_cookie { u32::try_from(now.timestamp()).unwrap_or_default() } else { 0 }.into(),
+            idle: if is_cookie { self.cookie_idle } else { 0 },
             issuer: wanted.issuer(),
             ..Known::of(
                 self.with_shared_words(facts.principal(wanted.grant())),
@@ -162,7 +162,7 @@ impl Directory {
         if let Some(tenant) = facts.as_mut().and_then(|facts| facts.account.tenant.as_mut()) {
             tenant.status = Status::Active;
         }
-        let facts = wanted.judge(facts, now).map_err(|(refusal, _)| refusal)?;
+        let facts = wanted.judge(facts, now).map_err(|(refusal, ..)| refusal)?;
         let known = self.known_by(&wanted, &facts, learnt, now);
         known.principal.grant.session().ok_or(Refusal::TenantDisabled)?;
         known.unless_expired(now)
@@ -183,7 +183,7 @@ impl Directory {
         let facts = self.outside.facts(&self.store, &self.limiter, &vouched, asking).await;
         let judged = facts.map_err(|Failed(refusal)| refusal);
         let wanted = Wanted::Vouched(vouched);
-        let judged = judged.and_then(|facts| wanted.judge(facts, now).map_err(|(refusal, _)| refusal));
+        let judged = judged.and_then(|facts| wanted.judge(facts, now).map_err(|(refusal, ..)| refusal));
         Some(judged.map(|facts| (wanted.grant(), facts)))
     }
 }

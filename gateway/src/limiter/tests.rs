@@ -51,6 +51,7 @@ fn person(account: u128, tenant: Option<u128>, key: u128) -> Principal {
         is_service: false,
         grant: Grant::Key(KeyId::new(Uuid::from_u128(key))),
         scopes: None,
+        networks: None,
         authentication: None,
     }
 }

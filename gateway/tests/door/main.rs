@@ -10,6 +10,7 @@ mod attack;
 mod audit;
 mod backends;
 mod billing;
+mod bound_keys;
 mod browser;
 mod changes;
 mod chromium;

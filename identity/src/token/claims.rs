@@ -307,6 +307,7 @@ impl TryFrom<AssertionClaims> for Principal {
             is_service: claims.service,
             grant,
             scopes: claims.scope.map(|scope| scope.split_whitespace().map(Into::into).collect()),
+            networks: None,
             authentication: None,
         })
     }

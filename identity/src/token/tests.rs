@@ -246,6 +246,7 @@ fn somebody() -> Principal {
         is_service: false,
         grant: Grant::Session(SessionId::new(Uuid::from_u128(2))),
         scopes: None,
+        networks: None,
         authentication: None,
     }
 }

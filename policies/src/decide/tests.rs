@@ -37,6 +37,7 @@ fn caller(role: &str, tier: &str, scopes: Option<&[&str]>) -> Arc<Principal> {
         is_service: false,
         grant: Grant::Session(SessionId::new(id)),
         scopes: scopes.map(|scopes| scopes.iter().map(|scope| Box::from(*scope)).collect()),
+        networks: None,
         authentication: None,
     })
 }

@@ -29,6 +29,7 @@ fn key_of(role: &str, scopes: Option<&[&str]>) -> Principal {
         is_service: false,
         grant: Grant::Key(KeyId::new(id)),
         scopes: scopes.map(|scopes| scopes.iter().map(|scope| Box::from(*scope)).collect()),
+        networks: None,
         authentication: None,
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use identity::{AccountId, ApiKey, Email, Grant, KeyId};
+use identity::{AccountId, ApiKey, Email, Grant, KeyId, Networks};
 use store::{Account, AccountChange, NewKey, ProfileChange, Standing, Status, StoreError, Subject};
 use uuid::Uuid;
 
@@ -26,6 +26,7 @@ on_both_engines!(
     a_key_that_is_rotated_without_grace_is_revoked,
     of_many_who_issue_keys_at_once_none_gets_one_too_many,
     a_key_is_worth_nothing_where_its_account_does_not_belong,
+    a_key_keeps_its_networks_and_is_nobodys_while_they_cannot_be_read,
 );
 
 pub(crate) fn key(account: &Account, name: &str) -> (NewKey, ApiKey) {
@@ -39,6 +40,7 @@ pub(crate) fn key(account: &Account, name: &str) -> (NewKey, ApiKey) {
         prefix: secret.prefix(),
         digest: secret.digest(),
         scopes: None,
+        networks: None,
         expires_at: None,
         most: 100,
         now: at(0),
@@ -254,4 +256,24 @@ async fn a_key_is_worth_nothing_where_its_account_does_not_belong(database: &Dat
     assert_eq!(standing().await, Standing::Live);
     database.execute("DELETE FROM tenant_members", "DELETE FROM tenant_members").await;
     assert_eq!(standing().await, Standing::Ended);
+}
+
+async fn a_key_keeps_its_networks_and_is_nobodys_while_they_cannot_be_read(database: &Database) {
+    const SPOILT: &str = r#"UPDATE api_keys SET allowed_networks = '["office"]' WHERE name = 'next'"#;
+    let store = database.open().await;
+    let ada = person(&store, "ada@example.com").await;
+    let free = store.create_key(key(&ada, "free").0).await.unwrap();
+    let networks = Some(Networks::parse(&["192.0.2.0/24", "2001:db8::/32"]).unwrap());
+    let bound = store.create_key(NewKey { networks: networks.clone(), ..key(&ada, "bound").0 }).await.unwrap();
+    assert_eq!((&free.networks, &bound.networks), (&None, &networks));
+    assert_eq!(store.list_keys(ada.id).await.unwrap(), [free.clone(), bound.clone()]);
+    let facts = async |id| store.key_grant(id).await.map(Option::unwrap);
+    let principal = facts(bound.id).await.unwrap().principal(Grant::Key(bound.id));
+    assert_eq!((principal.networks.as_deref(), facts(free.id).await.unwrap().networks), (networks.as_ref(), None));
+    let next = NewKey { networks: networks.clone(), ..key(&ada, "next").0 };
+    let next = store.rotate_key(ada.id, bound.id, next, Duration::ZERO, at(1)).await.unwrap();
+    assert_eq!(facts(next.id).await.unwrap().networks, networks);
+    // Somebody's hand: better no key than one that opens from everywhere.
+    database.execute(SPOILT, SPOILT).await;
+    assert!(facts(next.id).await.is_err());
 }

@@ -125,6 +125,7 @@ fn few_keys(account: AccountId) -> NewKey {
         prefix: key.prefix(),
         digest: key.digest(),
         scopes: None,
+        networks: None,
         expires_at: None,
         most: 3,
         now: at(0),

@@ -298,6 +298,7 @@ async fn key(store: &Store, account: &Account, tenant: TenantId) -> KeyId {
         prefix: key.prefix(),
         digest: key.digest(),
         scopes: None,
+        networks: None,
         expires_at: None,
         most: 9,
         now: at(0),

@@ -147,6 +147,7 @@ async fn groups_are_told_until_they_change_and_only_those_in_use() {
         is_service: false,
         grant: identity::Grant::Session(identity::SessionId::new(Uuid::nil())),
         scopes: None,
+        networks: None,
         authentication: None,
     };
     let teams = async |principal: &Principal| {
