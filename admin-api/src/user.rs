@@ -33,11 +33,11 @@ pub(crate) struct User {
     /// As what it belongs to it.
     #[schema(value_type = Option<String>)]
     tenant_role: Option<TenantRole>,
-    /// Teams of the organisation to which the account belongs, and as what. Left out in lists of users.
+    /// Teams of the organisation to which the account belongs, and as what. Left out while they cannot be read.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     teams: Option<Vec<Team>>,
-    /// Domains of the organisation to which it is assigned. Left out in lists of users.
+    /// Domains of the organisation to which it is assigned. Left out while they cannot be read.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     domains: Option<Vec<Domain>>,
@@ -87,6 +87,16 @@ impl Office {
         let status = account.status;
         ManagedUser::new(self.user_in_session(account).await, status)
     }
+
+    /// A page of accounts, with their teams and domains.
+    pub(crate) async fn managed_users(&self, accounts: Vec<Account>) -> Result<Vec<ManagedUser>, ApiError> {
+        let groups = self.store.groups_of_page(&accounts).await?;
+        let users = accounts.into_iter().zip(groups).map(|(account, groups)| {
+            let status = account.status;
+            ManagedUser::new(User::with_groups(account, groups), status)
+        });
+        Ok(users.collect())
+    }
 }
 
 // === impl ManagedUser ===
@@ -94,13 +104,6 @@ impl Office {
 impl ManagedUser {
     pub(crate) fn new(user: User, status: Status) -> Self {
         Self { user, status: status.word() }
-    }
-}
-
-impl From<Account> for ManagedUser {
-    fn from(account: Account) -> Self {
-        let status = account.status;
-        Self::new(account.into(), status)
     }
 }
 

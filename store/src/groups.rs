@@ -1,11 +1,13 @@
 //! The teams and domains to which an account belongs, and what those who change them share.
 
+use std::collections::HashMap;
+
 use identity::{AccountId, TenantId};
 use sqlx::{FromRow, types::Json};
 use uuid::Uuid;
 
 use crate::{
-    Domain, Store, StoreError, Team,
+    Account, Domain, Store, StoreError, Team,
     db::{Db, Tx, on, on_tx},
 };
 
@@ -32,6 +34,15 @@ pub(crate) struct Held {
 pub(crate) struct GroupsRow {
     teams: Option<Json<Vec<TeamCells>>>,
     domains: Option<Json<Vec<DomainCells>>>,
+}
+
+/// The same of one account among others, in the tenant in which it acts.
+#[derive(FromRow)]
+struct AmongOthers {
+    id: Uuid,
+    tenant_id: Option<Uuid>,
+    #[sqlx(flatten)]
+    groups: GroupsRow,
 }
 
 type TeamCells = (Uuid, String, Option<String>, bool, Option<String>);
@@ -117,6 +128,40 @@ impl Store {
             })
             .await?;
         Ok(row.into())
+    }
+
+    /// The same of each account of a page, which are in the order of their ids, in the tenant in which it acts: by one question, whatever
+    /// tenants those are.
+    pub async fn groups_of_page(&self, accounts: &[Account]) -> Result<Vec<Groups>, StoreError> {
+        const PG: &str = concat!(
+            "SELECT a.id, a.tenant_id, ",
+            groups_columns!(postgres, "a.tenant_id", "a.id"),
+            " FROM accounts a WHERE a.id BETWEEN $1 AND $2"
+        );
+        const LITE: &str = concat!(
+            "SELECT a.id, a.tenant_id, ",
+            groups_columns!(sqlite, "a.tenant_id", "a.id"),
+            " FROM accounts a WHERE a.id BETWEEN $1 AND $2"
+        );
+        let (Some(first), Some(last)) = (accounts.first(), accounts.last()) else { return Ok(Vec::new()) };
+        let question = if matches!(self.db, Db::Pg(_)) { PG } else { LITE };
+        let rows: Vec<AmongOthers> = self
+            .bounded(async {
+                on!(self, |pool| sqlx::query_as(question)
+                    .bind(first.id.uuid())
+                    .bind(last.id.uuid())
+                    .fetch_all(pool)
+                    .await)
+            })
+            .await?;
+        let mut found: HashMap<_, _> = rows.into_iter().map(|row| ((row.id, row.tenant_id), row.groups)).collect();
+        let groups = accounts.iter().map(|account| {
+            let tenant = account.tenant.map(|membership| membership.tenant.uuid());
+            // Whoever has gone to another one meanwhile has nothing in this.
+            let row = tenant.and_then(|tenant| found.remove(&(account.id.uuid(), Some(tenant))));
+            row.map(Groups::from).unwrap_or_default()
+        });
+        Ok(groups.collect())
     }
 }
 

@@ -45,11 +45,12 @@ pub(crate) async fn list_users(
     if let Some(address) = filters.into_iter().flatten().next() {
         let email = Email::parse(&address).map_err(|_| wrong("email", "must be an address of mail"))?;
         let account = office.store.account_by_address(email.normalised()).await?;
-        return Ok(Json(Users { items: account.into_iter().map(ManagedUser::from).collect(), next_cursor: None }));
+        let items = office.managed_users(account.into_iter().collect()).await?;
+        return Ok(Json(Users { items, next_cursor: None }));
     }
     let page = office.store.list_accounts(paging.after, paging.limit).await?;
     Ok(Json(Users {
-        items: page.items.into_iter().map(ManagedUser::from).collect(),
+        items: office.managed_users(page.items).await?,
         next_cursor: page.next.map(|cursor| cursor.to_string()),
     }))
 }

@@ -38,6 +38,7 @@ async fn who_is_disabled_is_seen_and_one_account_is_found_by_its_id_or_address()
     let found = get("/admin/users?email=ADA%40Example.com").await.body;
     assert_eq!((&found["items"], &found["next_cursor"]), (&json!([listed["items"][1]]), &Value::Null));
     assert_eq!(get("/admin/users?email=nobody@example.com").await.body["items"], json!([]));
+    assert_eq!(get(&format!("/admin/users/{}", ada.id)).await.body, found["items"][0], "each is told as one alone");
     for wrong in ["email=nobody", "email=", "email=a@b.c&email=a@b.c", "e-mail=a@b.c"] {
         assert_eq!(get(&format!("/admin/users?{wrong}")).await.status, 400, "{wrong}");
     }

@@ -18,6 +18,7 @@ on_both_engines!(
     domains_that_move_at_once_make_no_circle,
     what_is_in_use_is_deleted_only_if_that_is_meant,
     pages_hold_every_team_once,
+    a_page_of_accounts_is_told_with_the_groups_of_each,
 );
 
 async fn of(store: &Store, email: &str, tenant: Belonging<'_>) -> Account {
@@ -301,4 +302,41 @@ async fn every_table_of_what_tenants_own_is_behind_row_level_security() {
     assert_eq!(seen(&mut beside, &first.to_string()).await, (1, 1));
     assert_eq!(seen(&mut beside, &Uuid::nil().to_string()).await, (0, 0));
     assert_eq!(seen(&mut beside, "").await, (2, 2));
+}
+
+async fn a_page_of_accounts_is_told_with_the_groups_of_each(database: &Database) {
+    let store = database.open().await;
+    let (ada, first) = founder(&store, "ada@example.com").await;
+    let (_, second) = founder(&store, "bob@example.com").await;
+    of(&store, "nobody@example.com", Belonging::Nowhere).await;
+    let joins = of(&store, "eve@example.com", Belonging::Joins(second)).await.id;
+    let (a, b) = (
+        store.create_team(first, team("A"), at(1)).await.unwrap(),
+        store.create_team(second, team("B"), at(1)).await.unwrap(),
+    );
+    let within = store.create_domain(second, domain("d", None), at(1)).await.unwrap();
+    store.add_team_member(first, a.id, ada, "owner", at(1)).await.unwrap();
+    store.add_team_member(second, b.id, joins, "lead", at(1)).await.unwrap();
+    store.add_domain_member(second, within.id, joins, at(1)).await.unwrap();
+    // Where she belongs too, and does not act.
+    store.create_tenant("Third", ada, 10, at(2)).await.unwrap();
+    let accounts = store.list_accounts(None, 10).await.unwrap().items;
+    let mut each = Vec::new();
+    for account in &accounts {
+        each.push(match account.tenant {
+            Some(membership) => store.groups_of(membership.tenant, account.id).await.unwrap(),
+            None => store::Groups::default(),
+        });
+    }
+    assert_eq!(
+        each.iter().map(|groups| (groups.teams.len(), groups.domains.len())).collect::<Vec<_>>(),
+        [(1, 0), (0, 0), (0, 0), (1, 1)]
+    );
+    assert_eq!(store.groups_of_page(&accounts).await.unwrap(), each);
+    assert_eq!(store.groups_of_page(&accounts[1..]).await.unwrap(), each[1..]);
+    assert_eq!(store.groups_of_page(&[]).await.unwrap(), []);
+    // Whoever acts elsewhere meanwhile is told nothing of what they have there.
+    let mut before = accounts.clone();
+    before[0].tenant.as_mut().unwrap().tenant = second;
+    assert_eq!(store.groups_of_page(&before).await.unwrap()[0], store::Groups::default());
 }
