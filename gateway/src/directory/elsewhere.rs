@@ -69,7 +69,10 @@ mod tests {
     use identity::{AccountId, ApiKey, Credential, KeyId};
     use store::{NewKey, Subject};
 
-    use super::{super::tests::House, *};
+    use super::{
+        super::{Asking, tests::House},
+        *,
+    };
 
     const HOME: &str = "192.0.2.7";
     const THIEF: &str = "203.0.113.9";
@@ -102,7 +105,8 @@ mod tests {
     /// What comes of it when it is shown from there.
     async fn shown(house: &House, key: &ApiKey, client: &str, second: i64) -> &'static str {
         let client = client.parse().unwrap();
-        let known = house.directory.authenticate(Credential::ApiKey(key.expose()), client, at(second)).await;
+        let asking = Asking { client, now: at(second), request: None };
+        let known = house.directory.authenticate(Credential::ApiKey(key.expose()), asking).await;
         known.err().map_or("ok", |refusal| refusal.code())
     }
 
