@@ -129,19 +129,21 @@ fn is_currency(text: &str) -> bool {
     text.len() == 3 && text.bytes().all(|byte| byte.is_ascii_alphabetic())
 }
 
-/// The most millionths that round down to an amount in a currency's smallest unit, as Stripe counts it. ISK and UGX count as currencies of two
-/// decimals there, though they have none. `None`: it is below zero, or no amount.
+/// The most millionths that round down to an amount, given in the unit in which Stripe counts a currency. What can be asked for is sometimes
+/// coarser than that: ISK and UGX count as currencies of two decimals there and have none, and of three decimals the last is 0. `None`: it is
+/// below zero, or no amount.
 fn covered(amount: i64, currency: &str) -> Option<i64> {
     if amount < 0 {
         return None;
     }
-    let unit = match currency {
+    let (unit, coin) = match currency {
         "BIF" | "CLP" | "DJF" | "GNF" | "JPY" | "KMF" | "KRW" | "MGA" | "PYG" | "RWF" | "VND" | "VUV" | "XAF"
-        | "XOF" | "XPF" => MICROS,
-        "BHD" | "JOD" | "KWD" | "OMR" | "TND" => MICROS / 1_000,
-        _ => MICROS / 100,
+        | "XOF" | "XPF" => (MICROS, MICROS),
+        "ISK" | "UGX" => (MICROS / 100, MICROS),
+        "BHD" | "JOD" | "KWD" | "OMR" | "TND" => (MICROS / 1_000, MICROS / 100),
+        _ => (MICROS / 100, MICROS / 100),
     };
-    amount.checked_add(1)?.checked_mul(unit)?.checked_sub(1)
+    amount.checked_mul(unit)?.checked_add(coin - 1)
 }
 
 fn is_plain(id: &str) -> bool {
@@ -216,8 +218,8 @@ mod tests {
             (9_900, "USD", Some(99_009_999)),
             (0, "EUR", Some(9_999)),
             (500, "JPY", Some(500_999_999)),
-            (5_120, "KWD", Some(5_120_999)),
-            (500, "ISK", Some(5_009_999)),
+            (5_120, "KWD", Some(5_129_999)),
+            (500, "ISK", Some(5_999_999)),
             (-1, "USD", None),
             (i64::MAX, "USD", None),
             (i64::MAX / 10_000, "USD", None),
