@@ -82,7 +82,7 @@ bench-quick: ## the headline of `make bench`, in under three minutes once all is
 	cargo build --locked --release --package gateway --package bench
 	bench/run --quick --peers $(PEERS)
 
-bench-streams: ## CPU, memory and first bytes of 10,000 event streams beside a bare proxy, into bench/RESULTS.md
+bench-streams: ## the long form of the event streams of `make bench`: 10,000 beside a bare proxy, into bench/RESULTS.md
 	@scripts/install-deps build bench
 	cargo build --locked --release --package gateway --package bench
 	bench/streams

@@ -16,7 +16,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from yardstick import credentials, ratios, report, rounds  # noqa: E402
+from yardstick import credentials, main, ratios, report, rounds, streams, tables  # noqa: E402
 from yardstick import contenders as c  # noqa: E402
 from yardstick.cases import Case, Shot  # noqa: E402
 from yardstick.processes import Broken  # noqa: E402
@@ -80,6 +80,31 @@ class Ratios(unittest.TestCase):
     def test_what_was_not_measured_is_missing_and_not_good(self):
         self.assertIsNone(self.numbers["es256_vs_best_peer"])
         self.assertIsNone(self.numbers["login_storm_p99"])
+
+
+def watched(cost, first_byte):
+    """What one round of streams says."""
+    times = dict.fromkeys(("first_byte_p50_us", "first_byte_p90_us", "first_byte_p99_us"), first_byte)
+    return times | {"cpu_us": cost, "core": 0.2, "events": 10, "arrivals": 10}
+
+
+STREAMS = {
+    "bare": {"rounds": [watched(10, 1000), watched(20, 2000)]},
+    "gateway": {"rounds": [watched(12, 1100), watched(22, 2300)]},
+}
+
+
+class Streams(unittest.TestCase):
+    def test_a_chunk_is_divided_and_a_first_byte_subtracted_within_a_round(self):
+        summary = streams.summarise(STREAMS)
+        self.assertAlmostEqual(summary["ratio"], (12 / 10 + 22 / 20) / 2)
+        self.assertEqual([summary[name] for name in ("later_us", "later_us_low", "later_us_high")], [200, 100, 300])
+
+    def test_the_short_form_is_of_a_thousand_chunks_at_the_pace_of_two_minutes(self):
+        plan = streams.SHORT
+        each = (plan["chunks"] * plan["pace_ms"] + plan["spread_ms"]) / 1000
+        self.assertEqual((plan["chunks"], plan["at_once"]), (1000, 300))
+        self.assertLessEqual(2 * (1 + plan["rounds"]) * each, 120)
 
 
 class Rounds(unittest.TestCase):
@@ -149,6 +174,15 @@ class Told(unittest.TestCase):
         )
         self.assertIn("not measured: the storm of logins", page)
         self.assertIn("- envoy: cannot be had", page)
+
+    def test_a_cut_is_estimated_and_told_and_the_streams_are_one(self):
+        self.assertEqual(set(main.CUTS), set(tables.CUTS))
+        self.assertEqual({"starting", *main.CUTS}, set(main.FULL))
+        self.results["cuts"]["streams"] = {"plan": streams.SHORT, "measured": STREAMS, "summary": streams.summarise(STREAMS)}
+        page = "\n".join(report.page(self.results))
+        self.assertIn("| the door: JWT, limits counted | 17.00 | 1700 | 1700 | 1700 | 20 % |", page)
+        self.assertIn("The first byte comes 200 µs later at the median\n(from 100 to 300 in single rounds).", page)
+        self.assertIn("1.00 reads for each chunk", page)
 
     def test_the_sections_of_others_stay(self):
         with tempfile.TemporaryDirectory() as folder:

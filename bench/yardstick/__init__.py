@@ -9,6 +9,7 @@ loads        the three load generators, and what they report
 cases        who is measured at what
 rounds       interleaved and shuffled rounds, and what is made of them
 cuts         everything that is no proxy beside another: cold, memory, refusals, storms, reloads, growth
+streams      chunks of event streams, and their first bytes: a short form as a cut, the long one for bench/streams
 ratios       the eight numbers the project is judged by
 tables       results.json as tables
 report       results.json as a page, and the block of README

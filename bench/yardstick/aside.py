@@ -1,5 +1,4 @@
-"""What the other harnesses of this folder start with, which compare nobody but ours and the bare proxy, and bring an upstream of
-their own:
+"""What the other harnesses of this folder start with, which compare ours with nobody, and bring an upstream of their own:
 
     sys.path.insert(0, str(ROOT / "bench"))
     from yardstick import aside as yardstick
@@ -68,9 +67,6 @@ class Bench:
         server = Server(core, self.binaries / program, *arguments, log=self.folder / f"{program}.log", **environment)
         self.stack.callback(server.stop)
         return server
-
-    def bare(self):
-        return self.start(0, "bare", "--upstream", self.upstream.address, "--threads", 1)
 
     def gateway(self, data, access_log="off"):
         settings = {"BENCH_UPSTREAM": self.upstream.address, "BENCH_ACCESS_LOG": str(access_log)}

@@ -9,15 +9,15 @@ import sys
 import traceback
 from pathlib import Path
 
-from . import cases, cuts, ratios, report, rounds, tables
+from . import cases, cuts, ratios, report, rounds, streams, tables
 from .machine import Progress, machine, versions
 from .processes import LOAD, cores, say
 from .rig import ALGORITHMS, ROOT, Rig, Tools
 
 # What each part takes, in seconds, on two slow cores; only an estimate, corrected as the run goes on.
-FULL = {"starting": 60, "cold": 40, "memory": 150, "start": 60, "storm": 110, "reload": 30, "growth": 150}
+FULL = {"starting": 60, "cold": 40, "memory": 150, "start": 60, "storm": 110, "reload": 30, "growth": 150, "streams": 130}
 ROUND_SECONDS = {"full": 85, "quick": 22}
-CUTS = ("cold", "memory", "start", "storm", "reload", "growth")
+CUTS = ("cold", "memory", "start", "storm", "reload", "growth", "streams")
 
 
 def arguments():
@@ -101,6 +101,7 @@ def take_cuts(options, field, plan, found, progress):
         "storm": lambda: {"one core": cuts.storm(field, 0), "both cores": cuts.storm(field, None)},
         "reload": lambda: cuts.reload(field, plan["requests"]),
         "growth": lambda: cuts.grow(cuts.growth(field), min(5, plan["rounds"]), plan["requests"] // 2),
+        "streams": lambda: streams.take(field.rig.tools, streams.SHORT),
     }
     for name in options.only:
         progress.part(name)

@@ -5,6 +5,7 @@ import statistics
 from . import contenders as c
 from .cases import CASES
 from .ratios import TARGETS, also
+from .streams import CHUNK_BYTES
 
 TITLES = {case.name: case.title for case in CASES}
 
@@ -125,7 +126,34 @@ def growth(found):
     yield ""
 
 
-CUTS = {"cold": cold, "memory": memory, "storm": storm, "start": start, "reload": reload, "growth": growth}
+def chunks(summary):
+    """A summary of bench/yardstick/streams.py."""
+    first_byte = ("first_byte_p50_us", "first_byte_p90_us", "first_byte_p99_us")
+    yield from head("", "CPU µs per chunk", "time to the first byte, median µs", "p90", "p99", "of a core")
+    for kind, name in (("bare", "bare Pingora"), ("gateway", "the door: JWT, limits counted")):
+        one = summary[kind]
+        yield row(name, f"{one['cpu_us']:.2f}", *(f"{one[field]:.0f}" for field in first_byte), f"{one['core'] * 100:.0f} %")
+    yield f"\nA chunk costs {summary['ratio']:.2f} times what it costs the bare proxy. The first byte comes {summary['later_us']:.0f} µs later at the median"
+    yield f"(from {summary['later_us_low']:.0f} to {summary['later_us_high']:.0f} in single rounds).\n"
+
+
+def played(found):
+    plan = found["plan"]
+    read = statistics.median(r["arrivals"] / r["events"] for m in found["measured"].values() for r in m["rounds"])
+    return f"""{plan['streams']:,} streams of {plan['chunks']:,} chunks of {CHUNK_BYTES} bytes through each, {plan['at_once']:,} at a time, in {plan['rounds']} rounds that take turns;
+a chunk every {plan['pace_ms']} ms on each stream, the first one with the head, each stream on a connection of its own, {plan['callers']:,}
+different accounts. {read:.2f} reads for each chunk at the client: were it much less, many would have crossed in one."""
+
+
+def streams(found):
+    yield "### Event streams\n"
+    yield from chunks(found["summary"])
+    yield f"{played(found)} The long form is `make bench-streams`, whose section is below.\n"
+
+
+CUTS = {
+    "cold": cold, "memory": memory, "storm": storm, "start": start, "reload": reload, "growth": growth, "streams": streams,
+}  # fmt: skip
 
 
 def cuts(found):
