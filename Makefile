@@ -74,6 +74,7 @@ bench: ## what a request costs beside nginx, HAProxy, Envoy and bare Pingora, in
 	@scripts/install-deps build bench
 	@bench/peers/install $(PEERS)
 	cargo build --locked --release --package gateway --package bench
+	cargo build --locked --release --package gateway --features yardstick --example admit
 	bench/run --peers $(PEERS)
 
 bench-quick: ## the headline of `make bench`, in under three minutes once all is built, printed only

@@ -16,10 +16,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from yardstick import credentials, main, ratios, report, rounds, streams, tables  # noqa: E402
+from yardstick import credentials, cuts, main, ratios, report, rounds, streams, tables  # noqa: E402
 from yardstick import contenders as c  # noqa: E402
 from yardstick.cases import Case, Shot  # noqa: E402
 from yardstick.processes import Broken  # noqa: E402
+from yardstick.rig import Tools  # noqa: E402
 
 
 def shot(*costs):
@@ -107,6 +108,26 @@ class Streams(unittest.TestCase):
         self.assertLessEqual(2 * (1 + plan["rounds"]) * each, 120)
 
 
+class Admit(unittest.TestCase):
+    def setUp(self):
+        folder = Path(self.enterContext(tempfile.TemporaryDirectory()))
+        self.program, self.tools = folder / "examples" / "admit", Tools(folder, None)
+
+    def test_the_nanoseconds_that_the_example_says_are_a_row_among_the_targets(self):
+        self.program.parent.mkdir()
+        self.program.write_text("#!/bin/sh\necho admit 1100 1200 1700\necho read 116\n")
+        self.program.chmod(0o755)
+        found = cuts.admit(self.tools, times=2)
+        self.assertEqual((len(found["rounds"]), found["steps"]), (6, {"read": 116}))
+        told = next(told for told in ratios.also({"cases": {}, "cuts": {"admit": found}}) if "`admit`" in told[0])
+        self.assertEqual([told[1], told[2], told[3]["median"], told[3]["low"], told[3]["high"]], [3, 1.5, 1.2, 1.1, 1.7])
+        self.assertIn("| admit | 1,200 (1,100–1,700) |", "\n".join(tables.cuts({"admit": found})))
+
+    def test_without_the_example_nothing_is_made_up(self):
+        with self.assertRaisesRegex(Broken, "not built"):
+            cuts.admit(self.tools)
+
+
 class Rounds(unittest.TestCase):
     def test_every_shot_is_fired_in_every_round_and_those_of_a_case_follow_each_other(self):
         fired = []
@@ -173,6 +194,7 @@ class Told(unittest.TestCase):
             "| a refusal (401 or 429, the dearer) ÷ a pass | 0.75 (0.75–0.75) | 0.6 | 0.45 | **missed** |", page
         )
         self.assertIn("not measured: the storm of logins", page)
+        self.assertRegex(page, r"(?m)^\| µs of `admit` alone, .* \| not measured: it was not part of this run \| 3 \| 1.5 \|  \|$")
         self.assertIn("- envoy: cannot be had", page)
 
     def test_a_cut_is_estimated_and_told_and_the_streams_are_one(self):

@@ -14,7 +14,7 @@ from . import contenders as c
 from . import loads, rounds
 from .cases import COUNTED, PUBLIC, Case, Shot
 from .credentials import Signer, numbered_uuid, seed_people
-from .processes import Broken, say
+from .processes import PROXY, Broken, say
 from .rig import PASSWORD, get, post, register
 
 UNCOUNTED = "/uncounted/x"
@@ -24,6 +24,23 @@ def counter(server, name):
     """One of the gateway's own counters, its labels added up."""
     lines = get(server.metrics, "/metrics")[1].splitlines()
     return sum(float(line.split()[-1]) for line in lines if line.startswith((f"{name} ", f"{name}{{")))
+
+
+# -- admit -------------------------------------------------------------------------------------------------------------
+
+
+def admit(tools, times=3):
+    """Microseconds of `admit` alone for a cached token, every round of every run, and nanoseconds of its steps: what the
+    gateway's example of that name says, which calls what the gateway calls, on one request again and again."""
+    program, said = tools.binaries / "examples" / "admit", []
+    if not program.exists():
+        raise Broken("the gateway's example `admit` is not built (cargo build --release -p gateway --features yardstick --example admit)")
+    for _ in range(times):
+        lines = (line.split() for line in loads.run(program, place=PROXY).splitlines())
+        said.append({name: [int(number) for number in numbers] for name, *numbers in lines})
+    micros = [number / 1000 for one in said for number in one.pop("admit")]
+    steps = {name: statistics.median(one[name][0] for one in said) for name in said[0]}
+    return {"median": statistics.median(micros), "low": min(micros), "high": max(micros), "rounds": micros, "steps": steps}
 
 
 # -- cold --------------------------------------------------------------------------------------------------------------

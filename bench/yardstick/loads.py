@@ -20,8 +20,8 @@ H2_CLIENTS, H2_STREAMS = 16, 4
 WRK = Path(__file__).resolve().parent / "wrk.lua"
 
 
-def run(*command):
-    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, preexec_fn=pinned(LOAD))
+def run(*command, place=LOAD):
+    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, preexec_fn=pinned(place))
     if done.returncode:
         raise Broken(f"{' '.join(map(str, command))} failed: {done.stderr[-1000:]}")
     return done.stdout

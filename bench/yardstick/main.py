@@ -15,9 +15,9 @@ from .processes import LOAD, cores, say
 from .rig import ALGORITHMS, ROOT, Rig, Tools
 
 # What each part takes, in seconds, on two slow cores; only an estimate, corrected as the run goes on.
-FULL = {"starting": 60, "cold": 40, "memory": 150, "start": 60, "storm": 110, "reload": 30, "growth": 150, "streams": 130}
+FULL = {"starting": 60, "admit": 10, "cold": 40, "memory": 150, "start": 60, "storm": 110, "reload": 30, "growth": 150, "streams": 130}
 ROUND_SECONDS = {"full": 85, "quick": 22}
-CUTS = ("cold", "memory", "start", "storm", "reload", "growth", "streams")
+CUTS = ("admit", "cold", "memory", "start", "storm", "reload", "growth", "streams")
 
 
 def arguments():
@@ -95,6 +95,7 @@ def take_cuts(options, field, plan, found, progress):
     if options.accounts < 1_000_000:
         field.rig.tools.skipped["1,000,000 callers and accounts"] = f"this run had {options.accounts:,}"
     takes = {
+        "admit": lambda: cuts.admit(field.rig.tools),
         "cold": lambda: cuts.cold(field),
         "memory": lambda: cuts.memory(many(), sizes),
         "start": lambda: cuts.start(many()),

@@ -70,14 +70,16 @@ def ratios(cases, cuts):
 
 
 def also(results):
-    """What else has a target: what it is, target, stretch, and what was found, or None."""
+    """What else has a target: what it is, target, stretch, and what was found, or a reason."""
     cases, cuts = results["cases"], results["cuts"]
+    admit = cuts.get("admit") or {"reason": "it was not part of this run"}
+    yield "µs of `admit` alone, a cached JWT: from the parsed header to the permit, and everything given back", 3, 1.5, admit
     for case, what in (("h2_jwt", "HTTP/2"), ("tls_jwt", "TLS")):
         yield f"ours with JWT RS256 ÷ bare Pingora, both over {what}", 1.25, 1.12, divided(cases, (case, c.OURS), (case, c.BARE))
-    storm = cuts.get("storm", {}).get("both cores", {}).get("ratio")
+    storm = cuts.get("storm", {}).get("both cores", {}).get("ratio") or {"reason": "the storm of logins was not part of this run"}
     yield "p99 in a storm of 50 clients ÷ without, where hashing has both cores, those of load and upstream too", 1.5, 1.2, storm
     added = cuts.get("memory", {}).get("100000", {}).get("added")
-    memory = added and dict.fromkeys(("median", "low", "high"), added / 1e6)
+    memory = dict.fromkeys(("median", "low", "high"), added / 1e6) if added else {"reason": "memory was not part of this run"}
     yield "MB more with 100,000 cached callers and their limits", 120, 80, memory
 
 
