@@ -83,6 +83,34 @@ class Ratios(unittest.TestCase):
         self.assertIsNone(self.numbers["login_storm_p99"])
 
 
+class Verdicts(unittest.TestCase):
+    """Target 1.5, stretch 1.2."""
+
+    def verdict(self, *figures):
+        reports = [{"cpu_us": figure} for figure in figures]
+        return ratios.verdict(rounds.paired(reports, [{"cpu_us": 1}] * len(reports)), 1.5, 1.2)
+
+    def test_what_the_rounds_agree_on_is_met_or_missed(self):
+        self.assertEqual(self.verdict(1.0, 1.1, 1.2), "stretch met")
+        self.assertEqual(self.verdict(1.3, 1.4, 1.5), "met")
+        self.assertEqual(self.verdict(1.6, 1.7, 9), "**missed**")
+
+    def test_a_median_whose_rounds_are_on_both_sides_is_not_resolved(self):
+        self.assertEqual(self.verdict(6.96, 0.17, 1.09), "met, not resolved")
+        self.assertEqual(self.verdict(1.0, 1.6, 1.7), "**missed**, not resolved")
+        self.assertEqual(self.verdict(1.0, 1.1, 1.2, 1.6, 1.7), "met, not resolved")
+
+    def test_one_round_of_five_that_went_astray_decides_nothing(self):
+        self.assertEqual(self.verdict(1.0, 1.1, 1.0, 1.1, 9), "stretch met")
+        self.assertEqual(self.verdict(1.6, 1.7, 1.6, 1.7, 0.2), "**missed**")
+
+    def test_a_stretch_that_is_not_resolved_is_not_claimed(self):
+        self.assertEqual(self.verdict(1.1, 1.15, 1.3), "met")
+
+    def test_what_was_measured_once_has_no_rounds(self):
+        self.assertEqual(ratios.verdict({"median": 1.3}, 1.5, 1.2), "met")
+
+
 def watched(cost, first_byte):
     """What one round of streams says."""
     times = dict.fromkeys(("first_byte_p50_us", "first_byte_p90_us", "first_byte_p99_us"), first_byte)

@@ -21,6 +21,26 @@ TARGETS = {
 }
 
 
+# So many of the rounds have to be on the median's side of a mark (method.md): all of three or four, four of five, six of seven.
+AGREED = 0.8
+
+
+def verdict(found, target, stretch):
+    """What may be said of a figure: nothing is claimed that the rounds leave open."""
+    rounds = found.get("rounds") or [found["median"]]
+
+    def is_met(mark):
+        return found["median"] <= mark
+
+    def is_resolved(mark):
+        return sum((one <= mark) == is_met(mark) for one in rounds) >= AGREED * len(rounds)
+
+    if is_met(stretch) and is_resolved(stretch):
+        return "stretch met"
+    word = "met" if is_met(target) else "**missed**"
+    return word if is_resolved(target) else f"{word}, not resolved"
+
+
 def cost(cases, case, contender):
     return cases.get(case, {}).get(contender, {}).get("rounds")
 

@@ -4,7 +4,7 @@ import statistics
 
 from . import contenders as c
 from .cases import CASES
-from .ratios import TARGETS, also
+from .ratios import TARGETS, also, verdict
 from .streams import CHUNK_BYTES
 
 TITLES = {case.name: case.title for case in CASES}
@@ -41,9 +41,8 @@ def ratios(results):
         if "median" not in found:
             yield row(what, f"not measured: {found['reason']}", target, stretch, "")
             continue
-        verdict = "stretch met" if found["median"] <= stretch else "met" if found["median"] <= target else "**missed**"
         peer = found.get("against", c.OURS)
-        yield row(what, spread(found) + (f", {peer}" if peer != c.OURS else ""), target, stretch, verdict)
+        yield row(what, spread(found) + (f", {peer}" if peer != c.OURS else ""), target, stretch, verdict(found, target, stretch))
 
 
 def case(results, name):
