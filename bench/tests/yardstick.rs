@@ -1,7 +1,7 @@
 //! The three programs' parts, put together: load through the bare proxy to the upstream.
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, path::Path, process::Command, time::Duration};
 
 use bench::{
     bare::{self, Downstream},
@@ -91,9 +91,23 @@ fn a_server_that_is_not_there_is_an_error_and_not_a_hang() {
     assert!(report.failure.unwrap().contains("cannot connect"));
 }
 
+/// One file of Python tests; what it says, skipped peers too, goes where the test's own words go.
+fn is_good(file: &str) -> bool {
+    let binaries = Path::new(env!("CARGO_BIN_EXE_bare")).parent().unwrap();
+    let tests = concat!(env!("CARGO_MANIFEST_DIR"), "/tests");
+    let mut python = Command::new("python3");
+    python
+        .args(["-BWignore::ResourceWarning", "-m", "unittest", "discover", "-v", tests, "-p", file])
+        .env("BENCH_BINARIES", binaries);
+    python.status().unwrap().success()
+}
+
 #[test]
 fn the_harness_divides_and_tells_rightly() {
-    let tests = concat!(env!("CARGO_MANIFEST_DIR"), "/tests");
-    let ran = std::process::Command::new("python3").args(["-Bm", "unittest", "discover", tests]).output().unwrap();
-    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+    assert!(is_good("test_yardstick.py"));
+}
+
+#[test]
+fn every_contender_that_is_installed_starts_as_committed_and_lets_a_request_through() {
+    assert!(is_good("test_contenders.py"));
 }

