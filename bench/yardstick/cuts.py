@@ -124,21 +124,25 @@ def memory(crowd, sizes, again=100_000, most=300_000):
 
 
 def start(crowd, times=3):
-    """Seconds from the start of the process to the line that says it is ready."""
+    """Seconds from the start of the process to the line that says it is ready, and what is resident when nothing happens then."""
 
-    def once(data):
+    def once(data, rest=0.0):
         began = time.monotonic()
         gateway = c.ours(crowd.rig, data, "HS256")
         took = time.monotonic() - began
+        time.sleep(rest)
+        resident = gateway.rss_bytes()
         gateway.stop()
-        return took
+        return took, resident
 
     empty = crowd.rig.folder / "data-empty"
     once(empty)
+    at_rest = [once(empty, rest=5) for _ in range(times)]
     return {
         "accounts": crowd.count,
-        "seconds": [once(crowd.data) for _ in range(times)],
-        "seconds_empty": [once(empty) for _ in range(times)],
+        "seconds": [once(crowd.data)[0] for _ in range(times)],
+        "seconds_empty": [took for took, _ in at_rest],
+        "idle": [resident for _, resident in at_rest],
     }
 
 
@@ -174,7 +178,7 @@ class Logins:
             thread.join(30)
 
 
-def storm(field, place, clients=50, rate=2000, seconds=5, times=3):
+def storm(field, place, clients=50, rate=2000, seconds=5, times=7):
     """Proxied requests on a schedule, without and with `clients` that log in without pause; Argon2 as shipped."""
     people = field.callers["EdDSA"]
     gateway = c.ours(field.rig, field.rig.copy(people.data), edits=c.FULL_COST, place=place)
@@ -203,7 +207,7 @@ def storm(field, place, clients=50, rate=2000, seconds=5, times=3):
 # -- reloads -----------------------------------------------------------------------------------------------------------
 
 
-def reload(field, requests, times=3, every=0.1):
+def reload(field, requests, times=9, every=0.1):
     """The same load, without and with a reload each tenth of a second."""
     people, server = field.callers["EdDSA"], None
     server = c.ours(field.rig, field.rig.copy(people.data))
@@ -231,7 +235,7 @@ def reload(field, requests, times=3, every=0.1):
         (b["cpu_us"] - a["cpu_us"]) * requests / 1000 / max(1, n) for a, b, n in zip(calm, busy, reloads, strict=True)
     ]
     return {
-        "reloads": reloads, "calm": calm, "reloading": busy, "ms_per_reload": statistics.median(spent),
+        "reloads": reloads, "calm": calm, "reloading": busy, "ms_per_reload": statistics.median(spent), "ms_lowest": min(spent), "ms_highest": max(spent),
         "errors": sum(report["errors"] for report in busy), "p99_ratio": rounds.paired(busy, calm, "p99_us"),
     }  # fmt: skip
 

@@ -15,7 +15,7 @@ from .processes import LOAD, cores, say
 from .rig import ALGORITHMS, ROOT, Rig, Tools
 
 # What each part takes, in seconds, on two slow cores; only an estimate, corrected as the run goes on.
-FULL = {"starting": 60, "admit": 10, "cold": 40, "memory": 150, "start": 60, "storm": 110, "reload": 30, "growth": 150, "streams": 130}
+FULL = {"starting": 60, "admit": 10, "cold": 40, "memory": 150, "start": 80, "storm": 230, "reload": 60, "growth": 150, "streams": 130}
 ROUND_SECONDS = {"full": 85, "quick": 22}
 CUTS = ("admit", "cold", "memory", "start", "storm", "reload", "growth", "streams")
 

@@ -1,6 +1,8 @@
 """The eight numbers the project is judged by, each from one run, round by round; and why one is missing, if it is. And others that
 have a target."""
 
+import statistics
+
 from . import contenders as c
 from .rounds import paired
 
@@ -35,7 +37,7 @@ def verdict(found, target, stretch):
     def is_resolved(mark):
         return sum((one <= mark) == is_met(mark) for one in rounds) >= AGREED * len(rounds)
 
-    if is_met(stretch) and is_resolved(stretch):
+    if stretch is not None and is_met(stretch) and is_resolved(stretch):
         return "stretch met"
     word = "met" if is_met(target) else "**missed**"
     return word if is_resolved(target) else f"{word}, not resolved"
@@ -98,9 +100,18 @@ def also(results):
         yield f"ours with JWT RS256 ÷ bare Pingora, both over {what}", 1.25, 1.12, divided(cases, (case, c.OURS), (case, c.BARE))
     storm = cuts.get("storm", {}).get("both cores", {}).get("ratio") or {"reason": "the storm of logins was not part of this run"}
     yield "p99 in a storm of 50 clients ÷ without, where hashing has both cores, those of load and upstream too", 1.5, 1.2, storm
-    added = cuts.get("memory", {}).get("100000", {}).get("added")
-    memory = dict.fromkeys(("median", "low", "high"), added / 1e6) if added else {"reason": "memory was not part of this run"}
-    yield "MB more with 100,000 cached callers and their limits", 120, 80, memory
+    crowd = cuts.get("memory", {}).get("100000", {})
+    yield "MB more with 100,000 cached callers and their limits", 120, 80, of_bytes([crowd.get("added")], 1e6)
+    yield "bytes of a cached caller, where no limit counts", 1024, None, of_bytes([crowd.get("added_uncounted")], 100_000)
+    yield "MB resident when nothing happens, five seconds after the start", 40, None, of_bytes(cuts.get("start", {}).get("idle", [None]), 1e6)
+
+
+def of_bytes(measured, unit):
+    """Bytes as a figure in `unit`; a reason if there are none."""
+    if None in measured:
+        return {"reason": "it was not part of this run"}
+    told = [one / unit for one in measured]
+    return {"median": statistics.median(told), "low": min(told), "high": max(told), "rounds": told}
 
 
 def numbers(detail):

@@ -38,11 +38,15 @@ def ratios(results):
     yield from head("", "measured (lowest–highest round)", "target", "stretch", "")
     named = ((*told, results["ratios_detail"][name]) for name, told in TARGETS.items())
     for what, target, stretch, found in (*named, *also(results)):
+        aims = (target, "" if stretch is None else stretch)
         if "median" not in found:
-            yield row(what, f"not measured: {found['reason']}", target, stretch, "")
+            yield row(what, f"not measured: {found['reason']}", *aims, "")
             continue
         peer = found.get("against", c.OURS)
-        yield row(what, spread(found) + (f", {peer}" if peer != c.OURS else ""), target, stretch, verdict(found, target, stretch))
+        told = spread(found) + (f", {peer}" if peer != c.OURS else "")
+        if found is results["ratios_detail"]["rs256_vs_best_peer"] and "openidc" in results["skipped"]:
+            told += f"; {c.OPENIDC}, which might be better, could not be had"
+        yield row(what, told, *aims, verdict(found, target, stretch))
 
 
 def case(results, name):
@@ -121,8 +125,11 @@ def start(found):
 
 
 def reload(found):
+    told = f"{found['ms_per_reload']:.1f} ms"
+    if "ms_lowest" in found:
+        told += f" ({found['ms_lowest']:.1f} to {found['ms_highest']:.1f})"
     yield "### Reloads under load\n"
-    yield f"SIGHUP ten times a second under full load, {sum(found['reloads']):.0f} reloads in all: {found['ms_per_reload']:.1f} ms of CPU each,"
+    yield f"SIGHUP ten times a second under full load, {sum(found['reloads']):.0f} reloads in all: {told} of CPU each,"
     yield f"p99 × {spread(found['p99_ratio'])}, {found['errors']} errors.\n"
 
 
