@@ -15,6 +15,7 @@ mod health;
 mod peer;
 mod resolve;
 mod retry;
+mod scout;
 mod server;
 
 use std::{

@@ -127,8 +127,10 @@ impl Attempt {
         {
             self.server.vitals.give_up(generation);
         }
-        if self.trial || self.server.vitals.failed(upstream.settings.ejection) {
-            upstream.eject(&self.server, self.trial);
+        // A trial that took so long that another has brought the server back failed as any request does.
+        let trial = self.trial && self.server.vitals.is_left_out();
+        if trial || self.server.vitals.failed(upstream.settings.ejection) {
+            upstream.eject(&self.server, trial);
             upstream.count_well();
         }
         self.turned(upstream.circuit.failed(self.probe, upstream.settings.circuit, now));

@@ -9,10 +9,11 @@
 //! Without locks: a closed circuit costs a request one load.
 
 use std::{
-    sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed},
+    sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed},
     time::Duration,
 };
 
+use super::scout::Scout;
 use crate::config::CircuitSettings;
 
 /// The state of one circuit. Times are milliseconds of [`super::now`].
@@ -21,8 +22,7 @@ pub(super) struct Circuit {
     failures: AtomicU32,
     /// 0: closed.
     open_until: AtomicU64,
-    /// Is the one request under way that finds out?
-    probing: AtomicBool,
+    scout: Scout,
 }
 
 /// What became of a circuit.
@@ -47,8 +47,7 @@ impl Circuit {
         if now < open_until {
             return Err(Duration::from_millis(open_until - now));
         }
-        // The probe answers within moments or fails; whoever comes meanwhile may ask again soon.
-        if self.probing.swap(true, Relaxed) { Err(Duration::from_secs(1)) } else { Ok(true) }
+        self.scout.leave(now).map(|()| true)
     }
 
     pub(super) fn is_open(&self) -> bool {
@@ -57,7 +56,7 @@ impl Circuit {
 
     /// The one that was to find out found out nothing, since its client left; the next one may.
     pub(super) fn give_back(&self) {
-        self.probing.store(false, Relaxed);
+        self.scout.is_back();
     }
 
     /// The upstream answers; it does not matter whom.
@@ -67,7 +66,7 @@ impl Circuit {
             self.failures.store(0, Relaxed);
         }
         if self.open_until.load(Relaxed) != 0 && self.open_until.swap(0, Relaxed) != 0 {
-            self.probing.store(false, Relaxed);
+            self.scout.is_back();
             return Turn::Closed;
         }
         Turn::None
@@ -77,9 +76,10 @@ impl Circuit {
     pub(super) fn failed(&self, probe: bool, settings: CircuitSettings, now: impl FnOnce() -> u64) -> Turn {
         let failures = self.failures.fetch_add(1, Relaxed).saturating_add(1);
         let until = |now: u64| now + settings.open.as_millis() as u64;
-        if probe {
+        // One that took so long that another has found out meanwhile failed as any request does.
+        if probe && self.is_open() {
             self.open_until.store(until(now()), Relaxed);
-            self.probing.store(false, Relaxed);
+            self.scout.is_back();
             return Turn::None;
         }
         if failures < settings.failures {
@@ -119,6 +119,23 @@ mod tests {
         assert_eq!(circuit.enter(|| 211), Ok(true));
         assert_eq!(circuit.succeeded(), Turn::Closed);
         assert_eq!(circuit.enter(|| 212), Ok(false));
+    }
+
+    #[test]
+    fn a_request_that_takes_long_to_find_out_keeps_nobody_else_from_it() {
+        let circuit = Circuit::default();
+        for _ in 0..3 {
+            circuit.failed(false, SETTINGS, || 1);
+        }
+        assert_eq!(circuit.enter(|| 101), Ok(true));
+        assert_eq!(circuit.enter(|| 1_100), Err(Duration::from_millis(1)));
+        // Its client owes the body, and for as long as it likes.
+        assert_eq!(circuit.enter(|| 1_101), Ok(true));
+        assert!(circuit.enter(|| 1_102).is_err());
+        assert_eq!(circuit.succeeded(), Turn::Closed);
+        // What it hears at last is one failure among others.
+        assert_eq!(circuit.failed(true, SETTINGS, || 60_000), Turn::None);
+        assert_eq!(circuit.enter(|| 60_001), Ok(false));
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::{
 
 use pingora::upstreams::peer::HttpPeer;
 
-use super::{balance, resolve::Target};
+use super::{balance, resolve::Target, scout::Scout};
 use crate::config::{EjectionSettings, HealthSettings};
 
 /// One server of a pool.
@@ -40,8 +40,7 @@ pub(super) struct Vitals {
     out_until: AtomicU64,
     /// How often in a row it was left out.
     times_out: AtomicU32,
-    /// Is the one request under way that finds out whether it is back?
-    on_trial: AtomicBool,
+    scout: Scout,
     /// How often its connections of HTTP/2 were given up.
     generation: AtomicU64,
 }
@@ -76,7 +75,7 @@ impl Vitals {
             failures: AtomicU32::new(0),
             out_until: AtomicU64::new(0),
             times_out: AtomicU32::new(0),
-            on_trial: AtomicBool::new(false),
+            scout: Scout::default(),
             generation: AtomicU64::new(0),
         }
     }
@@ -99,15 +98,18 @@ impl Vitals {
             return false;
         }
         let out_until = self.out_until.load(Relaxed);
-        out_until == 0 || (!self.on_trial.load(Relaxed) && now() >= out_until)
+        out_until == 0 || {
+            let now = now();
+            now >= out_until && self.scout.may_leave(now)
+        }
     }
 
     /// One request goes there: `Some(true)` as the one that finds out, `None` if another one does so already. Ends with
     /// [`Self::leave`].
     pub(super) fn enter(&self) -> Option<bool> {
-        let trial = self.out_until.load(Relaxed) != 0;
-        if trial && self.on_trial.swap(true, Relaxed) {
-            return None;
+        let trial = self.is_left_out();
+        if trial {
+            self.scout.leave(now()).ok()?;
         }
         self.in_flight.fetch_add(1, Relaxed);
         Some(trial)
@@ -123,12 +125,16 @@ impl Vitals {
 
     /// Neither sick nor left out.
     pub(super) fn is_well(&self) -> bool {
-        !self.is_sick.load(Relaxed) && self.out_until.load(Relaxed) == 0
+        !self.is_sick.load(Relaxed) && !self.is_left_out()
+    }
+
+    pub(super) fn is_left_out(&self) -> bool {
+        self.out_until.load(Relaxed) != 0
     }
 
     /// The trial found out nothing.
     pub(super) fn give_back(&self) {
-        self.on_trial.store(false, Relaxed);
+        self.scout.is_back();
     }
 
     /// It answers, whomever. Says whether it had been left out.
@@ -141,7 +147,7 @@ impl Vitals {
             return false;
         }
         self.times_out.store(0, Relaxed);
-        self.on_trial.store(false, Relaxed);
+        self.scout.is_back();
         true
     }
 
@@ -155,7 +161,7 @@ impl Vitals {
         let times = self.times_out.fetch_add(1, Relaxed);
         let time = settings.time.saturating_mul(1 << times.min(16)).min(settings.max_time);
         self.out_until.store(now() + time.as_millis() as u64, Relaxed);
-        self.on_trial.store(false, Relaxed);
+        self.scout.is_back();
     }
 
     /// Milliseconds until it may be tried again.
