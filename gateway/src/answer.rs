@@ -3,7 +3,7 @@
 
 mod preflight;
 
-use std::borrow::Cow;
+use std::{borrow::Cow, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Version, header, response::Parts};
@@ -29,6 +29,9 @@ use crate::{
     usage::meter::{self, Metered},
     websocket::{is_of_connection, of_connection},
 };
+
+/// How long a client of HTTP/2 may have no room for an answer of ours, which is small: an upstream's it may have asked for in plenty.
+const OWN_ANSWER: Duration = Duration::from_secs(5);
 
 /// An answer that needs no upstream.
 pub(crate) struct LocalAnswer {
@@ -152,6 +155,12 @@ pub(crate) async fn end(session: &mut Session, refusal: &Refusal, journey: &Jour
     } else {
         Ok(())
     }
+}
+
+/// How long a client may take nothing of its answer.
+pub(crate) fn longest_write(journey: &Journey) -> Duration {
+    let longest = if journey.own_answer.is_some() { OWN_ANSWER } else { Duration::MAX };
+    journey.rules.write_timeout.min(longest)
 }
 
 /// Has the answer begun? What only informs comes before it.

@@ -21,6 +21,7 @@ use crate::{
     grpc,
     inbound::{Inbound, RequestId, Unread},
     limiter::{Receipt, Standing},
+    metrics::Counted,
     record::Event,
     snapshot::{ADMIN_API, Snapshot},
     streams::{Ticket, cut, guard::Guard, pace::Pace},
@@ -81,6 +82,8 @@ pub(crate) struct Journey {
     /// Answers of one try that only inform (1xx).
     informed: u8,
     in_flight: IntGauge,
+    /// Counted there too, where the answer is the gateway's own.
+    pub(crate) own_answer: Option<Counted>,
 }
 
 /// A server sends a 100, perhaps a 102 now and then, and a few 103.
@@ -94,6 +97,7 @@ impl Journey {
         let began = Instant::now();
         Self {
             in_flight: in_flight.clone(),
+            own_answer: None,
             began,
             now: store::clock::now(),
             decided: None,
@@ -280,7 +284,7 @@ impl Journey {
 
     /// It is over for everybody else, though its client may still be sending.
     fn give_back(&mut self) {
-        (self.receipt, self.attempt, self.ticket) = (Receipt::default(), None, None);
+        (self.receipt, self.attempt, self.ticket, self.own_answer) = (Receipt::default(), None, None, None);
         self.in_flight.dec();
     }
 

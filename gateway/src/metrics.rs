@@ -39,6 +39,7 @@ pub(crate) struct Metrics {
     requests: IntCounterVec,
     duration: HistogramVec,
     pub(crate) in_flight: IntGauge,
+    pub(crate) own_answers: IntGauge,
     pub(crate) connections: ConnectionMetrics,
     pub(crate) short_of_memory: IntGauge,
     pub(crate) cache: CacheMetrics,
@@ -120,6 +121,7 @@ impl Metrics {
                 "portcullis_requests_in_flight",
                 "Requests between their header and the end of their answer.",
             )?,
+            own_answers: gauge(r, "portcullis_own_answers_in_flight", "Those the gateway answers.")?,
             connections: ConnectionMetrics::new(r)?,
             short_of_memory: gauge(
                 r,
@@ -190,6 +192,12 @@ impl Metrics {
     /// What went to no route was refused.
     pub(crate) fn refused(&self, refusal: &Refusal) {
         self.requests.with_label_values(&[NO_ROUTE, "refused", refusal.code()]).inc();
+    }
+
+    /// The gateway answers a request itself, for as long as this is held.
+    pub(crate) fn own_answer(&self) -> Counted {
+        self.own_answers.inc();
+        Counted(self.own_answers.clone())
     }
 
     /// These routes are in force.
@@ -331,6 +339,15 @@ fn counter(r: &Registry, name: &str, help: &str) -> Result<IntCounter, prometheu
 fn counter_vec(r: &Registry, name: &str, help: &str, labels: &[&str]) -> Result<IntCounterVec, prometheus::Error> {
     let metric = IntCounterVec::new(Opts::new(name, help), labels)?;
     r.register(Box::new(metric.clone())).map(|()| metric)
+}
+
+/// Counted in a gauge while it lives.
+pub(crate) struct Counted(IntGauge);
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
 }
 
 /// A counter by one label, of these words. What has not happened yet is 0 and not absent: else its first time would be no increase, and

@@ -59,7 +59,7 @@ impl Door {
         }
 
         // shed: requests of HTTP/2 are more than connections, and each may need one to an upstream
-        let too_many = self.metrics.in_flight.get() > self.most_in_flight;
+        let too_many = self.metrics.in_flight.get() - self.metrics.own_answers.get() > self.most_in_flight;
         if too_many || self.readiness.short_of_memory.load(Ordering::Relaxed) {
             return Err(Refusal::Overloaded);
         }
@@ -160,9 +160,11 @@ impl ProxyHttp for Door {
             session.req_header_mut().remove_header(&header::EXPECT);
         }
         let admission = panics::caught(self.admit(session, journey)).await;
+        let is_own = matches!(admission, Ok(Admission::Answer(_)) | Err(_));
+        journey.own_answer = is_own.then(|| self.metrics.own_answer());
         if session.is_http2() {
             // On HTTP/1 the connection sees to that.
-            session.set_write_timeout(Some(journey.rules.write_timeout));
+            session.set_write_timeout(Some(answer::longest_write(journey)));
         }
         if self.recorder.is_on() {
             journey.decided_now();

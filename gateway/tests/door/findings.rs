@@ -13,7 +13,7 @@ use tokio::runtime::Builder;
 
 use crate::{
     backends::{After, Backend, pool},
-    platform::{Answer, Platform, eventually, exchange},
+    platform::{Answer, Platform, Setup, eventually, exchange},
     wire::handshake,
 };
 
@@ -187,6 +187,37 @@ fn a_client_of_http_2_that_takes_nothing_is_not_waited_for_without_end() {
         assert!(ended.expect("the stream is held open").is_none_or(|piece| piece.is_err()));
     });
     eventually("nothing to be in flight", || platform.metric("portcullis_requests_in_flight") == 0);
+}
+
+#[test]
+fn who_takes_no_refusals_over_http_2_keeps_nobody_else_out() {
+    let platform = Setup::default().edit("gateway.toml", "max_requests = 20000", "max_requests = 10").start();
+    Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+        let stream = tokio::net::TcpStream::connect(platform.http).await.unwrap();
+        let (mut client, connection) =
+            h2::client::Builder::new().initial_window_size(0).handshake::<_, bytes::Bytes>(stream).await.unwrap();
+        tokio::spawn(connection);
+        let mut answers = Vec::new();
+        for _ in 0..50 {
+            client = client.ready().await.unwrap();
+            let request = Request::get(format!("http://{}/nowhere", platform.http)).body(()).unwrap();
+            answers.push(client.send_request(request, true).unwrap().0);
+        }
+        let mut bodies = Vec::new();
+        for answer in answers {
+            let answer = answer.await.unwrap();
+            assert_eq!(answer.status(), 404);
+            bodies.push(answer.into_body());
+        }
+        assert_eq!(platform.metric("portcullis_own_answers_in_flight"), 50);
+        assert_eq!(platform.send("GET", "/demo/public/x", &[], "").status, 200, "they are no load");
+        for body in &mut bodies {
+            let ended = tokio::time::timeout(Duration::from_secs(20), body.data()).await;
+            assert!(ended.expect("the stream is held open").is_none_or(|piece| piece.is_err()));
+        }
+    });
+    eventually("nothing of them is left", || platform.metric("portcullis_requests_in_flight") == 0);
+    assert_eq!(platform.metric("portcullis_own_answers_in_flight"), 0);
 }
 
 #[test]
