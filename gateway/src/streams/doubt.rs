@@ -107,20 +107,22 @@ impl Streams {
     fn apply(&self, id: u64, learnt: Moment, verdict: &Verdict) {
         let mut streams = self.shard(id).lock();
         let Some(open) = streams.get_mut(&id) else { return };
-        let was = open.caller.as_ref().map(|(principal, _)| (principal.tenant, principal.tenant_role));
+        let was = open.caller.as_ref().map(|(principal, _)| Arc::clone(principal));
         let judged = verdict.clone().and_then(|(principal, groups)| {
-            // The upstream was told in which tenant it is, and as what, and perhaps to which teams it belongs.
+            let principal = Arc::new(principal);
+            // Who was seen lately enough to open a stream need not be seen again while it is open.
+            let whose = open.told.whose.as_deref().copied();
+            let caller = Some(Arc::clone(&principal));
+            let _permit = decide_about(&open.rules.policy, &open.route, caller, whose, open.begun_at)?;
+            // The upstream was told its role, in which tenant it is, and as what, and perhaps to which teams it belongs.
+            let told = |of: &Principal| (of.role.clone(), of.tenant, of.tenant_role);
             let told_groups = open.told.groups.as_ref();
-            if was.is_some_and(|was| was != (principal.tenant, principal.tenant_role))
+            if was.is_some_and(|was| told(&was) != told(&principal))
                 || told_groups.is_some_and(|told| groups.as_ref() != Some(told))
             {
                 return Err(Refusal::Revoked);
             }
-            let principal = Arc::new(principal);
-            // Who was seen lately enough to open a stream need not be seen again while it is open.
-            let whose = open.told.whose.as_deref().copied();
-            decide_about(&open.rules.policy, &open.route, Some(Arc::clone(&principal)), whose, open.begun_at)
-                .map(|_permit| principal)
+            Ok(principal)
         });
         match judged {
             Ok(principal) => open.caller = Some((principal, learnt)),
