@@ -17,7 +17,6 @@ endif
 
 # Tests wait more than they compute: for what times out, is started, killed or comes back.
 TEST_THREADS ?= $(shell echo $$((2 * $$(nproc))))
-test seeds: export RUST_TEST_THREADS := $(TEST_THREADS)
 test seeds: export NEXTEST_TEST_THREADS := $(TEST_THREADS)
 
 # Where what is no Debian package is put for `make bench`.
@@ -40,11 +39,11 @@ build: ## the one binary, target/release/portcullis
 test: ## every test, on SQLite and a private Postgres, on memory and a private Redis
 	@scripts/install-deps build test
 	cargo test --workspace --locked --doc
-	scripts/with-services $(if $(shell command -v cargo-nextest),cargo nextest run,cargo test --lib --bins --tests) --workspace --locked --no-fail-fast
+	scripts/with-services cargo nextest run --workspace --locked --no-fail-fast
 
 seeds: ## every call that the five old systems document (docs/seeds.md), at one gateway and at three
 	@scripts/install-deps build test
-	scripts/with-services $(if $(shell command -v cargo-nextest),cargo nextest run,cargo test) --package gateway --test seeds --locked --no-fail-fast
+	scripts/with-services cargo nextest run --package gateway --test seeds --locked --no-fail-fast
 
 check: ## format, lints, dependencies, docs, the rules of the house, and instructions of the hot path
 	@scripts/install-deps build check instructions

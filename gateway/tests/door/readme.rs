@@ -1,6 +1,6 @@
 //! What README promises: its commands run as they stand, against the shipped configuration.
 
-use std::{fs, process::Command};
+use std::{fs, os::unix::fs::PermissionsExt, process::Command};
 
 use crate::platform::{Platform, copy_config, eventually, shipped};
 
@@ -41,6 +41,31 @@ fn the_two_commands_are_targets_of_the_makefile() {
     for target in commands.lines().filter_map(|line| line.strip_prefix("make ")?.split_whitespace().next()) {
         assert!(makefile.contains(&format!("\n{target}:")), "make {target}");
     }
+}
+
+/// On a machine that has all but what tests are run by and the environments of Python that they make.
+#[test]
+fn what_the_tests_need_is_installed_where_it_is_missing() {
+    let folder = tempfile::tempdir().unwrap();
+    let (asked, path) = (folder.path().join("asked"), std::env::var("PATH").unwrap());
+    let asks = format!("echo \"${{0##*/}} $*\" >>'{}'", asked.display());
+    let lacks_nextest = format!("[ \"$1\" != nextest ] || exit 101\n{asks}");
+    for (name, does) in [("cargo", &*lacks_nextest), ("python3", "exit 1"), ("apt-get", &asks), ("sudo", "exec \"$@\"")]
+    {
+        let file = folder.path().join(name);
+        fs::write(&file, format!("#!/bin/sh\n{does}\n")).unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    let output = Command::new(shipped("scripts/install-deps"))
+        .arg("test")
+        .env("PATH", format!("{}:{path}", folder.path().display()))
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let asked = fs::read_to_string(asked).unwrap();
+    let line = |words: &[&str]| asked.lines().any(|line| words.iter().all(|word| line.contains(word)));
+    assert!(line(&["apt-get", "install", "python3-venv"]), "{asked}");
+    assert!(line(&["cargo install --locked", "cargo-nextest@"]), "{asked}");
 }
 
 #[test]
