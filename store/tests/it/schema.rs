@@ -1,5 +1,7 @@
 //! The tables: the same on both engines, made by whoever comes first, undone to nothing.
 
+use std::{fs, path::Path};
+
 use sqlx::{Connection as _, Executor as _, PgConnection};
 use store::{Store, StoreError};
 
@@ -145,6 +147,65 @@ async fn a_node_starts_on_the_tables_of_a_newer_version_and_undoes_none_of_it(da
     person(&store, "ada@example.com").await;
     assert!(matches!(store.revert_last().await, Err(StoreError::Conflict(_))));
     assert!(store.migrations_status().await.unwrap().iter().all(|step| step.applied_at.is_some()));
+}
+
+/// Does a step take away, name anew or demand what gateways of the version before use, or do not know? Who makes such a step when the last of
+/// them is gone says so in it: `-- Contracts: …`.
+fn contracts(step: &str) -> bool {
+    const NO_COLUMN: [&str; 5] = ["CONSTRAINT", "CHECK", "UNIQUE", "PRIMARY", "FOREIGN"];
+    let code: Vec<_> = step.lines().map(|line| line.split("--").next().unwrap_or_default()).collect();
+    let code = code.join(" ").to_uppercase();
+    let has = |words: &[&str], run: &[&str]| words.windows(run.len()).any(|some| some == run);
+    code.split(';').any(|statement| {
+        let words = statement.split(|sign: char| !sign.is_alphanumeric() && sign != '_');
+        let words: Vec<_> = words.filter(|word| !word.is_empty()).collect();
+        let mut added = words.split(|word| *word == "ADD").skip(1);
+        let demands = added.any(|added| {
+            let is_column = added.first().is_some_and(|word| !NO_COLUMN.contains(word));
+            is_column && has(added, &["NOT", "NULL"]) && !has(added, &["DEFAULT"])
+        });
+        demands || [&["DROP"][..], &["RENAME"], &["SET", "NOT", "NULL"]].into_iter().any(|run| has(&words, run))
+    })
+}
+
+#[test]
+fn a_step_that_old_gateways_would_trip_over_is_known_by_its_words() {
+    for step in [
+        "ALTER TABLE a DROP COLUMN b",
+        "CREATE TABLE c (id UUID);\ndrop table a;",
+        "ALTER TABLE a RENAME COLUMN b TO c",
+        "ALTER TABLE a ALTER COLUMN b SET\nNOT NULL",
+        "ALTER TABLE a ADD COLUMN b TEXT NOT NULL",
+        "ALTER TABLE a ADD COLUMN b TEXT NOT NULL DEFAULT '', ADD COLUMN c TEXT NOT NULL",
+        "ALTER TABLE a ADD b TEXT NOT NULL",
+    ] {
+        assert!(contracts(step), "{step}");
+    }
+    for step in [
+        "-- DROP nothing\nALTER TABLE a ADD COLUMN b TEXT",
+        "ALTER TABLE a ADD COLUMN b TEXT NOT NULL DEFAULT ''",
+        "ALTER TABLE a ADD CONSTRAINT b CHECK (c IS NOT NULL)",
+        "CREATE TABLE dropped (id UUID NOT NULL)",
+    ] {
+        assert!(!contracts(step), "{step}");
+    }
+}
+
+/// Expand, then contract (migrations/README.md). The two were released before there was a rule.
+#[test]
+fn no_step_takes_anything_from_gateways_of_the_version_before_unless_it_says_so() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../migrations");
+    let steps = ["postgres", "sqlite"].into_iter().flat_map(|engine| fs::read_dir(folder.join(engine)).unwrap());
+    let ups = steps.map(|step| step.unwrap().path()).filter(|step| step.to_string_lossy().ends_with(".up.sql"));
+    let mut undeclared: Vec<_> = ups
+        .filter(|step| {
+            let text = fs::read_to_string(step).unwrap();
+            contracts(&text) && !text.contains("-- Contracts: ")
+        })
+        .map(|step| step.strip_prefix(&folder).unwrap().display().to_string())
+        .collect();
+    undeclared.sort();
+    assert_eq!(undeclared, ["postgres/0023_bills_stay.up.sql", "sqlite/0023_bills_stay.up.sql"]);
 }
 
 /// Until somebody waits for a table.
