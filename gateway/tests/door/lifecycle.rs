@@ -12,8 +12,9 @@ use std::{
 };
 
 use crate::{
+    cluster::Redis,
     database::Database,
-    platform::{Answer, PORTCULLIS, Platform, Running, Setup, eventually, exchange, shipped},
+    platform::{Answer, PASSWORD, PORTCULLIS, Platform, Running, Setup, eventually, exchange, shipped},
     servers::Link,
 };
 use serde_json::json;
@@ -521,24 +522,51 @@ fn a_password_of_redis_may_hold_anything() {
     assert_eq!(url, "redis://:%70%40%73%2f%77%23%3f%25%20%2a%c3%a9@cache:6379");
 }
 
+/// What the image runs, on a machine whose `/etc` is the image's as far as we are concerned: only what is started so sees it.
+fn container(folder: &Path) -> Command {
+    const WITHIN: &str = "mount -t tmpfs tmpfs /etc && ln -s \"$0\" /etc/portcullis && exec \"$@\"";
+    let path = std::env::join_paths([Path::new(PORTCULLIS).parent().unwrap(), "/usr/bin".as_ref(), "/bin".as_ref()]);
+    let mut container = Command::new("unshare");
+    container.args(["--map-root-user", "--mount", "sh", "-c", WITHIN]);
+    container.args([shipped("config"), shipped("deploy/entrypoint")]).arg("serve").env_clear();
+    container.env("PATH", path.unwrap()).env("PORTCULLIS_DATA", folder.join("data"));
+    container.env("PORT", "0").env("PORTCULLIS_METRICS_LISTEN", "127.0.0.1:0");
+    container
+}
+
+/// Asks what listens on every address.
+fn ask(http: SocketAddr, head: &str, body: &str) -> Answer {
+    assert!(http.ip().is_unspecified() && http.port() != 0, "{http}");
+    let length = body.len();
+    let request = format!(
+        "{head} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
+    );
+    Answer::parse(&exchange(SocketAddr::from(([127, 0, 0, 1], http.port())), request.as_bytes()))
+}
+
 #[test]
 fn a_container_starts_with_variables_alone() {
     let folder = tempfile::tempdir().unwrap();
-    let mut entrypoint = Command::new(shipped("deploy/entrypoint"));
-    let path = std::env::join_paths([std::path::Path::new(PORTCULLIS).parent().unwrap(), "/bin".as_ref()]).unwrap();
-    entrypoint.env_clear().env("PATH", path).args(["serve", "--data"]).arg(folder.path().join("data"));
-    entrypoint
-        .env("PORTCULLIS_CONFIG", shipped("config"))
-        .env("PORT", "0")
-        .env("PORTCULLIS_METRICS_LISTEN", "127.0.0.1:0");
-    let running = Running::start(&mut entrypoint, None);
-    let http = running.address("http");
-    assert!(http.ip().is_unspecified() && http.port() != 0, "{http}");
-    let at = SocketAddr::from(([127, 0, 0, 1], http.port()));
-    assert_eq!(
-        Answer::parse(&exchange(at, b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")).status,
-        200
-    );
+    let running = Running::start(&mut container(folder.path()), Some(&folder.path().join("log")));
+    assert_eq!(ask(running.address("http"), "GET /healthz", "").status, 200);
+    assert!(folder.path().join("data/portcullis.db").exists());
+}
+
+#[test]
+fn a_container_that_is_told_of_a_redis_shares_it_and_a_postgres_with_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let (database, redis) = (Database::new("container"), Redis::with(&["--requirepass", "a@/word"]));
+    let mut gateway = container(folder.path());
+    gateway.env("DATABASE_URL", &database.url).env("REDIS_HOST", "127.0.0.1");
+    gateway.env("REDIS_PORT", redis.port.to_string()).env("REDIS_PASSWORD", "a@/word");
+    let running = Running::start(&mut gateway, Some(&folder.path().join("log")));
+    let person = json!({ "email": "ada@example.com", "password": PASSWORD, "name": "Ada" }).to_string();
+    let registered = ask(running.address("http"), "POST /auth/register", &person);
+    assert_eq!(registered.status, 201, "{registered:?}");
+    assert_eq!(database.run("SELECT COUNT(*) FROM accounts"), "1");
+    let metrics =
+        || exchange(running.address("metrics"), b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    eventually("Redis to be found", || String::from_utf8_lossy(&metrics()).contains("\nportcullis_redis_healthy 1\n"));
 }
 
 /// As Fargate does, inside the container, with what the image has.
