@@ -1,10 +1,10 @@
 //! Restarts that nobody notices: a new process takes the sockets over, or a balancer is told in time.
 
 use std::{
-    io::{Read, Write},
-    net::{SocketAddr, TcpStream},
+    io::{self, Read, Write},
+    net::{Shutdown, SocketAddr, TcpListener, TcpStream},
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     thread,
@@ -13,11 +13,86 @@ use std::{
 
 use crate::{
     backends::{After, Backend},
-    platform::{Running, Setup, eventually},
+    cluster::{Redis, member},
+    database::Database,
+    platform::{Answer, PASSWORD, Running, Setup, eventually, exchange},
 };
 
+/// What anybody may ask.
+const PUBLIC: &str = "GET /demo/public/x HTTP/1.1\r\nHost: door.test\r\n\r\n";
+
+/// A balancer of connections: of two gateways it sends each who comes to one that has lately said that it is ready.
+struct Balancer {
+    address: SocketAddr,
+    gateways: Arc<Mutex<[(SocketAddr, bool); 2]>>,
+}
+
+// === impl Balancer ===
+
+impl Balancer {
+    fn before(gateways: [SocketAddr; 2]) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let gateways = Arc::new(Mutex::new(gateways.map(|gateway| (gateway, false))));
+        let (asked, chosen) = (Arc::clone(&gateways), Arc::clone(&gateways));
+        thread::spawn(move || {
+            loop {
+                for number in 0..2 {
+                    let (gateway, _) = asked.lock().unwrap()[number];
+                    let is_ready = is_ready(gateway);
+                    let mut asked = asked.lock().unwrap();
+                    if asked[number].0 == gateway {
+                        asked[number].1 = is_ready;
+                    }
+                }
+                thread::park_timeout(Duration::from_millis(100));
+            }
+        });
+        thread::spawn(move || {
+            for (turn, near) in listener.incoming().enumerate() {
+                let ready =
+                    chosen.lock().unwrap().into_iter().filter_map(|(gateway, is_ready)| is_ready.then_some(gateway));
+                let ready: Vec<_> = ready.collect();
+                // Whoever finds none, or one that takes nobody any more, has failed.
+                let far = ready.get(turn % ready.len().max(1)).and_then(|gateway| TcpStream::connect(gateway).ok());
+                let (near, Some(far)) = (near.unwrap(), far) else { continue };
+                for (mut from, mut to) in [(near.try_clone().unwrap(), far.try_clone().unwrap()), (far, near)] {
+                    thread::spawn(move || {
+                        drop(io::copy(&mut from, &mut to));
+                        drop(to.shutdown(Shutdown::Both));
+                    });
+                }
+            }
+        });
+        Self { address, gateways }
+    }
+
+    /// A gateway is somewhere else.
+    fn moves(&self, number: usize, to: SocketAddr) {
+        self.gateways.lock().unwrap()[number] = (to, false);
+    }
+
+    fn knows(&self, number: usize, is_ready: bool) -> bool {
+        self.gateways.lock().unwrap()[number].1 == is_ready
+    }
+}
+
+fn is_ready(gateway: SocketAddr) -> bool {
+    let Ok(mut stream) = TcpStream::connect(gateway) else { return false };
+    let mut answer = Vec::new();
+    let asked = stream.write_all(b"GET /readyz HTTP/1.1\r\nHost: door.test\r\nConnection: close\r\n\r\n");
+    drop(asked.and_then(|()| stream.read_to_end(&mut answer)));
+    Answer::parse(&answer).status == 200
+}
+
 /// Asks again and again, as a client does that keeps its connection for as long as it may.
-fn ask_on(door: SocketAddr, reuses: bool, answered: &AtomicUsize, over: &AtomicBool) -> Result<(), String> {
+fn ask_on(
+    door: SocketAddr,
+    request: &str,
+    reuses: bool,
+    answered: &AtomicUsize,
+    over: &AtomicBool,
+) -> Result<(), String> {
     let mut kept = None;
     while !over.load(Ordering::Relaxed) {
         let mut stream: TcpStream = match kept.take() {
@@ -25,7 +100,6 @@ fn ask_on(door: SocketAddr, reuses: bool, answered: &AtomicUsize, over: &AtomicB
             None => TcpStream::connect(door).map_err(|error| format!("connect: {error}"))?,
         };
         stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
-        let request = "GET /demo/public/x HTTP/1.1\r\nHost: door.test\r\n\r\n";
         stream.write_all(request.as_bytes()).map_err(|error| format!("write: {error}"))?;
         let mut bytes = Vec::new();
         while !bytes.ends_with(b"\r\n\r\nok") {
@@ -46,6 +120,31 @@ fn ask_on(door: SocketAddr, reuses: bool, answered: &AtomicUsize, over: &AtomicB
     Ok(())
 }
 
+/// Ends what waits for it, also when a test has failed.
+struct End<'a>(&'a AtomicBool);
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Six clients, half of which keep their connections, while `act` does what it does; none may fail.
+fn under_load(door: SocketAddr, request: &str, act: impl FnOnce(&AtomicUsize)) {
+    let (answered, over) = (AtomicUsize::new(0), AtomicBool::new(false));
+    thread::scope(|scope| {
+        let clients = [0, 1, 2, 3, 4, 5].map(|number| {
+            let (answered, over) = (&answered, &over);
+            scope.spawn(move || ask_on(door, request, number % 2 == 0, answered, over))
+        });
+        let end = End(&over);
+        act(&answered);
+        drop(end);
+        let failed: Vec<String> = clients.into_iter().filter_map(|client| client.join().unwrap().err()).collect();
+        assert!(failed.is_empty(), "{failed:?} after {} answers", answered.load(Ordering::Relaxed));
+    });
+}
+
 #[test]
 fn ten_restarts_under_load_cost_no_request() {
     let backend = Backend::start(|_, stream| {
@@ -56,25 +155,66 @@ fn ten_restarts_under_load_cost_no_request() {
     let log = folder.path().join("gateway.log");
     let mut serving = Running::start(&mut setup.command(folder.path(), backend.address), Some(&log));
     let door = serving.address("http");
-    let (answered, over) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
-    let clients: Vec<_> = (0..6)
-        .map(|number| {
-            let (answered, over) = (Arc::clone(&answered), Arc::clone(&over));
-            thread::spawn(move || ask_on(door, number % 2 == 0, &answered, &over))
-        })
-        .collect();
-    for _ in 0..10 {
-        let before = answered.load(Ordering::Relaxed);
-        let mut next = setup.command(folder.path(), backend.address);
-        let next = Running::start(next.arg("--take-over"), Some(&log));
-        assert_eq!((next.address("http"), next.address("metrics")), (door, serving.address("metrics")));
-        let mut old = std::mem::replace(&mut serving, next);
-        assert_eq!(old.wait(), Some(0));
-        eventually("requests go on", || answered.load(Ordering::Relaxed) > before + 20);
-    }
-    over.store(true, Ordering::Relaxed);
-    let failed: Vec<String> = clients.into_iter().filter_map(|client| client.join().unwrap().err()).collect();
-    assert!(failed.is_empty(), "{failed:?} after {} answers", answered.load(Ordering::Relaxed));
+    under_load(door, PUBLIC, |answered| {
+        for _ in 0..10 {
+            let before = answered.load(Ordering::Relaxed);
+            let mut next = setup.command(folder.path(), backend.address);
+            let next = Running::start(next.arg("--take-over"), Some(&log));
+            assert_eq!((next.address("http"), next.address("metrics")), (door, serving.address("metrics")));
+            let mut old = std::mem::replace(&mut serving, next);
+            assert_eq!(old.wait(), Some(0));
+            eventually("requests go on", || answered.load(Ordering::Relaxed) > before + 20);
+        }
+    });
+}
+
+/// As a platform of containers updates its gateways: one after the other, each told to go, each somewhere else when it is back.
+#[test]
+fn ten_restarts_behind_a_balancer_cost_no_request() {
+    let backend = Backend::start(|_, stream| {
+        // So that clients are steady, and requests in flight when a gateway is told to go.
+        thread::park_timeout(Duration::from_millis(10));
+        drop(stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"));
+        After::Keep
+    });
+    let (database, redis) = (Database::new("rolling"), Redis::start());
+    redis.is_old();
+    let setup = member(&database, &redis)
+        .env("PORTCULLIS_DRAIN_DELAY", "2s")
+        .edit("gateway.toml", "# on_outage = \"local\"", "on_outage = \"local\"")
+        .edit("gateway.toml", "# nodes = 3", "nodes = 2")
+        .edit("tiers.toml", "\"100/minute\"", "\"1000000/minute\"");
+    let folders = [setup.folder(), setup.folder()];
+    let start = |number: usize| {
+        let folder = folders[number].path();
+        Running::start(&mut setup.command(folder, backend.address), Some(&folder.join("gateway.log")))
+    };
+    let mut gateways = [start(0), start(1)];
+    let balancer = Balancer::before([gateways[0].address("http"), gateways[1].address("http")]);
+    let comes_back = |number| eventually("a gateway to be found ready", || balancer.knows(number, true));
+    comes_back(0);
+    comes_back(1);
+    let person = format!(r#"{{"email":"ada@example.com","password":"{PASSWORD}","name":"Ada"}}"#);
+    let length = person.len();
+    let register = format!(
+        "POST /auth/register HTTP/1.1\r\nHost: door.test\r\nConnection: close\r\nContent-Type: application/json\r\n\
+         Content-Length: {length}\r\n\r\n{person}"
+    );
+    let registered = Answer::parse(&exchange(balancer.address, register.as_bytes())).json();
+    let token = registered["access_token"].as_str().unwrap();
+    let request = format!("GET /demo/x HTTP/1.1\r\nHost: door.test\r\nAuthorization: Bearer {token}\r\n\r\n");
+    under_load(balancer.address, &request, |answered| {
+        for restart in 0..10 {
+            let (number, before) = (restart % 2, answered.load(Ordering::Relaxed));
+            gateways[number].signal("TERM");
+            assert_eq!(gateways[number].wait(), Some(0));
+            assert!(balancer.knows(number, false), "it was told in time");
+            gateways[number] = start(number);
+            balancer.moves(number, gateways[number].address("http"));
+            comes_back(number);
+            eventually("requests go on", || answered.load(Ordering::Relaxed) > before + 20);
+        }
+    });
 }
 
 #[test]
@@ -93,7 +233,7 @@ fn one_that_cannot_start_takes_nothing_over() {
     assert!(!broken.status.success(), "{broken:?}");
     let (answered, over) = (AtomicUsize::new(0), AtomicBool::new(false));
     thread::scope(|scope| {
-        let client = scope.spawn(|| ask_on(serving.address("http"), false, &answered, &over));
+        let client = scope.spawn(|| ask_on(serving.address("http"), PUBLIC, false, &answered, &over));
         eventually("requests go on", || answered.load(Ordering::Relaxed) > 20);
         over.store(true, Ordering::Relaxed);
         assert_eq!(client.join().unwrap(), Ok(()));
