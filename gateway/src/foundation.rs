@@ -42,6 +42,9 @@ impl Foundation {
     pub(crate) async fn open(settings: &Settings, data: &Path) -> Result<Self, Failure> {
         let store = connect(&settings.store, data).await?;
         store.migrate().await.map_err(|error| failure(&error))?;
+        if let Some(role) = store.role_beyond_policies().await.map_err(|error| failure(&error))? {
+            tracing::warn!(%role, "row-level security does not hold this role: it is a superuser, or bypasses it (docs/database.md)");
+        }
         store::clock::learn(&store).await.map_err(|error| failure(&error))?;
         let mut rng = crate::cmd::rng()?;
         let is_used = store.has_signing_keys().await.map_err(|error| failure(&error))?;

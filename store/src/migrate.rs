@@ -90,6 +90,14 @@ impl Store {
             .collect())
     }
 
+    /// As whom Postgres knows us, if that is a role which row-level security does not hold.
+    pub async fn role_beyond_policies(&self) -> Result<Option<String>, StoreError> {
+        const Q: &str =
+            "SELECT rolname::text FROM pg_roles WHERE rolname = current_user AND (rolsuper OR rolbypassrls)";
+        let Db::Pg(pg) = &self.db else { return Ok(None) };
+        self.bounded(async { sqlx::query_scalar(Q).fetch_optional(pg).await }).await
+    }
+
     /// Are all steps of this version applied, just as this version knows them?
     pub(crate) async fn is_current(&self) -> Result<bool, StoreError> {
         let applied = self.applied().await?;

@@ -9,6 +9,7 @@
 #[expect(dead_code, reason = "the door's tests use more of it")]
 mod cluster;
 #[path = "../../gateway/tests/door/database.rs"]
+#[expect(dead_code, reason = "the door's tests use more of it")]
 mod database;
 #[path = "../../gateway/tests/door/platform.rs"]
 #[expect(dead_code, reason = "the door's tests use more of it")]

@@ -3,7 +3,7 @@
 use sqlx::{Connection as _, Executor as _, PgConnection};
 use uuid::Uuid;
 
-/// A database of its own. It goes with the server, which lives no longer than the tests.
+/// A database of its own, as a role that owns it and is no superuser. It goes with the server, which lives no longer than the tests.
 pub(crate) struct Database {
     url: String,
 }
@@ -18,21 +18,15 @@ impl Database {
         };
         let name = format!("admin_api_{}", Uuid::new_v4().simple());
         let mut connection = PgConnection::connect(&server).await.unwrap();
-        connection.execute(sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}"))).await.unwrap();
+        connection.execute(sqlx::AssertSqlSafe(format!("CREATE ROLE {name} LOGIN"))).await.unwrap();
+        connection.execute(sqlx::AssertSqlSafe(format!("CREATE DATABASE {name} OWNER {name}"))).await.unwrap();
         connection.close().await.unwrap();
-        let (head, tail) = split(&server);
-        Self { url: format!("{head}/{name}{tail}") }
+        let (_, place) = server.rsplit_once('@').unwrap();
+        let (place, _) = place.split_once('/').unwrap();
+        Self { url: format!("postgres://{name}@{place}/{name}") }
     }
 
     pub(crate) fn url(&self) -> &str {
         &self.url
     }
-}
-
-/// The URL up to its database, and what follows that.
-fn split(url: &str) -> (&str, &str) {
-    let authority = url.find("://").map_or(0, |at| at + 3);
-    let query = url.find('?').unwrap_or(url.len());
-    let path = url[authority..query].find('/').map_or(query, |at| authority + at);
-    (&url[..path], &url[query..])
 }

@@ -230,20 +230,17 @@ fn a_stream_whose_time_is_over_does_not_wait_for_what_is_looked_up_of_others() {
 #[test]
 fn signing_keys_that_cannot_be_read_when_they_change_are_read_as_soon_as_they_can() {
     let database = Database::new("keeper");
-    let (server, name) = database.url.rsplit_once('/').unwrap();
-    database.run(&format!("CREATE ROLE {name} LOGIN; GRANT CREATE ON DATABASE {name} TO {name}"));
-    let url = format!("{}/{name}", server.replace("tester@", &format!("{name}@")));
-    let platform = Setup::default().env("DATABASE_URL", &url).start();
+    let platform = Setup::default().env("DATABASE_URL", &database.url).start();
     let published = || platform.send("GET", "/.well-known/jwks.json", &[], "").body.matches("\"kid\"").count();
     let before = published();
-    database.run(&format!("REVOKE SELECT ON signing_keys FROM {name}"));
+    database.run("REVOKE SELECT ON signing_keys FROM CURRENT_USER");
     let folder = platform.folder.path();
     let mut rotate = Command::new(PORTCULLIS);
     rotate.args(["keys", "rotate", "--config"]).arg(folder.join("config")).arg("--data").arg(folder.join("data"));
-    let rotated = rotate.env("DATABASE_URL", &database.url).output().unwrap();
+    let rotated = rotate.env("DATABASE_URL", &database.admin).output().unwrap();
     assert!(rotated.status.success(), "{rotated:?}");
     eventually("the change to be met", || platform.log().contains("the change feed cannot be read"));
     assert_eq!(published(), before);
-    database.run(&format!("GRANT SELECT ON signing_keys TO {name}"));
+    database.run("GRANT SELECT ON signing_keys TO CURRENT_USER");
     eventually("the new keys", || published() > before);
 }

@@ -2,9 +2,12 @@
 
 use std::process::Command;
 
-/// The database.
+/// The database, and a role that owns it.
 pub(crate) struct Database {
+    /// As that role, which is no superuser: those see whatever row-level security would hide.
     pub(crate) url: String,
+    /// As who administers the server.
+    pub(crate) admin: String,
 }
 
 // === impl Database ===
@@ -14,18 +17,43 @@ impl Database {
     pub(crate) fn new(name: &str) -> Self {
         let admin =
             std::env::var("PORTCULLIS_TEST_POSTGRES").expect("a Postgres to test with: run through `make test`");
-        let name = format!("{name}_{}", std::process::id());
-        let url = format!("{}/{name}", admin.rsplit_once('/').unwrap().0);
-        Self { url: admin }.run(&format!("CREATE DATABASE {name}"));
-        Self { url }
+        Self::make(&admin, &format!("{name}_{}", std::process::id()))
+    }
+
+    /// A new one on any server.
+    pub(crate) fn make(admin: &str, name: &str) -> Self {
+        run(admin, &format!("CREATE ROLE {name} LOGIN"));
+        run(admin, &format!("CREATE DATABASE {name} OWNER {name}"));
+        Self::named(admin, name)
+    }
+
+    /// One that was made.
+    pub(crate) fn named(admin: &str, name: &str) -> Self {
+        let (server, _) = admin.rsplit_once('/').unwrap();
+        let (_, place) = server.rsplit_once('@').unwrap();
+        Self { url: format!("postgres://{name}@{place}/{name}"), admin: format!("{server}/{name}") }
     }
 
     /// What `psql` answers.
     pub(crate) fn run(&self, sql: &str) -> String {
-        let done = psql(&self.url).args(["-qAt", "-v", "ON_ERROR_STOP=1", "-c", sql]).output().unwrap();
-        assert!(done.status.success(), "{done:?}");
-        String::from_utf8(done.stdout).unwrap().trim().to_owned()
+        run(&self.url, sql)
     }
+
+    /// The same for what only an administrator may.
+    pub(crate) fn administer(&self, sql: &str) -> String {
+        run(&self.admin, sql)
+    }
+
+    /// The same database as somebody else.
+    pub(crate) fn url_of(&self, role: &str) -> String {
+        format!("postgres://{role}@{}", self.url.rsplit_once('@').unwrap().1)
+    }
+}
+
+fn run(url: &str, sql: &str) -> String {
+    let done = psql(url).args(["-qAt", "-v", "ON_ERROR_STOP=1", "-c", sql]).output().unwrap();
+    assert!(done.status.success(), "{done:?}");
+    String::from_utf8(done.stdout).unwrap().trim().to_owned()
 }
 
 /// Asks a database as who sees our tables.

@@ -11,8 +11,8 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair}
 use serde_json::json;
 
 use crate::{
-    database::Database,
-    platform::{PASSWORD, PORTCULLIS, Platform, Setup, eventually},
+    database::{Database, psql},
+    platform::{PASSWORD, PORTCULLIS, Platform, Setup, eventually, shipped},
     servers::{Pooler, Postgres},
 };
 
@@ -95,7 +95,7 @@ fn over_tls_the_servers_certificate_is_verified_and_a_strange_authority_is_told_
     platform.register("ada@example.com");
     let is_encrypted =
         "SELECT bool_and(ssl) FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) WHERE backend_type = 'client backend'";
-    assert_eq!(postgres.database().run(is_encrypted), "t");
+    assert_eq!(postgres.database().administer(is_encrypted), "t");
 
     let setup = with("verify-full", &strange);
     let place = setup.folder();
@@ -119,8 +119,8 @@ fn refused_with(url: &str) -> String {
 fn a_role_without_rights_is_told_which_and_exit_code_77() {
     let database = Database::new("rights");
     let role = format!("clerk_{}", std::process::id());
-    database.run(&format!("CREATE ROLE {role} LOGIN"));
-    let said = refused_with(&database.url.replace("tester@", &format!("{role}@")));
+    database.administer(&format!("CREATE ROLE {role} LOGIN"));
+    let said = refused_with(&database.url_of(&role));
     assert!(said.contains("GRANT CREATE ON DATABASE") && said.contains(&role), "{said}");
 }
 
@@ -128,9 +128,58 @@ fn a_role_without_rights_is_told_which_and_exit_code_77() {
 fn a_database_that_cannot_hold_every_name_is_refused() {
     let database = Database::new("utf");
     let name = format!("latin_{}", std::process::id());
-    database.run(&format!("CREATE DATABASE {name} ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0"));
+    database.administer(&format!(
+        "CREATE DATABASE {name} ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0"
+    ));
     let said = refused_with(&format!("{}/{name}", database.url.rsplit_once('/').unwrap().0));
     assert!(said.contains("encoding is LATIN1") && said.contains("ENCODING 'UTF8'"), "{said}");
+}
+
+/// Does its log say that row-level security does not hold its role?
+fn is_told_of_policies(platform: &Platform) -> bool {
+    platform.log().contains("row-level security does not hold")
+}
+
+#[test]
+fn a_role_that_row_level_security_does_not_hold_is_told_of_at_the_start() {
+    let database = Database::new("held");
+    let start = |url: &str| {
+        let key = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
+        Setup::default().env("DATABASE_URL", url).env("MASTER_ENCRYPTION_KEY", key).start()
+    };
+    assert!(!is_told_of_policies(&start(&database.url)));
+    assert!(is_told_of_policies(&start(&database.admin)));
+    let (_, name) = database.url.rsplit_once('/').unwrap();
+    database.administer(&format!("ALTER ROLE {name} BYPASSRLS"));
+    assert!(is_told_of_policies(&start(&database.url)));
+}
+
+/// What the image of Postgres runs on an empty volume, and the address that the gateway is given.
+#[test]
+fn the_role_that_compose_makes_is_one_that_row_level_security_holds() {
+    let (postgres, folder) = (Postgres::start(), tempfile::tempdir().unwrap());
+    let compose = fs::read_to_string(shipped("deploy/compose.yaml")).unwrap();
+    let (_, script) = compose.split_once("    content: |\n").unwrap();
+    let script: Vec<_> = script.lines().map_while(|line| line.strip_prefix("      ")).collect();
+    let file = folder.path().join("role.sql");
+    fs::write(&file, script.join("\n")).unwrap();
+    // So it comes with the password, as the image makes it.
+    postgres.database().administer("ALTER ROLE CURRENT_USER PASSWORD 'pass-word'");
+    let mut run = psql(&postgres.admin());
+    let done = run.args(["-v", "ON_ERROR_STOP=1", "-f"]).arg(&file).env("POSTGRES_PASSWORD", "pass-word").output();
+    assert!(done.as_ref().unwrap().status.success(), "{done:?}");
+
+    let (_, address) = compose.split_once("DATABASE_URL: ").unwrap();
+    let (address, _) = address.split_once('\n').unwrap();
+    let (role, name) = address.split_once("@postgres/").unwrap();
+    let server = postgres.admin();
+    let (_, place) = server.trim_end_matches("/postgres").rsplit_once('@').unwrap();
+    let url = format!("{}@{place}/{name}", role.replace("${POSTGRES_PASSWORD:?}", "pass-word"));
+    let platform = Setup::default().env("DATABASE_URL", &url).start();
+    platform.register("ada@example.com");
+    assert!(!is_told_of_policies(&platform));
+    let passwords = "SELECT rolname, rolpassword IS NOT NULL FROM pg_authid WHERE rolcanlogin ORDER BY 1";
+    assert_eq!(postgres.database().administer(passwords), "gateway|f\nportcullis|t\ntester|f");
 }
 
 /// A command on a platform's configuration, data and database.

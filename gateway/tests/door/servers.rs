@@ -19,6 +19,9 @@ use tempfile::TempDir;
 
 use crate::{database::Database, platform::eventually};
 
+/// The database that each has, and the role that owns it.
+const NAME: &str = "gateway";
+
 /// A Postgres of the test's own, which it may freeze and stop.
 pub(crate) struct Postgres {
     server: Child,
@@ -58,11 +61,17 @@ impl Postgres {
         fs::write(data.join("postgresql.auto.conf"), own + settings).unwrap();
         let postgres = Self { server: serve(&data), port, folder };
         postgres.answers();
+        Database::make(&postgres.admin(), NAME);
         postgres
     }
 
     pub(crate) fn database(&self) -> Database {
-        Database { url: format!("postgres://tester@127.0.0.1:{}/postgres", self.port) }
+        Database::named(&self.admin(), NAME)
+    }
+
+    /// As who administers it.
+    pub(crate) fn admin(&self) -> String {
+        format!("postgres://tester@127.0.0.1:{}/postgres", self.port)
     }
 
     pub(crate) fn data(&self) -> PathBuf {
@@ -111,7 +120,7 @@ impl Postgres {
     /// Waits until a standby has everything.
     pub(crate) fn is_followed(&self) {
         let behind = "SELECT COUNT(*) FROM pg_stat_replication WHERE replay_lsn = pg_current_wal_lsn()";
-        eventually("the standby to catch up", || self.database().run(behind) == "1");
+        eventually("the standby to catch up", || self.database().administer(behind) == "1");
     }
 
     /// Answers at the address of one that is gone, but takes nothing yet.
@@ -125,7 +134,7 @@ impl Postgres {
     }
 
     pub(crate) fn promote(&self) {
-        assert_eq!(self.database().run("SELECT pg_promote()"), "t");
+        assert_eq!(self.database().administer("SELECT pg_promote()"), "t");
     }
 
     fn answers(&self) {
@@ -231,7 +240,7 @@ impl Link {
                 }
             }
         });
-        (Self(cut), Database { url })
+        (Self(cut), Database { url, admin: database.admin.clone() })
     }
 
     /// Ends what goes over it, and lets nothing through.

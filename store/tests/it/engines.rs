@@ -16,10 +16,12 @@ use crate::pooler::Pooler;
 
 /// A fresh database.
 pub(crate) struct Database {
-    /// How nodes reach it.
+    /// How nodes reach it: on Postgres as a role that owns it and is no superuser, since those see whatever row-level security would hide.
     pub(crate) url: String,
-    /// How tests reach it, past whatever stands between.
+    /// The same past whatever stands between.
     direct: String,
+    /// How tests reach it: as who administers the server.
+    admin: String,
     /// Where SQLite keeps it.
     folder: Option<TempDir>,
     _pooler: Option<Pooler>,
@@ -59,7 +61,7 @@ impl Database {
     pub(crate) fn sqlite() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let url = format!("sqlite:{}", folder.path().join("test.db").display());
-        Self { direct: url.clone(), url, folder: Some(folder), _pooler: None }
+        Self { direct: url.clone(), admin: url.clone(), url, folder: Some(folder), _pooler: None }
     }
 
     /// Fails when there is no Postgres: a half that is skipped is a half that nobody misses. The database goes with the
@@ -70,11 +72,12 @@ impl Database {
         };
         let name = format!("store_{}", Uuid::new_v4().simple());
         let mut connection = PgConnection::connect(&server).await.unwrap();
-        connection.execute(AssertSqlSafe(format!("CREATE DATABASE {name}"))).await.unwrap();
+        connection.execute(AssertSqlSafe(format!("CREATE ROLE {name} LOGIN"))).await.unwrap();
+        connection.execute(AssertSqlSafe(format!("CREATE DATABASE {name} OWNER {name}"))).await.unwrap();
         connection.close().await.unwrap();
-        let (head, _) = server.rsplit_once('/').unwrap();
-        let url = format!("{head}/{name}");
-        Self { direct: url.clone(), url, folder: None, _pooler: None }
+        let admin = format!("{}/{name}", server.rsplit_once('/').unwrap().0);
+        let url = as_role(&admin, &name);
+        Self { direct: url.clone(), admin, url, folder: None, _pooler: None }
     }
 
     /// Postgres behind a pooler that lends its connections for one transaction.
@@ -92,6 +95,11 @@ impl Database {
         self.folder.is_some()
     }
 
+    /// How somebody else reaches it.
+    pub(crate) fn url_of(&self, role: &str) -> String {
+        as_role(&self.url, role)
+    }
+
     /// One more node on this database.
     pub(crate) async fn connect(&self) -> Store {
         Store::connect(&self.url, settings()).await.unwrap()
@@ -106,7 +114,7 @@ impl Database {
 
     /// A connection to Postgres past the store, which sees its tables.
     pub(crate) async fn beside(&self) -> PgConnection {
-        PgConnection::connect(&format!("{}?options[search_path]=portcullis", self.direct)).await.unwrap()
+        PgConnection::connect(&format!("{}?options[search_path]=portcullis", self.admin)).await.unwrap()
     }
 
     /// Runs a statement of the test's making on Postgres.
@@ -146,6 +154,10 @@ impl Database {
             sqlx::query_as(postgres).fetch_all(&mut connection).await.unwrap()
         }
     }
+}
+
+fn as_role(url: &str, role: &str) -> String {
+    format!("postgres://{role}@{}", url.rsplit_once('@').unwrap().1)
 }
 
 /// Generous: on a busy machine a test must not fail for slowness.
