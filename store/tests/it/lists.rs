@@ -7,7 +7,7 @@ use store::{AgentsWanted, Belonging, Cursor, PoolSettings, Store, UsageAsked, Us
 
 use crate::{
     agents::account,
-    engines::{Database, settings},
+    engines::{Database, at, settings},
 };
 
 /// A tenant that has twenty thousand of everything, and somebody in a hundred of its groups, among two thousand that have three each: a plan for the average one would do for none of
@@ -112,6 +112,34 @@ fn questions(ada: AccountId) -> Vec<Question> {
     ]
 }
 
+/// What was read since, of each table that `is_asked` is true of in so many scans at least: a connection tells of it when it goes.
+async fn read_since(before: &[Read], database: &Database, scans: i64, is_asked: fn(&str) -> bool) -> Vec<Read> {
+    let is_told = |(after, before): (&Read, &Read)| !is_asked(&after.0) || after.2 - before.2 >= scans;
+    let mut after = Vec::new();
+    let told = async {
+        while after.is_empty() || !after.iter().zip(before).all(is_told) {
+            after = read(database).await;
+        }
+    };
+    let told = tokio::time::timeout(Duration::from_secs(20), told).await;
+    assert!(told.is_ok(), "of what was read nothing is told: {before:?} {after:?}");
+    after
+}
+
+#[tokio::test]
+async fn what_is_kept_no_longer_is_found_without_what_is_kept() {
+    let (database, ..) = large_tenant().await;
+    let before = read(&database).await;
+    let store = node(&database).await;
+    // A day on which there was nothing yet.
+    assert_eq!(store.forget_usage_days(at(-30_000_000)).await.unwrap(), 0);
+    drop(store);
+    let after = read_since(&before, &database, 1, |table| table.starts_with("usage_")).await;
+    for ((table, after, _), (_, before, _)) in after.iter().zip(&before) {
+        assert_eq!(after - before, 0, "{table}");
+    }
+}
+
 #[tokio::test]
 async fn a_page_of_a_large_tenants_reads_a_page() {
     let (database, tenant, ada) = large_tenant().await;
@@ -121,18 +149,8 @@ async fn a_page_of_a_large_tenants_reads_a_page() {
     for _ in 0..TIMES {
         ask(&store, tenant, ada).await;
     }
-    // A connection tells what it has read when it goes.
     drop(store);
-    let mut after = Vec::new();
-    let told = async {
-        while after.is_empty()
-            || after.iter().zip(&before).any(|(after, before): (&Read, &Read)| after.2 - before.2 < TIMES)
-        {
-            after = read(&database).await;
-        }
-    };
-    let told = tokio::time::timeout(Duration::from_secs(20), told).await;
-    assert!(told.is_ok(), "of what was read nothing is told: {before:?} {after:?}");
+    let after = read_since(&before, &database, TIMES, |_| true).await;
     for ((table, after, _), (_, before, _)) in after.iter().zip(&before) {
         // Of usage a page has up to ten days of each line.
         let most = TIMES
