@@ -23,7 +23,7 @@ test seeds: export NEXTEST_TEST_THREADS := $(TEST_THREADS)
 PEERS := $(or $(CARGO_TARGET_DIR),target)/bench-peers
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test check cluster bench bench-quick bench-streams bench-cluster pgo soak fuzz differential seeds
+.PHONY: help run build test check cluster bench bench-quick bench-streams bench-cluster bench-postgres pgo soak fuzz differential seeds
 
 help: ## what there is to type
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -91,6 +91,10 @@ bench-cluster: ## calls to Redis, what they add, and how long a revocation takes
 	@scripts/install-deps build test bench
 	cargo build --locked --release --package gateway --package bench
 	scripts/with-services bench/cluster
+
+bench-postgres: build ## look-ups, pages and lists over a million rows of everything, into bench/postgres.json
+	@scripts/install-deps test
+	scripts/with-services bench/load-postgres $(TARGET)/portcullis --json bench/postgres.json
 
 pgo: ## the binary built by what the benchmark's load showed, target/pgo/bin/portcullis, measured beside the plain one
 	@scripts/install-deps build bench
