@@ -94,6 +94,13 @@ pub(crate) const DRIFT: u64 = 1024;
 /// callers keep who are never to be refused.
 const AHEAD: u32 = 16;
 
+/// What each node may let through ahead of leases, where all of them may by so many units. Of a number of nodes that nobody knows there is
+/// no part.
+#[must_use]
+pub fn part_of(max_overshoot: u32, nodes: Option<u32>) -> u32 {
+    nodes.map_or(0, |nodes| max_overshoot / nodes.max(1))
+}
+
 // === impl Terms ===
 
 impl Terms {

@@ -14,8 +14,8 @@ use std::{
 
 use arc_swap::ArcSwap;
 use policies::{
-    Limit, Quota, Spend, Window,
-    lease::{Answer, Ask, Draw, Hand, Terms},
+    Limit, Quota, Spend,
+    lease::{Answer, Ask, Draw, Hand, Terms, part_of},
 };
 use tokio::{
     sync::{Notify, futures::OwnedNotified},
@@ -49,8 +49,6 @@ pub(crate) struct Leases {
 pub(super) struct Leased {
     pub(super) hand: Hand,
     terms: Terms,
-    /// What was spent ahead of leases within a window, which no other node hears of in time.
-    ahead: Window,
     /// Requests that wait for an answer.
     pub(super) waiting: u32,
     answered: Arc<Notify>,
@@ -145,7 +143,7 @@ impl Leases {
             Draw::Exhausted { retry_after } => {
                 (Drawn::Spent(Spend::Refused { remaining: 0, reset: retry_after, retry_after }, None), None)
             }
-            Draw::Short if !alone && leased.spends_ahead(self.part(limit, quota), now) => {
+            Draw::Short if !alone && leased.hand.draw_ahead(leased.terms, self.part(limit), now) => {
                 let spend = window.spend(*quota, now, 1);
                 if matches!(spend, Spend::Admitted { .. }) {
                     leased.hand.owe(now);
@@ -173,8 +171,8 @@ impl Leases {
     }
 
     /// This node's part of what may be spent ahead of leases.
-    fn part(&self, limit: &Limit, quota: &Quota) -> Quota {
-        Quota { units: self.nodes.map_or(0, |nodes| limit.max_overshoot / nodes.max(1)), ..*quota }
+    fn part(&self, limit: &Limit) -> u32 {
+        part_of(limit.max_overshoot, self.nodes)
     }
 
     /// What each node does by itself. What it let through before counts too, leased or not.
@@ -272,13 +270,7 @@ impl Leases {
 impl Leased {
     fn new(quota: Quota) -> Self {
         let (hand, terms) = (Hand::default(), Terms::of(quota));
-        Self { hand, terms, ahead: Window::default(), waiting: 0, answered: Arc::default() }
-    }
-
-    /// Whether one unit may be spent ahead of a lease, of `part` in a window. So all nodes together let through the quota and their
-    /// parts at most, whatever they hear of each other.
-    fn spends_ahead(&mut self, part: Quota, now: Duration) -> bool {
-        part.units > 0 && matches!(self.ahead.spend(part, now, 1), Spend::Admitted { .. })
+        Self { hand, terms, waiting: 0, answered: Arc::default() }
     }
 
     /// A changed quota counts from the next ask on. What is out stays good until it ends, a second at most.

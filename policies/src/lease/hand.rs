@@ -5,7 +5,8 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use super::{Answer, Ask, Back, Terms};
+use super::{Answer, Ask, Back, DRIFT, Terms};
+use crate::{Quota, Spend, Window};
 
 /// What one node holds of one quota.
 #[derive(Debug, Default)]
@@ -25,6 +26,8 @@ pub struct Hand {
     debt: u32,
     debt_at: Duration,
     telling: u32,
+    /// What was spent ahead of leases within a window, which no other node hears of in time.
+    ahead: Window,
     lost: u32,
 }
 
@@ -88,6 +91,13 @@ impl Hand {
             (_, Some((until, back))) if now < until => Draw::Exhausted { retry_after: back.saturating_sub(now) },
             _ => Draw::Short,
         }
+    }
+
+    /// Spends one unit ahead of any lease, if this node has spent fewer than its part of the limit's `max_overshoot` so within a window. So all
+    /// nodes together let through the quota and their parts at most, whatever they hear of each other. What is let through is owed
+    /// ([`Self::owe`]).
+    pub fn draw_ahead(&mut self, terms: Terms, part: u32, now: Duration) -> bool {
+        part > 0 && matches!(self.ahead.spend(ahead_of(terms, part), now, 1), Spend::Admitted { .. })
     }
 
     /// Undoes a draw: into the lease that it came from, or nowhere.
@@ -213,11 +223,17 @@ impl Hand {
     #[must_use]
     pub fn is_idle(&self, terms: Terms, now: Duration) -> bool {
         let owes = self.debt > 0 && now < self.forgiven_at(terms);
-        !self.asking && !owes && self.leases.iter().all(|lease| lease.units == 0 || now >= lease.end)
+        let is_level = self.ahead.is_idle(ahead_of(terms, 0), now);
+        !self.asking && !owes && is_level && self.leases.iter().all(|lease| lease.units == 0 || now >= lease.end)
     }
 
     /// What was spent without a lease has come back then, and is no longer owed.
     const fn forgiven_at(&self, terms: Terms) -> Duration {
         self.debt_at.saturating_add(Duration::from_micros(terms.slice() + terms.keep()))
     }
+}
+
+/// What a node may spend ahead, in a window by its own clock, which may be fast.
+const fn ahead_of(terms: Terms, part: u32) -> Quota {
+    Quota { units: part, window: Duration::from_micros(terms.window + terms.window.div_ceil(DRIFT)) }
 }

@@ -102,3 +102,13 @@ fn a_hand_is_idle_without_units_that_can_be_spent() {
     assert!(hand.is_idle(TEN, at(0)));
     assert_eq!(hand.draw(at(0)), Draw::Short);
 }
+
+#[test]
+fn what_was_spent_ahead_counts_for_a_window_of_the_fastest_clock_and_is_not_forgotten_before() {
+    let (mut hand, window) = (Hand::default(), Duration::from_micros(TEN.window + TEN.window.div_ceil(1024)));
+    assert!(!hand.draw_ahead(TEN, 0, at(0)) && hand.is_idle(TEN, at(0)));
+    assert_eq!([0; 3].map(|_| hand.draw_ahead(TEN, 2, at(0))), [true, true, false]);
+    assert!(!hand.draw_ahead(TEN, 2, window) && !hand.is_idle(TEN, window));
+    let over = window + window / 64 + at(1);
+    assert!(hand.is_idle(TEN, over) && hand.draw_ahead(TEN, 2, over));
+}

@@ -68,6 +68,8 @@ struct World {
     quota: Quota,
     terms: Terms,
     outage: Outage,
+    /// By how many units all nodes together may overshoot the quota, so that nobody waits.
+    overshoot: u32,
     trouble: Trouble,
     delay: u64,
     random: u64,
@@ -92,6 +94,7 @@ impl World {
             quota,
             terms: Terms::of(quota),
             outage,
+            overshoot: 0,
             trouble,
             delay: 0,
             random: seed,
@@ -226,7 +229,7 @@ impl World {
     }
 
     fn request(&mut self, node: usize, waiter: u64, is_new: bool) {
-        let (now, quota, terms) = (self.node_clock(node), self.quota, self.terms);
+        let (now, quota, terms, part) = (self.node_clock(node), self.quota, self.terms, self.part());
         let Node { hand, window, waiting, deaths, .. } = &mut self.nodes[node];
         match hand.draw(now) {
             Draw::Drawn(end) => {
@@ -237,6 +240,17 @@ impl World {
                     self.refused += 1;
                 }
                 if self.nodes[node].hand.is_low(terms, now) {
+                    self.ask(node);
+                }
+            }
+            Draw::Short if hand.draw_ahead(terms, part, now) => {
+                if matches!(window.spend(quota, now, 1), Spend::Admitted { .. }) {
+                    hand.owe(now);
+                    self.admitted.push(self.now);
+                } else {
+                    self.refused += 1;
+                }
+                if !self.nodes[node].hand.is_asking() {
                     self.ask(node);
                 }
             }
@@ -253,6 +267,16 @@ impl World {
             Draw::Exhausted { .. } => self.refused += 1,
             Draw::Absent { .. } => self.nobody_to_ask(node),
         }
+    }
+
+    /// What each node may let through ahead of its leases.
+    fn part(&self) -> u32 {
+        part_of(self.overshoot, Some(self.nodes.len() as u32))
+    }
+
+    /// How often a node died, and forgot what it had let through ahead.
+    fn deaths(&self) -> u32 {
+        self.nodes.iter().map(|node| node.deaths as u32).sum()
     }
 
     fn nobody_to_ask(&mut self, node: usize) {

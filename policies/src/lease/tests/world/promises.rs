@@ -83,6 +83,21 @@ proptest! {
     }
 
     #[test]
+    fn no_more_is_let_through_than_the_quota_and_the_overshoot_that_was_declared(
+        (quota, nodes, arrivals, seed) in scenes(), trouble in troubles(), overshoot in 0..40u32, is_seasoned in any::<bool>(),
+    ) {
+        let mut world = World::new(quota, nodes, Outage::Refuse, trouble, seed);
+        world.overshoot = overshoot;
+        if is_seasoned {
+            seasoned(&mut world);
+        }
+        world.run(&arrivals);
+        // A node that dies forgets its part.
+        let most = quota.units + overshoot + world.deaths() * world.part();
+        prop_assert!(world.most_in_any_window() <= most, "{} of {quota} and {overshoot}", world.most_in_any_window());
+    }
+
+    #[test]
     fn who_keeps_to_nine_tenths_is_never_refused((quota, nodes, arrivals, seed) in scenes()) {
         let mut world = World::new(quota, nodes, Outage::Refuse, NONE, seed);
         seasoned(&mut world);
@@ -110,4 +125,18 @@ fn a_busy_caller_asks_seldom_and_a_quiet_one_takes_one_at_a_time() {
         assert_eq!((world.refused, world.admitted.len()), (0, 5000));
         assert!(world.calls as f64 <= 5000.0 * most + 3.0, "{gap}: {}", world.calls);
     }
+}
+
+#[test]
+fn a_declared_overshoot_is_spent_without_waiting_and_none_is_by_nodes_of_an_unknown_number() {
+    let quota = Quota { units: 100, window: Duration::from_mins(1) };
+    let mut world = World::new(quota, 3, Outage::Refuse, NONE, 1);
+    seasoned(&mut world);
+    world.overshoot = 30;
+    // No answer is ever heard.
+    world.trouble.lost = 1000;
+    let arrivals: Vec<_> = (0..90).map(|n| (SECOND + n, n as usize % 3)).collect();
+    world.run(&arrivals);
+    assert_eq!((world.admitted.len(), world.refused), (30, 60));
+    assert_eq!([None, Some(0), Some(3), Some(4), Some(31)].map(|nodes| part_of(30, nodes)), [0, 30, 10, 7, 0]);
 }
