@@ -1,6 +1,8 @@
 //! The table: all or nothing, bounded, and never generous. What does not look into it is held on memory and on a real Redis.
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
+mod frozen;
+
 use std::net::Ipv4Addr;
 
 use identity::{AccountId, Grant, KeyId, Principal, TenantId};
@@ -60,19 +62,31 @@ fn address(n: u32) -> IpAddr {
     Ipv4Addr::from_bits(n).into()
 }
 
+fn redis_url() -> String {
+    std::env::var("PORTCULLIS_TEST_REDIS").expect("a Redis to test with: run through `make test`")
+}
+
+/// What keys begin with that nobody else has.
+fn new_prefix() -> String {
+    format!("limiter:{:016x}", fastrand::u64(..))
+}
+
 /// One that counts by a Redis with keys of its own; and how often that was too slow for it.
 async fn sharing() -> (Arc<Limiter>, LeaseMetrics) {
-    let url = std::env::var("PORTCULLIS_TEST_REDIS").expect("a Redis to test with: run through `make test`");
-    let prefix = format!("limiter:{:016x}", fastrand::u64(..));
+    sharing_by(&redis_url(), &new_prefix(), Outage::Refuse).await
+}
+
+/// One that reaches Redis by this address.
+async fn sharing_by(url: &str, prefix: &str, outage: Outage) -> (Arc<Limiter>, LeaseMetrics) {
     // Memories that have been there for ever: limits are lent at once.
     let mut marks = ::redis::cmd("MSET");
     for tag in 0..255 {
         marks.arg(format!("{prefix}:{{{tag}}}:mark")).arg("1:1");
     }
-    let mut line = ::redis::Client::open(url.as_str()).unwrap().get_multiplexed_async_connection().await.unwrap();
+    let mut line = ::redis::Client::open(url).unwrap().get_multiplexed_async_connection().await.unwrap();
     marks.query_async::<()>(&mut line).await.unwrap();
-    let redis = Some(SharedRedis { servers: RedisServers::One(url), authorities: None });
-    let shared = Shared { redis, prefix, outage: Outage::Refuse, nodes: None };
+    let redis = Some(SharedRedis { servers: RedisServers::One(url.to_owned()), authorities: None });
+    let shared = Shared { redis, prefix: prefix.to_owned(), outage, nodes: None };
     let metrics = Metrics::new().unwrap().leases;
     let leases = Leases::new(&shared, Duration::from_hours(24), &Arc::default(), &metrics).unwrap();
     while leases.is_away() {

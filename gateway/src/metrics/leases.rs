@@ -19,14 +19,14 @@ pub(crate) struct LeaseMetrics {
     slots_absent: IntCounter,
     pub(crate) failed: IntCounter,
     returns: IntCounter,
-    leased: IntCounter,
+    pub(crate) leased: IntCounter,
     returned: IntCounter,
-    lost: IntCounter,
+    pub(crate) lost: IntCounter,
     /// Units let through while there was nobody to ask.
     pub(crate) alone: IntCounter,
     /// Units let through ahead of a lease, as a limit's `max_overshoot` allows.
     pub(crate) ahead: IntCounter,
-    overshoot: IntCounter,
+    pub(crate) overshoot: IntCounter,
     pub(crate) seconds: Histogram,
     pub(crate) away: IntGauge,
     /// Seconds until Redis has counted for the longest window.

@@ -1,0 +1,149 @@
+//! A Redis that says nothing any more: how long whoever meets it waits, and what is told afterwards of units that were lost by it, or were
+//! too many.
+
+use std::{
+    io::{Read, Write},
+    net::{TcpListener, TcpStream},
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+};
+
+use super::*;
+
+const MILLISECOND: Duration = Duration::from_millis(1);
+
+/// A way to Redis on which nothing passes while it is frozen, and nothing is lost.
+struct Channel {
+    url: String,
+    frozen: Arc<AtomicBool>,
+}
+
+// === impl Channel ===
+
+impl Channel {
+    fn open() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("redis://{}", listener.local_addr().unwrap());
+        let frozen = Arc::new(AtomicBool::new(false));
+        let is_frozen = Arc::clone(&frozen);
+        thread::spawn(move || {
+            for client in listener.incoming() {
+                let redis = TcpStream::connect(redis_url().strip_prefix("redis://").unwrap()).unwrap();
+                let client = client.unwrap();
+                for (from, to) in [(&client, &redis), (&redis, &client)] {
+                    let (from, to, frozen) =
+                        (from.try_clone().unwrap(), to.try_clone().unwrap(), Arc::clone(&is_frozen));
+                    to.set_nodelay(true).unwrap();
+                    thread::spawn(move || pass(from, to, &frozen));
+                }
+            }
+        });
+        Self { url, frozen }
+    }
+
+    fn freeze(&self) {
+        self.frozen.store(true, Ordering::SeqCst);
+    }
+
+    fn thaw(&self) {
+        self.frozen.store(false, Ordering::SeqCst);
+    }
+}
+
+fn pass(mut from: TcpStream, mut to: TcpStream, frozen: &AtomicBool) {
+    let mut piece = [0; 4096];
+    while let Ok(read @ 1..) = from.read(&mut piece) {
+        while frozen.load(Ordering::SeqCst) {
+            thread::park_timeout(MILLISECOND);
+        }
+        if to.write_all(&piece[..read]).is_err() {
+            return;
+        }
+    }
+}
+
+/// How long a request waits by a clock that stands still while anybody works, and whether it is let in.
+async fn waits(limiter: &Limiter, permit: &Permit) -> (Duration, bool) {
+    let began = tokio::time::Instant::now();
+    let is_let_in = spend(limiter, permit, HOME).await.is_ok();
+    (began.elapsed(), is_let_in)
+}
+
+#[tokio::test]
+async fn who_meets_a_frozen_redis_first_waits_for_20_ms_in_all_and_nobody_after_that() {
+    let [hourly, daily] = ["40/hour", "90/day"].map(|text| (Per::Ip, Kind::Requests(quota(text))));
+    let slots = (Per::Ip, Kind::Concurrent(40));
+    for outage in [Outage::Refuse, Outage::Local { nodes: 2 }] {
+        for limits in [&[hourly][..], &[slots], &[slots, hourly, daily]] {
+            let channel = Channel::open();
+            let (limiter, _) = sharing_by(&channel.url, &new_prefix(), outage).await;
+            let permit = permit(limits);
+            channel.freeze();
+            tokio::time::pause();
+            let (waited, is_let_in) = waits(&limiter, &permit).await;
+            assert!((20..=21).contains(&waited.as_millis()), "{outage:?} {limits:?}: {waited:?}");
+            assert_eq!(is_let_in, outage != Outage::Refuse, "{outage:?} {limits:?}");
+            // The errand is given up in the same moment.
+            tokio::time::sleep(MILLISECOND).await;
+            assert_eq!(waits(&limiter, &permit).await, (Duration::ZERO, is_let_in), "{outage:?} {limits:?}");
+            tokio::time::resume();
+        }
+    }
+}
+
+#[tokio::test]
+async fn units_that_a_frozen_redis_does_not_take_back_are_counted_as_lost() {
+    let channel = Channel::open();
+    let permit = permit(&[(Per::Ip, Kind::Requests(quota("1600/hour")))]);
+    // The second lease is for more than whoever waits; on a busy machine Redis may be too slow for it.
+    let (metrics, held) = loop {
+        let (limiter, metrics) = sharing_by(&channel.url, &new_prefix(), Outage::Refuse).await;
+        let mut let_in = 0;
+        for _ in 0..3 {
+            let_in += u64::from(spend(&limiter, &permit, HOME).await.is_ok());
+        }
+        if metrics.failed.get() == 0 && metrics.leased.get() > let_in {
+            let held = metrics.leased.get() - let_in;
+            break (metrics, held);
+        }
+    };
+    assert_eq!(metrics.lost.get(), 0);
+    channel.freeze();
+    tokio::time::pause();
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(metrics.lost.get(), held);
+}
+
+#[tokio::test]
+async fn what_was_let_through_alone_and_was_too_much_is_counted_as_soon_as_redis_hears_of_it() {
+    const HALF: Outage = Outage::Local { nodes: 2 };
+    let permit = permit(&[(Per::Ip, Kind::Requests(quota("4/hour")))]);
+    let let_in = async |limiter: &Limiter| {
+        let mut times = 0;
+        while spend(limiter, &permit, HOME).await.is_ok() {
+            times += 1;
+        }
+        times
+    };
+    // On a busy machine Redis may seem to be away to whoever spends the whole.
+    let (channel, cut_off, metrics) = loop {
+        let (channel, prefix) = (Channel::open(), new_prefix());
+        let (limiter, _) = sharing_by(&redis_url(), &prefix, HALF).await;
+        let (cut_off, metrics) = sharing_by(&channel.url, &prefix, HALF).await;
+        channel.freeze();
+        if let_in(&limiter).await == 4 {
+            break (channel, cut_off, metrics);
+        }
+    };
+    assert_eq!(let_in(&cut_off).await, 2, "its share");
+    assert_eq!((metrics.alone.get(), metrics.overshoot.get()), (2, 0));
+    channel.thaw();
+    let told = async {
+        while metrics.overshoot.get() == 0 {
+            cut_off.leases.as_ref().unwrap().connect().await;
+            assert!(spend(&cut_off, &permit, HOME).await.is_err());
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), told).await.expect("it is never told");
+    assert_eq!(metrics.overshoot.get(), 2);
+}
