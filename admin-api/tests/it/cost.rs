@@ -5,6 +5,7 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
+use admin_api::{Registration, Settings};
 use identity::PasswordHash;
 use serde_json::json;
 use store::{NewDomain, NewTeam};
@@ -67,8 +68,12 @@ async fn statements() -> Vec<String> {
 }
 
 async fn house_on(url: &str) -> House {
+    house_by(url, |_| ()).await
+}
+
+async fn house_by(url: &str, change: impl FnOnce(&mut Settings)) -> House {
     tracing::subscriber::set_global_default(Counting).unwrap();
-    House::open_on(url, tempfile::tempdir().unwrap()).await
+    House::open_by(url, tempfile::tempdir().unwrap(), change).await
 }
 
 #[tokio::test]
@@ -169,6 +174,53 @@ async fn a_login_costs_one_argon2_and_four_statements(house: &House, to_end: usi
 
 fn parent_of(me: &serde_json::Value) -> String {
     me["domains"][0]["id"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn a_letter_costs_the_same_whether_or_not_there_is_an_account_on_sqlite() {
+    let folder = tempfile::tempdir().unwrap();
+    a_letter_costs_the_same_whether_or_not_there_is_an_account(&format!(
+        "sqlite:{}",
+        folder.path().join("cost.db").display()
+    ))
+    .await;
+}
+
+#[tokio::test]
+async fn a_letter_costs_the_same_whether_or_not_there_is_an_account_on_postgres() {
+    let database = crate::postgres::Database::create().await;
+    a_letter_costs_the_same_whether_or_not_there_is_an_account(database.url()).await;
+}
+
+/// Who is answered "a mail is on its way" finds out by no statement and no hash that it is not. The clock would tell as much, and less surely.
+async fn a_letter_costs_the_same_whether_or_not_there_is_an_account(url: &str) {
+    let house = house_by(url, |settings| settings.accounts.registration = Registration::Verified).await;
+    let (known, _) = house.loner().await;
+    let known = format!("{}@service.invalid", known.uuid().simple());
+    assert!(house.store.account_by_address(&known).await.unwrap().is_some());
+    for (path, hashes) in [
+        ("/auth/register", 1),
+        ("/auth/request-password-reset", 0),
+        ("/auth/resend-verification", 0),
+        ("/auth/magic-link", 0),
+    ] {
+        let asks = async |email: &str| {
+            let mut body = json!({ "email": email });
+            if hashes > 0 {
+                body["password"] = PASSWORD.into();
+            }
+            let before = house.metric("portcullis_password_hashes_total");
+            let answer = house.visit(&Place { address: "192.0.2.1", cookie: None }, path, body).await;
+            let (run, after) = (statements().await, house.metric("portcullis_password_hashes_total"));
+            (answer.status.as_u16(), answer.body, run, after - before)
+        };
+        // Whatever is done once only is done by now.
+        asks("first@example.com").await;
+        let (of_known, of_nobody) = (asks(&known).await, asks("nobody@example.com").await);
+        assert_eq!(of_known, of_nobody, "{path}");
+        assert_eq!((of_known.0, of_known.3), (202, hashes), "{path}");
+        assert!(!of_known.2.is_empty(), "{path}");
+    }
 }
 
 /// Argon2 computations and rounds of bcrypt of a login.
