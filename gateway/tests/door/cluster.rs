@@ -114,10 +114,11 @@ pub(crate) fn member(database: &Database, redis: &Redis) -> Setup {
 
 /// The same where a Redis is not one of the test's own servers, or more than one.
 pub(crate) fn member_at(database: &Database, url: &str) -> Setup {
-    Setup::default()
-        .env("DATABASE_URL", &database.url)
-        .env("MASTER_ENCRYPTION_KEY", MASTER_KEY)
-        .env("REDIS_URL", url)
-        .edit("gateway.toml", "# redis = { env", "redis = { env")
-        .edit("routes.toml", "30/minute", "1000/minute")
+    neighbour(database).env("REDIS_URL", url).edit("gateway.toml", "# redis = { env", "redis = { env")
+}
+
+/// A gateway that has the database in common with others, and no Redis.
+pub(crate) fn neighbour(database: &Database) -> Setup {
+    let setup = Setup::default().env("DATABASE_URL", &database.url).env("MASTER_ENCRYPTION_KEY", MASTER_KEY);
+    setup.edit("routes.toml", "30/minute", "1000/minute")
 }

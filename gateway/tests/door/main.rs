@@ -27,6 +27,7 @@ mod found;
 mod full_disk;
 mod grpc;
 mod guards;
+mod heard;
 mod http2_backends;
 mod http2_clients;
 mod integrations;

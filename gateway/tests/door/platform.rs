@@ -286,14 +286,18 @@ impl Platform {
         answer.json()
     }
 
+    /// One of the binary's own commands, on the data of this gateway.
+    pub(crate) fn command(&self, words: &[&str]) -> Command {
+        let folder = self.folder.path();
+        let mut command = Command::new(PORTCULLIS);
+        command.args(words).arg("--config").arg(folder.join("config")).arg("--data").arg(folder.join("data"));
+        command.envs(self.env.iter().map(|(name, value)| (name, value)));
+        command
+    }
+
     /// Makes the first administrator with the binary's own command.
     pub(crate) fn create_admin(&self, password: Option<&str>) -> std::process::Output {
-        Command::new(PORTCULLIS)
-            .args(["create-admin", "--email", "root@example.com", "--config"])
-            .arg(self.folder.path().join("config"))
-            .arg("--data")
-            .arg(self.folder.path().join("data"))
-            .envs(self.env.iter().map(|(name, value)| (name, value)))
+        self.command(&["create-admin", "--email", "root@example.com"])
             .envs(password.map(|password| ("PORTCULLIS_ADMIN_PASSWORD", password)))
             .output()
             .unwrap()
