@@ -3,7 +3,10 @@
 
 use std::{io::Read, net::TcpListener, sync::mpsc, thread};
 
-use crate::platform::{Platform, Setup};
+use crate::{
+    mail::{next_mail, token_in},
+    platform::{PASSWORD, Platform, Setup},
+};
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD as B64};
 use serde_json::{Value, json};
 
@@ -407,4 +410,33 @@ fn a_flood_of_bad_keys_reaches_no_database_and_hurts_no_known_caller() {
 
 fn seeded(n: u32) -> rand::rngs::StdRng {
     rand::SeedableRng::seed_from_u64(u64::from(n))
+}
+
+#[test]
+fn a_password_of_a_megabyte_is_refused_wherever_one_is_shown_and_is_never_hashed() {
+    let platform = Platform::start();
+    let token = platform.register("ada@example.com")["access_token"].as_str().unwrap().to_owned();
+    assert_eq!(platform.post("/auth/request-password-reset", None, &json!({ "email": "ada@example.com" })).status, 202);
+    let link = token_in(&next_mail(&platform, "A new password for"));
+    let hashes = || platform.metric("portcullis_password_hashes_total");
+    let before = hashes();
+    assert!(before > 0);
+    // What is as long as a body may be is no password either.
+    for (size, status) in [(1 << 20, 413), (60_000, 422)] {
+        let long = "x".repeat(size);
+        for (path, token, body) in [
+            ("/auth/login", None, json!({ "email": "ada@example.com", "password": long })),
+            ("/auth/register", None, json!({ "email": "bob@example.com", "password": long })),
+            ("/auth/reset-password", None, json!({ "token": link, "new_password": long })),
+            ("/auth/change-password", Some(&*token), json!({ "old_password": long, "new_password": PASSWORD })),
+            ("/auth/change-password", Some(&*token), json!({ "old_password": PASSWORD, "new_password": long })),
+            ("/auth/reauthenticate", Some(&*token), json!({ "password": long })),
+        ] {
+            let answer = platform.post(path, token, &body);
+            assert_eq!(answer.status, status, "{path} {size}: {answer:?}");
+            assert_eq!(hashes(), before, "{path} {size}");
+        }
+    }
+    platform.login("ada@example.com");
+    assert_eq!(hashes(), before + 1);
 }
