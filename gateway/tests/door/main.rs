@@ -30,6 +30,7 @@ mod guards;
 mod heard;
 mod http2_backends;
 mod http2_clients;
+mod imports;
 mod integrations;
 mod issuers;
 mod lifecycle;

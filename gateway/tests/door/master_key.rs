@@ -46,7 +46,7 @@ fn serves(platform: &Platform, token: &str) {
     assert_eq!(platform.get("/demo/x", &platform.login("ada@example.com")).status, 200);
 }
 
-fn kill_after(mut child: Child, time: Duration) {
+pub(crate) fn kill_after(mut child: Child, time: Duration) {
     thread::park_timeout(time);
     drop(child.kill());
     drop(child.wait());

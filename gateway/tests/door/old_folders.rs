@@ -3,13 +3,17 @@
 use std::{
     fs,
     path::Path,
-    process::{Command, Output},
+    process::{Command, Output, Stdio},
+    time::Duration,
 };
 
 use base64::{Engine, prelude::BASE64_URL_SAFE as B64};
 use serde_json::{Value, json};
 
-use crate::platform::{PASSWORD, PORTCULLIS, Platform, Setup};
+use crate::{
+    master_key::kill_after,
+    platform::{PASSWORD, PORTCULLIS, Platform, Setup},
+};
 
 fn hash() -> String {
     bcrypt::hash_with_result(PASSWORD, 4).unwrap().format_for_version(bcrypt::Version::TwoB)
@@ -525,6 +529,31 @@ fn usage_and_statements_come_once_and_keys_do_not() {
         ["2024-05", "29.01501", "paid", "2024-06-02T00:00:00Z"],
         "{bills}"
     );
+}
+
+#[test]
+fn a_folder_whose_import_is_killed_again_and_again_comes_whole_and_nothing_of_it_twice() {
+    let platform = Setup::default().start();
+    let users = [json!({ "id": 1, "email": "ada@example.com", "password_hash": hash() })];
+    let teams: Vec<_> = (0..190).map(|n| json!({ "id": n, "name": format!("Team {n}"), "is_active": true })).collect();
+    let use_of = |n: u32| json!({ "id": n, "user_id": 1, "service": "claude", "tokens_used": 10, "cost": 0.5, "created_at": "2024-05-06T07:08:09Z" });
+    let usage: Vec<_> = (0..1500).map(use_of).collect();
+    write(&platform, &[("users.jsonl", &users), ("teams.jsonl", &teams), ("usage.jsonl", &usage)]);
+    let folder = platform.folder.path();
+    for time in [50, 100, 150, 200, 300, 400, 500, 700] {
+        let mut command = command(folder, &["--system", "old"]);
+        kill_after(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap(), Duration::from_millis(time));
+    }
+    let done = import(folder, &["--system", "old"]);
+    assert!(done.status.success(), "{done:?}");
+    let ada = platform.login("ada@example.com");
+    let used = platform.get("/usage?from=2024-05-01&to=2024-05-31&group_by=service", &ada).json();
+    let whole = json!({ "service": "claude", "requests": 1500, "tokens_used": 15_000, "cost": "750" });
+    assert_eq!(used["items"], json!([whole]), "{used}");
+    assert_eq!(platform.get("/teams/all?limit=200", &ada).json().as_array().unwrap().len(), 190);
+    let again = import(folder, &["--system", "old"]);
+    let told = told(&again);
+    assert_eq!(told.last().unwrap(), "usage.jsonl: 0 made, 1500 were here already, 0 lines rejected", "{told:?}");
 }
 
 #[test]

@@ -242,7 +242,7 @@ fn dev_headers_with_a_listener_that_others_can_reach_are_refused() {
 // --- import
 
 /// A hash as an old system made it, cheaply.
-fn bcrypt(version: bcrypt::Version) -> String {
+pub(crate) fn bcrypt(version: bcrypt::Version) -> String {
     bcrypt::hash_with_result(PASSWORD, 4).unwrap().format_for_version(version)
 }
 
@@ -255,7 +255,7 @@ fn import(folder: &Path, lines: &[String], arguments: &[&str]) -> (Output, PathB
     (command.output().unwrap(), folder.join("users.jsonl.rejected.jsonl"))
 }
 
-fn told(output: &Output) -> String {
+pub(crate) fn told(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).trim().to_owned()
 }
 
@@ -459,15 +459,20 @@ except OSError:
 print(said.decode())
 sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))";
 
+/// One of the binary's commands at a terminal, on the data of a folder.
+pub(crate) fn at_terminal(typed: &str, folder: &Path, words: &[&str]) -> Output {
+    let mut terminal = Command::new("python3");
+    terminal.args(["-c", TERMINAL, typed, PORTCULLIS]).args(words).arg("--config").arg(folder.join("config"));
+    terminal.arg("--data").arg(folder.join("data")).env("TERM", "xterm").output().unwrap()
+}
+
 #[test]
 fn a_reset_asks_whoever_sits_there_twice() {
     let platform = Platform::start();
     platform.register("ada@example.com");
     let folder = platform.folder.path();
     let reset = |typed: &str| {
-        let mut terminal = Command::new("python3");
-        terminal.args(["-c", TERMINAL, typed, PORTCULLIS, "reset", "--config"]).arg(folder.join("config"));
-        let output = terminal.arg("--data").arg(folder.join("data")).output().unwrap();
+        let output = at_terminal(typed, folder, &["reset"]);
         let said = told(&output);
         (output.status.code(), said.matches("to go on:").count(), said)
     };
