@@ -3,9 +3,11 @@
 
 use std::{collections::BTreeSet, net::Ipv4Addr};
 
+use identity::{AccountId, Grant, KeyId, Principal};
 use pingora::upstreams::peer::Peer;
 use policies::{Auth, PathPattern, Policy, Route, decide};
 use proptest::prelude::*;
+use uuid::Uuid;
 
 use super::*;
 use crate::{
@@ -27,6 +29,25 @@ async fn made(settings: &UpstreamSettings, before: Option<&Arc<Upstream>>) -> Ar
 fn permit() -> Permit {
     let route = Route { auth: Auth::None, ..Route::new("r", "pool", vec![PathPattern::parse("/x").unwrap()]) };
     decide(&Policy::default(), &Arc::new(route), None, 0).unwrap()
+}
+
+/// One for the holder of an account.
+fn permit_of(account: u128) -> Permit {
+    let principal = Principal {
+        account: AccountId::new(Uuid::from_u128(account)),
+        role: "user".into(),
+        tier: "free".into(),
+        tenant: None,
+        tenant_role: None,
+        actor: None,
+        is_service: false,
+        grant: Grant::Key(KeyId::new(Uuid::from_u128(1))),
+        scopes: None,
+        networks: None,
+        authentication: None,
+    };
+    let route = Route { tier_limits: false, ..Route::new("r", "pool", vec![PathPattern::parse("/x").unwrap()]) };
+    decide(&Policy::default(), &Arc::new(route), Some(Arc::new(principal)), 0).unwrap()
 }
 
 fn tries() -> Tries {
@@ -277,6 +298,22 @@ proptest! {
         let share = 2000 / u32::from(servers);
         prop_assert!((share / 2..=share * 3 / 2 + 1).contains(&moved), "{} of 2000 with {} servers", moved, servers);
     }
+}
+
+#[tokio::test]
+async fn an_account_stays_at_its_server_wherever_it_asks_from_and_those_of_one_address_are_shared_out() {
+    let pool = made(&UpstreamSettings { balance: Balance::ConsistentHash, ..settings(4) }, None).await;
+    let server = |account, client| {
+        let client = IpAddr::V4(Ipv4Addr::from_bits(client));
+        name(&pool.pick(&permit_of(account), client, &mut tries()).unwrap().1)
+    };
+    let mut seen = BTreeSet::new();
+    for account in 1..=100 {
+        let at: BTreeSet<String> = (1..=20).map(|client| server(account, client)).collect();
+        assert_eq!(at.len(), 1, "account {account} is at {at:?}");
+        seen.extend(at);
+    }
+    assert_eq!(seen.len(), 4, "{seen:?}");
 }
 
 #[tokio::test]
