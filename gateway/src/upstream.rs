@@ -38,7 +38,7 @@ pub(crate) use self::{
 use self::{
     circuit::Circuit,
     peer::Mould,
-    resolve::{Book, System, Target, Told},
+    resolve::{Book, Lookup, System, Target, Told},
     retry::Budget,
     server::{Server, Vitals, now},
 };
@@ -155,7 +155,7 @@ impl Upstream {
             tasks.push(tokio::spawn(health::look_after(Arc::clone(self), health.clone())));
         }
         if self.settings.servers.iter().any(|server| matches!(server, Endpoint::Name(..))) {
-            tasks.push(tokio::spawn(Arc::clone(self).follow_names()));
+            tasks.push(tokio::spawn(Arc::clone(self).follow_names(System)));
         }
     }
 
@@ -244,14 +244,14 @@ impl Upstream {
     }
 
     /// Asks for names, again and again.
-    async fn follow_names(self: Arc<Self>) {
+    async fn follow_names(self: Arc<Self>, names: impl Lookup) {
         let (interval, mut told) = (self.settings.resolve_interval, Told::default());
         loop {
             let has_gaps = self.book.lock().await.has_gaps();
             tokio::time::sleep(if has_gaps { SOON.min(interval) } else { interval }).await;
             let mut book = self.book.lock().await;
             let before = book.targets();
-            let failed = book.refresh(&System).await;
+            let failed = book.refresh(&names).await;
             self.metrics.unresolved.inc_by(failed.len() as u64);
             for (name, error) in told.news(&failed, Instant::now()) {
                 tracing::warn!(upstream = &*self.name, name, %error, "a name cannot be resolved; what was known of it stays");

@@ -1,7 +1,11 @@
 //! Pools without a network: who is picked, who is left out, and what survives a reload.
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
-use std::{collections::BTreeSet, net::Ipv4Addr};
+use std::{
+    collections::BTreeSet,
+    io,
+    net::{Ipv4Addr, SocketAddr},
+};
 
 use identity::{AccountId, Grant, KeyId, Principal};
 use pingora::upstreams::peer::Peer;
@@ -270,6 +274,75 @@ async fn a_name_without_an_address_keeps_a_start_from_nothing_and_a_reload_from_
     let metrics = Metrics::new().unwrap().upstreams.of("pool");
     let error = Upstream::make("pool", &settings, None, false, metrics).await.err().unwrap();
     assert!(error.to_string().contains("nowhere.invalid:80"), "{error}");
+}
+
+/// Knows one name, and may hang when it is asked for it.
+#[derive(Clone, Default)]
+struct Names {
+    addresses: Arc<Mutex<Vec<SocketAddr>>>,
+    hang: bool,
+    asked: Arc<tokio::sync::Notify>,
+}
+
+impl Names {
+    fn say(&self, addresses: &[&str]) {
+        *self.addresses.lock() = addresses.iter().map(|address| address.parse().unwrap()).collect();
+    }
+}
+
+impl Lookup for Names {
+    async fn look_up(&self, _: &str, _: u16) -> io::Result<Vec<SocketAddr>> {
+        self.asked.notify_one();
+        if self.hang {
+            std::future::pending::<()>().await;
+        }
+        Ok(self.addresses.lock().clone())
+    }
+}
+
+/// A pool of one name, which is at ONE to begin with: an address is a name that every system knows.
+async fn named(interval: Duration) -> Arc<Upstream> {
+    let ejection = EjectionSettings { failures: 3, time: Duration::from_mins(1), max_time: Duration::from_mins(1) };
+    let servers = vec![Endpoint::Name("10.0.0.1".into(), 80)];
+    made(&UpstreamSettings { ejection, servers, resolve_interval: interval, ..UpstreamSettings::shipped() }, None).await
+}
+
+/// Waits until requests go there and nowhere else.
+async fn goes_to(pool: &Arc<Upstream>, servers: &[&str]) {
+    let wanted: BTreeSet<String> = servers.iter().map(|server| (*server).to_owned()).collect();
+    let began = Instant::now();
+    while picked(pool) != wanted {
+        assert!(began.elapsed() < Duration::from_secs(10), "{:?} and not {wanted:?}", picked(pool));
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_name_that_moves_takes_its_requests_along_and_a_server_that_stays_stays_left_out() {
+    let pool = named(Duration::from_millis(20)).await;
+    let names = Names::default();
+    names.say(&[ONE]);
+    let following = tokio::spawn(Arc::clone(&pool).follow_names(names.clone()));
+    goes_to(&pool, &[ONE]).await;
+    names.say(&[TWO, ONE]);
+    goes_to(&pool, &[ONE, TWO]).await;
+    fail(&pool, ONE, 3);
+    assert_eq!(picked(&pool), [TWO.to_owned()].into());
+    names.say(&[ONE, "10.0.0.3:80"]);
+    goes_to(&pool, &["10.0.0.3:80"]).await;
+    assert_eq!((pool.metrics.servers.get(), pool.metrics.usable.get()), (2, 1), "the first is there, and left out yet");
+    following.abort();
+}
+
+#[tokio::test]
+async fn a_request_waits_for_no_look_up() {
+    let pool = named(Duration::from_millis(1)).await;
+    let names = Names { hang: true, ..Names::default() };
+    let following = tokio::spawn(Arc::clone(&pool).follow_names(names.clone()));
+    names.asked.notified().await;
+    assert!(pool.book.try_lock().is_err(), "somebody asks for names");
+    assert_eq!(picked(&pool), [ONE.to_owned()].into());
+    following.abort();
 }
 
 proptest! {
