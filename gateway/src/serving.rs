@@ -35,14 +35,14 @@ use tokio::{
 
 use crate::{
     cli::Failure,
-    config::{Config, Server, Settings, Tls, UpstreamSettings},
+    config::{Config, Server, Settings, UpstreamSettings},
     connection::{
         Limits, Patience,
         accept::Listener,
         frames::FrameLimits,
         gate::Gate,
         head::HeadLimits,
-        tls::{Ends, TlsServer},
+        tls::{self, Ends, TlsServer},
     },
     door::Door,
     handover::Taken,
@@ -126,7 +126,9 @@ impl Sockets {
         let listen = &settings.listen;
         let http = bind("listen.http", listen.http, taken)?;
         let https = listen.https.map(|address| -> Result<_, Failure> {
-            let tls = tls_server(&settings.tls).map_err(|wrong| Failure::Config(vec![wrong]))?;
+            // They could be read a moment ago: see `must_hold`.
+            let tls = TlsServer::new(&settings.tls)
+                .map_err(|error| Failure::Config(vec![format!("gateway.toml: [tls]: {error:#}")]))?;
             let (socket, address) = bind("listen.https", address, taken)?;
             Ok((socket, address, Arc::new(tls)))
         });
@@ -135,15 +137,10 @@ impl Sockets {
     }
 }
 
-/// What certificates are shown by, and asked for.
-fn tls_server(tls: &Tls) -> Result<TlsServer, String> {
-    TlsServer::new(tls).map_err(|error| format!("gateway.toml: [tls]: {error:#}"))
-}
-
 /// Refuses what could be read and does not hold all the same: certificates that could not be shown, and cases that fail.
 pub(crate) fn must_hold(config: &Config) -> Result<(), Failure> {
     let Settings { listen, tls, .. } = &config.settings;
-    let tls = listen.https.and_then(|_| tls_server(tls).err());
+    let tls = listen.https.map_or_else(Vec::new, |_| tls::faults(tls));
     let wrong: Vec<_> = tls.into_iter().chain(config.try_cases().err().unwrap_or_default()).collect();
     if wrong.is_empty() { Ok(()) } else { Err(Failure::Config(wrong)) }
 }

@@ -43,7 +43,7 @@ use self::{
     server::{Server, Vitals, now},
 };
 use crate::{
-    config::{Endpoint, IdentityHeader, Protocol, UpstreamSettings},
+    config::{Endpoint, IdentityHeader, Place, Protocol, UpstreamSettings},
     metrics::UpstreamMetrics,
     streams::cut,
 };
@@ -74,10 +74,10 @@ pub(crate) struct Upstream {
 /// Why a pool could not be made.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum UpstreamError {
-    #[error("upstream `{upstream}`: `{server}` cannot be resolved: {source}")]
-    Resolve { upstream: Arc<str>, server: String, source: std::io::Error },
-    #[error("upstream `{upstream}`: `{server}` cannot be connected to: {reason}")]
-    Server { upstream: Arc<str>, server: String, reason: String },
+    #[error("{at}upstream `{upstream}`: `{server}` cannot be resolved: {source}")]
+    Resolve { at: Place, upstream: Arc<str>, server: String, source: std::io::Error },
+    #[error("{at}upstream `{upstream}`: `{server}` cannot be connected to: {reason}")]
+    Server { at: Place, upstream: Arc<str>, server: String, reason: String },
 }
 
 /// What is asked again soon: a name that has never been resolved.
@@ -112,7 +112,8 @@ impl Upstream {
         if book.has_gaps()
             && let Some((server, source)) = unresolved.into_iter().next()
         {
-            let error = UpstreamError::Resolve { upstream: Arc::clone(&name), server, source };
+            let at = settings.servers_at.clone();
+            let error = UpstreamError::Resolve { at, upstream: Arc::clone(&name), server, source };
             if !is_first {
                 return Err(error);
             }
@@ -232,6 +233,7 @@ impl Upstream {
             let before = known.iter().find(|server| server.target == target);
             let vitals = before.map_or_else(|| Arc::new(Vitals::new()), |before| Arc::clone(&before.vitals));
             let peer = self.mould.cast(&target).map_err(|error| UpstreamError::Server {
+                at: self.settings.servers_at.clone(),
                 upstream: Arc::clone(&self.name),
                 server: target.to_string(),
                 reason: error.to_string(),

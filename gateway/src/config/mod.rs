@@ -9,6 +9,7 @@ mod identity_header;
 pub(crate) mod issuers;
 mod load;
 pub(crate) mod login;
+mod place;
 mod raw;
 mod seed;
 mod shared;
@@ -30,6 +31,7 @@ pub(crate) use load::read;
 pub use load::{ConfigFolder, load};
 pub(crate) use load::{Texts, files_of, parse};
 pub use login::LoginProvider;
+pub use place::Place;
 use policies::{Policy, Quota, cases::Case, config::ForeignPages, header::Folding};
 pub use raw::schema;
 pub use seed::schema as seed_schema;
@@ -159,6 +161,8 @@ pub struct Tls {
     pub certificates: Vec<CertificatePair>,
     /// Authorities whose client certificates are accepted.
     pub client_ca: Option<PathBuf>,
+    /// Where that is said.
+    pub client_ca_at: Place,
     /// Must every client have one?
     pub client_required: bool,
     /// Who their holders are, by the subject's distinguished name.
@@ -168,6 +172,8 @@ pub struct Tls {
 /// A certificate chain and its key.
 #[derive(Clone, PartialEq, Eq)]
 pub struct CertificatePair {
+    /// Where it is named.
+    pub at: Place,
     /// PEM.
     pub certificate: PathBuf,
     /// PEM.

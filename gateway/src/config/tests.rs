@@ -6,7 +6,7 @@ use std::{fs, path::Path};
 use identity::Algorithm;
 use policies::config::Diagnostic;
 
-use super::{Config, ConfigFolder, load, login::Speaks, schema};
+use super::{Config, ConfigFolder, load, login::Speaks, read, schema};
 
 fn shipped() -> std::path::PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../config")
@@ -37,6 +37,16 @@ fn changed(changes: &[(&str, &str)]) -> Result<Config, Vec<Diagnostic>> {
     }
     fs::write(&path, text).unwrap();
     load(&ConfigFolder::Path(folder.path().to_owned()))
+}
+
+#[test]
+fn a_line_that_moves_is_no_change() {
+    let pair = "certificates = [{ certificate = \"a.pem\", key = \"a.key\" }]\nclient_ca = \"ca.pem\"";
+    let text = fs::read_to_string(shipped().join("gateway.toml")).unwrap().replace("certificates = []", pair);
+    let (before, after) = (read(&text).0, read(&format!("# One line more.\n{text}")).0);
+    assert_eq!(before.tls.certificates[0].at.to_string(), "gateway.toml:36:17: ");
+    assert_eq!(after.tls.certificates[0].at.to_string(), "gateway.toml:37:17: ");
+    assert!(before == after);
 }
 
 #[test]

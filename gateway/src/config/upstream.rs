@@ -2,13 +2,15 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use super::IdentityHeader;
+use super::{IdentityHeader, Place};
 
 /// `[upstreams.NAME]`. Two that are equal may share connections and what is known of their servers.
 #[derive(Clone, PartialEq, Eq)]
 pub struct UpstreamSettings {
     /// Where its servers are.
     pub servers: Vec<Endpoint>,
+    /// Where they are named.
+    pub servers_at: Place,
     /// What is spoken with them.
     pub protocol: Protocol,
     /// With TLS.
@@ -177,6 +179,7 @@ impl UpstreamSettings {
     pub(crate) fn shipped() -> Self {
         Self {
             servers: Vec::new(),
+            servers_at: Place::default(),
             protocol: Protocol::Http1,
             tls: None,
             balance: Balance::RoundRobin,

@@ -15,7 +15,7 @@ use rustls::{
     RootCertStore, ServerConfig,
     crypto::CryptoProvider,
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
-    server::{ClientHello, ResolvesServerCert, WebPkiClientVerifier},
+    server::{ClientHello, ResolvesServerCert, WebPkiClientVerifier, danger::ClientCertVerifier},
     sign::CertifiedKey,
 };
 use tokio_rustls::TlsAcceptor;
@@ -93,15 +93,25 @@ fn server_config(settings: &Tls) -> anyhow::Result<(Arc<ServerConfig>, Ends)> {
     let builder = ServerConfig::builder();
     let builder = match &settings.client_ca {
         None => builder.with_no_client_auth(),
-        Some(path) => {
-            let verifier = WebPkiClientVerifier::builder(Arc::new(read_roots(path)?));
-            let verifier = if settings.client_required { verifier } else { verifier.allow_unauthenticated() };
-            builder.with_client_cert_verifier(verifier.build().context("client_ca cannot be used")?)
-        }
+        Some(path) => builder.with_client_cert_verifier(verifier(path, settings.client_required)?),
     };
     let mut config = builder.with_cert_resolver(certificates);
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok((Arc::new(config), ends))
+}
+
+fn verifier(authorities: &Path, is_required: bool) -> anyhow::Result<Arc<dyn ClientCertVerifier>> {
+    let verifier = WebPkiClientVerifier::builder(Arc::new(read_roots(authorities)?));
+    let verifier = if is_required { verifier } else { verifier.allow_unauthenticated() };
+    verifier.build().context("client_ca cannot be used")
+}
+
+/// Everything that keeps these files from being used, each with the place that names it.
+pub(crate) fn faults(settings: &Tls) -> Vec<String> {
+    let pairs = settings.certificates.iter().map(|pair| (&pair.at, read_pair(&pair.certificate, &pair.key).err()));
+    let authorities = settings.client_ca.iter();
+    let authorities = authorities.map(|path| (&settings.client_ca_at, verifier(path, settings.client_required).err()));
+    pairs.chain(authorities).filter_map(|(at, error)| Some(format!("{at}{:#}", error?))).collect()
 }
 
 fn looks_of(settings: &Tls) -> Vec<Option<Looks>> {

@@ -189,22 +189,37 @@ fn a_wrong_configuration_is_refused_with_every_place_and_exit_code_78() {
     assert_eq!(served.status.code(), Some(78), "{served:?}");
 }
 
+/// Two pairs, neither of which is there.
+const NOWHERE: &str = "certificates = [
+    { certificate = \"no.pem\", key = \"no.key\" },
+    { certificate = \"none.pem\", key = \"none.key\" },
+]";
+
 #[test]
-fn certificates_that_cannot_be_shown_hide_no_case_that_fails() {
+fn certificates_that_cannot_be_shown_are_told_with_their_places_and_hide_no_case_that_fails() {
     let setup = Setup::default()
         .edit("gateway.toml", "# https = \"0.0.0.0:443\"", "https = \"127.0.0.1:0\"")
-        .edit("gateway.toml", "certificates = []", "certificates = [{ certificate = \"no.pem\", key = \"no.key\" }]")
+        .edit("gateway.toml", "certificates = []", NOWHERE)
+        .edit("gateway.toml", "# client_ca = \"tls/clients.pem\"", "client_ca = \"nobody.pem\"")
         .append(
             "cases.toml",
             "\n[[case]]\nname = \"a door for all\"\nrequest = \"GET /demo/x\"\nanswer = \"permit\"\n",
         );
     let folder = setup.folder();
+    let text = fs::read_to_string(folder.path().join("config/gateway.toml")).unwrap();
+    let line = |of: &str| text[..text.find(of).unwrap()].matches('\n').count() + 1;
     let checked =
         Command::new(PORTCULLIS).arg("check").arg("--config").arg(folder.path().join("config")).output().unwrap();
     for output in [checked, setup.command(folder.path(), nowhere()).output().unwrap()] {
         assert_eq!(output.status.code(), Some(78), "{output:?}");
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(said.contains("[tls]") && said.contains("no.pem") && said.contains("a door for all"), "{said}");
+        let (first, authorities) = (line("{ certificate = \"no.pem"), line("client_ca = "));
+        for (line, column, file) in [(first, 5, "no.pem"), (first + 1, 5, "none.pem"), (authorities, 13, "nobody.pem")]
+        {
+            let told = format!("gateway.toml:{line}:{column}: ");
+            assert!(said.lines().any(|line| line.contains(&told) && line.contains(file)), "{told}{file} in {said}");
+        }
+        assert!(said.contains("a door for all"), "{said}");
     }
 }
 

@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, path::PathBuf};
 
 use super::{ConfigFolder, Reader};
-use crate::config::{CertificatePair, CertifiedClient, Tls, raw};
+use crate::config::{CertificatePair, CertifiedClient, Place, Tls, raw};
 
 impl Reader<'_, '_> {
     pub(super) fn tls(&mut self) -> Tls {
@@ -35,11 +35,16 @@ impl Reader<'_, '_> {
                 .certificates
                 .iter()
                 .map(|pair| CertificatePair {
+                    at: Place::of(self.document, &pair.span()),
                     certificate: self.folder.within(&pair.certificate),
                     key: self.folder.within(&pair.key),
                 })
                 .collect(),
             client_ca: raw.client_ca.as_ref().map(|path| self.folder.within(path)),
+            client_ca_at: raw
+                .client_ca
+                .as_ref()
+                .map_or_else(Place::default, |path| Place::of(self.document, &path.span())),
             client_required,
             clients,
         }

@@ -12,7 +12,7 @@ use policies::config::{DurationText, Placed, Surroundings, Value};
 use super::Reader;
 use crate::{
     config::{
-        Balance, CircuitSettings, EjectionSettings, Endpoint, HealthSettings, Protocol, RetrySettings,
+        Balance, CircuitSettings, EjectionSettings, Endpoint, HealthSettings, Place, Protocol, RetrySettings,
         UpstreamSettings, UpstreamTimeouts, raw,
     },
     snapshot::ADMIN_API,
@@ -39,6 +39,7 @@ impl Reader<'_, '_> {
         let shipped = UpstreamSettings::shipped();
         UpstreamSettings {
             servers: self.servers(&raw.servers),
+            servers_at: Place::of(self.document, &raw.servers.span()),
             protocol: self.protocol(raw.protocol.as_ref(), raw.tls.is_some()),
             timeouts: self.timeouts(&raw, shipped.timeouts),
             tls: raw.tls.and_then(|tls| self.upstream_tls(&tls)),
