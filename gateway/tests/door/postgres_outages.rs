@@ -1,6 +1,7 @@
 //! Postgres cut off, frozen and stopped, alone and together with Redis, under three gateways that are being used.
 
 use std::{
+    fs,
     sync::{
         Mutex,
         atomic::{AtomicBool, Ordering},
@@ -173,6 +174,25 @@ fn log_in(node: &Platform) -> Answer {
 
 fn reasons(node: &Platform) -> String {
     node.send("GET", "/readyz", &[], "").body
+}
+
+#[test]
+fn a_start_waits_for_a_postgres_that_is_on_its_way() {
+    let mut postgres = Postgres::start();
+    postgres.stop();
+    let setup = Setup::default()
+        .edit("gateway.toml", "acquire_timeout = \"2s\"", "acquire_timeout = \"200ms\"")
+        .env("DATABASE_URL", &postgres.database().url);
+    let folder = setup.folder();
+    let log = folder.path().join("gateway.log");
+    let waiting = thread::spawn(|| setup.start_in(folder));
+    // The second time it has waited in vain after it was told.
+    eventually("it to be told", || fs::read_to_string(&log).unwrap_or_default().matches("trying again").count() >= 2);
+    assert!(!waiting.is_finished(), "it is not ready before there is a database");
+    postgres.serve();
+    let platform = waiting.join().unwrap();
+    platform.register("ada@example.com");
+    assert_eq!(postgres.database().run("SELECT COUNT(*) FROM accounts"), "1");
 }
 
 #[test]
