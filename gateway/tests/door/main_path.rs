@@ -108,6 +108,11 @@ fn the_101st_request_in_a_minute_is_refused_on_the_free_tier_and_logging_out_sti
         assert_eq!(answer.status, 200, "request {n}: {answer:?}");
         assert_eq!(answer.header("x-ratelimit-remaining"), Some(&*(99 - n).to_string()));
         assert_eq!(answer.header("x-ratelimit-limit"), Some("100"));
+        assert_eq!(answer.header("ratelimit-policy"), Some("\"free-user-minute\";q=100;w=60"));
+        let left = format!("\"free-user-minute\";r={};t=", 99 - n);
+        let told = answer.header("ratelimit").unwrap();
+        let reset: u32 = told.strip_prefix(&left).unwrap_or_else(|| panic!("{told}")).parse().unwrap();
+        assert!((1..=60).contains(&reset), "{told}");
     }
     let refused = platform.get("/demo/x", &token);
     assert_eq!((refused.status, refused.code().as_str()), (429, "rate_limited"), "{refused:?}");

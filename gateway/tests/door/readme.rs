@@ -1,8 +1,12 @@
 //! What README promises: its commands run as they stand, against the shipped configuration.
 
-use std::{fs, os::unix::fs::PermissionsExt, process::Command};
+use std::{
+    fs,
+    os::unix::fs::{PermissionsExt, symlink},
+    process::Command,
+};
 
-use crate::platform::{Platform, copy_config, eventually, shipped};
+use crate::platform::{Answer, PORTCULLIS, Platform, Running, copy_config, eventually, exchange, shipped};
 
 /// The fenced blocks of a language, in order.
 fn blocks(language: &str) -> Vec<String> {
@@ -68,24 +72,56 @@ fn what_the_tests_need_is_installed_where_it_is_missing() {
     assert!(line(&["cargo install --locked", "cargo-nextest@"]), "{asked}");
 }
 
+/// The fenced blocks of a section with their languages, in order.
+fn section(title: &str) -> Vec<(String, String)> {
+    let readme = fs::read_to_string(shipped("README.md")).unwrap();
+    let section = readme.split(&format!("\n## {title}\n")).nth(1).unwrap().split("\n## ").next().unwrap().to_owned();
+    let plain = |line: &str| line.strip_prefix("   ").unwrap_or(line).to_owned();
+    let block = |text: &str| {
+        let (language, lines) = text.split_once('\n').unwrap();
+        (language.to_owned(), lines.lines().map(plain).collect::<Vec<_>>().join("\n"))
+    };
+    section.split("```").skip(1).step_by(2).map(block).collect()
+}
+
 #[test]
-fn a_service_is_protected_by_the_lines_that_the_readme_gives() {
+fn a_service_is_protected_by_the_steps_that_the_readme_gives() {
     let folder = tempfile::tempdir().unwrap();
-    let config = folder.path().join("config");
-    copy_config(&config);
-    for block in blocks("toml") {
-        let file = config.join(if block.contains("[[route]]") { "routes.toml" } else { "gateway.toml" });
-        let text = fs::read_to_string(&file).unwrap();
-        fs::write(&file, format!("{text}\n{block}\n")).unwrap();
+    let place = folder.path();
+    copy_config(&place.join("config"));
+    fs::create_dir_all(place.join("target/release")).unwrap();
+    symlink(PORTCULLIS, place.join("target/release/portcullis")).unwrap();
+    let (mut said, mut door) = (String::new(), None);
+    for (language, block) in section("Protect a service in five minutes") {
+        let mut step = Command::new("bash");
+        let serves = block.contains(" serve ");
+        let script = if serves { format!("exec {block}") } else { block.clone() };
+        // On ports that are free, and no database that somebody else means.
+        step.args(["-euc", &script]).current_dir(place).env_remove("DATABASE_URL");
+        step.env("PORTCULLIS_LISTEN", "127.0.0.1:0").env("PORTCULLIS_METRICS_LISTEN", "127.0.0.1:0");
+        if language == "toml" {
+            let file =
+                place.join("mine").join(if block.contains("[[route]]") { "routes.toml" } else { "gateway.toml" });
+            let text = fs::read_to_string(&file).unwrap();
+            fs::write(&file, format!("{text}\n{block}\n")).unwrap();
+        } else if serves {
+            door = Some(Running::start(&mut step, Some(&place.join("log"))));
+        } else {
+            let output = step.output().unwrap();
+            assert!(output.status.success(), "{block}\n{}", String::from_utf8_lossy(&output.stderr));
+            said += &String::from_utf8_lossy(&output.stdout);
+        }
     }
-    let output = Command::new(crate::platform::PORTCULLIS).args(["check", "--config"]).arg(&config).output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    assert!(String::from_utf8_lossy(&output.stdout).contains("/reports/*"));
+    assert!(said.contains("/reports/*"), "{said}");
+    assert!(said.contains("created administrator you@example.com") && said.contains("choose a password: "), "{said}");
+    let door = door.expect("a step that serves");
+    let asked = exchange(door.address("http"), b"GET /reports/x HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    assert_eq!(Answer::parse(&asked).code(), "missing_credential");
 }
 
 #[test]
 fn the_configuration_of_the_benchmark_is_good() {
-    let output = Command::new(crate::platform::PORTCULLIS)
+    let output = Command::new(PORTCULLIS)
         .args(["check", "--config"])
         .arg(shipped("bench/config"))
         .env("BENCH_UPSTREAM", "127.0.0.1:1")
@@ -100,15 +136,14 @@ fn make_run_starts_everything_says_what_to_try_and_stops_it() {
     let log = folder.path().join("log");
     let mut command = Command::new(shipped("scripts/run"));
     command
-        .arg(crate::platform::PORTCULLIS)
+        .arg(PORTCULLIS)
         .env("DATA", folder.path().join("data"))
         .env("LISTEN", "127.0.0.1:0")
         .env("DEMO_LISTEN", "127.0.0.1:0")
         .env("PORTCULLIS_METRICS_LISTEN", "127.0.0.1:0");
-    let mut running = crate::platform::Running::start(&mut command, Some(&log));
+    let mut running = Running::start(&mut command, Some(&log));
     let http = running.address("http");
-    let hello =
-        crate::platform::exchange(http, b"GET /demo/public/hello HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    let hello = exchange(http, b"GET /demo/public/hello HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
     assert!(String::from_utf8_lossy(&hello).starts_with("HTTP/1.1 200"));
     eventually("what to try", || fs::read_to_string(&log).unwrap().contains("curl -i http://"));
     running.signal("TERM");
