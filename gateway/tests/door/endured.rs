@@ -3,7 +3,6 @@
 
 use std::{
     fmt::Write as _,
-    fs,
     io::Write,
     net::TcpStream,
     thread,
@@ -12,7 +11,7 @@ use std::{
 
 use serde_json::json;
 
-use crate::platform::{Answer, PASSWORD, Platform, Setup, eventually, exchange};
+use crate::platform::{Answer, PASSWORD, Setup, eventually, exchange};
 
 #[test]
 fn a_token_that_expires_while_the_gateway_is_stopped_is_not_taken_afterwards() {
@@ -33,22 +32,15 @@ fn a_token_that_expires_while_the_gateway_is_stopped_is_not_taken_afterwards() {
     assert_eq!(platform.get("/demo/x", &platform.login("ada@example.com")).status, 200);
 }
 
-/// Resident memory of the gateway, in KiB.
-fn resident(platform: &mut Platform) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{}/status", platform.gateway().pid())).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-    line.trim().trim_end_matches(" kB").parse().unwrap()
-}
-
 #[test]
 fn floods_of_what_proves_nothing_are_forgotten() {
-    let mut platform = Setup::default()
+    let platform = Setup::default()
         .edit("gateway.toml", "refusals = \"120/minute\"", "refusals = \"1000000/minute\"")
         .edit("gateway.toml", "access = \"stderr\"", "access = \"off\"")
         .start();
     let token = platform.register("ada@example.com")["access_token"].as_str().unwrap().to_owned();
     let (head, signature) = token.rsplit_once('.').unwrap();
-    let mut flood = |from: usize, credential: &dyn Fn(usize) -> String| {
+    let flood = |from: usize, credential: &dyn Fn(usize) -> String| {
         let mut asked = String::new();
         for number in from..from + 1000 {
             write!(asked, "GET /demo/x HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\n\r\n", credential(number))
@@ -57,7 +49,7 @@ fn floods_of_what_proves_nothing_are_forgotten() {
         asked.push_str("GET /demo/x HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
         let answers = String::from_utf8(exchange(platform.http, asked.as_bytes())).unwrap();
         assert_eq!(answers.matches("HTTP/1.1 401 ").count(), 1001);
-        resident(&mut platform)
+        platform.memory("VmRSS")
     };
     let key = |number: usize| {
         let mut random = rand::SeedableRng::seed_from_u64(number as u64);

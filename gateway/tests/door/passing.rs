@@ -3,7 +3,13 @@
 use std::{
     io::{Read, Write},
     net::{TcpListener, TcpStream},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+        mpsc,
+    },
     thread,
+    time::Duration,
 };
 
 use crate::{
@@ -204,4 +210,80 @@ fn the_metrics_count_by_route_and_outcome() {
     assert_eq!(platform.metric("portcullis_credential_cache_hits_total"), 2);
     assert_eq!(platform.metric("portcullis_registrations_total{outcome=\"ok\"}"), 1);
     assert_eq!(platform.metric("portcullis_requests_in_flight"), 0);
+}
+
+const MIB: usize = 1 << 20;
+
+/// Sends so many MiB, each of which says which it is, and tells how many have gone.
+fn send(to: &mut impl Write, mebibytes: usize, gone: &AtomicUsize) {
+    for number in 0..mebibytes {
+        to.write_all(&vec![number as u8; MIB]).unwrap();
+        gone.store(number + 1, SeqCst);
+    }
+}
+
+/// Takes so many of them.
+fn take(from: &mut impl Read, mebibytes: usize) {
+    let mut taken = vec![0; MIB];
+    for number in 0..mebibytes {
+        from.read_exact(&mut taken).unwrap();
+        assert!(taken.iter().all(|byte| *byte == number as u8), "MiB {number} is another");
+    }
+}
+
+/// Reads a head to its last byte, and nothing beyond.
+fn head(from: &mut impl Read) -> String {
+    let (mut head, mut byte) = (Vec::new(), [0]);
+    while !head.ends_with(b"\r\n\r\n") {
+        from.read_exact(&mut byte).unwrap();
+        head.push(byte[0]);
+    }
+    String::from_utf8(head).unwrap()
+}
+
+/// Waits until who sends cannot go on, since nobody takes anything; that must be long before the end.
+fn is_held_back(gone: &AtomicUsize, mebibytes: usize) {
+    eventually("the sender to be held back", || {
+        let before = gone.load(SeqCst);
+        thread::park_timeout(Duration::from_millis(300));
+        before > 0 && before == gone.load(SeqCst)
+    });
+    assert!(gone.load(SeqCst) < mebibytes, "somebody has taken all of it");
+}
+
+/// `PORTCULLIS_MEBIBYTES` says how many pass in each direction; systems keep some twenty of them in their sockets.
+#[test]
+fn what_streams_up_and_down_is_kept_nowhere_and_who_sends_waits_for_who_takes() {
+    let mebibytes = std::env::var("PORTCULLIS_MEBIBYTES").map_or(64, |number| number.parse().unwrap());
+    let [up, down] = [(); 2].map(|()| Arc::new(AtomicUsize::new(0)));
+    let (take_it, may_take) = mpsc::channel();
+    let (listener, gone) = (TcpListener::bind("127.0.0.1:0").unwrap(), Arc::clone(&down));
+    let address = listener.local_addr().unwrap();
+    let backend = thread::spawn(move || {
+        let mut stream = listener.accept().unwrap().0;
+        head(&mut stream);
+        may_take.recv().unwrap();
+        take(&mut stream, mebibytes);
+        write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", mebibytes * MIB).unwrap();
+        send(&mut stream, mebibytes, &gone);
+    });
+    let room = format!("max_body_bytes = {}\n", mebibytes * MIB);
+    let platform = pool(&[address], "").append("routes.toml", &room).start();
+    assert_eq!(platform.get("/demo/public/x", "").status, 200);
+    let before = platform.memory("VmHWM");
+
+    let mut client = TcpStream::connect(platform.http).unwrap();
+    write!(client, "POST /pool/x HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n", mebibytes * MIB).unwrap();
+    let (mut sender, gone) = (client.try_clone().unwrap(), Arc::clone(&up));
+    let sender = thread::spawn(move || send(&mut sender, mebibytes, &gone));
+    is_held_back(&up, mebibytes);
+    take_it.send(()).unwrap();
+    sender.join().unwrap();
+    is_held_back(&down, mebibytes);
+    assert!(head(&mut client).starts_with("HTTP/1.1 200 "));
+    take(&mut client, mebibytes);
+    backend.join().unwrap();
+
+    let more = platform.memory("VmHWM") - before;
+    assert!(more < 16 * 1024, "{more} KiB more than the {before} before");
 }
