@@ -7,6 +7,7 @@ mod login_providers;
 mod pages;
 mod upstream;
 mod usage;
+mod words;
 
 use policies::config::{DurationText, FileSchema, Names, Placed, Secret, Value};
 use schemars::JsonSchema;
@@ -19,6 +20,7 @@ pub(super) use self::login_providers::{LoginProvider, Preset};
 pub(super) use self::pages::Pages;
 pub(super) use self::upstream::{Balance, Ejection, Health, Protocol, Retry, Upstream, UpstreamTls};
 pub(super) use self::usage::Usage;
+use self::words::{Level, Signing};
 
 /// A value that may come from the environment or a file, and where it stands.
 pub(super) type Given<T> = Option<Placed<Value<T>>>;
@@ -238,6 +240,7 @@ pub(super) struct Tokens {
     /// `aud` of access tokens; portcullis by default. Empty: they have none.
     pub(super) audience: Given<String>,
     /// EdDSA, ES256, RS256 or HS256. By default EdDSA, or HS256 where its secret is in the environment and no legacy issuer reads it.
+    #[schemars(with = "Option<Value<Signing>>")]
     pub(super) algorithm: Given<String>,
     /// What `sub` of access tokens is: `id` (the default), or `email`; then the id is `uid`.
     pub(super) subject: Option<Placed<Subject>>,
@@ -269,6 +272,7 @@ pub(super) struct Secrets {
 #[serde(deny_unknown_fields)]
 pub(super) struct Log {
     /// error, warn, info (the default), debug or trace.
+    #[schemars(with = "Option<Value<Level>>")]
     pub(super) level: Given<String>,
     /// Where access events go: stderr (the default), stdout, off, or a file's path.
     pub(super) access: Given<String>,

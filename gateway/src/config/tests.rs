@@ -1,6 +1,8 @@
 //! The shipped file, its schema, and what is said of mistakes.
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
+mod schemas;
+
 use std::{fs, path::Path};
 
 use identity::Algorithm;

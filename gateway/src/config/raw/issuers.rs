@@ -6,7 +6,10 @@ use policies::config::{DurationText, Placed, Secret, Value};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::Given;
+use super::{
+    Given,
+    words::{Newcomers, Published},
+};
 
 /// Somebody whose tokens are believed (`OpenID` Connect), by the keys that they publish.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -30,6 +33,7 @@ pub(in crate::config) struct Issuer {
     /// A PEM file of the authority that signed the issuer's certificate, relative to this folder; the system's by default.
     pub(in crate::config) ca: Option<Placed<String>>,
     /// What keys may be for: RS256, ES256, `EdDSA`; all of them by default.
+    #[schemars(with = "Option<Vec<Published>>")]
     pub(in crate::config) algorithms: Option<Vec<Placed<String>>>,
     /// How far its clock may differ, for `nbf` and `iat`; 30s by default.
     pub(in crate::config) leeway: Given<DurationText>,
@@ -41,6 +45,7 @@ pub(in crate::config) struct Issuer {
     pub(in crate::config) max_stale: Given<DurationText>,
     /// What becomes of somebody without an account here: `existing` refuses, `create` makes one. Empty or left out: `create` where `issuer`
     /// is what an environment variable says, else `existing`.
+    #[schemars(with = "Option<Value<Newcomers>>")]
     pub(in crate::config) accounts: Given<String>,
     /// Accounts made for callers from one IPv4 address or IPv6 /64; 20/hour by default.
     pub(in crate::config) accounts_per_address: Given<String>,
