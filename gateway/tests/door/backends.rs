@@ -439,6 +439,23 @@ fn who_fails_its_health_checks_gets_no_requests_until_it_passes_them() {
 }
 
 #[test]
+fn without_a_path_a_server_passes_its_checks_for_as_long_as_it_takes_connections() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let platform = pool(&[address], "health = { interval = \"100ms\", timeout = \"10s\" }").start();
+    for _ in 0..3 {
+        let mut asked = String::new();
+        listener.accept().unwrap().0.read_to_string(&mut asked).unwrap();
+        assert_eq!((asked.as_str(), healthy(&platform)), ("", 1), "it is asked for nothing");
+    }
+    drop(listener);
+    eventually("the refusal", || get(&platform, "/pool/x").code() == "upstream_unavailable");
+    assert_eq!(healthy(&platform), 0);
+    let _again = TcpListener::bind(address).unwrap();
+    eventually("the recovery", || healthy(&platform) == 1);
+}
+
+#[test]
 fn checks_end_with_the_configuration_that_asked_for_them() {
     let backend = Backend::named("x");
     let more = "health = { path = \"/healthz\", interval = \"20ms\" }";

@@ -294,3 +294,22 @@ fn somebody_confirms_the_address_and_takes_a_new_password_by_mail_in_chromium() 
     let logged = browser.tell("se/log", &json!({ "type": "browser" })).to_string();
     assert!(!logged.contains("Content Security Policy"), "{logged}");
 }
+
+#[test]
+fn the_api_is_shown_in_chromium_by_files_of_the_door_alone() {
+    let platform = Platform::start();
+    let written = platform.send("GET", "/openapi.json", &[], "").json();
+    let browser = Chromium::start();
+    browser.go(&format!("http://{}/docs", platform.http));
+    assert!(browser.text(".info .title").starts_with(written["info"]["title"].as_str().unwrap()));
+    let shown = "return [...document.querySelectorAll('.opblock-summary-path')].map(path => path.dataset.path)";
+    eventually("every path to be shown", || {
+        let shown = browser.run(shown);
+        let is_shown = |path: &String| shown.as_array().unwrap().iter().any(|other| other == path.as_str());
+        written["paths"].as_object().unwrap().keys().all(is_shown)
+    });
+    let foreign = "return performance.getEntriesByType('resource').map(file => file.name).filter(name => !name.startsWith(location.origin) && !name.startsWith('data:'))";
+    assert_eq!(browser.run(foreign), json!([]));
+    let logged = browser.tell("se/log", &json!({ "type": "browser" })).to_string();
+    assert!(!logged.contains("Content Security Policy") && !logged.contains("SEVERE"), "{logged}");
+}

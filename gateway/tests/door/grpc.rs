@@ -66,7 +66,11 @@ fn told(answer: &Response<RecvStream>) -> (u16, &str, &str) {
 #[test]
 fn a_refusal_is_its_headers_alone() {
     let gone = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let platform = Setup::default().append("routes.toml", ROUTES).upstream(gone).start();
+    let platform = Setup::default()
+        .append("routes.toml", ROUTES)
+        .edit("gateway.toml", "circuit = { failures = 10, open = \"2s\" }", "circuit = { failures = 2, open = \"1m\" }")
+        .upstream(gone)
+        .start();
     let token = platform.register("grpc@example.com")["access_token"].as_str().unwrap().to_owned();
     run(async {
         let mut client = connect(&platform).await;
@@ -78,11 +82,15 @@ fn a_refusal_is_its_headers_alone() {
             ("/calls/x", &token, "14", "The service behind this path cannot be reached."),
             ("/once/x", &token, "14", ""),
             ("/once/x", &token, "8", "The quota once-user-"),
+            ("/calls/x", &token, "14", "The service behind this path has failed too often"),
         ] {
             let answer = call(&mut client, path, token).await.await.unwrap();
             assert_eq!(told(&answer), (200, "application/grpc", status), "{path}: {answer:?}");
             assert!(text(answer.headers(), "grpc-message").starts_with(message), "{answer:?}");
-            assert_eq!(answer.headers().contains_key("retry-after"), status == "8", "{answer:?}");
+            // Whoever knows when it is worth trying again says so.
+            let waits = status == "8" || message.ends_with("too often");
+            let wait = text(answer.headers(), "retry-after").parse::<u64>();
+            assert_eq!(wait.is_ok_and(|seconds| (1..=3700).contains(&seconds)), waits, "{answer:?}");
             assert_eq!(text(answer.headers(), "x-request-id").len(), 32);
         }
     });

@@ -160,20 +160,33 @@ fn what_cannot_be_deleted_keeps_nothing_else() {
 #[test]
 fn a_port_in_use_is_one_line_and_exit_code_69() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = taken.local_addr().unwrap();
-    let setup = Setup::default();
+    let address = taken.local_addr().unwrap().to_string();
+    let setup = Setup::default()
+        .edit("gateway.toml", "# https = \"0.0.0.0:443\"", "https = { env = \"HTTPS\", default = \"127.0.0.1:0\" }")
+        .edit("gateway.toml", "certificates = []", "certificates = [{ certificate = \"own.pem\", key = \"own.key\" }]");
     let folder = setup.folder();
-    let mut command = Command::new(PORTCULLIS);
-    command.args(["serve", "--listen", &address.to_string(), "--config"]).arg(folder.path().join("config"));
-    let output = command
-        .arg("--data")
-        .arg(folder.path().join("data"))
-        .env("PORTCULLIS_METRICS_LISTEN", "127.0.0.1:0")
-        .output()
-        .unwrap();
-    assert_eq!(output.status.code(), Some(69), "{output:?}");
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(said.lines().any(|line| line.contains(&address.to_string()) && line.contains("listen")), "{said}");
+    let own = rcgen::generate_simple_self_signed(["own.test".to_owned()]).unwrap();
+    fs::write(folder.path().join("config/own.pem"), own.cert.pem()).unwrap();
+    fs::write(folder.path().join("config/own.key"), own.signing_key.serialize_pem()).unwrap();
+    for (what, variable) in
+        [("http", "PORTCULLIS_LISTEN"), ("https", "HTTPS"), ("metrics", "PORTCULLIS_METRICS_LISTEN")]
+    {
+        let mut command = Command::new(PORTCULLIS);
+        command.args(["serve", "--config"]).arg(folder.path().join("config"));
+        let output = command
+            .arg("--data")
+            .arg(folder.path().join("data"))
+            .env("PORTCULLIS_LISTEN", "127.0.0.1:0")
+            .env("PORTCULLIS_METRICS_LISTEN", "127.0.0.1:0")
+            .env(variable, &address)
+            .env_remove("DATABASE_URL")
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(69), "{output:?}");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(said.lines().count(), 1, "{what}: {said}");
+        assert!(said.contains(&format!("cannot listen on {address} (listen.{what})")), "{what}: {said}");
+    }
 }
 
 #[test]

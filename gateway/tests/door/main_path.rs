@@ -128,6 +128,30 @@ fn the_101st_request_in_a_minute_is_refused_on_the_free_tier_and_logging_out_sti
 }
 
 #[test]
+fn who_asks_what_tokens_are_worth_is_limited_by_address() {
+    let platform = Setup::default()
+        .edit(
+            "routes.toml",
+            "{ per = \"ip\", requests = \"6000/minute\" }",
+            "{ per = \"ip\", requests = \"3/minute\" }",
+        )
+        .env("PORTCULLIS_TRUSTED_PROXIES", "127.0.0.1")
+        .start();
+    let ask = |from: &str, path: &str| {
+        let headers = [("Content-Type", "application/json"), ("X-Forwarded-For", from)];
+        platform.send("POST", path, &headers, "{ \"token\": \"x.y.z\" }")
+    };
+    for path in ["/auth/validate", "/api/auth/validate", "/api/v2/auth/validate"] {
+        let verdict = ask("192.0.2.1", path);
+        assert_eq!((verdict.status, verdict.json()["valid"].as_bool()), (200, Some(false)), "{verdict:?}");
+    }
+    let refused = ask("192.0.2.1", "/auth/validate");
+    assert_eq!((refused.status, refused.code().as_str()), (429, "rate_limited"), "{refused:?}");
+    assert!(refused.header("retry-after").is_some(), "{refused:?}");
+    assert_eq!(ask("192.0.2.2", "/auth/validate").status, 200);
+}
+
+#[test]
 fn a_key_opens_the_door_until_it_is_revoked() {
     let platform = Platform::start();
     let token = platform.register("keys@example.com")["access_token"].as_str().unwrap().to_owned();

@@ -5,7 +5,11 @@ use std::{
     io::{Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
     os::unix::net::UnixListener,
-    sync::mpsc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+        mpsc,
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -13,7 +17,7 @@ use std::{
 use bytes::Bytes;
 
 use crate::{
-    backends::{After, Backend, pool, pools},
+    backends::{After, Backend, pool, pools, read_request},
     grpc::{connect, run},
     http2_clients::{read, ready},
     platform::{Answer, Platform, Setup, eventually, exchange},
@@ -449,6 +453,51 @@ fn connections_go_on_after_many_requests_and_idle_times() {
     let all = format!("{many}GET /pool/x HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
     let answers = String::from_utf8(exchange(platform.http, all.as_bytes())).unwrap();
     assert_eq!(answers.matches("200 OK").count(), 6, "{answers}");
+}
+
+#[test]
+fn a_route_says_how_long_its_unused_connections_are_kept() {
+    let connections = Arc::new(AtomicUsize::new(0));
+    let (listener, counted) = (TcpListener::bind("127.0.0.1:0").unwrap(), Arc::clone(&connections));
+    let address = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            counted.fetch_add(1, SeqCst);
+            let mut stream = stream.unwrap();
+            thread::spawn(move || {
+                while read_request(&mut stream).is_some() {
+                    drop(stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"));
+                }
+            });
+        }
+    });
+    let kept = "timeouts = { idle = \"100ms\" }\n\n[[route]]\nname = \"kept\"\npaths = [\"/kept/*\"]\nupstream = \"pool\"\nauth = \"none\"\n";
+    let platform = pool(&[address], "").append("routes.toml", kept).start();
+    let asked = |path: &str| {
+        assert_eq!(get(&platform, path).body, "ok");
+        thread::park_timeout(Duration::from_millis(700));
+        connections.load(SeqCst)
+    };
+    assert_eq!([asked("/kept/x"), asked("/kept/x")], [1, 1], "the upstream keeps them for a minute");
+    assert_eq!(asked("/pool/x"), 1, "one that is there is used");
+    assert_eq!([asked("/pool/x"), asked("/pool/x")], [2, 3], "and kept for no longer than this route says");
+}
+
+#[test]
+fn a_route_says_how_long_making_a_connection_may_take() {
+    // Where nobody takes connections, the system makes some, and answers no more when they are enough.
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let waiting = std::iter::from_fn(|| TcpStream::connect_timeout(&address, Duration::from_millis(500)).ok());
+    let waiting: Vec<_> = waiting.take(10_000).collect();
+    assert!(waiting.len() < 10_000, "it makes any number");
+    let platform = pool(&[address], &format!("{PATIENT}\nconnect_timeout = \"10m\""))
+        .append("routes.toml", "timeouts = { connect = \"300ms\" }\n")
+        .start();
+    let began = Instant::now();
+    let answer = get(&platform, "/pool/x");
+    assert_eq!((answer.status, answer.code().as_str()), (504, "upstream_timeout"), "{answer:?}");
+    assert!(began.elapsed() < LONG, "{:?}", began.elapsed());
 }
 
 #[test]

@@ -226,6 +226,26 @@ fn a_certificate_is_believed_by_its_signer_and_its_name_only_and_connections_are
 }
 
 #[test]
+fn health_checks_believe_no_other_certificate_than_requests_do() {
+    let (ours, theirs) = (Authority::new(), Authority::new());
+    let backend = Backend::tls(&ours.sign("backend.test"), None, &["h2", "http/1.1"]);
+    let to = || vec![backend.address.to_string()];
+    let health = "health = { path = \"/healthz\", interval = \"20ms\", timeout = \"10s\", unhealthy_after = 1 }";
+    let checked = |keys: String| format!("{keys}\n{health}");
+    let [good, other, name] = [("backend.test", &ours), ("backend.test", &theirs), ("frontend.test", &ours)]
+        .map(|(sni, signer)| checked(tls(sni, Some(signer), None)));
+    let platform = pools(&[("good", to(), &good), ("other", to(), &other), ("name", to(), &name)]).start();
+    for upstream in ["other", "name"] {
+        eventually("it to be found out", || get(&platform, &format!("/{upstream}/x")).code() == "upstream_unavailable");
+    }
+    let before = backend.connections.load(SeqCst);
+    eventually("more checks", || backend.connections.load(SeqCst) > before + 20);
+    assert_eq!(get(&platform, "/good/x").body, "h2 /good/x door.test nobody");
+    let healthy = |name: &str| platform.metric(&format!("portcullis_upstream_servers_healthy{{upstream=\"{name}\"}}"));
+    assert_eq!((healthy("good"), healthy("other"), healthy("name")), (1, 0, 0));
+}
+
+#[test]
 fn a_backend_that_wants_to_know_us_is_shown_our_certificate() {
     let authority = Authority::new();
     let backend = Backend::tls(&authority.sign("backend.test"), Some(&authority), &["http/1.1"]);

@@ -106,15 +106,22 @@ impl Authority {
 
     /// A connection that has verified `host`.
     fn connect(&self, to: SocketAddr, host: &str, with: Option<&str>) -> StreamOwned<ClientConnection, TcpStream> {
+        self.over(TcpStream::connect(to).unwrap(), host, with)
+    }
+
+    /// The same over a socket on which something has been said already.
+    fn over(&self, socket: TcpStream, host: &str, with: Option<&str>) -> StreamOwned<ClientConnection, TcpStream> {
         let name = ServerName::try_from(host.to_owned()).unwrap();
         let client = ClientConnection::new(Arc::new(self.client(with)), name).unwrap();
-        let socket = TcpStream::connect(to).unwrap();
         socket.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
         StreamOwned::new(client, socket)
     }
 
     fn exchange(&self, to: SocketAddr, host: &str, with: Option<&str>, bytes: &str) -> Result<Answer, std::io::Error> {
-        let mut stream = self.connect(to, host, with);
+        Self::ask(self.connect(to, host, with), bytes)
+    }
+
+    fn ask(mut stream: StreamOwned<ClientConnection, TcpStream>, bytes: &str) -> Result<Answer, std::io::Error> {
         stream.write_all(bytes.as_bytes())?;
         let mut answer = Vec::new();
         match stream.read_to_end(&mut answer) {
@@ -164,6 +171,32 @@ fn the_certificate_is_the_one_for_the_name_that_is_asked_for() {
     for host in ["two.test", "a.b.two.test", "three.test"] {
         assert!(authority.exchange(to, host, None, GET).is_err(), "{host}");
     }
+}
+
+#[test]
+fn the_proxy_protocol_names_the_client_before_the_handshake() {
+    let authority = Authority::new();
+    authority.sign("one", &["one.test"], None);
+    let mut platform = with_tls(&authority.section(&["one"]))
+        .edit("gateway.toml", "proxy_protocol = false", "proxy_protocol = true")
+        .env("PORTCULLIS_TRUSTED_PROXIES", "127.0.0.1")
+        .start();
+    let to = https(&mut platform);
+    let of_another =
+        [&b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c"[..], &[192, 0, 2, 8, 127, 0, 0, 1, 0x12, 0x67, 1, 0xbb]].concat();
+    for (announced, told) in
+        [(b"PROXY TCP4 192.0.2.7 127.0.0.1 4711 443\r\n".to_vec(), "192.0.2.7"), (of_another, "192.0.2.8")]
+    {
+        let mut socket = TcpStream::connect(to).unwrap();
+        socket.write_all(&announced).unwrap();
+        let answer = Authority::ask(authority.over(socket, "one.test", None), GET).unwrap();
+        assert_eq!(answer.received("x-forwarded-for"), [told], "{answer:?}");
+        assert_eq!(answer.received("x-forwarded-proto"), ["https"]);
+    }
+    assert!(authority.exchange(to, "one.test", None, GET).is_err(), "nobody may leave it out");
+    eventually("it to be counted", || {
+        platform.metric(r#"portcullis_connections_refused_total{reason="no_proxy_protocol"}"#) == 1
+    });
 }
 
 #[test]
