@@ -132,6 +132,7 @@ mod tests {
         let inbound = Inbound {
             request_id: RequestId::of(1),
             client: Ipv4Addr::LOCALHOST.into(),
+            is_client_known: true,
             peer: Ipv4Addr::LOCALHOST.into(),
             via_trusted_proxy: false,
             is_secure: true,

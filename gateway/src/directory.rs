@@ -177,7 +177,7 @@ impl Directory {
         match self.known.get(&digest).await {
             Some(known) if self.still_holds(&known) && !known.is_idle(now) => {
                 self.metrics.hits.inc();
-                return if known.is_elsewhere(client) {
+                return if known.is_elsewhere(asking.place()) {
                     Err(self.refuse_elsewhere(&known, client))
                 } else {
                     known.unless_expired(now)
@@ -185,12 +185,12 @@ impl Directory {
             }
             // Known a moment ago: a change of its account is no reason to count it among strangers.
             Some(_) => self.metrics.stale.inc(),
-            None => self.refuse_unheard(&digest, client).await?,
+            None => self.refuse_unheard(&digest, asking).await?,
         }
         self.metrics.misses.inc();
         // Boxed, so that a request that hits the cache does not carry room for a database query with it.
         let outcome = match Box::pin(self.verify(credential, digest, asking)).await {
-            Ok(known) if known.is_elsewhere(client) => return Err(self.refuse_elsewhere(&known, client)),
+            Ok(known) if known.is_elsewhere(asking.place()) => return Err(self.refuse_elsewhere(&known, client)),
             outcome => outcome.and_then(|known| known.unless_expired(now)),
         };
         if outcome.as_ref().is_err_and(|refusal| refusal.status() == 401) {
@@ -264,13 +264,14 @@ impl Directory {
     }
 
     /// Refuses what was refused a moment ago, and whoever has been refused too often.
-    async fn refuse_unheard(&self, digest: &Digest, client: IpAddr) -> Result<(), Refusal> {
+    async fn refuse_unheard(&self, digest: &Digest, asking: Asking<'_>) -> Result<(), Refusal> {
+        let client = asking.client;
         if let Some(retry_after) = self.limiter.address_exhausted(REFUSALS, &self.refusals, client) {
             return Err(Refusal::TooManyRefusals { retry_after });
         }
         match self.refused.get(digest).await {
             Some(denied) if self.stamps.unchanged_since(denied.learnt, denied.about) => {
-                let refusal = denied.told(client);
+                let refusal = denied.told(asking.place());
                 // As when it was refused first: whoever proved who they are guesses nothing.
                 if refusal.status() == 401 {
                     self.limiter.spend_address(REFUSALS, &self.refusals, client);
@@ -298,7 +299,7 @@ impl Directory {
             }
             let known = self.known.try_get_with(digest, self.fetch(&wanted, digest, begun, asking)).await;
             // Whoever waits for the same load may be somewhere else.
-            let known = known.map_err(|denied| denied.told(asking.client))?;
+            let known = known.map_err(|denied| denied.told(asking.place()))?;
             if self.still_holds(&known) {
                 return Ok(known);
             }

@@ -23,8 +23,10 @@ use crate::{
 /// What later steps know of the request.
 pub(crate) struct Inbound {
     pub(crate) request_id: RequestId,
-    /// Who is calling, as far as the network can tell: the peer, or what a trusted proxy says.
+    /// Who is calling, as far as the network can tell: the peer, or what trusted proxies say. Whatever is limited by address counts this.
     pub(crate) client: IpAddr,
+    /// Is that the client's own address? Not where it is a trusted proxy's, which does not say for whom it calls.
+    pub(crate) is_client_known: bool,
     /// The other end of the connection.
     pub(crate) peer: IpAddr,
     /// Was the peer a trusted proxy? Only then are its forwarding headers passed on.
@@ -85,10 +87,13 @@ impl Inbound {
         let raw_path = target.split_once('?').map_or(target, |(path, _query)| path);
         let path = path::normalise(raw_path).map_err(|error| Refusal::Malformed(error.reason()))?;
         let peer = peer(session).ok_or(Refusal::Malformed("the client has no address"))?;
-        let via_trusted_proxy = limits.is_trusted(session, peer);
+        let is_of_stranger = is_of_stranger(session);
+        let via_trusted_proxy = !is_of_stranger && limits.trusts(peer);
+        let client = limits.client(peer, via_trusted_proxy, &request.headers);
         Ok(Self {
             request_id: RequestId::random(),
-            client: limits.client(peer, via_trusted_proxy, &request.headers),
+            is_client_known: !is_of_stranger && !limits.trusts(client),
+            client,
             peer,
             is_secure: is_secure(session, &request.headers, via_trusted_proxy),
             via_trusted_proxy,
@@ -142,6 +147,11 @@ fn peer(session: &Session) -> Option<IpAddr> {
     Some(session.client_addr()?.as_inet()?.ip().to_canonical())
 }
 
+/// Has a balancer passed on the connection of somebody whom it does not name?
+fn is_of_stranger(session: &Session) -> bool {
+    Facts::of(session).is_some_and(|facts| facts.is_of_stranger)
+}
+
 /// How the client came: a trusted proxy that says it is believed, else our own connection counts.
 fn is_secure(session: &Session, headers: &HeaderMap, via_trusted_proxy: bool) -> bool {
     let said = if via_trusted_proxy { forwarded_proto(headers) } else { None };
@@ -151,8 +161,15 @@ fn is_secure(session: &Session, headers: &HeaderMap, via_trusted_proxy: bool) ->
 
 /// What the nearest proxy says: the last word counts, whatever came before it may be the client's.
 fn forwarded_proto(headers: &HeaderMap) -> Option<&str> {
-    let last = |name| headers.get_all(name).iter().next_back()?.to_str().ok()?.rsplit(',').next();
-    last("x-forwarded-proto").map(str::trim).or_else(|| parameter(last("forwarded")?, "proto"))
+    match hops(headers, "x-forwarded-proto").next() {
+        Some(said) => std::str::from_utf8(said).ok().map(str::trim),
+        None => parameter(std::str::from_utf8(hops(headers, "forwarded").next()?).ok()?, "proto"),
+    }
+}
+
+/// What each proxy has added to a field, the nearest one's word first. Bytes, since what lies behind may be the client's own, and no text.
+fn hops<'a>(headers: &'a HeaderMap, name: &'static str) -> impl Iterator<Item = &'a [u8]> {
+    headers.get_all(name).iter().rev().flat_map(|value| value.as_bytes().rsplit(|byte| *byte == b','))
 }
 
 /// Lower case, without port and final dot. HTTP/1.0 may leave it out (RFC 9112 §3.2); then it is empty. HTTP/2 has it in
@@ -194,17 +211,19 @@ fn has_plain_labels(name: &str) -> bool {
 }
 
 /// The right-most address of `X-Forwarded-For`, or else of `Forwarded` (RFC 7239), that no trusted proxy could have made up
-/// (OWASP ASVS 5.0 §15.3.4).
-fn forwarded_client(headers: &HeaderMap, trusted: &[IpNet]) -> Option<IpAddr> {
+/// (OWASP ASVS 5.0 §15.3.4). A trusted one's where the way ends there: with what is no address, or with nothing.
+fn forwarded_client(headers: &HeaderMap, trusted: &[IpNet], peer: IpAddr) -> IpAddr {
     let is_plain = headers.contains_key("x-forwarded-for");
-    let mut client = None;
-    for value in headers.get_all(if is_plain { "x-forwarded-for" } else { "forwarded" }).iter().rev() {
-        for hop in value.to_str().ok()?.rsplit(',') {
-            let hop = node(if is_plain { hop.trim() } else { parameter(hop, "for")? })?;
-            client = Some(hop);
-            if !trusted.iter().any(|net| net.contains(&hop)) {
-                return client;
-            }
+    let address = |hop| {
+        let hop = std::str::from_utf8(hop).ok()?;
+        node(if is_plain { hop.trim() } else { parameter(hop, "for")? })
+    };
+    let mut client = peer;
+    for hop in hops(headers, if is_plain { "x-forwarded-for" } else { "forwarded" }) {
+        let Some(hop) = address(hop) else { break };
+        client = hop;
+        if !trusted.iter().any(|net| net.contains(&hop)) {
+            break;
         }
     }
     client
@@ -227,14 +246,12 @@ fn node(text: &str) -> Option<IpAddr> {
 // === impl ReadLimits ===
 
 impl ReadLimits {
-    fn is_trusted(&self, session: &Session, peer: IpAddr) -> bool {
-        self.trusted_proxies.iter().any(|net| net.contains(&peer))
-            && !Facts::of(session).is_some_and(|facts| facts.is_of_stranger)
+    fn trusts(&self, address: IpAddr) -> bool {
+        self.trusted_proxies.iter().any(|net| net.contains(&address))
     }
 
     fn client(&self, peer: IpAddr, via_trusted_proxy: bool, headers: &HeaderMap) -> IpAddr {
-        let said = if via_trusted_proxy { forwarded_client(headers, &self.trusted_proxies) } else { None };
-        said.unwrap_or(peer)
+        if via_trusted_proxy { forwarded_client(headers, &self.trusted_proxies, peer) } else { peer }
     }
 }
 
@@ -245,7 +262,8 @@ impl Unread {
     #[cold]
     pub(crate) fn of(session: &Session, limits: &ReadLimits) -> Self {
         let request = session.req_header();
-        let client = peer(session).map(|peer| limits.client(peer, limits.is_trusted(session, peer), &request.headers));
+        let is_trusted = |peer| !is_of_stranger(session) && limits.trusts(peer);
+        let client = peer(session).map(|peer| limits.client(peer, is_trusted(peer), &request.headers));
         let path = request.raw_path().split(|byte| *byte == b'?').next().unwrap_or_default();
         let path = String::from_utf8_lossy(&path[..path.len().min(MOST_TOLD)]).into();
         Self { request_id: RequestId::random(), client, method: request.method.clone(), path }
@@ -319,6 +337,8 @@ fn is_traceparent(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
     use http::HeaderValue;
 
     use super::*;
@@ -339,43 +359,68 @@ mod tests {
             .collect()
     }
 
+    /// Whom the balancer at 10.0.0.1 passes on.
+    fn client(fields: &HeaderMap) -> String {
+        let trusted: [IpNet; 1] = ["10.0.0.0/8".parse().expect("a network")];
+        forwarded_client(fields, &trusted, Ipv4Addr::new(10, 0, 0, 1).into()).to_string()
+    }
+
     #[test]
     fn a_client_address_is_what_the_last_untrusted_hop_says() {
-        let trusted: [IpNet; 1] = ["10.0.0.0/8".parse().expect("a network")];
-        for (chain, client) in [
-            ("1.2.3.4", Some("1.2.3.4")),
-            ("6.6.6.6, 1.2.3.4, 10.0.0.7", Some("1.2.3.4")),
-            ("10.0.0.9, 10.0.0.7", Some("10.0.0.9")),
-            ("6.6.6.6, ::ffff:1.2.3.4, ::ffff:10.0.0.7", Some("1.2.3.4")),
-            ("6.6.6.6, garbage", None),
-            ("6.6.6.6, 1.2.3.4:5678, 10.0.0.7:1", Some("1.2.3.4")),
-            ("6.6.6.6, [2001:db8::1]:443", Some("2001:db8::1")),
-            ("[2001:db8::1]", Some("2001:db8::1")),
-            ("1.2.3.4:", None),
-            ("1.2.3.4:x", None),
+        for (chain, found) in [
+            ("1.2.3.4", "1.2.3.4"),
+            ("6.6.6.6, 1.2.3.4, 10.0.0.7", "1.2.3.4"),
+            ("10.0.0.9, 10.0.0.7", "10.0.0.9"),
+            ("6.6.6.6, ::ffff:1.2.3.4, ::ffff:10.0.0.7", "1.2.3.4"),
+            ("garbage, 1.2.3.4", "1.2.3.4"),
+            ("6.6.6.6, garbage", "10.0.0.1"),
+            ("6.6.6.6, unknown, 10.0.0.7", "10.0.0.7"),
+            ("6.6.6.6, 1.2.3.4:5678, 10.0.0.7:1", "1.2.3.4"),
+            ("6.6.6.6, [2001:db8::1]:443", "2001:db8::1"),
+            ("[2001:db8::1]", "2001:db8::1"),
+            ("1.2.3.4:", "10.0.0.1"),
+            ("1.2.3.4:x", "10.0.0.1"),
+            ("", "10.0.0.1"),
         ] {
-            let found = forwarded_client(&headers(&[("x-forwarded-for", chain)]), &trusted);
-            assert_eq!(found, client.map(|ip| ip.parse().expect("an address")), "{chain}");
+            assert_eq!(client(&headers(&[("x-forwarded-for", chain)])), found, "{chain}");
         }
+        assert_eq!(client(&HeaderMap::new()), "10.0.0.1");
+    }
+
+    #[test]
+    fn what_is_no_text_hides_nothing_that_a_nearer_proxy_says() {
+        for (name, value, found) in [
+            ("x-forwarded-for", &b"\xff, 203.0.113.9"[..], "203.0.113.9"),
+            ("x-forwarded-for", b"6.6.6.6, \xff", "10.0.0.1"),
+            ("x-forwarded-for", b"6.6.6.6, \xff, 10.0.0.7", "10.0.0.7"),
+            ("forwarded", b"for=\xff, for=203.0.113.9", "203.0.113.9"),
+            ("forwarded", b"for=6.6.6.6, for=\xff", "10.0.0.1"),
+        ] {
+            let mut fields = HeaderMap::new();
+            fields.insert(name, HeaderValue::from_bytes(value).expect("a value"));
+            assert_eq!(client(&fields), found, "{name}: {}", value.escape_ascii());
+        }
+        let mut fields = headers(&[("forwarded", "proto=https")]);
+        fields.insert("x-forwarded-proto", HeaderValue::from_bytes(b"\xff, http").expect("a value"));
+        assert_eq!(forwarded_proto(&fields), Some("http"));
+        fields.insert("x-forwarded-proto", HeaderValue::from_bytes(b"https, \xff").expect("a value"));
+        assert_eq!(forwarded_proto(&fields), None);
     }
 
     #[test]
     fn forwarded_is_understood_where_nobody_says_x_forwarded_for() {
-        let trusted: [IpNet; 1] = ["10.0.0.0/8".parse().expect("a network")];
-        for (chain, client) in [
-            ("for=1.2.3.4", Some("1.2.3.4")),
-            ("for=6.6.6.6, For=\"1.2.3.4:80\";proto=https, for=10.0.0.7", Some("1.2.3.4")),
-            ("for=6.6.6.6;by=_x, proto=http;for=\"[2001:db8::1]:80\"", Some("2001:db8::1")),
-            ("for=6.6.6.6, for=unknown", None),
-            ("for=6.6.6.6, for=_hidden", None),
-            ("for=6.6.6.6, by=10.0.0.7", None),
-            ("for=\"6.6.6.6, for=1.2.3.4\"", None),
+        for (chain, found) in [
+            ("for=1.2.3.4", "1.2.3.4"),
+            ("for=6.6.6.6, For=\"1.2.3.4:80\";proto=https, for=10.0.0.7", "1.2.3.4"),
+            ("for=6.6.6.6;by=_x, proto=http;for=\"[2001:db8::1]:80\"", "2001:db8::1"),
+            ("for=6.6.6.6, for=unknown", "10.0.0.1"),
+            ("for=6.6.6.6, for=_hidden", "10.0.0.1"),
+            ("for=6.6.6.6, by=10.0.0.7", "10.0.0.1"),
+            ("for=\"6.6.6.6, for=1.2.3.4\"", "10.0.0.1"),
         ] {
-            let found = forwarded_client(&headers(&[("forwarded", chain)]), &trusted);
-            assert_eq!(found, client.map(|ip| ip.parse().expect("an address")), "{chain}");
+            assert_eq!(client(&headers(&[("forwarded", chain)])), found, "{chain}");
         }
-        let both = headers(&[("forwarded", "for=6.6.6.6"), ("x-forwarded-for", "1.2.3.4")]);
-        assert_eq!(forwarded_client(&both, &trusted), "1.2.3.4".parse().ok());
+        assert_eq!(client(&headers(&[("forwarded", "for=6.6.6.6"), ("x-forwarded-for", "1.2.3.4")])), "1.2.3.4");
     }
 
     #[test]

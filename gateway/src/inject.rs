@@ -131,6 +131,12 @@ fn join_cookies(headers: &mut HeaderMap) {
     }
 }
 
+/// One of the places that a request came by. What is no text stands for whom nobody knows (RFC 7239 §6.2): left out, it would give its place
+/// to what the client says.
+fn text_of(hop: &[u8]) -> &str {
+    std::str::from_utf8(hop).ok().filter(|hop| hop.is_ascii()).map_or("unknown", str::trim)
+}
+
 /// A dictionary of structured fields (RFC 9651 §3.2); names and amounts need no quotes.
 fn quotas(tier: &Tier, out: &mut Fields) -> std::fmt::Result {
     for (position, (name, amount)) in tier.quotas.iter().enumerate() {
@@ -172,8 +178,9 @@ impl Injection<'_> {
         let trusted = self.inbound.via_trusted_proxy;
         fields.written(X_FORWARDED_FOR, |out| {
             if trusted {
-                let hops = headers.get_all(X_FORWARDED_FOR).iter().filter_map(|value| value.to_str().ok());
-                hops.into_iter().try_for_each(|hops| write!(out, "{hops}, "))?;
+                let values = headers.get_all(X_FORWARDED_FOR).iter();
+                let mut hops = values.flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+                hops.try_for_each(|hop| write!(out, "{}, ", text_of(hop)))?;
                 if self.inbound.client != self.inbound.peer && !headers.contains_key(X_FORWARDED_FOR) {
                     // `Forwarded` said it, which goes no further.
                     out.address(self.inbound.client);
@@ -197,6 +204,7 @@ impl Injection<'_> {
         for wanted in &self.upstream.headers {
             match (wanted, self.known) {
                 (IdentityHeader::XRequestId, _) => fields.text(wanted.name(), self.inbound.request_id.as_str()),
+                (IdentityHeader::XGatewayClient, _) if !self.inbound.is_client_known => {}
                 (IdentityHeader::XGatewayClient, _) => fields.written(wanted.name(), |out| {
                     out.address(self.inbound.client);
                     Ok(())

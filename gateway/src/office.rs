@@ -129,7 +129,8 @@ impl Hooks for Process {
         request: Option<&str>,
     ) -> Option<Result<(Grant, GrantFacts), Refusal>> {
         let request = request.and_then(RequestId::read);
-        let asking = Asking { client, now: store::clock::now(), request: request.as_ref() };
+        let is_client_known = !client.is_unspecified();
+        let asking = Asking { client, is_client_known, now: store::clock::now(), request: request.as_ref() };
         self.directory.vouched(token, asking).await
     }
 

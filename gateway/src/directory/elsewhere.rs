@@ -28,10 +28,10 @@ impl Denied {
         Self { refusal, about: [Uuid::nil(); 3], learnt: Moment::NEVER, networks: None }
     }
 
-    /// What is said to whoever shows it from there.
-    pub(super) fn told(&self, client: IpAddr) -> Refusal {
+    /// What is said to whoever shows it from there, or from nobody knows where.
+    pub(super) fn told(&self, place: Option<IpAddr>) -> Refusal {
         match &self.networks {
-            Some(networks) if !networks.admit(client) => Refusal::InvalidToken,
+            Some(networks) if !admits(networks, place) => Refusal::InvalidToken,
             _ => self.refusal.clone(),
         }
     }
@@ -40,10 +40,14 @@ impl Denied {
 // === impl Known ===
 
 impl Known {
-    /// Is it a key that may not be shown from there?
-    pub(super) fn is_elsewhere(&self, client: IpAddr) -> bool {
-        self.principal.networks.as_ref().is_some_and(|networks| !networks.admit(client))
+    /// Is it a key that may not be shown from there, or from nobody knows where?
+    pub(super) fn is_elsewhere(&self, place: Option<IpAddr>) -> bool {
+        self.principal.networks.as_ref().is_some_and(|networks| !admits(networks, place))
     }
+}
+
+fn admits(networks: &Networks, place: Option<IpAddr>) -> bool {
+    place.is_some_and(|place| networks.admit(place))
 }
 
 // === impl Directory ===
@@ -104,8 +108,11 @@ mod tests {
 
     /// What comes of it when it is shown from there.
     async fn shown(house: &House, key: &ApiKey, client: &str, second: i64) -> &'static str {
-        let client = client.parse().unwrap();
-        let asking = Asking { client, now: at(second), request: None };
+        let (client, is_client_known) = match client.strip_prefix("for somebody: ") {
+            Some(proxy) => (proxy, false),
+            None => (client, true),
+        };
+        let asking = Asking { client: client.parse().unwrap(), is_client_known, now: at(second), request: None };
         let known = house.directory.authenticate(Credential::ApiKey(key.expose()), asking).await;
         known.err().map_or("ok", |refusal| refusal.code())
     }
@@ -129,6 +136,22 @@ mod tests {
             assert_eq!(shown(&house, &key, client, 0).await, code, "{client}");
         }
         assert_eq!(house.metrics.cache.misses.get(), 1, "no refusal is kept, and none drives out what is");
+    }
+
+    #[tokio::test]
+    async fn a_bound_key_is_nobodys_where_nobody_knows_who_shows_it() {
+        let house = House::open().await;
+        let (key, account) = bound_key(&house).await;
+        let proxy = "for somebody: 192.0.2.9";
+        // First as one that nobody has shown yet, and then as one that is known.
+        for (client, code) in [(proxy, "invalid_token"), (HOME, "ok"), (proxy, "invalid_token")] {
+            assert_eq!(shown(&house, &key, client, 0).await, code, "{client}");
+        }
+        house.store.revoke_key(account, key.id(), at(0)).await.unwrap();
+        house.directory.hear([Subject::Key(key.id())]);
+        for (client, code) in [(HOME, "revoked"), (proxy, "invalid_token"), (proxy, "too_many_refusals")] {
+            assert_eq!(shown(&house, &key, client, 0).await, code, "{client}");
+        }
     }
 
     #[tokio::test]

@@ -149,7 +149,7 @@ impl House {
 
     async fn shown(&self, credential: Credential<'_>, at: DateTime<Utc>) -> Result<Arc<Known>, &'static str> {
         self.directory
-            .authenticate(credential, Asking { client: HOME, now: at, request: None })
+            .authenticate(credential, Asking { client: HOME, is_client_known: true, now: at, request: None })
             .await
             .map_err(|refusal| refusal.code())
     }

@@ -96,6 +96,76 @@ fn a_bound_key_opens_the_door_from_its_networks_and_is_nobodys_elsewhere() {
 }
 
 #[test]
+fn a_bound_key_is_nobodys_where_a_trusted_proxy_does_not_say_for_whom_it_asks() {
+    let limited = "\n[[route]]\nname = \"once\"\npaths = [\"/once\"]\nupstream = \"demo\"\nauth = \"none\"\nlimits = [{ per = \"ip\", requests = \"1/hour\" }]\n";
+    let platform =
+        Setup::default().env("PORTCULLIS_TRUSTED_PROXIES", "127.0.0.0/8").append("routes.toml", limited).start();
+    let token = platform.register("ada@example.com")["access_token"].as_str().unwrap().to_owned();
+    let home = key(&platform, &token, &json!(["127.0.0.0/8", "192.0.2.0/24"]));
+    let ask = |path: &str, way: &[u8]| {
+        let head = format!("GET {path} HTTP/1.1\r\nHost: door.test\r\nConnection: close\r\nX-API-Key: {home}\r\n");
+        platform.raw(&[head.as_bytes(), way, b"\r\n"].concat())
+    };
+    for way in [
+        &b""[..],
+        b"X-Forwarded-For: unknown\r\n",
+        b"X-Forwarded-For: 192.0.2.7, unknown\r\n",
+        b"X-Forwarded-For: 192.0.2.7, \xff\r\n",
+        b"X-Forwarded-For: \xff, 203.0.113.9\r\n",
+        b"X-Forwarded-For: \xff\r\nX-Forwarded-For: 203.0.113.9\r\n",
+        b"X-Forwarded-For: 192.0.2.7, \xff, 127.0.0.9\r\n",
+        b"X-Forwarded-For: 127.0.0.9\r\n",
+        b"Forwarded: for=_hidden\r\n",
+        b"Forwarded: for=192.0.2.7, for=unknown\r\n",
+        b"Forwarded: for=\xff, for=203.0.113.9\r\n",
+    ] {
+        assert_eq!(ask("/demo/x", way).code(), "invalid_token", "{}", way.escape_ascii());
+    }
+    for way in [&b"X-Forwarded-For: \xff, 192.0.2.7\r\n"[..], b"Forwarded: for=_x, for=192.0.2.7, for=127.0.0.9\r\n"] {
+        assert_eq!(ask("/demo/x", way).status, 200, "{}", way.escape_ascii());
+    }
+    // Who asks about it from nobody knows where is told as much.
+    let valid = |way: &[(&str, &str)]| {
+        let json = [("Content-Type", "application/json")];
+        let body = json!({ "token": home }).to_string();
+        platform.send("POST", "/auth/validate", &[&json, way].concat(), &body).json()["valid"].clone()
+    };
+    assert_eq!((valid(&[]), valid(&[("X-Forwarded-For", "192.0.2.7")])), (json!(false), json!(true)));
+    // Whoever they are, together they are limited as one.
+    let once = |way: &[u8]| ask("/once", way).status;
+    assert_eq!((once(b""), once(b"X-Forwarded-For: \xff\r\n"), once(b"Forwarded: for=_other\r\n")), (200, 429, 429));
+}
+
+#[test]
+fn a_bound_key_is_nobodys_on_a_connection_that_a_balancer_passes_on_for_nobody() {
+    let platform = Setup::default()
+        .edit("gateway.toml", "proxy_protocol = false", "proxy_protocol = true")
+        .env("PORTCULLIS_TRUSTED_PROXIES", "127.0.0.1")
+        .start();
+    let by = |announced: &str, head: &str, body: &str| {
+        platform
+            .raw(format!("PROXY {announced}\r\n{head}Host: door.test\r\nConnection: close\r\n\r\n{body}").as_bytes())
+    };
+    let client = "TCP4 127.0.0.1 127.0.0.1 4711 80";
+    let post = |path: &str, token: &str, body: &Value| {
+        let (body, json) = (body.to_string(), "Content-Type: application/json\r\n");
+        let head = format!("POST {path} HTTP/1.1\r\n{json}{token}Content-Length: {}\r\n", body.len());
+        by("TCP4 203.0.113.9 127.0.0.1 4711 80", &head, &body).json()
+    };
+    let ada = json!({ "email": "ada@example.com", "password": "correct horse battery" });
+    let token = post("/auth/register", "", &ada)["access_token"].as_str().unwrap().to_owned();
+    let bound = json!({ "name": "bound", "allowed_networks": ["127.0.0.0/8", "192.0.2.0/24"] });
+    let made = post("/auth/api-keys", &format!("Authorization: Bearer {token}\r\n"), &bound);
+    let head = format!("GET /demo/x HTTP/1.1\r\nX-API-Key: {}\r\n", made["key"].as_str().unwrap());
+    assert_eq!(by("TCP4 192.0.2.7 127.0.0.1 4711 80", &head, "").status, 200);
+    // Whom a balancer names by an address of balancers may be one, and then it has to say for whom it asks.
+    for (announced, way) in [("UNKNOWN", ""), ("UNKNOWN", "X-Forwarded-For: 192.0.2.7\r\n"), (client, "")] {
+        assert_eq!(by(announced, &format!("{head}{way}"), "").code(), "invalid_token", "{announced} {way}");
+    }
+    assert_eq!(by(client, &format!("{head}X-Forwarded-For: 192.0.2.7\r\n"), "").status, 200);
+}
+
+#[test]
 fn where_no_proxy_is_trusted_nobody_says_themselves_where_they_are() {
     let platform = Platform::start();
     let token = platform.register("ada@example.com")["access_token"].as_str().unwrap().to_owned();

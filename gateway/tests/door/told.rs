@@ -166,8 +166,8 @@ fn what_a_trusted_proxy_says_of_the_way_goes_on_in_one_field() {
         ["x-forwarded-for", "x-forwarded-proto", "x-gateway-client"].map(|name| answer.received(name).join(" | "))
     };
     for (headers, way, proto, client) in [
-        // It says nothing: then it is the client.
-        (&[][..], "127.0.0.1", "http", "127.0.0.1"),
+        // For whom it asks it does not say: then nobody knows.
+        (&[][..], "127.0.0.1", "http", ""),
         (&[("Forwarded", "for=203.0.113.9;proto=https")], "203.0.113.9, 127.0.0.1", "https", "203.0.113.9"),
         (
             &[("Forwarded", "for=6.6.6.6, for=203.0.113.9, for=10.0.0.7")],
@@ -176,7 +176,14 @@ fn what_a_trusted_proxy_says_of_the_way_goes_on_in_one_field() {
             "203.0.113.9",
         ),
         (&[("Forwarded", "for=\"[2001:db8::1]:80\"")], "2001:db8::1, 127.0.0.1", "http", "2001:db8::1"),
-        (&[("Forwarded", "for=unknown")], "127.0.0.1", "http", "127.0.0.1"),
+        (&[("Forwarded", "for=unknown")], "127.0.0.1", "http", ""),
+        (&[("X-Forwarded-For", "6.6.6.6,\u{ff}")], "6.6.6.6, unknown, 127.0.0.1", "http", ""),
+        (
+            &[("X-Forwarded-For", "\u{ff}"), ("X-Forwarded-For", "203.0.113.9")],
+            "unknown, 203.0.113.9, 127.0.0.1",
+            "http",
+            "203.0.113.9",
+        ),
         (
             &[("X-Forwarded-For", "6.6.6.6, 203.0.113.9"), ("X-Forwarded-For", "10.0.0.7")],
             "6.6.6.6, 203.0.113.9, 10.0.0.7, 127.0.0.1",

@@ -64,7 +64,7 @@ impl Trail {
             outcome: "ok".to_owned(),
             actor: Some(account.id.uuid()),
             subject: Some(account.id.uuid()),
-            address: Some(asking.client.to_string()),
+            address: asking.place().map(|client| client.to_string()),
             request_id: asking.request.map(RequestId::as_str).map(str::to_owned),
             details: Some(details.to_string()),
         };
