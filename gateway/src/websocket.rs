@@ -15,6 +15,9 @@ use crate::connection::head::is_token;
 const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 const WEBSOCKET: HeaderValue = HeaderValue::from_static("websocket");
 const UPGRADE: HeaderValue = HeaderValue::from_static("Upgrade");
+/// Protocols that one request may offer: each is compared with all before it, and that before anybody has shown who they are. A head has
+/// room for thousands; browsers offer what a page names, one or two.
+const MOST_PROTOCOLS: usize = 32;
 
 /// A well-formed request to become a WebSocket.
 pub(crate) struct Handshake {
@@ -152,6 +155,8 @@ fn offers(headers: &HeaderMap) -> Result<Offers, Refusal> {
         }
         if bearer_protocol(member).is_some() {
             bearer = HeaderValue::from_bytes(member).ok();
+        } else if offered.len() == MOST_PROTOCOLS {
+            return Err(Refusal::Malformed("Sec-WebSocket-Protocol has more than 32 names"));
         } else {
             offered.push(member.into());
         }
@@ -274,6 +279,27 @@ mod tests {
         }
         let closed = Handshake::read(&request("GET", &GOOD), &route(false)).err();
         assert_eq!(closed, Some(Refusal::UpgradeNotAllowed));
+    }
+
+    #[test]
+    fn nobody_makes_the_door_compare_thousands_of_protocols() {
+        // So many names and the first one again, which is not looked at when there are too many before it.
+        let read = |names: usize| {
+            let mut request = request("GET", &GOOD);
+            let offered: Vec<_> = (0..names).map(|name| format!("p{name}")).collect();
+            for half in offered.chunks(names.div_ceil(2)) {
+                request.append_header("sec-websocket-protocol", half.join(",")).unwrap();
+            }
+            request.append_header("sec-websocket-protocol", "p0").unwrap();
+            Handshake::read(&request, &route(true)).err()
+        };
+        let twice = Some(Refusal::Malformed("Sec-WebSocket-Protocol is not a list of different names"));
+        let too_many = Some(Refusal::Malformed("Sec-WebSocket-Protocol has more than 32 names"));
+        assert_eq!([32, 33, 9600].map(read), [twice, too_many.clone(), too_many]);
+        let most: Vec<_> = (0..32).map(|name| format!("p{name}")).collect();
+        let mut all = request("GET", &GOOD);
+        all.append_header("sec-websocket-protocol", most.join(", ") + ", bearer.secret").unwrap();
+        assert_eq!(Handshake::read(&all, &route(true)).unwrap().unwrap().offered.len(), 32);
     }
 
     #[test]
