@@ -48,7 +48,7 @@ impl Door {
     ) -> Result<Permit, Refusal> {
         let sought = self.directory.possession(demand, &inbound.path, inbound.client).await?;
         let permit = eligible.permit(sought.whose);
-        if permit.is_err() && sought.was_asked_for {
+        if permit.is_err() && sought.was_asked_for() {
             self.directory.count_refusal(inbound.client);
         }
         permit

@@ -13,12 +13,12 @@ mod foreign;
 mod guarded;
 mod known;
 mod provider;
+mod strangers;
 mod wanted;
 
 use std::{
     collections::HashSet,
     hash::BuildHasherDefault,
-    net::IpAddr,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -47,6 +47,7 @@ use self::{
     elsewhere::Denied,
     guarded::{Guarded, groups_of, integrations_of},
     known::Uses,
+    strangers::{Turn, Turns},
     wanted::Wanted,
 };
 use crate::{
@@ -56,8 +57,6 @@ use crate::{
     stamps::{Moment, Stamps},
 };
 
-/// The budget of refusals is a limit like any other and needs an id of its own.
-const REFUSALS: u64 = u64::from_be_bytes(*b"refusals");
 /// Entries that are looked at before others have their turn at the worker: it serves requests too.
 const TIDIED_AT_ONCE: usize = 1024;
 /// Loads that a change may overtake before the request gives up. Two in a row is already rare.
@@ -86,6 +85,7 @@ pub(crate) struct Directory {
     pub(crate) too_stale: AtomicBool,
     limiter: Arc<Limiter>,
     refusals: Quota,
+    turns: Turns,
     /// Seconds for which a cookie is good when it is not used.
     cookie_idle: u32,
     metrics: CacheMetrics,
@@ -140,6 +140,7 @@ impl Directory {
             too_stale: AtomicBool::new(false),
             limiter,
             refusals: settings.refusals,
+            turns: Turns::new(),
             cookie_idle: u32::try_from(settings.cookie_idle.as_secs()).unwrap_or(u32::MAX),
             metrics: metrics.cache.clone(),
             store_failures: metrics.store.failures.clone(),
@@ -174,7 +175,7 @@ impl Directory {
     ) -> Result<Arc<Known>, Refusal> {
         let Asking { client, now, .. } = asking;
         let digest = digest_of(&credential);
-        match self.known.get(&digest).await {
+        let is_stranger = match self.known.get(&digest).await {
             Some(known) if self.still_holds(&known) && !known.is_idle(now) => {
                 self.metrics.hits.inc();
                 return if known.is_elsewhere(asking.place()) {
@@ -184,21 +185,18 @@ impl Directory {
                 };
             }
             // Known a moment ago: a change of its account is no reason to count it among strangers.
-            Some(_) => self.metrics.stale.inc(),
-            None => self.refuse_unheard(&digest, asking).await?,
-        }
+            Some(_) => {
+                self.metrics.stale.inc();
+                false
+            }
+            None => {
+                self.refuse_unheard(&digest, asking).await?;
+                true
+            }
+        };
         self.metrics.misses.inc();
         // Boxed, so that a request that hits the cache does not carry room for a database query with it.
-        let outcome = match Box::pin(self.verify(credential, digest, asking)).await {
-            Ok(known) if known.is_elsewhere(asking.place()) => return Err(self.refuse_elsewhere(&known, client)),
-            outcome => outcome.and_then(|known| known.unless_expired(now)),
-        };
-        if outcome.as_ref().is_err_and(|refusal| refusal.status() == 401) {
-            self.limiter.spend_address(REFUSALS, &self.refusals, client);
-            // What proves nothing any more is a stranger's: else it would be verified each time, however often it has been refused.
-            self.known.invalidate(&digest).await;
-        }
-        outcome
+        Box::pin(self.hear_out(credential, digest, asking, is_stranger)).await
     }
 
     /// Voids what was learnt about those who changed.
@@ -263,37 +261,23 @@ impl Directory {
         self.known.entry_count()
     }
 
-    /// Refuses what was refused a moment ago, and whoever has been refused too often.
-    async fn refuse_unheard(&self, digest: &Digest, asking: Asking<'_>) -> Result<(), Refusal> {
-        let client = asking.client;
-        if let Some(retry_after) = self.limiter.address_exhausted(REFUSALS, &self.refusals, client) {
-            return Err(Refusal::TooManyRefusals { retry_after });
-        }
-        match self.refused.get(digest).await {
-            Some(denied) if self.stamps.unchanged_since(denied.learnt, denied.about) => {
-                let refusal = denied.told(asking.place());
-                // As when it was refused first: whoever proved who they are guesses nothing.
-                if refusal.status() == 401 {
-                    self.limiter.spend_address(REFUSALS, &self.refusals, client);
-                }
-                Err(refusal)
-            }
-            _ => Ok(()),
-        }
-    }
-
     /// Verifies a credential and loads the facts behind it, once however many requests wait for them, until no change
-    /// overtakes the work: what was noted before the signature was checked guards keys and facts alike.
-    async fn verify(
-        &self,
+    /// overtakes the work: what was noted before the signature was checked guards keys and facts alike. A stranger's takes its `turn`.
+    async fn verify<'a>(
+        &'a self,
         credential: Credential<'_>,
         digest: Digest,
         asking: Asking<'_>,
+        is_stranger: bool,
+        turn: &mut Option<Turn<'a>>,
     ) -> Result<Arc<Known>, Refusal> {
         let now = asking.now;
         for _ in 0..TRIES {
             let begun = self.stamps.now();
             let wanted = self.prove(credential, asking).await?;
+            if is_stranger && turn.is_none() {
+                *turn = Some(self.turn(asking.client).await?);
+            }
             if self.known.get(&digest).await.is_some_and(|known| !self.still_holds(&known) || known.is_idle(now)) {
                 self.known.invalidate(&digest).await;
             }

@@ -7,7 +7,7 @@ use identity::Networks;
 use policies::Refusal;
 use uuid::Uuid;
 
-use super::{Directory, Known, REFUSALS};
+use super::{Directory, Known};
 use crate::stamps::Moment;
 
 /// A refusal that the database gave cause for, and about whom it said so.
@@ -57,11 +57,11 @@ impl Directory {
     /// line: an honest caller never comes here.
     #[cold]
     pub(super) fn refuse_elsewhere(&self, known: &Known, client: IpAddr) -> Refusal {
-        if let Some(retry_after) = self.limiter.address_exhausted(REFUSALS, &self.refusals, client) {
-            return Refusal::TooManyRefusals { retry_after };
+        if let Err(too_many) = self.check_refusals(client) {
+            return too_many;
         }
         tracing::debug!(key = %known.principal.grant.uuid(), %client, "a key is shown from outside its networks");
-        self.limiter.spend_address(REFUSALS, &self.refusals, client);
+        self.count_refusal(client);
         Refusal::InvalidToken
     }
 }

@@ -9,7 +9,7 @@ use policies::{OwnerDemand, Possession, Refusal, ResourceKind};
 use store::StoreError;
 use uuid::Uuid;
 
-use super::{Directory, REFUSALS, TRIES};
+use super::{Directory, TRIES, strangers::Turn};
 use crate::{office::DEFAULT_TIER, stamps::Moment};
 
 /// Bytes of a header with teams or domains; what does not fit is left out, which gives nobody more.
@@ -31,11 +31,19 @@ pub(crate) struct GroupHeaders {
 
 /// Whose a thing is, and what it took to know.
 #[derive(Debug)]
-pub(crate) struct Sought {
+pub(crate) struct Sought<'a> {
     /// `None`: nobody's, or there is none.
     pub(crate) whose: Option<Possession>,
-    /// Has the database been asked?
-    pub(crate) was_asked_for: bool,
+    /// Has the database been asked? Then the turn is over once it is counted if this was a stranger's question.
+    turn: Option<Turn<'a>>,
+}
+
+// === impl Sought ===
+
+impl Sought<'_> {
+    pub(crate) fn was_asked_for(&self) -> bool {
+        self.turn.is_some()
+    }
 }
 
 // === impl Guarded ===
@@ -103,16 +111,20 @@ impl Directory {
     }
 
     /// Whose the thing is that a path names. An address that has been refused too often is told only what is known already.
-    pub(crate) async fn possession(&self, demand: &OwnerDemand, path: &str, client: IpAddr) -> Result<Sought, Refusal> {
-        let Some(id) = demand.named_in(path) else { return Ok(Sought { whose: None, was_asked_for: false }) };
+    pub(crate) async fn possession(
+        &self,
+        demand: &OwnerDemand,
+        path: &str,
+        client: IpAddr,
+    ) -> Result<Sought<'_>, Refusal> {
+        let Some(id) = demand.named_in(path) else { return Ok(Sought { whose: None, turn: None }) };
         if let Some(whose) = self.things.held(self, &(demand.kind, id), about(id)).await {
-            return Ok(Sought { whose, was_asked_for: false });
+            return Ok(Sought { whose, turn: None });
         }
-        if let Some(retry_after) = self.limiter.address_exhausted(REFUSALS, &self.refusals, client) {
-            return Err(Refusal::TooManyRefusals { retry_after });
-        }
+        self.check_refusals(client)?;
+        let turn = self.turn(client).await?;
         let whose = self.whose(demand.kind, id).await?;
-        Ok(Sought { whose, was_asked_for: true })
+        Ok(Sought { whose, turn: Some(turn) })
     }
 
     /// Whose a thing is, by what is known or by a question to the database.
@@ -127,11 +139,6 @@ impl Directory {
             })
         };
         self.things.load(self, (kind, id), about(id), load).await
-    }
-
-    /// Counts a refusal against the budget of its address.
-    pub(crate) fn count_refusal(&self, client: IpAddr) {
-        self.limiter.spend_address(REFUSALS, &self.refusals, client);
     }
 }
 

@@ -1,6 +1,8 @@
 //! The cache of callers on a real store: what it believes, until when, and whom it stops listening to.
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
+use std::net::IpAddr;
+
 use chrono::TimeDelta;
 use identity::{
     AccessClaims, AccountId, Algorithm, Email, KeyId, KeySet, PasswordHash, RefreshToken, SessionId, SigningKey,
@@ -101,7 +103,7 @@ impl House {
         id
     }
 
-    async fn key(&self, account: &Account, expires_at: Option<DateTime<Utc>>) -> ApiKey {
+    pub(super) async fn key(&self, account: &Account, expires_at: Option<DateTime<Utc>>) -> ApiKey {
         let key = ApiKey::generate(KeyId::new(Uuid::now_v7()), &mut rand::rng());
         let new = NewKey {
             tenant: None,
@@ -147,6 +149,11 @@ impl House {
         self.code(Credential::Jwt(token), now()).await
     }
 
+    /// What comes of a key that is shown now.
+    pub(super) async fn code_of_key(&self, key: &ApiKey) -> &'static str {
+        self.code(Credential::ApiKey(key.expose()), now()).await
+    }
+
     async fn shown(&self, credential: Credential<'_>, at: DateTime<Utc>) -> Result<Arc<Known>, &'static str> {
         self.directory
             .authenticate(credential, Asking { client: HOME, is_client_known: true, now: at, request: None })
@@ -159,7 +166,7 @@ impl House {
     }
 }
 
-fn unknown_key() -> ApiKey {
+pub(super) fn unknown_key() -> ApiKey {
     ApiKey::generate(KeyId::new(Uuid::now_v7()), &mut rand::rng())
 }
 

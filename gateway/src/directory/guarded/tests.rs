@@ -6,6 +6,7 @@ use std::{
 };
 
 use chrono::{DateTime, Utc};
+use futures_util::future::join_all;
 use identity::{Email, PasswordHash};
 use store::{AccountKind, Belonging, NewAccount, NewAgent, NewInstance, NewTeam, Subject, TeamChange};
 
@@ -55,7 +56,7 @@ async fn asked(house: &House, id: Uuid, caller: AccountId) -> Result<Option<Acco
     let sought = house.directory.possession(&demand(), &path, HOME).await.map_err(|refusal| refusal.code())?;
     let owner = sought.whose.map(|whose| whose.account);
     // As the door does when it answers that there is nothing.
-    if owner != Some(caller) && sought.was_asked_for {
+    if owner != Some(caller) && sought.was_asked_for() {
         house.directory.count_refusal(HOME);
     }
     Ok(owner)
@@ -114,7 +115,18 @@ async fn who_looks_for_what_is_not_theirs_is_soon_heard_no_more() {
     assert_eq!(asked(&house, id, ada).await, Ok(Some(ada)), "what is known costs nothing");
     // No id at all is looked for nowhere.
     let nonsense = house.directory.possession(&demand(), "/instances/7/chat", HOME).await;
-    assert!(matches!(nonsense, Ok(Sought { whose: None, was_asked_for: false })));
+    assert!(matches!(nonsense, Ok(Sought { whose: None, turn: None })));
+}
+
+#[tokio::test]
+async fn a_crowd_that_looks_for_what_is_not_theirs_asks_no_oftener_than_one_after_the_other() {
+    let house = House::open().await;
+    let (eve, _) = founder(&house, "eve@example.com").await;
+    let said = join_all((0..100).map(|_| asked(&house, Uuid::now_v7(), eve))).await;
+    let asked = said.iter().filter(|said| **said == Ok(None)).count();
+    assert_eq!(said.iter().filter(|said| **said == Err("too_many_refusals")).count(), 100 - asked);
+    // The house bears three; seven more were under way by then.
+    assert!((3..=10).contains(&asked), "{asked}");
 }
 
 #[tokio::test]
