@@ -349,11 +349,11 @@ fn address<'a>(client: IpAddr) -> Subject<'a> {
     Subject::Address(network(client))
 }
 
-/// An IPv4 address, or the /64 of an IPv6 address: what one customer of a provider gets (RFC 6177).
+/// Whose address it is ([`identity::site_of`]).
 pub(crate) fn network(client: IpAddr) -> Key {
-    let bits = match client.to_canonical() {
+    let bits = match identity::site_of(client) {
         IpAddr::V4(v4) => u128::from(v4.to_bits()),
-        IpAddr::V6(v6) => v6.to_bits() >> 64 << 64,
+        IpAddr::V6(v6) => v6.to_bits(),
     };
     bits.to_be_bytes()
 }

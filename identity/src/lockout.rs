@@ -66,15 +66,25 @@ fn later(time: DateTime<Utc>, by: Duration) -> DateTime<Utc> {
     TimeDelta::from_std(by).ok().and_then(|by| time.checked_add_signed(by)).unwrap_or(DateTime::<Utc>::MAX_UTC)
 }
 
-/// Who shares what can be counted by an address: one IPv4 address, or the /64 that one customer of an IPv6 provider has.
+/// Bits of an IPv6 address that say whose it is: a provider gives a home 256 networks as a rule (RIPE-690 §4.2), and whoever has one of them
+/// in a data centre shares with 255 neighbours, as people behind one IPv4 address do.
+const OF_SITE: u32 = 56;
+
+/// Who shares whatever is counted by an address, everywhere: one IPv4 address, or one IPv6 /56, by the first address in it.
+#[must_use]
+pub fn site_of(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & !(u128::MAX >> OF_SITE)).into(),
+        address @ IpAddr::V4(_) => address,
+    }
+}
+
+/// The same as text.
 #[must_use]
 pub fn network_of(address: IpAddr) -> String {
-    match address.to_canonical() {
+    match site_of(address) {
         IpAddr::V4(address) => address.to_string(),
-        IpAddr::V6(address) => {
-            let [a, b, c, d, ..] = address.segments();
-            format!("{}/64", Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
-        }
+        IpAddr::V6(address) => format!("{address}/{OF_SITE}"),
     }
 }
 
@@ -147,9 +157,10 @@ mod tests {
         for (address, network) in [
             ("203.0.113.7", "203.0.113.7"),
             ("::ffff:203.0.113.7", "203.0.113.7"),
-            ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
-            ("2001:db8:1:2::1", "2001:db8:1:2::/64"),
-            ("::1", "::/64"),
+            ("2001:db8:1:2ab:3:4:5:6", "2001:db8:1:200::/56"),
+            ("2001:db8:1:2ff:ffff:ffff:ffff:ffff", "2001:db8:1:200::/56"),
+            ("2001:db8:1:300::", "2001:db8:1:300::/56"),
+            ("::1", "::/56"),
         ] {
             assert_eq!(network_of(address.parse().unwrap()), network, "{address}");
         }

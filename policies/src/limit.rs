@@ -41,7 +41,7 @@ pub enum Per {
     Tenant,
     /// One API key or one session.
     Key,
-    /// One client address (IPv6: one /64).
+    /// One client address (IPv6: one /56).
     Ip,
 }
 

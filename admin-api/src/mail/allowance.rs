@@ -5,7 +5,7 @@
 //! stranger who asks five times would leave nothing for the owner; with a count for each place alone, one who has many would flood the
 //! mailbox (docs/decisions/0008-lockout.md).
 
-use std::{net::Ipv6Addr, time::Duration};
+use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use identity::{AccountId, SecretDigest};
@@ -63,10 +63,10 @@ impl Office {
                 match self.store.knows(account, Some(&device), network).await? {
                     [true, _] => familiar("device", device.as_bytes()),
                     [_, true] => familiar("network", network.as_bytes()),
-                    _ => stranger("site", site_of(network).as_bytes()),
+                    _ => stranger("site", network.as_bytes()),
                 }
             }
-            (Letter::Register, ..) => stranger("site", site_of(network).as_bytes()),
+            (Letter::Register, ..) => stranger("site", network.as_bytes()),
             (Letter::ChangeEmail, Some(account), ..) => stranger("account", account.uuid().as_bytes()),
             (Letter::TenantInvite, _, _, Some(Source::Tenant(tenant))) => stranger("tenant", tenant.as_bytes()),
             _ => None,
@@ -96,17 +96,6 @@ pub(super) fn has_room(made: Letters, asker: Option<&Asker>) -> bool {
 pub(super) fn most(letter: Letter, account: &Account) -> Most {
     let kinds = if account.is_verified { vec![letter.word()] } else { Letter::NOTICES.map(Letter::word).to_vec() };
     Most { letters: MOST, kinds }
-}
-
-/// What one customer of a provider may have at most: of IPv6 a /56 as a rule (RIPE-690 §4.2), which is 256 of our networks.
-fn site_of(network: &str) -> String {
-    match network.strip_suffix("/64").and_then(|network| network.parse::<Ipv6Addr>().ok()) {
-        Some(network) => {
-            let [a, b, c, d, ..] = network.segments();
-            format!("{}/56", Ipv6Addr::new(a, b, c, d & 0xff00, 0, 0, 0, 0))
-        }
-        None => network.to_owned(),
-    }
 }
 
 /// Salted: one place is another for each address.
@@ -154,14 +143,6 @@ mod tests {
         for (ttl, seconds) in [(None, 3600), (Some(1800), 900), (Some(86_400), 3600), (Some(u64::MAX), 3600)] {
             assert_eq!(now - late(ttl.map(Duration::from_secs), now), TimeDelta::seconds(seconds), "{ttl:?}");
         }
-    }
-
-    #[test]
-    fn a_home_with_many_networks_is_one_place() {
-        let of = |address: &str| site_of(&identity::network_of(address.parse().expect("an address")));
-        assert_eq!(of("2001:db8:1:2ab::9"), "2001:db8:1:200::/56");
-        assert_eq!((of("2001:db8:1:2ff::1"), of("192.0.2.1")), (of("2001:db8:1:2ab::9"), "192.0.2.1".to_owned()));
-        assert_ne!(of("2001:db8:1:300::1"), of("2001:db8:1:2ff::1"));
     }
 
     #[test]

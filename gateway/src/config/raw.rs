@@ -66,7 +66,7 @@ pub(super) struct Server {
     pub(super) write_timeout: Given<DurationText>,
     /// Client connections in all; 20000 by default, and never more than half of the file descriptors.
     pub(super) max_connections: Given<u64>,
-    /// Client connections of one IPv4 address or IPv6 /64; half of `max_connections` by default.
+    /// Client connections of one IPv4 address or IPv6 /56; half of `max_connections` by default.
     pub(super) max_connections_per_address: Given<u64>,
     /// Requests under way at once, over all connections; more are refused with 503. 20000 by default, and never more than three
     /// eighths of the file descriptors.

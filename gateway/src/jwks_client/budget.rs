@@ -13,7 +13,7 @@ use crate::limiter::Limiter;
 
 /// The limiter counts this by itself.
 const LOOKING: u64 = u64::from_be_bytes(*b"look_kid");
-/// Unknown keys of one IPv4 address or IPv6 /64. After a rotation one is enough; a few more, since proxies hide many people.
+/// Unknown keys of one IPv4 address or IPv6 /56. After a rotation one is enough; a few more, since proxies hide many people.
 const PER_CLIENT: Quota = Quota { units: 5, window: Duration::from_mins(1) };
 /// Fetches in a row that unknown keys may make of one issuer, and how long one takes to come back: 12 in the first minute, then
 /// 12 a minute.

@@ -145,7 +145,7 @@ pub(super) enum RawCsrf {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawLimit {
-    /// Whose use is added up: "user", "tenant", "key" (one API key or session) or "ip" (one IPv4 address or IPv6 /64).
+    /// Whose use is added up: "user", "tenant", "key" (one API key or session) or "ip" (one IPv4 address or IPv6 /56).
     pub(super) per: RawPer,
     /// "100/minute", "20/second", "5/30s", "1000/hour", "unlimited", or a list of these that all hold.
     pub(super) requests: Option<Placed<Texts>>,
@@ -166,7 +166,7 @@ pub(super) enum RawPer {
     Tenant,
     /// One API key or one session.
     Key,
-    /// One client address (IPv6: one /64).
+    /// One client address (IPv6: one /56).
     Ip,
 }
 

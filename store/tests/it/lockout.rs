@@ -163,12 +163,12 @@ async fn a_login_knows_the_browser_and_the_network_of_earlier_sessions(database:
     };
     let (anywhere, familiar) = (ada().source, SecretDigest::of(b"a network of hers"));
     assert_eq!(place("ada@example.com", None, None).await, anywhere);
-    assert_eq!(place("ada@example.com", Some(&device), Some("2001:db8:1:2::/64")).await, device);
+    assert_eq!(place("ada@example.com", Some(&device), Some("2001:db8:1::/56")).await, device);
     let stranger = SecretDigest::of(b"x");
-    assert_eq!(place("ada@example.com", Some(&stranger), Some("2001:db8:1:2::/64")).await, familiar);
-    assert_eq!(place("ada@example.com", Some(&stranger), Some("2001:db8:1:3::/64")).await, anywhere);
-    assert_eq!(place(&other.email, Some(&device), Some("2001:db8:1:2::/64")).await, anywhere);
-    assert_eq!(place("nobody@example.com", Some(&device), Some("2001:db8:1:2::/64")).await, anywhere);
+    assert_eq!(place("ada@example.com", Some(&stranger), Some("2001:db8:1::/56")).await, familiar);
+    assert_eq!(place("ada@example.com", Some(&stranger), Some("2001:db8:1:100::/56")).await, anywhere);
+    assert_eq!(place(&other.email, Some(&device), Some("2001:db8:1::/56")).await, anywhere);
+    assert_eq!(place("nobody@example.com", Some(&device), Some("2001:db8:1::/56")).await, anywhere);
     let listed = store.list_sessions(account.id, at(1), None, 200).await.unwrap().items;
     assert_eq!(listed[0].address.as_deref(), Some("2001:db8:1:2::9"));
 }
@@ -179,8 +179,8 @@ async fn nowhere_is_familiar_where_whoever_was_there_before_the_owner_has_been(d
     let (account, theirs) = (person(&store, "ada@example.com").await, SecretDigest::of(b"theirs"));
     at_home(&store, &account, theirs).await;
     let known = async |device: &SecretDigest| {
-        let claimed = store.claim(claim(&email, Some(device), Some("2001:db8:1:2::/64"))).await.unwrap();
-        let for_letters = store.knows(account.id, Some(device), "2001:db8:1:2::/64").await.unwrap();
+        let claimed = store.claim(claim(&email, Some(device), Some("2001:db8:1::/56"))).await.unwrap();
+        let for_letters = store.knows(account.id, Some(device), "2001:db8:1::/56").await.unwrap();
         (claimed.at.source == *device, claimed.at == ada(), for_letters)
     };
     // Nobody has confirmed the address: whoever is in guesses at nobody else's password, but whom the letters go to may be another.

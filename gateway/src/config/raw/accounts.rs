@@ -91,7 +91,7 @@ pub(in crate::config) struct Mfa {
 pub(in crate::config) struct Lockout {
     /// Wrong passwords in a row for one account, from one familiar place or from everywhere else together; 5 by default, 0: any.
     pub(in crate::config) attempts: Given<u64>,
-    /// Wrong passwords from one IPv4 address or IPv6 /64 for whatever accounts; 50 by default, 0: any.
+    /// Wrong passwords from one IPv4 address or IPv6 /56 for whatever accounts; 50 by default, 0: any.
     pub(in crate::config) attempts_per_address: Given<u64>,
     /// Minutes of the first lock; each further one is twice as long. 30 by default.
     pub(in crate::config) minutes: Given<u64>,

@@ -47,7 +47,7 @@ pub(in crate::config) struct Issuer {
     /// is what an environment variable says, else `existing`.
     #[schemars(with = "Option<Value<Newcomers>>")]
     pub(in crate::config) accounts: Given<String>,
-    /// Accounts made for callers from one IPv4 address or IPv6 /64; 20/hour by default.
+    /// Accounts made for callers from one IPv4 address or IPv6 /56; 20/hour by default.
     pub(in crate::config) accounts_per_address: Given<String>,
     /// May an address that the issuer has verified lead to the account that has confirmed it here? false by default.
     pub(in crate::config) link_verified_email: Option<bool>,
