@@ -10,9 +10,11 @@ use std::{
 
 use aws_lc_rs::digest;
 use identity::{AccountId, CertificateId, Grant, Principal};
+use pingora::proxy::Session;
+use policies::{Refusal, Route};
 use uuid::Builder;
 
-use crate::{config::CertifiedClient, connection::Facts, directory::Known};
+use crate::{config::CertifiedClient, connection::Facts, cookies, directory::Known, inbound::Inbound};
 
 /// Everybody who is known by a certificate.
 pub(crate) struct Certified(HashMap<Box<str>, Arc<Known>>);
@@ -24,9 +26,19 @@ impl Certified {
         Self(clients.iter().map(|(subject, client)| (subject.as_str().into(), holder(subject, client))).collect())
     }
 
-    /// Whose certificate the connection has shown, if it is one of ours.
-    pub(crate) fn holder_of(&self, facts: &Facts) -> Option<Arc<Known>> {
-        self.0.get(&facts.client_certificate.as_ref()?.subject).cloned()
+    /// Whose certificate the connection has shown, if it is one of ours. Refuses what a page of elsewhere makes the holder's browser ask.
+    pub(crate) fn holder(
+        &self,
+        session: &Session,
+        inbound: &Inbound,
+        route: &Route,
+        is_websocket: bool,
+    ) -> Result<Option<Arc<Known>>, Refusal> {
+        let holder = Facts::of(session).and_then(|facts| self.0.get(&facts.client_certificate.as_ref()?.subject));
+        if holder.is_some() {
+            cookies::check_certificate(session.req_header(), inbound, route, is_websocket)?;
+        }
+        Ok(holder.cloned())
     }
 }
 

@@ -76,14 +76,9 @@ pub(crate) fn check(
     if !is_websocket && is_safe(inbound.method.as_str()) {
         return Ok(());
     }
-    let sent = sent(request, inbound);
+    check_page(&sent(request, inbound), route, is_websocket)?;
     if is_websocket {
-        let trusts = |origin| route.cors.as_ref().is_some_and(|cors| cors.trusts(origin));
-        let is_trusted = matches!(sent.origin, Said::Once(origin) if trusts(origin));
-        return if is_trusted || sent.origin_is_here() { Ok(()) } else { Err(Refusal::Csrf(CsrfPart::Origin)) };
-    }
-    if !sent.is_from_here() {
-        return Err(Refusal::Csrf(CsrfPart::Origin));
+        return Ok(());
     }
     let token = values(&request.headers, X_CSRF_TOKEN);
     let goes_with = |token: &[u8]| SessionCookie::parse(cookie).is_ok_and(|cookie| cookie.goes_with(token));
@@ -92,6 +87,33 @@ pub(crate) fn check(
         (Csrf::Token, Said::Once(token)) if goes_with(token) => Ok(()),
         (Csrf::Token, _) => Err(Refusal::Csrf(CsrfPart::Token)),
     }
+}
+
+/// A client certificate has come along, which a browser that has one shows by itself as it does a cookie. Programs, for which it is meant, say
+/// nothing of where they are from; browsers do with whatever is asked about here ([`policies::csrf`]), so who says nothing is none.
+pub(crate) fn check_certificate(
+    request: &RequestHeader,
+    inbound: &Inbound,
+    route: &Route,
+    is_websocket: bool,
+) -> Result<(), Refusal> {
+    let sent = sent(request, inbound);
+    let is_by_program = matches!((sent.site, sent.origin), (Said::Not, Said::Not));
+    if is_by_program || !is_websocket && is_safe(inbound.method.as_str()) {
+        return Ok(());
+    }
+    check_page(&sent, route, is_websocket)
+}
+
+/// Is it from a page that may send it?
+fn check_page(sent: &Sent<'_>, route: &Route, is_websocket: bool) -> Result<(), Refusal> {
+    let trusts = |origin| route.cors.as_ref().is_some_and(|cors| cors.trusts(origin));
+    let is_meant = if is_websocket {
+        sent.origin_is_here() || matches!(sent.origin, Said::Once(origin) if trusts(origin))
+    } else {
+        sent.is_from_here()
+    };
+    if is_meant { Ok(()) } else { Err(Refusal::Csrf(CsrfPart::Origin)) }
 }
 
 fn sent<'a>(request: &'a RequestHeader, inbound: &Inbound) -> Sent<'a> {
@@ -125,9 +147,17 @@ mod tests {
     /// What is said of a request to `https://a.test` on a cookie, whose token stands for `TOKEN`.
     fn said(method: &str, fields: &[(&'static str, &str)], is_websocket: bool, route: &Route) -> Result<(), Refusal> {
         let cookie = SessionCookie::generate(Uuid::nil().into(), &mut StdRng::seed_from_u64(1));
+        let token = cookie.csrf_token();
+        let fields: Vec<_> = fields.iter().map(|(name, value)| (*name, value.replace("TOKEN", &token))).collect();
+        let (request, inbound) = asked(method, &fields);
+        check(&request, &inbound, route, is_websocket, cookie.expose())
+    }
+
+    /// A request to `https://a.test`.
+    fn asked(method: &str, fields: &[(&'static str, String)]) -> (RequestHeader, Inbound) {
         let mut request = RequestHeader::build(method, b"/", None).unwrap();
         for (name, value) in fields {
-            request.append_header(*name, value.replace("TOKEN", &cookie.csrf_token())).unwrap();
+            request.append_header(*name, value).unwrap();
         }
         let inbound = Inbound {
             request_id: RequestId::of(1),
@@ -141,7 +171,7 @@ mod tests {
             path: "/".into(),
             path_changed: false,
         };
-        check(&request, &inbound, route, is_websocket, cookie.expose())
+        (request, inbound)
     }
 
     const HOST: (&str, &str) = ("host", "a.test");
@@ -189,6 +219,34 @@ mod tests {
             assert_eq!(said("GET", fields, true, &trusts), by_trusting, "{fields:?}");
             assert_eq!(said("GET", fields, true, &reads), by_others, "{fields:?}");
             assert_eq!(said("GET", fields, true, &alone), by_others, "{fields:?}");
+        }
+    }
+
+    #[test]
+    fn a_certificate_is_taken_from_programs_and_from_pages_of_this_host() {
+        let cors = Cors::new(["https://b.test"], Methods::ALL, [], true, Duration::ZERO).unwrap();
+        let trusting = Route { cors: Some(cors), ..Route::new("r", "u", Vec::new()) };
+        let said = |method, fields: &[(&'static str, &str)], is_websocket| {
+            let fields: Vec<_> = fields.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
+            let (request, inbound) = asked(method, &fields);
+            check_certificate(&request, &inbound, &trusting, is_websocket)
+        };
+        let site = |site| ("sec-fetch-site", site);
+        for (fields, changing, opening) in [
+            (&[HOST][..], Ok(()), Ok(())),
+            (&[HOST, HERE], Ok(()), Ok(())),
+            (&[HOST, HERE, site("same-origin")], Ok(()), Ok(())),
+            (&[HOST, ELSEWHERE], NO_ORIGIN, Ok(())),
+            (&[HOST, ELSEWHERE, site("cross-site")], NO_ORIGIN, Ok(())),
+            (&[HOST, ("origin", "null")], NO_ORIGIN, NO_ORIGIN),
+            (&[HOST, ("origin", "https://c.test")], NO_ORIGIN, NO_ORIGIN),
+            (&[HOST, site("cross-site")], NO_ORIGIN, NO_ORIGIN),
+            (&[HOST, HERE, site("same-site")], NO_ORIGIN, Ok(())),
+            (&[HOST, HERE, HERE], NO_ORIGIN, NO_ORIGIN),
+        ] {
+            assert_eq!(said("POST", fields, false), changing, "{fields:?}");
+            assert_eq!(said("GET", fields, false), Ok(()), "{fields:?}");
+            assert_eq!(said("GET", fields, true), opening, "{fields:?}");
         }
     }
 

@@ -27,7 +27,6 @@ use policies::{Auth, Refusal, eligible};
 use crate::{
     answer::{self, LocalAnswer, Preflight},
     asked::shown,
-    connection::Facts,
     cookies, developer,
     door::Door,
     inbound::{Inbound, Unread},
@@ -106,7 +105,7 @@ impl Door {
                 cookies::check(session.req_header(), inbound, route, handshake.is_some(), cookie)?;
             }
         } else if route.auth == Auth::Mtls {
-            journey.known = Facts::of(session).and_then(|facts| self.certified.holder_of(facts));
+            journey.known = self.certified.holder(session, inbound, route, handshake.is_some())?;
         }
 
         // decide: all but whose the thing is that the path names

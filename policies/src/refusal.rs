@@ -41,7 +41,7 @@ pub enum Refusal {
     },
     /// A foreign page may not do this.
     CorsRefused(CorsPart),
-    /// A browser's cookie came along, and nothing shows that its user meant it.
+    /// A browser's cookie or certificate came along, and nothing shows that its user meant it.
     Csrf(CsrfPart),
     /// The route may not be turned into a WebSocket.
     UpgradeNotAllowed,
@@ -289,7 +289,7 @@ impl Refusal {
             Self::CorsRefused(CorsPart::Method) => "Pages of other origins may not use this method here.",
             Self::CorsRefused(CorsPart::Header) => "Pages of other origins may not send one of these headers here.",
             Self::Csrf(CsrfPart::Origin) => {
-                "A cookie alone is not enough: a page of this host has to send the request."
+                "A cookie or certificate alone is not enough: a page of this host has to send the request."
             }
             Self::Csrf(CsrfPart::Token) => "A cookie alone is not enough: show the session's token in X-CSRF-Token.",
             Self::UpgradeNotAllowed => "WebSockets are not allowed on this path.",

@@ -318,7 +318,7 @@ fn a_client_certificate_makes_its_holder_known_on_routes_that_ask_for_one() {
         .edit("gateway.toml", "# tier = \"enterprise\"", "tier = \"enterprise\"")
         .append(
             "routes.toml",
-            "\n[[route]]\nname = \"machines\"\npaths = [\"/demo/machines/*\"]\nupstream = \"demo\"\nauth = \"mtls\"\n",
+            "\n[[route]]\nname = \"machines\"\npaths = [\"/demo/machines/*\"]\nupstream = \"demo\"\nauth = \"mtls\"\nwebsocket = true\n",
         )
         .start();
     let to = https(&mut platform);
@@ -335,6 +335,22 @@ fn a_client_certificate_makes_its_holder_known_on_routes_that_ask_for_one() {
         assert!(told.contains("client certificate"), "who has another credential is not told to send it: {told}");
     }
     assert!(authority.exchange(to, "one.test", Some("forged"), &machines).is_err(), "another authority's certificate");
+    // Nor is a browser's, when a page of elsewhere makes it ask for what may change something, or open a WebSocket.
+    let by_page = |method: &str, fields: &str| {
+        let asked = machines.replace("GET", method).replace("Host:", &format!("{fields}Host:"));
+        let answer = authority.exchange(to, "one.test", Some("orders"), &asked).unwrap();
+        (answer.status, answer.code())
+    };
+    let refused = (403, "csrf".to_owned());
+    assert_eq!(by_page("POST", "Origin: https://elsewhere.test\r\n"), refused);
+    assert_eq!(by_page("POST", "Sec-Fetch-Site: cross-site\r\nOrigin: null\r\n"), refused);
+    for (method, fields) in
+        [("GET", "Sec-Fetch-Site: cross-site\r\n"), ("POST", "Origin: https://one.test\r\n"), ("POST", "")]
+    {
+        assert_eq!(by_page(method, fields).0, 200, "{method} {fields}");
+    }
+    let handshake = "Connection: upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+    assert_eq!(by_page("GET", &format!("{handshake}Origin: https://elsewhere.test\r\n")), refused);
     // A token is no certificate, and a certificate no token.
     let token = platform.register("ada@example.com")["access_token"].as_str().unwrap().to_owned();
     assert_eq!(platform.get("/demo/machines/x", &token).status, 401);

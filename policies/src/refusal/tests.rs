@@ -90,7 +90,7 @@ fn every_refusal_says_what_it_says() {
     403 cors_refused | Cross-origin request refused | Pages of this origin may not call this path.
     403 cors_refused | Cross-origin request refused | Pages of other origins may not use this method here.
     403 cors_refused | Cross-origin request refused | Pages of other origins may not send one of these headers here.
-    403 csrf | Cross-site request refused | A cookie alone is not enough: a page of this host has to send the request.
+    403 csrf | Cross-site request refused | A cookie or certificate alone is not enough: a page of this host has to send the request.
     403 csrf | Cross-site request refused | A cookie alone is not enough: show the session's token in X-CSRF-Token.
     403 upgrade_not_allowed | Upgrade not allowed | WebSockets are not allowed on this path.
     426 websocket_version | WebSocket version not supported | Only version 13 of the WebSocket protocol is spoken here.
