@@ -200,7 +200,7 @@ impl ProxyHttp for Door {
     async fn upstream_peer(&self, session: &mut Session, journey: &mut Self::CTX) -> Result<Box<HttpPeer>> {
         // Another try begins with the session as it came.
         journey.relieve(session);
-        journey.attempt()
+        panics::caught_in(|| journey.attempt())?
     }
 
     /// forward: strip, inject, sign.

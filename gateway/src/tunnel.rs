@@ -29,6 +29,7 @@ use crate::{
     door::Door,
     inject,
     journey::Journey,
+    panics,
     streams::{self, Ended, cut, guard::Guard, pace::Pace},
     upstream::{Attempt, Break, Failure},
     usage::meter,
@@ -111,7 +112,7 @@ fn outgoing(door: &Door, session: &Session, journey: &Journey) -> Result<Request
     parts.headers.remove(header::CONTENT_LENGTH);
     parts.headers.remove(header::EXPECT);
     let mut request = RequestHeader::from(parts);
-    inject::rewrite(&mut request, journey, &door.minter, journey.now)?;
+    panics::caught_in(|| inject::rewrite(&mut request, journey, &door.minter, journey.now))??;
     let mut parts = request::Parts::from(request);
     Handshake::ask(&mut parts.headers);
     Ok(RequestHeader::from(parts))
@@ -155,7 +156,7 @@ async fn ask_of(mut backend: Backend, journey: &mut Journey, request: RequestHea
 /// A connection that nobody else uses, to the next server that takes one.
 async fn connect(connector: &TransportConnector, journey: &mut Journey) -> Result<Backend> {
     loop {
-        let mut peer = journey.attempt()?;
+        let mut peer = panics::caught_in(|| journey.attempt())??;
         // HTTP/2 has other WebSockets (RFC 8441), which nobody asks us for.
         peer.options.alpn = ALPN::H1;
         match connector.new_stream(&*peer).await.map_err(Error::into_up) {
@@ -183,7 +184,7 @@ async fn relay(session: &mut Session, journey: &mut Journey, mut backend: Backen
     journey.guard = Some(Guard::post(session, ended, Pace::default()));
     let Some(answer) = backend.resp_header() else { return Ok(()) };
     let mut answer = answer.clone();
-    journey.metered = answer::check(&mut answer).map_err(|refusal| journey.fail(refusal))?;
+    journey.metered = panics::caught_in(|| answer::check(&mut answer))?.map_err(|refusal| journey.fail(refusal))?;
     let has_body = !matches!(answer.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
     let mut answer = response_with(&answer, |headers| {
         websocket::hop_by_hop(headers);
@@ -191,7 +192,7 @@ async fn relay(session: &mut Session, journey: &mut Journey, mut backend: Backen
             headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
         }
     });
-    answer::dress(&mut answer, journey.readers(session.req_header()), journey);
+    panics::caught_in(|| answer::dress(&mut answer, journey.readers(session.req_header()), journey))?;
     session.write_response_header(Box::new(answer), !has_body).await?;
     while has_body && let Some(bytes) = next_piece(session, &mut backend).await? {
         session.write_response_body(Some(bytes), false).await?;
@@ -216,7 +217,7 @@ async fn next_piece(session: &mut Session, backend: &mut Backend) -> Result<Opti
 
 /// Writes the 101.
 async fn agree(session: &mut Session, journey: &Journey, mut answer: ResponseHeader) -> Result<()> {
-    answer::dress(&mut answer, journey.readers(session.req_header()), journey);
+    panics::caught_in(|| answer::dress(&mut answer, journey.readers(session.req_header()), journey))?;
     session.write_response_header(Box::new(answer), false).await
 }
 
