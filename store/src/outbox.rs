@@ -34,7 +34,7 @@ pub struct NewMail {
     pub sealed: Option<Vec<u8>>,
     /// Who asked for it, where letters are counted by that.
     pub asker: Option<Asker>,
-    /// How many there may be, if nobody asks before it is posted: one too many is none.
+    /// How many there may be, where that is said with it and not by an [`Allowance`]: one too many is none.
     pub most: Option<Most>,
     /// The time.
     pub now: DateTime<Utc>,
@@ -119,7 +119,7 @@ pub enum MailOutcome {
 
 /// Over which letters are counted.
 const HOUR: TimeDelta = TimeDelta::hours(1);
-/// What takes turns at an address: whatever is posted with a [`Most`], and each kind that is wished for.
+/// What takes turns at an address: whatever has a [`Most`], posted or wished for, and each kind that is wished for without.
 const NOTICES: &str = "notices";
 
 // === impl Store ===
@@ -228,7 +228,7 @@ impl Store {
         .await
     }
 
-    /// Puts a letter in a wish's place, if its address has room for it.
+    /// Puts a letter in a wish's place, if its address has room for it: by its own [`Most`] or else by the allowance.
     pub async fn grant_wish(
         &self,
         wish: Uuid,
@@ -250,17 +250,17 @@ impl Store {
 impl Tx {
     /// Puts a mail into the outbox, or drops it if it is one too many: what it tells of is done all the same.
     pub(crate) async fn post(&mut self, mail: &NewMail) -> Result<(), StoreError> {
-        if let Some(most) = &mail.most {
-            self.take_turn(NOTICES, &mail.address).await?;
-            if self.count_letters(&mail.address, &most.kinds, mail.now - HOUR).await? >= most.letters {
-                tracing::warn!(
-                    template = mail.template,
-                    "an address has had enough letters, and is not told of one more"
-                );
-                return Ok(());
-            }
+        if self.is_one_too_many(mail).await? {
+            tracing::warn!(template = mail.template, "an address has had enough letters, and is not told of one more");
+            return Ok(());
         }
         self.insert_mail(mail).await
+    }
+
+    async fn is_one_too_many(&mut self, mail: &NewMail) -> Result<bool, StoreError> {
+        let Some(most) = &mail.most else { return Ok(false) };
+        self.take_turn(NOTICES, &mail.address).await?;
+        Ok(self.count_letters(&mail.address, &most.kinds, mail.now - HOUR).await? >= most.letters)
     }
 
     async fn insert_mail(&mut self, mail: &NewMail) -> Result<(), StoreError> {
@@ -295,8 +295,13 @@ impl Tx {
         if self.drop_wish(wish).await? == 0 {
             return Err(StoreError::Conflict("another node has granted this wish"));
         }
-        self.take_turn(letter.template, &letter.address).await?;
-        if !(allowance.has_room)(self.letters_before(letter, allowance.late).await?) {
+        let has_room = if letter.most.is_some() {
+            !self.is_one_too_many(letter).await?
+        } else {
+            self.take_turn(letter.template, &letter.address).await?;
+            (allowance.has_room)(self.letters_before(letter, allowance.late).await?)
+        };
+        if !has_room {
             return Ok(WishOutcome::TooMany);
         }
         self.insert_mail(letter).await?;

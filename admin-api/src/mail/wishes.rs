@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use identity::{AccountId, Email, OneTimePurpose, OneTimeToken, SecretDigest};
 use serde::Serialize;
-use store::{Account, Allowance, Asker, DueMail, MailOutcome, NewMail, NewOneTime, Status, StoreError, WishOutcome};
+use store::{
+    Account, Allowance, Asker, DueMail, MailOutcome, Most, NewMail, NewOneTime, Status, StoreError, WishOutcome,
+};
 use uuid::Uuid;
 
 use super::{
@@ -23,6 +25,8 @@ struct Granted {
     account: Option<AccountId>,
     ticket: Option<Ticket>,
     minutes: Option<i64>,
+    /// How many there may be, where others of its kind are posted and not wished for.
+    most: Option<Most>,
 }
 
 /// The token that it carries.
@@ -114,11 +118,19 @@ impl Office {
             (Letter::AccountLocked, _) => {
                 active.map(|account| Granted { minutes: said.minutes, ..Granted::to(account, wanted, None) })
             }
-            (Letter::IdentityLinked, _) => active.map(|account| Granted::to(account, wanted, None)),
+            (Letter::IdentityLinked, _) => active.map(|account| {
+                let most = Some(allowance::most(wanted, account));
+                Granted { most, ..Granted::to(account, wanted, None) }
+            }),
             (Letter::TenantInvite, Some(account)) => Some(Granted::to(account, wanted, None)),
-            (Letter::TenantInvite, None) => {
-                Some(Granted { letter: wanted, to: address.to_owned(), account: None, minutes: None, ticket: None })
-            }
+            (Letter::TenantInvite, None) => Some(Granted {
+                letter: wanted,
+                to: address.to_owned(),
+                account: None,
+                minutes: None,
+                most: None,
+                ticket: None,
+            }),
             // Nobody wishes for these.
             (
                 Letter::AddressTaken
@@ -142,6 +154,7 @@ impl Office {
             to: registration.email.clone(),
             account: None,
             minutes: None,
+            most: None,
             ticket: Some(Ticket {
                 purpose: OneTimePurpose::Register,
                 ttl: self.settings.accounts.verification_ttl,
@@ -157,6 +170,7 @@ impl Office {
             to: change.email.clone(),
             account: Some(AccountId::new(change.account)),
             minutes: None,
+            most: None,
             ticket: Some(Ticket {
                 purpose: OneTimePurpose::ChangeEmail,
                 ttl: self.settings.accounts.verification_ttl,
@@ -181,7 +195,7 @@ impl Office {
         let Some(ticket) = granted.ticket else {
             let said = self.say(granted.letter, &granted.to, None, granted.minutes);
             let letter = self.mail.mail(granted.letter, address, false, &said, now);
-            return self.store.grant_wish(wish, &NewMail { asker, ..letter }, allowance).await;
+            return self.store.grant_wish(wish, &NewMail { asker, most: granted.most, ..letter }, allowance).await;
         };
         let token = OneTimeToken::generate(Uuid::now_v7(), &mut rand::rng());
         let minutes = i64::try_from(ticket.ttl.as_secs() / 60).unwrap_or(i64::MAX);
@@ -240,6 +254,6 @@ impl Granted {
     /// To the address as its owner writes it, never as somebody has typed it: what is one address to us may be two to the
     /// servers that carry mail.
     fn to(account: &Account, letter: Letter, ticket: Option<Ticket>) -> Self {
-        Self { letter, to: account.email.clone(), account: Some(account.id), ticket, minutes: None }
+        Self { letter, to: account.email.clone(), account: Some(account.id), ticket, minutes: None, most: None }
     }
 }

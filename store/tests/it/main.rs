@@ -32,6 +32,7 @@ mod schema;
 mod sessions;
 mod signing;
 mod teams;
+mod turns;
 mod unlinking;
 mod usage;
 mod weighed;

@@ -20,13 +20,13 @@ on_both_engines!(
     of_many_who_write_at_once_none_writes_one_too_many,
 );
 
-async fn post(store: &Store, address: &str, is_wish: bool, second: i64) -> Uuid {
+pub(crate) async fn post(store: &Store, address: &str, is_wish: bool, second: i64) -> Uuid {
     let id = Uuid::now_v7();
     store.post(&mail(id, address, is_wish, second)).await.unwrap();
     id
 }
 
-fn mail(id: Uuid, address: &str, is_wish: bool, second: i64) -> NewMail {
+pub(crate) fn mail(id: Uuid, address: &str, is_wish: bool, second: i64) -> NewMail {
     let (address, sealed, now) = (address.to_owned(), Some(b"sealed".to_vec()), at(second));
     NewMail { id, template: "reset_password", address, is_wish, sealed, asker: None, most: None, now }
 }
