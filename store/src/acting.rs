@@ -60,17 +60,21 @@ impl Tx {
         Ok(ended.into_iter().map(SessionId::new).collect())
     }
 
-    /// Whoever begins to act as somebody still has the right that was weighed: whoever takes it away waits for this one, or is waited for.
-    pub(crate) async fn hold_actor(&mut self, actor: &Account) -> Result<(), StoreError> {
-        const LITE: &str = "SELECT id FROM accounts WHERE id = $1 AND status = 'active' AND updated_at = $2";
-        const PG: &str = "SELECT id FROM accounts WHERE id = $1 AND status = 'active' AND updated_at = $2 FOR SHARE";
+    /// Whoever begins to act as somebody still has the right that was weighed: whoever takes it away waits for this one, or is waited for. Whom
+    /// they act as is held with them, both in one order: so does whoever deletes an organisation of both.
+    pub(crate) async fn hold_actor(&mut self, actor: &Account, owner: AccountId) -> Result<(), StoreError> {
+        const LITE: &str =
+            "SELECT id FROM accounts WHERE id = $3 OR (id = $1 AND status = 'active' AND updated_at = $2)";
+        const PG: &str = "SELECT id FROM accounts WHERE id = $3 OR (id = $1 AND status = 'active' AND updated_at = $2) \
+                          ORDER BY id FOR SHARE";
         let statement = if matches!(self, Self::Pg(_)) { PG } else { LITE };
-        let held: Option<Uuid> = on_tx!(self, |c| sqlx::query_scalar(statement)
+        let held: Vec<Uuid> = on_tx!(self, |c| sqlx::query_scalar(statement)
             .bind(actor.id.uuid())
             .bind(stored(actor.updated_at))
-            .fetch_optional(c)
+            .bind(owner.uuid())
+            .fetch_all(c)
             .await)?;
-        held.map(drop).ok_or(CHANGED_MEANWHILE)
+        if held.contains(&actor.id.uuid()) { Ok(()) } else { Err(CHANGED_MEANWHILE) }
     }
 
     /// Ends the sessions in which somebody acts as others, and those in which others act as them: the rights of both were weighed when they

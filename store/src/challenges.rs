@@ -139,6 +139,8 @@ impl Store {
     ) -> Result<FactorLogin, StoreError> {
         self.bounded(async {
             let mut tx = self.begin().await?;
+            // The account before its tokens, as whoever ends those takes them.
+            tx.lock_account(account.id).await?;
             let token = tx.use_one_time(shown, now).await?;
             if token.and_then(|token| token.account()) != Some(account.id) {
                 return Ok(FactorLogin::TokenGone);

@@ -39,9 +39,13 @@ impl Store {
     ) -> Result<Option<(Account, Vec<TenantId>)>, StoreError> {
         self.bounded(async {
             let mut tx = self.begin().await?;
-            let Some(token) = tx.use_one_time(shown, now).await? else { return Ok(None) };
-            let Some(id) = token.account().filter(|_| token.address == email.normalised()) else { return Ok(None) };
+            // Its organisations, the account and its tokens, in this order, as whoever deletes it and whoever ends them takes those.
+            let Some(id) = tx.owner_of(shown, email, now).await? else { return Ok(None) };
             let renamed = tx.rename_after(id, email).await?;
+            tx.lock_account(id).await?;
+            if tx.use_one_time(shown, now).await?.is_none() {
+                return Ok(None);
+            }
             if tx.set_email(id, email, session, confirmed, now).await? == 0 {
                 return Ok(None);
             }
@@ -61,6 +65,26 @@ impl Store {
 // === impl Tx ===
 
 impl Tx {
+    /// Whose a token is that was sent to this address and could be used now; that it still can be is to be asked once the account is held.
+    async fn owner_of(
+        &mut self,
+        shown: &ShownOneTime,
+        email: &Email,
+        now: DateTime<Utc>,
+    ) -> Result<Option<AccountId>, StoreError> {
+        const Q: &str = "SELECT account_id FROM one_time_tokens WHERE id = $1 AND purpose = $2 AND digest = $3 AND address = $4 \
+                         AND used_at IS NULL AND expires_at > $5";
+        let owner: Option<Option<Uuid>> = on_tx!(self, |c| sqlx::query_scalar(Q)
+            .bind(shown.id)
+            .bind(shown.purpose.word())
+            .bind(shown.digest.as_bytes().as_slice())
+            .bind(email.normalised())
+            .bind(stored(now))
+            .fetch_optional(c)
+            .await)?;
+        Ok(owner.flatten().map(AccountId::new))
+    }
+
     /// Of several changes that are asked for the last one counts.
     pub(crate) async fn void_email_changes(&mut self, id: AccountId, now: DateTime<Utc>) -> Result<(), StoreError> {
         const Q: &str =
@@ -76,7 +100,7 @@ impl Tx {
     }
 
     /// Organisations of theirs that are named after the address are named after the next one: else the one before would stay when the
-    /// account is deleted, at others. Before anything of the account's, as whoever deletes it does.
+    /// account is deleted, at others.
     async fn rename_after(&mut self, id: AccountId, email: &Email) -> Result<Vec<TenantId>, StoreError> {
         const Q: &str = "UPDATE tenants SET name = $2 WHERE name = (SELECT email FROM accounts WHERE id = $1) \
                          AND id IN (SELECT tenant_id FROM tenant_members WHERE account_id = $1) RETURNING id";

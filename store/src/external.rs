@@ -156,10 +156,14 @@ impl Store {
         self.bounded(async {
             let mut tx = self.begin().await?;
             let mut heard = Vec::new();
-            if let Some((_, Some(_))) = change
+            if let Some((_, tier)) = change
                 && let Some(account) = tx.external_owner(id).await?
             {
-                heard.extend(tx.note_tiers_by(account, now).await?.into_iter().map(Subject::Tenant));
+                if tier.is_some() {
+                    heard.extend(tx.note_tiers_by(account, now).await?.into_iter().map(Subject::Tenant));
+                }
+                // The account before its subjects, as whoever unlinks one takes them.
+                tx.lock_account(account).await?;
             }
             let account: Option<uuid::Uuid> =
                 on_tx!(&mut tx, |c| sqlx::query_scalar(HEAR).bind(id.uuid()).bind(said_at).fetch_optional(c).await)?;

@@ -85,7 +85,7 @@ impl Store {
     ) -> Result<Option<Account>, StoreError> {
         self.bounded(async {
             let mut tx = self.begin().await?;
-            let Some(token) = tx.use_one_time(shown, now).await? else { return Ok(None) };
+            let Some(token) = tx.use_token_of_account(shown, now).await? else { return Ok(None) };
             let Some(id) = token.account() else { return Ok(None) };
             if tx.take_over(id, &token.address, &hash, name, now).await? == 0 {
                 return Ok(None);

@@ -66,6 +66,7 @@ mod teams;
 mod tenant_invitations;
 mod tenants;
 mod usage;
+mod voided;
 mod webhooks;
 mod weighed;
 mod written;

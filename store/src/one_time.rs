@@ -186,7 +186,7 @@ impl Store {
     ) -> Result<Option<Account>, StoreError> {
         self.bounded(async {
             let mut tx = self.begin().await?;
-            let Some(token) = tx.use_one_time(shown, now).await? else { return Ok(None) };
+            let Some(token) = tx.use_token_of_account(shown, now).await? else { return Ok(None) };
             let Some(account) = tx.confirm(&token, confirmed, now).await? else { return Ok(None) };
             self.commit_and_tell(tx, &[Subject::Account(account.id)], now).await?;
             Ok::<_, StoreError>(Some(account))
@@ -247,7 +247,7 @@ impl Store {
         const Q: &str = "UPDATE accounts SET password_hash = $2 WHERE id = $1";
         self.bounded(async {
             let mut tx = self.begin().await?;
-            let Some(token) = tx.use_one_time(shown, now).await? else { return Ok(None) };
+            let Some(token) = tx.use_token_of_account(shown, now).await? else { return Ok(None) };
             let Some(account) = tx.confirm_owner(&token, confirmed, now).await? else { return Ok(None) };
             on_tx!(&mut tx, |c| sqlx::query(Q).bind(account.id.uuid()).bind(hash.as_str()).execute(c).await.map(drop))?;
             tx.void_one_time_tokens(account.id, now).await?;
@@ -272,7 +272,7 @@ impl Store {
     ) -> Result<Option<LinkLogin>, StoreError> {
         self.bounded(async {
             let mut tx = self.begin().await?;
-            let Some(token) = tx.use_one_time(shown, now).await? else { return Ok(None) };
+            let Some(token) = tx.use_token_of_account(shown, now).await? else { return Ok(None) };
             let Some(account) = tx.confirm_owner(&token, confirmed, now).await? else { return Ok(None) };
             if tx.has_factor(account.id).await? {
                 tx.challenge(account.id, &token.address, challenge, now).await?;
@@ -308,6 +308,22 @@ impl Tx {
             .execute(c)
             .await
             .map(drop))?)
+    }
+
+    /// Uses a token of an account's. The account is held first, as by whoever ends its tokens: else two would wait for each other. Not by
+    /// whoever knows no more of the token than its id.
+    pub(crate) async fn use_token_of_account(
+        &mut self,
+        shown: &ShownOneTime,
+        now: DateTime<Utc>,
+    ) -> Result<Option<OneTime>, StoreError> {
+        const HOLD: &str = "SELECT 1 FROM accounts WHERE id = (SELECT account_id FROM one_time_tokens WHERE id = $1 AND digest = $2) \
+                            FOR NO KEY UPDATE";
+        if let Self::Pg(tx) = self {
+            let hold = sqlx::query(HOLD).bind(shown.id).bind(shown.digest.as_bytes().as_slice());
+            hold.execute(tx.within()).await?;
+        }
+        self.use_one_time(shown, now).await
     }
 
     /// Uses a token, once. If `None` is given back the transaction must not be committed.
@@ -354,27 +370,6 @@ impl Tx {
             return Ok(None);
         }
         Ok(self.account(id).await?.filter(|account| account.status == Status::Active))
-    }
-
-    /// What was sent to buy a password, a session or another address buys nothing any more.
-    pub(crate) async fn void_one_time_tokens(
-        &mut self,
-        account: AccountId,
-        now: DateTime<Utc>,
-    ) -> Result<(), StoreError> {
-        const Q: &str = "UPDATE one_time_tokens SET used_at = $2 WHERE account_id = $1 AND used_at IS NULL \
-                         AND purpose IN ('reset_password', 'magic_link', 'second_factor', 'change_email')";
-        Ok(on_tx!(self, |c| sqlx::query(Q).bind(account.uuid()).bind(stored(now)).execute(c).await.map(drop))?)
-    }
-
-    /// The same of whatever waits: it went to an address that is the account's no more or was never its owner's, or was begun by what went there.
-    pub(crate) async fn void_all_one_time_tokens(
-        &mut self,
-        id: AccountId,
-        now: DateTime<Utc>,
-    ) -> Result<(), StoreError> {
-        const Q: &str = "UPDATE one_time_tokens SET used_at = $2 WHERE account_id = $1 AND used_at IS NULL";
-        Ok(on_tx!(self, |c| sqlx::query(Q).bind(id.uuid()).bind(stored(now)).execute(c).await.map(drop))?)
     }
 }
 

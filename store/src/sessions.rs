@@ -257,7 +257,7 @@ impl Tx {
         let statement = if matches!(self, Self::Pg(_)) { PG } else { LITE };
         let tenant = self.usable_tenant(account).await?;
         if let Some(actor) = origin.actor {
-            self.hold_actor(actor).await?;
+            self.hold_actor(actor, account.id).await?;
         }
         let begun: Option<GroupsRow> = on_tx!(&mut *self, |c| sqlx::query_as(statement)
             .bind(new.id.uuid())

@@ -1,18 +1,28 @@
 //! Who changes the same account at once comes one after the other: nobody is rolled back since two have waited for each other. On Postgres,
 //! where rows are locked one by one.
 
-use identity::{AccountId, Email, KeyId, SessionId, TenantId};
-use store::{Account, Belonging, NewAccount, NewKey, NewSession, Origin, Proof, Store, StoreError};
+use std::sync::LazyLock;
+
+use identity::{
+    AccountId, Email, ExternalId, FactorId, KeyId, OneTimePurpose, PasswordHash, SecretDigest, SessionId, TenantId,
+};
+use store::{
+    Account, Believed, Belonging, ChallengeSeed, Confirmed, ExternalSubject, FactorProof, NewAccount, NewKey,
+    NewSession, Origin, Proof, SessionSeed, ShownOneTime, Store, StoreError, WayIn,
+};
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
 use crate::{
-    engines::{Database, at, newcomer, person, session, token},
+    changed_hands::{self, one_time, shown},
+    engines::{Database, at, hash, newcomer, notice, person, session, token},
     keys::key,
 };
 
 /// So often each two meet, each time as others; of those who take their locks in another order some wait for each other then.
 const ROUNDS: usize = 60;
+
+static NO_PASSWORD: LazyLock<PasswordHash> = LazyLock::new(|| hash("none"));
 
 async fn joined(store: &Store, email: &str, tenant: TenantId) -> Account {
     let email = Email::parse(email).unwrap();
@@ -166,4 +176,127 @@ async fn an_account_is_deleted_whatever_who_acts_as_its_owner_does_meanwhile() {
         store.delete_account(ada.id, None, at(1)).await.unwrap();
         joins([meanwhile]).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_organisation_is_deleted_whoever_begins_to_act_as_its_members_meanwhile() {
+    let database = Database::postgres().await;
+    let store = database.open().await;
+    let boss = person(&store, "boss@example.com").await;
+    for round in 0..ROUNDS {
+        let work = store.create_tenant("Work", boss.id, 999, at(0)).await.unwrap().id;
+        let ada = joined(&store, &format!("ada{round}@example.com"), work).await;
+        let bob = joined(&store, &format!("bob{round}@example.com"), work).await;
+        // Whichever of them is held first.
+        let meanwhile = [(&ada, &bob), (&bob, &ada)].map(|(actor, owner)| {
+            let (store, actor, owner) = (store.clone(), actor.clone(), owner.clone());
+            again(6, move |_| {
+                let (store, actor, owner) = (store.clone(), actor.clone(), owner.clone());
+                async move { begin(&store, &owner, None, Some(&actor)).await.map(drop) }
+            })
+        });
+        store.delete_tenant(work, at(1)).await.unwrap();
+        joins(meanwhile).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_subject_is_taken_away_whatever_its_issuer_says_meanwhile() {
+    const BELIEVED: Believed<'_> = Believed { providers: &[], issuers: &["them"] };
+    let database = Database::postgres().await;
+    let store = database.open().await;
+    for round in 0..ROUNDS {
+        let ada = person(&store, &format!("ada{round}@example.com")).await;
+        let kept = hash("$argon2id$v=19$m=64,t=1,p=1$c2FsdHNhbHQ$aGFzaGhhc2hoYXNoaGFzaA");
+        store.set_password(ada.id, &hash("a hash"), kept, None, &notice(), at(0)).await.unwrap();
+        let (login, _) = session(&store, &ada).await;
+        let subject = ada.id.uuid().to_string();
+        let linked = ExternalSubject { issuer: "them", subject: &subject, claims_at: None };
+        store.link_external(ada.id, None, linked, None, at(0)).await.unwrap();
+        let id = ExternalId::of("them", &subject);
+        let following = {
+            let store = store.clone();
+            again(6, move |time| {
+                let (store, said_at) = (store.clone(), i64::try_from(time).unwrap() + 1);
+                async move { store.follow_issuer(id, said_at, Some((Some("user"), None)), at(1)).await.map(drop) }
+            })
+        };
+        // By their owner, or by whoever has the better word for the address.
+        if round % 2 == 0 {
+            store.unlink_identity((ada.id, login), id, BELIEVED, &notice(), at(1)).await.unwrap();
+        } else {
+            assert!(store.take_over_unconfirmed(ada.id, WayIn::Password(hash("own")), "user", at(1)).await.unwrap());
+        }
+        joins([following]).await;
+        assert_eq!(store.identities(ada.id).await.unwrap(), []);
+    }
+}
+
+/// Shows a token for what it is for.
+async fn show(store: Store, account: Account, login: SessionId, shown: ShownOneTime) -> Result<(), StoreError> {
+    let confirmed = Confirmed { from_role: "unverified", to_role: "user", no_password: &NO_PASSWORD };
+    let refresh = token();
+    let proof = Proof::Refresh { token: (refresh.id(), refresh.digest()), expires_at: at(1000) };
+    let seed = SessionSeed { id: SessionId::new(Uuid::now_v7()), proof, origin: Origin::default() };
+    let (now, digest) = (at(0), SecretDigest::of(b"x"));
+    match shown.purpose {
+        OneTimePurpose::VerifyEmail => store.confirm_email(&shown, confirmed, now).await.map(drop),
+        OneTimePurpose::ResetPassword => {
+            store.reset_password(&shown, hash("a hash"), confirmed, &notice(), now).await.map(drop)
+        }
+        OneTimePurpose::MagicLink => {
+            let challenge = ChallengeSeed { id: Uuid::now_v7(), digest, sealed: Vec::new(), expires_at: at(100) };
+            store.log_in_by(&shown, confirmed, seed, &challenge, now).await.map(drop)
+        }
+        OneTimePurpose::SecondFactor => {
+            let proof = FactorProof::Code { factor: FactorId::new(Uuid::now_v7()), step: 1 };
+            store.log_in_with_factor(&shown, &account, &proof, seed, now).await.map(drop)
+        }
+        _ => {
+            let email = Email::parse(&account.email).unwrap();
+            store.change_email(&shown, &email, login, confirmed, &notice(), now).await.map(drop)
+        }
+    }
+}
+
+async fn a_password_is_changed_while_these_are_shown(purposes: [OneTimePurpose; 2]) {
+    let database = Database::postgres().await;
+    let store = database.open().await;
+    for round in 0..ROUNDS {
+        let ada = person(&store, &format!("ada{round}@example.com")).await;
+        let (login, _) = session(&store, &ada).await;
+        let mut meanwhile = Vec::new();
+        for purpose in purposes {
+            let token = changed_hands::token();
+            store.keep_one_time(&one_time(&token, purpose, ada.id, &ada.email)).await.unwrap();
+            let (store, ada, shown) = (store.clone(), ada.clone(), shown(&token, purpose));
+            meanwhile.push(again(1, move |_| show(store.clone(), ada.clone(), login, shown)));
+        }
+        for _ in 0..3 {
+            // The same again, so that it is not another one that was checked.
+            let set = store.set_password(ada.id, &hash("a hash"), hash("a hash"), Some(login), &notice(), at(0)).await;
+            assert!(matches!(set, Ok(()) | Err(StoreError::Conflict(_))), "{set:?}");
+        }
+        joins(meanwhile).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_password_is_changed_while_another_is_chosen_by_mail() {
+    a_password_is_changed_while_these_are_shown([OneTimePurpose::ResetPassword; 2]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_password_is_changed_while_somebody_logs_in_by_a_link() {
+    a_password_is_changed_while_these_are_shown([OneTimePurpose::MagicLink; 2]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_password_is_changed_while_somebody_shows_a_second_factor() {
+    a_password_is_changed_while_these_are_shown([OneTimePurpose::SecondFactor; 2]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_password_is_changed_while_the_address_is_changed_or_confirmed() {
+    a_password_is_changed_while_these_are_shown([OneTimePurpose::ChangeEmail, OneTimePurpose::VerifyEmail]).await;
 }
