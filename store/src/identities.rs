@@ -166,8 +166,7 @@ impl Store {
                 tx.refuse_issuer(account, (issuer, id), now).await?;
             }
             // Who has come that way may be about to show a second factor.
-            tx.void_one_time_tokens(account, now).await?;
-            tx.post(notice).await?;
+            tx.void_and_tell(account, notice, now).await?;
             tx.end_sessions_of(account, Some(session), now).await?;
             self.commit_and_tell(tx, &[Subject::External(id), Subject::Account(account)], now).await?;
             Ok::<_, StoreError>(Unlinked::Done)

@@ -111,7 +111,7 @@ impl Store {
     ) -> Result<WishOutcome, StoreError> {
         self.bounded(async {
             let mut tx = self.begin().await?;
-            let outcome = tx.grant_wish(wish, letter, allowance).await?;
+            let outcome = tx.grant_wish(wish, letter, Some(token.purpose), allowance).await?;
             if outcome == WishOutcome::Written {
                 if let Some(account) = token.account.filter(|_| token.purpose == OneTimePurpose::ChangeEmail) {
                     tx.void_email_changes(account, token.now).await?;
@@ -251,6 +251,7 @@ impl Store {
             let Some(account) = tx.confirm_owner(&token, confirmed, now).await? else { return Ok(None) };
             on_tx!(&mut tx, |c| sqlx::query(Q).bind(account.id.uuid()).bind(hash.as_str()).execute(c).await.map(drop))?;
             tx.void_one_time_tokens(account.id, now).await?;
+            tx.void_resets(account.id, now).await?;
             tx.post(notice).await?;
             let mut heard = vec![Subject::Account(account.id)];
             heard.extend(tx.end_sessions_of(account.id, None, now).await?.into_iter().map(Subject::Session));

@@ -10,7 +10,7 @@
 //! A node claims what is due by moving the moment at which it is due: what a node takes with it when it dies is due again.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use identity::{AccountId, SecretDigest};
+use identity::{AccountId, OneTimePurpose, SecretDigest};
 use sqlx::{FromRow, QueryBuilder};
 use uuid::Uuid;
 
@@ -69,6 +69,8 @@ pub struct Letters {
     pub of_place: u64,
     /// Since the moment that the [`Allowance`] names.
     pub of_late: u64,
+    /// Links that were sent since then and serve nobody any more: used, or void.
+    pub ended: u64,
 }
 
 /// Whether a wish may be granted.
@@ -237,7 +239,7 @@ impl Store {
     ) -> Result<WishOutcome, StoreError> {
         self.bounded(async {
             let mut tx = self.begin().await?;
-            let outcome = tx.grant_wish(wish, letter, allowance).await?;
+            let outcome = tx.grant_wish(wish, letter, None, allowance).await?;
             self.commit(tx).await?;
             Ok::<_, StoreError>(outcome)
         })
@@ -248,13 +250,14 @@ impl Store {
 // === impl Tx ===
 
 impl Tx {
-    /// Puts a mail into the outbox, or drops it if it is one too many: what it tells of is done all the same.
-    pub(crate) async fn post(&mut self, mail: &NewMail) -> Result<(), StoreError> {
+    /// Puts a mail into the outbox, or drops it if it is one too many: what it tells of is done all the same. Says whether it was put there.
+    pub(crate) async fn post(&mut self, mail: &NewMail) -> Result<bool, StoreError> {
         if self.is_one_too_many(mail).await? {
             tracing::warn!(template = mail.template, "an address has had enough letters, and is not told of one more");
-            return Ok(());
+            return Ok(false);
         }
-        self.insert_mail(mail).await
+        self.insert_mail(mail).await?;
+        Ok(true)
     }
 
     async fn is_one_too_many(&mut self, mail: &NewMail) -> Result<bool, StoreError> {
@@ -285,11 +288,12 @@ impl Tx {
         Ok(on_tx!(self, |c| sqlx::query(Q).bind(id).execute(c).await.map(|done| done.rows_affected()))?)
     }
 
-    /// A wish that somebody else has granted meanwhile is granted once.
+    /// A wish that somebody else has granted meanwhile is granted once. `purpose`: of the link in the letter.
     pub(crate) async fn grant_wish(
         &mut self,
         wish: Uuid,
         letter: &NewMail,
+        purpose: Option<OneTimePurpose>,
         allowance: Allowance<'_>,
     ) -> Result<WishOutcome, StoreError> {
         if self.drop_wish(wish).await? == 0 {
@@ -299,7 +303,7 @@ impl Tx {
             !self.is_one_too_many(letter).await?
         } else {
             self.take_turn(letter.template, &letter.address).await?;
-            (allowance.has_room)(self.letters_before(letter, allowance.late).await?)
+            (allowance.has_room)(self.letters_before(letter, purpose, allowance.late).await?)
         };
         if !has_room {
             return Ok(WishOutcome::TooMany);
@@ -340,23 +344,30 @@ impl Tx {
     }
 
     /// What has been made like this letter in the hour before it.
-    async fn letters_before(&mut self, letter: &NewMail, late: DateTime<Utc>) -> Result<Letters, StoreError> {
+    async fn letters_before(
+        &mut self,
+        letter: &NewMail,
+        purpose: Option<OneTimePurpose>,
+        late: DateTime<Utc>,
+    ) -> Result<Letters, StoreError> {
         const Q: &str = "SELECT COUNT(*), COUNT(CASE WHEN NOT is_familiar THEN 1 END), COUNT(CASE WHEN place = $5 THEN 1 END), \
-                         COUNT(CASE WHEN created_at > $6 THEN 1 END) \
+                         COUNT(CASE WHEN created_at > $6 THEN 1 END), (SELECT COUNT(*) FROM one_time_tokens \
+                         WHERE address = $1 AND purpose = $7 AND created_at > $6 AND used_at IS NOT NULL) \
                          FROM outbox WHERE address IN ($1, $4) AND template = $2 AND NOT is_wish AND created_at > $3";
-        let counts: (i64, i64, i64, i64) = on_tx!(self, |c| sqlx::query_as(Q)
+        let counts: (i64, i64, i64, i64, i64) = on_tx!(self, |c| sqlx::query_as(Q)
             .bind(&letter.address)
             .bind(letter.template)
             .bind(stored(letter.now - HOUR))
             .bind(counted_address(&letter.address))
             .bind(letter.asker.map(|asker| asker.place.as_bytes().to_vec()))
             .bind(stored(late))
+            .bind(purpose.map(OneTimePurpose::word))
             .fetch_one(c)
             .await)?;
-        let (all, of_strangers, of_place, of_late) = counts;
-        let [all, of_strangers, of_place, of_late] =
-            [all, of_strangers, of_place, of_late].map(|count| u64::try_from(count).unwrap_or_default());
-        Ok(Letters { all, of_strangers, of_place, of_late })
+        let (all, of_strangers, of_place, of_late, ended) = counts;
+        let [all, of_strangers, of_place, of_late, ended] =
+            [all, of_strangers, of_place, of_late, ended].map(|count| u64::try_from(count).unwrap_or_default());
+        Ok(Letters { all, of_strangers, of_place, of_late, ended })
     }
 }
 

@@ -34,7 +34,7 @@ impl Store {
     }
 
     /// Stores a new password, tells its owner by mail, and ends the account's sessions, all but one perhaps, and what was sent to
-    /// buy another password; [`StoreError::Conflict`] if the password
+    /// buy another password, unless it is changed too often to be told of; [`StoreError::Conflict`] if the password
     /// is no longer the one that was checked: of two who change it at once, one knows the old one no more.
     pub async fn set_password(
         &self,
@@ -60,8 +60,7 @@ impl Store {
                 tx.account(id).await?.ok_or(StoreError::NotFound)?;
                 return Err(StoreError::Conflict("the password was changed at the same moment; try again"));
             }
-            tx.void_one_time_tokens(id, now).await?;
-            tx.post(notice).await?;
+            tx.void_and_tell(id, notice, now).await?;
             let mut heard = vec![Subject::Account(id)];
             heard.extend(tx.end_sessions_of(id, keep, now).await?.into_iter().map(Subject::Session));
             self.commit_and_tell(tx, &heard, now).await

@@ -1,6 +1,6 @@
 //! How many letters an address gets, and at whose asking. They are counted where they are written (`store::Allowance`, `store::Most`).
 //!
-//! Of most kinds one letter serves whoever reads it, so it is one count, and nobody goes without who has five already. But some letters serve
+//! Of most kinds one letter serves whoever reads it, so it is one count, and nobody goes without who has one that still serves. But some letters serve
 //! only who has asked for them: a link to log in its browser, a registration whoever chose its password. With one count a
 //! stranger who asks five times would leave nothing for the owner; with a count for each place alone, one who has many would flood the
 //! mailbox (docs/decisions/0008-lockout.md).
@@ -19,8 +19,8 @@ use crate::office::Office;
 const MOST: u64 = 5;
 /// Up to so many letters at strangers' asking each place has its five; then each has one …
 const AT_EASE: u64 = 10;
-/// … and after so many none, until the hour is over.
-const OF_STRANGERS: u64 = 20;
+/// … and after so many none, until the hour is over. At so many it also ends that links which are ended make room for others.
+const AT_MOST: u64 = 20;
 const HOUR: TimeDelta = TimeDelta::hours(1);
 
 /// From where somebody asks.
@@ -74,7 +74,8 @@ impl Office {
     }
 }
 
-/// Since when a letter is of late that serves for so long: whoever reads the mail has one then that still serves for half of its time.
+/// Since when a letter is of late that serves for so long: whoever reads the mail has one then that serves for half of its time more, unless
+/// its link was ended before.
 pub(super) fn late(ttl: Option<Duration>, now: DateTime<Utc>) -> DateTime<Utc> {
     let half = ttl.and_then(|ttl| TimeDelta::from_std(ttl / 2).ok());
     now - half.unwrap_or(HOUR).min(HOUR)
@@ -83,11 +84,11 @@ pub(super) fn late(ttl: Option<Duration>, now: DateTime<Utc>) -> DateTime<Utc> {
 /// May one more be written?
 pub(super) fn has_room(made: Letters, asker: Option<&Asker>) -> bool {
     match asker {
-        None => made.all < MOST || made.of_late == 0,
+        None => made.all < MOST || made.of_late == 0 || made.of_late <= made.ended && made.all < AT_MOST,
         // No stranger makes a place familiar, so nobody but the owner, and whoever sits beside them, is written to for it.
         Some(Asker { is_familiar: true, .. }) => made.of_place < MOST,
         Some(_) if made.of_strangers < AT_EASE => made.of_place < MOST,
-        Some(_) => made.of_place == 0 && made.of_strangers < OF_STRANGERS,
+        Some(_) => made.of_place == 0 && made.of_strangers < AT_MOST,
     }
 }
 
@@ -113,7 +114,7 @@ mod tests {
         (0..places).fold(0, |of_strangers, _| {
             (0..times)
                 .fold((of_strangers, 0), |(of_strangers, of_place), _| {
-                    let made = Letters { all: of_strangers, of_strangers, of_place, of_late: of_strangers };
+                    let made = Letters { all: of_strangers, of_strangers, of_place, of_late: of_strangers, ended: 0 };
                     let more = u64::from(has_room(made, Some(&asker)));
                     (of_strangers + more, of_place + more)
                 })
@@ -130,15 +131,18 @@ mod tests {
     #[test]
     fn who_is_at_home_has_a_count_that_no_stranger_fills() {
         let home = Asker { place: place("ada@example.com", "device", b"x"), is_familiar: true };
-        let flooded = |of_place| Letters { all: 99, of_strangers: 99, of_place, of_late: 0 };
+        let flooded = |of_place| Letters { all: 99, of_strangers: 99, of_place, ..Letters::default() };
         assert!(has_room(flooded(4), Some(&home)));
         assert!(!has_room(flooded(5), Some(&home)));
     }
 
     #[test]
-    fn what_serves_whoever_reads_it_is_written_again_when_none_is_of_late() {
-        let made = |all, of_late| Letters { all, of_late, ..Letters::default() };
-        assert_eq!([made(4, 4), made(5, 1), made(5, 0)].map(|made| has_room(made, None)), [true, false, true]);
+    fn what_serves_whoever_reads_it_is_written_again_when_none_of_late_still_serves() {
+        let made = |all, of_late, ended| Letters { all, of_late, ended, ..Letters::default() };
+        let none_of_late = [made(4, 4, 0), made(5, 1, 0), made(5, 0, 0), made(19, 0, 0), made(20, 0, 0)];
+        assert_eq!(none_of_late.map(|made| has_room(made, None)), [true, false, true, true, true]);
+        let none_that_serves = [made(5, 5, 4), made(5, 5, 5), made(19, 9, 9), made(20, 9, 9)];
+        assert_eq!(none_that_serves.map(|made| has_room(made, None)), [false, true, true, false]);
         let now = DateTime::from_timestamp(1_790_000_000, 0).expect("a moment");
         for (ttl, seconds) in [(None, 3600), (Some(1800), 900), (Some(86_400), 3600), (Some(u64::MAX), 3600)] {
             assert_eq!(now - late(ttl.map(Duration::from_secs), now), TimeDelta::seconds(seconds), "{ttl:?}");

@@ -105,6 +105,36 @@ async fn a_new_password_by_mail_serves_wherever_its_owner_is_and_whoever_has_ask
 }
 
 #[tokio::test]
+async fn whoever_knows_the_password_and_changes_it_to_and_fro_leaves_its_owner_a_link_that_serves() {
+    let house = House::open().await;
+    at_home(&house).await;
+    let eve = house.login(ADA).await;
+    let links = async |from: &Place<'_>| {
+        ask(&house, from, "request-password-reset").await;
+        let mails = house.mails().await.into_iter();
+        mails.filter(|mail| mail.text.contains("/account/reset-password?token=")).collect::<Vec<_>>()
+    };
+    for _ in 0..5 {
+        assert_eq!(links(&FAR).await.len(), 1);
+    }
+    assert_eq!(links(&HOME).await.len(), 0, "she has five that serve");
+    let mut passwords = [PASSWORD, NEW_PASSWORD];
+    let mut token = None;
+    for time in 1..=8 {
+        let body = json!({ "old_password": passwords[0], "new_password": passwords[1] });
+        assert_eq!(house.post("/auth/change-password", eve.shown(), body).await.status, 200);
+        passwords.reverse();
+        // What ends links is told of, five times an hour; another time ends none.
+        let link = links(&HOME).await.pop();
+        assert_eq!(link.is_some(), time <= 5, "{time}");
+        token = link.map(|link| link.token()).or(token);
+    }
+    let body = json!({ "token": token, "new_password": "a third horse battery" });
+    assert_eq!(house.visit(&HOME, "/auth/reset-password", body).await.status, 200);
+    assert_eq!(house.get("/auth/me", eve.shown()).await.refusal(), "401 door:revoked");
+}
+
+#[tokio::test]
 async fn a_stranger_who_registers_first_leaves_a_letter_for_the_newcomer() {
     let house = House::open_with(|settings| settings.accounts.registration = Registration::Verified).await;
     let register = async |place: &Place<'_>, password: &str| {

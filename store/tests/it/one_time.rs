@@ -5,12 +5,12 @@ use std::sync::LazyLock;
 use chrono::{DateTime, Utc};
 use identity::{AccountId, Email, OneTimePurpose, OneTimeToken, PasswordHash, SecretDigest, SessionId};
 use store::{
-    Account, AccountChange, ChallengeSeed, Confirmed, LinkLogin, NewAccount, NewMail, NewOneTime, Origin, SessionSeed,
-    ShownOneTime, Status, Store, StoreError, Subject,
+    Account, AccountChange, ChallengeSeed, Confirmed, LinkLogin, Most, NewAccount, NewMail, NewOneTime, Origin,
+    SessionSeed, ShownOneTime, Status, Store, StoreError, Subject,
 };
 use uuid::Uuid;
 
-use crate::engines::{Database, anyway, at, hash, heard, on_both_engines, person, session, token};
+use crate::engines::{Database, anyway, at, hash, heard, notice, on_both_engines, person, session, token};
 
 static NO_PASSWORD: LazyLock<PasswordHash> = LazyLock::new(|| PasswordHash::from("none".to_owned()));
 
@@ -248,14 +248,22 @@ async fn a_new_password_ends_every_session_and_every_other_token(database: &Data
     }
     // So does a password that is changed by who knows the old one.
     let waiting = send_to(&store, OneTimePurpose::ResetPassword, &ada).await;
-    store.set_password(ada.id, &hash("new"), hash("newer"), None, &crate::engines::notice(), at(3)).await.unwrap();
+    store.set_password(ada.id, &hash("new"), hash("newer"), None, &notice(), at(3)).await.unwrap();
     assert!(store.look_at(&waiting.shown(), at(4)).await.unwrap().is_none());
+    // But one too many to be told of leaves whoever reads the mail a link.
+    let kept = send_to(&store, OneTimePurpose::ResetPassword, &ada).await;
+    let gone = send_to(&store, OneTimePurpose::MagicLink, &ada).await;
+    let untold = Some(Most { letters: 0, kinds: vec!["password_changed"] });
+    let untold = NewMail { most: untold, ..notice() };
+    store.set_password(ada.id, &hash("newer"), hash("newest"), None, &untold, at(3)).await.unwrap();
+    assert!(store.look_at(&kept.shown(), at(4)).await.unwrap().is_some());
+    assert!(store.look_at(&gone.shown(), at(4)).await.unwrap().is_none());
 
     let late = send_to(&store, OneTimePurpose::ResetPassword, &ada).await;
     let disabled = AccountChange { status: Some(Status::Disabled), ..AccountChange::default() };
     store.change_account(ada.id, disabled, at(4)).await.unwrap();
     assert_eq!(reset(&store, &late.shown(), at(5)).await, None);
-    assert_eq!(store.password_hash(ada.id).await.unwrap(), Some(hash("newer")));
+    assert_eq!(store.password_hash(ada.id).await.unwrap(), Some(hash("newest")));
 }
 
 async fn a_link_opens_a_session_of_an_active_account(database: &Database) {

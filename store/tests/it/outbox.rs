@@ -2,11 +2,14 @@
 
 use std::{collections::BTreeSet, sync::Mutex};
 
-use identity::SecretDigest;
-use store::{Allowance, Asker, Letters, MailOutcome, Most, NewMail, Store, StoreError, WishOutcome};
+use identity::{OneTimePurpose, SecretDigest};
+use store::{Allowance, Asker, Letters, MailOutcome, Most, NewMail, NewOneTime, Store, StoreError, WishOutcome};
 use uuid::Uuid;
 
-use crate::engines::{Database, anyway, at, on_both_engines, person};
+use crate::{
+    changed_hands::{self, one_time, shown},
+    engines::{Database, anyway, at, hash, notice, on_both_engines, person},
+};
 
 on_both_engines!(
     nodes_that_look_at_once_never_take_the_same_mail,
@@ -16,6 +19,7 @@ on_both_engines!(
     a_wish_is_granted_once,
     letters_are_counted_by_address_and_kind_and_wishes_are_not,
     letters_are_counted_by_who_asked_for_them,
+    links_that_serve_nobody_any_more_are_counted_with_their_letters,
     what_tells_of_one_thing_too_many_is_not_posted,
     of_many_who_write_at_once_none_writes_one_too_many,
 );
@@ -191,7 +195,7 @@ async fn letters_are_counted_by_who_asked_for_them(database: &Database) {
         store.grant_wish(wish, &letter, anyway()).await.unwrap();
     }
     let count = async |place| made(&store, "reset_password", ("ada@example.com", place), (2, 0)).await;
-    let found = Letters { all: 4, of_strangers: 3, of_place: 0, of_late: 4 };
+    let found = Letters { all: 4, of_strangers: 3, of_late: 4, ..Letters::default() };
     assert_eq!(count(Some(home)).await, Letters { of_place: 1, ..found });
     assert_eq!(count(Some(far)).await, Letters { of_place: 2, ..found });
     assert_eq!(count(None).await, found);
@@ -199,6 +203,36 @@ async fn letters_are_counted_by_who_asked_for_them(database: &Database) {
     store.delete_account(ada.id, None, at(10)).await.unwrap();
     let places: Vec<(i64,)> = database.rows(PLACES, PLACES).await;
     assert_eq!((places, count(Some(far)).await.of_strangers), (vec![(0,)], 3));
+}
+
+async fn links_that_serve_nobody_any_more_are_counted_with_their_letters(database: &Database) {
+    let store = database.open().await;
+    let ada = person(&store, "ada@example.com").await;
+    // Sends a link; says what was found before it, of late and ended.
+    let send = async |purpose, second, late| {
+        let (wish, token) = (post(&store, &ada.email, true, second).await, changed_hands::token());
+        let letter = mail(Uuid::now_v7(), &ada.email, false, second);
+        let new = NewOneTime { now: at(second), ..one_time(&token, purpose, ada.id, &ada.email) };
+        let found = Mutex::new(Letters::default());
+        let has_room = |made| {
+            *found.lock().unwrap() = made;
+            true
+        };
+        let allowance = Allowance { late: at(late), has_room: &has_room };
+        store.grant_wish_with(wish, &letter, allowance, &new).await.unwrap();
+        let found = found.into_inner().unwrap();
+        (shown(&token, purpose), (found.of_late, found.ended))
+    };
+    let (reset, verify) = (OneTimePurpose::ResetPassword, OneTimePurpose::VerifyEmail);
+    let (first, found) = send(reset, 0, -1).await;
+    assert_eq!(found, (0, 0));
+    assert_eq!(send(reset, 1, -1).await.1, (1, 0));
+    store.take_one_time(&first, at(2)).await.unwrap().unwrap();
+    assert_eq!(send(reset, 3, -1).await.1, (2, 1));
+    assert_eq!(send(reset, 4, 0).await.1, (2, 0), "the first is not of late");
+    assert_eq!(send(verify, 5, -1).await.1, (4, 0), "it was for something else");
+    store.set_password(ada.id, &hash("a hash"), hash("another"), None, &notice(), at(6)).await.unwrap();
+    assert_eq!(send(reset, 7, -1).await.1, (5, 4));
 }
 
 async fn what_tells_of_one_thing_too_many_is_not_posted(database: &Database) {
