@@ -1,7 +1,7 @@
 //! What people see of their own sessions, and administrators of everybody's keys and sessions, page by page; and how the latter end one.
 
 use chrono::{DateTime, Utc};
-use identity::{AccountId, KeyId, SessionId};
+use identity::{AccountId, KeyId, Networks, SessionId};
 use sqlx::FromRow;
 use uuid::Uuid;
 
@@ -23,6 +23,9 @@ pub struct SeenKey {
     pub name: String,
     /// What it begins with.
     pub prefix: String,
+    /// From where it may be shown; `None`: from anywhere.
+    #[sqlx(json(nullable))]
+    pub allowed_networks: Option<Networks>,
     /// When it was issued.
     pub created_at: DateTime<Utc>,
     /// When it ends.
@@ -105,7 +108,7 @@ macro_rules! page {
 }
 
 const KEYS: [&str; 2] = listed!(
-    "id, account_id, tenant_id, name, prefix, created_at, expires_at, last_used_at",
+    "id, account_id, tenant_id, name, prefix, allowed_networks, created_at, expires_at, last_used_at",
     "api_keys",
     "revoked_at IS NULL"
 );

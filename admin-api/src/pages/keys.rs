@@ -52,6 +52,8 @@ struct Key {
     made: Moment,
     used: Option<Moment>,
     ends: Option<Moment>,
+    /// From where it may be shown, if not from anywhere.
+    networks: Option<String>,
 }
 
 struct Made {
@@ -141,6 +143,7 @@ impl From<KeyRecord> for Key {
             made: record.created_at.into(),
             used: record.last_used_at.map(Moment::from),
             ends: record.expires_at.map(Moment::from),
+            networks: record.networks.map(|networks| networks.texts().join(", ")),
         }
     }
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::{Json, extract::State, http::Uri};
 use chrono::{DateTime, Utc};
+use identity::Networks;
 use serde::Serialize;
 use store::SeenKey;
 use utoipa::ToSchema;
@@ -25,6 +26,9 @@ pub(crate) struct AnyKey {
     name: String,
     /// What it begins with.
     prefix: String,
+    /// The networks from which it may be shown; `null`: from anywhere.
+    #[schema(value_type = Option<Vec<String>>)]
+    allowed_networks: Option<Networks>,
     created_at: DateTime<Utc>,
     expires_at: Option<DateTime<Utc>>,
     /// To within a minute.
@@ -69,7 +73,8 @@ pub(crate) async fn see_keys(
 
 impl From<SeenKey> for AnyKey {
     fn from(key: SeenKey) -> Self {
-        let SeenKey { id, account_id, tenant_id, name, prefix, created_at, expires_at, last_used_at } = key;
-        Self { id, account_id, tenant_id, name, prefix, created_at, expires_at, last_used_at }
+        let SeenKey { id, account_id, tenant_id, name, prefix, allowed_networks, created_at, expires_at, last_used_at } =
+            key;
+        Self { id, account_id, tenant_id, name, prefix, allowed_networks, created_at, expires_at, last_used_at }
     }
 }

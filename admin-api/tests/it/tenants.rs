@@ -353,10 +353,14 @@ async fn an_administrator_who_acts_as_somebody_is_named_and_takes_nothing_over()
 async fn administrators_see_and_end_everybody_s_keys_and_sessions() {
     let house = House::open().await;
     let (root, ada) = (house.administrator("root@example.com").await, house.register("ada@example.com").await);
-    let key = house.make_key(&ada, json!({ "name": "hers" })).await;
+    let bound = json!(["192.0.2.0/24", "2001:db8::/32"]);
+    let key = house.make_key(&ada, json!({ "name": "hers", "allowed_networks": bound })).await;
     house.make_key(&root, json!({ "name": "his" })).await;
     let listed = house.get(&format!("/admin/keys?account_id={}", ada.id), root.shown()).await;
     assert_eq!((listed.body["items"].as_array().unwrap().len(), &listed.body["items"][0]["id"]), (1, &key["id"]));
+    assert_eq!(listed.body["items"][0]["allowed_networks"], bound);
+    let own = house.get(&format!("/admin/keys?account_id={}", root.id), root.shown()).await;
+    assert_eq!(own.body["items"][0]["allowed_networks"], Value::Null);
     assert_eq!(house.get("/admin/keys?limit=1", root.shown()).await.body["items"].as_array().unwrap().len(), 1);
     assert_eq!(house.get("/admin/keys?account_id=x", root.shown()).await.status, 400);
     let path = format!("/admin/keys/{}", key["id"].as_str().unwrap());

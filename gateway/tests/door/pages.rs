@@ -362,7 +362,7 @@ fn a_form_of_a_strangers_page_signs_nobody_in_and_changes_nothing() {
 #[test]
 fn a_key_is_shown_once_and_deleted_where_it_was_made() {
     let platform = Platform::start();
-    platform.register("ada@example.com");
+    let registered = platform.register("ada@example.com");
     let ada = Visitor::signed_in(&platform, "ada@example.com");
     let csrf = format!("csrf={}", hidden(&ada.get(&platform, "/account/keys"), "csrf"));
     for (fields, said) in [
@@ -384,11 +384,17 @@ fn a_key_is_shown_once_and_deleted_where_it_was_made() {
         "{}",
         list.body
     );
+    assert!(!list.body.contains("Good from"), "it is good from anywhere");
     let at = list.body.find("/account/keys/0").unwrap();
     let path = list.body[at..].split('"').next().unwrap();
     assert_eq!(ada.post(&platform, path, &csrf).status, 303);
     assert_eq!(platform.get("/demo/x", &key).code(), "revoked");
     assert_eq!(platform.get("/account/keys", &key).status, 401, "it is deleted");
+
+    let bound = json!({ "name": "bound", "allowed_networks": ["192.0.2.0/24", "2001:db8::1"] });
+    assert_eq!(platform.post("/auth/api-keys", registered["access_token"].as_str(), &bound).status, 201);
+    let list = ada.get(&platform, "/account/keys").body;
+    assert!(list.contains("<dt>Good from</dt><dd>192.0.2.0/24, 2001:db8::1/128</dd>"), "{list}");
 }
 
 #[test]
