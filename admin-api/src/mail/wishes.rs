@@ -91,11 +91,7 @@ impl Office {
                 Granted::to(account, wanted, Some(ticket(OneTimePurpose::VerifyEmail, accounts.verification_ttl)))
             }),
             // Nobody is there yet: perhaps somebody has registered and waits.
-            (Letter::VerifyEmail, None) => {
-                let pending = self.store.pending_registration(address, self.now()).await?;
-                let pending = pending.and_then(|(id, sealed)| self.open_registration(id, &sealed));
-                pending.map(|registration| self.registration(registration))
-            }
+            (Letter::VerifyEmail, None) => self.waiting(address).await?.map(|waiting| self.registration(waiting)),
             (Letter::Register, None) => said.registration.map(|registration| self.registration(registration)),
             (Letter::Register, Some(account)) => Some(Granted::to(account, Letter::AddressTaken, None)),
             (Letter::ChangeEmail, owner) => {
@@ -107,8 +103,16 @@ impl Office {
                     _ => self.change_of_email(change),
                 })
             }
-            (Letter::ResetPassword, _) => active.map(|account| {
+            (Letter::ResetPassword, Some(_)) => active.map(|account| {
                 Granted::to(account, wanted, Some(ticket(OneTimePurpose::ResetPassword, accounts.reset_ttl)))
+            }),
+            // Perhaps others have registered the address so often that she who reads its mail gets no letter of her own: she chooses the password.
+            (Letter::ResetPassword, None) => self.waiting(address).await?.map(|waiting| {
+                let content = Registration { name: None, tenant_name: None, ..waiting };
+                let ticket = ticket(OneTimePurpose::ResetPassword, accounts.reset_ttl);
+                let to = content.email.clone();
+                let ticket = Some(Ticket { content: Some(Content::Registration(content)), ..ticket });
+                Granted { letter: wanted, to, account: None, ticket, minutes: None, most: None }
             }),
             (Letter::MagicLink, _) => active.zip(said.binding).map(|(account, binding)| {
                 let binding = SecretDigest::from_slice(&binding);
@@ -146,6 +150,12 @@ impl Office {
                 _,
             ) => None,
         })
+    }
+
+    /// A registration of that address that waits to be confirmed, the last one.
+    async fn waiting(&self, address: &str) -> Result<Option<Registration>, StoreError> {
+        let waiting = self.store.pending_registration(address, self.now()).await?;
+        Ok(waiting.and_then(|(id, sealed)| self.open_registration(id, &sealed)))
     }
 
     fn registration(&self, registration: Registration) -> Granted {

@@ -2,17 +2,32 @@
 //! else was sent to get into it; nobody is logged in by it (OWASP Forgot Password). API keys stay, they were never made
 //! from the password.
 //!
+//! Where somebody has registered the address and nobody has confirmed it, the token makes the account: its password is that of whoever reads the
+//! mail, whoever has registered it.
+//!
 //! A password that is refused does not use the token up.
 
 use std::sync::Arc;
 
 use axum::{Json, extract::State};
-use identity::{OneTimePurpose, OneTimeToken, SecretText};
+use identity::{OneTimePurpose, OneTimeToken, PasswordHash, SecretText};
 use serde::Deserialize;
+use store::Account;
 use utoipa::ToSchema;
 
-use super::{logout::Done, verify_email::shown};
-use crate::{attempt::subject_of, body::Body, error::ApiError, form::Form, mail::Letter, office::Office, trail};
+use super::{
+    logout::Done,
+    verify_email::{registered, shown, take_in},
+};
+use crate::{
+    attempt::subject_of,
+    body::Body,
+    error::ApiError,
+    form::Form,
+    mail::{Letter, Registration},
+    office::Office,
+    trail,
+};
 
 /// The token from the mail and the new password.
 #[derive(Deserialize, ToSchema)]
@@ -54,25 +69,38 @@ async fn reset(office: &Office, request: &ResetPassword) -> Result<Done, ApiErro
     let shown = shown(&token, OneTimePurpose::ResetPassword);
     // Before anything is computed: strangers without a token cost no hash.
     let found = office.store.look_at(&shown, office.now()).await?.ok_or(ApiError::LinkRefused)?;
+    let address = found.address.clone();
     let account = match found.account() {
         Some(id) => office.store.account(id).await?.ok_or(ApiError::LinkRefused)?,
-        None => return Err(ApiError::LinkRefused),
+        None => {
+            let registration = registered(office, &token, found)?;
+            let hash = hash(office, request, &[&registration.email]).await?;
+            let registration = Registration { password_hash: hash.as_str().to_owned(), ..registration };
+            let account = take_in(office, &shown, registration).await?.ok_or(ApiError::LinkRefused)?;
+            return Ok(finish(office, &account, &address).await);
+        }
     };
-    let about = [account.email.as_str(), account.name.as_deref().unwrap_or_default()];
-    let mut form = Form::default();
-    let password = form.new_password("new_password", &request.new_password, &office.settings.password_rules, &about);
-    let password = form.finish(password)?;
-    let hash = office.hash_new("new_password", password, &about).await?;
-    let now = office.now();
-    let notice = office.notice(Letter::PasswordChanged, &account, &found.address);
-    let changed = office.store.reset_password(&shown, hash, office.confirmed(), &notice, now).await?;
+    let hash = hash(office, request, &[&account.email, account.name.as_deref().unwrap_or_default()]).await?;
+    let notice = office.notice(Letter::PasswordChanged, &account, &address);
+    let changed = office.store.reset_password(&shown, hash, office.confirmed(), &notice, office.now()).await?;
     changed.ok_or(ApiError::LinkRefused)?;
+    office.has_posted();
+    Ok(finish(office, &account, &address).await)
+}
+
+/// The hash of the new password. `about`: words that others know of whose it is.
+async fn hash(office: &Office, request: &ResetPassword, about: &[&str]) -> Result<PasswordHash, ApiError> {
+    let mut form = Form::default();
+    let password = form.new_password("new_password", &request.new_password, &office.settings.password_rules, about);
+    office.hash_new("new_password", form.finish(password)?, about).await
+}
+
+async fn finish(office: &Office, account: &Account, address: &str) -> Done {
     trail::by(account.id.uuid());
     trail::about(account.id.uuid());
-    office.has_posted();
     // Whoever reads the mail is no guesser at passwords. They may be one at codes, which are counted elsewhere.
-    if let Err(error) = office.store.unlock(&subject_of(&found.address)).await {
+    if let Err(error) = office.store.unlock(&subject_of(address)).await {
         tracing::warn!(%error, account = %account.id, "failed logins could not be forgiven");
     }
-    Ok(Done { message: DONE })
+    Done { message: DONE }
 }

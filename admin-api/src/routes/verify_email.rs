@@ -8,11 +8,11 @@ use std::sync::Arc;
 use axum::{Json, extract::State};
 use identity::{AccountId, Email, OneTimePurpose, OneTimeToken, PasswordHash, SecretText};
 use serde::{Deserialize, Serialize};
-use store::{Account, AccountKind, Belonging, NewAccount, ShownOneTime, StoreError};
+use store::{Account, AccountKind, Belonging, NewAccount, OneTime, ShownOneTime, StoreError};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::{body::Body, error::ApiError, office::Office, trail, user::User};
+use crate::{body::Body, error::ApiError, mail::Registration, office::Office, trail, user::User};
 
 /// The token from the mail.
 #[derive(Deserialize, ToSchema)]
@@ -66,11 +66,27 @@ async fn try_confirm(office: &Office, token: &str) -> Result<Account, ApiError> 
 
 /// The account that was asked for when the token was made.
 async fn make_account(office: &Office, token: &OneTimeToken) -> Result<Option<Account>, ApiError> {
-    let (now, shown) = (office.now(), shown(token, OneTimePurpose::Register));
-    let Some(found) = office.store.look_at(&shown, now).await? else { return Ok(None) };
+    let shown = shown(token, OneTimePurpose::Register);
+    let Some(found) = office.store.look_at(&shown, office.now()).await? else { return Ok(None) };
+    take_in(office, &shown, registered(office, token, found)?).await
+}
+
+/// What was asked for when a token was made.
+pub(super) fn registered(office: &Office, token: &OneTimeToken, found: OneTime) -> Result<Registration, ApiError> {
     let registration = found.sealed.and_then(|sealed| office.open_registration(token.id(), &sealed));
-    let unreadable = || ApiError::Internal("a registration cannot be read".to_owned());
-    let registration = registration.ok_or_else(unreadable)?;
+    registration.ok_or_else(unreadable)
+}
+
+fn unreadable() -> ApiError {
+    ApiError::Internal("a registration cannot be read".to_owned())
+}
+
+/// Makes an account for whoever shows a token that was sent to its address; `None` if the token is no good any more, or there is one meanwhile.
+pub(super) async fn take_in(
+    office: &Office,
+    shown: &ShownOneTime,
+    registration: Registration,
+) -> Result<Option<Account>, ApiError> {
     let email = Email::parse(&registration.email).map_err(|_| unreadable())?;
     let new = NewAccount {
         id: AccountId::new(Uuid::now_v7()),
@@ -83,9 +99,9 @@ async fn make_account(office: &Office, token: &OneTimeToken) -> Result<Option<Ac
         is_verified: true,
         kind: AccountKind::Person,
         tenant: registration.tenant_name.as_deref().map_or(Belonging::FoundsOwn, Belonging::Founds),
-        now,
+        now: office.now(),
     };
-    match office.store.confirm_registration(&shown, new).await {
+    match office.store.confirm_registration(shown, new).await {
         // Somebody has confirmed another registration of this address meanwhile.
         Err(StoreError::EmailTaken) => Ok(None),
         made => {

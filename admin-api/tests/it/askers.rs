@@ -166,6 +166,40 @@ async fn many_who_register_somebody_flood_no_mailbox() {
 }
 
 #[tokio::test]
+async fn whom_many_have_registered_chooses_her_password_by_mail() {
+    let house = House::open_with(|settings| settings.accounts.registration = Registration::Verified).await;
+    let register = async |address: &str, password: &str| {
+        let body = json!({ "email": ADA, "password": password, "name": "Eve", "tenant_name": "Eve & Co" });
+        house.visit(&Place { address, cookie: None }, "/auth/register", body).await;
+    };
+    ask(&house, &HOME, "request-password-reset").await;
+    assert_eq!(house.mails().await.len(), 0, "nobody has registered the address");
+    for last in 0..24 {
+        register(&format!("198.51.100.{last}"), "the strangers' password").await;
+    }
+    let theirs = house.mails().await;
+    register("192.0.2.1", PASSWORD).await;
+    assert_eq!((theirs.len(), house.mails().await.len()), (20, 0), "none is left for her");
+    let letters = strangers_ask(&house, 10, 1, "request-password-reset").await;
+    assert_eq!(letters.len(), 5, "whoever has asked");
+    let choose = async |token: String, password: &str| {
+        let body = json!({ "token": token, "new_password": password });
+        house.visit(&HOME, "/auth/reset-password", body).await
+    };
+    assert_eq!(choose(letters[0].token(), "short").await.status, 422);
+    assert_eq!(choose(theirs[0].token(), NEW_PASSWORD).await.refusal(), "400 invalid_link", "it is for something else");
+    assert_eq!(choose(letters[0].token(), NEW_PASSWORD).await.status, 200);
+    for letter in &letters[..2] {
+        assert_eq!(choose(letter.token(), PASSWORD).await.refusal(), "400 invalid_link", "there is one now");
+    }
+    let confirm = json!({ "token": theirs[0].token() });
+    assert_eq!(house.visit(&FAR, "/auth/verify-email", confirm).await.refusal(), "400 invalid_link");
+    let ada = house.login_by(ADA, NEW_PASSWORD).await;
+    let me = house.get("/auth/me", ada.shown()).await.body;
+    assert_eq!((&me["is_verified"], &me["name"]), (&json!(true), &json!(null)), "nothing of theirs is left");
+}
+
+#[tokio::test]
 async fn what_one_organisation_asks_keeps_no_other_from_asking() {
     let house = House::open().await;
     let (eve, bob) = (house.register("eve@example.com").await, house.register("bob@example.com").await);
