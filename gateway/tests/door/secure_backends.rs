@@ -17,10 +17,11 @@ use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
 };
 use rustls::{
-    RootCertStore, ServerConfig,
+    DEFAULT_VERSIONS, RootCertStore, ServerConfig, SupportedProtocolVersion,
     crypto::aws_lc_rs,
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
     server::WebPkiClientVerifier,
+    version::{TLS12, TLS13},
 };
 use tempfile::TempDir;
 use tokio::{
@@ -89,9 +90,18 @@ impl Backend {
     }
 
     fn tls(own: &Signed, clients: Option<&Authority>, protocols: &[&str]) -> Self {
+        Self::tls_of(DEFAULT_VERSIONS, own, clients, protocols)
+    }
+
+    fn tls_of(
+        versions: &[&'static SupportedProtocolVersion],
+        own: &Signed,
+        clients: Option<&Authority>,
+        protocols: &[&str],
+    ) -> Self {
         let provider = Arc::new(aws_lc_rs::default_provider());
         let builder =
-            ServerConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions().unwrap();
+            ServerConfig::builder_with_provider(Arc::clone(&provider)).with_protocol_versions(versions).unwrap();
         let builder = match clients {
             None => builder.with_no_client_auth(),
             Some(authority) => {
@@ -258,4 +268,22 @@ fn a_backend_that_wants_to_know_us_is_shown_our_certificate() {
     let refused = get(&platform, "/unknown/x");
     assert_eq!(refused.status, 502, "{refused:?}");
     assert_eq!(get(&platform, "/known/x").status, 200);
+}
+
+#[test]
+fn a_backend_may_speak_but_one_version_of_tls() {
+    let authority = Authority::new();
+    let (own, settings) = (authority.sign("backend.test"), tls("backend.test", Some(&authority), None));
+    let backend = |version, protocol| Backend::tls_of(&[version], &own, None, &[protocol]).address.to_string();
+    let platform = pools(&[
+        ("old", vec![backend(&TLS12, "http/1.1")], &settings),
+        ("old-h2", vec![backend(&TLS12, "h2")], &settings),
+        ("new", vec![backend(&TLS13, "http/1.1")], &settings),
+        ("new-h2", vec![backend(&TLS13, "h2")], &settings),
+    ])
+    .start();
+    for name in ["old", "new"] {
+        assert_eq!(get(&platform, &format!("/{name}/x")).body, format!("http1 /{name}/x nobody"));
+        assert_eq!(get(&platform, &format!("/{name}-h2/x")).body, format!("h2 /{name}-h2/x door.test nobody"));
+    }
 }

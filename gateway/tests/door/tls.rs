@@ -12,8 +12,9 @@ use std::{
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use rustls::{
-    ClientConfig, ClientConnection, RootCertStore, StreamOwned,
+    ClientConfig, ClientConnection, DEFAULT_VERSIONS, RootCertStore, StreamOwned, SupportedProtocolVersion,
     pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject},
+    version::{TLS12, TLS13},
 };
 use tempfile::TempDir;
 
@@ -89,10 +90,14 @@ impl Authority {
     }
 
     fn client(&self, with: Option<&str>) -> ClientConfig {
+        self.client_of(DEFAULT_VERSIONS, with)
+    }
+
+    fn client_of(&self, versions: &[&'static SupportedProtocolVersion], with: Option<&str>) -> ClientConfig {
         let mut roots = RootCertStore::empty();
         roots.add(CertificateDer::from_pem_file(self.path("ca.pem")).unwrap()).unwrap();
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+        let builder = ClientConfig::builder_with_provider(provider).with_protocol_versions(versions).unwrap();
         let builder = builder.with_root_certificates(roots);
         match with {
             None => builder.with_no_client_auth(),
@@ -106,14 +111,13 @@ impl Authority {
 
     /// A connection that has verified `host`.
     fn connect(&self, to: SocketAddr, host: &str, with: Option<&str>) -> StreamOwned<ClientConnection, TcpStream> {
-        self.over(TcpStream::connect(to).unwrap(), host, with)
+        self.over(open(to), host, with)
     }
 
     /// The same over a socket on which something has been said already.
     fn over(&self, socket: TcpStream, host: &str, with: Option<&str>) -> StreamOwned<ClientConnection, TcpStream> {
         let name = ServerName::try_from(host.to_owned()).unwrap();
         let client = ClientConnection::new(Arc::new(self.client(with)), name).unwrap();
-        socket.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
         StreamOwned::new(client, socket)
     }
 
@@ -130,6 +134,12 @@ impl Authority {
             Ok(_) | Err(_) => Ok(Answer::parse(&answer)),
         }
     }
+}
+
+fn open(to: SocketAddr) -> TcpStream {
+    let socket = TcpStream::connect(to).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    socket
 }
 
 fn with_tls(section: &str) -> Setup {
@@ -173,6 +183,47 @@ fn the_certificate_is_the_one_for_the_name_that_is_asked_for() {
     }
 }
 
+/// A hello as it was up to TLS 1.2, of the last version that its client speaks (RFC 5246 §7.4.1.2): P-256 and ECDSA with it, which our
+/// certificate is of, and a suite for each version.
+fn hello(version: [u8; 2]) -> Vec<u8> {
+    let suites: [u8; 4] = [0xc0, 0x2b, 0xc0, 0x09];
+    let extensions: [u8; 22] = [0, 10, 0, 4, 0, 2, 0, 23, 0, 11, 0, 2, 1, 0, 0, 13, 0, 4, 0, 2, 4, 3];
+    let body = [&version[..], &[7; 32], &[0, 0, 4], &suites, &[1, 0, 0, 22], &extensions].concat();
+    let length = |bytes: &[u8]| u16::try_from(bytes.len()).unwrap().to_be_bytes();
+    let message = [&[1, 0][..], &length(&body), &body].concat();
+    [&[22, 3, 1][..], &length(&message), &message].concat()
+}
+
+#[test]
+fn tls_1_2_and_1_3_are_spoken_and_nothing_older() {
+    let authority = Authority::new();
+    authority.sign("one", &["one.test"], None);
+    let mut platform = with_tls(&authority.section(&["one"])).start();
+    let to = https(&mut platform);
+    for version in [&TLS12, &TLS13] {
+        let (config, name) = (authority.client_of(&[version], None), ServerName::try_from("one.test").unwrap());
+        let mut stream = StreamOwned::new(ClientConnection::new(Arc::new(config), name).unwrap(), open(to));
+        stream.write_all(GET.as_bytes()).unwrap();
+        let mut answer = Vec::new();
+        drop(stream.read_to_end(&mut answer));
+        assert_eq!((Answer::parse(&answer).status, stream.conn.protocol_version()), (200, Some(version.version)));
+    }
+    let answer_to = |version| {
+        let (mut stream, mut record) = (open(to), [0; 7]);
+        stream.write_all(&hello(version)).unwrap();
+        stream.read_exact(&mut record).unwrap();
+        record
+    };
+    // The same hello is answered by a handshake where it is of TLS 1.2, and else by a fatal alert: `protocol_version`.
+    assert_eq!(answer_to([3, 3])[0], 22);
+    for old in [[3, 0], [3, 1], [3, 2]] {
+        let [kind, .., level, why] = answer_to(old);
+        assert_eq!((kind, level, why), (21, 2, 70), "{old:?}");
+    }
+    let counted = r#"portcullis_connections_refused_total{reason="tls_handshake"}"#;
+    eventually("each to be counted", || platform.metric(counted) == 4);
+}
+
 #[test]
 fn the_proxy_protocol_names_the_client_before_the_handshake() {
     let authority = Authority::new();
@@ -187,7 +238,7 @@ fn the_proxy_protocol_names_the_client_before_the_handshake() {
     for (announced, told) in
         [(b"PROXY TCP4 192.0.2.7 127.0.0.1 4711 443\r\n".to_vec(), "192.0.2.7"), (of_another, "192.0.2.8")]
     {
-        let mut socket = TcpStream::connect(to).unwrap();
+        let mut socket = open(to);
         socket.write_all(&announced).unwrap();
         let answer = Authority::ask(authority.over(socket, "one.test", None), GET).unwrap();
         assert_eq!(answer.received("x-forwarded-for"), [told], "{answer:?}");
@@ -374,9 +425,7 @@ fn an_authority_that_is_replaced_lets_nobody_in_any_more() {
     // With one store of sessions, so that the second would be resumed.
     let ask = || {
         let client = ClientConnection::new(Arc::clone(&config), name.clone()).unwrap();
-        let socket = TcpStream::connect(to).unwrap();
-        socket.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
-        let mut stream = StreamOwned::new(client, socket);
+        let mut stream = StreamOwned::new(client, open(to));
         let mut answer = Vec::new();
         drop(stream.write_all(GET.as_bytes()).and_then(|()| stream.read_to_end(&mut answer)));
         Answer::parse(&answer).status
@@ -452,8 +501,7 @@ fn a_flood_of_http2_frames_ends_the_connection() {
     }
     let floods = [(settings.repeat(100), "http2_control", 1), (ping.repeat(4000), "http2_control", 2)];
     for (flood, reason, times) in floods.into_iter().chain([(resets, "http2_resets", 1)]) {
-        let mut stream = TcpStream::connect(platform.http).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        let mut stream = open(platform.http);
         let begin = [&b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"[..], &frame(4, 0, &[])].concat();
         drop(stream.write_all(&[begin, flood].concat()));
         let mut rest = Vec::new();
@@ -469,8 +517,7 @@ fn a_flood_of_http2_frames_ends_the_connection() {
 
 /// Sends frames after the preface and reads to the end of the connection.
 fn http2(to: SocketAddr, frames: &[u8]) -> Vec<u8> {
-    let mut stream = TcpStream::connect(to).unwrap();
-    stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    let mut stream = open(to);
     stream.write_all(&[&b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"[..], &frame(4, 0, &[]), frames].concat()).unwrap();
     let mut rest = Vec::new();
     drop(stream.read_to_end(&mut rest));
