@@ -324,8 +324,12 @@ pub(crate) fn check(response: &mut ResponseHeader) -> Result<Option<Box<Metered>
     Ok(if of_usage { metered(response) } else { None })
 }
 
-/// Removes from trailers what would pass by the checks of a head: our own word to the upstream, and cookies.
-pub(crate) fn check_trailers(trailers: &mut HeaderMap) {
+/// Removes from trailers what would pass by the checks of a head: our own word to the upstream, and cookies. And all of them, of an answer
+/// that ends with its head.
+pub(crate) fn check_trailers(trailers: &mut HeaderMap, has_no_content: bool) {
+    if has_no_content {
+        trailers.clear();
+    }
     trailers.remove(&ASSERTION);
     trailers.remove(header::SET_COOKIE);
 }

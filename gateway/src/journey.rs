@@ -71,6 +71,8 @@ pub(crate) struct Journey {
     pub(crate) guard: Option<Guard>,
     /// Why we ended an answer that had begun.
     pub(crate) ended: Option<&'static str>,
+    /// Does its answer end with the head, whatever a server of HTTP/2 sends after that (RFC 9110 §15.3.5, §15.4.5)?
+    pub(crate) has_no_content: bool,
     /// What it carried as a WebSocket.
     pub(crate) tunnel: Option<Carried>,
     /// What the backend says that its answer cost.
@@ -116,6 +118,7 @@ impl Journey {
             ticket: None,
             guard: None,
             ended: None,
+            has_no_content: false,
             tunnel: None,
             metered: None,
             is_recorded: false,

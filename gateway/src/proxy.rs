@@ -13,7 +13,7 @@ use std::{
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::{HeaderMap, Version, header};
+use http::{HeaderMap, StatusCode, Version, header};
 use identity::Credential;
 use pingora::{
     Error, ErrorType, Result, RetryType,
@@ -248,11 +248,12 @@ impl ProxyHttp for Door {
     fn upstream_response_body_filter(
         &self,
         _: &mut Session,
-        _: &mut Option<Bytes>,
+        body: &mut Option<Bytes>,
         end: bool,
         journey: &mut Self::CTX,
     ) -> Result<Option<Duration>> {
         cut::heard(end);
+        drop(body.take_if(|_| journey.has_no_content));
         journey.check_deadline().map(|()| None)
     }
 
@@ -264,7 +265,7 @@ impl ProxyHttp for Door {
         journey: &mut Self::CTX,
     ) -> Result<()> {
         journey.metered = meter::merged(journey.metered.take(), meter::take(trailers));
-        answer::check_trailers(trailers);
+        answer::check_trailers(trailers, journey.has_no_content);
         Ok(())
     }
 
@@ -283,6 +284,7 @@ impl ProxyHttp for Door {
             answer::inform(response);
             return journey.count_informational();
         }
+        journey.has_no_content = matches!(response.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
         if let Some(attempt) = &mut journey.attempt {
             attempt.succeeded();
             attempt.has_begun();

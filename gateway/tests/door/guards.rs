@@ -13,7 +13,11 @@ use std::{
 
 use serde_json::json;
 
-use crate::platform::{PASSWORD, PORTCULLIS, Platform, Running, Setup, eventually, exchange};
+use crate::{
+    backends::pools,
+    patience::get_http2,
+    platform::{PASSWORD, PORTCULLIS, Platform, Running, Setup, eventually, exchange},
+};
 
 /// A server that answers each request with these bytes, and tells each connection from the others by `{n}` in them.
 fn saying(bytes: &'static str) -> SocketAddr {
@@ -91,6 +95,20 @@ fn a_client_that_leaves_in_the_middle_of_its_body_has_not_been_refused() {
     assert!(upstream.read(&mut [0; 4096]).unwrap() > 0);
     client.shutdown(Shutdown::Both).unwrap();
     let counted =
+#[test]
+fn an_answer_without_a_body_is_whole_to_a_client_of_http_2_whatever_length_it_names() {
+    let server = |bytes| vec![saying(bytes).to_string()];
+    let platform = pools(&[
+        ("none", server("HTTP/1.1 204 No Content\r\nContent-Length: 4\r\n\r\nmore"), ""),
+        ("same", server("HTTP/1.1 304 Not Modified\r\nContent-Length: 4\r\n\r\n"), ""),
+        ("lies", server("HTTP/1.1 304 Not Modified\r\nContent-Length: 4\r\n\r\nmore"), ""),
+    ])
+    .start();
+    for (path, status) in [("/none/x", 204), ("/same/x", 304), ("/lies/x", 304)] {
+        assert_eq!(get_http2(platform.http, path), Ok((status, String::new())), "{path}");
+    }
+}
+
         |outcome: &str| platform.metric(&format!("portcullis_requests_total{{{outcome},route=\"demo-public\"}}"));
     eventually("the end of the request", || {
         counted("code=\"none\",outcome=\"permit\"") + counted("code=\"malformed\",outcome=\"refused\"") == 1

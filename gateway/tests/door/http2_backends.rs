@@ -104,6 +104,37 @@ fn a_client_of_http_1_0_gets_an_answer_of_unknown_length_without_chunks() {
 }
 
 #[test]
+fn an_answer_that_has_no_body_is_given_none_whatever_its_server_sends() {
+    let platform = platform(|request, mut respond, _| {
+        let status: u16 = request.uri().path()[6..].parse().unwrap();
+        let mut send = respond.send_response(Response::builder().status(status).body(()).unwrap(), false).unwrap();
+        send.send_data("more".into(), false).unwrap();
+        send.send_trailers([("x-more".parse().unwrap(), "1".parse().unwrap())].into_iter().collect()).unwrap();
+    });
+    let by_http2 = |status: u16| {
+        Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap().block_on(async {
+            let mut client = client(platform.http, 65_535).await;
+            let request = Request::get(format!("http://x/pool/{status}")).body(()).unwrap();
+            let mut answer = client.send_request(request, true).unwrap().0.await.unwrap();
+            let (mut body, answered) = (String::new(), answer.status().as_u16());
+            while let Some(piece) = answer.body_mut().data().await {
+                body.push_str(str::from_utf8(&piece.unwrap()).unwrap());
+            }
+            let trailers = answer.body_mut().trailers().await.unwrap();
+            (answered, body, trailers.map_or(0, |trailers| trailers.len()))
+        })
+    };
+    assert_eq!(by_http2(200), (200, "more".to_owned(), 1));
+    for status in [204, 304] {
+        assert_eq!(by_http2(status), (status, String::new(), 0));
+        let request = format!("GET /pool/{status} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+        let answer = String::from_utf8(exchange(platform.http, request.as_bytes())).unwrap();
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status}")) && answer.ends_with("\r\n\r\n"), "{answer}");
+        assert!(!answer.contains("more"), "{answer}");
+    }
+}
+
+#[test]
 fn an_answer_whose_header_is_too_large_is_none() {
     let platform = platform(|_, mut respond, before| {
         let bytes = if before == 0 { 100 * 1024 } else { 130 * 1024 };
