@@ -1,6 +1,6 @@
 //! What the machine gives this process: file descriptors, and memory that must not be used up.
 //!
-//! Connections are capped below half of the descriptors, since each may need another one to an upstream. Of memory the kernel
+//! Connections are capped below half of the descriptors, since each may need another one to a server. Of memory the kernel
 //! takes back by killing; before it does, requests are shed.
 
 use std::{fs, future::Future, sync::Arc, sync::atomic::Ordering, time::Duration};
@@ -28,7 +28,17 @@ pub(crate) fn descriptors() -> usize {
     now.map_or(usize::MAX, |now| usize::try_from(now).unwrap_or(usize::MAX))
 }
 
-/// Requests that may be in flight at once, at most `wanted`. Half of the descriptors are for clients' connections; of the others
+/// Clients' connections that there may be at once, at most `wanted`, and at most so many percent of the descriptors.
+pub(crate) fn connections_at_once(wanted: usize, percent: usize) -> usize {
+    wanted.min(part(descriptors(), percent))
+}
+
+/// So many percent; of [`usize::MAX`] too, which is what there is where there is no limit.
+fn part(of: usize, percent: usize) -> usize {
+    of / 100 * percent + of % 100 * percent / 100
+}
+
+/// Requests that may be in flight at once, at most `wanted`. Nearly half of the descriptors are for clients' connections; of the others
 /// some are for the database, the listeners and files, and an idle connection gives its own up to whoever needs one.
 pub(crate) fn requests_at_once(wanted: usize) -> i64 {
     i64::try_from(wanted.min(descriptors() / 8 * 3)).unwrap_or(i64::MAX)
@@ -95,6 +105,12 @@ fn bytes_of(file: &str, what: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_part_of_the_descriptors_is_never_more_than_that() {
+        assert_eq!([(64, 49), (1024, 45), (100, 1), (99, 1)].map(|(of, percent)| part(of, percent)), [31, 460, 1, 0]);
+        assert!(part(usize::MAX, 49) < usize::MAX / 2);
+    }
 
     #[test]
     fn the_machine_says_what_it_has() {

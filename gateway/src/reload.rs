@@ -255,6 +255,7 @@ fn server_fields(before: &Server, after: &Server) -> impl Iterator<Item = &'stat
         min_body_rate: "server.min_body_rate",
         write_timeout: "server.write_timeout",
         max_connections: "server.max_connections",
+        max_connections_percent: "server.max_connections_percent",
         max_connections_per_address: "server.max_connections_per_address",
         max_requests: "server.max_requests",
         max_requests_per_connection: "server.max_requests_per_connection",

@@ -198,7 +198,7 @@ pub(crate) fn serve_door(
 ) -> io::Result<JoinHandle<()>> {
     let server = &settings.server;
     let metrics = door.metrics.connections.clone();
-    let most = server.max_connections.min(limits::descriptors() / 2);
+    let most = limits::connections_at_once(server.max_connections, server.max_connections_percent);
     let gate = Gate::new(most, server.max_connections_per_address.min(most));
     let app = Arc::new(Cancellable::new(pingora_proxy(door, server)));
     let announcers = settings.listen.proxy_protocol.then(|| Arc::from(server.trusted_proxies.clone()));

@@ -210,6 +210,8 @@ pub struct Server {
     pub write_timeout: Duration,
     /// Client connections in all.
     pub max_connections: usize,
+    /// And of a hundred file descriptors.
+    pub max_connections_percent: usize,
     /// Client connections of one address.
     pub max_connections_per_address: usize,
     /// Requests under way at once.

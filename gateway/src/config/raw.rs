@@ -64,8 +64,10 @@ pub(super) struct Server {
     pub(super) min_body_rate: Given<u64>,
     /// How long a client may take nothing of its answer; 60s by default.
     pub(super) write_timeout: Given<DurationText>,
-    /// Client connections in all; 20000 by default, and never more than half of the file descriptors.
+    /// Client connections in all; 20000 by default, and never more than `max_connections_percent` of the file descriptors.
     pub(super) max_connections: Given<u64>,
+    /// Percent of the file descriptors that client connections may have; 45 by default, 49 at most, since each may need another one to a server.
+    pub(super) max_connections_percent: Given<u64>,
     /// Client connections of one IPv4 address or IPv6 /56; half of `max_connections` by default.
     pub(super) max_connections_per_address: Given<u64>,
     /// Requests under way at once, over all connections; more are refused with 503. 20000 by default, and never more than three

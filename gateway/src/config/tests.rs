@@ -117,6 +117,8 @@ fn every_mistake_is_told_with_its_place_and_what_was_meant() {
         ("assertion_ttl = \"5m\"", "assertion_ttl = \"1ms\"", "must be at least \"1s\""),
         ("max_connections = 16", "max_connections = 9223372036854775807", "must be at most 10000"),
         ("worker_threads = 0", "worker_threads = 1000000", "must be at most 10000"),
+        ("max_connections_percent = 45", "max_connections_percent = 50", "must be at most 49"),
+        ("max_connections_percent = 45", "max_connections_percent = 0", "must be at least 1"),
         ("access = \"stderr\"", "access = \"none\"", "neither off, stderr, stdout nor a file"),
     ] {
         assert!(said(from, to).contains(told), "{to}: {}", said(from, to));

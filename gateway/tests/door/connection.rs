@@ -4,7 +4,6 @@
 use std::{
     io::{Read, Write},
     net::{Shutdown, SocketAddr, TcpListener, TcpStream},
-    process::Command,
     sync::mpsc,
     thread,
     time::{Duration, Instant},
@@ -12,7 +11,7 @@ use std::{
 
 use crate::{
     backends::{After, Backend, pool},
-    platform::{Answer, PORTCULLIS, Platform, Running, Setup, eventually, exchange},
+    platform::{Answer, Platform, Setup, eventually, exchange},
 };
 
 const HONEST: &str = "GET /demo/public/x HTTP/1.1\r\nHost: door.test\r\nConnection: close\r\n\r\n";
@@ -467,21 +466,8 @@ fn bodies_that_clients_leave_unfinished_are_not_held_against_the_upstream() {
 
 #[test]
 fn who_takes_all_descriptors_keeps_honest_clients_waiting_and_nothing_worse() {
-    let setup = Setup::default();
-    let (folder, log) = (setup.folder(), tempfile::tempdir().unwrap());
-    let upstream = Running::start(Command::new(PORTCULLIS).args(["demo-upstream", "--listen", "127.0.0.1:0"]), None);
-    let served = setup.command(folder.path(), upstream.address("http"));
-    let mut limited = Command::new("sh");
-    limited.args(["-c", "ulimit -n 64 && exec \"$0\" \"$@\""]).arg(served.get_program()).args(served.get_args());
-    for (name, value) in served.get_envs() {
-        match value {
-            Some(value) => limited.env(name, value),
-            None => limited.env_remove(name),
-        };
-    }
-    let log = log.path().join("gateway.log");
-    let gateway = Running::start(&mut limited, Some(&log));
-    let http = gateway.address("http");
+    let platform = Setup::default().descriptors(64).start();
+    let http = platform.http;
     assert_eq!(Answer::parse(&exchange(http, HONEST.as_bytes())).status, 200);
     // More than it has descriptors, twice, all with a request that waits for its body.
     for _ in 0..2 {
@@ -499,8 +485,23 @@ fn who_takes_all_descriptors_keeps_honest_clients_waiting_and_nothing_worse() {
         }
         eventually("an honest client to be served", || Answer::parse(&exchange(http, HONEST.as_bytes())).status == 200);
     }
-    let log = std::fs::read_to_string(log).unwrap();
-    assert!(!log.contains("panicked"), "{log}");
+    assert!(!platform.log().contains("panicked"), "{}", platform.log());
+}
+
+#[test]
+fn connections_have_their_part_of_the_descriptors_and_no_more() {
+    let platform = Setup::default()
+        .edit("gateway.toml", "max_connections_percent = 45", "max_connections_percent = 5")
+        .descriptors(200)
+        .start();
+    let held: Vec<TcpStream> = (0..10).map(|_| open(platform.http)).collect();
+    eventually("ten are counted", || platform.metric("portcullis_connections ") == 10);
+    let refused = r#"portcullis_connections_refused_total{reason="too_many_connections"}"#;
+    eventually("an eleventh is refused", || {
+        Answer::parse(&exchange(platform.http, HONEST.as_bytes())).status == 0 && platform.metric(refused) > 0
+    });
+    drop(held);
+    eventually("there is room again", || Answer::parse(&exchange(platform.http, HONEST.as_bytes())).status == 200);
 }
 
 /// What the door makes of an answer.

@@ -39,6 +39,7 @@ pub(crate) struct Setup {
     appended: Vec<(&'static str, String)>,
     upstream: Option<SocketAddr>,
     disk: Option<&'static str>,
+    descriptors: Option<u32>,
 }
 
 /// A child process that ends with the test.
@@ -88,6 +89,12 @@ impl Setup {
         self
     }
 
+    /// Has so many file descriptors, and may not ask for more.
+    pub(crate) fn descriptors(mut self, most: u32) -> Self {
+        self.descriptors = Some(most);
+        self
+    }
+
     /// Makes the folder with the configuration and nothing else.
     pub(crate) fn folder(&self) -> TempDir {
         let folder = tempfile::tempdir().unwrap();
@@ -112,6 +119,10 @@ impl Setup {
             let mount = format!("mkdir -p \"$0\" && mount -t tmpfs -o size={size} tmpfs \"$0\" && exec \"$@\"");
             command = Command::new("unshare");
             command.args(["--map-root-user", "--mount", "sh", "-c", &mount]).arg(folder.join("data")).arg(PORTCULLIS);
+        }
+        if let Some(most) = self.descriptors {
+            command = Command::new("sh");
+            command.args(["-c", &format!("ulimit -n {most} && exec \"$0\" \"$@\""), PORTCULLIS]);
         }
         command
             .args(["serve", "--listen", "127.0.0.1:0", "--config"])

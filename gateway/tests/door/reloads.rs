@@ -31,6 +31,7 @@ const RESTARTS: &[(&str, &str, &str)] = &[
     ("server.min_body_rate", "min_body_rate = 240", "min_body_rate = 241"),
     ("server.write_timeout", "write_timeout = \"60s\"", "write_timeout = \"61s\""),
     ("server.max_connections", "max_connections = 20000", "max_connections = 20001"),
+    ("server.max_connections_percent", "max_connections_percent = 45", "max_connections_percent = 44"),
     ("server.max_connections_per_address", "connections_per_address = 10000", "connections_per_address = 9999"),
     ("server.max_requests", "max_requests = 20000", "max_requests = 20001"),
     ("server.max_requests_per_connection", "requests_per_connection = 100000", "requests_per_connection = 99"),

@@ -18,6 +18,9 @@ use crate::config::{
     raw::{self, Given},
 };
 
+/// Of the file descriptors, for clients' connections: below half, since each may need another one, to a server.
+const MOST_PERCENT: usize = 49;
+
 impl Reader<'_, '_> {
     pub(super) fn listen(&mut self, tls: &Tls, server: &Server) -> Listen {
         let raw: raw::Listen = self.document.section("listen").unwrap_or_default();
@@ -116,6 +119,7 @@ impl Reader<'_, '_> {
             min_body_rate: self.count(raw.min_body_rate.as_ref(), 240, 0) as u64,
             write_timeout: self.duration(raw.write_timeout.as_ref(), 60),
             max_connections,
+            max_connections_percent: self.percent(raw.max_connections_percent.as_ref()),
             max_connections_per_address: self.count(
                 raw.max_connections_per_address.as_ref(),
                 (max_connections as u64).div_ceil(2),
@@ -140,6 +144,14 @@ impl Reader<'_, '_> {
             refusals: self.refusals(raw.refusals.as_ref()),
             limiter_capacity: self.count(raw.limiter_capacity.as_ref(), 1_000_000, 1000),
         }
+    }
+
+    fn percent(&mut self, given: Option<&Placed<Value<u64>>>) -> usize {
+        let percent = self.count(given, 45, 1);
+        if let Some(given) = given.filter(|_| percent > MOST_PERCENT) {
+            self.document.note(given.span(), format!("must be at most {MOST_PERCENT}, which is below half"));
+        }
+        percent.min(MOST_PERCENT)
     }
 
     fn refusals(&mut self, given: Option<&Placed<Value<String>>>) -> Quota {
