@@ -4,11 +4,18 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use identity::CookieNames;
-use pingora::connectors::TransportConnector;
+use pingora::{Error, ErrorSource, ErrorType, connectors::TransportConnector};
 
 use crate::{
-    assertions::Minter, certified::Certified, directory::Directory, limiter::Limiter, metrics::Metrics,
-    readiness::Readiness, record::Recorder, snapshot::Snapshot, streams::Streams,
+    assertions::Minter,
+    certified::Certified,
+    directory::Directory,
+    limiter::Limiter,
+    metrics::{Metrics, Unheard},
+    readiness::Readiness,
+    record::Recorder,
+    snapshot::Snapshot,
+    streams::Streams,
 };
 
 /// The Pingora proxy; what it does with a request is in [`crate::proxy`].
@@ -34,4 +41,19 @@ pub(crate) struct Door {
     pub(crate) cookies: CookieNames,
     /// The port of the HTTPS listener.
     pub(crate) https: Option<u16>,
+}
+
+// === impl Door ===
+
+impl Door {
+    /// Tells of what ended a request what nobody else tells. Who takes nothing of an answer on HTTP/1 is counted by the connection.
+    pub(crate) fn tell_of(&self, error: &Error) {
+        match (error.esource(), error.etype()) {
+            (_, ErrorType::InternalError) => tracing::error!(?error, "an internal error"),
+            (ErrorSource::Downstream, ErrorType::WriteTimedout) => {
+                self.metrics.connections.unheard(Unheard::SlowReader);
+            }
+            _ => {}
+        }
+    }
 }

@@ -393,8 +393,8 @@ impl ProxyHttp for Door {
         let status = || session.response_written().map_or(0, |answer| answer.status.as_u16());
         let answered = || (status(), session.body_bytes_sent());
         let (status, sent) = journey.tunnel.map_or_else(answered, |carried| (101, carried.sent as usize));
-        if error.is_some_and(|error| *error.etype() == ErrorType::InternalError) {
-            tracing::error!(?error, "an internal error");
+        if let Some(error) = error {
+            self.tell_of(error);
         }
         journey.record(status, sent, self);
     }

@@ -5,7 +5,7 @@ use std::{io::Read, net::TcpListener, sync::mpsc, thread};
 
 use crate::{
     mail::{next_mail, token_in},
-    platform::{PASSWORD, Platform, Setup},
+    platform::{PASSWORD, Platform, Setup, eventually},
 };
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD as B64};
 use serde_json::{Value, json};
@@ -327,6 +327,10 @@ fn bodies_headers_and_paths_have_their_size() {
     chunked.extend_from_slice(b"0\r\n\r\n");
     let streamed = platform.raw(&chunked);
     assert_eq!(streamed.status, 413, "{} {}", streamed.status, streamed.body);
+    for (code, route) in [("uri_too_long", "-"), ("body_too_large", "demo-public")] {
+        let counted = format!("portcullis_requests_total{{code=\"{code}\",outcome=\"refused\",route=\"{route}\"}}");
+        eventually("both to be counted", || platform.metric(&counted) == 2);
+    }
     assert_eq!(platform.send("POST", "/demo/public/x", &[], "hello").json()["body"], "hello");
 }
 

@@ -165,6 +165,31 @@ fn a_request_of_http_2_that_is_well_formed_but_means_nothing_is_refused_in_our_w
 }
 
 #[test]
+fn a_head_of_http_2_has_its_size() {
+    let platform = Platform::start();
+    let with = |bytes: usize| {
+        let request = Request::get("http://door.test/demo/public/x").header("x-long", "x".repeat(bytes));
+        over_http2(platform.http, request.body(()).unwrap(), None).unwrap()
+    };
+    assert_eq!(with(32_000).0, 200);
+    let (status, kind, body) = with(33_000);
+    assert_eq!((status, kind.as_str()), (431, "application/problem+json"), "{body}");
+    assert!(body.contains("headers_too_large"), "{body}");
+    let counted = r#"portcullis_requests_total{code="headers_too_large",outcome="refused",route="-"}"#;
+    eventually("it is counted", || platform.metric(counted) == 1);
+    // Twice as much is the most that the library takes: it says so to the client beforehand (RFC 9113 §6.5.2), and answers by itself.
+    assert_eq!(with(70_000), (431, String::new(), String::new()));
+    let mut client = TcpStream::connect(platform.http).unwrap();
+    client.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    client.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").unwrap();
+    let mut head = [0; 9];
+    client.read_exact(&mut head).unwrap();
+    let mut settings = vec![0; usize::from(head[2])];
+    client.read_exact(&mut settings).unwrap();
+    assert!(settings.chunks(6).any(|setting| setting == [0, 6, 0, 1, 0, 0]), "{settings:?}");
+}
+
+#[test]
 fn nothing_that_a_client_says_in_trailers_is_passed_on() {
     let platform = Platform::start();
     for (name, value) in

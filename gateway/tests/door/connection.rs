@@ -213,8 +213,10 @@ fn a_head_that_does_not_end_in_time_is_refused_and_a_silent_connection_closed() 
     let answer = rest(slow);
     assert_eq!((answer.status, &*answer.code()), (408, "request_timeout"));
     assert_eq!(rest(silent).status, 0);
-    eventually("it is counted", || platform.metric("portcullis_connections_refused_total{reason=\"idle\"}") == 1);
+    let counted = |reason| platform.metric(&format!("portcullis_connections_refused_total{{reason=\"{reason}\"}}"));
+    eventually("it is counted", || counted("idle") == 1);
     assert!(drip.join().unwrap() < Duration::from_secs(20));
+    eventually("the other two are counted", || counted("request_timeout") == 2);
 }
 
 #[test]
@@ -270,6 +272,7 @@ fn an_idle_connection_is_closed_in_time_and_one_whose_head_has_begun_is_not() {
     assert!((Duration::from_millis(800)..Duration::from_secs(20)).contains(&began.elapsed()), "{:?}", began.elapsed());
     slow.write_all(&request.as_bytes()[9..]).unwrap();
     ask(&slow);
+    eventually("it is closed as well", || platform.metric("portcullis_connections ") == 0);
 }
 
 #[test]
@@ -280,6 +283,25 @@ fn a_body_that_drips_is_refused() {
     stream.write_all(b"POST /demo/public/x HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\nhello").unwrap();
     let answer = rest(stream);
     assert_eq!((answer.status, &*answer.code()), (408, "request_timeout"), "{answer:?}");
+    let counted = r#"portcullis_requests_total{code="request_timeout",outcome="refused",route="demo-public"}"#;
+    eventually("it is counted", || platform.metric(counted) == 1);
+}
+
+#[test]
+fn a_client_that_takes_nothing_of_its_answer_is_not_waited_for_without_end() {
+    // More than all that lies between the two.
+    let backend = Backend::start(|_, stream| {
+        drop(stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n"));
+        while stream.write_all(&[b'x'; 8192]).is_ok() {}
+        After::Close
+    });
+    let platform =
+        pool(&[backend.address], "").edit("gateway.toml", "write_timeout = \"60s\"", "write_timeout = \"1s\"").start();
+    let mut stalled = open(platform.http);
+    stalled.write_all(b"GET /pool/x HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    let counted = r#"portcullis_connections_refused_total{reason="slow_reader"}"#;
+    eventually("it is counted", || platform.metric(counted) == 1);
+    eventually("nothing to be in flight", || platform.metric("portcullis_requests_in_flight") == 0);
 }
 
 #[test]
@@ -297,6 +319,8 @@ fn requests_under_way_are_capped() {
     let refused = ask();
     assert_eq!((refused.status, &*refused.code()), (503, "overloaded"));
     assert!(refused.header("retry-after").is_some());
+    let counted = r#"portcullis_requests_total{code="overloaded",outcome="refused",route="-"}"#;
+    eventually("it is counted", || platform.metric(counted) == 1);
     assert_eq!(platform.send("GET", "/healthz", &[], "").status, 200);
     drop((held, upstream));
     eventually("the one under way has ended", || platform.metric("portcullis_requests_in_flight") == 0);
@@ -382,6 +406,7 @@ fn an_oversized_head_is_refused_before_it_is_whole() {
         format!("GET /demo/public/x HTTP/1.1\r\nHost: a\r\n{fields}\r\n").as_bytes(),
     ));
     assert_eq!((answer.status, &*answer.code()), (431, "headers_too_large"));
+    assert_eq!(platform.metric(r#"portcullis_connections_refused_total{reason="headers_too_large"}"#), 2);
 }
 
 #[test]
@@ -433,6 +458,7 @@ fn memory_that_runs_short_sheds_requests_and_probes_say_so() {
         (answer.status, &*answer.code()) == (503, "overloaded") && answer.header("retry-after") == Some("1")
     });
     assert!(platform.send("GET", "/readyz", &[], "").body.contains("short_of_memory"));
+    assert_eq!(platform.metric("portcullis_short_of_memory"), 1);
 }
 
 #[test]

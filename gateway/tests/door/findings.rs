@@ -186,6 +186,8 @@ fn a_client_of_http_2_that_takes_nothing_is_not_waited_for_without_end() {
         let ended = tokio::time::timeout(Duration::from_secs(20), body.data()).await;
         assert!(ended.expect("the stream is held open").is_none_or(|piece| piece.is_err()));
     });
+    let counted = r#"portcullis_connections_refused_total{reason="slow_reader"}"#;
+    eventually("it is counted", || platform.metric(counted) == 1);
     eventually("nothing to be in flight", || platform.metric("portcullis_requests_in_flight") == 0);
 }
 

@@ -287,3 +287,5 @@ fn a_body_of_http_2_that_drips_is_refused() {
     assert_eq!(status, 408, "{body}");
     assert!(body.contains("request_timeout"), "{body}");
 }
+    let counted = r#"portcullis_requests_total{code="request_timeout",outcome="refused",route="demo-public"}"#;
+    eventually("it is counted", || platform.metric(counted) == 1);
