@@ -65,6 +65,16 @@ fn an_informational_answer_passes_with_its_links_and_the_final_one_is_dressed() 
     assert!(!last.contains("server:"), "the upstream's software is its own business: {answer}");
 }
 
+/// Pingora has no way to pass one on there (docs/limits.md): the one that counts is whole all the same.
+#[test]
+fn a_client_of_http_2_hears_no_answer_that_only_informs_and_the_final_one_as_it_is() {
+    let upstream = saying(
+        "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </style.css>; rel=preload\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
+    );
+    let platform = Setup::default().upstream(upstream).start();
+    assert_eq!(get_http2(platform.http, "/demo/public/x"), Ok((200, "ok".to_owned())));
+}
+
 #[test]
 fn an_upstream_that_breaks_off_in_the_middle_is_not_given_a_second_answer() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
