@@ -160,6 +160,24 @@ fn who_uses_a_wrong_method_is_told_those_of_the_endpoint_and_not_of_its_route() 
 }
 
 #[test]
+fn who_uses_a_method_that_no_route_of_a_path_takes_is_told_those_that_some_take() {
+    let route = |name, paths, methods| {
+        format!(
+            "\n[[route]]\nname = \"{name}\"\npaths = [\"{paths}\"]\nmethods = {methods}\nupstream = \"demo\"\nauth = \"none\"\n"
+        )
+    };
+    let platform = Setup::default()
+        .append("routes.toml", &route("read", "/things/*", "[\"GET\", \"HEAD\"]"))
+        .append("routes.toml", &route("make", "/things/*", "[\"POST\"]"))
+        .start();
+    for (method, path) in [("DELETE", "/things/7/parts"), ("OPTIONS", "/things/7"), ("TRACE", "/things/7")] {
+        let wrong = platform.send(method, path, &[], "");
+        assert_eq!((wrong.status, wrong.header("allow")), (405, Some("GET, HEAD, POST")), "{method} {path}: {wrong:?}");
+    }
+    assert_eq!(platform.send("POST", "/things/7", &[], "").status, 200);
+}
+
+#[test]
 fn who_could_not_be_read_once_is_not_read_again() {
     let platform = Platform::start();
     let two = |path: &str| {
