@@ -96,16 +96,6 @@ fn an_upstream_that_breaks_off_in_the_middle_is_not_given_a_second_answer() {
 }
 
 #[test]
-fn a_client_that_leaves_in_the_middle_of_its_body_has_not_been_refused() {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let platform = Setup::default().upstream(listener.local_addr().unwrap()).start();
-    let mut client = TcpStream::connect(platform.http).unwrap();
-    client.write_all(b"POST /demo/public/x HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nhalf").unwrap();
-    let (mut upstream, _) = listener.accept().unwrap();
-    assert!(upstream.read(&mut [0; 4096]).unwrap() > 0);
-    client.shutdown(Shutdown::Both).unwrap();
-    let counted =
-#[test]
 fn an_answer_without_a_body_is_whole_to_a_client_of_http_2_whatever_length_it_names() {
     let server = |bytes| vec![saying(bytes).to_string()];
     let platform = pools(&[
@@ -119,6 +109,16 @@ fn an_answer_without_a_body_is_whole_to_a_client_of_http_2_whatever_length_it_na
     }
 }
 
+#[test]
+fn a_client_that_leaves_in_the_middle_of_its_body_has_not_been_refused() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let platform = Setup::default().upstream(listener.local_addr().unwrap()).start();
+    let mut client = TcpStream::connect(platform.http).unwrap();
+    client.write_all(b"POST /demo/public/x HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nhalf").unwrap();
+    let (mut upstream, _) = listener.accept().unwrap();
+    assert!(upstream.read(&mut [0; 4096]).unwrap() > 0);
+    client.shutdown(Shutdown::Both).unwrap();
+    let counted =
         |outcome: &str| platform.metric(&format!("portcullis_requests_total{{{outcome},route=\"demo-public\"}}"));
     eventually("the end of the request", || {
         counted("code=\"none\",outcome=\"permit\"") + counted("code=\"malformed\",outcome=\"refused\"") == 1
@@ -207,7 +207,7 @@ fn a_body_of_exactly_what_its_route_takes_passes_and_one_byte_more_does_not() {
 
 #[test]
 fn an_upstream_is_told_all_that_it_asked_for() {
-    let all = "x-user-id\", \"x-user-permissions\", \"x-tenant-id\", \"x-session-id";
+    let all = "x-user-id\", \"x-user-name\", \"x-user-permissions\", \"x-tenant-id\", \"x-session-id";
     let upstream = echo();
     let platform = Setup::default()
         .append("gateway.toml", &format!("\n[upstreams.told]\nservers = [\"{}\"]\nheaders = [\"{all}\"]\n", upstream.address("http")))
@@ -227,6 +227,7 @@ fn an_upstream_is_told_all_that_it_asked_for() {
     assert_eq!(answer.received("x-tenant-id"), [made["user"]["tenant_id"].as_str().unwrap()]);
     assert_eq!(answer.received("x-forwarded-host"), ["door.test"]);
     assert_eq!(answer.received("x-user-permissions").len(), 1, "{answer:?}");
+    assert_eq!(answer.received("x-user-name"), Vec::<String>::new(), "who has no name is not told of by an empty one");
     assert_eq!((answer.received("x-session-id").len(), answer.received("x-key-id").len()), (1, 0));
     let answer = platform.get("/told/path", key["key"].as_str().unwrap());
     assert_eq!(answer.received("x-key-id"), [key["id"].as_str().unwrap()]);
@@ -235,6 +236,14 @@ fn an_upstream_is_told_all_that_it_asked_for() {
 
 fn echo() -> Running {
     Running::start(Command::new(PORTCULLIS).args(["demo-upstream", "--listen", "127.0.0.1:0"]), None)
+}
+
+#[test]
+fn an_answer_of_http_1_0_is_passed_on_in_the_version_that_the_door_speaks() {
+    let platform = Setup::default().upstream(saying("HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nok")).start();
+    let answer = whole(&platform, "GET /demo/public/x HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    // RFC 9110 §2.5: each hop says its own.
+    assert!(answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("\r\n\r\nok"), "{answer}");
 }
 
 #[test]
@@ -314,6 +323,6 @@ fn a_body_of_http_2_that_drips_is_refused() {
     });
     assert_eq!(status, 408, "{body}");
     assert!(body.contains("request_timeout"), "{body}");
-}
     let counted = r#"portcullis_requests_total{code="request_timeout",outcome="refused",route="demo-public"}"#;
     eventually("it is counted", || platform.metric(counted) == 1);
+}

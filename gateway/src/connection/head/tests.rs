@@ -76,6 +76,7 @@ fn connection_names_a_few_fields_that_are_of_one_connection() {
     ] {
         assert!(framing(&format!("Connection: {odd}\r\n")).is_err(), "{odd:?}");
     }
+    assert!(framing("User-Agent: is as long (and is no list)\r\n").is_ok());
     assert!(framing("Connection: a,b,c,d,e\r\nConnection: f,g,h,i\r\n").is_ok());
     assert!(framing("Connection: a,b,c,d,e\r\nConnection: f,g,h,i,j\r\n").is_err());
 }
