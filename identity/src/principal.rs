@@ -48,7 +48,7 @@ pub enum TenantRole {
 }
 
 /// How and when a person has shown who they are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Authentication {
     /// Unix seconds; `auth_time` of `OpenID` Connect.
     pub at: i64,
@@ -57,7 +57,7 @@ pub struct Authentication {
 }
 
 /// How sure we are of a person, from the least on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Assurance {
     /// One factor: a password, or a link by mail.
     Single,

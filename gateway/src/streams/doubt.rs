@@ -6,7 +6,6 @@ use chrono::{DateTime, Utc};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use identity::Principal;
 use policies::{Refusal, decide_about};
-use uuid::Uuid;
 
 use super::{Streams, ground::Ground};
 use crate::{directory::GroupHeaders, stamps::Moment};
@@ -63,9 +62,11 @@ impl Streams {
 
     /// Finds out what has changed, and ends those whose callers have no right to them any more.
     pub(super) async fn look_into(&self, doubtful: Vec<Doubt>, now: DateTime<Utc>) {
-        let mut of_each: HashMap<Uuid, Vec<Doubt>> = HashMap::new();
+        let mut of_each: HashMap<_, Vec<Doubt>> = HashMap::new();
         for doubt in doubtful {
-            of_each.entry(doubt.principal.grant.uuid()).or_default().push(doubt);
+            // One look serves them all, but for what stands in a token alone, which another token of the same subject need not say.
+            let Principal { grant, tenant, scopes, authentication, .. } = &*doubt.principal;
+            of_each.entry((*grant, *tenant, scopes.clone(), *authentication)).or_default().push(doubt);
         }
         let looks = stream::iter(of_each.into_values()).map(|streams| self.look_at_one(streams, now));
         // Nobody is ended for want of a database, and the others need not wait for it too.

@@ -149,6 +149,37 @@ fn what_an_issuer_answers_for_is_not_forgotten_while_a_stream_goes_on() {
     open.echoes("still two factors");
 }
 
+/// Of one subject several tokens may be about, each limited to what it was given for.
+#[test]
+fn a_change_judges_each_stream_by_what_its_own_token_is_limited_to() {
+    let (issuer, key) = (Issuer::start(), key(Algorithm::EdDsa, "k"));
+    issuer.publish(&[&key]);
+    let managed = "\n[[route]]\nname = \"managed\"\npaths = [\"/managed/*\"]\nupstream = \"demo\"\nwebsocket = true\npermissions = [\"account:manage\"]\n";
+    let platform = issuer
+        .setup("scope_claim = \"scope\"\nscopes = [{ value = \"manage\", permission = \"account:manage\" }]")
+        .append("routes.toml", &format!("{ROUTES}{managed}"))
+        .upstream(backend(echo))
+        .start();
+    let token = |scope: &str| {
+        let mut claims = issuer.claims("ada");
+        claims["scope"] = json!(scope);
+        key.sign(TokenType::Access, &claims)
+    };
+    let (admin, narrow, wide) = (platform.admin(), token("openid"), token("manage"));
+    let me = platform.get("/auth/me", &wide).json();
+    let mut reads = wire::open(platform.http, "/streams/x", &narrow);
+    let mut manages = wire::open(platform.http, "/managed/x", &wide);
+    let path = format!("/admin/users/{}", me["id"].as_str().unwrap());
+    let changed = platform.json("PATCH", &path, Some(&admin), &json!({ "tier": "pro" }));
+    assert_eq!(changed.status, 200, "{changed:?}");
+    // Whoever is ended by a later change was looked at after the earlier one.
+    let mut witness = wire::open(platform.http, "/streams/x", &admin);
+    log_out(&platform, &admin);
+    assert_eq!(witness.close().0, 4401);
+    reads.echoes("within its limits");
+    manages.echoes("within its own");
+}
+
 #[test]
 fn a_stream_outlives_its_token_by_the_grace_of_its_route() {
     let platform = setup().env("ACCESS_TOKEN_EXPIRE_MINUTES", "2s").upstream(backend(echo)).start();
