@@ -13,7 +13,7 @@ use store::{
 };
 use uuid::Uuid;
 
-use crate::engines::{Database, anyway, at, hash, heard, newcomer, on_both_engines, person, session};
+use crate::engines::{Database, anyway, at, hash, heard, newcomer, notice, on_both_engines, person, session};
 
 static NO_PASSWORD: LazyLock<PasswordHash> = LazyLock::new(|| PasswordHash::from("none".to_owned()));
 
@@ -32,8 +32,7 @@ on_both_engines!(
 );
 
 fn mail(address: &str, is_wish: bool) -> NewMail {
-    let (id, address) = (Uuid::now_v7(), address.to_owned());
-    NewMail { id, template: "x", address, is_wish, sealed: None, asker: None, most: None, now: at(0) }
+    NewMail { template: "x", address: address.to_owned(), is_wish, ..notice() }
 }
 
 pub(crate) fn one_time<'a>(

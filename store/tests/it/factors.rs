@@ -36,9 +36,7 @@ pub(crate) fn is_missing<T>(answer: &Result<T, StoreError>) -> bool {
 }
 
 pub(crate) fn notice() -> NewMail {
-    let address = "ada@example.com".to_owned();
-    let id = Uuid::now_v7();
-    NewMail { id, template: "factor_added", address, is_wish: false, sealed: None, asker: None, most: None, now: at(0) }
+    NewMail { template: "factor_added", ..crate::engines::notice() }
 }
 
 async fn begin(store: &Store, account: AccountId) -> FactorId {

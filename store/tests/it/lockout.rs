@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::{
     changed_hands::{one_time, shown},
-    engines::{Database, at, hash, on_both_engines, person, token},
+    engines::{Database, at, hash, notice, on_both_engines, person, token},
 };
 
 on_both_engines!(
@@ -47,16 +47,7 @@ async fn tallies(store: &Store) -> [Tally; 2] {
 }
 
 async fn fail(store: &Store, second: i64) -> [bool; 2] {
-    let notice = |_| NewMail {
-        id: Uuid::now_v7(),
-        template: "account_locked",
-        address: "ada@example.com".to_owned(),
-        is_wish: true,
-        sealed: None,
-        asker: None,
-        most: None,
-        now: at(second),
-    };
+    let notice = |_| NewMail { template: "account_locked", is_wish: true, now: at(second), ..notice() };
     store.count_failure([(ada(), RULES), (network(), NEVER)], notice, at(second)).await.unwrap()
 }
 
@@ -125,16 +116,7 @@ async fn what_is_counted_is_forgiven_by_place_or_altogether(database: &Database)
         let claimed = store.claim(claim(&email, Some(&device), None)).await.unwrap();
         (claimed.at, claimed.tallies[0].failures)
     };
-    let notice = |_| NewMail {
-        id: Uuid::now_v7(),
-        template: "x",
-        address: String::new(),
-        is_wish: true,
-        sealed: None,
-        asker: None,
-        most: None,
-        now: at(0),
-    };
+    let notice = |_| NewMail { template: "x", address: String::new(), is_wish: true, ..notice() };
     let (at_home, _) = home().await;
     assert_ne!(at_home, ada());
     store.count_failure([(ada(), RULES), (network(), NEVER)], notice, at(0)).await.unwrap();
@@ -185,7 +167,7 @@ async fn nowhere_is_familiar_where_whoever_was_there_before_the_owner_has_been(d
     };
     // Nobody has confirmed the address: whoever is in guesses at nobody else's password, but whom the letters go to may be another.
     assert_eq!(known(&theirs).await, (true, false, [false, false]));
-    let (token, notice) = (crate::changed_hands::token(), crate::engines::notice());
+    let (token, notice) = (crate::changed_hands::token(), notice());
     let none = PasswordHash::from("none".to_owned());
     let confirmed = Confirmed { from_role: "unverified", to_role: "user", no_password: &none };
     let purpose = OneTimePurpose::ResetPassword;

@@ -54,10 +54,7 @@ async fn send(
     binding: Option<SecretDigest>,
 ) -> Sent {
     let (wish, token) = (Uuid::now_v7(), OneTimeToken::generate(Uuid::now_v7(), &mut rand::rng()));
-    let mail = |id, is_wish| {
-        let address = address.to_owned();
-        NewMail { id, template: "x", address, is_wish, sealed: None, asker: None, most: None, now: at(0) }
-    };
+    let mail = |id, is_wish| NewMail { id, template: "x", address: address.to_owned(), is_wish, ..notice() };
     store.post(&mail(wish, true)).await.unwrap();
     let new = NewOneTime {
         id: token.id(),
@@ -79,19 +76,7 @@ async fn send_to(store: &Store, purpose: OneTimePurpose, account: &Account) -> S
 }
 
 async fn reset(store: &Store, shown: &ShownOneTime, now: DateTime<Utc>) -> Option<Account> {
-    let id = Uuid::now_v7();
-    let address = "ada@example.com".to_owned();
-    let notice = NewMail {
-        id,
-        template: "password_changed",
-        address,
-        is_wish: false,
-        sealed: None,
-        asker: None,
-        most: None,
-        now,
-    };
-    store.reset_password(shown, hash("new"), terms(), &notice, now).await.unwrap()
+    store.reset_password(shown, hash("new"), terms(), &NewMail { now, ..notice() }, now).await.unwrap()
 }
 
 async fn log_in(store: &Store, shown: &ShownOneTime) -> Option<Account> {
