@@ -198,6 +198,11 @@ async fn an_invoice_that_does_not_pay_all_of_a_statement_leaves_it_open_and_says
         heard("evt_0")["details"],
         json!({ "event": "evt_0", "type": "invoice.paid", "amount": 9_899, "currency": "USD", "short": true })
     );
+    // What is no amount in a currency is not taken for one that is too small.
+    for number in [2].into_iter().chain(4..10) {
+        let event = format!("evt_{number}");
+        assert_eq!(heard(&event)["details"], json!({ "event": event, "type": "invoice.paid" }));
+    }
     // The whole of it is enough, and what is above it is no harm.
     assert_eq!(invoice(&house, "evt_all", "invoice.paid", names).await, "done");
     assert_eq!(house.get(&path, root.shown()).await.text("payment_status"), "paid");
