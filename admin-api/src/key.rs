@@ -99,10 +99,10 @@ impl NewlyMade {
 // === impl Office ===
 
 impl Office {
-    /// The keys of a caller's account. A program sees those of the tenant in which it acts.
+    /// The keys of a caller's account. Whoever acts in one tenant alone sees those of it.
     pub(crate) async fn keys_of(&self, caller: &Caller) -> Result<Vec<KeyRecord>, ApiError> {
         let mut keys = self.store.list_keys(caller.0.account).await?;
-        if caller.0.grant.is_of_a_program() {
+        if caller.0.grant.is_for_one_tenant() {
             keys.retain(|key| key.tenant == caller.0.tenant);
         }
         Ok(keys)

@@ -84,7 +84,8 @@ impl TenantShape {
 
 impl Office {
     /// The tenant that a path names, if the caller may do so much there: its members by their role, and whoever administers the
-    /// platform. A key acts in the tenant for which it was made and in no other. What is disabled is managed by the platform alone.
+    /// platform. A key acts in the tenant for which it was made and in no other, and so does an
+    /// issuer's token in the one that it names. What is disabled is managed by the platform alone.
     pub(crate) async fn tenant_named(
         &self,
         caller: &Caller,
@@ -92,7 +93,7 @@ impl Office {
         reach: Reach,
     ) -> Result<(Tenant, Option<TenantRole>), ApiError> {
         let id: TenantId = id.parse().map_err(|_| NO_TENANT)?;
-        if caller.0.grant.is_of_a_program() && caller.0.tenant != Some(id) {
+        if caller.0.grant.is_for_one_tenant() && caller.0.tenant != Some(id) {
             return Err(NO_TENANT);
         }
         let tenant = self.store.tenant(id).await?.ok_or(NO_TENANT)?;

@@ -90,6 +90,9 @@ pub enum Grant {
 pub enum Voucher {
     /// An external issuer (`OpenID` Connect).
     Issuer,
+    /// The same, which has said for which organisation its word is: the caller acts in that one and in no other.
+    #[serde(rename = "issuer_for_tenant")]
+    IssuerForTenant,
     /// An old system, until its time is over.
     Legacy,
     /// Nobody: a developer on this machine says so.
@@ -162,7 +165,7 @@ impl Grant {
             Self::Key(_) => "api_key",
             Self::Machine(_) => "client_credentials",
             Self::Certificate(_) => "mtls",
-            Self::External(_, Voucher::Issuer) => "oidc",
+            Self::External(_, Voucher::Issuer | Voucher::IssuerForTenant) => "oidc",
             Self::External(_, Voucher::Legacy) => "legacy_jwt",
             Self::External(_, Voucher::Developer) => "dev_headers",
         }
@@ -177,10 +180,16 @@ impl Grant {
         }
     }
 
-    /// Is it a key, or bought with one? Then it acts in one tenant for ever, and as a program.
+    /// Is it a key, or bought with one? Then it acts as a program, and in one tenant for ever.
     #[must_use]
     pub const fn is_of_a_program(&self) -> bool {
         matches!(self, Self::Key(_) | Self::Machine(_))
+    }
+
+    /// Does it act in one tenant, whatever others its account belongs to? A program does, and what an issuer has signed for one of them.
+    #[must_use]
+    pub const fn is_for_one_tenant(&self) -> bool {
+        self.is_of_a_program() || matches!(self, Self::External(_, Voucher::IssuerForTenant))
     }
 
     /// The id of the session, key, certificate or subject.

@@ -315,7 +315,7 @@ impl Refusal {
                 "Accounts cannot be looked up right now; nothing is wrong with the credential."
             }
             Self::UnknownAccount => {
-                "Your account at the issuer of this credential is none here; ask an administrator, or sign in here first."
+                "Your account at the issuer of this credential is none here, or not in the organisation that it names; ask an administrator, or sign in here first."
             }
             Self::IssuerUnavailable => {
                 "The issuer of this credential cannot be asked for its keys right now; nothing is wrong with the credential."

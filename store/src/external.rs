@@ -4,7 +4,7 @@
 //! refused the subject a moment before.
 
 use chrono::{DateTime, Utc};
-use identity::{AccountId, Email, ExternalId};
+use identity::{AccountId, Email, ExternalId, TenantId};
 use sqlx::FromRow;
 
 use crate::{
@@ -34,19 +34,9 @@ struct Heard {
 // === impl Store ===
 
 impl Store {
-    /// The account of a subject.
+    /// The account of a subject, in the tenant that is its own.
     pub async fn external_grant(&self, id: ExternalId) -> Result<Option<GrantFacts>, StoreError> {
-        const Q: &str = concat!(
-            "SELECT ",
-            account_columns!(),
-            " FROM external_identities e JOIN accounts a ON a.id = e.account_id",
-            its_tenant!("a.tenant_id"),
-            "WHERE e.id = $1"
-        );
-        let row: Option<AccountRow> = self
-            .bounded(async { on!(self, |pool| sqlx::query_as(Q).bind(id.uuid()).fetch_optional(pool).await) })
-            .await?;
-        Ok(row.map(|row| GrantFacts::of_account(row.into())))
+        Ok(self.external_account(id, None).await?.map(|(account, _)| GrantFacts::of_account(account)))
     }
 
     /// May a subject come in by a browser? Its account was made for it, or its owner has agreed. Where an issuer was allowed to link the two on
@@ -61,17 +51,25 @@ impl Store {
         Ok(agreed > 0)
     }
 
-    /// The account of a subject, and when what its issuer has last said of it was said, in Unix seconds.
-    pub async fn external_account(&self, id: ExternalId) -> Result<Option<(Account, Option<i64>)>, StoreError> {
+    /// The account of a subject, in its own tenant or in one that is named, and when what its issuer has last said of it was said, in Unix
+    /// seconds.
+    pub async fn external_account(
+        &self,
+        id: ExternalId,
+        tenant: Option<TenantId>,
+    ) -> Result<Option<(Account, Option<i64>)>, StoreError> {
         const Q: &str = concat!(
             "SELECT ",
             account_columns!(),
             ", e.claims_at FROM external_identities e JOIN accounts a ON a.id = e.account_id",
-            its_tenant!("a.tenant_id"),
+            its_tenant!("COALESCE($2, a.tenant_id)"),
             "WHERE e.id = $1"
         );
+        let tenant = tenant.map(|tenant| tenant.uuid());
         let row: Option<Heard> = self
-            .bounded(async { on!(self, |pool| sqlx::query_as(Q).bind(id.uuid()).fetch_optional(pool).await) })
+            .bounded(async {
+                on!(self, |pool| sqlx::query_as(Q).bind(id.uuid()).bind(tenant).fetch_optional(pool).await)
+            })
             .await?;
         Ok(row.map(|row| (row.account.into(), row.claims_at)))
     }

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use identity::{AccountId, Assurance, Authentication, Grant, KeyId, Networks, Principal, SecretDigest, SessionId};
+use identity::{
+    AccountId, Assurance, Authentication, Grant, KeyId, Networks, Principal, SecretDigest, SessionId, TenantId,
+};
 use sqlx::{FromRow, types::Json};
 use uuid::Uuid;
 
@@ -34,7 +36,7 @@ pub struct GrantFacts {
     pub authentication: Option<Authentication>,
     /// The same of whoever has made the key.
     pub made_by: Option<Authentication>,
-    /// Was it made for a tenant to which its account does not belong any more?
+    /// Is it for a tenant to which its account does not belong, or does not belong any more?
     pub has_left: bool,
     /// The administrator who acts as the account's owner.
     pub actor: Option<AccountId>,
@@ -235,6 +237,13 @@ impl GrantFacts {
             is_machine: false,
             generation: 0,
         }
+    }
+
+    /// The same, where it is for one tenant alone, to which the account has to belong.
+    #[must_use]
+    pub fn of_account_in(account: Account, tenant: Option<TenantId>) -> Self {
+        let has_left = tenant.is_some() && account.tenant.is_none();
+        Self { has_left, ..Self::of_account(account) }
     }
 
     /// May it be used now? That the account is disabled is said first: it is why its sessions have ended.

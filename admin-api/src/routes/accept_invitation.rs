@@ -38,7 +38,7 @@ pub(crate) async fn accept_invitation(
 
 /// Says yes or no, for programs and for the page alike.
 pub(crate) async fn answer(office: &Office, caller: &Caller, id: &str, accepts: bool) -> Result<Invitation, ApiError> {
-    if caller.0.grant.is_of_a_program() {
+    if caller.0.grant.is_for_one_tenant() {
         return Err(ApiError::SessionNeeded);
     }
     let id: Uuid = id.parse().map_err(|_| NO_INVITATION)?;

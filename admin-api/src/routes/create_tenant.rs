@@ -44,7 +44,7 @@ pub(crate) async fn create_tenant(
     Allowed { caller, .. }: Allowed<ManageTenants>,
     Body(request): Body<CreateTenant>,
 ) -> Result<(StatusCode, Json<TenantShape>), ApiError> {
-    if caller.0.grant.is_of_a_program() {
+    if caller.0.grant.is_for_one_tenant() {
         return Err(ApiError::SessionNeeded);
     }
     let mut form = Form::default();

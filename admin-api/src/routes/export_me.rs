@@ -113,7 +113,7 @@ pub(crate) async fn export_me(
         }
     }
     let mut tenants = office.store.tenants_of(id).await?;
-    let used_in: Vec<Option<TenantId>> = if caller.0.grant.is_of_a_program() {
+    let used_in: Vec<Option<TenantId>> = if caller.0.grant.is_for_one_tenant() {
         tenants.retain(|(tenant, _)| Some(tenant.id) == caller.0.tenant);
         vec![caller.0.tenant]
     } else {

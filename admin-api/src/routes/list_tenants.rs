@@ -37,7 +37,7 @@ pub(crate) async fn list_tenants(
     uri: Uri,
 ) -> Result<Json<Tenants>, ApiError> {
     let Paging { after, limit } = Paging::read_of_whole(&uri)?;
-    let only = if caller.0.grant.is_of_a_program() {
+    let only = if caller.0.grant.is_for_one_tenant() {
         // A key that was made for none sees none.
         let Some(own) = caller.0.tenant else { return Ok(Json(Tenants { items: Vec::new(), next_cursor: None })) };
         Some(own)

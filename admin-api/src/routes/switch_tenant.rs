@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use axum::{Json, extract::State};
-use identity::{Grant, TenantId};
+use identity::{Grant, TenantId, Voucher};
 use serde::Deserialize;
 use store::{Account, Status, StoreError};
 use utoipa::ToSchema;
@@ -32,7 +32,7 @@ pub(crate) struct SwitchTenant {
     post, path = "/auth/switch-tenant", tag = "tenants", request_body = SwitchTenant, security(("access_token" = [])),
     responses(
         (status = 200, description = "The caller, in that organisation", body = User),
-        (status = 403, description = "`tenant_disabled`; `session_required`: a key acts in the organisation for which it was made"),
+        (status = 403, description = "`tenant_disabled`; `session_required`: a key acts in the organisation for which it was made, and a token of another issuer in the one that it names, if it names any"),
         (status = 404, description = "`not_found`: the caller belongs to none of that id"),
     )
 )]
@@ -50,8 +50,11 @@ pub(crate) async fn switch(office: &Office, caller: &Caller, id: &str) -> Result
     let session = match &caller.0.grant {
         Grant::Session(session) | Grant::Cookie(session) => Some(*session),
         // Others vouch for whoever has no session here: they act where their account does.
-        Grant::External(..) => None,
-        Grant::Key(_) | Grant::Machine(_) | Grant::Certificate(_) => return Err(ApiError::SessionNeeded),
+        Grant::External(_, Voucher::Issuer | Voucher::Legacy | Voucher::Developer) => None,
+        // It acts where it says, whatever its account does.
+        Grant::External(_, Voucher::IssuerForTenant) | Grant::Key(_) | Grant::Machine(_) | Grant::Certificate(_) => {
+            return Err(ApiError::SessionNeeded);
+        }
     };
     let (account, id) = (caller.0.account, id.parse::<TenantId>().map_err(|_| NO_TENANT)?);
     office.store.role_in(id, account).await?.ok_or(NO_TENANT)?;

@@ -48,7 +48,7 @@ pub(crate) struct Verdict {
     #[schema(nullable = false)]
     act: Option<Actor>,
     /// If it is not valid: `invalid_token`, `expired`, `revoked`, `account_disabled`, `tenant_disabled`, `insufficient_user_authentication` (the
-    /// user's role needs a second factor, and none was shown), or `unknown_account` (an issuer's token is good, and nobody here is meant by it).
+    /// user's role needs a second factor, and none was shown), or `unknown_account` (an issuer's token is good, and nobody here is meant by it, or nobody in the organisation that it names).
     error: Option<&'static str>,
 }
 

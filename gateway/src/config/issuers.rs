@@ -4,7 +4,7 @@ use std::{net::IpAddr, time::Duration};
 
 use chrono::{DateTime, Utc};
 use http::Uri;
-use identity::{Algorithm, ForeignRules, SecretText};
+use identity::{Algorithm, ForeignRules, SecretText, TenantId};
 use policies::Quota;
 
 /// Who else is believed.
@@ -55,6 +55,8 @@ pub struct ExternalIssuer {
     pub roles: Option<Mapping>,
     /// What the tier is said by.
     pub tiers: Option<Mapping>,
+    /// What it is said by for which organisation a token is; `None`: for whichever its account acts in.
+    pub tenants: Option<Mapping<Acting>>,
     /// Claims that must have these values for a token to be of somebody who has shown two factors there; none: no token is.
     pub second_factor: Vec<(String, String)>,
     /// What the permissions are said by to which a token is limited; `None`: it may what its account may.
@@ -90,6 +92,8 @@ pub enum NewAccounts {
 /// Which claims say what.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ClaimNames {
+    /// Who it is.
+    pub subject: String,
     /// The address.
     pub email: String,
     /// Has the issuer verified it?
@@ -100,11 +104,20 @@ pub struct ClaimNames {
 
 /// A claim, and what its values mean here. The first that fits counts.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Mapping {
+pub struct Mapping<M = String> {
     /// Which claim.
     pub claim: String,
     /// Value and meaning.
-    pub values: Vec<(String, String)>,
+    pub values: Vec<(String, M)>,
+}
+
+/// In which organisation a token acts.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Acting {
+    /// Which.
+    pub tenant: TenantId,
+    /// Does whoever gets an account by such a token belong to it?
+    pub joins: bool,
 }
 
 /// `[[legacy_issuers]]`.

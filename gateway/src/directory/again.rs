@@ -57,6 +57,10 @@ impl Directory {
             Grant::Session(id) | Grant::Cookie(id) | Grant::Machine(id) => self.store.session_grant(id).await,
             Grant::Key(id) => self.store.key_grant(id).await,
             Grant::External(id, Voucher::Issuer) => self.store.external_grant(id).await,
+            Grant::External(id, Voucher::IssuerForTenant) => {
+                let known = self.store.external_account(id, principal.tenant).await;
+                known.map(|known| known.map(|(account, _)| GrantFacts::of_account_in(account, principal.tenant)))
+            }
             // Only the account can change.
             Grant::External(_, Voucher::Legacy | Voucher::Developer) => self
                 .store

@@ -5,6 +5,7 @@
 //! its words a meaning, and what it says is written down, so that everybody hears of it as of any other change.
 
 mod developer;
+mod issuer;
 mod old;
 mod plain;
 mod trail;
@@ -14,21 +15,24 @@ use std::{net::IpAddr, sync::Arc};
 use anyhow::Context;
 use chrono::{DateTime, Utc};
 use identity::{
-    AccountId, Argon2Params, Assurance, Authentication, Email, ExternalId, ForeignClaims, ForeignRules, Hasher,
-    PasswordHash, SealKeys, TokenError, Unverified, Voucher,
+    AccountId, Argon2Params, Assurance, Authentication, Email, ExternalId, ForeignClaims, Hasher, PasswordHash,
+    SealKeys, TenantId, Unverified, Voucher,
 };
 use policies::{Quota, Refusal};
-use store::{Account, AccountKind, Audit, Belonging, ExternalSubject, GrantFacts, NewAccount, Store, StoreError};
+use store::{
+    Account, AccountKind, Audit, Belonging, ExternalSubject, GrantFacts, NewAccount, Status, Store, StoreError,
+};
 use uuid::Uuid;
 
 use self::{
+    issuer::Issuer,
     old::OldSystem,
-    plain::{is_plain_subject, plain_name},
+    plain::plain_name,
     trail::{Happened, Trail},
 };
-use super::{Asking, refusal_of};
+use super::Asking;
 use crate::{
-    config::issuers::{ExternalIssuer, Issuers, Mapping, NewAccounts},
+    config::issuers::{Acting, Issuers, Mapping, NewAccounts},
     jwks_client::{Bucket, JwksClient},
     limiter::Limiter,
     metrics::Metrics,
@@ -50,17 +54,6 @@ pub(crate) struct Outside {
     trail: Trail,
 }
 
-/// An external issuer.
-struct Issuer {
-    /// The first one's is 1.
-    number: u16,
-    /// What changes when one of its keys is withdrawn: the id of a subject that there cannot be.
-    mark: Uuid,
-    settings: ExternalIssuer,
-    rules: ForeignRules,
-    jwks: Arc<JwksClient>,
-}
-
 /// A caller whom somebody vouches for, and how to find the account.
 pub(super) struct Vouched {
     pub(super) id: ExternalId,
@@ -72,11 +65,18 @@ pub(super) struct Vouched {
 
 enum Whose {
     /// That of an issuer's subject.
-    Subject(Arc<Issuer>, ForeignClaims),
+    Subject(Arc<Issuer>, Said),
     /// That which was imported under this id, or address.
     Imported,
     /// That of this address, which is made if there is none.
     AnyAddress(Email, Option<String>),
+}
+
+/// What an issuer says of somebody.
+struct Said {
+    /// Who it is there.
+    subject: String,
+    claims: ForeignClaims,
 }
 
 // === impl Outside ===
@@ -149,26 +149,38 @@ impl Outside {
         vouched: &Vouched,
         asking: Asking<'_>,
     ) -> Result<Option<GrantFacts>, Failed> {
-        let now = asking.now;
-        let account = match &vouched.whose {
-            Whose::Imported => return Ok(store.external_grant(vouched.id).await?),
-            Whose::AnyAddress(email, name) => Some(self.developed(store, email, name.clone(), asking).await?),
-            Whose::Subject(issuer, claims) => match store.external_account(vouched.id).await? {
-                Some(known) => {
-                    let before = known.0.clone();
-                    let account = issuer.follow(store, vouched.id, known, claims, now).await?;
-                    if account != before {
-                        self.trail.tell(Happened::Changed, &issuer.settings.issuer, &account, asking).await;
-                    }
-                    Some(account)
+        match &vouched.whose {
+            Whose::Imported => Ok(store.external_grant(vouched.id).await?),
+            Whose::AnyAddress(email, name) => {
+                let account = self.developed(store, email, name.clone(), asking).await?;
+                Ok(Some(GrantFacts::of_account(account)))
+            }
+            Whose::Subject(issuer, said) => {
+                let acting = issuer.tenant(&said.claims);
+                if vouched.by == Voucher::IssuerForTenant && acting.is_none() {
+                    // It is for an organisation that is none of ours.
+                    return Ok(None);
                 }
-                None => self.first_seen(store, limiter, issuer, claims, asking).await?,
-            },
-        };
-        let authentication = vouched.authentication(now);
-        let facts =
-            |account| GrantFacts { scopes: vouched.scopes(), authentication, ..GrantFacts::of_account(account) };
-        Ok(account.map(facts))
+                let tenant = acting.map(|acting| acting.tenant);
+                let account = match store.external_account(vouched.id, tenant).await? {
+                    Some(known) => {
+                        let before = known.0.clone();
+                        let account = issuer.follow(store, vouched.id, known, &said.claims, asking.now).await?;
+                        if account != before {
+                            self.trail.tell(Happened::Changed, &issuer.settings.issuer, &account, asking).await;
+                        }
+                        Some(account)
+                    }
+                    None => match self.first_seen(store, limiter, issuer, (said, acting), asking).await? {
+                        Some(account) if tenant.is_some() => store.account_in(account.id, tenant).await?,
+                        account => account,
+                    },
+                };
+                let (scopes, authentication) = (vouched.scopes(), vouched.authentication(asking.now));
+                let facts = account.map(|account| GrantFacts::of_account_in(account, tenant));
+                Ok(facts.map(|facts| GrantFacts { scopes, authentication, ..facts }))
+            }
+        }
     }
 
     /// A subject whom nobody here has seen: linked or made, as the configuration allows; else none.
@@ -177,12 +189,11 @@ impl Outside {
         store: &Store,
         limiter: &Limiter,
         issuer: &Issuer,
-        claims: &ForeignClaims,
+        (Said { subject, claims }, acting): (&Said, Option<Acting>),
         asking: Asking<'_>,
     ) -> Result<Option<Account>, Failed> {
         let (settings, now) = (&issuer.settings, asking.now);
-        let subject =
-            ExternalSubject { issuer: &settings.issuer, subject: claims.subject(), claims_at: claims.issued_at() };
+        let subject = ExternalSubject { issuer: &settings.issuer, subject, claims_at: claims.issued_at() };
         // An address that its issuer has not verified is anybody's: who lists it first would take it from its owner, or wait
         // in the account that its owner makes.
         let verified = claims.is_true(&settings.claims.email_verified);
@@ -204,6 +215,12 @@ impl Outside {
             if store.refuses_issuer(owner.id, &settings.issuer).await? {
                 return Ok(None);
             }
+            // Nor does a token that would open nothing.
+            if let Some(Acting { tenant, .. }) = acting
+                && store.role_in(tenant, owner.id).await?.is_none()
+            {
+                return Ok(None);
+            }
             let notice = email.as_ref().and_then(|email| self.trail.notice_of_link(email, now));
             let subject_alone = ExternalSubject { claims_at: None, ..subject };
             // All of this is asked once more where it is done: the owner may say so at this moment.
@@ -216,6 +233,15 @@ impl Outside {
             return after_race(store, subject, linked.map(|_| owner)).await;
         }
         let NewAccounts::Create(quota) = settings.accounts else { return Ok(None) };
+        let tenant = match acting {
+            None => Belonging::FoundsOwn,
+            Some(Acting { tenant, joins }) => {
+                if !joins || !is_active(store, tenant).await? {
+                    return Ok(None);
+                }
+                Belonging::Joins(tenant)
+            }
+        };
         spend(limiter, CREATED ^ u64::from(issuer.number), &quota, asking.client)?;
         let id = AccountId::new(Uuid::now_v7());
         // What one issuer has seen is no reason for another to link to the account, unless this one may link too.
@@ -234,7 +260,7 @@ impl Outside {
             has_own_tier: tier.is_some(),
             is_verified,
             kind: AccountKind::Person,
-            tenant: Belonging::FoundsOwn,
+            tenant,
             now,
         };
         let made = store.create_external(new, subject).await;
@@ -248,6 +274,11 @@ impl Outside {
         // Text that is no hash matches nothing either.
         self.no_password.clone().unwrap_or_else(|| PasswordHash::from(String::new()))
     }
+}
+
+/// Is there such an organisation, and may it be used?
+async fn is_active(store: &Store, tenant: TenantId) -> Result<bool, StoreError> {
+    Ok(store.tenant(tenant).await?.is_some_and(|tenant| tenant.status == Status::Active))
 }
 
 /// Of two requests that make the same record one comes second, and finds what the first one has made.
@@ -282,7 +313,7 @@ impl Vouched {
     /// That two factors were shown to its issuer, where that is taken at its word; without an `auth_time` that can be, nobody knows how
     /// long ago.
     fn authentication(&self, now: DateTime<Utc>) -> Option<Authentication> {
-        let Whose::Subject(issuer, claims) = &self.whose else { return None };
+        let Whose::Subject(issuer, Said { claims, .. }) = &self.whose else { return None };
         let wanted = &issuer.settings.second_factor;
         let is_shown = !wanted.is_empty() && wanted.iter().all(|(claim, value)| claims.names(claim, value));
         let latest = (now + issuer.settings.leeway).timestamp();
@@ -292,7 +323,7 @@ impl Vouched {
 
     /// To which permissions the token is limited, where its issuer says it.
     fn scopes(&self) -> Option<Vec<String>> {
-        let Whose::Subject(issuer, claims) = &self.whose else { return None };
+        let Whose::Subject(issuer, Said { claims, .. }) = &self.whose else { return None };
         let Mapping { claim, values } = issuer.settings.scopes.as_ref()?;
         let given = values.iter().filter(|(value, _)| claims.names(claim, value));
         Some(given.map(|(_, here)| here.clone()).collect())
@@ -307,78 +338,4 @@ impl From<StoreError> for Failed {
         tracing::warn!(%error, "an account could not be looked up");
         Self(Refusal::DirectoryUnavailable)
     }
-}
-
-// === impl Issuer ===
-
-impl Issuer {
-    /// Checks a token with the issuer's keys.
-    async fn prove(
-        self: &Arc<Self>,
-        token: &str,
-        kid: Option<&str>,
-        client: IpAddr,
-        now: DateTime<Utc>,
-    ) -> Result<Vouched, Refusal> {
-        let checked = self.jwks.verify(token, kid, &self.rules, client, now).await.ok_or(Refusal::IssuerUnavailable)?;
-        let claims = checked.map_err(|error| refusal_of(&error, &self.settings.issuer))?;
-        // Of two words about a role the later one counts; one that has no time could be the older.
-        if !is_plain_subject(claims.subject()) || self.has_a_say() && claims.issued_at().is_none() {
-            return Err(refusal_of(&TokenError::MissingClaim("sub or iat"), &self.settings.issuer));
-        }
-        Ok(Vouched {
-            id: ExternalId::of(&self.settings.issuer, claims.subject()),
-            by: Voucher::Issuer,
-            expires_at: claims.expires_at(),
-            whose: Whose::Subject(Arc::clone(self), claims),
-        })
-    }
-
-    /// The role and tier that the claims say; what no value fits is that of newcomers: who is taken out of a group there loses
-    /// its role here. `None` where the issuer has no say.
-    fn says(&self, claims: &ForeignClaims) -> (Option<&str>, Option<&str>) {
-        let settings = &self.settings;
-        (
-            meaning(settings.roles.as_ref(), &settings.role, claims),
-            meaning(settings.tiers.as_ref(), &settings.tier, claims),
-        )
-    }
-
-    fn has_a_say(&self) -> bool {
-        self.settings.roles.is_some() || self.settings.tiers.is_some()
-    }
-
-    /// Lets the account be what its issuer says now. That it has said it is written down also if it changes nothing: else an older
-    /// token that says otherwise would be taken for news.
-    async fn follow(
-        &self,
-        store: &Store,
-        id: ExternalId,
-        (account, heard_at): (Account, Option<i64>),
-        claims: &ForeignClaims,
-        now: DateTime<Utc>,
-    ) -> Result<Account, StoreError> {
-        let is_news = |said_at: &i64| self.has_a_say() && heard_at.is_none_or(|before| before < *said_at);
-        let Some(said_at) = claims.issued_at().filter(is_news) else { return Ok(account) };
-        let (role, tier) = self.says(claims);
-        let changes = role.is_some_and(|role| role != account.role)
-            || tier.is_some_and(|tier| tier != account.tier || !account.has_own_tier);
-        match store.follow_issuer(id, said_at, changes.then_some((role, tier)), now).await {
-            // What it says is so already: no reason to keep anybody out while the database takes no writes.
-            Err(error) if !changes => {
-                tracing::warn!(%error, "when an issuer has last been heard could not be written down");
-            }
-            Ok(false) => return Ok(account),
-            heard => drop(heard?),
-        }
-        let or = |said: Option<&str>, had: &str| said.unwrap_or(had).to_owned();
-        let (role, tier) = (or(role, &account.role), or(tier, &account.tier));
-        Ok(Account { has_own_tier: account.has_own_tier || self.says(claims).1.is_some(), role, tier, ..account })
-    }
-}
-
-fn meaning<'a>(mapping: Option<&'a Mapping>, otherwise: &'a str, claims: &ForeignClaims) -> Option<&'a str> {
-    let Mapping { claim, values } = mapping?;
-    let found = values.iter().find(|(value, _)| claims.names(claim, value));
-    Some(found.map_or(otherwise, |(_, here)| here))
 }

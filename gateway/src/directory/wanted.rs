@@ -48,7 +48,7 @@ impl Wanted {
         };
         let refusal = match standing {
             Standing::Live => return Ok(facts),
-            Standing::Ended => Refusal::Revoked,
+            Standing::Ended => self.over(),
             Standing::Expired => Refusal::Expired,
             Standing::AccountDisabled => Refusal::AccountDisabled,
             Standing::TenantDisabled => Refusal::TenantDisabled,
@@ -61,6 +61,15 @@ impl Wanted {
     fn unknown(&self) -> Refusal {
         match self {
             Self::Session(_) | Self::Key(_) | Self::Cookie(_) => Refusal::InvalidToken,
+            Self::Vouched(_) => Refusal::UnknownAccount,
+        }
+    }
+
+    /// What is said when the record stands for it no more. What somebody else has signed is as good as it was, but its account does not belong to
+    /// the organisation for which it is.
+    fn over(&self) -> Refusal {
+        match self {
+            Self::Session(_) | Self::Key(_) | Self::Cookie(_) => Refusal::Revoked,
             Self::Vouched(_) => Refusal::UnknownAccount,
         }
     }

@@ -14,6 +14,7 @@ mod bound_keys;
 mod browser;
 mod changes;
 mod chromium;
+mod claims;
 mod clients;
 mod clocks;
 mod cluster;

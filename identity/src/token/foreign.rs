@@ -166,6 +166,12 @@ impl ForeignClaims {
         }
     }
 
+    /// Is a claim there? One that is null says nothing.
+    #[must_use]
+    pub fn says(&self, name: &str) -> bool {
+        self.claim(name).is_some_and(|value| !value.is_null())
+    }
+
     /// A claim that is a text.
     #[must_use]
     pub fn text(&self, name: &str) -> Option<&str> {
@@ -178,13 +184,19 @@ impl ForeignClaims {
         self.claim(name).is_some_and(|value| *value == Value::Bool(true) || value == "true")
     }
 
-    /// Does a claim have this value, or is it a list that holds it, or a text in which it stands between spaces?
+    /// Does a claim have this value, or is it a list that holds it?
+    #[must_use]
+    pub fn holds(&self, name: &str, wanted: &str) -> bool {
+        match self.claim(name) {
+            Some(Value::Array(values)) => values.iter().any(|value| value == wanted),
+            Some(value) => value == wanted,
+            None => false,
+        }
+    }
+
+    /// The same, or is it a text in which the value stands between spaces?
     #[must_use]
     pub fn names(&self, name: &str, wanted: &str) -> bool {
-        match self.claim(name) {
-            Some(Value::String(text)) => text == wanted || text.split(' ').any(|word| word == wanted),
-            Some(Value::Array(values)) => values.iter().any(|value| value == wanted),
-            _ => false,
-        }
+        self.holds(name, wanted) || self.text(name).is_some_and(|text| text.split(' ').any(|word| word == wanted))
     }
 }

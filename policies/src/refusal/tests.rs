@@ -104,7 +104,7 @@ fn every_refusal_says_what_it_says() {
     401 insufficient_user_authentication | Stronger authentication required | This needs a session with a second factor, whose owner has shown who they are within 300 seconds.
     403 account_disabled | Account disabled | This account is disabled; ask an administrator.
     403 tenant_disabled | Tenant disabled | The organisation in which you act is disabled; log in again to act in another one of yours, or ask an administrator.
-    403 unknown_account | Unknown account | Your account at the issuer of this credential is none here; ask an administrator, or sign in here first.
+    403 unknown_account | Unknown account | Your account at the issuer of this credential is none here, or not in the organisation that it names; ask an administrator, or sign in here first.
     429 too_many_refusals | Too many bad credentials | Too many bad credentials came from this address; try again in 2 seconds. [retry after 2]
     503 directory_unavailable | Accounts unavailable | Accounts cannot be looked up right now; nothing is wrong with the credential. [retry after 5]
     503 issuer_unavailable | Issuer unavailable | The issuer of this credential cannot be asked for its keys right now; nothing is wrong with the credential. [retry after 5]

@@ -197,7 +197,7 @@ async fn what_an_issuer_has_said_last_counts_also_if_it_changes_nothing(database
     let subject = ExternalSubject { issuer: "them", subject: "ada", claims_at: None };
     store.link_external(ada.id, None, subject, None, at(0)).await.unwrap();
     let id = ExternalId::of("them", "ada");
-    let heard_at = async || store.external_account(id).await.unwrap().unwrap().1;
+    let heard_at = async || store.external_account(id, None).await.unwrap().unwrap().1;
     assert_eq!(heard_at().await, None);
     assert!(store.follow_issuer(id, 100, Some((Some("admin"), Some("pro"))), at(1)).await.unwrap());
     assert!(store.follow_issuer(id, 300, None, at(2)).await.unwrap());
@@ -205,7 +205,7 @@ async fn what_an_issuer_has_said_last_counts_also_if_it_changes_nothing(database
     for stale in [200, 300] {
         assert!(!store.follow_issuer(id, stale, Some((Some("user"), Some("free"))), at(3)).await.unwrap(), "{stale}");
     }
-    let (account, _) = store.external_account(id).await.unwrap().unwrap();
+    let (account, _) = store.external_account(id, None).await.unwrap().unwrap();
     assert_eq!((&*account.role, &*account.tier), ("admin", "pro"));
     assert!(store.follow_issuer(id, 301, Some((Some("user"), Some("free"))), at(4)).await.unwrap());
     assert_eq!(store.account(ada.id).await.unwrap().unwrap().role, "user");

@@ -14,7 +14,7 @@ use super::Reader;
 use crate::{
     config::{
         issuers::{
-            ClaimNames, ExternalIssuer, Issuers, LegacyIssuer, LegacySubject, Mapping, NewAccounts, is_safe_url,
+            Acting, ClaimNames, ExternalIssuer, Issuers, LegacyIssuer, LegacySubject, Mapping, NewAccounts, is_safe_url,
         },
         raw,
     },
@@ -25,6 +25,11 @@ use crate::{
 const CREATED: Quota = Quota { units: 20, window: Duration::from_hours(1) };
 /// What others may sign with; a shared secret is for nobody who also has keys.
 const ALGORITHMS: [Algorithm; 3] = [Algorithm::Rs256, Algorithm::Es256, Algorithm::EdDsa];
+
+/// Claims that change hands, or are the same for many (`OpenID` Connect Core §5.7, Entra ID's `upn` and `unique_name`): whoever gets them would
+/// get the account.
+const NOT_WHO: &str = "acr amr aud auth_time azp client_id email family_name given_name groups iat iss jti middle_name name nickname \
+                       phone_number preferred_username scope scp typ unique_name upn";
 
 /// Roles and tiers that issuers name, to be looked for once it is known which there are.
 #[derive(Default)]
@@ -136,6 +141,7 @@ impl Reader<'_, '_> {
                 "`second_factor` names a claim and what it says: nothing would be said by all",
             );
         }
+        let subject = self.subject_claim(&raw);
         let or = |given: Option<String>, default: &str| given.unwrap_or_else(|| default.to_owned());
         let role = raw.role.map_or_else(|| DEFAULT_ROLE.to_owned(), |role| self.of_newcomers(role));
         let tier = raw.tier.as_ref().map_or(DEFAULT_TIER, |tier| tier.as_str()).to_owned();
@@ -156,6 +162,7 @@ impl Reader<'_, '_> {
             accounts,
             link_verified_email: raw.link_verified_email.unwrap_or(false),
             claims: ClaimNames {
+                subject,
                 email: or(raw.email_claim, "email"),
                 email_verified: or(raw.email_verified_claim, "email_verified"),
                 name: or(raw.name_claim, "name"),
@@ -163,6 +170,7 @@ impl Reader<'_, '_> {
             roles: self.mapping(raw.role_claim, roles, |named| &mut named.people),
             tiers: self.mapping(raw.tier_claim, tiers, |named| &mut named.tiers),
             scopes: self.scopes(raw.scope_claim, raw.scopes),
+            tenants: self.tenants(raw.tenant_claim, raw.tenants),
             issuer,
             jwks_url,
             role,
@@ -195,6 +203,40 @@ impl Reader<'_, '_> {
         }
         let values = values.into_iter().map(|of| (of.value, of.permission.into_inner())).collect();
         claim.map(|claim| Mapping { claim, values })
+    }
+
+    fn tenants(&mut self, claim: Option<String>, values: Vec<raw::TenantOf>) -> Option<Mapping<Acting>> {
+        if let (None, Some(first)) = (&claim, values.first()) {
+            self.document.note(first.tenant.span(), "which claim has these values? Give `tenant_claim`");
+        }
+        let values = values.into_iter().filter_map(|of| {
+            let Ok(tenant) = of.tenant.parse() else {
+                let message =
+                    format!("\"{}\" is not the id of an organisation, as GET /admin/tenants shows it", *of.tenant);
+                self.document.note(of.tenant.span(), message);
+                return None;
+            };
+            Some((of.value, Acting { tenant, joins: of.join.unwrap_or(false) }))
+        });
+        let values = values.collect();
+        claim.map(|claim| Mapping { claim, values })
+    }
+
+    /// Who somebody is, for ever. What other keys of the section name says something else of them.
+    fn subject_claim(&mut self, raw: &raw::Issuer) -> String {
+        let Some(given) = &raw.subject_claim else { return "sub".to_owned() };
+        let name = given.strip_prefix('/').unwrap_or(given);
+        let others =
+            [&raw.email_claim, &raw.name_claim, &raw.role_claim, &raw.tier_claim, &raw.tenant_claim, &raw.scope_claim];
+        let is_known = NOT_WHO.split(' ').any(|known| known == name);
+        if name.is_empty() || is_known || others.into_iter().flatten().any(|other| *other == **given) {
+            let message = format!(
+                "`{}` does not say who somebody is: another can have it too, or get it one day. Name a claim that the issuer gives nobody else, ever",
+                **given
+            );
+            self.document.note(given.span(), message);
+        }
+        String::clone(given)
     }
 
     fn new_accounts(

@@ -51,6 +51,9 @@ pub(in crate::config) struct Issuer {
     pub(in crate::config) accounts_per_address: Given<String>,
     /// May an address that the issuer has verified lead to the account that has confirmed it here? false by default.
     pub(in crate::config) link_verified_email: Option<bool>,
+    /// The claim that says who somebody is, in a text that is never anybody else's; sub by default. No address, and nothing else that changes
+    /// hands.
+    pub(in crate::config) subject_claim: Option<Placed<String>>,
     /// The claim with the address; email by default. Claims are names, or pointers such as `/realm_access/roles`.
     pub(in crate::config) email_claim: Option<String>,
     /// The claim that says whether the issuer has verified it; `email_verified` by default.
@@ -71,6 +74,11 @@ pub(in crate::config) struct Issuer {
     /// What its values mean here; the first that fits counts.
     #[serde(default)]
     pub(in crate::config) tiers: Vec<TierOf>,
+    /// The claim that says for which organisation a token is; by default none does, and a token acts where its account does.
+    pub(in crate::config) tenant_claim: Option<String>,
+    /// Which organisation here its values mean; the first that fits counts, and a token for any other opens nothing.
+    #[serde(default)]
+    pub(in crate::config) tenants: Vec<TenantOf>,
     /// Claims whose values say that somebody has shown two factors there, all of them, such as { amr = "mfa" }; by default the issuer is
     /// not taken at its word for that, whatever its tokens say.
     #[serde(default)]
@@ -100,6 +108,19 @@ pub(in crate::config) struct ScopeOf {
     pub(in crate::config) value: String,
     /// Here, as in roles.toml.
     pub(in crate::config) permission: Placed<String>,
+}
+
+/// A value of the issuer's and an organisation here.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::config) struct TenantOf {
+    /// There, the whole of it.
+    pub(in crate::config) value: String,
+    /// Here: its id.
+    pub(in crate::config) tenant: Placed<String>,
+    /// Does an account that is made by such a token belong to it, as a member, and found none of its own? false by default: then whoever
+    /// does not belong to it is refused.
+    pub(in crate::config) join: Option<bool>,
 }
 
 /// A value of the issuer's and a tier here.

@@ -56,7 +56,8 @@ impl Trail {
     /// Writes down what `issuer` has done to an account, as it is now. It is done, whatever becomes of this.
     pub(super) async fn tell(&self, happened: Happened, issuer: &str, account: &Account, asking: Asking<'_>) {
         let Some((audit, _)) = &self.0 else { return };
-        let details = json!({ "issuer": issuer, "role": account.role, "tier": account.tier });
+        let tenant = account.tenant.map(|tenant| tenant.tenant.to_string());
+        let details = json!({ "issuer": issuer, "role": account.role, "tier": account.tier, "tenant": tenant });
         let event = AuditEvent {
             id: Uuid::now_v7(),
             at: asking.now,

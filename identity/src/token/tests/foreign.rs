@@ -21,6 +21,7 @@ fn theirs() -> Value {
         claims["groups"] = json!(["a", "b"]);
         claims["scope"] = json!("read write");
         claims["deep"] = json!({ "er": { "x/y": true } });
+        claims["null"] = json!(null);
         claims["https://example.com/role"] = json!("ops");
     })
 }
@@ -122,6 +123,8 @@ fn claims_are_found_by_name_or_by_pointer() {
     let claims = judged(HEADER, &theirs(), &rules()).unwrap();
     assert!(claims.names("groups", "b") && !claims.names("groups", "ab"));
     assert!(claims.names("scope", "write") && !claims.names("scope", "rite"));
+    assert!(claims.holds("groups", "b") && claims.holds("scope", "read write") && !claims.holds("scope", "write"));
+    assert!(claims.says("groups") && claims.says("/deep/er") && !claims.says("nothing") && !claims.says("null"));
     assert!(claims.names("https://example.com/role", "ops"));
     assert!(claims.is_true("/deep/er/x~1y") && !claims.is_true("/deep/er") && !claims.is_true("groups"));
     assert_eq!(claims.text("/sub"), claims.text("sub"));
