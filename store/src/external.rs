@@ -74,18 +74,6 @@ impl Store {
         Ok(row.map(|row| (row.account.into(), row.claims_at)))
     }
 
-    /// Is an account also what somebody else says who somebody is, to which its owner has never agreed?
-    pub async fn is_of_another_issuer(&self, account: AccountId, issuer: &str) -> Result<bool, StoreError> {
-        const Q: &str = "SELECT COUNT(*) FROM external_identities \
-                         WHERE account_id = $1 AND issuer <> $2 AND consented_at IS NULL";
-        let count: i64 = self
-            .bounded(async {
-                on!(self, |pool| sqlx::query_scalar(Q).bind(account.uuid()).bind(issuer).fetch_one(pool).await)
-            })
-            .await?;
-        Ok(count > 0)
-    }
-
     /// The account of an address.
     pub async fn account_by_email(&self, email: &Email) -> Result<Option<Account>, StoreError> {
         Ok(self.login_by_email(email).await?.map(|(account, _)| account))

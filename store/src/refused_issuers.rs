@@ -49,17 +49,6 @@ impl Store {
         })
         .await
     }
-
-    /// Has the owner of an account refused this issuer?
-    pub async fn refuses_issuer(&self, account: AccountId, issuer: &str) -> Result<bool, StoreError> {
-        const Q: &str = "SELECT COUNT(*) FROM refused_issuers WHERE account_id = $1 AND issuer = $2";
-        let count: i64 = self
-            .bounded(async {
-                on!(self, |pool| sqlx::query_scalar(Q).bind(account.uuid()).bind(issuer).fetch_one(pool).await)
-            })
-            .await?;
-        Ok(count > 0)
-    }
 }
 
 // === impl Tx ===

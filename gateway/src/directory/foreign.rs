@@ -203,19 +203,10 @@ impl Outside {
             None => None,
         };
         if let Some(owner) = owner {
-            // Nor is an account that nobody has confirmed its owner's yet.
-            if !settings.link_verified_email || !owner.is_verified {
+            if !settings.link_verified_email {
                 return Ok(None);
             }
-            // Nor is one its owner's alone whom another has let in on its own word.
-            if store.is_of_another_issuer(owner.id, &settings.issuer).await? {
-                return Ok(None);
-            }
-            // Nor does its word count where the owner has taken its link away.
-            if store.refuses_issuer(owner.id, &settings.issuer).await? {
-                return Ok(None);
-            }
-            // Nor does a token that would open nothing.
+            // Nor does a token link that would open nothing.
             if let Some(Acting { tenant, .. }) = acting
                 && store.role_in(tenant, owner.id).await?.is_none()
             {
@@ -223,7 +214,8 @@ impl Outside {
             }
             let notice = email.as_ref().and_then(|email| self.trail.notice_of_link(email, now));
             let subject_alone = ExternalSubject { claims_at: None, ..subject };
-            // All of this is asked once more where it is done: the owner may say so at this moment.
+            // Nor is an account that nobody has confirmed its owner's yet, or whom another has let in on its own word, nor does this one's count
+            // where the owner has taken its link away. That is asked where it is done, since the owner may be saying so at this moment.
             let linked = store.link_external(owner.id, email.as_ref(), subject_alone, notice.as_ref(), now).await;
             match linked {
                 Ok(true) => self.trail.tell(Happened::Linked, &settings.issuer, &owner, asking).await,

@@ -32,6 +32,10 @@ async fn unlink(store: &Store, whose: (AccountId, SessionId), id: ExternalId) ->
     store.unlink_identity(whose, id, BELIEVED, &notice(), at(5)).await
 }
 
+async fn refuses(store: &Store, account: AccountId, issuer: &str) -> bool {
+    store.refused_issuers(account).await.unwrap().iter().any(|refused| refused.issuer == issuer)
+}
+
 /// Somebody with or without a password, in a session.
 async fn somebody(store: &Store, email: &str, has_password: bool) -> (AccountId, SessionId) {
     let account = person(store, email).await;
@@ -53,12 +57,12 @@ async fn an_issuer_whose_link_is_taken_away_is_refused_until_its_owner_thinks_be
     let bob = somebody(&store, "bob@example.com", true).await;
     for issuer in [TOKENS, BOTH] {
         let id = link(&store, ada.0, issuer).await;
-        assert!(!store.refuses_issuer(ada.0, issuer).await.unwrap());
+        assert!(!refuses(&store, ada.0, issuer).await);
         let before = heard(&store).await.len();
         assert_eq!(unlink(&store, ada, id).await.unwrap(), Unlinked::Done);
         assert_eq!(heard(&store).await[before..], [Subject::External(id), Subject::Account(ada.0)]);
-        assert!(store.refuses_issuer(ada.0, issuer).await.unwrap());
-        assert!(!store.refuses_issuer(bob.0, issuer).await.unwrap());
+        assert!(refuses(&store, ada.0, issuer).await);
+        assert!(!refuses(&store, bob.0, issuer).await);
         let refused = store.refused_issuers(ada.0).await.unwrap();
         let it: &RefusedIssuer = refused.iter().find(|refused| refused.issuer == issuer).unwrap();
         assert_eq!((it.id(), it.refused_at), (id, at(5)));
@@ -70,7 +74,7 @@ async fn an_issuer_whose_link_is_taken_away_is_refused_until_its_owner_thinks_be
     store.allow_issuer(ada.0, tokens, at(6)).await.unwrap();
     assert_eq!(heard(&store).await[before..], [Subject::External(tokens)]);
     assert!(matches!(store.allow_issuer(ada.0, tokens, at(6)).await, Err(StoreError::NotFound)));
-    assert!(!store.refuses_issuer(ada.0, TOKENS).await.unwrap());
+    assert!(!refuses(&store, ada.0, TOKENS).await);
     // To agree to a link takes it back too.
     let (token, purpose) = (token(), OneTimePurpose::LinkIdentity);
     store.keep_one_time(&one_time(&token, purpose, ada.0, "ada@example.com")).await.unwrap();
@@ -84,7 +88,7 @@ async fn an_issuer_whose_link_is_taken_away_is_refused_until_its_owner_thinks_be
     // With an account its refusals go.
     assert_eq!(unlink(&store, ada, both).await.unwrap(), Unlinked::Done);
     store.delete_account(ada.0, None, at(8)).await.unwrap();
-    assert!(!store.refuses_issuer(ada.0, BOTH).await.unwrap());
+    assert!(!refuses(&store, ada.0, BOTH).await);
 }
 
 async fn a_link_is_taken_away_by_its_owner_alone_and_an_old_systems_by_nobody(database: &Database) {
@@ -135,9 +139,14 @@ async fn an_issuers_word_links_nothing_that_its_owner_has_refused_or_that_is_not
     assert!(!link_by_word(&store, ada.0, ADA, TOKENS).await, "another was let in by its word alone");
     assert_eq!(unlink(&store, ada, other).await.unwrap(), Unlinked::Done);
     assert!(!link_by_word(&store, ada.0, ADA, BOTH).await, "its owner has refused it");
+    // One to whom its owner has agreed is no other's word.
+    let (token, purpose) = (token(), OneTimePurpose::LinkIdentity);
+    store.keep_one_time(&one_time(&token, purpose, ada.0, ADA)).await.unwrap();
+    let agreed = NewIdentity { issuer: BOTH, subject: "ada", email: ADA };
+    assert!(store.link_identity(&shown(&token, purpose), ada, agreed, &notice(), at(7)).await.unwrap());
     assert!(link_by_word(&store, ada.0, ADA, TOKENS).await);
     let linked = store.identities(ada.0).await.unwrap();
-    assert_eq!(linked.iter().map(|one| &*one.issuer).collect::<Vec<_>>(), [TOKENS]);
+    assert_eq!(linked.iter().map(|one| &*one.issuer).collect::<Vec<_>>(), [BOTH, TOKENS]);
 }
 
 /// The owner refuses it between the moment at which that is asked and the one at which it is linked.
