@@ -21,6 +21,7 @@ use crate::{
 };
 
 /// What later steps know of the request.
+#[expect(clippy::struct_excessive_bools, reason = "facts that go with each other in any way")]
 pub(crate) struct Inbound {
     pub(crate) request_id: RequestId,
     /// Who is calling, as far as the network can tell: the peer, or what trusted proxies say. Whatever is limited by address counts this.

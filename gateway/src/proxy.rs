@@ -159,8 +159,7 @@ impl ProxyHttp for Door {
             session.req_header_mut().remove_header(&header::EXPECT);
         }
         let admission = panics::caught(self.admit(session, journey)).await;
-        let is_own = matches!(admission, Ok(Admission::Answer(_)) | Err(_));
-        journey.own_answer = is_own.then(|| self.metrics.own_answer());
+        journey.own_answer = matches!(admission, Ok(Admission::Answer(_)) | Err(_)).then(|| self.metrics.own_answer());
         if session.is_http2() {
             // On HTTP/1 the connection sees to that.
             session.set_write_timeout(Some(answer::longest_write(journey)));

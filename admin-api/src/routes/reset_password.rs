@@ -70,16 +70,14 @@ async fn reset(office: &Office, request: &ResetPassword) -> Result<Done, ApiErro
     // Before anything is computed: strangers without a token cost no hash.
     let found = office.store.look_at(&shown, office.now()).await?.ok_or(ApiError::LinkRefused)?;
     let address = found.address.clone();
-    let account = match found.account() {
-        Some(id) => office.store.account(id).await?.ok_or(ApiError::LinkRefused)?,
-        None => {
-            let registration = registered(office, &token, found)?;
-            let hash = hash(office, request, &[&registration.email]).await?;
-            let registration = Registration { password_hash: hash.as_str().to_owned(), ..registration };
-            let account = take_in(office, &shown, registration).await?.ok_or(ApiError::LinkRefused)?;
-            return Ok(finish(office, &account, &address).await);
-        }
+    let Some(id) = found.account() else {
+        let registration = registered(office, &token, found)?;
+        let hash = hash(office, request, &[&registration.email]).await?;
+        let registration = Registration { password_hash: hash.as_str().to_owned(), ..registration };
+        let account = take_in(office, &shown, registration).await?.ok_or(ApiError::LinkRefused)?;
+        return Ok(finish(office, &account, &address).await);
     };
+    let account = office.store.account(id).await?.ok_or(ApiError::LinkRefused)?;
     let hash = hash(office, request, &[&account.email, account.name.as_deref().unwrap_or_default()]).await?;
     let notice = office.notice(Letter::PasswordChanged, &account, &address);
     let changed = office.store.reset_password(&shown, hash, office.confirmed(), &notice, office.now()).await?;

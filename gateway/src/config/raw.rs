@@ -15,7 +15,7 @@ use serde::Deserialize;
 
 pub(super) use self::accounts::{Accounts, Lockout, Mail, MailSecurity, MailTransport, Mfa, Passwords, Registration};
 pub(super) use self::billing::Billing;
-pub(super) use self::issuers::{Issuer, LegacyIssuer, ScopeOf, Subject};
+pub(super) use self::issuers::{Issuer, LegacyIssuer, ScopeOf, Subject, TenantOf};
 pub(super) use self::login_providers::{LoginProvider, Preset};
 pub(super) use self::pages::Pages;
 pub(super) use self::upstream::{Balance, Ejection, Health, Protocol, Retry, Upstream, UpstreamTls};

@@ -77,9 +77,9 @@ fn changes<'a>(one: &'a Platform, root: &'a str, round: u8) -> Vec<Change<'a>> {
     );
     let (owner, _, _) = person("key");
     let key = one.post("/auth/api-keys", Some(&owner), &json!({ "name": "CI" })).json();
-    let (path, key) = (format!("/auth/api-keys/{}", key["id"].as_str().unwrap()), key["key"].clone());
+    let (place, key) = (format!("/auth/api-keys/{}", key["id"].as_str().unwrap()), key["key"].clone());
     let bearer = format!("Bearer {owner}");
-    let delete = move || assert_eq!(one.send("DELETE", &path, &[("Authorization", &bearer)], "").status, 204);
+    let delete = move || assert_eq!(one.send("DELETE", &place, &[("Authorization", &bearer)], "").status, 204);
     let key = Change::new("key", delete, move |other| other.get("/demo/x", key.as_str().unwrap()).status == 401);
     let (token, _, tenant) = person("tenant");
     let disable = patch(format!("/admin/tenants/{tenant}"), json!({ "status": "disabled" }));

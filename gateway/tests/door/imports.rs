@@ -23,7 +23,7 @@ fn people() -> Vec<String> {
         let tier = ["free", "pro"][n % 3 % 2];
         let role = if [99, 599].contains(&n) { "emperor" } else { ["user", "developer"][n % 2] };
         json!({ "email": format!("old-{n}@example.com"), "name": format!("Old {n}"), "id": n, "role": role, "tier": tier,
-                "is_verified": n % 5 == 0, "password_hash": hash, "created_at": "2020-01-02T03:04:05Z" })
+                "is_verified": n.is_multiple_of(5), "password_hash": hash, "created_at": "2020-01-02T03:04:05Z" })
         .to_string()
     };
     (0..602).map(person).collect()

@@ -168,7 +168,7 @@ fn a_change_judges_each_stream_by_what_its_own_token_is_limited_to() {
     let (admin, narrow, wide) = (platform.admin(), token("openid"), token("manage"));
     let me = platform.get("/auth/me", &wide).json();
     let mut reads = wire::open(platform.http, "/streams/x", &narrow);
-    let mut manages = wire::open(platform.http, "/managed/x", &wide);
+    let mut second = wire::open(platform.http, "/managed/x", &wide);
     let path = format!("/admin/users/{}", me["id"].as_str().unwrap());
     let changed = platform.json("PATCH", &path, Some(&admin), &json!({ "tier": "pro" }));
     assert_eq!(changed.status, 200, "{changed:?}");
@@ -177,7 +177,7 @@ fn a_change_judges_each_stream_by_what_its_own_token_is_limited_to() {
     log_out(&platform, &admin);
     assert_eq!(witness.close().0, 4401);
     reads.echoes("within its limits");
-    manages.echoes("within its own");
+    second.echoes("within its own");
 }
 
 #[test]
