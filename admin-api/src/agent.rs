@@ -1,6 +1,6 @@
 //! Agents and people's instances of them, as answers show them; who may see what of them; and what seals a configuration.
 //!
-//! What is published is seen within the organisation that made it, and nowhere else.
+//! What is published is seen within the organisation that made it, or by people of every organisation: its developer chooses.
 
 use std::{marker::PhantomData, sync::Arc};
 
@@ -8,7 +8,7 @@ use axum::{extract::FromRequestParts, http::request::Parts};
 use chrono::{DateTime, Utc};
 use identity::{AccountId, TenantId};
 use policies::{Amount, Tier};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use store::InstancePlace;
 use utoipa::ToSchema;
@@ -35,6 +35,9 @@ pub(crate) enum ReadAgents {}
 pub(crate) enum CreateAgents {}
 /// To let others of the organisation see one's own.
 pub(crate) enum PublishAgents {}
+/// To let people of every organisation see one's own. No part of `agents:`, so that nobody has it who was given all of that for one's
+/// organisation.
+pub(crate) enum PublishToPlatform {}
 /// To have instances of agents.
 pub(crate) enum ManageInstances {}
 
@@ -60,6 +63,11 @@ impl Need for PublishAgents {
     const OF_EVERYBODY: bool = false;
 }
 
+impl Need for PublishToPlatform {
+    const PERMISSION: &'static str = "platform:publish";
+    const OF_EVERYBODY: bool = false;
+}
+
 impl Need for ManageInstances {
     const PERMISSION: &'static str = "instances:manage";
     const OF_EVERYBODY: bool = false;
@@ -80,6 +88,17 @@ impl<N: Need> FromRequestParts<Arc<Office>> for Keeper<N> {
     }
 }
 
+/// For whom an agent is published.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Audience {
+    /// Whoever belongs to its organisation.
+    #[default]
+    Tenant,
+    /// People of every organisation.
+    Platform,
+}
+
 /// An agent.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Agent {
@@ -88,8 +107,10 @@ pub(crate) struct Agent {
     description: String,
     /// The account that has made it; `null`: it is gone.
     developer_id: Option<Uuid>,
-    /// Do others of the organisation see it?
+    /// Do others see it?
     is_published: bool,
+    /// Which others; `null`: none.
+    audience: Option<Audience>,
     created_at: DateTime<Utc>,
     updated_at: DateTime<Utc>,
 }
@@ -207,8 +228,10 @@ impl Office {
 
 impl From<store::Agent> for Agent {
     fn from(agent: store::Agent) -> Self {
-        let store::Agent { id, developer_id, name, description, is_published, created_at, updated_at } = agent;
-        Self { id, name, description, developer_id, is_published, created_at, updated_at }
+        let store::Agent { id, developer_id, name, description, is_published, on_platform, created_at, updated_at } =
+            agent;
+        let audience = is_published.then_some(if on_platform { Audience::Platform } else { Audience::Tenant });
+        Self { id, name, description, developer_id, is_published, audience, created_at, updated_at }
     }
 }
 

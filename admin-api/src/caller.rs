@@ -205,6 +205,12 @@ impl Caller {
         if administers { Ok(()) } else { Err(ApiError::Forbidden("tenant admin".to_owned())) }
     }
 
+    /// The caller has to be allowed what only a part of an operation takes.
+    pub(crate) fn demand<N: Need>(&self, policy: &Policy) -> Result<(), ApiError> {
+        self.demand_scope(N::PERMISSION)?;
+        if N::OF_EVERYBODY { Ok(()) } else { self.demand_role(policy, N::PERMISSION) }
+    }
+
     /// The role has to hold the permission.
     fn demand_role(&self, policy: &Policy, permission: &str) -> Result<(), ApiError> {
         let is_granted =

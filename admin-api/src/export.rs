@@ -129,7 +129,7 @@ impl Writing {
             }
             Part::Agents(tenant, after) => {
                 let wanted = AgentsWanted::Of(self.caller.0.account);
-                let page = self.office.store.list_agents(tenant, wanted, after, AGENTS).await?;
+                let page = self.office.store.list_agents(tenant, wanted, false, after, AGENTS).await?;
                 self.go_on(page.next.map(|next| Part::Agents(tenant, Some(next))));
                 self.items(page.items.into_iter().map(Agent::from))
             }

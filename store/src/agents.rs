@@ -1,4 +1,5 @@
-//! Agents of a tenant: what developers make and publish. Others of the tenant see those that are published; its administrators see all.
+//! Agents of a tenant: what developers make and publish. Others of the tenant see those that are published, its administrators all; and
+//! people of every tenant what is published to the platform, which they can neither change nor end.
 
 use chrono::{DateTime, Utc};
 use identity::{AccountId, TenantId};
@@ -24,6 +25,8 @@ pub struct Agent {
     pub description: String,
     /// Can others of the tenant see it?
     pub is_published: bool,
+    /// Can people of every tenant see it, while it is published?
+    pub on_platform: bool,
     /// When it was made.
     pub created_at: DateTime<Utc>,
     /// When it was last changed.
@@ -54,8 +57,19 @@ pub struct AgentChange {
     pub name: Option<String>,
     /// A new description.
     pub description: Option<String>,
-    /// Can others of the tenant see it?
-    pub is_published: Option<bool>,
+    /// Who else can see it.
+    pub audience: Option<Audience>,
+}
+
+/// Who sees an agent besides its developer, and who administers its tenant or the platform.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Audience {
+    /// Nobody.
+    Nobody,
+    /// Whoever belongs to its tenant.
+    Tenant,
+    /// People of every tenant.
+    Platform,
 }
 
 /// Which agents of a tenant.
@@ -69,27 +83,82 @@ pub enum AgentsWanted {
     All,
 }
 
+/// The columns of an [`Agent`].
+macro_rules! columns {
+    () => {
+        "id, developer_id, name, description, is_published, on_platform, created_at, updated_at"
+    };
+}
+
+/// What holds of agents that people of every tenant see. The tenant is looked up for each row that is read: joined, all of them could be read.
+/// A question of which the planner expects half of the rows (`clause_selectivity`); of `(…) = 'active'` it expects so few that it reads all
+/// agents of the platform and sorts them.
+macro_rules! on_platform {
+    () => {
+        "(is_published AND on_platform AND (SELECT t.status = 'active' FROM tenants t WHERE t.id = agents.tenant_id))"
+    };
+}
+
+/// The part of a list that is the platform's.
+macro_rules! offered {
+    () => {
+        concat!(
+            " UNION SELECT * FROM (SELECT * FROM agents WHERE $5 AND ",
+            on_platform!(),
+            " AND id > $3 ORDER BY id LIMIT $4) AS offered"
+        )
+    };
+}
+
+pub(crate) use on_platform;
+
+// === impl Audience ===
+
+impl Audience {
+    /// As columns.
+    pub(crate) const fn flags(self) -> (bool, bool) {
+        match self {
+            Self::Nobody => (false, false),
+            Self::Tenant => (true, false),
+            Self::Platform => (true, true),
+        }
+    }
+}
+
 // === impl Store ===
 
 impl Store {
-    /// A page of a tenant's agents in the order of their making.
+    /// A page of a tenant's agents in the order of their making, between those that other tenants have published to the platform if these are
+    /// wanted too; none of these is somebody's own.
     pub async fn list_agents(
         &self,
         tenant: TenantId,
         wanted: AgentsWanted,
+        with_platform: bool,
         after: Option<Cursor>,
         limit: u32,
     ) -> Result<Page<Agent>, StoreError> {
-        // $2 is an account in each.
-        const ALL: &str = "SELECT id, developer_id, name, description, is_published, created_at, updated_at FROM agents \
-                           WHERE tenant_id = $1 AND id > $3 AND $2 IS NOT NULL ORDER BY id LIMIT $4";
-        const OWN: &str = "SELECT id, developer_id, name, description, is_published, created_at, updated_at FROM agents \
-                           WHERE tenant_id = $1 AND developer_id = $2 AND id > $3 ORDER BY id LIMIT $4";
-        // Each half reads no more rows than the page has, by an index of its own.
-        const SEEN: &str = "SELECT id, developer_id, name, description, is_published, created_at, updated_at FROM ( \
-             SELECT * FROM (SELECT * FROM agents WHERE tenant_id = $1 AND is_published AND id > $3 ORDER BY id LIMIT $4) AS published \
-             UNION SELECT * FROM (SELECT * FROM agents WHERE tenant_id = $1 AND developer_id = $2 AND id > $3 ORDER BY id LIMIT $4) AS own \
-             ) AS seen ORDER BY id LIMIT $4";
+        // $2 is an account in each, and $5 whether the platform's are wanted. Each part reads no more rows than the page has, by an index of its own.
+        const OWN: &str = concat!(
+            "SELECT ",
+            columns!(),
+            " FROM agents WHERE tenant_id = $1 AND developer_id = $2 AND id > $3 AND $5 IS NOT NULL ORDER BY id LIMIT $4"
+        );
+        const ALL: &str = concat!(
+            "SELECT ",
+            columns!(),
+            " FROM (SELECT * FROM (SELECT * FROM agents WHERE tenant_id = $1 AND id > $3 AND $2 IS NOT NULL ORDER BY id LIMIT $4) AS own",
+            offered!(),
+            ") AS seen ORDER BY id LIMIT $4"
+        );
+        const SEEN: &str = concat!(
+            "SELECT ",
+            columns!(),
+            " FROM (SELECT * FROM (SELECT * FROM agents WHERE tenant_id = $1 AND is_published AND id > $3 ORDER BY id LIMIT $4) AS published \
+             UNION SELECT * FROM (SELECT * FROM agents WHERE tenant_id = $1 AND developer_id = $2 AND id > $3 ORDER BY id LIMIT $4) AS own",
+            offered!(),
+            ") AS seen ORDER BY id LIMIT $4"
+        );
         let (query, account) = match wanted {
             AgentsWanted::Of(account) => (OWN, account.uuid()),
             AgentsWanted::SeenBy(account) => (SEEN, account.uuid()),
@@ -104,6 +173,7 @@ impl Store {
                     .bind(account)
                     .bind(after)
                     .bind(i64::from(limit) + 1)
+                    .bind(with_platform)
                     .fetch_all(pool)
                     .await)
             })
@@ -111,10 +181,10 @@ impl Store {
         Ok(Page::cut(agents, limit, |agent| agent.id))
     }
 
-    /// An agent of the tenant's, published or not.
+    /// An agent of the tenant's, published or not, or another's that is published to the platform.
     pub async fn agent(&self, tenant: TenantId, id: Uuid) -> Result<Option<Agent>, StoreError> {
-        const Q: &str = "SELECT id, developer_id, name, description, is_published, created_at, updated_at FROM agents \
-                         WHERE tenant_id = $1 AND id = $2";
+        const Q: &str =
+            concat!("SELECT ", columns!(), " FROM agents WHERE id = $2 AND (tenant_id = $1 OR ", on_platform!(), ")");
         let scoped = self.of_tenant(tenant);
         self.bounded(async {
             on!(scoped, |pool| sqlx::query_as(Q).bind(tenant.uuid()).bind(id).fetch_optional(pool).await)
@@ -155,7 +225,8 @@ impl Store {
         .await?;
         let NewAgent { name, description, developer, .. } = new;
         let developer_id = Some(developer.uuid());
-        Ok(Agent { id, developer_id, name, description, is_published: false, created_at: now, updated_at: now })
+        let (is_published, on_platform) = Audience::Nobody.flags();
+        Ok(Agent { id, developer_id, name, description, is_published, on_platform, created_at: now, updated_at: now })
     }
 
     /// Changes an agent, of `developer` alone if one is given; [`StoreError::NotFound`] if there is none.
@@ -167,10 +238,13 @@ impl Store {
         change: AgentChange,
         now: DateTime<Utc>,
     ) -> Result<Agent, StoreError> {
-        const Q: &str = "UPDATE agents SET name = COALESCE($4, name), description = COALESCE($5, description), \
-                         is_published = COALESCE($6, is_published), updated_at = $7 \
-                         WHERE tenant_id = $1 AND id = $2 AND ($8 OR developer_id = $3) \
-                         RETURNING id, developer_id, name, description, is_published, created_at, updated_at";
+        const Q: &str = concat!(
+            "UPDATE agents SET name = COALESCE($4, name), description = COALESCE($5, description), \
+             is_published = COALESCE($6, is_published), on_platform = COALESCE($9, on_platform), updated_at = $7 \
+             WHERE tenant_id = $1 AND id = $2 AND ($8 OR developer_id = $3) RETURNING ",
+            columns!()
+        );
+        let (is_published, on_platform) = change.audience.map(Audience::flags).unzip();
         let scoped = self.of_tenant(tenant);
         self.bounded(async {
             let mut tx = scoped.begin().await?;
@@ -180,9 +254,10 @@ impl Store {
                 .bind(developer.map(|developer| developer.uuid()))
                 .bind(change.name)
                 .bind(change.description)
-                .bind(change.is_published)
+                .bind(is_published)
                 .bind(stored(now))
                 .bind(developer.is_none())
+                .bind(on_platform)
                 .fetch_optional(c)
                 .await)?;
             let changed = changed.ok_or(StoreError::NotFound)?;
@@ -206,10 +281,14 @@ impl Store {
                        WHERE tenant_id = $1 AND id = $2 FOR UPDATE",
             sqlite: "SELECT COALESCE(developer_id, zeroblob(16)) FROM agents WHERE tenant_id = $1 AND id = $2",
         };
-        const USED: &str = "SELECT COUNT(*) FROM (SELECT 1 FROM agent_instances WHERE tenant_id = $1 AND agent_id = $2 LIMIT 1) AS found";
+        const USED: &str = "SELECT COUNT(*) FROM (SELECT 1 FROM agent_instances WHERE tenant_id = $1 AND own_agent_id = $2 LIMIT 1) AS found";
+        const ELSEWHERE: &str =
+            "SELECT COUNT(*) FROM (SELECT 1 FROM agent_instances WHERE agent_id = $1 AND is_foreign LIMIT 1) AS found";
         const Q: &str = "DELETE FROM agents WHERE tenant_id = $1 AND id = $2";
         let scoped = self.of_tenant(tenant);
         self.bounded(async {
+            // On behalf of the tenant nothing of another one is there. Whoever of those makes an instance from here on has it without its agent.
+            let elsewhere: i64 = on!(self, |pool| sqlx::query_scalar(ELSEWHERE).bind(id).fetch_one(pool).await)?;
             let mut tx = scoped.begin().await?;
             // Whoever makes an instance meanwhile waits, and then finds no agent.
             let held = tx.hold(&HOLD, tenant, id).await?;
@@ -218,7 +297,7 @@ impl Store {
             }
             let used: i64 =
                 on_tx!(&mut tx, |c| sqlx::query_scalar(USED).bind(tenant.uuid()).bind(id).fetch_one(c).await)?;
-            if used > 0 {
+            if used + elsewhere > 0 {
                 return Err(StoreError::Conflict(
                     "there are instances of the agent; it can be taken back by /unpublish",
                 ));

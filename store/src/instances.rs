@@ -7,8 +7,24 @@ use uuid::Uuid;
 
 use crate::{
     Cursor, Page, Store, StoreError, Subject,
+    agents::on_platform,
     db::{on, on_tx, stored},
 };
+
+/// That its agent is another tenant's is found out as it is written: whatever is no such agent any more has to be the tenant's own, or is
+/// refused.
+macro_rules! insert {
+    () => {
+        concat!(
+            "INSERT INTO agent_instances (id, tenant_id, agent_id, account_id, name, sealed, created_at, updated_at, is_foreign) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $7, EXISTS (SELECT 1 FROM agents WHERE id = $3 AND tenant_id <> $2 AND ",
+            $crate::agents::on_platform!(),
+            "))"
+        )
+    };
+}
+
+pub(crate) use insert;
 
 /// An instance of an agent.
 #[derive(Clone, Debug, PartialEq, Eq, FromRow)]
@@ -134,15 +150,16 @@ impl Store {
         Ok(row.map(|(account, tenant)| (AccountId::new(account), TenantId::new(tenant))))
     }
 
-    /// Makes an instance. [`StoreError::NotFound`] if the account sees no such agent in the tenant: one that is published, or its own;
-    /// [`StoreError::QuotaReached`] if the tenant has as many as it may.
+    /// Makes an instance. [`StoreError::NotFound`] if the account sees no such agent: one of the tenant's that is published or its own, or any
+    /// tenant's that is published to the platform; [`StoreError::QuotaReached`] if the tenant has as many as it may.
     pub async fn create_instance(&self, new: NewInstance) -> Result<Instance, StoreError> {
-        const SEES: &str =
-            "SELECT COUNT(*) FROM agents WHERE tenant_id = $1 AND id = $2 AND (is_published OR developer_id = $3)";
+        const SEES: &str = concat!(
+            "SELECT COUNT(*) FROM agents WHERE id = $2 AND ((tenant_id = $1 AND (is_published OR developer_id = $3)) OR ",
+            on_platform!(),
+            ")"
+        );
         const COUNT: &str =
             "SELECT COUNT(*) FROM (SELECT 1 FROM agent_instances WHERE tenant_id = $1 LIMIT $2) AS counted";
-        const Q: &str = "INSERT INTO agent_instances (id, tenant_id, agent_id, account_id, name, sealed, created_at, updated_at) \
-                         VALUES ($1, $2, $3, $4, $5, $6, $7, $7)";
         let (now, scoped) = (stored(new.now), self.of_tenant(new.tenant));
         self.bounded(async {
             let mut tx = scoped.begin().await?;
@@ -156,7 +173,7 @@ impl Store {
                 return Err(StoreError::NotFound);
             }
             tx.demand_room(new.tenant, COUNT, new.most, "instances").await?;
-            on_tx!(&mut tx, |c| sqlx::query(Q)
+            on_tx!(&mut tx, |c| sqlx::query(insert!())
                 .bind(new.id)
                 .bind(new.tenant.uuid())
                 .bind(new.agent)

@@ -74,7 +74,7 @@ mod written;
 pub use account::{Account, AccountKind, Membership, Status};
 pub use accounts::{AccountChange, Belonging, NewAccount, NewTier, ProfileChange};
 pub use acting::MACHINE;
-pub use agents::{Agent, AgentChange, AgentsWanted, NewAgent};
+pub use agents::{Agent, AgentChange, AgentsWanted, Audience, NewAgent};
 pub use audit::{Audit, AuditEvent, AuditFault, AuditFilter, AuditReport};
 pub use backup::{BackupError, Receipt, restore};
 pub use billing::{BillingMonth, Charge, Heard, Paid, Payment, Statement, Subscription, Unbilled};

@@ -124,6 +124,7 @@ fn administrators_oversee_the_platform_and_act_for_others_in_the_open(doors: &Do
 }
 
 /// "Agent", "AgentInstance": developers create and publish, users browse and have instances of their own.
+#[expect(clippy::too_many_lines, reason = "one agent, from its making to what others have of it")]
 fn developers_publish_agents_and_users_have_instances_of_their_own(doors: &Doors) {
     let admin = doors.administrator();
     let registered = doors.call(REGISTER);
@@ -155,4 +156,26 @@ fn developers_publish_agents_and_users_have_instances_of_their_own(doors: &Doors
     }
     assert_eq!(ask("POST", "/agents", &stranger, "{\"name\": \"x\"}").code(), "forbidden", "users create none");
     assert_eq!(ask("DELETE", &path, &ada, "").status, 204);
+
+    // "Browse available agents, create personal agent instances": whoever registers does it of what is published to the platform.
+    assert_eq!(ask("GET", "/agents", &stranger, "").json()["items"], json!([]));
+    let published = ask("POST", &format!("/agents/{agent}/publish"), &ada, "{\"audience\": \"platform\"}");
+    assert_eq!((published.status, &published.json()["audience"]), (200, &json!("platform")), "{published:?}");
+    let listed = ask("GET", "/agents", &stranger, "");
+    assert_eq!(listed.json()["items"][0]["id"], json!(agent), "{listed:?}");
+    assert!(!listed.body.contains('@'), "nothing of its developer's address: {listed:?}");
+    assert_eq!(ask("GET", &format!("/agents/{agent}"), &stranger, "").json()["name"], "Writer");
+    let instance = ask("POST", "/agent-instances", &stranger, &body);
+    assert_eq!(instance.status, 201, "{instance:?}");
+    let id = instance.json()["id"].as_str().unwrap().to_owned();
+    let path = format!("/agent-instances/{id}");
+    assert_eq!(ask("GET", &path, &stranger, "").json()["config"]["tone"], "dry");
+    // In front of the service that runs it: its owner, and not who made the agent.
+    let served = format!("/demo/instances/{id}/chat");
+    assert_eq!([&stranger, &ada].map(|who| ask("GET", &served, who, "").status), [200, 404]);
+    assert_eq!(ask("GET", &path, &ada, "").status, 404);
+    assert_eq!(ask("DELETE", &format!("/agents/{agent}"), &stranger, "").status, 404);
+    assert_eq!(ask("POST", &format!("/agents/{agent}/unpublish"), &ada, "").status, 200);
+    assert_eq!(ask("GET", "/agents", &stranger, "").json()["items"], json!([]));
+    assert_eq!(ask("GET", &path, &stranger, "").status, 200, "what people have they keep");
 }

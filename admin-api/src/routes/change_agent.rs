@@ -54,7 +54,7 @@ pub(crate) async fn change_agent(
     }
     let name = request.name.and_then(|name| form.name("name", &name));
     let description = request.description.and_then(|text| form.description(&text));
-    let change = form.finish(Some(AgentChange { name, description, is_published: None }))?;
+    let change = form.finish(Some(AgentChange { name, description, audience: None }))?;
     let changed = office.store.change_agent(caller.tenant()?, id, within_reach(&caller), change, office.now()).await;
     Ok(Json(changed.map_err(missing("agent"))?.into()))
 }

@@ -1,4 +1,4 @@
-//! `GET /agents`: the agents that the caller sees in its organisation.
+//! `GET /agents`: the agents that the caller sees.
 
 use std::sync::Arc;
 
@@ -23,15 +23,15 @@ pub(crate) struct Agents {
     next_cursor: Option<String>,
 }
 
-/// Agents of the organisation in which the caller acts, in the order of their making: those that are published and the caller's own;
-/// for its administrators all.
+/// Agents in the order of their making: those that are published in the organisation in which the caller acts, and the caller's own; for its
+/// administrators all of it; and, unless one organisation's are asked for, those that others have published to the platform.
 #[utoipa::path(
     get, path = "/agents", tag = "agents", security(("access_token" = []), ("api_key" = [])),
     params(
         ("cursor" = Option<String>, Query, description = "Where the page before this one ended: its `next_cursor`"),
         ("limit" = Option<u32>, Query, description = "Items on the page, 1 to 200; 50 by default", minimum = 1, maximum = 200),
         ("mine" = Option<bool>, Query, description = "`true`: only those that the caller has made"),
-        ("tenant_id" = Option<String>, Query, description = "Of this organisation, for administrators of the platform; by default of the one in which the caller acts"),
+        ("tenant_id" = Option<String>, Query, description = "Of this organisation alone: the one in which the caller acts, or any for administrators of the platform"),
     ),
     responses(
         (status = 200, description = "A page", body = Agents),
@@ -55,7 +55,8 @@ pub(crate) async fn list_agents(
         (false, true) => AgentsWanted::All,
         (false, false) => AgentsWanted::SeenBy(account),
     };
-    let page = office.store.list_agents(tenant, which, wanted.after, wanted.limit).await?;
+    let with_platform = wanted.tenant.is_none() && !wanted.flag;
+    let page = office.store.list_agents(tenant, which, with_platform, wanted.after, wanted.limit).await?;
     Ok(Json(Agents {
         items: page.items.into_iter().map(Agent::from).collect(),
         next_cursor: page.next.map(|cursor| cursor.to_string()),

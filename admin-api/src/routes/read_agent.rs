@@ -15,8 +15,8 @@ use crate::{
     office::Office,
 };
 
-/// An agent of the organisation in which the caller acts: one that is published, or the caller's own; for its administrators any.
-/// Administrators of the platform see those of every organisation.
+/// An agent of the organisation in which the caller acts, one that is published or the caller's own, for its administrators any; or one that
+/// another organisation has published to the platform. Administrators of the platform see those of every organisation.
 #[utoipa::path(
     get, path = "/agents/{id}", tag = "agents", security(("access_token" = []), ("api_key" = [])),
     params(("id" = String, Path, description = "The agent's id")),
@@ -35,6 +35,7 @@ pub(crate) async fn read_agent(
     let tenant = office.tenant_of_agent(&caller, id).await?;
     let own = Some(caller.0.account.uuid());
     let agent = office.store.agent(tenant, id).await?;
+    // Another organisation's comes only if it is published.
     let seen = agent.filter(|agent| agent.is_published || agent.developer_id == own || oversees(&caller));
     seen.map(|agent| Json(agent.into())).ok_or(ApiError::NotFound("agent"))
 }

@@ -1,4 +1,4 @@
-//! `POST /agents/{id}/unpublish`: others of the organisation see an agent no longer.
+//! `POST /agents/{id}/unpublish`: others see an agent no longer.
 
 use std::sync::Arc;
 
@@ -6,8 +6,9 @@ use axum::{
     Json,
     extract::{Path, State},
 };
+use store::Audience;
 
-use super::publish_agent::set_published;
+use super::publish_agent::set_audience;
 use crate::{
     agent::{Agent, Keeper, PublishAgents},
     error::ApiError,
@@ -29,5 +30,5 @@ pub(crate) async fn unpublish_agent(
     Keeper { caller, .. }: Keeper<PublishAgents>,
     Path(id): Path<String>,
 ) -> Result<Json<Agent>, ApiError> {
-    set_published(&office, &caller, &id, false).await
+    set_audience(&office, &caller, &id, Audience::Nobody).await
 }

@@ -555,7 +555,8 @@ fn policy() -> Policy {
             role("admin", &["*"]),
             role("helpdesk", &["account:manage", "users:manage"]),
             role("user", &["account:manage", "agents:read", "integrations:*"]),
-            role("developer", &["agents:*", "instances:*", "integrations:*"]),
+            role("developer", &["agents:*", "platform:publish", "instances:*", "integrations:*"]),
+            role("author", &["agents:*"]),
             role("service", &["usage:report", "quota:reserve"]),
         ]),
         tiers: Tiers::new([

@@ -92,6 +92,7 @@ fn body(operation: &str, somebody: &str) -> Value {
         | "PATCH /agent-instances/{id}"
         | "PATCH /integrations/{id}"
         | "PATCH /auth/mfa/{id}" => json!({ "name": "Eve's" }),
+        "POST /agents/{id}/publish" => json!({ "audience": "platform" }),
         "POST /teams/{id}/members" => json!({ "account_id": somebody, "role": "member" }),
         "POST /domains/{id}/members" => json!({ "account_id": somebody }),
         "PATCH /billing/statements/{id}" => json!({ "payment_status": "paid" }),

@@ -7,6 +7,7 @@
 
 mod accounts;
 mod administration;
+mod agents;
 mod askers;
 mod audit;
 mod authenticator;

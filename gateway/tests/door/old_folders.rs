@@ -371,6 +371,8 @@ fn agents_and_instances_come_with_configurations_that_their_owners_alone_read() 
         json!({ "id": "a1", "developer_id": "dev", "name": "Helper", "description": "Helps.", "is_published": true }),
         json!({ "id": "a2", "developer_id": "dev", "name": "Draft", "description": "", "is_published": false }),
         json!({ "id": "a3", "developer_id": "nobody", "name": "Lost", "description": "" }),
+        json!({ "id": "a4", "developer_id": "dev", "name": "Everywhere", "is_published": true, "audience": "platform" }),
+        json!({ "id": "a5", "developer_id": "dev", "name": "Nowhere", "is_published": true, "audience": "world" }),
     ];
     let instances = [
         json!({ "id": "i1", "agent_id": "a1", "user_id": "usr", "name": "Mine", "config": { "token": "s3cret" } }),
@@ -380,9 +382,13 @@ fn agents_and_instances_come_with_configurations_that_their_owners_alone_read() 
     let output = import(platform.folder.path(), &["--system", "agents"]);
     assert_eq!(output.status.code(), Some(65), "{output:?}");
     let places: Vec<Value> = rejected(&platform).iter().map(|told| json!([told["file"], told["line"]])).collect();
-    assert_eq!(places, [json!(["agents.jsonl", 3]), json!(["agent_instances.jsonl", 2])]);
+    assert_eq!(places, [json!(["agents.jsonl", 3]), json!(["agents.jsonl", 5]), json!(["agent_instances.jsonl", 2])]);
     let (dev, usr) = (platform.login("dev@example.com"), platform.login("usr@example.com"));
-    assert_eq!(names(&platform.get("/agents", &usr).json()["items"], "name"), ["Helper"]);
+    let mut seen = names(&platform.get("/agents", &usr).json()["items"], "name");
+    seen.sort_unstable();
+    assert_eq!(seen, ["Everywhere", "Helper"]);
+    let newcomer = platform.register("new@example.com")["access_token"].as_str().unwrap().to_owned();
+    assert_eq!(names(&platform.get("/agents", &newcomer).json()["items"], "name"), ["Everywhere"]);
     let instance = &platform.get("/agent-instances", &usr).json()["items"][0];
     let path = format!("/agent-instances/{}", instance["id"].as_str().unwrap());
     assert_eq!(platform.get(&path, &usr).json()["config"], json!({ "token": "s3cret" }));

@@ -137,10 +137,10 @@ async fn make_tables(pg: &Pg, tx: &mut PgConnection, archive: &Reader) -> Result
     }
 }
 
-/// A table with its columns, as COPY wants them.
+/// A table with its columns, as COPY wants them: without those that follow from others.
 async fn columns(tx: &mut PgConnection, table: &str) -> Result<String, BackupError> {
     const Q: &str = "SELECT string_agg(quote_ident(attname), ', ' ORDER BY attnum) FROM pg_attribute \
-                     WHERE attrelid = to_regclass($1) AND attnum > 0 AND NOT attisdropped";
+                     WHERE attrelid = to_regclass($1) AND attnum > 0 AND NOT attisdropped AND attgenerated = ''";
     let named: Result<Option<String>, _> = sqlx::query_scalar(Q).persistent(false).bind(table).fetch_one(tx).await;
     Ok(format!("{table} ({})", named.map_err(StoreError::from)?.unwrap_or_default()))
 }

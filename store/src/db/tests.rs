@@ -7,7 +7,7 @@ use sqlx::AssertSqlSafe;
 use uuid::Uuid;
 
 use super::*;
-use crate::{Account, NewAccount};
+use crate::{Account, AgentChange, Audience, NewAccount, NewAgent, NewInstance};
 
 /// One connection, so that what is set on it counts.
 fn settings() -> PoolSettings {
@@ -86,9 +86,8 @@ fn what_lasts_for_ever_lasts_as_long_as_can_be_written() {
     }
 }
 
-/// As a role that no superuser is, since those see everything; the tables' owner is held to it as well.
-#[tokio::test]
-async fn on_behalf_of_a_tenant_nothing_of_another_one_is_there_whatever_a_query_forgets_to_say() {
+/// A store whose role is no superuser, since those see everything; it owns the tables, which holds it to row-level security as well.
+async fn held() -> Store {
     use sqlx::{ConnectOptions, Executor};
     let server = std::env::var("PORTCULLIS_TEST_POSTGRES").expect("run through `make test`");
     let name = format!("rls_{}", Uuid::new_v4().simple());
@@ -100,6 +99,12 @@ async fn on_behalf_of_a_tenant_nothing_of_another_one_is_there_whatever_a_query_
     let url = format!("{}/{name}", head.replace("tester@", &format!("{name}@")));
     let store = Store::connect(&url, settings()).await.unwrap();
     store.migrate().await.unwrap();
+    store
+}
+
+#[tokio::test]
+async fn on_behalf_of_a_tenant_nothing_of_another_one_is_there_whatever_a_query_forgets_to_say() {
+    let store = held().await;
     let (one, other) = (register(&store, 1).await.unwrap(), register(&store, 2).await.unwrap());
     let members = async |store: &Store| -> i64 {
         let Db::Pg(pg) = &store.db else { panic!("this is not Postgres") };
@@ -115,6 +120,65 @@ async fn on_behalf_of_a_tenant_nothing_of_another_one_is_there_whatever_a_query_
     // The connection, of which there is one, remembers nothing of it.
     assert_eq!(members(&store).await, 2);
     assert_eq!(store.role_in(other.tenant.unwrap().tenant, other.id).await.unwrap(), Some(identity::TenantRole::Owner));
+}
+
+#[tokio::test]
+async fn an_agent_that_everybody_sees_is_read_on_behalf_of_a_tenant_and_written_by_its_own_alone() {
+    let store = held().await;
+    let (ada, eve) = (register(&store, 1).await.unwrap(), register(&store, 2).await.unwrap());
+    let [first, second] = [&ada, &eve].map(|account| account.tenant.unwrap().tenant);
+    let mut made = Vec::new();
+    for (name, audience) in
+        [("draft", Audience::Nobody), ("within", Audience::Tenant), ("everywhere", Audience::Platform)]
+    {
+        let (name, description, now) = (name.to_owned(), String::new(), Utc::now());
+        let new = NewAgent { tenant: first, developer: ada.id, name, description, most: None, now };
+        let agent = store.create_agent(new).await.unwrap().id;
+        let change = AgentChange { audience: Some(audience), ..AgentChange::default() };
+        store.change_agent(first, agent, Some(ada.id), change, now).await.unwrap();
+        made.push(agent);
+    }
+    let scoped = store.of_tenant(second);
+    let Db::Pg(pg) = &scoped.db else { panic!("this is not Postgres") };
+    let seen: Vec<String> = sqlx::query_scalar("SELECT name FROM agents").fetch_all(pg).await.unwrap();
+    assert_eq!(seen, ["everywhere"]);
+    for statement in
+        ["UPDATE agents SET name = 'eve''s'", "UPDATE agents SET on_platform = FALSE", "DELETE FROM agents"]
+    {
+        let mut tx = scoped.begin().await.unwrap();
+        let done = on_tx!(&mut tx, |c| sqlx::query(statement).execute(c).await.map(|done| done.rows_affected()));
+        assert_eq!(done.unwrap(), 0, "{statement}");
+    }
+    let mut tx = scoped.begin().await.unwrap();
+    let taken = "INSERT INTO agents SELECT gen_random_uuid(), tenant_id, NULL, 'eve''s', '', TRUE, now(), now(), TRUE FROM agents";
+    let taken = on_tx!(&mut tx, |c| sqlx::query(taken).execute(c).await.map(drop));
+    assert!(matches!(taken.map_err(StoreError::from), Err(StoreError::Forbidden(_))), "nor made in another's name");
+    drop(tx);
+    // The instance is hers, and refers to what only the reference's own check may look up.
+    let new = |id, agent| NewInstance {
+        id,
+        tenant: second,
+        agent,
+        account: eve.id,
+        name: "Mine".to_owned(),
+        sealed: vec![1],
+        most: None,
+        now: Utc::now(),
+    };
+    for hidden in &made[..2] {
+        let refused = store.create_instance(new(Uuid::now_v7(), *hidden)).await;
+        assert!(matches!(refused, Err(StoreError::NotFound)), "{refused:?}");
+    }
+    let instance = Uuid::now_v7();
+    store.create_instance(new(instance, made[2])).await.unwrap();
+    let used = store.delete_agent(first, made[2], Some(ada.id), Utc::now()).await;
+    assert!(matches!(used, Err(StoreError::Conflict(_))), "{used:?}");
+    let back = AgentChange { audience: Some(Audience::Nobody), ..AgentChange::default() };
+    store.change_agent(first, made[2], Some(ada.id), back, Utc::now()).await.unwrap();
+    let seen: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM agents").fetch_one(pg).await.unwrap();
+    assert_eq!(seen, 0);
+    store.delete_tenant(first, Utc::now()).await.unwrap();
+    assert!(store.instance(second, instance).await.unwrap().is_some());
 }
 
 #[tokio::test]

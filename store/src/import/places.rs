@@ -7,7 +7,8 @@ use uuid::Uuid;
 
 use super::things::Thing;
 use crate::{
-    StoreError,
+    Audience, StoreError,
+    agents::on_platform,
     db::{Tx, on_tx},
 };
 
@@ -22,6 +23,10 @@ pub(super) enum Place {
     Domain(TenantId, Uuid),
     DomainMember(TenantId, Uuid, ExternalId),
     Agent(TenantId, Uuid),
+    /// An agent that people of every tenant see.
+    PlatformAgent(Uuid),
+    /// An agent of which somebody in a tenant can have an instance.
+    AgentFor(TenantId, Uuid),
     Instance(TenantId, Uuid),
     Integration(Uuid),
     Usage(Uuid),
@@ -42,9 +47,30 @@ const NO_TENANT: &str = "its tenant is not here";
 const NO_USER: &str = "no account here was imported with the id that `user_id` says";
 const NO_MEMBER: &str = "the user is no member of the tenant";
 
+// === impl Rehearsal ===
+
+impl Rehearsal {
+    fn knows(&self, place: Place) -> bool {
+        let either = match place {
+            Place::AgentFor(tenant, id) => [Place::Agent(tenant, id), Place::PlatformAgent(id)],
+            other => [other; 2],
+        };
+        either.iter().any(|place| self.here.contains(place))
+    }
+}
+
 // === impl Thing ===
 
 impl Thing {
+    /// Each place that is taken once it is there.
+    pub(super) fn places(&self) -> impl Iterator<Item = Place> {
+        let offered = match self {
+            Self::Agent(agent) if agent.audience == Audience::Platform => Some(Place::PlatformAgent(agent.id)),
+            _ => None,
+        };
+        [self.place()].into_iter().chain(offered)
+    }
+
     /// Where it will be.
     pub(super) const fn place(&self) -> Place {
         match self {
@@ -90,7 +116,7 @@ impl Thing {
                 [tenant(&agent.tenant)].into_iter().chain(developer).collect()
             }
             Self::Instance(new) => {
-                let agent = (Place::Agent(new.tenant, new.agent), "its agent is not here");
+                let agent = (Place::AgentFor(new.tenant, new.agent), "its agent is not here");
                 vec![user(&new.user), agent, member(&new.tenant, &new.user)]
             }
             Self::Integration(new) => vec![user(&new.user)],
@@ -136,6 +162,13 @@ impl Place {
                 vec![tenant.uuid(), domain, user.uuid()],
             ),
             Self::Agent(tenant, id) => (count!("agents WHERE tenant_id = $1 AND id = $2"), vec![tenant.uuid(), id]),
+            Self::PlatformAgent(id) => {
+                (concat!("SELECT COUNT(*) FROM agents WHERE id = $1 AND ", on_platform!()), vec![id])
+            }
+            Self::AgentFor(tenant, id) => (
+                concat!("SELECT COUNT(*) FROM agents WHERE id = $2 AND (tenant_id = $1 OR ", on_platform!(), ")"),
+                vec![tenant.uuid(), id],
+            ),
             Self::Instance(tenant, id) => {
                 (count!("agent_instances WHERE tenant_id = $1 AND id = $2"), vec![tenant.uuid(), id])
             }
@@ -153,7 +186,7 @@ impl Place {
 impl Tx {
     /// Is something there? What is found stays known.
     pub(super) async fn is_here(&mut self, place: Place, known: &mut Rehearsal) -> Result<bool, StoreError> {
-        if known.here.contains(&place) {
+        if known.knows(place) {
             return Ok(true);
         }
         let (question, ids) = place.question();

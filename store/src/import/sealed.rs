@@ -7,8 +7,9 @@ use uuid::Uuid;
 
 use super::things::{Batch, Done, unless};
 use crate::{
-    InstancePlace, IntegrationOwner, StoreError, Subject,
+    Audience, InstancePlace, IntegrationOwner, StoreError, Subject,
     db::{Tx, on_tx},
+    instances,
     integrations::integration_record,
 };
 
@@ -25,8 +26,8 @@ pub struct ImportedAgent {
     pub name: String,
     /// What it is for.
     pub description: String,
-    /// Do others see it?
-    pub is_published: bool,
+    /// Who else sees it.
+    pub audience: Audience,
 }
 
 /// An instance of one.
@@ -72,8 +73,9 @@ impl Tx {
         at: DateTime<Utc>,
         batch: &mut Batch<'_>,
     ) -> Result<Done, StoreError> {
-        const Q: &str = "INSERT INTO agents (id, tenant_id, developer_id, name, description, is_published, created_at, updated_at) \
-                         VALUES ($1, $2, $3, $4, $5, $6, $7, $7) ON CONFLICT (id) DO NOTHING";
+        const Q: &str = "INSERT INTO agents (id, tenant_id, developer_id, name, description, is_published, on_platform, created_at, updated_at) \
+                         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $8) ON CONFLICT (id) DO NOTHING";
+        let (is_published, on_platform) = new.audience.flags();
         let developer = match new.developer {
             Some(developer) => Some(self.held_member(new.tenant, developer).await?),
             None => None,
@@ -84,7 +86,8 @@ impl Tx {
             .bind(developer.map(|account| account.uuid()))
             .bind(&new.name)
             .bind(&new.description)
-            .bind(new.is_published)
+            .bind(is_published)
+            .bind(on_platform)
             .bind(at)
             .execute(c)
             .await
@@ -99,8 +102,7 @@ impl Tx {
         at: DateTime<Utc>,
         batch: &mut Batch<'_>,
     ) -> Result<Done, StoreError> {
-        const Q: &str = "INSERT INTO agent_instances (id, tenant_id, agent_id, account_id, name, sealed, created_at, updated_at) \
-                         VALUES ($1, $2, $3, $4, $5, $6, $7, $7) ON CONFLICT (id) DO NOTHING";
+        const Q: &str = concat!(instances::insert!(), " ON CONFLICT (id) DO NOTHING");
         let account = self.held_member(new.tenant, new.user).await?;
         let sealed = batch.seal.seal(new.config.expose().as_bytes(), &new.record(account), &mut rand::rng());
         let made = on_tx!(self, |c| sqlx::query(Q)

@@ -172,7 +172,7 @@ impl Store {
             for new in things {
                 let outcome = tx.foresee(&new.thing, rehearsal).await?;
                 if outcome == Made {
-                    rehearsal.here.insert(new.thing.place());
+                    rehearsal.here.extend(new.thing.places());
                 }
                 outcomes.push(outcome);
             }

@@ -5,7 +5,7 @@ use identity::{
     AccountId, Email, ExternalId, IntegrationId, MasterKey, ProviderKey, SealKeys, SecretText, TenantId, TenantRole,
 };
 use store::{
-    BillingMonth,
+    Audience, BillingMonth,
     ImportOutcome::{Made, Missing, Present, Refused},
     Imported, ImportedAccount, ImportedAgent, ImportedInstance, ImportedIntegration, ImportedStatement, ImportedThing,
     ImportedUsage, NewDomain, NewTeam, Rehearsal, Thing, UsageAsked, UsageBy, end_of_month, imported_id, statement_id,
@@ -17,6 +17,7 @@ use crate::engines::{Database, at, hash, on_both_engines, rng};
 on_both_engines!(
     everything_comes_once_and_a_rehearsal_foretells_it,
     what_refers_to_nothing_is_told_and_foretold,
+    an_instance_comes_of_an_agent_of_another_tenants_only_if_everybody_sees_it,
     what_was_used_and_billed_there_is_not_billed_again,
 );
 
@@ -109,7 +110,7 @@ fn everything() -> Vec<ImportedThing> {
         developer: Some(ada),
         name: "Helper".to_owned(),
         description: String::new(),
-        is_published: true,
+        audience: Audience::Tenant,
     };
     let integration = ImportedIntegration {
         id: IntegrationId::new(id("integrations", "1")),
@@ -185,6 +186,42 @@ async fn what_refers_to_nothing_is_told_and_foretold(database: &Database) {
     let expected = [Missing(no_user), Missing(no_member)];
     assert_eq!(store.rehearse_things(&wrong, &mut Rehearsal::default()).await.unwrap(), expected);
     assert_eq!(store.import_things(&seal, &wrong, at(2)).await.unwrap(), expected);
+}
+
+async fn an_instance_comes_of_an_agent_of_another_tenants_only_if_everybody_sees_it(database: &Database) {
+    let (store, seal) = (database.open().await, seal());
+    store
+        .import_accounts(&[account("ada@example.com", "ada"), account("bob@example.com", "bob")], at(1))
+        .await
+        .unwrap();
+    let agent = |name: &str, audience| {
+        let (name, description) = (name.to_owned(), String::new());
+        let id = id("agents", &name);
+        Thing::Agent(ImportedAgent { tenant: tenant("acme"), id, developer: None, name, description, audience })
+    };
+    let instance = |name: &str| {
+        let (name, config) = (name.to_owned(), SecretText::from("{}".to_owned()));
+        let (agent, id) = (id("agents", &name), id("agent_instances", &name));
+        Thing::Instance(ImportedInstance { tenant: tenant("bolt"), id, agent, user: user("bob"), name, config })
+    };
+    let founded = |name: &str| Thing::Tenant { id: tenant(name), name: name.to_owned(), tier: None, is_active: true };
+    let things = [
+        founded("acme"),
+        founded("bolt"),
+        Thing::Member { tenant: tenant("bolt"), user: user("bob"), role: TenantRole::Owner },
+        agent("all", Audience::Platform),
+        agent("few", Audience::Tenant),
+        instance("all"),
+        instance("few"),
+    ]
+    .map(thing);
+    let expected = [Made, Made, Made, Made, Made, Made, Missing("its agent is not here")];
+    assert_eq!(store.rehearse_things(&things, &mut Rehearsal::default()).await.unwrap(), expected);
+    assert_eq!(store.import_things(&seal, &things, at(2)).await.unwrap(), expected);
+    let expected = [Present, Present, Present, Present, Present, Present, Missing("its agent is not here")];
+    assert_eq!(store.import_things(&seal, &things, at(3)).await.unwrap(), expected);
+    assert!(store.instance(tenant("bolt"), id("agent_instances", "all")).await.unwrap().is_some());
+    assert!(store.agent(tenant("bolt"), id("agents", "all")).await.unwrap().is_some_and(|agent| agent.on_platform));
 }
 
 async fn what_was_used_and_billed_there_is_not_billed_again(database: &Database) {

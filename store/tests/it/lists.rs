@@ -15,8 +15,8 @@ use crate::{
 const ROWS: &str = "INSERT INTO tenants (id, name, created_at) SELECT gen_random_uuid(), n::text, now() FROM generate_series(1, 2000) n; \
     CREATE TEMPORARY TABLE many AS SELECT t.id AS tenant_id, n FROM tenants t, generate_series(1, 3) n WHERE t.name <> 'large' \
     UNION ALL SELECT t.id, n FROM tenants t, generate_series(1, 20000) n WHERE t.name = 'large'; \
-    INSERT INTO agents (id, tenant_id, name, description, is_published, created_at, updated_at) \
-    SELECT gen_random_uuid(), tenant_id, n::text, '', TRUE, now(), now() FROM many; \
+    INSERT INTO agents (id, tenant_id, name, description, is_published, on_platform, created_at, updated_at) \
+    SELECT gen_random_uuid(), tenant_id, n::text, '', TRUE, n <= 3, now(), now() FROM many; \
     INSERT INTO teams (tenant_id, id, name, name_folded, is_active, created_at) \
     SELECT tenant_id, gen_random_uuid(), n::text, n::text, TRUE, now() FROM many; \
     INSERT INTO team_memberships (tenant_id, team_id, account_id, role, created_at) \
@@ -70,7 +70,7 @@ async fn ask(store: &Store, tenant: TenantId, ada: AccountId) {
     let middle: Option<Cursor> = Some("80000000000000000000000000000000".parse().unwrap());
     let full = LIMIT as usize;
     for wanted in [AgentsWanted::All, AgentsWanted::SeenBy(ada)] {
-        assert_eq!(store.list_agents(tenant, wanted, middle, LIMIT).await.unwrap().items.len(), full);
+        assert_eq!(store.list_agents(tenant, wanted, true, middle, LIMIT).await.unwrap().items.len(), full);
     }
     assert_eq!(store.list_teams(tenant, ada, middle, LIMIT).await.unwrap().items.len(), full);
     assert_eq!(store.teams_of(tenant, ada, None, LIMIT).await.unwrap().items.len(), full);

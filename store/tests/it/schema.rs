@@ -18,7 +18,7 @@ on_both_engines!(
 const POSTGRES_COLUMNS: &str = "SELECT table_name::text, column_name::text, data_type::text, is_nullable = 'NO' \
     FROM information_schema.columns WHERE table_schema = current_schema() AND table_name <> '_sqlx_migrations' \
     ORDER BY table_name COLLATE \"C\", ordinal_position";
-const SQLITE_COLUMNS: &str = "SELECT m.name, p.name, p.type, p.\"notnull\" FROM sqlite_schema m JOIN pragma_table_info(m.name) p \
+const SQLITE_COLUMNS: &str = "SELECT m.name, p.name, p.type, p.\"notnull\" FROM sqlite_schema m JOIN pragma_table_xinfo(m.name) p \
     WHERE m.type = 'table' AND m.name NOT IN ('_sqlx_migrations', 'sqlite_sequence') ORDER BY m.name, p.cid";
 /// Indexes that are not part of a table's own definition, and whether they are unique.
 const POSTGRES_INDEXES: &str = "SELECT c.relname::text, i.indisunique FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid \

@@ -8,7 +8,8 @@ use policies::Policy;
 use serde::{Deserialize, de::IgnoredAny};
 use serde_json::value::RawValue;
 use store::{
-    ImportedAgent, ImportedInstance, ImportedIntegration, ImportedThing, NewDomain, NewTeam, Thing, imported_id,
+    Audience, ImportedAgent, ImportedInstance, ImportedIntegration, ImportedThing, NewDomain, NewTeam, Thing,
+    imported_id,
 };
 use uuid::Uuid;
 
@@ -146,6 +147,7 @@ struct AgentLine {
     name: String,
     description: Option<String>,
     is_published: Option<bool>,
+    audience: Option<String>,
     created_at: Option<When>,
 }
 
@@ -311,13 +313,18 @@ impl Reader<'_> {
         if description.chars().count() > MAX_DESCRIPTION || !description.chars().all(is_text) {
             return Err(format!("a `description` is text of {MAX_DESCRIPTION} characters at most"));
         }
+        let to = match line.audience.as_deref() {
+            None | Some("tenant") => Audience::Tenant,
+            Some("platform") => Audience::Platform,
+            Some(_) => return Err("an `audience` is `tenant` or `platform`".to_owned()),
+        };
         let agent = ImportedAgent {
             tenant: self.owner(line.tenant_id)?,
             id: self.id(AGENTS, line.id)?,
             developer: line.developer_id.map(|id| self.who(id)).transpose()?,
             name: name(&line.name)?,
             description,
-            is_published: line.is_published.unwrap_or(false),
+            audience: if line.is_published.unwrap_or(false) { to } else { Audience::Nobody },
         };
         Ok((Thing::Agent(agent), line.created_at))
     }
