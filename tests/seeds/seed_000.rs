@@ -124,7 +124,6 @@ fn administrators_oversee_the_platform_and_act_for_others_in_the_open(doors: &Do
 }
 
 /// "Agent", "AgentInstance": developers create and publish, users browse and have instances of their own.
-#[expect(clippy::too_many_lines, reason = "one agent, from its making to what others have of it")]
 fn developers_publish_agents_and_users_have_instances_of_their_own(doors: &Doors) {
     let admin = doors.administrator();
     let registered = doors.call(REGISTER);

@@ -3,6 +3,7 @@
 
 use std::{
     fmt::Write as _,
+    fs,
     io::Write,
     net::TcpStream,
     thread,
@@ -19,6 +20,11 @@ fn a_token_that_expires_while_the_gateway_is_stopped_is_not_taken_afterwards() {
     let token = platform.register("ada@example.com")["access_token"].as_str().unwrap().to_owned();
     assert_eq!(platform.get("/demo/x", &token).status, 200);
     platform.gateway().signal("STOP");
+    let tasks = format!("/proc/{}/task", platform.gateway().pid());
+    let is_stopped = |task: std::io::Result<fs::DirEntry>| {
+        fs::read_to_string(task.unwrap().path().join("status")).unwrap().contains("\nState:\tT")
+    };
+    eventually("all of it to be stopped", || fs::read_dir(&tasks).unwrap().all(is_stopped));
     // It waits where the system keeps connections that nobody has taken yet.
     let mut waiting = TcpStream::connect(platform.http).unwrap();
     write!(waiting, "GET /demo/x HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\nConnection: close\r\n\r\n")

@@ -382,7 +382,7 @@ fn agents_and_instances_come_with_configurations_that_their_owners_alone_read() 
     let output = import(platform.folder.path(), &["--system", "agents"]);
     assert_eq!(output.status.code(), Some(65), "{output:?}");
     let places: Vec<Value> = rejected(&platform).iter().map(|told| json!([told["file"], told["line"]])).collect();
-    assert_eq!(places, [json!(["agents.jsonl", 3]), json!(["agents.jsonl", 5]), json!(["agent_instances.jsonl", 2])]);
+    assert_eq!(places, [json!(["agents.jsonl", 5]), json!(["agents.jsonl", 3]), json!(["agent_instances.jsonl", 2])]);
     let (dev, usr) = (platform.login("dev@example.com"), platform.login("usr@example.com"));
     let mut seen = names(&platform.get("/agents", &usr).json()["items"], "name");
     seen.sort_unstable();
@@ -554,7 +554,7 @@ fn a_folder_whose_import_is_killed_again_and_again_comes_whole_and_nothing_of_it
     assert!(done.status.success(), "{done:?}");
     let ada = platform.login("ada@example.com");
     let used = platform.get("/usage?from=2024-05-01&to=2024-05-31&group_by=service", &ada).json();
-    let whole = json!({ "service": "claude", "requests": 1500, "tokens_used": 15_000, "cost": "750" });
+    let whole = json!({ "service": "claude", "requests": 1500, "tokens_used": 15_000, "cost": "750.00" });
     assert_eq!(used["items"], json!([whole]), "{used}");
     assert_eq!(platform.get("/teams/all?limit=200", &ada).json().as_array().unwrap().len(), 190);
     let again = import(folder, &["--system", "old"]);

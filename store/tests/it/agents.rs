@@ -166,7 +166,7 @@ async fn what_is_published_to_the_platform_is_seen_by_every_tenant_and_changed_b
         let rest = store.list_agents(second, wanted, true, page.next, 1).await.unwrap();
         assert_eq!((page.items[0].id, rest.items[0].id, rest.next), (all, own, None));
     }
-    assert_eq!(list(AgentsWanted::Of(ada), true).await, [Uuid::nil(); 0], "nobody's own is there");
+    assert!(list(AgentsWanted::Of(ada), true).await.is_empty(), "nobody's own is there");
     let hers = store.list_agents(first, AgentsWanted::SeenBy(ada), true, None, 10).await.unwrap();
     assert_eq!(hers.items.iter().map(|agent| agent.id).collect::<Vec<_>>(), [all, few], "and each of them once");
     assert_eq!(store.agent(second, all).await.unwrap(), Some(shown));
