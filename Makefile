@@ -34,7 +34,7 @@ run: build ## the gateway before a demo service, on http://127.0.0.1:8080, until
 
 build: ## the one binary, target/release/portcullis
 	@scripts/install-deps build
-	cargo build --locked --profile $(PROFILE) --package gateway
+	scripts/build $(PROFILE) --package gateway
 
 test: ## every test, on SQLite and a private Postgres, on memory and a private Redis
 	@scripts/install-deps build test
@@ -58,7 +58,7 @@ check: ## format, lints, dependencies, docs, the rules of the house, and instruc
 
 differential: ## the same hostile bytes to nginx, HAProxy and us: what arrived behind each
 	@scripts/install-deps build differential
-	cargo build --locked --profile $(PROFILE) --package gateway
+	scripts/build $(PROFILE) --package gateway
 	scripts/differential $(TARGET)/portcullis
 
 fuzz: ## every fuzz target for TIME seconds (60), beginning with the committed corpus
@@ -72,37 +72,36 @@ cluster: build ## three gateways on a private Postgres and Redis, until Ctrl-C
 bench: ## what a request costs beside nginx, HAProxy, Envoy and bare Pingora, into bench/RESULTS.md
 	@scripts/install-deps build bench
 	@bench/peers/install $(PEERS)
-	cargo build --locked --release --package gateway --package bench
-	cargo build --locked --release --package gateway --features yardstick --example admit
+	scripts/build release --package gateway --package bench
+	scripts/build release --package gateway --features yardstick --example admit
 	bench/run --peers $(PEERS)
 
 bench-quick: ## the headline of `make bench`, in under three minutes once all is built, printed only
 	@scripts/install-deps build bench
 	@bench/peers/install $(PEERS)
-	cargo build --locked --release --package gateway --package bench
+	scripts/build release --package gateway --package bench
 	bench/run --quick --peers $(PEERS)
 
 bench-streams: ## the long form of the event streams of `make bench`: 10,000 beside a bare proxy, into bench/RESULTS.md
 	@scripts/install-deps build bench
-	cargo build --locked --release --package gateway --package bench
+	scripts/build release --package gateway --package bench
 	bench/streams
 
 bench-cluster: ## calls to Redis, what they add, and how long a revocation takes, into bench/RESULTS.md
 	@scripts/install-deps build test bench
-	cargo build --locked --release --package gateway --package bench
+	scripts/build release --package gateway --package bench
 	scripts/with-services bench/cluster
 
 bench-postgres: build ## look-ups, pages and lists over a million rows of everything, into bench/postgres.json
 	@scripts/install-deps test
 	scripts/with-services bench/load-postgres $(TARGET)/portcullis --json bench/postgres.json
 
-pgo: ## the binary built by what the benchmark's load showed, target/pgo/bin/portcullis, measured beside the plain one
+pgo: ## counts anew what requests go through, into gateway/release.profdata, by which the release is optimised
 	@scripts/install-deps build bench
-	@bench/peers/install $(PEERS)
-	cargo build --locked --release --package gateway --package bench
-	scripts/pgo $(PEERS)
+	scripts/build release --package gateway --package bench
+	scripts/pgo
 
 soak: ## half an hour of everything at once; fails when memory or descriptors grow after five minutes
 	@scripts/install-deps build bench
-	cargo build --locked --release --package gateway
+	scripts/build release --package gateway
 	bench/soak
