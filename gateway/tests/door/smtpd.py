@@ -53,7 +53,8 @@ class Server(Controller):
         return SMTP(self.handler, hostname="localhost", **options)
 
 
-server = Server(Handler(), hostname="127.0.0.1", port=port)
+# It gives itself five seconds otherwise, which a busy machine may take to start a thread.
+server = Server(Handler(), hostname="127.0.0.1", port=port, ready_timeout=60)
 server.start()
 print('{"ready":true,"port":%d}' % port, flush=True)
 threading.Event().wait()
