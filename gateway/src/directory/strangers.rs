@@ -147,9 +147,9 @@ mod tests {
         let house = House::open().await;
         let keys: Vec<_> = (0..100).map(|_| unknown_key()).collect();
         let [_, looked_up, unheard] = told(&house, &keys).await;
-        // The house bears three, and the others were under way when the third was refused.
+        // The house bears three; seven more were under way by then.
         assert_eq!(looked_up + unheard, 100);
-        assert!((3..3 + AT_ONCE).contains(&looked_up), "{looked_up}");
+        assert!((3..=10).contains(&looked_up), "{looked_up}");
     }
 
     #[tokio::test]
