@@ -174,11 +174,13 @@ class Rounds(unittest.TestCase):
         def breaks(_):
             raise Broken("gone")
 
-        good = Shot(Case("a", "a"), "good", None, lambda _: shot(1)["rounds"][0], 0)
-        skipped, bad = {}, Shot(Case("a", "a"), "bad", None, breaks, 0)
+        asked = []
+        good = Shot(Case("a", "a"), "good", None, lambda n: asked.append(n) or shot(1)["rounds"][0], 2)
+        skipped, bad = {}, Shot(Case("a", "a"), "bad", None, breaks, 2)
         found = rounds.fire([bad, good], 3, 10, skipped=skipped)
         self.assertEqual({place: len(reports) for place, reports in found.items()}, {("a", "good"): 3})
         self.assertIn("gone", skipped["bad at a"])
+        self.assertEqual(asked, [9 * 2, 10] * 3, "each caller is known before it is measured")
 
 
 class Credentials(unittest.TestCase):
