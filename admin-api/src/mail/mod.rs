@@ -75,7 +75,7 @@ pub(crate) struct Mail {
 /// What a wish or a letter says. Sealed wherever it is kept.
 #[derive(Default, Serialize, Deserialize)]
 pub(crate) struct Said {
-    /// To whom a letter goes.
+    /// To whom a letter goes, and an invitation that is wished for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     to: Option<String>,
     #[serde(default, skip_serializing_if = "Values::is_empty")]
@@ -193,6 +193,11 @@ impl Said {
 
     pub(crate) fn change(change: EmailChange) -> Self {
         Self { change: Some(change), ..Self::default() }
+    }
+
+    /// To an address as it was typed: what it is to us may be another one to the servers that carry mail.
+    pub(crate) fn to(email: &Email) -> Self {
+        Self { to: Some(email.as_str().to_owned()), ..Self::default() }
     }
 
     pub(crate) fn minutes(minutes: i64) -> Self {

@@ -129,7 +129,8 @@ impl Office {
             (Letter::TenantInvite, Some(account)) => Some(Granted::to(account, wanted, None)),
             (Letter::TenantInvite, None) => Some(Granted {
                 letter: wanted,
-                to: address.to_owned(),
+                // Wishes of the version before do not say.
+                to: said.to.unwrap_or_else(|| address.to_owned()),
                 account: None,
                 minutes: None,
                 most: None,

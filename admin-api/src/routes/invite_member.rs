@@ -95,7 +95,7 @@ pub(crate) async fn invite_member(
     trail::detail("role", role.word());
     let invitation = office.store.invite_member(new).await?;
     trail::detail("invitation", invitation.id.to_string());
-    let said = Said::default().from(Some(Source::Tenant(tenant.id.uuid())));
+    let said = Said::to(&email).from(Some(Source::Tenant(tenant.id.uuid())));
     office.wish(Letter::TenantInvite, email.normalised(), &said).await?;
     Ok((StatusCode::ACCEPTED, Json(invitation.into())))
 }

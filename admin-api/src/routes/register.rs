@@ -35,7 +35,7 @@ use crate::{
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Register {
-    /// Unique, however it is written: compared after NFKC and case folding.
+    /// Unique, however it is written: compared after NFKC and case folding, its domain as DNS has it.
     #[schema(format = Email, example = "user@example.com")]
     pub(crate) email: String,
     #[schema(value_type = String, format = Password, max_length = 1024)]

@@ -147,6 +147,18 @@ async fn an_invitation_is_for_one_confirmed_address_and_serves_once() {
 }
 
 #[tokio::test]
+async fn an_invitation_to_nobody_s_address_goes_to_it_as_it_was_typed() {
+    let house = House::open().await;
+    let ada = confirmed(&house, "ada@example.com").await;
+    let tenant = tenant_of(&house, &ada).await;
+    house.mails().await;
+    // To us it is also grace@example.com.
+    let asked = invite(&house, &ada, &tenant, "Grace@Example.com", "member").await;
+    assert_eq!((asked.status.as_u16(), asked.text("email")), (202, "grace@example.com"));
+    assert_eq!(house.mail().await.to, "Grace@Example.com");
+}
+
+#[tokio::test]
 async fn a_member_sees_an_administrator_manages_and_an_owner_answers() {
     let house = House::open().await;
     let (ada, bob, cleo) = (

@@ -2,6 +2,7 @@
 
 use std::{fs, path::Path};
 
+use identity::Email;
 use sqlx::{Connection as _, Executor as _, PgConnection};
 use store::{Store, StoreError};
 
@@ -12,6 +13,7 @@ on_both_engines!(
     to_undo_every_step_leaves_nothing,
     the_status_tells_what_has_been_applied,
     a_node_starts_on_the_tables_of_a_newer_version_and_undoes_none_of_it,
+    who_was_known_by_another_domain_is_known_by_their_own,
 );
 
 /// Tables, columns in their order, and whether they must be filled.
@@ -149,6 +151,40 @@ async fn a_node_starts_on_the_tables_of_a_newer_version_and_undoes_none_of_it(da
     assert!(store.migrations_status().await.unwrap().iter().all(|step| step.applied_at.is_some()));
 }
 
+/// Undoes every step after this one.
+async fn back_to(store: &Store, step: i64) {
+    let last = async || {
+        let steps = store.migrations_status().await.unwrap();
+        steps.iter().filter(|step| step.applied_at.is_some()).map(|step| step.version).max()
+    };
+    while last().await > Some(step) {
+        store.revert_last().await.unwrap();
+    }
+}
+
+async fn who_was_known_by_another_domain_is_known_by_their_own(database: &Database) {
+    const BEFORE: &str =
+        "UPDATE accounts SET email_normalised = 'strasse@gross.example' WHERE email = 'Stra\u{df}e@Gro\u{df}.example'";
+    let store = database.open().await;
+    back_to(&store, 46).await;
+    let ada = person(&store, "Stra\u{df}e@Gro\u{df}.example").await;
+    // Only the domain's letters are its own.
+    let bob = person(&store, "bo\u{df}@example.com").await;
+    database.execute(BEFORE, BEFORE).await;
+    store.migrate().await.unwrap();
+    let known = async |address: &str| {
+        let found = store.account_by_email(&Email::parse(address).unwrap()).await.unwrap();
+        found.map(|account| account.id)
+    };
+    assert_eq!(known("strasse@gross.example").await, None);
+    assert_eq!(known("strasse@gro\u{df}.example").await, Some(ada.id));
+    assert_eq!(known("boss@example.com").await, Some(bob.id));
+    // Two who are apart stay so, also for a version that would take them for one.
+    person(&store, "strasse@gross.example").await;
+    back_to(&store, 46).await;
+    assert_eq!(known("strasse@gro\u{df}.example").await, Some(ada.id));
+}
+
 /// Does a step take away, name anew or demand what gateways of the version before use, or do not know? Who makes such a step when the last of
 /// them is gone says so in it: `-- Contracts: …`.
 fn contracts(step: &str) -> bool {
@@ -227,13 +263,7 @@ async fn while_years_of_usage_are_looked_through_accounts_are_written() {
                               AND conrelid IN ('refused_issuers'::regclass, 'left_tenants'::regclass) ORDER BY 1";
     let database = Database::postgres().await;
     let store = database.open().await;
-    let last = async || {
-        let steps = store.migrations_status().await.unwrap();
-        steps.iter().filter(|step| step.applied_at.is_some()).map(|step| step.version).max()
-    };
-    while last().await > Some(40) {
-        store.revert_last().await.unwrap();
-    }
+    back_to(&store, 40).await;
     person(&store, "ada@example.com").await;
     person(&store, "bob@example.com").await;
     database.run_beside(USED).await;

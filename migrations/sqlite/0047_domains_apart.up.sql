@@ -1,0 +1,6 @@
+-- ß and ς are letters of their own in a domain: whoever has an address at groß.de was known by one at gross.de, which is somebody else's. Two
+-- who are apart now were apart before.
+UPDATE accounts SET email_normalised = substr(email_normalised, 1, instr(email_normalised, '@'))
+    || replace(lower(substr(email, instr(email, '@') + 1)), 'ẞ', 'ß')
+WHERE (email LIKE '%@%ß%' OR email LIKE '%@%ẞ%' OR email LIKE '%@%ς%')
+    AND email_normalised NOT LIKE '%ß%' AND email_normalised NOT LIKE '%ς%';
