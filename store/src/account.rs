@@ -159,6 +159,11 @@ impl Account {
     pub fn address(&self) -> Result<Email, StoreError> {
         Email::parse(&self.email).map_err(|error| StoreError::Corrupt(error.to_string()))
     }
+
+    /// Is this tier, if it is said, not its own yet?
+    pub(crate) fn lacks_tier(&self, tier: Option<&str>) -> bool {
+        tier.is_some_and(|tier| tier != self.tier || !self.has_own_tier)
+    }
 }
 
 // === impl AccountKind ===

@@ -10,6 +10,7 @@ use sqlx::FromRow;
 use crate::{
     Account, GrantFacts, NewAccount, NewMail, Store, StoreError, Subject,
     account::{AccountRow, account_columns, its_tenant},
+    accounts::CHANGED_MEANWHILE,
     db::{Tx, on, on_tx, stored},
 };
 
@@ -22,6 +23,17 @@ pub struct ExternalSubject<'a> {
     pub subject: &'a str,
     /// When what it says of its role was said, in Unix seconds.
     pub claims_at: Option<i64>,
+}
+
+/// What has come of an issuer's word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Followed {
+    /// As late a one was heard before, or the subject is nobody any more: nothing is changed.
+    Stale,
+    /// It says what is so already.
+    Same,
+    /// The account has another role or tier by it.
+    Changed,
 }
 
 #[derive(FromRow)]
@@ -127,49 +139,41 @@ impl Store {
     }
 
     /// Notes when the subject's issuer has spoken, and gives its account the role and tier that it says, if they are others and it says
-    /// so later than what it has said before: an older token does not bring back what a newer one has taken away. Says whether it was later.
+    /// so later than what it has said before: an older token does not bring back what a newer one has taken away. [`StoreError::Conflict`]
+    /// if the tier was changed at the same moment.
     pub async fn follow_issuer(
         &self,
         id: ExternalId,
         said_at: i64,
-        change: Option<(Option<&str>, Option<&str>)>,
+        (role, tier): (Option<&str>, Option<&str>),
         now: DateTime<Utc>,
-    ) -> Result<bool, StoreError> {
-        const HEAR: &str = "UPDATE external_identities SET claims_at = $2 WHERE id = $1 AND COALESCE(claims_at, 0) < $2 \
-                            RETURNING account_id";
-        const FOLLOW: &str = "UPDATE accounts SET role = COALESCE($2, role), tier = COALESCE($3, tier), \
-                              has_own_tier = (has_own_tier OR $5), updated_at = $4 WHERE id = $1";
+    ) -> Result<Followed, StoreError> {
         self.bounded(async {
             let mut tx = self.begin().await?;
-            let mut heard = Vec::new();
-            if let Some((_, tier)) = change
-                && let Some(account) = tx.external_owner(id).await?
-            {
-                if tier.is_some() {
-                    heard.extend(tx.note_tiers_by(account, now).await?.into_iter().map(Subject::Tenant));
-                }
-                // The account before its subjects, as whoever unlinks one takes them.
-                tx.lock_account(account).await?;
+            let Some(owner) = tx.external_owner(id).await? else { return Ok(Followed::Stale) };
+            // Tenants are held before their members: so what is to be noted of them is guessed here, and weighed below.
+            let is_noted = tier.is_some() && tx.account(owner).await?.is_some_and(|before| before.lacks_tier(tier));
+            let tenants = if is_noted { tx.note_tiers_by(owner, now).await? } else { Vec::new() };
+            // The account before its subjects, as whoever unlinks one takes them.
+            tx.lock_account(owner).await?;
+            if !tx.hear(id, owner, said_at).await? {
+                return Ok(Followed::Stale);
             }
-            let account: Option<uuid::Uuid> =
-                on_tx!(&mut tx, |c| sqlx::query_scalar(HEAR).bind(id.uuid()).bind(said_at).fetch_optional(c).await)?;
-            let Some(account) = account else { return Ok(false) };
-            let Some((role, tier)) = change else {
+            // Held: of two words at once the later one finds what the earlier one has left.
+            let before = tx.account(owner).await?.ok_or(StoreError::NotFound)?;
+            let (other_role, other_tier) = (role.is_some_and(|role| role != before.role), before.lacks_tier(tier));
+            if !other_role && !other_tier {
                 self.commit(tx).await?;
-                return Ok(true);
-            };
-            on_tx!(&mut tx, |c| sqlx::query(FOLLOW)
-                .bind(account)
-                .bind(role)
-                .bind(tier)
-                .bind(stored(now))
-                .bind(tier.is_some())
-                .execute(c)
-                .await
-                .map(drop))?;
-            heard.push(Subject::Account(account.into()));
+                return Ok(Followed::Same);
+            }
+            if other_tier && !is_noted {
+                return Err(CHANGED_MEANWHILE);
+            }
+            tx.follow(owner, (role, tier), now).await?;
+            let mut heard = vec![Subject::Account(owner)];
+            heard.extend(tenants.into_iter().map(Subject::Tenant));
             self.commit_and_tell(tx, &heard, now).await?;
-            Ok::<_, StoreError>(true)
+            Ok::<_, StoreError>(Followed::Changed)
         })
         .await
     }
@@ -192,6 +196,39 @@ impl Tx {
             .fetch_one(c)
             .await)?;
         Ok(found > 0)
+    }
+
+    /// Writes down when an account's subject was spoken of, unless that has been heard, or something later.
+    async fn hear(&mut self, id: ExternalId, owner: AccountId, said_at: i64) -> Result<bool, StoreError> {
+        const Q: &str = "UPDATE external_identities SET claims_at = $3 WHERE id = $1 AND account_id = $2 \
+                         AND COALESCE(claims_at, 0) < $3";
+        let heard = on_tx!(self, |c| sqlx::query(Q)
+            .bind(id.uuid())
+            .bind(owner.uuid())
+            .bind(said_at)
+            .execute(c)
+            .await
+            .map(|done| done.rows_affected()))?;
+        Ok(heard > 0)
+    }
+
+    async fn follow(
+        &mut self,
+        account: AccountId,
+        (role, tier): (Option<&str>, Option<&str>),
+        now: DateTime<Utc>,
+    ) -> Result<(), StoreError> {
+        const Q: &str = "UPDATE accounts SET role = COALESCE($2, role), tier = COALESCE($3, tier), \
+                         has_own_tier = (has_own_tier OR $5), updated_at = $4 WHERE id = $1";
+        Ok(on_tx!(self, |c| sqlx::query(Q)
+            .bind(account.uuid())
+            .bind(role)
+            .bind(tier)
+            .bind(stored(now))
+            .bind(tier.is_some())
+            .execute(c)
+            .await
+            .map(drop))?)
     }
 
     pub(crate) async fn insert_external(

@@ -83,7 +83,7 @@ pub use cookies::CookieTerms;
 pub use db::{PoolSettings, Store, fault_of_address};
 pub use domains::{Domain, DomainChange, DomainMember, NewDomain};
 pub use error::StoreError;
-pub use external::ExternalSubject;
+pub use external::{ExternalSubject, Followed};
 pub use factors::{Confirmation, FactorKind, FactorProof, FactorRecord, NewFactor};
 pub use feed::{Change, Subject};
 pub use grants::{GrantFacts, Standing};

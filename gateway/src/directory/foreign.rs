@@ -164,9 +164,9 @@ impl Outside {
                 let tenant = acting.map(|acting| acting.tenant);
                 let account = match store.external_account(vouched.id, tenant).await? {
                     Some(known) => {
-                        let before = known.0.clone();
-                        let account = issuer.follow(store, vouched.id, known, &said.claims, asking.now).await?;
-                        if account != before {
+                        let (account, is_another) =
+                            issuer.follow(store, vouched.id, known, &said.claims, asking.now).await?;
+                        if is_another {
                             self.trail.tell(Happened::Changed, &issuer.settings.issuer, &account, asking).await;
                         }
                         Some(account)

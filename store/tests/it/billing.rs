@@ -257,7 +257,8 @@ async fn whatever_moves_a_tenant_s_tier_leaves_a_trace_of_the_one_before(databas
     let subject = store::ExternalSubject { issuer: "https://acme.test", subject: "owner", claims_at: None };
     store.link_external(owner.id, None, subject, None, at(11)).await.unwrap();
     let id = identity::ExternalId::of(subject.issuer, subject.subject);
-    assert!(store.follow_issuer(id, 1, Some((None, Some("team"))), at(20)).await.unwrap());
+    let followed = store.follow_issuer(id, 1, (None, Some("team")), at(20)).await.unwrap();
+    assert_eq!(followed, store::Followed::Changed);
     assert_eq!(tiers(&store, tenant, 10, 20).await, ["pro"]);
     store.hear_payment("evt_1", 1, &subscribed(tenant, "sub_1", 1, Some("enterprise")), at(30)).await.unwrap();
     assert_eq!(tiers(&store, tenant, 20, 30).await, ["team"]);

@@ -1,4 +1,4 @@
-//! Addresses that change, accounts that are taken over, and what issuers have said last.
+//! Addresses that change, and accounts that are taken over.
 
 use std::sync::LazyLock;
 
@@ -23,7 +23,6 @@ on_both_engines!(
     another_change_that_is_asked_for_voids_the_one_before_at_once,
     an_address_that_was_taken_meanwhile_changes_nothing_and_uses_no_token_up,
     an_account_is_taken_over_once_and_by_the_last_invitation,
-    what_an_issuer_has_said_last_counts_also_if_it_changes_nothing,
     nobody_links_whose_session_has_ended_or_whose_account_is_disabled,
     who_is_let_go_of_brings_no_second_factor_any_more,
     who_was_linked_without_being_asked_may_agree_later,
@@ -189,26 +188,6 @@ async fn an_account_is_taken_over_once_and_by_the_last_invitation(database: &Dat
     let ada = person(&store, "eve@example.com").await;
     let again = store.invite_again(ada.id, "user", &of(&token()), Some(&mail("eve@example.com", false)), at(5)).await;
     assert!(matches!(again, Err(StoreError::Conflict(_))), "{again:?}");
-}
-
-async fn what_an_issuer_has_said_last_counts_also_if_it_changes_nothing(database: &Database) {
-    let store = database.open().await;
-    let ada = person(&store, "ada@example.com").await;
-    let subject = ExternalSubject { issuer: "them", subject: "ada", claims_at: None };
-    store.link_external(ada.id, None, subject, None, at(0)).await.unwrap();
-    let id = ExternalId::of("them", "ada");
-    let heard_at = async || store.external_account(id, None).await.unwrap().unwrap().1;
-    assert_eq!(heard_at().await, None);
-    assert!(store.follow_issuer(id, 100, Some((Some("admin"), Some("pro"))), at(1)).await.unwrap());
-    assert!(store.follow_issuer(id, 300, None, at(2)).await.unwrap());
-    assert_eq!(heard_at().await, Some(300));
-    for stale in [200, 300] {
-        assert!(!store.follow_issuer(id, stale, Some((Some("user"), Some("free"))), at(3)).await.unwrap(), "{stale}");
-    }
-    let (account, _) = store.external_account(id, None).await.unwrap().unwrap();
-    assert_eq!((&*account.role, &*account.tier), ("admin", "pro"));
-    assert!(store.follow_issuer(id, 301, Some((Some("user"), Some("free"))), at(4)).await.unwrap());
-    assert_eq!(store.account(ada.id).await.unwrap().unwrap().role, "user");
 }
 
 const THERE: NewIdentity<'static> = NewIdentity { issuer: "acme", subject: "ada", email: "ada@example.com" };

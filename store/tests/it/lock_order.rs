@@ -218,7 +218,8 @@ async fn a_subject_is_taken_away_whatever_its_issuer_says_meanwhile() {
             let store = store.clone();
             again(6, move |time| {
                 let (store, said_at) = (store.clone(), i64::try_from(time).unwrap() + 1);
-                async move { store.follow_issuer(id, said_at, Some((Some("user"), None)), at(1)).await.map(drop) }
+                let role = ["developer", "user"][time % 2];
+                async move { store.follow_issuer(id, said_at, (Some(role), None), at(1)).await.map(drop) }
             })
         };
         // By their owner, or by whoever has the better word for the address.

@@ -14,6 +14,7 @@ mod faults;
 mod feed;
 mod imports;
 mod integrations;
+mod issuers;
 mod keys;
 mod killed;
 mod lists;

@@ -5,7 +5,7 @@ use std::{borrow::Cow, net::IpAddr, sync::Arc};
 use chrono::{DateTime, Utc};
 use identity::{ExternalId, ForeignClaims, ForeignRules, TokenError, Voucher};
 use policies::Refusal;
-use store::{Account, Store, StoreError};
+use store::{Account, Followed, Store, StoreError};
 use uuid::Uuid;
 
 use super::{Said, Vouched, Whose, plain::is_plain_subject};
@@ -76,8 +76,8 @@ impl Issuer {
         self.settings.roles.is_some() || self.settings.tiers.is_some()
     }
 
-    /// Lets the account be what its issuer says now. That it has said it is written down also if it changes nothing: else an older
-    /// token that says otherwise would be taken for news.
+    /// Lets the account be what its issuer says now; says whether it is another one by that. That it has said it is written down also if it
+    /// changes nothing: else an older token that says otherwise would be taken for news.
     pub(super) async fn follow(
         &self,
         store: &Store,
@@ -85,23 +85,27 @@ impl Issuer {
         (account, heard_at): (Account, Option<i64>),
         claims: &ForeignClaims,
         now: DateTime<Utc>,
-    ) -> Result<Account, StoreError> {
+    ) -> Result<(Account, bool), StoreError> {
         let is_news = |said_at: &i64| self.has_a_say() && heard_at.is_none_or(|before| before < *said_at);
-        let Some(said_at) = claims.issued_at().filter(is_news) else { return Ok(account) };
+        let Some(said_at) = claims.issued_at().filter(is_news) else { return Ok((account, false)) };
         let (role, tier) = self.says(claims);
-        let changes = role.is_some_and(|role| role != account.role)
-            || tier.is_some_and(|tier| tier != account.tier || !account.has_own_tier);
-        match store.follow_issuer(id, said_at, changes.then_some((role, tier)), now).await {
+        let is_so = role.is_none_or(|role| role == account.role)
+            && tier.is_none_or(|tier| tier == account.tier && account.has_own_tier);
+        let followed = match store.follow_issuer(id, said_at, (role, tier), now).await {
             // What it says is so already: no reason to keep anybody out while the database takes no writes.
-            Err(error) if !changes => {
+            Err(error) if is_so => {
                 tracing::warn!(%error, "when an issuer has last been heard could not be written down");
+                return Ok((account, false));
             }
-            Ok(false) => return Ok(account),
-            heard => drop(heard?),
+            followed => followed?,
+        };
+        if followed == Followed::Stale {
+            return Ok((account, false));
         }
+        let has_own_tier = account.has_own_tier || tier.is_some();
         let or = |said: Option<&str>, had: &str| said.unwrap_or(had).to_owned();
         let (role, tier) = (or(role, &account.role), or(tier, &account.tier));
-        Ok(Account { has_own_tier: account.has_own_tier || self.says(claims).1.is_some(), role, tier, ..account })
+        Ok((Account { has_own_tier, role, tier, ..account }, followed == Followed::Changed))
     }
 }
 
