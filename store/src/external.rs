@@ -139,8 +139,8 @@ impl Store {
     }
 
     /// Notes when the subject's issuer has spoken, and gives its account the role and tier that it says, if they are others and it says
-    /// so later than what it has said before: an older token does not bring back what a newer one has taken away. [`StoreError::Conflict`]
-    /// if the tier was changed at the same moment.
+    /// so later than what it has said before: an older token does not bring back what a newer one has taken away. Another role ends what it
+    /// ends by an administrator's hand ([`Self::change_account`]). [`StoreError::Conflict`] if the tier was changed at the same moment.
     pub async fn follow_issuer(
         &self,
         id: ExternalId,
@@ -172,6 +172,11 @@ impl Store {
             tx.follow(owner, (role, tier), now).await?;
             let mut heard = vec![Subject::Account(owner)];
             heard.extend(tenants.into_iter().map(Subject::Tenant));
+            if other_role {
+                let mut ended = tx.end_cookies_of(owner, now).await?;
+                ended.extend(tx.end_impersonations(owner, now).await?);
+                heard.extend(ended.into_iter().map(Subject::Session));
+            }
             self.commit_and_tell(tx, &heard, now).await?;
             Ok::<_, StoreError>(Followed::Changed)
         })

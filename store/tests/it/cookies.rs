@@ -15,7 +15,7 @@ on_both_engines!(
     sessions_with_cookies_are_listed_and_forgotten_when_they_are_over,
 );
 
-async fn cookie(store: &Store, account: &Account) -> SessionCookie {
+pub(crate) async fn cookie(store: &Store, account: &Account) -> SessionCookie {
     let cookie = SessionCookie::generate(SessionId::new(Uuid::now_v7()), &mut rand::rng());
     let proof = Proof::Cookie(CookieTerms { digest: cookie.digest(), idle_until: at(100), ends_at: at(1000) });
     let new = NewSession { id: cookie.id(), account, proof, now: at(0), origin: Origin::default() };

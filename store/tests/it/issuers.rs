@@ -1,12 +1,19 @@
-//! What issuers say of accounts: the last word counts.
+//! What issuers say of accounts: the last word counts, and another role by it ends what another role ends.
 
 use identity::ExternalId;
 use sqlx::Connection as _;
-use store::{Account, ExternalSubject, Followed, Store};
+use store::{Account, ExternalSubject, Followed, Store, Subject};
 
-use crate::engines::{Database, at, heard, on_both_engines, person};
+use crate::{
+    cookies::cookie,
+    engines::{Database, at, heard, on_both_engines, person, session},
+    lock_order::begin,
+};
 
-on_both_engines!(what_an_issuer_has_said_last_counts_also_if_it_changes_nothing);
+on_both_engines!(
+    what_an_issuer_has_said_last_counts_also_if_it_changes_nothing,
+    another_role_by_an_issuers_word_ends_what_it_ends_by_an_administrators_hand,
+);
 
 /// A subject that is an account's.
 async fn subject_of(store: &Store, account: &Account) -> ExternalId {
@@ -37,6 +44,32 @@ async fn what_an_issuer_has_said_last_counts_also_if_it_changes_nothing(database
     assert_eq!(store.account(ada.id).await.unwrap().unwrap().role, "user");
     let nobody = ExternalId::of("them", "bob");
     assert_eq!(store.follow_issuer(nobody, 400, (Some("admin"), None), at(5)).await.unwrap(), Followed::Stale);
+}
+
+async fn another_role_by_an_issuers_word_ends_what_it_ends_by_an_administrators_hand(database: &Database) {
+    let store = database.open().await;
+    let (ada, bob) = (person(&store, "ada@example.com").await, person(&store, "bob@example.com").await);
+    let id = subject_of(&store, &ada).await;
+    let ((bearer, _), own) = (session(&store, &ada).await, cookie(&store, &ada).await.id());
+    let as_bob = begin(&store, &bob, None, Some(&ada)).await.unwrap();
+    let as_ada = begin(&store, &ada, None, Some(&bob)).await.unwrap();
+    let ended = async || {
+        let mut ended = Vec::new();
+        for session in [own, as_bob, as_ada, bearer] {
+            ended.push(store.session_grant(session).await.unwrap().unwrap().ended_at);
+        }
+        ended
+    };
+    for (said_at, tier) in [(100, None), (101, Some("pro"))] {
+        store.follow_issuer(id, said_at, (Some("user"), tier), at(1)).await.unwrap();
+    }
+    assert_eq!(ended().await, [None; 4]);
+    assert_eq!(store.follow_issuer(id, 102, (Some("developer"), None), at(2)).await.unwrap(), Followed::Changed);
+    assert_eq!(ended().await, [Some(at(2)), Some(at(2)), Some(at(2)), None]);
+    let heard = heard(&store).await;
+    for session in [own, as_bob, as_ada] {
+        assert!(heard.contains(&Subject::Session(session)), "{heard:?}");
+    }
 }
 
 /// The later one says what is so when it is shown; the older one, which says otherwise, is being written down.

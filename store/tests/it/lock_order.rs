@@ -68,7 +68,7 @@ fn replacing(store: &Store, account: &Account) -> JoinHandle<()> {
 }
 
 /// Begins a session for whoever has shown a key, if any, or for whoever acts as somebody.
-async fn begin(
+pub(crate) async fn begin(
     store: &Store,
     account: &Account,
     key: Option<KeyId>,
