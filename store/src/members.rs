@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use crate::{
     Account, Cursor, Page, Status, Store, StoreError, Subject,
+    accounts::CHANGED_MEANWHILE,
     db::{Tx, on, on_tx, stored},
 };
 
@@ -256,20 +257,16 @@ impl Tx {
     }
 
     /// Takes an account that goes for good out of its tenants: those that are its alone go too, but not what they owe. Says for which it has
-    /// answered.
+    /// answered. [`StoreError::Conflict`] if it has joined another one meanwhile, or become another thing in one.
     pub(crate) async fn leave_tenants(
         &mut self,
         account: AccountId,
         now: DateTime<Utc>,
     ) -> Result<Vec<TenantId>, StoreError> {
-        const MINE: &str = "SELECT tenant_id, role FROM tenant_members WHERE account_id = $1 ORDER BY tenant_id";
         const OTHERS: &str = "SELECT role FROM tenant_members WHERE tenant_id = $1 AND account_id <> $2";
         const HOME: &str = "UPDATE accounts SET tenant_id = NULL WHERE id = $1";
         const ALONE: &str = "DELETE FROM tenants WHERE id = $1";
-        let mine: Vec<(Uuid, String)> =
-            on_tx!(&mut *self, |c| sqlx::query_as(MINE).bind(account.uuid()).fetch_all(c).await)?;
-        let mine: Vec<(TenantId, bool)> =
-            mine.into_iter().map(|(id, role)| (TenantId::new(id), role == TenantRole::Owner.word())).collect();
+        let mine = self.memberships(account).await?;
         for (tenant, is_owner) in &mine {
             if *is_owner {
                 self.note_tier(*tenant, now).await?;
@@ -278,6 +275,10 @@ impl Tx {
             }
         }
         on_tx!(&mut *self, |c| sqlx::query(HOME).bind(account.uuid()).execute(c).await.map(drop))?;
+        // Tenants are held before their members: one that it joined before it was held itself is not.
+        if self.memberships(account).await? != mine {
+            return Err(CHANGED_MEANWHILE);
+        }
         for (tenant, _) in &mine {
             let others: Vec<String> = on_tx!(&mut *self, |c| sqlx::query_scalar(OTHERS)
                 .bind(tenant.uuid())
@@ -293,6 +294,13 @@ impl Tx {
             }
         }
         Ok(mine.into_iter().filter_map(|(tenant, is_owner)| is_owner.then_some(tenant)).collect())
+    }
+
+    /// To which tenants an account belongs, and whether it answers for them.
+    async fn memberships(&mut self, account: AccountId) -> Result<Vec<(TenantId, bool)>, StoreError> {
+        const Q: &str = "SELECT tenant_id, role FROM tenant_members WHERE account_id = $1 ORDER BY tenant_id";
+        let rows: Vec<(Uuid, String)> = on_tx!(self, |c| sqlx::query_as(Q).bind(account.uuid()).fetch_all(c).await)?;
+        Ok(rows.into_iter().map(|(id, role)| (TenantId::new(id), role == TenantRole::Owner.word())).collect())
     }
 
     /// Whoever names no organisation founds one that is named after their address (in `insert_account`): with the account the address goes. Of

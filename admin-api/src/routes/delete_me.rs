@@ -21,7 +21,7 @@ use crate::{
         (status = 204, description = "It is gone, and so are its sessions and keys"),
         (status = 401, description = "`insufficient_user_authentication`: the session is not fresh, and nothing was shown"),
         (status = 403, description = "`wrong_proof`: the password or code is wrong; `session_required`: an API key cannot do this"),
-        (status = 409, description = "`conflict`: nobody else administers the platform; `last_owner`: nobody would answer for an organisation of others"),
+        (status = 409, description = "`conflict`: nobody else administers the platform, or the account was changed at the same moment; `last_owner`: nobody would answer for an organisation of others"),
         (status = 429, description = "`login_locked`: too many wrong passwords or codes; see `Retry-After`"),
     )
 )]

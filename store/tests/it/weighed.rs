@@ -1,4 +1,4 @@
-//! What was weighed against the role that somebody has is done to them only while they have it.
+//! What was weighed against the role that somebody has is done to them only while they have it; nor is what they have joined meanwhile forgotten.
 
 use identity::{AccountId, Email, KeyId, LockRules, OneTimePurpose, SecretDigest, SessionId};
 use sqlx::Connection as _;
@@ -7,7 +7,9 @@ use uuid::Uuid;
 
 use crate::{
     changed_hands::{one_time, token},
-    engines::{Database, at, heard, newcomer, notice, on_both_engines, session},
+    engines::{
+        Database, FEED_LOCK, at, heard, newcomer, notice, on_both_engines, person, session, wait_for_lock_waiters,
+    },
     factors::armed,
     keys::key,
 };
@@ -29,6 +31,9 @@ struct Target {
 }
 
 const INVITED: &str = "invited@example.com";
+/// How many wait for others.
+const WAITING: &str =
+    "SELECT COUNT(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
 
 // === impl Target ===
 
@@ -116,7 +121,7 @@ async fn what_was_weighed_against_the_role_that_they_have_is_done(database: &Dat
         assert!(matches!(target.done(&store, number, "user").await, Err(StoreError::NotFound)), "{number}");
     }
     // Nor is somebody else's theirs.
-    let bob = crate::engines::person(&store, "bob@example.com").await;
+    let bob = person(&store, "bob@example.com").await;
     let his = store.create_key(key(&bob, "his").0).await.unwrap().id;
     let (there, _) = session(&store, &bob).await;
     let whose = (target.ada.id, "user");
@@ -140,8 +145,6 @@ async fn nobody_who_is_gone_is_held(database: &Database) {
 /// Neither sees what the other has written before it commits; so one has to wait.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn on_postgres_nothing_is_done_to_who_becomes_an_administrator_meanwhile() {
-    const WAITING: &str =
-        "SELECT COUNT(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
     let database = Database::postgres().await;
     let store = database.open().await;
     let target = std::sync::Arc::new(Target::of(&store).await);
@@ -163,4 +166,34 @@ async fn on_postgres_nothing_is_done_to_who_becomes_an_administrator_meanwhile()
         database.run_beside("UPDATE accounts SET role = 'user'").await;
     }
     assert_eq!(target.left(&store).await, before);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn on_postgres_an_account_leaves_nothing_behind_that_it_founds_while_it_goes() {
+    const LEFT: &str = "SELECT COUNT(*) FROM tenants";
+    let database = Database::postgres().await;
+    let store = database.open().await;
+    let ada = person(&store, "ada@example.com").await.id;
+    let (mut feed, mut watcher) = (database.beside().await, database.beside().await);
+    let mut held = feed.begin().await.unwrap();
+    sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(FEED_LOCK).execute(&mut *held).await.unwrap();
+    // Who founds it holds the account, and waits for the feed; who deletes the account has seen no organisation, and waits for it.
+    let founding = tokio::spawn({
+        let store = store.clone();
+        async move { store.create_tenant("Home", ada, 9, at(1)).await }
+    });
+    wait_for_lock_waiters(&database, 1).await;
+    let going = tokio::spawn({
+        let store = store.clone();
+        async move { store.delete_account(ada, None, at(2)).await }
+    });
+    while sqlx::query_scalar::<_, i64>(WAITING).fetch_one(&mut watcher).await.unwrap() < 2 {
+        assert!(!going.is_finished(), "it did not wait");
+    }
+    held.rollback().await.unwrap();
+    founding.await.unwrap().unwrap();
+    let gone = going.await.unwrap();
+    assert!(matches!(gone, Err(StoreError::Conflict(_))), "{gone:?}");
+    store.delete_account(ada, None, at(3)).await.unwrap();
+    assert_eq!(database.rows::<(i64,)>(LEFT, LEFT).await, [(0,)]);
 }
