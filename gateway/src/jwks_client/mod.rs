@@ -2,8 +2,8 @@
 //!
 //! Nobody who shows a token of a known key waits for a fetch: keys are fetched in the background, and the last good ones serve
 //! while the issuer is away, up to a limit. A token of an unknown key (an issuer has just rotated) makes one fetch, however many
-//! wait for it, within budgets that no client can drain alone ([`budget`]). What keys are trusted is `identity`'s; how they come
-//! over the wire is [`fetch`]'s.
+//! wait for it, within budgets that no client can drain alone ([`budget`]). They wait 2 s at most; the fetch goes on, and its keys
+//! serve whoever comes then. What keys are trusted is `identity`'s; how they come over the wire is [`fetch`]'s.
 
 mod budget;
 mod fetch;
@@ -24,7 +24,7 @@ use moka::sync::Cache;
 use prometheus::IntCounterVec;
 use tokio::{
     sync::{Mutex, Semaphore},
-    time::{Instant, sleep_until},
+    time::{Instant, sleep_until, timeout_at},
 };
 
 pub(crate) use self::{
@@ -46,13 +46,15 @@ const LONGEST_ID: usize = 256;
 const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(1));
 /// Requests that wait for one issuer's keys at once. More are answered at once, so that a silent issuer keeps nobody else waiting.
 const WAITING: usize = 256;
+/// How long each of them waits: an issuer that answers at all does so sooner, and a fetch may take 10 s ([`fetch`]).
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// One issuer's keys.
 pub(crate) struct JwksClient {
     source: Source,
     keys: ArcSwapOption<Held>,
     /// One fetch at a time; what it holds is what the last one has left.
-    turn: Mutex<Last>,
+    turn: Arc<Mutex<Last>>,
     waiting: Semaphore,
     failures: AtomicU32,
     absent: Cache<Box<str>, ()>,
@@ -97,7 +99,7 @@ impl JwksClient {
         Ok(Self {
             source: Source::new(issuer)?,
             keys: ArcSwapOption::empty(),
-            turn: Mutex::new(Last { began: None, next: Ok(Instant::now()), etag: None }),
+            turn: Arc::new(Mutex::new(Last { began: None, next: Ok(Instant::now()), etag: None })),
             waiting: Semaphore::new(WAITING),
             failures: AtomicU32::new(0),
             absent: Cache::builder().max_capacity(ABSENT.0).time_to_live(ABSENT.1).build(),
@@ -118,7 +120,7 @@ impl JwksClient {
     /// Checks a token whose header names this key, once more if the key has to be fetched for it. `None`: its keys cannot be had now, so nobody
     /// knows.
     pub(crate) async fn verify(
-        &self,
+        self: &Arc<Self>,
         token: &str,
         kid: Option<&str>,
         rules: &ForeignRules,
@@ -146,7 +148,7 @@ impl JwksClient {
     }
 
     /// Looks for a key that is not among those held: one fetch for all who wait, if the budgets allow one.
-    async fn look_for(&self, kid: &str, client: IpAddr) -> Result<(), NoKey> {
+    async fn look_for(self: &Arc<Self>, kid: &str, client: IpAddr) -> Result<(), NoKey> {
         if kid.len() > LONGEST_ID || self.absent.contains_key(kid) {
             return Err(NoKey::Unknown);
         }
@@ -155,23 +157,30 @@ impl JwksClient {
         if !self.budget.has_some_for(client) {
             return Err(NoKey::Unavailable);
         }
-        let mut last = self.turn.lock().await;
-        // Only what was asked after this request came can answer it.
-        if last.began.is_none_or(|began| began < came) {
-            if last.next.is_err_and(|again| Instant::now() < again) || !self.budget.spend(client) {
-                return Err(NoKey::Unavailable);
-            }
-            self.fetch(&mut last).await;
-        }
-        if last.next.is_err() {
-            return Err(NoKey::Unavailable);
-        }
-        drop(last);
+        timeout_at(came + PATIENCE, self.asked_since(came, client)).await.unwrap_or(Err(NoKey::Unavailable))?;
         if self.with_keys(|set| set.knows(kid)) == Some(true) {
             return Ok(());
         }
         self.absent.insert(kid.into(), ());
         Err(NoKey::Unknown)
+    }
+
+    /// Waits until the issuer has answered what it was asked after `came`, by this request or by another one.
+    async fn asked_since(self: &Arc<Self>, came: Instant, client: IpAddr) -> Result<(), NoKey> {
+        let mut last = Arc::clone(&self.turn).lock_owned().await;
+        if last.began.is_none_or(|began| began < came) {
+            if last.next.is_err_and(|again| Instant::now() < again) || !self.budget.spend(client) {
+                return Err(NoKey::Unavailable);
+            }
+            let asking = Arc::clone(self);
+            // A task, so that it goes on when whoever waits for it has left.
+            let asked = tokio::spawn(async move {
+                asking.fetch(&mut last).await;
+                last
+            });
+            last = asked.await.map_err(|_| NoKey::Unavailable)?;
+        }
+        if last.next.is_err() { Err(NoKey::Unavailable) } else { Ok(()) }
     }
 
     /// Keeps the keys fresh, for as long as the process lives.
@@ -241,3 +250,6 @@ impl JwksClient {
         self.outcomes.with_label_values(&[self.source.issuer(), outcome]).inc();
     }
 }
+
+#[cfg(test)]
+mod tests;

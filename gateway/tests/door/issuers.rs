@@ -5,6 +5,7 @@ use std::{
     net::{SocketAddr, TcpListener, TcpStream},
     sync::{Arc, Mutex},
     thread,
+    time::Duration,
 };
 
 use aws_lc_rs::signature::Ed25519KeyPair;
@@ -29,6 +30,8 @@ struct State {
     /// Requests for keys so far, and how many of them named the keys' `ETag`.
     asked: usize,
     revalidated: usize,
+    /// Nothing is answered for as long as this is so.
+    hangs: bool,
 }
 
 // === impl Issuer ===
@@ -39,7 +42,7 @@ impl Issuer {
         let address = listener.local_addr().unwrap();
         let metadata = json!({ "issuer": format!("http://{address}"), "jwks_uri": format!("http://{address}/keys") });
         let keys = (500, String::new(), String::new());
-        let state = State { keys, metadata: metadata.to_string(), asked: 0, revalidated: 0 };
+        let state = State { keys, metadata: metadata.to_string(), asked: 0, revalidated: 0, hangs: false };
         let state = Arc::new(Mutex::new(state));
         let served = Arc::clone(&state);
         thread::spawn(move || {
@@ -65,6 +68,10 @@ impl Issuer {
 
     fn answer(&self, status: u16, headers: &str, body: &str) {
         self.state.lock().unwrap().keys = (status, headers.to_owned(), body.to_owned());
+    }
+
+    fn hang(&self, hangs: bool) {
+        self.state.lock().unwrap().hangs = hangs;
     }
 
     fn asked(&self) -> usize {
@@ -102,10 +109,13 @@ fn serve(stream: TcpStream, state: &Mutex<State>) -> std::io::Result<()> {
         line.clear();
     }
     let (mut stream, keys) = (stream, head.starts_with("GET /keys "));
+    state.lock().unwrap().asked += usize::from(keys);
+    while state.lock().unwrap().hangs {
+        thread::park_timeout(Duration::from_millis(5));
+    }
     let (status, headers, body) = {
         let mut state = state.lock().unwrap();
         let same = head.to_ascii_lowercase().contains("if-none-match: \"one\"");
-        state.asked += usize::from(keys);
         state.revalidated += usize::from(keys && same);
         match keys {
             true if same && state.keys.0 == 200 && state.keys.1.contains("one") => {
@@ -147,6 +157,11 @@ fn refused(status: u16, code: &str) -> (u16, String) {
 
 fn let_in() -> (u16, String) {
     refused(200, "")
+}
+
+/// What the metrics call so many fetches.
+fn fetches(issuer: &Issuer, outcome: &str) -> String {
+    format!("portcullis_jwks_fetches_total{{issuer=\"{}\",outcome=\"{outcome}\"}}", issuer.name())
 }
 
 #[test]
@@ -264,21 +279,43 @@ fn keys_are_asked_for_again_by_their_tag_and_the_last_good_ones_serve_while_the_
     for (status, headers, body) in [
         (500, "", &*theirs),
         (200, "", "<html>"),
+        (200, "", &theirs[..theirs.len() / 2]),
         (302, "Location: /elsewhere\r\n", ""),
         (200, "", &*format!("{theirs}{}", " ".repeat(256 * 1024))),
     ] {
         issuer.answer(status, headers, body);
-        let [failed, unchanged] = ["failed", "unchanged"].map(|outcome| {
-            format!("portcullis_jwks_fetches_total{{issuer=\"{}\",outcome=\"{outcome}\"}}", issuer.name())
-        });
+        let [failed, unchanged] = ["failed", "unchanged"].map(|outcome| fetches(&issuer, outcome));
         let before = platform.metric(&failed);
         eventually("a failed fetch", || platform.metric(&failed) > before);
-        assert_eq!(said(&platform, &issuer.token(&key, &format!("of-{status}"))), let_in(), "{status} {headers}");
+        assert_eq!(
+            said(&platform, &issuer.token(&key, &format!("{status} {}", body.len()))),
+            let_in(),
+            "{status} {headers}"
+        );
         // Else each pause would be longer than the one before.
         issuer.publish(&[&key]);
         let before = platform.metric(&unchanged);
         eventually("the issuer's return", || platform.metric(&unchanged) > before);
     }
+}
+
+#[test]
+fn an_issuer_that_nobody_reaches_any_more_is_believed_by_its_last_keys_and_found_again() {
+    let (issuer, key) = (Issuer::start(), key(Algorithm::EdDsa, "k"));
+    issuer.publish(&[&key]);
+    let platform = issuer.setup("").edit("gateway.toml", "refresh_min = \"60s\"", "refresh_min = \"200ms\"");
+    let platform = platform.edit("gateway.toml", "refresh_max = \"10m\"", "refresh_max = \"200ms\"").start();
+    assert_eq!(said(&platform, &issuer.token(&key, "ada")), let_in());
+    let nowhere = json!({ "issuer": issuer.name(), "jwks_uri": "http://127.0.0.1:1/keys" }).to_string();
+    let honest = std::mem::replace(&mut issuer.state.lock().unwrap().metadata, nowhere);
+    // Where its keys are is looked up again when they are not to be had.
+    issuer.answer(500, "", "");
+    eventually("the keys to be asked for in vain", || platform.log().contains("Connection refused"));
+    assert_eq!(said(&platform, &issuer.token(&key, "bob")), let_in());
+    issuer.state.lock().unwrap().metadata = honest;
+    issuer.publish(&[&key]);
+    let before = platform.metric(&fetches(&issuer, "unchanged"));
+    eventually("the issuer's return", || platform.metric(&fetches(&issuer, "unchanged")) > before);
 }
 
 #[test]
@@ -354,6 +391,33 @@ fn while_the_issuer_is_silent_an_unknown_key_is_no_fault_of_the_caller() {
     assert_eq!(said(&platform, &issuer.token(&known, "bob")), let_in());
     issuer.answer(200, "", &key_set(&[&known, &next]));
     eventually("the issuer's return", || said(&platform, &issuer.token(&next, "ada")) == let_in());
+}
+
+#[test]
+fn while_the_issuer_hangs_nobody_waits_whose_key_is_known_others_only_for_a_moment_and_what_it_says_is_not_lost() {
+    let issuer = Issuer::start();
+    let (known, next) = (key(Algorithm::EdDsa, "known"), key(Algorithm::EdDsa, "next"));
+    issuer.publish(&[&known]);
+    let platform = issuer.setup("").start();
+    assert_eq!(said(&platform, &issuer.token(&known, "ada")), let_in());
+    issuer.answer(200, "", &key_set(&[&known, &next]));
+    issuer.hang(true);
+    let count = |outcome: &str| platform.metric(&fetches(&issuer, outcome));
+    let (asked, fetched) = (issuer.asked(), count("fetched"));
+    thread::scope(|scope| {
+        let unknown = scope.spawn(|| demo(&platform, &issuer.token(&next, "ada")));
+        eventually("a fetch", || issuer.asked() > asked);
+        assert_eq!(said(&platform, &issuer.token(&known, "bob")), let_in());
+        assert_eq!(count("failed"), 0, "bob has waited for it");
+        let answer = unknown.join().unwrap();
+        assert_eq!((answer.status, &*answer.code()), (503, "issuer_unavailable"), "{answer:?}");
+        assert!(answer.header("retry-after").is_some());
+    });
+    assert_eq!(count("failed"), 0, "ada has waited until it was given up");
+    issuer.hang(false);
+    eventually("the issuer's answer", || count("fetched") > fetched);
+    assert_eq!(said(&platform, &issuer.token(&next, "ada")), let_in());
+    assert_eq!(issuer.asked(), asked + 1, "it was asked once");
 }
 
 #[test]
