@@ -85,8 +85,9 @@ impl Assertions {
 // === impl Minted ===
 
 impl Minted {
+    /// What was minted before the clock was put back would not be believed until it has caught up.
     fn is_fresh(&self, now: DateTime<Utc>) -> bool {
-        now.timestamp() < self.fresh_until.into()
+        (i64::from(self.issued_at)..i64::from(self.fresh_until)).contains(&now.timestamp())
     }
 
     fn value(&mut self, minter: &Minter, principal: &Principal) -> Option<HeaderValue> {
@@ -236,6 +237,16 @@ mod tests {
         let head = |text: &str| text.split('.').next().unwrap().to_owned();
         assert_ne!(head(&shown(&kept, &minter, "two", at(0))), head(&before));
         assert_eq!(shown(&kept, &minter, "one", at(1)), before, "what was signed before keeps its own header");
+    }
+
+    #[test]
+    fn when_the_clock_is_put_back_what_it_said_before_is_said_no_more() {
+        let (kept, minter) = (Assertions::default(), minter());
+        let early = shown(&kept, &minter, "one", at(300));
+        let now = at(0);
+        let again = shown(&kept, &minter, "one", now);
+        assert_ne!(again, early);
+        assert_eq!(shown(&kept, &minter, "one", now), again);
     }
 
     #[test]
