@@ -157,8 +157,8 @@ impl Load {
     }
 }
 
-/// Waits until a server that came back at `began` is in use: within five seconds, with the ejection and the circuit that are shipped.
-fn is_back(began: Instant, is_in_use: impl FnMut() -> bool) {
+/// Waits until what came back at `began` is in use: within five seconds, with what is shipped.
+pub(crate) fn is_back(began: Instant, is_in_use: impl FnMut() -> bool) {
     eventually("the return", is_in_use);
     let took = began.elapsed();
     assert!(took < Duration::from_secs(5), "{took:?}");

@@ -1,21 +1,25 @@
-//! A Redis that says nothing any more: how long whoever meets it waits, and what is told afterwards of units that were lost by it, or were
-//! too many.
+//! A Redis that says nothing any more, or too late: how long whoever meets it waits, and what is told afterwards of units that were lost by
+//! it, or were too many.
 
 use std::{
     io::{Read, Write},
     net::{TcpListener, TcpStream},
-    sync::atomic::{AtomicBool, Ordering},
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
     thread,
 };
 
 use super::*;
 
 const MILLISECOND: Duration = Duration::from_millis(1);
+/// Far more than anybody waits, and far less than for ever: a busy machine is slow.
+const BOUNDED: Duration = Duration::from_secs(2);
 
 /// A way to Redis on which nothing passes while it is frozen, and nothing is lost.
 struct Channel {
     url: String,
     frozen: Arc<AtomicBool>,
+    /// Milliseconds, there and back each.
+    takes: Arc<AtomicU64>,
 }
 
 // === impl Channel ===
@@ -24,21 +28,21 @@ impl Channel {
     fn open() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("redis://{}", listener.local_addr().unwrap());
-        let frozen = Arc::new(AtomicBool::new(false));
-        let is_frozen = Arc::clone(&frozen);
+        let (frozen, takes) = <(Arc<AtomicBool>, Arc<AtomicU64>)>::default();
+        let (is_frozen, time) = (Arc::clone(&frozen), Arc::clone(&takes));
         thread::spawn(move || {
             for client in listener.incoming() {
                 let redis = TcpStream::connect(redis_url().strip_prefix("redis://").unwrap()).unwrap();
                 let client = client.unwrap();
                 for (from, to) in [(&client, &redis), (&redis, &client)] {
-                    let (from, to, frozen) =
-                        (from.try_clone().unwrap(), to.try_clone().unwrap(), Arc::clone(&is_frozen));
+                    let (from, to) = (from.try_clone().unwrap(), to.try_clone().unwrap());
+                    let (frozen, takes) = (Arc::clone(&is_frozen), Arc::clone(&time));
                     to.set_nodelay(true).unwrap();
-                    thread::spawn(move || pass(from, to, &frozen));
+                    thread::spawn(move || pass(from, to, &frozen, &takes));
                 }
             }
         });
-        Self { url, frozen }
+        Self { url, frozen, takes }
     }
 
     fn freeze(&self) {
@@ -48,11 +52,16 @@ impl Channel {
     fn thaw(&self) {
         self.frozen.store(false, Ordering::SeqCst);
     }
+
+    fn takes(&self, milliseconds: u64) {
+        self.takes.store(milliseconds, Ordering::SeqCst);
+    }
 }
 
-fn pass(mut from: TcpStream, mut to: TcpStream, frozen: &AtomicBool) {
+fn pass(mut from: TcpStream, mut to: TcpStream, frozen: &AtomicBool, takes: &AtomicU64) {
     let mut piece = [0; 4096];
     while let Ok(read @ 1..) = from.read(&mut piece) {
+        thread::park_timeout(Duration::from_millis(takes.load(Ordering::SeqCst)));
         while frozen.load(Ordering::SeqCst) {
             thread::park_timeout(MILLISECOND);
         }
@@ -89,6 +98,31 @@ async fn who_meets_a_frozen_redis_first_waits_for_20_ms_in_all_and_nobody_after_
             tokio::time::resume();
         }
     }
+}
+
+#[tokio::test]
+async fn a_redis_that_is_slower_than_anybody_waits_counts_as_away_and_one_that_is_not_is_waited_for() {
+    let (channel, permit) = (Channel::open(), permit(&[(Per::Ip, Kind::Requests(quota("100/hour")))]));
+    let (limiter, metrics) = sharing_by(&channel.url, &new_prefix(), Outage::Refuse).await;
+    let leases = limiter.leases.as_ref().unwrap();
+    channel.takes(30);
+    let began = Instant::now();
+    assert!(spend(&limiter, &permit, HOME).await.is_err());
+    assert!(began.elapsed() < BOUNDED, "{:?}", began.elapsed());
+    for _ in 0..50 {
+        assert!(spend(&limiter, &permit, HOME).await.is_err());
+    }
+    assert_eq!(metrics.failed.get(), 1, "who came later has waited");
+    leases.connect().await;
+    assert!(leases.is_away(), "it answers no sooner than before");
+    channel.takes(3);
+    // On a busy machine it may be slower than that.
+    let waited_for = async {
+        while spend(&limiter, &permit, HOME).await.is_err() {
+            leases.connect().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), waited_for).await.expect("it is never waited for");
 }
 
 #[tokio::test]
