@@ -64,13 +64,17 @@ async fn shed_above(limit: u64, readiness: Arc<Readiness>, told: IntGauge) {
         give_back();
         let Some(resident) = resident() else { continue };
         let was_short = readiness.short_of_memory.load(Ordering::Relaxed);
-        let is_short = resident > if was_short { limit / 100 * ENOUGH } else { limit };
+        let is_short = is_short(resident, limit, was_short);
         if is_short != was_short {
             readiness.short_of_memory.store(is_short, Ordering::Relaxed);
             told.set(i64::from(is_short));
             tracing::warn!(resident, limit, is_short, "memory");
         }
     }
+}
+
+fn is_short(resident: u64, limit: u64, was_short: bool) -> bool {
+    resident > if was_short { limit / 100 * ENOUGH } else { limit }
 }
 
 /// Lets the allocator give back what was free for long. mimalloc does that only when somebody frees a page, and when nothing happens
@@ -110,6 +114,25 @@ mod tests {
     fn a_part_of_the_descriptors_is_never_more_than_that() {
         assert_eq!([(64, 49), (1024, 45), (100, 1), (99, 1)].map(|(of, percent)| part(of, percent)), [31, 460, 1, 0]);
         assert!(part(usize::MAX, 49) < usize::MAX / 2);
+    }
+
+    #[test]
+    fn shedding_begins_above_the_limit_and_ends_five_percent_below() {
+        let short = |resident, was_short| is_short(resident, 1000, was_short);
+        assert_eq!([1001, 1000, 951].map(|resident| short(resident, false)), [true, false, false]);
+        assert_eq!([1001, 1000, 951, 950].map(|resident| short(resident, true)), [true, true, true, false]);
+    }
+
+    #[tokio::test]
+    async fn when_there_is_memory_again_requests_are_shed_no_more() {
+        let (readiness, told) = (Arc::new(Readiness::default()), IntGauge::new("short", "short").expect("a gauge"));
+        readiness.short_of_memory.store(true, Ordering::Relaxed);
+        told.set(1);
+        tokio::spawn(shed_above(u64::MAX, Arc::clone(&readiness), told.clone()));
+        while readiness.short_of_memory.load(Ordering::Relaxed) {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(told.get(), 0);
     }
 
     #[test]
