@@ -7,6 +7,7 @@ use std::{
     net::SocketAddr,
     process::{Child, Command, Stdio},
     thread,
+    time::{Duration, Instant},
 };
 
 use serde_json::json;
@@ -26,11 +27,13 @@ struct Hold {
 
 impl Database {
     /// A platform on it, with time enough for a look-up that is held.
+    fn setup(&self) -> Setup {
+        let setup = Setup::default().env("DATABASE_URL", &self.url);
+        setup.edit("gateway.toml", "statement_timeout = \"5s\"", "statement_timeout = \"60s\"")
+    }
+
     fn platform(&self) -> Platform {
-        Setup::default()
-            .env("DATABASE_URL", &self.url)
-            .edit("gateway.toml", "statement_timeout = \"5s\"", "statement_timeout = \"60s\"")
-            .start()
+        self.setup().start()
     }
 
     /// Runs `sql` and tells the feed of the change that it made, in one transaction; waits until the door has applied it.
@@ -156,6 +159,21 @@ fn a_refusal_is_forgotten_when_its_account_changes() {
     assert_eq!(platform.metric("portcullis_credential_cache_misses_total"), misses, "it is remembered for a while");
     database.change(&platform, "UPDATE accounts SET status = 'active'", "account", &subject);
     assert_eq!(platform.get("/demo/x", token).status, 200);
+}
+
+#[test]
+fn a_refusal_is_looked_up_again_when_its_time_is_over_though_nothing_is_heard_of_a_change() {
+    let database = Database::new("changes");
+    let platform = database.setup().edit("gateway.toml", "refused_for = \"10s\"", "refused_for = \"200ms\"").start();
+    let registered = platform.register("later@example.com");
+    let (token, id) = (registered["access_token"].as_str().unwrap(), registered["user"]["id"].as_str().unwrap());
+    database.change(&platform, "UPDATE accounts SET status = 'disabled'", "account", &format!("'{id}'"));
+    assert_eq!(platform.get("/demo/x", token).code(), "account_disabled");
+    database.run("UPDATE accounts SET status = 'active'");
+    let began = Instant::now();
+    eventually("it to be looked up", || platform.get("/demo/x", token).status == 200);
+    let took = began.elapsed();
+    assert!(took < Duration::from_secs(5), "{took:?}, and ten seconds are what is shipped");
 }
 
 #[test]
