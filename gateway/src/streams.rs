@@ -163,18 +163,23 @@ pub(crate) async fn over(ended: &mut Ended) -> Refusal {
     poll_fn(|cx| if cut::is_over() { Poll::Ready(why()) } else { told.as_mut().poll(cx) }).await
 }
 
+/// When a stream ends whose credential is good until `expires_at`: later by the grace of its route. Unix seconds.
+fn end_of(expires_at: i64, route: &Route) -> i64 {
+    let grace = route.expiry_grace.as_secs().try_into().unwrap_or(i64::MAX);
+    expires_at.saturating_add(grace)
+}
+
 // === impl Candidate ===
 
 impl Candidate {
     /// A permitted request.
     pub(crate) fn of(streams: &Arc<Streams>, journey: &Journey) -> Option<Self> {
         let (known, route) = (journey.known.as_ref(), journey.route.as_ref()?);
-        let grace = route.expiry_grace.as_secs().try_into().unwrap_or(i64::MAX);
         Some(Self {
             streams: Arc::clone(streams),
             caller: known.map(|known| (Arc::clone(&known.principal), known.learnt())),
             begun_at: journey.now.timestamp(),
-            ends_at: known.map_or(i64::MAX, |known| known.expires_at().saturating_add(grace)),
+            ends_at: known.map_or(i64::MAX, |known| end_of(known.expires_at(), route)),
             rules: Arc::clone(&journey.rules),
             route: Arc::clone(route),
             told: Told {

@@ -51,8 +51,13 @@ impl Directory {
         self.too_stale.load(Ordering::Acquire)
     }
 
-    /// Who a caller is now, or why it is a caller no longer. That its credential has expired is left to the clock.
-    pub(crate) async fn look_again(&self, principal: &Principal, now: DateTime<Utc>) -> Result<Principal, Refusal> {
+    /// Who a caller is now, and when what is kept of its credential says that it ends (Unix seconds; `i64::MAX`: nothing does), or why it is
+    /// a caller no longer. That its credential has expired is left to the clock.
+    pub(crate) async fn look_again(
+        &self,
+        principal: &Principal,
+        now: DateTime<Utc>,
+    ) -> Result<(Principal, i64), Refusal> {
         let facts = match principal.grant {
             Grant::Session(id) | Grant::Cookie(id) | Grant::Machine(id) => self.store.session_grant(id).await,
             Grant::Key(id) => self.store.key_grant(id).await,
@@ -68,7 +73,7 @@ impl Directory {
                 .await
                 .map(|account| account.map(GrantFacts::of_account)),
             // There is no record that could say otherwise.
-            Grant::Certificate(_) => return Ok(principal.clone()),
+            Grant::Certificate(_) => return Ok((principal.clone(), i64::MAX)),
         };
         let facts = facts.map_err(|error| {
             self.store_failures.inc();
@@ -78,11 +83,12 @@ impl Directory {
         let facts = facts.ok_or(Refusal::Revoked)?;
         match facts.standing(now) {
             Standing::Live | Standing::Expired => {
+                let expires_at = facts.expires_at.map_or(i64::MAX, |at| at.timestamp());
                 let now = facts.principal(principal.grant);
                 // What an issuer's token is limited to, and by what its owner was seen, stands in the token alone, which does not change.
                 let scopes = now.scopes.or_else(|| principal.scopes.clone());
                 let authentication = now.authentication.or(principal.authentication);
-                Ok(self.with_shared_words(Principal { scopes, authentication, ..now }))
+                Ok((self.with_shared_words(Principal { scopes, authentication, ..now }), expires_at))
             }
             Standing::Ended => Err(Refusal::Revoked),
             Standing::AccountDisabled => Err(Refusal::AccountDisabled),

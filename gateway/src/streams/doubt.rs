@@ -7,14 +7,15 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use identity::Principal;
 use policies::{Refusal, decide_about};
 
-use super::{Streams, ground::Ground};
+use super::{Streams, end_of, ground::Ground};
 use crate::{directory::GroupHeaders, stamps::Moment};
 
 /// Callers who are looked up at once: after a change that concerns everybody, one after the other would take too long.
 const AT_ONCE: usize = 16;
 
-/// What a later look at a caller has found: who it is, and to which teams and domains it belongs if an upstream was told.
-type Verdict = Result<(Principal, Option<Arc<GroupHeaders>>), Refusal>;
+/// What a later look at a caller has found: who it is, when its credential ends (Unix seconds), and to which teams and domains it belongs if an
+/// upstream was told.
+type Verdict = Result<(Principal, i64, Option<Arc<GroupHeaders>>), Refusal>;
 
 /// A stream about whose caller, or ground, something has changed.
 pub(super) struct Doubt {
@@ -92,14 +93,14 @@ impl Streams {
     }
 
     async fn judge(&self, principal: &Principal, also_groups: bool, now: DateTime<Utc>) -> Verdict {
-        let principal = self.directory.look_again(principal, now).await?;
+        let (principal, expires_at) = self.directory.look_again(principal, now).await?;
         let groups = if also_groups { self.directory.groups(&principal).await? } else { None };
-        Ok((principal, groups))
+        Ok((principal, expires_at, groups))
     }
 
     async fn judge_ground(&self, doubt: &Doubt, verdict: &Verdict) -> Result<(), Refusal> {
         match (&doubt.ground, verdict) {
-            (Some(ground), Ok((principal, _))) => ground.look_again(&self.directory, principal).await,
+            (Some(ground), Ok((principal, ..))) => ground.look_again(&self.directory, principal).await,
             _ => Ok(()),
         }
     }
@@ -109,7 +110,7 @@ impl Streams {
         let mut streams = self.shard(id).lock();
         let Some(open) = streams.get_mut(&id) else { return };
         let was = open.caller.as_ref().map(|(principal, _)| Arc::clone(principal));
-        let judged = verdict.clone().and_then(|(principal, groups)| {
+        let judged = verdict.clone().and_then(|(principal, expires_at, groups)| {
             let principal = Arc::new(principal);
             // Who was seen lately enough to open a stream need not be seen again while it is open.
             let whose = open.told.whose.as_deref().copied();
@@ -123,10 +124,14 @@ impl Streams {
             {
                 return Err(Refusal::Revoked);
             }
-            Ok(principal)
+            Ok((principal, expires_at))
         });
         match judged {
-            Ok(principal) => open.caller = Some((principal, learnt)),
+            Ok((principal, expires_at)) => {
+                open.caller = Some((principal, learnt));
+                // A key that makes way for another ends earlier from then on.
+                open.ends_at = open.ends_at.min(end_of(expires_at, &open.route));
+            }
             Err(why) => self.end(open, why),
         }
     }

@@ -190,6 +190,25 @@ fn a_stream_outlives_its_token_by_the_grace_of_its_route() {
     assert_eq!(client.close(), (4401, "expired".to_owned()));
 }
 
+#[test]
+fn a_stream_ends_with_the_grace_of_the_key_by_which_it_was_opened() {
+    let platform = setup().upstream(backend(echo)).start();
+    let owner = token(&platform, "ada@example.com");
+    let make = |name: &str| {
+        let made = platform.post("/auth/api-keys", Some(&owner), &json!({ "name": name })).json();
+        ["id", "key"].map(|field| made[field].as_str().unwrap().to_owned())
+    };
+    let ([id, rotated], [_, other]) = (make("rotated"), make("other"));
+    let mut ends = wire::open(platform.http, "/streams/x", &rotated);
+    let mut stays = wire::open(platform.http, "/streams/x", &other);
+    let next = platform.post(&format!("/auth/api-keys/{id}/rotate"), Some(&owner), &json!({ "grace": 1 }));
+    assert_eq!(next.status, 201, "{next:?}");
+    // That of the route comes to that of the key.
+    ends.echoes("in the grace");
+    assert_eq!(ends.close(), (4401, "expired".to_owned()));
+    stays.echoes("by another key");
+}
+
 /// A request whose answer has begun and does not end.
 fn events(platform: &Platform, token: &str, connections: &Receiver<Wire>) -> (Wire, Wire) {
     events_of(platform, "/streams/events", token, connections)
