@@ -34,13 +34,13 @@ pub(crate) fn refused(error: StoreError, most: u32) -> ApiError {
     if matches!(error, StoreError::TooManyKeys) { ApiError::TooManyKeys(most) } else { error.into() }
 }
 
-/// Whoever may be seen in its own networks alone makes nothing that may be shown from elsewhere.
-pub(crate) fn reach(own: Option<&Networks>, networks: Option<&Networks>) -> Result<(), ApiError> {
-    if own.is_none_or(|own| networks.is_some_and(|networks| networks.are_within(own))) {
-        Ok(())
-    } else {
-        Err(ApiError::Forbidden("allowed_networks".to_owned()))
-    }
+/// From where and until when a caller itself may be seen, which bounds what it makes.
+#[derive(Default)]
+pub(crate) struct Bounds {
+    /// `None`: from anywhere.
+    pub(crate) networks: Option<Networks>,
+    /// `None`: for as long as anybody likes.
+    pub(crate) until: Option<DateTime<Utc>>,
 }
 
 /// An API key, without its secret.
@@ -69,6 +69,22 @@ pub(crate) struct NewlyMade {
     key: String,
     #[serde(flatten)]
     record: Key,
+}
+
+// === impl Bounds ===
+
+impl Bounds {
+    /// A key for these networks and until then has to be within them.
+    pub(crate) fn hold(&self, networks: Option<&Networks>, until: Option<DateTime<Utc>>) -> Result<(), ApiError> {
+        let is_beyond = |own: &Networks| networks.is_none_or(|networks| !networks.are_within(own));
+        if self.networks.as_ref().is_some_and(is_beyond) {
+            return Err(ApiError::Forbidden("allowed_networks".to_owned()));
+        }
+        if self.until.is_some_and(|own| until.is_none_or(|until| until > own)) {
+            return Err(ApiError::Forbidden("expires_at".to_owned()));
+        }
+        Ok(())
+    }
 }
 
 // === impl Key ===
@@ -108,10 +124,10 @@ impl Office {
         Ok(keys)
     }
 
-    /// From where a caller may be seen; `None`: from anywhere. What a key has bought is not bound, since a key that is buys nothing.
-    pub(crate) async fn networks_of(&self, caller: &Caller) -> Result<Option<Networks>, ApiError> {
-        let Grant::Key(id) = caller.0.grant else { return Ok(None) };
+    /// What bounds the keys that a caller makes: another key's bounds, and nothing of whoever is logged in.
+    pub(crate) async fn bounds_of(&self, caller: &Caller) -> Result<Bounds, ApiError> {
+        let Grant::Key(id) = caller.0.grant else { return Ok(Bounds::default()) };
         let facts = self.store.key_grant(id).await?.ok_or(ApiError::CallerGone)?;
-        Ok(facts.networks)
+        Ok(Bounds { networks: facts.networks, until: facts.expires_at })
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::{Json, extract::State, http::StatusCode};
 use chrono::{DateTime, TimeDelta, Utc};
-use identity::{ApiKey, KeyId, Networks, SecretText};
+use identity::{ApiKey, Grant, KeyId, Networks, SecretText};
 use serde::Deserialize;
 use store::{KeyRecord, NewKey};
 use utoipa::ToSchema;
@@ -15,7 +15,7 @@ use crate::{
     caller::{Allowed, Caller, ManageAccount},
     error::ApiError,
     form::Form,
-    key::{NewlyMade, most_keys, reach, refused},
+    key::{NewlyMade, most_keys, refused},
     mail::Letter,
     office::Office,
     passkey::ShownPasskey,
@@ -37,7 +37,7 @@ pub(crate) struct CreateKey {
     /// Permissions that the key is limited to, such as `agents:publish`, `agents:*` or `*`. Left out: whatever the
     /// account's role may do, or, where a service's key makes this one, the scopes of that.
     pub(crate) scopes: Option<Vec<String>>,
-    /// 1 to 3650. Left out: until it is deleted.
+    /// 1 to 3650. Left out: until it is deleted, or, where a service's key makes this one, as long as that.
     #[schema(minimum = 1, maximum = 3650)]
     pub(crate) expires_in_days: Option<i64>,
     /// From where the key may be shown: 1 to 16 networks such as `192.0.2.0/24` and `2001:db8::/32`, or single addresses. Left out: from
@@ -66,7 +66,7 @@ struct Wanted {
     responses(
         (status = 201, description = "The key", body = NewlyMade),
         (status = 401, description = "`insufficient_user_authentication`: the session is not fresh, and nothing was shown"),
-        (status = 403, description = "`forbidden`: a scope or network reaches beyond the caller's own; `wrong_proof`: the password or code is wrong; `session_required`: a person's key, or another issuer's token, makes no keys"),
+        (status = 403, description = "`forbidden`: a scope, a network or the end is beyond the caller's own; `wrong_proof`: the password or code is wrong; `session_required`: a person's key, another issuer's token, or one that a key has bought, makes no keys"),
         (status = 409, description = "`too_many_keys`: an account may have as many as its tier says (`api_keys`), else 100"),
         (status = 429, description = "`login_locked`: too many wrong passwords or codes; see `Retry-After`"),
     )
@@ -91,15 +91,14 @@ pub(crate) async fn make(
     let (wanted, proof) = request.parse()?;
     let scopes = caller.hand_out(wanted.scopes)?;
     prove(office, caller, visitor, &proof).await?;
-    let own = office.networks_of(caller).await?;
-    let networks = wanted.networks.or_else(|| own.clone());
-    reach(own.as_ref(), networks.as_ref())?;
+    let (own, now) = (office.bounds_of(caller).await?, office.now());
+    let networks = wanted.networks.or_else(|| own.networks.clone());
+    let ends = wanted.lifetime.map(|lifetime| now + lifetime).or(own.until);
+    own.hold(networks.as_ref(), ends)?;
     let account = office.store.account(caller.0.account).await?.ok_or(ApiError::CallerGone)?;
     let email = account.address()?;
     let notice = office.notice(Letter::KeyMade, &account, email.normalised());
-    let now = office.now();
-    let (most, ends) =
-        (most_keys(&office.hooks.policy(), &caller.0.tier), wanted.lifetime.map(|lifetime| now + lifetime));
+    let most = most_keys(&office.hooks.policy(), &caller.0.tier);
     let (key, new) = fresh_key(caller, wanted.name, scopes, ends, most, now);
     let new = NewKey { networks, ..new };
     trail::about(new.account.uuid());
@@ -114,11 +113,11 @@ pub(crate) async fn make(
 }
 
 /// A key outlives the session in which it is made, and another password: whoever has no more than the session is not to have one, nor who
-/// has a key or another issuer's token, which would outlive itself (OWASP ASVS 7.5.1, 7.6.1). A service has no owner who could be asked;
-/// what its key makes reaches no further than itself.
+/// has a key, what a key has bought or another issuer's token, which would outlive itself (OWASP ASVS 7.5.1, 7.6.1). A service has no owner
+/// who could be asked; what its key makes reaches no further than itself, and lasts no longer ([`crate::key::Bounds`]).
 pub(crate) async fn prove(office: &Office, caller: &Caller, visitor: &Visitor, proof: &Proof) -> Result<(), ApiError> {
-    let is_asked = !(caller.0.is_service && caller.0.grant.is_of_a_program());
-    if is_asked {
+    let is_services_key = caller.0.is_service && matches!(caller.0.grant, Grant::Key(_));
+    if !is_services_key {
         proof.by(caller, visitor, office).await?;
     }
     Ok(())

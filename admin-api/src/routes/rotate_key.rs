@@ -1,4 +1,5 @@
-//! `POST /auth/api-keys/{id}/rotate`: a key makes way for a new one of the same name, scopes, networks and length of life.
+//! `POST /auth/api-keys/{id}/rotate`: a key makes way for a new one of the same name, scopes, networks and length of life; a service's key,
+//! that asks for it itself, for one that ends when it would have.
 //!
 //! The old one stays good for a grace period, so that programs can be moved over one by one.
 
@@ -9,7 +10,7 @@ use axum::{
     extract::{Path, State},
     http::StatusCode,
 };
-use identity::{KeyId, SecretText};
+use identity::{Grant, KeyId, SecretText};
 use serde::Deserialize;
 use store::{NewKey, StoreError};
 use utoipa::ToSchema;
@@ -22,7 +23,7 @@ use crate::{
     body::BodyOrNothing,
     caller::{Allowed, ManageAccount},
     error::ApiError,
-    key::{NewlyMade, most_keys, reach, refused},
+    key::{NewlyMade, most_keys, refused},
     office::Office,
     passkey::ShownPasskey,
     proof::Proof,
@@ -58,7 +59,7 @@ pub(crate) struct RotateKey {
     responses(
         (status = 201, description = "The new key", body = NewlyMade),
         (status = 401, description = "`insufficient_user_authentication`: the session is not fresh, and nothing was shown"),
-        (status = 403, description = "`forbidden`: the key's scopes or networks reach beyond the caller's own; `wrong_proof`: the password or code is wrong; `session_required`: a person's key, or another issuer's token, rotates no keys"),
+        (status = 403, description = "`forbidden`: the key's scopes or networks, or the end of the new one, are beyond the caller's own; `wrong_proof`: the password or code is wrong; `session_required`: a person's key, another issuer's token, or one that a key has bought, rotates no keys"),
         (status = 409, description = "`too_many_keys`: an account may have 100, the old one in its grace among them; `conflict`: the key was rotated already and is in its grace"),
         (status = 404, description = "`not_found`: the caller has no such key in use"),
     )
@@ -79,8 +80,15 @@ pub(crate) async fn rotate_key(
     // Whoever rotates a key holds its successor.
     caller.demand_scopes(old.scopes.as_deref())?;
     prove(&office, &caller, &visitor, &request.proof()).await?;
-    reach(office.networks_of(&caller).await?.as_ref(), old.networks.as_ref())?;
-    let expires_at = old.expires_at.map(|expires_at| now + (expires_at - old.created_at));
+    let own = office.bounds_of(&caller).await?;
+    let expires_at = if caller.0.grant == Grant::Key(id) {
+        // Another secret, and not more time: else whoever has found a key would keep it for ever.
+        own.until
+    } else {
+        let expires_at = old.expires_at.map(|expires_at| now + (expires_at - old.created_at));
+        own.hold(old.networks.as_ref(), expires_at)?;
+        expires_at
+    };
     let most = most_keys(&office.hooks.policy(), &caller.0.tier);
     let (key, new) = fresh_key(&caller, old.name, old.scopes, expires_at, most, now);
     // Its successor acts where it acts, wherever its owner does now.

@@ -235,6 +235,55 @@ async fn a_persons_key_makes_and_rotates_no_keys_and_a_services_does() {
 }
 
 #[tokio::test]
+async fn what_a_services_key_makes_ends_no_later_than_itself() {
+    let house = House::open().await;
+    let ada = house.register("ada@example.com").await;
+    let short = house.make_key(&ada, json!({ "name": "short", "expires_in_days": 10 })).await;
+    let long = house.make_key(&ada, json!({ "name": "long", "expires_in_days": 20 })).await;
+    let free = house.make_key(&ada, json!({ "name": "free" })).await;
+    house.run("UPDATE accounts SET kind = 'service' WHERE email = 'ada@example.com'").await;
+    let make =
+        async |by: &Value, body: Value| house.post("/auth/api-keys", Shown::Credential(text(by, "key")), body).await;
+    let rotate = async |by: &Value, of: &Value| {
+        house.post(&path(of, "/rotate"), Shown::Credential(text(by, "key")), Value::Null).await
+    };
+    assert_eq!(make(&short, json!({ "name": "x" })).await.body["expires_at"], short["expires_at"]);
+    assert_eq!(make(&short, json!({ "name": "x", "expires_in_days": 9 })).await.status, 201);
+    assert_eq!(make(&short, json!({ "name": "x", "expires_in_days": 11 })).await.refusal(), "403 forbidden");
+    for (by, of) in [(&short, &long), (&short, &free), (&long, &free)] {
+        assert_eq!(rotate(by, of).await.refusal(), "403 forbidden", "{of}");
+    }
+    // By itself it gets no more time either, however often.
+    house.advance(Duration::from_hours(24));
+    let second = rotate(&short, &short).await.body;
+    let third = rotate(&second, &second).await.body;
+    assert_eq!((&second["expires_at"], &third["expires_at"]), (&short["expires_at"], &short["expires_at"]));
+    assert_eq!(rotate(&long, &third).await.status, 201, "the next one ends before its own time is over");
+    for endless in [make(&free, json!({ "name": "x" })).await, rotate(&free, &free).await] {
+        assert_eq!((endless.status.as_u16(), &endless.body["expires_at"]), (201, &Value::Null));
+    }
+}
+
+/// Whoever has a key that has leaked is out when its grace is over.
+#[tokio::test]
+async fn a_key_in_its_grace_leaves_nothing_behind_and_replaces_no_successor() {
+    let house = House::open().await;
+    let ada = house.register("ada@example.com").await;
+    let old = house.make_key(&ada, json!({ "name": "ci" })).await;
+    let next = house.post(&path(&old, "/rotate"), ada.shown(), json!({ "grace": 3600 })).await.body;
+    house.run("UPDATE accounts SET kind = 'service' WHERE email = 'ada@example.com'").await;
+    let by_old = Shown::Credential(text(&old, "key"));
+    assert_eq!(house.post(&path(&next, "/rotate"), by_old, Value::Null).await.refusal(), "403 forbidden");
+    assert_eq!(house.post(&path(&old, "/rotate"), by_old, Value::Null).await.refusal(), "409 conflict");
+    let made = house.post("/auth/api-keys", by_old, json!({ "name": "x" })).await.body;
+    let of_made = house.post(&path(&made, "/rotate"), Shown::Credential(text(&made, "key")), Value::Null).await.body;
+    house.advance(Duration::from_mins(50));
+    assert!(works(&house, &old).await && works(&house, &of_made).await && works(&house, &next).await);
+    house.advance(Duration::from_mins(11));
+    assert!(!works(&house, &old).await && !works(&house, &of_made).await && works(&house, &next).await);
+}
+
+#[tokio::test]
 async fn a_key_is_bound_to_networks_and_so_is_its_successor() {
     let house = House::open().await;
     let ada = house.register("ada@example.com").await;

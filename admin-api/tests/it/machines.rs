@@ -56,6 +56,22 @@ async fn who_sends_no_form_is_told_so_in_the_words_of_the_rfc_and_on_pages_in_ou
     assert!(page.contains("application/x-www-form-urlencoded") && !page.contains("application/json"), "{page}");
 }
 
+/// It ends within the hour, and the key would not.
+#[tokio::test]
+async fn a_token_that_a_key_has_bought_makes_and_rotates_no_keys() {
+    let house = House::open().await;
+    let (machine, key) = house.service(None).await;
+    let form = format!("grant_type=client_credentials&client_id={machine}&client_secret={key}");
+    let bought = send(&house, "POST", "/auth/token", &[], &form).await;
+    let (by_token, by_key) = (Shown::Credential(bought.text("access_token")), Shown::Credential(&key));
+    let listed = house.get("/auth/api-keys", by_token).await.body;
+    let rotate = format!("/auth/api-keys/{}/rotate", listed["items"][0]["id"].as_str().unwrap());
+    for (path, body) in [("/auth/api-keys", json!({ "name": "x" })), (&*rotate, json!({}))] {
+        assert_eq!(house.post(path, by_token, body.clone()).await.refusal(), "403 session_required", "{path}");
+        assert_eq!(house.post(path, by_key, body).await.status, 201, "{path}");
+    }
+}
+
 #[tokio::test]
 async fn a_machine_of_one_tenant_bills_no_other_one_and_takes_none_of_its_quotas() {
     let house = House::open().await;
