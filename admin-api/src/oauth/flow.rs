@@ -11,7 +11,7 @@ use identity::{AccountId, CodeVerifier, Email, ExternalId, OneTimePurpose, OneTi
 use policies::ReturnTo;
 use serde::{Deserialize, Serialize};
 use store::{
-    Account, AccountKind, Belonging, NewAccount, NewIdentity, NewOneTime, Origin, Seen, ShownOneTime, Status,
+    Account, AccountKind, Belonging, NewAccount, NewIdentity, NewOneTime, Origin, Seen, ShownOneTime, Standing, Status,
     StoreError,
 };
 use uuid::Uuid;
@@ -303,10 +303,7 @@ impl Office {
     async fn signed_in(&self, visitor: &Visitor) -> Result<Option<AccountId>, ApiError> {
         let Some(cookie) = &visitor.session else { return Ok(None) };
         let Some(facts) = self.store.cookie_grant(cookie.id()).await? else { return Ok(None) };
-        let is_good = facts.digest == Some(cookie.digest())
-            && facts.ended_at.is_none()
-            && facts.expires_at.is_some_and(|at| self.now() < at)
-            && facts.account.status == Status::Active;
+        let is_good = facts.digest == Some(cookie.digest()) && facts.standing(self.now()) == Standing::Live;
         Ok(is_good.then_some(facts.account.id))
     }
 

@@ -56,6 +56,20 @@ async fn somebody_may_take_ten_minutes_at_the_provider_and_no_longer() {
 }
 
 #[tokio::test]
+async fn who_has_been_away_for_too_long_signs_in_before_they_link() {
+    let house = House::open().await;
+    let session = come_back(&house, Duration::ZERO).await.cookie().unwrap();
+    let begin = async || {
+        let sent = house.get("/auth/oauth/acme?link=1", Shown::Header("Cookie", &session)).await;
+        goes_to(&sent.headers).to_owned()
+    };
+    house.advance(Duration::from_mins(50));
+    assert!(begin().await.starts_with("https://acme.test/authorize"), "at the provider's");
+    house.advance(Duration::from_mins(11));
+    assert_eq!(begin().await, "/account/sign-in?return_to=/account/identities");
+}
+
+#[tokio::test]
 async fn to_unlink_takes_the_owner() {
     let house = House::open().await;
     let ada = house.register("ada@example.com").await;
