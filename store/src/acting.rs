@@ -14,22 +14,33 @@ use crate::{
 /// By what a session has begun that a machine has bought with a key.
 pub const MACHINE: &str = "client_credentials";
 
+/// The key $1, if it may be used for as long as what was bought with it, the session $2.
+macro_rules! paying_key {
+    () => {
+        "SELECT id FROM api_keys WHERE id = $1 AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at >= \
+         (SELECT MAX(t.expires_at) FROM refresh_tokens t WHERE t.session_id = $2))"
+    };
+}
+
 // === impl Store ===
 
 impl Store {
-    /// Opens a session for a machine that has shown this key; [`StoreError::NotFound`] if the key has just been revoked: whoever revokes it
-    /// ends what it has bought, and waits for this one or is waited for.
+    /// Opens a session for a machine that has shown this key; [`StoreError::NotFound`] if the key has just been revoked, or rotated and ends
+    /// before the session: whoever does that ends or shortens what it has bought, and waits for this one or is waited for.
     pub async fn open_bought_session(&self, new: NewSession<'_>, key: KeyId) -> Result<(), StoreError> {
-        const LITE: &str = "SELECT id FROM api_keys WHERE id = $1 AND revoked_at IS NULL";
-        const PG: &str = "SELECT id FROM api_keys WHERE id = $1 AND revoked_at IS NULL FOR SHARE";
+        const LITE: &str = paying_key!();
+        const PG: &str = concat!(paying_key!(), " FOR SHARE");
         self.bounded(async {
             let mut tx = self.begin().await?;
             // The account before its keys, as whoever revokes one that is somebody else's takes them: a session that no key has bought is not
             // committed.
             tx.insert_session(&new).await?;
             let statement = if matches!(tx, Tx::Pg(_)) { PG } else { LITE };
-            let key: Option<Uuid> =
-                on_tx!(&mut tx, |c| sqlx::query_scalar(statement).bind(key.uuid()).fetch_optional(c).await)?;
+            let key: Option<Uuid> = on_tx!(&mut tx, |c| sqlx::query_scalar(statement)
+                .bind(key.uuid())
+                .bind(new.id.uuid())
+                .fetch_optional(c)
+                .await)?;
             key.ok_or(StoreError::NotFound)?;
             self.commit(tx).await
         })
@@ -107,5 +118,22 @@ impl Tx {
             .fetch_all(c)
             .await)?;
         Ok(ended.into_iter().map(|id| Subject::Session(SessionId::new(id))).collect())
+    }
+
+    /// Lets what a machine has bought with its keys end no later than `until`, when one of them does; gives what is to be heard of it.
+    pub(crate) async fn shorten_bought_with_keys(
+        &mut self,
+        account: AccountId,
+        until: DateTime<Utc>,
+    ) -> Result<Vec<Subject>, StoreError> {
+        const Q: &str = "UPDATE refresh_tokens SET expires_at = $2 WHERE expires_at > $2 AND session_id IN \
+                         (SELECT id FROM sessions WHERE account_id = $1 AND method = $3 AND ended_at IS NULL) RETURNING session_id";
+        let shortened: Vec<Uuid> = on_tx!(self, |c| sqlx::query_scalar(Q)
+            .bind(account.uuid())
+            .bind(stored(until))
+            .bind(MACHINE)
+            .fetch_all(c)
+            .await)?;
+        Ok(shortened.into_iter().map(|id| Subject::Session(SessionId::new(id))).collect())
     }
 }

@@ -22,7 +22,7 @@ pub struct GrantFacts {
     pub account: Account,
     /// When the session was ended or the key revoked.
     pub ended_at: Option<DateTime<Utc>>,
-    /// When the key or cookie ends by itself.
+    /// When the key or cookie ends by itself, or what a machine has bought with a key.
     pub expires_at: Option<DateTime<Utc>>,
     /// When the cookie ends unless it is used before.
     pub idle_until: Option<DateTime<Utc>>,
@@ -72,6 +72,7 @@ struct SessionRow {
     actor_id: Option<Uuid>,
     method: Option<String>,
     ended_at: Option<DateTime<Utc>>,
+    bought_until: Option<DateTime<Utc>>,
     auth_time: Option<DateTime<Utc>>,
     amr: Option<String>,
     generation: i64,
@@ -113,7 +114,10 @@ impl Store {
         const Q: &str = concat!(
             "SELECT ",
             account_columns!(),
-            ", s.tenant_id AS bound_to, s.actor_id, s.method, s.ended_at, s.auth_time, s.amr, s.generation FROM sessions s JOIN accounts a ON a.id = s.account_id",
+            ", s.tenant_id AS bound_to, s.actor_id, s.method, s.ended_at, s.auth_time, s.amr, s.generation, \
+             CASE WHEN s.method = 'client_credentials' THEN \
+             (SELECT MAX(r.expires_at) FROM refresh_tokens r WHERE r.session_id = s.id) END AS bought_until \
+             FROM sessions s JOIN accounts a ON a.id = s.account_id",
             its_tenant!("COALESCE(s.tenant_id, a.tenant_id)"),
             "WHERE s.id = $1"
         );
@@ -126,7 +130,7 @@ impl Store {
                 has_left: row.bound_to.is_some() && account.tenant.is_none(),
                 account,
                 ended_at: row.ended_at,
-                expires_at: None,
+                expires_at: row.bought_until,
                 idle_until: None,
                 digest: None,
                 scopes: None,

@@ -171,7 +171,11 @@ impl Store {
                 return Err(if in_grace > 0 { StoreError::Conflict(HAS_SUCCESSOR) } else { StoreError::NotFound });
             }
             tx.insert_key(&new).await?;
-            let mut heard = if grace.is_zero() { tx.end_bought_with_keys(account, now).await? } else { Vec::new() };
+            let mut heard = if grace.is_zero() {
+                tx.end_bought_with_keys(account, now).await?
+            } else {
+                tx.shorten_bought_with_keys(account, later(now, grace)).await?
+            };
             heard.extend([Subject::Key(old), Subject::Key(new.id)]);
             self.commit_and_tell(tx, &heard, now).await?;
             Ok(new.into())

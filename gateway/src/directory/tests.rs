@@ -36,6 +36,25 @@ fn later(seconds: i64) -> DateTime<Utc> {
     now() + TimeDelta::seconds(seconds)
 }
 
+/// A key that is not made yet.
+fn new_key(account: &Account, expires_at: Option<DateTime<Utc>>) -> (ApiKey, NewKey) {
+    let key = ApiKey::generate(KeyId::new(Uuid::now_v7()), &mut rand::rng());
+    let new = NewKey {
+        tenant: None,
+        id: key.id(),
+        account: account.id,
+        name: "key".to_owned(),
+        prefix: key.prefix(),
+        digest: key.digest(),
+        scopes: None,
+        networks: None,
+        expires_at,
+        most: 10,
+        now: now(),
+    };
+    (key, new)
+}
+
 impl House {
     pub(crate) async fn open() -> Self {
         let house = Self::without_tables().await;
@@ -104,20 +123,7 @@ impl House {
     }
 
     pub(super) async fn key(&self, account: &Account, expires_at: Option<DateTime<Utc>>) -> ApiKey {
-        let key = ApiKey::generate(KeyId::new(Uuid::now_v7()), &mut rand::rng());
-        let new = NewKey {
-            tenant: None,
-            id: key.id(),
-            account: account.id,
-            name: "key".to_owned(),
-            prefix: key.prefix(),
-            digest: key.digest(),
-            scopes: None,
-            networks: None,
-            expires_at,
-            most: 10,
-            now: now(),
-        };
+        let (key, new) = new_key(account, expires_at);
         self.store.create_key(new).await.unwrap();
         key
     }
@@ -182,6 +188,26 @@ async fn what_is_cached_ends_when_its_time_is_over() {
         assert_eq!(house.code(credential, later(60)).await, "expired");
     }
     assert_eq!(house.metrics.cache.misses.get(), 2, "each was looked up once");
+}
+
+#[tokio::test]
+async fn what_a_key_has_bought_ends_with_its_grace() {
+    let house = House::open().await;
+    let ada = house.person("ada@example.com").await;
+    let key = house.key(&ada, None).await;
+    let (id, refresh) = (SessionId::new(Uuid::now_v7()), RefreshToken::generate(Uuid::now_v7(), &mut rand::rng()));
+    let proof = store::Proof::Refresh { token: (refresh.id(), refresh.digest()), expires_at: later(60) };
+    let origin = store::Origin { method: Some(store::MACHINE), ..store::Origin::default() };
+    let new = NewSession { id, account: &ada, proof, now: now(), origin };
+    house.store.open_bought_session(new, key.id()).await.unwrap();
+    let token = house.token(ada.id, id);
+    assert_eq!(house.code(Credential::Jwt(&token), later(1)).await, "ok");
+    let (next, grace) = (new_key(&ada, None).1, Duration::from_secs(10));
+    house.store.rotate_key(ada.id, key.id(), next, grace, later(1)).await.unwrap();
+    let changes = house.store.changes_since(0, 100).await.unwrap();
+    house.directory.hear(changes.into_iter().map(|change| change.subject));
+    assert_eq!(house.code(Credential::Jwt(&token), later(10)).await, "ok");
+    assert_eq!(house.code(Credential::Jwt(&token), later(11)).await, "expired");
 }
 
 #[tokio::test]

@@ -92,8 +92,8 @@ impl Wanted {
 
     pub(super) fn expires_at(&self, facts: &GrantFacts) -> i64 {
         match self {
-            // A session's own end is that of its refresh token; the access token ends by itself.
-            Self::Session(claims) => claims.exp,
+            // A session's own end is that of its refresh token; the access token ends by itself, or before that with the key that has bought it.
+            Self::Session(claims) => facts.expires_at.map_or(claims.exp, |at| claims.exp.min(at.timestamp())),
             Self::Key(_) | Self::Cookie(_) => facts.expires_at.map_or(i64::MAX, |at| at.timestamp()),
             Self::Vouched(vouched) => vouched.expires_at,
         }

@@ -3,17 +3,20 @@
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use identity::{AccountId, ApiKey, Email, Grant, KeyId, Networks};
-use store::{Account, AccountChange, NewKey, ProfileChange, Standing, Status, StoreError, Subject};
+use identity::{AccountId, ApiKey, Email, Grant, KeyId, Networks, SessionId};
+use store::{
+    Account, AccountChange, NewKey, NewSession, Origin, ProfileChange, Proof, Standing, Status, StoreError, Subject,
+};
 use uuid::Uuid;
 
-use crate::engines::{Database, at, heard, newcomer, on_both_engines, person};
+use crate::engines::{Database, at, heard, newcomer, on_both_engines, person, session, token};
 
 on_both_engines!(
     a_key_is_listed_and_found_as_it_was_issued,
     a_revoked_key_is_neither_listed_nor_live,
     a_key_is_revoked_by_its_owner_alone,
     a_rotated_key_serves_for_the_grace,
+    what_a_key_has_bought_ends_with_its_grace,
     rotating_makes_no_key_live_longer,
     a_rotation_that_fails_changes_nothing,
     only_a_live_key_is_rotated,
@@ -117,6 +120,35 @@ async fn a_rotated_key_serves_for_the_grace(database: &Database) {
     assert_eq!((facts.standing(at(69)), facts.standing(at(70))), (Standing::Live, Standing::Expired));
     assert_eq!(store.key_grant(new).await.unwrap().unwrap().standing(at(70)), Standing::Live);
     assert_eq!(heard(&store).await, [old, old, new].map(Subject::Key));
+}
+
+async fn what_a_key_has_bought_ends_with_its_grace(database: &Database) {
+    let store = database.open().await;
+    let ada = person(&store, "ada@example.com").await;
+    let old = store.create_key(key(&ada, "key").0).await.unwrap().id;
+    let buy = async |until: i64| {
+        let (id, refresh) = (SessionId::new(Uuid::now_v7()), token());
+        let proof = Proof::Refresh { token: (refresh.id(), refresh.digest()), expires_at: at(until) };
+        let origin = Origin { method: Some(store::MACHINE), ..Origin::default() };
+        let new = NewSession { id, account: &ada, proof, now: at(0), origin };
+        store.open_bought_session(new, old).await.map(|()| id)
+    };
+    let (long, short) = (buy(1000).await.unwrap(), buy(30).await.unwrap());
+    let (login, _) = session(&store, &ada).await;
+    let new = store.rotate_key(ada.id, old, key(&ada, "key").0, Duration::from_mins(1), at(10)).await.unwrap().id;
+    let facts = async |id| store.session_grant(id).await.unwrap().unwrap();
+    let (bought, end) = (facts(long).await, facts(short).await.expires_at);
+    assert_eq!((bought.standing(at(69)), bought.standing(at(70))), (Standing::Live, Standing::Expired));
+    assert_eq!(
+        (end, facts(login).await.expires_at),
+        (Some(at(30)), None),
+        "what ends before, and what no key has bought"
+    );
+    let told = [Subject::Key(old), Subject::Session(long), Subject::Key(old), Subject::Key(new)];
+    assert_eq!(heard(&store).await, told);
+    // Whoever has looked at the key before it was rotated comes too late.
+    assert!(matches!(buy(71).await, Err(StoreError::NotFound)));
+    assert!(buy(70).await.is_ok());
 }
 
 async fn rotating_makes_no_key_live_longer(database: &Database) {
