@@ -1,7 +1,7 @@
 //! A person as every answer shows them: the union of what the systems before us documented.
 
 use chrono::{DateTime, Utc};
-use identity::TenantRole;
+use identity::{Principal, TenantId, TenantRole};
 use serde::Serialize;
 use store::{Account, Groups, Status};
 use utoipa::ToSchema;
@@ -60,6 +60,13 @@ impl Office {
     pub(crate) async fn account_named(&self, id: &str) -> Result<Account, ApiError> {
         let id = id.parse().map_err(|_| NO_ACCOUNT)?;
         self.store.account(id).await?.ok_or(NO_ACCOUNT)
+    }
+
+    /// The caller's own account, as it is where the caller acts.
+    pub(crate) async fn own_account(&self, caller: &Principal) -> Result<Account, ApiError> {
+        // A program that acts in no tenant does so wherever its owner acts: none has this id.
+        let nowhere = caller.grant.is_of_a_program().then(|| TenantId::new(Uuid::nil()));
+        self.store.account_in(caller.account, caller.tenant.or(nowhere)).await?.ok_or(ApiError::CallerGone)
     }
 
     /// An account with its teams and domains in the tenant in which it acts.

@@ -118,7 +118,9 @@ impl Store {
              CASE WHEN s.method = 'client_credentials' THEN \
              (SELECT MAX(r.expires_at) FROM refresh_tokens r WHERE r.session_id = s.id) END AS bought_until \
              FROM sessions s JOIN accounts a ON a.id = s.account_id",
-            its_tenant!("COALESCE(s.tenant_id, a.tenant_id)"),
+            its_tenant!(
+                "CASE WHEN s.method = 'client_credentials' THEN s.tenant_id ELSE COALESCE(s.tenant_id, a.tenant_id) END"
+            ),
             "WHERE s.id = $1"
         );
         let row: Option<SessionRow> = self
@@ -184,7 +186,7 @@ impl Store {
             account_columns!(),
             ", k.tenant_id AS bound_to, k.revoked_at, k.expires_at, k.digest, k.scopes, k.allowed_networks, k.created_at AS made_at, k.had_factor \
              FROM api_keys k JOIN accounts a ON a.id = k.account_id",
-            its_tenant!("COALESCE(k.tenant_id, a.tenant_id)"),
+            its_tenant!("k.tenant_id"),
             "WHERE k.id = $1"
         );
         let row: Option<KeyRow> = self

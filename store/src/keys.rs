@@ -22,7 +22,7 @@ pub struct NewKey {
     pub id: KeyId,
     /// Whose it is.
     pub account: AccountId,
-    /// In which tenant it acts.
+    /// In which tenant it acts; `None`: in none, whatever its account founds or joins.
     pub tenant: Option<TenantId>,
     /// What its owner calls it.
     pub name: String,

@@ -6,7 +6,7 @@ use sqlx::FromRow;
 use uuid::Uuid;
 
 use crate::{
-    Account, Cursor, Page, Status, Store, StoreError, Subject,
+    Account, Cursor, MACHINE, Page, Status, Store, StoreError, Subject,
     accounts::CHANGED_MEANWHILE,
     db::{Tx, on, on_tx, stored},
 };
@@ -141,7 +141,7 @@ impl Store {
                 tx.demand_another_owner(tenant).await?;
             }
             tx.withdraw_invitations_by(tenant, account).await?;
-            tx.pin_grants(account).await?;
+            tx.pin_logins(account).await?;
             let mut heard = tx.end_grants_in(tenant, account, now).await?;
             for statement in [Q, LEFT, HOME] {
                 on_tx!(&mut tx, |c| sqlx::query(statement)
@@ -174,7 +174,7 @@ impl Store {
         const HOME: &str = "UPDATE accounts SET tenant_id = $2 WHERE id = $1";
         self.bounded(async {
             let mut tx = self.begin().await?;
-            tx.pin_grants(account).await?;
+            tx.pin_logins(account).await?;
             let switched = on_tx!(&mut tx, |c| sqlx::query(Q)
                 .bind(session.uuid())
                 .bind(account.uuid())
@@ -197,18 +197,14 @@ const ROLE: &str = "SELECT role FROM tenant_members WHERE tenant_id = $1 AND acc
 // === impl Tx ===
 
 impl Tx {
-    /// Sessions and keys that say of no tenant act in the account's own: those of a node of the version before. They stay where they are
-    /// when that becomes another one. Everybody takes the account first, then its keys, then its sessions, or two would wait for each other.
-    pub(crate) async fn pin_grants(&mut self, account: AccountId) -> Result<(), StoreError> {
-        const KEYS: &str = "UPDATE api_keys SET tenant_id = (SELECT tenant_id FROM accounts WHERE id = $1) \
-                            WHERE account_id = $1 AND tenant_id IS NULL AND revoked_at IS NULL";
-        const SESSIONS: &str = "UPDATE sessions SET tenant_id = (SELECT tenant_id FROM accounts WHERE id = $1) \
-                                WHERE account_id = $1 AND tenant_id IS NULL AND ended_at IS NULL";
+    /// Logins that say of no tenant act in the account's own. They stay where they are when that becomes another one. A key that says of none
+    /// acts in none, and so does what it has bought. Everybody takes the account first, then its keys, then its sessions, or two would wait
+    /// for each other.
+    pub(crate) async fn pin_logins(&mut self, account: AccountId) -> Result<(), StoreError> {
+        const Q: &str = "UPDATE sessions SET tenant_id = (SELECT tenant_id FROM accounts WHERE id = $1) \
+                         WHERE account_id = $1 AND tenant_id IS NULL AND ended_at IS NULL AND (method IS NULL OR method <> $2)";
         self.lock_account(account).await?;
-        for statement in [KEYS, SESSIONS] {
-            on_tx!(&mut *self, |c| sqlx::query(statement).bind(account.uuid()).execute(c).await.map(drop))?;
-        }
-        Ok(())
+        Ok(on_tx!(self, |c| sqlx::query(Q).bind(account.uuid()).bind(MACHINE).execute(c).await.map(drop))?)
     }
 
     /// In which tenant a session begins: the account's, or another one of its owner's while that one is disabled.
@@ -352,17 +348,17 @@ impl Tx {
         if owners > 1 { Ok(()) } else { Err(StoreError::LastOwner) }
     }
 
-    /// Ends the sessions and keys by which an account acts in a tenant, those too that were begun before sessions said in which.
+    /// Ends the sessions and keys by which an account acts in a tenant, once all of them say in which ([`Tx::pin_logins`]).
     async fn end_grants_in(
         &mut self,
         tenant: TenantId,
         account: AccountId,
         now: DateTime<Utc>,
     ) -> Result<Vec<Subject>, StoreError> {
-        const KEYS: &str = "UPDATE api_keys SET revoked_at = $3 WHERE account_id = $1 AND revoked_at IS NULL AND \
-                            COALESCE(tenant_id, (SELECT tenant_id FROM accounts WHERE id = $1)) = $2 RETURNING id";
-        const SESSIONS: &str = "UPDATE sessions SET ended_at = $3 WHERE account_id = $1 AND ended_at IS NULL AND \
-                                COALESCE(tenant_id, (SELECT tenant_id FROM accounts WHERE id = $1)) = $2 RETURNING id";
+        const KEYS: &str = "UPDATE api_keys SET revoked_at = $3 WHERE account_id = $1 AND revoked_at IS NULL \
+                            AND tenant_id = $2 RETURNING id";
+        const SESSIONS: &str = "UPDATE sessions SET ended_at = $3 WHERE account_id = $1 AND ended_at IS NULL \
+                                AND tenant_id = $2 RETURNING id";
         let mut heard = Vec::new();
         for (statement, of) in [
             (KEYS, (|id| Subject::Key(KeyId::new(id))) as fn(Uuid) -> Subject),

@@ -235,7 +235,7 @@ impl Store {
             let mut heard = Vec::new();
             if accepts {
                 let tenant = invitation.tenant;
-                tx.pin_grants(account).await?;
+                tx.pin_logins(account).await?;
                 if invitation.role == TenantRole::Owner {
                     tx.note_tier(tenant, now).await?;
                     heard.push(Subject::Tenant(tenant));

@@ -63,7 +63,7 @@ impl Store {
                          AND EXISTS (SELECT 1 FROM tenant_members WHERE account_id = $1 AND tenant_id = $2)";
         self.bounded(async {
             let mut tx = self.begin().await?;
-            tx.pin_grants(account).await?;
+            tx.pin_logins(account).await?;
             let moved = on_tx!(&mut tx, |c| sqlx::query(Q)
                 .bind(account.uuid())
                 .bind(tenant.uuid())

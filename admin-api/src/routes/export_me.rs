@@ -99,7 +99,7 @@ pub(crate) async fn export_me(
     Allowed { caller, .. }: Allowed<ManageAccount>,
 ) -> Result<Response, ApiError> {
     let id = caller.0.account;
-    let account = office.store.account_in(id, caller.0.tenant).await?.ok_or(ApiError::CallerGone)?;
+    let account = office.own_account(&caller.0).await?;
     let sessions = office.store.list_sessions(id, office.now(), None, MOST).await?;
     let integrations = office.store.list_integrations(office.seal(), (id, None), None, MOST).await?;
     let filter = AuditFilter { subject: Some(id.uuid()), ..AuditFilter::default() };

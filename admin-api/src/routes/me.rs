@@ -12,6 +12,6 @@ use crate::{caller::Caller, error::ApiError, office::Office, user::User};
     responses((status = 200, description = "The caller's account", body = User))
 )]
 pub(crate) async fn me(State(office): State<Arc<Office>>, Caller(caller): Caller) -> Result<Json<User>, ApiError> {
-    let account = office.store.account_in(caller.account, caller.tenant).await?.ok_or(ApiError::CallerGone)?;
+    let account = office.own_account(&caller).await?;
     Ok(Json(office.user(account).await?))
 }

@@ -47,7 +47,7 @@ pub(crate) async fn update_me(
     Body(request): Body<UpdateMe>,
 ) -> Result<Json<User>, ApiError> {
     office.store.update_profile(caller.0.account, request.parse()?, office.now()).await?;
-    let account = office.store.account_in(caller.0.account, caller.0.tenant).await?.ok_or(ApiError::CallerGone)?;
+    let account = office.own_account(&caller.0).await?;
     Ok(Json(office.user(account).await?))
 }
 

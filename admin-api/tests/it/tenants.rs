@@ -104,6 +104,31 @@ async fn who_acts_in_none_acts_in_the_one_that_they_found_and_who_acts_in_one_st
     assert_eq!(tenant_of(&house, &house.login("ada@example.com").await).await, third);
 }
 
+#[tokio::test]
+async fn a_key_that_was_made_in_none_acts_in_none_whatever_its_owner_founds() {
+    let house = House::open().await;
+    let ada = house.register("ada@example.com").await;
+    let first = format!("/tenants/{}", tenant_of(&house, &ada).await);
+    assert_eq!(house.call("DELETE", &first, ada.shown(), Value::Null).await.status, 204);
+    let ada = house.login("ada@example.com").await;
+    let key = house.make_key(&ada, json!({ "name": "mine" })).await;
+    let second = house.post("/tenants", ada.shown(), json!({ "name": "Second" })).await.text("id").to_owned();
+    assert_eq!(tenant_of(&house, &ada).await, second);
+    let by_key = Shown::Credential(key["key"].as_str().unwrap());
+    for path in ["/auth/me", "/auth/me/export"] {
+        let body = house.get(path, by_key).await.body;
+        let me = body.get("account").unwrap_or(&body);
+        assert_eq!((&me["tenant_id"], &me["tenant_role"]), (&Value::Null, &Value::Null), "{path}: {body}");
+    }
+    let changed = house.call("PATCH", "/auth/me", by_key, json!({ "name": "Ada" })).await;
+    assert_eq!((changed.status.as_u16(), &changed.body["tenant_id"]), (200, &Value::Null));
+    assert_eq!(house.get("/tenants", by_key).await.body["items"], json!([]));
+    let asked = json!({ "email": "eve@example.com", "role": "owner" });
+    let asked = house.post(&format!("/tenants/{second}/members"), by_key, asked).await;
+    assert_eq!(asked.refusal(), "404 not_found");
+    assert_eq!(house.get("/auth/api-keys", by_key).await.body["items"][0]["id"], key["id"], "it is its owner's still");
+}
+
 async fn switch_by_key(house: &House, key: &str, tenant: &str) -> String {
     house.post("/auth/switch-tenant", Shown::Credential(key), json!({ "tenant_id": tenant })).await.refusal()
 }

@@ -274,7 +274,7 @@ impl Tx {
         (at, now): (DateTime<Utc>, DateTime<Utc>),
     ) -> Result<Done, StoreError> {
         const HOME: &str = "UPDATE accounts SET tenant_id = COALESCE(tenant_id, $2) WHERE id = $1";
-        self.pin_grants(account).await?;
+        self.pin_logins(account).await?;
         if role == TenantRole::Owner {
             self.note_tier(tenant, now).await?;
         }

@@ -21,8 +21,8 @@ pub enum Misplaced {
 // === impl Store ===
 
 impl Store {
-    /// In whose name something was used: the key's tenant; else the one that is named, if the account belongs or has belonged to it; else
-    /// the account's own.
+    /// In whose name something was used: the key's tenant, or none if the key acts in none; without a key the one that is named, if the account
+    /// belongs or has belonged to it; else the account's own.
     pub async fn place_usage(&self, used: &Used) -> Result<Result<Option<TenantId>, Misplaced>, StoreError> {
         let account = self.account(used.account).await?;
         let home = account.as_ref().and_then(|account| account.tenant).map(|membership| membership.tenant);
@@ -31,7 +31,7 @@ impl Store {
             let Some(own) = self.tenant_of_key(key.uuid(), used.account).await? else {
                 return Ok(Err(Misplaced::Key));
             };
-            let own = own.map(TenantId::new).or(home);
+            let own = own.map(TenantId::new);
             let is_told_apart = used.tenant.is_some() && used.tenant != own;
             return Ok(if is_told_apart { Err(Misplaced::Tenant) } else { Ok(own) });
         }

@@ -5,7 +5,8 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use identity::{AccountId, ApiKey, Email, Grant, KeyId, Networks, SessionId};
 use store::{
-    Account, AccountChange, NewKey, NewSession, Origin, ProfileChange, Proof, Standing, Status, StoreError, Subject,
+    Account, AccountChange, Belonging, NewAccount, NewKey, NewSession, Origin, ProfileChange, Proof, Standing, Status,
+    Store, StoreError, Subject,
 };
 use uuid::Uuid;
 
@@ -29,6 +30,7 @@ on_both_engines!(
     a_key_that_is_rotated_without_grace_is_revoked,
     of_many_who_issue_keys_at_once_none_gets_one_too_many,
     a_key_is_worth_nothing_where_its_account_does_not_belong,
+    a_key_that_was_made_in_no_tenant_acts_in_none_for_ever,
     a_key_keeps_its_networks_and_is_nobodys_while_they_cannot_be_read,
 );
 
@@ -49,6 +51,14 @@ pub(crate) fn key(account: &Account, name: &str) -> (NewKey, ApiKey) {
         now: at(0),
     };
     (new, secret)
+}
+
+/// What a machine buys with a key, good until that second.
+async fn buy(store: &Store, account: &Account, key: KeyId, until: i64) -> Result<SessionId, StoreError> {
+    let (id, refresh) = (SessionId::new(Uuid::now_v7()), token());
+    let proof = Proof::Refresh { token: (refresh.id(), refresh.digest()), expires_at: at(until) };
+    let origin = Origin { method: Some(store::MACHINE), ..Origin::default() };
+    store.open_bought_session(NewSession { id, account, proof, now: at(0), origin }, key).await.map(|()| id)
 }
 
 async fn a_key_is_listed_and_found_as_it_was_issued(database: &Database) {
@@ -126,13 +136,7 @@ async fn what_a_key_has_bought_ends_with_its_grace(database: &Database) {
     let store = database.open().await;
     let ada = person(&store, "ada@example.com").await;
     let old = store.create_key(key(&ada, "key").0).await.unwrap().id;
-    let buy = async |until: i64| {
-        let (id, refresh) = (SessionId::new(Uuid::now_v7()), token());
-        let proof = Proof::Refresh { token: (refresh.id(), refresh.digest()), expires_at: at(until) };
-        let origin = Origin { method: Some(store::MACHINE), ..Origin::default() };
-        let new = NewSession { id, account: &ada, proof, now: at(0), origin };
-        store.open_bought_session(new, old).await.map(|()| id)
-    };
+    let buy = async |until| buy(&store, &ada, old, until).await;
     let (long, short) = (buy(1000).await.unwrap(), buy(30).await.unwrap());
     let (login, _) = session(&store, &ada).await;
     let new = store.rotate_key(ada.id, old, key(&ada, "key").0, Duration::from_mins(1), at(10)).await.unwrap().id;
@@ -288,6 +292,36 @@ async fn a_key_is_worth_nothing_where_its_account_does_not_belong(database: &Dat
     assert_eq!(standing().await, Standing::Live);
     database.execute("DELETE FROM tenant_members", "DELETE FROM tenant_members").await;
     assert_eq!(standing().await, Standing::Ended);
+}
+
+/// So does what it buys, whatever its owner founds, goes to or leaves.
+async fn a_key_that_was_made_in_no_tenant_acts_in_none_for_ever(database: &Database) {
+    let store = database.open().await;
+    let ada = person(&store, "ada@example.com").await;
+    let id = store.create_key(key(&ada, "key").0).await.unwrap().id;
+    let bought = buy(&store, &ada, id, 1000).await.unwrap();
+    let (login, _) = session(&store, &ada).await;
+    let own = store.create_tenant("Own", ada.id, 9, at(0)).await.unwrap().id;
+    let other = store.create_tenant("Other", ada.id, 9, at(0)).await.unwrap().id;
+    let acting = async || {
+        let of_key = store.key_grant(id).await.unwrap().unwrap();
+        let [bought, login] = [bought, login].map(|session| store.session_grant(session));
+        let facts = [of_key, bought.await.unwrap().unwrap(), login.await.unwrap().unwrap()];
+        facts.map(|facts| (facts.account.tenant.map(|membership| membership.tenant), facts.standing(at(3))))
+    };
+    let nowhere = (None, Standing::Live);
+    assert_eq!(acting().await, [nowhere, nowhere, (Some(own), Standing::Live)]);
+    store.switch_tenant(login, ada.id, other, at(1)).await.unwrap();
+    assert_eq!(acting().await, [nowhere, nowhere, (Some(other), Standing::Live)]);
+    store.delete_tenant(other, at(2)).await.unwrap();
+    assert_eq!(acting().await, [nowhere, nowhere, (None, Standing::Ended)]);
+
+    let email = Email::parse("bob@example.com").unwrap();
+    let joins = NewAccount { tenant: Belonging::Joins(own), ..newcomer(&email) };
+    let bob = store.create_account(joins).await.unwrap();
+    let his = store.create_key(key(&bob, "key").0).await.unwrap().id;
+    store.remove_member(own, bob.id, None, at(1)).await.unwrap();
+    assert_eq!(store.key_grant(his).await.unwrap().unwrap().standing(at(2)), Standing::Live, "it was not of that one");
 }
 
 async fn a_key_keeps_its_networks_and_is_nobodys_while_they_cannot_be_read(database: &Database) {

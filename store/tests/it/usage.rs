@@ -288,12 +288,12 @@ async fn joined(store: &Store, email: &str, tenant: TenantId) -> Account {
     store.create_account(new).await.unwrap()
 }
 
-async fn key(store: &Store, account: &Account, tenant: TenantId) -> KeyId {
+async fn key(store: &Store, account: &Account, tenant: Option<TenantId>) -> KeyId {
     let key = ApiKey::generate(KeyId::new(Uuid::now_v7()), &mut rand::rng());
     let new = NewKey {
         id: key.id(),
         account: account.id,
-        tenant: Some(tenant),
+        tenant,
         name: "a key".to_owned(),
         prefix: key.prefix(),
         digest: key.digest(),
@@ -312,7 +312,7 @@ async fn what_was_used_is_its_tenants_whatever_has_become_of_key_member_and_acco
     let work = store.create_tenant("Work", boss.id, 9, at(0)).await.unwrap().id;
     let other = store.create_tenant("Other", boss.id, 9, at(0)).await.unwrap().id;
     let ada = joined(&store, "ada@example.com", work).await;
-    let key = key(&store, &ada, work).await;
+    let [key, nowhere] = [key(&store, &ada, Some(work)).await, key(&store, &ada, None).await];
     let home = store.create_tenant("Home", ada.id, 9, at(0)).await.unwrap().id;
     let (login, _) = session(&store, &ada).await;
     store.switch_tenant(login, ada.id, home, at(0)).await.unwrap();
@@ -325,6 +325,7 @@ async fn what_was_used_is_its_tenants_whatever_has_become_of_key_member_and_acco
     assert_eq!(place(ada.id, None, None).await, Ok(Some(home)));
     assert_eq!(place(ada.id, Some(key), None).await, Ok(Some(work)), "the key's, whatever her own is");
     assert_eq!(place(ada.id, Some(key), Some(home)).await, Err(Misplaced::Tenant));
+    assert_eq!(place(ada.id, Some(nowhere), None).await, Ok(None), "it acts in none");
     assert_eq!(place(ada.id, None, Some(work)).await, Ok(Some(work)));
     assert_eq!(place(ada.id, None, Some(other)).await, Err(Misplaced::Tenant), "she never belonged to it");
     assert_eq!(place(boss.id, Some(key), None).await, Err(Misplaced::Key));
