@@ -13,6 +13,8 @@ import xml.etree.ElementTree as xml
 import zlib
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
+from unittest import mock
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
@@ -235,6 +237,18 @@ class Told(unittest.TestCase):
         self.assertIn("| the door: JWT, limits counted | 17.00 | 1700 | 1700 | 1700 | 20 % |", page)
         self.assertIn("The first byte comes 200 µs later at the median\n(from 100 to 300 in single rounds).", page)
         self.assertIn("1.00 reads for each chunk", page)
+
+    def test_a_cut_that_a_run_was_told_to_leave_out_is_skipped_and_no_other(self):
+        skipped, found = self.results["skipped"], {}
+        field = SimpleNamespace(rig=SimpleNamespace(tools=SimpleNamespace(skipped=skipped)))
+        told = SimpleNamespace(only=["cold"], accounts=1_000_000)
+        with mock.patch.object(cuts, "cold", lambda _: {"a": 1}):
+            main.take_cuts(told, field, {}, found, SimpleNamespace(part=lambda _: None))
+        self.assertEqual(found, {"cold": {"a": 1}})
+        page = "\n".join(report.page(self.results))
+        for name in main.CUTS:
+            said = f"\n- the cut {name}: this run was told to leave it out" in page
+            self.assertEqual(said, name != "cold", name)
 
     def test_the_sections_of_others_stay(self):
         with tempfile.TemporaryDirectory() as folder:
