@@ -90,6 +90,7 @@ pub(crate) struct Directory {
     cookie_idle: u32,
     metrics: CacheMetrics,
     store_failures: prometheus::IntCounter,
+    store_seconds: prometheus::Histogram,
 }
 
 /// What a directory needs to know of the configuration.
@@ -144,6 +145,7 @@ impl Directory {
             cookie_idle: u32::try_from(settings.cookie_idle.as_secs()).unwrap_or(u32::MAX),
             metrics: metrics.cache.clone(),
             store_failures: metrics.store.failures.clone(),
+            store_seconds: metrics.store.seconds.clone(),
         }
     }
 

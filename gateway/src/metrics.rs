@@ -3,6 +3,7 @@
 //! Children of label vectors that the hot path touches are resolved when a configuration is loaded ([`RouteMetrics`]),
 //! so that a request costs atomic adds and no hash of labels.
 
+mod callers;
 mod connections;
 mod feed;
 mod leases;
@@ -17,6 +18,7 @@ use prometheus::{
 };
 
 pub(crate) use self::{
+    callers::{CacheMetrics, StoreMetrics},
     connections::{ConnectionMetrics, Unheard},
     feed::FeedMetrics,
     leases::LeaseMetrics,
@@ -60,24 +62,6 @@ pub(crate) struct Metrics {
     pub(crate) upstreams: UpstreamsMetrics,
     pub(crate) jwks_fetches: IntCounterVec,
     pub(crate) usage: UsageMetrics,
-}
-
-/// What the database was asked for in vain, and what was deleted from it.
-#[derive(Clone)]
-pub(crate) struct StoreMetrics {
-    pub(crate) failures: IntCounter,
-    pub(crate) forgotten: IntCounterVec,
-    pub(crate) unreadable: IntGaugeVec,
-}
-
-/// Hits, misses and size of the cache of verified credentials.
-#[derive(Clone)]
-pub(crate) struct CacheMetrics {
-    pub(crate) hits: IntCounter,
-    pub(crate) misses: IntCounter,
-    pub(crate) stale: IntCounter,
-    pub(crate) evictions: IntCounter,
-    pub(crate) entries: IntGauge,
 }
 
 /// Streams of known callers, and those that were ended.
@@ -237,22 +221,6 @@ impl RouteMetrics {
     }
 }
 
-// === impl StoreMetrics ===
-
-impl StoreMetrics {
-    fn new(r: &Registry) -> Result<Self, prometheus::Error> {
-        let failures = "Look-ups that the database did not answer.";
-        let unreadable =
-            "Sealed values that do not open, by table; counted at the start, each hour, and when the door meets one.";
-        let forgotten = "Rows deleted since they are kept no longer.";
-        Ok(Self {
-            failures: counter(r, "portcullis_store_failures_total", failures)?,
-            forgotten: counter_vec(r, "portcullis_forgotten_total", forgotten, &["kind"])?,
-            unreadable: gauge_vec(r, "portcullis_sealed_unreadable", unreadable, &["table"])?,
-        })
-    }
-}
-
 // === impl StreamMetrics ===
 
 impl StreamMetrics {
@@ -274,32 +242,6 @@ impl StreamMetrics {
 
     pub(crate) fn ended(&self, why: &Refusal) {
         self.ended.with_label_values(&[why.code()]).inc();
-    }
-}
-
-// === impl CacheMetrics ===
-
-impl CacheMetrics {
-    fn new(r: &Registry) -> Result<Self, prometheus::Error> {
-        Ok(Self {
-            hits: counter(r, "portcullis_credential_cache_hits_total", "Credentials served from the cache.")?,
-            misses: counter(
-                r,
-                "portcullis_credential_cache_misses_total",
-                "Credentials that had to be verified and looked up.",
-            )?,
-            stale: counter(
-                r,
-                "portcullis_credential_cache_stale_total",
-                "Cached credentials looked up again because something about them changed.",
-            )?,
-            evictions: counter(
-                r,
-                "portcullis_credential_cache_evictions_total",
-                "Credentials dropped for room or age.",
-            )?,
-            entries: gauge(r, "portcullis_credential_cache_entries", "Credentials in the cache.")?,
-        })
     }
 }
 
@@ -373,6 +315,11 @@ fn gauge(r: &Registry, name: &str, help: &str) -> Result<IntGauge, prometheus::E
 
 fn gauge_vec(r: &Registry, name: &str, help: &str, labels: &[&str]) -> Result<IntGaugeVec, prometheus::Error> {
     let metric = IntGaugeVec::new(Opts::new(name, help), labels)?;
+    r.register(Box::new(metric.clone())).map(|()| metric)
+}
+
+fn histogram(r: &Registry, name: &str, help: &str, seconds: &[f64]) -> Result<Histogram, prometheus::Error> {
+    let metric = Histogram::with_opts(HistogramOpts::new(name, help).buckets(seconds.to_vec()))?;
     r.register(Box::new(metric.clone())).map(|()| metric)
 }
 

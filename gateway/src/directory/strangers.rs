@@ -62,6 +62,7 @@ impl Directory {
         asking: Asking<'_>,
         is_stranger: bool,
     ) -> Result<Arc<Known>, Refusal> {
+        let _took = self.metrics.seconds.start_timer();
         let mut turn = None;
         let outcome = match self.verify(credential, digest, asking, is_stranger, &mut turn).await {
             Ok(known) if known.is_elsewhere(asking.place()) => {

@@ -109,6 +109,7 @@ impl Directory {
         wanted: &Wanted,
         asking: Asking<'_>,
     ) -> Result<Option<GrantFacts>, Refusal> {
+        let _took = self.store_seconds.start_timer();
         let facts = match wanted {
             Wanted::Session(claims) => self.store.session_grant(claims.sid).await.map_err(Failed::from),
             Wanted::Key(key) => self.store.key_grant(key.id()).await.map_err(Failed::from),

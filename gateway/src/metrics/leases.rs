@@ -1,9 +1,9 @@
 //! Metrics of limits that gateways share, over all of them: never labelled with a caller.
 
 use policies::{lease::Answer, slots};
-use prometheus::{Histogram, HistogramOpts, IntCounter, IntGauge, Registry};
+use prometheus::{Histogram, IntCounter, IntGauge, Registry};
 
-use super::{counter, counter_vec, gauge};
+use super::{counter, counter_vec, gauge, histogram};
 
 /// Seconds that Redis takes; after 20 ms nobody waits any more.
 const SECONDS: [f64; 10] = [0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.1, 0.5];
@@ -55,9 +55,6 @@ impl LeaseMetrics {
             "Units of shared limits: leased, returned unspent, lost (ended unspent), alone (let through with nobody to ask), and ahead (of a lease).",
             &["fate"],
         )?;
-        let seconds = HistogramOpts::new("portcullis_lease_seconds", "What Redis took to answer about shared limits.");
-        let seconds = Histogram::with_opts(seconds.buckets(SECONDS.to_vec()))?;
-        r.register(Box::new(seconds.clone()))?;
         Ok(Self {
             granted: calls.with_label_values(&["granted"]),
             exhausted: calls.with_label_values(&["exhausted"]),
@@ -77,7 +74,12 @@ impl LeaseMetrics {
                 "portcullis_lease_overshoot_units_total",
                 "Units let through alone that turned out to be beyond a quota when Redis was told of them.",
             )?,
-            seconds,
+            seconds: histogram(
+                r,
+                "portcullis_lease_seconds",
+                "What Redis took to answer about shared limits.",
+                &SECONDS,
+            )?,
             young: gauge(
                 r,
                 "portcullis_limits_young_seconds",

@@ -208,6 +208,8 @@ fn the_metrics_count_by_route_and_outcome() {
         1
     );
     assert_eq!(platform.metric("portcullis_credential_cache_hits_total"), 2);
+    assert_eq!(platform.metric("portcullis_authentication_seconds_count"), 1);
+    assert!(platform.metric("portcullis_store_seconds_count") >= 1);
     assert_eq!(platform.metric("portcullis_registrations_total{outcome=\"ok\"}"), 1);
     assert_eq!(platform.metric("portcullis_requests_in_flight"), 0);
 }
