@@ -1,11 +1,13 @@
 //! Restarts that nobody notices: a new process takes the sockets over, or a balancer is told in time.
 
 use std::{
+    env, fs,
     io::{self, Read, Write},
     net::{Shutdown, SocketAddr, TcpListener, TcpStream},
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicUsize, Ordering},
+        mpsc,
     },
     thread,
     time::{Duration, Instant},
@@ -129,14 +131,15 @@ impl Drop for End<'_> {
     }
 }
 
-/// Six clients, half of which keep their connections, while `act` does what it does; none may fail.
-fn under_load(door: SocketAddr, request: &str, act: impl FnOnce(&AtomicUsize)) {
+/// Three clients that make a connection for each request, and so many that keep theirs, while `act` does what it does; none may fail.
+fn under_load(door: SocketAddr, request: &str, keeping: usize, act: impl FnOnce(&AtomicUsize)) {
     let (answered, over) = (AtomicUsize::new(0), AtomicBool::new(false));
     thread::scope(|scope| {
-        let clients = [0, 1, 2, 3, 4, 5].map(|number| {
+        let client = |number| {
             let (answered, over) = (&answered, &over);
-            scope.spawn(move || ask_on(door, request, number % 2 == 0, answered, over))
-        });
+            scope.spawn(move || ask_on(door, request, number >= 3, answered, over))
+        };
+        let clients: Vec<_> = (0..3 + keeping).map(client).collect();
         let end = End(&over);
         act(&answered);
         drop(end);
@@ -145,8 +148,10 @@ fn under_load(door: SocketAddr, request: &str, act: impl FnOnce(&AtomicUsize)) {
     });
 }
 
+/// `PORTCULLIS_RESTART_REQUESTS` says how many are answered meanwhile: 20,000 are asked by fifty who keep their connections.
 #[test]
 fn ten_restarts_under_load_cost_no_request() {
+    let each = env::var("PORTCULLIS_RESTART_REQUESTS").map_or(200, |number| number.parse().unwrap()) / 10;
     let backend = Backend::start(|_, stream| {
         drop(stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"));
         After::Keep
@@ -155,7 +160,7 @@ fn ten_restarts_under_load_cost_no_request() {
     let log = folder.path().join("gateway.log");
     let mut serving = Running::start(&mut setup.command(folder.path(), backend.address), Some(&log));
     let door = serving.address("http");
-    under_load(door, PUBLIC, |answered| {
+    under_load(door, PUBLIC, (each / 40).max(3), |answered| {
         for _ in 0..10 {
             let before = answered.load(Ordering::Relaxed);
             let mut next = setup.command(folder.path(), backend.address);
@@ -163,9 +168,43 @@ fn ten_restarts_under_load_cost_no_request() {
             assert_eq!((next.address("http"), next.address("metrics")), (door, serving.address("metrics")));
             let mut old = std::mem::replace(&mut serving, next);
             assert_eq!(old.wait(), Some(0));
-            eventually("requests go on", || answered.load(Ordering::Relaxed) > before + 20);
+            eventually("requests go on", || answered.load(Ordering::Relaxed) > before + each);
         }
     });
+}
+
+/// `PORTCULLIS_RESTART_SECONDS` says how long the old process has to wait for it: by default a second more than one takes that waits for nothing.
+#[test]
+fn a_request_that_was_begun_before_a_take_over_is_answered_after_it() {
+    let seconds = env::var("PORTCULLIS_RESTART_SECONDS").map_or(4, |number| number.parse().unwrap());
+    let (answer, may_answer) = mpsc::channel::<()>();
+    let may_answer = Mutex::new(may_answer);
+    let backend = Backend::start(move |head, stream| {
+        if head.starts_with("GET /demo/public/long ") {
+            may_answer.lock().unwrap().recv().unwrap();
+        }
+        drop(stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"));
+        After::Keep
+    });
+    let (setup, folder) = (Setup::default(), Setup::default().folder());
+    let log = folder.path().join("gateway.log");
+    let mut old = Running::start(&mut setup.command(folder.path(), backend.address), Some(&log));
+    let door = old.address("http");
+    let ask = move |path: &str| {
+        let asked = format!("GET /demo/public/{path} HTTP/1.1\r\nHost: door.test\r\nConnection: close\r\n\r\n");
+        Answer::parse(&exchange(door, asked.as_bytes())).status
+    };
+    let long = thread::spawn(move || ask("long"));
+    eventually("the request to be in flight", || backend.count("GET /demo/public/long ") == 1);
+    let next = Running::start(setup.command(folder.path(), backend.address).arg("--take-over"), None);
+    assert_eq!(next.address("http"), door);
+    let is_told = || fs::read_to_string(&log).unwrap().contains("told to stop; finishing what is in flight");
+    eventually("the old process to be told", is_told);
+    thread::sleep(Duration::from_secs(seconds));
+    assert_eq!(ask("short"), 200, "who comes now is served");
+    answer.send(()).unwrap();
+    assert_eq!((long.join().unwrap(), old.wait()), (200, Some(0)));
+    assert_eq!(ask("short"), 200);
 }
 
 /// As a platform of containers updates its gateways: one after the other, each told to go, each somewhere else when it is back.
@@ -203,7 +242,7 @@ fn ten_restarts_behind_a_balancer_cost_no_request() {
     let registered = Answer::parse(&exchange(balancer.address, register.as_bytes())).json();
     let token = registered["access_token"].as_str().unwrap();
     let request = format!("GET /demo/x HTTP/1.1\r\nHost: door.test\r\nAuthorization: Bearer {token}\r\n\r\n");
-    under_load(balancer.address, &request, |answered| {
+    under_load(balancer.address, &request, 3, |answered| {
         for restart in 0..10 {
             let (number, before) = (restart % 2, answered.load(Ordering::Relaxed));
             gateways[number].signal("TERM");
