@@ -12,6 +12,7 @@ mod backends;
 mod billing;
 mod bound_keys;
 mod browser;
+mod budgets;
 mod changes;
 mod chromium;
 mod claims;

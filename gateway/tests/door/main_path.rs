@@ -51,7 +51,8 @@ fn an_assertion_is_verifiable_with_the_published_keys_and_meant_for_one_upstream
     assert_eq!(platform.get("/demo/x", &first[0]).code(), "invalid_token");
 }
 
-fn part(token: &str, index: usize) -> serde_json::Value {
+/// The header (0) or the claims (1) of a token.
+pub(crate) fn part(token: &str, index: usize) -> serde_json::Value {
     use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
     serde_json::from_slice(&BASE64_URL_SAFE_NO_PAD.decode(token.split('.').nth(index).unwrap()).unwrap()).unwrap()
 }
