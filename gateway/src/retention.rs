@@ -70,3 +70,30 @@ async fn forget(retention: &Retention, usage: Duration, audit: &Audit, metrics: 
     counted("usage", store.forget_usage(before(usage)).await);
     counted("usage", store.forget_usage_days(before(retention.usage)).await);
 }
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+mod tests {
+    use identity::{MasterKey, SealKeys};
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::directory::tests::House;
+
+    #[tokio::test]
+    async fn what_is_deleted_is_counted_by_its_kind() {
+        let house = House::open().await;
+        let seal = SealKeys::new(MasterKey::generate(&mut rand::rng()), Vec::new());
+        let audit = Audit::new(house.store.clone(), Arc::new(seal));
+        let (day, year) = (Duration::from_hours(24), Duration::from_hours(365 * 24));
+        let counted_at = store::clock::now() - TimeDelta::days(2);
+        for batch in [1, 2] {
+            assert!(house.store.count_batch(Uuid::from_u128(batch), &[], counted_at).await.unwrap());
+        }
+        let retention =
+            Retention { changes: year, sessions: year, mails: year, attempts: year, audit: year, usage: year };
+        forget(&retention, day, &audit, &house.metrics).await;
+        let forgotten = |kind: &str| house.metrics.store.forgotten.with_label_values(&[kind]).get();
+        assert_eq!((forgotten("usage"), forgotten("changes")), (2, 0));
+    }
+}

@@ -136,6 +136,8 @@ fn what_is_used_without_database_and_without_room_is_counted_once_when_both_are_
         platform.metric("portcullis_usage_stuck") == 1
     });
     let used = use_some();
+    let failed = || platform.metric("portcullis_usage_failures_total{what=\"write\"}");
+    eventually("it to be told", || failed() > 0);
     fs::remove_file(platform.disk().join("fill")).unwrap();
     eventually("the disk to take it", || platform.metric("portcullis_usage_stuck") == 0);
     postgres.serve();

@@ -499,11 +499,14 @@ fn without_its_database_the_door_serves_known_callers_and_answers_503_to_others_
     let known = platform.register("known@example.com")["access_token"].as_str().unwrap().to_owned();
     let unseen = platform.login("known@example.com");
     assert_eq!(platform.get("/demo/x", &known).status, 200);
+    let is_heard = || platform.metric("portcullis_feed_healthy") == 1;
+    eventually("changes to be heard", is_heard);
 
     link.cut();
     eventually("the outage to be noticed", || {
         platform.send("GET", "/readyz", &[], "").body.contains("store_unavailable")
     });
+    assert!(!is_heard());
     assert_eq!(platform.get("/demo/x", &known).status, 200, "known callers are served");
     let refused = platform.get("/demo/x", &unseen);
     assert_eq!(
@@ -522,7 +525,7 @@ fn without_its_database_the_door_serves_known_callers_and_answers_503_to_others_
 
     link.mend();
     eventually("the recovery", || platform.get("/demo/x", &unseen).status == 200);
-    eventually("changes to be heard again", || platform.metric("portcullis_feed_silent_seconds") == 0);
+    eventually("changes to be heard again", || is_heard() && platform.metric("portcullis_feed_silent_seconds") == 0);
 }
 
 #[test]

@@ -121,6 +121,8 @@ fn the_101st_request_in_a_minute_is_refused_on_the_free_tier_and_logging_out_sti
     assert!((1..=61).contains(&wait), "{wait}");
     assert!(refused.header("ratelimit-policy").unwrap().contains(";q=100;w=60"), "{refused:?}");
     assert!(refused.header("ratelimit").unwrap().contains(";r=0;t="), "{refused:?}");
+    let limited = || platform.metric("portcullis_limited_total{limit=\"free-user-minute\"}");
+    eventually("it to be counted", || limited() == 1);
 
     // The auth routes have quotas of their own.
     assert_eq!(platform.get("/auth/me", &token).status, 200);

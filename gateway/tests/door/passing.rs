@@ -212,6 +212,25 @@ fn the_metrics_count_by_route_and_outcome() {
     assert!(platform.metric("portcullis_store_seconds_count") >= 1);
     assert_eq!(platform.metric("portcullis_registrations_total{outcome=\"ok\"}"), 1);
     assert_eq!(platform.metric("portcullis_requests_in_flight"), 0);
+    assert_eq!(platform.metric("portcullis_request_duration_seconds_count{route=\"demo\"}"), 3);
+    let build = format!("portcullis_build_info{{version=\"{}\"}}", env!("CARGO_PKG_VERSION"));
+    assert_eq!(platform.metric(&build), 1);
+}
+
+#[test]
+fn the_metrics_tell_how_many_callers_are_kept_and_that_there_was_no_room_for_others() {
+    let platform = Setup::default().edit("gateway.toml", "credentials = 100000 ", "credentials = 1 ").start();
+    let [ada, bob] =
+        ["ada", "bob"].map(|name| platform.register(&format!("{name}@example.com"))["access_token"].clone());
+    eventually("one to be dropped for the other", || {
+        for token in [&ada, &bob] {
+            platform.get("/demo/x", token.as_str().unwrap());
+        }
+        platform.metric("portcullis_credential_cache_evictions_total") > 0
+    });
+    eventually("the rest to be counted", || platform.metric("portcullis_credential_cache_entries") == 1);
+    let counted = platform.metric("portcullis_limiter_entries");
+    assert!(counted >= 2, "what both have spent is kept, and that of their address: {counted}");
 }
 
 const MIB: usize = 1 << 20;

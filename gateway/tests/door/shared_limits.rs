@@ -235,6 +235,7 @@ fn with_a_dead_redis_nobody_is_let_through_where_so_it_was_said() {
     let [node] = some(|| refusing(&database, &redis));
     let (limited, unlimited) = (token(&node, "ada@example.com"), token(&node, "bob@example.com"));
     eventually("a lease", || node.get("/demo/x", &limited).status == 200);
+    assert!(node.metric("portcullis_lease_seconds_count") > 0);
     // Of this the door hears when it meets somebody for the first time.
     database.run("UPDATE accounts SET tier = 'enterprise'");
     redis.kill();

@@ -135,6 +135,8 @@ fn streams_are_counted_for_as_long_as_they_last_and_those_of_a_killed_node_for_t
         assert!(matches!(&*code, "concurrency_limited" | "limiter_unavailable"), "{code} after {:?}", began.elapsed());
         thread::park_timeout(Duration::from_millis(300));
     }
+    let told = |node: &Platform, outcome| node.metric(&format!("portcullis_slot_calls_total{{outcome=\"{outcome}\"}}"));
+    assert!(told(&nodes[0], "kept") > 0 && told(&nodes[1], "full") > 0);
     drop(streams.pop());
     let mut elsewhere = Vec::new();
     eventually("the slot that was given back", || {

@@ -77,6 +77,7 @@ fn requests_are_counted_with_what_backends_say_of_them_and_clients_never_hear_it
     insta::assert_snapshot!(by("group_by=key"), @r#"{"cost":"0.0625","key_id":null,"requests":5,"tokens_used":6000}"#);
     // Our own answers are not counted, though they were asked for often.
     assert_eq!(platform.metric("portcullis_usage_requests_spooled_total"), 5);
+    eventually("a sum for each model", || platform.metric("portcullis_usage_sums_total") >= 4);
     // Others see nothing of it.
     let other = token_of(&platform.register("bob@example.com"));
     assert_eq!(usage(&platform, &other, ""), Vec::<Value>::new());
@@ -289,6 +290,8 @@ fn what_services_report_while_the_database_is_away_waits_and_is_counted_when_it_
         }
         assert_eq!(platform.get("/demo/x", &token).status, 200);
     }
+    let failed = || platform.metric("portcullis_usage_failures_total{what=\"carry\"}");
+    eventually("it to be told", || failed() > 0);
     postgres.serve();
     let counted = || {
         let answer = platform.get("/usage?group_by=service", &token);
@@ -296,6 +299,18 @@ fn what_services_report_while_the_database_is_away_waits_and_is_counted_when_it_
         (items[0]["requests"].clone(), items[0]["tokens_used"].clone(), items[1]["tokens_used"].clone())
     };
     eventually("what has waited", || counted() == (json!(4), json!(0), json!(4)));
+}
+
+#[test]
+fn a_spool_whose_end_was_cut_off_is_told_and_gone() {
+    let folder = Setup::default().folder();
+    let spool = folder.path().join("data/usage");
+    fs::create_dir_all(&spool).unwrap();
+    let segment = spool.join("00000000000070008000000000000000.spool");
+    fs::write(&segment, b"PCUSAGE2\x07\0").unwrap();
+    let platform = Setup::default().start_in(folder);
+    eventually("it to be told", || platform.metric("portcullis_usage_torn_total") == 1);
+    eventually("it to be gone", || !segment.exists());
 }
 
 #[test]
