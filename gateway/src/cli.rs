@@ -136,8 +136,8 @@ pub(crate) struct CreateAdmin {
     /// The password. Without it a link is printed with which one is chosen. Never give it as an argument: others can see those.
     #[arg(long, env = "PORTCULLIS_ADMIN_PASSWORD", hide_env_values = true, value_name = "PASSWORD", hide = true)]
     pub(crate) password: Option<String>,
-    /// Read the password from the first line of standard input.
-    #[arg(long, conflicts_with = "password")]
+    /// Read the password from the first line of standard input, whatever `PORTCULLIS_ADMIN_PASSWORD` says.
+    #[arg(long)]
     pub(crate) password_stdin: bool,
 }
 

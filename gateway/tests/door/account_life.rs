@@ -133,6 +133,19 @@ fn the_first_administrator_chooses_a_password_by_a_link_that_serves_once() {
     assert!(again.contains("password unchanged") && again.contains("was not used"), "{again}");
 }
 
+#[test]
+fn the_first_administrators_password_is_the_first_line_of_standard_input_whatever_the_variable_says() {
+    let platform = Platform::start();
+    let input = platform.folder.path().join("input");
+    std::fs::write(&input, format!("{PASSWORD}\r\nand nothing of this\n")).unwrap();
+    let mut create = platform.command(&["create-admin", "--email", "root@example.com", "--password-stdin"]);
+    create.env("PORTCULLIS_ADMIN_PASSWORD", "another good password").stdin(std::fs::File::open(&input).unwrap());
+    let made = create.output().unwrap();
+    assert!(made.status.success(), "{made:?}");
+    let root = platform.login("root@example.com");
+    assert_eq!(platform.get("/admin/users", &root).status, 200);
+}
+
 /// The files may name roles and tiers as they like; the command makes no account whose role or tier is none of theirs.
 #[test]
 fn no_administrator_is_made_of_a_role_or_tier_that_the_configuration_has_not() {
