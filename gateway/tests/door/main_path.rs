@@ -58,6 +58,26 @@ pub(crate) fn part(token: &str, index: usize) -> serde_json::Value {
 }
 
 #[test]
+fn a_token_is_of_the_issuer_and_for_the_audience_that_the_variables_name_and_counts_for_no_other() {
+    let named = |issuer: &str, audience: &str| {
+        Setup::default().env("PORTCULLIS_ISSUER", issuer).env("PORTCULLIS_AUDIENCE", audience)
+    };
+    let (ours, services) = ("https://id.example.com", "services");
+    let mut platform = named(ours, services).start();
+    let token = platform.register("ada@example.com")["access_token"].as_str().unwrap().to_owned();
+    let claims = part(&token, 1);
+    assert_eq!((claims["iss"].as_str(), claims["aud"].as_str()), (Some(ours), Some(services)));
+    assert_eq!(platform.get("/auth/me", &token).status, 200);
+    platform.gateway().signal("TERM");
+    assert_eq!(platform.gateway().wait(), Some(0));
+    for (issuer, audience, status) in [(ours, services, 200), ("portcullis", services, 401), (ours, "portcullis", 401)]
+    {
+        let next = named(issuer, audience).start_on(&platform.folder.path().join("data"));
+        assert_eq!(next.get("/auth/me", &token).status, status, "{issuer} {audience}");
+    }
+}
+
+#[test]
 fn roles_and_tiers_open_and_close_routes_and_a_change_counts_at_once() {
     let platform = Platform::start();
     let admin = platform.admin();
