@@ -215,11 +215,8 @@ impl ProxyHttp for Door {
             Box::pin(answer::go_on(session)).await?;
         }
         self.stand_by(session, journey, has_body);
-        if request.version == Version::HTTP_2
-            && let Some(attempt) = &mut journey.attempt
-        {
-            // No end of a body is told of there when there is none.
-            attempt.shares_connection(!has_body);
+        if let Some(attempt) = &mut journey.attempt {
+            attempt.is_connected(request.version == Version::HTTP_2, !has_body);
         }
         panics::caught_in(|| inject::rewrite(request, journey, &self.minter, journey.now))??;
         // Whoever came together is sent together: a service that sleeps is woken once for them all (docs/performance.md).

@@ -137,7 +137,7 @@ async fn ask(door: &Door, journey: &mut Journey, request: RequestHeader) -> Resu
 
 async fn ask_of(mut backend: Backend, journey: &mut Journey, request: RequestHeader) -> Result<Backend> {
     backend.write_request_header(Box::new(request)).await.map_err(Error::into_up)?;
-    if let Some(attempt) = &journey.attempt {
+    if let Some(attempt) = &mut journey.attempt {
         attempt.is_sent();
     }
     for _ in 0..=INTERIM_ANSWERS {

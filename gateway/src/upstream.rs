@@ -185,8 +185,8 @@ impl Upstream {
         let key = || balance::key(permit, client);
         let Some((server, trial)) = balance::choose(self.settings.balance, &servers, &self.turn, key, &tries.failed)
         else {
-            if probe {
-                self.circuit.give_back();
+            if let Some(errand) = &probe {
+                self.circuit.give_back(errand);
             }
             return Err(if servers.is_empty() { Refusal::UpstreamConnect } else { Refusal::UpstreamUnavailable });
         };
@@ -203,10 +203,10 @@ impl Upstream {
         }
         cut::end_by(deadline);
         let (upstream, server) = (Arc::clone(self), Arc::clone(server));
-        Ok((
-            peer,
-            Attempt { upstream, server, probe, trial, told: false, generation, shares: None, deadline, patience },
-        ))
+        let mut attempt =
+            Attempt { upstream, server, probe, trial, told: false, generation, shares: None, deadline, patience };
+        attempt.stay(patience.connect);
+        Ok((peer, attempt))
     }
 
     /// May a request be tried once more, at a server that has not failed it? Spends from the budget if so; a connection that was

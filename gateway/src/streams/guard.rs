@@ -84,7 +84,7 @@ impl Guard {
 
 /// A piece of the client's body is passed on.
 pub(crate) async fn passed_on(session: &mut Session, journey: &mut Journey, is_first: bool, end: bool) {
-    if let Some(attempt) = &journey.attempt {
+    if let Some(attempt) = &mut journey.attempt {
         if end { attempt.is_sent() } else { attempt.is_sending() }
     }
     if !end && journey.guard.is_none() {

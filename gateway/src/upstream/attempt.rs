@@ -7,7 +7,7 @@ use std::{
 
 use pingora::{Error, ErrorSource, ErrorType};
 
-use super::{Upstream, circuit::Turn, now, server::Server};
+use super::{Upstream, circuit::Turn, now, scout::Errand, server::Server};
 use crate::streams::cut;
 
 /// One request at one server, counted there until it is dropped. Whoever holds it says how it went; if nobody does (the
@@ -16,9 +16,9 @@ pub(crate) struct Attempt {
     pub(super) upstream: Arc<Upstream>,
     pub(super) server: Arc<Server>,
     /// Does the circuit wait to hear of it?
-    pub(super) probe: bool,
+    pub(super) probe: Option<Errand>,
     /// Does the server's return wait to hear of it?
-    pub(super) trial: bool,
+    pub(super) trial: Option<Errand>,
     pub(super) told: bool,
     /// Of the connections of HTTP/2 that it may share.
     pub(super) generation: u64,
@@ -32,6 +32,8 @@ pub(crate) struct Attempt {
 /// How long a server may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Patience {
+    /// For a connection.
+    pub(super) connect: Duration,
     /// From the request's last byte to the last byte of the answer's head.
     pub(super) head: Duration,
     /// Between two pieces of the answer.
@@ -80,11 +82,15 @@ impl Attempt {
         self.patience.head.max(self.patience.silence)
     }
 
-    /// It goes over a connection of HTTP/2, as others may; has all of it been sent with its header?
-    pub(crate) fn shares_connection(&mut self, is_sent: bool) {
-        self.shares = Some(self.generation);
-        if is_sent {
-            self.is_sent();
+    /// There is a connection, though its client may owe the body. Over one of HTTP/2 others may go too, and no end of a body is told of when
+    /// there is none.
+    pub(crate) fn is_connected(&mut self, is_shared: bool, has_no_body: bool) {
+        self.stay(Duration::ZERO);
+        if is_shared {
+            self.shares = Some(self.generation);
+            if has_no_body {
+                self.is_sent();
+            }
         }
     }
 
@@ -94,8 +100,19 @@ impl Attempt {
     }
 
     /// The request has been sent, so the head of the answer must come, all of it.
-    pub(crate) fn is_sent(&self) {
+    pub(crate) fn is_sent(&mut self) {
         cut::answer_by(Instant::now() + self.patience.head);
+        self.stay(self.patience.head);
+    }
+
+    /// If it is to find out whether its server is back, nobody else does for so long.
+    pub(super) fn stay(&mut self, time_out: Duration) {
+        if let Some(errand) = &mut self.trial {
+            self.server.vitals.stay(errand, time_out);
+        }
+        if let Some(errand) = &mut self.probe {
+            self.upstream.circuit.stay(errand, now(), time_out);
+        }
     }
 
     /// The head of the answer has come.
@@ -127,13 +144,12 @@ impl Attempt {
         {
             self.server.vitals.give_up(generation);
         }
-        // A trial that took so long that another has brought the server back failed as any request does.
-        let trial = self.trial && self.server.vitals.is_left_out();
+        let trial = self.trial.as_ref().is_some_and(|errand| self.server.vitals.is_trial(errand));
         if trial || self.server.vitals.failed(upstream.settings.ejection) {
             upstream.eject(&self.server, trial);
             upstream.count_well();
         }
-        self.turned(upstream.circuit.failed(self.probe, upstream.settings.circuit, now));
+        self.turned(upstream.circuit.failed(self.probe.as_ref(), upstream.settings.circuit, now));
     }
 
     fn turned(&self, turn: Turn) {
@@ -159,11 +175,11 @@ impl Drop for Attempt {
         if self.told {
             return;
         }
-        if self.trial {
-            self.server.vitals.give_back();
+        if let Some(errand) = &self.trial {
+            self.server.vitals.give_back(errand);
         }
-        if self.probe {
-            self.upstream.circuit.give_back();
+        if let Some(errand) = &self.probe {
+            self.upstream.circuit.give_back(errand);
         }
     }
 }

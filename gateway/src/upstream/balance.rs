@@ -10,18 +10,18 @@ use std::{
 
 use policies::Permit;
 
-use super::server::Server;
+use super::{scout::Errand, server::Server};
 use crate::config::Balance;
 
-/// Chooses among the servers that may be used and are not in `failed`, and enters there: the flag says whether as the one
-/// request that finds out whether an ejected server is back.
+/// Chooses among the servers that may be used and are not in `failed`, and enters there: with an errand as the one request that
+/// finds out whether an ejected server is back.
 pub(super) fn choose<'a>(
     balance: Balance,
     servers: &'a [Arc<Server>],
     turn: &AtomicUsize,
     key: impl FnOnce() -> u64,
     failed: &[u64],
-) -> Option<(&'a Arc<Server>, bool)> {
+) -> Option<(&'a Arc<Server>, Option<Errand>)> {
     let is_open = |server: &&Arc<Server>| !failed.contains(&server.vitals.id) && server.vitals.is_open();
     // A request that is tried again takes no further turn: with two servers every request would begin at the same one.
     let turn = || if failed.is_empty() { turn.fetch_add(1, Relaxed) } else { turn.load(Relaxed) };
@@ -68,12 +68,12 @@ fn in_turn(servers: &[Arc<Server>], turn: usize) -> impl Iterator<Item = &Arc<Se
     before.iter().chain(after)
 }
 
-fn entered(server: &Arc<Server>) -> Option<(&Arc<Server>, bool)> {
-    Some((server, server.vitals.enter()?))
+fn entered(server: &Arc<Server>) -> Option<(&Arc<Server>, Option<Errand>)> {
+    Some((server, server.vitals.enter().ok()?))
 }
 
 /// Enters at the best; if another request was faster there, that one is closed now, and the next best is asked for.
-fn best<'a>(find: impl Fn() -> Option<&'a Arc<Server>>) -> Option<(&'a Arc<Server>, bool)> {
+fn best<'a>(find: impl Fn() -> Option<&'a Arc<Server>>) -> Option<(&'a Arc<Server>, Option<Errand>)> {
     loop {
         let server = find()?;
         if let Some(entered) = entered(server) {

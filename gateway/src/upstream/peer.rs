@@ -90,12 +90,13 @@ impl Mould {
         route.total.or(self.timeouts.total)
     }
 
-    /// How long a server may take for the head of an answer, and between two pieces of it.
+    /// How long a server may take for a connection, for the head of an answer, and between two pieces of it.
     pub(super) fn patience(&self, route: &Timeouts) -> Patience {
         let silence = route.response.unwrap_or(self.timeouts.response);
         // What the route says of silence at all is said of the first one too.
         let first_byte = route.first_byte.or(if route.response.is_some() { None } else { self.timeouts.first_byte });
-        Patience { head: first_byte.unwrap_or(silence), silence }
+        let connect = route.connect.unwrap_or(self.timeouts.connect);
+        Patience { connect, head: first_byte.unwrap_or(silence), silence }
     }
 }
 
@@ -206,7 +207,7 @@ mod tests {
             let route = Timeouts { first_byte: Some(seconds(first_byte)), ..Timeouts::default() };
             let options = adapted(&route, None);
             assert_eq!((options.read_timeout, options.write_timeout), (None, Some(seconds(60))));
-            let patience = Patience { head: seconds(first_byte), silence: seconds(60) };
+            let patience = Patience { connect: seconds(2), head: seconds(first_byte), silence: seconds(60) };
             assert_eq!(mould.patience(&route), patience);
         }
         let options = adapted(&Timeouts::default(), Some(seconds(1)));

@@ -5,12 +5,16 @@ use std::{
         Arc, LazyLock,
         atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use pingora::upstreams::peer::HttpPeer;
 
-use super::{balance, resolve::Target, scout::Scout};
+use super::{
+    balance,
+    resolve::Target,
+    scout::{Errand, Scout},
+};
 use crate::config::{EjectionSettings, HealthSettings};
 
 /// One server of a pool.
@@ -104,15 +108,15 @@ impl Vitals {
         }
     }
 
-    /// One request goes there: `Some(true)` as the one that finds out, `None` if another one does so already. Ends with
-    /// [`Self::leave`].
-    pub(super) fn enter(&self) -> Option<bool> {
-        let trial = self.is_left_out();
-        if trial {
-            self.scout.leave(now()).ok()?;
-        }
+    /// One request goes there, with an errand if it is the one that finds out. Ends with [`Self::leave`].
+    ///
+    /// # Errors
+    ///
+    /// Another one finds out already.
+    pub(super) fn enter(&self) -> Result<Option<Errand>, Duration> {
+        let errand = if self.is_left_out() { Some(self.scout.leave(now())?) } else { None };
         self.in_flight.fetch_add(1, Relaxed);
-        Some(trial)
+        Ok(errand)
     }
 
     pub(super) fn leave(&self) {
@@ -132,9 +136,19 @@ impl Vitals {
         self.out_until.load(Relaxed) != 0
     }
 
+    /// The one that finds out waits for something that has this time-out.
+    pub(super) fn stay(&self, errand: &mut Errand, time_out: Duration) {
+        self.scout.stay(errand, now(), time_out);
+    }
+
+    /// Is this the one that finds out? One that took so long that another has followed is not.
+    pub(super) fn is_trial(&self, errand: &Errand) -> bool {
+        self.is_left_out() && self.scout.is_on(errand)
+    }
+
     /// The trial found out nothing.
-    pub(super) fn give_back(&self) {
-        self.scout.is_back();
+    pub(super) fn give_back(&self, errand: &Errand) {
+        self.scout.give_up(errand);
     }
 
     /// It answers, whomever. Says whether it had been left out.

@@ -124,12 +124,57 @@ async fn a_server_that_keeps_failing_is_left_out_until_one_request_has_shown_tha
     assert_eq!(pool.metrics.usable.get(), 2);
 }
 
+#[tokio::test]
+async fn a_trial_that_another_has_followed_lengthens_nothing_when_it_fails_and_lets_nobody_in_when_its_client_leaves() {
+    let short = Duration::from_millis(50);
+    let ejection = EjectionSettings { failures: 3, time: short, max_time: Duration::from_hours(1) };
+    let pool = made(&UpstreamSettings { ejection, ..settings(2) }, None).await;
+    fail(&pool, ONE, 3);
+    // The clients of two owe their bodies, and each finds out alone for a moment only.
+    let [mut first, second, mut third] = std::array::from_fn(|_| {
+        let mut trial = until(&pool, ONE);
+        trial.is_connected(false, false);
+        trial
+    });
+    third.is_sent();
+    first.failed(Failure::Timeout);
+    drop((first, second));
+    assert_eq!(picked(&pool), [TWO.to_owned()].into(), "the third finds out, and the third only");
+    assert_eq!(pool.metrics.ejections.get(), 1);
+    third.failed(Failure::Timeout);
+    assert_eq!(pool.metrics.ejections.get(), 2);
+}
+
+#[tokio::test]
+async fn one_that_finds_out_whether_a_pool_is_back_has_the_time_of_a_connection_and_of_an_answer_for_it() {
+    let circuit = CircuitSettings { failures: 1, open: Duration::from_millis(1) };
+    let timeouts = UpstreamTimeouts { connect: Duration::from_hours(1), ..UpstreamSettings::shipped().timeouts };
+    let pool = made(&UpstreamSettings { circuit, timeouts, ..settings(1) }, None).await;
+    pick(&pool).unwrap().failed(Failure::Closed);
+    let mut probe = until(&pool, ONE);
+    // Longer than a client that owes its body would keep others out.
+    let keeps_others_out = || {
+        let began = Instant::now();
+        while began.elapsed() < Duration::from_millis(1500) {
+            assert_eq!(pick(&pool).err().map(|refusal| refusal.code()), Some("upstream_circuit_open"));
+            std::thread::park_timeout(Duration::from_millis(1));
+        }
+    };
+    keeps_others_out();
+    probe.is_connected(false, false);
+    probe.is_sent();
+    keeps_others_out();
+    probe.succeeded();
+    assert!(pick(&pool).is_ok());
+}
+
 /// Picks until that server has its turn.
 fn until(pool: &Arc<Upstream>, server: &str) -> Attempt {
     let began = Instant::now();
     loop {
-        let attempt = pick(pool).unwrap();
-        if name(&attempt) == server {
+        if let Ok(attempt) = pick(pool)
+            && name(&attempt) == server
+        {
             return attempt;
         }
         assert!(began.elapsed() < Duration::from_secs(10), "{server} never had its turn");
@@ -396,7 +441,7 @@ async fn whoever_waits_in_vain_gives_up_the_connections_of_http_2_that_others_wo
         let pick = || pool.pick(&permit(), IpAddr::V4(Ipv4Addr::LOCALHOST), &mut tries()).unwrap();
         let shared = || {
             let mut attempt = pick().1;
-            attempt.shares_connection(true);
+            attempt.is_connected(true, true);
             attempt
         };
         let key = || pick().0.reuse_hash();

@@ -254,6 +254,46 @@ fn one_frozen_server_of_two_is_left_out_after_a_few_requests() {
     frozen.signal("CONT");
 }
 
+#[test]
+fn a_hung_server_is_sent_one_request_that_finds_out_and_no_other_as_long_as_that_may_wait() {
+    let release = Arc::new(AtomicBool::new(false));
+    // Hangs up once, and then neither answers nor hangs up.
+    let hung = || {
+        let (release, failed) = (Arc::clone(&release), AtomicBool::new(false));
+        Backend::start(move |_, stream| {
+            if !failed.swap(true, SeqCst) {
+                return After::Close;
+            }
+            eventually("the release", || release.load(SeqCst));
+            drop(stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"));
+            After::Keep
+        })
+    };
+    let (one_of_two, alone, good) = (hung(), hung(), Backend::named("good"));
+    let two = vec![one_of_two.address.to_string(), good.address.to_string()];
+    let platform = pools(&[
+        ("two", two, "ejection = { failures = 1, time = \"50ms\", max_time = \"50ms\" }"),
+        ("one", vec![alone.address.to_string()], "circuit = { failures = 1, open = \"50ms\" }"),
+    ])
+    .start();
+    assert_eq!(get(&platform, "/one/x").status, 502);
+    while one_of_two.count("GET") == 0 {
+        assert_eq!(get(&platform, "/two/x").status, 200);
+    }
+    let loads = ["/two/x", "/one/x"].map(|path| Load::on(platform.http, path));
+    eventually("two requests that find out", || one_of_two.count("GET") == 2 && alone.count("GET") == 2);
+    // Longer than a client that owes its body keeps others from it; the time for an answer is a minute.
+    let found_out = Instant::now();
+    eventually("three seconds", || found_out.elapsed() > Duration::from_secs(3));
+    assert_eq!((one_of_two.count("GET"), alone.count("GET")), (2, 2));
+    release.store(true, SeqCst);
+    for load in loads {
+        load.wait_for(20);
+        let statuses: BTreeSet<u16> = load.end().iter().map(|answer| answer.status).collect();
+        assert!(statuses.is_subset(&BTreeSet::from([200, 503])), "{statuses:?}");
+    }
+}
+
 /// The failures of these tests leave nobody out.
 const PATIENT: &str = "ejection = { failures = 1000 }\ncircuit = { failures = 1000 }";
 
