@@ -129,11 +129,12 @@ pub trait Hooks: Send + Sync {
     fn policy(&self) -> Arc<Policy>;
 
     /// What a token that says that somebody else has signed it is worth at the door, which may make the account as the configuration has
-    /// it; `None`: it does not say so. `client` and `request`: who asks, and under which name that stands in the log.
+    /// it; `None`: it does not say so. `client` and `request`: by which address who asks is counted, and whether it is their own; and under
+    /// which name that stands in the log.
     async fn vouched(
         &self,
         token: &str,
-        client: IpAddr,
+        client: (IpAddr, bool),
         request: Option<&str>,
     ) -> Option<Result<(Grant, GrantFacts), Refusal>>;
 

@@ -16,8 +16,10 @@ use uuid::Uuid;
 
 use crate::{mail::Source, office::Office, second_factor::First};
 
-/// Set by the door; nobody else can.
+/// The client's address. Set by the door, as the next one is; nobody else can.
 pub(crate) const CLIENT: &str = "x-gateway-client";
+/// Where that is not known: the address by which the client is counted, that of a trusted proxy which does not say for whom it asks.
+const PROXY: &str = "x-gateway-proxy";
 /// A year, in seconds; browsers keep none for much longer.
 const COOKIE_LIFE: u32 = 365 * 24 * 60 * 60;
 /// Characters that are kept of what a client says it is.
@@ -25,7 +27,9 @@ const MAX_USER_AGENT: usize = 200;
 
 /// Who visits.
 pub(crate) struct Visitor {
+    /// Their own, if it is known.
     pub(crate) address: Option<IpAddr>,
+    proxy: Option<IpAddr>,
     user_agent: Option<String>,
     device: Option<SecretDigest>,
     is_secure: bool,
@@ -45,10 +49,11 @@ impl FromRequestParts<Arc<Office>> for Visitor {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, office: &Arc<Office>) -> Result<Self, Infallible> {
-        let text = |name: &str| parts.headers.get(name).and_then(|value| value.to_str().ok());
+        let address = |name: &str| -> Option<IpAddr> { parts.headers.get(name)?.to_str().ok()?.parse().ok() };
         let is_secure = office.is_secure();
         Ok(Self {
-            address: text(CLIENT).and_then(|text| text.parse().ok()),
+            address: address(CLIENT),
+            proxy: address(PROXY),
             user_agent: parts.headers.get(header::USER_AGENT).map(|value| shown(value.as_bytes())),
             device: device(&parts.headers, CookieNames::of(is_secure).device),
             is_secure,
@@ -58,9 +63,15 @@ impl FromRequestParts<Arc<Office>> for Visitor {
 }
 
 impl Visitor {
-    /// The network, for what is counted by it.
+    /// By which address they are counted. Where they are it does not say: that is [`Self::address`].
+    pub(crate) fn counted(&self) -> Option<IpAddr> {
+        self.address.or(self.proxy)
+    }
+
+    /// The network, for what is counted by it. A proxy's is no place where a session has begun, and so nobody is at home there.
     pub(crate) fn network(&self) -> Option<String> {
-        self.address.map(network_of)
+        let proxied = || self.proxy.map(|proxy| format!("by {}", network_of(proxy)));
+        self.address.map(network_of).or_else(proxied)
     }
 
     /// From where a letter is asked for.

@@ -41,6 +41,7 @@ struct Injection<'a> {
     roles: &'a Roles,
     tiers: &'a Tiers,
     upstream: &'a Upstream,
+    is_for_office: bool,
     known: Option<&'a Known>,
     groups: Option<&'a GroupHeaders>,
     minter: &'a Minter,
@@ -70,8 +71,9 @@ pub(crate) fn rewrite(
     let inbound =
         journey.inbound.as_ref().ok_or_else(|| Error::explain(ErrorType::InternalError, "nothing was read"))?;
     let Policy { roles, tiers, .. } = &*journey.rules.policy;
-    let (known, groups) = (journey.known.as_deref(), journey.groups.as_deref());
-    let injection = Injection { inbound, permit, roles, tiers, upstream: &upstream, known, groups, minter, now };
+    let (known, groups, is_for_office) = (journey.known.as_deref(), journey.groups.as_deref(), journey.is_for_office());
+    let upstream = &*upstream;
+    let injection = Injection { inbound, permit, roles, tiers, upstream, is_for_office, known, groups, minter, now };
     let empty = RequestHeader::from(http::Request::new(()).into_parts().0);
     let mut parts = Parts::from(std::mem::replace(request, empty));
     injection.target(&mut parts)?;
@@ -80,7 +82,7 @@ pub(crate) fn rewrite(
     inbound.request_id.trace(headers, &mut fields);
     injection.forwarding(headers, parts.uri.authority(), &mut fields);
     let assertion = injection.identify(&mut fields);
-    strip(headers, &journey.rules.reserved, permit.route().forward_credential, journey.is_for_office());
+    strip(headers, &journey.rules.reserved, permit.route().forward_credential, is_for_office);
     headers.reserve(16);
     fields.set(headers);
     if let Some(assertion) = assertion {
@@ -97,6 +99,7 @@ pub(crate) fn rewrite(
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const X_GATEWAY_PROXY: HeaderName = HeaderName::from_static("x-gateway-proxy");
 const X_KEY_ID: HeaderName = HeaderName::from_static("x-key-id");
 
 /// Removes every header that a client might speak in our name with, and the credential that was meant for us.
@@ -204,11 +207,7 @@ impl Injection<'_> {
         for wanted in &self.upstream.headers {
             match (wanted, self.known) {
                 (IdentityHeader::XRequestId, _) => fields.text(wanted.name(), self.inbound.request_id.as_str()),
-                (IdentityHeader::XGatewayClient, _) if !self.inbound.is_client_known => {}
-                (IdentityHeader::XGatewayClient, _) => fields.written(wanted.name(), |out| {
-                    out.address(self.inbound.client);
-                    Ok(())
-                }),
+                (IdentityHeader::XGatewayClient, _) => self.client(fields),
                 (IdentityHeader::XGatewayAssertion, Some(known)) => {
                     let (principal, upstream) = (&known.principal, &self.upstream.name);
                     assertion = known.assertions.of(self.minter, principal, upstream, self.now);
@@ -218,6 +217,20 @@ impl Injection<'_> {
             }
         }
         assertion
+    }
+
+    /// The client's address, if it is known. Our own service, which counts by addresses as we do, is else told by which the client is
+    /// counted: in a header of its own, since where the client is that does not say.
+    fn client(&self, fields: &mut Fields) {
+        let name = match (self.inbound.is_client_known, self.is_for_office) {
+            (true, _) => IdentityHeader::XGatewayClient.name(),
+            (false, true) => X_GATEWAY_PROXY,
+            (false, false) => return,
+        };
+        fields.written(name, |out| {
+            out.address(self.inbound.client);
+            Ok(())
+        });
     }
 
     /// One header about the caller, if there is something to say.

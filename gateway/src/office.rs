@@ -125,11 +125,10 @@ impl Hooks for Process {
     async fn vouched(
         &self,
         token: &str,
-        client: IpAddr,
+        (client, is_client_known): (IpAddr, bool),
         request: Option<&str>,
     ) -> Option<Result<(Grant, GrantFacts), Refusal>> {
         let request = request.and_then(RequestId::read);
-        let is_client_known = !client.is_unspecified();
         let asking = Asking { client, is_client_known, now: store::clock::now(), request: request.as_ref() };
         self.directory.vouched(token, asking).await
     }

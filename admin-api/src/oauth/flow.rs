@@ -145,7 +145,7 @@ async fn arrive(
         verifier: &CodeVerifier::kept(begun.verifier.into()),
         nonce: &begun.nonce,
         redirect_uri: &office.redirect_uri(provider),
-        client: visitor.address,
+        client: visitor.counted(),
         now: office.now(),
     };
     let identified = office.providers.redeem(provider, answered).await.map_err(OauthFault::from)?;

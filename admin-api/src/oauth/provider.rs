@@ -49,7 +49,7 @@ pub struct Answered<'a> {
     pub nonce: &'a str,
     /// Where the answer came.
     pub redirect_uri: &'a str,
-    /// Who brings it.
+    /// By which address whoever brings it is counted.
     pub client: Option<IpAddr>,
     /// The time.
     pub now: DateTime<Utc>,

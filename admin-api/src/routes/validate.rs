@@ -99,9 +99,9 @@ async fn of_somebody_else(
     (visitor, headers): (&Visitor, &HeaderMap),
     shown: &str,
 ) -> Result<Option<Verdict>, ApiError> {
-    let client = visitor.address.unwrap_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED));
+    let counted = visitor.counted().unwrap_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED));
     let request = headers.get(REQUEST_ID).and_then(|id| id.to_str().ok());
-    match office.hooks.vouched(shown, client, request).await {
+    match office.hooks.vouched(shown, (counted, visitor.address.is_some()), request).await {
         None => Ok(None),
         Some(Ok((grant, facts))) if office.wants_second_factor(&facts, grant) => Ok(Some(Verdict::bad(ONE_FACTOR))),
         Some(Ok((_, facts))) => Verdict::good(office, facts).await.map(Some),

@@ -150,6 +150,27 @@ async fn a_network_that_guesses_at_many_accounts_is_stopped_and_nobody_else_is()
 }
 
 #[tokio::test]
+async fn a_proxy_that_does_not_say_for_whom_it_asks_is_counted_by_itself_and_nobody_s_home() {
+    let house = House::open_with(|settings| settings.lockout.network.attempts = 6).await;
+    at_home(&house).await;
+    let by = async |proxy: &str, email: &str| {
+        let body = json!({ "email": email, "password": "not the password" });
+        house.post("/auth/login", Shown::Header("x-gateway-proxy", proxy), body).await.refusal()
+    };
+    // Even one with the address that her home has.
+    for _ in 0..5 {
+        assert_eq!(by(HOME.address, "ada@example.com").await, "401 invalid_credentials");
+    }
+    assert_eq!(log_in(&house, &FAR, "ada@example.com", PASSWORD).await.refusal(), "429 login_locked");
+    assert_eq!(log_in(&house, &HOME, "ada@example.com", PASSWORD).await.status, 200);
+    assert_eq!(by(HOME.address, "bob@example.com").await, "401 invalid_credentials");
+    assert_eq!(by(HOME.address, "bob@example.com").await, "429 login_locked");
+    assert_eq!(locks(&house), (1, 1));
+    assert_eq!(by("192.0.2.2", "bob@example.com").await, "401 invalid_credentials");
+    guess(&house, &HOME, "bob@example.com", 1).await;
+}
+
+#[tokio::test]
 async fn a_hundred_who_guess_at_once_get_no_more_guesses_than_one_after_the_other() {
     let house = std::sync::Arc::new(House::open().await);
     at_home(&house).await;

@@ -531,7 +531,7 @@ impl Hooks for TestHooks {
     async fn vouched(
         &self,
         _: &str,
-        _: std::net::IpAddr,
+        _: (std::net::IpAddr, bool),
         _: Option<&str>,
     ) -> Option<Result<(identity::Grant, store::GrantFacts), policies::Refusal>> {
         None

@@ -515,6 +515,25 @@ fn accounts_are_made_within_a_budget_for_each_address() {
 }
 
 #[test]
+fn those_for_whom_a_proxy_asks_without_saying_so_have_the_budget_of_that_proxy() {
+    let (issuer, key) = (Issuer::start(), key(Algorithm::EdDsa, "k"));
+    issuer.publish(&[&key]);
+    let platform = issuer
+        .setup("")
+        .edit("gateway.toml", "accounts_per_address = \"20/hour\"", "accounts_per_address = \"2/hour\"")
+        .env("PORTCULLIS_TRUSTED_PROXIES", "127.0.0.0/8")
+        .start();
+    for (number, (proxy, status)) in
+        [("127.0.0.7", 200), ("127.0.0.7", 200), ("127.0.0.7", 503), ("127.0.0.8", 200)].into_iter().enumerate()
+    {
+        let headers = [("Content-Type", "application/json"), ("X-Forwarded-For", proxy)];
+        let body = json!({ "token": issuer.token(&key, &number.to_string()) }).to_string();
+        let answer = platform.send("POST", "/auth/validate", &headers, &body);
+        assert_eq!(answer.status, status, "{number}: {answer:?}");
+    }
+}
+
+#[test]
 fn the_budgets_of_two_issuers_are_two() {
     let (one, other, key) = (Issuer::start(), Issuer::start(), key(Algorithm::EdDsa, "k"));
     one.publish(&[&key]);

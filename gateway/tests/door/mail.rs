@@ -198,6 +198,27 @@ fn two_gateways_on_one_database_send_each_mail_once() {
 }
 
 #[test]
+fn whom_nobody_knows_is_counted_by_the_proxy_that_asks_for_them() {
+    let platform = Setup::default()
+        .edit("gateway.toml", "attempts_per_address = 50", "attempts_per_address = 3")
+        .env("PORTCULLIS_TRUSTED_PROXIES", "127.0.0.0/8")
+        .start();
+    let guess = |email: &str, way: &[(&str, &str)]| {
+        // Nobody but the door says by which.
+        let headers = [("Content-Type", "application/json"), ("X-Gateway-Proxy", "127.0.0.7")];
+        let body = json!({ "email": email, "password": "wrong" }).to_string();
+        platform.send("POST", "/auth/login", &[&headers, way].concat(), &body).code()
+    };
+    for email in ["ada@example.com", "bob@example.com", "cleo@example.com"] {
+        assert_eq!(guess(email, &[]), "invalid_credentials", "{email}");
+    }
+    assert_eq!(guess("dan@example.com", &[("X-Forwarded-For", "unknown")]), "login_locked");
+    for other in ["127.0.0.7", "127.0.0.9", "192.0.2.1"] {
+        assert_eq!(guess("dan@example.com", &[("X-Forwarded-For", other)]), "invalid_credentials", "{other}");
+    }
+}
+
+#[test]
 fn guesses_lock_by_the_address_that_the_door_sees_and_no_other() {
     let platform = Setup::default()
         .env("MAX_LOGIN_ATTEMPTS", "3")
