@@ -162,22 +162,18 @@ impl Outside {
                     return Ok(None);
                 }
                 let tenant = acting.map(|acting| acting.tenant);
-                let account = match store.external_account(vouched.id, tenant).await? {
+                let facts = match store.external_account(vouched.id, tenant).await? {
                     Some(known) => {
                         let (account, is_another) =
                             issuer.follow(store, vouched.id, known, &said.claims, asking.now).await?;
                         if is_another {
                             self.trail.tell(Happened::Changed, &issuer.settings.issuer, &account, asking).await;
                         }
-                        Some(account)
+                        Some(GrantFacts::of_account_in(account, tenant))
                     }
-                    None => match self.first_seen(store, limiter, issuer, (said, acting), asking).await? {
-                        Some(account) if tenant.is_some() => store.account_in(account.id, tenant).await?,
-                        account => account,
-                    },
+                    None => self.first_seen(store, limiter, issuer, (said, acting), asking).await?,
                 };
                 let (scopes, authentication) = (vouched.scopes(), vouched.authentication(asking.now));
-                let facts = account.map(|account| GrantFacts::of_account_in(account, tenant));
                 Ok(facts.map(|facts| GrantFacts { scopes, authentication, ..facts }))
             }
         }
@@ -191,7 +187,7 @@ impl Outside {
         issuer: &Issuer,
         (Said { subject, claims }, acting): (&Said, Option<Acting>),
         asking: Asking<'_>,
-    ) -> Result<Option<Account>, Failed> {
+    ) -> Result<Option<GrantFacts>, Failed> {
         let (settings, now) = (&issuer.settings, asking.now);
         let subject = ExternalSubject { issuer: &settings.issuer, subject, claims_at: claims.issued_at() };
         // An address that its issuer has not verified is anybody's: who lists it first would take it from its owner, or wait
@@ -210,7 +206,8 @@ impl Outside {
             if let Some(Acting { tenant, .. }) = acting
                 && store.role_in(tenant, owner.id).await?.is_none()
             {
-                return Ok(None);
+                // Whose it is is said all the same: it opens as soon as they belong there, and that is heard of them.
+                return Ok(Some(GrantFacts { has_left: true, ..GrantFacts::of_account(owner) }));
             }
             let notice = email.as_ref().and_then(|email| self.trail.notice_of_link(email, now));
             let subject_alone = ExternalSubject { claims_at: None, ..subject };
@@ -222,7 +219,7 @@ impl Outside {
                 Ok(false) => return Ok(None),
                 Err(_) => {}
             }
-            return after_race(store, subject, linked.map(|_| owner)).await;
+            return after_race(store, subject, linked.map(|_| owner), acting).await;
         }
         let NewAccounts::Create(quota) = settings.accounts else { return Ok(None) };
         let tenant = match acting {
@@ -259,7 +256,7 @@ impl Outside {
         if let Ok(account) = &made {
             self.trail.tell(Happened::Made, &settings.issuer, account, asking).await;
         }
-        after_race(store, subject, made).await
+        after_race(store, subject, made, acting).await
     }
 
     fn no_password(&self) -> PasswordHash {
@@ -273,19 +270,27 @@ async fn is_active(store: &Store, tenant: TenantId) -> Result<bool, StoreError> 
     Ok(store.tenant(tenant).await?.is_some_and(|tenant| tenant.status == Status::Active))
 }
 
-/// Of two requests that make the same record one comes second, and finds what the first one has made.
+/// What there is to know of the account where it acts. Of two requests that make the same record one comes second, and finds what the first
+/// one has made.
 async fn after_race(
     store: &Store,
     subject: ExternalSubject<'_>,
     outcome: Result<Account, StoreError>,
-) -> Result<Option<Account>, Failed> {
-    match outcome {
+    acting: Option<Acting>,
+) -> Result<Option<GrantFacts>, Failed> {
+    let account = match outcome {
         Err(StoreError::Conflict(_) | StoreError::EmailTaken) => {
             let made = store.external_grant(ExternalId::of(subject.issuer, subject.subject)).await?;
-            Ok(made.map(|facts| facts.account))
+            made.map(|facts| facts.account)
         }
-        outcome => Ok(Some(outcome?)),
-    }
+        outcome => Some(outcome?),
+    };
+    let tenant = acting.map(|acting| acting.tenant);
+    let account = match account {
+        Some(account) if tenant.is_some() => store.account_in(account.id, tenant).await?,
+        account => account,
+    };
+    Ok(account.map(|account| GrantFacts::of_account_in(account, tenant)))
 }
 
 fn spend(limiter: &Limiter, created: u64, quota: &Quota, client: IpAddr) -> Result<(), Failed> {
