@@ -126,6 +126,7 @@ impl Directory {
             .build_with_hasher(BuildHasherDefault::default());
         let refused =
             Cache::builder().max_capacity(settings.refused_capacity).time_to_live(settings.refused_ttl).build();
+        let turns = Turns::new(store.connections());
         Self {
             store,
             keys,
@@ -141,7 +142,7 @@ impl Directory {
             too_stale: AtomicBool::new(false),
             limiter,
             refusals: settings.refusals,
-            turns: Turns::new(),
+            turns,
             cookie_idle: u32::try_from(settings.cookie_idle.as_secs()).unwrap_or(u32::MAX),
             metrics: metrics.cache.clone(),
             store_failures: metrics.store.failures.clone(),

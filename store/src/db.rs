@@ -16,6 +16,7 @@ use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 use identity::TenantId;
 use sqlx::{
     Connection, QueryBuilder, Sqlite, SqliteConnection, SqlitePool, Transaction,
+    pool::PoolOptions,
     postgres::PgConnectOptions,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
@@ -135,6 +136,15 @@ impl Store {
         };
         store.bounded(async { on!(store, |pool| sqlx::query("SELECT 1").execute(pool).await.map(drop)) }).await?;
         Ok(store)
+    }
+
+    /// How many connections to the database there are at most, and how long one is waited for.
+    #[must_use]
+    pub fn connections(&self) -> (u32, Duration) {
+        match &self.db {
+            Db::Pg(pg) => pg.connections(),
+            Db::Lite { pool, .. } => connections(pool.options()),
+        }
     }
 
     /// Lets `listener` hear of every change that this process commits, before whoever asked for it is answered: what was
@@ -300,6 +310,10 @@ fn open_sqlite(url: &str, settings: &PoolSettings) -> Result<Db, StoreError> {
         pool.max_connections(settings.max_connections.min(SQLITE_CONNECTIONS))
     };
     Ok(Db::Lite { pool: pool.connect_lazy_with(options), file, writer: Arc::new(Semaphore::new(1)) })
+}
+
+fn connections<D: sqlx::Database>(options: &PoolOptions<D>) -> (u32, Duration) {
+    (options.get_max_connections(), options.get_acquire_timeout())
 }
 
 /// What follows `sqlite:` is a file's name as the system has it, and no URL: `%41` and `?` in it stand for themselves, but for `?mode=ro` at

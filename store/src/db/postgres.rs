@@ -18,7 +18,7 @@ use sqlx::{
 };
 use tokio::time::timeout;
 
-use super::{BAD_ADDRESS, PoolSettings};
+use super::{BAD_ADDRESS, PoolSettings, connections};
 use crate::{StoreError, seed::SharedSeed};
 
 /// Where our tables are, whatever else is in the database.
@@ -88,6 +88,10 @@ impl Pg {
             .after_release(move |connection, _| Box::pin(answers(connection, patience)))
             .connect_lazy_with(if is_lent { plain } else { own });
         Ok(Self { pool, is_lent, bounds, tenant: None })
+    }
+
+    pub(super) fn connections(&self) -> (u32, Duration) {
+        connections(self.pool.options())
     }
 
     /// The same pool, seeing nothing of other tenants than this one.

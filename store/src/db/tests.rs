@@ -18,6 +18,17 @@ fn settings() -> PoolSettings {
     }
 }
 
+#[tokio::test]
+async fn it_is_told_how_many_connections_there_are_and_how_long_one_is_waited_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let url = format!("sqlite:{}", folder.path().join("test.db").display());
+    let asked = PoolSettings { max_connections: 16, ..settings() };
+    for (url, most) in [(&*url, 4), ("sqlite::memory:", 1)] {
+        let store = Store::connect(url, asked.clone()).await.unwrap();
+        assert_eq!(store.connections(), (most, asked.acquire_timeout), "{url}");
+    }
+}
+
 /// Leaves room for two more pages. Of a page too many SQLite says what it says of a full disk (`SQLITE_FULL`).
 async fn leave_little_room(store: &Store) {
     let Db::Lite { pool, .. } = &store.db else { panic!("this is not SQLite") };
