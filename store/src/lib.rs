@@ -61,6 +61,7 @@ mod seed;
 mod seen;
 mod sessions;
 mod signing;
+mod sums;
 mod takeover;
 mod teams;
 mod tenant_invitations;

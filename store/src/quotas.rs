@@ -11,6 +11,7 @@ use uuid::Uuid;
 use crate::{
     Store, StoreError,
     db::{Tx, on, on_tx, stored},
+    sums::sum_of,
 };
 
 /// Something to be reserved.
@@ -165,9 +166,13 @@ impl Store {
 
     /// What of its quotas a tenant has or has asked for, by their names.
     pub async fn quota_use(&self, tenant: TenantId, now: DateTime<Utc>) -> Result<Vec<QuotaUse>, StoreError> {
-        const Q: &str = "SELECT t.resource, t.used, CAST(COALESCE((SELECT SUM(r.amount) FROM quota_reservations r \
-                         WHERE r.tenant_id = t.tenant_id AND r.resource = t.resource AND r.state = 'reserved' AND r.expires_at > $2), 0) \
-                         AS bigint) AS reserved FROM quota_totals t WHERE t.tenant_id = $1 ORDER BY t.resource";
+        const Q: &str = concat!(
+            "SELECT t.resource, t.used, COALESCE((SELECT ",
+            sum_of!("r.amount"),
+            " FROM quota_reservations r \
+             WHERE r.tenant_id = t.tenant_id AND r.resource = t.resource AND r.state = 'reserved' AND r.expires_at > $2), 0) \
+             AS reserved FROM quota_totals t WHERE t.tenant_id = $1 ORDER BY t.resource"
+        );
         let scoped = self.of_tenant(tenant);
         self.bounded(async {
             on!(scoped, |pool| sqlx::query_as(Q).bind(tenant.uuid()).bind(stored(now)).fetch_all(pool).await)
@@ -207,8 +212,11 @@ impl Tx {
     }
 
     async fn reserved(&mut self, tenant: Uuid, resource: &str, now: DateTime<Utc>) -> Result<i64, StoreError> {
-        const Q: &str = "SELECT CAST(COALESCE(SUM(amount), 0) AS bigint) FROM quota_reservations \
-                         WHERE tenant_id = $1 AND resource = $2 AND state = 'reserved' AND expires_at > $3";
+        const Q: &str = concat!(
+            "SELECT COALESCE(",
+            sum_of!("amount"),
+            ", 0) FROM quota_reservations WHERE tenant_id = $1 AND resource = $2 AND state = 'reserved' AND expires_at > $3"
+        );
         Ok(on_tx!(self, |c| sqlx::query_scalar(Q).bind(tenant).bind(resource).bind(stored(now)).fetch_one(c).await)?)
     }
 
@@ -237,7 +245,8 @@ impl Tx {
     }
 
     async fn add_to_quota(&mut self, tenant: Uuid, resource: &str, amount: i64) -> Result<(), StoreError> {
-        const Q: &str = "UPDATE quota_totals SET used = used + $3 WHERE tenant_id = $1 AND resource = $2";
+        const Q: &str = "UPDATE quota_totals SET used = CASE WHEN $3 > 9223372036854775807 - used THEN 9223372036854775807 \
+                         ELSE used + $3 END WHERE tenant_id = $1 AND resource = $2";
         Ok(on_tx!(self, |c| sqlx::query(Q).bind(tenant).bind(resource).bind(amount).execute(c).await.map(drop))?)
     }
 

@@ -16,6 +16,7 @@ use uuid::Uuid;
 use crate::{
     Store, StoreError,
     db::{Tx, on_tx, stored},
+    sums::added_to,
 };
 
 mod claim;
@@ -26,6 +27,8 @@ pub use read::{UsageAsked, UsageBy, UsagePage, UsageTotal};
 
 /// Rows of one statement: SQLite takes 32,766 parameters, and a row has 13.
 const AT_ONCE: usize = 500;
+/// What every table of totals adds up.
+const COUNTED: [&str; 3] = ["requests", "tokens", "cost"];
 
 /// Something that was used, once.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -135,9 +138,20 @@ impl Store {
 
     /// Counts what a batch says, unless a batch of this id was counted before; says if it was counted now. All of it or nothing.
     pub async fn count_batch(&self, batch: Uuid, used: &[Used], now: DateTime<Utc>) -> Result<bool, StoreError> {
+        self.count_part(batch, batch, used, now).await
+    }
+
+    /// The same of a part of a batch that was taken apart, unless the whole was counted before. The whole must not be brought after it.
+    pub async fn count_part(
+        &self,
+        part: Uuid,
+        whole: Uuid,
+        used: &[Used],
+        now: DateTime<Utc>,
+    ) -> Result<bool, StoreError> {
         self.bounded(async {
             let mut tx = self.begin().await?;
-            let is_new = tx.add_batch(batch, now).await?;
+            let is_new = tx.add_batch(part, whole, now).await?;
             if is_new {
                 let mut sums = Sums::default();
                 for used in used {
@@ -199,12 +213,18 @@ impl Tx {
         })?)
     }
 
-    /// Is it new?
-    async fn add_batch(&mut self, batch: Uuid, now: DateTime<Utc>) -> Result<bool, StoreError> {
-        const INSERT: &str = "INSERT INTO usage_batches (id, counted_at) VALUES ($1, $2) ON CONFLICT (id) DO NOTHING";
-        Ok(on_tx!(self, |c| {
-            sqlx::query(INSERT).bind(batch).bind(stored(now)).execute(c).await.map(|done| done.rows_affected() > 0)
-        })?)
+    /// Is it new, and not part of what is not?
+    async fn add_batch(&mut self, part: Uuid, whole: Uuid, now: DateTime<Utc>) -> Result<bool, StoreError> {
+        const INSERT: &str = "INSERT INTO usage_batches (id, counted_at) SELECT $1, $2 \
+                              WHERE NOT EXISTS (SELECT 1 FROM usage_batches WHERE id = $3) ON CONFLICT (id) DO NOTHING";
+        let added = on_tx!(self, |c| sqlx::query(INSERT)
+            .bind(part)
+            .bind(stored(now))
+            .bind(whole)
+            .execute(c)
+            .await
+            .map(|done| done.rows_affected()))?;
+        Ok(added > 0)
     }
 
     pub(crate) async fn add_sums(&mut self, sums: Sums) -> Result<(), StoreError> {
@@ -236,10 +256,9 @@ impl Tx {
                 }
             });
             upsert.push(
-                " ON CONFLICT (tenant_id, day, account_id, key_id, route, service, model, request_type) DO UPDATE SET \
-                 requests = usage_days.requests + excluded.requests, tokens = usage_days.tokens + excluded.tokens, \
-                 cost = usage_days.cost + excluded.cost",
+                " ON CONFLICT (tenant_id, day, account_id, key_id, route, service, model, request_type) DO UPDATE SET ",
             );
+            upsert.push(added_to("usage_days", &COUNTED));
             upsert.build().execute(c).await.map(drop)
         })?)
     }
@@ -257,11 +276,8 @@ impl Tx {
                     row.push_bind(*sum);
                 }
             });
-            upsert.push(
-                " ON CONFLICT (tenant_id, day, route, service, model, request_type) DO UPDATE SET \
-                 requests = held.requests + excluded.requests, tokens = held.tokens + excluded.tokens, \
-                 cost = held.cost + excluded.cost",
-            );
+            upsert.push(" ON CONFLICT (tenant_id, day, route, service, model, request_type) DO UPDATE SET ");
+            upsert.push(added_to("held", &COUNTED));
             upsert.build().execute(c).await.map(drop)
         })?)
     }
@@ -278,14 +294,9 @@ impl Tx {
                     row.push_bind(*sum);
                 }
             });
-            upsert.push(
-                " ON CONFLICT (tenant_id, month) DO UPDATE SET requests = usage_months.requests + excluded.requests, \
-                 tokens = usage_months.tokens + excluded.tokens, cost = usage_months.cost + excluded.cost, \
-                 billed = usage_months.billed + excluded.billed, \
-                 summed_requests = usage_months.summed_requests + excluded.summed_requests, \
-                 summed_tokens = usage_months.summed_tokens + excluded.summed_tokens, \
-                 summed_cost = usage_months.summed_cost + excluded.summed_cost",
-            );
+            upsert.push(" ON CONFLICT (tenant_id, month) DO UPDATE SET ");
+            upsert.push(added_to("usage_months", &COUNTED)).push(", ");
+            upsert.push(added_to("usage_months", &["billed", "summed_requests", "summed_tokens", "summed_cost"]));
             upsert.build().execute(c).await.map(drop)
         })?)
     }

@@ -2,10 +2,13 @@
 //!
 //! Between the commit and the deletion the process may die: whoever comes next carries the segment again, and its batches, which have
 //! the segment's id and a number, count nothing. While SQL is away everything stays where it is.
+//!
+//! What of a segment SQL will never take is one tenant's trouble and must not be another's: the segment is carried once more, tenant by
+//! tenant, and set aside only then, for what is left of it.
 
 use std::{
     fs, io,
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -16,11 +19,8 @@ use std::{
 use store::{Store, StoreError};
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::spool::{Finished, REFUSED, segments};
+use super::spool::{Finished, segments};
 use crate::metrics::UsageMetrics;
-
-/// Sums of one transaction.
-const AT_ONCE: usize = 2000;
 
 #[derive(Clone)]
 pub(crate) struct Carrier {
@@ -29,6 +29,15 @@ pub(crate) struct Carrier {
     every: Duration,
     backlog: Arc<AtomicUsize>,
     metrics: UsageMetrics,
+}
+
+/// What became of a batch.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Taken {
+    Yes,
+    /// SQL is away.
+    NotNow,
+    Never,
 }
 
 // === impl Carrier ===
@@ -83,49 +92,67 @@ impl Carrier {
 
     /// Is SQL there to take the next one?
     async fn carry_segment(&self, finished: Finished) -> bool {
-        for (number, used) in (0..).zip(finished.used.chunks(AT_ONCE)) {
-            let counted = self.store.count_batch(finished.batch(number), used, store::clock::now()).await;
-            if let Some(ended) =
-                self.ended(counted.map(|is_new| if is_new { used.len() } else { 0 }), used.len(), &finished).await
-            {
-                return ended;
+        let mut is_refused = false;
+        for batch in finished.batches() {
+            let (used, now) = (batch.used, store::clock::now());
+            let counted = match batch.part_of {
+                None => self.store.count_batch(batch.id, used, now).await,
+                Some(whole) => self.store.count_part(batch.id, whole, used, now).await,
+            };
+            match self.taken(counted.map(|is_new| if is_new { used.len() } else { 0 }), used.len()) {
+                Taken::NotNow => return false,
+                taken => is_refused |= taken == Taken::Never,
             }
         }
-        for events in finished.events.chunks(AT_ONCE) {
+        for events in finished.reports() {
             let counted = self.store.count_usage(events, store::clock::now()).await;
-            if let Some(ended) = self.ended(counted.map(|fresh| fresh.len()), events.len(), &finished).await {
-                return ended;
+            match self.taken(counted.map(|fresh| fresh.len()), events.len()) {
+                Taken::NotNow => return false,
+                taken => is_refused |= taken == Taken::Never,
             }
         }
-        let path = finished.path.clone();
-        let _ = self.at_the_disk(move || removed(&path)).await;
+        let (path, aside) = (finished.path.clone(), is_refused.then(|| self.aside(&finished)));
+        let put_away = move || match aside {
+            None => fs::remove_file(path),
+            Some(aside) => fs::rename(path, aside),
+        };
+        let _ = self.at_the_disk(|| put_away().or_else(gone)).await;
         // Only now may another process have it.
         drop(finished);
         true
     }
 
-    /// Notes how many of `all` were new. When they were not taken: is SQL there to take the next segment?
-    async fn ended(&self, new: Result<usize, StoreError>, all: usize, finished: &Finished) -> Option<bool> {
+    /// Notes how many of `all` were new.
+    fn taken(&self, new: Result<usize, StoreError>, all: usize) -> Taken {
         match new {
             Ok(new) => {
                 self.metrics.carried.inc_by(new as u64);
                 self.metrics.repeated.inc_by((all - new) as u64);
-                None
+                Taken::Yes
             }
             Err(StoreError::Unavailable(error) | StoreError::Forbidden(error)) => {
                 self.metrics.failures.with_label_values(&["carry"]).inc();
                 tracing::warn!(%error, "usage cannot be carried to the database; it stays in the spool");
-                Some(false)
+                Taken::NotNow
             }
             Err(error) => {
-                // Tried again it would fail again, and nothing behind it would ever be carried. It is kept for whoever can mend it.
-                self.metrics.failures.with_label_values(&["refused"]).inc();
-                tracing::error!(%error, segment = %finished.path.display(), "the database refuses a segment of usage; it is set aside");
-                let path = finished.path.clone();
-                let _ = self.at_the_disk(move || fs::rename(&path, path.with_extension(REFUSED))).await;
-                Some(true)
+                tracing::warn!(%error, "the database refuses usage");
+                Taken::Never
             }
         }
+    }
+
+    /// Where a segment is kept of which SQL has refused something. Tried again it would fail again, and nothing behind it would ever be
+    /// carried: what is refused of a single tenant's is kept for whoever can mend it.
+    fn aside(&self, finished: &Finished) -> PathBuf {
+        let segment = finished.path.display();
+        if finished.is_apart {
+            self.metrics.failures.with_label_values(&["refused"]).inc();
+            tracing::error!(%segment, "the database refuses a segment of usage; it is set aside");
+        } else {
+            tracing::warn!(%segment, "the database refuses something of a segment of usage; it is carried tenant by tenant");
+        }
+        finished.refused()
     }
 
     /// Does what may take long off the threads of the run time.
@@ -143,9 +170,6 @@ impl Carrier {
 }
 
 /// Another process may have been quicker.
-fn removed(path: &Path) -> io::Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
+fn gone(error: io::Error) -> io::Result<()> {
+    if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) }
 }

@@ -22,6 +22,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use identity::TenantId;
 use serde::{Deserialize, Serialize};
 use store::{UsageEvent, Used};
 use uuid::Uuid;
@@ -37,9 +38,13 @@ const SUMS: u8 = b's';
 const EVENT: u8 = b'e';
 /// The number of a kind, and requests, tokens and millionths.
 const SUM_BYTES: usize = 4 + 3 * 8;
-/// What segments are called, and what one is called that the database will never take.
-pub(super) const SEGMENT: &str = "spool";
-pub(super) const REFUSED: &str = "refused";
+/// What segments are called; one of which the database has refused something, which is carried tenant by tenant; and what is added to that
+/// where it refuses a tenant's.
+const SEGMENT: &str = "spool";
+const APART: &str = "apart";
+const REFUSED: &str = "refused";
+/// Sums of one transaction. Batches are told by their number: with another length of them those of older segments would be others.
+const AT_ONCE: usize = 2000;
 /// A segment that is longer is followed by another one.
 const LONGEST_SEGMENT: u64 = 4 * 1024 * 1024;
 /// Kinds of one segment: their digests are kept in memory while it is written, 4 MB of them.
@@ -203,6 +208,16 @@ pub(super) struct Finished {
     pub(super) events: Vec<UsageEvent>,
     /// Is something at its end that cannot be read?
     pub(super) is_torn: bool,
+    /// Is it carried tenant by tenant? Then each tenant's stands together within what is carried at once.
+    pub(super) is_apart: bool,
+}
+
+/// What is carried at once of what requests used.
+pub(super) struct Batch<'a> {
+    pub(super) id: Uuid,
+    /// The one that it is a part of, if that was taken apart.
+    pub(super) part_of: Option<Uuid>,
+    pub(super) used: &'a [Used],
 }
 
 /// The segments in a folder, the oldest first. Drafts that a dead process has left are removed: they say nothing.
@@ -211,7 +226,7 @@ pub(super) fn segments(folder: &Path) -> io::Result<Vec<PathBuf>> {
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
         match path.extension().and_then(|extension| extension.to_str()) {
-            Some(SEGMENT) => paths.push(path),
+            Some(SEGMENT | APART) => paths.push(path),
             Some("new") if File::open(&path).is_ok_and(|draft| draft.try_lock().is_ok()) => {
                 drop(fs::remove_file(&path));
             }
@@ -238,10 +253,51 @@ impl Finished {
             Err(fs::TryLockError::WouldBlock) => return Ok(None),
             Err(fs::TryLockError::Error(error)) => return Err(error),
         }
+        // Whoever had it until now may have carried it, or given it another name.
+        if !path.try_exists()? {
+            return Ok(None);
+        }
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes)?;
-        let (used, events, is_torn) = read(&bytes);
-        Ok(Some(Self { path, _locked: file, used, events, is_torn }))
+        let (mut used, mut events, is_torn) = read(&bytes);
+        let is_apart = path.extension().is_some_and(|extension| extension == APART);
+        if is_apart {
+            for some in used.chunks_mut(AT_ONCE) {
+                some.sort_by_key(|used| used.tenant);
+            }
+            for some in events.chunks_mut(AT_ONCE) {
+                some.sort_by_key(|event| event.used.tenant);
+            }
+        }
+        Ok(Some(Self { path, _locked: file, used, events, is_torn, is_apart }))
+    }
+
+    /// What requests used, in the batches in which it is carried.
+    pub(super) fn batches(&self) -> Vec<Batch<'_>> {
+        let mut batches = Vec::new();
+        for (number, used) in (0..).zip(self.used.chunks(AT_ONCE)) {
+            let id = self.batch(number);
+            if self.is_apart {
+                let parts = used.chunk_by(|one, other| one.tenant == other.tenant);
+                batches.extend(parts.map(|used| Batch { id: part(id, used[0].tenant), part_of: Some(id), used }));
+            } else {
+                batches.push(Batch { id, part_of: None, used });
+            }
+        }
+        batches
+    }
+
+    /// What services reported, in the batches in which it is carried; each event has an id of its own.
+    pub(super) fn reports(&self) -> Vec<&[UsageEvent]> {
+        let is_one = |one: &UsageEvent, other: &UsageEvent| !self.is_apart || one.used.tenant == other.used.tenant;
+        self.events.chunks(AT_ONCE).flat_map(|some| some.chunk_by(is_one)).collect()
+    }
+
+    /// What it is called from now on, since the database has refused something of it: it is taken apart, and then nobody carries it
+    /// who does not take the last part of that name away.
+    pub(super) fn refused(&self) -> PathBuf {
+        let extension = if self.is_apart { format!("{APART}.{REFUSED}") } else { APART.to_owned() };
+        self.path.with_extension(extension)
     }
 
     /// The id of what is carried at once as number `number`: the same whoever carries it.
@@ -249,6 +305,11 @@ impl Finished {
         let name = self.path.file_stem().unwrap_or_default().as_encoded_bytes();
         Uuid::new_v5(&Uuid::NAMESPACE_OID, &[name, &number.to_le_bytes()].concat())
     }
+}
+
+/// The id of what is a tenant's of a batch.
+fn part(batch: Uuid, tenant: Option<TenantId>) -> Uuid {
+    Uuid::new_v5(&batch, tenant.map_or(Uuid::nil(), |tenant| tenant.uuid()).as_bytes())
 }
 
 fn frame(record: &[u8], into: &mut Vec<u8>) {

@@ -3,10 +3,11 @@
 
 use std::{fs, time::Duration};
 
-use store::Used;
+use store::{PoolSettings, Store, UsageAsked, UsageBy, UsageEvent, Used};
 use uuid::Uuid;
 
 use super::{
+    carrier::Carrier,
     spool::{Finished, Spool, segments},
     sums::{Kind, Sum, Sums},
 };
@@ -125,6 +126,74 @@ fn a_report_is_written_in_the_same_words_as_ever_and_read_as_it_was() {
     let same = |bytes: &[u8]| serde_json::from_slice::<serde_json::Value>(bytes).unwrap();
     assert_eq!(same(written), same(text.as_bytes()));
     assert_eq!(Finished::open(path).unwrap().unwrap().events, [event]);
+}
+
+/// A report of somebody's use in a tenant's name.
+fn event(tenant: u128, tokens: i64) -> UsageEvent {
+    let used = Used {
+        tenant: Some(Uuid::from_u128(tenant).into()),
+        account: Uuid::from_u128(2).into(),
+        key: None,
+        at: Kind::at(20_833),
+        route: String::new(),
+        service: "claude".to_owned(),
+        model: String::new(),
+        request_type: String::new(),
+        requests: 1,
+        tokens,
+        cost: 0,
+    };
+    UsageEvent { id: Uuid::now_v7(), used, is_claim: false }
+}
+
+#[tokio::test]
+async fn what_the_database_refuses_of_one_tenant_is_set_aside_and_what_others_used_is_counted_once() {
+    /// Nobody's use is below zero; and to this nothing that is can be added: either engine refuses it.
+    const LEAST: i64 = i64::MIN;
+    let folder = tempfile::tempdir().unwrap();
+    let patience = Duration::from_secs(30);
+    let pool = PoolSettings { max_connections: 1, acquire_timeout: patience, statement_timeout: patience };
+    let store = Store::connect("sqlite::memory:", pool).await.unwrap();
+    store.migrate().await.unwrap();
+    let (mut spool, metrics) = (spool(folder.path()), Metrics::new().unwrap().usage);
+    let carrier =
+        Carrier::new(folder.path().to_owned(), store.clone(), Duration::ZERO, spool.backlog(), metrics.clone());
+    let names = || {
+        let names = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        names.collect::<Vec<_>>()
+    };
+    let counted = async || {
+        let asked = UsageAsked {
+            tenant: Some(Uuid::from_u128(1).into()),
+            account: None,
+            days: ("0000".to_owned(), "9999".to_owned()),
+            by: vec![UsageBy::Service],
+            after: None,
+            limit: 9,
+            most_rows: 9,
+        };
+        let totals = store.usage(&asked).await.unwrap().totals;
+        totals.iter().map(|total| (total.requests, total.tokens)).collect::<Vec<_>>()
+    };
+    let refused = || metrics.failures.with_label_values(&["refused"]).get();
+    for reports in [vec![], vec![event(1, 7), event(9, LEAST)]] {
+        let of_nine =
+            (Kind { tenant: Some(Uuid::from_u128(9)), ..kind(3) }, Sum { requests: 1, tokens: LEAST, cost: 0 });
+        let sums: Sums = sums(&[(2, 1)]).into_iter().chain([of_nine]).collect();
+        drop(spool.add(&sums, &reports).unwrap());
+        spool.close();
+        carrier.carry_once().await;
+    }
+    let [segment] = &names()[..] else { panic!("one segment") };
+    assert!(segment.ends_with(".apart"), "{segment}");
+    assert_eq!((counted().await, refused()), (vec![(1, 7)], 0), "as a whole it is refused");
+    let aside = format!("{segment}.refused");
+    for times in 1..=2 {
+        carrier.carry_once().await;
+        assert_eq!((counted().await, refused(), names()), (vec![(3, 21)], times, vec![aside.clone()]));
+        // Whoever has mended what is wrong with it brings it again.
+        fs::rename(folder.path().join(&aside), folder.path().join(segment)).unwrap();
+    }
 }
 
 #[test]

@@ -12,6 +12,7 @@ use crate::{
     Store, StoreError,
     db::{Tx, on, on_tx, stored},
     quotas::tier_of,
+    sums::sum_of,
 };
 
 /// A month (UTC) that is billed.
@@ -113,11 +114,17 @@ impl Store {
         const PG: &str =
             "SELECT month FROM usage_months WHERE tenant_id = $1 AND billed < cost ORDER BY month FOR UPDATE";
         // Days are added up anew and not added to, so that nothing counts twice.
-        const MOVE: &str = "INSERT INTO usage_months (tenant_id, month, requests, tokens, cost) \
-                            SELECT account_id, $2, CAST(SUM(requests) AS bigint), CAST(SUM(tokens) AS bigint), CAST(SUM(cost) AS bigint) \
-                            FROM usage_days WHERE tenant_id = $1 AND day >= $2 || '-01' AND day <= $2 || '-31' \
-                            GROUP BY account_id HAVING SUM(cost) > 0 ORDER BY account_id ON CONFLICT (tenant_id, month) DO UPDATE \
-                            SET requests = excluded.requests, tokens = excluded.tokens, cost = excluded.cost";
+        const MOVE: &str = concat!(
+            "INSERT INTO usage_months (tenant_id, month, requests, tokens, cost) SELECT account_id, $2, ",
+            sum_of!("requests"),
+            ", ",
+            sum_of!("tokens"),
+            ", ",
+            sum_of!("cost"),
+            " FROM usage_days WHERE tenant_id = $1 AND day >= $2 || '-01' AND day <= $2 || '-31' \
+             GROUP BY account_id HAVING MAX(cost) > 0 ORDER BY account_id ON CONFLICT (tenant_id, month) DO UPDATE \
+             SET requests = excluded.requests, tokens = excluded.tokens, cost = excluded.cost"
+        );
         const DONE: &str = "UPDATE usage_months SET billed = cost WHERE tenant_id = $1 AND month = $2";
         self.bounded(async {
             let mut tx = self.begin().await?;

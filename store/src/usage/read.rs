@@ -12,6 +12,7 @@ use uuid::Uuid;
 use crate::{
     Store, StoreError,
     db::{Db, on},
+    sums::sum_of,
 };
 
 /// Characters of `2026-01`.
@@ -160,8 +161,10 @@ impl Store {
         let from = part.table(matches!(self.db, Db::Pg(_)));
         on!(self, |pool| {
             let mut query = QueryBuilder::new(format!(
-                "SELECT {names}, CAST(SUM(requests) AS bigint), CAST(SUM(tokens) AS bigint), CAST(SUM(cost) AS bigint), COUNT(*) FROM \
-                 (SELECT {names}, requests, tokens, cost FROM {from} WHERE tenant_id = "
+                "SELECT {names}, {}, {}, {}, COUNT(*) FROM (SELECT {names}, requests, tokens, cost FROM {from} WHERE tenant_id = ",
+                sum_of!("requests"),
+                sum_of!("tokens"),
+                sum_of!("cost")
             ));
             query.push_bind(asked.tenant_or_none());
             query.push(" AND day >= ").push_bind(&asked.days.0).push(" AND day <= ").push_bind(&asked.days.1);

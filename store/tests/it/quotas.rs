@@ -93,7 +93,15 @@ async fn what_is_reserved_is_given_once_and_given_back_once(database: &Database)
         assert_eq!(spoken_for(&store, tenant, 30).await, (0, 0));
     }
     assert!(matches!(store.commit_quota(new.id, held_by(new.service), at(31)).await, Err(StoreError::Conflict(_))));
-    assert_eq!(store.reserve_quota(&wanted(tenant, i64::MAX, None)).await.unwrap(), Reserved::Yes, "without end");
+    let endless = [0; 3].map(|_| wanted(tenant, i64::MAX, None));
+    for new in &endless {
+        assert_eq!(store.reserve_quota(new).await.unwrap(), Reserved::Yes, "without end");
+    }
+    assert_eq!(spoken_for(&store, tenant, 40).await, (0, i64::MAX));
+    for new in &endless {
+        store.commit_quota(new.id, held_by(new.service), at(40)).await.unwrap();
+    }
+    assert_eq!(spoken_for(&store, tenant, 40).await, (i64::MAX, 0));
 }
 
 async fn what_is_not_committed_in_time_is_free_again(database: &Database) {

@@ -18,6 +18,8 @@ on_both_engines!(
     every_question_is_answered_the_same_in_pages_of_any_length,
     forgotten_events_stay_in_the_totals,
     a_batch_is_counted_once_and_as_a_whole,
+    a_part_of_a_batch_is_counted_unless_it_or_the_whole_was,
+    sums_end_at_the_largest_number_and_cost_nobody_else_theirs,
     what_a_gateway_of_the_version_before_counts_is_in_the_totals,
     totals_of_days_go_when_they_are_old_and_those_of_months_stay,
     what_was_used_is_its_tenants_whatever_has_become_of_key_member_and_account,
@@ -217,6 +219,63 @@ async fn a_batch_is_counted_once_and_as_a_whole(database: &Database) {
     assert_eq!(totals(&store, &asked(1, &[UsageBy::Service])).await, [("claude".to_owned(), 1203, 12_030, 3609)]);
     assert_eq!(store.forget_usage(at(2)).await.unwrap(), 2);
     assert!(store.count_batch(first, &many, at(3)).await.unwrap(), "its id is forgotten");
+}
+
+async fn a_part_of_a_batch_is_counted_unless_it_or_the_whole_was(database: &Database) {
+    let store = database.open().await;
+    let [whole, first, second, other] = [1, 2, 3, 4].map(Uuid::from_u128);
+    let used = [used(1, 2, "m")];
+    for (part, whole, is_new) in [
+        (first, whole, true),
+        (first, whole, false),
+        (second, whole, true),
+        (other, other, true),
+        (second, other, false),
+    ] {
+        assert_eq!(store.count_part(part, whole, &used, at(1)).await.unwrap(), is_new, "{part} {whole}");
+    }
+    assert!(store.count_batch(whole, &used, at(1)).await.unwrap());
+    assert!(!store.count_part(Uuid::from_u128(5), whole, &used, at(1)).await.unwrap(), "the whole was counted");
+    assert_eq!(totals(&store, &asked(1, &[UsageBy::Service])).await, [("claude".to_owned(), 4, 40, 12)]);
+}
+
+async fn sums_end_at_the_largest_number_and_cost_nobody_else_theirs(database: &Database) {
+    const MOST: i64 = i64::MAX;
+    let store = database.open().await;
+    let (first_day, next_day) = (at(0), at(0) + TimeDelta::days(1));
+    let key = KeyId::new(Uuid::from_u128(9));
+    let huge = Used { tokens: MOST - 5, cost: MOST - 5, ..used(1, 2, "m") };
+    let later = Used { at: next_day, ..huge.clone() };
+    let by_key = Used { key: Some(key), ..later.clone() };
+    let nobodys = [&huge, &later, &used(1, 3, "m")].map(|used| Used { tenant: None, ..used.clone() });
+    let batch = [&[huge, later, by_key, used(7, 3, "m")][..], &nobodys[..]].concat();
+    for id in 1..=2 {
+        assert!(store.count_batch(Uuid::from_u128(id), &batch, at(1)).await.unwrap());
+    }
+    let full = |of: String, requests: i64| (of, requests, MOST, MOST);
+    let day = |at: chrono::DateTime<chrono::Utc>| at.format("%Y-%m-%d").to_string();
+    let account = Uuid::from_u128(2).to_string();
+    for (by, lines) in [
+        (UsageBy::Service, vec![full("claude".to_owned(), 6)]),
+        (UsageBy::Day, vec![full(day(first_day), 2), full(day(next_day), 4)]),
+        (UsageBy::Key, vec![full(String::new(), 4), full(key.to_string(), 2)]),
+        (UsageBy::Account, vec![full(account, 6)]),
+    ] {
+        assert_eq!(totals(&store, &asked(1, &[by])).await, lines, "{by:?}");
+    }
+    assert_eq!(totals(&store, &asked(7, &[UsageBy::Service])).await, [("claude".to_owned(), 2, 20, 6)]);
+    // What two accounts have used in nobody's name is theirs, as if each were a tenant.
+    store.charge_accounts().await.unwrap();
+    let months: Vec<(i64,)> = database
+        .rows("SELECT cost FROM portcullis.usage_months ORDER BY cost", "SELECT cost FROM usage_months ORDER BY cost")
+        .await;
+    assert_eq!(months, [6, 6, MOST, MOST, MOST].map(|cost| (cost,)));
+    // Below it nothing is rounded.
+    let one = Used { tokens: MOST - 2, cost: (1_i64 << 53) + 1, ..used(5, 2, "m") };
+    let other = Used { tokens: 1, cost: (1_i64 << 32) - 1, at: next_day, ..one.clone() };
+    assert!(store.count_batch(Uuid::from_u128(3), &[one, other], at(1)).await.unwrap());
+    let exact = ("claude".to_owned(), 2, MOST - 1, (1_i64 << 53) + (1_i64 << 32));
+    assert_eq!(totals(&store, &asked(5, &[UsageBy::Service])).await, [exact]);
 }
 
 async fn what_a_gateway_of_the_version_before_counts_is_in_the_totals(database: &Database) {
