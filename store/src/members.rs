@@ -315,7 +315,7 @@ impl Tx {
     }
 
     /// Owners are changed by owners, others by administrators too. Asked again while nobody else changes them.
-    async fn demand_right(
+    pub(crate) async fn demand_right(
         &mut self,
         tenant: TenantId,
         by: Option<AccountId>,

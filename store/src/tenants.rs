@@ -211,7 +211,13 @@ impl Store {
     }
 
     /// Deletes a tenant with all that it owns but what it owes. Whoever acted in it has to log in again, and keys that were made for it are worth nothing.
-    pub async fn delete_tenant(&self, id: TenantId, now: DateTime<Utc>) -> Result<(), StoreError> {
+    /// `by`: the owner who does it, unless it is the platform; [`StoreError::Conflict`] if they own it no more.
+    pub async fn delete_tenant(
+        &self,
+        id: TenantId,
+        by: Option<AccountId>,
+        now: DateTime<Utc>,
+    ) -> Result<(), StoreError> {
         const HOMES: &str = "UPDATE accounts SET tenant_id = (SELECT other.tenant_id FROM tenant_members other \
                              WHERE other.account_id = accounts.id AND other.tenant_id <> $1 ORDER BY other.tenant_id LIMIT 1), \
                              updated_at = $2 WHERE tenant_id = $1";
@@ -224,6 +230,7 @@ impl Store {
             let mut tx = self.begin().await?;
             // Before anything of its members', as whoever sends one of them away does; and those before their keys and sessions.
             tx.lock_tenant(id).await?;
+            tx.demand_right(id, by, TenantRole::Owner).await?;
             tx.lock_members(id).await?;
             tx.leave_bill(id, now).await?;
             for statement in [HOMES, KEYS, SESSIONS] {

@@ -1,9 +1,12 @@
-//! Somebody becomes an administrator between the moment at which a right over them is weighed and the one at which it is used.
+//! Somebody's role changes between the moment at which a right is weighed that goes by it and the one at which it is used.
 
 use serde_json::{Value, json};
 use sqlx::{Connection as _, Executor as _, PgConnection};
 
-use crate::house::{House, Person, Shown};
+use crate::house::{Answer, House, Person, Shown};
+
+const WAITING: &str =
+    "SELECT COUNT(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
 
 /// Method, path and body of everything that is done to somebody, and to whom has been invited.
 async fn deeds(house: &House, root: &Person, whom: &Person) -> Vec<(&'static str, String, Value)> {
@@ -24,10 +27,40 @@ async fn deeds(house: &House, root: &Person, whom: &Person) -> Vec<(&'static str
     ]
 }
 
+/// Until what is being done waits for a row that somebody else holds.
+async fn comes_to_wait(what: &str, doing: &mut (impl Future<Output = Answer> + Unpin), watcher: &mut PgConnection) {
+    loop {
+        tokio::select! {
+            answer = &mut *doing => panic!("{what} did not wait: {}", answer.status),
+            waiting = sqlx::query_scalar::<_, i64>(WAITING).fetch_one(&mut *watcher) => {
+                if waiting.unwrap() > 0 { break }
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_organisation_is_deleted_by_nobody_who_ceases_to_own_it_meanwhile() {
+    let database = crate::postgres::Database::create().await;
+    let house = House::open_on(database.url(), tempfile::tempdir().unwrap()).await;
+    let ada = house.register("ada@example.com").await;
+    let path = format!("/tenants/{}", house.get("/auth/me", ada.shown()).await.text("tenant_id"));
+    let mut other = PgConnection::connect(database.url()).await.unwrap();
+    let mut watcher = PgConnection::connect(database.url()).await.unwrap();
+    let mut tx = other.begin().await.unwrap();
+    // As whoever changes members does it.
+    tx.execute("UPDATE portcullis.tenants SET name = name").await.unwrap();
+    tx.execute("UPDATE portcullis.tenant_members SET role = 'admin'").await.unwrap();
+    let mut doing = std::pin::pin!(house.call("DELETE", &path, ada.shown(), Value::Null));
+    comes_to_wait(&path, &mut doing, &mut watcher).await;
+    tx.commit().await.unwrap();
+    assert_eq!(doing.await.refusal(), "409 conflict");
+    watcher.execute("UPDATE portcullis.tenant_members SET role = 'owner'").await.unwrap();
+    assert_eq!(house.call("DELETE", &path, ada.shown(), Value::Null).await.status, 204);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_done_to_who_becomes_an_administrator_meanwhile() {
-    const WAITING: &str =
-        "SELECT COUNT(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
     let database = crate::postgres::Database::create().await;
     let house = House::open_on(database.url(), tempfile::tempdir().unwrap()).await;
     let root = house.administrator("root@example.com").await;
@@ -48,14 +81,7 @@ async fn nothing_is_done_to_who_becomes_an_administrator_meanwhile() {
             .await
             .unwrap();
         let mut doing = std::pin::pin!(house.call(method, path, by, body.clone()));
-        loop {
-            tokio::select! {
-                answer = &mut doing => panic!("{method} {path} did not wait: {}", answer.status),
-                waiting = sqlx::query_scalar::<_, i64>(WAITING).fetch_one(&mut watcher) => {
-                    if waiting.unwrap() > 0 { break }
-                }
-            }
-        }
+        comes_to_wait(&format!("{method} {path}"), &mut doing, &mut watcher).await;
         tx.commit().await.unwrap();
         let answer = doing.await;
         assert_eq!(answer.refusal(), "409 conflict", "{method} {path}");

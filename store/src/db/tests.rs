@@ -188,7 +188,7 @@ async fn an_agent_that_everybody_sees_is_read_on_behalf_of_a_tenant_and_written_
     store.change_agent(first, made[2], Some(ada.id), back, Utc::now()).await.unwrap();
     let seen: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM agents").fetch_one(pg).await.unwrap();
     assert_eq!(seen, 0);
-    store.delete_tenant(first, Utc::now()).await.unwrap();
+    store.delete_tenant(first, None, Utc::now()).await.unwrap();
     assert!(store.instance(second, instance).await.unwrap().is_some());
 }
 

@@ -139,7 +139,7 @@ async fn an_agent_in_use_stays_and_outlives_its_developer(database: &Database) {
     // A tenant takes all of it along.
     let made = store.create_agent(agent(tenant, ada, None)).await.unwrap().id;
     let left = store.create_instance(instance(tenant, made, ada, None)).await.unwrap().id;
-    store.delete_tenant(tenant, at(5)).await.unwrap();
+    store.delete_tenant(tenant, None, at(5)).await.unwrap();
     assert_eq!((store.owner_of_agent(made).await.unwrap(), store.owner_of_instance(left).await.unwrap()), (None, None));
 }
 
@@ -219,7 +219,7 @@ async fn an_instance_outlives_another_tenants_agent(database: &Database) {
     let kept = store.delete_agent(first, made, Some(ada), at(4)).await;
     assert!(matches!(kept, Err(StoreError::Conflict(_))), "somebody elsewhere has an instance: {kept:?}");
     // Nobody is kept from going by what others have, and takes nothing of theirs along.
-    store.delete_tenant(first, at(5)).await.unwrap();
+    store.delete_tenant(first, None, at(5)).await.unwrap();
     assert_eq!(store.owner_of_agent(made).await.unwrap(), None);
     assert_eq!(store.instance(second, hers.id).await.unwrap(), Some(hers.clone()));
     let renamed = InstanceChange { name: Some("B".to_owned()), sealed: None };

@@ -195,7 +195,7 @@ async fn who_deletes_a_tenant_deletes_nothing_that_it_owes(database: &Database) 
     for tenant in [deleted, left] {
         used(&store, tenant, 250).await;
     }
-    store.delete_tenant(deleted, at(10)).await.unwrap();
+    store.delete_tenant(deleted, None, at(10)).await.unwrap();
     // The other one goes with the account whose alone it is.
     store.delete_account(owner.id, None, at(20)).await.unwrap();
     assert_eq!(store.statement(old.id, None).await.unwrap(), Some(old.clone()));
@@ -288,7 +288,7 @@ async fn a_tenant_is_billed_from_when_it_came_here(database: &Database) {
     store.import_things(&seal, &[ImportedThing { thing, created_at: at(-1_000_000) }], at(100)).await.unwrap();
     assert_eq!(unbilled(&store, 0, 100).await, []);
     assert_eq!(unbilled(&store, 100, 200).await, [(id.uuid(), Some("Acme".to_owned()), true)]);
-    store.delete_tenant(id, at(300)).await.unwrap();
+    store.delete_tenant(id, None, at(300)).await.unwrap();
     assert_eq!(unbilled(&store, 0, 100).await, [], "nor is it when it is gone");
     assert_eq!(unbilled(&store, 250, 400).await.len(), 1);
 }

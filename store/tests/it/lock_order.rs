@@ -156,7 +156,7 @@ async fn an_organisation_is_deleted_whatever_its_members_do_meanwhile() {
             meanwhile.push(switching(&store, login, member.id, [home, work]));
             meanwhile.push(replacing(&store, &member));
         }
-        store.delete_tenant(work, at(1)).await.unwrap();
+        store.delete_tenant(work, None, at(1)).await.unwrap();
         joins(meanwhile).await;
         assert!(store.tenant(work).await.unwrap().is_none());
     }
@@ -195,7 +195,7 @@ async fn an_organisation_is_deleted_whoever_begins_to_act_as_its_members_meanwhi
                 async move { begin(&store, &owner, None, Some(&actor)).await.map(drop) }
             })
         });
-        store.delete_tenant(work, at(1)).await.unwrap();
+        store.delete_tenant(work, None, at(1)).await.unwrap();
         joins(meanwhile).await;
     }
 }

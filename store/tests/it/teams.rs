@@ -224,7 +224,7 @@ async fn what_is_in_use_is_deleted_only_if_that_is_meant(database: &Database) {
     let left: Vec<_> =
         store.list_domains(tenant, None, 10).await.unwrap().items.iter().map(|domain| domain.id).collect();
     assert_eq!(left, [apart]);
-    store.delete_tenant(tenant, at(2)).await.unwrap();
+    store.delete_tenant(tenant, None, at(2)).await.unwrap();
     assert_eq!(store.list_domains(tenant, None, 10).await.unwrap().items, []);
 }
 

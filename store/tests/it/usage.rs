@@ -419,7 +419,7 @@ async fn the_tenants_that_somebody_has_left_are_known(database: &Database) {
         assert_eq!(left(id).await, []);
     }
     store.remove_member(work, ada.id, None, at(1)).await.unwrap();
-    store.delete_tenant(gone, at(1)).await.unwrap();
+    store.delete_tenant(gone, None, at(1)).await.unwrap();
     assert_eq!((left(ada.id).await, left(bob.id).await, left(boss.id).await), (vec![work], vec![gone], vec![gone]));
     // What was used by members is no reason, and what was used of no tenant's neither.
     for (account, tenant) in [(ada.id, Some(work)), (boss.id, Some(work)), (bob.id, None), (bob.id, Some(gone))] {

@@ -1,8 +1,9 @@
-//! What was weighed against the role that somebody has is done to them only while they have it; nor is what they have joined meanwhile forgotten.
+//! What was weighed against the role that somebody has is done to them, and by them, only while they have it; nor is what they have joined
+//! meanwhile forgotten.
 
-use identity::{AccountId, Email, KeyId, LockRules, OneTimePurpose, SecretDigest, SessionId};
+use identity::{AccountId, Email, KeyId, LockRules, OneTimePurpose, SecretDigest, SessionId, TenantRole};
 use sqlx::Connection as _;
-use store::{Account, AccountChange, Aim, Store, StoreError};
+use store::{Account, AccountChange, Aim, Belonging, NewAccount, Store, StoreError};
 use uuid::Uuid;
 
 use crate::{
@@ -17,7 +18,8 @@ use crate::{
 on_both_engines!(
     what_was_weighed_against_another_role_is_not_done,
     what_was_weighed_against_the_role_that_they_have_is_done,
-    nobody_who_is_gone_is_held
+    nobody_who_is_gone_is_held,
+    nobody_deletes_an_organisation_who_owns_it_no_more,
 );
 
 /// Somebody of whom there is everything that an administrator may take away.
@@ -196,4 +198,22 @@ async fn on_postgres_an_account_leaves_nothing_behind_that_it_founds_while_it_go
     assert!(matches!(gone, Err(StoreError::Conflict(_))), "{gone:?}");
     store.delete_account(ada, None, at(3)).await.unwrap();
     assert_eq!(database.rows::<(i64,)>(LEFT, LEFT).await, [(0,)]);
+}
+
+async fn nobody_deletes_an_organisation_who_owns_it_no_more(database: &Database) {
+    let store = database.open().await;
+    let (ada, eve) = (person(&store, "ada@example.com").await, person(&store, "eve@example.com").await);
+    let tenant = store.create_tenant("Acme", ada.id, 9, at(0)).await.unwrap().id;
+    let email = Email::parse("bob@example.com").unwrap();
+    let bob = NewAccount { tenant: Belonging::Joins(tenant), ..newcomer(&email) };
+    let bob = store.create_account(bob).await.unwrap();
+    store.change_member(tenant, bob.id, TenantRole::Owner, Some(ada.id), at(1)).await.unwrap();
+    store.change_member(tenant, ada.id, TenantRole::Admin, Some(bob.id), at(2)).await.unwrap();
+    for by in [ada.id, eve.id] {
+        let refused = store.delete_tenant(tenant, Some(by), at(3)).await;
+        assert!(matches!(refused, Err(StoreError::Conflict(_))), "{refused:?}");
+    }
+    assert!(store.tenant(tenant).await.unwrap().is_some());
+    store.delete_tenant(tenant, Some(bob.id), at(4)).await.unwrap();
+    assert!(store.tenant(tenant).await.unwrap().is_none());
 }
