@@ -1,5 +1,6 @@
 //! What is heard of payments: each event once, and of two about a subscription the later one counts. A tenant that has several is in the tier of
-//! the latest that is paid: what becomes of an older one takes nothing away, and when the latest ends the one before it counts again.
+//! the latest that is paid: what becomes of an older one takes nothing away, and when the latest ends the one before it counts again. A
+//! subscription is one tenant's, the one that was said last: when it changes hands it is over for whose it was before.
 
 use chrono::{DateTime, Utc};
 use identity::TenantId;
@@ -82,14 +83,11 @@ impl Store {
             if is_new == 0 {
                 return Ok(Heard::Again);
             }
-            let (heard, changed) = match payment {
+            let (heard, changed): (_, Vec<Subject>) = match payment {
                 Payment::Subscribed(said) => {
-                    let is_followed = tx.follow_subscription(said, said_at, now).await?;
-                    if is_followed {
-                        (Heard::Done, vec![Subject::Tenant(said.tenant)])
-                    } else {
-                        (Heard::Nothing, vec![])
-                    }
+                    let moved = tx.follow_subscription(said, said_at, now).await?;
+                    let heard = if moved.is_empty() { Heard::Nothing } else { Heard::Done };
+                    (heard, moved.into_iter().map(Subject::Tenant).collect())
                 }
                 Payment::Paid(paid) => (tx.take_payment(paid, now).await?, vec![]),
                 Payment::Nothing => (Heard::Nothing, vec![]),
@@ -104,8 +102,36 @@ impl Store {
 // === impl Tx ===
 
 impl Tx {
-    /// Notes what is said of a subscription, and moves its tenant if the tier depends on it; did it?
+    /// Follows what is said of a subscription, also for those whose it was before; says whom that has moved.
     async fn follow_subscription(
+        &mut self,
+        said: &Subscription,
+        said_at: i64,
+        now: DateTime<Utc>,
+    ) -> Result<Vec<TenantId>, StoreError> {
+        const BEFORE: &str = "SELECT tenant_id FROM billing_subscriptions \
+                              WHERE id = $1 AND tenant_id <> $2 AND tier IS NOT NULL AND said_at <= $3";
+        let before: Vec<Uuid> = on_tx!(&mut *self, |c| sqlx::query_scalar(BEFORE)
+            .bind(&said.id)
+            .bind(said.tenant.uuid())
+            .bind(said_at)
+            .fetch_all(c)
+            .await)?;
+        let over = |id| Subscription { tenant: TenantId::new(id), tier: None, ..said.clone() };
+        let mut sayings: Vec<Subscription> = before.into_iter().map(over).chain([said.clone()]).collect();
+        // Whoever locks several tenants does it in this order.
+        sayings.sort_unstable_by_key(|said| said.tenant);
+        let mut moved = Vec::new();
+        for said in &sayings {
+            if self.note_subscription(said, said_at, now).await? {
+                moved.push(said.tenant);
+            }
+        }
+        Ok(moved)
+    }
+
+    /// Notes what is said of a subscription, and moves its tenant if the tier depends on it; did it?
+    async fn note_subscription(
         &mut self,
         said: &Subscription,
         said_at: i64,
@@ -113,7 +139,9 @@ impl Tx {
     ) -> Result<bool, StoreError> {
         // Of two in one second the one that comes later counts.
         const SAY: &str = "INSERT INTO billing_subscriptions (tenant_id, id, tier, began_at, said_at) \
-                           SELECT t.id, $2, $3, $4, $5 FROM tenants t WHERE t.id = $1 ON CONFLICT (tenant_id, id) DO UPDATE \
+                           SELECT t.id, $2, $3, $4, $5 FROM tenants t WHERE t.id = $1 AND NOT EXISTS (SELECT 1 \
+                           FROM billing_subscriptions b WHERE b.id = $2 AND b.tenant_id <> $1 AND b.said_at > $5) \
+                           ON CONFLICT (tenant_id, id) DO UPDATE \
                            SET tier = excluded.tier, began_at = excluded.began_at, said_at = excluded.said_at \
                            WHERE billing_subscriptions.said_at <= excluded.said_at";
         // What an administrator has said comes of no subscription. Older gateways go by the time alone.

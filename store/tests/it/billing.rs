@@ -21,6 +21,7 @@ on_both_engines!(
     only_what_pays_all_of_a_statement_in_its_currency_pays_it,
     of_what_is_said_of_a_tier_the_latest_counts,
     of_several_subscriptions_the_latest_that_is_paid_says_the_tier,
+    a_subscription_that_changes_hands_is_over_for_whose_it_was,
     what_is_paid_is_not_voided_and_what_is_not_paid_in_time_is_overdue,
     a_webhook_is_one_nodes_until_it_is_due_again,
     who_deletes_a_tenant_deletes_nothing_that_it_owes,
@@ -405,6 +406,32 @@ async fn of_several_subscriptions_the_latest_that_is_paid_says_the_tier(database
     assert_eq!(say("newest", 70, later, Some("pro")).await, (Heard::Done, Some("pro".to_owned())));
     // Those that are over are forgotten.
     assert_eq!(store.forget_payments(at(61)).await.unwrap(), event.get() + 3);
+}
+
+async fn a_subscription_that_changes_hands_is_over_for_whose_it_was(database: &Database) {
+    let store = database.open().await;
+    let owner = person(&store, "owner@example.com").await;
+    let first = store.create_tenant("Acme", owner.id, 10, at(0)).await.unwrap().id;
+    let second = store.create_tenant("Engines", owner.id, 10, at(0)).await.unwrap().id;
+    let tier = async |tenant: TenantId| store.tenant(tenant).await.unwrap().unwrap().tier;
+    let say = async |tenant: TenantId, id: &str, said_at: i64, paid: Option<&str>| {
+        let payment = subscribed(tenant, id, if id == "old" { 1 } else { 2 }, paid);
+        let heard = store.hear_payment(&Uuid::now_v7().to_string(), said_at, &payment, at(20)).await.unwrap();
+        (heard, tier(first).await, tier(second).await)
+    };
+    let [pro, team] = ["pro", "team"].map(|tier| Some(tier.to_owned()));
+    assert_eq!(say(first, "old", 5, Some("team")).await, (Heard::Done, team.clone(), None));
+    assert_eq!(say(first, "new", 10, Some("pro")).await, (Heard::Done, pro.clone(), None));
+    assert_eq!(say(second, "new", 9, Some("pro")).await, (Heard::Nothing, pro.clone(), None), "it was said before");
+    let told = heard(&store).await.len();
+    assert_eq!(say(second, "new", 20, Some("pro")).await, (Heard::Done, team.clone(), pro.clone()));
+    let told = heard(&store).await.split_off(told);
+    assert!([first, second].iter().all(|tenant| told.contains(&store::Subject::Tenant(*tenant))), "{told:?}");
+    assert_eq!(say(first, "new", 15, Some("pro")).await, (Heard::Nothing, team.clone(), pro), "it was said before");
+    assert_eq!(say(second, "new", 30, None).await, (Heard::Done, team, None));
+    // Nor is it whose it was when nobody has it.
+    let nobody = TenantId::new(Uuid::from_u128(7));
+    assert_eq!(say(nobody, "old", 40, Some("team")).await, (Heard::Done, None, None));
 }
 
 async fn of_what_is_said_of_a_tier_the_latest_counts(database: &Database) {
