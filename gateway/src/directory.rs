@@ -237,7 +237,7 @@ impl Directory {
     }
 
     /// Drops what has expired (an expiry per entry would cost each of them a timer), and writes down when API keys and cookies were
-    /// last used, all of them in one transaction. What the database does not take is offered to it again the next time.
+    /// last used, in one transaction but for what somebody else holds. What the database does not take is offered to it again the next time.
     pub(crate) async fn tidy(&self, now: DateTime<Utc>) {
         let (mut keys, mut cookies) = (Uses::none(), Uses::none());
         for (nth, (digest, known)) in self.known.iter().enumerate() {

@@ -74,28 +74,6 @@ impl Store {
         })
         .await
     }
-
-    /// Notes that cookies were used: until when each is good now if it is not used again. Many at once.
-    pub async fn touch_cookies(
-        &self,
-        used: &[(SessionId, DateTime<Utc>)],
-        now: DateTime<Utc>,
-    ) -> Result<(), StoreError> {
-        const Q: &str = "UPDATE session_cookies SET idle_until = $2 WHERE session_id = $1 AND idle_until < $2";
-        const SEEN: &str = "UPDATE sessions SET last_seen_at = $2 WHERE id = $1";
-        // In one order on every node: two that met halfway would wait for each other.
-        let mut used = used.to_vec();
-        used.sort_unstable();
-        self.bounded(async {
-            let mut tx = self.begin().await?;
-            for (id, until) in &used {
-                on_tx!(&mut tx, |c| sqlx::query(Q).bind(id.uuid()).bind(stored(*until)).execute(c).await.map(drop))?;
-                on_tx!(&mut tx, |c| sqlx::query(SEEN).bind(id.uuid()).bind(stored(now)).execute(c).await.map(drop))?;
-            }
-            self.commit(tx).await
-        })
-        .await
-    }
 }
 
 // === impl Tx ===

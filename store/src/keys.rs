@@ -202,23 +202,6 @@ impl Store {
         })
         .await
     }
-
-    /// Notes when keys were last used, many at once.
-    pub async fn touch_keys(&self, used: &[(KeyId, DateTime<Utc>)]) -> Result<(), StoreError> {
-        const Q: &str =
-            "UPDATE api_keys SET last_used_at = $2 WHERE id = $1 AND (last_used_at IS NULL OR last_used_at < $2)";
-        // In one order on every node: two that met halfway would wait for each other.
-        let mut used = used.to_vec();
-        used.sort_unstable();
-        self.bounded(async {
-            let mut tx = self.begin().await?;
-            for (id, at) in &used {
-                on_tx!(&mut tx, |c| sqlx::query(Q).bind(id.uuid()).bind(stored(*at)).execute(c).await.map(drop))?;
-            }
-            self.commit(tx).await
-        })
-        .await
-    }
 }
 
 // === impl Tx ===

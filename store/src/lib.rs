@@ -5,7 +5,7 @@
 //!
 //! - who somebody is, and by what: `accounts`, `passwords`, `factors`, `passkeys`, `identities`, `external`, `one_time`,
 //!   `challenges`, `lockout`, `takeover`, `administrators`
-//! - with what they come: `sessions`, `cookies`, `keys`, `acting`; `grants` are the door's look-ups, one query each
+//! - with what they come: `sessions`, `cookies`, `keys`, `acting`, `uses`; `grants` are the door's look-ups, one query each
 //! - with whom they are: `tenants`, `members`, `tenant_invitations`, `teams`, `domains`, `groups`
 //! - what they have: `agents`, `instances`, `integrations`, `usage`, `quotas`, `billing`, `webhooks`
 //! - what is kept beside: `signing`, `audit`, `outbox`
@@ -67,6 +67,7 @@ mod teams;
 mod tenant_invitations;
 mod tenants;
 mod usage;
+mod uses;
 mod voided;
 mod webhooks;
 mod weighed;

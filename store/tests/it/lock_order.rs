@@ -1,14 +1,15 @@
 //! Who changes the same account at once comes one after the other: nobody is rolled back since two have waited for each other. On Postgres,
 //! where rows are locked one by one.
 
-use std::sync::LazyLock;
+use std::{pin::Pin, sync::LazyLock, time::Duration};
 
 use identity::{
     AccountId, Email, ExternalId, FactorId, KeyId, OneTimePurpose, PasswordHash, SecretDigest, SessionId, TenantId,
 };
+use sqlx::Connection as _;
 use store::{
-    Account, Believed, Belonging, ChallengeSeed, Confirmed, ExternalSubject, FactorProof, NewAccount, NewKey,
-    NewSession, Origin, Proof, SessionSeed, ShownOneTime, Store, StoreError, WayIn,
+    Account, Believed, Belonging, ChallengeSeed, Confirmed, CookieTerms, ExternalSubject, FactorProof, NewAccount,
+    NewKey, NewSession, Origin, Proof, SessionSeed, ShownOneTime, Store, StoreError, WayIn,
 };
 use tokio::task::JoinHandle;
 use uuid::Uuid;
@@ -300,4 +301,92 @@ async fn a_password_is_changed_while_somebody_shows_a_second_factor() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_password_is_changed_while_the_address_is_changed_or_confirmed() {
     a_password_is_changed_while_these_are_shown([OneTimePurpose::ChangeEmail, OneTimePurpose::VerifyEmail]).await;
+}
+
+type Deed = Pin<Box<dyn Future<Output = Result<(), StoreError>> + Send>>;
+
+/// While somebody holds a row two deeds are begun, each when the one before waits or is done. Then the row is let go, and both succeed.
+async fn both_are_done(database: &Database, hold: &'static str, row: Uuid, deeds: [Deed; 2]) {
+    const WAITING: &str =
+        "SELECT COUNT(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    let (mut holder, mut watcher) = (database.beside().await, database.beside().await);
+    let mut held = holder.begin().await.unwrap();
+    sqlx::query(hold).bind(row).execute(&mut *held).await.unwrap();
+    let mut begun = Vec::new();
+    for deed in deeds {
+        begun.push(tokio::spawn(deed));
+        let standstill = async {
+            loop {
+                let waiting: i64 = sqlx::query_scalar(WAITING).fetch_one(&mut watcher).await.unwrap();
+                let left = begun.iter().filter(|deed| !deed.is_finished()).count();
+                if waiting >= i64::try_from(left).unwrap() {
+                    break;
+                }
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), standstill).await.expect("who neither waits nor is done");
+    }
+    held.rollback().await.unwrap();
+    for deed in begun {
+        deed.await.unwrap().unwrap();
+    }
+}
+
+/// Three ids in their order.
+fn ids() -> [Uuid; 3] {
+    let mut ids = [(); 3].map(|()| Uuid::now_v7());
+    ids.sort_unstable();
+    ids
+}
+
+/// Whoever ends sessions finds the last one first, and then the first one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_password_is_changed_while_uses_of_cookies_are_written_down() {
+    let database = Database::postgres().await;
+    let store = database.open().await;
+    let ada = person(&store, "ada@example.com").await;
+    let [first, second, last] = ids();
+    for id in [last, first, second] {
+        let digest = SecretDigest::of(id.as_bytes());
+        let proof = Proof::Cookie(CookieTerms { digest, idle_until: at(100), ends_at: at(1000) });
+        let origin = Origin::default();
+        let new = NewSession { id: SessionId::new(id), account: &ada, proof, now: at(0), origin };
+        store.open_session(new).await.unwrap();
+    }
+    let hold = "SELECT 1 FROM sessions WHERE id = $1 FOR UPDATE";
+    let used = [first, second, last].map(|id| (SessionId::new(id), at(500)));
+    let (noting, changing) = (store.clone(), store.clone());
+    let deeds: [Deed; 2] = [
+        Box::pin(async move { noting.touch_cookies(&used, at(50)).await }),
+        Box::pin(async move {
+            changing.set_password(ada.id, &hash("a hash"), hash("another"), None, &notice(), at(60)).await
+        }),
+    ];
+    both_are_done(&database, hold, second, deeds).await;
+    for id in [first, second, last] {
+        let facts = store.cookie_grant(SessionId::new(id)).await.unwrap().unwrap();
+        assert_eq!((facts.idle_until, facts.ended_at), (Some(at(500)), Some(at(60))), "each use, and each end");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn keys_are_replaced_while_uses_of_them_are_written_down() {
+    const USED: &str = "SELECT COUNT(*) FROM portcullis.api_keys WHERE last_used_at IS NOT NULL";
+    let database = Database::postgres().await;
+    let store = database.open().await;
+    let ada = person(&store, "ada@example.com").await;
+    let [first, second, last] = ids();
+    for id in [last, first, second] {
+        store.create_key(NewKey { id: KeyId::new(id), ..key(&ada, "old").0 }).await.unwrap();
+    }
+    let hold = "SELECT 1 FROM api_keys WHERE id = $1 FOR UPDATE";
+    let used = [first, second, last].map(|id| (KeyId::new(id), at(50)));
+    let (noting, replacing, new) = (store.clone(), store.clone(), key(&ada, "new").0);
+    let deeds: [Deed; 2] = [
+        Box::pin(async move { noting.touch_keys(&used).await }),
+        Box::pin(async move { replacing.replace_keys(new).await.map(drop) }),
+    ];
+    both_are_done(&database, hold, second, deeds).await;
+    assert_eq!(store.list_keys(ada.id).await.unwrap().len(), 1);
+    assert_eq!(database.rows::<(i64,)>(USED, "").await, [(3,)]);
 }
