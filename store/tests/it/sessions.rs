@@ -35,7 +35,7 @@ on_both_engines!(
 
 const GRACE: Duration = Duration::from_secs(10);
 const TTL: Duration = Duration::from_hours(1);
-const TERMS: RefreshTerms = RefreshTerms { grace: GRACE, ttl: TTL, session_life: Duration::from_hours(24) };
+pub(crate) const TERMS: RefreshTerms = RefreshTerms { grace: GRACE, ttl: TTL, session_life: Duration::from_hours(24) };
 
 /// Shows a token; gives what came of it and the token that it bought.
 async fn refresh(store: &Store, shown: &RefreshToken, now: DateTime<Utc>) -> (RefreshOutcome, RefreshToken) {
