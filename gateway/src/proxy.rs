@@ -16,7 +16,7 @@ use bytes::Bytes;
 use http::{HeaderMap, StatusCode, Version, header};
 use identity::Credential;
 use pingora::{
-    Error, ErrorType, Result, RetryType,
+    Error, ErrorType, Result,
     http::{RequestHeader, ResponseHeader},
     modules::http::HttpModules,
     proxy::{FailToProxy, ProxyHttp, Session},
@@ -235,8 +235,9 @@ impl ProxyHttp for Door {
         if end && body.as_ref().is_some_and(Bytes::is_empty) {
             *body = None;
         }
-        journey.check_deadline()?;
-        let is_first = journey.count_body(body.as_ref().map_or(0, Bytes::len))?;
+        // Of what is sent by HTTP/2 Pingora takes an error for the server's, and waits for its answer all the same, unless it is called the client's.
+        journey.check_deadline().map_err(Error::into_down)?;
+        let is_first = journey.count_body(body.as_ref().map_or(0, Bytes::len)).map_err(Error::into_down)?;
         streams::passed_on(session, journey, is_first, end).await;
         Ok(())
     }
@@ -336,11 +337,7 @@ impl ProxyHttp for Door {
             journey.refusal.get_or_insert(Refusal::RequestTimeout);
             return error;
         }
-        let broke = match error.retry {
-            RetryType::ReusedOnly if reused => Break::Stale,
-            RetryType::Decided(true) if *error.etype() == ErrorType::H2Error => Break::Declined,
-            _ => Break::Failure,
-        };
+        let broke = Break::of(&error, reused);
         let may_send_again = Failure::of(&error) == Some(Failure::Closed)
             && !answer::is_begun(session)
             && (broke == Break::Declined || session.req_header().method.is_idempotent())

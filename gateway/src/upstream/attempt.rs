@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use pingora::{Error, ErrorSource, ErrorType};
+use pingora::{Error, ErrorSource, ErrorType, RetryType};
 
 use super::{Upstream, circuit::Turn, now, scout::Errand, server::Server};
 use crate::streams::cut;
@@ -180,6 +180,19 @@ impl Drop for Attempt {
         }
         if let Some(errand) = &self.probe {
             self.upstream.circuit.give_back(errand);
+        }
+    }
+}
+
+// === impl Break ===
+
+impl Break {
+    /// What an error says that ended an attempt on a connection that may be `reused`.
+    pub(crate) fn of(error: &Error, reused: bool) -> Self {
+        match error.retry {
+            RetryType::ReusedOnly if reused => Self::Stale,
+            RetryType::Decided(true) if *error.etype() == ErrorType::H2Error => Self::Declined,
+            _ => Self::Failure,
         }
     }
 }

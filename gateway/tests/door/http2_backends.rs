@@ -20,7 +20,8 @@ use tokio::runtime::Builder;
 
 use crate::{
     backends::pool,
-    http2_clients::read,
+    grpc::{connect, run},
+    http2_clients::{read, ready},
     platform::{Answer, Platform, eventually, exchange},
     wire::Wire,
 };
@@ -287,6 +288,62 @@ fn a_client_that_waits_for_leave_to_send_its_body_is_given_it() {
     }
     client.write(head(1 << 40));
     assert_eq!(Answer::parse(&client.rest()).status, 413, "who is refused is not given it");
+}
+
+#[test]
+fn a_body_that_turns_out_too_large_is_refused_at_once_and_keeps_nothing() {
+    let platform = pool(
+        &[serve(|request, mut respond, _| {
+            tokio::spawn(async move {
+                // It answers each piece as it comes, or when it has them all.
+                let talks = request.uri().path() == "/pool/talk";
+                let mut send = talks.then(|| respond.send_response(Response::new(()), false).unwrap());
+                let mut body = request.into_body();
+                while let Some(Ok(piece)) = body.data().await {
+                    drop(send.as_mut().map(|send| send.send_data(piece, false)));
+                }
+                if send.is_none() {
+                    drop(respond.send_response(Response::new(()), true));
+                }
+            });
+        })],
+        "protocol = \"h2c\"",
+    )
+    .append("routes.toml", "max_body_bytes = 4\n")
+    .start();
+    let mut client = Wire::connect(platform.http);
+    client.write("POST /pool/x HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n4\r\n1234\r\n0\r\n\r\n");
+    assert!(client.head().starts_with("HTTP/1.1 200"), "it may have so many");
+    let mut client = Wire::connect(platform.http);
+    client.write("POST /pool/x HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n4\r\n1234\r\n1\r\n5\r\n");
+    let answer = Answer::parse(&client.rest());
+    assert_eq!((answer.status, answer.code().as_str()), (413, "body_too_large"));
+    run(async {
+        let client = connect(&platform).await;
+        let post = |path: &str, kind: &str| {
+            Request::post(format!("http://door.test{path}")).header("content-type", kind).body(()).unwrap()
+        };
+        for (kind, status, code) in [("text/plain", 413, ""), ("application/grpc", 200, "8")] {
+            let (answer, mut upload) = ready(&client).await.send_request(post("/pool/x", kind), false).unwrap();
+            upload.send_data("1234".into(), false).unwrap();
+            upload.send_data("5".into(), false).unwrap();
+            let answer = answer.await.unwrap();
+            let told = answer.headers().get("grpc-status").map_or("", |code| code.to_str().unwrap());
+            assert_eq!((answer.status().as_u16(), told), (status, code), "{kind}");
+        }
+        // Of a call that is answered already.
+        let talk = post("/pool/talk", "application/grpc");
+        let (answer, mut upload) = ready(&client).await.send_request(talk, false).unwrap();
+        upload.send_data("1234".into(), false).unwrap();
+        let mut begun = answer.await.unwrap().into_body();
+        assert_eq!(begun.data().await.unwrap().unwrap(), &b"1234"[..]);
+        upload.send_data("5".into(), false).unwrap();
+        assert!(begun.data().await.is_none());
+        assert_eq!(begun.trailers().await.unwrap().unwrap()["grpc-status"], "8");
+    });
+    eventually("every place to be given back", || platform.metric("portcullis_requests_in_flight") == 0);
+    let counted = r#"portcullis_requests_total{code="body_too_large",outcome="refused",route="pool"}"#;
+    eventually("they are counted", || platform.metric(counted) == 4);
 }
 
 #[test]
