@@ -25,7 +25,7 @@ use smallvec::SmallVec;
 pub(crate) use self::leases::{Leases, Short};
 use self::{
     leases::{
-        Drawn, Errand,
+        Drawn, Errand, Of,
         slots::{Keeper, Taking},
     },
     lender::{PATIENCE, Place},
@@ -147,12 +147,12 @@ impl Limiter {
             let outcome = match &limit.kind {
                 Kind::Requests(quota) => self
                     .spend_unit(limit, subject, quota, now, may_wait, &mut receipt)
-                    .map(|(meters, end)| spent.push((meters, limit.id, quota, end))),
+                    .map(|(meters, of)| spent.push((meters, limit.id, quota, of))),
                 Kind::Concurrent(most) => self.take_slot(limit, subject, *most, now, may_wait, &mut receipt),
             };
             if let Err(stopped) = outcome {
-                for (meters, limit, quota, end) in spent {
-                    meters.refund(limit, quota, now, end);
+                for (meters, limit, quota, of) in spent {
+                    meters.refund(limit, quota, now, of);
                 }
                 return Err(stopped);
             }
@@ -197,12 +197,12 @@ impl Limiter {
         now: Duration,
         may_wait: bool,
         receipt: &mut Receipt,
-    ) -> Result<(Arc<Meters>, Option<Duration>), Stopped> {
+    ) -> Result<(Arc<Meters>, Of), Stopped> {
         let standing = |remaining, reset| Standing { name: Arc::clone(&limit.name), quota: *quota, remaining, reset };
-        let (meters, spend, end) = match &self.leases {
+        let (meters, spend, of) = match &self.leases {
             None => {
                 let (meters, spend) = self.with(subject, now, |counts| counts.spend(limit.id, quota, now));
-                (meters, spend, None)
+                (meters, spend, Of::Nothing)
             }
             Some(leases) => self.draw(leases, limit, subject, quota, now, may_wait)?,
         };
@@ -211,7 +211,7 @@ impl Limiter {
                 if receipt.tightest.as_ref().is_none_or(|tightest| remaining < tightest.remaining) {
                     receipt.tightest = Some(standing(remaining, reset));
                 }
-                Ok((meters, end))
+                Ok((meters, of))
             }
             Spend::Refused { remaining, reset, retry_after } => Err(Stopped::Exceeded(Exceeded {
                 refusal: Refusal::RateLimited { limit: Arc::clone(&limit.name), retry_after },
@@ -229,7 +229,7 @@ impl Limiter {
         quota: &Quota,
         now: Duration,
         may_wait: bool,
-    ) -> Result<(Arc<Meters>, Spend, Option<Duration>), Stopped> {
+    ) -> Result<(Arc<Meters>, Spend, Of), Stopped> {
         let alone = !may_wait || leases.is_away();
         let (meters, (drawn, ask)) = self.with(subject, now, |counts| leases.draw(counts, limit, quota, now, alone));
         if let Some(ask) = ask {
@@ -237,7 +237,7 @@ impl Limiter {
             leases.begin(Errand { meters: Arc::clone(&meters), limit: limit.id, place, terms, sent: now, ask });
         }
         match drawn {
-            Drawn::Spent(spend, end) => Ok((meters, spend, end)),
+            Drawn::Spent(spend, of) => Ok((meters, spend, of)),
             Drawn::Short(answered) => Err(Stopped::Short(Short::new(answered, meters, limit.id))),
             Drawn::Unavailable { retry_after } => Err(Stopped::Exceeded(Exceeded {
                 refusal: Refusal::LimiterUnavailable { retry_after },

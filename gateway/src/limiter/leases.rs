@@ -56,8 +56,8 @@ pub(super) struct Leased {
 
 /// What became of a wish for one unit.
 pub(super) enum Drawn {
-    /// As the window says, and of the lease that ends then.
-    Spent(Spend, Option<Duration>),
+    /// As the window says, and of this if it was spent.
+    Spent(Spend, Of),
     /// It has to wait for this.
     Short(OwnedNotified),
     /// There is nobody to ask, and the operator chose to refuse then.
@@ -65,6 +65,16 @@ pub(super) enum Drawn {
         /// Until there will be, if that is known.
         retry_after: Option<Duration>,
     },
+}
+
+/// What a unit was taken of beside the node's own window, and goes back to.
+#[derive(Clone, Copy)]
+pub(super) enum Of {
+    Nothing,
+    /// The lease that ends then.
+    Lease(Duration),
+    /// No lease: it is owed.
+    Debt,
 }
 
 /// A request that waits for an answer, and is counted while it does.
@@ -141,7 +151,7 @@ impl Leases {
         match leased.hand.draw(now) {
             Draw::Drawn(end) => (leased.enter(window.spend(*quota, now, 1), end), leased.ask_ahead(now, alone)),
             Draw::Exhausted { retry_after } => {
-                (Drawn::Spent(Spend::Refused { remaining: 0, reset: retry_after, retry_after }, None), None)
+                (Drawn::Spent(Spend::Refused { remaining: 0, reset: retry_after, retry_after }, Of::Nothing), None)
             }
             Draw::Short if !alone && leased.hand.draw_ahead(leased.terms, self.part(limit), now) => {
                 let spend = window.spend(*quota, now, 1);
@@ -150,7 +160,7 @@ impl Leases {
                     self.metrics.ahead.inc();
                 }
                 let ask = (!leased.hand.is_asking()).then(|| leased.hand.ask(leased.terms, now, leased.waiting));
-                (Drawn::Spent(spend, None), ask)
+                (Drawn::Spent(spend, Of::Debt), ask)
             }
             Draw::Short if !alone => {
                 leased.waiting += 1;
@@ -160,12 +170,14 @@ impl Leases {
             }
             draw @ (Draw::Short | Draw::Absent { .. }) => {
                 let until = if let Draw::Absent { retry_after } = draw { Some(retry_after) } else { None };
-                let drawn = self.outage_rule(|share| window.spend(share, now, 1), quota, until);
-                if matches!(drawn, Drawn::Spent(Spend::Admitted { .. }, _)) {
-                    leased.hand.owe(now);
-                    self.metrics.alone.inc();
+                match self.outage_rule(|share| window.spend(share, now, 1), quota, until) {
+                    Drawn::Spent(spend @ Spend::Admitted { .. }, _) => {
+                        leased.hand.owe(now);
+                        self.metrics.alone.inc();
+                        (Drawn::Spent(spend, Of::Debt), None)
+                    }
+                    drawn => (drawn, None),
                 }
-                (drawn, None)
             }
         }
     }
@@ -179,7 +191,9 @@ impl Leases {
     fn outage_rule(&self, spend: impl FnOnce(Quota) -> Spend, quota: &Quota, retry_after: Option<Duration>) -> Drawn {
         match self.outage {
             Outage::Refuse => Drawn::Unavailable { retry_after },
-            Outage::Local { nodes } => Drawn::Spent(spend(Quota { units: quota.units / nodes.max(1), ..*quota }), None),
+            Outage::Local { nodes } => {
+                Drawn::Spent(spend(Quota { units: quota.units / nodes.max(1), ..*quota }), Of::Nothing)
+            }
         }
     }
 
@@ -285,11 +299,11 @@ impl Leased {
         match spend {
             Spend::Admitted { remaining, reset } => {
                 let remaining = remaining.min(self.hand.remaining());
-                Drawn::Spent(Spend::Admitted { remaining, reset }, Some(end))
+                Drawn::Spent(Spend::Admitted { remaining, reset }, Of::Lease(end))
             }
             refused @ Spend::Refused { .. } => {
                 self.hand.put_back(end);
-                Drawn::Spent(refused, None)
+                Drawn::Spent(refused, Of::Nothing)
             }
         }
     }

@@ -9,7 +9,7 @@ use parking_lot::{Mutex, MutexGuard};
 use policies::{Quota, Spend, Window};
 use smallvec::SmallVec;
 
-use super::leases::{Leased, slots::Held};
+use super::leases::{Leased, Of, slots::Held};
 
 /// The meters of one subject. The lock is its own, held for a few dozen instructions and never across an await.
 #[derive(Default)]
@@ -92,12 +92,14 @@ impl Meters {
         Some(Self(Mutex::new(Counts { windows, ..Counts::default() })))
     }
 
-    /// Gives back one unit that was spent at `spent_at`, if of a lease then of the one that ends at `end`.
-    pub(super) fn refund(&self, limit: u64, quota: &Quota, spent_at: Duration, end: Option<Duration>) {
+    /// Gives back one unit that was spent at `spent_at`, and what it was taken `of`.
+    pub(super) fn refund(&self, limit: u64, quota: &Quota, spent_at: Duration, of: Of) {
         if let Some(measured) = self.0.lock().find(limit) {
             measured.window.refund(*quota, spent_at, 1);
-            if let (Some(end), Some(leased)) = (end, &mut measured.leased) {
-                leased.hand.put_back(end);
+            match (of, &mut measured.leased) {
+                (Of::Lease(end), Some(leased)) => leased.hand.put_back(end),
+                (Of::Debt, Some(leased)) => leased.hand.disown(),
+                (Of::Nothing, _) | (_, None) => {}
             }
         }
     }

@@ -32,10 +32,15 @@ fn permit(limits: &[(Per, Kind)]) -> Permit {
 
 /// A permit for `principal` on a route with these limits and none of the tier's.
 fn permit_of(principal: Option<Principal>, limits: &[(Per, Kind)]) -> Permit {
+    let limits = limits.iter().map(|(per, kind)| Limit::new(Owner::Route("r"), *per, *kind));
+    permit_under(principal, limits.collect())
+}
+
+fn permit_under(principal: Option<Principal>, limits: Vec<Limit>) -> Permit {
     let mut route = Route::new("r", "u", vec![PathPattern::parse("/x").unwrap()]);
     route.auth = if principal.is_some() { Auth::Required } else { Auth::None };
     route.tier_limits = false;
-    route.limits = limits.iter().map(|(per, kind)| Limit::new(Owner::Route("r"), *per, *kind)).collect();
+    route.limits = limits;
     let policy = Policy { routes: RouteTable::build(vec![route]).unwrap(), ..Policy::default() };
     let route = policy.routes.find("", "GET", "/x").unwrap();
     decide(&policy, route, principal.map(Arc::new), 0).unwrap()
@@ -86,7 +91,7 @@ async fn sharing_by(url: &str, prefix: &str, outage: Outage) -> (Arc<Limiter>, L
     let mut line = ::redis::Client::open(url).unwrap().get_multiplexed_async_connection().await.unwrap();
     marks.query_async::<()>(&mut line).await.unwrap();
     let redis = Some(SharedRedis { servers: RedisServers::One(url.to_owned()), authorities: None });
-    let shared = Shared { redis, prefix: prefix.to_owned(), outage, nodes: None };
+    let shared = Shared { redis, prefix: prefix.to_owned(), outage, nodes: Some(1) };
     let metrics = Metrics::new().unwrap().leases;
     let leases = Leases::new(&shared, Duration::from_hours(24), &Arc::default(), &metrics).unwrap();
     while leases.is_away() {

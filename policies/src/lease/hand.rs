@@ -202,6 +202,11 @@ impl Hand {
         self.debt_at = now;
     }
 
+    /// Undoes [`Self::owe`]. What the ledger has heard of meanwhile it keeps: the strict side.
+    pub const fn disown(&mut self) {
+        self.debt = self.debt.saturating_sub(1);
+    }
+
     /// Units in hand.
     #[must_use]
     pub fn units(&self) -> u32 {

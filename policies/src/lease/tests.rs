@@ -138,3 +138,21 @@ fn what_was_let_through_alone_is_told_until_somebody_has_heard_it() {
     assert!(hand.is_idle(TEN, after));
     assert_eq!(hand.ask(TEN, after, 1).debt, 0);
 }
+
+#[test]
+fn what_is_owed_no_more_is_told_no_more_and_what_has_been_told_is_not_told_less() {
+    let (mut hand, at) = (Hand::default(), Duration::from_secs(7));
+    hand.owe(at);
+    hand.owe(at);
+    hand.disown();
+    assert_eq!(hand.ask(TEN, at, 0).debt, 1);
+    // While it is being told, and another one comes.
+    hand.disown();
+    hand.owe(at);
+    hand.owe(at);
+    hand.answered(TEN, at, at, &Answer::default());
+    assert_eq!(hand.ask(TEN, at, 0).debt, 1);
+    hand.answered(TEN, at, at, &Answer::default());
+    hand.disown();
+    assert_eq!(hand.ask(TEN, at, 0).debt, 0);
+}

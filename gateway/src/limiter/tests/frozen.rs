@@ -181,3 +181,26 @@ async fn what_was_let_through_alone_and_was_too_much_is_counted_as_soon_as_redis
     tokio::time::timeout(Duration::from_secs(30), told).await.expect("it is never told");
     assert_eq!(metrics.overshoot.get(), 2);
 }
+
+#[tokio::test]
+async fn nothing_is_owed_of_one_limit_for_what_another_refuses() {
+    let [day, hour] = ["1000/day", "1/hour"].map(|text| {
+        let kind = Kind::Requests(quota(text));
+        Limit::new(Owner::Route("r"), Per::Ip, kind)
+    });
+    let (id, ahead) = (day.id, Limit { max_overshoot: 100, ..day });
+    let (channel, permit) = (Channel::open(), permit_under(None, vec![ahead, hour]));
+    let (limiter, metrics) = sharing_by(&channel.url, &new_prefix(), Outage::Local { nodes: 1 }).await;
+    channel.freeze();
+    let mut let_in = 0;
+    for _ in 0..50 {
+        let_in += u32::from(spend(&limiter, &permit, HOME).await.is_ok());
+    }
+    assert_eq!(let_in, 1);
+    assert!(metrics.ahead.get() > 0 && metrics.alone.get() > 0, "both ways to spend what nobody has lent");
+    let (_, told) = limiter.with(Subject::Address(network(HOME)), limiter.epoch.elapsed(), |counts| {
+        let leased = counts.find(id).unwrap().leased.as_mut().unwrap();
+        leased.hand.ask(Terms::of(quota("1000/day")), limiter.epoch.elapsed(), 0).debt
+    });
+    assert_eq!(told, 1);
+}
