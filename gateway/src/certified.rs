@@ -1,7 +1,7 @@
 //! Who the holders of client certificates are: a verified subject becomes a [`Known`] caller by what `[[tls.clients]]` says.
 //!
-//! That a certificate is genuine and in time is decided in the handshake ([`crate::connection`]). Whose certificate is to count no
-//! longer is taken out of the list or of the authority's good graces.
+//! That a certificate is genuine, and was in time, is decided in the handshake ([`crate::connection`]); that it still is, for each request.
+//! Whose certificate is to count no longer is taken out of the list or of the authority's good graces.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -9,6 +9,7 @@ use std::{
 };
 
 use aws_lc_rs::digest;
+use chrono::{DateTime, Utc};
 use identity::{AccountId, CertificateId, Grant, Principal};
 use pingora::proxy::Session;
 use policies::{Refusal, Route};
@@ -26,19 +27,25 @@ impl Certified {
         Self(clients.iter().map(|(subject, client)| (subject.as_str().into(), holder(subject, client))).collect())
     }
 
-    /// Whose certificate the connection has shown, if it is one of ours. Refuses what a page of elsewhere makes the holder's browser ask.
+    /// Whose certificate the connection has shown, if it is one of ours, and until when in Unix seconds. Refuses one that has ended since,
+    /// and what a page of elsewhere makes the holder's browser ask.
     pub(crate) fn holder(
         &self,
         session: &Session,
+        now: DateTime<Utc>,
         inbound: &Inbound,
         route: &Route,
         is_websocket: bool,
-    ) -> Result<Option<Arc<Known>>, Refusal> {
-        let holder = Facts::of(session).and_then(|facts| self.0.get(&facts.client_certificate.as_ref()?.subject));
-        if holder.is_some() {
-            cookies::check_certificate(session.req_header(), inbound, route, is_websocket)?;
+    ) -> Result<Option<(Arc<Known>, i64)>, Refusal> {
+        let shown = Facts::of(session).and_then(|facts| facts.client_certificate.as_ref());
+        let Some((holder, ends_at)) = shown.and_then(|shown| Some((self.0.get(&shown.subject)?, shown.ends_at))) else {
+            return Ok(None);
+        };
+        if now.timestamp() >= ends_at {
+            return Err(Refusal::Expired);
         }
-        Ok(holder.cloned())
+        cookies::check_certificate(session.req_header(), inbound, route, is_websocket)?;
+        Ok(Some((Arc::clone(holder), ends_at)))
     }
 }
 

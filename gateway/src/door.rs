@@ -1,21 +1,26 @@
 //! The door itself: everything a request meets on its way, put together once by [`crate::build`].
 
-use std::sync::Arc;
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use arc_swap::ArcSwap;
 use identity::CookieNames;
-use pingora::{Error, ErrorSource, ErrorType, connectors::TransportConnector};
+use pingora::{Error, ErrorSource, ErrorType, connectors::TransportConnector, proxy::Session};
 
 use crate::{
     assertions::Minter,
     certified::Certified,
+    connection::Facts,
     directory::Directory,
+    journey::Journey,
     limiter::Limiter,
     metrics::{Metrics, Unheard},
     readiness::Readiness,
     record::Recorder,
     snapshot::Snapshot,
-    streams::Streams,
+    streams::{Streams, cut},
 };
 
 /// The Pingora proxy; what it does with a request is in [`crate::proxy`].
@@ -46,6 +51,18 @@ pub(crate) struct Door {
 // === impl Door ===
 
 impl Door {
+    /// Says whether a connection of HTTP/1 is kept after this request, and for how long it may lie idle then.
+    pub(crate) fn keep(&self, session: &mut Session, journey: &Journey) {
+        if session.get_keepalive().is_none() {
+            return;
+        }
+        let left = Facts::of(session).map_or(Duration::MAX, |facts| facts.left(journey.now));
+        let is_last = left.is_zero() || self.readiness.draining.load(Ordering::Relaxed);
+        // 0: for how long is not for Pingora to see to.
+        session.set_keepalive((!is_last).then_some(0));
+        cut::stay(journey.rules.keepalive.min(left));
+    }
+
     /// Tells of what ended a request what nobody else tells. Who takes nothing of an answer on HTTP/1 is counted by the connection.
     pub(crate) fn tell_of(&self, error: &Error) {
         match (error.esource(), error.etype()) {

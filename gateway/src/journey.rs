@@ -54,6 +54,8 @@ pub(crate) struct Journey {
     pub(crate) unread: Option<Box<Unread>>,
     pub(crate) route: Option<Arc<Route>>,
     pub(crate) known: Option<Arc<Known>>,
+    /// Unix seconds from which on the client certificate counts no more by which the caller is known.
+    pub(crate) certificate_ends: Option<i64>,
     /// The caller's teams and domains, where the upstream asks for them.
     pub(crate) groups: Option<Arc<GroupHeaders>>,
     pub(crate) permit: Option<Permit>,
@@ -108,6 +110,7 @@ impl Journey {
             unread: None,
             route: None,
             known: None,
+            certificate_ends: None,
             groups: None,
             permit: None,
             provided: None,

@@ -105,7 +105,8 @@ impl Door {
                 cookies::check(session.req_header(), inbound, route, handshake.is_some(), cookie)?;
             }
         } else if route.auth == Auth::Mtls {
-            journey.known = self.certified.holder(session, inbound, route, handshake.is_some())?;
+            let holder = self.certified.holder(session, journey.now, inbound, route, handshake.is_some())?;
+            (journey.known, journey.certificate_ends) = holder.unzip();
         }
 
         // decide: all but whose the thing is that the path names
@@ -167,12 +168,7 @@ impl ProxyHttp for Door {
         if self.recorder.is_on() {
             journey.decided_now();
         }
-        if session.get_keepalive().is_some() {
-            let draining = self.readiness.draining.load(Ordering::Relaxed);
-            // 0: for how long is not for Pingora to see to.
-            session.set_keepalive((!draining).then_some(0));
-            cut::stay(journey.rules.keepalive);
-        }
+        self.keep(session, journey);
         match admission {
             Ok(Admission::Forward) => {
                 inject::forget_cases(session.req_header_mut());

@@ -175,11 +175,12 @@ impl Candidate {
     /// A permitted request.
     pub(crate) fn of(streams: &Arc<Streams>, journey: &Journey) -> Option<Self> {
         let (known, route) = (journey.known.as_ref(), journey.route.as_ref()?);
+        let until = journey.certificate_ends.or_else(|| known.map(|known| known.expires_at()));
         Some(Self {
             streams: Arc::clone(streams),
             caller: known.map(|known| (Arc::clone(&known.principal), known.learnt())),
             begun_at: journey.now.timestamp(),
-            ends_at: known.map_or(i64::MAX, |known| end_of(known.expires_at(), route)),
+            ends_at: until.map_or(i64::MAX, |until| end_of(until, route)),
             rules: Arc::clone(&journey.rules),
             route: Arc::clone(route),
             told: Told {

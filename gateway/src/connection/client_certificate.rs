@@ -1,4 +1,4 @@
-//! Who a client certificate says its holder is. That it is genuine has been verified in the handshake.
+//! Who a client certificate says its holder is, and until when. That it is genuine has been verified in the handshake.
 
 use std::fmt::Write;
 
@@ -14,6 +14,8 @@ use x509_parser::{
 pub(crate) struct ClientCertificate {
     /// The subject's distinguished name, as it is written in the configuration: `C=DE, O=Acme, CN=orders`.
     pub(crate) subject: Box<str>,
+    /// Unix seconds from which on it counts no more; the last second of its time still counts (RFC 5280 §4.1.2.5).
+    pub(crate) ends_at: i64,
 }
 
 impl ClientCertificate {
@@ -21,7 +23,8 @@ impl ClientCertificate {
     pub(crate) fn read(certificate: &CertificateDer<'_>) -> Option<Self> {
         let (_, parsed) = X509Certificate::from_der(certificate).ok()?;
         let subject = written(parsed.subject())?;
-        (!subject.is_empty()).then(|| Self { subject: subject.into() })
+        let ends_at = parsed.validity().not_after.timestamp().saturating_add(1);
+        (!subject.is_empty()).then(|| Self { subject: subject.into(), ends_at })
     }
 }
 

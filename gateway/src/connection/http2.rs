@@ -24,7 +24,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::{Limits, guarded::Guarded};
+use super::{Facts, Limits, guarded::Guarded};
 use crate::metrics::{ConnectionMetrics, Unheard};
 
 /// Heads that a connection may have refused; an honest client has none.
@@ -52,7 +52,8 @@ pub(crate) async fn converse<A: HttpServerApp + Send + Sync + 'static>(
     });
     let idle = app.server_options().and_then(|options| options.h2_idle_timeout).unwrap_or(Duration::MAX);
     let Ok(mut connection) = handshake(Box::new(guarded), app.h2_options()).await else { return };
-    let mut ending = pin!(ended(retired, stop.clone()));
+    let left = Facts::carried_by(&digest).map_or(Duration::MAX, |facts| facts.left(store::clock::now()));
+    let mut ending = pin!(ended(retired, stop.clone(), left));
     // Its time begins when it is first asked for.
     let mut overstays = pin!(async { sleep(LEAVE).await });
     let (mut requests, mut is_ending, mut refused) = (JoinSet::new(), false, 0);
@@ -124,10 +125,11 @@ async fn dismiss(mut connection: Connection<Stream, Bytes>, why: Reason) {
     drop(timeout(LAST_WORDS, poll_fn(|cx| connection.poll_closed(cx))).await);
 }
 
-/// When no new requests are to come: the connection has had enough of them, or the gateway stops.
-async fn ended(mut retired: watch::Receiver<bool>, mut stop: watch::Receiver<bool>) {
+/// When no new requests are to come: the connection has had enough of them, it is good for no longer, or the gateway stops.
+async fn ended(mut retired: watch::Receiver<bool>, mut stop: watch::Receiver<bool>, left: Duration) {
     tokio::select! {
         _ = retired.wait_for(|retired| *retired) => {}
         _ = stop.wait_for(|stop| *stop) => {}
+        () = sleep(left) => {}
     }
 }

@@ -30,9 +30,14 @@ mod transport;
 mod waiting;
 mod writing;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use pingora::{http::ResponseHeader, protocols::raw_connect::ProxyDigest, proxy::Session};
+use chrono::{DateTime, Utc};
+use pingora::{
+    http::ResponseHeader,
+    protocols::{Digest, raw_connect::ProxyDigest},
+    proxy::Session,
+};
 
 pub(crate) use self::{
     client_certificate::ClientCertificate,
@@ -74,6 +79,17 @@ impl Facts {
 
     /// The facts of the connection that a request came by.
     pub(crate) fn of(session: &Session) -> Option<&Self> {
-        session.digest()?.proxy_digest.as_ref()?.user_data.as_ref()?.downcast_ref()
+        Self::carried_by(session.digest()?)
+    }
+
+    fn carried_by(digest: &Digest) -> Option<&Self> {
+        digest.proxy_digest.as_ref()?.user_data.as_ref()?.downcast_ref()
+    }
+
+    /// How long the connection is good for: until its client's certificate ends, since with the next one it may show another.
+    pub(crate) fn left(&self, now: DateTime<Utc>) -> Duration {
+        let ends_at = self.client_certificate.as_ref().map(|certificate| certificate.ends_at);
+        let left = ends_at.map(|ends_at| ends_at.saturating_sub(now.timestamp()));
+        left.map_or(Duration::MAX, |seconds| Duration::from_secs(u64::try_from(seconds).unwrap_or_default()))
     }
 }

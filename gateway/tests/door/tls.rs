@@ -2,12 +2,12 @@
 
 use std::{
     fs,
-    io::{Read, Write},
+    io::{ErrorKind, Read, Write},
     net::{SocketAddr, TcpStream},
     path::{Path, PathBuf},
     process::Command,
     sync::Arc,
-    time::Duration,
+    time::{Duration, UNIX_EPOCH},
 };
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
@@ -17,10 +17,18 @@ use rustls::{
     version::{TLS12, TLS13},
 };
 use tempfile::TempDir;
+use tokio_rustls::TlsConnector;
 
-use crate::platform::{Answer, Platform, Setup, eventually};
+use crate::{
+    backends::{After, Backend},
+    grpc::run,
+    http2_clients::{read, ready},
+    platform::{Answer, Platform, Setup, eventually},
+};
 
 const GET: &str = "GET /demo/public/x HTTP/1.1\r\nHost: one.test\r\nConnection: close\r\n\r\n";
+
+type Secure = StreamOwned<ClientConnection, TcpStream>;
 
 /// An authority of the test's own, and files that it has signed.
 struct Authority {
@@ -53,20 +61,24 @@ impl Authority {
             params.distinguished_name.push(DnType::OrganizationName, "Acme");
             params.distinguished_name.push(DnType::CommonName, common_name);
         }
-        let key = KeyPair::generate().unwrap();
-        let certificate = params.signed_by(&key, &self.issuer).unwrap();
-        fs::write(self.path(&format!("{name}.key")), key.serialize_pem()).unwrap();
-        fs::write(self.path(&format!("{name}.pem")), certificate.pem()).unwrap();
+        self.write(name, &params);
     }
 
     /// Writes `NAME.pem` and `NAME.key` for a host, good until this year begins.
     fn sign_until(&self, name: &str, host: &str, year: i32) {
         let mut params = CertificateParams::new(vec![host.to_owned()]).unwrap();
         (params.not_before, params.not_after) = (rcgen::date_time_ymd(2010, 1, 1), rcgen::date_time_ymd(year, 1, 1));
-        let key = KeyPair::generate().unwrap();
-        let certificate = params.signed_by(&key, &self.issuer).unwrap();
-        fs::write(self.path(&format!("{name}.key")), key.serialize_pem()).unwrap();
-        fs::write(self.path(&format!("{name}.pem")), certificate.pem()).unwrap();
+        self.write(name, &params);
+    }
+
+    /// Writes `NAME.pem` and `NAME.key` for a client of this common name, good for so long from now.
+    fn sign_for(&self, name: &str, life: Duration) {
+        let mut params = CertificateParams::default();
+        params.distinguished_name = rcgen::DistinguishedName::new();
+        params.distinguished_name.push(DnType::OrganizationName, "Acme");
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.not_after = rcgen::date_time_ymd(1970, 1, 1) + UNIX_EPOCH.elapsed().unwrap() + life;
+        self.write(name, &params);
     }
 
     /// Writes `NAME.pem` and `NAME.key` for a client of this organisation and nothing else.
@@ -74,6 +86,10 @@ impl Authority {
         let mut params = CertificateParams::default();
         params.distinguished_name = rcgen::DistinguishedName::new();
         params.distinguished_name.push(DnType::OrganizationName, organisation);
+        self.write(name, &params);
+    }
+
+    fn write(&self, name: &str, params: &CertificateParams) {
         let key = KeyPair::generate().unwrap();
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
         fs::write(self.path(&format!("{name}.key")), key.serialize_pem()).unwrap();
@@ -110,12 +126,12 @@ impl Authority {
     }
 
     /// A connection that has verified `host`.
-    fn connect(&self, to: SocketAddr, host: &str, with: Option<&str>) -> StreamOwned<ClientConnection, TcpStream> {
+    fn connect(&self, to: SocketAddr, host: &str, with: Option<&str>) -> Secure {
         self.over(open(to), host, with)
     }
 
     /// The same over a socket on which something has been said already.
-    fn over(&self, socket: TcpStream, host: &str, with: Option<&str>) -> StreamOwned<ClientConnection, TcpStream> {
+    fn over(&self, socket: TcpStream, host: &str, with: Option<&str>) -> Secure {
         let name = ServerName::try_from(host.to_owned()).unwrap();
         let client = ClientConnection::new(Arc::new(self.client(with)), name).unwrap();
         StreamOwned::new(client, socket)
@@ -125,7 +141,7 @@ impl Authority {
         Self::ask(self.connect(to, host, with), bytes)
     }
 
-    fn ask(mut stream: StreamOwned<ClientConnection, TcpStream>, bytes: &str) -> Result<Answer, std::io::Error> {
+    fn ask(mut stream: Secure, bytes: &str) -> Result<Answer, std::io::Error> {
         stream.write_all(bytes.as_bytes())?;
         let mut answer = Vec::new();
         match stream.read_to_end(&mut answer) {
@@ -148,6 +164,21 @@ fn with_tls(section: &str) -> Setup {
         "certificates = []",
         section,
     )
+}
+
+/// A door that knows `orders` of Acme by its certificate, on a route of its own.
+fn with_orders(authority: &Authority) -> Setup {
+    let client_ca = format!("client_ca = \"{}\"", authority.path("ca.pem").display());
+    with_tls(&authority.section(&["one"]))
+        .edit("gateway.toml", "# client_ca = \"tls/clients.pem\"", &client_ca)
+        .edit("gateway.toml", "# [[tls.clients]]", "[[tls.clients]]")
+        .edit("gateway.toml", "# subject = \"C=DE, O=Acme, CN=orders\"", "subject = \"O=Acme, CN=orders\"")
+        .edit("gateway.toml", "# role = \"user\"", "role = \"user\"")
+        .edit("gateway.toml", "# tier = \"enterprise\"", "tier = \"enterprise\"")
+        .append(
+            "routes.toml",
+            "\n[[route]]\nname = \"machines\"\npaths = [\"/demo/machines/*\"]\nupstream = \"demo\"\nauth = \"mtls\"\nwebsocket = true\n",
+        )
 }
 
 fn https(platform: &mut Platform) -> SocketAddr {
@@ -360,18 +391,7 @@ fn a_client_certificate_makes_its_holder_known_on_routes_that_ask_for_one() {
     other.sign("orders", &[], Some("orders"));
     fs::copy(other.path("orders.pem"), authority.path("forged.pem")).unwrap();
     fs::copy(other.path("orders.key"), authority.path("forged.key")).unwrap();
-    let client_ca = format!("client_ca = \"{}\"", authority.path("ca.pem").display());
-    let mut platform = with_tls(&authority.section(&["one"]))
-        .edit("gateway.toml", "# client_ca = \"tls/clients.pem\"", &client_ca)
-        .edit("gateway.toml", "# [[tls.clients]]", "[[tls.clients]]")
-        .edit("gateway.toml", "# subject = \"C=DE, O=Acme, CN=orders\"", "subject = \"O=Acme, CN=orders\"")
-        .edit("gateway.toml", "# role = \"user\"", "role = \"user\"")
-        .edit("gateway.toml", "# tier = \"enterprise\"", "tier = \"enterprise\"")
-        .append(
-            "routes.toml",
-            "\n[[route]]\nname = \"machines\"\npaths = [\"/demo/machines/*\"]\nupstream = \"demo\"\nauth = \"mtls\"\nwebsocket = true\n",
-        )
-        .start();
+    let mut platform = with_orders(&authority).start();
     let to = https(&mut platform);
     let machines = GET.replace("/demo/public/x", "/demo/machines/x");
     let answer = authority.exchange(to, "one.test", Some("orders"), &machines).unwrap();
@@ -407,6 +427,93 @@ fn a_client_certificate_makes_its_holder_known_on_routes_that_ask_for_one() {
     assert_eq!(platform.get("/demo/machines/x", &token).status, 401);
     let private = GET.replace("/demo/public/x", "/demo/x");
     assert_eq!(authority.exchange(to, "one.test", Some("orders"), &private).unwrap().status, 401);
+}
+
+/// The service behind the route of `orders`: an answer that does not end, or a short one.
+fn serving_orders(authority: &Authority) -> Platform {
+    let backend = Backend::start(|head, stream| {
+        if head.contains("/stream ") {
+            drop(stream.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nbegun\r\n"));
+            drop(stream.read(&mut [0]));
+            return After::Close;
+        }
+        drop(stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"));
+        After::Keep
+    });
+    with_orders(authority)
+        .append("routes.toml", "expiry_grace = \"0s\"\n")
+        .edit("gateway.toml", "keepalive = \"60s\"", "keepalive = \"1h\"")
+        .upstream(backend.address)
+        .start()
+}
+
+#[test]
+fn what_a_client_certificate_has_opened_ends_with_it() {
+    let authority = Authority::new();
+    authority.sign("one", &["one.test"], None);
+    let mut platform = serving_orders(&authority);
+    let to = https(&mut platform);
+    // Long enough for three handshakes, however busy the machine is.
+    authority.sign_for("orders", Duration::from_secs(10));
+    let mut connections = [0; 3].map(|_| authority.connect(to, "one.test", Some("orders")));
+    let [streaming, idle, busy] = &mut connections;
+    let ask = |client: &mut Secure, path: &str, last: &str| {
+        // It may have been closed just now.
+        drop(write!(client, "GET /demo/machines/{path} HTTP/1.1\r\nHost: one.test\r\n\r\n"));
+        let (mut bytes, mut piece) = (Vec::new(), [0; 8192]);
+        while !bytes.ends_with(last.as_bytes())
+            && !bytes.ends_with(b"}")
+            && let Ok(read @ 1..) = client.read(&mut piece)
+        {
+            bytes.extend_from_slice(&piece[..read]);
+        }
+        Answer::parse(&bytes)
+    };
+    assert_eq!(ask(streaming, "stream", "begun\r\n").status, 200);
+    assert_eq!(ask(idle, "x", "ok").body, "ok");
+    let mut refused = ask(busy, "x", "ok");
+    eventually("its end", || {
+        if refused.status == 200 {
+            assert_ne!(refused.header("connection"), Some("close"), "it is let in for the last time");
+            refused = ask(busy, "x", "ok");
+        }
+        refused.status != 200
+    });
+    // On a machine that stood still for a second it has become idle, and been closed.
+    if refused.status != 0 {
+        // With the next connection it may show another certificate.
+        let told = (refused.status, refused.code(), refused.header("connection"));
+        assert_eq!(told, (401, "expired".to_owned(), Some("close")));
+    }
+    for (client, what) in [(streaming, "the stream"), (idle, "the idle connection")] {
+        let mut rest = Vec::new();
+        let ended = client.read_to_end(&mut rest);
+        assert!(!ended.is_err_and(|error| error.kind() == ErrorKind::WouldBlock), "{what} goes on");
+        assert!(!rest.ends_with(b"0\r\n\r\n"), "{what} looks whole");
+    }
+    eventually("the log", || platform.log().contains("\"ended\":\"expired\""));
+}
+
+#[test]
+fn a_connection_of_http2_is_told_to_go_when_its_clients_certificate_ends() {
+    let authority = Authority::new();
+    authority.sign("one", &["one.test"], None);
+    let mut platform = serving_orders(&authority);
+    let to = https(&mut platform);
+    authority.sign_for("orders", Duration::from_secs(10));
+    let mut config = authority.client(Some("orders"));
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    run(async {
+        let (name, socket) = (ServerName::try_from("one.test").unwrap(), tokio::net::TcpStream::connect(to).await);
+        let stream = TlsConnector::from(Arc::new(config)).connect(name, socket.unwrap()).await.unwrap();
+        let (client, connection) = h2::client::handshake(stream).await.unwrap();
+        let connection = tokio::spawn(connection);
+        let request = http::Request::get("https://one.test/demo/machines/x").body(()).unwrap();
+        let (answer, _) = ready(&client).await.send_request(request, true).unwrap();
+        assert_eq!(read(answer.await.unwrap()).await, (200, "ok".to_owned()));
+        // Else it would be idle for an hour.
+        drop(connection.await.unwrap());
+    });
 }
 
 #[test]
