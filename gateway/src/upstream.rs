@@ -40,7 +40,7 @@ use self::{
     peer::Mould,
     resolve::{Book, Lookup, System, Target, Told},
     retry::Budget,
-    server::{Server, Vitals, now},
+    server::{GENERATIONS, Server, Vitals, now},
 };
 use crate::{
     config::{Endpoint, IdentityHeader, Place, Protocol, UpstreamSettings},
@@ -199,7 +199,7 @@ impl Upstream {
         peer::adapt(&mut peer.options, timeouts, left);
         let generation = server.vitals.generation();
         if self.settings.protocol != Protocol::Http1 {
-            peer.group_key = peer.group_key.wrapping_add(generation);
+            peer.group_key = peer.group_key.wrapping_add(generation % GENERATIONS);
         }
         cut::end_by(deadline);
         let (upstream, server) = (Arc::clone(self), Arc::clone(server));

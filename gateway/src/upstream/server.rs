@@ -49,6 +49,10 @@ pub(super) struct Vitals {
     generation: AtomicU64,
 }
 
+/// After so many generations of connections of HTTP/2 the first is taken up again. A connection whose last request was dropped has no timer of
+/// Pingora's and stays open until another request finds it there: this bounds how many there are.
+pub(super) const GENERATIONS: u64 = 4;
+
 /// Milliseconds since this process first asked. Never 0, which stands for never.
 pub(super) fn now() -> u64 {
     static BEGAN: LazyLock<Instant> = LazyLock::new(Instant::now);
@@ -84,7 +88,7 @@ impl Vitals {
         }
     }
 
-    /// Which of its connections of HTTP/2 new requests share.
+    /// Which of its connections of HTTP/2 new requests share; another number once those have been given up.
     pub(super) fn generation(&self) -> u64 {
         self.generation.load(Relaxed)
     }

@@ -411,24 +411,23 @@ fn what_belongs_to_one_connection_or_frames_a_body_goes_no_further() {
     }
 }
 
-#[test]
-fn a_connection_on_which_nothing_is_answered_any_more_is_given_up() {
+/// A service that counts its connections; on those that `hangs` names by their number it takes what is sent to `/pool/x`, and no more of it
+/// than it must, and answers nothing.
+fn hanging(hangs: fn(usize) -> bool) -> (SocketAddr, Arc<AtomicUsize>) {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let more = "protocol = \"h2c\"\nresponse_timeout = \"1s\"";
-    let platform = pool(&[listener.local_addr().unwrap()], more).start();
-    let connections = Arc::new(AtomicUsize::new(0));
+    let (address, connections) = (listener.local_addr().unwrap(), Arc::new(AtomicUsize::new(0)));
     let count = Arc::clone(&connections);
     thread::spawn(move || {
         Builder::new_current_thread().enable_all().build().unwrap().block_on(async move {
             listener.set_nonblocking(true).unwrap();
             let listener = tokio::net::TcpListener::from_std(listener).unwrap();
             while let Ok((stream, _)) = listener.accept().await {
-                let is_first = count.fetch_add(1, Ordering::Relaxed) == 0;
+                let hangs = hangs(count.fetch_add(1, Ordering::Relaxed));
                 tokio::spawn(async move {
                     let (mut server, mut held) = (h2::server::handshake(stream).await.unwrap(), Vec::new());
                     while let Some(Ok((request, respond))) = server.accept().await {
                         match request.uri().path() {
-                            "/pool/x" if is_first => held.push((request, respond)),
+                            "/pool/x" if hangs => held.push((request, respond)),
                             _ => say(respond, "answered"),
                         }
                     }
@@ -436,9 +435,33 @@ fn a_connection_on_which_nothing_is_answered_any_more_is_given_up() {
             }
         });
     });
+    (address, connections)
+}
+
+#[test]
+fn a_connection_on_which_nothing_is_answered_any_more_is_given_up() {
+    let (address, connections) = hanging(|number| number == 0);
+    let platform = pool(&[address], "protocol = \"h2c\"\nresponse_timeout = \"1s\"").start();
     let ask = |path: &str| platform.send("GET", path, &[], "").status;
     assert_eq!(["/pool/before", "/pool/x", "/pool/x", "/pool/x"].map(ask), [200, 504, 200, 200]);
     assert_eq!(connections.load(Ordering::Relaxed), 2);
+}
+
+#[test]
+fn connections_on_which_uploads_were_cut_off_are_found_again() {
+    let (address, connections) = hanging(|_| true);
+    let patient = "ejection = { failures = 1000 }\ncircuit = { failures = 1000 }";
+    let more = format!("{patient}\nprotocol = \"h2c\"\nresponse_timeout = \"300ms\"");
+    let platform = pool(&[address], &more).start();
+    // More than may be sent to whoever takes nothing.
+    let upload = "x".repeat(1024 * 1024);
+    for number in 1..=8 {
+        assert_eq!(platform.send("POST", "/pool/x", &[], &upload).status, 504);
+        // Each time those that others share are given up, since they may be hung.
+        eventually("the next connection", || connections.load(Ordering::Relaxed) >= number.min(4));
+    }
+    assert_eq!(platform.send("GET", "/pool/y", &[], "").status, 200);
+    assert_eq!(connections.load(Ordering::Relaxed), 4);
 }
 
 #[test]
