@@ -1,9 +1,9 @@
 //! Streams about whose callers something has changed: which those are, and what becomes of them.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, future::ready, sync::Arc};
 
 use chrono::{DateTime, Utc};
-use futures_util::{StreamExt, TryStreamExt, stream};
+use futures_util::{StreamExt, stream};
 use identity::Principal;
 use policies::{Refusal, decide_about};
 
@@ -70,26 +70,24 @@ impl Streams {
             of_each.entry((*grant, *tenant, scopes.clone(), *authentication)).or_default().push(doubt);
         }
         let looks = stream::iter(of_each.into_values()).map(|streams| self.look_at_one(streams, now));
-        // Nobody is ended for want of a database, and the others need not wait for it too.
-        let _ = looks.buffer_unordered(AT_ONCE).try_collect::<()>().await;
+        looks.buffer_unordered(AT_ONCE).for_each(ready).await;
     }
 
-    /// At one caller's. Fails if the database cannot be asked.
-    async fn look_at_one(&self, streams: Vec<Doubt>, now: DateTime<Utc>) -> Result<(), Refusal> {
-        let Some(Doubt { principal, .. }) = streams.first() else { return Ok(()) };
+    /// At one caller's. Nobody is ended for want of an answer: a change may have overtaken it, and puts off nobody else's.
+    async fn look_at_one(&self, streams: Vec<Doubt>, now: DateTime<Utc>) {
+        let Some(Doubt { principal, .. }) = streams.first() else { return };
         let learnt = self.directory.moment();
         let verdict = self.judge(principal, streams.iter().any(|doubt| doubt.is_about_groups), now).await;
         if verdict == Err(Refusal::DirectoryUnavailable) {
-            return Err(Refusal::DirectoryUnavailable);
+            return;
         }
         for doubt in &streams {
             match self.judge_ground(doubt, &verdict).await {
-                Err(Refusal::DirectoryUnavailable) => return Err(Refusal::DirectoryUnavailable),
+                Err(Refusal::DirectoryUnavailable) => {}
                 Err(why) => self.apply(doubt.id, learnt, &Err(why)),
                 Ok(()) => self.apply(doubt.id, learnt, &verdict),
             }
         }
-        Ok(())
     }
 
     async fn judge(&self, principal: &Principal, also_groups: bool, now: DateTime<Utc>) -> Verdict {

@@ -246,6 +246,37 @@ fn a_stream_whose_time_is_over_does_not_wait_for_what_is_looked_up_of_others() {
 }
 
 #[test]
+fn who_cannot_be_looked_up_puts_off_nobody_elses_end() {
+    let database = Database::new("changes");
+    let platform = Setup::default()
+        .env("DATABASE_URL", &database.url)
+        .append("routes.toml", STREAMS)
+        .upstream(backend(echo))
+        .start();
+    let [unreadable, revoked] = ["unreadable@example.com", "revoked@example.com"].map(|email| {
+        let registered = platform.register(email);
+        let account = registered["user"]["id"].as_str().unwrap().to_owned();
+        let session = database.run(&format!("SELECT id FROM sessions WHERE account_id = '{account}'"));
+        (account, session, wire::open(platform.http, "/streams/x", registered["access_token"].as_str().unwrap()))
+    });
+    let ((account, session, _stream), (_, ended, mut stream)) = (unreadable, revoked);
+    // One look-up fails at once, the other takes its time.
+    database.run(&format!(
+        "CREATE FUNCTION looked_up(id uuid) RETURNS boolean LANGUAGE plpgsql VOLATILE AS $$ BEGIN
+             IF id = '{session}' THEN RAISE 'unreadable'; END IF;
+             PERFORM pg_sleep(1); RETURN true; END $$;
+         ALTER TABLE sessions RENAME TO sessions_kept;
+         CREATE VIEW sessions AS SELECT * FROM sessions_kept WHERE looked_up(id)"
+    ));
+    let promoted = format!("UPDATE accounts SET role = 'developer' WHERE id = '{account}'");
+    database.change(&platform, &promoted, "account", &format!("'{account}'"));
+    eventually("it to be looked up", || platform.log().contains("an open stream could not be looked up"));
+    let end = format!("UPDATE sessions_kept SET ended_at = now() WHERE id = '{ended}'");
+    database.change(&platform, &end, "session", &format!("'{ended}'"));
+    assert_eq!(stream.close(), (4401, "revoked".to_owned()));
+}
+
+#[test]
 fn signing_keys_that_cannot_be_read_when_they_change_are_read_as_soon_as_they_can() {
     let database = Database::new("keeper");
     let platform = Setup::default().env("DATABASE_URL", &database.url).start();
