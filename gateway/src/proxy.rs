@@ -275,6 +275,10 @@ impl ProxyHttp for Door {
         journey.metered = panics::caught_in(|| answer::check(response))?.map_err(|refusal| journey.fail(refusal))?;
         if response.status.is_informational() {
             answer::inform(response);
+            if !session.is_body_done() {
+                // It keeps the connection of a client that waits for this before it sends its body.
+                journey.guard.get_or_insert_with(|| Guard::post(session, None, Pace::default()));
+            }
             return journey.count_informational();
         }
         journey.has_no_content = matches!(response.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);

@@ -146,6 +146,10 @@ fn without_chunks(task: &mut HttpTask) {
     }
 }
 
+fn informs(task: &HttpTask) -> bool {
+    matches!(task, HttpTask::Header(header, _) if header.status.is_informational())
+}
+
 /// Awaits one thing that the inner session does, or the end.
 macro_rules! unless_ended {
     ($guarded:ident, $does:expr) => {{
@@ -186,7 +190,13 @@ impl CustomSession for Guarded {
         if self.inner.req_header().version == Version::HTTP_10 {
             tasks.iter_mut().for_each(without_chunks);
         }
-        unless_ended!(self, self.inner.response_duplex_vec(tasks))
+        // Pingora takes what only informs for an answer before whose end the whole request had not come, after which a connection ends.
+        let keepalive = tasks.iter().all(informs).then(|| self.inner.get_keepalive());
+        let written = unless_ended!(self, self.inner.response_duplex_vec(tasks));
+        if let Some(keepalive) = keepalive {
+            self.inner.set_keepalive(keepalive);
+        }
+        written
     }
 
     async fn write_body(&mut self, data: Bytes, end: bool) -> Result<()> {

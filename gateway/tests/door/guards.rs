@@ -17,6 +17,7 @@ use crate::{
     backends::pools,
     patience::get_http2,
     platform::{PASSWORD, PORTCULLIS, Platform, Running, Setup, eventually, exchange},
+    wire::{Wire, by_hand},
 };
 
 /// A server that answers each request with these bytes, and tells each connection from the others by `{n}` in them.
@@ -63,6 +64,26 @@ fn an_informational_answer_passes_with_its_links_and_the_final_one_is_dressed() 
         assert!(!hints.contains(ours) && last.contains(ours), "{ours}: {answer}");
     }
     assert!(!last.contains("server:"), "the upstream's software is its own business: {answer}");
+}
+
+#[test]
+fn who_waits_for_leave_to_send_its_body_keeps_its_connection() {
+    let (upstream, connections) = by_hand();
+    let platform = Setup::default().upstream(upstream).start();
+    let mut client = Wire::connect(platform.http);
+    for _ in 0..2 {
+        client.write("POST /demo/public/x HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n");
+        let mut server = connections.recv().unwrap();
+        server.head();
+        server.write("HTTP/1.1 100 Continue\r\n\r\n");
+        assert_eq!(client.head(), "HTTP/1.1 100 Continue\r\n\r\n");
+        client.write("order");
+        assert_eq!(server.read(5), b"order");
+        server.write("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok");
+        let head = client.head().to_ascii_lowercase();
+        assert!(head.starts_with("http/1.1 200 ") && !head.contains("connection: close"), "{head}");
+        assert_eq!(client.read(2), b"ok");
+    }
 }
 
 /// Pingora has no way to pass one on there (docs/limits.md): the one that counts is whole all the same.
