@@ -193,7 +193,8 @@ impl ProxyHttp for Door {
 
     /// forward: pick a server.
     async fn upstream_peer(&self, session: &mut Session, journey: &mut Self::CTX) -> Result<Box<HttpPeer>> {
-        // Another try begins with the session as it came.
+        // Another try begins with the session as it came, and must: whose authority Pingora checks (`AuthorityPolicy`) is decided after this and
+        // before a guard is posted, and that of a guard's request it would not check.
         journey.relieve(session);
         panics::caught_in(|| journey.attempt())?
     }
