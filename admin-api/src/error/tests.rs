@@ -1,16 +1,22 @@
-//! That operators can look up every code, and callers read sentences.
+//! That operators can look up every code, that it has one title, and that callers read sentences.
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
 
-/// Status and code of every face, read from where they are written, so that none can be left out here.
-fn faces() -> BTreeSet<(&'static str, &'static str)> {
-    let sources = [include_str!("../error.rs"), include_str!("../oauth/fault.rs")];
-    let arms = sources.into_iter().flat_map(|source| source.split("=> (").skip(1));
-    let arms = arms.filter(|arm| arm.starts_with(|first: char| first.is_ascii_digit()));
-    arms.map(|arm| (&arm[..3], arm.split('"').nth(1).unwrap())).collect()
+/// Where the office says no.
+const OURS: [&str; 2] = [include_str!("../error.rs"), include_str!("../oauth/fault.rs")];
+/// Where the door does.
+const THE_DOORS: &str = include_str!("../../../policies/src/refusal.rs");
+
+/// Status, code and title of every face, read from where they are written, so that none can be left out here.
+fn faces(source: &'static str) -> impl Iterator<Item = (&'static str, &'static str, &'static str)> {
+    let arms = source.split('(').filter(|arm| arm.get(3..6) == Some(", \""));
+    arms.map(|arm| {
+        let mut texts = arm.split('"').skip(1).step_by(2);
+        (&arm[..3], texts.next().unwrap(), texts.next().unwrap())
+    })
 }
 
 /// The rows of the account service's own table in the reference for operators.
@@ -27,7 +33,7 @@ const fn reference() -> &'static str {
 
 #[test]
 fn the_reference_for_operators_has_every_code_with_its_status_once() {
-    let faces = faces();
+    let faces: BTreeSet<_> = OURS.into_iter().flat_map(faces).map(|(status, code, _)| (status, code)).collect();
     assert!(faces.contains(&("409", "email_taken")) && faces.contains(&("409", "last_way_in")) && faces.len() > 60);
     for (status, code) in &faces {
         let row = format!("\n| `{code}` | {status} | ");
@@ -36,6 +42,16 @@ fn the_reference_for_operators_has_every_code_with_its_status_once() {
     for (status, code) in rows() {
         assert!(faces.contains(&(&*status, &*code)), "nothing is refused with {status} {code}");
     }
+}
+
+/// RFC 9457 §3.1.4: a title does not change from occurrence to occurrence of a type.
+#[test]
+fn a_code_has_one_title_wherever_it_is_said() {
+    let mut titles = BTreeMap::new();
+    for (_, code, title) in OURS.into_iter().chain([THE_DOORS]).flat_map(faces) {
+        assert_eq!(*titles.entry(code).or_insert(title), title, "{code}");
+    }
+    assert!(titles.len() > 80, "{}", titles.len());
 }
 
 #[test]
