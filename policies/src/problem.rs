@@ -55,12 +55,6 @@ impl Problem {
         }
     }
 
-    /// With the request's id.
-    #[must_use]
-    pub fn for_request(self, id: impl Into<String>) -> Self {
-        Self { request_id: Some(id.into()), ..self }
-    }
-
     /// With the fields that are wrong.
     #[must_use]
     pub fn with_errors(self, errors: Vec<FieldError>) -> Self {
@@ -93,8 +87,9 @@ mod tests {
         }
         "#);
         let error = FieldError { field: "email".to_owned(), message: "This is no email address.".to_owned() };
-        let full = Problem::new(422, "invalid_body", "Invalid body", "One field is wrong.");
-        let full = serde_json::to_string_pretty(&full.for_request("r-1").with_errors(vec![error])).unwrap();
+        let full = Problem::new(422, "invalid_body", "Invalid body", "One field is wrong.").with_errors(vec![error]);
+        let full = Problem { request_id: Some("r-1".to_owned()), ..full };
+        let full = serde_json::to_string_pretty(&full).unwrap();
         insta::assert_snapshot!(full, @r#"
         {
           "type": "urn:portcullis:problem:invalid_body",

@@ -194,23 +194,6 @@ impl Store {
         .await
     }
 
-    /// Confirms the address of an account on the word of whoever may write here: no mail was answered.
-    pub async fn confirm_account(&self, id: AccountId, now: DateTime<Utc>) -> Result<(), StoreError> {
-        const Q: &str = "UPDATE accounts SET is_verified = $2, updated_at = $3 WHERE id = $1";
-        self.bounded(async {
-            let mut tx = self.begin().await?;
-            on_tx!(&mut tx, |c| sqlx::query(Q)
-                .bind(id.uuid())
-                .bind(true)
-                .bind(stored(now))
-                .execute(c)
-                .await
-                .map(drop))?;
-            self.commit_and_tell(tx, &[Subject::Account(id)], now).await
-        })
-        .await
-    }
-
     /// Uses a token to make the account that it was sent for; `None` if it is no good, and
     /// [`StoreError::EmailTaken`] if there is one meanwhile.
     pub async fn confirm_registration(

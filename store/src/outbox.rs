@@ -160,14 +160,6 @@ impl Store {
         self.bounded(async { on!(self, |pool| sqlx::query_scalar(Q).fetch_optional(pool).await) }).await
     }
 
-    /// How many wait.
-    pub async fn mails_waiting(&self) -> Result<u64, StoreError> {
-        const Q: &str = "SELECT COUNT(*) FROM outbox WHERE ended_at IS NULL";
-        let waiting: i64 =
-            self.bounded(async { on!(self, |pool| sqlx::query_scalar(Q).fetch_one(pool).await) }).await?;
-        Ok(u64::try_from(waiting).unwrap_or_default())
-    }
-
     /// Has a session of that account begun in this browser, and has one from this network? Of an account that nobody has confirmed nobody knows whose
     /// they were.
     pub async fn knows(

@@ -17,7 +17,7 @@ const ROAD: Place<'_> = Place { address: "203.0.113.9", cookie: None };
 async fn at_home(house: &House) -> String {
     let answer = house.visit(&HOME, "/auth/register", json!({ "email": ADA, "password": PASSWORD })).await;
     let id = answer.body["user"]["id"].as_str().unwrap().parse().unwrap();
-    house.store.confirm_account(id, house.now()).await.unwrap();
+    house.confirm(id).await;
     house.mails().await;
     answer.cookie().unwrap()
 }

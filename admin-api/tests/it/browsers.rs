@@ -87,7 +87,7 @@ async fn a_cookie_that_is_not_of_the_asserted_session_and_a_form_from_elsewhere_
 async fn the_page_of_invitations_says_by_whom_each_is() {
     let house = House::open().await;
     let ada = house.register("ada@example.com").await;
-    house.store.confirm_account(ada.id, house.now()).await.unwrap();
+    house.confirm(ada.id).await;
     for email in ["bob@example.com", "cleo@example.com"] {
         let host = house.register(email).await;
         let tenant = house.get("/auth/me", host.shown()).await.text("tenant_id").to_owned();

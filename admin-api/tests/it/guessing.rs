@@ -32,7 +32,7 @@ async fn at_home(house: &House) -> String {
     let answer = house.visit(&HOME, "/auth/register", body).await;
     assert_eq!(answer.status, 201);
     let id = answer.body["user"]["id"].as_str().unwrap().parse().unwrap();
-    house.store.confirm_account(id, house.now()).await.unwrap();
+    house.confirm(id).await;
     house.mails().await;
     answer.cookie().unwrap()
 }

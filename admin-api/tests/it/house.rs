@@ -129,8 +129,7 @@ impl House {
 
     /// Another program holds the database's write lock for as long as what is returned lives.
     pub(crate) async fn block_writes(&self) -> sqlx::SqliteConnection {
-        let options = sqlx::sqlite::SqliteConnectOptions::new().filename(self.folder.path().join("test.db"));
-        let mut connection = sqlx::SqliteConnection::connect_with(&options).await.unwrap();
+        let mut connection = self.beside().await;
         connection.execute("BEGIN IMMEDIATE").await.unwrap();
         connection
     }
@@ -292,12 +291,22 @@ impl House {
         self.change(person, AccountChange { role: Some("admin".to_owned()), ..AccountChange::default() }).await;
     }
 
+    /// Has somebody's address confirmed, with no mail answered.
+    pub(crate) async fn confirm(&self, id: AccountId) {
+        let confirm = sqlx::query("UPDATE accounts SET is_verified = TRUE WHERE id = $1").bind(id.uuid());
+        assert_eq!(confirm.execute(&mut self.beside().await).await.unwrap().rows_affected(), 1);
+    }
+
     /// Runs a statement past the office.
     pub(crate) async fn run(&self, statement: &'static str) {
-        let options = sqlx::sqlite::SqliteConnectOptions::new().filename(self.folder.path().join("test.db"));
-        let mut connection = sqlx::SqliteConnection::connect_with(&options).await.unwrap();
-        let done = connection.execute(statement).await.unwrap();
+        let done = self.beside().await.execute(statement).await.unwrap();
         assert!(done.rows_affected() > 0, "{statement}");
+    }
+
+    /// A connection to the database past the office.
+    async fn beside(&self) -> sqlx::SqliteConnection {
+        let options = sqlx::sqlite::SqliteConnectOptions::new().filename(self.folder.path().join("test.db"));
+        sqlx::SqliteConnection::connect_with(&options).await.unwrap()
     }
 
     /// Are these bytes in none of the database's files?

@@ -195,7 +195,7 @@ fn ids_of<'a>(things: &'a Things, method: &str, template: &str) -> &'a [String] 
 pub(crate) async fn joined(house: &House, owner: &Person, tenant: &str, email: &str) -> Person {
     let person = house.register(email).await;
     house.change(&person, store::AccountChange { role: Some("developer".to_owned()), ..Default::default() }).await;
-    house.store.confirm_account(person.id, house.now()).await.unwrap();
+    house.confirm(person.id).await;
     let asked = made(house, owner, &format!("/tenants/{tenant}/members"), json!({ "email": email })).await;
     made(house, &person, &format!("/auth/invitations/{}/accept", text(&asked["id"])), Value::Null).await;
     made(house, &person, "/auth/switch-tenant", json!({ "tenant_id": tenant })).await;
@@ -237,7 +237,7 @@ async fn an_id_of_somebody_else_s_is_answered_as_one_that_nobody_has_and_opens_n
     let things = things(&house, &ada).await;
     // An owner of another tenant, a member of that one, and a key.
     let eve = house.register("eve@example.com").await;
-    house.store.confirm_account(eve.id, house.now()).await.unwrap();
+    house.confirm(eve.id).await;
     house.change(&eve, store::AccountChange { role: Some("developer".to_owned()), ..Default::default() }).await;
     let hers = text(&house.get("/auth/me", eve.shown()).await.body["tenant_id"]);
     let mallory = joined(&house, &eve, &hers, "mallory@example.com").await;
@@ -350,7 +350,7 @@ async fn a_form_opens_no_more_by_an_id_than_the_operation_behind_it() {
     let ada = victim(&house, "developer").await;
     let things = things(&house, &ada).await;
     let eve = house.register("eve@example.com").await;
-    house.store.confirm_account(eve.id, house.now()).await.unwrap();
+    house.confirm(eve.id).await;
     let cookie = browser(&house, "eve@example.com").await;
     let browser = Browser { house: &house, cookie: identity::SessionCookie::parse(&cookie).unwrap() };
     let before = seen(&house, &ada, &things).await;

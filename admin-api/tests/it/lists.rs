@@ -77,7 +77,7 @@ async fn lists_that_were_whole_before_they_had_pages_are_whole_for_who_asks_for_
                           WHERE email_normalised = 'ada@example.com'";
     let house = House::open().await;
     let (ada, bob) = (house.register("ada@example.com").await, house.register("bob@example.com").await);
-    house.store.confirm_account(ada.id, house.now()).await.unwrap();
+    house.confirm(ada.id).await;
     let home = house.get("/auth/me", ada.shown()).await.text("tenant_id").to_owned();
     // While the account has no second factor, which would have to be shown for one.
     let mut key = Value::Null;

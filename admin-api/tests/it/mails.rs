@@ -359,7 +359,7 @@ async fn whoever_sits_in_an_account_floods_no_mailbox() {
     assert_eq!(told_of(&house, &mallory, 3, 2).await, (0, 0));
     house.advance(Duration::from_secs(3601));
     let ada = house.login("ada@example.com").await;
-    house.store.confirm_account(ada.id, house.now()).await.unwrap();
+    house.confirm(ada.id).await;
     assert_eq!(told_of(&house, &ada, 8, 2).await, (5, 2), "five of each kind");
     assert_eq!(told_of(&house, &ada, 1, 4).await, (0, 3));
     // Nor by making the account anew.

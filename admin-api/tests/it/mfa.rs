@@ -57,7 +57,7 @@ async fn enrol(house: &House, person: &Person) -> TotpSecret {
 
 async fn arm(house: &House, email: &str) -> Armed {
     let person = house.register(email).await;
-    house.store.confirm_account(person.id, house.now()).await.unwrap();
+    house.confirm(person.id).await;
     armed(house, person).await
 }
 

@@ -49,7 +49,7 @@ async fn what_is_a_persons_in_each_of_their_organisations_is_theirs_to_have() {
     let developer = store::AccountChange { role: Some("developer".to_owned()), ..Default::default() };
     house.change(&ada, developer.clone()).await;
     house.change(&bob, developer).await;
-    house.store.confirm_account(ada.id, house.now()).await.unwrap();
+    house.confirm(ada.id).await;
     let made = async |path: &str, shown, body| {
         let answer = house.post(path, shown, body).await;
         assert!(answer.status.is_success(), "{path}: {}", answer.body);
@@ -87,7 +87,7 @@ async fn what_is_a_persons_in_each_of_their_organisations_is_theirs_to_have() {
 async fn what_somebody_has_used_in_an_organisation_is_theirs_to_have_after_they_have_left_it() {
     let house = House::open().await;
     let (ada, bob) = (house.register("ada@example.com").await, house.register("bob@example.com").await);
-    house.store.confirm_account(ada.id, house.now()).await.unwrap();
+    house.confirm(ada.id).await;
     let mut tenants = Vec::new();
     for name in ["Left", "Ended"] {
         let made = house.post("/tenants", bob.shown(), json!({ "name": name })).await.body;

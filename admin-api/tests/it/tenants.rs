@@ -8,7 +8,7 @@ use crate::house::{Answer, House, Person, Shown};
 /// Somebody whose address is confirmed.
 async fn confirmed(house: &House, email: &str) -> Person {
     let person = house.register(email).await;
-    house.store.confirm_account(person.id, house.now()).await.unwrap();
+    house.confirm(person.id).await;
     person
 }
 
@@ -150,7 +150,7 @@ async fn an_invitation_is_for_one_confirmed_address_and_serves_once() {
         assert_eq!(house.post(&path, bob.shown(), Value::Null).await.refusal(), "403 email_unverified", "{id}");
     }
     assert_eq!(house.get("/auth/invitations", bob.shown()).await.body["items"], json!([]));
-    house.store.confirm_account(bob.id, house.now()).await.unwrap();
+    house.confirm(bob.id).await;
     assert_eq!(house.get("/auth/invitations", bob.shown()).await.body["items"][0]["role"], "admin");
     assert_eq!(house.post(&accept, bob.shown(), Value::Null).await.status, 200);
     assert_eq!(house.post(&accept, bob.shown(), Value::Null).await.refusal(), "404 not_found");

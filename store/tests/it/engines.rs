@@ -154,6 +154,17 @@ impl Database {
             sqlx::query_as(postgres).fetch_all(&mut connection).await.unwrap()
         }
     }
+
+    /// Has an address confirmed, with no mail answered.
+    pub(crate) async fn confirm(&self, email: &str) {
+        self.execute_text(&format!("UPDATE accounts SET is_verified = TRUE WHERE email = '{email}'")).await;
+    }
+
+    /// How many mails wait to be sent.
+    pub(crate) async fn mails_waiting(&self) -> i64 {
+        const Q: &str = "SELECT COUNT(*) FROM outbox WHERE ended_at IS NULL";
+        self.rows::<(i64,)>(Q, Q).await[0].0
+    }
 }
 
 fn as_role(url: &str, role: &str) -> String {

@@ -133,7 +133,7 @@ async fn an_issuers_word_links_nothing_that_its_owner_has_refused_or_that_is_not
     let store = database.open().await;
     let ada = somebody(&store, ADA, true).await;
     assert!(!link_by_word(&store, ada.0, ADA, TOKENS).await, "nobody has confirmed the address");
-    store.confirm_account(ada.0, at(1)).await.unwrap();
+    database.confirm(ADA).await;
     assert!(!link_by_word(&store, ada.0, "ada@before.example", TOKENS).await, "it is another's by now");
     let other = link(&store, ada.0, BOTH).await;
     assert!(!link_by_word(&store, ada.0, ADA, TOKENS).await, "another was let in by its word alone");
@@ -157,7 +157,7 @@ async fn on_postgres_no_issuer_slips_through_while_its_owner_refuses_it() {
     let database = Database::postgres().await;
     let store = database.open().await;
     let (ada, _) = somebody(&store, "ada@example.com", true).await;
-    store.confirm_account(ada, at(1)).await.unwrap();
+    database.confirm("ada@example.com").await;
     let mut other = database.beside().await;
     let mut tx = other.begin().await.unwrap();
     tx.execute("UPDATE accounts SET updated_at = updated_at + INTERVAL '1 second'").await.unwrap();
