@@ -17,7 +17,6 @@ use store::StoreError;
 pub(crate) use self::missing::OrMissing;
 use crate::{
     json::{JsonFault, MAX_DEPTH},
-    key::MAX_KEYS,
     oauth::{OauthFault, ProviderFault},
     second_factor::Challenge,
 };
@@ -351,7 +350,7 @@ impl From<StoreError> for ApiError {
         match error {
             StoreError::EmailTaken => Self::EmailTaken,
             StoreError::NotFound => Self::NotFound("record"),
-            StoreError::TooManyKeys => Self::TooManyKeys(MAX_KEYS),
+            StoreError::TooManyKeys(most) => Self::TooManyKeys(most),
             StoreError::TooManyTenants => Self::TooManyTenants,
             StoreError::LastOwner => Self::LastOwner,
             StoreError::QuotaReached(what) => Self::QuotaReached(what),

@@ -4,14 +4,14 @@ use chrono::{DateTime, Utc};
 use identity::{ApiKey, Grant, Networks};
 use policies::{Amount, Policy};
 use serde::Serialize;
-use store::{KeyRecord, StoreError};
+use store::KeyRecord;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::{caller::Caller, error::ApiError, office::Office};
 
 /// Keys that one account may have, unless its tier says otherwise, until it deletes some: expired ones count.
-pub(crate) const MAX_KEYS: u32 = 100;
+const MAX_KEYS: u32 = 100;
 /// The quota of a tier that says otherwise.
 const QUOTA: &str = "api_keys";
 /// Scopes that one key may have.
@@ -27,11 +27,6 @@ pub(crate) fn most_keys(policy: &Policy, tier: &str) -> u32 {
         Some(Amount::Unlimited) => u32::MAX,
         None => MAX_KEYS,
     }
-}
-
-/// Says how many there may be, if that is why.
-pub(crate) fn refused(error: StoreError, most: u32) -> ApiError {
-    if matches!(error, StoreError::TooManyKeys) { ApiError::TooManyKeys(most) } else { error.into() }
 }
 
 /// From where and until when a caller itself may be seen, which bounds what it makes.

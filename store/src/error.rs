@@ -17,9 +17,9 @@ pub enum StoreError {
     /// There is no such record.
     #[error("there is no such record")]
     NotFound,
-    /// The account has as many API keys as it may.
-    #[error("the account has as many keys as it may")]
-    TooManyKeys,
+    /// The account has as many API keys as it may: this many.
+    #[error("the account may have no more than {0} keys")]
+    TooManyKeys(u32),
     /// The account answers for as many tenants as it may.
     #[error("the account answers for as many tenants as it may")]
     TooManyTenants,

@@ -240,7 +240,7 @@ impl Tx {
         self.lock_account(new.account).await?;
         let has: i64 = on_tx!(&mut *self, |c| sqlx::query_scalar(COUNT).bind(account).fetch_one(c).await)?;
         if has >= i64::from(new.most) {
-            return Err(StoreError::TooManyKeys);
+            return Err(StoreError::TooManyKeys(new.most));
         }
         Ok(on_tx!(self, |c| sqlx::query(Q)
             .bind(new.id.uuid())

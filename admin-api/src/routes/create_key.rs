@@ -15,7 +15,7 @@ use crate::{
     caller::{Allowed, Caller, ManageAccount},
     error::ApiError,
     form::Form,
-    key::{NewlyMade, most_keys, refused},
+    key::{NewlyMade, most_keys},
     mail::Letter,
     office::Office,
     passkey::ShownPasskey,
@@ -107,7 +107,7 @@ pub(crate) async fn make(
     if let Some(networks) = &new.networks {
         trail::detail("allowed_networks", networks.texts());
     }
-    let record = office.store.create_key_and_tell(new, &notice).await.map_err(|error| refused(error, most))?;
+    let record = office.store.create_key_and_tell(new, &notice).await?;
     office.has_posted();
     Ok((key, record))
 }

@@ -12,7 +12,7 @@ use axum::{
 };
 use identity::{Grant, KeyId, SecretText};
 use serde::Deserialize;
-use store::{NewKey, StoreError};
+use store::NewKey;
 use utoipa::ToSchema;
 
 use super::{
@@ -23,7 +23,7 @@ use crate::{
     body::BodyOrNothing,
     caller::{Allowed, ManageAccount},
     error::ApiError,
-    key::{NewlyMade, most_keys, refused},
+    key::{NewlyMade, most_keys},
     office::Office,
     passkey::ShownPasskey,
     proof::Proof,
@@ -94,9 +94,7 @@ pub(crate) async fn rotate_key(
     // Its successor acts where it acts, wherever its owner does now.
     let new = NewKey { tenant: old.tenant, networks: old.networks, ..new };
     trail::detail("successor", new.id.to_string());
-    let record = office.store.rotate_key(caller.0.account, id, new, grace, now).await;
-    let record = record
-        .map_err(|error| if matches!(error, StoreError::TooManyKeys) { refused(error, most) } else { no_key(error) })?;
+    let record = office.store.rotate_key(caller.0.account, id, new, grace, now).await.map_err(no_key)?;
     Ok((StatusCode::CREATED, Json(NewlyMade::new(&key, record))))
 }
 

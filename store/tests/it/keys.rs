@@ -205,7 +205,7 @@ async fn an_account_is_made_with_its_key_or_not_at_all(database: &Database) {
         store.create_account_with_key(account, &key).await.map(|()| key.id)
     };
     let refused = with_key(0).await;
-    assert!(matches!(refused, Err(StoreError::TooManyKeys)), "{refused:?}");
+    assert!(matches!(refused, Err(StoreError::TooManyKeys(0))), "{refused:?}");
     assert_eq!((store.account_by_email(&email).await.unwrap(), heard(&store).await), (None, vec![]));
     let id = with_key(1).await.unwrap();
     let account = store.account_by_email(&email).await.unwrap().unwrap();
@@ -255,7 +255,7 @@ async fn a_key_that_is_rotated_without_grace_is_revoked(database: &Database) {
     let old = store.create_key(NewKey { most: 1, ..key(&ada, "key").0 }).await.unwrap().id;
     let next = || NewKey { most: 1, ..key(&ada, "key").0 };
     let kept = store.rotate_key(ada.id, old, next(), Duration::from_mins(1), at(1)).await;
-    assert!(matches!(kept, Err(StoreError::TooManyKeys)), "both would be there for a while: {kept:?}");
+    assert!(matches!(kept, Err(StoreError::TooManyKeys(1))), "both would be there for a while: {kept:?}");
     assert_eq!(store.key_grant(old).await.unwrap().unwrap().expires_at, None, "nothing has changed");
     let new = store.rotate_key(ada.id, old, next(), Duration::ZERO, at(1)).await.unwrap();
     assert_eq!(store.list_keys(ada.id).await.unwrap(), [new]);
@@ -275,7 +275,7 @@ async fn of_many_who_issue_keys_at_once_none_gets_one_too_many(database: &Databa
     for outcome in issuing {
         match outcome.await.unwrap() {
             Ok(_) => issued += 1,
-            Err(error) => assert!(matches!(error, StoreError::TooManyKeys), "{error:?}"),
+            Err(error) => assert!(matches!(error, StoreError::TooManyKeys(3)), "{error:?}"),
         }
     }
     assert_eq!((issued, store.list_keys(ada.id).await.unwrap().len()), (3, 3));

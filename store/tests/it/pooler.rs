@@ -106,7 +106,7 @@ async fn a_database_with_a_stricter_default_of_isolation_is_used_as_any_other() 
         for outcome in issued.collect::<Vec<_>>() {
             match outcome.await.unwrap() {
                 Ok(()) => made += 1,
-                Err(StoreError::TooManyKeys) => {}
+                Err(StoreError::TooManyKeys(3)) => {}
                 Err(error) => panic!("at {level}: {error}"),
             }
         }
