@@ -7,6 +7,7 @@ use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
 
 use futures_util::future::try_join_all;
 use http::HeaderMap;
+pub(crate) use policies::config::ADMIN_API;
 use policies::{Permit, Policy, Refusal, Route, header::Reserved};
 
 use crate::{
@@ -16,9 +17,6 @@ use crate::{
     record::Recorder,
     upstream::{Upstream, UpstreamError},
 };
-
-/// The upstream that is always there: our own account service.
-pub(crate) const ADMIN_API: &str = "admin-api";
 
 /// Why a parsed configuration cannot be put in force.
 #[derive(Debug, thiserror::Error)]

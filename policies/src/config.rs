@@ -34,7 +34,7 @@ pub use value::{DurationError, DurationText, Names, Secret, Surroundings, Value,
 use crate::Policy;
 use crate::cases::Case;
 use known::Known;
-pub use known::{ForeignPages, Upstreams};
+pub use known::{ADMIN_API, ForeignPages, Upstreams};
 
 /// One file.
 #[derive(Debug, Clone, Copy)]

@@ -24,7 +24,7 @@ fn shipped() -> Loaded {
         tiers: Source { name: "tiers.toml", text: Ok(&tiers) },
         cases: Source { name: "cases.toml", text: Ok(&cases) },
     };
-    let names = BTreeSet::from(["admin-api".to_owned(), "demo".to_owned()]);
+    let names = BTreeSet::from([config::ADMIN_API, "demo"].map(str::to_owned));
     let upstreams = Upstreams { names, ..Upstreams::default() };
     config::load(&sources, Some(&upstreams)).unwrap_or_else(|wrong| {
         panic!("{}", wrong.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"));
@@ -66,7 +66,7 @@ fn every_shipped_route_that_ignores_who_asks_has_a_limit_of_its_own() {
 #[test]
 fn whatever_of_ours_can_be_read_answers_head_too() {
     let policy = shipped().policy;
-    let ours = policy.routes.routes().iter().filter(|route| &*route.upstream == "admin-api");
+    let ours = policy.routes.routes().iter().filter(|route| &*route.upstream == config::ADMIN_API);
     for route in ours.filter(|route| route.methods.contains("GET")) {
         assert_eq!(route.methods.contains("HEAD"), &*route.name != "auth-oauth", "{}", route.name);
     }

@@ -5,7 +5,7 @@ use serde::Deserialize;
 
 use super::diagnostic::Placed;
 use super::document::Document;
-use super::known::Known;
+use super::known::{ADMIN_API, Known};
 use super::raw::RawAuth;
 use crate::Injection;
 use crate::injection::InjectionError;
@@ -22,9 +22,6 @@ pub(super) struct RawInjection {
     pub(super) format: Option<Placed<String>>,
 }
 
-/// Our own service, whose caller is known by the assertion and by nothing else.
-const OFFICE: &str = "admin-api";
-
 pub(super) fn build(
     file: &mut Document<'_>,
     known: &Known,
@@ -35,7 +32,7 @@ pub(super) fn build(
 ) -> Option<Injection> {
     let raw = raw?;
     let objection = match auth {
-        RawAuth::Required if upstream == OFFICE => Some("the account service has no use for a provider's key"),
+        RawAuth::Required if upstream == ADMIN_API => Some("the account service has no use for a provider's key"),
         RawAuth::Required if forward_credential => {
             Some("with forward_credential = true a provider would be shown the caller's credential as well")
         }

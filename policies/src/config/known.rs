@@ -10,6 +10,9 @@ use crate::cors::CorsError;
 use crate::roles::covers;
 use crate::{Cors, Methods, Permission, Permissions};
 
+/// The upstream that is always there: our own account service, whose caller is known by the assertion and by nothing else.
+pub const ADMIN_API: &str = "admin-api";
+
 /// The pools of servers that routes may send to.
 #[derive(Debug, Clone, Default)]
 pub struct Upstreams {
