@@ -17,7 +17,7 @@ use store::StoreError;
 pub(crate) use self::missing::OrMissing;
 use crate::{
     json::{JsonFault, MAX_DEPTH},
-    oauth::{OauthFault, ProviderFault},
+    oauth::OauthFault,
     second_factor::Challenge,
 };
 
@@ -327,11 +327,10 @@ impl ApiError {
     /// Seconds after which the same request may succeed.
     pub(crate) fn retry_after(&self) -> Option<u64> {
         match self {
-            Self::Busy | Self::StoreAway(_) | Self::Oauth(OauthFault::Provider(ProviderFault::Away)) => {
-                Some(COME_AGAIN)
-            }
             Self::Locked(seconds) => Some(*seconds),
-            _ => None,
+            // Nobody knows when.
+            Self::Unreadable => None,
+            other => (other.face().status == StatusCode::SERVICE_UNAVAILABLE).then_some(COME_AGAIN),
         }
     }
 }

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
+use crate::oauth::ProviderFault;
 
 /// Where the office says no.
 const OURS: [&str; 2] = [include_str!("../error.rs"), include_str!("../oauth/fault.rs")];
@@ -60,4 +61,14 @@ fn conflicts_are_told_in_sentences() {
     assert_eq!(told("another team has this name"), "Another team has this name.");
     assert_eq!(told("What is paid is not voided."), "What is paid is not voided.");
     assert_eq!(told("`key` is taken; choose another"), "`key` is taken; choose another.");
+}
+
+#[test]
+fn whoever_could_not_be_served_now_is_told_when_to_come_again() {
+    let away = ApiError::Oauth(OauthFault::Provider(ProviderFault::Away));
+    for error in [ApiError::Busy, ApiError::StoreAway(String::new()), away] {
+        assert_eq!(error.retry_after(), Some(COME_AGAIN), "{error}");
+    }
+    assert_eq!(ApiError::Locked(7).retry_after(), Some(7));
+    assert_eq!([ApiError::Unreadable, ApiError::LastOwner].map(|error| error.retry_after()), [None, None]);
 }
