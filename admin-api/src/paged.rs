@@ -6,15 +6,13 @@ use axum::{
     http::{HeaderMap, HeaderValue, Uri, header},
 };
 use identity::TenantId;
-use policies::problem::FieldError;
 use serde::Serialize;
 use store::{Cursor, Page};
 
-use crate::error::ApiError;
-
-/// Items on a page when nobody says how many, and at most.
-const LIMIT: u32 = 50;
-const MAX_LIMIT: u32 = 200;
+use crate::{
+    error::ApiError,
+    paging::{LIMIT, MAX_LIMIT, wrong},
+};
 
 /// What part of a list is wanted.
 #[derive(Debug, PartialEq, Eq)]
@@ -34,16 +32,16 @@ pub(crate) type Linked<T> = (HeaderMap, Json<Vec<T>>);
 
 impl Wanted {
     /// A parameter that we do not know or that is given twice is refused: it may be a filter somebody counts on.
-    pub(crate) fn read(uri: &Uri, flag: Option<&str>) -> Result<Self, ApiError> {
-        Self::read_with(uri, flag, false)
+    pub(crate) fn read(uri: &Uri) -> Result<Self, ApiError> {
+        Self::read_with(uri, None)
     }
 
     /// The same of a list that can be asked of which tenant it shall be: `tenant_id`.
     pub(crate) fn read_of_tenant(uri: &Uri, flag: &str) -> Result<Self, ApiError> {
-        Self::read_with(uri, Some(flag), true)
+        Self::read_with(uri, Some(flag))
     }
 
-    fn read_with(uri: &Uri, flag: Option<&str>, of_tenant: bool) -> Result<Self, ApiError> {
+    fn read_with(uri: &Uri, flag: Option<&str>) -> Result<Self, ApiError> {
         let (mut after, mut limit, mut flagged, mut tenant) = (None, None, None, None);
         for (name, value) in pairs(uri)? {
             let given_before = match name.as_str() {
@@ -55,7 +53,7 @@ impl Wanted {
                     let value = value.parse().ok().filter(|value| (1..=MAX_LIMIT).contains(value));
                     limit.replace(value.ok_or_else(|| wrong(&name, "must be a number between 1 and 200"))?).is_some()
                 }
-                "tenant_id" if of_tenant => {
+                "tenant_id" if flag.is_some() => {
                     tenant.replace(value.parse().map_err(|_| wrong(&name, "must be an id"))?).is_some()
                 }
                 known if Some(known) == flag => flagged.replace(truth(&name, &value)?).is_some(),
@@ -106,10 +104,6 @@ fn truth(name: &str, value: &str) -> Result<bool, ApiError> {
     value.parse().map_err(|_| wrong(name, "must be true or false"))
 }
 
-fn wrong(field: &str, message: &str) -> ApiError {
-    ApiError::Query(vec![FieldError { field: field.to_owned(), message: message.to_owned() }])
-}
-
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 mod tests {
@@ -117,7 +111,7 @@ mod tests {
 
     fn read(query: &str) -> Result<(u32, bool), String> {
         let uri: Uri = format!("/things?{query}").parse().unwrap();
-        match Wanted::read(&uri, Some("mine")) {
+        match Wanted::read_of_tenant(&uri, "mine") {
             Ok(wanted) => Ok((wanted.limit, wanted.flag)),
             Err(error) => {
                 let told: Vec<_> =
@@ -138,7 +132,7 @@ mod tests {
             "cursor=x",
             "mine=1",
             "other=1",
-            "tenant_id=0190a5a0-0000-7000-8000-000000000001",
+            "tenant_id=1",
             "limit=1&limit=1",
             "mine=true&mine=true",
         ] {

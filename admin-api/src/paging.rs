@@ -9,8 +9,9 @@ use store::Cursor;
 
 use crate::error::ApiError;
 
-const LIMIT: u32 = 50;
-const MAX_LIMIT: u32 = 200;
+/// Items on a page when nobody says how many, and at most.
+pub(crate) const LIMIT: u32 = 50;
+pub(crate) const MAX_LIMIT: u32 = 200;
 
 /// No text that is kept has any, and not every database takes them (Postgres: NUL).
 pub(crate) const NO_CONTROLS: &str = "must hold no control characters";

@@ -8,7 +8,6 @@ use axum::{
     http::Uri,
 };
 use chrono::{DateTime, Utc};
-use policies::problem::FieldError;
 use serde::Serialize;
 use serde_json::Value;
 use store::{AuditEvent, AuditFilter, Cursor};
@@ -19,12 +18,8 @@ use crate::{
     caller::{Allowed, ReadAudit},
     error::ApiError,
     office::Office,
-    paging::NO_CONTROLS,
+    paging::{LIMIT, MAX_LIMIT, NO_CONTROLS, wrong},
 };
-
-/// Events on a page when nobody says how many, and at most.
-const LIMIT: u32 = 50;
-const MAX_LIMIT: u32 = 200;
 
 /// One page.
 #[derive(Serialize, ToSchema)]
@@ -106,9 +101,6 @@ impl From<AuditEvent> for Entry {
 impl Wanted {
     /// A parameter that we do not know or that is given twice is refused: it may be a filter somebody counts on.
     fn read(uri: &Uri) -> Result<Self, ApiError> {
-        let wrong = |field: &str, message: &str| {
-            ApiError::Query(vec![FieldError { field: field.to_owned(), message: message.to_owned() }])
-        };
         let Query(pairs) =
             Query::<Vec<(String, String)>>::try_from_uri(uri).map_err(|_| wrong("", "cannot be decoded"))?;
         let mut wanted = Self::default();

@@ -36,7 +36,7 @@ pub(crate) async fn list_domain_members(
     uri: Uri,
 ) -> Result<Linked<DomainMember>, ApiError> {
     caller.demand_tenant_admin()?;
-    let (wanted, id) = (Wanted::read(&uri, None)?, id_in_path("domain", &id)?);
+    let (wanted, id) = (Wanted::read(&uri)?, id_in_path("domain", &id)?);
     let page = office.store.list_domain_members(caller.tenant()?, id, wanted.after, wanted.limit).await;
     Ok(wanted.linked(&uri, page.map_err(missing("domain"))?))
 }

@@ -30,7 +30,7 @@ pub(crate) async fn list_own_domains(
     Allowed { caller: Caller(caller), .. }: Allowed<ReadTeams>,
     uri: Uri,
 ) -> Result<Linked<Domain>, ApiError> {
-    let wanted = Wanted::read(&uri, None)?;
+    let wanted = Wanted::read(&uri)?;
     // Who acts in no organisation has none.
     let Some(tenant) = caller.tenant else { return Ok((HeaderMap::new(), Json(Vec::new()))) };
     let page = office.store.domains_of(tenant, caller.account, wanted.after, wanted.limit).await?;

@@ -8,7 +8,6 @@ use axum::{
     http::Uri,
 };
 use identity::TenantId;
-use policies::problem::FieldError;
 use serde::Serialize;
 use store::Cursor;
 use utoipa::ToSchema;
@@ -18,13 +17,10 @@ use crate::{
     caller::{Allowed, Caller, ReadBilling},
     error::ApiError,
     office::Office,
+    paging::{LIMIT, MAX_LIMIT, wrong},
     reach::{READ_ANY, Reach},
     statement::Bill,
 };
-
-/// Statements on a page when nobody says how many, and at most.
-const LIMIT: u32 = 50;
-const MAX_LIMIT: u32 = 200;
 
 /// One page.
 #[derive(Serialize, ToSchema)]
@@ -102,9 +98,6 @@ fn narrowed(caller: &Caller, reach: Reach, wanted: Option<TenantId>) -> Result<T
 impl Wanted {
     /// A parameter that we do not know or that is given twice is refused: it may be a filter somebody counts on.
     fn read(uri: &Uri) -> Result<Self, ApiError> {
-        let wrong = |field: &str, message: &str| {
-            ApiError::Query(vec![FieldError { field: field.to_owned(), message: message.to_owned() }])
-        };
         let Query(pairs) =
             Query::<Vec<(String, String)>>::try_from_uri(uri).map_err(|_| wrong("", "cannot be decoded"))?;
         let mut wanted = Self::default();

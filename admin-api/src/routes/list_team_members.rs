@@ -36,7 +36,7 @@ pub(crate) async fn list_team_members(
     uri: Uri,
 ) -> Result<Linked<TeamMember>, ApiError> {
     caller.demand_tenant_admin()?;
-    let (wanted, id) = (Wanted::read(&uri, None)?, id_in_path("team", &id)?);
+    let (wanted, id) = (Wanted::read(&uri)?, id_in_path("team", &id)?);
     let page = office.store.list_team_members(caller.tenant()?, id, wanted.after, wanted.limit).await;
     Ok(wanted.linked(&uri, page.map_err(missing("team"))?))
 }

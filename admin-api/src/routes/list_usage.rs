@@ -10,7 +10,7 @@ use axum::{
 };
 use chrono::{NaiveDate, TimeDelta};
 use identity::{AccountId, TenantId};
-use policies::{Micros, problem::FieldError};
+use policies::Micros;
 use serde::Serialize;
 use serde_json::Value;
 use store::{UsageAsked, UsageBy, UsagePage, UsageTotal};
@@ -22,13 +22,11 @@ use crate::{
     csv,
     error::ApiError,
     office::Office,
+    paging::{LIMIT, MAX_LIMIT, wrong},
     reach::Reach,
 };
 
-/// Lines on a page when nobody says how many, and at most.
-const LIMIT: u32 = 50;
-const MAX_LIMIT: u32 = 200;
-/// Of a table, which is seldom read a page at a time.
+/// Lines of a table, which is seldom read a page at a time.
 const TABLE_LIMIT: u32 = 10_000;
 /// Rows that are read for a page at most, which may make it shorter; of a table some ten times as many, which take a tenth of a second.
 const MOST_ROWS: u32 = 5_000;
@@ -231,10 +229,6 @@ fn read_cursor(text: &str) -> Option<Vec<String>> {
     let values: Vec<String> = serde_json::from_slice(&digits.collect::<Option<Vec<u8>>>()?).ok()?;
     // Nothing that is counted has a name with one, and Postgres keeps no NUL.
     values.iter().all(|value| !value.contains(char::is_control)).then_some(values)
-}
-
-fn wrong(field: &str, message: &str) -> ApiError {
-    ApiError::Query(vec![FieldError { field: field.to_owned(), message: message.to_owned() }])
 }
 
 // === impl UsageItem ===
