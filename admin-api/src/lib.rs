@@ -14,7 +14,8 @@
 //!                                     ├─ second_factor.rs, passkey.rs, proof.rs  what is shown besides, and anew
 //!                                     ├─ oauth/      logging in at somebody else's
 //!                                     ├─ mail/       what people are told who are not there
-//!                                     ├─ group.rs, agent.rs, paged.rs  teams and domains; agents; lists
+//!                                     ├─ group.rs, agent.rs  teams and domains; agents
+//!                                     ├─ query.rs, paging.rs  what a query says, and which page of a list
 //!                                     ├─ integration.rs  keys at providers, and whose they may be
 //!                                     ├─ issue.rs    token pairs
 //!                                     ├─ quota.rs    how much of something a tenant has
@@ -49,11 +50,11 @@ mod metrics;
 mod oauth;
 mod office;
 mod openapi;
-mod paged;
 mod pages;
 mod paging;
 mod passkey;
 mod proof;
+mod query;
 mod quota;
 mod reach;
 mod routes;

@@ -13,7 +13,7 @@ use crate::{
     error::ApiError,
     group::{ManageTeams, id_in_path, missing},
     office::Office,
-    paged::flag,
+    query::Parameters,
     trail,
 };
 
@@ -38,7 +38,7 @@ pub(crate) async fn delete_domain(
     uri: Uri,
 ) -> Result<StatusCode, ApiError> {
     caller.demand_tenant_admin()?;
-    let (cascade, id) = (flag(&uri, "cascade")?, id_in_path("domain", &id)?);
+    let (cascade, id) = (Parameters::read(&uri, &["cascade"])?.flag("cascade")?, id_in_path("domain", &id)?);
     if cascade {
         trail::detail("cascade", true);
     }

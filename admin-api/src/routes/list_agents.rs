@@ -12,7 +12,7 @@ use crate::{
     caller::Allowed,
     error::ApiError,
     office::Office,
-    paged::Wanted,
+    paging::Paging,
 };
 
 /// One page.
@@ -44,19 +44,20 @@ pub(crate) async fn list_agents(
     Allowed { caller, .. }: Allowed<ReadAgents>,
     uri: Uri,
 ) -> Result<Json<Agents>, ApiError> {
-    let wanted = Wanted::read_of_tenant(&uri, "mine")?;
+    let (Paging { after, limit }, parameters) = Paging::read_with(&uri, &["mine", "tenant_id"])?;
+    let (only_own, asked) = (parameters.flag("mine")?, parameters.id("tenant_id")?);
     // Who acts in no organisation sees none.
-    let Some(tenant) = tenant_asked(&caller, wanted.tenant)? else {
+    let Some(tenant) = tenant_asked(&caller, asked)? else {
         return Ok(Json(Agents { items: Vec::new(), next_cursor: None }));
     };
     let account = caller.0.account;
-    let which = match (wanted.flag, oversees(&caller)) {
+    let which = match (only_own, oversees(&caller)) {
         (true, _) => AgentsWanted::Of(account),
         (false, true) => AgentsWanted::All,
         (false, false) => AgentsWanted::SeenBy(account),
     };
-    let with_platform = wanted.tenant.is_none() && !wanted.flag;
-    let page = office.store.list_agents(tenant, which, with_platform, wanted.after, wanted.limit).await?;
+    let with_platform = asked.is_none() && !only_own;
+    let page = office.store.list_agents(tenant, which, with_platform, after, limit).await?;
     Ok(Json(Agents {
         items: page.items.into_iter().map(Agent::from).collect(),
         next_cursor: page.next.map(|cursor| cursor.to_string()),

@@ -2,15 +2,11 @@
 
 use std::sync::Arc;
 
-use axum::{
-    Json,
-    extract::{Query, State},
-    http::Uri,
-};
+use axum::{Json, extract::State, http::Uri};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::Value;
-use store::{AuditEvent, AuditFilter, Cursor};
+use store::{AuditEvent, AuditFilter};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
@@ -18,7 +14,7 @@ use crate::{
     caller::{Allowed, ReadAudit},
     error::ApiError,
     office::Office,
-    paging::{LIMIT, MAX_LIMIT, NO_CONTROLS, wrong},
+    paging::Paging,
 };
 
 /// One page.
@@ -50,13 +46,6 @@ pub(crate) struct Entry {
     details: Option<Value>,
 }
 
-#[derive(Default)]
-struct Wanted {
-    filter: AuditFilter,
-    after: Option<Cursor>,
-    limit: Option<u32>,
-}
-
 /// Lists what happened. For auditors.
 #[utoipa::path(
     get, path = "/admin/audit", tag = "administration", security(("access_token" = []), ("api_key" = [])),
@@ -80,8 +69,8 @@ pub(crate) async fn list_audit(
     _: Allowed<ReadAudit>,
     uri: Uri,
 ) -> Result<Json<Events>, ApiError> {
-    let wanted = Wanted::read(&uri)?;
-    let page = office.store.list_audit(&wanted.filter, wanted.after, wanted.limit.unwrap_or(LIMIT)).await?;
+    let (filter, Paging { after, limit }) = read(&uri)?;
+    let page = office.store.list_audit(&filter, after, limit).await?;
     Ok(Json(Events {
         items: page.items.into_iter().map(Entry::from).collect(),
         next_cursor: page.next.map(|cursor| cursor.to_string()),
@@ -96,46 +85,20 @@ impl From<AuditEvent> for Entry {
     }
 }
 
-// === impl Wanted ===
-
-impl Wanted {
-    /// A parameter that we do not know or that is given twice is refused: it may be a filter somebody counts on.
-    fn read(uri: &Uri) -> Result<Self, ApiError> {
-        let Query(pairs) =
-            Query::<Vec<(String, String)>>::try_from_uri(uri).map_err(|_| wrong("", "cannot be decoded"))?;
-        let mut wanted = Self::default();
-        let filter = &mut wanted.filter;
-        for (name, value) in pairs {
-            let id = || Uuid::try_parse(&value).map_err(|_| wrong(&name, "must be an id"));
-            let time = || {
-                let time = DateTime::parse_from_rfc3339(&value).map(|time| time.to_utc());
-                time.map_err(|_| wrong(&name, "must be a time of RFC 3339, such as 2026-01-31T12:00:00Z"))
-            };
-            if value.chars().any(char::is_control) {
-                return Err(wrong(&name, NO_CONTROLS));
-            }
-            let given_before = match name.as_str() {
-                "event" => filter.event.replace(value).is_some(),
-                "outcome" => filter.outcome.replace(value).is_some(),
-                "actor" => filter.actor.replace(id()?).is_some(),
-                "subject" => filter.subject.replace(id()?).is_some(),
-                "since" => filter.since.replace(time()?).is_some(),
-                "until" => filter.until.replace(time()?).is_some(),
-                "cursor" => {
-                    let cursor = value.parse().map_err(|_| wrong(&name, "must be a `next_cursor` of ours"))?;
-                    wanted.after.replace(cursor).is_some()
-                }
-                "limit" => {
-                    let limit = value.parse().ok().filter(|limit| (1..=MAX_LIMIT).contains(limit));
-                    let limit = limit.ok_or_else(|| wrong(&name, "must be a number between 1 and 200"))?;
-                    wanted.limit.replace(limit).is_some()
-                }
-                _ => return Err(wrong(&name, "is not a parameter here")),
-            };
-            if given_before {
-                return Err(wrong(&name, "is given twice"));
-            }
-        }
-        Ok(wanted)
-    }
+/// Which events are asked for, and which page of them.
+fn read(uri: &Uri) -> Result<(AuditFilter, Paging), ApiError> {
+    let (paging, said) = Paging::read_with(uri, &["event", "outcome", "actor", "subject", "since", "until"])?;
+    let time = |name| {
+        let read = |text: &str| DateTime::parse_from_rfc3339(text).ok().map(|time| time.to_utc());
+        said.get(name, read, "must be a time of RFC 3339, such as 2026-01-31T12:00:00Z")
+    };
+    let filter = AuditFilter {
+        event: said.text("event").map(str::to_owned),
+        outcome: said.text("outcome").map(str::to_owned),
+        actor: said.id("actor")?,
+        subject: said.id("subject")?,
+        since: time("since")?,
+        until: time("until")?,
+    };
+    Ok((filter, paging))
 }

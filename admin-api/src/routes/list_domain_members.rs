@@ -12,7 +12,7 @@ use crate::{
     error::ApiError,
     group::{DomainMember, ManageTeams, id_in_path, missing},
     office::Office,
-    paged::{Linked, Wanted},
+    paging::{Linked, Paging, linked},
 };
 
 /// Those who are assigned to a domain, in the order in which their accounts were made. For administrators of the organisation.
@@ -36,7 +36,7 @@ pub(crate) async fn list_domain_members(
     uri: Uri,
 ) -> Result<Linked<DomainMember>, ApiError> {
     caller.demand_tenant_admin()?;
-    let (wanted, id) = (Wanted::read(&uri)?, id_in_path("domain", &id)?);
-    let page = office.store.list_domain_members(caller.tenant()?, id, wanted.after, wanted.limit).await;
-    Ok(wanted.linked(&uri, page.map_err(missing("domain"))?))
+    let (Paging { after, limit }, id) = (Paging::read(&uri)?, id_in_path("domain", &id)?);
+    let page = office.store.list_domain_members(caller.tenant()?, id, after, limit).await;
+    Ok(linked(&uri, page.map_err(missing("domain"))?))
 }

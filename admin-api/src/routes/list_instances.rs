@@ -11,7 +11,7 @@ use crate::{
     caller::Allowed,
     error::ApiError,
     office::Office,
-    paged::Wanted,
+    paging::Paging,
 };
 
 /// One page.
@@ -42,16 +42,17 @@ pub(crate) async fn list_instances(
     Allowed { caller, .. }: Allowed<ManageInstances>,
     uri: Uri,
 ) -> Result<Json<Instances>, ApiError> {
-    let wanted = Wanted::read_of_tenant(&uri, "all")?;
-    if wanted.flag && !oversees(&caller) {
+    let (Paging { after, limit }, parameters) = Paging::read_with(&uri, &["all", "tenant_id"])?;
+    let (of_all, asked) = (parameters.flag("all")?, parameters.id("tenant_id")?);
+    if of_all && !oversees(&caller) {
         return Err(ApiError::Forbidden("tenant admin".to_owned()));
     }
     // Who acts in no organisation has none.
-    let Some(tenant) = tenant_asked(&caller, wanted.tenant)? else {
+    let Some(tenant) = tenant_asked(&caller, asked)? else {
         return Ok(Json(Instances { items: Vec::new(), next_cursor: None }));
     };
-    let account = (!wanted.flag).then_some(caller.0.account);
-    let page = office.store.list_instances(tenant, account, wanted.after, wanted.limit).await?;
+    let account = (!of_all).then_some(caller.0.account);
+    let page = office.store.list_instances(tenant, account, after, limit).await?;
     Ok(Json(Instances {
         items: page.items.into_iter().map(Instance::from).collect(),
         next_cursor: page.next.map(|cursor| cursor.to_string()),

@@ -13,7 +13,7 @@ use crate::{
     error::ApiError,
     group::{Domain, ReadTeams},
     office::Office,
-    paged::{Linked, Wanted},
+    paging::{Linked, Paging, linked},
 };
 
 /// The caller's domains in the organisation in which it acts, in the order of their making.
@@ -30,9 +30,9 @@ pub(crate) async fn list_own_domains(
     Allowed { caller: Caller(caller), .. }: Allowed<ReadTeams>,
     uri: Uri,
 ) -> Result<Linked<Domain>, ApiError> {
-    let wanted = Wanted::read(&uri)?;
+    let Paging { after, limit } = Paging::read(&uri)?;
     // Who acts in no organisation has none.
     let Some(tenant) = caller.tenant else { return Ok((HeaderMap::new(), Json(Vec::new()))) };
-    let page = office.store.domains_of(tenant, caller.account, wanted.after, wanted.limit).await?;
-    Ok(wanted.linked(&uri, page))
+    let page = office.store.domains_of(tenant, caller.account, after, limit).await?;
+    Ok(linked(&uri, page))
 }

@@ -13,7 +13,7 @@ use crate::{
     caller::{Allowed, ReadUsage},
     error::ApiError,
     office::Office,
-    paging::only,
+    query::Parameters,
     quota::{Limit, counted_here, tier_of},
     reach::Reach,
 };
@@ -55,7 +55,7 @@ pub(crate) async fn list_quotas(
     Allowed { caller, .. }: Allowed<ReadUsage>,
     uri: Uri,
 ) -> Result<Json<Quotas>, ApiError> {
-    let asked: Option<TenantId> = only(&uri, "tenant_id")?;
+    let asked: Option<TenantId> = Parameters::read(&uri, &["tenant_id"])?.id("tenant_id")?;
     let (tenant, _) = Reach::of(&caller, &office.hooks.policy()).narrow(asked, None)?;
     let tenant = tenant.ok_or(ApiError::NoTenant)?;
     let (name, tier) = tier_of(&office, tenant).await?;

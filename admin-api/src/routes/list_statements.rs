@@ -2,22 +2,16 @@
 
 use std::sync::Arc;
 
-use axum::{
-    Json,
-    extract::{Query, State},
-    http::Uri,
-};
+use axum::{Json, extract::State, http::Uri};
 use identity::TenantId;
 use serde::Serialize;
-use store::Cursor;
 use utoipa::ToSchema;
-use uuid::Uuid;
 
 use crate::{
     caller::{Allowed, Caller, ReadBilling},
     error::ApiError,
     office::Office,
-    paging::{LIMIT, MAX_LIMIT, wrong},
+    paging::Paging,
     reach::{READ_ANY, Reach},
     statement::Bill,
 };
@@ -40,13 +34,6 @@ enum Whose {
     Everybody,
 }
 
-#[derive(Default)]
-struct Wanted {
-    whose: Option<Whose>,
-    after: Option<Cursor>,
-    limit: Option<u32>,
-}
-
 /// Lists the statements of a tenant, for those who administer it, or the platform. Who acts in no tenant sees their own.
 #[utoipa::path(
     get, path = "/billing/statements", tag = "billing", security(("access_token" = []), ("api_key" = [])),
@@ -67,8 +54,9 @@ pub(crate) async fn list_statements(
     Allowed { caller, .. }: Allowed<ReadBilling>,
     uri: Uri,
 ) -> Result<Json<Bills>, ApiError> {
-    let wanted = Wanted::read(&uri)?;
-    let tenant = match (Reach::of(&caller, &office.hooks.policy()), wanted.whose) {
+    let (Paging { after, limit }, parameters) = Paging::read_with(&uri, &["tenant_id"])?;
+    let whose = parameters.get("tenant_id", Whose::read, "must be an id, or `all`")?;
+    let tenant = match (Reach::of(&caller, &office.hooks.policy()), whose) {
         (Reach::Platform(_), Some(Whose::Everybody)) => None,
         (_, Some(Whose::Everybody)) => return Err(ApiError::Forbidden(READ_ANY.to_owned())),
         // Who acts in no tenant owes what they use themselves.
@@ -76,7 +64,7 @@ pub(crate) async fn list_statements(
         (reach, Some(Whose::Tenant(tenant))) => Some(narrowed(&caller, reach, Some(tenant))?),
         (reach, None) => Some(narrowed(&caller, reach, None)?),
     };
-    let page = office.store.list_statements(tenant, wanted.after, wanted.limit.unwrap_or(LIMIT)).await?;
+    let page = office.store.list_statements(tenant, after, limit).await?;
     Ok(Json(Bills {
         items: page.items.into_iter().map(Bill::from).collect(),
         next_cursor: page.next.map(|cursor| cursor.to_string()),
@@ -93,39 +81,10 @@ fn narrowed(caller: &Caller, reach: Reach, wanted: Option<TenantId>) -> Result<T
     Ok(tenant)
 }
 
-// === impl Wanted ===
+// === impl Whose ===
 
-impl Wanted {
-    /// A parameter that we do not know or that is given twice is refused: it may be a filter somebody counts on.
-    fn read(uri: &Uri) -> Result<Self, ApiError> {
-        let Query(pairs) =
-            Query::<Vec<(String, String)>>::try_from_uri(uri).map_err(|_| wrong("", "cannot be decoded"))?;
-        let mut wanted = Self::default();
-        for (name, value) in pairs {
-            let given_before = match name.as_str() {
-                "tenant_id" => {
-                    let whose = match Uuid::try_parse(&value) {
-                        Ok(id) => Whose::Tenant(id.into()),
-                        Err(_) if value == ALL => Whose::Everybody,
-                        Err(_) => return Err(wrong(&name, "must be an id, or `all`")),
-                    };
-                    wanted.whose.replace(whose).is_some()
-                }
-                "cursor" => {
-                    let after = value.parse().map_err(|_| wrong(&name, "must be a `next_cursor` of ours"))?;
-                    wanted.after.replace(after).is_some()
-                }
-                "limit" => {
-                    let limit = value.parse().ok().filter(|limit| (1..=MAX_LIMIT).contains(limit));
-                    let limit = limit.ok_or_else(|| wrong(&name, "must be a number between 1 and 200"))?;
-                    wanted.limit.replace(limit).is_some()
-                }
-                _ => return Err(wrong(&name, "is not a parameter here; expected tenant_id, cursor or limit")),
-            };
-            if given_before {
-                return Err(wrong(&name, "is given twice"));
-            }
-        }
-        Ok(wanted)
+impl Whose {
+    fn read(text: &str) -> Option<Self> {
+        if text == ALL { Some(Self::Everybody) } else { text.parse().ok().map(Self::Tenant) }
     }
 }

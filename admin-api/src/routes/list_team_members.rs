@@ -12,7 +12,7 @@ use crate::{
     error::ApiError,
     group::{ManageTeams, TeamMember, id_in_path, missing},
     office::Office,
-    paged::{Linked, Wanted},
+    paging::{Linked, Paging, linked},
 };
 
 /// Those who belong to a team, in the order in which their accounts were made. For administrators of the organisation.
@@ -36,7 +36,7 @@ pub(crate) async fn list_team_members(
     uri: Uri,
 ) -> Result<Linked<TeamMember>, ApiError> {
     caller.demand_tenant_admin()?;
-    let (wanted, id) = (Wanted::read(&uri)?, id_in_path("team", &id)?);
-    let page = office.store.list_team_members(caller.tenant()?, id, wanted.after, wanted.limit).await;
-    Ok(wanted.linked(&uri, page.map_err(missing("team"))?))
+    let (Paging { after, limit }, id) = (Paging::read(&uri)?, id_in_path("team", &id)?);
+    let page = office.store.list_team_members(caller.tenant()?, id, after, limit).await;
+    Ok(linked(&uri, page.map_err(missing("team"))?))
 }

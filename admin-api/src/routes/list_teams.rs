@@ -13,7 +13,7 @@ use crate::{
     error::ApiError,
     group::{ReadTeams, Team},
     office::Office,
-    paged::{Linked, Wanted},
+    paging::{Linked, Paging, linked},
 };
 
 /// All teams of the organisation in which the caller acts, in the order of their making; `role` says what the caller is in each.
@@ -30,9 +30,9 @@ pub(crate) async fn list_teams(
     Allowed { caller: Caller(caller), .. }: Allowed<ReadTeams>,
     uri: Uri,
 ) -> Result<Linked<Team>, ApiError> {
-    let wanted = Wanted::read(&uri)?;
+    let Paging { after, limit } = Paging::read(&uri)?;
     // Who acts in no organisation has none.
     let Some(tenant) = caller.tenant else { return Ok((HeaderMap::new(), Json(Vec::new()))) };
-    let page = office.store.list_teams(tenant, caller.account, wanted.after, wanted.limit).await?;
-    Ok(wanted.linked(&uri, page))
+    let page = office.store.list_teams(tenant, caller.account, after, limit).await?;
+    Ok(linked(&uri, page))
 }

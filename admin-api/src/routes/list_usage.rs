@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::{
     Json,
-    extract::{Query, State},
+    extract::State,
     http::{HeaderMap, HeaderValue, Uri, header},
     response::{IntoResponse, Response},
 };
@@ -22,7 +22,8 @@ use crate::{
     csv,
     error::ApiError,
     office::Office,
-    paging::{LIMIT, MAX_LIMIT, wrong},
+    paging::{LIMIT, MAX_LIMIT, next_link},
+    query::{Parameters, wrong},
     reach::Reach,
 };
 
@@ -81,7 +82,6 @@ pub(crate) struct UsageItem {
     cost: String,
 }
 
-#[derive(Default)]
 struct Wanted {
     tenant: Option<TenantId>,
     account: Option<AccountId>,
@@ -128,7 +128,7 @@ pub(crate) async fn list_usage(
     }
     let by = wanted.by.unwrap_or_else(|| vec![UsageBy::Day]);
     if wanted.after.as_ref().is_some_and(|after| after.len() != by.len()) {
-        return Err(wrong("cursor", "must be a `next_cursor` of the same question"));
+        return Err(wrong("cursor", "must be a cursor of the same question"));
     }
     let most_rows = if is_table { TABLE_ROWS } else { MOST_ROWS };
     let text = (days.0.to_string(), days.1.to_string());
@@ -136,7 +136,7 @@ pub(crate) async fn list_usage(
     let UsagePage { totals, has_more } = office.store.usage(&asked).await?;
     let next = totals.last().filter(|_| has_more).map(|last| cursor_of(&last.of));
     if is_table {
-        return Ok(table(&asked.by, &totals, next.map(|next| next_link(&uri, &next))));
+        return Ok(table(&asked.by, &totals, next.and_then(|next| next_link(&uri, &next))));
     }
     let items = totals.into_iter().map(|total| UsageItem::of(&asked.by, total)).collect();
     Ok(Json(UsageReport { from: days.0, to: days.1, items, next_cursor: next }).into_response())
@@ -179,7 +179,7 @@ fn wants_table(headers: &HeaderMap) -> bool {
     table > 0.0 && table > liked("application/json")
 }
 
-fn table(by: &[UsageBy], totals: &[UsageTotal], next: Option<String>) -> Response {
+fn table(by: &[UsageBy], totals: &[UsageTotal], next: Option<HeaderValue>) -> Response {
     let names = by.iter().map(|by| name_of(*by)).chain(["requests", "tokens_used", "cost"]);
     let mut text = csv::line(names);
     for total in totals {
@@ -190,18 +190,8 @@ fn table(by: &[UsageBy], totals: &[UsageTotal], next: Option<String>) -> Respons
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/csv; charset=utf-8; header=present"));
     headers.insert(header::CONTENT_DISPOSITION, HeaderValue::from_static("attachment; filename=\"usage.csv\""));
-    if let Some(next) = next.and_then(|next| HeaderValue::try_from(next).ok()) {
-        headers.insert(header::LINK, next);
-    }
+    headers.extend(next.map(|next| (header::LINK, next)));
     response
-}
-
-/// RFC 8288.
-fn next_link(uri: &Uri, cursor: &str) -> String {
-    let kept =
-        uri.query().unwrap_or_default().split('&').filter(|pair| !pair.is_empty() && !pair.starts_with("cursor="));
-    let query = kept.chain([format!("cursor={cursor}").as_str()]).collect::<Vec<_>>().join("&");
-    format!("<{}?{query}>; rel=\"next\"", uri.path())
 }
 
 /// As it is called in an answer.
@@ -260,40 +250,22 @@ impl UsageItem {
 // === impl Wanted ===
 
 impl Wanted {
-    /// A parameter that we do not know or that is given twice is refused: it may be a filter somebody counts on.
     fn read(uri: &Uri) -> Result<Self, ApiError> {
-        let Query(pairs) =
-            Query::<Vec<(String, String)>>::try_from_uri(uri).map_err(|_| wrong("", "cannot be decoded"))?;
-        let mut wanted = Self::default();
-        for (name, value) in pairs {
-            let id = || Uuid::try_parse(&value).map_err(|_| wrong(&name, "must be an id"));
-            let day = || {
-                let day = NaiveDate::parse_from_str(&value, "%Y-%m-%d");
-                day.map_err(|_| wrong(&name, "must be a day, such as 2026-01-31"))
-            };
-            let given_before = match name.as_str() {
-                "tenant_id" => wanted.tenant.replace(id()?.into()).is_some(),
-                "account_id" => wanted.account.replace(id()?.into()).is_some(),
-                "from" => wanted.from.replace(day()?).is_some(),
-                "to" => wanted.to.replace(day()?).is_some(),
-                "group_by" => wanted.by.replace(group_by(&value)?).is_some(),
-                "cursor" => {
-                    let after = read_cursor(&value).ok_or_else(|| wrong(&name, "must be a `next_cursor` of ours"))?;
-                    wanted.after.replace(after).is_some()
-                }
-                "limit" => {
-                    let limit = value.parse().ok().filter(|limit| *limit >= 1);
-                    wanted.limit.replace(limit.ok_or_else(|| wrong(&name, "must be a number from 1 on"))?).is_some()
-                }
-                "format" if matches!(value.as_str(), "csv" | "json") => wanted.format.replace(value == "csv").is_some(),
-                "format" => return Err(wrong(&name, "must be csv or json")),
-                _ => return Err(wrong(&name, "is not a parameter here")),
-            };
-            if given_before {
-                return Err(wrong(&name, "is given twice"));
-            }
-        }
-        Ok(wanted)
+        const KNOWN: [&str; 8] = ["from", "to", "group_by", "account_id", "tenant_id", "format", "cursor", "limit"];
+        let said = Parameters::read(uri, &KNOWN)?;
+        let day = |text: &str| NaiveDate::parse_from_str(text, "%Y-%m-%d").ok();
+        let is_table = |text: &str| matches!(text, "csv" | "json").then_some(text == "csv");
+        let some = |text: &str| text.parse::<u32>().ok().filter(|limit| *limit >= 1);
+        Ok(Self {
+            tenant: said.id("tenant_id")?,
+            account: said.id("account_id")?,
+            from: said.get("from", day, "must be a day, such as 2026-01-31")?,
+            to: said.get("to", day, "must be a day, such as 2026-01-31")?,
+            by: said.text("group_by").map(group_by).transpose()?,
+            after: said.get("cursor", read_cursor, "must be a cursor of ours")?,
+            limit: said.get("limit", some, "must be a number from 1 on")?,
+            format: said.get("format", is_table, "must be csv or json")?,
+        })
     }
 
     fn days(&self, today: NaiveDate) -> Result<(NaiveDate, NaiveDate), ApiError> {

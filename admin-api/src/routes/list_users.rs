@@ -11,7 +11,7 @@ use crate::{
     caller::{Allowed, ManageUsers},
     error::ApiError,
     office::Office,
-    paging::{Paging, wrong},
+    paging::Paging,
     user::ManagedUser,
 };
 
@@ -41,9 +41,8 @@ pub(crate) async fn list_users(
     _: Allowed<ManageUsers>,
     uri: Uri,
 ) -> Result<Json<Users>, ApiError> {
-    let (paging, filters) = Paging::read_with(&uri, &["email"])?;
-    if let Some(address) = filters.into_iter().flatten().next() {
-        let email = Email::parse(&address).map_err(|_| wrong("email", "must be an address of mail"))?;
+    let (paging, parameters) = Paging::read_with(&uri, &["email"])?;
+    if let Some(email) = parameters.get("email", |text| Email::parse(text).ok(), "must be an address of mail")? {
         let account = office.store.account_by_address(email.normalised()).await?;
         let items = office.managed_users(account.into_iter().collect()).await?;
         return Ok(Json(Users { items, next_cursor: None }));

@@ -212,7 +212,7 @@ async fn query_parameters_are_read_strictly() {
     limit=1&limit=2: 400 invalid_query
       limit: is given twice
     cursor=nonsense: 400 invalid_query
-      cursor: must be a `next_cursor` of ours
+      cursor: must be a cursor of ours
     role=admin: 400 invalid_query
       role: is not a parameter here; expected one of cursor, limit, email
     limit=%ff: 400 invalid_query
