@@ -83,13 +83,11 @@ impl Office {
     /// Is there a letter to be written, and which?
     async fn decide(&self, wanted: Letter, address: &str, said: Said) -> Result<Option<Granted>, StoreError> {
         let account = self.store.account_by_address(address).await?;
-        let accounts = &self.settings.accounts;
-        let ticket = |purpose, ttl| Ticket { purpose, ttl, binding: None, content: None };
         let active = account.as_ref().filter(|account| account.status == Status::Active);
         Ok(match (wanted, account.as_ref()) {
-            (Letter::VerifyEmail, Some(_)) => active.filter(|account| !account.is_verified).map(|account| {
-                Granted::to(account, wanted, Some(ticket(OneTimePurpose::VerifyEmail, accounts.verification_ttl)))
-            }),
+            (Letter::VerifyEmail, Some(_)) => {
+                active.filter(|account| !account.is_verified).map(|account| self.verification(account))
+            }
             // Nobody is there yet: perhaps somebody has registered and waits.
             (Letter::VerifyEmail, None) => self.waiting(address).await?.map(|waiting| self.registration(waiting)),
             (Letter::Register, None) => said.registration.map(|registration| self.registration(registration)),
@@ -103,22 +101,11 @@ impl Office {
                     _ => self.change_of_email(change),
                 })
             }
-            (Letter::ResetPassword, Some(_)) => active.map(|account| {
-                Granted::to(account, wanted, Some(ticket(OneTimePurpose::ResetPassword, accounts.reset_ttl)))
-            }),
-            // Perhaps others have registered the address so often that she who reads its mail gets no letter of her own: she chooses the password.
-            (Letter::ResetPassword, None) => self.waiting(address).await?.map(|waiting| {
-                let content = Registration { name: None, tenant_name: None, ..waiting };
-                let ticket = ticket(OneTimePurpose::ResetPassword, accounts.reset_ttl);
-                let to = content.email.clone();
-                let ticket = Some(Ticket { content: Some(Content::Registration(content)), ..ticket });
-                Granted { letter: wanted, to, account: None, ticket, minutes: None, most: None }
-            }),
-            (Letter::MagicLink, _) => active.zip(said.binding).map(|(account, binding)| {
-                let binding = SecretDigest::from_slice(&binding);
-                let ticket = ticket(OneTimePurpose::MagicLink, accounts.magic_link_ttl);
-                Granted::to(account, wanted, Some(Ticket { binding, ..ticket }))
-            }),
+            (Letter::ResetPassword, Some(_)) => active.map(|account| self.reset(account)),
+            (Letter::ResetPassword, None) => self.waiting(address).await?.map(|waiting| self.reset_of_nobody(waiting)),
+            (Letter::MagicLink, _) => {
+                active.zip(said.binding).map(|(account, binding)| self.magic_link(account, &binding))
+            }
             (Letter::AccountLocked, _) => {
                 active.map(|account| Granted { minutes: said.minutes, ..Granted::to(account, wanted, None) })
             }
@@ -127,15 +114,11 @@ impl Office {
                 Granted { most, ..Granted::to(account, wanted, None) }
             }),
             (Letter::TenantInvite, Some(account)) => Some(Granted::to(account, wanted, None)),
-            (Letter::TenantInvite, None) => Some(Granted {
-                letter: wanted,
+            (Letter::TenantInvite, None) => {
                 // Wishes of the version before do not say.
-                to: said.to.unwrap_or_else(|| address.to_owned()),
-                account: None,
-                minutes: None,
-                most: None,
-                ticket: None,
-            }),
+                let to = said.to.unwrap_or_else(|| address.to_owned());
+                Some(Granted::without_account(to, wanted, None))
+            }
             // Nobody wishes for these.
             (
                 Letter::AddressTaken
@@ -159,36 +142,41 @@ impl Office {
         Ok(waiting.and_then(|(id, sealed)| self.open_registration(id, &sealed)))
     }
 
+    fn verification(&self, account: &Account) -> Granted {
+        let ticket = Ticket::new(OneTimePurpose::VerifyEmail, self.settings.accounts.verification_ttl);
+        Granted::to(account, Letter::VerifyEmail, Some(ticket))
+    }
+
     fn registration(&self, registration: Registration) -> Granted {
-        Granted {
-            letter: Letter::Register,
-            to: registration.email.clone(),
-            account: None,
-            minutes: None,
-            most: None,
-            ticket: Some(Ticket {
-                purpose: OneTimePurpose::Register,
-                ttl: self.settings.accounts.verification_ttl,
-                binding: None,
-                content: Some(Content::Registration(registration)),
-            }),
-        }
+        let ticket = Ticket::new(OneTimePurpose::Register, self.settings.accounts.verification_ttl);
+        let (to, content) = (registration.email.clone(), Some(Content::Registration(registration)));
+        Granted::without_account(to, Letter::Register, Some(Ticket { content, ..ticket }))
     }
 
     fn change_of_email(&self, change: EmailChange) -> Granted {
-        Granted {
-            letter: Letter::ChangeEmail,
-            to: change.email.clone(),
-            account: Some(AccountId::new(change.account)),
-            minutes: None,
-            most: None,
-            ticket: Some(Ticket {
-                purpose: OneTimePurpose::ChangeEmail,
-                ttl: self.settings.accounts.verification_ttl,
-                binding: None,
-                content: Some(Content::Change(change)),
-            }),
-        }
+        let ticket = Ticket::new(OneTimePurpose::ChangeEmail, self.settings.accounts.verification_ttl);
+        let (to, account) = (change.email.clone(), Some(AccountId::new(change.account)));
+        let ticket = Ticket { content: Some(Content::Change(change)), ..ticket };
+        Granted { account, ..Granted::without_account(to, Letter::ChangeEmail, Some(ticket)) }
+    }
+
+    fn reset(&self, account: &Account) -> Granted {
+        let ticket = Ticket::new(OneTimePurpose::ResetPassword, self.settings.accounts.reset_ttl);
+        Granted::to(account, Letter::ResetPassword, Some(ticket))
+    }
+
+    /// Perhaps others have registered the address so often that whoever reads its mail gets no letter of their own: they choose the password.
+    fn reset_of_nobody(&self, waiting: Registration) -> Granted {
+        let ticket = Ticket::new(OneTimePurpose::ResetPassword, self.settings.accounts.reset_ttl);
+        let waiting = Registration { name: None, tenant_name: None, ..waiting };
+        let (to, content) = (waiting.email.clone(), Some(Content::Registration(waiting)));
+        Granted::without_account(to, Letter::ResetPassword, Some(Ticket { content, ..ticket }))
+    }
+
+    fn magic_link(&self, account: &Account, binding: &[u8]) -> Granted {
+        let ticket = Ticket::new(OneTimePurpose::MagicLink, self.settings.accounts.magic_link_ttl);
+        let binding = SecretDigest::from_slice(binding);
+        Granted::to(account, Letter::MagicLink, Some(Ticket { binding, ..ticket }))
     }
 
     /// Puts the letter, and what is kept of its token, in the wish's place, if the address has room for it.
@@ -265,6 +253,19 @@ impl Granted {
     /// To the address as its owner writes it, never as somebody has typed it: what is one address to us may be two to the
     /// servers that carry mail.
     fn to(account: &Account, letter: Letter, ticket: Option<Ticket>) -> Self {
-        Self { letter, to: account.email.clone(), account: Some(account.id), ticket, minutes: None, most: None }
+        Self { account: Some(account.id), ..Self::without_account(account.email.clone(), letter, ticket) }
+    }
+
+    /// To an address that has no account.
+    fn without_account(to: String, letter: Letter, ticket: Option<Ticket>) -> Self {
+        Self { letter, to, account: None, ticket, minutes: None, most: None }
+    }
+}
+
+// === impl Ticket ===
+
+impl Ticket {
+    const fn new(purpose: OneTimePurpose, ttl: Duration) -> Self {
+        Self { purpose, ttl, binding: None, content: None }
     }
 }
