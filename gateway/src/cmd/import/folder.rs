@@ -54,14 +54,13 @@ struct Pass<'a> {
 pub(super) async fn read(mut run: Run<'_>, foundation: &Foundation) -> Result<(), Failure> {
     let (folder, is_dry) = (&run.import.file, run.import.dry_run);
     let here = |file: &str| folder.join(file).is_file();
+    let known = FILES.map(|(file, _)| file).join(", ");
     if !FILES.iter().any(|(file, _)| here(file)) {
-        let names = FILES.map(|(file, _)| file).join(", ");
-        return Err(Failure::Data(format!("{} holds none of {names}", shown(folder))));
+        return Err(Failure::Data(format!("{} holds none of {known}", shown(folder))));
     }
     let strange = strange_files(folder)
         .map_err(|error| Failure::Unavailable(format!("{} cannot be read: {error}", shown(folder))))?;
     if !strange.is_empty() {
-        let known = FILES.map(|(file, _)| file).join(", ");
         let strange = strange.join(", ");
         return Err(Failure::Data(format!("nobody knows what {strange} in {} is; known are {known}", shown(folder))));
     }
@@ -80,20 +79,18 @@ pub(super) async fn read(mut run: Run<'_>, foundation: &Foundation) -> Result<()
         };
         made.map_err(|error| unavailable(TENANTS, 1, 1, &error))?;
     }
-    for (file, kind) in FILES {
-        if !here(file) {
-            continue;
-        }
+    for (file, kind) in FILES.into_iter().filter(|(file, _)| here(file)) {
         run.report.turn_to(file);
-        let (path, before) = (folder.join(file), run.report.rejected());
+        let path = folder.join(file);
         if kind == Kind::Users {
+            let before = run.report.rejected();
             run.read(&foundation.store, Lines::open(&path)?).await?;
             tell(file, is_dry, run.made, run.present, run.report.rejected() - before);
             if here(MEMBERS) {
                 continue;
             }
         }
-        let before = if kind == Kind::Users { run.report.rejected() } else { before };
+        let before = run.report.rejected();
         let mut pass = Pass {
             store: &foundation.store,
             seal: &foundation.seal,
