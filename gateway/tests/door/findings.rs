@@ -2,7 +2,7 @@
 
 use std::{
     io::{Read, Write},
-    net::TcpStream,
+    net::{SocketAddr, TcpStream},
     sync::mpsc,
     thread,
     time::Duration,
@@ -13,6 +13,7 @@ use tokio::runtime::Builder;
 
 use crate::{
     backends::{After, Backend, pool},
+    http2_clients::ready,
     platform::{Answer, Platform, Setup, eventually, exchange},
     wire::handshake,
 };
@@ -191,28 +192,45 @@ fn a_client_of_http_2_that_takes_nothing_is_not_waited_for_without_end() {
     eventually("nothing to be in flight", || platform.metric("portcullis_requests_in_flight") == 0);
 }
 
+/// The bodies of fifty refusals, of which nothing is taken.
+async fn untaken(door: SocketAddr) -> Vec<h2::RecvStream> {
+    let stream = tokio::net::TcpStream::connect(door).await.unwrap();
+    let (client, connection) =
+        h2::client::Builder::new().initial_window_size(0).handshake::<_, bytes::Bytes>(stream).await.unwrap();
+    tokio::spawn(connection);
+    let mut answers = Vec::new();
+    for _ in 0..50 {
+        let request = Request::get(format!("http://{door}/nowhere")).body(()).unwrap();
+        answers.push(ready(&client).await.send_request(request, true).unwrap().0);
+    }
+    let mut bodies = Vec::new();
+    for answer in answers {
+        let answer = answer.await.unwrap();
+        assert_eq!(answer.status(), 404);
+        bodies.push(answer.into_body());
+    }
+    bodies
+}
+
 #[test]
 fn who_takes_no_refusals_over_http_2_keeps_nobody_else_out() {
-    let platform = Setup::default().edit("gateway.toml", "max_requests = 20000", "max_requests = 10").start();
+    // Each thread may have one at hand that has been counted, and not yet as refused.
+    let platform = Setup::default()
+        .edit("gateway.toml", "worker_threads = 0", "worker_threads = 2")
+        .edit("gateway.toml", "max_requests = 20000", "max_requests = 10")
+        .start();
     Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
-        let stream = tokio::net::TcpStream::connect(platform.http).await.unwrap();
-        let (mut client, connection) =
-            h2::client::Builder::new().initial_window_size(0).handshake::<_, bytes::Bytes>(stream).await.unwrap();
-        tokio::spawn(connection);
-        let mut answers = Vec::new();
-        for _ in 0..50 {
-            client = client.ready().await.unwrap();
-            let request = Request::get(format!("http://{}/nowhere", platform.http)).body(()).unwrap();
-            answers.push(client.send_request(request, true).unwrap().0);
-        }
-        let mut bodies = Vec::new();
-        for answer in answers {
-            let answer = answer.await.unwrap();
-            assert_eq!(answer.status(), 404);
-            bodies.push(answer.into_body());
-        }
-        assert_eq!(platform.metric("portcullis_own_answers_in_flight"), 50);
-        assert_eq!(platform.send("GET", "/demo/public/x", &[], "").status, 200, "they are no load");
+        let mut rounds = 0..10;
+        let mut bodies = loop {
+            assert!(rounds.next().is_some(), "there are never many of them");
+            let bodies = untaken(platform.http).await;
+            let status = platform.send("GET", "/demo/public/x", &[], "").status;
+            // Each ends five seconds after it began: on a busy machine before the last of them is there.
+            if platform.metric("portcullis_own_answers_in_flight") > 10 {
+                assert_eq!(status, 200, "they are no load");
+                break bodies;
+            }
+        };
         for body in &mut bodies {
             let ended = tokio::time::timeout(Duration::from_secs(20), body.data()).await;
             assert!(ended.expect("the stream is held open").is_none_or(|piece| piece.is_err()));
@@ -236,7 +254,7 @@ fn targets_that_no_uri_may_hold_are_refused_by_the_door_itself() {
 }
 
 /// A server of HTTP/2 that says how many bytes it was sent; to `/pool/silent` it says nothing.
-fn counting_over_http2() -> std::net::SocketAddr {
+fn counting_over_http2() -> SocketAddr {
     let (tell, told) = mpsc::channel();
     thread::spawn(move || {
         Builder::new_current_thread().enable_all().build().unwrap().block_on(async move {
