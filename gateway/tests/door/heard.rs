@@ -1,23 +1,20 @@
 //! How soon what one of three gateways changes is in force at the others: by polling alone, and pushed through Redis. What is promised, 1.5 s
 //! and 100 ms at p99, `make bench-cluster` measures where nothing else runs; here are bounds that a busy machine keeps as well.
 
-use std::{
-    thread,
-    time::{Duration, Instant},
-};
+use std::{thread, time::Duration};
 
 use serde_json::{Value, json};
 
 use crate::{
     cluster::{Redis, member, neighbour},
     database::Database,
-    platform::{Answer, Platform, Setup, eventually},
+    platform::{Answer, Platform, Setup, eventually, time_until},
 };
 
-/// A poll begins within a second.
+/// A poll begins within a second. As [`time_until`] measures, here and below.
 pub(crate) const POLLED: Duration = Duration::from_secs(3);
 /// Polls alone would take half a second in the middle.
-pub(crate) const PUSHED: Duration = Duration::from_millis(200);
+pub(crate) const PUSHED: Duration = Duration::from_millis(150);
 
 /// What is done at one gateway, and whether another shows that it has heard of it.
 struct Change<'a> {
@@ -38,17 +35,10 @@ impl<'a> Change<'a> {
         let Self { kind, make, shows } = self;
         assert!(!others.iter().any(&shows), "{kind}: shown before it was done");
         make();
-        let (done, shows) = (Instant::now(), &shows);
+        let shows = &shows;
         thread::scope(|scope| {
-            let waiting: Vec<_> = others
-                .iter()
-                .map(|other| {
-                    scope.spawn(move || {
-                        eventually(kind, || shows(other));
-                        done.elapsed()
-                    })
-                })
-                .collect();
+            let waiting: Vec<_> =
+                others.iter().map(|other| scope.spawn(move || time_until(kind, || shows(other)))).collect();
             waiting.into_iter().map(|waiting| waiting.join().unwrap()).collect()
         })
     }

@@ -5,7 +5,7 @@ use std::{
     io::{BufRead, BufReader},
     net::{SocketAddr, TcpStream},
     process::{Command, Stdio},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use crate::{
@@ -13,7 +13,7 @@ use crate::{
     cluster::{Redis, member},
     database::Database,
     heard::{POLLED, PUSHED},
-    platform::{Answer, PASSWORD, PORTCULLIS, Platform, eventually, exchange, shipped},
+    platform::{Answer, PASSWORD, PORTCULLIS, Platform, eventually, exchange, shipped, time_until},
 };
 
 fn node(database: &Database, redis: &Redis) -> Platform {
@@ -29,9 +29,7 @@ fn time_to_revoke(one: &Platform, other: &Platform, email: &str) -> Duration {
     let token = one.login(email);
     assert_eq!(other.get("/demo/x", &token).status, 200);
     assert_eq!(one.post("/auth/logout", Some(&token), &serde_json::json!({})).status, 200);
-    let ended = Instant::now();
-    eventually("the other node to hear of it", || other.get("/demo/x", &token).code() == "revoked");
-    ended.elapsed()
+    time_until("the other node to hear of it", || other.get("/demo/x", &token).code() == "revoked")
 }
 
 #[test]
@@ -60,7 +58,8 @@ fn what_one_node_revokes_another_refuses_at_once_and_without_redis_at_the_next_p
     eventually("the dead Redis to be noticed", || other.metric("portcullis_redis_healthy") == 0);
     redis.serve();
     is_back(Instant::now(), || other.metric("portcullis_redis_healthy") == 1);
-    let quick = || time_to_revoke(one, other, "ada@example.com") < PUSHED;
+    // Polling alone is as quick now and then, and hardly ever five times in a row.
+    let quick = || (0..5).all(|_| time_to_revoke(one, other, "ada@example.com") < PUSHED);
     eventually("messages to pass again", quick);
 }
 

@@ -366,13 +366,22 @@ impl Platform {
 }
 
 /// Tries until it holds; a test that waits for ever has failed.
-pub(crate) fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
-    let began = Instant::now();
+pub(crate) fn eventually(what: &str, holds: impl FnMut() -> bool) {
+    time_until(what, holds);
+}
+
+/// The same, and for how long it did not hold. Only the pauses between tries count: whatever keeps a busy machine from what is waited for
+/// keeps it from trying too.
+pub(crate) fn time_until(what: &str, mut holds: impl FnMut() -> bool) -> Duration {
+    // Often enough for tests that count the time, seldom enough for the quotas of the routes that are asked.
+    const PAUSE: Duration = Duration::from_millis(20);
+    let (began, mut waited) = (Instant::now(), Duration::ZERO);
     while !holds() {
         assert!(began.elapsed() < PATIENCE, "{what} did not happen");
-        // Often enough for tests that count the time, seldom enough for the quotas of the routes that are asked.
-        std::thread::park_timeout(Duration::from_millis(20));
+        std::thread::park_timeout(PAUSE);
+        waited += PAUSE;
     }
+    waited
 }
 
 /// Sends bytes and reads to the end.
