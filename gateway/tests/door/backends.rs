@@ -15,7 +15,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::platform::{Answer, PORTCULLIS, Platform, Running, Setup, eventually, exchange};
+use tokio::net::TcpSocket;
+
+use crate::platform::{Answer, PORTCULLIS, Platform, Running, Setup, eventually, exchange, time_until};
 
 /// Everything under `/pool/` goes to a pool of these servers, and nobody needs to be known.
 pub(crate) fn pool(servers: &[impl ToString], more: &str) -> Setup {
@@ -107,6 +109,16 @@ pub(crate) fn read_request(stream: &mut impl Read) -> Option<String> {
     }
 }
 
+/// An address, and what keeps the system from giving it to anybody who asks for any, while no server of ours is there. Whoever asks for
+/// this one gets it.
+pub(crate) fn kept() -> (TcpSocket, SocketAddr) {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_reuseaddr(true).unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let address = socket.local_addr().unwrap();
+    (socket, address)
+}
+
 fn demo(address: &str) -> Running {
     Running::start(Command::new(PORTCULLIS).args(["demo-upstream", "--listen", address]), None)
 }
@@ -157,18 +169,17 @@ impl Load {
     }
 }
 
-/// Waits until what came back at `began` is in use: within five seconds, with what is shipped.
-pub(crate) fn is_back(began: Instant, is_in_use: impl FnMut() -> bool) {
-    eventually("the return", is_in_use);
-    let took = began.elapsed();
+/// Waits until what has just come back is in use: within five seconds, with what is shipped.
+pub(crate) fn is_back(is_in_use: impl FnMut() -> bool) {
+    let took = time_until("the return", is_in_use);
     assert!(took < Duration::from_secs(5), "{took:?}");
 }
 
 #[test]
 fn a_backend_that_is_killed_under_load_costs_no_request_and_is_used_again_when_it_is_back() {
-    let (one, two) = (demo("127.0.0.1:0"), demo("127.0.0.1:0"));
-    let addresses = [one.address("http"), two.address("http")];
-    let platform = pool(&addresses, "").start();
+    let (_kept, address) = kept();
+    let (one, two) = (demo(&address.to_string()), demo("127.0.0.1:0"));
+    let platform = pool(&[address, two.address("http")], "").start();
     let load = Load::on(platform.http, "/pool/x");
     load.wait_for(50);
     drop(one);
@@ -178,8 +189,8 @@ fn a_backend_that_is_killed_under_load_costs_no_request_and_is_used_again_when_i
     eventually("it to be left out again", || {
         platform.metric("portcullis_upstream_ejections_total{upstream=\"pool\"}") == 3
     });
-    let _again = demo(&addresses[0].to_string());
-    is_back(Instant::now(), || healthy(&platform) == 2);
+    let _again = demo(&address.to_string());
+    is_back(|| healthy(&platform) == 2);
     load.wait_for(20);
     let answers = load.end();
     let wrong: Vec<_> = answers.iter().filter(|answer| answer.status != 200).collect();
@@ -211,15 +222,15 @@ fn a_frozen_backend_is_told_in_time_left_alone_and_asked_again_when_it_thaws() {
         }
     }
     frozen.signal("CONT");
-    is_back(Instant::now(), || get(&platform, "/pool/x").status == 200);
+    is_back(|| get(&platform, "/pool/x").status == 200);
     assert_eq!(platform.metric("portcullis_upstream_circuit_open{upstream=\"pool\"}"), 0);
     assert!(platform.metric("portcullis_upstream_circuit_opened_total{upstream=\"pool\"}") >= 1);
 }
 
 #[test]
 fn the_only_backend_is_used_again_when_it_has_been_killed_under_load_and_is_back() {
-    let backend = demo("127.0.0.1:0");
-    let address = backend.address("http");
+    let (_kept, address) = kept();
+    let backend = demo(&address.to_string());
     let platform = pool(&[address], "").start();
     let load = Load::on(platform.http, "/pool/x");
     load.wait_for(50);
@@ -227,7 +238,7 @@ fn the_only_backend_is_used_again_when_it_has_been_killed_under_load_and_is_back
     eventually("the circuit to open", || platform.metric("portcullis_upstream_circuit_open{upstream=\"pool\"}") == 1);
     load.wait_for(50);
     let _again = demo(&address.to_string());
-    is_back(Instant::now(), || get(&platform, "/pool/x").status == 200);
+    is_back(|| get(&platform, "/pool/x").status == 200);
     let told: BTreeSet<(u16, String)> = load.end().iter().map(|answer| (answer.status, answer.code())).collect();
     for (status, code) in told {
         let is_clear = match status {
@@ -341,7 +352,7 @@ fn nothing_is_tried_again_without_budget() {
 
 #[test]
 fn a_request_that_found_no_connection_is_tried_elsewhere_whatever_its_method() {
-    let down = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let (_kept, down) = kept();
     let good = Backend::named("good");
     let platform = pool(&[down, good.address], PATIENT).start();
     let answers: Vec<u16> = (0..10).map(|_| platform.send("POST", "/pool/x", &[], "once").status).collect();
@@ -471,7 +482,7 @@ fn who_fails_its_health_checks_gets_no_requests_until_it_passes_them() {
     assert_eq!((refused.status, refused.header("retry-after")), (503, Some("2")));
     assert_eq!(healthy(&platform), 0);
     well.store(true, SeqCst);
-    is_back(Instant::now(), || get(&platform, "/pool/x").status == 200);
+    is_back(|| get(&platform, "/pool/x").status == 200);
     assert_eq!(healthy(&platform), 1);
     let received = backend.received.lock().unwrap();
     let check = received.iter().find(|head| head.starts_with("GET /healthz ")).unwrap().to_lowercase();
@@ -480,8 +491,8 @@ fn who_fails_its_health_checks_gets_no_requests_until_it_passes_them() {
 
 #[test]
 fn without_a_path_a_server_passes_its_checks_for_as_long_as_it_takes_connections() {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
+    let (_kept, address) = kept();
+    let listener = TcpListener::bind(address).unwrap();
     let platform = pool(&[address], "health = { interval = \"100ms\", timeout = \"10s\" }").start();
     for _ in 0..3 {
         let mut asked = String::new();

@@ -9,6 +9,7 @@ use serde_json::json;
 use tokio::net::TcpStream;
 
 use crate::{
+    backends::kept,
     platform::{Platform, Setup, eventually},
     wire::{Wire, by_hand},
 };
@@ -65,7 +66,7 @@ fn told(answer: &Response<RecvStream>) -> (u16, &str, &str) {
 
 #[test]
 fn a_refusal_is_its_headers_alone() {
-    let gone = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let (_kept, gone) = kept();
     let platform = Setup::default()
         .append("routes.toml", ROUTES)
         .edit("gateway.toml", "circuit = { failures = 10, open = \"2s\" }", "circuit = { failures = 2, open = \"1m\" }")

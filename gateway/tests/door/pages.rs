@@ -1,10 +1,11 @@
 //! The pages through the door, as a browser without scripts sees them; in Chromium itself they are seen by `chromium`.
 
-use std::{cell::RefCell, collections::BTreeMap, net::TcpListener};
+use std::{cell::RefCell, collections::BTreeMap};
 
 use serde_json::json;
 
 use crate::{
+    backends::kept,
     mail::{next_mail, token_in},
     mfa::arm,
     platform::{Answer, PASSWORD, Platform, Setup},
@@ -147,7 +148,7 @@ fn who_goes_to_a_page_is_sent_to_sign_in_and_programs_are_refused() {
 
 #[test]
 fn who_is_refused_a_page_is_told_so_on_one_and_programs_get_their_problem() {
-    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let (_kept, nobody) = kept();
     let once = "auth = \"none\"\nlimits = [{ per = \"ip\", requests = \"1/minute\" }]\n\n[[route]]\nname = \"demo\"\n";
     let platform = Setup::default()
         .edit("gateway.toml", "product = \"Portcullis\"", "product = \"A & <b>\"")

@@ -13,7 +13,7 @@ use std::{
 };
 
 use crate::{
-    backends::{After, Backend, pool},
+    backends::{After, Backend, kept, pool},
     platform::{Answer, Platform, Setup, eventually},
     wire::Wire,
 };
@@ -136,7 +136,7 @@ fn named(name: &'static str) -> std::net::SocketAddr {
 
 #[test]
 fn requests_go_round_the_servers_of_a_pool_and_past_one_that_is_down() {
-    let down = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let (_kept, down) = kept();
     let (one, two) = (named("one"), named("two"));
     let platform = Setup::default()
         .append("gateway.toml", &format!("\n[upstreams.pool]\nservers = [\"{one}\", \"{two}\", \"{down}\"]\n"))

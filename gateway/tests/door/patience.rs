@@ -17,7 +17,7 @@ use std::{
 use bytes::Bytes;
 
 use crate::{
-    backends::{After, Backend, pool, pools, read_request},
+    backends::{After, Backend, kept, pool, pools, read_request},
     grpc::{connect, run},
     http2_clients::{read, ready},
     platform::{Answer, Platform, Setup, eventually, exchange},
@@ -298,7 +298,7 @@ fn who_reads_nothing_before_all_is_sent_hears_a_refusal_too() {
 
 #[test]
 fn what_is_over_is_given_back_and_recorded_while_its_client_still_sends() {
-    let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let (_kept, gone) = kept();
     let stuck = TcpListener::bind("127.0.0.1:0").unwrap();
     let alone = "limits = [{ per = \"ip\", concurrent = 1 }]\n";
     let platform = pools(&[

@@ -168,5 +168,5 @@ fn of_a_frozen_redis_only_those_hear_who_meet_it_first() {
     let (_, median) = took[took.len() / 2];
     assert!(median < PATIENCE, "half of those who came later took {median:?} or longer");
     redis.signal("-CONT");
-    is_back(Instant::now(), || node.get("/demo/x", &ada).status == 200);
+    is_back(|| node.get("/demo/x", &ada).status == 200);
 }

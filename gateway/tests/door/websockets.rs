@@ -10,7 +10,7 @@ use std::{
 };
 
 use crate::{
-    backends::{After, Backend, pool},
+    backends::{After, Backend, kept, pool},
     platform::{Answer, Platform, Setup, eventually},
     wire::{self, Wire, agreed, backend, by_hand, echo, frame, handshake, masked},
 };
@@ -383,7 +383,7 @@ fn a_server_that_breaks_handshakes_is_left_out_and_costs_none() {
 
 #[test]
 fn a_backend_that_is_away_is_told_as_for_any_request() {
-    let gone = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let (_kept, gone) = kept();
     let platform = platform(gone);
     let answer = refused(&platform, &handshake("/open/x", &[]));
     assert_eq!((answer.status, answer.code().as_str()), (502, "upstream_unreachable"), "{answer:?}");
