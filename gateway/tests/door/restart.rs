@@ -23,10 +23,32 @@ use crate::{
 /// What anybody may ask.
 const PUBLIC: &str = "GET /demo/public/x HTTP/1.1\r\nHost: door.test\r\n\r\n";
 
+/// How often a balancer asks its gateways whether they are ready.
+const ASK_EVERY: Duration = Duration::from_millis(100);
+/// For how long it believes the answer. A gateway that was ready when it was asked, and is told to go then, goes on for twice as long.
+const BELIEVED: Duration = Duration::from_secs(1);
+/// For how long a gateway that goes keeps a connection at least: since the last answer there, which did not say so, or since it was made.
+const STAYS: Duration = Duration::from_secs(1);
+
 /// A balancer of connections: of two gateways it sends each who comes to one that has lately said that it is ready.
 struct Balancer {
     address: SocketAddr,
-    gateways: Arc<Mutex<[(SocketAddr, bool); 2]>>,
+    gateways: Arc<Mutex<[Gateway; 2]>>,
+}
+
+/// Where a gateway is, if it is anywhere, and when it was asked last, if it has said then that it is ready.
+#[derive(Clone, Copy)]
+struct Gateway {
+    at: Option<SocketAddr>,
+    ready: Option<Instant>,
+}
+
+// === impl Gateway ===
+
+impl Gateway {
+    fn is_ready(&self) -> bool {
+        self.ready.is_some_and(|asked| asked.elapsed() < BELIEVED)
+    }
 }
 
 // === impl Balancer ===
@@ -35,29 +57,18 @@ impl Balancer {
     fn before(gateways: [SocketAddr; 2]) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let gateways = Arc::new(Mutex::new(gateways.map(|gateway| (gateway, false))));
+        let gateways = Arc::new(Mutex::new(gateways.map(|at| Gateway { at: Some(at), ready: None })));
         let (asked, chosen) = (Arc::clone(&gateways), Arc::clone(&gateways));
         thread::spawn(move || {
             loop {
-                for number in 0..2 {
-                    let (gateway, _) = asked.lock().unwrap()[number];
-                    let is_ready = is_ready(gateway);
-                    let mut asked = asked.lock().unwrap();
-                    if asked[number].0 == gateway {
-                        asked[number].1 = is_ready;
-                    }
-                }
-                thread::park_timeout(Duration::from_millis(100));
+                (0..2).for_each(|number| ask(&asked, number));
+                thread::park_timeout(ASK_EVERY);
             }
         });
         thread::spawn(move || {
             for (turn, near) in listener.incoming().enumerate() {
-                let ready =
-                    chosen.lock().unwrap().into_iter().filter_map(|(gateway, is_ready)| is_ready.then_some(gateway));
-                let ready: Vec<_> = ready.collect();
-                // Whoever finds none, or one that takes nobody any more, has failed.
-                let far = ready.get(turn % ready.len().max(1)).and_then(|gateway| TcpStream::connect(gateway).ok());
-                let (near, Some(far)) = (near.unwrap(), far) else { continue };
+                // Whoever is sent to one that takes nobody any more has failed.
+                let (near, Ok(far)) = (near.unwrap(), TcpStream::connect(choose(&chosen, turn))) else { continue };
                 for (mut from, mut to) in [(near.try_clone().unwrap(), far.try_clone().unwrap()), (far, near)] {
                     thread::spawn(move || {
                         drop(io::copy(&mut from, &mut to));
@@ -69,25 +80,71 @@ impl Balancer {
         Self { address, gateways }
     }
 
-    /// A gateway is somewhere else.
-    fn moves(&self, number: usize, to: SocketAddr) {
-        self.gateways.lock().unwrap()[number] = (to, false);
+    /// A gateway is somewhere else, or nowhere: then its address may be anybody's.
+    fn moves(&self, number: usize, at: Option<SocketAddr>) {
+        self.gateways.lock().unwrap()[number] = Gateway { at, ready: None };
     }
 
-    fn knows(&self, number: usize, is_ready: bool) -> bool {
-        self.gateways.lock().unwrap()[number].1 == is_ready
+    fn finds_ready(&self, number: usize) -> bool {
+        self.gateways.lock().unwrap()[number].is_ready()
+    }
+}
+
+/// Asks one of them whether it is ready.
+fn ask(gateways: &Mutex<[Gateway; 2]>, number: usize) {
+    let Some(at) = gateways.lock().unwrap()[number].at else { return };
+    let now = Instant::now();
+    let ready = is_ready(at).then_some(now);
+    let mut gateways = gateways.lock().unwrap();
+    if gateways[number].at == Some(at) {
+        gateways[number].ready = ready;
+    }
+}
+
+/// Whose turn it is of those that are ready; if none is, whoever will be first.
+fn choose(gateways: &Mutex<[Gateway; 2]>, turn: usize) -> SocketAddr {
+    loop {
+        let known = *gateways.lock().unwrap();
+        let ready: Vec<_> = known.iter().filter(|one| one.is_ready()).filter_map(|one| one.at).collect();
+        if let Some(gateway) = ready.get(turn % ready.len().max(1)) {
+            return *gateway;
+        }
+        thread::park_timeout(ASK_EVERY);
     }
 }
 
 fn is_ready(gateway: SocketAddr) -> bool {
     let Ok(mut stream) = TcpStream::connect(gateway) else { return false };
+    // One that hangs must not keep the other from being asked.
+    stream.set_read_timeout(Some(BELIEVED)).unwrap();
     let mut answer = Vec::new();
     let asked = stream.write_all(b"GET /readyz HTTP/1.1\r\nHost: door.test\r\nConnection: close\r\n\r\n");
     drop(asked.and_then(|()| stream.read_to_end(&mut answer)));
     Answer::parse(&answer).status == 200
 }
 
-/// Asks again and again, as a client does that keeps its connection for as long as it may.
+/// Asks for one answer, whose body is `ok`; gives it in lower case. Or says what went wrong, and whether the connection was closed
+/// without a word.
+fn answer(stream: &mut TcpStream, request: &str) -> Result<String, (String, bool)> {
+    stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    let mut bytes = Vec::new();
+    stream.write_all(request.as_bytes()).map_err(|error| (format!("write: {error}"), true))?;
+    while !bytes.ends_with(b"\r\n\r\nok") {
+        let mut piece = [0; 1024];
+        match stream.read(&mut piece) {
+            Ok(0) => return Err((format!("closed after {:?}", String::from_utf8_lossy(&bytes)), bytes.is_empty())),
+            Ok(read) => bytes.extend_from_slice(&piece[..read]),
+            Err(error) => {
+                let is_closed = error.kind() == io::ErrorKind::ConnectionReset;
+                return Err((format!("read: {error}"), is_closed && bytes.is_empty()));
+            }
+        }
+    }
+    Ok(String::from_utf8_lossy(&bytes).to_ascii_lowercase())
+}
+
+/// Asks again and again, as a client does that keeps its connection for as long as it may. On a busy machine it may be too late for a
+/// connection, which is closed then without a word: whoever could be asks once more.
 fn ask_on(
     door: SocketAddr,
     request: &str,
@@ -95,29 +152,24 @@ fn ask_on(
     answered: &AtomicUsize,
     over: &AtomicBool,
 ) -> Result<(), String> {
-    let mut kept = None;
+    let mut kept: Option<(TcpStream, Instant)> = None;
     while !over.load(Ordering::Relaxed) {
-        let mut stream: TcpStream = match kept.take() {
-            Some(stream) => stream,
-            None => TcpStream::connect(door).map_err(|error| format!("connect: {error}"))?,
+        let now = Instant::now();
+        // From the second on the connection lasts for `STAYS` at least.
+        let (mut stream, since) = match kept.take() {
+            Some(kept) => kept,
+            None => (TcpStream::connect(door).map_err(|error| format!("connect: {error}"))?, now),
         };
-        stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
-        stream.write_all(request.as_bytes()).map_err(|error| format!("write: {error}"))?;
-        let mut bytes = Vec::new();
-        while !bytes.ends_with(b"\r\n\r\nok") {
-            let mut piece = [0; 1024];
-            match stream.read(&mut piece) {
-                Ok(0) => return Err(format!("closed after {:?}", String::from_utf8_lossy(&bytes))),
-                Ok(read) => bytes.extend_from_slice(&piece[..read]),
-                Err(error) => return Err(format!("read: {error}")),
-            }
-        }
-        let text = String::from_utf8_lossy(&bytes).to_ascii_lowercase();
+        let text = match answer(&mut stream, request) {
+            Ok(text) => text,
+            Err((_, true)) if since.elapsed() >= STAYS => continue,
+            Err((said, _)) => return Err(said),
+        };
         if !text.starts_with("http/1.1 200") {
             return Err(text);
         }
         answered.fetch_add(1, Ordering::Relaxed);
-        kept = (reuses && !text.contains("connection: close")).then_some(stream);
+        kept = (reuses && !text.contains("connection: close")).then_some((stream, now));
     }
     Ok(())
 }
@@ -230,7 +282,7 @@ fn ten_restarts_behind_a_balancer_cost_no_request() {
     };
     let mut gateways = [start(0), start(1)];
     let balancer = Balancer::before([gateways[0].address("http"), gateways[1].address("http")]);
-    let comes_back = |number| eventually("a gateway to be found ready", || balancer.knows(number, true));
+    let comes_back = |number| eventually("a gateway to be found ready", || balancer.finds_ready(number));
     comes_back(0);
     comes_back(1);
     let person = format!(r#"{{"email":"ada@example.com","password":"{PASSWORD}","name":"Ada"}}"#);
@@ -247,9 +299,9 @@ fn ten_restarts_behind_a_balancer_cost_no_request() {
             let (number, before) = (restart % 2, answered.load(Ordering::Relaxed));
             gateways[number].signal("TERM");
             assert_eq!(gateways[number].wait(), Some(0));
-            assert!(balancer.knows(number, false), "it was told in time");
+            balancer.moves(number, None);
             gateways[number] = start(number);
-            balancer.moves(number, gateways[number].address("http"));
+            balancer.moves(number, Some(gateways[number].address("http")));
             comes_back(number);
             eventually("requests go on", || answered.load(Ordering::Relaxed) > before + 20);
         }
