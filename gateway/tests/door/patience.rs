@@ -455,32 +455,70 @@ fn connections_go_on_after_many_requests_and_idle_times() {
     assert_eq!(answers.matches("200 OK").count(), 6, "{answers}");
 }
 
+/// A server that counts the connections to it.
+struct Counting {
+    address: SocketAddr,
+    begun: Arc<AtomicUsize>,
+    ended: Arc<AtomicUsize>,
+}
+
+impl Counting {
+    fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let [begun, ended] = [(); 2].map(|()| Arc::new(AtomicUsize::new(0)));
+        let counted = [&begun, &ended].map(Arc::clone);
+        thread::spawn(move || {
+            for stream in listener.incoming() {
+                let (mut stream, [begun, ended]) = (stream.unwrap(), counted.clone());
+                begun.fetch_add(1, SeqCst);
+                thread::spawn(move || {
+                    while read_request(&mut stream).is_some() {
+                        drop(stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"));
+                    }
+                    ended.fetch_add(1, SeqCst);
+                });
+            }
+        });
+        Self { address, begun, ended }
+    }
+
+    fn begun(&self) -> usize {
+        self.begun.load(SeqCst)
+    }
+
+    fn ended(&self) -> usize {
+        self.ended.load(SeqCst)
+    }
+}
+
 #[test]
 fn a_route_says_how_long_its_unused_connections_are_kept() {
-    let connections = Arc::new(AtomicUsize::new(0));
-    let (listener, counted) = (TcpListener::bind("127.0.0.1:0").unwrap(), Arc::clone(&connections));
-    let address = listener.local_addr().unwrap();
-    thread::spawn(move || {
-        for stream in listener.incoming() {
-            counted.fetch_add(1, SeqCst);
-            let mut stream = stream.unwrap();
-            thread::spawn(move || {
-                while read_request(&mut stream).is_some() {
-                    drop(stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"));
-                }
-            });
-        }
-    });
+    let (server, control) = (Counting::start(), Counting::start());
     let kept = "timeouts = { idle = \"100ms\" }\n\n[[route]]\nname = \"kept\"\npaths = [\"/kept/*\"]\nupstream = \"pool\"\nauth = \"none\"\n";
-    let platform = pool(&[address], "").append("routes.toml", kept).start();
-    let asked = |path: &str| {
+    let platform = pools(&[
+        ("control", vec![control.address.to_string()], "idle_timeout = \"100ms\""),
+        ("pool", vec![server.address.to_string()], ""),
+    ])
+    .append("routes.toml", kept)
+    .start();
+    let ask = |path: &str| {
         assert_eq!(get(&platform, path).body, "ok");
-        thread::park_timeout(Duration::from_millis(700));
-        connections.load(SeqCst)
+        eventually("its connection to be unused", || platform.metric("portcullis_requests_in_flight") == 0);
     };
-    assert_eq!([asked("/kept/x"), asked("/kept/x")], [1, 1], "the upstream keeps them for a minute");
-    assert_eq!(asked("/pool/x"), 1, "one that is there is used");
-    assert_eq!([asked("/pool/x"), asked("/pool/x")], [2, 3], "and kept for no longer than this route says");
+    for number in 1..=2 {
+        ask("/kept/x");
+        ask("/control/x");
+        eventually("one that is kept as long as the route's to be closed", || control.ended() == number);
+        assert_eq!((server.begun(), server.ended()), (1, 0), "the upstream keeps them for a minute");
+    }
+    ask("/pool/x");
+    assert_eq!(server.begun(), 1, "one that is there is used");
+    for number in 1..=2 {
+        eventually("it to be kept for no longer than the route says", || server.ended() == number);
+        ask("/pool/x");
+        assert_eq!(server.begun(), number + 1);
+    }
 }
 
 #[test]
