@@ -9,7 +9,6 @@ use std::{
         mpsc,
     },
     thread,
-    time::Duration,
 };
 
 use crate::{
@@ -262,11 +261,13 @@ fn head(from: &mut impl Read) -> String {
     String::from_utf8(head).unwrap()
 }
 
-/// Waits until who sends cannot go on, since nobody takes anything; that must be long before the end.
-fn is_held_back(gone: &AtomicUsize, mebibytes: usize) {
+/// Waits until who sends cannot go on, since nobody takes anything, while others pass as ever; that must be long before the end.
+fn is_held_back(platform: &Platform, gone: &AtomicUsize, mebibytes: usize) {
     eventually("the sender to be held back", || {
         let before = gone.load(SeqCst);
-        thread::park_timeout(Duration::from_millis(300));
+        for _ in 0..50 {
+            assert_eq!(platform.get("/demo/public/x", "").status, 200);
+        }
         before > 0 && before == gone.load(SeqCst)
     });
     assert!(gone.load(SeqCst) < mebibytes, "somebody has taken all of it");
@@ -297,10 +298,10 @@ fn what_streams_up_and_down_is_kept_nowhere_and_who_sends_waits_for_who_takes() 
     write!(client, "POST /pool/x HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n", mebibytes * MIB).unwrap();
     let (mut sender, gone) = (client.try_clone().unwrap(), Arc::clone(&up));
     let sender = thread::spawn(move || send(&mut sender, mebibytes, &gone));
-    is_held_back(&up, mebibytes);
+    is_held_back(&platform, &up, mebibytes);
     take_it.send(()).unwrap();
     sender.join().unwrap();
-    is_held_back(&down, mebibytes);
+    is_held_back(&platform, &down, mebibytes);
     assert!(head(&mut client).starts_with("HTTP/1.1 200 "));
     take(&mut client, mebibytes);
     backend.join().unwrap();
