@@ -12,6 +12,7 @@ use std::{
 use bytes::Bytes;
 use h2::{RecvStream, SendStream, client::SendRequest};
 use http::{Request, Response};
+use tokio::sync::oneshot;
 
 use crate::{
     backends::pool,
@@ -141,10 +142,15 @@ fn a_body_that_stays_silent_is_refused_over_http_2_as_well() {
         // One who sends enough, if slowly.
         let (slow, mut drip) =
             ready(&client).await.send_request(post("/demo/public/slow").body(()).unwrap(), false).unwrap();
+        let (others_are_over, mut over) = oneshot::channel();
         let dripping = tokio::spawn(async move {
-            for _ in 0..24 {
-                drip.send_data(vec![b'x'; 400].into(), false).unwrap();
-                tokio::time::sleep(Duration::from_millis(500)).await;
+            let mut beat = tokio::time::interval(Duration::from_millis(500));
+            loop {
+                tokio::select! {
+                    biased;
+                    _ = &mut over => break,
+                    _ = beat.tick() => drip.send_data(vec![b'x'; 400].into(), false).unwrap(),
+                }
             }
             drip.send_data(Bytes::new(), true).unwrap();
         });
@@ -165,6 +171,7 @@ fn a_body_that_stays_silent_is_refused_over_http_2_as_well() {
             }
             assert!(is_cut);
         }
+        others_are_over.send(()).unwrap();
         talk.send_data(Bytes::from_static(b"still"), true).unwrap();
         assert_eq!(call.data().await.unwrap().unwrap(), &b"still"[..]);
         dripping.await.unwrap();
