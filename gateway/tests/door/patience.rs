@@ -54,6 +54,21 @@ fn silent(stream: &mut TcpStream) {
     drop(stream.read(&mut [0]));
 }
 
+/// Servers under `/pool/`, and under `/control/` one that says nothing, both with the same times.
+fn beside_a_silent_one(server: SocketAddr, times: &str) -> Setup {
+    let control = Backend::start(|_, stream| {
+        silent(stream);
+        After::Close
+    });
+    let more = format!("{PATIENT}\n{times}");
+    pools(&[("control", vec![control.address.to_string()], &more), ("pool", vec![server.to_string()], &more)])
+}
+
+/// Waits for as long as a server may keep silent.
+fn as_long_as_may_be(platform: &Platform) {
+    assert_eq!(get_http2(platform.http, "/control/x").unwrap().0, 504);
+}
+
 fn get(platform: &Platform, path: &str) -> Answer {
     platform.send("GET", path, &[], "")
 }
@@ -107,7 +122,8 @@ fn an_answer_in_place_of_a_websocket_lasts_for_as_long_as_it_flows() {
         silent(stream);
         After::Close
     });
-    let platform = pool(&[backend.address], &format!("{PATIENT}\nresponse_timeout = \"400ms\""))
+    // Less than it flows, and much more than it pauses.
+    let platform = pool(&[backend.address], &format!("{PATIENT}\nresponse_timeout = \"2s\""))
         .append("routes.toml", "websocket = true\n")
         .start();
     let mut client = Wire::connect(platform.http);
@@ -147,7 +163,7 @@ fn silence_within_an_answer_has_a_time_of_its_own_and_so_has_the_whole() {
     let servers = vec![backend.address.to_string()];
     let platform = pools(&[
         ("silence", servers.clone(), &format!("{PATIENT}\nfirst_byte_timeout = \"1m\"\nresponse_timeout = \"300ms\"")),
-        ("whole", servers, &format!("{PATIENT}\ntotal_timeout = \"1500ms\"")),
+        ("whole", servers, &format!("{PATIENT}\ntotal_timeout = \"3s\"")),
     ])
     .start();
     for path in ["/silence/x", "/whole/x"] {
@@ -188,10 +204,10 @@ fn an_upload_may_take_longer_than_the_answer_may_take_to_begin() {
         drop(stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"));
         After::Close
     });
-    let platform = pool(&[backend.address], &format!("{PATIENT}\nfirst_byte_timeout = \"300ms\"")).start();
+    let platform = beside_a_silent_one(backend.address, "first_byte_timeout = \"1s\"").start();
     let mut client = TcpStream::connect(platform.http).unwrap();
     client.write_all(b"POST /pool/x HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 2\r\n\r\na").unwrap();
-    thread::park_timeout(Duration::from_millis(900));
+    as_long_as_may_be(&platform);
     client.write_all(b"b").unwrap();
     let mut answer = Vec::new();
     client.read_to_end(&mut answer).unwrap();
@@ -201,13 +217,13 @@ fn an_upload_may_take_longer_than_the_answer_may_take_to_begin() {
 #[test]
 fn an_upload_may_come_slower_than_its_server_may_be_silent() {
     let backend = Backend::named("taken");
-    let platform = pool(&[backend.address], &format!("{PATIENT}\nresponse_timeout = \"300ms\"")).start();
+    let platform = beside_a_silent_one(backend.address, "response_timeout = \"1s\"").start();
     let length = 80_000;
     let mut client = Wire::connect(platform.http);
     client.write(format!("POST /pool/x HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n"));
     for _ in 0..4 {
+        as_long_as_may_be(&platform);
         client.write(vec![b'x'; length / 4]);
-        thread::park_timeout(Duration::from_millis(700));
     }
     let answer = Answer::parse(&client.rest());
     assert_eq!((answer.status, answer.body.as_str()), (200, "taken"));
@@ -216,8 +232,10 @@ fn an_upload_may_come_slower_than_its_server_may_be_silent() {
         let post = http::Request::post("http://door.test/pool/x").header("content-length", length).body(()).unwrap();
         let (answer, mut upload) = ready(&client).await.send_request(post, false).unwrap();
         for sent in 1..=4 {
+            let silence = http::Request::get("http://door.test/control/x").body(()).unwrap();
+            let (silence, _) = ready(&client).await.send_request(silence, true).unwrap();
+            assert_eq!(silence.await.unwrap().status(), 504);
             upload.send_data(vec![b'x'; length / 4].into(), sent == 4).unwrap();
-            tokio::time::sleep(Duration::from_millis(700)).await;
         }
         assert_eq!(read(answer.await.unwrap()).await, (200, "taken".to_owned()));
     });
@@ -390,12 +408,12 @@ fn an_upload_goes_on_after_its_answer_has_been_given() {
         }
         told.send(()).unwrap();
     });
-    let platform = pool(&[address], &format!("{PATIENT}\nresponse_timeout = \"300ms\"")).start();
+    let platform = beside_a_silent_one(address, "response_timeout = \"300ms\"").start();
     let mut client = Wire::connect(platform.http);
     client.write("POST /pool/x HTTP/1.1\r\nHost: x\r\nContent-Length: 80000\r\nConnection: close\r\n\r\n");
     for _ in 0..4 {
         client.write(vec![b'x'; 20_000]);
-        thread::park_timeout(Duration::from_millis(500));
+        as_long_as_may_be(&platform);
     }
     assert_eq!(Answer::parse(&client.rest()).body, "early");
     received.recv().expect("the server to have got all of it");
@@ -441,12 +459,12 @@ fn an_answer_that_began_before_its_request_ended_is_not_expected_again() {
 fn connections_go_on_after_many_requests_and_idle_times() {
     let backend = Backend::start(|head, stream| {
         if head.contains("/slow ") {
-            thread::park_timeout(Duration::from_millis(500));
+            thread::park_timeout(Duration::from_millis(1500));
         }
         drop(stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"));
         After::Keep
     });
-    let platform = pool(&[backend.address], &format!("{PATIENT}\nfirst_byte_timeout = \"700ms\"")).start();
+    let platform = pool(&[backend.address], &format!("{PATIENT}\nfirst_byte_timeout = \"2500ms\"")).start();
     let one = |path: &str| format!("GET /pool/{path} HTTP/1.1\r\nHost: x\r\n\r\n");
     // The alarm that was set for one of them rings while another is waited for.
     let many = [one("x"), one("slow"), one("slow"), one("x"), one("slow")].concat();
@@ -583,11 +601,11 @@ fn a_handshake_has_the_time_of_an_answer_and_a_tunnel_as_long_as_it_likes() {
         assert!(head.starts_with("HTTP/1.1 504"), "{own}: {head}");
         assert!(began.elapsed() < LONG, "{own}: {:?}", began.elapsed());
     }
-    let platform = patient("total = \"500ms\"", wire::backend(wire::echo));
+    let platform = patient("total = \"2s\"", wire::backend(wire::echo));
     let mut client = Wire::connect(platform.http);
     client.write(wire::handshake("/open/x", &[]));
     assert!(client.head().starts_with("HTTP/1.1 101"));
     assert_eq!(client.frame(), Some((1, b"hello".to_vec())));
-    thread::park_timeout(Duration::from_millis(900));
+    thread::park_timeout(Duration::from_secs(3));
     client.echoes("still there");
 }
