@@ -508,9 +508,13 @@ fn without_a_path_a_server_passes_its_checks_for_as_long_as_it_takes_connections
 
 #[test]
 fn checks_end_with_the_configuration_that_asked_for_them() {
-    let backend = Backend::named("x");
+    let (backend, control) = (Backend::named("x"), Backend::named("y"));
     let more = "health = { path = \"/healthz\", interval = \"20ms\" }";
-    let platform = pool(&[backend.address], more).start();
+    let platform = pools(&[
+        ("pool", vec![backend.address.to_string()], more),
+        ("control", vec![control.address.to_string()], "health = { path = \"/alive\", interval = \"20ms\" }"),
+    ])
+    .start();
     eventually("a check", || backend.count("GET /healthz ") > 0);
     let path = platform.folder.path().join("config/gateway.toml");
     let text = std::fs::read_to_string(&path).unwrap();
@@ -518,9 +522,9 @@ fn checks_end_with_the_configuration_that_asked_for_them() {
     std::fs::write(&path, text.replace(more, "")).unwrap();
     eventually("the reload", || platform.metric("portcullis_config_generation") > before);
     eventually("the end of the checks", || {
-        let count = backend.count("GET /healthz ");
-        thread::park_timeout(Duration::from_millis(300));
-        backend.count("GET /healthz ") == count
+        let (checks, others) = (backend.count("GET /healthz "), control.count("GET /alive "));
+        eventually("checks of another", || control.count("GET /alive ") > others + 10);
+        backend.count("GET /healthz ") == checks
     });
 }
 
