@@ -13,12 +13,17 @@ use std::{
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
 
-use crate::platform::{Answer, PASSWORD, Setup, eventually, exchange};
+use crate::{
+    issuers::now,
+    main_path::part,
+    platform::{Answer, PASSWORD, Setup, eventually, exchange},
+};
 
 #[test]
 fn a_token_that_expires_while_the_gateway_is_stopped_is_not_taken_afterwards() {
-    let mut platform = Setup::default().env("ACCESS_TOKEN_EXPIRE_MINUTES", "5s").start();
+    let mut platform = Setup::default().env("ACCESS_TOKEN_EXPIRE_MINUTES", "10s").start();
     let token = platform.register("ada@example.com")["access_token"].as_str().unwrap().to_owned();
+    let end = part(&token, 1)["exp"].as_i64().unwrap();
     assert_eq!(platform.get("/demo/x", &token).status, 200);
     platform.gateway().signal("STOP");
     let tasks = format!("/proc/{}/task", platform.gateway().pid());
@@ -30,7 +35,7 @@ fn a_token_that_expires_while_the_gateway_is_stopped_is_not_taken_afterwards() {
     let mut waiting = TcpStream::connect(platform.http).unwrap();
     write!(waiting, "GET /demo/x HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\nConnection: close\r\n\r\n")
         .unwrap();
-    thread::sleep(Duration::from_secs(10));
+    eventually("its end", || now() > end);
     platform.gateway().signal("CONT");
     let mut answer = String::new();
     std::io::Read::read_to_string(&mut waiting, &mut answer).unwrap();
