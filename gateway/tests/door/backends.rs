@@ -17,7 +17,7 @@ use std::{
 
 use tokio::net::TcpSocket;
 
-use crate::platform::{Answer, PORTCULLIS, Platform, Running, Setup, eventually, exchange, time_until};
+use crate::platform::{Answer, PORTCULLIS, Platform, Running, Setup, eventually, exchange, pace, silence, time_until};
 
 /// Everything under `/pool/` goes to a pool of these servers, and nobody needs to be known.
 pub(crate) fn pool(servers: &[impl ToString], more: &str) -> Setup {
@@ -411,7 +411,7 @@ fn an_answer_that_drips_for_ever_is_ended_by_the_time_for_the_whole() {
             if stream.write_all(b"1\r\nx\r\n").is_err() {
                 break;
             }
-            thread::park_timeout(Duration::from_millis(20));
+            pace(Duration::from_millis(20));
         }
         After::Close
     });
@@ -431,7 +431,7 @@ fn an_answer_that_drips_for_ever_is_ended_by_the_time_for_the_whole() {
 #[test]
 fn an_answer_may_take_long_to_begin_where_it_is_allowed_to() {
     let slow = Backend::start(|_, stream| {
-        thread::park_timeout(Duration::from_millis(900));
+        silence(Duration::from_millis(900));
         drop(stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nslow"));
         After::Close
     });

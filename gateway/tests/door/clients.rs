@@ -4,7 +4,6 @@
 use std::{
     io::{Read, Write},
     net::{Shutdown, SocketAddr, TcpListener, TcpStream},
-    thread,
     time::Duration,
 };
 
@@ -13,7 +12,7 @@ use http::{HeaderMap, HeaderValue, Method, Request};
 
 use crate::{
     backends::{After, Backend, pool},
-    platform::{Answer, Platform, Setup, eventually, exchange},
+    platform::{Answer, Platform, Setup, eventually, exchange, pace, silence},
     wire::by_hand,
 };
 
@@ -31,11 +30,11 @@ fn half_closing(door: SocketAddr, request: &str) -> String {
 #[test]
 fn who_says_no_more_once_it_has_asked_is_answered() {
     let backend = Backend::start(|head, stream| {
-        thread::park_timeout(Duration::from_millis(300));
+        silence(Duration::from_millis(300));
         if head.contains("/events ") {
             drop(stream.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"));
             for _ in 0..3 {
-                thread::park_timeout(Duration::from_millis(100));
+                pace(Duration::from_millis(100));
                 drop(stream.write_all(b"2\r\nok\r\n"));
             }
             drop(stream.write_all(b"0\r\n\r\n"));

@@ -11,7 +11,7 @@ use std::{
 
 use crate::{
     backends::{After, Backend, pool},
-    platform::{Answer, Platform, Setup, eventually, exchange},
+    platform::{Answer, Platform, Setup, eventually, exchange, pace},
 };
 
 const HONEST: &str = "GET /demo/public/x HTTP/1.1\r\nHost: door.test\r\nConnection: close\r\n\r\n";
@@ -155,7 +155,7 @@ fn one_empty_line_behind_a_request_is_skipped_and_nothing_else_is() {
         let mut stream = open(platform.http);
         for piece in pieces {
             stream.write_all(piece.as_bytes()).unwrap();
-            thread::park_timeout(Duration::from_millis(100));
+            pace(Duration::from_millis(100));
         }
         let mut answers = String::new();
         stream.read_to_string(&mut answers).unwrap();
@@ -206,7 +206,7 @@ fn a_head_that_does_not_end_in_time_is_refused_and_a_silent_connection_closed() 
         let began = Instant::now();
         // A byte now and then does not help.
         while dripping.write_all(b"X").is_ok() && began.elapsed() < Duration::from_secs(20) {
-            thread::park_timeout(Duration::from_millis(100));
+            pace(Duration::from_millis(100));
         }
         began.elapsed()
     });

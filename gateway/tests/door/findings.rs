@@ -14,7 +14,7 @@ use tokio::runtime::Builder;
 use crate::{
     backends::{After, Backend, pool},
     http2_clients::ready,
-    platform::{Answer, Platform, Setup, eventually, exchange},
+    platform::{Answer, Platform, Setup, eventually, exchange, pace},
     wire::handshake,
 };
 
@@ -292,7 +292,7 @@ fn a_long_upload_to_http_2_is_not_taken_for_a_silent_server() {
     let mut client =
         client(&platform, "POST /pool/x HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 5000\r\n\r\n");
     for _ in 0..25 {
-        thread::park_timeout(Duration::from_millis(100));
+        pace(Duration::from_millis(100));
         client.write_all(&[b'x'; 200]).unwrap();
     }
     let mut answer = String::new();

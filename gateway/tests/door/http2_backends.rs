@@ -22,7 +22,7 @@ use crate::{
     backends::pool,
     grpc::{connect, run},
     http2_clients::{read, ready},
-    platform::{Answer, Platform, eventually, exchange},
+    platform::{Answer, Platform, eventually, exchange, pace, silence},
     wire::Wire,
 };
 
@@ -370,7 +370,7 @@ fn who_is_answered_early_may_finish_its_upload() {
         client.write(format!("POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n{begun}"));
         assert!(client.head().starts_with("HTTP/1.1 200"), "{path}");
         // For much longer than the server may be silent while it answers.
-        thread::park_timeout(Duration::from_secs(2));
+        silence(Duration::from_secs(2));
         client.write(&"begun"[begun.len()..]);
         let rest = if path == "/pool/head" { "0\r\n\r\n" } else { "5\r\nearly\r\n0\r\n\r\n" };
         assert_eq!(client.read(rest.len()), rest.as_bytes(), "{path} after {begun:?}");
@@ -485,6 +485,6 @@ fn a_server_that_goes_away_costs_no_request() {
     for _ in 0..10 {
         let answer = platform.send("POST", "/pool/x", &[], "");
         assert_eq!((answer.status, &*answer.body), (200, "last"));
-        thread::park_timeout(Duration::from_millis(20));
+        pace(Duration::from_millis(20));
     }
 }

@@ -17,7 +17,7 @@ use tokio::sync::oneshot;
 use crate::{
     backends::pool,
     grpc::{connect, run, service},
-    platform::{Platform, Setup, eventually},
+    platform::{Platform, Setup, eventually, pace},
 };
 
 /// More than all that lies between a server and its client.
@@ -234,7 +234,7 @@ fn who_ignores_that_a_connection_has_been_used_enough_makes_no_more_requests_the
         if end.kind == RST_STREAM {
             return Some(end.reason(0));
         }
-        std::thread::park_timeout(Duration::from_millis(100));
+        pace(Duration::from_millis(100));
         None
     });
     assert_eq!(refused, Some(REFUSED_STREAM));

@@ -4,7 +4,6 @@ use std::{
     fs::{self, OpenOptions},
     io::Write as _,
     process::{Command, Stdio},
-    thread,
     time::Duration,
 };
 
@@ -13,7 +12,7 @@ use serde_json::{Value, json};
 use crate::{
     master_key::kill_after,
     old_systems::{at_terminal, bcrypt, told},
-    platform::{Platform, eventually},
+    platform::{Platform, eventually, pace},
 };
 
 /// Three batches of an import, and two lines that cannot be.
@@ -63,7 +62,7 @@ fn an_import_that_is_killed_wherever_it_is_and_run_again_leaves_what_one_run_lea
     let mut writer = OpenOptions::new().write(true).open(&pipe).unwrap();
     writer.write_all(format!("{}\n", lines[..500].join("\n")).as_bytes()).unwrap();
     eventually("two batches", || {
-        thread::park_timeout(Duration::from_millis(100));
+        pace(Duration::from_millis(100));
         let last = killed.get("/admin/users?email=old-400@example.com", &root).json();
         !last["items"].as_array().unwrap().is_empty()
     });

@@ -4,13 +4,12 @@ use std::{
     fs,
     path::Path,
     process::{Child, Command, Output, Stdio},
-    thread,
     time::Duration,
 };
 
 use serde_json::json;
 
-use crate::platform::{PORTCULLIS, Platform, Setup, eventually};
+use crate::platform::{PORTCULLIS, Platform, Setup, eventually, silence};
 
 const ROUTE: &str = "\n[[route]]\nname = \"openai\"\npaths = [\"/openai/*\"]\nupstream = \"demo\"\ntier_limits = false\n\
                      inject_credential = { service = \"openai\", header = \"Authorization\" }\n";
@@ -47,7 +46,7 @@ fn serves(platform: &Platform, token: &str) {
 }
 
 pub(crate) fn kill_after(mut child: Child, time: Duration) {
-    thread::park_timeout(time);
+    silence(time);
     drop(child.kill());
     drop(child.wait());
 }

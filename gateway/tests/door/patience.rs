@@ -20,7 +20,7 @@ use crate::{
     backends::{After, Backend, kept, pool, pools, read_request},
     grpc::{connect, run},
     http2_clients::{read, ready},
-    platform::{Answer, Platform, Setup, eventually, exchange},
+    platform::{Answer, Platform, Setup, eventually, exchange, pace, silence},
     wire::{self, Wire},
 };
 
@@ -35,7 +35,7 @@ fn drip(stream: &mut TcpStream, piece: &[u8]) -> After {
         if stream.write_all(piece).is_err() {
             break;
         }
-        thread::park_timeout(Duration::from_millis(20));
+        pace(Duration::from_millis(20));
     }
     After::Close
 }
@@ -117,7 +117,7 @@ fn an_answer_in_place_of_a_websocket_lasts_for_as_long_as_it_flows() {
         drop(stream.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"));
         for _ in 0..120 {
             drop(stream.write_all(b"4\r\ntick\r\n"));
-            thread::park_timeout(Duration::from_millis(20));
+            pace(Duration::from_millis(20));
         }
         silent(stream);
         After::Close
@@ -155,7 +155,7 @@ fn the_first_byte_may_be_expected_sooner_than_silence_ends() {
 #[test]
 fn silence_within_an_answer_has_a_time_of_its_own_and_so_has_the_whole() {
     let backend = Backend::start(|_, stream| {
-        thread::park_timeout(Duration::from_millis(900));
+        silence(Duration::from_millis(900));
         drop(stream.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nbegun\r\n"));
         silent(stream);
         After::Close
@@ -192,7 +192,7 @@ fn a_client_who_is_slow_to_take_its_answer_is_not_taken_for_a_silent_backend() {
     let mut first = [0; 1024];
     client.read_exact(&mut first).unwrap();
     // Twice as long as a backend may be silent.
-    thread::park_timeout(Duration::from_secs(2));
+    silence(Duration::from_secs(2));
     let mut rest = Vec::new();
     client.read_to_end(&mut rest).unwrap();
     assert!(first.len() + rest.len() > SIZE, "{} bytes came", rest.len());
@@ -356,7 +356,7 @@ fn a_stuck_socket_is_told_of_however_small_the_pieces_of_a_body_are() {
             if sender.write_all(&[b'x'; 100]).is_err() {
                 break;
             }
-            thread::park_timeout(Duration::from_millis(1));
+            pace(Duration::from_millis(1));
         }
     });
     let answer = Answer::parse(&client.rest());
@@ -441,7 +441,7 @@ fn an_answer_that_began_before_its_request_ended_is_not_expected_again() {
     let backend = Backend::start(|_, stream| {
         drop(stream.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n"));
         // Long after the request has ended.
-        thread::park_timeout(Duration::from_millis(1500));
+        silence(Duration::from_millis(1500));
         drop(stream.write_all(b"4\r\nlate\r\n0\r\n\r\n"));
         After::Close
     });
@@ -459,7 +459,7 @@ fn an_answer_that_began_before_its_request_ended_is_not_expected_again() {
 fn connections_go_on_after_many_requests_and_idle_times() {
     let backend = Backend::start(|head, stream| {
         if head.contains("/slow ") {
-            thread::park_timeout(Duration::from_millis(1500));
+            silence(Duration::from_millis(1500));
         }
         drop(stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"));
         After::Keep
@@ -606,6 +606,6 @@ fn a_handshake_has_the_time_of_an_answer_and_a_tunnel_as_long_as_it_likes() {
     client.write(wire::handshake("/open/x", &[]));
     assert!(client.head().starts_with("HTTP/1.1 101"));
     assert_eq!(client.frame(), Some((1, b"hello".to_vec())));
-    thread::park_timeout(Duration::from_secs(3));
+    silence(Duration::from_secs(3));
     client.echoes("still there");
 }

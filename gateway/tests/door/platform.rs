@@ -378,10 +378,21 @@ pub(crate) fn time_until(what: &str, mut holds: impl FnMut() -> bool) -> Duratio
     let (began, mut waited) = (Instant::now(), Duration::ZERO);
     while !holds() {
         assert!(began.elapsed() < PATIENCE, "{what} did not happen");
-        std::thread::park_timeout(PAUSE);
+        pace(PAUSE);
         waited += PAUSE;
     }
     waited
+}
+
+/// So that what is done again and again is not done all at once. For nothing that could be waited for: see [`eventually`].
+pub(crate) fn pace(time: Duration) {
+    std::thread::sleep(time);
+}
+
+/// Nothing happens for so long, since that is what a test is about: longer than somebody may be silent, or until a moment that is as good
+/// as any.
+pub(crate) fn silence(time: Duration) {
+    std::thread::sleep(time);
 }
 
 /// Sends bytes and reads to the end.

@@ -15,7 +15,7 @@ use serde_json::json;
 use crate::{
     cluster::{Redis, member},
     database::Database,
-    platform::{Answer, PASSWORD, Platform, Setup, eventually},
+    platform::{Answer, PASSWORD, Platform, Setup, eventually, pace},
     servers::{Link, Postgres},
 };
 
@@ -85,7 +85,7 @@ impl Cluster {
                         let mut slowest = slowest.lock().unwrap();
                         *slowest = began.elapsed().max(*slowest);
                         drop(slowest);
-                        thread::park_timeout(Duration::from_millis(5));
+                        pace(Duration::from_millis(5));
                     }
                 });
             }

@@ -17,7 +17,7 @@ use crate::{
     backends::{After, Backend},
     cluster::{Redis, member},
     database::Database,
-    platform::{Answer, PASSWORD, Running, Setup, eventually, exchange},
+    platform::{Answer, PASSWORD, Running, Setup, eventually, exchange, pace},
 };
 
 /// What anybody may ask.
@@ -62,7 +62,7 @@ impl Balancer {
         thread::spawn(move || {
             loop {
                 (0..2).for_each(|number| ask(&asked, number));
-                thread::park_timeout(ASK_EVERY);
+                pace(ASK_EVERY);
             }
         });
         thread::spawn(move || {
@@ -109,7 +109,7 @@ fn choose(gateways: &Mutex<[Gateway; 2]>, turn: usize) -> SocketAddr {
         if let Some(gateway) = ready.get(turn % ready.len().max(1)) {
             return *gateway;
         }
-        thread::park_timeout(ASK_EVERY);
+        pace(ASK_EVERY);
     }
 }
 
@@ -264,7 +264,7 @@ fn a_request_that_was_begun_before_a_take_over_is_answered_after_it() {
 fn ten_restarts_behind_a_balancer_cost_no_request() {
     let backend = Backend::start(|_, stream| {
         // So that clients are steady, and requests in flight when a gateway is told to go.
-        thread::park_timeout(Duration::from_millis(10));
+        pace(Duration::from_millis(10));
         drop(stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"));
         After::Keep
     });

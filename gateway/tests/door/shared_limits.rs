@@ -13,7 +13,7 @@ use std::{
 use crate::{
     cluster::{Redis, member},
     database::Database,
-    platform::{Answer, PASSWORD, Platform, Setup, eventually},
+    platform::{Answer, PASSWORD, Platform, Setup, eventually, pace, silence},
 };
 
 /// What a test makes of the limit of the tier `free`.
@@ -70,7 +70,7 @@ pub(crate) fn hammer(nodes: &[Platform], token: &str, act: impl FnOnce(&Mutex<Ve
                     match get(node, token).status {
                         200 => admitted.lock().unwrap().push((sent, Instant::now())),
                         // Not as fast as it could, since others want the processor too; a node that was killed says nothing.
-                        429 | 503 | 0 => thread::park_timeout(Duration::from_millis(5)),
+                        429 | 503 | 0 => pace(Duration::from_millis(5)),
                         other => panic!("{other}"),
                     }
                 }
@@ -143,7 +143,7 @@ fn a_declared_overshoot_is_spent_without_waiting_and_is_never_exceeded() {
     let most = most_in_a_window(admitted);
     assert!(most <= QUOTA + MORE, "{most} in {WINDOW:?}");
     // And nobody waits for a Redis that says nothing.
-    thread::park_timeout(WINDOW + Duration::from_millis(200));
+    silence(WINDOW + Duration::from_millis(200));
     redis.signal("-STOP");
     let began = ahead();
     assert_eq!(get(&nodes[1], &token).status, 200);

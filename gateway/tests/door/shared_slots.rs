@@ -16,7 +16,7 @@ use crate::{
     backends::{After, Backend},
     cluster::Redis,
     database::Database,
-    platform::{Platform, Setup, eventually},
+    platform::{Platform, Setup, eventually, pace},
     shared_limits::{get, refusing, sharing, some, token},
     wire::Wire,
 };
@@ -36,7 +36,7 @@ impl Busy {
         let busy = self.clone();
         let backend = Backend::start(move |_, stream| {
             busy.most.fetch_max(busy.now.fetch_add(1, SeqCst) + 1, SeqCst);
-            thread::park_timeout(Duration::from_millis(60));
+            pace(Duration::from_millis(60));
             busy.now.fetch_sub(1, SeqCst);
             busy.served.fetch_add(1, SeqCst);
             drop(stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"));
@@ -62,7 +62,7 @@ fn endless() -> SocketAddr {
     let backend = Backend::start(|_, stream| {
         drop(stream.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n"));
         while stream.write_all(b"1\r\nx\r\n").is_ok() {
-            thread::park_timeout(Duration::from_millis(200));
+            pace(Duration::from_millis(200));
         }
         After::Close
     });
@@ -90,7 +90,7 @@ fn three_gateways_have_in_flight_what_one_may_while_redis_freezes_forgets_and_a_
             scope.spawn(move || {
                 while !is_over.load(SeqCst) {
                     if !matches!(get(node, token).status, 200) {
-                        thread::park_timeout(Duration::from_millis(5));
+                        pace(Duration::from_millis(5));
                     }
                 }
             });
@@ -133,7 +133,7 @@ fn streams_are_counted_for_as_long_as_they_last_and_those_of_a_killed_node_for_t
         // On a busy machine Redis may seem to be away for a moment.
         let code = get(&nodes[1], &token).code();
         assert!(matches!(&*code, "concurrency_limited" | "limiter_unavailable"), "{code} after {:?}", began.elapsed());
-        thread::park_timeout(Duration::from_millis(300));
+        pace(Duration::from_millis(300));
     }
     let told = |node: &Platform, outcome| node.metric(&format!("portcullis_slot_calls_total{{outcome=\"{outcome}\"}}"));
     assert!(told(&nodes[0], "kept") > 0 && told(&nodes[1], "full") > 0);

@@ -1,13 +1,17 @@
 //! Streams end with their caller's right to them, though no byte flows; and only then.
 
-use std::{io::Write, sync::mpsc::Receiver, time::Instant};
+use std::{
+    io::Write,
+    sync::mpsc::Receiver,
+    time::{Duration, Instant},
+};
 
 use identity::{Algorithm, TokenType};
 use serde_json::json;
 
 use crate::{
     issuers::{Issuer, key},
-    platform::{Answer, Platform, Setup, eventually},
+    platform::{Answer, Platform, Setup, eventually, pace},
     wire::{self, Wire, backend, by_hand, echo},
 };
 
@@ -273,7 +277,7 @@ fn an_answer_in_place_of_a_websocket_ends_like_any_other() {
     let mut events = busy_upstream.stream.try_clone().unwrap();
     let flowing = std::thread::spawn(move || {
         while events.write_all(b"5\r\ntick\n\r\n").is_ok() {
-            std::thread::park_timeout(std::time::Duration::from_millis(20));
+            pace(Duration::from_millis(20));
         }
     });
     log_out(&platform, &gone);
@@ -414,7 +418,7 @@ fn whoever_uploads_to_a_backend_that_takes_nothing_hears_that_its_right_to_it_is
     let mut upstream = connections.recv().unwrap();
     upstream.head();
     // Until nobody between the two takes any more.
-    client.stream.set_write_timeout(Some(std::time::Duration::from_millis(500))).unwrap();
+    client.stream.set_write_timeout(Some(Duration::from_millis(500))).unwrap();
     let chunk = [&b"10000\r\n"[..], &vec![b'x'; 65536], b"\r\n"].concat();
     while client.stream.write_all(&chunk).is_ok() {}
     log_out(&platform, &token);
