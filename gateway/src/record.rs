@@ -155,6 +155,7 @@ impl Drop for Recorder {
 // === impl Queue ===
 
 impl Queue {
+    #[expect(clippy::disallowed_methods, reason = "whoever closes the queue unparks it")]
     fn write_until_closed(&self, mut sink: Box<dyn Write + Send>) {
         let (mut events, mut text) = (Vec::new(), Vec::new());
         loop {

@@ -48,6 +48,7 @@ impl Writer {
     }
 
     /// Writes until everything is closed, and then what is left.
+    #[expect(clippy::disallowed_methods, reason = "whoever closes what there is to write unparks it")]
     pub(super) fn write(mut self) {
         let (to_sync, written) = mpsc::channel::<Written>();
         let metrics = self.metrics.clone();

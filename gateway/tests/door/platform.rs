@@ -385,12 +385,14 @@ pub(crate) fn time_until(what: &str, mut holds: impl FnMut() -> bool) -> Duratio
 }
 
 /// So that what is done again and again is not done all at once. For nothing that could be waited for: see [`eventually`].
+#[expect(clippy::disallowed_methods, reason = "there is no event to wait for")]
 pub(crate) fn pace(time: Duration) {
     std::thread::sleep(time);
 }
 
 /// Nothing happens for so long, since that is what a test is about: longer than somebody may be silent, or until a moment that is as good
 /// as any.
+#[expect(clippy::disallowed_methods, reason = "there is no event to wait for")]
 pub(crate) fn silence(time: Duration) {
     std::thread::sleep(time);
 }
