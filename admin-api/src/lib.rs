@@ -108,7 +108,7 @@ fn written(cookies: CookieNames) -> utoipa::openapi::OpenApi {
     document
 }
 
-/// A new endpoint is one line here; its file says method, path and words. The document is not complete yet.
+/// A new endpoint is one line here; its file says method, path and words. [`openapi::complete`] adds the rest to the document.
 fn described() -> (Router<Arc<Office>>, utoipa::openapi::OpenApi) {
     OpenApiRouter::with_openapi(openapi::Outline::openapi())
         .routes(routes!(routes::register::register))

@@ -12,7 +12,7 @@ use crate::{config::Server, metrics::Metrics, readiness::Readiness};
 
 /// How often memory is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
-/// So many bytes have a page of the allocator's to themselves.
+/// An allocation of this size gets allocator pages of its own.
 const OF_ITS_OWN: usize = 1024 * 1024;
 /// Shedding ends when resident memory is this many percent of the limit, so that it does not begin and end with each request.
 const ENOUGH: u64 = 95;

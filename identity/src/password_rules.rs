@@ -14,7 +14,7 @@ pub struct PasswordRules {
     pub min_chars: usize,
     /// Are upper case, lower case and a digit demanded?
     pub classes: bool,
-    /// zxcvbn's score at least: 0 anything, 1 a million guesses, 2 a hundred million, 3 ten milliards, 4 more.
+    /// zxcvbn's score at least: 0 anything, 1 a million guesses, 2 a hundred million, 3 ten billion (10^10), 4 more.
     pub min_strength: u8,
     /// Is what others know of its owner refused? And words of the platform, in lower case.
     pub context: Option<Arc<[String]>>,

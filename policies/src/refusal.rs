@@ -32,7 +32,7 @@ pub enum Refusal {
     ExpectationFailed,
     /// Host and path belong to no route.
     NoRoute,
-    /// There is no such thing, or it is somebody else's: which of both, nobody is told.
+    /// There is no such thing, or it is somebody else's: nobody is told which.
     NotFound,
     /// The path's route does not take the method.
     MethodNotAllowed {

@@ -374,7 +374,6 @@ fn what_was_used_is_kept_for_as_long_as_somebody_may_ask_or_bring_it_again() {
     insta::assert_snapshot!(issuer, @"`service` is a role of service accounts, and no person has one");
 }
 
-/// Whoever registers would have them, and be let in nowhere.
 #[test]
 fn what_statements_say_goes_over_no_network_in_clear() {
     let secret = tempfile::NamedTempFile::new().unwrap();
@@ -396,6 +395,7 @@ fn what_statements_say_goes_over_no_network_in_clear() {
     }
 }
 
+/// Whoever registers would have them, and be let in nowhere.
 #[test]
 fn a_configuration_without_the_role_and_the_tier_of_newcomers_is_refused() {
     let without = |file: &str, from: &str, to: &str| {

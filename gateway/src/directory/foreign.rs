@@ -50,7 +50,7 @@ pub(crate) struct Outside {
     old: Vec<OldSystem>,
     /// The hash of no password: it takes as long to check as any other, so that nobody learns who comes from elsewhere.
     no_password: Option<PasswordHash>,
-    /// Where it stands what they have done.
+    /// Writes down what they have done.
     trail: Trail,
 }
 
