@@ -14,7 +14,7 @@ use identity::{Algorithm, SigningKey, TokenType};
 use serde_json::{Value, json};
 
 use crate::mail::next_mail;
-use crate::platform::{Answer, Platform, Setup, eventually};
+use crate::platform::{Answer, Platform, Setup, eventually, pace};
 
 /// An issuer on this machine.
 pub(crate) struct Issuer {
@@ -111,7 +111,7 @@ fn serve(stream: TcpStream, state: &Mutex<State>) -> std::io::Result<()> {
     let (mut stream, keys) = (stream, head.starts_with("GET /keys "));
     state.lock().unwrap().asked += usize::from(keys);
     while state.lock().unwrap().hangs {
-        thread::park_timeout(Duration::from_millis(5));
+        pace(Duration::from_millis(5));
     }
     let (status, headers, body) = {
         let mut state = state.lock().unwrap();

@@ -17,7 +17,7 @@ use crate::{
     backends::{After, Backend},
     cluster::{Redis, member},
     database::Database,
-    platform::{Answer, PASSWORD, Running, Setup, eventually, exchange, pace},
+    platform::{Answer, PASSWORD, Running, Setup, eventually, exchange, pace, silence},
 };
 
 /// What anybody may ask.
@@ -252,7 +252,7 @@ fn a_request_that_was_begun_before_a_take_over_is_answered_after_it() {
     assert_eq!(next.address("http"), door);
     let is_told = || fs::read_to_string(&log).unwrap().contains("told to stop; finishing what is in flight");
     eventually("the old process to be told", is_told);
-    thread::sleep(Duration::from_secs(seconds));
+    silence(Duration::from_secs(seconds));
     assert_eq!(ask("short"), 200, "who comes now is served");
     answer.send(()).unwrap();
     assert_eq!((long.join().unwrap(), old.wait()), (200, Some(0)));

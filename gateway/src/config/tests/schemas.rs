@@ -6,6 +6,7 @@ use policies::config::DurationText;
 use serde_json::Value;
 
 use super::shipped;
+use crate::config::schema;
 
 const NAMES: [&str; 6] = ["gateway", "routes", "roles", "tiers", "cases", "seed"];
 
@@ -133,4 +134,14 @@ fn a_word_that_the_reader_would_refuse_is_refused_by_the_schema() {
     for good in ["\"warn\"", "{ env = \"LEVEL\", default = \"warn\" }", "{ env = \"LEVEL\" }", "{ file = \"level\" }"] {
         assert_eq!(said("gateway", &text.replacen("level = \"info\"", &format!("level = {good}"), 1)), Ok(()));
     }
+}
+
+#[test]
+fn the_schema_beside_the_file_is_that_of_this_version() {
+    let path = shipped().join("schema/gateway.schema.json");
+    let text = format!("{}\n", serde_json::to_string_pretty(&schema()).unwrap());
+    if std::env::var_os("UPDATE_SCHEMAS").is_some() {
+        fs::write(&path, &text).unwrap();
+    }
+    assert_eq!(fs::read_to_string(&path).unwrap_or_default(), text, "run with UPDATE_SCHEMAS=1 to write it");
 }
