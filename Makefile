@@ -1,4 +1,4 @@
-# Everything a newcomer types. Each target works from nothing on a fresh Debian machine with Rust, as root or with sudo.
+# Everything a newcomer types. Each target works from nothing on a fresh Debian machine with Rust 1.95 or later, as root or with sudo.
 # Variables: PROFILE=dev runs and builds unoptimised (target/debug); LISTEN, DEMO_LISTEN, DATA and CONFIG are for `make run`,
 # TEST_THREADS for `make test`.
 
