@@ -6,7 +6,7 @@
 //!            │  limits, panics        │
 //!            │  problem+json          ├─ caller.rs   who is calling: the door's assertion and nothing else
 //!            └─ error.rs              ├─ body.rs     JSON read strictly (json.rs), faults of fields gathered (form.rs)
-//!                                     ├─ hashing.rs  passwords, off the async threads, a few at a time
+//!                                     ├─ hashing.rs  passwords, off the async threads, a few at a time; breached.rs  none that was stolen
 //!                                     ├─ visitor.rs  from where, and in which browser
 //!                                     ├─ attempt.rs  how often somebody has guessed
 //!                                     ├─ stuffing.rs  who guesses at everybody
@@ -14,18 +14,20 @@
 //!                                     ├─ second_factor.rs, passkey.rs, proof.rs  what is shown besides, and anew
 //!                                     ├─ oauth/      logging in at somebody else's
 //!                                     ├─ mail/       what people are told who are not there
-//!                                     ├─ group.rs, agent.rs  teams and domains; agents
-//!                                     ├─ query.rs, paging.rs  what a query says, and which page of a list
+//!                                     ├─ user.rs, tenant.rs, group.rs, agent.rs, key.rs  records as answers show them
+//!                                     ├─ query.rs, paging.rs  what a query says, and which page of a list; export.rs  everything of somebody at once
 //!                                     ├─ integration.rs  keys at providers, and whose they may be
 //!                                     ├─ issue.rs    token pairs
 //!                                     ├─ quota.rs    how much of something a tenant has
-//!                                     ├─ reach.rs    whose usage and money somebody sees; csv.rs shows it as a table
+//!                                     ├─ kept_usage.rs  what services report of use, until it is counted
+//!                                     ├─ reach.rs    whose usage and money somebody sees; statement.rs, csv.rs  how they are shown
 //!                                     └─ cookie.rs   what browsers get in their place
 //! ```
 //!
-//! This is a library: [`router`] makes an axum router out of an [`Office`], and the process that runs it says where it
-//! listens and answers its [`Hooks`]. Who may reach an endpoint, and how often, is decided at the door by `policies`; what
-//! must never depend on a route alone is checked here again. What is remembered is `store`'s, what is proved `identity`'s.
+//! This is a library: [`router`] makes an axum router out of an [`Office`] (`office`), which `openapi` describes and `metrics` counts,
+//! and the process that runs it says where it listens and answers its [`Hooks`]. Who may reach an endpoint, and how often, is
+//! decided at the door by `policies`; what must never depend on a route alone is checked here again. What is remembered is `store`'s,
+//! what is proved `identity`'s.
 
 mod agent;
 mod answer;

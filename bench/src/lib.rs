@@ -5,7 +5,7 @@
 //! - [`bare`] is Pingora as the gateway runs it (same runtime, allocator and profile), forwarding and nothing else;
 //! - [`load`] keeps a number of connections busy, each request with the next line of a file of credentials.
 //!
-//! And [`streams`], both ends of thousands of event streams, for `bench/streams`.
+//! And [`streams`], both ends of thousands of event streams, for `bench/streams`. What all have in common is [`process`]'s.
 //!
 //! What is measured, how often, and what the numbers mean is the script's business.
 

@@ -1,16 +1,22 @@
 //! The door: a reverse proxy that lets nobody through without a decision.
 //!
 //! ```text
-//! client ──► proxy.rs: read → route → preflight → credential → authenticate → decide → spend → forward ──► upstream
-//!               │ inbound   policies          identity       directory       policies  limiter   inject
+//! client ──► proxy.rs: read → preflight → route → credential → authenticate → decide → spend → forward ──► upstream
+//!               │ inbound           policies  identity     directory       policies  limiter   inject
 //!               └─ any step may refuse: answer.rs, one problem+json per `Refusal`; journey.rs records every request
 //! ```
 //!
-//! [`build`] is the only place where parts are wired together. `cli` and `cmd` are the commands of the binary
-//! `portcullis`; `config` is `gateway.toml`; `snapshot` and `reload` are the configuration in force and how it changes;
-//! `feed` and `stamps` void what is cached when something changed; `office` runs the account service; `foundation` opens
-//! data folder, database and keys; `serving` listens and stops. `tunnel` carries WebSockets; `streams` ends what lasts longer
-//! than its caller's right to it; `grpc` says no in the words of gRPC.
+//! [`build`] is the only place where parts are wired together. What stands beside `proxy`, by what it is for:
+//!
+//! - before a request is one: `connection` (accept, TLS, strict reading), `handover`, `limits`, `panics`
+//! - who somebody is: `directory`, `asked`, `certified`, `developer`, `cookies`, `login`, `jwks_client`
+//! - how much somebody may: `limiter`; how long what lasts: `streams`
+//! - what an upstream is told, and how: `inject`, `fields`, `assertions`, `upstream`; WebSockets: `websocket`, `tunnel`
+//! - what a client is told: `answer`, `browser`, `navigation`, `grpc`
+//! - what is in force: `config`, `snapshot`, `reload`, `looks`; what has changed: `feed`, `stamps`, `nudges`, `redis_line`
+//! - what is written down: `journey`, `record`, `usage`, `billing`, `metrics`, `readiness`, `logging`; kept: `retention`, `seal_watch`
+//! - put together: `foundation`, `office`, `door`, `serving`, `running`; the binary's commands: `cli`, `cmd`
+//! - for tests and measurements alone: `properties`, `yardstick`
 
 mod answer;
 mod asked;

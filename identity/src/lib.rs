@@ -5,6 +5,11 @@
 //! upstream, signed by a [`SigningKey`]. [`Hasher`] checks passwords, [`Email`] makes addresses comparable, [`SealKeys`] keep
 //! secrets at rest.
 //!
+//! - what a caller shows: `credential`, `token`, `opaque`, `cookie`; who that is: `principal`, `ids`
+//! - what people log in by: `email`, `password`, `password_rules`, `totp`, `recovery`, `one_time`, `oauth`; who guesses: `lockout`, `crowd`
+//! - what is kept secret: `secret`, `seal`, `provider_key`, `chain_key`, `webhook`; opened for older systems: `fernet`
+//! - what is read strictly: `json`, `name`, `networks`; what holds whatever is sent: `properties`, for tests and fuzzing
+//!
 //! This crate is pure: time and randomness are arguments, and nothing here reads a file, a socket or a clock. (aws-lc draws
 //! its own randomness for RSA and ECDSA.) Secrets are types with no way out: no `Debug`, `Display` or `Serialize` of the text.
 

@@ -4,7 +4,13 @@
 //! host, method and path belong to one [`Route`] ([`table`]); [`decide()`] looks at the route's [`Demand`] and the caller's role,
 //! tier and scopes and answers with a [`Permit`] or a [`Refusal`]; the permit names the [`Limit`]s that the request spends
 //! ([`window`] counts, [`lease`] and [`slots`] share what is counted among nodes). A [`Policy`] is one immutable snapshot of all of
-//! this, parsed from the files under `config/`.
+//! this, parsed from the files under `config/` ([`config`]).
+//!
+//! - what a route says and demands: [`route`], [`pattern`], [`possession`], [`step_up`], [`injection`]; of callers: [`roles`], [`tiers`],
+//!   with [`limit`] and [`money`]
+//! - of browsers: [`cors`], [`csrf`], [`return_to`]
+//! - what a caller is told: [`refusal`], [`problem`], [`ratelimit_fields`]
+//! - what operators try a policy by: [`cases`], [`matrix`]; what holds whatever is sent: `properties`, for tests and fuzzing
 //!
 //! Left to others: reading files, clocks and randomness (arguments here), credentials (`identity`), counters shared between
 //! requests and everything that touches a socket (`gateway`).

@@ -3,16 +3,19 @@
 //! [`Store`] is the way in. Each query is one text that serves both engines (`db`); each file holds the questions about one
 //! kind of record:
 //!
-//! - who somebody is, and by what: `accounts`, `passwords`, `factors`, `passkeys`, `identities`, `external`, `one_time`,
-//!   `challenges`, `lockout`, `takeover`, `administrators`
+//! - who somebody is, and by what: `account`, `accounts`, `email_change`, `passwords`, `factors`, `passkeys`, `identities`, `external`,
+//!   `refused_issuers`, `one_time`, `voided`, `challenges`, `seen`, `lockout`, `takeover`, `invitations`, `administrators`, `weighed`
 //! - with what they come: `sessions`, `cookies`, `keys`, `acting`, `uses`; `grants` are the door's look-ups, one query each
-//! - with whom they are: `tenants`, `members`, `tenant_invitations`, `teams`, `domains`, `groups`
+//! - with whom they are: `tenants`, `members`, `tenant_invitations`, `teams`, `domains`, `groups`; what a tenant begins with: `seed`
 //! - what they have: `agents`, `instances`, `integrations`, `usage`, `quotas`, `billing`, `webhooks`
 //! - what is kept beside: `signing`, `audit`, `outbox`
-//! - whether what was asked has written anything: `written`
+//! - page by page, for those who oversee: `oversight`, `paging`; from older systems: `import`
+//! - how questions are asked: `clock` (the database's), `migrate`, `error`, `written` (whether what was asked has written anything),
+//!   `sums` (which end at the largest number)
 //!
 //! Every write that matters to the door appends to the change feed (`feed`) in its own transaction. `retention` deletes what is
-//! over, `reseal` is the list of all that is sealed, `backup` saves and restores everything. [`Keyring`] opens the signing keys.
+//! over, `reseal` is the list of all that is sealed and `seal_nodes` of who can open it, `backup` saves and restores everything. The
+//! [`Keyring`] (`keyring`) opens the signing keys.
 //!
 //! Left to others: what may be done (`policies`), what a credential proves (`identity`), caching (`gateway`).
 
