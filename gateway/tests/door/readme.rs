@@ -145,7 +145,8 @@ fn make_run_starts_everything_says_what_to_try_and_stops_it() {
     let http = running.address("http");
     let hello = exchange(http, b"GET /demo/public/hello HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
     assert!(String::from_utf8_lossy(&hello).starts_with("HTTP/1.1 200"));
-    eventually("what to try", || fs::read_to_string(&log).unwrap().contains("curl -i http://"));
+    let door = format!("DOOR=http://{http}.");
+    eventually("what to try", || fs::read_to_string(&log).unwrap().contains(&door));
     running.signal("TERM");
     assert_eq!(running.wait(), Some(0));
     assert!(std::net::TcpStream::connect(http).is_err());
