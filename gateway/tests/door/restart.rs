@@ -246,7 +246,7 @@ fn a_request_that_was_begun_before_a_take_over_is_answered_after_it() {
         let asked = format!("GET /demo/public/{path} HTTP/1.1\r\nHost: door.test\r\nConnection: close\r\n\r\n");
         Answer::parse(&exchange(door, asked.as_bytes())).status
     };
-    let long = thread::spawn(move || ask("long"));
+    let asked = thread::spawn(move || ask("long"));
     eventually("the request to be in flight", || backend.count("GET /demo/public/long ") == 1);
     let next = Running::start(setup.command(folder.path(), backend.address).arg("--take-over"), None);
     assert_eq!(next.address("http"), door);
@@ -255,7 +255,7 @@ fn a_request_that_was_begun_before_a_take_over_is_answered_after_it() {
     silence(Duration::from_secs(seconds));
     assert_eq!(ask("short"), 200, "who comes now is served");
     answer.send(()).unwrap();
-    assert_eq!((long.join().unwrap(), old.wait()), (200, Some(0)));
+    assert_eq!((asked.join().unwrap(), old.wait()), (200, Some(0)));
     assert_eq!(ask("short"), 200);
 }
 

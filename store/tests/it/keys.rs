@@ -313,7 +313,7 @@ async fn a_key_that_was_made_in_no_tenant_acts_in_none_for_ever(database: &Datab
     assert_eq!(acting().await, [nowhere, nowhere, (Some(own), Standing::Live)]);
     store.switch_tenant(login, ada.id, other, at(1)).await.unwrap();
     assert_eq!(acting().await, [nowhere, nowhere, (Some(other), Standing::Live)]);
-    store.delete_tenant(other, at(2)).await.unwrap();
+    store.delete_tenant(other, None, at(2)).await.unwrap();
     assert_eq!(acting().await, [nowhere, nowhere, (None, Standing::Ended)]);
 
     let email = Email::parse("bob@example.com").unwrap();

@@ -310,8 +310,8 @@ async fn both_are_done(database: &Database, hold: &'static str, row: Uuid, deeds
     const WAITING: &str =
         "SELECT COUNT(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
     let (mut holder, mut watcher) = (database.beside().await, database.beside().await);
-    let mut held = holder.begin().await.unwrap();
-    sqlx::query(hold).bind(row).execute(&mut *held).await.unwrap();
+    let mut taken = holder.begin().await.unwrap();
+    sqlx::query(hold).bind(row).execute(&mut *taken).await.unwrap();
     let mut begun = Vec::new();
     for deed in deeds {
         begun.push(tokio::spawn(deed));
@@ -326,7 +326,7 @@ async fn both_are_done(database: &Database, hold: &'static str, row: Uuid, deeds
         };
         tokio::time::timeout(Duration::from_secs(20), standstill).await.expect("who neither waits nor is done");
     }
-    held.rollback().await.unwrap();
+    taken.rollback().await.unwrap();
     for deed in begun {
         deed.await.unwrap().unwrap();
     }

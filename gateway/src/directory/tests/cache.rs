@@ -1,6 +1,7 @@
 //! What is believed, until when, and what changes it.
 
 use identity::{RefreshToken, SessionId};
+use prometheus::Histogram;
 use store::{AccountChange, NewSession};
 
 use super::{
@@ -20,7 +21,7 @@ async fn what_is_cached_ends_when_its_time_is_over() {
         assert_eq!(house.code(credential, later(60)).await, "expired");
     }
     assert_eq!(house.metrics.cache.misses.get(), 2, "each was looked up once");
-    let timed = [&house.metrics.cache.seconds, &house.metrics.store.seconds].map(|seconds| seconds.get_sample_count());
+    let timed = [&house.metrics.cache.seconds, &house.metrics.store.seconds].map(Histogram::get_sample_count);
     assert_eq!(timed, [2, 2], "and what is cached is not timed");
 }
 

@@ -51,7 +51,7 @@ async fn a_trial_that_another_has_followed_lengthens_nothing_when_it_fails_and_l
 async fn one_that_finds_out_whether_a_pool_is_back_has_the_time_of_a_connection_and_of_an_answer_for_it() {
     let circuit = CircuitSettings { failures: 1, open: Duration::from_millis(1) };
     let timeouts = UpstreamTimeouts { connect: Duration::from_hours(1), ..UpstreamSettings::shipped().timeouts };
-    let pool = made(&UpstreamSettings { circuit, timeouts, ..settings(1) }, None).await;
+    let pool = made(&UpstreamSettings { timeouts, circuit, ..settings(1) }, None).await;
     pick(&pool).unwrap().failed(Failure::Closed);
     let mut probe = until(&pool, ONE);
     // Longer than a client that owes its body would keep others out.
