@@ -304,12 +304,13 @@ impl Tx {
         Ok(WishOutcome::Written)
     }
 
-    /// Whoever counts the letters to an address, and adds to them, does so alone until the commit; SQLite's transaction is alone anyway. Nobody
-    /// who has this turn waits for somebody who waits for it: whatever they hold besides is taken before, or is nobody else's.
-    async fn take_turn(&mut self, kind: &str, address: &str) -> Result<(), StoreError> {
+    /// Whoever counts the letters to an address and adds to them, or moves a subscription, does so alone until the commit; SQLite's transaction
+    /// is alone anyway. Nobody who has this turn waits for somebody who waits for it: what they hold besides is taken before, or nobody else's,
+    /// or taken after it by everybody.
+    pub(crate) async fn take_turn(&mut self, kind: &str, name: &str) -> Result<(), StoreError> {
         if let Self::Pg(tx) = self {
-            let name = format!("letters\0{kind}\0{address}");
-            let place = SecretDigest::of(name.as_bytes()).as_bytes().first_chunk().copied().unwrap_or_default();
+            let place = format!("letters\0{kind}\0{name}");
+            let place = SecretDigest::of(place.as_bytes()).as_bytes().first_chunk().copied().unwrap_or_default();
             let lock = sqlx::query("SELECT pg_advisory_xact_lock($1)");
             lock.bind(i64::from_be_bytes(place)).execute(tx.within()).await?;
         }

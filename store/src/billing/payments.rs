@@ -111,6 +111,8 @@ impl Tx {
     ) -> Result<Vec<TenantId>, StoreError> {
         const BEFORE: &str = "SELECT tenant_id FROM billing_subscriptions \
                               WHERE id = $1 AND tenant_id <> $2 AND tier IS NOT NULL AND said_at <= $3";
+        // Two events that move it at once would each see it where it was.
+        self.take_turn("subscription", &said.id).await?;
         let before: Vec<Uuid> = on_tx!(&mut *self, |c| sqlx::query_scalar(BEFORE)
             .bind(&said.id)
             .bind(said.tenant.uuid())
