@@ -129,9 +129,12 @@ mod tests {
         readiness.short_of_memory.store(true, Ordering::Relaxed);
         told.set(1);
         tokio::spawn(shed_above(u64::MAX, Arc::clone(&readiness), told.clone()));
-        while readiness.short_of_memory.load(Ordering::Relaxed) {
-            tokio::task::yield_now().await;
-        }
+        let is_over = async {
+            while readiness.short_of_memory.load(Ordering::Relaxed) {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(30), is_over).await.expect("it ends");
         assert_eq!(told.get(), 0);
     }
 

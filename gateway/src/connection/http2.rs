@@ -130,6 +130,6 @@ async fn ended(mut retired: watch::Receiver<bool>, mut stop: watch::Receiver<boo
     tokio::select! {
         _ = retired.wait_for(|retired| *retired) => {}
         _ = stop.wait_for(|stop| *stop) => {}
-        () = sleep(left) => {}
+        () = sleep(left), if left < Duration::MAX => {}
     }
 }

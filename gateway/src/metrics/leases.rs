@@ -52,7 +52,7 @@ impl LeaseMetrics {
         let units = counter_vec(
             r,
             "portcullis_lease_units_total",
-            "Units of shared limits: leased, returned unspent, lost (ended unspent), alone (let through with nobody to ask), and ahead (of a lease).",
+            "Units of shared limits: leased, returned unspent, lost (ended unspent), alone (let through with nobody to ask), and ahead (of a lease); of the last two also what another limit refused after all.",
             &["fate"],
         )?;
         Ok(Self {

@@ -1,6 +1,6 @@
 //! Streams about whose callers something has changed: which those are, and what becomes of them.
 
-use std::{collections::HashMap, future::ready, sync::Arc};
+use std::{collections::HashMap, sync::Arc};
 
 use chrono::{DateTime, Utc};
 use futures_util::{StreamExt, stream};
@@ -70,16 +70,24 @@ impl Streams {
             of_each.entry((*grant, *tenant, scopes.clone(), *authentication)).or_default().push(doubt);
         }
         let looks = stream::iter(of_each.into_values()).map(|streams| self.look_at_one(streams, now));
-        looks.buffer_unordered(AT_ONCE).for_each(ready).await;
+        let mut looks = looks.buffer_unordered(AT_ONCE);
+        let mut failed = 0;
+        // Where nobody can be looked up it is the database, and requests need it more; the next pass begins with others.
+        while failed < AT_ONCE
+            && let Some(is_known) = looks.next().await
+        {
+            failed += usize::from(!is_known);
+        }
     }
 
-    /// At one caller's. Nobody is ended for want of an answer: a change may have overtaken it, and puts off nobody else's.
-    async fn look_at_one(&self, streams: Vec<Doubt>, now: DateTime<Utc>) {
-        let Some(Doubt { principal, .. }) = streams.first() else { return };
+    /// At one caller's; could it be asked for? Nobody is ended for want of an answer: a change may have overtaken it, and puts off nobody
+    /// else's.
+    async fn look_at_one(&self, streams: Vec<Doubt>, now: DateTime<Utc>) -> bool {
+        let Some(Doubt { principal, .. }) = streams.first() else { return true };
         let learnt = self.directory.moment();
         let verdict = self.judge(principal, streams.iter().any(|doubt| doubt.is_about_groups), now).await;
         if verdict == Err(Refusal::DirectoryUnavailable) {
-            return;
+            return false;
         }
         for doubt in &streams {
             match self.judge_ground(doubt, &verdict).await {
@@ -88,6 +96,7 @@ impl Streams {
                 Ok(()) => self.apply(doubt.id, learnt, &verdict),
             }
         }
+        true
     }
 
     async fn judge(&self, principal: &Principal, also_groups: bool, now: DateTime<Utc>) -> Verdict {

@@ -50,8 +50,9 @@ pub(super) struct Vitals {
 }
 
 /// After so many generations of connections of HTTP/2 the first is taken up again. A connection whose last request was dropped has no timer of
-/// Pingora's and stays open until another request finds it there: this bounds how many there are.
-pub(super) const GENERATIONS: u64 = 4;
+/// Pingora's and stays open until another request finds it there: this bounds how many there are. One that is hung is met again no sooner than after seven others
+/// have been waited for in vain.
+pub(super) const GENERATIONS: u64 = 8;
 
 /// Milliseconds since this process first asked. Never 0, which stands for never.
 pub(super) fn now() -> u64 {

@@ -220,11 +220,20 @@ fn field(name: &str, value: &str) -> Vec<u8> {
     [&[0, name.len() as u8], name.as_bytes(), &[value.len() as u8], value.as_bytes()].concat()
 }
 
-/// What comes back for these frames: the kinds of frames of the stream up to its end, and its DATA.
+/// What comes back for these frames.
 fn answered(door: SocketAddr, frames: &[u8]) -> (Vec<u8>, String) {
+    heard(&mut asking(door, frames))
+}
+
+fn asking(door: SocketAddr, frames: &[u8]) -> TcpStream {
     let mut client = TcpStream::connect(door).unwrap();
     client.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
     client.write_all(&[b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", &*frame(4, 0, 0, &[]), frames].concat()).unwrap();
+    client
+}
+
+/// The kinds of frames of the stream up to its end, and its DATA.
+fn heard(client: &mut TcpStream) -> (Vec<u8>, String) {
     let (mut kinds, mut data) = (Vec::new(), Vec::new());
     loop {
         let mut head = [0; 9];
@@ -299,14 +308,13 @@ fn a_client_of_http_2_has_so_many_requests_at_once_and_so_many_in_all() {
     let post = post.map(|(name, value)| field(name, value)).concat();
     // Two that wait for their bodies, and a third.
     let three = [1, 3, 5].map(|stream| frame(HEADERS, 4, stream, &post)).concat();
-    assert_eq!(answered(platform.http, &three).0, [RST_STREAM]);
+    let mut client = asking(platform.http, &three);
+    assert_eq!(heard(&mut client).0, [RST_STREAM]);
     let reached = |bound| platform.metric(&format!("portcullis_connection_bounds_total{{bound=\"{bound}\"}}"));
+    // Of a client that has left by then nothing more would be read.
     eventually("two are many", || reached("http2_streams") == 1);
 
-    let mut client = TcpStream::connect(platform.http).unwrap();
-    client.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
-    client.write_all(&[b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", &*frame(4, 0, 0, &[])].concat()).unwrap();
-    client.write_all(&frame(HEADERS, 5, 1, &post)).unwrap();
+    let mut client = asking(platform.http, &frame(HEADERS, 5, 1, &post));
     client.write_all(&frame(HEADERS, 5, 3, &post)).unwrap();
     eventually("two are answered", || platform.metric("portcullis_requests_in_flight") == 0);
     client.write_all(&frame(HEADERS, 5, 5, &post)).unwrap();

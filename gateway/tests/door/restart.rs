@@ -123,12 +123,11 @@ fn is_ready(gateway: SocketAddr) -> bool {
     Answer::parse(&answer).status == 200
 }
 
-/// Asks for one answer, whose body is `ok`; gives it in lower case. Or says what went wrong, and whether the connection was closed
+/// Waits for one answer, whose body is `ok`; gives it in lower case. Or says what went wrong, and whether the connection was closed
 /// without a word.
-fn answer(stream: &mut TcpStream, request: &str) -> Result<String, (String, bool)> {
+fn answer(stream: &mut TcpStream) -> Result<String, (String, bool)> {
     stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
     let mut bytes = Vec::new();
-    stream.write_all(request.as_bytes()).map_err(|error| (format!("write: {error}"), true))?;
     while !bytes.ends_with(b"\r\n\r\nok") {
         let mut piece = [0; 1024];
         match stream.read(&mut piece) {
@@ -160,9 +159,11 @@ fn ask_on(
             Some(kept) => kept,
             None => (TcpStream::connect(door).map_err(|error| format!("connect: {error}"))?, now),
         };
-        let text = match answer(&mut stream, request) {
+        let asked = stream.write_all(request.as_bytes()).map_err(|error| (format!("write: {error}"), true));
+        let may_be_late = since.elapsed() >= STAYS;
+        let text = match asked.and_then(|()| answer(&mut stream)) {
             Ok(text) => text,
-            Err((_, true)) if since.elapsed() >= STAYS => continue,
+            Err((_, true)) if may_be_late => continue,
             Err((said, _)) => return Err(said),
         };
         if !text.starts_with("http/1.1 200") {
