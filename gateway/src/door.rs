@@ -21,6 +21,7 @@ use crate::{
     record::Recorder,
     snapshot::Snapshot,
     streams::{Streams, cut},
+    websocket::nominated,
 };
 
 /// The Pingora proxy; what it does with a request is in [`crate::proxy`].
@@ -57,7 +58,9 @@ impl Door {
             return;
         }
         let left = Facts::of(session).map_or(Duration::MAX, |facts| facts.left(journey.now));
-        let is_last = left.is_zero() || self.readiness.draining.load(Ordering::Relaxed);
+        // Pingora reads the first line of `Connection` alone; all of them are one list (RFC 9110 §5.3).
+        let says_close = || nominated(&session.req_header().headers).any(|name| name.eq_ignore_ascii_case(b"close"));
+        let is_last = left.is_zero() || self.readiness.draining.load(Ordering::Relaxed) || says_close();
         // 0: for how long is not for Pingora to see to.
         session.set_keepalive((!is_last).then_some(0));
         cut::stay(journey.rules.keepalive.min(left));

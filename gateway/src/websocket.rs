@@ -170,7 +170,8 @@ fn is_upgrade(headers: &HeaderMap) -> bool {
         && nominated(headers).any(|name| name.eq_ignore_ascii_case(b"upgrade"))
 }
 
-fn nominated(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
+/// What `Connection` names, in all its lines.
+pub(crate) fn nominated(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
     members(headers, &header::CONNECTION)
 }
 

@@ -343,6 +343,16 @@ fn a_body_of_http_2_whose_end_is_an_empty_frame_ends_once() {
 }
 
 #[test]
+fn a_connection_is_closed_in_whatever_line_its_client_says_so() {
+    let platform = Platform::start();
+    for lines in ["Connection: close", "Connection: x-a, close", "Connection: x-a\r\nConnection: close"] {
+        let request = format!("GET /demo/public/x HTTP/1.1\r\nHost: door.test\r\n{lines}\r\n\r\n");
+        let answer = platform.raw(request.as_bytes());
+        assert_eq!((answer.status, answer.header("connection")), (200, Some("close")), "{lines}");
+    }
+}
+
+#[test]
 fn nobody_gets_a_tunnel_and_the_door_says_so_itself() {
     let platform = Platform::start();
     let answer = platform.send("CONNECT", "/demo/public/x", &[], "");

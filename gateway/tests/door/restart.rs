@@ -311,7 +311,7 @@ fn ten_restarts_behind_a_balancer_cost_no_request() {
 
 #[test]
 fn one_that_cannot_start_takes_nothing_over() {
-    let setup = Setup::default();
+    let setup = Setup::default().edit("gateway.toml", "start_timeout = \"30s\"", "start_timeout = \"1s\"");
     let folder = setup.folder();
     let log = folder.path().join("gateway.log");
     let backend = Backend::start(|_, stream| {
