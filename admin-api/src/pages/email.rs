@@ -15,7 +15,6 @@ use super::{
     frame::{self, Field, FormPage},
     posted::{Meant, Posted, SignedIn},
     prove::{self, ProofForm},
-    sign_in::HOME,
     sign_up::CHECK_MAIL,
 };
 use crate::{
@@ -98,10 +97,10 @@ async fn form<'a>(
             "A mail with a link goes to the new address. With it the account has that address, and its other sessions end.",
         ),
         action: "/account/email",
-        hidden: vec![("csrf", who.csrf())],
+        csrf: Some(who.csrf()),
+        here: "email",
         fields,
         submit: "Send the mail",
-        links: vec![(HOME, "Your account")],
         ..FormPage::default()
     })
 }

@@ -29,6 +29,10 @@ const HTML: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
 #[template(path = "pages/form.html")]
 pub(super) struct FormPage<'a> {
     pub(super) product: &'a str,
+    /// Of somebody who is signed in: goes with the form, and with the way out above it.
+    pub(super) csrf: Option<String>,
+    /// Which of the account's pages it is, if it is one of those.
+    pub(super) here: &'a str,
     pub(super) has_error: bool,
     pub(super) title: &'a str,
     pub(super) notice: Option<&'a str>,

@@ -87,7 +87,7 @@ async fn form(
         title: &title,
         intro: Some(&intro),
         action: LINK_PAGE,
-        hidden: vec![("csrf", who.csrf())],
+        csrf: Some(who.csrf()),
         fields: prove::fields(office, account.id, refused).await?,
         submit: "Link",
         links: vec![(DECLINED, "Do not link")],

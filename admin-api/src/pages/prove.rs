@@ -59,7 +59,7 @@ pub(super) async fn ask(
             "If you have nothing to show, sign out, have a link to sign in mailed to you, and come back within five minutes.",
         ),
         action,
-        hidden: vec![("csrf", who.csrf())],
+        csrf: Some(who.csrf()),
         fields: fields(office, who.principal.account, Some(refused)).await?,
         submit,
         links: vec![back],

@@ -2,12 +2,14 @@
 
 use std::{cell::RefCell, collections::BTreeMap};
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{
     backends::kept,
+    issuers::now,
     mail::{next_mail, token_in},
     mfa::arm,
+    oauth::{Provider, goes_to, log_in},
     platform::{Answer, PASSWORD, Platform, Setup},
 };
 
@@ -89,6 +91,17 @@ fn has_labels(page: &Answer) {
     assert_eq!(fields, labels, "{}", page.body);
 }
 
+/// Whatever is to be typed that is no address, name or number is masked, and left to whoever keeps passwords under these names.
+fn are_masked(page: &Answer, names: &[&str]) {
+    let plain = ["email", "new_email", "name", "expires_in_days"].map(|name| format!(" name=\"{name}\""));
+    let secret: Vec<&str> = fields(page).filter(|field| !plain.iter().any(|name| field.contains(name))).collect();
+    assert_eq!(secret.len(), names.len(), "{secret:?}: {page:?}");
+    for (field, name) in secret.iter().zip(names) {
+        assert!(field.contains("type=\"password\""), "{field}");
+        assert!(field.contains(&format!("autocomplete=\"{name}\"")), "{field}");
+    }
+}
+
 #[test]
 fn what_is_typed_as_a_password_is_masked_and_left_to_whoever_keeps_passwords() {
     let platform = Platform::start();
@@ -100,14 +113,34 @@ fn what_is_typed_as_a_password_is_masked_and_left_to_whoever_keeps_passwords() {
         ("forgot-password", &[]),
         ("magic-link", &[]),
     ] {
-        let page = Visitor::default().get(&platform, &format!("/account/{path}"));
-        let passwords: Vec<&str> = fields(&page).filter(|field| field.contains("password")).collect();
-        assert_eq!(passwords.len(), names.len(), "{path}: {passwords:?}");
-        for (field, name) in passwords.iter().zip(names) {
-            assert!(field.contains("type=\"password\""), "{path}: {field}");
-            assert!(field.contains(&format!("autocomplete=\"{name}\"")), "{path}: {field}");
-        }
+        are_masked(&Visitor::default().get(&platform, &format!("/account/{path}")), names);
     }
+}
+
+#[test]
+fn each_page_of_somebody_who_is_signed_in_leads_out_and_masks_the_password_that_it_asks_for() {
+    let provider = Provider::start();
+    let platform = provider.setup().start();
+    let ada = Visitor::default();
+    // Whoever was seen at the provider this long ago has to show who they are before anything is changed.
+    let long_ago = |claims: &mut Value| claims["auth_time"] = json!(now() - 301);
+    assert_eq!(goes_to(&log_in(&platform, &provider, &ada, long_ago)), "/demo/x?a=b");
+    let sent = ada.get(&platform, "/auth/oauth/acme?link=1");
+    let back = provider.agree(&sent, |claims| claims["sub"] = json!("ada-elsewhere"));
+    assert_eq!(goes_to(&ada.get(&platform, &back)), "/account/link");
+    let is_right = |page: &Answer, status: u16, names: &[&str]| {
+        assert_eq!(page.status, status, "{page:?}");
+        assert!(page.body.contains("action=\"/account/sign-out\""), "{page:?}");
+        are_masked(page, names);
+    };
+    for path in ["sessions", "identities", "keys", "organisations"] {
+        is_right(&ada.get(&platform, &format!("/account/{path}")), 200, &[]);
+    }
+    for path in ["security", "email", "link"] {
+        is_right(&ada.get(&platform, &format!("/account/{path}")), 200, &["current-password"]);
+    }
+    let csrf = format!("csrf={}", hidden(&ada.get(&platform, "/account/sessions"), "csrf"));
+    is_right(&ada.post(&platform, "/account/sessions/end-others", &csrf), 403, &["current-password"]);
 }
 
 #[test]
