@@ -52,7 +52,7 @@ impl Nudges {
         let way = Way::new(shared.redis.as_ref()?).ok()?;
         Some(Self {
             way,
-            channel: format!("{}:changes", shared.prefix),
+            channel: channel(shared),
             own,
             told: Arc::clone(&feed.told),
             back: Notify::new(),
@@ -98,8 +98,7 @@ impl Nudges {
                 redis::cmd("PING").query_async(connection).await
             }
         };
-        let said: Result<Result<(), RedisError>, _> = timeout(PATIENCE, said).await;
-        said.map_err(|_| format!("no answer within {PATIENCE:?}"))?.map_err(|error| why(&error))
+        soon(said).await
     }
 
     async fn hear(&self) {
@@ -113,14 +112,12 @@ impl Nudges {
 
     async fn listen(&self) -> Result<(), String> {
         let (client, _) = self.way.server().await?;
-        let subscribed = timeout(PATIENCE, async {
+        let subscribed = async {
             let mut subscription = client.get_async_pubsub().await?;
             subscription.subscribe(&self.channel).await?;
             Ok(subscription)
-        });
-        let subscribed: Result<_, RedisError> =
-            subscribed.await.map_err(|_| format!("no answer within {PATIENCE:?}"))?;
-        let mut messages = subscribed.map_err(|error| why(&error))?.into_on_message();
+        };
+        let mut messages = soon(subscribed).await?.into_on_message();
         // What was said before this has been missed.
         self.told.notify_one();
         loop {
@@ -146,4 +143,21 @@ impl Nudges {
             _ => {}
         }
     }
+}
+
+/// The same by a command, which ends then: tells the gateways that run, once. Without a Redis they find out by themselves.
+pub(crate) async fn tell_once(shared: &Shared) -> Result<(), String> {
+    let Some(redis) = &shared.redis else { return Ok(()) };
+    let (channel, (_, mut connection)) = (channel(shared), Way::new(redis)?.server().await?);
+    soon(connection.publish::<_, _, ()>(&channel, "")).await
+}
+
+fn channel(shared: &Shared) -> String {
+    format!("{}:changes", shared.prefix)
+}
+
+/// What Redis answers, if it does so in time.
+async fn soon<T>(asked: impl Future<Output = Result<T, RedisError>>) -> Result<T, String> {
+    let answer = timeout(PATIENCE, asked).await.map_err(|_| format!("no answer within {PATIENCE:?}"))?;
+    answer.map_err(|error| why(&error))
 }

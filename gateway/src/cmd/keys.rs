@@ -3,8 +3,11 @@
 use chrono::TimeDelta;
 use identity::MasterKey;
 
-use super::{block_on, open_existing, rng, say};
-use crate::cli::{Failure, Place};
+use super::{block_on, open_existing, rng, say, say_error};
+use crate::{
+    cli::{Failure, Place},
+    nudges,
+};
 
 /// Prints fresh secrets as environment lines; nothing is stored.
 pub(crate) fn generate() -> Result<(), Failure> {
@@ -16,7 +19,7 @@ pub(crate) fn generate() -> Result<(), Failure> {
     Ok(())
 }
 
-/// Puts the next signing keys in force; running gateways follow within a second.
+/// Puts the next signing keys in force; running gateways follow within a second, at once where they share a Redis.
 pub(crate) fn rotate(place: &Place) -> Result<(), Failure> {
     block_on(1, async {
         let (config, foundation) = open_existing(place).await?;
@@ -25,6 +28,9 @@ pub(crate) fn rotate(place: &Place) -> Result<(), Failure> {
         let retire_after = TimeDelta::from_std(config.settings.tokens.access_ttl).unwrap_or(TimeDelta::days(1))
             + TimeDelta::minutes(5);
         foundation.rotate(retire_after, &mut rng, store::clock::now()).await?;
+        if let Err(why) = nudges::tell_once(&config.settings.shared).await {
+            say_error(&format!("Redis tells nobody, and gateways find it out by themselves within a second: {why}"));
+        }
         foundation.write_down("rotate_keys", None).await?;
         for (purpose, kid) in foundation.current_kids().await? {
             say(&format!("{purpose}: now signing with {kid}"));
