@@ -198,6 +198,7 @@ fn of_usage() -> OpenApiRouter<Arc<Office>> {
         .routes(routes!(routes::reserve_quota::reserve_quota))
         .routes(routes!(routes::commit_quota::commit_quota))
         .routes(routes!(routes::release_quota::release_quota))
+        .routes(routes!(routes::release_any_quota::release_any_quota))
         .routes(routes!(routes::list_statements::list_statements))
         .routes(routes!(routes::read_statement::read_statement, routes::settle_statement::settle_statement))
         .routes(routes!(routes::hear_payment::hear_payment))

@@ -100,6 +100,7 @@ pub(crate) mod read_user;
 pub(crate) mod reauthenticate;
 pub(crate) mod refresh;
 pub(crate) mod register;
+pub(crate) mod release_any_quota;
 pub(crate) mod release_quota;
 pub(crate) mod reload_config;
 pub(crate) mod remove_domain_member;

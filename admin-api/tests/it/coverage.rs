@@ -15,14 +15,14 @@ enum Who {
     Account,
     /// Whoever has an account whose role may do just that; which roles may, the tests through the door say.
     Permitted,
-    /// Whoever may manage users or the configuration, or give back what a service cannot any more.
+    /// Whoever may manage users or the configuration, or govern organisations.
     Administrator,
     /// Service accounts alone.
     Service,
 }
 use Who::{Account, Administrator, Anyone, Permitted, Service};
 
-const ENDPOINTS: [(&str, &str, Who); 129] = [
+const ENDPOINTS: [(&str, &str, Who); 130] = [
     ("GET", "/.well-known/jwks.json", Anyone),
     ("POST", "/admin/config/reload", Administrator),
     ("GET", "/admin/audit", Administrator),
@@ -147,7 +147,8 @@ const ENDPOINTS: [(&str, &str, Who); 129] = [
     ("GET", "/quota", Account),
     ("POST", "/quota/reserve", Service),
     ("POST", "/quota/commit", Service),
-    ("POST", "/quota/release", Administrator),
+    ("POST", "/quota/release", Service),
+    ("POST", "/admin/quota/release", Administrator),
     ("GET", "/billing/statements", Account),
     ("GET", "/billing/statements/{id}", Account),
     ("PATCH", "/billing/statements/{id}", Administrator),

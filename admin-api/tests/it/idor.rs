@@ -148,6 +148,7 @@ fn named() -> Vec<(&'static str, &'static str, &'static str, Ask)> {
         ),
         ("POST /quota/commit", "reservation_id", "reservation", Body("/quota/commit", json!({}))),
         ("POST /quota/release", "reservation_id", "reservation", Body("/quota/release", json!({}))),
+        ("POST /admin/quota/release", "reservation_id", "reservation", Body("/admin/quota/release", json!({}))),
         ("GET /billing/statements", "tenant_id", "tenant", Query("/billing/statements")),
         ("GET /admin/audit", "actor", "account", Query("/admin/audit")),
         ("GET /admin/audit", "subject", "account", Query("/admin/audit")),
