@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use identity::RefreshToken;
 use serde_json::{Value, json};
 use sqlx::Executor as _;
 
@@ -151,6 +152,29 @@ async fn whose_account_a_mail_or_a_stolen_token_has_opened_is_said() {
         let found = found.unwrap_or_else(|| panic!("{event}: {events:?}"));
         assert_eq!((&found["actor"], &found["subject"]), (actor, &id), "{found}");
     }
+}
+
+#[tokio::test]
+async fn a_refresh_token_with_a_guessed_secret_ends_the_session_of_the_true_one_and_is_an_event() {
+    let house = House::open().await;
+    let administrator = house.administrator("root@example.com").await;
+    let ada = house.register("ada@example.com").await;
+    let session = house.get("/auth/sessions", ada.shown()).await.body["items"][0]["id"].clone();
+    let refresh = async |token: &str| {
+        house.post("/auth/refresh", Shown::Nothing, json!({ "refresh_token": token })).await.refusal()
+    };
+    // Well-formed, and of the same record: the secret alone is another one.
+    let forged = RefreshToken::generate(RefreshToken::parse(&ada.refresh).unwrap().id(), &mut rand::rng());
+    assert_eq!(refresh(forged.expose()).await, "401 invalid_token");
+    assert_eq!(refresh(&ada.refresh).await, "401 revoked");
+    assert_eq!(house.get("/auth/me", ada.shown()).await.refusal(), "401 door:revoked");
+    let events = events(&house, &administrator.shown()).await;
+    let refreshes: Vec<_> = events.iter().filter(|event| event["event"] == "refresh").collect();
+    let outcomes = refreshes.iter().map(|event| told(event));
+    assert_eq!(outcomes.collect::<Vec<_>>(), [("refresh", "invalid_token"), ("refresh", "revoked")]);
+    assert_eq!(refreshes[0]["subject"], json!(ada.id.to_string()));
+    assert_eq!(refreshes[0]["details"], json!({ "session": session, "forged": true }));
+    assert_eq!(refreshes[1]["details"], json!({ "session": session }));
 }
 
 #[tokio::test]
