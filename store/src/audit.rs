@@ -24,7 +24,7 @@ mod chain;
 mod rows;
 mod verify;
 
-/// Rows that a verification holds in memory.
+/// Rows that a verification holds in memory, and that one statement deletes at most.
 const AT_ONCE: i64 = 1000;
 
 /// Something that happened.

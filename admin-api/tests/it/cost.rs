@@ -1,59 +1,17 @@
 //! What a login costs, counted where it is spent: statements as the database's driver runs them, and computations of hashes.
 
-use std::{
-    fmt::Debug,
-    sync::{Mutex, PoisonError},
-};
-
 use admin_api::{Registration, Settings};
 use identity::PasswordHash;
 use serde_json::json;
 use store::{NewDomain, NewTeam};
-use tracing::{
-    Event, Metadata, Subscriber,
-    field::{Field, Visit},
-    span,
+
+use crate::{
+    house::{Answer, House, PASSWORD, Place, Shown},
+    statements::{STATEMENTS, hear_statements},
 };
-
-use crate::house::{Answer, House, PASSWORD, Place, Shown};
-
-/// Every statement of this process: each test has one of its own (nextest).
-static STATEMENTS: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
 /// The hash of the password as older systems have kept it.
 const OF_OLD: &str = "$2b$04$abcdefghijklmnopqrstuuqREtd3VJD2QVZbuFskFSLk6eRIrQoOS";
-
-/// Hears of each statement that sqlx has run, on whatever thread. That a transaction begins or ends is none.
-struct Counting;
-
-/// The statement that an event is about.
-struct Summary<'a>(&'a mut String);
-
-impl Subscriber for Counting {
-    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.target() == "sqlx::query"
-    }
-    fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
-        span::Id::from_u64(1)
-    }
-    fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
-    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
-    fn event(&self, event: &Event<'_>) {
-        let mut text = String::new();
-        event.record(&mut Summary(&mut text));
-        STATEMENTS.lock().unwrap_or_else(PoisonError::into_inner).push(text);
-    }
-    fn enter(&self, _: &span::Id) {}
-    fn exit(&self, _: &span::Id) {}
-}
-
-impl Visit for Summary<'_> {
-    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
-        if field.name() == "summary" {
-            *self.0 = format!("{value:?}");
-        }
-    }
-}
 
 /// What has been run since it was last asked. SQLite tells of a statement from a thread of its own, perhaps after whoever asked has gone on: so
 /// this waits for the event of the audit trail, with which every login ends.
@@ -72,7 +30,7 @@ async fn house_on(url: &str) -> House {
 }
 
 async fn house_by(url: &str, change: impl FnOnce(&mut Settings)) -> House {
-    tracing::subscriber::set_global_default(Counting).unwrap();
+    hear_statements();
     House::open_by(url, tempfile::tempdir().unwrap(), change).await
 }
 

@@ -40,5 +40,7 @@ mod passkeys;
 mod passwords;
 mod postgres;
 mod sessions;
+#[path = "../../../store/tests/it/statements.rs"]
+mod statements;
 mod tenants;
 mod weighed;

@@ -139,16 +139,22 @@ impl Store {
         .await
     }
 
-    /// In one transaction: a chain begins where its first event is, or it is broken. Nothing happens where another node was here first.
-    pub(super) async fn forget_events(&self, row: &ChainRow, up_to: i64, base: &[u8]) -> Result<u64, StoreError> {
+    /// In one transaction: a chain begins where its first event is, or it is broken. Nothing happens where another node was here first, and
+    /// the chain no longer has the base `had`.
+    pub(super) async fn forget_events(
+        &self,
+        chain: Uuid,
+        up_to: i64,
+        (had, base): (&[u8], &[u8]),
+    ) -> Result<u64, StoreError> {
         const BASE: &str = "UPDATE audit_chains SET base = $2 WHERE id = $1 AND base = $3";
         const EVENTS: &str = "DELETE FROM audit_events WHERE chain = $1 AND position <= $2";
         self.bounded(async {
             let mut tx = self.begin().await?;
             let moved = on_tx!(&mut tx, |c| sqlx::query(BASE)
-                .bind(row.id)
+                .bind(chain)
                 .bind(base)
-                .bind(&row.base)
+                .bind(had)
                 .execute(c)
                 .await
                 .map(|done| done.rows_affected()))?;
@@ -156,7 +162,7 @@ impl Store {
                 return Ok(0);
             }
             let forgotten = on_tx!(&mut tx, |c| sqlx::query(EVENTS)
-                .bind(row.id)
+                .bind(chain)
                 .bind(up_to)
                 .execute(c)
                 .await

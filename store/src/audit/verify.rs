@@ -10,7 +10,7 @@ use identity::SecretDigest;
 use uuid::Uuid;
 
 use super::{
-    AT_ONCE, Audit, AuditFault, AuditReport,
+    AT_ONCE, Audit, AuditFault, AuditReport, ChainRow,
     chain::{Base, Kind, Mark, Opened},
 };
 use crate::StoreError;
@@ -58,8 +58,8 @@ impl Audit {
         Ok(report)
     }
 
-    /// Deletes events from before then, from the beginning of each chain on; says how many. A chain that is not whole up to there is left as it
-    /// is: what an event says of its age counts only where nobody else has written it.
+    /// Deletes events from before then, from the beginning of each chain on, in small batches; says how many. A chain that is not whole up to
+    /// there is left as it is: what an event says of its age counts only where nobody else has written it.
     pub async fn forget(&self, before: DateTime<Utc>) -> Result<u64, StoreError> {
         let (mut forgotten, rows) = (0, self.store.chains().await?);
         let chains: Vec<_> = rows.iter().map(|row| self.opened(row).ok()).collect();
@@ -67,13 +67,29 @@ impl Audit {
         for (row, chain) in rows.iter().zip(chains) {
             let Some(chain) = chain.filter(|chain| chain.last.is_some()) else { continue };
             let Some(last) = self.store.last_event_before(row.id, before).await? else { continue };
-            let walk = self.walk(&chain, chain.base.at, Some(last), &named, |_| ()).await?;
+            let mut ends = Vec::new();
+            let end_batch = |at: Mark| ends.extend((at.position % AT_ONCE == 0 || at.position == last).then_some(at));
+            let walk = self.walk(&chain, chain.base.at, Some(last), &named, end_batch).await?;
             if walk.fault.is_some() || walk.end.position != last {
                 tracing::error!(chain = %row.id, "old events of the audit trail are not what was written, and are kept");
                 continue;
             }
-            let base = self.sealed("base", row.id, &Base { at: walk.end, ..chain.base }.bytes());
-            forgotten += self.store.forget_events(row, last, &base).await?;
+            forgotten += self.forget_up_to(&ends, row, chain.base).await?;
+        }
+        Ok(forgotten)
+    }
+
+    /// Moves the beginning of a chain from one of its places to the next.
+    async fn forget_up_to(&self, ends: &[Mark], row: &ChainRow, mut base: Base) -> Result<u64, StoreError> {
+        let (mut forgotten, mut sealed) = (0, row.base.clone());
+        for end in ends {
+            base.at = *end;
+            let next = self.sealed("base", row.id, &base.bytes());
+            match self.store.forget_events(row.id, end.position, (&sealed, &next)).await? {
+                0 => break,
+                some => forgotten += some,
+            }
+            sealed = next;
         }
         Ok(forgotten)
     }
@@ -104,7 +120,7 @@ impl Audit {
         if let Some(first) = chain.first.filter(|first| *first <= chain.base.at.position) {
             report.fault(chain.id, first, "was added before the beginning");
         }
-        let walk = self.walk(chain, chain.base.at, None, named, |events| report.events += events).await?;
+        let walk = self.walk(chain, chain.base.at, None, named, |_| report.events += 1).await?;
         let (end, known) = (walk.end, chain.known(named));
         let is_closed = matches!(chain.base.kind, Kind::Plain) && named.last_of(chain.id).is_some();
         match walk.fault {
@@ -138,22 +154,22 @@ impl Audit {
         Ok(())
     }
 
-    /// Follows a chain from one of its places to another or its end; `tell` hears how many events were looked at.
+    /// Follows a chain from one of its places to another or its end; `tell` hears of each event's place before it is looked at.
     async fn walk(
         &self,
         chain: &Opened,
         from: Mark,
         to: Option<i64>,
         named: &Named,
-        mut tell: impl FnMut(u64),
+        mut tell: impl FnMut(Mark),
     ) -> Result<Walk, StoreError> {
         let mut end = from;
         loop {
             let rows = self.store.events_after(chain.id, end.position).await?;
             let is_last = rows.len() < AT_ONCE as usize;
             for row in rows.into_iter().take_while(|row| to.is_none_or(|to| row.position <= to)) {
-                tell(1);
                 let next = end.after(&chain.base.kind, chain.id, &row.event);
+                tell(next);
                 let fault = if row.position != next.position {
                     Some(CUT)
                 } else if row.digest != next.digest || !chain.fits(named, next) {

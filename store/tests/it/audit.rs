@@ -6,13 +6,18 @@ use identity::{MasterKey, RecordId, SealKeys, SecretDigest};
 use store::{Audit, AuditEvent, AuditFilter, Store};
 use uuid::Uuid;
 
-use crate::engines::{Database, at, on_both_engines, rng};
+use crate::{
+    engines::{Database, at, on_both_engines, rng},
+    retention::deletions,
+    statements::hear_statements,
+};
 
 on_both_engines!(
     what_was_written_is_whole,
     whoever_alters_or_removes_an_event_is_found_out,
     a_chain_that_is_gone_is_missed_by_the_next,
     what_is_old_goes_and_the_rest_is_whole,
+    much_that_is_old_goes_in_small_batches_when_all_of_it_is_whole,
     after_a_write_that_failed_another_chain_is_begun,
     events_are_found_by_what_they_are,
     who_has_no_master_key_adds_nothing_to_any_chain,
@@ -116,6 +121,23 @@ async fn what_is_old_goes_and_the_rest_is_whole(database: &Database) {
     assert!(faults(&audit).await.is_empty());
     database.execute("DELETE FROM audit_events", "DELETE FROM audit_events").await;
     assert_eq!(faults(&audit).await, [(7, "is missing")]);
+}
+
+async fn much_that_is_old_goes_in_small_batches_when_all_of_it_is_whole(database: &Database) {
+    hear_statements();
+    let (store, seal) = (database.open().await, seal());
+    let audit = chain(&store, &seal, 2002).await;
+    let alter = async |outcome: &str| {
+        database.execute_text(&format!("UPDATE audit_events SET outcome = '{outcome}' WHERE position = 2001")).await;
+    };
+    alter("no").await;
+    assert_eq!(audit.forget(at(2001)).await.unwrap(), 0, "nor what comes before a fault");
+    assert_eq!(deletions("audit_events"), 0);
+    alter("ok").await;
+    assert_eq!(audit.forget(at(2001)).await.unwrap(), 2001);
+    assert_eq!(deletions("audit_events"), 3);
+    let report = audit.verify().await.unwrap();
+    assert_eq!((report.events, report.faults.len()), (1, 0));
 }
 
 async fn after_a_write_that_failed_another_chain_is_begun(database: &Database) {

@@ -32,6 +32,7 @@ mod rights;
 mod schema;
 mod sessions;
 mod signing;
+mod statements;
 mod teams;
 mod turns;
 mod unlinking;

@@ -26,7 +26,7 @@ on_both_engines!(
     the_tenants_that_somebody_has_left_are_known,
 );
 
-fn event(tenant: u128, account: u128, model: &str) -> UsageEvent {
+pub(crate) fn event(tenant: u128, account: u128, model: &str) -> UsageEvent {
     UsageEvent { id: Uuid::now_v7(), used: used(tenant, account, model), is_claim: false }
 }
 
