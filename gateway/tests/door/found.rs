@@ -5,6 +5,8 @@ use std::{
     os::unix::fs::{MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
     process::{Command, Output},
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
+    thread,
 };
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
@@ -12,7 +14,7 @@ use serde_json::json;
 
 use crate::{
     database::{Database, psql},
-    platform::{PASSWORD, PORTCULLIS, Platform, Setup, eventually, shipped},
+    platform::{PORTCULLIS, Platform, Setup, eventually, shipped},
     servers::{Pooler, Postgres},
 };
 
@@ -189,15 +191,56 @@ fn command(words: &[&str], file: &Path, config: &Path, data: &Path, url: Option<
     command.envs(url.map(|url| ("DATABASE_URL", url))).output().unwrap()
 }
 
+/// The shipped platform, where many come at once.
+fn crowded(url: Option<&str>) -> Setup {
+    let setup = Setup::default().edit("routes.toml", "\"20/minute", "\"1000/minute");
+    let setup = setup.edit("routes.toml", "\"30/minute", "\"1000/minute");
+    url.into_iter().fold(setup, |setup, url| setup.env("DATABASE_URL", url))
+}
+
+fn address(number: usize) -> String {
+    format!("person-{number}@example.com")
+}
+
+/// Saves into a new folder below `to` while one after the other registers, and again until somebody has registered meanwhile; says how many
+/// were there before. Nobody is refused.
+fn save_under_way(platform: &Platform, to: &Path, save: impl Fn(&Path) -> Output) -> (usize, Output) {
+    let (registered, is_over) = (AtomicUsize::new(0), AtomicBool::new(false));
+    let there = || registered.load(Ordering::SeqCst);
+    thread::scope(|scope| {
+        let registering = scope.spawn(|| {
+            while !is_over.load(Ordering::SeqCst) {
+                platform.register(&address(there()));
+                registered.fetch_add(1, Ordering::SeqCst);
+            }
+        });
+        eventually("somebody to be there", || there() > 0 || registering.is_finished());
+        let mut tries = 0;
+        let saved = loop {
+            tries += 1;
+            let folder = to.join(tries.to_string());
+            fs::create_dir(&folder).unwrap();
+            let before = there();
+            let saved = save(&folder);
+            if there() > before || registering.is_finished() {
+                break (before, saved);
+            }
+        };
+        is_over.store(true, Ordering::SeqCst);
+        saved
+    })
+}
+
 /// Saves a platform under way, and serves what was saved from an empty place.
 fn save_and_restore(url: Option<&str>, empty_url: Option<&str>) {
-    let setup = url.into_iter().fold(Setup::default(), |setup, url| setup.env("DATABASE_URL", url));
-    let platform = setup.start();
+    let platform = crowded(url).start();
     platform.register("ada@example.com");
     let token = platform.login("ada@example.com");
+    platform.admin();
     let (config, data) = (platform.folder.path().join("config"), platform.folder.path().join("data"));
     let elsewhere = tempfile::tempdir().unwrap();
-    let saved = command(&["backup"], elsewhere.path(), &config, &data, url);
+    let save = |folder: &Path| command(&["backup"], folder, &config, &data, url);
+    let (people, saved) = save_under_way(&platform, elsewhere.path(), save);
     let said = String::from_utf8_lossy(&saved.stdout).into_owned();
     assert!(saved.status.success() && said.contains("The master key is not in it"), "{saved:?}");
     let file: PathBuf = said.split(": ").next().unwrap().into();
@@ -215,10 +258,18 @@ fn save_and_restore(url: Option<&str>, empty_url: Option<&str>) {
     assert!(restored.status.success(), "{restored:?}");
     fs::copy(data.join("master.key"), place.path().join("data/master.key")).unwrap();
     drop(platform);
-    let setup = empty_url.into_iter().fold(Setup::default(), |setup, url| setup.env("DATABASE_URL", url));
-    let again = setup.start_on(&place.path().join("data"));
-    let login = again.post("/auth/login", None, &json!({ "email": "ada@example.com", "password": PASSWORD }));
-    assert_eq!(login.status, 200, "{login:?}");
+    let again = crowded(empty_url).start_on(&place.path().join("data"));
+    let root = again.login("root@example.com");
+    let sessions = again.get("/admin/sessions?limit=200", &root).json()["items"].as_array().unwrap().clone();
+    assert!(sessions.len() > people, "{sessions:?}");
+    for session in sessions {
+        let owner = format!("/admin/users/{}", session["account_id"].as_str().unwrap());
+        assert_eq!(again.get(&owner, &root).status, 200, "{session}");
+    }
+    for person in 0..people {
+        again.login(&address(person));
+    }
+    again.login("ada@example.com");
     assert_eq!(again.get("/demo/x", &token).status, 200, "what was signed before is good after");
 }
 
