@@ -87,14 +87,14 @@ fn the_shipped_tiers_are_those_of_the_price_list() {
         let limits = limits.collect::<Vec<_>>().join(", ");
         let (storage, workbenches) = (tier.quotas["storage_gb"], tier.quotas["workbenches"]);
         let price = tier.price.as_ref().unwrap();
-        let features = tier.features.len();
-        format!("{}: {price}; {storage} GB, {workbenches} workbenches, {features} features; {limits}", tier.name)
+        let features = tier.features.iter().map(|feature| &**feature).collect::<Vec<_>>().join(", ");
+        format!("{}: {price}; {storage} GB, {workbenches} workbenches; {features}; {limits}", tier.name)
     });
     insta::assert_snapshot!(told.collect::<Vec<_>>().join("\n"), @"
-    developer: 29.00 USD/month; 50 GB, 10 workbenches, 4 features; developer-user-minute = 500/minute, developer-user-concurrent = 50
-    enterprise: 499.00 USD/month; unlimited GB, unlimited workbenches, 10 features; 
-    free: 0.00 USD/month; 10 GB, 3 workbenches, 1 features; free-user-minute = 100/minute, free-user-concurrent = 20
-    pro: 99.00 USD/month; 200 GB, unlimited workbenches, 7 features; pro-user-minute = 2000/minute, pro-user-concurrent = 200
+    developer: 29.00 USD/month; 50 GB, 10 workbenches; basic-code-generation, code-migration, database-reverse-engineering, figma-integration; developer-user-minute = 500/minute, developer-user-concurrent = 50
+    enterprise: 499.00 USD/month; unlimited GB, unlimited workbenches; basic-code-generation, code-migration, custom-integrations, database-reverse-engineering, dedicated-support, figma-integration, kubernetes-deployment, on-premise-deployment, real-time-collaboration, swarm-agents; 
+    free: 0.00 USD/month; 10 GB, 3 workbenches; basic-code-generation; free-user-minute = 100/minute, free-user-concurrent = 20
+    pro: 99.00 USD/month; 200 GB, unlimited workbenches; basic-code-generation, code-migration, database-reverse-engineering, figma-integration, kubernetes-deployment, real-time-collaboration, swarm-agents; pro-user-minute = 2000/minute, pro-user-concurrent = 200
     ");
     assert_eq!(policy.tiers.get("enterprise").unwrap().quotas["storage_gb"], Amount::Unlimited);
 }
