@@ -161,11 +161,12 @@ async fn a_disabled_account_neither_refreshes_nor_calls() {
 }
 
 #[tokio::test]
-async fn an_api_key_has_no_session_to_end() {
+async fn an_api_key_has_no_session_to_end_or_go_on_with() {
     let house = House::open().await;
     let person = house.register("ada@example.com").await;
-    let key = house.make_key(&person, json!({ "name": "ci" })).await;
-    let answer = house.post("/auth/logout", Shown::Credential(key["key"].as_str().unwrap()), Value::Null).await;
+    let key = house.make_key(&person, json!({ "name": "ci" })).await["key"].as_str().unwrap().to_owned();
+    let answer = house.post("/auth/logout", Shown::Credential(&key), Value::Null).await;
     assert_snapshot!(answer.refusal(), @"409 no_session");
+    assert_eq!(refresh(&house, &key).await.refusal(), "401 invalid_token");
     assert_eq!(house.get("/auth/me", person.shown()).await.status, 200);
 }
