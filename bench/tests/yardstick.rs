@@ -111,3 +111,13 @@ fn the_harness_divides_and_tells_rightly() {
 fn every_contender_that_is_installed_starts_as_committed_and_lets_a_request_through() {
     assert!(is_good("test_contenders.py"));
 }
+
+#[test]
+fn what_is_promised_of_several_gateways_is_judged() {
+    assert!(is_good("test_cluster.py"));
+}
+
+#[test]
+fn what_is_measured_on_postgres_is_what_the_door_asks() {
+    assert!(is_good("test_postgres.py"));
+}
