@@ -8,7 +8,9 @@ use std::{
     process::{Command, Output},
 };
 
-use serde_json::Value;
+use aws_lc_rs::hmac;
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD as B64};
+use serde_json::{Value, json};
 
 use crate::{
     cluster::Redis,
@@ -214,6 +216,17 @@ impl Doors {
 pub(crate) fn token(answer: &Answer) -> String {
     assert!((200..300).contains(&answer.status), "{answer:?}");
     answer.json()["access_token"].as_str().unwrap_or_else(|| panic!("{answer:?}")).to_owned()
+}
+
+/// The same token with another end, so many seconds from now, and signed by this secret.
+pub(crate) fn signed_anew(token: &str, secret: &str, seconds: i64) -> String {
+    let (header, rest) = token.split_once('.').unwrap();
+    let (claims, _) = rest.split_once('.').unwrap();
+    let mut claims: Value = serde_json::from_slice(&B64.decode(claims).unwrap()).unwrap();
+    claims["exp"] = json!(chrono::Utc::now().timestamp() + seconds);
+    let message = format!("{header}.{}", B64.encode(claims.to_string()));
+    let signature = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes()), message.as_bytes());
+    format!("{message}.{}", B64.encode(signature))
 }
 
 /// A person as an answer shows them has these fields, of these kinds; ids are UUIDs in text, where documents show numbers too.

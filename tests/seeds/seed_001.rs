@@ -36,8 +36,8 @@ fn every_endpoint_but_the_public_ones_demands_somebody(doors: &Doors) {
         }
     }
     assert!(refused > 25, "{refused}");
-    let expired = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJzdWIiOiJ4IiwiZXhwIjoxfQ.AAAA";
-    assert_eq!(doors.call(&format!("GET /auth/me\nAuthorization: Bearer {expired}")).status, 401);
+    let forged = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJzdWIiOiJ4IiwiZXhwIjoxfQ.AAAA";
+    assert_eq!(doors.call(&format!("GET /auth/me\nAuthorization: Bearer {forged}")).status, 401);
 }
 
 fn a_forgotten_password_is_replaced_by_mail_and_ends_every_session(doors: &Doors) {

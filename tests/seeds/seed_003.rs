@@ -12,7 +12,7 @@ use identity::{Algorithm, SigningKey, TokenType};
 use serde_json::{Value, json};
 
 use crate::{
-    doors::{Document, Doors, is_person, on_one_and_three, token},
+    doors::{Document, Doors, is_person, on_one_and_three, signed_anew, token},
     platform::Answer,
 };
 
@@ -123,6 +123,16 @@ fn tokens_are_verified_by_the_shared_secret_and_live_half_an_hour(doors: &Doors)
     assert_eq!(read(header)["alg"], "HS256");
     let claims = read(claims);
     assert_eq!(claims["exp"].as_i64().unwrap() - claims["iat"].as_i64().unwrap(), 1800, "{claims}");
+
+    let me = |token: &str| doors.call(&format!("GET /auth/me\nAuthorization: Bearer {token}"));
+    assert_eq!(me(&signed_anew(&token, SECRET, 60)).status, 200, "whoever has the secret signs as we do");
+    // Longer ago than clocks may differ by.
+    let expired = signed_anew(&token, SECRET, -60);
+    let refused = me(&expired);
+    assert_eq!((refused.status, refused.code().as_str()), (401, "expired"), "{refused:?}");
+    let verdict = validate(doors, &expired);
+    assert_eq!((&verdict["valid"], &verdict["user"]), (&json!(false), &json!(null)), "{verdict}");
+    assert_eq!(verdict["error"], "expired");
 }
 
 fn pages_of_the_listed_origins_may_call_and_no_others(doors: &Doors) {
