@@ -2,14 +2,16 @@
 
 use serde_json::json;
 
-use crate::doors::{Document, Doors, is_person, on_one_and_three, token};
+use crate::{
+    doors::{Document, Doors, is_person, on_one_and_three, signed_anew, token},
+    platform::Answer,
+};
+
+const SECRET: &str = "Zt9yQ4mUe7cVb2Xn5Lk8Js1Hg3Fd6Ra0PwOiTqYxZkE";
 
 /// "Step 5: Configure Environment Variables", with keys as "Step 4" makes them. Database and Redis are named where there are three doors.
 const DOCUMENT: Document = Document {
-    env: &[
-        ("JWT_SECRET_KEY", "Zt9yQ4mUe7cVb2Xn5Lk8Js1Hg3Fd6Ra0PwOiTqYxZkE"),
-        ("MASTER_ENCRYPTION_KEY", "wz3kqVZ0c1B8n5Zy2k7m9QpT4sLr6XaUe1Yd3Gf5Hj8="),
-    ],
+    env: &[("JWT_SECRET_KEY", SECRET), ("MASTER_ENCRYPTION_KEY", "wz3kqVZ0c1B8n5Zy2k7m9QpT4sLr6XaUe1Yd3Gf5Hj8=")],
     // "Step 10: Protect Existing Endpoints".
     routes: "\n[[route]]\nname = \"generate\"\nmethods = [\"POST\"]\npaths = [\"/api/generate\"]\nupstream = \"demo\"\n\
              permissions = [\"code:generate\"]\n\
@@ -19,6 +21,7 @@ const DOCUMENT: Document = Document {
 on_one_and_three!(
     super::DOCUMENT;
     the_command_lines_of_step_9_work,
+    a_token_of_another_secret_or_of_the_past_is_401,
     a_permission_protects_a_service,
     a_tier_is_its_limits_and_its_features,
     a_tier_is_so_much_storage_and_so_many_workbenches,
@@ -41,6 +44,13 @@ const LOGIN: &str = r#"curl -X POST http://localhost:8080/api/v2/auth/login \
     "password": "SecurePass123"
   }'"#;
 
+fn me(doors: &Doors, authorization: &str) -> Answer {
+    doors.curl(&format!(
+        r#"curl -X GET http://localhost:8080/api/v2/auth/me \
+  -H "Authorization: {authorization}""#
+    ))
+}
+
 fn the_command_lines_of_step_9_work(doors: &Doors) {
     let registered = doors.curl(REGISTER);
     assert_eq!(registered.status, 201, "{registered:?}");
@@ -52,10 +62,7 @@ fn the_command_lines_of_step_9_work(doors: &Doors) {
     assert_eq!(login.status, 200, "{login:?}");
     let access = token(&login);
 
-    let me = doors.curl(&format!(
-        r#"curl -X GET http://localhost:8080/api/v2/auth/me \
-  -H "Authorization: Bearer {access}""#
-    ));
+    let me = me(doors, &format!("Bearer {access}"));
     assert_eq!(me.status, 200, "{me:?}");
     is_person(&me.json(), "user@example.com");
     assert_eq!((&me.json()["full_name"], &me.json()["tier"]), (&json!("Test User"), &json!("free")));
@@ -78,6 +85,23 @@ fn the_command_lines_of_step_9_work(doors: &Doors) {
     let text = key["key"].as_str().unwrap();
     let by_key = doors.call(&format!("GET /api/v2/auth/me\nX-API-Key: {text}"));
     assert_eq!(by_key.json()["email"], "user@example.com", "{by_key:?}");
+}
+
+/// "JWT Token Invalid", and "Token Validation Errors" of 002.
+fn a_token_of_another_secret_or_of_the_past_is_401(doors: &Doors) {
+    let access = token(&doors.curl(REGISTER));
+    let signed = |secret: &str, seconds: i64| format!("Bearer {}", signed_anew(&access, secret, seconds));
+    assert_eq!(me(doors, &signed(SECRET, 60)).status, 200);
+    for (authorization, code) in [
+        (signed("another secret of thirty-two bytes", 60), "invalid_token"),
+        (signed(SECRET, -60), "expired"),
+        (access.clone(), "unsupported_credential"),
+    ] {
+        let refused = me(doors, &authorization);
+        assert_eq!((refused.status, refused.code().as_str()), (401, code), "{refused:?}");
+        let challenge = refused.header("www-authenticate");
+        assert_eq!(challenge, Some("Bearer realm=\"portcullis\", error=\"invalid_token\""), "{refused:?}");
+    }
 }
 
 fn a_permission_protects_a_service(doors: &Doors) {
