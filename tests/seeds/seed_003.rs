@@ -104,13 +104,17 @@ fn a_user_registers_logs_in_is_validated_and_asks_who_they_are(doors: &Doors) {
 fn in_development_headers_say_who_calls(doors: &Doors) {
     let me = doors.call("GET /auth/me\nX-User-Email: user@example.com\nX-User-Name: User Name");
     assert_eq!(me.status, 200, "{me:?}");
-    is_person(&me.json(), "user@example.com");
-    assert_eq!(me.json()["name"], "User Name");
+    let person = me.json();
+    is_person(&person, "user@example.com");
+    assert_eq!(person["name"], "User Name");
+    // "Returns full user context with teams and domains".
+    assert_eq!(of("name", person["teams"].as_array().unwrap()), ["General"], "{person}");
+    assert!(person["domains"].is_array(), "{person}");
     let curl = r#"curl http://localhost:8001/auth/me \
   -H "X-User-Email: user@example.com" \
   -H "X-User-Name: Test User""#;
     let again = doors.curl(curl);
-    assert_eq!(again.json()["id"], me.json()["id"], "{again:?}");
+    assert_eq!(again.json()["id"], person["id"], "{again:?}");
 }
 
 fn tokens_are_verified_by_the_shared_secret_and_live_half_an_hour(doors: &Doors) {
@@ -279,8 +283,8 @@ fn teams_and_domains_are_listed_and_the_seeded_ones_are_there(doors: &Doors) {
     assert_eq!(of("key", &domains), ["engineering", "product", "design", "marketing", "sales"]);
     for (item, fields) in teams
         .iter()
-        .map(|item| (item, ["name", "external_ref", "is_active"]))
-        .chain(domains.iter().map(|item| (item, ["key", "parent_domain_id", "is_active"])))
+        .map(|item| (item, ["id", "name", "external_ref"]))
+        .chain(domains.iter().map(|item| (item, ["key", "name", "parent_domain_id"])))
     {
         assert!(uuid::Uuid::parse_str(item["id"].as_str().unwrap()).is_ok(), "{item}");
         assert!(fields.iter().all(|field| item.get(field).is_some()) && item["is_active"] == true, "{item}");
