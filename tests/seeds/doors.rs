@@ -107,6 +107,10 @@ impl Doors {
 
     /// A call as documents 002 and 003 write it: method and path, header fields, and a body from the first line that begins with `{`.
     pub(crate) fn call(&self, text: &str) -> Answer {
+        Self::call_at(self.next(), text)
+    }
+
+    fn call_at(door: &Platform, text: &str) -> Answer {
         let mut lines = text.trim().lines();
         let (method, path) = lines.next().unwrap().trim().split_once(' ').unwrap();
         let (mut headers, mut body) = (Vec::new(), String::new());
@@ -118,16 +122,16 @@ impl Doors {
                 _ => body += line,
             }
         }
-        self.send(method, path, &headers, body.trim())
+        Self::send(door, method, path, &headers, body.trim())
     }
 
-    fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
+    fn send(door: &Platform, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
         let fields = headers.iter().fold(String::new(), |fields, (name, value)| format!("{fields}{name}: {value}\r\n"));
         let length = if body.is_empty() { String::new() } else { format!("Content-Length: {}\r\n", body.len()) };
         // A loopback name, as whoever tries a document out on one machine has it.
         let text =
             format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{fields}{length}\r\n{body}");
-        let (mut answer, door) = (None, self.next());
+        let mut answer = None;
         // Where Redis has not answered within 20 ms, as it may on a busy machine, the caller is asked to come again.
         eventually("limits to be counted", || {
             let said = door.raw(text.as_bytes());
@@ -154,10 +158,10 @@ impl Doors {
         answer.unwrap()
     }
 
-    /// The same, of which only the status matters, until it is so: what one door is told another one hears a moment later.
+    /// A call of which only the status matters, until it is so at each door: what one is told another one hears a moment later.
     pub(crate) fn becomes(&self, status: u16, text: &str) {
-        for _ in 0..self.gateways.len() {
-            eventually(text, || self.call(text).status == status);
+        for door in &self.gateways {
+            eventually(text, || Self::call_at(door, text).status == status);
         }
     }
 

@@ -177,4 +177,9 @@ fn developers_publish_agents_and_users_have_instances_of_their_own(doors: &Doors
     assert_eq!(ask("POST", &format!("/agents/{agent}/unpublish"), &ada, "").status, 200);
     assert_eq!(ask("GET", "/agents", &stranger, "").json()["items"], json!([]));
     assert_eq!(ask("GET", &path, &stranger, "").status, 200, "what people have they keep");
+    // Every door knows whose it is, and hears that it is gone.
+    let served = format!("GET {served}\nAuthorization: Bearer {stranger}");
+    doors.becomes(200, &served);
+    assert_eq!(ask("DELETE", &path, &stranger, "").status, 204);
+    doors.becomes(404, &served);
 }
