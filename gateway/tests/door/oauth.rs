@@ -13,6 +13,8 @@ use identity::{Algorithm, CodeVerifier, SigningKey, TokenType};
 use serde_json::{Value, json};
 
 use crate::{
+    cluster::{Redis, member},
+    database::Database,
     issuers::{Issuer, key, now},
     mail::{next_mail, token_in},
     mfa::arm,
@@ -286,6 +288,30 @@ fn a_newcomer_gets_an_account_and_comes_back_to_it() {
     let refused = log_in(&platform, &provider, &Visitor::default(), |_| ());
     assert_eq!(refused.status, 403);
     assert!(refused.body.contains("This account has been disabled"), "{}", refused.body);
+}
+
+#[test]
+fn a_login_that_begins_at_one_gateway_ends_at_another_and_serves_once_at_either() {
+    let (provider, database, redis) = (Provider::start(), Database::new("logins"), Redis::start());
+    let node = || {
+        let setup = member(&database, &redis).edit("gateway.toml", "# on_outage = \"local\"", "on_outage = \"local\"");
+        provider.beside(setup.edit("gateway.toml", "# nodes = 3", "nodes = 2"), "acme", "").start()
+    };
+    let nodes = [node(), node()];
+    let mut ids = Vec::new();
+    // Somebody new, and the same one again, the other way round.
+    for [one, other] in [[&nodes[0], &nodes[1]], [&nodes[1], &nodes[0]]] {
+        let visitor = Visitor::default();
+        let back = provider.agree(&visitor.get(one, "/auth/oauth/acme?return_to=/demo/x%3Fa%3Db"), |_| ());
+        assert_eq!(goes_to(&visitor.get(other, &back)), "/demo/x?a=b", "{}", other.log());
+        for node in &nodes {
+            assert_eq!(visitor.get(node, "/demo/x?a=b").status, 200);
+            ids.push(me(node, &visitor)["id"].clone());
+            assert_eq!(visitor.get(node, &back).status, 400, "it has served");
+        }
+    }
+    assert!(ids.iter().all(|id| id.is_string() && *id == ids[0]), "{ids:?}");
+    assert_eq!(provider.state.lock().unwrap().shown, 2);
 }
 
 #[test]
