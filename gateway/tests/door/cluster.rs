@@ -64,8 +64,13 @@ impl Redis {
 
     /// Makes its memory one that has been there for ever, once it answers: limits are lent at once.
     pub(crate) fn is_old(&self) {
+        self.is_old_to("portcullis");
+    }
+
+    /// The same for gateways whose keys begin otherwise.
+    pub(crate) fn is_old_to(&self, prefix: &str) {
         eventually("Redis to answer", || self.run(&["ping"]) == "PONG");
-        let marks: Vec<_> = (0..255).flat_map(|tag| [format!("portcullis:{{{tag}}}:mark"), "1:1".to_owned()]).collect();
+        let marks: Vec<_> = (0..255).flat_map(|tag| [format!("{prefix}:{{{tag}}}:mark"), "1:1".to_owned()]).collect();
         let words: Vec<_> = ["mset"].into_iter().chain(marks.iter().map(String::as_str)).collect();
         assert_eq!(self.run(&words), "OK");
     }

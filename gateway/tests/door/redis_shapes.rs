@@ -1,9 +1,12 @@
-//! The shapes that a Redis comes in: one server with TLS and a user of few rights, one that Sentinels watch, a Cluster. In each of them two
-//! gateways count one limit together, and what one of them revokes the other hears at once.
+//! The shapes that a Redis comes in: one server with TLS, a user of few rights and keys that begin otherwise; one that Sentinels watch, and a
+//! Cluster, both in clear and over TLS to such a user. In each of them two gateways count one limit together, and what one of them revokes
+//! the other hears at once.
 
 use std::{
+    fmt::Write as _,
     fs,
     io::Write,
+    path::Path,
     process::{Child, Command, Stdio},
     sync::Mutex,
     time::{Duration, Instant},
@@ -16,118 +19,200 @@ use crate::{
     cluster::{Redis, free_port, member_at},
     database::Database,
     platform::{PASSWORD, Platform, Setup, eventually, shipped},
-    secure_backends::Authority,
+    secure_backends::{Authority, Signed},
     shared_limits::{Admitted, QUOTA, WINDOW, hammer, limited, most_in_a_window, some, token, until_more},
 };
 
 /// How gateways reach a Redis.
 struct Shape {
     url: String,
+    env: Vec<(&'static str, String)>,
     edits: Vec<(&'static str, String)>,
     servers: Vec<Redis>,
+    /// The ports by which servers know each other.
+    ports: Vec<u16>,
     _sentinels: Vec<Sentinel>,
     _folder: Option<TempDir>,
-    _authority: Option<Authority>,
+    _tls: Option<Tls>,
+}
+
+/// A certificate that all servers have, of an authority of its own.
+struct Tls {
+    authority: Authority,
+    signed: Signed,
 }
 
 /// One of those who choose a new master.
-struct Sentinel(Child);
+struct Sentinel {
+    server: Child,
+    port: u16,
+    /// Where gateways ask it.
+    asked_at: u16,
+}
 
 /// The rule that `gateway.toml` gives to operators.
-pub(crate) fn rights() -> Vec<String> {
+pub(crate) fn rights(prefix: &str) -> Vec<String> {
     let text = fs::read_to_string(shipped("config/gateway.toml")).unwrap();
     let from = text.split_once("#   ACL SETUSER ").unwrap().1;
     let rule = from.split_once("\n# redis").unwrap().0.replace('#', " ");
-    let words = rule.split_whitespace().map(|word| word.replace("P:", "portcullis:").replace("PASSWORD", "secret"));
+    let own = format!("{prefix}:");
+    let words = rule.split_whitespace().map(|word| word.replace("P:", &own).replace("PASSWORD", "secret"));
     ["acl", "setuser"].map(str::to_owned).into_iter().chain(words).collect()
+}
+
+/// Lets the user of the gateways do what the rule says, and what a shape needs besides.
+fn allow(server: &Redis, prefix: &str, more: &[&str]) {
+    let rights = rights(prefix);
+    let words: Vec<_> = rights.iter().map(String::as_str).chain(more.iter().copied()).collect();
+    assert_eq!(server.run(&words), "OK");
+}
+
+/// A server, and the port by which others know it. Tests ask it in clear, as a user who may do everything.
+fn start(tls: Option<&Tls>, more: &[&str]) -> (Redis, u16) {
+    let Some(tls) = tls else {
+        let server = Redis::with(more);
+        let port = server.port;
+        return (server, port);
+    };
+    let port = free_port();
+    let words: Vec<_> = tls.settings(port).into_iter().flat_map(|(name, value)| [format!("--{name}"), value]).collect();
+    let words: Vec<_> = words.iter().map(String::as_str).chain(more.iter().copied()).collect();
+    (Redis::with(&words), port)
+}
+
+/// How gateways speak to who is there: in clear, or over TLS as a user of few rights.
+fn url(tls: Option<&Tls>, place: &str) -> String {
+    if tls.is_some() { format!("rediss://portcullis:secret@{place}") } else { format!("redis://{place}") }
+}
+
+// === impl Tls ===
+
+impl Tls {
+    fn new() -> Self {
+        let authority = Authority::new();
+        Self { signed: authority.sign("127.0.0.1"), authority }
+    }
+
+    /// What is said to a server, or a Sentinel, that speaks it here and to others of its kind.
+    fn settings(&self, port: u16) -> [(&'static str, String); 7] {
+        let text = |path: &Path| path.to_str().unwrap().to_owned();
+        [
+            ("tls-port", port.to_string()),
+            ("tls-auth-clients", "no".to_owned()),
+            ("tls-cert-file", text(&self.signed.certificate)),
+            ("tls-key-file", text(&self.signed.key)),
+            ("tls-ca-cert-file", text(&self.authority.ca())),
+            ("tls-replication", "yes".to_owned()),
+            ("tls-cluster", "yes".to_owned()),
+        ]
+    }
 }
 
 // === impl Shape ===
 
 impl Shape {
-    fn new(url: String, servers: Vec<Redis>) -> Self {
-        Self { url, edits: Vec::new(), servers, _sentinels: Vec::new(), _folder: None, _authority: None }
+    fn new(url: String, servers: impl IntoIterator<Item = (Redis, u16)>, tls: Option<Tls>) -> Self {
+        let (servers, ports) = servers.into_iter().unzip();
+        let ca =
+            |tls: &Tls| ("# redis_ca = \"redis-ca.pem\"", format!("redis_ca = \"{}\"", tls.authority.ca().display()));
+        let edits = tls.iter().map(ca).collect();
+        Self { url, env: Vec::new(), edits, servers, ports, _sentinels: Vec::new(), _folder: None, _tls: tls }
     }
 
-    /// One server that speaks TLS, with a certificate of its own authority, to a user who may do what is needed.
+    /// One server that speaks TLS, to a user who may do what is needed by gateways of this prefix.
     fn secure() -> Self {
-        let (authority, port) = (Authority::new(), free_port());
-        let (signed, ca) = (authority.sign("127.0.0.1"), authority.ca());
-        let text = |path: &std::path::Path| path.to_str().unwrap().to_owned();
-        let (certificate, key, ca) = (text(&signed.certificate), text(&signed.key), text(&ca));
-        let mut more =
-            vec!["--tls-port".to_owned(), port.to_string(), "--tls-auth-clients".to_owned(), "no".to_owned()];
-        more.extend(
-            ["--tls-cert-file", &certificate, "--tls-key-file", &key, "--tls-ca-cert-file", &ca].map(str::to_owned),
-        );
-        let redis = Redis::with(&more.iter().map(String::as_str).collect::<Vec<_>>());
-        redis.is_old();
-        let rights = rights();
-        assert_eq!(redis.run(&rights.iter().map(String::as_str).collect::<Vec<_>>()), "OK");
-        let url = format!("rediss://portcullis:secret@127.0.0.1:{port}");
-        let shape = Self::new(url, vec![redis]);
-        let edits = vec![("# redis_ca = \"redis-ca.pem\"", format!("redis_ca = \"{ca}\""))];
-        Self { edits, _authority: Some(authority), ..shape }
+        let (tls, prefix) = (Tls::new(), "other");
+        let (redis, port) = start(Some(&tls), &[]);
+        redis.is_old_to(prefix);
+        allow(&redis, prefix, &[]);
+        let mut shape = Self::new(url(Some(&tls), &format!("127.0.0.1:{port}")), [(redis, port)], Some(tls));
+        shape.edits.push(("prefix = \"portcullis\"", format!("prefix = \"{prefix}\"")));
+        shape
     }
 
     /// A master and its replica, watched by three Sentinels.
-    fn watched() -> Self {
-        let (folder, master) = (tempfile::tempdir().unwrap(), Redis::start());
+    fn watched(tls: Option<Tls>) -> Self {
+        let (folder, (master, port)) = (tempfile::tempdir().unwrap(), start(tls.as_ref(), &[]));
         master.is_old();
-        let replica = Redis::with(&["--replicaof", "127.0.0.1", &master.port.to_string()]);
+        let (replica, port_of_replica) = start(tls.as_ref(), &["--replicaof", "127.0.0.1", &port.to_string()]);
         has_caught_up(&replica);
         let sentinels: [_; 3] =
-            std::array::from_fn(|n| Sentinel::of(&master, &folder.path().join(format!("{n}.conf"))));
-        for (_, port) in &sentinels {
+            std::array::from_fn(|n| Sentinel::of(port, tls.as_ref(), &folder.path().join(format!("{n}.conf"))));
+        for sentinel in &sentinels {
             eventually("Sentinels to find each other and the replica", || {
-                let known = cli(*port, &["sentinel", "master", "mymaster"]);
+                let known = cli(sentinel.port, &["sentinel", "master", "mymaster"]);
                 let value = |name: &str| known.lines().skip_while(|line| *line != name).nth(1).map(str::to_owned);
                 value("num-slaves").as_deref() == Some("1") && value("num-other-sentinels").as_deref() == Some("2")
             });
+            if tls.is_some() {
+                let few =
+                    ["acl", "setuser", "portcullis", "on", ">secret", "-@all", "+sentinel|get-master-addr-by-name"];
+                assert_eq!(cli(sentinel.port, &few), "OK");
+            }
         }
-        let urls = sentinels.each_ref().map(|(_, port)| format!("redis://127.0.0.1:{port}"));
-        let shape = Self::new("redis://mymaster/0".to_owned(), vec![master, replica]);
+        for server in [&master, &replica].into_iter().filter(|_| tls.is_some()) {
+            allow(server, "portcullis", &[]);
+        }
+        let urls = sentinels.each_ref().map(|sentinel| url(tls.as_ref(), &format!("127.0.0.1:{}", sentinel.asked_at)));
+        let servers = [(master, port), (replica, port_of_replica)];
+        let mut shape = Self::new(url(tls.as_ref(), "mymaster/0"), servers, tls);
         let shipped = "# sentinels = \"redis://host-a:26379,redis://host-b:26379,redis://host-c:26379\"";
-        let edits = vec![(shipped, format!("sentinels = \"{}\"", urls.join(",")))];
-        let sentinels = sentinels.map(|(sentinel, _)| sentinel).into();
-        Self { edits, _sentinels: sentinels, _folder: Some(folder), ..shape }
+        shape.edits.push((shipped, "sentinels = { env = \"REDIS_SENTINELS\" }".to_owned()));
+        let env = vec![("REDIS_SENTINELS", urls.join(","))];
+        Self { env, _sentinels: sentinels.into(), _folder: Some(folder), ..shape }
     }
 
     /// Three masters, each with a replica.
-    fn cluster() -> Self {
+    fn cluster(tls: Option<Tls>) -> Self {
         let servers: [_; 6] = std::array::from_fn(|_| {
             let bus = free_port().to_string();
             let more = ["--cluster-enabled", "yes", "--cluster-port", &bus, "--cluster-node-timeout", "1000"];
-            Redis::with(&[&more[..], &["--repl-diskless-sync-delay", "0"]].concat())
+            start(tls.as_ref(), &[&more[..], &["--repl-diskless-sync-delay", "0"]].concat())
         });
-        for server in &servers {
+        for (server, _) in &servers {
             eventually("a node to answer", || server.run(&["ping"]) == "PONG");
         }
-        let nodes = servers.iter().map(|server| format!("127.0.0.1:{}", server.port));
-        let create = ["--cluster", "create"].map(str::to_owned).into_iter().chain(nodes);
-        let done = Command::new("redis-cli").args(create).args(["--cluster-replicas", "1", "--cluster-yes"]).output();
-        let done = done.unwrap();
+        // In the way in which they speak to each other, so that they are introduced by the right ports.
+        let cli = || {
+            let mut cli = Command::new("redis-cli");
+            if let Some(tls) = &tls {
+                cli.args(["--tls", "--cacert"]).arg(tls.authority.ca());
+            }
+            cli
+        };
+        let places = servers.each_ref().map(|(_, port)| format!("127.0.0.1:{port}"));
+        let create = cli()
+            .args(["--cluster", "create"])
+            .args(&places)
+            .args(["--cluster-replicas", "1", "--cluster-yes"])
+            .output();
+        let done = create.unwrap();
         assert!(done.status.success(), "{done:?}");
-        for server in &servers {
+        for (server, _) in &servers {
             eventually("the cluster", || server.run(&["cluster", "info"]).contains("cluster_state:ok"));
             if !is_master(server) {
                 has_caught_up(server);
             }
+            if tls.is_some() {
+                allow(server, "portcullis", &["+cluster|slots"]);
+            }
         }
         let marks: Vec<_> = (0..255).map(|tag| format!("set portcullis:{{{tag}}}:mark 1:1\n")).collect();
-        let mut cli = Command::new("redis-cli");
-        let cli = cli.args(["-c", "-p", &servers[0].port.to_string()]).stdin(Stdio::piped()).stdout(Stdio::null());
+        let mut cli = cli();
+        let cli = cli.args(["-c", "-p", &servers[0].1.to_string()]).stdin(Stdio::piped()).stdout(Stdio::null());
         let mut cli = cli.spawn().unwrap();
         cli.stdin.take().unwrap().write_all(marks.concat().as_bytes()).unwrap();
         assert!(cli.wait().unwrap().success());
-        let url = |n: usize| format!("redis://127.0.0.1:{}", servers[n].port);
-        let shape = Self::new(format!("{},{}", url(0), url(5)), servers.into());
-        Self { edits: vec![("# cluster = true", "cluster = true".to_owned())], ..shape }
+        let urls = [0, 5].map(|n: usize| url(tls.as_ref(), &places[n]));
+        let mut shape = Self::new(urls.join(","), servers, tls);
+        shape.edits.push(("# cluster = true", "cluster = true".to_owned()));
+        shape
     }
 
     fn member(&self, database: &Database) -> Setup {
         let setup =
             member_at(database, &self.url).edit("gateway.toml", "# on_outage = \"local\"", "on_outage = \"refuse\"");
+        let setup = self.env.iter().fold(setup, |setup, (name, value)| setup.env(name, value));
         self.edits.iter().fold(limited(setup), |setup, (from, to)| setup.edit("gateway.toml", from, to))
     }
 
@@ -138,7 +223,7 @@ impl Shape {
     }
 
     fn replica_of(&self, index: usize) -> &Redis {
-        let port = format!("master_port:{}\r", self.servers[index].port);
+        let port = format!("master_port:{}\r", self.ports[index]);
         let is_its = |other: &&Redis| other.run(&["info", "replication"]).contains(&port);
         self.servers.iter().find(is_its).unwrap()
     }
@@ -161,23 +246,26 @@ impl Shape {
 // === impl Sentinel ===
 
 impl Sentinel {
-    fn of(master: &Redis, config: &std::path::Path) -> (Self, u16) {
-        let (port, watched) = (free_port(), master.port);
-        let text = format!(
-            "port {port}\nbind 127.0.0.1\nsentinel monitor mymaster 127.0.0.1 {watched} 2\n\
+    fn of(master: u16, tls: Option<&Tls>, config: &Path) -> Self {
+        let (port, asked_at) = (free_port(), free_port());
+        let mut text = format!(
+            "port {port}\nbind 127.0.0.1\nsentinel monitor mymaster 127.0.0.1 {master} 2\n\
              sentinel down-after-milliseconds mymaster 1000\nsentinel failover-timeout mymaster 3000\n"
         );
+        for (name, value) in tls.into_iter().flat_map(|tls| tls.settings(asked_at)) {
+            writeln!(text, "{name} {value}").unwrap();
+        }
         fs::write(config, text).unwrap();
         let server = Command::new("redis-server").arg(config).arg("--sentinel").stdout(Stdio::null()).spawn().unwrap();
         eventually("a Sentinel to answer", || cli(port, &["ping"]) == "PONG");
-        (Self(server), port)
+        Self { server, port, asked_at: if tls.is_some() { asked_at } else { port } }
     }
 }
 
 impl Drop for Sentinel {
     fn drop(&mut self) {
-        drop(self.0.kill());
-        drop(self.0.wait());
+        drop(self.server.kill());
+        drop(self.server.wait());
     }
 }
 
@@ -269,10 +357,8 @@ fn a_redis_whose_authority_was_not_named_is_not_trusted() {
     assert_eq!((node.metric("portcullis_limits_away"), node.metric("portcullis_redis_healthy")), (1, 0));
 }
 
-#[test]
-fn two_gateways_count_together_and_follow_sentinels_to_another_master() {
-    let shape = Shape::watched();
-    two_count_together(&shape, "watched", |nodes, admitted| {
+fn sentinels_are_followed(shape: &Shape, name: &str) {
+    two_count_together(shape, name, |nodes, admitted| {
         let home = shape.home();
         shape.lose(home, "-STOP");
         is_survived(nodes, admitted);
@@ -281,15 +367,13 @@ fn two_gateways_count_together_and_follow_sentinels_to_another_master() {
     });
 }
 
-#[test]
-fn two_gateways_count_together_on_a_cluster_and_go_on_when_a_replica_takes_over() {
-    let shape = Shape::cluster();
-    two_count_together(&shape, "shards", |nodes, admitted| {
+fn replicas_take_over(shape: &Shape, name: &str) {
+    two_count_together(shape, name, |nodes, admitted| {
         // As planned, with both alive: the old master says that the keys have moved.
         assert_eq!(shape.replica_of(shape.home()).run(&["cluster", "failover"]), "OK");
         until_more(admitted, QUOTA + 1, "leases from the replica");
         eventually("the old master to follow", || {
-            let home = format!("master_port:{}\r", shape.servers[shape.home()].port);
+            let home = format!("master_port:{}\r", shape.ports[shape.home()]);
             shape.servers.iter().any(|server| {
                 let told = server.run(&["info", "replication"]);
                 told.contains(&home) && told.contains("master_link_status:up")
@@ -298,4 +382,24 @@ fn two_gateways_count_together_on_a_cluster_and_go_on_when_a_replica_takes_over(
         shape.lose(shape.home(), "-KILL");
         is_survived(nodes, admitted);
     });
+}
+
+#[test]
+fn two_gateways_count_together_and_follow_sentinels_to_another_master() {
+    sentinels_are_followed(&Shape::watched(None), "watched");
+}
+
+#[test]
+fn sentinels_are_followed_over_tls_with_no_more_rights_than_the_configuration_asks_for() {
+    sentinels_are_followed(&Shape::watched(Some(Tls::new())), "watched_over_tls");
+}
+
+#[test]
+fn two_gateways_count_together_on_a_cluster_and_go_on_when_a_replica_takes_over() {
+    replicas_take_over(&Shape::cluster(None), "shards");
+}
+
+#[test]
+fn a_cluster_is_used_over_tls_with_no_more_rights_than_the_configuration_asks_for() {
+    replicas_take_over(&Shape::cluster(Some(Tls::new())), "shards_over_tls");
 }

@@ -78,7 +78,7 @@ fn what_is_no_redis_or_too_old_is_told_and_nobody_waits_for_it() {
 fn a_user_with_a_wrong_password_or_without_a_right_is_told_so() {
     let (database, redis) = (Database::new("rights"), Redis::start());
     redis.is_old();
-    let rights = rights();
+    let rights = rights("portcullis");
     let may = |less: &[&str]| {
         let words: Vec<_> = rights.iter().map(String::as_str).chain(less.iter().copied()).collect();
         assert_eq!(redis.run(&words), "OK");
