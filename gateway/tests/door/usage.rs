@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use crate::{
     backends::{After, Backend},
+    database::Database,
     platform::{Answer, Platform, Running, Setup, eventually, exchange, service_account},
     servers::Postgres,
     wire::{Wire, agreed, backend, handshake},
@@ -419,10 +420,8 @@ fn report(door: SocketAddr, service: &str, account: &Value, model: &str) -> Answ
 
 /// Each round is a process that dies by SIGKILL, a hundred milliseconds after a burst, in the middle of others, and at once after it has
 /// said that it keeps a report.
-#[test]
 #[expect(clippy::print_stderr, reason = "what was lost is measured, and told to whoever runs it")]
-fn a_gateway_that_is_killed_a_hundred_times_counts_nothing_twice_and_loses_but_the_last_moment() {
-    const ROUNDS: usize = 100;
+fn is_killed(rounds: usize, env: &[(String, String)]) {
     const REQUESTS: usize = 10;
     /// DESIGN §5.
     const MOMENT: Duration = Duration::from_millis(100);
@@ -432,12 +431,13 @@ fn a_gateway_that_is_killed_a_hundred_times_counts_nothing_twice_and_loses_but_t
         .edit("gateway.toml", "carry = \"1s\"", "carry = \"10ms\"")
         .edit("gateway.toml", "flush = \"50ms\"", "flush = \"20ms\"")
         .edit("tiers.toml", "\"100/minute\"", "\"1000000/minute\"");
+    let setup = env.iter().fold(setup, |setup, (name, value)| setup.env(name, value));
     let folder = setup.folder();
     let log = folder.path().join("gateway.log");
     let start = || Running::start(&mut setup.command(folder.path(), backend.address), Some(&log));
     let (mut token, mut service, mut ada) = (String::new(), String::new(), Value::Null);
     let (mut sent, mut acknowledged, mut repeated) = (Vec::new(), Vec::new(), 0);
-    for round in 0..ROUNDS {
+    for round in 0..rounds {
         let mut gateway = start();
         let door = gateway.address("http");
         if round == 0 {
@@ -449,7 +449,7 @@ fn a_gateway_that_is_killed_a_hundred_times_counts_nothing_twice_and_loses_but_t
             );
             let registered = Answer::parse(&exchange(door, request.as_bytes())).json();
             (token, ada) = (token_of(&registered), registered["user"]["id"].clone());
-            service = service_account(folder.path(), &[], "meter").1;
+            service = service_account(folder.path(), env, "meter").1;
         }
         assert_eq!(burst(door, &format!("/demo/a{round}"), &token, REQUESTS), REQUESTS);
         let answered = Instant::now();
@@ -484,11 +484,21 @@ fn a_gateway_that_is_killed_a_hundred_times_counts_nothing_twice_and_loses_but_t
             "what was acknowledged is counted, once: {tokens:?}"
         );
     }
-    assert!(acknowledged.iter().filter(|is| **is).count() > ROUNDS / 2, "{acknowledged:?}");
+    assert!(acknowledged.iter().filter(|is| **is).count() > rounds / 2, "{acknowledged:?}");
     let log = fs::read_to_string(&log).unwrap();
     assert!(!log.contains("it is set aside"), "{log}");
     eprintln!(
-        "lost with {ROUNDS} processes: {lost} of {} requests of the last {MOMENT:?}; brought twice: {repeated} events",
+        "lost with {rounds} processes: {lost} of {} requests of the last {MOMENT:?}; brought twice: {repeated} events",
         sent.iter().sum::<u64>()
     );
+}
+
+#[test]
+fn a_gateway_that_is_killed_a_hundred_times_counts_nothing_twice_and_loses_but_the_last_moment() {
+    is_killed(100, &[]);
+}
+
+#[test]
+fn a_gateway_on_postgres_that_is_killed_ten_times_counts_nothing_twice_and_loses_but_the_last_moment() {
+    is_killed(10, &[("DATABASE_URL".to_owned(), Database::new("killed").url)]);
 }
