@@ -77,7 +77,7 @@ impl Proof {
         }
     }
 
-    /// What is shown has to be right; if nothing is, the session has to be fresh.
+    /// What is shown has to be right; if nothing is, the session has to be fresh. One that has ended proves nobody.
     pub(crate) async fn by(&self, caller: &Caller, visitor: &Visitor, office: &Office) -> Result<Proved, ApiError> {
         if caller.0.actor.is_some() {
             return Err(ApiError::Impersonated);
@@ -85,8 +85,9 @@ impl Proof {
         let session = session_of(caller)?;
         let shown = self.shown(Some(session))?;
         let known = office.store.authentication(session).await?;
-        let (at, amr) = known.unwrap_or_default();
         let account = office.store.account(caller.0.account).await?.ok_or(ApiError::CallerGone)?;
+        // The door may not have heard of it yet.
+        let (at, amr) = known.ok_or(ApiError::SessionEnded)?;
         // Where there is a second factor a password is one half of a proof: else whoever has it could take the other half away.
         let has_factor = !office.store.factors(account.id).await?.is_empty();
         let Some(shown) = shown else {

@@ -77,9 +77,10 @@ impl Store {
         .await
     }
 
-    /// When, if that is known, and how the person behind a session has last shown who they are.
+    /// When, if that is known, and how the person behind a session has last shown who they are; `None` if it has ended: what was shown in it
+    /// proves nobody any more.
     pub async fn authentication(&self, id: SessionId) -> Result<Option<(Option<DateTime<Utc>>, String)>, StoreError> {
-        const Q: &str = "SELECT auth_time, amr FROM sessions WHERE id = $1";
+        const Q: &str = "SELECT auth_time, amr FROM sessions WHERE id = $1 AND ended_at IS NULL";
         let row: Option<(Option<DateTime<Utc>>, Option<String>)> = self
             .bounded(async { on!(self, |pool| sqlx::query_as(Q).bind(id.uuid()).fetch_optional(pool).await) })
             .await?;

@@ -179,7 +179,7 @@ impl Store {
 
 impl Tx {
     /// Is the account active, and somebody in it in this session?
-    async fn is_in(&mut self, account: AccountId, session: SessionId) -> Result<bool, StoreError> {
+    pub(crate) async fn is_in(&mut self, account: AccountId, session: SessionId) -> Result<bool, StoreError> {
         const Q: &str = "SELECT COUNT(*) FROM accounts a JOIN sessions s ON s.account_id = a.id \
                          WHERE a.id = $1 AND a.status = 'active' AND s.id = $2 AND s.ended_at IS NULL";
         let found: i64 =

@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use identity::{AccountId, KeyId, Networks, SecretDigest, TenantId};
+use identity::{AccountId, KeyId, Networks, SecretDigest, SessionId, TenantId};
 use sqlx::{FromRow, types::Json};
 use uuid::Uuid;
 
 use crate::{
     NewAccount, NewMail, Store, StoreError, Subject,
+    accounts::CHANGED_MEANWHILE,
     db::{Tx, later, on, on_tx, stored},
 };
 
@@ -22,6 +23,8 @@ pub struct NewKey {
     pub id: KeyId,
     /// Whose it is.
     pub account: AccountId,
+    /// The session in which it is asked for, if it is in one: whoever has ended it by then has ended this.
+    pub session: Option<SessionId>,
     /// In which tenant it acts; `None`: in none, whatever its account founds or joins.
     pub tenant: Option<TenantId>,
     /// What its owner calls it.
@@ -81,7 +84,8 @@ struct Row {
 // === impl Store ===
 
 impl Store {
-    /// Issues a key; [`StoreError::TooManyKeys`] if its account may have no more.
+    /// Issues a key; [`StoreError::TooManyKeys`] if its account may have no more, and [`StoreError::Conflict`] if the session has ended in which
+    /// it is asked for.
     pub async fn create_key(&self, new: NewKey) -> Result<KeyRecord, StoreError> {
         self.issue_key(new, None).await
     }
@@ -136,7 +140,7 @@ impl Store {
     }
 
     /// Issues `new` in the place of a key, which ends after `grace`, or is revoked if there is none. [`StoreError::Conflict`] if it has a
-    /// successor already.
+    /// successor already, or the session has ended in which `new` is asked for.
     pub async fn rotate_key(
         &self,
         account: AccountId,
@@ -230,7 +234,8 @@ impl Tx {
         Ok(heard)
     }
 
-    /// Counted under a lock of the account: of two at once the second one sees the first one's key.
+    /// Counted under a lock of the account: of two at once the second one sees the first one's key, and whoever waited for somebody who has thrown
+    /// them out sees that.
     async fn insert_key(&mut self, new: &NewKey) -> Result<(), StoreError> {
         const COUNT: &str = "SELECT COUNT(*) FROM api_keys WHERE account_id = $1 AND revoked_at IS NULL";
         const Q: &str = "INSERT INTO api_keys (id, account_id, name, prefix, digest, scopes, created_at, expires_at, tenant_id, \
@@ -238,6 +243,11 @@ impl Tx {
                          EXISTS (SELECT 1 FROM factors WHERE account_id = $2 AND confirmed_at IS NOT NULL))";
         let account = new.account.uuid();
         self.lock_account(new.account).await?;
+        if let Some(session) = new.session
+            && !self.is_in(new.account, session).await?
+        {
+            return Err(CHANGED_MEANWHILE);
+        }
         let has: i64 = on_tx!(&mut *self, |c| sqlx::query_scalar(COUNT).bind(account).fetch_one(c).await)?;
         if has >= i64::from(new.most) {
             return Err(StoreError::TooManyKeys(new.most));

@@ -67,7 +67,7 @@ struct Wanted {
         (status = 201, description = "The key", body = NewlyMade),
         (status = 401, description = "`insufficient_user_authentication`: the session is not fresh, and nothing was shown"),
         (status = 403, description = "`forbidden`: a scope, a network or the end is beyond the caller's own; `wrong_proof`: the password or code is wrong; `session_required`: a person's key, another issuer's token, or one that a key has bought, makes no keys"),
-        (status = 409, description = "`too_many_keys`: an account may have as many as its tier says (`api_keys`), else 100"),
+        (status = 409, description = "`too_many_keys`: an account may have as many as its tier says (`api_keys`), else 100; `conflict`: the account was changed at the same moment"),
         (status = 429, description = "`login_locked`: too many wrong passwords or codes; see `Retry-After`"),
     )
 )]
@@ -137,6 +137,7 @@ pub(crate) fn fresh_key(
     let new = NewKey {
         id,
         account: caller.0.account,
+        session: caller.0.grant.session(),
         tenant: caller.0.tenant,
         name,
         prefix: key.prefix(),

@@ -60,7 +60,7 @@ pub(crate) struct RotateKey {
         (status = 201, description = "The new key", body = NewlyMade),
         (status = 401, description = "`insufficient_user_authentication`: the session is not fresh, and nothing was shown"),
         (status = 403, description = "`forbidden`: the key's scopes or networks, or the end of the new one, are beyond the caller's own; `wrong_proof`: the password or code is wrong; `session_required`: a person's key, another issuer's token, or one that a key has bought, rotates no keys"),
-        (status = 409, description = "`too_many_keys`: an account may have as many as its tier says (`api_keys`), else 100, the old one in its grace among them; `conflict`: the key was rotated already and is in its grace"),
+        (status = 409, description = "`too_many_keys`: an account may have as many as its tier says (`api_keys`), else 100, the old one in its grace among them; `conflict`: the key was rotated already and is in its grace, or the account was changed at the same moment"),
         (status = 404, description = "`not_found`: the caller has no such key in use"),
     )
 )]

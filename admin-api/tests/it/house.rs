@@ -364,6 +364,7 @@ impl House {
         let new = store::NewKey {
             id: key.id(),
             account: id,
+            session: None,
             tenant,
             name: "a key".to_owned(),
             prefix: key.prefix(),

@@ -565,6 +565,7 @@ async fn whoever_registers_a_strangers_address_is_out_when_its_owner_comes_by_ma
         let thief = house.register(ADA).await;
         let key = house.make_key(&thief, json!({ "name": "later" })).await;
         let before = armed(&house, thief).await;
+        let stale = house.assertion_of(&before.person).await;
         let by_link = if link {
             let cookie = house.visit(&HOME, "/auth/magic-link", json!({ "email": ADA })).await.cookie().unwrap();
             let (browser, token) = (Place { cookie: Some(&cookie), ..HOME }, house.mail().await.token());
@@ -580,6 +581,15 @@ async fn whoever_registers_a_strangers_address_is_out_when_its_owner_comes_by_ma
         assert_eq!(house.post("/auth/refresh", Shown::Nothing, refresh).await.refusal(), "401 revoked");
         let shown = json!({ "token": key["key"] });
         assert_eq!(house.post("/auth/validate", Shown::Nothing, shown).await.body["valid"], false);
+        // At a door that has not heard of it yet.
+        let still = Shown::Header("X-Gateway-Assertion", &stale);
+        for (method, path, body) in [
+            ("POST", "/auth/api-keys", json!({ "name": "for ever" })),
+            ("POST", "/auth/mfa/totp", Value::Null),
+            ("DELETE", "/auth/me", Value::Null),
+        ] {
+            assert_eq!(house.call(method, path, still, body).await.refusal(), "401 revoked", "{path}");
+        }
     }
 }
 

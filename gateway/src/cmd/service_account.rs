@@ -83,6 +83,7 @@ fn fresh_key(
     let new = NewKey {
         id: key.id(),
         account,
+        session: None,
         tenant,
         name,
         prefix: key.prefix(),

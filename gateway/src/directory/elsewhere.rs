@@ -92,6 +92,7 @@ mod tests {
         let new = NewKey {
             id: key.id(),
             account,
+            session: None,
             tenant: None,
             name: "bound".to_owned(),
             prefix: key.prefix(),

@@ -23,6 +23,7 @@ on_both_engines!(
     only_a_live_key_is_rotated,
     a_key_is_rotated_once,
     a_key_needs_an_account,
+    a_key_that_is_asked_for_in_a_session_is_made_while_that_goes_on,
     an_account_is_made_with_its_key_or_not_at_all,
     keys_of_a_disabled_account_come_back_with_it,
     the_last_use_counts_whatever_the_order,
@@ -41,6 +42,7 @@ pub(crate) fn key(account: &Account, name: &str) -> (NewKey, ApiKey) {
         tenant: None,
         id,
         account: account.id,
+        session: None,
         name: name.to_owned(),
         prefix: secret.prefix(),
         digest: secret.digest(),
@@ -193,6 +195,22 @@ async fn a_key_needs_an_account(database: &Database) {
     let made = store.create_key(nobodys).await;
     assert!(matches!(made, Err(StoreError::NotFound)), "{made:?}");
     assert_eq!(heard(&store).await, []);
+}
+
+async fn a_key_that_is_asked_for_in_a_session_is_made_while_that_goes_on(database: &Database) {
+    let store = database.open().await;
+    let (ada, eve) = (person(&store, "ada@example.com").await, person(&store, "eve@example.com").await);
+    let ((own, _), (theirs, _)) = (session(&store, &ada).await, session(&store, &eve).await);
+    let asked = |session| NewKey { session: Some(session), ..key(&ada, "key").0 };
+    let old = store.create_key(asked(own)).await.unwrap().id;
+    store.end_session(own, at(1)).await.unwrap();
+    for session in [own, theirs] {
+        let made = store.create_key(asked(session)).await;
+        assert!(matches!(made, Err(StoreError::Conflict(_))), "{made:?}");
+        let rotated = store.rotate_key(ada.id, old, asked(session), Duration::ZERO, at(2)).await;
+        assert!(matches!(rotated, Err(StoreError::Conflict(_))), "{rotated:?}");
+    }
+    assert_eq!(store.list_keys(ada.id).await.unwrap().iter().map(|key| key.id).collect::<Vec<_>>(), [old]);
 }
 
 async fn an_account_is_made_with_its_key_or_not_at_all(database: &Database) {

@@ -303,10 +303,10 @@ async fn a_password_is_changed_while_the_address_is_changed_or_confirmed() {
     a_password_is_changed_while_these_are_shown([OneTimePurpose::ChangeEmail, OneTimePurpose::VerifyEmail]).await;
 }
 
-type Deed = Pin<Box<dyn Future<Output = Result<(), StoreError>> + Send>>;
+pub(crate) type Deed = Pin<Box<dyn Future<Output = Result<(), StoreError>> + Send>>;
 
 /// While somebody holds a row two deeds are begun, each when the one before waits or is done. Then the row is let go, and both succeed.
-async fn both_are_done(database: &Database, hold: &'static str, row: Uuid, deeds: [Deed; 2]) {
+pub(crate) async fn both_are_done(database: &Database, hold: &'static str, row: Uuid, deeds: [Deed; 2]) {
     const WAITING: &str =
         "SELECT COUNT(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
     let (mut holder, mut watcher) = (database.beside().await, database.beside().await);

@@ -1,0 +1,35 @@
+//! Who is thrown out at the moment at which they do something. On Postgres, where rows are locked one by one.
+
+use store::{NewKey, StoreError, WayIn};
+
+use crate::{
+    engines::{Database, at, hash, person, session},
+    keys::key,
+    lock_order::{Deed, both_are_done},
+};
+
+const SESSION: &str = "SELECT 1 FROM sessions WHERE id = $1 FOR UPDATE";
+
+/// It would serve them for ever.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_waits_for_who_throws_them_out_makes_no_key() {
+    let database = Database::postgres().await;
+    let store = database.open().await;
+    let ada = person(&store, "ada@example.com").await;
+    let (theirs, _) = session(&store, &ada).await;
+    let (taking, making, id) = (store.clone(), store.clone(), ada.id);
+    let new = NewKey { session: Some(theirs), ..key(&ada, "for ever").0 };
+    let deeds: [Deed; 2] = [
+        Box::pin(async move {
+            let own = WayIn::Password(hash("own"));
+            taking.take_over_unconfirmed(id, own, "user", at(1)).await.map(drop)
+        }),
+        Box::pin(async move {
+            let made = making.create_key(new).await;
+            assert!(matches!(made, Err(StoreError::Conflict(_))), "{made:?}");
+            Ok(())
+        }),
+    ];
+    both_are_done(&database, SESSION, theirs.uuid(), deeds).await;
+    assert_eq!(store.list_keys(ada.id).await.unwrap(), []);
+}
