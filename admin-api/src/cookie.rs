@@ -16,6 +16,15 @@ pub(crate) fn fresh_cookie() -> SessionCookie {
     SessionCookie::generate(SessionId::new(Uuid::now_v7()), &mut rand::rng())
 }
 
+/// The value of the one cookie of that name; of two, one was set by somebody else (a sister host, perhaps), and nobody can say which. What
+/// stands beside it may be no text.
+pub(crate) fn the_one<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    let pairs = headers.get_all(header::COOKIE).iter().flat_map(|field| cookie_pairs(field.as_bytes()));
+    let mut ours = pairs.filter(|(own, _)| *own == name.as_bytes());
+    let (Some((_, value)), None) = (ours.next(), ours.next()) else { return None };
+    std::str::from_utf8(value).ok()
+}
+
 // === impl Office ===
 
 impl Office {
@@ -79,11 +88,7 @@ impl Office {
 
     /// The cookie that came with a request which the door let through by it.
     pub(crate) fn cookie_in(&self, headers: &HeaderMap) -> Option<SessionCookie> {
-        let name = self.cookie_names().session.as_bytes();
-        let fields = headers.get_all(header::COOKIE).iter();
-        let mut ours = fields.flat_map(|field| cookie_pairs(field.as_bytes())).filter(|(own, _)| *own == name);
-        let (Some((_, value)), None) = (ours.next(), ours.next()) else { return None };
-        SessionCookie::parse(std::str::from_utf8(value).ok()?).ok()
+        SessionCookie::parse(the_one(headers, self.cookie_names().session)?).ok()
     }
 
     fn set_cookies(&self, session: &str, csrf: &str, life: u64) -> HeaderMap {

@@ -14,7 +14,7 @@ use identity::{CookieNames, DeviceToken, SecretDigest, SessionCookie, network_of
 use store::{Origin, Seen};
 use uuid::Uuid;
 
-use crate::{mail::Source, office::Office, second_factor::First};
+use crate::{cookie::the_one, mail::Source, office::Office, second_factor::First};
 
 /// The client's address. Set by the door, as the next one is; nobody else can.
 pub(crate) const CLIENT: &str = "x-gateway-client";
@@ -135,15 +135,8 @@ impl Device {
     }
 }
 
-/// The one cookie of that name; of two, one was set by somebody else (a sister host, perhaps), and nobody can say which.
 fn device(headers: &HeaderMap, name: &str) -> Option<SecretDigest> {
-    let all = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
-    let mut ours = all.flat_map(|value| value.split(';')).filter_map(|pair| {
-        let (own, value) = pair.trim().split_once('=')?;
-        (own == name).then_some(value)
-    });
-    let (Some(value), None) = (ours.next(), ours.next()) else { return None };
-    DeviceToken::parse(value).ok().map(|token| token.digest())
+    DeviceToken::parse(the_one(headers, name)?).ok().map(|token| token.digest())
 }
 
 /// For its owner to read in a list: nothing that could be taken for anything else than text, and not without end.
@@ -168,6 +161,9 @@ mod tests {
         for good in [format!("{name}={own}"), format!("a=b; {name}={own};c=d")] {
             assert_eq!(device(&cookies(&[&good]), name), Some(token.digest()), "{good}");
         }
+        let of_others = [&b"n=\xc3\xa9; e=\xff; "[..], name.as_bytes(), b"=", own.as_bytes()].concat();
+        let sent: HeaderMap = [(header::COOKIE, HeaderValue::from_bytes(&of_others).unwrap())].into_iter().collect();
+        assert_eq!(device(&sent, name), Some(token.digest()), "what others have set is no text");
         for bad in [
             String::new(),
             format!("{name}="),

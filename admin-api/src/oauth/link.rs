@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use axum::http::{HeaderMap, HeaderValue, header};
-use identity::{AccountId, Email, ExternalId, OneTimePurpose, OneTimeToken, cookie_pairs};
+use identity::{AccountId, Email, ExternalId, OneTimePurpose, OneTimeToken};
 use serde::{Deserialize, Serialize};
 use store::{Believed, NewIdentity, NewOneTime, ShownOneTime, StoreError, Unlinked};
 use uuid::Uuid;
@@ -14,6 +14,7 @@ use uuid::Uuid;
 use super::{Identified, OauthFault, Provider};
 use crate::{
     caller::Caller,
+    cookie::the_one,
     error::{ApiError, OrMissing},
     mail::{Letter, TOKENS},
     office::Office,
@@ -215,13 +216,8 @@ impl Office {
         })
     }
 
-    /// The one token that a browser shows; of two, one is somebody else's.
+    /// The token that a browser shows.
     fn shown_link(&self, headers: &HeaderMap) -> Option<OneTimeToken> {
-        let name = self.cookie_names().link;
-        let fields = headers.get_all(header::COOKIE).iter();
-        let mut ours =
-            fields.flat_map(|field| cookie_pairs(field.as_bytes())).filter(|(own, _)| *own == name.as_bytes());
-        let (Some((_, value)), None) = (ours.next(), ours.next()) else { return None };
-        OneTimeToken::parse(std::str::from_utf8(value).ok()?).ok()
+        OneTimeToken::parse(the_one(headers, self.cookie_names().link)?).ok()
     }
 }
