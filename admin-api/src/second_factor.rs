@@ -18,7 +18,7 @@ use uuid::Uuid;
 
 use crate::{
     caller::Caller,
-    error::ApiError,
+    error::{ApiError, OrMissing},
     issue::Of,
     mail::{Letter, TOKENS},
     office::Office,
@@ -158,7 +158,8 @@ impl Office {
     pub(crate) async fn challenge(&self, first: First, account: &Account, address: &str) -> Result<ApiError, ApiError> {
         let now = self.now();
         let fresh = self.fresh_challenge(first, now);
-        self.store.challenge(account.id, address, &fresh.seed, now).await?;
+        // Who is deleted meanwhile is nobody, as at a login without it.
+        self.store.challenge(account, address, &fresh.seed, now).await.or_missing(ApiError::InvalidCredentials)?;
         Ok(fresh.said(&self.store.factors(account.id).await?))
     }
 

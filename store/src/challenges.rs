@@ -6,8 +6,8 @@ use identity::{AccountId, OneTimePurpose, SecretDigest, SessionId};
 use uuid::Uuid;
 
 use crate::{
-    Account, FactorProof, Groups, NewOneTime, NewSession, OneTime, RefreshTerms, SessionSeed, ShownOneTime, Store,
-    StoreError, Subject,
+    Account, FactorProof, Groups, NewSession, OneTime, RefreshTerms, SessionSeed, ShownOneTime, Store, StoreError,
+    Subject,
     db::{Tx, later, on, on_tx, stored},
 };
 
@@ -54,6 +54,13 @@ pub enum FactorLogin {
     TokenGone,
 }
 
+macro_rules! add_challenge {
+    () => {
+        "INSERT INTO one_time_tokens (id, purpose, account_id, address, digest, sealed, created_at, expires_at) \
+         SELECT $1, $2, id, $4, $5, $6, $7, $8 FROM accounts WHERE id = $3 AND status = 'active' AND updated_at = $9"
+    };
+}
+
 // === impl Store ===
 
 impl Store {
@@ -87,10 +94,10 @@ impl Store {
         Ok(row.map(|(at, amr)| (at, amr.unwrap_or_default())))
     }
 
-    /// Notes that somebody has yet to show a second factor.
+    /// Notes that somebody has yet to show a second factor; [`StoreError::Conflict`] if the account has changed since they have shown the first.
     pub async fn challenge(
         &self,
-        account: AccountId,
+        account: &Account,
         address: &str,
         seed: &ChallengeSeed,
         now: DateTime<Utc>,
@@ -223,24 +230,30 @@ impl Tx {
         Ok(on_tx!(self, |c| sqlx::query(Q).bind(id.uuid()).bind(left).execute(c).await.map(drop))?)
     }
 
+    /// As a session is begun: whoever has shown a password that is another one now is asked for nothing more, and gets nothing.
     pub(crate) async fn challenge(
         &mut self,
-        account: AccountId,
+        account: &Account,
         address: &str,
         seed: &ChallengeSeed,
         now: DateTime<Utc>,
     ) -> Result<(), StoreError> {
-        self.add_one_time(&NewOneTime {
-            id: seed.id,
-            purpose: OneTimePurpose::SecondFactor,
-            account: Some(account),
-            address,
-            digest: seed.digest,
-            binding: None,
-            sealed: Some(seed.sealed.clone()),
-            now,
-            expires_at: seed.expires_at,
-        })
-        .await
+        const LITE: &str = add_challenge!();
+        const PG: &str = concat!(add_challenge!(), " FOR SHARE");
+        let statement = if matches!(self, Self::Pg(_)) { PG } else { LITE };
+        let added = on_tx!(&mut *self, |c| sqlx::query(statement)
+            .bind(seed.id)
+            .bind(OneTimePurpose::SecondFactor.word())
+            .bind(account.id.uuid())
+            .bind(address)
+            .bind(seed.digest.as_bytes().as_slice())
+            .bind(seed.sealed.as_slice())
+            .bind(stored(now))
+            .bind(stored(seed.expires_at))
+            .bind(stored(account.updated_at))
+            .execute(c)
+            .await
+            .map(|done| done.rows_affected()))?;
+        if added == 0 { Err(self.changed_meanwhile(account.id).await?) } else { Ok(()) }
     }
 }

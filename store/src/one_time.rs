@@ -259,7 +259,7 @@ impl Store {
             let Some(token) = tx.use_token_of_account(shown, now).await? else { return Ok(None) };
             let Some(account) = tx.confirm_owner(&token, confirmed, now).await? else { return Ok(None) };
             if tx.has_factor(account.id).await? {
-                tx.challenge(account.id, &token.address, challenge, now).await?;
+                tx.challenge(&account, &token.address, challenge, now).await?;
                 self.commit_and_tell(tx, &[Subject::Account(account.id)], now).await?;
                 return Ok(Some(LinkLogin::Challenged(account)));
             }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use identity::TotpSecret;
 use serde_json::{Value, json};
+use sqlx::Executor as _;
 
 use crate::{
     house::{Answer, House, PASSWORD, Person, Place, Shown},
@@ -347,6 +348,19 @@ async fn a_new_password_is_no_way_around_it_and_voids_what_the_old_one_has_begun
     assert_eq!(verify(&house, &HOME, &token, &code).await.refusal(), "401 invalid_mfa_token");
     let token = challenged(&house, &HOME).await;
     assert_eq!(verify(&house, &HOME, &token, &code).await.status, 200);
+}
+
+#[tokio::test]
+async fn an_account_that_goes_while_its_password_is_checked_is_asked_for_no_second_factor() {
+    let house = House::open().await;
+    arm(&house, ADA).await;
+    let wrong = json!({ "email": ADA, "password": "wrong horse battery" });
+    assert_eq!(house.visit(&HOME, "/auth/login", wrong).await.refusal(), "401 invalid_credentials");
+    // What was counted is forgiven between the check and the question.
+    let mut beside = house.block_writes().await;
+    let gone = "CREATE TRIGGER gone AFTER DELETE ON login_failures BEGIN DELETE FROM accounts; END; COMMIT";
+    beside.execute(gone).await.unwrap();
+    assert_eq!(password(&house, &HOME, ADA).await.refusal(), "401 invalid_credentials");
 }
 
 #[tokio::test]

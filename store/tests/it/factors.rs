@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use identity::{AccountId, FactorId, OneTimePurpose, OneTimeToken, SecretDigest, SessionId};
 use store::{
-    Account, ChallengeSeed, Confirmation, FactorKind, FactorLogin, FactorProof, Groups, NewFactor, NewMail, Origin,
-    Proof, RefreshOutcome, RefreshRefusal, RefreshTerms, Renewal, Renewed, SessionSeed, ShownOneTime, Store,
-    StoreError, Subject,
+    Account, AccountChange, ChallengeSeed, Confirmation, FactorKind, FactorLogin, FactorProof, Groups, NewFactor,
+    NewMail, Origin, Proof, RefreshOutcome, RefreshRefusal, RefreshTerms, Renewal, Renewed, SessionSeed, ShownOneTime,
+    Status, Store, StoreError, Subject,
 };
 use uuid::Uuid;
 
@@ -19,6 +19,7 @@ on_both_engines!(
     a_recovery_code_serves_once_for_its_account,
     a_log_in_uses_token_and_code_or_neither,
     a_token_bears_so_many_attempts_and_no_more,
+    a_token_needs_the_account_whose_first_factor_was_shown,
     the_last_factor_takes_the_recovery_codes_with_it,
     a_factor_that_is_removed_takes_with_it_what_was_begun_by_it,
     a_session_remembers_how_its_owner_was_seen,
@@ -93,12 +94,16 @@ fn codes() -> [SecretDigest; 2] {
 }
 
 pub(crate) async fn challenge(store: &Store, account: &Account) -> ShownOneTime {
+    try_challenge(store, account).await.unwrap()
+}
+
+pub(crate) async fn try_challenge(store: &Store, account: &Account) -> Result<ShownOneTime, StoreError> {
     let token = OneTimeToken::generate(Uuid::now_v7(), &mut rand::rng());
     let (id, purpose) = (token.id(), OneTimePurpose::SecondFactor);
     let digest = token.digest_for(purpose);
     let seed = ChallengeSeed { id, digest, sealed: b"sealed".to_vec(), expires_at: at(300) };
-    store.challenge(account.id, "ada@example.com", &seed, at(0)).await.unwrap();
-    ShownOneTime { id, purpose, digest, binding: None }
+    store.challenge(account, "ada@example.com", &seed, at(0)).await?;
+    Ok(ShownOneTime { id, purpose, digest, binding: None })
 }
 
 async fn log_in(store: &Store, shown: &ShownOneTime, account: &Account, proof: FactorProof) -> FactorLogin {
@@ -248,6 +253,22 @@ async fn a_token_bears_so_many_attempts_and_no_more(database: &Database) {
         .await
         .unwrap();
     assert!(store.take_attempt(&shown, 2, at(3)).await.unwrap().is_none());
+}
+
+async fn a_token_needs_the_account_whose_first_factor_was_shown(database: &Database) {
+    let store = database.open().await;
+    let (before, _) = armed(&store, "ada@example.com").await;
+    let (old, new) = (crate::engines::hash("a hash"), crate::engines::hash("new"));
+    store.set_password(before.id, &old, new, None, &crate::engines::notice(), at(6)).await.unwrap();
+    let refused = try_challenge(&store, &before).await;
+    assert!(matches!(refused, Err(StoreError::Conflict(_))), "the old password was shown: {refused:?}");
+    let present = store.account(before.id).await.unwrap().unwrap();
+    challenge(&store, &present).await;
+    let disable = AccountChange { status: Some(Status::Disabled), ..AccountChange::default() };
+    let disabled = store.change_account(before.id, disable, at(7)).await.unwrap();
+    assert!(matches!(try_challenge(&store, &disabled).await, Err(StoreError::Conflict(_))));
+    store.delete_account(before.id, None, at(8)).await.unwrap();
+    assert!(is_missing(&try_challenge(&store, &disabled).await));
 }
 
 async fn the_last_factor_takes_the_recovery_codes_with_it(database: &Database) {

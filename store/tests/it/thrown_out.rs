@@ -3,7 +3,8 @@
 use store::{NewKey, StoreError, WayIn};
 
 use crate::{
-    engines::{Database, at, hash, person, session},
+    engines::{Database, at, hash, notice, person, session},
+    factors::{armed, challenge, try_challenge},
     keys::key,
     lock_order::{Deed, both_are_done},
 };
@@ -32,4 +33,24 @@ async fn whoever_waits_for_who_throws_them_out_makes_no_key() {
     ];
     both_are_done(&database, SESSION, theirs.uuid(), deeds).await;
     assert_eq!(store.list_keys(ada.id).await.unwrap(), []);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_has_shown_a_password_that_is_being_replaced_is_asked_for_no_second_factor() {
+    let database = Database::postgres().await;
+    let store = database.open().await;
+    let (ada, _) = armed(&store, "ada@example.com").await;
+    let earlier = challenge(&store, &ada).await.id;
+    let (changing, asking, id) = (store.clone(), store.clone(), ada.id);
+    let deeds: [Deed; 2] = [
+        Box::pin(
+            async move { changing.set_password(id, &hash("a hash"), hash("another"), None, &notice(), at(6)).await },
+        ),
+        Box::pin(async move {
+            let asked = try_challenge(&asking, &ada).await;
+            assert!(matches!(asked, Err(StoreError::Conflict(_))), "{asked:?}");
+            Ok(())
+        }),
+    ];
+    both_are_done(&database, "SELECT 1 FROM one_time_tokens WHERE id = $1 FOR UPDATE", earlier, deeds).await;
 }
