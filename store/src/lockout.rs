@@ -213,25 +213,18 @@ impl Store {
 // === impl Tx ===
 
 impl Tx {
-    /// A tally that nobody else changes until the commit. A row that is not there cannot be locked, so it is made first.
+    /// A tally that nobody else changes until the commit. A row that is not there cannot be locked, and one that is may be forgiven before it
+    /// is locked: so one statement makes it or, changing nothing, locks it.
     async fn lock_tally(&mut self, aim: Aim, now: DateTime<Utc>) -> Result<Tally, StoreError> {
-        const MAKE: &str = "INSERT INTO login_failures (subject, source, failures, locks, last_at) VALUES ($1, $2, 0, 0, $3) \
-                            ON CONFLICT (subject, source) DO NOTHING";
-        const LOCK: &str = "SELECT 1 FROM login_failures WHERE subject = $1 AND source = $2 FOR UPDATE";
-        const READ: &str = "SELECT failures, locks, locked_until, last_at FROM login_failures \
-                            WHERE subject = $1 AND source = $2";
-        let (subject, source) = (aim.subject.as_bytes().as_slice(), aim.source.as_bytes().as_slice());
-        on_tx!(&mut *self, |c| sqlx::query(MAKE)
-            .bind(subject)
-            .bind(source)
+        const Q: &str = "INSERT INTO login_failures (subject, source, failures, locks, last_at) VALUES ($1, $2, 0, 0, $3) \
+                         ON CONFLICT (subject, source) DO UPDATE SET last_at = login_failures.last_at \
+                         RETURNING failures, locks, locked_until, last_at";
+        let row: Row = on_tx!(self, |c| sqlx::query_as(Q)
+            .bind(aim.subject.as_bytes().as_slice())
+            .bind(aim.source.as_bytes().as_slice())
             .bind(stored(now))
-            .execute(c)
-            .await
-            .map(drop))?;
-        if let Self::Pg(tx) = &mut *self {
-            sqlx::query(LOCK).bind(subject).bind(source).execute(tx.within()).await?;
-        }
-        let row: Row = on_tx!(self, |c| sqlx::query_as(READ).bind(subject).bind(source).fetch_one(c).await)?;
+            .fetch_one(c)
+            .await)?;
         Ok(row.tally())
     }
 

@@ -9,6 +9,7 @@ use uuid::Uuid;
 use crate::{
     changed_hands::{one_time, shown},
     engines::{Database, at, hash, notice, on_both_engines, person, token},
+    lock_order::{Deed, both_are_done},
 };
 
 on_both_engines!(
@@ -84,6 +85,25 @@ async fn nodes_count_together_and_lose_none(database: &Database) {
     }
     let [_, of_network] = tallies(&database.connect().await).await;
     assert_eq!(of_network.failures, 30);
+}
+
+/// Whoever counts waits for who forgives, and finds nothing left of what there was.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_failure_is_counted_while_those_before_it_are_forgiven() {
+    let database = Database::postgres().await;
+    let store = database.open().await;
+    fail(&store, 0).await;
+    let (forgiving, failing) = (store.clone(), store.clone());
+    let deeds: [Deed; 2] = [
+        Box::pin(async move { forgiving.forgive(ada()).await }),
+        Box::pin(async move {
+            fail(&failing, 1).await;
+            Ok(())
+        }),
+    ];
+    // All of them are held.
+    both_are_done(&database, "SELECT $1 FROM login_failures FOR UPDATE", Uuid::nil(), deeds).await;
+    assert_eq!(tallies(&store).await.map(|tally| tally.failures), [1, 2]);
 }
 
 /// A session of hers in a browser and a network that are familiar from then on.
