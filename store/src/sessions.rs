@@ -189,6 +189,8 @@ impl Store {
     ) -> Result<usize, StoreError> {
         self.bounded(async {
             let mut tx = self.begin().await?;
+            // The account before its sessions, as whoever changes what opens it takes them.
+            tx.lock_account(account).await?;
             let ended = tx.end_sessions_of(account, keep, now).await?;
             let heard: Vec<Subject> = ended.into_iter().map(Subject::Session).collect();
             self.commit_and_tell(tx, &heard, now).await?;

@@ -40,7 +40,7 @@ pub(crate) fn notice() -> NewMail {
     NewMail { template: "factor_added", ..crate::engines::notice() }
 }
 
-async fn begin(store: &Store, account: AccountId) -> FactorId {
+pub(crate) async fn begin(store: &Store, account: AccountId) -> FactorId {
     try_begin(store, account, FactorKind::Totp).await.unwrap()
 }
 
@@ -50,7 +50,7 @@ async fn try_begin(store: &Store, account: AccountId, kind: FactorKind) -> Resul
     store.begin_factor(&new).await.map(|()| id)
 }
 
-async fn confirm(
+pub(crate) async fn confirm(
     store: &Store,
     account: AccountId,
     factor: FactorId,

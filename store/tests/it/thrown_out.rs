@@ -4,7 +4,7 @@ use store::{NewKey, StoreError, WayIn};
 
 use crate::{
     engines::{Database, at, hash, notice, person, session},
-    factors::{armed, challenge, try_challenge},
+    factors::{armed, begin, challenge, confirm, is_missing, try_challenge},
     keys::key,
     lock_order::{Deed, both_are_done},
 };
@@ -53,4 +53,30 @@ async fn whoever_has_shown_a_password_that_is_being_replaced_is_asked_for_no_sec
         }),
     ];
     both_are_done(&database, "SELECT 1 FROM one_time_tokens WHERE id = $1 FOR UPDATE", earlier, deeds).await;
+}
+
+/// Whoever ends the others finds the first one first. Whoever adds a factor has the last one before it ends the others.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn all_other_sessions_are_ended_while_a_factor_is_added_in_one_of_them() {
+    let database = Database::postgres().await;
+    let store = database.open().await;
+    let ada = person(&store, "ada@example.com").await;
+    let (own, _) = session(&store, &ada).await;
+    let (first, _) = session(&store, &ada).await;
+    let (second, _) = session(&store, &ada).await;
+    let (last, _) = session(&store, &ada).await;
+    let factor = begin(&store, ada.id).await;
+    let (ending, adding, id) = (store.clone(), store.clone(), ada.id);
+    let deeds: [Deed; 2] = [
+        Box::pin(async move { ending.end_sessions_but(id, Some(own), at(6)).await.map(drop) }),
+        Box::pin(async move {
+            let added = confirm(&adding, id, factor, last, &[]).await;
+            assert!(is_missing(&added), "{added:?}");
+            Ok(())
+        }),
+    ];
+    both_are_done(&database, SESSION, second.uuid(), deeds).await;
+    for (session, ended_at) in [(own, None), (first, Some(at(6))), (second, Some(at(6))), (last, Some(at(6)))] {
+        assert_eq!(store.session_grant(session).await.unwrap().unwrap().ended_at, ended_at);
+    }
 }
