@@ -46,7 +46,7 @@ impl Audit {
         for missing in named.0.keys().filter(|chain| !known.contains(chain)) {
             report.fault(*missing, 0, "all of it is missing");
         }
-        for chain in &chains {
+        for chain in chains {
             report.unkeyed += u64::from(matches!(chain.base.kind, Kind::Plain));
             all.extend(self.look_at(chain, &named, &mut report).await?.bytes());
         }
@@ -71,7 +71,10 @@ impl Audit {
             let end_batch = |at: Mark| ends.extend((at.position % AT_ONCE == 0 || at.position == last).then_some(at));
             let walk = self.walk(&chain, chain.base.at, Some(last), &named, end_batch).await?;
             if walk.fault.is_some() || walk.end.position != last {
-                tracing::error!(chain = %row.id, "old events of the audit trail are not what was written, and are kept");
+                // Or another node was here first.
+                if self.shortened(&chain).await?.is_none() {
+                    tracing::error!(chain = %row.id, "old events of the audit trail are not what was written, and are kept");
+                }
                 continue;
             }
             forgotten += self.forget_up_to(&ends, row, chain.base).await?;
@@ -115,8 +118,30 @@ impl Audit {
         Ok(to_name)
     }
 
-    /// Everything of one chain; says how far it is whole.
-    async fn look_at(&self, chain: &Opened, named: &Named, report: &mut AuditReport) -> Result<Mark, StoreError> {
+    /// Everything of one chain; says how far it is whole. What has been deleted since its row was read is not missing: it is looked at again from
+    /// where it begins then.
+    async fn look_at(&self, mut chain: Opened, named: &Named, report: &mut AuditReport) -> Result<Mark, StoreError> {
+        loop {
+            let mut seen = AuditReport::default();
+            let end = self.look_once(&chain, named, &mut seen).await?;
+            let shortened = if seen.faults.is_empty() { None } else { self.shortened(&chain).await? };
+            let Some(shortened) = shortened else {
+                report.events += seen.events;
+                report.faults.append(&mut seen.faults);
+                return Ok(end);
+            };
+            chain = shortened;
+        }
+    }
+
+    /// The chain as it is now, if old events of it have been deleted since its row was read.
+    async fn shortened(&self, chain: &Opened) -> Result<Option<Opened>, StoreError> {
+        let rows = self.store.chains().await?;
+        let now = rows.iter().find(|row| row.id == chain.id).and_then(|row| self.opened(row).ok());
+        Ok(now.filter(|now| now.base.at.position > chain.base.at.position))
+    }
+
+    async fn look_once(&self, chain: &Opened, named: &Named, report: &mut AuditReport) -> Result<Mark, StoreError> {
         if let Some(first) = chain.first.filter(|first| *first <= chain.base.at.position) {
             report.fault(chain.id, first, "was added before the beginning");
         }

@@ -18,6 +18,7 @@ on_both_engines!(
     a_chain_that_is_gone_is_missed_by_the_next,
     what_is_old_goes_and_the_rest_is_whole,
     much_that_is_old_goes_in_small_batches_when_all_of_it_is_whole,
+    what_goes_while_it_is_verified_is_not_missing,
     after_a_write_that_failed_another_chain_is_begun,
     events_are_found_by_what_they_are,
     who_has_no_master_key_adds_nothing_to_any_chain,
@@ -138,6 +139,29 @@ async fn much_that_is_old_goes_in_small_batches_when_all_of_it_is_whole(database
     assert_eq!(deletions("audit_events"), 3);
     let report = audit.verify().await.unwrap();
     assert_eq!((report.events, report.faults.len()), (1, 0));
+}
+
+/// The chain that is made shorter is looked at after a long one, for which it has to wait.
+async fn what_goes_while_it_is_verified_is_not_missing(database: &Database) {
+    let (store, seal) = (database.open().await, seal());
+    let long = chain(&store, &seal, 1).await;
+    for _ in 0..300 {
+        long.add(event(1000)).await.unwrap();
+    }
+    let short = chain(&database.connect().await, &seal, 40).await;
+    let verifying = tokio::spawn(async move {
+        loop {
+            let report = short.verify().await.unwrap();
+            assert_eq!(report.faults, []);
+            if report.events == 300 {
+                break;
+            }
+        }
+    });
+    for second in 1..=40 {
+        long.forget(at(second)).await.unwrap();
+    }
+    verifying.await.unwrap();
 }
 
 async fn after_a_write_that_failed_another_chain_is_begun(database: &Database) {
