@@ -54,17 +54,22 @@ impl Office {
         self.set_cookies("", "", 0)
     }
 
-    /// Gives a browser another cookie where what its session may do has changed, so that whoever had the old one has nothing. The
-    /// change itself stands, whatever becomes of this.
+    /// The cookie that a browser's session is gone on with once its owner has shown more; none where there are tokens.
+    pub(crate) fn next_cookie(grant: Grant) -> Option<SessionCookie> {
+        let Grant::Cookie(session) = grant else { return None };
+        Some(SessionCookie::generate(session, &mut rand::rng()))
+    }
+
+    /// Gives a browser another cookie where the password has changed, so that whoever had the old one has nothing. The change itself
+    /// stands, whatever becomes of this.
     pub(crate) async fn another_cookie(&self, grant: Grant) -> Result<HeaderMap, ApiError> {
-        let Grant::Cookie(session) = grant else { return Ok(HeaderMap::new()) };
-        let cookie = SessionCookie::generate(session, &mut rand::rng());
-        match self.store.change_cookie(session, &cookie.digest(), self.now()).await {
+        let Some(cookie) = Self::next_cookie(grant) else { return Ok(HeaderMap::new()) };
+        match self.store.change_cookie(cookie.id(), &cookie.digest(), self.now()).await {
             Ok(()) => Ok(self.give_cookie(&cookie)),
             // It has ended meanwhile.
             Err(StoreError::NotFound) => Ok(self.no_cookie()),
             Err(error) => {
-                tracing::warn!(%error, session = %session.uuid(), "a browser's cookie could not be changed");
+                tracing::warn!(%error, session = %cookie.id().uuid(), "a browser's cookie could not be changed");
                 Ok(HeaderMap::new())
             }
         }

@@ -173,8 +173,12 @@ impl Office {
     }
 
     /// What the store is told of it.
-    pub(crate) fn renewal(&self, next: Option<&RefreshToken>) -> Renewal {
-        Renewal { refresh: next.map(|token| (token.id(), token.digest())), terms: self.settings.refresh_terms }
+    pub(crate) fn renewal(&self, refresh: Option<&RefreshToken>, cookie: Option<&SessionCookie>) -> Renewal {
+        Renewal {
+            refresh: refresh.map(|token| (token.id(), token.digest())),
+            cookie: cookie.map(SessionCookie::digest),
+            terms: self.settings.refresh_terms,
+        }
     }
 
     /// The pair that belongs to a refresh token which the store has taken in.

@@ -194,7 +194,8 @@ impl Office {
         let email = account.address()?;
         let (_, amr) = self.store.authentication(session).await?.unwrap_or_default();
         let (shown, digests) = fresh_recovery_codes(account.id);
-        let next = Self::next_refresh(caller.0.grant);
+        // Whoever has a copy of a token or the cookie is not to be raised with its owner.
+        let (next, cookie) = (Self::next_refresh(caller.0.grant), Self::next_cookie(caller.0.grant));
         let confirmation = Confirmation {
             factor: confirmed.factor,
             account: account.id,
@@ -202,14 +203,13 @@ impl Office {
             passkey: confirmed.passkey,
             recovery: &digests,
             session: (session, &with_method(&amr, confirmed.method)),
-            renewal: self.renewal(next.as_ref()),
+            renewal: self.renewal(next.as_ref(), cookie.as_ref()),
             notice: &self.notice(Letter::FactorAdded, account, email.normalised()),
             now,
         };
         let (kept, renewed) = self.store.confirm_factor(confirmation).await?;
         self.has_posted();
-        // Whoever has a copy of the cookie, or of a token, is not to be raised with its owner.
-        let cookies = self.another_cookie(caller.0.grant).await?;
+        let cookies = cookie.map(|cookie| self.give_cookie(&cookie)).unwrap_or_default();
         let access_token = next.as_ref().map(|_| self.access_token(account, Of(session, renewed.generation), now));
         let counting = Counting {
             recovery_codes: if kept { shown } else { Vec::new() },

@@ -30,7 +30,9 @@ pub struct ChallengeSeed {
 pub struct Renewal {
     /// Id and digest of the next refresh token, where there may be one.
     pub refresh: Option<(Uuid, SecretDigest)>,
-    /// How long it serves.
+    /// The digest of the next cookie, where a browser has one.
+    pub cookie: Option<SecretDigest>,
+    /// How long the refresh token serves.
     pub terms: RefreshTerms,
 }
 
@@ -190,8 +192,8 @@ impl Tx {
         if found == 0 { Err(StoreError::NotFound) } else { Ok(()) }
     }
 
-    /// Ends the tokens of a session, and puts the next refresh token in force if it had one. The session is held, as by whoever refreshes it:
-    /// what that has put in force ends too.
+    /// Ends the tokens of a session, or its cookie, and puts the next refresh token in force if it had one, or the next cookie. The session is
+    /// held, as by whoever refreshes it: what that has put in force ends too.
     pub(crate) async fn renew(
         &mut self,
         id: SessionId,
@@ -214,6 +216,9 @@ impl Tx {
             let RefreshTerms { ttl, session_life, .. } = renewal.terms;
             let until = later(now, ttl).min(later(since, session_life));
             self.add_refresh_token(id, next, now, until).await?;
+        }
+        if let Some(next) = &renewal.cookie {
+            self.change_cookie(id, next).await?;
         }
         Ok(Renewed { generation: u32::try_from(generation).unwrap_or(u32::MAX), refreshes: next.is_some() })
     }

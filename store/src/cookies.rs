@@ -33,19 +33,9 @@ impl Store {
         digest: &SecretDigest,
         now: DateTime<Utc>,
     ) -> Result<(), StoreError> {
-        const Q: &str = "UPDATE session_cookies SET digest = $2 WHERE session_id = $1 \
-                         AND EXISTS (SELECT 1 FROM sessions WHERE id = $1 AND ended_at IS NULL)";
         self.bounded(async {
             let mut tx = self.begin().await?;
-            let changed = on_tx!(&mut tx, |c| sqlx::query(Q)
-                .bind(session.uuid())
-                .bind(digest.as_bytes().as_slice())
-                .execute(c)
-                .await
-                .map(|done| done.rows_affected()))?;
-            if changed == 0 {
-                return Err(StoreError::NotFound);
-            }
+            tx.change_cookie(session, digest).await?;
             self.commit_and_tell(tx, &[Subject::Session(session)], now).await
         })
         .await
@@ -89,6 +79,19 @@ impl Tx {
             .execute(c)
             .await
             .map(drop))?)
+    }
+
+    /// [`StoreError::NotFound`] if the session has no cookie, or has ended.
+    pub(crate) async fn change_cookie(&mut self, session: SessionId, digest: &SecretDigest) -> Result<(), StoreError> {
+        const Q: &str = "UPDATE session_cookies SET digest = $2 WHERE session_id = $1 \
+                         AND EXISTS (SELECT 1 FROM sessions WHERE id = $1 AND ended_at IS NULL)";
+        let changed = on_tx!(self, |c| sqlx::query(Q)
+            .bind(session.uuid())
+            .bind(digest.as_bytes().as_slice())
+            .execute(c)
+            .await
+            .map(|done| done.rows_affected()))?;
+        if changed == 0 { Err(StoreError::NotFound) } else { Ok(()) }
     }
 
     /// Ends those of an account's sessions that have cookies.

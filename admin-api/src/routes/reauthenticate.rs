@@ -74,19 +74,19 @@ pub(crate) async fn anew(
     let is_token = matches!(caller.0.grant, Grant::Session(_));
     let proved = proof.anew(caller, visitor, office).await?;
     let now = office.now();
-    let next = Office::next_refresh(caller.0.grant);
-    let renewal = office.renewal(next.as_ref());
+    // Whoever has a copy of a token or the cookie is not to be raised with its owner.
+    let (next, cookie) = (Office::next_refresh(caller.0.grant), Office::next_cookie(caller.0.grant));
+    let renewal = office.renewal(next.as_ref(), cookie.as_ref());
     let (of, session) = (proved.account.id, proved.session);
     let renewed = office.store.reauthenticate(of, session, &proved.amr, renewal, now).await;
     let renewed = renewed.or_missing(ApiError::SessionEnded)?;
-    // Whoever has a copy of the cookie is not to be raised with its owner.
-    let cookies = office.another_cookie(caller.0.grant).await?;
+    let cookies = cookie.as_ref().map(|cookie| office.give_cookie(cookie)).unwrap_or_default();
     let life = if is_token { office.settings.access_ttl } else { office.settings.pages.cookie_life };
     let done = Reauthenticated {
         access_token: is_token.then(|| office.access_token(&proved.account, Of(session, renewed.generation), now)),
         refresh_token: next.filter(|_| renewed.refreshes).map(|token| token.expose().to_owned()),
         token_type: "bearer",
-        csrf_token: office.csrf_given(&cookies),
+        csrf_token: cookie.map(|cookie| cookie.csrf_token()),
         expires_in: life.as_secs(),
         auth_time: now,
         acr: Assurance::of_methods(&proved.amr).word(),

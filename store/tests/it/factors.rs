@@ -10,7 +10,10 @@ use store::{
 };
 use uuid::Uuid;
 
-use crate::engines::{Database, at, heard, on_both_engines, person, session, token};
+use crate::{
+    cookies::cookie,
+    engines::{Database, at, heard, on_both_engines, person, session, token},
+};
 
 on_both_engines!(
     a_factor_counts_once_it_is_confirmed,
@@ -77,7 +80,7 @@ pub(crate) async fn confirm(
 
 /// No refresh token comes after those that end.
 pub(crate) fn nothing_more() -> Renewal {
-    Renewal { refresh: None, terms: TERMS }
+    Renewal { refresh: None, cookie: None, terms: TERMS }
 }
 
 /// An account with a factor whose last step is 100, and two recovery codes.
@@ -371,4 +374,12 @@ async fn what_a_session_had_before_its_owner_showed_more_buys_nothing(database: 
     let renewed = store.reauthenticate(ada.id, id, "pwd", renewal, at(260)).await.unwrap();
     assert_eq!(renewed, Renewed { generation: 2, refreshes: false });
     assert_eq!(rotate(&later, 261).await.0, RefreshOutcome::Unknown);
+
+    // A browser's cookie goes with what its session is raised by, and neither without the other.
+    let (browser, another) = (cookie(&store, &ada).await.id(), SecretDigest::of(b"another"));
+    let renewal = Renewal { cookie: Some(another), ..nothing_more() };
+    store.reauthenticate(ada.id, browser, "pwd otp mfa", renewal, at(50)).await.unwrap();
+    assert_eq!(store.cookie_grant(browser).await.unwrap().unwrap().digest, Some(another));
+    assert!(is_missing(&store.reauthenticate(ada.id, id, "pwd otp mfa", renewal, at(270)).await), "it has none");
+    assert_eq!(store.authentication(id).await.unwrap(), Some((Some(at(260)), "pwd".to_owned())));
 }

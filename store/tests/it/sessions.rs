@@ -374,7 +374,7 @@ async fn a_token_that_names_no_generation_is_good_if_it_was_made_after_its_owner
         let facts = store.session_grant(id).await.unwrap().unwrap();
         facts.standing_of_token(generation, at(made).timestamp(), at(300))
     };
-    let again = Renewal { refresh: None, terms: TERMS };
+    let again = Renewal { refresh: None, cookie: None, terms: TERMS };
     assert_eq!(standing(0, 5).await, Standing::Live);
     assert_eq!(store.reauthenticate(ada.id, id, "pwd", again, at(100)).await.unwrap().generation, 1);
     for (generation, made, expected) in [
