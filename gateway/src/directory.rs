@@ -2,7 +2,8 @@
 //!
 //! One cache, keyed by the SHA-256 of the whole credential. An entry holds what the signature proves and what the account
 //! is, and counts only while nothing about its session, key or account has changed since before it was loaded
-//! ([`Stamps`]); so a hit costs one look-up, checks no signature, does no SQL and holds no lock across an await.
+//! ([`Stamps`]); so a hit costs one look-up, checks no signature, does no SQL and holds no lock across an await. Whoever was here in this very
+//! second already is found before the cache is asked ([`Recent`]), and believed by the same rule.
 //! What a caller may do is decided in `policies`; who hears of changes is [`crate::feed`].
 
 mod again;
@@ -13,6 +14,7 @@ mod foreign;
 mod guarded;
 mod known;
 mod provider;
+mod recent;
 mod strangers;
 mod wanted;
 
@@ -46,7 +48,8 @@ use self::{
     digest::{Digest, FirstBytes, digest_of},
     elsewhere::Denied,
     guarded::{Guarded, groups_of, integrations_of},
-    known::Uses,
+    known::{Uses, ids_of},
+    recent::Recent,
     strangers::{Turn, Turns},
     wanted::Wanted,
 };
@@ -69,6 +72,8 @@ pub(crate) struct Directory {
     rules: TokenRules,
     outside: Outside,
     known: Cache<Digest, Arc<Known>, BuildHasherDefault<FirstBytes>>,
+    /// Those of them who have been found there in this second.
+    recent: Recent,
     /// Credentials refused a moment ago by what the database says. Bounded and short, keyed by the whole credential (so
     /// that a wrong secret cannot shut out the right one), and void as soon as its session, key or account changes.
     refused: Cache<Digest, Denied>,
@@ -133,6 +138,7 @@ impl Directory {
             rules: settings.rules,
             outside: Outside::default(),
             known,
+            recent: Recent::new(),
             refused,
             groups: Guarded::new(settings.capacity),
             things: Guarded::new(settings.capacity),
@@ -176,16 +182,28 @@ impl Directory {
         credential: Credential<'_>,
         asking: Asking<'_>,
     ) -> Result<Arc<Known>, Refusal> {
-        let Asking { client, now, .. } = asking;
-        let digest = digest_of(&credential);
+        let (digest, now) = (digest_of(&credential), asking.now);
+        if let Some(known) = self.recent.get(&digest, now.timestamp())
+            && self.is_believed(&known, now)
+        {
+            return self.welcome(known, asking);
+        }
+        // Boxed, so that a request of somebody who was just here does not carry room for it.
+        Box::pin(self.find(credential, digest, asking)).await
+    }
+
+    /// Whose it is by the cache, or else by what is heard of it.
+    async fn find(
+        &self,
+        credential: Credential<'_>,
+        digest: Digest,
+        asking: Asking<'_>,
+    ) -> Result<Arc<Known>, Refusal> {
+        let now = asking.now;
         let is_stranger = match self.known.get(&digest).await {
-            Some(known) if self.still_holds(&known) && !known.is_idle(now) => {
-                self.metrics.hits.inc();
-                return if known.is_elsewhere(asking.place()) {
-                    Err(self.refuse_elsewhere(&known, client))
-                } else {
-                    known.unless_expired(now)
-                };
+            Some(known) if self.is_believed(&known, now) => {
+                self.recent.put(digest, &known, now.timestamp());
+                return self.welcome(known, asking);
             }
             // Known a moment ago: a change of its account is no reason to count it among strangers.
             Some(_) => {
@@ -239,6 +257,7 @@ impl Directory {
     /// Drops what has expired (an expiry per entry would cost each of them a timer), and writes down when API keys and cookies were
     /// last used, in one transaction but for what somebody else holds. What the database does not take is offered to it again the next time.
     pub(crate) async fn tidy(&self, now: DateTime<Utc>) {
+        self.recent.tidy(now.timestamp());
         let (mut keys, mut cookies) = (Uses::none(), Uses::none());
         for (nth, (digest, known)) in self.known.iter().enumerate() {
             if nth % TIDIED_AT_ONCE == 0 {
@@ -281,7 +300,7 @@ impl Directory {
             if is_stranger && turn.is_none() {
                 *turn = Some(self.turn(asking.client).await?);
             }
-            if self.known.get(&digest).await.is_some_and(|known| !self.still_holds(&known) || known.is_idle(now)) {
+            if self.known.get(&digest).await.is_some_and(|known| !self.is_believed(&known, now)) {
                 self.known.invalidate(&digest).await;
             }
             let known = self.known.try_get_with(digest, self.fetch(&wanted, digest, begun, asking)).await;
@@ -346,6 +365,11 @@ impl Directory {
         principal
     }
 
+    /// Does what is kept of a caller count, wherever it is kept?
+    fn is_believed(&self, known: &Known, now: DateTime<Utc>) -> bool {
+        self.still_holds(known) && !known.is_idle(now)
+    }
+
     fn still_holds(&self, known: &Known) -> bool {
         if self.too_stale.load(Ordering::Acquire) {
             return false;
@@ -363,13 +387,6 @@ impl Directory {
         }
         holds
     }
-}
-
-/// Whose change could change what a caller is. Who acts as somebody does so no longer than their own sessions go on.
-fn ids_of(principal: &Principal) -> [Uuid; 4] {
-    let account = principal.account.uuid();
-    let tenant = principal.tenant.map_or(account, |tenant| tenant.uuid());
-    [principal.grant.uuid(), account, tenant, principal.actor.as_ref().map_or(account, |actor| actor.uuid())]
 }
 
 /// Who shows a token is not told what is wrong with it; whoever looks for the reason turns `log.level` to `debug`.

@@ -8,7 +8,7 @@ use policies::Refusal;
 use store::{GrantFacts, Standing};
 use uuid::Uuid;
 
-use super::{Directory, groups_of, ids_of, integrations_of};
+use super::{Directory, groups_of, integrations_of, known::ids_of};
 use crate::stamps::Moment;
 
 // === impl Directory ===

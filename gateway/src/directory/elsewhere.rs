@@ -1,13 +1,13 @@
 //! API keys that may be shown from some networks alone. From elsewhere they are nobody's: a thief is told nothing of them, neither that
 //! they are real nor that they have ended. Nothing is kept of such a refusal, since whoever shows the key from where it belongs is right.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, sync::Arc};
 
 use identity::Networks;
 use policies::Refusal;
 use uuid::Uuid;
 
-use super::{Directory, Known};
+use super::{Asking, Directory, Known};
 use crate::stamps::Moment;
 
 /// A refusal that the database gave cause for, and about whom it said so.
@@ -53,6 +53,15 @@ fn admits(networks: &Networks, place: Option<IpAddr>) -> bool {
 // === impl Directory ===
 
 impl Directory {
+    /// Lets somebody in who is known and believed, if they are where they may be and their time is not over.
+    pub(super) fn welcome(&self, known: Arc<Known>, asking: Asking<'_>) -> Result<Arc<Known>, Refusal> {
+        self.metrics.hits.inc();
+        if known.is_elsewhere(asking.place()) {
+            return Err(self.refuse_elsewhere(&known, asking.client));
+        }
+        known.unless_expired(asking.now)
+    }
+
     /// What is said of a key that is good, but not there: as of one that is nobody's, and it counts as that against the address. Out of
     /// line: an honest caller never comes here.
     #[cold]
@@ -73,10 +82,7 @@ mod tests {
     use identity::{AccountId, ApiKey, Credential, KeyId};
     use store::{NewKey, Subject};
 
-    use super::{
-        super::{Asking, tests::House},
-        *,
-    };
+    use super::{super::tests::House, *};
 
     const HOME: &str = "192.0.2.7";
     const THIEF: &str = "203.0.113.9";

@@ -9,6 +9,7 @@ use chrono::{DateTime, Utc};
 use identity::{Grant, KeyId, Principal, SessionId};
 use policies::Refusal;
 use store::StoreError;
+use uuid::Uuid;
 
 use crate::{assertions::Assertions, limiter::Own, stamps::Moment};
 
@@ -50,6 +51,13 @@ pub(super) struct Uses<I> {
 
 // With the counts of its `Arc` it fills a block of 192 bytes of the allocator; the next is one of 224.
 const _: () = assert!(size_of::<Known>() <= 176, "a cached caller has grown");
+
+/// Whose change could change what a caller is. Who acts as somebody does so no longer than their own sessions go on.
+pub(super) fn ids_of(principal: &Principal) -> [Uuid; 4] {
+    let account = principal.account.uuid();
+    let tenant = principal.tenant.map_or(account, |tenant| tenant.uuid());
+    [principal.grant.uuid(), account, tenant, principal.actor.as_ref().map_or(account, |actor| actor.uuid())]
+}
 
 // === impl Known ===
 

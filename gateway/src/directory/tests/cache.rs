@@ -1,7 +1,7 @@
 //! What is believed, until when, and what changes it.
 
 use identity::{RefreshToken, SessionId};
-use prometheus::Histogram;
+use prometheus::{Histogram, IntCounter};
 use store::{AccountChange, NewSession};
 
 use super::{
@@ -86,8 +86,10 @@ async fn after_every_sort_of_change_the_caller_is_looked_up_anew() {
         (api_key, Subject::Key(key.id())),
     ];
     for (n, (credential, subject)) in changes.into_iter().enumerate() {
-        // Twice, so that it is known to hold.
-        assert_eq!((house.code(credential, now()).await, house.code(credential, now()).await), ("ok", "ok"));
+        // Thrice: it is looked up, found in the cache, and found without asking the cache.
+        for _ in 0..3 {
+            assert_eq!(house.code(credential, now()).await, "ok");
+        }
         let role = format!("role{n}");
         let change = AccountChange { role: Some(role.clone()), ..AccountChange::default() };
         house.store.change_account(ada.id, change, now()).await.unwrap();
@@ -99,10 +101,26 @@ async fn after_every_sort_of_change_the_caller_is_looked_up_anew() {
 }
 
 #[tokio::test]
+async fn who_was_here_in_this_second_is_found_without_the_cache_and_in_the_next_by_it_alone() {
+    let house = House::open().await;
+    let token = house.new_token().await;
+    let credential = Credential::Jwt(&token);
+    let counted = || [&house.metrics.cache.hits, &house.metrics.cache.misses].map(IntCounter::get);
+    assert_eq!((house.code(credential, now()).await, house.code(credential, now()).await), ("ok", "ok"));
+    house.directory.known.invalidate(&digest_of(&credential)).await;
+    assert_eq!(house.code(credential, now()).await, "ok");
+    assert_eq!(counted(), [2, 1]);
+    assert_eq!(house.code(credential, later(1)).await, "ok");
+    assert_eq!(counted(), [2, 2], "it was looked up anew");
+}
+
+#[tokio::test]
 async fn while_changes_go_unheard_for_too_long_nobody_is_believed() {
     let house = House::open().await;
     let token = house.new_token().await;
-    assert_eq!(house.code(Credential::Jwt(&token), now()).await, "ok");
+    for _ in 0..3 {
+        assert_eq!(house.code(Credential::Jwt(&token), now()).await, "ok");
+    }
     house.directory.too_stale.store(true, Ordering::Release);
     assert_eq!(house.code(Credential::Jwt(&token), now()).await, "directory_unavailable");
     house.directory.too_stale.store(false, Ordering::Release);
