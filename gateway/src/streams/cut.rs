@@ -40,44 +40,49 @@ tokio::task_local! {
     static RUNNING: Box<Running>;
 }
 
-/// What can end a request beside itself.
+/// What can end a request beside itself. Laid out as it is written: what is read whenever the request is polled comes first, on two lines
+/// of memory.
 #[derive(Default)]
+#[repr(C)]
 struct Running {
-    /// Where it hears that it is cut off, and why, if it can be.
-    cut: RefCell<Option<oneshot::Receiver<Refusal>>>,
-    /// Who has the client's session if the request is dropped.
-    guard: RefCell<Option<Guard>>,
-    /// What was known of the request, if it has been dropped before it was answered.
-    left: RefCell<Option<Box<Journey>>>,
     /// When all of it must be over.
     whole: Cell<Option<Instant>>,
     /// When the server must have done the next thing.
     next: Cell<Option<Instant>>,
+    /// When the client must have sent more of its body.
+    body: Cell<Option<Instant>>,
+    /// When the next request must have begun.
+    request: Cell<Option<Instant>>,
+    /// When it will be a stream, until it is one.
+    lasts: Cell<Option<Instant>>,
+    alarm: RefCell<Alarm>,
+    is_over: Cell<bool>,
+    /// Can somebody else end it? Not unless there was ever anything in `cut` or `watched`.
+    can_be_ended: Cell<bool>,
     /// It is some of the client's body that the server must have taken.
     must_take: Cell<bool>,
+    /// The server's time does not run: it is the client who takes nothing.
+    is_excused: Cell<bool>,
     answer: Cell<Answer>,
     /// How long the server may be silent, once its answer has begun.
     silence: Cell<Option<Duration>>,
-    /// The server's time does not run: it is the client who takes nothing.
-    is_excused: Cell<bool>,
-    is_over: Cell<bool>,
-    /// When the client must have sent more of its body.
-    body: Cell<Option<Instant>>,
+    /// How long the connection may lie idle between two requests.
+    idle: Cell<Duration>,
+    /// Where it hears that it is cut off, and why, if it can be.
+    cut: RefCell<Option<oneshot::Receiver<Refusal>>>,
+    watched: RefCell<Option<(Ticket, oneshot::Receiver<Refusal>)>>,
+    /// Why it is over, if not for its time.
+    why: RefCell<Option<Refusal>>,
+    /// Whose request it is, until it is a stream.
+    candidate: RefCell<Option<Candidate>>,
+    /// Who has the client's session if the request is dropped.
+    guard: RefCell<Option<Guard>>,
+    /// What was known of the request, if it has been dropped before it was answered.
+    left: RefCell<Option<Box<Journey>>>,
     /// What it shares with others: while there is none it can send nothing.
     room: RefCell<Option<Arc<Room>>>,
     /// Until when that was waited for, and until when it will be at the latest.
     waited: Cell<Option<(Instant, Instant)>>,
-    /// How long the connection may lie idle between two requests.
-    idle: Cell<Duration>,
-    /// When the next request must have begun.
-    request: Cell<Option<Instant>>,
-    /// Whose request it is and, until it is a stream, when it will be one.
-    candidate: RefCell<Option<Candidate>>,
-    lasts: Cell<Option<Instant>>,
-    watched: RefCell<Option<(Ticket, oneshot::Receiver<Refusal>)>>,
-    /// Why it is over, if not for its time.
-    why: RefCell<Option<Refusal>>,
-    alarm: RefCell<Alarm>,
 }
 
 /// How far the server's answer is.
@@ -105,13 +110,7 @@ pub(crate) async fn scope<F: Future>(requests: F) -> F::Output {
 
 /// Lets the request that runs here be cut off.
 pub(crate) fn handle() -> Option<oneshot::Sender<Refusal>> {
-    RUNNING
-        .try_with(|running| {
-            let (cut, heard) = oneshot::channel();
-            *running.cut.borrow_mut() = Some(heard);
-            cut
-        })
-        .ok()
+    RUNNING.try_with(|running| running.handle()).ok()
 }
 
 /// If the request turns out to last it is watched over from then on.
@@ -294,6 +293,7 @@ fn with(change: impl FnOnce(&Running)) {
 impl Running {
     /// For the next request of a connection.
     fn begin(&self) {
+        self.can_be_ended.set(false);
         *self.cut.borrow_mut() = None;
         *self.guard.borrow_mut() = None;
         *self.left.borrow_mut() = None;
@@ -323,11 +323,13 @@ impl Running {
 
     fn poll_end(&self, cx: &mut Context<'_>) -> Poll<End> {
         loop {
-            if self.is_cut(cx) {
-                return Poll::Ready(End::Cut);
-            }
-            if self.is_ended(cx) {
-                return Poll::Ready(End::Over);
+            if self.can_be_ended.get() {
+                if self.is_cut(cx) {
+                    return Poll::Ready(End::Cut);
+                }
+                if self.is_ended(cx) {
+                    return Poll::Ready(End::Over);
+                }
             }
             let is_over = self.is_over.get();
             let lasts = if is_over { None } else { self.lasts.get() };
@@ -359,10 +361,16 @@ impl Running {
     fn watch(&self) {
         self.lasts.set(None);
         if let Some(candidate) = self.candidate.take() {
-            let (cut, heard) = oneshot::channel();
-            *self.cut.borrow_mut() = Some(heard);
-            *self.watched.borrow_mut() = Some(candidate.enter(Some(cut)));
+            *self.watched.borrow_mut() = Some(candidate.enter(Some(self.handle())));
         }
+    }
+
+    /// It can be cut off from here on, by whoever has what is returned.
+    fn handle(&self) -> oneshot::Sender<Refusal> {
+        let (cut, heard) = oneshot::channel();
+        self.can_be_ended.set(true);
+        *self.cut.borrow_mut() = Some(heard);
+        cut
     }
 
     /// Is it told just now that it is over?
