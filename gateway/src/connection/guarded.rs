@@ -63,10 +63,11 @@ pub(crate) struct Guarded {
     next_request: AtomicBool,
     /// Has nothing of the next request come?
     pub(super) is_idle: bool,
-    pub(super) farewell: Option<Farewell>,
+    /// Boxed, as what is wrong with a body: few connections have one, and all are polled.
+    pub(super) farewell: Option<Box<Farewell>>,
     pub(super) is_half_closed: bool,
     /// What is wrong with the body that is being read.
-    unreadable: Option<Refusal>,
+    unreadable: Option<Box<Refusal>>,
     /// What is written when Pingora flushes.
     pub(super) gathered: Vec<u8>,
     /// Has it let others go first?
@@ -85,7 +86,15 @@ pub(crate) struct Guarded {
 /// What is spoken.
 pub(super) enum Protocol {
     Http1(Http1),
-    Http2(Frames, FrameLimits, Sent),
+    /// Boxed, since it is the larger one of the two.
+    Http2(Box<Http2>),
+}
+
+/// What is followed of a connection of HTTP/2.
+pub(super) struct Http2 {
+    pub(super) frames: Frames,
+    limits: FrameLimits,
+    pub(super) sent: Sent,
 }
 
 /// What Pingora and later steps are told of the connection.
@@ -115,7 +124,8 @@ impl Guarded {
             tokio::time::timeout(limits.patience.header, first).await??
         };
         let speaks = if is_http2 {
-            Protocol::Http2(Frames::default(), limits.frames, Sent::default())
+            let (frames, sent) = (Frames::default(), Sent::default());
+            Protocol::Http2(Box::new(Http2 { frames, limits: limits.frames, sent }))
         } else {
             Protocol::Http1(Http1::new(limits.head))
         };
@@ -169,8 +179,8 @@ impl Guarded {
         }
         let fresh = &self.stash[self.judged..];
         match &mut self.speaks {
-            Protocol::Http2(frames, limits, _) => {
-                let verdict = frames.read(fresh, *limits, self.began.elapsed());
+            Protocol::Http2(http2) => {
+                let verdict = http2.frames.read(fresh, http2.limits, self.began.elapsed());
                 self.judged = self.stash.len();
                 self.heed(verdict)?;
             }
@@ -190,7 +200,7 @@ impl Guarded {
     fn misread(&mut self, misread: Misread) {
         if misread.in_body {
             self.metrics.unread(&misread.refusal);
-            self.unreadable = Some(misread.refusal);
+            self.unreadable = Some(Box::new(misread.refusal));
         } else {
             self.refuse(&misread.refusal);
         }
@@ -204,7 +214,7 @@ impl Guarded {
     pub(super) fn refuse(&mut self, refusal: &Refusal) {
         self.metrics.unread(refusal);
         tracing::info!(client = self.client(), code = refusal.code(), "a request was refused unread");
-        self.farewell = Some(Farewell::of(refusal));
+        self.farewell = Some(Box::new(Farewell::of(refusal)));
     }
 
     /// Passes on what has been judged.
@@ -233,8 +243,8 @@ impl Guarded {
             return Poll::Ready(Ok(()));
         }
         match &mut self.speaks {
-            Protocol::Http2(frames, limits, _) => {
-                let verdict = frames.read(&into.filled()[before..], *limits, self.began.elapsed());
+            Protocol::Http2(http2) => {
+                let verdict = http2.frames.read(&into.filled()[before..], http2.limits, self.began.elapsed());
                 if verdict.is_err() {
                     into.set_filled(before);
                 }
@@ -262,7 +272,8 @@ impl Guarded {
 
     /// What follows from the frames that have come.
     fn heed(&mut self, verdict: Result<(), Flood>) -> io::Result<()> {
-        let Protocol::Http2(frames, _, sent) = &self.speaks else { return Ok(()) };
+        let Protocol::Http2(http2) = &self.speaks else { return Ok(()) };
+        let Http2 { frames, sent, .. } = &**http2;
         self.digests.room.set(sent.allowed() > frames.data());
         // A client that has opened as many streams as one connection may is told to make another one (GOAWAY).
         if frames.opened() >= self.most_streams && !*self.retire.borrow() {
@@ -279,7 +290,7 @@ impl Guarded {
         if !sent.is_between_frames() {
             return Err(io::Error::new(ErrorKind::ConnectionAborted, "too many HTTP/2 frames that carry nothing"));
         }
-        self.farewell = Some(Farewell::of_flood());
+        self.farewell = Some(Box::new(Farewell::of_flood()));
         Ok(())
     }
 
@@ -305,7 +316,7 @@ impl Guarded {
                 return Poll::Ready(Ok(()));
             }
             if let Some(refusal) = &self.unreadable {
-                return Poll::Ready(Err(io::Error::new(ErrorKind::InvalidData, Unreadable(refusal.clone()))));
+                return Poll::Ready(Err(io::Error::new(ErrorKind::InvalidData, Unreadable(Refusal::clone(refusal)))));
             }
             if !self.stash.is_empty() {
                 self.judge_stash()?;

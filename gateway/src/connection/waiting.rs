@@ -38,7 +38,7 @@ impl Guarded {
                 Awaited::Body if self.patience.body_rate == 0 => Awaited::Nothing,
                 awaited => awaited,
             },
-            Protocol::Http2(frames, ..) if frames.owes_head() => Awaited::Head,
+            Protocol::Http2(http2) if http2.frames.owes_head() => Awaited::Head,
             Protocol::Http2(..) => Awaited::Nothing,
         };
         let (within, enough) = match awaited {

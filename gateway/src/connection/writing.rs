@@ -64,7 +64,7 @@ impl AsyncWrite for Guarded {
         ready!(this.send_gathered(cx))?;
         if this.farewell.is_none() && this.is_owed_a_body() {
             // It has not read yet what it was told.
-            this.farewell = Some(Farewell::of_silence());
+            this.farewell = Some(Box::new(Farewell::of_silence()));
         }
         match &mut this.farewell {
             Some(farewell) => farewell.poll(&mut this.transport, cx),
@@ -88,9 +88,9 @@ impl Guarded {
     fn sees_written(&mut self, bytes: &[u8]) {
         match &mut self.speaks {
             Protocol::Http1(http1) => http1.sees_written(bytes),
-            Protocol::Http2(frames, _, sent) => {
-                sent.follow(bytes);
-                self.digests.room.set(sent.allowed() > frames.data());
+            Protocol::Http2(http2) => {
+                http2.sent.follow(bytes);
+                self.digests.room.set(http2.sent.allowed() > http2.frames.data());
             }
         }
     }
