@@ -12,6 +12,7 @@ mod table;
 mod youth;
 
 use std::{
+    hint::black_box,
     net::IpAddr,
     sync::Arc,
     time::{Duration, Instant},
@@ -329,6 +330,14 @@ impl Subject<'_> {
 impl Own {
     fn meters(&self) -> Option<Arc<Meters>> {
         self.0.lock().clone()
+    }
+
+    /// Reads a word of the meters together with what `beside` reads, or that alone while somebody else has them.
+    pub(crate) fn touch<T>(&self, beside: impl FnOnce() -> T) {
+        // The lock is held all the while: to give it back is to wait for whatever is being read.
+        let own = self.0.try_lock();
+        let is_locked = own.as_deref().and_then(Option::as_deref).map(Meters::is_locked);
+        _ = black_box((is_locked, beside()));
     }
 }
 

@@ -55,6 +55,7 @@ fn admits(networks: &Networks, place: Option<IpAddr>) -> bool {
 impl Directory {
     /// Lets somebody in who is known and believed, if they are where they may be and their time is not over.
     pub(super) fn welcome(&self, known: Arc<Known>, asking: Asking<'_>) -> Result<Arc<Known>, Refusal> {
+        known.touch();
         self.metrics.hits.inc();
         if known.is_elsewhere(asking.place()) {
             return Err(self.refuse_elsewhere(&known, asking.client));

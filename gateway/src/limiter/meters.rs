@@ -65,6 +65,11 @@ impl Meters {
         Some(self.0.lock()).filter(|counts| !counts.retired)
     }
 
+    /// Does somebody have the counts just now?
+    pub(super) fn is_locked(&self) -> bool {
+        self.0.is_locked()
+    }
+
     /// The counts, for the table, which knows whether it has forgotten them.
     pub(super) fn counts(&self) -> MutexGuard<'_, Counts> {
         self.0.lock()
