@@ -28,20 +28,28 @@ pub(crate) struct Minter {
 #[derive(Default)]
 pub(crate) struct Assertions(Mutex<SmallVec<[Minted; 1]>>);
 
-/// An assertion, kept for as long as its caller is: hence its signature alone, since what was signed follows from the caller and the
-/// time. It is written out when it is sent; for callers who send many requests, once for all of them.
+/// An assertion, kept for as long as its caller is.
 struct Minted {
     upstream: Arc<str>,
     /// Unix seconds, which fit until 2106.
     issued_at: u32,
     /// Unix seconds at which half of its life is over.
     fresh_until: u32,
-    /// The header of the compact JWS (RFC 7515 §7.1), as it is written.
-    header: Arc<str>,
-    signature: Box<[u8]>,
+    /// How often it has been sent, up to [`BUSY`].
     sent: u8,
-    /// Boxed, since most are never kept so.
-    written: Option<Box<HeaderValue>>,
+    kept: Kept,
+}
+
+/// As what an assertion is kept.
+enum Kept {
+    /// As its signature alone, since what was signed follows from the caller and the time; it is written out whenever it is sent.
+    Signed {
+        /// The header of the compact JWS (RFC 7515 §7.1), as it is written.
+        header: Arc<str>,
+        signature: Box<[u8]>,
+    },
+    /// As it is sent: its caller sends many requests.
+    Written(HeaderValue),
 }
 
 /// How often an assertion is sent before it is kept as it is written. That takes half a kilobyte more, and most callers are
@@ -91,29 +99,29 @@ impl Minted {
     }
 
     fn value(&mut self, minter: &Minter, principal: &Principal) -> Option<HeaderValue> {
-        if let Some(written) = &self.written {
-            return Some(HeaderValue::clone(written));
-        }
-        let value = self.write(&minter.claims(principal, &self.upstream, self.issued_at));
+        let (header, signature) = match &self.kept {
+            Kept::Written(value) => return Some(value.clone()),
+            Kept::Signed { header, signature } => (header, signature),
+        };
+        let value = write(header, signature, &minter.claims(principal, &self.upstream, self.issued_at))?;
         self.sent += 1;
         if self.sent == BUSY {
-            self.written = value.clone().map(Box::new);
+            self.kept = Kept::Written(value.clone());
         }
-        value
+        Some(value)
     }
+}
 
-    /// The compact JWS of these claims, which are those that were signed. Base64url and dots are always a header's value.
-    fn write(&self, claims: &AssertionClaims) -> Option<HeaderValue> {
-        let payload = serde_json::to_vec(claims).ok()?;
-        let mut text =
-            String::with_capacity(self.header.len() + (payload.len() + self.signature.len() + 4).div_ceil(3) * 4);
-        text.push_str(&self.header);
-        for part in [&*payload, &*self.signature] {
-            text.push('.');
-            BASE64_URL_SAFE_NO_PAD.encode_string(part, &mut text);
-        }
-        HeaderValue::from_maybe_shared(Bytes::from(text)).ok()
+/// The compact JWS of these claims, which are those that were signed. Base64url and dots are always a header's value.
+fn write(header: &str, signature: &[u8], claims: &AssertionClaims) -> Option<HeaderValue> {
+    let payload = serde_json::to_vec(claims).ok()?;
+    let mut text = String::with_capacity(header.len() + (payload.len() + signature.len() + 4).div_ceil(3) * 4);
+    text.push_str(header);
+    for part in [&*payload, signature] {
+        text.push('.');
+        BASE64_URL_SAFE_NO_PAD.encode_string(part, &mut text);
     }
+    HeaderValue::from_maybe_shared(Bytes::from(text)).ok()
 }
 
 // === impl Minter ===
@@ -134,10 +142,11 @@ impl Minter {
             upstream: Arc::clone(upstream),
             issued_at,
             fresh_until: issued_at.saturating_add(u32::try_from((self.ttl / 2).num_seconds()).unwrap_or_default()),
-            header: self.shared(header),
-            signature: BASE64_URL_SAFE_NO_PAD.decode(signature).unwrap_or_default().into(),
             sent: 0,
-            written: None,
+            kept: Kept::Signed {
+                header: self.shared(header),
+                signature: BASE64_URL_SAFE_NO_PAD.decode(signature).unwrap_or_default().into(),
+            },
         }
     }
 
@@ -222,9 +231,10 @@ mod tests {
     fn who_sends_many_requests_is_told_the_same_and_what_is_kept_goes_with_it() {
         let (kept, minter) = (Assertions::default(), minter());
         let texts: Vec<_> = (0..2 * BUSY).map(|_| shown(&kept, &minter, "one", at(0))).collect();
-        assert!(texts.iter().all(|text| *text == texts[0]) && kept.0.lock()[0].written.is_some());
+        let is_written = || matches!(kept.0.lock()[0].kept, Kept::Written(_));
+        assert!(texts.iter().all(|text| *text == texts[0]) && is_written());
         assert_ne!(shown(&kept, &minter, "one", at(160)), texts[0]);
-        assert!(kept.0.lock()[0].written.is_none());
+        assert!(!is_written());
     }
 
     #[test]
