@@ -72,7 +72,6 @@ pub(crate) fn rewrite(
         journey.inbound.as_ref().ok_or_else(|| Error::explain(ErrorType::InternalError, "nothing was read"))?;
     let Policy { roles, tiers, .. } = &*journey.rules.policy;
     let (known, groups, is_for_office) = (journey.known.as_deref(), journey.groups.as_deref(), journey.is_for_office());
-    let upstream = &*upstream;
     let injection = Injection { inbound, permit, roles, tiers, upstream, is_for_office, known, groups, minter, now };
     let empty = RequestHeader::from(http::Request::new(()).into_parts().0);
     let mut parts = Parts::from(std::mem::replace(request, empty));

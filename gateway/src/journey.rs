@@ -10,7 +10,6 @@ use chrono::{DateTime, Utc};
 use http::{Method, header};
 use pingora::{Error, ErrorType, Result, http::RequestHeader, proxy::Session, upstreams::peer::HttpPeer};
 use policies::{Permit, Refusal, Route};
-use prometheus::IntGauge;
 
 use crate::{
     answer::{LocalAnswer, Readers},
@@ -85,8 +84,7 @@ pub(crate) struct Journey {
     body_bytes: u64,
     /// Answers of one try that only inform (1xx).
     informed: u8,
-    in_flight: IntGauge,
-    /// Counted there too, where the answer is the gateway's own.
+    /// Counted as one of the gateway's own answers, where it is that.
     pub(crate) own_answer: Option<Counted>,
 }
 
@@ -96,11 +94,10 @@ const MOST_INFORMATIONAL: u8 = 16;
 // === impl Journey ===
 
 impl Journey {
-    pub(crate) fn begin(rules: Arc<Snapshot>, in_flight: &IntGauge) -> Self {
-        in_flight.inc();
+    pub(crate) fn begin(rules: Arc<Snapshot>) -> Self {
+        rules.in_flight.inc();
         let began = Instant::now();
         Self {
-            in_flight: in_flight.clone(),
             own_answer: None,
             began,
             now: store::clock::now(),
@@ -142,9 +139,10 @@ impl Journey {
     }
 
     /// Where a permitted request goes. Without a permit there is no destination.
-    pub(crate) fn destination(&self) -> Result<(Arc<Upstream>, &Permit)> {
+    pub(crate) fn destination(&self) -> Result<(&Upstream, &Permit)> {
         let permit = self.permit.as_ref().ok_or_else(|| Error::explain(ErrorType::InternalError, "no permit"))?;
-        Ok((Arc::clone(self.rules.upstream(permit)), permit))
+        let upstream: &Upstream = self.rules.upstream(permit);
+        Ok((upstream, permit))
     }
 
     /// What the servers speak that the request goes to.
@@ -291,7 +289,7 @@ impl Journey {
     /// It is over for everybody else, though its client may still be sending.
     fn give_back(&mut self) {
         (self.receipt, self.attempt, self.ticket, self.own_answer) = (Receipt::default(), None, None, None);
-        self.in_flight.dec();
+        self.rules.in_flight.dec();
     }
 
     /// The very last step of what was forwarded for a known caller: its references are handed over, not copied.
@@ -387,7 +385,7 @@ impl Drop for Journey {
             self.over(false);
         }
         if cut::can_be_told() {
-            let mut nothing = Self::begin(Arc::clone(&self.rules), &self.in_flight);
+            let mut nothing = Self::begin(Arc::clone(&self.rules));
             nothing.is_recorded = true;
             nothing.give_back();
             cut::leave(Box::new(std::mem::replace(self, nothing)));

@@ -44,7 +44,7 @@ use crate::{
 impl Door {
     /// From the header to the permit: the list of DESIGN §2.
     pub(crate) async fn admit(&self, session: &Session, journey: &mut Journey) -> Result<Admission, Refusal> {
-        let rules = Arc::clone(&journey.rules);
+        let rules = &*journey.rules;
         let headers = &session.req_header().headers;
 
         // read
@@ -147,7 +147,7 @@ impl ProxyHttp for Door {
     type CTX = Box<Journey>;
 
     fn new_ctx(&self) -> Box<Journey> {
-        Box::new(Journey::begin(self.rules.load_full(), &self.metrics.in_flight))
+        Box::new(Journey::begin(self.rules.load_full()))
     }
 
     /// None: Pingora's own is a compression that is off, and asked for every header and chunk all the same.

@@ -9,6 +9,7 @@ use futures_util::future::try_join_all;
 use http::HeaderMap;
 pub(crate) use policies::config::ADMIN_API;
 use policies::{Permit, Policy, Refusal, Route, header::Reserved};
+use prometheus::IntGauge;
 
 use crate::{
     config::{Browser, Config, Endpoint, IdentityHeader, Server, UpstreamSettings, UpstreamTimeouts},
@@ -44,6 +45,8 @@ pub(crate) struct Snapshot {
     pub(crate) product: String,
     /// For requests that are dropped before anybody could record them.
     pub(crate) recorder: Arc<Recorder>,
+    /// Those under way, of all configurations: here so that no request has to count who holds the gauge.
+    pub(crate) in_flight: IntGauge,
     max_body: u64,
     pools: BTreeMap<String, Arc<Upstream>>,
     /// By route number.
@@ -85,6 +88,7 @@ impl Snapshot {
         let routes = policy.routes.routes();
         // The parser has refused routes to upstreams that do not exist.
         let upstreams = routes.iter().filter_map(|route| pools.get(&*route.upstream).cloned()).collect();
+        let in_flight = metrics.in_flight.clone();
         let metrics = routes.iter().map(|route| metrics.route(&route.name)).collect();
         Ok(Self {
             generation,
@@ -96,6 +100,7 @@ impl Snapshot {
             browser: settings.browser,
             product: settings.accounts.product,
             recorder,
+            in_flight,
             max_body: server.max_body_bytes,
             read_limits: read_limits(server),
             policy: Arc::new(policy),

@@ -81,7 +81,7 @@ impl Rig {
     }
 
     fn begin(&self) -> Journey {
-        Journey::begin(self.door.rules.load_full(), &self.door.metrics.in_flight)
+        Journey::begin(self.door.rules.load_full())
     }
 }
 
