@@ -28,6 +28,11 @@ impl Fields {
         Self { text: Vec::with_capacity(bytes), fields: SmallVec::new() }
     }
 
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.fields.len()
+    }
+
     /// A field that says `text`.
     pub(crate) fn text(&mut self, name: HeaderName, text: impl AsRef<[u8]>) {
         self.text.extend_from_slice(text.as_ref());

@@ -82,7 +82,8 @@ pub(crate) fn rewrite(
     injection.forwarding(headers, parts.uri.authority(), &mut fields);
     let assertion = injection.identify(&mut fields);
     strip(headers, &journey.rules.reserved, permit.route().forward_credential, is_for_office);
-    headers.reserve(16);
+    // And for the assertion.
+    headers.reserve(fields.len() + 1);
     fields.set(headers);
     if let Some(assertion) = assertion {
         headers.insert(IdentityHeader::XGatewayAssertion.name(), assertion);
