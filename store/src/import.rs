@@ -11,6 +11,7 @@ use identity::{AccountId, Email, ExternalId, PasswordHash};
 use uuid::Uuid;
 
 use self::places::Place;
+pub(crate) use self::things::is_imported;
 pub use self::{
     history::{ImportedStatement, ImportedUsage, end_of_month, statement_id},
     places::Rehearsal,

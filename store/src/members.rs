@@ -127,8 +127,6 @@ impl Store {
         by: Option<AccountId>,
         now: DateTime<Utc>,
     ) -> Result<(), StoreError> {
-        const Q: &str = "DELETE FROM tenant_members WHERE tenant_id = $1 AND account_id = $2";
-        const LEFT: &str = "INSERT INTO left_tenants (tenant_id, account_id) VALUES ($1, $2) ON CONFLICT (account_id, tenant_id) DO NOTHING";
         // Whose own tenant it was gets another one of theirs, or none.
         const HOME: &str = "UPDATE accounts SET tenant_id = (SELECT tenant_id FROM tenant_members WHERE account_id = $2 \
                             ORDER BY tenant_id LIMIT 1) WHERE id = $2 AND tenant_id = $1";
@@ -143,14 +141,8 @@ impl Store {
             tx.withdraw_invitations_by(tenant, account).await?;
             tx.pin_logins(account).await?;
             let mut heard = tx.end_grants_in(tenant, account, now).await?;
-            for statement in [Q, LEFT, HOME] {
-                on_tx!(&mut tx, |c| sqlx::query(statement)
-                    .bind(tenant.uuid())
-                    .bind(account.uuid())
-                    .execute(c)
-                    .await
-                    .map(drop))?;
-            }
+            tx.leave(tenant, account).await?;
+            on_tx!(&mut tx, |c| sqlx::query(HOME).bind(tenant.uuid()).bind(account.uuid()).execute(c).await.map(drop))?;
             heard.push(Subject::Account(account));
             if is == TenantRole::Owner {
                 heard.push(Subject::Tenant(tenant));
@@ -240,6 +232,21 @@ impl Tx {
             .map(drop))?)
     }
 
+    /// Takes a member out. To which tenants somebody has belonged is kept.
+    pub(crate) async fn leave(&mut self, tenant: TenantId, account: AccountId) -> Result<(), StoreError> {
+        const Q: &str = "DELETE FROM tenant_members WHERE tenant_id = $1 AND account_id = $2";
+        const LEFT: &str = "INSERT INTO left_tenants (tenant_id, account_id) VALUES ($1, $2) ON CONFLICT (account_id, tenant_id) DO NOTHING";
+        for statement in [Q, LEFT] {
+            on_tx!(&mut *self, |c| sqlx::query(statement)
+                .bind(tenant.uuid())
+                .bind(account.uuid())
+                .execute(c)
+                .await
+                .map(drop))?;
+        }
+        Ok(())
+    }
+
     /// What somebody is in a tenant, whose members nobody else changes until the commit: of two owners who leave at once one stays.
     async fn hold_members(&mut self, tenant: TenantId, account: AccountId) -> Result<TenantRole, StoreError> {
         self.lock_tenant(tenant).await?;
@@ -259,7 +266,6 @@ impl Tx {
         account: AccountId,
         now: DateTime<Utc>,
     ) -> Result<Vec<TenantId>, StoreError> {
-        const OTHERS: &str = "SELECT role FROM tenant_members WHERE tenant_id = $1 AND account_id <> $2";
         const HOME: &str = "UPDATE accounts SET tenant_id = NULL WHERE id = $1";
         const ALONE: &str = "DELETE FROM tenants WHERE id = $1";
         let mine = self.memberships(account).await?;
@@ -276,11 +282,7 @@ impl Tx {
             return Err(CHANGED_MEANWHILE);
         }
         for (tenant, _) in &mine {
-            let others: Vec<String> = on_tx!(&mut *self, |c| sqlx::query_scalar(OTHERS)
-                .bind(tenant.uuid())
-                .bind(account.uuid())
-                .fetch_all(c)
-                .await)?;
+            let others = self.others_in(*tenant, account).await?;
             self.unname(*tenant, account, others.is_empty()).await?;
             if others.is_empty() {
                 self.leave_bill(*tenant, now).await?;
@@ -293,10 +295,16 @@ impl Tx {
     }
 
     /// To which tenants an account belongs, and whether it answers for them.
-    async fn memberships(&mut self, account: AccountId) -> Result<Vec<(TenantId, bool)>, StoreError> {
+    pub(crate) async fn memberships(&mut self, account: AccountId) -> Result<Vec<(TenantId, bool)>, StoreError> {
         const Q: &str = "SELECT tenant_id, role FROM tenant_members WHERE account_id = $1 ORDER BY tenant_id";
         let rows: Vec<(Uuid, String)> = on_tx!(self, |c| sqlx::query_as(Q).bind(account.uuid()).fetch_all(c).await)?;
         Ok(rows.into_iter().map(|(id, role)| (TenantId::new(id), role == TenantRole::Owner.word())).collect())
+    }
+
+    /// What everybody else is in a tenant.
+    pub(crate) async fn others_in(&mut self, tenant: TenantId, account: AccountId) -> Result<Vec<String>, StoreError> {
+        const Q: &str = "SELECT role FROM tenant_members WHERE tenant_id = $1 AND account_id <> $2";
+        Ok(on_tx!(self, |c| sqlx::query_scalar(Q).bind(tenant.uuid()).bind(account.uuid()).fetch_all(c).await)?)
     }
 
     /// Whoever names no organisation founds one that is named after their address (in `insert_account`): with the account the address goes. Of

@@ -230,14 +230,17 @@ impl Store {
         const Q: &str = "UPDATE accounts SET password_hash = $2 WHERE id = $1";
         self.bounded(async {
             let mut tx = self.begin().await?;
+            let places = tx.hold_places_by(shown).await?;
             let Some(token) = tx.use_token_of_account(shown, now).await? else { return Ok(None) };
-            let Some(account) = tx.confirm_owner(&token, confirmed, now).await? else { return Ok(None) };
+            let owner = tx.confirm_owner(&token, &places, confirmed, now).await?;
+            let Some((account, parted)) = owner else { return Ok(None) };
             on_tx!(&mut tx, |c| sqlx::query(Q).bind(account.id.uuid()).bind(hash.as_str()).execute(c).await.map(drop))?;
             tx.void_one_time_tokens(account.id, now).await?;
             tx.void_resets(account.id, now).await?;
             tx.post(notice).await?;
             let mut heard = vec![Subject::Account(account.id)];
             heard.extend(tx.end_sessions_of(account.id, None, now).await?.into_iter().map(Subject::Session));
+            heard.extend(parted);
             self.commit_and_tell(tx, &heard, now).await?;
             Ok::<_, StoreError>(Some(account))
         })
@@ -256,17 +259,20 @@ impl Store {
     ) -> Result<Option<LinkLogin>, StoreError> {
         self.bounded(async {
             let mut tx = self.begin().await?;
+            let places = tx.hold_places_by(shown).await?;
             let Some(token) = tx.use_token_of_account(shown, now).await? else { return Ok(None) };
-            let Some(account) = tx.confirm_owner(&token, confirmed, now).await? else { return Ok(None) };
+            let owner = tx.confirm_owner(&token, &places, confirmed, now).await?;
+            let Some((account, parted)) = owner else { return Ok(None) };
+            let heard: Vec<Subject> = [Subject::Account(account.id)].into_iter().chain(parted).collect();
             if tx.has_factor(account.id).await? {
                 tx.challenge(&account, &token.address, challenge, now).await?;
-                self.commit_and_tell(tx, &[Subject::Account(account.id)], now).await?;
+                self.commit_and_tell(tx, &heard, now).await?;
                 return Ok(Some(LinkLogin::Challenged(account)));
             }
             let SessionSeed { id, proof, origin } = seed;
             let session = NewSession { id, account: &account, proof, now, origin };
             let groups = tx.insert_session(&session).await?;
-            self.commit_and_tell(tx, &[Subject::Account(account.id)], now).await?;
+            self.commit_and_tell(tx, &heard, now).await?;
             Ok::<_, StoreError>(Some(LinkLogin::Opened(account, groups)))
         })
         .await

@@ -95,9 +95,7 @@ impl Store {
             if count >= i64::from(most) {
                 return Err(StoreError::TooManyTenants);
             }
-            let id = tx.insert_tenant(name, now).await?;
-            tx.insert_member(id, owner, TenantRole::Owner, now).await?;
-            tx.join_first_team(id, owner, now).await?;
+            let id = tx.found(name, owner, now).await?;
             let tenant = tx.tenant(id).await?.ok_or(StoreError::NotFound)?;
             let moved = on_tx!(&mut tx, |c| sqlx::query(HOME)
                 .bind(owner.uuid())
@@ -258,6 +256,19 @@ const BY_ID: &str = "SELECT id, name, tier, status, created_at FROM tenants WHER
 // === impl Tx ===
 
 impl Tx {
+    /// Makes a tenant that an account answers for.
+    pub(crate) async fn found(
+        &mut self,
+        name: &str,
+        owner: AccountId,
+        now: DateTime<Utc>,
+    ) -> Result<TenantId, StoreError> {
+        let id = self.insert_tenant(name, now).await?;
+        self.insert_member(id, owner, TenantRole::Owner, now).await?;
+        self.join_first_team(id, owner, now).await?;
+        Ok(id)
+    }
+
     /// A name is not a tenant's own: the same again makes another one, so that nobody gets into a tenant by knowing its name.
     pub(crate) async fn insert_tenant(&mut self, name: &str, now: DateTime<Utc>) -> Result<TenantId, StoreError> {
         const Q: &str = "INSERT INTO tenants (id, name, created_at) VALUES ($1, $2, $3)";

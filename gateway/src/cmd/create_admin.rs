@@ -151,7 +151,7 @@ async fn take_over<'a>(
         account.email, account.id
     ));
     say(
-        "What was made of it opens nothing any more: its password, sessions, API keys, second factors and subjects of others.",
+        "What was made of it opens nothing any more: its password, sessions, API keys, second factors, subjects of others, invitations and keys at providers.",
     );
     Ok(true)
 }

@@ -183,6 +183,17 @@ fn whoever_registers_the_first_administrators_address_before_them_gets_nothing()
         let access = text(&stranger, "access_token");
         let key = platform.post("/auth/api-keys", Some(&access), &json!({ "name": "later" }));
         assert_eq!(key.status, 201, "{key:?}");
+        // A friend of theirs answers for the organisation too, and a provider is shown their key.
+        let friend = text(&platform.register("mallory@example.com"), "access_token");
+        let token = token_in(&next_mail(&platform, "To: mallory@example.com"));
+        assert_eq!(platform.post("/auth/verify-email", None, &json!({ "token": token })).status, 200);
+        let members = format!("/tenants/{}/members", text(&stranger["user"], "tenant_id"));
+        let asked = json!({ "email": "mallory@example.com", "role": "owner" });
+        let asked = platform.post(&members, Some(&access), &asked).json();
+        let accept = format!("/auth/invitations/{}/accept", text(&asked, "id"));
+        assert!(platform.post(&accept, Some(&friend), &json!({})).status < 300);
+        let provider = json!({ "service": "openai", "api_key": "sk-openai-of-mallory" });
+        assert_eq!(platform.post("/integrations", Some(&access), &provider).status, 201);
         let made = platform.create_admin(password);
         assert!(made.status.success(), "{made:?}");
         let said = String::from_utf8(made.stdout).unwrap();
@@ -204,7 +215,12 @@ fn whoever_registers_the_first_administrators_address_before_them_gets_nothing()
         }
         let root = text(&log_in(CHOSEN).json(), "access_token");
         assert_eq!(platform.get("/admin/users", &root).status, 200);
-        assert_eq!(platform.get("/auth/me", &root).json()["is_verified"], true);
+        let me = platform.get("/auth/me", &root).json();
+        assert_eq!(me["is_verified"], true);
+        let members = platform.get(&format!("/tenants/{}/members", text(&me, "tenant_id")), &root).json();
+        let members: Vec<_> = members["items"].as_array().unwrap().iter().map(|member| &member["email"]).collect();
+        assert_eq!(members, ["root@example.com"]);
+        assert_eq!(platform.get("/integrations", &root).json()["items"], json!([]));
     }
 }
 

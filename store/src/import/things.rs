@@ -133,6 +133,11 @@ pub fn imported_id(system: &str, kind: &str, id: &str) -> Uuid {
     ExternalId::of(&format!("{system}/{kind}"), id).uuid()
 }
 
+/// Did what has this id come from an older system? What is made here has one of version 7.
+pub(crate) fn is_imported(id: Uuid) -> bool {
+    id.get_version_num() == 8
+}
+
 // === impl Store ===
 
 impl Store {

@@ -8,12 +8,16 @@ use identity::{
     TenantRole,
 };
 use store::{
-    Account, AccountChange, Believed, Belonging, Confirmed, ExternalSubject, NewAccount, NewIdentity, NewMail,
-    NewOneTime, NewSession, Origin, Proof, Seen, ShownOneTime, Status, Store, StoreError, Subject,
+    Account, AccountChange, Believed, Belonging, Confirmed, ExternalSubject, IntegrationOwner, NewAccount, NewIdentity,
+    NewInvitation, NewMail, NewOneTime, NewSession, Origin, Proof, Seen, ShownOneTime, Status, Store, StoreError,
+    Subject, WayIn,
 };
 use uuid::Uuid;
 
-use crate::engines::{Database, anyway, at, hash, heard, newcomer, notice, on_both_engines, person, session};
+use crate::{
+    engines::{Database, anyway, at, hash, heard, newcomer, notice, on_both_engines, person, session},
+    integrations,
+};
 
 static NO_PASSWORD: LazyLock<PasswordHash> = LazyLock::new(|| PasswordHash::from("none".to_owned()));
 
@@ -27,6 +31,8 @@ on_both_engines!(
     who_is_let_go_of_brings_no_second_factor_any_more,
     who_was_linked_without_being_asked_may_agree_later,
     what_an_owner_finds_in_the_account_of_others_is_gone,
+    whoever_takes_an_account_over_leaves_no_organisation_to_itself,
+    an_organisation_that_is_nobody_elses_is_taken_over_without_its_keys_at_providers,
     a_session_is_as_old_as_it_is_said_to_be_and_never_younger_than_now,
 );
 
@@ -264,10 +270,32 @@ async fn who_is_let_go_of_brings_no_second_factor_any_more(database: &Database) 
     assert!(store.look_at(&shown, at(1)).await.unwrap().is_none());
 }
 
+fn to_join<'a>(tenant: TenantId, email: &'a Email, role: TenantRole, by: &Account) -> NewInvitation<'a> {
+    NewInvitation { tenant, email, role, by: by.id, most: 9, now: at(0), expires_at: at(100) }
+}
+
+/// Who has founded an organisation, with nobody's address confirmed, and let somebody else into it.
+async fn founder(database: &Database, store: &Store, other: Option<(&str, TenantRole)>) -> (Account, TenantId) {
+    let address = Email::parse("ada@example.com").unwrap();
+    let ada = store.create_account(NewAccount { tenant: Belonging::FoundsOwn, ..newcomer(&address) }).await.unwrap();
+    assert!(!ada.is_verified);
+    let tenant = ada.tenant.unwrap().tenant;
+    if let Some((email, role)) = other {
+        let (other, address) = (person(store, email).await, Email::parse(email).unwrap());
+        database.confirm(email).await;
+        let invitation = store.invite_member(to_join(tenant, &address, role, &ada)).await.unwrap();
+        store.answer_invitation(other.id, invitation.id, true, at(0)).await.unwrap();
+    }
+    (ada, tenant)
+}
+
 async fn what_an_owner_finds_in_the_account_of_others_is_gone(database: &Database) {
     let store = database.open().await;
-    let ada = person(&store, "ada@example.com").await;
-    assert!(!ada.is_verified);
+    let (ada, tenant) = founder(database, &store, Some(("mallory@example.com", TenantRole::Owner))).await;
+    let later = Email::parse("later@example.com").unwrap();
+    let open = store.invite_member(to_join(tenant, &later, TenantRole::Admin, &ada)).await.unwrap();
+    let seal = integrations::seal();
+    integrations::make(&store, &seal, IntegrationOwner::Account(ada.id), "openai", "sk-of-mallory").await;
     let subject = ExternalSubject { issuer: "them", subject: "mallory", claims_at: None };
     store.link_external(ada.id, None, subject, None, at(0)).await.unwrap();
     let (token, wish) = (token(), mail("ada@example.com", true));
@@ -276,9 +304,45 @@ async fn what_an_owner_finds_in_the_account_of_others_is_gone(database: &Databas
     store.grant_wish_with(wish.id, &mail("ada@example.com", false), anyway(), &new).await.unwrap();
     let shown = shown(&token, OneTimePurpose::ResetPassword);
     let confirmed = Confirmed { from_role: "unverified", to_role: "user", no_password: &NO_PASSWORD };
-    let notice = mail("ada@example.com", false);
-    assert!(store.reset_password(&shown, hash("new"), confirmed, &notice, at(1)).await.unwrap().is_some());
+    let (notice, before) = (mail("ada@example.com", false), heard(&store).await.len());
+    let owner = store.reset_password(&shown, hash("new"), confirmed, &notice, at(1)).await.unwrap().unwrap();
     assert!(store.identities(ada.id).await.unwrap().is_empty());
+
+    let told = heard(&store).await.split_off(before);
+    for subject in [Subject::Account(ada.id), Subject::Integrations(ada.id.uuid()), Subject::Tenant(tenant)] {
+        assert!(told.contains(&subject), "{subject:?}");
+    }
+    let home = owner.tenant.unwrap().tenant;
+    assert_eq!(store.role_in(tenant, ada.id).await.unwrap(), None);
+    let members = store.list_members(home, None, 9).await.unwrap().items;
+    assert_eq!(members.iter().map(|member| member.account).collect::<Vec<_>>(), [ada.id]);
+    assert_eq!(store.list_integrations(&seal, (ada.id, Some(home)), None, 9).await.unwrap().items, []);
+    let late = person(&store, "later@example.com").await;
+    database.confirm("later@example.com").await;
+    let answered = store.answer_invitation(late.id, open.id, true, at(2)).await;
+    assert!(matches!(answered, Err(StoreError::NotFound)), "{answered:?}");
+}
+
+async fn whoever_takes_an_account_over_leaves_no_organisation_to_itself(database: &Database) {
+    let store = database.open().await;
+    let (ada, tenant) = founder(database, &store, Some(("bob@example.com", TenantRole::Admin))).await;
+    assert!(store.take_over_unconfirmed(ada.id, WayIn::Password(hash("own")), "admin", at(1)).await.unwrap());
+    assert_eq!(store.role_in(tenant, ada.id).await.unwrap(), Some(TenantRole::Owner));
+    let home = store.account(ada.id).await.unwrap().unwrap().tenant.unwrap();
+    assert_ne!(home.tenant, tenant, "nobody begins among those whom somebody else has let in");
+    assert_eq!(home.role, TenantRole::Owner);
+}
+
+async fn an_organisation_that_is_nobody_elses_is_taken_over_without_its_keys_at_providers(database: &Database) {
+    let store = database.open().await;
+    let (ada, tenant) = founder(database, &store, None).await;
+    let seal = integrations::seal();
+    integrations::make(&store, &seal, IntegrationOwner::Tenant(tenant), "openai", "sk-of-mallory").await;
+    let before = heard(&store).await.len();
+    assert!(store.take_over_unconfirmed(ada.id, WayIn::Password(hash("own")), "admin", at(1)).await.unwrap());
+    assert!(heard(&store).await.split_off(before).contains(&Subject::Integrations(tenant.uuid())));
+    assert_eq!(store.account(ada.id).await.unwrap().unwrap().tenant.unwrap().tenant, tenant);
+    assert_eq!(store.list_integrations(&seal, (ada.id, Some(tenant)), None, 9).await.unwrap().items, []);
 }
 
 async fn a_session_is_as_old_as_it_is_said_to_be_and_never_younger_than_now(database: &Database) {

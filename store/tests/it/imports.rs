@@ -8,7 +8,8 @@ use store::{
     Audience, BillingMonth,
     ImportOutcome::{Made, Missing, Present, Refused},
     Imported, ImportedAccount, ImportedAgent, ImportedInstance, ImportedIntegration, ImportedStatement, ImportedThing,
-    ImportedUsage, NewDomain, NewTeam, Rehearsal, Thing, UsageAsked, UsageBy, end_of_month, imported_id, statement_id,
+    ImportedUsage, NewDomain, NewTeam, Rehearsal, Thing, UsageAsked, UsageBy, WayIn, end_of_month, imported_id,
+    statement_id,
 };
 use uuid::Uuid;
 
@@ -19,6 +20,7 @@ on_both_engines!(
     what_refers_to_nothing_is_told_and_foretold,
     an_instance_comes_of_an_agent_of_another_tenants_only_if_everybody_sees_it,
     what_was_used_and_billed_there_is_not_billed_again,
+    whoever_comes_by_mail_stays_among_those_with_whom_they_came,
 );
 
 fn seal() -> SealKeys {
@@ -222,6 +224,22 @@ async fn an_instance_comes_of_an_agent_of_another_tenants_only_if_everybody_sees
     assert_eq!(store.import_things(&seal, &things, at(3)).await.unwrap(), expected);
     assert!(store.instance(tenant("bolt"), id("agent_instances", "all")).await.unwrap().is_some());
     assert!(store.agent(tenant("bolt"), id("agents", "all")).await.unwrap().is_some_and(|agent| agent.on_platform));
+}
+
+/// An import without passwords sends everybody for a new one.
+async fn whoever_comes_by_mail_stays_among_those_with_whom_they_came(database: &Database) {
+    let (store, seal) = (database.open().await, seal());
+    let unconfirmed = |email: &str, id: &str| ImportedAccount { is_verified: false, ..account(email, id) };
+    let both = [unconfirmed("ada@example.com", "ada"), unconfirmed("bob@example.com", "bob")];
+    store.import_accounts(&both, at(1)).await.unwrap();
+    let member = |name: &str, role| Thing::Member { tenant: tenant("acme"), user: user(name), role };
+    let acme = Thing::Tenant { id: tenant("acme"), name: "Acme".to_owned(), tier: None, is_active: true };
+    let things = [acme, member("ada", TenantRole::Member), member("bob", TenantRole::Owner)].map(thing);
+    assert_eq!(store.import_things(&seal, &things, at(1)).await.unwrap(), [Made, Made, Made]);
+    let ada = store.account_by_address("ada@example.com").await.unwrap().unwrap();
+    assert!(store.take_over_unconfirmed(ada.id, WayIn::Password(hash("own")), "user", at(2)).await.unwrap());
+    let home = store.account(ada.id).await.unwrap().unwrap().tenant.unwrap();
+    assert_eq!((home.tenant, home.role), (tenant("acme"), TenantRole::Member));
 }
 
 async fn what_was_used_and_billed_there_is_not_billed_again(database: &Database) {

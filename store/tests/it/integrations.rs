@@ -19,7 +19,7 @@ on_both_engines!(
     integrations_go_with_their_owner,
 );
 
-fn seal() -> SealKeys {
+pub(crate) fn seal() -> SealKeys {
     SealKeys::new(MasterKey::generate(&mut rng()), Vec::new())
 }
 
@@ -27,7 +27,13 @@ fn key(text: &str) -> ProviderKey {
     ProviderKey::parse(text).unwrap()
 }
 
-async fn make(store: &Store, seal: &SealKeys, owner: IntegrationOwner, service: &str, text: &str) -> MadeIntegration {
+pub(crate) async fn make(
+    store: &Store,
+    seal: &SealKeys,
+    owner: IntegrationOwner,
+    service: &str,
+    text: &str,
+) -> MadeIntegration {
     let new = NewIntegration {
         id: IntegrationId::new(Uuid::now_v7()),
         owner,

@@ -140,6 +140,26 @@ async fn a_member_is_sent_away_whatever_they_do_meanwhile() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_is_sent_away_while_the_owner_of_their_address_comes_by_mail() {
+    let database = Database::postgres().await;
+    let store = database.open().await;
+    let boss = person(&store, "boss@example.com").await;
+    let work = store.create_tenant("Work", boss.id, 9, at(0)).await.unwrap().id;
+    for round in 0..ROUNDS {
+        let ada = joined(&store, &format!("ada{round}@example.com"), work).await;
+        let (id, login) = (ada.id, session(&store, &ada).await.0);
+        let (token, purpose) = (changed_hands::token(), OneTimePurpose::ResetPassword);
+        store.keep_one_time(&one_time(&token, purpose, id, &ada.email)).await.unwrap();
+        let (there, shown) = (store.clone(), shown(&token, purpose));
+        let coming = again(1, move |_| show(there.clone(), ada.clone(), login, shown));
+        let sent = store.remove_member(work, id, Some(boss.id), at(1)).await;
+        assert!(matches!(sent, Ok(()) | Err(StoreError::NotFound)), "{sent:?}");
+        joins([coming]).await;
+        assert_eq!(store.role_in(work, id).await.unwrap(), None);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_organisation_is_deleted_whatever_its_members_do_meanwhile() {
     let database = Database::postgres().await;
     let store = database.open().await;
