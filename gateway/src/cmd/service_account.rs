@@ -62,6 +62,11 @@ pub(crate) fn replace_key(id: Uuid, from: &AllowedNetworks, place: &Place) -> Re
         let account = account.ok_or_else(|| Failure::Data(format!("there is no service account {id}")))?;
         let name = account.name.clone().unwrap_or_else(|| "service".to_owned());
         let tenant = account.tenant.map(|membership| membership.tenant);
+        let left = foundation.store.tenants_left(account.id).await.context("its tenants cannot be looked up")?;
+        // By a key for none it would act in the name of all of them.
+        if tenant.is_none() && !left.is_empty() {
+            return Err(Failure::Data(format!("{name} ({id}) was made for a tenant that is gone; create another one")));
+        }
         let (new, secret) = fresh_key(account.id, tenant, name.clone(), networks)?;
         foundation.store.replace_keys(new.clone()).await.context("the account's key cannot be made")?;
         foundation.write_down("replace_service_key", Some(id)).await?;

@@ -207,6 +207,21 @@ fn a_machines_secret_is_replaced_and_the_old_one_is_worth_nothing_at_once() {
     }
 }
 
+/// Else its next secret would be the platform's, which says what anybody used and reserves for them.
+#[test]
+fn a_machine_of_an_organisation_that_is_gone_gets_no_secret_any_more() {
+    let platform = Platform::start();
+    let (ada, home) = registered(&platform, "ada@example.com");
+    let (id, _) = platform.service_account_in(&home);
+    let replace = || platform.command(&["service-account", "key", &id]).output().unwrap();
+    assert!(replace().status.success());
+    assert_eq!(platform.json("DELETE", &format!("/tenants/{home}"), Some(&ada), &json!({})).status, 204);
+    let refused = replace();
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert_eq!(refused.status.code(), Some(65), "{said}");
+    assert!(said.contains("was made for a tenant that is gone"), "{said}");
+}
+
 #[test]
 fn whoever_acts_as_somebody_is_named_in_the_log_and_acts_no_longer_than_their_own_sessions_go_on() {
     let mut platform = Platform::start();
