@@ -5,6 +5,7 @@
 
 use std::{
     fs,
+    future::Future,
     path::{Path, PathBuf},
     sync::{Arc, atomic::Ordering},
     time::Duration,
@@ -16,8 +17,9 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use uuid::Uuid;
 
 use crate::{
+    cli::Failure,
     config::Settings,
-    foundation::read_master_keys,
+    foundation::{failure, read_master_keys},
     looks::{Looks, looks},
     metrics::Metrics,
     readiness::Readiness,
@@ -34,41 +36,52 @@ const RECOUNT_EVERY: Duration = Duration::from_mins(1);
 const AFTER_A_CHANGE: Duration = Duration::from_secs(1);
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Looks after the master keys of one gateway.
-pub(crate) struct SealWatch {
+/// A process that has master keys, and keeps to those of the file.
+pub(crate) struct Holder {
     /// `None`: they are in the environment.
     file: Option<PathBuf>,
     node: Uuid,
     store: Store,
     seal: Arc<SealKeys>,
+}
+
+/// Looks after the master keys of one gateway.
+pub(crate) struct SealWatch {
+    holder: Holder,
     readiness: Arc<Readiness>,
     metrics: Metrics,
 }
 
-// === impl SealWatch ===
+// === impl Holder ===
 
-impl SealWatch {
-    pub(crate) fn new(
-        settings: &Settings,
-        data: &Path,
-        (store, seal): (&Store, &Arc<SealKeys>),
-        readiness: &Arc<Readiness>,
-        metrics: &Metrics,
-    ) -> Self {
+impl Holder {
+    pub(crate) fn new(settings: &Settings, data: &Path, (store, seal): (&Store, &Arc<SealKeys>)) -> Self {
         let source = &settings.master_key;
         Self {
             file: source.in_environment().is_none().then(|| data.join(&source.file)),
             node: Uuid::now_v7(),
             store: store.clone(),
             seal: Arc::clone(seal),
-            readiness: Arc::clone(readiness),
-            metrics: metrics.clone(),
         }
     }
 
-    /// For as long as the process lives.
-    pub(crate) async fn watch(self) {
-        tokio::join!(self.keep_to_the_file(), self.count());
+    /// Does what seals. A rotation that begins meanwhile waits for it as for a gateway; what one has written that was before is read first.
+    pub(crate) async fn beside<T>(self, work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+        let (store, node) = (self.store.clone(), self.node);
+        let told = store.tell_seal_keys(node, &self.seal.ids(), store::clock::now()).await;
+        told.map_err(|error| failure(&error))?;
+        if let Some(file) = &self.file {
+            self.read(file, &mut None);
+        }
+        // A task of its own: work that waits for a file keeps its thread.
+        let keeping = tokio::spawn(async move { self.keep_to_the_file().await });
+        let done = work.await;
+        keeping.abort();
+        drop(keeping.await);
+        if let Err(error) = store.forget_seal_keys(node).await {
+            tracing::debug!(%error, "a rotation of the master key waits in vain for what is over");
+        }
+        done
     }
 
     async fn keep_to_the_file(&self) {
@@ -86,7 +99,7 @@ impl SealWatch {
             }
             match self.store.tell_seal_keys(self.node, &ids, store::clock::now()).await {
                 Ok(()) => told = Some((Instant::now(), ids)),
-                Err(error) => tracing::debug!(%error, "which master keys this gateway has could not be said"),
+                Err(error) => tracing::debug!(%error, "which master keys are here could not be said"),
             }
         }
     }
@@ -109,11 +122,32 @@ impl SealWatch {
         }
         *seen = now;
     }
+}
+
+// === impl SealWatch ===
+
+impl SealWatch {
+    pub(crate) fn new(
+        settings: &Settings,
+        data: &Path,
+        stored: (&Store, &Arc<SealKeys>),
+        readiness: &Arc<Readiness>,
+        metrics: &Metrics,
+    ) -> Self {
+        let holder = Holder::new(settings, data, stored);
+        Self { holder, readiness: Arc::clone(readiness), metrics: metrics.clone() }
+    }
+
+    /// For as long as the process lives.
+    pub(crate) async fn watch(self) {
+        tokio::join!(self.holder.keep_to_the_file(), self.count());
+    }
 
     async fn count(&self) {
-        let mut changes = self.store.nudges();
+        let Holder { store, seal, .. } = &self.holder;
+        let mut changes = store.nudges();
         loop {
-            match self.store.unreadable(&self.seal, PAUSE).await {
+            match store.unreadable(seal, PAUSE).await {
                 Ok(unreadable) => self.tell(&unreadable),
                 Err(error) => tracing::warn!(%error, "what does not open could not be counted"),
             }

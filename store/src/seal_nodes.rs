@@ -1,4 +1,5 @@
-//! Which master keys the running gateways have: what is to be sealed with a new one waits until each of them can open it.
+//! Which master keys the running gateways have, and imports, which seal for as long: what is to be sealed with a new one waits until each of
+//! them can open it.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use uuid::Uuid;
@@ -44,6 +45,17 @@ impl Store {
                 .await
                 .map(drop))?;
             on_tx!(&mut tx, |c| sqlx::query(OLD).bind(stored(now - FORGOTTEN)).execute(c).await.map(drop))?;
+            self.commit(tx).await
+        })
+        .await
+    }
+
+    /// It is over, and nobody has to wait for it.
+    pub async fn forget_seal_keys(&self, node: Uuid) -> Result<(), StoreError> {
+        const Q: &str = "DELETE FROM seal_nodes WHERE id = $1";
+        self.bounded(async {
+            let mut tx = self.begin().await?;
+            on_tx!(&mut tx, |c| sqlx::query(Q).bind(node).execute(c).await.map(drop))?;
             self.commit(tx).await
         })
         .await

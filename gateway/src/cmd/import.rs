@@ -32,7 +32,12 @@ use self::{
     when::When,
 };
 use super::{block_on, open, say};
-use crate::cli::{Failure, Import};
+use crate::{
+    cli::{Failure, Import},
+    config::Config,
+    foundation::Foundation,
+    seal_watch::Holder,
+};
 
 /// Lines in one transaction.
 const BATCH: usize = 200;
@@ -80,38 +85,49 @@ pub(crate) fn run(import: &Import) -> Result<(), Failure> {
     let lines = if in_folder { None } else { Some(Lines::open(&import.file)?) };
     block_on(1, async {
         let (config, foundation) = open(&import.place).await?;
-        let hasher = Hasher::new(config.settings.passwords.argon2).context("Argon2 parameters")?;
-        let mut report = Report::new(import.report.clone().unwrap_or_else(|| beside(&import.file)));
-        let trail = Trail { foundation: &foundation, system: import.system.as_deref() };
-        let trail = (!import.dry_run).then_some(&trail);
-        if let Some(trail) = trail {
-            trail.begin().await.context("nothing was stored, since it could not be written down")?;
-        }
-        let run = Run {
-            import,
-            policy: &config.policy,
-            no_password: hasher.decoy().clone(),
-            now: store::clock::now(),
-            report: &mut report,
-            trail,
-            in_folder,
-            rehearsal: Rehearsal::default(),
-            batch: Vec::with_capacity(BATCH),
-            made: 0,
-            present: 0,
-        };
-        let read = match lines {
-            Some(lines) => run.all(&foundation.store, lines).await,
-            None => folder::read(run, &foundation).await,
-        };
-        let written = match trail {
-            Some(trail) => trail.end(&report, read.is_ok()).await,
-            None => Ok(()),
-        };
-        read?;
-        written.context("it is done, but could not be written down")?;
-        report.tell()
+        let holder = Holder::new(&config.settings, &import.place.data, (&foundation.store, &foundation.seal));
+        let work = everything(import, &config, &foundation, lines);
+        if import.dry_run { work.await } else { holder.beside(work).await }
     })
+}
+
+async fn everything(
+    import: &Import,
+    config: &Config,
+    foundation: &Foundation,
+    lines: Option<Lines<impl BufRead>>,
+) -> Result<(), Failure> {
+    let hasher = Hasher::new(config.settings.passwords.argon2).context("Argon2 parameters")?;
+    let mut report = Report::new(import.report.clone().unwrap_or_else(|| beside(&import.file)));
+    let trail = Trail { foundation, system: import.system.as_deref() };
+    let trail = (!import.dry_run).then_some(&trail);
+    if let Some(trail) = trail {
+        trail.begin().await.context("nothing was stored, since it could not be written down")?;
+    }
+    let run = Run {
+        import,
+        policy: &config.policy,
+        no_password: hasher.decoy().clone(),
+        now: store::clock::now(),
+        report: &mut report,
+        trail,
+        in_folder: lines.is_none(),
+        rehearsal: Rehearsal::default(),
+        batch: Vec::with_capacity(BATCH),
+        made: 0,
+        present: 0,
+    };
+    let read = match lines {
+        Some(lines) => run.all(&foundation.store, lines).await,
+        None => folder::read(run, foundation).await,
+    };
+    let written = match trail {
+        Some(trail) => trail.end(&report, read.is_ok()).await,
+        None => Ok(()),
+    };
+    read?;
+    written.context("it is done, but could not be written down")?;
+    report.tell()
 }
 
 fn beside(file: &Path) -> PathBuf {

@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    io::Write as _,
     path::Path,
     process::{Child, Command, Output, Stdio},
     time::Duration,
@@ -9,7 +10,7 @@ use std::{
 
 use serde_json::json;
 
-use crate::platform::{PORTCULLIS, Platform, Setup, eventually, silence};
+use crate::platform::{PORTCULLIS, Platform, Setup, eventually, pace, silence};
 
 const ROUTE: &str = "\n[[route]]\nname = \"openai\"\npaths = [\"/openai/*\"]\nupstream = \"demo\"\ntier_limits = false\n\
                      inject_credential = { service = \"openai\", header = \"Authorization\" }\n";
@@ -93,6 +94,34 @@ fn the_master_key_is_rotated_while_a_gateway_serves_and_whoever_does_it_is_kille
         next.metric("portcullis_sealed_unreadable{table=\"integrations\"}") == 0
     });
     assert_eq!(next.send("GET", "/readyz", &[], "").json()["status"], "ready");
+    let verified =
+        Command::new(PORTCULLIS).args(["audit", "verify", "--data"]).arg(folder.join("data")).output().unwrap();
+    assert!(verified.status.success(), "{}", said(&verified));
+}
+
+/// It has read the keys when it began, and seals until its end.
+#[test]
+fn an_import_that_is_on_its_way_goes_on_with_the_new_master_key() {
+    let platform = Platform::start();
+    let (root, folder) = (platform.admin(), platform.folder.path());
+    let pipe = folder.join("pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let mut import = platform.command(&["import", pipe.to_str().unwrap()]);
+    let import = import.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = fs::OpenOptions::new().write(true).open(&pipe).unwrap();
+    eventually("the import to begin", || {
+        pace(Duration::from_millis(100));
+        let begun = platform.get("/admin/audit?event=import", &root).json();
+        !begun["items"].as_array().unwrap().is_empty()
+    });
+    let done = rotation(folder).output().unwrap();
+    assert!(done.status.success(), "{}", said(&done));
+    lines.write_all(b"{\"email\":\"old@example.com\"}\n").unwrap();
+    drop(lines);
+    let done = import.wait_with_output().unwrap();
+    assert!(done.status.success(), "{}", said(&done));
+    // What it has written down of itself is sealed too.
+    fs::write(folder.join("data/master.key"), format!("{}\n", keys(folder)[0])).unwrap();
     let verified =
         Command::new(PORTCULLIS).args(["audit", "verify", "--data"]).arg(folder.join("data")).output().unwrap();
     assert!(verified.status.success(), "{}", said(&verified));

@@ -155,6 +155,8 @@ async fn gateways_say_which_keys_they_have(database: &Database) {
     assert_eq!((nodes.len(), nodes[0].seals_with.as_str(), &nodes[0].opens), (2, "b", &ids(&["b", "a"])));
     let nodes = store.seal_nodes(at(40)).await.unwrap();
     assert_eq!(nodes.iter().map(|node| node.id).collect::<Vec<_>>(), [one], "the other one is silent");
+    store.forget_seal_keys(one).await.unwrap();
+    assert_eq!(store.seal_nodes(at(40)).await.unwrap(), []);
 }
 
 /// Who adds a column of bytes has to say whether it is sealed, or what it is.
