@@ -221,6 +221,9 @@ impl Store {
                              updated_at = $2 WHERE tenant_id = $1";
         const KEYS: &str = "UPDATE api_keys SET revoked_at = $2 WHERE tenant_id = $1 AND revoked_at IS NULL";
         const SESSIONS: &str = "UPDATE sessions SET ended_at = $2 WHERE tenant_id = $1 AND ended_at IS NULL";
+        // Logins that say of no tenant act in the account's own, and are not to go on in its next one.
+        const LOGINS: &str = "UPDATE sessions SET ended_at = $2 WHERE account_id IN (SELECT id FROM accounts WHERE tenant_id = $1) \
+                              AND tenant_id IS NULL AND ended_at IS NULL AND (method IS NULL OR method <> 'client_credentials')";
         const LEFT: &str = "INSERT INTO left_tenants (tenant_id, account_id) SELECT tenant_id, account_id FROM tenant_members \
                             WHERE tenant_id = $1 ON CONFLICT (account_id, tenant_id) DO NOTHING";
         const Q: &str = "DELETE FROM tenants WHERE id = $1";
@@ -231,7 +234,7 @@ impl Store {
             tx.demand_right(id, by, TenantRole::Owner).await?;
             tx.lock_members(id).await?;
             tx.leave_bill(id, now).await?;
-            for statement in [HOMES, KEYS, SESSIONS] {
+            for statement in [KEYS, SESSIONS, LOGINS, HOMES] {
                 on_tx!(&mut tx, |c| sqlx::query(statement)
                     .bind(id.uuid())
                     .bind(stored(now))

@@ -303,6 +303,21 @@ async fn a_deleted_tenant_takes_what_acted_in_it_along() {
 }
 
 #[tokio::test]
+async fn a_login_from_before_there_was_an_organisation_ends_with_the_one_it_has_come_to_act_in() {
+    let house = House::open().await;
+    let ada = house.register("ada@example.com").await;
+    let only = format!("/tenants/{}", tenant_of(&house, &ada).await);
+    assert_eq!(house.call("DELETE", &only, ada.shown(), Value::Null).await.status, 204);
+    let ada = house.login("ada@example.com").await;
+    let first = house.post("/tenants", ada.shown(), json!({ "name": "First" })).await;
+    assert_eq!(house.post("/tenants", ada.shown(), json!({ "name": "Second" })).await.status, 201);
+    assert_eq!(tenant_of(&house, &ada).await, first.text("id"));
+    let first = format!("/tenants/{}", first.text("id"));
+    assert_eq!(house.call("DELETE", &first, ada.shown(), Value::Null).await.status, 204);
+    assert_eq!(house.get("/auth/me", ada.shown()).await.refusal(), "401 door:revoked");
+}
+
+#[tokio::test]
 async fn an_account_answers_for_so_many_tenants_and_no_more() {
     let house = House::open().await;
     let ada = house.register("ada@example.com").await;
