@@ -9,6 +9,8 @@ pub const MICROS: i64 = 1_000_000;
 /// What one event may cost at most, in millionths: a million units. More is a mistake of whoever says it, and a sum of nine million
 /// such events still fits.
 pub const MOST_COST: i64 = 1_000_000 * MICROS;
+/// What a bill may be of, in millionths: so much once for its price and once for what was used still fits.
+pub const MOST_BILLED: i64 = 1_000_000_000_000 * MICROS;
 /// Characters of a number that are looked at; JSON writers need 25 for any float.
 const LONGEST: usize = 64;
 /// Digits that are kept, which always fit; what follows them is far below a millionth of what is allowed.
@@ -27,9 +29,9 @@ pub enum MoneyError {
     /// It is below zero.
     #[error("must not be negative")]
     Negative,
-    /// It is more than [`MOST_COST`].
-    #[error("must not be more than 1000000")]
-    Huge,
+    /// It is more than so many units.
+    #[error("must not be more than {0}")]
+    Huge(i64),
 }
 
 // === impl Micros ===
@@ -47,8 +49,13 @@ impl Micros {
         self.0
     }
 
-    /// Reads a number as JSON writes it (RFC 8259 §6): `12`, `0.0125`, `1e-05`. Halves of a millionth are rounded up.
+    /// Reads what an event costs: [`MOST_COST`] at most.
     pub fn parse(text: &str) -> Result<Self, MoneyError> {
+        Self::parse_up_to(MOST_COST, text)
+    }
+
+    /// Reads a number as JSON writes it (RFC 8259 §6): `12`, `0.0125`, `1e-05`. Halves of a millionth are rounded up. `most` is in millionths.
+    pub fn parse_up_to(most: i64, text: &str) -> Result<Self, MoneyError> {
         let (negative, text) = text.strip_prefix('-').map_or((false, text), |rest| (true, rest));
         let micros = micros(text)?;
         if negative && micros != Some(0) {
@@ -56,9 +63,9 @@ impl Micros {
         }
         micros
             .and_then(|micros| i64::try_from(micros).ok())
-            .filter(|micros| *micros <= MOST_COST)
+            .filter(|micros| *micros <= most)
             .map(Self)
-            .ok_or(MoneyError::Huge)
+            .ok_or(MoneyError::Huge(most / MICROS))
     }
 }
 
@@ -150,7 +157,9 @@ mod tests {
             assert_eq!(Micros::parse(text), Err(MoneyError::Negative), "{text}");
         }
         for text in ["1000000.000001", "1e7", "1e999999999999", &"9".repeat(60)] {
-            assert_eq!(Micros::parse(text), Err(MoneyError::Huge), "{text}");
+            assert_eq!(Micros::parse(text), Err(MoneyError::Huge(1_000_000)), "{text}");
         }
+        assert_eq!(Micros::parse_up_to(MOST_BILLED, "1e12"), Ok(Micros(MOST_BILLED)));
+        assert_eq!(Micros::parse_up_to(MOST_BILLED, "1e13"), Err(MoneyError::Huge(1_000_000_000_000)));
     }
 }

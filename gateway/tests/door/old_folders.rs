@@ -480,6 +480,7 @@ fn usage_and_statements_come_once_and_keys_do_not() {
         billed(5, "2024-06", json!({ "payment_status": "maybe" })),
         billed(6, "2024-06", json!({ "currency": "usd" })),
         billed(7, "2024-06", json!({ "tier": "gold" })),
+        billed(8, "2024-07", json!({ "currency": "JPY", "price": 1_500_000 })),
     ];
     let keys = [json!({ "id": "k1", "user_id": 1, "name": "mine", "key": "encrypted" })];
     write(
@@ -513,7 +514,7 @@ fn usage_and_statements_come_once_and_keys_do_not() {
     assert!(!report.contains("sk-ant") && report.contains("`tokens_used` cannot be read"), "{report}");
     let again = import(folder, &["--system", "old"]);
     let told = told(&again);
-    for (file, was_here) in [("usage.jsonl", 2), ("statements.jsonl", 1)] {
+    for (file, was_here) in [("usage.jsonl", 2), ("statements.jsonl", 2)] {
         let said = format!("{file}: 0 made, {was_here} were here already");
         assert!(told.iter().any(|line| line.starts_with(&said)), "{told:?}");
     }
@@ -535,6 +536,7 @@ fn usage_and_statements_come_once_and_keys_do_not() {
         ["2024-05", "29.01501", "paid", "2024-06-02T00:00:00Z"],
         "{bills}"
     );
+    assert_eq!(bills["items"][1]["total"], "1500000.00", "{bills}");
 }
 
 #[test]

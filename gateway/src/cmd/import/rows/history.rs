@@ -1,6 +1,9 @@
 //! What people used of an older system, and what they were billed for it.
 
-use policies::Micros;
+use policies::{
+    Micros,
+    money::{MOST_BILLED, MOST_COST},
+};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use store::{ImportedStatement, ImportedUsage, Thing, end_of_month, statement_id};
@@ -67,7 +70,7 @@ impl Reader<'_> {
             model: word("model_name", line.model_name)?,
             request_type: word("request_type", line.request_type)?,
             tokens: count("tokens_used", line.tokens_used)?,
-            cost: money("cost", line.cost.as_deref())?,
+            cost: money("cost", line.cost.as_deref(), MOST_COST)?,
         };
         Ok((Thing::Usage(usage), Some(line.created_at)))
     }
@@ -96,8 +99,8 @@ impl Reader<'_> {
             month: line.month,
             tier,
             currency: line.currency,
-            price: money("price", line.price.as_deref())?,
-            usage: money("usage", line.usage.as_deref())?,
+            price: money("price", line.price.as_deref(), MOST_BILLED)?,
+            usage: money("usage", line.usage.as_deref(), MOST_BILLED)?,
             requests: count("requests", line.requests)?,
             tokens: count("tokens_used", line.tokens_used)?,
             due_at: line.due_at.map_or(closed_at, |when| when.0),
@@ -125,9 +128,9 @@ fn count(field: &str, number: Option<i64>) -> Result<i64, String> {
 }
 
 /// The number as it was written, by itself or as text.
-fn money(field: &str, text: Option<&RawValue>) -> Result<i64, String> {
+fn money(field: &str, text: Option<&RawValue>, most: i64) -> Result<i64, String> {
     let Some(text) = text.map(RawValue::get) else { return Ok(0) };
     let unquoted = serde_json::from_str::<String>(text);
-    let micros = Micros::parse(unquoted.as_deref().unwrap_or(text));
+    let micros = Micros::parse_up_to(most, unquoted.as_deref().unwrap_or(text));
     micros.map(Micros::get).map_err(|error| format!("`{field}` {error}"))
 }
