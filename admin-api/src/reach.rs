@@ -21,6 +21,13 @@ pub(crate) enum Reach {
 /// To read everybody's usage and statements, whatever tenant they are of. A scoped key reaches as far only if it says so.
 pub(crate) const READ_ANY: &str = "usage:read-any";
 
+/// The caller as whoever owes what they have used in no tenant's name. A grant for one tenant sees nothing of that.
+pub(crate) fn debtor(caller: &Caller) -> Option<TenantId> {
+    let principal = &caller.0;
+    let is_elsewhere = principal.grant.is_for_one_tenant() && principal.tenant.is_some();
+    (!is_elsewhere).then(|| TenantId::new(principal.account.uuid()))
+}
+
 // === impl Reach ===
 
 impl Reach {

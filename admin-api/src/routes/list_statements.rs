@@ -12,7 +12,7 @@ use crate::{
     error::ApiError,
     office::Office,
     paging::Paging,
-    reach::{READ_ANY, Reach},
+    reach::{READ_ANY, Reach, debtor},
     statement::Bill,
 };
 
@@ -34,11 +34,11 @@ enum Whose {
     Everybody,
 }
 
-/// Lists the statements of a tenant, for those who administer it, or the platform. Who acts in no tenant sees their own.
+/// Lists the statements of a tenant, for those who administer it, or the platform. What somebody has used in no tenant's name they see themselves.
 #[utoipa::path(
     get, path = "/billing/statements", tag = "billing", security(("access_token" = []), ("api_key" = [])),
     params(
-        ("tenant_id" = Option<String>, Query, description = "Of this tenant; by default the one in which the caller acts. `all`: of everybody, those among them that are gone, for administrators of the platform"),
+        ("tenant_id" = Option<String>, Query, description = "Of this tenant; by default the one in which the caller acts. The caller's own account's id: what they owe for what they have used in no tenant's name. `all`: of everybody, those among them that are gone, for administrators of the platform"),
         ("cursor" = Option<String>, Query, description = "Where the page before this one ended: its `next_cursor`"),
         ("limit" = Option<u32>, Query, description = "Statements on the page, 1 to 200; 50 by default", minimum = 1, maximum = 200),
     ),
@@ -61,6 +61,7 @@ pub(crate) async fn list_statements(
         (_, Some(Whose::Everybody)) => return Err(ApiError::Forbidden(READ_ANY.to_owned())),
         // Who acts in no tenant owes what they use themselves.
         (Reach::Own(account, None), None) => Some(TenantId::new(account.uuid())),
+        (_, Some(Whose::Tenant(tenant))) if debtor(&caller) == Some(tenant) => Some(tenant),
         (reach, Some(Whose::Tenant(tenant))) => Some(narrowed(&caller, reach, Some(tenant))?),
         (reach, None) => Some(narrowed(&caller, reach, None)?),
     };

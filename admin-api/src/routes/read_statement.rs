@@ -6,14 +6,13 @@ use axum::{
     Json,
     extract::{Path, State},
 };
-use identity::TenantId;
 use uuid::Uuid;
 
 use crate::{
     caller::{Allowed, ReadBilling},
     error::ApiError,
     office::Office,
-    reach::Reach,
+    reach::{Reach, debtor},
     statement::Bill,
 };
 
@@ -32,13 +31,16 @@ pub(crate) async fn read_statement(
     Path(id): Path<String>,
 ) -> Result<Json<Bill>, ApiError> {
     let id = Uuid::try_parse(&id).map_err(|_| ApiError::NotFound("statement"))?;
-    let tenant = match Reach::of(&caller, &office.hooks.policy()) {
-        Reach::Platform(_) => None,
-        Reach::Tenant(tenant) => Some(tenant),
-        // Who acts in no tenant owes what they use themselves.
-        Reach::Own(account, None) => Some(TenantId::new(account.uuid())),
-        Reach::Own(_, Some(_)) => return Err(ApiError::NotFound("statement")),
+    let (store, reach) = (&office.store, Reach::of(&caller, &office.hooks.policy()));
+    let seen = match reach {
+        Reach::Platform(_) => store.statement(id, None).await?,
+        Reach::Tenant(tenant) => store.statement(id, Some(tenant)).await?,
+        Reach::Own(..) => None,
     };
-    let statement = office.store.statement(id, tenant).await?;
+    // What somebody has used in no tenant's name they owe themselves.
+    let statement = match (seen, debtor(&caller)) {
+        (None, Some(own)) => store.statement(id, Some(own)).await?,
+        (seen, _) => seen,
+    };
     statement.map(|statement| Json(statement.into())).ok_or(ApiError::NotFound("statement"))
 }

@@ -75,8 +75,19 @@ async fn who_acts_in_no_organisation_sees_what_they_owe_themselves() {
     let statement = bill(&house, ada.id.uuid()).await;
     let other = bill(&house, Uuid::from_u128(7)).await;
     assert_eq!(listed(&house, &ada, "").await, [&*statement]);
-    assert_eq!(house.get(&format!("/billing/statements/{statement}"), ada.shown()).await.status, 200);
-    assert_eq!(house.get(&format!("/billing/statements/{other}"), ada.shown()).await.refusal(), "404 not_found");
+    let read = async |id: &str| house.get(&format!("/billing/statements/{id}"), ada.shown()).await;
+    assert_eq!(read(&statement).await.status, 200);
+    assert_eq!(read(&other).await.refusal(), "404 not_found");
+    // Whoever founds an organisation owes it still; a key of that one's has nothing to do with it.
+    assert_eq!(house.post("/tenants", ada.shown(), json!({ "name": "Another" })).await.status, 201);
+    let own = format!("?tenant_id={}", ada.id);
+    assert_eq!(listed(&house, &ada, "").await, [""; 0]);
+    assert_eq!(listed(&house, &ada, &own).await, [&*statement]);
+    assert_eq!(read(&statement).await.status, 200);
+    assert_eq!(read(&other).await.refusal(), "404 not_found");
+    let key = house.make_key(&ada, json!({ "name": "books" })).await;
+    let by_key = Shown::Credential(key["key"].as_str().unwrap());
+    assert_eq!(house.get(&format!("/billing/statements{own}"), by_key).await.refusal(), "404 not_found");
 }
 
 /// A scope says what kind of thing a key is for; how far it reaches is its owner's role to say.
