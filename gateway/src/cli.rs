@@ -77,7 +77,7 @@ enum Command {
     Import(Import),
     /// Is the database there, and Redis, and the mail server? A line each; exit code 69 if one is not.
     CheckConnection(Place),
-    /// Delete everything in the database, and make its tables anew. Asks twice.
+    /// Delete everything in the database and what waits to be counted in it, and make its tables anew. Asks twice.
     Reset(Reset),
     /// Make fresh secrets, or rotate the signing keys of a running platform.
     Keys {

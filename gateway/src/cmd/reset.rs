@@ -1,13 +1,13 @@
-//! `portcullis reset`: an empty platform. Everything in the database is deleted, for whoever means it.
+//! `portcullis reset`: an empty platform. Everything in the database is deleted, and what waits to be counted there, for whoever means it.
 
 use std::io::{BufRead, IsTerminal};
 
 use anyhow::{Context, anyhow};
 
-use super::{block_on, read_config, say};
+use super::{block_on, read_config, say, shown};
 use crate::{
     cli::{Failure, Reset},
-    foundation,
+    foundation, usage,
 };
 
 /// What has to be typed, in this order.
@@ -26,6 +26,13 @@ pub(crate) fn run(reset: &Reset) -> Result<(), Failure> {
             store.revert_last().await.map_err(broken)?;
         }
         store.migrate().await.map_err(broken)?;
+        let left = usage::clear(&config.settings.usage, &reset.place.data);
+        for segment in left.context("what was used and is not counted yet could not be deleted")? {
+            say(&format!(
+                "{} is in use: stop the gateway, and delete it, or what it holds is counted",
+                shown(&segment)
+            ));
+        }
         say("Everything is deleted. Start gateways that run anew, and make an administrator: portcullis create-admin");
         Ok(())
     })

@@ -25,7 +25,8 @@ mod writer;
 
 use std::{
     cell::Cell,
-    path::Path,
+    fs, io,
+    path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -39,7 +40,13 @@ use parking_lot::Mutex;
 use policies::Route;
 use store::Store;
 
-use self::{carrier::Carrier, meter::Metered, reports::Reports, spool::Spool, writer::Writer};
+use self::{
+    carrier::Carrier,
+    meter::Metered,
+    reports::Reports,
+    spool::{Finished, Spool},
+    writer::Writer,
+};
 use crate::{config::UsageSettings, directory::Known, metrics::UsageMetrics};
 
 /// Vectors at most; a thread whose number is higher shares one.
@@ -82,6 +89,23 @@ thread_local! {
 }
 static THREADS: AtomicUsize = AtomicUsize::new(0);
 
+/// Removes what waits to be carried from a data folder, whose platform is another one from now on. Gives what is left of it, since a process
+/// has it.
+pub(crate) fn clear(settings: &UsageSettings, data: &Path) -> io::Result<Vec<PathBuf>> {
+    let (folder, mut left) = (data.join(&settings.folder), Vec::new());
+    if !folder.try_exists()? {
+        return Ok(left);
+    }
+    for path in spool::segments(&folder)? {
+        match Finished::open(path.clone())? {
+            Some(finished) => fs::remove_file(&finished.path)?,
+            None if path.try_exists()? => left.push(path),
+            None => {}
+        }
+    }
+    Ok(left)
+}
+
 // === impl Usage ===
 
 impl Usage {
@@ -101,7 +125,7 @@ impl Usage {
         data: &Path,
         store: &Store,
         metrics: &UsageMetrics,
-    ) -> std::io::Result<Counting> {
+    ) -> io::Result<Counting> {
         if !settings.enabled {
             return Ok(Counting { usage: Self::off(), carrier: None });
         }

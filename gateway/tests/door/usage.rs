@@ -315,6 +315,24 @@ fn a_spool_whose_end_was_cut_off_is_told_and_gone() {
 }
 
 #[test]
+fn what_was_used_before_a_reset_is_not_counted_after_it() {
+    let mut platform = Platform::start();
+    platform.gateway().signal("TERM");
+    assert_eq!(platform.gateway().wait(), Some(0));
+    let names = ["1.spool", "2.apart", "3.spool", "4.apart.refused"];
+    let segments = names.map(|name| platform.folder.path().join("data/usage").join(name));
+    for segment in &segments {
+        fs::write(segment, b"PCUSAGE2").unwrap();
+    }
+    let held = fs::File::open(&segments[2]).unwrap();
+    held.try_lock().unwrap();
+    let reset = platform.command(&["reset", "--yes-really"]).output().unwrap();
+    let said = String::from_utf8_lossy(&reset.stdout).into_owned();
+    assert!(reset.status.success() && said.contains("3.spool is in use"), "{reset:?}");
+    assert_eq!(segments.map(|segment| segment.exists()), [false, false, true, true], "what was set aside stays");
+}
+
+#[test]
 fn nobody_sees_what_others_have_used_but_who_administers() {
     let platform = Platform::start();
     let admin = platform.admin();
