@@ -55,9 +55,10 @@ impl Store {
         .await
     }
 
-    /// Does the account belong to the tenant, or has it ever acted there?
+    /// Does the account belong to the tenant, or has it belonged to it? Who has left before that was noted has perhaps acted there.
     async fn has_belonged(&self, account: AccountId, tenant: Option<TenantId>) -> Result<bool, StoreError> {
         const Q: &str = "SELECT CAST(1 AS bigint) WHERE EXISTS (SELECT 1 FROM tenant_members WHERE tenant_id = $1 AND account_id = $2) \
+                         OR EXISTS (SELECT 1 FROM left_tenants WHERE tenant_id = $1 AND account_id = $2) \
                          OR EXISTS (SELECT 1 FROM usage_days WHERE tenant_id = $1 AND account_id = $2) \
                          OR EXISTS (SELECT 1 FROM sessions WHERE tenant_id = $1 AND account_id = $2) \
                          OR EXISTS (SELECT 1 FROM api_keys WHERE tenant_id = $1 AND account_id = $2)";

@@ -422,6 +422,13 @@ async fn the_tenants_that_somebody_has_left_are_known(database: &Database) {
     store.remove_member(work, ada.id, None, at(1)).await.unwrap();
     store.delete_tenant(gone, None, at(1)).await.unwrap();
     assert_eq!((left(ada.id).await, left(bob.id).await, left(boss.id).await), (vec![work], vec![gone], vec![gone]));
+    // Nobody of them has had a session or a key there.
+    for (account, tenant, placed) in
+        [(ada.id, work, Ok(Some(work))), (bob.id, gone, Ok(Some(gone))), (ada.id, gone, Err(Misplaced::Tenant))]
+    {
+        let used = Used { account, tenant: Some(tenant), ..used(0, 0, "m") };
+        assert_eq!(store.place_usage(&used).await.unwrap(), placed);
+    }
     // What was used by members is no reason, and what was used of no tenant's neither.
     for (account, tenant) in [(ada.id, Some(work)), (boss.id, Some(work)), (bob.id, None), (bob.id, Some(gone))] {
         let used = Used { account, tenant, ..used(0, 0, "m") };
