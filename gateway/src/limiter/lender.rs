@@ -22,7 +22,7 @@ use policies::{
     lease::{Answer, Ask, Terms},
     slots,
 };
-use redis::{ErrorKind, FromRedisValue, RedisError, Script, ScriptInvocation};
+use redis::{ErrorKind, FromRedisValue, RedisError, Script, ScriptInvocation, ServerErrorKind};
 use tokio::{
     sync::Notify,
     time::{Instant, sleep, timeout},
@@ -162,8 +162,12 @@ impl Lender {
         let began = Instant::now();
         let line = self.line.lock().as_ref().map(|line| line.to(tag));
         let mut line = line.ok_or_else(|| RedisError::from((ErrorKind::Io, "there is no connection")))?;
-        let answer = question.invoke_async(&mut line).await;
+        let answer: Result<T, _> = question.invoke_async(&mut line).await;
         self.metrics.seconds.observe(began.elapsed().as_secs_f64());
+        if answer.as_ref().is_err_and(is_elsewhere) {
+            // Where everything is now is found out anew: of other slots of the same server it may be as it was.
+            *self.line.lock() = None;
+        }
         answer
     }
 
@@ -240,7 +244,7 @@ impl Lender {
         // A debt is entered whatever else is answered: so it is seen whether there is room, and a right to write.
         let ask = Ask { debt: 1, ..Ask::default() };
         let question = async |tag| self.answer(&Place { tag, name: "look".to_owned() }, terms, &ask).await;
-        let samples = self.line.lock().as_ref().map(Line::samples).unwrap_or_default();
+        let samples = self.line.lock().as_ref().map(Line::samples).ok_or("what was asked for is somewhere else now")?;
         let first = timeout(PATIENCE, join_all(samples.into_iter().map(question))).await;
         let first = first.map_err(|_| format!("no answer within {PATIENCE:?}"))?;
         if let Some(error) = first.into_iter().find_map(Result::err) {
@@ -303,6 +307,11 @@ impl Lender {
         self.metrics.away.set(i64::from(away));
         self.readiness.limits_away.store(away, Ordering::Relaxed);
     }
+}
+
+/// Whether it was asked of a server that does not keep it, or not any more.
+fn is_elsewhere(error: &RedisError) -> bool {
+    error.is_cluster_error() || error.kind() == ErrorKind::Server(ServerErrorKind::ReadOnly)
 }
 
 /// What every question begins with.

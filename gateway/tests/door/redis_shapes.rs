@@ -3,6 +3,7 @@
 //! the other hears at once.
 
 use std::{
+    collections::BTreeSet,
     fmt::Write as _,
     fs,
     io::Write,
@@ -282,6 +283,25 @@ fn has_caught_up(replica: &Redis) {
     eventually("the replica", || replica.run(&["info", "replication"]).contains("master_link_status:up"));
 }
 
+/// A slot goes to another master, with all that is in it.
+fn move_slot(slot: &str, from: &Redis, to: &Redis) {
+    let [old, new] = [from, to].map(|server| server.run(&["cluster", "myid"]));
+    let set = |server: &Redis, how: &str, node: &str| {
+        assert_eq!(server.run(&["cluster", "setslot", slot, how, node]), "OK", "{how}");
+    };
+    set(to, "importing", &old);
+    set(from, "migrating", &new);
+    let (port, left) = (to.port.to_string(), || from.run(&["cluster", "getkeysinslot", slot, "1000"]));
+    eventually("its keys to have gone", || {
+        let keys = left();
+        let words = ["migrate", "127.0.0.1", &port, "", "0", "5000", "keys"].into_iter().chain(keys.lines());
+        from.run(&words.collect::<Vec<_>>());
+        left().is_empty()
+    });
+    set(to, "node", &new);
+    set(from, "node", &new);
+}
+
 /// Whether what `one` revokes is refused by `other` at once, most times. By polls alone that would be a chance of one in a hundred.
 fn is_told_at_once(one: &Platform, other: &Platform) -> bool {
     // On a busy machine Redis may seem to be away for a moment.
@@ -402,4 +422,24 @@ fn two_gateways_count_together_on_a_cluster_and_go_on_when_a_replica_takes_over(
 #[test]
 fn a_cluster_is_used_over_tls_with_no_more_rights_than_the_configuration_asks_for() {
     replicas_take_over(&Shape::cluster(Some(Tls::new())), "shards_over_tls");
+}
+
+#[test]
+fn two_gateways_count_together_on_a_cluster_whose_slots_move() {
+    let shape = Shape::cluster(None);
+    two_count_together(&shape, "resharded", |_, admitted| {
+        let masters: Vec<_> = shape.servers.iter().filter(|server| is_master(server)).collect();
+        let of_callers = |n: usize| {
+            let keys = masters[n].run(&["keys", "portcullis:*:p*"]);
+            let slots: BTreeSet<_> = keys.lines().map(|key| masters[n].run(&["cluster", "keyslot", key])).collect();
+            slots.into_iter().map(move |slot| (n, slot))
+        };
+        let slots: Vec<_> = (0..masters.len()).flat_map(of_callers).collect();
+        assert!(!slots.is_empty());
+        // The masters answer on, for other slots, one of which the gateways look at.
+        for (n, slot) in slots {
+            move_slot(&slot, masters[n], masters[(n + 1) % masters.len()]);
+        }
+        until_more(admitted, QUOTA + 1, "leases from where the slots went");
+    });
 }
