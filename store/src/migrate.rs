@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fs::File, path::Path, sync::LazyLock};
 
 use chrono::{DateTime, Utc};
 use sqlx::{
-    Executor, PgConnection,
+    Connection, Executor, PgConnection,
     migrate::{Migrate, MigrateError, Migration, Migrator},
 };
 
@@ -66,7 +66,7 @@ impl Store {
             Db::Pg(pg) => {
                 let mut tx = pg.begin_patiently(None).await?;
                 lock(&mut tx).await?;
-                down(&mut tx, last).await.map_err(broken)?;
+                change(&mut tx, Some(last)).await.map_err(broken)?;
                 finish(&mut tx).await?;
                 Ok(tx.commit().await?)
             }
@@ -183,7 +183,7 @@ async fn apply(pg: &Pg) -> Result<(), StoreError> {
         let mut tx = pg.begin_patiently(None).await?;
         lock(&mut tx).await?;
         make_schema(&mut tx).await?;
-        up(&mut tx, i64::MAX).await.map_err(broken)?;
+        change(&mut tx, None).await.map_err(broken)?;
         finish(&mut tx).await?;
         Ok(tx.commit().await?)
     };
@@ -191,6 +191,36 @@ async fn apply(pg: &Pg) -> Result<(), StoreError> {
         Err(StoreError::Forbidden(said)) => Err(forbidden(pg, said).await),
         done => done,
     }
+}
+
+/// Applies what is missing, or undoes one step. Whoever comes while it waits for a table waits behind it: after a second it lets go of all
+/// that it has, and begins anew when others have had their turn. Nobody else does meanwhile, since the lock stays.
+async fn change(tx: &mut PgConnection, undone: Option<i64>) -> Result<(), MigrateError> {
+    loop {
+        let mut attempt = tx.begin().await?;
+        attempt.execute("SET LOCAL lock_timeout = '1s'").await?;
+        let done = match undone {
+            None => up(&mut attempt, i64::MAX).await,
+            Some(version) => down(&mut attempt, version).await,
+        };
+        match done {
+            Ok(()) => return Ok(attempt.commit().await?),
+            Err(error) if is_held(&error) => {
+                tracing::warn!(%error, "a table is in use for long, perhaps by a backup, and cannot be changed; trying again");
+                attempt.rollback().await?;
+                // The server sleeps, and not we: a transaction may be idle for moments only.
+                tx.execute("SELECT pg_sleep(3)").await?;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Whether somebody else had a table for too long.
+fn is_held(error: &MigrateError) -> bool {
+    let (MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _)) = error else { return false };
+    // Postgres' lock_not_available.
+    error.as_database_error().is_some_and(|error| error.code().as_deref() == Some("55P03"))
 }
 
 /// Applies what is missing up to a step.
@@ -222,6 +252,12 @@ pub(crate) async fn lock(tx: &mut PgConnection) -> Result<(), sqlx::Error> {
     sqlx::query("SELECT pg_advisory_xact_lock($1)").persistent(false).bind(MIGRATION_LOCK).execute(&mut *tx).await?;
     // sqlx's steps name their statements, and whoever had this connection before may have left some of the same names.
     tx.execute("DEALLOCATE ALL").await.map(drop)
+}
+
+/// Until the transaction ends nobody changes the tables, nor stands in the queue for one of them, with everybody else behind.
+pub(crate) async fn hold_off(tx: &mut PgConnection) -> Result<(), sqlx::Error> {
+    let shared = sqlx::query("SELECT pg_advisory_xact_lock_shared($1)").persistent(false).bind(MIGRATION_LOCK);
+    shared.execute(&mut *tx).await.map(drop)
 }
 
 /// Leaves no named statement to whoever gets this connection next.

@@ -63,6 +63,7 @@ pub(super) const TABLES: [&str; 43] = [
 pub(super) async fn save(pg: &Pg, archive: &mut Writer) -> Result<(), BackupError> {
     let mut tx =
         pg.begin_patiently(Some("ISOLATION LEVEL REPEATABLE READ, READ ONLY")).await.map_err(StoreError::from)?;
+    migrate::hold_off(&mut tx).await.map_err(StoreError::from)?;
     for table in TABLES {
         let section = columns(&mut tx, table).await?;
         archive.begin(&section)?;

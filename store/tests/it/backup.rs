@@ -2,9 +2,13 @@
 
 use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 
+use sqlx::{Connection as _, Executor as _};
 use store::{BackupError, Store, StoreError, Subject};
 
-use crate::engines::{Database, at, heard, named, on_both_engines, person, session, settings};
+use crate::{
+    engines::{Database, at, heard, named, on_both_engines, person, session, settings, wait_for_lock_waiters},
+    schema::wait_for,
+};
 
 on_both_engines!(
     what_was_saved_comes_back_whole,
@@ -226,4 +230,26 @@ async fn a_backup_goes_back_by_a_role_that_row_level_security_holds() {
     let restored = other.connect().await;
     assert_eq!(restored.role_in(tenant.id, ada.id).await.unwrap(), Some(identity::TenantRole::Owner));
     assert_eq!(other.rows::<(i64,)>(HELD, "").await, [(0,)], "its owner is held again");
+}
+
+/// Whoever wanted to would wait for a table that is being saved, and everybody else behind them.
+#[tokio::test]
+async fn while_tables_are_saved_whoever_changes_them_waits_for_none_of_them() {
+    let (database, folder) = (Database::postgres().await, tempfile::tempdir().unwrap());
+    let (store, file) = (database.open().await, folder.path().join("backup"));
+    let (mut beside, mut watcher) = (database.beside().await, database.beside().await);
+    let mut holding = beside.begin().await.unwrap();
+    // The last one.
+    holding.execute("LOCK TABLE webhooks IN ACCESS EXCLUSIVE MODE").await.unwrap();
+    let meanwhile = async {
+        wait_for(&mut watcher, "webhooks").await;
+        let goes_on = async {
+            wait_for_lock_waiters(&database, 1).await;
+            holding.rollback().await.unwrap();
+        };
+        tokio::join!(store.revert_last(), goes_on).0.unwrap();
+    };
+    let (saved, ()) = tokio::join!(store.back_up(&file), meanwhile);
+    // It may see afterwards that the tables are others now.
+    assert!(matches!(saved, Ok(_) | Err(BackupError::OtherVersion(_))), "{saved:?}");
 }

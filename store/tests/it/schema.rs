@@ -245,7 +245,7 @@ fn no_step_takes_anything_from_gateways_of_the_version_before_unless_it_says_so(
 }
 
 /// Until somebody waits for a table.
-async fn wait_for(watcher: &mut PgConnection, table: &str) {
+pub(crate) async fn wait_for(watcher: &mut PgConnection, table: &str) {
     const WAITING: &str = "SELECT COUNT(*) FROM pg_locks WHERE NOT granted AND relation = $1::regclass";
     let waiting = async {
         while sqlx::query_scalar::<_, i64>(WAITING).bind(table).fetch_one(&mut *watcher).await.unwrap() == 0 {}
@@ -287,4 +287,24 @@ async fn while_years_of_usage_are_looked_through_accounts_are_written() {
     assert_eq!(database.rows::<(Option<String>,)>(LEFT, "").await, [(Some("ada@example.com".to_owned()),)]);
     let references = database.rows::<(String,)>(REFERENCES, "").await;
     assert_eq!(references, [("left_tenants".to_owned(),), ("refused_issuers".to_owned(),)]);
+}
+
+/// As a dump of the database does, or a report of somebody's.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn while_a_table_is_read_for_long_nobody_waits_behind_a_step_that_changes_it() {
+    let database = Database::postgres().await;
+    let store = database.open().await;
+    back_to(&store, 43).await;
+    let (mut reader, mut watcher) = (database.beside().await, database.beside().await);
+    let mut reading = reader.begin().await.unwrap();
+    reading.execute("SELECT COUNT(*) FROM api_keys").await.unwrap();
+    let migrating = tokio::spawn({
+        let store = store.clone();
+        async move { store.migrate().await }
+    });
+    wait_for(&mut watcher, "api_keys").await;
+    database.run_beside("SET lock_timeout = '5s'; SELECT COUNT(*) FROM api_keys").await;
+    reading.rollback().await.unwrap();
+    migrating.await.unwrap().unwrap();
+    assert!(store.migrations_status().await.unwrap().iter().all(|step| step.applied_at.is_some()));
 }
