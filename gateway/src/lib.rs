@@ -82,7 +82,7 @@ use policies::roles::ADMIN;
 use store::{Audit, Keyring, Store};
 use tokio::{
     signal::unix::{SignalKind, signal},
-    sync::watch,
+    sync::{oneshot, watch},
     task::JoinHandle,
 };
 
@@ -92,7 +92,7 @@ use crate::{
     billing::Billing,
     certified::Certified,
     cli::Failure,
-    config::{Config, ConfigFolder, Server, Settings},
+    config::{Config, ConfigFolder, Settings},
     directory::{Directory, DirectorySettings, Outside, ProviderKeys},
     door::Door,
     feed::Feed,
@@ -185,18 +185,22 @@ pub async fn build(folder: ConfigFolder, config: Config, data: &Path, take_over:
     let retention = retention::keep_to(&settings, foundation.audit, metrics.clone());
     let tidying = housekeeping(limiter, directory, metrics.clone());
     background.extend(keep_house(counting.carry(), billing, retention, seal_watch.watch(), mailer.carry(), tidying));
-    background.push(serve_operators(&sockets, &metrics, &readiness)?);
+    let operators = Some(serve_operators(&sockets, &metrics, &readiness)?);
     background.extend(issuers.into_iter().map(|issuer| serving::in_background("issuer's keys", issuer.refresh())));
     background.extend(nudges.map(|nudges| serving::in_background("nudges", nudges.carry())));
     background.extend(leases.map(|leases| serving::in_background("shared limits", leases.watch(&door.rules))));
     let offer = Offer::make(&sockets, data, &taken);
     let door = serving::serve_door(door, sockets, &settings, &stopping).context("the listeners")?;
     taken.are_ours();
-    let Server { drain, drain_delay, .. } = settings.server;
-    Ok(Running { at, has_admin, drain, drain_delay, offer, stop, door, background, readiness, streams, metrics, usage })
+    let server = settings.server;
+    Ok(Running { at, has_admin, server, operators, offer, stop, door, background, readiness, streams, metrics, usage })
 }
 
-fn serve_operators(sockets: &Sockets, metrics: &Metrics, readiness: &Arc<Readiness>) -> anyhow::Result<JoinHandle<()>> {
+fn serve_operators(
+    sockets: &Sockets,
+    metrics: &Metrics,
+    readiness: &Arc<Readiness>,
+) -> anyhow::Result<oneshot::Sender<()>> {
     serving::serve_operators(sockets, metrics.clone(), Arc::clone(readiness)).context("the operators' listener")
 }
 

@@ -2,9 +2,13 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use tokio::{sync::watch, task::JoinHandle};
+use tokio::{
+    sync::{oneshot, watch},
+    task::JoinHandle,
+};
 
 use crate::{
+    config::Server,
     handover::Offer,
     metrics::Metrics,
     readiness::Readiness,
@@ -20,8 +24,9 @@ const LAST_WORDS: Duration = Duration::from_secs(2);
 pub struct Running {
     pub(crate) at: Addresses,
     pub(crate) has_admin: bool,
-    pub(crate) drain: Duration,
-    pub(crate) drain_delay: Duration,
+    pub(crate) server: Server,
+    /// For as long as operators are answered.
+    pub(crate) operators: Option<oneshot::Sender<()>>,
     /// `None` where the data folder has no room for a socket.
     pub(crate) offer: Option<Offer>,
     pub(crate) stop: watch::Sender<bool>,
@@ -75,8 +80,12 @@ impl Running {
             }
         };
         let delay = tokio::select! {
-            () = stop.told() => self.drain_delay,
-            () = taken => Duration::ZERO,
+            () = stop.told() => self.server.drain_delay,
+            () = taken => {
+                // Who asks from now on is told of the process that serves. One that nobody follows tells of itself until it ends.
+                drop(self.operators.take());
+                Duration::ZERO
+            }
         };
         self.readiness.draining.store(true, std::sync::atomic::Ordering::Relaxed);
         tracing::info!("told to stop; finishing what is in flight");
@@ -98,7 +107,7 @@ impl Running {
         let _ = (&mut self.door).await;
         let in_flight = self.metrics.in_flight.clone();
         let is_idle = || in_flight.get() == 0;
-        serving::until_idle(self.drain, is_idle).await || {
+        serving::until_idle(self.server.drain, is_idle).await || {
             // Streams need not be cut off without a word.
             self.streams.end_all();
             serving::until_idle(LAST_WORDS, is_idle).await

@@ -29,7 +29,7 @@ use pingora::{
 use prometheus::IntGaugeVec;
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
-    sync::watch,
+    sync::{oneshot, watch},
     task::JoinHandle,
 };
 
@@ -268,23 +268,26 @@ fn connection_limits(server: &Server) -> Limits {
     }
 }
 
-/// Serves `/metrics`, `/healthz` and `/readyz` to operators.
+/// Serves `/metrics`, `/healthz` and `/readyz` to operators, until what it gives is dropped.
 pub(crate) fn serve_operators(
     sockets: &Sockets,
     metrics: Metrics,
     readiness: Arc<Readiness>,
-) -> io::Result<JoinHandle<()>> {
+) -> io::Result<oneshot::Sender<()>> {
     let listener = tokio::net::TcpListener::from_std(sockets.operators.0.try_clone()?)?;
     let exposition = move || async move { ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], metrics.render()) };
     let probe = move |uri: Uri| async move {
         readiness.probe(uri.path()).map_or_else(|| StatusCode::NOT_FOUND.into_response(), |answer| respond(&answer))
     };
     let router = Router::new().route("/metrics", get(exposition)).fallback(get(probe));
-    Ok(tokio::spawn(async move {
-        if let Err(error) = axum::serve(listener, router).await {
+    let (serves, over) = oneshot::channel();
+    tokio::spawn(async move {
+        let over = async move { drop(over.await) };
+        if let Err(error) = axum::serve(listener, router).with_graceful_shutdown(over).await {
             tracing::error!(%error, "the operators' listener failed");
         }
-    }))
+    });
+    Ok(serves)
 }
 
 fn respond(answer: &crate::answer::LocalAnswer) -> Response {
