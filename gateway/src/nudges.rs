@@ -5,11 +5,13 @@
 //! gateway anything false by them.
 
 use std::{
+    convert::Infallible,
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
 use futures_util::StreamExt;
+use parking_lot::Mutex;
 use prometheus::IntGauge;
 use redis::{AsyncCommands, RedisError, aio::MultiplexedConnection};
 use tokio::{
@@ -37,8 +39,8 @@ pub(crate) struct Nudges {
     own: watch::Receiver<u64>,
     /// Wakes the feed.
     told: Arc<Notify>,
-    /// It answers again: who listens may do so where nobody speaks any more.
-    back: Notify,
+    /// Why nothing is heard, while nothing is.
+    deaf: Mutex<Option<String>>,
     readiness: Arc<Readiness>,
     healthy: IntGauge,
 }
@@ -55,7 +57,7 @@ impl Nudges {
             channel: channel(shared),
             own,
             told: Arc::clone(&feed.told),
-            back: Notify::new(),
+            deaf: Mutex::default(),
             readiness: Arc::clone(&feed.readiness),
             healthy: feed.metrics.feed.redis_healthy.clone(),
         })
@@ -81,7 +83,7 @@ impl Nudges {
                 // Another one is made next time; the others poll meanwhile.
                 connection = None;
             }
-            self.note(said);
+            self.note(said.and_then(|()| self.deaf.lock().clone().map_or(Ok(()), Err)));
         }
     }
 
@@ -91,41 +93,46 @@ impl Nudges {
             Some(connection) => connection,
             None => kept.insert(self.way.server().await?.1),
         };
-        let said = async {
+        in_time(async {
             if changed {
                 connection.publish::<_, _, ()>(&self.channel, "").await
             } else {
                 redis::cmd("PING").query_async(connection).await
             }
-        };
-        soon(said).await
+        })
+        .await
     }
 
     async fn hear(&self) {
         loop {
-            if let Err(why) = self.listen().await {
-                tracing::debug!(why, "what other gateways change is heard by polling for now");
-            }
+            let Err(why) = self.listen().await;
+            *self.deaf.lock() = Some(why);
             sleep(ASK_EVERY).await;
         }
     }
 
-    async fn listen(&self) -> Result<(), String> {
+    /// Here too it is asked whether anybody is there: who only listens is not told that the other end is gone.
+    async fn listen(&self) -> Result<Infallible, String> {
         let (client, _) = self.way.server().await?;
-        let subscribed = async {
+        let subscribed = in_time(async {
             let mut subscription = client.get_async_pubsub().await?;
             subscription.subscribe(&self.channel).await?;
             Ok(subscription)
-        };
-        let mut messages = soon(subscribed).await?.into_on_message();
+        });
+        let (mut line, mut messages) = subscribed.await?.split();
+        *self.deaf.lock() = None;
         // What was said before this has been missed.
         self.told.notify_one();
+        let mut ticks = interval(ASK_EVERY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                message = messages.next() => if message.is_none() { return Ok(()) },
-                () = self.back.notified() => return Ok(()),
+                message = messages.next() => {
+                    message.ok_or("the subscription has ended")?;
+                    self.told.notify_one();
+                }
+                _ = ticks.tick() => in_time(line.ping::<()>()).await?,
             }
-            self.told.notify_one();
         }
     }
 
@@ -133,12 +140,9 @@ impl Nudges {
         self.healthy.set(i64::from(said.is_ok()));
         let was_away = self.readiness.shared_away.swap(said.is_err(), Ordering::Relaxed);
         match said {
-            Ok(()) if was_away => {
-                self.back.notify_one();
-                tracing::info!("Redis answers: what gateways change is heard at once");
-            }
+            Ok(()) if was_away => tracing::info!("Redis answers: what gateways change is heard at once"),
             Err(why) if !was_away => {
-                tracing::warn!(why, "Redis does not answer; what gateways change is heard by polling");
+                tracing::warn!(why, "Redis passes nothing on; what gateways change is heard by polling");
             }
             _ => {}
         }
@@ -149,15 +153,15 @@ impl Nudges {
 pub(crate) async fn tell_once(shared: &Shared) -> Result<(), String> {
     let Some(redis) = &shared.redis else { return Ok(()) };
     let (channel, (_, mut connection)) = (channel(shared), Way::new(redis)?.server().await?);
-    soon(connection.publish::<_, _, ()>(&channel, "")).await
+    in_time(connection.publish::<_, _, ()>(&channel, "")).await
 }
 
 fn channel(shared: &Shared) -> String {
     format!("{}:changes", shared.prefix)
 }
 
-/// What Redis answers, if it does so in time.
-async fn soon<T>(asked: impl Future<Output = Result<T, RedisError>>) -> Result<T, String> {
-    let answer = timeout(PATIENCE, asked).await.map_err(|_| format!("no answer within {PATIENCE:?}"))?;
-    answer.map_err(|error| why(&error))
+/// What Redis answers, if it does soon.
+async fn in_time<T>(answer: impl Future<Output = Result<T, RedisError>>) -> Result<T, String> {
+    let answer = timeout(PATIENCE, answer).await;
+    answer.map_err(|_| format!("no answer within {PATIENCE:?}"))?.map_err(|error| why(&error))
 }

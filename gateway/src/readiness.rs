@@ -16,7 +16,7 @@ pub(crate) struct Readiness {
     pub(crate) draining: AtomicBool,
     /// The change feed cannot be read: the database is away, known callers are still served.
     pub(crate) store_away: AtomicBool,
-    /// Redis does not answer: what other gateways change is heard by polling alone.
+    /// Redis does not answer, or passes nothing on: what other gateways change is heard by polling alone.
     pub(crate) shared_away: AtomicBool,
     /// Limits that gateways share cannot be asked for: `on_outage` is in force.
     pub(crate) limits_away: AtomicBool,

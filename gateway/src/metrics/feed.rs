@@ -31,7 +31,11 @@ impl FeedMetrics {
                 "portcullis_clock_ahead_seconds",
                 "By how much the database's clock, which is followed, is ahead of this machine's; 0 below 2.",
             )?,
-            redis_healthy: gauge(r, "portcullis_redis_healthy", "1 while Redis answers; 0 without one.")?,
+            redis_healthy: gauge(
+                r,
+                "portcullis_redis_healthy",
+                "1 while Redis passes on what gateways change; 0 without one.",
+            )?,
             silent: gauge(
                 r,
                 "portcullis_feed_silent_seconds",

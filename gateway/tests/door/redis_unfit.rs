@@ -3,7 +3,11 @@
 
 use std::{
     io::{Read, Write},
-    net::{TcpListener, TcpStream},
+    net::{Shutdown, TcpListener, TcpStream},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -12,7 +16,7 @@ use crate::{
     backends::is_back,
     cluster::{Redis, free_port, member_at},
     database::Database,
-    platform::{Platform, Setup, eventually},
+    platform::{Platform, Setup, eventually, silence},
     redis_shapes::rights,
     shared_limits::{QUOTA, WINDOW, hammer, most_in_a_window, refusing, some, token, until_more},
 };
@@ -38,6 +42,40 @@ fn foreign(answer: impl Fn(&str, &mut TcpStream) + Clone + Send + 'static) -> St
         }
     });
     format!("redis://{address}")
+}
+
+/// A way to a Redis on which nobody who has subscribed is told anything, while the test says so; and no connection ends.
+fn half_open(redis: &Redis) -> (String, Arc<AtomicBool>) {
+    let (listener, port) = (TcpListener::bind("127.0.0.1:0").unwrap(), redis.port);
+    let (address, is_silent) = (listener.local_addr().unwrap(), Arc::new(AtomicBool::new(false)));
+    let silent = Arc::clone(&is_silent);
+    thread::spawn(move || {
+        for near in listener.incoming() {
+            let (near, far) = (near.unwrap(), TcpStream::connect(("127.0.0.1", port)).unwrap());
+            let (asks, answers) = (near.try_clone().unwrap(), far.try_clone().unwrap());
+            let (hears, silent) = (Arc::new(AtomicBool::new(false)), Arc::clone(&silent));
+            let subscribes = Arc::clone(&hears);
+            let asked = move |words: &[u8]| {
+                subscribes.fetch_or(String::from_utf8_lossy(words).contains("SUBSCRIBE"), Ordering::SeqCst);
+                true
+            };
+            let told = move |_: &[u8]| !(hears.load(Ordering::SeqCst) && silent.load(Ordering::SeqCst));
+            thread::spawn(move || pass(asks, far, asked));
+            thread::spawn(move || pass(answers, near, told));
+        }
+    });
+    (format!("redis://{address}"), is_silent)
+}
+
+/// One direction of a connection, but for what may not pass.
+fn pass(mut from: TcpStream, mut to: TcpStream, may: impl Fn(&[u8]) -> bool) {
+    let mut buffer = [0; 4096];
+    while let Ok(read @ 1..) = from.read(&mut buffer) {
+        if may(&buffer[..read]) && to.write_all(&buffer[..read]).is_err() {
+            break;
+        }
+    }
+    drop(to.shutdown(Shutdown::Both));
 }
 
 fn member(database: &Database, url: &str) -> Setup {
@@ -95,6 +133,19 @@ fn a_user_with_a_wrong_password_or_without_a_right_is_told_so() {
     ] {
         may(less);
         is_told(member(&database, &url("secret")), &database, said);
+    }
+    // Limits need no subscription; what gateways change does.
+    for less in [&["-subscribe"][..], &["resetchannels"]] {
+        may(less);
+        let node = member(&database, &url("secret")).start();
+        let reasons = || node.send("GET", "/readyz", &[], "").body;
+        eventually("it to be noticed", || reasons().contains("redis_unavailable"));
+        // So that it is asked more than once whether all is well.
+        silence(Duration::from_secs(3));
+        assert!(reasons().contains("redis_unavailable"), "{}", reasons());
+        let log = node.log();
+        let told: Vec<_> = log.lines().filter(|line| line.contains("is heard by polling")).collect();
+        assert!(told.len() == 1 && told[0].contains("lacks a right"), "{told:?}");
     }
     // What it lacked it is given, and all is well without a restart.
     may(&["resetkeys", "~other:*"]);
@@ -169,4 +220,18 @@ fn of_a_frozen_redis_only_those_hear_who_meet_it_first() {
     assert!(median < PATIENCE, "half of those who came later took {median:?} or longer");
     redis.signal("-CONT");
     is_back(|| node.get("/demo/x", &ada).status == 200);
+}
+
+#[test]
+fn a_subscription_whose_other_end_is_gone_is_noticed_and_another_one_is_made() {
+    let (database, redis) = (Database::new("half_open"), Redis::start());
+    eventually("Redis to answer", || redis.run(&["ping"]) == "PONG");
+    let (url, is_silent) = half_open(&redis);
+    let node = member(&database, &url).start();
+    let is_healthy = || node.metric("portcullis_redis_healthy") == 1;
+    eventually("Redis to be found", is_healthy);
+    is_silent.store(true, Ordering::SeqCst);
+    eventually("the silence to be noticed", || !is_healthy());
+    is_silent.store(false, Ordering::SeqCst);
+    is_back(is_healthy);
 }
