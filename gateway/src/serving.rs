@@ -68,7 +68,7 @@ const HTTP2_STREAM_WINDOW: u32 = 256 * 1024;
 /// beside the window. A window full of frames of 16 bytes costs less: a backend that takes nothing of one stream ends no other.
 const HTTP2_SMALL_FRAMES: usize = 16 * 1024 * 1024;
 
-/// SIGTERM and SIGINT. To be made before anybody is told that we are ready: until then either ends the process at once.
+/// SIGTERM and SIGINT. To be made before a start that may take its time: process 1, as in a container, hears only what it listens to.
 pub(crate) struct Stop {
     terminate: Signal,
     interrupt: Signal,

@@ -20,8 +20,15 @@ pub(crate) fn run(serve: &Serve) -> Result<(), Failure> {
     let dev_headers = config.settings.listen.dev_headers;
     logging::start(&config.settings.log);
     block_on(config.settings.server.worker_threads, async {
-        let place = &serve.place;
-        let running = Box::pin(build(place.folder.open(), config, &place.data, serve.take_over)).await?;
+        let (mut stop, place) = (Stop::listen().map_err(anyhow::Error::from)?, &serve.place);
+        let running = tokio::select! {
+            running = Box::pin(build(place.folder.open(), config, &place.data, serve.take_over)) => running?,
+            () = stop.told() => {
+                tracing::info!("told to stop before anybody was served");
+                // What keeps a thread waiting, as another process' lock or a name that is looked up, is not waited for.
+                std::process::exit(0);
+            }
+        };
         if running.needs_administrator() {
             say_error("portcullis: nobody administers yet; make the first administrator with");
             say_error(&format!(
@@ -35,7 +42,6 @@ pub(crate) fn run(serve: &Serve) -> Result<(), Failure> {
             );
             say_error("    whoever X-User-Email says, without any proof. They are for development alone.");
         }
-        let stop = Stop::listen().map_err(anyhow::Error::from)?;
         say(&running.ready_line());
         running.serve(stop).await;
         Ok(())

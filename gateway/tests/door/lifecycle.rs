@@ -6,7 +6,7 @@ use std::{
     net::{SocketAddr, TcpListener, TcpStream},
     os::unix::fs::PermissionsExt,
     path::Path,
-    process::Command,
+    process::{Command, Stdio},
     thread,
     time::{Duration, Instant},
 };
@@ -553,12 +553,12 @@ fn a_password_of_redis_may_hold_anything() {
     assert_eq!(url, "redis://:%70%40%73%2f%77%23%3f%25%20%2a%c3%a9@cache:6379");
 }
 
-/// What the image runs, on a machine whose `/etc` is the image's as far as we are concerned: only what is started so sees it.
+/// What the image runs, as process 1 on a machine whose `/etc` is the image's as far as we are concerned: only what is started so sees it.
 fn container(folder: &Path) -> Command {
     const WITHIN: &str = "mount -t tmpfs tmpfs /etc && ln -s \"$0\" /etc/portcullis && exec \"$@\"";
     let path = std::env::join_paths([Path::new(PORTCULLIS).parent().unwrap(), "/usr/bin".as_ref(), "/bin".as_ref()]);
     let mut container = Command::new("unshare");
-    container.args(["--map-root-user", "--mount", "sh", "-c", WITHIN]);
+    container.args(["--map-root-user", "--mount", "--pid", "--fork", "--kill-child", "sh", "-c", WITHIN]);
     container.args([shipped("config"), shipped("deploy/entrypoint")]).arg("serve").env_clear();
     container.env("PATH", path.unwrap()).env("PORTCULLIS_DATA", folder.join("data"));
     container.env("PORT", "0").env("PORTCULLIS_METRICS_LISTEN", "127.0.0.1:0");
@@ -581,6 +581,19 @@ fn a_container_starts_with_variables_alone() {
     let running = Running::start(&mut container(folder.path()), Some(&folder.path().join("log")));
     assert_eq!(ask(running.address("http"), "GET /healthz", "").status, 200);
     assert!(folder.path().join("data/portcullis.db").exists());
+}
+
+#[test]
+fn a_container_that_is_told_to_stop_before_it_serves_ends_at_once() {
+    let (folder, silent) = (tempfile::tempdir().unwrap(), TcpListener::bind("127.0.0.1:0").unwrap());
+    let mut gateway = container(folder.path());
+    gateway.env("DATABASE_URL", format!("postgres://x:y@{}/z", silent.local_addr().unwrap()));
+    let mut gateway = gateway.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let _waited_for = silent.accept().unwrap();
+    let first = Command::new("ps").args(["-o", "pid=", "--ppid", &gateway.id().to_string()]).output().unwrap();
+    let first = String::from_utf8(first.stdout).unwrap();
+    assert!(Command::new("kill").args(["-TERM", first.trim()]).status().unwrap().success());
+    assert_eq!(gateway.wait().unwrap().code(), Some(0), "not 69, when its patience ends");
 }
 
 #[test]
