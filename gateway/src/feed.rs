@@ -10,6 +10,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 use identity::SealKeys;
+use prometheus::IntGauge;
 use store::{Change, Keyring, Store, StoreError, Subject};
 use tokio::{
     sync::Notify,
@@ -44,14 +45,26 @@ pub(crate) struct Feed {
     pub(crate) told: Arc<Notify>,
 }
 
-/// While this is held changes are heard. Whoever hears none any more, for whatever reason, believes nothing that is cached.
-struct Deaf(Arc<Directory>);
+/// Whether changes are heard, for all who have to know. When it goes none are any more, for whatever reason: nothing that is cached is believed.
+struct Hearing {
+    directory: Arc<Directory>,
+    readiness: Arc<Readiness>,
+    healthy: IntGauge,
+}
 
-// === impl Deaf ===
+// === impl Hearing ===
 
-impl Drop for Deaf {
+impl Hearing {
+    fn tell(&self, healthy: bool, too_stale: bool) {
+        self.healthy.set(i64::from(healthy));
+        self.readiness.store_away.store(!healthy, Ordering::Relaxed);
+        self.directory.too_stale.store(too_stale, Ordering::Release);
+    }
+}
+
+impl Drop for Hearing {
     fn drop(&mut self) {
-        self.0.too_stale.store(true, Ordering::Release);
+        self.tell(false, true);
     }
 }
 
@@ -60,7 +73,8 @@ impl Drop for Deaf {
 impl Feed {
     /// Follows the feed until the process ends.
     pub(crate) async fn follow(mut self) {
-        let _deaf = Deaf(Arc::clone(&self.directory));
+        let (directory, readiness) = (Arc::clone(&self.directory), Arc::clone(&self.readiness));
+        let hearing = Hearing { directory, readiness, healthy: self.metrics.feed.healthy.clone() };
         let mut nudged = self.store.nudges();
         let mut ticks = interval(POLL_EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -76,7 +90,7 @@ impl Feed {
                 Ok(()) => {
                     heard = Instant::now();
                     self.metrics.feed.heard();
-                    self.tell(true, false);
+                    hearing.tell(true, false);
                     if clock_read.is_none_or(|at| at.elapsed() > CLOCK_EVERY)
                         && let Ok(ahead) = store::clock::learn(&self.store).await
                     {
@@ -90,7 +104,7 @@ impl Feed {
                 }
                 Err(error) => {
                     tracing::warn!(%error, silent_for = ?heard.elapsed(), "the change feed cannot be read");
-                    self.tell(false, heard.elapsed() > self.max_stale);
+                    hearing.tell(false, heard.elapsed() > self.max_stale);
                 }
             }
         }
@@ -148,12 +162,6 @@ impl Feed {
             Err(error) => tracing::error!(%error, "the signing keys cannot be loaded; the old ones stay"),
         }
         Ok(())
-    }
-
-    fn tell(&self, healthy: bool, too_stale: bool) {
-        self.metrics.feed.healthy.set(i64::from(healthy));
-        self.readiness.store_away.store(!healthy, Ordering::Relaxed);
-        self.directory.too_stale.store(too_stale, Ordering::Release);
     }
 }
 
@@ -216,7 +224,9 @@ mod tests {
     #[tokio::test]
     async fn who_hears_no_changes_any_more_believes_nothing_it_has_learnt() {
         let house = House::open().await;
-        let following = tokio::spawn(feed(&house, KEYS_EVERY).await.follow());
+        let feed = feed(&house, KEYS_EVERY).await;
+        let readiness = Arc::clone(&feed.readiness);
+        let following = tokio::spawn(feed.follow());
         let heard = async {
             while house.metrics.feed.healthy.get() == 0 {
                 tokio::task::yield_now().await;
@@ -227,6 +237,7 @@ mod tests {
         following.abort();
         assert!(following.await.unwrap_err().is_cancelled());
         assert!(house.directory.is_too_stale());
+        assert_eq!((house.metrics.feed.healthy.get(), readiness.degraded()), (0, vec!["store_unavailable"]));
     }
 
     #[tokio::test]
