@@ -55,6 +55,11 @@ fn place(data: &Path) -> PathBuf {
     data.join("handover.sock")
 }
 
+/// Where the next one waits until the place is its own.
+fn beside(data: &Path) -> PathBuf {
+    data.join("handover.next")
+}
+
 // === impl Taken ===
 
 impl Taken {
@@ -107,25 +112,27 @@ fn receive(from: &UnixStream) -> io::Result<Vec<TcpListener>> {
 // === impl Offer ===
 
 impl Offer {
-    /// Waits at the data folder, in place of whoever was `taken` over there. `None` if somebody else waits there, or the folder has no
-    /// room for a socket.
+    /// For the place in the data folder, where whoever was `taken` over waits for as long as this process may still fail. `None` if somebody
+    /// else waits there, or the folder has no room for a socket.
     pub(crate) fn make(sockets: &Sockets, data: &Path, taken: &Taken) -> Option<Self> {
-        let place = place(data);
-        if taken.from.is_none() && UnixStream::connect(&place).is_ok() {
+        if taken.from.is_none() && UnixStream::connect(place(data)).is_ok() {
             tracing::warn!("another process serves this data folder, and is the one that can be taken over");
             return None;
         }
-        Self::at(sockets, &place)
-            .inspect_err(|error| tracing::warn!(%error, "no other process can take the sockets over"))
-            .ok()
+        if_it_is_to_be_had(Self::at(sockets, &beside(data)))
     }
 
-    fn at(sockets: &Sockets, place: &Path) -> io::Result<Self> {
-        if place.exists() {
-            fs::remove_file(place)?;
+    /// The place is its own from now on.
+    pub(crate) fn stand(self, data: &Path) -> Option<Self> {
+        if_it_is_to_be_had(fs::rename(beside(data), place(data)).map(|()| self))
+    }
+
+    fn at(sockets: &Sockets, beside: &Path) -> io::Result<Self> {
+        if beside.exists() {
+            fs::remove_file(beside)?;
         }
-        let at = UnixListener::bind(place)?;
-        fs::set_permissions(place, fs::Permissions::from_mode(0o600))?;
+        let at = UnixListener::bind(beside)?;
+        fs::set_permissions(beside, fs::Permissions::from_mode(0o600))?;
         let https = sockets.https.as_ref().map(|(socket, ..)| socket);
         let all = [Some(&sockets.http.0), https, Some(&sockets.operators.0)];
         let sockets = all.into_iter().flatten().map(|socket| socket.try_clone().map(OwnedFd::from));
@@ -166,15 +173,23 @@ impl Offer {
     }
 }
 
+fn if_it_is_to_be_had(offer: io::Result<Offer>) -> Option<Offer> {
+    offer.inspect_err(|error| tracing::warn!(%error, "no other process can take the sockets over")).ok()
+}
+
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 mod tests {
     use super::*;
 
-    fn offer(data: &Path, taken: &Taken) -> Option<Offer> {
+    fn made(data: &Path, taken: &Taken) -> Option<Offer> {
         let socket = || TcpListener::bind("127.0.0.1:0").unwrap();
         let bound = |socket: TcpListener| (socket, SocketAddr::from(([127, 0, 0, 1], 0)));
         Offer::make(&Sockets { http: bound(socket()), https: None, operators: bound(socket()) }, data, taken)
+    }
+
+    fn offer(data: &Path, taken: &Taken) -> Option<Offer> {
+        made(data, taken)?.stand(data)
     }
 
     #[tokio::test(start_paused = true)]
@@ -190,6 +205,26 @@ mod tests {
         assert!(!taken.is_finished());
         next.are_ours();
         taken.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn one_that_ends_before_it_is_ready_leaves_the_first_one_to_be_taken_over() {
+        let data = tempfile::tempdir().unwrap();
+        let first = tokio::spawn(offer(data.path(), &Taken::default()).unwrap().taken());
+        let ask = || {
+            let at = data.path().to_owned();
+            tokio::task::spawn_blocking(move || Taken::ask(&at).ok().unwrap())
+        };
+        let failing = ask().await.unwrap();
+        drop(made(data.path(), &failing).unwrap());
+        drop(failing);
+        let next = ask().await.unwrap();
+        assert!(next.from.is_some(), "nobody waits there");
+        let offer = made(data.path(), &next).unwrap();
+        next.are_ours();
+        first.await.unwrap();
+        let _second = tokio::spawn(offer.stand(data.path()).unwrap().taken());
+        assert!(ask().await.unwrap().from.is_some(), "nor does the second one, when it is ready");
     }
 
     #[tokio::test]

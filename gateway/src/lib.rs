@@ -120,8 +120,7 @@ pub async fn build(folder: ConfigFolder, config: Config, data: &Path, take_over:
     let hangup = signal(SignalKind::hangup()).context("signals cannot be heard")?;
     let mut taken = if take_over { Taken::ask(data)? } else { Taken::default() };
     let sockets = Sockets::bind(&settings, &mut taken)?;
-    let at = sockets.addresses();
-    let foundation = Foundation::open(&settings, data).await?;
+    let (at, foundation) = (sockets.addresses(), Foundation::open(&settings, data).await?);
     foundation.store.seed_new_tenants(config.seed.clone());
     let metrics = Metrics::new().context("the metrics cannot be registered")?;
     let readiness = Arc::new(Readiness::default());
@@ -192,6 +191,7 @@ pub async fn build(folder: ConfigFolder, config: Config, data: &Path, take_over:
     let offer = Offer::make(&sockets, data, &taken);
     let door = serving::serve_door(door, sockets, &settings, &stopping).context("the listeners")?;
     taken.are_ours();
+    let offer = offer.and_then(|offer| offer.stand(data));
     let server = settings.server;
     Ok(Running { at, has_admin, server, operators, offer, stop, door, background, readiness, streams, metrics, usage })
 }
