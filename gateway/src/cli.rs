@@ -10,6 +10,9 @@ use crate::{cmd, config::ConfigFolder};
 /// requests on with an identity that backends can trust.
 ///
 /// Begin with `portcullis serve`: it needs no configuration, keeps its data in ./data, and says how to go on.
+///
+/// Exit codes, as sysexits.h has them: 65 what was given is not what it should be, 69 the database, a port or a file is not to be had,
+/// 77 the database's role lacks a right, 78 the configuration is wrong; 2 the command line is, 1 anything else.
 #[derive(Parser)]
 #[command(name = "portcullis", version, max_term_width = 110)]
 pub struct Cli {
@@ -24,20 +27,39 @@ enum Command {
     /// Prints one JSON line on stdout when ready: {"ready":true,"http":"http://…","https":null,"metrics":"http://…"}.
     /// The first start makes the data folder, a database, a master key (mode 0600) and the signing keys.
     /// SIGHUP reloads the configuration; SIGTERM finishes what is in flight and stops; another `serve --take-over` replaces it.
+    ///
     /// Exit codes: 69 the database or a port is not to be had, 77 the database's role lacks a right, 78 the configuration is wrong.
     Serve(Serve),
     /// Check a configuration: every error with its place, then its cases, then who may call what.
     ///
-    /// Starts nothing and needs no database. Exit code 78 if anything is wrong.
+    /// Starts nothing and needs no database. Example: portcullis check --config mine
+    ///
+    /// Exit code 78 if anything is wrong.
     Check(Folder),
     /// Make an account with the role admin, or give it to one that exists.
+    ///
+    /// Prints a link by which the password is chosen. Whose address is confirmed keeps the password and gets the role; an account that nobody
+    /// has confirmed is taken over. Example: portcullis create-admin --email you@example.com
+    ///
+    /// Exit codes: 65 the address or the password cannot be used, 69 the database is not to be had, 77 its role lacks a right, 78 the
+    /// configuration is wrong.
     CreateAdmin(CreateAdmin),
     /// Make accounts for machines, which have keys and no password.
+    ///
+    /// Example: portcullis service-account create reports --allowed-network 10.0.0.0/8
+    ///
+    /// Exit codes: 65 there is no such role, tier, tenant or account, or a name or network is none, 69 the database is not to be had, 77 its
+    /// role lacks a right, 78 the configuration is wrong.
     ServiceAccount {
         #[command(subcommand)]
         step: ServiceAccountStep,
     },
     /// Bring the database's tables up to this version, show where they stand, or undo the last step.
+    ///
+    /// Prints every step and when it was applied. A gateway does `migrate up` when it starts; by itself it is for whose gateways may not change
+    /// tables (docs/database.md). Example: portcullis migrate status
+    ///
+    /// Exit codes: 69 the database is not to be had, 77 its role lacks a right, 78 the configuration is wrong, 1 a step does not go.
     Migrate {
         #[command(subcommand)]
         step: MigrateStep,
@@ -47,7 +69,10 @@ enum Command {
     /// Save everything that is stored as it is now into one new file (mode 0600), while gateways serve.
     ///
     /// The master key is not in it, and the file is of little use without: keep a copy of that one somewhere else. The file is of
-    /// one engine, SQLite or Postgres, and goes back into the same.
+    /// one engine, SQLite or Postgres, and goes back into the same. Example: portcullis backup /var/backups
+    ///
+    /// Exit codes: 65 the tables are of another version, 69 the file is there already or cannot be written, or the database is not to be had,
+    /// 77 a right is lacking, 78 the configuration is wrong.
     Backup {
         /// The file, or a folder for a file that is named after the time.
         to: PathBuf,
@@ -56,8 +81,10 @@ enum Command {
     },
     /// Restore a backup where nothing is: a Postgres without the schema portcullis, or no database file.
     ///
-    /// Refuses any other place, a file that is damaged, of the other engine, or of a newer version (exit code 65). The master key of
-    /// that time has to be put into its place by hand.
+    /// Refuses any other place, and a file that is damaged, of the other engine, or of a newer version. The master key of that time has to
+    /// be put into its place by hand.
+    ///
+    /// Exit codes: 65 it refuses, 69 the file or the database is not to be had, 77 a right is lacking, 78 the configuration is wrong.
     Restore {
         /// The file.
         from: PathBuf,
@@ -65,6 +92,10 @@ enum Command {
         place: Place,
     },
     /// Verify that nothing in the audit trail was altered or removed.
+    ///
+    /// Example: portcullis audit verify
+    ///
+    /// Exit codes: 1 something was, 69 the database is not to be had, 77 its role lacks a right, 78 the configuration is wrong.
     Audit {
         #[command(subcommand)]
         step: AuditStep,
@@ -73,20 +104,39 @@ enum Command {
     /// has, from files of known names (docs/import.md).
     ///
     /// What is here already stays as it is, so an import that was broken off is simply run again. Lines that cannot be are told in a
-    /// report, with number and reason. Exit code 65 if there are any, 69 if the file is not to be had.
+    /// report, with number and reason.
+    ///
+    /// Exit codes: 65 there are such lines, 69 the file or the database is not to be had, 77 a right is lacking, 78 the configuration is wrong.
     Import(Import),
-    /// Is the database there, and Redis, and the mail server? A line each; exit code 69 if one is not.
+    /// Is the database there, and Redis, and the mail server?
+    ///
+    /// Prints a line for each. Waits for none, as a start does for the database.
+    ///
+    /// Exit codes: 69 one of them is not to be had, 78 the configuration is wrong.
     CheckConnection(Place),
     /// Delete everything in the database and what waits to be counted in it, and make its tables anew. Asks twice.
+    ///
+    /// There is no way back but a backup.
+    ///
+    /// Exit codes: 1 nothing was deleted, since nobody has said so, or not everything was, 69 the database is not to be had, 77 its role
+    /// lacks a right, 78 the configuration is wrong.
     Reset(Reset),
-    /// Make fresh secrets, or rotate the signing keys of a running platform.
+    /// Make fresh secrets, or rotate the signing keys or the master key of a running platform.
+    ///
+    /// Example: portcullis keys rotate
+    ///
+    /// Exit codes: 69 the database is not to be had, 77 its role lacks a right, 78 the configuration is wrong, or the master key is another
+    /// than what is stored was sealed with.
     Keys {
         #[command(subcommand)]
         step: KeysStep,
     },
     /// Run a service that answers as JSON with what it received, to try the gateway on.
     ///
-    /// Answers {"method","path","query","headers":{name:[values]},"body"} and prints a ready line as `serve` does.
+    /// Answers {"method","path","query","headers":{name:[values]},"body"} and prints a ready line as `serve` does. SIGTERM stops it.
+    /// Example: portcullis demo-upstream --listen 127.0.0.1:9100
+    ///
+    /// Exit code 69 if it cannot listen there.
     DemoUpstream {
         /// Where to listen; port 0 lets the system choose.
         #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9000")]
@@ -133,8 +183,8 @@ pub(crate) struct CreateAdmin {
     /// The administrator's address.
     #[arg(long)]
     pub(crate) email: String,
-    /// The password. Without it a link is printed with which one is chosen. Never give it as an argument: others can see those.
-    #[arg(long, env = "PORTCULLIS_ADMIN_PASSWORD", hide_env_values = true, value_name = "PASSWORD", hide = true)]
+    /// The password, by which no link is printed. Give it by the variable: others can see arguments.
+    #[arg(long, env = "PORTCULLIS_ADMIN_PASSWORD", hide_env_values = true, value_name = "PASSWORD")]
     pub(crate) password: Option<String>,
     /// Read the password from the first line of standard input, whatever `PORTCULLIS_ADMIN_PASSWORD` says.
     #[arg(long)]
@@ -242,13 +292,23 @@ pub(crate) enum AuditStep {
 #[derive(Subcommand, Clone)]
 pub(crate) enum KeysStep {
     /// Print fresh secrets as environment lines; nothing is stored.
+    ///
+    /// Needs neither configuration nor database. Example: portcullis keys generate >> portcullis.env
     Generate,
     /// Put the next signing keys in force. Tokens signed before stay good until they expire.
+    ///
+    /// Gateways that run follow within a second.
+    ///
+    /// Exit codes: 69 the database is not to be had, 77 its role lacks a right, 78 the configuration is wrong, or the master key is another
+    /// than what is stored was sealed with.
     Rotate(Place),
     /// Seal everything that is sealed with a new master key, while gateways run.
     ///
     /// Where the key is in a file this makes the new one, waits until every running gateway has it, and reseals; broken off, it is simply run
     /// again. Where it is in a variable, docs/database.md says which steps come before. The old key is needed until this says that it may go.
+    ///
+    /// Exit codes: as of `keys rotate`, and 65 the file holds something else than a key and perhaps its successor, 69 a gateway does not take
+    /// the new key up.
     RotateMaster(Place),
 }
 
@@ -323,5 +383,34 @@ impl Failure {
         };
         cmd::say_error(&format!("portcullis: {text}"));
         ExitCode::from(code)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    /// Each command and argument, from here on, that says nothing of itself or is not shown.
+    fn silent(command: &clap::Command) -> Vec<String> {
+        let itself = (command.get_about().is_none() || command.is_hide_set()).then(String::new);
+        let arguments = command.get_arguments().filter(|one| one.get_help().is_none() || one.is_hide_set());
+        let arguments = arguments.map(|one| one.get_id().to_string());
+        let below = command.get_subcommands().flat_map(silent);
+        itself.into_iter().chain(arguments).chain(below).map(|what| format!("{} {what}", command.get_name())).collect()
+    }
+
+    #[test]
+    fn every_command_and_every_argument_says_what_it_is_for() {
+        assert_eq!(silent(&Cli::command()), Vec::<String>::new());
+    }
+
+    #[test]
+    fn every_command_says_at_length_what_it_does_and_what_its_exit_codes_mean() {
+        for command in Cli::command().get_subcommands() {
+            let told = command.get_long_about().map(ToString::to_string).unwrap_or_default();
+            assert!(told.contains("Exit code"), "{}: {told:?}", command.get_name());
+        }
     }
 }
