@@ -19,11 +19,20 @@ endif
 TEST_THREADS ?= $(shell echo $$((2 * $$(nproc))))
 test seeds: export NEXTEST_TEST_THREADS := $(TEST_THREADS)
 
+# What is promised so large that `make test` does the same with less (docs/endurance.md).
+PROMISED := PORTCULLIS_HANDSHAKES=10000 PORTCULLIS_STREAMS=1000 PORTCULLIS_MEBIBYTES=1024 \
+	PORTCULLIS_RESTART_REQUESTS=20000 PORTCULLIS_RESTART_SECONDS=20
+LARGE := test(=websockets::no_handshake_is_lost_however_fast_the_backend_answers) \
+	+ test(=streams::idle_websockets_of_a_revoked_caller_end_in_time_and_others_live_on) \
+	+ test(=passing::what_streams_up_and_down_is_kept_nowhere_and_who_sends_waits_for_who_takes) \
+	+ test(=restart::ten_restarts_under_load_cost_no_request) \
+	+ test(=restart::a_request_that_was_begun_before_a_take_over_is_answered_after_it)
+
 # Where what is no Debian package is put for `make bench`.
 PEERS := $(or $(CARGO_TARGET_DIR),target)/bench-peers
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test check cluster bench bench-quick bench-streams bench-cluster bench-postgres pgo soak fuzz differential seeds
+.PHONY: help run build test check cluster bench bench-quick bench-streams bench-cluster bench-postgres pgo soak endurance fuzz differential seeds
 
 help: ## what there is to type
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -100,6 +109,11 @@ pgo: ## counts anew what requests go through, into gateway/release.profdata, by 
 	@scripts/install-deps build bench
 	scripts/build release --package gateway --package bench
 	scripts/pgo
+
+endurance: ## five tests as large as what is promised: handshakes, WebSockets, a gibibyte, restarts
+	@scripts/install-deps build test
+	ulimit -S -n 4096 && $(PROMISED) scripts/with-services \
+		cargo nextest run --package gateway --test door --locked --profile endurance -E '$(LARGE)'
 
 soak: ## half an hour of everything at once; fails when memory or descriptors grow after five minutes
 	@scripts/install-deps build bench

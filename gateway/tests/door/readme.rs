@@ -1,6 +1,7 @@
 //! What README promises: its commands run as they stand, against the shipped configuration.
 
 use std::{
+    collections::BTreeSet,
     fs,
     os::unix::fs::{PermissionsExt, symlink},
     process::Command,
@@ -45,6 +46,29 @@ fn the_two_commands_are_targets_of_the_makefile() {
     for target in commands.lines().filter_map(|line| line.strip_prefix("make ")?.split_whitespace().next()) {
         assert!(makefile.contains(&format!("\n{target}:")), "make {target}");
     }
+}
+
+/// What make says on standard output.
+fn make(words: &[&str]) -> String {
+    let output = Command::new("make").args(words).current_dir(shipped("")).output().unwrap();
+    assert!(output.status.success(), "make {words:?}: {output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn every_size_that_make_endurance_sets_is_read_by_a_test_that_it_runs() {
+    let said = make(&["-n", "endurance"]);
+    let variables = said.split_whitespace().filter_map(|word| Some(word.split_once('=')?.0.to_owned()));
+    let set: BTreeSet<_> = variables.filter(|name| name.starts_with("PORTCULLIS_")).collect();
+    let tests = said.split("test(=").skip(1).map(|rest| rest.split(')').next().unwrap());
+    let reads = |test: &str| {
+        let (file, name) = test.split_once("::").unwrap();
+        let text = fs::read_to_string(shipped(&format!("gateway/tests/door/{file}.rs"))).unwrap();
+        let body = text.split(&format!("fn {name}()")).nth(1).unwrap_or_else(|| panic!("{test} is not there"));
+        body.split("env::var(\"").nth(1).unwrap().split('"').next().unwrap().to_owned()
+    };
+    assert_eq!(set.len(), 5, "{said}");
+    assert_eq!(tests.map(reads).collect::<BTreeSet<_>>(), set);
 }
 
 /// On a machine that has all but what tests are run by and the environments of Python that they make.

@@ -59,7 +59,7 @@ fn idle_websockets_of_a_revoked_caller_end_in_time_and_others_live_on() {
         assert_eq!(client.close(), (4401, "revoked".to_owned()));
     }
     let took = began.elapsed();
-    // Run by hand with 1000, on a machine that does nothing else, it is held to the promise.
+    // `make endurance` has so many, and nothing beside them: it is held to the promise.
     assert!(took.as_secs() < if number > 100 { 2 } else { 20 }, "{took:?}");
     for mut client in idle {
         assert_eq!(client.rest(), b"");
