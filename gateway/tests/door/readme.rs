@@ -39,20 +39,29 @@ fn the_commands_of_the_readme_do_what_it_says() {
     assert!(said.contains("200 200 ") && said.contains("200 429 "), "the limit is met at the end of a row:\n{said}");
 }
 
-#[test]
-fn the_two_commands_are_targets_of_the_makefile() {
-    let commands = blocks("sh").into_iter().find(|block| block.contains("make run")).unwrap();
-    let makefile = fs::read_to_string(shipped("Makefile")).unwrap();
-    for target in commands.lines().filter_map(|line| line.strip_prefix("make ")?.split_whitespace().next()) {
-        assert!(makefile.contains(&format!("\n{target}:")), "make {target}");
-    }
-}
-
 /// What make says on standard output.
 fn make(words: &[&str]) -> String {
     let output = Command::new("make").args(words).current_dir(shipped("")).output().unwrap();
     assert!(output.status.success(), "make {words:?}: {output:?}");
     String::from_utf8(output.stdout).unwrap()
+}
+
+/// `make x` where a line of a shell begins so, or in prose between backticks.
+#[test]
+fn every_target_of_make_that_the_readme_names_is_one_and_make_help_tells_of_it() {
+    let readme = fs::read_to_string(shipped("README.md")).unwrap();
+    let script = blocks("sh").join("\n");
+    let typed = script.lines().filter_map(|line| line.strip_prefix("make "));
+    let word = |rest: &str| -> String {
+        rest.chars().take_while(|letter| letter.is_ascii_lowercase() || *letter == '-').collect()
+    };
+    let named: BTreeSet<_> = readme.split("`make ").skip(1).chain(typed).map(word).collect();
+    assert!(named.contains("run") && named.contains("cluster") && named.len() >= 10, "{named:?}");
+    let help = make(&["help"]);
+    for target in named {
+        make(&["-n", &target]);
+        assert!(help.contains(&format!("  make {target} ")), "make {target} is not in:\n{help}");
+    }
 }
 
 #[test]
