@@ -12,6 +12,8 @@ import unittest
 import xml.etree.ElementTree as xml
 import zlib
 from contextlib import closing
+from importlib.machinery import SourceFileLoader
+from importlib.util import module_from_spec, spec_from_loader
 from pathlib import Path
 from types import SimpleNamespace
 from unittest import mock
@@ -136,6 +138,24 @@ class Streams(unittest.TestCase):
         each = (plan["chunks"] * plan["pace_ms"] + plan["spread_ms"]) / 1000
         self.assertEqual((plan["chunks"], plan["at_once"]), (1000, 300))
         self.assertLessEqual(2 * (1 + plan["rounds"]) * each, 120)
+
+    def test_the_page_says_by_what_the_streams_were_run_and_whether_that_is_the_long_form(self):
+        loader = SourceFileLoader("bench_streams", str(Path(__file__).resolve().parent.parent / "streams"))
+        program = module_from_spec(spec_from_loader(loader.name, loader))
+        loader.exec_module(program)
+        memory = {"resident_before": 0, "rounds": [{**watched(10, 1000), "peak": 0, "resident": 0}]}
+        where = dict.fromkeys(("cpu", "cores", "memory_gib", "kernel", "rustc", "date", "commit"), "x")
+        results = {
+            "machine": where | {"load_average_before": 0.0},
+            "measured": {"bare": memory, "gateway": memory},
+            "summary": streams.summarise(STREAMS),
+        }
+        long = "\n".join(program.told(results | {"plan": streams.LONG}))
+        self.assertIn("Written by `bench/streams`; ", long)
+        self.assertNotIn("make bench-streams", long)
+        short = "\n".join(program.told(results | {"plan": streams.SHORT}))
+        self.assertIn("Written by `bench/streams --streams 600 --at-once 300 --pace-ms 15 --rounds 2`; ", short)
+        self.assertIn("what `make bench-streams` does: 10,000 streams, 500 at a time, in 5 rounds.\n\n|", short)
 
 
 class Admit(unittest.TestCase):

@@ -34,6 +34,14 @@ def plan_of(streams, at_once, pace_ms, rounds):
 
 # Two minutes.
 SHORT = plan_of(streams=600, at_once=300, pace_ms=15, rounds=2)
+# A good quarter of an hour.
+LONG = plan_of(streams=10_000, at_once=500, pace_ms=20, rounds=5)
+
+
+def options(plan):
+    """What `bench/streams` was told, to be of this plan and not of the long form."""
+    names = ("streams", "at_once", "pace_ms", "rounds")
+    return [f"--{name.replace('_', '-')} {plan[name]}" for name in names if plan[name] != LONG[name]]
 
 
 class Stage(Rig):

@@ -164,7 +164,7 @@ different accounts. {read:.2f} reads for each chunk at the client: were it much 
 def streams(found):
     yield "### Event streams\n"
     yield from chunks(found["summary"])
-    yield f"{played(found)} The long form is `make bench-streams`, whose section is below.\n"
+    yield f"{played(found)} The long form is `make bench-streams`; the section below says whether it is of that one.\n"
 
 
 CUTS = {
