@@ -79,7 +79,8 @@ pub(crate) struct Journey {
     /// What the backend says that its answer cost.
     pub(crate) metered: Option<Box<Metered>>,
     is_recorded: bool,
-    is_told: bool,
+    /// Has its client been told why it failed, and nothing before that?
+    pub(crate) is_told: bool,
     tries: Tries,
     body_bytes: u64,
     /// Answers of one try that only inform (1xx).
@@ -305,8 +306,7 @@ impl Journey {
 
     /// The client of the request that was cut off has been told so after all.
     pub(crate) fn told(&mut self, why: Refusal) {
-        self.is_told = true;
-        self.refusal = Some(why);
+        (self.is_told, self.refusal) = (true, Some(why));
     }
 
     /// What is dropped before Pingora logs it was cut off: by [`crate::streams`], or with the process.

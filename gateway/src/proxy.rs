@@ -361,15 +361,14 @@ impl ProxyHttp for Door {
         // Pingora goes on with no connection after this, and the client has to know it (RFC 9112 §9.6).
         session.set_keepalive(None);
         let error_code = refusal.as_ref().map_or(0, Refusal::status);
-        let mut is_told = false;
         if let Some(refusal) = &refusal {
             let told = answer::end(session, refusal, journey).await;
-            is_told = told.inspect_err(|gone| tracing::debug!(%gone, "the client left before it was told")).is_ok();
+            let told = told.inspect_err(|gone| tracing::debug!(%gone, "the client left before it was told"));
+            journey.is_told = told.is_ok() && !answered;
         }
         // What was ended after it had been answered was not refused.
         journey.refusal = refusal.filter(|_| journey.ended.is_none());
-        // What is to be closed is not reused, but ended as after any answer, so that whoever is still sending hears it.
-        FailToProxy { error_code, can_reuse_downstream: is_told && !answered && !session.is_http2() }
+        FailToProxy { error_code, can_reuse_downstream: false }
     }
 
     /// Failures are in the access log and the metrics; Pingora need not tell them again.
@@ -391,5 +390,9 @@ impl ProxyHttp for Door {
             self.tell_of(error);
         }
         journey.record(status, sent, self);
+        // Pingora drops a connection after a failure. Whoever is still sending is listened to before, so that it hears what it was told.
+        if journey.is_told && !session.is_http2() {
+            session.downstream_session.shutdown().await;
+        }
     }
 }

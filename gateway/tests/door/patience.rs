@@ -299,10 +299,14 @@ fn whoever_uploads_to_a_server_that_takes_nothing_is_told_so_in_time() {
 #[test]
 fn who_reads_nothing_before_all_is_sent_hears_a_refusal_too() {
     const SIZE: usize = 9 * 1024 * 1024;
-    let platform = Setup::default().start();
-    for (path, length, status) in
-        [("/demo/x", SIZE, 401), ("/demo/public/x", SIZE + 10 * SIZE, 413), ("/none", SIZE, 404)]
-    {
+    let (_kept, gone) = kept();
+    let platform = pool(&[gone], PATIENT).start();
+    for (path, length, status) in [
+        ("/demo/x", SIZE, 401),
+        ("/demo/public/x", SIZE + 10 * SIZE, 413),
+        ("/none", SIZE, 404),
+        ("/pool/x", SIZE, 502),
+    ] {
         let mut client = Wire::connect(platform.http);
         client.write(format!("POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n"));
         client.write(vec![b'x'; SIZE]);
@@ -310,7 +314,7 @@ fn who_reads_nothing_before_all_is_sent_hears_a_refusal_too() {
     }
     let mut client = Wire::connect(platform.http);
     client.write("POST /demo/public/x HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n");
-    client.write([&b"B00000\r\n"[..], &vec![b'x'; 0xB0_0000], b"\r\n0\r\n\r\n"].concat());
+    client.write([&b"1800000\r\n"[..], &vec![b'x'; 0x180_0000], b"\r\n0\r\n\r\n"].concat());
     assert_eq!(Answer::parse(&client.rest()).status, 413, "after more than the route takes");
 }
 
