@@ -390,8 +390,11 @@ impl ProxyHttp for Door {
             self.tell_of(error);
         }
         journey.record(status, sent, self);
-        // Pingora drops a connection after a failure. Whoever is still sending is listened to before, so that it hears what it was told.
-        if journey.is_told && !session.is_http2() {
+        // Pingora drops a connection after a failure, and when a server of HTTP/2 has answered and takes no more of the body. Whoever is still
+        // sending is listened to before, so that it hears what it was told.
+        let ends_early =
+            journey.is_told || (error.is_none() && journey.tunnel.is_none() && !session.as_mut().is_body_done());
+        if ends_early && !session.is_http2() {
             session.downstream_session.shutdown().await;
         }
     }

@@ -381,6 +381,20 @@ fn who_is_answered_early_may_finish_its_upload() {
 }
 
 #[test]
+fn who_reads_nothing_before_all_is_sent_hears_an_early_answer_too() {
+    const SIZE: usize = 9 * 1024 * 1024;
+    let platform = platform(|_, mut respond, _| {
+        let mut send = respond.send_response(Response::builder().status(413).body(()).unwrap(), false).unwrap();
+        send.send_data("too much".into(), true).unwrap();
+    });
+    let mut client = Wire::connect(platform.http);
+    client.write(format!("POST /pool/x HTTP/1.1\r\nHost: x\r\nContent-Length: {SIZE}\r\n\r\n"));
+    client.write(vec![b'x'; SIZE]);
+    let answer = Answer::parse(&client.rest());
+    assert_eq!((answer.status, &*answer.body), (413, "too much"));
+}
+
+#[test]
 fn what_belongs_to_one_connection_or_frames_a_body_goes_no_further() {
     let platform = pool(
         &[serve(|request, respond, _| {
