@@ -3,14 +3,14 @@
 
 mod preflight;
 
-use std::{borrow::Cow, time::Duration};
+use std::{borrow::Cow, iter, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Version, header, response::Parts};
 use pingora::{
     Error, ErrorSource, ErrorType, Result,
     http::{RequestHeader, ResponseHeader},
-    protocols::http::ServerSession,
+    protocols::http::{HttpTask, ServerSession},
     proxy::Session,
 };
 use policies::{Cors, Problem, Refusal, Route, ratelimit_fields, ratelimit_fields::Reading};
@@ -105,24 +105,20 @@ pub(crate) async fn give(session: &mut Session, answer: &LocalAnswer, journey: &
 
 /// Writes a refusal. Pingora closes the connection itself when a body was left unread, so that what remains of it is
 /// never taken for the next request (SECURITY §3, CVE-2025-4366).
-pub(crate) async fn refuse(session: &mut Session, refusal: &Refusal, journey: &Journey) -> Result<()> {
+pub(crate) async fn refuse(session: &mut ServerSession, refusal: &Refusal, journey: &Journey) -> Result<()> {
     if matches!(refusal, Refusal::Malformed(_)) {
         // Who cannot be read once is not read again (RFC 9112 §9.3: what follows may be anything).
         session.set_keepalive(None);
     }
     if grpc::is_call(session.req_header()) {
-        return grpc::refuse(&mut session.downstream_session, refusal, journey).await;
+        return grpc::refuse(session, refusal, journey).await;
     }
     let (response, body) = refused(session.req_header(), refusal, journey)?;
     send(session, response, body).await
 }
 
 /// The answer that a refusal is, and its body.
-pub(crate) fn refused(
-    request: &RequestHeader,
-    refusal: &Refusal,
-    journey: &Journey,
-) -> Result<(ResponseHeader, Bytes)> {
+fn refused(request: &RequestHeader, refusal: &Refusal, journey: &Journey) -> Result<(ResponseHeader, Bytes)> {
     let problem = Problem { request_id: journey.request_id().map(str::to_owned), ..Problem::from(refusal) };
     let mut response = ResponseHeader::build(refusal.status(), Some(12))?;
     let body = navigation::write(&problem, request, journey, &mut response)?;
@@ -182,17 +178,16 @@ pub(crate) async fn go_on(session: &mut Session) -> Result<()> {
     Ok(())
 }
 
-async fn send(session: &mut Session, mut response: ResponseHeader, body: Bytes) -> Result<()> {
+async fn send(session: &mut ServerSession, mut response: ResponseHeader, body: Bytes) -> Result<()> {
     // RFC 9110 §8.6: none beside a 204.
     if response.status != 204 {
         response.insert_header(header::CONTENT_LENGTH, body.len().to_string())?;
     }
     let without_body = session.req_header().method == Method::HEAD || body.is_empty();
-    session.write_response_header(Box::new(response), without_body).await?;
-    if !without_body {
-        session.write_response_body(Some(body), true).await?;
-    }
-    Ok(())
+    // Only as a task can a header be the last of a stream.
+    let head = HttpTask::Header(Box::new(response), without_body);
+    let body = (!without_body).then_some(HttpTask::Body(Some(body), true));
+    session.response_duplex_vec(iter::once(head).chain(body).collect()).await.map(drop)
 }
 
 /// Leaves to an answer that only informs what it is for: the links of a 103 (RFC 8297), and nothing of the others. What it says beside

@@ -8,11 +8,9 @@ use std::{
 };
 
 use async_trait::async_trait;
-use http::{Method, header};
 use pingora::{
-    Result,
     apps::{HttpServerApp, HttpServerOptions, ReusedHttpStream},
-    protocols::http::{HttpTask, ServerSession, v2::server::H2Options},
+    protocols::http::{ServerSession, v2::server::H2Options},
     server::ShutdownWatch,
 };
 use policies::Refusal;
@@ -21,7 +19,7 @@ use super::{
     GRACE,
     cut::{self, End},
 };
-use crate::{answer, grpc, journey::Journey};
+use crate::{answer, journey::Journey};
 
 /// An application whose requests can be cut off.
 ///
@@ -81,7 +79,8 @@ async fn told_if_dropped<F: Future + Unpin>(request: Until<F>) -> Option<F::Outp
 
 async fn tell(mut session: ServerSession, mut journey: Box<Journey>) {
     let why = journey.refusal.clone().unwrap_or(Refusal::UpstreamTimeout);
-    match tokio::time::timeout(GRACE, say(&mut session, &why, &journey)).await {
+    session.set_keepalive(None);
+    match tokio::time::timeout(GRACE, answer::refuse(&mut session, &why, &journey)).await {
         Ok(Ok(())) => journey.told(why),
         Ok(Err(error)) => tracing::debug!(%error, "the client left before it could be told"),
         Err(_) => tracing::debug!("the client does not take what it is told"),
@@ -91,19 +90,6 @@ async fn tell(mut session: ServerSession, mut journey: Box<Journey>) {
     if !session.is_http2() {
         session.shutdown().await;
     }
-}
-
-async fn say(session: &mut ServerSession, refusal: &Refusal, journey: &Journey) -> Result<()> {
-    session.set_keepalive(None);
-    if grpc::is_call(session.req_header()) {
-        return grpc::refuse(session, refusal, journey).await;
-    }
-    let (mut response, body) = answer::refused(session.req_header(), refusal, journey)?;
-    response.insert_header(header::CONTENT_LENGTH, body.len().to_string())?;
-    let without_body = session.req_header().method == Method::HEAD;
-    let head = HttpTask::Header(Box::new(response), without_body);
-    let body = (!without_body).then_some(HttpTask::Body(Some(body), true));
-    session.response_duplex_vec(std::iter::once(head).chain(body).collect()).await.map(drop)
 }
 
 // === impl Until ===

@@ -11,11 +11,12 @@ use std::{
     thread,
 };
 
+use http::Method;
 use serde_json::json;
 
 use crate::{
-    backends::pools,
-    patience::get_http2,
+    backends::{kept, pool, pools},
+    patience::{ask_http2, get_http2},
     platform::{PASSWORD, PORTCULLIS, Platform, Running, Setup, eventually, exchange},
     wire::{Wire, by_hand},
 };
@@ -128,6 +129,13 @@ fn an_answer_without_a_body_is_whole_to_a_client_of_http_2_whatever_length_it_na
     for (path, status) in [("/none/x", 204), ("/same/x", 304), ("/lies/x", 304)] {
         assert_eq!(get_http2(platform.http, path), Ok((status, String::new())), "{path}");
     }
+}
+
+#[test]
+fn who_asks_for_a_head_over_http_2_is_told_of_a_failure_too() {
+    let (_kept, gone) = kept();
+    let platform = pool(&[gone], "").start();
+    assert_eq!(ask_http2(platform.http, Method::HEAD, "/pool/x"), Ok((502, String::new())));
 }
 
 #[test]

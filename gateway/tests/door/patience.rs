@@ -73,14 +73,22 @@ fn get(platform: &Platform, path: &str) -> Answer {
     platform.send("GET", path, &[], "")
 }
 
-/// One request over HTTP/2: the status and the body, or how it was reset.
+/// One GET over HTTP/2: the status and the body, or how it was reset.
 pub(crate) fn get_http2(door: SocketAddr, path: &str) -> Result<(u16, String), Option<h2::Reason>> {
-    let path = path.to_owned();
+    ask_http2(door, http::Method::GET, path)
+}
+
+/// The same by any method.
+pub(crate) fn ask_http2(
+    door: SocketAddr,
+    method: http::Method,
+    path: &str,
+) -> Result<(u16, String), Option<h2::Reason>> {
+    let request = http::Request::builder().method(method).uri(format!("http://door.test{path}")).body(()).unwrap();
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async move {
         let stream = tokio::net::TcpStream::connect(door).await.unwrap();
         let (mut client, connection) = h2::client::handshake(stream).await.unwrap();
         tokio::spawn(connection);
-        let request = http::Request::get(format!("http://door.test{path}")).body(()).unwrap();
         let (answer, _) = client.send_request(request, true).unwrap();
         let answer = answer.await.map_err(|error| error.reason())?;
         let (status, mut body, mut whole) = (answer.status().as_u16(), answer.into_body(), Vec::new());
