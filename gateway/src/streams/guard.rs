@@ -49,6 +49,8 @@ struct Guarded {
     inner: ServerSession,
     ended: Ended,
     pace: Pace,
+    /// Has the body ended? To HTTP/2 it has not while there are trailers, which nobody reads.
+    body_ended: bool,
     shared: Arc<Shared>,
 }
 
@@ -59,7 +61,7 @@ impl Guard {
     pub(crate) fn post(session: &mut Session, ended: Ended, pace: Pace) -> Self {
         let guard = Self::default();
         let inner = std::mem::replace(&mut *session.downstream_session, nobody());
-        let guarded = Guarded { inner, ended, pace, shared: Arc::clone(&guard.0) };
+        let guarded = Guarded { inner, ended, pace, body_ended: false, shared: Arc::clone(&guard.0) };
         *session.downstream_session = ServerSession::new_custom(Box::new(guarded));
         cut::entrust(Some(guard.clone()));
         guard
@@ -128,6 +130,7 @@ impl Guarded {
 
     fn came(&mut self, read: Result<Option<Bytes>>) -> Result<Option<Bytes>> {
         if let Ok(piece) = &read {
+            self.body_ended |= piece.is_none();
             self.pace.came(piece.as_ref().map_or(0, Bytes::len));
         }
         read
@@ -267,7 +270,7 @@ impl CustomSession for Guarded {
     }
 
     fn is_body_done(&mut self) -> bool {
-        self.inner.is_body_done()
+        self.body_ended || self.inner.is_body_done()
     }
 
     async fn finish(&mut self) -> Result<()> {

@@ -6,7 +6,7 @@ use std::{
     net::{SocketAddr, TcpStream},
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
         mpsc,
     },
     thread,
@@ -378,6 +378,32 @@ fn who_is_answered_early_may_finish_its_upload() {
         eventually("the log", || platform.log().contains("\"received_bytes\":5"));
         assert!(!platform.log().contains("\"ended\""), "{path} after {begun:?}: {}", platform.log());
     }
+}
+
+#[test]
+fn who_cancels_after_trailers_is_heard() {
+    static HAS_ALL: AtomicBool = AtomicBool::new(false);
+    let platform = platform(|request, respond, _| {
+        tokio::spawn(async move {
+            let mut body = request.into_body();
+            while body.data().await.is_some() {}
+            HAS_ALL.store(true, Ordering::Relaxed);
+            let _held = (body, respond);
+            std::future::pending::<()>().await;
+        });
+    });
+    run(async {
+        let client = connect(&platform).await;
+        let post = Request::post("http://door.test/pool/x").body(()).unwrap();
+        let (answer, mut upload) = ready(&client).await.send_request(post, false).unwrap();
+        upload.send_data("order".into(), false).unwrap();
+        upload.send_trailers(http::HeaderMap::new()).unwrap();
+        eventually("the server to have it", || HAS_ALL.load(Ordering::Relaxed));
+        assert_eq!(platform.metric("portcullis_requests_in_flight"), 1);
+        upload.send_reset(Reason::CANCEL);
+        drop(answer);
+        eventually("the place to be given back", || platform.metric("portcullis_requests_in_flight") == 0);
+    });
 }
 
 #[test]
