@@ -289,9 +289,6 @@ impl ProxyHttp for Door {
         }
         let ends_by_closing =
             session.req_header().version == Version::HTTP_10 && !response.headers.contains_key(header::CONTENT_LENGTH);
-        if ends_by_closing {
-            session.set_keepalive(None);
-        }
         // That it has ended, though its client still sends, only a guard hears of an answer without a body.
         if ends_by_closing || !session.is_body_done() {
             journey.guard.get_or_insert_with(|| Guard::post(session, None, Pace::default()));

@@ -141,12 +141,11 @@ impl Guarded {
     }
 }
 
-/// HTTP/1.0 knows no chunks (RFC 9112 §6.1), which Pingora announces after every filter: the end of the connection is the end
-/// of the body.
-fn without_chunks(task: &mut HttpTask) {
-    if let HttpTask::Header(header, _) = task {
-        header.remove_header(&header::TRANSFER_ENCODING);
-    }
+/// HTTP/1.0 knows no chunks (RFC 9112 §6.1), which Pingora announces after every filter. Were there to be any? Then the end of the connection
+/// is the end of the body.
+fn without_chunks(task: &mut HttpTask) -> bool {
+    let HttpTask::Header(header, _) = task else { return false };
+    header.remove_header(&header::TRANSFER_ENCODING).is_some()
 }
 
 fn informs(task: &HttpTask) -> bool {
@@ -190,8 +189,8 @@ impl CustomSession for Guarded {
             cut::excuse();
         }
         self.pace.pause();
-        if self.inner.req_header().version == Version::HTTP_10 {
-            tasks.iter_mut().for_each(without_chunks);
+        if self.inner.req_header().version == Version::HTTP_10 && tasks.iter_mut().any(without_chunks) {
+            self.inner.set_keepalive(None);
         }
         // Pingora takes what only informs for an answer before whose end the whole request had not come, after which a connection ends.
         let keepalive = tasks.iter().all(informs).then(|| self.inner.get_keepalive());

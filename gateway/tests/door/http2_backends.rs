@@ -97,11 +97,28 @@ fn say(mut respond: SendResponse<Bytes>, text: &'static str) {
 
 #[test]
 fn a_client_of_http_1_0_gets_an_answer_of_unknown_length_without_chunks() {
-    let platform = platform(|_, respond, _| say(respond, "whole"));
-    let answer = exchange(platform.http, b"GET /pool/x HTTP/1.0\r\nHost: x\r\nConnection: keep-alive\r\n\r\n");
-    let answer = String::from_utf8(answer).unwrap().to_ascii_lowercase();
-    assert!(answer.starts_with("http/1.1 200") && answer.ends_with("\r\n\r\nwhole"), "{answer}");
-    assert!(!answer.contains("transfer-encoding") && answer.contains("connection: close"), "{answer}");
+    static HAS_BEGUN: AtomicBool = AtomicBool::new(false);
+    let platform = platform(|request, respond, _| {
+        tokio::spawn(async move {
+            let mut body = request.into_body();
+            while body.data().await.is_some() {
+                HAS_BEGUN.store(true, Ordering::Relaxed);
+            }
+            say(respond, "whole");
+        });
+    });
+    for pieces in [["", ""], ["or", "der"]] {
+        let (mut client, length) = (Wire::connect(platform.http), pieces.concat().len());
+        client.write(format!(
+            "POST /pool/x HTTP/1.0\r\nHost: x\r\nConnection: keep-alive\r\nContent-Length: {length}\r\n\r\n{}",
+            pieces[0]
+        ));
+        eventually("the first piece to be there", || length == 0 || HAS_BEGUN.load(Ordering::Relaxed));
+        client.write(pieces[1]);
+        let answer = String::from_utf8(client.rest()).unwrap().to_ascii_lowercase();
+        assert!(answer.starts_with("http/1.1 200") && answer.ends_with("\r\n\r\nwhole"), "{answer}");
+        assert!(!answer.contains("transfer-encoding") && answer.contains("connection: close"), "{answer}");
+    }
 }
 
 #[test]
