@@ -20,7 +20,7 @@ mod server;
 
 use std::{
     net::IpAddr,
-    sync::{Arc, atomic::AtomicUsize},
+    sync::{Arc, Weak, atomic::AtomicUsize},
     time::{Duration, Instant},
 };
 
@@ -68,6 +68,8 @@ pub(crate) struct Upstream {
     /// One ejection at a time, so that the bound on them holds.
     ejecting: Mutex<()>,
     metrics: UpstreamMetrics,
+    /// The one of this name that is in force, whose servers the gauges tell of.
+    in_force: Arc<Mutex<Weak<Self>>>,
     tasks: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -129,6 +131,7 @@ impl Upstream {
             circuit: before.map_or_else(Arc::default, |before| Arc::clone(&before.circuit)),
             budget: Budget::new(settings.retry),
             ejecting: Mutex::new(()),
+            in_force: before.map_or_else(Arc::default, |before| Arc::clone(&before.in_force)),
             tasks: Mutex::new(Vec::new()),
             settings: settings.clone(),
             metrics,
@@ -147,6 +150,7 @@ impl Upstream {
             // Nobody would ever find out that one is well again.
             self.servers.load().iter().for_each(|server| server.vitals.forget_checks());
         }
+        *self.in_force.lock() = Arc::downgrade(self);
         self.count_well();
         let mut tasks = self.tasks.lock();
         if !tasks.is_empty() {
@@ -280,9 +284,12 @@ impl Upstream {
         &SCHEMES[usize::from(self.settings.tls.is_some())]
     }
 
-    /// Brings the gauges up to date, after a change.
+    /// Brings the gauges up to date, after a change. A request that is finished at a pool which another has replaced may be what changes its
+    /// servers.
     fn count_well(&self) {
-        let servers = self.servers.load();
+        let one_at_a_time = self.in_force.lock();
+        let in_force = one_at_a_time.upgrade();
+        let servers = in_force.as_deref().unwrap_or(self).servers.load();
         let well = servers.iter().filter(|server| server.vitals.is_well()).count();
         self.metrics.servers.set(i64::try_from(servers.len()).unwrap_or(i64::MAX));
         self.metrics.usable.set(i64::try_from(well).unwrap_or(i64::MAX));

@@ -20,6 +20,23 @@ async fn what_is_known_of_a_server_survives_a_reload() {
 }
 
 #[tokio::test]
+async fn what_a_request_from_before_a_reload_finds_out_is_told_of_the_servers_in_force() {
+    let ejection = EjectionSettings { failures: 1, time: Duration::from_mins(1), max_time: Duration::from_mins(1) };
+    let [two, three] = [2, 3].map(|servers| UpstreamSettings { ejection, ..settings(servers) });
+    let metrics = Metrics::new().unwrap().upstreams.of("pool");
+    let before = Upstream::make("pool", &two, None, true, metrics.clone()).await.unwrap();
+    before.begin();
+    let mut late = until(&before, ONE);
+    fail(&before, ONE, 1);
+    let after = Upstream::make("pool", &three, Some(&before), false, metrics.clone()).await.unwrap();
+    before.retire();
+    after.begin();
+    assert_eq!((metrics.servers.get(), metrics.usable.get()), (3, 2));
+    late.succeeded();
+    assert_eq!((metrics.servers.get(), metrics.usable.get()), (3, 3));
+}
+
+#[tokio::test]
 async fn health_checks_that_are_no_longer_made_leave_nobody_out_from_the_moment_they_are_not() {
     let health = HealthSettings::shipped();
     let before = made(&UpstreamSettings { health: Some(health.clone()), ..settings(1) }, None).await;
