@@ -225,6 +225,7 @@ impl Journey {
         let (Some(failure), None, Some(attempt)) = (Failure::of(error), &self.refusal, &mut self.attempt) else {
             return false;
         };
+        self.tries.by_http1 |= *error.etype() == ErrorType::H2Downgrade;
         if broke == Break::Failure {
             attempt.failed(failure);
             self.tries.without(attempt);

@@ -336,9 +336,9 @@ impl ProxyHttp for Door {
             return error;
         }
         let broke = Break::of(&error, reused);
-        let may_send_again = Failure::of(&error) == Some(Failure::Closed)
+        let is_closed = Failure::of(&error) == Some(Failure::Closed);
+        let may_send_again = (broke == Break::Declined || (is_closed && session.req_header().method.is_idempotent()))
             && !answer::is_begun(session)
-            && (broke == Break::Declined || session.req_header().method.is_idempotent())
             && !session.as_ref().retry_buffer_truncated();
         let retry = journey.attempt_broke(&error, may_send_again, broke);
         error.set_retry(retry);

@@ -27,7 +27,7 @@ use std::{
 use arc_swap::ArcSwap;
 use http::uri::Scheme;
 use parking_lot::Mutex;
-use pingora::upstreams::peer::HttpPeer;
+use pingora::upstreams::peer::{ALPN, HttpPeer};
 use policies::{Permit, Refusal};
 use tokio::task::JoinHandle;
 
@@ -201,6 +201,10 @@ impl Upstream {
         let mut peer = server.peer.clone();
         let patience = self.mould.patience(timeouts);
         peer::adapt(&mut peer.options, timeouts, left);
+        if tries.by_http1 {
+            // Else Pingora takes the connection of HTTP/2 up again on which that was said.
+            peer.options.alpn = ALPN::H1;
+        }
         let generation = server.vitals.generation();
         if self.settings.protocol != Protocol::Http1 {
             peer.group_key = peer.group_key.wrapping_add(generation % GENERATIONS);

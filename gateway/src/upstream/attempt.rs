@@ -47,7 +47,8 @@ pub(crate) enum Break {
     Failure,
     /// The connection had been closed while it lay idle, which is nobody's fault.
     Stale,
-    /// A server of HTTP/2 says that it has done nothing with the request and will not (RFC 9113 §6.8, §8.7).
+    /// A server of HTTP/2 says that it has done nothing with the request and will not (RFC 9113 §6.8, §8.7), or, where HTTP/1.1 is spoken too,
+    /// that it has to be asked by that (§7).
     Declined,
 }
 
@@ -191,7 +192,9 @@ impl Break {
     pub(crate) fn of(error: &Error, reused: bool) -> Self {
         match error.retry {
             RetryType::ReusedOnly if reused => Self::Stale,
-            RetryType::Decided(true) if *error.etype() == ErrorType::H2Error => Self::Declined,
+            RetryType::Decided(true) if matches!(error.etype(), ErrorType::H2Error | ErrorType::H2Downgrade) => {
+                Self::Declined
+            }
             _ => Self::Failure,
         }
     }

@@ -17,6 +17,8 @@ pub(crate) struct Tries {
     pub(super) made: usize,
     /// The servers that failed it.
     pub(super) failed: SmallVec<[u64; UpstreamSettings::MOST_TRIES]>,
+    /// Has it to be asked by HTTP/1.1?
+    pub(crate) by_http1: bool,
 }
 
 /// Tokens for retries, in thousandths: each request adds `percent` hundredths of one, each second adds `per_second`, and at
@@ -42,7 +44,7 @@ const KEPT_SECONDS: u64 = 10;
 impl Tries {
     /// Of a request that began then.
     pub(crate) fn since(began: Instant) -> Self {
-        Self { began, made: 0, failed: SmallVec::new() }
+        Self { began, made: 0, failed: SmallVec::new(), by_http1: false }
     }
 
     /// The server of this attempt is not tried again.

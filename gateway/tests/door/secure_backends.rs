@@ -78,7 +78,7 @@ fn certificates(path: &Path) -> Vec<CertificateDer<'static>> {
     CertificateDer::pem_file_iter(path).unwrap().map(Result::unwrap).collect()
 }
 
-/// A server that says which protocol it spoke, the path, and who showed a certificate.
+/// A server that says which protocol it spoke, the path, and who showed a certificate; for one path it has to be asked by HTTP/1.1.
 struct Backend {
     address: SocketAddr,
     connections: Arc<AtomicUsize>,
@@ -149,6 +149,10 @@ impl Backend {
 async fn h2(stream: impl AsyncRead + AsyncWrite + Unpin, shown: String) {
     let mut connection = h2::server::handshake(stream).await.unwrap();
     while let Some(Ok((request, mut respond))) = connection.accept().await {
+        if request.uri().path().ends_with("/http1") {
+            respond.send_reset(h2::Reason::HTTP_1_1_REQUIRED);
+            continue;
+        }
         let body = format!("h2 {} {} {shown}", request.uri().path(), request.uri().authority().unwrap());
         let mut send = respond.send_response(http::Response::new(()), false).unwrap();
         send.send_data(Bytes::from(body), false).unwrap();
@@ -233,6 +237,27 @@ fn a_certificate_is_believed_by_its_signer_and_its_name_only_and_connections_are
     let before = backend.connections.load(SeqCst);
     assert_eq!(get(&platform, "/h1/x").status, 200);
     assert_eq!(backend.connections.load(SeqCst), before, "while those who may share do");
+}
+
+#[test]
+fn what_a_server_wants_to_be_asked_by_http_1_1_it_is_asked_so_where_both_are_spoken() {
+    let authority = Authority::new();
+    let backend = Backend::tls(&authority.sign("backend.test"), None, &["h2", "http/1.1"]);
+    let to = || vec![backend.address.to_string()];
+    let either = tls("backend.test", Some(&authority), None);
+    let platform = pools(&[("either", to(), &either), ("h2", to(), &format!("{either}\nprotocol = \"h2\""))]).start();
+    for path in ["/either/x", "/h2/x"] {
+        assert_eq!(get(&platform, path).body, format!("h2 {path} door.test nobody"));
+    }
+    for method in ["GET", "POST"] {
+        let answer = platform.send(method, "/either/http1", &[], "");
+        assert_eq!(answer.body, "http1 /either/http1 nobody", "{method}: {answer:?}");
+    }
+    let failures = |name: &str| {
+        platform.metric(&format!("portcullis_upstream_failures_total{{kind=\"invalid\",upstream=\"{name}\"}}"))
+    };
+    assert_eq!(failures("either"), 0, "nobody has failed");
+    assert_eq!((get(&platform, "/h2/http1").status, failures("h2")), (502, 1));
 }
 
 #[test]
