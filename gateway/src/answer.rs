@@ -141,10 +141,10 @@ fn refused(request: &RequestHeader, refusal: &Refusal, journey: &Journey) -> Res
     Ok((response, body))
 }
 
-/// Tells the client of a failure, if it can still be told: nothing may follow an answer that has begun, but the trailers of
+/// Tells the client of a failure, if it can still be told: nothing may follow an answer that `has_begun`, but the trailers of
 /// a gRPC call.
-pub(crate) async fn end(session: &mut Session, refusal: &Refusal, journey: &Journey) -> Result<()> {
-    if !is_begun(session) {
+pub(crate) async fn end(session: &mut Session, refusal: &Refusal, has_begun: bool, journey: &Journey) -> Result<()> {
+    if !has_begun {
         refuse(session, refusal, journey).await
     } else if grpc::is_call(session.req_header()) {
         grpc::end(session, refusal).await

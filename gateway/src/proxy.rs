@@ -338,7 +338,7 @@ impl ProxyHttp for Door {
         let broke = Break::of(&error, reused);
         let is_closed = Failure::of(&error) == Some(Failure::Closed);
         let may_send_again = (broke == Break::Declined || (is_closed && session.req_header().method.is_idempotent()))
-            && !answer::is_begun(session)
+            && !streams::has_begun(session, journey)
             && !session.as_ref().retry_buffer_truncated();
         let retry = journey.attempt_broke(&error, may_send_again, broke);
         error.set_retry(retry);
@@ -349,8 +349,8 @@ impl ProxyHttp for Door {
     where
         Self::CTX: Send + Sync,
     {
+        let answered = streams::has_begun(session, journey);
         let ended = journey.relieve(session).or_else(cut::why);
-        let answered = answer::is_begun(session);
         if answered {
             journey.ended = ended.as_ref().map(Refusal::code);
         }
@@ -359,7 +359,7 @@ impl ProxyHttp for Door {
         session.set_keepalive(None);
         let error_code = refusal.as_ref().map_or(0, Refusal::status);
         if let Some(refusal) = &refusal {
-            let told = answer::end(session, refusal, journey).await;
+            let told = answer::end(session, refusal, answered, journey).await;
             let told = told.inspect_err(|gone| tracing::debug!(%gone, "the client left before it was told"));
             journey.is_told = told.is_ok() && !answered;
         }

@@ -68,7 +68,7 @@ async fn send_great(mut stream: SendStream<Bytes>, sent: &AtomicUsize, piece: us
 }
 
 /// Waits until no more is sent; says how much was.
-fn at_rest(sent: &AtomicUsize) -> usize {
+pub(crate) fn at_rest(sent: &AtomicUsize) -> usize {
     let mut before = (0, 0);
     eventually("what is sent waits for its reader", || {
         let sent = sent.load(Ordering::Relaxed);

@@ -2,7 +2,10 @@
 
 use std::{
     io::Write,
-    sync::mpsc::Receiver,
+    sync::{
+        atomic::{AtomicUsize, Ordering},
+        mpsc::Receiver,
+    },
     time::{Duration, Instant},
 };
 
@@ -10,6 +13,8 @@ use identity::{Algorithm, TokenType};
 use serde_json::json;
 
 use crate::{
+    backends::{After, Backend},
+    http2_backends::at_rest,
     issuers::{Issuer, key},
     platform::{Answer, Platform, Setup, eventually, pace},
     wire::{self, Wire, backend, by_hand, echo},
@@ -251,6 +256,29 @@ fn idle_events_end_when_their_caller_logs_out_and_others_live_on() {
     alive_upstream.write("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
     assert!(alive.head().starts_with("HTTP/1.1 200"));
     assert_eq!(alive.read(2), b"ok");
+}
+
+#[test]
+fn a_head_that_its_client_has_not_taken_is_followed_by_no_other() {
+    static ASKED: AtomicUsize = AtomicUsize::new(0);
+    // Nearly all of an answer is its head: that of the last one lies there in part when nobody takes any more.
+    let server = Backend::start(|_, stream| {
+        ASKED.fetch_add(1, Ordering::Relaxed);
+        let fields = format!("X-Pad: {}\r\n", "x".repeat(8000)).repeat(15);
+        let body = "Transfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n";
+        drop(stream.write_all(format!("HTTP/1.1 200 OK\r\n{fields}{body}").as_bytes()));
+        After::Keep
+    });
+    let platform = setup().upstream(server.address).start();
+    let token = token(&platform, "slow@example.com");
+    let mut client = Wire::connect(platform.http);
+    client.write(format!("GET /streams/x HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n\r\n").repeat(80));
+    at_rest(&ASKED);
+    log_out(&platform, &token);
+    eventually("the end to be told", || platform.metric("portcullis_streams_ended_total{reason=\"revoked\"}") == 1);
+    let taken = String::from_utf8(client.rest()).unwrap();
+    assert_eq!(taken.matches("HTTP/1.1 ").count(), taken.matches("HTTP/1.1 200 OK").count());
+    eventually("the log", || platform.log().contains("\"ended\":\"revoked\""));
 }
 
 /// A handshake that is answered as if it were none, by events of which one has come.
