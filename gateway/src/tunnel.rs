@@ -61,6 +61,7 @@ pub(crate) async fn open(
         biased;
         why = streams::over(&mut ended) => Err(why),
         answered = ask(door, journey, request) => Ok(answered?),
+        gone = left(session) => return Err(gone),
     };
     let backend = backend.map_err(|why| {
         if cut::is_over() {
@@ -205,14 +206,17 @@ async fn next_piece(session: &mut Session, backend: &mut Backend) -> Result<Opti
     let piece = tokio::select! {
         biased;
         piece = backend.read_body_bytes() => piece.map_err(Error::into_up)?,
-        // Nothing can come from a client that waits for its answer.
-        left = session.downstream_session.read_body_or_idle(true) => {
-            let gone = || Error::explain(ErrorType::ConnectionClosed, "the client has left");
-            return Err(left.err().unwrap_or_else(gone).into_down());
-        }
+        gone = left(session) => return Err(gone),
     };
     cut::heard(piece.is_none());
     Ok(piece)
+}
+
+/// Waits until a client leaves that waits for its answer. What it sends before that its connection keeps to itself.
+async fn left(session: &mut Session) -> Box<Error> {
+    let left = session.downstream_session.read_body_or_idle(true).await;
+    let gone = || Error::explain(ErrorType::ConnectionClosed, "the client has left");
+    left.err().unwrap_or_else(gone).into_down()
 }
 
 /// Writes the 101.

@@ -367,6 +367,25 @@ fn an_open_websocket_is_a_request_in_flight() {
 }
 
 #[test]
+fn who_leaves_before_the_server_has_answered_keeps_no_place() {
+    let (upstream, connections) = by_hand();
+    let platform = platform(upstream);
+    let bearer = format!("Bearer {}", token(&platform, "left@example.com"));
+    let ask = |early: &[u8]| {
+        let mut client = Wire::connect(platform.http);
+        client.write([handshake("/few/x", &[("Authorization", &bearer)]).as_bytes(), early].concat());
+        let mut upstream = connections.recv().unwrap();
+        upstream.head();
+        (client, upstream)
+    };
+    let ((silent, mut first), (eager, mut second)) = (ask(b""), ask(&masked(1, b"early")));
+    drop((silent, eager));
+    eventually("the places to be given back", || platform.metric("portcullis_requests_in_flight") == 0);
+    assert_eq!((first.rest(), second.rest()), (vec![], vec![]));
+    eventually("the access log", || platform.log().matches("\"decision\":\"permit\",\"status\":0").count() == 2);
+}
+
+#[test]
 fn a_server_that_breaks_handshakes_is_left_out_and_costs_none() {
     let good = backend(echo);
     let bad = Backend::start(|_, _| After::Close);
