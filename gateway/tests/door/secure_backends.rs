@@ -33,6 +33,7 @@ use tokio_rustls::TlsAcceptor;
 use crate::{
     backends::{pool, pools},
     platform::{Answer, Platform, eventually},
+    wire::{self, Wire},
 };
 
 /// Who signs certificates, and a folder for what is signed.
@@ -162,8 +163,16 @@ async fn h2(stream: impl AsyncRead + AsyncWrite + Unpin, shown: String) {
 
 async fn http1(mut stream: impl AsyncRead + AsyncWrite + Unpin, shown: String) {
     let mut buffer = vec![0; 65536];
-    while stream.read(&mut buffer).await.is_ok_and(|read| read > 0) {
-        let path = String::from_utf8_lossy(&buffer).split(' ').nth(1).unwrap().to_owned();
+    while let Ok(read @ 1..) = stream.read(&mut buffer).await {
+        let head = String::from_utf8_lossy(&buffer[..read]).into_owned();
+        if head.to_lowercase().contains("\r\nupgrade: websocket\r\n") {
+            let greeting = [wire::agreed("").as_bytes(), &wire::frame(1, shown.as_bytes())].concat();
+            drop(stream.write_all(&greeting).await);
+            // Until the client leaves.
+            drop(stream.read(&mut buffer).await);
+            return;
+        }
+        let path = head.split(' ').nth(1).unwrap();
         let body = format!("http1 {path} {shown}");
         let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len());
         if stream.write_all(answer.as_bytes()).await.is_err() {
@@ -310,5 +319,44 @@ fn a_backend_may_speak_but_one_version_of_tls() {
     for name in ["old", "new"] {
         assert_eq!(get(&platform, &format!("/{name}/x")).body, format!("http1 /{name}/x nobody"));
         assert_eq!(get(&platform, &format!("/{name}-h2/x")).body, format!("h2 /{name}-h2/x door.test nobody"));
+    }
+}
+
+#[test]
+fn a_websocket_believes_no_other_certificate_than_requests_do_and_shows_the_same() {
+    let (ours, theirs) = (Authority::new(), Authority::new());
+    let (own, door) = (ours.sign("backend.test"), ours.sign("door.test"));
+    let backend = Backend::tls(&own, None, &["h2", "http/1.1"]);
+    let careful = Backend::tls(&own, Some(&ours), &["http/1.1"]);
+    let pool = |name: &'static str, backend: &Backend, tls: String| (name, vec![backend.address.to_string()], tls);
+    let all = [
+        pool("good", &backend, tls("backend.test", Some(&ours), None)),
+        pool("other", &backend, tls("backend.test", Some(&theirs), None)),
+        pool("name", &backend, tls("frontend.test", Some(&ours), None)),
+        pool("system", &backend, tls("backend.test", None, None)),
+        pool("known", &careful, tls("backend.test", Some(&ours), Some(&door))),
+        pool("unknown", &careful, tls("backend.test", Some(&ours), None)),
+    ];
+    let route = |name: &str| {
+        format!(
+            "\n[[route]]\nname = \"ws-{name}\"\npaths = [\"/ws/{name}\"]\nupstream = \"{name}\"\nauth = \"none\"\nwebsocket = true\n"
+        )
+    };
+    let routes: String = all.iter().map(|(name, ..)| route(name)).collect();
+    let named = all.each_ref().map(|(name, to, tls)| (*name, to.clone(), tls.as_str()));
+    let platform = pools(&named).append("routes.toml", &routes).start();
+    let handshake = |name: &str| wire::handshake(&format!("/ws/{name}"), &[]);
+    for (name, shown) in [("good", "nobody"), ("known", "somebody")] {
+        let mut client = Wire::connect(platform.http);
+        client.write(handshake(name));
+        let head = client.head();
+        assert!(head.starts_with("HTTP/1.1 101 "), "{name}: {head}");
+        assert_eq!(client.frame(), Some((1, shown.as_bytes().to_vec())), "{name}");
+    }
+    for name in ["other", "name", "system", "unknown"] {
+        let answer = platform.raw(handshake(name).replace("Host:", "Connection: close\r\nHost:").as_bytes());
+        // Who has to show a certificate hears of it after the handshake.
+        let is_told = name == "unknown" || answer.code() == "upstream_unreachable";
+        assert!(answer.status == 502 && is_told, "{name}: {answer:?}");
     }
 }
