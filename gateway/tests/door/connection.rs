@@ -183,15 +183,46 @@ fn a_second_request_that_is_malformed_does_not_spoil_the_first() {
     assert!(text.starts_with("HTTP/1.1 200") && text.contains("HTTP/1.1 400"), "{text}");
 }
 
+/// Each answers without having read the body, which is a request to whoever takes it for one.
 #[test]
 fn an_early_answer_leaves_no_body_to_be_taken_for_a_request() {
-    let platform = Platform::start();
+    let route = |name: &str, more: &str| {
+        format!("\n[[route]]\nname = \"{name}\"\npaths = [\"/{name}\"]\nupstream = \"demo\"\nauth = \"none\"\n{more}\n")
+    };
+    let (upstream, told) = recording_upstream();
+    let platform = Setup::default()
+        .append("routes.toml", &route("once", "limits = [{ per = \"ip\", requests = \"1/hour\" }]"))
+        .append("routes.toml", &route("small", "max_body_bytes = 4"))
+        .upstream(upstream)
+        .start();
+    let user = platform.register("ada@example.com");
+    let bearer = format!("Authorization: Bearer {}\r\n", user["access_token"].as_str().unwrap());
+    assert_eq!(platform.send("GET", "/once", &[], "").status, 200);
     let hidden = "GET /demo/public/hidden HTTP/1.1\r\nHost: a\r\n\r\n";
-    let head = format!("POST /demo/x HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n", hidden.len());
-    for bytes in [format!("{head}{hidden}{HONEST}"), format!("{head}{hidden}")] {
-        let text = String::from_utf8_lossy(&exchange(platform.http, bytes.as_bytes())).into_owned();
-        assert!(text.starts_with("HTTP/1.1 401") && !text.contains("/demo/public/hidden"), "{text}");
+    for (line, fields, status) in [
+        ("POST /demo/public/../x", "", 400),
+        ("POST /demo/x", "", 401),
+        ("POST /demo/admin/x", &*bearer, 403),
+        ("POST /nowhere", "", 404),
+        ("DELETE /auth/login", "", 405),
+        ("POST /small", "", 413),
+        ("POST /once", "", 429),
+        ("POST /healthz", "", 200),
+        (
+            "OPTIONS /.well-known/jwks.json",
+            "Origin: https://app.example.com\r\nAccess-Control-Request-Method: GET\r\n",
+            204,
+        ),
+    ] {
+        let head = format!("{line} HTTP/1.1\r\nHost: a\r\n{fields}Content-Length: {}\r\n\r\n", hidden.len());
+        for bytes in [format!("{head}{hidden}{HONEST}"), format!("{head}{hidden}")] {
+            let text = String::from_utf8_lossy(&exchange(platform.http, bytes.as_bytes())).into_owned();
+            assert!(text.starts_with(&format!("HTTP/1.1 {status} ")), "{line}: {text}");
+            assert_eq!(text.matches("HTTP/1.1 ").count(), 1, "{line}: {text}");
+        }
     }
+    let arrived: Vec<String> = told.try_iter().collect();
+    assert!(arrived.len() == 1 && arrived[0].starts_with("GET /once "), "{arrived:?}");
 }
 
 #[test]
