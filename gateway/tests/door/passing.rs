@@ -11,9 +11,11 @@ use std::{
     thread,
 };
 
+use serde_json::json;
+
 use crate::{
     backends::{After, Backend, kept, pool},
-    platform::{Answer, Platform, Setup, eventually},
+    platform::{Answer, PASSWORD, Platform, Setup, eventually},
     wire::Wire,
 };
 
@@ -169,6 +171,7 @@ fn the_access_log_says_who_did_what_and_holds_no_credential() {
     let token = registered["access_token"].as_str().unwrap().to_owned();
     let answer = platform.get("/demo/x?secret=in-the-query", &token);
     let refused = platform.send("GET", "/demo/x", &[], "");
+    let shown = shown_otherwise(&platform, &registered);
     platform.gateway().signal("TERM");
     assert_eq!(platform.gateway().wait(), Some(0));
     let log = platform.log();
@@ -188,9 +191,29 @@ fn the_access_log_says_who_did_what_and_holds_no_credential() {
         (refusal["decision"].as_str(), refusal["refusal"].as_str()),
         (Some("refused"), Some("missing_credential"))
     );
-    for secret in [token.as_str(), "in-the-query", crate::platform::PASSWORD] {
+    for secret in [token.as_str(), "in-the-query", PASSWORD].into_iter().chain(shown.iter().map(String::as_str)) {
         assert!(!log.contains(secret), "{secret} is in the log");
     }
+}
+
+/// Shows who has registered by everything else that shows it: the refresh token and what it buys, a key, and a cookie with its token.
+fn shown_otherwise(platform: &Platform, registered: &serde_json::Value) -> Vec<String> {
+    let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
+    let made = platform.post("/auth/api-keys", registered["access_token"].as_str(), &json!({ "name": "key" })).json();
+    let asked = json!({ "refresh_token": registered["refresh_token"] });
+    let renewed = platform.post("/auth/refresh", None, &asked).json();
+    let asked = json!({ "email": registered["user"]["email"], "password": PASSWORD, "session": "cookie" });
+    let browser = platform.post("/auth/login", None, &asked);
+    let cookies = browser.headers.iter().filter(|(name, _)| name == "set-cookie").map(|(_, value)| value.as_str());
+    let pair = cookies.filter_map(|cookie| cookie.split(';').next()).find(|pair| pair.starts_with("portcullis="));
+    let cookie = pair.unwrap_or_else(|| panic!("no cookie: {browser:?}"));
+    let key = text(&made["key"]);
+    for credential in [("X-API-Key", key.as_str()), ("Cookie", cookie)] {
+        assert_eq!(platform.send("GET", "/demo/x", &[credential], "").status, 200, "{credential:?}");
+    }
+    let tokens = [&registered["refresh_token"], &renewed["refresh_token"], &renewed["access_token"]].map(text);
+    let cookie = cookie.trim_start_matches("portcullis=").to_owned();
+    tokens.into_iter().chain([key, cookie, text(&browser.json()["csrf_token"])]).collect()
 }
 
 #[test]
