@@ -1,9 +1,12 @@
 //! gRPC callers are told in gRPC's words: refusals without a message, and ends in the trailers.
 
-use std::{future::Future, time::Duration};
+use std::{future::Future, sync::mpsc::Receiver, time::Duration};
 
 use bytes::Bytes;
-use h2::{RecvStream, client::SendRequest};
+use h2::{
+    RecvStream,
+    client::{ResponseFuture, SendRequest},
+};
 use http::{HeaderMap, Request, Response};
 use serde_json::json;
 use tokio::net::TcpStream;
@@ -42,7 +45,7 @@ pub(crate) async fn connect(platform: &Platform) -> SendRequest<Bytes> {
 }
 
 /// Begins a call with one message.
-pub(crate) async fn call(client: &mut SendRequest<Bytes>, path: &str, token: &str) -> h2::client::ResponseFuture {
+pub(crate) async fn call(client: &mut SendRequest<Bytes>, path: &str, token: &str) -> ResponseFuture {
     let mut request = Request::post(format!("http://door.test{path}"))
         .header("content-type", "application/grpc+proto")
         .header("te", "trailers");
@@ -100,41 +103,72 @@ fn a_refusal_is_its_headers_alone() {
     assert_eq!((web.status, web.code().as_str()), (401, "missing_credential"));
 }
 
+/// A call that has been answered with a message, one that has not been answered, and the service's ends of both.
+async fn two_calls(
+    platform: &Platform,
+    token: &str,
+    connections: &Receiver<Wire>,
+) -> (Response<RecvStream>, ResponseFuture, Vec<Wire>) {
+    let mut client = connect(platform).await;
+    let (answered, silent) =
+        (call(&mut client, "/calls/answered", token).await, call(&mut client, "/calls/silent", token).await);
+    let mut upstreams: Vec<Wire> = connections.iter().take(2).collect();
+    for upstream in &mut upstreams {
+        if upstream.head().contains("/calls/answered") {
+            upstream.write(
+                "HTTP/1.1 200 OK\r\nContent-Type: application/grpc\r\nTransfer-Encoding: chunked\r\n\r\n\
+                 7\r\n\0\0\0\0\x02ho\r\n",
+            );
+        }
+    }
+    let mut answer = answered.await.unwrap();
+    assert_eq!(answer.body_mut().data().await.unwrap().unwrap(), &b"\0\0\0\0\x02ho"[..]);
+    (answer, silent, upstreams)
+}
+
+/// Both clients hear it, though neither backend said a word.
+async fn end_unauthenticated(mut answer: Response<RecvStream>, silent: ResponseFuture, upstreams: &mut [Wire]) {
+    assert!(answer.body_mut().data().await.is_none(), "there are no more messages");
+    let trailers = answer.body_mut().trailers().await.unwrap().expect("trailers");
+    assert_eq!((text(&trailers, "grpc-status"), trailers.contains_key("grpc-message")), ("16", true));
+    let refused = silent.await.unwrap();
+    assert_eq!(told(&refused), (200, "application/grpc", "16"), "{refused:?}");
+    for upstream in upstreams {
+        upstream.rest();
+    }
+}
+
 #[test]
 fn a_call_of_a_revoked_caller_ends_with_unauthenticated() {
     let (upstream, connections) = by_hand();
     let platform = Setup::default().append("routes.toml", ROUTES).upstream(upstream).start();
     let token = platform.register("out@example.com")["access_token"].as_str().unwrap().to_owned();
     run(async {
-        let mut client = connect(&platform).await;
-        let (answered, silent) =
-            (call(&mut client, "/calls/answered", &token).await, call(&mut client, "/calls/silent", &token).await);
-        let mut upstreams: Vec<Wire> = connections.iter().take(2).collect();
-        for upstream in &mut upstreams {
-            if upstream.head().contains("/calls/answered") {
-                upstream.write(
-                    "HTTP/1.1 200 OK\r\nContent-Type: application/grpc\r\nTransfer-Encoding: chunked\r\n\r\n\
-                     7\r\n\0\0\0\0\x02ho\r\n",
-                );
-            }
-        }
-        let mut answer = answered.await.unwrap();
-        assert_eq!(answer.body_mut().data().await.unwrap().unwrap(), &b"\0\0\0\0\x02ho"[..]);
+        let (answer, silent, mut upstreams) = two_calls(&platform, &token, &connections).await;
         let out = platform.post("/auth/logout", Some(&token), &json!({}));
         assert_eq!(out.status / 100, 2);
-
-        // Both clients hear it, though neither backend said a word.
-        assert!(answer.body_mut().data().await.is_none(), "there are no more messages");
-        let trailers = answer.body_mut().trailers().await.unwrap().expect("trailers");
-        assert_eq!((text(&trailers, "grpc-status"), trailers.contains_key("grpc-message")), ("16", true));
-        let refused = silent.await.unwrap();
-        assert_eq!(told(&refused), (200, "application/grpc", "16"), "{refused:?}");
-        for upstream in &mut upstreams {
-            upstream.rest();
-        }
+        end_unauthenticated(answer, silent, &mut upstreams).await;
     });
     eventually("the calls to end", || platform.metric("portcullis_streams") == 0);
     assert_eq!(platform.metric("portcullis_requests_in_flight"), 0);
+}
+
+#[test]
+fn a_call_ends_with_unauthenticated_when_its_token_and_the_grace_of_its_route_are_over() {
+    let (upstream, connections) = by_hand();
+    let platform = Setup::default()
+        .append("routes.toml", &ROUTES.replace("tier_limits = false", "tier_limits = false\nexpiry_grace = \"1s\""))
+        .env("ACCESS_TOKEN_EXPIRE_MINUTES", "3s")
+        .upstream(upstream)
+        .start();
+    let token = platform.register("short@example.com")["access_token"].as_str().unwrap().to_owned();
+    run(async {
+        let (answer, silent, mut upstreams) = two_calls(&platform, &token, &connections).await;
+        end_unauthenticated(answer, silent, &mut upstreams).await;
+    });
+    eventually("the calls to end", || platform.metric("portcullis_streams") == 0);
+    assert_eq!(platform.metric("portcullis_streams_ended_total{reason=\"expired\"}"), 2);
+    eventually("the log", || platform.log().contains("\"ended\":\"expired\""));
 }
 
 /// A service that speaks gRPC as it is meant: HTTP/2 without TLS, an answer for each message, trailers. It tells what it received.

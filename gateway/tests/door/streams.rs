@@ -237,6 +237,20 @@ pub(crate) fn events_of(platform: &Platform, path: &str, token: &str, connection
 }
 
 #[test]
+fn events_outlive_their_token_by_the_grace_of_their_route_and_are_cut_off() {
+    let (upstream, connections) = by_hand();
+    let platform = setup().env("ACCESS_TOKEN_EXPIRE_MINUTES", "3s").upstream(upstream).start();
+    let token = token(&platform, "short@example.com");
+    let (mut client, mut upstream) = events(&platform, &token, &connections);
+    eventually("the token to expire", || platform.get("/auth/me", &token).code() == "expired");
+    upstream.write("9\r\ndata: 2\n\n\r\n");
+    assert_eq!(client.read(14), b"9\r\ndata: 2\n\n\r\n", "in the grace");
+    assert_eq!(client.rest(), b"", "cut off, not finished: there is no last chunk");
+    assert_eq!(upstream.rest(), b"");
+    eventually("the log", || platform.log().contains("\"ended\":\"expired\""));
+}
+
+#[test]
 fn idle_events_end_when_their_caller_logs_out_and_others_live_on() {
     let (upstream, connections) = by_hand();
     let platform = setup().upstream(upstream).start();
