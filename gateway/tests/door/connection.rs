@@ -491,6 +491,22 @@ fn the_proxy_protocol_is_taken_from_trusted_proxies_alone() {
 }
 
 #[test]
+fn who_is_not_announced_in_time_is_not_waited_for() {
+    let platform = Setup::default()
+        .edit("gateway.toml", "proxy_protocol = false", "proxy_protocol = true")
+        .edit("gateway.toml", "header_timeout = \"10s\"", "header_timeout = \"500ms\"")
+        .env("PORTCULLIS_TRUSTED_PROXIES", "127.0.0.1")
+        .start();
+    for begun in [&b""[..], b"PROXY TCP4 192.0.2.7 127.", b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\xc0"] {
+        let mut stream = open(platform.http);
+        stream.write_all(begun).unwrap();
+        assert_eq!(stream.read(&mut [0; 64]).unwrap(), 0, "{}", begun.escape_ascii());
+    }
+    let counted = r#"portcullis_connections_refused_total{reason="idle"}"#;
+    eventually("each to be counted", || platform.metric(counted) == 3);
+}
+
+#[test]
 fn memory_that_runs_short_sheds_requests_and_probes_say_so() {
     let platform = Setup::default().edit("gateway.toml", "memory_limit = 0", "memory_limit = 1048576").start();
     eventually("requests are shed", || {

@@ -256,6 +256,23 @@ fn tls_1_2_and_1_3_are_spoken_and_nothing_older() {
 }
 
 #[test]
+fn a_handshake_that_does_not_end_in_time_is_not_waited_for() {
+    let authority = Authority::new();
+    authority.sign("one", &["one.test"], None);
+    let mut platform = with_tls(&authority.section(&["one"]))
+        .edit("gateway.toml", "header_timeout = \"10s\"", "header_timeout = \"500ms\"")
+        .start();
+    let (to, hello) = (https(&mut platform), hello([3, 3]));
+    for begun in [&hello[..0], &hello[..hello.len() / 2]] {
+        let mut stream = open(to);
+        stream.write_all(begun).unwrap();
+        assert_eq!(stream.read(&mut [0; 64]).unwrap(), 0, "after {} bytes", begun.len());
+    }
+    let counted = r#"portcullis_connections_refused_total{reason="idle"}"#;
+    eventually("each to be counted", || platform.metric(counted) == 2);
+}
+
+#[test]
 fn the_proxy_protocol_names_the_client_before_the_handshake() {
     let authority = Authority::new();
     authority.sign("one", &["one.test"], None);
