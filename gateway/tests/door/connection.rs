@@ -2,6 +2,7 @@
 //! counts is what the upstream received, and that honest clients are served all the while.
 
 use std::{
+    fs,
     io::{Read, Write},
     net::{Shutdown, SocketAddr, TcpListener, TcpStream},
     sync::mpsc,
@@ -9,12 +10,15 @@ use std::{
     time::{Duration, Instant},
 };
 
+use rustix::process::{Pid, Resource, Rlimit, prlimit};
+
 use crate::{
     backends::{After, Backend, pool},
-    platform::{Answer, Platform, Setup, eventually, exchange, pace},
+    platform::{Answer, Platform, Setup, eventually, exchange, pace, silence},
 };
 
 const HONEST: &str = "GET /demo/public/x HTTP/1.1\r\nHost: door.test\r\nConnection: close\r\n\r\n";
+const NO_DESCRIPTORS: &str = r#"portcullis_connections_refused_total{reason="no_descriptors"}"#;
 
 /// An upstream that tells the bytes of each request, and answers each connection once.
 fn recording_upstream() -> (SocketAddr, mpsc::Receiver<String>) {
@@ -410,15 +414,19 @@ fn a_connection_has_so_many_requests_and_no_more() {
     eventually("it is counted", || platform.metric(reached) == 1);
 }
 
+/// A head that does not end.
+fn slow(to: SocketAddr) -> TcpStream {
+    let mut slow = open(to);
+    // It may have been closed just now.
+    drop(slow.write_all(b"GET /demo/public/x HTTP/1.1\r\nHost: a\r\nX-Slow: "));
+    slow
+}
+
 #[test]
 fn slow_and_idle_connections_do_not_slow_an_honest_client() {
     let platform = Platform::start();
     let mut held: Vec<TcpStream> = (0..500).map(|_| open(platform.http)).collect();
-    held.extend((0..200).map(|_| {
-        let mut slow = open(platform.http);
-        slow.write_all(b"GET /demo/public/x HTTP/1.1\r\nHost: a\r\nX-Slow: ").unwrap();
-        slow
-    }));
+    held.extend((0..200).map(|_| slow(platform.http)));
     let slowest = (0..50)
         .map(|_| {
             let began = Instant::now();
@@ -567,6 +575,52 @@ fn who_takes_all_descriptors_keeps_honest_clients_waiting_and_nothing_worse() {
         }
         eventually("an honest client to be served", || Answer::parse(&exchange(http, HONEST.as_bytes())).status == 200);
     }
+    assert!(!platform.log().contains("panicked"), "{}", platform.log());
+}
+
+/// Until it has hardly anything to do for a second.
+fn come_to_rest(platform: &Platform) {
+    eventually("the gateway to be at rest", || {
+        let before = platform.cpu();
+        silence(Duration::from_secs(1));
+        platform.cpu() - before < Duration::from_millis(500)
+    });
+}
+
+/// The numbers of SECURITY §4.
+#[test]
+fn twice_as_many_connections_as_there_are_descriptors_break_nothing_and_keep_it_from_no_rest() {
+    let platform = Setup::default()
+        .edit("gateway.toml", "header_timeout = \"10s\"", "header_timeout = \"10m\"")
+        .descriptors(256)
+        .start();
+    let held: Vec<TcpStream> = (0..500).map(|_| slow(platform.http)).collect();
+    come_to_rest(&platform);
+    drop(held);
+    eventually("an honest client to be served", || {
+        Answer::parse(&exchange(platform.http, HONEST.as_bytes())).status == 200
+    });
+    assert_eq!(platform.metric(NO_DESCRIPTORS), 0, "most are closed before there is none left");
+    assert!(!platform.log().contains("panicked"), "{}", platform.log());
+}
+
+#[test]
+fn whoever_finds_no_descriptor_waits_for_one_is_counted_and_keeps_it_from_no_rest() {
+    let mut platform =
+        Setup::default().edit("gateway.toml", "header_timeout = \"10s\"", "header_timeout = \"10m\"").start();
+    // As if the others had gone elsewhere: its own bounds are those of the beginning.
+    let pid = platform.gateway().pid();
+    let few = fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count() as u64 + 10;
+    let pid = Pid::from_raw(pid.try_into().unwrap());
+    prlimit(pid, Resource::Nofile, Rlimit { current: Some(few), maximum: Some(few) }).unwrap();
+    // Fewer than the system keeps for whoever listens.
+    let held: Vec<TcpStream> = (0..100).map(|_| slow(platform.http)).collect();
+    come_to_rest(&platform);
+    drop(held);
+    eventually("an honest client to be served", || {
+        Answer::parse(&exchange(platform.http, HONEST.as_bytes())).status == 200
+    });
+    assert!(platform.metric(NO_DESCRIPTORS) > 0, "{}", platform.log());
     assert!(!platform.log().contains("panicked"), "{}", platform.log());
 }
 

@@ -242,6 +242,17 @@ fn who_ignores_that_a_connection_has_been_used_enough_makes_no_more_requests_the
 }
 
 #[test]
+fn a_connection_without_requests_is_closed_in_time() {
+    let platform = Setup::default().edit("gateway.toml", "keepalive = \"60s\"", "keepalive = \"2s\"").start();
+    let mut raw = Raw::open(platform.http);
+    raw.ask(1, &[GET, b"\x41\x01x"].concat());
+    assert_ne!(raw.read_answer().expect("an answer").kind, RST_STREAM);
+    // Whatever it still says: the end comes before the test gives up waiting for it.
+    raw.0.read_to_end(&mut Vec::new()).expect("the end");
+    eventually("it to be counted no more", || platform.metric("portcullis_connections ") == 0);
+}
+
+#[test]
 fn a_connection_of_bad_heads_ends_with_a_word() {
     let platform = Platform::start();
     let mut raw = Raw::open(platform.http);

@@ -360,6 +360,15 @@ impl Platform {
         line.trim().trim_end_matches(" kB").parse().unwrap()
     }
 
+    /// Processor time that the gateway has used so far, all its threads together.
+    pub(crate) fn cpu(&self) -> Duration {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.gateway.pid())).unwrap();
+        // After the name, which may hold anything: the state, and eleven fields on what is user time and system time.
+        let fields = stat.rsplit_once(')').unwrap().1.split_whitespace().skip(11).take(2);
+        // Of the ticks that the kernel tells there are a hundred in a second.
+        Duration::from_millis(fields.map(|ticks| ticks.parse::<u64>().unwrap() * 10).sum())
+    }
+
     pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.folder.path().join("gateway.log")).unwrap_or_default()
     }
