@@ -36,7 +36,7 @@ const ENHANCE_YOUR_CALM: u32 = 11;
 const GET: &[u8] = b"\x82\x86\x04\x0e/demo/public/x";
 
 /// A connection whose frames the test writes and reads itself, so that nothing is acknowledged.
-struct Raw(TcpStream);
+pub(crate) struct Raw(TcpStream);
 
 /// A frame as it came.
 struct Frame {
@@ -48,7 +48,7 @@ struct Frame {
 // === impl Raw ===
 
 impl Raw {
-    fn open(door: SocketAddr) -> Self {
+    pub(crate) fn open(door: SocketAddr) -> Self {
         let stream = TcpStream::connect(door).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
         stream.set_nodelay(true).unwrap();
@@ -66,7 +66,7 @@ impl Raw {
     }
 
     /// A request without a body.
-    fn ask(&mut self, stream: u32, head: &[u8]) {
+    pub(crate) fn ask(&mut self, stream: u32, head: &[u8]) {
         self.write(HEADERS, 0x5, stream, head);
     }
 
