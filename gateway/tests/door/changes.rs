@@ -70,8 +70,12 @@ impl Database {
     }
 
     fn wait_until_one_is_held(&self) {
-        eventually("a look-up to be held", || {
-            self.run("SELECT COUNT(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted AND objid = 7 AND database = (SELECT oid FROM pg_database WHERE datname = current_database())") == "1"
+        self.wait_until_held(1);
+    }
+
+    fn wait_until_held(&self, look_ups: usize) {
+        eventually("look-ups to be held", || {
+            self.run("SELECT COUNT(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted AND objid = 7 AND database = (SELECT oid FROM pg_database WHERE datname = current_database())") == look_ups.to_string()
         });
     }
 }
@@ -123,6 +127,44 @@ fn a_role_that_changes_while_its_account_is_looked_up_counts_for_that_request() 
     drop(hold);
     assert_eq!(answer.join().unwrap().received("x-user-role"), ["developer"]);
     assert_eq!(platform.get("/demo/x", token).received("x-user-role"), ["developer"]);
+}
+
+#[test]
+fn while_all_connections_to_the_database_are_taken_who_is_known_is_served_and_nobody_else() {
+    let database = Database::new("exhausted");
+    let platform = database
+        .setup()
+        .edit("gateway.toml", "max_connections = 16", "max_connections = 2")
+        .env("PORTCULLIS_TRUSTED_PROXIES", "127.0.0.0/8")
+        .start();
+    let known = platform.register("known@example.com")["access_token"].as_str().unwrap().to_owned();
+    assert_eq!(platform.get("/demo/x", &known).status, 200);
+    let strangers = [1, 2, 3, 4].map(|client| (client, platform.login("known@example.com")));
+    // Each from elsewhere, since one address has half of the connections.
+    let ask = |(client, token): &(i32, String)| {
+        let (bearer, client) = (format!("Bearer {token}"), format!("192.0.2.{client}"));
+        platform.send("GET", "/demo/x", &[("Authorization", &bearer), ("X-Forwarded-For", &client)], "")
+    };
+    database.make_sessions_wait();
+    let hold = database.hold();
+    thread::scope(|scope| {
+        let asking = strangers.each_ref().map(|stranger| scope.spawn(move || ask(stranger)));
+        database.wait_until_held(2);
+        let answered = || asking.iter().filter(|asking| asking.is_finished()).count();
+        eventually("the other two to be sent away", || answered() == 2);
+        assert_eq!(platform.get("/demo/x", &known).status, 200);
+        drop(hold);
+        let mut told = asking.map(|asking| {
+            let answer = asking.join().unwrap();
+            (answer.status, answer.code(), answer.header("retry-after").is_some())
+        });
+        told.sort();
+        let refused = || (503, "directory_unavailable".to_owned(), true);
+        assert_eq!(told, [(200, String::new(), false), (200, String::new(), false), refused(), refused()]);
+    });
+    for stranger in &strangers {
+        assert_eq!(ask(stranger).status, 200);
+    }
 }
 
 #[test]

@@ -4,20 +4,45 @@
 use std::{
     fmt::Write as _,
     fs,
-    io::Write,
+    io::{Read, Write},
     net::TcpStream,
     thread,
     time::{Duration, Instant},
 };
 
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+use identity::{Algorithm, TokenType};
 use serde_json::{Value, json};
 
 use crate::{
-    issuers::now,
+    issuers::{Issuer, key, now},
     main_path::part,
-    platform::{Answer, PASSWORD, Setup, eventually, exchange},
+    platform::{Answer, PASSWORD, Platform, Setup, eventually, exchange, silence},
 };
+
+/// Stops it, with every thread.
+fn stop(platform: &mut Platform) {
+    platform.gateway().signal("STOP");
+    let tasks = format!("/proc/{}/task", platform.gateway().pid());
+    let is_stopped = |task: std::io::Result<fs::DirEntry>| {
+        fs::read_to_string(task.unwrap().path().join("status")).unwrap().contains("\nState:\tT")
+    };
+    eventually("all of it to be stopped", || fs::read_dir(&tasks).unwrap().all(is_stopped));
+}
+
+/// Asks where the system keeps connections that nobody has taken yet.
+fn ask(platform: &Platform, token: &str) -> TcpStream {
+    let mut waiting = TcpStream::connect(platform.http).unwrap();
+    write!(waiting, "GET /demo/x HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\nConnection: close\r\n\r\n")
+        .unwrap();
+    waiting
+}
+
+fn answer(mut waiting: TcpStream) -> Answer {
+    let mut answer = String::new();
+    waiting.read_to_string(&mut answer).unwrap();
+    Answer::parse(answer.as_bytes())
+}
 
 #[test]
 fn a_token_that_expires_while_the_gateway_is_stopped_is_not_taken_afterwards() {
@@ -25,23 +50,55 @@ fn a_token_that_expires_while_the_gateway_is_stopped_is_not_taken_afterwards() {
     let token = platform.register("ada@example.com")["access_token"].as_str().unwrap().to_owned();
     let end = part(&token, 1)["exp"].as_i64().unwrap();
     assert_eq!(platform.get("/demo/x", &token).status, 200);
-    platform.gateway().signal("STOP");
-    let tasks = format!("/proc/{}/task", platform.gateway().pid());
-    let is_stopped = |task: std::io::Result<fs::DirEntry>| {
-        fs::read_to_string(task.unwrap().path().join("status")).unwrap().contains("\nState:\tT")
-    };
-    eventually("all of it to be stopped", || fs::read_dir(&tasks).unwrap().all(is_stopped));
-    // It waits where the system keeps connections that nobody has taken yet.
-    let mut waiting = TcpStream::connect(platform.http).unwrap();
-    write!(waiting, "GET /demo/x HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\nConnection: close\r\n\r\n")
-        .unwrap();
+    stop(&mut platform);
+    let waiting = ask(&platform, &token);
     eventually("its end", || now() > end);
     platform.gateway().signal("CONT");
-    let mut answer = String::new();
-    std::io::Read::read_to_string(&mut waiting, &mut answer).unwrap();
-    let answer = Answer::parse(answer.as_bytes());
+    let answer = answer(waiting);
     assert_eq!((answer.status, answer.code()), (401, "expired".to_owned()), "{answer:?}");
     assert_eq!(platform.get("/demo/x", &platform.login("ada@example.com")).status, 200);
+}
+
+#[test]
+fn after_a_stop_an_issuer_is_asked_for_its_keys_once_however_many_wait() {
+    let (issuer, key) = (Issuer::start(), key(Algorithm::EdDsa, "k"));
+    issuer.publish(&[&key]);
+    let mut platform = issuer
+        .setup("")
+        .edit("gateway.toml", "refresh_min = \"60s\"", "refresh_min = \"1s\"")
+        .edit("gateway.toml", "refresh_max = \"10m\"", "refresh_max = \"1s\"")
+        .edit("gateway.toml", "acquire_timeout = \"2s\"", "acquire_timeout = \"30s\"")
+        .edit("tiers.toml", "\"100/minute\", concurrent = 20", "\"100/minute\", concurrent = 100")
+        .start();
+    // None of them has been seen before.
+    let token = |number: usize| {
+        let mut claims = issuer.claims("ada");
+        claims["jti"] = json!(number.to_string());
+        key.sign(TokenType::Access, &claims)
+    };
+    assert_eq!(platform.get("/demo/x", &token(0)).status, 200);
+    let fetched = format!("portcullis_jwks_fetches_total{{issuer=\"{}\",outcome=\"unchanged\"}}", issuer.name());
+    let before = platform.metric(&fetched);
+    // Right after it has asked, so that it does not just now.
+    eventually("the keys to be fetched again", || platform.metric(&fetched) > before);
+    stop(&mut platform);
+    // For as long as it would have asked several times.
+    silence(Duration::from_secs(4));
+    let asked = issuer.asked();
+    issuer.hang(true);
+    let waiting: Vec<TcpStream> = (1..=50).map(|number| ask(&platform, &token(number))).collect();
+    let resumed = Instant::now();
+    platform.gateway().signal("CONT");
+    for waiting in waiting {
+        let answer = answer(waiting);
+        assert_eq!(answer.status, 200, "whose key is known waits for no issuer: {answer:?}");
+    }
+    eventually("the issuer to be asked", || issuer.asked() > asked);
+    // One that says nothing is given up after five seconds, and asked again a second later.
+    let most = 1 + resumed.elapsed().as_secs() as usize / 5;
+    let times = issuer.asked() - asked;
+    assert!(times <= most, "{times} times");
+    issuer.hang(false);
 }
 
 #[test]

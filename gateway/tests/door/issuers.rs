@@ -70,11 +70,11 @@ impl Issuer {
         self.state.lock().unwrap().keys = (status, headers.to_owned(), body.to_owned());
     }
 
-    fn hang(&self, hangs: bool) {
+    pub(crate) fn hang(&self, hangs: bool) {
         self.state.lock().unwrap().hangs = hangs;
     }
 
-    fn asked(&self) -> usize {
+    pub(crate) fn asked(&self) -> usize {
         self.state.lock().unwrap().asked
     }
 
