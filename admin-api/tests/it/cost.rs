@@ -13,8 +13,8 @@ use crate::{
 /// The hash of the password as older systems have kept it.
 const OF_OLD: &str = "$2b$04$abcdefghijklmnopqrstuuqREtd3VJD2QVZbuFskFSLk6eRIrQoOS";
 
-/// What has been run since it was last asked. SQLite tells of a statement from a thread of its own, perhaps after whoever asked has gone on: so
-/// this waits for the event of the audit trail, with which every login ends.
+/// What has been run since it was last asked. SQLite tells of a statement from a connection's own thread, perhaps after whoever asked has gone on:
+/// so this waits for the event of the audit trail, with which every login ends, and there is one connection alone.
 async fn statements() -> Vec<String> {
     let told = || STATEMENTS.lock().unwrap().iter().any(|run| run.contains("INSERT INTO audit_events"));
     while !told() {
@@ -31,7 +31,7 @@ async fn house_on(url: &str) -> House {
 
 async fn house_by(url: &str, change: impl FnOnce(&mut Settings)) -> House {
     hear_statements();
-    House::open_by(url, tempfile::tempdir().unwrap(), change).await
+    House::open_by(url, tempfile::tempdir().unwrap(), 1, change).await
 }
 
 #[tokio::test]

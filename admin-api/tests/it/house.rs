@@ -138,16 +138,21 @@ impl House {
     pub(crate) async fn open_with(change: impl FnOnce(&mut Settings)) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let url = format!("sqlite:{}", folder.path().join("test.db").display());
-        Self::open_by(&url, folder, change).await
+        Self::open_by(&url, folder, 4, change).await
     }
 
     pub(crate) async fn open_on(url: &str, folder: tempfile::TempDir) -> Self {
-        Self::open_by(url, folder, |_| ()).await
+        Self::open_by(url, folder, 4, |_| ()).await
     }
 
-    pub(crate) async fn open_by(url: &str, folder: tempfile::TempDir, change: impl FnOnce(&mut Settings)) -> Self {
+    pub(crate) async fn open_by(
+        url: &str,
+        folder: tempfile::TempDir,
+        max_connections: u32,
+        change: impl FnOnce(&mut Settings),
+    ) -> Self {
         let pool = PoolSettings {
-            max_connections: 4,
+            max_connections,
             acquire_timeout: Duration::from_secs(10),
             statement_timeout: Duration::from_secs(2),
         };
