@@ -13,12 +13,6 @@ async fn founder(house: &House, email: &str, role: &str) -> Person {
     person
 }
 
-async fn made(house: &House, path: &str, by: Shown<'_>, body: Value) -> String {
-    let answer = house.post(path, by, body).await;
-    assert_eq!(answer.status, 201, "{}", answer.body);
-    answer.text("id").to_owned()
-}
-
 /// The ids that a list shows.
 async fn listed(house: &House, path: &str, by: Shown<'_>) -> Value {
     let answer = house.get(path, by).await;
@@ -33,7 +27,7 @@ async fn an_agent_of_the_platform_is_everybodys_to_use_and_its_own_organisations
     // Each of them administers an organisation: another one.
     let eve = founder(&house, "eve@example.com", "developer").await;
     let root = house.administrator("root@example.com").await;
-    let agent = made(&house, "/agents", ada.shown(), json!({ "name": "Writer", "description": "Writes." })).await;
+    let agent = house.made_id("/agents", ada.shown(), json!({ "name": "Writer", "description": "Writes." })).await;
     let path = format!("/agents/{agent}");
     let publish = format!("{path}/publish");
     assert_eq!(house.get(&path, ada.shown()).await.body["audience"], Value::Null);
@@ -59,7 +53,7 @@ async fn an_agent_of_the_platform_is_everybodys_to_use_and_its_own_organisations
 
     let config = json!({ "token": "s3cret" });
     let wanted = json!({ "agent_id": agent, "name": "Mine", "config": config });
-    let instance = format!("/agent-instances/{}", made(&house, "/agent-instances", eve.shown(), wanted.clone()).await);
+    let instance = format!("/agent-instances/{}", house.made_id("/agent-instances", eve.shown(), wanted.clone()).await);
     assert_eq!(house.get(&instance, eve.shown()).await.body["config"], config);
     assert_eq!(house.get(&instance, ada.shown()).await.refusal(), "404 not_found", "its developer is not its owner");
     assert_eq!(listed(&house, "/agent-instances?all=true", ada.shown()).await, json!([]));
@@ -87,7 +81,7 @@ async fn publishing_to_the_platform_takes_a_permission_of_its_own_and_the_trail_
     let house = House::open().await;
     let ada = founder(&house, "ada@example.com", "developer").await;
     let root = house.administrator("root@example.com").await;
-    let path = format!("/agents/{}/publish", made(&house, "/agents", ada.shown(), json!({ "name": "A" })).await);
+    let path = format!("/agents/{}/publish", house.made_id("/agents", ada.shown(), json!({ "name": "A" })).await);
     let platform = || json!({ "audience": "platform" });
     let mut keys = Vec::new();
     for scopes in [json!(["agents:*"]), json!(["agents:publish", "platform:publish"])] {
@@ -100,7 +94,7 @@ async fn publishing_to_the_platform_takes_a_permission_of_its_own_and_the_trail_
     assert_eq!(house.post(&path, Shown::Credential(&keys[1]), platform()).await.body["audience"], "platform");
     // An operator has taken it out of a role.
     let cyd = founder(&house, "cyd@example.com", "author").await;
-    let own = format!("/agents/{}/publish", made(&house, "/agents", cyd.shown(), json!({ "name": "C" })).await);
+    let own = format!("/agents/{}/publish", house.made_id("/agents", cyd.shown(), json!({ "name": "C" })).await);
     assert_eq!(house.post(&own, cyd.shown(), platform()).await.refusal(), "403 forbidden");
     assert_eq!(house.post(&own, cyd.shown(), json!({ "audience": "tenant" })).await.body["audience"], "tenant");
     insta::assert_snapshot!(house.post(&own, cyd.shown(), json!({ "audience": "all" })).await.refusal(), @r"

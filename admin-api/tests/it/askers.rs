@@ -205,7 +205,7 @@ async fn what_one_organisation_asks_keeps_no_other_from_asking() {
     let (eve, bob) = (house.register("eve@example.com").await, house.register("bob@example.com").await);
     house.mails().await;
     let invite = async |by: &Person| {
-        let tenant = house.get("/auth/me", by.shown()).await.text("tenant_id").to_owned();
+        let tenant = house.tenant_of(by).await;
         let asked = house.post(&format!("/tenants/{tenant}/members"), by.shown(), json!({ "email": ADA })).await;
         assert_eq!(asked.status, 202, "{}", asked.body);
     };

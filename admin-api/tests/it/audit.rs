@@ -104,7 +104,7 @@ async fn as_what_somebody_was_invited_and_has_accepted_is_written_down() {
     let administrator = house.administrator("root@example.com").await;
     let (ada, bob) = (house.register("ada@example.com").await, house.register("bob@example.com").await);
     house.confirm(bob.id).await;
-    let tenant = house.get("/auth/me", ada.shown()).await.text("tenant_id").to_owned();
+    let tenant = house.tenant_of(&ada).await;
     let asked = json!({ "email": "bob@example.com", "role": "admin" });
     let asked = house.post(&format!("/tenants/{tenant}/members"), ada.shown(), asked).await;
     let id = asked.text("id");

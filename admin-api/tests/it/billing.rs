@@ -23,10 +23,6 @@ async fn bill(house: &House, tenant: Uuid) -> String {
     house.store.bill(&charge, |_| None).await.unwrap().unwrap().id.to_string()
 }
 
-async fn tenant_of(house: &House, person: &Person) -> String {
-    house.get("/auth/me", person.shown()).await.text("tenant_id").to_owned()
-}
-
 /// The ids of the statements that somebody is shown, or why they are shown none.
 async fn listed(house: &House, person: &Person, query: &str) -> Vec<String> {
     let answer = house.get(&format!("/billing/statements{query}"), person.shown()).await;
@@ -39,7 +35,7 @@ async fn what_a_deleted_organisation_owes_is_still_owed_and_seen_by_the_platform
     let house = House::open().await;
     let root = house.administrator("root@example.com").await;
     let (ada, eve) = (house.register("ada@example.com").await, house.register("eve@example.com").await);
-    let tenant = tenant_of(&house, &ada).await;
+    let tenant = house.tenant_of(&ada).await;
     let statement = bill(&house, tenant.parse().unwrap()).await;
     assert_eq!(listed(&house, &ada, "").await, [&*statement]);
     assert_eq!(house.call("DELETE", &format!("/tenants/{tenant}"), ada.shown(), Value::Null).await.status, 204);
@@ -68,7 +64,7 @@ async fn what_a_deleted_organisation_owes_is_still_owed_and_seen_by_the_platform
 async fn who_acts_in_no_organisation_sees_what_they_owe_themselves() {
     let house = House::open().await;
     let ada = house.register("ada@example.com").await;
-    let tenant = tenant_of(&house, &ada).await;
+    let tenant = house.tenant_of(&ada).await;
     house.call("DELETE", &format!("/tenants/{tenant}"), ada.shown(), Value::Null).await;
     let ada = house.login("ada@example.com").await;
     assert_eq!(listed(&house, &ada, "").await, [""; 0]);
@@ -95,7 +91,7 @@ async fn who_acts_in_no_organisation_sees_what_they_owe_themselves() {
 async fn a_key_sees_what_its_scope_names_as_far_as_its_owner_does() {
     let house = House::open().await;
     let ada = house.register("ada@example.com").await;
-    let statement = bill(&house, tenant_of(&house, &ada).await.parse().unwrap()).await;
+    let statement = bill(&house, house.tenant_of(&ada).await.parse().unwrap()).await;
     let key = house.make_key(&ada, json!({ "name": "books", "scopes": ["billing:read"] })).await;
     let by_key = Shown::Credential(key["key"].as_str().unwrap());
     assert_eq!(house.get("/billing/statements", by_key).await.body["items"][0]["id"], json!(statement));
@@ -142,8 +138,8 @@ async fn an_invoice_that_is_paid_pays_the_statement_that_it_names_and_no_other()
         let root = house.administrator("root@example.com").await;
         let (ada, eve) = (house.register("ada@example.com").await, house.register("eve@example.com").await);
         let (hers, others) = (
-            bill(&house, tenant_of(&house, &ada).await.parse().unwrap()).await,
-            bill(&house, tenant_of(&house, &eve).await.parse().unwrap()).await,
+            bill(&house, house.tenant_of(&ada).await.parse().unwrap()).await,
+            bill(&house, house.tenant_of(&eve).await.parse().unwrap()).await,
         );
         let status = async |id: &str| {
             let seen = house.get(&format!("/billing/statements/{id}"), root.shown()).await;
@@ -177,7 +173,7 @@ async fn an_invoice_that_does_not_pay_all_of_a_statement_leaves_it_open_and_says
     let house = House::open().await;
     let root = house.administrator("root@example.com").await;
     let ada = house.register("ada@example.com").await;
-    let statement = bill(&house, tenant_of(&house, &ada).await.parse().unwrap()).await;
+    let statement = bill(&house, house.tenant_of(&ada).await.parse().unwrap()).await;
     let path = format!("/billing/statements/{statement}");
     let names = json!({ "statement_id": statement });
     for (number, wrong) in [
@@ -229,7 +225,7 @@ async fn how_many_agents_an_organisation_has_room_for_is_its_own_tier_s_to_say()
         ..Default::default()
     };
     house.change(&ada, developer).await;
-    let tenant: TenantId = tenant_of(&house, &ada).await.parse().unwrap();
+    let tenant: TenantId = house.tenant_of(&ada).await.parse().unwrap();
     let change = |tier: &str| store::TenantChange { tier: Some(Some(tier.to_owned())), ..Default::default() };
     house.store.change_tenant(tenant, change("gone"), house.now()).await.unwrap();
     let make = async |name: &str| house.post("/agents", ada.shown(), json!({ "name": name })).await.refusal_or_status();

@@ -90,7 +90,7 @@ async fn the_page_of_invitations_says_by_whom_each_is() {
     house.confirm(ada.id).await;
     for email in ["bob@example.com", "cleo@example.com"] {
         let host = house.register(email).await;
-        let tenant = house.get("/auth/me", host.shown()).await.text("tenant_id").to_owned();
+        let tenant = house.tenant_of(&host).await;
         let asked = json!({ "email": "ada@example.com" });
         assert_eq!(house.post(&format!("/tenants/{tenant}/members"), host.shown(), asked).await.status, 202);
     }

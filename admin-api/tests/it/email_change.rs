@@ -72,7 +72,7 @@ async fn which_organisations_are_called_otherwise_with_an_address_is_in_the_trai
     let house = House::open().await;
     let root = house.administrator("root@example.com").await;
     let (ada, bob) = (person(&house, "ada@example.com").await, person(&house, "bob@example.com").await);
-    let tenant = house.get("/auth/me", ada.shown()).await.text("tenant_id").to_owned();
+    let tenant = house.tenant_of(&ada).await;
     let named = json!({ "name": "ada@example.com" });
     assert_eq!(house.call("PATCH", &format!("/tenants/{tenant}"), ada.shown(), named).await.status, 200);
     for (who, email) in [(&ada, "ada@new.example"), (&bob, "bob@new.example")] {

@@ -10,7 +10,7 @@ use crate::house::{House, Person, Shown};
 
 /// Another member of somebody's organisation, with a key of their own.
 async fn joined(house: &House, person: &Person, email: &str) -> (AccountId, String) {
-    let tenant = tenant_of(house, person).await;
+    let tenant: TenantId = house.tenant_of(person).await.parse().unwrap();
     let address = Email::parse(email).unwrap();
     let new = NewAccount {
         id: AccountId::new(Uuid::now_v7()),
@@ -45,25 +45,15 @@ async fn joined(house: &House, person: &Person, email: &str) -> (AccountId, Stri
     (account, key.expose().to_owned())
 }
 
-async fn tenant_of(house: &House, person: &Person) -> TenantId {
-    house.store.account(person.id).await.unwrap().unwrap().tenant.unwrap().tenant
-}
-
-async fn made(house: &House, path: &str, by: Shown<'_>, body: Value) -> String {
-    let answer = house.post(path, by, body).await;
-    assert_eq!(answer.status, 201, "{}", answer.body);
-    answer.text("id").to_owned()
-}
-
 #[tokio::test]
 async fn members_read_teams_and_domains_and_administrators_change_them() {
     let house = House::open().await;
     let ada = house.register("ada@example.com").await;
     let (bob, key) = joined(&house, &ada, "bob@example.com").await;
     let member = Shown::Credential(&key);
-    let team = made(&house, "/teams", ada.shown(), json!({ "name": "Lab", "external_ref": "grp-1" })).await;
-    let domain = made(&house, "/domains", ada.shown(), json!({ "key": "it" })).await;
-    let below = made(&house, "/domains", ada.shown(), json!({ "key": "web", "parent_domain_id": domain })).await;
+    let team = house.made_id("/teams", ada.shown(), json!({ "name": "Lab", "external_ref": "grp-1" })).await;
+    let domain = house.made_id("/domains", ada.shown(), json!({ "key": "it" })).await;
+    let below = house.made_id("/domains", ada.shown(), json!({ "key": "web", "parent_domain_id": domain })).await;
     for path in [format!("/teams/{team}"), format!("/domains/{domain}")] {
         assert_eq!(house.get(&path, member).await.status, 200);
         for (method, path) in [
@@ -126,8 +116,8 @@ async fn administrators_oversee_agents_and_instances_without_their_configuration
     let (_, key) = joined(&house, &ada, "bob@example.com").await;
     let (_, other) = joined(&house, &ada, "cyd@example.com").await;
     let (bob, cyd) = (Shown::Credential(&key), Shown::Credential(&other));
-    let draft = made(&house, "/agents", bob, json!({ "name": "Draft" })).await;
-    let shown = made(&house, "/agents", bob, json!({ "name": "Shown" })).await;
+    let draft = house.made_id("/agents", bob, json!({ "name": "Draft" })).await;
+    let shown = house.made_id("/agents", bob, json!({ "name": "Shown" })).await;
     assert_eq!(house.post(&format!("/agents/{shown}/publish"), cyd, json!({})).await.refusal(), "404 not_found");
     assert_eq!(house.post(&format!("/agents/{shown}/publish"), bob, json!({})).await.status, 200);
     assert_eq!(house.get(&format!("/agents/{draft}"), cyd).await.refusal(), "404 not_found");
@@ -135,7 +125,7 @@ async fn administrators_oversee_agents_and_instances_without_their_configuration
     assert_eq!(house.get("/agents", bob).await.body["items"].as_array().unwrap().len(), 2);
 
     let wanted = json!({ "agent_id": shown, "name": "I", "config": { "token": "s3cret" } });
-    let instance = made(&house, "/agent-instances", cyd, wanted).await;
+    let instance = house.made_id("/agent-instances", cyd, wanted).await;
     let path = format!("/agent-instances/{instance}");
     assert_eq!(house.get(&path, cyd).await.body["config"], json!({ "token": "s3cret" }));
     assert_eq!(house.get(&path, bob).await.refusal(), "404 not_found", "its developer is not its owner");
@@ -182,7 +172,7 @@ async fn who_administers_an_organisation_looks_after_what_others_have_left_whate
     let (cyd, other) = joined(&house, &ada, "cyd@example.com").await;
     let change = store::AccountChange { role: Some("user".to_owned()), ..store::AccountChange::default() };
     house.store.change_account(cyd, change, house.now()).await.unwrap();
-    let agent = made(&house, "/agents", Shown::Credential(&key), json!({ "name": "Left" })).await;
+    let agent = house.made_id("/agents", Shown::Credential(&key), json!({ "name": "Left" })).await;
     let path = format!("/agents/{agent}");
     assert_eq!(house.post(&format!("{path}/publish"), Shown::Credential(&key), json!({})).await.status, 200);
     house.store.delete_account(bob, None, house.now()).await.unwrap();
@@ -209,11 +199,11 @@ async fn who_administers_an_organisation_looks_after_what_others_have_left_whate
 async fn a_configuration_that_was_altered_or_moved_does_not_open() {
     let house = House::open().await;
     let ada = house.administrator("ada@example.com").await;
-    let agent = made(&house, "/agents", ada.shown(), json!({ "name": "A" })).await;
+    let agent = house.made_id("/agents", ada.shown(), json!({ "name": "A" })).await;
     let mut paths = Vec::new();
     for secret in ["one", "two", "three"] {
         let wanted = json!({ "agent_id": agent, "name": secret, "config": { "token": secret } });
-        paths.push(format!("/agent-instances/{}", made(&house, "/agent-instances", ada.shown(), wanted).await));
+        paths.push(format!("/agent-instances/{}", house.made_id("/agent-instances", ada.shown(), wanted).await));
     }
     assert!(house.holds_nowhere(b"\"token\""), "it lies open in the database");
     house.run("UPDATE agent_instances SET sealed = (SELECT sealed FROM agent_instances WHERE name = 'two') WHERE name = 'one'").await;
@@ -237,17 +227,17 @@ async fn administrators_of_the_platform_oversee_agents_and_instances_of_every_te
     let ada = house.register("ada@example.com").await;
     house.change(&ada, store::AccountChange { role: Some("developer".to_owned()), ..Default::default() }).await;
     let root = house.administrator("root@example.com").await;
-    let tenant = tenant_of(&house, &ada).await;
-    let agent = made(&house, "/agents", ada.shown(), json!({ "name": "Hers" })).await;
+    let tenant = house.tenant_of(&ada).await;
+    let agent = house.made_id("/agents", ada.shown(), json!({ "name": "Hers" })).await;
     let config = json!({ "agent_id": agent, "name": "Hers", "config": { "key": "secret" } });
-    let instance = made(&house, "/agent-instances", ada.shown(), config).await;
+    let instance = house.made_id("/agent-instances", ada.shown(), config).await;
     for (list, id) in [("/agents?", &agent), ("/agent-instances?all=true&", &instance)] {
         let path = format!("{list}tenant_id={tenant}");
         let seen = house.get(&path, root.shown()).await.body;
         assert_eq!((&seen["items"][0]["id"], &seen["items"][0]["config"]), (&json!(id), &Value::Null), "{seen}");
         let own = house.get(list, root.shown()).await.body;
         assert_eq!(own["items"], json!([]), "its own by default");
-        let foreign = format!("{list}tenant_id={}", tenant_of(&house, &root).await);
+        let foreign = format!("{list}tenant_id={}", house.tenant_of(&root).await);
         assert_eq!(house.get(&foreign, ada.shown()).await.refusal(), "404 not_found");
         assert_eq!(house.get(&path, ada.shown()).await.status, 200, "her own by its name");
     }
@@ -269,7 +259,7 @@ async fn a_configuration_comes_back_to_the_letter_and_null_is_no_way_to_wipe_it(
     let house = House::open().await;
     let ada = house.register("ada@example.com").await;
     house.change(&ada, store::AccountChange { role: Some("developer".to_owned()), ..Default::default() }).await;
-    let agent = made(&house, "/agents", ada.shown(), json!({ "name": "Hers" })).await;
+    let agent = house.made_id("/agents", ada.shown(), json!({ "name": "Hers" })).await;
     let assertion = house.assertion_of(&ada).await;
     let raw = async |method: &str, path: &str, body: String| {
         let request = axum::http::Request::builder().method(method).uri(path);

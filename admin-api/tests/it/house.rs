@@ -325,6 +325,23 @@ impl House {
         self.store.change_account(person.id, change, self.now()).await.unwrap();
     }
 
+    /// What somebody has made.
+    pub(crate) async fn made(&self, path: &str, shown: Shown<'_>, body: Value) -> Value {
+        let answer = self.post(path, shown, body).await;
+        assert!(answer.status.is_success(), "{path}: {}", answer.body);
+        answer.body
+    }
+
+    /// The id of what somebody has made.
+    pub(crate) async fn made_id(&self, path: &str, shown: Shown<'_>, body: Value) -> String {
+        self.made(path, shown, body).await["id"].as_str().unwrap().to_owned()
+    }
+
+    /// The tenant in which somebody acts.
+    pub(crate) async fn tenant_of(&self, person: &Person) -> String {
+        self.get("/auth/me", person.shown()).await.text("tenant_id").to_owned()
+    }
+
     pub(crate) async fn make_key(&self, person: &Person, body: Value) -> Value {
         let answer = self.post("/auth/api-keys", person.shown(), body).await;
         assert_eq!(answer.status, 201, "{}", answer.body);

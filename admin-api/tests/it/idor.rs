@@ -23,31 +23,25 @@ fn text(value: &Value) -> String {
     value.as_str().unwrap_or_else(|| panic!("{value} is no text")).to_owned()
 }
 
-async fn made(house: &House, person: &Person, path: &str, body: Value) -> Value {
-    let answer = house.post(path, person.shown(), body).await;
-    assert!(answer.status.is_success(), "{path}: {}", answer.body);
-    answer.body
-}
-
 /// Everything that somebody can have.
 async fn things(house: &House, ada: &Person) -> Things {
     let me = house.get("/auth/me", ada.shown()).await.body;
     let (account, tenant) = (text(&me["id"]), text(&me["tenant_id"]));
-    let key = made(house, ada, "/auth/api-keys", json!({ "name": "key" })).await;
+    let key = house.made("/auth/api-keys", ada.shown(), json!({ "name": "key" })).await;
     let factor = house.get("/auth/mfa", ada.shown()).await.body;
     let factor = text(&factor["items"][0]["id"]);
     let identity = house.get("/auth/identities", ada.shown()).await.body;
     let session = house.get("/auth/sessions", ada.shown()).await.body;
     let asked = format!("/tenants/{tenant}/members");
-    let asked = made(house, ada, &asked, json!({ "email": "somebody@example.com" })).await;
-    let team = made(house, ada, "/teams", json!({ "name": "Hers" })).await;
-    let domain = made(house, ada, "/domains", json!({ "key": "hers" })).await;
-    let agent = made(house, ada, "/agents", json!({ "name": "Hers" })).await;
-    made(house, ada, &format!("/agents/{}/publish", text(&agent["id"])), Value::Null).await;
+    let asked = house.made(&asked, ada.shown(), json!({ "email": "somebody@example.com" })).await;
+    let team = house.made("/teams", ada.shown(), json!({ "name": "Hers" })).await;
+    let domain = house.made("/domains", ada.shown(), json!({ "key": "hers" })).await;
+    let agent = house.made("/agents", ada.shown(), json!({ "name": "Hers" })).await;
+    house.made(&format!("/agents/{}/publish", text(&agent["id"])), ada.shown(), Value::Null).await;
     let instance = json!({ "agent_id": agent["id"], "name": "Hers", "config": { "key": "secret" } });
-    let instance = made(house, ada, "/agent-instances", instance).await;
+    let instance = house.made("/agent-instances", ada.shown(), instance).await;
     let integration = json!({ "service": "openai", "api_key": "sk-0123456789abcdef0123" });
-    let integration = made(house, ada, "/integrations", integration).await;
+    let integration = house.made("/integrations", ada.shown(), integration).await;
     let charge = store::Charge {
         tenant: tenant.parse().unwrap(),
         name: None,
@@ -177,7 +171,7 @@ async fn browser(house: &House, email: &str) -> String {
 /// What an administrator shows who acts as somebody.
 async fn acting_as(house: &House, administrator: &Person, whom: &Person) -> String {
     let path = format!("/admin/users/{}/impersonate", whom.id);
-    text(&made(house, administrator, &path, json!({ "reason": "ticket 7" })).await["access_token"])
+    text(&house.made(&path, administrator.shown(), json!({ "reason": "ticket 7" })).await["access_token"])
 }
 
 /// A key of somebody's that may do no more than these.
@@ -197,9 +191,9 @@ pub(crate) async fn joined(house: &House, owner: &Person, tenant: &str, email: &
     let person = house.register(email).await;
     house.change(&person, store::AccountChange { role: Some("developer".to_owned()), ..Default::default() }).await;
     house.confirm(person.id).await;
-    let asked = made(house, owner, &format!("/tenants/{tenant}/members"), json!({ "email": email })).await;
-    made(house, &person, &format!("/auth/invitations/{}/accept", text(&asked["id"])), Value::Null).await;
-    made(house, &person, "/auth/switch-tenant", json!({ "tenant_id": tenant })).await;
+    let asked = house.made(&format!("/tenants/{tenant}/members"), owner.shown(), json!({ "email": email })).await;
+    house.made(&format!("/auth/invitations/{}/accept", text(&asked["id"])), person.shown(), Value::Null).await;
+    house.made("/auth/switch-tenant", person.shown(), json!({ "tenant_id": tenant })).await;
     person
 }
 
@@ -287,8 +281,8 @@ async fn an_id_of_somebody_else_s_is_answered_as_one_that_nobody_has_and_opens_n
     assert!(tried > 400, "{tried}");
     let own = |made: &Value| text(&made["id"]);
     let own = [
-        ("{own team}", own(&made(&house, &eve, "/teams", json!({ "name": "Eve's" })).await)),
-        ("{own domain}", own(&made(&house, &eve, "/domains", json!({ "key": "eves-own" })).await)),
+        ("{own team}", own(&house.made("/teams", eve.shown(), json!({ "name": "Eve's" })).await)),
+        ("{own domain}", own(&house.made("/domains", eve.shown(), json!({ "key": "eves-own" })).await)),
     ];
     let listed: BTreeSet<_> = named().iter().map(|(of, id, ..)| ((*of).to_owned(), (*id).to_owned())).collect();
     assert_eq!(document.named(), listed, "an id in a query or a body that is not listed in `named`, or is no more");

@@ -35,7 +35,7 @@ async fn lists(house: &House) -> Vec<(String, BTreeSet<String>)> {
 async fn every_list_has_pages_and_refuses_parameters_that_it_does_not_know() {
     let house = House::open().await;
     let root = house.administrator("root@example.com").await;
-    let tenant = house.get("/auth/me", root.shown()).await.text("tenant_id").to_owned();
+    let tenant = house.tenant_of(&root).await;
     let team = house.post("/teams", root.shown(), json!({ "name": "Team" })).await.text("id").to_owned();
     let domain = house.post("/domains", root.shown(), json!({ "key": "domain" })).await.text("id").to_owned();
     let lists = lists(&house).await;
@@ -78,7 +78,7 @@ async fn lists_that_were_whole_before_they_had_pages_are_whole_for_who_asks_for_
     let house = House::open().await;
     let (ada, bob) = (house.register("ada@example.com").await, house.register("bob@example.com").await);
     house.confirm(ada.id).await;
-    let home = house.get("/auth/me", ada.shown()).await.text("tenant_id").to_owned();
+    let home = house.tenant_of(&ada).await;
     // While the account has no second factor, which would have to be shown for one.
     let mut key = Value::Null;
     for number in 0..60 {

@@ -6,12 +6,8 @@ use serde_json::{Value, json};
 
 use crate::{
     browsers::send,
-    house::{Answer, House, Person, Shown},
+    house::{Answer, House, Shown},
 };
-
-async fn tenant_of(house: &House, person: &Person) -> TenantId {
-    house.get("/auth/me", person.shown()).await.text("tenant_id").parse().unwrap()
-}
 
 fn fields(answer: &Answer) -> Vec<String> {
     let named = answer.body["errors"].as_array().into_iter().flatten();
@@ -76,7 +72,8 @@ async fn a_token_that_a_key_has_bought_makes_and_rotates_no_keys() {
 async fn a_machine_of_one_tenant_bills_no_other_one_and_takes_none_of_its_quotas() {
     let house = House::open().await;
     let (ada, eve) = (house.register("ada@example.com").await, house.register("eve@example.com").await);
-    let (theirs, other) = (tenant_of(&house, &ada).await, tenant_of(&house, &eve).await);
+    let theirs: TenantId = house.tenant_of(&ada).await.parse().unwrap();
+    let other: TenantId = house.tenant_of(&eve).await.parse().unwrap();
     let (_, bound) = house.service(Some(theirs)).await;
     let (_, free) = house.service(None).await;
     let report = async |by: &str, named: Value| {
@@ -117,7 +114,7 @@ async fn a_machine_of_one_tenant_bills_no_other_one_and_takes_none_of_its_quotas
 async fn a_machine_within_a_tenant_is_the_platforms_to_end_and_to_change() {
     let house = House::open().await;
     let (ada, root) = (house.register("ada@example.com").await, house.administrator("root@example.com").await);
-    let tenant = tenant_of(&house, &ada).await;
+    let tenant: TenantId = house.tenant_of(&ada).await.parse().unwrap();
     let (machine, key) = house.service(Some(tenant)).await;
     let path = format!("/tenants/{tenant}/members/{machine}");
     let owner = json!({ "role": "owner" });

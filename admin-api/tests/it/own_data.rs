@@ -50,21 +50,16 @@ async fn what_is_a_persons_in_each_of_their_organisations_is_theirs_to_have() {
     house.change(&ada, developer.clone()).await;
     house.change(&bob, developer).await;
     house.confirm(ada.id).await;
-    let made = async |path: &str, shown, body| {
-        let answer = house.post(path, shown, body).await;
-        assert!(answer.status.is_success(), "{path}: {}", answer.body);
-        answer.body
-    };
-    let theirs = house.get("/auth/me", bob.shown()).await.text("tenant_id").to_owned();
-    made(&format!("/tenants/{theirs}/members"), bob.shown(), json!({ "email": "ada@example.com" })).await;
-    let agent = made("/agents", ada.shown(), json!({ "name": "Hers" })).await;
-    made("/agents", bob.shown(), json!({ "name": "His" })).await;
+    let theirs = house.tenant_of(&bob).await;
+    house.made(&format!("/tenants/{theirs}/members"), bob.shown(), json!({ "email": "ada@example.com" })).await;
+    let agent = house.made("/agents", ada.shown(), json!({ "name": "Hers" })).await;
+    house.made("/agents", bob.shown(), json!({ "name": "His" })).await;
     let config = json!({ "agent_id": agent["id"], "name": "Mine", "config": { "endpoint": "confidential" } });
-    made("/agent-instances", ada.shown(), config).await;
-    let team = made("/teams", ada.shown(), json!({ "name": "Engines" })).await;
+    house.made("/agent-instances", ada.shown(), config).await;
+    let team = house.made("/teams", ada.shown(), json!({ "name": "Engines" })).await;
     let joins = json!({ "account_id": ada.id.to_string(), "role": "member" });
-    made(&format!("/teams/{}/members", team["id"].as_str().unwrap()), ada.shown(), joins).await;
-    let second = made("/tenants", ada.shown(), json!({ "name": "Second" })).await;
+    house.made(&format!("/teams/{}/members", team["id"].as_str().unwrap()), ada.shown(), joins).await;
+    let second = house.made("/tenants", ada.shown(), json!({ "name": "Second" })).await;
     let used = one_request(&house, &second["id"], ada.id, "elsewhere".to_owned());
     assert!(house.store.count_batch(uuid::Uuid::now_v7(), &[used], house.now()).await.unwrap());
     let export = house.get("/auth/me/export", ada.shown()).await.body;
@@ -153,7 +148,7 @@ async fn however_many_instances_somebody_has_an_export_carries_them_some_at_a_ti
     let house = House::open().await;
     let ada = house.register("ada@example.com").await;
     house.change(&ada, store::AccountChange { role: Some("developer".to_owned()), ..Default::default() }).await;
-    let tenant = house.get("/auth/me", ada.shown()).await.text("tenant_id").to_owned();
+    let tenant = house.tenant_of(&ada).await;
     let agent = house.post("/agents", ada.shown(), json!({ "name": "Hers" })).await;
     let agent: uuid::Uuid = agent.text("id").parse().unwrap();
     let make = async |number: usize| {

@@ -55,12 +55,6 @@ async fn followed(house: &House, shown: Shown<'_>, path: &str) -> Vec<Value> {
     all
 }
 
-async fn made(house: &House, by: &Person, path: &str, body: Value) -> Value {
-    let answer = house.post(path, by.shown(), body).await;
-    assert!(answer.status.is_success(), "{path}: {}", answer.body);
-    answer.body
-}
-
 fn id(of: &Value) -> &str {
     of["id"].as_str().unwrap_or_else(|| panic!("no id in {of}"))
 }
@@ -69,30 +63,38 @@ fn id(of: &Value) -> &str {
 async fn lists(house: &House, ada: &Person, tenant: &str) -> Vec<List> {
     let (mut teams, mut domains, mut agents) = (Vec::new(), Vec::new(), Vec::new());
     for n in 0..THINGS {
-        teams.push(made(house, ada, "/teams", json!({ "name": format!("Team {n}") })).await);
-        domains.push(made(house, ada, "/domains", json!({ "key": format!("domain-{n}") })).await);
-        agents.push(made(house, ada, "/agents", json!({ "name": format!("Agent {n}") })).await);
-        made(house, ada, "/agent-instances", json!({ "agent_id": id(&agents[0]), "name": format!("Mine {n}") })).await;
-        made(house, ada, "/integrations", json!({ "service": format!("other-{n}"), "api_key": "sk-0123456789abcdef" }))
+        teams.push(house.made("/teams", ada.shown(), json!({ "name": format!("Team {n}") })).await);
+        domains.push(house.made("/domains", ada.shown(), json!({ "key": format!("domain-{n}") })).await);
+        agents.push(house.made("/agents", ada.shown(), json!({ "name": format!("Agent {n}") })).await);
+        house
+            .made("/agent-instances", ada.shown(), json!({ "agent_id": id(&agents[0]), "name": format!("Mine {n}") }))
+            .await;
+        house
+            .made(
+                "/integrations",
+                ada.shown(),
+                json!({ "service": format!("other-{n}"), "api_key": "sk-0123456789abcdef" }),
+            )
             .await;
         house.make_key(ada, json!({ "name": format!("key {n}") })).await;
         house.login("ada@example.com").await;
         let member = joined(house, ada, tenant, &format!("member{n}@example.com")).await;
         let joins = json!({ "account_id": member.id.to_string(), "role": "member" });
-        made(house, ada, &format!("/teams/{}/members", id(&teams[0])), joins).await;
-        made(
-            house,
-            ada,
-            &format!("/domains/{}/members", id(&domains[0])),
-            json!({ "account_id": member.id.to_string() }),
-        )
-        .await;
+        house.made(&format!("/teams/{}/members", id(&teams[0])), ada.shown(), joins).await;
+        house
+            .made(
+                &format!("/domains/{}/members", id(&domains[0])),
+                ada.shown(),
+                json!({ "account_id": member.id.to_string() }),
+            )
+            .await;
         charge(house, (tenant.parse().unwrap(), member.id), n).await;
     }
     for (team, domain) in teams.iter().zip(&domains) {
         let own = json!({ "account_id": ada.id.to_string(), "role": "lead" });
-        made(house, ada, &format!("/teams/{}/members", id(team)), own).await;
-        made(house, ada, &format!("/domains/{}/members", id(domain)), json!({ "account_id": ada.id.to_string() }))
+        house.made(&format!("/teams/{}/members", id(team)), ada.shown(), own).await;
+        house
+            .made(&format!("/domains/{}/members", id(domain)), ada.shown(), json!({ "account_id": ada.id.to_string() }))
             .await;
     }
     let list = |operation: &'static str, path: String| List { operation, path };
@@ -167,7 +169,7 @@ async fn documented(house: &House) -> BTreeSet<String> {
 async fn every_list_is_followed_to_its_end_and_shows_each_thing_once() {
     let house = House::open().await;
     let ada = house.administrator("ada@example.com").await;
-    let tenant = house.get("/auth/me", ada.shown()).await.text("tenant_id").to_owned();
+    let tenant = house.tenant_of(&ada).await;
     let lists = lists(&house, &ada, &tenant).await;
     let tried = lists.iter().map(|list| list.operation).chain(FOLLOWED_THERE);
     let tried = tried.map(str::to_owned).collect::<BTreeSet<_>>();

@@ -12,17 +12,13 @@ async fn confirmed(house: &House, email: &str) -> Person {
     person
 }
 
-async fn tenant_of(house: &House, person: &Person) -> String {
-    house.get("/auth/me", person.shown()).await.text("tenant_id").to_owned()
-}
-
 async fn invite(house: &House, by: &Person, tenant: &str, email: &str, role: &str) -> Answer {
     house.post(&format!("/tenants/{tenant}/members"), by.shown(), json!({ "email": email, "role": role })).await
 }
 
 /// Asks somebody, who says yes; the tenant.
 async fn join(house: &House, owner: &Person, person: &Person, email: &str, role: &str) -> String {
-    let tenant = tenant_of(house, owner).await;
+    let tenant = house.tenant_of(owner).await;
     let asked = invite(house, owner, &tenant, email, role).await;
     assert_eq!(asked.status, 202, "{}", asked.body);
     let accepted = format!("/auth/invitations/{}/accept", asked.text("id"));
@@ -43,7 +39,7 @@ async fn everybody_who_registers_answers_for_an_organisation_of_their_own() {
     let mut again = body;
     again["email"] = json!("eve@example.com");
     let eve = Person::of(&house.post("/auth/register", Shown::Nothing, again).await);
-    assert_ne!(tenant_of(&house, &ada).await, tenant_of(&house, &eve).await, "a name that is taken lets nobody in");
+    assert_ne!(house.tenant_of(&ada).await, house.tenant_of(&eve).await, "a name that is taken lets nobody in");
     let listed = house.get("/tenants", ada.shown()).await;
     assert_eq!(
         (listed.body["items"][0]["name"].as_str(), listed.body["items"][0]["role"].as_str()),
@@ -61,7 +57,7 @@ async fn everybody_who_registers_answers_for_an_organisation_of_their_own() {
 async fn who_is_asked_joins_and_acts_there_and_with_keys_stays_where_the_keys_were_made() {
     let house = House::open().await;
     let (ada, bob) = (confirmed(&house, "ada@example.com").await, confirmed(&house, "bob@example.com").await);
-    let home = tenant_of(&house, &bob).await;
+    let home = house.tenant_of(&bob).await;
     let key = house.make_key(&bob, json!({ "name": "at home" })).await["key"].as_str().unwrap().to_owned();
     let tenant = join(&house, &ada, &bob, "BOB@example.com", "member").await;
     assert!(
@@ -71,28 +67,28 @@ async fn who_is_asked_joins_and_acts_there_and_with_keys_stays_where_the_keys_we
             .iter()
             .any(|mail| mail.subject.contains("invited") && mail.text.contains("bob@example.com"))
     );
-    assert_eq!(tenant_of(&house, &bob).await, home, "to join is not to move");
+    assert_eq!(house.tenant_of(&bob).await, home, "to join is not to move");
     let switched = switch(&house, &bob, &tenant).await;
     assert_eq!(
         (switched.status.as_u16(), switched.text("tenant_id"), switched.text("tenant_role")),
         (200, &*tenant, "member")
     );
     assert_eq!((&switched.body["teams"], &switched.body["domains"]), (&json!([]), &json!([])));
-    assert_eq!(tenant_of(&house, &bob).await, tenant);
+    assert_eq!(house.tenant_of(&bob).await, tenant);
     let by_key = house.get("/auth/me", Shown::Credential(&key)).await;
     assert_eq!(by_key.text("tenant_id"), home);
     assert_eq!(switch_by_key(&house, &key, &tenant).await, "403 session_required");
     let again = house.login("bob@example.com").await;
-    assert_eq!(tenant_of(&house, &again).await, tenant, "the next login begins there");
+    assert_eq!(house.tenant_of(&again).await, tenant, "the next login begins there");
 }
 
 #[tokio::test]
 async fn who_acts_in_none_acts_in_the_one_that_they_found_and_who_acts_in_one_stays_there() {
     let house = House::open().await;
     let ada = house.register("ada@example.com").await;
-    let first = tenant_of(&house, &ada).await;
+    let first = house.tenant_of(&ada).await;
     let second = house.post("/tenants", ada.shown(), json!({ "name": "Second" })).await.text("id").to_owned();
-    assert_eq!(tenant_of(&house, &ada).await, first, "to found is not to move");
+    assert_eq!(house.tenant_of(&ada).await, first, "to found is not to move");
     for tenant in [&second, &first] {
         let gone = house.call("DELETE", &format!("/tenants/{tenant}"), ada.shown(), Value::Null).await;
         assert_eq!(gone.status, 204, "{}", gone.body);
@@ -100,20 +96,20 @@ async fn who_acts_in_none_acts_in_the_one_that_they_found_and_who_acts_in_one_st
     let ada = house.login("ada@example.com").await;
     assert_eq!(house.get("/auth/me", ada.shown()).await.body["tenant_id"], Value::Null);
     let third = house.post("/tenants", ada.shown(), json!({ "name": "Third" })).await.text("id").to_owned();
-    assert_eq!(tenant_of(&house, &ada).await, third);
-    assert_eq!(tenant_of(&house, &house.login("ada@example.com").await).await, third);
+    assert_eq!(house.tenant_of(&ada).await, third);
+    assert_eq!(house.tenant_of(&house.login("ada@example.com").await).await, third);
 }
 
 #[tokio::test]
 async fn a_key_that_was_made_in_none_acts_in_none_whatever_its_owner_founds() {
     let house = House::open().await;
     let ada = house.register("ada@example.com").await;
-    let first = format!("/tenants/{}", tenant_of(&house, &ada).await);
+    let first = format!("/tenants/{}", house.tenant_of(&ada).await);
     assert_eq!(house.call("DELETE", &first, ada.shown(), Value::Null).await.status, 204);
     let ada = house.login("ada@example.com").await;
     let key = house.make_key(&ada, json!({ "name": "mine" })).await;
     let second = house.post("/tenants", ada.shown(), json!({ "name": "Second" })).await.text("id").to_owned();
-    assert_eq!(tenant_of(&house, &ada).await, second);
+    assert_eq!(house.tenant_of(&ada).await, second);
     let by_key = Shown::Credential(key["key"].as_str().unwrap());
     for path in ["/auth/me", "/auth/me/export"] {
         let body = house.get(path, by_key).await.body;
@@ -138,7 +134,7 @@ async fn an_invitation_is_for_one_confirmed_address_and_serves_once() {
     let house = House::open().await;
     let ada = confirmed(&house, "ada@example.com").await;
     let (bob, eve) = (house.register("bob@example.com").await, confirmed(&house, "eve@example.com").await);
-    let tenant = tenant_of(&house, &ada).await;
+    let tenant = house.tenant_of(&ada).await;
     let asked = invite(&house, &ada, &tenant, "bob@example.com", "admin").await;
     let accept = format!("/auth/invitations/{}/accept", asked.text("id"));
     for (who, person) in [("another", &eve), ("who asks", &ada)] {
@@ -175,7 +171,7 @@ async fn an_invitation_is_for_one_confirmed_address_and_serves_once() {
 async fn an_invitation_to_nobody_s_address_goes_to_it_as_it_was_typed() {
     let house = House::open().await;
     let ada = confirmed(&house, "ada@example.com").await;
-    let tenant = tenant_of(&house, &ada).await;
+    let tenant = house.tenant_of(&ada).await;
     house.mails().await;
     // To us it is also grace@example.com.
     let asked = invite(&house, &ada, &tenant, "Grace@Example.com", "member").await;
@@ -231,7 +227,7 @@ async fn a_member_sees_an_administrator_manages_and_an_owner_answers() {
     assert_eq!(house.get("/auth/me", bob.shown()).await.refusal(), "401 door:revoked");
     assert_eq!(house.get("/auth/me", Shown::Credential(&key)).await.refusal(), "401 door:revoked");
     let bob = house.login("bob@example.com").await;
-    assert_ne!(tenant_of(&house, &bob).await, tenant, "what is theirs elsewhere stays");
+    assert_ne!(house.tenant_of(&bob).await, tenant, "what is theirs elsewhere stays");
     assert_eq!(house.get(&members, bob.shown()).await.refusal(), "404 not_found");
     assert_eq!(remove(&cleo, &cleo).await, "204 No Content", "whoever wants to may leave");
 }
@@ -240,7 +236,7 @@ async fn a_member_sees_an_administrator_manages_and_an_owner_answers() {
 async fn a_tenant_s_tier_is_its_members_who_have_none_of_their_own() {
     let house = House::open().await;
     let (root, ada) = (house.administrator("root@example.com").await, confirmed(&house, "ada@example.com").await);
-    let path = format!("/admin/tenants/{}", tenant_of(&house, &ada).await);
+    let path = format!("/admin/tenants/{}", house.tenant_of(&ada).await);
     let tier = async || house.get("/auth/me", ada.shown()).await.text("tier").to_owned();
     assert_eq!(tier().await, "free");
     let govern = async |body: Value| house.call("PATCH", &path, root.shown(), body).await.refusal_or_status();
@@ -272,7 +268,7 @@ async fn nobody_acts_in_a_disabled_tenant() {
     }
     // Whoever has another one gets in there, and manages nothing in this one.
     let bob = house.login("bob@example.com").await;
-    assert_ne!(tenant_of(&house, &bob).await, tenant);
+    assert_ne!(house.tenant_of(&bob).await, tenant);
     assert_eq!(switch(&house, &bob, &tenant).await.refusal(), "403 tenant_disabled");
     assert_eq!(invite(&house, &bob, &tenant, "x@example.com", "member").await.refusal(), "403 tenant_disabled");
     house.store.change_tenant(id, disable(Status::Active), house.now()).await.unwrap();
@@ -306,12 +302,12 @@ async fn a_deleted_tenant_takes_what_acted_in_it_along() {
 async fn a_login_from_before_there_was_an_organisation_ends_with_the_one_it_has_come_to_act_in() {
     let house = House::open().await;
     let ada = house.register("ada@example.com").await;
-    let only = format!("/tenants/{}", tenant_of(&house, &ada).await);
+    let only = format!("/tenants/{}", house.tenant_of(&ada).await);
     assert_eq!(house.call("DELETE", &only, ada.shown(), Value::Null).await.status, 204);
     let ada = house.login("ada@example.com").await;
     let first = house.post("/tenants", ada.shown(), json!({ "name": "First" })).await;
     assert_eq!(house.post("/tenants", ada.shown(), json!({ "name": "Second" })).await.status, 201);
-    assert_eq!(tenant_of(&house, &ada).await, first.text("id"));
+    assert_eq!(house.tenant_of(&ada).await, first.text("id"));
     let first = format!("/tenants/{}", first.text("id"));
     assert_eq!(house.call("DELETE", &first, ada.shown(), Value::Null).await.status, 204);
     assert_eq!(house.get("/auth/me", ada.shown()).await.refusal(), "401 door:revoked");
@@ -431,7 +427,7 @@ async fn administrators_see_and_end_everybody_s_keys_and_sessions() {
     let his = house.get(&format!("/admin/keys?account_id={}", root.id), desk.shown()).await;
     let path = format!("/admin/keys/{}", his.body["items"][0]["id"].as_str().unwrap());
     assert_eq!(house.call("DELETE", &path, desk.shown(), Value::Null).await.refusal(), "403 forbidden");
-    let home = format!("/admin/tenants/{}", tenant_of(&house, &root).await);
+    let home = format!("/admin/tenants/{}", house.tenant_of(&root).await);
     let off = json!({ "status": "disabled" });
     assert_eq!(house.call("PATCH", &home, desk.shown(), off.clone()).await.refusal(), "403 forbidden");
     assert_eq!(house.call("PATCH", &home, root.shown(), off).await.refusal(), "409 conflict");
@@ -456,7 +452,7 @@ async fn who_leaves_for_good_takes_along_what_is_theirs_alone_and_nobody_is_left
         house.get(&format!("/tenants/{tenant}/members"), bob.shown()).await.body["items"].as_array().unwrap().len(),
         1
     );
-    let home = tenant_of(&house, &bob).await;
+    let home = house.tenant_of(&bob).await;
     assert_eq!(delete(&bob).await, "204 No Content");
     for gone in [&tenant, &home] {
         assert_eq!(house.store.tenant(gone.parse().unwrap()).await.unwrap(), None);
@@ -528,7 +524,7 @@ async fn acting_as_somebody_ends_with_the_rights_of_either() {
 async fn a_program_sees_and_replaces_the_keys_of_its_own_tenant_alone() {
     let house = House::open().await;
     let ada = house.register("ada@example.com").await;
-    let home = tenant_of(&house, &ada).await;
+    let home = house.tenant_of(&ada).await;
     let here = house.make_key(&ada, json!({ "name": "here" })).await;
     let other = house.post("/tenants", ada.shown(), json!({ "name": "Other" })).await;
     switch(&house, &ada, other.text("id")).await;
