@@ -4,22 +4,12 @@ use serde_json::{Value, json};
 
 use crate::{
     mail::{next_mail, token_in},
-    pages::Visitor,
-    platform::{Answer, PASSWORD, PORTCULLIS, Platform, Setup},
+    pages::{Visitor, hidden},
+    platform::{Answer, PASSWORD, PORTCULLIS, Platform, Setup, text},
 };
 
 const HERE: [(&str, &str); 3] =
     [("Accept", "text/html"), ("Sec-Fetch-Site", "same-origin"), ("Content-Type", "application/x-www-form-urlencoded")];
-
-fn text(body: &Value, field: &str) -> String {
-    body[field].as_str().unwrap_or_else(|| panic!("no {field} in {body}")).to_owned()
-}
-
-fn hidden(page: &Answer, name: &str) -> String {
-    let field = format!("name=\"{name}\" value=\"");
-    let at = page.body.find(&field).unwrap_or_else(|| panic!("no {name} in {page:?}")) + field.len();
-    page.body[at..].split('"').next().unwrap().to_owned()
-}
 
 #[test]
 fn an_account_gets_another_address_and_the_door_hears_of_it_at_once() {

@@ -14,13 +14,9 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use chrono::{Datelike, TimeDelta, Utc};
 use serde_json::{Value, json};
 
-use crate::platform::{Answer, PASSWORD, Platform, Setup, eventually};
+use crate::platform::{Answer, PASSWORD, Platform, Setup, eventually, token_of};
 
 const SECRET: &str = "whsec_a-secret-of-the-tests";
-
-fn token_of(registered: &Value) -> String {
-    registered["access_token"].as_str().unwrap().to_owned()
-}
 
 fn register(platform: &Platform, email: &str, tenant: &str) -> Value {
     let asked = json!({ "email": email, "password": PASSWORD, "name": "A Person", "tenant_name": tenant });

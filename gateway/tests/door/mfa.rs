@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::{
     pages::Visitor,
-    platform::{PASSWORD, Platform, Setup},
+    platform::{PASSWORD, Platform, Setup, text},
 };
 
 const SENSITIVE: &str = "\n[[route]]\nname = \"sensitive\"\npaths = [\"/demo/sensitive/*\"]\nupstream = \"demo\"\nacr = \"mfa\"\nmax_auth_age = \"5m\"\n";
@@ -20,10 +20,6 @@ pub(crate) fn from_base32(text: &str) -> TotpSecret {
         text.bytes().map(value).flat_map(|value| (0..5).rev().map(move |bit| value >> bit & 1 == 1)).collect();
     let byte = |bits: &[bool]| bits.iter().fold(0_u8, |byte, bit| byte << 1 | u8::from(*bit));
     TotpSecret::from_slice(&bits.chunks(8).map(byte).collect::<Vec<_>>()).unwrap()
-}
-
-fn text(body: &Value, field: &str) -> String {
-    body[field].as_str().unwrap_or_else(|| panic!("no {field} in {body}")).to_owned()
 }
 
 /// An account with an authenticator: its session, what the authenticator shows, and the recovery codes.

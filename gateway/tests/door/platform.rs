@@ -417,6 +417,16 @@ pub(crate) fn exchange(to: SocketAddr, bytes: &[u8]) -> Vec<u8> {
     answer
 }
 
+/// What a body says by that name.
+pub(crate) fn text(body: &Value, field: &str) -> String {
+    body[field].as_str().unwrap_or_else(|| panic!("no {field} in {body}")).to_owned()
+}
+
+/// The access token of whoever has registered.
+pub(crate) fn token_of(registered: &Value) -> String {
+    text(registered, "access_token")
+}
+
 /// Makes a machine's account on the data of a folder; its id, and the key that is its secret.
 pub(crate) fn service_account(folder: &Path, env: &[(String, String)], name: &str) -> (String, String) {
     service_account_by(Command::new(PORTCULLIS), folder, env, &[name])

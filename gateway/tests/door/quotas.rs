@@ -2,18 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::platform::{PASSWORD, Platform, Setup};
-
-fn token_of(registered: &Value) -> String {
-    registered["access_token"].as_str().unwrap().to_owned()
-}
-
-fn register(platform: &Platform, email: &str, tenant: &str) -> Value {
-    let asked = json!({ "email": email, "password": PASSWORD, "name": "A Person", "tenant_name": tenant });
-    let answer = platform.post("/auth/register", None, &asked);
-    assert_eq!(answer.status, 201, "{answer:?}");
-    answer.json()
-}
+use crate::platform::{Platform, Setup, token_of};
 
 #[test]
 fn a_backend_that_asks_is_told_what_the_tier_includes() {
@@ -24,7 +13,7 @@ fn a_backend_that_asks_is_told_what_the_tier_includes() {
             "\"x-tenant-id\", \"x-tenant-quotas\", \"x-auth-method\"",
         )
         .start();
-    let ada = token_of(&register(&platform, "ada@example.com", "Acme"));
+    let ada = token_of(&platform.register("ada@example.com"));
     let headers = [("Authorization", &*format!("Bearer {ada}")), ("X-Tenant-Quotas", "storage_gb=unlimited")];
     let seen = platform.send("GET", "/demo/x", &headers, "");
     assert_eq!(seen.received("x-tenant-quotas"), ["agents=5, instances=20, storage_gb=10, workbenches=3"]);
@@ -53,7 +42,7 @@ fn a_backend_that_asks_is_told_what_the_tier_includes() {
 fn a_service_reserves_gives_and_gives_back_and_never_more_than_there_is() {
     let platform = Platform::start();
     let admin = platform.admin();
-    let ada = token_of(&register(&platform, "ada@example.com", "Acme"));
+    let ada = token_of(&platform.register("ada@example.com"));
     let tenant = platform.get("/auth/me", &ada).json()["tenant_id"].clone();
     let [benches, other] = ["benches", "other"].map(|name| platform.service_account(name).1);
     let reserve = |who: &str, amount: i64| {
@@ -124,7 +113,7 @@ fn a_service_reserves_gives_and_gives_back_and_never_more_than_there_is() {
 fn agents_and_keys_are_counted_where_they_are_made_and_a_disabled_tenant_is_given_nothing() {
     let platform = Platform::start();
     let admin = platform.admin();
-    let registered = register(&platform, "ada@example.com", "Acme");
+    let registered = platform.register("ada@example.com");
     let (ada, account) = (token_of(&registered), registered["user"]["id"].as_str().unwrap().to_owned());
     let change = json!({ "role": "developer" });
     assert_eq!(platform.json("PATCH", &format!("/admin/users/{account}"), Some(&admin), &change).status, 200);

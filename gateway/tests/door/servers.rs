@@ -17,7 +17,7 @@ use std::{
 
 use tempfile::TempDir;
 
-use crate::{database::Database, platform::eventually};
+use crate::{cluster::free_port, database::Database, platform::eventually};
 
 /// The database that each has, and the role that owns it.
 const NAME: &str = "gateway";
@@ -294,8 +294,4 @@ fn open_folder() -> TempDir {
 
 fn is_root() -> bool {
     fs::metadata("/proc/self").unwrap().uid() == 0
-}
-
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::{
     backends::{After, Backend},
     database::Database,
-    platform::{Answer, Platform, Running, Setup, eventually, exchange, service_account},
+    platform::{Answer, Platform, Running, Setup, eventually, exchange, service_account, token_of},
     servers::Postgres,
     wire::{Wire, agreed, backend, handshake},
 };
@@ -36,10 +36,6 @@ fn usage(platform: &Platform, token: &str, query: &str) -> Vec<Value> {
     let answer = platform.get(&format!("/usage?{query}"), token);
     assert_eq!(answer.status, 200, "{answer:?}");
     answer.json()["items"].as_array().unwrap().clone()
-}
-
-fn token_of(registered: &Value) -> String {
-    registered["access_token"].as_str().unwrap().to_owned()
 }
 
 /// A machine that may say what was used, by its key.
