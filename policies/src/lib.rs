@@ -20,6 +20,8 @@ pub mod config;
 pub mod cors;
 pub mod csrf;
 pub mod decide;
+#[cfg(test)]
+mod dice;
 pub mod header;
 pub mod injection;
 pub mod lease;

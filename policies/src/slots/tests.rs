@@ -4,6 +4,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::dice::Dice;
 
 const SECOND: u64 = 1_000_000;
 /// How often a node that holds something says so.
@@ -23,7 +24,7 @@ struct Node {
 struct World {
     most: u32,
     now: u64,
-    random: u64,
+    dice: Dice,
     ledger: Ledger,
     nodes: Vec<Node>,
     /// Words under way: when they come, whose they are, and whether anybody waits for the answer.
@@ -38,21 +39,12 @@ fn clock(node: usize, now: u64) -> Duration {
 // === impl World ===
 
 impl World {
-    fn new(most: u32, nodes: usize, random: u64) -> Self {
+    fn new(most: u32, nodes: usize, seed: u64) -> Self {
         let node =
             |_| Node { hand: Hand::default(), used: Vec::new(), ask: None, asked_at: 0, renewals: 0, is_dead: false };
         let ledger = Ledger::old();
         let nodes = (0..nodes).map(node).collect();
-        Self { most, now: 60 * SECOND, random, ledger, nodes, words: Vec::new(), refused: 0 }
-    }
-
-    /// A number below `most`, by `SplitMix64`.
-    fn below(&mut self, most: u64) -> u64 {
-        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.random;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % most.max(1)
+        Self { most, now: 60 * SECOND, dice: Dice(seed), ledger, nodes, words: Vec::new(), refused: 0 }
     }
 
     fn in_use(&self) -> usize {
@@ -88,7 +80,7 @@ impl World {
         let ask = node.hand.ask(most, node.used.len() as u32, waiting, clock(at, now));
         (node.ask, node.asked_at) = (Some((now, ask)), now);
         // Whoever is not heard in time gives up; the word may arrive all the same, and late.
-        let delay = if is_heard { self.below(15) * 1000 } else { 20_000 + self.below(12 * SECOND) };
+        let delay = if is_heard { self.dice.below(15) * 1000 } else { 20_000 + self.dice.below(12 * SECOND) };
         self.words.push((now + delay, at, now, ask, is_heard));
     }
 
@@ -129,7 +121,7 @@ impl World {
                     return true;
                 }
                 Take::Short if node.ask.is_none() => {
-                    let is_heard = self.below(5) > 0;
+                    let is_heard = self.dice.below(5) > 0;
                     self.send(at, 1, is_heard);
                     self.pass(self.now + 21_000);
                 }

@@ -6,7 +6,7 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use super::*;
-use crate::{Spend, Window};
+use crate::{Spend, Window, dice::Dice};
 
 /// Microseconds that a request waits, as in the gateway.
 const PATIENCE: u64 = 20_000;
@@ -72,7 +72,7 @@ struct World {
     overshoot: u32,
     trouble: Trouble,
     delay: u64,
-    random: u64,
+    dice: Dice,
     now: u64,
     number: u64,
     ledger: Ledger,
@@ -97,7 +97,7 @@ impl World {
             overshoot: 0,
             trouble,
             delay: 0,
-            random: seed,
+            dice: Dice(seed),
             now: 0,
             number: 0,
             ledger: Ledger::default(),
@@ -110,8 +110,8 @@ impl World {
             refused: 0,
             calls: 0,
         };
-        world.delay = [200, 1000, 2000][world.below(3) as usize];
-        world.ledger_ahead = world.below(1000 * SECOND) + 10 * SECOND;
+        world.delay = [200, 1000, 2000][world.dice.below(3) as usize];
+        world.ledger_ahead = world.dice.below(1000 * SECOND) + 10 * SECOND;
         world.ledger_drift = world.drift();
         for _ in 0..nodes {
             let node = world.node(0);
@@ -124,7 +124,7 @@ impl World {
         Node {
             hand: Hand::default(),
             window: Window::default(),
-            ahead: self.below(1000 * SECOND),
+            ahead: self.dice.below(1000 * SECOND),
             drift: self.drift(),
             deaths,
             waiting: Vec::new(),
@@ -135,22 +135,13 @@ impl World {
         }
     }
 
-    /// A number below `most`, by `SplitMix64`.
-    fn below(&mut self, most: u64) -> u64 {
-        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.random;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % most.max(1)
-    }
-
     fn happens(&mut self, in_a_thousand: u64) -> bool {
-        in_a_thousand > 0 && self.below(1000) < in_a_thousand
+        in_a_thousand > 0 && self.dice.below(1000) < in_a_thousand
     }
 
     fn drift(&mut self) -> i64 {
         let most = self.trouble.drift;
-        self.below(most.unsigned_abs() * 2 + 1).cast_signed() - most
+        self.dice.below(most.unsigned_abs() * 2 + 1).cast_signed() - most
     }
 
     fn clock(now: u64, ahead: u64, drift: i64) -> u64 {
@@ -221,10 +212,10 @@ impl World {
             self.ledger = Ledger::default();
         }
         if self.happens(self.trouble.freeze) {
-            self.frozen_until = self.now + self.below(3 * SECOND);
+            self.frozen_until = self.now + self.dice.below(3 * SECOND);
         }
         if self.happens(self.trouble.step) {
-            self.ledger_ahead = self.ledger_ahead.saturating_sub(self.below(5 * SECOND));
+            self.ledger_ahead = self.ledger_ahead.saturating_sub(self.dice.below(5 * SECOND));
         }
     }
 
@@ -323,7 +314,7 @@ impl World {
             return None;
         }
         let longest = if self.happens(self.trouble.late) { 3 * SECOND } else { self.delay };
-        let when = (self.now + self.below(longest)).max(self.nodes[node].last_word[way]);
+        let when = (self.now + self.dice.below(longest)).max(self.nodes[node].last_word[way]);
         self.nodes[node].last_word[way] = when;
         Some(when)
     }
@@ -334,7 +325,7 @@ impl World {
         }
         let Some(at) = self.nodes[node].asks.iter().position(|(number, _)| *number == sent) else { return };
         let (_, ask) = self.nodes[node].asks.remove(at);
-        let (fresh, now) = (self.below(u64::MAX), Self::clock(self.now, self.ledger_ahead, self.ledger_drift));
+        let (fresh, now) = (self.dice.below(u64::MAX), Self::clock(self.now, self.ledger_ahead, self.ledger_drift));
         let answer = self.ledger.answer(self.terms, ((node as u64) << 32) | life, fresh, now, &ask);
         if ask.back.is_none()
             && let Some(when) = self.travel(node, 1)

@@ -51,7 +51,7 @@ fn troubles() -> impl Strategy<Value = Trouble> {
 
 /// A ledger whose memory is older than a window.
 fn seasoned(world: &mut World) {
-    let birth = world.below(SECOND);
+    let birth = world.dice.below(SECOND);
     let _ = world.ledger.answer(world.terms, u64::MAX, 7, birth, &Ask::default());
     world.ledger_ahead += world.terms.slice() + world.terms.keep() + 2 * SECOND;
 }
