@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use crate::{
     agents::account,
-    engines::{Database, at, heard, on_both_engines, person, settings},
+    engines::{Database, at, heard, on_both_engines, person, settings, tenant},
 };
 
 on_both_engines!(
@@ -31,11 +31,6 @@ on_both_engines!(
     a_tenant_is_billed_from_when_it_came_here,
     what_is_used_in_no_tenant_s_name_is_its_account_s_to_pay,
 );
-
-async fn tenant(store: &Store) -> TenantId {
-    let owner = person(store, "owner@example.com").await;
-    store.create_tenant("Acme", owner.id, 10, at(0)).await.unwrap().id
-}
 
 fn charge(tenant: TenantId, month: &str) -> Charge {
     Charge {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use identity::{AccountId, Email, PasswordHash, RefreshToken, SessionId};
+use identity::{AccountId, Email, PasswordHash, RefreshToken, SessionId, TenantId};
 use rand::{SeedableRng, rngs::StdRng};
 use sqlx::{
     AssertSqlSafe, Connection, Executor, FromRow, PgConnection, SqliteConnection, postgres::PgRow, sqlite::SqliteRow,
@@ -192,6 +192,12 @@ pub(crate) fn hash(text: &str) -> PasswordHash {
 /// An account whose password nobody knows.
 pub(crate) async fn person(store: &Store, email: &str) -> Account {
     try_person(store, email).await.unwrap()
+}
+
+/// Somebody's tenant.
+pub(crate) async fn tenant(store: &Store) -> TenantId {
+    let owner = person(store, "owner@example.com").await;
+    store.create_tenant("Acme", owner.id, 10, at(0)).await.unwrap().id
 }
 
 pub(crate) async fn try_person(store: &Store, email: &str) -> Result<Account, store::StoreError> {

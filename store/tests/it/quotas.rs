@@ -4,7 +4,7 @@ use identity::{AccountId, TenantId};
 use store::{CountedHere, NewReservation, QuotaKeeper, QuotaUse, Reserved, Store, StoreError};
 use uuid::Uuid;
 
-use crate::engines::{Database, at, on_both_engines, person, settings};
+use crate::engines::{Database, at, on_both_engines, person, settings, tenant};
 
 on_both_engines!(
     of_many_who_reserve_at_once_none_gets_more_than_there_is,
@@ -15,11 +15,6 @@ on_both_engines!(
     what_is_counted_where_it_is_made_is_told,
     a_tenant_has_its_own_tier_or_its_first_owners,
 );
-
-async fn tenant(store: &Store) -> TenantId {
-    let owner = person(store, "owner@example.com").await;
-    store.create_tenant("Acme", owner.id, 10, at(0)).await.unwrap().id
-}
 
 fn wanted(tenant: TenantId, amount: i64, limit: Option<i64>) -> NewReservation {
     NewReservation {
