@@ -6,7 +6,7 @@ use policies::config::DurationText;
 use serde_json::Value;
 
 use super::shipped;
-use crate::config::schema;
+use crate::config::{schema, seed_schema};
 
 const NAMES: [&str; 6] = ["gateway", "routes", "roles", "tiers", "cases", "seed"];
 
@@ -137,11 +137,14 @@ fn a_word_that_the_reader_would_refuse_is_refused_by_the_schema() {
 }
 
 #[test]
-fn the_schema_beside_the_file_is_that_of_this_version() {
-    let path = shipped().join("schema/gateway.schema.json");
-    let text = format!("{}\n", serde_json::to_string_pretty(&schema()).unwrap());
-    if std::env::var_os("UPDATE_SCHEMAS").is_some() {
-        fs::write(&path, &text).unwrap();
+fn the_schemas_beside_the_files_are_those_of_this_version() {
+    for (name, schema) in [("gateway", schema()), ("seed", seed_schema())] {
+        let path = shipped().join(format!("schema/{name}.schema.json"));
+        let text = format!("{}\n", serde_json::to_string_pretty(&schema).unwrap());
+        if std::env::var_os("UPDATE_SCHEMAS").is_some() {
+            fs::write(&path, &text).unwrap();
+        }
+        let checked_in = fs::read_to_string(&path).unwrap_or_default();
+        assert_eq!(checked_in, text, "{name}: run with UPDATE_SCHEMAS=1 to write it");
     }
-    assert_eq!(fs::read_to_string(&path).unwrap_or_default(), text, "run with UPDATE_SCHEMAS=1 to write it");
 }
