@@ -17,6 +17,7 @@ pub(crate) mod service_account;
 use std::{future::Future, io::Write, path::Path};
 
 use anyhow::Context;
+use indicatif::{ProgressBar, ProgressStyle};
 use policies::Policy;
 use rand::{SeedableRng, rngs::StdRng};
 
@@ -35,6 +36,13 @@ pub(crate) fn say(line: &str) {
 /// Says what went wrong.
 pub(crate) fn say_error(line: &str) {
     drop(writeln!(std::io::stderr(), "{line}"));
+}
+
+/// How far something is, which is `done` (in words of `indicatif`). Shown where standard error is a terminal, and nowhere else.
+pub(crate) fn progress(length: u64, done: &str) -> ProgressBar {
+    let style = ProgressStyle::with_template(&format!("{{bar:40}} {{percent:>3}} % {done} {{eta}}"));
+    let bar = ProgressBar::new(length);
+    if let Ok(style) = style { bar.with_style(style) } else { bar }
 }
 
 /// Runs `work` on a run time of `threads` threads (0: one per core).

@@ -19,10 +19,9 @@ use std::{
 
 use anyhow::Context;
 use identity::{MasterKey, SecretText};
-use indicatif::{ProgressBar, ProgressStyle};
 use store::SealNode;
 
-use super::{block_on, open_existing, rng, say, shown};
+use super::{block_on, open_existing, progress, rng, say, shown};
 use crate::{
     cli::{Failure, Place},
     config::MasterKeySource,
@@ -142,7 +141,7 @@ async fn until(foundation: &Foundation, id: &str, has: impl Fn(&SealNode, &str) 
 async fn reseal(foundation: &Foundation) -> Result<(), Failure> {
     let (store, seal) = (&foundation.store, &foundation.seal);
     let count = store.sealed_otherwise(seal).await.map_err(|error| failure(&error))?;
-    let bar = progress(count);
+    let bar = progress(count, "{pos}/{len}");
     let resealed = store.reseal(seal, |some| bar.inc(some)).await.map_err(|error| failure(&error))?;
     bar.finish_and_clear();
     say(&format!("{} values were sealed anew", resealed.done));
@@ -157,13 +156,6 @@ async fn reseal(foundation: &Foundation) -> Result<(), Failure> {
         return Err(Failure::Unavailable(message));
     }
     Ok(())
-}
-
-/// Shown where standard error is a terminal, and nowhere else.
-fn progress(length: u64) -> ProgressBar {
-    let style = ProgressStyle::with_template("{bar:40} {percent:>3} % {pos}/{len} {eta}");
-    let bar = ProgressBar::new(length);
-    if let Ok(style) = style { bar.with_style(style) } else { bar }
 }
 
 /// Whole or not at all: a file that is cut short would lose the keys.

@@ -9,12 +9,12 @@ use std::{
 };
 
 use anyhow::Context;
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
     cli::Failure,
-    cmd::{say, shown},
+    cmd::{progress, say, shown},
 };
 
 /// The longest line, in bytes.
@@ -63,7 +63,7 @@ impl Lines<BufReader<File>> {
         let file = File::open(path);
         let file = file.map_err(|error| Failure::Unavailable(format!("{} cannot be read: {error}", shown(path))))?;
         let length = file.metadata().map_or(0, |metadata| metadata.len());
-        Ok(Self { file: BufReader::new(file), number: 0, bar: progress(length) })
+        Ok(Self { file: BufReader::new(file), number: 0, bar: progress(length, "{bytes}/{total_bytes}") })
     }
 }
 
@@ -93,13 +93,6 @@ impl<R: BufRead> Lines<R> {
             }
         }
     }
-}
-
-/// Shown where standard error is a terminal, and nowhere else.
-fn progress(length: u64) -> ProgressBar {
-    let style = ProgressStyle::with_template("{bar:40} {percent:>3} % {bytes}/{total_bytes} {msg} {eta}");
-    let bar = ProgressBar::new(length);
-    if let Ok(style) = style { bar.with_style(style) } else { bar }
 }
 
 fn broken(error: &io::Error) -> Failure {
