@@ -290,8 +290,8 @@ fn a_head_that_its_client_has_not_taken_is_followed_by_no_other() {
     at_rest(&ASKED);
     log_out(&platform, &token);
     eventually("the end to be told", || platform.metric("portcullis_streams_ended_total{reason=\"revoked\"}") == 1);
-    let taken = String::from_utf8(client.rest()).unwrap();
-    assert_eq!(taken.matches("HTTP/1.1 ").count(), taken.matches("HTTP/1.1 200 OK").count());
+    let all = String::from_utf8(client.rest()).unwrap();
+    assert_eq!(all.matches("HTTP/1.1 ").count(), all.matches("HTTP/1.1 200 OK").count());
     eventually("the log", || platform.log().contains("\"ended\":\"revoked\""));
 }
 

@@ -227,7 +227,7 @@ mod tests {
     #[test]
     fn a_byte_order_mark_is_no_part_of_the_first_line() {
         let read = |text: &'static [u8]| {
-            let mut lines = Lines { file: text, number: 0, bar: progress(0) };
+            let mut lines = Lines { file: text, number: 0, bar: progress(0, "") };
             let mut all = Vec::new();
             while let Ok(Some(line)) = lines.next() {
                 all.push((line.number, line.text.unwrap()));
