@@ -47,7 +47,6 @@ build: ## the one binary, target/release/portcullis
 
 test: ## every test, on SQLite and a private Postgres, on memory and a private Redis
 	@scripts/install-deps build test
-	cargo test --workspace --locked --doc
 	scripts/with-services cargo nextest run --workspace --locked --no-fail-fast
 
 seeds: ## every call that the five old systems document (docs/seeds.md), at one gateway and at three
