@@ -61,7 +61,7 @@ impl Rig {
     pub fn open() -> anyhow::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (door, session) = runtime.block_on(async {
-            let (door, token) = door().await?;
+            let (door, token) = Box::pin(door()).await?;
             anyhow::Ok((door, request(&token).await?))
         })?;
         let mut rig = Self { runtime, door, session };
