@@ -22,8 +22,8 @@ impl Database {
 
     /// A new one on any server.
     pub(crate) fn make(admin: &str, name: &str) -> Self {
-        run(admin, &format!("CREATE ROLE {name} LOGIN"));
-        run(admin, &format!("CREATE DATABASE {name} OWNER {name}"));
+        let (role, database) = (format!("CREATE ROLE {name} LOGIN"), format!("CREATE DATABASE {name} OWNER {name}"));
+        run(admin, [role.as_str(), database.as_str()]);
         Self::named(admin, name)
     }
 
@@ -36,12 +36,12 @@ impl Database {
 
     /// What `psql` answers.
     pub(crate) fn run(&self, sql: &str) -> String {
-        run(&self.url, sql)
+        run(&self.url, [sql])
     }
 
     /// The same for what only an administrator may.
     pub(crate) fn administer(&self, sql: &str) -> String {
-        run(&self.admin, sql)
+        run(&self.admin, [sql])
     }
 
     /// The same database as somebody else.
@@ -50,8 +50,10 @@ impl Database {
     }
 }
 
-fn run(url: &str, sql: &str) -> String {
-    let done = psql(url).args(["-qAt", "-v", "ON_ERROR_STOP=1", "-c", sql]).output().unwrap();
+/// Each statement is a transaction of its own.
+fn run<const N: usize>(url: &str, sql: [&str; N]) -> String {
+    let statements = sql.into_iter().flat_map(|statement| ["-c", statement]);
+    let done = psql(url).args(["-qAt", "-v", "ON_ERROR_STOP=1"]).args(statements).output().unwrap();
     assert!(done.status.success(), "{done:?}");
     String::from_utf8(done.stdout).unwrap().trim().to_owned()
 }
