@@ -36,6 +36,8 @@ use sqlx::{Connection as _, Executor as _};
 use store::{AccountChange, Audit, Keyring, PoolSettings, RefreshTerms, Standing, Store};
 use tower::ServiceExt as _;
 
+use crate::template;
+
 pub(crate) const ISSUER: &str = "https://door.test";
 /// Whose tokens the door would believe.
 pub(crate) const BELIEVED: &str = "https://tokens.test";
@@ -122,9 +124,7 @@ impl Providers for Acme {
 
 impl House {
     pub(crate) async fn open() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let url = format!("sqlite:{}", folder.path().join("test.db").display());
-        Self::open_on(&url, folder).await
+        Self::open_with(|_| ()).await
     }
 
     /// Another program holds the database's write lock for as long as what is returned lives.
@@ -137,8 +137,9 @@ impl House {
     /// An office of other settings.
     pub(crate) async fn open_with(change: impl FnOnce(&mut Settings)) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let url = format!("sqlite:{}", folder.path().join("test.db").display());
-        Self::open_by(&url, folder, 4, change).await
+        let file = folder.path().join("test.db");
+        template::sqlite(&file).await;
+        Self::open_by(&format!("sqlite:{}", file.display()), folder, 4, change).await
     }
 
     pub(crate) async fn open_on(url: &str, folder: tempfile::TempDir) -> Self {

@@ -42,5 +42,7 @@ mod postgres;
 mod sessions;
 #[path = "../../../store/tests/it/statements.rs"]
 mod statements;
+#[path = "../../../store/tests/it/template.rs"]
+mod template;
 mod tenants;
 mod weighed;

@@ -1,9 +1,11 @@
 //! A Postgres database for one test, made where `PORTCULLIS_TEST_POSTGRES` (an administrator's URL) says.
 
-use sqlx::{Connection as _, Executor as _, PgConnection};
 use uuid::Uuid;
 
-/// A database of its own, as a role that owns it and is no superuser. It goes with the server, which lives no longer than the tests.
+use crate::template;
+
+/// A database of its own with its tables in place, as a role that owns it and is no superuser. It goes with the server, which lives no
+/// longer than the tests.
 pub(crate) struct Database {
     url: String,
 }
@@ -17,13 +19,10 @@ impl Database {
             panic!("PORTCULLIS_TEST_POSTGRES is not set, so nothing can be tested on Postgres: run through `make test`")
         };
         let name = format!("admin_api_{}", Uuid::new_v4().simple());
-        let mut connection = PgConnection::connect(&server).await.unwrap();
-        connection.execute(sqlx::AssertSqlSafe(format!("CREATE ROLE {name} LOGIN"))).await.unwrap();
-        connection.execute(sqlx::AssertSqlSafe(format!("CREATE DATABASE {name} OWNER {name}"))).await.unwrap();
-        connection.close().await.unwrap();
+        let owner = template::postgres(&server, &name).await;
         let (_, place) = server.rsplit_once('@').unwrap();
         let (place, _) = place.split_once('/').unwrap();
-        Self { url: format!("postgres://{name}@{place}/{name}") }
+        Self { url: format!("postgres://{owner}@{place}/{name}") }
     }
 
     pub(crate) fn url(&self) -> &str {

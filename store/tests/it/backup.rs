@@ -19,11 +19,13 @@ on_both_engines!(
 
 /// Another empty database of the same kind.
 async fn empty_like(database: &Database) -> Database {
-    match (database.is_sqlite(), database.is_pooled()) {
+    let other = match (database.is_sqlite(), database.is_pooled()) {
         (true, _) => Database::sqlite(),
         (_, true) => Database::pooled().await,
         (_, false) => Database::postgres().await,
-    }
+    };
+    other.empty().await;
+    other
 }
 
 /// Everything that is in a database, as text.
@@ -145,7 +147,7 @@ async fn a_backup_of_older_tables_is_restored_and_they_are_brought_up() {
     let digest = identity::SecretDigest::of(&text);
     fs::write(&file, [text.as_slice(), digest.as_bytes()].concat()).unwrap();
 
-    let other = Database::postgres().await;
+    let other = empty_like(&database).await;
     store::restore(&other.url, settings(), &file).await.unwrap();
     let tenants: Vec<(String,)> = other.rows("SELECT name FROM tenants", "").await;
     assert_eq!(tenants, [("acme".to_owned(),)]);
@@ -161,7 +163,7 @@ async fn a_section_that_is_no_table_of_ours_is_refused() {
     let file = folder.path().join("backup");
     database.open().await.back_up(&file).await.unwrap();
     reseal_bytes(&file, "tenants (id, name, created_at,", "tenants FROM PROGRAM 'true' --");
-    let refused = store::restore(&Database::postgres().await.url, settings(), &file).await;
+    let refused = store::restore(&empty_like(&database).await.url, settings(), &file).await;
     assert!(matches!(refused, Err(BackupError::Damaged { .. })), "{refused:?}");
 }
 
@@ -182,6 +184,7 @@ async fn a_backup_of_one_engine_does_not_go_into_the_other() {
     let (lite, pg, folder) = (Database::sqlite(), Database::postgres().await, tempfile::tempdir().unwrap());
     let file = folder.path().join("backup");
     lite.open().await.back_up(&file).await.unwrap();
+    pg.empty().await;
     let refused = store::restore(&pg.url, settings(), &file).await;
     assert!(matches!(refused, Err(BackupError::OtherVersion(_))), "{refused:?}");
 }
@@ -208,7 +211,7 @@ async fn to_restore_takes_the_right_to_make_the_schema() {
     let (database, folder) = (Database::postgres().await, tempfile::tempdir().unwrap());
     let file = folder.path().join("backup");
     database.open().await.back_up(&file).await.unwrap();
-    let (other, name) = (Database::postgres().await, format!("reader_{}", uuid::Uuid::new_v4().simple()));
+    let (other, name) = (empty_like(&database).await, format!("reader_{}", uuid::Uuid::new_v4().simple()));
     other.run_beside(&format!("CREATE ROLE {name} LOGIN")).await;
     let refused = store::restore(&other.url_of(&name), settings(), &file).await;
     let Err(BackupError::Store(StoreError::Forbidden(said))) = refused else { panic!("{refused:?}") };
@@ -225,7 +228,7 @@ async fn a_backup_goes_back_by_a_role_that_row_level_security_holds() {
     let ada = person(&store, "ada@example.com").await;
     let tenant = store.create_tenant("Hers", ada.id, 10, at(0)).await.unwrap();
     store.back_up(&file).await.unwrap();
-    let other = Database::postgres().await;
+    let other = empty_like(&database).await;
     store::restore(&other.url, settings(), &file).await.unwrap();
     let restored = other.connect().await;
     assert_eq!(restored.role_in(tenant.id, ada.id).await.unwrap(), Some(identity::TenantRole::Owner));

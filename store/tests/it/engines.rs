@@ -12,11 +12,12 @@ use store::{Account, Allowance, NewAccount, NewMail, NewSession, PoolSettings, S
 use tempfile::TempDir;
 use uuid::Uuid;
 
-use crate::pooler::Pooler;
+use crate::{pooler::Pooler, template};
 
 /// A fresh database.
 pub(crate) struct Database {
     /// How nodes reach it: on Postgres as a role that owns it and is no superuser, since those see whatever row-level security would hide.
+    /// The role is that of all tests.
     pub(crate) url: String,
     /// The same past whatever stands between.
     direct: String,
@@ -58,25 +59,23 @@ pub(crate) use on_both_engines;
 // === impl Database ===
 
 impl Database {
+    /// Nothing is there before somebody opens it.
     pub(crate) fn sqlite() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let url = format!("sqlite:{}", folder.path().join("test.db").display());
         Self { direct: url.clone(), admin: url.clone(), url, folder: Some(folder), _pooler: None }
     }
 
-    /// Fails when there is no Postgres: a half that is skipped is a half that nobody misses. The database goes with the
-    /// server, which lives no longer than the tests.
+    /// With its tables in place. Fails when there is no Postgres: a half that is skipped is a half that nobody misses. The database goes
+    /// with the server, which lives no longer than the tests.
     pub(crate) async fn postgres() -> Self {
         let Ok(server) = std::env::var("PORTCULLIS_TEST_POSTGRES") else {
             panic!("PORTCULLIS_TEST_POSTGRES is not set, so nothing can be tested on Postgres: run through `make test`")
         };
         let name = format!("store_{}", Uuid::new_v4().simple());
-        let mut connection = PgConnection::connect(&server).await.unwrap();
-        connection.execute(AssertSqlSafe(format!("CREATE ROLE {name} LOGIN"))).await.unwrap();
-        connection.execute(AssertSqlSafe(format!("CREATE DATABASE {name} OWNER {name}"))).await.unwrap();
-        connection.close().await.unwrap();
+        let owner = template::postgres(&server, &name).await;
         let admin = format!("{}/{name}", server.rsplit_once('/').unwrap().0);
-        let url = as_role(&admin, &name);
+        let url = as_role(&admin, &owner);
         Self { direct: url.clone(), admin, url, folder: None, _pooler: None }
     }
 
@@ -85,6 +84,13 @@ impl Database {
         let database = Self::postgres().await;
         let (pooler, url) = Pooler::before(&database.url).await;
         Self { url, _pooler: Some(pooler), ..database }
+    }
+
+    /// As one to which no node has ever come.
+    pub(crate) async fn empty(&self) {
+        if !self.is_sqlite() {
+            self.run_beside("DROP SCHEMA portcullis CASCADE").await;
+        }
     }
 
     pub(crate) fn is_pooled(&self) -> bool {
@@ -107,6 +113,10 @@ impl Database {
 
     /// A node on this database with its tables in place.
     pub(crate) async fn open(&self) -> Store {
+        let file = self.folder.as_ref().map(|folder| folder.path().join("test.db"));
+        if let Some(file) = file.filter(|file| !file.exists()) {
+            template::sqlite(&file).await;
+        }
         let store = self.connect().await;
         store.migrate().await.unwrap();
         store

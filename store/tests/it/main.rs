@@ -34,6 +34,7 @@ mod sessions;
 mod signing;
 mod statements;
 mod teams;
+mod template;
 mod thrown_out;
 mod turns;
 mod unlinking;

@@ -77,6 +77,7 @@ impl Drop for Pooler {
 async fn a_database_with_a_stricter_default_of_isolation_is_used_as_any_other() {
     for (level, pooled) in [("repeatable read", false), ("serializable", false), ("serializable", true)] {
         let database = Database::postgres().await;
+        database.empty().await;
         let (_, name) = database.url.rsplit_once('/').unwrap();
         database.run_beside(&format!("ALTER DATABASE {name} SET default_transaction_isolation = '{level}'")).await;
         let (_pooler, url) = if pooled {
@@ -137,6 +138,7 @@ fn few_keys(account: AccountId) -> NewKey {
 #[tokio::test]
 async fn a_pooler_that_drops_what_it_is_told_is_noticed_too() {
     let database = Database::postgres().await;
+    database.empty().await;
     let (_pooler, url) = Pooler::with(&database.url, "ignore_startup_parameters = options\n").await;
     let nodes = [Store::connect(&url, settings()).await.unwrap(), Store::connect(&url, settings()).await.unwrap()];
     for node in &nodes {
@@ -154,6 +156,7 @@ async fn nothing_is_left_on_a_connection_for_others_who_are_lent_it() {
     const LEFT: &str = "SELECT (SELECT COUNT(*)::text FROM pg_prepared_statements), current_setting('search_path'), \
                         current_setting('statement_timeout')";
     let database = Database::postgres().await;
+    database.empty().await;
     let (_pooler, url) = Pooler::with(&database.url, "max_db_connections = 1\nmin_pool_size = 1\n").await;
     let store = Store::connect(&url, settings()).await.unwrap();
     store.migrate().await.unwrap();

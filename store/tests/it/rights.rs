@@ -29,6 +29,7 @@ async fn run(database: &Database, statement: &str) {
 #[tokio::test]
 async fn who_may_make_no_schema_is_told_what_to_grant() {
     let database = Database::postgres().await;
+    database.empty().await;
     run(&database, "CREATE ROLE clerk LOGIN").await;
     let (said, name) = (refusal(&database).await, database.url.rsplit_once('/').unwrap().1);
     assert!(said.contains(&format!("GRANT CREATE ON DATABASE {name} TO {}", clerk(&database))), "{said}");
@@ -67,8 +68,8 @@ async fn who_may_change_no_table_is_told_whose_they_are() {
         owner.revert_last().await.unwrap();
     }
     let said = refusal(&database).await;
-    let (_, name) = database.url.rsplit_once('/').unwrap();
-    assert!(said.contains(&format!("run `portcullis migrate up` as {name}")), "{said}");
+    let (role, _) = database.url.strip_prefix("postgres://").unwrap().split_once('@').unwrap();
+    assert!(said.contains(&format!("run `portcullis migrate up` as {role}")), "{said}");
     // All that the steps want is the right to make tables, and to change those that are there.
     run(&database, "GRANT CREATE ON SCHEMA portcullis TO clerk").await;
     let said = refusal(&database).await;

@@ -61,6 +61,7 @@ async fn both_engines_have_the_same_tables() {
 #[tokio::test]
 async fn what_an_old_system_has_in_the_database_is_left_alone() {
     for database in [Database::postgres().await, Database::pooled().await] {
+        database.empty().await;
         for table in ["users", "accounts", "sessions", "changes", "_sqlx_migrations"] {
             database.run_beside(&format!("CREATE TABLE public.{table} (theirs text)")).await;
             database.run_beside(&format!("INSERT INTO public.{table} VALUES ('theirs')")).await;
@@ -89,6 +90,7 @@ async fn what_an_old_system_has_in_the_database_is_left_alone() {
 }
 
 async fn nodes_that_start_at_once_make_the_tables_once(database: &Database) {
+    database.empty().await;
     let nodes: Vec<_> = (0..4)
         .map(|n| {
             let url = database.url.clone();
@@ -126,6 +128,7 @@ async fn to_undo_every_step_leaves_nothing(database: &Database) {
 }
 
 async fn the_status_tells_what_has_been_applied(database: &Database) {
+    database.empty().await;
     let store = database.connect().await;
     let applied = async || {
         store.migrations_status().await.unwrap().iter().map(|step| step.applied_at.is_some()).collect::<Vec<_>>()
