@@ -5,7 +5,7 @@ use std::time::Duration;
 use insta::{assert_json_snapshot, assert_snapshot};
 use serde_json::{Value, json};
 
-use crate::house::{House, Person, Shown};
+use crate::house::{House, Person, Shown, veiled};
 
 async fn change(house: &House, person: &Person, body: Value) -> crate::house::Answer {
     house.call("PATCH", "/auth/me", person.shown(), body).await
@@ -21,7 +21,8 @@ async fn a_person_changes_name_and_picture() {
     let person = house.register("ada@example.com").await;
     let answer =
         change(&house, &person, json!({ "full_name": " Ada L. ", "avatar_url": "https://example.com/a.png" })).await;
-    assert_json_snapshot!(answer.body, { ".id" => "[uuid]", ".tenant_id" => "[uuid]", ".created_at" => "[time]" }, @r#"
+    let own = [("/id", "[uuid]"), ("/tenant_id", "[uuid]"), ("/created_at", "[time]")];
+    assert_json_snapshot!(veiled(&answer.body, &own), @r#"
     {
       "avatar_url": "https://example.com/a.png",
       "created_at": "[time]",

@@ -654,6 +654,15 @@ fn settings(transport: MailTransport) -> Settings {
     }
 }
 
+/// The same body with a word in each place that holds something else each time.
+pub(crate) fn veiled(body: &Value, places: &[(&str, &str)]) -> Value {
+    let mut body = body.clone();
+    for (place, word) in places {
+        *body.pointer_mut(place).unwrap_or_else(|| panic!("there is no {place}")) = json!(word);
+    }
+    body
+}
+
 /// The door answers by itself; the office is not asked.
 fn refused_at_door(standing: Option<Standing>) -> Answer {
     let code = match standing {

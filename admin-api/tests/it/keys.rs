@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::{
     browsers::send,
-    house::{House, PASSWORD, Person, Shown},
+    house::{House, PASSWORD, Person, Shown, veiled},
 };
 
 fn text<'a>(key: &'a Value, field: &str) -> &'a str {
@@ -40,7 +40,14 @@ async fn a_key_is_shown_once_and_works() {
     assert!(text(&key, "key").starts_with(text(&key, "prefix")));
     let life = text(&key, "expires_at").parse::<chrono::DateTime<chrono::Utc>>().unwrap() - house.now();
     assert_eq!((life + chrono::TimeDelta::minutes(1)).num_days(), 90);
-    assert_json_snapshot!(key, { ".id" => "[uuid]", ".key" => "[key]", ".prefix" => "[prefix]", ".created_at" => "[time]", ".expires_at" => "[time]" }, @r#"
+    let own = [
+        ("/id", "[uuid]"),
+        ("/key", "[key]"),
+        ("/prefix", "[prefix]"),
+        ("/created_at", "[time]"),
+        ("/expires_at", "[time]"),
+    ];
+    assert_json_snapshot!(veiled(&key, &own), @r#"
     {
       "allowed_networks": null,
       "created_at": "[time]",
