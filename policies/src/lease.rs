@@ -101,6 +101,13 @@ pub fn part_of(max_overshoot: u32, nodes: Option<u32>) -> u32 {
     nodes.map_or(0, |nodes| max_overshoot / nodes.max(1))
 }
 
+/// What each node lets through of a limit by itself, while there is nobody to ask. One at least: of a limit below the number of nodes whoever is
+/// under it would otherwise be refused for as long as that lasts.
+#[must_use]
+pub fn share_of(limit: u32, nodes: u32) -> u32 {
+    (limit / nodes.max(1)).max(1)
+}
+
 // === impl Terms ===
 
 impl Terms {

@@ -227,7 +227,7 @@ pub(super) struct Shared {
 #[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum OnOutage {
-    /// Each gateway lets through the quota divided by `nodes`.
+    /// Each gateway lets through the quota divided by `nodes`, and one at least.
     Local,
     /// 503: never more than the quota.
     Refuse,

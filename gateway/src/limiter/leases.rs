@@ -15,7 +15,7 @@ use std::{
 use arc_swap::ArcSwap;
 use policies::{
     Limit, Quota, Spend,
-    lease::{Answer, Ask, Draw, Hand, Terms, part_of},
+    lease::{Answer, Ask, Draw, Hand, Terms, part_of, share_of},
 };
 use tokio::{
     sync::{Notify, futures::OwnedNotified},
@@ -192,7 +192,7 @@ impl Leases {
         match self.outage {
             Outage::Refuse => Drawn::Unavailable { retry_after },
             Outage::Local { nodes } => {
-                Drawn::Spent(spend(Quota { units: quota.units / nodes.max(1), ..*quota }), Of::Nothing)
+                Drawn::Spent(spend(Quota { units: share_of(quota.units, nodes), ..*quota }), Of::Nothing)
             }
         }
     }

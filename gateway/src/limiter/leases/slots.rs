@@ -8,7 +8,10 @@ use std::{
     time::Duration,
 };
 
-use policies::slots::{Ask, Hand, Take, most_spare};
+use policies::{
+    lease::share_of,
+    slots::{Ask, Hand, Take, most_spare},
+};
 use tokio::{
     sync::{Notify, futures::OwnedNotified},
     time::{sleep, timeout},
@@ -115,7 +118,7 @@ impl Leases {
     fn share(&self, taken: &mut Taken, most: u32) -> Taking {
         match self.outage {
             Outage::Refuse => Taking::Unavailable,
-            Outage::Local { nodes } if taken.slots < most / nodes.max(1) => {
+            Outage::Local { nodes } if taken.slots < share_of(most, nodes) => {
                 taken.slots += 1;
                 Taking::Taken
             }

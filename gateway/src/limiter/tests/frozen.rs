@@ -203,6 +203,18 @@ async fn what_was_let_through_alone_and_was_too_much_is_counted_as_soon_as_redis
 }
 
 #[tokio::test]
+async fn of_a_limit_below_the_number_of_gateways_each_lets_one_through_by_itself() {
+    for limit in [Kind::Concurrent(20), Kind::Requests(quota("20/hour"))] {
+        let (channel, permit) = (Channel::open(), permit(&[(Per::Ip, limit)]));
+        let (limiter, _) = sharing_by(&channel.url, &new_prefix(), Outage::Local { nodes: 24 }).await;
+        channel.freeze();
+        let first = spend(&limiter, &permit, HOME).await;
+        assert!(first.is_ok(), "{limit:?}: nobody is refused for as long as Redis is away");
+        assert!(spend(&limiter, &permit, HOME).await.is_err(), "{limit:?}: its share is no more than that");
+    }
+}
+
+#[tokio::test]
 async fn nothing_is_owed_of_one_limit_for_what_another_refuses() {
     let [day, hour] = ["1000/day", "1/hour"].map(|text| {
         let kind = Kind::Requests(quota(text));

@@ -271,7 +271,7 @@ impl World {
     }
 
     fn nobody_to_ask(&mut self, node: usize) {
-        let share = Quota { units: self.quota.units / self.nodes.len() as u32, ..self.quota };
+        let share = Quota { units: share_of(self.quota.units, self.nodes.len() as u32), ..self.quota };
         let now = self.node_clock(node);
         let Node { hand, window, .. } = &mut self.nodes[node];
         if self.outage == Outage::Local && matches!(window.spend(share, now, 1), Spend::Admitted { .. }) {
