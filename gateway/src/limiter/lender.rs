@@ -64,7 +64,7 @@ pub(super) struct Lender {
     leases: Script,
     slots: Script,
     memory: Script,
-    line: Mutex<Option<Line>>,
+    line: Mutex<Option<Arc<Line>>>,
     /// Not every mark has been looked at since there is this connection, or a limit of so long a window.
     is_new: AtomicBool,
     /// Nobody is to wait for it.
@@ -160,13 +160,13 @@ impl Lender {
 
     async fn put<T: FromRedisValue>(&self, tag: u8, question: ScriptInvocation<'_>) -> Result<T, RedisError> {
         let began = Instant::now();
-        let line = self.line.lock().as_ref().map(|line| line.to(tag));
-        let mut line = line.ok_or_else(|| RedisError::from((ErrorKind::Io, "there is no connection")))?;
-        let answer: Result<T, _> = question.invoke_async(&mut line).await;
+        let line = self.line.lock().clone();
+        let line = line.ok_or_else(|| RedisError::from((ErrorKind::Io, "there is no connection")))?;
+        let answer: Result<T, _> = question.invoke_async(&mut line.to(tag)).await;
         self.metrics.seconds.observe(began.elapsed().as_secs_f64());
         if answer.as_ref().is_err_and(is_elsewhere) {
-            // Where everything is now is found out anew: of other slots of the same server it may be as it was.
-            *self.line.lock() = None;
+            // Where everything is now is found out anew: of other slots of the same server it may be as it was. Unless it has been meanwhile.
+            drop(self.line.lock().take_if(|now| Arc::ptr_eq(now, &line)));
         }
         answer
     }
@@ -238,16 +238,17 @@ impl Lender {
             let line = self.way.line().await?;
             self.recognise(&line).await?;
             self.is_new.store(true, Ordering::Relaxed);
-            *self.line.lock() = Some(line);
+            *self.line.lock() = Some(Arc::new(line));
         }
         let terms = Terms::of(Quota { units: u32::MAX, window: Duration::from_secs(1) });
         // A debt is entered whatever else is answered: so it is seen whether there is room, and a right to write.
         let ask = Ask { debt: 1, ..Ask::default() };
         let question = async |tag| self.answer(&Place { tag, name: "look".to_owned() }, terms, &ask).await;
-        let samples = self.line.lock().as_ref().map(Line::samples).ok_or("what was asked for is somewhere else now")?;
+        let samples = self.line.lock().as_ref().map(|line| line.samples());
+        let samples = samples.ok_or("what was asked for is somewhere else now")?;
         let first = timeout(PATIENCE, join_all(samples.into_iter().map(question))).await;
         let first = first.map_err(|_| format!("no answer within {PATIENCE:?}"))?;
-        if let Some(error) = first.into_iter().find_map(Result::err) {
+        if let Some(error) = failure(first) {
             *self.line.lock() = None;
             return Err(why(&error));
         }
@@ -256,7 +257,9 @@ impl Lender {
         }
         let all = timeout(LATEST, join_all((1..TAGS).map(question))).await;
         let all = all.map_err(|_| format!("no answer within {LATEST:?}"))?;
-        all.into_iter().collect::<Result<Vec<_>, _>>().map_err(|error| why(&error))?;
+        if let Some(error) = failure(all) {
+            return Err(why(&error));
+        }
         let (terms, ask) = self.youth.question();
         let age = async |tag| self.answer(&Place { tag, name: "age".to_owned() }, terms, &ask).await;
         // One that is not heard of here will be when it refuses to lend.
@@ -311,7 +314,17 @@ impl Lender {
 
 /// Whether it was asked of a server that does not keep it, or not any more.
 fn is_elsewhere(error: &RedisError) -> bool {
-    error.is_cluster_error() || error.kind() == ErrorKind::Server(ServerErrorKind::ReadOnly)
+    matches!(error.kind(), ErrorKind::Server(ServerErrorKind::Moved | ServerErrorKind::ReadOnly))
+}
+
+/// Whether it was asked of a server that is handing the slot over: all that it keeps besides is where it was.
+fn is_moving(error: &RedisError) -> bool {
+    matches!(error.kind(), ErrorKind::Server(ServerErrorKind::Ask | ServerErrorKind::TryAgain))
+}
+
+/// Why a server is not as good as any, if one is not.
+fn failure<T>(answers: Vec<Result<T, RedisError>>) -> Option<RedisError> {
+    answers.into_iter().filter_map(Result::err).find(|error| !is_moving(error))
 }
 
 /// What every question begins with.

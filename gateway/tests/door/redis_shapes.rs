@@ -283,14 +283,15 @@ fn has_caught_up(replica: &Redis) {
     eventually("the replica", || replica.run(&["info", "replication"]).contains("master_link_status:up"));
 }
 
-/// A slot goes to another master, with all that is in it.
-fn move_slot(slot: &str, from: &Redis, to: &Redis) {
+fn set_slot(slot: &str, server: &Redis, how: &str, node: &str) {
+    assert_eq!(server.run(&["cluster", "setslot", slot, how, node]), "OK", "{how}");
+}
+
+/// All that is in a slot goes to another master, and who is asked for it says so; the slot itself does not go.
+fn empty_slot(slot: &str, from: &Redis, to: &Redis) {
     let [old, new] = [from, to].map(|server| server.run(&["cluster", "myid"]));
-    let set = |server: &Redis, how: &str, node: &str| {
-        assert_eq!(server.run(&["cluster", "setslot", slot, how, node]), "OK", "{how}");
-    };
-    set(to, "importing", &old);
-    set(from, "migrating", &new);
+    set_slot(slot, to, "importing", &old);
+    set_slot(slot, from, "migrating", &new);
     let (port, left) = (to.port.to_string(), || from.run(&["cluster", "getkeysinslot", slot, "1000"]));
     eventually("its keys to have gone", || {
         let keys = left();
@@ -298,8 +299,14 @@ fn move_slot(slot: &str, from: &Redis, to: &Redis) {
         from.run(&words.collect::<Vec<_>>());
         left().is_empty()
     });
-    set(to, "node", &new);
-    set(from, "node", &new);
+}
+
+/// A slot goes to another master, with all that is in it.
+fn move_slot(slot: &str, from: &Redis, to: &Redis) {
+    empty_slot(slot, from, to);
+    let new = to.run(&["cluster", "myid"]);
+    set_slot(slot, to, "node", &new);
+    set_slot(slot, from, "node", &new);
 }
 
 /// Whether what `one` revokes is refused by `other` at once, most times. By polls alone that would be a chance of one in a hundred.
@@ -441,5 +448,27 @@ fn two_gateways_count_together_on_a_cluster_whose_slots_move() {
             move_slot(&slot, masters[n], masters[(n + 1) % masters.len()]);
         }
         until_more(admitted, QUOTA + 1, "leases from where the slots went");
+    });
+}
+
+#[test]
+fn while_a_slot_is_half_moved_callers_of_other_slots_are_lent_to() {
+    let (database, shape) = (Database::new("half_moved"), Shape::cluster(None));
+    let nodes: [_; 1] = some(|| shape.member(&database));
+    let [node] = &nodes;
+    are_back(&nodes);
+    let ada = token(node, "ada@example.com");
+    // One of them at least has another slot than she has.
+    let others = ["bob@example.com", "cid@example.com"].map(|email| token(node, email));
+    eventually("a lease", || node.get("/demo/x", &ada).status == 200);
+    let home = shape.home();
+    let to = (0..shape.servers.len()).find(|n| *n != home && is_master(&shape.servers[*n])).unwrap();
+    let (from, to) = (&shape.servers[home], &shape.servers[to]);
+    let keys = from.run(&["keys", "portcullis:*:p*"]);
+    empty_slot(&from.run(&["cluster", "keyslot", keys.lines().next().unwrap()]), from, to);
+    eventually("it to be noticed", || node.get("/demo/x", &ada).status == 503);
+    eventually("others to be lent to", || {
+        drop(node.get("/demo/x", &ada));
+        others.iter().any(|other| node.get("/demo/x", other).status == 200)
     });
 }
