@@ -254,10 +254,11 @@ pub(crate) async fn lock(tx: &mut PgConnection) -> Result<(), sqlx::Error> {
     tx.execute("DEALLOCATE ALL").await.map(drop)
 }
 
-/// Until the transaction ends nobody changes the tables, nor stands in the queue for one of them, with everybody else behind.
-pub(crate) async fn hold_off(tx: &mut PgConnection) -> Result<(), sqlx::Error> {
-    let shared = sqlx::query("SELECT pg_advisory_xact_lock_shared($1)").persistent(false).bind(MIGRATION_LOCK);
-    shared.execute(&mut *tx).await.map(drop)
+/// Until the transaction ends nobody changes the tables, nor stands in the queue for one of them, with everybody else behind. `false` if somebody
+/// does now.
+pub(crate) async fn hold_off(tx: &mut PgConnection) -> Result<bool, sqlx::Error> {
+    let shared = sqlx::query_scalar("SELECT pg_try_advisory_xact_lock_shared($1)").persistent(false);
+    shared.bind(MIGRATION_LOCK).fetch_one(&mut *tx).await
 }
 
 /// Leaves no named statement to whoever gets this connection next.

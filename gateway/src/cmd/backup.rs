@@ -9,12 +9,14 @@ use super::{block_on, read_config, say, shown};
 use crate::{
     cli::{Failure, Place},
     config::{MasterKeySource, Settings},
-    foundation,
+    foundation, logging,
 };
 
 pub(crate) fn save(to: &Path, place: &Place) -> Result<(), Failure> {
     let settings = read_config(place)?.settings;
     foundation::must_exist(&settings.store, &place.data)?;
+    // It may have to wait for others, and tells of it there.
+    logging::start(&settings.log);
     block_on(1, async {
         let store = foundation::connect(&settings.store, &place.data).await?;
         let file = if to.is_dir() { to.join(name()) } else { to.to_owned() };

@@ -1,7 +1,9 @@
 //! Postgres: each table's rows as COPY writes them, read in one transaction that sees one moment, and written in one.
 
+use std::time::Duration;
+
 use futures_util::TryStreamExt;
-use sqlx::{AssertSqlSafe, PgConnection};
+use sqlx::{AssertSqlSafe, PgConnection, Postgres, Transaction};
 
 use super::{
     BackupError,
@@ -60,10 +62,11 @@ pub(super) const TABLES: [&str; 43] = [
     "webhooks",
 ];
 
+/// Until it is seen again whether somebody changes the tables.
+const PAUSE: Duration = Duration::from_secs(1);
+
 pub(super) async fn save(pg: &Pg, archive: &mut Writer) -> Result<(), BackupError> {
-    let mut tx =
-        pg.begin_patiently(Some("ISOLATION LEVEL REPEATABLE READ, READ ONLY")).await.map_err(StoreError::from)?;
-    migrate::hold_off(&mut tx).await.map_err(StoreError::from)?;
+    let mut tx = moment(pg).await.map_err(StoreError::from)?;
     for table in TABLES {
         let section = columns(&mut tx, table).await?;
         archive.begin(&section)?;
@@ -75,6 +78,23 @@ pub(super) async fn save(pg: &Pg, archive: &mut Writer) -> Result<(), BackupErro
         archive.end()?;
     }
     Ok(tx.commit().await.map_err(StoreError::from)?)
+}
+
+/// A transaction that sees one moment, with nobody who changes the tables. Whoever waited for that within it would see the tables as they were before.
+async fn moment(pg: &Pg) -> Result<Transaction<'static, Postgres>, sqlx::Error> {
+    let mut has_told = false;
+    loop {
+        let mut tx = pg.begin_patiently(Some("ISOLATION LEVEL REPEATABLE READ, READ ONLY")).await?;
+        if migrate::hold_off(&mut tx).await? {
+            return Ok(tx);
+        }
+        tx.rollback().await?;
+        if !has_told {
+            tracing::warn!("somebody changes the tables just now: the backup begins when that is done");
+            has_told = true;
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
 }
 
 /// All of it or nothing.

@@ -1,6 +1,6 @@
 //! What was saved comes back whole, into an empty place alone, and only if the file is what it was.
 
-use std::{fs, os::unix::fs::PermissionsExt, path::Path};
+use std::{fs, os::unix::fs::PermissionsExt, path::Path, time::Duration};
 
 use sqlx::{Connection as _, Executor as _};
 use store::{BackupError, Store, StoreError, Subject};
@@ -255,4 +255,31 @@ async fn while_tables_are_saved_whoever_changes_them_waits_for_none_of_them() {
     let (saved, ()) = tokio::join!(store.back_up(&file), meanwhile);
     // It may see afterwards that the tables are others now.
     assert!(matches!(saved, Ok(_) | Err(BackupError::OtherVersion(_))), "{saved:?}");
+}
+
+/// Who waited for it within a moment of their own would save the tables as they were before.
+#[tokio::test]
+async fn a_backup_that_begins_while_tables_are_changed_is_of_the_moment_after() {
+    const MIGRATIONS: i64 = i64::from_be_bytes(*b"portmigr");
+    const GIVEN_UP: &str = "SELECT xact_rollback FROM pg_stat_database WHERE datname = current_database()";
+    const NAMES: &str = "SELECT name FROM accounts";
+    let (database, folder) = (Database::postgres().await, tempfile::tempdir().unwrap());
+    let (store, file) = (database.open().await, folder.path().join("backup"));
+    named(&store, "ada@example.com", "Before").await;
+    let (mut beside, mut watcher) = (database.beside().await, database.beside().await);
+    let mut changing = beside.begin().await.unwrap();
+    sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(MIGRATIONS).execute(&mut *changing).await.unwrap();
+    changing.execute("UPDATE accounts SET name = 'After'").await.unwrap();
+    let mut given_up = async || sqlx::query_scalar::<_, i64>(GIVEN_UP).fetch_one(&mut watcher).await.unwrap();
+    let before = given_up().await;
+    let meanwhile = async {
+        let in_vain = async { while given_up().await == before {} };
+        tokio::time::timeout(Duration::from_secs(20), in_vain).await.expect("it waits within a moment of its own");
+        changing.commit().await.unwrap();
+    };
+    let (saved, ()) = tokio::join!(store.back_up(&file), meanwhile);
+    saved.unwrap();
+    let other = empty_like(&database).await;
+    store::restore(&other.url, settings(), &file).await.unwrap();
+    assert_eq!(other.rows::<(String,)>(NAMES, "").await, [("After".to_owned(),)]);
 }
