@@ -193,12 +193,16 @@ async fn apply(pg: &Pg) -> Result<(), StoreError> {
     }
 }
 
-/// Applies what is missing, or undoes one step. Whoever comes while it waits for a table waits behind it: after a second it lets go of all
-/// that it has, and begins anew when others have had their turn. Nobody else does meanwhile, since the lock stays.
+/// Applies what is missing, or undoes one step. Whoever comes while it waits for a table waits behind it: after two seconds it lets go of
+/// all that it has, and begins anew when others have had their turn. Nobody else does meanwhile, since the lock stays.
 async fn change(tx: &mut PgConnection, undone: Option<i64>) -> Result<(), MigrateError> {
+    // Whoever waits sends an autovacuum away after `deadlock_timeout`, and not if both times are over at once.
+    const PATIENCE: &str = "SELECT set_config('lock_timeout', CAST(CAST(setting AS BIGINT) + 1000 AS TEXT), true) \
+                            FROM pg_settings WHERE name = 'deadlock_timeout'";
+    let mut tries = 0;
     loop {
         let mut attempt = tx.begin().await?;
-        attempt.execute("SET LOCAL lock_timeout = '1s'").await?;
+        attempt.execute(PATIENCE).await?;
         let done = match undone {
             None => up(&mut attempt, i64::MAX).await,
             Some(version) => down(&mut attempt, version).await,
@@ -206,7 +210,8 @@ async fn change(tx: &mut PgConnection, undone: Option<i64>) -> Result<(), Migrat
         match done {
             Ok(()) => return Ok(attempt.commit().await?),
             Err(error) if is_held(&error) => {
-                tracing::warn!(%error, "a table is in use for long, perhaps by a backup, and cannot be changed; trying again");
+                tries += 1;
+                tracing::warn!(%error, tries, "a table is in use for long, perhaps by a backup, and cannot be changed; all steps begin anew");
                 attempt.rollback().await?;
                 // The server sleeps, and not we: a transaction may be idle for moments only.
                 tx.execute("SELECT pg_sleep(3)").await?;
@@ -216,11 +221,11 @@ async fn change(tx: &mut PgConnection, undone: Option<i64>) -> Result<(), Migrat
     }
 }
 
-/// Whether somebody else had a table for too long.
+/// Whether somebody else had a table for too long, or each had what the other waited for.
 fn is_held(error: &MigrateError) -> bool {
     let (MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _)) = error else { return false };
-    // Postgres' lock_not_available.
-    error.as_database_error().is_some_and(|error| error.code().as_deref() == Some("55P03"))
+    // Postgres' lock_not_available and deadlock_detected.
+    error.as_database_error().is_some_and(|error| matches!(error.code().as_deref(), Some("55P03" | "40P01")))
 }
 
 /// Applies what is missing up to a step.

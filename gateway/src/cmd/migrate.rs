@@ -5,7 +5,7 @@ use store::StoreError;
 use super::{block_on, read_config, say};
 use crate::{
     cli::{Failure, MigrateStep, Place},
-    foundation,
+    foundation, logging,
 };
 
 pub(crate) fn run(step: MigrateStep, place: &Place) -> Result<(), Failure> {
@@ -13,6 +13,8 @@ pub(crate) fn run(step: MigrateStep, place: &Place) -> Result<(), Failure> {
     if !matches!(step, MigrateStep::Up) {
         foundation::must_exist(&config.settings.store, &place.data)?;
     }
+    // It may have to wait for others, and tells of it there.
+    logging::start(&config.settings.log);
     block_on(1, async {
         let store = foundation::connect(&config.settings.store, &place.data).await?;
         match step {

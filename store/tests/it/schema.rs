@@ -311,3 +311,20 @@ async fn while_a_table_is_read_for_long_nobody_waits_behind_a_step_that_changes_
     migrating.await.unwrap().unwrap();
     assert!(store.migrations_status().await.unwrap().iter().all(|step| step.applied_at.is_some()));
 }
+
+/// Postgres lets whoever waits do so when `deadlock_timeout` is over, and not before.
+#[tokio::test]
+async fn a_step_waits_for_long_enough_to_send_an_autovacuum_away() {
+    const LOOK: &str = "CREATE TABLE public.waits (is_enough BOOLEAN); \
+        CREATE FUNCTION public.look() RETURNS event_trigger LANGUAGE plpgsql SECURITY DEFINER AS $$ BEGIN \
+            INSERT INTO public.waits SELECT (SELECT setting FROM pg_settings WHERE name = 'lock_timeout')::int > \
+                (SELECT setting FROM pg_settings WHERE name = 'deadlock_timeout')::int; END $$; \
+        CREATE EVENT TRIGGER look ON ddl_command_start EXECUTE FUNCTION public.look()";
+    let database = Database::postgres().await;
+    let store = database.open().await;
+    back_to(&store, 43).await;
+    database.run_beside(LOOK).await;
+    store.migrate().await.unwrap();
+    let waits = database.rows::<(bool,)>("SELECT DISTINCT is_enough FROM public.waits", "").await;
+    assert_eq!(waits, [(true,)]);
+}
