@@ -28,10 +28,11 @@ pub(crate) fn rotate(place: &Place) -> Result<(), Failure> {
         let retire_after = TimeDelta::from_std(config.settings.tokens.access_ttl).unwrap_or(TimeDelta::days(1))
             + TimeDelta::minutes(5);
         foundation.rotate(retire_after, &mut rng, store::clock::now()).await?;
+        // Before anything else is asked, which may take its time: what has been done is written down.
+        foundation.write_down("rotate_keys", None).await?;
         if let Err(why) = nudges::tell_once(&config.settings.shared).await {
             say_error(&format!("Redis tells nobody, and gateways find it out by themselves within a second: {why}"));
         }
-        foundation.write_down("rotate_keys", None).await?;
         for (purpose, kid) in foundation.current_kids().await? {
             say(&format!("{purpose}: now signing with {kid}"));
         }
