@@ -140,8 +140,9 @@ impl Tx {
 
     /// Parts an account from whoever was let into its tenants by those who had it: no invitation of its stands, the keys at providers are gone
     /// that it has alone, and its next login begins where nobody else is. From a tenant for which somebody else answers it goes; one for which
-    /// nobody else does is not left to itself. Who was in a tenant of an older system was not let in here. Says what is to be heard of;
-    /// [`StoreError::Conflict`] if it has joined another tenant meanwhile.
+    /// nobody else does is not left to itself. Who was in a tenant of an older system was not let in here, and one that is older than the
+    /// account has not been founded by whoever had that: invitations take a confirmed address, so the operator has put it there. Says what is to be heard
+    /// of; [`StoreError::Conflict`] if it has joined another tenant meanwhile.
     async fn part_from_others(
         &mut self,
         id: AccountId,
@@ -159,10 +160,12 @@ impl Tx {
         let mut own = Vec::new();
         for (tenant, is_owner) in places {
             let others = self.others_in(*tenant, id).await?;
+            let founded_at = self.tenant(*tenant).await?.map(|tenant| tenant.created_at);
+            let is_older = founded_at.is_some_and(|at| at < account.created_at);
             if others.is_empty() {
                 heard.extend(self.drop_integrations(tenant.uuid()).await?);
                 own.push(*tenant);
-            } else if is_imported(tenant.uuid()) {
+            } else if is_older || is_imported(tenant.uuid()) {
                 own.push(*tenant);
             } else if others.iter().any(|role| role == TenantRole::Owner.word()) {
                 if *is_owner {

@@ -31,6 +31,7 @@ on_both_engines!(
     who_is_let_go_of_brings_no_second_factor_any_more,
     who_was_linked_without_being_asked_may_agree_later,
     what_an_owner_finds_in_the_account_of_others_is_gone,
+    who_was_put_into_an_organisation_by_the_operator_stays_there,
     whoever_takes_an_account_over_leaves_no_organisation_to_itself,
     an_organisation_that_is_nobody_elses_is_taken_over_without_its_keys_at_providers,
     a_session_is_as_old_as_it_is_said_to_be_and_never_younger_than_now,
@@ -321,6 +322,26 @@ async fn what_an_owner_finds_in_the_account_of_others_is_gone(database: &Databas
     database.confirm("later@example.com").await;
     let answered = store.answer_invitation(late.id, open.id, true, at(2)).await;
     assert!(matches!(answered, Err(StoreError::NotFound)), "{answered:?}");
+}
+
+/// As an issuer does whose word for addresses is not believed, where `tenants` says that its people join.
+async fn who_was_put_into_an_organisation_by_the_operator_stays_there(database: &Database) {
+    let store = database.open().await;
+    let boss = person(&store, "boss@example.com").await;
+    let work = store.create_tenant("Work", boss.id, 9, at(0)).await.unwrap().id;
+    let address = Email::parse("ada@example.com").unwrap();
+    let new = NewAccount { tenant: Belonging::Joins(work), now: at(1), ..newcomer(&address) };
+    let subject = ExternalSubject { issuer: "them", subject: "ada", claims_at: None };
+    let ada = store.create_external(new, subject).await.unwrap();
+    assert_eq!((ada.is_verified, ada.tenant.as_ref().map(|home| home.tenant)), (false, Some(work)));
+    let token = token();
+    store.keep_one_time(&one_time(&token, OneTimePurpose::ResetPassword, ada.id, "ada@example.com")).await.unwrap();
+    let shown = shown(&token, OneTimePurpose::ResetPassword);
+    let confirmed = Confirmed { from_role: "unverified", to_role: "user", no_password: &NO_PASSWORD };
+    let owner = store.reset_password(&shown, hash("new"), confirmed, &notice(), at(2)).await.unwrap().unwrap();
+    assert_eq!(owner.tenant.map(|home| home.tenant), Some(work));
+    assert_eq!(store.role_in(work, ada.id).await.unwrap(), Some(TenantRole::Member));
+    assert!(store.identities(ada.id).await.unwrap().is_empty(), "the issuer's no longer");
 }
 
 async fn whoever_takes_an_account_over_leaves_no_organisation_to_itself(database: &Database) {
