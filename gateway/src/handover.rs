@@ -18,6 +18,7 @@ use std::{
     time::Duration,
 };
 
+use anyhow::Context;
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
 };
@@ -64,8 +65,15 @@ fn beside(data: &Path) -> PathBuf {
 
 impl Taken {
     /// Asks whoever serves this data folder; nobody, and there is nothing to take.
-    pub(crate) fn ask(data: &Path) -> Result<Self, Failure> {
-        let Ok(from) = UnixStream::connect(place(data)) else {
+    pub(crate) async fn ask(data: &Path) -> Result<Self, Failure> {
+        let place = place(data);
+        // Another thread waits for the answer: whoever asks hears meanwhile that they are to stop.
+        let asked = tokio::task::spawn_blocking(move || Self::ask_at(&place)).await;
+        asked.context("nobody has waited for the sockets")?
+    }
+
+    fn ask_at(place: &Path) -> Result<Self, Failure> {
+        let Ok(from) = UnixStream::connect(place) else {
             tracing::info!("nobody serves this data folder; the sockets are our own");
             return Ok(Self::default());
         };
@@ -197,8 +205,7 @@ mod tests {
         let data = tempfile::tempdir().unwrap();
         let offer = offer(data.path(), &Taken::default()).unwrap();
         let taken = tokio::spawn(offer.taken());
-        let at = data.path().to_owned();
-        let next = tokio::task::spawn_blocking(move || Taken::ask(&at)).await.unwrap().ok().unwrap();
+        let next = Taken::ask(data.path()).await.ok().unwrap();
         assert_eq!(next.sockets.len(), 2);
         // Migrations of a large table, or a lock that another node holds.
         tokio::time::sleep(Duration::from_hours(3)).await;
@@ -211,20 +218,17 @@ mod tests {
     async fn one_that_ends_before_it_is_ready_leaves_the_first_one_to_be_taken_over() {
         let data = tempfile::tempdir().unwrap();
         let first = tokio::spawn(offer(data.path(), &Taken::default()).unwrap().taken());
-        let ask = || {
-            let at = data.path().to_owned();
-            tokio::task::spawn_blocking(move || Taken::ask(&at).ok().unwrap())
-        };
-        let failing = ask().await.unwrap();
+        let ask = async || Taken::ask(data.path()).await.ok().unwrap();
+        let failing = ask().await;
         drop(made(data.path(), &failing).unwrap());
         drop(failing);
-        let next = ask().await.unwrap();
+        let next = ask().await;
         assert!(next.from.is_some(), "nobody waits there");
         let offer = made(data.path(), &next).unwrap();
         next.are_ours();
         first.await.unwrap();
         let _second = tokio::spawn(offer.stand(data.path()).unwrap().taken());
-        assert!(ask().await.unwrap().from.is_some(), "nor does the second one, when it is ready");
+        assert!(ask().await.from.is_some(), "nor does the second one, when it is ready");
     }
 
     #[tokio::test]

@@ -118,7 +118,7 @@ pub async fn build(folder: ConfigFolder, config: Config, data: &Path, take_over:
     let (settings, read) = (config.settings.clone(), (folder, config.digest.clone()));
     // Until it is listened to, SIGHUP ends the process, and the database may have to be waited for.
     let hangup = signal(SignalKind::hangup()).context("signals cannot be heard")?;
-    let mut taken = if take_over { Taken::ask(data)? } else { Taken::default() };
+    let mut taken = if take_over { Taken::ask(data).await? } else { Taken::default() };
     let sockets = Sockets::bind(&settings, &mut taken)?;
     let (at, foundation) = (sockets.addresses(), Foundation::open(&settings, data).await?);
     foundation.store.seed_new_tenants(config.seed.clone());

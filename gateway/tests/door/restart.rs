@@ -4,6 +4,8 @@ use std::{
     env, fs,
     io::{self, Read, Write},
     net::{Shutdown, SocketAddr, TcpListener, TcpStream},
+    os::unix::net::UnixListener,
+    process::{Command, Stdio},
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -340,6 +342,20 @@ fn one_that_cannot_start_takes_nothing_over() {
     let mut next = setup.command(folder.path(), backend.address);
     let next = Running::start(next.arg("--take-over"), Some(&log));
     assert_eq!(next.address("http"), serving.address("http"), "and another one can");
+}
+
+#[test]
+fn one_that_is_told_to_stop_while_it_is_handed_nothing_ends_at_once() {
+    let setup = Setup::default();
+    let (folder, upstream) = (setup.folder(), Backend::start(|_, _| After::Close));
+    let data = folder.path().join("data");
+    fs::create_dir_all(&data).unwrap();
+    let silent = UnixListener::bind(data.join("handover.sock")).unwrap();
+    let mut next = setup.command(folder.path(), upstream.address);
+    let mut next = next.arg("--take-over").stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let _waited_for = silent.accept().unwrap();
+    assert!(Command::new("kill").args(["-TERM", &next.id().to_string()]).status().unwrap().success());
+    assert_eq!(next.wait().unwrap().code(), Some(0), "not 69, when its patience ends");
 }
 
 #[test]
