@@ -50,15 +50,27 @@ pub(crate) struct Taken {
 pub(crate) struct Offer {
     sockets: Vec<OwnedFd>,
     at: UnixListener,
+    /// Where that is until the place in the data folder is its own.
+    beside: PathBuf,
 }
 
 fn place(data: &Path) -> PathBuf {
     data.join("handover.sock")
 }
 
-/// Where the next one waits until the place is its own.
+/// Another one each time: of two that start at once neither takes the other's socket for its own.
 fn beside(data: &Path) -> PathBuf {
-    data.join("handover.next")
+    data.join(format!("handover.{:08x}.next", fastrand::u32(..)))
+}
+
+/// Of whoever else was to wait in the place nothing is left: they have ended, or find that somebody stands there.
+fn clear(data: &Path) {
+    for entry in fs::read_dir(data).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        if name.to_str().is_some_and(|name| name.starts_with("handover.") && name.ends_with("next")) {
+            drop(fs::remove_file(entry.path()));
+        }
+    }
 }
 
 // === impl Taken ===
@@ -127,24 +139,23 @@ impl Offer {
             tracing::warn!("another process serves this data folder, and is the one that can be taken over");
             return None;
         }
-        if_it_is_to_be_had(Self::at(sockets, &beside(data)))
+        if_it_is_to_be_had(Self::at(sockets, beside(data)))
     }
 
     /// The place is its own from now on.
     pub(crate) fn stand(self, data: &Path) -> Option<Self> {
-        if_it_is_to_be_had(fs::rename(beside(data), place(data)).map(|()| self))
+        let stood = fs::rename(&self.beside, place(data));
+        clear(data);
+        if_it_is_to_be_had(stood.map(|()| self))
     }
 
-    fn at(sockets: &Sockets, beside: &Path) -> io::Result<Self> {
-        if beside.exists() {
-            fs::remove_file(beside)?;
-        }
-        let at = UnixListener::bind(beside)?;
-        fs::set_permissions(beside, fs::Permissions::from_mode(0o600))?;
+    fn at(sockets: &Sockets, beside: PathBuf) -> io::Result<Self> {
+        let at = UnixListener::bind(&beside)?;
+        fs::set_permissions(&beside, fs::Permissions::from_mode(0o600))?;
         let https = sockets.https.as_ref().map(|(socket, ..)| socket);
         let all = [Some(&sockets.http.0), https, Some(&sockets.operators.0)];
         let sockets = all.into_iter().flatten().map(|socket| socket.try_clone().map(OwnedFd::from));
-        Ok(Self { sockets: sockets.collect::<io::Result<_>>()?, at })
+        Ok(Self { sockets: sockets.collect::<io::Result<_>>()?, at, beside })
     }
 
     /// Waits until another process has taken over.
@@ -238,5 +249,17 @@ mod tests {
         assert!(offer(data.path(), &Taken::default()).is_none());
         drop(first);
         assert!(offer(data.path(), &Taken::default()).is_some(), "nobody waits there any more");
+    }
+
+    #[tokio::test]
+    async fn of_two_that_start_at_once_on_one_folder_one_can_be_taken_over() {
+        let data = tempfile::tempdir().unwrap();
+        let both = [(); 2].map(|()| made(data.path(), &Taken::default()).unwrap());
+        for standing in both.into_iter().filter_map(|offer| offer.stand(data.path())) {
+            tokio::spawn(standing.taken());
+        }
+        assert!(Taken::ask(data.path()).await.ok().unwrap().from.is_some(), "nobody waits there");
+        let left = fs::read_dir(data.path()).unwrap().map(|entry| entry.unwrap().file_name());
+        assert_eq!(left.collect::<Vec<_>>(), ["handover.sock"]);
     }
 }
