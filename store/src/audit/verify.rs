@@ -119,13 +119,14 @@ impl Audit {
     }
 
     /// Everything of one chain; says how far it is whole. What has been deleted since its row was read is not missing: it is looked at again from
-    /// where it begins then.
+    /// where it begins then, unless what is wrong is behind that.
     async fn look_at(&self, mut chain: Opened, named: &Named, report: &mut AuditReport) -> Result<Mark, StoreError> {
         loop {
             let mut seen = AuditReport::default();
             let end = self.look_once(&chain, named, &mut seen).await?;
             let shortened = if seen.faults.is_empty() { None } else { self.shortened(&chain).await? };
-            let Some(shortened) = shortened else {
+            let is_deleted = |now: &Opened| seen.faults.iter().any(|fault| fault.position <= now.base.at.position);
+            let Some(shortened) = shortened.filter(is_deleted) else {
                 report.events += seen.events;
                 report.faults.append(&mut seen.faults);
                 return Ok(end);
