@@ -264,7 +264,7 @@ impl Journey {
 
     /// The last step: metrics, and one line in the access log.
     pub(crate) fn record(&mut self, status: u16, sent_bytes: usize, door: &Door) {
-        cut::unwatch();
+        cut::release();
         let took = self.began.elapsed();
         self.is_recorded = true;
         let route = self.route.as_deref();

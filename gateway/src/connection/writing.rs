@@ -66,9 +66,13 @@ impl AsyncWrite for Guarded {
             // It has not read yet what it was told.
             this.farewell = Some(Box::new(Farewell::of_silence()));
         }
-        match &mut this.farewell {
-            Some(farewell) => farewell.poll(&mut this.transport, cx),
-            None => Pin::new(&mut this.transport).poll_shutdown(cx),
+        if let Some(farewell) = &mut this.farewell {
+            return farewell.poll(&mut this.transport, cx);
+        }
+        // TLS has a last word too.
+        match Pin::new(&mut this.transport).poll_shutdown(cx) {
+            Poll::Pending => this.wait_for_reader(cx).map(Err),
+            ready @ Poll::Ready(_) => ready,
         }
     }
 }

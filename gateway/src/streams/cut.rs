@@ -121,9 +121,14 @@ pub(crate) fn watch_later(candidate: Option<Candidate>, began: Instant) {
     });
 }
 
-/// The request has ended, or is watched over by somebody else.
+/// The request is watched over by somebody else.
 pub(crate) fn unwatch() {
     with(Running::unwatch);
+}
+
+/// The request has ended. What its client still sends has a time of its own.
+pub(crate) fn release() {
+    with(Running::clear);
 }
 
 /// All of the request must be over then.
@@ -270,7 +275,7 @@ pub(super) fn dropped() -> Option<(Guard, Box<Journey>)> {
 
 /// The next request of a connection of HTTP/1 begins. Does it run in such a connection's task, and not in one of its own?
 pub(super) fn begin() -> bool {
-    RUNNING.try_with(|running| running.begin()).is_ok()
+    RUNNING.try_with(|running| running.clear()).is_ok()
 }
 
 /// Why is it over, if it was not its time that passed?
@@ -291,21 +296,18 @@ fn with(change: impl FnOnce(&Running)) {
 // === impl Running ===
 
 impl Running {
-    /// For the next request of a connection.
-    fn begin(&self) {
-        self.can_be_ended.set(false);
+    fn clear(&self) {
+        for flag in [&self.can_be_ended, &self.must_take, &self.is_excused, &self.is_over] {
+            flag.set(false);
+        }
+        for time in [&self.whole, &self.next, &self.body, &self.request] {
+            time.set(None);
+        }
         *self.cut.borrow_mut() = None;
         *self.guard.borrow_mut() = None;
         *self.left.borrow_mut() = None;
-        self.whole.set(None);
-        self.next.set(None);
-        self.must_take.set(false);
         self.answer.set(Answer::Awaited);
         self.silence.set(None);
-        self.is_excused.set(false);
-        self.is_over.set(false);
-        self.body.set(None);
-        self.request.set(None);
         self.unwatch();
         *self.why.borrow_mut() = None;
     }
@@ -323,13 +325,12 @@ impl Running {
 
     fn poll_end(&self, cx: &mut Context<'_>) -> Poll<End> {
         loop {
-            if self.can_be_ended.get() {
-                if self.is_cut(cx) {
-                    return Poll::Ready(End::Cut);
-                }
-                if self.is_ended(cx) {
-                    return Poll::Ready(End::Over);
-                }
+            let can_be_ended = self.can_be_ended.get();
+            if can_be_ended && self.is_cut(cx) {
+                return Poll::Ready(End::Cut);
+            }
+            if can_be_ended && self.is_ended(cx) {
+                return Poll::Ready(End::Over);
             }
             let is_over = self.is_over.get();
             let lasts = if is_over { None } else { self.lasts.get() };

@@ -20,7 +20,7 @@ use crate::{
     backends::{After, Backend, kept, pool, pools, read_request},
     grpc::{connect, run},
     http2_clients::{read, ready},
-    platform::{Answer, Platform, Setup, eventually, exchange, pace, silence},
+    platform::{Answer, Platform, Setup, eventually, exchange, pace, silence, time_until},
     wire::{self, Wire},
 };
 
@@ -349,6 +349,9 @@ fn what_is_over_is_given_back_and_recorded_while_its_client_still_sends() {
     assert!(late.head().starts_with("HTTP/1.1 504 "));
     eventually("the access log", || platform.log().contains("\"refusal\":\"upstream_timeout\",\"status\":504"));
     assert_eq!(platform.metric("portcullis_requests_in_flight"), 0);
+    // For longer than a request that is over may take to end.
+    let listened = time_until("the end of it", || late.stream.write_all(b"x").is_err());
+    assert!(listened > Duration::from_millis(1300), "{listened:?}");
 }
 
 #[test]
