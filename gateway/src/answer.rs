@@ -3,7 +3,7 @@
 
 mod preflight;
 
-use std::{borrow::Cow, iter, time::Duration};
+use std::{borrow::Cow, iter, sync::atomic::Ordering, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Version, header, response::Parts};
@@ -17,7 +17,7 @@ use policies::{Cors, Problem, Refusal, Route, ratelimit_fields, ratelimit_fields
 
 pub(crate) use self::preflight::Preflight;
 use crate::{
-    connection::fault,
+    connection::{Facts, fault},
     cookies,
     fields::Fields,
     grpc,
@@ -161,7 +161,10 @@ pub(crate) fn longest_write(journey: &Journey) -> Duration {
 
 /// Has the answer begun? What only informs comes before it.
 pub(crate) fn is_begun(session: &ServerSession) -> bool {
-    session.response_written().is_some_and(|answer| answer.status == 101 || !answer.status.is_informational())
+    // Once Pingora has made a 101 it takes no other answer, and panics at its body.
+    session.was_upgraded()
+        || session.response_written().is_some_and(|answer| !answer.status.is_informational())
+        || Facts::of(session).is_some_and(|facts| facts.has_begun.load(Ordering::Relaxed))
 }
 
 /// Lets a client send its body that waits for leave to (RFC 9110 §10.1.1): what a server of HTTP/2 says of it gets no further than Pingora.

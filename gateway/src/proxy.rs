@@ -338,7 +338,7 @@ impl ProxyHttp for Door {
         let broke = Break::of(&error, reused);
         let is_closed = Failure::of(&error) == Some(Failure::Closed);
         let may_send_again = (broke == Break::Declined || (is_closed && session.req_header().method.is_idempotent()))
-            && !streams::has_begun(session, journey)
+            && !answer::is_begun(session)
             && !session.as_ref().retry_buffer_truncated();
         let retry = journey.attempt_broke(&error, may_send_again, broke);
         error.set_retry(retry);
@@ -349,7 +349,7 @@ impl ProxyHttp for Door {
     where
         Self::CTX: Send + Sync,
     {
-        let answered = streams::has_begun(session, journey);
+        let answered = answer::is_begun(session);
         let ended = journey.relieve(session).or_else(cut::why);
         if answered {
             journey.ended = ended.as_ref().map(Refusal::code);

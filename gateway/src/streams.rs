@@ -37,7 +37,7 @@ use policies::{Permit, Possession, Refusal, Route};
 use tokio::sync::oneshot;
 
 use self::ground::Ground;
-pub(crate) use self::guard::{has_begun, passed_on};
+pub(crate) use self::guard::passed_on;
 use crate::{
     directory::{Directory, GroupHeaders},
     door::Door,

@@ -122,9 +122,11 @@ impl<A: HttpServerApp + Send + Sync + 'static> Listener<A> {
         // Whom a balancer announces is the client for everybody after this. The cell is new, so it can be set.
         drop(socket.peer_addr.set(Some(socket::SocketAddr::Inet(client))));
         let (transport, tls, client_certificate) = self.in_time(self.secured(stream)).await?;
-        let room = Arc::default();
-        let facts = Facts { client_certificate, is_of_stranger, room: Arc::clone(&room) };
-        let digests = Digests { socket: Arc::new(socket), tls, facts: Arc::new(facts.into_digest()), room };
+        let (room, has_begun) = (Arc::default(), Arc::default());
+        let facts =
+            Facts { client_certificate, is_of_stranger, room: Arc::clone(&room), has_begun: Arc::clone(&has_begun) };
+        let facts = Arc::new(facts.into_digest());
+        let digests = Digests { socket: Arc::new(socket), tls, facts, room, has_begun };
         let guarded = Guarded::begin(transport, digests, &self.limits, &self.metrics).await?;
         Ok((guarded, entered))
     }

@@ -104,6 +104,7 @@ pub(crate) struct Digests {
     /// Carries our own facts; Pingora has no other place for them.
     pub(crate) facts: Arc<ProxyDigest>,
     pub(crate) room: Arc<Room>,
+    pub(crate) has_begun: Arc<AtomicBool>,
 }
 
 // === impl Guarded ===
@@ -356,6 +357,7 @@ impl AsyncRead for Guarded {
             *this.next_request.get_mut() = false;
             if let Protocol::Http1(http1) = &mut this.speaks {
                 this.reading.end();
+                this.digests.has_begun.store(false, Ordering::Relaxed);
                 if !http1.next_request(!this.stash.is_empty()) {
                     return Poll::Ready(Ok(()));
                 }

@@ -21,8 +21,8 @@ pub(crate) struct Http1 {
     in_flight: bool,
     /// Did the request ask for another protocol?
     asked_upgrade: bool,
-    /// Until it is known whether that is granted.
-    awaits_upgrade: bool,
+    /// Has its answer begun? What only informs comes before it.
+    has_begun: bool,
     /// May an empty line come before the next request?
     may_skip: bool,
 }
@@ -67,7 +67,7 @@ impl Http1 {
             state: State::Head(HeadReader::default()),
             in_flight: false,
             asked_upgrade: false,
-            awaits_upgrade: false,
+            has_begun: false,
             may_skip: false,
         }
     }
@@ -99,7 +99,7 @@ impl Http1 {
                     Ok(Some(head)) => {
                         passed += head.len;
                         (self.in_flight, self.may_skip) = (true, false);
-                        (self.asked_upgrade, self.awaits_upgrade) = (head.asks_upgrade, head.asks_upgrade);
+                        self.asked_upgrade = head.asks_upgrade;
                         self.state = State::Body(head.framing.into());
                     }
                     Err(refusal) => return Err(Misread { refusal, passed, in_body: false }),
@@ -107,7 +107,7 @@ impl Http1 {
                 State::Body(body) => {
                     passed += body.read(rest).map_err(|refusal| Misread { refusal, passed, in_body: true })?;
                     // What follows a request that asks for another protocol may be that protocol's.
-                    if !body.is_done() || self.awaits_upgrade {
+                    if !body.is_done() || (self.asked_upgrade && !self.has_begun) {
                         return Ok(passed);
                     }
                     self.state = State::Head(HeadReader::default());
@@ -130,19 +130,24 @@ impl Http1 {
             }
             self.state = State::Head(HeadReader::default());
         }
-        (self.in_flight, self.awaits_upgrade, self.may_skip) = (false, false, true);
+        (self.in_flight, self.has_begun, self.may_skip) = (false, false, true);
         !matches!(self.state, State::Tunnel)
     }
 
-    /// Looks at what is sent to the client, for the 101 that ends HTTP.
+    /// Looks at what is sent to the client, for the beginning of its answer and for the 101 that ends HTTP.
     pub(crate) fn sees_written(&mut self, bytes: &[u8]) {
-        if self.awaits_upgrade && !bytes.is_empty() {
-            if bytes.starts_with(b"HTTP/1.1 101") {
-                self.state = State::Tunnel;
-            }
-            // Other informational answers come before the one that counts.
-            self.awaits_upgrade = bytes.starts_with(b"HTTP/1.1 1") && !matches!(self.state, State::Tunnel);
+        if self.has_begun || bytes.is_empty() {
+            return;
         }
+        if self.asked_upgrade && bytes.starts_with(b"HTTP/1.1 101") {
+            self.state = State::Tunnel;
+        }
+        self.has_begun = self.is_tunnel() || !bytes.starts_with(b"HTTP/1.1 1");
+    }
+
+    /// Has the answer begun? It may lie gathered or have been taken in part.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.has_begun
     }
 
     /// Has another protocol been agreed on?
@@ -286,6 +291,24 @@ mod tests {
         assert_eq!(http1.judge(b"\x81\x00"), Ok(2));
         assert_eq!((http1.awaits(), http1.is_tunnel()), (Awaited::Nothing, true));
         assert!(!http1.next_request(false), "there is no request after a tunnel");
+    }
+
+    #[test]
+    fn an_answer_begins_with_its_first_bytes_and_not_with_what_only_informs() {
+        let mut http1 = http1();
+        for (request, answer) in [(GET, &b"HTTP/1.1 200 OK\r\nX: to"[..]), (WEBSOCKET, &b"HTTP/1.1 403"[..])] {
+            assert!(http1.judge(request).is_ok());
+            http1.sees_written(b"");
+            http1.sees_written(b"HTTP/1.1 103 Early Hints\r\n\r\n");
+            assert!(!http1.has_begun());
+            http1.sees_written(answer);
+            http1.sees_written(b"HTTP/1.1 100 is what the rest may look like");
+            assert!(http1.has_begun());
+            assert!(http1.next_request(false) && !http1.has_begun());
+        }
+        assert!(http1.judge(WEBSOCKET).is_ok());
+        http1.sees_written(b"HTTP/1.1 101 Switching Protocols\r\n\r\n");
+        assert!(http1.has_begun());
     }
 
     #[test]

@@ -30,13 +30,15 @@ mod transport;
 mod waiting;
 mod writing;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::AtomicBool},
+    time::Duration,
+};
 
 use chrono::{DateTime, Utc};
 use pingora::{
     http::ResponseHeader,
-    protocols::{Digest, raw_connect::ProxyDigest},
-    proxy::Session,
+    protocols::{Digest, http::ServerSession, raw_connect::ProxyDigest},
 };
 
 pub(crate) use self::{
@@ -66,6 +68,9 @@ pub(crate) struct Facts {
     pub(crate) is_of_stranger: bool,
     /// Has an HTTP/2 client any for bodies?
     pub(crate) room: Arc<Room>,
+    /// Has the answer to the present request of HTTP/1 begun? It may lie gathered or have been taken in part, and then the session knows
+    /// nothing of it.
+    pub(crate) has_begun: Arc<AtomicBool>,
 }
 
 // === impl Facts ===
@@ -78,7 +83,7 @@ impl Facts {
     }
 
     /// The facts of the connection that a request came by.
-    pub(crate) fn of(session: &Session) -> Option<&Self> {
+    pub(crate) fn of(session: &ServerSession) -> Option<&Self> {
         Self::carried_by(session.digest()?)
     }
 

@@ -3,6 +3,7 @@
 use std::{
     io::{self, ErrorKind},
     pin::Pin,
+    sync::atomic::Ordering,
     task::{Context, Poll, Waker, ready},
 };
 
@@ -91,7 +92,10 @@ impl Guarded {
 
     fn sees_written(&mut self, bytes: &[u8]) {
         match &mut self.speaks {
-            Protocol::Http1(http1) => http1.sees_written(bytes),
+            Protocol::Http1(http1) => {
+                http1.sees_written(bytes);
+                self.digests.has_begun.store(http1.has_begun(), Ordering::Relaxed);
+            }
             Protocol::Http2(http2) => {
                 http2.sent.follow(bytes);
                 self.digests.room.set(http2.sent.allowed() > http2.frames.data());

@@ -6,10 +6,7 @@
 //! what happened. So an end needs no bytes to flow, and requests that do not last pay nothing for it.
 
 use std::{
-    sync::{
-        Arc, OnceLock,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, OnceLock},
     time::Duration,
 };
 
@@ -34,7 +31,7 @@ use pingora::{
 use policies::Refusal;
 
 use super::{Ended, cut, over, pace::Pace};
-use crate::{answer, journey::Journey};
+use crate::journey::Journey;
 
 /// What a journey keeps of the session that stands guard.
 #[derive(Clone, Default)]
@@ -45,8 +42,6 @@ struct Shared {
     /// The client's own session, once it is given back.
     back: Mutex<Option<ServerSession>>,
     why: OnceLock<Refusal>,
-    /// Was the head of the answer handed on? It may lie gathered or have been taken in part, and then the session knows nothing of it.
-    has_begun: AtomicBool,
 }
 
 /// The session that stands guard.
@@ -87,12 +82,6 @@ impl Guard {
     pub(super) fn given_back(&self) -> Option<ServerSession> {
         self.0.back.lock().take()
     }
-}
-
-/// Has the answer begun? Nothing may follow that but more of it.
-pub(crate) fn has_begun(session: &ServerSession, journey: &Journey) -> bool {
-    let handed_on = |guard: &Guard| guard.0.has_begun.load(Ordering::Relaxed);
-    answer::is_begun(session) || journey.guard.as_ref().is_some_and(handed_on)
 }
 
 /// A piece of the client's body is passed on.
@@ -163,10 +152,6 @@ fn informs(task: &HttpTask) -> bool {
     matches!(task, HttpTask::Header(header, _) if header.status.is_informational())
 }
 
-fn begins(task: &HttpTask) -> bool {
-    matches!(task, HttpTask::Header(header, _) if !header.status.is_informational())
-}
-
 /// Awaits one thing that the inner session does, or the end.
 macro_rules! unless_ended {
     ($guarded:ident, $does:expr) => {{
@@ -209,11 +194,7 @@ impl CustomSession for Guarded {
         }
         // Pingora takes what only informs for an answer before whose end the whole request had not come, after which a connection ends.
         let keepalive = tasks.iter().all(informs).then(|| self.inner.get_keepalive());
-        let has_head = tasks.iter().any(begins);
-        let written = unless_ended!(self, async {
-            self.shared.has_begun.fetch_or(has_head, Ordering::Relaxed);
-            self.inner.response_duplex_vec(tasks).await
-        });
+        let written = unless_ended!(self, self.inner.response_duplex_vec(tasks));
         if let Some(keepalive) = keepalive {
             self.inner.set_keepalive(keepalive);
         }
