@@ -112,7 +112,8 @@ async fn two_calls(
     let mut client = connect(platform).await;
     let (answered, silent) =
         (call(&mut client, "/calls/answered", token).await, call(&mut client, "/calls/silent", token).await);
-    let mut upstreams: Vec<Wire> = connections.iter().take(2).collect();
+    let upstream = || connections.recv_timeout(Duration::from_secs(30)).unwrap();
+    let mut upstreams = vec![upstream(), upstream()];
     for upstream in &mut upstreams {
         if upstream.head().contains("/calls/answered") {
             upstream.write(
@@ -158,7 +159,7 @@ fn a_call_ends_with_unauthenticated_when_its_token_and_the_grace_of_its_route_ar
     let (upstream, connections) = by_hand();
     let platform = Setup::default()
         .append("routes.toml", &ROUTES.replace("tier_limits = false", "tier_limits = false\nexpiry_grace = \"1s\""))
-        .env("ACCESS_TOKEN_EXPIRE_MINUTES", "3s")
+        .env("ACCESS_TOKEN_EXPIRE_MINUTES", "10s")
         .upstream(upstream)
         .start();
     let token = platform.register("short@example.com")["access_token"].as_str().unwrap().to_owned();

@@ -239,7 +239,7 @@ pub(crate) fn events_of(platform: &Platform, path: &str, token: &str, connection
 #[test]
 fn events_outlive_their_token_by_the_grace_of_their_route_and_are_cut_off() {
     let (upstream, connections) = by_hand();
-    let platform = setup().env("ACCESS_TOKEN_EXPIRE_MINUTES", "3s").upstream(upstream).start();
+    let platform = setup().env("ACCESS_TOKEN_EXPIRE_MINUTES", "10s").upstream(upstream).start();
     let token = token(&platform, "short@example.com");
     let (mut client, mut upstream) = events(&platform, &token, &connections);
     eventually("the token to expire", || platform.get("/auth/me", &token).code() == "expired");
