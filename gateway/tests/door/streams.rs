@@ -16,7 +16,7 @@ use crate::{
     backends::{After, Backend},
     http2_backends::at_rest,
     issuers::{Issuer, key},
-    platform::{Answer, Platform, Setup, eventually, pace},
+    platform::{Answer, Platform, Setup, eventually, pace, silence},
     wire::{self, Wire, backend, by_hand, echo},
 };
 
@@ -287,7 +287,11 @@ fn a_head_that_its_client_has_not_taken_is_followed_by_no_other() {
     let token = token(&platform, "slow@example.com");
     let mut client = Wire::connect(platform.http);
     client.write(format!("GET /streams/x HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n\r\n").repeat(80));
-    at_rest(&ASKED);
+    eventually("the last answer to lie there", || {
+        let before = at_rest(&ASKED);
+        silence(Duration::from_secs(1));
+        at_rest(&ASKED) == before
+    });
     log_out(&platform, &token);
     eventually("the end to be told", || platform.metric("portcullis_streams_ended_total{reason=\"revoked\"}") == 1);
     let all = String::from_utf8(client.rest()).unwrap();
