@@ -406,6 +406,21 @@ mod tests {
         assert_eq!(silent(&Cli::command()), Vec::<String>::new());
     }
 
+    /// Characters in the longest line of help, from here on.
+    fn widest(command: &mut clap::Command) -> usize {
+        let help = command.render_long_help().to_string();
+        let own = help.lines().map(|line| line.chars().count()).max().unwrap_or(0);
+        command.get_subcommands_mut().map(widest).fold(own, usize::max)
+    }
+
+    #[test]
+    fn help_breaks_its_lines_between_words() {
+        let mut command = Cli::command();
+        command.build();
+        let widest = widest(&mut command);
+        assert!(widest <= 110, "{widest}");
+    }
+
     #[test]
     fn every_command_says_at_length_what_it_does_and_what_its_exit_codes_mean() {
         for command in Cli::command().get_subcommands() {
