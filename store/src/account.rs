@@ -2,10 +2,10 @@
 
 use chrono::{DateTime, Utc};
 use identity::{AccountId, Email, TenantId, TenantRole};
-use sqlx::FromRow;
+use sqlx_macros::FromRow;
 use uuid::Uuid;
 
-use crate::StoreError;
+use crate::{StoreError, db::kept_as_text};
 
 /// A person's record, without the password.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,9 +46,7 @@ pub(crate) struct AccountRow {
     role: String,
     tier: String,
     has_own_tier: bool,
-    #[sqlx(try_from = "String")]
     status: Status,
-    #[sqlx(try_from = "String")]
     kind: AccountKind,
     tenant_id: Option<Uuid>,
     tenant_role: Option<String>,
@@ -215,3 +213,5 @@ impl TryFrom<String> for Status {
         }
     }
 }
+
+kept_as_text!(AccountKind, Status);

@@ -13,7 +13,7 @@ use std::{fmt, sync::Arc};
 
 use chrono::{DateTime, Utc};
 use identity::{ChainKey, SealKeys};
-use sqlx::FromRow;
+use sqlx_macros::FromRow;
 use tokio::sync::Mutex;
 use uuid::Uuid;
 

@@ -6,7 +6,7 @@
 
 use chrono::{DateTime, Utc};
 use identity::TenantId;
-use sqlx::FromRow;
+use sqlx_macros::FromRow;
 use uuid::Uuid;
 
 use crate::{

@@ -111,7 +111,34 @@ macro_rules! on_tx {
     };
 }
 
-pub(crate) use {on, on_tx};
+/// Lets columns of text be read as these types, whose `TryFrom<String>` knows what may stand there.
+macro_rules! kept_as_text {
+    ($($kept:ty),*) => {$(
+        impl<D: sqlx::Database> sqlx::Type<D> for $kept
+        where
+            String: sqlx::Type<D>,
+        {
+            fn type_info() -> D::TypeInfo {
+                <String as sqlx::Type<D>>::type_info()
+            }
+
+            fn compatible(found: &D::TypeInfo) -> bool {
+                <String as sqlx::Type<D>>::compatible(found)
+            }
+        }
+
+        impl<'r, D: sqlx::Database> sqlx::Decode<'r, D> for $kept
+        where
+            String: sqlx::Decode<'r, D>,
+        {
+            fn decode(value: D::ValueRef<'r>) -> Result<Self, sqlx::error::BoxDynError> {
+                Ok(Self::try_from(<String as sqlx::Decode<'r, D>>::decode(value)?)?)
+            }
+        }
+    )*};
+}
+
+pub(crate) use {kept_as_text, on, on_tx};
 
 // === impl Store ===
 

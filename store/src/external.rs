@@ -5,7 +5,7 @@
 
 use chrono::{DateTime, Utc};
 use identity::{AccountId, Email, ExternalId, TenantId};
-use sqlx::FromRow;
+use sqlx_macros::FromRow;
 
 use crate::{
     Account, GrantFacts, NewAccount, NewMail, Store, StoreError, Subject,

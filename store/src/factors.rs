@@ -5,7 +5,7 @@
 
 use chrono::{DateTime, Utc};
 use identity::{AccountId, FactorId, SecretDigest, SessionId};
-use sqlx::FromRow;
+use sqlx_macros::FromRow;
 use uuid::Uuid;
 
 mod kind;
@@ -40,7 +40,6 @@ pub struct NewFactor<'a> {
 #[derive(Clone, Debug, FromRow)]
 pub struct FactorRecord {
     id: Uuid,
-    #[sqlx(try_from = "String")]
     /// What it is.
     pub kind: FactorKind,
     /// What its owner calls it.

@@ -6,7 +6,8 @@ use chrono::{DateTime, Utc};
 use identity::{
     AccountId, Assurance, Authentication, Grant, KeyId, Networks, Principal, SecretDigest, SessionId, TenantId,
 };
-use sqlx::{FromRow, types::Json};
+use sqlx::types::Json;
+use sqlx_macros::FromRow;
 use uuid::Uuid;
 
 use crate::{

@@ -4,7 +4,7 @@
 
 use chrono::{DateTime, Utc};
 use identity::{AccountId, ExternalId, PasswordHash, SessionId};
-use sqlx::FromRow;
+use sqlx_macros::FromRow;
 use uuid::Uuid;
 
 use crate::{

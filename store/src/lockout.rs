@@ -6,6 +6,7 @@
 use chrono::{DateTime, Utc};
 use identity::{AccountId, Email, LockRules, PasswordHash, SecretDigest, Tally};
 use sqlx::{ColumnIndex, Decode, FromRow, Type};
+use sqlx_macros::FromRow;
 use uuid::Uuid;
 
 use crate::{

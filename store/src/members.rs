@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use identity::{AccountId, KeyId, SessionId, TenantId, TenantRole};
-use sqlx::FromRow;
+use sqlx_macros::FromRow;
 use uuid::Uuid;
 
 use crate::{

@@ -18,8 +18,8 @@ const TABLE: &str = "_sqlx_migrations";
 /// Nodes that start at once make the tables one after the other: "portmigr" in ASCII.
 const MIGRATION_LOCK: i64 = i64::from_be_bytes(*b"portmigr");
 
-static POSTGRES: LazyLock<Migrator> = LazyLock::new(|| beside_newer(sqlx::migrate!("../migrations/postgres")));
-static SQLITE: LazyLock<Migrator> = LazyLock::new(|| beside_newer(sqlx::migrate!("../migrations/sqlite")));
+static POSTGRES: LazyLock<Migrator> = LazyLock::new(|| beside_newer(sqlx_macros::migrate!("../migrations/postgres")));
+static SQLITE: LazyLock<Migrator> = LazyLock::new(|| beside_newer(sqlx_macros::migrate!("../migrations/sqlite")));
 
 /// What is recorded of the steps that were applied: when, and the checksum of what was.
 pub(crate) type Applied = BTreeMap<i64, (DateTime<Utc>, Vec<u8>)>;

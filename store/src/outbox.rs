@@ -11,7 +11,8 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use identity::{AccountId, OneTimePurpose, SecretDigest};
-use sqlx::{FromRow, QueryBuilder};
+use sqlx::QueryBuilder;
+use sqlx_macros::FromRow;
 use uuid::Uuid;
 
 use crate::{

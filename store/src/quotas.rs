@@ -5,7 +5,7 @@
 
 use chrono::{DateTime, Utc};
 use identity::{AccountId, TenantId};
-use sqlx::FromRow;
+use sqlx_macros::FromRow;
 use uuid::Uuid;
 
 use crate::{

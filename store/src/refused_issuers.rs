@@ -3,7 +3,7 @@
 
 use chrono::{DateTime, Utc};
 use identity::{AccountId, ExternalId};
-use sqlx::FromRow;
+use sqlx_macros::FromRow;
 use uuid::Uuid;
 
 use crate::{

@@ -8,7 +8,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use identity::{Algorithm, RecordId, SealKeys, SecretDigest, SecretText, SigningKey};
 use rand::CryptoRng;
-use sqlx::FromRow;
+use sqlx_macros::FromRow;
 
 use crate::{
     Store, StoreError, Subject,

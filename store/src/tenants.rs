@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use identity::{AccountId, TenantId, TenantRole};
-use sqlx::FromRow;
+use sqlx_macros::FromRow;
 use uuid::Uuid;
 
 use crate::{
@@ -41,7 +41,6 @@ pub(crate) struct TenantRow {
     id: Uuid,
     name: String,
     tier: Option<String>,
-    #[sqlx(try_from = "String")]
     status: Status,
     created_at: DateTime<Utc>,
 }

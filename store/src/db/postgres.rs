@@ -11,8 +11,7 @@ use futures_core::{future::BoxFuture, stream::BoxStream};
 use futures_util::{TryFutureExt, TryStreamExt, stream};
 use identity::TenantId;
 use sqlx::{
-    AssertSqlSafe, Connection, Describe, Either, Execute, Executor, PgConnection, PgPool, Postgres, Row, SqlStr,
-    Transaction,
+    AssertSqlSafe, Connection, Either, Execute, Executor, PgConnection, PgPool, Postgres, Row, SqlStr, Transaction,
     error::BoxDynError,
     postgres::{PgArguments, PgConnectOptions, PgPoolOptions, PgQueryResult, PgRow, PgStatement, PgTypeInfo},
 };
@@ -231,13 +230,6 @@ impl<'c> Executor<'c> for &'c Pg {
     {
         (&self.pool).prepare_with(sql, parameters)
     }
-
-    fn describe<'e>(self, sql: SqlStr) -> BoxFuture<'e, Result<Describe<Postgres>, sqlx::Error>>
-    where
-        'c: 'e,
-    {
-        (&self.pool).describe(sql)
-    }
 }
 
 // === impl PgTx ===
@@ -296,13 +288,6 @@ impl<'c> Executor<'c> for Within<'c> {
         'c: 'e,
     {
         self.connection.prepare_with(sql, parameters)
-    }
-
-    fn describe<'e>(self, sql: SqlStr) -> BoxFuture<'e, Result<Describe<Postgres>, sqlx::Error>>
-    where
-        'c: 'e,
-    {
-        self.connection.describe(sql)
     }
 }
 

@@ -1,6 +1,6 @@
 //! What a second factor is, and how that is written down.
 
-use crate::StoreError;
+use crate::{StoreError, db::kept_as_text};
 
 /// What a factor is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,3 +35,5 @@ impl TryFrom<String> for FactorKind {
         }
     }
 }
+
+kept_as_text!(FactorKind);

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use identity::{ProviderKey, RecordId, SealKeys};
-use sqlx::FromRow;
+use sqlx_macros::FromRow;
 use uuid::Uuid;
 
 use super::{IntegrationOwner, IntegrationRecord, IntegrationStatus, NewIntegration};
