@@ -6,6 +6,7 @@ use anyhow::Context;
 use axum::{
     Json, Router,
     body::Bytes,
+    extract::DefaultBodyLimit,
     http::{HeaderMap, Method, Uri},
 };
 use serde_json::{Value, json};
@@ -30,9 +31,9 @@ pub(crate) fn run(listen: SocketAddr) -> Result<(), Failure> {
     })
 }
 
-/// The echo service by itself.
+/// The echo service by itself. How large a body may be is the door's to say.
 fn router() -> Router {
-    Router::new().fallback(echo)
+    Router::new().fallback(echo).layer(DefaultBodyLimit::disable())
 }
 
 async fn echo(method: Method, uri: Uri, headers: HeaderMap, body: Bytes) -> Json<Value> {

@@ -323,7 +323,8 @@ fn who_reads_nothing_before_all_is_sent_hears_a_refusal_too() {
     let mut client = Wire::connect(platform.http);
     client.write("POST /demo/public/x HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n");
     client.write([&b"1800000\r\n"[..], &vec![b'x'; 0x180_0000], b"\r\n0\r\n\r\n"].concat());
-    assert_eq!(Answer::parse(&client.rest()).status, 413, "after more than the route takes");
+    let answer = Answer::parse(&client.rest());
+    assert_eq!((answer.status, answer.code().as_str()), (413, "body_too_large"), "after more than the route takes");
 }
 
 #[test]
