@@ -15,8 +15,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::net::TcpSocket;
-
+pub(crate) use crate::cluster::kept;
 use crate::platform::{Answer, PORTCULLIS, Platform, Running, Setup, eventually, exchange, pace, silence, time_until};
 
 /// Everything under `/pool/` goes to a pool of these servers, and nobody needs to be known.
@@ -107,16 +106,6 @@ pub(crate) fn read_request(stream: &mut impl Read) -> Option<String> {
         }
         return Some(head);
     }
-}
-
-/// An address, and what keeps the system from giving it to anybody who asks for any, while no server of ours is there. Whoever asks for
-/// this one gets it.
-pub(crate) fn kept() -> (TcpSocket, SocketAddr) {
-    let socket = TcpSocket::new_v4().unwrap();
-    socket.set_reuseaddr(true).unwrap();
-    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
-    let address = socket.local_addr().unwrap();
-    (socket, address)
 }
 
 fn demo(address: &str) -> Running {

@@ -1,12 +1,13 @@
 //! What several gateways stand on together: a Redis of the test's own, and what makes a gateway a member.
 
 use std::{
-    net::TcpListener,
+    net::SocketAddr,
     path::Path,
     process::{Child, Command, Stdio},
 };
 
 use tempfile::TempDir;
+use tokio::net::TcpSocket;
 
 use crate::{
     database::Database,
@@ -89,9 +90,22 @@ impl Redis {
     }
 }
 
-/// One that nobody listens on at the moment, for servers that cannot choose by themselves.
+/// An address, and what keeps the system from giving it to anybody who asks for any, while no server of ours is there. Whoever asks for
+/// this one gets it.
+pub(crate) fn kept() -> (TcpSocket, SocketAddr) {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_reuseaddr(true).unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let address = socket.local_addr().unwrap();
+    (socket, address)
+}
+
+/// One for servers that cannot choose by themselves, and come back to where they were: nobody else is given it for as long as this process
+/// lives, which is as long as the test.
 pub(crate) fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    let (held, address) = kept();
+    std::mem::forget(held);
+    address.port()
 }
 
 impl Drop for Redis {

@@ -4,7 +4,6 @@
 use std::{
     collections::{BTreeSet, HashSet},
     fs,
-    net::TcpListener,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -13,6 +12,7 @@ use serde_json::json;
 use tempfile::TempDir;
 
 use crate::{
+    cluster::free_port,
     database::Database,
     platform::{Answer, PASSWORD, PORTCULLIS, Platform, Running, Setup, eventually, shipped},
 };
@@ -32,8 +32,7 @@ struct Server {
 
 impl Server {
     fn new() -> Self {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        Self { port, folder: tempfile::tempdir().unwrap() }
+        Self { port: free_port(), folder: tempfile::tempdir().unwrap() }
     }
 
     /// Debian's Python, whose package of the server it is.

@@ -2,7 +2,6 @@
 
 use std::{
     fs,
-    net::TcpListener,
     os::unix::fs::{MetadataExt, PermissionsExt},
     process::{Child, Command, Stdio},
     time::Duration,
@@ -12,7 +11,7 @@ use identity::{AccountId, ApiKey, KeyId};
 use sqlx::{Connection, PgConnection, Row, postgres::PgConnectOptions};
 use store::{NewKey, Store, StoreError};
 use tempfile::TempDir;
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use uuid::Uuid;
 
 use crate::engines::{Database, at, person, settings};
@@ -36,7 +35,11 @@ impl Pooler {
         let (server, name) = address.split_once('/').unwrap();
         let (host, port) = server.split_once(':').unwrap();
         let folder = tempfile::tempdir().unwrap();
-        let own = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        // Given to nobody else before the pooler, which asks for this one, has it.
+        let held = TcpSocket::new_v4().unwrap();
+        held.set_reuseaddr(true).unwrap();
+        held.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let own = held.local_addr().unwrap();
         let file = folder.path().join("pgbouncer.ini");
         // The next connection and not the last one, so that whoever counts on meeting the same one does not.
         let text = format!(
