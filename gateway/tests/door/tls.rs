@@ -652,7 +652,7 @@ fn http2(to: SocketAddr, frames: &[u8]) -> Vec<u8> {
 #[test]
 fn an_http2_head_that_does_not_end_in_time_ends_the_connection() {
     let platform = Setup::default()
-        .edit("gateway.toml", "header_timeout = \"10s\"", "header_timeout = \"500ms\"")
+        .edit("gateway.toml", "header_timeout = \"10s\"", "header_timeout = \"2s\"")
         .edit("gateway.toml", "keepalive = \"60s\"", "keepalive = \"1h\"")
         .start();
     // No request at all, a block of fields without its end, and half a frame: each would otherwise live for an hour.
