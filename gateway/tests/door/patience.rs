@@ -345,14 +345,22 @@ fn what_is_over_is_given_back_and_recorded_while_its_client_still_sends() {
     };
     let mut first = begin("/gone/x");
     assert!(first.head().starts_with("HTTP/1.1 502 "));
-    assert_eq!(get(&platform, "/gone/x").status, 502, "its place is free");
-    let mut late = begin("/stuck/x");
-    assert!(late.head().starts_with("HTTP/1.1 504 "));
-    eventually("the access log", || platform.log().contains("\"refusal\":\"upstream_timeout\",\"status\":504"));
-    assert_eq!(platform.metric("portcullis_requests_in_flight"), 0);
-    // For longer than a request that is over may take to end.
-    let listened = time_until("the end of it", || late.stream.write_all(b"x").is_err());
-    assert!(listened > Duration::from_millis(1300), "{listened:?}");
+    // A moment after the answer, and not when its client is cut off.
+    let took = time_until("its place to be free", || get(&platform, "/gone/x").status == 502);
+    assert!(took < Duration::from_secs(1), "{took:?}");
+    // Two seconds are left of it, of which a busy machine may take most.
+    let is_listened_to = (1..=5).any(|number| {
+        let mut late = begin("/stuck/x");
+        assert!(late.head().starts_with("HTTP/1.1 504 "));
+        let recorded = "\"refusal\":\"upstream_timeout\",\"status\":504";
+        eventually("the access log", || platform.log().matches(recorded).count() == number);
+        eventually("its place to be given back", || platform.metric("portcullis_requests_in_flight") == 0);
+        let since = Instant::now();
+        eventually("the end of it", || late.stream.write_all(b"x").is_err());
+        // For longer than a request that is over may take to end.
+        since.elapsed() > Duration::from_millis(1300)
+    });
+    assert!(is_listened_to, "it is given back when its client is cut off, and not before");
 }
 
 #[test]
