@@ -142,7 +142,8 @@ fn an_answer_in_place_of_a_websocket_lasts_for_as_long_as_it_flows() {
     assert_eq!(flowed.matches("tick").count(), 120, "cut off when it had become silent, and not before");
     assert!(!flowed.ends_with("0\r\n\r\n"), "{flowed}");
     assert!(began.elapsed() < LONG, "{:?}", began.elapsed());
-    eventually("the log", || platform.log().contains("\"ended\":\"upstream_timeout\""));
+    // Its time may be over on the way from the server or as a whole, whichever is noticed first.
+    eventually("the log", || platform.log().contains(":\"upstream_timeout\""));
 }
 
 #[test]
@@ -257,9 +258,9 @@ fn whoever_uploads_to_a_server_that_takes_nothing_is_told_so_in_time() {
     let http2 = format!("{PATIENT}\nresponse_timeout = \"300ms\"\nprotocol = \"h2c\"");
     let http1 = format!("{PATIENT}\nresponse_timeout = \"300ms\"");
     let platform = pools(&[("http1", servers.clone(), &http1), ("http2", servers, &http2)]).start();
-    let began = Instant::now();
     for path in ["/http1/x", "/http2/x"] {
         for framing in ["Transfer-Encoding: chunked", "Content-Length: 9437184"] {
+            let began = Instant::now();
             let mut client = Wire::connect(platform.http);
             client.write(format!("POST {path} HTTP/1.1\r\nHost: x\r\n{framing}\r\n\r\n"));
             let mut sender = client.stream.try_clone().unwrap();
@@ -269,6 +270,7 @@ fn whoever_uploads_to_a_server_that_takes_nothing_is_told_so_in_time() {
             let sending = thread::spawn(move || while sender.write_all(&piece).is_ok() {});
             let answer = Answer::parse(&client.rest());
             assert_eq!((answer.status, answer.code().as_str()), (504, "upstream_timeout"), "{path} {framing}");
+            assert!(began.elapsed() < LONG, "{path} {framing}: {:?}", began.elapsed());
             assert_eq!(answer.header("connection"), Some("close"), "{path} {framing}");
             let request_id = answer.header("x-request-id").expect("what to look for in the log");
             let recorded = format!("\"request_id\":\"{request_id}\"");
@@ -280,12 +282,14 @@ fn whoever_uploads_to_a_server_that_takes_nothing_is_told_so_in_time() {
     }
     run(async {
         for (path, grpc) in [("/http1/x", false), ("/http2/x", false), ("/http2/call", true)] {
+            let began = Instant::now();
             let client = connect(&platform).await;
             let kind = if grpc { "application/grpc" } else { "application/octet-stream" };
             let post = http::Request::post(format!("http://door.test{path}")).header("content-type", kind);
             let (answer, mut upload) = ready(&client).await.send_request(post.body(()).unwrap(), false).unwrap();
             upload.send_data(Bytes::from(vec![b'x'; 32 * 1024 * 1024]), false).unwrap();
             let answer = answer.await.unwrap();
+            assert!(began.elapsed() < LONG, "{path}: {:?}", began.elapsed());
             if grpc {
                 assert_eq!(answer.headers()["grpc-status"], "14", "{answer:?}");
                 continue;
@@ -294,7 +298,6 @@ fn whoever_uploads_to_a_server_that_takes_nothing_is_told_so_in_time() {
             assert!(status == 504 && text.contains("upstream_timeout"), "{path}: {status} {text}");
         }
     });
-    assert!(began.elapsed() < LONG, "{:?}", began.elapsed());
     eventually("every place to be given back", || platform.metric("portcullis_requests_in_flight") == 0);
     for (upstream, failures) in [("http1", 3), ("http2", 4)] {
         let name = format!("portcullis_upstream_failures_total{{kind=\"timeout\",upstream=\"{upstream}\"}}");
