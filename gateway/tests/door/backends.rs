@@ -190,7 +190,8 @@ fn a_backend_that_is_killed_under_load_costs_no_request_and_is_used_again_when_i
 fn a_frozen_backend_is_told_in_time_left_alone_and_asked_again_when_it_thaws() {
     let frozen = demo("127.0.0.1:0");
     let platform = pool(&[frozen.address("http")], "response_timeout = \"300ms\"").start();
-    assert_eq!(get(&platform, "/pool/x").status, 200);
+    // On a busy machine one that has just been started may be slower than that.
+    eventually("an answer", || get(&platform, "/pool/x").status == 200);
     frozen.signal("STOP");
     // A request may slip through before the signal has reached every thread.
     eventually("the frost", || get(&platform, "/pool/x").status == 504);
@@ -243,7 +244,7 @@ fn the_only_backend_is_used_again_when_it_has_been_killed_under_load_and_is_back
 #[test]
 fn one_frozen_server_of_two_is_left_out_after_a_few_requests() {
     let (frozen, good) = (demo("127.0.0.1:0"), demo("127.0.0.1:0"));
-    let more = "response_timeout = \"300ms\"\nejection = { failures = 2, time = \"1m\", max_time = \"1m\" }";
+    let more = "response_timeout = \"2s\"\nejection = { failures = 2, time = \"1m\", max_time = \"1m\" }";
     let platform = pool(&[frozen.address("http"), good.address("http")], more).start();
     frozen.signal("STOP");
     eventually("the frost", || get(&platform, "/pool/x").status == 504);
@@ -404,7 +405,7 @@ fn an_answer_that_drips_for_ever_is_ended_by_the_time_for_the_whole() {
         }
         After::Close
     });
-    let platform = pool(&[dripping.address], "total_timeout = \"500ms\"").start();
+    let platform = pool(&[dripping.address], "total_timeout = \"2s\"").start();
     let began = Instant::now();
     let answer = get(&platform, "/pool/x");
     assert_eq!(answer.status, 200);

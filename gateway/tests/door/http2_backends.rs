@@ -508,7 +508,8 @@ fn a_connection_on_which_nothing_is_answered_any_more_is_given_up() {
 fn connections_on_which_uploads_were_cut_off_are_found_again() {
     let (address, connections) = hanging(|_| true);
     let patient = "ejection = { failures = 1000 }\ncircuit = { failures = 1000 }";
-    let more = format!("{patient}\nprotocol = \"h2c\"\nresponse_timeout = \"300ms\"");
+    // Nobody is to be late for it who answers: that would cost another connection.
+    let more = format!("{patient}\nprotocol = \"h2c\"\nresponse_timeout = \"1s\"");
     let platform = pool(&[address], &more).start();
     // More than may be sent to whoever takes nothing.
     let upload = "x".repeat(1024 * 1024);

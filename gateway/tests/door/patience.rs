@@ -194,14 +194,14 @@ fn a_client_who_is_slow_to_take_its_answer_is_not_taken_for_a_silent_backend() {
         drop(stream.write_all(&body));
         After::Close
     });
-    let more = format!("{PATIENT}\nfirst_byte_timeout = \"1m\"\nresponse_timeout = \"1s\"");
+    let more = format!("{PATIENT}\nfirst_byte_timeout = \"1m\"\nresponse_timeout = \"3s\"");
     let platform = pool(&[backend.address], &more).start();
     let mut client = TcpStream::connect(platform.http).unwrap();
     client.write_all(b"GET /pool/x HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
     let mut first = [0; 1024];
     client.read_exact(&mut first).unwrap();
     // Twice as long as a backend may be silent.
-    silence(Duration::from_secs(2));
+    silence(Duration::from_secs(6));
     let mut rest = Vec::new();
     client.read_to_end(&mut rest).unwrap();
     assert!(first.len() + rest.len() > SIZE, "{} bytes came", rest.len());
@@ -491,7 +491,7 @@ fn connections_go_on_after_many_requests_and_idle_times() {
         drop(stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"));
         After::Keep
     });
-    let platform = pool(&[backend.address], &format!("{PATIENT}\nfirst_byte_timeout = \"2500ms\"")).start();
+    let platform = pool(&[backend.address], &format!("{PATIENT}\nfirst_byte_timeout = \"4s\"")).start();
     let one = |path: &str| format!("GET /pool/{path} HTTP/1.1\r\nHost: x\r\n\r\n");
     // The alarm that was set for one of them rings while another is waited for.
     let many = [one("x"), one("slow"), one("slow"), one("x"), one("slow")].concat();
