@@ -11,7 +11,7 @@ use crate::{
 
 const SENSITIVE: &str = "\n[[route]]\nname = \"sensitive\"\npaths = [\"/demo/sensitive/*\"]\nupstream = \"demo\"\nacr = \"mfa\"\nmax_auth_age = \"5m\"\n";
 const RECENT: &str =
-    "\n[[route]]\nname = \"recent\"\npaths = [\"/demo/recent/*\"]\nupstream = \"demo\"\nmax_auth_age = \"3s\"\n";
+    "\n[[route]]\nname = \"recent\"\npaths = [\"/demo/recent/*\"]\nupstream = \"demo\"\nmax_auth_age = \"6s\"\n";
 
 /// RFC 4648 §6.
 pub(crate) fn from_base32(text: &str) -> TotpSecret {

@@ -191,7 +191,7 @@ fn a_change_judges_each_stream_by_what_its_own_token_is_limited_to() {
 
 #[test]
 fn a_stream_outlives_its_token_by_the_grace_of_its_route() {
-    let platform = setup().env("ACCESS_TOKEN_EXPIRE_MINUTES", "2s").upstream(backend(echo)).start();
+    let platform = setup().env("ACCESS_TOKEN_EXPIRE_MINUTES", "6s").upstream(backend(echo)).start();
     let token = token(&platform, "short@example.com");
     let mut client = wire::open(platform.http, "/streams/x", &token);
     eventually("the token to expire", || platform.get("/auth/me", &token).code() == "expired");
