@@ -75,26 +75,39 @@ fn idle_websockets_of_a_revoked_caller_end_in_time_and_others_live_on() {
     eventually("the access log", || platform.log().matches("\"ended\":\"revoked\"").count() as u64 == number);
 }
 
-#[test]
-fn the_backend_of_an_ended_websocket_hears_it_too() {
-    let (upstream, connections) = by_hand();
-    let platform = setup().upstream(upstream).start();
-    let token = token(&platform, "told@example.com");
+/// Somebody logs out in the middle of a frame that their backend sends: it is finished first. Not if the backend is kept from that for longer
+/// than it has, which is half a second: then nothing more comes.
+fn is_finished_first(platform: &Platform, connections: &Receiver<Wire>, email: &str) -> bool {
+    let ended = || platform.metric("portcullis_streams_ended_total{reason=\"revoked\"}");
+    let (token, before) = (token(platform, email), ended());
     let mut client = Wire::connect(platform.http);
     client.write(wire::handshake("/streams/x", &[("Authorization", &format!("Bearer {token}"))]));
     let mut upstream = connections.recv().unwrap();
     upstream.head();
-    // The end comes in the middle of a frame: it is finished first.
     let frame = wire::frame(1, b"a whole frame");
     upstream.write([wire::agreed("").as_bytes(), &frame[..5]].concat());
     client.head();
     assert_eq!(client.read(5), frame[..5]);
-    log_out(&platform, &token);
-    eventually("the end to be told", || platform.metric("portcullis_streams_ended_total{reason=\"revoked\"}") == 1);
-    upstream.write([&frame[5..], &wire::frame(1, b"too late")].concat());
-    assert_eq!(client.rest(), [&frame[5..], b"\x88\x09\x11\x31revoked"].concat());
+    log_out(platform, &token);
+    eventually("the end to be told", || ended() == before + 1);
+    // It may have been closed just now.
+    drop(upstream.stream.write_all(&[&frame[5..], &wire::frame(1, b"too late")].concat()));
+    let heard = client.rest();
+    if heard.is_empty() {
+        return false;
+    }
+    assert_eq!(heard, [&frame[5..], b"\x88\x09\x11\x31revoked"].concat());
     assert_eq!(upstream.close().0, 1001);
     assert_eq!(upstream.rest(), b"");
+    true
+}
+
+#[test]
+fn the_backend_of_an_ended_websocket_hears_it_too() {
+    let (upstream, connections) = by_hand();
+    let platform = setup().upstream(upstream).start();
+    let mut emails = (0..5).map(|number| format!("told-{number}@example.com"));
+    assert!(emails.any(|email| is_finished_first(&platform, &connections, &email)), "it is always cut off");
 }
 
 #[test]
