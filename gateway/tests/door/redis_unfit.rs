@@ -180,7 +180,8 @@ fn a_redis_that_runs_out_of_memory_counts_as_away_until_it_has_some_again() {
         for node in &nodes {
             eventually("requests to be refused", || node.get("/demo/x", &ada).code() == "limiter_unavailable");
             eventually("it to be noticed", || node.metric("portcullis_limits_away") == 1);
-            assert!(node.log().contains("OOM"), "{}", node.log());
+            // On a busy machine it may have seemed to be away for another reason before.
+            eventually("it to be told", || node.log().contains("OOM"));
         }
         assert_eq!(redis.run(&["config", "set", "maxmemory", "0"]), "OK");
         until_more(admitted, 2 * QUOTA, "leases again");
@@ -212,12 +213,23 @@ fn of_a_frozen_redis_only_those_hear_who_meet_it_first() {
     let failed = || node.metric("portcullis_lease_calls_total{outcome=\"failed\"}");
     let before = failed();
     assert!(before >= 1);
-    let mut took: Vec<_> = (0..50).map(|_| ask()).collect();
+    // In turn with those of whom Redis is not asked: what the machine makes of both is not waiting for it.
+    let stranger = || {
+        let began = Instant::now();
+        (node.send("GET", "/demo/x", &[], "").code(), began.elapsed())
+    };
+    let (mut took, mut others): (Vec<_>, Vec<_>) = (0..50).map(|_| (ask(), stranger())).unzip();
     assert!(took.iter().all(|(code, _)| code == "limiter_unavailable"), "{took:?}");
+    assert!(others.iter().all(|(code, _)| code == "missing_credential"), "{others:?}");
     assert_eq!(failed(), before, "somebody waited");
-    took.sort_unstable_by_key(|(_, took)| *took);
-    let (_, median) = took[took.len() / 2];
-    assert!(median < PATIENCE, "half of those who came later took {median:?} or longer");
+    let [median, of_others] = [&mut took, &mut others].map(|times| {
+        times.sort_unstable_by_key(|(_, took)| *took);
+        times[times.len() / 2].1
+    });
+    assert!(
+        median < of_others + PATIENCE,
+        "half of those who came later took {median:?} or longer, of others {of_others:?}"
+    );
     redis.signal("-CONT");
     is_back(|| node.get("/demo/x", &ada).status == 200);
 }

@@ -144,8 +144,8 @@ fn a_declared_overshoot_is_spent_without_waiting_and_is_never_exceeded() {
     assert!(most <= QUOTA + MORE, "{most} in {WINDOW:?}");
     // And nobody waits for a Redis that says nothing.
     silence(WINDOW + Duration::from_millis(200));
-    redis.signal("-STOP");
     let began = ahead();
+    redis.signal("-STOP");
     assert_eq!(get(&nodes[1], &token).status, 200);
     assert_eq!(ahead(), began + 1);
 }
@@ -288,7 +288,7 @@ fn a_redis_that_is_restarted_from_a_snapshot_lends_nothing_twice() {
     let again: Vec<_> = (0..20).map(|n| ask(n).code()).collect();
     assert!(again.iter().all(|code| code == "limiter_unavailable" || code == "rate_limited"), "{again:?}");
     eventually("the loss to be told", || nodes[1].get("/demo/x", &other).code() == "limiter_unavailable");
-    assert!(nodes[0].log().contains("it counts as empty") || nodes[1].log().contains("it counts as empty"));
+    eventually("the log to say so", || nodes.iter().any(|node| node.log().contains("it counts as empty")));
     // It counts on from there.
     redis.is_old();
     eventually("a memory that is old enough", || nodes[1].get("/demo/x", &other).status == 200);
