@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// What the gateways wait for at most: for a connection, and for one answer.
-const ACQUIRE: Duration = Duration::from_secs(2);
+const ACQUIRE: Duration = Duration::from_secs(3);
 const STATEMENT: Duration = Duration::from_secs(3);
 /// What half of those are answered within who do not wait for a database, on a busy machine too.
 const AT_ONCE: Duration = Duration::from_millis(100);
@@ -51,6 +51,7 @@ impl Cluster {
             let setup = member(database, redis)
                 .edit("gateway.toml", "# on_outage = \"local\"", "on_outage = \"local\"")
                 .edit("gateway.toml", "# nodes = 3", "nodes = 3")
+                .edit("gateway.toml", "acquire_timeout = \"2s\"", "acquire_timeout = \"3s\"")
                 .edit("gateway.toml", "statement_timeout = \"5s\"", "statement_timeout = \"3s\"")
                 .edit("tiers.toml", "\"100/minute\"", "\"1000000/minute\"")
                 .edit("tiers.toml", "\"500/minute\", concurrent = 50", &format!("\"{QUOTA}/hour\""));
