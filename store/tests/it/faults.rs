@@ -12,12 +12,12 @@ use crate::{
     proxy::{Network, Proxy},
 };
 
-/// Short enough to wait for.
+/// Short enough to wait for, and long enough for a connection and an answer on a busy machine.
 fn impatient() -> PoolSettings {
     PoolSettings {
         max_connections: 2,
-        acquire_timeout: Duration::from_millis(500),
-        statement_timeout: Duration::from_millis(500),
+        acquire_timeout: Duration::from_secs(2),
+        statement_timeout: Duration::from_secs(2),
     }
 }
 
@@ -95,8 +95,7 @@ async fn a_silent_network_is_away_and_new_connections_are_made_after_it() {
     let people = database.open().await;
     let people = [person(&people, "ada@example.com").await.id, person(&people, "bob@example.com").await.id];
     let proxy = Proxy::before(server_of(&database)).await;
-    let settings = PoolSettings { statement_timeout: Duration::from_secs(2), ..impatient() };
-    let store = Store::connect(&through(&database, proxy.address), settings).await.unwrap();
+    let store = Store::connect(&through(&database, proxy.address), impatient()).await.unwrap();
     assert_away(&nothing_answers(&store, &database, &proxy, people).await);
     for id in people {
         assert_away(&in_time(store.account(id)).await);
@@ -139,8 +138,7 @@ async fn a_node_that_falls_silent_within_a_transaction_does_not_hold_up_the_othe
     let others = database.open().await;
     let ada = person(&others, "ada@example.com").await;
     let proxy = Proxy::before(server_of(&database)).await;
-    let node = PoolSettings { statement_timeout: Duration::from_secs(2), ..impatient() };
-    let node = Store::connect(&through(&database, proxy.address), node).await.unwrap();
+    let node = Store::connect(&through(&database, proxy.address), impatient()).await.unwrap();
 
     // Two of its writers wait for the lock; before either can hear that it has it, the network is gone.
     let bob = person(&others, "bob@example.com").await;
@@ -179,12 +177,7 @@ async fn on_sqlite_a_write_lock_that_is_held_for_too_long_is_away_and_readers_ar
     let database = Database::sqlite();
     let store = database.open().await;
     let ada = person(&store, "ada@example.com").await;
-    let settings = PoolSettings {
-        max_connections: 2,
-        acquire_timeout: Duration::from_secs(2),
-        statement_timeout: Duration::from_secs(2),
-    };
-    let store = Store::connect(&database.url, settings).await.unwrap();
+    let store = Store::connect(&database.url, impatient()).await.unwrap();
     let mut other = SqliteConnection::connect(&database.url).await.unwrap();
     other.execute("BEGIN IMMEDIATE").await.unwrap();
     // More writers than connections: were each to wait on one, there would be none to read with.
