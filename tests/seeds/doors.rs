@@ -165,6 +165,11 @@ impl Doors {
         }
     }
 
+    /// Units of shared limits that were lent and not spent, as of a lease that a door on a busy machine heard of too late.
+    pub(crate) fn units_lost(&self) -> u64 {
+        self.gateways.iter().map(|door| door.metric("portcullis_lease_units_total{fate=\"lost\"}")).sum()
+    }
+
     /// The one-time token in the mail with this subject, whichever door has sent it. The mail is taken away.
     pub(crate) fn token_in_mail(&self, subject: &str) -> String {
         let mut found = None;
