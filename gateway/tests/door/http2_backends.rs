@@ -23,7 +23,7 @@ use crate::{
     grpc::{connect, run},
     http2_clients::{read, ready},
     platform::{Answer, Platform, eventually, exchange, pace, silence},
-    wire::Wire,
+    wire::{Wire, answer_after_all},
 };
 
 /// Bytes of the great answer: more than all windows and buffers on the way together.
@@ -430,10 +430,9 @@ fn who_reads_nothing_before_all_is_sent_hears_an_early_answer_too() {
         let mut send = respond.send_response(Response::builder().status(413).body(()).unwrap(), false).unwrap();
         send.send_data("too much".into(), true).unwrap();
     });
-    let mut client = Wire::connect(platform.http);
-    client.write(format!("POST /pool/x HTTP/1.1\r\nHost: x\r\nContent-Length: {SIZE}\r\n\r\n"));
-    client.write(vec![b'x'; SIZE]);
-    let answer = Answer::parse(&client.rest());
+    let head = format!("POST /pool/x HTTP/1.1\r\nHost: x\r\nContent-Length: {SIZE}\r\n\r\n");
+    let answer = answer_after_all(platform.http, &[head.as_bytes(), &vec![b'x'; SIZE]].concat());
+    let answer = Answer::parse(&answer);
     assert_eq!((answer.status, &*answer.body), (413, "too much"));
 }
 

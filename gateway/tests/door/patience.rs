@@ -318,15 +318,13 @@ fn who_reads_nothing_before_all_is_sent_hears_a_refusal_too() {
         ("/none", SIZE, 404),
         ("/pool/x", SIZE, 502),
     ] {
-        let mut client = Wire::connect(platform.http);
-        client.write(format!("POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n"));
-        client.write(vec![b'x'; SIZE]);
-        assert_eq!(Answer::parse(&client.rest()).status, status, "{path}");
+        let head = format!("POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n");
+        let answer = wire::answer_after_all(platform.http, &[head.as_bytes(), &vec![b'x'; SIZE]].concat());
+        assert_eq!(Answer::parse(&answer).status, status, "{path}");
     }
-    let mut client = Wire::connect(platform.http);
-    client.write("POST /demo/public/x HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n");
-    client.write([&b"1800000\r\n"[..], &vec![b'x'; 0x180_0000], b"\r\n0\r\n\r\n"].concat());
-    let answer = Answer::parse(&client.rest());
+    let head = b"POST /demo/public/x HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1800000\r\n";
+    let request = [&head[..], &vec![b'x'; 0x180_0000], b"\r\n0\r\n\r\n"].concat();
+    let answer = Answer::parse(&wire::answer_after_all(platform.http, &request));
     assert_eq!((answer.status, answer.code().as_str()), (413, "body_too_large"), "after more than the route takes");
 }
 
