@@ -21,15 +21,18 @@ def pinned(place):
     return None if place is None else lambda: os.sched_setaffinity(0, cores()[place])
 
 
+HELD = []
+
+
 def free_ports(count):
-    """Ports nobody listens on at the moment, held together so that they differ."""
+    """Ports that the system gives to nobody else for as long as this process lives. Whoever asks for one of them, and reuses addresses, gets
+    it."""
     sockets = [socket.socket() for _ in range(count)]
     for one in sockets:
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         one.bind(("127.0.0.1", 0))
-    ports = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
-    return ports
+    HELD.extend(sockets)
+    return [one.getsockname()[1] for one in sockets]
 
 
 class Broken(Exception):
