@@ -162,7 +162,7 @@ impl House {
         let seal = Arc::new(SealKeys::new(MasterKey::generate(&mut rand::rng()), Vec::new()));
         store::ensure_keys(&store, &seal, Algorithm::EdDsa, None, &mut rand::rng(), Utc::now()).await.unwrap();
         let keys = Arc::new(ArcSwap::from_pointee(Keyring::load(&store, &seal).await.unwrap()));
-        let (registry, ahead) = (Registry::new(), Arc::new(AtomicI64::new(0)));
+        let (registry, ahead) = (Registry::new(), Arc::new(AtomicI64::new(until_next_code())));
         let clock = {
             let ahead = Arc::clone(&ahead);
             Clock::new(move || Utc::now() + chrono::TimeDelta::microseconds(ahead.load(Ordering::SeqCst)))
@@ -597,6 +597,12 @@ fn policy() -> Policy {
             tier("pro"),
         ]),
     }
+}
+
+/// Microseconds until authenticators show their next code, as they do every half minute: nobody begins at the end of one.
+fn until_next_code() -> i64 {
+    const PERIOD: i64 = 30_000_000;
+    PERIOD - Utc::now().timestamp_micros().rem_euclid(PERIOD)
 }
 
 fn settings(transport: MailTransport) -> Settings {
