@@ -51,7 +51,7 @@ async fn a_login_at_a_provider_leaves_the_session_behind_that_the_browser_had() 
 async fn somebody_may_take_ten_minutes_at_the_provider_and_no_longer() {
     let house = House::open().await;
     assert_eq!(come_back(&house, Duration::from_secs(601)).await.refusal(), "400 invalid_state");
-    let back = come_back(&house, Duration::from_secs(599)).await;
+    let back = come_back(&house, Duration::from_secs(570)).await;
     assert_eq!((back.status.as_u16(), goes_to(&back.headers)), (303, "/account/sessions"));
 }
 

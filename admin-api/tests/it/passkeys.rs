@@ -545,11 +545,11 @@ async fn what_was_begun_is_shown_again_and_confirmed_only_while_the_session_is_f
     let secret = enrolment.split("id=\"secret\">").nth(1).unwrap().split('<').next().unwrap();
     let wrong = browser.page("POST", "/account/security/totp/confirm", &[("code", "x")], 403).await;
     assert!(wrong.contains(secret), "{wrong}");
-    house.advance(Duration::from_secs(299));
+    house.advance(Duration::from_secs(270));
     let options = begin(&house, &person).await;
     let email = browser.page("GET", "/account/email", &[], 200).await;
     assert!(!email.contains("name=\"password\""), "{email}");
-    house.advance(Duration::from_secs(2));
+    house.advance(Duration::from_secs(31));
     let stale = browser.page("POST", "/account/security/totp/confirm", &[("code", "x")], 403).await;
     assert!(!stale.contains(secret) && stale.contains("Show that it is you"), "{stale}");
     let email = browser.page("GET", "/account/email", &[], 200).await;

@@ -27,11 +27,11 @@ async fn a_session_from_registration_to_its_end(house: House) {
     assert_eq!(house.get("/auth/me", next.shown()).await.status, 200);
 
     // Two tabs race: within the grace both win.
-    house.advance(Duration::from_secs(9));
+    house.advance(Duration::from_secs(5));
     assert_eq!(refresh(&house, &session.refresh).await.status, 200);
 
     // Later the same token is a theft: the session ends for everybody, and the registration's session lives on.
-    house.advance(Duration::from_secs(2));
+    house.advance(Duration::from_secs(6));
     assert_eq!(refresh(&house, &session.refresh).await.refusal(), "401 token_reused");
     assert_eq!(refresh(&house, &next.refresh).await.refusal(), "401 revoked");
     assert_eq!(house.get("/auth/me", next.shown()).await.refusal(), "401 door:revoked");
