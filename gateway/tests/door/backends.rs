@@ -537,5 +537,5 @@ fn a_name_that_is_not_there_yet_keeps_nobody_out_but_does_not_get_in_by_a_reload
     std::fs::write(&path, format!("{text}\n[upstreams.new]\nservers = [\"typo.invalid:80\"]\n")).unwrap();
     eventually("the refusal", || platform.metric("portcullis_config_reloads_total{outcome=\"refused\"}") >= 1);
     let told = format!("gateway.toml:{}:11: upstream `new`: `typo.invalid:80`", text.lines().count() + 3);
-    assert!(platform.log().contains(&told), "the log names it and its place: {told}");
+    eventually(&format!("the log to name it and its place: {told}"), || platform.log().contains(&told));
 }

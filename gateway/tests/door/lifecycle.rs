@@ -298,7 +298,7 @@ fn a_good_configuration_takes_effect_without_a_restart_and_a_bad_one_changes_not
         .unwrap();
     eventually("the refusal", || platform.metric("portcullis_config_reloads_total{outcome=\"refused\"}") >= 1);
     assert_eq!(platform.send("GET", "/added", &[], "").status, 200, "the old one stays");
-    assert!(platform.log().contains("nowhere"), "the log names what is wrong");
+    eventually("the log to name what is wrong", || platform.log().contains("nowhere"));
     let refused = platform.post("/admin/config/reload", Some(&admin), &json!({}));
     assert_eq!((refused.status, refused.code().as_str()), (422, "config_refused"), "{refused:?}");
     let refused = || platform.get("/admin/audit?event=reload_config&outcome=config_refused", &admin).json();
