@@ -21,8 +21,12 @@ pub(crate) struct Http1 {
     in_flight: bool,
     /// Did the request ask for another protocol?
     asked_upgrade: bool,
+    /// Did the request bring a body?
+    has_body: bool,
     /// Has its answer begun? What only informs comes before it.
     has_begun: bool,
+    /// Is the head of that answer all that was written of it, and is still to be asked about?
+    is_head_alone: bool,
     /// May an empty line come before the next request?
     may_skip: bool,
 }
@@ -67,7 +71,9 @@ impl Http1 {
             state: State::Head(HeadReader::default()),
             in_flight: false,
             asked_upgrade: false,
+            has_body: false,
             has_begun: false,
+            is_head_alone: false,
             may_skip: false,
         }
     }
@@ -100,7 +106,9 @@ impl Http1 {
                         passed += head.len;
                         (self.in_flight, self.may_skip) = (true, false);
                         self.asked_upgrade = head.asks_upgrade;
-                        self.state = State::Body(head.framing.into());
+                        let body = Body::from(head.framing);
+                        self.has_body = !body.is_done();
+                        self.state = State::Body(body);
                     }
                     Err(refusal) => return Err(Misread { refusal, passed, in_body: false }),
                 },
@@ -130,12 +138,13 @@ impl Http1 {
             }
             self.state = State::Head(HeadReader::default());
         }
-        (self.in_flight, self.has_begun, self.may_skip) = (false, false, true);
+        (self.in_flight, self.has_begun, self.is_head_alone, self.may_skip) = (false, false, false, true);
         !matches!(self.state, State::Tunnel)
     }
 
     /// Looks at what is sent to the client, for the beginning of its answer and for the 101 that ends HTTP.
     pub(crate) fn sees_written(&mut self, bytes: &[u8]) {
+        self.is_head_alone = false;
         if self.has_begun || bytes.is_empty() {
             return;
         }
@@ -143,6 +152,15 @@ impl Http1 {
             self.state = State::Tunnel;
         }
         self.has_begun = self.is_tunnel() || !bytes.starts_with(b"HTTP/1.1 1");
+        self.is_head_alone = self.has_begun && !self.is_tunnel();
+    }
+
+    /// May what was written wait for more: the head of an answer, of whose body nothing was? Only once: who asks again has no more to say.
+    ///
+    /// Not while the client's body may be on its way: Pingora listens to no client whose body its server does not take, and it is when it
+    /// listens that what waits is sent.
+    pub(crate) fn may_wait_for_more(&mut self) -> bool {
+        std::mem::take(&mut self.is_head_alone) && !self.has_body
     }
 
     /// Has the answer begun? It may lie gathered or have been taken in part.
@@ -309,6 +327,29 @@ mod tests {
         assert!(http1.judge(WEBSOCKET).is_ok());
         http1.sees_written(b"HTTP/1.1 101 Switching Protocols\r\n\r\n");
         assert!(http1.has_begun());
+    }
+
+    #[test]
+    fn a_head_waits_for_its_body_once_and_nothing_else_waits() {
+        const HEAD: &[u8] = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+        let mut http1 = http1();
+        assert!(http1.judge(GET).is_ok());
+        http1.sees_written(b"HTTP/1.1 103 Early Hints\r\n\r\n");
+        assert!(!http1.may_wait_for_more(), "it informs now or never");
+        http1.sees_written(HEAD);
+        assert!(http1.may_wait_for_more() && !http1.may_wait_for_more());
+        http1.sees_written(b"2\r\nok\r\n");
+        assert!(!http1.may_wait_for_more());
+        assert!(http1.next_request(false) && http1.judge(GET).is_ok());
+        http1.sees_written(HEAD);
+        http1.sees_written(b"2\r\nok\r\n");
+        assert!(!http1.may_wait_for_more(), "it is not alone");
+        assert!(http1.next_request(false) && http1.judge(&[POST, b"0\r\n\r\n"].concat()).is_ok());
+        http1.sees_written(HEAD);
+        assert!(!http1.may_wait_for_more(), "there was a body");
+        assert!(http1.next_request(false) && http1.judge(WEBSOCKET).is_ok());
+        http1.sees_written(b"HTTP/1.1 101 Switching Protocols\r\n\r\n");
+        assert!(!http1.may_wait_for_more(), "a tunnel waits for nothing");
     }
 
     #[test]

@@ -52,6 +52,9 @@ impl AsyncWrite for Guarded {
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        if this.waits_for_more() {
+            return Poll::Ready(Ok(()));
+        }
         ready!(this.give_way(cx));
         ready!(this.send_gathered(cx))?;
         match Pin::new(&mut this.transport).poll_flush(cx) {
@@ -83,6 +86,13 @@ impl Guarded {
     /// the kernel. HTTP/2 gathers its frames itself; a tunnel waits for nothing.
     fn gathers(&self) -> bool {
         matches!(&self.speaks, Protocol::Http1(http1) if !http1.is_tunnel())
+    }
+
+    /// Pingora flushes the head of an answer of unknown length by itself. Mostly the first of its body has come with it and is written next:
+    /// then both leave together, one write and one turn earlier. Where it has not, Pingora listens to the client, and the head leaves then.
+    fn waits_for_more(&mut self) -> bool {
+        let Protocol::Http1(http1) = &mut self.speaks else { return false };
+        !self.gathered.is_empty() && http1.may_wait_for_more()
     }
 
     /// Does the client of an HTTP/1 connection still send a body?

@@ -286,6 +286,28 @@ fn idle_events_end_when_their_caller_logs_out_and_others_live_on() {
 }
 
 #[test]
+fn a_head_whose_body_takes_its_time_is_passed_on_before_it() {
+    let (upstream, connections) = by_hand();
+    let platform = setup().upstream(upstream).start();
+    let token = token(&platform, "early@example.com");
+    let credential = format!("Authorization: Bearer {token}\r\n");
+    for request in [
+        format!("GET /streams/x HTTP/1.1\r\nHost: x\r\n{credential}\r\n"),
+        format!("POST /streams/x HTTP/1.1\r\nHost: x\r\n{credential}Content-Length: 4\r\n\r\nbody"),
+        wire::handshake("/streams/x", &[("Authorization", &format!("Bearer {token}"))]),
+    ] {
+        let mut client = Wire::connect(platform.http);
+        client.write(&request);
+        let mut upstream = connections.recv().unwrap();
+        upstream.head();
+        upstream.write("HTTP/1.1 200 OK\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n");
+        assert!(client.head().starts_with("HTTP/1.1 200"), "{request}");
+        upstream.write("2\r\nok\r\n0\r\n\r\n");
+        assert_eq!(client.read(12), b"2\r\nok\r\n0\r\n\r\n", "{request}");
+    }
+}
+
+#[test]
 fn a_head_that_its_client_has_not_taken_is_followed_by_no_other() {
     static ASKED: AtomicUsize = AtomicUsize::new(0);
     // Nearly all of an answer is its head: that of the last one lies there in part when nobody takes any more.
