@@ -34,6 +34,10 @@ pub enum Downstream {
     Tls(PathBuf, PathBuf),
 }
 
+/// Idle connections to the upstream that are kept: as many as the gateway keeps (`gateway/src/serving.rs`). Pingora's own 128 are fewer than
+/// streams that end together, and then the next ones wait for connections here and not there.
+const UPSTREAM_POOL: usize = 1024;
+
 /// Forwards everything to one address.
 struct Bare {
     upstream: SocketAddr,
@@ -54,7 +58,8 @@ pub async fn serve(
     let address = listener.local_addr()?.to_string();
     let mut sockets = Fds::new();
     sockets.add(address.clone(), listener.into_raw_fd());
-    let mut proxy = HttpProxy::new(Bare { upstream }, Arc::new(ServerConf::default()));
+    let conf = ServerConf { upstream_keepalive_pool_size: UPSTREAM_POOL, ..ServerConf::default() };
+    let mut proxy = HttpProxy::new(Bare { upstream }, Arc::new(conf));
     if matches!(downstream, Downstream::Clear { h2c: true }) {
         let mut options = HttpServerOptions::default();
         options.h2c = true;
