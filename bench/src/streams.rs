@@ -18,7 +18,7 @@ use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
     sync::watch,
-    time::MissedTickBehavior,
+    time::{MissedTickBehavior, interval_at},
 };
 
 use crate::{
@@ -39,7 +39,7 @@ const PATIENCE: Duration = Duration::from_mins(10);
 pub struct Script {
     /// Events of a stream.
     pub chunks: usize,
-    /// From one to the next. The first one leaves with the head.
+    /// From one to the next. The first one leaves with the head, as soon as it is asked for.
     pub pace: Duration,
 }
 
@@ -167,13 +167,15 @@ async fn watch_streams(place: usize, plan: Arc<Plan>, next: Arc<AtomicUsize>) ->
 
 impl Script {
     async fn play(self, stream: &mut TcpStream) -> std::io::Result<()> {
-        let mut ticks = tokio::time::interval(self.pace.max(Duration::from_millis(1)));
-        let first = [ANSWER, CHUNK].concat();
+        // Without a timer: its first tick would wait for the next whole millisecond, and come among all that other streams are due in it.
+        stream.write_all(&[ANSWER, CHUNK].concat()).await?;
+        let pace = self.pace.max(Duration::from_millis(1));
+        let mut ticks = interval_at(tokio::time::Instant::now() + pace, pace);
         // Who reads slowly gets the rest later, not all at once.
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        for number in 0..self.chunks {
+        for _ in 1..self.chunks {
             ticks.tick().await;
-            stream.write_all(if number == 0 { &first } else { CHUNK }).await?;
+            stream.write_all(CHUNK).await?;
         }
         stream.write_all(LAST_CHUNK).await
     }
