@@ -118,7 +118,7 @@ class Verdicts(unittest.TestCase):
 def watched(cost, first_byte):
     """What one round of streams says."""
     times = dict.fromkeys(("first_byte_p50_us", "first_byte_p90_us", "first_byte_p99_us"), first_byte)
-    return times | {"cpu_us": cost, "core": 0.2, "events": 10, "arrivals": 10}
+    return times | {"cpu_us": cost, "core": 0.2, "load_core": 0.3, "events": 10, "arrivals": 10}
 
 
 STREAMS = {
@@ -136,8 +136,21 @@ class Streams(unittest.TestCase):
     def test_the_short_form_is_of_a_thousand_chunks_at_the_pace_of_two_minutes(self):
         plan = streams.SHORT
         each = (plan["chunks"] * plan["pace_ms"] + plan["spread_ms"]) / 1000
-        self.assertEqual((plan["chunks"], plan["at_once"]), (1000, 300))
+        self.assertEqual((plan["chunks"], plan["at_once"]), (1000, 150))
         self.assertLessEqual(2 * (1 + plan["rounds"]) * each, 120)
+
+    def test_either_form_leaves_a_slow_machine_most_of_its_core(self):
+        for plan in (streams.SHORT, streams.LONG):
+            self.assertLessEqual(plan["at_once"] / plan["pace_ms"] * 1000 * 35e-6, streams.BUSY)
+
+    def test_a_target_that_was_missed_and_a_core_that_was_busy_are_told(self):
+        told = "\n".join(tables.chunks(streams.summarise(STREAMS)))
+        self.assertIn("comes 200 µs later at the median\n(from 100 to 300 in single rounds; target 300 or fewer: met)", told)
+        self.assertNotIn("busy", told)
+        late = [watched(12, 1500) | {"load_core": 0.6}, watched(22, 2600) | {"load_core": 0.6}]
+        told = "\n".join(tables.chunks(streams.summarise(STREAMS | {"gateway": {"rounds": late}})))
+        self.assertIn("target 300 or fewer: **missed**)", told)
+        self.assertIn("A core was busy for more than 50 % of the time", told)
 
     def test_the_page_says_by_what_the_streams_were_run_and_whether_that_is_the_long_form(self):
         loader = SourceFileLoader("bench_streams", str(Path(__file__).resolve().parent.parent / "streams"))
@@ -154,7 +167,7 @@ class Streams(unittest.TestCase):
         self.assertIn("Written by `bench/streams`; ", long)
         self.assertNotIn("make bench-streams", long)
         short = "\n".join(program.told(results | {"plan": streams.SHORT}))
-        self.assertIn("Written by `bench/streams --streams 600 --at-once 300 --pace-ms 15 --rounds 2`; ", short)
+        self.assertIn("Written by `bench/streams --streams 300 --at-once 150 --pace-ms 15 --rounds 2`; ", short)
         self.assertIn("what `make bench-streams` does: 10,000 streams, 500 at a time, in 5 rounds.\n\n|", short)
 
 
@@ -254,8 +267,8 @@ class Told(unittest.TestCase):
         self.assertEqual({"starting", *main.CUTS}, set(main.FULL))
         self.results["cuts"]["streams"] = {"plan": streams.SHORT, "measured": STREAMS, "summary": streams.summarise(STREAMS)}
         page = "\n".join(report.page(self.results))
-        self.assertIn("| the door: JWT, limits counted | 17.00 | 1700 | 1700 | 1700 | 20 % |", page)
-        self.assertIn("The first byte comes 200 µs later at the median\n(from 100 to 300 in single rounds).", page)
+        self.assertIn("| the door: JWT, limits counted | 17.00 | 1700 | 1700 | 1700 | 20 % | 30 % |", page)
+        self.assertIn("The first byte comes 200 µs later at the median\n(from 100 to 300 in single rounds; target 300 or fewer: met).", page)
         self.assertIn("1.00 reads for each chunk", page)
 
     def test_a_cut_that_a_run_was_told_to_leave_out_is_skipped_and_no_other(self):
