@@ -2,7 +2,7 @@
 //!
 //! `X-User-*` and whatever else a request says of itself is never read here. The door has decided already whether the
 //! caller may use the route; an endpoint that takes an [`Allowed`] instead of a [`Caller`] asks again what must never depend
-//! on a route alone, and before the body is read.
+//! on a route alone, and before the body is made sense of. Whether what was asserted is still so then is [`crate::still`]'s.
 
 use std::{marker::PhantomData, sync::Arc};
 
@@ -23,6 +23,7 @@ use crate::{error::ApiError, office::Office, trail};
 pub(crate) const ASSERTION: &str = "x-gateway-assertion";
 
 /// A caller whom the door vouches for.
+#[derive(Clone)]
 pub(crate) struct Caller(pub(crate) Principal);
 
 /// A caller who may do what `N` says.
@@ -170,6 +171,9 @@ impl FromRequestParts<Arc<Office>> for Caller {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, office: &Arc<Office>) -> Result<Self, ApiError> {
+        if let Some(known) = parts.extensions.get::<Self>() {
+            return Ok(known.clone());
+        }
         let mut shown = parts.headers.get_all(ASSERTION).iter();
         let (Some(token), None) = (shown.next(), shown.next()) else { return Err(ApiError::NoAssertion) };
         let token = token.to_str().map_err(|_| ApiError::BadAssertion("not ASCII".to_owned()))?;

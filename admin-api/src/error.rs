@@ -97,6 +97,10 @@ pub(crate) enum ApiError {
     SessionEnded,
     #[error("the caller's account is gone")]
     CallerGone,
+    #[error("the caller's credential has been revoked")]
+    Revoked,
+    #[error("the caller's credential has expired")]
+    Expired,
     #[error("the caller has no session")]
     NoSession,
     #[error("administrators do not change their own account")]
@@ -187,8 +191,8 @@ impl ApiError {
             Self::EmailTaken => (409, "email_taken", "Address taken"),
             Self::RefreshRefused => (401, "invalid_token", "Invalid credential"),
             Self::RefreshReused => (401, "token_reused", "Refresh token reused"),
-            Self::RefreshExpired => (401, "expired", "Expired credential"),
-            Self::SessionEnded | Self::CallerGone => (401, "revoked", "Revoked credential"),
+            Self::RefreshExpired | Self::Expired => (401, "expired", "Expired credential"),
+            Self::SessionEnded | Self::CallerGone | Self::Revoked => (401, "revoked", "Revoked credential"),
             Self::NoSession => (409, "no_session", "No session"),
             Self::OwnAccount => (403, "own_account", "Own account"),
             Self::TooManyKeys(_) => (409, "too_many_keys", "Too many API keys"),
@@ -254,8 +258,9 @@ impl ApiError {
             Self::EmailTaken => "There is an account with this address already.",
             Self::RefreshRefused => "This is not a refresh token in use; log in again.",
             Self::RefreshReused => "It was used before, so somebody has a copy: its session has ended. Log in again.",
-            Self::RefreshExpired => "The session has expired; log in again.",
+            Self::RefreshExpired | Self::Expired => "The session or key has expired; log in again or use another key.",
             Self::SessionEnded => "The session has been ended; log in again.",
+            Self::Revoked => "The credential was revoked; log in again or use another key.",
             Self::CallerGone => "The account behind this credential does not exist any more.",
             Self::NoSession => "An API key has no session to end; delete the key instead.",
             Self::OwnAccount => "Role, tier, status and second factors are never set here by whose they are.",

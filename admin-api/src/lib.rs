@@ -5,7 +5,8 @@
 //!            │      └──► pages/*.rs, which do the same for browsers
 //!            │  limits, panics        │
 //!            │  problem+json          ├─ caller.rs   who is calling: the door's assertion and nothing else
-//!            └─ error.rs              ├─ body.rs     JSON read strictly (json.rs), faults of fields gathered (form.rs)
+//!            └─ error.rs              ├─ still.rs    whether that is still so once the body is here
+//!                                     ├─ body.rs     JSON read strictly (json.rs), faults of fields gathered (form.rs)
 //!                                     ├─ hashing.rs  passwords, off the async threads, a few at a time; breached.rs  none that was stolen
 //!                                     ├─ visitor.rs  from where, and in which browser
 //!                                     ├─ attempt.rs  how often somebody has guessed
@@ -62,6 +63,7 @@ mod reach;
 mod routes;
 mod second_factor;
 mod statement;
+mod still;
 mod stuffing;
 mod tenant;
 mod trail;
@@ -87,14 +89,20 @@ pub use pages::{Accent, NoColour, PageSettings, refused_page};
 use utoipa::OpenApi as _;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use crate::trail::{Trail, written_down};
+use crate::{
+    still::still_so,
+    trail::{Trail, written_down},
+};
 
 /// Every endpoint of the office.
 pub fn router(office: Arc<Office>) -> Router {
     let (endpoints, outline) = described();
     let trail = Arc::new(Trail::new(Arc::clone(&office), &outline));
     let cookies = office.cookie_names();
-    let endpoints = endpoints.merge(pages::router()).with_state(office).layer(from_fn_with_state(trail, written_down));
+    let still = from_fn_with_state(Arc::clone(&office), still_so);
+    let endpoints = endpoints.merge(pages::router()).with_state(office).layer(still);
+    // Around it: who is refused so is written down too.
+    let endpoints = endpoints.layer(from_fn_with_state(trail, written_down));
     answer::around(endpoints.merge(routes::docs::router(cookies)))
 }
 

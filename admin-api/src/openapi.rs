@@ -65,6 +65,10 @@ const WITH_A_CALLER: [Common; 11] = [
 const BY_COOKIE: Common = common("403", "csrf", "a cookie came along, and nothing shows that its user meant it");
 /// What whoever acts as somebody else may do besides reading: end that, and ask for what they cannot sign.
 const ALSO_ACTING: [&str; 2] = ["logout", "ask_own_passkey"];
+/// What is asked of everybody who changes something, but for what is done by those who may be somebody else by then ([`crate::still`]).
+const NOT_ASKED: [&str; 2] = ["logout", "report_usage"];
+const STILL: Common =
+    common("409", "conflict", "the caller's role, tier or organisation was changed at the same moment; try again");
 const BY_THE_OWNER: Common = common("403", "impersonated", "whoever acts as somebody else changes nothing");
 
 /// Why a request was not served (RFC 9457); what `policies::problem` writes, which knows nothing of this document.
@@ -211,8 +215,9 @@ fn common_to(operation: &Operation) -> Vec<Common> {
         common.extend(has(&ParameterIn::Query).then_some(WITH_A_QUERY));
         if shown.iter().any(|one| holds(one, CSRF)) {
             common.push(BY_COOKIE);
-            let by_owner = !operation.operation_id.as_deref().is_some_and(|id| ALSO_ACTING.contains(&id));
-            common.extend(by_owner.then_some(BY_THE_OWNER));
+            let is_of = |listed: &[&str]| operation.operation_id.as_deref().is_some_and(|id| listed.contains(&id));
+            common.extend((!is_of(&NOT_ASKED)).then_some(STILL));
+            common.extend((!is_of(&ALSO_ACTING)).then_some(BY_THE_OWNER));
         }
     }
     common

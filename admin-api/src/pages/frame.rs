@@ -207,7 +207,7 @@ fn script_policy(public_url: &str) -> String {
 }
 
 /// A page that says why nothing can be done.
-pub(super) fn failed(office: &Office, error: &ApiError) -> Response {
+pub(crate) fn failed(office: &Office, error: &ApiError) -> Response {
     if let ApiError::Internal(cause) | ApiError::StoreAway(cause) = error {
         tracing::warn!(%cause, "a page could not be shown");
     }

@@ -45,6 +45,7 @@ pub use self::{
     refused::refused_page,
 };
 pub(crate) use self::{
+    frame::failed,
     onward::{ask_to_begin, onward, takes_html, too_long_ago},
     sign_in::HOME,
 };

@@ -26,6 +26,8 @@ fn promised(method: &str, operation: &Value) -> Vec<(&'static str, &'static str)
         all.extend([("400", "ambiguous_credentials"), ("401", "insufficient_user_authentication")]);
         all.push(("429", "too_many_refusals"));
         all.extend((method != "GET").then_some(("403", "csrf")));
+        let is_still_asked = !["logout", "report_usage"].map(Value::from).contains(&operation["operationId"]);
+        all.extend((method != "GET" && is_still_asked).then_some(("409", "conflict")));
     }
     let parameters = operation["parameters"].as_array();
     if is_known && parameters.is_some_and(|all| all.iter().any(|one| one["in"] == "query")) {

@@ -1,12 +1,12 @@
 //! Keys at providers: given once, shown to nobody, kept for their owner alone.
 
-use identity::{Grant, Principal, SessionId, TenantRole};
 use serde_json::{Value, json};
-use uuid::Uuid;
 
-use crate::house::{House, Shown};
+use crate::{
+    house::{House, Shown},
+    idor::joined,
+};
 
-const ASSERTION: &str = "X-Gateway-Assertion";
 const KEY: &str = "sk-ant-SECRET-0123456789";
 
 async fn make(house: &House, shown: Shown<'_>, service: &str) -> Value {
@@ -121,32 +121,15 @@ async fn a_scoped_key_manages_them_if_it_says_so() {
 #[tokio::test]
 async fn a_tenants_integration_is_its_administrators_to_give() {
     let house = House::open().await;
-    let (ada, bob, eve) = (
-        house.register("ada@example.com").await,
-        house.register("bob@example.com").await,
-        house.register("eve@example.com").await,
-    );
-    let tenant = house.store.account(ada.id).await.unwrap().unwrap().tenant.map(|in_it| in_it.tenant);
-    let member = |tenant_role, scopes: Option<&str>| {
-        let principal = Principal {
-            account: bob.id,
-            role: "user".into(),
-            tier: "free".into(),
-            tenant,
-            tenant_role: Some(tenant_role),
-            actor: None,
-            is_service: false,
-            grant: Grant::Session(SessionId::new(Uuid::now_v7())),
-            scopes: scopes.map(|scope| [scope.into()].into()),
-            networks: None,
-            authentication: None,
-        };
-        house.assert(&principal, "admin-api")
-    };
-    let (plain, administrator) = (member(TenantRole::Member, None), member(TenantRole::Admin, None));
-    let scoped = member(TenantRole::Admin, Some("integrations:manage"));
-    let scoped = Shown::Header(ASSERTION, &scoped);
-    let (plain, administrator) = (Shown::Header(ASSERTION, &plain), Shown::Header(ASSERTION, &administrator));
+    let (ada, eve) = (house.register("ada@example.com").await, house.register("eve@example.com").await);
+    let tenant = house.tenant_of(&ada).await;
+    let bob = joined(&house, &ada, &tenant, "bob@example.com").await;
+    let cleo = joined(&house, &ada, &tenant, "cleo@example.com").await;
+    let promoted = format!("/tenants/{tenant}/members/{}", cleo.id);
+    assert_eq!(house.call("PATCH", &promoted, ada.shown(), json!({ "role": "admin" })).await.status, 204);
+    let scoped = house.make_key(&cleo, json!({ "name": "ci", "scopes": ["integrations:manage"] })).await;
+    let (plain, administrator) = (bob.shown(), cleo.shown());
+    let scoped = Shown::Credential(scoped["key"].as_str().unwrap());
     let body = || json!({ "service": "claude", "api_key": KEY, "owner": "tenant" });
 
     for not_for_the_tenant in [plain, scoped] {

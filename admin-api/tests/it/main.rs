@@ -21,6 +21,7 @@ mod email_change;
 mod forgery;
 mod groups;
 mod guessing;
+mod held;
 mod house;
 mod identities;
 mod idor;

@@ -80,7 +80,7 @@ impl Document {
     }
 
     /// Method, path, and what is said of the operation.
-    fn all(&self) -> impl Iterator<Item = (String, &str, &Value)> {
+    pub(crate) fn all(&self) -> impl Iterator<Item = (String, &str, &Value)> {
         let paths = self.0["paths"].as_object().unwrap();
         paths.iter().flat_map(|(path, item)| {
             let methods = item.as_object().unwrap().iter();
