@@ -5,7 +5,7 @@
 //!            │      └──► pages/*.rs, which do the same for browsers
 //!            │  limits, panics        │
 //!            │  problem+json          ├─ caller.rs   who is calling: the door's assertion and nothing else
-//!            └─ error.rs              ├─ still.rs    whether that is still so once the body is here
+//!            └─ error.rs              ├─ still.rs    whether that is still so once the body is here, or a password hashed
 //!                                     ├─ body.rs     JSON read strictly (json.rs), faults of fields gathered (form.rs)
 //!                                     ├─ hashing.rs  passwords, off the async threads, a few at a time; breached.rs  none that was stolen
 //!                                     ├─ visitor.rs  from where, and in which browser

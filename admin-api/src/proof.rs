@@ -77,7 +77,8 @@ impl Proof {
         }
     }
 
-    /// What is shown has to be right; if nothing is, the session has to be fresh. One that has ended proves nobody.
+    /// What is shown has to be right; if nothing is, the session has to be fresh. One that has ended proves nobody, also if that was while the
+    /// password was checked.
     pub(crate) async fn by(&self, caller: &Caller, visitor: &Visitor, office: &Office) -> Result<Proved, ApiError> {
         if caller.0.actor.is_some() {
             return Err(ApiError::Impersonated);
@@ -101,6 +102,7 @@ impl Proof {
             return Err(ApiError::one_field("code", "is needed, or `recovery_code`: the account has a second factor"));
         }
         let method = check(office, visitor, &account, shown).await?;
+        caller.still(office).await?;
         Ok(Proved { account, session, amr: with_method(&amr, method) })
     }
 

@@ -1,8 +1,8 @@
 //! Whether what the door has said of a caller is still so when it is acted upon.
 //!
-//! The door weighs a request when its head comes, and the body may come much later. Who is thrown out meanwhile is thrown out, whatever they
-//! have begun. So whatever may change something is read whole before anything of it is done, and then the store is asked once, by the query with
-//! which the door has found the caller.
+//! The door weighs a request when its head comes; the body may come much later, and a password takes its time to be hashed. Who is thrown out
+//! meanwhile is thrown out, whatever they have begun. So whatever may change something is read whole before anything of it is done, and then the
+//! store is asked once, by the query with which the door has found the caller. Where a hash is computed afterwards it is asked again.
 //!
 //! Nobody is judged by other rights here than the door has judged them by, which knows what their route demands: whose rights have changed is
 //! asked to come again.

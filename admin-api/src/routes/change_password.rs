@@ -83,6 +83,8 @@ pub(crate) async fn change_password(
     if !office.store.factors(account.id).await?.is_empty() {
         request.second().by(&caller, &visitor, &office).await?;
     }
+    // Two hashes take their time.
+    caller.still(&office).await?;
     let keep = caller.0.grant.session();
     let email = account.address()?;
     let notice = office.notice(Letter::PasswordChanged, &account, email.normalised());

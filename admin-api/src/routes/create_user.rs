@@ -17,7 +17,7 @@ use uuid::Uuid;
 use super::invite_user::Invitation;
 use crate::{
     body::Body,
-    caller::{Allowed, ManageUsers},
+    caller::{Allowed, Caller, ManageUsers},
     error::ApiError,
     form::Form,
     mail::{Letter, Said},
@@ -81,7 +81,7 @@ pub(crate) async fn create_user(
         }
     }
     let account = match wanted.password.clone() {
-        Some(password) => make(&office, wanted, password).await?,
+        Some(password) => make(&office, &caller, wanted, password).await?,
         None => invite(&office, wanted).await?,
     };
     trail::about(account.id.uuid());
@@ -112,11 +112,13 @@ async fn invite(office: &Office, wanted: Wanted) -> Result<Account, ApiError> {
 }
 
 /// As whoever registers and whose address is not confirmed yet.
-async fn make(office: &Office, wanted: Wanted, password: Password) -> Result<Account, ApiError> {
+async fn make(office: &Office, caller: &Caller, wanted: Wanted, password: Password) -> Result<Account, ApiError> {
     office.metrics.registration("begun");
     let settings = &office.settings;
     let about = [wanted.email.as_str(), wanted.name.as_deref().unwrap_or_default()];
     let password_hash = office.hash_new("password", password, &about).await?;
+    // Whoever asks may have been thrown out while it was hashed.
+    caller.still(office).await?;
     let newcomer = settings.accounts.unverified_role.as_deref().unwrap_or(&settings.default_role);
     let new = NewAccount {
         id: AccountId::new(Uuid::now_v7()),

@@ -236,3 +236,13 @@ async fn whoever_somebody_else_vouches_for_is_asked_for_too_and_who_holds_a_cert
     let by = Shown::Header(ASSERTION, &assertion);
     assert_eq!(house.post("/admin/config/reload", by, Value::Null).await.status, 200);
 }
+
+#[tokio::test]
+async fn who_becomes_less_while_the_password_is_hashed_makes_nobody() {
+    let house = House::open().await;
+    let desk = house.administrator("desk@example.com").await;
+    let new = json!({ "email": "late@example.com", "password": PASSWORD, "role": "admin" });
+    house.run_meanwhile("UPDATE accounts SET role = 'user' WHERE email = 'desk@example.com'");
+    assert_eq!(house.post("/admin/users", desk.shown(), new).await.refusal(), "409 conflict");
+    assert!(house.store.account_by_address("late@example.com").await.unwrap().is_none());
+}

@@ -88,6 +88,8 @@ pub(crate) enum Shown<'a> {
 /// The process around the office, as far as the office can see.
 struct TestHooks {
     policy: Arc<Policy>,
+    /// Done when the policy is next asked for.
+    meanwhile: Mutex<Option<Box<dyn FnOnce() + Send>>>,
     reload: Mutex<Result<ReloadReport, Vec<String>>>,
     status: Mutex<Vec<&'static str>>,
 }
@@ -168,8 +170,12 @@ impl House {
             Clock::new(move || Utc::now() + chrono::TimeDelta::microseconds(ahead.load(Ordering::SeqCst)))
         };
         let reload = Ok(ReloadReport { generation: 2, needs_restart: vec!["tokens".to_owned()], digest: None });
-        let hooks =
-            Arc::new(TestHooks { policy: Arc::new(policy()), reload: Mutex::new(reload), status: Mutex::default() });
+        let hooks = Arc::new(TestHooks {
+            policy: Arc::new(policy()),
+            meanwhile: Mutex::default(),
+            reload: Mutex::new(reload),
+            status: Mutex::default(),
+        });
         let mut settings = settings(MailTransport::File(folder.path().join("outbox")));
         change(&mut settings);
         let audit = Arc::new(Audit::new(store.clone(), Arc::clone(&seal)));
@@ -307,6 +313,22 @@ impl House {
     pub(crate) async fn run(&self, statement: &'static str) {
         let done = self.beside().await.execute(statement).await.unwrap();
         assert!(done.rows_affected() > 0, "{statement}");
+    }
+
+    /// Runs a statement past the office when a handler next asks what roles may do: who is calling has been asked for by then.
+    pub(crate) fn run_meanwhile(&self, statement: &'static str) {
+        let options = sqlx::sqlite::SqliteConnectOptions::new().filename(self.folder.path().join("test.db"));
+        let run = move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            let done = runtime.block_on(async {
+                let mut connection = sqlx::SqliteConnection::connect_with(&options).await.unwrap();
+                connection.execute(statement).await.unwrap()
+            });
+            assert!(done.rows_affected() > 0, "{statement}");
+        };
+        // No runtime can wait for anything within another one.
+        let act = move || std::thread::spawn(run).join().unwrap();
+        *self.hooks.meanwhile.lock().unwrap() = Some(Box::new(act));
     }
 
     /// A connection to the database past the office.
@@ -571,6 +593,10 @@ impl Hooks for TestHooks {
     }
 
     fn policy(&self) -> Arc<Policy> {
+        let meanwhile = self.meanwhile.lock().unwrap().take();
+        if let Some(act) = meanwhile {
+            act();
+        }
         Arc::clone(&self.policy)
     }
 

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use sqlx::{Connection as _, Executor as _, PgConnection};
 
-use crate::house::{Answer, House, Person, Shown};
+use crate::house::{Answer, House, PASSWORD, Person, Shown};
 
 const WAITING: &str =
     "SELECT COUNT(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
@@ -95,4 +95,41 @@ async fn nothing_is_done_to_who_becomes_an_administrator_meanwhile() {
         let answer = house.call(method, path, by, body.clone()).await;
         assert!(answer.status.is_success(), "{method} {path}: {}", answer.body);
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_is_thrown_out_while_their_password_is_checked_does_nothing_by_it() {
+    let database = crate::postgres::Database::create().await;
+    let house = House::open_on(database.url(), tempfile::tempdir().unwrap()).await;
+    let (root, bob) = (house.administrator("root@example.com").await, house.register("bob@example.com").await);
+    let assertion = house.assertion_of(&root).await;
+    let by = Shown::Header("X-Gateway-Assertion", &assertion);
+    let (shown, tenant) = (json!({ "password": PASSWORD }), house.tenant_of(&bob).await);
+    let mut other = PgConnection::connect(database.url()).await.unwrap();
+    let mut watcher = PgConnection::connect(database.url()).await.unwrap();
+    let (factors, tenant) = (format!("/admin/users/{}/mfa", bob.id), format!("/tenants/{tenant}"));
+    let deeds: [(&str, &str, Value); 7] = [
+        ("DELETE", "/auth/me", shown.clone()),
+        ("POST", "/auth/change-password", json!({ "old_password": PASSWORD, "new_password": "another good one" })),
+        ("POST", "/auth/mfa/recovery-codes", shown.clone()),
+        ("POST", "/auth/reauthenticate", shown.clone()),
+        ("DELETE", &factors, json!({ "reason": "lost", "password": PASSWORD })),
+        ("DELETE", &tenant, shown.clone()),
+        ("DELETE", "/auth/sessions", shown),
+    ];
+    for (method, path, body) in deeds {
+        // How often somebody has guessed is asked before a password is checked.
+        let mut tx = other.begin().await.unwrap();
+        tx.execute("LOCK TABLE portcullis.login_failures IN ACCESS EXCLUSIVE MODE").await.unwrap();
+        let mut doing = std::pin::pin!(house.call(method, path, by, body));
+        comes_to_wait(&format!("{method} {path}"), &mut doing, &mut watcher).await;
+        watcher.execute("UPDATE portcullis.sessions SET ended_at = now()").await.unwrap();
+        tx.commit().await.unwrap();
+        assert_eq!(doing.await.refusal(), "401 revoked", "{method} {path}");
+        watcher.execute("UPDATE portcullis.sessions SET ended_at = NULL").await.unwrap();
+    }
+    for person in [&root, &bob] {
+        assert_eq!(house.get("/auth/me", person.shown()).await.status, 200, "all of them are there");
+    }
+    house.login("root@example.com").await;
 }
