@@ -357,6 +357,7 @@ impl From<StoreError> for ApiError {
             StoreError::TooManyKeys(most) => Self::TooManyKeys(most),
             StoreError::TooManyTenants => Self::TooManyTenants,
             StoreError::LastOwner => Self::LastOwner,
+            StoreError::OwnersOnly => Self::Forbidden("tenant owner".to_owned()),
             StoreError::QuotaReached(what) => Self::QuotaReached(what),
             StoreError::Conflict(what) => Self::Conflict(what),
             StoreError::Unfit(cause) => {

@@ -29,6 +29,9 @@ pub enum StoreError {
     /// Nobody would answer for the tenant any more.
     #[error("the tenant has no other owner")]
     LastOwner,
+    /// It is the tenant's owners' alone to do.
+    #[error("only an owner of the tenant does this")]
+    OwnersOnly,
     /// The record is not in a state that allows this.
     #[error("{0}")]
     Conflict(&'static str),

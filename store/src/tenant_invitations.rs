@@ -80,10 +80,12 @@ macro_rules! invitations_where {
 
 impl Store {
     /// Asks somebody; whoever is asked already is asked anew, perhaps for another role. [`StoreError::Conflict`] if it is a member's
-    /// address, or too many are out.
+    /// address, or too many are out, and [`StoreError::OwnersOnly`] if an owner has asked them to be one too.
     pub async fn invite_member(&self, new: NewInvitation<'_>) -> Result<Invitation, StoreError> {
         const MEMBERS: &str = "SELECT COUNT(*) FROM tenant_members m JOIN accounts a ON a.id = m.account_id \
                                WHERE m.tenant_id = $1 AND a.email_normalised = $2";
+        const ASKED: &str =
+            "SELECT role FROM tenant_invitations WHERE tenant_id = $1 AND address = $2 AND expires_at > $3";
         const OUT: &str =
             "SELECT COUNT(*) FROM tenant_invitations WHERE tenant_id = $1 AND address <> $2 AND expires_at > $3";
         const Q: &str = "INSERT INTO tenant_invitations (id, tenant_id, address, role, invited_by, created_at, expires_at) \
@@ -101,6 +103,13 @@ impl Store {
             if members > 0 {
                 return Err(StoreError::Conflict("this address is a member's"));
             }
+            let asked: Option<String> = on_tx!(&mut tx, |c| sqlx::query_scalar(ASKED)
+                .bind(tenant)
+                .bind(address)
+                .bind(stored(new.now))
+                .fetch_optional(c)
+                .await)?;
+            tx.demand_right_over(new.tenant, asked.as_deref(), new.by).await?;
             let out: i64 = on_tx!(&mut tx, |c| sqlx::query_scalar(OUT)
                 .bind(tenant)
                 .bind(address)
@@ -183,12 +192,18 @@ impl Store {
         Ok(Page::cut(rows, limit, |row| row.id).filter_map(Invitation::read))
     }
 
-    /// Takes an invitation back; [`StoreError::NotFound`] if the tenant has none of that id.
-    pub async fn withdraw_invitation(&self, tenant: TenantId, id: Uuid) -> Result<(), StoreError> {
+    /// Takes an invitation back; [`StoreError::NotFound`] if the tenant has none of that id, and [`StoreError::OwnersOnly`] if it is to be
+    /// an owner and `by` is none.
+    pub async fn withdraw_invitation(&self, tenant: TenantId, id: Uuid, by: AccountId) -> Result<(), StoreError> {
+        const ASKED: &str = "SELECT role FROM tenant_invitations WHERE tenant_id = $1 AND id = $2";
         const Q: &str = "DELETE FROM tenant_invitations WHERE tenant_id = $1 AND id = $2";
         let scoped = self.of_tenant(tenant);
         self.bounded(async {
             let mut tx = scoped.begin().await?;
+            tx.lock_tenant(tenant).await?;
+            let asked: Option<String> =
+                on_tx!(&mut tx, |c| sqlx::query_scalar(ASKED).bind(tenant.uuid()).bind(id).fetch_optional(c).await)?;
+            tx.demand_right_over(tenant, asked.as_deref(), by).await?;
             let gone = on_tx!(&mut tx, |c| sqlx::query(Q)
                 .bind(tenant.uuid())
                 .bind(id)
@@ -261,17 +276,36 @@ impl Store {
 impl Tx {
     /// Can its tenant be acted in, and may whoever asked still ask so much? They may have been sent away meanwhile, or disabled.
     async fn may_be_accepted(&mut self, invitation: &Invitation) -> Result<bool, StoreError> {
-        const ACTIVE: &str = "SELECT role FROM accounts WHERE id = $1 AND status = 'active'";
         self.lock_tenant(invitation.tenant).await?;
         let tenant = self.tenant(invitation.tenant).await?;
         let (Some(by), true) = (invitation.by, tenant.is_some_and(|tenant| tenant.status == Status::Active)) else {
             return Ok(false);
         };
-        let role: Option<String> =
+        self.may_ask(invitation.tenant, invitation.role, by).await
+    }
+
+    /// May an account ask somebody to belong to a tenant as this?
+    async fn may_ask(&mut self, tenant: TenantId, role: TenantRole, by: AccountId) -> Result<bool, StoreError> {
+        const ACTIVE: &str = "SELECT role FROM accounts WHERE id = $1 AND status = 'active'";
+        let own: Option<String> =
             on_tx!(&mut *self, |c| sqlx::query_scalar(ACTIVE).bind(by.uuid()).fetch_optional(c).await)?;
-        let Some(role) = role else { return Ok(false) };
-        let least = if invitation.role == TenantRole::Owner { TenantRole::Owner } else { TenantRole::Admin };
-        Ok(role == "admin" || self.role_in(invitation.tenant, by).await?.is_some_and(|role| role >= least))
+        let Some(own) = own else { return Ok(false) };
+        let least = if role == TenantRole::Owner { TenantRole::Owner } else { TenantRole::Admin };
+        Ok(own == "admin" || self.role_in(tenant, by).await?.is_some_and(|role| role >= least))
+    }
+
+    /// Whom an owner has asked to be one too is theirs: others neither take that back nor ask the same for less, which would be as good.
+    async fn demand_right_over(
+        &mut self,
+        tenant: TenantId,
+        asked: Option<&str>,
+        by: AccountId,
+    ) -> Result<(), StoreError> {
+        let is_owners = asked == Some(TenantRole::Owner.word());
+        if is_owners && !self.may_ask(tenant, TenantRole::Owner, by).await? {
+            return Err(StoreError::OwnersOnly);
+        }
+        Ok(())
     }
 
     async fn invitation(&mut self, id: Uuid) -> Result<Option<Invitation>, StoreError> {

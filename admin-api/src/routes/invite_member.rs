@@ -65,7 +65,7 @@ pub(crate) struct InvitationShape {
     params(("id" = String, Path, description = "The organisation's id")),
     responses(
         (status = 202, description = "A mail is on its way; to ask again replaces the invitation", body = InvitationShape),
-        (status = 403, description = "`forbidden`: the caller does not administer it, or only owners may make owners; `tenant_disabled`"),
+        (status = 403, description = "`forbidden`: the caller does not administer it, or only owners may make owners, and ask them anew; `tenant_disabled`"),
         (status = 404, description = "`not_found`: the caller belongs to none of that id"),
         (status = 409, description = "`conflict`: it is a member's address, or 500 invitations are out"),
     )

@@ -460,6 +460,35 @@ async fn who_leaves_for_good_takes_along_what_is_theirs_alone_and_nobody_is_left
 }
 
 #[tokio::test]
+async fn whom_an_owner_asks_to_be_one_no_administrator_asks_for_less_or_no_more() {
+    let house = House::open().await;
+    let (ada, cleo) = (confirmed(&house, "ada@example.com").await, confirmed(&house, "cleo@example.com").await);
+    let root = house.administrator("root@example.com").await;
+    let tenant = join(&house, &ada, &cleo, "cleo@example.com", "admin").await;
+    let ask = async |by: &Person, role: &str| invite(&house, by, &tenant, "eve@example.com", role).await;
+    let withdraw = async |by: &Person, asked: &Answer| {
+        let path = format!("/tenants/{tenant}/invitations/{}", asked.text("id"));
+        house.call("DELETE", &path, by.shown(), Value::Null).await.refusal_or_status()
+    };
+    for role in ["member", "admin"] {
+        let asked = ask(&ada, "owner").await;
+        assert_eq!(ask(&cleo, role).await.refusal(), "403 forbidden", "{role}");
+        assert_eq!(withdraw(&cleo, &asked).await, "403 forbidden");
+        let listed = house.get(&format!("/tenants/{tenant}/invitations"), cleo.shown()).await.body;
+        assert_eq!((&listed["items"][0]["id"], &listed["items"][0]["role"]), (&asked.body["id"], &json!("owner")));
+    }
+    // The platform and the owners may, and of all others administrators too.
+    let asked = ask(&root, "owner").await;
+    assert_eq!((asked.status.as_u16(), withdraw(&root, &asked).await.as_str()), (202, "204 No Content"));
+    ask(&ada, "owner").await;
+    let asked = ask(&ada, "admin").await;
+    assert_eq!(withdraw(&cleo, &asked).await, "204 No Content");
+    let asked = ask(&ada, "owner").await;
+    assert_eq!(withdraw(&ada, &asked).await, "204 No Content");
+    assert_eq!(ask(&cleo, "member").await.status, 202);
+}
+
+#[tokio::test]
 async fn an_invitation_is_worth_what_whoever_asked_may_still_ask() {
     let house = House::open().await;
     let (ada, cleo, eve) = (
