@@ -1,22 +1,31 @@
 //! Passwords hashed and checked off the async threads, a few at a time.
 //!
 //! One Argon2 computation pins 19 MiB and a core for tens of milliseconds, so [`Hashing`] runs as many at once as the
-//! settings say and lets a bounded number wait; who comes after that is told to come back (503), not queued for longer
-//! than a client would wait. The algorithm is `identity`'s.
+//! settings say and lets a bounded number wait, for a bounded time; everybody else is told to come back (503), not queued for
+//! longer than a client would wait. The algorithm is `identity`'s.
 
-use std::{io, sync::Arc, thread};
+use std::{io, sync::Arc, thread, time::Duration};
 
 use identity::{Argon2Params, Hasher, Password, PasswordError, PasswordHash, PasswordRules, Verdict};
 use thread_priority::{
     NormalThreadSchedulePolicy, ThreadPriority, ThreadSchedulePolicy, set_thread_priority_and_policy, thread_native_id,
 };
-use tokio::sync::{Semaphore, oneshot};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore, oneshot},
+    time::timeout,
+};
 
 use crate::{breached::Breached, error::ApiError, metrics::OfficeMetrics, office::OfficeError};
 
 /// Computations that may wait for each one that runs. At 16 ms each (19 MiB, 2 passes, measured) the last waits a second.
 /// Whoever is refused comes again, and to be asked again and again costs more than a place in the queue.
 const WAITING_PER_SLOT: usize = 64;
+/// For how long somebody waits for a slot and for what is computed in it, together: ten times what the last of the queue does. Where no
+/// processor has time to spare ([`give_way`]) nobody knows how long it takes, and the door would give us up before we have answered
+/// (504), and never tell whoever asked that it was done after all.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// For how long an answer may wait for passwords: for the one that is shown, and for the one that is chosen or hashed anew.
+pub const LONGEST_WAIT: Duration = Duration::from_secs(2 * PATIENCE.as_secs());
 
 /// Runs password computations.
 pub(crate) struct Hashing {
@@ -96,15 +105,27 @@ impl Hashing {
         Ok(verdict)
     }
 
-    /// The permits go with the work: a caller who leaves does not make room for more than the memory is for.
+    /// Whoever hears that we are busy gets nothing of what may still be computed: nothing is written of it.
     async fn compute<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Hasher) -> T + Send + 'static,
     ) -> Result<T, ApiError> {
-        let Ok(room) = Arc::clone(&self.room).try_acquire_owned() else {
-            self.metrics.hashes_refused.inc();
-            return Err(ApiError::Busy);
+        let computed = match Arc::clone(&self.room).try_acquire_owned() {
+            Ok(room) => timeout(PATIENCE, self.compute_in(room, work)).await.unwrap_or(Err(ApiError::Busy)),
+            Err(_) => Err(ApiError::Busy),
         };
+        if matches!(computed, Err(ApiError::Busy)) {
+            self.metrics.hashes_refused.inc();
+        }
+        computed
+    }
+
+    /// The permits go with the work: a caller who leaves does not make room for more than the memory is for.
+    async fn compute_in<T: Send + 'static>(
+        &self,
+        room: OwnedSemaphorePermit,
+        work: impl FnOnce(&Hasher) -> T + Send + 'static,
+    ) -> Result<T, ApiError> {
         let slot = {
             let _waiting = Waiting::begin(&self.metrics.hashes_waiting);
             Arc::clone(&self.slots).acquire_owned().await
@@ -159,7 +180,10 @@ mod tests {
     use std::sync::mpsc;
 
     use thread_priority::thread_schedule_policy;
-    use tokio::task::{JoinSet, yield_now};
+    use tokio::{
+        task::{JoinSet, yield_now},
+        time::Instant,
+    };
 
     use super::*;
 
@@ -214,6 +238,29 @@ mod tests {
         assert!(leaver.await.is_err());
         assert_eq!(hashing.slots.available_permits(), 0);
         drop(go);
+        assert!(hashing.compute(|_| ()).await.is_ok());
+    }
+
+    /// No processor has time: what has begun does not go on, and the clock does, as nothing else is left to do.
+    #[tokio::test(start_paused = true)]
+    async fn whoever_would_wait_longer_than_the_door_is_told_to_come_again_and_makes_no_room() {
+        let hashing = one_at_a_time();
+        let (go, gate) = mpsc::channel::<()>();
+        let told = async |work: Box<dyn FnOnce() + Send>| {
+            let asked = Instant::now();
+            let computed = hashing.compute(move |_| work()).await;
+            assert!(matches!(computed, Err(ApiError::Busy)), "{:?}", computed.err());
+            asked.elapsed().as_secs()
+        };
+        // One is computed for that long; the next waits for the slot for that long.
+        assert_eq!(told(Box::new(move || assert!(gate.recv().is_err()))).await, PATIENCE.as_secs());
+        assert_eq!(told(Box::new(|| ())).await, PATIENCE.as_secs());
+        assert_eq!((hashing.metrics.hashes.get(), hashing.metrics.hashes_refused.get()), (1, 2));
+        assert_eq!(hashing.metrics.hashes_waiting.get(), 0);
+        // Who waits no more has left the queue; what has begun is still there.
+        assert_eq!((hashing.slots.available_permits(), hashing.room.available_permits()), (0, WAITING_PER_SLOT));
+        drop(go);
+        tokio::time::resume();
         assert!(hashing.compute(|_| ()).await.is_ok());
     }
 

@@ -75,6 +75,7 @@ use std::sync::Arc;
 use axum::{Router, middleware::from_fn_with_state};
 pub use breached::Breached;
 pub use form::check_picture;
+pub use hashing::LONGEST_WAIT;
 use identity::CookieNames;
 pub use kept_usage::UsageSpool;
 pub use mail::{

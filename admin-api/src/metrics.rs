@@ -94,7 +94,7 @@ impl OfficeMetrics {
             .and_then(|g| registered(r, g))?,
             hashes_refused: IntCounter::new(
                 "portcullis_password_hashes_refused_total",
-                "Requests answered 503 because too many passwords were waiting.",
+                "Requests answered 503 because too many passwords were waiting, or one for too long.",
             )
             .and_then(|c| registered(r, c))?,
         })

@@ -161,8 +161,10 @@ fn read_limits(server: Server) -> ReadLimits {
     }
 }
 
-/// Hashing a password may have to wait for its turn.
+/// Hashing a password may have to wait for its turn. Whoever waits too long hears so from the office, which then does nothing (503); a 504 of ours
+/// would leave open what it has done.
 const OFFICE_PATIENCE: Duration = Duration::from_secs(30);
+const _: () = assert!(admin_api::LONGEST_WAIT.as_secs() < OFFICE_PATIENCE.as_secs(), "the office answers first");
 
 /// Our own service knows its caller by the assertion and by nothing else.
 fn office_settings(socket: &Path) -> UpstreamSettings {
