@@ -5,12 +5,19 @@
 //! without an account is counted as one with, so that a lock tells nothing. Codes have a count of their own, which none can fill but who has
 //! shown the first factor: else any stranger's wrong passwords would keep the owner from showing theirs.
 
-use std::sync::Arc;
+use std::{
+    hash::{BuildHasher, RandomState},
+    sync::Arc,
+    time::Duration,
+};
 
 use chrono::{DateTime, Utc};
 use identity::{Email, LockRules, SecretDigest};
 use store::{Aim, Claim, Claimed, LoginFacts};
-use tokio::sync::{Mutex, OwnedMutexGuard};
+use tokio::{
+    sync::{Mutex, OwnedMutexGuard, Semaphore},
+    time::timeout,
+};
 
 use crate::{
     error::ApiError,
@@ -22,9 +29,26 @@ use crate::{
 
 /// Two addresses in this many wait for one another.
 const TURNS: usize = 1024;
+/// How many wait for a turn at most, as for a slot in which passwords are computed: at 16 ms each the last waits a second. More of them are nobody who has
+/// mistyped a password, and each holds a connection of the door's.
+const WAITING_PER_TURN: usize = 64;
+/// For how long: four times that, since the account may have a dearer hash of an older system.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(4);
 
 /// Lets those who guess at one account come one after the other: else a hundred at once would all find it unlocked.
-pub(crate) struct Turns(Box<[Arc<Mutex<()>>]>);
+pub(crate) struct Turns {
+    /// Which addresses wait for one another is this process's secret. Else whoever has found addresses that share a victim's turn would fill its
+    /// queue with them, and no lock of the victim's account would stop it.
+    choice: RandomState,
+    places: Box<[Place]>,
+}
+
+/// Where those wait who guess at some accounts.
+struct Place {
+    turn: Arc<Mutex<()>>,
+    /// One permit for whoever waits.
+    room: Semaphore,
+}
 
 /// What is guessed at an account.
 #[derive(Clone, Copy)]
@@ -50,13 +74,22 @@ pub(crate) struct Attempt {
 
 impl Turns {
     pub(crate) fn new() -> Self {
-        Self((0..TURNS).map(|_| Arc::default()).collect())
+        let place = |_| Place { turn: Arc::default(), room: Semaphore::new(WAITING_PER_TURN) };
+        Self { choice: RandomState::new(), places: (0..TURNS).map(place).collect() }
     }
 
-    async fn of(&self, subject: &SecretDigest) -> OwnedMutexGuard<()> {
-        let [one, other, ..] = subject.as_bytes();
-        let index = usize::from(u16::from_be_bytes([*one, *other])) % TURNS;
-        Arc::clone(&self.0[index]).lock_owned().await
+    /// Waits for the turn, unless too many do, and not for ever.
+    async fn of(&self, subject: &SecretDigest) -> Result<OwnedMutexGuard<()>, ApiError> {
+        let Place { turn, room } = &self.places[self.place(subject)];
+        if let Ok(turn) = Arc::clone(turn).try_lock_owned() {
+            return Ok(turn);
+        }
+        let _room = room.try_acquire().map_err(|_| ApiError::Busy)?;
+        timeout(PATIENCE, Arc::clone(turn).lock_owned()).await.map_err(|_| ApiError::Busy)
+    }
+
+    fn place(&self, subject: &SecretDigest) -> usize {
+        self.choice.hash_one(subject.as_bytes()) as usize % TURNS
     }
 }
 
@@ -75,7 +108,7 @@ impl Attempt {
 
     async fn at(office: &Office, visitor: &Visitor, email: &Email, guessed: Guessed) -> Result<Self, ApiError> {
         let subject = guessed.subject(email.normalised());
-        let turn = office.turns.of(&subject).await;
+        let turn = office.turns.of(&subject).await.inspect_err(|_| office.metrics.hashes_refused.inc())?;
         let (device, network) = (visitor.device(), visitor.network());
         let named = network.as_deref().unwrap_or_default();
         let familiar = SecretDigest::of(format!("network\0{named}").as_bytes());
@@ -162,4 +195,57 @@ impl Guessed {
 /// Whole seconds, and never none: who comes back then is listened to.
 fn seconds_until(until: DateTime<Utc>, now: DateTime<Utc>) -> u64 {
     u64::try_from((until - now).num_seconds()).unwrap_or_default() + 1
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+mod tests {
+    use tokio::{
+        task::{JoinSet, yield_now},
+        time::Instant,
+    };
+
+    use super::*;
+
+    #[test]
+    fn which_addresses_wait_for_one_another_is_a_secret_of_the_process() {
+        let chosen = |turns: &Turns| -> Vec<usize> {
+            (0..64).map(|n| turns.place(&subject_of(&format!("person{n}@example.com")))).collect()
+        };
+        let (one, other) = (Turns::new(), Turns::new());
+        assert_eq!(chosen(&one), chosen(&one));
+        assert_ne!(chosen(&one), chosen(&other));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_has_the_turn_some_wait_and_the_next_is_told_at_once_to_come_again() {
+        let (turns, subject) = (Arc::new(Turns::new()), subject_of("ada@example.com"));
+        let turn = turns.of(&subject).await.unwrap();
+        let mut waiting = JoinSet::new();
+        for _ in 0..WAITING_PER_TURN {
+            let turns = Arc::clone(&turns);
+            waiting.spawn(async move { turns.of(&subject_of("ada@example.com")).await.is_ok() });
+        }
+        let room = &turns.places[turns.place(&subject)].room;
+        while room.available_permits() > 0 {
+            yield_now().await;
+        }
+        let asked = Instant::now();
+        assert!(matches!(turns.of(&subject).await, Err(ApiError::Busy)));
+        assert_eq!(asked.elapsed(), Duration::ZERO);
+        drop(turn);
+        assert!(waiting.join_all().await.into_iter().all(|served| served));
+        assert_eq!(room.available_permits(), WAITING_PER_TURN);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nobody_waits_for_a_turn_for_ever() {
+        let (turns, subject) = (Turns::new(), subject_of("ada@example.com"));
+        let turn = turns.of(&subject).await.unwrap();
+        let asked = Instant::now();
+        assert!(matches!(turns.of(&subject).await, Err(ApiError::Busy)));
+        assert_eq!(asked.elapsed().as_secs(), PATIENCE.as_secs());
+        drop(turn);
+        assert!(turns.of(&subject).await.is_ok());
+    }
 }

@@ -15,7 +15,7 @@ use tokio::{
     time::timeout,
 };
 
-use crate::{breached::Breached, error::ApiError, metrics::OfficeMetrics, office::OfficeError};
+use crate::{attempt, breached::Breached, error::ApiError, metrics::OfficeMetrics, office::OfficeError};
 
 /// Computations that may wait for each one that runs. At 16 ms each (19 MiB, 2 passes, measured) the last waits a second.
 /// Whoever is refused comes again, and to be asked again and again costs more than a place in the queue.
@@ -24,8 +24,9 @@ const WAITING_PER_SLOT: usize = 64;
 /// processor has time to spare ([`give_way`]) nobody knows how long it takes, and the door would give us up before we have answered
 /// (504), and never tell whoever asked that it was done after all.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// For how long an answer may wait for passwords: for the one that is shown, and for the one that is chosen or hashed anew.
-pub const LONGEST_WAIT: Duration = Duration::from_secs(2 * PATIENCE.as_secs());
+/// For how long an answer may wait for passwords and codes. Whoever changes a password waits longest: for a turn at the account and for the old password,
+/// for the new one, and for a turn to show a code.
+pub const LONGEST_WAIT: Duration = Duration::from_secs(2 * (attempt::PATIENCE.as_secs() + PATIENCE.as_secs()));
 
 /// Runs password computations.
 pub(crate) struct Hashing {

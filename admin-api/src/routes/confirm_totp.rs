@@ -42,6 +42,7 @@ pub(crate) struct ConfirmTotp {
         (status = 403, description = "`wrong_proof`: this is not what the authenticator shows now; `session_required`: an API key cannot do this"),
         (status = 404, description = "`not_found`: no authenticator has been begun within the hour"),
         (status = 429, description = "`login_locked`: too many wrong passwords or codes; see `Retry-After`"),
+        (status = 503, description = "`busy`: too many passwords or codes are being checked; see `Retry-After`"),
     )
 )]
 pub(crate) async fn confirm_totp(

@@ -52,6 +52,7 @@ pub(crate) struct VerifyFactor {
         (status = 401, description = "`invalid_code`: wrong, or used before; `invalid_passkey`: not accepted; `invalid_mfa_token`: unknown, used, expired, or tried too often: log in again"),
         (status = 403, description = "`account_disabled`"),
         (status = 429, description = "`login_locked`: too many wrong codes; see `Retry-After`"),
+        (status = 503, description = "`busy`: too many codes of the account are being checked; see `Retry-After`"),
     )
 )]
 pub(crate) async fn verify_factor(

@@ -177,7 +177,15 @@ async fn a_hundred_who_guess_at_once_get_no_more_guesses_than_one_after_the_othe
     let guesses: Vec<_> = (0..40)
         .map(|_| {
             let house = std::sync::Arc::clone(&house);
-            tokio::spawn(async move { log_in(&house, &FAR, "ada@example.com", "not the password").await.refusal() })
+            tokio::spawn(async move {
+                loop {
+                    let said = log_in(&house, &FAR, "ada@example.com", "not the password").await.refusal();
+                    // On a busy machine some wait too long.
+                    if said != "503 busy" {
+                        return said;
+                    }
+                }
+            })
         })
         .collect();
     let mut looked_at = 0;
