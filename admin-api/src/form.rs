@@ -152,7 +152,9 @@ mod tests {
         for (bad, message) in [
             ("   ", "must not be empty"),
             ("a\u{85}b", "must not contain control characters"),
+            ("a\u{2028}b", "must not contain control characters"),
             ("\u{202e}evil", "must not contain characters that turn the direction of writing"),
+            ("\u{200b}", "must have a character that can be seen"),
             (&"x".repeat(MAX_NAME + 1), "must have 100 characters at most"),
         ] {
             assert_eq!(faults(|form| assert_eq!(form.name("name", bad), None)), [format!("name {message}")], "{bad:?}");

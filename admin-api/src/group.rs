@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use identity::{AccountId, MAX_NAME};
+use identity::{AccountId, MAX_NAME, read_as_written};
 use serde::Serialize;
 use store::StoreError;
 use utoipa::ToSchema;
@@ -180,12 +180,29 @@ impl Form {
         None
     }
 
-    /// What another system calls something.
+    /// What another system calls something. It is that system's, so nothing is trimmed, and it stands beside names.
     pub(crate) fn external_ref(&mut self, text: &str) -> Option<String> {
-        if (1..=MAX_NAME).contains(&text.chars().count()) && !text.chars().any(char::is_control) {
-            return Some(text.to_owned());
+        if !(1..=MAX_NAME).contains(&text.chars().count()) {
+            self.fault("external_ref", format!("must have 1 to {MAX_NAME} characters"));
+            return None;
         }
-        self.fault("external_ref", format!("must have 1 to {MAX_NAME} characters, none of them a control character"));
-        None
+        self.parsed("external_ref", read_as_written(text)).map(|()| text.to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_another_system_calls_something_stays_as_it_is_and_is_read_as_it_is_written() {
+        let mut form = Form::default();
+        assert_eq!(form.external_ref(" grp-1 ").as_deref(), Some(" grp-1 "));
+        assert!(form.finish(Some(())).is_ok());
+        for bad in ["", "a\nb", "a\u{2028}b", "\u{202e}1-prg", &"x".repeat(MAX_NAME + 1)] {
+            let mut form = Form::default();
+            assert_eq!(form.external_ref(bad), None, "{bad:?}");
+            assert!(form.finish(Some(())).is_err(), "{bad:?}");
+        }
     }
 }

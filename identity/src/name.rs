@@ -13,15 +13,18 @@ pub enum NameFault {
     /// It is too long.
     #[error("must have {0} characters at most")]
     TooLong(usize),
-    /// It travels in a header.
+    /// It travels in a header, and stands on one line.
     #[error("must not contain control characters")]
     Control,
     /// It would not be read in the order in which it is written.
     #[error("must not contain characters that turn the direction of writing")]
     TurnsDirection,
+    /// There is nothing in it that anybody sees.
+    #[error("must have a character that can be seen")]
+    Invisible,
 }
 
-/// A name as it is kept: trimmed, not empty, without control characters, and read in the order in which it is written.
+/// A name as it is kept: trimmed, with something to see, without control characters, and read in the order in which it is written.
 pub fn readable_name(text: &str) -> Result<&str, NameFault> {
     readable_name_of(text, MAX_NAME)
 }
@@ -33,13 +36,27 @@ pub fn readable_name_of(text: &str, most: usize) -> Result<&str, NameFault> {
         Err(NameFault::Empty)
     } else if text.chars().count() > most {
         Err(NameFault::TooLong(most))
-    } else if text.chars().any(char::is_control) {
+    } else {
+        read_as_written(text)?;
+        if text.chars().any(is_seen) { Ok(text) } else { Err(NameFault::Invisible) }
+    }
+}
+
+/// What holds of names holds of a word that stands beside them and is kept to the letter: no control characters, and it is read in the order in
+/// which it is written.
+pub fn read_as_written(text: &str) -> Result<(), NameFault> {
+    if text.chars().any(|letter| letter.is_control() || ends_line(letter)) {
         Err(NameFault::Control)
     } else if text.chars().any(turns_direction) {
         Err(NameFault::TurnsDirection)
     } else {
-        Ok(text)
+        Ok(())
     }
+}
+
+/// U+2028 and U+2029 are no controls by their category (Zl, Zp), and end a line where a control does (UAX #14, BK).
+const fn ends_line(letter: char) -> bool {
+    matches!(letter, '\u{2028}' | '\u{2029}')
 }
 
 /// Is it one of Unicode's `Bidi_Control` (UAX #9 §2)? With them a name reads as another one, and what stands beside it on a page or in a
@@ -48,8 +65,45 @@ const fn turns_direction(letter: char) -> bool {
     matches!(letter, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
+/// Is it neither white space nor a control, nor one of those that are there for the sake of others: Unicode's
+/// `Default_Ignorable_Code_Point` (`DerivedCoreProperties` 16.0) and `Cf`, some of which are letters by their category (the fillers of Hangul)? Nor
+/// the pattern of Braille without a dot.
+fn is_seen(letter: char) -> bool {
+    let is_for_others = matches!(
+        u32::from(letter),
+        0xad | 0x34f
+            | 0x600..=0x605
+            | 0x61c
+            | 0x6dd
+            | 0x70f
+            | 0x890..=0x891
+            | 0x8e2
+            | 0x115f..=0x1160
+            | 0x17b4..=0x17b5
+            | 0x180b..=0x180f
+            | 0x200b..=0x200f
+            | 0x202a..=0x202e
+            | 0x2060..=0x206f
+            | 0x2800
+            | 0x3164
+            | 0xfe00..=0xfe0f
+            | 0xfeff
+            | 0xffa0
+            | 0xfff0..=0xfffb
+            | 0x1_10bd
+            | 0x1_10cd
+            | 0x1_3430..=0x1_343f
+            | 0x1_bca0..=0x1_bca3
+            | 0x1_d173..=0x1_d17a
+            | 0xe_0000..=0xe_0fff
+    );
+    !is_for_others && !letter.is_whitespace() && !letter.is_control()
+}
+
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -71,6 +125,12 @@ mod tests {
             ("a\r\nX-User-Role: admin", NameFault::Control),
             ("a\u{0}b", NameFault::Control),
             ("a\u{85}b", NameFault::Control),
+            ("a\u{2028}b", NameFault::Control),
+            ("a\u{2029}b", NameFault::Control),
+            ("\u{200b}", NameFault::Invisible),
+            ("\u{200d}\u{a0}\u{fe0f}", NameFault::Invisible),
+            ("\u{3164}", NameFault::Invisible),
+            ("\u{2800}", NameFault::Invisible),
             (&"x".repeat(MAX_NAME + 1), NameFault::TooLong(MAX_NAME)),
         ] {
             assert_eq!(readable_name(bad), Err(fault), "{bad:?}");
@@ -82,6 +142,34 @@ mod tests {
         let turning = ['\u{61c}', '\u{200e}', '\u{200f}'].into_iter();
         for letter in turning.chain('\u{202a}'..='\u{202e}').chain('\u{2066}'..='\u{2069}') {
             assert_eq!(readable_name(&format!("evil{letter}")), Err(NameFault::TurnsDirection), "{letter:?}");
+        }
+    }
+
+    #[test]
+    fn a_word_that_is_kept_to_the_letter_has_no_control_and_turns_nothing_either() {
+        assert_eq!(read_as_written(" grp\u{200b}-1 "), Ok(()));
+        assert_eq!(read_as_written("grp\u{2028}1"), Err(NameFault::Control));
+        assert_eq!(read_as_written("grp\n"), Err(NameFault::Control));
+        assert_eq!(read_as_written("\u{202e}1-prg"), Err(NameFault::TurnsDirection));
+    }
+
+    proptest! {
+        // By tables that are not ours.
+        #[test]
+        fn what_nobody_sees_is_no_name(text in "[\\p{Default_Ignorable_Code_Point}\\p{Cf}\\p{White_Space}\\p{Cc}]{0,20}") {
+            prop_assert!(readable_name(&text).is_err());
+        }
+
+        #[test]
+        fn what_somebody_sees_is_a_name(text in "[[\\p{L}\\p{N}\\p{P}\\p{S}]--[\\p{Default_Ignorable_Code_Point}\u{2800}]]{1,20}") {
+            prop_assert_eq!(readable_name(&text), Ok(&*text));
+        }
+
+        #[test]
+        fn one_character_that_is_seen_is_enough(before in "\\p{Cf}{0,5}", after in "\\p{Cf}{0,5}") {
+            prop_assume!(read_as_written(&format!("{before}{after}")).is_ok());
+            let name = format!("{before}x{after}");
+            prop_assert!(readable_name(&name).is_ok());
         }
     }
 }

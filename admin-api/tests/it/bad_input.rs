@@ -27,6 +27,11 @@ async fn a_registration_is_told_everything_that_is_wrong_with_it_at_once() {
       email: an address has one @ between a name and a domain
       password: a password is needed
     ");
+    assert_snapshot!(register(json!({ "email": "a@example.com", "password": PASSWORD, "name": "\u{200b}", "tenant_name": "a\u{2028}b" })).await, @"
+    422 invalid_fields
+      name: must have a character that can be seen
+      tenant_name: must not contain control characters
+    ");
     assert_snapshot!(register(json!({ "password": PASSWORD })).await, @"
     422 invalid_fields
       email: is required

@@ -189,7 +189,7 @@ impl Run<'_> {
             return Err("`tier` is none of tiers.toml".to_owned());
         }
         let name = match line.name.as_deref().map(|name| readable_name_of(name, LONGEST_NAME)) {
-            None | Some(Err(NameFault::Empty)) => None,
+            None | Some(Err(NameFault::Empty | NameFault::Invisible)) => None,
             Some(name) => Some(name.map_err(|fault| format!("a name {fault}"))?.to_owned()),
         };
         let avatar_url = line.avatar_url.filter(|url| !url.is_empty());

@@ -165,6 +165,7 @@ fn a_machine_has_a_name_that_people_can_read_or_is_not_made() {
     for (name, why) in [
         (" ", "must not be empty"),
         ("meter\u{9b}31m", "must not contain control characters"),
+        ("\u{200b}", "must have a character that can be seen"),
         ("\u{202e}retem", "must not contain characters that turn the direction of writing"),
         (&"x".repeat(101), "must have 100 characters at most"),
     ] {

@@ -37,7 +37,7 @@ mod tests {
         let (longest, longer) = ("ä".repeat(200), "ä".repeat(201));
         assert_eq!(plain_name("  Ada\u{200d} ").as_deref(), Some("Ada\u{200d}"));
         assert_eq!(plain_name(&longest), Some(longest.clone()));
-        for text in ["", " ", "a\nb", "\u{202e}ada", &longer] {
+        for text in ["", " ", "\u{200b}", "a\nb", "a\u{2028}b", "\u{202e}ada", &longer] {
             assert_eq!(plain_name(text), None, "{text:?}");
         }
     }
