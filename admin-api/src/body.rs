@@ -159,6 +159,9 @@ fn describe(path: String, words: &str) -> FieldError {
         let field = if path == "." { name.to_owned() } else { format!("{path}.{name}") };
         return FieldError { field, message: "is required".to_owned() };
     }
+    if words.starts_with("unknown field") && words.ends_with(", there are no fields") {
+        return FieldError { field: path, message: "is not a field here; there are none".to_owned() };
+    }
     let Some((_, expected)) = words.rsplit_once(", expected ") else {
         return FieldError { field: path, message: words.to_owned() };
     };

@@ -3,15 +3,21 @@
 use std::sync::Arc;
 
 use axum::{Json, extract::State};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::{
+    body::BodyOrNothing,
     caller::{Allowed, ReloadConfig},
     error::ApiError,
     office::Office,
     trail,
 };
+
+/// There is nothing to say: which files are read is not for callers to choose.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Reload {}
 
 /// A configuration in force.
 #[derive(Serialize, ToSchema)]
@@ -22,9 +28,9 @@ pub(crate) struct Reloaded {
     needs_restart: Vec<String>,
 }
 
-/// Reloads the configuration of this node. Needs no body.
+/// Reloads the configuration of this node. The body may be left out.
 #[utoipa::path(
-    post, path = "/admin/config/reload", tag = "administration", security(("access_token" = []), ("api_key" = [])),
+    post, path = "/admin/config/reload", tag = "administration", request_body = Reload, security(("access_token" = []), ("api_key" = [])),
     responses(
         (status = 200, description = "In force", body = Reloaded),
         (status = 422, description = "`config_refused`: `errors` holds every error with its place; the old configuration stays"),
@@ -33,6 +39,7 @@ pub(crate) struct Reloaded {
 pub(crate) async fn reload_config(
     State(office): State<Arc<Office>>,
     Allowed { caller, .. }: Allowed<ReloadConfig>,
+    BodyOrNothing(Reload {}): BodyOrNothing<Reload>,
 ) -> Result<Json<Reloaded>, ApiError> {
     let report = office.hooks.reload().await.map_err(ApiError::ConfigRefused)?;
     if let Some(digest) = report.digest {

@@ -221,6 +221,27 @@ async fn query_parameters_are_read_strictly() {
 }
 
 #[tokio::test]
+async fn nobody_says_what_a_reload_reads() {
+    let house = House::open().await;
+    let root = house.administrator("root@example.com").await;
+    let reload = async |body: Value| house.post("/admin/config/reload", root.shown(), body).await.refusal();
+    for nothing in [Value::Null, json!({})] {
+        assert_eq!(house.post("/admin/config/reload", root.shown(), nothing).await.status, 200);
+    }
+    // What is refused for its body is not tried.
+    house.next_reload(Err(vec!["routes.toml:3:1: unknown key `pathz`".to_owned()]));
+    assert_snapshot!(reload(json!({ "path": "/etc" })).await, @"
+    422 invalid_fields
+      path: is not a field here; there are none
+    ");
+    assert_snapshot!(reload(json!(["/etc"])).await, @"
+    422 invalid_fields
+      : must be an object
+    ");
+    assert!(reload(json!({})).await.starts_with("422 config_refused"));
+}
+
+#[tokio::test]
 async fn a_reload_tells_what_it_did() {
     let house = House::open().await;
     let root = house.administrator("root@example.com").await;
