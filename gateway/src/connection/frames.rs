@@ -11,8 +11,8 @@ use std::time::Duration;
 pub(crate) struct FrameLimits {
     /// `RST_STREAM` in any [`WINDOW`].
     pub(crate) resets: u32,
-    /// SETTINGS, PRIORITY, CONTINUATION, empty DATA and types that nobody knows in any [`WINDOW`]; of `WINDOW_UPDATE` and of PING a
-    /// hundred times as many.
+    /// SETTINGS, PRIORITY, CONTINUATION, empty DATA, PING that acknowledges and types that nobody knows in any [`WINDOW`]; of `WINDOW_UPDATE`
+    /// and of PING that asks a hundred times as many.
     pub(crate) control: u32,
 }
 
@@ -71,6 +71,8 @@ const END_HEADERS: u8 = 0x4;
 /// the next is read, so that many of them cost no memory.
 const FREQUENT: u32 = 100;
 const END_STREAM: u8 = 0x1;
+/// Of PING. The door sends one when it tells a client to go, and none else: who acknowledges more was not asked.
+const ACK: u8 = 0x1;
 
 // === impl Frames ===
 
@@ -142,8 +144,8 @@ impl Frames {
                 self.in_block &= flags & END_HEADERS == 0;
             }
             WINDOW_UPDATE => self.updates += 1,
-            PING => self.pings += 1,
-            GOAWAY | SETTINGS | PRIORITY | UNKNOWN.. => self.control += 1,
+            PING if flags & ACK == 0 => self.pings += 1,
+            PING | GOAWAY | SETTINGS | PRIORITY | UNKNOWN.. => self.control += 1,
             DATA if self.missing == 0 && flags & END_STREAM == 0 => self.control += 1,
             _ => {}
         }
@@ -231,6 +233,8 @@ mod tests {
             assert_eq!(read(&vec![frame(kind, 0, 0); 6], 5), Err(Flood::Control), "{kind}");
             assert!(read(&vec![frame(kind, 0, 0); 5], 5).is_ok(), "{kind}");
         }
+        assert_eq!(read(&vec![frame(PING, ACK, 8); 6], 5), Err(Flood::Control), "nobody was asked");
+        assert!(read(&vec![frame(PING, ACK, 8); 5], 5).is_ok());
         // A hundred times as many, since whoever takes in much sends many.
         for (kind, payload) in [(WINDOW_UPDATE, 4), (PING, 8)] {
             assert_eq!(read(&vec![frame(kind, 0, payload); 501], 4096), Err(Flood::Control), "{kind}");

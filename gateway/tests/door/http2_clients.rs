@@ -283,6 +283,29 @@ fn who_measures_the_line_by_pings_is_not_taken_for_a_flood() {
 }
 
 #[test]
+fn pings_that_nobody_sent_are_acknowledged_in_no_line_of_the_log_and_not_without_end() {
+    let platform = Platform::start();
+    let mut raw = Raw::open(platform.http);
+    for _ in 0..900 {
+        raw.write(PING, 1, 0, b"FORGED!!");
+    }
+    raw.ask(1, &[GET, b"\x41\x01x"].concat());
+    assert_ne!(raw.read_answer().expect("the connection goes on").kind, RST_STREAM);
+    let log = platform.log();
+    assert!(!log.contains("h2::"), "{}", &log[log.len().saturating_sub(500)..]);
+    // Whenever the ten seconds begin, more than a thousand are in some.
+    for _ in 0..3000 {
+        raw.write(PING, 1, 0, b"FORGED!!");
+    }
+    let mut last = None;
+    while let Some(frame) = raw.read() {
+        last = Some(frame).filter(|frame| frame.kind == GOAWAY).or(last);
+    }
+    assert_eq!(last.map(|goaway| goaway.reason(4)), Some(ENHANCE_YOUR_CALM));
+    assert_eq!(platform.metric(r#"portcullis_connections_refused_total{reason="http2_control"}"#), 1);
+}
+
+#[test]
 fn what_whoever_floods_has_asked_for_is_fetched_no_more() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let platform = pool(&[listener.local_addr().unwrap()], "").start();
