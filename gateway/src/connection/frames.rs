@@ -120,6 +120,11 @@ impl Frames {
         self.opened == 0 || self.in_block || in_frame
     }
 
+    /// Does the client rather reset streams, of late, than send what carries nothing otherwise?
+    pub(crate) fn is_resetting(&self) -> bool {
+        self.resets > self.control
+    }
+
     fn turn_to(&mut self, now: Duration) {
         let window = now.as_millis() / WINDOW.as_millis();
         if window != self.window {
@@ -243,6 +248,19 @@ mod tests {
         let all = [(WINDOW_UPDATE, 4, 500), (PING, 8, 500), (SETTINGS, 0, 5)];
         let all = all.map(|(kind, payload, number)| vec![frame(kind, 0, payload); number]).concat();
         assert!(read(&all, 4096).is_ok(), "each has a limit of its own");
+    }
+
+    #[test]
+    fn whoever_resets_more_than_it_sends_otherwise_is_resetting() {
+        let mut reader = Frames::default();
+        let mut is_resetting_after = |bytes: &[u8]| {
+            reader.read(bytes, LIMITS, Duration::ZERO).expect("no flood");
+            reader.is_resetting()
+        };
+        assert!(!is_resetting_after(&[PREFACE, &frame(SETTINGS, 0, 0)].concat()));
+        assert!(!is_resetting_after(&frame(RST_STREAM, 0, 4)));
+        assert!(is_resetting_after(&frame(RST_STREAM, 0, 4)));
+        assert!(!is_resetting_after(&frame(CONTINUATION, 0, 0)));
     }
 
     #[test]

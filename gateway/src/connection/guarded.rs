@@ -1,7 +1,7 @@
 //! A client's connection as Pingora sees it: only bytes that have been judged, and never for longer than is allowed.
 //!
-//! [`Http1`] and [`Frames`] judge; this file reads (`writing` writes, `waiting` keeps the deadlines), and answers what is refused
-//! before there is a request that Pingora knows of.
+//! [`Http1`] and [`super::frames`] judge; this file reads (`writing` writes, `waiting` keeps the deadlines, `followed` heeds what frames
+//! mean), and answers what is refused before there is a request that Pingora knows of.
 
 use std::{
     io::{self, ErrorKind},
@@ -27,15 +27,13 @@ use super::{
     deadline::Deadline,
     farewell::Farewell,
     fault::Unreadable,
-    frames::{Flood, FrameLimits, Frames, PREFACE},
+    followed::Http2,
+    frames::PREFACE,
     http1::{Http1, Misread},
-    room::{Room, Sent},
+    room::Room,
     transport::Transport,
 };
-use crate::{
-    metrics::{ConnectionMetrics, Unheard},
-    streams::cut,
-};
+use crate::{metrics::ConnectionMetrics, streams::cut};
 
 /// What a client may take its time for.
 #[derive(Clone, Copy, Debug)]
@@ -77,9 +75,9 @@ pub(crate) struct Guarded {
     pub(super) writing: Deadline,
     began: Instant,
     pub(super) digests: Digests,
-    most_streams: u32,
+    pub(super) most_streams: u32,
     /// Tells whoever serves the connection that it has been used enough.
-    retire: watch::Sender<bool>,
+    pub(super) retire: watch::Sender<bool>,
     pub(super) metrics: ConnectionMetrics,
 }
 
@@ -88,13 +86,6 @@ pub(super) enum Protocol {
     Http1(Http1),
     /// Boxed, since it is the larger one of the two.
     Http2(Box<Http2>),
-}
-
-/// What is followed of a connection of HTTP/2.
-pub(super) struct Http2 {
-    pub(super) frames: Frames,
-    limits: FrameLimits,
-    pub(super) sent: Sent,
 }
 
 /// What Pingora and later steps are told of the connection.
@@ -125,8 +116,7 @@ impl Guarded {
             tokio::time::timeout(limits.patience.header, first).await??
         };
         let speaks = if is_http2 {
-            let (frames, sent) = (Frames::default(), Sent::default());
-            Protocol::Http2(Box::new(Http2 { frames, limits: limits.frames, sent }))
+            Protocol::Http2(Box::new(Http2::new(limits.frames)))
         } else {
             Protocol::Http1(Http1::new(limits.head))
         };
@@ -269,30 +259,6 @@ impl Guarded {
             self.stash.extend_from_slice(&into.filled()[from..]);
             into.set_filled(from);
         }
-    }
-
-    /// What follows from the frames that have come.
-    fn heed(&mut self, verdict: Result<(), Flood>) -> io::Result<()> {
-        let Protocol::Http2(http2) = &self.speaks else { return Ok(()) };
-        let Http2 { frames, sent, .. } = &**http2;
-        self.digests.room.set(sent.allowed() > frames.data());
-        // A client that has opened as many streams as one connection may is told to make another one (GOAWAY).
-        if frames.opened() >= self.most_streams && !*self.retire.borrow() {
-            self.metrics.had_most_requests.inc();
-            // Nobody listens when the connection is ending already.
-            let _ = self.retire.send(true);
-        }
-        let Err(flood) = verdict else { return Ok(()) };
-        self.metrics.unheard(match flood {
-            Flood::Resets => Unheard::Http2Resets,
-            Flood::Control => Unheard::Http2Control,
-        });
-        tracing::info!(client = self.client(), ?flood, "an HTTP/2 connection was ended");
-        if !sent.is_between_frames() {
-            return Err(io::Error::new(ErrorKind::ConnectionAborted, "too many HTTP/2 frames that carry nothing"));
-        }
-        self.farewell = Some(Box::new(Farewell::of_flood()));
-        Ok(())
     }
 
     /// Reads on while nothing may be passed: the rest of a head, or bytes before their turn.

@@ -2,9 +2,17 @@
 //!
 //! Pingora's own loop does the same but tells nobody of the heads that it refuses itself: two hosts, no authority, user information
 //! (RFC 9113 §8.3.1), lengths that contradict each other. Those get its bare 400 or a reset, since their stream is already answered
-//! when it is handed out; here they are counted, logged, and bounded.
+//! when it is handed out; here they are counted, logged, and bounded. So are connections that h2 ends for what came on them.
 
-use std::{future::poll_fn, pin::pin, sync::Arc, time::Duration};
+use std::{
+    future::poll_fn,
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use bytes::Bytes;
 use h2::{Reason, server::Connection};
@@ -35,6 +43,13 @@ const LEAVE: Duration = Duration::from_secs(10);
 /// How long a client that is sent away may take to hear why.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
+/// Tells of a connection that h2 ends.
+struct Witness<'a> {
+    client: Option<String>,
+    is_resetting: Arc<AtomicBool>,
+    metrics: &'a ConnectionMetrics,
+}
+
 /// Serves the requests of one connection. `stop`: no new ones; those under way are finished.
 pub(crate) async fn converse<A: HttpServerApp + Send + Sync + 'static>(
     app: &Arc<A>,
@@ -43,7 +58,8 @@ pub(crate) async fn converse<A: HttpServerApp + Send + Sync + 'static>(
     stop: &watch::Receiver<bool>,
     metrics: &ConnectionMetrics,
 ) {
-    let (client, retired) = (guarded.client(), guarded.retire().subscribe());
+    let (retired, is_resetting) = (guarded.retire().subscribe(), guarded.is_resetting());
+    let witness = Witness { client: guarded.client(), is_resetting, metrics };
     let digest = Arc::new(Digest {
         ssl_digest: guarded.get_ssl_digest(),
         timing_digest: guarded.get_timing_digest(),
@@ -51,7 +67,10 @@ pub(crate) async fn converse<A: HttpServerApp + Send + Sync + 'static>(
         socket_digest: guarded.get_socket_digest(),
     });
     let idle = app.server_options().and_then(|options| options.h2_idle_timeout).unwrap_or(Duration::MAX);
-    let Ok(mut connection) = handshake(Box::new(guarded), app.h2_options()).await else { return };
+    let mut connection = match handshake(Box::new(guarded), app.h2_options()).await {
+        Ok(connection) => connection,
+        Err(error) => return witness.tell_of(error.root_cause().downcast_ref()),
+    };
     let left = Facts::carried_by(&digest).map_or(Duration::MAX, |facts| facts.left(store::clock::now()));
     let mut ending = pin!(ended(retired, stop.clone(), left));
     // Its time begins when it is first asked for.
@@ -64,7 +83,7 @@ pub(crate) async fn converse<A: HttpServerApp + Send + Sync + 'static>(
                 connection.graceful_shutdown();
                 is_ending = true;
             }
-            () = &mut overstays, if is_ending => return finish(connection, requests, metrics).await,
+            () = &mut overstays, if is_ending => return finish(connection, requests, &witness).await,
             Some(_) = requests.join_next() => {}
             accepted = HttpSession::from_h2_conn(&mut connection, Arc::clone(&digest)) => match accepted {
                 Ok(Some(H2Accept::Session(session))) => {
@@ -79,13 +98,17 @@ pub(crate) async fn converse<A: HttpServerApp + Send + Sync + 'static>(
                 Ok(Some(H2Accept::Rejected)) if refused < MOST_REFUSED => {
                     refused += 1;
                     metrics.unheard(Unheard::Http2Head);
-                    tracing::info!(client, "the head of an HTTP/2 request was refused");
+                    tracing::info!(client = witness.client, "the head of an HTTP/2 request was refused");
                 }
                 Ok(Some(H2Accept::Rejected)) => {
                     requests.detach_all();
                     return dismiss(connection, Reason::ENHANCE_YOUR_CALM).await;
                 }
-                Ok(None) | Err(_) => break,
+                Ok(None) => break,
+                Err(error) => {
+                    witness.tell_of(error.root_cause().downcast_ref());
+                    break;
+                }
             },
             // Also of a client that was told to go and says nothing.
             () = sleep(idle), if requests.is_empty() => break,
@@ -97,7 +120,7 @@ pub(crate) async fn converse<A: HttpServerApp + Send + Sync + 'static>(
 
 /// Lets the requests under way end, of a client that was told to go and makes others all the same: those are refused as not begun
 /// (RFC 9113 §8.7).
-async fn finish(mut connection: Connection<Stream, Bytes>, mut requests: JoinSet<()>, metrics: &ConnectionMetrics) {
+async fn finish(mut connection: Connection<Stream, Bytes>, mut requests: JoinSet<()>, witness: &Witness<'_>) {
     let (mut refused, mut said) = (0, pin!(async { sleep(LEAVE).await }));
     while refused < MOST_REFUSED {
         tokio::select! {
@@ -105,10 +128,14 @@ async fn finish(mut connection: Connection<Stream, Bytes>, mut requests: JoinSet
             accepted = connection.accept() => match accepted {
                 Some(Ok((_, mut answer))) => {
                     refused += 1;
-                    metrics.unheard(Unheard::Http2Overstayed);
+                    witness.metrics.unheard(Unheard::Http2Overstayed);
                     answer.send_reset(Reason::REFUSED_STREAM);
                 }
-                Some(Err(_)) | None => break,
+                Some(Err(error)) => {
+                    witness.tell_of(Some(&error));
+                    break;
+                }
+                None => break,
             },
             // What has been answered may still be on its way.
             () = &mut said, if requests.is_empty() => break,
@@ -131,5 +158,24 @@ async fn ended(mut retired: watch::Receiver<bool>, mut stop: watch::Receiver<boo
         _ = retired.wait_for(|retired| *retired) => {}
         _ = stop.wait_for(|stop| *stop) => {}
         () = sleep(left), if left < Duration::MAX => {}
+    }
+}
+
+// === impl Witness ===
+
+impl Witness<'_> {
+    /// Counts and logs what h2 has ended the connection for; not that the client has left, or said itself why it goes. Of what was too much h2
+    /// tells only that it was.
+    fn tell_of(&self, error: Option<&h2::Error>) {
+        let Some(reason) = error.filter(|error| error.is_go_away() && error.is_library()).and_then(h2::Error::reason)
+        else {
+            return;
+        };
+        self.metrics.unheard(match reason {
+            Reason::ENHANCE_YOUR_CALM if self.is_resetting.load(Ordering::Relaxed) => Unheard::Http2Resets,
+            Reason::ENHANCE_YOUR_CALM => Unheard::Http2Control,
+            _ => Unheard::Http2Protocol,
+        });
+        tracing::info!(client = self.client, ?reason, "an HTTP/2 connection was ended for what came on it");
     }
 }

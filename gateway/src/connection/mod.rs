@@ -15,6 +15,7 @@ mod client_certificate;
 mod deadline;
 mod farewell;
 pub(crate) mod fault;
+mod followed;
 pub(crate) mod frames;
 pub(crate) mod gate;
 pub(crate) mod guarded;

@@ -59,8 +59,10 @@ reasons! {
     Http2Overstayed: "http2_overstayed",
     /// Streams were opened to be reset.
     Http2Resets: "http2_resets",
-    /// Too many frames carried nothing.
+    /// Too many frames carried nothing, or h2 had more to do otherwise than an honest client gives it.
     Http2Control: "http2_control",
+    /// What came is no HTTP/2.
+    Http2Protocol: "http2_protocol",
 }
 
 /// Refusals of what is not read any further.

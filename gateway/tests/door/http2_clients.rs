@@ -30,6 +30,9 @@ const SETTINGS: u8 = 4;
 const PING: u8 = 6;
 const GOAWAY: u8 = 7;
 const WINDOW_UPDATE: u8 = 8;
+const CONTINUATION: u8 = 9;
+const PROTOCOL_ERROR: u32 = 1;
+const FRAME_SIZE_ERROR: u32 = 6;
 const REFUSED_STREAM: u32 = 7;
 const ENHANCE_YOUR_CALM: u32 = 11;
 /// `GET` `http` `/demo/public/x` (RFC 7541 appendix A).
@@ -59,10 +62,8 @@ impl Raw {
     }
 
     fn write(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
-        let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
-        let frame = [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat();
         // It may have been closed just now; what was sent before that is read.
-        drop(self.0.write_all(&frame));
+        drop(self.0.write_all(&frame(kind, flags, stream, payload)));
     }
 
     /// A request without a body.
@@ -77,6 +78,15 @@ impl Raw {
         let mut payload = vec![0; usize::from(high) << 16 | usize::from(middle) << 8 | usize::from(low)];
         self.0.read_exact(&mut payload).ok()?;
         Some(Frame { kind, flags, payload })
+    }
+
+    /// Why the connection ends, read to its end.
+    fn read_why(&mut self) -> Option<u32> {
+        let mut why = None;
+        while let Some(frame) = self.read() {
+            why = Some(frame).filter(|frame| frame.kind == GOAWAY).map(|goaway| goaway.reason(4)).or(why);
+        }
+        why
     }
 
     /// The frames up to the end of an answer, or of its stream.
@@ -98,6 +108,11 @@ impl Frame {
     fn reason(&self, at: usize) -> u32 {
         u32::from_be_bytes(self.payload[at..at + 4].try_into().unwrap())
     }
+}
+
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+    [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
 }
 
 pub(crate) async fn ready(client: &SendRequest<Bytes>) -> SendRequest<Bytes> {
@@ -262,11 +277,7 @@ fn a_connection_of_bad_heads_ends_with_a_word() {
         raw.read_answer().expect("a bare 400");
     }
     raw.ask(201, GET);
-    let mut last = None;
-    while let Some(frame) = raw.read() {
-        last = Some(frame).filter(|frame| frame.kind == GOAWAY).or(last);
-    }
-    assert_eq!(last.map(|goaway| goaway.reason(4)), Some(ENHANCE_YOUR_CALM));
+    assert_eq!(raw.read_why(), Some(ENHANCE_YOUR_CALM));
 }
 
 #[test]
@@ -297,12 +308,58 @@ fn pings_that_nobody_sent_are_acknowledged_in_no_line_of_the_log_and_not_without
     for _ in 0..3000 {
         raw.write(PING, 1, 0, b"FORGED!!");
     }
-    let mut last = None;
-    while let Some(frame) = raw.read() {
-        last = Some(frame).filter(|frame| frame.kind == GOAWAY).or(last);
-    }
-    assert_eq!(last.map(|goaway| goaway.reason(4)), Some(ENHANCE_YOUR_CALM));
+    assert_eq!(raw.read_why(), Some(ENHANCE_YOUR_CALM));
     assert_eq!(platform.metric(r#"portcullis_connections_refused_total{reason="http2_control"}"#), 1);
+}
+
+#[test]
+fn what_is_no_http_2_is_counted_and_told_of_once_without_its_bytes() {
+    let platform = Platform::start();
+    let broken: [(Vec<u8>, u32); 4] = [
+        // No room more for the whole connection; a field by an index that there is none of; a body without a request; a frame of a byte more
+        // than may be, of which nothing need come.
+        (frame(WINDOW_UPDATE, 0, 0, &[0; 4]), PROTOCOL_ERROR),
+        (frame(HEADERS, 5, 1, b"\x80FORGED"), PROTOCOL_ERROR),
+        (frame(DATA, 0, 0, b"FORGED"), PROTOCOL_ERROR),
+        (frame(DATA, 0, 1, &[b'S'; 16_385])[..9].to_vec(), FRAME_SIZE_ERROR),
+    ];
+    let ended = |reason: &str| platform.metric(&format!("portcullis_connections_refused_total{{reason=\"{reason}\"}}"));
+    for (number, (frame, why)) in (1..).zip(broken) {
+        let mut raw = Raw::open(platform.http);
+        drop(raw.0.write_all(&frame));
+        assert_eq!(raw.read_why(), Some(why), "{number}");
+        eventually("it to be counted", || ended("http2_protocol") == number);
+    }
+    // Heads without an end, of which h2 takes fewer than the door.
+    let mut raw = Raw::open(platform.http);
+    let more = frame(CONTINUATION, 0, 1, b"\x00\x01a\x01b").repeat(30);
+    drop(raw.0.write_all(&[frame(HEADERS, 0, 1, b"\x82"), more].concat()));
+    assert_eq!(raw.read_why(), Some(ENHANCE_YOUR_CALM));
+    eventually("it to be counted", || ended("http2_control") == 1);
+    eventually("each to be told of", || platform.log().matches("was ended for what came on it").count() == 5);
+    assert_eq!((ended("http2_protocol"), ended("http2_resets")), (4, 0));
+    assert!(!platform.log().contains("FORGED"), "{}", platform.log());
+    // Who only leaves, or says why it goes, has done nothing.
+    let mut raw = Raw::open(platform.http);
+    raw.write(GOAWAY, 0, 0, &[0, 0, 0, 0, 0, 0, 0, 1]);
+    drop(raw.0.read_to_end(&mut Vec::new()));
+    drop(Raw::open(platform.http));
+    eventually("both to be gone", || platform.metric("portcullis_connections ") == 0);
+    assert_eq!((ended("http2_protocol"), ended("http2_control"), ended("http2_resets")), (4, 1, 0));
+}
+
+#[test]
+fn resets_that_h2_finds_too_many_before_the_door_does_are_counted_as_such() {
+    let platform = Platform::start();
+    let mut raw = Raw::open(platform.http);
+    // All at once, so that none of them has been begun; fewer than `http2_max_resets`.
+    let head = [GET, b"\x41\x01x"].concat();
+    let both = |stream| [frame(HEADERS, 5, stream, &head), frame(RST_STREAM, 0, stream, &[0, 0, 0, 8])].concat();
+    raw.0.write_all(&(1..120).step_by(2).flat_map(both).collect::<Vec<u8>>()).unwrap();
+    assert_eq!(raw.read_why(), Some(ENHANCE_YOUR_CALM));
+    let ended = |reason: &str| platform.metric(&format!("portcullis_connections_refused_total{{reason=\"{reason}\"}}"));
+    eventually("it to be counted", || ended("http2_resets") == 1);
+    assert_eq!(ended("http2_control"), 0);
 }
 
 #[test]
