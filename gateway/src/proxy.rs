@@ -53,7 +53,7 @@ impl Door {
         let inbound = journey.inbound.insert(read);
 
         // probe: whoever asks whether requests would be served is told so however many there are
-        if let Some(answer) = self.readiness.probe(&inbound.path) {
+        if let Some(answer) = self.readiness.probe(&inbound.method, &inbound.path)? {
             return Ok(Admission::Answer(answer));
         }
 

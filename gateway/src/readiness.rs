@@ -5,6 +5,8 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use http::Method;
+use policies::{Methods, Refusal};
 use tokio::sync::Notify;
 
 use crate::answer::LocalAnswer;
@@ -39,8 +41,17 @@ impl Readiness {
         self.recount.notify_one();
     }
 
-    /// The answer to a probe, if the path is one.
-    pub(crate) fn probe(&self, path: &str) -> Option<LocalAnswer> {
+    /// The answer to a probe, if the path is one; other methods than those that read are taken there as little as elsewhere.
+    pub(crate) fn probe(&self, method: &Method, path: &str) -> Result<Option<LocalAnswer>, Refusal> {
+        let answer = self.at(path);
+        if answer.is_some() && !Methods::READING.contains(method.as_str()) {
+            return Err(Refusal::MethodNotAllowed { allow: Methods::READING });
+        }
+        Ok(answer)
+    }
+
+    /// What a probe of the path is told.
+    pub(crate) fn at(&self, path: &str) -> Option<LocalAnswer> {
         match path {
             "/healthz" => Some(LocalAnswer::json(200, &serde_json::json!({ "status": "alive" }))),
             "/readyz" => Some(self.ready()),

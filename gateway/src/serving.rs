@@ -277,7 +277,7 @@ pub(crate) fn serve_operators(
     let listener = tokio::net::TcpListener::from_std(sockets.operators.0.try_clone()?)?;
     let exposition = move || async move { ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], metrics.render()) };
     let probe = move |uri: Uri| async move {
-        readiness.probe(uri.path()).map_or_else(|| StatusCode::NOT_FOUND.into_response(), |answer| respond(&answer))
+        readiness.at(uri.path()).map_or_else(|| StatusCode::NOT_FOUND.into_response(), |answer| respond(&answer))
     };
     let router = Router::new().route("/metrics", get(exposition)).fallback(get(probe));
     let (serves, over) = oneshot::channel();

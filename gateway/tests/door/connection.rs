@@ -232,7 +232,8 @@ fn an_early_answer_leaves_no_body_to_be_taken_for_a_request() {
         ("DELETE /auth/login", "", 405),
         ("POST /small", "", 413),
         ("POST /once", "", 429),
-        ("POST /healthz", "", 200),
+        ("GET /healthz", "", 200),
+        ("POST /healthz", "", 405),
         (
             "OPTIONS /.well-known/jwks.json",
             "Origin: https://app.example.com\r\nAccess-Control-Request-Method: GET\r\n",
