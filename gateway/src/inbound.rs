@@ -116,6 +116,10 @@ impl Inbound {
             return Err(Refusal::Malformed("the scheme is neither http nor https"));
         }
         head::check_target(request.raw_path())?;
+        // The library takes `"` for a letter of names, which HTTP/1 does not.
+        if !request.headers.keys().all(|name| head::is_token(name.as_str().as_bytes())) {
+            return Err(Refusal::Malformed("a header's name is not a word"));
+        }
         let is_blank = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
         if request.headers.values().any(|value| is_blank(value.as_bytes().first()) || is_blank(value.as_bytes().last()))
         {
@@ -509,6 +513,19 @@ mod tests {
             (&[("expect", "100-continue"), ("expect", "x")], Err("expectation_failed")),
         ] {
             assert_eq!(read("/", fields, 200), said, "{fields:?}");
+        }
+    }
+
+    #[test]
+    fn a_name_of_http_2_is_a_word() {
+        let trusted_proxies = Box::default();
+        let limits = ReadLimits { max_header_bytes: 100, max_uri_bytes: 100, max_header_fields: 10, trusted_proxies };
+        for (name, is_read) in [(&b"a!b"[..], true), (b"a_b", true), (b"a\"b", false), (b"\"", false)] {
+            let mut parts = http::Request::new(()).into_parts().0;
+            // As the library makes one of what comes by HTTP/2.
+            let name = HeaderName::from_lowercase(name).expect("a name to the library");
+            parts.headers.insert(name.clone(), HeaderValue::from_static("c"));
+            assert_eq!(Inbound::check_http2(&parts.into(), &limits).is_ok(), is_read, "{name}");
         }
     }
 

@@ -313,6 +313,26 @@ fn pings_that_nobody_sent_are_acknowledged_in_no_line_of_the_log_and_not_without
 }
 
 #[test]
+fn a_field_whose_name_is_no_word_goes_no_further() {
+    let platform = Setup::default()
+        .edit("gateway.toml", "underscore_headers = \"drop\"", "underscore_headers = \"allow\"")
+        .start();
+    let mut raw = Raw::open(platform.http);
+    for (stream, name, status) in [(1, b"x!y", b'\x88'), (3, b"x\"y", b'\x8c')] {
+        // A field by its name, which no table is to keep (RFC 7541 §6.2.2); `:status` of the answer by its index.
+        raw.ask(stream, &[GET, b"\x41\x01x\x00\x03", name, b"\x01z"].concat());
+        let mut head = raw.read().expect("an answer");
+        while head.kind != HEADERS {
+            head = raw.read().expect("an answer");
+        }
+        assert_eq!(head.payload.first(), Some(&status), "{}", name.escape_ascii());
+        while head.flags & 1 == 0 || !matches!(head.kind, HEADERS | DATA) {
+            head = raw.read().expect("the rest of the answer");
+        }
+    }
+}
+
+#[test]
 fn what_is_no_http_2_is_counted_and_told_of_once_without_its_bytes() {
     let platform = Platform::start();
     let broken: [(Vec<u8>, u32); 4] = [
