@@ -18,6 +18,7 @@ use crate::{
     backends::pool,
     grpc::{connect, run, service},
     platform::{Platform, Setup, eventually, pace},
+    wire::by_hand,
 };
 
 /// More than all that lies between a server and its client.
@@ -330,6 +331,24 @@ fn a_field_whose_name_is_no_word_goes_no_further() {
             head = raw.read().expect("the rest of the answer");
         }
     }
+}
+
+#[test]
+fn of_a_target_of_http_2_what_is_judged_is_sent_and_nothing_behind_its_fragment() {
+    let (server, heads) = by_hand();
+    let platform = pool(&[server], "").start();
+    let serving = thread::spawn(move || {
+        let mut server = heads.recv().unwrap();
+        let head = server.head();
+        server.write("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+        head
+    });
+    let mut raw = Raw::open(platform.http);
+    // GET, http, and a path whose end the library drops.
+    raw.ask(1, b"\x82\x86\x04\x16/pool/x?a#/../../admin\x41\x01x");
+    assert_ne!(raw.read_answer().expect("an answer").kind, RST_STREAM);
+    let head = serving.join().unwrap();
+    assert!(head.starts_with("GET /pool/x?a HTTP/1.1\r\n") && !head.contains("admin"), "{head}");
 }
 
 #[test]
