@@ -36,8 +36,8 @@ pub(crate) struct Farewell {
 // === impl Farewell ===
 
 impl Farewell {
-    pub(crate) fn of(refusal: &Refusal) -> Self {
-        Self::saying(answer(refusal))
+    pub(crate) fn of(refusal: &Refusal, is_for_head: bool) -> Self {
+        Self::saying(answer(refusal, is_for_head))
     }
 
     /// To whoever floods HTTP/2. Requests under way may have been worked on, whatever their number.
@@ -81,16 +81,18 @@ impl Farewell {
     }
 }
 
-fn answer(refusal: &Refusal) -> Bytes {
+/// Whoever asks for a head is told how long the body is that does not follow (RFC 9110 §9.3.2).
+fn answer(refusal: &Refusal, is_for_head: bool) -> Bytes {
     let status = http::StatusCode::from_u16(refusal.status()).unwrap_or(http::StatusCode::BAD_REQUEST);
     let body = serde_json::to_string(&Problem::from(refusal)).unwrap_or_default();
     let retry_after = refusal.retry_after().map_or_else(String::new, |seconds| format!("Retry-After: {seconds}\r\n"));
     format!(
         "HTTP/1.1 {} {}\r\nContent-Type: application/problem+json\r\nContent-Length: {}\r\nCache-Control: no-store\r\n\
-         X-Content-Type-Options: nosniff\r\n{retry_after}Connection: close\r\n\r\n{body}",
+         X-Content-Type-Options: nosniff\r\n{retry_after}Connection: close\r\n\r\n{}",
         status.as_u16(),
         status.canonical_reason().unwrap_or_default(),
         body.len(),
+        if is_for_head { "" } else { body.as_str() },
     )
     .into()
 }

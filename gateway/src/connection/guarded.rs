@@ -205,7 +205,8 @@ impl Guarded {
     pub(super) fn refuse(&mut self, refusal: &Refusal) {
         self.metrics.unread(refusal);
         tracing::info!(client = self.client(), code = refusal.code(), "a request was refused unread");
-        self.farewell = Some(Box::new(Farewell::of(refusal)));
+        let is_for_head = matches!(&self.speaks, Protocol::Http1(http1) if http1.is_for_head());
+        self.farewell = Some(Box::new(Farewell::of(refusal, is_for_head)));
     }
 
     /// Passes on what has been judged.

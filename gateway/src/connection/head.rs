@@ -41,6 +41,8 @@ pub(crate) struct HeadReader {
     /// Up to where there is no line feed.
     searched: usize,
     has_request_line: bool,
+    /// Is the method HEAD, as far as it has come?
+    is_for_head: bool,
     fields: usize,
     facts: Facts,
 }
@@ -65,9 +67,12 @@ impl HeadReader {
     /// Looks at the head as far as it has come; `bytes` begins where it begins and grows from call to call. `None` until it is
     /// whole.
     pub(crate) fn read(&mut self, bytes: &[u8], limits: &HeadLimits) -> Result<Option<Head>, Refusal> {
-        // TLS and whatever else is no HTTP has no reason ever to send the end of a line.
-        if !self.has_request_line && bytes.first().is_some_and(|first| !is_of_token(*first)) {
-            return Err(Refusal::Malformed("the request line does not begin with a method"));
+        if !self.has_request_line {
+            // TLS and whatever else is no HTTP has no reason ever to send the end of a line.
+            if bytes.first().is_some_and(|first| !is_of_token(*first)) {
+                return Err(Refusal::Malformed("the request line does not begin with a method"));
+            }
+            self.is_for_head = bytes.starts_with(b"HEAD ");
         }
         while let Some(found) = memchr::memchr(b'\n', &bytes[self.searched..]) {
             let end = self.searched + found;
@@ -82,6 +87,11 @@ impl HeadReader {
         }
         self.searched = bytes.len();
         if bytes.len() > limits.bytes { Err(self.too_large()) } else { Ok(None) }
+    }
+
+    /// Is nothing but a head asked for? Known whatever else is wrong with the request.
+    pub(crate) fn is_for_head(&self) -> bool {
+        self.is_for_head
     }
 
     /// As long as the request line has not ended, it is the target that is too long (RFC 9112 §3).

@@ -184,6 +184,11 @@ impl Http1 {
             }
     }
 
+    /// Does the request whose head is being read ask for nothing but a head?
+    pub(crate) fn is_for_head(&self) -> bool {
+        matches!(&self.state, State::Head(reader) if reader.is_for_head())
+    }
+
     /// What the client owes us.
     pub(crate) fn awaits(&self) -> Awaited {
         match &self.state {
@@ -288,6 +293,24 @@ mod tests {
         assert!(http1.judge(WEBSOCKET).is_ok() && http1.is_owed());
         http1.sees_written(b"HTTP/1.1 101 Switching Protocols\r\n\r\n");
         assert!(!http1.is_owed());
+    }
+
+    #[test]
+    fn that_nothing_but_a_head_is_asked_for_is_known_of_what_cannot_be_read() {
+        for (bytes, is_for_head) in [
+            (&b"HEAD /a HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n"[..], true),
+            (b"HEAD a HTTP/1.1\r\n", true),
+            (b"HEAD /a HTTP/1.1\n", true),
+            (b"HEADER /a HTTP/1.1\n", false),
+            (b"head /a HTTP/1.1\n", false),
+            (b"GET /HEAD HTTP/1.1\n", false),
+        ] {
+            let mut http1 = http1();
+            assert!(http1.judge(bytes).is_err());
+            assert_eq!(http1.is_for_head(), is_for_head, "{}", bytes.escape_ascii());
+        }
+        let mut http1 = http1();
+        assert_eq!((http1.judge(b"HEAD /a HT"), http1.is_for_head()), (Ok(0), true));
     }
 
     #[test]

@@ -48,6 +48,27 @@ fn what_is_no_http_is_not_waited_for() {
 }
 
 #[test]
+fn who_asks_for_a_head_and_cannot_be_read_gets_a_head() {
+    let platform = Platform::start();
+    let long = format!("/demo/public/{}", "x".repeat(40_000));
+    for (target, fields, status) in [
+        ("/demo/public/x", "Host: a\r\nHost: b\r\n", 400),
+        ("/demo/public/x#y", "Host: a\r\n", 400),
+        ("/demo/public/x", "Host: a\r\nExpect: x\r\n", 417),
+        (&long, "Host: a\r\n", 414),
+    ] {
+        let ask = |method| {
+            let request = format!("{method} {target} HTTP/1.1\r\n{fields}\r\n");
+            Answer::parse(&exchange(platform.http, request.as_bytes()))
+        };
+        let (head, whole) = (ask("HEAD"), ask("GET"));
+        assert_eq!((head.status, &*head.body, whole.status), (status, "", status), "{head:?}");
+        let length = whole.body.len().to_string();
+        assert_eq!((head.header("content-length"), whole.body.is_empty()), (Some(&*length), false), "{head:?}");
+    }
+}
+
+#[test]
 fn a_target_longer_than_a_head_may_be_is_too_long_and_not_too_many_headers() {
     let platform = Platform::start();
     for rest in [" HTTP/1.1\r\nHost: x\r\n\r\n", ""] {
