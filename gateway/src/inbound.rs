@@ -190,7 +190,7 @@ pub(crate) fn host_of(request: &RequestHeader) -> Result<Box<str>, Refusal> {
     Ok(name.ok_or(Refusal::Malformed("Host is not a name or an address"))?.to_ascii_lowercase().into())
 }
 
-/// The name or bracketed address of `host [":" port]` (RFC 9110 §7.2). Whatever a server behind us could take for another
+/// The name or bracketed address of `host [":" port]` (RFC 9110 §7.2), whose port may be empty (RFC 3986 §3.2.3). Whatever a server behind us could take for another
 /// name is none: two ports, a bracket that does not close, an empty label.
 fn plain_host(host: &str) -> Option<&str> {
     // A colon inside brackets belongs to an IPv6 address and begins no port.
@@ -199,7 +199,7 @@ fn plain_host(host: &str) -> Option<&str> {
     let end = if is_bracketed { position(b']')? + 1 } else { position(b':').unwrap_or(host.len()) };
     let (name, port) = host.split_at(end);
     let is_number = |digits: &str| digits.bytes().all(|byte| byte.is_ascii_digit()) && digits.parse::<u16>().is_ok();
-    let is_port = port.is_empty() || port.strip_prefix(':').is_some_and(is_number);
+    let is_port = matches!(port, "" | ":") || port.strip_prefix(':').is_some_and(is_number);
     let is_host = if is_bracketed { name[1..end - 1].parse::<Ipv6Addr>().is_ok() } else { has_plain_labels(name) };
     (is_port && is_host).then_some(name.strip_suffix('.').unwrap_or(name))
 }
@@ -444,6 +444,9 @@ mod tests {
             ("api.example.", "api.example"),
             ("[::1]:80", "[::1]"),
             ("[::1]", "[::1]"),
+            ("a:", "a"),
+            ("a.:", "a"),
+            ("[::1]:", "[::1]"),
         ] {
             assert_eq!(&*host_of(&with_host(Some(host), Version::HTTP_11)).expect("a host"), name);
         }
@@ -465,7 +468,8 @@ mod tests {
             "a..",
             "a..b",
             ":80",
-            "a:",
+            ":",
+            "a::",
             "a:b",
             "a:1:2",
             "a:+1",

@@ -6,11 +6,7 @@
 use std::fmt::Write;
 
 use chrono::{DateTime, Utc};
-use http::{
-    HeaderMap, HeaderName, HeaderValue, Uri, header,
-    request::Parts,
-    uri::{Authority, PathAndQuery},
-};
+use http::{HeaderMap, HeaderName, HeaderValue, Uri, header, request::Parts, uri::PathAndQuery};
 use identity::Grant;
 use pingora::{Error, ErrorType, OrErr, Result, http::RequestHeader};
 use policies::{
@@ -79,7 +75,15 @@ pub(crate) fn rewrite(
     let headers = &mut parts.headers;
     let mut fields = Fields::with_capacity(384);
     inbound.request_id.trace(headers, &mut fields);
-    injection.forwarding(headers, parts.uri.authority(), &mut fields);
+    // HTTP/2 names it beside the fields.
+    let host = headers.get(header::HOST).map(HeaderValue::as_bytes);
+    let host = host.or(parts.uri.authority().map(|authority| authority.as_str().as_bytes()));
+    let plain = host.and_then(without_empty_port);
+    injection.forwarding(headers, plain.as_ref().map(HeaderValue::as_bytes).or(host), &mut fields);
+    if let Some(plain) = plain {
+        // Whatever names the host on the way to the server, Pingora makes it say the same.
+        headers.insert(header::HOST, plain);
+    }
     let assertion = injection.identify(&mut fields);
     strip(headers, &journey.rules.reserved, permit.route().forward_credential, is_for_office);
     // And for the assertion.
@@ -120,6 +124,11 @@ pub(crate) fn strip(headers: &mut HeaderMap, reserved: &Reserved, forward_creden
     if headers.contains_key(header::SEC_WEBSOCKET_PROTOCOL) {
         websocket::without_bearer(headers);
     }
+}
+
+/// A host whose port is empty is the one without it (RFC 3986 §6.2.3), and goes on so: not everybody reads both alike.
+fn without_empty_port(host: &[u8]) -> Option<HeaderValue> {
+    HeaderValue::from_bytes(host.strip_suffix(b":")?).ok()
 }
 
 /// HTTP/2 clients may send each cookie as a field of its own; elsewhere they are one (RFC 9113 §8.2.3).
@@ -177,7 +186,7 @@ impl Injection<'_> {
 
     /// What every upstream is told of the way the request came. What a trusted proxy says of the way before it is passed on;
     /// from anybody else it counts for nothing.
-    fn forwarding(&self, headers: &HeaderMap, authority: Option<&Authority>, fields: &mut Fields) {
+    fn forwarding(&self, headers: &HeaderMap, host: Option<&[u8]>, fields: &mut Fields) {
         let trusted = self.inbound.via_trusted_proxy;
         fields.written(X_FORWARDED_FOR, |out| {
             if trusted {
@@ -195,8 +204,7 @@ impl Injection<'_> {
         });
         fields.text(X_FORWARDED_PROTO, if self.inbound.is_secure { "https" } else { "http" });
         // As the client wrote it, with its port, since links to ourselves are made of it. The read step has seen that it is plain.
-        let host = headers.get(header::HOST).map(HeaderValue::as_bytes);
-        if let Some(host) = host.or(authority.map(|authority| authority.as_str().as_bytes())) {
+        if let Some(host) = host {
             fields.text(X_FORWARDED_HOST, host);
         }
     }
@@ -340,6 +348,19 @@ mod tests {
             assert!(headers.contains_key(name), "{name}");
             strip(&mut headers, &reserved, false, false);
             assert!(headers.is_empty(), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_host_goes_on_without_a_port_that_is_empty_and_else_as_it_came() {
+        for (host, plain) in [
+            ("A.test:", Some("A.test")),
+            ("[::1]:", Some("[::1]")),
+            ("a.test:80", None),
+            ("a.test", None),
+            ("[::1]", None),
+        ] {
+            assert_eq!(without_empty_port(host.as_bytes()).as_ref().map(|plain| plain.to_str().unwrap()), plain);
         }
     }
 

@@ -96,7 +96,7 @@ pub fn request_host(data: &[u8]) {
     let sent = str::from_utf8(data).unwrap_or_default();
     let rest = sent.get(name.len()..).map_or("?", |rest| rest.strip_prefix('.').unwrap_or(rest));
     let port = rest.strip_prefix(':').is_some_and(|port| port.bytes().all(|byte| byte.is_ascii_digit()));
-    assert!(rest.is_empty() || (port && rest.len() > 1), "{sent:?} is {name} and more");
+    assert!(rest.is_empty() || port, "{sent:?} is {name} and more");
     let (Ok(host), Ok(path)) = (policies::HostPattern::parse(&name), PathPattern::parse("/*")) else { return };
     let route = Route { hosts: vec![host], ..Route::new("own", "u", vec![path]) };
     let Ok(table) = RouteTable::build(vec![route]) else { return };

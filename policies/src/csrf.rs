@@ -75,8 +75,8 @@ impl Sent<'_> {
     pub fn origin_is_here(&self) -> bool {
         let Said::Once(origin) = self.origin else { return false };
         let (scheme, port) = if self.is_secure { ("https://", ":443") } else { ("http://", ":80") };
-        // Browsers leave the scheme's own port out, and write names in lower case (HTML §7.1.1.2).
-        let host = self.host.strip_suffix(port).unwrap_or(self.host);
+        // Browsers leave the scheme's own port out, and write names in lower case (HTML §7.1.1.2). An empty port is none (RFC 3986 §3.2.3).
+        let host = self.host.strip_suffix(port).or_else(|| self.host.strip_suffix(':')).unwrap_or(self.host);
         origin
             .strip_prefix(scheme.as_bytes())
             .is_some_and(|named| !host.is_empty() && named.eq_ignore_ascii_case(host.as_bytes()))
@@ -114,6 +114,9 @@ mod tests {
         for (origin, is_secure, host, from_here) in [
             ("https://a.test", true, "a.test", true),
             ("https://a.test", true, "A.Test:443", true),
+            ("https://a.test", true, "a.test:", true),
+            ("https://a.test:", true, "a.test:", false),
+            ("https://", true, ":", false),
             ("https://a.test:8443", true, "a.test:8443", true),
             ("http://a.test", false, "a.test:80", true),
             ("http://[::1]:8080", false, "[::1]:8080", true),

@@ -111,6 +111,13 @@ fn the_upstream_is_told_the_host_with_the_port_that_the_client_used() {
     let request = b"GET /demo/public/x HTTP/1.1\r\nHost: Door.Test:8443\r\nConnection: close\r\n\r\n";
     let answer = Answer::parse(&exchange(platform.http, request));
     assert_eq!(answer.received("x-forwarded-host"), ["Door.Test:8443"]);
+    // An empty port is none (RFC 3986 §3.2.3).
+    let request = b"GET /demo/public/x HTTP/1.1\r\nHost: Door.Test:\r\nConnection: close\r\n\r\n";
+    let answer = Answer::parse(&exchange(platform.http, request));
+    assert_eq!(
+        (answer.received("host"), answer.received("x-forwarded-host")),
+        (vec!["Door.Test".to_owned()], vec!["Door.Test".to_owned()])
+    );
 }
 
 /// One request over HTTP/2 with a body, and trailers if there are any: status, kind and body, or how it was reset.

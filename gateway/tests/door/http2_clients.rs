@@ -461,3 +461,29 @@ fn the_scheme_that_a_server_hears_is_not_the_client_s_word() {
         }
     });
 }
+
+#[test]
+fn an_empty_port_in_authority_is_none_and_goes_no_further() {
+    run(async {
+        let (upstream, mut told) = service().await;
+        let platform = Setup::default()
+            .append("gateway.toml", &format!("\n[upstreams.calls]\nservers = [\"{upstream}\"]\nprotocol = \"h2c\"\n"))
+            .append(
+                "routes.toml",
+                "\n[[route]]\nname = \"calls\"\nhosts = [\"door.test\"]\npaths = [\"/calls/*\"]\nupstream = \"calls\"\nauth = \"none\"\n",
+            )
+            .start();
+        let client = connect(&platform).await;
+        let ask = |path: &str| Request::get(format!("http://Door.Test:{path}")).body(()).unwrap();
+        let answer = ready(&client).await.send_request(ask("/calls/x"), true).unwrap().0.await.unwrap();
+        assert_eq!(answer.status(), 200);
+        let received = told.recv().await.unwrap();
+        assert_eq!(received.uri.authority().unwrap().as_str(), "Door.Test");
+        assert_eq!(received.headers["x-forwarded-host"], "Door.Test");
+        let answer = ready(&client).await.send_request(ask("/demo/public/x"), true).unwrap().0.await.unwrap();
+        let (status, text) = read(answer).await;
+        assert_eq!(status, 200, "{text}");
+        let received: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(received["headers"]["host"], serde_json::json!(["Door.Test"]), "{text}");
+    });
+}
