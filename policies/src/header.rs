@@ -7,9 +7,9 @@
 use thiserror::Error;
 
 /// What only the door may set, or what would change the meaning of what was decided (who is calling, client address and certificate,
-/// scheme, host, method, path), in the words of proxies that backends know; and what belongs to one connection, and passes Pingora from
-/// HTTP/2 to HTTP/2. A last `-*` reserves the name before it and everything below.
-pub(crate) const RESERVED: [&str; 69] = [
+/// scheme, host, method, path, or the file that is sent), in the words of proxies and frameworks that backends know; and what belongs to
+/// one connection, and passes Pingora from HTTP/2 to HTTP/2. A last `-*` reserves the name before it and everything below.
+pub(crate) const RESERVED: [&str; 81] = [
     "auth-user",
     "cf-access-*",
     "cf-connecting-ip",
@@ -22,14 +22,18 @@ pub(crate) const RESERVED: [&str; 69] = [
     "forwarded-for",
     "front-end-https",
     "http2-settings",
+    "oidc-*",
     "proxy", // becomes HTTP_PROXY under CGI (httpoxy, CVE-2016-5385)
     "proxy-authorization",
     "proxy-client-ip",
-    "remote-user",
+    "remote-*",
     "ssl-client-*",
+    "tailscale-*",
+    "teleport-jwt-assertion",
     "trailer",
     "true-client-ip",
     "wl-proxy-*",
+    "x-accel-*", // with `x-sendfile-*` it tells Rack which file to send (CVE-2025-61780)
     "x-amzn-mtls-*",
     "x-amzn-oidc-*",
     "x-anonymous-consumer",
@@ -39,6 +43,7 @@ pub(crate) const RESERVED: [&str; 69] = [
     "x-arr-*",
     "x-auth-*",
     "x-authenticated-*",
+    "x-authentik-*",
     "x-azure-clientip",
     "x-azure-socketip",
     "x-client-cert-*",
@@ -60,17 +65,23 @@ pub(crate) const RESERVED: [&str; 69] = [
     "x-http-host-override",
     "x-http-method",
     "x-http-method-override",
+    "x-jwt-assertion",
     "x-key-*",
     "x-method-override",
+    "x-middleware-subrequest-*", // Next.js leaves its own checks out (CVE-2025-29927)
     "x-ms-client-principal-*",
+    "x-ms-token-*",
     "x-original-*",
     "x-originating-ip",
+    "x-override-url",
+    "x-pomerium-*",
     "x-proxyuser-ip",
     "x-real-ip",
     "x-remote-*",
     "x-request-id",
     "x-rewrite-*",
     "x-scheme",
+    "x-sendfile-*",
     "x-session-*",
     "x-ssl-*",
     "x-tenant-*",
@@ -78,6 +89,7 @@ pub(crate) const RESERVED: [&str; 69] = [
     "x-usage-*",
     "x-user-*",
     "x-userinfo",
+    "x-vouch-*",
     "x-webauth-*",
 ];
 

@@ -360,7 +360,7 @@ fn what_is_no_http_2_is_counted_and_told_of_once_without_its_bytes() {
         (frame(WINDOW_UPDATE, 0, 0, &[0; 4]), PROTOCOL_ERROR),
         (frame(HEADERS, 5, 1, b"\x80FORGED"), PROTOCOL_ERROR),
         (frame(DATA, 0, 0, b"FORGED"), PROTOCOL_ERROR),
-        (frame(DATA, 0, 1, &[b'S'; 16_385])[..9].to_vec(), FRAME_SIZE_ERROR),
+        (frame(DATA, 0, 1, &vec![b'S'; 16_385])[..9].to_vec(), FRAME_SIZE_ERROR),
     ];
     let ended = |reason: &str| platform.metric(&format!("portcullis_connections_refused_total{{reason=\"{reason}\"}}"));
     for (number, (frame, why)) in (1..).zip(broken) {
