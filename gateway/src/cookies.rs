@@ -45,6 +45,14 @@ pub(crate) fn strip(headers: &mut HeaderMap, forward_credential: bool, is_for_of
     }
 }
 
+/// Removes the token that goes with the session's cookie from what came with that cookie, as the cookie itself. Where the upstream sees to its
+/// own forms, the field is the upstream's.
+pub(crate) fn strip_token(headers: &mut HeaderMap, route: &Route) {
+    if route.csrf == Csrf::Token && !route.forward_credential {
+        headers.remove(X_CSRF_TOKEN);
+    }
+}
+
 /// Removes our cookies from what an upstream gives a browser: it could put its visitors into a session of its choice.
 pub(crate) fn keep_to_ourselves(answer: &mut HeaderMap) {
     let is_ours = |set: &HeaderValue| {

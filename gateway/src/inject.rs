@@ -86,6 +86,9 @@ pub(crate) fn rewrite(
     }
     let assertion = injection.identify(&mut fields);
     strip(headers, &journey.rules.reserved, permit.route().forward_credential, is_for_office);
+    if known.is_some_and(|known| matches!(known.principal.grant, Grant::Cookie(_))) {
+        cookies::strip_token(headers, permit.route());
+    }
     // And for the assertion.
     headers.reserve(fields.len() + 1);
     fields.set(headers);

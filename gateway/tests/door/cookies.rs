@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::{
     backends::{After, Backend, pool},
-    platform::{Answer, PASSWORD, Platform, Setup},
+    platform::{Answer, PASSWORD, Platform, Setup, token_of},
     wire::{Wire, backend, echo, handshake},
 };
 
@@ -213,6 +213,34 @@ fn a_route_whose_upstream_checks_its_own_forms_asks_for_no_token_but_for_a_page_
     assert_eq!(browser.send(&platform, "POST", "/forms/x", &[HERE]).status, 200);
     assert_eq!(browser.send(&platform, "POST", "/forms/x", &[("Sec-Fetch-Site", "cross-site")]).code(), "csrf");
     assert_eq!(browser.send(&platform, "POST", "/forms/x", &[]).code(), "csrf");
+}
+
+#[test]
+fn the_token_that_goes_with_the_cookie_goes_no_further_than_the_cookie() {
+    let route = |name: &str, more: &str| {
+        format!("\n[[route]]\nname = \"{name}\"\npaths = [\"/{name}/*\"]\nupstream = \"demo\"\n{more}\n")
+    };
+    let platform = Setup::default()
+        .append("routes.toml", &route("forms", "csrf = \"origin\""))
+        .append("routes.toml", &route("given", "forward_credential = true"))
+        .start();
+    let token = token_of(&platform.register("ada@example.com"));
+    let (_, browser) = log_in(&platform, "ada@example.com");
+    let csrf = ("X-CSRF-Token", browser.csrf.as_str());
+    let received =
+        |method: &str, path: &str| browser.send(&platform, method, path, &[HERE, csrf]).received("x-csrf-token");
+    for method in ["POST", "GET"] {
+        assert_eq!(received(method, "/demo/x"), [""; 0], "{method}");
+        // To whom the cookie is shown, so is its token; and who sees to its own forms has a token of its own.
+        assert_eq!(received(method, "/given/x"), [csrf.1], "{method}");
+        assert_eq!(received(method, "/forms/x"), [csrf.1], "{method}");
+    }
+    let bearer = format!("Bearer {token}");
+    let other = [("Authorization", &*bearer), ("X-CSRF-Token", "of the service's own")];
+    for (path, fields) in [("/demo/x", &other[..]), ("/demo/public/x", &other[1..])] {
+        let answer = platform.send("POST", path, fields, "");
+        assert_eq!(answer.received("x-csrf-token"), ["of the service's own"], "{path}: no cookie of ours is looked at");
+    }
 }
 
 #[test]
