@@ -4,14 +4,19 @@
 //! settings say and lets a bounded number wait, for a bounded time; everybody else is told to come back (503), not queued for
 //! longer than a client would wait. The algorithm is `identity`'s.
 
-use std::{io, sync::Arc, thread, time::Duration};
+use std::{
+    io,
+    sync::{Arc, Mutex, OnceLock},
+    thread,
+    time::Duration,
+};
 
 use identity::{Argon2Params, Hasher, Password, PasswordError, PasswordHash, PasswordRules, Verdict};
 use thread_priority::{
     NormalThreadSchedulePolicy, ThreadPriority, ThreadSchedulePolicy, set_thread_priority_and_policy, thread_native_id,
 };
 use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore, oneshot},
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc},
     time::timeout,
 };
 
@@ -20,9 +25,11 @@ use crate::{attempt, breached::Breached, error::ApiError, metrics::OfficeMetrics
 /// Computations that may wait for each one that runs. At 16 ms each (19 MiB, 2 passes, measured) the last waits a second.
 /// Whoever is refused comes again, and to be asked again and again costs more than a place in the queue.
 const WAITING_PER_SLOT: usize = 64;
-/// For how long somebody waits for a slot and for what is computed in it, together: ten times what the last of the queue does. Where no
-/// processor has time to spare ([`give_way`]) nobody knows how long it takes, and the door would give us up before we have answered
-/// (504), and never tell whoever asked that it was done after all.
+/// For how long a computation gives way to everybody ([`Pace::GivesWay`]) before somebody who gives way a little has a try at the same.
+/// Sixty times what it takes; where no processor has time to spare it would take for ever.
+const GIVES_WAY: Duration = Duration::from_secs(1);
+/// For how long somebody waits for a slot and for what is computed in it, together: ten times what the last of the queue does. Later the door
+/// would give us up before we have answered (504), and never tell whoever asked that it was done after all.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// For how long an answer may wait for passwords and codes. Whoever changes a password waits longest: for a turn at the account and for the old password,
 /// for the new one, and for a turn to show a code.
@@ -35,7 +42,32 @@ pub(crate) struct Hashing {
     room: Arc<Semaphore>,
     /// One permit for whoever runs.
     slots: Arc<Semaphore>,
+    /// Kept by each computation that has given way for too long, until it is done.
+    late: Arc<()>,
     metrics: OfficeMetrics,
+}
+
+/// One computation, which two threads may try; the first of them to be done gives the permits back and answers.
+struct Job<T, F> {
+    hasher: Arc<Hasher>,
+    work: F,
+    permits: Mutex<Option<(OwnedSemaphorePermit, OwnedSemaphorePermit)>>,
+    /// Is it one of [`Hashing::late`]?
+    late: OnceLock<Arc<()>>,
+    tell: mpsc::Sender<T>,
+}
+
+/// How a thread shares the processors with the others.
+///
+/// Requests come before passwords: a crowd that logs in must not slow down everybody who has. Whatever the share of a thread (nice 19
+/// has 15 of 1,039), Linux lets it go on for some milliseconds before another one that wakes gets its core; `SCHED_IDLE` alone is put aside
+/// at once (sched(7)). But where others never rest it is put aside for good, and nobody could log in.
+#[derive(Clone, Copy)]
+enum Pace {
+    /// Computes while nobody else wants to; where `SCHED_IDLE` is forbidden, with the least share there is.
+    GivesWay,
+    /// Has a tenth of a processor that another wants too.
+    Insists,
 }
 
 /// Counts one who waits, also if they give up.
@@ -52,6 +84,7 @@ impl Hashing {
             hasher: Arc::new(Hasher::new(params)?),
             room: Arc::new(Semaphore::new(at_once * (1 + WAITING_PER_SLOT))),
             slots: Arc::new(Semaphore::new(at_once)),
+            late: Arc::default(),
             metrics,
         })
     }
@@ -70,7 +103,7 @@ impl Hashing {
     ) -> Result<Result<PasswordHash, PasswordError>, ApiError> {
         let hashed = self.compute(move |hasher| {
             let about: Vec<&str> = about.iter().map(String::as_str).collect();
-            let is_good = match (rules.estimate(&password, &about), breached) {
+            let is_good = match (rules.estimate(&password, &about), &breached) {
                 (Ok(()), Some(breached)) => breached.check(&password)?,
                 (is_good, _) => is_good,
             };
@@ -109,7 +142,7 @@ impl Hashing {
     /// Whoever hears that we are busy gets nothing of what may still be computed: nothing is written of it.
     async fn compute<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&Hasher) -> T + Send + 'static,
+        work: impl Fn(&Hasher) -> T + Send + Sync + 'static,
     ) -> Result<T, ApiError> {
         let computed = match Arc::clone(&self.room).try_acquire_owned() {
             Ok(room) => timeout(PATIENCE, self.compute_in(room, work)).await.unwrap_or(Err(ApiError::Busy)),
@@ -121,42 +154,73 @@ impl Hashing {
         computed
     }
 
-    /// The permits go with the work: a caller who leaves does not make room for more than the memory is for.
+    /// The permits go with the work: a caller who leaves does not make room for more than the memory is for. Of those who are late there are
+    /// as many as slots at most, since nobody gives way while there are any.
     async fn compute_in<T: Send + 'static>(
         &self,
         room: OwnedSemaphorePermit,
-        work: impl FnOnce(&Hasher) -> T + Send + 'static,
+        work: impl Fn(&Hasher) -> T + Send + Sync + 'static,
     ) -> Result<T, ApiError> {
         let slot = {
             let _waiting = Waiting::begin(&self.metrics.hashes_waiting);
-            Arc::clone(&self.slots).acquire_owned().await
+            Arc::clone(&self.slots).acquire_owned().await.ok()
         };
         self.metrics.hashes.inc();
-        let hasher = Arc::clone(&self.hasher);
-        let (tell, told) = oneshot::channel();
-        let begun = thread::Builder::new().name("password".to_owned()).spawn(move || {
-            let held = (room, slot);
-            give_way();
-            let done = work(&hasher);
-            drop(held);
-            // Whoever asked may have left.
-            drop(tell.send(done));
-        });
-        begun.map_err(|_| ApiError::Busy)?;
-        // The panic's own words are in the log already, by the panic hook; they may hold what is nobody's business.
-        told.await.map_err(|_| ApiError::Internal("a password computation was cut off".to_owned()))
+        let (tell, mut told) = mpsc::channel(2);
+        let permits = Mutex::new(slot.map(|slot| (room, slot)));
+        let job = Arc::new(Job { hasher: Arc::clone(&self.hasher), work, permits, late: OnceLock::new(), tell });
+        let is_any_late = Arc::strong_count(&self.late) > 1;
+        if !is_any_late {
+            job.begin(Pace::GivesWay)?;
+            match timeout(GIVES_WAY, told.recv()).await {
+                Ok(done) => return done.ok_or_else(cut_off),
+                Err(_) => drop(job.late.set(Arc::clone(&self.late))),
+            }
+        }
+        job.begin(Pace::Insists)?;
+        drop(job);
+        told.recv().await.ok_or_else(cut_off)
     }
 }
 
-/// Requests come before passwords: a crowd that logs in must not slow down everybody who has. Whatever the share of a thread (nice 19
-/// has 15 of 1,039), Linux lets it go on for some milliseconds before another one that wakes gets its core; `SCHED_IDLE` alone is put aside
-/// at once (sched(7)); where that is forbidden, the least share it is. A policy is a thread's own, so each computation has one; to begin it costs a thousandth of the work.
-fn give_way() {
-    let idle = ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Idle);
-    if set_thread_priority_and_policy(thread_native_id(), ThreadPriority::Min, idle).is_err()
-        && let Err(error) = rustix::process::nice(19)
-    {
-        tracing::debug!(%error, "passwords are computed at the priority of requests");
+/// The panic's own words are in the log already, by the panic hook; they may hold what is nobody's business.
+fn cut_off() -> ApiError {
+    ApiError::Internal("a password computation was cut off".to_owned())
+}
+
+// === impl Job ===
+
+impl<T: Send + 'static, F: Fn(&Hasher) -> T + Send + Sync + 'static> Job<T, F> {
+    /// A policy is a thread's own, so each try has one; to begin it costs a thousandth of the work.
+    fn begin(self: &Arc<Self>, pace: Pace) -> Result<(), ApiError> {
+        let job = Arc::clone(self);
+        let begun = thread::Builder::new().name("password".to_owned()).spawn(move || {
+            pace.set();
+            let done = (job.work)(&job.hasher);
+            drop(job.permits.lock().map(|mut permits| permits.take()));
+            // Whoever asked may have left, or have been told by the other.
+            drop(job.tell.try_send(done));
+        });
+        begun.map(drop).map_err(|_| ApiError::Busy)
+    }
+}
+
+// === impl Pace ===
+
+impl Pace {
+    /// Of the thread that asks.
+    fn set(self) {
+        let idle = ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Idle);
+        let nice = match self {
+            Self::GivesWay if set_thread_priority_and_policy(thread_native_id(), ThreadPriority::Min, idle).is_ok() => {
+                return;
+            }
+            Self::GivesWay => 19,
+            Self::Insists => 10,
+        };
+        if let Err(error) = rustix::process::nice(nice) {
+            tracing::debug!(%error, "passwords are computed at the priority of requests");
+        }
     }
 }
 
@@ -178,7 +242,10 @@ impl Drop for Waiting<'_> {
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 mod tests {
-    use std::sync::mpsc;
+    use std::sync::{
+        atomic::{AtomicBool, Ordering::SeqCst},
+        mpsc,
+    };
 
     use thread_priority::thread_schedule_policy;
     use tokio::{
@@ -194,13 +261,20 @@ mod tests {
         Arc::new(Hashing::new(params, 1, metrics).unwrap())
     }
 
+    /// Keeps whoever waits at it until its other half is dropped.
+    fn gate() -> (mpsc::Sender<()>, impl Fn() -> bool + Send + Sync + 'static) {
+        let (go, gate) = mpsc::channel::<()>();
+        let gate = Mutex::new(gate);
+        (go, move || gate.lock().unwrap().recv().is_err())
+    }
+
     #[tokio::test]
     async fn one_runs_some_wait_and_the_next_is_told_to_come_again() {
         let hashing = one_at_a_time();
-        let (go, gate) = mpsc::channel::<()>();
+        let (go, gate) = gate();
         let mut admitted = JoinSet::new();
         let first = Arc::clone(&hashing);
-        admitted.spawn(async move { first.compute(move |_| gate.recv().is_err()).await.is_ok() });
+        admitted.spawn(async move { first.compute(move |_| gate()).await.is_ok() });
         for _ in 0..WAITING_PER_SLOT {
             let hashing = Arc::clone(&hashing);
             admitted.spawn(async move { hashing.compute(|_| ()).await.is_ok() });
@@ -222,13 +296,13 @@ mod tests {
     #[tokio::test]
     async fn whoever_leaves_makes_no_room_before_their_work_is_done() {
         let hashing = one_at_a_time();
-        let ((go, gate), (begun, has_begun)) = (mpsc::channel::<()>(), mpsc::channel());
+        let ((go, gate), (begun, has_begun)) = (gate(), mpsc::channel());
         let leaver = Arc::clone(&hashing);
         let leaver = tokio::spawn(async move {
             leaver
                 .compute(move |_| {
                     begun.send(()).unwrap();
-                    gate.recv().is_err()
+                    gate()
                 })
                 .await
         });
@@ -246,16 +320,16 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn whoever_would_wait_longer_than_the_door_is_told_to_come_again_and_makes_no_room() {
         let hashing = one_at_a_time();
-        let (go, gate) = mpsc::channel::<()>();
-        let told = async |work: Box<dyn FnOnce() + Send>| {
+        let (go, gate) = gate();
+        let told = async |work: Box<dyn Fn() -> bool + Send + Sync>| {
             let asked = Instant::now();
             let computed = hashing.compute(move |_| work()).await;
             assert!(matches!(computed, Err(ApiError::Busy)), "{:?}", computed.err());
             asked.elapsed().as_secs()
         };
         // One is computed for that long; the next waits for the slot for that long.
-        assert_eq!(told(Box::new(move || assert!(gate.recv().is_err()))).await, PATIENCE.as_secs());
-        assert_eq!(told(Box::new(|| ())).await, PATIENCE.as_secs());
+        assert_eq!(told(Box::new(gate)).await, PATIENCE.as_secs());
+        assert_eq!(told(Box::new(|| true)).await, PATIENCE.as_secs());
         assert_eq!((hashing.metrics.hashes.get(), hashing.metrics.hashes_refused.get()), (1, 2));
         assert_eq!(hashing.metrics.hashes_waiting.get(), 0);
         // Who waits no more has left the queue; what has begun is still there.
@@ -272,6 +346,28 @@ mod tests {
         let during = one_at_a_time().compute(move |_| policy()).await.unwrap();
         assert_eq!(during, ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Idle));
         assert!(policy() == before && before != during);
+    }
+
+    #[tokio::test]
+    async fn who_has_given_way_for_too_long_is_overtaken_by_a_second_try_and_meanwhile_nobody_gives_way() {
+        let hashing = one_at_a_time();
+        let ((go, gate), is_first) = (gate(), AtomicBool::new(true));
+        let policy = || thread_schedule_policy().unwrap();
+        let insists = policy();
+        let late = hashing.compute(move |_| {
+            if is_first.swap(false, SeqCst) {
+                gate();
+            }
+            policy()
+        });
+        assert!(late.await.unwrap() == insists);
+        assert_eq!(hashing.slots.available_permits(), 1, "the second try has given back what both had");
+        assert!(hashing.compute(move |_| policy()).await.unwrap() == insists, "the first is still there");
+        drop(go);
+        while Arc::strong_count(&hashing.late) > 1 {
+            yield_now().await;
+        }
+        assert!(hashing.compute(move |_| policy()).await.unwrap() != insists);
     }
 
     #[tokio::test]
