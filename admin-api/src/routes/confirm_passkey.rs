@@ -45,6 +45,8 @@ pub(crate) struct ConfirmPasskey {
         (status = 403, description = "`wrong_proof`: the password or code is wrong; `session_required`: an API key cannot do this"),
         (status = 404, description = "`not_found`: no passkey has been begun within five minutes"),
         (status = 409, description = "`conflict`: an account has this passkey already"),
+        (status = 429, description = "`login_locked`: too many wrong passwords or codes; see `Retry-After`"),
+        (status = 503, description = "`busy`: too many passwords or codes are being checked; see `Retry-After`"),
     )
 )]
 pub(crate) async fn confirm_passkey(

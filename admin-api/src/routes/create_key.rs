@@ -69,6 +69,7 @@ struct Wanted {
         (status = 403, description = "`forbidden`: a scope, a network or the end is beyond the caller's own; `wrong_proof`: the password or code is wrong; `session_required`: a person's key, another issuer's token, or one that a key has bought, makes no keys"),
         (status = 409, description = "`too_many_keys`: an account may have as many as its tier says (`api_keys`), else 100; `conflict`: the account was changed at the same moment"),
         (status = 429, description = "`login_locked`: too many wrong passwords or codes; see `Retry-After`"),
+        (status = 503, description = "`busy`: too many passwords or codes are being checked; see `Retry-After`"),
     )
 )]
 pub(crate) async fn create_key(

@@ -23,6 +23,7 @@ use crate::{
         (status = 403, description = "`wrong_proof`: the password or code is wrong; `session_required`: an API key cannot do this"),
         (status = 409, description = "`conflict`: nobody else administers the platform, or the account was changed at the same moment; `last_owner`: nobody would answer for an organisation of others"),
         (status = 429, description = "`login_locked`: too many wrong passwords or codes; see `Retry-After`"),
+        (status = 503, description = "`busy`: too many passwords or codes are being checked; see `Retry-After`"),
     )
 )]
 pub(crate) async fn delete_me(

@@ -24,9 +24,11 @@ use crate::{
     responses(
         (status = 401, description = "`insufficient_user_authentication`: the session is not fresh, and nothing was shown"),
         (status = 204, description = "It is gone, and sessions and keys that acted in it with it"),
-        (status = 403, description = "`forbidden`: the caller does not own it; `session_required`; `tenant_disabled`"),
+        (status = 403, description = "`forbidden`: the caller does not own it; `wrong_proof`: the password or code is wrong; `session_required`; `tenant_disabled`"),
         (status = 404, description = "`not_found`: the caller belongs to none of that id"),
         (status = 409, description = "`conflict`: the caller has ceased to own it at the same moment"),
+        (status = 429, description = "`login_locked`: too many wrong passwords or codes; see `Retry-After`"),
+        (status = 503, description = "`busy`: too many passwords or codes are being checked; see `Retry-After`"),
     )
 )]
 pub(crate) async fn delete_tenant(

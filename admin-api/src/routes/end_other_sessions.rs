@@ -30,6 +30,7 @@ pub(crate) struct Ended {
         (status = 401, description = "`insufficient_user_authentication`: the session is not fresh, and nothing was shown"),
         (status = 403, description = "`wrong_proof`: the password or code is wrong; `session_required`: an API key cannot do this"),
         (status = 429, description = "`login_locked`: too many wrong passwords or codes; see `Retry-After`"),
+        (status = 503, description = "`busy`: too many passwords or codes are being checked; see `Retry-After`"),
     )
 )]
 pub(crate) async fn end_other_sessions(

@@ -37,6 +37,7 @@ pub(crate) struct PasskeyEnrolment {
         (status = 403, description = "`wrong_proof`: the password or code is wrong; `session_required`: an API key cannot do this"),
         (status = 409, description = "`conflict`: an account may have ten second factors, or the public address is none that browsers have passkeys for"),
         (status = 429, description = "`login_locked`: too many wrong passwords or codes; see `Retry-After`"),
+        (status = 503, description = "`busy`: too many passwords or codes are being checked; see `Retry-After`"),
     )
 )]
 pub(crate) async fn enrol_passkey(

@@ -31,6 +31,7 @@ pub(crate) const NO_FACTOR: ApiError = ApiError::NotFound("second factor");
         (status = 403, description = "`wrong_proof`: the password or code is wrong; `session_required`: an API key cannot do this"),
         (status = 404, description = "`not_found`: the caller has no such factor"),
         (status = 429, description = "`login_locked`: too many wrong passwords or codes; see `Retry-After`"),
+        (status = 503, description = "`busy`: too many passwords or codes are being checked; see `Retry-After`"),
     )
 )]
 pub(crate) async fn remove_factor(

@@ -33,6 +33,7 @@ pub(crate) struct RecoveryCodes {
         (status = 403, description = "`wrong_proof`: the password or code is wrong; `session_required`: an API key cannot do this"),
         (status = 404, description = "`not_found`: there is no second factor that they could stand in for"),
         (status = 429, description = "`login_locked`: too many wrong passwords or codes; see `Retry-After`"),
+        (status = 503, description = "`busy`: too many passwords or codes are being checked; see `Retry-After`"),
     )
 )]
 pub(crate) async fn renew_recovery_codes(

@@ -53,6 +53,7 @@ pub(crate) struct ResetFactors {
         (status = 404, description = "`not_found`: there is no such account"),
         (status = 409, description = "`conflict`: the account was changed at the same moment"),
         (status = 429, description = "`login_locked`: too many wrong passwords or codes; see `Retry-After`"),
+        (status = 503, description = "`busy`: too many passwords or codes are being checked; see `Retry-After`"),
     )
 )]
 pub(crate) async fn reset_factors(

@@ -62,6 +62,8 @@ pub(crate) struct RotateKey {
         (status = 403, description = "`forbidden`: the key's scopes or networks, or the end of the new one, are beyond the caller's own; `wrong_proof`: the password or code is wrong; `session_required`: a person's key, another issuer's token, or one that a key has bought, rotates no keys"),
         (status = 409, description = "`too_many_keys`: an account may have as many as its tier says (`api_keys`), else 100, the old one in its grace among them; `conflict`: the key was rotated already and is in its grace, or the account was changed at the same moment"),
         (status = 404, description = "`not_found`: the caller has no such key in use"),
+        (status = 429, description = "`login_locked`: too many wrong passwords or codes; see `Retry-After`"),
+        (status = 503, description = "`busy`: too many passwords or codes are being checked; see `Retry-After`"),
     )
 )]
 pub(crate) async fn rotate_key(

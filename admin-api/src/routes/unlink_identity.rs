@@ -29,6 +29,7 @@ use crate::{
         (status = 404, description = "`not_found`: the caller has no such identity"),
         (status = 409, description = "`last_way_in`: the account has no password and no other identity; of a login provider's, no other one at which people log in"),
         (status = 429, description = "`login_locked`: too many wrong passwords or codes; see `Retry-After`"),
+        (status = 503, description = "`busy`: too many passwords or codes are being checked; see `Retry-After`"),
     )
 )]
 pub(crate) async fn unlink_identity(

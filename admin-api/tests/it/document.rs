@@ -58,6 +58,26 @@ async fn every_operation_promises_what_comes_of_what_it_takes() {
 }
 
 #[tokio::test]
+async fn whatever_takes_a_proof_says_that_it_may_be_locked_or_busy() {
+    let document = document().await;
+    let mut told = 0;
+    for (method, path, operation) in operations(&document) {
+        let schema = &operation["requestBody"]["content"]["application/json"]["schema"];
+        let Some(name) = schema["$ref"].as_str().and_then(|name| name.rsplit('/').next()) else { continue };
+        let shape = document["components"]["schemas"][name].to_string();
+        if !shape.contains(r#""recovery_code""#) && !shape.contains(r#"/schemas/Proof""#) {
+            continue;
+        }
+        for (status, code) in [("429", "login_locked"), ("503", "busy")] {
+            let words = operation["responses"][status]["description"].as_str().unwrap_or_default();
+            assert_eq!(words.matches(&format!("`{code}`")).count(), 1, "{method} {path}: {status} {code}: {words}");
+        }
+        told += 1;
+    }
+    assert!(told > 15, "{told}");
+}
+
+#[tokio::test]
 async fn what_an_operation_says_itself_stays_before_what_all_say() {
     let document = document().await;
     let words = |method: &str, path: &str, status: &str| {
