@@ -75,8 +75,9 @@ impl Caller {
             return Ok(());
         }
         let facts = facts_behind(office, said).await?.filter(|facts| facts.account.id == said.account);
-        // How long a cookie has not been used the door knows better: not every use is written down.
-        let facts = GrantFacts { idle_until: None, ..facts.ok_or(ApiError::CallerGone)? };
+        // How long a cookie has not been used the door knows better: not every use is written down. What there is no record of was taken away: with
+        // its account, or a subject from an account that is there.
+        let facts = GrantFacts { idle_until: None, ..facts.ok_or(ApiError::Revoked)? };
         match facts.standing(office.now()) {
             Standing::Live if is_same(said, &facts.principal(said.grant)) => Ok(()),
             Standing::Live => Err(CHANGED),

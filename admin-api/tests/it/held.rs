@@ -218,6 +218,14 @@ async fn whoever_somebody_else_vouches_for_is_asked_for_too_and_who_holds_a_cert
         assert_eq!(rename().await.refusal(), "403 account_disabled", "{by:?}");
         house.store.change_account(id, with_status(Status::Active), house.now()).await.unwrap();
     }
+    house.run("DELETE FROM external_identities").await;
+    let principal = store::GrantFacts::of_account(account).principal(Grant::External(external, Voucher::Issuer));
+    let assertion = house.assert(&principal, "admin-api");
+    let unlinked =
+        house.call("PATCH", "/auth/me", Shown::Header(ASSERTION, &assertion), json!({ "name": "Ada" })).await;
+    // The account is there.
+    let said = "The credential was revoked; log in again or use another key.";
+    assert_eq!((unlinked.refusal().as_str(), unlinked.text("detail")), ("401 revoked", said));
     let holder = Uuid::now_v7();
     let principal = Principal {
         account: AccountId::new(holder),
