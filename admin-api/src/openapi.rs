@@ -216,7 +216,11 @@ fn common_to(operation: &Operation) -> Vec<Common> {
         if shown.iter().any(|one| holds(one, CSRF)) {
             common.push(BY_COOKIE);
             let is_of = |listed: &[&str]| operation.operation_id.as_deref().is_some_and(|id| listed.contains(&id));
-            common.extend((!is_of(&NOT_ASKED)).then_some(STILL));
+            if !is_of(&NOT_ASKED) {
+                common.push(STILL);
+                // It is waited for, also where there should be none.
+                common.extend(body.is_none().then_some(WITH_A_BODY).into_iter().flatten());
+            }
             common.extend((!is_of(&ALSO_ACTING)).then_some(BY_THE_OWNER));
         }
     }

@@ -27,7 +27,9 @@ fn promised(method: &str, operation: &Value) -> Vec<(&'static str, &'static str)
         all.push(("429", "too_many_refusals"));
         all.extend((method != "GET").then_some(("403", "csrf")));
         let is_still_asked = !["logout", "report_usage"].map(Value::from).contains(&operation["operationId"]);
-        all.extend((method != "GET" && is_still_asked).then_some(("409", "conflict")));
+        if method != "GET" && is_still_asked {
+            all.extend([("409", "conflict"), ("408", "body_timeout"), ("413", "body_too_large")]);
+        }
     }
     let parameters = operation["parameters"].as_array();
     if is_known && parameters.is_some_and(|all| all.iter().any(|one| one["in"] == "query")) {

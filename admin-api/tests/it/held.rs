@@ -185,6 +185,16 @@ async fn who_is_refused_so_is_written_down_and_on_a_page_told_by_a_page() {
     assert_eq!((&event["outcome"], &event["actor"]), (&json!("revoked"), &json!(ada.id.to_string())), "{events}");
 }
 
+#[tokio::test]
+async fn what_takes_no_body_is_not_done_with_a_large_one() {
+    let house = House::open().await;
+    let ada = house.register("ada@example.com").await;
+    let key = format!("/auth/api-keys/{}", house.make_key(&ada, json!({ "name": "ci" })).await["id"].as_str().unwrap());
+    let large = json!("x".repeat(64 * 1024));
+    assert_eq!(house.call("DELETE", &key, ada.shown(), large).await.refusal(), "413 body_too_large");
+    assert_eq!(house.call("DELETE", &key, ada.shown(), Value::Null).await.status, 204);
+}
+
 /// No session of ours stands behind them; what their account is does.
 #[tokio::test]
 async fn whoever_somebody_else_vouches_for_is_asked_for_too_and_who_holds_a_certificate_is_not() {
