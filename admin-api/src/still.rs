@@ -107,8 +107,9 @@ async fn facts_behind(office: &Office, said: &Principal) -> Result<Option<GrantF
     })
 }
 
-/// The same rights? Scopes are those of the credential and do not change, nor does an assertion say all the rest.
+/// The same rights? Scopes are those of the credential and do not change, nor does an assertion say all the rest. A tier is a measure and no right:
+/// it counts from the next request on.
 fn is_same(said: &Principal, now: &Principal) -> bool {
     let rights = |of: &Principal| (of.tenant, of.tenant_role, of.actor.as_deref().copied(), of.is_service);
-    rights(said) == rights(now) && said.role == now.role && said.tier == now.tier
+    rights(said) == rights(now) && said.role == now.role
 }

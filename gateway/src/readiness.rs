@@ -41,11 +41,11 @@ impl Readiness {
         self.recount.notify_one();
     }
 
-    /// The answer to a probe, if the path is one; other methods than those that read are taken there as little as elsewhere.
+    /// The answer to a probe, if the path is one, by a method that changes nothing: HAProxy asks by OPTIONS.
     pub(crate) fn probe(&self, method: &Method, path: &str) -> Result<Option<LocalAnswer>, Refusal> {
         let answer = self.at(path);
-        if answer.is_some() && !Methods::READING.contains(method.as_str()) {
-            return Err(Refusal::MethodNotAllowed { allow: Methods::READING });
+        if answer.is_some() && !Methods::SAFE.contains(method.as_str()) {
+            return Err(Refusal::MethodNotAllowed { allow: Methods::SAFE });
         }
         Ok(answer)
     }

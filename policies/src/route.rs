@@ -235,8 +235,8 @@ impl Methods {
     pub const ALL: Self = Self(0x7f);
     /// No method.
     pub const NONE: Self = Self(0);
-    /// GET and HEAD: what is there to be read, and nothing else.
-    pub const READING: Self = Self(0x3);
+    /// Those that change nothing (RFC 9110 §9.2.1), without TRACE, which is never taken.
+    pub const SAFE: Self = Self(0x43);
 
     /// Reads a list of methods. GET does not include HEAD.
     pub fn parse<'a>(names: impl IntoIterator<Item = &'a str>) -> Result<Self, MethodError> {
