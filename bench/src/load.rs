@@ -1,5 +1,7 @@
 //! A closed loop of requests: every connection sends its next request as soon as the last one is answered. Or, at a rate, a
 //! schedule: request i is due at i ÷ rate, and late answers count from when their request was due, not from when it was sent.
+//! It may be told to go on in turns, so that others can be measured in between: in the pauses nothing is under way, and the
+//! connections stay open.
 //!
 //! Each request carries the next line of a list of credentials, over and over, so that a gateway meets as many different
 //! callers as there are lines. Latency in a closed loop is that of a saturated server; what is read there is the server's CPU.
@@ -11,6 +13,7 @@ use std::{
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
+        mpsc,
     },
     time::{Duration, Instant},
 };
@@ -20,6 +23,7 @@ use serde::Serialize;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
+    sync::watch,
 };
 
 /// An answer that takes longer is an error: nothing in a bench may hang.
@@ -43,6 +47,8 @@ pub struct Plan {
     pub threads: usize,
     /// Requests in all.
     pub requests: usize,
+    /// Turns that they are sent in.
+    pub turns: NonZeroUsize,
     /// Whole header lines, `Authorization: Bearer …`; request i carries line i modulo their number. Empty: none.
     pub headers: Vec<String>,
     /// The status that is no error.
@@ -58,7 +64,7 @@ pub struct Report {
     pub errors: usize,
     /// Connections opened beyond the first of each: the server closed one.
     pub reconnects: usize,
-    /// From the first request to the last answer.
+    /// From the first request to the last answer, without what lies between the turns.
     pub seconds: f64,
     /// The median latency in microseconds.
     pub p50_us: u64,
@@ -89,32 +95,62 @@ struct Head {
     closes: bool,
 }
 
-/// Carries out `plan`; fails only where no thread can be started.
+/// What all connections share.
+struct Course {
+    plan: Plan,
+    /// The request that is sent next.
+    next: AtomicUsize,
+    /// How many have an answer, or none.
+    done: AtomicUsize,
+    /// How many may be sent by now.
+    allowed: watch::Receiver<usize>,
+    /// Is told when all that were allowed are done.
+    over: mpsc::Sender<()>,
+    began: Instant,
+}
+
+/// Carries out `plan` without pauses; fails only where no thread can be started.
 pub fn run(plan: Plan) -> anyhow::Result<Report> {
+    run_in_turns(plan, || Ok(()))
+}
+
+/// Carries out `plan`, and calls `pause` before each turn. Fails where that does, and where no thread can be started.
+pub fn run_in_turns(plan: Plan, mut pause: impl FnMut() -> anyhow::Result<()>) -> anyhow::Result<Report> {
     ensure!(plan.connections > 0 && plan.threads > 0, "at least one connection and one thread");
-    let (plan, next, began) = (Arc::new(plan), Arc::new(AtomicUsize::new(0)), Instant::now());
-    let threads: Vec<_> = (0..plan.threads)
+    let (requests, turns) = (plan.requests, plan.turns.get().min(plan.requests));
+    let (connections, threads) = (plan.connections, plan.threads);
+    let ((allow, allowed), (over, turn_over)) = (watch::channel(0), mpsc::channel());
+    let (next, done) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let course = Arc::new(Course { plan, next, done, allowed, over, began: Instant::now() });
+    let threads: Vec<_> = (0..threads)
         .map(|thread| {
-            let connections = (thread..plan.connections).step_by(plan.threads).count();
-            let (plan, next) = (Arc::clone(&plan), Arc::clone(&next));
-            std::thread::spawn(move || run_thread(connections, &plan, &next, began))
+            let (own, course) = ((thread..connections).step_by(threads).count(), Arc::clone(&course));
+            std::thread::spawn(move || run_thread(own, &course))
         })
         .collect();
+    drop(course);
+    let mut active = Duration::ZERO;
+    for turn in 1..=turns {
+        pause()?;
+        let began = Instant::now();
+        allow.send_replace(requests * turn / turns);
+        turn_over.recv().context("a thread of the load ended before its time")?;
+        active += began.elapsed();
+    }
     let mut report = Report::default();
     for thread in threads {
         report.add(thread.join().map_err(|_| anyhow::anyhow!("a thread of the load panicked"))??);
     }
-    report.seconds = began.elapsed().as_secs_f64();
+    report.seconds = active.as_secs_f64();
     report.micros.sort_unstable();
     (report.p50_us, report.p99_us) = (percentile(&report.micros, 50), percentile(&report.micros, 99));
     Ok(report)
 }
 
-fn run_thread(connections: usize, plan: &Arc<Plan>, next: &Arc<AtomicUsize>, began: Instant) -> anyhow::Result<Report> {
+fn run_thread(connections: usize, course: &Arc<Course>) -> anyhow::Result<Report> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        let tasks: Vec<_> =
-            (0..connections).map(|_| tokio::spawn(run_connection(Arc::clone(plan), Arc::clone(next), began))).collect();
+        let tasks: Vec<_> = (0..connections).map(|_| tokio::spawn(run_connection(Arc::clone(course)))).collect();
         let mut report = Report::default();
         for task in tasks {
             report.add(task.await?);
@@ -123,12 +159,13 @@ fn run_thread(connections: usize, plan: &Arc<Plan>, next: &Arc<AtomicUsize>, beg
     })
 }
 
-async fn run_connection(plan: Arc<Plan>, next: Arc<AtomicUsize>, start: Instant) -> Report {
+async fn run_connection(course: Arc<Course>) -> Report {
     let (mut report, mut client, mut opened) = (Report::default(), None, 0_usize);
-    let mut request = Vec::new();
+    let (plan, mut allowed, mut request) = (&course.plan, course.allowed.clone(), Vec::new());
     loop {
-        let turn = next.fetch_add(1, Ordering::Relaxed);
-        if turn >= plan.requests {
+        let turn = course.next.fetch_add(1, Ordering::Relaxed);
+        // It fails where whoever allows is gone, and then there is no more to do either.
+        if turn >= plan.requests || allowed.wait_for(|allowed| turn < *allowed).await.is_err() {
             report.reconnects = opened.saturating_sub(1);
             return report;
         }
@@ -137,7 +174,7 @@ async fn run_connection(plan: Arc<Plan>, next: Arc<AtomicUsize>, start: Instant)
         let began = match plan.rate {
             None => Instant::now(),
             Some(rate) => {
-                let due = start + Duration::from_secs_f64(turn as f64 / f64::from(rate.get()));
+                let due = course.began + Duration::from_secs_f64(turn as f64 / f64::from(rate.get()));
                 tokio::time::sleep_until(due.into()).await;
                 due
             }
@@ -145,6 +182,9 @@ async fn run_connection(plan: Arc<Plan>, next: Arc<AtomicUsize>, start: Instant)
         let answer = tokio::time::timeout(PATIENCE, exchange(plan.target, client.take(), &request)).await;
         let answer = answer.unwrap_or_else(|_| Err(anyhow::anyhow!("no answer within {PATIENCE:?}")));
         client = report.note(plan.expect, began.elapsed(), answer);
+        if course.done.fetch_add(1, Ordering::Relaxed) + 1 == *allowed.borrow() {
+            let _ = course.over.send(()); // nobody hears it where a pause has failed
+        }
     }
 }
 

@@ -13,6 +13,7 @@ import xml.etree.ElementTree as xml
 import zlib
 from contextlib import closing
 from importlib.machinery import SourceFileLoader
+from functools import partial
 from importlib.util import module_from_spec, spec_from_loader
 from pathlib import Path
 from types import SimpleNamespace
@@ -193,24 +194,36 @@ class Admit(unittest.TestCase):
 
 class Rounds(unittest.TestCase):
     def test_every_shot_is_fired_in_every_round_and_those_of_a_case_follow_each_other(self):
-        fired = []
-        shots = [
-            Shot(Case(case, case), who, None, lambda n, at=(case, who): fired.append(at) or {}, 0)
-            for case in "abc"
-            for who in "xyz"
-        ]
-        for one in rounds.shuffled(shots, random.Random(1)):
-            one.fire(1)
-        self.assertEqual(len(set(fired)), 9)
-        places = [case for case, _ in fired]
-        self.assertEqual([places[n : n + 3] for n in (0, 3, 6)], [[places[n]] * 3 for n in (0, 3, 6)])
+        asked, places = [], [(case, who) for case in "abc" for who in "xyz"]
+
+        def course(place, requests, turns):
+            for _ in range(turns):
+                asked.append(place)
+                yield
+            return shot(1)["rounds"][0]
+
+        shots = [Shot(Case(case, case), who, None, partial(course, (case, who)), 1) for case, who in places]
+        found = rounds.fire(shots, 1, 10)
+        self.assertEqual({place: len(reports) for place, reports in found.items()}, dict.fromkeys(places, 1))
+        # Of each case first all are made known, in one turn each, and then all have a turn before anyone has the next.
+        each = 3 * (1 + rounds.TURNS)
+        for group in (asked[n : n + each] for n in range(0, len(asked), each)):
+            here = {(group[0][0], who) for who in "xyz"}
+            self.assertEqual([set(group[n : n + 3]) for n in range(0, each, 3)], [here] * (1 + rounds.TURNS))
+        self.assertEqual(len(asked), 3 * each)
 
     def test_whoever_breaks_is_left_out_and_said_to_be(self):
-        def breaks(_):
+        def breaks(*_):
             raise Broken("gone")
+            yield
+
+        def answers(requests, turns):
+            asked.append(requests)
+            yield from ()
+            return shot(1)["rounds"][0]
 
         asked = []
-        good = Shot(Case("a", "a"), "good", None, lambda n: asked.append(n) or shot(1)["rounds"][0], 2)
+        good = Shot(Case("a", "a"), "good", None, answers, 2)
         skipped, bad = {}, Shot(Case("a", "a"), "bad", None, breaks, 2)
         found = rounds.fire([bad, good], 3, 10, skipped=skipped)
         self.assertEqual({place: len(reports) for place, reports in found.items()}, {("a", "good"): 3})
@@ -245,7 +258,7 @@ class Told(unittest.TestCase):
         self.results = {
             "machine": where | {"memory_gib": 1, "load_average_before": 0.5},
             "versions": {"nginx": "1.22"},
-            "plan": {"rounds": 2, "requests": 10, "callers": 1000},
+            "plan": {"rounds": 2, "requests": 10, "callers": 1000, "turns": 10},
             "skipped": {"envoy": "cannot be had"},
             "cases": CASES,
             "cuts": {},

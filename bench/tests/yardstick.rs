@@ -1,7 +1,7 @@
 //! The three programs' parts, put together: load through the bare proxy to the upstream.
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
-use std::{net::SocketAddr, path::Path, process::Command, time::Duration};
+use std::{net::SocketAddr, num::NonZeroUsize, path::Path, process::Command, time::Duration};
 
 use bench::{
     bare::{self, Downstream},
@@ -20,6 +20,7 @@ fn plan(target: SocketAddr, expect: u16) -> load::Plan {
         rate: None,
         threads: 2,
         requests: 500,
+        turns: NonZeroUsize::MIN,
         headers: vec!["authorization: Bearer a".to_owned(), "authorization: Bearer b".to_owned()],
         expect,
     }
@@ -49,6 +50,25 @@ async fn every_request_is_answered_through_the_bare_proxy_over_connections_that_
         scheduled.seconds >= 499.0 / 5000.0,
         "the last of 500 requests is due after 499 five-thousandths of a second"
     );
+
+    // In turns: in no pause is anything under way, and what it takes is nobody's time.
+    let (pause, turns) = (Duration::from_millis(300), NonZeroUsize::new(3).unwrap());
+    let in_turns = load::Plan { turns, ..plan(front_address, 200) };
+    let mut pauses = 0;
+    let waits = move || {
+        std::thread::sleep(pause);
+        pauses += 1;
+        anyhow::ensure!(pauses <= 3, "a pause too many");
+        Ok(())
+    };
+    let began = std::time::Instant::now();
+    let report = tokio::task::spawn_blocking(move || load::run_in_turns(in_turns, waits)).await.unwrap().unwrap();
+    assert_eq!((report.requests, report.errors, report.reconnects), (500, 0, 0), "{report:?}");
+    assert!(began.elapsed().as_secs_f64() >= report.seconds + 3.0 * pause.as_secs_f64(), "{report:?}");
+    let given_up = load::Plan { turns, ..plan(front_address, 200) };
+    let failed =
+        tokio::task::spawn_blocking(move || load::run_in_turns(given_up, || anyhow::bail!("enough"))).await.unwrap();
+    assert!(format!("{:#}", failed.unwrap_err()).contains("enough"));
 
     stop.send(true).unwrap();
     front.await.unwrap().unwrap();

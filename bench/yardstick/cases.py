@@ -1,6 +1,6 @@
 """Who is measured at what. A shot is one contender at one case: something that can be fired again in every round."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from functools import partial
 
@@ -57,7 +57,7 @@ class Shot:
     case: Case
     contender: str
     server: Server
-    fire: Callable[[int], dict]
+    fire: Callable[[int, int], Generator]  # of so many requests in so many turns; its return value is the report
     callers: int = 1000
 
 
@@ -113,11 +113,12 @@ class Lineup:
             say(f"SKIPPED {contender} at {name}: {broken}")
             tools.skipped[f"{contender} at {name}"] = str(broken)
             return
-        load = {"h1": loads.http1, "h2": loads.Http2(), "tls": loads.tls}[case.protocol]
-        more = {"expect": expect} if case.protocol == "h1" else {}
+        other = {"h2": loads.Http2(), "tls": loads.tls}.get(case.protocol)
 
-        def fire(requests):
-            return loads.measured(server, load, self.rig, server, path, requests, lines, **more)
+        def fire(requests, turns):
+            if other:
+                return loads.at_once(server, other, self.rig, server, path, requests, lines)
+            return loads.http1_in_turns(turns, self.rig, server, path, requests, lines, expect)
 
         callers = len(self.field.keys) if name == "key" else len(self.field.callers["RS256"].tokens)
         self.shots.append(Shot(case, contender, server, fire, callers))

@@ -266,7 +266,7 @@ def growth(field, counts_of_routes=(10, 100, 1000, 10_000)):
     def shot(curve, number, server, path, lines, **more):
         case = Case(f"{curve}_{number}", f"{number:,} {curve}", beside=curve)
         curves[curve][number] = Shot(
-            case, c.OURS, server, lambda n: loads.measured(server, loads.http1, rig, server, path, n, lines, **more),
+            case, c.OURS, server, lambda n, turns: loads.http1_in_turns(turns, rig, server, path, n, lines, **more),
             number if curve in ("routes", "keys") else len(people.tokens),
         )  # fmt: skip
 

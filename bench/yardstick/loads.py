@@ -1,6 +1,7 @@
 """The load generators, all on the other core, and what each says of a burst of requests.
 
-load     our own: HTTP/1.1, a closed loop over 64 connections or a schedule, the next caller's credential with every request
+load     our own: HTTP/1.1, a closed loop over 64 connections or a schedule, the next caller's credential with every request;
+         in turns with others, over connections that stay open, so that little time lies between what is compared
 wrk      TLS with HTTP/1.1: the same closed loop, the credentials turned by a Lua script; for a time, not a number of requests
 h2load   HTTP/2: sixteen processes with a connection of four streams each, and one caller each, since it knows one header for
          a whole run. A client that keeps its connection is like that; other callers come in the next round
@@ -16,6 +17,9 @@ from pathlib import Path
 from .processes import LOAD, Broken, pinned
 
 CONNECTIONS = 64
+# Parts of a turn. The first is not counted: whoever comes to a core after another finds its memory in no cache. (What ours writes down of it 50 ms
+# later is, and of the last it is not.)
+PARTS = 5
 H2_CLIENTS, H2_STREAMS = 16, 4
 WRK = Path(__file__).resolve().parent / "wrk.lua"
 
@@ -28,12 +32,46 @@ def run(*command, place=LOAD):
 
 
 def http1(rig, server, path, requests, lines=None, expect=200, connections=CONNECTIONS, rate=None, paths=None):
-    """Our own load."""
+    """Our own load, at once."""
+    command = http1_command(rig, server, path, requests, lines, expect, connections, rate, paths)
+    return http1_report(run(*command))
+
+
+def http1_in_turns(turns, rig, server, path, requests, lines=None, expect=200, paths=None):
+    """Our own load, turn by turn: yields after each but the last, and returns what `measured` does."""
+    parts = max(1, min(turns * PARTS, requests))
+    command = http1_command(rig, server, path, requests, lines, expect, paths=paths)
+    command = [str(part) for part in (*command, "--turns", parts)]
+    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    with subprocess.Popen(command, text=True, bufsize=1, preexec_fn=pinned(LOAD), **pipes) as load:
+        spent = counted = 0
+        try:
+            for part in range(parts):
+                before = server.cpu_ns()
+                load.stdin.write("\n")
+                told = load.stdout.readline()
+                if not told:
+                    raise Broken(f"{' '.join(command)} failed: {load.stderr.read()[-1000:]}")
+                if part % PARTS or parts < PARTS:
+                    spent += server.cpu_ns() - before
+                    counted += requests * (part + 1) // parts - requests * part // parts
+                if part % PARTS == PARTS - 1 and part < parts - 1:
+                    yield
+        finally:
+            load.kill()  # it has ended, if nobody has given up
+    return charged(http1_report(told), server, spent, counted)
+
+
+def http1_command(rig, server, path, requests, lines=None, expect=200, connections=CONNECTIONS, rate=None, paths=None):
     command = [rig.tools.binaries / "load", "--target", server.http, "--path", path, "--requests", requests]
     command += ["--expect", expect, "--connections", connections]
     for name, value in (("--headers", lines), ("--rate", rate), ("--paths", paths)):
         command += [name, value] if value else []
-    report = json.loads(run(*command))
+    return command
+
+
+def http1_report(told):
+    report = json.loads(told)
     kept = ("requests", "errors", "seconds", "p50_us", "p99_us", "failure", "statuses")
     return {name: report[name] for name in kept if report.get(name) is not None}
 
@@ -101,10 +139,20 @@ def measured(server, load, *arguments, **more):
     """Carries out a load and adds what the kernel says `server` spent on each request, and holds."""
     before = server.cpu_ns()
     report = load(*arguments, **more)
-    spent = server.cpu_ns() - before
+    return charged(report, server, server.cpu_ns() - before)
+
+
+def at_once(server, load, *arguments):
+    """`measured`, for a load that knows no turns."""
+    yield from ()
+    return measured(server, load, *arguments)
+
+
+def charged(report, server, spent, counted=None):
+    """A load's report with the nanoseconds that `server` spent on so many of its requests, or all, and what it holds."""
     if not report["requests"]:
         raise Broken(f"no request was sent: {report}")
-    report["cpu_us"] = spent / 1000 / report["requests"]
+    report["cpu_us"] = spent / 1000 / (counted or report["requests"])
     report["rps"] = report["requests"] / report["seconds"]
     report["rss"] = server.rss_bytes()
     return report

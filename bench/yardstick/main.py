@@ -16,7 +16,7 @@ from .rig import ALGORITHMS, ROOT, Rig, Tools
 
 # What each part takes, in seconds, on two slow cores; only an estimate, corrected as the run goes on.
 FULL = {"starting": 60, "admit": 10, "cold": 40, "memory": 150, "start": 80, "storm": 230, "reload": 60, "growth": 150, "streams": 130}
-ROUND_SECONDS = {"full": 85, "quick": 22}
+ROUND_SECONDS = {"full": 100, "quick": 28}
 CUTS = ("admit", "cold", "memory", "start", "storm", "reload", "growth", "streams")
 
 
@@ -53,6 +53,7 @@ def measure(options, progress):
         "rounds": options.rounds or (3 if options.quick else 7),
         "requests": options.requests or (15_000 if options.quick else 30_000),
         "callers": options.callers,
+        "turns": rounds.TURNS,
     }
     tools = Tools.find(options.binaries, options.peers)
     results = {

@@ -1,14 +1,14 @@
 //! A closed loop of requests, and a line of JSON about it: see [`bench::load`].
 
 use std::{
-    io::Write as _,
+    io::{BufRead as _, Write as _},
     net::SocketAddr,
     num::{NonZeroU32, NonZeroUsize},
     path::PathBuf,
 };
 
-use anyhow::Context as _;
-use bench::load::{Plan, run};
+use anyhow::{Context as _, ensure};
+use bench::load::{Plan, run_in_turns};
 use clap::Parser;
 
 /// Sends requests over keep-alive connections and prints what came of it, as one line of JSON.
@@ -35,6 +35,9 @@ struct Args {
     /// Requests in all.
     #[arg(long)]
     requests: usize,
+    /// Send them in so many turns: before each wait for a line on stdin, and after each but the last print an empty one.
+    #[arg(long, conflicts_with = "rate")]
+    turns: Option<NonZeroUsize>,
     /// A file of header lines, of which request i carries line i modulo their number.
     #[arg(long)]
     headers: Option<PathBuf>,
@@ -44,12 +47,31 @@ struct Args {
 }
 
 fn main() -> anyhow::Result<()> {
-    let Args { target, path, paths, connections, threads, rate, requests, headers, expect } = Args::parse();
+    let Args { target, path, paths, connections, threads, rate, requests, turns, headers, expect } = Args::parse();
     let headers = match headers {
         Some(file) => std::fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?,
         None => String::new(),
     };
     let headers = headers.lines().map(str::to_owned).collect();
-    let report = run(Plan { target, path, paths, connections, threads, rate, requests, headers, expect })?;
+    let (mut first, told_when) = (true, turns.is_some());
+    let pause = || {
+        if told_when {
+            wait_for_a_line(std::mem::take(&mut first))?;
+        }
+        Ok(())
+    };
+    let turns = turns.unwrap_or(NonZeroUsize::MIN);
+    let plan = Plan { target, path, paths, connections, threads, rate, requests, turns, headers, expect };
+    let report = run_in_turns(plan, pause)?;
     writeln!(std::io::stdout(), "{}", serde_json::to_string(&report)?).context("stdout is gone")
+}
+
+/// Says that a turn is over, if there was one, and waits until it is told to begin the next.
+fn wait_for_a_line(first: bool) -> anyhow::Result<()> {
+    if !first {
+        writeln!(std::io::stdout()).context("stdout is gone")?;
+    }
+    let mut line = String::new();
+    ensure!(std::io::stdin().lock().read_line(&mut line)? > 0, "stdin ended before the last turn");
+    Ok(())
 }
