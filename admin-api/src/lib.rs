@@ -11,7 +11,7 @@
 //!                                     ├─ visitor.rs  from where, and in which browser
 //!                                     ├─ attempt.rs  how often somebody has guessed
 //!                                     ├─ stuffing.rs  who guesses at everybody
-//!                                     ├─ trail.rs   what is written down of it
+//!                                     ├─ trail.rs   what is written down of it; operations.rs  by which name
 //!                                     ├─ second_factor.rs, passkey.rs, proof.rs  what is shown besides, and anew
 //!                                     ├─ oauth/      logging in at somebody else's
 //!                                     ├─ mail/       what people are told who are not there
@@ -53,6 +53,7 @@ mod metrics;
 mod oauth;
 mod office;
 mod openapi;
+mod operations;
 mod pages;
 mod paging;
 mod passkey;
@@ -91,6 +92,7 @@ use utoipa::OpenApi as _;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
+    operations::Operations,
     still::still_so,
     trail::{Trail, written_down},
 };
@@ -98,9 +100,10 @@ use crate::{
 /// Every endpoint of the office.
 pub fn router(office: Arc<Office>) -> Router {
     let (endpoints, outline) = described();
-    let trail = Arc::new(Trail::new(Arc::clone(&office), &outline));
+    let operations = Arc::new(Operations::of(&outline));
+    let trail = Arc::new(Trail::new(Arc::clone(&office), Arc::clone(&operations)));
     let cookies = office.cookie_names();
-    let still = from_fn_with_state(Arc::clone(&office), still_so);
+    let still = from_fn_with_state((Arc::clone(&office), operations), still_so);
     let endpoints = endpoints.merge(pages::router()).with_state(office).layer(still);
     // Around it: who is refused so is written down too.
     let endpoints = endpoints.layer(from_fn_with_state(trail, written_down));

@@ -14,6 +14,8 @@ use utoipa::{
     },
 };
 
+use crate::still::{CHANGED, UNASKED};
+
 /// By what callers are known, as the endpoints name it.
 const TOKEN: &str = "access_token";
 const COOKIE: &str = "session_cookie";
@@ -65,10 +67,8 @@ const WITH_A_CALLER: [Common; 11] = [
 const BY_COOKIE: Common = common("403", "csrf", "a cookie came along, and nothing shows that its user meant it");
 /// What whoever acts as somebody else may do besides reading: end that, and ask for what they cannot sign.
 const ALSO_ACTING: [&str; 2] = ["logout", "ask_own_passkey"];
-/// What is asked of everybody who changes something, but for what is done by those who may be somebody else by then ([`crate::still`]).
-const NOT_ASKED: [&str; 2] = ["logout", "report_usage"];
-const STILL: Common =
-    common("409", "conflict", "the caller's role, tier or organisation was changed at the same moment; try again");
+/// What is said to whoever has other rights by then, but for what is done by those who may ([`UNASKED`]).
+const STILL: Common = common("409", "conflict", CHANGED);
 const BY_THE_OWNER: Common = common("403", "impersonated", "whoever acts as somebody else changes nothing");
 
 /// Why a request was not served (RFC 9457); what `policies::problem` writes, which knows nothing of this document.
@@ -216,7 +216,7 @@ fn common_to(operation: &Operation) -> Vec<Common> {
         if shown.iter().any(|one| holds(one, CSRF)) {
             common.push(BY_COOKIE);
             let is_of = |listed: &[&str]| operation.operation_id.as_deref().is_some_and(|id| listed.contains(&id));
-            if !is_of(&NOT_ASKED) {
+            if !is_of(&UNASKED) {
                 common.push(STILL);
                 // It is waited for, also where there should be none.
                 common.extend(body.is_none().then_some(WITH_A_BODY).into_iter().flatten());

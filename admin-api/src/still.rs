@@ -23,23 +23,29 @@ use crate::{
     caller::{ASSERTION, Caller},
     error::ApiError,
     office::Office,
+    operations::Operations,
     pages,
 };
 
-/// Where nobody is asked for. Logging out takes nothing but the caller's own session away: it is answered for one that has ended, and for whoever
-/// acts in a disabled organisation. What a service reports of use is kept while the database is away.
-const UNASKED: [&str; 3] = ["/auth/logout", "/account/sign-out", "/usage"];
+/// The operations where nobody is asked for. Logging out takes nothing but the caller's own session away: it is answered for one that has ended, and
+/// for whoever acts in a disabled organisation. What a service reports of use is kept while the database is away.
+pub(crate) const UNASKED: [&str; 2] = ["logout", "report_usage"];
 /// Below it are the pages.
 const PAGES: &str = "/account/";
 
 /// What is said to whoever has other rights now than when the request came.
-const CHANGED: ApiError =
-    ApiError::Conflict("the caller's role, tier or organisation was changed at the same moment; try again");
+pub(crate) const CHANGED: &str = "the caller's role or organisation was changed at the same moment; try again";
 
 /// Serves a request of somebody who is still whom the door has let in once its body is here.
-pub(crate) async fn still_so(State(office): State<Arc<Office>>, request: Request, next: Next) -> Response {
+pub(crate) async fn still_so(
+    State((office, operations)): State<(Arc<Office>, Arc<Operations>)>,
+    request: Request,
+    next: Next,
+) -> Response {
     let is_page = request.uri().path().starts_with(PAGES);
-    match received(&office, request).await {
+    let is_unasked = operations.asked(request.method(), request.extensions()).is_some_and(|id| UNASKED.contains(&id));
+    let received = if is_unasked { Ok(request) } else { received(&office, request).await };
+    match received {
         Ok(request) => next.run(request).await,
         Err(error) if is_page => pages::failed(&office, &error),
         Err(error) => error.into_response(),
@@ -50,7 +56,7 @@ pub(crate) async fn still_so(State(office): State<Arc<Office>>, request: Request
 async fn received(office: &Arc<Office>, request: Request) -> Result<Request, ApiError> {
     let (mut parts, body) = request.into_parts();
     let only_reads = [Method::GET, Method::HEAD].contains(&parts.method);
-    if only_reads || UNASKED.contains(&parts.uri.path()) || !parts.headers.contains_key(ASSERTION) {
+    if only_reads || !parts.headers.contains_key(ASSERTION) {
         return Ok(Request::from_parts(parts, body));
     }
     // Its handler says what is wrong with it, if it asks who is calling.
@@ -69,42 +75,34 @@ async fn received(office: &Arc<Office>, request: Request) -> Result<Request, Api
 impl Caller {
     /// Is what the door has said of the caller still so? Else it is refused as the door would refuse it, or asked to come again.
     pub(crate) async fn still(&self, office: &Office) -> Result<(), ApiError> {
-        let said = &self.0;
-        // There is no record of who holds a certificate.
-        if matches!(said.grant, Grant::Certificate(_)) {
-            return Ok(());
-        }
-        let facts = facts_behind(office, said).await?.filter(|facts| facts.account.id == said.account);
+        let (said, store) = (&self.0, &office.store);
+        // By the door's own queries.
+        let facts = match said.grant {
+            // There is no record of who holds one.
+            Grant::Certificate(_) => return Ok(()),
+            Grant::Session(id) | Grant::Machine(id) => store.session_grant(id).await?,
+            Grant::Cookie(id) => store.cookie_grant(id).await?,
+            Grant::Key(id) => store.key_grant(id).await?,
+            Grant::External(_, Voucher::Developer) => store.account(said.account).await?.map(GrantFacts::of_account),
+            Grant::External(id, by) => {
+                let tenant = said.tenant.filter(|_| by == Voucher::IssuerForTenant);
+                let known = store.external_account(id, tenant).await?;
+                known.map(|(account, _)| GrantFacts::of_account_in(account, tenant))
+            }
+        };
+        let facts = facts.filter(|facts| facts.account.id == said.account);
         // How long a cookie has not been used the door knows better: not every use is written down. What there is no record of was taken away: with
         // its account, or a subject from an account that is there.
         let facts = GrantFacts { idle_until: None, ..facts.ok_or(ApiError::Revoked)? };
         match facts.standing(office.now()) {
             Standing::Live if is_same(said, &facts.principal(said.grant)) => Ok(()),
-            Standing::Live => Err(CHANGED),
+            Standing::Live => Err(ApiError::Conflict(CHANGED)),
             Standing::Ended => Err(ApiError::Revoked),
             Standing::Expired => Err(ApiError::Expired),
             Standing::AccountDisabled => Err(ApiError::AccountDisabled),
             Standing::TenantDisabled => Err(ApiError::TenantDisabled),
         }
     }
-}
-
-/// What is kept of a caller now, by the door's own queries.
-async fn facts_behind(office: &Office, said: &Principal) -> Result<Option<GrantFacts>, ApiError> {
-    let store = &office.store;
-    Ok(match said.grant {
-        Grant::Session(id) | Grant::Machine(id) => store.session_grant(id).await?,
-        Grant::Cookie(id) => store.cookie_grant(id).await?,
-        Grant::Key(id) => store.key_grant(id).await?,
-        Grant::External(_, Voucher::Developer) | Grant::Certificate(_) => {
-            store.account(said.account).await?.map(GrantFacts::of_account)
-        }
-        Grant::External(id, by) => {
-            let tenant = said.tenant.filter(|_| by == Voucher::IssuerForTenant);
-            let known = store.external_account(id, tenant).await?;
-            known.map(|(account, _)| GrantFacts::of_account_in(account, tenant))
-        }
-    })
 }
 
 /// The same rights? Scopes are those of the credential and do not change, nor does an assertion say all the rest. A tier is a measure and no right:

@@ -4,20 +4,19 @@
 //! [`about`], [`by`] and [`detail`]. Requests that were not understood are no events, unless something of them was written before; neither is
 //! what only reads.
 
-use std::{cell::RefCell, collections::HashMap, sync::Arc};
+use std::{cell::RefCell, sync::Arc};
 
 use axum::{
-    extract::{MatchedPath, Request, State},
+    extract::{Request, State},
     http::{HeaderMap, Method, StatusCode},
     middleware::Next,
     response::{IntoResponse, Response},
 };
 use serde_json::{Map, Value};
 use store::{AuditEvent, noticing_writes};
-use utoipa::openapi::{OpenApi, PathItem};
 use uuid::Uuid;
 
-use crate::{answer::REQUEST_ID, error::ApiError, office::Office, pages, visitor::CLIENT};
+use crate::{answer::REQUEST_ID, error::ApiError, office::Office, operations::Operations, visitor::CLIENT};
 
 /// Reads by their method alone: what a browser is sent back to from somebody else's.
 const CHANGING: &str = "oauth_callback";
@@ -41,10 +40,10 @@ struct Noted {
     details: Map<String, Value>,
 }
 
-/// Which operation a method and path are.
+/// Where it is written down, and what.
 pub(crate) struct Trail {
     office: Arc<Office>,
-    operations: HashMap<(Method, String), String>,
+    operations: Arc<Operations>,
 }
 
 /// It is done to this account, key or session.
@@ -75,24 +74,15 @@ fn note(act: impl FnOnce(&mut Noted)) {
 // === impl Trail ===
 
 impl Trail {
-    pub(crate) fn new(office: Arc<Office>, document: &OpenApi) -> Self {
-        let operations = document.paths.paths.iter().flat_map(|(path, item)| {
-            let PathItem { get, put, post, delete, patch, .. } = item;
-            let methods = [Method::GET, Method::PUT, Method::POST, Method::DELETE, Method::PATCH];
-            methods.into_iter().zip([get, put, post, delete, patch]).filter_map(|(method, operation)| {
-                Some(((method, path.clone()), operation.as_ref()?.operation_id.clone()?))
-            })
-        });
-        let pages = pages::OPERATIONS.map(|(path, operation)| ((Method::POST, path.to_owned()), operation.to_owned()));
-        Self { operations: operations.chain(pages).collect(), office }
+    pub(crate) fn new(office: Arc<Office>, operations: Arc<Operations>) -> Self {
+        Self { office, operations }
     }
 
     /// What a request asks for, if that is ever written down.
     fn operation(&self, request: &Request) -> Option<&str> {
-        let path = request.extensions().get::<MatchedPath>()?;
-        let operation = self.operations.get(&(request.method().clone(), path.as_str().to_owned()))?;
+        let operation = self.operations.asked(request.method(), request.extensions())?;
         let is_written = request.method() != Method::GET || operation == CHANGING;
-        (is_written && !UNWRITTEN.contains(&operation.as_str())).then_some(operation.as_str())
+        (is_written && !UNWRITTEN.contains(&operation)).then_some(operation)
     }
 }
 

@@ -83,6 +83,26 @@ async fn a_cookie_that_is_not_of_the_asserted_session_and_a_form_from_elsewhere_
     assert_eq!(from(&origin[..2], &form).await, 403, "by http it was another page");
 }
 
+/// A second click on the way out is none that fails: nobody is asked there whether the session is still good.
+#[tokio::test]
+async fn whoever_signs_out_twice_is_out() {
+    let house = House::open().await;
+    house.register("ada@example.com").await;
+    let body = json!({ "email": "ada@example.com", "password": PASSWORD, "session": "cookie" });
+    let login = house.post("/auth/login", Shown::Nothing, body).await;
+    let pair = login.cookie().unwrap();
+    let cookie = SessionCookie::parse(pair.split_once('=').unwrap().1).unwrap();
+    let facts = house.store.cookie_grant(cookie.id()).await.unwrap().unwrap();
+    let assertion = house.assert(&facts.principal(Grant::Cookie(cookie.id())), "admin-api");
+    let fields = [("X-Gateway-Assertion", &*assertion), ("Cookie", &*pair), ("Sec-Fetch-Site", "same-origin")];
+    let form = format!("csrf={}", cookie.csrf_token());
+    for click in 1..=2 {
+        let out = send(&house, "POST", "/account/sign-out", &fields, &form).await;
+        assert_eq!(out.status, 303, "{click}: {}", out.body);
+        assert_eq!(out.headers["location"], "/account/sign-in?notice=signed_out");
+    }
+}
+
 #[tokio::test]
 async fn the_page_of_invitations_says_by_whom_each_is() {
     let house = House::open().await;
