@@ -81,9 +81,9 @@ pub(crate) async fn change_password(
     let hash = office.hash_new("new_password", new, &about).await?;
     // Whoever has the password alone is not to lock its owner out with it.
     if !office.store.factors(account.id).await?.is_empty() {
-        request.second().by(&caller, &visitor, &office).await?;
+        request.second().checked(&caller, &visitor, &office).await?;
     }
-    // Two hashes take their time.
+    // Two hashes take their time, and so does a turn to show a code.
     caller.still(&office).await?;
     let keep = caller.0.grant.session();
     let email = account.address()?;

@@ -9,6 +9,7 @@ use sqlx::Executor as _;
 use crate::{
     house::{Answer, House, PASSWORD, Person, Place, Shown},
     passwords::{STOLEN, where_one_is_stolen},
+    statements::{STATEMENTS, hear_statements},
 };
 
 const HOME: Place<'_> = Place { address: "192.0.2.1", cookie: None };
@@ -475,6 +476,39 @@ async fn another_password_takes_the_second_factor_too() {
     assert_eq!(change(session.shown(), json!({ "code": wrong(&code) })).await.refusal(), "403 wrong_proof");
     let changed = change(session.shown(), json!({ "code": code })).await;
     assert_eq!(changed.status, 200, "{}", changed.body);
+}
+
+/// Everything that was run since the last time; `MARK` is run last, and told last, since there is one connection alone.
+async fn run_since(house: &House, ada: &Armed) -> Vec<String> {
+    const MARK: &str = "SELECT identity, issuer, refused_at";
+    house.store.refused_issuers(ada.person.id).await.unwrap();
+    while !STATEMENTS.lock().unwrap().iter().any(|run| run.contains(MARK)) {
+        tokio::task::yield_now().await;
+    }
+    std::mem::take(&mut *STATEMENTS.lock().unwrap())
+}
+
+#[tokio::test]
+async fn who_shows_a_code_for_another_password_is_asked_for_as_often_as_who_need_not() {
+    hear_statements();
+    let folder = tempfile::tempdir().unwrap();
+    let url = format!("sqlite:{}", folder.path().join("test.db").display());
+    let house = House::open_by(&url, folder, 1, |_| ()).await;
+    let ada = arm(&house, ADA).await;
+    let session = house.login_with(&ada).await;
+    let mut asked = Vec::new();
+    for (old, new, code) in
+        [(PASSWORD, "another good one", None), ("another good one", PASSWORD, Some(next_code(&house, &ada)))]
+    {
+        run_since(&house, &ada).await;
+        let body = json!({ "old_password": old, "new_password": new, "code": code });
+        let changed = house.post("/auth/change-password", session.shown(), body).await;
+        assert_eq!(changed.status, 200, "{}", changed.body);
+        // Each question who somebody is begins with these, and none that is about a code.
+        let run = run_since(&house, &ada).await;
+        asked.push(run.iter().filter(|run| run.contains("SELECT a.id, a.email, a.name,")).count());
+    }
+    assert!(asked[0] > 0 && asked[0] == asked[1], "{asked:?}");
 }
 
 #[tokio::test]
