@@ -7,7 +7,7 @@
 
 use std::{
     hash::{BuildHasher, RandomState},
-    sync::Arc,
+    sync::{Arc, PoisonError},
     time::Duration,
 };
 
@@ -15,7 +15,7 @@ use chrono::{DateTime, Utc};
 use identity::{Email, LockRules, SecretDigest};
 use store::{Aim, Claim, Claimed, LoginFacts};
 use tokio::{
-    sync::{Mutex, OwnedMutexGuard, Semaphore},
+    sync::{Mutex, OwnedMutexGuard},
     time::timeout,
 };
 
@@ -32,6 +32,9 @@ const TURNS: usize = 1024;
 /// How many wait for a turn at most, as for a slot in which passwords are computed: at 16 ms each the last waits a second. More of them are nobody who has
 /// mistyped a password, and each holds a connection of the door's.
 const WAITING_PER_TURN: usize = 64;
+/// How many of them, whoever they are. The other places are for networks of which nobody waits there yet: whoever fills the queue of an address from one
+/// network leaves its owner elsewhere a turn.
+const OF_ANY_NETWORK: usize = 48;
 /// For how long: four times that, since the account may have a dearer hash of an older system.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(4);
 
@@ -44,10 +47,17 @@ pub(crate) struct Turns {
 }
 
 /// Where those wait who guess at some accounts.
+#[derive(Default)]
 struct Place {
     turn: Arc<Mutex<()>>,
-    /// One permit for whoever waits.
-    room: Semaphore,
+    /// The network of each who waits.
+    waiting: std::sync::Mutex<Vec<u64>>,
+}
+
+/// Somebody who waits, also if they give up.
+struct Waits<'a> {
+    place: &'a Place,
+    network: u64,
 }
 
 /// What is guessed at an account.
@@ -74,22 +84,48 @@ pub(crate) struct Attempt {
 
 impl Turns {
     pub(crate) fn new() -> Self {
-        let place = |_| Place { turn: Arc::default(), room: Semaphore::new(WAITING_PER_TURN) };
-        Self { choice: RandomState::new(), places: (0..TURNS).map(place).collect() }
+        Self { choice: RandomState::new(), places: (0..TURNS).map(|_| Place::default()).collect() }
     }
 
     /// Waits for the turn, unless too many do, and not for ever.
-    async fn of(&self, subject: &SecretDigest) -> Result<OwnedMutexGuard<()>, ApiError> {
-        let Place { turn, room } = &self.places[self.place(subject)];
-        if let Ok(turn) = Arc::clone(turn).try_lock_owned() {
+    async fn of(&self, subject: &SecretDigest, network: Option<&str>) -> Result<OwnedMutexGuard<()>, ApiError> {
+        let place = &self.places[self.place(subject)];
+        if let Ok(turn) = Arc::clone(&place.turn).try_lock_owned() {
             return Ok(turn);
         }
-        let _room = room.try_acquire().map_err(|_| ApiError::Busy)?;
-        timeout(PATIENCE, Arc::clone(turn).lock_owned()).await.map_err(|_| ApiError::Busy)
+        let _waits = place.wait(self.choice.hash_one(network)).ok_or(ApiError::Busy)?;
+        timeout(PATIENCE, Arc::clone(&place.turn).lock_owned()).await.map_err(|_| ApiError::Busy)
     }
 
     fn place(&self, subject: &SecretDigest) -> usize {
         self.choice.hash_one(subject.as_bytes()) as usize % TURNS
+    }
+}
+
+// === impl Place ===
+
+impl Place {
+    /// A place in the queue, if there is one for somebody of this network.
+    fn wait(&self, network: u64) -> Option<Waits<'_>> {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let most = if waiting.contains(&network) { OF_ANY_NETWORK } else { WAITING_PER_TURN };
+        if waiting.len() >= most {
+            return None;
+        }
+        waiting.push(network);
+        drop(waiting);
+        Some(Waits { place: self, network })
+    }
+}
+
+// === impl Waits ===
+
+impl Drop for Waits<'_> {
+    fn drop(&mut self) {
+        let mut waiting = self.place.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(at) = waiting.iter().position(|network| *network == self.network) {
+            waiting.swap_remove(at);
+        }
     }
 }
 
@@ -108,8 +144,9 @@ impl Attempt {
 
     async fn at(office: &Office, visitor: &Visitor, email: &Email, guessed: Guessed) -> Result<Self, ApiError> {
         let subject = guessed.subject(email.normalised());
-        let turn = office.turns.of(&subject).await.inspect_err(|_| office.metrics.hashes_refused.inc())?;
         let (device, network) = (visitor.device(), visitor.network());
+        let turn = office.turns.of(&subject, network.as_deref()).await;
+        let turn = turn.inspect_err(|_| office.metrics.hashes_refused.inc())?;
         let named = network.as_deref().unwrap_or_default();
         let familiar = SecretDigest::of(format!("network\0{named}").as_bytes());
         let from = Aim::anywhere(SecretDigest::of(format!("from\0{named}").as_bytes()));
@@ -217,35 +254,68 @@ mod tests {
         assert_ne!(chosen(&one), chosen(&other));
     }
 
+    /// As many as that come to wait, from these networks.
+    async fn wait_from(
+        turns: &Arc<Turns>,
+        subject: SecretDigest,
+        networks: impl Iterator<Item = String>,
+    ) -> JoinSet<bool> {
+        let (mut waiting, place) = (JoinSet::new(), &turns.places[turns.place(&subject)]);
+        for network in networks {
+            let (turns, before) = (Arc::clone(turns), waiting_at(place));
+            waiting.spawn(async move { turns.of(&subject, Some(&network)).await.is_ok() });
+            while waiting_at(place) == before {
+                yield_now().await;
+            }
+        }
+        waiting
+    }
+
+    fn waiting_at(place: &Place) -> usize {
+        place.waiting.lock().unwrap().len()
+    }
+
     #[tokio::test(start_paused = true)]
     async fn one_has_the_turn_some_wait_and_the_next_is_told_at_once_to_come_again() {
         let (turns, subject) = (Arc::new(Turns::new()), subject_of("ada@example.com"));
-        let turn = turns.of(&subject).await.unwrap();
-        let mut waiting = JoinSet::new();
-        for _ in 0..WAITING_PER_TURN {
-            let turns = Arc::clone(&turns);
-            waiting.spawn(async move { turns.of(&subject_of("ada@example.com")).await.is_ok() });
-        }
-        let room = &turns.places[turns.place(&subject)].room;
-        while room.available_permits() > 0 {
-            yield_now().await;
-        }
+        let turn = turns.of(&subject, None).await.unwrap();
+        let networks = (0..WAITING_PER_TURN).map(|n| format!("192.0.2.{n}"));
+        let waiting = wait_from(&turns, subject, networks).await;
         let asked = Instant::now();
-        assert!(matches!(turns.of(&subject).await, Err(ApiError::Busy)));
+        assert!(matches!(turns.of(&subject, Some("198.51.100.7")).await, Err(ApiError::Busy)));
         assert_eq!(asked.elapsed(), Duration::ZERO);
         drop(turn);
         assert!(waiting.join_all().await.into_iter().all(|served| served));
-        assert_eq!(room.available_permits(), WAITING_PER_TURN);
+        assert_eq!(waiting_at(&turns.places[turns.place(&subject)]), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_fills_the_queue_of_an_address_from_one_network_leaves_its_owner_a_turn() {
+        let (turns, subject) = (Arc::new(Turns::new()), subject_of("ada@example.com"));
+        let turn = turns.of(&subject, Some("192.0.2.1")).await.unwrap();
+        let strangers = std::iter::repeat_n("192.0.2.1".to_owned(), OF_ANY_NETWORK);
+        let mut waiting = wait_from(&turns, subject, strangers).await;
+        assert!(matches!(turns.of(&subject, Some("192.0.2.1")).await, Err(ApiError::Busy)));
+        let owner = Arc::clone(&turns);
+        waiting.spawn(async move { owner.of(&subject, Some("198.51.100.7")).await.is_ok() });
+        let place = &turns.places[turns.place(&subject)];
+        while waiting_at(place) == OF_ANY_NETWORK {
+            yield_now().await;
+        }
+        assert!(matches!(turns.of(&subject, Some("198.51.100.7")).await, Err(ApiError::Busy)), "one for each");
+        drop(turn);
+        assert!(waiting.join_all().await.into_iter().all(|served| served));
+        assert_eq!(waiting_at(place), 0);
     }
 
     #[tokio::test(start_paused = true)]
     async fn nobody_waits_for_a_turn_for_ever() {
         let (turns, subject) = (Turns::new(), subject_of("ada@example.com"));
-        let turn = turns.of(&subject).await.unwrap();
+        let turn = turns.of(&subject, None).await.unwrap();
         let asked = Instant::now();
-        assert!(matches!(turns.of(&subject).await, Err(ApiError::Busy)));
+        assert!(matches!(turns.of(&subject, None).await, Err(ApiError::Busy)));
         assert_eq!(asked.elapsed().as_secs(), PATIENCE.as_secs());
         drop(turn);
-        assert!(turns.of(&subject).await.is_ok());
+        assert!(turns.of(&subject, None).await.is_ok());
     }
 }
