@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use identity::{AccountId, MAX_NAME, read_as_written};
+use identity::{AccountId, foreign_name};
 use serde::Serialize;
 use store::StoreError;
 use utoipa::ToSchema;
@@ -180,18 +180,16 @@ impl Form {
         None
     }
 
-    /// What another system calls something. It is that system's, so nothing is trimmed, and it stands beside names.
+    /// What another system calls something.
     pub(crate) fn external_ref(&mut self, text: &str) -> Option<String> {
-        if !(1..=MAX_NAME).contains(&text.chars().count()) {
-            self.fault("external_ref", format!("must have 1 to {MAX_NAME} characters"));
-            return None;
-        }
-        self.parsed("external_ref", read_as_written(text)).map(|()| text.to_owned())
+        self.parsed("external_ref", foreign_name(text)).map(str::to_owned)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use identity::MAX_NAME;
+
     use super::*;
 
     #[test]
@@ -199,7 +197,7 @@ mod tests {
         let mut form = Form::default();
         assert_eq!(form.external_ref(" grp-1 ").as_deref(), Some(" grp-1 "));
         assert!(form.finish(Some(())).is_ok());
-        for bad in ["", "a\nb", "a\u{2028}b", "\u{202e}1-prg", &"x".repeat(MAX_NAME + 1)] {
+        for bad in ["", "\u{200b}", "a\n", "a\u{2028}b", "\u{202e}1-prg", &"x".repeat(MAX_NAME + 1)] {
             let mut form = Form::default();
             assert_eq!(form.external_ref(bad), None, "{bad:?}");
             assert!(form.finish(Some(())).is_err(), "{bad:?}");

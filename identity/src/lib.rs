@@ -48,7 +48,7 @@ pub use email::{Email, EmailError, folded};
 pub use fernet::{FernetError, FernetKey};
 pub use ids::{AccountId, CertificateId, ExternalId, FactorId, IntegrationId, KeyId, SessionId, TenantId};
 pub use lockout::{LockRules, Tally, network_of, site_of};
-pub use name::{MAX_NAME, NameFault, read_as_written, readable_name, readable_name_of};
+pub use name::{MAX_NAME, NameFault, foreign_name, readable_name, readable_name_of};
 pub use networks::{Networks, NetworksError};
 pub use oauth::{CodeVerifier, random_text};
 pub use one_time::{DeviceToken, OneTimePurpose, OneTimeToken};

@@ -42,9 +42,19 @@ pub fn readable_name_of(text: &str, most: usize) -> Result<&str, NameFault> {
     }
 }
 
-/// What holds of names holds of a word that stands beside them and is kept to the letter: no control characters, and it is read in the order in
-/// which it is written.
-pub fn read_as_written(text: &str) -> Result<(), NameFault> {
+/// What another system calls something, as it is kept: to the letter, with the white space around it. It stands beside names, and what holds of them
+/// holds of it.
+pub fn foreign_name(text: &str) -> Result<&str, NameFault> {
+    // What would be trimmed of a name stays.
+    read_as_written(text)?;
+    if text.chars().count() > MAX_NAME {
+        return Err(NameFault::TooLong(MAX_NAME));
+    }
+    readable_name(text).map(|_| text)
+}
+
+/// No control characters, and it is read in the order in which it is written.
+fn read_as_written(text: &str) -> Result<(), NameFault> {
     if text.chars().any(|letter| letter.is_control() || ends_line(letter)) {
         Err(NameFault::Control)
     } else if text.chars().any(turns_direction) {
@@ -146,11 +156,23 @@ mod tests {
     }
 
     #[test]
-    fn a_word_that_is_kept_to_the_letter_has_no_control_and_turns_nothing_either() {
-        assert_eq!(read_as_written(" grp\u{200b}-1 "), Ok(()));
-        assert_eq!(read_as_written("grp\u{2028}1"), Err(NameFault::Control));
-        assert_eq!(read_as_written("grp\n"), Err(NameFault::Control));
-        assert_eq!(read_as_written("\u{202e}1-prg"), Err(NameFault::TurnsDirection));
+    fn what_another_system_calls_something_is_kept_to_the_letter_and_judged_like_a_name() {
+        for good in [" grp\u{200b}-1 ", &"ä".repeat(MAX_NAME)] {
+            assert_eq!(foreign_name(good), Ok(good));
+        }
+        for (bad, fault) in [
+            ("", NameFault::Empty),
+            (" ", NameFault::Empty),
+            ("\u{200b}", NameFault::Invisible),
+            (" \u{3164} ", NameFault::Invisible),
+            ("grp\u{2028}1", NameFault::Control),
+            ("g\nrp", NameFault::Control),
+            ("grp\n", NameFault::Control),
+            ("\u{202e}1-prg", NameFault::TurnsDirection),
+            (&format!(" {}", "x".repeat(MAX_NAME)), NameFault::TooLong(MAX_NAME)),
+        ] {
+            assert_eq!(foreign_name(bad), Err(fault), "{bad:?}");
+        }
     }
 
     proptest! {

@@ -211,6 +211,8 @@ fn tenants_keep_apart_and_each_line_that_cannot_be_is_told_with_its_file() {
                     json!({ "id": 3, "tenant_id": 2, "name": "Core" }),
                     json!({ "id": 4, "tenant_id": 2, "name": "" }),
                     json!({ "id": 5, "tenant_id": 2, "name": "x", "colour": "red" }),
+                    // It is kept to the letter, and so is its end of a line.
+                    json!({ "id": 6, "tenant_id": 2, "name": "y", "external_ref": "grp-1\n" }),
                 ],
             ),
             (
@@ -252,11 +254,11 @@ fn tenants_keep_apart_and_each_line_that_cannot_be_is_told_with_its_file() {
     let mut expected = vec![("tenants.jsonl", 3), ("users.jsonl", 3)];
     // What is wrong by itself is told when it is read, before what refers to nothing.
     expected.extend([5, 6, 3, 4].map(|line| ("members.jsonl", line)));
-    expected.extend([4, 5, 2].map(|line| ("teams.jsonl", line)));
+    expected.extend([4, 5, 6, 2].map(|line| ("teams.jsonl", line)));
     expected.extend([2, 3].map(|line| ("team_memberships.jsonl", line)));
     expected.extend([1, 2, 3].map(|line| ("domains.jsonl", line)));
     assert_eq!(places, expected, "{rejected:?}");
-    assert_eq!(rejected[10]["reason"], json!("its team is not here"), "a team of another tenant is none");
+    assert_eq!(rejected[11]["reason"], json!("its team is not here"), "a team of another tenant is none");
     let ada = platform.login("ada@example.com");
     let me = platform.get("/auth/me", &ada).json();
     assert_eq!(me["tier"], "pro", "her tenant's: {me}");

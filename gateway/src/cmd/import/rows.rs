@@ -3,7 +3,7 @@
 mod history;
 
 use chrono::{DateTime, Utc};
-use identity::{ExternalId, IntegrationId, SecretText, TenantId, TenantRole, is_service, readable_name};
+use identity::{ExternalId, IntegrationId, SecretText, TenantId, TenantRole, foreign_name, is_service, readable_name};
 use policies::Policy;
 use serde::{Deserialize, de::IgnoredAny};
 use serde_json::value::RawValue;
@@ -274,7 +274,7 @@ impl Reader<'_> {
         let (tenant, id) = (self.owner(line.tenant_id)?, self.id(TEAMS, line.id)?);
         let external_ref = line.external_ref.filter(|text| !text.is_empty());
         if let Some(text) = &external_ref {
-            readable_name(text).map_err(|fault| format!("an `external_ref` {fault}"))?;
+            foreign_name(text).map_err(|fault| format!("an `external_ref` {fault}"))?;
         }
         let team = NewTeam { name: name(&line.name)?, external_ref, is_active: line.is_active.unwrap_or(true) };
         Ok((Thing::Team { tenant, id, team }, line.created_at))
