@@ -4,7 +4,7 @@ use std::{
     io::{self, ErrorKind},
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
 };
 
@@ -21,8 +21,17 @@ pub(super) struct Http2 {
     pub(super) frames: Frames,
     pub(super) limits: FrameLimits,
     pub(super) sent: Sent,
-    /// For whoever serves the connection: what h2 ends, it says no more of than that it was too much.
-    is_resetting: Arc<AtomicBool>,
+    ending: Arc<Ending>,
+}
+
+/// What h2 does not tell whoever serves a connection of why it has ended it.
+#[derive(Default)]
+pub(super) struct Ending {
+    /// Does the client rather reset streams than send what carries nothing otherwise? Of what was too much h2 says only that it was.
+    pub(super) is_resetting: AtomicBool,
+    /// Why the client was sent away (RFC 9113 §7), 0 (`NO_ERROR`) if it was not: where the client has given a reason to go itself, h2 tells
+    /// of that one alone.
+    pub(super) why: AtomicU32,
 }
 
 // === impl Http2 ===
@@ -30,25 +39,35 @@ pub(super) struct Http2 {
 impl Http2 {
     /// A connection of which nothing has come yet.
     pub(super) fn new(limits: FrameLimits) -> Self {
-        Self { frames: Frames::default(), limits, sent: Sent::default(), is_resetting: Arc::default() }
+        Self { frames: Frames::default(), limits, sent: Sent::default(), ending: Arc::default() }
+    }
+
+    /// Notes why `bytes`, which are what follows, send the client away, if they do.
+    ///
+    /// Out of line: HTTP/1 passes by where this is called, and is built by counts of what is there (docs/decisions/0017).
+    #[inline(never)]
+    pub(super) fn sees_farewell(&self, bytes: &[u8]) {
+        if let Some(why) = self.sent.goaway_in(bytes) {
+            self.ending.why.store(why, Ordering::Relaxed);
+        }
     }
 }
 
 impl Guarded {
-    /// True while the client rather resets streams than sends what carries nothing otherwise.
-    pub(super) fn is_resetting(&self) -> Arc<AtomicBool> {
+    /// What there is to know when h2 ends the connection, as it is followed.
+    pub(super) fn ending(&self) -> Arc<Ending> {
         match &self.speaks {
             Protocol::Http1(_) => Arc::default(),
-            Protocol::Http2(http2) => Arc::clone(&http2.is_resetting),
+            Protocol::Http2(http2) => Arc::clone(&http2.ending),
         }
     }
 
     /// What follows from the frames that have come.
     pub(super) fn heed(&mut self, verdict: Result<(), Flood>) -> io::Result<()> {
         let Protocol::Http2(http2) = &self.speaks else { return Ok(()) };
-        let Http2 { frames, sent, is_resetting, .. } = &**http2;
+        let Http2 { frames, sent, ending, .. } = &**http2;
         self.digests.room.set(sent.allowed() > frames.data());
-        is_resetting.store(frames.is_resetting(), Ordering::Relaxed);
+        ending.is_resetting.store(frames.is_resetting(), Ordering::Relaxed);
         // A client that has opened as many streams as one connection may is told to make another one (GOAWAY).
         if frames.opened() >= self.most_streams && !*self.retire.borrow() {
             self.metrics.had_most_requests.inc();

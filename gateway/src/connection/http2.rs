@@ -7,10 +7,7 @@
 use std::{
     future::poll_fn,
     pin::pin,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
@@ -32,7 +29,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::{Facts, Limits, guarded::Guarded};
+use super::{Facts, Limits, followed::Ending, guarded::Guarded};
 use crate::metrics::{ConnectionMetrics, Unheard};
 
 /// Heads that a connection may have refused; an honest client has none.
@@ -46,7 +43,7 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 /// Tells of a connection that h2 ends.
 struct Witness<'a> {
     client: Option<String>,
-    is_resetting: Arc<AtomicBool>,
+    ending: Arc<Ending>,
     metrics: &'a ConnectionMetrics,
 }
 
@@ -58,8 +55,8 @@ pub(crate) async fn converse<A: HttpServerApp + Send + Sync + 'static>(
     stop: &watch::Receiver<bool>,
     metrics: &ConnectionMetrics,
 ) {
-    let (retired, is_resetting) = (guarded.retire().subscribe(), guarded.is_resetting());
-    let witness = Witness { client: guarded.client(), is_resetting, metrics };
+    let retired = guarded.retire().subscribe();
+    let witness = Witness { client: guarded.client(), ending: guarded.ending(), metrics };
     let digest = Arc::new(Digest {
         ssl_digest: guarded.get_ssl_digest(),
         timing_digest: guarded.get_timing_digest(),
@@ -167,15 +164,22 @@ impl Witness<'_> {
     /// Counts and logs what h2 has ended the connection for; not that the client has left, or said itself why it goes. Of what was too much h2
     /// tells only that it was.
     fn tell_of(&self, error: Option<&h2::Error>) {
-        let Some(reason) = error.filter(|error| error.is_go_away() && error.is_library()).and_then(h2::Error::reason)
-        else {
-            return;
-        };
+        let Some(reason) = error.and_then(|error| self.reason(error)) else { return };
         self.metrics.unheard(match reason {
-            Reason::ENHANCE_YOUR_CALM if self.is_resetting.load(Ordering::Relaxed) => Unheard::Http2Resets,
+            Reason::ENHANCE_YOUR_CALM if self.ending.is_resetting.load(Ordering::Relaxed) => Unheard::Http2Resets,
             Reason::ENHANCE_YOUR_CALM => Unheard::Http2Control,
             _ => Unheard::Http2Protocol,
         });
         tracing::info!(client = self.client, ?reason, "an HTTP/2 connection was ended for what came on it");
+    }
+
+    /// Why h2 has ended the connection, if it did. A client that only said why it goes was sent away without a reason.
+    fn reason(&self, error: &h2::Error) -> Option<Reason> {
+        let sent = || Reason::from(self.ending.why.load(Ordering::Relaxed));
+        match (error.is_go_away(), error.is_library()) {
+            (false, _) => None,
+            (true, true) => error.reason(),
+            (true, false) => Some(sent()).filter(|why| *why != Reason::NO_ERROR),
+        }
     }
 }

@@ -30,6 +30,9 @@ const AT_FIRST: u64 = 65_535;
 /// A frame's length, type, flags and stream (RFC 9113 §4.1).
 const HEAD: usize = 9;
 const INCREMENT: usize = 4;
+const GOAWAY: u8 = 0x7;
+/// What a GOAWAY names before its reason (RFC 9113 §6.8).
+const LAST_STREAM: usize = 4;
 const WINDOW_UPDATE: u8 = 0x8;
 
 // === impl Room ===
@@ -87,6 +90,23 @@ impl Sent {
         self.filled == 0 && self.missing == 0
     }
 
+    /// Why `bytes`, which are what follows, send the client away, if they do (RFC 9113 §7). h2 writes such a frame in one piece; one that
+    /// the kernel takes in two is not seen.
+    pub(super) fn goaway_in(&self, bytes: &[u8]) -> Option<u32> {
+        // Within a head there is no telling.
+        let mut rest = bytes.get(self.missing..).filter(|_| self.filled == 0).unwrap_or_default();
+        let mut why = None;
+        while let Some((head, payload)) = rest.split_first_chunk::<HEAD>() {
+            if head[3] == GOAWAY {
+                let reason = payload.get(LAST_STREAM..).and_then(<[u8]>::first_chunk);
+                why = reason.map(|reason| u32::from_be_bytes(*reason)).or(why);
+            }
+            let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
+            rest = payload.get(length as usize..).unwrap_or_default();
+        }
+        why
+    }
+
     fn is_update(&self) -> bool {
         self.filled >= HEAD && self.head[3] == WINDOW_UPDATE
     }
@@ -132,6 +152,32 @@ mod tests {
             sent.follow(&frames[8..14]);
             assert!(!sent.is_between_frames());
         }
+    }
+
+    #[test]
+    fn whoever_is_sent_away_is_told_why_behind_whatever_frames() {
+        let goaway = &[0, 0, 9, GOAWAY, 0, 0, 0, 0, 0, 0, 0, 0, 3, 0, 0, 1, 11, b'!'][..];
+        let graceful = &[0, 0, 8, GOAWAY, 0, 0, 0, 0, 0, 127, 255, 255, 255, 0, 0, 0, 0][..];
+        // DATA, whose payload could be taken for one.
+        let data = &[&[0, 0, 18, 0, 0, 0, 0, 0, 3][..], goaway].concat()[..];
+        let mut sent = Sent::default();
+        for (frames, why) in [
+            (&[][..], None),
+            (data, None),
+            (goaway, Some(267)),
+            (&[data, data, goaway].concat()[..], Some(267)),
+            (&[goaway, data].concat()[..], Some(267)),
+            (&[graceful, goaway].concat()[..], Some(267)),
+            (&goaway[..16], None),
+            (&goaway[..8], None),
+        ] {
+            assert_eq!(sent.goaway_in(frames), why, "{frames:?}");
+        }
+        sent.follow(&data[..20]);
+        assert_eq!(sent.goaway_in(&data[20..]), None);
+        assert_eq!(sent.goaway_in(&[&data[20..], goaway].concat()), Some(267));
+        sent.follow(&[&data[20..], &goaway[..5]].concat());
+        assert_eq!(sent.goaway_in(&goaway[5..]), None, "its head has gone in part");
     }
 
     #[test]

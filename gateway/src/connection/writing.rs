@@ -107,6 +107,7 @@ impl Guarded {
                 self.digests.has_begun.store(http1.has_begun(), Ordering::Relaxed);
             }
             Protocol::Http2(http2) => {
+                http2.sees_farewell(bytes);
                 http2.sent.follow(bytes);
                 self.digests.room.set(http2.sent.allowed() > http2.frames.data());
             }

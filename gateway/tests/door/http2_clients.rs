@@ -388,6 +388,25 @@ fn what_is_no_http_2_is_counted_and_told_of_once_without_its_bytes() {
 }
 
 #[test]
+fn whoever_gives_a_reason_to_go_first_is_counted_for_what_comes_after_it() {
+    let platform = Platform::start();
+    let ended = |reason: &str| platform.metric(&format!("portcullis_connections_refused_total{{reason=\"{reason}\"}}"));
+    let goes = frame(GOAWAY, 0, 0, &[0, 0, 0, 0, 0, 0, 0, 2]);
+    let more = frame(CONTINUATION, 0, 1, b"\x00\x01a\x01b").repeat(30);
+    for (after, why, reason) in [
+        (frame(WINDOW_UPDATE, 0, 0, &[0; 4]), PROTOCOL_ERROR, "http2_protocol"),
+        ([frame(HEADERS, 0, 1, b"\x82"), more].concat(), ENHANCE_YOUR_CALM, "http2_control"),
+    ] {
+        let mut raw = Raw::open(platform.http);
+        // In one piece: whoever says only that it goes is let go.
+        drop(raw.0.write_all(&[&goes[..], &after].concat()));
+        assert_eq!(raw.read_why(), Some(why), "{reason}");
+        eventually("it to be counted", || ended(reason) == 1);
+    }
+    assert_eq!((ended("http2_protocol"), ended("http2_control"), ended("http2_resets")), (1, 1, 0));
+}
+
+#[test]
 fn resets_that_h2_finds_too_many_before_the_door_does_are_counted_as_such() {
     let platform = Platform::start();
     let mut raw = Raw::open(platform.http);
