@@ -165,3 +165,100 @@ impl Guarded {
         Poll::Ready(io::Error::new(ErrorKind::TimedOut, "the client takes nothing of its answer"))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{future::poll_fn, os::fd::AsRawFd, sync::Arc, time::Duration};
+
+    use pingora::protocols::SocketDigest;
+    use tokio::{
+        io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf},
+        net::{TcpListener, TcpStream},
+    };
+
+    use super::*;
+    use crate::{
+        connection::{
+            Facts, Limits, Patience, frames::FrameLimits, guarded::Digests, head::HeadLimits, transport::Transport,
+        },
+        metrics::Metrics,
+    };
+
+    const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n";
+    const POST: &[u8] = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nhi";
+    const HEAD: &[u8] = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+    const CHUNK: &[u8] = b"2\r\nok\r\n";
+
+    /// A connection whose request has been read, and its client.
+    async fn asked(request: &[u8]) -> (Guarded, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let mut client = TcpStream::connect(listener.local_addr().expect("an address")).await.expect("a connection");
+        let (stream, _) = listener.accept().await.expect("a connection");
+        client.write_all(request).await.expect("a request");
+        let patience = Patience { header: Duration::from_mins(1), body_rate: 0, write: Duration::from_mins(1) };
+        let head = HeadLimits { bytes: 4096, fields: 16 };
+        let limits =
+            Limits { head, frames: FrameLimits { resets: 1, control: 1 }, patience, requests: 100, streams: 1 };
+        let (room, has_begun) = (Arc::default(), Arc::default());
+        let facts = Facts {
+            client_certificate: None,
+            is_of_stranger: false,
+            room: Arc::clone(&room),
+            has_begun: Arc::clone(&has_begun),
+        };
+        let socket = Arc::new(SocketDigest::from_raw_fd(stream.as_raw_fd()));
+        let digests = Digests { socket, tls: None, facts: Arc::new(facts.into_digest()), room, has_begun };
+        let metrics = Metrics::new().expect("metrics").connections;
+        let guarded = Guarded::begin(Transport::Plain(stream), digests, &limits, &metrics).await;
+        let (mut guarded, mut read) = (guarded.expect("a connection"), vec![0; request.len()]);
+        guarded.read_exact(&mut read).await.expect("a request");
+        assert_eq!(read, request);
+        (guarded, client)
+    }
+
+    async fn answer(guarded: &mut Guarded, bytes: &[u8]) {
+        guarded.write_all(bytes).await.expect("an answer");
+        guarded.flush().await.expect("an answer");
+    }
+
+    /// The next bytes of the answer; as many as are `expected`.
+    async fn assert_received(client: &mut TcpStream, expected: &[u8]) {
+        let mut received = vec![0; expected.len()];
+        client.read_exact(&mut received).await.expect("an answer");
+        assert_eq!(received, expected);
+    }
+
+    #[tokio::test]
+    async fn a_head_of_unknown_length_leaves_with_its_first_chunk() {
+        let (mut guarded, mut client) = asked(GET).await;
+        answer(&mut guarded, HEAD).await;
+        assert_eq!(guarded.gathered, HEAD, "it waits");
+        answer(&mut guarded, CHUNK).await;
+        assert!(guarded.gathered.is_empty());
+        assert_received(&mut client, &[HEAD, CHUNK].concat()).await;
+    }
+
+    #[tokio::test]
+    async fn a_head_that_nothing_follows_leaves_when_the_client_is_listened_to_or_is_flushed_again() {
+        let (mut guarded, mut client) = asked(GET).await;
+        answer(&mut guarded, HEAD).await;
+        let mut room = [0; 16];
+        let mut into = ReadBuf::new(&mut room);
+        let is_silent = poll_fn(|cx| Poll::Ready(Pin::new(&mut guarded).poll_read(cx, &mut into).is_pending())).await;
+        assert!(is_silent && guarded.gathered.is_empty());
+        assert_received(&mut client, HEAD).await;
+        let (mut guarded, mut client) = asked(GET).await;
+        answer(&mut guarded, HEAD).await;
+        guarded.flush().await.expect("an answer");
+        assert!(guarded.gathered.is_empty());
+        assert_received(&mut client, HEAD).await;
+    }
+
+    #[tokio::test]
+    async fn a_head_whose_request_had_a_body_waits_for_nothing() {
+        let (mut guarded, mut client) = asked(POST).await;
+        answer(&mut guarded, HEAD).await;
+        assert!(guarded.gathered.is_empty());
+        assert_received(&mut client, HEAD).await;
+    }
+}
