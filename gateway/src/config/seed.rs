@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use identity::folded;
+use identity::{folded, foreign_name, readable_name};
 use policies::config::{Diagnostic, Document, Element, FileSchema, Placed};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -13,8 +13,6 @@ pub(super) const FILE: &str = "seed.toml";
 pub(super) const EMBEDDED: &str = include_str!("../../../config/seed.toml");
 /// Teams, and domains, that an organisation can begin with: each is a row that every registration writes.
 const MOST: usize = 100;
-/// Characters of a name; as the account service takes them.
-const MAX_NAME: usize = 100;
 /// Characters of a key.
 const MAX_KEY: usize = 64;
 
@@ -72,8 +70,10 @@ fn teams(document: &mut Document<'_>) -> Vec<TeamSeed> {
     let mut teams = Vec::new();
     for raw in elements.into_iter().filter_map(|element| element.value) {
         name(document, &raw.name);
-        if let Some(reference) = &raw.external_ref {
-            name(document, reference);
+        if let Some(reference) = &raw.external_ref
+            && let Err(fault) = foreign_name(reference)
+        {
+            document.note(reference.span(), format!("what another system calls it {fault}"));
         }
         once(document, &mut seen, &raw.name, "team");
         let external_ref = raw.external_ref.map(Placed::into_inner);
@@ -111,12 +111,12 @@ fn domains(document: &mut Document<'_>) -> Vec<DomainSeed> {
     domains
 }
 
+/// As the account service takes it, and written as it keeps it.
 fn name(document: &mut Document<'_>, given: &Placed<String>) {
-    let fits = (1..=MAX_NAME).contains(&given.trim().chars().count()) && given.trim().len() == given.len();
-    if !fits || given.chars().any(char::is_control) {
-        let message =
-            format!("a name has 1 to {MAX_NAME} characters, none of them a control character, and no space around it");
-        document.note(given.span(), message);
+    match readable_name(given) {
+        Ok(name) if name == **given => {}
+        Ok(_) => document.note(given.span(), "a name has no space around it"),
+        Err(fault) => document.note(given.span(), format!("a name {fault}")),
     }
 }
 
@@ -158,8 +158,14 @@ mod tests {
     fn every_mistake_is_told_with_its_place() {
         insta::assert_snapshot!(said("[[team]]\nname = \"A\"\n[[team]]\nname = \"\u{ff21}\""), @r#"seed.toml:4:8: there is a team `Ａ` already, at seed.toml:2:8"#);
         insta::assert_snapshot!(said("[[team]]\nname = \" \"\nexternal = \"x\""), @r"
-        seed.toml:2:8: a name has 1 to 100 characters, none of them a control character, and no space around it
+        seed.toml:2:8: a name must not be empty
         seed.toml:3:1: unknown key `external`; known are name, external_ref
+        ");
+        insta::assert_snapshot!(said("[[team]]\nname = \"\\u200b\"\nexternal_ref = \"\\u3164\"\n[[team]]\nname = \" A\"\nexternal_ref = \" a \"\n[[domain]]\nkey = \"a\"\nname = \"\\u202ea\""), @r"
+        seed.toml:2:8: a name must have a character that can be seen
+        seed.toml:3:16: what another system calls it must have a character that can be seen
+        seed.toml:5:8: a name has no space around it
+        seed.toml:9:8: a name must not contain characters that turn the direction of writing
         ");
         insta::assert_snapshot!(said("[[domain]]\nkey = \"sales\"\n[[domain]]\nkey = \"a b\"\nparent = \"sale\""), @r"
         seed.toml:4:7: a key is 1 to 64 letters of ASCII, digits, `_`, `-` and `.`

@@ -8,9 +8,9 @@ use std::{
 
 use admin_api::{AccountSettings, Breached, Lockout, MailTransport, Registration, Security, SmtpSettings, Templates};
 use http::Uri;
-use identity::{Argon2Params, Hasher, LockRules, MOST_SKEW, PasswordRules};
+use identity::{Argon2Params, Hasher, LockRules, MOST_SKEW, PasswordRules, readable_name};
 use policies::{
-    config::{Placed, Surroundings as _},
+    config::{Placed, Surroundings as _, Value},
     roles::Guarded,
 };
 
@@ -35,12 +35,7 @@ impl Reader<'_, '_> {
         if let Some(given) = raw.public_url.as_ref().filter(|_| !is_plain_url(&public_url)) {
             self.document.note(given.span(), "write where people reach the platform, such as \"https://example.com\"");
         }
-        let product = self.text(raw.product.as_ref(), "Portcullis");
-        if let Some(given) =
-            raw.product.as_ref().filter(|_| product.trim().is_empty() || product.chars().any(char::is_control))
-        {
-            self.document.note(given.span(), "a name is one line of text");
-        }
+        let product = self.name(raw.product.as_ref(), "Portcullis");
         let registration = match raw.registration {
             None | Some(raw::Registration::Immediate) => Registration::Immediate,
             Some(raw::Registration::Verified) => Registration::Verified,
@@ -60,6 +55,19 @@ impl Reader<'_, '_> {
         Accounts { public_url, product, settings }
     }
 
+    /// A name that people read, as it is kept.
+    fn name(&mut self, given: Option<&Placed<Value<String>>>, default: &str) -> String {
+        let text = self.text(given, default);
+        let fault = match readable_name(&text) {
+            Ok(name) => return name.to_owned(),
+            Err(fault) => fault,
+        };
+        if let Some(given) = given {
+            self.document.note(given.span(), format!("a name {fault}"));
+        }
+        text
+    }
+
     pub(super) fn mfa(&mut self, product: &str) -> Mfa {
         let raw: raw::Mfa = self.document.section("mfa").unwrap_or_default();
         let totp_skew = u8::try_from(self.count(raw.totp_skew.as_ref(), 1, 0)).unwrap_or(u8::MAX);
@@ -72,11 +80,9 @@ impl Reader<'_, '_> {
         let roles = raw.required_roles.iter().map(|role| role.as_str().into()).collect();
         let guarded = if raw.required.unwrap_or(false) { Guarded::Every } else { Guarded::These(roles) };
         self.named.roles.extend(raw.required_roles);
-        let issuer = self.text(raw.issuer.as_ref(), product);
+        let issuer = self.name(raw.issuer.as_ref(), product);
         // Authenticators show what is before the first colon.
-        let is_name =
-            !issuer.trim().is_empty() && !issuer.contains(|letter: char| letter == ':' || letter.is_control());
-        if let Some(given) = raw.issuer.as_ref().filter(|_| !is_name) {
+        if let Some(given) = raw.issuer.as_ref().filter(|_| issuer.contains(':')) {
             self.document.note(given.span(), "a name that authenticators show is one line of text without a colon");
         }
         Mfa { issuer, totp_skew, guarded }

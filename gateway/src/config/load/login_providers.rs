@@ -1,5 +1,6 @@
 //! `[[login_providers]]`: at whom people can log in.
 
+use identity::readable_name_of;
 use policies::config::Placed;
 
 use super::Reader;
@@ -47,9 +48,9 @@ impl Reader<'_, '_> {
             self.document.note(raw.id.span(), message);
         }
         let label = raw.label.as_deref().map_or(label, String::as_str).trim().to_owned();
-        if !(1..=LONGEST_LABEL).contains(&label.chars().count()) || label.chars().any(char::is_control) {
-            let message = format!("a label is one line of {LONGEST_LABEL} characters at most");
-            self.document.note(raw.label.as_ref().map_or(raw.id.span(), Placed::span), message);
+        if let Err(fault) = readable_name_of(&label, LONGEST_LABEL) {
+            let place = raw.label.as_ref().map_or(raw.id.span(), Placed::span);
+            self.document.note(place, format!("a label {fault}"));
         }
         let mut issuer = self.text(raw.issuer.as_ref(), issuer);
         if speaks == Speaks::Github {

@@ -12,6 +12,9 @@ fn the_longest_lock_is_not_shorter_than_the_first() {
 fn what_is_said_of_accounts_and_mail_that_cannot_be_is_told_with_its_place() {
     let accounts = |from: &str, to: &str| said(from, to);
     insta::assert_snapshot!(accounts("default = \"http://127.0.0.1:8080\" }", "default = \"example.com/?x\" }"), @r#"gateway.toml:196:14: write where people reach the platform, such as "https://example.com""#);
+    insta::assert_snapshot!(accounts("product = \"Portcullis\"", "product = \"\\u200b\""), @"gateway.toml:197:11: a name must have a character that can be seen");
+    insta::assert_snapshot!(accounts("product = \"Portcullis\"", "product = \"\\u202eA\""), @"gateway.toml:197:11: a name must not contain characters that turn the direction of writing");
+    insta::assert_snapshot!(accounts("issuer = \"Portcullis\"", "issuer = \"\\u200b\""), @"gateway.toml:321:10: a name must have a character that can be seen");
     insta::assert_snapshot!(accounts("registration = \"immediate\"", "registration = \"maybe\""), @"gateway.toml:200:16: unknown value `maybe`; known are immediate, verified");
     insta::assert_snapshot!(accounts("# unverified_role = \"newcomer\"", "unverified_role = \"newcomer\""), @"gateway.toml:203:19: there is no role `newcomer` in roles.toml");
     insta::assert_snapshot!(accounts("# unverified_role = \"newcomer\"", "unverified_role = \"service\""), @"gateway.toml:203:19: `service` is a role of service accounts, and no person has one");
