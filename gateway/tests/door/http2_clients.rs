@@ -11,8 +11,8 @@ use std::{
 
 use bytes::Bytes;
 use h2::{RecvStream, SendStream, client::SendRequest};
-use http::{Request, Response};
-use tokio::sync::oneshot;
+use http::{Request, Response, request::Parts};
+use tokio::sync::{mpsc::UnboundedReceiver, oneshot};
 
 use crate::{
     backends::pool,
@@ -128,17 +128,21 @@ pub(crate) async fn read(answer: Response<RecvStream>) -> (u16, String) {
     (status, String::from_utf8(whole).unwrap())
 }
 
+/// A service behind `/calls/*` that is spoken to by HTTP/2, and what it is told. `more` is said of that route, or behind it.
+async fn with_service(more: &str) -> (Platform, UnboundedReceiver<Parts>) {
+    let (upstream, told) = service().await;
+    let route = "\n[[route]]\nname = \"calls\"\npaths = [\"/calls/*\"]\nupstream = \"calls\"\nauth = \"none\"\n";
+    let platform = Setup::default()
+        .append("gateway.toml", &format!("\n[upstreams.calls]\nservers = [\"{upstream}\"]\nprotocol = \"h2c\"\n"))
+        .append("routes.toml", &format!("{route}{more}\n"))
+        .start();
+    (platform, told)
+}
+
 #[test]
 fn a_body_that_stays_silent_is_refused_over_http_2_as_well() {
     run(async {
-        let (upstream, _told) = service().await;
-        let platform = Setup::default()
-            .append("gateway.toml", &format!("\n[upstreams.calls]\nservers = [\"{upstream}\"]\nprotocol = \"h2c\"\n"))
-            .append(
-                "routes.toml",
-                "\n[[route]]\nname = \"calls\"\npaths = [\"/calls/*\"]\nupstream = \"calls\"\nauth = \"none\"\n",
-            )
-            .start();
+        let (platform, _told) = with_service("").await;
         let client = connect(&platform).await;
         let post = |path: &str| Request::post(format!("http://door.test{path}"));
         let mut held = Vec::new();
@@ -459,15 +463,8 @@ fn what_whoever_floods_has_asked_for_is_fetched_no_more() {
 #[test]
 fn the_scheme_that_a_server_hears_is_not_the_client_s_word() {
     run(async {
-        let (upstream, mut told) = service().await;
-        let platform = Setup::default()
-            .append("gateway.toml", &format!("\n[upstreams.calls]\nservers = [\"{upstream}\"]\nprotocol = \"h2c\"\n"))
-            .append(
-                "routes.toml",
-                "\n[[route]]\nname = \"calls\"\npaths = [\"/calls/*\"]\nupstream = \"calls\"\nauth = \"none\"\n\
-                 \n[[route]]\nname = \"moved\"\npaths = [\"/moved/*\"]\nupstream = \"calls\"\nauth = \"none\"\nrewrite = { \"/moved\" = \"/\" }\n",
-            )
-            .start();
+        let moved = "\n[[route]]\nname = \"moved\"\npaths = [\"/moved/*\"]\nupstream = \"calls\"\nauth = \"none\"\nrewrite = { \"/moved\" = \"/\" }\n";
+        let (platform, mut told) = with_service(moved).await;
         let client = connect(&platform).await;
         for path in ["/calls/x", "/moved/x"] {
             let request = Request::get(format!("https://door.test{path}")).body(()).unwrap();
@@ -484,14 +481,7 @@ fn the_scheme_that_a_server_hears_is_not_the_client_s_word() {
 #[test]
 fn an_empty_port_in_authority_is_none_and_goes_no_further() {
     run(async {
-        let (upstream, mut told) = service().await;
-        let platform = Setup::default()
-            .append("gateway.toml", &format!("\n[upstreams.calls]\nservers = [\"{upstream}\"]\nprotocol = \"h2c\"\n"))
-            .append(
-                "routes.toml",
-                "\n[[route]]\nname = \"calls\"\nhosts = [\"door.test\"]\npaths = [\"/calls/*\"]\nupstream = \"calls\"\nauth = \"none\"\n",
-            )
-            .start();
+        let (platform, mut told) = with_service("hosts = [\"door.test\"]").await;
         let client = connect(&platform).await;
         let ask = |path: &str| Request::get(format!("http://Door.Test:{path}")).body(()).unwrap();
         let answer = ready(&client).await.send_request(ask("/calls/x"), true).unwrap().0.await.unwrap();
