@@ -28,8 +28,10 @@ use crate::{
 };
 
 /// The operations where nobody is asked for. Logging out takes nothing but the caller's own session away: it is answered for one that has ended, and
-/// for whoever acts in a disabled organisation. What a service reports of use is kept while the database is away.
-pub(crate) const UNASKED: [&str; 2] = ["logout", "report_usage"];
+/// for whoever acts in a disabled organisation.
+pub(crate) const UNASKED: [&str; 1] = ["logout"];
+/// What is done by the door's word alone while nobody can be asked: what a service reports of use is kept until the database is back.
+const KEPT: &str = "report_usage";
 /// Below it are the pages.
 const PAGES: &str = "/account/";
 
@@ -43,8 +45,9 @@ pub(crate) async fn still_so(
     next: Next,
 ) -> Response {
     let is_page = request.uri().path().starts_with(PAGES);
-    let is_unasked = operations.asked(request.method(), request.extensions()).is_some_and(|id| UNASKED.contains(&id));
-    let received = if is_unasked { Ok(request) } else { received(&office, request).await };
+    let operation = operations.asked(request.method(), request.extensions());
+    let (is_unasked, is_kept) = (operation.is_some_and(|id| UNASKED.contains(&id)), operation == Some(KEPT));
+    let received = if is_unasked { Ok(request) } else { received(&office, request, is_kept).await };
     match received {
         Ok(request) => next.run(request).await,
         Err(error) if is_page => pages::failed(&office, &error),
@@ -53,7 +56,7 @@ pub(crate) async fn still_so(
 }
 
 /// The request with all of its body, if that changes anything: whoever only reads, and whoever is nobody known, is their handler's alone.
-async fn received(office: &Arc<Office>, request: Request) -> Result<Request, ApiError> {
+async fn received(office: &Arc<Office>, request: Request, is_kept: bool) -> Result<Request, ApiError> {
     let (mut parts, body) = request.into_parts();
     let only_reads = [Method::GET, Method::HEAD].contains(&parts.method);
     if only_reads || !parts.headers.contains_key(ASSERTION) {
@@ -65,7 +68,10 @@ async fn received(office: &Arc<Office>, request: Request) -> Result<Request, Api
     };
     // The limit of a body is written in the parts.
     let bytes = body::receive(Request::from_parts(parts.clone(), body), office).await?;
-    caller.still(office).await?;
+    match caller.still(office).await {
+        Err(ApiError::StoreAway(_)) if is_kept => {}
+        asked => asked?,
+    }
     parts.extensions.insert(caller);
     Ok(Request::from_parts(parts, bytes.into()))
 }

@@ -1,7 +1,8 @@
 //! `POST /usage`: a service says what somebody has used of it, in the words that such services have always used.
 //!
 //! It is answered once it is kept (`kept_usage`) and counted a moment later, so that a database that is away loses nothing. What it says
-//! of whose use it was is looked up before, or when it is counted if nobody can say now.
+//! of whose use it was is looked up before, or when it is counted if nobody can say now. Whether the service is still one that may report is asked
+//! before too, if anybody can say ([`crate::still`]).
 
 use std::sync::Arc;
 

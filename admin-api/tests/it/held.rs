@@ -5,7 +5,7 @@ use axum::{
     body::{Body, Bytes},
     http::{Request, header},
 };
-use identity::{AccountId, CertificateId, Email, ExternalId, Grant, PasswordHash, Principal, Voucher};
+use identity::{AccountId, ApiKey, CertificateId, Email, ExternalId, Grant, PasswordHash, Principal, Voucher};
 use serde_json::{Value, json};
 use store::{AccountChange, AccountKind, Belonging, ExternalSubject, NewAccount, Status, TenantChange};
 use tokio::sync::oneshot;
@@ -141,6 +141,28 @@ async fn a_key_that_is_revoked_meanwhile_changes_nothing() {
     let refused = held(&house, ("PATCH", &agent), &assertion, json!({ "name": "Late" }), revoke).await;
     assert_eq!(refused.refusal(), "401 revoked");
     assert_eq!(house.get(&agent, ada.shown()).await.text("name"), "Hers");
+}
+
+#[tokio::test]
+async fn a_service_whose_key_is_revoked_meanwhile_bills_nobody() {
+    let house = House::open().await;
+    let (root, ada) = (house.administrator("root@example.com").await, house.register("ada@example.com").await);
+    let (id, key) = house.service(None).await;
+    let key_id = ApiKey::parse(&key).unwrap().id();
+    let service = Person { id, access: key, refresh: String::new() };
+    let assertion = house.assertion_of(&service).await;
+    let report = json!({ "service": "claude", "cost": 1, "account_id": ada.id.to_string() });
+    let used = async || house.get("/usage?group_by=service", ada.shown()).await.body["items"].clone();
+    let revoke = async {
+        let path = format!("/admin/keys/{key_id}");
+        assert_eq!(house.call("DELETE", &path, root.shown(), Value::Null).await.status, 204);
+    };
+    assert_eq!(held(&house, ("POST", "/usage"), &assertion, report.clone(), revoke).await.refusal(), "401 revoked");
+    assert_eq!(used().await, json!([]));
+    let (id, key) = house.service(None).await;
+    let assertion = house.assertion_of(&Person { id, access: key, refresh: String::new() }).await;
+    assert_eq!(held(&house, ("POST", "/usage"), &assertion, report, async {}).await.status, 202);
+    assert_eq!(used().await[0]["cost"], "1.00", "it could have been");
 }
 
 /// Every one that there is, so that none can be added which is not asked.

@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::house::{House, Shown};
 
 /// Where who is somebody else by then is served all the same: `admin_api::still` says why. What is added there has to be added here.
-pub(crate) const UNASKED: [&str; 2] = ["POST /auth/logout", "POST /usage"];
+pub(crate) const UNASKED: [&str; 1] = ["POST /auth/logout"];
 
 /// In whose paths is a name that is everybody's, and no id.
 const TAKES_A_NAME: [&str; 2] = ["GET /auth/oauth/{provider}", "GET /auth/oauth/{provider}/callback"];
