@@ -67,6 +67,11 @@ const HTTP2_STREAM_WINDOW: u32 = 256 * 1024;
 /// Small frames of HTTP/2 that have come and are not taken cost 256 bytes each; a connection over this is ended, since they fill memory
 /// beside the window. A window full of frames of 16 bytes costs less: a backend that takes nothing of one stream ends no other.
 const HTTP2_SMALL_FRAMES: usize = 16 * 1024 * 1024;
+/// What is kept of an answer for a stream of HTTP/2 that takes nothing; h2's default is 400 KiB, of each of a hundred streams.
+const HTTP2_SEND_BUFFER: usize = 64 * 1024;
+/// Streams of a connection that h2 may reset because the client broke them, in its life. Its default of 1024 would let a client have ten times
+/// as many requests begun and dropped as by resets of its own (CVE-2025-8671).
+const HTTP2_BROKEN_STREAMS: usize = 100;
 
 /// SIGTERM and SIGINT. To be made before a start that may take its time: process 1, as in a container, hears only what it listens to.
 pub(crate) struct Stop {
@@ -249,7 +254,9 @@ fn pingora_proxy(door: Door, server: &Server) -> HttpProxy<Door> {
         .max_header_list_size(u32::try_from(server.max_header_bytes.saturating_mul(2)).unwrap_or(u32::MAX))
         .initial_window_size(HTTP2_STREAM_WINDOW)
         .initial_connection_window_size(HTTP2_WINDOW)
-        .data_frame_budget(HTTP2_SMALL_FRAMES);
+        .data_frame_budget(HTTP2_SMALL_FRAMES)
+        .max_send_buffer_size(HTTP2_SEND_BUFFER)
+        .max_local_error_reset_streams(Some(HTTP2_BROKEN_STREAMS));
     proxy.h2_options = Some(http2);
     proxy
 }

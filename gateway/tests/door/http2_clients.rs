@@ -425,6 +425,55 @@ fn resets_that_h2_finds_too_many_before_the_door_does_are_counted_as_such() {
 }
 
 #[test]
+fn whoever_breaks_a_hundred_streams_is_sent_away() {
+    let platform = Platform::start();
+    let mut raw = Raw::open(platform.http);
+    // Each begins a request and makes us reset it, which is no reset of the client's: its window is beyond its bounds.
+    let head = [GET, b"\x41\x01x"].concat();
+    let both = |stream| {
+        [frame(HEADERS, 4, stream, &head), frame(WINDOW_UPDATE, 0, stream, &[0x7f, 0xff, 0xff, 0xff])].concat()
+    };
+    drop(raw.0.write_all(&(1..301).step_by(2).flat_map(both).collect::<Vec<u8>>()));
+    assert_eq!(raw.read_why(), Some(ENHANCE_YOUR_CALM));
+    eventually("it to be counted", || {
+        platform.metric("portcullis_connections_refused_total{reason=\"http2_control\"}") == 1
+    });
+}
+
+#[test]
+fn of_an_answer_that_a_stream_does_not_take_little_is_kept() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let platform = pool(&[listener.local_addr().unwrap()], "").start();
+    let mut raw = Raw::open(platform.http);
+    // It could take two gigabytes of each stream, and of all together.
+    raw.write(SETTINGS, 0, 0, &[0, 4, 0x7f, 0xff, 0xff, 0xff]);
+    raw.write(WINDOW_UPDATE, 0, 0, &0x7fff_0000_u32.to_be_bytes());
+    raw.ask(1, b"\x82\x86\x04\x07/pool/a\x41\x01x");
+    raw.ask(3, b"\x82\x86\x04\x07/pool/b\x41\x01x");
+    let mut servers: Vec<_> = (0..2)
+        .map(|_| {
+            let (mut server, mut head) = (listener.accept().unwrap().0, [0; 4096]);
+            server.set_write_timeout(Some(Duration::from_secs(1))).unwrap();
+            let length = server.read(&mut head).unwrap();
+            (String::from_utf8_lossy(&head[..length]).into_owned(), server)
+        })
+        .collect();
+    servers.sort_by(|one, other| one.0.cmp(&other.0));
+    // The first fills all that lies between, so that of the second nothing leaves.
+    for (_, server) in &mut servers {
+        server.write_all(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", 10 * MUCH).as_bytes()).unwrap();
+        while server.write(&[b'x'; 16_000]).is_ok() {}
+    }
+    drop((raw, servers));
+    eventually("the access log", || platform.log().contains("\"path\":\"/pool/b\""));
+    let log = platform.log();
+    let line = log.lines().find(|line| line.contains("\"path\":\"/pool/b\"")).unwrap();
+    let event: serde_json::Value = serde_json::from_str(line).unwrap();
+    let kept = event["sent_bytes"].as_u64().unwrap();
+    assert!((1..=192 * 1024).contains(&kept), "{line}");
+}
+
+#[test]
 fn what_whoever_floods_has_asked_for_is_fetched_no_more() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let platform = pool(&[listener.local_addr().unwrap()], "").start();
