@@ -4,7 +4,7 @@ use super::{block_on, read_config, say, say_error};
 use crate::{
     build,
     cli::{Failure, Serve},
-    config::Listen,
+    config::{ConfigFolder, Listen},
     logging,
     serving::{Stop, must_hold},
 };
@@ -30,9 +30,14 @@ pub(crate) fn run(serve: &Serve) -> Result<(), Failure> {
             }
         };
         if running.needs_administrator() {
-            say_error("portcullis: nobody administers yet; make the first administrator with");
+            // With another configuration it would be another database.
+            let config = match serve.place.folder.open() {
+                ConfigFolder::Embedded => String::new(),
+                ConfigFolder::Path(folder) => format!(" --config {}", super::shown(&folder)),
+            };
+            say_error("portcullis: nobody administers yet; make the first administrator, or print a new link, with");
             say_error(&format!(
-                "    portcullis create-admin --email you@example.com --data {}",
+                "    portcullis create-admin --email you@example.com{config} --data {}",
                 super::shown(&serve.place.data)
             ));
         }

@@ -30,7 +30,9 @@ fn the_first_start_makes_what_is_needed_and_says_how_to_go_on() {
     assert_eq!(fs::metadata(data.join("master.key")).unwrap().permissions().mode() & 0o777, 0o600);
     assert_eq!(fs::metadata(&data).unwrap().permissions().mode() & 0o777, 0o700);
     assert!(data.join("portcullis.db").exists());
-    assert!(platform.log().contains("portcullis create-admin --email"), "{}", platform.log());
+    let config = platform.folder.path().join("config");
+    let told = format!("--email you@example.com --config {} --data {}\n", config.display(), data.display());
+    assert!(platform.log().contains(&format!("portcullis create-admin {told}")), "{}", platform.log());
 }
 
 #[test]
