@@ -130,15 +130,17 @@ pub(crate) fn of_configuration(event: &str, digest: Option<String>) -> AuditEven
 /// Connects, trying again for as long as the configuration says while the database cannot be reached.
 pub(crate) async fn connect(settings: &StoreSettings, data: &Path) -> Result<Store, Failure> {
     let (url, pool) = address(settings, data)?;
+    // SQLite says "unable to open database file" and not which. Of a server the address may hold a password.
+    let file = file_of_database(settings, data).map(|file| format!(" {}", file.display())).unwrap_or_default();
     let began = Instant::now();
     loop {
         match Store::connect(&url, pool.clone()).await {
             Ok(store) => return Ok(store),
             Err(StoreError::Unavailable(error)) if began.elapsed() < settings.start_timeout => {
-                tracing::warn!(%error, waited = ?began.elapsed(), "the database cannot be reached; trying again");
+                tracing::warn!(%error, waited = ?began.elapsed(), "the database{file} cannot be reached; trying again");
                 tokio::time::sleep(RETRY_EVERY).await;
             }
-            Err(error) => return Err(failure(&error)),
+            Err(error) => return Err(failure_of(&file, &error)),
         }
     }
 }
@@ -171,9 +173,13 @@ pub(crate) fn must_exist(settings: &StoreSettings, data: &Path) -> Result<(), Fa
 
 /// What the shell is told of a database that does not do what it should.
 pub(crate) fn failure(error: &StoreError) -> Failure {
+    failure_of("", error)
+}
+
+fn failure_of(file: &str, error: &StoreError) -> Failure {
     match error {
         StoreError::Forbidden(_) => Failure::Forbidden(error.to_string()),
-        _ => Failure::Unavailable(format!("the database is not to be had: {error}")),
+        _ => Failure::Unavailable(format!("the database{file} is not to be had: {error}")),
     }
 }
 

@@ -284,6 +284,19 @@ fn an_unreachable_database_is_retried_and_then_exit_code_69() {
 }
 
 #[test]
+fn a_file_that_is_no_database_is_named_and_is_exit_code_69() {
+    let setup = Setup::default();
+    let folder = setup.folder();
+    let data = folder.path().join("data");
+    fs::create_dir(&data).unwrap();
+    fs::write(data.join("portcullis.db"), "no database\n".repeat(400)).unwrap();
+    let output = setup.command(folder.path(), nowhere()).output().unwrap();
+    assert_eq!(output.status.code(), Some(69), "{output:?}");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains(&format!("the database {}/portcullis.db is not to be had", data.display())), "{said}");
+}
+
+#[test]
 fn a_good_configuration_takes_effect_without_a_restart_and_a_bad_one_changes_nothing() {
     let platform = Platform::start();
     let admin = platform.admin();
