@@ -109,6 +109,21 @@ fn a_missing_folder_is_told_file_by_file() {
 }
 
 #[test]
+fn a_file_in_another_encoding_is_told_with_the_line() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["gateway.toml", "routes.toml", "roles.toml", "tiers.toml", "cases.toml"] {
+        fs::copy(shipped().join(name), folder.path().join(name)).unwrap();
+    }
+    // Latin-1's é.
+    fs::write(folder.path().join("roles.toml"), b"[role.admin]\n# caf\xe9\npermissions = [\"*\"]\n").unwrap();
+    let wrong = load(&ConfigFolder::Path(folder.path().to_owned())).err().unwrap_or_default();
+    assert!(
+        wrong.iter().any(|wrong| wrong.to_string().ends_with("roles.toml cannot be read: line 2 is not UTF-8")),
+        "{wrong:?}"
+    );
+}
+
+#[test]
 fn a_missing_file_hides_nothing_of_the_others() {
     let folder = tempfile::tempdir().unwrap();
     for name in ["routes.toml", "tiers.toml", "cases.toml", "seed.toml"] {

@@ -41,15 +41,26 @@ impl ConfigFolder {
         };
         let read = |name: &str| {
             let file = folder.join(name);
-            let text = fs::read_to_string(&file);
+            let bytes = fs::read(&file);
             (
-                !matches!(&text, Err(error) if error.kind() == ErrorKind::NotFound),
-                text.map_err(|error| format!("{} cannot be read: {error}", file.display())),
+                !matches!(&bytes, Err(error) if error.kind() == ErrorKind::NotFound),
+                bytes
+                    .map_err(|error| error.to_string())
+                    .and_then(text_of)
+                    .map_err(|reason| format!("{} cannot be read: {reason}", file.display())),
             )
         };
         let (is_there, seed) = read(seed::FILE);
         Texts { files: FILES.map(|name| read(name).1), seed: is_there.then_some(seed) }
     }
+}
+
+/// Or the line in which it is no text.
+fn text_of(bytes: Vec<u8>) -> Result<String, String> {
+    String::from_utf8(bytes).map_err(|error| {
+        let good = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+        format!("line {} is not UTF-8", good.split(|byte| *byte == b'\n').count())
+    })
 }
 
 fn hex(bytes: &[u8]) -> String {
