@@ -16,6 +16,8 @@ use thiserror::Error as ThisError;
 
 use crate::limit::digits;
 
+mod length;
+
 /// A value as it is, or where it is to be found.
 #[derive(Debug, Clone, PartialEq, Eq, JsonSchema)]
 #[schemars(untagged, deny_unknown_fields)]
@@ -377,7 +379,7 @@ impl FromStr for DurationText {
 
 impl<'de> Deserialize<'de> for DurationText {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
+        deserializer.deserialize_str(length::LengthVisitor)
     }
 }
 

@@ -152,6 +152,12 @@ fn a_length_of_time_is_read_as_it_is_written() {
 }
 
 #[test]
+fn who_writes_a_bare_number_is_told_how_a_length_of_time_is_written() {
+    let told = value::<DurationText>("key = 30").unwrap_err();
+    assert!(told.contains("integer `30`, expected a length of time such as \"30s\""), "{told}");
+}
+
+#[test]
 fn a_bare_number_is_so_many_of_the_unit_and_what_names_its_own_is_that() {
     let minutes = |seconds| Ok(DurationText(Duration::from_secs(seconds)));
     assert_eq!(value("key = { env = \"MINUTES\", unit = \"m\", default = \"1h\" }"), minutes(300));
