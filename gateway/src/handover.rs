@@ -136,7 +136,9 @@ impl Offer {
     /// else waits there, or the folder has no room for a socket.
     pub(crate) fn make(sockets: &Sockets, data: &Path, taken: &Taken) -> Option<Self> {
         if taken.from.is_none() && UnixStream::connect(place(data)).is_ok() {
-            tracing::warn!("another process serves this data folder, and is the one that can be taken over");
+            tracing::warn!(
+                "another process serves this data folder, and is the one that can be taken over; without a Redis each of the two counts limits by itself"
+            );
             return None;
         }
         if_it_is_to_be_had(Self::at(sockets, beside(data)))
