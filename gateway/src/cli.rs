@@ -281,7 +281,9 @@ pub(crate) struct CreateServiceAccount {
 /// What to do with the audit trail.
 #[derive(Subcommand, Clone)]
 pub(crate) enum AuditStep {
-    /// Look at every event of every chain, and name what was altered or is missing (exit code 1).
+    /// Look at every chain from its beginning, and name the first event of each that was altered, added or is missing (exit code 1).
+    ///
+    /// What follows that one in its chain is neither looked at nor counted.
     ///
     /// Keep the digest that it prints somewhere else: of the same events it is the same, and only a database that was replaced by an
     /// older copy of itself lacks events without a fault.

@@ -8,7 +8,7 @@ use crate::{
     foundation,
 };
 
-/// Looks at every event, and says what is wrong.
+/// Looks at every chain up to its first fault, and says what is wrong.
 pub(crate) fn verify(place: &Place) -> Result<(), Failure> {
     block_on(1, async {
         let (_, opened) = open_existing(place).await?;
