@@ -15,10 +15,12 @@ use identity::{MasterKey, SealKeys, SecretText};
 use rand::CryptoRng;
 use serde_json::json;
 use store::{Audit, AuditEvent, Change, Keyring, PoolSettings, Purpose, Store, StoreError};
+use tracing::level_filters::LevelFilter;
 use uuid::Uuid;
 
 use crate::{
     cli::Failure,
+    cmd::say_error,
     config::{MasterKeySource, Settings, StoreSettings},
 };
 
@@ -132,12 +134,18 @@ pub(crate) async fn connect(settings: &StoreSettings, data: &Path) -> Result<Sto
     let (url, pool) = address(settings, data)?;
     // SQLite says "unable to open database file" and not which. Of a server the address may hold a password.
     let file = file_of_database(settings, data).map(|file| format!(" {}", file.display())).unwrap_or_default();
-    let began = Instant::now();
+    let (began, mut is_told) = (Instant::now(), false);
     loop {
         match Store::connect(&url, pool.clone()).await {
             Ok(store) => return Ok(store),
             Err(StoreError::Unavailable(error)) if began.elapsed() < settings.start_timeout => {
                 tracing::warn!(%error, waited = ?began.elapsed(), "the database{file} cannot be reached; trying again");
+                // Most commands keep no log, and somebody waits at the terminal.
+                if !is_told && LevelFilter::current() == LevelFilter::OFF {
+                    let patience = settings.start_timeout;
+                    say_error(&format!("the database{file} cannot be reached; trying again for {patience:?}: {error}"));
+                    is_told = true;
+                }
                 tokio::time::sleep(RETRY_EVERY).await;
             }
             Err(error) => return Err(failure_of(&file, &error)),

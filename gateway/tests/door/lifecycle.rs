@@ -281,6 +281,13 @@ fn an_unreachable_database_is_retried_and_then_exit_code_69() {
     assert_eq!(output.status.code(), Some(69), "{output:?}");
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(said.contains("trying again") && said.contains("the database is not to be had"), "{said}");
+    let mut command = Command::new(PORTCULLIS);
+    command.args(["create-admin", "--email", "a@example.com", "--config"]).arg(folder.path().join("config"));
+    command.arg("--data").arg(folder.path().join("data"));
+    let output = command.env("DATABASE_URL", format!("postgres://x:y@{}/z", nowhere())).output().unwrap();
+    assert_eq!(output.status.code(), Some(69), "{output:?}");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains("trying again for 2s") && said.contains("the database is not to be had"), "{said}");
 }
 
 #[test]
