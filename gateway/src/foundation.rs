@@ -68,7 +68,8 @@ impl Foundation {
         let keyring = Keyring::load(&store, &seal).await.map_err(|error| match error {
             StoreError::Unavailable(_) | StoreError::Forbidden(_) => failure(&error),
             other => Failure::Config(vec![format!(
-                "the signing keys cannot be opened; is this the master key they were sealed with? {other}"
+                "the signing keys cannot be opened; is this the master key they were sealed with? It is from {}: {other}",
+                place_of(&settings.master_key, data)
             )]),
         })?;
         let audit = Arc::new(Audit::new(store.clone(), Arc::clone(&seal)));
@@ -244,6 +245,13 @@ pub(crate) fn read_master_keys(path: &Path, text: &SecretText) -> anyhow::Result
         ));
     }
     MasterKey::parse_all(text.expose()).with_context(|| format!("{} holds no master key", path.display()))
+}
+
+fn place_of(source: &MasterKeySource, data: &Path) -> String {
+    match source.in_environment() {
+        Some(_) => format!("the variable {}", source.env),
+        None => data.join(&source.file).display().to_string(),
+    }
 }
 
 /// The first one seals; there always is one.

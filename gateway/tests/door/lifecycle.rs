@@ -82,7 +82,8 @@ fn another_master_key_cannot_open_the_signing_keys_and_the_start_says_so() {
     fs::write(&file, other).unwrap();
     let output = setup.command(folder.path(), nowhere()).output().unwrap();
     assert_eq!(output.status.code(), Some(78));
-    assert!(String::from_utf8_lossy(&output.stderr).contains("is this the master key"), "{output:?}");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains("is this the master key") && said.contains(&file.display().to_string()), "{said}");
     // Where there is none, as with a database that was restored, none is made beside it: the right one would be looked for elsewhere.
     fs::remove_file(&file).unwrap();
     let output = setup.command(folder.path(), nowhere()).output().unwrap();
