@@ -147,7 +147,7 @@ impl<'i> Document<'i> {
     pub fn resolve<T>(&mut self, value: &Placed<Value<T>>, surroundings: &impl Surroundings) -> Option<T>
     where
         T: Clone + FromStr,
-        T::Err: Display,
+        T::Err: Display + 'static,
     {
         let resolved = value.resolve(surroundings);
         let resolved = resolved.map_err(|error| self.note(value.span(), error.to_string())).ok()?;

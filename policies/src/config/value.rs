@@ -14,8 +14,10 @@ use serde::de::{Error, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use thiserror::Error as ThisError;
 
+use self::fit::fit;
 use crate::limit::digits;
 
+mod fit;
 mod length;
 
 /// A value as it is, or where it is to be found.
@@ -95,12 +97,12 @@ pub enum ValueError {
     #[error("{0} is empty")]
     Empty(String),
     /// Not what is wanted here.
-    #[error("{place} does not fit: {reason}")]
+    #[error("{reason} (from {place})")]
     Unfit {
+        /// What is wrong with it.
+        reason: String,
         /// The variable or the file.
         place: String,
-        /// As the type says it.
-        reason: String,
     },
 }
 
@@ -116,11 +118,11 @@ pub struct DurationText(
 /// The longest that is taken: a hundred years, which every calendar holds.
 const LONGEST_MILLIS: u64 = 36_500 * 86_400_000;
 
+const NO_LENGTH: &str = "is not a length of time: a whole number and ms, s, m, h or d, such as \"250ms\" or \"30s\", and a hundred years at most";
+
 /// Why a text is not a length of time.
 #[derive(Debug, Clone, PartialEq, Eq, ThisError)]
-#[error(
-    "\"{0}\" is not a length of time: a whole number and ms, s, m, h or d, such as \"250ms\" or \"30s\", and a hundred years at most"
-)]
+#[error("\"{0}\" {words}", words = NO_LENGTH)]
 pub struct DurationError(Box<str>);
 
 // === impl Value ===
@@ -130,16 +132,16 @@ impl<T> Value<T> {
     pub fn resolve(&self, surroundings: &impl Surroundings) -> Result<T, ValueError>
     where
         T: Clone + FromStr,
-        T::Err: Display,
+        T::Err: Display + 'static,
     {
         match self {
             Self::Plain(value) => Ok(value.clone()),
             Self::Env { env, unit, default } => match (env.ask(surroundings, unit.as_deref())?, default) {
-                (Some((name, text)), _) => fit(&text, || format!("the environment variable {name}")),
+                (Some((name, text)), _) => fit(&text, &format!("{text:?}"), format!("the environment variable {name}")),
                 (None, Some(default)) => Ok(default.clone()),
                 (None, None) => Err(ValueError::Unset(env.to_string())),
             },
-            Self::File { file } => fit(&content(surroundings, file)?, || format!("the file \"{file}\"")),
+            Self::File { file } => fit(&content(surroundings, file)?, "what it holds", format!("the file \"{file}\"")),
         }
     }
 
@@ -151,14 +153,6 @@ impl<T> Value<T> {
             Self::File { file } => Some(format!("the file \"{file}\"")),
         }
     }
-}
-
-fn fit<T>(text: &str, place: impl Fn() -> String) -> Result<T, ValueError>
-where
-    T: FromStr,
-    T::Err: Display,
-{
-    text.parse().map_err(|error: T::Err| ValueError::Unfit { place: place(), reason: error.to_string() })
 }
 
 fn variable(surroundings: &impl Surroundings, name: &str) -> Option<String> {

@@ -220,7 +220,7 @@ fn a_value_that_is_not_to_be_had_is_reported_where_it_is_asked_for() {
     };
     assert_eq!([port("a"), port("b"), port("c")], [None, None, Some(80)]);
     insta::assert_snapshot!(told(file), @r#"
-    some.toml:2:8: the environment variable PORT does not fit: invalid digit found in string
+    some.toml:2:8: "eighty" is not a whole number from 0 up (from the environment variable PORT)
     some.toml:3:10: the file "key" cannot be read: no such file
     some.toml:5:8: the environment variable PORTS is not set
     "#);

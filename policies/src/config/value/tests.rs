@@ -14,6 +14,7 @@ impl Surroundings for Around {
             "EMPTY" => Some(String::new()),
             "MINUTES" | "ALSO_MINUTES" => Some("5".to_owned()),
             "DAYS" => Some("7".to_owned()),
+            "MANY" => Some("99999".to_owned()),
             _ => None,
         }
     }
@@ -42,7 +43,7 @@ fn read<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, String> {
 fn value<T>(text: &str) -> Result<T, String>
 where
     T: serde::de::DeserializeOwned + Clone + FromStr,
-    T::Err: Display,
+    T::Err: Display + 'static,
 {
     read::<Value<T>>(text)?.resolve(&Around).map_err(|error| error.to_string())
 }
@@ -81,6 +82,7 @@ fn a_value_that_does_not_fit_is_refused_with_its_source() {
         "key = \"80\"",
         "key = [80]",
         "key = { env = \"NAME\" }",
+        "key = { env = \"MANY\" }",
         "key = { env = \"NONE\" }",
         "key = { file = \"unix\" }",
         "key = { file = \"none\" }",
@@ -97,9 +99,10 @@ fn a_value_that_does_not_fit_is_refused_with_its_source() {
     key = -1: invalid value: integer `-1`, expected u16
     key = "80": invalid type: string "80", expected u16
     key = [80]: invalid type: sequence, expected a value, { env = "NAME" } or { file = "path" }
-    key = { env = "NAME" }: the environment variable NAME does not fit: invalid digit found in string
+    key = { env = "NAME" }: "a name" is not a whole number from 0 up (from the environment variable NAME)
+    key = { env = "MANY" }: "99999" is too large a number (from the environment variable MANY)
     key = { env = "NONE" }: the environment variable NONE is not set
-    key = { file = "unix" }: the file "unix" does not fit: invalid digit found in string
+    key = { file = "unix" }: what it holds is not a whole number from 0 up (from the file "unix")
     key = { file = "none" }: the file "none" cannot be read: no such file
     key = {}: write either { env = "NAME" } or { file = "path" }
     key = { env = "PORT", file = "unix" }: write either { env = "NAME" } or { file = "path" }
@@ -108,6 +111,8 @@ fn a_value_that_does_not_fit_is_refused_with_its_source() {
     key = { env = "PORT", default = "80" }: invalid type: string "80", expected u16
     key = { evn = "PORT" }: unknown field `evn`, expected one of `env`, `unit`, `file`, `default`
     "#);
+    let neither = "\"a name\" is neither true nor false (from the environment variable NAME)".to_owned();
+    assert_eq!(value::<bool>("key = { env = \"NAME\" }"), Err(neither));
 }
 
 #[test]
@@ -158,13 +163,26 @@ fn who_writes_a_bare_number_is_told_how_a_length_of_time_is_written() {
 }
 
 #[test]
+fn what_a_file_holds_is_not_repeated() {
+    let told = value::<DurationText>("key = { file = \"unix\" }").unwrap_err();
+    assert!(
+        told.starts_with("what it holds is not a length of time") && told.ends_with("(from the file \"unix\")"),
+        "{told}"
+    );
+}
+
+#[test]
 fn a_bare_number_is_so_many_of_the_unit_and_what_names_its_own_is_that() {
     let minutes = |seconds| Ok(DurationText(Duration::from_secs(seconds)));
     assert_eq!(value("key = { env = \"MINUTES\", unit = \"m\", default = \"1h\" }"), minutes(300));
     assert_eq!(value("key = { env = \"DAYS\", unit = \"d\" }"), minutes(7 * 86_400));
     assert_eq!(value("key = { env = \"WAIT\", unit = \"d\" }"), minutes(300), "it says 5m");
     assert_eq!(value("key = { env = \"NONE\", unit = \"d\", default = \"1h\" }"), minutes(3600));
-    assert!(value::<DurationText>("key = { env = \"DAYS\" }").unwrap_err().contains("DAYS does not fit"));
+    let bare = value::<DurationText>("key = { env = \"DAYS\" }").unwrap_err();
+    assert!(
+        bare.starts_with("\"7\" is not a length") && bare.ends_with("(from the environment variable DAYS)"),
+        "{bare}"
+    );
     assert!(value::<DurationText>("key = { file = \"unix\", unit = \"m\" }").unwrap_err().contains("has no unit"));
 }
 
