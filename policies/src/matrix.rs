@@ -22,6 +22,8 @@ struct Column {
     answers: Vec<&'static str>,
 }
 
+/// What the lines of a heading are. Tiers that share a column stand below each other.
+const LEGEND: [&str; 2] = ["role", "tiers"];
 /// What it takes beside the role and the tier, as the table has it, and in words.
 const MORE: [(&str, &str); 4] = [
     ("mfa", "with a second factor"),
@@ -136,7 +138,7 @@ impl Rows {
             lines.extend(places.next().map(|place| (Some(route.id), line(&route.name, &methods_of(route), &place))));
             lines.extend(places.map(|place| (None, line("", "", &place))));
         }
-        let width = lines.iter().map(|(_, text)| text.len()).max().unwrap_or_default();
+        let width = lines.iter().map(|(_, text)| text.len()).chain(LEGEND.map(str::len)).max().unwrap_or_default();
         Self { lines, width }
     }
 
@@ -154,7 +156,8 @@ impl Rows {
         let height = columns.iter().map(|column| column.heading.len()).max().unwrap_or_default();
         let mut text = String::new();
         for line in 0..height {
-            self.write(&mut text, "", columns, |column| column.heading.get(line).map_or("", String::as_str));
+            let legend = LEGEND.get(line).copied().unwrap_or_default();
+            self.write(&mut text, legend, columns, |column| column.heading.get(line).map_or("", String::as_str));
         }
         for (route, left) in &self.lines {
             self.write(&mut text, left, columns, |column| route.map_or("", |route| column.answers[route]));

@@ -104,8 +104,8 @@ fn the_table_of_the_shipped_policy_says_who_may_call_what() {
     let table = matrix::table(&shipped().policy);
     assert!(table.lines().all(|line| line.len() <= 160), "too wide:\n{table}");
     insta::assert_snapshot!(table, @r"
-                                                                                                             stranger  admin      admin       developer  developer
-                                                                                                                       developer  enterprise  developer  enterprise
+    role                                                                                                     stranger  admin      admin       developer  developer
+    tiers                                                                                                              developer  enterprise  developer  enterprise
                                                                                                                        free       pro         free       pro
     demo-public                  any                       /demo/public/*                                    yes       yes        yes         yes        yes
     demo                         any                       /demo/*                                           401       yes        yes         yes        yes
@@ -308,8 +308,8 @@ fn the_table_of_the_shipped_policy_says_who_may_call_what() {
     billing-settle               PATCH                     /billing/statements/{id}                          401       yes        yes         403        403
     billing-webhook              POST                      /billing/webhook                                  yes       yes        yes         yes        yes
 
-                                                                                                             service    service     user       user
-                                                                                                             developer  enterprise  developer  enterprise
+    role                                                                                                     service    service     user       user
+    tiers                                                                                                    developer  enterprise  developer  enterprise
                                                                                                              free       pro         free       pro
     demo-public                  any                       /demo/public/*                                    yes        yes         yes        yes
     demo                         any                       /demo/*                                           yes        yes         yes        yes

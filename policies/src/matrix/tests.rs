@@ -24,8 +24,8 @@ fn policy(roles: &[&str], tiers: &[&str]) -> Policy {
 #[test]
 fn tiers_that_make_no_difference_share_a_column() {
     insta::assert_snapshot!(table(&policy(&["admin", "user"], &["free", "gold", "pro"])), @r#"
-                                     stranger  admin  admin  user  user
-                                               free   pro    free  pro
+    role                             stranger  admin  admin  user  user
+    tiers                                      free   pro    free  pro
                                                gold          gold
     open    any  /open/*             yes       yes    yes    yes   yes
                  /also
@@ -54,7 +54,7 @@ fn what_it_takes_beside_the_role_is_told_where_somebody_may() {
     ];
     let policy = Policy { routes: RouteTable::build(routes).unwrap(), ..policy(&["admin", "user"], &["free"]) };
     insta::assert_snapshot!(table(&policy), @r#"
-                              stranger  admin  user
+    role                      stranger  admin  user
     passkeys  any  /passkeys  401       phr    phr
     both      any  /both      401       mfa    mfa
     lately    any  /lately    401       fresh  fresh
@@ -68,7 +68,7 @@ fn what_it_takes_beside_the_role_is_told_where_somebody_may() {
 #[test]
 fn where_no_tier_makes_a_difference_none_is_named() {
     insta::assert_snapshot!(table(&policy(&["admin", "user"], &["free", "gold"])), @r#"
-                                     stranger  admin  user
+    role                             stranger  admin  user
     open    any  /open/*             yes       yes    yes
                  /also
     closed  GET  a.example/closed    401       yes    403
@@ -91,5 +91,5 @@ fn columns_that_do_not_fit_follow_below() {
 
 #[test]
 fn a_policy_without_routes_has_a_table_without_rows() {
-    assert_eq!(table(&Policy::default()), "  stranger\n");
+    assert_eq!(table(&Policy::default()), "role   stranger\n");
 }
