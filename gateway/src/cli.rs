@@ -318,8 +318,11 @@ pub(crate) enum KeysStep {
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
     /// The configuration is wrong; each line says where. Exit code 78.
-    #[error("{}", .0.join("\n"))]
+    #[error("the configuration is wrong:\n{}", .0.join("\n"))]
     Config(Vec<String>),
+    /// The configuration is right, and what it names or stands beside is not. Exit code 78.
+    #[error("{0}")]
+    Surroundings(String),
     /// The database, a port or a file is not to be had. Exit code 69.
     #[error("{0}")]
     Unavailable(String),
@@ -374,14 +377,16 @@ impl Failure {
     pub fn report(&self) -> ExitCode {
         let code = match self {
             Self::Data(_) => 65,
-            Self::Config(_) => 78,
+            Self::Config(_) | Self::Surroundings(_) => 78,
             Self::Unavailable(_) => 69,
             Self::Forbidden(_) => 77,
             Self::Other(_) => 1,
         };
         let text = match self {
             Self::Other(error) => format!("{error:#}"),
-            Self::Data(_) | Self::Config(_) | Self::Unavailable(_) | Self::Forbidden(_) => self.to_string(),
+            Self::Data(_) | Self::Config(_) | Self::Surroundings(_) | Self::Unavailable(_) | Self::Forbidden(_) => {
+                self.to_string()
+            }
         };
         cmd::say_error(&format!("portcullis: {text}"));
         ExitCode::from(code)

@@ -51,7 +51,7 @@ impl Foundation {
         let mut rng = crate::cmd::rng()?;
         let is_used = store.has_signing_keys().await.map_err(|error| failure(&error))?;
         let keys = master_keys(&settings.master_key, data, is_used, &mut rng);
-        let keys = keys.map_err(|error| Failure::Config(vec![format!("{error:#}")]))?;
+        let keys = keys.map_err(|error| Failure::Surroundings(format!("{error:#}")))?;
         let seal = Arc::new(sealing(keys));
         let tokens = &settings.tokens;
         store::ensure_keys(
@@ -67,10 +67,10 @@ impl Foundation {
         let last_change = store.last_change().await.map_err(|error| failure(&error))?;
         let keyring = Keyring::load(&store, &seal).await.map_err(|error| match error {
             StoreError::Unavailable(_) | StoreError::Forbidden(_) => failure(&error),
-            other => Failure::Config(vec![format!(
+            other => Failure::Surroundings(format!(
                 "the signing keys cannot be opened; is this the master key they were sealed with? It is from {}: {other}",
                 place_of(&settings.master_key, data)
-            )]),
+            )),
         })?;
         let audit = Arc::new(Audit::new(store.clone(), Arc::clone(&seal)));
         Ok(Self { store, seal, audit, keyring, last_change })
@@ -197,7 +197,7 @@ fn make_data_folder(data: &Path) -> Result<(), Failure> {
         .recursive(true)
         .mode(0o700)
         .create(data)
-        .map_err(|error| Failure::Config(vec![format!("the data folder {} cannot be made: {error}", data.display())]))
+        .map_err(|error| Failure::Surroundings(format!("the data folder {} cannot be made: {error}", data.display())))
 }
 
 /// A SQLite file is named relative to the data folder.

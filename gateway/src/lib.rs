@@ -263,7 +263,7 @@ async fn first_rules(
     let made = Snapshot::make(1, config, office, metrics, Arc::clone(recorder), None).await;
     made.inspect(Snapshot::begin)
         .inspect(|first| metrics.in_force(first.policy.routes.routes()))
-        .map_err(|error| Failure::Config(vec![error.to_string()]))
+        .map_err(|error| Failure::Surroundings(error.to_string()))
 }
 
 /// Whoever is believed, and how.

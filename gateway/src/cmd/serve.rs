@@ -59,5 +59,5 @@ fn refuse_open_dev_headers(listen: &Listen) -> Result<(), Failure> {
         return Ok(());
     }
     let message = format!("--listen {}: dev_headers are for listeners on 127.0.0.1 and [::1] alone", listen.http);
-    Err(Failure::Config(vec![message]))
+    Err(Failure::Surroundings(message))
 }

@@ -22,19 +22,19 @@ impl OldKeys {
         let names: Vec<&str> = variable.map_or_else(|| NAMES.to_vec(), |name| vec![name]);
         let set = names.iter().find_map(|name| Some((*name, env::var(name).ok().filter(|text| !text.is_empty())?)));
         let Some((variable, text)) = set else {
-            return Err(Failure::Config(vec![format!(
+            return Err(Failure::Surroundings(format!(
                 "integrations.jsonl is opened by the old system's key, but {} is not set; --fernet-key-env NAME names another variable",
                 names.join(" or ")
-            )]));
+            )));
         };
         let text = SecretText::from(text);
         let words = text.expose().split([',', '\n']).filter_map(|line| line.split_whitespace().next());
         let keys: Vec<FernetKey> = words.filter_map(|word| FernetKey::parse(word).ok()).collect();
         if keys.is_empty() {
-            return Err(Failure::Config(vec![format!(
+            return Err(Failure::Surroundings(format!(
                 "{variable} holds no key for integrations.jsonl: {}",
                 identity::FernetError::Key
-            )]));
+            )));
         }
         Ok(Self { variable: variable.to_owned(), keys })
     }
