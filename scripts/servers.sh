@@ -4,10 +4,14 @@ pipes=$(mktemp -d)
 children=()
 say() { echo "$*" >&2; }
 
+tell() { [ ${#children[@]} -eq 0 ] || kill -TERM "${children[@]}" 2>/dev/null || true; }
+
 stop() {
-    trap - INT TERM EXIT
-    [ ${#children[@]} -eq 0 ] || kill -TERM "${children[@]}" 2>/dev/null || true
-    wait || true
+    trap - EXIT
+    # Whoever asks once more tells them once more: else only this would end, and they go on unseen.
+    trap tell INT TERM
+    tell
+    until wait; do :; done
     rm -rf "$pipes"
 }
 trap stop EXIT
@@ -18,7 +22,10 @@ start() { # name, command …
     local name=$1 line code=0
     shift
     mkfifo "$pipes/$name"
+    # In a process group of its own: the terminal tells Ctrl-C to everybody in ours, and a server that is told to stop twice waits for nobody.
+    set -m
     "$@" >"$pipes/$name" &
+    set +m
     local process=$!
     children+=("$process")
     exec {lines}<"$pipes/$name"

@@ -3,7 +3,11 @@
 use std::{
     collections::BTreeSet,
     fs,
-    os::unix::fs::{PermissionsExt, symlink},
+    os::unix::{
+        fs::{PermissionsExt, symlink},
+        process::CommandExt,
+    },
+    path::Path,
     process::Command,
 };
 
@@ -163,26 +167,56 @@ fn the_configuration_of_the_benchmark_is_good() {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
+/// `make run` as a terminal starts it: in a process group, which hears Ctrl-C as a whole.
+fn of_a_terminal(folder: &Path, drain_delay: &str) -> (Running, impl Fn() -> String) {
+    let log = folder.join("log");
+    let mut command = Command::new("env");
+    command
+        .arg("--default-signal=INT")
+        .arg(shipped("scripts/run"))
+        .arg(PORTCULLIS)
+        .process_group(0)
+        .env("DATA", folder.join("data"))
+        .env("LISTEN", "127.0.0.1:0")
+        .env("DEMO_LISTEN", "127.0.0.1:0")
+        .env("PORTCULLIS_METRICS_LISTEN", "127.0.0.1:0")
+        .env("PORTCULLIS_DRAIN_DELAY", drain_delay);
+    let running = Running::start(&mut command, Some(&log));
+    (running, move || fs::read_to_string(&log).unwrap())
+}
+
+fn press_ctrl_c(running: &Running) {
+    let everybody = format!("-{}", running.pid());
+    assert!(Command::new("kill").args(["-INT", "--", &everybody]).status().unwrap().success());
+}
+
 #[test]
 fn make_run_starts_everything_says_what_to_try_and_stops_it() {
     let folder = tempfile::tempdir().unwrap();
-    let log = folder.path().join("log");
-    let mut command = Command::new(shipped("scripts/run"));
-    command
-        .arg(PORTCULLIS)
-        .env("DATA", folder.path().join("data"))
-        .env("LISTEN", "127.0.0.1:0")
-        .env("DEMO_LISTEN", "127.0.0.1:0")
-        .env("PORTCULLIS_METRICS_LISTEN", "127.0.0.1:0");
-    let mut running = Running::start(&mut command, Some(&log));
+    let (mut running, said) = of_a_terminal(folder.path(), "2s");
     let http = running.address("http");
     let hello = exchange(http, b"GET /demo/public/hello HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
     assert!(String::from_utf8_lossy(&hello).starts_with("HTTP/1.1 200"));
     let door = format!("DOOR=http://{http}.");
-    eventually("what to try", || fs::read_to_string(&log).unwrap().contains(&door));
-    running.signal("TERM");
+    eventually("what to try", || said().contains(&door));
+    press_ctrl_c(&running);
     assert_eq!(running.wait(), Some(0));
     assert!(std::net::TcpStream::connect(http).is_err());
+    let said = said();
+    assert!(said.contains("told to stop") && !said.contains("is cut off"), "told twice: {said}");
+}
+
+#[test]
+fn whoever_stops_make_run_twice_waits_for_nobody_and_leaves_nobody_behind() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut running, said) = of_a_terminal(folder.path(), "1h");
+    let http = running.address("http");
+    press_ctrl_c(&running);
+    eventually("it to be told", || said().contains("told to stop"));
+    press_ctrl_c(&running);
+    assert_eq!(running.wait(), Some(0));
+    assert!(std::net::TcpStream::connect(http).is_err());
+    assert!(said().contains("is cut off"), "{}", said());
 }
 
 #[test]
