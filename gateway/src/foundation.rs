@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    io::{ErrorKind, Write},
+    io::{self, ErrorKind, Write},
     os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
     sync::Arc,
@@ -134,12 +134,16 @@ pub(crate) fn of_configuration(event: &str, digest: Option<String>) -> AuditEven
 pub(crate) async fn connect(settings: &StoreSettings, data: &Path) -> Result<Store, Failure> {
     let (url, pool) = address(settings, data)?;
     // SQLite says "unable to open database file" and not which. Of a server the address may hold a password.
-    let file = file_of_database(settings, data).map(|file| format!(" {}", file.display())).unwrap_or_default();
+    let of_sqlite = file_of_database(settings, data);
+    let file = of_sqlite.as_ref().map(|file| format!(" {}", file.display())).unwrap_or_default();
     let (began, mut is_told) = (Instant::now(), false);
     loop {
         match Store::connect(&url, pool.clone()).await {
             Ok(store) => return Ok(store),
             Err(StoreError::Unavailable(error)) if began.elapsed() < settings.start_timeout => {
+                if let Some(fault) = of_sqlite.as_deref().and_then(lasting_fault) {
+                    return Err(Failure::Unavailable(format!("the database{file} is not to be had: {fault}")));
+                }
                 tracing::warn!(%error, waited = ?began.elapsed(), "the database{file} cannot be reached; trying again");
                 // Most commands keep no log, and somebody waits at the terminal.
                 if !is_told && LevelFilter::current() == LevelFilter::OFF {
@@ -152,6 +156,21 @@ pub(crate) async fn connect(settings: &StoreSettings, data: &Path) -> Result<Sto
             Err(error) => return Err(failure_of(&file, &error)),
         }
     }
+}
+
+/// Why a SQLite database does not open, if that is nothing that passes: SQLite says no more than that it cannot. It needs the file, and to make
+/// others beside it.
+fn lasting_fault(file: &Path) -> Option<io::Error> {
+    let beside = file.with_extension(format!("{}.tried", std::process::id()));
+    let opened = fs::OpenOptions::new().read(true).write(true).open(file);
+    let made = fs::OpenOptions::new().write(true).create_new(true).open(&beside);
+    if made.is_ok() {
+        drop(fs::remove_file(&beside));
+    }
+    [opened.err(), made.err()].into_iter().flatten().find(|error| {
+        use ErrorKind::{IsADirectory, NotADirectory, PermissionDenied, ReadOnlyFilesystem};
+        matches!(error.kind(), PermissionDenied | ReadOnlyFilesystem | IsADirectory | NotADirectory)
+    })
 }
 
 /// Where the database is and how it is talked to; the data folder is made for it.

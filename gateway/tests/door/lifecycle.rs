@@ -292,6 +292,20 @@ fn an_unreachable_database_is_retried_and_then_exit_code_69() {
     assert!(said.contains("trying again for 2s") && said.contains("the database is not to be had"), "{said}");
 }
 
+/// Whoever runs the tests may be root, whom no mode keeps out.
+#[test]
+fn what_does_not_pass_by_itself_is_not_waited_for() {
+    let setup = Setup::default();
+    let folder = setup.folder();
+    let data = folder.path().join("data");
+    fs::create_dir_all(data.join("portcullis.db")).unwrap();
+    let output = setup.command(folder.path(), nowhere()).output().unwrap();
+    assert_eq!(output.status.code(), Some(69), "{output:?}");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    let told = format!("the database {}/portcullis.db is not to be had: Is a directory", data.display());
+    assert!(said.contains(&told) && !said.contains("trying again"), "{said}");
+}
+
 #[test]
 fn a_file_that_is_no_database_is_named_and_is_exit_code_69() {
     let setup = Setup::default();
