@@ -59,10 +59,17 @@ pub(super) struct Reader {
 impl Writer {
     pub(super) fn create(to: &Path, head: &Head) -> Result<Self, BackupError> {
         if to.exists() {
-            return Err(BackupError::File { path: to.to_owned(), error: io::ErrorKind::AlreadyExists.into() });
+            let error = io::Error::new(io::ErrorKind::AlreadyExists, "it is there already; nothing was written");
+            return Err(BackupError::File { path: to.to_owned(), error });
         }
         let draft = beside(to, ".part");
-        let file = new_private_file(&draft)?;
+        let file = new_private_file(&draft).map_err(|error| match error {
+            // Nobody has asked for the draft, unless one is left that is in the way.
+            BackupError::File { error, .. } if error.kind() != io::ErrorKind::AlreadyExists => {
+                BackupError::File { path: to.to_owned(), error }
+            }
+            other => other,
+        })?;
         let (file, digest) = (BufWriter::new(file), Context::new(&SHA256));
         let mut writer = Self { to: to.to_owned(), draft, file, digest, bytes: 0 };
         let taken = head.taken_at.to_rfc3339_opts(SecondsFormat::Secs, true);
@@ -116,7 +123,7 @@ impl Writer {
     fn write(&mut self, bytes: &[u8]) -> Result<(), BackupError> {
         self.digest.update(bytes);
         self.bytes += bytes.len() as u64;
-        self.file.write_all(bytes).map_err(|error| BackupError::File { path: self.draft.clone(), error })
+        self.file.write_all(bytes).map_err(|error| BackupError::File { path: self.to.clone(), error })
     }
 }
 

@@ -80,7 +80,10 @@ async fn a_backup_goes_into_an_empty_place_only(database: &Database) {
     assert!(matches!(full, Err(BackupError::NotEmpty(_))), "{full:?}");
     assert_eq!(contents(database).await, before);
     let there = store.back_up(&file).await;
-    assert!(matches!(there, Err(BackupError::File { .. })), "{there:?}");
+    assert_eq!(there.unwrap_err().to_string(), format!("{}: it is there already; nothing was written", file.display()));
+    let nowhere = folder.path().join("no/where");
+    let said = store.back_up(&nowhere).await.unwrap_err().to_string();
+    assert!(said.starts_with(&format!("{}: No such file", nowhere.display())), "{said}");
 }
 
 async fn a_damaged_backup_changes_nothing(database: &Database) {
