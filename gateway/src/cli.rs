@@ -139,7 +139,7 @@ enum Command {
     /// Exit code 69 if it cannot listen there.
     DemoUpstream {
         /// Where to listen; port 0 lets the system choose.
-        #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9000")]
+        #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9000", value_parser = address)]
         listen: SocketAddr,
     },
 }
@@ -168,7 +168,7 @@ pub(crate) struct Serve {
     #[command(flatten)]
     pub(crate) place: Place,
     /// Where clients connect, instead of what the configuration says; port 0 lets the system choose.
-    #[arg(long, value_name = "ADDR")]
+    #[arg(long, value_name = "ADDR", value_parser = address)]
     pub(crate) listen: Option<SocketAddr>,
     /// Take the sockets over from the gateway that serves this data folder, which then finishes what is in flight and ends: a
     /// restart without a refused connection. Where none serves, this starts as always.
@@ -337,6 +337,11 @@ pub enum Failure {
     Other(#[from] anyhow::Error),
 }
 
+/// In the words that the configuration has for it.
+fn address(text: &str) -> Result<SocketAddr, &'static str> {
+    text.parse().map_err(|_| "not an address such as 127.0.0.1:8080")
+}
+
 /// Runs the command.
 pub fn run(cli: Cli) -> Result<(), Failure> {
     match cli.command {
@@ -411,6 +416,15 @@ mod tests {
     #[test]
     fn every_command_and_every_argument_says_what_it_is_for() {
         assert_eq!(silent(&Cli::command()), Vec::<String>::new());
+    }
+
+    #[test]
+    fn an_address_that_is_none_is_told_by_an_example() {
+        for command in ["serve", "demo-upstream"] {
+            let refused = Cli::try_parse_from(["portcullis", command, "--listen", "8080"]).err();
+            let told = refused.map(|refused| refused.to_string()).unwrap_or_default();
+            assert!(told.contains("'8080'") && told.contains(": not an address such as 127.0.0.1:8080"), "{told}");
+        }
     }
 
     /// Characters in the longest line of help, from here on.
