@@ -1,7 +1,7 @@
 //! `portcullis service-account create` and `key`: an account for a machine, and its key, which is shown once.
 
 use anyhow::Context;
-use identity::{AccountId, ApiKey, Email, KeyId, Networks, PasswordHash, TenantId, readable_name};
+use identity::{AccountId, ApiKey, Email, KeyId, Networks, NetworksError, PasswordHash, TenantId, readable_name};
 use store::{AccountKind, Belonging, NewAccount, NewKey};
 use uuid::Uuid;
 
@@ -124,7 +124,15 @@ impl AllowedNetworks {
             return Ok(None);
         }
         let networks = Networks::parse(&self.allowed_networks);
-        networks.map(Some).map_err(|fault| Failure::Data(format!("--allowed-network {fault}")))
+        networks.map(Some).map_err(|fault| {
+            Failure::Data(match fault {
+                NetworksError::Count => format!("--allowed-network {fault}"),
+                NetworksError::Unknown(nth) => format!(
+                    "--allowed-network \"{}\" is neither a network such as 192.0.2.0/24 or 2001:db8::/32 nor an address",
+                    self.allowed_networks[nth]
+                ),
+            })
+        })
     }
 }
 

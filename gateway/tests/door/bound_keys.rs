@@ -204,6 +204,6 @@ fn a_machines_secret_may_be_bound_too() {
     assert_eq!(by(&free).status, 200);
     for words in [&["create", "other"][..], &["key", &id]] {
         let (code, .., said) = command(words, &["office"]);
-        assert_eq!((code, said.contains("--allowed-network must hold networks such as")), (Some(65), true), "{said}");
+        assert_eq!((code, said.contains("--allowed-network \"office\" is neither")), (Some(65), true), "{said}");
     }
 }

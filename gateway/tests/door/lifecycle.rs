@@ -260,6 +260,11 @@ fn what_was_given_and_does_not_fit_is_exit_code_65_and_a_file_that_is_not_there_
     for (words, code, told) in [
         (vec!["create-admin", "--email", "nobody"], 65, "the address cannot be used"),
         (vec!["create-admin", "--email", "a@example.com", "--password", "short"], 65, "the password is too weak"),
+        (
+            vec!["service-account", "create", "x", "--allowed-network", "::1", "--allowed-network", "10.0.0.0/99"],
+            65,
+            "--allowed-network \"10.0.0.0/99\" is neither",
+        ),
         (vec!["restore", junk], 65, "this is no backup"),
         (vec!["restore", nothing], 69, "No such file"),
         (vec!["import", junk], 65, "lines were rejected"),
