@@ -11,7 +11,7 @@ use std::{
 
 use anyhow::{Context, anyhow};
 use chrono::{DateTime, TimeDelta, Utc};
-use identity::{MasterKey, SealKeys, SecretText};
+use identity::{MasterKey, MasterKeyError, SealKeys, SecretText};
 use rand::CryptoRng;
 use serde_json::json;
 use store::{Audit, AuditEvent, Change, Keyring, PoolSettings, Purpose, Store, StoreError};
@@ -51,7 +51,7 @@ impl Foundation {
         let mut rng = crate::cmd::rng()?;
         let is_used = store.has_signing_keys().await.map_err(|error| failure(&error))?;
         let keys = master_keys(&settings.master_key, data, is_used, &mut rng);
-        let keys = keys.map_err(|error| Failure::Surroundings(format!("{error:#}")))?;
+        let keys = keys.map_err(|error| Failure::Surroundings(advised(&error, is_used)))?;
         let seal = Arc::new(sealing(keys));
         let tokens = &settings.tokens;
         store::ensure_keys(
@@ -252,6 +252,16 @@ fn master_keys(
         Err(error) if error.kind() == ErrorKind::NotFound => make_master_key(&path, rng),
         Err(error) => Err(error).with_context(|| format!("the master key {} cannot be read", path.display())),
     }
+}
+
+/// What is wrong with the master key, and what to do if it is none: a new one opens nothing of what another one has sealed.
+fn advised(error: &anyhow::Error, is_used: bool) -> String {
+    let advice = match (error.is::<MasterKeyError>(), is_used) {
+        (false, _) => "",
+        (true, true) => "; put back the one that has sealed what the database holds",
+        (true, false) => "; `portcullis keys generate` makes one",
+    };
+    format!("{error:#}{advice}")
 }
 
 pub(crate) fn read_master_keys(path: &Path, text: &SecretText) -> anyhow::Result<Vec<MasterKey>> {

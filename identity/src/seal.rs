@@ -29,9 +29,7 @@ pub struct MasterKey {
 
 /// The text is not 32 bytes in base64url or hex. It never holds the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "a master key is 32 bytes, written as 43 characters of base64url or 64 of hex; `portcullis keys generate` makes one"
-)]
+#[error("a master key is 32 bytes, written as 43 characters of base64url or 64 of hex")]
 pub struct MasterKeyError;
 
 /// The key that seals, and those that open too: what was sealed before, and what others seal already. While a master key is

@@ -3,6 +3,7 @@
 use std::{
     fs,
     io::Write as _,
+    os::unix::fs::PermissionsExt as _,
     path::Path,
     process::{Child, Command, Output, Stdio},
     time::Duration,
@@ -215,4 +216,30 @@ fn what_does_not_open_is_seen_from_outside() {
         (ready["status"].as_str(), ready["reasons"][0].as_str()),
         (Some("degraded"), Some("sealed_values_unreadable"))
     );
+}
+
+#[test]
+fn beside_a_used_database_nobody_is_told_to_make_another_master_key() {
+    let setup = Setup::default();
+    let folder = setup.folder();
+    let data = folder.path().join("data");
+    let refused = |put: &str| {
+        fs::write(data.join("master.key"), put).unwrap();
+        fs::set_permissions(data.join("master.key"), fs::Permissions::from_mode(0o600)).unwrap();
+        let done = setup.command(folder.path(), ([127, 0, 0, 1], 9).into()).output().unwrap();
+        assert_eq!(done.status.code(), Some(78), "{}", said(&done));
+        said(&done)
+    };
+    fs::create_dir(&data).unwrap();
+    let fresh = refused("");
+    assert!(
+        fresh.contains("master.key holds no master key: ") && fresh.contains("`portcullis keys generate`"),
+        "{fresh}"
+    );
+    fs::remove_file(data.join("master.key")).unwrap();
+    drop(Setup::default().start_on(&data));
+    for put in ["", "garbled\n"] {
+        let used = refused(put);
+        assert!(used.contains("; put back the one that has sealed") && !used.contains("keys generate"), "{used}");
+    }
 }

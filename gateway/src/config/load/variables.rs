@@ -63,7 +63,10 @@ impl Reader<'_, '_> {
         let place = raw.master_key_env.as_ref().map_or(0..0, Placed::span);
         let set = self.variable(&names, place.clone());
         if let Some((name, Err(error))) = set.as_ref().map(|(name, text)| (name, MasterKey::parse(text))) {
-            self.document.note(place, format!("{name}: {error}"));
+            // Of the database nothing is known yet.
+            let advice = "put back the one that has sealed what the database holds, or, where it holds nothing yet, take one of \
+                          `portcullis keys generate`";
+            self.document.note(place, format!("{name}: {error}; {advice}"));
         }
         MasterKeySource {
             env: set.map_or_else(|| names.first().to_owned(), |(name, _)| name),
