@@ -186,7 +186,8 @@ pub(super) fn parsed<T: DeserializeOwned>(text: &[u8]) -> Result<T, String> {
     if text.trim_ascii_start().first() != Some(&b'{') {
         return Err("it is no JSON object".to_owned());
     }
-    let mut from = serde_json::Deserializer::from_slice(text);
+    // Past its end would be the next line, of which this is column 0.
+    let mut from = serde_json::Deserializer::from_slice(text.trim_ascii_end());
     let read = serde_path_to_error::deserialize(&mut from).map_err(|error| {
         let path = error.path().iter().next().map(ToString::to_string).unwrap_or_default();
         described(&path, &error.into_inner())
@@ -237,5 +238,13 @@ mod tests {
         let two = [(1, b"{}\n".to_vec()), (2, b"\xef\xbb\xbf{}".to_vec())];
         assert_eq!(read(b"\xef\xbb\xbf{}\n\xef\xbb\xbf{}"), two, "elsewhere it is what is in the file");
         assert_eq!(read(b"\xef\xbb\xbf\n{}"), [(2, b"{}".to_vec())]);
+    }
+
+    #[test]
+    fn a_line_that_ends_too_early_is_told_by_its_last_column() {
+        let read = |text: &[u8]| parsed::<std::collections::BTreeMap<String, String>>(text);
+        for text in ["{\"a\": \"b\"", "{\"a\": \"b\"\n", "{\"a\": \"b\" \r\n"] {
+            assert_eq!(read(text.as_bytes()), Err("column 9: it is no JSON object".to_owned()), "{text:?}");
+        }
     }
 }
