@@ -65,7 +65,12 @@ impl<'i> Document<'i> {
         let mut document =
             Self { name, text, table, asked: Vec::new(), origins: Vec::new(), wrong: Vec::new(), is_readable };
         for error in errors {
-            document.note(error.span().unwrap_or(text.len()..text.len()), error.message());
+            let span = error.span().unwrap_or(text.len()..text.len());
+            let message = match (error.message(), text.get(span.clone())) {
+                (twice @ "duplicate key", Some(key)) => format!("{twice} `{key}`"),
+                (message, _) => message.to_owned(),
+            };
+            document.note(span, message);
         }
         document
     }

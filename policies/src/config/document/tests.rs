@@ -202,9 +202,9 @@ fn syntax_errors_are_all_reported_and_nothing_is_guessed_from_the_rest() {
     assert!(file.section::<Listen>("listen").is_none());
     insta::assert_snapshot!(told(file), @r#"
     some.toml:2:8: string values must be quoted, expected literal string
-    some.toml:3:1: duplicate key
+    some.toml:3:1: duplicate key `http`
     some.toml:3:10: invalid basic string, expected `"`
-    some.toml:5:1: duplicate key
+    some.toml:5:1: duplicate key `ok`
     some.toml:6:6: unclosed table, expected `]`
     "#);
 }
