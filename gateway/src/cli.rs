@@ -28,7 +28,8 @@ enum Command {
     /// The first start makes the data folder, a database, a master key (mode 0600) and the signing keys.
     /// SIGHUP reloads the configuration; SIGTERM finishes what is in flight and stops; another `serve --take-over` replaces it.
     ///
-    /// Exit codes: 69 the database or a port is not to be had, 77 the database's role lacks a right, 78 the configuration is wrong.
+    /// Exit codes: 69 the database or a port is not to be had, 77 the database's role lacks a right, 78 the configuration is wrong, or the
+    /// data folder, the access log's file or the master key is not as it must be.
     Serve(Serve),
     /// Check a configuration: every error with its place, then its cases, then who may call what.
     ///
@@ -387,13 +388,8 @@ impl Failure {
             Self::Forbidden(_) => 77,
             Self::Other(_) => 1,
         };
-        let text = match self {
-            Self::Other(error) => format!("{error:#}"),
-            Self::Data(_) | Self::Config(_) | Self::Surroundings(_) | Self::Unavailable(_) | Self::Forbidden(_) => {
-                self.to_string()
-            }
-        };
-        cmd::say_error(&format!("portcullis: {text}"));
+        // Of anything else with all its causes.
+        cmd::say_error(&format!("portcullis: {self:#}"));
         ExitCode::from(code)
     }
 }
