@@ -12,7 +12,8 @@ use crate::{
     config::{AccessLog, Log},
 };
 
-/// Starts the log. `RUST_LOG` overrides the configured level. A second start in one process changes nothing.
+/// Starts the log. `RUST_LOG` replaces the configured level, and what keeps the libraries quiet with it. A second start in one process changes
+/// nothing.
 pub(crate) fn start(log: &Log) {
     // Pingora tells of each refused or broken connection, and h2 of each frame that it finds odd, with its bytes: a line for seventeen bytes of
     // whoever likes. That is the access log's and the metrics' to count.
