@@ -163,12 +163,17 @@ impl Reader<'_, '_> {
     }
 
     fn smtp(&mut self, raw: &raw::Mail) -> SmtpSettings {
-        let server = self.text(raw.server.as_ref(), "");
+        let given = raw.server.as_ref().map(|given| self.document.resolve(given, self.folder));
+        // If it is not to be had, that has been noted.
+        let is_noted = matches!(given, Some(None));
+        let server = given.flatten().unwrap_or_default();
         let split = server.rsplit_once(':').and_then(|(host, port)| Some((host.to_owned(), port.parse::<u16>().ok()?)));
         let (host, port) = split.filter(|(host, port)| !host.is_empty() && *port > 0).unwrap_or_else(|| {
             let span = raw.server.as_ref().map(Placed::span).or(raw.transport.as_ref().map(Placed::span));
             let span = span.unwrap_or(0..0);
-            self.document.note(span, "mail with transport = \"smtp\" needs server = \"host:port\"");
+            if !is_noted {
+                self.document.note(span, "mail with transport = \"smtp\" needs server = \"host:port\"");
+            }
             (String::new(), 0)
         });
         let security = match raw.security {

@@ -35,7 +35,8 @@ impl Reader<'_, '_> {
             self.refuse_without_redis(raw, old.is_some());
             return old.map(|url| SharedRedis { servers: RedisServers::One(url), authorities: None });
         };
-        let text = self.text(Some(given), "");
+        // If it is not to be had, that has been noted.
+        let text = self.document.resolve(given, self.folder)?;
         if sentinels.is_none() && raw.cluster.as_deref() != Some(&true) {
             self.check_redis_of_old(given, &text);
         }

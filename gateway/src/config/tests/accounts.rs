@@ -27,5 +27,6 @@ fn what_is_said_of_accounts_and_mail_that_cannot_be_is_told_with_its_place() {
     insta::assert_snapshot!(accounts("from = \"Portcullis <no-reply@localhost>\"", "from = \"nobody\""), @r#"gateway.toml:245:8: write who sends, such as "Example <no-reply@example.com>""#);
     insta::assert_snapshot!(accounts("transport = \"file\"", "transport = \"smtp\""), @r#"gateway.toml:237:13: mail with transport = "smtp" needs server = "host:port""#);
     insta::assert_snapshot!(accounts("transport = \"file\"", "transport = \"smtp\"\nserver = \"a:25\"\nsecurity = \"none\"\nusername = \"x\"\npassword = { file = \"gateway.toml\" }"), @r#"gateway.toml:241:12: without TLS the password could be read by whoever carries it (from the file "gateway.toml")"#);
+    insta::assert_snapshot!(accounts("transport = \"file\"", "transport = \"smtp\"\nserver = { env = \"NOBODY_SETS_THIS\" }"), @"gateway.toml:238:10: the environment variable NOBODY_SETS_THIS is not set");
     insta::assert_snapshot!(accounts("# templates = \"mail\"", "templates = \"none\""), @"gateway.toml:248:13: none: No such file or directory (os error 2)");
 }

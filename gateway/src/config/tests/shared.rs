@@ -39,6 +39,7 @@ fn a_redis_of_another_shape_is_told_of_with_what_it_lacks() {
         assert_eq!(redis(good), "", "{good}");
     }
     insta::assert_snapshot!(redis("redis = \"http://a\""), @r#"gateway.toml:119:9: a Redis is "redis://user:password@host:6379/0", or "rediss://…" with TLS"#);
+    insta::assert_snapshot!(redis("redis = { env = \"NOBODY_SETS_THIS\" }"), @"gateway.toml:119:9: the environment variable NOBODY_SETS_THIS is not set");
     insta::assert_snapshot!(redis("redis = \"redis://a:1,redis://b:2\""), @r#"gateway.toml:119:9: a Redis is "redis://user:password@host:6379/0", or "rediss://…" with TLS"#);
     insta::assert_snapshot!(said(one, "sentinels = \"redis://a:26379\"\nredis_ca = \"ca.pem\"\ncluster = true\non_outage = \"local\"\nnodes = 3"), @r#"
     gateway.toml:118:13: `redis` is missing, which this is about
