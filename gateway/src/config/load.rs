@@ -213,7 +213,8 @@ impl Reader<'_, '_> {
             retention: self.retention(),
             shared: self.shared(),
             tokens,
-            mfa: self.mfa(&accounts.product),
+            // Authenticators show what is before the first colon.
+            mfa: self.mfa(&accounts.product.replace(':', "")),
             accounts,
             passwords: self.passwords(),
             lockout: self.lockout(),

@@ -63,6 +63,14 @@ fn a_line_that_moves_is_no_change() {
 }
 
 #[test]
+fn a_product_with_a_colon_is_shown_whole_by_authenticators() {
+    let of_product = ("issuer = \"Portcullis\"", "# issuer left out");
+    let config = changed(&[("product = \"Portcullis\"", "product = \"Acme: Cloud\""), of_product]).unwrap();
+    assert_eq!(config.settings.accounts.product, "Acme: Cloud");
+    assert_eq!(config.settings.mfa.issuer, "Acme Cloud");
+}
+
+#[test]
 fn the_embedded_defaults_are_the_shipped_files() {
     let (embedded, read) = (load(&ConfigFolder::Embedded).unwrap(), load(&ConfigFolder::Path(shipped())).unwrap());
     assert!(embedded.settings == read.settings);
