@@ -5,6 +5,7 @@
 //! The queue is bounded: when the writer falls behind, events are counted and dropped, never waited for.
 
 use std::{
+    borrow::Cow,
     io::Write,
     sync::{
         Arc,
@@ -86,10 +87,34 @@ fn path_without_credentials<S: Serializer>(path: &str, to: S) -> Result<S::Ok, S
     to.serialize_str(&told.join("/"))
 }
 
-/// One of ours (`pck_…`, `pco_…`), or a JWT.
+/// Does it begin with one of ours (`pck_…`, `pco_…`) or a JWT, or hold one behind a sign (`bearer.eyJ…`, `token=pck_…`)?
 fn is_like_a_credential(part: &str) -> bool {
-    matches!(part.as_bytes(), [b'p', b'c', _, b'_', _, ..])
-        || part.starts_with("eyJ") && part.bytes().filter(|byte| *byte == b'.').count() == 2
+    let plain: &[u8] = &unescaped(part);
+    let mut begins =
+        (0..plain.len()).filter(|at| *at == 0 || !plain[at - 1].is_ascii_alphanumeric()).map(|at| &plain[at..]);
+    let is_ours = begins.clone().any(|rest| matches!(rest, [b'p', b'c', _, b'_', _, ..]));
+    // Behind the first of several are all the dots of the others: asked of each, a path made for it would hold up the log.
+    let token = begins.find(|rest| rest.starts_with(b"eyJ"));
+    is_ours || token.is_some_and(|token| token.split(|byte| *byte == b'.').nth(2).is_some())
+}
+
+/// With escapes as what they stand for, and those of escapes too: a path that could not be read is told as it came.
+fn unescaped(part: &str) -> Cow<'_, [u8]> {
+    if !part.contains('%') {
+        return Cow::Borrowed(part.as_bytes());
+    }
+    let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+    let mut plain = Vec::with_capacity(part.len());
+    for byte in part.bytes() {
+        plain.push(byte);
+        while let [.., b'%', high, low] = plain[..]
+            && let (Some(high), Some(low)) = (digit(high), digit(low))
+        {
+            plain.truncate(plain.len() - 3);
+            plain.push(high * 16 + low);
+        }
+    }
+    Cow::Owned(plain)
 }
 
 /// Takes events and writes them, in order.
@@ -239,15 +264,60 @@ mod tests {
         insta::assert_snapshot!(text.lines().next().unwrap(), @r#"{"at":"1970-01-01T00:00:00Z","request_id":"00000000000000000000000000000007","client":null,"method":"GET","path":"/0\n\"","decision":"refused","refusal":"no_route","status":404,"decided_us":1,"total_us":2,"sent_bytes":3}"#);
     }
 
+    fn told(path: &str) -> String {
+        serde_json::to_value(event(path)).unwrap()["path"].as_str().unwrap().to_owned()
+    }
+
     #[test]
     fn a_credential_in_a_path_is_not_written() {
         let key = ["pck_Zm9vYmFy", "abc"].join("_");
-        for (path, told) in [
-            (format!("/bot/{key}/send"), "/bot/***/send"),
-            ("/v/eyJhbGciOiJub25lIn0.e30.".to_owned(), "/v/***"),
-            ("/eyJ/a.b.c/pck_/pack_it".to_owned(), "/eyJ/a.b.c/pck_/pack_it"),
+        let token = ["eyJhbGciOiJub25lIn0", "e30", ""].join(".");
+        assert_eq!(told(&format!("/bot/{key}/send")), "/bot/***/send");
+        assert_eq!(told(&format!("/v/{token}")), "/v/***");
+        let before = [
+            "bearer.",
+            "access_token=",
+            "token_",
+            "key:",
+            "a.b.",
+            "-",
+            "\u{e9}",
+            "\u{fffd}",
+            "eyJ-",
+            "Bearer%20",
+            "x%253A",
+        ];
+        for before in before {
+            for credential in [&key, &token] {
+                assert_eq!(told(&format!("/raw/{before}{credential},x/y")), "/raw/***/y", "{before}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_credential_is_known_behind_escapes() {
+        for path in [
+            "/raw/%70ck_secret%2f",
+            "/raw/pc%6B%5Fsecret",
+            "/raw/x%2fpck_secret",
+            "/raw/%2570ck_secret",
+            "/raw/%%370ck_secret",
+            "/raw/%zz,pck_secret%",
+            "/raw/%65yJhbGciOiJub25lIn0%2ee30%2E",
         ] {
-            assert_eq!(serde_json::to_value(event(&path)).unwrap()["path"], told);
+            assert_eq!(told(path), "/raw/***");
+        }
+    }
+
+    #[test]
+    fn what_is_only_like_the_beginning_of_a_credential_is_written() {
+        for path in [
+            "/eyJ/a.b.c/pck_/pack_it",
+            "/upck_x/Pck_x/pck-x/%70ck_",
+            "/a.b.eyJhbGciOiJub25lIn0/a.b.c.eyJ.d/xeyJ.a.b",
+            "/100%/%7/%+7pck_x/%zz",
+        ] {
+            assert_eq!(told(path), path);
         }
     }
 
