@@ -9,7 +9,9 @@ use thiserror::Error;
 /// What only the door may set, or what would change the meaning of what was decided (who is calling, client address and certificate,
 /// scheme, host, method, path, or the file that is sent), in the words of proxies and frameworks that backends know; and what belongs to
 /// one connection, and passes Pingora from HTTP/2 to HTTP/2. A last `-*` reserves the name before it and everything below.
-pub(crate) const RESERVED: [&str; 81] = [
+///
+/// What honest clients send by themselves is not reserved, whoever else may set it (`docs/limits.md`): `X-Hasura-Role`, `X-Trino-User`, `X-Token`.
+pub(crate) const RESERVED: [&str; 89] = [
     "auth-user",
     "cf-access-*",
     "cf-connecting-ip",
@@ -22,11 +24,15 @@ pub(crate) const RESERVED: [&str; 81] = [
     "forwarded-for",
     "front-end-https",
     "http2-settings",
+    "impersonate-*", // Kubernetes
+    "kubeflow-userid",
     "oidc-*",
-    "proxy", // becomes HTTP_PROXY under CGI (httpoxy, CVE-2016-5385)
+    "path-info", // gunicorn takes it and `script-name` from proxies that it trusts
+    "proxy",     // becomes HTTP_PROXY under CGI (httpoxy, CVE-2016-5385)
     "proxy-authorization",
     "proxy-client-ip",
     "remote-*",
+    "script-name",
     "ssl-client-*",
     "tailscale-*",
     "teleport-jwt-assertion",
@@ -39,7 +45,7 @@ pub(crate) const RESERVED: [&str; 81] = [
     "x-anonymous-consumer",
     "x-api-key",
     "x-apigateway-api-userinfo",
-    "x-appengine-user-*",
+    "x-appengine-*",
     "x-arr-*",
     "x-auth-*",
     "x-authenticated-*",
@@ -81,10 +87,14 @@ pub(crate) const RESERVED: [&str; 81] = [
     "x-request-id",
     "x-rewrite-*",
     "x-scheme",
+    "x-scope-orgid", // the tenant, of Loki and Mimir, which know no callers
+    "x-script-name",
     "x-sendfile-*",
     "x-session-*",
     "x-ssl-*",
     "x-tenant-*",
+    "x-token-subject",
+    "x-token-user-*",
     "x-url-scheme",
     "x-usage-*",
     "x-user-*",
