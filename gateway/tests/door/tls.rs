@@ -650,6 +650,21 @@ fn http2(to: SocketAddr, frames: &[u8]) -> Vec<u8> {
 }
 
 #[test]
+fn a_connection_of_http2_has_a_hundred_empty_frames_of_data() {
+    let platform = Platform::start();
+    // A POST whose body does not end, so that its stream is open for all of them.
+    let path = b"/demo/public/x";
+    let mut head = frame(1, 1, &[&[0x83, 0x86, 0x04, 14][..], path, &[0x41, 1, b'x']].concat());
+    head[4] = 0x4;
+    let rest = http2(platform.http, &[head, frame(0, 1, &[]).repeat(101)].concat());
+    // GOAWAY after stream 1, ENHANCE_YOUR_CALM.
+    let word = [&[7, 0, 0, 0, 0, 0][..], &1_u32.to_be_bytes(), &11_u32.to_be_bytes()].concat();
+    assert!(rest.windows(word.len()).any(|seen| seen == word), "{rest:?}");
+    let counted = "portcullis_connections_refused_total{reason=\"http2_control\"}";
+    eventually("the flood is counted", || platform.metric(counted) == 1);
+}
+
+#[test]
 fn an_http2_head_that_does_not_end_in_time_ends_the_connection() {
     let platform = Setup::default()
         .edit("gateway.toml", "header_timeout = \"10s\"", "header_timeout = \"2s\"")
