@@ -19,6 +19,7 @@ pub(crate) use self::preflight::Preflight;
 use crate::{
     connection::{Facts, fault},
     cookies,
+    door::Place,
     fields::Fields,
     grpc,
     inbound::Inbound,
@@ -155,7 +156,7 @@ pub(crate) async fn end(session: &mut Session, refusal: &Refusal, has_begun: boo
 
 /// How long a client may take nothing of its answer.
 pub(crate) fn longest_write(journey: &Journey) -> Duration {
-    let longest = if journey.own_answer.is_some() { OWN_ANSWER } else { Duration::MAX };
+    let longest = if matches!(journey.place, Some(Place::OwnAnswer(_))) { OWN_ANSWER } else { Duration::MAX };
     journey.rules.write_timeout.min(longest)
 }
 

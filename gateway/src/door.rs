@@ -7,15 +7,20 @@ use std::{
 
 use arc_swap::ArcSwap;
 use identity::CookieNames;
-use pingora::{Error, ErrorSource, ErrorType, connectors::TransportConnector, proxy::Session};
+use pingora::{
+    Error, ErrorSource, ErrorType, connectors::TransportConnector, protocols::http::ServerSession, proxy::Session,
+};
+use policies::Refusal;
+use prometheus::IntGauge;
 
 use crate::{
     assertions::Minter,
     certified::Certified,
-    connection::Facts,
+    connection::{Facts, gate::Address},
     directory::Directory,
     journey::Journey,
     limiter::Limiter,
+    limits::AtOnce,
     metrics::{Metrics, Unheard},
     readiness::Readiness,
     record::Recorder,
@@ -40,7 +45,7 @@ pub(crate) struct Door {
     /// Who the holders of client certificates are.
     pub(crate) certified: Certified,
     /// Requests at once; more would use up the file descriptors.
-    pub(crate) most_in_flight: i64,
+    pub(crate) most: AtOnce,
     /// May a developer on this machine say who is calling?
     pub(crate) dev_headers: bool,
     /// What session cookies are called.
@@ -49,9 +54,40 @@ pub(crate) struct Door {
     pub(crate) https: Option<u16>,
 }
 
+/// What a request is counted among until this is dropped.
+pub(crate) enum Place {
+    /// Those of its address.
+    OfAddress(Arc<Address>),
+    /// The door's own answers: there may be any number of them, since nobody waits long for their client.
+    OwnAnswer(IntGauge),
+}
+
 // === impl Door ===
 
 impl Door {
+    /// Counts a request among those of its address, if there is room for one more, in all and there.
+    pub(crate) fn place_for(&self, session: &ServerSession) -> Result<Option<Place>, Refusal> {
+        let too_many = self.metrics.in_flight.get() - self.metrics.own_answers.get() > self.most.in_all;
+        if too_many || self.readiness.short_of_memory.load(Ordering::Relaxed) {
+            return Err(Refusal::Overloaded);
+        }
+        // Every connection of our listeners has its facts.
+        let Some(facts) = Facts::of(session) else { return Ok(None) };
+        let under_way = facts.address.request_begins();
+        let place = Place::OfAddress(Arc::clone(&facts.address));
+        if under_way > self.most.of_address {
+            self.metrics.connections.had_most_requests_of_address.inc();
+            return Err(Refusal::Overloaded);
+        }
+        Ok(Some(place))
+    }
+
+    /// Counts an answer of the door's own.
+    pub(crate) fn own_answer(&self) -> Place {
+        self.metrics.own_answers.inc();
+        Place::OwnAnswer(self.metrics.own_answers.clone())
+    }
+
     /// Says whether a connection of HTTP/1 is kept after this request, and for how long it may lie idle then.
     pub(crate) fn keep(&self, session: &mut Session, journey: &Journey) {
         if session.get_keepalive().is_none() {
@@ -74,6 +110,17 @@ impl Door {
                 self.metrics.connections.unheard(Unheard::SlowReader);
             }
             _ => {}
+        }
+    }
+}
+
+// === impl Place ===
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        match self {
+            Self::OfAddress(address) => address.request_ends(),
+            Self::OwnAnswer(answers) => answers.dec(),
         }
     }
 }

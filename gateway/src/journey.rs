@@ -16,11 +16,10 @@ use crate::{
     config::Protocol,
     connection::Facts,
     directory::{GroupHeaders, Known, Provided},
-    door::Door,
+    door::{Door, Place},
     grpc,
     inbound::{Inbound, RequestId, Unread},
     limiter::{Receipt, Standing},
-    metrics::Counted,
     record::Event,
     snapshot::{ADMIN_API, Snapshot},
     streams::{Ticket, cut, guard::Guard, pace::Pace},
@@ -85,8 +84,8 @@ pub(crate) struct Journey {
     body_bytes: u64,
     /// Answers of one try that only inform (1xx).
     informed: u8,
-    /// Counted as one of the gateway's own answers, where it is that.
-    pub(crate) own_answer: Option<Counted>,
+    /// What it is counted among; nothing before there is room for it.
+    pub(crate) place: Option<Place>,
 }
 
 /// A server sends a 100, perhaps a 102 now and then, and a few 103.
@@ -99,7 +98,7 @@ impl Journey {
         rules.in_flight.inc();
         let began = Instant::now();
         Self {
-            own_answer: None,
+            place: None,
             began,
             now: store::clock::now(),
             decided: None,
@@ -290,7 +289,7 @@ impl Journey {
 
     /// It is over for everybody else, though its client may still be sending.
     fn give_back(&mut self) {
-        (self.receipt, self.attempt, self.ticket, self.own_answer) = (Receipt::default(), None, None, None);
+        (self.receipt, self.attempt, self.ticket, self.place) = (Receipt::default(), None, None, None);
         self.rules.in_flight.dec();
     }
 

@@ -167,7 +167,7 @@ pub async fn build(folder: ConfigFolder, config: Config, data: &Path, take_over:
         readiness: Arc::clone(&readiness),
         certified: Certified::new(&settings.tls.clients),
         cookies: CookieNames::of(settings.accounts.public_url.starts_with("https://")),
-        most_in_flight: limits::requests_at_once(settings.server.max_requests),
+        most: limits::requests_at_once(&settings.server),
         dev_headers: settings.listen.dev_headers,
         https: at.https.map(|address| address.port()),
     };

@@ -19,6 +19,12 @@ const ENOUGH: u64 = 95;
 /// Of what there is, when the operator says nothing.
 const SHARE: u64 = 85;
 
+/// Requests in flight.
+pub(crate) struct AtOnce {
+    pub(crate) in_all: i64,
+    pub(crate) of_address: usize,
+}
+
 /// File descriptors that this process may have, after asking for as many as it may ask for.
 pub(crate) fn descriptors() -> usize {
     let limit = getrlimit(Resource::Nofile);
@@ -38,10 +44,11 @@ fn part(of: usize, percent: usize) -> usize {
     of / 100 * percent + of % 100 * percent / 100
 }
 
-/// Requests that may be in flight at once, at most `wanted`. Nearly half of the descriptors are for clients' connections; of the others
+/// Requests that may be in flight at once. Nearly half of the descriptors are for clients' connections; of the others
 /// some are for the database, the listeners and files, and an idle connection gives its own up to whoever needs one.
-pub(crate) fn requests_at_once(wanted: usize) -> i64 {
-    i64::try_from(wanted.min(descriptors() / 8 * 3)).unwrap_or(i64::MAX)
+pub(crate) fn requests_at_once(server: &Server) -> AtOnce {
+    let most = server.max_requests.min(descriptors() / 8 * 3);
+    AtOnce { in_all: i64::try_from(most).unwrap_or(i64::MAX), of_address: server.max_requests_per_address }
 }
 
 /// Sheds requests while memory is short, for as long as the process lives.

@@ -178,12 +178,6 @@ impl Metrics {
         self.requests.with_label_values(&[NO_ROUTE, "refused", refusal.code()]).inc();
     }
 
-    /// The gateway answers a request itself, for as long as this is held.
-    pub(crate) fn own_answer(&self) -> Counted {
-        self.own_answers.inc();
-        Counted(self.own_answers.clone())
-    }
-
     /// These routes are in force.
     pub(crate) fn in_force(&self, routes: &[Arc<Route>]) {
         for (word, auth) in
@@ -281,15 +275,6 @@ fn counter(r: &Registry, name: &str, help: &str) -> Result<IntCounter, prometheu
 fn counter_vec(r: &Registry, name: &str, help: &str, labels: &[&str]) -> Result<IntCounterVec, prometheus::Error> {
     let metric = IntCounterVec::new(Opts::new(name, help), labels)?;
     r.register(Box::new(metric.clone())).map(|()| metric)
-}
-
-/// Counted in a gauge while it lives.
-pub(crate) struct Counted(IntGauge);
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.0.dec();
-    }
 }
 
 /// A counter by one label, of these words. What has not happened yet is 0 and not absent: else its first time would be no increase, and

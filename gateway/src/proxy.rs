@@ -6,10 +6,7 @@
 //! upstream, [`crate::answer`] refuses, [`crate::journey`] remembers and records. A request for a WebSocket takes the same
 //! steps to its permit and then a way of its own, [`crate::tunnel`]; what lasts is entered in [`crate::streams`].
 
-use std::{
-    sync::{Arc, atomic::Ordering},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -57,11 +54,8 @@ impl Door {
             return Ok(Admission::Answer(answer));
         }
 
-        // shed: requests of HTTP/2 are more than connections, and each may need one to an upstream
-        let too_many = self.metrics.in_flight.get() - self.metrics.own_answers.get() > self.most_in_flight;
-        if too_many || self.readiness.short_of_memory.load(Ordering::Relaxed) {
-            return Err(Refusal::Overloaded);
-        }
+        // shed: requests of HTTP/2 are more than connections, and each may need one to an upstream; nobody has them all
+        journey.place = self.place_for(session)?;
 
         // redirect. Where to, the host says; what is sent on is HTTP/1.1, which has to name one too (RFC 9112 §3.2).
         if inbound.host.is_empty() {
@@ -160,7 +154,9 @@ impl ProxyHttp for Door {
             session.req_header_mut().remove_header(&header::EXPECT);
         }
         let admission = panics::caught(self.admit(session, journey)).await;
-        journey.own_answer = matches!(admission, Ok(Admission::Answer(_)) | Err(_)).then(|| self.metrics.own_answer());
+        if matches!(admission, Ok(Admission::Answer(_)) | Err(_)) {
+            journey.place = Some(self.own_answer());
+        }
         if session.is_http2() {
             // On HTTP/1 the connection sees to that.
             session.set_write_timeout(Some(answer::longest_write(journey)));

@@ -258,6 +258,7 @@ fn server_fields(before: &Server, after: &Server) -> impl Iterator<Item = &'stat
         max_connections_percent: "server.max_connections_percent",
         max_connections_per_address: "server.max_connections_per_address",
         max_requests: "server.max_requests",
+        max_requests_per_address: "server.max_requests_per_address",
         max_requests_per_connection: "server.max_requests_per_connection",
         http2_max_streams: "server.http2_max_streams",
         http2_max_resets: "server.http2_max_resets",

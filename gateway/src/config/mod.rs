@@ -216,6 +216,8 @@ pub struct Server {
     pub max_connections_per_address: usize,
     /// Requests under way at once.
     pub max_requests: usize,
+    /// And of one address.
+    pub max_requests_per_address: usize,
     /// Requests on one connection.
     pub max_requests_per_connection: u32,
     /// HTTP/2 streams at once on one connection.

@@ -73,6 +73,8 @@ pub(super) struct Server {
     /// Requests under way at once, over all connections; more are refused with 503. 20000 by default, and never more than three
     /// eighths of the file descriptors.
     pub(super) max_requests: Given<u64>,
+    /// And of one IPv4 address or IPv6 /56, over all of its connections; half of `max_requests` by default.
+    pub(super) max_requests_per_address: Given<u64>,
     /// Requests on one connection, then the client has to make another one; 100000 by default.
     pub(super) max_requests_per_connection: Given<u64>,
     /// HTTP/2 streams at once on one connection; 100 by default.

@@ -78,9 +78,15 @@ fn the_embedded_defaults_are_the_shipped_files() {
 }
 
 #[test]
+fn an_address_has_half_of_all_requests_where_nothing_is_said_of_it() {
+    let unsaid = [("max_requests_per_address", "# "), ("max_requests = 20000", "max_requests = 7")];
+    assert_eq!(changed(&unsaid).unwrap().settings.server.max_requests_per_address, 4);
+}
+
+#[test]
 fn every_mistake_is_told_with_its_place_and_what_was_meant() {
-    insta::assert_snapshot!(said("max_uri_bytes = 8192", "max_url_bytes = 8192"), @"gateway.toml:61:1: unknown key `max_url_bytes`; did you mean `max_uri_bytes`?");
-    insta::assert_snapshot!(said("keepalive = \"60s\"", "keepalive = \"60 seconds\""), @r#"gateway.toml:63:13: "60 seconds" is not a length of time: a whole number and ms, s, m, h or d, such as "250ms" or "30s", and a hundred years at most"#);
+    insta::assert_snapshot!(said("max_uri_bytes = 8192", "max_url_bytes = 8192"), @"gateway.toml:62:1: unknown key `max_url_bytes`; did you mean `max_uri_bytes`?");
+    insta::assert_snapshot!(said("keepalive = \"60s\"", "keepalive = \"60 seconds\""), @r#"gateway.toml:64:13: "60 seconds" is not a length of time: a whole number and ms, s, m, h or d, such as "250ms" or "30s", and a hundred years at most"#);
     insta::assert_snapshot!(said("refusals = \"120/minute\"", "refusals = \"-5/minute\""), @r#"gateway.toml:76:12: a quota cannot be negative: "-5""#);
     insta::assert_snapshot!(said("algorithm = { env = \"AUTH_JWT_ALGORITHM\", default = \"EdDSA\" }", "algorithm = \"none\""), @r#"gateway.toml:136:13: "none" is not an algorithm that we sign with: EdDSA, ES256, RS256 or HS256"#);
     insta::assert_snapshot!(said("[upstreams.demo]", "[upstreams.demos]"), @r#"
@@ -101,6 +107,7 @@ fn every_mistake_is_told_with_its_place_and_what_was_meant() {
         ("worker_threads = 0", "worker_threads = 1000000", "must be at most 10000"),
         ("max_connections_percent = 45", "max_connections_percent = 50", "must be at most 49"),
         ("max_connections_percent = 45", "max_connections_percent = 0", "must be at least 1"),
+        ("max_requests_per_address = 10000", "max_requests_per_address = 0", "must be at least 1"),
         ("access = \"stderr\"", "access = \"none\"", "neither off, stderr, stdout nor a file"),
     ] {
         assert!(said(from, to).contains(told), "{to}: {}", said(from, to));

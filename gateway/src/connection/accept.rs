@@ -115,16 +115,21 @@ impl<A: HttpServerApp + Send + Sync + 'static> Listener<A> {
         // An answer is written at once and whole; waiting for more would only delay it.
         drop(stream.set_nodelay(true));
         let (client, is_of_stranger) = self.in_time(self.announced(&mut stream, peer)).await?;
-        if !entered.count_for(client.ip()) {
+        let Some(address) = entered.count_for(client.ip()) else {
             return Err(Ended::Refused(Unheard::TooManyConnectionsOfAddress));
-        }
+        };
         let socket = SocketDigest::from_raw_fd(stream.as_raw_fd());
         // Whom a balancer announces is the client for everybody after this. The cell is new, so it can be set.
         drop(socket.peer_addr.set(Some(socket::SocketAddr::Inet(client))));
         let (transport, tls, client_certificate) = self.in_time(self.secured(stream)).await?;
         let (room, has_begun) = (Arc::default(), Arc::default());
-        let facts =
-            Facts { client_certificate, is_of_stranger, room: Arc::clone(&room), has_begun: Arc::clone(&has_begun) };
+        let facts = Facts {
+            client_certificate,
+            is_of_stranger,
+            address,
+            room: Arc::clone(&room),
+            has_begun: Arc::clone(&has_begun),
+        };
         let facts = Arc::new(facts.into_digest());
         let digests = Digests { socket: Arc::new(socket), tls, facts, room, has_begun };
         let guarded = Guarded::begin(transport, digests, &self.limits, &self.metrics).await?;

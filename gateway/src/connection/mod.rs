@@ -67,6 +67,8 @@ pub(crate) struct Facts {
     /// A balancer has passed on the connection of somebody whom it does not name, and the peer's address is its own: what is said here is not
     /// its word.
     pub(crate) is_of_stranger: bool,
+    /// Whose connection it is counted as: the peer's, or that of whom a balancer announces.
+    pub(crate) address: Arc<gate::Address>,
     /// Has an HTTP/2 client any for bodies?
     pub(crate) room: Arc<Room>,
     /// Has the answer to the present request of HTTP/1 begun? It may lie gathered or have been taken in part, and then the session knows

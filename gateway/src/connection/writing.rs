@@ -168,7 +168,7 @@ impl Guarded {
 
 #[cfg(test)]
 mod tests {
-    use std::{future::poll_fn, os::fd::AsRawFd, sync::Arc, time::Duration};
+    use std::{future::poll_fn, net::Ipv4Addr, os::fd::AsRawFd, sync::Arc, time::Duration};
 
     use pingora::protocols::SocketDigest;
     use tokio::{
@@ -179,7 +179,8 @@ mod tests {
     use super::*;
     use crate::{
         connection::{
-            Facts, Limits, Patience, frames::FrameLimits, guarded::Digests, head::HeadLimits, transport::Transport,
+            Facts, Limits, Patience, frames::FrameLimits, gate::Gate, guarded::Digests, head::HeadLimits,
+            transport::Transport,
         },
         metrics::Metrics,
     };
@@ -200,9 +201,11 @@ mod tests {
         let limits =
             Limits { head, frames: FrameLimits { resets: 1, control: 1 }, patience, requests: 100, streams: 1 };
         let (room, has_begun) = (Arc::default(), Arc::default());
+        let address = Gate::new(1, 1).enter().expect("room").count_for(Ipv4Addr::LOCALHOST.into());
         let facts = Facts {
             client_certificate: None,
             is_of_stranger: false,
+            address: address.expect("room"),
             room: Arc::clone(&room),
             has_begun: Arc::clone(&has_begun),
         };

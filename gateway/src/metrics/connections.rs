@@ -14,6 +14,8 @@ pub(crate) struct ConnectionMetrics {
     pub(crate) had_most_requests: IntCounter,
     /// And at once.
     pub(crate) had_most_streams: IntCounter,
+    /// Requests that were refused because their address had as many.
+    pub(crate) had_most_requests_of_address: IntCounter,
 }
 
 /// A connection that is counted while it lives.
@@ -82,9 +84,9 @@ impl ConnectionMetrics {
         let bounds = counter_by(
             r,
             "portcullis_connection_bounds_total",
-            "How often a connection had as many requests as it may, in all or at once",
+            "How often a connection had as many requests as it may, in all or at once, or its address as many as that may",
             "bound",
-            &["requests", "http2_streams"],
+            &["requests", "http2_streams", "requests_of_address"],
         )?;
         Ok(Self {
             open: gauge(r, "portcullis_connections", "Open connections of clients.")?,
@@ -97,6 +99,7 @@ impl ConnectionMetrics {
             )?,
             had_most_requests: bounds.with_label_values(&["requests"]),
             had_most_streams: bounds.with_label_values(&["http2_streams"]),
+            had_most_requests_of_address: bounds.with_label_values(&["requests_of_address"]),
         })
     }
 

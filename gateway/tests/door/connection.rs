@@ -11,12 +11,15 @@ use std::{
     time::{Duration, Instant},
 };
 
+use http::Request;
 use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit, setrlimit};
 use tempfile::TempDir;
+use tokio::net::TcpSocket;
 
 use crate::{
     backends::{After, Backend, pool, read_request},
-    http2_clients::Raw,
+    grpc::run,
+    http2_clients::{Raw, read, ready},
     platform::{Answer, Platform, Setup, eventually, exchange, pace, silence},
 };
 
@@ -389,6 +392,61 @@ fn requests_under_way_are_capped() {
     });
     assert_eq!(ask().status, 200);
     answering.join().unwrap();
+}
+
+/// A connection from another address of this machine.
+async fn from_elsewhere(to: SocketAddr) -> tokio::net::TcpStream {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind(SocketAddr::from(([127, 0, 0, 2], 0))).unwrap();
+    socket.connect(to).await.unwrap()
+}
+
+/// The same, with something said on it.
+async fn said_from_elsewhere(to: SocketAddr, bytes: &[u8]) -> TcpStream {
+    let mut stream = from_elsewhere(to).await.into_std().unwrap();
+    stream.set_nonblocking(false).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    stream.write_all(bytes).unwrap();
+    stream
+}
+
+#[test]
+fn nobody_has_all_requests_under_way() {
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let platform = pool(&[silent.local_addr().unwrap()], "")
+        .edit("gateway.toml", "max_requests = 20000", "max_requests = 8")
+        .edit("gateway.toml", "max_requests_per_address = 10000", "max_requests_per_address = 3")
+        // However long the test takes.
+        .edit("gateway.toml", "min_body_rate = 240", "min_body_rate = 0")
+        .start();
+    let are_under_way = |requests: u64| {
+        eventually("so many are under way", || platform.metric("portcullis_requests_in_flight") == requests);
+    };
+    run(async {
+        let (client, connection) = h2::client::handshake(from_elsewhere(platform.http).await).await.unwrap();
+        tokio::spawn(connection);
+        let mut uploads = Vec::new();
+        for _ in 0..2 {
+            let upload = Request::post("http://door.test/pool/x").body(()).unwrap();
+            uploads.push(ready(&client).await.send_request(upload, false).unwrap());
+        }
+        let third = b"POST /pool/x HTTP/1.1\r\nHost: a\r\nContent-Length: 50\r\n\r\nab";
+        let third = said_from_elsewhere(platform.http, third).await;
+        let _upstream = [(); 3].map(|()| silent.accept().unwrap());
+        let refused = rest(said_from_elsewhere(platform.http, HONEST.as_bytes()).await);
+        assert_eq!((refused.status, &*refused.code()), (503, "overloaded"), "on a connection that has none");
+        assert!(refused.header("retry-after").is_some());
+        let one_more = Request::get("http://door.test/demo/public/x").body(()).unwrap();
+        let (status, text) = read(ready(&client).await.send_request(one_more, true).unwrap().0.await.unwrap()).await;
+        assert!(status == 503 && text.contains("overloaded"), "on one that has some: {status} {text}");
+        assert_eq!(platform.metric(r#"portcullis_connection_bounds_total{bound="requests_of_address"}"#), 2);
+        assert_eq!(platform.send("GET", "/demo/public/x", &[], "").status, 200, "there is room for others");
+        drop(third);
+        are_under_way(2);
+        assert_eq!(rest(said_from_elsewhere(platform.http, HONEST.as_bytes()).await).status, 200);
+        drop(uploads);
+        are_under_way(0);
+    });
 }
 
 #[test]

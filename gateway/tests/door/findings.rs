@@ -218,6 +218,7 @@ fn who_takes_no_refusals_over_http_2_keeps_nobody_else_out() {
     let platform = Setup::default()
         .edit("gateway.toml", "worker_threads = 0", "worker_threads = 2")
         .edit("gateway.toml", "max_requests = 20000", "max_requests = 10")
+        .edit("gateway.toml", "max_requests_per_address = 10000", "max_requests_per_address = 5")
         .start();
     Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
         let mut rounds = 0..10;

@@ -34,6 +34,7 @@ const RESTARTS: &[(&str, &str, &str)] = &[
     ("server.max_connections_percent", "max_connections_percent = 45", "max_connections_percent = 44"),
     ("server.max_connections_per_address", "connections_per_address = 10000", "connections_per_address = 9999"),
     ("server.max_requests", "max_requests = 20000", "max_requests = 20001"),
+    ("server.max_requests_per_address", "requests_per_address = 10000", "requests_per_address = 9999"),
     ("server.max_requests_per_connection", "requests_per_connection = 100000", "requests_per_connection = 99"),
     ("server.http2_max_streams", "http2_max_streams = 100", "http2_max_streams = 101"),
     ("server.http2_max_resets", "http2_max_resets = 200", "http2_max_resets = 201"),

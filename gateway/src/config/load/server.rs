@@ -105,6 +105,7 @@ impl Reader<'_, '_> {
         }
         let trusted: Box<[IpNet]> = raw.trusted_proxies.iter().flat_map(|given| self.networks(given)).collect();
         let max_connections = self.count(raw.max_connections.as_ref(), 20_000, 1);
+        let max_requests = self.count(raw.max_requests.as_ref(), 20_000, 1);
         let mut small =
             |given: Given<u64>, default| u32::try_from(self.count(given.as_ref(), default, 1)).unwrap_or(u32::MAX);
         let (max_requests_per_connection, http2_max_streams, http2_max_resets, http2_max_control_frames) = (
@@ -125,7 +126,12 @@ impl Reader<'_, '_> {
                 (max_connections as u64).div_ceil(2),
                 1,
             ),
-            max_requests: self.count(raw.max_requests.as_ref(), 20_000, 1),
+            max_requests,
+            max_requests_per_address: self.count(
+                raw.max_requests_per_address.as_ref(),
+                (max_requests as u64).div_ceil(2),
+                1,
+            ),
             max_requests_per_connection,
             http2_max_streams,
             http2_max_resets,
