@@ -78,22 +78,20 @@ impl Proof {
     }
 
     /// What is shown has to be right; if nothing is, the session has to be fresh. One that has ended proves nobody, also if that was while the
-    /// password was checked.
+    /// password was checked; nor does what its owner has shown by another token, and that was read after the caller was last asked for.
     pub(crate) async fn by(&self, caller: &Caller, visitor: &Visitor, office: &Office) -> Result<Proved, ApiError> {
-        let (proved, took_time) = self.checked(caller, visitor, office).await?;
-        if took_time {
-            caller.still(office).await?;
-        }
+        let proved = self.checked(caller, visitor, office).await?;
+        caller.still(office).await?;
         Ok(proved)
     }
 
-    /// The same for whoever asks afterwards, in any case, whether the caller is still so; and whether anything was checked, which takes its time.
+    /// The same for whoever asks afterwards whether the caller is still so.
     pub(crate) async fn checked(
         &self,
         caller: &Caller,
         visitor: &Visitor,
         office: &Office,
-    ) -> Result<(Proved, bool), ApiError> {
+    ) -> Result<Proved, ApiError> {
         if caller.0.actor.is_some() {
             return Err(ApiError::Impersonated);
         }
@@ -110,13 +108,13 @@ impl Proof {
             let is_fresh =
                 at.is_some_and(is_young) && (!has_factor || Assurance::of_methods(&amr) != Assurance::Single);
             let fresh = is_fresh.then_some(Proved { account, session, amr });
-            return fresh.map(|fresh| (fresh, false)).ok_or(ApiError::NotFresh(FRESH.as_secs()));
+            return fresh.ok_or(ApiError::NotFresh(FRESH.as_secs()));
         };
         if has_factor && matches!(shown, Shown::Password(_)) {
             return Err(ApiError::one_field("code", "is needed, or `recovery_code`: the account has a second factor"));
         }
         let method = check(office, visitor, &account, shown).await?;
-        Ok((Proved { account, session, amr: with_method(&amr, method) }, true))
+        Ok(Proved { account, session, amr: with_method(&amr, method) })
     }
 
     /// What is shown has to be right.

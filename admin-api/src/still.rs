@@ -101,6 +101,8 @@ impl Caller {
         // its account, or a subject from an account that is there.
         let facts = GrantFacts { idle_until: None, ..facts.ok_or(ApiError::Revoked)? };
         match facts.standing(office.now()) {
+            // Its owner has shown meanwhile who they are. What they were given for it is not this token or cookie, of which somebody may have a copy.
+            Standing::Live if facts.generation != said.generation => Err(ApiError::Revoked),
             Standing::Live if is_same(said, &facts.principal(said.grant)) => Ok(()),
             Standing::Live => Err(ApiError::Conflict(CHANGED)),
             Standing::Ended => Err(ApiError::Revoked),

@@ -197,6 +197,7 @@ mod tests {
             scopes: None,
             networks: None,
             authentication: None,
+            generation: 0,
         }
     }
 

@@ -66,6 +66,7 @@ fn holder(subject: &str, client: &CertifiedClient) -> Arc<Known> {
         scopes: None,
         networks: None,
         authentication: None,
+        generation: 0,
     };
     Arc::new(Known::certified(principal, subject))
 }

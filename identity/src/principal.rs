@@ -33,6 +33,8 @@ pub struct Principal {
     pub networks: Option<Box<Networks>>,
     /// How and when the person has last shown who they are: of an API key, whoever has made it; `None`: no person has.
     pub authentication: Option<Authentication>,
+    /// How often the person behind a login has shown anew who they are.
+    pub generation: u32,
 }
 
 /// What somebody is in a tenant, from the least on.

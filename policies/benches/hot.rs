@@ -40,6 +40,7 @@ fn caller() -> (Policy, Arc<Principal>) {
         scopes: None,
         networks: None,
         authentication: None,
+        generation: 0,
     };
     (shipped(), Arc::new(principal))
 }

@@ -153,6 +153,7 @@ impl Caller {
                 at: NOW - i64::try_from(self.auth_age.as_secs()).unwrap_or(i64::MAX),
                 assurance: self.acr.unwrap_or(needed),
             }),
+            generation: 0,
         })
     }
 }

@@ -91,6 +91,7 @@ struct CookieRow {
     ends_at: DateTime<Utc>,
     auth_time: Option<DateTime<Utc>>,
     amr: Option<String>,
+    generation: i64,
 }
 
 #[derive(FromRow)]
@@ -152,7 +153,7 @@ impl Store {
         const Q: &str = concat!(
             "SELECT ",
             account_columns!(),
-            ", s.tenant_id AS bound_to, s.actor_id, s.ended_at, s.auth_time, s.amr, c.digest, c.idle_until, c.ends_at \
+            ", s.tenant_id AS bound_to, s.actor_id, s.ended_at, s.auth_time, s.amr, s.generation, c.digest, c.idle_until, c.ends_at \
              FROM session_cookies c JOIN sessions s ON s.id = c.session_id JOIN accounts a ON a.id = s.account_id",
             its_tenant!("COALESCE(s.tenant_id, a.tenant_id)"),
             "WHERE c.session_id = $1"
@@ -175,7 +176,7 @@ impl Store {
                 made_by: None,
                 actor: row.actor_id.map(AccountId::new),
                 is_machine: false,
-                generation: 0,
+                generation: u32::try_from(row.generation).unwrap_or(u32::MAX),
             }
         }))
     }
@@ -302,6 +303,7 @@ impl GrantFacts {
             scopes: self.scopes.as_ref().map(|scopes| scopes.iter().map(|scope| scope.as_str().into()).collect()),
             networks: self.networks.clone().map(Box::new),
             authentication: self.authentication.or(self.made_by),
+            generation: self.generation,
         }
     }
 }

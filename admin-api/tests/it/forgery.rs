@@ -21,6 +21,7 @@ fn administrator(person: &Person) -> Principal {
         scopes: None,
         networks: None,
         authentication: None,
+        generation: 0,
     }
 }
 

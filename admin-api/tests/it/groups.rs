@@ -144,6 +144,7 @@ async fn administrators_oversee_agents_and_instances_without_their_configuration
         scopes: None,
         networks: None,
         authentication: None,
+        generation: 0,
     };
     let acting = house.assert(&acting, "admin-api");
     let seen = house.get(&path, Shown::Header("X-Gateway-Assertion", &acting)).await;

@@ -1,6 +1,8 @@
 //! Who is thrown out, or becomes less, while a request of theirs is on its way has nothing done by it any more: its body may come much later
 //! than the head by which the door has let it in.
 
+use std::time::Duration;
+
 use axum::{
     body::{Body, Bytes},
     http::{Request, header},
@@ -41,6 +43,14 @@ async fn held(
         give.send(Bytes::from(body.to_string())).unwrap();
     };
     tokio::join!(house.send(request), rest).0
+}
+
+/// Shows the password anew. Gives the token or cookie that takes the place of this one.
+async fn shown_anew(house: &House, shown: &str) -> String {
+    let answer = house.post("/auth/reauthenticate", Shown::Credential(shown), json!({ "password": PASSWORD })).await;
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    let cookie = answer.cookie().map(|pair| pair.split_once('=').unwrap().1.to_owned());
+    cookie.unwrap_or_else(|| answer.text("access_token").to_owned())
 }
 
 fn with_role(role: &str) -> AccountChange {
@@ -123,6 +133,41 @@ async fn a_session_that_is_ended_meanwhile_neither_changes_the_password_nor_dele
     }
     assert_eq!(house.get("/auth/me", owner.shown()).await.text("name"), "Ada");
     house.login("ada@example.com").await;
+}
+
+/// Whoever has a copy of a token or cookie waits with it until its owner shows who they are.
+#[tokio::test]
+async fn what_was_let_in_by_a_stale_token_or_cookie_is_not_raised_with_its_owner() {
+    let house = House::open().await;
+    house.register("ada@example.com").await;
+    let owner = house.login("ada@example.com").await;
+    let body = json!({ "email": "ada@example.com", "password": PASSWORD, "session": "cookie" });
+    let login = house.post("/auth/login", Shown::Nothing, body).await;
+    let cookie = login.cookie().unwrap().split_once('=').unwrap().1.to_owned();
+    for mut shown in [owner.access, cookie] {
+        for (request, body) in [
+            (("POST", "/auth/api-keys"), json!({ "name": "late" })),
+            (("POST", "/auth/mfa/recovery-codes"), json!({})),
+            (("POST", "/auth/mfa/totp"), json!({})),
+            (("DELETE", "/auth/me"), json!({})),
+        ] {
+            house.advance(Duration::from_mins(6));
+            let stale = house.call(request.0, request.1, Shown::Credential(&shown), body.clone()).await;
+            assert_eq!(stale.refusal(), "401 insufficient_user_authentication", "{request:?}");
+            let copy = Person { id: owner.id, access: shown.clone(), refresh: String::new() };
+            let assertion = house.assertion_of(&copy).await;
+            let mut next = String::new();
+            let show_anew = async { next = shown_anew(&house, &shown).await };
+            assert_eq!(
+                held(&house, request, &assertion, body, show_anew).await.refusal(),
+                "401 revoked",
+                "{request:?}"
+            );
+            shown = next;
+        }
+    }
+    let now = house.login("ada@example.com").await;
+    assert_eq!(house.get("/auth/api-keys", now.shown()).await.body["items"], json!([]));
 }
 
 #[tokio::test]
@@ -269,6 +314,7 @@ async fn whoever_somebody_else_vouches_for_is_asked_for_too_and_who_holds_a_cert
         scopes: None,
         networks: None,
         authentication: None,
+        generation: 0,
     };
     let assertion = house.assert(&principal, "admin-api");
     let by = Shown::Header(ASSERTION, &assertion);

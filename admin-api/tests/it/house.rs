@@ -235,7 +235,10 @@ impl House {
             (Grant::Key(key.id()), facts.filter(|facts| facts.digest.as_ref() == Some(&key.digest())), (0, 0))
         } else if let Ok(cookie) = SessionCookie::parse(credential) {
             let facts = self.store.cookie_grant(cookie.id()).await.unwrap();
-            (Grant::Cookie(cookie.id()), facts.filter(|facts| facts.digest.as_ref() == Some(&cookie.digest())), (0, 0))
+            let facts = facts.filter(|facts| facts.digest.as_ref() == Some(&cookie.digest()));
+            // Another one is given with every generation.
+            let generation = facts.as_ref().map_or(0, |facts| facts.generation);
+            (Grant::Cookie(cookie.id()), facts, (generation, 0))
         } else {
             let rules = TokenRules {
                 issuer: ISSUER.into(),

@@ -95,6 +95,7 @@ mod tests {
             scopes: None,
             networks: None,
             authentication: None,
+            generation: 0,
         };
         Arc::new(Known::of(principal, "", None))
     }

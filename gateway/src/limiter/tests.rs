@@ -60,6 +60,7 @@ fn person(account: u128, tenant: Option<u128>, key: u128) -> Principal {
         scopes: None,
         networks: None,
         authentication: None,
+        generation: 0,
     }
 }
 

@@ -139,6 +139,9 @@ pub struct AssertionClaims {
     /// What an API key is restricted to, separated by spaces (RFC 8693 §4.2).
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub scope: Option<String>,
+    /// How often the person behind the login had shown anew who they are, as in its tokens: what was let in before is not raised with them.
+    #[serde(rename = "gen", skip_serializing_if = "is_first", default)]
+    pub generation: u32,
     /// Unix seconds.
     pub iat: i64,
     /// Unix seconds.
@@ -269,6 +272,7 @@ impl AssertionClaims {
             external_id: if let Grant::External(id, _) = principal.grant { Some(id) } else { None },
             vouched_by: if let Grant::External(_, by) = principal.grant { Some(by) } else { None },
             scope: principal.scopes.as_deref().map(scope),
+            generation: principal.generation,
             iat: now.timestamp(),
             exp: (now + ttl).timestamp(),
         }
@@ -309,6 +313,7 @@ impl TryFrom<AssertionClaims> for Principal {
             scopes: claims.scope.map(|scope| scope.split_whitespace().map(Into::into).collect()),
             networks: None,
             authentication: None,
+            generation: claims.generation,
         })
     }
 }

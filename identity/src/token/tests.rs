@@ -248,6 +248,7 @@ fn somebody() -> Principal {
         scopes: None,
         networks: None,
         authentication: None,
+        generation: 0,
     }
 }
 
@@ -264,7 +265,8 @@ fn an_assertion_says_who_a_principal_is() {
     assert_eq!(asserted(&key).scope.as_deref(), Some("agents:read demo:*"));
     let rules = TokenRules { issuer: "us".into(), audience: "demo".into(), typ: TokenType::Assertion, ..rules() };
     let cookie = Principal { grant: Grant::Cookie(SessionId::new(Uuid::from_u128(2))), ..somebody() };
-    for principal in [session, cookie, key] {
+    let raised = Principal { generation: 3, ..somebody() };
+    for principal in [session, cookie, key, raised] {
         let token = shared().sign(TokenType::Assertion, &asserted(&principal));
         let claims: AssertionClaims = verify(&token, &trusting(&[&shared()]), &rules, now()).unwrap();
         assert_eq!((claims.iat, claims.exp), (NOW, NOW + 300));

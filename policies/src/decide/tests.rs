@@ -39,6 +39,7 @@ fn caller(role: &str, tier: &str, scopes: Option<&[&str]>) -> Arc<Principal> {
         scopes: scopes.map(|scopes| scopes.iter().map(|scope| Box::from(*scope)).collect()),
         networks: None,
         authentication: None,
+        generation: 0,
     })
 }
 

@@ -31,6 +31,7 @@ fn key_of(role: &str, scopes: Option<&[&str]>) -> Principal {
         scopes: scopes.map(|scopes| scopes.iter().map(|scope| Box::from(*scope)).collect()),
         networks: None,
         authentication: None,
+        generation: 0,
     }
 }
 

@@ -161,6 +161,7 @@ async fn groups_are_told_until_they_change_and_only_those_in_use() {
         scopes: None,
         networks: None,
         authentication: None,
+        generation: 0,
     };
     let teams = async |principal: &Principal| {
         let groups = house.directory.groups(principal).await.unwrap();

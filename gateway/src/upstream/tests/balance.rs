@@ -21,6 +21,7 @@ fn permit_of(account: u128) -> Permit {
         scopes: None,
         networks: None,
         authentication: None,
+        generation: 0,
     };
     let route = Route { tier_limits: false, ..Route::new("r", "pool", vec![PathPattern::parse("/x").unwrap()]) };
     decide(&Policy::default(), &Arc::new(route), Some(Arc::new(principal)), 0).unwrap()
