@@ -1,6 +1,7 @@
 //! Passkeys through the door: in Chromium, whose protocol has an authenticator of its own (Web Authentication §11), and as the pages are
 //! without one.
 
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD as B64};
 use chrono::{TimeDelta, Utc};
 use serde_json::json;
 
@@ -133,6 +134,34 @@ fn only_pages_that_ask_for_passkeys_run_anything_and_only_where_there_can_be_one
     assert_eq!((nothing.status, nothing.header("set-cookie")), (422, None), "{nothing:?}");
     let numbered = Platform::start().send("GET", "/account/sign-in", &[], "");
     assert!(!numbered.body.contains("passkey"), "{}", numbered.body);
+}
+
+#[test]
+fn what_is_no_passkey_is_written_in_no_line_of_the_log() {
+    let platform = named();
+    let ada = platform.register("ada@example.com");
+    let token = ada["access_token"].as_str();
+    assert_eq!(platform.post("/auth/mfa/passkeys", token, &json!({})).status, 201);
+    // Whose site it is for, flags, count, the device's kind and the credential's id (Web Authentication §6.1), and a key that is none.
+    let no_key = vec![0xff; 30_000];
+    let about = [&[0_u8; 32][..], &[0x45], &[0; 4], &[0; 16], &16_u16.to_be_bytes(), &[0; 16], &no_key].concat();
+    let length = u16::try_from(about.len()).unwrap().to_be_bytes();
+    let attestation = [&b"\xa3\x63fmt\x64none\x67attStmt\xa0\x68authData\x59"[..], &length, &about[..]].concat();
+    let client = json!({ "type": "webauthn.create", "challenge": "AAAA", "origin": "http://localhost" });
+    let credential = json!({
+        "id": "AAAA",
+        "rawId": "AAAA",
+        "type": "public-key",
+        "response": {
+            "attestationObject": B64.encode(attestation),
+            "clientDataJSON": B64.encode(client.to_string()),
+        },
+        "extensions": {},
+    });
+    let refused = platform.post("/auth/mfa/passkeys/confirm", token, &json!({ "credential": credential }));
+    assert!(refused.status == 422 && refused.body.contains("is not the passkey that was asked for"), "{refused:?}");
+    let log = platform.log();
+    assert!(!log.contains("255, 255") && !log.contains("webauthn_rs"), "{}", &log[log.len().saturating_sub(500)..]);
 }
 
 #[test]
