@@ -34,7 +34,7 @@ pub struct Account {
     pub avatar_url: Option<String>,
     /// When it was made.
     pub created_at: DateTime<Utc>,
-    /// When it was last changed.
+    /// When something of it last changed by which logins are weighed: whatever its owner shows or may do, and neither name nor picture.
     pub updated_at: DateTime<Utc>,
 }
 

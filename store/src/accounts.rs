@@ -153,7 +153,7 @@ impl Store {
         Ok(count > 0)
     }
 
-    /// Changes what its owner may change.
+    /// Changes what its owner may change. No login is weighed by it, nor disturbed: `updated_at` stays what it was.
     pub async fn update_profile(
         &self,
         id: AccountId,
@@ -161,7 +161,7 @@ impl Store {
         now: DateTime<Utc>,
     ) -> Result<Account, StoreError> {
         const Q: &str = "UPDATE accounts SET name = CASE WHEN $2 THEN $3 ELSE name END, \
-                         avatar_url = CASE WHEN $4 THEN $5 ELSE avatar_url END, updated_at = $6 WHERE id = $1";
+                         avatar_url = CASE WHEN $4 THEN $5 ELSE avatar_url END WHERE id = $1";
         self.change(id, now, async |tx| {
             let (name, picture) = (change.name.as_ref(), change.avatar_url.as_ref());
             on_tx!(tx, |c| sqlx::query(Q)
@@ -170,7 +170,6 @@ impl Store {
                 .bind(name.cloned().flatten())
                 .bind(picture.is_some())
                 .bind(picture.cloned().flatten())
-                .bind(stored(now))
                 .execute(c)
                 .await
                 .map(|done| (done.rows_affected(), Vec::new())))

@@ -6,12 +6,15 @@ use chrono::{DateTime, TimeDelta, Utc};
 use identity::{AccountId, Grant, RefreshToken, SecretDigest, SessionId};
 use sqlx::{Connection, Executor};
 use store::{
-    Account, AccountChange, NewSession, Origin, Proof, RefreshOutcome, RefreshRefusal, RefreshTerms, Renewal, Standing,
-    Status, Store, StoreError, Subject,
+    Account, AccountChange, NewSession, Origin, ProfileChange, Proof, RefreshOutcome, RefreshRefusal, RefreshTerms,
+    Renewal, Standing, Status, Store, StoreError, Subject,
 };
 use uuid::Uuid;
 
-use crate::engines::{Database, at, hash, heard, notice, on_both_engines, person, session, token};
+use crate::{
+    engines::{Database, at, hash, heard, notice, on_both_engines, person, session, token},
+    factors::try_challenge,
+};
 
 on_both_engines!(
     a_token_buys_the_next_and_that_the_next_after_it,
@@ -240,6 +243,11 @@ async fn a_session_needs_the_account_that_was_checked(database: &Database) {
     let nobody = Account { id: AccountId::new(Uuid::now_v7()), ..ada.clone() };
     assert!(matches!(try_session(&store, &nobody).await, Err(StoreError::NotFound)));
     try_session(&store, &ada).await.unwrap();
+    // Else whoever has a key of hers could keep her out with it.
+    let renamed = ProfileChange { name: Some(Some("Ada".to_owned())), avatar_url: Some(None) };
+    store.update_profile(ada.id, renamed, at(1)).await.unwrap();
+    try_session(&store, &ada).await.unwrap();
+    try_challenge(&store, &ada).await.unwrap();
     store.set_password(ada.id, &hash("a hash"), hash("new"), None, &notice(), at(1)).await.unwrap();
     assert!(matches!(try_session(&store, &ada).await, Err(StoreError::Conflict(_))), "the old password was checked");
     let disable = AccountChange { status: Some(Status::Disabled), ..AccountChange::default() };
