@@ -13,7 +13,7 @@ use std::{
 
 use chrono::{DateTime, Utc};
 use identity::{Email, LockRules, SecretDigest};
-use store::{Aim, Claim, Claimed, LoginFacts};
+use store::{AccountKind, Aim, Claim, Claimed, LoginFacts};
 use tokio::{
     sync::{Mutex, OwnedMutexGuard},
     time::timeout,
@@ -153,6 +153,8 @@ impl Attempt {
         let network = (network.as_deref(), familiar);
         let claim = Claim { email, device: device.as_ref(), network, subject, from };
         let Claimed { facts, at, tallies, dearest } = office.store.claim(claim).await?;
+        // A machine has no password and no codes: it is nobody who could be known by them.
+        let facts = facts.filter(|facts| facts.account.kind == AccountKind::Person);
         if let Some(facts) = &facts {
             trail::about(facts.account.id.uuid());
         }

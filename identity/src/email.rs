@@ -79,6 +79,18 @@ impl fmt::Display for Email {
     }
 }
 
+/// Where machines have their addresses: an account has to have one.
+pub const NOWHERE_OF_SERVICES: &str = "service.invalid";
+/// Where whoever has none, or none that their issuer has verified, has theirs.
+pub const NOWHERE_OF_PEOPLE: &str = "no-address.invalid";
+
+/// Does an address, as it is compared, only stand in the place of one? No mail ever gets there (RFC 2606 §2).
+#[must_use]
+pub fn is_nowhere(normalised: &str) -> bool {
+    let domain = normalised.rsplit_once('@').map(|(_, domain)| domain);
+    domain.is_some_and(|domain| [NOWHERE_OF_SERVICES, NOWHERE_OF_PEOPLE].contains(&domain))
+}
+
 /// How a name is compared with others, however they are written: after NFKC and case folding.
 #[must_use]
 pub fn folded(text: &str) -> String {

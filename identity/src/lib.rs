@@ -44,7 +44,7 @@ pub use chain_key::ChainKey;
 pub use cookie::{CookieNames, SessionCookie, cookie_pairs};
 pub use credential::{Credential, CredentialError, bearer_protocol, list_members};
 pub use crowd::{CrowdRules, Crowds};
-pub use email::{Email, EmailError, folded};
+pub use email::{Email, EmailError, NOWHERE_OF_PEOPLE, NOWHERE_OF_SERVICES, folded, is_nowhere};
 pub use fernet::{FernetError, FernetKey};
 pub use ids::{AccountId, CertificateId, ExternalId, FactorId, IntegrationId, KeyId, SessionId, TenantId};
 pub use lockout::{LockRules, Tally, network_of, site_of};

@@ -9,8 +9,8 @@ use sqlx_macros::FromRow;
 use uuid::Uuid;
 
 use crate::{
-    Account, Allowance, ChallengeSeed, Groups, NewAccount, NewMail, NewSession, SessionSeed, Status, Store, StoreError,
-    Subject, WishOutcome,
+    Account, AccountKind, Allowance, ChallengeSeed, Groups, NewAccount, NewMail, NewSession, SessionSeed, Status,
+    Store, StoreError, Subject, WishOutcome,
     account::{AccountRow, account_where},
     db::{Tx, on, on_tx, stored},
 };
@@ -335,7 +335,8 @@ impl Tx {
         Ok(row.filter(|row| row.is_shown_by(shown)).map(|row| row.found))
     }
 
-    /// Notes that the owner of a token's account reads its mail; `None` if the account is disabled, or has another address now.
+    /// Notes that the owner of a token's account reads its mail; `None` if the account is disabled, has another address now, or is a
+    /// machine's, which reads none.
     pub(crate) async fn confirm(
         &mut self,
         token: &OneTime,
@@ -359,7 +360,8 @@ impl Tx {
         if found == 0 {
             return Ok(None);
         }
-        Ok(self.account(id).await?.filter(|account| account.status == Status::Active))
+        let is_owned = |account: &Account| account.status == Status::Active && account.kind == AccountKind::Person;
+        Ok(self.account(id).await?.filter(is_owned))
     }
 }
 

@@ -4,10 +4,11 @@
 
 use std::time::Duration;
 
-use identity::{AccountId, Email, OneTimePurpose, OneTimeToken, SecretDigest};
+use identity::{AccountId, Email, OneTimePurpose, OneTimeToken, SecretDigest, is_nowhere};
 use serde::Serialize;
 use store::{
-    Account, Allowance, Asker, DueMail, MailOutcome, Most, NewMail, NewOneTime, Status, StoreError, WishOutcome,
+    Account, AccountKind, Allowance, Asker, DueMail, MailOutcome, Most, NewMail, NewOneTime, Status, StoreError,
+    WishOutcome,
 };
 use uuid::Uuid;
 
@@ -83,6 +84,10 @@ impl Office {
     /// Is there a letter to be written, and which?
     async fn decide(&self, wanted: Letter, address: &str, said: Said) -> Result<Option<Granted>, StoreError> {
         let account = self.store.account_by_address(address).await?;
+        // Nobody reads it there, and a machine has nothing but its keys: by a link in a file of letters it would get a password and lose them.
+        if is_nowhere(address) || account.as_ref().is_some_and(|account| account.kind == AccountKind::Service) {
+            return Ok(None);
+        }
         let active = account.as_ref().filter(|account| account.status == Status::Active);
         Ok(match (wanted, account.as_ref()) {
             (Letter::VerifyEmail, Some(_)) => {

@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use admin_api::Registration;
+use identity::{OneTimePurpose, OneTimeToken};
 use serde_json::{Value, json};
-use store::{AccountChange, Status};
+use store::{AccountChange, NewOneTime, Status};
+use uuid::Uuid;
 
 use crate::house::{Answer, House, ISSUER, PASSWORD, Person, Place, Shown};
 
@@ -73,6 +75,60 @@ async fn an_unconfirmed_account_has_the_role_that_the_configuration_says_and_may
     assert_eq!(try_login(&house, "ada@example.com", "not the password").await.refusal(), "401 invalid_credentials");
     show(&house, "verify-email", &house.mail().await.token()).await;
     house.login("ada@example.com").await;
+}
+
+/// What a machine has instead of an address is read by nobody, and it has no password.
+#[tokio::test]
+async fn a_machine_gets_no_letter_and_is_known_by_its_keys_alone() {
+    let house = House::open().await;
+    person(&house, "ada@example.com").await;
+    let (id, key) = house.service(None).await;
+    let email = format!("{}@service.invalid", id.uuid().simple());
+    for what in ["request-password-reset", "magic-link", "resend-verification"] {
+        let (of_it, of_nobody) = (ask(&house, what, &email).await, ask(&house, what, "nobody@example.com").await);
+        assert_eq!((of_it.status, of_it.body), (of_nobody.status, of_nobody.body), "{what}");
+    }
+    house.made("/auth/api-keys", Shown::Credential(&key), json!({ "name": "next" })).await;
+    assert_eq!(house.mails().await.len(), 0);
+    // Links that were sent before.
+    for (what, purpose) in
+        [("reset-password", OneTimePurpose::ResetPassword), ("verify-email", OneTimePurpose::VerifyEmail)]
+    {
+        let (token, now) = (OneTimeToken::generate(Uuid::now_v7(), &mut rand::rng()), house.now());
+        let kept = NewOneTime {
+            id: token.id(),
+            purpose,
+            account: Some(id),
+            address: &email,
+            digest: token.digest_for(purpose),
+            binding: None,
+            sealed: None,
+            now,
+            expires_at: now + Duration::from_hours(1),
+        };
+        house.store.keep_one_time(&kept).await.unwrap();
+        assert_eq!(show(&house, what, token.expose()).await.refusal(), "400 invalid_link", "{what}");
+    }
+    // Nor a password, whatever became of it before.
+    house
+        .run("UPDATE accounts SET password_hash = (SELECT password_hash FROM accounts WHERE email = 'ada@example.com')")
+        .await;
+    assert_eq!(try_login(&house, &email, PASSWORD).await.refusal(), "401 invalid_credentials");
+    house.login("ada@example.com").await;
+    assert_eq!(house.get("/auth/me", Shown::Credential(&key)).await.status, 200);
+}
+
+#[tokio::test]
+async fn whoever_has_no_address_gets_no_letter_where_nobody_reads_it() {
+    let house = House::open().await;
+    let ada = house.register("ada@no-address.invalid").await;
+    let other = json!({ "old_password": PASSWORD, "new_password": NEW_PASSWORD });
+    assert_eq!(house.post("/auth/change-password", ada.shown(), other).await.status, 200);
+    for what in ["request-password-reset", "magic-link", "resend-verification"] {
+        assert_eq!(ask(&house, what, "Ada@No-Address.invalid").await.status, 202, "{what}");
+    }
+    assert_eq!(house.mails().await.len(), 0);
+    assert_eq!(try_login(&house, "ada@no-address.invalid", NEW_PASSWORD).await.status, 200);
 }
 
 #[tokio::test]

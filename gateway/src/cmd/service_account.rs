@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// Below this name there is no mail (RFC 6761 §6.4): a machine has no address, and accounts are told apart by theirs.
-const NOWHERE: &str = "service.invalid";
+const NOWHERE: &str = identity::NOWHERE_OF_SERVICES;
 
 pub(crate) fn create(create: &CreateServiceAccount) -> Result<(), Failure> {
     // As everybody's: it is read on pages and in logs beside those of people.

@@ -41,7 +41,7 @@ use crate::{
 /// Accounts made for an address are counted by themselves, and each issuer's by themselves: quotas differ.
 const CREATED: u64 = u64::from_be_bytes(*b"accounts");
 /// Where accounts are that have no address, or none that their issuer has verified: no mail ever gets there (RFC 2606 §2).
-const NOWHERE: &str = "no-address.invalid";
+const NOWHERE: &str = identity::NOWHERE_OF_PEOPLE;
 
 /// Everybody else who is believed.
 #[derive(Default)]
