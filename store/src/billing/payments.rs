@@ -1,6 +1,7 @@
 //! What is heard of payments: each event once, and of two about a subscription the later one counts. A tenant that has several is in the tier of
 //! the latest that is paid: what becomes of an older one takes nothing away, and when the latest ends the one before it counts again. A
-//! subscription is one tenant's, the one that was said last: when it changes hands it is over for whose it was before.
+//! subscription is one tenant's, the one that was said last: when it changes hands it is over for whose it was before. In the hands of nobody
+//! who is here it does not come: whoever pays does not lose a tier by a slip.
 
 use chrono::{DateTime, Utc};
 use identity::TenantId;
@@ -110,7 +111,8 @@ impl Tx {
         now: DateTime<Utc>,
     ) -> Result<Vec<TenantId>, StoreError> {
         const BEFORE: &str = "SELECT tenant_id FROM billing_subscriptions \
-                              WHERE id = $1 AND tenant_id <> $2 AND tier IS NOT NULL AND said_at <= $3";
+                              WHERE id = $1 AND tenant_id <> $2 AND tier IS NOT NULL AND said_at <= $3 \
+                              AND EXISTS (SELECT 1 FROM tenants t WHERE t.id = $2)";
         // Two events that move it at once would each see it where it was.
         self.take_turn("subscription", &said.id).await?;
         let before: Vec<Uuid> = on_tx!(&mut *self, |c| sqlx::query_scalar(BEFORE)

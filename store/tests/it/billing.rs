@@ -423,10 +423,16 @@ async fn a_subscription_that_changes_hands_is_over_for_whose_it_was(database: &D
     let told = heard(&store).await.split_off(told);
     assert!([first, second].iter().all(|tenant| told.contains(&store::Subject::Tenant(*tenant))), "{told:?}");
     assert_eq!(say(first, "new", 15, Some("pro")).await, (Heard::Nothing, team.clone(), pro), "it was said before");
-    assert_eq!(say(second, "new", 30, None).await, (Heard::Done, team, None));
-    // Nor is it whose it was when nobody has it.
+    assert_eq!(say(second, "new", 30, None).await, (Heard::Done, team.clone(), None));
+    // Whoever pays keeps it when a tenant is named that there is not.
+    let told = heard(&store).await.len();
     let nobody = TenantId::new(Uuid::from_u128(7));
-    assert_eq!(say(nobody, "old", 40, Some("team")).await, (Heard::Done, None, None));
+    for paid in [Some("pro"), None] {
+        assert_eq!(say(nobody, "old", 40, paid).await, (Heard::Nothing, team.clone(), None));
+    }
+    assert_eq!(heard(&store).await.len(), told);
+    assert_eq!(say(first, "old", 39, Some("pro")).await.0, Heard::Done, "nothing is known of what was said of nobody");
+    assert_eq!(say(first, "old", 41, None).await, (Heard::Done, None, None));
 }
 
 async fn of_what_is_said_of_a_tier_the_latest_counts(database: &Database) {
