@@ -61,10 +61,14 @@ pub(crate) async fn change_instance(
     let config = request.config.and_then(|config| form.config(config));
     let (name, config) = form.finish(Some((name, config)))?;
     let (tenant, account) = (caller.tenant()?, caller.0.account);
-    // Of which agent it is never changes.
     let before = office.store.instance(tenant, id).await?.filter(|before| before.account_id == account.uuid());
-    let agent = before.ok_or(NONE)?.agent_id;
-    let place = InstancePlace { id, tenant: tenant.uuid(), agent, account: account.uuid() };
+    let before = before.ok_or(NONE)?;
+    // Of which agent it is never changes.
+    let place = InstancePlace { id, tenant: tenant.uuid(), agent: before.agent_id, account: account.uuid() };
+    if config.is_none() {
+        // The answer shows it: who is told that it does not open finds everything as it was.
+        office.own_instance(tenant.uuid(), before)?;
+    }
     let sealed = config.map(|config| office.seal_config(place, &config));
     let change = InstanceChange { name, sealed };
     let changed = office.store.change_instance(tenant, id, account, change, office.now()).await;

@@ -215,6 +215,12 @@ async fn a_configuration_that_was_altered_or_moved_does_not_open() {
         house.get(&paths[2], ada.shown()).await.refusal_or_status(),
     ];
     assert_eq!(answers, ["503 unreadable", "200 OK", "503 unreadable"]);
+    // What is refused has changed nothing.
+    let renamed = house.call("PATCH", &paths[0], ada.shown(), json!({ "name": "renamed" })).await;
+    assert_eq!(renamed.refusal(), "503 unreadable");
+    let names = house.get("/agent-instances", ada.shown()).await.body["items"].clone();
+    let names: Vec<_> = names.as_array().unwrap().iter().map(|item| item["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["one", "two", "three"]);
     // A new one takes its place, and it can be deleted.
     let anew = house.call("PATCH", &paths[0], ada.shown(), json!({ "config": { "token": "new" } })).await;
     assert_eq!(anew.body["config"], json!({ "token": "new" }), "{}", anew.body);
