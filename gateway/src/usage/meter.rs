@@ -3,7 +3,7 @@
 //! These fields are for the door alone and never reach a client, whoever it is and whatever they say. What is malformed, negative, huge or
 //! said twice counts for nothing, and is counted as a fault of the backend.
 
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName};
 use policies::Micros;
 use smallvec::SmallVec;
 
@@ -27,10 +27,21 @@ pub(crate) struct Metered {
     pub(crate) faults: u32,
 }
 
+/// Those of an answer, or of its trailers.
+struct Said<'a> {
+    headers: &'a HeaderMap,
+    names: SmallVec<[HeaderName; 5]>,
+    faults: u32,
+}
+
 /// Is it a field of this kind, however it is spelt (`X_Usage_Cost`)? Asked for every field of every answer.
 pub(crate) fn is_usage(name: &HeaderName) -> bool {
+    name.as_str().len() >= PREFIX.len() && begins_with(name.as_str(), PREFIX)
+}
+
+fn begins_with(name: &str, ours: &str) -> bool {
     let folded = |(byte, of_ours)| byte == of_ours || (of_ours == b'-' && matches!(byte, b'_' | b'.'));
-    name.as_str().len() >= PREFIX.len() && name.as_str().bytes().zip(PREFIX.bytes()).all(folded)
+    name.bytes().zip(ours.bytes()).all(folded)
 }
 
 /// The names of those that are there.
@@ -49,17 +60,19 @@ pub(crate) fn take(headers: &mut HeaderMap) -> Option<Box<Metered>> {
 
 /// Reads them.
 pub(crate) fn read(headers: &HeaderMap) -> Option<Box<Metered>> {
-    let mut metered = Metered::default();
-    for name in names(headers) {
-        let mut values = headers.get_all(&name).iter();
-        let (Some(value), None) = (values.next(), values.next()) else {
-            metered.faults += 1;
-            continue;
-        };
-        if metered.note(&name.as_str()[PREFIX.len()..], value).is_none() {
-            metered.faults += 1;
-        }
+    let mut said = Said { headers, names: names(headers), faults: 0 };
+    if said.names.is_empty() {
+        return None;
     }
+    // Others are not ours: they are kept from clients, and no fault.
+    let metered = Metered {
+        tokens: said.once("tokens", tokens),
+        cost: said.once("cost", |text| Some(Micros::parse(text).ok()?.get())),
+        model: said.once("model", plain),
+        service: said.once("service", plain),
+        request_type: said.once("request-type", plain),
+        faults: said.faults,
+    };
     (metered != Metered::default()).then(|| Box::new(metered))
 }
 
@@ -78,22 +91,22 @@ pub(crate) fn merged(fields: Option<Box<Metered>>, trailers: Option<Box<Metered>
     }
 }
 
-// === impl Metered ===
+// === impl Said ===
 
-impl Metered {
-    /// One field; `None` if it cannot be counted.
-    fn note(&mut self, name: &str, value: &HeaderValue) -> Option<()> {
-        let text = value.to_str().ok()?.trim();
-        match name {
-            "tokens" => self.tokens = Some(tokens(text)?),
-            "cost" => self.cost = Some(Micros::parse(text).ok()?.get()),
-            "model" => self.model = Some(plain(text)?),
-            "service" => self.service = Some(plain(text)?),
-            "request-type" => self.request_type = Some(plain(text)?),
-            // Not one of ours; kept from clients, and no fault.
-            _ => {}
-        }
-        Some(())
+impl Said<'_> {
+    /// What one of them says; `None` if nobody says it, or it cannot be counted. Two spellings of a name are twice the same.
+    fn once<T>(&mut self, name: &str, parse: impl FnOnce(&str) -> Option<T>) -> Option<T> {
+        let headers = self.headers;
+        let is_spelt = |other: &&HeaderName| {
+            let rest = &other.as_str()[PREFIX.len()..];
+            rest.len() == name.len() && begins_with(rest, name)
+        };
+        let mut values = self.names.iter().filter(is_spelt).flat_map(|name| headers.get_all(name));
+        let (value, again) = (values.next()?, values.next());
+        let text = value.to_str().ok().filter(|_| again.is_none());
+        let parsed = text.and_then(|text| parse(text.trim()));
+        self.faults += u32::from(parsed.is_none());
+        parsed
     }
 }
 
@@ -111,6 +124,8 @@ fn plain(text: &str) -> Option<Box<str>> {
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 mod tests {
+    use http::HeaderValue;
+
     use super::*;
 
     fn of(fields: &[(&'static str, &str)]) -> HeaderMap {
@@ -147,7 +162,8 @@ mod tests {
         assert_eq!((*metered, headers.len()), (expected, 1));
         assert_eq!(take(&mut headers), None);
         let mut aliases = of(&[("x_usage_tokens", "1"), ("x-usage.cost", "1"), ("x-usages", "1"), ("x-usage", "1")]);
-        assert!(take(&mut aliases).is_some() && aliases.len() == 2, "{aliases:?}");
+        let read = take(&mut aliases).unwrap();
+        assert_eq!((read.tokens, read.cost, read.faults, aliases.len()), (Some(1), Some(1_000_000), 0, 2));
     }
 
     #[test]
@@ -178,7 +194,14 @@ mod tests {
             let metered = take(&mut of(&[(name, value)])).unwrap();
             assert_eq!(*metered, Metered { faults: 1, ..Metered::default() }, "{name}: {value}");
         }
-        let twice = take(&mut of(&[("x-usage-tokens", "1"), ("x-usage-tokens", "2")])).unwrap();
-        assert_eq!(*twice, Metered { faults: 1, ..Metered::default() });
+        for (one, other) in [
+            ("x-usage-tokens", "x-usage-tokens"),
+            ("x-usage-tokens", "x_usage_tokens"),
+            ("x.usage_tokens", "x_usage_tokens"),
+            ("x-usage-request-type", "x-usage-request_type"),
+        ] {
+            let twice = take(&mut of(&[(one, "1"), (other, "1")])).unwrap();
+            assert_eq!(*twice, Metered { faults: 1, ..Metered::default() }, "{one} {other}");
+        }
     }
 }
