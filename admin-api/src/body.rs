@@ -3,7 +3,7 @@
 //! | what is wrong | answer |
 //! |---|---|
 //! | `Content-Type` is not JSON, or missing where a browser may have sent it | 415 |
-//! | more than [`MAX_BODY`] bytes | 413 |
+//! | more than [`MAX_BODY`] bytes, or than a handler takes that takes more | 413 |
 //! | not sent within [`DEADLINE`] | 408 |
 //! | not JSON, nested too deeply, a member twice | 400 |
 //! | a field is missing, unknown or of the wrong type | 422 naming the field |
@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use axum::{
     body::Bytes,
-    extract::{FromRequest, Request},
+    extract::{DefaultBodyLimit, FromRequest, Request},
     http::{HeaderMap, StatusCode, header},
 };
 use policies::problem::FieldError;
@@ -97,9 +97,23 @@ pub(crate) async fn receive_form<S: Send + Sync>(request: Request, state: &S) ->
 
 /// The limit itself is set on the router, so that no handler can forget it.
 pub(crate) async fn receive<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, ApiError> {
+    receive_set(MAX_BODY, request, state).await
+}
+
+/// The same, of a handler that takes more.
+pub(crate) async fn receive_most<S: Send + Sync>(
+    most: usize,
+    mut request: Request,
+    state: &S,
+) -> Result<Bytes, ApiError> {
+    DefaultBodyLimit::max(most).apply(&mut request);
+    receive_set(most, request, state).await
+}
+
+async fn receive_set<S: Send + Sync>(most: usize, request: Request, state: &S) -> Result<Bytes, ApiError> {
     match tokio::time::timeout(DEADLINE, Bytes::from_request(request, state)).await {
         Err(_) => Err(ApiError::BodyTimeout),
-        Ok(Err(rejection)) if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE => Err(ApiError::BodyTooLarge),
+        Ok(Err(rejection)) if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE => Err(ApiError::BodyTooLarge(most)),
         Ok(Err(_)) => Err(ApiError::BodyBroken),
         Ok(Ok(bytes)) => Ok(bytes),
     }

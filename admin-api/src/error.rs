@@ -32,7 +32,7 @@ pub(crate) enum ApiError {
     #[error("the content type is not that of a form")]
     NotAForm,
     #[error("the body is too large")]
-    BodyTooLarge,
+    BodyTooLarge(usize),
     #[error("the body did not arrive in time")]
     BodyTimeout,
     #[error("the body broke off")]
@@ -164,7 +164,7 @@ impl ApiError {
     pub(crate) fn face(&self) -> Face {
         let (status, code, title) = match self {
             Self::ContentType | Self::NotAForm => (415, "unsupported_media_type", "Unsupported media type"),
-            Self::BodyTooLarge => (413, "body_too_large", "Body too large"),
+            Self::BodyTooLarge(_) => (413, "body_too_large", "Body too large"),
             Self::BodyTimeout => (408, "body_timeout", "Body too slow"),
             Self::BodyBroken => (400, "malformed", "Malformed request"),
             Self::Json(_) => (400, "malformed_json", "Malformed JSON"),
@@ -222,7 +222,7 @@ impl ApiError {
         let words = match self {
             Self::ContentType => "Send the body as `Content-Type: application/json`.",
             Self::NotAForm => "Send the body as `Content-Type: application/x-www-form-urlencoded`.",
-            Self::BodyTooLarge => return format!("A body may have {} bytes at most.", crate::body::MAX_BODY).into(),
+            Self::BodyTooLarge(most) => return format!("A body may have {most} bytes at most.").into(),
             Self::BodyTimeout => "The body did not arrive in time.",
             Self::BodyBroken => "The body ended before it was complete.",
             Self::Json(fault) => return words_for(fault),

@@ -25,6 +25,8 @@ use uuid::Uuid;
 use crate::{body, error::ApiError, office::Office, trail};
 
 const SIGNATURE: &str = "stripe-signature";
+/// Bytes of an event. Stripe says no bound, and an invoice of many lines is long; what is refused is sent again for three days and then never.
+const LONGEST_EVENT: usize = 256 * 1024;
 /// Bytes of the id of an event or a subscription.
 const LONGEST_ID: usize = 255;
 /// Seconds by which clocks may differ. What was said later counts, so of what says to have been said in some far future all else would be late.
@@ -69,7 +71,7 @@ pub(crate) async fn hear_payment(
 ) -> Result<Json<HeardPayment>, ApiError> {
     let secret = office.settings.payment_secret.as_ref().ok_or(ApiError::NoSuchPath)?;
     let headers = request.headers().clone();
-    let body = body::receive(request, &office).await?;
+    let body = body::receive_most(LONGEST_EVENT, request, &office).await?;
     let now = office.now();
     verify_stripe(signature(&headers)?, &body, secret, now.timestamp()).map_err(|_| ApiError::SignatureRefused)?;
     let event = read(&body)?;

@@ -189,6 +189,19 @@ fn signed(platform: &Platform, body: &str, secret: &str, ago: i64) -> Answer {
 }
 
 #[test]
+fn an_event_of_a_payment_provider_may_be_long() {
+    let platform = setup().start();
+    let event = |description: &str| {
+        let object = json!({ "description": description });
+        json!({ "id": "evt_1", "type": "invoice.created", "created": 1, "data": { "object": object } }).to_string()
+    };
+    let most = 256 * 1024 - event("").len();
+    let longest = signed(&platform, &event(&"x".repeat(most)), SECRET, 0);
+    assert_eq!((longest.status, longest.json()["status"].as_str()), (200, Some("ignored")));
+    assert_eq!(signed(&platform, &event(&"x".repeat(most + 1)), SECRET, 0).code(), "body_too_large");
+}
+
+#[test]
 fn a_payment_provider_moves_a_tenant_between_tiers_if_it_is_the_one() {
     let platform = setup().start();
     let ada = token_of(&register(&platform, "ada@example.com", "Acme"));
