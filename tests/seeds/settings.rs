@@ -67,8 +67,10 @@ fn redis_is_where_redis_host_and_redis_port_say() {
     let known = [("REDIS_HOST", "localhost"), ("REDIS_PORT", port.as_str()), ("REDIS_PASSWORD", "p@ss/w#rd")];
     let platform = with(&known).start();
     eventually("Redis to be found", || platform.metric("portcullis_redis_healthy") == 1);
-    let without = with(&known[1..]).start();
-    assert_eq!(without.metric("portcullis_redis_healthy"), 0, "a port alone names nothing");
+    let platform = with(&known[1..]).start();
+    eventually("Redis to be found on this machine", || platform.metric("portcullis_redis_healthy") == 1);
+    let without = with(&[("REDIS_PORT", "tcp://10.0.0.1:6379")]).start();
+    assert_eq!(without.metric("portcullis_redis_healthy"), 0, "Kubernetes speaks of any service that is called redis");
     let folder = Setup::default().folder();
     let (code, said) =
         refused(&with(&[("REDIS_HOST", "localhost"), ("REDIS_PORT", "tcp://10.0.0.1:6379")]), folder.path());
@@ -242,4 +244,5 @@ fn two_names_for_one_thing_that_do_not_agree_end_the_start() {
     let (code, said) = refused(&disagreeing, disagreeing.folder().path());
     assert!(code == Some(78) && said.contains("REDIS_URL and REDIS_HOST"), "{said}");
     redis("127.0.0.1", "7000").start();
+    redis("", "7001").start();
 }

@@ -77,14 +77,18 @@ impl Reader<'_, '_> {
     /// A Redis that the file does not speak of.
     pub(super) fn redis_of_old(&mut self) -> Option<String> {
         let ask = |name: &str| self.folder.variable(name).filter(|text| !text.is_empty());
-        let host = ask("REDIS_HOST")?;
+        let is_port = |text: &str| text.parse::<u16>().is_ok();
+        let port = ask("REDIS_PORT");
+        // A port alone is one of this machine. In Kubernetes a service that is called redis sets it to `tcp://…`, of which nobody has spoken.
+        let host =
+            ask("REDIS_HOST").or_else(|| port.as_ref().filter(|text| is_port(text)).map(|_| "localhost".to_owned()))?;
         let host = if host.contains(':') { format!("[{host}]") } else { host };
         // Whatever a password holds, in a URL it is percent-encoded (RFC 3986 §2.1).
         let encoded = |text: String| text.bytes().fold(String::new(), |url, byte| format!("{url}%{byte:02x}"));
         let password = ask("REDIS_PASSWORD").map(encoded);
         let password = password.map_or_else(String::new, |password| format!(":{password}@"));
-        let port = ask("REDIS_PORT").unwrap_or_else(|| "6379".to_owned());
-        if port.parse::<u16>().is_err() {
+        let port = port.unwrap_or_else(|| "6379".to_owned());
+        if !is_port(&port) {
             self.document.note(0..0, "the environment variable REDIS_PORT is not a port such as 6379");
             return None;
         }
@@ -94,6 +98,9 @@ impl Reader<'_, '_> {
     /// Notes a host in the environment beside an address that is from there, too, and leads elsewhere.
     pub(super) fn check_redis_of_old(&mut self, given: &Placed<Value<String>>, url: &str) {
         let Value::Env { env, .. } = &**given else { return };
+        if self.folder.variable("REDIS_HOST").is_none_or(|host| host.is_empty()) {
+            return;
+        }
         let Some(old) = self.redis_of_old() else { return };
         if let Ok(Some((name, _))) = env.ask(self.folder, None)
             && authority(&old) != authority(url)
