@@ -253,7 +253,11 @@ impl Wanted {
     fn read(uri: &Uri) -> Result<Self, ApiError> {
         const KNOWN: [&str; 8] = ["from", "to", "group_by", "account_id", "tenant_id", "format", "cursor", "limit"];
         let said = Parameters::read(uri, &KNOWN)?;
-        let day = |text: &str| NaiveDate::parse_from_str(text, "%Y-%m-%d").ok();
+        // With a sign chrono reads years that no calendar of ours has.
+        let day = |text: &str| {
+            let parsed = NaiveDate::parse_from_str(text, "%Y-%m-%d").ok();
+            parsed.filter(|_| text.starts_with(|first: char| first.is_ascii_digit()))
+        };
         let is_table = |text: &str| matches!(text, "csv" | "json").then_some(text == "csv");
         let some = |text: &str| text.parse::<u32>().ok().filter(|limit| *limit >= 1);
         Ok(Self {

@@ -359,6 +359,8 @@ fn nobody_sees_what_others_have_used_but_who_administers() {
     assert_eq!(seen["items"][0]["account_id"], bob["user"]["id"], "{seen}");
     for (query, field) in [
         ("from=2026-02-30", "from"),
+        ("from=-0001-01-01", "from"),
+        ("to=%2B10000-01-01", "to"),
         ("from=2026-01-02&to=2026-01-01", "to"),
         ("from=2024-01-01&to=2026-01-01", "to"),
         ("group_by=colour", "group_by"),
