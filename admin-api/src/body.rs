@@ -28,6 +28,17 @@ pub(crate) const MAX_BODY: usize = 64 * 1024;
 /// How long a body may take to arrive; it is small, so this is generous.
 const DEADLINE: Duration = Duration::from_secs(15);
 
+/// What is said of a text that was to be one (chrono's `ParseError`), which helps nobody who has left out a zone.
+const OF_TIMES: [&str; 6] = [
+    "input is out of range",
+    "no possible date and time matching input",
+    "input is not enough for unique date and time",
+    "input contains invalid characters",
+    "premature end of input",
+    "trailing input",
+];
+const A_TIME: &str = "a time of RFC 3339 with a zone, such as 2026-01-31T12:00:00Z";
+
 /// A JSON object, read as `T`.
 pub(crate) struct Body<T>(pub(crate) T);
 
@@ -176,6 +187,9 @@ fn describe(path: String, words: &str) -> FieldError {
     if words.starts_with("unknown field") && words.ends_with(", there are no fields") {
         return FieldError { field: path, message: "is not a field here; there are none".to_owned() };
     }
+    if OF_TIMES.contains(&words) {
+        return FieldError { field: path, message: format!("must be {A_TIME}") };
+    }
     let Some((_, expected)) = words.rsplit_once(", expected ") else {
         return FieldError { field: path, message: words.to_owned() };
     };
@@ -185,6 +199,7 @@ fn describe(path: String, words: &str) -> FieldError {
         let kind = match expected {
             "i64" | "u64" | "i32" | "u32" | "u16" => "a whole number",
             "a sequence" => "a list",
+            "an RFC 3339 formatted date and time string" => A_TIME,
             other => other,
         };
         format!("must be {kind}")

@@ -8,9 +8,10 @@ use axum::{
     http::{Request, StatusCode, header},
     routing::post,
 };
+use chrono::{DateTime, Utc};
 use insta::assert_snapshot;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tower::ServiceExt as _;
 
 use super::*;
@@ -92,6 +93,24 @@ async fn each_field_that_is_wrong_is_named_and_what_was_sent_is_not_repeated() {
     assert_snapshot!(order(r#"{"name":"x","place":{}}"#).await, @r#"422 invalid_fields; "place.town" is required"#);
     assert_snapshot!(order(r#"{"name":"x","place":{"town":"a","country":"b"}}"#).await, @r#"422 invalid_fields; "place.country" is not a field here; expected town"#);
     assert_snapshot!(order(r#"["x"]"#).await, @r#"422 invalid_fields; "" must be an object"#);
+}
+
+#[test]
+fn what_is_no_time_is_told_what_a_time_is() {
+    for sent in [
+        json!("2026-01-31T12:00:00"),
+        json!("2026-01-31"),
+        json!(""),
+        json!("yesterday"),
+        json!("2026-13-31T12:00:00Z"),
+        json!("2026-02-30T12:00:00Z"),
+        json!("2026-01-31T12:00:00Zulu"),
+        json!(1_769_860_800),
+    ] {
+        let read: Result<DateTime<Utc>, _> = shape(sent.clone());
+        let Err(ApiError::Fields(faults)) = read else { panic!("{sent}") };
+        assert_eq!(faults[0].message, "must be a time of RFC 3339 with a zone, such as 2026-01-31T12:00:00Z", "{sent}");
+    }
 }
 
 #[tokio::test]
