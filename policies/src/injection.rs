@@ -11,8 +11,9 @@ use crate::header::{Folding, Reserved, fold};
 
 /// What stands for the key in a format.
 const KEY: &str = "{key}";
-/// What says where a request goes, how long it is, or belongs to one connection (RFC 9110 §7.6.1). A last `-` stands for all that begin so.
-const FRAMING: [&str; 13] = [
+/// What says where a request goes, how long it is, of which trace it is part (W3C Trace Context: anybody's to log), or belongs to one connection
+/// (RFC 9110 §7.6.1). A last `-` stands for all that begin so.
+const FRAMING: [&str; 15] = [
     "connection",
     "content-",
     "cookie",
@@ -23,6 +24,8 @@ const FRAMING: [&str; 13] = [
     "sec-",
     "set-cookie",
     "te",
+    "traceparent",
+    "tracestate",
     "trailer",
     "transfer-encoding",
     "upgrade",
@@ -148,6 +151,8 @@ mod tests {
             "X-Session-Id",
             "X-Key-Id",
             "X-Request-Id",
+            "Traceparent",
+            "tracestate",
             "X-Forwarded-For",
             "Forwarded",
             "X-Usage-Tokens",
