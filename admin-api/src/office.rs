@@ -140,6 +140,9 @@ pub trait Hooks: Send + Sync {
 
     /// What does not work as it should, a word each; empty when all is well. Strangers can read it.
     fn status(&self) -> Vec<&'static str>;
+
+    /// Hears that a request has met a value that the master keys do not open.
+    fn found_unreadable(&self);
 }
 
 /// A configuration that has been put in force.

@@ -140,6 +140,10 @@ impl Hooks for Process {
     fn status(&self) -> Vec<&'static str> {
         self.readiness.degraded()
     }
+
+    fn found_unreadable(&self) {
+        self.readiness.found_unreadable();
+    }
 }
 
 /// The socket that only this process's user can open.

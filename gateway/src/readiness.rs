@@ -35,7 +35,7 @@ pub(crate) struct Readiness {
 // === impl Readiness ===
 
 impl Readiness {
-    /// Somebody has met a value that does not open: it is said at once, and all of them are counted.
+    /// Somebody, here or in the account service, has met a value that does not open: it is said at once, and all of them are counted.
     pub(crate) fn found_unreadable(&self) {
         self.unreadable.store(true, Ordering::Relaxed);
         self.recount.notify_one();

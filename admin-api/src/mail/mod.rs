@@ -247,22 +247,30 @@ impl Office {
 
     /// Opens what was sealed for that place.
     pub(crate) fn open_at(&self, record: &RecordId, sealed: &[u8]) -> Option<zeroize::Zeroizing<Vec<u8>>> {
-        self.mail.seal.open(sealed, record).ok()
+        self.told(self.mail.seal.open(sealed, record).ok())
     }
 
     /// Opens what was sealed of that row.
     pub(crate) fn open_in(&self, table: &'static str, id: Uuid, sealed: &[u8]) -> Option<zeroize::Zeroizing<Vec<u8>>> {
-        self.mail.seal.open(sealed, &record(table, id)).ok()
+        self.told(self.mail.seal.open(sealed, &record(table, id)).ok())
     }
 
     /// Which address a token is to give an account.
     pub(crate) fn open_email_change(&self, token: Uuid, sealed: &[u8]) -> Option<EmailChange> {
-        self.mail.open(TOKENS, token, sealed)
+        self.told(self.mail.open(TOKENS, token, sealed))
     }
 
     /// What was registered with a token.
     pub(crate) fn open_registration(&self, token: Uuid, sealed: &[u8]) -> Option<Registration> {
-        self.mail.open(TOKENS, token, sealed)
+        self.told(self.mail.open(TOKENS, token, sealed))
+    }
+
+    /// The probes say at once that something does not open.
+    fn told<T>(&self, opened: Option<T>) -> Option<T> {
+        if opened.is_none() {
+            self.hooks.found_unreadable();
+        }
+        opened
     }
 }
 

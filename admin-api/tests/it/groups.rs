@@ -215,6 +215,7 @@ async fn a_configuration_that_was_altered_or_moved_does_not_open() {
         house.get(&paths[2], ada.shown()).await.refusal_or_status(),
     ];
     assert_eq!(answers, ["503 unreadable", "200 OK", "503 unreadable"]);
+    assert_eq!(house.unreadable(), 2, "the process hears of those that do not open");
     // What is refused has changed nothing.
     let renamed = house.call("PATCH", &paths[0], ada.shown(), json!({ "name": "renamed" })).await;
     assert_eq!(renamed.refusal(), "503 unreadable");

@@ -92,6 +92,8 @@ struct TestHooks {
     meanwhile: Mutex<Option<Box<dyn FnOnce() + Send>>>,
     reload: Mutex<Result<ReloadReport, Vec<String>>>,
     status: Mutex<Vec<&'static str>>,
+    /// How often something was met that does not open.
+    unreadable: AtomicI64,
 }
 
 /// A provider that knows one person, whatever code is shown.
@@ -175,6 +177,7 @@ impl House {
             meanwhile: Mutex::default(),
             reload: Mutex::new(reload),
             status: Mutex::default(),
+            unreadable: AtomicI64::default(),
         });
         let mut settings = settings(MailTransport::File(folder.path().join("outbox")));
         change(&mut settings);
@@ -466,6 +469,11 @@ impl House {
         *self.hooks.reload.lock().unwrap() = outcome;
     }
 
+    /// How often the process was told of something that does not open.
+    pub(crate) fn unreadable(&self) -> i64 {
+        self.hooks.unreadable.load(Ordering::SeqCst)
+    }
+
     /// Something around the office stops working.
     pub(crate) fn degrade(&self, what: &'static str) {
         self.hooks.status.lock().unwrap().push(what);
@@ -605,6 +613,10 @@ impl Hooks for TestHooks {
 
     fn status(&self) -> Vec<&'static str> {
         self.status.lock().unwrap().clone()
+    }
+
+    fn found_unreadable(&self) {
+        self.unreadable.fetch_add(1, Ordering::SeqCst);
     }
 }
 

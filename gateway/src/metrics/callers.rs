@@ -33,8 +33,8 @@ impl StoreMetrics {
     pub(super) fn new(r: &Registry) -> Result<Self, prometheus::Error> {
         let seconds = "What the database took to tell who stands behind a credential that is not in the cache.";
         let failures = "Look-ups that the database did not answer.";
-        let unreadable =
-            "Sealed values that do not open, by table; counted at the start, each hour, and when the door meets one.";
+        let unreadable = "Sealed values that do not open, by table; counted at the start, each hour, and when the door or a request of the \
+                          account service meets one.";
         let forgotten = "Rows deleted since they are kept no longer.";
         Ok(Self {
             seconds: histogram(r, "portcullis_store_seconds", seconds, &SECONDS)?,

@@ -193,6 +193,8 @@ fn a_gateway_that_cannot_have_the_new_key_holds_the_rotation_up() {
 fn what_does_not_open_is_seen_from_outside() {
     let platform = Setup::default().start();
     platform.register("ada@example.com");
+    let root = platform.admin();
+    let agent = platform.post("/agents", Some(&root), &json!({ "name": "Helper" })).json();
     let file = platform.folder.path().join("data/master.key");
     // A key that is of no use beside the right one: the database was restored, and the key was not.
     let done = Command::new(PORTCULLIS).args(["keys", "generate"]).output().unwrap();
@@ -204,10 +206,17 @@ fn what_does_not_open_is_seen_from_outside() {
     let token = platform.login("ada@example.com");
     let body = json!({ "service": "openai", "api_key": "sk-openai-of-ada" });
     assert_eq!(platform.post("/integrations", Some(&token), &body).status, 201);
+    let wanted = json!({ "agent_id": agent["id"], "name": "Mine", "config": { "key": "secret" } });
+    let made = platform.post("/agent-instances", Some(&root), &wanted);
+    assert_eq!(made.status, 201, "{made:?}");
     fs::write(&file, right).unwrap();
     eventually("the gateway to have the old key alone", || {
         platform.log().matches("the master keys are others").count() == 2
     });
+    // What the account service meets is said at once, and not at the next count in an hour.
+    let instance = format!("/agent-instances/{}", made.json()["id"].as_str().unwrap());
+    assert_eq!(platform.get(&instance, &root).code(), "unreadable");
+    assert_eq!(platform.send("GET", "/readyz", &[], "").json()["reasons"], json!(["sealed_values_unreadable"]));
     assert_eq!(platform.get("/integrations", &token).json()["items"][0]["status"], "unreadable");
     let next = Setup::default().start_on(&platform.folder.path().join("data"));
     eventually("it to be counted", || next.metric("portcullis_sealed_unreadable{table=\"integrations\"}") == 1);
