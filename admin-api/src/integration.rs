@@ -13,7 +13,7 @@ use uuid::Uuid;
 use crate::{agent::oversees, caller::Caller, error::ApiError, office::Office};
 
 /// Integrations that one owner may have where the tier says nothing (quota `integrations`).
-const MOST: u32 = 50;
+pub(crate) const MOST: u32 = 50;
 
 /// What a path names, when it does not name an integration of the caller's.
 pub(crate) const NO_INTEGRATION: ApiError = ApiError::NotFound("integration");

@@ -11,7 +11,7 @@ use uuid::Uuid;
 use crate::{caller::Caller, error::ApiError, office::Office};
 
 /// Keys that one account may have, unless its tier says otherwise, until it deletes some: expired ones count.
-const MAX_KEYS: u32 = 100;
+pub(crate) const MAX_KEYS: u32 = 100;
 /// The quota of a tier that says otherwise.
 const QUOTA: &str = "api_keys";
 /// Scopes that one key may have.

@@ -12,10 +12,13 @@ use utoipa::{
 };
 use uuid::Uuid;
 
-use crate::{error::ApiError, office::Office};
+use crate::{error::ApiError, integration::MOST, key::MAX_KEYS, office::Office};
 
 /// Quotas of what is counted where it is kept: nobody reserves them.
 pub(crate) const COUNTED_HERE: [&str; 4] = ["agents", "api_keys", "instances", "integrations"];
+
+/// What bounds these where a tier says nothing of them.
+pub(crate) const BUILT_IN: [(&str, u32); 2] = [("api_keys", MAX_KEYS), ("integrations", MOST)];
 
 /// Names a reservation.
 #[derive(Deserialize, ToSchema)]

@@ -14,7 +14,7 @@ use crate::{
     error::ApiError,
     office::Office,
     query::Parameters,
-    quota::{Limit, counted_here, tier_of},
+    quota::{BUILT_IN, Limit, counted_here, tier_of},
     reach::Reach,
 };
 
@@ -64,7 +64,8 @@ pub(crate) async fn list_quotas(
     let of_tier = tier.iter().flat_map(|tier| tier.quotas.iter().map(|(name, amount)| (name.to_string(), *amount)));
     // What is held of something that the tier includes no longer is still held.
     let held = uses.iter().map(|used| (used.resource.clone(), Amount::Finite(0)));
-    let all: BTreeMap<String, Amount> = held.chain(of_tier).collect();
+    let built_in = BUILT_IN.map(|(name, most)| (name.to_owned(), Amount::Finite(most.into())));
+    let all: BTreeMap<String, Amount> = held.chain(built_in).chain(of_tier).collect();
     let items = all.into_iter().map(|(resource, amount)| {
         let spoken_for = uses.iter().find(|used| used.resource == resource);
         let (given, asked) = spoken_for.map_or((0, 0), |found| (found.used, found.reserved));

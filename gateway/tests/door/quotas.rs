@@ -124,6 +124,10 @@ fn agents_and_keys_are_counted_where_they_are_made_and_a_disabled_tenant_is_give
     let used = |name: &str| quotas["items"].as_array().unwrap().iter().find(|item| item["resource"] == name).cloned();
     assert_eq!(used("agents").unwrap(), json!({ "resource": "agents", "limit": 5, "used": 1, "reserved": 0 }));
     assert_eq!(used("instances").unwrap()["used"], 1);
+    // Of these there is an end where no tier speaks of them, too.
+    for (name, limit) in [("api_keys", 100), ("integrations", 50)] {
+        assert_eq!(used(name), Some(json!({ "resource": name, "limit": limit, "used": 0, "reserved": 0 })));
+    }
 
     let service = platform.service_account("benches").1;
     let tenant = platform.get("/auth/me", &ada).json()["tenant_id"].as_str().unwrap().to_owned();
