@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use identity::{AccountId, KeyId, Networks, SecretDigest, SessionId, TenantId};
+use identity::{AccountId, Grant, KeyId, Networks, SecretDigest, TenantId};
 use sqlx::types::Json;
 use sqlx_macros::FromRow;
 use uuid::Uuid;
@@ -24,8 +24,8 @@ pub struct NewKey {
     pub id: KeyId,
     /// Whose it is.
     pub account: AccountId,
-    /// The session in which it is asked for, if it is in one: whoever has ended it by then has ended this.
-    pub session: Option<SessionId>,
+    /// By what it is asked for, if somebody asks: whoever has ended that by then has ended this. By a key, none is made that lasts longer.
+    pub by: Option<Grant>,
     /// In which tenant it acts; `None`: in none, whatever its account founds or joins.
     pub tenant: Option<TenantId>,
     /// What its owner calls it.
@@ -85,8 +85,8 @@ struct Row {
 // === impl Store ===
 
 impl Store {
-    /// Issues a key; [`StoreError::TooManyKeys`] if its account may have no more, and [`StoreError::Conflict`] if the session has ended in which
-    /// it is asked for.
+    /// Issues a key; [`StoreError::TooManyKeys`] if its account may have no more, and [`StoreError::Conflict`] if what it is asked for
+    /// by has ended, or ends before it.
     pub async fn create_key(&self, new: NewKey) -> Result<KeyRecord, StoreError> {
         self.issue_key(new, None).await
     }
@@ -130,10 +130,20 @@ impl Store {
         Ok(rows.into_iter().map(KeyRecord::from).collect())
     }
 
-    /// Revokes a key; [`StoreError::NotFound`] if it is not this account's or revoked already.
-    pub async fn revoke_key(&self, account: AccountId, id: KeyId, now: DateTime<Utc>) -> Result<(), StoreError> {
+    /// Revokes a key; [`StoreError::NotFound`] if it is not this account's or revoked already, and [`StoreError::Conflict`] if that has ended
+    /// by which its owner asks for it, if they do.
+    pub async fn revoke_key(
+        &self,
+        account: AccountId,
+        id: KeyId,
+        by: Option<Grant>,
+        now: DateTime<Utc>,
+    ) -> Result<(), StoreError> {
         self.bounded(async {
             let mut tx = self.begin().await?;
+            // Whoever makes a key by this one at the same moment waits for this, or is waited for.
+            tx.lock_account(account).await?;
+            tx.demand_in_force(account, by, now).await?;
             let heard = tx.revoke_key(account, id, now).await?;
             self.commit_and_tell(tx, &heard, now).await
         })
@@ -141,7 +151,7 @@ impl Store {
     }
 
     /// Issues `new` in the place of a key, which ends after `grace`, or is revoked if there is none. [`StoreError::Conflict`] if it has a
-    /// successor already, or the session has ended in which `new` is asked for.
+    /// successor already, or what `new` is asked for by has ended or ends before it.
     pub async fn rotate_key(
         &self,
         account: AccountId,
@@ -158,6 +168,8 @@ impl Store {
             let mut tx = self.begin().await?;
             // The account before its keys, as whoever revokes one that is somebody else's takes them.
             tx.lock_account(account).await?;
+            // Before the old one is touched: it may be the one that asks.
+            tx.demand_maker(&new).await?;
             let found = on_tx!(&mut tx, |c| sqlx::query(Q)
                 .bind(old.uuid())
                 .bind(account.uuid())
@@ -175,7 +187,7 @@ impl Store {
                     .await)?;
                 return Err(if in_grace > 0 { StoreError::Conflict(HAS_SUCCESSOR) } else { StoreError::NotFound });
             }
-            tx.insert_key(&new).await?;
+            tx.add_key(&new).await?;
             let mut heard = if grace.is_zero() {
                 tx.end_bought_with_keys(account, now).await?
             } else {
@@ -235,20 +247,37 @@ impl Tx {
         Ok(heard)
     }
 
-    /// Counted under a lock of the account: of two at once the second one sees the first one's key, and whoever waited for somebody who has thrown
-    /// them out sees that.
+    /// Under a lock of the account: whoever waited for somebody who has thrown them out sees that.
     async fn insert_key(&mut self, new: &NewKey) -> Result<(), StoreError> {
+        self.lock_account(new.account).await?;
+        self.demand_maker(new).await?;
+        self.add_key(new).await
+    }
+
+    /// Whoever asks for a key has still what they have shown, and if that is a key, it lasts as long as the new one.
+    async fn demand_maker(&mut self, new: &NewKey) -> Result<(), StoreError> {
+        const LASTS: &str = "SELECT COUNT(*) FROM api_keys WHERE id = $1 AND (expires_at IS NULL OR expires_at >= $2)";
+        self.demand_in_force(new.account, new.by, new.now).await?;
+        if let Some(Grant::Key(by)) = new.by {
+            let lasts: i64 = on_tx!(&mut *self, |c| sqlx::query_scalar(LASTS)
+                .bind(by.uuid())
+                .bind(new.expires_at.map(stored))
+                .fetch_one(c)
+                .await)?;
+            if lasts == 0 {
+                return Err(CHANGED_MEANWHILE);
+            }
+        }
+        Ok(())
+    }
+
+    /// Counted under a lock of the account: of two at once the second one sees the first one's key.
+    async fn add_key(&mut self, new: &NewKey) -> Result<(), StoreError> {
         const COUNT: &str = "SELECT COUNT(*) FROM api_keys WHERE account_id = $1 AND revoked_at IS NULL";
         const Q: &str = "INSERT INTO api_keys (id, account_id, name, prefix, digest, scopes, created_at, expires_at, tenant_id, \
                          allowed_networks, had_factor) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, \
                          EXISTS (SELECT 1 FROM factors WHERE account_id = $2 AND confirmed_at IS NOT NULL))";
         let account = new.account.uuid();
-        self.lock_account(new.account).await?;
-        if let Some(session) = new.session
-            && !self.is_in(new.account, session).await?
-        {
-            return Err(CHANGED_MEANWHILE);
-        }
         let has: i64 = on_tx!(&mut *self, |c| sqlx::query_scalar(COUNT).bind(account).fetch_one(c).await)?;
         if has >= i64::from(new.most) {
             return Err(StoreError::TooManyKeys(new.most));

@@ -138,7 +138,7 @@ pub(crate) fn fresh_key(
     let new = NewKey {
         id,
         account: caller.0.account,
-        session: caller.0.grant.session(),
+        by: Some(caller.0.grant),
         tenant: caller.0.tenant,
         name,
         prefix: key.prefix(),

@@ -26,6 +26,7 @@ pub(crate) const NO_KEY: ApiError = ApiError::NotFound("API key");
         (status = 204, description = "Deleted"),
         (status = 403, description = "`forbidden`: the key's scopes reach beyond the caller's own"),
         (status = 404, description = "`not_found`: the caller has no such key"),
+        (status = 409, description = "`conflict`: the account was changed at the same moment"),
     )
 )]
 pub(crate) async fn delete_key(
@@ -43,7 +44,7 @@ pub(crate) async fn delete(office: &Office, caller: &Caller, id: &str) -> Result
     let key = records.into_iter().find(|record| record.id == id).ok_or(NO_KEY)?;
     // Scopes never change, so what is deleted is what was looked at.
     caller.demand_scopes(key.scopes.as_deref())?;
-    office.store.revoke_key(caller.0.account, id, office.now()).await.map_err(no_key)
+    office.store.revoke_key(caller.0.account, id, Some(caller.0.grant), office.now()).await.map_err(no_key)
 }
 
 /// Somebody else's key is no key.

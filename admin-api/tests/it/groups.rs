@@ -30,7 +30,7 @@ async fn joined(house: &House, person: &Person, email: &str) -> (AccountId, Stri
     let new = store::NewKey {
         id: key.id(),
         account,
-        session: None,
+        by: None,
         tenant: Some(tenant),
         name: "key".to_owned(),
         prefix: key.prefix(),

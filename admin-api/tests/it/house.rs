@@ -415,7 +415,7 @@ impl House {
         let new = store::NewKey {
             id: key.id(),
             account: id,
-            session: None,
+            by: None,
             tenant,
             name: "a key".to_owned(),
             prefix: key.prefix(),

@@ -88,7 +88,7 @@ fn fresh_key(
     let new = NewKey {
         id: key.id(),
         account,
-        session: None,
+        by: None,
         tenant,
         name,
         prefix: key.prefix(),

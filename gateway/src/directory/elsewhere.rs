@@ -99,7 +99,7 @@ mod tests {
         let new = NewKey {
             id: key.id(),
             account,
-            session: None,
+            by: None,
             tenant: None,
             name: "bound".to_owned(),
             prefix: key.prefix(),
@@ -155,7 +155,7 @@ mod tests {
         for (client, code) in [(proxy, "invalid_token"), (HOME, "ok"), (proxy, "invalid_token")] {
             assert_eq!(shown(&house, &key, client, 0).await, code, "{client}");
         }
-        house.store.revoke_key(account, key.id(), at(0)).await.unwrap();
+        house.store.revoke_key(account, key.id(), None, at(0)).await.unwrap();
         house.directory.hear([Subject::Key(key.id())]);
         for (client, code) in [(HOME, "revoked"), (proxy, "invalid_token"), (proxy, "too_many_refusals")] {
             assert_eq!(shown(&house, &key, client, 0).await, code, "{client}");
@@ -169,7 +169,7 @@ mod tests {
         assert_eq!(shown(&house, &key, HOME, 0).await, "ok");
         assert_eq!(shown(&house, &key, THIEF, 60).await, "invalid_token");
         assert_eq!(shown(&house, &key, HOME, 60).await, "expired");
-        house.store.revoke_key(account, key.id(), at(0)).await.unwrap();
+        house.store.revoke_key(account, key.id(), None, at(0)).await.unwrap();
         house.directory.hear([Subject::Key(key.id())]);
         // Once from the database and once from what is kept of it, whoever asks first.
         for (client, code) in

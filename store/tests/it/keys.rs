@@ -42,7 +42,7 @@ pub(crate) fn key(account: &Account, name: &str) -> (NewKey, ApiKey) {
         tenant: None,
         id,
         account: account.id,
-        session: None,
+        by: None,
         name: name.to_owned(),
         prefix: secret.prefix(),
         digest: secret.digest(),
@@ -90,10 +90,10 @@ async fn a_revoked_key_is_neither_listed_nor_live(database: &Database) {
     let store = database.open().await;
     let ada = person(&store, "ada@example.com").await;
     let id = store.create_key(key(&ada, "key").0).await.unwrap().id;
-    store.revoke_key(ada.id, id, at(1)).await.unwrap();
+    store.revoke_key(ada.id, id, None, at(1)).await.unwrap();
     assert_eq!(store.list_keys(ada.id).await.unwrap(), []);
     assert_eq!(store.key_grant(id).await.unwrap().unwrap().standing(at(1)), Standing::Ended);
-    assert!(matches!(store.revoke_key(ada.id, id, at(2)).await, Err(StoreError::NotFound)));
+    assert!(matches!(store.revoke_key(ada.id, id, None, at(2)).await, Err(StoreError::NotFound)));
     assert_eq!(heard(&store).await, [Subject::Key(id); 2], "issued and revoked");
 }
 
@@ -101,7 +101,7 @@ async fn a_key_is_revoked_by_its_owner_alone(database: &Database) {
     let store = database.open().await;
     let (ada, eve) = (person(&store, "ada@example.com").await, person(&store, "eve@example.com").await);
     let id = store.create_key(key(&ada, "key").0).await.unwrap().id;
-    assert!(matches!(store.revoke_key(eve.id, id, at(1)).await, Err(StoreError::NotFound)));
+    assert!(matches!(store.revoke_key(eve.id, id, None, at(1)).await, Err(StoreError::NotFound)));
     let rotated = store.rotate_key(eve.id, id, key(&eve, "mine").0, Duration::ZERO, at(1)).await;
     assert!(matches!(rotated, Err(StoreError::NotFound)), "{rotated:?}");
     assert_eq!(store.key_grant(id).await.unwrap().unwrap().standing(at(1)), Standing::Live);
@@ -182,7 +182,7 @@ async fn only_a_live_key_is_rotated(database: &Database) {
     let store = database.open().await;
     let ada = person(&store, "ada@example.com").await;
     let old = store.create_key(key(&ada, "key").0).await.unwrap().id;
-    store.revoke_key(ada.id, old, at(1)).await.unwrap();
+    store.revoke_key(ada.id, old, None, at(1)).await.unwrap();
     let rotated = store.rotate_key(ada.id, old, key(&ada, "key").0, Duration::from_mins(1), at(2)).await;
     assert!(matches!(rotated, Err(StoreError::NotFound)), "{rotated:?}");
     assert_eq!(store.list_keys(ada.id).await.unwrap(), [], "no key was issued in its place");
@@ -201,7 +201,7 @@ async fn a_key_that_is_asked_for_in_a_session_is_made_while_that_goes_on(databas
     let store = database.open().await;
     let (ada, eve) = (person(&store, "ada@example.com").await, person(&store, "eve@example.com").await);
     let ((own, _), (theirs, _)) = (session(&store, &ada).await, session(&store, &eve).await);
-    let asked = |session| NewKey { session: Some(session), ..key(&ada, "key").0 };
+    let asked = |session| NewKey { by: Some(Grant::Session(session)), ..key(&ada, "key").0 };
     let old = store.create_key(asked(own)).await.unwrap().id;
     store.end_session(own, at(1)).await.unwrap();
     for session in [own, theirs] {

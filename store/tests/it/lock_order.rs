@@ -57,7 +57,7 @@ fn revoking(store: &Store, account: AccountId, key: KeyId) -> JoinHandle<()> {
     let store = store.clone();
     again(1, move |_| {
         let store = store.clone();
-        async move { store.revoke_key(account, key, at(1)).await }
+        async move { store.revoke_key(account, key, None, at(1)).await }
     })
 }
 

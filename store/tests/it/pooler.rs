@@ -124,7 +124,7 @@ fn few_keys(account: AccountId) -> NewKey {
     NewKey {
         id: key.id(),
         account,
-        session: None,
+        by: None,
         tenant: None,
         name: "a key".to_owned(),
         prefix: key.prefix(),

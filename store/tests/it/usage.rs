@@ -352,7 +352,7 @@ async fn key(store: &Store, account: &Account, tenant: Option<TenantId>) -> KeyI
     let new = NewKey {
         id: key.id(),
         account: account.id,
-        session: None,
+        by: None,
         tenant,
         name: "a key".to_owned(),
         prefix: key.prefix(),

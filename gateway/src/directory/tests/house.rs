@@ -41,7 +41,7 @@ pub(super) fn new_key(account: &Account, expires_at: Option<DateTime<Utc>>) -> (
         tenant: None,
         id: key.id(),
         account: account.id,
-        session: None,
+        by: None,
         name: "key".to_owned(),
         prefix: key.prefix(),
         digest: key.digest(),
