@@ -86,7 +86,7 @@ struct Row {
 
 impl Store {
     /// Issues a key; [`StoreError::TooManyKeys`] if its account may have no more, and [`StoreError::Conflict`] if what it is asked for
-    /// by has ended, or ends before it.
+    /// by has ended, or ends before it, or its account does not belong to its tenant.
     pub async fn create_key(&self, new: NewKey) -> Result<KeyRecord, StoreError> {
         self.issue_key(new, None).await
     }
@@ -151,7 +151,7 @@ impl Store {
     }
 
     /// Issues `new` in the place of a key, which ends after `grace`, or is revoked if there is none. [`StoreError::Conflict`] if it has a
-    /// successor already, or what `new` is asked for by has ended or ends before it.
+    /// successor already, what `new` is asked for by has ended or ends before it, or the account does not belong to its tenant.
     pub async fn rotate_key(
         &self,
         account: AccountId,
@@ -254,7 +254,8 @@ impl Tx {
         self.add_key(new).await
     }
 
-    /// Whoever asks for a key has still what they have shown, and if that is a key, it lasts as long as the new one.
+    /// Whoever asks for a key has still what they have shown, and if that is a key, it lasts as long as the new one; and they belong to the
+    /// tenant in which it acts: else it would be theirs again if they joined anew.
     async fn demand_maker(&mut self, new: &NewKey) -> Result<(), StoreError> {
         const LASTS: &str = "SELECT COUNT(*) FROM api_keys WHERE id = $1 AND (expires_at IS NULL OR expires_at >= $2)";
         self.demand_in_force(new.account, new.by, new.now).await?;
@@ -267,6 +268,11 @@ impl Tx {
             if lasts == 0 {
                 return Err(CHANGED_MEANWHILE);
             }
+        }
+        if let Some(tenant) = new.tenant
+            && self.role_in(tenant, new.account).await?.is_none()
+        {
+            return Err(CHANGED_MEANWHILE);
         }
         Ok(())
     }

@@ -3,11 +3,11 @@
 
 use std::time::Duration;
 
-use identity::{Grant, KeyId};
-use store::{Account, NewKey, Store, StoreError, WayIn};
+use identity::{Email, Grant, KeyId, SessionId, TenantId};
+use store::{Account, Belonging, NewAccount, NewKey, Store, StoreError, WayIn};
 
 use crate::{
-    engines::{Database, at, hash, notice, on_both_engines, person, session},
+    engines::{Database, at, hash, newcomer, notice, on_both_engines, person, session},
     factors::{armed, begin, challenge, confirm, is_missing, try_challenge},
     keys::key,
     lock_order::{Deed, both_are_done},
@@ -17,6 +17,7 @@ on_both_engines!(
     by_a_key_that_has_ended_none_is_made_rotated_or_revoked,
     by_a_key_in_its_grace_none_is_made_that_outlives_it,
     a_key_rotates_and_revokes_itself,
+    whoever_has_been_sent_away_makes_no_key_there_from_where_they_are_now,
 );
 
 const SESSION: &str = "SELECT 1 FROM sessions WHERE id = $1 FOR UPDATE";
@@ -91,6 +92,35 @@ async fn a_key_rotates_and_revokes_itself(database: &Database) {
     assert_eq!(keys_of(&store, &robot).await.len(), 1, "the one in its grace");
 }
 
+/// Somebody who belongs to an organisation, and their session, which acts in another one of theirs by now.
+async fn member_elsewhere(store: &Store) -> (Account, TenantId, SessionId) {
+    let boss = person(store, "boss@example.com").await;
+    let work = store.create_tenant("Work", boss.id, 9, at(0)).await.unwrap().id;
+    let email = Email::parse("ada@example.com").unwrap();
+    let joins = NewAccount { tenant: Belonging::Joins(work), ..newcomer(&email) };
+    let ada = store.create_account(joins).await.unwrap();
+    let home = store.create_tenant("Home", ada.id, 9, at(0)).await.unwrap().id;
+    let (login, _) = session(store, &ada).await;
+    store.switch_tenant(login, ada.id, home, at(0)).await.unwrap();
+    (ada, work, login)
+}
+
+/// The session goes on, since it is elsewhere; the key would be good again if they were asked to come back.
+async fn whoever_has_been_sent_away_makes_no_key_there_from_where_they_are_now(database: &Database) {
+    let store = database.open().await;
+    let (ada, work, login) = member_elsewhere(&store).await;
+    let asked = |tenant| NewKey { tenant, by: Some(Grant::Session(login)), ..key(&ada, "key").0 };
+    store.create_key(asked(Some(work))).await.unwrap();
+    store.remove_member(work, ada.id, None, at(1)).await.unwrap();
+    let made = store.create_key(asked(Some(work))).await;
+    assert!(is_late(&made), "{made:?}");
+    assert_eq!(keys_of(&store, &ada).await, []);
+    let elsewhere = store.create_key(asked(None)).await.unwrap().id;
+    let rotated = store.rotate_key(ada.id, elsewhere, asked(Some(work)), Duration::ZERO, at(2)).await;
+    assert!(is_late(&rotated), "{rotated:?}");
+    assert_eq!(keys_of(&store, &ada).await, [elsewhere]);
+}
+
 /// Ends a key, and makes another one by it, which waits for that.
 async fn a_key_is_made_by_one_while_this_ends_it(end: fn(Store, Account, KeyId) -> Deed) {
     let database = Database::postgres().await;
@@ -134,6 +164,26 @@ async fn whoever_has_a_key_that_is_being_rotated_makes_none_that_outlives_it() {
         Box::pin(async move { store.rotate_key(robot.id, leaked, key(&robot, "new").0, grace, at(1)).await.map(drop) })
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_is_being_sent_away_makes_no_key_there_from_where_they_are_now() {
+    let database = Database::postgres().await;
+    let store = database.open().await;
+    let (ada, work, login) = member_elsewhere(&store).await;
+    let new = NewKey { tenant: Some(work), by: Some(Grant::Session(login)), ..key(&ada, "work").0 };
+    let (sending, making, id) = (store.clone(), store.clone(), ada.id);
+    let deeds: [Deed; 2] = [
+        Box::pin(async move { sending.remove_member(work, id, None, at(1)).await }),
+        Box::pin(async move {
+            let made = making.create_key(new).await;
+            assert!(is_late(&made), "{made:?}");
+            Ok(())
+        }),
+    ];
+    let membership = "SELECT 1 FROM tenant_members WHERE account_id = $1 FOR UPDATE";
+    both_are_done(&database, membership, id.uuid(), deeds).await;
+    assert_eq!(keys_of(&store, &ada).await, []);
 }
 
 /// It would serve them for ever.
