@@ -10,12 +10,12 @@ use axum::{
     extract::FromRequestParts,
     http::{Method, request::Parts},
 };
-use identity::{AccountId, AssertionClaims, Principal, TenantId, TenantRole};
+use identity::{AccountId, AssertionClaims, Grant, Principal, TenantId, TenantRole};
 use policies::{
     Policy,
     roles::{ADMIN, Permission, covers},
 };
-use store::Account;
+use store::{Account, DoneBy};
 
 use crate::{error::ApiError, office::Office, trail};
 
@@ -193,6 +193,13 @@ impl FromRequestParts<Arc<Office>> for Caller {
 }
 
 impl Caller {
+    /// The caller, for the store to ask whether they have their right still when it is used. Of whoever holds a certificate there is no record.
+    pub(crate) fn doer(&self, office: &Office) -> Option<DoneBy> {
+        let Principal { account, grant, .. } = self.0;
+        let is_known = !matches!(grant, Grant::Certificate(_));
+        is_known.then(|| DoneBy { account, role: self.0.role.to_string(), grant, now: office.now() })
+    }
+
     /// The tenant in which the caller acts.
     pub(crate) fn tenant(&self) -> Result<TenantId, ApiError> {
         self.0.tenant.ok_or(ApiError::NoTenant)

@@ -6,7 +6,7 @@ use sqlx_macros::FromRow;
 use uuid::Uuid;
 
 use crate::{
-    Account, AccountKind, Cursor, Page, Status, Store, StoreError, Subject,
+    Account, AccountKind, Cursor, DoneBy, Over, Page, Status, Store, StoreError, Subject,
     account::{AccountRow, account_columns, its_tenant},
     db::{Tx, on, on_tx, stored},
     outbox::counted_address,
@@ -73,6 +73,8 @@ pub struct AccountChange {
     pub status: Option<Status>,
     /// Only of an account that has this role still: whoever changes it was weighed against that.
     pub of_role: Option<String>,
+    /// By whom, while they may still.
+    pub by: Option<DoneBy>,
 }
 
 /// What an account's tier becomes.
@@ -102,15 +104,7 @@ const BY_ID: &str = concat!(
 impl Store {
     /// Makes an account; [`StoreError::EmailTaken`] if its address has one.
     pub async fn create_account(&self, new: NewAccount<'_>) -> Result<Account, StoreError> {
-        self.bounded(async {
-            let id = new.id;
-            let mut tx = self.begin().await?;
-            tx.insert_account(new).await?;
-            let account = tx.account(id).await?.ok_or(StoreError::NotFound)?;
-            self.commit(tx).await?;
-            Ok::<_, StoreError>(account)
-        })
-        .await
+        self.create_account_by(new, None).await
     }
 
     /// The account of that id, in the tenant that is its own.
@@ -180,7 +174,8 @@ impl Store {
 
     /// Changes what an administrator may change. Disabling an account ends its sessions: they do not come back with it. Another
     /// role ends those that have cookies: what a browser was given for one role does not serve for another (ASVS 7.2.4).
-    /// [`StoreError::Conflict`] if nobody would administer the platform any more, or the account has another role than was weighed.
+    /// [`StoreError::Conflict`] if nobody would administer the platform any more, the account has another role than was weighed, or whoever changes
+    /// it has lost the right to it.
     pub async fn change_account(
         &self,
         id: AccountId,
@@ -199,6 +194,7 @@ impl Store {
                 tx.demand_another_administrator(id).await?;
             }
             let tenants = if tier.is_some() { tx.note_tiers_by(id, now).await? } else { Vec::new() };
+            tx.hold_doer(change.by.as_ref(), Some(id)).await?;
             let changed = on_tx!(&mut *tx, |c| sqlx::query(Q)
                 .bind(id.uuid())
                 .bind(&change.role)
@@ -251,11 +247,11 @@ impl Store {
     ///
     /// Organisations that are its alone go with it, and one that is named after its address is named by its id from then on; [`StoreError::LastOwner`] if others would be left in one for which nobody answers.
     /// [`StoreError::NotFound`] if there is none, and [`StoreError::Conflict`] if nobody would administer the platform any more, or it has
-    /// another role than `of_role`, against which whoever deletes it was weighed.
+    /// another role than that against which whoever deletes it was weighed, or they have lost the right to it.
     pub async fn delete_account(
         &self,
         id: AccountId,
-        of_role: Option<&str>,
+        over: Option<Over<'_>>,
         now: DateTime<Utc>,
     ) -> Result<(), StoreError> {
         const MAILS: &str = "DELETE FROM outbox WHERE address = (SELECT email_normalised FROM accounts WHERE id = $1) \
@@ -278,12 +274,12 @@ impl Store {
                 .execute(c)
                 .await
                 .map(drop))?;
-            let left = tx.leave_tenants(id, now).await?;
+            let left = tx.leave_tenants(id, over.and_then(|over| over.by), now).await?;
             // After the account, which leaving holds.
             let ended = tx.end_impersonations(id, now).await?;
             let deleted = on_tx!(&mut tx, |c| sqlx::query(Q)
                 .bind(id.uuid())
-                .bind(of_role)
+                .bind(over.map(|over| over.of_role))
                 .execute(c)
                 .await
                 .map(|done| done.rows_affected()))?;

@@ -13,7 +13,7 @@ mod name;
 
 pub use self::kind::FactorKind;
 use crate::{
-    NewMail, NewPasskey, Renewal, Renewed, Store, StoreError, Subject,
+    NewMail, NewPasskey, Over, Renewal, Renewed, Store, StoreError, Subject,
     db::{Tx, on, on_tx, stored},
 };
 
@@ -264,14 +264,15 @@ impl Store {
     pub async fn remove_factors(
         &self,
         account: AccountId,
-        of_role: &str,
+        of_role: impl Into<Over<'_>>,
         notice: &NewMail,
         now: DateTime<Utc>,
     ) -> Result<bool, StoreError> {
         const Q: &str = "DELETE FROM factors WHERE account_id = $1";
+        let over = of_role.into();
         self.bounded(async {
             let mut tx = self.begin().await?;
-            tx.hold_role(account, of_role).await?;
+            tx.hold_role(account, over).await?;
             tx.touch_account(account, now).await?;
             let had = tx.has_factor(account).await?;
             on_tx!(&mut tx, |c| sqlx::query(Q).bind(account.uuid()).execute(c).await.map(drop))?;

@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use identity::{AccountId, PasswordHash};
 
 use crate::{
-    Account, NewAccount, NewMail, NewOneTime, ShownOneTime, Store, StoreError, Subject,
+    Account, DoneBy, NewAccount, NewMail, NewOneTime, Over, ShownOneTime, Store, StoreError, Subject,
     db::{Tx, on_tx, stored},
 };
 
@@ -15,17 +15,19 @@ use crate::{
 
 impl Store {
     /// Makes an account that nobody can use yet, and posts the letter that says how, unless somebody is told otherwise;
-    /// [`StoreError::EmailTaken`] if its address has one.
+    /// [`StoreError::EmailTaken`] if its address has one, and [`StoreError::Conflict`] if whoever invites has lost the right to it.
     pub async fn invite(
         &self,
         new: NewAccount<'_>,
         token: &NewOneTime<'_>,
         letter: Option<&NewMail>,
+        by: Option<&DoneBy>,
     ) -> Result<Account, StoreError> {
         const Q: &str = "UPDATE accounts SET status = 'disabled', invited_at = $2 WHERE id = $1";
         self.bounded(async {
             let (id, now) = (new.id, new.now);
             let mut tx = self.begin().await?;
+            tx.hold_doer(by, None).await?;
             tx.insert_account(new).await?;
             on_tx!(&mut tx, |c| sqlx::query(Q).bind(id.uuid()).bind(stored(now)).execute(c).await.map(drop))?;
             tx.add_one_time(token).await?;
@@ -39,12 +41,27 @@ impl Store {
         .await
     }
 
-    /// Posts another letter, if any, whose token replaces those before; [`StoreError::Conflict`] if nobody is waited for, or the account has
-    /// another role than `of_role`.
+    /// Makes an account that somebody else can use at once; [`StoreError::EmailTaken`] if its address has one, and [`StoreError::Conflict`] if
+    /// whoever makes it has lost the right to it.
+    pub async fn create_account_by(&self, new: NewAccount<'_>, by: Option<&DoneBy>) -> Result<Account, StoreError> {
+        self.bounded(async {
+            let id = new.id;
+            let mut tx = self.begin().await?;
+            tx.hold_doer(by, None).await?;
+            tx.insert_account(new).await?;
+            let account = tx.account(id).await?.ok_or(StoreError::NotFound)?;
+            self.commit(tx).await?;
+            Ok::<_, StoreError>(account)
+        })
+        .await
+    }
+
+    /// Posts another letter, if any, whose token replaces those before; [`StoreError::Conflict`] if nobody is waited for, the account has
+    /// another role than `of_role`, or whoever asks has lost the right to it.
     pub async fn invite_again(
         &self,
         id: AccountId,
-        of_role: &str,
+        of_role: impl Into<Over<'_>>,
         token: &NewOneTime<'_>,
         letter: Option<&NewMail>,
         now: DateTime<Utc>,
@@ -52,9 +69,10 @@ impl Store {
         const Q: &str = "UPDATE accounts SET invited_at = $2 WHERE id = $1 AND invited_at IS NOT NULL";
         const VOID: &str =
             "UPDATE one_time_tokens SET used_at = $2 WHERE account_id = $1 AND used_at IS NULL AND purpose = 'invite'";
+        let over = of_role.into();
         self.bounded(async {
             let mut tx = self.begin().await?;
-            tx.hold_role(id, of_role).await?;
+            tx.hold_role(id, over).await?;
             let waits = on_tx!(&mut tx, |c| sqlx::query(Q)
                 .bind(id.uuid())
                 .bind(stored(now))

@@ -127,4 +127,5 @@ pub use tenant_invitations::{Invitation, NewInvitation};
 pub use tenants::{Tenant, TenantChange};
 pub use usage::{Misplaced, UsageAsked, UsageBy, UsageEvent, UsagePage, UsageTotal, Used};
 pub use webhooks::DueWebhook;
+pub use weighed::{DoneBy, Over};
 pub use written::noticing_writes;

@@ -10,7 +10,7 @@ use sqlx_macros::FromRow;
 use uuid::Uuid;
 
 use crate::{
-    Account, NewMail, Store, StoreError,
+    Account, NewMail, Over, Store, StoreError,
     account::{AccountRow, account_columns, its_tenant},
     db::{Tx, on, on_tx, stored},
 };
@@ -194,12 +194,13 @@ impl Store {
     pub async fn unlock_account(
         &self,
         id: AccountId,
-        of_role: &str,
+        of_role: impl Into<Over<'_>>,
         subjects: &[SecretDigest],
     ) -> Result<bool, StoreError> {
+        let over = of_role.into();
         self.bounded(async {
             let mut tx = self.begin().await?;
-            tx.hold_role(id, of_role).await?;
+            tx.hold_role(id, over).await?;
             let mut found = 0;
             for subject in subjects {
                 found += tx.forget_failures(subject).await?;

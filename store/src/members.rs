@@ -6,7 +6,7 @@ use sqlx_macros::FromRow;
 use uuid::Uuid;
 
 use crate::{
-    Account, Cursor, MACHINE, Page, Status, Store, StoreError, Subject,
+    Account, Cursor, DoneBy, MACHINE, Page, Status, Store, StoreError, Subject,
     accounts::CHANGED_MEANWHILE,
     db::{Tx, on, on_tx, stored},
 };
@@ -260,10 +260,12 @@ impl Tx {
     }
 
     /// Takes an account that goes for good out of its tenants: those that are its alone go too, but not what they owe. Says for which it has
-    /// answered. [`StoreError::Conflict`] if it has joined another one meanwhile, or become another thing in one.
+    /// answered. [`StoreError::Conflict`] if it has joined another one meanwhile, or become another thing in one, or
+    /// whoever sends it away has lost the right to it.
     pub(crate) async fn leave_tenants(
         &mut self,
         account: AccountId,
+        by: Option<&DoneBy>,
         now: DateTime<Utc>,
     ) -> Result<Vec<TenantId>, StoreError> {
         const HOME: &str = "UPDATE accounts SET tenant_id = NULL WHERE id = $1";
@@ -276,6 +278,7 @@ impl Tx {
                 self.lock_tenant(*tenant).await?;
             }
         }
+        self.hold_doer(by, Some(account)).await?;
         on_tx!(&mut *self, |c| sqlx::query(HOME).bind(account.uuid()).execute(c).await.map(drop))?;
         // Tenants are held before their members: one that it joined before it was held itself is not.
         if self.memberships(account).await? != mine {

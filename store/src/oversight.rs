@@ -6,7 +6,7 @@ use sqlx_macros::FromRow;
 use uuid::Uuid;
 
 use crate::{
-    Cursor, Page, Store, StoreError, Subject,
+    Cursor, Over, Page, Store, StoreError, Subject,
     db::{on, stored},
 };
 
@@ -177,12 +177,13 @@ impl Store {
     pub async fn end_any_key(
         &self,
         id: KeyId,
-        (owner, of_role): (AccountId, &str),
+        (owner, of_role): (AccountId, impl Into<Over<'_>>),
         now: DateTime<Utc>,
     ) -> Result<(), StoreError> {
+        let over = of_role.into();
         self.bounded(async {
             let mut tx = self.begin().await?;
-            tx.hold_role(owner, of_role).await?;
+            tx.hold_role(owner, over).await?;
             let heard = tx.revoke_key(owner, id, now).await?;
             self.commit_and_tell(tx, &heard, now).await
         })
@@ -193,12 +194,13 @@ impl Store {
     pub async fn end_any_session(
         &self,
         id: SessionId,
-        (owner, of_role): (AccountId, &str),
+        (owner, of_role): (AccountId, impl Into<Over<'_>>),
         now: DateTime<Utc>,
     ) -> Result<(), StoreError> {
+        let over = of_role.into();
         self.bounded(async {
             let mut tx = self.begin().await?;
-            tx.hold_role(owner, of_role).await?;
+            tx.hold_role(owner, over).await?;
             tx.end_own_session(owner, id, now).await?;
             self.commit_and_tell(tx, &[Subject::Session(id)], now).await
         })

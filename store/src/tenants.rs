@@ -6,7 +6,7 @@ use sqlx_macros::FromRow;
 use uuid::Uuid;
 
 use crate::{
-    Cursor, Page, Status, Store, StoreError, Subject,
+    Cursor, DoneBy, Page, Status, Store, StoreError, Subject,
     db::{Tx, on, on_tx, stored},
 };
 
@@ -34,6 +34,8 @@ pub struct TenantChange {
     pub tier: Option<Option<String>>,
     /// A new status.
     pub status: Option<Status>,
+    /// By which administrator of the platform, while they are one still; `None`: by whoever may without.
+    pub by: Option<DoneBy>,
 }
 
 #[derive(FromRow)]
@@ -175,7 +177,8 @@ impl Store {
         Ok(Page::cut(rows.into_iter().map(Tenant::from).collect(), limit, |tenant| tenant.id.uuid()))
     }
 
-    /// Changes a tenant; its members' tier or right to come in changes with it, at once.
+    /// Changes a tenant; its members' tier or right to come in changes with it, at once. [`StoreError::Conflict`] if whoever governs it so has lost
+    /// the right to it.
     pub async fn change_tenant(
         &self,
         id: TenantId,
@@ -189,7 +192,10 @@ impl Store {
             let mut tx = self.begin().await?;
             if change.tier.is_some() {
                 tx.note_tier(id, now).await?;
+            } else {
+                tx.lock_tenant(id).await?;
             }
+            tx.hold_doer(change.by.as_ref(), None).await?;
             on_tx!(&mut tx, |c| sqlx::query(Q)
                 .bind(id.uuid())
                 .bind(change.name)

@@ -12,25 +12,89 @@ use crate::{
     db::{Tx, on_tx, stored},
 };
 
+/// Who does something to somebody else, as they were when their right to it was weighed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DoneBy {
+    /// Whose right it is.
+    pub account: AccountId,
+    /// The role that holds it.
+    pub role: String,
+    /// What they have shown.
+    pub grant: Grant,
+    /// The time.
+    pub now: DateTime<Utc>,
+}
+
+/// Against what a right over somebody's account was weighed.
+#[derive(Clone, Copy, Debug)]
+pub struct Over<'a> {
+    /// The role of the account.
+    pub of_role: &'a str,
+    /// Whose right it is; `None`: nobody's who could lose it.
+    pub by: Option<&'a DoneBy>,
+}
+
+/// Whoever does something, $1, in the role $2, and to whom, $3.
+macro_rules! doer {
+    () => {
+        "SELECT id FROM accounts WHERE (id = $3 AND id <> $1) OR (id = $1 AND status = 'active' AND role = $2)"
+    };
+}
+
+// === impl Over ===
+
+impl<'a> From<&'a str> for Over<'a> {
+    fn from(of_role: &'a str) -> Self {
+        Self { of_role, by: None }
+    }
+}
+
 // === impl Tx ===
 
 impl Tx {
     /// Holds an account that has this role still until the commit: whoever gives it another one waits for this transaction, or is waited for.
-    /// Asked before anything else is locked. [`StoreError::NotFound`] if there is none, and [`StoreError::Conflict`] if it has another role.
-    pub(crate) async fn hold_role(&mut self, id: AccountId, of_role: &str) -> Result<(), StoreError> {
+    /// Asked before anything else is locked. [`StoreError::NotFound`] if there is none, and [`StoreError::Conflict`] if it has another role, or
+    /// whoever asks has lost the right.
+    pub(crate) async fn hold_role(&mut self, id: AccountId, over: Over<'_>) -> Result<(), StoreError> {
         const LITE: &str = "SELECT id FROM accounts WHERE id = $1 AND role = $2";
         // Not FOR SHARE: of two who hold it so and then write to it, each would wait for the other.
         const PG: &str = "SELECT id FROM accounts WHERE id = $1 AND role = $2 FOR NO KEY UPDATE";
+        self.hold_doer(over.by, Some(id)).await?;
         let statement = if matches!(self, Self::Pg(_)) { PG } else { LITE };
         let held: Option<Uuid> = on_tx!(&mut *self, |c| sqlx::query_scalar(statement)
             .bind(id.uuid())
-            .bind(of_role)
+            .bind(over.of_role)
             .fetch_optional(c)
             .await)?;
         match held {
             Some(_) => Ok(()),
             None => Err(self.changed_meanwhile(id).await?),
         }
+    }
+
+    /// Whoever does something has the right to it still that was weighed, and will until the commit: whoever takes it away waits for this one, or
+    /// is waited for. To whom they do it is held with them, both in one order: so two who do it to each other come one after the other. Asked
+    /// when tenants are held, if any are, and before anything of the two.
+    pub(crate) async fn hold_doer(&mut self, by: Option<&DoneBy>, to: Option<AccountId>) -> Result<(), StoreError> {
+        const ALONE: &str = concat!(doer!(), " FOR SHARE");
+        // Not FOR SHARE: of two who hold somebody so and then write to them, each would wait for the other.
+        const BOTH: &str = concat!(doer!(), " ORDER BY id FOR NO KEY UPDATE");
+        let Some(by) = by else { return Ok(()) };
+        let statement = match (&*self, to) {
+            (Self::Lite { .. }, _) => doer!(),
+            (Self::Pg(_), None) => ALONE,
+            (Self::Pg(_), Some(_)) => BOTH,
+        };
+        let held: Vec<Uuid> = on_tx!(&mut *self, |c| sqlx::query_scalar(statement)
+            .bind(by.account.uuid())
+            .bind(&by.role)
+            .bind(to.map(|to| to.uuid()))
+            .fetch_all(c)
+            .await)?;
+        if !held.contains(&by.account.uuid()) {
+            return Err(CHANGED_MEANWHILE);
+        }
+        self.demand_in_force(by.account, Some(by.grant), by.now).await
     }
 
     /// What somebody has shown opens the door still; [`StoreError::Conflict`] if not. Asked while their account is held: whoever ends it holds

@@ -83,6 +83,7 @@ pub(crate) async fn change_user(
     if let Some(status) = change.status {
         trail::detail("status", status.word());
     }
+    let change = AccountChange { by: caller.doer(&office), ..change };
     let account = office.store.change_account(id, change, office.now()).await.or_missing(NO_ACCOUNT)?;
     Ok(Json(office.managed_user(account).await))
 }
@@ -130,6 +131,6 @@ impl ChangeUser {
             Some(tier) => NewTier::Own(tier),
             None => NewTier::TenantsOr(default_tier.to_owned()),
         });
-        form.finish(Some(AccountChange { role: self.role, tier, status, of_role: Some(whose.role) }))
+        form.finish(Some(AccountChange { role: self.role, tier, status, of_role: Some(whose.role), by: None }))
     }
 }

@@ -62,7 +62,7 @@ struct Wanted {
     responses(
         (status = 201, description = "The account", body = ManagedUser),
         (status = 403, description = "`forbidden`: the caller may not manage users, or the role may do what the caller may not"),
-        (status = 409, description = "`email_taken`: there is an account with this address"),
+        (status = 409, description = "`email_taken`: there is an account with this address; `conflict`: the caller's account was changed at the same moment"),
         (status = 503, description = "`busy`: too many passwords are being hashed; see `Retry-After`"),
     )
 )]
@@ -82,14 +82,14 @@ pub(crate) async fn create_user(
     }
     let account = match wanted.password.clone() {
         Some(password) => make(&office, &caller, wanted, password).await?,
-        None => invite(&office, wanted).await?,
+        None => invite(&office, &caller, wanted).await?,
     };
     trail::about(account.id.uuid());
     tracing::info!(by = %caller.0.account, account = %account.id, "an account is made for somebody");
     Ok((StatusCode::CREATED, Json(office.managed_user(account).await)))
 }
 
-async fn invite(office: &Office, wanted: Wanted) -> Result<Account, ApiError> {
+async fn invite(office: &Office, caller: &Caller, wanted: Wanted) -> Result<Account, ApiError> {
     let (id, settings) = (AccountId::new(Uuid::now_v7()), &office.settings);
     let invitation = Invitation::fresh(office, id, &wanted.email);
     let new = NewAccount {
@@ -105,7 +105,8 @@ async fn invite(office: &Office, wanted: Wanted) -> Result<Account, ApiError> {
         tenant: Belonging::FoundsOwn,
         now: office.now(),
     };
-    let account = office.store.invite(new, &invitation.token(), Some(&invitation.letter)).await?;
+    let (token, letter, by) = (invitation.token(), Some(&invitation.letter), caller.doer(office));
+    let account = office.store.invite(new, &token, letter, by.as_ref()).await?;
     office.has_posted();
     office.metrics.registration("invited");
     Ok(account)
@@ -133,7 +134,7 @@ async fn make(office: &Office, caller: &Caller, wanted: Wanted, password: Passwo
         tenant: Belonging::FoundsOwn,
         now: office.now(),
     };
-    let account = office.store.create_account(new).await?;
+    let account = office.store.create_account_by(new, caller.doer(office).as_ref()).await?;
     office.metrics.registration("ok");
     // The account is there; a mail that could not be posted can be asked for again.
     if let Err(error) = office.wish(Letter::VerifyEmail, wanted.email.normalised(), &Said::default()).await {

@@ -6,6 +6,7 @@ use axum::{
     extract::{Path, State},
     http::StatusCode,
 };
+use store::Over;
 
 use crate::{
     caller::{Allowed, ManageUsers},
@@ -31,7 +32,9 @@ pub(crate) async fn delete_user(
     Path(id): Path<String>,
 ) -> Result<StatusCode, ApiError> {
     let account = caller.managed_other(&office, &id).await?;
-    let deleted = office.store.delete_account(account.id, Some(&account.role), office.now()).await;
+    let by = caller.doer(&office);
+    let over = Over { of_role: &account.role, by: by.as_ref() };
+    let deleted = office.store.delete_account(account.id, Some(over), office.now()).await;
     deleted.or_missing(NO_ACCOUNT)?;
     Ok(StatusCode::NO_CONTENT)
 }

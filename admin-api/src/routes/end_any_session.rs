@@ -7,6 +7,7 @@ use axum::{
     http::StatusCode,
 };
 use identity::SessionId;
+use store::Over;
 
 use crate::{
     caller::{Allowed, ManageUsers},
@@ -35,6 +36,8 @@ pub(crate) async fn end_any_session(
     let id: SessionId = id.parse().map_err(|_| NO_SESSION)?;
     let owner = office.store.session_grant(id).await?.ok_or(NO_SESSION)?.account;
     caller.demand_all_of(&office.hooks.policy(), &owner.role)?;
-    office.store.end_any_session(id, (owner.id, &owner.role), office.now()).await.or_missing(NO_SESSION)?;
+    let by = caller.doer(&office);
+    let over = Over { of_role: &owner.role, by: by.as_ref() };
+    office.store.end_any_session(id, (owner.id, over), office.now()).await.or_missing(NO_SESSION)?;
     Ok(StatusCode::NO_CONTENT)
 }

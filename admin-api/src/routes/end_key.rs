@@ -7,6 +7,7 @@ use axum::{
     http::StatusCode,
 };
 use identity::KeyId;
+use store::Over;
 
 use crate::{
     caller::{Allowed, ManageUsers},
@@ -35,6 +36,8 @@ pub(crate) async fn end_key(
     let id: KeyId = id.parse().map_err(|_| NO_KEY)?;
     let owner = office.store.key_grant(id).await?.ok_or(NO_KEY)?.account;
     caller.demand_all_of(&office.hooks.policy(), &owner.role)?;
-    office.store.end_any_key(id, (owner.id, &owner.role), office.now()).await.or_missing(NO_KEY)?;
+    let by = caller.doer(&office);
+    let over = Over { of_role: &owner.role, by: by.as_ref() };
+    office.store.end_any_key(id, (owner.id, over), office.now()).await.or_missing(NO_KEY)?;
     Ok(StatusCode::NO_CONTENT)
 }

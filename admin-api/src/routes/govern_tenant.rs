@@ -45,7 +45,7 @@ pub(crate) struct GovernTenant {
         (status = 200, description = "The organisation as it is now", body = TenantShape),
         (status = 403, description = "`forbidden`: the caller may not govern organisations"),
         (status = 404, description = "`not_found`: there is no such organisation"),
-        (status = 409, description = "`conflict`: the caller belongs to it"),
+        (status = 409, description = "`conflict`: the caller belongs to it, or their account was changed at the same moment"),
     )
 )]
 pub(crate) async fn govern_tenant(
@@ -70,6 +70,7 @@ pub(crate) async fn govern_tenant(
     if let Some(status) = change.status {
         trail::detail("status", status.word());
     }
+    let change = TenantChange { by: caller.doer(&office), ..change };
     let tenant = office.store.change_tenant(id, change, office.now()).await.or_missing(NO_TENANT)?;
     Ok(Json(TenantShape::of(tenant, None)))
 }
@@ -86,6 +87,6 @@ impl GovernTenant {
             form.fault("", "give a tier or a status");
         }
         let status = self.status.map(Into::into);
-        form.finish(Some(TenantChange { name: None, tier: self.tier, status }))
+        form.finish(Some(TenantChange { name: None, tier: self.tier, status, by: None }))
     }
 }

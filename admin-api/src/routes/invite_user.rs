@@ -9,7 +9,7 @@ use axum::{
 };
 use chrono::{DateTime, Utc};
 use identity::{AccountId, Email, OneTimePurpose, OneTimeToken};
-use store::{NewMail, NewOneTime};
+use store::{NewMail, NewOneTime, Over};
 use uuid::Uuid;
 
 use super::logout::Done;
@@ -51,7 +51,9 @@ pub(crate) async fn invite_user(
     let email = account.address()?;
     let invitation = Invitation::fresh(&office, account.id, &email);
     let (token, letter) = (invitation.token(), Some(&invitation.letter));
-    let invited = office.store.invite_again(account.id, &account.role, &token, letter, invitation.now).await;
+    let by = caller.doer(&office);
+    let over = Over { of_role: &account.role, by: by.as_ref() };
+    let invited = office.store.invite_again(account.id, over, &token, letter, invitation.now).await;
     invited.or_missing(NO_ACCOUNT)?;
     office.has_posted();
     office.metrics.registration("invited");

@@ -10,6 +10,7 @@ use axum::{
 };
 use identity::SecretText;
 use serde::Deserialize;
+use store::Over;
 use utoipa::ToSchema;
 
 use crate::{
@@ -69,7 +70,9 @@ pub(crate) async fn reset_factors(
     trail::detail("reason", reason);
     let email = account.address()?;
     let notice = office.notice(Letter::FactorRemoved, &account, email.normalised());
-    let had = office.store.remove_factors(account.id, &account.role, &notice, office.now()).await;
+    let by = caller.doer(&office);
+    let over = Over { of_role: &account.role, by: by.as_ref() };
+    let had = office.store.remove_factors(account.id, over, &notice, office.now()).await;
     let had = had.or_missing(NO_ACCOUNT)?;
     office.has_posted();
     tracing::info!(by = %caller.0.account, account = %account.id, had, "second factors are removed");

@@ -6,6 +6,7 @@ use axum::{
     extract::{Path, State},
     http::StatusCode,
 };
+use store::Over;
 
 use crate::{
     attempt::subjects_of,
@@ -33,7 +34,9 @@ pub(crate) async fn unlock_user(
 ) -> Result<StatusCode, ApiError> {
     let account = caller.managed(&office, &id).await?;
     let email = account.address()?;
-    let unlocked = office.store.unlock_account(account.id, &account.role, &subjects_of(email.normalised())).await;
+    let by = caller.doer(&office);
+    let over = Over { of_role: &account.role, by: by.as_ref() };
+    let unlocked = office.store.unlock_account(account.id, over, &subjects_of(email.normalised())).await;
     let was_counted = unlocked.or_missing(NO_ACCOUNT)?;
     tracing::info!(by = %caller.0.account, account = %account.id, was_counted, "an account is unlocked");
     Ok(StatusCode::NO_CONTENT)

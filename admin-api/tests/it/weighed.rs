@@ -1,4 +1,5 @@
-//! Somebody's role changes between the moment at which a right is weighed that goes by it and the one at which it is used.
+//! Somebody's role changes between the moment at which a right is weighed that goes by it and the one at which it is used: theirs to whom something
+//! is done, or theirs who does it.
 
 use serde_json::{Value, json};
 use sqlx::{Connection as _, Executor as _, PgConnection};
@@ -92,6 +93,37 @@ async fn nothing_is_done_to_who_becomes_an_administrator_meanwhile() {
     }
     // All of it was there to be done.
     for (method, path, body) in &deeds {
+        let answer = house.call(method, path, by, body.clone()).await;
+        assert!(answer.status.is_success(), "{method} {path}: {}", answer.body);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_done_by_who_administers_no_more_when_it_is_written() {
+    const LESS: &str = "UPDATE accounts SET role = 'user' WHERE email_normalised = 'desk@example.com'";
+    const AGAIN: &str = "UPDATE accounts SET role = 'admin' WHERE email_normalised = 'desk@example.com'";
+    let house = House::open().await;
+    let (root, desk) = (house.administrator("root@example.com").await, house.administrator("desk@example.com").await);
+    let bob = house.register("bob@example.com").await;
+    let tenant = house.tenant_of(&bob).await;
+    let users = || "/admin/users".to_owned();
+    let mut all = vec![
+        ("POST", users(), json!({ "email": "one@example.com", "role": "admin", "invite": true })),
+        ("POST", users(), json!({ "email": "two@example.com", "role": "admin", "password": PASSWORD })),
+        ("PATCH", format!("/admin/tenants/{tenant}"), json!({ "tier": "pro" })),
+        ("PATCH", format!("/admin/users/{}", bob.id), json!({ "status": "active" })),
+    ];
+    all.extend(deeds(&house, &root, &bob).await);
+    let assertion = house.assertion_of(&desk).await;
+    let by = Shown::Header("X-Gateway-Assertion", &assertion);
+    for (method, path, body) in &all {
+        house.run_meanwhile(LESS);
+        let answer = house.call(method, path, by, body.clone()).await;
+        assert_eq!(answer.refusal(), "409 conflict", "{method} {path}");
+        house.run(AGAIN).await;
+    }
+    // All of it was there to be done.
+    for (method, path, body) in &all {
         let answer = house.call(method, path, by, body.clone()).await;
         assert!(answer.status.is_success(), "{method} {path}: {}", answer.body);
     }

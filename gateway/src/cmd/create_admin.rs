@@ -93,7 +93,7 @@ async fn with_link(config: &Config, foundation: &Foundation, email: &Email) -> R
     let hasher = Hasher::new(config.settings.passwords.argon2).context("Argon2 parameters")?;
     let new = administrator(email, hasher.decoy().clone(), now);
     let id = new.id;
-    match store.invite(new, &token(id), None).await {
+    match store.invite(new, &token(id), None, None).await {
         Ok(account) => made(foundation, email, account.id).await?,
         Err(StoreError::EmailTaken) => {
             let link = |account| WayIn::Link(token(account), hasher.decoy().clone());

@@ -306,12 +306,12 @@ async fn who_was_weighed_in_another_role_is_neither_changed_nor_deleted(database
     let refused = "the account was changed at the same moment; try again";
     let changed = store.change_account(ada, of_role("user"), at(2)).await;
     assert!(matches!(changed, Err(StoreError::Conflict(why)) if why == refused), "{changed:?}");
-    let deleted = store.delete_account(ada, Some("user"), at(2)).await;
+    let deleted = store.delete_account(ada, Some("user".into()), at(2)).await;
     assert!(matches!(deleted, Err(StoreError::Conflict(why)) if why == refused), "{deleted:?}");
     assert_eq!((store.account(ada).await.unwrap(), heard(&store).await), before);
     store.change_account(ada, of_role("admin"), at(3)).await.unwrap();
-    store.delete_account(ada, Some("admin"), at(4)).await.unwrap();
+    store.delete_account(ada, Some("admin".into()), at(4)).await.unwrap();
     let gone = store.change_account(ada, of_role("admin"), at(5)).await;
     assert!(matches!(gone, Err(StoreError::NotFound)), "{gone:?}");
-    assert!(matches!(store.delete_account(ada, Some("admin"), at(5)).await, Err(StoreError::NotFound)));
+    assert!(matches!(store.delete_account(ada, Some("admin".into()), at(5)).await, Err(StoreError::NotFound)));
 }

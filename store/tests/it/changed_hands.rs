@@ -175,7 +175,7 @@ async fn an_account_is_taken_over_once_and_by_the_last_invitation(database: &Dat
     let purpose = OneTimePurpose::Invite;
     let (first, second) = (token(), token());
     let of = |token: &OneTimeToken| one_time(token, purpose, id, "ada@example.com");
-    let made = store.invite(new, &of(&first), Some(&mail("ada@example.com", false))).await.unwrap();
+    let made = store.invite(new, &of(&first), Some(&mail("ada@example.com", false)), None).await.unwrap();
     assert_eq!((made.status, made.is_verified), (Status::Disabled, false));
     store.invite_again(id, "user", &of(&second), Some(&mail("ada@example.com", false)), at(1)).await.unwrap();
     let accept = async |token: &OneTimeToken, now: DateTime<Utc>| {

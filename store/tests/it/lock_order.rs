@@ -32,7 +32,7 @@ async fn joined(store: &Store, email: &str, tenant: TenantId) -> Account {
 }
 
 /// Does something again and again beside others. Whoever finds nothing to do it to, or to somebody who is another one now, is answered so.
-fn again<D, F>(times: usize, deed: D) -> JoinHandle<()>
+pub(crate) fn again<D, F>(times: usize, deed: D) -> JoinHandle<()>
 where
     D: Fn(usize) -> F + Send + Sync + 'static,
     F: Future<Output = Result<(), StoreError>> + Send,
@@ -87,7 +87,7 @@ pub(crate) async fn begin(
     .map(|()| id)
 }
 
-async fn joins(others: impl IntoIterator<Item = JoinHandle<()>>) {
+pub(crate) async fn joins(others: impl IntoIterator<Item = JoinHandle<()>>) {
     for other in others {
         other.await.unwrap();
     }

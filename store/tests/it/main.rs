@@ -8,6 +8,7 @@ mod backup;
 mod billing;
 mod changed_hands;
 mod cookies;
+mod doers;
 mod engines;
 mod factors;
 mod faults;

@@ -45,7 +45,7 @@ impl Target {
         let (email, purpose) = (Email::parse(INVITED).unwrap(), OneTimePurpose::Invite);
         let new = newcomer(&email);
         let invited = new.id;
-        store.invite(new, &one_time(&token(), purpose, invited, INVITED), None).await.unwrap();
+        store.invite(new, &one_time(&token(), purpose, invited, INVITED), None, None).await.unwrap();
         let key = store.create_key(key(&ada, "key").0).await.unwrap().id;
         let (session, _) = session(store, &ada).await;
         let aim = Aim::anywhere(SecretDigest::of(b"ada"));
