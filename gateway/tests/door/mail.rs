@@ -307,7 +307,9 @@ fn the_production_example_is_good_and_its_passwords_are_of_fifteen_characters() 
             "POST /auth/register HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
             body.len()
         );
-        Answer::parse(&crate::platform::exchange(running.address("http"), text.as_bytes()))
+        // Judging one takes a moment unoptimised, and no time is left for it where others compute without rest: then one comes again.
+        let ask = || Answer::parse(&crate::platform::exchange(running.address("http"), text.as_bytes()));
+        std::iter::repeat_with(ask).take(5).find(|answer| answer.status != 503).unwrap()
     };
     for (weak, why) in [
         ("fourteen chars", "at least 15 characters"),
